@@ -1,7 +1,6 @@
 """The operator's settings: publisher.toml, read once and immutable."""
 
 import asyncio
-import ipaddress
 import os
 import re
 from collections import Counter
@@ -12,13 +11,23 @@ from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from publisher.domain.account import Account, AccountId, Mode, Platform, RateLimit, RegionCode, Timing
+from publisher.domain.addresses import (
+    POSTGRES_SCHEMES,
+    is_ip,
+    is_link_template,
+    is_listen_address,
+    is_loopback,
+    is_postgres_url,
+    parse_host,
+    split_host_port,
+)
 from publisher.domain.approval import NO_APPROVALS, PRESET_CHAINS, ApprovalPreset, ApprovalRules, Stage
 from publisher.domain.errors import Problem, SettingsError
 from publisher.tomlfile.read import ReadLimits, TomlDocument, parse_toml, read_toml
@@ -39,11 +48,6 @@ SETTINGS_READ_LIMITS = ReadLimits(max_bytes=2**20)
 DEFAULT_DATABASE = "sqlite:///var/publisher.db"
 MIN_ALERT_INTERVAL = timedelta(minutes=5)
 """The least time between two notices of one alert that the operator may choose."""
-MARKER_PLACEHOLDER = "{marker}"
-"""The placeholder for the marker in a link template."""
-_POSTGRES_SCHEMES = ("postgresql://", "postgresql+psycopg://")
-_POSTGRES_URL = re.compile(r"[^:]+://([^@]*@)?(\[[^\]@]*\]|[^@:/?\[\]]*)(:\d+)?([/?].*)?")
-"""Strict, because host and port appear in errors and must not contain a part of the password."""
 
 
 def parse_secret_name(value: object) -> str:
@@ -97,6 +101,9 @@ class LimitEntry(StrictModel):
         default=None, description="一次任务的占用时间；须大于 request_timeout、小于 visibility_window"
     )
     visibility_window: DurationValue | None = Field(default=None, description="多久之后平台的结果一定可见")
+    review_window: DurationValue | None = Field(
+        default=None, description="平台审核最长会把内容藏多久；结果不明时，过了它才再发"
+    )
     first_check_after: DurationValue | None = Field(default=None, description="结果不明时，第一次回查前等多久")
     retry_first: DurationValue | None = Field(default=None, description="第一次重试前等多久")
     platform_clock_tolerance: DurationValue | None = Field(default=None, description="本机与平台时钟的最大误差")
@@ -336,19 +343,13 @@ def find_limit_problems(platform: str, limits: LimitEntry) -> Iterator[Unlocated
 
 
 def find_account_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
-    """Yield the problems of each account, and accounts that are the same: one identity at one server."""
+    """Yield the problems of each account. Accounts with one identity are found where adapters are loaded."""
     ids: dict[str, int] = {}
-    identities: dict[tuple[str | None, ...], int] = {}
     for index, item in enumerate(file.account):
         path = ("account", index)
         if (first := ids.setdefault(item.id, index)) != index:
             facts, lines = {"account": item.id}, {"first": ("account", first, "id")}
             yield UnlocatedProblem(path=(*path, "id"), code="duplicate_account", facts=facts, line_facts=lines)
-        server = item.base_url.rstrip("/") if item.base_url else None
-        if (first := identities.setdefault((item.platform, server, item.identity, item.forum), index)) != index:
-            facts = {"account": item.id, "other": file.account[first].id}
-            lines = {"first": ("account", first, "identity")}
-            yield UnlocatedProblem(path=(*path, "identity"), code="same_identity", facts=facts, line_facts=lines)
         if item.region and item.region not in file.region:
             facts = {"value": item.region, "choices": suggest_closest(item.region, file.region)}
             yield UnlocatedProblem(path=(*path, "region"), code="unknown_region", facts=facts)
@@ -527,73 +528,9 @@ def resolve_database_url(url: str, workspace: Path) -> str | None:
 
     Links are resolved, so that one file has one name: its lock, journal and call record are named after it.
     """
-    if url.startswith(_POSTGRES_SCHEMES):
+    if url.startswith(POSTGRES_SCHEMES):
         return url if is_postgres_url(url) else None
     path = url.removeprefix("sqlite:///")
     if path == url or not path or path.startswith((":memory:", "file:")):
         return None
     return f"sqlite:///{os.path.realpath(workspace / path)}"
-
-
-def is_postgres_url(url: str) -> bool:
-    """True if this is a PostgreSQL URL in which no part of the password can be taken for host or port."""
-    return url.startswith(_POSTGRES_SCHEMES) and _POSTGRES_URL.fullmatch(url) is not None
-
-
-def has_password(url: str) -> bool:
-    """True if a PostgreSQL URL contains a password, before the host or in the query."""
-    found = _POSTGRES_URL.fullmatch(url)
-    if found is None:
-        return False
-    _user, _colon, password = (found[1] or "").removesuffix("@").partition(":")
-    _path, _mark, query = (found[4] or "").partition("?")
-    return bool(password) or any(name == "password" for name, _value in parse_qsl(query))
-
-
-def is_link_template(entry: str) -> bool:
-    """True if this is an address with one placeholder for the marker."""
-    has_one = entry.count(MARKER_PLACEHOLDER) == 1
-    return has_one and _split_host(entry.replace(MARKER_PLACEHOLDER, "K7QM-4R2T")) is not None
-
-
-def parse_host(url: str) -> str | None:
-    """Return the host of an address to which a path can be appended, or None."""
-    return None if set("?#@{} ") & set(url) else _split_host(url)
-
-
-def _split_host(url: str) -> str | None:
-    try:
-        parts = urlsplit(url)
-        has_valid_port = parts.port is None or parts.port > 0
-    except ValueError:
-        return None
-    return parts.hostname if parts.scheme in {"http", "https"} and has_valid_port else None
-
-
-def split_host_port(address: str) -> tuple[str, int]:
-    """Split a valid `host:port`."""
-    parts = urlsplit(f"//{address}")
-    return str(parts.hostname), int(parts.port or 0)
-
-
-def is_loopback(host: str) -> bool:
-    """True if a host is this machine."""
-    return host == "localhost" or (is_ip(host) and ipaddress.ip_address(host).is_loopback)
-
-
-def is_ip(value: str) -> bool:
-    """True if this is an IPv4 or IPv6 address."""
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return False
-    return True
-
-
-def is_listen_address(listen: str) -> bool:
-    """True if this is exactly `host:port`."""
-    try:
-        parts = urlsplit(f"//{listen}")
-        return bool(parts.hostname) and parts.port is not None and parts.netloc == listen and "@" not in listen
-    except ValueError:
-        return False

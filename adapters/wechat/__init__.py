@@ -6,7 +6,7 @@ from publisher.domain.account import Account
 from .adapter import WeChatAdapter
 from .api import BASE_URL
 from .callback import WeChatCallbacks
-from .capabilities import DEFAULTS, get_capabilities
+from .capabilities import DEFAULTS, get_call_method, get_capabilities
 from .validation import find_account_problems, find_problems
 
 
@@ -21,6 +21,7 @@ class WeChatFactory(OptionalHooks):
     capabilities = staticmethod(get_capabilities)
     validate = staticmethod(find_problems)
     check_account = staticmethod(find_account_problems)
+    call_method = staticmethod(get_call_method)
 
     def create(self, account: Account, context: AdapterContext) -> Adapter:
         return WeChatAdapter(account, context)

@@ -4,7 +4,7 @@ from publisher.contract import Adapter, AdapterContext, OptionalHooks, read_mess
 from publisher.domain.account import Account
 
 from .adapter import WeiboAdapter
-from .capabilities import DEFAULTS, PLATFORM_URLS, get_capabilities
+from .capabilities import DEFAULTS, PLATFORM_URLS, get_call_method, get_capabilities
 from .oauth import WeiboOAuthLogin
 from .validation import find_account_problems, find_problems
 
@@ -20,6 +20,7 @@ class WeiboFactory(OptionalHooks):
     capabilities = staticmethod(get_capabilities)
     validate = staticmethod(find_problems)
     check_account = staticmethod(find_account_problems)
+    call_method = staticmethod(get_call_method)
 
     def create(self, account: Account, context: AdapterContext) -> Adapter:
         return WeiboAdapter(account=account, context=context)

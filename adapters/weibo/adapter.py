@@ -1,16 +1,25 @@
 """The adapter of one Weibo account."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from adapters.weibo import api, post_list
 from adapters.weibo.api import WeiboEndpoint, WeiboMatchCriteria, decode_ticket, encode_ticket, is_article_receipt
-from adapters.weibo.capabilities import BIZ, MAX_PLAIN_CHARACTERS, SHARE, get_profile, is_article, measure, render_lead
-from adapters.weibo.post_list import LIST_TOO_SHORT, interpret_timeline
+from adapters.weibo.capabilities import (
+    ARTICLE,
+    BIZ,
+    MAX_PLAIN_CHARACTERS,
+    SHARE,
+    get_profile,
+    is_article,
+    measure,
+    render_lead,
+)
+from adapters.weibo.post_list import LIST_TOO_SHORT, AccountNote, WeiboPostList, interpret_timeline
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Upload
 from publisher.domain.account import BEIJING, Account
-from publisher.domain.post import SendRequest
+from publisher.domain.post import DeliveryId, SendRequest
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -42,6 +51,8 @@ _NO_TOKEN_CODE = "weibo_no_token"  # noqa: S105 - the name of a message
 class WeiboAdapter:
     account: Account
     context: AdapterContext
+    read_for: set[DeliveryId] = field(default_factory=set)
+    """Deliveries for whose call this process has begun to read whether the account has posts."""
 
     async def publish(self, request: SendRequest) -> Outcome:
         endpoint = self._get_endpoint()
@@ -49,7 +60,9 @@ class WeiboAdapter:
             return CredentialExpired(reason=_NO_TOKEN_CODE)
         if self.account.public_ip is None and self.account.base_url is None:
             return Blocked(code="weibo_no_public_ip", reason=self.account.id, hold_reason=HoldReason.PERMISSION)
-        as_article = is_article(self.account, request.rendered)
+        as_article = self._is_article(request)
+        if limit := await self._note_if_empty(request):
+            return limit
         if len(request.images) > (0 if as_article else get_profile(self.account).picture_limit):
             return Rejected(code="weibo_too_many_images", reason=str(len(request.images)))
         if as_article:
@@ -68,7 +81,7 @@ class WeiboAdapter:
         return api.decode_created(response, self.account.identity, ticket, now)
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
-        as_article = is_article(self.account, request.rendered)
+        as_article = self._is_article(request)
         text = render_lead(request.rendered) if as_article else request.rendered.text
         criteria = WeiboMatchCriteria(
             marker=request.marker,
@@ -77,7 +90,9 @@ class WeiboAdapter:
             text=text,
             is_article=as_article,
         )
-        return await self._find_in_lists(criteria)
+        note = AccountNote.decode(await self.context.state.get(self._note_key))
+        was_empty = note.was_empty_before(request)
+        return await self._find_in_lists(criteria, was_empty=was_empty)
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
         """Look for the post of a ticket. A plain post number reads that post: published or deleted."""
@@ -108,7 +123,7 @@ class WeiboAdapter:
         endpoint = self._get_endpoint()
         if not endpoint.token:
             return CredentialExpired(reason=_NO_TOKEN_CODE)
-        response = await self._fetch(endpoint, post_list.encode_token_info(endpoint), is_optional=True)
+        response = await self._fetch(endpoint, post_list.encode_token_info(endpoint))
         app_key = self.context.secret().get("app_key")
         return post_list.decode_token_info(response, self.account.identity, app_key, self.context.now())
 
@@ -136,9 +151,40 @@ class WeiboAdapter:
         timeline = post_list.decode_timeline(response, self.account.identity)
         if isinstance(timeline, ReadFailure):
             return timeline
+        await self._learn_from(timeline, self.context.now())
         return post_list.to_observed_posts(timeline)
 
-    async def _find_in_lists(self, criteria: WeiboMatchCriteria) -> ReadbackResult:
+    async def _note_if_empty(self, request: SendRequest) -> RateLimited | None:
+        """Note before an account's first call whether it has posts: if not, an empty list proves absence later.
+
+        The list is read for it, unless it was read before. A read that fails, or uses up the attempt's time, only
+        leaves that proof out: this process does not repeat it for the same delivery.
+        """
+        if request.baseline.newest_id is not None or request.delivery in self.read_for:
+            return None
+        if AccountNote.decode(await self.context.state.get(self._note_key)).has_posts is not None:
+            return None
+        self.read_for.add(request.delivery)
+        endpoint = self._get_endpoint()
+        list_request = post_list.encode_timeline(endpoint, endpoint.profile.list_sizes[0])
+        timeline = post_list.decode_timeline(await self._fetch(endpoint, list_request), self.account.identity)
+        if isinstance(timeline, WeiboPostList):
+            await self._learn_from(timeline, request.intended_at)
+        return timeline if isinstance(timeline, RateLimited) else None
+
+    async def _learn_from(self, timeline: WeiboPostList, at: datetime) -> None:
+        """Note whether the account has, or had, any posts, where this list, read at an instant, says so."""
+        note = AccountNote.decode(await self.context.state.get(self._note_key))
+        if note.learn(timeline, at) != note:
+            await self.context.state.update(
+                self._note_key, lambda stored: AccountNote.decode(stored).learn(timeline, at).encode()
+            )
+
+    @property
+    def _note_key(self) -> str:
+        return f"account:{self.account.identity}"
+
+    async def _find_in_lists(self, criteria: WeiboMatchCriteria, *, was_empty: bool = False) -> ReadbackResult:
         endpoint = self._get_endpoint()
         result: ReadbackResult = LIST_TOO_SHORT
         possible_match: PossibleMatch | None = None
@@ -149,7 +195,10 @@ class WeiboAdapter:
                 return timeline
             if isinstance(timeline, Unknown):
                 return possible_match or timeline
-            result = interpret_timeline(timeline, criteria, self.account.identity, endpoint.profile.max_readable_posts)
+            await self._learn_from(timeline, self.context.now())
+            result = interpret_timeline(
+                timeline, criteria, self.account.identity, endpoint.profile.max_readable_posts, was_empty=was_empty
+            )
             if isinstance(result, PossibleMatch):  # a longer list may show our own post below it, but cannot refute it
                 possible_match = possible_match or result
             elif result != LIST_TOO_SHORT:
@@ -161,8 +210,8 @@ class WeiboAdapter:
     ) -> api.ReadResponse:
         """Make a read within the budget of the current day in Beijing.
 
-        Optional reads, for monitoring and metrics, stop at `max_optional_reads`; those that resolve an unknown outcome
-        never do. Reads that wait together and share one response count each.
+        Optional reads, for monitoring and metrics, stop at `max_optional_reads`; those that resolve an unknown outcome,
+        or say whose the token is, never do. Reads that wait together and share one response count each.
         """
         limit = endpoint.profile.max_optional_reads
         if limit is not None and endpoint.token:
@@ -229,6 +278,10 @@ class WeiboAdapter:
                 picture_id = uploaded
             picture_ids.append(picture_id)
         return api.encode_multi_picture_post(endpoint, form, picture_ids)
+
+    def _is_article(self, request: SendRequest) -> bool:
+        """True if an attempt publishes an article, or did so: the account's settings may be others by now."""
+        return request.method == ARTICLE if request.method else is_article(self.account, request.rendered)
 
     def _get_endpoint(self) -> WeiboEndpoint:
         """Return where calls go; its token is empty where there is none to sign them."""

@@ -21,7 +21,8 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from publisher.config import Environment, Settings, is_loopback
+from publisher.config import Environment, Settings
+from publisher.domain.addresses import is_loopback
 from publisher.domain.errors import Problem, Severity
 from publisher.runtime.logs import log
 from publisher.runtime.redaction import redact_text, register_secrets
@@ -260,7 +261,7 @@ def read_channel_url(settings: Settings, channel: str) -> str:
     if URL_FIELD not in fields:
         raise SecretError("secret_without_url", name, (URL_FIELD,))
     url = fields[URL_FIELD].strip()
-    register_secrets(list_secret_parts(url))
+    register_secrets(list_secret_parts(url), holder=f"channel {channel}")
     for copied, address in _COPIED_ADDRESSES.items():
         if found := copied.fullmatch(url):
             return address.format(found[1])

@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from publisher.domain.delivery import FINAL_STATES, Delivery, Role, State
+from publisher.domain.errors import Problem
 from publisher.domain.post import ONCE_OCCURRENCE, PostId
 from publisher.domain.results import (
     Blocked,
@@ -73,13 +75,18 @@ class Formatter:
         """Return the text for an alert; a code such as `held.captcha` is a state and a reason."""
         state, separator, reason = alert.code.partition(".")
         reason_text = self.reason(reason if separator else alert.facts.get("reason"))
+        if reason == HoldReason.IDENTITY_CHANGED:
+            sentences = [reason_text, self.messages.translate("identities", **alert.facts)]
+            reason_text = self.messages.translate("list_comma").join(sentences)
         platform_message = alert.facts.get("said")
         if platform_message or alert.code == ACCOUNT_PAUSED:
             said = f" ({platform_message})" if platform_message else ""
             held = self.messages.translate("paused_holds", number=alert.facts["held"]) if "held" in alert.facts else ""
             sentences = [reason_text + said, held, self.alert_remedy(alert).rstrip("。.")]  # the message ends the last
             reason_text = self.messages.translate("sentence_break").join(filter(None, sentences))
-        if "\n" in reason_text:  # one problem a line
+        if problems := alert.facts.get("problems"):
+            reason_text = "\n".join(map(self._stored_problem, json.loads(problems)))
+        if "\n" in reason_text or problems:  # one problem a line
             reason_text = "".join(f"\n    {line}" for line in reason_text.splitlines())
         facts = {"post": alert.subject, "account": alert.subject, **alert.facts, "reason": reason_text}
         facts["name"] = self.occurrence_name(facts["post"], alert.facts.get("occurrence", ONCE_OCCURRENCE))
@@ -97,6 +104,10 @@ class Formatter:
         names = [f"{name} ({self.time(at)})" for name, at in sorted(changed.items())]
         files = self.messages.translate("list_comma").join(names)
         return self.messages.translate("daemon_files_changed", files=files, since=self.time(since))
+
+    def _stored_problem(self, facts: Mapping[str, str]) -> str:
+        """Return the text and the hint of a problem that an alert has stored with its code and its facts."""
+        return self.messages.format_problem(Problem(code=facts["code"], facts=facts))
 
     def alert_as_json(self, alert: Alert) -> dict[str, str | int | None]:
         return {

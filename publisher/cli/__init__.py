@@ -55,6 +55,7 @@ COMMANDS = (
     "doctor",
     "watchdog",
     "offboard",
+    "rename-account",
     "templates",
     "backup",
     "restore",

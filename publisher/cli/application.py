@@ -30,7 +30,7 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.engine.calls import call_adapter
-from publisher.engine.planner import apply_schedule, find_file_owner
+from publisher.engine.planner import AppliedSchedule, apply_schedule, find_file_owner
 from publisher.rendering.renderer import RenderResult
 from publisher.runtime.clock import Runtime
 from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse_schedule
@@ -130,8 +130,8 @@ async def print_obstacles(terminal: Terminal, application: Application, posts: C
 
 async def activate_schedule(
     application: Application, confirmed_removals: int | None = None, by: Actor | None = None
-) -> int | None:
-    """Read the schedule and apply it; return the number of new deliveries, or None when nothing has changed."""
+) -> AppliedSchedule | None:
+    """Read the schedule and apply it; return what came of it, or None when nothing has changed."""
     file = application.settings.workspace / "schedule.toml"
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_READ_LIMITS, ScheduleError)
     if toml.text == await application.store.posts.active_schedule_text():

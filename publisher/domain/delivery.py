@@ -1,7 +1,7 @@
 """A delivery: one occurrence for one account, with its attempts, readbacks and events; and manual posts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NewType
@@ -74,7 +74,9 @@ CHECKED_STATES = frozenset({State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
 MAYBE_PUBLISHED_STATES = frozenset({State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING})
 """States in which a retraction has something to delete, or may have."""
 FINAL_STATES = frozenset({State.RETRACTED, State.REMOVED, State.FAILED, State.EXPIRED, State.CANCELLED})
-"""Never left; to send again a person orders a new occurrence."""
+"""Never left, unless the planner restores what was never called; to send again a person orders a new occurrence."""
+RESTORABLE_STATES = frozenset({State.EXPIRED, State.CANCELLED})
+"""Where a delivery may have ended before any call, because of the schedule or of time."""
 OPEN_STATES = frozenset(State) - FINAL_STATES - {State.PUBLISHED}
 REVISABLE_STATES = OPEN_STATES - {State.RETRACTING}
 """States in which an edit of the schedule changes a delivery or is recorded."""
@@ -96,7 +98,8 @@ class Delivery:
     counts published parts: at 0 nothing is published, above `extra_parts` everything is. `receipt` is the post's own;
     the counters of a call belong to the present part. Texts, readbacks and metrics of a delivery that `is_pruned` are
     deleted. `kind` is the post's own when the text was rendered. A delivery that `is_due_when_approved` has no time of
-    its own: its last approval makes it due.
+    its own: its last approval makes it due. `marker` is the code of the marker in its text; the account may have been
+    renamed since.
     """
 
     id: DeliveryId
@@ -136,6 +139,7 @@ class Delivery:
     is_pruned: bool = False
     kind: str = PostKind.WARNING.value
     is_due_when_approved: bool = False
+    marker: str = ""
 
     @property
     def manual_task(self) -> ManualTask | None:
@@ -148,6 +152,11 @@ class Delivery:
         return 0 < self.parts_done <= self.extra_parts
 
     @property
+    def is_review_possible(self) -> bool:
+        """True if nothing but a review can hide the post any more: it needs no place in its account's list."""
+        return self.state is State.UNKNOWN and self.reason == HoldReason.REVIEW_POSSIBLE
+
+    @property
     def can_be_resent(self) -> bool:
         """True if a person may order it once more, as a new occurrence: it ended unpublished, or was removed."""
         is_stopped = self.state is State.CANCELLED and self.desired is DesiredState.CORRECTED
@@ -158,12 +167,25 @@ class Delivery:
         """True if people want the published parts deleted."""
         return self.desired is DesiredState.RETRACTED
 
+    @property
+    def is_untouched(self) -> bool:
+        """True if nothing of it was ever sent, and no person reported a URL."""
+        return not self.attempts and self.receipt is None and self.reported_url is None
+
+    @property
+    def is_restorable(self) -> bool:
+        """True if it ended before any call, because of the schedule or of time, and so may come back."""
+        return self.state in RESTORABLE_STATES and self.is_untouched and self.desired not in DESIRED_BY_PERSON
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One call that may create a post, or part `part` of one; if `is_manual`, a person was asked to post instead.
 
-    `ended_at` is the time of its response, its deadline, or the time at which its loss was noticed.
+    `ended_at` is the time of its response, its deadline, or the time at which its loss was noticed. `identity` is the
+    account's own on the platform when the call was intended, `method` the adapter's word for the way it was made: both
+    may be others by now, and only these say where its post is. `method` is empty for a manual task, and where nobody
+    knows it any more.
     """
 
     number: int
@@ -171,6 +193,8 @@ class Attempt:
     intended_at: datetime
     ended_at: datetime | None
     baseline_at: datetime
+    identity: str = ""
+    method: str = ""
     part: int = 0
     is_manual: bool = False
 
@@ -250,7 +274,10 @@ class BecameDue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revised:
-    """Staff changed the post. `has_started`: a creating call of the occurrence has begun, or may have."""
+    """Staff changed the post. `has_started`: a creating call of the occurrence has begun, or may have.
+
+    `is_due_when_approved`: it has no time of its own any more.
+    """
 
     rendered_hash: Fingerprint
     due_at: datetime
@@ -260,6 +287,14 @@ class Revised:
     has_started: bool
     extra_parts: int = 0
     kind: str = PostKind.WARNING.value
+    is_due_when_approved: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """The schedule wants a delivery again that it had removed, or that had expired, before any call."""
+
+    content: Revised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,9 +370,10 @@ class Expired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A rule requires a person's decision."""
+    """A rule requires a person's decision. `facts` go into the alert and the audit."""
 
     reason: HoldReason
+    facts: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,6 +381,11 @@ class AbsenceProven:
     """Several readbacks prove that the attempt left nothing. `can_resend` is the platform's capability."""
 
     can_resend: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewPossible:
+    """Several readbacks show that the attempt left nothing, unless the platform's review still hides it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,6 +411,7 @@ class Resolved:
 Event = (
     BecameDue
     | Revised
+    | Restored
     | ApprovalMissing
     | Approved
     | Claimed
@@ -380,6 +422,7 @@ Event = (
     | Expired
     | Held
     | AbsenceProven
+    | ReviewPossible
     | RetractionRequested
     | Resolved
     | Outcome
@@ -399,6 +442,7 @@ class StepContext:
 EVENT_CODES: Final[Mapping[type, str]] = {
     BecameDue: "became_due",
     Revised: "revised",
+    Restored: "restored",
     ApprovalMissing: "approval_missing",
     Approved: "approved",
     Claimed: "claimed",
@@ -409,6 +453,7 @@ EVENT_CODES: Final[Mapping[type, str]] = {
     Expired: "expired",
     Held: "held",
     AbsenceProven: "absence_proven",
+    ReviewPossible: "review_possible",
     RetractionRequested: "retraction_requested",
     Resolved: "resolved",
     **{result: code for result, code in RESULT_CODES.items() if result is not Healthy},

@@ -20,11 +20,13 @@ from publisher.domain.account import (
     next_delete_at,
     next_poll_at,
     next_retry_at,
+    next_review_check_at,
 )
 from publisher.domain.approval import AWAITING_APPROVAL, on_approval_missing, on_approved
 from publisher.domain.delivery import (
     DESIRED_BY_PERSON,
     DESIRED_NO_SEND,
+    RESTORABLE_STATES,
     WAITING_STATES,
     AbsenceProven,
     Actor,
@@ -42,7 +44,9 @@ from publisher.domain.delivery import (
     LeaseExpired,
     Released,
     Resolved,
+    Restored,
     RetractionRequested,
+    ReviewPossible,
     Revised,
     Role,
     State,
@@ -136,6 +140,26 @@ def on_revised_while_held(delivery: Delivery, event: Revised, context: StepConte
     return record_edit(delivery, event, context) if event.has_started else _replace_content(delivery, event, context)
 
 
+def on_restored(delivery: Delivery, event: Restored, context: StepContext) -> Delivery:
+    """Return to waiting as if it had never ended, with the content that the schedule has now.
+
+    Where a call of the occurrence was made with another text, a person decides. Raises IllegalTransitionError if a call
+    was made for this delivery, or a person has ended it.
+    """
+    if not delivery.is_restorable:
+        raise IllegalTransitionError("only what was never called, and ended by no person, comes back")
+    content, deadline = event.content, delivery.first_attempt_deadline
+    waiting = replace(delivery, state=State.PENDING, desired=DesiredState.AS_PLANNED, reason=None)
+    if content.has_started and content.rendered_hash != delivery.rendered_hash:
+        return _hold(record_edit(waiting, content, context), HoldReason.EDITED)
+    restored = replace(_replace_content(waiting, content, context), next_action_at=content.due_at, is_pruned=False)
+    if restored.is_due_when_approved:
+        return restored
+    latest = content.due_at + content.max_delay
+    is_kept = deadline is not None and delivery.due_at == content.due_at
+    return replace(restored, first_attempt_deadline=max(deadline, latest) if is_kept and deadline else latest)
+
+
 def _replace_content(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
     """Replace the content. The deadline of the first attempt restarts: at the due time, or now if that has passed."""
     deadline = max(event.due_at, context.now) + event.max_delay
@@ -145,19 +169,32 @@ def _replace_content(delivery: Delivery, event: Revised, context: StepContext) -
         extra_parts=event.extra_parts,
         kind=event.kind,
         due_at=event.due_at,
-        first_attempt_deadline=event.expires_at if delivery.is_due_when_approved else deadline,
+        first_attempt_deadline=event.expires_at if event.is_due_when_approved else deadline,
+        is_due_when_approved=event.is_due_when_approved,
         desired=_merge_desired(delivery, DesiredState.AS_PLANNED),
     )
 
 
-def record_edit(delivery: Delivery, event: Revised, _context: StepContext) -> Delivery:
-    """Note an edit without changing the content: a call may have been made with it."""
+def record_edit(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
+    """Note an edit without changing the content: a call may have been made with it.
+
+    What becomes urgent is read at once: a review that may hide it would otherwise be waited for.
+    """
     is_same = event.rendered_hash == delivery.rendered_hash
     edited = _replace_limits(delivery, event)
     extension = event.max_delay - delivery.max_delay
     latest = edited.first_attempt_deadline and edited.first_attempt_deadline + extension
     desired = _merge_desired(delivery, DesiredState.AS_PLANNED if is_same else DesiredState.EDITED)
-    return replace(edited, first_attempt_deadline=latest, desired=desired)
+    has_no_time = delivery.is_due_when_approved or event.is_due_when_approved
+    becomes_urgent = event.is_urgent and not delivery.is_urgent and delivery.state is State.UNKNOWN
+    next_action_at = context.now if becomes_urgent else delivery.next_action_at
+    return replace(
+        edited,
+        first_attempt_deadline=latest,
+        desired=desired,
+        is_due_when_approved=has_no_time,
+        next_action_at=next_action_at,
+    )
 
 
 def _replace_limits(delivery: Delivery, event: Revised) -> Delivery:
@@ -216,7 +253,10 @@ def on_lease_expired_during_call(delivery: Delivery, event: LeaseExpired, contex
 
 
 def on_cancelled(delivery: Delivery, event: Cancelled, context: StepContext) -> Delivery:
-    return _finish(record_cancellation(delivery, event, context), State.CANCELLED, event.reason, context)
+    """End as cancelled. What a job cancels, without an order, may come back if it was never called."""
+    is_ordered = context.by.role is not Role.MAINTENANCE or event.is_corrected or not delivery.is_untouched
+    ordered = record_cancellation(delivery, event, context) if is_ordered else delivery
+    return _finish(ordered, State.CANCELLED, event.reason, context)
 
 
 def on_expired(delivery: Delivery, event: Expired, context: StepContext) -> Delivery:
@@ -278,7 +318,11 @@ def on_submitted(delivery: Delivery, event: Submitted, context: StepContext) -> 
 
 
 def on_rejected(delivery: Delivery, event: Rejected, context: StepContext) -> Delivery:
-    return _finish(replace(delivery, ticket=None), State.FAILED, event.code, context)
+    """End as failed. If the post was edited meanwhile, hold it instead: the new text was never offered."""
+    rejected = replace(delivery, ticket=None)
+    if rejected.desired is DesiredState.EDITED and not rejected.is_incomplete:
+        return _hold(rejected, HoldReason.EDITED)
+    return _finish(rejected, State.FAILED, event.code, context)
 
 
 def on_rate_limited(delivery: Delivery, event: RateLimited, context: StepContext) -> Delivery:
@@ -327,6 +371,8 @@ def check_again(delivery: Delivery, event: ReadFailure | NotFound | AbsenceProve
     reason = event.reason if isinstance(event, Unknown) else "rate_limited" if limit else delivery.reason
     if delivery.state is State.RETRACTING and delivery.receipt is not None:
         wait_until = _next_deletion_at(delivery, context)
+    elif delivery.is_review_possible:  # one more failed read changes nothing
+        reason, wait_until = delivery.reason, next_review_check_at(context.timing, since, context.now)
     else:
         was_read = not isinstance(event, ReadFailure)
         wait_until = next_check_at(context.timing, delivery.readbacks + 1, since, context.now, was_read=was_read)
@@ -348,6 +394,21 @@ def on_absence_proven(delivery: Delivery, event: AbsenceProven, context: StepCon
     return _return_to_waiting(replace(delivery, was_resent=True, reason="absence_proven"), State.DUE, None, context)
 
 
+def on_review_possible(delivery: Delivery, _event: ReviewPossible, context: StepContext) -> Delivery:
+    """Wait for the end of the longest review, but never with an urgent post: a person looks for it."""
+    is_still_wanted = delivery.desired not in DESIRED_NO_SEND and context.now < delivery.expires_at
+    if delivery.is_urgent and is_still_wanted:
+        return _hold(delivery, HoldReason.REVIEW_POSSIBLE)
+    since = delivery.unknown_since or context.now
+    return replace(
+        delivery,
+        readbacks=delivery.readbacks + 1,
+        unknown_since=since,
+        next_action_at=next_review_check_at(context.timing, since, context.now),
+        reason=_retraction_reason(delivery) or HoldReason.REVIEW_POSSIBLE.value,
+    )
+
+
 def on_possible_match(delivery: Delivery, event: PossibleMatch, _context: StepContext) -> Delivery:
     return replace(_hold(delivery, HoldReason.POSSIBLE_MATCH), reported_url=event.url)
 
@@ -366,14 +427,14 @@ def on_retraction_while_waiting(delivery: Delivery, event: RetractionRequested, 
 
 def _start_retraction(delivery: Delivery, context: StepContext) -> Delivery:
     """Start retracting. End as cancelled if nothing was ever sent and no person reported a URL."""
-    is_untouched = not delivery.attempts and delivery.receipt is None and delivery.reported_url is None
+    is_over = delivery.is_untouched
     return replace(
         delivery,
-        state=State.CANCELLED if is_untouched else State.RETRACTING,
+        state=State.CANCELLED if is_over else State.RETRACTING,
         desired=DesiredState.RETRACTED,
         readbacks=0,
         unknown_since=delivery.unknown_since or context.now,
-        next_action_at=None if is_untouched else context.now,
+        next_action_at=None if is_over else context.now,
     )
 
 
@@ -442,7 +503,9 @@ def on_resolved(delivery: Delivery, event: Resolved, context: StepContext) -> De
         case State.FAILED | State.EXPIRED if resolved.is_incomplete and not resolved.is_retraction_requested:
             return _hold(resolved, HoldReason.INCOMPLETE)
         case _:
-            return replace(resolved, state=event.to)
+            is_final_word = event.to in RESTORABLE_STATES and not resolved.is_retraction_requested
+            desired = DesiredState.CANCELLED if is_final_word else resolved.desired  # no edit brings it back
+            return replace(resolved, state=event.to, desired=desired)
 
 
 def on_resolved_while_retracting(delivery: Delivery, event: Resolved, context: StepContext) -> Delivery:
@@ -526,6 +589,7 @@ _ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Rol
     ({_S.RETRYING}, Revised, {_S.RETRYING, _S.PENDING, _S.HELD}, _PLANNER, on_revised),
     ({_S.HELD}, Revised, {_S.HELD}, _PLANNER, on_revised_while_held),
     *(({state}, Revised, {state}, _PLANNER, record_edit) for state in (_S.SENDING, _S.SUBMITTED, _S.UNKNOWN)),
+    (RESTORABLE_STATES, Restored, {_S.PENDING, _S.HELD}, _PLANNER, on_restored),
     ({_S.PENDING}, ApprovalMissing, {_S.PENDING}, _MAINTENANCE, on_approval_missing),
     ({_S.CLAIMED}, ApprovalMissing, {_S.PENDING, _S.DUE}, _SENDER, on_approval_missing),
     ({_S.PENDING}, Approved, {_S.PENDING}, _PERSON, on_approved),
@@ -569,6 +633,7 @@ _ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Rol
         for event in (Unknown, RateLimited, NotFound)
     ),
     ({_S.SUBMITTED}, AbsenceProven, {_S.SUBMITTED}, _RECONCILER, check_again),
+    ({_S.UNKNOWN}, ReviewPossible, {_S.UNKNOWN, _S.HELD}, _RECONCILER, on_review_possible),
     ({_S.SUBMITTED, _S.UNKNOWN}, Deleted, {_S.REMOVED}, _RECONCILER, on_deleted),
     ({_S.UNKNOWN}, AbsenceProven, {_S.DUE, _S.EXPIRED, _S.CANCELLED, _S.HELD}, _RECONCILER, on_absence_proven),
     ({_S.SUBMITTED, _S.UNKNOWN}, PossibleMatch, {_S.HELD}, _RECONCILER, on_possible_match),
@@ -586,6 +651,7 @@ _ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Rol
     ({_S.PUBLISHED}, Deleted, {_S.REMOVED}, _RECONCILER, on_deleted),
     ({_S.RETRACTING}, Deleted, {_S.RETRACTED}, _RETRACTOR, on_retracted),
     ({_S.RETRACTING}, AbsenceProven, {_S.RETRACTED, _S.RETRACTING}, _RETRACTOR, on_absence_proven_while_retracting),
+    ({_S.RETRACTING}, ReviewPossible, {_S.RETRACTING}, _RETRACTOR, on_review_possible),
     ({_S.RETRACTING}, Published, {_S.RETRACTING}, _RETRACTOR, on_published),
     ({_S.RETRACTING}, Submitted, {_S.RETRACTING}, _RETRACTOR, on_submitted),
     ({_S.RETRACTING}, Rejected, {_S.RETRACTING, _S.RETRACTED}, _RETRACTOR, on_rejected_while_retracting),
@@ -599,4 +665,4 @@ TRANSITIONS: Mapping[tuple[State, type], Transition] = {
     for states, event, to, who, step in _ROWS
     for state in states
 }
-"""Every legal transition. Final states have no row, so they are never left."""
+"""Every legal transition. Final states have one row, for what was never called; else they are never left."""

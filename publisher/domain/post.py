@@ -84,7 +84,10 @@ class PostImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """An entry of schedule.toml. `accounts` is `to`, resolved; `content_hash` covers everything that staff wrote."""
+    """An entry of schedule.toml. `accounts` is `to`, resolved.
+
+    `content_hash` covers everything that staff wrote but `at` and `to`, `entry_hash` these too.
+    """
 
     id: PostId
     kind: PostKind
@@ -103,6 +106,7 @@ class Post:
     images: tuple[PostImage, ...] = ()
     text_by_platform: Mapping[Platform, str] = field(default_factory=dict)
     data: Mapping[str, object] = field(default_factory=dict)
+    entry_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +296,8 @@ class SendRequest:
     `resend_after_attempt` is the attempt after which a person ordered the present one, 0 if nobody did: uploads used up
     by earlier attempts are repeated.
     `part` is 0 for the post itself; a further part goes under the post of `parent`. `fencing_token` is the lease's.
+    `identity` and `method` are those of the attempt: in a readback they may differ from what the settings say now, and
+    only they say where the post is and by which call it was made. `method` is empty where nobody knows it.
     """
 
     delivery: DeliveryId
@@ -309,6 +315,8 @@ class SendRequest:
     parent: Receipt | None = None
     fencing_token: int = 0
     resend_after_attempt: int = 0
+    identity: str = ""
+    method: str = ""
 
     @property
     def text(self) -> str:

@@ -12,11 +12,13 @@ from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode, Ti
 from publisher.domain.approval import NO_APPROVALS, ApprovalRules
 from publisher.domain.delivery import (
     DESIRED_NO_SEND,
+    RESTORABLE_STATES,
     Actor,
     Cancelled,
     Delivery,
     DesiredState,
     Event,
+    Held,
     Lease,
     RetractionRequested,
     Role,
@@ -46,7 +48,7 @@ from publisher.store.db.tables import ATTEMPT, DELIVERY, CallResult, changed_col
 ALERTED_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 """States that raise an alert when a delivery enters them."""
 TEMPORARY_ALERT_STATES = frozenset({State.HELD, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
-"""States whose alerts are cleared when a delivery leaves them."""
+"""States whose alerts are cleared when a delivery leaves them; so are those of an end that is left."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 """A daemon whose last heartbeat is older does not run."""
 BLOCKED_BY_UNKNOWN = "blocked_by_unknown"
@@ -54,6 +56,8 @@ BLOCKED_BY_UNKNOWN = "blocked_by_unknown"
 CANNOT_SEND = "cannot_send"
 """The alert that a post is later than `max_delay`, because no call of it reaches the platform."""
 _OUTBOUND_STATES = frozenset({State.DUE, State.CLAIMED, State.SENDING, State.RETRYING})
+ORIGINAL_GONE = "original_not_published"
+"""Why a follow-up is cancelled: its original is not published, and never will be."""
 SUPERSEDED = "superseded"
 """Why an instant of a recurring post expires when a later one is due; all of them together raise one alert."""
 CALL_END_RETENTION_SECONDS = 86400.0
@@ -229,14 +233,14 @@ class BaseStore:
 
         A call is named by its delivery and fencing token. Where its outcome is open, its visibility window starts now.
         """
-        clocks, is_confirmed = self.runtime.read_clocks(), self.runtime.is_clock_confirmed()
+        clocks, is_proven = self.runtime.read_clocks(), self.runtime.is_clock_proven()
         with_result, without_result = [], []
         for delivery, fencing_token, result in ended:
             row = {
                 "of_delivery": delivery,
                 "of_fencing_token": fencing_token,
                 "end": clocks.at,
-                "confirmed": is_confirmed,
+                "confirmed": is_proven,
             }
             if result is None:
                 without_result.append(row)
@@ -296,7 +300,7 @@ class BaseStore:
                 raise ConcurrentUpdateError(sorted(row["its_id"] for row in rows))
         write_entries(transaction, [_audit_entry(change, after, by) for change, after in pairs])
         for change, after in pairs:
-            _write_alerts(transaction, change.before, after, by)
+            _write_alerts(transaction, change, after, by)
         published = [after for _change, after in pairs if after.state is State.PUBLISHED]
         if published:  # of a repeating post the other instants keep their alerts; what a resend replaces is a one-off
             replaced = {format_delivery_name(after.key.post, ONCE_OCCURRENCE, after.account) for after in published}
@@ -346,7 +350,9 @@ class StorePart:
 def _audit_entry(change: StateChange, after: Delivery, by: Actor) -> dict[str, object]:
     event = change.event  # a person's order has its own reason, not the one that blocked the delivery before
     reason = event.reason if isinstance(event, Cancelled | RetractionRequested) else after.reason
+    facts = event.facts if isinstance(event, Held) else {}
     detail = {
+        **facts,
         "version": after.version,
         "attempt": after.attempts,
         "fencing_token": after.fencing_token,
@@ -366,7 +372,7 @@ def _audit_entry(change: StateChange, after: Delivery, by: Actor) -> dict[str, o
 def _is_unresolved(delivery: Delivery) -> bool:
     """Return True if a delivery must still be found in its account's list, to learn its outcome or to delete it."""
     is_unseen = delivery.state is State.RETRACTING and delivery.receipt is None
-    return delivery.state is State.UNKNOWN or is_unseen
+    return is_unseen or (delivery.state is State.UNKNOWN and not delivery.is_review_possible)
 
 
 def extend_blocked_deadlines(transaction: Transaction, login: LoginId, account: AccountId, now: datetime) -> None:
@@ -374,12 +380,13 @@ def extend_blocked_deadlines(transaction: Transaction, login: LoginId, account: 
     transaction.connection.execute(_EXTEND_DEADLINES, {"its_login": login, "its_account": account, "now": now})
 
 
-def _write_alerts(transaction: Transaction, before: Delivery, after: Delivery, by: Actor) -> None:
+def _write_alerts(transaction: Transaction, change: StateChange, after: Delivery, by: Actor) -> None:
     """Clear the alerts that a step ends, and raise the one that it calls for."""
+    before = change.before
     if before.state is after.state:
         return
     is_unblocked = before.reason == BLOCKED_BY_UNKNOWN and after.state not in {State.DUE, State.CLAIMED}
-    if before.state in TEMPORARY_ALERT_STATES or is_unblocked:
+    if before.state in TEMPORARY_ALERT_STATES | RESTORABLE_STATES or is_unblocked:
         clear_alerts(transaction, subject_of(after), after.updated_at)
     elif before.failures and before.state in _OUTBOUND_STATES and after.state not in _OUTBOUND_STATES:
         clear_alerts(transaction, subject_of(after), after.updated_at, CANNOT_SEND)
@@ -393,4 +400,5 @@ def _write_alerts(transaction: Transaction, before: Delivery, after: Delivery, b
     elif after.state is State.PUBLISHED and after.desired is DesiredState.EDITED:
         code = "published_after_edit"
     if code is not None:
-        raise_delivery_alert(transaction, after.updated_at, code, after, {"reason": after.reason or ""})
+        facts = change.event.facts if isinstance(change.event, Held) else {}
+        raise_delivery_alert(transaction, after.updated_at, code, after, {**facts, "reason": after.reason or ""})

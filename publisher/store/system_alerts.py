@@ -11,6 +11,7 @@ from functools import partial
 from sqlalchemy import Connection, DateTime, func, select
 
 from publisher.domain.account import AccountId
+from publisher.domain.errors import RefusedError
 from publisher.domain.post import PostId
 from publisher.runtime.clock import SERVER_DATE_TOLERANCE
 from publisher.runtime.logs import dropped_line_count, log
@@ -31,9 +32,13 @@ from publisher.store.db.rows import (
 
 CLOCK_ALERT_DELAY = timedelta(seconds=10)
 """How long a clock may be unconfirmed before people are alerted."""
+MAX_CLOCK_SKEW = timedelta(seconds=10)
+"""Hosts whose clocks differ more do not work together: each would expire the other's leases, and checks, too soon."""
 MACHINE_SUBJECT = "machine"
 CLOCK_SUBJECT_PREFIX = "clock:"
 """Prefix of the subject of alerts and audit entries about a worker's clock."""
+CLOCK_WRONG = "clock_wrong"
+"""The alert that a platform contradicts a worker's clock."""
 TEXT_OUTDATED = "text_outdated"
 """The alert that present templates and settings give another text than the one that is filed and will be sent."""
 OUTDATED_PREFIX = "texts:"
@@ -94,6 +99,12 @@ class SystemAlerts(StorePart):
         )
         self.reported_lines = dropped
 
+    async def check_clock_skew(self) -> None:
+        """Raise RefusedError, with an alert, where this clock and the database server's differ too much."""
+        skew = await self.measure_clock_skew()
+        if abs(skew) > MAX_CLOCK_SKEW:
+            raise RefusedError("clock_skew", **await self.alert_clock_skew(skew))
+
     async def measure_clock_skew(self) -> timedelta:
         """Return by how much this machine's clock is certainly ahead of the database server's; negative if behind."""
         database, now = self.database, self.runtime.now
@@ -134,7 +145,7 @@ class SystemAlerts(StorePart):
         elif unconfirmed_for >= CLOCK_ALERT_DELAY:
             offset = runtime.server_clock_offset
             if offset is not None:
-                await self._set_clock_alert("clock_wrong", offset)
+                await self._set_clock_alert(CLOCK_WRONG, offset)
             elif self._clock_alert is None:
                 await self._set_clock_alert("clock_unconfirmed")
 

@@ -12,7 +12,7 @@ from publisher.domain.errors import Problem
 from publisher.domain.post import Baseline
 from publisher.domain.results import Blocked, Deleted, HoldReason, Published, Reach, Submitted, Unknown
 from publisher.simulator import create_app
-from tests.adapters.conftest import context_over
+from tests.adapters.conftest import OLDEST_IDS, context_over
 
 HOST = "http://127.0.0.1:8710"
 UID = "1404376560"
@@ -47,7 +47,7 @@ async def platform():
 
 def fresh(make, **words):
     since = datetime.now(UTC) - timedelta(minutes=2)
-    return make("weibo", baseline=Baseline(newest_id=None, taken_at=since), **words)
+    return make("weibo", baseline=Baseline(newest_id=OLDEST_IDS["weibo"], taken_at=since), **words)
 
 
 async def test_metrics_of_published_posts_only(platform, make_request):
@@ -153,3 +153,18 @@ async def test_metrics_grow(platform, make_request):
     assert not isinstance(figures, Unknown)
     reach = figures[published.receipt.remote_id]
     assert (reach.likes or 0) > (reach.reposts or 0) > (reach.comments or 0) > 0
+
+
+async def test_a_post_under_review_is_hidden_until_it_passes_f47(platform, make_request):
+    """F47: 20053 is accepted; until the review is over no list shows the post, and none counts it."""
+    speak, control = platform
+    adapter = speak()
+    share = {"platform": "weibo", "endpoint": "/2/statuses/share.json"}
+    review = {"kind": "review", "seconds": 600, "announce": True}
+    await control.post("/_sim/faults", json={**share, "fault": review})
+    outcome = await adapter.publish(fresh(make_request, text=TEXT, link=LINK))
+    assert isinstance(outcome, Submitted)
+    assert isinstance(await adapter.check_ticket(outcome.ticket), Unknown)
+    assert await adapter.list_recent() == []
+    await control.post("/_sim/clock", json={"shift": 601})
+    assert isinstance(await adapter.check_ticket(outcome.ticket), Published)

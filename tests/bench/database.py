@@ -36,8 +36,8 @@ SELECT 'past-' || (n / :accounts), 'once', 'a' || (n % :accounts), 'weibo', 'wei
 PAST_ATTEMPTS = """
 INSERT INTO attempt (
     delivery, number, fencing_token, login, account, worker, rendered_hash, baseline_at, intended_at, ended_at, outcome,
-    detail)
-SELECT id, 1, 1, login, account, 'w', 'f', due_at, due_at, due_at, 'published', '{}' FROM delivery
+    detail, identity, method)
+SELECT id, 1, 1, login, account, 'w', 'f', due_at, due_at, due_at, 'published', '{}', '', '' FROM delivery
 WHERE state = 'published'
 """
 PAST_POSTS = """
@@ -59,7 +59,7 @@ async def accept_schedule(folder: Path) -> int:
     """Accept the workspace's schedule and file what is within the planning window. Return the number of deliveries."""
     file = folder / "schedule.toml"
     async with application(folder, can_send=False) as opened:
-        return await apply_schedule(opened.planner, file.read_text("utf-8"), str(file))
+        return (await apply_schedule(opened.planner, file.read_text("utf-8"), str(file))).filed
 
 
 async def promote_all(opened: Application) -> None:

@@ -21,7 +21,7 @@ from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal
 from publisher.domain.account import AccountId
-from publisher.domain.plan import CorrectionPlan, SkipReason
+from publisher.domain.correction import CorrectionPlan, SkipReason
 from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
 from publisher.engine.planner import send_correction
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
     select,
 )
 
-from publisher.domain.account import AccountId, LoginId, Mode
+from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode
 from publisher.domain.delivery import (
     SENDER,
     ApprovalMissing,
@@ -39,8 +39,9 @@ from publisher.domain.delivery import (
     Released,
     State,
 )
-from publisher.domain.post import Baseline, DeliveryId, SendRequest
+from publisher.domain.post import Baseline, DeliveryId, RenderedPost, SendRequest
 from publisher.domain.results import HoldReason
+from publisher.runtime.logs import log
 from publisher.store.approvals import APPROVAL_RECHECK_INTERVAL, find_unapproved
 from publisher.store.base import BLOCKED_BY_UNKNOWN, BaseStore, StateChange, extend_blocked_deadlines
 from publisher.store.db.database import Transaction, execute_rows, wait_for_lock
@@ -189,10 +190,14 @@ _NEWEST_ATTEMPT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingReadback:
-    """A delivery whose platform must be read, and the request of its last attempt, if it ever had one."""
+    """A delivery whose platform must be read, and the request of its last attempt, if it ever had one.
+
+    `conflict` is set where the account is another one by now: reading it would prove nothing.
+    """
 
     delivery: Delivery
     request: SendRequest | None
+    conflict: Held | None = None
 
 
 def pending_readbacks(
@@ -215,8 +220,20 @@ def pending_readbacks(
         others = owned[delivery.account] - {delivery.receipt.remote_id if delivery.receipt else ""}
         request = _build(store, delivery, to_attempt(row), row["newest_id"], row["body"])
         request = replace(request, owned_ids=others, is_manual=delivery.manual_task is not None)
-        pending.append(PendingReadback(delivery=delivery, request=request))
+        conflict = find_identity_change(store, delivery.account, request.identity)
+        pending.append(PendingReadback(delivery=delivery, request=request, conflict=conflict))
     return pending
+
+
+def find_identity_change(store: BaseStore, account: AccountId, identity: str) -> Held | None:
+    """Return the hold of an attempt that was made as another identity than the account has now; None if it is the same.
+
+    An empty identity is not known: the one of the settings is the only one to look at.
+    """
+    present = store.policies[account].identity
+    if identity in {present, ""}:
+        return None
+    return Held(reason=HoldReason.IDENTITY_CHANGED, facts={"sent_as": identity, "identity": present})
 
 
 def build_request(
@@ -227,18 +244,21 @@ def build_request(
     `facts` has the delivery's rendered `body`, the `newest_id` known on its account, and the account's `mode`, if a
     person has set one.
     """
-    now = store.runtime.now()
+    now, policy = store.runtime.now(), store.policies[delivery.account]
     attempt = Attempt(
         number=delivery.attempts + 1,
         fencing_token=delivery.fencing_token,
         intended_at=now,
         ended_at=None,
-        baseline_at=now - store.timing(delivery.account).platform_clock_tolerance,
+        baseline_at=now - policy.timing.platform_clock_tolerance,
+        identity=policy.identity,
         part=delivery.parts_done if delivery.is_incomplete else 0,
     )
-    mode = Mode(facts["mode"] or store.policies[delivery.account].account.mode)
     request = _build(store, delivery, attempt, facts["newest_id"], facts["body"])
-    request = replace(request, is_manual=mode is Mode.ASSISTED)
+    if Mode(facts["mode"] or policy.account.mode) is Mode.ASSISTED:
+        request = replace(request, is_manual=True)
+    else:
+        request = replace(request, method=_name_method(policy, request.rendered, is_urgent=delivery.is_urgent))
     if request.part or not request.rendered.images:  # images go with the post itself
         return request
     hashes = [image.sha256 for image in request.rendered.images]
@@ -247,6 +267,16 @@ def build_request(
     if not set(hashes) <= set(stored):
         return None
     return replace(request, images=tuple(stored[sha256] for sha256 in hashes))
+
+
+def _name_method(policy: AccountPolicy, rendered: RenderedPost, *, is_urgent: bool) -> str:
+    """Return the adapter's word for the way of a call; empty, as where nobody knows it, if the adapter fails."""
+    try:
+        method: object = policy.call_method(rendered, is_urgent=is_urgent)
+    except Exception as error:  # noqa: BLE001 # an adapter's bug must stop no other delivery
+        log.exception("adapter_failed", error=type(error).__name__)
+        return ""
+    return method if isinstance(method, str) else ""
 
 
 def _build(store: BaseStore, delivery: Delivery, attempt: Attempt, newest_id: str | None, body: str) -> SendRequest:
@@ -266,6 +296,8 @@ def _build(store: BaseStore, delivery: Delivery, attempt: Attempt, newest_id: st
         is_urgent=delivery.is_urgent,
         part=part,
         parent=delivery.receipt if part else None,
+        identity=attempt.identity,
+        method=attempt.method,
     )
 
 
@@ -301,9 +333,12 @@ def guard_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[
             is_superseded(DELIVERY, _NOW).label("is_superseded"),
             mode_override(DELIVERY).label("mode"),
             newest_id.label("newest_id"),
+            ATTEMPT.c.identity.label("last_identity"),
+            ATTEMPT.c.method.label("last_method"),
         )
         .join(RENDERED_POST, RENDERED_POST.c.fingerprint == DELIVERY.c.rendered_hash)
         .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
+        .outerjoin(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
         .where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
     )
 
@@ -315,6 +350,7 @@ _UNRESOLVED_ATTEMPTS = (
     .where(
         in_state(DELIVERY, State.SENDING, State.UNKNOWN, State.RETRACTING),
         or_(~in_state(DELIVERY, State.RETRACTING), DELIVERY.c.remote_id.is_(None)),  # an id is deleted without the list
+        or_(DELIVERY.c.reason.is_(None), DELIVERY.c.reason != HoldReason.REVIEW_POSSIBLE.value),
         DELIVERY.c.account.in_(bindparam("accounts", expanding=True)),
     )
 )
@@ -352,27 +388,54 @@ def record_intents(store: BaseStore, transaction: Transaction, leases: Sequence[
         delivery = to_delivery(row)
         if delivery.state is not State.CLAIMED or not lease.has_current_fencing_token(delivery):
             answers[lease.delivery] = Declined(guard="lease_lost")
-        elif failed := _first_failing_guard(store, delivery, row, since_unresolved.get(delivery.account, 0)):
-            guard, event = failed
-            if guard == BLOCKED_BY_UNKNOWN:
-                raise_delivery_alert_once(transaction, store.runtime.now(), BLOCKED_BY_UNKNOWN, delivery)
-                extend_blocked_deadlines(transaction, delivery.login, delivery.account, store.runtime.now())
-            stopped.append(StateChange(before=delivery, event=event))
-            answers[lease.delivery] = Declined(guard=guard)
-        elif delivery.id in unapproved:
-            waits = ApprovalMissing(until=store.runtime.now() + APPROVAL_RECHECK_INTERVAL)
-            stopped.append(StateChange(before=delivery, event=waits))
-            answers[lease.delivery] = Declined(guard="not_approved")
-        elif request := build_request(store, transaction.connection, delivery, row):
+            continue
+        failed = _first_failing_guard(store, delivery, row, since_unresolved.get(delivery.account, 0))
+        if failed is None and delivery.id in unapproved:
+            failed = "not_approved", ApprovalMissing(until=store.runtime.now() + APPROVAL_RECHECK_INTERVAL)
+        request = failed or _prepare_request(store, transaction.connection, delivery, row)
+        if isinstance(request, SendRequest):
             ready.append((delivery, request))
             answers[lease.delivery] = request
         else:
-            stopped.append(StateChange(before=delivery, event=Held(reason=HoldReason.IMAGE_MISSING)))
-            answers[lease.delivery] = Declined(guard="image_missing")
+            stopped.append(_stop(store, transaction, delivery, request))
+            answers[lease.delivery] = Declined(guard=request[0])
     store.transition_all(transaction, stopped, SENDER)
     if ready:
         _write_intents(store, transaction, ready)
     return [answers[lease.delivery] for lease in leases]
+
+
+def _stop(store: BaseStore, transaction: Transaction, delivery: Delivery, failed: tuple[str, Event]) -> StateChange:
+    """Return what a failed guard does to its delivery, with the alert that another one blocks it."""
+    guard, event = failed
+    if guard == BLOCKED_BY_UNKNOWN:
+        raise_delivery_alert_once(transaction, store.runtime.now(), BLOCKED_BY_UNKNOWN, delivery)
+        extend_blocked_deadlines(transaction, delivery.login, delivery.account, store.runtime.now())
+    return StateChange(before=delivery, event=event)
+
+
+def _prepare_request(
+    store: BaseStore, connection: Connection, delivery: Delivery, facts: RowMapping
+) -> SendRequest | tuple[str, Event]:
+    """Return the request of the delivery's next attempt, or why a person has to decide instead.
+
+    A further part, and a second call after a proven absence, goes out as the same identity as the attempt before. Such
+    a second call is made by the same method as well, as only that method was judged, unless a person has ordered it.
+    """
+    request = build_request(store, connection, delivery, facts)
+    if request is None:
+        return _hold(HoldReason.IMAGE_MISSING)
+    is_second_call = delivery.was_resent and delivery.resend_after_attempt < delivery.attempts
+    if delivery.is_incomplete or is_second_call:
+        changed = find_identity_change(store, delivery.account, facts["last_identity"] or "")
+        if changed is not None:
+            return changed.reason, changed
+    is_other_method = "" not in {facts["last_method"], request.method} and request.method != facts["last_method"]
+    return _hold(HoldReason.NOT_PUBLISHED) if is_second_call and is_other_method else request
+
+
+def _hold(reason: HoldReason) -> tuple[str, Event]:
+    return reason, Held(reason=reason)
 
 
 def _find_unapproved(
@@ -395,7 +458,7 @@ def _attempts_since_unresolved(
     """Count the attempts since the oldest unresolved one, for accounts whose list shows a limited number of posts.
 
     An unresolved attempt that is beyond the list already blocks nothing any more. Neither does a post that is to be
-    deleted once its visibility window is over.
+    deleted once its visibility window is over, nor one that only a review can hide: that may last for hours.
     """
     now = store.runtime.now()
     list_sizes = {
@@ -477,6 +540,8 @@ def _write_intents(store: BaseStore, transaction: Transaction, ready: Sequence[t
             "intended_at": request.intended_at,
             "part": request.part,
             "is_manual": request.is_manual,
+            "identity": request.identity,
+            "method": request.method,
             "is_end_confirmed": False,
         }
         for delivery, request in ready
@@ -494,6 +559,8 @@ def _write_intents(store: BaseStore, transaction: Transaction, ready: Sequence[t
             occurrence=delivery.key.occurrence,
             account=delivery.account,
             part=request.part,
+            identity=request.identity,
+            method=request.method,
         )
         for delivery, request in ready
     ]

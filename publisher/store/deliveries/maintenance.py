@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Select,
     and_,
     exists,
     or_,
@@ -58,7 +60,7 @@ from publisher.store.approvals import (
     read_approval_statuses,
     read_filing_times,
 )
-from publisher.store.base import SUPERSEDED, BaseStore, StateChange, StorePart
+from publisher.store.base import ORIGINAL_GONE, SUPERSEDED, BaseStore, StateChange, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import (
@@ -108,6 +110,44 @@ _CALLED_STATES = sorted(frozenset(State) - {State.PENDING, State.PUBLISHED, Stat
 """States in which a call may have been made, and another may follow."""
 _TIMED_STATES = CHECKED_STATES | {State.RETRYING}
 """States whose `next_action_at` was counted from the instant at which it was written."""
+
+
+def misdated_deliveries(latest_possible: datetime) -> Select[Any]:
+    """Return the query of the called deliveries, with their last attempt, that an unconfirmed clock may have dated."""
+    is_undated = and_(
+        ATTEMPT.c.ended_at.is_not(None),
+        ~ATTEMPT.c.is_end_confirmed,
+        or_(in_state(DELIVERY, *CHECKED_STATES), ATTEMPT.c.ended_at > latest_possible),
+    )
+    was_read_ahead = exists().where(READBACK.c.delivery == DELIVERY.c.id, READBACK.c.at > latest_possible)
+    return (
+        select(DELIVERY, ATTEMPT.c.id.label("its_attempt"), ATTEMPT.c.fencing_token.label("its_fencing_token"))
+        .add_columns(is_undated.label("is_undated"))
+        .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
+        .where(in_open_state(DELIVERY, *_CALLED_STATES), DELIVERY.c.attempts > 0)
+        .where(or_(DELIVERY.c.updated_at > latest_possible, is_undated, was_read_ahead))
+    )
+
+
+def compare_approval_alerts(
+    store: BaseStore, connection: Connection, now: datetime
+) -> tuple[Mapping[str, Mapping[str, str]], set[str]]:
+    """Return the facts of each alert about a missing approval that there must be, by subject, and those there are."""
+    is_near = or_(DELIVERY.c.next_action_at <= now + REMINDER_LEAD, DELIVERY.c.due_at <= now + REMINDER_LEAD)
+    near = read_deliveries(connection, select(DELIVERY).where(in_state(DELIVERY, State.PENDING), is_near))
+    found = [item for item in near if store.approval_rules.chain_for(item.kind)]
+    waiting, chained = {(item.key, item.kind) for item in found}, {item.key: item for item in reversed(found)}
+    filed_at = read_filing_times(connection, chained)
+    wanted = {}
+    for (key, kind), status in read_approval_statuses(store, connection, chained).items():
+        due_at = chained[key].due_at
+        lead = choose_reminder_lead(due_at, filed_at.get((key.post, key.occurrence, status.fingerprint)))
+        # what was sent as another kind, before an edit, waits for nobody
+        if (key, kind) in waiting and not status.is_approved and now >= due_at - lead:
+            stages = "、".join(missing.stage.name for missing in status.missing)
+            wanted[name_occurrence(key)] = {**alert_facts(key), "due": due_at.isoformat(), "stages": stages}
+    open_alerts = select(ALERT.c.subject).where(ALERT.c.code == APPROVAL_NEEDED, ALERT.c.cleared_at.is_(None))
+    return wanted, set(connection.scalars(open_alerts))
 
 
 class Maintenance(StorePart):
@@ -273,20 +313,7 @@ class Maintenance(StorePart):
             clocks = self.runtime.read_clocks()
             redate_cooldowns(self.store, transaction, clocks)
             latest_possible = clocks.at + MAX_TIMESTAMP_SKEW
-            is_undated = and_(
-                ATTEMPT.c.ended_at.is_not(None),
-                ~ATTEMPT.c.is_end_confirmed,
-                or_(in_state(DELIVERY, *CHECKED_STATES), ATTEMPT.c.ended_at > latest_possible),
-            )
-            was_read_ahead = exists().where(READBACK.c.delivery == DELIVERY.c.id, READBACK.c.at > latest_possible)
-            query = (
-                select(DELIVERY, ATTEMPT.c.id.label("its_attempt"), ATTEMPT.c.fencing_token.label("its_fencing_token"))
-                .add_columns(is_undated.label("is_undated"))
-                .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
-                .where(in_open_state(DELIVERY, *_CALLED_STATES), DELIVERY.c.attempts > 0)
-                .where(or_(DELIVERY.c.updated_at > latest_possible, is_undated, was_read_ahead))
-            )
-            rows = transaction.connection.execute(query).mappings().all()
+            rows = transaction.connection.execute(misdated_deliveries(latest_possible)).mappings().all()
             # after a worker crash what is due was spread out: by a clock that was ahead it would wait for hours
             was_spread = and_(DELIVERY.c.updated_at > latest_possible, DELIVERY.c.next_action_at > DELIVERY.c.due_at)
             number = transaction.connection.execute(
@@ -299,7 +326,7 @@ class Maintenance(StorePart):
                 if row["is_undated"]:
                     end = self.store.call_ends.get_end(row["id"], row["its_fencing_token"], clocks.monotonic_seconds)
                     latest -= timedelta(seconds=clocks.monotonic_seconds - end.known_since_ticks)
-                    ended = {"ended_at": latest, "is_end_confirmed": True}
+                    ended = {"ended_at": latest, "is_end_confirmed": trust.is_proven}
                     transaction.connection.execute(
                         update(ATTEMPT).where(ATTEMPT.c.id == row["its_attempt"]).values(ended)
                     )
@@ -329,9 +356,9 @@ class Maintenance(StorePart):
 
         def alert_orphans(transaction: Transaction, cancelled: Sequence[Delivery]) -> None:
             for delivery in cancelled:
-                raise_delivery_alert(transaction, delivery.updated_at, "cancelled.original_not_published", delivery)
+                raise_delivery_alert(transaction, delivery.updated_at, f"cancelled.{ORIGINAL_GONE}", delivery)
 
-        return await self._apply_to_matching(ORPHANED, Cancelled(reason="original_not_published"), alert=alert_orphans)
+        return await self._apply_to_matching(ORPHANED, Cancelled(reason=ORIGINAL_GONE), alert=alert_orphans)
 
     async def remind_of_approvals(self) -> int:
         """Keep one alert for each occurrence that is due soon, or already, and not approved. Return how many are new.
@@ -343,35 +370,15 @@ class Maintenance(StorePart):
         if now is None or not self.store.approval_rules.is_active or ticks < self._next_reminders:
             return 0
         self._next_reminders = ticks + APPROVAL_REMINDER_SECONDS
-        is_near = or_(DELIVERY.c.next_action_at <= now + REMINDER_LEAD, DELIVERY.c.due_at <= now + REMINDER_LEAD)
-        near = select(DELIVERY).where(in_state(DELIVERY, State.PENDING), is_near)
-        open_alerts = select(ALERT.c.subject).where(ALERT.c.code == APPROVAL_NEEDED, ALERT.c.cleared_at.is_(None))
-
-        def compare(connection: Connection) -> tuple[Mapping[str, Mapping[str, str]], set[str]]:
-            """Return the facts of each alert that there must be, by subject, and the subjects of those there are."""
-            found = [
-                item for item in read_deliveries(connection, near) if self.store.approval_rules.chain_for(item.kind)
-            ]
-            waiting, chained = {(item.key, item.kind) for item in found}, {item.key: item for item in reversed(found)}
-            filed_at = read_filing_times(connection, chained)
-            wanted = {}
-            for (key, kind), status in read_approval_statuses(self.store, connection, chained).items():
-                due_at = chained[key].due_at
-                lead = choose_reminder_lead(due_at, filed_at.get((key.post, key.occurrence, status.fingerprint)))
-                # what was sent as another kind, before an edit, waits for nobody
-                if (key, kind) in waiting and not status.is_approved and now >= due_at - lead:
-                    stages = "、".join(missing.stage.name for missing in status.missing)
-                    facts = {**alert_facts(key), "due": due_at.isoformat(), "stages": stages}
-                    wanted[name_occurrence(key)] = facts
-            return wanted, set(connection.scalars(open_alerts))
-
         await self._remind_of_after_reviews(now)
-        wanted, found = await self.database.read(compare)
+        wanted, found = await self.database.read(
+            lambda connection: compare_approval_alerts(self.store, connection, now)
+        )
 
         def update_alerts(transaction: Transaction) -> int:
             if not try_lock(transaction, MAINTENANCE_LOCK):
                 return 0
-            wanted, found = compare(transaction.connection)
+            wanted, found = compare_approval_alerts(self.store, transaction.connection, now)
             for subject in found - set(wanted):
                 clear_alerts(transaction, subject, now, APPROVAL_NEEDED)
             for subject in sorted(set(wanted) - found):
@@ -455,8 +462,10 @@ class Maintenance(StorePart):
         if delivery.state is State.SUBMITTED:
             since = delivery.submitted_at or now
             return Held(reason=HoldReason.REVIEW_TIMEOUT) if now >= since + timing.review_hold_after else None
-        since = delivery.unknown_since or now
-        return Held(reason=HoldReason.UNCHECKABLE) if now >= since + timing.unreadable_hold_after else None
+        since = (delivery.unknown_since or now) + timing.unreadable_hold_after
+        if delivery.is_review_possible:  # it was readable; only the last read, after the longest review, is missing
+            since += timing.review_window
+        return Held(reason=HoldReason.UNCHECKABLE) if now >= since else None
 
     def _reminder_for(self, delivery: Delivery, now: datetime) -> str | None:
         """Return the code of the alert that is due for a long review, or for a manual task that nobody has done."""

@@ -31,10 +31,7 @@ class KnownPost:
 
 
 def read_known_posts(url: str) -> Mapping[PostId, KnownPost] | None:
-    """Return the posts in the store; None if there is no store yet, or it does not answer.
-
-    Changes nothing.
-    """
+    """Return the posts in the store; None if there is no store yet, or it does not answer. Changes nothing."""
     rows = _read(url, _QUERY)
     if rows is None:
         return None
@@ -42,6 +39,12 @@ def read_known_posts(url: str) -> Mapping[PostId, KnownPost] | None:
         PostId(post): KnownPost(is_waiting=bool(is_waiting), counts_as_open=bool(is_kept and (is_waiting or repeats)))
         for post, is_kept, repeats, is_waiting in rows
     }
+
+
+def read_schedule_hash(url: str) -> str | None:
+    """Return the hash of the schedule in force; None if there is none, or the store does not answer."""
+    rows = _read(url, "SELECT sha256 FROM schedule ORDER BY id DESC LIMIT 1")
+    return rows[0][0] if rows else None
 
 
 def read_filed_texts(url: str) -> Sequence[FiledTexts]:

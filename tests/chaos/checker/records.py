@@ -52,9 +52,8 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
     for (key, part), attempts in parts.items():
         delivery, alone = history.deliveries[key], 0
         readbacks = [f"readback:{readback.id}" for readback in history.readbacks_of.get(key, ())]
-        if part and not _may_begin(history, delivery, parts.get((key, part - 1), []), attempts[0]):
-            what = f"part {part} was begun before the part before it was known to be published"
-            yield Violation(delivery.subject, what, (attempts[0].row, *readbacks))
+        for what in _begun_wrongly(history, delivery, parts.get((key, part - 1), []), attempts[0]) if part else ():
+            yield Violation(delivery.subject, f"part {part} was {what}", (attempts[0].row, *readbacks))
         for first, second in pairwise(attempts):
             is_recovered = (second.rendition, second.stamp) in recovered
             if first.outcome in CLEAR or is_recovered or _decided(history, delivery, first, second):
@@ -72,6 +71,14 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
         if call.attempt and call.attempt.outcome == "not_sent":
             what = "written down as not sent, yet the platform received it"
             yield Violation(history.deliveries[call.attempt.delivery].subject, what, (call.attempt.row, call.where))
+
+
+def _begun_wrongly(history: History, delivery: Delivery, before: Sequence[Attempt], first: Attempt) -> Iterator[str]:
+    """What a further part lacks: the part before it must be known to be live, and both go out as one account."""
+    if not _may_begin(history, delivery, before, first):
+        yield "begun before the part before it was known to be published"
+    if before and before[-1].identity != first.identity:
+        yield "sent as another account of the platform than the part before it"
 
 
 def _may_begin(history: History, delivery: Delivery, before: Sequence[Attempt], first: Attempt) -> bool:
@@ -114,8 +121,12 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         if one.attempt == first.number and one.at <= second.intended
     ]
     complete = [one for one in readbacks if one.finding == "not_found" and _reaches_back(history, one, first)]
-    if not history.terms_of(delivery).allows_second(delivery):
+    if not history.terms_of(delivery).allows_second(delivery, first):
         yield "sent again where the platform allows none"
+    if first.identity != second.identity:
+        yield "sent again as another account of the platform"
+    if first.method and second.method and first.method != second.method:
+        yield "sent again in another way than the first call, which alone was judged"
     if alone > 1:
         yield "sent again a second time"
     if len(complete) < READBACKS_NEEDED:
@@ -126,17 +137,31 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
     ends = [*(one.at for one in readbacks), second.intended][1:]
     for readback, end in zip(readbacks, ends, strict=True):
         since = [one for one in read if readback.at <= one.at < end]
-        if readback in complete and since and all(EMPTIED in (one.fault or "").split("+") for one in since):
+        is_emptied = bool(since) and all(EMPTIED in (one.fault or "").split("+") for one in since)
+        if readback in complete and is_emptied and _had_posts(history, delivery, end):
             yield "sent again after a list that the platform had emptied"
     if any(one.finding not in {"not_found", "rate_limited", "unknown"} for one in readbacks):
         yield "sent again though a readback had found something"
 
 
 def _settle(history: History, delivery: Delivery) -> float:
-    """Return the seconds that must lie between two calls of which the first has an unknown outcome."""
-    if (settle := history.terms_of(delivery).settle) is None:
+    """Return the seconds that must lie between two calls of which the first has an unknown outcome.
+
+    Where lists show nothing that is under review, the longest review must be over as well.
+    """
+    terms = history.terms_of(delivery)
+    if terms.settle is None:
         raise NotJudgedError(f"settings.json names no settle time for {delivery.account}")
-    return settle
+    return max(terms.settle, terms.review)
+
+
+def _had_posts(history: History, delivery: Delivery, until: float) -> bool:
+    """Whether the account had ever shown a post by then: an emptied list of one that had none tells the truth."""
+    identity = history.identity_of(delivery)
+    return any(
+        entry.kind == "visible" and entry.at <= until and (entry.platform, entry.account) == identity
+        for entry in history.log
+    )
 
 
 def _reaches_back(history: History, readback: Readback, attempt: Attempt) -> bool:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from publisher.domain.account import AccountId
+from publisher.domain.correction import SkipReason, plan_correction
 from publisher.domain.delivery import DesiredState, State
-from publisher.domain.plan import SkipReason, plan_correction
 from tests.unit.domain.model_state import BORN
 
 A, B = AccountId("a"), AccountId("b")

@@ -11,6 +11,7 @@ from publisher.domain.delivery import (
     CHECKED_STATES,
     FINAL_STATES,
     OPEN_STATES,
+    RESTORABLE_STATES,
     REVISABLE_STATES,
     WAITING_STATES,
     AbsenceProven,
@@ -29,7 +30,9 @@ from publisher.domain.delivery import (
     LeaseExpired,
     Released,
     Resolved,
+    Restored,
     RetractionRequested,
+    ReviewPossible,
     Revised,
     Role,
     State,
@@ -76,6 +79,7 @@ POSSIBLE_MATCH = PossibleMatch(remote_id="43", url="https://example.gov.cn/43")
 EVENTS: tuple[Any, ...] = (
     BecameDue(),
     REVISED,
+    Restored(content=REVISED),
     ApprovalMissing(until=NOW + MINUTE),
     Approved(expires_at=NOW + 30 * MINUTE),
     Claimed(),
@@ -86,6 +90,7 @@ EVENTS: tuple[Any, ...] = (
     Expired(),
     Held(reason=HoldReason.POISON),
     AbsenceProven(can_resend=True),
+    ReviewPossible(),
     RetractionRequested(reason="wrong"),
     Resolved(to=State.FAILED, reason="not live"),
     Published(receipt=RECEIPT),
@@ -122,7 +127,7 @@ def in_state(state: State, **changes: Any) -> Delivery:
         expires_at=NOW + 60 * MINUTE,
         max_delay=30 * MINUTE,
         updated_at=NOW - MINUTE,
-        attempts=1,
+        attempts=0 if state in RESTORABLE_STATES else 1,
         desired=DesiredState.RETRACTED if state is State.RETRACTING else DesiredState.AS_PLANNED,
     )
     return replace(delivery, **changes)
@@ -202,9 +207,59 @@ def test_listed_events_lead_to_their_state_and_need_their_role(state, event):
         assert (stepped.version, stepped.updated_at) == (8, NOW)
 
 
-def test_ended_states_have_no_line():
-    """Nothing leads out of an end."""
-    assert not [state for state, _ in TRANSITIONS if state in FINAL_STATES]
+def test_an_end_is_left_for_what_was_never_called_alone():
+    """I12: nothing leads out of an end but the schedule, which wants a delivery again that it had lost."""
+    ways_out = {(state, event): rule.roles for (state, event), rule in TRANSITIONS.items() if state in FINAL_STATES}
+    assert ways_out == {(state, Restored): {Role.PLANNER} for state in RESTORABLE_STATES}
+
+
+def test_f100_what_was_never_called_comes_back_as_it_was():
+    """F100: a removed or expired delivery waits again: its time and its deadline, which a rate limit had extended."""
+    lost = in_state(State.PENDING, attempts=0, first_attempt_deadline=NOW + 45 * MINUTE)
+    same = replace(REVISED, due_at=lost.due_at, max_delay=lost.max_delay, expires_at=lost.expires_at, is_urgent=False)
+    content = replace(same, rendered_hash=lost.rendered_hash)
+    for end in (Cancelled(reason="removed"), Expired()):
+        role = Role.PLANNER if isinstance(end, Cancelled) else Role.MAINTENANCE
+        ended = advance(lost, end, by=Actor(role=role, name=role), now=NOW, timing=PATIENCE)
+        back = after(ended, Restored(content=content))
+        assert replace(back, version=lost.version, updated_at=lost.updated_at) == replace(
+            lost, next_action_at=lost.due_at
+        )
+
+
+def test_f100_what_comes_back_with_another_text_than_was_sent_is_held():
+    """I21: where another account has the old text already, a person decides which one this account gets."""
+    back = after(in_state(State.CANCELLED), Restored(content=EDITED))
+    assert (back.state, back.reason, back.rendered_hash) == (State.HELD, HoldReason.EDITED, "old")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attempts": 1},
+        {"desired": DesiredState.CANCELLED},
+        {"desired": DesiredState.RETRACTED},
+        {"receipt": RECEIPT},
+        {"reported_url": "https://example.gov.cn/42"},
+    ],
+    ids=", ".join,
+)
+def test_f100_what_was_called_or_ended_by_a_person_does_not_come_back(changes):
+    """I1: a call that may have published it, or a person's word, is not undone by an edit of a file."""
+    for state in RESTORABLE_STATES:
+        with pytest.raises(IllegalTransitionError):
+            after(in_state(state, **changes), Restored(content=REVISED))
+
+
+def test_f100_a_persons_end_of_a_held_delivery_is_remembered():
+    """A person who ends what was never called decides for good; a follow-up without its original may come back."""
+    held = in_state(State.HELD, attempts=0)
+    for to in RESTORABLE_STATES:
+        assert after(held, Resolved(to=to, reason="no")).desired is DesiredState.CANCELLED
+    maintenance = Actor(role=Role.MAINTENANCE, name="maintenance")
+    due = in_state(State.DUE, attempts=0)
+    orphaned = advance(due, Cancelled(reason="original"), by=maintenance, now=NOW, timing=PATIENCE)
+    assert orphaned.desired is DesiredState.AS_PLANNED
 
 
 def test_an_expired_lease_is_due_before_the_intent_and_unknown_after_it():

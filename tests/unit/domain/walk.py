@@ -39,7 +39,7 @@ class Promise(StrEnum):
     AN_END_IS_TRUE = "an end is true"
     CANCELLATION_HOLDS = "no call after a withdrawal"
     RETRACTION_HOLDS = "no call after a retraction"
-    EDIT_HOLDS = "no call with the old words after an edit, unless a person decides so"
+    EDIT_HOLDS = "no call with the old words after an edit, nor an end by their refusal, unless a person decides so"
     APPROVED = "no intent without all valid approvals"
     AN_END_COMES = "an end comes, or a person is asked"
 
@@ -114,7 +114,8 @@ def _broken_steps(before: Snapshot, after: Snapshot, label: str, rules: Rules) -
         yield Promise.PUBLISHED_IS_WHOLE
     if is_counted and not any(copy.status in {"live", "removed"} for copy in before.copies) and not before.beneath:
         yield Promise.PUBLISHED_IS_TRUE
-    if label == "intent" and before.is_edited:
+    is_refused = after.recorded.state is State.FAILED and not label.startswith("person")
+    if before.is_edited and (label == "intent" or is_refused):
         yield Promise.EDIT_HOLDS
     if label == "intent" and before.recorded.desired in UNWANTED:
         yield (
