@@ -23,7 +23,8 @@ from publisher.domain.post import (
 )
 from publisher.engine.planner import Planner, with_originals
 from publisher.rendering.renderer import find_newer_texts
-from publisher.store.plan.posts import AuditAction, PlanCommit, RenderedOccurrence
+from publisher.store.plan.batches import RenderedOccurrence
+from publisher.store.plan.posts import AuditAction, PlanCommit
 
 MAX_TEXTS_COMPARED = 50
 """How many texts one run of the check renders: others that are to be rendered must not wait long."""
