@@ -316,6 +316,28 @@ def test_a_file_is_sent_at_once_and_only_once(run, drill, tmp_path):
     assert "night" in again.err
 
 
+ASAP = 'at = "asap"'
+
+
+def test_f100_check_says_what_the_daemon_would_do(run, drill):
+    """Beside the database it counts what is added and cancelled, and names what comes back when it is put back."""
+    file = write_schedule(drill, warning("refund", ASAP, to=TO_WEIBO))
+    assert run("-C", drill, "reload").code == 0
+    before = file.read_text("utf-8")
+    write_schedule(drill, warning("second", ASAP, to=TO_WEIBO))
+    found = run("-C", drill, "check", "--json").json
+    assert found["plan"] == {"added": 1, "changed": 0, "cancelled": 1}
+    [removal] = [problem for problem in found["problems"] if problem["code"] == "removal_ahead"]
+    assert "refund" in removal["message"]
+    reloaded = run("-C", drill, "reload")
+    assert (reloaded.code, "refund" in reloaded.err) == (0, True)
+    file.write_text(before + warning("second", ASAP, to=TO_WEIBO), "utf-8")
+    assert run("-C", drill, "check", "--json").json["plan"] == {"added": 0, "changed": 1, "cancelled": 0}
+    assert run("-C", drill, "reload").code == 0
+    states = {row["post"]: row["state"] for row in run("-C", drill, "status", "--json").json["deliveries"]}
+    assert states == {"refund": "pending", "second": "pending"}
+
+
 def test_a_bad_file_is_refused_with_its_lines(run, drill, tmp_path):
     """Problems of a file to be sent are reported by line, and nothing is filed."""
     file = tmp_path / "night.toml"

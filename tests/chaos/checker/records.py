@@ -155,18 +155,33 @@ def legal_steps(history: History) -> Iterator[Violation]:
             if act.before is None:
                 continue
             to, who = STEPS.get((act.before, act.event), (frozenset(), frozenset()))
-            if act.before in ENDED:
+            if act.before in ENDED and act.event != "restored":
                 yield _step(act, f"{act.before} was left by {act.event}")
             elif act.after not in to:
                 yield _step(act, f"no such step: {act.before} + {act.event} -> {act.after}")
             elif act.role not in who:
                 yield _step(act, f"{act.event} from {act.before} was brought by {act.role}")
-    for past in (past for past in history.earlier if past.before != past.after):
+        yield from _comes_back(acts)
+    restored = {subject for subject, acts in history.acts_on.items() if any(act.event == "restored" for act in acts)}
+    back = {delivery.id for delivery in history.deliveries.values() if delivery.subject in restored}
+    for past in (past for past in history.earlier if past.before != past.after and past.id not in back):
         what = f"ended before the run as {past.before}, and is {past.after}"
         yield Violation(f"delivery {past.id}", what, (f"delivery:{past.id}",))
     for delivery in history.deliveries.values():
         yield from _versions(history, delivery)
         yield from _unseen(history, delivery)
+
+
+def _comes_back(acts: Sequence[Act]) -> Iterator[Violation]:
+    """What comes back was never called, and no person has ended it."""
+    for number, act in enumerate(acts):
+        if act.event != "restored":
+            continue
+        if act.detail.get("attempt"):
+            yield _step(act, f"came back after {act.detail['attempt']} attempts")
+        ended_by = next((one.role for one in reversed(acts[:number]) if one.after in ENDED), None)
+        if ended_by == "person":
+            yield _step(act, "came back though a person had ended it")
 
 
 def _unseen(history: History, delivery: Delivery) -> Iterator[Violation]:
