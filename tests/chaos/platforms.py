@@ -60,6 +60,10 @@ class Platforms:
             words = {"text": "本账号由公安机关运营", "title": "欢迎关注本账号"}
             self._post("posts", {**known, "forum": "演练", **words})
         self._post("clock", {"shift": LONG_AGO})
+        self.add_rules(rules)
+
+    def add_rules(self, rules: Iterable[Mapping[str, Any]]) -> None:
+        """Let more go wrong."""
         for rule in rules:
             self._post("faults", rule)
 

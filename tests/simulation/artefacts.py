@@ -13,7 +13,7 @@ from tests.chaos.checker.decoder import history_of
 from tests.chaos.checker.verdict import judge_history
 from tests.simulation.platforms import EPOCH
 from tests.simulation.simulation import APPROVERS, Simulation
-from tests.simulation.workspace import AUTHOR
+from tests.simulation.workspace import AUTHOR, GROUP
 
 NOT_RECORDED = frozenset({"I19", "I20", "I23", "I24", "I25"})
 """Promises that a run has no data about; all others must be judged."""
@@ -82,7 +82,7 @@ def _posts_of(text: str) -> Sequence[Row]:
 
 def _version(text: str, posts: Sequence[Row]) -> Row:
     duties, later = list[list[str]](), list[list[str]]()
-    for post in (post for post in posts if "at" in post):
+    for post in (post for post in posts if "at" in post and post["to"] != [GROUP]):
         is_far = post["at"].timestamp() > EPOCH + PLANNED_AHEAD
         (later if is_far else duties).extend([post["id"], "once", account] for account in post["to"])
     return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "duties": duties, "later": later}
@@ -102,10 +102,10 @@ def _duties(simulation: Simulation, texts: Sequence[Sequence[Row]], deliveries: 
     """Yield what any schedule has named and was filed: each accepted version is judged by itself."""
     filed = {(row["post"], row["account"]) for row in deliveries}
     entries: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for post in (post for posts in texts for post in posts):
-        for account in post["to"]:
-            entries[post["id"], account].append(post)
     workspace = simulation.workspace
+    for post in (post for posts in texts for post in posts):
+        for account in workspace.every[post["id"]].accounts if post["to"] == [GROUP] else post["to"]:
+            entries[post["id"], account].append(post)
     stopped = {command["post"] for command in simulation.commands if command["kind"] in {"cancel", "retract"}}
     for (post, account), named in ((key, named) for key, named in entries.items() if key in filed):
         is_tight = any("expires" in one or one["max_delay"] != USUAL_DELAY for one in named)

@@ -100,9 +100,9 @@ class TimedState(SimulatorState):
 class RandomFaults:
     """The faults of calls, in place of the simulator's own rules, drawn at random until the storm is over.
 
-    `chance` is by what share of the creating calls, the reads and the others. `once` holds faults for the next creating
-    calls, before any random one, `own` the same for an account; `lists` befall every list, `always` every call
-    of an account.
+    `create`, `read` and `other` are the shares of calls with a fault. `once` holds faults for the next creating calls,
+    before any random one; `own` the same for an account, one fault for each call, or several. `lists` befall every
+    list, `always` every call of an account.
     """
 
     rng: Random
@@ -110,7 +110,7 @@ class RandomFaults:
     read: float = 0.0
     other: float = 0.0
     once: list[Fault] = field(default_factory=list)
-    own: dict[str, list[Fault]] = field(default_factory=dict)
+    own: dict[str, list[Fault | Sequence[Fault]]] = field(default_factory=dict)
     lists: list[Fault] = field(default_factory=list)
     always: dict[str, list[Fault]] = field(default_factory=dict)
 
@@ -121,7 +121,8 @@ class RandomFaults:
     def _striking(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
         if endpoint in CREATING:
             if own := self.own.get(account):
-                return (own.pop(0),)
+                next_one = own.pop(0)
+                return (next_one,) if isinstance(next_one, Mapping) else tuple(next_one)
             if self.once:
                 return (self.once.pop(0),)
             chance, weighted = self.create, _CREATE
