@@ -61,7 +61,7 @@ def artefacts_of(simulation: Simulation) -> Artefacts:
                 "ended_at": simulation.now,
                 "outages": simulation.outages,
                 "duties": list(_duties(simulation, [posts for _text, posts in texts], rows["delivery"])),
-                "versions": [_version(text, posts) for text, posts in texts],
+                "versions": [_version(simulation, text, posts) for text, posts in texts],
             },
             "instants": _instants(simulation, rows),
             "earlier": [dict(row) for row in simulation.remembered],
@@ -80,11 +80,19 @@ def _posts_of(text: str) -> Sequence[Row]:
     return posts if all("to" in post for post in posts) else ()
 
 
-def _version(text: str, posts: Sequence[Row]) -> Row:
+def _accounts_of(simulation: Simulation, post: Row) -> Sequence[str]:
+    """Return the accounts that a post names; for GROUP those that it has at most."""
+    named: Sequence[str] = post["to"]
+    return simulation.workspace.every[post["id"]].accounts if named == [GROUP] else named
+
+
+def _version(simulation: Simulation, text: str, posts: Sequence[Row]) -> Row:
     duties, later = list[list[str]](), list[list[str]]()
-    for post in (post for post in posts if "at" in post and post["to"] != [GROUP]):
-        is_far = post["at"].timestamp() > EPOCH + PLANNED_AHEAD
-        (later if is_far else duties).extend([post["id"], "once", account] for account in post["to"])
+    for post in (post for post in posts if "at" in post):
+        is_open = post["to"] == [GROUP] or post["at"].timestamp() > EPOCH + PLANNED_AHEAD
+        (later if is_open else duties).extend(
+            [post["id"], "once", account] for account in _accounts_of(simulation, post)
+        )
     return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "duties": duties, "later": later}
 
 
@@ -104,7 +112,7 @@ def _duties(simulation: Simulation, texts: Sequence[Sequence[Row]], deliveries: 
     entries: dict[tuple[str, str], list[Row]] = defaultdict(list)
     workspace = simulation.workspace
     for post in (post for posts in texts for post in posts):
-        for account in workspace.every[post["id"]].accounts if post["to"] == [GROUP] else post["to"]:
+        for account in _accounts_of(simulation, post):
             entries[post["id"], account].append(post)
     stopped = {command["post"] for command in simulation.commands if command["kind"] in {"cancel", "retract"}}
     for (post, account), named in ((key, named) for key, named in entries.items() if key in filed):

@@ -29,7 +29,7 @@ STRANGER = "1400000009"
 URGENT_EVERY = (25.0, 45.0)
 URGENT_SECONDS = 100.0
 """Seconds from the file's saving within which an urgent warning must be called; the file is read twice a minute."""
-STEPS_OF_A_STORM = 4
+STEPS_OF_A_STORM = 5
 DUE_AFTER = 200.0
 """Seconds until a post is due whose slip is put right before that."""
 LONG_REVIEW = 420.0
@@ -245,7 +245,7 @@ def _swap_identity(changes: Changes) -> Iterator[float]:
     post = changes.new_entry("swapped", (CHANGED_ACCOUNT,), 3.0)
     yield from changes.until_state(post, "unknown")
     changes.change_account(CHANGED_ACCOUNT, identity=STRANGER)
-    yield changes.rng.uniform(80, 140)
+    yield changes.rng.uniform(130, 200)
     changes.change_account(CHANGED_ACCOUNT, identity=identity_of(CHANGED_ACCOUNT))
     yield 30.0
 
@@ -342,7 +342,7 @@ def _correct_unknown(changes: Changes) -> Iterator[float]:
     yield from changes.until_filed(correction)
     changes.lose(account, changes.rng.choice([*LOST, *MADE]))
     yield from changes.until_state(original, "unknown")
-    changes.simulation.run_command(changes.simulation.correct(original, correction))
+    changes.simulation.run_command(changes.simulation.correct(correction))
     changes.not_after[original] = changes.simulation.now + 1.0
     changes.simulation.workspace.edited |= {original, correction}
     yield 60.0
@@ -463,6 +463,8 @@ def _judge_rest(changes: Changes) -> None:
                 changes.error(f"{name} was made too early")
             if post.created > changes.not_after.get(row["post"], float("inf")):
                 changes.error(f"{name} was made after it was corrected")
+    for row in simulation.rows("SELECT facts FROM alert WHERE code = 'reload_refused' AND cleared_at IS NULL"):
+        changes.error(f"the file is refused to the end: {row['facts']}")
     decided = {(one["post"], one["account"]) for one in simulation.commands if one["kind"] == "resolve"}
     for post in changes.mended:
         filed = {row["account"]: row for row in simulation.deliveries() if row["post"] == post}

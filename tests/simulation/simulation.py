@@ -162,11 +162,11 @@ class Simulation:
                 self.workspace.add_journal_key()
             await asyncio.sleep(max(self.rng.uniform(*RESTART_SECONDS), self.restart_after - self.loop.time()))
 
-    async def _run_daemon(self) -> None:
-        """Run a daemon by the settings as they were saved last."""
+    def _run_daemon(self) -> Coroutine[Any, Any, object]:
+        """Return the work of a daemon under the settings as they were saved last."""
         if self.settings_error is not None:
-            raise self.settings_error
-        await run(self.settings, self.new_runtime())
+            return _refuse(self.settings_error)
+        return run(self.settings, self.new_runtime())
 
     def _may_refuse(self, error: BaseException | None) -> bool:
         """Record an expected refusal to start; return False for any other end of a daemon."""
@@ -460,15 +460,14 @@ class Simulation:
                 await send_scheduled_now(application.planner, filed, act)
                 await application.store.maintenance.promote_requested([filed.id])
 
-    async def correct(self, original: str, correction: str) -> None:
+    async def correct(self, correction: str) -> None:
         """Send a correction of the schedule now, as `publisher correct` does."""
         async with open_application(self.settings, self.new_runtime(), can_send=False) as application:
             filed = await application.store.posts.get_post(PostId(correction))
             if filed is None:
                 return
-            with self._record("correct", "li", post=original):
-                await send_correction(application.planner, filed, named_person("li"), is_new=False)
-                await application.store.maintenance.promote_requested([filed.id])
+            await send_correction(application.planner, filed, named_person("li"), is_new=False)
+            await application.store.maintenance.promote_requested([filed.id])
 
     async def resend(self, number: int) -> None:
         """File a new occurrence for one that failed, as `publisher resend` does."""
@@ -540,6 +539,10 @@ class Simulation:
             self.loop.call_later(3.0, lambda: self.workspace.write(instant(self.now)))
         else:
             self.workspace.write(instant(self.now))
+
+
+async def _refuse(error: PublisherError) -> None:
+    raise error
 
 
 def _texts_of(post: Any) -> tuple[str, str]:

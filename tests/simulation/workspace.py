@@ -126,7 +126,8 @@ class Entry:
         table = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
         table += "".join(f"{key} = {value:%Y-%m-%dT%H:%M:%SZ}\n" for key, value in instants.items() if value)
         table += f'images = [{{ file = "{self.picture}", alt = "配图" }}]\n' if self.picture else ""
-        return f'[[post]]\n{table}[post.data]\nsummary = "凡自称客服要求转账退款的都是诈骗，请挂断"\n'
+        table += '[post.data]\nsummary = "凡自称客服要求转账退款的都是诈骗，请挂断"\n'
+        return f"[[post]]\n{table}" + ('wrong = "电话号码有误"\nright = "请拨打110"\n' if self.corrects else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
