@@ -25,6 +25,7 @@ import click
 from tests.alerts.receivers import Webhook, serving
 from tests.chaos.approvers import Approvers, enrol
 from tests.chaos.artefacts import RESENDS, save
+from tests.chaos.changes import Changes
 from tests.chaos.checker.history import WrongClock
 from tests.chaos.expectations import Duty, Expectations, Task
 from tests.chaos.faults import blanks, crowds, excerpts, provocation, rules
@@ -130,6 +131,7 @@ class Campaign:
     calm_since: float = 0.0
     outages: list[tuple[float, float]] = field(default_factory=list)
     people: People = field(init=False)
+    changes: Changes = field(init=False)
     moods: Random = field(init=False)
     """Draws how the channel of alerts answers, and nothing else: a seed stays the campaign that it was."""
     approvers: Approvers = field(init=False)
@@ -138,6 +140,7 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self.people = People(self, Random(self.dice.getrandbits(32)))  # noqa: S311 # repeatable on purpose
+        self.changes = Changes(self, Random(f"changes of {self.options.seed}"))  # noqa: S311 # same
         self.approvers = Approvers(self.publisher)
         self.moods = Random(f"moods of {self.options.seed}")  # noqa: S311 # same
         points = tuple(self.options.at) or tuple(COMMON_POINTS)
@@ -170,8 +173,12 @@ class Campaign:
     @property
     def is_complete(self) -> bool:
         """Whether a daemon must have died at each of the required failpoints."""
-        is_large = self.kills >= REQUIRED_KILLS and self.options.deliveries >= REQUIRED_DELIVERIES
-        return is_large and not self.options.at and not self.options.seconds
+        return is_complete(self.options)
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether people change files under the daemons."""
+        return self.is_complete and self.is_rough
 
     @property
     def is_rough(self) -> bool:
@@ -189,20 +196,27 @@ class Campaign:
             self._run_waves()
 
     def _run_waves(self) -> None:
-        for wave in range(self.waves):
-            self._write(wave, (self.kills - self.spent) // (self.waves - wave))
-            self._open(wave)
-            if self.is_rough and wave % self._waves_a_plan == 0:
-                self.people.plan()
-            if wave > 0:
-                self._order(wave)
-            if wave < len(AT_ONCE) and self.is_rough and self.kills >= ENOUGH:
-                AT_ONCE[wave](self)
-            with ThreadPoolExecutor(len(self.publishers)) as pool:
-                deaths = [pool.submit(self._die_on, wave, publisher) for publisher in self.publishers]
-            for ended in deaths:
-                ended.result()
+        with contextlib.ExitStack() as stack:
+            for wave in range(self.waves):
+                self._run_wave(wave, stack)
         self._settle()
+
+    def _run_wave(self, wave: int, stack: contextlib.ExitStack) -> None:
+        """Publish a wave while daemons die; from the first one on, people change files until the stack is closed."""
+        self._write(wave, (self.kills - self.spent) // (self.waves - wave))
+        self._open(wave)
+        if wave == 0 and self.has_changes:
+            stack.enter_context(self.changes.acting())
+        if self.is_rough and wave % self._waves_a_plan == 0:
+            self.people.plan()
+        if wave > 0:
+            self._order(wave)
+        if wave < len(AT_ONCE) and self.is_rough and self.kills >= ENOUGH:
+            AT_ONCE[wave](self)
+        with ThreadPoolExecutor(len(self.publishers)) as pool:
+            deaths = [pool.submit(self._die_on, wave, publisher) for publisher in self.publishers]
+        for ended in deaths:
+            ended.result()
 
     def _die_on(self, wave: int, publisher: Publisher) -> None:
         """Let one publisher die, again and again, while the others do the same."""
@@ -362,6 +376,20 @@ class Campaign:
             self.publisher.fail_by_clock(self.dice.choice(AHEAD))
             self._send_by(Kill(after=LIVES))
 
+    def _start_by_mistake(self) -> None:
+        """Let daemons start that must be refused: in a copy of the workspace, and with another id for an account."""
+        if not self.has_changes:
+            return
+        if self.options.database == "sqlite":
+            self._send_by(Kill(deed="copy", after=LIVES))
+        with self.workspace.lock:
+            renamed = self.workspace.repeating_accounts[0]
+            self.workspace.write_settings(renamed)
+            try:
+                self.publisher.fail_by_settings(renamed)
+            finally:
+                self.workspace.write_settings()
+
     def _send_by(self, kill: Kill, besides: str = "nobody") -> None:
         """Let a daemon live, and send to all platforms besides one until its end, as long as something is due there.
 
@@ -443,6 +471,8 @@ class Campaign:
         yield from expectations.findings(self.platforms.log(), self.publisher.status())
         for complaint in (complaint for publisher in self.publishers for complaint in publisher.complaints()):
             yield Finding(by="campaign", invariant="LOG", what=f"the daemon logged an error: {complaint}")
+        if self.has_changes:
+            yield from self.changes.findings()
         complete = COMPLETE_IF_BUSY if _is_busy(self.options) else COMPLETE
         is_whole = self.kills >= complete and not self.options.at and not self.options.seconds
         if is_whole or self.is_complete:
@@ -468,7 +498,7 @@ class Campaign:
                 latest = max(latest, moved_at)
 
 
-AT_ONCE = (Campaign._start_in_trouble, Campaign._start_wrongly)
+AT_ONCE = (Campaign._start_in_trouble, Campaign._start_wrongly, Campaign._start_by_mistake)
 """What each of the first waves begins with."""
 
 
@@ -531,6 +561,12 @@ def _database(kind: str, folder: Path) -> Iterator[str | None]:
         server.cleanup()
 
 
+def is_complete(options: Options) -> bool:
+    """Return True if a campaign is large enough for each required failpoint, and for each kind of change."""
+    is_large = options.kills >= REQUIRED_KILLS and options.deliveries >= REQUIRED_DELIVERIES
+    return is_large and not options.at and not options.seconds
+
+
 def _is_busy(options: Options) -> bool:
     return options.deliveries >= BUSY * max(1, options.kills)
 
@@ -552,6 +588,8 @@ def _run(options: Options, folder: Path, database: str | None, receiver: Webhook
             named = [(account.platform, account.identity) for account in workspace.accounts.values()]
             troubles += [*blanks(dice, named, options.lost), *crowds(dice, named, options.lost)]
             troubles += excerpts(dice, named, options.lost)
+        if is_rough and is_complete(options):
+            workspace.add_spares()
         accepts_repeats = is_rough and options.seed % 2 == 1
         platforms.furnish(workspace.accounts.values(), troubles, accepts_repeats=accepts_repeats)
         workspace.needs_approval, workspace.alerts_url = options.approvals, receiver.url

@@ -61,7 +61,12 @@ WRONG_LASTS = (2.5, 5.0)
 """Seconds for which a daemon lives under such a clock: time for the looks that would show an absence too soon."""
 FULL = (0.8, 1.6)
 """Seconds for which no file may grow."""
-AT_A_START = {"name": "(name hangs)", "template": "(template broken)", "second": "(second daemon)"}
+AT_A_START = {
+    "name": "(name hangs)",
+    "template": "(template broken)",
+    "second": "(second daemon)",
+    "copy": "(copy started)",
+}
 """Deeds of which each must leave a daemon that sends."""
 TROUBLES = {"kill": 0.82, "freeze": 0.12, "full": 0.04, "clock": 0.02}
 TROUBLES_IF_BUSY = {"kill": 0.93, "freeze": 0.04, "full": 0.02, "clock": 0.01}
@@ -92,8 +97,8 @@ class Kill:
 
     With the deed `freeze` the daemon falls asleep there for `lasts` seconds, with `full` no file may grow for so long;
     it dies a while after that. With the deed `clock` the host's clock is `ahead` by so many seconds all its life, with
-    `name` the name server hangs for one platform's host, with `template` the template `broken` has a fault, and with
-    `second` another daemon is started on its databases.
+    `name` the name server hangs for one platform's host, with `template` the template `broken` has a fault, with
+    `second` another daemon is started on its databases, and with `copy` one in a copy of its workspace.
     `order` is what somebody orders while it sleeps; `is_eve` means that it falls asleep shortly before a post is due,
     at the instant `asleep_at` by the clock, or that it outlives that instant.
     """
