@@ -97,6 +97,9 @@ class LimitEntry(StrictModel):
         default=None, description="一次任务的占用时间；须大于 request_timeout、小于 visibility_window"
     )
     visibility_window: DurationValue | None = Field(default=None, description="多久之后平台的结果一定可见")
+    review_window: DurationValue | None = Field(
+        default=None, description="平台审核最长会把内容藏多久；结果不明时，过了它才再发"
+    )
     first_check_after: DurationValue | None = Field(default=None, description="结果不明时，第一次回查前等多久")
     retry_first: DurationValue | None = Field(default=None, description="第一次重试前等多久")
     platform_clock_tolerance: DurationValue | None = Field(default=None, description="本机与平台时钟的最大误差")
@@ -336,19 +339,13 @@ def find_limit_problems(platform: str, limits: LimitEntry) -> Iterator[Unlocated
 
 
 def find_account_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
-    """Yield the problems of each account, and accounts that are the same: one identity at one server."""
+    """Yield the problems of each account. Accounts with one identity are found where adapters are loaded."""
     ids: dict[str, int] = {}
-    identities: dict[tuple[str | None, ...], int] = {}
     for index, item in enumerate(file.account):
         path = ("account", index)
         if (first := ids.setdefault(item.id, index)) != index:
             facts, lines = {"account": item.id}, {"first": ("account", first, "id")}
             yield UnlocatedProblem(path=(*path, "id"), code="duplicate_account", facts=facts, line_facts=lines)
-        server = item.base_url.rstrip("/") if item.base_url else None
-        if (first := identities.setdefault((item.platform, server, item.identity, item.forum), index)) != index:
-            facts = {"account": item.id, "other": file.account[first].id}
-            lines = {"first": ("account", first, "identity")}
-            yield UnlocatedProblem(path=(*path, "identity"), code="same_identity", facts=facts, line_facts=lines)
         if item.region and item.region not in file.region:
             facts = {"value": item.region, "choices": suggest_closest(item.region, file.region)}
             yield UnlocatedProblem(path=(*path, "region"), code="unknown_region", facts=facts)
@@ -568,6 +565,23 @@ def _split_host(url: str) -> str | None:
     except ValueError:
         return None
     return parts.hostname if parts.scheme in {"http", "https"} and has_valid_port else None
+
+
+def normalize_address(url: str) -> str:
+    """Return an address as it is compared: without scheme, usual port and last slash, and this machine as localhost.
+
+    A bare host name, or what cannot be parsed, is only put into lower case.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if host is None:
+        return url.casefold()
+    name = "localhost" if is_loopback(host) else host
+    usual_port = {"http": 80, "https": 443}.get(parts.scheme)
+    return name + (f":{port}" if port not in {None, usual_port} else "") + parts.path.rstrip("/")
 
 
 def split_host_port(address: str) -> tuple[str, int]:

@@ -389,6 +389,22 @@ class OptionalHooks:
         """
         return None
 
+    def identify(self, account: Account) -> str:
+        """Return the account on its platform, with all that decides where its posts appear. Pure; shown to people.
+
+        It is stored with each attempt. While it differs, nothing is read, sent or deleted for that attempt. A platform
+        of many servers adds the server.
+        """
+        return account.identity_in_forum
+
+    def call_method(self, account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:  # noqa: ARG002
+        """Return a word for the call by which `publish` would send this post now; empty if there is only one. Pure.
+
+        It is stored with the attempt, and comes back as `request.method` with every request about it. A second call
+        that no person has ordered is made by the same method, or not at all.
+        """
+        return ""
+
 
 @cache
 def read_messages(package: str, file: str = "messages.toml") -> Mapping[str, Mapping[str, Any]]:

@@ -46,8 +46,9 @@ from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.deliveries.intents import PREPARE_AHEAD
 from publisher.store.deliveries.retention import compact_journal, prune
 from publisher.store.queries.queries import needs_person_now
+from publisher.store.recovery.folder import ProcessLock, lock_process
 from publisher.store.recovery.recover import can_plan
-from publisher.store.recovery.setup import lock_process
+from publisher.store.recovery.setup import claim_folder
 from publisher.tomlfile.read import parse_toml, read_text
 from publisher.web.callbacks import serve_callbacks
 from publisher.web.server import descriptor_limit
@@ -153,6 +154,8 @@ class Daemon:
     read_file_version: FileVersion | None = None
     first_file_version: FileVersion | None = None
     has_waited_for_clock: bool = False
+    process_lock: ProcessLock | None = None
+    """The lock of this workspace, which the heartbeat keeps in place."""
     has_work: bool = field(default=True, init=False)
     """True if a delivery needed one of the jobs when the database was last asked."""
     last_sending: float = field(default=float("-inf"), init=False)
@@ -195,13 +198,18 @@ class Daemon:
         if self.has_work and was_idle:
             await self.run_logged("run_maintenance", app.store.maintenance.run())
         limit = min(MAX_SENDS, descriptor_limit() // 2)  # each call in flight has a connection
-        return await send_due(app.store, app.adapters, limit, self.stop_requested)
+        return await send_due(app.store, app.adapters, limit, self.stop_requested, app.credentials)
 
     async def heartbeat(self) -> None:
-        """Record that this worker runs; stop if an older database was put in place, or another machine has its name."""
+        """Record that this worker runs; stop if an older database was put in place, or another process has its place.
+
+        A lock file that was deleted is created again.
+        """
         try:
             if not await self.application.store.actions.heartbeat():
                 self.refusal = RefusedError("database_replaced")
+            elif self.process_lock is not None and await asyncio.to_thread(self.process_lock.restore_file):
+                log.warning("lock_file_restored", file=self.process_lock.locked.name)
         except RefusedError as error:
             self.refusal = error
         if self.refusal is not None:
@@ -384,7 +392,7 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
 
     async def check_logins() -> None:
         if app.runtime.is_clock_confirmed():
-            await check_logins_due(store, app.adapters, MAX_CHECKED_LOGINS)
+            await check_logins_due(store, app.adapters, MAX_CHECKED_LOGINS, app.credentials)
 
     async def monitor() -> None:
         if app.runtime.is_clock_confirmed():
@@ -449,9 +457,12 @@ async def run(
     require_safe_permissions(settings)
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(lock_process(settings.database, settings.workspace).release)
+        process_lock = lock_process(settings.database, settings.workspace)
+        stack.callback(process_lock.release)
         application = await stack.enter_async_context(open_application(settings, runtime, can_send=True))
+        await asyncio.to_thread(claim_folder, settings.database)
         daemon = Daemon(application, settings.workspace / "schedule.toml", Messages(settings.lang), runtime.now())
+        daemon.process_lock = process_lock
         stack.push_async_callback(daemon.clock_check.stop)
         handle_stop_signals(daemon.stop_requested.set)
         skew = await application.store.system_alerts.measure_clock_skew()

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -273,7 +274,7 @@ def read_secret(
             places = (variable, *(str(Path(folder) / name) for folder in folders if folder))
             raise SecretError("secret_missing", name, (*places, *([str(vault.file)] if vault else [])))
         fields = stored
-    register_secrets(list_secret_values(fields, _public_fields.get(name, frozenset())))
+    register_secrets(list_secret_values(fields, _public_fields.get(name, frozenset())), holder=name)
     return fields
 
 
@@ -288,12 +289,27 @@ class LoginSecret:
     _last_read: Mapping[str, str] = field(default_factory=dict, repr=False)
     _last_error: str = ""
 
+    @contextmanager
+    def held(self) -> Iterator[Mapping[str, str]]:
+        """Read the credentials once; until the end every read by this task returns them, even if they were replaced.
+
+        Raises SecretError as `read` does.
+        """
+        fields = self.read()
+        token = _held_secret.set((self, fields))
+        try:
+            yield fields
+        finally:
+            _held_secret.reset(token)
+
     def read(self) -> Mapping[str, str]:
         """Return the credentials; empty if there are none, and the adapter then reports that it cannot sign in.
 
         While the source is temporarily unreadable, this returns those that were read last. Raises SecretError if none
         were read yet.
         """
+        if (held := _held_secret.get()) is not None and held[0] is self:
+            return held[1]
         try:
             self._last_read = read_secret(self.name, secrets_dir=self.secrets_dir, vault=self.vault)
         except SecretError as error:
@@ -307,6 +323,10 @@ class LoginSecret:
         else:
             self._last_error = ""
         return self._last_read
+
+
+_held_secret: ContextVar[tuple[LoginSecret, Mapping[str, str]] | None] = ContextVar("held_secret", default=None)
+"""The credentials that the present task uses throughout, and whose they are."""
 
 
 def find_external_source(

@@ -41,7 +41,7 @@ from publisher.domain.results import (
 
 MAX_MEASURED_THREADS = 10
 """Threads measured at one time; each costs a call, and hurried reads attract attention."""
-THREAD_ONLY_REASONS = frozenset({"tieba_other_page", "tieba_wrong_account"})
+THREAD_ONLY_REASONS = frozenset({"tieba_other_page", "tieba_wrong_account", post_list.NO_AUTHOR.reason})
 """Reasons that concern one thread and say nothing about the next."""
 BANNED_EVERYWHERE = 2
 """A `block_stat`; 3 is a ban in one forum, which need not be ours: there the write itself is refused."""
@@ -93,6 +93,16 @@ def encode_account_status(host: str, cookies: Mapping[str, str]) -> HttpRequest:
     return HttpRequest(method="GET", url=f"{host}/c/s/pc/sync", query=api.sign_pc_form({}), cookies=cookies)
 
 
+def decode_portrait(response: HttpResponse | api.RequestFailure) -> str | None:
+    """Return the portrait of the session's account, which Tieba knows it by; None where the response has none.
+
+    A user name may be missing and a shown name change; each account has one portrait, also where settings name another.
+    """
+    body = api.decode_body(response)
+    user = api.get_object(body, "user") if isinstance(body, Mapping) and api.get_error_code(body) == 0 else {}
+    return str(user.get("portrait") or "").partition("?")[0] or None
+
+
 def decode_account_status(response: HttpResponse | api.RequestFailure, identity: str) -> Blocked | None:
     """Return what blocks the account; None where nothing does, or the response cannot be read."""
     body = api.decode_body(response)
@@ -110,6 +120,13 @@ def decode_account_status(response: HttpResponse | api.RequestFailure, identity:
     if api.to_int(anti.get("vcode_stat")) == 1:
         return Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)
     return None
+
+
+def decode_own_number(response: HttpResponse | api.RequestFailure, identity: str) -> int | None:
+    """Return the number of the session's account; None where that is not our account, or is not said."""
+    body = api.decode_body(response)
+    user = api.get_object(body, "user") if isinstance(body, Mapping) else {}
+    return (api.to_int(user.get("id")) or None) if identity in post_list.get_names(user) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,11 +253,13 @@ class TiebaAdapter:
         tbs = await self._get_session_token()
         if not isinstance(tbs, str):
             return tbs
-        blocked = await self._check_account_status()
-        if blocked is not None:
+        status = await self._fetch(encode_account_status(self._web_url, self._cookies()))
+        if isinstance(status, RateLimited):
+            return status
+        if (blocked := decode_account_status(status, self.account.identity)) is not None:
             return blocked
         fid = await self._get_forum_id()
-        return Healthy() if isinstance(fid, int) else fid
+        return Healthy(identity=decode_portrait(status)) if isinstance(fid, int) else fid
 
     async def fetch_time(self) -> object:
         return await self.context.http.fetch_date(self._web_url)
@@ -311,9 +330,30 @@ class TiebaAdapter:
         return post_list.interpret_thread_list(post_list.join_pages(pages), criteria, fid, self.context.now())
 
     async def _list_own_threads(self, number: int) -> post_list.TiebaThreadList | ReadFailure:
-        """Read one page of the account's own list."""
-        request = api.encode_own_threads(self._web_url, self._cookies(), self.account.identity, number)
-        return post_list.decode_own_threads(await self._fetch(request), self.account.identity)
+        """Read one page of the account's own list, in which the site gives an author's number and no name."""
+        identity = self.account.identity
+        response = await self._fetch(api.encode_own_threads(self._web_url, self._cookies(), identity, number))
+        page = post_list.decode_own_threads(response, identity)
+        if page != post_list.NO_AUTHOR:
+            return page
+        own_number = await self._get_own_number()
+        if isinstance(own_number, RateLimited):
+            return own_number
+        return post_list.decode_own_threads(response, identity, own_number)
+
+    async def _get_own_number(self) -> int | RateLimited | None:
+        """Return the account's number, as the site once gave it together with the identity; None if it does not."""
+        key = f"number:{self.account.identity}"
+        known = await self.context.state.get(key)
+        if known is not None:
+            return int(known)
+        response = await self._fetch(encode_account_status(self._web_url, self._cookies()))
+        if isinstance(response, RateLimited):
+            return response
+        number = decode_own_number(response, self.account.identity)
+        if number is not None:
+            await self.context.state.set(key, str(number))
+        return number
 
     async def _fetch(self, request: HttpRequest) -> HttpResponse | NotSent | ReadFailure:
         """Make a call that creates nothing; return RateLimited where the platform limits the login."""

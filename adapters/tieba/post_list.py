@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from adapters.tieba import api
 from publisher.contract import HttpResponse
@@ -26,6 +25,11 @@ from publisher.domain.results import (
 )
 
 from .codes import THREAD_GONE_CODES, to_message_key
+
+NO_AUTHOR = Unknown(reason="tieba_no_author")
+"""The result where nothing in a response says who wrote the thread."""
+Authors = Mapping[int, api.Json]
+"""Users by their number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +96,14 @@ def decode_ticket(ticket: Ticket) -> ThreadMatchCriteria | str:
     return ThreadMatchCriteria(marker=Marker(code=facts["marker"]), baseline=baseline, tid=facts["tid"])
 
 
-def decode_own_threads(response: HttpResponse | api.RequestFailure, identity: str) -> TiebaThreadList | ReadFailure:
-    """Return one page of the account's own list; an entry of another account makes it worthless."""
+def decode_own_threads(
+    response: HttpResponse | api.RequestFailure, identity: str, own_number: int | None = None
+) -> TiebaThreadList | ReadFailure:
+    """Return one page of the account's own list; an entry of another account makes it worthless.
+
+    An entry whose author cannot be read does so too: NO_AUTHOR. Where the platform gives no more of an author than the
+    number, `own_number`, the account's own, is what it is compared with.
+    """
     body = api.decode_body(response)
     if not isinstance(body, Mapping):
         return api.to_unread(body)
@@ -103,9 +113,11 @@ def decode_own_threads(response: HttpResponse | api.RequestFailure, identity: st
     entries = data.get("list") if isinstance(data, dict) else None
     if not isinstance(data, dict) or not isinstance(entries, list):
         return Unknown(reason="bad_response")
+    own = {own_number: {"portrait": identity}} if own_number else {}
+    authors = {**find_authors(data), **own}
     items = []
     for entry in entries:
-        item = _decode_listed_thread(entry, identity)
+        item = _decode_listed_thread(entry, identity, authors)
         if isinstance(item, Unknown):
             return item
         items.append(item)
@@ -173,9 +185,11 @@ def decode_thread_page(
     numbers = {str(place[key]) for place, key in places if place.get(key)}
     if numbers != {query.tid} if numbers else not _has_marker(thread, first_post, query.marker):
         return Unknown(reason="tieba_other_page")
-    if not is_written_by(thread, query.identity) or not is_written_by(first_post, query.identity):
+    authors = find_authors(body)
+    is_ours = [is_written_by(post, query.identity, authors) for post in (thread, first_post)]
+    if False in is_ours:
         return Unknown(reason="tieba_wrong_account")
-    return body
+    return body if True in is_ours else NO_AUTHOR
 
 
 def _has_marker(thread: api.Json, first_post: api.Json, marker: Marker | None) -> bool:
@@ -194,7 +208,7 @@ def build_thread_url(tid: str) -> str:
     return f"{api.WEB_URL}/p/{tid}"
 
 
-def _decode_listed_thread(entry: object, identity: str) -> TiebaListedThread | Unknown:
+def _decode_listed_thread(entry: object, identity: str, authors: Authors) -> TiebaListedThread | Unknown:
     info = entry.get("thread_info") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(info, dict):
         return Unknown(reason="bad_response")
@@ -202,8 +216,8 @@ def _decode_listed_thread(entry: object, identity: str) -> TiebaListedThread | U
     at, title = api.parse_unix_time(info.get("create_time")), str(info.get("title", ""))
     if not tid or fid is None or at is None:
         return Unknown(reason="tieba_no_id")
-    if not is_written_by(info, identity):
-        return Unknown(reason="tieba_wrong_account")
+    if not (is_ours := is_written_by(info, identity, authors)):
+        return NO_AUTHOR if is_ours is None else Unknown(reason="tieba_wrong_account")
     is_visible = not any(api.to_int(flag) == 1 for flag in (entry.get("private"), info.get("is_deleted")))
     return TiebaListedThread(
         remote_id=str(tid),
@@ -216,10 +230,25 @@ def _decode_listed_thread(entry: object, identity: str) -> TiebaListedThread | U
     )
 
 
-def is_written_by(post: Mapping[str, Any], identity: str) -> bool:
-    """True if a thread or reply is the account's own, or the response names no author."""
-    author = post.get("author")
-    if not isinstance(author, dict):
-        return True
-    names = {str(author[key]) for key in ("portrait", "name", "name_show") if author.get(key)}
-    return not names or identity in {*names, *(name.partition("?")[0] for name in names)}
+def find_authors(body: api.Json) -> Authors:
+    """Return the users that a response names, by number: a post often has only the number of its author."""
+    listed = body.get("user_list")
+    users = [api.get_object(api.get_object(body, key), "author") for key in ("thread", "first_floor")]
+    users += [user for user in listed if isinstance(user, dict)] if isinstance(listed, list) else []
+    return {number: user for user in users if get_names(user) and (number := api.to_int(user.get("id")))}
+
+
+def get_names(user: api.Json) -> frozenset[str]:
+    """Return what a user is called: portrait, user name and nickname, without what may follow a portrait."""
+    names = {str(user[key]) for key in ("portrait", "name", "name_show") if user.get(key)}
+    return frozenset({*names, *(name.partition("?")[0] for name in names)})
+
+
+def is_written_by(post: api.Json, identity: str, authors: Authors) -> bool | None:
+    """Return whether a thread or reply is the account's own; None where the response names no author of it.
+
+    A post whose author is not named is nobody's: neither ours, nor proof that ours is missing.
+    """
+    author_id = api.to_int(post.get("author_id"))
+    names = get_names(api.get_object(post, "author")) or get_names(authors.get(author_id or 0, {}))
+    return identity in names if names else None

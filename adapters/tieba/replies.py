@@ -32,7 +32,15 @@ from publisher.domain.verification import is_similar
 
 from .api import CreatedPost, RequestFailure, build_write_request, decode_created, get_object, parse_unix_time, to_int
 from .codes import THREAD_ONLY_CODES, to_message_key
-from .post_list import ThreadQuery, build_thread_url, decode_thread_page, is_written_by, join_texts
+from .post_list import (
+    NO_AUTHOR,
+    ThreadQuery,
+    build_thread_url,
+    decode_thread_page,
+    find_authors,
+    is_written_by,
+    join_texts,
+)
 
 _THREAD_ID = re.compile(r"/p/(\d+)")
 
@@ -69,10 +77,14 @@ class ParsedReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyPage:
-    """The account's replies on one page of a thread, without the first post; `is_last` means that no page follows."""
+    """The account's replies on one page of a thread, without the first post; `is_last` means that no page follows.
+
+    `has_unnamed` means that the page names no author of some replies, which may be ours.
+    """
 
     replies: tuple[ParsedReply, ...]
     is_last: bool
+    has_unnamed: bool
 
 
 def get_thread_id(receipt: Receipt | None) -> str | None:
@@ -149,22 +161,16 @@ def decode_replies(response: HttpResponse | RequestFailure, query: ThreadQuery) 
     posts, has_more = body.get("post_list"), to_int(get_object(body, "page").get("has_more"))
     if not isinstance(posts, list) or has_more is None:
         return Unknown(reason="bad_response")
-    listed = body.get("user_list")
-    users = {
-        uid: user
-        for user in (listed if isinstance(listed, list) else [])
-        if isinstance(user, dict) and (uid := to_int(user.get("id")))
-    }
-    replies = []
+    authors, replies, has_unnamed = find_authors(body), [], False
     for post in posts:
         if not isinstance(post, dict) or to_int(post.get("floor")) == 1:
             continue
-        author = post.get("author") or users.get(to_int(post.get("author_id")) or 0)  # some name it only in user_list
-        pid = to_int(post.get("id"))
-        if pid and is_written_by({"author": author}, query.identity):
+        pid, is_ours = to_int(post.get("id")), is_written_by(post, query.identity, authors)
+        has_unnamed = has_unnamed or is_ours is None
+        if pid and is_ours:
             at, text = parse_unix_time(post.get("time")), join_texts(post.get("content"))
             replies.append(ParsedReply(pid=str(pid), created_at=at, text=text))
-    return ReplyPage(replies=tuple(replies), is_last=not has_more)
+    return ReplyPage(replies=tuple(replies), is_last=not has_more, has_unnamed=has_unnamed)
 
 
 def interpret_replies(pages: list[ReplyPage], criteria: ReplyMatchCriteria, now: datetime) -> ReadbackResult:
@@ -180,6 +186,8 @@ def interpret_replies(pages: list[ReplyPage], criteria: ReplyMatchCriteria, now:
     for reply in replies:
         if criteria.text and is_similar((criteria.text,), (reply.text,), criteria.marker):
             return PossibleMatch(remote_id=reply.pid, url=build_reply_url(criteria.tid, reply.pid))
+    if any(page.has_unnamed for page in pages):
+        return NO_AUTHOR
     is_complete = pages[-1].is_last and len({reply.pid for reply in replies}) == len(replies)
     return NotFound(covered_since=criteria.since) if is_complete else Unknown(reason="tieba_list_incomplete")
 

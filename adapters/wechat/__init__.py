@@ -2,11 +2,12 @@
 
 from publisher.contract import Adapter, AdapterContext, OptionalHooks, read_messages
 from publisher.domain.account import Account
+from publisher.domain.post import RenderedPost
 
 from .adapter import WeChatAdapter
 from .api import BASE_URL
 from .callback import WeChatCallbacks
-from .capabilities import DEFAULTS, get_capabilities
+from .capabilities import DEFAULTS, get_call_method, get_capabilities
 from .validation import find_account_problems, find_problems
 
 
@@ -24,6 +25,9 @@ class WeChatFactory(OptionalHooks):
 
     def create(self, account: Account, context: AdapterContext) -> Adapter:
         return WeChatAdapter(account, context)
+
+    def call_method(self, account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:  # noqa: ARG002
+        return get_call_method(account, is_urgent=is_urgent)
 
     def hosts(self, account: Account) -> tuple[str, ...]:  # noqa: ARG002 # the same for all
         return (BASE_URL,)

@@ -14,11 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from adapters.wechat import api
 from adapters.wechat.auth import FailedCall, WeChatAuth
-from adapters.wechat.capabilities import can_mass_send, get_tag_id
+from adapters.wechat.capabilities import MASS_SEND, get_tag_id
 from adapters.wechat.codes import NO_SUCH_ARTICLE, get_next_midnight, get_reason, interpret_create_error
 from adapters.wechat.drafts import DRAFT_CONSUMED, PREVIEW_AUTHOR, DraftBox
 from adapters.wechat.mass_send import (
-    KEY_LIFETIME,
     MassSender,
     decode_mass_send,
     encode_mass_send,
@@ -153,7 +152,7 @@ class WeChatAdapter:
         token = await self._auth.get_token()
         if isinstance(token, FailedCall):
             return token.outcome
-        if self._is_mass_sent(request):
+        if request.method == MASS_SEND:
             key = await self._mass_sender.reserve_idempotency_key(request)
             http_request = encode_mass_send(self._base_url, token, draft, get_tag_id(self.account), key)
             decode: Callable[[HttpResponse], str | api.ErrorResponse] = decode_mass_send
@@ -208,16 +207,15 @@ class WeChatAdapter:
         matched = match_post(request, article_list)
         if not isinstance(matched, NotFound):
             return matched
-        is_mass_sent = self._is_mass_sent(request)
+        was_mass_sent = request.method == MASS_SEND  # whatever the post, or the account's profile, is by now
         draft = await self._drafts.get_recorded(request)
         content = await self._drafts.read(draft) if draft is not None else None
         if content == DRAFT_CONSUMED:
-            return Unknown(reason=get_reason(DRAFT_CONSUMED.outcome), is_beyond_list=is_mass_sent)
+            return Unknown(reason=get_reason(DRAFT_CONSUMED.outcome), is_beyond_list=was_mass_sent)
         if isinstance(content, FailedCall):
             return content.unread
-        # without a recorded draft none was sent, or the database has lost it; then the key protects from a second send
-        is_protected = draft is not None or self._context.now() - request.intended_at < KEY_LIFETIME
-        return replace(matched, can_resend=is_mass_sent and is_protected)
+        can_resend = was_mass_sent and await self._mass_sender.is_key_remembered(request)
+        return replace(matched, can_resend=can_resend)
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
         """Delete the article. It counts as deleted once a read shows it, whatever the deletion call returns.
@@ -285,9 +283,6 @@ class WeChatAdapter:
             draft = created
         result = await self._auth.fetch(partial(encode_preview, draft=draft, recipient=recipient), api.decode_success)
         return result.outcome if isinstance(result, FailedCall) else PreviewSent()
-
-    def _is_mass_sent(self, request: SendRequest) -> bool:
-        return request.is_urgent and can_mass_send(self.account)
 
     def _make_submitted(self, pending: api.PendingJob) -> Submitted:
         interval = POLL_INTERVALS[min(pending.polls, len(POLL_INTERVALS) - 1)]

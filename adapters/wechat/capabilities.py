@@ -20,6 +20,8 @@ MAX_CONTENT_LENGTH = 19_999
 PUBLISH_PROFILE, MASS_PROFILE = "publish", "mass"
 """What an account may do: publish without a notification, or mass-send urgent posts as well."""
 PROFILES = (PUBLISH_PROFILE, MASS_PROFILE)
+MASS_SEND, FREE_PUBLISH = "mass", "freepublish"
+"""The two calls that publish an article, as they are stored with each attempt."""
 DEFAULT_MASS_SENDS_PER_DAY = 1
 """What a subscription account has, and what enters a service account's list (developers.weixin.qq.com, Batch_Sends)."""
 MASS_QUOTA_OPTIONS = ("mass_per_day", "mass_per_month")
@@ -39,7 +41,7 @@ CAPABILITIES = Capabilities(
     first_metrics_after=timedelta(hours=32),
     monitor_interval=timedelta(hours=2),
 )
-"""A second call is allowed for mass sends alone: WeChat remembers their key. Nothing says that a draft that was
+"""A second call is allowed after a mass send alone: WeChat remembers its key. Nothing says that a draft that was
 submitted, and still exists, is not published twice.
 
 Figures of a day are ready at eight the next morning. Lists may be read 100 times a day, readbacks included."""
@@ -62,6 +64,11 @@ def get_profile(account: Account) -> str:
 def can_mass_send(account: Account) -> bool:
     """True if urgent posts of an account are mass sends."""
     return get_profile(account) == MASS_PROFILE
+
+
+def get_call_method(account: Account, *, is_urgent: bool) -> str:
+    """Return the call by which a post would be published now."""
+    return MASS_SEND if is_urgent and can_mass_send(account) else FREE_PUBLISH
 
 
 def get_tag_id(account: Account) -> int | None:

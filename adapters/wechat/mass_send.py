@@ -150,13 +150,26 @@ class MassSender:
 
     async def reserve_idempotency_key(self, request: SendRequest) -> str:
         """Return the key of a delivery's mass send; it is always recorded before the call."""
-        now, state_key = self.context.now().timestamp(), f"mass:{request.delivery}"
-        record = json.loads(await self.context.state.get(state_key) or "{}")
+        now, record = self.context.now().timestamp(), await self._read_key_record(request)
         if record and now - record["since"] < KEY_LIFETIME.total_seconds():
             return str(record["key"])
         key = make_idempotency_key(request, is_renewed=bool(record))
-        await self.context.state.set(state_key, json.dumps({"key": key, "since": now}))
+        await self.context.state.set(_build_key_state_key(request), json.dumps({"key": key, "since": now}))
         return key
+
+    async def is_key_remembered(self, request: SendRequest) -> bool:
+        """Return True if a second call now would have the key of the attempt's mass send, and WeChat still knows it.
+
+        A database that has lost the recorded key leads to it again.
+        """
+        record = await self._read_key_record(request)
+        since = record["since"] if record else request.intended_at.timestamp()
+        return bool(self.context.now().timestamp() - since < KEY_LIFETIME.total_seconds())
+
+    async def _read_key_record(self, request: SendRequest) -> Mapping[str, Any]:
+        """Return the delivery's recorded key, and since when WeChat may know it; empty if there is none."""
+        record: Mapping[str, Any] = json.loads(await self.context.state.get(_build_key_state_key(request)) or "{}")
+        return record
 
     async def check_mass_send(
         self, mass_send_id: MassSendId, delivery: DeliveryId, on_working: Callable[[], ReadbackResult]
@@ -201,6 +214,10 @@ class MassSender:
                 return Deleted()
             case _:
                 return Unknown(reason="wechat_unknown_status")
+
+
+def _build_key_state_key(request: SendRequest) -> str:
+    return f"mass:{request.delivery}"
 
 
 def _build_sent_state_key(delivery: DeliveryId) -> str:

@@ -1,6 +1,6 @@
 """What WeChat would refuse, or silently change, reported before anyone approves it. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
@@ -36,7 +36,7 @@ PICTURE_HOST = "mmbiz.qpic.cn"
 
 
 class _HtmlScanner(HTMLParser):
-    """Collects what find_problems checks."""
+    """Collects what find_html_problems checks."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -75,23 +75,31 @@ def find_account_problems(account: Account) -> tuple[Problem, ...]:
     return tuple(problems)
 
 
-def find_problems(_account: Account, rendered: RenderedPost) -> tuple[Problem, ...]:  # noqa: C901, PLR0912 # a list of guards
+def find_problems(_account: Account, rendered: RenderedPost) -> tuple[Problem, ...]:
     """Return what is wrong with an article."""
-    problems: list[Problem] = []
+    shown = find_pictures(rendered.text)
+    return (
+        *find_title_problems(rendered),
+        *find_content_problems(rendered, shown),
+        *find_html_problems(rendered, shown),
+        *_find_picture_problems(rendered, shown),
+    )
 
-    def report(code: str, severity: Severity = Severity.ERROR, **facts: str) -> None:
-        problems.append(Problem(code=code, severity=severity, facts=facts))
 
+def find_title_problems(rendered: RenderedPost) -> Iterator[Problem]:
+    """Yield what is wrong with the title."""
     length = len(rendered.title)
     facts = {"length": str(length), "limit": str(MAX_TITLE_LENGTH), "advised": str(ADVISED_TITLE_LENGTH)}
     if not rendered.title.strip():
-        report("wechat_title_missing")
+        yield Problem(code="wechat_title_missing")
     elif length > MAX_TITLE_LENGTH:
-        problems.append(Problem(code="wechat_title_too_long", facts=facts))
+        yield Problem(code="wechat_title_too_long", facts=facts)
     elif length > ADVISED_TITLE_LENGTH:
-        problems.append(Problem(code="wechat_title_long", severity=Severity.WARNING, facts=facts))
+        yield Problem(code="wechat_title_long", severity=Severity.WARNING, facts=facts)
 
-    shown = find_pictures(rendered.text)
+
+def find_content_problems(rendered: RenderedPost, shown: Sequence[str]) -> Iterator[Problem]:
+    """Yield what is too long or missing, the marker included."""
     content = insert_picture_urls(rendered.text, dict.fromkeys(shown, "x" * PICTURE_URL_LENGTH))
     for code, length, limit in (
         ("wechat_summary_too_long", len(rendered.summary), MAX_SUMMARY_LENGTH),
@@ -100,31 +108,33 @@ def find_problems(_account: Account, rendered: RenderedPost) -> tuple[Problem, .
         ("wechat_too_many_images", len(rendered.images), CAPABILITIES.picture_limit),
     ):
         if length > limit:
-            report(code, length=str(length), limit=str(limit))
+            yield Problem(code=code, facts={"length": str(length), "limit": str(limit)})
     if not rendered.text.strip():
-        report("wechat_content_missing")
+        yield Problem(code="wechat_content_missing")
     # lists must show the marker: without it a lost response could never be resolved
     if not any(rendered.marker.is_in(text) for text in (rendered.link or "", rendered.title, rendered.summary)):
-        report("wechat_marker_missing", marker=rendered.marker.code)
+        yield Problem(code="wechat_marker_missing", facts={"marker": rendered.marker.code})
 
+
+def find_html_problems(rendered: RenderedPost, shown: Sequence[str]) -> Iterator[Problem]:
+    """Yield the tags, styles, links and pictures that WeChat refuses or removes."""
     html = _HtmlScanner()
     html.feed(rendered.text)
     html.close()
     for tag in sorted(html.forbidden_tags):
-        report("wechat_forbidden_tag", tag=tag)
+        yield Problem(code="wechat_forbidden_tag", facts={"tag": tag})
     for name in sorted(html.lost_styles):
-        report("wechat_style_lost", Severity.WARNING, name=name)
+        yield Problem(code="wechat_style_lost", severity=Severity.WARNING, facts={"name": name})
     for link in html.links:
         if _get_host(link) != LINK_HOST:
-            report("wechat_foreign_link", link=link)
+            yield Problem(code="wechat_foreign_link", facts={"link": link})
     for url in html.pictures:
         if url.removeprefix("media:") not in shown and _get_host(url) != PICTURE_HOST:
-            report("wechat_foreign_image", address=url)
+            yield Problem(code="wechat_foreign_image", facts={"address": url})
     known = {picture.sha256 for picture in rendered.images}
     for sha256 in shown:
         if sha256 not in known:
-            report("wechat_image_unknown", sha256=sha256)
-    return (*problems, *_find_picture_problems(rendered, shown))
+            yield Problem(code="wechat_image_unknown", facts={"sha256": sha256})
 
 
 def _find_picture_problems(rendered: RenderedPost, shown: tuple[str, ...]) -> Iterator[Problem]:

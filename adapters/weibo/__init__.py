@@ -2,9 +2,10 @@
 
 from publisher.contract import Adapter, AdapterContext, OptionalHooks, read_messages
 from publisher.domain.account import Account
+from publisher.domain.post import RenderedPost
 
 from .adapter import WeiboAdapter
-from .capabilities import DEFAULTS, PLATFORM_URLS, get_capabilities
+from .capabilities import DEFAULTS, PLATFORM_URLS, get_call_method, get_capabilities
 from .oauth import WeiboOAuthLogin
 from .validation import find_account_problems, find_problems
 
@@ -23,6 +24,9 @@ class WeiboFactory(OptionalHooks):
 
     def create(self, account: Account, context: AdapterContext) -> Adapter:
         return WeiboAdapter(account=account, context=context)
+
+    def call_method(self, account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:  # noqa: ARG002
+        return get_call_method(account, rendered)
 
     def hosts(self, account: Account) -> tuple[str, ...]:  # noqa: ARG002 # the same for all
         return PLATFORM_URLS

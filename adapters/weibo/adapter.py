@@ -6,8 +6,17 @@ from datetime import datetime, timedelta
 
 from adapters.weibo import api, post_list
 from adapters.weibo.api import WeiboEndpoint, WeiboMatchCriteria, decode_ticket, encode_ticket, is_article_receipt
-from adapters.weibo.capabilities import BIZ, MAX_PLAIN_CHARACTERS, SHARE, get_profile, is_article, measure, render_lead
-from adapters.weibo.post_list import LIST_TOO_SHORT, interpret_timeline
+from adapters.weibo.capabilities import (
+    ARTICLE,
+    BIZ,
+    MAX_PLAIN_CHARACTERS,
+    SHARE,
+    get_call_method,
+    get_profile,
+    measure,
+    render_lead,
+)
+from adapters.weibo.post_list import LIST_TOO_SHORT, WeiboPostList, interpret_timeline
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Upload
 from publisher.domain.account import BEIJING, Account
 from publisher.domain.post import SendRequest
@@ -33,6 +42,7 @@ from publisher.domain.results import (
 )
 
 _READS_KEY = "reads"
+_YES, _NO = "yes", "no"
 NOTICE_PERIOD = timedelta(minutes=10)
 """How long the deletion of a post is refused because its article stays."""
 _NO_TOKEN_CODE = "weibo_no_token"  # noqa: S105 - the name of a message
@@ -49,7 +59,9 @@ class WeiboAdapter:
             return CredentialExpired(reason=_NO_TOKEN_CODE)
         if self.account.public_ip is None and self.account.base_url is None:
             return Blocked(code="weibo_no_public_ip", reason=self.account.id, hold_reason=HoldReason.PERMISSION)
-        as_article = is_article(self.account, request.rendered)
+        as_article = self._is_article(request)
+        if limit := await self._note_if_empty(request):
+            return limit
         if len(request.images) > (0 if as_article else get_profile(self.account).picture_limit):
             return Rejected(code="weibo_too_many_images", reason=str(len(request.images)))
         if as_article:
@@ -68,7 +80,7 @@ class WeiboAdapter:
         return api.decode_created(response, self.account.identity, ticket, now)
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
-        as_article = is_article(self.account, request.rendered)
+        as_article = self._is_article(request)
         text = render_lead(request.rendered) if as_article else request.rendered.text
         criteria = WeiboMatchCriteria(
             marker=request.marker,
@@ -77,7 +89,8 @@ class WeiboAdapter:
             text=text,
             is_article=as_article,
         )
-        return await self._find_in_lists(criteria)
+        was_empty = await self.context.state.get(self._to_empty_before_key(request)) is not None
+        return await self._find_in_lists(criteria, was_empty=was_empty)
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
         """Look for the post of a ticket. A plain post number reads that post: published or deleted."""
@@ -108,7 +121,7 @@ class WeiboAdapter:
         endpoint = self._get_endpoint()
         if not endpoint.token:
             return CredentialExpired(reason=_NO_TOKEN_CODE)
-        response = await self._fetch(endpoint, post_list.encode_token_info(endpoint), is_optional=True)
+        response = await self._fetch(endpoint, post_list.encode_token_info(endpoint))
         app_key = self.context.secret().get("app_key")
         return post_list.decode_token_info(response, self.account.identity, app_key, self.context.now())
 
@@ -136,9 +149,52 @@ class WeiboAdapter:
         timeline = post_list.decode_timeline(response, self.account.identity)
         if isinstance(timeline, ReadFailure):
             return timeline
+        await self._note_posts(timeline)
         return post_list.to_observed_posts(timeline)
 
-    async def _find_in_lists(self, criteria: WeiboMatchCriteria) -> ReadbackResult:
+    async def _note_if_empty(self, request: SendRequest) -> RateLimited | None:
+        """Note before an account's first call that it has no posts: later, an empty list proves absence.
+
+        The list is read for it, unless it was read before. A read that fails only leaves that proof out: it is not
+        repeated for the same delivery, whose lease it may have used up.
+        """
+        state, unread_key = self.context.state, f"unread_before:{self.account.identity}"
+        if request.baseline.newest_id is not None:
+            return None
+        has_posts = await state.get(self._has_posts_key)
+        if has_posts is None and await state.get(unread_key) != str(request.delivery):
+            endpoint = self._get_endpoint()
+            list_request = post_list.encode_timeline(endpoint, endpoint.profile.list_sizes[0])
+            timeline = post_list.decode_timeline(await self._fetch(endpoint, list_request), self.account.identity)
+            if isinstance(timeline, RateLimited):
+                return timeline
+            if isinstance(timeline, Unknown):
+                await state.set(unread_key, str(request.delivery))
+                return None
+            has_posts = await self._note_posts(timeline)
+        if has_posts == _NO:
+            await state.set(self._to_empty_before_key(request), "0")
+        return None
+
+    async def _note_posts(self, timeline: WeiboPostList) -> str | None:
+        """Keep whether the account has, or had, any posts; return that, None where no list has said so."""
+        has_posts = _NO if timeline.is_empty else _YES if timeline.items or timeline.total else None
+        known = await self.context.state.get(self._has_posts_key)
+        if has_posts is None or known in {_YES, has_posts}:
+            return known
+        await self.context.state.set(self._has_posts_key, has_posts)
+        return has_posts
+
+    @property
+    def _has_posts_key(self) -> str:
+        """The key of YES where a list has ever shown a post, or a count of posts; of NO while none has."""
+        return f"has_posts:{self.account.identity}"
+
+    def _to_empty_before_key(self, request: SendRequest) -> str:
+        """Return the key of the note that the account had no posts before an attempt."""
+        return f"empty_before:{self.account.identity}:{request.delivery}:{request.attempt}"
+
+    async def _find_in_lists(self, criteria: WeiboMatchCriteria, *, was_empty: bool = False) -> ReadbackResult:
         endpoint = self._get_endpoint()
         result: ReadbackResult = LIST_TOO_SHORT
         possible_match: PossibleMatch | None = None
@@ -149,7 +205,10 @@ class WeiboAdapter:
                 return timeline
             if isinstance(timeline, Unknown):
                 return possible_match or timeline
-            result = interpret_timeline(timeline, criteria, self.account.identity, endpoint.profile.max_readable_posts)
+            await self._note_posts(timeline)
+            result = interpret_timeline(
+                timeline, criteria, self.account.identity, endpoint.profile.max_readable_posts, was_empty=was_empty
+            )
             if isinstance(result, PossibleMatch):  # a longer list may show our own post below it, but cannot refute it
                 possible_match = possible_match or result
             elif result != LIST_TOO_SHORT:
@@ -161,8 +220,8 @@ class WeiboAdapter:
     ) -> api.ReadResponse:
         """Make a read within the budget of the current day in Beijing.
 
-        Optional reads, for monitoring and metrics, stop at `max_optional_reads`; those that resolve an unknown outcome
-        never do. Reads that wait together and share one response count each.
+        Optional reads, for monitoring and metrics, stop at `max_optional_reads`; those that resolve an unknown outcome,
+        or say whose the token is, never do. Reads that wait together and share one response count each.
         """
         limit = endpoint.profile.max_optional_reads
         if limit is not None and endpoint.token:
@@ -229,6 +288,10 @@ class WeiboAdapter:
                 picture_id = uploaded
             picture_ids.append(picture_id)
         return api.encode_multi_picture_post(endpoint, form, picture_ids)
+
+    def _is_article(self, request: SendRequest) -> bool:
+        """True if an attempt publishes an article, or did so: the account's settings may be others by now."""
+        return (request.method or get_call_method(self.account, request.rendered)) == ARTICLE
 
     def _get_endpoint(self) -> WeiboEndpoint:
         """Return where calls go; its token is empty where there is none to sign them."""

@@ -79,6 +79,8 @@ BIZ = WeiboProfile(
     list_sizes=(20, 100),
     max_optional_reads=None,
 )
+ARTICLE = "article"
+"""How an attempt was made that published an article, whatever its profile."""
 PROFILES: Mapping[str, WeiboProfile] = {profile.name: profile for profile in (SHARE, UPDATE, BIZ)}
 
 
@@ -92,6 +94,10 @@ def get_article_cover_url(account: Account) -> str | None:
     return account.options.get("article_cover")
 
 
+LONGEST_REVIEW = timedelta(hours=6)
+"""How long an absent post may be under review: code 20053 promises minutes, but no page states the longest time.
+
+Nothing that we read says that the account's own list shows such a post. Six hours are our own choice."""
 DEFAULTS = PlatformDefaults(
     # wiki Rate-limiting, rev. 16512: 30 publishing calls an hour, 100 calls of any kind a day per user and app;
     # half of the day's calls are left for readback.
@@ -100,6 +106,7 @@ DEFAULTS = PlatformDefaults(
         request_timeout=timedelta(seconds=20),
         lease_timeout=timedelta(seconds=40),
         visibility_window=timedelta(minutes=10),
+        review_window=LONGEST_REVIEW,
         first_check_after=timedelta(minutes=2),
     ),
 )
@@ -153,12 +160,19 @@ def get_capabilities(account: Account) -> Capabilities:
         can_resend=True,
         monitor_interval=timedelta(hours=1 if profile.max_optional_reads is None else 2),
         has_deletions_in_metrics=True,
+        longest_review=LONGEST_REVIEW,
+        account_url=f"https://weibo.com/u/{account.identity}",
     )
 
 
 def is_article(account: Account, rendered: RenderedPost) -> bool:
     """True if the text is sent as an article: the account sends articles, and a plain post cannot hold it."""
     return get_article_cover_url(account) is not None and measure(rendered.text) > get_post_limit(account)
+
+
+def get_call_method(account: Account, rendered: RenderedPost) -> str:
+    """Return the call by which a post would be published now: an article's, or those of the account's profile."""
+    return ARTICLE if is_article(account, rendered) else get_profile(account).name
 
 
 def render_lead(rendered: RenderedPost) -> str:

@@ -18,7 +18,7 @@ class WeiboErrorClass(StrEnum):
     ACCOUNT = "account"
     PERMISSION = "permission"
     CAPTCHA = "captcha"
-    ACCEPTED = "accepted"  # created, but not visible for one or two minutes
+    ACCEPTED = "accepted"  # created, but not visible: for one or two minutes, or until a review is over
     DUPLICATE = "duplicate"  # Weibo claims that the same text exists: a copy may be published
     UNKNOWN = "unknown"
 
@@ -67,6 +67,7 @@ CODES: Mapping[int, WeiboErrorCode] = {
         (WeiboErrorCode(WeiboErrorClass.PERMISSION, _OAUTH, "2026-11-24"), (21322, 21323, 21324, 21326, 21328, 21329)),
         (WeiboErrorCode(WeiboErrorClass.CAPTCHA, _WIKI, "2026-11-24"), (20031,)),
         (WeiboErrorCode(WeiboErrorClass.ACCEPTED, _WIKI, "2026-11-24"), (20032,)),
+        (WeiboErrorCode(WeiboErrorClass.ACCEPTED, _CLIENTS, "2026-12-01"), (20053,)),
         (WeiboErrorCode(WeiboErrorClass.DUPLICATE, _WIKI, "2026-11-24"), (20017, 20019, 20111)),
         (WeiboErrorCode(WeiboErrorClass.UNKNOWN, _WIKI, "2026-11-24"), (10001, 10002, 10003, 10009, 10010, 10011)),
         (WeiboErrorCode(WeiboErrorClass.UNKNOWN, _WIKI, "2026-11-25"), (20101,)),

@@ -4,7 +4,8 @@ wiki 2/statuses/user_timeline, show, count, destroy and their twins in the busin
 Oauth2/get_token_info.
 
 An ordinary app is shown its five newest posts and no more, a business one a hundred, so a list that does not reach back
-to the baseline does not prove that a post is absent.
+to the baseline does not prove that a post is absent. An empty list proves it where Weibo itself counts no posts, and
+counted none before the call either: a list that merely comes back empty, of an account that has posts, proves nothing.
 """
 
 import json
@@ -60,6 +61,11 @@ class WeiboPostList:
 
     items: tuple[ListedPost, ...]
     total: int | None
+
+    @property
+    def is_empty(self) -> bool:
+        """True if the account has no posts: the list shows none, and Weibo counts none."""
+        return not self.items and self.total == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,15 +254,16 @@ def _decode_listed_post(entry: object, uid: str) -> ListedPost | Unknown:
 
 
 def interpret_timeline(
-    timeline: WeiboPostList, criteria: api.WeiboMatchCriteria, uid: str, max_readable: int
+    timeline: WeiboPostList, criteria: api.WeiboMatchCriteria, uid: str, max_readable: int, *, was_empty: bool = False
 ) -> ReadbackResult:
     """Return what a list of at most `max_readable` posts shows: our post, a similar one, its absence, or nothing.
 
     The list is the whole account if it has fewer posts than are readable, and as many as Weibo reports for the account.
+    By `was_empty` the account had no posts before the call.
     """
     items = timeline.items
     is_complete = len(items) < max_readable and timeline.total == len({item.remote_id for item in items})
-    is_covered = covers_baseline(
+    is_covered = (timeline.is_empty and was_empty) or covers_baseline(
         items, criteria.baseline, is_complete=is_complete, are_ids_ascending=True, may_begin_with_pinned=True
     )
     found = match_list(items, criteria, is_covered=is_covered)

@@ -1,7 +1,7 @@
 """What Weibo would refuse in a rendered post, and what it would change. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -47,52 +47,67 @@ def find_account_problems(account: Account) -> Sequence[Problem]:
     return problems
 
 
-def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]:  # noqa: C901, PLR0912 # a list of guards
+def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]:
     """Return all that the account's calls refuse (wiki 2/statuses/share): length, link, pictures, articles."""
-    problems: list[Problem] = []
+    return (
+        *find_text_problems(account, rendered),
+        *find_link_problems(account, rendered),
+        *find_picture_problems(account, rendered),
+        *(find_article_problems(account, rendered) if is_article(account, rendered) else ()),
+    )
 
-    def report(code: str, severity: Severity = Severity.ERROR, **facts: str) -> None:
-        problems.append(Problem(code=code, severity=severity, facts=facts))
 
-    capabilities, is_strict = get_capabilities(account), get_profile(account).is_strict
-    is_by_api = account.mode is not Mode.ASSISTED  # a person may post with any link, or without one
+def find_text_problems(account: Account, rendered: RenderedPost) -> Iterator[Problem]:
+    """Yield what is wrong with the text: its length, and a topic that Weibo drops."""
+    capabilities = get_capabilities(account)
     length = capabilities.count_text(rendered.text)
     if length > capabilities.text_limit:
-        report("weibo_text_too_long", length=str(length), limit=str(capabilities.text_limit))
+        yield make_problem("weibo_text_too_long", length=str(length), limit=str(capabilities.text_limit))
     topic = _TOPIC.search(_LINK.sub("", rendered.text))
-    if topic and is_strict:
-        report("weibo_hashtag_dropped", Severity.WARNING, topic=topic.group())
+    if topic and get_profile(account).is_strict:
+        yield make_problem("weibo_hashtag_dropped", Severity.WARNING, topic=topic.group())
 
-    link = rendered.link or ""
-    if link and link in rendered.text:
-        if not link.isascii():
-            report("weibo_link_not_ascii", link=link)
-        if is_strict and account.link_template and _get_host(link) != _get_host(account.link_template):
-            report("weibo_link_elsewhere", link=link, host=_get_host(account.link_template))
-        after = rendered.text.split(link, 1)[1][:1]
-        if after and not after.isspace() and is_by_api:
-            report("weibo_link_not_apart", link=link, next=after)
-    elif is_strict and is_by_api:
-        report("weibo_no_link_template", link=link)
 
-    as_article = is_article(account, rendered)
-    picture_limit = 0 if as_article else capabilities.picture_limit
-    if len(rendered.images) > picture_limit:
-        report("weibo_too_many_images", count=str(len(rendered.images)), limit=str(picture_limit))
+def find_link_problems(account: Account, rendered: RenderedPost) -> Iterator[Problem]:
+    """Yield what is wrong with the link; by hand, people may post with any link, or without one."""
+    link, is_strict, is_by_api = rendered.link or "", get_profile(account).is_strict, account.mode is not Mode.ASSISTED
+    if not link or link not in rendered.text:
+        if is_strict and is_by_api:
+            yield make_problem("weibo_no_link_template", link=link)
+        return
+    if not link.isascii():
+        yield make_problem("weibo_link_not_ascii", link=link)
+    if is_strict and account.link_template and _get_host(link) != _get_host(account.link_template):
+        yield make_problem("weibo_link_elsewhere", link=link, host=_get_host(account.link_template))
+    after = rendered.text.split(link, 1)[1][:1]
+    if after and not after.isspace() and is_by_api:
+        yield make_problem("weibo_link_not_apart", link=link, next=after)
+
+
+def find_picture_problems(account: Account, rendered: RenderedPost) -> Iterator[Problem]:
+    """Yield what is wrong with the number, types and sizes of the pictures; an article has none."""
+    limit = 0 if is_article(account, rendered) else get_capabilities(account).picture_limit
+    if len(rendered.images) > limit:
+        yield make_problem("weibo_too_many_images", count=str(len(rendered.images)), limit=str(limit))
     for picture in rendered.images:
         if picture.media_type not in PICTURE_MEDIA_TYPES:
-            report("weibo_image_type", type=picture.media_type)
+            yield make_problem("weibo_image_type", type=picture.media_type)
         if picture.size >= MAX_PICTURE_BYTES:
-            report("weibo_image_size", megabytes=f"{picture.size / 1024 / 1024:.1f}")
+            yield make_problem("weibo_image_size", megabytes=f"{picture.size / 1024 / 1024:.1f}")
 
-    if as_article:
-        if not 0 < len(rendered.title) <= MAX_TITLE_LENGTH:
-            report("weibo_title_length", length=str(len(rendered.title)), limit=str(MAX_TITLE_LENGTH))
-        if len(render_lead(rendered)) > MAX_LEAD_LENGTH:
-            report("weibo_lead_too_long", limit=str(MAX_LEAD_LENGTH))
-        if not _get_host(get_article_cover_url(account) or ""):
-            report("weibo_article_image", account=account.id)
-    return tuple(problems)
+
+def find_article_problems(account: Account, rendered: RenderedPost) -> Iterator[Problem]:
+    """Yield what is wrong with an article's title, lead and cover."""
+    if not 0 < len(rendered.title) <= MAX_TITLE_LENGTH:
+        yield make_problem("weibo_title_length", length=str(len(rendered.title)), limit=str(MAX_TITLE_LENGTH))
+    if len(render_lead(rendered)) > MAX_LEAD_LENGTH:
+        yield make_problem("weibo_lead_too_long", limit=str(MAX_LEAD_LENGTH))
+    if not _get_host(get_article_cover_url(account) or ""):
+        yield make_problem("weibo_article_image", account=account.id)
+
+
+def make_problem(code: str, severity: Severity = Severity.ERROR, **facts: str) -> Problem:
+    return Problem(code=code, severity=severity, facts=facts)
 
 
 def is_public_ipv4(address: str) -> bool:

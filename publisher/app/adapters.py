@@ -5,7 +5,7 @@ A package that cannot be used is a problem that names it, its accounts and what 
 
 import contextlib
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters import BUILT_IN_ADAPTERS
-from publisher.config import Environment, LimitEntry, Settings, apply_overrides
+from publisher.config import Environment, LimitEntry, Settings, apply_overrides, normalize_address
 from publisher.contract import (
     CONTRACT,
     Adapter,
@@ -27,11 +27,22 @@ from publisher.contract import (
     PlatformDefaults,
     read_messages,
 )
-from publisher.domain.account import Account, AccountId, AccountPolicy, Capabilities, Mode, Platform
+from publisher.domain.account import (
+    Account,
+    AccountId,
+    AccountPolicy,
+    Capabilities,
+    Mode,
+    Platform,
+    Presence,
+    make_presence,
+)
 from publisher.domain.errors import Problem, SettingsError, Severity
+from publisher.domain.post import RenderedPost
 from publisher.i18n import LANGUAGES, is_fillable, is_platform_code
 from publisher.rendering.templates import PAGE_SUFFIXES
 from publisher.runtime.clock import CLOCK_JUMP_THRESHOLD, SERVER_DATE_TOLERANCE
+from publisher.runtime.logs import log
 from publisher.runtime.redaction import redact_text
 from publisher.tomlfile.validate import KeyPath, UnlocatedProblem, suggest_closest
 
@@ -147,6 +158,8 @@ _HOOK_TYPES: Mapping[str, Callable[[Any], bool]] = {
     "public_fields": _are_names,
     "check_account": callable,
     "hosts": callable,
+    "identify": callable,
+    "call_method": callable,
     "sign_in": lambda value: isinstance(value, LoginFlow),
     "callbacks": lambda value: isinstance(value, PlatformCallbacks),
 }
@@ -197,8 +210,7 @@ def find_adapter_problems(settings: Settings) -> tuple[Problem, ...]:
 
     Each problem is at the line of publisher.toml that it is about.
     """
-    _factories, errors = load_usable_factories(settings.accounts.values())
-    found: list[tuple[Severity, UnlocatedProblem]] = []
+    factories, errors = load_usable_factories(settings.accounts.values())
     problems = [
         Problem(
             code="adapter_duplicate",
@@ -207,37 +219,88 @@ def find_adapter_problems(settings: Settings) -> tuple[Problem, ...]:
         for platform, sources in find_sources().items()
         if len(sources) > 1 and platform not in errors
     ]
-    for platform in settings.limits:
-        if platform not in find_sources():
-            facts = {"value": platform, "choices": suggest_closest(platform, sorted(find_sources()))}
-            problem = UnlocatedProblem(path=("limits", platform), code="unknown_platform", facts=facts, is_at_key=True)
-            found.append((Severity.ERROR, problem))
-    reported: set[tuple[str, ...]] = set()
-    for number, account in enumerate(settings.accounts.values()):
-        error = errors.get(account.platform)
-        try:
-            if error is None:
-                for own in check_account(account):
-                    key = own.facts.get("key", "platform")
-                    facts = {"account": account.id, **own.facts}
-                    path = find_key_path(settings, number, key)
-                    found.append((own.severity, UnlocatedProblem(path=path, code=own.code, facts=facts)))
-        except AdapterError as raised:
-            error = raised
-        if error is not None and (error.code, *sorted(error.facts.values())) not in reported:
-            reported.add((error.code, *sorted(error.facts.values())))
-            same = [other.id for other in settings.accounts.values() if other.platform == account.platform]
-            facts = {"value": account.platform, "account": ", ".join(same), **error.facts}
-            code = "unknown_platform" if error.code == "adapter_missing" else error.code
-            path = ("account", number, "platform")
-            concerned = [error.facts["account"]] if "account" in error.facts else same
-            is_used = any(each.mode is not Mode.OFF for each in settings.accounts.values() if each.id in concerned)
-            severity = Severity.ERROR if is_used else Severity.WARNING  # the others go on without accounts that are off
-            found.append((severity, UnlocatedProblem(path=path, code=code, facts=facts)))
+    found = [
+        *((Severity.ERROR, problem) for problem in find_same_identities(settings.accounts.values(), factories)),
+        *find_unknown_platforms(settings),
+        *find_problems_of_accounts(settings, errors),
+    ]
     for severity in Severity:
         located = settings.locate_problems([one for level, one in found if level is severity])
         problems += [replace(one, severity=severity) for one in located]
     return tuple(problems)
+
+
+def find_same_identities(
+    accounts: Iterable[Account], factories: Mapping[Platform, AdapterFactory]
+) -> Iterator[UnlocatedProblem]:
+    """Yield the accounts that are another one: a post for both would appear twice in one place."""
+    seen: dict[Presence, tuple[int, Account]] = {}
+    for number, account in enumerate(accounts):
+        factory = factories.get(account.platform)
+        presence = make_presence(account, find_server(account, factory) if factory else "")
+        first, other = seen.setdefault(presence, (number, account))
+        if first != number:
+            facts = {"account": account.id, "other": other.id}
+            lines = {"first": ("account", first, "identity")}
+            path: KeyPath = ("account", number, "identity")
+            yield UnlocatedProblem(path=path, code="same_identity", facts=facts, line_facts=lines)
+
+
+def find_server(account: Account, factory: AdapterFactory) -> str:
+    """Return the address of an account's platform; empty where the platform has one for everybody.
+
+    In place of that one `base_url` only names a way to it: a proxy, or a simulator.
+    """
+    hosts = get_hook(factory, "hosts")
+    direct = replace(account, base_url=None)
+    try:
+        if hosts(replace(direct, options={}, profile=None)):
+            return ""
+        addresses = hosts(direct)
+    except Exception:  # noqa: BLE001 # a package's own code; `try_adapter` reports it
+        addresses = ()
+    return " ".join(sorted(map(normalize_address, addresses or filter(None, [account.base_url]))))
+
+
+def find_unknown_platforms(settings: Settings) -> Iterator[tuple[Severity, UnlocatedProblem]]:
+    """Yield the limits of platforms that no adapter serves."""
+    for platform in settings.limits:
+        if platform not in find_sources():
+            facts = {"value": platform, "choices": suggest_closest(platform, sorted(find_sources()))}
+            problem = UnlocatedProblem(path=("limits", platform), code="unknown_platform", facts=facts, is_at_key=True)
+            yield Severity.ERROR, problem
+
+
+def find_problems_of_accounts(
+    settings: Settings, errors: Mapping[Platform, AdapterError]
+) -> Iterator[tuple[Severity, UnlocatedProblem]]:
+    """Yield the problems of each account; an error of an adapter, at the first account that meets it."""
+    reported: set[tuple[str, ...]] = set()
+    for number, account in enumerate(settings.accounts.values()):
+        error = errors.get(account.platform)
+        try:
+            for own in check_account(account) if error is None else ():
+                path = find_key_path(settings, number, own.facts.get("key", "platform"))
+                facts = {"account": account.id, **own.facts}
+                yield own.severity, UnlocatedProblem(path=path, code=own.code, facts=facts)
+        except AdapterError as raised:
+            error = raised
+        if error is not None and (error.code, *sorted(error.facts.values())) not in reported:
+            reported.add((error.code, *sorted(error.facts.values())))
+            yield describe_adapter_error(settings, number, account, error)
+
+
+def describe_adapter_error(
+    settings: Settings, number: int, account: Account, error: AdapterError
+) -> tuple[Severity, UnlocatedProblem]:
+    """Return an adapter's error as a problem; a warning if it concerns no account that is used."""
+    same = [other.id for other in settings.accounts.values() if other.platform == account.platform]
+    facts = {"value": account.platform, "account": ", ".join(same), **error.facts}
+    code = "unknown_platform" if error.code == "adapter_missing" else error.code
+    concerned = [error.facts["account"]] if "account" in error.facts else same
+    is_used = any(each.mode is not Mode.OFF for each in settings.accounts.values() if each.id in concerned)
+    severity = Severity.ERROR if is_used else Severity.WARNING  # the others go on without accounts that are off
+    return severity, UnlocatedProblem(path=("account", number, "platform"), code=code, facts=facts)
 
 
 def find_key_path(settings: Settings, number: int, key: str) -> KeyPath:
@@ -282,6 +345,9 @@ def try_adapter(account: Account, factory: AdapterFactory) -> Capabilities:
     hosts = call("hosts", lambda: get_hook(factory, "hosts")(account))
     if hosts is not None and not _are_names(hosts):
         raise AdapterError("adapter_hook_wrong", **source.facts, name="hosts")
+    identity = call("identify", lambda: get_hook(factory, "identify")(account))
+    if not isinstance(identity, str) or not identity:
+        raise AdapterError("adapter_hook_wrong", **source.facts, name="identify")
     return capabilities
 
 
@@ -321,11 +387,27 @@ def build_policies(
         rate_limit, timing = apply_overrides(factory.defaults.rate_limit, factory.defaults.timing, limits)
         with contextlib.suppress(AdapterError):
             policies[key] = AccountPolicy(
-                account=account, capabilities=try_adapter(account, factory), rate_limit=rate_limit, timing=timing
+                account=account,
+                capabilities=try_adapter(account, factory),
+                rate_limit=rate_limit,
+                timing=timing,
+                identity=get_hook(factory, "identify")(account),
+                call_method=partial(_name_method, factory, account),
+                server=find_server(account, factory),
             )
     if disordered := sorted({item.account.platform for item in policies.values() if not item.timing.has_valid_order}):
         raise SettingsError([Problem(code="timings_out_of_order", facts={"platform": name}) for name in disordered])
     return policies
+
+
+def _name_method(factory: AdapterFactory, account: Account, rendered: RenderedPost, is_urgent: bool) -> str:  # noqa: FBT001
+    """Return an adapter's word for the way of a call; empty, as where nobody knows it, if the adapter fails."""
+    try:
+        method = get_hook(factory, "call_method")(account, rendered, is_urgent=is_urgent)
+    except Exception as error:  # noqa: BLE001 # a package's bug must stop no other delivery
+        log.exception("adapter_failed", error=type(error).__name__)
+        return ""
+    return method if isinstance(method, str) else ""
 
 
 def find_unsafe_timings(policies: Iterable[AccountPolicy], environment: Environment) -> list[Problem]:
@@ -339,6 +421,7 @@ def find_unsafe_timings(policies: Iterable[AccountPolicy], environment: Environm
                 timing.visibility_window,
                 item.capabilities.server_delay + item.capabilities.listing_lag,
             ),
+            ("review_window_too_short", timing.review_window, item.capabilities.longest_review),
             (
                 "platform_clock_tolerance_too_short",
                 timing.platform_clock_tolerance,

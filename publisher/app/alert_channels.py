@@ -260,7 +260,7 @@ def read_channel_url(settings: Settings, channel: str) -> str:
     if URL_FIELD not in fields:
         raise SecretError("secret_without_url", name, (URL_FIELD,))
     url = fields[URL_FIELD].strip()
-    register_secrets(list_secret_parts(url))
+    register_secrets(list_secret_parts(url), holder=f"channel {channel}")
     for copied, address in _COPIED_ADDRESSES.items():
         if found := copied.fullmatch(url):
             return address.format(found[1])

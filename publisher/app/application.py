@@ -18,6 +18,7 @@ from publisher.contract import Adapter, AdapterContext, AdapterFactory, Http, Lo
 from publisher.domain.account import Account, AccountId, LoginId, Mode
 from publisher.domain.errors import Problem, SettingsError
 from publisher.domain.post import SendRequest
+from publisher.engine.credentials import CredentialCheck
 from publisher.engine.planner import Planner
 from publisher.engine.sender import may_start_call
 from publisher.runtime.clock import Runtime
@@ -41,13 +42,17 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """All parts of the application. There are `adapters` only if it was opened to send or to read."""
+    """All parts of the application. There are `adapters` only if it was opened to send or to read.
+
+    `credentials` verifies the secrets with which they would send.
+    """
 
     settings: Settings
     runtime: Runtime
     store: Store
     planner: Planner
     adapters: Mapping[AccountId, Adapter]
+    credentials: CredentialCheck
 
 
 @contextlib.asynccontextmanager
@@ -64,11 +69,13 @@ async def open_application(
         # The process could not end while a thread waits for the renderer.
         with contextlib.closing(offline_app.post_renderer.templates.renderer):
             adapters: Mapping[AccountId, Adapter] = {}
+            secrets: Mapping[AccountId, LoginSecret] = {}
             if can_send or can_read:
                 if unsafe := find_unsafe_timings(offline_app.policies.values(), settings.environment):
                     raise SettingsError(unsafe)
                 await preload()
-                adapters = _build_adapters(offline_app, store)
+                secrets = _build_secrets(offline_app)
+                adapters = _build_adapters(offline_app, store, secrets)
             post_renderer = offline_app.post_renderer
             schedule_context = make_schedule_context(
                 settings,
@@ -76,6 +83,7 @@ async def open_application(
                 data_keys=post_renderer.templates.data_keys,
                 platforms=find_sources().keys(),
             )
+            await store.accounts.register()
             await store.posts.register_logins()
             yield Application(
                 settings=settings,
@@ -89,10 +97,25 @@ async def open_application(
                     approve_days=settings.approve_days,
                 ),
                 adapters=adapters,
+                credentials=CredentialCheck(store=store, adapters=adapters, secrets=secrets),
             )
 
 
-def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId, Adapter]:
+def _build_secrets(offline_app: OfflineApp) -> Mapping[AccountId, LoginSecret]:
+    """Return where each account's credentials are read. Accounts of one login share them."""
+    settings, secrets = offline_app.settings, dict[LoginId, LoginSecret]()
+    accounts = [policy.account for policy in offline_app.policies.values()]
+    for account in accounts:
+        secret = LoginSecret(
+            name=account.secret, account=account.id, secrets_dir=settings.secrets_dir, vault=open_vault(settings)
+        )
+        secrets.setdefault(account.login, secret)
+    return {account.id: secrets[account.login] for account in accounts}
+
+
+def _build_adapters(
+    offline_app: OfflineApp, store: Store, secrets: Mapping[AccountId, LoginSecret]
+) -> Mapping[AccountId, Adapter]:
     """Create the adapters. Accounts of one login share its HTTP client, tokens and state."""
     settings, policies, runtime = offline_app.settings, offline_app.policies.values(), store.runtime
     contexts: dict[LoginId, AdapterContext] = {}
@@ -116,13 +139,8 @@ def _build_adapters(offline_app: OfflineApp, store: Store) -> Mapping[AccountId,
             )
             contexts[account.login] = AdapterContext(
                 http=http,
-                secret=LoginSecret(
-                    name=account.secret,
-                    account=account.id,
-                    secrets_dir=settings.secrets_dir,
-                    vault=open_vault(settings),
-                ).read,
-                tokens=MemoryTokenStore(now=runtime.now),
+                secret=secrets[account.id].read,
+                tokens=MemoryTokenStore(login=account.login, now=runtime.now),
                 state=StoredAdapterState(database=store.database, login=account.login),
                 now=runtime.now,
                 failpoint=runtime.hit_failpoint,
@@ -223,7 +241,7 @@ class LoginSession:
         renewed = await self.login_flow.exchange_code(self.account, self.secret, response, self.http)
         if isinstance(renewed, Problem):
             return renewed
-        register_secrets(list_secret_values(renewed, self.public_fields))
+        register_secrets(list_secret_values(renewed, self.public_fields), holder=self.account.secret)
         self.vault.write(self.account.secret, renewed)
         return None
 

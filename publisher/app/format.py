@@ -73,6 +73,9 @@ class Formatter:
         """Return the text for an alert; a code such as `held.captcha` is a state and a reason."""
         state, separator, reason = alert.code.partition(".")
         reason_text = self.reason(reason if separator else alert.facts.get("reason"))
+        if reason == HoldReason.IDENTITY_CHANGED:
+            sentences = [reason_text, self.messages.translate("identities", **alert.facts)]
+            reason_text = self.messages.translate("list_comma").join(sentences)
         platform_message = alert.facts.get("said")
         if platform_message or alert.code == ACCOUNT_PAUSED:
             said = f" ({platform_message})" if platform_message else ""

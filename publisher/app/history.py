@@ -9,7 +9,7 @@ from itertools import groupby
 from publisher.app.format import Formatter, manual_task_code, message_args, pauses_covering
 from publisher.domain.approval import AWAITING_APPROVAL
 from publisher.domain.delivery import DESIRED_NO_SEND, OPEN_STATES, WAITING_STATES, Delivery, DesiredState, State
-from publisher.domain.post import derive_marker, format_part_prefix
+from publisher.domain.post import Marker, format_part_prefix
 from publisher.domain.results import Deleted, HoldReason, NotFound, Rejected
 from publisher.store.queries.queries import AuditLine, DeliveryHistory
 from publisher.store.queries.snapshot import StatusSnapshot
@@ -74,6 +74,9 @@ def format_facts(history: DeliveryHistory, formatter: Formatter) -> Iterator[str
     yield translate("why_times", due=due, expires=expires, calls=calls)
     if delivery.reason:
         yield translate("why_reason", reason=formatter.reason(delivery.reason))
+    if delivery.state is State.HELD and delivery.reason == HoldReason.IDENTITY_CHANGED:
+        named = [entry.detail for entry in history.audit_lines if "sent_as" in entry.detail]
+        yield from (f"  {translate('identities', **detail)}" for detail in named[-1:])
     if delivery.receipt:
         yield translate("why_url" if delivery.receipt.url else "why_url_unknown", url=delivery.receipt.url)
     yield from format_retraction(history, formatter)
@@ -155,7 +158,7 @@ def format_next_steps(  # noqa: C901, PLR0912 # a flat list of what may be said
 ) -> Iterator[str]:
     """Yield what comes next, and what a person has to do."""
     messages, facts = formatter.messages, message_args(delivery, formatter)
-    marker = derive_marker(delivery.key, delivery.account)
+    marker = Marker(code=delivery.marker)
     number, total = delivery.parts_done + 1, delivery.extra_parts + 1
     if delivery.state is State.HELD:
         sign = format_part_prefix(marker, number, total) if delivery.is_incomplete else marker.code

@@ -3,7 +3,8 @@
 import os
 import shlex
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def require_safe_permissions(settings: Settings) -> None:
         raise RefusedError("files_too_permissive", files="、".join(files), command="; ".join(commands))
 
 
-def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:  # noqa: C901 # a flat list of checks
+def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:
     """Return files that others may change or read and must not, each with the command that fixes it.
 
     Only their owner may change settings, secrets and keys; the group may also change schedule, templates and pictures.
@@ -36,36 +37,64 @@ def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:  # noqa: C
     if os.name != "posix":
         return ()
     severity = Severity.ERROR if settings.environment is Environment.LIVE else Severity.WARNING
-    problems: list[Problem] = []
+    secrets = list_secret_files(settings)
+    found = (*find_unsafe_secrets(settings, secrets), *find_unsafe_content(settings.workspace))
+    return [
+        Problem(
+            code=one.code,
+            severity=severity,
+            location=Location(file=str(one.file)),
+            facts={"file": str(one.file), "command": f"chmod {one.change} {shlex.quote(str(one.target or one.file))}"},
+        )
+        for one in found
+    ]
 
-    def add(code: str, file: Path, change: str, target: Path) -> None:
-        facts = {"file": str(file), "command": f"chmod {change} {shlex.quote(str(target))}"}
-        problems.append(Problem(code=code, severity=severity, location=Location(file=str(file)), facts=facts))
 
-    workspace, vault = settings.workspace, Vault(folder=settings.workspace / "var")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsafeFile:
+    """A file or folder that others may change or read, and the change of mode that fixes it, of `target` if given."""
+
+    code: str
+    file: Path
+    change: str
+    target: Path | None = None
+
+
+def list_secret_files(settings: Settings) -> Sequence[Path]:
+    """Return the files that may hold a secret or a key, whether they exist or not."""
+    vault = Vault(folder=settings.workspace / "var")
     folders = [Path(folder) for folder in (os.environ.get("CREDENTIALS_DIRECTORY"), settings.secrets_dir) if folder]
     accounts = (account.secret for account in settings.accounts.values())
     names = sorted({*accounts, *settings.alerts.channels.values(), *KEY_SECRETS})
-    secrets = [*(folder / name for folder in folders for name in names), vault.file, vault.folder / KEY_NAME]
-    for file in (workspace / SETTINGS_FILE, *secrets):
+    return [*(folder / name for folder in folders for name in names), vault.file, vault.folder / KEY_NAME]
+
+
+def find_unsafe_secrets(settings: Settings, secrets: Sequence[Path]) -> Iterator[UnsafeFile]:
+    """Yield settings, secrets and keys that others may change or read, and folders in which others may replace them."""
+    workspace, settings_file = settings.workspace, settings.workspace / SETTINGS_FILE
+    for file in (settings_file, *secrets):
         if _file_mode(file) & (stat.S_IWGRP | stat.S_IWOTH):
-            add("file_changeable", file, "go-w", file)
-    for file in (*secrets, *([workspace / SETTINGS_FILE] if has_password(settings.database) else [])):
+            yield UnsafeFile(code="file_changeable", file=file, change="go-w")
+    for file in (*secrets, *([settings_file] if has_password(settings.database) else [])):
         if _file_mode(file) & stat.S_IROTH:
-            add("file_readable", file, "o-r", file)
+            yield UnsafeFile(code="file_readable", file=file, change="o-r")
     for folder in dict.fromkeys([workspace, *(file.parent for file in secrets if _file_mode(file))]):
         mode = _file_mode(folder)
         if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not mode & stat.S_ISVTX):
-            add("folder_changeable", folder, "go-w", folder)
-    if _file_mode(workspace / "schedule.toml") & stat.S_IWOTH:
-        add("file_changeable", workspace / "schedule.toml", "o-w", workspace / "schedule.toml")
+            yield UnsafeFile(code="folder_changeable", file=folder, change="go-w")
+
+
+def find_unsafe_content(workspace: Path) -> Iterator[UnsafeFile]:
+    """Yield the schedule, templates and pictures that any user may change."""
+    schedule = workspace / "schedule.toml"
+    if _file_mode(schedule) & stat.S_IWOTH:
+        yield UnsafeFile(code="file_changeable", file=schedule, change="o-w")
     for folder in (workspace / "templates", workspace / "media"):
         below = (Path(parent) / name for parent, folders, files in os.walk(folder) for name in (*folders, *files))
         own = (path for path in below if not path.is_symlink())  # links are never followed
         loose = (path for path in chain([folder], own) if _file_mode(path) & stat.S_IWOTH)
         for file in islice(loose, MAX_LISTED_FILES):
-            add("file_changeable", file, "-R o-w", folder)
-    return problems
+            yield UnsafeFile(code="file_changeable", file=file, change="-R o-w", target=folder)
 
 
 def _file_mode(path: Path) -> int:

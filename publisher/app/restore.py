@@ -37,14 +37,14 @@ from publisher.store.recovery.backup import (
     stage_copy,
     staging_path,
 )
+from publisher.store.recovery.folder import file_lock, lock_process, take_over_folder
 from publisher.store.recovery.setup import (
     check_integrity,
     commit_swap,
-    file_lock,
     finish_swaps,
-    lock_process,
     migrate,
     migration_of,
+    read_copied_folder,
     repair_journal,
     require_own_journal,
 )
@@ -73,8 +73,8 @@ async def restore(  # noqa: PLR0913, PLR0917 # what, where to, who, what is know
 
     The audit heads before and after are written as checkpoints. All is prepared in a copy: until one atomic swap
     nothing has changed, and after it every start finishes what a crash may have left. `checkpoint_files` may know newer
-    checkpoints than ours. Raises RefusedError while a daemon runs, and for a file that must not be used;
-    SettingsError; OSError.
+    checkpoints than ours. The journal of a workspace that was copied while its daemon ran counts as incomplete. Raises
+    RefusedError while a daemon runs, and for a file that must not be used; SettingsError; OSError.
     """
     with contextlib.ExitStack() as stack:
         stack.callback(lock_process(settings.database, settings.workspace).release)
@@ -90,13 +90,40 @@ async def restore(  # noqa: PLR0913, PLR0917 # what, where to, who, what is know
         url = make_url(settings.database).set(database=str(incoming)).render_as_string(hide_password=False)
         await asyncio.to_thread(migrate, url, settings.environment.value, None, runtime)
         await asyncio.to_thread(check_integrity, url)
+        copied = await asyncio.to_thread(read_copied_folder, url) if source is None else None
+        is_incomplete = allow_incomplete or (copied is not None and not copied.was_stopped)
         summary, head = await _settle_database(
-            settings, runtime, url, label, named_checkpoints, by, allow_incomplete=allow_incomplete
+            settings, runtime, url, label, named_checkpoints, by, allow_incomplete=is_incomplete
         )
         runtime.hit_failpoint_now("restore.before_commit")
         replaced_database = await asyncio.to_thread(_swap_in, settings, runtime, incoming, file)
         await asyncio.to_thread(_write_checkpoint, settings, replace(head, database=file.name))
         return RestoreResult(summary=summary, replaced_database=replaced_database)
+
+
+async def take_over(
+    settings: Settings, runtime: Runtime, file: Path | None, by: Actor, checkpoint_files: Sequence[Path] = ()
+) -> RestoreResult | None:
+    """Take over a copied workspace from its original, which a person says will not run again.
+
+    Where the daemon of the original was stopped before the copy was made, nothing else changes, and None is returned.
+    Otherwise it may have sent more since: the copy is accepted as an older database is, by `restore`. Raises
+    RefusedError where the workspace is no copy, and as `restore` does.
+    """
+    if file is None or not await asyncio.to_thread(file.is_file):
+        raise RefusedError("nothing_to_take_over")
+    if (copied := await asyncio.to_thread(read_copied_folder, settings.database)) is None:
+        raise RefusedError("nothing_to_take_over")
+    if not copied.was_stopped:
+        return await restore(settings, runtime, file, None, by, checkpoint_files)
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock_process(settings.database, settings.workspace).release)
+        database = Database(open_engine(settings.database), runtime)
+        try:
+            await database.write(lambda unit: take_over_folder(unit, file.parent, runtime.now(), by))
+        finally:
+            await database.close()
+    return None
 
 
 async def accept_current(

@@ -54,6 +54,7 @@ COMMANDS = (
     "doctor",
     "watchdog",
     "offboard",
+    "rename-account",
     "templates",
     "backup",
     "restore",

@@ -67,6 +67,7 @@ COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
     "watchdog": None,
     "doctor --confirm-clock": Permission.OPERATE,
     "offboard": Permission.CREDENTIALS,
+    "rename-account": Permission.CREDENTIALS,
     "templates": None,
     "backup": None,
     "restore": Permission.RECOVER,

@@ -23,7 +23,7 @@ from publisher.runtime.clock import FailpointSyntaxError, Runtime, parse_failpoi
 from publisher.store.db.database import is_incomplete, sqlite_file
 from publisher.store.queries.queries import Queries
 from publisher.store.queries.snapshot import StatusSnapshot
-from publisher.store.recovery.setup import check_against_journal, pending_swaps
+from publisher.store.recovery.setup import check_against_journal, check_folder, pending_swaps
 from publisher.store.store import Store
 
 
@@ -54,6 +54,7 @@ async def open_command_store(
             if access is AccessMode.READ:
                 try:
                     await asyncio.to_thread(check_against_journal, settings.database, journal_path(settings))
+                    await asyncio.to_thread(check_folder, settings.database)
                 except (RefusedError, OSError) as error:
                     messages = get_messages(click.get_current_context())
                     terminal = Terminal(messages=messages, workspace=settings.workspace)

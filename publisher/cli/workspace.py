@@ -39,6 +39,7 @@ DEMO_LIMITS = {
     "platform_clock_tolerance": "1s",
 }
 """So short that an unknown outcome is resolved while one watches; no real platform is this fast."""
+WEIBO_DEMO_LIMITS = {**DEMO_LIMITS, "review_window": "20s"}
 REPLACED_TIME_KEYS = ("cron", "from", "until", "days", "expires")
 """Keys that have no meaning once the demo has set `at`."""
 
@@ -172,7 +173,7 @@ def demo_files(demo_workspace: DemoWorkspace) -> dict[str, bytes]:
         "secrets_dir": "secrets",
         **({"callbacks": {"listen": demo_workspace.callback_listen}} if demo_workspace.callback_listen else {}),
         **demo_people_settings(demo_workspace),
-        "limits": dict.fromkeys(PLATFORMS, DEMO_LIMITS),
+        "limits": {**dict.fromkeys(PLATFORMS, DEMO_LIMITS), "weibo": WEIBO_DEMO_LIMITS},
         "region": {
             region.code: {
                 "police": region.agency,

@@ -1,12 +1,16 @@
 """Accounts, the capabilities of their platforms, and their policies: rate limits, waits and retry times. Pure."""
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from math import ceil
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from publisher.domain.post import RenderedPost
 
 Platform = NewType("Platform", str)
 AccountId = NewType("AccountId", str)
@@ -60,9 +64,36 @@ class Account:
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def identity_in_forum(self) -> str:
+        """The identity with its forum, if it has one: elsewhere the same identity is another account."""
+        return f"{self.identity} / {self.forum}" if self.forum else self.identity
+
+    @property
     def login(self) -> LoginId:
         """The credentials of the account. Accounts that share them share a rate limit and one call at a time."""
         return LoginId(f"{self.platform}/{self.secret}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Presence:
+    """One identity in one place: what an account is on its platform, whatever its id and its address here.
+
+    A platform may know an identity by several spellings, such as a number and a user name; each is a presence.
+    """
+
+    platform: Platform
+    server: str
+    forum: str
+    identity: str
+
+    def __post_init__(self) -> None:
+        for name in ("forum", "identity"):
+            object.__setattr__(self, name, unicodedata.normalize("NFC", getattr(self, name)).strip())
+
+
+def make_presence(account: Account, server: str) -> Presence:
+    """Return what an account is on its platform."""
+    return Presence(platform=account.platform, server=server, forum=account.forum or "", identity=account.identity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +113,8 @@ class Capabilities:
     `picture_length` is how much of the text limit each picture takes.
     `has_deletions_in_metrics`: a post that the platform leaves out of its metrics may be deleted, so it is worth
     checking by itself.
+    `longest_review` is how long a review may hide a post from the account's own list; 0 where that list shows it.
+    `account_url` is the page on which the account's owner sees all its posts, those under review included.
     """
 
     count_text: Callable[[str], int]
@@ -100,6 +133,8 @@ class Capabilities:
     first_metrics_after: timedelta = timedelta(hours=1)
     monitor_interval: timedelta = timedelta(hours=1)
     has_deletions_in_metrics: bool = False
+    longest_review: timedelta = timedelta(0)
+    account_url: str | None = None
     line_ending: str = "\n"
     picture_length: int = 0
 
@@ -118,7 +153,8 @@ class Timing:
     """All waits of one platform.
 
     `request_timeout` bounds one whole call, `lease_timeout` the right to make it. After `visibility_window` every
-    effect of a call is surely visible. `first_check_after` is the wait before the first readback of an unknown outcome.
+    effect of a call is surely visible, unless a review hides it: none does after `review_window`, which is 0 where
+    lists show what is under review. `first_check_after` is the wait before the first readback of an unknown outcome.
     `review_alert_after` and `review_hold_after` bound a review, `unreadable_hold_after` an unknown outcome that cannot
     be read. `max_deletion_delay` is the longest wait between two deletion attempts: they may repeat for ever, and the
     calls of a day are few. `platform_clock_tolerance` covers the difference to the platform's clock.
@@ -127,6 +163,7 @@ class Timing:
     request_timeout: timedelta = timedelta(seconds=20)
     lease_timeout: timedelta = timedelta(seconds=40)
     visibility_window: timedelta = timedelta(minutes=10)
+    review_window: timedelta = timedelta(0)
     first_check_after: timedelta = timedelta(seconds=30)
     max_check_delay: timedelta = timedelta(minutes=15)
     retry_first: timedelta = timedelta(seconds=5)
@@ -184,14 +221,31 @@ class RateLimit:
         return min(ceil(limit * self.urgent_share), limit - 1)
 
 
+CallMethod = Callable[["RenderedPost", bool], str]
+"""Names the way in which a post would be sent now, from its rendered post and whether it is urgent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountPolicy:
-    """The policy of one account, set by its adapter and the operator."""
+    """The policy of one account, set by its adapter and the operator.
+
+    `identity` is the account on its platform, with all that decides where its posts appear.
+    `server` is the address of its platform where that is a server of its own, and empty where all accounts of the
+    platform are on the same one.
+    """
 
     account: Account
+    identity: str
     capabilities: Capabilities
     rate_limit: RateLimit
     timing: Timing
+    call_method: CallMethod = lambda _rendered, _is_urgent: ""
+    server: str = ""
+
+    @property
+    def presence(self) -> Presence:
+        """What the account is on its platform."""
+        return make_presence(self.account, self.server)
 
 
 MAX_BACKOFF_STEPS = 16
@@ -205,6 +259,9 @@ def backoff_delay(first: timedelta, steps: int, maximum: timedelta, factor: floa
 
 MAX_FINAL_CHECK_DELAY = timedelta(minutes=1)
 """Longest wait for the final readback of an unknown outcome, if the platform is readable."""
+
+MAX_REVIEW_CHECK_DELAY = timedelta(hours=1)
+"""Longest wait between two readbacks of a post that a review may hide: the reads of a day are few."""
 
 CRASH_RETRY_SPREAD = timedelta(seconds=4)
 """Deliveries of one crashed worker are retried spread over this time, so that a poison delivery crashes alone."""
@@ -238,6 +295,18 @@ def next_check_at(
     if now < visible_at:
         return min(now + wait, visible_at)
     return now + (min(wait, MAX_FINAL_CHECK_DELAY) if was_read else wait)
+
+
+def next_review_check_at(timing: Timing, unknown_since: datetime, now: datetime) -> datetime:
+    """Return the time of the next readback of a post that only a review can hide any more.
+
+    The waits grow with its age, up to MAX_REVIEW_CHECK_DELAY, but never past the end of the longest review.
+    """
+    reviewed_at = unknown_since + timing.review_window + timedelta(milliseconds=1)
+    if now < reviewed_at:
+        wait = max(now - unknown_since, timing.first_check_after)
+        return min(now + min(wait, MAX_REVIEW_CHECK_DELAY), reviewed_at)
+    return now + min(now - reviewed_at + MAX_FINAL_CHECK_DELAY, timing.max_check_delay)
 
 
 def next_poll_at(timing: Timing, readbacks: int, requested_at: datetime, now: datetime) -> datetime:

@@ -1,7 +1,7 @@
 """A delivery: one occurrence for one account, with its attempts, readbacks and events; and manual posts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NewType
@@ -94,7 +94,8 @@ class Delivery:
     counts published parts: at 0 nothing is published, above `extra_parts` everything is. `receipt` is the post's own;
     the counters of a call belong to the present part. Texts, readbacks and metrics of a delivery that `is_pruned` are
     deleted. `kind` is the post's own when the text was rendered. A delivery that `is_due_when_approved` has no time of
-    its own: its last approval makes it due.
+    its own: its last approval makes it due. `marker` is the code of the marker in its text; the account may have been
+    renamed since.
     """
 
     id: DeliveryId
@@ -134,6 +135,7 @@ class Delivery:
     is_pruned: bool = False
     kind: str = PostKind.WARNING.value
     is_due_when_approved: bool = False
+    marker: str = ""
 
     @property
     def manual_task(self) -> ManualTask | None:
@@ -146,6 +148,11 @@ class Delivery:
         return 0 < self.parts_done <= self.extra_parts
 
     @property
+    def is_review_possible(self) -> bool:
+        """True if nothing but a review can hide the post any more: it needs no place in its account's list."""
+        return self.state is State.UNKNOWN and self.reason == HoldReason.REVIEW_POSSIBLE
+
+    @property
     def is_retraction_requested(self) -> bool:
         """True if people want the published parts deleted."""
         return self.desired is DesiredState.RETRACTED
@@ -155,7 +162,10 @@ class Delivery:
 class Attempt:
     """One call that may create a post, or part `part` of one; if `is_manual`, a person was asked to post instead.
 
-    `ended_at` is the time of its response, its deadline, or the time at which its loss was noticed.
+    `ended_at` is the time of its response, its deadline, or the time at which its loss was noticed. `identity` is the
+    account's own on the platform when the call was intended, `method` the adapter's word for the way it was made: both
+    may be others by now, and only these say where its post is. `method` is empty for a manual task, and where nobody
+    knows it any more.
     """
 
     number: int
@@ -163,6 +173,8 @@ class Attempt:
     intended_at: datetime
     ended_at: datetime | None
     baseline_at: datetime
+    identity: str = ""
+    method: str = ""
     part: int = 0
     is_manual: bool = False
 
@@ -320,9 +332,10 @@ class Expired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A rule requires a person's decision."""
+    """A rule requires a person's decision. `facts` go into the alert and the audit."""
 
     reason: HoldReason
+    facts: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,6 +343,11 @@ class AbsenceProven:
     """Several readbacks prove that the attempt left nothing. `can_resend` is the platform's capability."""
 
     can_resend: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewPossible:
+    """Several readbacks show that the attempt left nothing, unless the platform's review still hides it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,6 +383,7 @@ Event = (
     | Expired
     | Held
     | AbsenceProven
+    | ReviewPossible
     | RetractionRequested
     | Resolved
     | Outcome
@@ -394,6 +413,7 @@ EVENT_CODES: Final[Mapping[type, str]] = {
     Expired: "expired",
     Held: "held",
     AbsenceProven: "absence_proven",
+    ReviewPossible: "review_possible",
     RetractionRequested: "retraction_requested",
     Resolved: "resolved",
     **{result: code for result, code in RESULT_CODES.items() if result is not Healthy},

@@ -20,6 +20,7 @@ from publisher.domain.account import (
     next_delete_at,
     next_poll_at,
     next_retry_at,
+    next_review_check_at,
 )
 from publisher.domain.approval import AWAITING_APPROVAL, on_approval_missing, on_approved
 from publisher.domain.delivery import (
@@ -43,6 +44,7 @@ from publisher.domain.delivery import (
     Released,
     Resolved,
     RetractionRequested,
+    ReviewPossible,
     Revised,
     Role,
     State,
@@ -143,14 +145,19 @@ def _replace_content(delivery: Delivery, event: Revised, context: StepContext) -
     )
 
 
-def record_edit(delivery: Delivery, event: Revised, _context: StepContext) -> Delivery:
-    """Note an edit without changing the content: a call may have been made with it."""
+def record_edit(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
+    """Note an edit without changing the content: a call may have been made with it.
+
+    What becomes urgent is read at once: a review that may hide it would otherwise be waited for.
+    """
     is_same = event.rendered_hash == delivery.rendered_hash
     edited = _replace_limits(delivery, event)
     extension = event.max_delay - delivery.max_delay
     latest = edited.first_attempt_deadline and edited.first_attempt_deadline + extension
     desired = _merge_desired(delivery, DesiredState.AS_PLANNED if is_same else DesiredState.EDITED)
-    return replace(edited, first_attempt_deadline=latest, desired=desired)
+    becomes_urgent = event.is_urgent and not delivery.is_urgent and delivery.state is State.UNKNOWN
+    next_action_at = context.now if becomes_urgent else delivery.next_action_at
+    return replace(edited, first_attempt_deadline=latest, desired=desired, next_action_at=next_action_at)
 
 
 def _replace_limits(delivery: Delivery, event: Revised) -> Delivery:
@@ -320,6 +327,8 @@ def check_again(delivery: Delivery, event: ReadFailure | NotFound | AbsenceProve
     reason = event.reason if isinstance(event, Unknown) else "rate_limited" if limit else delivery.reason
     if delivery.state is State.RETRACTING and delivery.receipt is not None:
         wait_until = _next_deletion_at(delivery, context)
+    elif delivery.is_review_possible:  # one more failed read changes nothing
+        reason, wait_until = delivery.reason, next_review_check_at(context.timing, since, context.now)
     else:
         was_read = not isinstance(event, ReadFailure)
         wait_until = next_check_at(context.timing, delivery.readbacks + 1, since, context.now, was_read=was_read)
@@ -339,6 +348,21 @@ def on_absence_proven(delivery: Delivery, event: AbsenceProven, context: StepCon
     if context.now >= delivery.expires_at and delivery.desired not in DESIRED_NO_SEND:
         return _finish(delivery, State.EXPIRED, "expired", context)
     return _return_to_waiting(replace(delivery, was_resent=True, reason="absence_proven"), State.DUE, None, context)
+
+
+def on_review_possible(delivery: Delivery, _event: ReviewPossible, context: StepContext) -> Delivery:
+    """Wait for the end of the longest review, but never with an urgent post: a person looks for it."""
+    is_still_wanted = delivery.desired not in DESIRED_NO_SEND and context.now < delivery.expires_at
+    if delivery.is_urgent and is_still_wanted:
+        return _hold(delivery, HoldReason.REVIEW_POSSIBLE)
+    since = delivery.unknown_since or context.now
+    return replace(
+        delivery,
+        readbacks=delivery.readbacks + 1,
+        unknown_since=since,
+        next_action_at=next_review_check_at(context.timing, since, context.now),
+        reason=_retraction_reason(delivery) or HoldReason.REVIEW_POSSIBLE.value,
+    )
 
 
 def on_possible_match(delivery: Delivery, event: PossibleMatch, _context: StepContext) -> Delivery:
@@ -563,6 +587,7 @@ _ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Rol
         for event in (Unknown, RateLimited, NotFound)
     ),
     ({_S.SUBMITTED}, AbsenceProven, {_S.SUBMITTED}, _RECONCILER, check_again),
+    ({_S.UNKNOWN}, ReviewPossible, {_S.UNKNOWN, _S.HELD}, _RECONCILER, on_review_possible),
     ({_S.SUBMITTED, _S.UNKNOWN}, Deleted, {_S.REMOVED}, _RECONCILER, on_deleted),
     ({_S.UNKNOWN}, AbsenceProven, {_S.DUE, _S.EXPIRED, _S.CANCELLED, _S.HELD}, _RECONCILER, on_absence_proven),
     ({_S.SUBMITTED, _S.UNKNOWN}, PossibleMatch, {_S.HELD}, _RECONCILER, on_possible_match),
@@ -580,6 +605,7 @@ _ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Rol
     ({_S.PUBLISHED}, Deleted, {_S.REMOVED}, _RECONCILER, on_deleted),
     ({_S.RETRACTING}, Deleted, {_S.RETRACTED}, _RETRACTOR, on_retracted),
     ({_S.RETRACTING}, AbsenceProven, {_S.RETRACTED, _S.RETRACTING}, _RETRACTOR, on_absence_proven_while_retracting),
+    ({_S.RETRACTING}, ReviewPossible, {_S.RETRACTING}, _RETRACTOR, on_review_possible),
     ({_S.RETRACTING}, Published, {_S.RETRACTING}, _RETRACTOR, on_published),
     ({_S.RETRACTING}, Submitted, {_S.RETRACTING}, _RETRACTOR, on_submitted),
     ({_S.RETRACTING}, Rejected, {_S.RETRACTING, _S.RETRACTED}, _RETRACTOR, on_rejected_while_retracting),

@@ -275,6 +275,8 @@ class SendRequest:
     `resend_after_attempt` is the attempt after which a person ordered the present one, 0 if nobody did: uploads used up
     by earlier attempts are repeated.
     `part` is 0 for the post itself; a further part goes under the post of `parent`. `fencing_token` is the lease's.
+    `identity` and `method` are those of the attempt: in a readback they may differ from what the settings say now, and
+    only they say where the post is and by which call it was made. `method` is empty where nobody knows it.
     """
 
     delivery: DeliveryId
@@ -292,6 +294,8 @@ class SendRequest:
     parent: Receipt | None = None
     fencing_token: int = 0
     resend_after_attempt: int = 0
+    identity: str = ""
+    method: str = ""
 
     @property
     def text(self) -> str:

@@ -20,6 +20,7 @@ class HoldReason(StrEnum):
     ACCOUNT = "account"
     PERMISSION = "permission"
     WRONG_ACCOUNT = "wrong_account"
+    IDENTITY_CHANGED = "identity_changed"
     EDITED = "edited"
     INCOMPLETE = "incomplete"
     IMAGE_MISSING = "image_missing"
@@ -31,6 +32,7 @@ class HoldReason(StrEnum):
     LATE_RESPONSE = "late_response"
     REPORT_NOT_CONFIRMED = "report_not_confirmed"
     REVIEW_TIMEOUT = "review_timeout"
+    REVIEW_POSSIBLE = "review_possible"
     HIDDEN = "hidden"
     MANUAL_TASK_OVERDUE = "manual_task_overdue"
     MANUAL_TASK_CANCELLED = "manual_task_cancelled"
@@ -235,9 +237,14 @@ class ObservedPost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healthy:
-    """The login works. `credentials_expire_at` is set if the platform reports it."""
+    """The login works. `credentials_expire_at` is set if the platform reports it.
+
+    So is `identity`, the platform's own and only name for the account. Where the settings may name it otherwise, two
+    accounts that are the same are recognised by it.
+    """
 
     credentials_expire_at: datetime | None = None
+    identity: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from publisher.domain.account import Account, AccountId
 from publisher.domain.delivery import Delivery
 from publisher.domain.results import RateLimited, ReadbackResult, Ticket, Unknown, result_code
 from publisher.engine.calls import call_adapter, find_post
+from publisher.engine.credentials import CredentialCheck
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PendingReadback
 from publisher.store.monitor.monitor import MAX_CHECKED
@@ -84,12 +85,14 @@ async def _record_missing(missing: PendingReadback, result: ReadbackResult, chec
     log.info("post_missing", post=after.key.post, account=after.account, finding=result_code(result), state=after.state)
 
 
-async def check_logins_due(store: Store, adapters: Mapping[AccountId, Adapter], limit: int) -> int:
-    """Check the logins that are due. Return how many."""
+async def check_logins_due(
+    store: Store, adapters: Mapping[AccountId, Adapter], limit: int, credentials: CredentialCheck | None = None
+) -> int:
+    """Check the logins that are due, and so their secrets. Return how many."""
+    checker = credentials or CredentialCheck(store=store, adapters=adapters)
 
     async def check(account: Account) -> None:
-        timeout = store.timing(account.id).lease_timeout
-        health = await call_adapter(adapters[account.id].check_health(), timeout)
+        health = await checker.check_health(account.id, store.timing(account.id).lease_timeout)
         await store.login_health.record_probe(account, health)
         log.info("login_checked", account=account.id, health=result_code(health))
 

@@ -209,10 +209,12 @@ async def _schedule_context(planner: Planner) -> ScheduleContext:
 
 
 async def with_originals(planner: Planner, posts: Sequence[Post]) -> Sequence[Post]:
-    """Return these posts with those they follow, even if these have left the schedule."""
+    """Return these posts with those they follow, even if these have left the schedule; note the markers of these."""
     ids = {post.id for post in posts}
     missing = sorted({post.follows for post in posts if post.follows is not None} - ids)
     found = [await planner.store.posts.get_post(post_id) for post_id in missing]
+    followed = {post.follows for post in posts if post.follows is not None}
+    planner.post_renderer.older_markers.update(await planner.store.accounts.markers_under_former_ids(followed))
     return [*posts, *(post for post in found if post is not None)]
 
 

@@ -19,6 +19,7 @@ from publisher.domain.results import (
     result_code,
 )
 from publisher.engine.calls import ABORT_REASONS, ADAPTER_FAILED, call_adapter, run_bounded
+from publisher.engine.credentials import CredentialCheck, Refusal
 from publisher.runtime.logs import log
 from publisher.store.deliveries.intents import PREPARE_AHEAD, Declined
 from publisher.store.deliveries.outbox import Outbox
@@ -31,7 +32,11 @@ INTENT_RECHECK_AFTER = timedelta(milliseconds=500)
 
 
 async def send_due(
-    store: Store, adapters: Mapping[AccountId, Adapter], limit: int, stop_requested: asyncio.Event
+    store: Store,
+    adapters: Mapping[AccountId, Adapter],
+    limit: int,
+    stop_requested: asyncio.Event,
+    credentials: CredentialCheck | None = None,
 ) -> int:
     """Send what is due, at most `limit` at once, until nothing is left or a stop is requested. Return how many.
 
@@ -44,15 +49,34 @@ async def send_due(
         return () if stop_requested.is_set() else await store.outbox.claim(room)
 
     async def work(lease: Lease) -> None:
-        await send_delivery(lease, store, adapters, stop_requested)
+        await send_delivery(lease, store, adapters, stop_requested, credentials)
 
     return await run_bounded(take, work, limit, "send_failed", CLAIM_BATCH_SIZE)
 
 
 async def send_delivery(
-    lease: Lease, store: Store, adapters: Mapping[AccountId, Adapter], stop_requested: asyncio.Event
+    lease: Lease,
+    store: Store,
+    adapters: Mapping[AccountId, Adapter],
+    stop_requested: asyncio.Event,
+    credentials: CredentialCheck | None = None,
 ) -> None:
-    """Send one claimed delivery: wait until it is due, record the intent, call once, record the outcome."""
+    """Send one claimed delivery with a secret that is known to be the account's own."""
+    if credentials is None:
+        await _send_delivery(lease, store, adapters, stop_requested, None)
+        return
+    async with credentials.verified(lease.account) as refusal:
+        await _send_delivery(lease, store, adapters, stop_requested, refusal)
+
+
+async def _send_delivery(
+    lease: Lease,
+    store: Store,
+    adapters: Mapping[AccountId, Adapter],
+    stop_requested: asyncio.Event,
+    refusal: Refusal | None,
+) -> None:
+    """Wait until a delivery is due, record the intent, call once unless its secret is refused, record the outcome."""
     # The clock may have been set back since the claim: never wait longer than claims are made ahead.
     await store.runtime.sleep_until(min(lease.due_at, store.runtime.now() + PREPARE_AHEAD))
     if stop_requested.is_set():
@@ -67,7 +91,7 @@ async def send_delivery(
                 ticket = Ticket(manual_task=ManualTask(assigned_at=now))
                 outcome: Outcome = Submitted(ticket=ticket, check_again_at=now + MANUAL_CHECK_INTERVAL)
             else:
-                outcome = await make_call(request, store, adapters[lease.account])
+                outcome = refusal or await make_call(request, store, adapters[lease.account])
             after = await store.outbox.record_outcome(lease, outcome)
             log.info(
                 "attempt_finished",

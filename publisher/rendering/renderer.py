@@ -112,6 +112,8 @@ class PostRenderer:
     accounts: Mapping[AccountId, Account]
     factories: Mapping[Platform, AdapterFactory]
     regions: Mapping[str, Mapping[str, str]]
+    older_markers: dict[tuple[PostId, AccountId], Marker] = field(default_factory=dict)
+    """The markers of originals on accounts that were renamed since they were published."""
 
     def render(
         self, post: Post, occurrence: Occurrence, accounts: Iterable[AccountId], posts: Mapping[PostId, Post]
@@ -179,7 +181,8 @@ class PostRenderer:
         original = None
         if followed is not None:
             key = OccurrenceKey(post=followed.id, occurrence=ONCE_OCCURRENCE)
-            original = OriginalPost(title=followed.title, marker=derive_marker(key, account.id))
+            marker = self.older_markers.get((followed.id, account.id)) or derive_marker(key, account.id)
+            original = OriginalPost(title=followed.title, marker=marker)
         return RenderTarget(
             account=account,
             region=self.regions.get(account.region or "", NO_REGION),

@@ -65,12 +65,14 @@ class ClockReading:
 class ClockTrust:
     """The state of trust in the wall clock: confirmed or not, by which reading, since which monotonic time.
 
-    A clock that differs from `reading` by more than CLOCK_JUMP_THRESHOLD has been set.
+    A clock that differs from `reading` by more than CLOCK_JUMP_THRESHOLD has been set. `is_proven`: the kernel or a
+    platform has confirmed it; otherwise only a person has.
     """
 
     reading: ClockReading
     is_confirmed: bool
     changed_at_seconds: float
+    is_proven: bool = False
 
 
 @dataclass(slots=True)
@@ -132,15 +134,32 @@ class Runtime:
         reading = self.read_clocks()
         return reading.at if self.is_clock_confirmed() else None
 
+    def is_clock_proven(self) -> bool:
+        """Return True if the kernel or a platform has confirmed the clock: more than a person's word."""
+        return self.is_clock_confirmed() and self.clock_trust.is_proven
+
     def confirm_clock(self, reading: ClockReading) -> None:
-        """Confirm the clock as of a reading. Does nothing if the clock was set after it."""
-        if self.is_clock_confirmed():
-            return
+        """Confirm the clock as of a reading, by the kernel or a platform. Does nothing if it was set after that."""
+        if not self.is_clock_proven():
+            self._trust_reading(reading, is_proven=True)
+
+    def accept_confirmation(self, reading: ClockReading) -> None:
+        """Confirm the clock by a person's word of a reading, until a platform contradicts it.
+
+        Does nothing if the clock was set after the reading, or if a platform contradicts it already.
+        """
+        if not self.is_clock_confirmed() and self.server_clock_offset is None:
+            self._trust_reading(reading, is_proven=False)
+
+    def _trust_reading(self, reading: ClockReading, *, is_proven: bool) -> None:
         with self._lock:
             now = self.read_clocks()
             if abs(now.jump_since(reading)) <= CLOCK_JUMP_THRESHOLD:
                 self.clock_trust = ClockTrust(
-                    reading=reading, is_confirmed=True, changed_at_seconds=now.monotonic_seconds
+                    reading=reading,
+                    is_confirmed=True,
+                    changed_at_seconds=now.monotonic_seconds,
+                    is_proven=is_proven,
                 )
                 self.server_clock_offset = None
                 self.clock_confirmed.set()
@@ -149,9 +168,9 @@ class Runtime:
         """Compare the clock with the `Date` of a response to a call that began at `started_seconds`, by monotonic().
 
         A date within SERVER_DATE_TOLERANCE of both ends of the call confirms the clock; one outside the call by more
-        than that contradicts it. The date of a slow response may do neither.
+        than that contradicts it, which ends a person's confirmation. The date of a slow response may do neither.
         """
-        if self.is_clock_confirmed():
+        if self.is_clock_proven():
             return
         reading = self.read_clocks()
         started_at = reading.at - timedelta(seconds=reading.monotonic_seconds - started_seconds)
@@ -163,6 +182,8 @@ class Runtime:
         if reading.at - SERVER_DATE_TOLERANCE <= server_date <= started_at + SERVER_DATE_TOLERANCE:
             self.confirm_clock(reading)
         elif not started_at - SERVER_DATE_TOLERANCE <= server_date <= reading.at + SERVER_DATE_TOLERANCE:
+            if self.clock_trust.is_confirmed:
+                self.mark_clock_unconfirmed()
             self.server_clock_offset = started_at + (reading.at - started_at) / 2 - server_date
 
     def confirm_from_kernel(self) -> None:

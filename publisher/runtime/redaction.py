@@ -10,7 +10,7 @@ import re
 import sys
 import threading
 from bisect import bisect_right
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,8 +20,8 @@ MIN_SECRET_BYTES: Final = 16
 """A shorter value is rarely a platform's secret; it may be a word that people need, or an account's id."""
 MIN_PASSWORD_BYTES: Final = 8
 """A value from this length is a secret if it looks like a password: lower-case and capital letters and digits."""
-MAX_REGISTERED_SECRETS = 2000
-"""The least recently registered values above this number are dropped."""
+MAX_PAST_VALUES = 2000
+"""Of the values that no holder has any more, the least recently registered above this number are dropped."""
 MAX_SCANNED_CHARACTERS = 2**20
 """At most this much of a text is scanned, about a second in the worst case. The rest is redacted."""
 REDACTION_MARK = "…"
@@ -65,34 +65,56 @@ _PIECE_SEPARATOR: Final = b"\xff"
 
 Span = tuple[int, int]
 
-_registered: OrderedDict[str, frozenset[bytes]] = OrderedDict()
-"""The registered values, each with the forms in which a decoded text may show it."""
+_forms_by_value: dict[str, frozenset[bytes]] = {}
+"""All values that are redacted, each with the forms in which a decoded text may show it."""
+_values_by_holder: dict[str, frozenset[str]] = {}
+"""The present values of each holder, such as a login's secret."""
+_holder_counts: Counter[str] = Counter()
+"""The number of holders of each value."""
+_past_values: OrderedDict[str, None] = OrderedDict()
+"""The values without a holder, the least recently registered one first."""
+_form_counts: Counter[bytes] = Counter()
+"""The number of values that have each form."""
 _words: dict[int, frozenset[tuple[int, bytes]]] = {}
 """The words in the prefixes of all forms, each with its offset and the prefix."""
-_forms_by_start: dict[bytes, tuple[frozenset[int], frozenset[bytes]]] = {}
-"""All forms by prefix, with the lengths that occur: few slices are compared, however many share a prefix."""
+_forms_by_start: dict[bytes, "_FormsOfPrefix"] = {}
+"""All forms by prefix. Readers take no lock: they copy what they iterate over."""
 _lock = threading.Lock()
 
 
-def register_secrets(values: Iterable[str]) -> None:
-    """Redact these values from now on."""
+@dataclass(frozen=True, slots=True)
+class _FormsOfPrefix:
+    """The forms that begin alike, and how many have each length: few slices are compared, however many forms."""
+
+    forms: set[bytes] = field(default_factory=set)
+    lengths: Counter[int] = field(default_factory=Counter)
+
+
+def register_secrets(values: Iterable[str], holder: str | None = None) -> None:
+    """Redact these values from now on.
+
+    The values of a holder are redacted at least until it registers others: however many secrets are in use, none is
+    dropped. All others, such as a token that was replaced, are kept up to MAX_PAST_VALUES.
+    """
+    present = frozenset(values)
+    if holder is not None and _values_by_holder.get(holder) == present:
+        return
     with _lock:
-        for value in values:
-            if value in _registered:
-                _registered.move_to_end(value)
-            elif forms := _forms(value):
-                _registered[value] = forms
-                for form in forms:
-                    prefix = form[:_PREFIX_BYTES]
-                    for offset in range(_WORD_BYTES):
-                        word = _word_at(prefix, offset)
-                        _words[word] = _words.get(word, frozenset()) | {(offset, prefix)}
-                    lengths, known = _forms_by_start.get(prefix, (frozenset(), frozenset()))
-                    _forms_by_start[prefix] = lengths | {len(form)}, known | {form}
-        while len(_registered) > MAX_REGISTERED_SECRETS:
-            _value, forms = _registered.popitem(last=False)
-            for form in forms.difference(*_registered.values()):
-                _unindex_form(form)
+        for value in present:
+            if value not in _forms_by_value:
+                _index_value(value)
+        replaced: frozenset[str] = frozenset()
+        if holder is not None:
+            replaced = _values_by_holder.get(holder, frozenset())
+            _values_by_holder[holder] = present
+            _holder_counts.update(present)
+            _holder_counts.subtract(replaced)
+        for value in present | replaced:
+            _past_values.pop(value, None)
+            if not _holder_counts[value]:
+                _past_values[value] = None
+        while len(_past_values) > MAX_PAST_VALUES:
+            _drop_value(_past_values.popitem(last=False)[0])
 
 
 def redact_text(text: str) -> str:
@@ -132,11 +154,36 @@ def _with_plus_as_space(data: bytes) -> bytes:
     return data.replace(b"+", b" ")
 
 
+def _index_value(value: str) -> None:
+    _forms_by_value[value] = forms = _forms(value)
+    _form_counts.update(forms)
+    for form in forms:
+        prefix = form[:_PREFIX_BYTES]
+        if prefix not in _forms_by_start:
+            _forms_by_start[prefix] = _FormsOfPrefix()
+            for offset in range(_WORD_BYTES):
+                word = _word_at(prefix, offset)
+                _words[word] = _words.get(word, frozenset()) | {(offset, prefix)}
+        if _form_counts[form] == 1:
+            _forms_by_start[prefix].forms.add(form)
+            _forms_by_start[prefix].lengths[len(form)] += 1
+
+
+def _drop_value(value: str) -> None:
+    del _holder_counts[value]
+    for form in _forms_by_value.pop(value):
+        _form_counts[form] -= 1
+        if not _form_counts[form]:
+            del _form_counts[form]
+            _unindex_form(form)
+
+
 def _unindex_form(form: bytes) -> None:
     prefix = form[:_PREFIX_BYTES]
-    _lengths, forms = _forms_by_start[prefix]
-    if left := forms - {form}:
-        _forms_by_start[prefix] = frozenset(map(len, left)), left
+    alike = _forms_by_start[prefix]
+    alike.forms.remove(form)
+    alike.lengths.subtract([len(form)])
+    if alike.forms:
         return
     del _forms_by_start[prefix]
     for offset in range(_WORD_BYTES):
@@ -222,13 +269,18 @@ def _known_spans(data: bytes) -> Iterator[Span]:
             position = number * _WORD_BYTES - offset
             if position < 0 or not data.startswith(prefix, position):
                 continue
-            lengths, forms = _forms_by_start.get(prefix, (frozenset(), frozenset()))
-            whole = [length for length in lengths if data[position : position + length] in forms]
+            alike = _forms_by_start.get(prefix, _FormsOfPrefix())
+            lengths = [length for length, count in tuple(alike.lengths.items()) if count]
+            whole = [length for length in lengths if data[position : position + length] in alike.forms]
             rest = data[position : position + max(lengths, default=0)]
             if whole:
                 yield position, position + max(whole)
-            elif rest and position + len(rest) == len(data) and any(form.startswith(rest) for form in forms):
+            elif rest and position + len(rest) == len(data) and _begins_a_form(rest, alike):
                 yield position, len(data)
+
+
+def _begins_a_form(rest: bytes, alike: _FormsOfPrefix) -> bool:
+    return any(form.startswith(rest) for form in tuple(alike.forms))
 
 
 def _unescaped(data: bytes) -> _DecodedView | None:

@@ -15,9 +15,9 @@ bad_json, no_id             none; the call acts
 wrong_account               to: the identity named instead; the call acts
 list_late                   seconds (60); on a creating call: listed later, on a list: the newest posts are missing
 review                      seconds (60), verdict (pass, refuse, hold), status (WeChat's number for a refusal),
-                            announce (Tieba: respond with 230008)
+                            announce (respond with the platform's own code: Tieba 230008, Weibo 20053)
 rewrite                     how (spaces), characters (30) and ending (…) of an excerpt; on a list: only the shown text
-empty_list                  none; on lists
+empty_list                  none; on lists, whose count stays on Weibo
 gone                        none; on reads that name a post, and on WeChat's lists: a live post is reported as deleted
 reorder                     how (reverse, twice, again); on lists
 """

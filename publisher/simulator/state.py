@@ -125,6 +125,8 @@ class Behaviour:
     """Forbidden words."""
     tieba_gap: float = 0
     """Seconds between two threads or replies of an account; 0 for no limit."""
+    tieba_authors: Literal["listed", "inline", "numbers"] = "listed"
+    """Where the PC site names authors: beside the posts, in each post, or in lists by number alone."""
     tieba_types: Literal["own", "text", "numbers"] = "own"
     """Whether JSON numbers come as usual, all as text, or texts of digits as numbers."""
     tieba_ids_in: Literal["top", "data"] = "top"
@@ -333,11 +335,15 @@ class SimulatorState:
     def is_listed(self, post: SimulatedPost) -> bool:
         return post.state == "live" and post.listed_from <= self.now() and not post.extra.get("hidden")
 
-    def apply_list_faults(self, request: ApiRequest, posts: Iterable[SimulatedPost]) -> list[SimulatedPost]:
-        """Return the listed ones of these posts, changed by the faults of the list call."""
+    def hide_late_posts(self, request: ApiRequest, posts: Iterable[SimulatedPost]) -> list[SimulatedPost]:
+        """Return those of these posts that a list shows by now: so many the platform counts."""
         late = request.get_fault("list_late")
         newest = self.now() - float(late.get("seconds", 60)) if late else self.now() + 1e9
-        shown = [post for post in posts if post.listed_from <= self.now() and post.created <= newest]
+        return [post for post in posts if post.listed_from <= self.now() and post.created <= newest]
+
+    def apply_list_faults(self, request: ApiRequest, posts: Iterable[SimulatedPost]) -> list[SimulatedPost]:
+        """Return the listed ones of these posts, changed by the faults of the list call."""
+        shown = self.hide_late_posts(request, posts)
         if request.get_fault("empty_list"):
             return []
         if order := request.get_fault("reorder"):

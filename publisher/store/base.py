@@ -17,6 +17,7 @@ from publisher.domain.delivery import (
     Delivery,
     DesiredState,
     Event,
+    Held,
     Lease,
     RetractionRequested,
     Role,
@@ -229,14 +230,14 @@ class BaseStore:
 
         A call is named by its delivery and fencing token. Where its outcome is open, its visibility window starts now.
         """
-        clocks, is_confirmed = self.runtime.read_clocks(), self.runtime.is_clock_confirmed()
+        clocks, is_proven = self.runtime.read_clocks(), self.runtime.is_clock_proven()
         with_result, without_result = [], []
         for delivery, fencing_token, result in ended:
             row = {
                 "of_delivery": delivery,
                 "of_fencing_token": fencing_token,
                 "end": clocks.at,
-                "confirmed": is_confirmed,
+                "confirmed": is_proven,
             }
             if result is None:
                 without_result.append(row)
@@ -296,7 +297,7 @@ class BaseStore:
                 raise ConcurrentUpdateError(sorted(row["its_id"] for row in rows))
         write_entries(transaction, [_audit_entry(change, after, by) for change, after in pairs])
         for change, after in pairs:
-            _write_alerts(transaction, change.before, after, by)
+            _write_alerts(transaction, change, after, by)
         published = [after for _change, after in pairs if after.state is State.PUBLISHED]
         if published:  # of a repeating post the other instants keep their alerts; what a resend replaces is a one-off
             replaced = {format_delivery_name(after.key.post, ONCE_OCCURRENCE, after.account) for after in published}
@@ -346,7 +347,9 @@ class StorePart:
 def _audit_entry(change: StateChange, after: Delivery, by: Actor) -> dict[str, object]:
     event = change.event  # a person's order has its own reason, not the one that blocked the delivery before
     reason = event.reason if isinstance(event, Cancelled | RetractionRequested) else after.reason
+    facts = event.facts if isinstance(event, Held) else {}
     detail = {
+        **facts,
         "version": after.version,
         "attempt": after.attempts,
         "fencing_token": after.fencing_token,
@@ -366,7 +369,7 @@ def _audit_entry(change: StateChange, after: Delivery, by: Actor) -> dict[str, o
 def _is_unresolved(delivery: Delivery) -> bool:
     """Return True if a delivery must still be found in its account's list, to learn its outcome or to delete it."""
     is_unseen = delivery.state is State.RETRACTING and delivery.receipt is None
-    return delivery.state is State.UNKNOWN or is_unseen
+    return is_unseen or (delivery.state is State.UNKNOWN and not delivery.is_review_possible)
 
 
 def extend_blocked_deadlines(transaction: Transaction, login: LoginId, account: AccountId, now: datetime) -> None:
@@ -374,8 +377,9 @@ def extend_blocked_deadlines(transaction: Transaction, login: LoginId, account: 
     transaction.connection.execute(_EXTEND_DEADLINES, {"its_login": login, "its_account": account, "now": now})
 
 
-def _write_alerts(transaction: Transaction, before: Delivery, after: Delivery, by: Actor) -> None:
+def _write_alerts(transaction: Transaction, change: StateChange, after: Delivery, by: Actor) -> None:
     """Clear the alerts that a step ends, and raise the one that it calls for."""
+    before = change.before
     if before.state is after.state:
         return
     is_unblocked = before.reason == BLOCKED_BY_UNKNOWN and after.state not in {State.DUE, State.CLAIMED}
@@ -393,4 +397,5 @@ def _write_alerts(transaction: Transaction, before: Delivery, after: Delivery, b
     elif after.state is State.PUBLISHED and after.desired is DesiredState.EDITED:
         code = "published_after_edit"
     if code is not None:
-        raise_delivery_alert(transaction, after.updated_at, code, after, {"reason": after.reason or ""})
+        facts = change.event.facts if isinstance(change.event, Held) else {}
+        raise_delivery_alert(transaction, after.updated_at, code, after, {**facts, "reason": after.reason or ""})

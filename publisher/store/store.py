@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from publisher.store.people.saves import PostSaves
     from publisher.store.people.sign_ins import SignIns
     from publisher.store.people.users import Users
+    from publisher.store.plan.accounts import AccountStore
     from publisher.store.plan.actions import ManualTasks, OperatorActions
     from publisher.store.plan.approvals import ApprovalStore
     from publisher.store.plan.posts import PostStore
@@ -41,6 +42,12 @@ class Store(BaseStore):
         from publisher.store.plan.posts import PostStore  # noqa: PLC0415 # see the class
 
         return PostStore(self)
+
+    @cached_property
+    def accounts(self) -> "AccountStore":
+        from publisher.store.plan.accounts import AccountStore  # noqa: PLC0415 # see the class
+
+        return AccountStore(self)
 
     @cached_property
     def actions(self) -> "OperatorActions":

@@ -24,6 +24,8 @@ CLOCK_ALERT_DELAY = timedelta(seconds=10)
 MACHINE_SUBJECT = "machine"
 CLOCK_SUBJECT_PREFIX = "clock:"
 """Prefix of the subject of alerts and audit entries about a worker's clock."""
+CLOCK_WRONG = "clock_wrong"
+"""The alert that a platform contradicts a worker's clock."""
 ALERT_REPEAT_INTERVAL = timedelta(hours=1)
 """How long after an alert of the same code another one is raised."""
 FAILURES_BEFORE_ALERT = 3
@@ -120,7 +122,7 @@ class SystemAlerts(StorePart):
         elif unconfirmed_for >= CLOCK_ALERT_DELAY:
             offset = runtime.server_clock_offset
             if offset is not None:
-                await self._set_clock_alert("clock_wrong", offset)
+                await self._set_clock_alert(CLOCK_WRONG, offset)
             elif self._clock_alert is None:
                 await self._set_clock_alert("clock_unconfirmed")
 

@@ -25,17 +25,21 @@ TEST_TIMING = Timing(platform_clock_tolerance=timedelta(seconds=2))
 TEST_RATE_LIMIT = RateLimit(min_interval=timedelta(0), per_hour=1000, per_day=10000)
 
 
-def make_policy(
+def make_policy(  # noqa: PLR0913 # each field that a test may set, with its default
     name: str,
     *,
     login: str | None = None,
+    identity: str | None = None,
     capabilities: Capabilities = TEST_CAPABILITIES,
     rate_limit: RateLimit = TEST_RATE_LIMIT,
     timing: Timing = TEST_TIMING,
 ) -> AccountPolicy:
-    """Return the policy of an account on a fake platform; its login is its own unless given."""
-    account = Account(id=AccountId(name), platform=Platform("fake"), identity=name, secret=login or name)
-    return AccountPolicy(account=account, capabilities=capabilities, rate_limit=rate_limit, timing=timing)
+    """Return the policy of an account on a fake platform; its login and identity are its own unless given."""
+    identity = identity or name
+    account = Account(id=AccountId(name), platform=Platform("fake"), identity=identity, secret=login or name)
+    return AccountPolicy(
+        account=account, identity=identity, capabilities=capabilities, rate_limit=rate_limit, timing=timing
+    )
 
 
 def make_post(  # noqa: PLR0913 # each field that a test may set, with its default

@@ -19,13 +19,11 @@ from publisher.web.frame import Banner, choose_banner, read_frame_facts, read_li
 from publisher.web.live_parts import LivePart, Parts, item_id, read_items, unlisted_id
 from publisher.web.page import load_macro
 from publisher.web.pages import accounts, alerts, approve, assist, deliveries, inbox, post, post_actions, today
-from publisher.web.site import BEATS_PER_REFRESH, Site, Visitor, get_visitor
+from publisher.web.site import BEATS_PER_REFRESH, OpenStream, Site, Visitor, get_visitor
 from publisher.web.todo import TodoKind, count_mine, todo_id
 
 FRAME_SECONDS = 1.0
 """Changes are gathered for so long, and sent together."""
-SESSION_FRAMES = 60
-"""Every so many frames it is checked whether the session has ended."""
 PING_SECONDS = 20
 MAX_FRAME_CHARACTERS = 8_192
 """More waits for the next frame, but for the first one, which brings an old page up to date."""
@@ -206,8 +204,10 @@ def list_ended(act: Act) -> Iterator[str]:
 
 async def show_events(request: Request) -> Response:
     """Stream the changes of a page: `view` is a row of VIEWS, and the rest of the query says what the page shows."""
-    is_new = "last-event-id" not in request.headers
-    viewer = await open_viewer(get_visitor(request), request.query_params, is_new=is_new)
+    visitor, is_new = get_visitor(request), "last-event-id" not in request.headers
+    if visitor.site.streams.is_full_for(visitor.user.name):
+        return Response(status_code=429, headers={"retry-after": "2"})
+    viewer = await open_viewer(visitor, request.query_params, is_new=is_new)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return EventSourceResponse(follow(viewer), ping=PING_SECONDS, headers=headers)
 
@@ -234,24 +234,40 @@ def read_number(text: str, default: int) -> int:
 
 
 async def follow(viewer: Viewer) -> AsyncIterator[ServerSentEvent]:
-    """Yield a frame a second at most, and the beat, until the visitor's session or this process ends."""
-    site, frame, beat = viewer.site, 0, -1
+    """Yield a frame a second at most, and the beat, until session or process ends, or a newer page needs the place."""
+    streams, visitor = viewer.site.streams, viewer.visitor
+    stream = OpenStream(user=visitor.user.name, session_id=visitor.session_id)
+    streams.add(stream)
+    try:
+        async for event in read_events(viewer, stream):
+            yield event
+    finally:
+        streams.remove(stream)
+
+
+async def read_events(viewer: Viewer, stream: OpenStream) -> AsyncIterator[ServerSentEvent]:
+    site, beat = viewer.site, -1
     while not site.stopping.is_set():
+        if stream.is_displaced:
+            yield ServerSentEvent(data="", event="displaced")
+            return
         if data := await viewer.next_frame():
             yield ServerSentEvent(data=data, id=str(viewer.number))
         if viewer.beat != beat:
+            if not await renew_visitor(viewer):
+                return
             beat = viewer.beat
             beat_at = (await read_frame_facts(site)).daemon.heartbeat_at
             seconds = "" if beat_at is None else str(max(0, int((site.runtime.now() - beat_at).total_seconds())))
             yield ServerSentEvent(data=seconds, event="beat", id=str(viewer.number))
-        frame += 1
-        if frame % SESSION_FRAMES == 0 and not await renew_visitor(viewer):
-            return
         await asyncio.sleep(FRAME_SECONDS)
 
 
 async def renew_visitor(viewer: Viewer) -> bool:
     """Take over what roles the visitor has by now; return False if the session has ended. This is no use of it."""
-    session = await viewer.site.store.sign_ins.find_session(viewer.visitor.session_id, is_use=False)
-    viewer.visitor = replace(viewer.visitor, session=session)
+    session_id, sign_ins = viewer.visitor.session_id, viewer.site.store.sign_ins
+    find = partial(sign_ins.find_session, session_id, is_use=False)
+    session = await viewer.site.shared.get(("session", session_id, viewer.beat), find)
+    if session is not None:
+        viewer.visitor = replace(viewer.visitor, session=session)
     return session is not None

@@ -25,7 +25,8 @@ HEAD_TIMEOUT_SECONDS = 10.0
 """Within this time the whole head of a request must have arrived."""
 KEEP_ALIVE_SECONDS = 20
 MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER = 2048, 512
-"""A whole office may come from one address, with a live page and some connections each."""
+"""A whole office may come from one address. Streams of live pages are bounded by user instead: `site.MAX_STREAMS`."""
+STREAM_PATH = "/events"
 NEW_CONNECTION_SECONDS = 1.0
 """So long a connection is new: its request may be on its way, so older ones of its peer close before it."""
 ACCEPT_BATCH = 32
@@ -71,10 +72,17 @@ class BoundedConnection(H11Protocol):
         self.held = HELD.setdefault(self.server_state, {})
         own = self.held.setdefault(self.peer, {})
         own[self] = None
-        if len(own) > MAX_CONNECTIONS_PER_PEER and not self.config.proxy_headers:
+        if not self.config.proxy_headers and self.count_requests(own) > MAX_CONNECTIONS_PER_PEER:
             self.find_one_to_close([own]).close_for_another()
         elif len(self.connections) > MAX_CONNECTIONS and sum(map(len, self.held.values())) > MAX_CONNECTIONS:
             self.find_one_to_close(sorted(self.held.values(), key=len, reverse=True)).close_for_another()
+
+    @staticmethod
+    def count_requests(own: Mapping["BoundedConnection", None]) -> int:
+        """Return how many connections of a peer are no streams, or all of them if those are few enough."""
+        if len(own) <= MAX_CONNECTIONS_PER_PEER:
+            return len(own)
+        return sum(not each.is_stream for each in own)
 
     @staticmethod
     def find_one_to_close(peers: Sequence[Mapping["BoundedConnection", None]]) -> "BoundedConnection":
@@ -105,6 +113,10 @@ class BoundedConnection(H11Protocol):
     def is_answering(self) -> bool:
         """True from the head of a request until the end of its response."""
         return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def is_stream(self) -> bool:
+        return self.is_answering and self.scope is not None and self.scope["path"] == STREAM_PATH
 
     @property
     def is_waited_for(self) -> bool:

@@ -104,6 +104,55 @@ class Shared:
         return cast("T", await asyncio.shield(task))
 
 
+MAX_STREAMS_PER_SESSION, MAX_STREAMS_PER_USER, MAX_STREAMS = 12, 24, 1024
+"""A page has a stream while it is visible. All streams take half of the connections: the rest is for requests."""
+MAX_HELD_PER_USER = 2 * MAX_STREAMS_PER_USER
+"""With those that were displaced a moment ago, and hold their connections for a second at most."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class OpenStream:
+    """The stream of one open page. One that is displaced ends, to make room for a newer one."""
+
+    user: str
+    session_id: str = field(repr=False)
+    is_displaced: bool = False
+
+
+@dataclass(slots=True)
+class Streams:
+    """The open streams of each user, the oldest first."""
+
+    by_user: dict[str, list[OpenStream]] = field(default_factory=dict)
+
+    def is_full_for(self, user: str) -> bool:
+        """True if a user may open no other stream before some of their own have ended."""
+        return len(self.by_user.get(user, ())) >= MAX_HELD_PER_USER
+
+    def add(self, stream: OpenStream) -> None:
+        """Add a stream. Where there are too many, displace the oldest of its session, its user or the user with most.
+
+        Nobody who opens many pages takes the place of others.
+        """
+        own = self.by_user.setdefault(stream.user, [])
+        own.append(stream)
+        of_user = [each for each in own if not each.is_displaced]
+        of_session = [each for each in of_user if each.session_id == stream.session_id]
+        if len(of_session) > MAX_STREAMS_PER_SESSION:
+            of_session[0].is_displaced = True
+        elif len(of_user) > MAX_STREAMS_PER_USER:
+            of_user[0].is_displaced = True
+        elif sum(map(len, self.by_user.values())) > MAX_STREAMS:
+            open_streams = ([each for each in held if not each.is_displaced] for held in self.by_user.values())
+            max(open_streams, key=len)[0].is_displaced = True
+
+    def remove(self, stream: OpenStream) -> None:
+        own = self.by_user[stream.user]
+        own.remove(stream)
+        if not own:
+            del self.by_user[stream.user]
+
+
 @dataclass(slots=True, kw_only=True)
 class Site:
     """What this process knows. All of it may be lost: people then sign in, or set up, once more."""
@@ -135,6 +184,7 @@ class Site:
     """The accounts on which users may do something, as open pages ask for them all the time."""
     has_users: bool = False
     """True once there are users; there never are none again."""
+    streams: Streams = field(default_factory=Streams)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:

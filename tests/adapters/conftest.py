@@ -22,6 +22,8 @@ GOLDEN = Path(__file__).parent / "golden"
 NOON = datetime(2026, 11, 24, 4, 0, 30, tzinfo=UTC)
 PNG = b"\x89PNG\r\n\x1a\n-picture-"
 MARKER = "K7QM-4R2T"
+OLDEST_IDS = {"weibo": "1"}
+"""The account's newest post before the call, where the adapter reads an account without any before its first call."""
 
 
 @dataclass
@@ -118,7 +120,7 @@ def make_request():
             account=rendered.account,
             rendered=rendered,
             images=tuple(PNG for _ in pictures),
-            baseline=Baseline(newest_id=None, taken_at=NOON - timedelta(minutes=2)),
+            baseline=Baseline(newest_id=OLDEST_IDS.get(platform), taken_at=NOON - timedelta(minutes=2)),
             intended_at=NOON,
             start_by=200.0,
         )

@@ -14,6 +14,9 @@ from tests.adapters.conftest import MockServer
 PORTRAIT = "tb.1.abcdef.example"
 TITLE = "警惕“退款客服”诈骗"
 TEXT = "〔K7QM-4R2T〕\r\n不转账、不透露验证码。"
+NUMBER = 77
+"""The account's number: real posts name their author by it."""
+AUTHOR = {"id": NUMBER, "name": "示例", "portrait": f"{PORTRAIT}?t=1700000000"}
 TID = "10990000001"
 FID = 1234
 WEB = "https://tieba.baidu.com"
@@ -69,7 +72,8 @@ def entry(tid: str, title: str = "别的", text: str = "", at: datetime = MADE, 
         "create_time": int(at.timestamp()),
         "fid": fid,
         "abstract": [{"type": 0, "text": text}],
-        "author_id": 77,
+        "author_id": NUMBER,
+        "author": AUTHOR,
         **more,
     }
     return {"type": 1, "private": 0, "thread_info": info}
@@ -82,7 +86,7 @@ def threads(*entries: dict, has_more: int = 0) -> httpx.Response:
 def page(tid: str = TID, **thread) -> httpx.Response:
     body = {
         "error_code": 0,
-        "thread": {"id": int(tid), "title": TITLE, "create_time": int(MADE.timestamp()), **thread},
+        "thread": {"id": int(tid), "title": TITLE, "create_time": int(MADE.timestamp()), "author": AUTHOR, **thread},
         "first_floor": {"id": 150000000001, "content": [{"type": 0, "text": TEXT}]},
         "post_list": [],
     }

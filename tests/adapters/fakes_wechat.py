@@ -57,6 +57,7 @@ def send_request(**changes: object) -> SendRequest:
         "baseline": Baseline(newest_id=None, taken_at=SINCE),
         "intended_at": NOW,
         "start_by": 100.0,
+        "method": "mass" if changes.get("is_urgent") else "freepublish",
     }
     return SendRequest(**(facts | changes))
 

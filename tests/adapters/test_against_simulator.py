@@ -11,7 +11,7 @@ from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.post import Baseline
 from publisher.domain.results import Blocked, Deleted, Healthy, NotFound, Published, Submitted, Unknown
 from publisher.simulator import create_app
-from tests.adapters.conftest import context_over
+from tests.adapters.conftest import OLDEST_IDS, context_over
 
 HOST = "http://127.0.0.1:8710"
 
@@ -61,7 +61,7 @@ async def tieba(world):
 
 def current_request(make, platform, **words):
     since = datetime.now(UTC) - timedelta(minutes=2)
-    return make(platform, baseline=Baseline(newest_id=None, taken_at=since), **words)
+    return make(platform, baseline=Baseline(newest_id=OLDEST_IDS.get(platform), taken_at=since), **words)
 
 
 async def inject_fault(control, **fault):

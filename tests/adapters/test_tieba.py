@@ -24,18 +24,21 @@ from publisher.domain.results import (
 from publisher.i18n import load_catalogue
 from tests.adapters.fakes_tieba import (
     ADD,
+    AUTHOR,
     DELETE,
     FORUM,
     LIST,
     NOT_THERE,
     PAGE,
     RECEIPT,
+    STANDING,
     TBS,
     TEXT,
     TID,
     TITLE,
     UPLOAD,
     account,
+    account_status,
     opened,
     server_for,
 )
@@ -120,6 +123,7 @@ async def test_page_golden(tieba, golden, answer):
 async def test_list_golden(tieba, send_request, golden, answer):
     """A search lists the account's own threads as the account; a thread that is found must be visible to others."""
     adapter, server = tieba
+    server.router.get(STANDING).mock(return_value=account_status(AUTHOR))
     server.router.get(LIST).mock(return_value=answer("tieba/list"))
     finding = await adapter.find_post(send_request)
     golden("tieba/list", server.requests[1])

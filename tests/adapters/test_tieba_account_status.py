@@ -73,7 +73,19 @@ async def test_a_clean_or_unreadable_status_delays_nothing(make_server, send_req
     server.router.get(STANDING).mock(return_value=answer)
     server.router.post(ADD).respond(200, json=opened())
     assert isinstance(await adapter.publish(send_request), Submitted)
-    assert await adapter.check_health() == Healthy()
+    assert isinstance(await adapter.check_health(), Healthy)
+
+
+@pytest.mark.parametrize(
+    ("user", "reported"),
+    [({"portrait": f"{PORTRAIT}?t=1", "name": "平安发布"}, PORTRAIT), ({"name": "平安发布"}, None)],
+    ids=["portrait", "name alone"],
+)
+async def test_the_session_reports_its_portrait_also_to_a_user_name_f97(make_server, user, reported):
+    """F97: an account by its user name and one by its portrait are known to be the same by what the session reports."""
+    adapter, server = server_for(make_server, identity="平安发布")
+    server.router.get(STANDING).mock(return_value=account_status(user))
+    assert await adapter.check_health() == Healthy(identity=reported)
 
 
 async def test_a_user_name_is_compared_with_names(make_server):
@@ -82,7 +94,7 @@ async def test_a_user_name_is_compared_with_names(make_server):
     server.router.get(STANDING).mock(
         return_value=account_status({"portrait": PORTRAIT, "name": "x", "name_show": "平安发布"})
     )
-    assert await adapter.check_health() == Healthy()
+    assert isinstance(await adapter.check_health(), Healthy)
     server.router.get(STANDING).mock(return_value=account_status({"portrait": PORTRAIT, "name": "别人"}))
     assert await adapter.check_health() == Blocked(
         code="tieba_other_session", reason="别人", hold_reason=HoldReason.WRONG_ACCOUNT

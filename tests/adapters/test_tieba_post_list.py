@@ -24,14 +24,17 @@ from publisher.domain.results import (
 )
 from tests.adapters.fakes_tieba import (
     ADD,
+    AUTHOR,
     DELETE,
     FID,
     FORUM,
     LIST,
     MADE,
     NOT_THERE,
+    NUMBER,
     OLD,
     PAGE,
+    PORTRAIT,
     RECEIPT,
     STANDING,
     TBS,
@@ -40,6 +43,7 @@ from tests.adapters.fakes_tieba import (
     TITLE,
     WEB,
     account,
+    account_status,
     entry,
     opened,
     page,
@@ -111,7 +115,7 @@ async def test_page_without_numbers_is_known_by_its_marker(tieba, send_request):
     """A page that names no number counts when it carries our marker."""
     adapter, server = tieba
     ticket = await ticket_of(adapter, server, send_request, opened())
-    first_post = {"time": int(MADE.timestamp()), "content": [{"type": 0, "text": TEXT}]}
+    first_post = {"time": int(MADE.timestamp()), "content": [{"type": 0, "text": TEXT}], "author": AUTHOR}
     server.router.post(PAGE).respond(200, json={"error_code": 0, "first_floor": first_post})
     assert await adapter.check_ticket(ticket) == Published(receipt=RECEIPT, is_text_confirmed=True)
 
@@ -235,6 +239,80 @@ async def test_list_that_cannot_be_read_f52(tieba, send_request, reply, reason):
     adapter, server = tieba
     server.router.get(LIST).mock(return_value=reply)
     assert await adapter.find_post(send_request) == Unknown(reason=reason)
+
+
+OTHER = {"id": 78, "name": "路人", "portrait": "tb.1.other"}
+
+
+def _unnamed(*entries: dict, users: tuple = ()) -> httpx.Response:
+    """Return a list as the site serves it: posts with the number of their author, and perhaps the users beside them."""
+    for each in entries:
+        each["thread_info"].pop("author", None)
+    body = threads(*entries).json()
+    return httpx.Response(200, json={**body, "data": {**body["data"], **({"user_list": users} if users else {})}})
+
+
+@pytest.mark.parametrize("users", [(AUTHOR,), ()])
+async def test_f54_a_listed_thread_is_ours_by_the_number_of_its_author(tieba, send_request, users):
+    """F54: where a thread has only its author's number, the users beside it, or our session, say whose that is."""
+    adapter, server = tieba
+    server.router.get(STANDING).mock(return_value=account_status(AUTHOR))
+    server.router.get(LIST).mock(return_value=_unnamed(entry(TID, TITLE, TEXT), OLD, users=users))
+    assert isinstance(await adapter.find_post(send_request), Submitted)
+    await adapter.find_post(send_request)
+    asked = [request for request in server.requests if str(request.url).startswith(STANDING)]
+    assert len(asked) == (0 if users else 1)
+
+
+@pytest.mark.parametrize(
+    ("user", "users", "said"),
+    [
+        ({}, (), (NUMBER, "tieba_no_author")),
+        (OTHER, (), (NUMBER, "tieba_no_author")),
+        ({"id": NUMBER}, (), (NUMBER, "tieba_no_author")),
+        (AUTHOR, (), (None, "tieba_no_author")),
+        (AUTHOR, (AUTHOR,), (78, "tieba_no_author")),
+        (AUTHOR, (AUTHOR, OTHER), (78, "tieba_wrong_account")),
+    ],
+)
+async def test_f52_f54_a_thread_without_a_readable_author_is_not_ours(tieba, send_request, user, users, said):
+    """F52, F54: a thread whose author nobody names is no post of ours, and its list proves no absence."""
+    (adapter, server), (author_id, reason) = tieba, said
+    server.router.get(STANDING).mock(return_value=account_status(user))
+    for listed in (entry(TID, TITLE, TEXT, author_id=author_id), entry("10989999999", author_id=author_id)):
+        server.router.get(LIST).mock(return_value=_unnamed(listed, users=users))
+        assert await adapter.find_post(send_request) == Unknown(reason=reason)
+        assert await adapter.list_recent() == Unknown(reason=reason)
+
+
+async def test_f26_a_limit_on_the_search_for_our_number_is_reported(tieba, send_request):
+    """F26: a 429 to the call for the account's number is the result of the whole read."""
+    adapter, server = tieba
+    server.router.get(STANDING).respond(429, headers={"retry-after": "90"})
+    server.router.get(LIST).mock(return_value=_unnamed(OLD))
+    limit = RateLimited(code="tieba_429", until=server.now + timedelta(seconds=90))
+    assert await adapter.find_post(send_request) == limit
+
+
+@pytest.mark.parametrize(
+    ("author", "users", "expected"),
+    [
+        ({}, (), Unknown(reason="tieba_no_author")),
+        ({"author_id": NUMBER}, (), Unknown(reason="tieba_no_author")),
+        ({"author_id": NUMBER}, (OTHER,), Unknown(reason="tieba_no_author")),
+        ({"author_id": 78}, (AUTHOR, OTHER), Unknown(reason="tieba_wrong_account")),
+        ({"author_id": NUMBER}, (AUTHOR,), Published(receipt=RECEIPT)),
+        ({"author": {"portrait": PORTRAIT}}, (), Published(receipt=RECEIPT)),
+    ],
+)
+async def test_f54_a_page_is_ours_where_it_names_us_as_the_author(tieba, author, users, expected):
+    """F54: a thread is ours by its author, inline or in the list of users; a page that names nobody proves nothing."""
+    adapter, server = tieba
+    shown = page().json()
+    del shown["thread"]["author"]
+    shown["first_floor"] |= author
+    server.router.post(PAGE).respond(200, json={**shown, "user_list": users})
+    assert await adapter.check_ticket(Ticket(payload=TID)) == expected
 
 
 @pytest.mark.parametrize(

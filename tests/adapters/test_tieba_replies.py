@@ -23,7 +23,20 @@ from publisher.domain.results import (
 )
 from publisher.i18n import load_catalogue
 from tests.adapters.conftest import NOON
-from tests.adapters.fakes_tieba import MADE, NOT_THERE, PAGE, PORTRAIT, RECEIPT, TEXT, TID, TITLE, WEB, server_for
+from tests.adapters.fakes_tieba import (
+    AUTHOR,
+    MADE,
+    NOT_THERE,
+    NUMBER,
+    PAGE,
+    PORTRAIT,
+    RECEIPT,
+    TEXT,
+    TID,
+    TITLE,
+    WEB,
+    server_for,
+)
 
 REPLY = f"{WEB}/c/c/post/add_pc"
 PID = "150000000002"
@@ -54,7 +67,7 @@ def taken(**more) -> dict:
 
 
 def said(pid: str, text: str, number: int = 2, **more) -> dict:
-    reply = {"id": int(pid), "floor": number, "time": int(MADE.timestamp()) + 130, "author_id": 77}
+    reply = {"id": int(pid), "floor": number, "time": int(MADE.timestamp()) + 130, "author_id": NUMBER}
     return {**reply, "content": [{"type": 0, "text": text}], **more}
 
 
@@ -62,7 +75,7 @@ def thread(*replies: dict, has_more: int = 0, people: tuple = ()) -> httpx.Respo
     first = said("150000000001", TEXT, 1)
     body = {
         "error_code": 0,
-        "thread": {"id": int(TID), "title": TITLE, "create_time": int(MADE.timestamp())},
+        "thread": {"id": int(TID), "title": TITLE, "create_time": int(MADE.timestamp()), "author": AUTHOR},
         "first_floor": first,
         "page": {"has_more": has_more},
         "post_list": [first, *replies],
@@ -144,7 +157,7 @@ async def test_only_our_own_reply_is_ours(tieba, send_request):
     adapter, server = tieba
     other = {"portrait": "tb.1.someone", "name": "路人"}
     third = format_part_prefix(send_request.rendered.marker, 3, 3) + "\r\n别的"
-    people = ({"id": 77, "portrait": f"{PORTRAIT}?t=1"}, {"id": 78, "portrait": "tb.1.other"})
+    people = ({"id": NUMBER, "portrait": f"{PORTRAIT}?t=1"}, {"id": 78, "portrait": "tb.1.other"})
     for page in (
         thread(said(PID, SECOND, author=other)),
         thread(said(PID, SECOND, author_id=78), people=people),
@@ -160,6 +173,17 @@ async def test_only_our_own_reply_is_ours(tieba, send_request):
     for cut in (SECOND[:12] + "…", "遇到可疑电话，请拨…", "遇到可疑电话，请拨打96"):
         server.router.post(PAGE).mock(return_value=thread(said(PID, cut)))
         assert await adapter.find_post(send_request) == PossibleMatch(remote_id=PID, url=SEEN_URL)
+
+
+async def test_f52_f54_a_reply_without_a_readable_author_is_not_ours(tieba, send_request):
+    """F52, F54: a reply whose author nobody names is not ours, and the thread that shows it proves no absence."""
+    adapter, server = tieba
+    for unnamed in (said(PID, SECOND, author_id=78), said("150000000009", "别的楼层", author_id=None)):
+        server.router.post(PAGE).mock(return_value=thread(unnamed))
+        assert await adapter.find_post(send_request) == Unknown(reason="tieba_no_author")
+    named = thread(said(PID, SECOND), said("150000000009", "别的楼层", 3, author_id=78))
+    server.router.post(PAGE).mock(return_value=named)
+    assert isinstance(await adapter.find_post(send_request), Published)
 
 
 async def test_a_thread_of_many_pages_is_read_to_its_end(tieba, send_request):
@@ -186,7 +210,10 @@ async def test_a_thread_of_many_pages_is_read_to_its_end(tieba, send_request):
             httpx.Response(200, json={"error_code": 0, "thread": {"id": 1}, "post_list": [], "page": {}}),
             "tieba_other_page",
         ),
-        (httpx.Response(200, json={"error_code": 0, "thread": {"id": int(TID)}, "post_list": []}), "bad_response"),
+        (
+            httpx.Response(200, json={"error_code": 0, "thread": {"id": int(TID), "author": AUTHOR}, "post_list": []}),
+            "bad_response",
+        ),
     ],
 )
 async def test_what_cannot_be_read_is_no_absence(tieba, send_request, reply, reason):

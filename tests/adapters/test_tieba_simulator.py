@@ -22,6 +22,7 @@ from publisher.domain.results import (
     Reach,
     Rejected,
     Submitted,
+    Ticket,
     Unknown,
 )
 from publisher.simulator import create_app
@@ -105,6 +106,23 @@ async def test_from_probe_to_reach_and_retraction(stage, send_request):
     assert await adapter.retract(seen.receipt) == Deleted()
     assert await adapter.read_metrics([seen.receipt]) == {}
     assert await adapter.list_recent() == []
+
+
+@pytest.mark.parametrize("authors", ["listed", "inline", "numbers"])
+async def test_f54_our_threads_and_replies_are_ours_in_each_shape_of_the_site(stage, send_request, authors):
+    """F54: whether authors stand in the posts, beside them, or as a number, ours are found, and no one else's."""
+    await stage.settings(tieba_authors=authors)
+    adapter = stage.adapter
+    assert isinstance(await adapter.publish(send_request), Submitted)
+    found = await stage.adapter.find_post(send_request)
+    assert isinstance(found, Submitted)
+    seen = await adapter.check_ticket(found.ticket)
+    assert isinstance(seen, Published)
+    assert [each.remote_id for each in await adapter.list_recent()] == [seen.receipt.remote_id]
+    other = replace(stage, account=replace(stage.account, identity="tb.1.other"))
+    assert await other.adapter.check_ticket(Ticket(payload=seen.receipt.remote_id)) == Unknown(
+        reason="tieba_wrong_account"
+    )
 
 
 @pytest.mark.parametrize("types", ["own", "text", "numbers"])

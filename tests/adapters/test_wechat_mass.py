@@ -72,7 +72,8 @@ async def test_a_tag_narrows_the_mass_send(scene):
 async def test_followers_are_notified_only_of_urgent_posts(scene, profile, is_urgent):
     """A post that is not urgent, or an account without mass sends, is published without a notification."""
     scene.profile = profile
-    assert isinstance(await scene.adapter.publish(send_request(is_urgent=is_urgent)), Submitted)
+    method = WECHAT.call_method(scene.adapter.account, article(), is_urgent=is_urgent)
+    assert isinstance(await scene.adapter.publish(send_request(is_urgent=is_urgent, method=method)), Submitted)
     assert len(scene.asked("freepublish/submit")) == 1
     assert not scene.asked(SEND)
 

@@ -12,7 +12,7 @@ from publisher.domain.errors import Problem
 from publisher.domain.post import Baseline
 from publisher.domain.results import Blocked, Deleted, HoldReason, Published, Reach, Submitted, Unknown
 from publisher.simulator import create_app
-from tests.adapters.conftest import context_over
+from tests.adapters.conftest import OLDEST_IDS, context_over
 
 HOST = "http://127.0.0.1:8710"
 UID = "1404376560"
@@ -47,7 +47,7 @@ async def platform():
 
 def fresh(make, **words):
     since = datetime.now(UTC) - timedelta(minutes=2)
-    return make("weibo", baseline=Baseline(newest_id=None, taken_at=since), **words)
+    return make("weibo", baseline=Baseline(newest_id=OLDEST_IDS["weibo"], taken_at=since), **words)
 
 
 async def test_metrics_of_published_posts_only(platform, make_request):

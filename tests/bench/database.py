@@ -36,8 +36,8 @@ SELECT 'past-' || (n / :accounts), 'once', 'a' || (n % :accounts), 'weibo', 'wei
 PAST_ATTEMPTS = """
 INSERT INTO attempt (
     delivery, number, fencing_token, login, account, worker, rendered_hash, baseline_at, intended_at, ended_at, outcome,
-    detail)
-SELECT id, 1, 1, login, account, 'w', 'f', due_at, due_at, due_at, 'published', '{}' FROM delivery
+    detail, identity, method)
+SELECT id, 1, 1, login, account, 'w', 'f', due_at, due_at, due_at, 'published', '{}', '', '' FROM delivery
 WHERE state = 'published'
 """
 PAST_POSTS = """

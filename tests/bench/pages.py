@@ -6,7 +6,7 @@ import gzip
 import re
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
@@ -32,7 +32,8 @@ ACCOUNTS = 150
 POSTS, OPEN_POSTS = 67, 7
 """Posts of today to every account, 10,050 deliveries, and how many of them are still to come."""
 REQUESTS = 20
-VIEWERS = 50
+VIEWERS, PAGES_PER_VIEWER = 50, 10
+"""Open pages, and how many of them one person has."""
 LATENCY_SECONDS = 0.05
 """How long the platform takes to answer."""
 START_SECONDS = 20
@@ -61,15 +62,18 @@ PUBLISHED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A workspace that serves the dashboard, and the session of a user who may see all of it."""
+    """A workspace that serves the dashboard, and sessions of users who may see all of it."""
 
     folder: Path
     port: int
-    session: str
+    sessions: Sequence[str]
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Cookie": f"{COOKIE}={self.session}", "Accept-Encoding": "gzip"}
+        return self.headers_of(0)
+
+    def headers_of(self, user: int) -> dict[str, str]:
+        return {"Cookie": f"{COOKIE}={self.sessions[user]}", "Accept-Encoding": "gzip"}
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Return the status and the body of a response, as it was sent."""
@@ -182,9 +186,10 @@ async def _watch(options: Options, site: Site, viewers: int, pid: int) -> LiveCo
     """Keep pages open during a send; return what that cost after they were open."""
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{site.port}", headers=site.headers, timeout=60)
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{site.port}", timeout=60)
         )
-        streams = [await stack.enter_async_context(_open_stream(client)) for _ in range(viewers)]
+        headers = [site.headers_of(number // PAGES_PER_VIEWER) for number in range(viewers)]
+        streams = [await stack.enter_async_context(_open_stream(client, each)) for each in headers]
         received, rows = 0, 0
 
         async def read(stream: httpx.Response) -> None:
@@ -204,9 +209,9 @@ async def _watch(options: Options, site: Site, viewers: int, pid: int) -> LiveCo
 
 
 @contextlib.asynccontextmanager
-async def _open_stream(client: httpx.AsyncClient) -> AsyncIterator[httpx.Response]:
-    page = (await client.get(TODAY)).text
-    async with client.stream("GET", find_stream(page)) as stream:
+async def _open_stream(client: httpx.AsyncClient, headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
+    page = (await client.get(TODAY, headers=headers)).text
+    async with client.stream("GET", find_stream(page), headers=headers) as stream:
         if stream.status_code != 200:
             raise AssertionError(stream.status_code)
         yield stream
@@ -228,20 +233,25 @@ def _last_delay(platform: PlatformClient, folder: Path, accounts: int, due_at: d
 
 @contextlib.contextmanager
 def _serving(accounts: int, platform: PlatformClient | None, role: str = "viewer") -> Iterator[Site]:
-    """Make a workspace whose dashboard will listen on a free port, with a user of a role who has signed in."""
+    """Make a workspace whose dashboard will listen on a free port, with users of a role who have signed in."""
     port = free_port()
     address = (platform.base_url,) if platform else ()
     with workspace(accounts, *address, dashboard=f'listen = "127.0.0.1:{port}"') as folder:
-        yield Site(folder=folder, port=port, session=asyncio.run(_sign_in(folder, role)))
+        yield Site(folder=folder, port=port, sessions=asyncio.run(_sign_in(folder, role)))
 
 
-async def _sign_in(folder: Path, role: str) -> str:
-    """Add a user with a role on all accounts; return a session."""
+async def _sign_in(folder: Path, role: str) -> Sequence[str]:
+    """Add users with a role on all accounts, as many as open pages in a measurement; return a session of each."""
     async with application(folder, can_send=False) as opened:
-        await opened.store.users.add("主管", [parse_grant("admin")], VIEWER)
-        link = await opened.store.users.add(VIEWER.name, [parse_grant(role)], VIEWER)
-        await opened.store.users.activate(link, NewSignIn(password_hash="none"), lambda _name: VIEWER)
-        return await opened.store.sign_ins.start_session(VIEWER.name, "address 127.0.0.1", VIEWER)
+        users, sign_ins = opened.store.users, opened.store.sign_ins
+        await users.add("主管", [parse_grant("admin")], VIEWER)
+        sessions = []
+        for number in range(VIEWERS // PAGES_PER_VIEWER):
+            name = f"{VIEWER.name}-{number}"
+            link = await users.add(name, [parse_grant(role)], VIEWER)
+            await users.activate(link, NewSignIn(password_hash="none"), lambda _name: VIEWER)
+            sessions.append(await sign_ins.start_session(name, "address 127.0.0.1", VIEWER))
+        return sessions
 
 
 def _dashboard_pid(daemon_pid: int) -> int:

@@ -67,9 +67,8 @@ async def test_open_pages_change_in_place(site):  # noqa: F811 # the fixture
         await expect(inbox.get_by_test_id("todo-account-beijing-weibo")).to_be_visible(timeout=PATIENCE_MS)
 
 
-async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site, monkeypatch):  # noqa: F811 # the fixture
+async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site):  # noqa: F811 # the fixture
     """It says that its first connection failed; once the session has ended, that one has to sign in again."""
-    monkeypatch.setattr("publisher.web.live.SESSION_FRAMES", 1)
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("张", "operator", DESK)
         cut_off, signed_out = (page.get_by_test_id(f"banner-{name}") for name in ("cut-off", "signed-out"))
@@ -81,6 +80,7 @@ async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site, monkeypatc
         await expect(cut_off).to_be_hidden()
         [cookie] = [each for each in await page.context.cookies() if each["name"].endswith("publisher_session")]
         await site.store.sign_ins.end_session(cookie["value"], LI)
+        site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
         await expect(signed_out).to_be_visible(timeout=PATIENCE_MS)
         await expect(cut_off).to_be_hidden()
         assert await complaints(page) == []
@@ -177,3 +177,16 @@ async def test_a_seat_says_its_name_and_leads_to_its_delivery(site):  # noqa: F8
         await page.go_back()
         await page.get_by_test_id("map-refund-tieba").click(position={"x": 3, "y": 3})
         await expect(page.get_by_test_id("page-post")).to_be_visible(timeout=PATIENCE_MS)
+
+
+async def test_a_page_that_had_to_make_room_says_so(site):  # noqa: F811 # the fixture
+    """Of too many open pages the oldest says that it is no longer kept up to date, and does not connect again."""
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("张", "operator", DESK)
+        await open_live(page, f"{address}/today", "verdict")
+        [[stream]] = site.app.state.site.streams.by_user.values()
+        stream.is_displaced = True
+        await expect(page.get_by_test_id("banner-displaced")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("banner-cut-off")).to_be_hidden()
+        assert site.app.state.site.streams.by_user == {}
+        assert await complaints(page) == []

@@ -127,6 +127,7 @@ def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
         "platforms": {
             name: {
                 **{key: table[name_of] for key, name_of in wanted.items()},
+                "review": table.get("review_window", 0),
                 "may_resend": RESENDS[name],
                 "watch_every": WATCH_EVERY,
             }

@@ -52,6 +52,8 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 BEIJING = timezone(timedelta(hours=8))
 HOTLINES = ("110", "96110")
 USED_TEMPLATE, UNUSED_TEMPLATE = "warning", "bulletin"
+HIDING = "weibo"
+"""The platform that hides a post from its own list while it reviews it."""
 NAMED, NAME = "weibo", "localhost"
 """The platform whose host is known by a name, and that name; the others are found by their address."""
 
@@ -76,10 +78,13 @@ first_check_after = "0.4s"
 retry_first = "0.2s"
 platform_clock_tolerance = "1s"
 """
+REVIEW_WINDOW = 'review_window = "6s"\n'
+"""Of Weibo, whose lists show nothing that is under review: the longest review of a campaign is shorter."""
 CALL_LIMITS = {
     'request_timeout = "1.5s"': 'request_timeout = "6s"',
     'lease_timeout = "2s"': 'lease_timeout = "10s"',
     'visibility_window = "4s"': 'visibility_window = "15s"',
+    'review_window = "6s"': 'review_window = "17s"',
 }
 """Longer than in a campaign, where a call must outlive an outage of some seconds, or a slow host."""
 REGION = """[region.{account.region}]
@@ -470,7 +475,8 @@ def _settings(
     accounts: Sequence[Account], base_url: str, database: str | None, hotline: str, own: Mapping[str, str]
 ) -> str:
     shared = f"database = {json.dumps(database)}\n" if database else ""
-    parts = [shared + SETTINGS, *(LIMITS.format(platform=platform) for platform in PLATFORMS)]
+    limits = {platform: LIMITS.format(platform=platform) for platform in PLATFORMS}
+    parts = [shared + SETTINGS, *(limits | {HIDING: limits[HIDING] + REVIEW_WINDOW}).values()]
     regions = {account.region: account for account in accounts}
     parts += [REGION.format(account=account, hotline=hotline) for account in regions.values()]
     for account in accounts:

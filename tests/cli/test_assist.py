@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from publisher.cli import run_command
+from publisher.store.recovery.setup import claim_folder
 from tests.cli.conftest import make_drill, publisher_command
 from tests.cli.posts import warning, write_schedule
 
@@ -52,7 +53,9 @@ def assigned_once(tmp_path_factory):
 @pytest.fixture
 def assigned(assigned_once, tmp_path):
     """Return a copy of such a drill."""
-    return Path(shutil.copytree(assigned_once, tmp_path / "drill"))
+    folder = Path(shutil.copytree(assigned_once, tmp_path / "drill"))
+    claim_folder(f"sqlite:///{folder / 'var' / 'publisher.db'}")
+    return folder
 
 
 def test_a_single_run_assigns_tasks_and_ends(run, assigned):

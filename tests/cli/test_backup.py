@@ -8,7 +8,7 @@ import sqlite3
 
 import pytest
 
-from publisher.store.recovery.setup import lock_process
+from publisher.store.recovery.folder import lock_process
 from tests.cli.posts import warning, write_schedule
 
 BY = ("--by", "王")

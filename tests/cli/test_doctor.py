@@ -119,20 +119,39 @@ def test_f61_a_clock_that_differs_from_the_platforms_is_shown(run, drill, simula
     assert 89 <= reported.json["clock"]["apart"] <= 92
     shown = run("-C", drill, "--lang", "en", "doctor")
     assert "differs from the platforms' by +9" in shown.out
-    assert "doctor --confirm-clock --by NAME" in shown.out
+    assert "timedatectl set-ntp true" in shown.out
+    assert "--confirm-clock" not in shown.out
 
 
-def test_a_person_confirms_the_clock(run, drill, simulator, unsynchronised):
-    """It is audited, and counts for this machine until its clock is set; an incomplete order is refused."""
-    simulator.post("/_sim/clock", {"shift": -90})
+def confirmations(drill):
+    with contextlib.closing(sqlite3.connect(drill / "var" / "publisher.db")) as connection:
+        return connection.execute("SELECT role, name FROM audit WHERE event = 'clock_confirmed'").fetchall()
+
+
+@pytest.mark.parametrize("shift", [pytest.param(90, id="F60-behind"), pytest.param(-90, id="F61-ahead")])
+def test_a_person_cannot_confirm_a_clock_that_a_platform_contradicts(run, drill, simulator, unsynchronised, shift):
+    """F60, F61: refused with the difference and what to do; nothing is recorded."""
+    simulator.post("/_sim/clock", {"shift": shift})
+    refused = run("-C", drill, "--lang", "en", "doctor", "--confirm-clock", "--by", "王")
+    assert (refused.code, refused.out) == (3, "")
+    assert re.search(rf"by {'-' if shift > 0 else r'[+]'}(89|9[01]) s", refused.err)
+    assert "timedatectl set-ntp true" in refused.err
+    assert confirmations(drill) == []
+
+
+@pytest.mark.parametrize("is_reachable", [True, False])
+def test_a_person_confirms_the_clock(run, drill, simulator, unsynchronised, is_reachable):
+    """It is audited; where no platform says the time, the result says what a person's word is not enough for."""
+    if not is_reachable:
+        settings = drill / "publisher.toml"
+        settings.write_text(settings.read_text("utf-8").replace(simulator.url, "http://127.0.0.1:9"), "utf-8")
     assert run("-C", drill, "doctor", "--confirm-clock").code == 2
     assert run("-C", drill, "doctor", "--by", "王").code == 2
     reported = run("-C", drill, "doctor", "--confirm-clock", "--by", "王")
     assert (reported.code, "王 确认本机时钟正确" in reported.out) == (0, True)
-    with contextlib.closing(sqlite3.connect(drill / "var" / "publisher.db")) as connection:
-        entries = connection.execute("SELECT role, name FROM audit WHERE event = 'clock_confirmed'").fetchall()
-    assert entries == [("person", "王")]
-    assert run("-C", drill, "doctor").code == 0
+    assert ("只有人的话" in reported.out) is not is_reachable
+    assert confirmations(drill) == [("person", "王")]
+    assert ("只有人确认过" in run("-C", drill, "doctor").out) is not is_reachable
 
 
 def test_f26_a_login_in_cooldown_is_not_probed(run, drill, simulator):

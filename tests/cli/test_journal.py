@@ -23,6 +23,8 @@ AHEAD = JournalRecord(
     occurrence="once",
     account="a",
     part=0,
+    identity="a",
+    method="",
 )
 
 

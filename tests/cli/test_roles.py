@@ -45,6 +45,7 @@ ARGUMENTS = {
     "alerts dismiss": ("alerts", "dismiss", "999"),
     "doctor --confirm-clock": ("doctor", "--confirm-clock"),
     "offboard": ("offboard", "beijing-tieba", *REASON),
+    "rename-account": ("rename-account", "no-such-account", "beijing-tieba", *REASON),
     "restore": ("restore", "no-such-file.db"),
     "login": ("login", "beijing-weibo"),
     "secret set": ("secret", "set", "beijing-weibo"),

@@ -32,6 +32,9 @@ LIMITS = {
     "platform_clock_tolerance": "1s",
 }
 
+REVIEW_WINDOW = "4s"
+"""Of Weibo, whose lists show nothing that is under review."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -66,7 +69,7 @@ class Workspace:
         """Write publisher.toml and the secrets of all accounts; there is no schedule yet."""
         files = demo_files(TwoCities(self.simulator.url))
         settings = tomllib.loads(files["publisher.toml"].decode()) | {
-            "limits": dict.fromkeys(PLATFORMS, LIMITS),
+            "limits": {**dict.fromkeys(PLATFORMS, LIMITS), "weibo": {**LIMITS, "review_window": REVIEW_WINDOW}},
             "dashboard": {"enabled": False},
         }
         secrets = {name: content for name, content in files.items() if name.startswith("secrets/")}

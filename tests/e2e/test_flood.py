@@ -18,6 +18,7 @@ SMALL = Size(
     slow_heads=60,
     slow_forms=60,
     silent=30,
+    streams=60,
     min_share=0.3,
     max_late_seconds=20,
     max_pause_seconds=10,
@@ -35,6 +36,7 @@ def test_f90_a_flooded_dashboard_shuts_nobody_out_and_delays_no_post():
     assert outcome.quiet.failed == outcome.flooded.failed == []
     assert [figure.as_line() for figure in outcome.figures(SMALL) if figure.verdict == "MISSED"] == []
     assert outcome.counts["sign-ins sent"] > SMALL.addresses
+    assert outcome.counts["streams answered 200"] > 0
 
 
 def test_what_a_flood_has_stopped_altogether_is_missed():

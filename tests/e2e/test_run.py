@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import signal
 import struct
 import zlib
@@ -222,6 +223,22 @@ def test_f79_a_second_daemon_is_refused(workspace, simulator, wait_until):
     assert second.wait(PATIENCE_SECONDS) == 3
     assert str(first.pid) in workspace.log()
     assert first.poll() is None
+
+
+def test_f103_a_copy_beside_its_original_sends_nothing(workspace, simulator, wait_until, tmp_path):
+    """F103, F79: it is refused while the original goes on, and so is a second daemon where the lock file is gone."""
+    workspace.write_schedule(post("p"))
+    original = workspace.start()
+    wait_until(lambda: len(simulator.get("/_sim/posts")) == 6)
+    shutil.copytree(workspace.folder, tmp_path / "copy")
+    copy = type(workspace)(tmp_path / "copy", workspace.simulator)
+    for second in (copy, workspace):
+        (second.folder / "var" / "publisher.db.lock").unlink()
+        second.write_schedule(post("p") + post("q"))
+        assert second.start().wait(PATIENCE_SECONDS) == 3
+    wait_until(lambda: len(simulator.get("/_sim/posts")) == 12)
+    wait_until((workspace.folder / "var" / "publisher.db.lock").exists)
+    assert original.poll() is None
 
 
 @pytest.mark.smoke

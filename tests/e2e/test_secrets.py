@@ -112,6 +112,25 @@ def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until
     assert workspace.publisher("secret", "list").split() == sorted(names)
 
 
+def test_f98_the_secret_of_another_own_account_never_publishes_there(workspace, simulator, wait_until):
+    """F98: it is put in place beside a running daemon; the next post waits, and goes out once the right one is back."""
+    folder = workspace.folder / "secrets"
+    own, other = folder / "beijing-weibo", folder / "shanghai-weibo"
+    right = own.read_text()
+    workspace.write_schedule(schedule_of("first", to='["beijing-weibo"]'))
+    workspace.start()
+    wait_until(lambda: workspace.states() == {"first@beijing-weibo": "published"})
+    own.write_text(other.read_text())
+    workspace.write_schedule(schedule_of("first", "second", to='["beijing-weibo"]'))
+    wait_until(lambda: [pause["scope"] for pause in workspace.status()["paused"]] == ["account:beijing-weibo"])
+    assert simulator.get("/_sim/posts?account=shanghai-weibo") == []
+    own.write_text(right)
+    workspace.publisher("resume", "beijing-weibo", "--by", "王")
+    wait_until(lambda: workspace.states()["second@beijing-weibo"] == "published")
+    assert len(simulator.get("/_sim/posts?account=beijing-weibo")) == 2
+    assert simulator.get("/_sim/posts?account=shanghai-weibo") == []
+
+
 def canaries(city, platform, mark="right"):
     """Return credentials whose every secret part is unmistakable in a search."""
     label = f"{mark}-{city}-{platform}"

@@ -27,7 +27,7 @@ def adapter_of(database: Database, address: str, app_id: str) -> Adapter:
     kit = AdapterContext(
         http=http_for_login(timeout=TIMEOUT, monotonic=world.monotonic, is_host_allowed=bool, can_create=False),
         secret=lambda: {"app_id": app_id, "app_secret": "2"},
-        tokens=MemoryTokenStore(now=world.now),
+        tokens=MemoryTokenStore(login=f"wechat/{app_id}", now=world.now),
         state=StoredAdapterState(database=database, login=LoginId(f"wechat/{app_id}")),
         now=world.now,
         failpoint=world.hit_failpoint,

@@ -356,6 +356,26 @@ async def test_f61_a_clock_that_is_ahead_at_start_ends_no_unknown_outcome(open_s
     assert len(fake.calls) == 2
 
 
+@pytest.mark.parametrize("moment", ["at-the-end-of-the-call", "at-the-readback"])
+async def test_f08_a_window_across_a_restart_does_not_rest_on_a_persons_word(open_store, world, moment):
+    """F08, F60, F61: one who vouched for a clock 15 minutes behind before, or ahead after, shortens no window."""
+
+    def vouch():
+        world.mark_clock_unconfirmed()
+        world.accept_confirmation(world.read_clocks())
+
+    if moment == "at-the-end-of-the-call":
+        vouch()
+    _store, fake, adapters = await with_unknown_outcome(open_store, world)
+    store = await restarted(open_store, world, 15 * MINUTE)
+    confirm(world) if moment == "at-the-end-of-the-call" else vouch()
+    assert world.is_clock_confirmed()
+    await run_on(store, adapters, world, minutes=8)
+    assert len(fake.calls) == 1
+    await run_on(store, adapters, world, minutes=4)
+    assert len(fake.calls) == 2
+
+
 async def test_f08_a_call_end_dated_by_an_unconfirmed_clock_counts_from_the_start_of_the_process(open_store, world):
     """F08: where the clock was unconfirmed when the call ended, the visibility window restarts, only once."""
     store, fake, _adapters = await stage(open_store, "a")

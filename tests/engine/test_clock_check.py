@@ -8,11 +8,13 @@ from email.utils import format_datetime
 import pytest
 
 from publisher.domain.account import AccountId, Mode
+from publisher.domain.errors import RefusedError
 from publisher.domain.results import Healthy, RateLimited
 from publisher.engine.clock_check import FAST_POLL_SECONDS, SLOW_POLL_SECONDS, ClockCheck
 from publisher.engine.decisions import named_person
 from publisher.runtime.clock import CLOCK_JUMP_THRESHOLD, SERVER_DATE_TOLERANCE, Runtime
 from publisher.store.deliveries.cooldowns import Cooldown, extend_cooldowns
+from publisher.store.system_alerts import CLOCK_ALERT_DELAY
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import START_TIME, FakeAdapter
 
@@ -206,6 +208,62 @@ async def test_a_person_confirms_the_clock(open_store, unconfirmed_world):
     assert await check.confirm()
     unconfirmed_world.jump_clock(60 * SECOND)
     assert not await check.confirm()
+
+
+async def test_f61_a_person_does_not_overrule_a_platform(open_store, unconfirmed_world):
+    """F60, F61: neither in the command's process, nor through an alert of the daemon, nor in the daemon."""
+    check, store = await check_of(open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND))
+    await check.ask_every_site()
+    with pytest.raises(RefusedError, match="clock_contradicted") as refused:
+        await store.actions.confirm_clock(named_person("li"))
+    assert refused.value.facts == {"seconds": "+60"}
+    unconfirmed_world.advance_time(CLOCK_ALERT_DELAY)
+    await store.system_alerts.update()
+    unconfirmed_world.server_clock_offset = None  # as in another process, which reaches no platform
+    with pytest.raises(RefusedError, match="clock_contradicted"):
+        await store.actions.confirm_clock(named_person("li"))
+    unconfirmed_world.server_clock_offset = 60 * SECOND
+    unconfirmed_world.accept_confirmation(unconfirmed_world.read_clocks())
+    assert not unconfirmed_world.is_clock_confirmed()
+
+
+@pytest.mark.parametrize("apart", [pytest.param(-60, id="F61-ahead"), pytest.param(60, id="F60-behind")])
+async def test_a_platform_that_contradicts_later_ends_a_persons_confirmation(open_store, unconfirmed_world, apart):
+    """F60, F61: platforms are asked on; the confirmation does not count again, and people are alerted."""
+    check, store = await check_of(open_store, unconfirmed_world, "a")
+    await store.actions.confirm_clock(named_person("li"))
+    assert await check.confirm()
+    assert not unconfirmed_world.is_clock_proven()
+    check.adapters["a"].reports = apart * SECOND
+    unconfirmed_world.advance_time(timedelta(seconds=FAST_POLL_SECONDS))
+    await check.confirm()
+    await asyncio.gather(*check._running_polls)
+    assert not await check.confirm()
+    unconfirmed_world.advance_time(CLOCK_ALERT_DELAY)
+    await store.system_alerts.update()
+    alerts = [(alert.code, alert.facts["seconds"]) for alert in await store.queries.alerts()]
+    assert alerts == [("clock_wrong", f"{-apart:+d}")]
+
+
+async def test_a_platform_or_the_kernel_may_prove_what_a_person_has_confirmed(open_store, unconfirmed_world):
+    """From then on nothing is asked any more."""
+    check, store = await check_of(open_store, unconfirmed_world, "a")
+    await store.actions.confirm_clock(named_person("li"))
+    assert await check.confirm()
+    unconfirmed_world.is_synchronized = True
+    assert await check.confirm()
+    assert unconfirmed_world.is_clock_proven()
+
+
+async def test_every_site_is_asked_before_a_person_confirms(open_store, unconfirmed_world):
+    """F61: accounts that say nothing do not hide one that does."""
+    adapters = {name: TimeAdapter(unconfirmed_world) for name in "ab"} | {
+        "c": TimeAdapter(unconfirmed_world, -60 * SECOND)
+    }
+    check, _store = await check_of(open_store, unconfirmed_world, *adapters, **adapters)
+    await check.ask_every_site()
+    assert [adapter.probes for adapter in adapters.values()] == [1, 1, 1]
+    assert unconfirmed_world.server_clock_offset == 60 * SECOND
 
 
 async def test_a_confirmation_from_before_the_jump_does_not_count(open_store, world):

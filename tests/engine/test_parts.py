@@ -181,7 +181,13 @@ async def simulated(open_store, world) -> AsyncIterator:
         made = await control.post("/_sim/accounts", json={"platform": "tieba", "account": ME, "forums": ["天气"]})
         context = context_over(transport, made.json, monotonic=world.monotonic, now=world.now)
         store = await open_store(
-            AccountPolicy(account=account, capabilities=TIEBA_TRAITS, rate_limit=TEST_RATE_LIMIT, timing=TEST_TIMING)
+            AccountPolicy(
+                account=account,
+                identity=account.identity_in_forum,
+                capabilities=TIEBA_TRAITS,
+                rate_limit=TEST_RATE_LIMIT,
+                timing=TEST_TIMING,
+            )
         )
         yield store, {A: TIEBA.create(account, context)}, control
 

@@ -493,6 +493,8 @@ async def lose_call(planner, post, label):
         occurrence=label,
         account="a",
         part=0,
+        identity="a",
+        method="",
     )
     store = planner.store
     await store.database.write(lambda unit: recover(store, unit, [call], RECOVERY_MAINTENANCE))
@@ -513,6 +515,8 @@ async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_come_back_a
             occurrence=label,
             account="a",
             part=0,
+            identity="a",
+            method="",
         )
         for post, label in names
     ]

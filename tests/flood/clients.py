@@ -1,4 +1,4 @@
-"""Clients that flood a dashboard: sign-ins from many addresses, and connections that send slowly or nothing.
+"""Clients that flood a dashboard: sign-ins from many addresses, slow connections, and many streams of one user.
 
 Run as `python -m tests.flood.clients` with a Flood as JSON in a line of standard input, a process of its own. It writes
 a line of JSON when all connections have been open once, and its counts when its standard input ends.
@@ -32,7 +32,7 @@ PATIENCE_SECONDS = 60
 """Within so long every slow client has been connected."""
 RIGHT_SHARE = 0.02
 """How many sign-ins have the right password."""
-ADDRESSES_OF_SLOW = 20
+ADDRESSES_OF_SLOW, ADDRESSES_OF_STREAMS = 20, 3
 NICENESS = 10
 SESSION_NICENESS = Path("/proc/self/autogroup")
 """Where Linux shares processors among sessions first, a process gives way to another session only by this."""
@@ -51,6 +51,9 @@ class Flood:
     slow_heads: int
     slow_forms: int
     silent: int
+    streams: int
+    """Live pages that one user opens at once, each again as soon as it has ended."""
+    session: str = field(repr=False)
     passwords: Mapping[str, str] = field(repr=False)
     counts: Counter[str] = field(default_factory=Counter)
     held: set[int] = field(default_factory=set)
@@ -68,6 +71,8 @@ class Flood:
                 group.create_task(self._sign_in_again_and_again(number, group))
             for number, beginning in enumerate(self.slow):
                 group.create_task(self._hold(number, beginning))
+            for number in range(self.streams):
+                group.create_task(self._stream_again_and_again(f"127.0.2.{number % ADDRESSES_OF_STREAMS + 101}"))
 
     async def _sign_in_again_and_again(self, number: int, group: asyncio.TaskGroup) -> None:
         await asyncio.sleep(random.random() * ATTEMPT_SECONDS)  # noqa: S311 # the clients do not come in step
@@ -100,6 +105,18 @@ class Flood:
                     while not await _is_closed(reader):
                         writer.write(b"x" if beginning else b"")
             self.counts["slow connections closed"] += 1
+            await asyncio.sleep(RECONNECT_SECONDS)  # the pace of the flood
+
+    async def _stream_again_and_again(self, address: str) -> None:
+        cookie = f"Cookie: publisher_session={self.session}\r\n"
+        while True:
+            with contextlib.suppress(OSError):
+                async with self._connect(address) as (reader, writer):
+                    writer.write(f"GET /events?view=today HTTP/1.1\r\n{HOST}{cookie}\r\n".encode())
+                    status = (await reader.readline()).decode("ascii").partition(" ")[2].strip()
+                    self.counts[f"streams answered {status[:3] or 'by a close'}"] += 1
+                    while status.startswith("200") and await reader.read(65_536):
+                        pass
             await asyncio.sleep(RECONNECT_SECONDS)  # the pace of the flood
 
     @contextlib.asynccontextmanager

@@ -1,5 +1,7 @@
 """A flood of sign-ins, slow connections and live pages against the dashboard, while a post falls due to many accounts.
 
+Most of the live pages are one user's, who opens far more than a person can look at.
+
 The same work is done twice in one workspace, on the simulator: without the flood, and in it. An operator pauses and
 resumes everything, one who has signed in opens Today, and a user signs in from an address that does not flood.
 """
@@ -7,6 +9,7 @@ resumes everything, one who has signed in opens Today, and a user signs in from 
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -40,8 +43,11 @@ from tests.simulator_process import SimulatorProcess, run_simulator
 from tests.streams import find_stream
 from tests.wait import eventually
 
-GRANTS = {"主管": "admin", "操作员": "operator", "作者": "author", "值班": "viewer"}
-OPERATOR, USER, VIEWER = "操作员", "作者", "值班"
+VIEWERS = ("值班", "值班-二", "值班-三", "值班-四", "值班-五")
+HOARDER = "囤页面的人"
+"""Opens far more live pages than a person can look at."""
+GRANTS = {"主管": "admin", "操作员": "operator", "作者": "author"} | dict.fromkeys([*VIEWERS, HOARDER], "viewer")
+OPERATOR, USER, VIEWER = "操作员", "作者", VIEWERS[0]
 PASSWORDS = {name: f"the password of {name}, {grant}" for name, grant in GRANTS.items()}
 OPERATOR_ADDRESS, VIEWER_ADDRESS = "127.0.0.2", "127.0.0.4"
 QUIET, FLOODED = "quiet", "flooded"
@@ -79,6 +85,7 @@ class Size:
     slow_heads: int = 500
     slow_forms: int = 500
     silent: int = 200
+    streams: int = 600
     min_share: float = 0.9
     """How much of the flood must be sent in time, or it is none."""
     max_late_seconds: float = 5
@@ -215,9 +222,9 @@ class Office:
         form = {"name": name, "password": PASSWORDS[name]}
         await self.ask(self.noticed.sign_ins, "/login", make_address(next(self.addresses)), form=form)
 
-    async def follow(self, received_at: list[float]) -> None:
+    async def follow(self, name: str, received_at: list[float]) -> None:
         """Keep a live page open, which connects again as in a browser, and note when it last received something."""
-        async with self.visit(VIEWER_ADDRESS, VIEWER) as client:
+        async with self.visit(VIEWER_ADDRESS, name) as client:
             address, headers = find_stream((await client.get("/today")).text), dict[str, str]()
             while True:
                 with contextlib.suppress(httpx.TransportError):
@@ -286,7 +293,10 @@ async def measure(office: Office) -> Outcome:
     quiet, office.noticed = office.noticed, Noticed()
     office.report(f"the flood begins: {size.addresses} addresses sign in, {size.live_pages} live pages")
     pages: list[list[float]] = [[] for _ in range(size.live_pages)]
-    viewers = [asyncio.create_task(office.follow(received_at)) for received_at in pages]
+    names = itertools.cycle(VIEWERS)
+    viewers = [
+        asyncio.create_task(office.follow(name, received_at)) for name, received_at in zip(names, pages, strict=False)
+    ]
     try:
         async with flood(office) as end:
             await office.work(FLOODED, size.seconds)
@@ -301,7 +311,7 @@ async def measure(office: Office) -> Outcome:
         for viewer in viewers:
             viewer.cancel()
         await asyncio.gather(*viewers, return_exceptions=True)
-    for name in GRANTS:
+    for name in ("主管", OPERATOR, USER, VIEWER):
         await office.sign_in(name)
     return Outcome(quiet=quiet, flooded=office.noticed, live=live, reconnections=office.reconnections, counts=counts)
 
@@ -310,8 +320,9 @@ async def measure(office: Office) -> Outcome:
 async def flood(office: Office) -> AsyncIterator[Callable[[], Coroutine[Any, Any, Mapping[str, int]]]]:
     """Run the flood beside this process; once it is at its height, yield what ends it and returns its counts."""
     size = office.size
-    parts = {name: getattr(size, name) for name in ("addresses", "slow_heads", "slow_forms", "silent")}
-    order = json.dumps(parts | {"port": office.port, "passwords": PASSWORDS}).encode() + b"\n"
+    parts = {name: getattr(size, name) for name in ("addresses", "slow_heads", "slow_forms", "silent", "streams")}
+    whose = {"session": office.sessions[HOARDER], "passwords": PASSWORDS}
+    order = json.dumps(parts | whose | {"port": office.port}).encode() + b"\n"
     command = [sys.executable, "-m", clients.__name__]
     with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None

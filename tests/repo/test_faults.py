@@ -11,7 +11,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 STATUS = dict(
     re.findall(r"^\| (F\d{2,3}) \|.*\| ([^|]+) \|$", (DOCS / "failure-model.md").read_text("utf-8"), re.MULTILINE)
 )
-LISTED = dict(re.findall(r"^\| (F\d{2,3}) \| [^|]+ \| ([^|]*) \|$", (DOCS / "faults.md").read_text("utf-8"), re.MULTILINE))
+LISTED = dict(
+    re.findall(r"^\| (F\d{2,3}) \| [^|]+ \| ([^|]*) \|$", (DOCS / "faults.md").read_text("utf-8"), re.MULTILINE)
+)
 
 
 def test_each_fault_has_a_test():

@@ -168,6 +168,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "one_deletion_report_believed": Mutant(
         promises=frozenset({"I8"}), storm="gone", seed=9, function=one_deletion_report_believed
     ),
+    "review_window_ignored": Mutant(promises=frozenset({"I1", "I7"}), storm="reviews"),
     "draft_not_remembered": Mutant(promises=frozenset({"I1"}), storm="repeats", seed=3),
     "expired_lease_is_due/repeats": Mutant(promises=frozenset({"I1"}), storm="repeats"),
     "short_text_never_matches": Mutant(promises=frozenset({"I1"}), storm="lists", seed=2),

@@ -32,6 +32,9 @@ LISTING = frozenset({
 })  # fmt: skip
 LATE, LAG = 25.0, 20.0
 """Seconds by which a platform acts late, and its lists lag, at most; together less than the visibility window."""
+LONG_REVIEW = 80.0
+"""Seconds that a review may take where lists hide it; with the time by which a platform acts late, less than its
+longest."""
 BUSY = {"weibo": "20014", "wechat": "-1", "tieba": "110001"}
 
 Weighted = Sequence[tuple[float, str]]
@@ -100,9 +103,9 @@ class TimedState(SimulatorState):
 class RandomFaults:
     """The faults of calls, in place of the simulator's own rules, drawn at random until the storm is over.
 
-    `create`, `read` and `other` are the shares of calls with a fault. `once` holds faults for the next creating calls,
-    before any random one; `own` the same for an account, one fault for each call, or several. `lists` befall every
-    list, `always` every call of an account.
+    `chance` is by what share of the creating calls, the reads and the others. `once` holds faults for the next creating
+    calls, before any random one, `own` the same for an account, one or several for a call; `lists` befall every list,
+    `always` every call of an account.
     """
 
     rng: Random
@@ -110,7 +113,7 @@ class RandomFaults:
     read: float = 0.0
     other: float = 0.0
     once: list[Fault] = field(default_factory=list)
-    own: dict[str, list[Fault | Sequence[Fault]]] = field(default_factory=dict)
+    own: dict[str, list[Fault | tuple[Fault, ...]]] = field(default_factory=dict)
     lists: list[Fault] = field(default_factory=list)
     always: dict[str, list[Fault]] = field(default_factory=dict)
 
@@ -121,8 +124,8 @@ class RandomFaults:
     def _striking(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
         if endpoint in CREATING:
             if own := self.own.get(account):
-                next_one = own.pop(0)
-                return (next_one,) if isinstance(next_one, Mapping) else tuple(next_one)
+                striking = own.pop(0)
+                return striking if isinstance(striking, tuple) else (striking,)
             if self.once:
                 return (self.once.pop(0),)
             chance, weighted = self.create, _CREATE
@@ -156,7 +159,8 @@ class RandomFaults:
             "rewrite": {"kind": "rewrite", "how": rng.choice(sorted(REWRITES))},
             "review": {
                 "kind": "review",
-                "seconds": rng.uniform(1, LATE),
+                "seconds": rng.uniform(1, LONG_REVIEW if platform == "weibo" else LATE),
+                "announce": platform == "weibo" and rng.random() < 0.5,
                 "verdict": rng.choice(["pass", "pass", "refuse"]),
             },
         }

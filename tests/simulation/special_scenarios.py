@@ -15,7 +15,7 @@ from tests.simulation.change_scenarios import CHANGE_STORMS
 from tests.simulation.loop import rng_for
 from tests.simulation.maintenance_scenarios import MAINTENANCE_STORMS
 from tests.simulation.past import grow
-from tests.simulation.platforms import EPOCH, LATE
+from tests.simulation.platforms import EPOCH, LATE, LONG_REVIEW
 from tests.simulation.scenarios import (
     HOUR,
     LOST,
@@ -219,7 +219,7 @@ def _play_clock(simulation: Simulation) -> None:
 
 # --- a stop while a call waits ---
 
-SLOW = Waits(deadline=30, lease=40, visibility=90)
+SLOW = Waits(deadline=30, lease=40, visibility=90, review=130)
 
 
 def _set_up_slow(rng: Random, entry_rng: Random) -> SetUp:
@@ -323,6 +323,48 @@ def _play_repeats(simulation: Simulation) -> None:
     settings.wechat_review_seconds = simulation.rng.choice([0.3, 10.0, LATE])
 
 
+# --- a lost answer, and a review that hides the post ---
+
+
+def _set_up_reviews(rng: Random, entry_rng: Random) -> SetUp:
+    shape = draw_shape(rng, storm=320.0, pace=(1.0, 3.0))
+    shape.accounts = tuple(sorted({"weibo-a", *shape.accounts[: rng.choice([0, 1])]}))
+    shape.read = rng.choice([0.0, 0.0, 0.2])
+    shape.kills = [rng.uniform(5, 200) for _ in range(rng.choice([0, 1, 2]))]
+    entries = one_offs(entry_rng, shape, number=entry_rng.randint(3, 6), within=(5, 120))
+    for entry in entries:
+        entry.urgent = entry_rng.random() < 0.3
+    return shape, entries
+
+
+def _play_reviews(simulation: Simulation) -> None:
+    """Lose answers on Weibo while the post is under review; edit, retract and fill up the list meanwhile."""
+    rng, faults = simulation.rng, simulation.platforms.faults
+    for account in simulation.shape.accounts:
+        calls: list[Fault | tuple[Fault, ...]] = []
+        for _ in range(rng.randint(2, 4)):
+            review = {"seconds": rng.uniform(40, LONG_REVIEW), "verdict": rng.choice(["pass", "pass", "refuse"])}
+            hidden: tuple[Fault, ...] = ({"kind": "review", **review}, {"kind": "drop_after"})
+            calls.append(rng.choice([hidden, hidden, hidden, {"kind": "drop_before"}, {"kind": "drop_after"}]))
+        faults.own[identity_of(account)] = calls
+    for _ in range(rng.randint(1, 3)):
+        simulation.pass_until(lambda: standing(simulation, "unknown"), 80)
+        simulation.pass_time(rng.uniform(0, 90))
+        for post, account in standing(simulation, "unknown")[:1]:
+            match rng.choice(["urgent", "retract", "others", "none"]):
+                case "urgent":
+                    simulation.edit(post, urgent=True)
+                case "retract":
+                    simulation.run_command(simulation.retract(post, rng.choice([None, account])))
+                case "others":
+                    for _ in range(rng.choice([2, 6])):
+                        simulation.platforms.post_by_hand(
+                            platform_of(account), identity_of(account), "值班安排", "本周值班安排已更新"
+                        )
+                case _:
+                    resolve_something(simulation)
+
+
 # --- a long past ---
 
 PAST = 3000
@@ -398,6 +440,7 @@ STORMS: Mapping[str, Storm] = {
     "full": Storm(set_up=_set_up_full, play=_play_full),
     "lists": Storm(set_up=_set_up_lists, play=_play_lists),
     "repeats": Storm(set_up=_set_up_repeats, play=_play_repeats),
+    "reviews": Storm(set_up=_set_up_reviews, play=_play_reviews),
     "past": Storm(set_up=_set_up_past, play=_play_past),
     "gone": Storm(set_up=_set_up_gone, play=_play_gone),
     "clock": Storm(set_up=_set_up_clock, play=_play_clock),

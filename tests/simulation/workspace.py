@@ -68,11 +68,15 @@ OWN = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """Seconds: how long a call may last, how long its lease, and when its post is visible at the latest."""
+    """Seconds: how long a call may last, how long its lease, and when its post is visible at the latest.
+
+    `review` is how long a review may hide a post from Weibo's list.
+    """
 
     deadline: int = 6
     lease: int = 10
     visibility: int = 60
+    review: int = 120
 
 
 def platform_of(account: str) -> str:
@@ -271,7 +275,8 @@ def make_workspace(
     folder = Path(tempfile.mkdtemp(prefix="publisher-sim-", dir=memory if memory.is_dir() else None))
     for name in ("secrets", "media", "templates", "var"):
         (folder / name).mkdir()
-    limits = (LIMITS.format(platform=platform, per_hour=per_hour, waits=waits) for platform in PLATFORMS)
+    limits = [LIMITS.format(platform=platform, per_hour=per_hour, waits=waits) for platform in PLATFORMS]
+    limits[PLATFORMS.index("weibo")] += f'review_window = "{waits.review}s"\n'
     head = [*([APPROVALS] if needs_approval else []), SETTINGS, *limits, *([ALERTS] if notifies else [])]
     tables = {name: AccountTable(id=name, identity=identity_of(name), is_exclusive=notifies) for name in accounts}
     workspace = Workspace(folder=folder, settings_head="\n".join(head), accounts=tables)

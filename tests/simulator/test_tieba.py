@@ -53,7 +53,8 @@ async def test_a_thread_is_public_at_once(tieba):
     assert (str(info["tid"]), info["title"], info["fname"]) == (made["tid"], TITLE, FORUM)
     seen = await show(tieba, made["tid"])
     assert seen["error_code"] == 0
-    assert seen["first_floor"]["author"]["portrait"] == ME
+    assert seen["thread"]["author"]["portrait"] == ME
+    assert [user["id"] for user in seen["user_list"]] == [seen["first_floor"]["author_id"]]
     assert seen["first_floor"]["content"] == [{"type": 0, "text": TEXT.replace("\r\n", "\n")}]
     assert (str(seen["thread"]["id"]), str(seen["first_floor"]["id"])) == (made["tid"], made["pid"])
 
@@ -161,7 +162,7 @@ async def test_credentials_act_as_their_account(tieba):
     secret = (await tieba.sim.post("/_sim/accounts", json=made)).json()
     assert (len(secret["BDUSS"]), len(secret["STOKEN"])) == (192, 64)
     tid = (await tieba.as_(secret["BDUSS"]).thread())["tid"]
-    author = (await show(tieba, tid))["first_floor"]["author"]
+    author = (await show(tieba, tid))["thread"]["author"]
     assert (author["portrait"], author["name_show"]) == (ME, "示例公安")
 
 

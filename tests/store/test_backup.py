@@ -590,6 +590,8 @@ async def test_a_shortened_journal_is_accepted_as_long_as_it_reaches_back_to_the
         occurrence="once",
         account="a",
         part=0,
+        identity="a",
+        method="",
     )
     label = BackupInfo(
         at=(START_TIME + timedelta(hours=1)).isoformat(),

@@ -17,7 +17,9 @@ ROOM = 50
 
 def line(number):
     facts = {"attempt": 1, "fencing_token": 1, "rendered_hash": "r" * 64, "at": START_TIME.isoformat()}
-    return JournalRecord(delivery=number, **facts, post=f"p{number}", occurrence="once", account="a", part=0)
+    return JournalRecord(
+        delivery=number, **facts, post=f"p{number}", occurrence="once", account="a", part=0, identity="a", method=""
+    )
 
 
 @contextmanager

@@ -213,6 +213,8 @@ async def test_f85_calls_for_several_parts_that_the_database_has_lost_go_to_a_pe
             occurrence="once",
             account="a",
             part=part,
+            identity="a",
+            method="",
         )
         for part in (0, 1)
     ]

@@ -25,7 +25,8 @@ from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal, read_records
 from publisher.store.db.tables import ATTEMPT, AUDIT, DATABASE_INFO, DELIVERY, LOGIN, SERVER_TIMELINE, WORKER_STATE
 from publisher.store.deliveries.intents import Declined
-from publisher.store.recovery.setup import NEWEST_MIGRATION, lock_process, migration_of, prepare_database
+from publisher.store.recovery.folder import lock_process
+from publisher.store.recovery.setup import NEWEST_MIGRATION, migration_of, prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter, make_confirmed_runtime

@@ -19,7 +19,8 @@ from publisher.domain.errors import RefusedError
 from publisher.store.db.database import Database, IntentNotJournaledError, open_engine
 from publisher.store.db.intent_journal import IntentJournal, JournalRecord, read_records
 from publisher.store.db.tables import ADAPTER_STATE
-from publisher.store.recovery.setup import lock_process, prepare_database
+from publisher.store.recovery.folder import lock_process
+from publisher.store.recovery.setup import prepare_database
 from publisher.testing.fakes import FakeRuntime
 
 INTENT = JournalRecord(
@@ -32,6 +33,8 @@ INTENT = JournalRecord(
     occurrence="once",
     account="a",
     part=0,
+    identity="a",
+    method="",
 )
 
 
@@ -126,7 +129,7 @@ async def test_sqlite_is_set_to_survive_a_power_cut(tmp_path):
 HOLDER = """
 import sys
 from pathlib import Path
-from publisher.store.recovery.setup import lock_process
+from publisher.store.recovery.folder import lock_process
 held = lock_process(sys.argv[1], Path("."))
 print("held", flush=True)
 sys.stdin.read()

@@ -16,10 +16,20 @@ from publisher.store.db.rows import audit_entry, raise_alert, write_entries
 from publisher.store.db.tables import DELIVERY
 from publisher.store.people.sign_ins import SESSION_IDLE_LIFETIME
 from publisher.testing.builders import enqueue_posts, make_post
-from publisher.web.live import MAX_FRAME_CHARACTERS, open_viewer, renew_visitor
+from publisher.web import site as web_site
+from publisher.web.live import MAX_FRAME_CHARACTERS, follow, open_viewer, renew_visitor
 from publisher.web.live_parts import MAX_FOLLOWED, item_id, stream_path
 from publisher.web.process import MAX_HEAD_BYTES
-from publisher.web.site import BEAT_SECONDS, BEATS_PER_REFRESH, Visitor
+from publisher.web.site import (
+    BEAT_SECONDS,
+    BEATS_PER_REFRESH,
+    MAX_HELD_PER_USER,
+    MAX_STREAMS_PER_SESSION,
+    MAX_STREAMS_PER_USER,
+    OpenStream,
+    Streams,
+    Visitor,
+)
 from publisher.web.today import MAX_LISTED, row_element
 from publisher.web.todo import TodoKind, todo_id
 from tests.streams import find_stream
@@ -475,3 +485,49 @@ async def test_much_that_changes_at_once_comes_in_small_frames(site):
     assert len(set(rows)) == len(posts)
     assert max(map(len, frames)) <= MAX_FRAME_CHARACTERS
     assert len(frames[1]) > 0
+
+
+def list_displaced(*opened):
+    """Open streams of (user, session), and return which of them had to make room."""
+    streams, each = Streams(), [OpenStream(user=user, session_id=session) for user, session in opened]
+    for stream in each:
+        streams.add(stream)
+    return [number for number, stream in enumerate(each) if stream.is_displaced]
+
+
+def test_f90_of_many_streams_the_oldest_of_the_same_person_end():
+    """F90: who opens too many pages in a session, or in several, loses the oldest; others lose none."""
+    other = [("李", "other")]
+    one_session = [("张", "a")] * (MAX_STREAMS_PER_SESSION + 2)
+    many_sessions = [("张", str(number)) for number in range(MAX_STREAMS_PER_USER + 2)]
+    assert list_displaced(*other, *one_session) == [1, 2]
+    assert list_displaced(*other, *many_sessions) == [1, 2]
+
+
+def test_f90_where_all_streams_are_taken_the_person_with_the_most_loses_one(monkeypatch):
+    """F90: one who opens a first page gets its stream."""
+    monkeypatch.setattr(web_site, "MAX_STREAMS", 5)
+    assert list_displaced(("王", "w"), *[("张", "a")] * 3, ("李", "b"), ("赵", "c")) == [1]
+
+
+async def test_f90_a_user_whose_streams_have_not_ended_yet_gets_no_other(site):
+    """F90: however fast pages are opened, the streams of one user hold a bounded number of connections."""
+    client = await site.signed_in("viewer")
+    streams = site.app.state.site.streams
+    for number in range(MAX_HELD_PER_USER):
+        streams.add(OpenStream(user="viewer", session_id=str(number)))
+    refused = await client.get("/events?view=today")
+    assert refused.status_code == 429
+
+
+async def test_f90_a_displaced_stream_ends_and_says_why(site):
+    """F90: its last event is `displaced`, so that the page does not connect again and displace another one."""
+    viewer = await open_viewer(*await load_page(site))
+    streams = viewer.site.streams
+    events = follow(viewer)
+    await anext(events)
+    [[stream]] = streams.by_user.values()
+    stream.is_displaced = True
+    last = [event.event async for event in events]
+    assert last[-1] == "displaced"
+    assert streams.by_user == {}

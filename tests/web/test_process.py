@@ -173,6 +173,29 @@ async def test_f90_a_flood_of_new_connections_closes_only_its_own(monkeypatch):
     assert [answer.partition(b" ")[2][:3] for answer in answers] == [b"200"] * 6
 
 
+async def test_f90_an_office_with_many_live_pages_is_still_answered(monkeypatch):
+    """F90: streams do not count among the connections that one address may have; those that wait for a request do."""
+    monkeypatch.setattr(process, "MAX_CONNECTIONS_PER_PEER", 4)
+    is_over = asyncio.Event()
+
+    async def app(scope, receive, send):
+        if scope["path"] == process.STREAM_PATH:
+            await is_over.wait()
+        await PlainTextResponse("served")(scope, receive, send)
+
+    async with serving(app) as port, asyncio.timeout(PATIENCE):
+        pages = [await connect(port, "127.0.0.1", REQUEST.replace(b"GET /", b"GET /events")) for _ in range(8)]
+        for page in pages:
+            await eventually(lambda page=page: (held := find_held(page)) and held.is_stream, PATIENCE)
+        others = [await connect(port, "127.0.0.1", REQUEST) for _ in range(3)]
+        answers = [await reader.read() for reader, _writer in others]
+        is_over.set()
+        answers += [await reader.read() for reader, _writer in pages]
+        for _reader, writer in [*pages, *others]:
+            writer.close()
+    assert [answer.partition(b" ")[2][:3] for answer in answers] == [b"200"] * 11
+
+
 @dataclass(eq=False)
 class Held:
     is_waited_for: bool

@@ -12,10 +12,11 @@ from publisher.app.format import Formatter, credential_days_left
 from publisher.app.permissions import find_unsafe_permissions
 from publisher.cli.application import open_command_application
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import load_workspace_settings, open_command_store
+from publisher.cli.context import load_workspace_settings
 from publisher.cli.errors import format_problems, problem_as_json
 from publisher.cli.framework import LocalizedUsageError, command, json_option, person_name
 from publisher.cli.terminal import Terminal, echo
+from publisher.config import Settings
 from publisher.domain.account import Account, Mode
 from publisher.domain.results import (
     Blocked,
@@ -27,6 +28,8 @@ from publisher.domain.results import (
     result_code,
 )
 from publisher.engine.calls import call_adapter
+from publisher.engine.clock_check import ClockCheck
+from publisher.runtime.clock import Runtime
 from publisher.store.monitor.login_health import EXPIRY_WARNING_DAYS, AccountHealth
 from publisher.store.queries.queries import Pause
 
@@ -62,45 +65,40 @@ async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if by is not None:
-        async with open_command_store(settings) as store:
-            person = await authenticate(terminal, settings, store, command="doctor --confirm-clock", by=by)
-            reading = await store.actions.confirm_clock(person)
-        terminal.print_message("clock_confirmed_done", by=by, at=formatter.time(reading.at))
+        await vouch_for_clock(terminal, settings, formatter, by)
         return 0
     async with open_command_application(settings, can_read=True) as application:
         diagnoses, runtime = await diagnose_logins(application), application.store.runtime
     now = datetime.now(settings.timezone)
     file_problems = find_unsafe_permissions(settings)
-    is_clock_right, clock_offset = runtime.is_clock_confirmed(), runtime.server_clock_offset
     if as_json:
-        seconds = clock_offset.total_seconds() if clock_offset is not None else None
-        logins = [
-            {
-                "account": diagnosis.account.id,
-                "platform": diagnosis.account.platform,
-                "health": result_code(diagnosis.health),
-                "message": formatter.health(diagnosis.health),
-                "days_left": credential_days_left(diagnosis.health, now),
-                "quota_left": diagnosis.login_health.quota_left,
-                "to_do": list(required_steps(diagnosis, formatter, now)),
-            }
-            for diagnosis in diagnoses
-        ]
+        logins = [login_as_json(diagnosis, formatter, now) for diagnosis in diagnoses]
         files = [problem_as_json(problem, terminal.messages) for problem in file_problems]
-        clock = {"confirmed": is_clock_right, "apart": seconds}
+        offset = runtime.server_clock_offset
+        apart = offset.total_seconds() if offset is not None else None
+        clock = {"confirmed": runtime.is_clock_confirmed(), "apart": apart}
         terminal.print_json({"logins": logins, "clock": clock, "files": files})
     else:
         _print_diagnoses(terminal, diagnoses, formatter, now)
-        if is_clock_right:
-            terminal.print_message("doctor_clock_right")
-        elif clock_offset is not None:
-            terminal.print_message("doctor_clock_wrong", seconds=f"{clock_offset.total_seconds():+.0f}")
-        else:
-            terminal.print_message("doctor_clock_unknown")
+        _print_clock(terminal, runtime)
         if file_problems:
             echo(format_problems(file_problems, terminal.messages))
     are_files_safe = not any(problem.is_error for problem in file_problems)
-    return int(not (are_files_safe and is_clock_right and all(diagnosis.is_healthy for diagnosis in diagnoses)))
+    are_logins_healthy = all(diagnosis.is_healthy for diagnosis in diagnoses)
+    return int(not (are_files_safe and runtime.is_clock_confirmed() and are_logins_healthy))
+
+
+async def vouch_for_clock(terminal: Terminal, settings: Settings, formatter: Formatter, by: str) -> None:
+    """Record that a person vouches for this machine's clock, unless a platform contradicts it. Raises RefusedError."""
+    async with open_command_application(settings, can_read=True) as application:
+        store = application.store
+        person = await authenticate(terminal, settings, store, command="doctor --confirm-clock", by=by)
+        await ClockCheck(store=store, adapters=application.adapters).ask_every_site()
+        reading = await store.actions.confirm_clock(person)
+        is_proven = store.runtime.is_clock_proven()
+    terminal.print_message("clock_confirmed_done", by=by, at=formatter.time(reading.at))
+    if not is_proven:
+        terminal.print_message("clock_confirmed_by_word")
 
 
 async def diagnose_logins(application: Application) -> Sequence[LoginDiagnosis]:
@@ -111,7 +109,7 @@ async def diagnose_logins(application: Application) -> Sequence[LoginDiagnosis]:
     store, runtime = application.store, application.store.runtime
     runtime.confirm_from_kernel()
     if (reading := await store.actions.confirmed_clock_reading()) is not None:
-        runtime.confirm_clock(reading)
+        runtime.accept_confirmation(reading)
     accounts = [one for one in await store.login_health.list_accounts() if one.mode is Mode.API]
     one_by_login = {account_health.account.login: account_health for account_health in accounts}
     pauses = await store.queries.pauses()
@@ -129,6 +127,30 @@ async def diagnose_logins(application: Application) -> Sequence[LoginDiagnosis]:
         return LoginDiagnosis(login_health=login, health=health, pauses=own_pauses)
 
     return await asyncio.gather(*map(diagnose, one_by_login.values()))
+
+
+def login_as_json(diagnosis: LoginDiagnosis, formatter: Formatter, now: datetime) -> dict[str, object]:
+    """Return a login's diagnosis as it is printed with --json."""
+    return {
+        "account": diagnosis.account.id,
+        "platform": diagnosis.account.platform,
+        "health": result_code(diagnosis.health),
+        "message": formatter.health(diagnosis.health),
+        "days_left": credential_days_left(diagnosis.health, now),
+        "quota_left": diagnosis.login_health.quota_left,
+        "to_do": list(required_steps(diagnosis, formatter, now)),
+    }
+
+
+def _print_clock(terminal: Terminal, runtime: Runtime) -> None:
+    if runtime.is_clock_proven():
+        terminal.print_message("doctor_clock_right")
+    elif runtime.is_clock_confirmed():
+        terminal.print_message("doctor_clock_by_word")
+    elif (offset := runtime.server_clock_offset) is not None:
+        terminal.print_message("doctor_clock_wrong", seconds=f"{offset.total_seconds():+.0f}")
+    else:
+        terminal.print_message("doctor_clock_unknown")
 
 
 def _print_diagnoses(

@@ -13,8 +13,9 @@ from publisher.cli.terminal import Terminal
 from publisher.config import has_password, is_postgres_url
 from publisher.runtime.clock import Runtime
 from publisher.store.db.database import sqlite_file
+from publisher.store.recovery.folder import lock_process
 from publisher.store.recovery.move_database import copy_to_postgres
-from publisher.store.recovery.setup import lock_process, prepare_database
+from publisher.store.recovery.setup import prepare_database
 
 
 @command("move-database")

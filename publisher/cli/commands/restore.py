@@ -6,13 +6,14 @@ from pathlib import Path
 import click
 
 from publisher.app.format import Formatter
-from publisher.app.restore import accept_current
+from publisher.app.restore import RestoreResult, accept_current, take_over
 from publisher.app.restore import restore as restore_database
 from publisher.cli.authentication import authenticate_offline
 from publisher.cli.context import load_workspace_settings, make_runtime, open_command_store, report_database_errors
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, by_option, command, one_line
 from publisher.cli.terminal import Terminal, display_path
+from publisher.config import Settings
 from publisher.engine.checkpoints import read_checkpoints
 from publisher.store.db.database import sqlite_file
 
@@ -20,6 +21,7 @@ from publisher.store.db.database import sqlite_file
 @command("restore")
 @click.argument("source", metavar="[FILE]", required=False, type=one_line)
 @click.option("--accept-current", "accepts_current", is_flag=True, help="opt_accept_current")
+@click.option("--take-over", "takes_over", is_flag=True, help="opt_take_over")
 @click.option("--without-journal", is_flag=True, help="opt_without_journal")
 @click.option("--anchors", metavar="FILE", multiple=True, type=one_line, help="opt_newer_checkpoints")
 @by_option
@@ -30,9 +32,10 @@ async def restore(  # noqa: PLR0913 # one argument an option
     anchors: Sequence[str],
     *,
     accepts_current: bool,
+    takes_over: bool,
     without_journal: bool,
 ) -> None:
-    if (source is None) is not accepts_current:
+    if (source is not None) + accepts_current + takes_over != 1:
         raise LocalizedUsageError("restore_usage")
     checkpoint_files = [Path(name) for name in anchors]
     settings = await load_workspace_settings(terminal)
@@ -46,7 +49,10 @@ async def restore(  # noqa: PLR0913 # one argument an option
     replacement = Path(source) if source else None
     with report_database_errors(settings.database):
         runtime = make_runtime(settings)
-        if file is None:
+        result: RestoreResult | None
+        if takes_over:
+            result = await take_over(settings, runtime, file, person, checkpoint_files)
+        elif file is None:
             result = await accept_current(settings, runtime, person, checkpoint_files, allow_incomplete=without_journal)
         else:
             result = await restore_database(
@@ -54,6 +60,13 @@ async def restore(  # noqa: PLR0913 # one argument an option
             )
     async with open_command_store(settings, policies={}) as store:
         await store.users.mark_unproved(person, "restore")
+    if result is None:
+        terminal.print_message("take_over_done")
+    else:
+        _print_result(terminal, settings, result)
+
+
+def _print_result(terminal: Terminal, settings: Settings, result: RestoreResult) -> None:
     summary = result.summary
     taken_at = Formatter(messages=terminal.messages, timezone=settings.timezone).time(summary.taken_at)
     terminal.print_message("restore_done", at=taken_at, calls=summary.recovered, unknown=summary.unresolved)

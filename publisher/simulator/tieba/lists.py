@@ -41,7 +41,19 @@ def list_own_posts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     posts = _select_posts(state, request, portrait, request.account, are_threads=kind == TYPE_THREADS)
     shown, page = paginate(request, posts if kind in (TYPE_THREADS, TYPE_REPLIES) else [], DEFAULT_PAGE_SIZE)
     entries = [_format_entry(state, post, request.account) for post in shown]
-    return make_read_response(request, {"data": {"has_more": page["has_more"], "list": entries}})
+    named = [entry[key] for entry in entries for key in ("thread_info", "post_info") if key in entry]
+    users = move_authors(state, named)
+    listed = {"user_list": users} if state.behaviour.tieba_authors == "listed" else {}
+    return make_read_response(request, {"data": {"has_more": page["has_more"], "list": entries, **listed}})
+
+
+def move_authors(state: SimulatorState, posts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the authors of these posts, and leave only their numbers in the posts, unless they are named inline."""
+    users = {post["author_id"]: post["author"] for post in posts}
+    if state.behaviour.tieba_authors != "inline":
+        for post in posts:
+            del post["author"]
+    return list(users.values())
 
 
 def _select_posts(
@@ -66,7 +78,8 @@ def _format_entry(state: SimulatorState, post: SimulatedPost, reader: str) -> di
         "id": int(post.id),
         "content": parse_markup(state, post.text),
         "quote_id": str(post.extra.get("under", 0)),
-        "author": format_author(state, post.account),
+        "author_id": (author := format_author(state, post.account))["id"],
+        "author": author,
         "time": int(post.created),
     }
     thread = state.posts[post.extra["thread"]]

@@ -9,8 +9,8 @@ from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatedPost, SimulatorState
 
 from .account import format_author
-from .lists import NO_AGREES, format_forum, format_thread_head, paginate
-from .responses import make_missing_response, make_read_response
+from .lists import NO_AGREES, format_forum, format_thread_head, move_authors, paginate
+from .responses import ClientType, get_client_type, make_missing_response, make_read_response
 from .sign_in import check_signed_post
 from .threads import can_see, get_first_post_id, get_visible_replies, is_thread, parse_markup
 
@@ -38,7 +38,11 @@ def show_thread(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     shown, page = paginate(request, replies, POSTS_PER_PAGE)
     posts = [_format_reply(state, request, each, visible) for each in shown]
     with_comments = [*posts, *(comment for each in posts for comment in each["sub_post_list"]["sub_post_list"])]
-    users = {each["author_id"]: each["author"] for each in with_comments}
+    first_post = _format_reply(state, request, thread, visible)
+    if get_client_type(request) is ClientType.PC_SITE:
+        users = move_authors(state, [first_post, *with_comments])
+    else:
+        users = list({each["author_id"]: each["author"] for each in with_comments}.values())
     return make_read_response(
         request,
         {
@@ -46,9 +50,9 @@ def show_thread(state: SimulatorState, request: ApiRequest) -> ApiResponse:
             "page": page,
             "thread": _format_thread(state, thread, len(visible)),
             "thread_freq_num": 0,
-            "first_floor": _format_reply(state, request, thread, visible),
+            "first_floor": first_post,
             "post_list": posts,
-            "user_list": list(users.values()),
+            "user_list": users,
         },
     )
 

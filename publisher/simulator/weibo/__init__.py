@@ -69,5 +69,5 @@ PLATFORM = Platform(
     make_external_post=make_external_post,
     get_public_url=lambda post: f"https://weibo.com/{post.account}/{encode_bid(post.id)}",
     make_secret=make_secret,
-    delayed_success_codes=frozenset({"20032"}),
+    delayed_success_codes=frozenset({"20032", "20053"}),
 )

@@ -31,7 +31,7 @@ PLACEHOLDER_PICTURE = base64.b64decode(
 PICTURES_TABLE = "weibo_pictures"
 MISSING_PARAMETER, INVALID_PARAMETER, EMPTY_TEXT, TEXT_TOO_LONG, LONG_TEXT_TOO_LONG = 10016, 10017, 20008, 20012, 20049
 NO_IMAGE, WRONG_IMAGE_TYPE, IMAGE_TOO_LARGE = 20007, 20005, 20006
-UNBOUND_DOMAIN, DELAYED_SUCCESS, SAME_TEXT = 10017, 20032, 20019
+UNBOUND_DOMAIN, DELAYED_SUCCESS, HELD_FOR_REVIEW, SAME_TEXT = 10017, 20032, 20053, 20019
 REPETITION_SECONDS = 600
 """How long the same text is refused again: our choice."""
 ARTICLE_SUCCESS, INVALID_ARTICLE_PARAMETER = "100000", 10008
@@ -85,7 +85,8 @@ def create_post(state: SimulatorState, request: ApiRequest, endpoint: CreateEndp
     post = SimulatedPost(make_post_id(state, now), "weibo", request.account, now, text, images=images, extra=extra)
     _publish(state, request, post)
     if post.state == "review":
-        return refuse(request, DELAYED_SUCCESS)
+        is_announced = (request.get_fault("review") or {}).get("announce")
+        return refuse(request, HELD_FOR_REVIEW if is_announced else DELAYED_SUCCESS)
     return ApiResponse.from_json(format_status(state, post))
 
 

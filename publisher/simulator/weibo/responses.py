@@ -73,6 +73,7 @@ ERROR_TEXTS = {
     20032: "Update success, while server slow now, please wait 1-2 minutes",
     20033: "login state abnormal",
     20049: "Long text too long",
+    20053: "Release success, but it needs manual review for some minutes",
     20101: "Target weibo does not exist",
     20102: "Not your own weibo",
     20104: "Illegal weibo",

@@ -17,10 +17,14 @@ NO_IDS, TOO_MANY_IDS = 20001, 20009
 
 
 def list_posts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
-    """List the caller's own posts, newest first, whatever `uid` is given; an ordinary app sees only the newest few."""
+    """List the caller's own posts, newest first, whatever `uid` is given; an ordinary app sees only the newest few.
+
+    The platform's count comes from elsewhere: a list that comes back empty or disordered leaves it as it is.
+    """
     if refusal := check_access(state, request, "GET"):
         return refusal
     posts = [post for post in reversed(state.get_posts("weibo", request.account)) if post.state == "live"]
+    count_of_all = len(state.hide_late_posts(request, posts))
     posts = state.apply_list_faults(request, posts)
     listed = posts if is_business(request) else posts[: state.behaviour.weibo_timeline_cap]
     count = max(1, min(request.get_int("count", DEFAULT_LIST_SIZE), MAX_LIST_SIZE))
@@ -31,7 +35,7 @@ def list_posts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
             "statuses": [format_status(state, post) for post in listed[start : start + count]],
             "previous_cursor": 0,
             "next_cursor": int(older[0].id) if older else 0,  # 0 marks the last page
-            "total_number": len(posts),
+            "total_number": count_of_all,
         }
     )
 

@@ -45,7 +45,8 @@ MAX_CALL_RECORD_BYTES = 1024 * 1024
 class JournalRecord:
     """One intent. `post`, `occurrence` and `account` identify its delivery in any database.
 
-    `part` is the part of a long text that the call was for, 0 being the post itself.
+    `part` is the part of a long text that the call was for, 0 being the post itself. `identity` is the account's own on
+    its platform then, `method` the adapter's word for the way of the call, empty where it is not known.
     """
 
     delivery: int
@@ -57,6 +58,8 @@ class JournalRecord:
     occurrence: str
     account: str
     part: int
+    identity: str
+    method: str
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:

@@ -10,12 +10,13 @@ from publisher.store.db.tables import Instant, table_of
 
 
 class MonitorScheduleRow(SQLModel, table=True):
-    """When each account is monitored next. Posts older than `monitored_since` predate monitoring."""
+    """When each account is monitored next. Posts older than `monitored_since` predate monitoring of this `identity`."""
 
     __tablename__: ClassVar[str] = "monitor_schedule"
     account: str = Field(primary_key=True)
     next_action_at: datetime = Field(sa_type=Instant)
     monitored_since: datetime | None = Field(default=None, sa_type=Instant)
+    identity: str | None = None
 
 
 class KnownAccountRow(SQLModel, table=True):
@@ -24,6 +25,49 @@ class KnownAccountRow(SQLModel, table=True):
     __tablename__: ClassVar[str] = "known_account"
     account: str = Field(primary_key=True)
     since: datetime = Field(sa_type=Instant)
+
+
+class PresenceRow(SQLModel, table=True):
+    """What an account is, or was, on its platform: an identity in one place. No other account may be the same.
+
+    `spelled_as` is the identity in the settings; the platform itself may have reported another spelling, `identity`.
+    `until` is when the settings were first seen to name another identity or place.
+    """
+
+    __tablename__: ClassVar[str] = "presence"
+    __table_args__ = (Index("presences_by_account", "account"),)
+    platform: str = Field(primary_key=True)
+    server: str = Field(primary_key=True)
+    forum: str = Field(primary_key=True)
+    identity: str = Field(primary_key=True)
+    account: str
+    spelled_as: str
+    since: datetime = Field(sa_type=Instant)
+    until: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class FormerIdRow(SQLModel, table=True):
+    """Ids that accounts had before they were renamed: audit entries and lines of the journal still name them."""
+
+    __tablename__: ClassVar[str] = "former_id"
+    id: str = Field(primary_key=True)
+    account: str
+    at: datetime = Field(sa_type=Instant)
+
+
+class CredentialRow(SQLModel, table=True):
+    """The secret of an account for which its platform last said whose it is. The secret itself is not stored.
+
+    `fingerprint` is a keyed hash of it, and empty where the platform named another account than this one.
+    `identity` is that of the settings then, `reported` the platform's own spelling, if any.
+    """
+
+    __tablename__: ClassVar[str] = "credential"
+    account: str = Field(primary_key=True)
+    fingerprint: str
+    identity: str
+    reported: str | None = None
+    checked_at: datetime = Field(sa_type=Instant)
 
 
 class ObservedPostRow(SQLModel, table=True):
@@ -66,6 +110,9 @@ class LoginHealthRow(SQLModel, table=True):
 
 MONITOR_SCHEDULE = table_of(MonitorScheduleRow)
 KNOWN_ACCOUNT = table_of(KnownAccountRow)
+PRESENCE = table_of(PresenceRow)
+FORMER_ID = table_of(FormerIdRow)
+CREDENTIAL = table_of(CredentialRow)
 OBSERVED_POST = table_of(ObservedPostRow)
 REACH = table_of(ReachRow)
 LOGIN_HEALTH = table_of(LoginHealthRow)

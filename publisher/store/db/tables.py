@@ -230,8 +230,9 @@ class DeliveryRow(SQLModel, table=True):
 class AttemptRow(SQLModel, table=True):
     """Intents: each row was committed before its call began. `part` is the part of the text that it was for.
 
-    `is_end_confirmed`: the clock was confirmed when `ended_at` was written. `is_manual`: a person was asked to post
-    it, and no call was made.
+    `identity` and `method` are the account on its platform and the way of the call, as they were then.
+    `is_end_confirmed`: kernel or platform had confirmed the clock that wrote `ended_at`. `is_manual`: a person was
+    asked to post it, and no call was made.
     """
 
     __tablename__: ClassVar[str] = "attempt"
@@ -257,6 +258,8 @@ class AttemptRow(SQLModel, table=True):
     detail: str | None = Field(default=None, sa_type=Text)
     part: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
     is_manual: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
+    identity: str
+    method: str
 
 
 class ReadbackRow(SQLModel, table=True):
@@ -386,6 +389,8 @@ class OrphanedAttemptRow(SQLModel, table=True):
     occurrence: str
     account: str
     part: int
+    identity: str
+    method: str
 
 
 CallResult = Outcome | ReadbackResult | DeletionResult
@@ -419,7 +424,7 @@ _PLAIN_COLUMNS = (
     "version", "due_at", "expires_at", "max_delay", "updated_at", "is_urgent", "reason", "next_action_at", "attempts",
     "fencing_token", "readbacks", "auth_failures", "failures", "worker_crashes", "unknown_since", "submitted_at",
     "verified_at", "reported_url", "was_resent", "first_attempt_deadline", "extra_parts", "parts_done",
-    "resend_after_attempt", "is_pruned", "kind", "is_due_when_approved",
+    "resend_after_attempt", "is_pruned", "kind", "is_due_when_approved", "marker",
 )  # fmt: skip
 """Columns with the name and the value of a field of Delivery."""
 _RECEIPT_COLUMNS = ("remote_id", "url", "published_at", "is_manually_confirmed")
@@ -483,6 +488,8 @@ def to_attempt(row: RowMapping) -> Attempt:
         baseline_at=row["baseline_at"],
         part=row["part"],
         is_manual=row["is_manual"],
+        identity=row["identity"],
+        method=row["method"],
     )
 
 

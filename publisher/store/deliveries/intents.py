@@ -189,10 +189,14 @@ _NEWEST_ATTEMPT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingReadback:
-    """A delivery whose platform must be read, and the request of its last attempt, if it ever had one."""
+    """A delivery whose platform must be read, and the request of its last attempt, if it ever had one.
+
+    `conflict` is set where the account is another one by now: reading it would prove nothing.
+    """
 
     delivery: Delivery
     request: SendRequest | None
+    conflict: Held | None = None
 
 
 def pending_readbacks(
@@ -215,8 +219,20 @@ def pending_readbacks(
         others = owned[delivery.account] - {delivery.receipt.remote_id if delivery.receipt else ""}
         request = _build(store, delivery, to_attempt(row), row["newest_id"], row["body"])
         request = replace(request, owned_ids=others, is_manual=delivery.manual_task is not None)
-        pending.append(PendingReadback(delivery=delivery, request=request))
+        conflict = find_identity_change(store, delivery.account, request.identity)
+        pending.append(PendingReadback(delivery=delivery, request=request, conflict=conflict))
     return pending
+
+
+def find_identity_change(store: BaseStore, account: AccountId, identity: str) -> Held | None:
+    """Return the hold of an attempt that was made as another identity than the account has now; None if it is the same.
+
+    An empty identity is not known: the one of the settings is the only one to look at.
+    """
+    present = store.policies[account].identity
+    if identity in {present, ""}:
+        return None
+    return Held(reason=HoldReason.IDENTITY_CHANGED, facts={"sent_as": identity, "identity": present})
 
 
 def build_request(
@@ -227,18 +243,21 @@ def build_request(
     `facts` has the delivery's rendered `body`, the `newest_id` known on its account, and the account's `mode`, if a
     person has set one.
     """
-    now = store.runtime.now()
+    now, policy = store.runtime.now(), store.policies[delivery.account]
     attempt = Attempt(
         number=delivery.attempts + 1,
         fencing_token=delivery.fencing_token,
         intended_at=now,
         ended_at=None,
-        baseline_at=now - store.timing(delivery.account).platform_clock_tolerance,
+        baseline_at=now - policy.timing.platform_clock_tolerance,
+        identity=policy.identity,
         part=delivery.parts_done if delivery.is_incomplete else 0,
     )
-    mode = Mode(facts["mode"] or store.policies[delivery.account].account.mode)
     request = _build(store, delivery, attempt, facts["newest_id"], facts["body"])
-    request = replace(request, is_manual=mode is Mode.ASSISTED)
+    if Mode(facts["mode"] or policy.account.mode) is Mode.ASSISTED:
+        request = replace(request, is_manual=True)
+    else:
+        request = replace(request, method=policy.call_method(request.rendered, delivery.is_urgent))
     if request.part or not request.rendered.images:  # images go with the post itself
         return request
     hashes = [image.sha256 for image in request.rendered.images]
@@ -266,6 +285,8 @@ def _build(store: BaseStore, delivery: Delivery, attempt: Attempt, newest_id: st
         is_urgent=delivery.is_urgent,
         part=part,
         parent=delivery.receipt if part else None,
+        identity=attempt.identity,
+        method=attempt.method,
     )
 
 
@@ -301,9 +322,12 @@ def guard_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[
             is_superseded(DELIVERY, _NOW).label("is_superseded"),
             mode_override(DELIVERY).label("mode"),
             newest_id.label("newest_id"),
+            ATTEMPT.c.identity.label("last_identity"),
+            ATTEMPT.c.method.label("last_method"),
         )
         .join(RENDERED_POST, RENDERED_POST.c.fingerprint == DELIVERY.c.rendered_hash)
         .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
+        .outerjoin(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
         .where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
     )
 
@@ -315,6 +339,7 @@ _UNRESOLVED_ATTEMPTS = (
     .where(
         in_state(DELIVERY, State.SENDING, State.UNKNOWN, State.RETRACTING),
         or_(~in_state(DELIVERY, State.RETRACTING), DELIVERY.c.remote_id.is_(None)),  # an id is deleted without the list
+        or_(DELIVERY.c.reason.is_(None), DELIVERY.c.reason != HoldReason.REVIEW_POSSIBLE.value),
         DELIVERY.c.account.in_(bindparam("accounts", expanding=True)),
     )
 )
@@ -363,16 +388,36 @@ def record_intents(store: BaseStore, transaction: Transaction, leases: Sequence[
             waits = ApprovalMissing(until=store.runtime.now() + APPROVAL_RECHECK_INTERVAL)
             stopped.append(StateChange(before=delivery, event=waits))
             answers[lease.delivery] = Declined(guard="not_approved")
-        elif request := build_request(store, transaction.connection, delivery, row):
+        elif isinstance(request := _prepare_request(store, transaction.connection, delivery, row), Held):
+            stopped.append(StateChange(before=delivery, event=request))
+            answers[lease.delivery] = Declined(guard=request.reason)
+        else:
             ready.append((delivery, request))
             answers[lease.delivery] = request
-        else:
-            stopped.append(StateChange(before=delivery, event=Held(reason=HoldReason.IMAGE_MISSING)))
-            answers[lease.delivery] = Declined(guard="image_missing")
     store.transition_all(transaction, stopped, SENDER)
     if ready:
         _write_intents(store, transaction, ready)
     return [answers[lease.delivery] for lease in leases]
+
+
+def _prepare_request(
+    store: BaseStore, connection: Connection, delivery: Delivery, facts: RowMapping
+) -> SendRequest | Held:
+    """Return the request of the delivery's next attempt, or why a person has to decide instead.
+
+    A further part, and a second call after a proven absence, goes out as the same identity as the attempt before. Such
+    a second call is made by the same method as well, as only that method was judged, unless a person has ordered it.
+    """
+    request = build_request(store, connection, delivery, facts)
+    if request is None:
+        return Held(reason=HoldReason.IMAGE_MISSING)
+    is_second_call = delivery.was_resent and delivery.resend_after_attempt < delivery.attempts
+    if delivery.is_incomplete or is_second_call:
+        changed = find_identity_change(store, delivery.account, facts["last_identity"] or "")
+        if changed is not None:
+            return changed
+    is_other_method = "" not in {facts["last_method"], request.method} and request.method != facts["last_method"]
+    return Held(reason=HoldReason.NOT_PUBLISHED) if is_second_call and is_other_method else request
 
 
 def _find_unapproved(
@@ -395,7 +440,7 @@ def _attempts_since_unresolved(
     """Count the attempts since the oldest unresolved one, for accounts whose list shows a limited number of posts.
 
     An unresolved attempt that is beyond the list already blocks nothing any more. Neither does a post that is to be
-    deleted once its visibility window is over.
+    deleted once its visibility window is over, nor one that only a review can hide: that may last for hours.
     """
     now = store.runtime.now()
     list_sizes = {
@@ -477,6 +522,8 @@ def _write_intents(store: BaseStore, transaction: Transaction, ready: Sequence[t
             "intended_at": request.intended_at,
             "part": request.part,
             "is_manual": request.is_manual,
+            "identity": request.identity,
+            "method": request.method,
             "is_end_confirmed": False,
         }
         for delivery, request in ready
@@ -494,6 +541,8 @@ def _write_intents(store: BaseStore, transaction: Transaction, ready: Sequence[t
             occurrence=delivery.key.occurrence,
             account=delivery.account,
             part=request.part,
+            identity=request.identity,
+            method=request.method,
         )
         for delivery, request in ready
     ]

@@ -290,7 +290,7 @@ class Maintenance(StorePart):
                 if row["is_undated"]:
                     end = self.store.call_ends.get_end(row["id"], row["its_fencing_token"], clocks.monotonic_seconds)
                     latest -= timedelta(seconds=clocks.monotonic_seconds - end.known_since_ticks)
-                    ended = {"ended_at": latest, "is_end_confirmed": True}
+                    ended = {"ended_at": latest, "is_end_confirmed": trust.is_proven}
                     transaction.connection.execute(
                         update(ATTEMPT).where(ATTEMPT.c.id == row["its_attempt"]).values(ended)
                     )
@@ -438,8 +438,10 @@ class Maintenance(StorePart):
         if delivery.state is State.SUBMITTED:
             since = delivery.submitted_at or now
             return Held(reason=HoldReason.REVIEW_TIMEOUT) if now >= since + timing.review_hold_after else None
-        since = delivery.unknown_since or now
-        return Held(reason=HoldReason.UNCHECKABLE) if now >= since + timing.unreadable_hold_after else None
+        since = (delivery.unknown_since or now) + timing.unreadable_hold_after
+        if delivery.is_review_possible:  # it was readable; only the last read, after the longest review, is missing
+            since += timing.review_window
+        return Held(reason=HoldReason.UNCHECKABLE) if now >= since else None
 
     def _reminder_for(self, delivery: Delivery, now: datetime) -> str | None:
         """Return the code of the alert that is due for a long review, or for a manual task that nobody has done."""

@@ -12,6 +12,9 @@ from sqlalchemy.exc import DBAPIError
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import (
     CHECKED_STATES,
+    DESIRED_NO_SEND,
+    RECONCILER,
+    RETRACTOR,
     SENDER,
     WAITING_STATES,
     AbsenceProven,
@@ -23,6 +26,7 @@ from publisher.domain.delivery import (
     Lease,
     Readback,
     Released,
+    ReviewPossible,
     State,
 )
 from publisher.domain.lifecycle import MAX_AUTH_FAILURES
@@ -395,7 +399,8 @@ class Outbox(StorePart):
     ) -> Sequence[PendingReadback]:
         """Return deliveries in these states whose next readback is due, longest waiting first.
 
-        On a shared database each one is postponed by its lease timeout, so that no other worker reads it meanwhile.
+        One whose account is another by now is held instead: nothing on the new account is proof of what was sent. On a
+        shared database each one is postponed by its lease timeout, so that no other worker reads it meanwhile.
         """
         query = (
             select(DELIVERY)
@@ -425,12 +430,26 @@ class Outbox(StorePart):
                 transaction.connection.execute(UPDATE_DELIVERY, values)
             return pending_readbacks(self.store, transaction.connection, postponed)
 
-        if self.database.is_shared:
-            found = await self.database.read(lambda connection: connection.execute(query).first())
-            return await self.database.write(postpone) if found else []
-        return await self.database.read(
-            lambda connection: pending_readbacks(self.store, connection, read_deliveries(connection, query))
-        )
+        if not self.database.is_shared:
+            pending = await self.database.read(
+                lambda connection: pending_readbacks(self.store, connection, read_deliveries(connection, query))
+            )
+        elif await self.database.read(lambda connection: connection.execute(query).first()):
+            pending = await self.database.write(postpone)
+        else:
+            return []
+        if any(item.conflict for item in pending):
+            await self._hold_conflicts(pending)
+        return [item for item in pending if item.conflict is None]
+
+    @in_transaction
+    def _hold_conflicts(self, transaction: Transaction, pending: Sequence[PendingReadback]) -> None:
+        """Hold the deliveries whose attempt was made as another identity, unless they have changed since."""
+        for item in pending:
+            delivery = get_delivery(transaction, item.delivery.id)
+            if item.conflict is not None and delivery.version == item.delivery.version:
+                by = RETRACTOR if delivery.state is State.RETRACTING else RECONCILER
+                self.store.transition(transaction, delivery, item.conflict, by)
 
     @in_transaction
     def record_readback(
@@ -461,6 +480,7 @@ class Outbox(StorePart):
             event = replace(event, check_again_at=delivery.next_action_at)
         self.runtime.hit_failpoint_now("reconcile.before_commit")
         after = self.store.transition(transaction, delivery, event, by)
+        self._alert_if_urgent_is_unseen(transaction, after, event)
         if after.state is State.RETRACTING and isinstance(result, Rejected) and after.reason != delivery.reason:
             url = after.receipt.url if after.receipt else ""
             facts = {"reason": result.code, "said": result.reason, "url": url}
@@ -486,9 +506,10 @@ class Outbox(StorePart):
     ) -> Event:
         """Return the event that follows from a readback result.
 
-        Absence takes several readbacks, and so does a deletion that is not ours. An address that a person reported must
-        be seen before the visibility window, which starts with the report, is over. A post that no readback can show
-        any more is held for a person, instead of blocking its account.
+        Absence takes several readbacks, and so does a deletion that is not ours; and where a review may hide a post,
+        its longest time. An address that a person reported must be seen before the visibility window, which starts with
+        the report, is over. A post that no readback can show any more is held for a person, instead of blocking its
+        account.
         """
         if isinstance(result, Published):
             return reject_foreign_ids(transaction, [(delivery, result)])[0]
@@ -515,6 +536,8 @@ class Outbox(StorePart):
                 return result
             if delivery.state is State.RETRACTING:  # with a ticket it may still be published: keep looking
                 return result if delivery.ticket else Held(reason=HoldReason.UNDELETABLE)
+            if delivery.is_review_possible:
+                return Held(reason=HoldReason.REVIEW_POSSIBLE)
             return Held(reason=HoldReason.REPORT_NOT_CONFIRMED if delivery.reported_url else HoldReason.UNCHECKABLE)
         if not isinstance(result, NotFound):
             return result
@@ -522,6 +545,11 @@ class Outbox(StorePart):
         is_window_over = self.is_visibility_window_over(delivery, attempt, started_ticks)
         if not proves_absent(readbacks_of(transaction, delivery), to_attempt(attempt), is_window_over=is_window_over):
             return result
+        review_window = self.store.timing(delivery.account).review_window
+        if delivery.state is not State.SUBMITTED and not self.is_window_over(
+            delivery, attempt, started_ticks, review_window
+        ):
+            return ReviewPossible()
         outcome = load_result(attempt["outcome"], attempt["detail"]) if attempt["outcome"] else None
         is_duplicate = isinstance(outcome, Unknown) and outcome.is_duplicate
         capabilities = self.store.policies[delivery.account].capabilities
@@ -545,21 +573,35 @@ class Outbox(StorePart):
                 raise_delivery_alert_once(transaction, now, "manual_task_not_seen", delivery, facts)
         return Submitted(ticket=Ticket(manual_task=task), check_again_at=task.next_check_at(timing, now))
 
-    def is_visibility_window_over(self, delivery: Delivery, attempt: RowMapping, started_ticks: float) -> bool:
-        """Return True if everything that a call may lead to was visible when a readback began.
+    def _alert_if_urgent_is_unseen(self, transaction: Transaction, after: Delivery, event: Event) -> None:
+        """Alert at the first read that does not show an urgent post where a review may hide it: it is not resent."""
+        policy = self.store.policies[after.account]
+        is_wanted = after.state is State.UNKNOWN and after.is_urgent and after.desired not in DESIRED_NO_SEND
+        if is_wanted and isinstance(event, NotFound) and policy.timing.review_window:
+            facts = {"url": policy.capabilities.account_url or policy.account.identity}
+            raise_delivery_alert_once(transaction, self.runtime.now(), "urgent_not_seen", after, facts)
 
-        The visibility window runs from when this process learned that the call had ended. For a call that another
-        process ended, the stored end counts as well, if the clock was confirmed when it was written. While the clock is
-        not confirmed the answer is False, because what follows may depend on the instant.
+    def is_visibility_window_over(self, delivery: Delivery, attempt: RowMapping, started_ticks: float) -> bool:
+        """Return True if everything that a call may lead to was visible when a readback began, but for a review."""
+        window = self.store.timing(delivery.account).visibility_window
+        return self.is_window_over(delivery, attempt, started_ticks, window)
+
+    def is_window_over(self, delivery: Delivery, attempt: RowMapping, started_ticks: float, window: timedelta) -> bool:
+        """Return True if a window after the end of a call was over when a readback began.
+
+        The window runs from when this process learned that the call had ended. For a call that another
+        process ended, the stored end counts as well, if kernel or platform had confirmed the clock that wrote it, and
+        have now: a person's word is not enough. While the clock is not confirmed at all the answer is False, because
+        what follows may depend on the instant.
         """
         if attempt["ended_at"] is None:
             return False
-        window, clocks = self.store.timing(delivery.account).visibility_window, self.runtime.read_clocks()
+        clocks = self.runtime.read_clocks()
         end = self.store.call_ends.get_end(delivery.id, attempt["fencing_token"], clocks.monotonic_seconds)
         if not self.runtime.is_clock_confirmed():
             return False
         is_over_here = started_ticks > end.known_since_ticks + window.total_seconds()
-        if is_over_here or end.is_own or not attempt["is_end_confirmed"]:
+        if is_over_here or end.is_own or not (attempt["is_end_confirmed"] and self.runtime.is_clock_proven()):
             return is_over_here
         return bool(_wall_time(clocks, started_ticks) > attempt["ended_at"] + window + MAX_TIMESTAMP_SKEW)
 

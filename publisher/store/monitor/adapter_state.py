@@ -52,6 +52,7 @@ class StoredAdapterState:
 class MemoryTokenStore:
     """The access token of one login, in memory only: it is a secret, and fetching another one costs nothing."""
 
+    login: str
     now: Callable[[], datetime]
     _token: Token | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -70,5 +71,5 @@ class MemoryTokenStore:
             self._token = await fetch()
             if self._token is None:
                 return None
-            register_secrets([self._token.value])
+            register_secrets([self._token.value], holder=f"token {self.login}")
             return self._token.value

@@ -1,12 +1,12 @@
 """Health of the logins: the result of the last probe, the remaining quota, and the alerts about them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from publisher.domain.account import DAY, MAX_COOLDOWN, Account, LoginId, Mode
+from publisher.domain.account import DAY, MAX_COOLDOWN, Account, AccountId, LoginId, Mode
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.results import (
     Blocked,
@@ -22,14 +22,19 @@ from publisher.domain.silence import AccountActivity
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import counts_against_quota
-from publisher.store.db.monitor_tables import LOGIN_HEALTH
-from publisher.store.db.rows import ACCOUNT_PAUSED, open_alerts, replace_alerts, write_audit
-from publisher.store.db.tables import ATTEMPT, LOGIN
+from publisher.store.db.monitor_tables import CREDENTIAL, LOGIN_HEALTH
+from publisher.store.db.rows import ACCOUNT_PAUSED, open_alerts, pause_account, replace_alerts, write_audit, write_row
+from publisher.store.db.tables import ATTEMPT, DATABASE_INFO, LOGIN
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown, update_circuit_breaker
 from publisher.store.monitor.silence import read_activities
+from publisher.store.plan.accounts import claim_presence
 from publisher.store.plan.actions import active_modes
 from publisher.store.system_alerts import JobRunner
 
+CREDENTIAL_KEY = "credential_key"
+"""Key of the database's key for hashes of secrets."""
+SAME_ACCOUNT = "same_account"
+"""Why an account is paused that is another one of the settings, or of the stored ones, by another spelling."""
 PROBER = Actor(role=Role.RECONCILER, name="login_checker")
 PROBE_INTERVAL = timedelta(hours=6)
 """How often each login is probed."""
@@ -52,6 +57,14 @@ class AccountHealth:
     health: HealthCheckResult | None = None
     activity: AccountActivity | None = None
     cooldown_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretState:
+    """What is known of an account's secret before a call: the last one verified, and whether a call is made at all."""
+
+    verified: str | None
+    is_used: bool
 
 
 class LoginHealthStore(StorePart):
@@ -137,6 +150,54 @@ class LoginHealthStore(StorePart):
         if alert is not None and (alert[0], facts) in open_alerts(connection, subject)[:1]:
             return
         replace_alerts(transaction, now, alert[0] if alert else None, subject, facts)
+
+    async def credential_key(self) -> bytes:
+        """Return the key of the hashes by which secrets are recognised: each database has its own."""
+        query = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == CREDENTIAL_KEY)
+        key = await self.database.read(lambda connection: connection.execute(query).scalar_one())
+        return bytes.fromhex(key)
+
+    async def read_secret_state(self, account: Account) -> SecretState:
+        """Return the fingerprint of the secret that was verified last for what the account is in the settings now."""
+
+        def read(connection: Connection) -> SecretState:
+            is_same = (CREDENTIAL.c.account == account.id, CREDENTIAL.c.identity == account.identity)
+            return SecretState(
+                verified=connection.scalar(select(CREDENTIAL.c.fingerprint).where(*is_same)),
+                is_used=active_modes(self.store, connection)[account.id] is Mode.API,
+            )
+
+        return await self.database.read(read)
+
+    @in_transaction
+    def record_verified(
+        self, transaction: Transaction, account: Account, fingerprint: str, reported: str | None
+    ) -> AccountId | None:
+        """Record that a secret is this account's, whose identity its platform may have `reported` in its own spelling.
+
+        Return the other account that has this identity, if any: then nothing is verified, and this one is paused.
+        """
+        connection, now = transaction.connection, self.runtime.now()
+        presence, other = self.store.policies[account.id].presence, None
+        if reported is not None:
+            presence = replace(presence, identity=reported)
+            other = claim_presence(self.store, connection, account.id, presence, now, account.identity)
+        values = {
+            "fingerprint": "" if other else fingerprint,
+            "identity": account.identity,
+            "reported": reported,
+            "checked_at": now,
+        }
+        write_row(connection, CREDENTIAL, {"account": account.id}, values)
+        if other is not None:
+            pause_account(transaction, account.id, at=now, by=PROBER, reason=SAME_ACCOUNT, message=other)
+        return other
+
+    @in_transaction
+    def record_refused(self, transaction: Transaction, account: Account, refusal: Blocked) -> None:
+        """Pause an account whose secret is not its own, or whose platform refuses it, before anything is sent by it."""
+        now = self.runtime.now()
+        pause_account(transaction, account.id, at=now, by=PROBER, reason=refusal.code, message=refusal.reason)
 
     async def list_accounts(self) -> Sequence[AccountHealth]:
         """Return the health of every account, in the order of the settings."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, insert, select, update
 
 from publisher.domain.account import MAX_METRICS_AGE, AccountId, Mode, needs_metrics
 from publisher.domain.delivery import Actor, Delivery, Readback, Role, State
-from publisher.domain.post import DeliveryId, derive_marker
+from publisher.domain.post import DeliveryId, Marker
 from publisher.domain.reports import METRIC_NAMES
 from publisher.domain.results import Deleted, NotFound, ObservedPost, RateLimited, Reach, ReadbackResult
 from publisher.domain.verification import is_confirmed
@@ -34,6 +34,8 @@ from publisher.store.system_alerts import JobRunner
 MONITOR = Actor(role=Role.RECONCILER, name="monitor")
 MIN_LIST_LENGTH = 5
 """Every platform lists at least this many of an account's newest posts; a shorter list is complete."""
+ACCOUNT_IDENTITY_CHANGED = "account_identity_changed"
+"""Code of the alert that an account is another one on its platform, while posts of the former one are published."""
 MAX_CHECKED = 3
 """How many missing posts of an account are checked in one run."""
 
@@ -77,7 +79,8 @@ class Monitoring(StorePart):
         now = self.runtime.now()
         first_after = self.store.policies[account].capabilities.first_metrics_after
         last = select(func.max(REACH.c.at)).where(REACH.c.delivery == DELIVERY.c.id).scalar_subquery()
-        query = select(DELIVERY, last.label("read_at")).where(*_published_on(account, now - MAX_METRICS_AGE))
+        is_published = _published_on(account, now - MAX_METRICS_AGE)
+        query = select(DELIVERY, last.label("read_at")).where(*is_published, self._is_sent_as_now(account))
         rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
         return [
             to_delivery(row) for row in rows if needs_metrics(row["published_at"], row["read_at"], now, first_after)
@@ -112,20 +115,22 @@ class Monitoring(StorePart):
         """
         now, connection = self.runtime.now(), transaction.connection
         posts = {item.remote_id: item for item in observed}  # a list may show a post twice
+        self._record_identity(transaction, account)
         may_be_ours = _ownership_test(transaction, account)
         external = [item for item in posts.values() if not may_be_ours(item)]
         self._record_external_posts(transaction, account, external)
         since = now - MAX_METRICS_AGE
         if len(posts) >= MIN_LIST_LENGTH:  # the oldest entry may be a pinned one, and proves nothing
             since = sorted(item.published_at for item in posts.values())[1]
-        rows = connection.execute(select(DELIVERY).where(*_published_on(account, since))).mappings().all()
+        listed = select(DELIVERY).where(*_published_on(account, since), self._is_sent_as_now(account))
+        rows = connection.execute(listed).mappings().all()
         verified, missing = [], []
         for row in rows:
             delivery, post = to_delivery(row), posts.get(row["remote_id"])
             if post is None:
                 if row["published_at"] > since and not delivery.is_pruned:  # without its text it cannot be checked
                     missing.append(delivery)
-            elif delivery.receipt and derive_marker(delivery.key, account).is_in(post.text):
+            elif delivery.receipt and Marker(code=delivery.marker).is_in(post.text):
                 verified.append(delivery.id)
         connection.execute(update(DELIVERY).where(DELIVERY.c.id.in_(verified)).values(verified_at=now))
         checks = select(READBACK.c.delivery, func.max(READBACK.c.at).label("at")).group_by(READBACK.c.delivery)
@@ -134,6 +139,34 @@ class Monitoring(StorePart):
         # each check costs a call, so only a few are made, the least recently checked first
         pending = sorted(missing, key=lambda delivery: checked_at.get(delivery.id, UNIX_EPOCH))[:MAX_CHECKED]
         return pending_readbacks(self.store, connection, pending)
+
+    def _is_sent_as_now(self, account: AccountId) -> ColumnElement[bool]:
+        """True if a delivery's newest attempt was made as the identity that the account has now.
+
+        What an account has published as another identity is not on its list now, which is no removal.
+        """
+        is_newest = (ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts)
+        return ~exists().where(*is_newest, ATTEMPT.c.identity.not_in([self.store.policies[account].identity, ""]))
+
+    def _record_identity(self, transaction: Transaction, account: AccountId) -> None:
+        """Begin the monitoring of an account again when it is another one on its platform, with an alert.
+
+        The alert counts the posts that are published as another identity, which cannot be watched any more.
+        """
+        now, connection, identity = self.runtime.now(), transaction.connection, self.store.policies[account].identity
+        is_account = MONITOR_SCHEDULE.c.account == account
+        former = connection.scalar(select(MONITOR_SCHEDULE.c.identity).where(is_account))
+        if former == identity:
+            return
+        values = {"identity": identity, **({"monitored_since": None} if former else {})}
+        connection.execute(update(MONITOR_SCHEDULE).where(is_account).values(values))
+        subject = f"account:{account}"
+        clear_alerts(transaction, subject, now, ACCOUNT_IDENTITY_CHANGED)
+        conditions = (*_published_on(account, now - MAX_METRICS_AGE), ~self._is_sent_as_now(account))
+        number = connection.scalar(select(func.count()).select_from(DELIVERY).where(*conditions))
+        if former and number:
+            facts = {"account": account, "sent_as": former, "identity": identity, "number": str(number)}
+            raise_alert(transaction, now, ACCOUNT_IDENTITY_CHANGED, subject, facts)
 
     def _record_external_posts(
         self, transaction: Transaction, account: AccountId, posts: Sequence[ObservedPost]
@@ -214,7 +247,7 @@ def _ownership_test(transaction: Transaction, account: AccountId) -> Callable[[O
         .where(in_open_state(DELIVERY, State.SENDING, State.UNKNOWN, State.SUBMITTED, State.RETRACTING, State.HELD))
     ).mappings()
     unresolved = [(to_delivery(row), row["baseline_at"]) for row in rows]
-    codes = [derive_marker(delivery.key, account).code for delivery, _ in unresolved]
+    codes = [delivery.marker for delivery, _ in unresolved]
     since = min((baseline for delivery, baseline in unresolved if delivery.state is not State.HELD), default=None)
 
     def may_be_ours(item: ObservedPost) -> bool:

@@ -42,6 +42,7 @@ from publisher.store.db.rows import (
     clear_outcome_alerts,
     get_delivery,
     lock_planning,
+    open_alerts,
     pause_account,
     subject_of,
     write_audit,
@@ -72,7 +73,7 @@ from publisher.store.recovery.recover import (
     recover_lost_attempts,
     set_worker_state,
 )
-from publisher.store.system_alerts import ACCOUNT_JOBS, CLOCK_SUBJECT_PREFIX, subject_of_job
+from publisher.store.system_alerts import ACCOUNT_JOBS, CLOCK_SUBJECT_PREFIX, CLOCK_WRONG, subject_of_job
 
 SECRET_STORED = "secret_stored"  # noqa: S105 # the name of an event
 """The audit event of a new value of a secret."""
@@ -320,10 +321,19 @@ class OperatorActions(StorePart):
             write_audit(transaction, now, action.by, event=action.event, subject=action.subject, detail=action.detail)
 
     async def confirm_clock(self, by: Actor) -> ClockReading:
-        """Confirm this machine's clock as it is now, so that a daemon that distrusts it continues."""
+        """Confirm this machine's clock as it is now, so that a daemon that distrusts it continues.
+
+        Raises RefusedError where a platform contradicts it, in this process or in the daemon: both may be wrong.
+        """
         reading, subject = self.runtime.read_clocks(), f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}"
+        is_proven, offset = self.runtime.is_clock_proven(), self.runtime.server_clock_offset
+        if offset is not None:
+            raise RefusedError("clock_contradicted", seconds=f"{offset.total_seconds():+.0f}")
 
         def write_reading(transaction: Transaction) -> None:
+            alerts = () if is_proven else open_alerts(transaction.connection, subject)
+            for facts in (facts for code, facts in alerts if code == CLOCK_WRONG):
+                raise RefusedError("clock_contradicted", seconds=facts["seconds"])
             set_worker_state(
                 transaction.connection, self.store.worker, clock_at=reading.at, clock_ticks=reading.monotonic_seconds
             )

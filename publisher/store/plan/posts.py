@@ -65,6 +65,7 @@ from publisher.store.db.tables import (
     to_delivery,
 )
 from publisher.store.people.saves import find_savers
+from publisher.store.plan.accounts import require_own_ids
 from publisher.store.plan.stored_posts import REMOVAL_REASONS, post_rows, read_stored_posts
 from publisher.store.recovery.recover import (
     attach_orphans,
@@ -289,6 +290,7 @@ class PostStore(StorePart):
             raise ConcurrentUpdateError(commit.base_version)
         rendered, remaining = (commit.rendered, ()) if covers_new_posts(transaction) else (batches[0], batches[1:])
         new = [item.planned for item in rendered if item.planned.is_new]
+        require_own_ids(self.store, connection, {account for planned in new for account in planned.accounts})
         new_keys = [(planned.post, planned.occurrence.key.occurrence) for planned in new]
         if commit.is_resend:  # asked again inside the transaction: two people may order the same in the same second
             for planned, (post, occurrence) in zip(new, new_keys, strict=True):
@@ -443,7 +445,7 @@ class PostStore(StorePart):
             }
             is_edited = is_edited or (not has_started and row["content_hash"] != item.revision.content_hash)
             if after.rendered_hash == rendered_post.fingerprint:
-                values["revision_hash"] = revision
+                values |= {"revision_hash": revision, "marker": rendered_post.marker.code}
             connection.execute(update(DELIVERY).where(DELIVERY.c.id == after.id).values(values))
         return is_edited
 

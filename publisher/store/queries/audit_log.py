@@ -32,6 +32,7 @@ from publisher.domain.delivery import Actor, Role
 from publisher.store.base import StorePart
 from publisher.store.db.database import GENESIS_KEY, Transaction, in_transaction
 from publisher.store.db.intent_journal import JournalRecord
+from publisher.store.db.monitor_tables import FORMER_ID
 from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, keep_alert, open_alerts, write_audit
 from publisher.store.db.tables import AUDIT, DATABASE_INFO
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, subject_of_record, void_authority
@@ -234,8 +235,10 @@ class AuditLog(StorePart):
         if wanted.before is not None:
             conditions.append(AUDIT.c.id < wanted.before)
         if wanted.accounts is not None:
-            own = [AUDIT.c.subject.endswith(f"@{account}", autoescape=True) for account in wanted.accounts]
-            conditions.append(or_(AUDIT.c.subject.in_([f"account:{account}" for account in wanted.accounts]), *own))
+            former = select(FORMER_ID.c.id).where(FORMER_ID.c.account.in_(wanted.accounts))
+            names = [*wanted.accounts, *await self.database.read(lambda connection: connection.scalars(former).all())]
+            own = [AUDIT.c.subject.endswith(f"@{account}", autoescape=True) for account in names]
+            conditions.append(or_(AUDIT.c.subject.in_([f"account:{account}" for account in names]), *own))
         newest = select(*(AUDIT.c[name] for name in _RECORD_COLUMNS)).order_by(AUDIT.c.id.desc()).limit(limit)
         query = newest.where(*conditions)
         rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())

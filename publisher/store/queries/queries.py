@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, RowMapping, Select, and_, func, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, RowMapping, Select, and_, func, literal, or_, select
 
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
@@ -19,7 +19,7 @@ from publisher.store.approvals import APPROVAL_NEEDED
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.filters import in_open_state
-from publisher.store.db.monitor_tables import REACH
+from publisher.store.db.monitor_tables import FORMER_ID, REACH
 from publisher.store.db.rows import ACCOUNT_PAUSED, QUERY_BATCH_SIZE, batches, subject_of
 from publisher.store.db.tables import (
     ATTEMPT,
@@ -44,6 +44,13 @@ HELD_WITH_ACCOUNT = frozenset(f"held.{reason}" for reason in (HoldReason.AUTH, H
 """Alerts about deliveries that are held for what also pauses their account."""
 MAX_STATUS_AGE = timedelta(days=7)
 """How long ended deliveries, and alerts about what cannot be changed any more, are shown by default."""
+
+
+def is_about(subject: str) -> ColumnElement[bool]:
+    """True if an audit entry has this subject, or had it while the account that it ends with had another id."""
+    head, separator, account = subject.rpartition("@") if "@" in subject else subject.partition("account:")
+    former = select(literal(f"{head}{separator}") + FORMER_ID.c.id).where(FORMER_ID.c.account == account)
+    return or_(AUDIT.c.subject == subject, AUDIT.c.subject.in_(former))
 
 
 _NEWEST_METRICS = select(func.max(REACH.c.id).label("id")).group_by(REACH.c.delivery).subquery()
@@ -255,13 +262,13 @@ class Queries(StorePart):
 
     async def audit_history(self, subject: str) -> Sequence[AuditLine]:
         """Return the audit entries of a subject that is not a delivery, such as a post, oldest first."""
-        rows = await self._rows(select(AUDIT).where(AUDIT.c.subject == subject).order_by(AUDIT.c.id))
+        rows = await self._rows(select(AUDIT).where(is_about(subject)).order_by(AUDIT.c.id))
         return [_audit_line(row) for row in rows]
 
     async def delivery_history(self, delivery: Delivery) -> DeliveryHistory:
         attempts = await self._rows(select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id).order_by(ATTEMPT.c.number))
         readbacks = await self._rows(select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id))
-        entries = await self._rows(select(AUDIT).where(AUDIT.c.subject == subject_of(delivery)).order_by(AUDIT.c.id))
+        entries = await self._rows(select(AUDIT).where(is_about(subject_of(delivery))).order_by(AUDIT.c.id))
         return DeliveryHistory(
             delivery=delivery,
             attempts=[to_attempt(row) for row in attempts],

@@ -23,10 +23,11 @@ from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
 from publisher.store.base import BaseStore
-from publisher.store.db.database import BUSY_TIMEOUT_SECONDS, GENESIS_KEY, Transaction, is_corrupt
+from publisher.store.db.database import BUSY_TIMEOUT_SECONDS, GENESIS_KEY, Transaction, is_corrupt, sqlite_file
 from publisher.store.db.intent_journal import JournalRecord, read_journal, read_records, sync_directory
 from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
 from publisher.store.db.tables import AUDIT, DATABASE_INFO, PAUSE, WORKER
+from publisher.store.recovery.folder import take_over_folder
 from publisher.store.recovery.recover import (
     accept_restored,
     accepted_until,
@@ -365,6 +366,8 @@ def finish_restore(  # noqa: PLR0913, PLR0917 # who restored what, from where, a
     begins_at = datetime.fromisoformat(info.at) if info else last_known_at(connection) or now
     if store.database.is_shared:
         accept_restored(transaction, store.worker, now, begins_at, awaits_others=intents.since is None)
+    if (file := sqlite_file(str(store.database.engine.url))) is not None:
+        take_over_folder(transaction, file.parent, now, by)
     lost = missing_from(connection, intents.records)
     connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == BACKUP_KEY))
     named = select(AUDIT.c.id, AUDIT.c.hash).where(AUDIT.c.id.in_([number for number, _ in checkpoints]))

@@ -14,6 +14,7 @@ from publisher.runtime.clock import Runtime
 from publisher.store.db.database import MOVED_TO_KEY, Transaction, append_entries, open_engine
 from publisher.store.db.rows import audit_entry
 from publisher.store.db.tables import DATABASE_INFO, MEDIA
+from publisher.store.recovery.folder import FOLDER_KEY
 from publisher.store.recovery.recover import store_identity, void_authority
 
 ROWS_PER_PAGE, IMAGES_PER_PAGE = 500, 5
@@ -73,6 +74,7 @@ def _copy(source: Connection, target: Connection) -> Mapping[str, int]:
     if _digests(target) != (digests, counts):
         raise RefusedError("copy_differs")
     target.execute(insert(DATABASE_INFO).values(key=COPIED_FROM_KEY, value=digest))
+    target.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == FOLDER_KEY))  # a server has none
     store_identity(target)
     return counts
 

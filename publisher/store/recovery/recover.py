@@ -55,6 +55,7 @@ from publisher.store.base import BaseStore
 from publisher.store.db.database import Database, Transaction
 from publisher.store.db.filters import in_state
 from publisher.store.db.intent_journal import JOURNAL_RETENTION, JournalRecord, read_journal, read_records
+from publisher.store.db.monitor_tables import FORMER_ID
 from publisher.store.db.rows import (
     batches,
     clear_alerts,
@@ -398,11 +399,15 @@ def orphaned_attempts(connection: Connection) -> list[JournalRecord]:
 
 
 def _delivery_of(connection: Connection, record: JournalRecord) -> Delivery | None:
-    """Return an attempt's delivery, by post, occurrence and account: in another database it has another number."""
+    """Return an attempt's delivery, by post, occurrence and account: in another database it has another number.
+
+    The account may have been renamed since.
+    """
+    renamed = select(FORMER_ID.c.account).where(FORMER_ID.c.id == record.account).scalar_subquery()
     query = select(DELIVERY).where(
         DELIVERY.c.post == record.post,
         DELIVERY.c.occurrence == record.occurrence,
-        DELIVERY.c.account == record.account,
+        DELIVERY.c.account == func.coalesce(renamed, record.account),
     )
     row = connection.execute(query).mappings().first()
     return to_delivery(row) if row is not None else None
@@ -492,7 +497,9 @@ def _attempt_rows(
             "baseline_at": min(baseline_at, known.baseline_at) if known else baseline_at,
             "intended_at": intended_at,
             "ended_at": store.runtime.now(),
-            "is_end_confirmed": store.runtime.is_clock_confirmed(),
+            "is_end_confirmed": store.runtime.is_clock_proven(),
+            "identity": record.identity,
+            "method": record.method,
         }
         rows.append(row)
     return rows
@@ -514,7 +521,7 @@ def mark_waiting_unresolved(
     unresolved = in_state(DELIVERY, State.SENDING, State.UNKNOWN, State.HELD)  # a person may have released a hold since
     may_be_sent = or_(waiting & (DELIVERY.c.due_at <= now), unresolved)
     rows = transaction.connection.execute(select(DELIVERY).where(may_be_sent)).mappings().all()
-    records = [_assumed_attempt(row, since) for row in rows if row["id"] not in exclude]
+    records = [_assumed_attempt(store, row, since) for row in rows if row["id"] not in exclude]
     return len(mark_unresolved(store, transaction, records, by))
 
 
@@ -535,7 +542,7 @@ def mark_new_unresolved(
         is_created = (DELIVERY.c.post == post.id, DELIVERY.c.occurrence == occurrence, DELIVERY.c.attempts == 0)
         pending = select(DELIVERY).where(*is_created, in_state(DELIVERY, State.PENDING))
         records += [
-            _assumed_attempt(row, window.since)
+            _assumed_attempt(store, row, window.since)
             for row in transaction.connection.execute(pending).mappings()
             if row["due_at"] <= window.until or (window.covers_new_posts and is_immediate)
         ]
@@ -554,8 +561,9 @@ def trust_schedule(transaction: Transaction) -> None:
     transaction.connection.execute(update(DATA_LOSS).where(DATA_LOSS.c.covers_new_posts).values(covers_new_posts=False))
 
 
-def _assumed_attempt(row: RowMapping, since: datetime) -> JournalRecord:
-    """Assume that a delivery was sent at the beginning of the data-loss window."""
+def _assumed_attempt(store: BaseStore, row: RowMapping, since: datetime) -> JournalRecord:
+    """Assume that a delivery was sent at the beginning of the data-loss window, by a method that nobody knows."""
+    policy = store.policies.get(row["account"])
     return JournalRecord(
         delivery=row["id"],
         attempt=row["attempts"] + 1,
@@ -566,4 +574,6 @@ def _assumed_attempt(row: RowMapping, since: datetime) -> JournalRecord:
         occurrence=row["occurrence"],
         account=row["account"],
         part=0,
+        identity=policy.identity if policy else "",
+        method="",
     )

@@ -4,16 +4,11 @@ A database file is swapped for another one by one rename; after a crash the swap
 """
 
 import asyncio
-import fcntl
 import json
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO
 
 from sqlalchemy import Connection, create_engine, func, insert, inspect, select
 from sqlalchemy.engine import make_url
@@ -26,6 +21,7 @@ from publisher.store.db.database import MOVED_TO_KEY, is_corrupt, sqlite_file
 from publisher.store.db.intent_journal import TAIL_BYTES, read_journal, sync_directory, write_journal
 from publisher.store.db.postgres import CONNECT_ARGS
 from publisher.store.db.tables import ATTEMPT, DATABASE_INFO
+from publisher.store.recovery.folder import CopiedFolder, file_lock, find_copied_folder, store_folder
 from publisher.store.recovery.recover import (
     current_identity,
     is_comparison_expected,
@@ -59,11 +55,12 @@ async def prepare_database(  # noqa: PLR0913 # which database, and what is check
 
     Raises RefusedError for a corrupt file, a database of another environment, a backup, a database of a newer version,
     one that was moved, and a server that does not sync its commits to disk; unless `allows_older`, also as
-    `check_against_journal` does; with `checks_integrity`, also as `check_integrity` does.
+    `check_against_journal` and `check_folder` do; with `checks_integrity`, also as `check_integrity` does.
     """
     await asyncio.to_thread(migrate, url, environment, journal, runtime, checks_integrity=checks_integrity)
     if not allows_older:
         await asyncio.to_thread(check_against_journal, url, journal)
+        await asyncio.to_thread(check_folder, url)
 
 
 def migrate(
@@ -151,17 +148,6 @@ def _require_integrity(connection: Connection, file: Path) -> None:
         raise RefusedError("database_corrupt", file=str(file))
 
 
-@contextmanager
-def file_lock(file: Path | None) -> Iterator[None]:
-    """Serialize the set-up of a SQLite file across processes; the lock ends with its process."""
-    if file is None:
-        yield
-        return
-    with file.with_name(file.name + ".setup").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _run_migrations(connection: Connection, runtime: Runtime) -> None:
     version = _read_migration(connection)
     if version == NEWEST_MIGRATION:
@@ -215,6 +201,35 @@ def check_against_journal(url: str, journal: Path) -> None:
         raise RefusedError("database_older", missing=str(len(missing)), journal=str(journal))
 
 
+def check_folder(url: str) -> None:
+    """Reject a copy of a SQLite database: the daemon of the original may still send what the copy would send.
+
+    Raises RefusedError, OSError.
+    """
+    if (copied := read_copied_folder(url)) is not None:
+        raise RefusedError("workspace_copied", **copied.facts())
+
+
+def read_copied_folder(url: str) -> CopiedFolder | None:
+    """Return from where a SQLite database was copied, if it was; None for a shared database. Raises OSError."""
+    file = sqlite_file(url)
+    if file is None:
+        return None
+    with _connect(url) as connection:
+        return find_copied_folder(connection, file.parent)
+
+
+def claim_folder(url: str) -> None:
+    """Record that a SQLite database is used in its present folder, at the start of a daemon or by a person's order.
+
+    Raises OSError.
+    """
+    if (file := sqlite_file(url)) is not None:
+        with _connect(url) as connection:
+            store_folder(connection, file.parent)
+            connection.commit()
+
+
 def check_journals_compared(url: str) -> None:
     """Reject a shared database while a journal may hold attempts that it lacks. Raises RefusedError."""
     if sqlite_file(url) is not None:
@@ -241,41 +256,6 @@ def require_own_journal(connection: Connection, worker: WorkerId, journal: Path)
     if problem := journal_problem(connection, worker, journal):
         line = next(iter(read_journal(journal).damaged_lines), 0) if problem == "journal_damaged" else 0
         raise RefusedError(problem, journal=str(journal), line=str(line))
-
-
-@dataclass(slots=True)
-class ProcessLock:
-    """The lock of the only daemon here; the operating system releases it when the process ends."""
-
-    file: IO[str]
-
-    def release(self) -> None:
-        self.file.close()
-
-
-def lock_process(url: str, workspace: Path) -> ProcessLock:
-    """Lock a SQLite file for this process; for a shared database, lock the workspace.
-
-    Raises RefusedError naming the holder when another process has the lock, and where a SQLite file has a second hard
-    link: SQLite would keep one log for each name, and damage the file.
-    """
-    locked = sqlite_file(url) or workspace / "var" / "daemon"
-    if locked.is_file() and locked.stat().st_nlink > 1:
-        raise RefusedError("database_linked", file=str(locked))
-    locked.parent.mkdir(parents=True, exist_ok=True)
-    file = locked.with_name(locked.name + ".lock").open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        holder = json.loads(file.read() or "{}")
-        file.close()
-        facts = {"host": str(holder.get("host", "?")), "pid": str(holder.get("pid", "?"))}
-        raise RefusedError("second_daemon", file=str(locked), **facts) from error
-    file.truncate(0)
-    file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
-    file.flush()
-    return ProcessLock(file)
 
 
 def commit_swap(incoming: Path, file: Path, at: datetime) -> Path:

@@ -10,13 +10,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
 import pytest
 
 from publisher.app.application import http_for_login
-from publisher.contract import Adapter, AdapterContext, AdapterFactory, Http, HttpRequest, HttpResponse, Token
+from publisher.contract import (
+    Adapter,
+    AdapterContext,
+    AdapterFactory,
+    Http,
+    HttpRequest,
+    HttpResponse,
+    OptionalHooks,
+    Token,
+)
 from publisher.domain.account import Account, Capabilities
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
@@ -359,7 +368,9 @@ class Harness:
         http = http_for_login(
             timeout=DEFAULT_TIMEOUT, monotonic=time.monotonic, is_host_allowed=is_host_allowed, can_create=True
         )
-        self._tokens = self._tokens or CountingTokenStore(MemoryTokenStore(now=self.now), self.call_tally)
+        self._tokens = self._tokens or CountingTokenStore(
+            MemoryTokenStore(login="conformance", now=self.now), self.call_tally
+        )
 
         async def ignore_failpoint(_name: str) -> None:
             return
@@ -402,7 +413,13 @@ class Harness:
             baseline=self._baseline,
             intended_at=self.now(),
             start_by=time.monotonic() + LEASE_SECONDS if start_by is None else start_by,
+            identity=self._get_hook("identify")(self.account),
+            method=self._get_hook("call_method")(self.account, rendered, is_urgent=False),
         )
+
+    def _get_hook(self, name: str) -> Any:  # noqa: ANN401 # each has its own type
+        """Return an optional method of the factory, or the one that holds without it."""
+        return getattr(self.factory, name, None) or getattr(OptionalHooks(), name)
 
     def make_marker(self, number: int) -> Marker:
         """Return the marker of a delivery of this run; a real server still has the posts of earlier runs."""

@@ -12,7 +12,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.glyph import Glyph
-from publisher.domain.post import DeliveryId, OccurrenceKey, Post, PostId, derive_marker
+from publisher.domain.post import DeliveryId, OccurrenceKey, Post, PostId
 from publisher.domain.user import Permission
 from publisher.engine.decisions import CONFIRM, RULINGS, Resolution, can_be_resolved, decide
 from publisher.engine.planner import resend_post
@@ -61,7 +61,7 @@ class DeliveryView:
     @property
     def marker(self) -> str:
         """The bulletin number."""
-        return derive_marker(self.delivery.key, self.delivery.account).code
+        return self.delivery.marker
 
 
 def delivery_path(delivery: Delivery) -> str:

@@ -67,6 +67,7 @@
   // without any stands still, which no error tells, and is opened again.
   const FIRST_BEAT_PATIENCE = 15000, BEAT_PATIENCE = 30000;
   const cutOff = document.getElementById("cut-off"), signedOut = document.getElementById("signed-out");
+  const displaced = document.getElementById("displaced");
   let isRefused = false, patience = 0, stream = null;
   const showCutOff = (isCut) => {
     if (!cutOff || cutOff.hidden === !isCut) return;
@@ -83,7 +84,7 @@
   };
   const waitForBeat = (milliseconds) => {
     clearTimeout(patience);
-    if (document.hidden) return;
+    if (document.hidden || !displaced?.hidden) return;
     patience = setTimeout(() => {
       showLost();
       stream?.reader?.cancel();
@@ -101,6 +102,12 @@
     isRefused = false;
     showCutOff(false);
     waitForBeat(BEAT_PATIENCE);
+  });
+  // A newer page of the same person has taken the place of this one: nothing comes any more.
+  document.addEventListener("displaced", () => {
+    showCutOff(false);
+    clearTimeout(patience);
+    displaced.hidden = false;
   });
   document.addEventListener("visibilitychange", () => waitForBeat(FIRST_BEAT_PATIENCE));
   waitForBeat(FIRST_BEAT_PATIENCE);

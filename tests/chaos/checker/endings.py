@@ -40,6 +40,10 @@ DEMANDED = frozenset(
     }
 )
 """The holds that a rule of the failure model demands."""
+HIDDEN = "review_possible"
+"""The hold of what a review may hide: of urgent posts, and of those that later ones have pushed off a short list."""
+PUSHED_OFF = 4
+"""So many later calls on its account push a post off the shortest list, with the one before it."""
 NOTHING_TRIED = frozenset({"never_started", "journal_write_failed"})
 """Reasons of attempts that were not even begun."""
 CRASHES_NEEDED = 2
@@ -225,6 +229,8 @@ def _worked(history: History, delivery: Delivery, duty: Duty, ended: float) -> f
 
 def _is_excused(history: History, delivery: Delivery, duty: Duty) -> bool:
     """The content was refused, a rule demands a hold, a person stopped it, or it was live and others took it down."""
+    if delivery.state == "held" and delivery.reason == HIDDEN:
+        return _may_be_hidden(history, delivery)
     if delivery.state == "held":
         return delivery.reason in DEMANDED and (
             delivery.reason != "not_published" or _allows_no_second(history, delivery)
@@ -238,6 +244,14 @@ def _is_excused(history: History, delivery: Delivery, duty: Duty) -> bool:
     is_refused = delivery.state == "failed" and _was_refused(history, delivery)
     is_taken = delivery.state == "removed" and delivery.remote_id is not None
     return is_refused or is_taken or _was_stopped(history, duty, delivery)
+
+
+def _may_be_hidden(history: History, delivery: Delivery) -> bool:
+    """Whether the platform hides what it reviews, and nobody could wait until the list would prove its absence."""
+    own = [one.intended for one in history.attempts_of.get(delivery.id, ())]
+    later = [one for one in history.attempts if one.login == delivery.login and own and one.intended > max(own)]
+    is_pushed_off = len(later) >= PUSHED_OFF
+    return history.terms_of(delivery).hides_reviews and (delivery.is_urgent or is_pushed_off)
 
 
 def _was_left_out(history: History, delivery: Delivery) -> bool:

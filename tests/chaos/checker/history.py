@@ -427,8 +427,14 @@ class Terms:
     per_hour: int | None = None
     per_day: int | None = None
     settle: float | None = None
+    review: float = 0.0
     may_resend: bool | str = True
     watch_every: float | None = None
+
+    @property
+    def hides_reviews(self) -> bool:
+        """Whether the account's own list shows nothing that the platform still reviews."""
+        return self.review > 0
 
     def allows_second(self, delivery: Delivery) -> bool:
         """Whether a proven absence of a delivery may be answered by another call."""

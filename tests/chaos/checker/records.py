@@ -125,17 +125,31 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
     ends = [*(one.at for one in readbacks), second.intended][1:]
     for readback, end in zip(readbacks, ends, strict=True):
         since = [one for one in read if readback.at <= one.at < end]
-        if readback in complete and since and all(EMPTIED in (one.fault or "").split("+") for one in since):
+        is_emptied = bool(since) and all(EMPTIED in (one.fault or "").split("+") for one in since)
+        if readback in complete and is_emptied and _had_posts(history, delivery, end):
             yield "sent again after a list that the platform had emptied"
     if any(one.finding not in {"not_found", "rate_limited", "unknown"} for one in readbacks):
         yield "sent again though a readback had found something"
 
 
 def _settle(history: History, delivery: Delivery) -> float:
-    """Return the seconds that must lie between two calls of which the first has an unknown outcome."""
-    if (settle := history.terms_of(delivery).settle) is None:
+    """Return the seconds that must lie between two calls of which the first has an unknown outcome.
+
+    Where lists show nothing that is under review, the longest review must be over as well.
+    """
+    terms = history.terms_of(delivery)
+    if terms.settle is None:
         raise NotJudgedError(f"settings.json names no settle time for {delivery.account}")
-    return settle
+    return max(terms.settle, terms.review)
+
+
+def _had_posts(history: History, delivery: Delivery, until: float) -> bool:
+    """Whether the account had ever shown a post by then: an emptied list of one that had none tells the truth."""
+    identity = history.identity_of(delivery)
+    return any(
+        entry.kind == "visible" and entry.at <= until and (entry.platform, entry.account) == identity
+        for entry in history.log
+    )
 
 
 def _reaches_back(history: History, readback: Readback, attempt: Attempt) -> bool:

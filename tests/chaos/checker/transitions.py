@@ -57,6 +57,7 @@ submitted  | submitted            | submitted                           | reconc
 submitted  | unknown              | submitted                           | reconciler
 submitted  | cancelled            | submitted                           | person planner
 unknown    | absence_proven       | due held expired cancelled          | reconciler
+unknown    | review_possible      | unknown held                        | reconciler
 unknown    | deleted              | removed                             | reconciler
 unknown    | possible_match       | held                                | reconciler
 unknown    | not_found            | unknown                             | reconciler
@@ -71,6 +72,7 @@ unknown    | submitted            | submitted                           | reconc
 unknown    | unknown              | unknown                             | reconciler
 unknown    | cancelled            | unknown                             | person planner
 retracting | absence_proven       | retracting retracted                | retractor
+retracting | review_possible      | retracting                          | retractor
 retracting | deleted              | retracted                           | retractor
 retracting | possible_match       | held                                | retractor
 retracting | not_found            | retracting                          | retractor

@@ -21,7 +21,7 @@ from tests.simulation.simulation import ENDED, Shape, Simulation, opened
 from tests.simulation.workspace import Entry, Waits, identity_of, instant, platform_of
 
 ACCOUNTS = ("tieba-a", "wechat-a", "weibo-a", "weibo-b")
-WAITS = Waits(deadline=3, lease=5, visibility=20)
+WAITS = Waits(deadline=3, lease=5, visibility=20, review=24)
 PACE, FAST = 4.0, 240.0
 """How much slower than a real daemon's the jobs follow each other, while posts are sent and while nothing happens."""
 HOUR = 3600.0

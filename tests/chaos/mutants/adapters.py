@@ -38,6 +38,7 @@ def clock_always_confirmed(patch: Patch) -> None:
     ends what is too late by that clock, and takes the settle time of an unknown outcome for over.
     """
     patch.put(Runtime, "is_clock_confirmed", lambda _runtime: True)
+    patch.put(Runtime, "is_clock_proven", lambda _runtime: True)
 
 
 def draft_not_remembered(patch: Patch) -> None:

@@ -306,12 +306,25 @@ def visibility_window_is_timeout(patch: Patch) -> None:
     time. With `act_late` or `list_late` longer than the deadline, but within the settle time, it is there twice (I1).
     """
 
-    def is_visibility_window_over(box: Outbox, delivery: Delivery, attempt: RowMapping, began: float) -> bool:
+    def is_window_over(box: Outbox, delivery: Delivery, attempt: RowMapping, began: float, _window: timedelta) -> bool:
         runtime, timeout = box.runtime, box.store.timing(delivery.account).request_timeout
         began_at = runtime.now() - timedelta(seconds=runtime.monotonic() - began)
         return attempt["ended_at"] is not None and began_at > attempt["ended_at"] + timeout
 
-    patch.put(Outbox, "is_visibility_window_over", is_visibility_window_over)
+    patch.put(Outbox, "is_window_over", is_window_over)
+
+
+def review_window_ignored(patch: Patch) -> None:
+    """Absence is proven once a post would be listed, although the platform may still review it, hidden.
+
+    Breaks I7 (F47): the last readback that counts is earlier than the attempt's end plus the longest review. With
+    `review` longer than the settle time, of a call whose answer is lost, it is there twice (I1).
+    """
+
+    def is_window_over(box: Outbox, delivery: Delivery, attempt: RowMapping, began: float, window: timedelta) -> bool:
+        return kept(box, delivery, attempt, began, min(window, box.store.timing(delivery.account).visibility_window))
+
+    kept = patch.put(Outbox, "is_window_over", is_window_over)
 
 
 def rendered_when_sent(patch: Patch) -> None:

@@ -62,14 +62,29 @@ def test_i19_a_log_entry_is_searched_to_its_depth():
     assert reported == {"event": "e", "headers": [{"cookie": "BDUSS=…"}], "count": 1}
 
 
-def test_unused_secrets_are_dropped(monkeypatch):
-    """Memory stays bounded: the secret unused for longest is dropped, one in use stays."""
-    monkeypatch.setattr(redaction, "MAX_REGISTERED_SECRETS", 3)
+@pytest.mark.usefixtures("_forgets")
+def test_i19_no_secret_in_use_is_dropped():
+    """I19: at 5,000 logins each present value is redacted, however many others were registered since."""
+    secrets = [f"2.00{login:05}-of-a-login-{login:05}" for login in range(5000)]
+    for login, secret in enumerate(secrets):
+        register_secrets([secret, SECRET], holder=f"login {login}")
+    register_secrets(f"another-secret-of-{number:06}" for number in range(2000))
+    assert set(redact_text(" ".join(secrets)).split()) == {"…"}
+
+
+@pytest.mark.usefixtures("_forgets")
+def test_replaced_secrets_are_dropped(monkeypatch):
+    """Memory stays bounded: values of no holder are dropped, the least recently registered one first."""
+    monkeypatch.setattr(redaction, "MAX_PAST_VALUES", 2)
     for number in range(10):
-        register_secrets([SECRET, f"another-secret-of-{number:04}"])
-    assert redact_text(SECRET) == "…"
-    assert redact_text("another-secret-of-0009") == "…"
-    assert redact_text("another-secret-of-0001") == "another-secret-of-0001"
+        register_secrets([SECRET, f"another-secret-of-{number:04}"], holder="login")
+    register_secrets(["a-token-without-holder"])
+    shown = [redact_text(f"another-secret-of-{number:04}") for number in (9, 8, 7)]
+    assert shown == ["…", "…", "another-secret-of-0007"]
+    assert redact_text(f"{SECRET} a-token-without-holder") == "… …"
+    register_secrets([], holder="login")
+    register_secrets(["a-second-token-without-holder", "a-third-token-without-holder"])
+    assert redact_text(SECRET) == SECRET
 
 
 def _percent(text):
@@ -188,15 +203,17 @@ def calls_of():
 @pytest.fixture
 def _forgets():
     """Forget the many secrets of a property test before the next test."""
-    kept = list(redaction._registered)
+    kept = list(redaction._forms_by_value)
     yield
     _forget_all_but(kept)
 
 
 def _forget_all_but(kept):
-    most, redaction.MAX_REGISTERED_SECRETS = redaction.MAX_REGISTERED_SECRETS, 0
+    for holder in list(redaction._values_by_holder):
+        register_secrets([], holder=holder)
+    most, redaction.MAX_PAST_VALUES = redaction.MAX_PAST_VALUES, 0
     register_secrets([])
-    redaction.MAX_REGISTERED_SECRETS = most
+    redaction.MAX_PAST_VALUES = most
     register_secrets(kept)
 
 

@@ -177,6 +177,8 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("detail", sa.Text(), nullable=True),
         sa.Column("part", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("is_manual", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("identity", sa.String(), nullable=False),
+        sa.Column("method", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("delivery", "number"),
     )
@@ -300,6 +302,35 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
     op.create_index("scheduled_by_occurrence", "delivery", ["post", "occurrence", "scheduled_at"])
     op.create_index("recurring_by_account", "delivery", ["post", "account", "due_at"], **_only("occurrence != 'once'"))
     op.create_table(
+        "presence",
+        sa.Column("platform", sa.String(), nullable=False),
+        sa.Column("server", sa.String(), nullable=False),
+        sa.Column("forum", sa.String(), nullable=False),
+        sa.Column("identity", sa.String(), nullable=False),
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("spelled_as", sa.String(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("platform", "server", "forum", "identity"),
+    )
+    op.create_index("presences_by_account", "presence", ["account"])
+    op.create_table(
+        "former_id",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "credential",
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=False),
+        sa.Column("identity", sa.String(), nullable=False),
+        sa.Column("reported", sa.String(), nullable=True),
+        sa.Column("checked_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account"),
+    )
+    op.create_table(
         "login_health",
         sa.Column("login", sa.String(), nullable=False),
         sa.Column("next_action_at", sa.BigInteger(), nullable=False),
@@ -360,6 +391,8 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("occurrence", sa.String(), nullable=False),
         sa.Column("account", sa.String(), nullable=False),
         sa.Column("part", sa.Integer(), nullable=False),
+        sa.Column("identity", sa.String(), nullable=False),
+        sa.Column("method", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("rendered_hash", "at"),
     )
     op.create_table(
@@ -448,6 +481,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("account", sa.String(), nullable=False),
         sa.Column("next_action_at", sa.BigInteger(), nullable=False),
         sa.Column("monitored_since", sa.BigInteger(), nullable=True),
+        sa.Column("identity", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("account"),
     )
     op.create_table(
@@ -481,7 +515,8 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
             " || '/' || 'database_info'::regclass::oid"
         )
     info = sa.table("database_info", sa.column("key", sa.String), sa.column("value", sa.String))
-    connection.execute(info.insert().values(key="audit_genesis", value=secrets.token_hex(32)))
+    for key in ("audit_genesis", "credential_key"):
+        connection.execute(info.insert().values(key=key, value=secrets.token_hex(32)))
     statements = AUDIT_SQLITE if connection.dialect.name == "sqlite" else AUDIT_POSTGRESQL
     for statement in statements.split(";;"):
         connection.exec_driver_sql(statement)

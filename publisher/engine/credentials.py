@@ -1,0 +1,120 @@
+"""Whose secret it is: asked of the platform once for each secret, before anything is created with it.
+
+An account's secret may be replaced by that of another account. Some platforms would then publish there.
+"""
+
+import contextlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from publisher.contract import Adapter
+from publisher.domain.account import Account, AccountId, AccountPolicy
+from publisher.domain.results import (
+    Blocked,
+    CredentialExpired,
+    HealthCheckResult,
+    Healthy,
+    HoldReason,
+    NotSent,
+    RateLimited,
+    result_code,
+)
+from publisher.engine.calls import call_adapter
+from publisher.runtime.logs import log
+from publisher.secrets import LoginSecret, SecretError
+from publisher.store.monitor.login_health import SAME_ACCOUNT
+from publisher.store.store import Store
+from publisher.store.system_alerts import is_outage
+
+Refusal = NotSent | CredentialExpired | RateLimited
+"""Why nothing is created with a secret."""
+SECRET_UNCHECKED = "secret_unchecked"  # noqa: S105 # a reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialCheck:
+    """Verifies the secrets of accounts. An account without a secret is left to its adapter."""
+
+    store: Store
+    adapters: Mapping[AccountId, Adapter]
+    secrets: Mapping[AccountId, LoginSecret] = field(default_factory=dict)
+    _key: list[bytes] = field(default_factory=list, repr=False)
+    _verified: dict[AccountId, str] = field(default_factory=dict, repr=False)
+
+    @contextlib.asynccontextmanager
+    async def verified(self, account: AccountId) -> AsyncIterator[Refusal | None]:
+        """Yield why nothing may be created with an account's secret; None once it is known to be its own.
+
+        Until the end the calls of this task use the same secret, so that none is used that was not asked for.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                fields = stack.enter_context(self.secrets[account].held()) if account in self.secrets else {}
+            except SecretError as error:
+                yield NotSent(reason=error.code)
+                return
+            yield await self._find_refusal(self.store.policies[account], fields) if fields else None
+
+    async def check_health(self, account: AccountId, time_limit: timedelta) -> HealthCheckResult:
+        """Check an account's login. Where it works, the secret that it was checked with counts as verified.
+
+        Blocked, and paused, is one that the platform reports to be another account of ours, by another spelling.
+        """
+        with contextlib.ExitStack() as stack:
+            fields: Mapping[str, str] = {}
+            if account in self.secrets:
+                with contextlib.suppress(SecretError):  # the adapter reports it
+                    fields = stack.enter_context(self.secrets[account].held())
+            health = await call_adapter(self.adapters[account].check_health(), time_limit)
+        if not isinstance(health, Healthy) or not fields:
+            return health
+        fingerprint, known = await self._hash(fields), self.store.policies[account].account
+        other = await self.store.login_health.record_verified(known, fingerprint, health.identity)
+        if other is not None:
+            self._verified.pop(account, None)
+            return Blocked(code=SAME_ACCOUNT, reason=other, hold_reason=HoldReason.WRONG_ACCOUNT)
+        self._verified[account] = fingerprint
+        return health
+
+    async def _find_refusal(self, policy: AccountPolicy, fields: Mapping[str, str]) -> Refusal | None:
+        try:
+            if await self._is_verified_or_unused(policy.account, fields):
+                return None
+            # the platform has `request_timeout` to answer: the lease is longer
+            health = await self.check_health(policy.account.id, policy.timing.request_timeout)
+            log.info("secret_checked", account=policy.account.id, health=result_code(health))
+            if isinstance(health, Blocked):
+                await self.store.login_health.record_refused(policy.account, health)
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            return NotSent(reason=SECRET_UNCHECKED)
+        match health:
+            case Healthy():
+                return None
+            case Blocked():
+                return NotSent(reason=health.code)
+            case CredentialExpired() | RateLimited():
+                return health
+            case _:
+                return NotSent(reason=health.reason)
+
+    async def _is_verified_or_unused(self, account: Account, fields: Mapping[str, str]) -> bool:
+        """Return True if a secret is known to be the account's, or if people post there."""
+        fingerprint = await self._hash(fields)
+        if self._verified.get(account.id) == fingerprint:
+            return True
+        state = await self.store.login_health.read_secret_state(account)
+        if state.verified == fingerprint:
+            self._verified[account.id] = fingerprint
+        return state.verified == fingerprint or not state.is_used
+
+    async def _hash(self, fields: Mapping[str, str]) -> str:
+        """Return the keyed hash of a secret."""
+        if not self._key:
+            self._key.append(await self.store.login_health.credential_key())
+        canonical = json.dumps(dict(fields), sort_keys=True).encode()
+        return hmac.digest(self._key[0], canonical, "sha256").hex()

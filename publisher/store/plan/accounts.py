@@ -1,0 +1,310 @@
+"""The ids of accounts: what each is on its platform, that no two are the same, and how one is renamed.
+
+What was sent is stored by account id. Under another id the same account would get everything again, and what is open
+under the old one would stay so.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, true, update
+
+from publisher.domain.account import AccountId, Presence
+from publisher.domain.delivery import OPEN_STATES, Actor
+from publisher.domain.errors import RefusedError
+from publisher.domain.post import ONCE_OCCURRENCE, Marker, OccurrenceKey, PostId
+from publisher.store.approvals import record_contents
+from publisher.store.base import BaseStore, StorePart
+from publisher.store.db.alert_tables import ALERT
+from publisher.store.db.database import Transaction, in_transaction
+from publisher.store.db.filters import in_open_state
+from publisher.store.db.monitor_tables import (
+    CREDENTIAL,
+    FORMER_ID,
+    KNOWN_ACCOUNT,
+    MONITOR_SCHEDULE,
+    OBSERVED_POST,
+    PRESENCE,
+)
+from publisher.store.db.rows import lock_planning, write_audit, write_row
+from publisher.store.db.tables import (
+    ATTEMPT,
+    DELIVERY,
+    MODE_OVERRIDE,
+    ORPHANED_ATTEMPT,
+    PAUSE,
+    POST,
+    RENDERED_POST,
+    WORKER,
+    dump_post,
+    load_post,
+)
+from publisher.store.db.user_tables import AUTH_USER, dump_grants, to_user
+
+STOPPED_FOR = timedelta(minutes=1)
+"""How long a daemon that was killed must have been silent before accounts are renamed under it."""
+_OWN_ROWS = (CREDENTIAL, KNOWN_ACCOUNT, MODE_OVERRIDE, MONITOR_SCHEDULE)
+"""Tables with at most one row for each account."""
+_SHARED_ROWS = (ATTEMPT, DELIVERY, OBSERVED_POST, ORPHANED_ATTEMPT, PRESENCE, RENDERED_POST)
+
+
+class AccountStore(StorePart):
+    """The accounts of the settings, as the database knows them. Every method is one transaction."""
+
+    async def register(self) -> None:
+        """Record what each account of the settings is on its platform, where that is new.
+
+        Raises RefusedError where the database knows the same account under another id.
+        """
+        now = self.runtime.now()
+
+        def is_known(connection: Connection) -> bool:
+            found = {_to_presence(row): row for row in connection.execute(select(PRESENCE))}
+            wanted = {policy.presence: account for account, policy in self.store.policies.items()}
+            return (
+                all(one in found and (found[one].account, found[one].until) == (wanted[one], None) for one in wanted)
+                and not _outdated(self.store, found.values())
+                and not _reused_ids(self.store, connection)
+            )
+
+        if await self.database.read(is_known):
+            return
+
+        def write(transaction: Transaction) -> None:
+            connection = transaction.connection
+            rows = connection.execute(select(PRESENCE)).all()
+            for row in _outdated(self.store, rows):
+                connection.execute(update(PRESENCE).where(_is_presence(_to_presence(row))).values(until=now))
+            for account, policy in self.store.policies.items():
+                presence = policy.presence
+                if other := claim_presence(self.store, connection, account, presence, now):
+                    code = "account_ids_exchanged" if other in self.store.policies else "account_renamed"
+                    raise RefusedError(code, old=other, new=account, identity=presence.identity)
+            for old, account in _reused_ids(self.store, connection).items():
+                raise RefusedError("account_id_used", old=old, account=account)
+
+        await self.database.write(write)
+
+    async def markers_under_former_ids(self, posts: Collection[PostId]) -> Mapping[tuple[PostId, AccountId], Marker]:
+        """Return the markers of one-off posts on renamed accounts: they may follow from a former id."""
+        if not posts:
+            return {}
+        query = select(DELIVERY.c.post, DELIVERY.c.account, DELIVERY.c.marker).where(
+            DELIVERY.c.post.in_(list(posts)),
+            DELIVERY.c.occurrence == ONCE_OCCURRENCE,
+            DELIVERY.c.account.in_(select(FORMER_ID.c.account)),
+        )
+        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        return {(PostId(row.post), AccountId(row.account)): Marker(code=row.marker) for row in rows}
+
+    @in_transaction
+    def rename(self, transaction: Transaction, old: AccountId, new: AccountId, by: Actor, reason: str) -> int:
+        """Give an account of the settings, `new`, everything that is stored under its former id. Return how many posts.
+
+        The ids in audit entries and in the journal stay: `former_id` says what they mean. A text that is not sent yet
+        keeps its marker until it is edited, and needs its approvals again.
+
+        Raises RefusedError where a daemon runs, where the two are not the same account, or where both have posts.
+        """
+        lock_planning(transaction)
+        connection, now = transaction.connection, self.runtime.now()
+        self._require_same_account(connection, old, new, now)
+        keys = _open_occurrences(connection, old)
+        number = connection.scalar(select(func.count()).where(DELIVERY.c.account == old)) or 0
+        for table in _OWN_ROWS:
+            if connection.execute(select(table).where(table.c.account == old)).first() is not None:
+                connection.execute(delete(table).where(table.c.account == new))
+        connection.execute(delete(CREDENTIAL).where(CREDENTIAL.c.account == old))  # it is asked for again
+        connection.execute(delete(OBSERVED_POST).where(OBSERVED_POST.c.account == new))
+        for table in (*_OWN_ROWS, *_SHARED_ROWS):
+            connection.execute(update(table).where(table.c.account == old).values(account=new))
+        _rename_pause(connection, old, new)
+        _rename_in_alerts(connection, old, new)
+        _rename_in_posts(connection, old, new)
+        _rename_in_grants(connection, old, new)
+        _record_former_id(connection, old, new, now)
+        if self.store.approval_rules.is_active:
+            record_contents(self.store, transaction, keys, (), by)
+        detail = {"old": old, "new": new, "posts": number, "reason": reason}
+        write_audit(transaction, now, by, event="account_renamed", subject=f"account:{new}", detail=detail)
+        return number
+
+    def _require_same_account(self, connection: Connection, old: AccountId, new: AccountId, now: datetime) -> None:
+        policies = self.store.policies
+        if old in policies:
+            raise RefusedError("rename_still_in_settings", old=old, new=new)
+        alive = WORKER.c.stopped_at.is_(None) & (WORKER.c.heartbeat_at > now - STOPPED_FOR)
+        if names := connection.scalars(select(WORKER.c.id).where(alive).order_by(WORKER.c.id)).all():
+            raise RefusedError("rename_while_running", workers=", ".join(names))
+        is_old = PRESENCE.c.account == old
+        known = {_to_presence(row) for row in connection.execute(select(PRESENCE).where(is_old, _IS_PRESENT))}
+        wanted = policies[new].presence
+        reported = connection.scalar(select(CREDENTIAL.c.reported).where(CREDENTIAL.c.account == new))
+        if wanted not in known and (reported is None or replace(wanted, identity=reported) not in known):
+            raise RefusedError("rename_other_account", old=old, new=new)
+        if has_posts(connection, new):
+            raise RefusedError("rename_has_posts", old=old, new=new)
+
+
+def claim_presence(  # noqa: PLR0913, PLR0917 # who is what, where, and since when
+    store: BaseStore,
+    connection: Connection,
+    account: AccountId,
+    presence: Presence,
+    now: datetime,
+    spelled_as: str | None = None,
+) -> AccountId | None:
+    """Record that an account is this on its platform. Return the other account that is, or may have sent as it.
+
+    One that has left the settings, and of which nothing is stored, gives way.
+    """
+    row = connection.execute(select(PRESENCE).where(_is_presence(presence))).one_or_none()
+    if row is not None and row.account != account and _is_taken(store, connection, row):
+        return AccountId(row.account)
+    values = {
+        "account": account,
+        "spelled_as": spelled_as or presence.identity,
+        "since": row.since if row is not None and row.account == account else now,
+        "until": None,
+    }
+    write_row(connection, PRESENCE, _to_columns(presence), values)
+    return None
+
+
+def require_own_ids(store: BaseStore, connection: Connection, accounts: Collection[AccountId]) -> None:
+    """Raise RefusedError where one of these accounts has another id by now.
+
+    A process that was started with older settings would file everything again.
+    """
+    owners = {_to_presence(row): AccountId(row.account) for row in connection.execute(select(PRESENCE))}
+    for account in accounts:
+        policy = store.policies.get(account)
+        owner = owners.get(policy.presence, account) if policy else account
+        if policy and owner != account and has_posts(connection, owner):
+            raise RefusedError("account_renamed", old=owner, new=account, identity=policy.presence.identity)
+
+
+def has_posts(connection: Connection, account: str) -> bool:
+    """Return True if anything was filed for an account, or sent to it."""
+    sources = (DELIVERY, ORPHANED_ATTEMPT)
+    return any(
+        connection.execute(select(true()).where(table.c.account == account).limit(1)).first() is not None
+        for table in sources
+    )
+
+
+_IS_PRESENT = PRESENCE.c.until.is_(None)
+
+
+def _is_taken(store: BaseStore, connection: Connection, row: Row[tuple[object, ...]]) -> bool:
+    """Return True if an account is still what a row says, or something may have been sent to it as that."""
+    if row.until is not None:
+        sent = (ATTEMPT.c.account == row.account, ATTEMPT.c.intended_at.between(row.since, row.until))
+        return connection.execute(select(ATTEMPT.c.id).where(*sent).limit(1)).first() is not None
+    if row.account in store.policies or has_posts(connection, row.account):
+        return True
+    pause = select(PAUSE.c.scope).where(PAUSE.c.scope == f"account:{row.account}")
+    mode = select(MODE_OVERRIDE.c.mode).where(MODE_OVERRIDE.c.account == row.account)
+    return connection.scalar(pause) is not None or connection.scalar(mode) is not None
+
+
+def _outdated(store: BaseStore, rows: Collection[Row[tuple[object, ...]]]) -> list[Row[tuple[object, ...]]]:
+    """Return the rows of accounts whose settings name another identity or place by now."""
+    present = {account: policy.presence for account, policy in store.policies.items()}
+    return [
+        row
+        for row in rows
+        if row.until is None
+        and row.account in present
+        and present[AccountId(row.account)] != replace(_to_presence(row), identity=row.spelled_as)
+    ]
+
+
+def _reused_ids(store: BaseStore, connection: Connection) -> Mapping[AccountId, AccountId]:
+    """Return the ids of the settings that another account had before it was renamed, with its present id."""
+    rows = connection.execute(select(FORMER_ID).where(FORMER_ID.c.id.in_(list(store.policies))))
+    return {AccountId(row.id): AccountId(row.account) for row in rows}
+
+
+def _to_presence(row: Row[tuple[object, ...]]) -> Presence:
+    return Presence(platform=row.platform, server=row.server, forum=row.forum, identity=row.identity)
+
+
+def _to_columns(presence: Presence) -> dict[str, str]:
+    return {name: getattr(presence, name) for name in ("platform", "server", "forum", "identity")}
+
+
+def _is_presence(presence: Presence) -> ColumnElement[bool]:
+    column = PRESENCE.c
+    return (
+        (column.platform == presence.platform)
+        & (column.server == presence.server)
+        & (column.forum == presence.forum)
+        & (column.identity == presence.identity)
+    )
+
+
+def _open_occurrences(connection: Connection, account: AccountId) -> list[OccurrenceKey]:
+    query = select(DELIVERY.c.post, DELIVERY.c.occurrence).where(
+        DELIVERY.c.account == account, in_open_state(DELIVERY, *OPEN_STATES)
+    )
+    return [
+        OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence) for row in connection.execute(query.distinct())
+    ]
+
+
+def _rename_pause(connection: Connection, old: AccountId, new: AccountId) -> None:
+    """Let a pause of the account hold under its new id."""
+    if connection.execute(select(PAUSE).where(PAUSE.c.scope == f"account:{old}")).first() is not None:
+        connection.execute(delete(PAUSE).where(PAUSE.c.scope == f"account:{new}"))
+        connection.execute(update(PAUSE).where(PAUSE.c.scope == f"account:{old}").values(scope=f"account:{new}"))
+
+
+def _rename_in_alerts(connection: Connection, old: AccountId, new: AccountId) -> None:
+    """Let open alerts be about the new id, so that they end when their cause does."""
+    for row in connection.execute(select(ALERT).where(ALERT.c.cleared_at.is_(None))).all():
+        facts = json.loads(row.facts)
+        renamed = {**facts, "account": new} if facts.get("account") == old else facts
+        head, sign, name = row.subject.rpartition("@")
+        prefix = f"account:{old}"
+        if sign and name == old:
+            subject = f"{head}@{new}"
+        elif row.subject == prefix or row.subject.startswith(f"{prefix}/"):
+            subject = f"account:{new}{row.subject.removeprefix(prefix)}"
+        elif row.subject.startswith("job:") and row.subject.endswith(f":{old}"):
+            subject = f"{row.subject.removesuffix(old)}{new}"
+        else:
+            subject = row.subject
+        if (subject, renamed) != (row.subject, facts):
+            values = {"subject": subject, "facts": json.dumps(renamed, ensure_ascii=False)}
+            connection.execute(update(ALERT).where(ALERT.c.id == row.id).values(values))
+
+
+def _rename_in_posts(connection: Connection, old: AccountId, new: AccountId) -> None:
+    """Let stored posts name the new id among their accounts."""
+    named = POST.c.body.contains(json.dumps(old, ensure_ascii=False), autoescape=True)
+    for row in connection.execute(select(POST.c.id, POST.c.body).where(named)).all():
+        post = load_post(row.body)
+        accounts = tuple(new if account == old else account for account in post.accounts)
+        body = dump_post(replace(post, accounts=accounts))
+        connection.execute(update(POST).where(POST.c.id == row.id).values(body=body))
+
+
+def _rename_in_grants(connection: Connection, old: AccountId, new: AccountId) -> None:
+    """Let people keep the roles that they have on this account by its id."""
+    for user in map(to_user, connection.execute(select(AUTH_USER)).mappings().all()):
+        if any(old in grant.targets for grant in user.grants):
+            grants = [
+                replace(grant, targets=grant.targets - {old} | {new}) if old in grant.targets else grant
+                for grant in user.grants
+            ]
+            is_user = AUTH_USER.c.name == user.name
+            connection.execute(update(AUTH_USER).where(is_user).values(grants=dump_grants(grants)))
+
+
+def _record_former_id(connection: Connection, old: AccountId, new: AccountId, now: datetime) -> None:
+    connection.execute(delete(FORMER_ID).where(FORMER_ID.c.id == new))  # it has its old id back
+    connection.execute(update(FORMER_ID).where(FORMER_ID.c.account == old).values(account=new))
+    connection.execute(insert(FORMER_ID).values(id=old, account=new, at=now))

@@ -1,0 +1,247 @@
+"""The folder of a database: one process at a time holds it, and a copy of it in another folder is recognised."""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from sqlalchemy import Connection, func, select
+
+from publisher.domain.delivery import Actor
+from publisher.domain.errors import RefusedError
+from publisher.store.db.database import Transaction, sqlite_file
+from publisher.store.db.rows import write_audit, write_row
+from publisher.store.db.tables import DATABASE_INFO, WORKER
+
+FOLDER_KEY = "folder"
+"""Key of the folder in which a SQLite database was last used, by a daemon or by a person's order."""
+MACHINE_ID_FILE = Path("/etc/machine-id")
+FS_IOC_GETVERSION = 0x80087601
+"""Asks ext4, xfs or btrfs for the generation of an inode, a random number (ioctl_iflags(2))."""
+_LAST_WRITE = func.coalesce(WORKER.c.stopped_at, WORKER.c.heartbeat_at, type_=WORKER.c.heartbeat_at.type)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderIdentity:
+    """A folder. Inode and generation distinguish it from its copies; both stay when it is renamed on its file system.
+
+    Two disks may have folders of one inode number; their generations differ, on file systems that have any. The rest
+    is only reported: path, device and machine differ in a container, by another mount, or after a boot.
+    """
+
+    inode: int
+    generation: int | None
+    path: str
+    device: int
+    host: str
+    machine: str
+
+    @classmethod
+    def read(cls, folder: Path) -> "FolderIdentity":
+        """Return the identity of a folder as it is now. Raises OSError."""
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            status, generation = os.fstat(descriptor), read_generation(descriptor)
+        finally:
+            os.close(descriptor)
+        try:
+            machine = MACHINE_ID_FILE.read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            machine = "?"
+        return cls(
+            inode=status.st_ino,
+            generation=generation,
+            path=str(folder.resolve()),
+            device=status.st_dev,
+            host=socket.gethostname(),
+            machine=machine,
+        )
+
+    def is_same(self, other: "FolderIdentity") -> bool:
+        """Return True if this is the same folder, under whatever path."""
+        has_generations = self.generation is not None and other.generation is not None
+        return self.inode == other.inode and (not has_generations or self.generation == other.generation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopiedFolder:
+    """A database in another folder than the one in which it was last used, and what it knows of the daemon there.
+
+    `was_stopped`: that daemon had been stopped in an orderly way, at `last_at`, before the copy was made.
+    """
+
+    original: FolderIdentity
+    present: FolderIdentity
+    last_at: datetime | None
+    was_stopped: bool
+
+    def facts(self) -> dict[str, str]:
+        """Return the facts of a refusal."""
+        places = {"there": self.original, "here": self.present}
+        facts = {f"{name}_{key}": str(value) for name, one in places.items() for key, value in asdict(one).items()}
+        return {**facts, "last": self.last_at.isoformat(timespec="seconds") if self.last_at else "?"}
+
+
+def find_copied_folder(connection: Connection, folder: Path) -> CopiedFolder | None:
+    """Return where a database was last used, if that is another folder; None where it is this one, or not known."""
+    stored = connection.scalar(select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == FOLDER_KEY))
+    if stored is None:
+        return None
+    original, present = FolderIdentity(**json.loads(stored)), FolderIdentity.read(folder)
+    if original.is_same(present):
+        return None
+    newest = select(WORKER.c.stopped_at, _LAST_WRITE.label("last_at")).order_by(WORKER.c.heartbeat_at.desc()).limit(1)
+    worker = connection.execute(newest).one_or_none()
+    return CopiedFolder(
+        original=original,
+        present=present,
+        last_at=worker.last_at if worker else None,
+        was_stopped=worker is None or worker.stopped_at is not None,
+    )
+
+
+def take_over_folder(transaction: Transaction, folder: Path, now: datetime, by: Actor) -> None:
+    """Record a person's order to use a database in this folder from now on; as an audit entry if it is a copy."""
+    copied = find_copied_folder(transaction.connection, folder)
+    store_folder(transaction.connection, folder)
+    if copied is not None:
+        write_audit(transaction, now, by, event="workspace_taken_over", subject="database", detail=copied.facts())
+
+
+def store_folder(connection: Connection, folder: Path) -> None:
+    """Record that a database is used in this folder from now on."""
+    value = json.dumps(asdict(FolderIdentity.read(folder)))
+    write_row(connection, DATABASE_INFO, {"key": FOLDER_KEY}, {"value": value})
+
+
+def read_generation(descriptor: int) -> int | None:
+    """Return the generation of an open file's inode; None where the file system has none."""
+    buffer = bytearray(8)
+    try:
+        fcntl.ioctl(descriptor, FS_IOC_GETVERSION, buffer)
+    except OSError:
+        return None
+    generation: int = struct.unpack_from("=I", buffer)[0]
+    return generation
+
+
+@contextlib.contextmanager
+def file_lock(file: Path | None) -> Iterator[None]:
+    """Serialize the set-up of a SQLite file across processes; the lock ends with its process."""
+    if file is None:
+        yield
+        return
+    lock_file = file.with_name(f"{file.name}.setup")
+    while True:
+        with lock_file.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _is_still_at(lock, lock_file):  # else it was deleted during the wait, and others lock its successor
+                yield
+                return
+
+
+@dataclass(slots=True)
+class ProcessLock:
+    """The lock of the only daemon here; the operating system releases it when the process ends.
+
+    The folder itself is locked, as no tidy-up removes it while the database is in it. A file beside the database is
+    locked too, and names the holder.
+    """
+
+    locked: Path
+    folder: int
+    file: IO[str]
+
+    @classmethod
+    def acquire(cls, locked: Path) -> "ProcessLock":
+        """Lock a file and its folder. Raises RefusedError naming the holder, OSError."""
+        lock_file = _lock_file_of(locked)
+        folder = os.open(locked.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(folder)
+            raise _second_daemon(locked) from error
+        except OSError:  # a network file system locks no folders; the file alone is locked there
+            pass
+        try:
+            return cls(locked, folder, _lock_by_name(locked, lock_file))
+        except BaseException:
+            os.close(folder)
+            raise
+
+    def restore_file(self) -> bool:
+        """Create the lock file again if it was deleted. Returns True if it was.
+
+        Raises RefusedError if another process has created and locked it meanwhile.
+        """
+        lock_file = _lock_file_of(self.locked)
+        if _is_still_at(self.file, lock_file):
+            return False
+        replacement = _lock_by_name(self.locked, lock_file)
+        self.file.close()
+        self.file = replacement
+        return True
+
+    def release(self) -> None:
+        self.file.close()
+        os.close(self.folder)
+
+
+def lock_process(url: str, workspace: Path) -> ProcessLock:
+    """Lock a SQLite file and its folder for this process; for a shared database, lock the workspace.
+
+    Raises RefusedError naming the holder when another process has the lock, and where a SQLite file has a second hard
+    link: SQLite would keep one log for each name, and damage the file.
+    """
+    locked = sqlite_file(url) or workspace / "var" / "daemon"
+    if locked.is_file() and locked.stat().st_nlink > 1:
+        raise RefusedError("database_linked", file=str(locked))
+    locked.parent.mkdir(parents=True, exist_ok=True)
+    return ProcessLock.acquire(locked)
+
+
+def _lock_file_of(locked: Path) -> Path:
+    return locked.with_name(f"{locked.name}.lock")
+
+
+def _lock_by_name(locked: Path, lock_file: Path) -> IO[str]:
+    """Lock a file and write this process's name into it. Raises RefusedError naming the holder."""
+    file = lock_file.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise _second_daemon(locked) from error
+    file.truncate(0)
+    file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+    file.flush()
+    return file
+
+
+def _second_daemon(locked: Path) -> RefusedError:
+    """Return the refusal; the holder is not named where its lock file is gone, or is just being written."""
+    holder: dict[str, object] = {}
+    for lock_file in (
+        *locked.parent.glob("*.lock"),
+        _lock_file_of(locked),
+    ):  # it may use another database in the folder
+        with contextlib.suppress(OSError, ValueError):
+            holder = json.loads(lock_file.read_text(encoding="utf-8")) or holder
+    facts = {name: str(holder.get(name, "?")) for name in ("host", "pid")}
+    return RefusedError("second_daemon", file=str(locked), **facts)
+
+
+def _is_still_at(file: IO[str], path: Path) -> bool:
+    """Return True if a path still leads to an open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

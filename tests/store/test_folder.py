@@ -1,0 +1,166 @@
+"""A database knows its folder, and one process at a time holds it (F79, F103)."""
+
+import fcntl
+import json
+import shutil
+import threading
+from dataclasses import replace
+
+import pytest
+
+from publisher.domain.errors import RefusedError
+from publisher.store.db.database import Database, open_engine
+from publisher.store.plan.actions import OperatorActions
+from publisher.store.recovery.folder import FolderIdentity, file_lock, lock_process
+from publisher.store.recovery.setup import check_folder, claim_folder, prepare_database, read_copied_folder
+from publisher.store.store import Store
+from publisher.testing.fakes import START_TIME, FakeRuntime
+
+
+def url_of(folder):
+    return f"sqlite:///{folder / 'publisher.db'}"
+
+
+async def run_daemon_in(folder, *, stops):
+    """Create a database that a daemon has used, and has left in an orderly way if it `stops`."""
+    folder.mkdir()
+    world = FakeRuntime()
+    await prepare_database(url_of(folder), "drill", folder / "intents.jsonl", world)
+    claim_folder(url_of(folder))
+    database = Database(open_engine(url_of(folder)), world)
+    actions = OperatorActions(Store(database=database, policies={}, worker="host:first"))
+    await actions.register_worker()
+    if stops:
+        await actions.deregister_worker()
+    await database.close()
+
+
+def refusal_of(action, *arguments):
+    with pytest.raises(RefusedError) as refused:
+        action(*arguments)
+    return refused.value
+
+
+@pytest.mark.parametrize("stops", [True, False], ids=["stopped", "running"])
+async def test_f103_a_copy_is_refused_and_named(tmp_path, stops):
+    """The refusal says where the original ran, until when, and where the copy is; a command is refused as well."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    await run_daemon_in(first, stops=stops)
+    shutil.copytree(first, second)
+    refused = refusal_of(check_folder, url_of(second))
+    assert (refused.code, refused.facts["there_path"], refused.facts["here_path"]) == (
+        "workspace_copied",
+        str(first),
+        str(second),
+    )
+    assert refused.facts["last"] == START_TIME.isoformat(timespec="seconds")
+    assert read_copied_folder(url_of(second)).was_stopped is stops
+    with pytest.raises(RefusedError):
+        await prepare_database(url_of(second), "drill", second / "intents.jsonl", FakeRuntime())
+    check_folder(url_of(first))
+
+
+async def test_f103_a_copy_that_came_back_in_place_of_the_original_is_refused(tmp_path):
+    """A backup of the whole folder, put where the original was, knows less than the original did."""
+    folder, kept = tmp_path / "folder", tmp_path / "kept"
+    await run_daemon_in(folder, stops=True)
+    folder.rename(kept)
+    shutil.copytree(kept, folder)
+    assert refusal_of(check_folder, url_of(folder)).code == "workspace_copied"
+
+
+async def test_a_folder_that_is_renamed_needs_nobody(tmp_path):
+    """A rename keeps the inode, and so does another path to it, as in a container."""
+    await run_daemon_in(tmp_path / "first", stops=True)
+    (tmp_path / "first").rename(tmp_path / "second")
+    check_folder(url_of(tmp_path / "second"))
+    (tmp_path / "link").symlink_to(tmp_path / "second")
+    check_folder(url_of(tmp_path / "link"))
+
+
+async def test_a_database_that_no_daemon_has_used_may_be_copied(tmp_path):
+    """A prepared workspace is no copy of a running one."""
+    (tmp_path / "first").mkdir()
+    await prepare_database(url_of(tmp_path / "first"), "drill", tmp_path / "intents.jsonl", FakeRuntime())
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    check_folder(url_of(tmp_path / "second"))
+
+
+def test_f103_two_disks_may_use_one_inode_number(tmp_path):
+    """Where the file system gives inodes a generation, it decides; path, device and machine never do."""
+    here = FolderIdentity.read(tmp_path)
+    here = replace(here, generation=7)
+    assert here.is_same(replace(here, path="/elsewhere", device=here.device + 1, host="other", machine="other"))
+    assert here.is_same(replace(here, generation=None))
+    assert not here.is_same(replace(here, generation=8))
+    assert not here.is_same(replace(here, inode=here.inode + 1))
+
+
+def test_f79_a_removed_lock_file_lets_no_second_daemon_in(tmp_path):
+    """F79: the folder stays locked; the first daemon creates the file again, and the next refusal names it."""
+    held = lock_process(url_of(tmp_path), tmp_path)
+    (tmp_path / "publisher.db.lock").unlink()
+    assert refusal_of(lock_process, url_of(tmp_path), tmp_path).facts["pid"] == "?"
+    assert held.restore_file()
+    assert not held.restore_file()
+    refused = refusal_of(lock_process, url_of(tmp_path), tmp_path)
+    assert (refused.code, refused.facts["pid"]) == (
+        "second_daemon",
+        str(json.loads((tmp_path / "publisher.db.lock").read_text())["pid"]),
+    )
+    held.release()
+    lock_process(url_of(tmp_path), tmp_path).release()
+
+
+def test_f79_a_shared_database_locks_the_folder_of_its_workspace(tmp_path):
+    """F79: the lock file of a workspace may be removed as well."""
+    held = lock_process("postgresql://h/d", tmp_path)
+    (tmp_path / "var" / "daemon.lock").unlink()
+    assert refusal_of(lock_process, "postgresql://h/d", tmp_path).code == "second_daemon"
+    held.release()
+
+
+def test_f79_a_daemon_whose_lock_file_became_anothers_is_refused(tmp_path):
+    """F79: where a file system locks no folders, the first daemon notices the second, and stops."""
+    held = lock_process(url_of(tmp_path), tmp_path)
+    (tmp_path / "publisher.db.lock").unlink()
+    with (tmp_path / "publisher.db.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert refusal_of(held.restore_file).code == "second_daemon"
+    held.release()
+
+
+def test_f79_where_folders_cannot_be_locked_the_file_is(tmp_path, monkeypatch):
+    """F79: as on a network file system, which may hold the workspace of a shared database."""
+    lock = fcntl.flock
+
+    def lock_files_only(file, operation):
+        if isinstance(file, int):
+            raise OSError(9, "Bad file descriptor")
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_files_only)
+    held = lock_process(url_of(tmp_path), tmp_path)
+    assert refusal_of(lock_process, url_of(tmp_path), tmp_path).code == "second_daemon"
+    held.release()
+
+
+def test_a_set_up_whose_lock_file_was_removed_during_the_wait_locks_the_next_one(tmp_path):
+    """What was deleted serializes nobody any more: a process that waited for it waits for its successor."""
+    file, order = tmp_path / "publisher.db", []
+
+    def wait_for_turn():
+        with file_lock(file):
+            order.append("waiter")
+
+    with (tmp_path / "publisher.db.setup").open("a") as deleted:
+        fcntl.flock(deleted, fcntl.LOCK_EX)
+        waiter = threading.Thread(target=wait_for_turn)
+        waiter.start()
+        (tmp_path / "publisher.db.setup").unlink()
+        with file_lock(file):
+            fcntl.flock(deleted, fcntl.LOCK_UN)
+            waiter.join(0.05)  # time in which it must not go in
+            order.append("holder")
+    waiter.join(60)
+    assert order == ["holder", "waiter"]
