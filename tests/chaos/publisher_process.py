@@ -36,6 +36,8 @@ FAILED, REFUSED = 1, 3
 FAULTY_PAGE = "{% if title %}{{ title }}"
 ACCEPTED, NOT_ACCEPTED = b'"schedule_accepted"', b'"reload_refused"'
 """What it says when a new version of the schedule is in force, and when it has refused one."""
+SLOWEST = 4.0
+"""How much longer than usual a failpoint is waited for at most, on a host that is slow just now."""
 USUAL_START_SECONDS = 1.5
 """How long a daemon needs to start on a host that does nothing else."""
 GLANCE = 0.02
@@ -90,7 +92,7 @@ class Publisher:
         daemon = self.start(kill.switch, kill.ahead, hangs=kill.deed == "name")
         try:
             self._await_begin(daemon)
-            is_reached = self._live(daemon, kill, patience or self.patience, meanwhile)
+            is_reached = self._live(daemon, kill, patience or self.patience * min(self.slowness, SLOWEST), meanwhile)
         finally:
             self.measure(daemon)
             daemon.kill()
@@ -176,7 +178,7 @@ class Publisher:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=USUAL_START_SECONDS * 8,
+                timeout=START_SECONDS,
             )
         except subprocess.TimeoutExpired as error:
             raise DaemonError("a copy of the workspace works beside the original") from error

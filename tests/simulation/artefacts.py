@@ -31,7 +31,7 @@ Row = Mapping[str, Any]
 
 def violations(simulation: Simulation) -> list[str]:
     """Return all violations, each with the number of the broken promise."""
-    found = [f"run: {error}" for error in simulation.errors]
+    found = [*simulation.broken_promises, *(f"run: {error}" for error in simulation.errors)]
     for finding in judge_history(history_of(artefacts_of(simulation))).findings:
         is_asked = finding.invariant.id != "I5" or simulation.shape.needs_approval
         if finding.why_not and is_asked and finding.invariant.id not in NOT_RECORDED:

@@ -6,7 +6,7 @@ urgent warnings come into the same file, daemons die, and platforms lose answers
 
 import heapq
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
@@ -14,11 +14,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from publisher.domain.errors import RefusedError
 from publisher.simulator.faults import Fault
 from tests.simulation.platforms import EPOCH
 from tests.simulation.scenarios import HOUR, LOST, MADE, TITLES, SetUp, Storm, draw_shape
 from tests.simulation.simulation import CRASH_FAILPOINTS, Simulation
-from tests.simulation.workspace import SPARE_IDENTITIES, Entry, identity_of, instant, platform_of
+from tests.simulation.workspace import SPARE_IDENTITIES, Entry, Waits, identity_of, instant, platform_of
 
 Step = Callable[["Changes"], Iterator[float]]
 
@@ -30,13 +31,20 @@ URGENT_EVERY = (25.0, 45.0)
 URGENT_SECONDS = 100.0
 """Seconds from the file's saving within which an urgent warning must be called; the file is read twice a minute."""
 STEPS_OF_A_STORM = 5
+CALLED_AFTER = 40.0
+"""Seconds until a post is due that is filed first."""
 DUE_AFTER = 200.0
 """Seconds until a post is due whose slip is put right before that."""
-LONG_REVIEW = 420.0
-"""Seconds of a review that lasts far longer than the visibility window."""
+HIDDEN: Sequence[Fault | tuple[Fault, ...]] = (*LOST, ({"kind": "drop_after"}, {"kind": "list_late", "seconds": 20.0}))
+"""Lost answers to calls of which lists show nothing for a while."""
+LONG_REVIEW, LONGEST_REVIEW = 130.0, 150
+"""Seconds of a review that lasts far longer than the visibility window, and of the longest that there may be."""
 GLANCE_SECONDS = 0.5
-BESIDE_SECONDS = 40.0
-"""Seconds within which a daemon that must not run beside another is refused."""
+BESIDE_SECONDS, STARTED_SECONDS = 10.0, 4.0
+"""Seconds within which a daemon that must not run beside another is refused, and for which that one has run."""
+REFUSED_SECONDS = 40.0
+"""Seconds within which a daemon is refused that must not start by the settings."""
+MAX_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +81,9 @@ class Changes:
         """The accounts of ordinary posts."""
         return tuple(one for one in self.simulation.shape.accounts if one not in (URGENT_ACCOUNT, CHANGED_ACCOUNT))
 
-    def error(self, what: str) -> None:
-        self.simulation.errors.append(what)
+    def find(self, promise: str, what: str) -> None:
+        """Note a broken promise."""
+        self.simulation.broken_promises.append(f"{promise}: {what}")
 
     # --- the schedule ---
 
@@ -153,7 +162,19 @@ class Changes:
         if restarts:
             self.simulation.kill()
 
-    def lose(self, account: str, *faults: Fault | Sequence[Fault]) -> None:
+    def open_outcome(
+        self, name: str, account: str, *faults: Fault | tuple[Fault, ...], **more: Any
+    ) -> Generator[float, None, str]:
+        """Let a post be called on an account with these faults, and wait until its outcome is open; return the post."""
+        post = self.new_entry(name, (account,), CALLED_AFTER, **more)
+        yield from self.until_filed(post)
+        due = self.entry(post).at or instant(EPOCH)
+        yield max(0.0, due.timestamp() - self.simulation.now - 1.5)
+        self.lose(account, *faults)
+        yield from self.until_state(post, "unknown", "submitted")
+        return post
+
+    def lose(self, account: str, *faults: Fault | tuple[Fault, ...]) -> None:
         """Let the next calls of an account fail in these ways."""
         self.simulation.platforms.faults.own.setdefault(identity_of(account), []).extend(faults)
 
@@ -199,7 +220,7 @@ def _move_into_past(changes: Changes) -> Iterator[float]:
     changes.not_before[post] = right.timestamp()
     yield from changes.until_filed(post)
     changes.edit(post, at=right - timedelta(hours=5))
-    yield changes.slip()
+    yield changes.rng.choice([changes.slip(), URGENT_SECONDS + 30.0])
     changes.edit(post, at=right)
     changes.mended.append(post)
 
@@ -230,22 +251,20 @@ def _break_cron(changes: Changes, slip: Callable[[str], None]) -> Iterator[float
 def _make_urgent(changes: Changes) -> Iterator[float]:
     """A routine article is in review, its answer lost; then it is made urgent, which another interface sends."""
     behaviour = changes.simulation.platforms.state.behaviour
-    behaviour.wechat_review_seconds, usual = LONG_REVIEW, behaviour.wechat_review_seconds
-    changes.lose("wechat-a", {"kind": "drop_after"})
-    post = changes.new_entry("made-urgent", ("wechat-a",), 3.0)
-    yield from changes.until_state(post, "unknown", "submitted")
+    usual = behaviour.wechat_review_seconds, behaviour.wechat_consume, behaviour.wechat_repeats
+    behaviour.wechat_review_seconds = LONG_REVIEW
+    behaviour.wechat_consume, behaviour.wechat_repeats = "finish", "accept"  # its draft stands, and can be sent again
+    post = yield from changes.open_outcome("made-urgent", "wechat-a", {"kind": "drop_after"})
     changes.edit(post, urgent=True)
     yield changes.rng.uniform(90, 150)
-    behaviour.wechat_review_seconds = usual
+    behaviour.wechat_review_seconds, behaviour.wechat_consume, behaviour.wechat_repeats = usual
 
 
 def _swap_identity(changes: Changes) -> Iterator[float]:
     """An account becomes a stranger's while an outcome on it is open, and is put right."""
-    changes.lose(CHANGED_ACCOUNT, changes.rng.choice([*LOST, *MADE]))
-    post = changes.new_entry("swapped", (CHANGED_ACCOUNT,), 3.0)
-    yield from changes.until_state(post, "unknown")
+    yield from changes.open_outcome("swapped", CHANGED_ACCOUNT, changes.rng.choice(HIDDEN))
     changes.change_account(CHANGED_ACCOUNT, identity=STRANGER)
-    yield changes.rng.uniform(130, 200)
+    yield changes.rng.uniform(220, 280)
     changes.change_account(CHANGED_ACCOUNT, identity=identity_of(CHANGED_ACCOUNT))
     yield 30.0
 
@@ -263,16 +282,14 @@ def _swap_secret(changes: Changes) -> Iterator[float]:
 
 def _rename_account(changes: Changes) -> Iterator[float]:
     """An account gets another id in the settings: no daemon may start by them."""
-    changes.lose(CHANGED_ACCOUNT, changes.rng.choice(LOST))
-    post = changes.new_entry("renamed", (CHANGED_ACCOUNT,), 3.0)
-    yield from changes.until_state(post, "unknown", "published", "held")
+    yield from changes.open_outcome("renamed", CHANGED_ACCOUNT, changes.rng.choice(LOST))
     workspace, refused = changes.simulation.workspace, len(changes.simulation.refusals)
     began = changes.simulation.loop.time()
     workspace.accounts[CHANGED_ACCOUNT] = replace(workspace.accounts[CHANGED_ACCOUNT], id="weibo-z")
     changes.save_settings()
-    yield from changes.until(lambda: len(changes.simulation.refusals) > refused, BESIDE_SECONDS)
+    yield from changes.until(lambda: len(changes.simulation.refusals) > refused, REFUSED_SECONDS)
     if len(changes.simulation.refusals) == refused:
-        changes.error("a daemon started though an account has another id")
+        changes.find("I17", "a daemon started though an account has another id")
     workspace.accounts[CHANGED_ACCOUNT] = replace(workspace.accounts[CHANGED_ACCOUNT], id=CHANGED_ACCOUNT)
     changes.save_settings()
     yield 20.0
@@ -299,9 +316,7 @@ def _shrink_group(changes: Changes) -> Iterator[float]:
 
 def _change_profile(changes: Changes) -> Iterator[float]:
     """What an account may do is changed while an outcome on it is open, and changed back."""
-    changes.lose("wechat-a", changes.rng.choice(MADE))
-    post = changes.new_entry("profile", ("wechat-a",), 3.0, urgent=True)
-    yield from changes.until_state(post, "unknown", "submitted")
+    yield from changes.open_outcome("profile", "wechat-a", changes.rng.choice(MADE), urgent=True)
     changes.change_account("wechat-a", own="")
     yield changes.rng.uniform(60, 120)
     changes.change_account("wechat-a", own=None)
@@ -310,38 +325,49 @@ def _change_profile(changes: Changes) -> Iterator[float]:
 
 def _start_copy(changes: Changes) -> Iterator[float]:
     """The workspace is copied while calls are under way, and a daemon is started in the copy."""
-    simulation = changes.simulation
     for account in changes.accounts:
         changes.new_entry("copied", (account,), 20.0)
     yield 60.0
-    folder = simulation.workspace.folder
+    folder = changes.simulation.workspace.folder
     copy = Path(f"{folder}-copy")
     shutil.copytree(folder, copy)
     try:
         yield changes.rng.choice([0.0, 30.0])
-        if simulation.start_beside(copy, BESIDE_SECONDS) is None:
-            changes.error("a copy of the workspace works beside the original")
+        yield from _start_beside(changes, copy, "a copy of the workspace works beside the original")
     finally:
         shutil.rmtree(copy)
 
 
 def _remove_lock(changes: Changes) -> Iterator[float]:
     """Somebody tidies the lock file away, and a second daemon is started in the same folder."""
-    simulation = changes.simulation
-    (simulation.workspace.folder / "var" / "publisher.db.lock").unlink(missing_ok=True)
+    folder = changes.simulation.workspace.folder
+    (folder / "var" / "publisher.db.lock").unlink(missing_ok=True)
     yield 2.0
-    if simulation.start_beside(simulation.workspace.folder, BESIDE_SECONDS) is None:
-        changes.error("a second daemon works in the folder of the first")
+    yield from _start_beside(changes, folder, "a second daemon works in the folder of the first")
+
+
+def _start_beside(changes: Changes, folder: Path, what: str) -> Iterator[float]:
+    """Start a daemon beside the one that runs; it must be refused, unless that one dies meanwhile."""
+    simulation = changes.simulation
+    for _ in range(MAX_TRIES):
+        first = simulation.process
+        yield STARTED_SECONDS
+        if first.has_ended or first is not simulation.process:
+            continue
+        error = simulation.start_beside(folder, BESIDE_SECONDS)
+        if first.has_ended:
+            continue
+        if not isinstance(error, RefusedError):
+            changes.find("I13", f"{what}: {error!r}")
+        return
 
 
 def _correct_unknown(changes: Changes) -> Iterator[float]:
     """A post is corrected while its outcome is unknown: its wrong words must not be sent again."""
     account = changes.rng.choice([one for one in changes.accounts if platform_of(one) == "weibo"])
-    original = changes.new_entry("original", (account,), 25.0)
+    original = yield from changes.open_outcome("original", account, changes.rng.choice([*LOST, *MADE]))
     correction = changes.new_entry("correction", (account,), 5 * HOUR, follows=original, corrects=True)
-    yield from changes.until_filed(correction)
-    changes.lose(account, changes.rng.choice([*LOST, *MADE]))
-    yield from changes.until_state(original, "unknown")
+    changes.simulation.run_command(changes.simulation.reload())
     changes.simulation.run_command(changes.simulation.correct(correction))
     changes.not_after[original] = changes.simulation.now + 1.0
     changes.simulation.workspace.edited |= {original, correction}
@@ -351,19 +377,17 @@ def _correct_unknown(changes: Changes) -> Iterator[float]:
 def _review_for_long(changes: Changes) -> Iterator[float]:
     """Weibo holds a post for a review that outlasts the visibility window, and says so, or loses its answer."""
     account = changes.rng.choice([one for one in changes.accounts if platform_of(one) == "weibo"])
-    review: Fault = {"kind": "review", "seconds": LONG_REVIEW}
-    changes.lose(account, changes.rng.choice([(review,), (review, {"kind": "drop_after"})]))
-    changes.new_entry("reviewed", (account,), 3.0, urgent=changes.rng.random() < 0.3)
+    review: Fault = {"kind": "review", "seconds": LONG_REVIEW, "announce": True}
+    how = changes.rng.choice([(review,), (review, {"kind": "drop_after"})])
+    yield from changes.open_outcome("reviewed", account, how, urgent=changes.rng.random() < 0.3)
     yield 150.0
 
 
 def _set_clock(changes: Changes) -> Iterator[float]:
     """The host's clock is set while an outcome is open, and set right."""
     simulation = changes.simulation
+    yield from changes.open_outcome("clock", changes.accounts[-1], changes.rng.choice([*LOST, *MADE]))
     began = simulation.loop.time()
-    changes.lose(changes.accounts[-1], changes.rng.choice([*LOST, *MADE]))
-    post = changes.new_entry("clock", changes.accounts[-1:], 3.0)
-    yield from changes.until_state(post, "unknown")
     simulation.set_clock(changes.rng.choice([1800.0, 8 * HOUR, -90.0]))
     yield changes.rng.uniform(20, 40)
     simulation.set_clock(changes.rng.uniform(-1, 1))
@@ -399,6 +423,7 @@ STEPS: Mapping[str, Step] = {
 def _set_up_changes(rng: Random, _entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=600.0, pace=(1.0, 1.5))
     others = rng.choice([("weibo-a", "wechat-a"), ("weibo-a", "wechat-a", "tieba-a")])
+    shape.waits = Waits(review=LONGEST_REVIEW)
     shape.accounts = tuple(sorted({*others, URGENT_ACCOUNT, CHANGED_ACCOUNT}))
     shape.crash_chance = rng.choice([0.0, 0.0, 0.002])
     shape.at_failpoints = {name: rng.randint(1, 4) for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 1, 2]))}
@@ -448,7 +473,7 @@ def _judge_urgent_posts(changes: Changes) -> None:
             max(0.0, min(called_at, ends) - max(urgent.saved_at, begins)) for begins, ends in changes.not_running
         )
         if called_at > urgent.saved_at + URGENT_SECONDS + excused:
-            changes.error(f"{urgent.id} was kept back: saved at {urgent.saved_at:.0f}, called at {called_at:.0f}")
+            changes.find("I22", f"{urgent.id} was kept back: saved at {urgent.saved_at:.0f}, called at {called_at:.0f}")
 
 
 def _judge_rest(changes: Changes) -> None:
@@ -458,13 +483,13 @@ def _judge_rest(changes: Changes) -> None:
         for post in simulation.copies(row, everywhere=True):
             name = f"{row['post']}@{row['account']}"
             if post.account != identity_of(row["account"]):
-                changes.error(f"{name} was made on {post.account}")
+                changes.find("I8", f"{name} was made on {post.account}")
             if post.created < changes.not_before.get(row["post"], 0.0) - 2.0:
-                changes.error(f"{name} was made too early")
+                changes.find("I6", f"{name} was made too early")
             if post.created > changes.not_after.get(row["post"], float("inf")):
-                changes.error(f"{name} was made after it was corrected")
+                changes.find("I16", f"{name} was made after it was corrected")
     for row in simulation.rows("SELECT facts FROM alert WHERE code = 'reload_refused' AND cleared_at IS NULL"):
-        changes.error(f"the file is refused to the end: {row['facts']}")
+        changes.find("I22", f"the file is refused to the end: {row['facts']}")
     decided = {(one["post"], one["account"]) for one in simulation.commands if one["kind"] == "resolve"}
     for post in changes.mended:
         filed = {row["account"]: row for row in simulation.deliveries() if row["post"] == post}
@@ -472,7 +497,9 @@ def _judge_rest(changes: Changes) -> None:
             row = filed.get(account)
             is_lost = row is None or (row["state"] in ("cancelled", "expired") and not row["attempts"])
             if is_lost and (post, account) not in decided:
-                changes.error(f"{post}@{account} was put right and is lost: {row['state'] if row else 'not filed'}")
+                changes.find(
+                    "I9", f"{post}@{account} was put right and is lost: {row['state'] if row else 'not filed'}"
+                )
 
 
 CHANGE_STORMS: Mapping[str, Storm] = {"changes": Storm(set_up=_set_up_changes, play=_play_changes)}

@@ -105,6 +105,8 @@ class Simulation:
     clocks: list[tuple[float, float]] = field(default_factory=list)
     """True instants, and by how many seconds the host's clock was ahead from each on."""
     errors: list[str] = field(default_factory=list)
+    broken_promises: list[str] = field(default_factory=list)
+    """What a storm's own judge has found, each with the number of the promise."""
     crashes: Counter[str] = field(default_factory=Counter)
     process: Process = field(default_factory=lambda: Process(name="none", ended_by="never started"))
     is_over: bool = False
