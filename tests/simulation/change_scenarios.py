@@ -252,11 +252,11 @@ def _make_urgent(changes: Changes) -> Iterator[float]:
     """A routine article is in review, its answer lost; then it is made urgent, which another interface sends."""
     behaviour = changes.simulation.platforms.state.behaviour
     usual = behaviour.wechat_review_seconds, behaviour.wechat_consume, behaviour.wechat_repeats
-    behaviour.wechat_review_seconds = LONG_REVIEW
+    behaviour.wechat_review_seconds = 2 * LONG_REVIEW
     behaviour.wechat_consume, behaviour.wechat_repeats = "finish", "accept"  # its draft stands, and can be sent again
     post = yield from changes.open_outcome("made-urgent", "wechat-a", {"kind": "drop_after"})
     changes.edit(post, urgent=True)
-    yield changes.rng.uniform(90, 150)
+    yield changes.rng.uniform(190, 240)
     behaviour.wechat_review_seconds, behaviour.wechat_consume, behaviour.wechat_repeats = usual
 
 
@@ -365,7 +365,9 @@ def _start_beside(changes: Changes, folder: Path, what: str) -> Iterator[float]:
 def _correct_unknown(changes: Changes) -> Iterator[float]:
     """A post is corrected while its outcome is unknown: its wrong words must not be sent again."""
     account = changes.rng.choice([one for one in changes.accounts if platform_of(one) == "weibo"])
-    original = yield from changes.open_outcome("original", account, changes.rng.choice([*LOST, *MADE]))
+    original = yield from changes.open_outcome(
+        "original", account, changes.rng.choice(changes.rng.choice([LOST, MADE]))
+    )
     correction = changes.new_entry("correction", (account,), 5 * HOUR, follows=original, corrects=True)
     changes.simulation.run_command(changes.simulation.reload())
     changes.simulation.run_command(changes.simulation.correct(correction))
@@ -386,7 +388,7 @@ def _review_for_long(changes: Changes) -> Iterator[float]:
 def _set_clock(changes: Changes) -> Iterator[float]:
     """The host's clock is set while an outcome is open, and set right."""
     simulation = changes.simulation
-    yield from changes.open_outcome("clock", changes.accounts[-1], changes.rng.choice([*LOST, *MADE]))
+    yield from changes.open_outcome("clock", changes.accounts[-1], changes.rng.choice(changes.rng.choice([LOST, MADE])))
     began = simulation.loop.time()
     simulation.set_clock(changes.rng.choice([1800.0, 8 * HOUR, -90.0]))
     yield changes.rng.uniform(20, 40)
