@@ -1,27 +1,26 @@
-"""The daemon: APScheduler starts each job at its interval; what is due, and when, stands in the database."""
+"""The daemon: starts each job at its interval; what is due, and when, stands in the database."""
 
 import asyncio
 import contextlib
 import gc
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.base import BaseTrigger
 from sqlalchemy.exc import SQLAlchemyError
 from watchfiles import awatch
 
 from publisher.app.alert_channels import AlertChannels
 from publisher.app.application import Application, find_missing_secrets, open_application
 from publisher.app.format import Formatter
+from publisher.app.offline import describe_loaded_files, find_newer_files
 from publisher.app.permissions import require_safe_permissions
 from publisher.config import Settings
-from publisher.domain.account import Mode
+from publisher.domain.account import LoadedFiles, Mode
 from publisher.domain.delivery import MAINTENANCE, State
 from publisher.domain.errors import InputError, Problem, PublisherError, RefusedError, ScheduleError
 from publisher.domain.post import Schedule
@@ -33,6 +32,8 @@ from publisher.engine.checkpoints import (
     write_checkpoint,
 )
 from publisher.engine.clock_check import ClockCheck
+from publisher.engine.filed_texts import FiledTextCheck
+from publisher.engine.job_scheduler import Job, correct_job_times, schedule_jobs
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.notifier import NoticeWriter, Notifier
 from publisher.engine.planner import active_schedule, apply_schedule, find_file_owner, find_next_planning, plan_window
@@ -41,7 +42,7 @@ from publisher.engine.sender import send_due
 from publisher.i18n import Messages
 from publisher.runtime.clock import ClockTrust, Runtime, handle_stop_signals
 from publisher.runtime.logs import log
-from publisher.schedule.load import SCHEDULE_READ_LIMITS, list_post_ids
+from publisher.schedule.load import SCHEDULE_READ_LIMITS, list_ids_in_text
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.deliveries.intents import PREPARE_AHEAD
 from publisher.store.deliveries.retention import compact_journal, prune
@@ -49,10 +50,10 @@ from publisher.store.queries.queries import needs_person_now
 from publisher.store.recovery.folder import ProcessLock, lock_process
 from publisher.store.recovery.recover import can_plan
 from publisher.store.recovery.setup import claim_folder
-from publisher.tomlfile.read import parse_toml, read_text
+from publisher.tomlfile.read import FileVersion, read_text
 from publisher.web.callbacks import serve_callbacks
 from publisher.web.server import descriptor_limit
-from publisher.web.supervisor import run_dashboard
+from publisher.web.supervisor import run_enabled_dashboard
 
 MAX_SENDS = 2000
 """Calls in flight at most, those prepared for their instant included; a login never has more than one."""
@@ -74,10 +75,6 @@ ONCE_MAX_WAIT = timedelta(minutes=1)
 """How long a single run waits for a login that is in cooldown between two posts."""
 FILE_QUIET_PERIOD = timedelta(seconds=1)
 """How long a file must be unchanged before it is read: a half-written one may be valid by accident."""
-MAX_CLOCK_SKEW = timedelta(seconds=10)
-"""Hosts whose clocks differ more do not work together: each would expire the other's leases, and checks, too soon."""
-JOB_TIME_CHECK_SECONDS = 1.0
-"""How often the next times of the jobs are compared with the clock."""
 FILE_WATCH_TIMEOUT_SECONDS = 60.0
 """After so long without a change the watch of the file counts as working, and is restarted."""
 FILE_WATCH_STEP_MILLISECONDS = 200
@@ -98,38 +95,6 @@ ONCE_JOBS = ("confirm_clock", "heartbeat", "reconcile", "retract", "run_maintena
 """The jobs that a single run repeats, in this order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileVersion:
-    """Distinguishes one state of a file from the next."""
-
-    modified_at: datetime
-    size: int
-    inode: int
-
-    @classmethod
-    def read(cls, file: Path) -> "FileVersion | None":
-        """Return the present version of a file; None while it cannot be read."""
-        try:
-            found = file.stat()
-        except OSError:
-            return None
-        return cls(modified_at=datetime.fromtimestamp(found.st_mtime, UTC), size=found.st_size, inode=found.st_ino)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What the daemon repeats. Alerts, the log and the tests know a job by its name.
-
-    `idle_interval_seconds` is how often it runs while no delivery needs it; None if that makes no difference.
-    """
-
-    name: str
-    run: Callable[[], Awaitable[int | None]]
-    first_after_seconds: float
-    interval_seconds: float
-    idle_interval_seconds: float | None = None
-
-
 @dataclass(slots=True)
 class Daemon:
     """One running daemon: its application, its jobs, the schedule it plans from, and if it is asked to stop."""
@@ -141,7 +106,7 @@ class Daemon:
     stop_requested: asyncio.Event = field(default_factory=asyncio.Event)
     schedule: Schedule | None = None
     schedule_version: int | None = None
-    planned_basis: tuple[tuple[int, int], ClockTrust] | None = None
+    planned_basis: tuple[tuple[int, int, Sequence[str]], ClockTrust] | None = None
     """What the last complete plan was made from."""
     next_planning_at: float = 0.0
     """Until when, in monotonic seconds, that plan stays complete."""
@@ -161,10 +126,13 @@ class Daemon:
     last_sending: float = field(default=float("-inf"), init=False)
     """When deliveries to send were looked for last, in monotonic seconds."""
     running_jobs: set[asyncio.Task[None]] = field(default_factory=set)
+    loaded_files: LoadedFiles = field(init=False)
+    """What it has read at its start."""
     jobs: Mapping[str, Job] = field(init=False)
     clock_check: ClockCheck = field(init=False)
 
     def __post_init__(self) -> None:
+        self.loaded_files = describe_loaded_files(self.application.settings)
         self.clock_check = ClockCheck(store=self.application.store, adapters=self.application.adapters)
         self.jobs = {job.name: job for job in build_jobs(self)}
 
@@ -252,7 +220,7 @@ class Daemon:
         basis = await post_store.plan_basis(), runtime.clock_trust
         if basis == self.planned_basis and runtime.monotonic() < self.next_planning_at:
             return
-        (version, _newest_entry), _trust = basis
+        (version, _newest_entry, _settings), _trust = basis
         try:
             if version != self.schedule_version:
                 self.schedule = None  # an old version must never be planned from once there is a newer one
@@ -297,17 +265,23 @@ class Daemon:
             if version == self.first_file_version and await post_store.is_old_schedule(text):
                 raise RefusedError("schedule_superseded")  # noqa: TRY301 # handled like every other refusal of the file
             owner = await asyncio.to_thread(find_file_owner, self.schedule_file)
-            filed = await apply_schedule(self.application.planner, text, self.schedule_file.name, file_owner=owner)
+            applied = await apply_schedule(self.application.planner, text, self.schedule_file.name, file_owner=owner)
         except BaseException as error:  # also one that was cancelled is read again
             self.has_read_file = False  # the cause, such as a missing picture, may go without the file changing
             if not isinstance(error, (InputError, RefusedError)):
                 raise
-            shortest, longest = REFUSED_FILE_PAUSE_SECONDS
-            self.refused_file_pause = min(max(2 * self.refused_file_pause, shortest), longest) if is_same else shortest
-            self.read_refused_file_at = runtime.monotonic() + self.refused_file_pause
+            self.postpone_refused_file(is_same=is_same)
             await self._record_rejection(error, text)
         else:
-            log.info("schedule_accepted", filed=filed)
+            log.info(
+                "schedule_accepted", filed=applied.filed, left_out=[item.facts["post"] for item in applied.left_out]
+            )
+
+    def postpone_refused_file(self, *, is_same: bool) -> None:
+        """Set when a refused file is read again: soon if it is new, and each time later if it is the same."""
+        shortest, longest = REFUSED_FILE_PAUSE_SECONDS
+        self.refused_file_pause = min(max(2 * self.refused_file_pause, shortest), longest) if is_same else shortest
+        self.read_refused_file_at = self.application.runtime.monotonic() + self.refused_file_pause
 
     async def watch_schedule_file(self) -> None:
         """Read the schedule when its file changes, until there is no change for FILE_WATCH_TIMEOUT_SECONDS.
@@ -348,21 +322,21 @@ class Daemon:
         """Format problems as text, one a line; a problem that several occurrences of a post share appears once."""
         return "\n".join(dict.fromkeys(self.messages.format_problem(problem, posts) for problem in problems))
 
+    async def check_files(self) -> None:
+        """Alert people to settings and templates that were changed after this daemon has read them."""
+        changed = await asyncio.to_thread(find_newer_files, self.application.settings.workspace, self.loaded_files)
+        formatter = Formatter(messages=self.messages, timezone=self.application.settings.timezone)
+        await self.application.store.system_alerts.set_files_alert(formatter.newer_files(changed, self.started_at))
+
     async def _record_rejection(self, error: InputError | RefusedError, text: str = "") -> None:
         """Alert people to what is wrong with the text of a schedule file, or with the version in force."""
         if isinstance(error, InputError):
-            posts = await asyncio.to_thread(self._list_post_ids, text) if text else ()
+            posts = await asyncio.to_thread(list_ids_in_text, text, self.schedule_file.name) if text else ()
             reason = self._format_problems(error.problems, posts)
         else:
             reason = self.messages.translate(error.code, **error.facts)
         log.warning("reload_refused", reason=reason)
         await self.application.store.posts.record_rejection(reason)
-
-    def _list_post_ids(self, text: str) -> Sequence[str]:
-        """Return the ids of a schedule's posts, in order; none where it cannot be parsed."""
-        with contextlib.suppress(InputError):
-            return list_post_ids(parse_toml(text, self.schedule_file.name, SCHEDULE_READ_LIMITS, ScheduleError))
-        return ()
 
     async def run_logged(self, name: str, work: Awaitable[int | None]) -> None:
         """Await a job's work. An error is logged and does not end the daemon; repeated ones alert people."""
@@ -403,6 +377,11 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         if pruned.deliveries or pruned.pictures:
             log.info("pruned", **asdict(pruned))
 
+    filed_texts = FiledTextCheck(
+        planner=app.planner,
+        is_current=lambda: not find_newer_files(app.settings.workspace, daemon.loaded_files),
+    )
+
     async def check_silence() -> int:
         return await store.silence.update(app.settings.timezone)
 
@@ -419,6 +398,8 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("monitor", monitor, 30.0, 15.0),
         Job("check_preflight", store.preflight.run, 15.0, 30.0),
         Job("check_silence", check_silence, 20.0, 60.0),
+        Job("check_files", daemon.check_files, 15.0, 30.0),
+        Job("check_filed_texts", filed_texts.run, 10.0, 10.0),
         Job("check_backlog", store.backlog.update, 25.0, 30.0),
         Job("notify", notifier.run, 1.0, 2.0),
         Job("write_checkpoint", lambda: write_checkpoint(store.audit, checkpoint_targets), 10.0, 300.0),
@@ -465,30 +446,15 @@ async def run(
         daemon.process_lock = process_lock
         stack.push_async_callback(daemon.clock_check.stop)
         handle_stop_signals(daemon.stop_requested.set)
-        skew = await application.store.system_alerts.measure_clock_skew()
-        if abs(skew) > MAX_CLOCK_SKEW:
-            raise RefusedError("clock_skew", **await application.store.system_alerts.alert_clock_skew(skew))
-        await daemon.clock_check.confirm()
-        if not await application.store.actions.register_worker():
-            raise RefusedError("database_replaced")
-        await void_authority_if_older(application.store.audit, build_checkpoint_targets(settings))
-        # Leases of this worker's previous process: the process lock and the registration prove that it is gone.
-        expired_leases = await application.store.maintenance.expire_own_leases()
-        log.info("own_leases_expired", leases=expired_leases)
-        await application.store.outbox.preload()
-        manual_accounts = [
-            order.account for order in await application.store.queries.mode_overrides() if order.mode is not Mode.API
-        ]
-        for account, error in find_missing_secrets(settings, manual_accounts).items():
-            await application.store.actions.pause_account(settings.accounts[account], MAINTENANCE, error.code)
-        await daemon.report_template_problems()
-        await daemon.try_initial_load()
+        await register(daemon)
+        await prepare_first_calls(daemon)
         freeze_gc()
         report("run_started", workspace=settings.workspace, environment=settings.environment.value, pid=os.getpid())
         if once:
             exit_code = await run_once(daemon)
         else:
-            async with serve_callbacks(application, report), _serve_pages(application):
+            set_alert = application.store.system_alerts.set_dashboard_alert
+            async with serve_callbacks(application, report), run_enabled_dashboard(settings, set_alert):
                 await run_until_stopped(daemon)
             exit_code = 0
         if daemon.refusal is not None:
@@ -498,15 +464,31 @@ async def run(
         return exit_code
 
 
-@contextlib.asynccontextmanager
-async def _serve_pages(application: Application) -> AsyncIterator[None]:
-    """Keep the dashboard running beside the daemon, unless the settings leave that to another host."""
-    if not application.settings.dashboard.enabled:
-        await application.store.system_alerts.set_dashboard_alert("")
-        yield
-        return
-    async with run_dashboard(application.settings, application.store.system_alerts.set_dashboard_alert):
-        yield
+async def register(daemon: Daemon) -> None:
+    """Make this daemon a worker of the database, and expire the leases of its previous process.
+
+    Raises RefusedError where its clock is too far from the server's, or the database is another one.
+    """
+    store = daemon.application.store
+    await store.system_alerts.check_clock_skew()
+    await daemon.clock_check.confirm()
+    if not await store.actions.register_worker(daemon.loaded_files):
+        raise RefusedError("database_replaced")
+    await void_authority_if_older(store.audit, build_checkpoint_targets(daemon.application.settings))
+    # the process lock and the registration prove that the previous process is gone
+    expired_leases = await store.maintenance.expire_own_leases()
+    log.info("own_leases_expired", leases=expired_leases)
+
+
+async def prepare_first_calls(daemon: Daemon) -> None:
+    """Load what calls need, pause the accounts without their secret, and file what the schedule has."""
+    settings, store = daemon.application.settings, daemon.application.store
+    await store.outbox.preload()
+    manual_accounts = [order.account for order in await store.queries.mode_overrides() if order.mode is not Mode.API]
+    for account, error in find_missing_secrets(settings, manual_accounts).items():
+        await store.actions.pause_account(settings.accounts[account], MAINTENANCE, error.code)
+    await daemon.report_template_problems()
+    await daemon.try_initial_load()
 
 
 async def run_once(daemon: Daemon) -> int:
@@ -541,18 +523,7 @@ async def _is_idle(application: Application) -> bool:
 
 async def run_until_stopped(daemon: Daemon) -> None:
     """Run all jobs at their intervals until a stop is requested, then wait for those that have begun."""
-    scheduler = AsyncIOScheduler(timezone="UTC")
-    now = datetime.now(UTC)
-    for job in daemon.jobs.values():
-        scheduler.add_job(
-            daemon.run_job,
-            MonotonicTrigger(daemon, job),
-            args=(job,),
-            next_run_time=now + timedelta(seconds=job.first_after_seconds),
-            coalesce=True,
-            max_instances=1,
-            misfire_grace_time=None,
-        )
+    scheduler = schedule_jobs(daemon.jobs.values(), daemon.interval_of, daemon.run_job)
     scheduler.start()
     clock_task = asyncio.create_task(correct_job_times(scheduler))
     watch_task = asyncio.create_task(watch_file_until_stopped(daemon))
@@ -564,32 +535,6 @@ async def run_until_stopped(daemon: Daemon) -> None:
         async with asyncio.timeout(SHUTDOWN_TIMEOUT_SECONDS):
             await asyncio.wait([watch_task])
             await asyncio.wait(daemon.running_jobs or [watch_task])
-
-
-class MonotonicTrigger(BaseTrigger):  # type: ignore[misc] # the library has no types
-    """Fires at an interval after the last run; after a forward clock jump no missed run is made up for."""
-
-    def __init__(self, daemon: Daemon, job: Job) -> None:
-        self.daemon = daemon
-        self.job = job
-
-    @property
-    def max_wait(self) -> timedelta:
-        """How far ahead the next run may lie."""
-        return timedelta(seconds=max(self.job.first_after_seconds, self.daemon.interval_of(self.job)))
-
-    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
-        return now + timedelta(seconds=self.daemon.interval_of(self.job))
-
-
-async def correct_job_times(scheduler: AsyncIOScheduler) -> None:
-    """Run at once the jobs that a clock set back has moved far into the future, and those that are needed again."""
-    while True:
-        await asyncio.sleep(JOB_TIME_CHECK_SECONDS)
-        now = datetime.now(UTC)
-        for job in scheduler.get_jobs():
-            if job.next_run_time > now + job.trigger.max_wait:
-                job.modify(next_run_time=now)
 
 
 async def watch_file_until_stopped(daemon: Daemon) -> None:

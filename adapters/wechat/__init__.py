@@ -2,7 +2,6 @@
 
 from publisher.contract import Adapter, AdapterContext, OptionalHooks, read_messages
 from publisher.domain.account import Account
-from publisher.domain.post import RenderedPost
 
 from .adapter import WeChatAdapter
 from .api import BASE_URL
@@ -22,12 +21,10 @@ class WeChatFactory(OptionalHooks):
     capabilities = staticmethod(get_capabilities)
     validate = staticmethod(find_problems)
     check_account = staticmethod(find_account_problems)
+    call_method = staticmethod(get_call_method)
 
     def create(self, account: Account, context: AdapterContext) -> Adapter:
         return WeChatAdapter(account, context)
-
-    def call_method(self, account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:  # noqa: ARG002
-        return get_call_method(account, is_urgent=is_urgent)
 
     def hosts(self, account: Account) -> tuple[str, ...]:  # noqa: ARG002 # the same for all
         return (BASE_URL,)

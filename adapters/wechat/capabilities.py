@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from publisher.contract import PlatformDefaults
 from publisher.domain.account import Account, Capabilities, NotificationLimit, RateLimit, Timing
+from publisher.domain.post import RenderedPost
 
 MAX_TITLE_LENGTH = 64
 """The length that the console and other clients use; the reference contradicts it, so above 32 we only warn."""
@@ -66,7 +67,7 @@ def can_mass_send(account: Account) -> bool:
     return get_profile(account) == MASS_PROFILE
 
 
-def get_call_method(account: Account, *, is_urgent: bool) -> str:
+def get_call_method(account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:  # noqa: ARG001
     """Return the call by which a post would be published now."""
     return MASS_SEND if is_urgent and can_mass_send(account) else FREE_PUBLISH
 

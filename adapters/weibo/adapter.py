@@ -1,7 +1,7 @@
 """The adapter of one Weibo account."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from adapters.weibo import api, post_list
@@ -11,15 +11,15 @@ from adapters.weibo.capabilities import (
     BIZ,
     MAX_PLAIN_CHARACTERS,
     SHARE,
-    get_call_method,
     get_profile,
+    is_article,
     measure,
     render_lead,
 )
-from adapters.weibo.post_list import LIST_TOO_SHORT, WeiboPostList, interpret_timeline
+from adapters.weibo.post_list import LIST_TOO_SHORT, AccountNote, WeiboPostList, interpret_timeline
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Upload
 from publisher.domain.account import BEIJING, Account
-from publisher.domain.post import SendRequest
+from publisher.domain.post import DeliveryId, SendRequest
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -42,7 +42,6 @@ from publisher.domain.results import (
 )
 
 _READS_KEY = "reads"
-_YES, _NO = "yes", "no"
 NOTICE_PERIOD = timedelta(minutes=10)
 """How long the deletion of a post is refused because its article stays."""
 _NO_TOKEN_CODE = "weibo_no_token"  # noqa: S105 - the name of a message
@@ -52,6 +51,8 @@ _NO_TOKEN_CODE = "weibo_no_token"  # noqa: S105 - the name of a message
 class WeiboAdapter:
     account: Account
     context: AdapterContext
+    read_for: set[DeliveryId] = field(default_factory=set)
+    """Deliveries for whose call this process has begun to read whether the account has posts."""
 
     async def publish(self, request: SendRequest) -> Outcome:
         endpoint = self._get_endpoint()
@@ -89,7 +90,8 @@ class WeiboAdapter:
             text=text,
             is_article=as_article,
         )
-        was_empty = await self.context.state.get(self._to_empty_before_key(request)) is not None
+        note = AccountNote.decode(await self.context.state.get(self._note_key))
+        was_empty = note.was_empty_before(request)
         return await self._find_in_lists(criteria, was_empty=was_empty)
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
@@ -149,50 +151,38 @@ class WeiboAdapter:
         timeline = post_list.decode_timeline(response, self.account.identity)
         if isinstance(timeline, ReadFailure):
             return timeline
-        await self._note_posts(timeline)
+        await self._learn_from(timeline, self.context.now())
         return post_list.to_observed_posts(timeline)
 
     async def _note_if_empty(self, request: SendRequest) -> RateLimited | None:
-        """Note before an account's first call that it has no posts: later, an empty list proves absence.
+        """Note before an account's first call whether it has posts: if not, an empty list proves absence later.
 
-        The list is read for it, unless it was read before. A read that fails only leaves that proof out: it is not
-        repeated for the same delivery, whose lease it may have used up.
+        The list is read for it, unless it was read before. A read that fails, or uses up the attempt's time, only
+        leaves that proof out: this process does not repeat it for the same delivery.
         """
-        state, unread_key = self.context.state, f"unread_before:{self.account.identity}"
-        if request.baseline.newest_id is not None:
+        if request.baseline.newest_id is not None or request.delivery in self.read_for:
             return None
-        has_posts = await state.get(self._has_posts_key)
-        if has_posts is None and await state.get(unread_key) != str(request.delivery):
-            endpoint = self._get_endpoint()
-            list_request = post_list.encode_timeline(endpoint, endpoint.profile.list_sizes[0])
-            timeline = post_list.decode_timeline(await self._fetch(endpoint, list_request), self.account.identity)
-            if isinstance(timeline, RateLimited):
-                return timeline
-            if isinstance(timeline, Unknown):
-                await state.set(unread_key, str(request.delivery))
-                return None
-            has_posts = await self._note_posts(timeline)
-        if has_posts == _NO:
-            await state.set(self._to_empty_before_key(request), "0")
-        return None
+        if AccountNote.decode(await self.context.state.get(self._note_key)).has_posts is not None:
+            return None
+        self.read_for.add(request.delivery)
+        endpoint = self._get_endpoint()
+        list_request = post_list.encode_timeline(endpoint, endpoint.profile.list_sizes[0])
+        timeline = post_list.decode_timeline(await self._fetch(endpoint, list_request), self.account.identity)
+        if isinstance(timeline, WeiboPostList):
+            await self._learn_from(timeline, request.intended_at)
+        return timeline if isinstance(timeline, RateLimited) else None
 
-    async def _note_posts(self, timeline: WeiboPostList) -> str | None:
-        """Keep whether the account has, or had, any posts; return that, None where no list has said so."""
-        has_posts = _NO if timeline.is_empty else _YES if timeline.items or timeline.total else None
-        known = await self.context.state.get(self._has_posts_key)
-        if has_posts is None or known in {_YES, has_posts}:
-            return known
-        await self.context.state.set(self._has_posts_key, has_posts)
-        return has_posts
+    async def _learn_from(self, timeline: WeiboPostList, at: datetime) -> None:
+        """Note whether the account has, or had, any posts, where this list, read at an instant, says so."""
+        note = AccountNote.decode(await self.context.state.get(self._note_key))
+        if note.learn(timeline, at) != note:
+            await self.context.state.update(
+                self._note_key, lambda stored: AccountNote.decode(stored).learn(timeline, at).encode()
+            )
 
     @property
-    def _has_posts_key(self) -> str:
-        """The key of YES where a list has ever shown a post, or a count of posts; of NO while none has."""
-        return f"has_posts:{self.account.identity}"
-
-    def _to_empty_before_key(self, request: SendRequest) -> str:
-        """Return the key of the note that the account had no posts before an attempt."""
-        return f"empty_before:{self.account.identity}:{request.delivery}:{request.attempt}"
+    def _note_key(self) -> str:
+        return f"account:{self.account.identity}"
 
     async def _find_in_lists(self, criteria: WeiboMatchCriteria, *, was_empty: bool = False) -> ReadbackResult:
         endpoint = self._get_endpoint()
@@ -205,7 +195,7 @@ class WeiboAdapter:
                 return timeline
             if isinstance(timeline, Unknown):
                 return possible_match or timeline
-            await self._note_posts(timeline)
+            await self._learn_from(timeline, self.context.now())
             result = interpret_timeline(
                 timeline, criteria, self.account.identity, endpoint.profile.max_readable_posts, was_empty=was_empty
             )
@@ -291,7 +281,7 @@ class WeiboAdapter:
 
     def _is_article(self, request: SendRequest) -> bool:
         """True if an attempt publishes an article, or did so: the account's settings may be others by now."""
-        return (request.method or get_call_method(self.account, request.rendered)) == ARTICLE
+        return request.method == ARTICLE if request.method else is_article(self.account, request.rendered)
 
     def _get_endpoint(self) -> WeiboEndpoint:
         """Return where calls go; its token is empty where there is none to sign them."""

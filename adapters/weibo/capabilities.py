@@ -170,7 +170,7 @@ def is_article(account: Account, rendered: RenderedPost) -> bool:
     return get_article_cover_url(account) is not None and measure(rendered.text) > get_post_limit(account)
 
 
-def get_call_method(account: Account, rendered: RenderedPost) -> str:
+def get_call_method(account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:  # noqa: ARG001
     """Return the call by which a post would be published now: an article's, or those of the account's profile."""
     return ARTICLE if is_article(account, rendered) else get_profile(account).name
 

@@ -17,6 +17,7 @@ from adapters.weibo import api
 from adapters.weibo.capabilities import API_URL
 from adapters.weibo.codes import CODES, NO_SUCH_POST, WeiboErrorClass, to_message_key
 from publisher.contract import HttpRequest, HttpResponse
+from publisher.domain.post import SendRequest
 from publisher.domain.post_list import ListedPost, covers_baseline, is_newest_first, match_list
 from publisher.domain.results import (
     Blocked,
@@ -66,6 +67,38 @@ class WeiboPostList:
     def is_empty(self) -> bool:
         """True if the account has no posts: the list shows none, and Weibo counts none."""
         return not self.items and self.total == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountNote:
+    """What the adapter keeps of an account: whether a list has ever shown, or counted, a post; None until one is read.
+
+    `empty_at` is the instant of the first read that showed it empty: no call with a later intent had been made by then.
+    """
+
+    has_posts: bool | None = None
+    empty_at: datetime | None = None
+
+    @classmethod
+    def decode(cls, stored: str | None) -> "AccountNote":
+        facts = json.loads(stored or "{}")
+        at = facts.get("empty_at")
+        return cls(has_posts=facts.get("has_posts"), empty_at=datetime.fromisoformat(at) if at else None)
+
+    def encode(self) -> str:
+        facts = {"has_posts": self.has_posts, "empty_at": self.empty_at and self.empty_at.isoformat()}
+        return json.dumps(facts, separators=(",", ":"))
+
+    def learn(self, timeline: WeiboPostList, at: datetime) -> "AccountNote":
+        """Return the note after a list was read: once the account had posts, it stays so, whatever later lists say."""
+        if timeline.items or timeline.total:
+            return replace(self, has_posts=True)
+        is_first = self.has_posts is None and timeline.is_empty
+        return AccountNote(has_posts=False, empty_at=at) if is_first else self
+
+    def was_empty_before(self, request: SendRequest) -> bool:
+        """True if the account had no posts before the call of this attempt, and has never shown one since."""
+        return self.has_posts is False and self.empty_at is not None and self.empty_at <= request.intended_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters import BUILT_IN_ADAPTERS
-from publisher.config import Environment, LimitEntry, Settings, apply_overrides, normalize_address
+from publisher.config import Environment, LimitEntry, Settings, apply_overrides
 from publisher.contract import (
     CONTRACT,
     Adapter,
@@ -37,12 +37,11 @@ from publisher.domain.account import (
     Presence,
     make_presence,
 )
+from publisher.domain.addresses import normalize_address
 from publisher.domain.errors import Problem, SettingsError, Severity
-from publisher.domain.post import RenderedPost
 from publisher.i18n import LANGUAGES, is_fillable, is_platform_code
 from publisher.rendering.templates import PAGE_SUFFIXES
 from publisher.runtime.clock import CLOCK_JUMP_THRESHOLD, SERVER_DATE_TOLERANCE
-from publisher.runtime.logs import log
 from publisher.runtime.redaction import redact_text
 from publisher.tomlfile.validate import KeyPath, UnlocatedProblem, suggest_closest
 
@@ -392,22 +391,12 @@ def build_policies(
                 rate_limit=rate_limit,
                 timing=timing,
                 identity=get_hook(factory, "identify")(account),
-                call_method=partial(_name_method, factory, account),
+                call_method=partial(get_hook(factory, "call_method"), account),
                 server=find_server(account, factory),
             )
     if disordered := sorted({item.account.platform for item in policies.values() if not item.timing.has_valid_order}):
         raise SettingsError([Problem(code="timings_out_of_order", facts={"platform": name}) for name in disordered])
     return policies
-
-
-def _name_method(factory: AdapterFactory, account: Account, rendered: RenderedPost, is_urgent: bool) -> str:  # noqa: FBT001
-    """Return an adapter's word for the way of a call; empty, as where nobody knows it, if the adapter fails."""
-    try:
-        method = get_hook(factory, "call_method")(account, rendered, is_urgent=is_urgent)
-    except Exception as error:  # noqa: BLE001 # a package's bug must stop no other delivery
-        log.exception("adapter_failed", error=type(error).__name__)
-        return ""
-    return method if isinstance(method, str) else ""
 
 
 def find_unsafe_timings(policies: Iterable[AccountPolicy], environment: Environment) -> list[Problem]:

@@ -21,7 +21,8 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from publisher.config import Environment, Settings, is_loopback
+from publisher.config import Environment, Settings
+from publisher.domain.addresses import is_loopback
 from publisher.domain.errors import Problem, Severity
 from publisher.runtime.logs import log
 from publisher.runtime.redaction import redact_text, register_secrets

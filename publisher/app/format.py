@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from publisher.domain.delivery import FINAL_STATES, Delivery, Role, State
+from publisher.domain.errors import Problem
 from publisher.domain.post import ONCE_OCCURRENCE, PostId
 from publisher.domain.results import (
     Blocked,
@@ -82,7 +84,9 @@ class Formatter:
             held = self.messages.translate("paused_holds", number=alert.facts["held"]) if "held" in alert.facts else ""
             sentences = [reason_text + said, held, self.alert_remedy(alert).rstrip("。.")]  # the message ends the last
             reason_text = self.messages.translate("sentence_break").join(filter(None, sentences))
-        if "\n" in reason_text:  # one problem a line
+        if problems := alert.facts.get("problems"):
+            reason_text = "\n".join(map(self._stored_problem, json.loads(problems)))
+        if "\n" in reason_text or problems:  # one problem a line
             reason_text = "".join(f"\n    {line}" for line in reason_text.splitlines())
         facts = {"post": alert.subject, "account": alert.subject, **alert.facts, "reason": reason_text}
         facts["name"] = self.occurrence_name(facts["post"], alert.facts.get("occurrence", ONCE_OCCURRENCE))
@@ -92,6 +96,18 @@ class Formatter:
             facts["work"] = self.messages.translate(f"job_{job}", **alert.facts)
         facts |= {key: self.time(datetime.fromisoformat(instant)) for key, instant in instants.items()}
         return self.messages.translate(self.messages.first_known(f"alert_{state}", alert.code), **facts)
+
+    def newer_files(self, changed: Mapping[str, datetime], since: datetime) -> str:
+        """Return the words about files that were changed after a daemon has read them; none without any."""
+        if not changed:
+            return ""
+        names = [f"{name} ({self.time(at)})" for name, at in sorted(changed.items())]
+        files = self.messages.translate("list_comma").join(names)
+        return self.messages.translate("daemon_files_changed", files=files, since=self.time(since))
+
+    def _stored_problem(self, facts: Mapping[str, str]) -> str:
+        """Return the text and the hint of a problem that an alert has stored with its code and its facts."""
+        return self.messages.format_problem(Problem(code=facts["code"], facts=facts))
 
     def alert_as_json(self, alert: Alert) -> dict[str, str | int | None]:
         return {

@@ -13,12 +13,15 @@ from publisher.domain.post import Marker, format_part_prefix
 from publisher.domain.results import Deleted, HoldReason, NotFound, Rejected
 from publisher.store.queries.queries import AuditLine, DeliveryHistory
 from publisher.store.queries.snapshot import StatusSnapshot
+from publisher.store.system_alerts import TEXT_OUTDATED
 
 READBACK_ROLES = frozenset({"reconciler", "retractor"})
 """Roles whose audit entries report what was read back, not the response to a call."""
 STEP_BOUNDARY = re.compile(r"(?<=[；;])\s*(?=\d\. )")
 """The place before the next of several numbered steps."""
-POST_EVENTS = frozenset({"cancelled", "retraction_requested", "send_requested", "correction_requested"})
+POST_EVENTS = frozenset(
+    {"cancelled", "retraction_requested", "send_requested", "correction_requested", "texts_refreshed"}
+)
 """Actions on a whole post that belong to the history of each of its deliveries."""
 DESIRED_STATE_CODES = {
     **{
@@ -26,12 +29,13 @@ DESIRED_STATE_CODES = {
         for desired, code in (
             (DesiredState.RETRACTED, "why_is_retracting"),
             (DesiredState.EDITED, "why_is_edited"),
+            (DesiredState.CORRECTED, "why_is_corrected"),
             (DesiredState.NOT_TARGETED, "why_is_unscheduled"),
         )
         for state in (State.SENDING, State.SUBMITTED, State.UNKNOWN)
     },
     (DesiredState.EDITED, State.PUBLISHED): "why_edited_published",
-    **{(desired, State.PUBLISHED): "why_cancelled_published" for desired in DESIRED_NO_SEND},
+    **{(desired, State.PUBLISHED): "why_cancelled_published" for desired in DESIRED_NO_SEND - {DesiredState.CORRECTED}},
 }
 """Remarks where the desired state differs from the present one."""
 
@@ -153,10 +157,30 @@ def describe_event(entry: AuditLine, formatter: Formatter, manual_attempts: Coll
     return messages.translate(code, **facts)
 
 
-def format_next_steps(  # noqa: C901, PLR0912 # a flat list of what may be said
-    delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter
-) -> Iterator[str]:
+def format_next_steps(delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter) -> Iterator[str]:
     """Yield what comes next, and what a person has to do."""
+    messages, facts = formatter.messages, message_args(delivery, formatter)
+    if delivery.state in OPEN_STATES and not snapshot.is_loaded(delivery.account):
+        yield messages.translate("why_account_not_loaded", **facts)
+        if delivery.state is not State.HELD:
+            return
+    yield from _format_state(delivery, formatter)
+    if until := snapshot.waits_until(delivery):
+        yield messages.translate("why_sent_from", at=formatter.time(until))
+    if delivery.state in WAITING_STATES | {State.HELD}:
+        yield from _format_blockers(delivery, snapshot, formatter)
+    if delivery.state in WAITING_STATES and any(alert.code == TEXT_OUTDATED for alert in snapshot.alerts):
+        yield messages.translate("why_text_outdated", **facts)
+    if delivery.state in WAITING_STATES and delivery.follows:
+        yield messages.translate("why_follows", follows=delivery.follows)
+    if remark := DESIRED_STATE_CODES.get((delivery.desired, delivery.state)):
+        yield messages.translate(remark, **facts)
+    if delivery.state in OPEN_STATES - {State.HELD} and not snapshot.is_running:
+        yield messages.translate("why_no_daemon")
+
+
+def _format_state(delivery: Delivery, formatter: Formatter) -> Iterator[str]:
+    """Yield what follows from a delivery's state and reason."""
     messages, facts = formatter.messages, message_args(delivery, formatter)
     marker = Marker(code=delivery.marker)
     number, total = delivery.parts_done + 1, delivery.extra_parts + 1
@@ -172,19 +196,14 @@ def format_next_steps(  # noqa: C901, PLR0912 # a flat list of what may be said
         yield messages.hint("reason_awaiting_approval", **facts, latest=latest)
     else:
         yield messages.hint(manual_task_code(delivery) or f"state_{delivery.state.value}", **facts)
-    if until := snapshot.waits_until(delivery):
-        yield messages.translate("why_sent_from", at=formatter.time(until))
-    if delivery.state in WAITING_STATES | {State.HELD}:
-        for pause in pauses_covering(snapshot.pauses, delivery):
-            yield formatter.pause("why_paused", pause)
-            alerts = [alert for alert in snapshot.pause_alerts if alert.subject == pause.scope]
-            yield from filter(None, map(formatter.alert_remedy, alerts))
-        for override in snapshot.mode_overrides:
-            if override.account == delivery.account:
-                yield formatter.mode("why_mode_override", override)
-    if delivery.state in WAITING_STATES and delivery.follows:
-        yield messages.translate("why_follows", follows=delivery.follows)
-    if remark := DESIRED_STATE_CODES.get((delivery.desired, delivery.state)):
-        yield messages.translate(remark, **facts)
-    if delivery.state in OPEN_STATES - {State.HELD} and not snapshot.is_running:
-        yield messages.translate("why_no_daemon")
+
+
+def _format_blockers(delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter) -> Iterator[str]:
+    """Yield the pauses and the change of mode that keep a delivery from being sent, with what to do about them."""
+    for pause in pauses_covering(snapshot.pauses, delivery):
+        yield formatter.pause("why_paused", pause)
+        alerts = [alert for alert in snapshot.pause_alerts if alert.subject == pause.scope]
+        yield from filter(None, map(formatter.alert_remedy, alerts))
+    for override in snapshot.mode_overrides:
+        if override.account == delivery.account:
+            yield formatter.mode("why_mode_override", override)

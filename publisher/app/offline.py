@@ -1,9 +1,13 @@
 """The offline part of the application: read, check and preview, without database or network."""
 
 import contextlib
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 from publisher.app.adapters import (
     build_policies,
@@ -13,15 +17,18 @@ from publisher.app.adapters import (
     load_usable_factories,
 )
 from publisher.app.alert_channels import find_channel_problems, read_channel_url
-from publisher.config import Environment, Settings
+from publisher.config import SETTINGS_FILE, SETTINGS_READ_LIMITS, Environment, Settings
 from publisher.contract import AdapterFactory
-from publisher.domain.account import AccountId, AccountPolicy, Mode, Platform
+from publisher.domain.account import AccountId, AccountPolicy, LoadedFiles, Mode, Platform
 from publisher.domain.errors import Problem, SettingsError, Severity
 from publisher.rendering.process import RenderProcess
 from publisher.rendering.renderer import PostRenderer
 from publisher.rendering.templates import load_templates, shipped_templates
 from publisher.secrets import SecretError, Vault, declare_public_fields, read_secret
+from publisher.tomlfile.read import read_toml
 from publisher.tomlfile.validate import UnlocatedProblem, find_placeholders
+
+TEMPLATES_FOLDER = "templates"
 
 
 def find_unfinished_settings(settings: Settings) -> list[Problem]:
@@ -91,7 +98,7 @@ def build_offline_app(settings: Settings) -> OfflineApp:
         with contextlib.suppress(SecretError, OSError):
             read_channel_url(settings, channel)
     policies = build_policies(settings, factories)
-    folders = [settings.workspace / "templates", shipped_templates()]
+    folders = [settings.workspace / TEMPLATES_FOLDER, shipped_templates()]
     post_renderer = PostRenderer(
         templates=load_templates(folders, RenderProcess(), find_pages(factories)),
         timezone=settings.timezone,
@@ -101,3 +108,49 @@ def build_offline_app(settings: Settings) -> OfflineApp:
         regions=settings.regions,
     )
     return OfflineApp(settings=settings, post_renderer=post_renderer, policies=policies, warnings=problems)
+
+
+def describe_loaded_files(settings: Settings) -> LoadedFiles:
+    """Return what a process has read that starts now with these settings; it reads neither file again."""
+    data = settings.document.data if settings.document else {}
+    accounts = frozenset(settings.accounts)
+    return LoadedFiles(settings=_hash_data(data), templates=_hash_templates(settings.workspace), accounts=accounts)
+
+
+def find_newer_files(workspace: Path, loaded: LoadedFiles) -> Mapping[str, datetime]:
+    """Return what has changed since a process has read it, of SETTINGS_FILE and TEMPLATES_FOLDER, and when.
+
+    Comments and line ends count for nothing. A settings file that cannot be read has changed.
+    """
+    changed: dict[str, datetime] = {}
+    file, folder = workspace / SETTINGS_FILE, workspace / TEMPLATES_FOLDER
+    try:
+        present = _hash_data(read_toml(file, SETTINGS_READ_LIMITS, SettingsError).data)
+    except SettingsError:
+        present = ""
+    if present != loaded.settings:
+        changed[SETTINGS_FILE] = _modified_at([file])
+    if _hash_templates(workspace) != loaded.templates:
+        changed[TEMPLATES_FOLDER] = _modified_at([folder, *folder.rglob("*")])
+    return changed
+
+
+def _hash_data(data: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _hash_templates(workspace: Path) -> str:
+    digest, folder = hashlib.sha256(), workspace / TEMPLATES_FOLDER
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with contextlib.suppress(OSError):  # a file that cannot be read is in no template
+            digest.update(f"{file.relative_to(folder)}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _modified_at(files: Sequence[Path]) -> datetime:
+    """Return when the newest of these files was changed; the epoch if none is left."""
+    times = [0.0]
+    for file in files:
+        with contextlib.suppress(OSError):
+            times.append(file.stat().st_mtime)
+    return datetime.fromtimestamp(max(times), UTC)

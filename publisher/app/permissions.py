@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from publisher.config import SETTINGS_FILE, Environment, Settings, has_password
+from publisher.config import SETTINGS_FILE, Environment, Settings
+from publisher.domain.addresses import has_password
 from publisher.domain.errors import Location, Problem, RefusedError, Severity
 from publisher.secrets import AUDIT_KEY_NAME, KEY_NAME, USER_KEY_NAME, Vault
 

@@ -46,6 +46,7 @@ COMMANDS = (
     "mode",
     "pause",
     "resume",
+    "refresh",
     "reload",
     "reach",
     "report",

@@ -2,20 +2,21 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from publisher.app.application import Application, open_application
-from publisher.app.format import Formatter
+from publisher.app.format import Formatter, pauses_covering
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import report_database_errors
+from publisher.cli.context import report_database_errors, warn_about_daemon
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.terminal import Terminal
+from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
 from publisher.contract import PostPreviewer
-from publisher.domain.delivery import Actor
+from publisher.domain.account import AccountId, Mode
+from publisher.domain.delivery import WAITING_STATES, Actor
 from publisher.domain.errors import NoSuchItemError, ScheduleError
 from publisher.domain.post import Post, PostId
 from publisher.domain.results import (
@@ -29,11 +30,12 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.engine.calls import call_adapter
-from publisher.engine.planner import apply_schedule, find_file_owner
+from publisher.engine.planner import AppliedSchedule, apply_schedule, find_file_owner
 from publisher.rendering.renderer import RenderResult
 from publisher.runtime.clock import Runtime
 from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse_schedule
 from publisher.store.plan.posts import AuditAction
+from publisher.store.queries.snapshot import take_snapshot
 from publisher.tomlfile.read import TomlDocument, read_toml
 
 PREVIEW_TIMEOUT = timedelta(minutes=2)
@@ -85,7 +87,7 @@ def with_locations(toml: TomlDocument) -> Iterator[None]:
 async def load_post(application: Application, post_id: PostId) -> Post:
     """Return a stored post for the accounts that publish; if it is unknown, activate the present schedule first.
 
-    Raise NoSuchItemError, or CommandFailedError when the post was cancelled.
+    Raise NoSuchItemError, or CommandFailedError when the post was cancelled or corrected.
     """
     post = await application.store.posts.get_post(post_id)
     if post is None:
@@ -95,14 +97,41 @@ async def load_post(application: Application, post_id: PostId) -> Post:
         raise NoSuchItemError("post", post_id, await application.store.queries.post_ids())
     if await application.store.posts.is_cancelled(post_id):
         raise CommandFailedError("send_cancelled", post=post_id)
+    if (correction := await application.store.posts.corrected_by(post_id)) is not None:
+        raise CommandFailedError("send_corrected", post=post_id, correction=correction)
     active = application.planner.post_renderer.accounts
     return replace(post, accounts=tuple(account for account in post.accounts if account in active))
 
 
+async def print_obstacles(terminal: Terminal, application: Application, posts: Collection[PostId]) -> None:
+    """Say on standard error what keeps what was just ordered from leaving: pauses, accounts, logins, the daemon."""
+    settings, store = application.settings, application.store
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    snapshots = [await take_snapshot(store.queries, post) for post in sorted(posts)]
+    lines: list[str] = []
+    concerned: set[AccountId] = set()
+    for snapshot in snapshots:
+        waiting = [one for one in snapshot.deliveries if one.state in WAITING_STATES]
+        concerned |= {one.account for one in waiting}
+        paused = [pause for one in waiting for pause in pauses_covering(snapshot.pauses, one)]
+        lines += [formatter.pause("still_paused", pause) for pause in paused]
+        off = [one for one in snapshot.mode_overrides if one.mode is Mode.OFF and one.account in concerned]
+        lines += [formatter.mode("mode_override", override) for override in off]
+        unloaded = sorted(account for account in concerned if not snapshot.is_loaded(account))
+        lines += [terminal.translate("account_not_loaded", account=account) for account in unloaded]
+    for one in await store.login_health.list_accounts():
+        if one.account.id in concerned and one.mode is Mode.API and isinstance(one.health, Blocked | CredentialExpired):
+            health = formatter.health(one.health)
+            lines.append(terminal.translate("account_not_signed_in", account=one.account.id, health=health))
+    for line in dict.fromkeys(lines):
+        echo(line, err=True)
+    await warn_about_daemon(terminal, settings, store.queries)
+
+
 async def activate_schedule(
     application: Application, confirmed_removals: int | None = None, by: Actor | None = None
-) -> int | None:
-    """Read the schedule and apply it; return the number of new deliveries, or None when nothing has changed."""
+) -> AppliedSchedule | None:
+    """Read the schedule and apply it; return what came of it, or None when nothing has changed."""
     file = application.settings.workspace / "schedule.toml"
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_READ_LIMITS, ScheduleError)
     if toml.text == await application.store.posts.active_schedule_text():

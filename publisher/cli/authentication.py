@@ -56,6 +56,7 @@ COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
     "mode": Permission.OPERATE,
     "pause": Permission.STOP,
     "resume": Permission.OPERATE,
+    "refresh": Permission.SEND,
     "reload": None,
     "reload --confirm-removals": Permission.OPERATE,
     "reach": None,

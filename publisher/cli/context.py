@@ -5,12 +5,14 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 
 import click
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from publisher.app.format import Formatter
+from publisher.app.offline import find_newer_files
 from publisher.app.open_store import AccessMode, journal_path, open_store
 from publisher.cli.errors import CommandFailedError, report_error
 from publisher.cli.framework import get_messages
@@ -21,7 +23,7 @@ from publisher.domain.delivery import Actor
 from publisher.domain.errors import InputError, RefusedError
 from publisher.runtime.clock import FailpointSyntaxError, Runtime, parse_failpoints
 from publisher.store.db.database import is_incomplete, sqlite_file
-from publisher.store.queries.queries import Queries
+from publisher.store.queries.queries import Queries, WorkerStatus
 from publisher.store.queries.snapshot import StatusSnapshot
 from publisher.store.recovery.setup import check_against_journal, check_folder, pending_swaps
 from publisher.store.store import Store
@@ -89,10 +91,27 @@ def make_runtime(settings: Settings) -> Runtime:
     return Runtime(failpoints=failpoints)
 
 
-async def warn_if_no_daemon(terminal: Terminal, queries: Queries) -> None:
-    """Print a note unless a daemon runs: what was asked for happens only once one does."""
-    if not StatusSnapshot(now=queries.runtime.now(), workers=await queries.workers()).is_running:
+async def warn_about_daemon(terminal: Terminal, settings: Settings, queries: Queries) -> None:
+    """Print a note unless a daemon runs, and where this host's has read settings or templates that were changed since.
+
+    What was asked for happens only once one runs, and as that one knows it.
+    """
+    snapshot = StatusSnapshot(now=queries.runtime.now(), workers=await queries.workers())
+    if not snapshot.is_running:
         terminal.print_note("no_daemon_hint")
+        return
+    own = next((one for one in snapshot.workers if one.id == queries.store.worker and snapshot.is_alive(one)), None)
+    if own is not None:
+        formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+        if note := formatter.newer_files(await find_changed_since_start(settings, own), own.started_at):
+            echo(note, err=True)
+
+
+async def find_changed_since_start(settings: Settings, worker: WorkerStatus) -> Mapping[str, datetime]:
+    """Return which files have changed since a daemon of this host has read them, and when."""
+    if worker.loaded is None:
+        return {}
+    return await asyncio.to_thread(find_newer_files, settings.workspace, worker.loaded)
 
 
 async def record_action(

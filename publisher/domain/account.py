@@ -7,10 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from math import ceil
-from typing import TYPE_CHECKING, NewType
-
-if TYPE_CHECKING:
-    from publisher.domain.post import RenderedPost
+from typing import Any, NewType, Protocol
 
 Platform = NewType("Platform", str)
 AccountId = NewType("AccountId", str)
@@ -221,8 +218,15 @@ class RateLimit:
         return min(ceil(limit * self.urgent_share), limit - 1)
 
 
-CallMethod = Callable[["RenderedPost", bool], str]
-"""Names the way in which a post would be sent now, from its rendered post and whether it is urgent."""
+class CallMethod(Protocol):
+    """Names the way in which a rendered post would be sent now; empty where there is only one."""
+
+    def __call__(self, rendered: Any, *, is_urgent: bool) -> str: ...  # noqa: ANN401 # posts know accounts
+
+
+def has_one_method(rendered: object, *, is_urgent: bool) -> str:  # noqa: ARG001 # a CallMethod
+    """Name no method: the platform has only one."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +243,7 @@ class AccountPolicy:
     capabilities: Capabilities
     rate_limit: RateLimit
     timing: Timing
-    call_method: CallMethod = lambda _rendered, _is_urgent: ""
+    call_method: CallMethod = has_one_method
     server: str = ""
 
     @property
@@ -351,3 +355,12 @@ def parse_retry_after(header: str | None, now: datetime) -> datetime | None:
         return None
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return min(until, now + MAX_RETRY_AFTER) if until > now else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedFiles:
+    """What a process has read at its start: hashes of publisher.toml and of the workspace's templates, and accounts."""
+
+    settings: str
+    templates: str
+    accounts: frozenset[AccountId] = frozenset()

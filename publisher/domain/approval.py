@@ -19,6 +19,8 @@ REMINDER_LEAD = timedelta(hours=24)
 """How long before its time an occurrence that is not approved raises an alert, if it was filed before that."""
 LAST_REMINDER_LEAD = timedelta(hours=2)
 """The same for what was filed later: its approvers have hardly seen it yet."""
+MAX_ADVANCE = timedelta(hours=1)
+"""How far an occurrence may be brought forward, from the time that it was approved for, without new approvals."""
 AFTER_REVIEW_PERIOD = timedelta(hours=24)
 """How long after an emergency release the regular approvals must have been given."""
 MIN_FINGERPRINT_LENGTH = 16
@@ -86,6 +88,7 @@ class Approval:
     """One person's yes, at one stage of a chain, to the content with this fingerprint.
 
     `chain` is the hash of the chain as it was then: where the settings have changed since, the yes no longer counts.
+    `scheduled_at` is the time of the occurrence in the schedule as it was then.
     `is_emergency`: an officer on duty released the content without the chain, which must follow.
     """
 
@@ -94,7 +97,11 @@ class Approval:
     chain: Fingerprint
     fingerprint: Fingerprint
     at: datetime
+    scheduled_at: datetime | None = None
     is_emergency: bool = False
+
+    def covers_time(self, scheduled_at: datetime | None) -> bool:
+        return is_covered(self.scheduled_at, scheduled_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +125,8 @@ class MissingStage:
 class ApprovalStatus:
     """What an occurrence is approved by: its fingerprint, its chain, and all approvals that have not been ended.
 
-    `barred` are the author and those who saved the text: an approval of theirs does not count.
+    `scheduled_at` is its time in the schedule; None once none of it is open. `barred` are the author and those who
+    saved the text: an approval of theirs does not count.
     """
 
     fingerprint: Fingerprint
@@ -126,11 +134,17 @@ class ApprovalStatus:
     approvals: Sequence[Approval] = ()
     author: str = ""
     barred: frozenset[str] = frozenset()
+    scheduled_at: datetime | None = None
+
+    @property
+    def in_time(self) -> list[Approval]:
+        """The approvals that were not given for a time too far after the present one."""
+        return [approval for approval in self.approvals if approval.covers_time(self.scheduled_at)]
 
     @property
     def missing(self) -> list[MissingStage]:
         """The stages that are not complete, in order."""
-        return missing_stages(self.chain, self.approvals, self.fingerprint, self.barred)
+        return missing_stages(self.chain, self.in_time, self.fingerprint, self.barred)
 
     @property
     def counted(self) -> list[Approval]:
@@ -138,7 +152,7 @@ class ApprovalStatus:
         chain = hash_chain(self.chain)
         return [
             approval
-            for approval in sorted(self.approvals, key=lambda one: one.at)
+            for approval in sorted(self.in_time, key=lambda one: one.at)
             if (approval.fingerprint, approval.chain, approval.is_emergency) == (self.fingerprint, chain, False)
             and not self.is_barred(approval.person)
         ]
@@ -148,7 +162,7 @@ class ApprovalStatus:
         """True if the author and another officer, both on duty, have released exactly this content."""
         people = {
             name_skeleton(approval.person)
-            for approval in self.approvals
+            for approval in self.in_time
             if approval.is_emergency and approval.fingerprint == self.fingerprint
         }
         return name_skeleton(self.author) in people and len(people) >= MIN_EMERGENCY_OFFICERS
@@ -165,6 +179,11 @@ class ApprovalStatus:
     def is_barred(self, person: str) -> bool:
         """True if a person wrote or saved the content."""
         return name_skeleton(person) in set(map(name_skeleton, self.barred))
+
+
+def is_covered(approved_at: datetime | None, scheduled_at: datetime | None) -> bool:
+    """True unless an occurrence was brought forward, from the time it was approved for, by more than MAX_ADVANCE."""
+    return approved_at is None or scheduled_at is None or scheduled_at >= approved_at - MAX_ADVANCE
 
 
 def hash_chain(chain: Chain) -> Fingerprint:

@@ -46,12 +46,14 @@ class DesiredState(StrEnum):
 
     It is set in any open state, also while a call is in flight, and applied whenever the delivery would wait for
     another call. `EDITED`: the schedule has new content, though a call may have been made with the old.
-    `NOT_TARGETED`: the schedule no longer names this account or the post. The last two are ordered by people.
+    `NOT_TARGETED`: the schedule no longer names this account or the post. `CORRECTED`: a correction of the post was
+    ordered, so its text is known to be wrong. The last two are ordered by people.
     """
 
     AS_PLANNED = "as_planned"
     EDITED = "edited"
     NOT_TARGETED = "unscheduled"
+    CORRECTED = "corrected"
     CANCELLED = "cancelled"
     RETRACTED = "taken_down"
 
@@ -60,10 +62,10 @@ class DesiredState(StrEnum):
         return list(DesiredState).index(self)
 
 
-DESIRED_NO_SEND = frozenset({DesiredState.NOT_TARGETED, DesiredState.CANCELLED, DesiredState.RETRACTED})
-"""No further call may be made."""
-DESIRED_BY_PERSON = frozenset({DesiredState.CANCELLED, DesiredState.RETRACTED})
+DESIRED_BY_PERSON = frozenset({DesiredState.CORRECTED, DesiredState.CANCELLED, DesiredState.RETRACTED})
 """Ordered by people: no edit of the schedule reverts it."""
+DESIRED_NO_SEND = DESIRED_BY_PERSON | {DesiredState.NOT_TARGETED}
+"""No further call may be made."""
 
 WAITING_STATES = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.RETRYING})
 """No call is in flight: the delivery may still be cancelled, expire or be held. Some parts may be published."""
@@ -72,7 +74,9 @@ CHECKED_STATES = frozenset({State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
 MAYBE_PUBLISHED_STATES = frozenset({State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING})
 """States in which a retraction has something to delete, or may have."""
 FINAL_STATES = frozenset({State.RETRACTED, State.REMOVED, State.FAILED, State.EXPIRED, State.CANCELLED})
-"""Never left; to send again a person orders a new occurrence."""
+"""Never left, unless the planner restores what was never called; to send again a person orders a new occurrence."""
+RESTORABLE_STATES = frozenset({State.EXPIRED, State.CANCELLED})
+"""Where a delivery may have ended before any call, because of the schedule or of time."""
 OPEN_STATES = frozenset(State) - FINAL_STATES - {State.PUBLISHED}
 REVISABLE_STATES = OPEN_STATES - {State.RETRACTING}
 """States in which an edit of the schedule changes a delivery or is recorded."""
@@ -153,9 +157,25 @@ class Delivery:
         return self.state is State.UNKNOWN and self.reason == HoldReason.REVIEW_POSSIBLE
 
     @property
+    def can_be_resent(self) -> bool:
+        """True if a person may order it once more, as a new occurrence: it ended unpublished, or was removed."""
+        is_stopped = self.state is State.CANCELLED and self.desired is DesiredState.CORRECTED
+        return is_stopped or self.state in {State.FAILED, State.EXPIRED, State.REMOVED}
+
+    @property
     def is_retraction_requested(self) -> bool:
         """True if people want the published parts deleted."""
         return self.desired is DesiredState.RETRACTED
+
+    @property
+    def is_untouched(self) -> bool:
+        """True if nothing of it was ever sent, and no person reported a URL."""
+        return not self.attempts and self.receipt is None and self.reported_url is None
+
+    @property
+    def is_restorable(self) -> bool:
+        """True if it ended before any call, because of the schedule or of time, and so may come back."""
+        return self.state in RESTORABLE_STATES and self.is_untouched and self.desired not in DESIRED_BY_PERSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +274,10 @@ class BecameDue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revised:
-    """Staff changed the post. `has_started`: a creating call of the occurrence has begun, or may have."""
+    """Staff changed the post. `has_started`: a creating call of the occurrence has begun, or may have.
+
+    `is_due_when_approved`: it has no time of its own any more.
+    """
 
     rendered_hash: Fingerprint
     due_at: datetime
@@ -264,6 +287,14 @@ class Revised:
     has_started: bool
     extra_parts: int = 0
     kind: str = PostKind.WARNING.value
+    is_due_when_approved: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """The schedule wants a delivery again that it had removed, or that had expired, before any call."""
+
+    content: Revised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,9 +349,16 @@ class LeaseExpired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """The delivery is no longer wanted."""
+    """The delivery is no longer wanted. `is_corrected`: because a correction of its post was ordered."""
 
     reason: str
+    is_corrected: bool = False
+
+    def desired_by(self, role: Role) -> DesiredState:
+        """Return what is desired of a delivery that cannot end now."""
+        if self.is_corrected:
+            return DesiredState.CORRECTED
+        return DesiredState.NOT_TARGETED if role is Role.PLANNER else DesiredState.CANCELLED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -373,6 +411,7 @@ class Resolved:
 Event = (
     BecameDue
     | Revised
+    | Restored
     | ApprovalMissing
     | Approved
     | Claimed
@@ -403,6 +442,7 @@ class StepContext:
 EVENT_CODES: Final[Mapping[type, str]] = {
     BecameDue: "became_due",
     Revised: "revised",
+    Restored: "restored",
     ApprovalMissing: "approval_missing",
     Approved: "approved",
     Claimed: "claimed",

@@ -26,6 +26,7 @@ from publisher.domain.approval import AWAITING_APPROVAL, on_approval_missing, on
 from publisher.domain.delivery import (
     DESIRED_BY_PERSON,
     DESIRED_NO_SEND,
+    RESTORABLE_STATES,
     WAITING_STATES,
     AbsenceProven,
     Actor,
@@ -43,6 +44,7 @@ from publisher.domain.delivery import (
     LeaseExpired,
     Released,
     Resolved,
+    Restored,
     RetractionRequested,
     ReviewPossible,
     Revised,
@@ -70,6 +72,13 @@ from publisher.domain.results import (
 
 MIN_EXTENDABLE_DELAY = timedelta(minutes=1)
 """A delivery with a shorter `max_delay` gets no extension when a call could not be sent."""
+_REASONS_NOT_TO_SEND = {
+    DesiredState.NOT_TARGETED: "target_removed",
+    DesiredState.CORRECTED: "corrected",
+    DesiredState.CANCELLED: "cancelled_by_person",
+    DesiredState.RETRACTED: "cancelled_by_person",
+}
+"""Why a delivery ends that would otherwise wait for another call, by what is desired of it."""
 MAX_WORKER_CRASHES = 2
 MAX_AUTH_FAILURES = 2
 Step = Callable[[Delivery, Any, StepContext], Delivery]
@@ -131,6 +140,26 @@ def on_revised_while_held(delivery: Delivery, event: Revised, context: StepConte
     return record_edit(delivery, event, context) if event.has_started else _replace_content(delivery, event, context)
 
 
+def on_restored(delivery: Delivery, event: Restored, context: StepContext) -> Delivery:
+    """Return to waiting as if it had never ended, with the content that the schedule has now.
+
+    Where a call of the occurrence was made with another text, a person decides. Raises IllegalTransitionError if a call
+    was made for this delivery, or a person has ended it.
+    """
+    if not delivery.is_restorable:
+        raise IllegalTransitionError("only what was never called, and ended by no person, comes back")
+    content, deadline = event.content, delivery.first_attempt_deadline
+    waiting = replace(delivery, state=State.PENDING, desired=DesiredState.AS_PLANNED, reason=None)
+    if content.has_started and content.rendered_hash != delivery.rendered_hash:
+        return _hold(record_edit(waiting, content, context), HoldReason.EDITED)
+    restored = replace(_replace_content(waiting, content, context), next_action_at=content.due_at, is_pruned=False)
+    if restored.is_due_when_approved:
+        return restored
+    latest = content.due_at + content.max_delay
+    is_kept = deadline is not None and delivery.due_at == content.due_at
+    return replace(restored, first_attempt_deadline=max(deadline, latest) if is_kept and deadline else latest)
+
+
 def _replace_content(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
     """Replace the content. The deadline of the first attempt restarts: at the due time, or now if that has passed."""
     deadline = max(event.due_at, context.now) + event.max_delay
@@ -140,7 +169,8 @@ def _replace_content(delivery: Delivery, event: Revised, context: StepContext) -
         extra_parts=event.extra_parts,
         kind=event.kind,
         due_at=event.due_at,
-        first_attempt_deadline=event.expires_at if delivery.is_due_when_approved else deadline,
+        first_attempt_deadline=event.expires_at if event.is_due_when_approved else deadline,
+        is_due_when_approved=event.is_due_when_approved,
         desired=_merge_desired(delivery, DesiredState.AS_PLANNED),
     )
 
@@ -155,9 +185,16 @@ def record_edit(delivery: Delivery, event: Revised, context: StepContext) -> Del
     extension = event.max_delay - delivery.max_delay
     latest = edited.first_attempt_deadline and edited.first_attempt_deadline + extension
     desired = _merge_desired(delivery, DesiredState.AS_PLANNED if is_same else DesiredState.EDITED)
+    has_no_time = delivery.is_due_when_approved or event.is_due_when_approved
     becomes_urgent = event.is_urgent and not delivery.is_urgent and delivery.state is State.UNKNOWN
     next_action_at = context.now if becomes_urgent else delivery.next_action_at
-    return replace(edited, first_attempt_deadline=latest, desired=desired, next_action_at=next_action_at)
+    return replace(
+        edited,
+        first_attempt_deadline=latest,
+        desired=desired,
+        is_due_when_approved=has_no_time,
+        next_action_at=next_action_at,
+    )
 
 
 def _replace_limits(delivery: Delivery, event: Revised) -> Delivery:
@@ -216,7 +253,10 @@ def on_lease_expired_during_call(delivery: Delivery, event: LeaseExpired, contex
 
 
 def on_cancelled(delivery: Delivery, event: Cancelled, context: StepContext) -> Delivery:
-    return _finish(record_cancellation(delivery, event, context), State.CANCELLED, event.reason, context)
+    """End as cancelled. What a job cancels, without an order, may come back if it was never called."""
+    is_ordered = context.by.role is not Role.MAINTENANCE or event.is_corrected or not delivery.is_untouched
+    ordered = record_cancellation(delivery, event, context) if is_ordered else delivery
+    return _finish(ordered, State.CANCELLED, event.reason, context)
 
 
 def on_expired(delivery: Delivery, event: Expired, context: StepContext) -> Delivery:
@@ -227,8 +267,8 @@ def on_held(delivery: Delivery, event: Held, _context: StepContext) -> Delivery:
     return _hold(delivery, event.reason)
 
 
-def record_cancellation(delivery: Delivery, _event: Cancelled, context: StepContext) -> Delivery:
-    desired = DesiredState.NOT_TARGETED if context.by.role is Role.PLANNER else DesiredState.CANCELLED
+def record_cancellation(delivery: Delivery, event: Cancelled, context: StepContext) -> Delivery:
+    desired = event.desired_by(context.by.role)
     return replace(delivery, desired=max(delivery.desired, desired, key=lambda one: one.rank))
 
 
@@ -278,7 +318,11 @@ def on_submitted(delivery: Delivery, event: Submitted, context: StepContext) -> 
 
 
 def on_rejected(delivery: Delivery, event: Rejected, context: StepContext) -> Delivery:
-    return _finish(replace(delivery, ticket=None), State.FAILED, event.code, context)
+    """End as failed. If the post was edited meanwhile, hold it instead: the new text was never offered."""
+    rejected = replace(delivery, ticket=None)
+    if rejected.desired is DesiredState.EDITED and not rejected.is_incomplete:
+        return _hold(rejected, HoldReason.EDITED)
+    return _finish(rejected, State.FAILED, event.code, context)
 
 
 def on_rate_limited(delivery: Delivery, event: RateLimited, context: StepContext) -> Delivery:
@@ -383,14 +427,14 @@ def on_retraction_while_waiting(delivery: Delivery, event: RetractionRequested, 
 
 def _start_retraction(delivery: Delivery, context: StepContext) -> Delivery:
     """Start retracting. End as cancelled if nothing was ever sent and no person reported a URL."""
-    is_untouched = not delivery.attempts and delivery.receipt is None and delivery.reported_url is None
+    is_over = delivery.is_untouched
     return replace(
         delivery,
-        state=State.CANCELLED if is_untouched else State.RETRACTING,
+        state=State.CANCELLED if is_over else State.RETRACTING,
         desired=DesiredState.RETRACTED,
         readbacks=0,
         unknown_since=delivery.unknown_since or context.now,
-        next_action_at=None if is_untouched else context.now,
+        next_action_at=None if is_over else context.now,
     )
 
 
@@ -459,7 +503,9 @@ def on_resolved(delivery: Delivery, event: Resolved, context: StepContext) -> De
         case State.FAILED | State.EXPIRED if resolved.is_incomplete and not resolved.is_retraction_requested:
             return _hold(resolved, HoldReason.INCOMPLETE)
         case _:
-            return replace(resolved, state=event.to)
+            is_final_word = event.to in RESTORABLE_STATES and not resolved.is_retraction_requested
+            desired = DesiredState.CANCELLED if is_final_word else resolved.desired  # no edit brings it back
+            return replace(resolved, state=event.to, desired=desired)
 
 
 def on_resolved_while_retracting(delivery: Delivery, event: Resolved, context: StepContext) -> Delivery:
@@ -515,8 +561,7 @@ def _retry(delivery: Delivery, reason: str, until: datetime | None, context: Ste
 def _return_to_waiting(delivery: Delivery, state: State, until: datetime | None, context: StepContext) -> Delivery:
     """Return to a state from which a call may follow, if this exact content is still wanted."""
     if delivery.desired in DESIRED_NO_SEND:
-        reason = "target_removed" if delivery.desired is DesiredState.NOT_TARGETED else "cancelled_by_person"
-        return _finish(delivery, State.CANCELLED, reason, context)
+        return _finish(delivery, State.CANCELLED, _REASONS_NOT_TO_SEND[delivery.desired], context)
     if delivery.desired is DesiredState.EDITED:
         return _hold(delivery, HoldReason.EDITED)
     wait = until if until is not None and (until > context.now or state is State.RETRYING) else None
@@ -544,6 +589,7 @@ _ROWS: tuple[tuple[AbstractSet[State], type, AbstractSet[State], AbstractSet[Rol
     ({_S.RETRYING}, Revised, {_S.RETRYING, _S.PENDING, _S.HELD}, _PLANNER, on_revised),
     ({_S.HELD}, Revised, {_S.HELD}, _PLANNER, on_revised_while_held),
     *(({state}, Revised, {state}, _PLANNER, record_edit) for state in (_S.SENDING, _S.SUBMITTED, _S.UNKNOWN)),
+    (RESTORABLE_STATES, Restored, {_S.PENDING, _S.HELD}, _PLANNER, on_restored),
     ({_S.PENDING}, ApprovalMissing, {_S.PENDING}, _MAINTENANCE, on_approval_missing),
     ({_S.CLAIMED}, ApprovalMissing, {_S.PENDING, _S.DUE}, _SENDER, on_approval_missing),
     ({_S.PENDING}, Approved, {_S.PENDING}, _PERSON, on_approved),
@@ -619,4 +665,4 @@ TRANSITIONS: Mapping[tuple[State, type], Transition] = {
     for states, event, to, who, step in _ROWS
     for state in states
 }
-"""Every legal transition. Final states have no row, so they are never left."""
+"""Every legal transition. Final states have one row, for what was never called; else they are never left."""

@@ -1,13 +1,11 @@
 """Compare the schedule with the database: which deliveries to insert, revise or cancel. Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 
 from publisher.domain.account import AccountId
 from publisher.domain.approval import NO_APPROVALS, ApprovalRules
-from publisher.domain.delivery import FINAL_STATES, Delivery, State
 from publisher.domain.errors import Problem
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
@@ -19,6 +17,7 @@ from publisher.domain.post import (
     Post,
     PostId,
     Schedule,
+    format_delivery_name,
     make_occurrence,
 )
 
@@ -29,8 +28,11 @@ class StoredOccurrence:
 
     `open_accounts` have a delivery that may still lead to a call, also after an unknown outcome or a person's decision.
     `untargeted_accounts` have one too, but the schedule no longer names them. The delivery of `cancelled_accounts` was
-    cancelled for that reason. An occurrence that `is_finished` leads to no further call; its accounts and content are
-    not loaded.
+    cancelled for that reason after a call, that of `restorable_accounts` before any call. `orphaned_accounts` were
+    cancelled before any call too, with the post that they follow. `expired_accounts` have expired before any call; each
+    with the content that it was last compared with. An occurrence that `is_finished` leads to no further call; its
+    accounts and content are not loaded. One that `is_due_when_approved` has no time of its own: it `awaits_approval`
+    until then.
     """
 
     due_at: datetime
@@ -40,13 +42,26 @@ class StoredOccurrence:
     open_accounts: frozenset[AccountId]
     untargeted_accounts: frozenset[AccountId] = frozenset()
     cancelled_accounts: frozenset[AccountId] = frozenset()
+    restorable_accounts: frozenset[AccountId] = frozenset()
+    orphaned_accounts: frozenset[AccountId] = frozenset()
+    expired_accounts: Mapping[AccountId, str] = field(default_factory=dict)
     is_finished: bool = False
+    is_due_when_approved: bool = False
+    awaits_approval: bool = False
+
+    @property
+    def wanted_accounts(self) -> frozenset[AccountId]:
+        """The accounts that a schedule may still move to another time: nothing was sent to them."""
+        return self.open_accounts | self.restorable_accounts | self.expired_accounts.keys()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPost:
     """A post in the database. `active_since` is when its present timing was first accepted.
 
+    Of one that `is_cancelled` nothing more is filed: people have cancelled, retracted or corrected it.
+    `accepted` is the post as it was last accepted, where its entry in the schedule is another one now. `is_edited`: so
+    it was when all of it was planned last.
     `attempted_occurrences` are missing from the database, but the journal holds an attempt for them.
     """
 
@@ -56,6 +71,8 @@ class StoredPost:
     is_cancelled: bool = False
     is_scheduled: bool = True
     attempted_occurrences: frozenset[str] = frozenset()
+    accepted: Post | None = None
+    is_edited: bool = False
 
     def is_fully_planned(self, post: Post) -> bool:
         """True if every delivery the post will ever have is stored, with the text of the schedule."""
@@ -65,7 +82,8 @@ class StoredPost:
         if once is None or once.is_finished:
             return once is not None
         has_its_text = once.content_hash == post.content_hash or not once.open_accounts
-        return has_its_text and once.accounts - once.cancelled_accounts >= set(post.accounts)
+        lost = once.cancelled_accounts | once.restorable_accounts
+        return has_its_text and once.accounts - lost >= set(post.accounts)
 
 
 StoredPosts = Mapping[PostId, StoredPost]
@@ -110,30 +128,45 @@ class PlannedDeliveries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovedTargets:
-    """Accounts that a post no longer names, for one occurrence."""
+    """Accounts that a post no longer names, for one occurrence, or all accounts of one that has left the schedule.
+
+    `by_settings`: its entry is the one that named them, so that only the settings have changed. `is_time`: the post has
+    another time instead.
+    """
 
     key: OccurrenceKey
+    accounts: tuple[AccountId, ...]
+    due_at: datetime | None = None
+    by_settings: bool = False
+    is_time: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateAccounts:
+    """Accounts that were added to a post when it was already due, or called elsewhere: they do not get it."""
+
+    post: PostId
     accounts: tuple[AccountId, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The difference between the schedule and the database."""
+    """The difference between the schedule and the database.
+
+    Each problem of `left_out` concerns one post against what is stored of it, or one of its deliveries if it names an
+    account. That stays as it is stored; the rest of the schedule comes into force. The `late_accounts` get nothing,
+    unless a person asks for it.
+    """
 
     planned: tuple[PlannedDeliveries, ...] = ()
     removed_targets: tuple[RemovedTargets, ...] = ()
     removed_posts: tuple[PostId, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    left_out: tuple[Problem, ...] = ()
+    late_accounts: tuple[LateAccounts, ...] = ()
 
-
-FREE_REMOVALS = 3
-FREE_REMOVAL_SHARE = 0.2
-"""A new version may drop this many open posts, or this share of them, without confirmation."""
-
-
-def needs_confirmation(removed: int, open_posts: int) -> bool:
-    """True if a person must confirm that a new version drops so many of the open posts: it may be cut short."""
-    return removed > max(FREE_REMOVALS, FREE_REMOVAL_SHARE * open_posts)
+    @property
+    def left_out_posts(self) -> frozenset[PostId]:
+        return frozenset(PostId(problem.facts["post"]) for problem in self.left_out if "account" not in problem.facts)
 
 
 def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times: DueTimes) -> Plan:
@@ -143,41 +176,208 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
     """
     planned: list[PlannedDeliveries] = []
     removed_targets: list[RemovedTargets] = []
-    problems: list[Problem] = []
+    left_out: list[Problem] = []
+    late_accounts: list[LateAccounts] = []
     for post in schedule.posts:
-        stored_post = stored.get(post.id)
+        stored_post, times = stored.get(post.id), due_times.get(post.id, ())
         if stored_post is not None and stored_post.is_cancelled:
+            left_out += [_edited_after_end(post)] if _is_changed(post, stored_post) else []
             continue
-        for occurrence in list_occurrences(post, stored_post, window, due_times.get(post.id, ())):
-            existing = stored_post.occurrences.get(occurrence.key.occurrence) if stored_post else None
-            if existing is None:
-                planned.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=post.accounts, is_new=True))
-                continue
-            if existing.due_at != occurrence.due_at and (existing.has_started or not existing.open_accounts):
-                problems.append(Problem(code="moved_after_start", facts={"post": post.id}))
-                continue
-            if existing.is_finished:
-                continue
-            if _latest_call_at(post, occurrence) > window.now and existing.cancelled_accounts & set(post.accounts):
-                problems.append(Problem(code="restored_after_removal", facts={"post": post.id}))
-                continue
-            planned += _find_changes(post, occurrence, existing, window)
-            removed = tuple(sorted(existing.open_accounts - set(post.accounts)))
-            removed_targets += [RemovedTargets(key=occurrence.key, accounts=removed)] if removed else []
-        if stored_post is not None:
-            removed_targets += find_removed_times(post, stored_post, window, due_times.get(post.id, ()))
+        occurrences = list_occurrences(post, stored_post, window, times)
+        if stored_post is None:
+            planned += [_plan_new(post, occurrence) for occurrence in occurrences]
+        elif conflict := find_conflict(post, stored_post, window, occurrences):
+            left_out.append(conflict)
+        else:
+            for occurrence in occurrences:
+                existing = stored_post.occurrences.get(occurrence.key.occurrence)
+                planned += _find_changes(post, occurrence, existing, window)
+                removed_targets += _find_removed_accounts(post, occurrence, existing, stored_post)
+            planned += restore_ordered(post, stored_post, window)
+            removed_targets += find_removed_times(post, stored_post, window, times)
+            left_out += find_unrestorable(post, stored_post, window, occurrences)
+            if late := find_late_accounts(post, stored_post, window, occurrences):
+                late_accounts.append(LateAccounts(post=post.id, accounts=late))
+    planned += restore_follow_ups(schedule, stored, window, planned)
     scheduled = {post.id for post in schedule.posts}
     removed_posts = tuple(
         post_id
         for post_id, stored_post in stored.items()
         if post_id not in scheduled and stored_post.is_scheduled and not stored_post.is_cancelled
     )
+    removed_targets += [target for post_id in removed_posts for target in _list_targets(post_id, stored[post_id])]
     return Plan(
         planned=tuple(planned),
         removed_targets=tuple(removed_targets),
         removed_posts=removed_posts,
-        problems=tuple(problems),
+        left_out=tuple(left_out),
+        late_accounts=tuple(late_accounts),
     )
+
+
+def find_conflict(
+    post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
+) -> Problem | None:
+    """Return why a post cannot be changed into what the schedule says: the first reason, or None."""
+    if _is_changed(post, stored) and is_over(post, stored, window, occurrences):
+        return _edited_after_end(post)
+    if any(is_moved_into_past(post, occurrence, stored, window) for occurrence in occurrences):
+        return Problem(code="moved_into_past", facts={"post": post.id, "key": "at"})
+    for occurrence in occurrences:
+        existing = stored.occurrences.get(occurrence.key.occurrence)
+        if existing is None:
+            continue
+        if existing.due_at != occurrence.due_at and (existing.has_started or not existing.wanted_accounts):
+            return Problem(code="moved_after_start", facts={"post": post.id})
+    is_put_back = not stored.is_scheduled or stored.content_hash != post.content_hash
+    once = stored.occurrences.get(ONCE_OCCURRENCE)
+    if not is_put_back or once is None or once.open_accounts or not isinstance(post.trigger, OneTimeTrigger):
+        return None
+    is_too_late = not any(can_be_restored(post, occurrence, window) for occurrence in occurrences)
+    if is_too_late and once.restorable_accounts & set(post.accounts):
+        return Problem(code="restored_too_late", facts={"post": post.id})
+    return None
+
+
+def _edited_after_end(post: Post) -> Problem:
+    return Problem(code="edited_after_end", facts={"post": post.id})
+
+
+def is_over(post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]) -> bool:
+    """Return True if nothing of a post is to come, by what is stored of it and by the schedule."""
+    if isinstance(post.trigger, CronTrigger):
+        until = post.trigger.until
+        is_ended = until is not None and until < window.now
+        return is_ended and not any(map(_is_open, stored.occurrences.values()))
+    once = stored.occurrences.get(ONCE_OCCURRENCE)
+    if once is None or not isinstance(post.trigger, OneTimeTrigger):
+        return False
+    comes_back = any(find_restorable(post, occurrence, once, window) for occurrence in occurrences)
+    return not (_is_open(once) or comes_back or once.restorable_accounts & set(post.accounts))
+
+
+def _is_open(stored: StoredOccurrence) -> bool:
+    return bool(stored.open_accounts or stored.untargeted_accounts)
+
+
+def _is_changed(post: Post, stored: StoredPost) -> bool:
+    """Return True if a post that is over says something else, or another time. That a repeating one ends is no change.
+
+    Other accounts are no change: some may have left the settings.
+    """
+    if stored.accepted is None:
+        return False
+    has_other_time = stored.accepted.trigger != post.trigger
+    if isinstance(post.trigger, CronTrigger) and has_other_time:
+        return False
+    return has_other_time or stored.accepted.content_hash != post.content_hash
+
+
+def is_moved_into_past(post: Post, occurrence: Occurrence, stored: StoredPost, window: PlanWindow) -> bool:
+    """Return True if a one-time post is given a time at which it is already too late to send it."""
+    if not isinstance(post.trigger, OneTimeTrigger) or _latest_call_at(post, occurrence) >= window.now:
+        return False
+    if existing := stored.occurrences.get(occurrence.key.occurrence):
+        return existing.due_at != occurrence.due_at
+    return stored.accepted is not None and stored.accepted.trigger != post.trigger
+
+
+def find_late_accounts(
+    post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
+) -> tuple[AccountId, ...]:
+    """Return the accounts that were added to a one-time post too late to get it."""
+    [occurrence] = occurrences if isinstance(post.trigger, OneTimeTrigger) and len(occurrences) == 1 else [None]
+    existing = stored.occurrences.get(ONCE_OCCURRENCE)
+    if occurrence is None or existing is None:
+        return ()
+    if not existing.is_finished and _can_be_joined(occurrence, existing, window):
+        return ()
+    is_running = existing.open_accounts or _latest_call_at(post, occurrence) >= window.now
+    if is_running and not existing.is_finished:
+        known = set(existing.accounts)
+    else:  # years of posts are over: a new account of the settings concerns none of them, an edit of `to` asks for one
+        known = set(stored.accepted.accounts if stored.accepted else post.accounts)
+    return tuple(account for account in post.accounts if account not in known)
+
+
+def _can_be_joined(occurrence: Occurrence, stored: StoredOccurrence, window: PlanWindow) -> bool:
+    """Return True if an account that is added gets the occurrence: it is not due, and no other one was called."""
+    if stored.has_started:
+        return False
+    return stored.awaits_approval or max(stored.due_at, occurrence.due_at) > window.now
+
+
+def find_unrestorable(
+    post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
+) -> list[Problem]:
+    """Return the deliveries that the schedule names again and that stay cancelled, since a call was made for them."""
+    problems = []
+    for occurrence in occurrences:
+        existing = stored.occurrences.get(occurrence.key.occurrence)
+        if existing is not None and can_be_restored(post, occurrence, window):
+            for account in sorted(existing.cancelled_accounts & set(post.accounts)):
+                name = format_delivery_name(post.id, occurrence.key.occurrence, account)
+                facts = {"post": post.id, "account": account, "name": name, "key": "to"}
+                problems.append(Problem(code="restored_after_call", facts=facts))
+    return problems
+
+
+def find_restorable(
+    post: Post, occurrence: Occurrence, stored: StoredOccurrence, window: PlanWindow
+) -> frozenset[AccountId]:
+    """Return the accounts whose delivery comes back, as it ended before any call and could still be sent in time.
+
+    What has expired comes back by an edit alone.
+    """
+    if not can_be_restored(post, occurrence, window):
+        return frozenset()
+    is_moved = stored.due_at != occurrence.due_at
+    edited = {account for account, content in stored.expired_accounts.items() if content != post.content_hash}
+    expired = stored.expired_accounts.keys() if is_moved else edited
+    return stored.restorable_accounts | (expired if isinstance(post.trigger, OneTimeTrigger) else frozenset())
+
+
+def can_be_restored(post: Post, occurrence: Occurrence, window: PlanWindow) -> bool:
+    """Return True if a delivery of an occurrence that comes back now could still be sent in time."""
+    latest = occurrence.due_at + post.max_delay
+    is_due_when_approved = isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
+    if is_due_when_approved and window.approval_rules.chain_for(post.kind):
+        latest = occurrence.expires_at
+    return window.now < min(latest, occurrence.expires_at)
+
+
+def restore_ordered(post: Post, stored: StoredPost, window: PlanWindow) -> list[PlannedDeliveries]:
+    """Return the deliveries that people had ordered of a post, and that come back with it."""
+    planned = []
+    for name, existing in stored.occurrences.items():
+        occurrence = make_occurrence(post, name, existing.due_at)
+        if "." not in name or not can_be_restored(post, occurrence, window):  # named by a fraction of a second
+            continue
+        if accounts := tuple(account for account in post.accounts if account in existing.restorable_accounts):
+            planned.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=accounts, is_new=False))
+    return planned
+
+
+def restore_follow_ups(
+    schedule: Schedule, stored: StoredPosts, window: PlanWindow, planned: Sequence[PlannedDeliveries]
+) -> list[PlannedDeliveries]:
+    """Return the deliveries that were cancelled with their original, where that comes back."""
+    coming = {(item.occurrence.key.post, account) for item in planned for account in item.accounts}
+    restored = []
+    for post in schedule.posts:
+        stored_post = stored.get(post.id)
+        if stored_post is None or stored_post.is_cancelled or post.follows is None:
+            continue
+        original = stored.get(post.follows)
+        occurrences = original.occurrences.values() if original else ()
+        open_accounts = {account for occurrence in occurrences for account in occurrence.open_accounts}
+        open_accounts |= {account for account in post.accounts if (post.follows, account) in coming}
+        for name, existing in stored_post.occurrences.items():
+            occurrence = make_occurrence(post, name, existing.due_at)
+            accounts = tuple(one for one in post.accounts if one in existing.orphaned_accounts & open_accounts)
+            if accounts and window.now < occurrence.expires_at:
+                restored.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=accounts, is_new=False))
+    return restored
 
 
 def list_occurrences(
@@ -186,7 +386,7 @@ def list_occurrences(
     if isinstance(post.trigger, OneTimeTrigger):
         existing = stored.occurrences.get(ONCE_OCCURRENCE) if stored else None
         if post.trigger.at is None:
-            return [make_occurrence(post, ONCE_OCCURRENCE, existing.due_at if existing else window.now)]
+            return [make_occurrence(post, ONCE_OCCURRENCE, find_immediate_time(post, existing, window))]
         end = window.end_for(post)
         if existing is None and end is not None and post.trigger.at > end:
             return []
@@ -203,6 +403,16 @@ def list_occurrences(
     ]
 
 
+def find_immediate_time(post: Post, existing: StoredOccurrence | None, window: PlanWindow) -> datetime:
+    """Return when a post without a time is due: now, unless it was filed so before or was called."""
+    if existing is None:
+        return window.now
+    needs_approval = bool(window.approval_rules.chain_for(post.kind))
+    had_time = existing.due_at > window.now or (needs_approval and not existing.is_due_when_approved)
+    can_move = existing.open_accounts and not existing.has_started
+    return window.now if can_move and had_time else existing.due_at
+
+
 def find_removed_times(
     post: Post, stored: StoredPost, window: PlanWindow, due_times: Sequence[datetime]
 ) -> list[RemovedTargets]:
@@ -213,23 +423,54 @@ def find_removed_times(
     kept = {ONCE_OCCURRENCE} if is_one_time else {moment.isoformat() for moment in due_times}
     end = window.end_for(post)
     return [
-        RemovedTargets(key=OccurrenceKey(post=post.id, occurrence=name), accounts=tuple(sorted(existing.open_accounts)))
-        for name, existing in stored.occurrences.items()
-        if existing.open_accounts
-        and window.now < existing.due_at
-        and (end is None or existing.due_at <= end)
-        and name not in kept
+        replace(target, by_settings=not stored.is_edited, is_time=True)
+        for target in _list_targets(post.id, stored)
+        if target.due_at is not None
+        and window.now < target.due_at
+        and (end is None or target.due_at <= end)
+        and target.key.occurrence not in kept
     ]
 
 
+def _list_targets(post: PostId, stored: StoredPost) -> list[RemovedTargets]:
+    """Return all that is open of a post, as to be removed."""
+    return [
+        RemovedTargets(
+            key=OccurrenceKey(post=post, occurrence=name), accounts=tuple(sorted(one.open_accounts)), due_at=one.due_at
+        )
+        for name, one in stored.occurrences.items()
+        if one.open_accounts
+    ]
+
+
+def _plan_new(post: Post, occurrence: Occurrence) -> PlannedDeliveries:
+    return PlannedDeliveries(post=post, occurrence=occurrence, accounts=post.accounts, is_new=True)
+
+
+def _find_removed_accounts(
+    post: Post, occurrence: Occurrence, stored: StoredOccurrence | None, stored_post: StoredPost
+) -> list[RemovedTargets]:
+    """Return the accounts of an occurrence that the post no longer names."""
+    removed = tuple(sorted(stored.open_accounts - set(post.accounts))) if stored else ()
+    if stored is None or not removed:
+        return []
+    by_settings = not stored_post.is_edited
+    return [RemovedTargets(key=occurrence.key, accounts=removed, due_at=stored.due_at, by_settings=by_settings)]
+
+
 def _find_changes(
-    post: Post, occurrence: Occurrence, stored: StoredOccurrence, window: PlanWindow
+    post: Post, occurrence: Occurrence, stored: StoredOccurrence | None, window: PlanWindow
 ) -> list[PlannedDeliveries]:
-    """Return new and revised deliveries of a stored occurrence. An added account gets no past occurrence."""
-    is_past = _latest_call_at(post, occurrence) < window.now
-    added = () if is_past else tuple(account for account in post.accounts if account not in stored.accounts)
+    """Return new and revised deliveries of an occurrence. An added account gets none that is due or was called."""
+    if stored is None:
+        return [_plan_new(post, occurrence)]
+    if stored.is_finished:
+        return []
+    can_join = _can_be_joined(occurrence, stored, window)
+    added = tuple(account for account in post.accounts if can_join and account not in stored.accounts)
     kept = tuple(account for account in post.accounts if account in stored.open_accounts)
-    restored = tuple(account for account in post.accounts if account in stored.untargeted_accounts)
+    wanted_again = stored.untargeted_accounts | find_restorable(post, occurrence, stored, window)
+    restored = tuple(account for account in post.accounts if account in wanted_again)
     changes = []
     if added:
         changes.append(
@@ -244,84 +485,3 @@ def _find_changes(
 def _latest_call_at(post: Post, occurrence: Occurrence) -> datetime:
     """Return the latest time at which a change of the schedule may still lead to a send."""
     return occurrence.due_at if isinstance(post.trigger, CronTrigger) else occurrence.due_at + post.max_delay
-
-
-class SkipReason(StrEnum):
-    """Why an account gets no correction."""
-
-    NOT_SENT_YET = "not_sent_yet"
-    NEVER_PUBLISHED = "never_published"
-    DELETED = "deleted"
-    NOT_TARGETED = "not_targeted"
-    SWITCHED_OFF = "account_off"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CorrectionPlan:
-    """Where a correction is sent, by account.
-
-    `send_now`: the original is published there. `waiting`: it may be; the correction is sent once that is known.
-    `corrected`: the correction is already published there. `skipped` gives the reason for the rest.
-    """
-
-    send_now: tuple[AccountId, ...] = ()
-    waiting: tuple[AccountId, ...] = ()
-    corrected: tuple[AccountId, ...] = ()
-    skipped: Mapping[SkipReason, tuple[AccountId, ...]] = field(default_factory=dict)
-
-    @property
-    def targets(self) -> tuple[AccountId, ...]:
-        return (*self.send_now, *self.waiting)
-
-
-_UNRESOLVED_STATES = frozenset({State.CLAIMED, State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
-_DELETED_STATES = frozenset({State.RETRACTED, State.REMOVED})
-
-
-def plan_correction(
-    originals: Sequence[Delivery],
-    corrections: Sequence[Delivery],
-    *,
-    targeted: Collection[AccountId],
-    active: Collection[AccountId],
-) -> CorrectionPlan:
-    """Plan a correction from the deliveries of the original and the existing deliveries of the correction.
-
-    `targeted` are the accounts that the correction's own entry names, `active` those that are not switched off.
-    """
-    accounts = list(dict.fromkeys([*(delivery.account for delivery in originals), *targeted]))
-    corrected = {delivery.account for delivery in corrections if delivery.state is State.PUBLISHED}
-    send_now: list[AccountId] = []
-    waiting: list[AccountId] = []
-    skipped: dict[SkipReason, tuple[AccountId, ...]] = {}
-    for account in accounts:
-        if account in corrected:
-            continue
-        status = _find_original_state([delivery for delivery in originals if delivery.account == account])
-        if not isinstance(status, SkipReason) and account not in active:
-            status = SkipReason.SWITCHED_OFF
-        if isinstance(status, SkipReason):
-            skipped[status] = (*skipped.get(status, ()), account)
-        else:
-            (send_now if status is State.PUBLISHED else waiting).append(account)
-    return CorrectionPlan(
-        send_now=tuple(send_now),
-        waiting=tuple(waiting),
-        corrected=tuple(account for account in accounts if account in corrected),
-        skipped=skipped,
-    )
-
-
-def _find_original_state(deliveries: Sequence[Delivery]) -> State | SkipReason:
-    """Return PUBLISHED, UNKNOWN if the original may be published, or why it is not."""
-    states = {delivery.state for delivery in deliveries}
-    if State.PUBLISHED in states:
-        return State.PUBLISHED
-    was_held_after_attempt = any(delivery.state is State.HELD and delivery.attempts for delivery in deliveries)
-    if states & _UNRESOLVED_STATES or was_held_after_attempt:
-        return State.UNKNOWN
-    if states - FINAL_STATES:
-        return SkipReason.NOT_SENT_YET
-    if states & _DELETED_STATES:
-        return SkipReason.DELETED
-    return SkipReason.NEVER_PUBLISHED if states else SkipReason.NOT_TARGETED

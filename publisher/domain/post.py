@@ -84,7 +84,10 @@ class PostImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """An entry of schedule.toml. `accounts` is `to`, resolved; `content_hash` covers everything that staff wrote."""
+    """An entry of schedule.toml. `accounts` is `to`, resolved.
+
+    `content_hash` covers everything that staff wrote but `at` and `to`, `entry_hash` these too.
+    """
 
     id: PostId
     kind: PostKind
@@ -103,6 +106,7 @@ class Post:
     images: tuple[PostImage, ...] = ()
     text_by_platform: Mapping[Platform, str] = field(default_factory=dict)
     data: Mapping[str, object] = field(default_factory=dict)
+    entry_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +248,23 @@ class RenderedRevision:
     @property
     def id(self) -> Fingerprint:
         return fingerprint([self.content_hash, sorted(rendered.fingerprint for rendered in self.rendered_posts)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FiledTexts:
+    """The stored texts of an occurrence that still waits for calls, by account: they are what will be sent.
+
+    They were rendered for `due_at`, or for `scheduled_at` where a person has moved the occurrence since.
+    `has_started`: one of its creating calls has begun, or may have.
+    """
+
+    key: OccurrenceKey
+    content_hash: str
+    due_at: datetime
+    scheduled_at: datetime
+    expires_at: datetime
+    has_started: bool
+    texts: Mapping[AccountId, Fingerprint]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

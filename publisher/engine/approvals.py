@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import SequenceMatcher
 from enum import StrEnum
 
@@ -38,9 +39,11 @@ def waits_for(task: ApprovalTask, approver: Approver) -> bool:
     return find_refusal(task, approver) is None
 
 
-async def approve_content(store: Store, post: PostId, fingerprint: str, approver: Approver, by: Actor) -> ApprovalTask:
+async def approve_content(  # noqa: PLR0913, PLR0917 # who approves what, and the time that they have seen
+    store: Store, post: PostId, fingerprint: str, approver: Approver, by: Actor, seen_at: datetime | None = None
+) -> ApprovalTask:
     """Record a yes, and make due what has waited for it, without waiting for the daemon. Raises ApprovalError."""
-    task = await store.approvals.approve(post, fingerprint, approver, by)
+    task = await store.approvals.approve(post, fingerprint, approver, by, seen_at)
     await store.maintenance.promote_requested([post])
     return task
 

@@ -9,18 +9,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from publisher.domain.account import AccountId
+from publisher.domain.correction import CorrectionPlan, plan_correction
 from publisher.domain.delivery import OPEN_STATES, Actor, Delivery, State
 from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, ScheduleError
 from publisher.domain.evergreen import choose_evergreen
 from publisher.domain.plan import (
-    CorrectionPlan,
+    LateAccounts,
     Plan,
     PlannedDeliveries,
     PlanWindow,
     StoredPosts,
-    needs_confirmation,
     plan,
-    plan_correction,
 )
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
@@ -33,12 +32,16 @@ from publisher.domain.post import (
     make_occurrence,
     name_ordered_occurrence,
 )
+from publisher.domain.removals import find_removals, without_settings_changes, without_unknown_accounts
 from publisher.rendering.renderer import PostRenderer
 from publisher.schedule.cron import find_next_occurrence, list_cron_times
 from publisher.schedule.load import ScheduleContext, locate_problems, parse_schedule
 from publisher.schedule.warnings import find_overdue_posts
 from publisher.store.db.database import ConcurrentUpdateError
-from publisher.store.plan.posts import AuditAction, PlanCommit, RenderedOccurrence
+from publisher.store.deliveries.cancellations import OrderedCorrection
+from publisher.store.plan.batches import RenderedOccurrence
+from publisher.store.plan.plan_alerts import PlanAlerts, make_plan_alerts, name_posts
+from publisher.store.plan.posts import AuditAction, PlanCommit
 from publisher.store.plan.stored_posts import CRON_LOOKBACK
 from publisher.store.store import Store
 
@@ -48,6 +51,22 @@ MAX_APPLY_ATTEMPTS = 3
 """How often a new version is tried if another one was activated meanwhile."""
 RECHECK_INTERVAL = timedelta(hours=1)
 """How often the schedule is compared with the database although neither has changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedSchedule:
+    """A version that has come into force: how many deliveries are new, and which posts it leaves as they are filed.
+
+    Accounts were added to the posts of `late_accounts` too late to get them. Something of the posts `taken` was
+    cancelled. The settings would take something from those `withheld`, once a person confirms it or all `hosts` agree.
+    """
+
+    filed: int
+    left_out: Sequence[Problem] = ()
+    late_accounts: Sequence[LateAccounts] = ()
+    taken: Sequence[PostId] = ()
+    withheld: Sequence[PostId] = ()
+    hosts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +105,8 @@ async def apply_schedule(  # noqa: PLR0913 # the text, where it comes from, and 
     actions: Sequence[AuditAction] = (),
     *,
     file_owner: str | None = None,
-) -> int:
-    """Activate a new version of the schedule, as a whole or not at all. Return the number of new deliveries.
+) -> AppliedSchedule:
+    """Activate a new version of the schedule, as a whole, less the posts that cannot be changed into what it says.
 
     Very many new deliveries are filed in batches; after a crash `plan_window` files the rest. `file` is the name in
     problems; its owner may approve nothing of it.
@@ -109,7 +128,7 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     confirmed_removals: int | None,
     actions: Sequence[AuditAction],
     file_owner: str | None,
-) -> int:
+) -> AppliedSchedule:
     post_store = planner.store.posts
     base_version = await post_store.schedule_version()
     if await planner.store.saves.is_superseded(text):
@@ -117,23 +136,25 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     context = await _schedule_context(planner)
     schedule = await asyncio.to_thread(parse_schedule, text, file=file, context=context)
     known = await post_store.stored_posts(schedule.posts)
-    posts = await with_originals(planner, schedule.posts)
-    problems = await asyncio.to_thread(find_problems, planner, schedule, posts, known)
+    changes = await asyncio.to_thread(diff_schedule, planner, schedule, known)
+    changed = _without_left_out(schedule, changes)
+    posts = await with_originals(planner, changed.posts)
+    problems = await asyncio.to_thread(find_problems, planner, changed, posts, known)
     if any(problem.is_error for problem in problems):
         raise ScheduleError(locate_problems(problems, text=text, file=file))
     await planner.store.runtime.hit_failpoint("reload.after_read")
-    changes = await asyncio.to_thread(diff_schedule, planner, schedule, known)
-    if changes.problems:
-        raise ScheduleError(locate_problems(changes.problems, text=text, file=file))
-    _require_confirmation(changes, known, confirmed_removals)
-    rendered, media, problems = await _render_all(planner, changes.planned, schedule.posts)
+    settled = await _settle_removals(planner, changes, known, confirmed_removals)
+    changes = settled.changes
+    rendered, media, problems = await _render_all(planner, changes.planned, changed.posts)
     if problems:
         raise ScheduleError(locate_problems(problems, text=text, file=file))
-    return await post_store.commit_plan(
+    filed = await post_store.commit_plan(
         PlanCommit(
             plan=changes,
+            alerts=settled.alerts,
+            taken=settled.taken,
             rendered=rendered,
-            posts=schedule.posts,
+            posts=changed.posts,
             media=media,
             schedule_text=text,
             base_version=base_version,
@@ -141,6 +162,13 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
             file_owner=file_owner,
         )
     )
+    left_out = locate_problems(changes.left_out, text=text, file=file)
+    return replace(settled.applied(filed), left_out=left_out)
+
+
+def _without_left_out(schedule: Schedule, changes: Plan) -> Schedule:
+    """Return a schedule without the posts that stay as they are stored: those that follow them go by what is stored."""
+    return Schedule(posts=tuple(post for post in schedule.posts if post.id not in changes.left_out_posts))
 
 
 def find_file_owner(file: Path) -> str | None:
@@ -154,25 +182,107 @@ def find_file_owner(file: Path) -> str | None:
 async def plan_window(planner: Planner, schedule: Schedule, version: int) -> int:
     """File what has come within the planning window of that schedule version. Return the number of new deliveries.
 
-    Nothing is cancelled because the schedule does not name it: only apply_schedule does that. Raises
-    ConcurrentUpdateError, with nothing filed, if a newer version is active; ScheduleError, after all else is filed, for
-    posts whose text cannot be sent any more.
+    What is left to do of the version itself is done too, as after a crash. Raises ConcurrentUpdateError, with nothing
+    filed, if a newer version is active; ScheduleError, after all else is filed, for posts whose text cannot be sent any
+    more.
     """
+    return (await _plan_version(planner, schedule, version)).filed
+
+
+async def confirm_settings(
+    planner: Planner, schedule: Schedule, version: int, confirmed_removals: int, actions: Sequence[AuditAction]
+) -> AppliedSchedule:
+    """Plan the active version, and cancel what the settings take from so many posts, as a person has confirmed.
+
+    Raises RefusedError `large_removal` if it is another number, and what `plan_window` raises.
+    """
+    applied = await _plan_version(planner, schedule, version, confirmed_removals, actions)
+    if applied.withheld:
+        raise RefusedError("large_removal", number=str(len(applied.withheld)), posts=name_posts(applied.withheld))
+    return applied
+
+
+async def _plan_version(
+    planner: Planner,
+    schedule: Schedule,
+    version: int,
+    confirmed_removals: int | None = None,
+    actions: Sequence[AuditAction] = (),
+) -> AppliedSchedule:
+    post_store = planner.store.posts
     async with planner.lock:
-        known = await planner.store.posts.stored_posts(schedule.posts)
+        known = await post_store.stored_posts(schedule.posts)
         found = await asyncio.to_thread(diff_schedule, planner, schedule, known)
-        accounts = set(planner.schedule_context.accounts)
-        removable = tuple(item for item in found.removed_targets if set(item.accounts) <= accounts)
-        changes = Plan(planned=found.planned, removed_targets=removable)
-        if not (changes.planned or changes.removed_targets):
-            return 0
-        rendered, media, problems = await _render_all(planner, changes.planned, schedule.posts)
-        filed = await planner.store.posts.commit_plan(
-            PlanCommit(plan=changes, rendered=rendered, media=media, base_version=version)
+        settled = await _settle_removals(planner, found, known, confirmed_removals, is_in_force=True)
+        changes = settled.changes
+        await post_store.report_plan(settled.alerts, version)
+        await post_store.report_late_accounts(changes.late_accounts)
+        if not (changes.planned or changes.removed_targets or changes.removed_posts):
+            return settled.applied(0)
+        posts = _without_left_out(schedule, changes).posts
+        rendered, media, problems = await _render_all(planner, changes.planned, posts)
+        filed = await post_store.commit_plan(
+            PlanCommit(
+                plan=changes,
+                rendered=rendered,
+                media=media,
+                base_version=version,
+                taken=settled.taken,
+                actions=actions if confirmed_removals and not settled.withheld else (),
+            )
         )
         if problems:
             raise ScheduleError(problems)
-        return filed
+        return settled.applied(filed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledPlan:
+    """A plan as far as it needs no confirmation. `withheld` are the posts that settings would take something from."""
+
+    changes: Plan
+    taken: Sequence[PostId]
+    withheld: Sequence[PostId]
+    hosts: Sequence[str]
+
+    @property
+    def alerts(self) -> PlanAlerts:
+        return make_plan_alerts(self.changes.left_out, self.withheld, self.hosts)
+
+    def applied(self, filed: int) -> AppliedSchedule:
+        return AppliedSchedule(
+            filed=filed,
+            left_out=self.changes.left_out,
+            late_accounts=self.changes.late_accounts,
+            taken=self.taken,
+            withheld=self.withheld,
+            hosts=self.hosts,
+        )
+
+
+async def _settle_removals(
+    planner: Planner, changes: Plan, known: StoredPosts, confirmed_removals: int | None, *, is_in_force: bool = False
+) -> SettledPlan:
+    """Ask before many posts vanish, and hold back what only the settings take until it is confirmed.
+
+    A file cut short at a table border is a valid, shorter schedule; once it `is_in_force`, it was confirmed. While
+    another daemon plans with other settings, neither takes anything from the other. Raises RefusedError.
+    """
+    changes = without_unknown_accounts(changes, frozenset(planner.schedule_context.accounts))
+    removals = find_removals(changes, known)
+    number = len(removals.by_schedule)
+    if removals.must_ask_about_schedule and confirmed_removals != number and not is_in_force:
+        raise RefusedError("large_removal", number=str(number), posts=name_posts(removals.by_schedule))
+    hosts = await planner.store.posts.hosts_with_other_settings(planner.config_hash)
+    must_wait = bool(hosts or removals.must_ask_about_settings) and confirmed_removals != len(removals.by_settings)
+    if must_wait:
+        changes = without_settings_changes(changes, known)
+    return SettledPlan(
+        changes=changes,
+        taken=() if confirmed_removals is not None else find_removals(changes, known).taken,
+        withheld=removals.by_settings if must_wait else (),
+        hosts=hosts,
+    )
 
 
 def find_next_planning(planner: Planner, schedule: Schedule) -> timedelta:
@@ -271,26 +381,6 @@ def _plan_window(planner: Planner) -> PlanWindow:
         approvable_until=now + timedelta(days=planner.approve_days),
         approval_rules=planner.store.approval_rules,
     )
-
-
-def _require_confirmation(changes: Plan, known: StoredPosts, confirmed_removals: int | None) -> None:
-    """Ask before many posts vanish: a file cut short at a table border is a valid, shorter schedule.
-
-    A post counts if it is scheduled and something of it is still to come: filed and open, not filed yet, or repeating.
-    """
-    open_posts = [
-        post_id
-        for post_id, stored in known.items()
-        if stored.is_scheduled
-        and not stored.is_cancelled
-        and (
-            set(stored.occurrences) != {ONCE_OCCURRENCE}
-            or any(occurrence.open_accounts for occurrence in stored.occurrences.values())
-        )
-    ]
-    removed = [post_id for post_id in changes.removed_posts if post_id in open_posts]
-    if needs_confirmation(len(removed), len(open_posts)) and confirmed_removals != len(removed):
-        raise RefusedError("large_removal", number=str(len(removed)), posts="、".join(sorted(removed)[:20]))
 
 
 async def _render_all(planner: Planner, planned: Sequence[PlannedDeliveries], posts: Sequence[Post]) -> RenderedBatch:
@@ -418,33 +508,39 @@ async def schedule_evergreen(
 async def send_correction(planner: Planner, correction: Post, by: Actor, *, is_new: bool) -> CorrectionPlan:
     """Send a correction now to every account where the original is published or may be, whatever its own `to` says.
 
-    While the outcome of the original is open, the correction waits for it. `is_new`: the correction is not stored yet.
-    Raises ScheduleError if its text cannot be sent, or it has expired.
+    Where the original is not out, it is stopped in the same transaction; where its outcome is open, no further call of
+    it follows, and the correction waits for it. `is_new`: the correction is not stored yet. Raises ScheduleError if its
+    text cannot be sent, or it has expired.
     """
-    now = planner.now
-    if correction.expires_at is not None and correction.expires_at <= now:
+    if correction.expires_at is not None and correction.expires_at <= planner.now:
         raise ScheduleError([Problem(code="resend_expired", facts={"post": correction.id})])
-    queries, original = planner.store.queries, str(correction.follows)
-    filed = await queries.deliveries(correction.id)
-    correction_plan = plan_correction(
-        await queries.deliveries(correction.follows),
-        filed,
-        targeted=correction.accounts,
-        active=planner.post_renderer.accounts,
-    )
-    sent = AuditAction(event="send_requested", subject=correction.id, by=by)
-    ordered = AuditAction(event="correction_requested", subject=original, by=by, detail={"correction": correction.id})
-    planned = _missing_deliveries(planner, correction, correction_plan, filed, is_new=is_new)
-    if planned:
-        await _enqueue(planner, planned, [planned[0].post] if is_new else (), [sent], is_resend=True)
-    targets = [item.id for item in await queries.deliveries(correction.id) if item.account in correction_plan.targets]
-    if targets:
-        await planner.store.actions.prioritize(targets, correction, [ordered] if planned else [sent, ordered])
+    original = PostId(str(correction.follows))
+    order: OrderedCorrection | None = OrderedCorrection(original=original, correction=correction.id, by=by)
+    handled: set[AccountId] = set()
+    while True:
+        filed = await planner.store.queries.deliveries(correction.id)
+        correction_plan = plan_correction(
+            await planner.store.queries.deliveries(original),
+            filed,
+            targeted=correction.accounts,
+            active=planner.post_renderer.accounts,
+        )
+        post = replace(correction, accounts=correction_plan.targets) if is_new else correction
+        targets = [account for account in correction_plan.targets if account not in handled]
+        planned = _missing_deliveries(planner, post, targets, filed)
+        if not planned and order is None:
+            break
+        sent = [AuditAction(event="send_requested", subject=correction.id, by=by)] if targets else []
+        await _enqueue(planner, planned, [post] if is_new and planned else (), sent, is_resend=True, corrects=order)
+        order = None  # it is stopped by now: where a call began before that, the correction is filed by the next round
+        handled.update(targets)
+    if prioritized := [item.id for item in filed if item.account in correction_plan.targets]:
+        await planner.store.actions.prioritize(prioritized, correction)
     return correction_plan
 
 
 def _missing_deliveries(
-    planner: Planner, post: Post, correction_plan: CorrectionPlan, filed: Sequence[Delivery], *, is_new: bool
+    planner: Planner, post: Post, targets: Sequence[AccountId], filed: Sequence[Delivery]
 ) -> list[PlannedDeliveries]:
     """Plan what is missing: accounts that the entry names under its own occurrence, others under a new one.
 
@@ -453,16 +549,14 @@ def _missing_deliveries(
     now = planner.now
     under_way = {delivery.account for delivery in filed if delivery.state in OPEN_STATES}
     used = {delivery.account for delivery in filed}
-    missing = [account for account in correction_plan.targets if account not in under_way]
-    if is_new:
-        post = replace(post, accounts=correction_plan.targets)
+    missing = [account for account in targets if account not in under_way]
     own = tuple(account for account in missing if account in post.accounts and account not in used)
     other = tuple(account for account in missing if account not in own)
     pending: tuple[AccountId, ...] = ()
     if not any(map(_may_have_started, filed)):
         once = [item for item in filed if item.key.occurrence == ONCE_OCCURRENCE]
         waiting = {item.account for item in once if item.state is State.PENDING}
-        pending = tuple(account for account in correction_plan.targets if account in waiting)
+        pending = tuple(account for account in targets if account in waiting)
     occurrence = make_occurrence(post, name_ordered_occurrence(now), now)
     planned = (
         _plan_due_now(planner, post, own, is_new=True),
@@ -477,13 +571,14 @@ def _may_have_started(delivery: Delivery) -> bool:
     return delivery.state is State.SENDING or (delivery.attempts > 0 and delivery.first_attempt_deadline is None)
 
 
-async def _enqueue(
+async def _enqueue(  # noqa: PLR0913 # what is filed, and by which orders
     planner: Planner,
     planned: Sequence[PlannedDeliveries],
     new: Sequence[Post] = (),
     actions: Sequence[AuditAction] = (),
     *,
     is_resend: bool = False,
+    corrects: OrderedCorrection | None = None,
 ) -> int:
     rendered, media, problems = await _render_all(planner, planned, [item.post for item in planned])
     if problems:
@@ -498,5 +593,6 @@ async def _enqueue(
             is_resend=is_resend,
             actions=actions,
             saved_by=actions[0].by.name if new and actions else None,
+            corrects=corrects,
         )
     )

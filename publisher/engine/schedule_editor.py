@@ -305,7 +305,7 @@ async def find_post_problems(planner: Planner, post_id: PostId, prepared: Prepar
     posts = await with_originals(planner, originals)
     alone = replace(planner)  # what a planner remembers of the last schedule is of all its posts
     problems = await asyncio.to_thread(find_problems, alone, schedule, posts, known_one)
-    problems += (await asyncio.to_thread(diff_schedule, alone, schedule, known_one)).problems
+    problems += (await asyncio.to_thread(diff_schedule, alone, schedule, known_one)).left_out
     located = locate_problems([item for item in problems if item.is_error], text=prepared.text, file=file.name)
     index = list(prepared.posts).index(post_id)
     return list(_split_problems(located, index).own) if located else []

@@ -1,5 +1,6 @@
 """Read schedule.toml into a Schedule, or report all its problems at once."""
 
+import contextlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -199,6 +200,13 @@ def post_tables(toml: TomlDocument) -> Sequence[object]:
 def list_post_ids(toml: TomlDocument) -> Sequence[str]:
     """Return the ids of the posts in order, `?` where there is none."""
     return [entry_id(table) or "?" for table in post_tables(toml)]
+
+
+def list_ids_in_text(text: str, file: str) -> Sequence[str]:
+    """Return the ids of the posts of a schedule's text, in order; none where it cannot be parsed."""
+    with contextlib.suppress(ScheduleError):
+        return list_post_ids(parse_toml(text, file, SCHEDULE_READ_LIMITS, ScheduleError))
+    return ()
 
 
 def entry_id(table: object) -> str | None:
@@ -537,4 +545,7 @@ def _make_post(entry: PostEntry, accounts: tuple[AccountId, ...], tz: ZoneInfo) 
         images=tuple([PostImage(file=image.file, alt=image.alt) for image in entry.images]),
         text_by_platform=cast("dict[Platform, str]", entry.text),
         data=entry.data,
+        entry_hash=fingerprint(
+            [content, trigger.at if isinstance(trigger, OneTimeTrigger) else None, sorted(entry.to)]
+        ),
     )

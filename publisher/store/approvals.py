@@ -7,6 +7,7 @@ comes first.
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -75,7 +76,7 @@ def read_approval_statuses(
     statuses: dict[tuple[OccurrenceKey, str], ApprovalStatus] = {}
     for batch in batches(sorted(keys), KEYS_PER_QUERY):
         pairs = [(key.post, key.occurrence) for key in batch]
-        renditions = _read_renditions(connection, pairs)
+        contents = _read_contents(connection, pairs)
         posts = _read_posts(connection, batch)
         is_text = tuple_(APPROVABLE_TEXT.c.post, APPROVABLE_TEXT.c.occurrence).in_(pairs)
         rows = connection.execute(select(APPROVABLE_TEXT).where(is_text))
@@ -88,19 +89,21 @@ def read_approval_statuses(
             approvals[found.post, found.occurrence].append(to_approval(found))
         for key in batch:
             pair = (key.post, key.occurrence)
-            content, post = hash_renditions(renditions[pair]), posts[key.post]
+            renditions, post = contents[pair].renditions, posts[key.post]
+            content = hash_renditions(renditions)
             text = texts.get((*pair, content))
             author = load_author(post.body)
             writers = {author, post.saved_by, post.file_owner}
             if text is not None:
                 writers |= {text.author, text.saved_by, text.file_owner}
-            for kind in {item.kind for item in renditions[pair]}:
+            for kind in {item.kind for item in renditions}:
                 statuses[key, kind] = ApprovalStatus(
                     fingerprint=content,
                     chain=store.approval_rules.chain_for(kind),
                     approvals=approvals[pair],
                     author=text.author if text is not None else author,
                     barred=frozenset(filter(None, writers)),
+                    scheduled_at=contents[pair].scheduled_at,
                 )
     return statuses
 
@@ -136,21 +139,33 @@ def to_approval(row: Row[Any]) -> Approval:
         chain=row.chain,
         fingerprint=row.fingerprint,
         at=row.at,
+        scheduled_at=row.scheduled_at,
         is_emergency=row.is_emergency,
     )
 
 
-def _read_renditions(
+@dataclass(slots=True, kw_only=True)
+class OccurrenceContent:
+    """What the accounts of an occurrence get, and the earliest time that the schedule has for what is open of it."""
+
+    renditions: list[Rendition] = field(default_factory=list)
+    scheduled_at: datetime | None = None
+
+
+def _read_contents(
     connection: Connection, pairs: Sequence[tuple[str, str]]
-) -> Mapping[tuple[str, str], list[Rendition]]:
-    """Return what the accounts of occurrences get; an account that the schedule no longer names gets nothing."""
-    columns = (DELIVERY.c[name] for name in ("post", "occurrence", "account", "kind", "rendered_hash"))
-    query = select(*columns).where(tuple_(DELIVERY.c.post, DELIVERY.c.occurrence).in_(pairs), IS_TARGETED)
-    renditions: dict[tuple[str, str], list[Rendition]] = defaultdict(list)
-    for row in connection.execute(query):
-        rendition = Rendition(account=row.account, kind=row.kind, rendered_hash=row.rendered_hash)
-        renditions[row.post, row.occurrence].append(rendition)
-    return renditions
+) -> Mapping[tuple[str, str], OccurrenceContent]:
+    """Return the contents of occurrences; an account that the schedule no longer names gets nothing."""
+    names = ("post", "occurrence", "account", "kind", "rendered_hash", "state", "scheduled_at")
+    query = select(*(DELIVERY.c[name] for name in names))
+    contents: dict[tuple[str, str], OccurrenceContent] = defaultdict(OccurrenceContent)
+    is_of_pairs = tuple_(DELIVERY.c.post, DELIVERY.c.occurrence).in_(pairs)
+    for row in connection.execute(query.where(is_of_pairs, IS_TARGETED)):
+        content = contents[row.post, row.occurrence]
+        content.renditions.append(Rendition(account=row.account, kind=row.kind, rendered_hash=row.rendered_hash))
+        if row.state in OPEN_STATES:
+            content.scheduled_at = min(row.scheduled_at, content.scheduled_at or row.scheduled_at)
+    return contents
 
 
 def find_unapproved(
@@ -190,10 +205,10 @@ def record_contents(
     """
     now, connection = store.runtime.now(), transaction.connection
     for batch in batches(sorted(keys), KEYS_PER_QUERY):
-        renditions = _read_renditions(connection, [(key.post, key.occurrence) for key in batch])
+        read = _read_contents(connection, [(key.post, key.occurrence) for key in batch])
         posts = _read_posts(connection, batch)
         for key in batch:
-            contents = renditions.get((key.post, key.occurrence), [])
+            contents = read[key.post, key.occurrence].renditions
             if key.post not in posts:  # it has never been sent anywhere
                 continue
             post, content = posts[key.post], hash_renditions(contents)

@@ -12,6 +12,7 @@ from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode, Ti
 from publisher.domain.approval import NO_APPROVALS, ApprovalRules
 from publisher.domain.delivery import (
     DESIRED_NO_SEND,
+    RESTORABLE_STATES,
     Actor,
     Cancelled,
     Delivery,
@@ -47,7 +48,7 @@ from publisher.store.db.tables import ATTEMPT, DELIVERY, CallResult, changed_col
 ALERTED_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 """States that raise an alert when a delivery enters them."""
 TEMPORARY_ALERT_STATES = frozenset({State.HELD, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
-"""States whose alerts are cleared when a delivery leaves them."""
+"""States whose alerts are cleared when a delivery leaves them; so are those of an end that is left."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 """A daemon whose last heartbeat is older does not run."""
 BLOCKED_BY_UNKNOWN = "blocked_by_unknown"
@@ -55,6 +56,8 @@ BLOCKED_BY_UNKNOWN = "blocked_by_unknown"
 CANNOT_SEND = "cannot_send"
 """The alert that a post is later than `max_delay`, because no call of it reaches the platform."""
 _OUTBOUND_STATES = frozenset({State.DUE, State.CLAIMED, State.SENDING, State.RETRYING})
+ORIGINAL_GONE = "original_not_published"
+"""Why a follow-up is cancelled: its original is not published, and never will be."""
 SUPERSEDED = "superseded"
 """Why an instant of a recurring post expires when a later one is due; all of them together raise one alert."""
 CALL_END_RETENTION_SECONDS = 86400.0
@@ -383,7 +386,7 @@ def _write_alerts(transaction: Transaction, change: StateChange, after: Delivery
     if before.state is after.state:
         return
     is_unblocked = before.reason == BLOCKED_BY_UNKNOWN and after.state not in {State.DUE, State.CLAIMED}
-    if before.state in TEMPORARY_ALERT_STATES or is_unblocked:
+    if before.state in TEMPORARY_ALERT_STATES | RESTORABLE_STATES or is_unblocked:
         clear_alerts(transaction, subject_of(after), after.updated_at)
     elif before.failures and before.state in _OUTBOUND_STATES and after.state not in _OUTBOUND_STATES:
         clear_alerts(transaction, subject_of(after), after.updated_at, CANNOT_SEND)
@@ -392,7 +395,7 @@ def _write_alerts(transaction: Transaction, change: StateChange, after: Delivery
         code = None if after.reason == SUPERSEDED else f"{after.state}.{after.reason}"
     elif after.state is State.RETRACTING:
         code = "retracting"
-    elif after.state is State.PUBLISHED and after.desired in DESIRED_NO_SEND:
+    elif after.state is State.PUBLISHED and after.desired in DESIRED_NO_SEND - {DesiredState.CORRECTED}:
         code = "published_after_cancellation"
     elif after.state is State.PUBLISHED and after.desired is DesiredState.EDITED:
         code = "published_after_edit"

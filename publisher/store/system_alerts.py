@@ -8,24 +8,41 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import DateTime, func, select
+from sqlalchemy import Connection, DateTime, func, select
 
 from publisher.domain.account import AccountId
+from publisher.domain.errors import RefusedError
+from publisher.domain.post import PostId
 from publisher.runtime.clock import SERVER_DATE_TOLERANCE
 from publisher.runtime.logs import dropped_line_count, log
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction
 from publisher.store.db.postgres import is_unavailable, write_error_code
-from publisher.store.db.rows import clear_alerts, keep_alert, open_alerts, raise_alert, replace_alerts
+from publisher.store.db.rows import (
+    AlertContent,
+    apply_alert_changes,
+    clear_alerts,
+    find_alert_changes,
+    keep_alert,
+    open_alerts,
+    raise_alert,
+    replace_alerts,
+)
 
 CLOCK_ALERT_DELAY = timedelta(seconds=10)
 """How long a clock may be unconfirmed before people are alerted."""
+MAX_CLOCK_SKEW = timedelta(seconds=10)
+"""Hosts whose clocks differ more do not work together: each would expire the other's leases, and checks, too soon."""
 MACHINE_SUBJECT = "machine"
 CLOCK_SUBJECT_PREFIX = "clock:"
 """Prefix of the subject of alerts and audit entries about a worker's clock."""
 CLOCK_WRONG = "clock_wrong"
 """The alert that a platform contradicts a worker's clock."""
+TEXT_OUTDATED = "text_outdated"
+"""The alert that present templates and settings give another text than the one that is filed and will be sent."""
+OUTDATED_PREFIX = "texts:"
+"""Prefix of the subject of that alert, before the post."""
 ALERT_REPEAT_INTERVAL = timedelta(hours=1)
 """How long after an alert of the same code another one is raised."""
 FAILURES_BEFORE_ALERT = 3
@@ -82,6 +99,12 @@ class SystemAlerts(StorePart):
         )
         self.reported_lines = dropped
 
+    async def check_clock_skew(self) -> None:
+        """Raise RefusedError, with an alert, where this clock and the database server's differ too much."""
+        skew = await self.measure_clock_skew()
+        if abs(skew) > MAX_CLOCK_SKEW:
+            raise RefusedError("clock_skew", **await self.alert_clock_skew(skew))
+
     async def measure_clock_skew(self) -> timedelta:
         """Return by how much this machine's clock is certainly ahead of the database server's; negative if behind."""
         database, now = self.database, self.runtime.now
@@ -129,6 +152,31 @@ class SystemAlerts(StorePart):
     async def set_template_alert(self, reason: str) -> None:
         """Keep at most one alert about the templates that this host has read: with this reason, or none for ""."""
         await self._set_alert("templates_invalid", f"templates:{self.store.worker}", reason)
+
+    async def keep_outdated_texts(self, outdated: Mapping[PostId, AccountId], unknown: Collection[PostId]) -> None:
+        """Keep one alert for each post of which a filed text would be another now; of `unknown` posts those there are.
+
+        `outdated` names the first account of each.
+        """
+        wanted: dict[str, AlertContent] = {
+            f"{OUTDATED_PREFIX}{post}": (TEXT_OUTDATED, {"post": post, "account": account})
+            for post, account in outdated.items()
+        }
+        kept = {f"{OUTDATED_PREFIX}{post}" for post in unknown} - wanted.keys()
+
+        def find_changes(connection: Connection) -> Mapping[str, AlertContent | None]:
+            changes = find_alert_changes(connection, [TEXT_OUTDATED], wanted)
+            return {subject: content for subject, content in changes.items() if subject not in kept}
+
+        if await self.database.read(find_changes):
+            now = self.runtime.now()
+            await self.database.write(
+                lambda transaction: apply_alert_changes(transaction, now, find_changes(transaction.connection))
+            )
+
+    async def set_files_alert(self, reason: str) -> None:
+        """Keep at most one alert that files have changed since this host's daemon read them: with these, or none."""
+        await self._set_alert("settings_outdated", f"files:{self.store.worker}", reason)
 
     async def set_dashboard_alert(self, reason: str) -> None:
         """Keep at most one alert that this host's dashboard does not run: with its exit code, or none for ""."""

@@ -18,7 +18,8 @@ from publisher.domain.post import (
     format_part_prefix,
     make_occurrence,
 )
-from publisher.store.plan.posts import PlanCommit, PostStore, RenderedOccurrence
+from publisher.store.plan.batches import RenderedOccurrence
+from publisher.store.plan.posts import PlanCommit, PostStore
 from publisher.testing.fakes import TEST_CAPABILITIES
 
 TEST_TIMING = Timing(platform_clock_tolerance=timedelta(seconds=2))

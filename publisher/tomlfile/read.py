@@ -8,6 +8,7 @@ import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,24 @@ _CODES_BY_ERRNO = {
     errno.ENXIO: "file_not_regular",
 }
 _LETTER = "[A-Za-z0-9_+-]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileVersion:
+    """Distinguishes one state of a file from the next."""
+
+    modified_at: datetime
+    size: int
+    inode: int
+
+    @classmethod
+    def read(cls, file: Path) -> "FileVersion | None":
+        """Return the present version of a file; None while it cannot be read."""
+        try:
+            found = file.stat()
+        except OSError:
+            return None
+        return cls(modified_at=datetime.fromtimestamp(found.st_mtime, UTC), size=found.st_size, inode=found.st_ino)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,10 @@ from functools import partial
 
 from publisher.app.adapters import get_hook, load_factories
 from publisher.app.application import Application, open_vault
-from publisher.config import Settings, split_host_port
+from publisher.config import Settings
 from publisher.contract import CallbackEvent, CallbackRequest, PlatformCallbacks
 from publisher.domain.account import Account, AccountId, Mode
+from publisher.domain.addresses import split_host_port
 from publisher.domain.errors import Problem
 from publisher.runtime.logs import log
 from publisher.secrets import SecretError, read_secret

@@ -111,6 +111,8 @@ ROUTES: Sequence[PageRoute] = (
     _action("/posts/{post}/cancel", "cancel", _STOP, post_actions.cancel),
     _page("/posts/{post}/retract", "retract_form", _RETRACT, post_actions.show_retract),
     _action("/posts/{post}/retract", "retract", _RETRACT, post_actions.retract),
+    _page("/posts/{post}/refresh", "refresh_form", _SEND, post_actions.show_refresh),
+    _action("/posts/{post}/refresh", "refresh_texts", _SEND, post_actions.refresh),
     _page("/posts/{post}/pause", "pause_post_form", _STOP, post_actions.show_pause),
     _action("/posts/{post}/pause", "pause_post", _STOP, post_actions.pause),
     _page("/posts/{post}/resume", "resume_post_form", _OPERATE, post_actions.show_resume),

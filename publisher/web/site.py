@@ -12,8 +12,9 @@ from starlette.requests import HTTPConnection, Request
 
 from publisher.app.application import Application
 from publisher.app.format import Formatter
+from publisher.app.offline import describe_loaded_files
 from publisher.config import Settings
-from publisher.domain.account import AccountId
+from publisher.domain.account import AccountId, LoadedFiles
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import SignInError
 from publisher.domain.post import PostId
@@ -164,6 +165,8 @@ class Site:
     notices: dict[str, Notice] = field(default_factory=dict)
     articles: Articles = field(default_factory=Articles)
     members: Mapping[str, Collection[AccountId]] = field(init=False)
+    loaded_files: LoadedFiles = field(init=False)
+    """What this process has read at its start."""
     pages: Mapping[str, Permission] = field(default_factory=dict)
     """What the pages in the table of routes need, by path."""
     metrics: bytes | None = None
@@ -189,6 +192,7 @@ class Site:
 
     def __post_init__(self) -> None:
         self.members = list_members(self.settings.accounts.values(), self.settings.groups)
+        self.loaded_files = describe_loaded_files(self.settings)
 
     @property
     def settings(self) -> Settings:

@@ -20,6 +20,17 @@ STOP_SECONDS = 8.0
 
 
 @contextlib.asynccontextmanager
+async def run_enabled_dashboard(settings: Settings, set_alert: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
+    """Keep the dashboard running, as `run_dashboard` does, unless the settings leave that to another host."""
+    if not settings.dashboard.enabled:
+        await set_alert("")
+        yield
+        return
+    async with run_dashboard(settings, set_alert):
+        yield
+
+
+@contextlib.asynccontextmanager
 async def run_dashboard(
     settings: Settings, set_alert: Callable[[str], Awaitable[None]], output: IO[bytes] | None = None
 ) -> AsyncIterator[None]:

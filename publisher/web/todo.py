@@ -88,7 +88,7 @@ def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[
             continue
         returned, is_author = task.returned, task.status.is_barred(visitor.user.name)
         stages = comma.join(missing.stage.name for missing in task.status.missing)
-        released = [one.at for one in task.status.approvals if one.is_emergency]
+        released = [one.at for one in task.status.in_time if one.is_emergency]
         if task.status.is_emergency:
             text = translate("web_todo_review", stages=stages)
         elif returned is not None:

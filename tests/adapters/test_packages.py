@@ -17,6 +17,8 @@ from publisher.domain.account import AccountId
 from publisher.domain.errors import Problem, SettingsError
 from publisher.i18n import Messages
 from publisher.runtime.redaction import redact_text
+from publisher.testing.builders import make_post, make_rendered_delivery
+from publisher.testing.fakes import START_TIME
 
 FACTORY = """
 from pathlib import Path
@@ -203,6 +205,10 @@ def test_an_accounts_own_problem_is_at_its_line_although_no_post_goes_there(inst
     assert find_adapter_problems(asyncio.run(load_settings(settings.workspace))) == ()
 
 
+def _with_hook(code: str) -> str:
+    return FACTORY.replace("    def hosts(", f"    {code}\n\n    def hosts(")
+
+
 BROKEN = {
     "import": ("raise ImportError('no such thing')", "adapter_not_loaded"),
     "syntax": ("def (", "adapter_not_loaded"),
@@ -225,8 +231,41 @@ BROKEN = {
     "capabilities fail": (FACTORY.replace("return TEST_CAPABILITIES", "raise KeyError(1)"), "adapter_failed"),
     "create fails": (FACTORY.replace("return FakeAdapter(now=context.now)", "context.secret()"), "adapter_failed"),
     "check fails": (FACTORY.replace('if "quarter"', 'if 1 / 0 and "quarter"'), "adapter_failed"),
+    "no identity": (_with_hook("def identify(self, account): return ''"), "adapter_hook_wrong"),
+    "identify as text": (_with_hook("identify = 'me'"), "adapter_hook_wrong"),
+    "call_method as text": (_with_hook("call_method = 'loud'"), "adapter_hook_wrong"),
+    "identify fails": (_with_hook("def identify(self, account): return 1 / 0"), "adapter_failed"),
     "no problem": (FACTORY.replace('if "quarter"', 'yield 1\n        if "quarter"'), "adapter_hook_wrong"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("hook", "identity"),
+    [
+        ("", "me"),
+        ("identify = None", "me"),
+        ("def identify(self, account): return f'{account.identity}@city.example'", "me@city.example"),
+    ],
+)
+def test_f96_a_package_may_say_what_makes_an_account_another_one(install, hook, identity):
+    """F96: an account is its identity, with what the package adds to it, such as the server."""
+    policies = build_policies(install(_with_hook(hook)))
+    assert (policies[AccountId("c")].identity, policies[AccountId("w")].identity) == (identity, "wx1")
+
+
+@pytest.mark.parametrize(
+    ("hook", "method"),
+    [
+        ("", ""),
+        ("def call_method(self, account, rendered, *, is_urgent): return 'loud' if is_urgent else 'quiet'", "loud"),
+    ],
+)
+def test_f99_a_package_may_name_the_way_of_a_call(install, hook, method):
+    """F99: what the package says of a post is stored with the attempt; without the member there is only one way."""
+    policy = build_policies(install(_with_hook(hook)))[AccountId("c")]
+    post = make_post("p", ["c"], START_TIME)
+    [rendered] = make_rendered_delivery(post, START_TIME).revision.rendered_posts
+    assert policy.call_method(rendered, is_urgent=True) == method
 
 
 @pytest.mark.parametrize("broken", BROKEN)

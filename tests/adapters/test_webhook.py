@@ -54,6 +54,13 @@ def account(**changes) -> Account:
     return replace(made, **changes)
 
 
+def test_f96_an_account_at_another_receiver_is_another_one():
+    """F96: what one receiver lacks is not therefore absent from the one that took the post."""
+    here, there = account(), account(options={"url": "https://other.example"})
+    assert WEBHOOK.identify(here) == f"police-site ({URL})"
+    assert WEBHOOK.identify(there) == "police-site (https://other.example)"
+
+
 @pytest.fixture
 def webhook(make_server):
     server = make_server({"key": KEY})

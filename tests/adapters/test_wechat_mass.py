@@ -136,6 +136,45 @@ async def test_f87_a_key_that_the_database_has_lost_is_made_again(scene):
     assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE, can_resend=False)
 
 
+@pytest.mark.parametrize("profile", ["mass", "publish"])
+@pytest.mark.parametrize("is_urgent", [True, False])
+@pytest.mark.parametrize(("method", "can_resend"), [("mass", True), ("freepublish", False), ("", False)])
+async def test_f99_a_second_call_is_judged_by_how_the_first_was_made(scene, profile, is_urgent, method, can_resend):
+    """F99: a key protects what was mass-sent, whatever the post's urgency and the account's profile are by now."""
+    await scene.adapter.publish(send_request(is_urgent=True, method=method))
+    scene.profile = profile
+    asked = send_request(is_urgent=is_urgent, method=method)
+    assert await scene.adapter.find_post(asked) == NotFound(covered_since=SINCE, can_resend=can_resend)
+    scene.answers("draft/get", error(40007))
+    gone = Unknown(reason="wechat_draft_consumed", is_beyond_list=can_resend)
+    assert await scene.adapter.find_post(asked) == gone
+
+
+async def test_f99_a_second_call_has_the_key_of_the_first_or_does_not_follow(scene):
+    """F99: once WeChat may have forgotten the first key, a second mass send would not be recognised as one."""
+    scene.answers(SEND, httpx.ReadTimeout("late"))
+    await scene.adapter.publish(_urgent())
+    scene.now = NOW + timedelta(hours=22)
+    assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE, can_resend=True)
+    scene.now = NOW + timedelta(hours=23)
+    assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE, can_resend=False)
+
+
+@pytest.mark.parametrize(
+    ("profile", "is_urgent", "method"),
+    [
+        ("mass", True, "mass"),
+        ("mass", False, "freepublish"),
+        ("publish", True, "freepublish"),
+        (None, True, "freepublish"),
+    ],
+)
+def test_the_method_of_a_call_follows_from_profile_and_urgency(scene, profile, is_urgent, method):
+    """What is stored with an attempt is the call that is made then."""
+    scene.profile = profile
+    assert WECHAT.call_method(scene.adapter.account, article(), is_urgent=is_urgent) == method
+
+
 async def test_deliveries_have_different_keys(scene):
     """Two deliveries never share a key, or the second would be taken for the first."""
     key = OccurrenceKey(post=PostId("other"), occurrence="once")

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from adapters.weibo import WEIBO
-from adapters.weibo.api import decode_created_at
+from adapters.weibo.api import decode_created_at, is_article_receipt
+from adapters.weibo.capabilities import render_lead
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.results import (
     Deleted,
@@ -253,6 +254,38 @@ async def test_article_golden(make_adapter, make_request, golden):
     followed, found = await adapter.check_ticket(outcome.ticket), await adapter.find_post(send_request)
     assert isinstance(followed, Published)
     assert followed == found
+
+
+@pytest.mark.parametrize(("cover", "method"), [(None, "article"), (COVER, "share")])
+async def test_f99_an_article_is_looked_for_as_it_was_sent(make_adapter, make_request, cover, method):
+    """F99: whether the account sends articles by now says nothing about a post that was sent before."""
+    now = {"article_cover": cover} if cover else {}
+    adapter, server = make_adapter(None, **now)
+    text = LINES if method == "article" else TEXT
+    sent = make_request("weibo", text=text, link=LINK, method=method)
+    lead = render_lead(sent.rendered) if method == "article" else text
+    timeline = server.router.get(f"{API}/statuses/user_timeline.json")
+    timeline.respond(200, json={"statuses": [post(lead), OLD]})
+    found = await adapter.find_post(sent)
+    assert isinstance(found, Published)
+    assert is_article_receipt(found.receipt) is (method == "article")
+
+
+@pytest.mark.parametrize(
+    ("profile", "text", "method"),
+    [
+        (None, TEXT, "share"),
+        ("update", TEXT, "update"),
+        ("biz", TEXT, "biz"),
+        (None, LINES, "article"),
+        ("biz", LINES, "article"),
+    ],
+)
+def test_the_method_of_a_call_follows_from_profile_and_length(make_adapter, make_request, profile, text, method):
+    """What is stored with an attempt is the call that is made then."""
+    account = make_adapter(profile, article_cover=COVER)[0].account
+    rendered = make_request("weibo", text=text, link=LINK).rendered
+    assert WEIBO.call_method(account, rendered, is_urgent=False) == method
 
 
 async def test_a_short_text_stays_a_post(make_adapter, make_request, answer):

@@ -153,3 +153,18 @@ async def test_metrics_grow(platform, make_request):
     assert not isinstance(figures, Unknown)
     reach = figures[published.receipt.remote_id]
     assert (reach.likes or 0) > (reach.reposts or 0) > (reach.comments or 0) > 0
+
+
+async def test_a_post_under_review_is_hidden_until_it_passes_f47(platform, make_request):
+    """F47: 20053 is accepted; until the review is over no list shows the post, and none counts it."""
+    speak, control = platform
+    adapter = speak()
+    share = {"platform": "weibo", "endpoint": "/2/statuses/share.json"}
+    review = {"kind": "review", "seconds": 600, "announce": True}
+    await control.post("/_sim/faults", json={**share, "fault": review})
+    outcome = await adapter.publish(fresh(make_request, text=TEXT, link=LINK))
+    assert isinstance(outcome, Submitted)
+    assert isinstance(await adapter.check_ticket(outcome.ticket), Unknown)
+    assert await adapter.list_recent() == []
+    await control.post("/_sim/clock", json={"shift": 601})
+    assert isinstance(await adapter.check_ticket(outcome.ticket), Published)

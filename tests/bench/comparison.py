@@ -20,7 +20,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
-from publisher.domain.delivery import State
+from publisher.domain.delivery import FINAL_STATES, State
 from tests.bench.database import accept_schedule, database_file, postgres
 from tests.bench.figures import Figure, Options, SkippedError, median
 from tests.bench.platform import PlatformClient, run_platform
@@ -48,15 +48,22 @@ retry_first = "0.2s"
 platform_clock_tolerance = "1s"
 """
 """Of publisher while it is killed, as short as the heartbeats of Procrastinate."""
+_COUNT = "SELECT count(*) FROM delivery WHERE state"
+_WAITING = f"{_COUNT} NOT IN ('{State.PUBLISHED}', {', '.join(map(repr, map(str, sorted(FINAL_STATES))))})"
+"""What is held, and what is going to be: an unknown outcome that no read ends, and what waits behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One job that is enqueued and then worked on: the command of its worker, and how many results are stored."""
+    """One job that is enqueued and then worked on: the command of its worker, and how many results are stored.
+
+    `count_waiting` counts what a person has to look at: neither sent nor given up, and nothing goes on by itself.
+    """
 
     worker: Sequence[str | Path]
     count_stored: Callable[[], int]
     enqueue_seconds: float
+    count_waiting: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +130,10 @@ class Publisher:
             began = time.perf_counter()
             asyncio.run(accept_schedule(folder))
             seconds = time.perf_counter() - began
-            stored = f"SELECT count(*) FROM delivery WHERE state = '{State.PUBLISHED}'"  # noqa: S608 # a constant
-            with counter(f"sqlite:///{database_file(folder)}", stored) as count_stored:
+            url = f"sqlite:///{database_file(folder)}"
+            with counter(url, f"{_COUNT} = '{State.PUBLISHED}'") as stored, counter(url, _WAITING) as waiting:
                 worker = [*self.command, "-C", folder, "run"]
-                yield Job(worker=worker, count_stored=count_stored, enqueue_seconds=seconds)
+                yield Job(worker=worker, count_stored=stored, enqueue_seconds=seconds, count_waiting=waiting)
 
 
 @contextlib.contextmanager
@@ -228,8 +235,8 @@ def measure_speed(subject: Publisher | Peer, count: int) -> Speed:
 def kill_repeatedly(subject: Publisher | Peer, count: int, kills: int) -> Mapping[str, int]:
     """Kill the worker of a job so many times, each after CALLS_BEFORE_KILL calls, and let the last one finish.
 
-    Return how many deliveries never reached the platform, how many calls repeated one, how many deliveries have no
-    result, and how often the worker was killed while it worked.
+    Return how many deliveries never reached the platform, how many calls repeated one, how many wait for a person in
+    the end, how many have no result, and how often the worker was killed while it worked.
     """
     settings = {"limits": SHORT_TIMES} if isinstance(subject, Publisher) else {}
     killed = 0
@@ -243,9 +250,15 @@ def kill_repeatedly(subject: Publisher | Peer, count: int, kills: int) -> Mappin
         with start_worker(job):
             wait_until(lambda: is_finished(platform, job, count), TIMEOUT_SECONDS, f"the end of {subject.name}")
         texts = Counter((login, text) for _at, login, text in platform.published())
-        unstored = count - job.count_stored()
+        unstored, waiting = count - job.count_stored(), job.count_waiting()
     doubled = texts.total() - len(texts)
-    return {"lost": count - len(texts), "doubled": doubled, "without result": unstored, "kills": killed}
+    return {
+        "lost": count - len(texts),
+        "doubled": doubled,
+        "waiting for a person": waiting,
+        "without result": unstored,
+        "kills": killed,
+    }
 
 
 def is_finished(platform: PlatformClient, job: Job, count: int) -> bool:

@@ -59,7 +59,7 @@ async def accept_schedule(folder: Path) -> int:
     """Accept the workspace's schedule and file what is within the planning window. Return the number of deliveries."""
     file = folder / "schedule.toml"
     async with application(folder, can_send=False) as opened:
-        return await apply_schedule(opened.planner, file.read_text("utf-8"), str(file))
+        return (await apply_schedule(opened.planner, file.read_text("utf-8"), str(file))).filed
 
 
 async def promote_all(opened: Application) -> None:

@@ -52,7 +52,7 @@ from tests.chaos.options import Options, options_of
 from tests.chaos.platforms import Platforms, start_platforms
 from tests.chaos.publisher_process import DaemonError, Publisher
 from tests.chaos.store_reader import CALLED_SINCE, KNOWN, LATE, LEFT, NEXT, NOT_LIVE, OPEN, SITUATIONS, STATES
-from tests.chaos.workspace import MANY, NAMED, UNUSED_TEMPLATE, USED_TEMPLATE, Workspace, design
+from tests.chaos.workspace import HIDING, MANY, NAMED, UNUSED_TEMPLATE, USED_TEMPLATE, Workspace, design
 from tests.postgres_server import start_postgres
 
 MOODS = ("accept", "accept", "accept", "error", "redirect", "hang", "drip", "cut")
@@ -289,6 +289,7 @@ class Campaign:
                 one.id for one in self.workspace.accounts.values() if RESENDS[one.platform] is not True
             ),
             mass_sent=frozenset(self.workspace.mass_sent()),
+            hiding=frozenset(one.id for one in self.workspace.accounts.values() if one.platform == HIDING),
         )
 
     def _write(self, wave: int, share: int) -> None:

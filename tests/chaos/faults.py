@@ -22,6 +22,8 @@ READING = {
 HAS_REVIEW = ("weibo", "tieba")
 ACT_LATE, LIST_LATE = 1.6, 1.2
 """Seconds; both together stay within the settle time, as a platform's declared delays must."""
+HIDDEN_REVIEW = 5
+"""Seconds: longer than Weibo's visibility window, and with ACT_LATE shorter than its longest review."""
 SLOW_LIST = 9
 """Seconds: WeChat's list may be later than any settle time, as a draft that is gone reports enough."""
 SLOWER = 2.5
@@ -142,6 +144,15 @@ def _own_errors(dice: Random, probability: float) -> Iterator[dict[str, Any]]:
     for platform in HAS_REVIEW:
         fault = {"kind": "review", "seconds": 1, "verdict": "pass"}
         yield from _each(dice, platform, CREATING[platform], fault, probability)
+    yield from _hidden_reviews(dice, probability * 4)
+
+
+def _hidden_reviews(dice: Random, probability: float) -> Iterator[dict[str, Any]]:
+    """Calls to Weibo whose reply is lost while a long review hides the post: two faults that strike together."""
+    review = {"kind": "review", "seconds": HIDDEN_REVIEW, "verdict": "pass"}
+    for rule in _each(dice, "weibo", CREATING["weibo"], review, probability):
+        yield rule
+        yield {**rule, "fault": {"kind": "drop_after"}}
 
 
 def _stops(dice: Random, deliveries: int) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tests.chaos.expectations import Expectations
+from tests.chaos.expectations import UNDER_REVIEW, Expectations
 from tests.chaos.findings import Finding
 from tests.chaos.kill_plan import AT_A_START, POINTS
 from tests.chaos.options import Options
@@ -27,6 +27,7 @@ COLUMNS = (
     "doubled",
     "lost",
     "wrong",
+    "waiting for a person",
     "held, by rule",
     "seconds",
     "commit",
@@ -63,6 +64,7 @@ def figures_of(
         "refused": f"{expectations.refused} by the platforms, each explained by a fault",
         "wrong clocks, outages": f"{from_campaign['(clock wrong)']}, {len(campaign.outages)}",
         "at a start": ", ".join(f"{what} {from_campaign[what]}" for what in AT_A_START.values()),
+        "waiting for a person": f"{expectations.held.total()}, {expectations.held[UNDER_REVIEW]} possibly under review",
         "held, share": f"{100 * expectations.held.total() / max(1, len(campaign.wanted)):.1f} %",
         "held, by rule": ", ".join(f"{reason} {number}" for reason, number in sorted(expectations.held.items())) or "0",
         "checker": ", ".join(f"{name} {number}" for name, number in sorted(checked.items())) or "nothing violated",

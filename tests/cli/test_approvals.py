@@ -174,6 +174,17 @@ def test_approvals_of_an_unknown_post_are_an_error(ask):
     assert "refund" in asked.err
 
 
+def test_f105_a_refreshed_text_needs_its_approvals_again(ask, approving):
+    """F105: approvals count for the very text that was shown; what replaces it is a content of its own."""
+    assert approve(ask, "li").code == 0
+    settings = approving / "publisher.toml"
+    settings.write_text(settings.read_text("utf-8").replace('tip_line = "110"', 'tip_line = "96110"'), "utf-8")
+    assert "publisher refresh refund" in ask("preview", "refund").out
+    assert ask("refresh", "refund", by="zhang").code == 0
+    [task] = ask("approvals", "refund", "--json").json["approvals"]
+    assert sum(stage["missing"] for stage in task["stages"]) == 2
+
+
 def test_content_for_an_account_that_has_left_the_settings_is_not_previewed(ask, approving):
     """Its length can no longer be counted: the account is named, instead of a traceback or a preview without it."""
     settings = approving / "publisher.toml"

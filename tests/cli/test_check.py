@@ -196,7 +196,7 @@ def test_a_past_time_is_an_error_only_for_a_post_that_the_database_does_not_know
     assert (checked.code, [problem["severity"] for problem in checked.json["problems"]]) == (0, ["warning"])
     connection = make_database(workspace)
     assert run("-C", workspace, "check").code == 1
-    connection.execute("INSERT INTO post VALUES ('old', 1, 0)")
+    connection.execute("INSERT INTO post VALUES ('old', 1, 0, NULL)")
     connection.commit()
     connection.close()
     assert run("-C", workspace, "check", "--json").json == {"ok": True, "problems": [], "next": {}}
@@ -205,7 +205,7 @@ def test_a_past_time_is_an_error_only_for_a_post_that_the_database_does_not_know
 def make_database(workspace):
     """Make the tables that `check` reads, without a row."""
     connection = sqlite3.connect(workspace / "var" / "publisher.db")
-    connection.execute("CREATE TABLE post (id TEXT, is_scheduled BOOLEAN, is_cancelled BOOLEAN)")
+    connection.execute("CREATE TABLE post (id TEXT, is_scheduled BOOLEAN, is_cancelled BOOLEAN, corrected_by TEXT)")
     connection.execute("CREATE TABLE delivery (post TEXT, occurrence TEXT, state TEXT, desired TEXT)")
     connection.commit()
     return connection
@@ -324,7 +324,7 @@ def test_a_post_that_is_over_has_only_errors(run, workspace):
     """Once every instant is past and the database has no open delivery, its warnings no longer hide the others."""
     past = warning("past", "at = 2026-01-05T09:00:00") + 'unused = "x"\n'
     connection = make_database(workspace)
-    connection.execute("INSERT INTO post VALUES ('past', 1, 0)")
+    connection.execute("INSERT INTO post VALUES ('past', 1, 0, NULL)")
     connection.execute("INSERT INTO delivery VALUES ('past', 'once', 'unknown', 'as_planned')")
     connection.commit()
     assert warnings_of(run, workspace, past).keys() == {"data_not_used"}
@@ -339,10 +339,10 @@ def test_a_removal_that_the_daemon_will_refuse_is_announced(run, workspace, kept
     """Dropping more than three open posts, and more than a fifth, is warned of, with the command that confirms it."""
     connection = make_database(workspace)
     names = [f"p{number}" for number in range(6)]
-    connection.executemany("INSERT INTO post VALUES (?, 1, 0)", [(name,) for name in names])
+    connection.executemany("INSERT INTO post VALUES (?, 1, 0, NULL)", [(name,) for name in names])
     rows = [(name, "once", "pending", "as_planned") for name in names]
     connection.executemany("INSERT INTO delivery VALUES (?, ?, ?, ?)", rows)
-    connection.execute("INSERT INTO post VALUES ('gone', 1, 1)")
+    connection.execute("INSERT INTO post VALUES ('gone', 1, 1, NULL)")
     connection.commit()
     connection.close()
     posts = [warning(name, in_days(days)) for days, name in zip((36, 96, 156), names[:kept], strict=False)]

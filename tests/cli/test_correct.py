@@ -134,6 +134,33 @@ def test_a_correction_is_dropped_where_the_original_is_not_published(
     assert "cancelled.original_not_published" in {alert["code"] for alert in alerts}
 
 
+def test_f104_an_original_that_is_not_out_is_stopped(run, due_everywhere):
+    """F104: with nothing to correct yet the original is stopped, in words, and only single accounts get it again."""
+    reported = run("-C", due_everywhere, "correct", "refund", "fix", *BY)
+    assert reported.code == 0
+    assert "已经停发" in reported.out
+    assert states(run, due_everywhere, "refund") == dict.fromkeys(ALL, "cancelled")
+    assert "由更正代替" in run("-C", due_everywhere, "why", "refund@beijing-weibo").out
+    refused = run("-C", due_everywhere, "send", "refund", *BY)
+    assert refused.code == 1
+    assert "publisher resend refund@账号" in refused.err
+    assert run("-C", due_everywhere, "resend", "refund@beijing-weibo", *WHY).code == 0
+    assert run("-C", due_everywhere, "resend", "refund@beijing-weibo", *WHY).code == 3
+
+
+def test_f104_people_are_asked_at_once_where_the_original_is_in_doubt(run, due_everywhere, deliver_by_platform):
+    """F104: the order raises an alert that names the accounts; `why` says that no second call follows."""
+    deliver_by_platform(weibo="published", wechat=DOUBT)
+    assert run("-C", due_everywhere, "correct", "refund", "fix", *BY).code == 0
+    [alert] = [
+        one
+        for one in run("-C", due_everywhere, "status", "refund", "--json").json["alerts"]
+        if one["code"] == "original_in_doubt"
+    ]
+    assert "beijing-wechat" in alert["message"]
+    assert "不再发" in run("-C", due_everywhere, "why", "refund@beijing-wechat").out
+
+
 def test_a_correction_is_urgent_and_does_not_expire_while_it_waits(
     run, due_everywhere, deliver_by_platform, run_on_database
 ):
@@ -152,9 +179,10 @@ def test_a_correction_is_urgent_and_does_not_expire_while_it_waits(
 
 def test_a_correction_reaches_accounts_that_its_own_entry_does_not_name(run, drill, deliver_by_platform):
     """It goes wherever the original is published; the next planning run keeps it."""
-    write_schedule(drill, warning("refund", when='at = "asap"'), correction(to='["beijing-weibo"]'))
+    write_schedule(drill, warning("refund", when='at = "asap"'))
     assert run("-C", drill, "send", "refund", *BY).code == 0
     deliver_by_platform(weibo="published", tieba="published")
+    write_schedule(drill, warning("refund", when='at = "asap"'), correction(to='["beijing-weibo"]'))
     assert run("-C", drill, "correct", "refund", "fix", *BY).code == 0
     assert states(run, drill, "fix") == {"beijing-tieba": "due", "beijing-weibo": "due"}
     write_schedule(drill, warning("refund", when='at = "asap"'), correction(to='["beijing-weibo"]'), warning("other"))
@@ -170,7 +198,7 @@ def test_a_file_of_its_own_is_a_correction_too(run, due_everywhere, deliver_by_p
     file.write_text(correction("night", to='["beijing-tieba"]'), "utf-8")
     reported = run("-C", due_everywhere, "correct", "refund", file, *BY)
     assert reported.code == 0
-    assert "原稿还没有发到那里" in reported.out
+    assert re.search(r"2 个账号上原稿还没有发出，已经停发.*beijing-wechat", reported.out)
     assert states(run, due_everywhere, "night") == {"beijing-weibo": "due"}
     file.write_text(correction("one") + correction("two"), "utf-8")
     assert run("-C", due_everywhere, "correct", "refund", file, *BY).code == 1

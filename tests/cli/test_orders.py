@@ -206,6 +206,54 @@ def test_resend_files_a_new_occurrence(run, due_post, deliver):
     assert subject in run("-C", due_post, "why", subject).out
 
 
+def test_resend_sends_to_an_account_that_was_added_late(run, due_post, deliver):
+    """The answer of `reload` names the account and the command; an account that no entry names is none."""
+    deliver(PUBLISHED)
+    write_schedule(due_post, warning("refund", to='["beijing-weibo", "beijing-wechat"]'))
+    answer = run("-C", due_post, "reload")
+    assert answer.code == 0
+    assert "publisher resend refund@账号" in answer.err
+    assert "beijing-wechat" in answer.err
+    assert run("-C", due_post, "resend", "refund@beijing-wechat", *BY).code == 0
+    rows = run("-C", due_post, "status", "--json").json["deliveries"]
+    assert [(row["account"], row["state"]) for row in rows if row["account"] != "beijing-weibo"] == [
+        ("beijing-wechat", "pending")
+    ]
+    assert run("-C", due_post, "resend", "refund@beijing-tieba", *BY).code == 4
+
+
+def test_resend_is_refused_where_the_account_gets_it_in_time(run, drill):
+    """Before the post is due an added account gets it with the others: another one would double it."""
+    write_schedule(drill, warning("refund", when=in_days(1), to=TO_WEIBO))
+    assert run("-C", drill, "reload").code == 0
+    write_schedule(drill, warning("refund", when=in_days(1), to='["beijing-weibo", "beijing-wechat"]'))
+    text = (drill / "schedule.toml").read_text("utf-8")
+    with sqlite3.connect(drill / "var" / "publisher.db") as connection:
+        connection.execute("UPDATE schedule SET text = ?", (text,))
+    refused = run("-C", drill, "resend", "refund@beijing-wechat", *BY)
+    assert refused.code == 1
+    assert "还没有到时间" in refused.err
+
+
+def test_f101_check_says_what_the_daemon_would_leave_out(run, due_post, deliver):
+    """An edit of a post that is over, and a filed one moved into the past: errors with file, line and key."""
+    deliver(PUBLISHED)
+    planned = warning("planned", when=in_days(1), to=TO_WEIBO)
+    write_schedule(due_post, warning("refund", to=TO_WEIBO), planned)
+    assert run("-C", due_post, "reload").code == 0
+    assert run("-C", due_post, "check").code == 0
+    edited = warning("refund", to=TO_WEIBO).replace("退款", "退货")
+    write_schedule(due_post, edited, warning("planned", when=in_days(-1), to=TO_WEIBO))
+    checked = run("-C", due_post, "check", "--json")
+    assert checked.code == 1
+    found = {problem["code"]: problem for problem in checked.json["problems"] if problem["severity"] == "error"}
+    assert found.keys() == {"edited_after_end", "moved_into_past"}
+    assert (found["moved_into_past"]["path"], found["edited_after_end"]["id"]) == ("post[1].at", "refund")
+    left_out = run("-C", due_post, "reload")
+    assert left_out.code == 1
+    assert "refund、planned" in left_out.err
+
+
 def test_cancel_stops_and_retract_deletes(run, due_post, deliver):
     """Cancelling affects nothing that is published; retracting orders its deletion."""
     deliver(PUBLISHED)

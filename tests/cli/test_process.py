@@ -12,7 +12,7 @@ import termios
 
 import pytest
 
-from publisher.config import has_password
+from publisher.domain.addresses import has_password
 from publisher.secrets import Vault
 from tests.cli.conftest import publisher_command
 from tests.wait import PATIENCE_SECONDS

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from publisher.domain.post import OccurrenceKey, derive_marker
 from tests.cli.conftest import PUBLISHED, TO_WEIBO
 from tests.cli.posts import warning, write_schedule
+from tests.cli.test_correct import CORRECTION
 
 OLD, NEW = "beijing-weibo", "capital-weibo"
 BY = ("--by", "王", "--reason", "统一命名")
@@ -49,6 +51,16 @@ def test_f97_after_the_renaming_nothing_is_sent_again(run, renamed):
     write_schedule(renamed, warning("refund", to=TO_WEIBO), warning("next", to=TO_WEIBO))
     assert run("-C", renamed, "send", "next", "--by", "王").code == 0
     assert run("-C", renamed, "audit", "verify").code == 0
+
+
+def test_f97_a_correction_may_not_carry_the_number_of_its_original(run, renamed):
+    """That number followed from the former id, and readbacks still look for it: they would find the correction."""
+    assert run("-C", renamed, "rename-account", OLD, NEW, *BY).code == 0
+    number = derive_marker(OccurrenceKey(post="refund", occurrence="once"), OLD).code
+    correction = CORRECTION.format(id="fix", follows="refund", when='at = "asap"', to=TO_WEIBO)
+    write_schedule(renamed, warning("refund", to=TO_WEIBO), correction.replace("95188", f"95188（{number}）"))
+    refused = run("-C", renamed, "reload")
+    assert (refused.code, number in refused.err) == (1, True)
 
 
 def test_a_renaming_to_an_unknown_account_is_an_error(run, renamed):

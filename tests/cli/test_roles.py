@@ -36,6 +36,7 @@ ARGUMENTS = {
     "correct": ("correct", "refund", "fix"),
     "resolve": ("resolve", "waiting@beijing-weibo", "cancel", *REASON),
     "resend": ("resend", "refund@beijing-weibo", *REASON),
+    "refresh": ("refresh", "refund"),
     "evergreen": ("evergreen", "beijing-weibo"),
     "assist done": ("assist", "done", "waiting@beijing-weibo", "https://weibo.com/1/a"),
     "mode": ("mode", "beijing-tieba", "off", *REASON),

@@ -55,6 +55,7 @@ ALERTS = {
     "expired.expired",
     "expired.too_late",
     "removed.removed_on_platform",
+    "account_identity_changed",
     "account_paused",
     "review_overdue",
     "cannot_send",
@@ -160,6 +161,8 @@ def test_every_alert_has_a_text(narrator, code):
         facts |= {"number": "2", "url": "https://weibo.com/1/a"}
     if code in {"attempt_recovered", "attempt_orphaned", "database_restored", "response_late"}:
         facts |= {"post": "p", "url": "", "since": "2027-01-05T09:00:00+08:00", "by": "王"}
+    if code.endswith("identity_changed"):
+        facts |= {"sent_as": "1000", "identity": "2000", "number": "2"}
     if code == "job_failing":
         facts |= {
             "job": "monitor_account",
@@ -184,7 +187,7 @@ def test_every_alert_has_a_text(narrator, code):
 def test_every_job_has_a_text(narrator):
     """An alert about any job of the daemon, or a job of one account, names the failing job."""
     beats = re.findall(r"Job\(\"(\w+)\", ", (ROOT / "publisher" / "daemon.py").read_text("utf-8"))
-    assert len(beats) == 17
+    assert len(beats) == 19
     for job in [*beats, "monitor_account", "check_login"]:
         facts = {
             "job": job,

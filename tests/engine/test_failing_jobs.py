@@ -19,11 +19,12 @@ import publisher.engine.reconciler
 import publisher.engine.sender
 from publisher.app.application import open_application
 from publisher.config import parse_settings
-from publisher.daemon import Daemon, Job, run_once, watch_file_until_stopped
+from publisher.daemon import Daemon, run_once, watch_file_until_stopped
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import State
 from publisher.domain.results import Healthy
 from publisher.engine.decisions import named_person
+from publisher.engine.job_scheduler import Job
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.planner import apply_schedule
 from publisher.i18n import Messages

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import apscheduler.schedulers.base
 import pytest
 
-import publisher.daemon
+import publisher.engine.job_scheduler
 from publisher.app.application import open_application
 from publisher.config import parse_settings
 from publisher.daemon import Daemon, run_until_stopped
@@ -100,7 +100,7 @@ async def test_the_jobs_go_on_when_the_clock_is_set(daemon, monkeypatch, jump):
         Shifted.by = jump
 
     monkeypatch.setattr(apscheduler.schedulers.base, "datetime", Shifted)
-    monkeypatch.setattr(publisher.daemon, "datetime", Shifted)
+    monkeypatch.setattr(publisher.engine.job_scheduler, "datetime", Shifted)
     daemon.deeds = [set_clock, stop]
     async with asyncio.timeout(60):
         await run_until_stopped(daemon)

@@ -30,7 +30,8 @@ from publisher.engine.planner import (
 from publisher.schedule.load import make_schedule_context, parse_schedule
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.db.intent_journal import JournalRecord
-from publisher.store.plan.posts import PlanCommit, RenderedOccurrence
+from publisher.store.plan.batches import RenderedOccurrence
+from publisher.store.plan.posts import PlanCommit
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, orphaned_attempts, recover
 from publisher.testing.fakes import START_TIME
 
@@ -109,7 +110,7 @@ async def publish(planner, account):
 async def test_an_accepted_schedule_is_filed_with_its_final_words(planner):
     """Each account's delivery holds the frozen text; the version in force is the one that was read."""
     text = entry("p")
-    assert await apply_schedule(planner, text, "schedule.toml") == 2
+    assert (await apply_schedule(planner, text, "schedule.toml")).filed == 2
     filed = await deliveries(planner)
     assert [(item.account, item.state, item.due_at) for item in filed] == [
         ("a", State.PENDING, START_TIME),
@@ -121,8 +122,8 @@ async def test_an_accepted_schedule_is_filed_with_its_final_words(planner):
 async def test_i17_reading_the_same_schedule_again_files_nothing(planner):
     """Neither a second reload nor a planning run plans an occurrence twice."""
     text = entry("p") + cron("weekly", "0 9 * * *")
-    filed = await apply_schedule(planner, text, "schedule.toml")
-    assert await apply_schedule(planner, text, "schedule.toml") == 0
+    filed = (await apply_schedule(planner, text, "schedule.toml")).filed
+    assert (await apply_schedule(planner, text, "schedule.toml")).filed == 0
     schedule = await active_schedule(planner, "schedule.toml")
     assert await plan_window(planner, schedule, await planner.store.posts.schedule_version()) == 0
     assert len(await deliveries(planner)) == filed == 2 + 6
@@ -194,14 +195,26 @@ async def test_an_account_no_longer_named_is_cancelled_and_a_new_one_added(plann
 
 
 async def test_a_moved_time_moves_the_one_occurrence_until_a_call_was_made(planner):
-    """Before the first intent it moves; afterwards the file is refused."""
+    """F100: before the first intent it moves; afterwards that post alone stays as it is filed, with one alert."""
     await apply_schedule(planner, entry("p", at="2026-11-26T09:00:00"), "schedule.toml")
     await apply_schedule(planner, entry("p", at="2026-11-25T09:00:00"), "schedule.toml")
     assert len(await deliveries(planner)) == 2
     await publish(planner, AccountId("a"))
-    with pytest.raises(ScheduleError) as refused:
-        await apply_schedule(planner, entry("p", at="2026-11-27T09:00:00"), "schedule.toml")
-    assert [problem.code for problem in refused.value.problems] == ["moved_after_start"]
+    before = await deliveries(planner, post="p")
+    moved = entry("p", at="2026-11-27T09:00:00", title="新的标题") + entry("urgent", extra="urgent = true")
+    applied = await apply_schedule(planner, moved, "schedule.toml")
+    [problem] = applied.left_out
+    assert (problem.code, problem.facts["post"], problem.location.line) == ("moved_after_start", "p", 3)
+    assert await deliveries(planner, post="p") == before
+    assert len(await deliveries(planner, post="urgent")) == applied.filed == 2
+    assert (await planner.store.posts.get_post(PostId("p"))).title == "警惕退款诈骗"
+    for _ in range(2):
+        await plan_window(planner, await active_schedule(planner, "schedule.toml"), 3)
+        await apply_schedule(planner, moved + "\n", "schedule.toml")
+    [alert] = [one for one in await planner.store.queries.alerts() if one.code == "posts_left_out"]
+    assert (alert.facts["posts"], alert.at) == ("p", START_TIME)
+    await apply_schedule(planner, moved.replace("27T09", "25T09"), "schedule.toml")
+    assert not [one for one in await planner.store.queries.alerts() if one.code == "posts_left_out"]
 
 
 async def test_a_past_time_is_an_error_only_for_a_post_that_is_not_filed(planner, world):
@@ -278,7 +291,7 @@ async def test_a_follow_up_may_outlive_its_originals_entry(planner):
     await publish(planner, AccountId("a"))
     follow = entry("clear", title="预警解除").replace('kind = "warning"', 'kind = "all-clear"\nfollows = "p"')
     text = follow.replace('template = "warning"', 'template = "all-clear"')
-    assert await apply_schedule(planner, text, "schedule.toml") == 2
+    assert (await apply_schedule(planner, text, "schedule.toml")).filed == 2
     assert {item.follows for item in await deliveries(planner, post=PostId("clear"))} == {"p"}
 
 
@@ -314,7 +327,8 @@ async def test_planning_ahead_never_removes_what_a_newer_file_names(planner):
     older, version = await active_schedule(planner, "schedule.toml"), await planner.store.posts.schedule_version()
     both = entry("p", at="2026-11-26T09:00:00") + entry("q", at="2026-11-26T09:00:00")
     await apply_schedule(planner, both, "schedule.toml")
-    await plan_window(planner, older, version)
+    with pytest.raises(ConcurrentUpdateError):
+        await plan_window(planner, older, version)
     assert {item.state for item in await deliveries(planner, post=PostId("q"))} == {State.PENDING}
 
 
@@ -377,19 +391,9 @@ async def test_a_filed_post_is_not_rendered_again_when_another_post_is_edited(pl
     for account in gone_out:
         await publish(planner, account)
     picture.unlink()
-    assert await apply_schedule(planner, pictured + entry("q"), "schedule.toml") == 2
+    assert (await apply_schedule(planner, pictured + entry("q"), "schedule.toml")).filed == 2
     with pytest.raises(ScheduleError):
         await apply_schedule(planner, pictured.replace("警惕", "谨防") + entry("q"), "schedule.toml")
-
-
-async def test_a_removed_post_does_not_come_back_silently(planner):
-    """A post restored after its deliveries were cancelled is refused, with the advice to give it a new id."""
-    text = entry("p", at="2026-11-26T09:00:00") + entry("q", at="2026-11-26T09:00:00")
-    await apply_schedule(planner, text, "schedule.toml")
-    await apply_schedule(planner, entry("q", at="2026-11-26T09:00:00"), "schedule.toml")
-    with pytest.raises(ScheduleError) as refused:
-        await apply_schedule(planner, text, "schedule.toml")
-    assert [problem.code for problem in refused.value.problems] == ["restored_after_removal"]
 
 
 async def test_a_delivery_held_for_an_edit_and_resent_is_not_held_again(planner):
@@ -523,7 +527,7 @@ async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_come_back_a
     database = planner.store.database
     await database.write(lambda unit: recover(planner.store, unit, calls, RECOVERY_MAINTENANCE))
     text = entry("p", at="2026-11-25T09:00:00") + cron("c", "0 9 * * *")
-    assert await apply_schedule(planner, text, "schedule.toml") == 2 + 2 + 2 * 2
+    assert (await apply_schedule(planner, text, "schedule.toml")).filed == 2 + 2 + 2 * 2
     found = {(item.key.post, item.key.occurrence, item.account): item.state for item in await deliveries(planner)}
     assert {key for key, state in found.items() if state is State.UNKNOWN} == {(*name, "a") for name in names}
     assert (await planner.store.posts.stored_posts())[PostId("p")].attempted_occurrences == frozenset()

@@ -30,7 +30,12 @@ def policy(account, identity=IDENTITY, *, forum=None, server=""):
     """Return the policy of an account id that is this identity on its platform."""
     known = Account(id=account, platform=Platform("fake"), identity=identity, secret="s", forum=forum)
     return AccountPolicy(
-        account=known, capabilities=TEST_CAPABILITIES, rate_limit=TEST_RATE_LIMIT, timing=TEST_TIMING, server=server
+        account=known,
+        identity=identity,
+        capabilities=TEST_CAPABILITIES,
+        rate_limit=TEST_RATE_LIMIT,
+        timing=TEST_TIMING,
+        server=server,
     )
 
 
@@ -165,6 +170,7 @@ async def test_f97_a_renaming_takes_everything_along(renaming, opened):
     assert (pending.request.account, pending.request.marker) == ("new", marker)
     assert pending.delivery.marker == marker.code
     assert (await store.posts.get_post(PostId("out"))).accounts == ("new",)
+    assert await store.accounts.markers_under_former_ids({PostId("doubt")}) == {("doubt", "new"): marker}
 
 
 async def test_f97_a_published_post_stays_known_after_a_renaming(renaming, opened):

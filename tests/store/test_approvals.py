@@ -515,3 +515,37 @@ async def test_hosts_with_other_rules_do_not_work_together(open_store):
     assert await second.actions.register_worker()
     events = [line.event for line in await second.queries.audit_history("approvals")]
     assert events == ["approval_rules_changed"] * 2
+
+
+@pytest.mark.parametrize(("ahead", "is_sent"), [(HOUR, True), (HOUR + MINUTE, False), (-5 * HOUR, True)])
+async def test_f101_approvals_hold_for_a_later_time_and_within_the_margin(open_store, ahead, is_sent):
+    """I5: brought forward by more than an hour, the same text is approved again; put back, the first yeses count."""
+    planned = START_TIME + 10 * HOUR
+    store = await file_post(open_store, make_post("p", ["a"], planned))
+    await approve_all(store)
+    await edit(store, make_post("p", ["a"], planned - ahead))
+    store.runtime.advance_time(10 * HOUR - ahead)
+    assert await try_to_send(store) == (["a"] if is_sent else [])
+    if not is_sent:
+        assert [missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing] == [FIRST, LAST]
+        await edit(store, make_post("p", ["a"], planned))
+        assert (await store.approvals.tasks(P))[0].status.is_approved
+
+
+async def test_f101_a_post_moved_in_steps_is_compared_with_the_time_that_was_approved(open_store):
+    """Twice fifty minutes are more than an hour; a new yes is for the new time."""
+    store = await file_post(open_store, make_post("p", ["a"], START_TIME + 10 * HOUR))
+    await approve_all(store)
+    for step in (1, 2):
+        await edit(store, make_post("p", ["a"], START_TIME + 10 * HOUR - step * 50 * MINUTE))
+    assert not (await store.approvals.tasks(P))[0].status.is_approved
+    await approve_all(store)
+    assert (await store.approvals.tasks(P))[0].status.is_approved
+
+
+async def test_what_a_person_sends_ahead_keeps_its_approvals(open_store):
+    """The order is a named person's own; the time in the schedule is still the one that was approved."""
+    store = await file_post(open_store, make_post("p", ["a"], START_TIME + 10 * HOUR))
+    await approve_all(store)
+    await store.actions.send_now(P, person("chen"))
+    assert await try_to_send(store) == ["a"]

@@ -14,7 +14,8 @@ from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, OneTimeTrigger
 from publisher.runtime.clock import FailpointRaisedError
 from publisher.store.db.database import MAX_BATCH_SIZE
 from publisher.store.db.tables import DELIVERY
-from publisher.store.plan.posts import FIRST_BATCH_SIZE, NEXT_BATCH_SIZE, PlanCommit, split_into_batches
+from publisher.store.plan.batches import FIRST_BATCH_SIZE, NEXT_BATCH_SIZE, PlanBatch, split_into_batches
+from publisher.store.plan.posts import PlanCommit
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, mark_waiting_unresolved
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME
@@ -30,12 +31,12 @@ URGENT = make_post("urgent", ["a0"], START_TIME, is_urgent=True)
 @pytest.fixture(autouse=True)
 def _few_come_together(monkeypatch):
     """Limit what is applied with a version to one batch of new posts."""
-    monkeypatch.setattr("publisher.store.plan.posts.FIRST_BATCH_SIZE", NEXT_BATCH_SIZE)
+    monkeypatch.setattr("publisher.store.plan.batches.FIRST_BATCH_SIZE", NEXT_BATCH_SIZE)
 
 
 async def test_i22_a_small_change_is_applied_with_its_version(open_store, monkeypatch):
     """Up to a limit the plan is that of the old version or that of the new one, and never anything between."""
-    monkeypatch.setattr("publisher.store.plan.posts.FIRST_BATCH_SIZE", FIRST_BATCH_SIZE)
+    monkeypatch.setattr("publisher.store.plan.batches.FIRST_BATCH_SIZE", FIRST_BATCH_SIZE)
     store = await open_store(*map(make_policy, NAMES))
     die(store, 2)
     assert await accept(store, MANY) == len(ALL)
@@ -191,22 +192,23 @@ def test_no_follow_up_is_filed_before_its_original():
         make_post("edited", NAMES, START_TIME, follows="original"), START_TIME, is_new=False
     )
     posts = (correction, *MANY, update, original)
-    portions = split_into_batches([*(make_rendered_delivery(post, START_TIME + HOUR) for post in posts), edited])
-    order = [draft.planned.post.id for portion in portions for draft in portion]
-    assert order[:4] == ["original", "edited", "update", "correction"]
+    drafts = [*(make_rendered_delivery(post, START_TIME + HOUR) for post in posts), edited]
+    portions = split_into_batches(NOTHING, drafts)
+    order = [draft.planned.post.id for portion in portions for draft in portion.rendered]
+    assert order[:4] == ["original", "update", "correction", "edited"]
     assert len(order) == len(posts) + 1
-    assert [draft.planned.post.id for draft in portions[0]][:2] == ["original", "edited"]
 
 
 def test_urgent_posts_are_filed_first_and_no_occurrence_is_split():
     """The first batch holds the urgent post; each batch has its full size, or one occurrence."""
     wide = make_post("wide", [f"b{number}" for number in range(3 * NEXT_BATCH_SIZE)], START_TIME)
     urgent = make_post("late-but-urgent", NAMES, START_TIME + 9 * HOUR, is_urgent=True)
-    portions = split_into_batches([make_rendered_delivery(post, post.trigger.at) for post in (*MANY, wide, urgent)])
-    sizes = [sum(len(draft.planned.accounts) for draft in portion) for portion in portions]
-    assert portions[0][0].planned.post is urgent
+    drafts = [make_rendered_delivery(post, post.trigger.at) for post in (*MANY, wide, urgent)]
+    portions = split_into_batches(NOTHING, drafts)
+    sizes = [sum(len(draft.planned.accounts) for draft in portion.rendered) for portion in portions]
+    assert portions[0].rendered[0].planned.post is urgent
     assert sizes == [10, 3 * NEXT_BATCH_SIZE, *[NEXT_BATCH_SIZE] * 5]
-    assert split_into_batches([]) == [[]]
+    assert split_into_batches(NOTHING, []) == [PlanBatch(is_last=True)]
 
 
 async def test_an_intent_waits_for_no_outcome(store):
@@ -221,3 +223,94 @@ async def test_an_intent_waits_for_no_outcome(store):
     await asyncio.gather(*writes, store.database.write_batched(record, "intent", goes_first=True))
     assert done[0] == "intent"
     assert len(done) == MAX_BATCH_SIZE + 2
+
+
+EDITED = [make_post(f"e{number}", NAMES, START_TIME + HOUR) for number in range(6)]
+GONE = [make_post(f"g{number}", NAMES, START_TIME + HOUR) for number in range(6)]
+NEW_TITLE = "改过的标题"
+
+
+async def file_and_edit(store):
+    """File some posts; return the version that edits half of them, and that the other half has left."""
+    filed = [make_rendered_delivery(post, post.trigger.at) for post in (*EDITED, *GONE)]
+    await store.posts.commit_plan(
+        PlanCommit(plan=NOTHING, rendered=filed, posts=[*EDITED, *GONE], schedule_text="old", base_version=0)
+    )
+    return [replace(post, title=NEW_TITLE, content_hash=f"{post.id}/new") for post in EDITED]
+
+
+async def find_changes(store, posts):
+    """Compare the posts with the store; return the plan and its final texts."""
+    now, known = store.runtime.now(), await store.posts.stored_posts(posts)
+    found = plan(Schedule(posts=tuple(posts)), known, PlanWindow(now=now, until=now + 48 * HOUR), {})
+    return found, [
+        make_rendered_delivery(item.post, item.occurrence.due_at, is_new=item.is_new) for item in found.planned
+    ]
+
+
+async def change(store, posts, text=None):
+    """Put a version in force, or complete the one in force; return the number of transactions."""
+    written = []
+    write = store.database.write
+
+    async def count(operation):
+        written.append(operation)
+        return await write(operation)
+
+    found, drafts = await find_changes(store, posts)
+    version = await store.posts.schedule_version()
+    commit = PlanCommit(plan=found, rendered=drafts, base_version=version)
+    if text is not None:
+        commit = replace(commit, posts=posts, schedule_text=text)
+    store.database.write = count
+    try:
+        await store.posts.commit_plan(commit)
+    finally:
+        store.database.write = write
+    return len(written)
+
+
+async def titles(store):
+    """Return what each account of each open occurrence would get now, as the set of an occurrence's titles."""
+    found = {}
+    for item in await store.queries.deliveries():
+        if item.state is State.PENDING:
+            rendered = await store.occurrences.rendition(item.rendered_hash)
+            found.setdefault(item.key.post, set()).add(rendered.title)
+    return found
+
+
+async def test_f88_an_edit_of_many_posts_lets_other_writers_in(store):
+    """Revisions and removals come in portions, as new posts do: a claim waits for one of them at most."""
+    new = await file_and_edit(store)
+    assert await change(store, new, "new") > 5
+    assert await titles(store) == {post.id: {NEW_TITLE} for post in new}
+    found, _drafts = await find_changes(store, new)
+    assert found == NOTHING
+
+
+@pytest.mark.parametrize("portion", [1, 2, 4, 6])
+async def test_i22_a_kill_in_any_portion_of_an_edit_is_completed_by_the_next_run(store, portion):
+    """I21: no occurrence has two texts in between, and the next run asks nobody again about what was removed."""
+    new = await file_and_edit(store)
+    die(store, portion)
+    with pytest.raises(FailpointRaisedError):
+        await change(store, new, "new")
+    assert await store.posts.schedule_version() == 1 + (portion > 1)
+    assert all(len(found) == 1 for found in (await titles(store)).values())
+    store.runtime.failpoints = {}
+    if portion > 1:
+        found, _drafts = await find_changes(store, new)
+        assert not any(target.by_settings for target in found.removed_targets)
+        await change(store, new)
+        assert await titles(store) == {post.id: {NEW_TITLE} for post in new}
+        assert (await find_changes(store, new))[0] == NOTHING
+
+
+async def test_i20_an_urgent_post_in_a_large_edit_is_filed_first(store):
+    """A new urgent post in the same file as a large edit is filed with the version."""
+    new = await file_and_edit(store)
+    die(store, 2)
+    with pytest.raises(FailpointRaisedError):
+        await change(store, [*new, URGENT], "new")
+    assert (await states(store))[URGENT.id, "a0"] is State.PENDING

@@ -9,6 +9,7 @@ import pytest
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import RECONCILER, DesiredState, State
+from publisher.domain.errors import RefusedError
 from publisher.domain.plan import Plan, RemovedTargets
 from publisher.domain.post import SendRequest
 from publisher.domain.results import NotFound, NotSent, Published, Receipt, Unknown
@@ -175,3 +176,28 @@ async def test_i21_an_edit_waits_for_another_hosts_intent(open_store, monkeypatc
     found = {item.id: item for item in await one.queries.deliveries()}
     assert found.pop(lease.delivery).state is State.SENDING
     assert [(item.state, item.reason) for item in found.values()] == [(State.HELD, "edited")]
+
+
+async def refresh(store, post=NEW):
+    draft = make_rendered_delivery(replace(post, content_hash=OLD.content_hash), START_TIME, is_new=False)
+    plan = Plan(planned=(draft.planned,))
+    await store.posts.commit_plan(PlanCommit(plan=plan, rendered=[draft], is_scheduled=False, is_refresh=True))
+
+
+async def test_f105_a_refresh_replaces_no_text_of_which_a_call_has_begun_meanwhile(open_store):
+    """F105: it is asked again in the transaction: an intent that came first keeps every text as it is."""
+    store = await open_store(make_policy("a"), make_policy("b"))
+    await enqueue_posts(store.posts, OLD)
+    before = {account: one.rendered_hash for account, one in (await standing(store)).items()}
+    await refresh(store)
+    refreshed = {account: one.rendered_hash for account, one in (await standing(store)).items()}
+    assert set(refreshed.values()).isdisjoint(before.values())
+    await store.maintenance.promote_due()
+    [lease, *_rest] = await store.outbox.claim(10)
+    await store.outbox.record_intent(lease)
+    with pytest.raises(RefusedError) as refused:
+        await refresh(store, OLD)
+    assert refused.value.code == "refresh_after_call"
+    found = await standing(store)
+    assert {account: one.rendered_hash for account, one in found.items()} == refreshed
+    assert {one.desired for one in found.values()} == {DesiredState.AS_PLANNED}

@@ -1,14 +1,19 @@
 """When follow-ups may be sent, and the effects of offboarding an account: on both databases."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from publisher.domain.account import AccountId, LoginId
-from publisher.domain.delivery import RETRACTOR, Actor, DesiredState, RetractionRequested, Role, State
-from publisher.domain.results import Published, Receipt, Rejected, Unknown
-from publisher.store.deliveries.intents import PendingReadback
-from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.domain.approval import PRESET_CHAINS, ApprovalPreset, ApprovalRules
+from publisher.domain.delivery import RECONCILER, RETRACTOR, Actor, DesiredState, RetractionRequested, Role, State
+from publisher.domain.plan import Plan
+from publisher.domain.post import PostId, PostKind
+from publisher.domain.results import NotFound, Published, Receipt, Rejected, Unknown
+from publisher.store.deliveries.intents import Declined, PendingReadback
+from publisher.store.plan.posts import PlanCommit
+from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME
 
 WANG = Actor(role=Role.PERSON, name="王")
@@ -74,3 +79,90 @@ async def test_offboarding_is_recorded_once(open_store):
         ("offboarding_requested", "fake/a"),
         ("offboarded", "fake/a"),
     ]
+
+
+def make_correction(accounts, at):
+    return replace(make_post("fix", accounts, at, title="更正", follows="one"), kind=PostKind.CORRECTION)
+
+
+async def prove_absent(store, name):
+    """Read the account until it proves that nothing is there; return the delivery as it is then."""
+    for _ in range(3):
+        store.runtime.advance_time(timedelta(minutes=8))
+        for unknown in await store.outbox.due_readbacks([State.UNKNOWN], 10):
+            found = NotFound(covered_since=START_TIME - timedelta(days=1))
+            await store.outbox.record_readback(unknown, found, RECONCILER, store.runtime.monotonic())
+    return (await of_post(store, name))[0]
+
+
+async def of_post(store, name):
+    return await store.queries.deliveries(PostId(name))
+
+
+async def open_codes(store):
+    return [alert.code for alert in await store.queries.alerts()]
+
+
+async def test_f104_no_second_call_of_an_original_follows_its_correction(open_store):
+    """F104: unknown when a correction is filed for now; once absence is proven nothing at all is sent."""
+    store = await open_store()
+    await enqueue_posts(store.posts, make_post("one", ["a"], START_TIME))
+    await send(store, Unknown(reason="timeout"))
+    await enqueue_posts(store.posts, make_correction(["a"], START_TIME))
+    assert await open_codes(store) == ["original_in_doubt"]
+    [doubtful] = await of_post(store, "one")
+    assert (doubtful.state, doubtful.desired) == (State.UNKNOWN, DesiredState.CORRECTED)
+    ended = await prove_absent(store, "one")
+    assert (ended.state, ended.reason) == (State.CANCELLED, "corrected")
+    await store.maintenance.run()
+    assert await store.outbox.claim(10) == []
+    [correction] = await of_post(store, "fix")
+    assert (correction.state, correction.reason) == (State.CANCELLED, "original_not_published")
+    assert "original_in_doubt" not in await open_codes(store)
+
+
+async def test_f104_a_correction_stops_its_original_wherever_it_is_not_out(open_store):
+    """F104: what waits is stopped in the correction's transaction, for later accounts too; what is out stays."""
+    store = await open_store(*map(make_policy, "abc"))
+    original = make_post("one", ["a", "b"], START_TIME)
+    await enqueue_posts(store.posts, original)
+    await store.maintenance.promote_due()
+    first, second = await store.outbox.claim(2)
+    await store.outbox.record_intent(first)
+    await store.outbox.record_outcome(first, LIVE)
+    await enqueue_posts(store.posts, make_correction(["a", "b"], START_TIME))
+    assert await store.outbox.record_intent(second) == Declined(guard="lease_lost")
+    found = {one.account: one for one in await of_post(store, "one")}
+    assert found[first.account].state is State.PUBLISHED
+    assert (found[second.account].state, found[second.account].reason) == (State.CANCELLED, "corrected")
+    await enqueue_posts(store.posts, replace(original, accounts=(*original.accounts, AccountId("c"))))
+    assert len(await of_post(store, "one")) == 2
+    assert (await store.posts.stored_posts([original]))[original.id].is_cancelled
+
+
+async def test_f104_a_correction_for_later_stops_its_original_once_its_time_has_come(open_store):
+    """F104: until then the original goes out as planned; then it is stopped, though the correction lacks approvals."""
+    rules = ApprovalRules(by_kind={PostKind.CORRECTION: PRESET_CHAINS[ApprovalPreset.TWO_PERSONS]})
+    store = replace(await open_store(*map(make_policy, "ab")), approval_rules=rules)
+    await enqueue_posts(store.posts, make_post("one", ["a"], START_TIME + timedelta(hours=2)))
+    await enqueue_posts(store.posts, make_correction(["a"], START_TIME + timedelta(hours=1)))
+    await store.maintenance.run()
+    assert [one.state for one in await of_post(store, "one")] == [State.PENDING]
+    store.runtime.advance_time(timedelta(hours=1))
+    await store.maintenance.run()
+    assert [(one.state, one.reason) for one in await of_post(store, "one")] == [(State.CANCELLED, "corrected")]
+    assert [one.state for one in await of_post(store, "fix")] == [State.PENDING]
+
+
+async def test_f104_a_person_may_send_the_original_after_all(open_store):
+    """What a correction has stopped is not revived by itself, but a person may order it again."""
+    store = await open_store()
+    original = make_post("one", ["a"], START_TIME)
+    await enqueue_posts(store.posts, original)
+    await enqueue_posts(store.posts, make_correction(["a"], START_TIME))
+    await store.actions.cancel_post(PostId("fix"), WANG, "the number was right")
+    assert [one.state for one in await of_post(store, "one")] == [State.CANCELLED]
+    again = make_rendered_delivery(original, START_TIME, occurrence_id="again")
+    ordered = PlanCommit(plan=Plan(planned=(again.planned,)), rendered=[again], is_scheduled=False, is_resend=True)
+    assert await store.posts.commit_plan(ordered) == 1
+    assert (await send(store, LIVE)).state is State.PUBLISHED

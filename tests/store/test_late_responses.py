@@ -11,8 +11,9 @@ from publisher.domain.plan import Plan
 from publisher.domain.post import CronTrigger, SendRequest
 from publisher.domain.results import NotSent, Published, RateLimited, Receipt, Unknown
 from publisher.engine.decisions import named_person
+from publisher.store.deliveries.cancellations import cancel_matching
 from publisher.store.deliveries.intents import Declined
-from publisher.store.plan.posts import PlanCommit, cancel_matching
+from publisher.store.plan.posts import PlanCommit
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME
 

@@ -70,7 +70,7 @@ async def planned(store, *posts, moments=()):
     reported = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + 2 * DAY), {DAILY.id: moments})
     assert not reported.removed_targets
     filed = {(item.post.id, item.occurrence.key.occurrence): (item.accounts, item.is_new) for item in reported.planned}
-    return filed, [problem.code for problem in reported.problems], reported.removed_posts
+    return filed, [problem.code for problem in reported.left_out], reported.removed_posts
 
 
 async def add_past(store, number, **changes):
@@ -144,9 +144,15 @@ async def test_i24_f92_the_default_status_costs_no_more_however_long_the_past_is
 
 async def test_a_schedule_that_names_old_posts_files_nothing_of_them(store):
     """Neither the posts as they were sent, nor another account, nor another text."""
-    later = replace(POST, accounts=JOINED, content_hash="other", max_delay=timedelta(hours=1))
+    later = replace(POST, accounts=JOINED, max_delay=timedelta(hours=1))
     for post in (POST, later):
         assert await planned(store, post, DAILY, AHEAD) == ({}, [], ())
+
+
+async def test_an_edit_of_a_post_that_is_over_is_a_problem_of_that_post(store):
+    """However long ago it was sent, an id that is used again, or a text put right, is not taken over in silence."""
+    again = replace(POST, content_hash="other", entry_hash="other")
+    assert await planned(store, again, DAILY, AHEAD) == ({}, ["edited_after_end"], ())
 
 
 async def test_a_post_that_was_sent_cannot_be_moved(store):
@@ -166,11 +172,13 @@ async def test_f63_an_instant_that_was_filed_is_known_for_weeks(store):
         assert await planned(store, POST, daily, AHEAD, moments=[missed]) == ({}, [], ())
 
 
-async def test_a_post_that_may_still_be_sent_late_is_known_completely(store):
-    """A post that may be late by days can gain an account for as long: its present accounts are not filed again."""
+async def test_a_post_that_may_still_be_sent_late_gains_no_account(store):
+    """It was due, and the others have it; the account that does not get it is known by name."""
     patient = replace(POST, accounts=JOINED, max_delay=LONG + DAY)
-    filed, problems, _dropped = await planned(store, patient, DAILY, AHEAD)
-    assert (filed[POST.id, ONCE_OCCURRENCE], problems) == ((("c",), True), [])
+    assert await planned(store, patient, DAILY, AHEAD) == ({}, [], ())
+    known, now = await store.posts.stored_posts([patient]), store.runtime.now()
+    found = plan(Schedule(posts=(patient,)), known, PlanWindow(now=now, until=now + 2 * DAY), {})
+    assert [(late.post, late.accounts) for late in found.late_accounts] == [(POST.id, ("c",))]
 
 
 async def test_one_open_delivery_keeps_its_whole_occurrence_known(store):

@@ -142,6 +142,19 @@ async def test_what_changed_while_somebody_looks_is_not_approved(approving):
     assert await fingerprint_on(li) != seen
 
 
+async def test_f101_a_yes_to_a_later_time_than_the_present_one_is_not_recorded(approving):
+    """The form carries the time that the page showed: the post was brought forward by hours since."""
+    li = await approving.signed_in("approver", name="李")
+    [task] = await approving.store.approvals.tasks("refund")
+    scheduled_at = task.status.scheduled_at
+    assert f'name="scheduled_at" value="{scheduled_at.isoformat()}"' in (await li.get("/approve/refund")).text
+    form = {"fingerprint": task.status.fingerprint, "scheduled_at": (scheduled_at + timedelta(hours=5)).isoformat()}
+    assert (await li.post("/approve/refund", data=form)).status_code == 409
+    assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
+    form["scheduled_at"] = scheduled_at.isoformat()
+    assert (await li.post("/approve/refund", data=form)).status_code == 303
+
+
 async def test_an_open_page_says_that_the_text_has_changed(approving):
     """Over the buttons, which are off from then on; the words lead to the change."""
     viewer = await open_page(approving, "/approve/refund", "approver")

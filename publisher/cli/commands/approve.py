@@ -7,7 +7,7 @@ import click
 from publisher.app.format import Formatter
 from publisher.app.open_store import AccessMode
 from publisher.cli.authentication import ActingPerson, accounts_of_post, identify, require_permission
-from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
+from publisher.cli.context import load_workspace_settings, open_command_store, warn_about_daemon
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, by_option, command, keep_typed_reason, one_line
 from publisher.cli.target import DeliveryTarget, post_target, require_post
@@ -52,7 +52,7 @@ async def approve(  # noqa: PLR0913 # one argument an option
             task = await approve_content(store, target.post, fingerprint, approver, person.actor)
         _print_result(terminal, Formatter(messages=terminal.messages, timezone=settings.timezone), task, by)
         if task.status.is_approved:
-            await warn_if_no_daemon(terminal, store.queries)
+            await warn_about_daemon(terminal, settings, store.queries)
 
 
 async def _list_targets(store: Store, post: PostId, fingerprint: str) -> Sequence[Collection[AccountId]]:

@@ -12,7 +12,7 @@ import click
 
 from publisher.app.format import Formatter, pauses_covering
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store, warn_if_no_daemon
+from publisher.cli.context import has_database, load_workspace_settings, open_command_store, warn_about_daemon
 from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, person_name
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal, display_path, echo
@@ -105,7 +105,7 @@ async def assist(  # noqa: PLR0913 # one argument an option
         person = await authenticate(terminal, settings, store, command="assist done", by=by, accounts=accounts)
         await store.manual_tasks.record_report(delivery.id, url, person)
         terminal.print_message("assist_done_recorded", subject=subject)
-        await warn_if_no_daemon(terminal, queries)
+        await warn_about_daemon(terminal, settings, queries)
 
 
 async def _list_tasks(terminal: Terminal, *, as_json: bool) -> None:

@@ -22,14 +22,17 @@ from publisher.cli.framework import command, json_option
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.account import AccountId
-from publisher.domain.errors import InputError, Location, Problem, ScheduleError, Severity
-from publisher.domain.plan import needs_confirmation
+from publisher.domain.errors import InputError, Location, Problem, PublisherError, ScheduleError, Severity
 from publisher.domain.post import CronTrigger, Occurrence, Post, PostId, RenderedPost, Schedule
+from publisher.domain.removals import needs_confirmation
+from publisher.rendering.renderer import find_newer_texts
 from publisher.rendering.templates import shipped_templates
+from publisher.runtime.clock import Runtime
 from publisher.schedule.cron import find_next_occurrence, list_next_times
 from publisher.schedule.load import (
     SCHEDULE_FILE,
     SCHEDULE_READ_LIMITS,
+    ScheduleContext,
     entry_id,
     list_post_ids,
     locate_problems,
@@ -47,7 +50,12 @@ from publisher.schedule.warnings import (
     find_warnings,
     is_past,
 )
-from publisher.store.queries.known_posts import KnownPost, read_known_posts
+from publisher.store.queries.known_posts import (
+    KnownPost,
+    read_filed_texts,
+    read_known_posts,
+    read_schedule_hash,
+)
 from publisher.tomlfile.read import TomlDocument, parse_toml, read_text
 from publisher.tomlfile.validate import find_placeholders
 
@@ -181,6 +189,7 @@ def _check_posts(
         found += find_unsafe_timings(policies.values(), settings.environment)
         found += find_capacity_warnings(schedule, policies, known or (), datetime.now(UTC), settings.timezone)
         found += render_all(terminal, offline_app, schedule, report, ended)
+        found += find_left_out(offline_app, schedule, context, toml.text)
         found = [problem for problem in found if problem not in offline_app.post_renderer.templates.problems]
     report.problems += locate_problems(found, text=toml.text, file=toml.file)
     report.problems += find_large_removal(toml, known or {})
@@ -190,6 +199,37 @@ def _check_posts(
         for problem in report.problems
         if problem.is_error or not problem.location or problem.location.path.partition(".")[0] not in over
     ]
+
+
+def find_left_out(
+    offline_app: OfflineApp, schedule: Schedule, context: ScheduleContext, text: str
+) -> Sequence[Problem]:
+    """Return why the daemon would leave posts as they are filed; nothing where no other version is in force.
+
+    The store is opened only for a text that is not in force: loading what it needs takes as long as the whole check.
+    """
+    settings = offline_app.settings
+    in_force = read_schedule_hash(settings.database)
+    if in_force is None or in_force == hashlib.sha256(text.encode()).hexdigest():
+        return []
+    from publisher.app.open_store import open_store  # noqa: PLC0415 # slow import
+    from publisher.engine.planner import Planner, diff_schedule  # noqa: PLC0415 # slow import
+
+    async def compare() -> Sequence[Problem]:
+        async with open_store(settings, Runtime(), policies=offline_app.policies) as store:
+            planner = Planner(
+                store=store,
+                post_renderer=offline_app.post_renderer,
+                schedule_context=context,
+                plan_days=settings.plan_days,
+                approve_days=settings.approve_days,
+            )
+            return diff_schedule(planner, schedule, await store.posts.stored_posts(schedule.posts)).left_out
+
+    try:
+        return asyncio.run(compare())
+    except PublisherError:  # a daemon would not start on this database, and says why
+        return []
 
 
 def find_large_removal(toml: TomlDocument, known: Mapping[PostId, KnownPost]) -> list[Problem]:
@@ -204,6 +244,19 @@ def find_large_removal(toml: TomlDocument, known: Mapping[PostId, KnownPost]) ->
     return [Problem(code="large_removal_ahead", severity=Severity.WARNING, location=location, facts=facts)]
 
 
+def find_outdated_texts(offline_app: OfflineApp, schedule: Schedule) -> list[Problem]:
+    """Warn of filed texts that present templates and settings would make others: what is filed is what is sent."""
+    posts = {post.id: post for post in schedule.posts}
+    filed = read_filed_texts(offline_app.settings.database)
+    problems: dict[PostId, Problem] = {}
+    for newer in find_newer_texts(offline_app.post_renderer, filed, posts):
+        post, accounts = newer.filed.key.post, "、".join(newer.accounts[:MAX_NAMES])
+        facts = {"post": post, "key": "id", "number": str(len(newer.accounts)), "accounts": accounts}
+        code = "filed_text_late" if newer.filed.has_started else "filed_text_differs"
+        problems.setdefault(post, Problem(code=code, severity=Severity.WARNING, facts=facts))
+    return list(problems.values())
+
+
 def render_all(
     terminal: Terminal, offline_app: OfflineApp, schedule: Schedule, report: CheckReport, ended: Collection[PostId] = ()
 ) -> list[Problem]:
@@ -215,7 +268,7 @@ def render_all(
     now = datetime.now(UTC)
     by_id = {post.follows: replace(post, id=post.follows) for post in schedule.posts if post.follows is not None}
     by_id |= {post.id: post for post in schedule.posts}
-    problems: list[Problem] = []
+    problems = find_outdated_texts(offline_app, schedule)
     said: dict[tuple[AccountId, str], Occurrence] = {}
     zone = offline_app.settings.timezone
     items = [(post, find_next_occurrence(post, now, zone), post.accounts) for post in schedule.posts]

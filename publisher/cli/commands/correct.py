@@ -1,4 +1,4 @@
-"""`correct`: send a correction wherever the original is or may be published."""
+"""`correct`: send a correction wherever the original is or may be published, and stop the original elsewhere."""
 
 import contextlib
 from collections.abc import Collection
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from publisher.app.format import Formatter, pauses_covering
 from publisher.cli.application import (
     load_post,
     open_command_application,
     parse_file_or_post,
+    print_obstacles,
     read_posts_file,
     with_locations,
 )
@@ -19,12 +19,11 @@ from publisher.cli.context import load_workspace_settings
 from publisher.cli.errors import EXIT_FAILED, CommandFailedError
 from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.target import require_post
-from publisher.cli.terminal import Terminal, echo
-from publisher.domain.account import AccountId, Mode
-from publisher.domain.plan import CorrectionPlan
+from publisher.cli.terminal import Terminal
+from publisher.domain.account import AccountId
+from publisher.domain.correction import CorrectionPlan, SkipReason
 from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
 from publisher.engine.planner import send_correction
-from publisher.store.queries.snapshot import take_snapshot
 
 
 @command("correct")
@@ -34,7 +33,6 @@ from publisher.store.queries.snapshot import take_snapshot
 async def correct(terminal: Terminal, post: PostId, correction: str, by: str) -> int:
     named, toml = parse_file_or_post(correction), None
     settings = await load_workspace_settings(terminal)
-    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_application(settings) as application:
         if isinstance(named, Path):
             toml, posts = await read_posts_file(application, named)
@@ -50,17 +48,13 @@ async def correct(terminal: Terminal, post: PostId, correction: str, by: str) ->
         with with_locations(toml) if toml else contextlib.nullcontext():
             plan = await send_correction(application.planner, new, person, is_new=toml is not None)
         await application.store.maintenance.promote_requested([new.id])
-        snapshot = await take_snapshot(application.store.queries, new.id)
-    _print_result(terminal, new, plan)
-    waiting = [delivery for delivery in snapshot.deliveries if delivery.account in plan.targets]
-    for pause in dict.fromkeys(pause for delivery in waiting for pause in pauses_covering(snapshot.pauses, delivery)):
-        echo(formatter.pause("still_paused", pause), err=True)
-    for override in snapshot.mode_overrides:
-        if override.mode is Mode.OFF and override.account in plan.targets:
-            echo(formatter.mode("mode_override", override), err=True)
-    if plan.targets and not snapshot.is_running:
-        terminal.print_note("no_daemon_hint")
-    return 0 if plan.targets or plan.corrected else EXIT_FAILED
+        original = await application.store.posts.get_post(post)
+        _print_result(terminal, new, plan)
+        if original is not None and not isinstance(original.trigger, OneTimeTrigger):
+            terminal.print_message("correct_all_instants", original=post)
+        if plan.targets:
+            await print_obstacles(terminal, application, [new.id])
+    return 0 if plan.targets or plan.corrected or plan.stopped else EXIT_FAILED
 
 
 def require_correction(correction: Post, original: PostId, terminal: Terminal) -> None:
@@ -86,9 +80,11 @@ def _print_result(terminal: Terminal, correction: Post, plan: CorrectionPlan) ->
     print_accounts("correct_sends_now", plan.send_now)
     print_accounts("correct_waiting", plan.waiting)
     print_accounts("correct_already_published", plan.corrected)
-    if not (plan.targets or plan.corrected):
+    print_accounts("correct_stopped", plan.stopped)
+    if not (plan.targets or plan.corrected or plan.stopped):
         terminal.print_message("correct_not_published", **facts)
     for why, accounts in plan.skipped.items():
-        print_accounts("correct_skipped", accounts, reason=terminal.translate(f"skipped_{why}", **facts))
+        if why is not SkipReason.STOPPED:
+            print_accounts("correct_skipped", accounts, reason=terminal.translate(f"skipped_{why}", **facts))
     if plan.targets:
         terminal.print_message("correct_watch", **facts)

@@ -12,7 +12,7 @@ from publisher.app.format import Formatter, credential_days_left
 from publisher.app.permissions import find_unsafe_permissions
 from publisher.cli.application import open_command_application
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import load_workspace_settings
+from publisher.cli.context import load_workspace_settings, warn_about_daemon
 from publisher.cli.errors import format_problems, problem_as_json
 from publisher.cli.framework import LocalizedUsageError, command, json_option, person_name
 from publisher.cli.terminal import Terminal, echo
@@ -69,6 +69,7 @@ async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_
         return 0
     async with open_command_application(settings, can_read=True) as application:
         diagnoses, runtime = await diagnose_logins(application), application.store.runtime
+        await warn_about_daemon(terminal, settings, application.store.queries)
     now = datetime.now(settings.timezone)
     file_problems = find_unsafe_permissions(settings)
     if as_json:

@@ -7,9 +7,9 @@ import click
 
 from publisher.app.application import Application
 from publisher.app.format import Formatter
-from publisher.cli.application import activate_schedule, open_command_application
+from publisher.cli.application import activate_schedule, open_command_application, print_obstacles
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store, warn_if_no_daemon
+from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.framework import LocalizedUsageError, command, json_option, one_line, person_name
 from publisher.cli.terminal import Terminal
 from publisher.config import Settings
@@ -56,7 +56,7 @@ async def evergreen(  # noqa: PLR0913 # one argument an option
             terminal.print_json({"post": scheduled.id, "account": account, "needs_approval": not is_approved})
         else:
             terminal.print_message(code, post=scheduled.id, title=scheduled.title, account=account, due=due)
-        await warn_if_no_daemon(terminal, application.store.queries)
+        await print_obstacles(terminal, application, [scheduled.id])
 
 
 async def _schedule(  # noqa: PLR0913, PLR0917 # what, where, when, by whom

@@ -5,7 +5,7 @@ import click
 from publisher.app.adapters import find_api_blocker
 from publisher.app.open_store import AccessMode
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
+from publisher.cli.context import load_workspace_settings, open_command_store, warn_about_daemon
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, choice, command, one_line, reason_option
 from publisher.cli.terminal import Terminal
@@ -37,4 +37,4 @@ async def mode(terminal: Terminal, account: AccountId, mode: str, *, by: str, re
         now = wanted or (known.mode if known else Mode.OFF)
         code = "mode_override_set" if wanted else "mode_override_cleared"
         terminal.print_message(code, account=account, mode=terminal.translate(f"mode_{now}"))
-        await warn_if_no_daemon(terminal, store.queries)
+        await warn_about_daemon(terminal, settings, store.queries)

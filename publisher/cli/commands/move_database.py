@@ -10,7 +10,7 @@ from publisher.cli.context import has_database, load_workspace_settings, report_
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, by_option, command, one_line
 from publisher.cli.terminal import Terminal
-from publisher.config import has_password, is_postgres_url
+from publisher.domain.addresses import has_password, is_postgres_url
 from publisher.runtime.clock import Runtime
 from publisher.store.db.database import sqlite_file
 from publisher.store.recovery.folder import lock_process

@@ -7,7 +7,7 @@ import click
 from publisher.app.format import Formatter
 from publisher.app.offboard import OffboardingAccount, find_account, offboard_account
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
+from publisher.cli.context import load_workspace_settings, open_command_store, warn_about_daemon
 from publisher.cli.framework import by_option, command, one_line, reason_option
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.account import AccountId
@@ -37,7 +37,7 @@ async def offboard(terminal: Terminal, account: AccountId, *, by: str, reason: s
             terminal.print_message("offboard_secret_shared", name=leaving.secret, accounts=others)
         _print_steps(terminal, leaving, open_work, step.after.secret_location if is_last else None)
         if open_work.unresolved:
-            await warn_if_no_daemon(terminal, store.queries)
+            await warn_about_daemon(terminal, settings, store.queries)
     if step.after.vault_error is not None and not leaving.shared_with:
         raise step.after.vault_error
     return int(not step.after.is_done)

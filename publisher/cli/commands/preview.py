@@ -2,10 +2,11 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import webbrowser
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import unified_diff
 from importlib.resources import files
@@ -16,7 +17,7 @@ import click
 from jinja2 import Environment, StrictUndefined
 
 from publisher.app.adapters import find_sources
-from publisher.app.offline import build_offline_app
+from publisher.app.offline import OfflineApp, build_offline_app
 from publisher.cli.errors import format_problems
 from publisher.cli.framework import LocalizedUsageError, command, json_option, one_line, person_name
 from publisher.cli.target import DeliveryTarget, in_zone, post_target
@@ -24,17 +25,25 @@ from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.account import AccountId, Capabilities
 from publisher.domain.approval import Rendition, hash_renditions
+from publisher.domain.delivery import DESIRED_NO_SEND, OPEN_STATES, State
 from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
-from publisher.domain.post import MEDIA_REFERENCE, Post, RenderedPost
+from publisher.domain.post import MEDIA_REFERENCE, ONCE_OCCURRENCE, OccurrenceKey, Post, PostId, RenderedPost
 from publisher.i18n import Messages
 from publisher.rendering.markdown import article_lines
-from publisher.rendering.renderer import RenderResult
+from publisher.rendering.renderer import RenderResult, find_newer_texts
 from publisher.schedule.cron import find_next_occurrence
-from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, make_schedule_context, parse_schedule
+from publisher.schedule.load import (
+    SCHEDULE_READ_LIMITS,
+    locate_problems,
+    make_schedule_context,
+    parse_leniently,
+    parse_schedule,
+)
 from publisher.tomlfile.read import read_toml
 
 if TYPE_CHECKING:
     from publisher.store.plan.approvals import ApprovalTask
+    from publisher.store.store import Store
 
 SEPARATOR_LINE = "─" * 60
 
@@ -53,6 +62,13 @@ class PostPreview:
     """What the content needs and has, if people must approve it: then it is shown as it is stored."""
     changes: Sequence[str] = ()
     """How it differs from what a person approved last."""
+    is_stored: bool = False
+    """True if it is filed, so that exactly this is sent."""
+    newer: Sequence[AccountId] = ()
+    """Where present templates and settings give another text than the filed one."""
+    has_started: bool = False
+    is_file_newer: bool = False
+    """True if the file has another version of the post, which is not in force."""
     capabilities: Mapping[AccountId, Capabilities]
 
     def as_json(self) -> dict[str, Any]:
@@ -71,6 +87,9 @@ class PostPreview:
             "post": self.post.id,
             "due": self.due.isoformat(),
             "fingerprint": self.fingerprint,
+            "stored": self.is_stored,
+            "newer": {"accounts": list(self.newer), "can_be_taken_over": bool(self.newer) and not self.has_started},
+            "file_differs": self.is_file_newer,
             **approval,
             "rendered_posts": [
                 {
@@ -118,6 +137,7 @@ class PostPreview:
 @click.option("--open", "opens", is_flag=True, help="opt_open")
 @click.option("--to", metavar="WXNAME", type=one_line, help="opt_preview_to")
 @click.option("--by", metavar="NAME", type=person_name, help="opt_by")
+@click.option("--now", "is_now", is_flag=True, help="opt_preview_now")
 @json_option
 def preview(  # noqa: PLR0913 # one argument an option
     terminal: Terminal,
@@ -128,94 +148,189 @@ def preview(  # noqa: PLR0913 # one argument an option
     to: str | None,
     by: str | None,
     opens: bool,
+    is_now: bool,
     as_json: bool,
 ) -> int:
     if to and not (account and by):
         raise LocalizedUsageError("preview_needs_account_and_by")
-    post, account = target.post, account or target.account
-    saved = asyncio.run(find_saved_preview(terminal, target, account, by))
-    rendered = saved or render_preview(terminal, target, account)
-    if rendered.problems:
-        echo(format_problems(rendered.problems, terminal.messages), err=True)
-    document = rendered.as_json()
+    account = account or target.account
+    stored = None if is_now else asyncio.run(find_stored_preview(terminal, target, account, by))
+    shown = stored or render_preview(terminal, target, account)
+    if shown.problems:
+        echo(format_problems(shown.problems, terminal.messages), err=True)
     if as_json:
-        terminal.print_json(document)
+        terminal.print_json(shown.as_json())
     else:
-        for rendered_post in document["rendered_posts"]:
-            is_article = rendered.capabilities[rendered_post["account"]].is_article
-            _print_rendered_post(terminal, {**rendered_post, "post": post}, rendered.due, is_article=is_article)
-        terminal.print_message("preview_fingerprint", fingerprint=rendered.fingerprint)
-        if rendered.task is not None:
-            from publisher.app.format import Formatter  # noqa: PLC0415 # same
-            from publisher.cli.commands.approvals import format_task  # noqa: PLC0415 # loads the store
-
-            formatter = Formatter(messages=terminal.messages, timezone=rendered.settings.timezone)
-            echo(format_task(rendered.task, formatter))
-        if rendered.changes:
-            terminal.print_message("preview_changes", by=by)
-            echo("\n".join(rendered.changes))
+        _print_preview(terminal, shown, by)
     if html or opens:
-        file = (html or rendered.settings.workspace / "var" / f"preview-{post}.html").absolute()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(rendered.as_html(terminal.messages), "utf-8")
-        terminal.print_note("page_written", file=display_path(file))
-        if opens:
-            webbrowser.open(file.as_uri())
+        _write_page(terminal, shown, html, opens=opens)
     if to and by:
         from publisher.cli.application import send_preview  # noqa: PLC0415 # loads store and adapters
 
-        asyncio.run(send_preview(terminal, rendered.settings, rendered.post.id, rendered.result, to=to, by=by))
+        asyncio.run(send_preview(terminal, shown.settings, shown.post.id, shown.result, to=to, by=by))
         return 0
-    return int(any(problem.is_error for problem in rendered.problems))
+    return int(any(problem.is_error for problem in shown.problems))
 
 
-async def find_saved_preview(
+def _print_preview(terminal: Terminal, shown: PostPreview, by: str | None) -> None:
+    """Print all texts, then the fingerprint, what has approved them, and what else would come now."""
+    for rendered_post in shown.as_json()["rendered_posts"]:
+        is_article = shown.capabilities[rendered_post["account"]].is_article
+        _print_rendered_post(terminal, {**rendered_post, "post": shown.post.id}, shown.due, is_article=is_article)
+    terminal.print_message("preview_fingerprint", fingerprint=shown.fingerprint)
+    if shown.task is not None:
+        from publisher.app.format import Formatter  # noqa: PLC0415 # same
+        from publisher.cli.commands.approvals import format_task  # noqa: PLC0415 # loads the store
+
+        formatter = Formatter(messages=terminal.messages, timezone=shown.settings.timezone)
+        echo(format_task(shown.task, formatter))
+    if shown.changes:
+        terminal.print_message("preview_changes", by=by)
+        echo("\n".join(shown.changes))
+    if shown.is_stored:
+        terminal.print_message("preview_is_stored")
+    if shown.newer:
+        accounts = terminal.translate("list_comma").join(shown.newer)
+        code = "preview_newer_text_late" if shown.has_started else "preview_newer_text"
+        terminal.print_message(code, post=shown.post.id, accounts=accounts)
+    if shown.is_file_newer:
+        terminal.print_message("preview_newer_file", post=shown.post.id)
+
+
+def _write_page(terminal: Terminal, shown: PostPreview, html: Path | None, *, opens: bool) -> None:
+    file = (html or shown.settings.workspace / "var" / f"preview-{shown.post.id}.html").absolute()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(shown.as_html(terminal.messages), "utf-8")
+    terminal.print_note("page_written", file=display_path(file))
+    if opens:
+        webbrowser.open(file.as_uri())
+
+
+async def find_stored_preview(
     terminal: Terminal, target: DeliveryTarget, only_account: AccountId | None, by: str | None
 ) -> PostPreview | None:
-    """Return a post as it is stored, if people must approve it: exactly that is sent, whatever the file says now.
+    """Return a post as it is stored, if it is filed: exactly that is sent, whatever file, templates and settings say.
 
-    With several occurrences it is the next one, or the one of the instant. `by` is shown what has changed since.
+    With several occurrences it is the next one, or the one of the instant. `by` is shown what has changed since they
+    approved it. Raises NoSuchItemError for an account that it is not for, or that has left the settings.
     """
     settings = await load_settings(terminal.workspace)
-    if not settings.approval_rules.is_active:
-        return None
     from publisher.cli.context import has_database, open_command_store  # noqa: PLC0415 # loads the store
 
     if not has_database(settings):
         return None
     async with open_command_store(settings) as store:
-        tasks = await store.approvals.tasks(target.post)
-        if target.instant is not None:
-            occurrence = in_zone(target.instant, settings.timezone).astimezone(UTC).isoformat()
-            tasks = [task for task in tasks if task.key.occurrence == occurrence]
-        if not tasks:
+        content = await _find_content(store, target, settings)
+        if content is None:
             return None
-        task, approvals = tasks[0], store.approvals
-        contents = await approvals.contents(task.key, task.status.fingerprint)
-        changes: list[str] = []
-        if by is not None and (before := await approvals.last_approved(task.key, by)) is not None:
-            changes = list(compare_contents(await approvals.contents(task.key, before.fingerprint), contents))
+        shown = tuple(item for item in content.texts if only_account in {None, item.account})
+        if not shown:
+            raise NoSuchItemError("account", str(only_account), [item.account for item in content.texts])
+        if gone := [item.account for item in shown if item.account not in store.policies]:
+            raise NoSuchItemError("account", gone[0])
         media: dict[str, tuple[str, bytes]] = {}
-        for rendered in contents:
+        for rendered in shown:
             data = await store.manual_tasks.read_pictures(rendered)
             media |= {image.sha256: (image.media_type, data[image.sha256]) for image in rendered.images}
-        policies = store.policies
-    shown = tuple(rendered for rendered in contents if only_account in {None, rendered.account})
-    if not shown:
-        raise NoSuchItemError("account", str(only_account), [rendered.account for rendered in contents])
-    if gone := [rendered.account for rendered in shown if rendered.account not in policies]:
-        raise NoSuchItemError("account", gone[0])
-    return PostPreview(
-        settings=settings,
-        post=task.post,
-        due=(task.due_at or store.runtime.now()).astimezone(settings.timezone),
-        result=RenderResult(rendered_posts=shown, media=media),
-        problems=(),
-        fingerprint=task.status.fingerprint,
-        task=task,
-        changes=changes,
-        capabilities={rendered.account: policies[rendered.account].capabilities for rendered in shown},
+        changes: list[str] = []
+        if by is not None and (before := await store.approvals.last_approved(content.key, by)) is not None:
+            earlier = await store.approvals.contents(content.key, before.fingerprint)
+            changes = list(compare_contents(earlier, content.texts))
+        found = PostPreview(
+            settings=settings,
+            post=content.post,
+            due=(content.due_at or store.runtime.now()).astimezone(settings.timezone),
+            result=RenderResult(rendered_posts=shown, media=media),
+            problems=(),
+            fingerprint=content.fingerprint,
+            task=content.task,
+            changes=changes,
+            capabilities={item.account: store.policies[item.account].capabilities for item in shown},
+            is_stored=True,
+        )
+        return await _add_newer(store, found, content.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredContent:
+    """The stored texts of an occurrence, and the approvals of them, if its kind needs any."""
+
+    key: OccurrenceKey
+    post: Post
+    due_at: datetime | None
+    texts: Sequence[RenderedPost]
+    fingerprint: str
+    task: "ApprovalTask | None" = None
+
+
+async def _find_content(store: "Store", target: DeliveryTarget, settings: Settings) -> StoredContent | None:
+    """Return what is stored of the named occurrence, else of the next that is open, else of one that is published."""
+    occurrence = target.instant and in_zone(target.instant, settings.timezone).astimezone(UTC).isoformat()
+    tasks = await store.approvals.tasks(target.post) if settings.approval_rules.is_active else ()
+    for task in (task for task in tasks if occurrence in {None, task.key.occurrence}):
+        texts = await store.approvals.contents(task.key, task.status.fingerprint)
+        return StoredContent(
+            key=task.key,
+            post=task.post,
+            due_at=task.due_at,
+            texts=texts,
+            fingerprint=task.status.fingerprint,
+            task=task,
+        )
+    filed = [one for one in await store.queries.deliveries(target.post) if occurrence in {None, one.key.occurrence}]
+    wanted = [one for one in filed if one.state in OPEN_STATES and one.desired not in DESIRED_NO_SEND]
+    published = [one for one in filed if one.state is State.PUBLISHED]
+    is_named = occurrence is not None
+    sent = [one for one in published if is_named or one.key.occurrence == ONCE_OCCURRENCE]
+    post = await store.posts.get_post(target.post)
+    if post is None or not (wanted or sent):
+        return None
+    first = (wanted or sent)[0]
+    own = {one.account: one for one in (*wanted, *published) if one.key == first.key}
+    texts = [item for item in await store.occurrences.renditions(first.key) if item.account in own]
+    renditions = [
+        Rendition(account=one.account, kind=one.kind, rendered_hash=one.rendered_hash) for one in own.values()
+    ]
+    return StoredContent(
+        key=first.key, post=post, due_at=first.due_at, texts=texts, fingerprint=hash_renditions(renditions)
     )
+
+
+async def _add_newer(store: "Store", found: PostPreview, key: OccurrenceKey) -> PostPreview:
+    """Note where file, templates and settings give another text now than the stored one."""
+    filed = [one for one in await store.occurrences.filed_texts() if one.key == key]
+    post, posts = found.post, {found.post.id: found.post}
+    if post.follows is not None and (original := await store.posts.get_post(post.follows)) is not None:
+        posts[original.id] = original
+    known_posts = await store.queries.post_ids()
+
+    def compare() -> PostPreview:
+        offline_app = build_offline_app(found.settings)
+        with contextlib.closing(offline_app.post_renderer.templates.renderer):
+            newer = find_newer_texts(offline_app.post_renderer, filed, posts)
+        shown = {item.account for item in found.result.rendered_posts}
+        in_file = _find_in_file(offline_app, post.id, known_posts)
+        return replace(
+            found,
+            newer=sorted(shown & {account for one in newer for account in one.accounts}),
+            has_started=any(one.has_started for one in filed),
+            is_file_newer=bool(filed) and in_file is not None and in_file.content_hash != post.content_hash,
+        )
+
+    return await asyncio.to_thread(compare)
+
+
+def _find_in_file(offline_app: OfflineApp, post: PostId, known_posts: Collection[PostId]) -> Post | None:
+    """Return a post of schedule.toml as it is written now; None if it is not there, or wrong, which `check` reports."""
+    settings = offline_app.settings
+    try:
+        toml = read_toml(settings.workspace / "schedule.toml", SCHEDULE_READ_LIMITS, ScheduleError)
+    except ScheduleError:
+        return None
+    names, platforms = offline_app.post_renderer.templates.names, find_sources().keys()
+    context = make_schedule_context(settings, templates=names, known_posts=frozenset(known_posts), platforms=platforms)
+    schedule, _problems = parse_leniently(toml, context)
+    return next((found for found in schedule.posts if found.id == post), None)
 
 
 def compare_contents(before: Sequence[RenderedPost], after: Sequence[RenderedPost]) -> Iterator[str]:

@@ -4,9 +4,10 @@ import click
 
 from publisher.cli.application import activate_schedule, open_command_application
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import load_workspace_settings
+from publisher.cli.context import load_workspace_settings, warn_about_daemon
+from publisher.cli.errors import EXIT_FAILED, format_problems
 from publisher.cli.framework import LocalizedUsageError, command, int_range, person_name
-from publisher.cli.terminal import Terminal
+from publisher.cli.terminal import Terminal, echo
 
 MAX_CONFIRMED_REMOVALS = 1_000_000
 
@@ -14,7 +15,7 @@ MAX_CONFIRMED_REMOVALS = 1_000_000
 @command("reload")
 @click.option("--confirm-removals", metavar="N", type=int_range(1, MAX_CONFIRMED_REMOVALS), help="opt_confirm_removals")
 @click.option("--by", metavar="NAME", type=person_name, help="opt_by")
-async def reload(terminal: Terminal, confirm_removals: int | None, by: str | None) -> None:
+async def reload(terminal: Terminal, confirm_removals: int | None, by: str | None) -> int:
     if confirm_removals is not None and by is None:
         raise LocalizedUsageError("reload_needs_by")
     settings, person = await load_workspace_settings(terminal), None
@@ -22,8 +23,16 @@ async def reload(terminal: Terminal, confirm_removals: int | None, by: str | Non
         if confirm_removals is not None:
             command = "reload --confirm-removals"
             person = await authenticate(terminal, settings, application.store, command=command, by=by)
-        filed = await activate_schedule(application, confirm_removals, person)
-    if filed is None:
+        applied = await activate_schedule(application, confirm_removals, person)
+        await warn_about_daemon(terminal, settings, application.store.queries)
+    if applied is None:
         terminal.print_message("reload_unchanged")
-    else:
-        terminal.print_message("reload_done", filed=filed)
+        return 0
+    terminal.print_message("reload_done", filed=applied.filed)
+    for late in applied.late_accounts:
+        terminal.print_note("reload_late_accounts", post=late.post, accounts="、".join(late.accounts))
+    if not applied.left_out:
+        return 0
+    terminal.print_note("reload_left_out", posts="、".join(item.facts["post"] for item in applied.left_out))
+    echo(format_problems(applied.left_out, terminal.messages), err=True)
+    return EXIT_FAILED

@@ -1,22 +1,22 @@
-"""`resend`: send a delivery that has ended without a published post once more."""
+"""`resend`: send a delivery that has ended without a published post once more, or to an account that was added late."""
 
 import click
 
+from publisher.app.application import Application
 from publisher.app.format import Formatter
-from publisher.cli.application import open_command_application
+from publisher.cli.application import open_command_application, print_obstacles
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import load_workspace_settings, warn_if_no_daemon
+from publisher.cli.context import load_workspace_settings
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, reason_option
-from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
+from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries, require_post
 from publisher.cli.terminal import Terminal
-from publisher.domain.delivery import State
+from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
-from publisher.engine.planner import resend_post
+from publisher.domain.post import ONCE_OCCURRENCE, format_delivery_name
+from publisher.engine.planner import active_schedule, resend_post
+from publisher.schedule.load import SCHEDULE_FILE
 from publisher.store.plan.posts import AuditAction
-
-RESENDABLE_STATES = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
-"""States in which a delivery may be sent again, as a new occurrence."""
 
 
 @command("resend")
@@ -27,21 +27,52 @@ async def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: st
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_application(settings) as application:
-        [old] = await find_deliveries(
-            application.store.queries, target, settings.timezone, lambda delivery: delivery.state in RESENDABLE_STATES
-        )
-        subject = formatter.subject(old)
-        if old.state not in RESENDABLE_STATES:
-            raise CommandFailedError("resend_not_ended", subject=subject, state=formatter.state(old.state))
-        if old.account not in application.planner.post_renderer.accounts:
-            raise NoSuchItemError("account", old.account)
-        post = await application.store.posts.get_post(old.key.post)
+        await require_post(application.store.queries, target.post)
+        account, subject = await _choose_delivery(application, formatter, target)
+        if account not in application.planner.post_renderer.accounts:
+            raise NoSuchItemError("account", account)
+        post = await application.store.posts.get_post(target.post)
         if post is None:
-            raise NoSuchItemError("post", old.key.post)
-        person = await authenticate(
-            terminal, settings, application.store, command="resend", by=by, accounts=[old.account]
-        )
+            raise NoSuchItemError("post", target.post)
+        person = await authenticate(terminal, settings, application.store, command="resend", by=by, accounts=[account])
         action = AuditAction(event="resend_requested", subject=subject, by=person, detail={"reason": reason})
-        await resend_post(application.planner, post, [old.account], [action])
-        terminal.print_message("resend_done", post=old.key.post, account=old.account)
-        await warn_if_no_daemon(terminal, application.store.queries)
+        await resend_post(application.planner, post, [account], [action])
+        terminal.print_message("resend_done", post=post.id, account=account)
+        await print_obstacles(terminal, application, [post.id])
+
+
+async def _choose_delivery(
+    application: Application, formatter: Formatter, target: DeliveryTarget
+) -> tuple[AccountId, str]:
+    """Return the account, and the name of what is sent again. Raise CommandFailedError if it has not ended."""
+    if target.account is not None and await _was_added_late(application, target, target.account):
+        return target.account, format_delivery_name(target.post, ONCE_OCCURRENCE, target.account)
+    [old] = await find_deliveries(
+        application.store.queries,
+        target,
+        application.settings.timezone,
+        lambda delivery: delivery.can_be_resent,
+    )
+    subject = formatter.subject(old)
+    if not old.can_be_resent:
+        raise CommandFailedError("resend_not_ended", subject=subject, state=formatter.state(old.state))
+    return old.account, subject
+
+
+async def _was_added_late(application: Application, target: DeliveryTarget, account: AccountId) -> bool:
+    """Return True if a post names the account, and others have it, but this one was added too late to get it.
+
+    Raise CommandFailedError if it will get it with the others.
+    """
+    deliveries = await application.store.queries.deliveries(target.post)
+    if target.instant or not deliveries or any(delivery.account == account for delivery in deliveries):
+        return False
+    schedule = await active_schedule(application.planner, SCHEDULE_FILE)
+    named = {one for post in schedule.posts if post.id == target.post for one in post.accounts} if schedule else set()
+    if account not in named:
+        return False
+    now = application.runtime.now()
+    if not any(delivery.due_at <= now or delivery.attempts for delivery in deliveries):
+        name = format_delivery_name(target.post, ONCE_OCCURRENCE, account)
+        raise CommandFailedError("resend_not_due", subject=name)
+    return True

@@ -5,7 +5,7 @@ import click
 from publisher.app.format import Formatter, pauses_covering
 from publisher.app.open_store import AccessMode
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
+from publisher.cli.context import load_workspace_settings, open_command_store, warn_about_daemon
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, by_option, choice, command, reason_option
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
@@ -54,7 +54,7 @@ async def resolve(  # noqa: PLR0913 # one argument an option
             for pause in pauses_covering(await queries.pauses(), after):
                 echo(formatter.pause("still_paused", pause), err=True)
         if after.state in OPEN_STATES:
-            await warn_if_no_daemon(terminal, queries)
+            await warn_about_daemon(terminal, settings, queries)
 
 
 def require_url(ruling: str, url: str | None) -> None:

@@ -3,7 +3,7 @@
 import click
 
 from publisher.cli.authentication import accounts_of_post, authenticate
-from publisher.cli.context import load_workspace_settings, open_command_store, warn_if_no_daemon
+from publisher.cli.context import load_workspace_settings, open_command_store, warn_about_daemon
 from publisher.cli.framework import by_option, command, one_line, reason_option
 from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal
@@ -30,4 +30,4 @@ async def retract(terminal: Terminal, post: PostId, account: AccountId | None, b
         number = len(await store.actions.retract(post, account, person, reason))
         terminal.print_message("retract_done" if number else "retract_nothing", post=post, number=number)
         if number:
-            await warn_if_no_daemon(terminal, queries)
+            await warn_about_daemon(terminal, settings, queries)

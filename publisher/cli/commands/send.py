@@ -10,11 +10,12 @@ from publisher.cli.application import (
     load_post,
     open_command_application,
     parse_file_or_post,
+    print_obstacles,
     read_posts_file,
     with_locations,
 )
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import load_workspace_settings, warn_if_no_daemon
+from publisher.cli.context import load_workspace_settings
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.terminal import Terminal
@@ -37,7 +38,16 @@ async def send(terminal: Terminal, what: str, by: str) -> None:
         await application.store.maintenance.promote_requested(list(sent))  # no need to wait for the daemon's next check
         for post, number in sent.items():
             terminal.print_message("send_done", post=post, number=number)
-        await warn_if_no_daemon(terminal, application.store.queries)
+            await _print_left_out(terminal, application, post)
+        await print_obstacles(terminal, application, list(sent))
+
+
+async def _print_left_out(terminal: Terminal, application: Application, post_id: PostId) -> None:
+    """Name the accounts of a post that the settings switch off or no longer have: they get nothing."""
+    post = await application.store.posts.get_post(post_id)
+    for account in post.accounts if post else ():
+        if account not in application.planner.post_renderer.accounts:
+            terminal.print_note("account_left_out", account=account, post=post_id)
 
 
 async def _send_file(terminal: Terminal, application: Application, file: Path, by: str) -> dict[PostId, int]:

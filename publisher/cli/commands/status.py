@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from publisher.app.format import Formatter, format_counts, pauses_covering, reason_code
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store
+from publisher.cli.context import find_changed_since_start, has_database, load_workspace_settings, open_command_store
 from publisher.cli.errors import EXIT_FAILED
 from publisher.cli.framework import LocalizedUsageError, command, json_option, one_line
 from publisher.cli.target import require_post
@@ -104,14 +104,24 @@ async def _read_status(settings: Settings, chosen: StatusFilter) -> StatusSnapsh
         if chosen.post is not None:
             await require_post(store.queries, chosen.post)
         snapshot = await take_snapshot(store.queries, chosen.post, shows_all=chosen.shows_all)
-    return replace(snapshot, deliveries=[item for item in snapshot.deliveries if chosen.covers(item, now)])
+        own = next((one for one in snapshot.workers if one.id == store.worker and snapshot.is_alive(one)), None)
+        changed = await find_changed_since_start(settings, own) if own is not None else {}
+    shown = [item for item in snapshot.deliveries if chosen.covers(item, now)]
+    return replace(snapshot, deliveries=shown, changed_files={own.id: changed} if own is not None else {})
 
 
 def snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str, Any]:
     def worker_as_json(worker: WorkerStatus) -> dict[str, Any]:
         started, beat = formatter.iso(worker.started_at), formatter.iso(worker.heartbeat_at)
-        is_alive = snapshot.is_alive(worker)
-        return {"running": is_alive, "host": worker.host, "pid": worker.pid, "started": started, "beat": beat}
+        changed = {name: formatter.iso(at) for name, at in snapshot.changed_files.get(worker.id, {}).items()}
+        return {
+            "running": snapshot.is_alive(worker),
+            "host": worker.host,
+            "pid": worker.pid,
+            "started": started,
+            "beat": beat,
+            "changed_since": changed,
+        }
 
     def action_as_json(action: Pause | ModeOverride) -> dict[str, Any]:
         return {"at": formatter.iso(action.at), "by": action.by, "reason": action.reason}
@@ -172,6 +182,8 @@ def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Forma
         terminal.print_message(
             "daemon_running", host=worker.host, pid=worker.pid, beat=formatter.time(worker.heartbeat_at)
         )
+        if note := formatter.newer_files(snapshot.changed_files.get(worker.id, {}), worker.started_at):
+            echo(note)
     if not snapshot.is_running:
         terminal.print_message("daemon_stopped")
     for pause in snapshot.pauses:

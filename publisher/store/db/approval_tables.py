@@ -12,7 +12,7 @@ from publisher.store.db.tables import SERVER_DEFAULT_FALSE, Instant, table_of
 class ApprovalRow(SQLModel, table=True):
     """Every yes that a person has given to the exact content of an occurrence; it counts until `ended_at` is set.
 
-    `chain` is the hash of the chain under which it was given.
+    `chain` is the hash of the chain under which it was given, `scheduled_at` the time in the schedule.
     """
 
     __tablename__: ClassVar[str] = "approval"
@@ -25,6 +25,7 @@ class ApprovalRow(SQLModel, table=True):
     stage: str
     person: str
     at: datetime = Field(sa_type=Instant)
+    scheduled_at: datetime | None = Field(default=None, sa_type=Instant)
     is_emergency: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
     ended_at: datetime | None = Field(default=None, sa_type=Instant)
     ended_by: str | None = None

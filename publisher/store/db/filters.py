@@ -11,7 +11,7 @@ from publisher.domain.delivery import DesiredState, State
 from publisher.domain.post import ONCE_OCCURRENCE
 from publisher.domain.results import RESULT_CODES, NotSent
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.tables import ATTEMPT, DELIVERY, LOGIN, MODE_OVERRIDE, PAUSE
+from publisher.store.db.tables import ATTEMPT, DELIVERY, LOGIN, MODE_OVERRIDE, PAUSE, POST
 
 SCOPE_ALL = "all"
 """The scope of a pause that covers everything."""
@@ -182,6 +182,11 @@ def original_is_published(row: FromClause) -> ColumnElement[bool]:
         or_(in_state(original, State.PUBLISHED), is_undeletable),
     )
     return or_(row.c.follows.is_(None), is_published)
+
+
+def is_in_force() -> ColumnElement[bool]:
+    """True if the schedule has a post, and people have neither cancelled nor corrected it."""
+    return and_(POST.c.is_scheduled, ~POST.c.is_cancelled, POST.c.corrected_by.is_(None))
 
 
 def subject_column(row: FromClause = DELIVERY) -> ColumnElement[str]:

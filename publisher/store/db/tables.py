@@ -92,19 +92,24 @@ class ScheduleRow(SQLModel, table=True):
 
 
 class PostRow(SQLModel, table=True):
-    """Every post ever accepted. `body` is the post as JSON. `is_scheduled`: it is from the schedule, not by `send`.
+    """Every post ever accepted. `body` is the post as JSON.
 
-    Its text was last saved by a named person, or read from a file that this system user owns.
+    `is_scheduled`: it is from the schedule, not by `send`. Its text was last saved by a named person, or read from a
+    file that this system user owns. The correction that `corrected_by` names has ended the wish to publish it.
+    `planned_hash` is the `entry_hash` that all its deliveries were planned by last.
     """
 
     __tablename__: ClassVar[str] = "post"
     __table_args__ = (Index("scheduled_posts", "id", sqlite_where=text("is_scheduled = 1")),)
     id: str = Field(primary_key=True)
     content_hash: str
+    entry_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    planned_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
     body: str = Field(sa_type=Text)
     in_force_since: datetime = Field(sa_type=Instant)
     is_scheduled: bool
     is_cancelled: bool = False
+    corrected_by: str | None = None
     saved_by: str | None = None
     file_owner: str | None = None
 
@@ -327,7 +332,10 @@ class AdapterStateRow(SQLModel, table=True):
 
 
 class WorkerRow(SQLModel, table=True):
-    """Daemons, by name, and the last heartbeat of each; `boot_id` distinguishes machines of one name."""
+    """Daemons, by name, and the last heartbeat of each; `boot_id` distinguishes machines of one name.
+
+    The hashes are of the settings and templates that it has read at its start, `accounts` are those of the settings.
+    """
 
     __tablename__: ClassVar[str] = "worker"
     id: str = Field(primary_key=True)
@@ -337,6 +345,9 @@ class WorkerRow(SQLModel, table=True):
     started_at: datetime = Field(sa_type=Instant)
     heartbeat_at: datetime = Field(sa_type=Instant)
     stopped_at: datetime | None = Field(default=None, sa_type=Instant)
+    settings_hash: str | None = None
+    templates_hash: str | None = None
+    accounts: str | None = Field(default=None, sa_type=Text)
 
 
 class WorkerStateRow(SQLModel, table=True):

@@ -25,7 +25,7 @@ from sqlalchemy import (
     select,
 )
 
-from publisher.domain.account import AccountId, LoginId, Mode
+from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode
 from publisher.domain.delivery import (
     SENDER,
     ApprovalMissing,
@@ -39,8 +39,9 @@ from publisher.domain.delivery import (
     Released,
     State,
 )
-from publisher.domain.post import Baseline, DeliveryId, SendRequest
+from publisher.domain.post import Baseline, DeliveryId, RenderedPost, SendRequest
 from publisher.domain.results import HoldReason
+from publisher.runtime.logs import log
 from publisher.store.approvals import APPROVAL_RECHECK_INTERVAL, find_unapproved
 from publisher.store.base import BLOCKED_BY_UNKNOWN, BaseStore, StateChange, extend_blocked_deadlines
 from publisher.store.db.database import Transaction, execute_rows, wait_for_lock
@@ -257,7 +258,7 @@ def build_request(
     if Mode(facts["mode"] or policy.account.mode) is Mode.ASSISTED:
         request = replace(request, is_manual=True)
     else:
-        request = replace(request, method=policy.call_method(request.rendered, delivery.is_urgent))
+        request = replace(request, method=_name_method(policy, request.rendered, is_urgent=delivery.is_urgent))
     if request.part or not request.rendered.images:  # images go with the post itself
         return request
     hashes = [image.sha256 for image in request.rendered.images]
@@ -266,6 +267,16 @@ def build_request(
     if not set(hashes) <= set(stored):
         return None
     return replace(request, images=tuple(stored[sha256] for sha256 in hashes))
+
+
+def _name_method(policy: AccountPolicy, rendered: RenderedPost, *, is_urgent: bool) -> str:
+    """Return the adapter's word for the way of a call; empty, as where nobody knows it, if the adapter fails."""
+    try:
+        method: object = policy.call_method(rendered, is_urgent=is_urgent)
+    except Exception as error:  # noqa: BLE001 # an adapter's bug must stop no other delivery
+        log.exception("adapter_failed", error=type(error).__name__)
+        return ""
+    return method if isinstance(method, str) else ""
 
 
 def _build(store: BaseStore, delivery: Delivery, attempt: Attempt, newest_id: str | None, body: str) -> SendRequest:
@@ -377,32 +388,35 @@ def record_intents(store: BaseStore, transaction: Transaction, leases: Sequence[
         delivery = to_delivery(row)
         if delivery.state is not State.CLAIMED or not lease.has_current_fencing_token(delivery):
             answers[lease.delivery] = Declined(guard="lease_lost")
-        elif failed := _first_failing_guard(store, delivery, row, since_unresolved.get(delivery.account, 0)):
-            guard, event = failed
-            if guard == BLOCKED_BY_UNKNOWN:
-                raise_delivery_alert_once(transaction, store.runtime.now(), BLOCKED_BY_UNKNOWN, delivery)
-                extend_blocked_deadlines(transaction, delivery.login, delivery.account, store.runtime.now())
-            stopped.append(StateChange(before=delivery, event=event))
-            answers[lease.delivery] = Declined(guard=guard)
-        elif delivery.id in unapproved:
-            waits = ApprovalMissing(until=store.runtime.now() + APPROVAL_RECHECK_INTERVAL)
-            stopped.append(StateChange(before=delivery, event=waits))
-            answers[lease.delivery] = Declined(guard="not_approved")
-        elif isinstance(request := _prepare_request(store, transaction.connection, delivery, row), Held):
-            stopped.append(StateChange(before=delivery, event=request))
-            answers[lease.delivery] = Declined(guard=request.reason)
-        else:
+            continue
+        failed = _first_failing_guard(store, delivery, row, since_unresolved.get(delivery.account, 0))
+        if failed is None and delivery.id in unapproved:
+            failed = "not_approved", ApprovalMissing(until=store.runtime.now() + APPROVAL_RECHECK_INTERVAL)
+        request = failed or _prepare_request(store, transaction.connection, delivery, row)
+        if isinstance(request, SendRequest):
             ready.append((delivery, request))
             answers[lease.delivery] = request
+        else:
+            stopped.append(_stop(store, transaction, delivery, request))
+            answers[lease.delivery] = Declined(guard=request[0])
     store.transition_all(transaction, stopped, SENDER)
     if ready:
         _write_intents(store, transaction, ready)
     return [answers[lease.delivery] for lease in leases]
 
 
+def _stop(store: BaseStore, transaction: Transaction, delivery: Delivery, failed: tuple[str, Event]) -> StateChange:
+    """Return what a failed guard does to its delivery, with the alert that another one blocks it."""
+    guard, event = failed
+    if guard == BLOCKED_BY_UNKNOWN:
+        raise_delivery_alert_once(transaction, store.runtime.now(), BLOCKED_BY_UNKNOWN, delivery)
+        extend_blocked_deadlines(transaction, delivery.login, delivery.account, store.runtime.now())
+    return StateChange(before=delivery, event=event)
+
+
 def _prepare_request(
     store: BaseStore, connection: Connection, delivery: Delivery, facts: RowMapping
-) -> SendRequest | Held:
+) -> SendRequest | tuple[str, Event]:
     """Return the request of the delivery's next attempt, or why a person has to decide instead.
 
     A further part, and a second call after a proven absence, goes out as the same identity as the attempt before. Such
@@ -410,14 +424,18 @@ def _prepare_request(
     """
     request = build_request(store, connection, delivery, facts)
     if request is None:
-        return Held(reason=HoldReason.IMAGE_MISSING)
+        return _hold(HoldReason.IMAGE_MISSING)
     is_second_call = delivery.was_resent and delivery.resend_after_attempt < delivery.attempts
     if delivery.is_incomplete or is_second_call:
         changed = find_identity_change(store, delivery.account, facts["last_identity"] or "")
         if changed is not None:
-            return changed
+            return changed.reason, changed
     is_other_method = "" not in {facts["last_method"], request.method} and request.method != facts["last_method"]
-    return Held(reason=HoldReason.NOT_PUBLISHED) if is_second_call and is_other_method else request
+    return _hold(HoldReason.NOT_PUBLISHED) if is_second_call and is_other_method else request
+
+
+def _hold(reason: HoldReason) -> tuple[str, Event]:
+    return reason, Held(reason=reason)
 
 
 def _find_unapproved(

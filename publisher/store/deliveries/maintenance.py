@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Select,
     and_,
     exists,
     or_,
@@ -58,7 +60,7 @@ from publisher.store.approvals import (
     read_approval_statuses,
     read_filing_times,
 )
-from publisher.store.base import SUPERSEDED, BaseStore, StateChange, StorePart
+from publisher.store.base import ORIGINAL_GONE, SUPERSEDED, BaseStore, StateChange, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import (
@@ -66,6 +68,7 @@ from publisher.store.db.filters import (
     in_state,
 )
 from publisher.store.db.rows import (
+    apply_alert_changes,
     batches,
     clear_alerts,
     raise_alert,
@@ -74,6 +77,7 @@ from publisher.store.db.rows import (
     subject_of,
 )
 from publisher.store.db.tables import ATTEMPT, DELIVERY, READBACK, read_deliveries
+from publisher.store.deliveries.cancellations import find_doubt_changes, stop_corrected
 from publisher.store.deliveries.cooldowns import redate_cooldowns, revert_quota_cooldowns
 from publisher.store.deliveries.intents import PREPARE_AHEAD
 from publisher.store.deliveries.sweeps import (
@@ -82,6 +86,7 @@ from publisher.store.deliveries.sweeps import (
     DELIVERIES_UNDER_CHECK,
     EXPIRED,
     HAS_WORK,
+    IS_CORRECTION,
     IS_LEASED,
     IS_UNDER_CHECK,
     LATE_UNAPPROVED,
@@ -105,6 +110,44 @@ _CALLED_STATES = sorted(frozenset(State) - {State.PENDING, State.PUBLISHED, Stat
 """States in which a call may have been made, and another may follow."""
 _TIMED_STATES = CHECKED_STATES | {State.RETRYING}
 """States whose `next_action_at` was counted from the instant at which it was written."""
+
+
+def misdated_deliveries(latest_possible: datetime) -> Select[Any]:
+    """Return the query of the called deliveries, with their last attempt, that an unconfirmed clock may have dated."""
+    is_undated = and_(
+        ATTEMPT.c.ended_at.is_not(None),
+        ~ATTEMPT.c.is_end_confirmed,
+        or_(in_state(DELIVERY, *CHECKED_STATES), ATTEMPT.c.ended_at > latest_possible),
+    )
+    was_read_ahead = exists().where(READBACK.c.delivery == DELIVERY.c.id, READBACK.c.at > latest_possible)
+    return (
+        select(DELIVERY, ATTEMPT.c.id.label("its_attempt"), ATTEMPT.c.fencing_token.label("its_fencing_token"))
+        .add_columns(is_undated.label("is_undated"))
+        .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
+        .where(in_open_state(DELIVERY, *_CALLED_STATES), DELIVERY.c.attempts > 0)
+        .where(or_(DELIVERY.c.updated_at > latest_possible, is_undated, was_read_ahead))
+    )
+
+
+def compare_approval_alerts(
+    store: BaseStore, connection: Connection, now: datetime
+) -> tuple[Mapping[str, Mapping[str, str]], set[str]]:
+    """Return the facts of each alert about a missing approval that there must be, by subject, and those there are."""
+    is_near = or_(DELIVERY.c.next_action_at <= now + REMINDER_LEAD, DELIVERY.c.due_at <= now + REMINDER_LEAD)
+    near = read_deliveries(connection, select(DELIVERY).where(in_state(DELIVERY, State.PENDING), is_near))
+    found = [item for item in near if store.approval_rules.chain_for(item.kind)]
+    waiting, chained = {(item.key, item.kind) for item in found}, {item.key: item for item in reversed(found)}
+    filed_at = read_filing_times(connection, chained)
+    wanted = {}
+    for (key, kind), status in read_approval_statuses(store, connection, chained).items():
+        due_at = chained[key].due_at
+        lead = choose_reminder_lead(due_at, filed_at.get((key.post, key.occurrence, status.fingerprint)))
+        # what was sent as another kind, before an edit, waits for nobody
+        if (key, kind) in waiting and not status.is_approved and now >= due_at - lead:
+            stages = "、".join(missing.stage.name for missing in status.missing)
+            wanted[name_occurrence(key)] = {**alert_facts(key), "due": due_at.isoformat(), "stages": stages}
+    open_alerts = select(ALERT.c.subject).where(ALERT.c.code == APPROVAL_NEEDED, ALERT.c.cleared_at.is_(None))
+    return wanted, set(connection.scalars(open_alerts))
 
 
 class Maintenance(StorePart):
@@ -151,7 +194,13 @@ class Maintenance(StorePart):
         return await self._promote(COME_DUE_URGENT, limits) + await self._promote(COME_DUE, limits)
 
     async def _promote(self, sweep: Sweep, parameters: Mapping[str, object] | None = None) -> int:
-        """Make due what matches; what still needs an approval at its time waits for it as it is."""
+        """Make due what matches; what still needs an approval at its time waits for it as it is.
+
+        Before that, what corrections correct whose time has come is stopped.
+        """
+        of_corrections = IS_CORRECTION.where(sweep.condition)
+        if corrections := await self.database.read(lambda one: one.scalars(of_corrections, parameters).all()):
+            await self.database.write(lambda transaction: stop_corrected(self.store, transaction, corrections))
         if not self.store.approval_rules.is_active:
             return await self._apply_to_matching(sweep, BecameDue(), parameters=parameters)
 
@@ -264,20 +313,7 @@ class Maintenance(StorePart):
             clocks = self.runtime.read_clocks()
             redate_cooldowns(self.store, transaction, clocks)
             latest_possible = clocks.at + MAX_TIMESTAMP_SKEW
-            is_undated = and_(
-                ATTEMPT.c.ended_at.is_not(None),
-                ~ATTEMPT.c.is_end_confirmed,
-                or_(in_state(DELIVERY, *CHECKED_STATES), ATTEMPT.c.ended_at > latest_possible),
-            )
-            was_read_ahead = exists().where(READBACK.c.delivery == DELIVERY.c.id, READBACK.c.at > latest_possible)
-            query = (
-                select(DELIVERY, ATTEMPT.c.id.label("its_attempt"), ATTEMPT.c.fencing_token.label("its_fencing_token"))
-                .add_columns(is_undated.label("is_undated"))
-                .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
-                .where(in_open_state(DELIVERY, *_CALLED_STATES), DELIVERY.c.attempts > 0)
-                .where(or_(DELIVERY.c.updated_at > latest_possible, is_undated, was_read_ahead))
-            )
-            rows = transaction.connection.execute(query).mappings().all()
+            rows = transaction.connection.execute(misdated_deliveries(latest_possible)).mappings().all()
             # after a worker crash what is due was spread out: by a clock that was ahead it would wait for hours
             was_spread = and_(DELIVERY.c.updated_at > latest_possible, DELIVERY.c.next_action_at > DELIVERY.c.due_at)
             number = transaction.connection.execute(
@@ -308,13 +344,21 @@ class Maintenance(StorePart):
         return number
 
     async def cancel_orphans(self) -> int:
-        """Cancel due follow-ups whose original is not published and never will be. Return how many."""
+        """Cancel due follow-ups whose original is not published and never will be. Return how many.
+
+        The alerts about originals in doubt are brought up to date before.
+        """
+        if await self.database.read(find_doubt_changes):
+            now = self.runtime.now()
+            await self.database.write(
+                lambda transaction: apply_alert_changes(transaction, now, find_doubt_changes(transaction.connection))
+            )
 
         def alert_orphans(transaction: Transaction, cancelled: Sequence[Delivery]) -> None:
             for delivery in cancelled:
-                raise_delivery_alert(transaction, delivery.updated_at, "cancelled.original_not_published", delivery)
+                raise_delivery_alert(transaction, delivery.updated_at, f"cancelled.{ORIGINAL_GONE}", delivery)
 
-        return await self._apply_to_matching(ORPHANED, Cancelled(reason="original_not_published"), alert=alert_orphans)
+        return await self._apply_to_matching(ORPHANED, Cancelled(reason=ORIGINAL_GONE), alert=alert_orphans)
 
     async def remind_of_approvals(self) -> int:
         """Keep one alert for each occurrence that is due soon, or already, and not approved. Return how many are new.
@@ -326,35 +370,15 @@ class Maintenance(StorePart):
         if now is None or not self.store.approval_rules.is_active or ticks < self._next_reminders:
             return 0
         self._next_reminders = ticks + APPROVAL_REMINDER_SECONDS
-        is_near = or_(DELIVERY.c.next_action_at <= now + REMINDER_LEAD, DELIVERY.c.due_at <= now + REMINDER_LEAD)
-        near = select(DELIVERY).where(in_state(DELIVERY, State.PENDING), is_near)
-        open_alerts = select(ALERT.c.subject).where(ALERT.c.code == APPROVAL_NEEDED, ALERT.c.cleared_at.is_(None))
-
-        def compare(connection: Connection) -> tuple[Mapping[str, Mapping[str, str]], set[str]]:
-            """Return the facts of each alert that there must be, by subject, and the subjects of those there are."""
-            found = [
-                item for item in read_deliveries(connection, near) if self.store.approval_rules.chain_for(item.kind)
-            ]
-            waiting, chained = {(item.key, item.kind) for item in found}, {item.key: item for item in reversed(found)}
-            filed_at = read_filing_times(connection, chained)
-            wanted = {}
-            for (key, kind), status in read_approval_statuses(self.store, connection, chained).items():
-                due_at = chained[key].due_at
-                lead = choose_reminder_lead(due_at, filed_at.get((key.post, key.occurrence, status.fingerprint)))
-                # what was sent as another kind, before an edit, waits for nobody
-                if (key, kind) in waiting and not status.is_approved and now >= due_at - lead:
-                    stages = "、".join(missing.stage.name for missing in status.missing)
-                    facts = {**alert_facts(key), "due": due_at.isoformat(), "stages": stages}
-                    wanted[name_occurrence(key)] = facts
-            return wanted, set(connection.scalars(open_alerts))
-
         await self._remind_of_after_reviews(now)
-        wanted, found = await self.database.read(compare)
+        wanted, found = await self.database.read(
+            lambda connection: compare_approval_alerts(self.store, connection, now)
+        )
 
         def update_alerts(transaction: Transaction) -> int:
             if not try_lock(transaction, MAINTENANCE_LOCK):
                 return 0
-            wanted, found = compare(transaction.connection)
+            wanted, found = compare_approval_alerts(self.store, transaction.connection, now)
             for subject in found - set(wanted):
                 clear_alerts(transaction, subject, now, APPROVAL_NEEDED)
             for subject in sorted(set(wanted) - found):

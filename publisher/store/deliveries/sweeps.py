@@ -12,6 +12,7 @@ from sqlalchemy import BindParameter, ColumnElement, Integer, Select, and_, bind
 
 from publisher.domain.approval import AWAITING_APPROVAL
 from publisher.domain.delivery import FINAL_STATES, State
+from publisher.domain.post import PostKind
 from publisher.store.db.filters import (
     in_open_state,
     in_state,
@@ -22,7 +23,7 @@ from publisher.store.db.filters import (
     is_switched_off,
     original_is_published,
 )
-from publisher.store.db.tables import DELIVERY
+from publisher.store.db.tables import DELIVERY, POST
 
 MANUAL_TASK_IN_TICKET = '"manual_task":{'
 """Found in the stored ticket of a manual task alone: in a platform's own reference the quotes would be escaped."""
@@ -70,6 +71,14 @@ _COME_DUE = or_(
 )
 COME_DUE_URGENT = Sweep(and_(_COME_DUE, DELIVERY.c.is_urgent))
 COME_DUE = Sweep(_COME_DUE, limit=bindparam("limit", type_=Integer))
+_CORRECTED = POST.alias("corrected")
+IS_CORRECTION = (
+    select(DELIVERY.c.post)
+    .join(_CORRECTED, _CORRECTED.c.id == DELIVERY.c.follows)
+    .where(DELIVERY.c.kind == PostKind.CORRECTION.value, _CORRECTED.c.corrected_by.is_(None))
+    .distinct()
+)
+"""The corrections among deliveries whose original no correction has stopped yet."""
 _DUE_BY_NOW = (
     select(DELIVERY.c.id)
     .where(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= _NOW)

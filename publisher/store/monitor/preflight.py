@@ -6,6 +6,7 @@ accounts it concerns.
 """
 
 import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select, update
 
 from publisher.domain.account import DAY, AccountId, LoginId, Mode, Platform
-from publisher.domain.delivery import State
+from publisher.domain.delivery import OPEN_STATES, State
 from publisher.domain.post import DeliveryId, Fingerprint, OccurrenceKey, PostId
 from publisher.domain.preflight import (
     LAST_LEAD,
@@ -28,16 +29,17 @@ from publisher.domain.preflight import (
 )
 from publisher.domain.results import RESULT_CODES, Healthy, Published, Unknown
 from publisher.store.approvals import alert_facts
-from publisher.store.base import BaseStore, StorePart
+from publisher.store.base import HEARTBEAT_TIMEOUT, BaseStore, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import counts_against_quota, in_open_state, in_state
 from publisher.store.db.monitor_tables import LOGIN_HEALTH
 from publisher.store.db.rows import AlertContent, apply_alert_changes, batches, find_alert_changes
-from publisher.store.db.tables import ATTEMPT, AUDIT, DELIVERY, MEDIA, RENDERED_POST, load_rendered_post
+from publisher.store.db.tables import ATTEMPT, AUDIT, DELIVERY, MEDIA, RENDERED_POST, WORKER, load_rendered_post
 from publisher.store.plan.actions import active_modes
 
 PLATFORM_UNREACHABLE, QUOTA_SHORT, PICTURE_UNREADABLE = "platform_unreachable", "quota_short", "picture_unreadable"
+ACCOUNT_LEFT = "account_left_settings"
 PREFLIGHT_LOCK = "preflight"
 MAX_CHECK_AGE = timedelta(hours=1)
 """A login that could not be checked is checked again sooner than that; an older result says nothing of today."""
@@ -48,7 +50,7 @@ MAX_LOOK_AGE = timedelta(minutes=5)
 """How long what one run has found is believed while nothing has changed that it depends on."""
 _PICTURE_SUBJECT = "picture:"
 _PICTURE_ALERTS = select(ALERT.c.subject).where(ALERT.c.code == PICTURE_UNREADABLE, ALERT.c.cleared_at.is_(None))
-_CODES = (PLATFORM_UNREACHABLE, QUOTA_SHORT, PICTURE_UNREADABLE)
+_CODES = (PLATFORM_UNREACHABLE, QUOTA_SHORT, PICTURE_UNREADABLE, ACCOUNT_LEFT)
 
 
 class Upcoming(NamedTuple):
@@ -92,6 +94,11 @@ _BASIS = select(
     .where(ALERT.c.code.in_(_CODES), ALERT.c.cleared_at.is_(None))
     .scalar_subquery(),
     exists().where(*_IS_UPCOMING),
+)
+_OPEN_BY_ACCOUNT = (
+    select(DELIVERY.c.account, func.count().label("number"))
+    .where(in_open_state(DELIVERY, *sorted(OPEN_STATES)))
+    .group_by(DELIVERY.c.account)
 )
 _BACKLOG = (
     select(DELIVERY.c.login, func.count().label("number"))
@@ -150,6 +157,7 @@ class Preflight(StorePart):
             wanted = {
                 **self.unreachable_platforms(connection, upcoming, now),
                 **self.short_quotas(connection, upcoming, now),
+                **self.left_accounts(connection, now),
                 **unreadable,
             }
             return find_alert_changes(connection, _CODES, wanted)
@@ -247,6 +255,17 @@ class Preflight(StorePart):
                 first = next(item for item in deliveries if item.id == late[0].delivery)
                 wanted[f"quota:{login}"] = (QUOTA_SHORT, {**_first_facts(first), "number": str(len(late))})
         return wanted
+
+    def left_accounts(self, connection: Connection, now: datetime) -> Mapping[str, AlertContent]:
+        """Return an alert for each account with open deliveries that the settings of no running daemon have."""
+        is_alive = (WORKER.c.stopped_at.is_(None), WORKER.c.heartbeat_at > now - HEARTBEAT_TIMEOUT)
+        elsewhere = connection.scalars(select(WORKER.c.accounts).where(*is_alive, WORKER.c.accounts.is_not(None)))
+        known = set(self.store.policies).union(*map(json.loads, elsewhere))
+        return {
+            f"left:{row.account}": (ACCOUNT_LEFT, {"account": row.account, "number": str(row.number)})
+            for row in connection.execute(_OPEN_BY_ACCOUNT)
+            if row.account not in known
+        }
 
     async def find_unreadable(
         self, upcoming: Sequence[Upcoming], now: datetime

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, sel
 from publisher.domain.account import AccountId, Presence
 from publisher.domain.delivery import OPEN_STATES, Actor
 from publisher.domain.errors import RefusedError
+from publisher.domain.plan import PlannedDeliveries
 from publisher.domain.post import ONCE_OCCURRENCE, Marker, OccurrenceKey, PostId
 from publisher.store.approvals import record_contents
 from publisher.store.base import BaseStore, StorePart
@@ -173,17 +174,22 @@ def claim_presence(  # noqa: PLR0913, PLR0917 # who is what, where, and since wh
     return None
 
 
-def require_own_ids(store: BaseStore, connection: Connection, accounts: Collection[AccountId]) -> None:
-    """Raise RefusedError where one of these accounts has another id by now.
+def lock_filing(store: BaseStore, transaction: Transaction, planned: Collection[PlannedDeliveries]) -> None:
+    """Serialize changes of the plan. Raise RefusedError where a new delivery's account has another id by now.
 
-    A process that was started with older settings would file everything again.
+    A process that was started with older settings would file everything again, and so would one whose database server
+    has lost a renaming.
     """
+    lock_planning(transaction)
+    connection, accounts = transaction.connection, {one for item in planned if item.is_new for one in item.accounts}
+    if not accounts:
+        return
     owners = {_to_presence(row): AccountId(row.account) for row in connection.execute(select(PRESENCE))}
-    for account in accounts:
-        policy = store.policies.get(account)
-        owner = owners.get(policy.presence, account) if policy else account
-        if policy and owner != account and has_posts(connection, owner):
-            raise RefusedError("account_renamed", old=owner, new=account, identity=policy.presence.identity)
+    for account in sorted(accounts & store.policies.keys()):
+        presence = store.policies[account].presence
+        owner = owners.get(presence, account)
+        if owner != account and has_posts(connection, owner):
+            raise RefusedError("account_renamed", old=owner, new=account, identity=presence.identity)
 
 
 def has_posts(connection: Connection, account: str) -> bool:

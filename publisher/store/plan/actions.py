@@ -1,5 +1,6 @@
 """Actions of people: about posts, accounts, pauses and manual tasks; and the heartbeats of daemons."""
 
+import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Update, and_, case, delete, exists, func, insert, literal, or_, select, update
 
-from publisher.domain.account import Account, AccountId, LoginId, Mode
+from publisher.domain.account import Account, AccountId, LoadedFiles, LoginId, Mode
 from publisher.domain.approval import hash_rules
 from publisher.domain.delivery import (
     MAINTENANCE,
@@ -65,8 +66,8 @@ from publisher.store.db.tables import (
     read_deliveries,
     to_delivery,
 )
+from publisher.store.deliveries.cancellations import cancel_matching
 from publisher.store.deliveries.intents import PAUSE_LOCK
-from publisher.store.plan.posts import AuditAction, cancel_matching
 from publisher.store.recovery.recover import (
     clear_acceptance,
     is_original_database,
@@ -297,9 +298,7 @@ class OperatorActions(StorePart):
         return result.rowcount
 
     @in_transaction
-    def prioritize(
-        self, transaction: Transaction, deliveries: Sequence[DeliveryId], post: Post, actions: Sequence[AuditAction]
-    ) -> None:
+    def prioritize(self, transaction: Transaction, deliveries: Sequence[DeliveryId], post: Post) -> None:
         """Make a correction's waiting deliveries urgent and due now; the validity of all starts now too."""
         now = self.runtime.now()
         expires_at = make_occurrence(post, ONCE_OCCURRENCE, now).expires_at
@@ -317,8 +316,6 @@ class OperatorActions(StorePart):
         pending = corrections.where(DELIVERY.c.state == State.PENDING.value)
         transaction.connection.execute(due.values(values))
         transaction.connection.execute(pending.values(**values, due_at=now, next_action_at=now))
-        for action in actions:
-            write_audit(transaction, now, action.by, event=action.event, subject=action.subject, detail=action.detail)
 
     async def confirm_clock(self, by: Actor) -> ClockReading:
         """Confirm this machine's clock as it is now, so that a daemon that distrusts it continues.
@@ -364,13 +361,13 @@ class OperatorActions(StorePart):
         if event == SECRET_STORED:
             clear_alerts(transaction, subject, now)
 
-    async def register_worker(self) -> bool:
+    async def register_worker(self, loaded: LoadedFiles | None = None) -> bool:
         """Record the start of this daemon. Returns False, and writes nothing, if the database was replaced.
 
         Raises RefusedError while a daemon of the same name runs on another machine: each would take the other's leases
         and journal for its own.
         """
-        return await self._write_heartbeat(is_start=True)
+        return await self._write_heartbeat(is_start=True, loaded=loaded)
 
     async def heartbeat(self) -> bool:
         """Record that this daemon is alive. Returns False, and writes nothing, if the database was replaced.
@@ -380,7 +377,7 @@ class OperatorActions(StorePart):
         return await self._write_heartbeat(is_start=False)
 
     @in_transaction
-    def _write_heartbeat(self, transaction: Transaction, *, is_start: bool) -> bool:
+    def _write_heartbeat(self, transaction: Transaction, *, is_start: bool, loaded: LoadedFiles | None = None) -> bool:
         now, connection = self.runtime.now(), transaction.connection
         if not is_original_database(self.database, connection):
             return False
@@ -397,7 +394,14 @@ class OperatorActions(StorePart):
             raise RefusedError("worker_name_taken", worker=self.store.worker, host=known.host, pid=str(known.pid))
         if is_start:
             self._record_approval_rules(transaction, now)
-        process = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": now}
+        process = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started_at": now,
+            "settings_hash": loaded.settings if loaded else None,
+            "templates_hash": loaded.templates if loaded else None,
+            "accounts": json.dumps(sorted(loaded.accounts)) if loaded else None,
+        }
         alive = {"boot_id": boot_id, "heartbeat_at": now, "stopped_at": None}
         values = {**process, **alive} if is_start else alive
         if known is not None:

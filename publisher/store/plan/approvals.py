@@ -19,6 +19,7 @@ from publisher.domain.approval import (
     Chain,
     Stage,
     hash_chain,
+    is_covered,
     is_fingerprint_of,
 )
 from publisher.domain.characters import is_same_name, name_skeleton
@@ -231,16 +232,24 @@ class ApprovalStore(StorePart):
         ]
 
     @in_transaction
-    def approve(
-        self, transaction: Transaction, post: PostId, fingerprint: str, approver: Approver, by: Actor
+    def approve(  # noqa: PLR0913, PLR0917 # who approves what, and the time that they have seen
+        self,
+        transaction: Transaction,
+        post: PostId,
+        fingerprint: str,
+        approver: Approver,
+        by: Actor,
+        seen_at: datetime | None = None,
     ) -> ApprovalTask:
         """Record a person's yes to exactly this content, at the first stage that is not complete.
 
-        With the last one, what has waited for it becomes due. Raises ApprovalError if the content has changed, nothing
-        needs an approval, or this person may not give it.
+        With the last one, what has waited for it becomes due. Raises ApprovalError if the content has changed since, or
+        the time that the person has seen was brought forward; nothing needs an approval; or they may not give it.
         """
         lock_planning(transaction)
         found = self._find(transaction.connection, post, fingerprint)
+        if not all(is_covered(seen_at, task.status.scheduled_at) for task in found):
+            raise ApprovalError("approval_changed", post=post)
         refusals = [find_refusal(task, approver) for task in found]
         for task, refusal in zip(found, refusals, strict=True):
             if refusal is None:
@@ -276,11 +285,14 @@ class ApprovalStore(StorePart):
             chain=hash_chain(task.status.chain),
             fingerprint=task.status.fingerprint,
             at=now,
+            scheduled_at=task.status.scheduled_at,
             is_emergency=stage is None,
         )
         row = {"post": task.key.post, "occurrence": task.key.occurrence, **asdict(approval)}
         transaction.connection.execute(insert(APPROVAL).values(row))
         detail = {name: row[name] for name in ("fingerprint", "stage", "is_emergency")}
+        if approval.scheduled_at is not None:
+            detail["scheduled_at"] = approval.scheduled_at.isoformat()
         write_audit(transaction, now, by, event="approval_given", subject=task.name, detail=detail)
         after = replace(task, status=replace(task.status, approvals=[*task.status.approvals, approval]))
         same = [other for other in self._tasks(transaction.connection, task.key.post) if other.key == task.key]
@@ -335,7 +347,7 @@ class ApprovalStore(StorePart):
         for person, code in ((approver.name, "not_on_duty"), (status.author, "author_not_on_duty")):
             if name_skeleton(person) not in on_duty:
                 raise ApprovalError(code, **{**facts, "author": status.author})
-        if any(item.is_emergency and is_same_name(item.person, approver.name) for item in status.approvals):
+        if any(item.is_emergency and is_same_name(item.person, approver.name) for item in status.in_time):
             raise ApprovalError("approval_given_already", **facts)
         after = self._record(transaction, task, None, approver.name, by)
         now, detail = self.runtime.now(), {"reason": reason, "fingerprint": status.fingerprint}

@@ -1,71 +1,88 @@
 """Accepted schedule versions, their posts, and the deliveries planned for them.
 
-A plan is committed in batches. The first one holds every change to existing deliveries and a limited number of new
-ones; other writers get their turn between the batches. After a crash the next planning run inserts the occurrences that
-are still missing.
+A plan is committed in batches, see `batches.py`.
 """
 
 import json
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, insert, or_, select, update
 
 from publisher.domain.account import AccountId, AccountPolicy
 from publisher.domain.delivery import (
-    CHECKED_STATES,
     OPEN_STATES,
     PLANNER,
     REVISABLE_STATES,
     Actor,
-    Cancelled,
-    DesiredState,
+    Restored,
     Revised,
-    Role,
     State,
 )
 from publisher.domain.errors import RefusedError
-from publisher.domain.plan import Plan, PlannedDeliveries, StoredPosts
+from publisher.domain.plan import LateAccounts, Plan, PlannedDeliveries, StoredPosts
 from publisher.domain.post import (
     CronTrigger,
     Fingerprint,
+    OccurrenceKey,
     OneTimeTrigger,
     Post,
     PostId,
     RenderedPost,
-    RenderedRevision,
     format_delivery_name,
 )
 from publisher.domain.results import RESULT_CODES, NotSent
 from publisher.store.approvals import record_contents
-from publisher.store.base import BaseStore, StorePart
+from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import ConcurrentUpdateError, Transaction, in_transaction
-from publisher.store.db.rows import audit_entry, clear_alerts, lock_planning, replace_alerts, write_audit, write_entries
+from publisher.store.db.filters import in_state
+from publisher.store.db.rows import (
+    audit_entry,
+    clear_alerts,
+    lock_planning,
+    replace_alerts,
+    write_audit,
+    write_entries,
+)
 from publisher.store.db.tables import (
     ATTEMPT,
     AUDIT,
     DELIVERY,
     LOGIN,
-    MEDIA,
     POST,
-    RENDERED_POST,
     SCHEDULE,
     UNIX_EPOCH,
+    WORKER,
     WORKER_STATE,
     dump_post,
-    dump_rendered_post,
     load_post,
-    read_deliveries,
     to_delivery,
 )
+from publisher.store.deliveries.cancellations import (
+    OrderedCorrection,
+    cancel_matching,
+    find_due_corrections,
+    stop_corrected,
+    stop_original,
+)
 from publisher.store.people.saves import find_savers
-from publisher.store.plan.accounts import require_own_ids
+from publisher.store.plan.accounts import lock_filing
+from publisher.store.plan.batches import PlanBatch, RenderedOccurrence, join_batches, split_into_batches
+from publisher.store.plan.contents import write_contents
+from publisher.store.plan.plan_alerts import (
+    ACCOUNTS_ADDED_LATE,
+    PlanAlerts,
+    find_outdated,
+    find_unreported,
+    keep_plan_alerts,
+    raise_late_account_alerts,
+    report_removed,
+)
 from publisher.store.plan.stored_posts import REMOVAL_REASONS, post_rows, read_stored_posts
 from publisher.store.recovery.recover import (
     attach_orphans,
@@ -75,63 +92,7 @@ from publisher.store.recovery.recover import (
     set_worker_state,
     trust_schedule,
 )
-
-FIRST_BATCH_SIZE = 1000
-"""New deliveries committed together with their schedule version: about half a second of work on slow hardware."""
-NEXT_BATCH_SIZE = 100
-"""Deliveries in each later batch: about a twentieth of a second of work on slow hardware."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenderedOccurrence:
-    """Planned deliveries of one occurrence with their final texts, ready to be written."""
-
-    planned: PlannedDeliveries
-    revision: RenderedRevision
-
-
-def split_into_batches(rendered: Sequence[RenderedOccurrence]) -> Sequence[Sequence[RenderedOccurrence]]:
-    """Split rendered occurrences into batches; there is always at least one.
-
-    Urgent ones come first, then the earliest due. An occurrence is never split, and never precedes the one it follows.
-    """
-
-    def can_be_deferred(item: RenderedOccurrence) -> bool:
-        """Return True if it may be inserted after the schedule version that names it comes into force."""
-        return item.planned.is_new and not item.planned.is_late_addition
-
-    def sort_key(item: RenderedOccurrence) -> tuple[bool, bool, datetime]:
-        return can_be_deferred(item), not item.planned.post.is_urgent, item.planned.occurrence.due_at
-
-    ordered = list(_originals_first(sorted(rendered, key=sort_key)))
-    first = max((number for number, item in enumerate(ordered, 1) if not can_be_deferred(item)), default=0)
-    batches = [ordered[:first]]
-    size, limit = 0, FIRST_BATCH_SIZE
-    for item in ordered[first:]:
-        size += len(item.planned.accounts)
-        if size > limit and batches[-1]:
-            limit = NEXT_BATCH_SIZE
-            batches.append([])
-            size = len(item.planned.accounts)
-        batches[-1].append(item)
-    return batches
-
-
-def _originals_first(rendered: Sequence[RenderedOccurrence]) -> Iterator[RenderedOccurrence]:
-    """Yield occurrences in their order, but each after those of the post that its own post follows."""
-    by_post: dict[PostId, list[RenderedOccurrence]] = defaultdict(list)
-    for item in rendered:
-        by_post[item.planned.post.id].append(item)
-    yielded: set[int] = set()
-    for item in rendered:
-        chain = [item.planned.post]
-        while (originals := by_post.get(chain[-1].follows or PostId(""))) and originals[0].planned.post not in chain:
-            chain.append(originals[0].planned.post)
-        for one in [*(one for post in reversed(chain[1:]) for one in by_post.pop(post.id)), item]:
-            if id(one) not in yielded:
-                yielded.add(id(one))
-                yield one
-
+from publisher.store.system_alerts import OUTDATED_PREFIX
 
 NEWEST_VERSION = select(func.coalesce(func.max(SCHEDULE.c.id), 0))
 
@@ -150,11 +111,14 @@ class AuditAction:
 class PlanCommit:
     """Everything that one planning run writes.
 
+    A person has ordered the correction `corrects`, if any, of the post that it names.
+
     `schedule_text` is set for a new version of the schedule, and `posts` are its posts. `media` maps an image's hash to
     its media type and bytes. `is_scheduled` is False for posts sent from outside the schedule. `base_version` is the
     version that the plan was made from, if any. `is_resend`: a person ordered these deliveries in addition to those of
     the schedule, so no delivery of their posts may be open on their accounts. A named person has saved the texts of
-    `posts`, or they are from a file of this owner; what a person saved into that file is known from PostSaves.
+    `posts`, or they are from a file of this owner; what a person saved into that file is known from PostSaves. The
+    `alerts` are kept with a new version; people are alerted to the posts of which something is `taken`.
     """
 
     plan: Plan
@@ -168,9 +132,22 @@ class PlanCommit:
     actions: Sequence[AuditAction] = ()
     saved_by: str | None = None
     file_owner: str | None = None
+    corrects: OrderedCorrection | None = None
+    alerts: PlanAlerts = field(default_factory=dict)
+    taken: Collection[PostId] = ()
+    is_refresh: bool = False
+    """A person wants what is filed rendered again: nothing is changed where a call has begun meanwhile."""
 
 
-PlanBatches = Sequence[Sequence[RenderedOccurrence]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenDeliveries:
+    """What a batch has written: how many deliveries are new, and where a text was replaced or a delivery came back."""
+
+    inserted: int
+    edited: Collection[OccurrenceKey]
+    restored: Collection[OccurrenceKey]
+
+
 _STARTED_ATTEMPTS = (
     select(ATTEMPT.c.id)
     .join(DELIVERY, DELIVERY.c.id == ATTEMPT.c.delivery)
@@ -187,16 +164,36 @@ class PostStore(StorePart):
         """Return the number of the schedule version in force, 0 before the first."""
         return await self.database.read(lambda connection: connection.scalar(NEWEST_VERSION) or 0)
 
-    async def plan_basis(self) -> tuple[int, int]:
-        """Return the numbers of the schedule version in force and of the newest audit entry, 0 before the first.
+    async def plan_basis(self) -> tuple[int, int, Sequence[str]]:
+        """Return the version in force and the newest audit entry, 0 before the first, and the settings of all daemons.
 
-        Every change that a plan depends on has an entry, so what is planned stays complete while both are the same.
+        Every change that a plan depends on has an entry, so what is planned stays complete while these are the same.
         """
-        query = select(
+        newest = select(
             NEWEST_VERSION.scalar_subquery(), select(func.coalesce(func.max(AUDIT.c.id), 0)).scalar_subquery()
         )
-        row = await self.database.read(lambda connection: connection.execute(query).one())
-        return row[0], row[1]
+        settings = select(WORKER_STATE.c.config_hash).where(*self._is_running_elsewhere())
+
+        def find(connection: Connection) -> tuple[int, int, Sequence[str]]:
+            version, entry = connection.execute(newest).one()
+            return version, entry, sorted({str(config_hash) for config_hash in connection.scalars(settings)})
+
+        return await self.database.read(find)
+
+    async def hosts_with_other_settings(self, config_hash: str) -> list[str]:
+        """Return the hosts of other running daemons that have planned with other settings than these last."""
+        has_others = (*self._is_running_elsewhere(), WORKER_STATE.c.config_hash != config_hash)
+        query = select(WORKER.c.host).where(*has_others)
+        return await self.database.read(lambda connection: sorted(set(connection.scalars(query))))
+
+    def _is_running_elsewhere(self) -> Sequence[ColumnElement[bool]]:
+        """Return the conditions for another daemon that runs, and for its state."""
+        return (
+            WORKER.c.id == WORKER_STATE.c.worker,
+            WORKER.c.id != self.store.worker,
+            WORKER.c.stopped_at.is_(None),
+            WORKER.c.heartbeat_at > self.runtime.now() - HEARTBEAT_TIMEOUT,
+        )
 
     async def config_hash(self) -> str | None:
         """Return the hash of the settings that this worker last planned with; None before the first plan."""
@@ -254,81 +251,126 @@ class PostStore(StorePart):
         query = select(POST.c.id).where(POST.c.id == post, POST.c.is_cancelled)
         return await self.database.read(lambda connection: connection.scalar(query)) is not None
 
+    async def corrected_by(self, post: PostId) -> PostId | None:
+        """Return the correction that has ended the wish to publish a post, if one has."""
+        query = select(POST.c.corrected_by).where(POST.c.id == post)
+        correction: PostId | None = await self.database.read(lambda connection: connection.scalar(query))
+        return correction
+
     async def commit_plan(self, commit: PlanCommit, by: Actor = PLANNER) -> int:
         """Write a plan, and return how many deliveries are new. Idempotent.
 
-        A plan made from a schedule version is written in batches; only new occurrences are deferred to later ones. The
-        rest is dropped when a newer version comes into force meanwhile, as that one plans whatever is still missing.
+        A plan made from a schedule version is written in batches. What is left is dropped when a newer version comes
+        into force meanwhile, as that one plans whatever is still missing.
 
         Raises ConcurrentUpdateError when another schedule version came into force since the plan was made, and
         RefusedError when somebody else has ordered the same new occurrence meanwhile.
         """
-        batches = split_into_batches(commit.rendered) if commit.base_version is not None else [commit.rendered]
-        write = self.database.write
+        batches, write = split_into_batches(commit.plan, commit.rendered), self.database.write
+        if commit.base_version is None:
+            batches = [join_batches(batches)]
         if commit.posts:
             changed = await self.database.read(lambda connection: find_changed_posts(connection, commit))
             commit = replace(commit, posts=changed)
-        inserted, version, remaining = await write(partial(self._commit_batch, commit, batches, by))
-        for rendered in remaining:
-            batch = PlanCommit(plan=Plan(), rendered=rendered, media=commit.media, base_version=version)
+        inserted, version, remaining = await write(partial(self._begin_plan, commit, batches, by))
+        for batch in remaining:
             try:
-                inserted += (await write(partial(self._commit_batch, batch, [rendered], by)))[0]
+                inserted += await write(partial(self._continue_plan, commit, batch, version, by))
             except ConcurrentUpdateError:
                 break
         return inserted
 
-    def _commit_batch(  # noqa: C901, PLR0912 # the steps of one transaction, in their order
-        self, commit: PlanCommit, batches: PlanBatches, by: Actor, transaction: Transaction
-    ) -> tuple[int, int, PlanBatches]:
-        """Write a plan with its first batch; return the number of new deliveries, the version, and what remains.
+    def _begin_plan(
+        self, commit: PlanCommit, batches: Sequence[PlanBatch], by: Actor, transaction: Transaction
+    ) -> tuple[int, int, Sequence[PlanBatch]]:
+        """Write a version with the first batch; return the number of new deliveries, the version, and what remains.
 
         Nothing is deferred while new posts may have been sent already, in a data-loss window.
         """
         now, connection = self.runtime.now(), transaction.connection
-        lock_planning(transaction)
+        lock_filing(self.store, transaction, [item.planned for item in commit.rendered])
         if commit.base_version is not None and commit.base_version != connection.scalar(NEWEST_VERSION):
             raise ConcurrentUpdateError(commit.base_version)
-        rendered, remaining = (commit.rendered, ()) if covers_new_posts(transaction) else (batches[0], batches[1:])
-        new = [item.planned for item in rendered if item.planned.is_new]
-        require_own_ids(self.store, connection, {account for planned in new for account in planned.accounts})
-        new_keys = [(planned.post, planned.occurrence.key.occurrence) for planned in new]
+        first, *remaining = [join_batches(batches)] if covers_new_posts(transaction) else batches
         if commit.is_resend:  # asked again inside the transaction: two people may order the same in the same second
-            for planned, (post, occurrence) in zip(new, new_keys, strict=True):
-                for account in planned.accounts:
-                    if blocker := _resend_blocker(connection, post, account, now, occurrence):
-                        raise RefusedError(blocker, post=post.id, account=account)
+            new = [item.planned for item in first.rendered if item.planned.is_new]
+            _require_resendable(connection, new, now)
+            for subject in {planned.post.id for planned in new}:  # a person has decided about accounts added late
+                clear_alerts(transaction, subject, now, ACCOUNTS_ADDED_LATE)
         for action in commit.actions:
             write_audit(transaction, now, action.by, event=action.event, subject=action.subject, detail=action.detail)
         self._write_version(transaction, commit, now, by)
-        post_ids = [item.planned.post.id for item in rendered]
-        cancelled = {row.id for row in post_rows(connection, post_ids) if row.is_cancelled}
-        _write_content(transaction, commit.media, rendered, cancelled)
-        inserted = 0
-        written, edited = {item.key for item in commit.plan.removed_targets}, set()
-        for item in rendered:
-            key = item.planned.occurrence.key
-            if item.planned.post.id in cancelled:
-                continue
-            written.add(key)
-            if item.planned.is_new:
-                is_ordered = not commit.is_scheduled
-                inserted += self._insert_deliveries(transaction, item, now, is_ordered=is_ordered)
-            elif self._revise_deliveries(transaction, item):
-                edited.add(key)
-        attach_orphans(self.store, transaction)
-        mark_new_unresolved(self.store, transaction, new_keys, is_new_version=commit.schedule_text is not None)
-        self.runtime.hit_failpoint_now("plan.after_insert")
-        for removed in commit.plan.removed_posts:
-            cancel_matching(self.store, transaction, {"post": removed}, PLANNER, reason=REMOVAL_REASONS[0])
-            connection.execute(update(POST).where(POST.c.id == removed).values(is_scheduled=False))
-        for untargeted in commit.plan.removed_targets:
-            for account in untargeted.accounts:
-                target = {"post": untargeted.key.post, "occurrence": untargeted.key.occurrence, "account": account}
-                cancel_matching(self.store, transaction, target, PLANNER, reason=REMOVAL_REASONS[1])
-        if self.store.approval_rules.is_active:
-            record_contents(self.store, transaction, written, edited, by)
-        self.runtime.hit_failpoint_now("reload.before_commit")
+        report_removed(transaction, now, commit.taken, ())
+        inserted = self._write_batch(transaction, commit, first, by)
         return inserted, connection.execute(NEWEST_VERSION).scalar_one(), remaining
+
+    def _continue_plan(
+        self, commit: PlanCommit, batch: PlanBatch, version: int, by: Actor, transaction: Transaction
+    ) -> int:
+        """Write a later batch of a plan; return the number of new deliveries."""
+        lock_filing(self.store, transaction, [item.planned for item in batch.rendered])
+        if version != transaction.connection.scalar(NEWEST_VERSION):
+            raise ConcurrentUpdateError(version)
+        return self._write_batch(transaction, commit, batch, by)
+
+    def _write_batch(self, transaction: Transaction, commit: PlanCommit, batch: PlanBatch, by: Actor) -> int:
+        """Write what one transaction holds of a plan; return the number of new deliveries."""
+        now, connection = self.runtime.now(), transaction.connection
+        stopped = {
+            row.id
+            for row in post_rows(connection, [item.planned.post.id for item in batch.rendered])
+            if row.is_cancelled or (row.corrected_by and not commit.is_resend)
+        }
+        if commit.is_refresh:
+            _require_unstarted(transaction, batch.rendered, now)
+        write_contents(transaction, commit.media, batch.rendered, stopped)
+        wanted = [item for item in batch.rendered if item.planned.post.id not in stopped]
+        written = self._write_deliveries(transaction, wanted, now, is_ordered=not commit.is_scheduled)
+        attach_orphans(self.store, transaction)
+        keys = [(item.planned.post, item.planned.occurrence.key.occurrence) for item in batch.rendered]
+        mark_new_unresolved(self.store, transaction, keys, is_new_version=commit.schedule_text is not None)
+        self.runtime.hit_failpoint_now("plan.after_insert")
+        self._cancel_removed(transaction, batch, frozenset(commit.plan.removed_posts))
+        report_removed(transaction, now, (), {key.post for key in written.restored})
+        if commit.corrects is not None:
+            stop_original(self.store, transaction, commit.corrects)
+        else:
+            stop_corrected(self.store, transaction, find_due_corrections([item.planned for item in wanted], now))
+        if self.store.approval_rules.is_active:
+            changed = {target.key for target in batch.removed_targets} | {
+                item.planned.occurrence.key for item in wanted
+            }
+            record_contents(self.store, transaction, changed, written.edited, by)
+        if batch.is_last and commit.base_version is not None:
+            is_behind = POST.c.planned_hash != POST.c.entry_hash
+            connection.execute(update(POST).where(is_behind).values(planned_hash=POST.c.entry_hash))
+        self.runtime.hit_failpoint_now("reload.before_commit")
+        return written.inserted
+
+    def _write_deliveries(
+        self, transaction: Transaction, wanted: Sequence[RenderedOccurrence], now: datetime, *, is_ordered: bool
+    ) -> WrittenDeliveries:
+        """Write new and revised deliveries."""
+        inserted, edited, restored = 0, set(), set()
+        for item in wanted:
+            if item.planned.is_new:
+                inserted += self._insert_deliveries(transaction, item, now, is_ordered=is_ordered)
+                continue
+            is_edited, is_restored = self._revise_deliveries(transaction, item)
+            edited |= {item.planned.occurrence.key} if is_edited else set()
+            restored |= {item.planned.occurrence.key} if is_restored else set()
+        return WrittenDeliveries(inserted=inserted, edited=edited, restored=restored)
+
+    def _cancel_removed(self, transaction: Transaction, batch: PlanBatch, gone: AbstractSet[PostId]) -> None:
+        """Cancel the deliveries of posts that have left the schedule, and those of accounts that a post has lost."""
+        for target in batch.removed_targets:
+            reason = REMOVAL_REASONS[0 if target.key.post in gone else 1]
+            for account in target.accounts:
+                of_account = {"post": target.key.post, "occurrence": target.key.occurrence, "account": account}
+                cancel_matching(self.store, transaction, of_account, PLANNER, reason=reason)
+        for post in batch.removed_posts:
+            cancel_matching(self.store, transaction, {"post": post}, PLANNER, reason=REMOVAL_REASONS[0])
+            transaction.connection.execute(update(POST).where(POST.c.id == post).values(is_scheduled=False))
 
     @in_transaction
     def record_rejection(self, transaction: Transaction, reason: str) -> None:
@@ -342,6 +384,27 @@ class PostStore(StorePart):
         """Clear the rejection alert: the schedule file matches the version in force again."""
         clear_alerts(transaction, "schedule", self.runtime.now())
         trust_schedule(transaction)
+
+    async def report_plan(self, alerts: PlanAlerts, version: int) -> None:
+        """Keep the alerts about the plan of a version as they must be.
+
+        Raises ConcurrentUpdateError if a newer version is in force.
+        """
+
+        def report(transaction: Transaction) -> None:
+            lock_planning(transaction)
+            if version != transaction.connection.scalar(NEWEST_VERSION):
+                raise ConcurrentUpdateError(version)
+            keep_plan_alerts(transaction, self.runtime.now(), find_outdated(transaction.connection, alerts))
+
+        if await self.database.read(lambda connection: find_outdated(connection, alerts)):
+            await self.database.write(report)
+
+    async def report_late_accounts(self, late_accounts: Sequence[LateAccounts]) -> None:
+        """Raise an alert about each post that accounts were added to too late, unless people know it already."""
+        if await self.database.read(partial(find_unreported, late_accounts)):
+            now = self.runtime.now()
+            await self.database.write(partial(raise_late_account_alerts, now=now, late_accounts=late_accounts))
 
     @in_transaction
     def register_logins(self, transaction: Transaction) -> None:
@@ -360,6 +423,8 @@ class PostStore(StorePart):
             connection.execute(insert(SCHEDULE).values(accepted_at=now, sha256=digest, text=commit.schedule_text))
             write_audit(transaction, now, by, event="schedule_accepted", subject="schedule", detail={"sha256": digest})
             clear_alerts(transaction, "schedule", now)
+            keep_plan_alerts(transaction, now, commit.alerts)
+            raise_late_account_alerts(transaction, now, commit.plan.late_accounts)
         stored = {row.id: row for row in post_rows(connection, [post.id for post in commit.posts])}
         savers = find_savers(connection, commit.posts)
         new = []
@@ -367,13 +432,16 @@ class PostStore(StorePart):
             row, body, saved_by = stored.get(post.id), dump_post(post), commit.saved_by or savers.get(post.id)
             values = {
                 "content_hash": post.content_hash,
+                "entry_hash": post.entry_hash,
                 "body": body,
                 "is_scheduled": commit.is_scheduled,
                 "saved_by": saved_by,
                 "file_owner": None if saved_by else commit.file_owner,
             }
             if row is None:
-                new.append({**values, "id": post.id, "in_force_since": now, "is_cancelled": False})
+                planned_hash = "" if commit.base_version is not None else post.entry_hash
+                own = {"id": post.id, "in_force_since": now, "is_cancelled": False, "planned_hash": planned_hash}
+                new.append({**values, **own})
             else:
                 if load_post(row.body).trigger != post.trigger:
                     values["in_force_since"] = now
@@ -384,11 +452,19 @@ class PostStore(StorePart):
     def _insert_deliveries(
         self, transaction: Transaction, item: RenderedOccurrence, now: datetime, *, is_ordered: bool
     ) -> int:
-        """Insert the deliveries that do not exist yet, with their audit entries. Returns how many."""
-        key = item.planned.occurrence.key
-        query = select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
+        """Insert the deliveries that do not exist yet, with their audit entries. Returns how many.
+
+        An account joins no occurrence that has been called meanwhile, nor a one-time post that a person sends to it.
+        """
+        key, post, revision = item.planned.occurrence.key, item.planned.post, item.revision.id
+        is_of_key = DELIVERY.c.occurrence == key.occurrence
+        if item.planned.is_late_addition:
+            if _lock_occurrence(transaction.connection, key)[1]:
+                return 0
+            if isinstance(post.trigger, OneTimeTrigger):
+                is_of_key = or_(is_of_key, in_state(DELIVERY, *OPEN_STATES, State.PUBLISHED))
+        query = select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, is_of_key)
         existing = set(transaction.connection.scalars(query))
-        revision, post = item.revision.id, item.planned.post
         is_ordered_now = is_ordered and item.planned.occurrence.due_at <= now
         is_immediate = is_ordered_now or (isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None)
         waits = is_immediate and bool(self.store.approval_rules.chain_for(post.kind))
@@ -405,27 +481,37 @@ class PostStore(StorePart):
             write_entries(transaction, [entry])
         return len(rows)
 
-    def _revise_deliveries(self, transaction: Transaction, item: RenderedOccurrence) -> bool:
-        """Apply an edit to each delivery that may still lead to a call. Return True if it replaced what was written.
+    def _is_due_when_approved(self, planned: PlannedDeliveries) -> bool:
+        """Return True if a post has no time of its own and needs approvals, as `asap`, or one that a person sends."""
+        trigger = planned.post.trigger
+        is_immediate = planned.scheduled_at is not None or (isinstance(trigger, OneTimeTrigger) and trigger.at is None)
+        return is_immediate and bool(self.store.approval_rules.chain_for(planned.post.kind))
+
+    def _revise_deliveries(self, transaction: Transaction, item: RenderedOccurrence) -> tuple[bool, bool]:
+        """Apply an edit to each delivery that may still lead to a call.
+
+        Return if it replaced what was written, and if a delivery came back.
 
         The occurrence is locked first: another host's intent is either counted here as started, or reads the new text.
-        Every delivery records the content it was compared with. One that is being sent, or is held for the edit, keeps
-        its own text and revision.
+        What was never called, and ended because of the schedule or of time, comes back. Every delivery records the
+        content it was compared with. One that is being sent, or is held for the edit, keeps its own text and revision.
         """
         planned, occurrence, connection = item.planned, item.planned.occurrence, transaction.connection
-        matches_key = (DELIVERY.c.post == occurrence.key.post, DELIVERY.c.occurrence == occurrence.key.occurrence)
-        locked = select(DELIVERY).where(*matches_key).order_by(DELIVERY.c.id).with_for_update()
-        rows = {row["account"]: row for row in connection.execute(locked).mappings()}
-        has_started = connection.execute(_STARTED_ATTEMPTS.where(*matches_key)).first() is not None
-        revision, is_edited = item.revision.id, False
-        chain = self.store.approval_rules.chain_for(planned.post.kind)
+        rows, has_started = _lock_occurrence(connection, occurrence.key)
+        revision, is_edited, has_restored = item.revision.id, False, False
+        has_no_time = self._is_due_when_approved(planned)
         for rendered_post in item.revision.rendered_posts:
             row = rows.get(rendered_post.account)
-            if row is None or row["state"] not in REVISABLE_STATES:
+            if row is None:
                 continue
             delivery = to_delivery(row)
+            is_restored = delivery.is_restorable
+            if not is_restored and delivery.state not in REVISABLE_STATES:
+                continue
             was_sent_ahead = planned.scheduled_at is None and row["due_at"] < row["scheduled_at"] == occurrence.due_at
-            event = Revised(
+            if is_restored and (row["first_attempt_deadline"] or row["expires_at"]) <= self.runtime.now():
+                was_sent_ahead = False  # it is too late for that
+            content = Revised(
                 rendered_hash=rendered_post.fingerprint,
                 due_at=delivery.due_at if was_sent_ahead else occurrence.due_at,
                 expires_at=delivery.expires_at if was_sent_ahead else occurrence.expires_at,
@@ -434,20 +520,45 @@ class PostStore(StorePart):
                 has_started=has_started,
                 extra_parts=len(rendered_post.extra_parts),
                 kind=planned.post.kind.value,
+                is_due_when_approved=has_no_time
+                or (row["is_due_when_approved"] and row["scheduled_at"] == occurrence.due_at),
             )
+            event = Restored(content=content) if is_restored else content
             after = self.store.transition(transaction, delivery, event, PLANNER)
             values: dict[str, object] = {
                 "content_hash": item.revision.content_hash,
                 "scheduled_at": planned.scheduled_at or occurrence.due_at,
                 "follows": planned.post.follows,
-                # one that a person sends now is due with its last approval
-                "is_due_when_approved": row["is_due_when_approved"] or bool(planned.scheduled_at and chain),
             }
             is_edited = is_edited or (not has_started and row["content_hash"] != item.revision.content_hash)
+            has_restored = has_restored or is_restored
             if after.rendered_hash == rendered_post.fingerprint:
                 values |= {"revision_hash": revision, "marker": rendered_post.marker.code}
             connection.execute(update(DELIVERY).where(DELIVERY.c.id == after.id).values(values))
-        return is_edited
+        return is_edited, has_restored
+
+
+def _lock_occurrence(connection: Connection, key: OccurrenceKey) -> tuple[Mapping[str, RowMapping], bool]:
+    """Lock an occurrence. Return its rows by account, and whether a creating call has begun, or may have."""
+    matches_key = (DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
+    locked = select(DELIVERY).where(*matches_key).order_by(DELIVERY.c.id).with_for_update()
+    rows = {row["account"]: row for row in connection.execute(locked).mappings()}
+    return rows, connection.execute(_STARTED_ATTEMPTS.where(*matches_key)).first() is not None
+
+
+def _require_unstarted(transaction: Transaction, rendered: Sequence[RenderedOccurrence], now: datetime) -> None:
+    """Lock the deliveries of these occurrences. Raise RefusedError if a call has begun, or may have.
+
+    The alerts that their texts are out of date end.
+    """
+    for item in rendered:
+        key = item.planned.occurrence.key
+        is_of_key = (DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
+        locked = select(DELIVERY.c.id).where(*is_of_key).order_by(DELIVERY.c.id).with_for_update()
+        transaction.connection.execute(locked).all()
+        if transaction.connection.execute(_STARTED_ATTEMPTS.where(*is_of_key)).first() is not None:
+            raise RefusedError("refresh_after_call", post=key.post)
+        clear_alerts(transaction, f"{OUTDATED_PREFIX}{key.post}", now)
 
 
 def find_changed_posts(connection: Connection, commit: PlanCommit) -> list[Post]:
@@ -463,6 +574,14 @@ def find_changed_posts(connection: Connection, commit: PlanCommit) -> list[Post]
         or row.is_scheduled != commit.is_scheduled
         or row.body != dump_post(post)
     ]
+
+
+def _require_resendable(connection: Connection, new: Sequence[PlannedDeliveries], now: datetime) -> None:
+    """Raise RefusedError if one of these deliveries may not be ordered again."""
+    for planned in new:
+        for account in planned.accounts:
+            if blocker := _resend_blocker(connection, planned.post, account, now, planned.occurrence.key.occurrence):
+                raise RefusedError(blocker, post=planned.post.id, account=account)
 
 
 def _resend_blocker(
@@ -482,26 +601,6 @@ def _resend_blocker(
         return "resend_not_needed"
     orphans = [one for one in orphaned_attempts(connection) if (one.post, one.account) == (post.id, account)]
     return "resend_attempt_orphaned" if any(one.occurrence != occurrence for one in orphans) else None
-
-
-def cancel_matching(
-    store: BaseStore, transaction: Transaction, target: Mapping[str, str], by: Actor, *, reason: str
-) -> int:
-    """Cancel every matching delivery that may still lead to a call and is not cancelled yet.
-
-    Returns how many will not be sent now: the call of any other may be under way.
-    """
-    cancellable = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
-    if by.role is not Role.PLANNER:
-        cancellable.append(DesiredState.NOT_TARGETED.value)
-    query = select(DELIVERY).where(
-        *(DELIVERY.c[column] == value for column, value in target.items()),
-        DELIVERY.c.state.in_([state.value for state in REVISABLE_STATES]),
-        DELIVERY.c.desired.in_(cancellable),
-    )
-    deliveries = read_deliveries(transaction.connection, query)
-    after = [store.transition(transaction, delivery, Cancelled(reason=reason), by) for delivery in deliveries]
-    return sum(delivery.state not in CHECKED_STATES | {State.SENDING} for delivery in after)
 
 
 def delivery_row(  # noqa: PLR0913 # what a delivery is made from
@@ -540,48 +639,3 @@ def delivery_row(  # noqa: PLR0913 # what a delivery is made from
         "kind": post.kind.value,
         "is_due_when_approved": is_due_when_approved,
     }
-
-
-def _write_content(
-    transaction: Transaction,
-    media: Mapping[str, tuple[str, bytes]],
-    rendered: Sequence[RenderedOccurrence],
-    cancelled: AbstractSet[PostId],
-) -> None:
-    """Store the images of these occurrences, until when they are needed, and the texts of those not cancelled."""
-    connection = transaction.connection
-    needed_until: dict[str, datetime] = {}
-    for item in rendered:
-        expires_at = item.planned.occurrence.expires_at
-        for image in (image for rendered_post in item.revision.rendered_posts for image in rendered_post.images):
-            needed_until[image.sha256] = max(expires_at, needed_until.get(image.sha256, expires_at))
-    for digest, expires_at in sorted(needed_until.items()):
-        is_image = MEDIA.c.sha256 == digest
-        stored_until = connection.scalar(select(MEDIA.c.shown_until).where(is_image))
-        if stored_until is None:
-            media_type, data = media[digest]
-            row = {"sha256": digest, "media_type": media_type, "data": data, "shown_until": expires_at}
-            connection.execute(insert(MEDIA), [row])
-        elif stored_until < expires_at:
-            connection.execute(update(MEDIA).where(is_image).values(shown_until=expires_at))
-    for item in rendered:
-        if item.planned.post.id in cancelled:
-            continue
-        key, revision = item.planned.occurrence.key, item.revision.id
-        rendered_posts = {rendered_post.fingerprint: rendered_post for rendered_post in item.revision.rendered_posts}
-        query = select(RENDERED_POST.c.fingerprint).where(RENDERED_POST.c.fingerprint.in_(list(rendered_posts)))
-        stored = set(connection.scalars(query))
-        rows = [
-            {
-                "fingerprint": fingerprint,
-                "revision_hash": revision,
-                "post": key.post,
-                "occurrence": key.occurrence,
-                "account": rendered_post.account,
-                "body": dump_rendered_post(rendered_post),
-            }
-            for fingerprint, rendered_post in rendered_posts.items()
-            if fingerprint not in stored
-        ]
-        if rows:
-            connection.execute(insert(RENDERED_POST), rows)

@@ -5,20 +5,29 @@ for when.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, and_, func, or_, select
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import DESIRED_NO_SEND, REVISABLE_STATES, DesiredState, State
+from publisher.domain.delivery import (
+    DESIRED_BY_PERSON,
+    DESIRED_NO_SEND,
+    RESTORABLE_STATES,
+    REVISABLE_STATES,
+    DesiredState,
+    State,
+)
 from publisher.domain.plan import StoredOccurrence, StoredPost, StoredPosts
-from publisher.domain.post import ONCE_OCCURRENCE, Post, PostId
+from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, Post, PostId
+from publisher.store.base import ORIGINAL_GONE
 from publisher.store.db.filters import in_open_state
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.rows import QUERY_BATCH_SIZE, batches
-from publisher.store.db.tables import DELIVERY, POST
+from publisher.store.db.tables import DELIVERY, POST, load_post
 from publisher.store.recovery.recover import orphaned_attempts
 
 CRON_LOOKBACK = timedelta(days=40)
@@ -34,14 +43,15 @@ _SCHEDULED_ONCE_AT = (
     .label("once_at")
 )
 _POSTS = select(
-    *(POST.c[name] for name in ("id", "content_hash", "in_force_since", "is_cancelled", "is_scheduled")),
+    *(POST.c[name] for name in ("id", "content_hash", "entry_hash", "planned_hash", "in_force_since", "is_scheduled")),
+    or_(POST.c.is_cancelled, POST.c.corrected_by.is_not(None)).label("is_stopped"),
     _SCHEDULED_ONCE_AT,
 )
 _COLUMNS = [
     DELIVERY.c[name]
     for name in (
         "post", "occurrence", "account", "state", "scheduled_at", "content_hash", "attempts", "reason", "desired",
-        "first_attempt_deadline",
+        "first_attempt_deadline", "is_due_when_approved", "reported_url", "remote_id",
     )
 ]  # fmt: skip
 _OCCURRENCE_KEYS = select(DELIVERY.c.post, DELIVERY.c.occurrence)
@@ -53,58 +63,86 @@ _LAST_SCHEDULED = select(
 _OPEN_OCCURRENCES = _OCCURRENCE_KEYS.where(in_open_state(DELIVERY, *REVISABLE_STATES))
 
 
-def read_stored_posts(  # noqa: C901 # one query after the other
-    connection: Connection, posts: Sequence[Post], now: datetime
-) -> StoredPosts:
+def read_stored_posts(connection: Connection, posts: Sequence[Post], now: datetime) -> StoredPosts:
     """Return the stored state of the scheduled posts and of `posts`.
 
-    An occurrence comes with all its deliveries while one of them is open, or while one of `posts` could still be sent
-    with its delay. Of any other occurrence only the scheduled time is given.
+    An occurrence comes with all its deliveries while one of them is open, while one of `posts` could still be sent with
+    its delay, or where its post has changed. Of any other occurrence only the scheduled time is given.
     """
     rows = {row.id: row for row in connection.execute(_POSTS.where(POST.c.is_scheduled))}
     unscheduled = list(batches([post.id for post in posts if post.id not in rows], QUERY_BATCH_SIZE))
     for ids in unscheduled:
         rows |= {row.id: row for row in connection.execute(_POSTS.where(POST.c.id.in_(ids)))}
+    edited = [
+        post.id for post in posts if (row := rows.get(post.id)) and is_edited(post, row.content_hash, row.entry_hash)
+    ]
+    changed = [*edited, *(post.id for post in posts if post.id in rows and not rows[post.id].is_scheduled)]
     occurrences: dict[str, dict[str, StoredOccurrence]] = defaultdict(dict)
     for row in rows.values():
         if row.once_at is not None:
             occurrences[row.id][ONCE_OCCURRENCE] = _finished_occurrence(row.once_at)
-    sendable_since = now - max((post.max_delay for post in posts), default=timedelta())
-    complete = [_OPEN_OCCURRENCES]
-    for scope in (POST.c.is_scheduled, *(POST.c.id.in_(ids) for ids in unscheduled)):
-        in_scope = DELIVERY.c.post.in_(select(POST.c.id).where(scope))
-        recurring = _LAST_SCHEDULED.where(in_scope, *_is_recurring_since(now - CRON_LOOKBACK))
+    scopes = [POST.c.is_scheduled, *(POST.c.id.in_(ids) for ids in unscheduled)]
+    for scope in scopes:
+        recurring = _LAST_SCHEDULED.where(_is_in(scope), *_is_recurring_since(now - CRON_LOOKBACK))
         for recent in connection.execute(recurring.group_by(DELIVERY.c.post, DELIVERY.c.occurrence)):
             occurrences[recent.post][recent.occurrence] = _finished_occurrence(recent.scheduled_at)
-        sendable = _OCCURRENCE_KEYS.where(in_scope, DELIVERY.c.scheduled_at >= sendable_since)
-        complete += [
-            sendable.where(DELIVERY.c.occurrence == ONCE_OCCURRENCE),
-            sendable.where(*_is_recurring_since(sendable_since)),
-        ]
-    for query in complete:
-        keys = query.distinct().subquery()
-        is_key = and_(DELIVERY.c.post == keys.c.post, DELIVERY.c.occurrence == keys.c.occurrence)
-        deliveries: dict[tuple[str, str], list[RowMapping]] = defaultdict(list)
-        for delivery in connection.execute(select(*_COLUMNS).join(keys, is_key)).mappings():
-            deliveries[delivery["post"], delivery["occurrence"]].append(delivery)
-        for (post_id, occurrence), found in deliveries.items():
-            if post_id in rows:
-                occurrences[post_id][occurrence] = _stored_occurrence(found)
+    accounts = {post.id: frozenset(post.accounts) for post in posts}
+    sendable_since = now - max((post.max_delay for post in posts), default=timedelta())
+    for query in _complete_occurrences(scopes, changed, sendable_since):
+        for key, deliveries in _read_deliveries(connection, query).items():
+            if key.post in rows:
+                occurrences[key.post][key.occurrence] = _stored_occurrence(deliveries, accounts.get(key.post))
     orphans: dict[str, list[JournalRecord]] = defaultdict(list)
     for record in orphaned_attempts(connection):
         orphans[record.post].append(record)
+    accepted = {row.id: load_post(row.body) for row in post_rows(connection, edited)}
+    entries = {post.id: post.entry_hash for post in posts}
     lost = {PostId(post): _lost_post(records) for post, records in orphans.items() if post not in rows}
     return lost | {
         PostId(row.id): StoredPost(
             content_hash=row.content_hash,
             active_since=row.in_force_since,
-            is_cancelled=row.is_cancelled,
+            is_cancelled=row.is_stopped,
             is_scheduled=row.is_scheduled,
             occurrences=occurrences.get(row.id, {}),
             attempted_occurrences=frozenset(record.occurrence for record in orphans.get(row.id, ())),
+            accepted=accepted.get(row.id),
+            is_edited=entries.get(row.id, row.planned_hash) != row.planned_hash,
         )
         for row in rows.values()
     }
+
+
+def is_edited(post: Post, content_hash: str, entry_hash: str) -> bool:
+    """Return True if a post is another one than that with these hashes; no entry is known of some."""
+    return post.content_hash != content_hash or entry_hash not in {"", post.entry_hash}
+
+
+def _complete_occurrences(
+    scopes: Sequence[ColumnElement[bool]], changed: Sequence[PostId], sendable_since: datetime
+) -> Iterator[Select[Any]]:
+    """Yield queries for the keys of the occurrences that are read with all their deliveries."""
+    yield _OPEN_OCCURRENCES
+    for scope in scopes:
+        sendable = _OCCURRENCE_KEYS.where(_is_in(scope), DELIVERY.c.scheduled_at >= sendable_since)
+        yield sendable.where(DELIVERY.c.occurrence == ONCE_OCCURRENCE)
+        yield sendable.where(*_is_recurring_since(sendable_since))
+    for ids in batches(changed, QUERY_BATCH_SIZE):
+        yield _OCCURRENCE_KEYS.where(DELIVERY.c.post.in_(ids), DELIVERY.c.occurrence == ONCE_OCCURRENCE)
+
+
+def _is_in(scope: ColumnElement[bool]) -> ColumnElement[bool]:
+    return DELIVERY.c.post.in_(select(POST.c.id).where(scope))
+
+
+def _read_deliveries(connection: Connection, query: Select[Any]) -> Mapping[OccurrenceKey, list[RowMapping]]:
+    """Return all deliveries of the occurrences with these keys."""
+    keys = query.distinct().subquery()
+    is_key = and_(DELIVERY.c.post == keys.c.post, DELIVERY.c.occurrence == keys.c.occurrence)
+    deliveries: dict[OccurrenceKey, list[RowMapping]] = defaultdict(list)
+    for row in connection.execute(select(*_COLUMNS).join(keys, is_key)).mappings():
+        deliveries[OccurrenceKey(post=PostId(row["post"]), occurrence=row["occurrence"])].append(row)
+    return deliveries
 
 
 def post_rows(connection: Connection, posts: Sequence[PostId]) -> Iterator[Row[Any]]:
@@ -129,12 +167,17 @@ def _finished_occurrence(scheduled_at: datetime) -> StoredOccurrence:
     )
 
 
-def _stored_occurrence(rows: Sequence[RowMapping]) -> StoredOccurrence:
-    """Summarize an occurrence from all its deliveries. It has started once a creating call has begun, or may have."""
+def _stored_occurrence(rows: Sequence[RowMapping], named: AbstractSet[AccountId] | None) -> StoredOccurrence:
+    """Summarize an occurrence from all its deliveries. It has started once a creating call has begun, or may have.
+
+    Its content is that of the accounts that the post names now: what stays filed for others is not edited.
+    """
     revisable = [row for row in rows if row["state"] in REVISABLE_STATES]
     wanted = [row for row in revisable if row["desired"] not in DESIRED_NO_SEND]
     untargeted = [row for row in revisable if row["desired"] == DesiredState.NOT_TARGETED]
-    hashes = {row["content_hash"] for row in wanted}
+    hashes = {row["content_hash"] for row in wanted if named is None or row["account"] in named}
+    removed = [row for row in rows if row["reason"] in REMOVAL_REASONS]
+    ended = [row for row in rows if row["state"] in RESTORABLE_STATES and _is_untouched(row)]
     return StoredOccurrence(
         due_at=max(row["scheduled_at"] for row in wanted or rows),
         content_hash=hashes.pop() if len(hashes) == 1 else "",
@@ -145,8 +188,21 @@ def _stored_occurrence(rows: Sequence[RowMapping]) -> StoredOccurrence:
         ),
         open_accounts=frozenset(AccountId(row["account"]) for row in wanted),
         untargeted_accounts=frozenset(AccountId(row["account"]) for row in untargeted),
-        cancelled_accounts=frozenset(AccountId(row["account"]) for row in rows if row["reason"] in REMOVAL_REASONS),
+        cancelled_accounts=frozenset(AccountId(row["account"]) for row in removed if not _is_untouched(row)),
+        restorable_accounts=frozenset(AccountId(row["account"]) for row in ended if row["reason"] in REMOVAL_REASONS),
+        orphaned_accounts=frozenset(AccountId(row["account"]) for row in ended if row["reason"] == ORIGINAL_GONE),
+        expired_accounts={
+            AccountId(row["account"]): row["content_hash"] for row in ended if row["state"] == State.EXPIRED
+        },
+        is_due_when_approved=any(row["is_due_when_approved"] for row in wanted),
+        awaits_approval=all(row["is_due_when_approved"] and row["state"] == State.PENDING for row in wanted or rows),
     )
+
+
+def _is_untouched(row: RowMapping) -> bool:
+    """Return True if a delivery was never called, and no person has ended or reported it, as `is_untouched` has it."""
+    is_reported = row["reported_url"] is not None or row["remote_id"] is not None
+    return not row["attempts"] and not is_reported and row["desired"] not in DESIRED_BY_PERSON
 
 
 def _lost_post(records: Sequence[JournalRecord]) -> StoredPost:

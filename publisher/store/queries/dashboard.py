@@ -23,7 +23,7 @@ from publisher.store.people.duty import DutyOfficer, read_officers
 from publisher.store.queries.occurrences import OccurrenceSummary, count_by_state, is_on, sign_of, summarize
 from publisher.store.queries.queries import Alert, Pause
 
-BANNER_ALERTS = ("audit_broken", "reload_refused", "waiting_for_journal", "database_restored")
+BANNER_ALERTS = ("audit_broken", "reload_refused", "waiting_for_journal", "database_restored", "settings_outdated")
 """Alerts that every page shows, the heaviest first."""
 ACCOUNT_SEPARATOR = ","
 """No account's id has one."""

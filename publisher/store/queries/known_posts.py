@@ -2,15 +2,19 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from publisher.domain.delivery import DESIRED_NO_SEND, REVISABLE_STATES
-from publisher.domain.post import ONCE_OCCURRENCE, PostId
+from publisher.domain.delivery import DESIRED_NO_SEND, REVISABLE_STATES, WAITING_STATES, DesiredState, State
+from publisher.domain.post import ONCE_OCCURRENCE, FiledTexts, OccurrenceKey, PostId
 
 _SQLITE = "sqlite:///"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 QUERY_TIMEOUT_SECONDS = 3
 
 
@@ -27,10 +31,29 @@ class KnownPost:
 
 
 def read_known_posts(url: str) -> Mapping[PostId, KnownPost] | None:
-    """Return the posts in the store; None if there is no store yet, or it does not answer.
+    """Return the posts in the store; None if there is no store yet, or it does not answer. Changes nothing."""
+    rows = _read(url, _QUERY)
+    if rows is None:
+        return None
+    return {
+        PostId(post): KnownPost(is_waiting=bool(is_waiting), counts_as_open=bool(is_kept and (is_waiting or repeats)))
+        for post, is_kept, repeats, is_waiting in rows
+    }
 
-    Changes nothing.
-    """
+
+def read_schedule_hash(url: str) -> str | None:
+    """Return the hash of the schedule in force; None if there is none, or the store does not answer."""
+    rows = _read(url, "SELECT sha256 FROM schedule ORDER BY id DESC LIMIT 1")
+    return rows[0][0] if rows else None
+
+
+def read_filed_texts(url: str) -> Sequence[FiledTexts]:
+    """Return the texts that wait for their calls, by due time; none without a store that answers. Changes nothing."""
+    return group_filed_texts(_read(url, FILED_TEXTS_QUERY) or ())
+
+
+def _read(url: str, query: str) -> Sequence[tuple[Any, ...]] | None:
+    """Return the rows of a query; None if there is no database, or it does not answer."""
     if url.startswith(_SQLITE):
         file = Path(url.removeprefix(_SQLITE))
         if not file.is_file():
@@ -38,23 +61,41 @@ def read_known_posts(url: str) -> Mapping[PostId, KnownPost] | None:
         read_only = f"{file.as_uri()}?mode=ro"
         try:
             with contextlib.closing(sqlite3.connect(read_only, uri=True, timeout=QUERY_TIMEOUT_SECONDS)) as connection:
-                return _known_posts(connection.execute(_QUERY))
+                return connection.execute(query).fetchall()
         except sqlite3.Error:
             return None
     psycopg = import_module("psycopg")  # loaded only where it is needed: half of all workspaces use SQLite
     try:
         server = "postgresql://" + url.partition("://")[2]
         with psycopg.connect(server, connect_timeout=QUERY_TIMEOUT_SECONDS) as connection:
-            return _known_posts(connection.execute(_QUERY))
+            found: Sequence[tuple[Any, ...]] = connection.execute(query).fetchall()
+            return found
     except psycopg.Error:
         return None
 
 
-def _known_posts(rows: Iterable[tuple[str, bool, bool, bool]]) -> Mapping[PostId, KnownPost]:
-    return {
-        PostId(post): KnownPost(is_waiting=bool(is_waiting), counts_as_open=bool(is_kept and (is_waiting or repeats)))
-        for post, is_kept, repeats, is_waiting in rows
-    }
+def group_filed_texts(rows: Iterable[Sequence[Any]]) -> list[FiledTexts]:
+    """Return the texts of FILED_TEXTS_QUERY by occurrence, and apart where a person has moved some of its accounts."""
+    found = []
+    for (post, occurrence), deliveries in groupby(rows, key=lambda row: (row[0], row[1])):
+        same = list(deliveries)
+        has_started = any(bool(row[-1]) for row in same)
+        waiting = sorted((row for row in same if row[-2]), key=lambda row: tuple(row[4:7]))
+        for times, together in groupby(waiting, key=lambda row: tuple(row[4:7])):
+            own = list(together)
+            due_at, scheduled_at, expires_at = (_EPOCH + timedelta(microseconds=at) for at in times)
+            found.append(
+                FiledTexts(
+                    key=OccurrenceKey(post=post, occurrence=occurrence),
+                    content_hash=own[0][7],
+                    due_at=due_at,
+                    scheduled_at=scheduled_at,
+                    expires_at=expires_at,
+                    has_started=has_started,
+                    texts={row[2]: row[3] for row in own},
+                )
+            )
+    return sorted(found, key=lambda filed: (filed.due_at, filed.key.post))
 
 
 def _quote(values: Iterable[str]) -> str:
@@ -65,10 +106,23 @@ _DELIVERY = "SELECT 1 FROM delivery WHERE delivery.post = post.id AND"
 _QUERY = f"""
     SELECT
         id,
-        is_scheduled AND NOT is_cancelled,
+        is_scheduled AND NOT is_cancelled AND corrected_by IS NULL,
         NOT EXISTS ({_DELIVERY} occurrence = '{ONCE_OCCURRENCE}')
             OR EXISTS ({_DELIVERY} occurrence <> '{ONCE_OCCURRENCE}'),
         EXISTS ({_DELIVERY} state IN ({_quote(REVISABLE_STATES)}) AND desired NOT IN ({_quote(DESIRED_NO_SEND)}))
     FROM post
 """  # noqa: S608 # of our own constants only
 """One row for each post: is it in the schedule, does it repeat or wait to be filed, may it still lead to a call."""
+_IS_WAITING = (
+    f"state IN ({_quote({*WAITING_STATES, State.HELD})}) AND desired = '{DesiredState.AS_PLANNED}'"  # of our own
+)
+FILED_TEXTS_QUERY = f"""
+    SELECT
+        post, occurrence, account, rendered_hash, due_at, scheduled_at, expires_at, content_hash,
+        CASE WHEN {_IS_WAITING} THEN 1 ELSE 0 END,
+        CASE WHEN state = '{State.SENDING}' OR (attempts > 0 AND first_attempt_deadline IS NULL) THEN 1 ELSE 0 END
+    FROM delivery
+    WHERE (post, occurrence) IN (SELECT post, occurrence FROM delivery WHERE {_IS_WAITING})
+    ORDER BY post, occurrence, account
+"""  # noqa: S608 # the same
+"""The deliveries of each occurrence that waits for calls: which of them wait, and which have been called."""

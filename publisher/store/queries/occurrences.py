@@ -31,12 +31,21 @@ from publisher.domain.account import AccountId, LoginId, Platform
 from publisher.domain.approval import AWAITING_APPROVAL, REMINDER_LEAD
 from publisher.domain.delivery import MAYBE_PUBLISHED_STATES, OPEN_STATES, WAITING_STATES, Delivery, Readback, State
 from publisher.domain.glyph import GLYPHS, Glyph, worst_glyph
-from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, OccurrenceKey, Post, PostId, RenderedPost, normalize
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    DeliveryId,
+    FiledTexts,
+    OccurrenceKey,
+    Post,
+    PostId,
+    RenderedPost,
+    normalize,
+)
 from publisher.store.approvals import APPROVAL_NEEDED
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import APPROVAL
-from publisher.store.db.filters import in_open_state, in_state, is_paused
+from publisher.store.db.filters import in_open_state, in_state, is_in_force, is_paused
 from publisher.store.db.monitor_tables import OBSERVED_POST
 from publisher.store.db.tables import (
     DELIVERY,
@@ -50,6 +59,7 @@ from publisher.store.db.tables import (
     to_delivery,
     to_readback,
 )
+from publisher.store.queries.known_posts import FILED_TEXTS_QUERY, group_filed_texts
 
 PAGE_SIZE = 50
 MAX_ACCOUNTS_PER_PAGE = 20_000
@@ -117,6 +127,12 @@ class StoredPostDetails:
     file_owner: str | None
     is_scheduled: bool
     is_cancelled: bool
+    corrected_by: PostId | None = None
+
+    @property
+    def is_in_force(self) -> bool:
+        """True if the schedule has the post, and people have neither cancelled nor corrected it."""
+        return self.is_scheduled and not self.is_cancelled and self.corrected_by is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +290,7 @@ class OccurrenceQueries(StorePart):
             file_owner=row.file_owner,
             is_scheduled=row.is_scheduled,
             is_cancelled=row.is_cancelled,
+            corrected_by=PostId(row.corrected_by) if row.corrected_by else None,
         )
 
     async def planned_posts(self, start: datetime, end: datetime) -> Sequence[Post]:
@@ -282,7 +299,7 @@ class OccurrenceQueries(StorePart):
         months = sorted({f"{day:%Y-%m}" for day in days})
         marks = [*(f'"at":"{month}-' for month in months), '"text":']
         may_be_due = or_(*map(POST.c.body.contains, marks))
-        query = select(POST.c.body).where(POST.c.is_scheduled, ~POST.c.is_cancelled, may_be_due)
+        query = select(POST.c.body).where(is_in_force(), may_be_due)
         bodies = await self.database.read(lambda connection: connection.scalars(query).all())
         return [load_post(body) for body in bodies]
 
@@ -328,6 +345,11 @@ class OccurrenceQueries(StorePart):
         )
         bodies = await self.database.read(lambda connection: connection.scalars(query).all())
         return [load_rendered_post(body) for body in bodies]
+
+    async def filed_texts(self) -> Sequence[FiledTexts]:
+        """Return the texts of all occurrences that wait for calls, by due time."""
+        rows = await self.database.read(lambda connection: connection.exec_driver_sql(FILED_TEXTS_QUERY).all())
+        return group_filed_texts(rows)
 
     async def rendition(self, fingerprint: str) -> RenderedPost | None:
         """Return the final text with this fingerprint, if it is still kept."""

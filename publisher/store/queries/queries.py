@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, RowMapping, Select, and_, func, literal, or_, select
 
-from publisher.domain.account import AccountId, LoginId, Mode
+from publisher.domain.account import AccountId, LoadedFiles, LoginId, Mode
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
 from publisher.domain.evergreen import EvergreenPost, EvergreenUse
 from publisher.domain.post import EvergreenTrigger, PostId, PostKind
@@ -18,7 +18,7 @@ from publisher.domain.results import HoldReason, Reach
 from publisher.store.approvals import APPROVAL_NEEDED
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
-from publisher.store.db.filters import in_open_state
+from publisher.store.db.filters import in_open_state, is_in_force
 from publisher.store.db.monitor_tables import FORMER_ID, REACH
 from publisher.store.db.rows import ACCOUNT_PAUSED, QUERY_BATCH_SIZE, batches, subject_of
 from publisher.store.db.tables import (
@@ -105,6 +105,8 @@ class WorkerStatus:
     started_at: datetime
     heartbeat_at: datetime
     stopped_at: datetime | None
+    loaded: LoadedFiles | None = None
+    """What it has read at its start, if that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +193,7 @@ class Queries(StorePart):
 
     async def evergreen_posts(self) -> Sequence[EvergreenPost]:
         """Return the drawer: the evergreen posts of the schedule that nobody has cancelled, by id."""
-        is_in_drawer = (POST.c.is_scheduled, ~POST.c.is_cancelled, POST.c.body.contains('"is_evergreen":true'))
+        is_in_drawer = (is_in_force(), POST.c.body.contains('"is_evergreen":true'))
 
         def read(connection: Connection) -> list[EvergreenPost]:
             posts = [load_post(body) for body in connection.scalars(select(POST.c.body).where(*is_in_drawer))]
@@ -258,7 +260,7 @@ class Queries(StorePart):
         recent = WORKER.c.heartbeat_at >= self.runtime.now() - MAX_STATUS_AGE
         order = (WORKER.c.stopped_at.is_not(None), WORKER.c.heartbeat_at.desc())
         rows = await self._rows(select(WORKER).where(recent).order_by(*order))
-        return [WorkerStatus(**row) for row in rows]
+        return [_to_worker(row) for row in rows]
 
     async def audit_history(self, subject: str) -> Sequence[AuditLine]:
         """Return the audit entries of a subject that is not a delivery, such as a post, oldest first."""
@@ -369,6 +371,15 @@ _ALERT_COLUMNS = ("id", "at", "code", "subject", "noticed_at", "escalated_at", "
 
 def to_alert(row: RowMapping) -> Alert:
     return Alert(**{name: row[name] for name in _ALERT_COLUMNS}, facts=json.loads(row["facts"]))
+
+
+def _to_worker(row: RowMapping) -> WorkerStatus:
+    names = ("id", "host", "pid", "boot_id", "started_at", "heartbeat_at", "stopped_at")
+    loaded = None
+    if row["settings_hash"] is not None:
+        accounts = frozenset(map(AccountId, json.loads(row["accounts"])))
+        loaded = LoadedFiles(settings=row["settings_hash"], templates=row["templates_hash"], accounts=accounts)
+    return WorkerStatus(**{name: row[name] for name in names}, loaded=loaded)
 
 
 def _audit_line(row: RowMapping) -> AuditLine:

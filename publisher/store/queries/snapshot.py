@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from publisher.domain.account import LoginId
+from publisher.domain.account import AccountId, LoginId
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.post import PostId
 from publisher.store.base import HEARTBEAT_TIMEOUT
@@ -25,6 +25,8 @@ class StatusSnapshot:
     has_older: bool = False
     """True if deliveries that ended long ago are left out."""
     cooldowns: Mapping[LoginId, LoginCooldown] = field(default_factory=dict)
+    changed_files: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
+    """Which files have changed since a daemon has read them, and when, by its id; only of daemons on this host."""
 
     def waits_until(self, delivery: Delivery) -> datetime | None:
         """Return until when its login's gap and limits keep a due delivery waiting; None if they do not."""
@@ -42,6 +44,18 @@ class StatusSnapshot:
     @property
     def is_running(self) -> bool:
         return any(map(self.is_alive, self.workers))
+
+    @property
+    def loaded_accounts(self) -> frozenset[AccountId] | None:
+        """Return the accounts that a running daemon has in its settings; None where none runs, or that is not known."""
+        loaded = [worker.loaded for worker in self.workers if self.is_alive(worker)]
+        if not loaded or None in loaded:
+            return None
+        return frozenset[AccountId]().union(*(one.accounts for one in loaded if one))
+
+    def is_loaded(self, account: AccountId) -> bool:
+        """Return False if daemons run, and none of them has this account in its settings."""
+        return self.loaded_accounts is None or account in self.loaded_accounts
 
     def is_alive(self, worker: WorkerStatus) -> bool:
         return worker.stopped_at is None and self.now - worker.heartbeat_at < HEARTBEAT_TIMEOUT

@@ -528,7 +528,7 @@ def mark_waiting_unresolved(
 def mark_new_unresolved(
     store: BaseStore, transaction: Transaction, created: Iterable[tuple[Post, str]], *, is_new_version: bool
 ) -> None:
-    """Mark as unknown those new deliveries that may have been sent in the data-loss window.
+    """Mark as unknown those new or restored deliveries that may have been sent in the data-loss window.
 
     These are the ones that were due in it and, the first time that a schedule is read after it, the ones that are sent
     immediately.

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -174,7 +175,7 @@ async def may_release(request: Request, task: ApprovalTask) -> bool:
     if not any(visitor.may(permission, task.accounts) for permission in (Permission.SEND, Permission.APPROVE)):
         return False
     officers = [officer.name for officer in await get_site(request).store.duty.officers()]
-    released = [one.person for one in task.status.approvals if one.is_emergency]
+    released = [one.person for one in task.status.in_time if one.is_emergency]
     return visitor.user.name in officers and visitor.user.name not in released
 
 
@@ -218,9 +219,8 @@ async def give_approval(request: Request) -> Response:
             return await render_task(request, task, problem, status=422, asks_code=True)
     visitor = get_visitor(request)
     try:
-        done = await approve_content(
-            site.store, task.key.post, fingerprint, make_visitor_approver(visitor), visitor.actor
-        )
+        approver, seen_at = make_visitor_approver(visitor), read_instant(str(form.get("scheduled_at", "")))
+        done = await approve_content(site.store, task.key.post, fingerprint, approver, visitor.actor, seen_at)
     except ApprovalError as error:
         response = await _render_stale(request, task, error)
     else:
@@ -231,6 +231,14 @@ async def give_approval(request: Request) -> Response:
     if session_id:
         set_session_cookie(request, response, session_id)
     return response
+
+
+def read_instant(text: str) -> datetime | None:
+    """Return the time that the form was drawn with; None if it has none."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return None
 
 
 async def _render_stale(request: Request, task: ApprovalTask, error: ApprovalError) -> Response:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from publisher.app.history import POST_EVENTS, Explanation, explain_delivery
 from publisher.app.open_store import check_command_access
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import Delivery, State
+from publisher.domain.delivery import Delivery
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import DeliveryId, OccurrenceKey, Post, PostId
@@ -27,9 +27,6 @@ from publisher.web.pages.post_actions import needs_retraction, show_form
 from publisher.web.pages.posts import DeliveryLine, describe_delivery
 from publisher.web.seats import AccountNames, name_accounts
 from publisher.web.site import Notice, Visitor, get_site, get_visitor
-
-RESENDABLE_STATES = frozenset({State.FAILED, State.EXPIRED, State.REMOVED})
-"""States in which a delivery may be sent again, as a new occurrence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +186,7 @@ def list_forms(visitor: Visitor, view: DeliveryView) -> Sequence[ActionForm]:
     forms: list[ActionForm] = []
     if visitor.may(Permission.OPERATE, accounts):
         forms += [ruling_form(visitor, view, ruling) for ruling in list_rulings(view, visitor)]
-    if delivery.state in RESENDABLE_STATES and visitor.may(Permission.SEND, accounts):
+    if delivery.can_be_resent and visitor.may(Permission.SEND, accounts):
         forms.append(resend_form(visitor, view))
     if needs_retraction(delivery) and delivery.attempts and visitor.may(Permission.RETRACT, accounts):
         forms.append(retract_form(visitor, view))
@@ -279,7 +276,7 @@ async def show_resend(request: Request) -> Response:
 
 def require_resendable(delivery: Delivery) -> None:
     """Raise RefusedError unless a delivery has ended without a post that is published."""
-    if delivery.state not in RESENDABLE_STATES:
+    if not delivery.can_be_resent:
         subject = f"{delivery.key.post}@{delivery.account}"
         raise RefusedError("changed_meanwhile", subject=subject, state=delivery.state.value)
 

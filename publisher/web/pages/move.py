@@ -23,7 +23,7 @@ from publisher.web.pages.write import (
     show_result,
 )
 from publisher.web.post_form import fill_instant, first
-from publisher.web.site import Notice, get_site, get_visitor
+from publisher.web.site import Notice, Site, get_site, get_visitor
 
 
 async def move_post(request: Request) -> Response:
@@ -40,7 +40,7 @@ async def move_post(request: Request) -> Response:
         raise RefusedError("web_move_changed", title=str(base.get("title", post)))
     form = make_form(request, {**fields, **fill_instant("at", at, zone), "tried": ["1"]})
     file = site.settings.workspace / SCHEDULE_FILE
-    approvals = sum(len(task.status.counted) for task in await site.store.approvals.tasks(post))
+    approvals = await count_approvals(site, post)
     try:
         result = await save_post(site.application.planner, file, make_change(form), make_writer(visitor))
     except OSError as error:
@@ -48,17 +48,23 @@ async def move_post(request: Request) -> Response:
     if not isinstance(result, SavedEdit):
         return await show_result(request, form, result)
     is_accepted = await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
+    ended = approvals - await count_approvals(site, post) if is_accepted else approvals
     back = safe_path(str(sent.get("back", "")))
-    facts = {"title": base.get("title", ""), "at": visitor.clock.when(at.replace(tzinfo=zone)), "number": approvals}
-    code = "web_move_done_unapproved" if approvals else "web_move_done"
+    facts = {"title": base.get("title", ""), "at": visitor.clock.when(at.replace(tzinfo=zone)), "number": ended}
+    code = "web_move_done_unapproved" if ended else "web_move_done"
     undo_fields = {"was": at.isoformat(), "at": was.isoformat(), "back": back}
     notice = Notice(
         code=code if is_accepted else "web_move_done_waiting",
         facts=facts,
-        undo="" if approvals else f"/posts/{post}/move",  # moving it back would not bring the approvals back
+        undo="" if ended else f"/posts/{post}/move",  # moving it back may not bring the approvals back
         undo_fields=undo_fields,
     )
     return redirect(request, back, notice)
+
+
+async def count_approvals(site: Site, post: PostId) -> int:
+    """Return how many approvals of a post count, at its present time."""
+    return sum(len(task.status.counted) for task in await site.store.approvals.tasks(post))
 
 
 def read_local(text: str) -> datetime:

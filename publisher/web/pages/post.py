@@ -96,7 +96,7 @@ async def show_post(request: Request) -> Response:
 
 def list_checked(visitor: Visitor, view: PostView) -> Sequence[AccountId]:
     """Return the accounts for which a post is checked; none if it is not in the schedule."""
-    if not view.details.is_scheduled or view.details.is_cancelled:
+    if not view.details.is_in_force:
         return ()
     known = visitor.site.settings.accounts
     return [key for key in view.details.post.accounts if key in known and visitor.may(Permission.VIEW, [key])]

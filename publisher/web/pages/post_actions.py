@@ -1,5 +1,6 @@
 """What people do to a post: stop it, take it down, pause and resume it, correct it."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,13 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.app.history import format_retraction
+from publisher.app.offline import find_newer_files
 from publisher.app.open_store import check_command_access
 from publisher.domain.delivery import OPEN_STATES, Delivery, Readback, State
-from publisher.domain.errors import NoSuchItemError
+from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.post import DeliveryId, PostId, PostKind
 from publisher.domain.user import Permission
+from publisher.engine.filed_texts import refresh_texts
 from publisher.engine.planner import send_correction
 from publisher.store.queries.queries import DeliveryHistory
+from publisher.store.system_alerts import TEXT_OUTDATED
 from publisher.web.forms import ActionForm, read_number, read_paused_at, read_reason
 from publisher.web.frame import read_frame_facts
 from publisher.web.live_parts import NO_PARTS, Parts, item_id, stream_path
@@ -73,6 +77,22 @@ def retract_form(visitor: Visitor, view: PostView) -> ActionForm:
         reason="required",
         style="danger",
         fields={"newest": str(view.newest)},
+    )
+
+
+def refresh_form(visitor: Visitor, view: PostView) -> ActionForm:
+    """Ask whether the filed texts are to be those that templates and settings give now."""
+    t, post = visitor.messages.translate, view.key.post
+    return ActionForm(
+        verb="refresh",
+        path=f"/posts/{post}/refresh",
+        back=post_path(view),
+        label=t("pages_refresh"),
+        title=t("pages_refresh_title"),
+        texts=[t("pages_refresh_says"), *([t("pages_refresh_approvals")] if view.tasks else [])],
+        confirm=t("pages_refresh"),
+        keep=t("pages_refresh_keep"),
+        icon="repeat",
     )
 
 
@@ -144,10 +164,11 @@ async def list_buttons(visitor: Visitor, view: PostView) -> Sequence[PostButton]
         )
 
     writes = "/write" in site.pages and may(Permission.WRITE)
-    is_in_force = view.details.is_scheduled and not view.details.is_cancelled
+    is_in_force = view.details.is_in_force
     lacks_approval = any(task.status.missing for task in view.tasks) and "/approve/{post}" in site.pages
     is_paused, is_unsent = view.pause is not None, bool(stops.unsent)
     is_published = bool(stops.maybe_published)
+    is_outdated = any(alert.code == TEXT_OUTDATED for alert in await site.store.queries.alerts_about(post.id))
     return [
         link(
             "approve",
@@ -162,6 +183,7 @@ async def list_buttons(visitor: Visitor, view: PostView) -> Sequence[PostButton]
             "pencil",
             is_offered=writes and is_in_force and "/posts/{post}/edit" in site.pages,
         ),
+        ask(refresh_form(visitor, view), is_offered=is_outdated and may(Permission.SEND)),
         link("copy", f"/write?like={post.id}", "copy", is_offered=writes),
         link("correct", f"/posts/{post.id}/correct", "pencil", is_offered=writes and is_published),
         ask(resume_form(visitor, view), is_offered=is_paused and may(Permission.OPERATE)),
@@ -200,6 +222,7 @@ PERMISSIONS: Mapping[str, Permission] = {
     "pause": Permission.STOP,
     "resume": Permission.OPERATE,
     "correct": Permission.SEND,
+    "refresh": Permission.SEND,
 }
 
 
@@ -342,6 +365,21 @@ async def retract(request: Request) -> Response:
     return redirect(request, f"/posts/{post}/retract" if number else post_path(view), done)
 
 
+async def show_refresh(request: Request) -> Response:
+    return await show_form(request, refresh_form(get_visitor(request), await open_view(request, "refresh")))
+
+
+async def refresh(request: Request) -> Response:
+    """Take over what templates and settings give now. Raises RefusedError if this process has read older ones."""
+    view, site = await open_view(request, "refresh"), get_site(request)
+    if await asyncio.to_thread(find_newer_files, site.settings.workspace, site.loaded_files):
+        raise RefusedError("refresh_files_changed")
+    await check_command_access(site.store, site.settings)
+    number = await refresh_texts(site.application.planner, view.key.post, get_visitor(request).actor)
+    code = "pages_refreshed" if number else "pages_refresh_unchanged"
+    return redirect(request, post_path(view), Notice(code=code, facts={"number": number}))
+
+
 async def show_pause(request: Request) -> Response:
     return await show_form(request, pause_form(get_visitor(request), await open_view(request, "pause")))
 
@@ -388,5 +426,7 @@ async def correct(request: Request) -> Response:
     await check_command_access(site.store, site.settings)
     plan = await send_correction(site.application.planner, correction, visitor.actor, is_new=False)
     await site.store.maintenance.promote_requested([name])
-    facts = {"number": len(plan.send_now), "waiting": len(plan.waiting)}
-    return redirect(request, f"/posts/{name}", Notice(code="pages_correction_sent", facts=facts))
+    facts = {"number": len(plan.send_now), "waiting": len(plan.waiting), "stopped": len(plan.stopped)}
+    return redirect(
+        request, f"/posts/{name if plan.targets else view.key.post}", Notice(code="pages_correction_sent", facts=facts)
+    )

@@ -8,7 +8,8 @@ import segno
 from starlette.requests import Request
 from starlette.responses import Response
 
-from publisher.config import Environment, is_loopback, split_host_port
+from publisher.config import Environment
+from publisher.domain.addresses import is_loopback, split_host_port
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.user import User

@@ -114,7 +114,7 @@ async def render_release(request: Request, problem: str = "", *, status: int = 2
         raise NoSuchItemError("post", post)
     tasks = await site.store.approvals.tasks(post)
     task = tasks[0] if tasks else None
-    released = [item for item in task.status.approvals if item.is_emergency] if task else []
+    released = [item for item in task.status.in_time if item.is_emergency] if task else []
     contents = await site.store.approvals.contents(task.key, task.status.fingerprint) if task else ()
     contents = [rendered for rendered in contents if visitor.may(Permission.VIEW, [rendered.account])]
     shown = {rendered.platform: rendered for rendered in reversed(contents)}

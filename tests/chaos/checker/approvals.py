@@ -6,6 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from .history import Act, Approvable, Attempt, Delivery, History, NotJudgedError, Order, Violation
 from .trace import recovered_calls
@@ -16,6 +17,10 @@ ENDS_ALL_OF_A_POST = frozenset({"unapproved", "changed_outside", "changed_by_per
 ENDS_ONE = "approval_ended"
 ENDS_EVERYTHING = frozenset({"approvals_voided", "restored", "database_moved"})
 """Entries after which no earlier yes counts at all: an older database may have brought back one that was ended."""
+SENT_AHEAD = frozenset({"send_requested", "correction_requested"})
+"""Entries of a named person who sends a post before its time."""
+MOST_ADVANCE = 3600.0
+"""The seconds by which an occurrence may come before the time that its approvals were given for."""
 OFFICERS_NEEDED = 2
 PEOPLE_WHO_CONFIRM = 2
 
@@ -29,6 +34,7 @@ class Yes:
     fingerprint: str
     is_emergency: bool
     row: str
+    scheduled: float | None = None
 
 
 @dataclass(slots=True)
@@ -37,12 +43,16 @@ class Given:
 
     history: History
     by_name: dict[str, list[Yes]] = field(default_factory=lambda: defaultdict(list))
+    sent_ahead: set[str] = field(default_factory=set)
 
     def read(self, act: Act) -> None:
+        if act.event in SENT_AHEAD:
+            self.sent_ahead |= {act.subject, act.detail.get("correction", act.subject)}
         if act.event == GIVEN:
             detail = act.detail
             is_emergency = bool(detail.get("is_emergency"))
-            yes = Yes(act.name, detail["stage"], detail["fingerprint"], is_emergency, act.row)
+            scheduled = datetime.fromisoformat(detail["scheduled_at"]).timestamp() if "scheduled_at" in detail else None
+            yes = Yes(act.name, detail["stage"], detail["fingerprint"], is_emergency, act.row, scheduled)
             self.by_name[act.subject].append(yes)
         elif act.event in ENDS_EVERYTHING:
             self.by_name.clear()
@@ -53,12 +63,21 @@ class Given:
             left = [yes for yes in self.by_name[act.subject] if _same(yes.person) != _same(act.detail["of"])]
             self.by_name[act.subject] = left
 
+    def counted(self, delivery: Delivery, at: float) -> Sequence[Yes]:
+        """Give the yeses to the occurrence of a delivery that were not given for a time long after this one."""
+        yeses, settings = self.by_name[_name_of(delivery)], self.history.settings
+        if delivery.post in self.sent_ahead:
+            return yeses
+        latest = at + MOST_ADVANCE + settings.tolerance + settings.clock_error
+        return [yes for yes in yeses if yes.scheduled is None or yes.scheduled <= latest]
+
 
 def approved_by_people(history: History) -> Iterator[Violation]:
     """I5: before each intent all its approvals were given, over exactly what its whole occurrence was to be.
 
-    Each by somebody who may, none by its author or by anyone who saved it, none twice, none ended before. What counts
-    as published by people's word alone is the word of two of them.
+    Each by somebody who may, none by its author or by anyone who saved it, none twice, none ended before, and none for
+    a time that the call comes more than an hour before, unless a person sent it ahead. What counts as published by
+    people's word alone is the word of two of them.
     """
     if not any(history.settings.stages.values()):
         raise NotJudgedError("settings.json asks for no approvals")
@@ -73,7 +92,7 @@ def approved_by_people(history: History) -> Iterator[Violation]:
         if act.event == RESOLVED:
             yield from _confirmed_by_two(history, delivery, act)
         elif (attempt := attempts.get((delivery.id, act.detail.get("attempt", 0)))) is not None:
-            yield from _approved(history, delivery, attempt, act, given.by_name[_name_of(delivery)])
+            yield from _approved(history, delivery, attempt, act, given.counted(delivery, attempt.intended))
     yield from _approved_again(history)
 
 

@@ -27,6 +27,7 @@ DEMANDED = frozenset(
         "edited",
         "unknown_state",
         "hidden",
+        "identity_changed",
         "image_missing",
         "late_response",
         "possible_match",
@@ -272,14 +273,15 @@ def _allows_no_second(history: History, delivery: Delivery) -> bool:
 
 
 def _was_stopped(history: History, duty: Duty, delivery: Delivery | None) -> bool:
-    """Whether a person has ordered that it shall not be live, or has decided on its end."""
+    """Whether a person has ordered that it shall not be live, or has corrected it, or has decided on its end."""
     acts: Sequence[Act] = [
         *history.acts_on.get(duty.post, ()),
         *history.acts_on.get(delivery.subject if delivery else "", ()),
     ]
     by_audit = any(
-        act.role == "person"
-        and (act.event in {"cancelled", "retraction_requested"} or (act.event == "resolved" and act.after in ENDED))
+        act.event == "correction_requested"  # by a person, or by the schedule once a correction's time has come
+        or (act.role == "person" and act.event in {"cancelled", "retraction_requested"})
+        or (act.role == "person" and act.event == "resolved" and act.after in ENDED)
         for act in acts
     )
     return by_audit or any(_concerns(order, duty.post, duty.account) for order in history.orders)

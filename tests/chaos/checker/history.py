@@ -21,6 +21,10 @@ class NotJudgedError(Exception):
     """The artefacts at hand cannot show whether an invariant held; the message says why."""
 
 
+MASS_SEND = "mass"
+"""The method of an attempt that notified followers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One thing that must not be: about whom, and where to see it (`log:SEQ`, `table:ID`, `file:LINE`)."""
@@ -117,7 +121,8 @@ class Attempt:
     """An intent. `part` is which further part of its thread it was for, 0 being the post itself.
 
     `stamp` and `baseline` are `intended` and `since` in microseconds as the host wrote them, `until` is the end of the
-    wait that a platform asked for.
+    wait that a platform asked for. `identity` is the account on its platform at the intent, `method` the word for the
+    call; both are None where a run does not name them.
     """
 
     id: int
@@ -136,6 +141,8 @@ class Attempt:
     baseline: int
     until: float | None = None
     part: int = 0
+    identity: str | None = None
+    method: str | None = None
 
     @property
     def row(self) -> str:
@@ -436,9 +443,11 @@ class Terms:
         """Whether the account's own list shows nothing that the platform still reviews."""
         return self.review > 0
 
-    def allows_second(self, delivery: Delivery) -> bool:
-        """Whether a proven absence of a delivery may be answered by another call."""
-        return delivery.is_urgent if self.may_resend == "urgent" else bool(self.may_resend)
+    def allows_second(self, delivery: Delivery, first: Attempt | None = None) -> bool:
+        """Whether a proven absence may be answered by another call, by how the first one was made."""
+        if self.may_resend != "urgent":
+            return bool(self.may_resend)
+        return delivery.is_urgent if first is None or first.method is None else first.method == MASS_SEND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

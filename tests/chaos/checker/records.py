@@ -33,6 +33,7 @@ WRITTEN = {
     "resolve": ("resolved", "manual_task_cancelled"),
     "resend": ("resend_requested",),
     "send": ("send_requested",),
+    "correct": ("correction_requested",),
 }
 """The audit's events by which an order of each kind must be found."""
 
@@ -51,9 +52,8 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
     for (key, part), attempts in parts.items():
         delivery, alone = history.deliveries[key], 0
         readbacks = [f"readback:{readback.id}" for readback in history.readbacks_of.get(key, ())]
-        if part and not _may_begin(history, delivery, parts.get((key, part - 1), []), attempts[0]):
-            what = f"part {part} was begun before the part before it was known to be published"
-            yield Violation(delivery.subject, what, (attempts[0].row, *readbacks))
+        for what in _begun_wrongly(history, delivery, parts.get((key, part - 1), []), attempts[0]) if part else ():
+            yield Violation(delivery.subject, f"part {part} was {what}", (attempts[0].row, *readbacks))
         for first, second in pairwise(attempts):
             is_recovered = (second.rendition, second.stamp) in recovered
             if first.outcome in CLEAR or is_recovered or _decided(history, delivery, first, second):
@@ -71,6 +71,14 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
         if call.attempt and call.attempt.outcome == "not_sent":
             what = "written down as not sent, yet the platform received it"
             yield Violation(history.deliveries[call.attempt.delivery].subject, what, (call.attempt.row, call.where))
+
+
+def _begun_wrongly(history: History, delivery: Delivery, before: Sequence[Attempt], first: Attempt) -> Iterator[str]:
+    """What a further part lacks: the part before it must be known to be live, and both go out as one account."""
+    if not _may_begin(history, delivery, before, first):
+        yield "begun before the part before it was known to be published"
+    if before and before[-1].identity != first.identity:
+        yield "sent as another account of the platform than the part before it"
 
 
 def _may_begin(history: History, delivery: Delivery, before: Sequence[Attempt], first: Attempt) -> bool:
@@ -113,8 +121,12 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         if one.attempt == first.number and one.at <= second.intended
     ]
     complete = [one for one in readbacks if one.finding == "not_found" and _reaches_back(history, one, first)]
-    if not history.terms_of(delivery).allows_second(delivery):
+    if not history.terms_of(delivery).allows_second(delivery, first):
         yield "sent again where the platform allows none"
+    if first.identity != second.identity:
+        yield "sent again as another account of the platform"
+    if first.method and second.method and first.method != second.method:
+        yield "sent again in another way than the first call, which alone was judged"
     if alone > 1:
         yield "sent again a second time"
     if len(complete) < READBACKS_NEEDED:
@@ -363,9 +375,10 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
 
 
 def _was_stopped(history: History, key: tuple[str, str, str], at: float) -> bool:
-    """Whether a person had cancelled the whole post by then."""
+    """Whether a person had cancelled the whole post by then, or a correction of it had been ordered."""
     return any(
-        act.event == "cancelled" and act.role == "person" and act.at <= at for act in history.acts_on.get(key[0], ())
+        act.at <= at and (act.event == "correction_requested" or (act.event == "cancelled" and act.role == "person"))
+        for act in history.acts_on.get(key[0], ())
     )
 
 

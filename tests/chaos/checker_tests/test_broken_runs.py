@@ -97,6 +97,15 @@ def approved_what_one_account_gets(run: SampleRun) -> None:
 
 
 @breaks("I5")
+def approved_for_a_later_time(run: SampleRun) -> None:
+    """F101: nobody had approved that it goes out five hours before the time that they saw."""
+    for entry in run.audit("busy", "approval_given"):
+        detail = json.loads(entry["detail"])
+        later = datetime.fromisoformat(detail["scheduled_at"]) + timedelta(hours=5)
+        entry["detail"] = json.dumps({**detail, "scheduled_at": later.isoformat()})
+
+
+@breaks("I5")
 def sent_after_it_was_unapproved(run: SampleRun) -> None:
     """It was answered as done; the database is an older one, which does not know."""
     at = run.call("busy")["t"] - 1
@@ -229,7 +238,8 @@ def removed_after_one_readback(run: SampleRun) -> None:
 @breaks("I12")
 def version_skipped(run: SampleRun) -> None:
     act = run.audit("paused", "claimed")[0]
-    act["detail"] = act["detail"].replace('"version": 3', '"version": 4')
+    detail = json.loads(act["detail"])
+    act["detail"] = json.dumps({**detail, "version": detail["version"] + 1})
 
 
 @breaks("I12")
@@ -338,6 +348,14 @@ for invariant, changes in {
     "I7": {
         "sent_again_before_the_settle_time": lambda run: settings_of(run, "weibo").update(settle=60),
         "sent_again_where_none_may": lambda run: settings_of(run, "weibo").update(may_resend=False),
+        "sent_again_as_another_account": lambda run: run.attempts("absent")[1].update(identity="another"),
+        "sent_again_in_another_way": lambda run: [
+            attempt.update(method=method)
+            for attempt, method in zip(run.attempts("absent"), ("share", "update"), strict=True)
+        ],
+        "part_sent_as_another_account": lambda run: [
+            attempt.update(identity="another") for attempt in run.attempts("parts") if attempt["part"]
+        ],
         "sent_again_though_found": lambda run: run.add_row(
             "readback", first_readbacks(run)[-1], result="possible_match"
         ),

@@ -105,9 +105,9 @@ def newest_post_is_ours(patch: Patch) -> None:
     """
 
     def interpret_timeline(
-        items: timeline.WeiboPostList, criteria: WeiboMatchCriteria, uid: str, readable: int
+        items: timeline.WeiboPostList, criteria: WeiboMatchCriteria, uid: str, readable: int, **facts: bool
     ) -> ReadbackResult:
-        found = kept(items, criteria, uid, readable)
+        found = kept(items, criteria, uid, readable, **facts)
         free = [item for item in items.items if item.remote_id not in criteria.owned_ids]
         fresh = [item for item in free if not criteria.is_before(item)]
         if isinstance(found, Published) or not fresh:

@@ -108,6 +108,49 @@ def refusal(text: str) -> SettingsError:
     return SettingsError([problem for problem in find_adapter_problems(settings) if problem.is_error])
 
 
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ("", 'base_url = "https://proxy.example.gov.cn"'),
+        ('base_url = "https://one.example.gov.cn"', 'base_url = "https://two.example.gov.cn"'),
+        ('base_url = "http://127.0.0.1:8710"', 'base_url = "http://LOCALHOST:8710/"'),
+    ],
+    ids=["direct and by a proxy", "two proxies", "two names of this machine"],
+)
+def test_f97_one_identity_is_one_account_however_it_is_reached(spellings: tuple[str, str]) -> None:
+    """A platform has one place for all: `base_url` only says by which way it is called."""
+    first, second = spellings
+    again = WEIBO.replace('id = "w"', 'id = "v"')
+    text = f"{WEIBO}{first}\n{again}{second}\n"
+    assert [problem.code for problem in refusal(text).problems] == ["same_identity"]
+
+
+WEBHOOK = """[[account]]
+id = "{id}"
+platform = "webhook"
+identity = "police"
+secret = "{id}"
+options = {{ url = "{url}" }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("url", "codes"),
+    [
+        ("https://two.example.gov.cn/posts", []),
+        ("https://one.example.gov.cn/other", []),
+        ("https://ONE.example.gov.cn:443/posts/", ["same_identity"]),
+        ("http://one.example.gov.cn/posts", ["same_identity"]),
+    ],
+    ids=["another server", "another path", "another spelling", "another scheme"],
+)
+def test_f97_an_identity_on_a_server_of_ones_own_counts_for_each_server(url: str, codes: list[str]) -> None:
+    """Receivers name their accounts as they like; two spellings of one address are one receiver."""
+    text = WEBHOOK.format(id="a", url="https://one.example.gov.cn/posts") + WEBHOOK.format(id="b", url=url)
+    found = [problem.code for problem in refusal(text).problems]
+    assert [code for code in found if code == "same_identity"] == codes
+
+
 def test_every_key_is_parsed() -> None:
     """Settings that use every key are parsed completely."""
     found = read(FULL)

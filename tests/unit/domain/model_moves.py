@@ -30,6 +30,7 @@ from publisher.domain.delivery import (
     Released,
     Resolved,
     RetractionRequested,
+    ReviewPossible,
     Revised,
     Role,
     State,
@@ -74,7 +75,7 @@ from tests.unit.domain.model_state import (
     PATIENCE,
     RECEIPTS,
     SERVER_DELAY,
-    SETTLED,
+    SETTLE,
     TICKET,
     Copy,
     Rules,
@@ -138,14 +139,14 @@ class Moves:
             yield label, self._plain(after)
 
     def _all(self, snapshot: Snapshot) -> Iterator[Step]:
-        yield "tick", _tick(snapshot)
+        yield "tick", _tick(snapshot, self.rules.settled)
         yield from self._maintain(snapshot)
         yield from self._order(snapshot)
         yield from self._approve(snapshot)
         yield from self._resolve(snapshot)
         yield from self._work(snapshot)
         yield from self._wake(snapshot)
-        yield from _platform(snapshot)
+        yield from _platform(snapshot, self.rules.review)
         yield from self._reconcile(snapshot)
         yield from self._retract(snapshot)
 
@@ -167,7 +168,7 @@ class Moves:
             snapshot = snapshot._replace(is_edited=False)
         if state in WAITING_STATES or state is State.PUBLISHED:
             readbacks = (GONE,) if state is State.PUBLISHED and GONE in snapshot.readbacks else ()
-            ended = SETTLED if snapshot.recorded.attempts else None
+            ended = self.rules.settled if snapshot.recorded.attempts else None
             if (readbacks, ended) != (snapshot.readbacks, snapshot.ended):
                 return snapshot._replace(readbacks=readbacks, ended=ended)
         return snapshot
@@ -294,7 +295,7 @@ class Moves:
             yield from self._record_outcome(snapshot, SUBMITTED)
             yield from self._record_outcome(snapshot, LOST)
             return
-        for made in _acts(snapshot, worker.fuse):
+        for made in _acts(snapshot, worker.fuse, self.rules.review):
             copies = (*snapshot.copies, made)
             yield f"platform acts, {made.status}", snapshot._replace(worker=Worker("answered"), copies=copies)
         dead = snapshot._replace(worker=worker._replace(fuse=0))
@@ -321,7 +322,7 @@ class Moves:
         if sleeper.step == "intended" and self.rules.may_start(-1):
             yield "sleeper starts its call", snapshot._replace(sleeper=_calling(), is_unbegun=False)
         if sleeper.step == "calling":
-            for made in _acts(snapshot, sleeper.fuse):
+            for made in _acts(snapshot, sleeper.fuse, self.rules.review):
                 copies = (*snapshot.copies, made)
                 yield "platform acts for the sleeper", snapshot._replace(sleeper=Worker("answered"), copies=copies)
         if sleeper.step != "intended" and self.rules.settles(is_current=False, state=snapshot.recorded.state):
@@ -375,12 +376,15 @@ class Moves:
     def _found(self, snapshot: Snapshot, finding: ReadbackResult, role: Role) -> Iterator[Step]:
         """Store the readback, then record it; absence is recorded in its place once the readbacks show it."""
         looked = snapshot._replace(readbacks=_stored(snapshot, finding))
-        if isinstance(finding, NotFound) and self._shows_absence(snapshot, finding):
+        if isinstance(finding, NotFound) and self._shows_absence(snapshot, finding, self.rules.settle):
             for may_resend, is_expired in product((True, False), repeat=2):
                 shown = AbsenceProven(can_resend=may_resend)
                 if after := self._apply(looked, shown, role, is_expired=is_expired):
                     resends = snapshot.resends + (after.recorded.state is State.DUE)
                     yield f"absence shown, may resend {may_resend}", after._replace(resends=resends)
+        elif isinstance(finding, NotFound) and self._may_be_hidden(snapshot, finding):
+            if after := self._apply(looked, ReviewPossible(), role):
+                yield "absence shown, but for a review", after
         elif isinstance(finding, Deleted) and not self._is_gone(snapshot):
             yield "gone, once", self._apply(looked, GONE_ONCE, role) or looked
         elif after := self._apply(_alerted(looked) if isinstance(finding, Submitted) else looked, finding, role):
@@ -394,9 +398,14 @@ class Moves:
         readbacks = [Readback(attempt=1, at=at, result=Deleted()) for at in said]
         return self.rules.is_confirmed(readbacks, lambda readback: isinstance(readback.result, Deleted), LAG / 2)
 
-    def _shows_absence(self, snapshot: Snapshot, finding: NotFound) -> bool:
+    def _may_be_hidden(self, snapshot: Snapshot, finding: NotFound) -> bool:
+        """Return True if only a review can hide the post any more; what has a ticket is known to be under review."""
+        is_searched = snapshot.recorded.state in {State.UNKNOWN, State.RETRACTING}
+        return bool(self.rules.review) and is_searched and self._shows_absence(snapshot, finding, SETTLE)
+
+    def _shows_absence(self, snapshot: Snapshot, finding: NotFound, settle: int) -> bool:
         """Apply the rule to the readbacks so far and the newest one, settled by the time since the call's end."""
-        newest, is_settled = _kind_of(finding), snapshot.ended is not None and snapshot.ended > self.rules.settle
+        newest, is_settled = _kind_of(finding), snapshot.ended is not None and snapshot.ended > settle
         key = (snapshot.ended is None, snapshot.readbacks, newest, is_settled)
         if key not in self._absent:
             ended_at = None if snapshot.ended is None else NOW
@@ -462,14 +471,14 @@ def _stored_reader(delivery: Delivery) -> StoreReader:
     )
 
 
-def _tick(snapshot: Snapshot) -> Snapshot:
+def _tick(snapshot: Snapshot, settled: int) -> Snapshot:
     return snapshot._replace(
         worker=_older(snapshot.worker),
         sleeper=_older(snapshot.sleeper),
         lease=max(snapshot.lease - 1, 0),
         fuses=tuple(fuse - 1 for fuse in snapshot.fuses if fuse > 1),
         copies=tuple(copy._replace(lag=max(copy.lag - 1, 0)) for copy in snapshot.copies),
-        ended=None if snapshot.ended is None else min(snapshot.ended + 1, SETTLED),
+        ended=None if snapshot.ended is None else min(snapshot.ended + 1, settled),
     )
 
 
@@ -517,10 +526,13 @@ def _resent_by_person(snapshot: Snapshot) -> Snapshot:
     return snapshot._replace(copies=(), resends=0)
 
 
-def _acts(snapshot: Snapshot, fuse: int) -> tuple[Copy, ...]:
-    """Return what a call may create while the platform still receives it; under a deleted post, nothing."""
+def _acts(snapshot: Snapshot, fuse: int, review: int) -> tuple[Copy, ...]:
+    """Return what a call may create while the platform still receives it; under a deleted post, nothing.
+
+    A review hides its post for `review` ticks at most.
+    """
     is_heard = fuse and snapshot.beneath != "removed"
-    return (Copy("live", LISTING_LAG + 1), Copy("review", LISTING_LAG + 1)) if is_heard else ()
+    return (Copy("live", LISTING_LAG + 1), Copy("review", LISTING_LAG + 1 + review)) if is_heard else ()
 
 
 def _alerted(snapshot: Snapshot) -> Snapshot:
@@ -529,15 +541,15 @@ def _alerted(snapshot: Snapshot) -> Snapshot:
     )
 
 
-def _platform(snapshot: Snapshot) -> Iterator[Step]:
+def _platform(snapshot: Snapshot, review: int) -> Iterator[Step]:
     """Return what the platform may do by itself."""
     for index, fuse in enumerate(snapshot.fuses):
         left = snapshot.fuses[:index] + snapshot.fuses[index + 1 :]
-        for made in _acts(snapshot, fuse):
+        for made in _acts(snapshot, fuse, review):
             yield f"platform acts late, {made.status}", snapshot._replace(fuses=left, copies=(*snapshot.copies, made))
     for copy in snapshot.copies[:1]:
         if copy.status == "review":
-            lag = LISTING_LAG + 1 if copy.is_announced else copy.lag
+            lag = LISTING_LAG + 1 if copy.is_announced else min(copy.lag, LISTING_LAG + 1)
             yield "review passes", snapshot._replace(copies=(Copy("live", lag),))
             yield "review refuses", snapshot._replace(copies=(Copy("refused"),))
         if copy.status == "live" and snapshot.recorded.receipt == OURS.remote_id and not snapshot.beneath:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from publisher.domain.account import AccountId, LoginId, Platform, Timing
 from publisher.domain.approval import (
+    MAX_ADVANCE,
     PRESET_CHAINS,
     Approval,
     ApprovalPreset,
@@ -23,8 +24,6 @@ from publisher.domain.verification import is_confirmed, proves_absent
 
 DEADLINE, LEASE, SERVER_DELAY, LISTING_LAG, SETTLE = 1, 2, 2, 1, 3
 MOST_ATTEMPTS = 3
-SETTLED = SETTLE + 1
-"""Ages of an attempt's end are equal from here on."""
 
 TICK = timedelta(minutes=1)
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
@@ -63,14 +62,20 @@ CHANGED_ELSEWHERE = hash_renditions([RENDITIONS[0], replace(RENDITIONS[1], rende
 """The same text on our account, another one on the other account of the occurrence."""
 
 
-def _approved_by(*people: str, content: Fingerprint = CONTENT) -> ApprovalStatus:
-    """Return an occurrence to which these people have said yes, over some content of it."""
+def _approved_by(*people: str, content: Fingerprint = CONTENT, at: datetime = NOW) -> ApprovalStatus:
+    """Return an occurrence to which these people have said yes, over some content of it, for some time."""
+    chain = hash_chain(CHAIN)
     approvals = [
-        Approval(person=person, stage=CHAIN[0].name, chain=hash_chain(CHAIN), fingerprint=content, at=NOW)
+        Approval(person=person, stage=CHAIN[0].name, chain=chain, fingerprint=content, at=BEFORE_CALL, scheduled_at=at)
         for person in people
     ]
     return ApprovalStatus(
-        fingerprint=CONTENT, chain=CHAIN, approvals=approvals, author=AUTHOR, barred=frozenset({AUTHOR})
+        fingerprint=CONTENT,
+        chain=CHAIN,
+        approvals=approvals,
+        author=AUTHOR,
+        barred=frozenset({AUTHOR}),
+        scheduled_at=NOW,
     )
 
 
@@ -82,6 +87,7 @@ NOT_APPROVED = {
     "the author": _approved_by("li", AUTHOR),
     "other text on our account": _approved_by("li", "wang", content=hash_renditions(RENDITIONS[1:])),
     "other text on the other account": _approved_by("li", "wang", content=CHANGED_ELSEWHERE),
+    "another time, long after": _approved_by("li", "wang", at=NOW + MAX_ADVANCE + TICK),
 }
 """What a store may find of an occurrence that lacks a valid yes; yeses that were ended are not among those it reads."""
 
@@ -154,6 +160,8 @@ Advance = Callable[..., Delivery]
 class Rules:
     """The product's rules as the walk applies them; a mutant replaces one. `parts` is how many more a text takes.
 
+    `review` is for how many ticks a review hides its post from the list; `settle` then includes them.
+
     `may_start`: a call is over before its lease, of which so much is left. `settles`: an outcome is accepted only under
     the current fencing token while sending. `incomplete_readback` did not reach back past the attempt, `possible_match`
     found the same text without our marker. `is_approved` is asked in the transaction of the intent, unless approvals
@@ -161,6 +169,7 @@ class Rules:
     """
 
     parts: int = 0
+    review: int = 0
     advance: Advance = advance
     shows_absence: Callable[..., bool] = proves_absent
     is_confirmed: Callable[..., bool] = is_confirmed
@@ -172,6 +181,11 @@ class Rules:
     is_approved: Callable[[ApprovalStatus], bool] = lambda status: status.is_approved
     reads_ended_approvals: bool = False
     reads_approvals_at_claim: bool = False
+
+    @property
+    def settled(self) -> int:
+        """Ages of an attempt's end are equal from here on."""
+        return max(self.settle, SETTLE) + 1
 
 
 def can_still_act(snapshot: Snapshot, rules: Rules) -> bool:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import State
-from publisher.domain.plan import SkipReason, plan_correction
+from publisher.domain.correction import SkipReason, plan_correction
+from publisher.domain.delivery import DesiredState, State
 from tests.unit.domain.model_state import BORN
 
 A, B = AccountId("a"), AccountId("b")
@@ -26,16 +26,24 @@ def test_every_state_of_the_original_has_its_effect(state):
     drawn = course(at(state, attempts=1))
     if state is State.PUBLISHED:
         assert drawn.send_now == (A,)
-    elif state in {State.CLAIMED, State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING, State.HELD}:
+    elif state in {State.SENDING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING, State.HELD}:
         assert drawn.waiting == (A,)
     else:
         assert not drawn.targets
         assert list(drawn.skipped.values()) == [(A,)]
 
 
-def test_a_delivery_held_before_any_call_is_not_sent_yet():
-    """A hold without a call means that nothing can be published."""
-    assert course(at(State.HELD, attempts=0)).skipped == {SkipReason.NOT_SENT_YET: (A,)}
+@pytest.mark.parametrize("state", [State.PENDING, State.DUE, State.CLAIMED, State.RETRYING, State.HELD])
+def test_f104_the_original_is_stopped_where_it_is_not_out(state):
+    """F104: where no call may have been made there is nothing to correct, and the original does not go out any more."""
+    assert course(at(state, attempts=0)).stopped == (A,)
+    assert course(at(State.CANCELLED, desired=DesiredState.CORRECTED)).stopped == (A,)
+
+
+def test_an_original_of_which_some_parts_are_out_is_in_doubt():
+    """Where a long text is published in part, the correction waits until a person has decided about the rest."""
+    partly = at(State.RETRYING, attempts=2, parts_done=1, extra_parts=2)
+    assert course(partly).waiting == (A,)
 
 
 def test_one_published_copy_is_enough():

@@ -71,7 +71,7 @@ def test_the_schedule_files_nothing_of_the_drawer_and_cancels_nothing_that_peopl
     schedule = Schedule(posts=(post,))
     assert plan(schedule, {}, window, {}).planned == ()
     changes = plan(schedule, {PostId("x"): stored}, window, {})
-    assert (changes.planned, changes.removed_targets, changes.problems) == ((), (), ())
+    assert (changes.planned, changes.removed_targets, changes.left_out) == ((), (), ())
 
 
 @pytest.mark.parametrize(

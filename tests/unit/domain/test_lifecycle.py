@@ -11,6 +11,8 @@ from publisher.domain.delivery import (
     CHECKED_STATES,
     FINAL_STATES,
     OPEN_STATES,
+    RESTORABLE_STATES,
+    REVISABLE_STATES,
     WAITING_STATES,
     AbsenceProven,
     Actor,
@@ -28,6 +30,7 @@ from publisher.domain.delivery import (
     LeaseExpired,
     Released,
     Resolved,
+    Restored,
     RetractionRequested,
     ReviewPossible,
     Revised,
@@ -76,6 +79,7 @@ POSSIBLE_MATCH = PossibleMatch(remote_id="43", url="https://example.gov.cn/43")
 EVENTS: tuple[Any, ...] = (
     BecameDue(),
     REVISED,
+    Restored(content=REVISED),
     ApprovalMissing(until=NOW + MINUTE),
     Approved(expires_at=NOW + 30 * MINUTE),
     Claimed(),
@@ -123,7 +127,7 @@ def in_state(state: State, **changes: Any) -> Delivery:
         expires_at=NOW + 60 * MINUTE,
         max_delay=30 * MINUTE,
         updated_at=NOW - MINUTE,
-        attempts=1,
+        attempts=0 if state in RESTORABLE_STATES else 1,
         desired=DesiredState.RETRACTED if state is State.RETRACTING else DesiredState.AS_PLANNED,
     )
     return replace(delivery, **changes)
@@ -203,9 +207,59 @@ def test_listed_events_lead_to_their_state_and_need_their_role(state, event):
         assert (stepped.version, stepped.updated_at) == (8, NOW)
 
 
-def test_ended_states_have_no_line():
-    """Nothing leads out of an end."""
-    assert not [state for state, _ in TRANSITIONS if state in FINAL_STATES]
+def test_an_end_is_left_for_what_was_never_called_alone():
+    """I12: nothing leads out of an end but the schedule, which wants a delivery again that it had lost."""
+    ways_out = {(state, event): rule.roles for (state, event), rule in TRANSITIONS.items() if state in FINAL_STATES}
+    assert ways_out == {(state, Restored): {Role.PLANNER} for state in RESTORABLE_STATES}
+
+
+def test_f100_what_was_never_called_comes_back_as_it_was():
+    """F100: a removed or expired delivery waits again: its time and its deadline, which a rate limit had extended."""
+    lost = in_state(State.PENDING, attempts=0, first_attempt_deadline=NOW + 45 * MINUTE)
+    same = replace(REVISED, due_at=lost.due_at, max_delay=lost.max_delay, expires_at=lost.expires_at, is_urgent=False)
+    content = replace(same, rendered_hash=lost.rendered_hash)
+    for end in (Cancelled(reason="removed"), Expired()):
+        role = Role.PLANNER if isinstance(end, Cancelled) else Role.MAINTENANCE
+        ended = advance(lost, end, by=Actor(role=role, name=role), now=NOW, timing=PATIENCE)
+        back = after(ended, Restored(content=content))
+        assert replace(back, version=lost.version, updated_at=lost.updated_at) == replace(
+            lost, next_action_at=lost.due_at
+        )
+
+
+def test_f100_what_comes_back_with_another_text_than_was_sent_is_held():
+    """I21: where another account has the old text already, a person decides which one this account gets."""
+    back = after(in_state(State.CANCELLED), Restored(content=EDITED))
+    assert (back.state, back.reason, back.rendered_hash) == (State.HELD, HoldReason.EDITED, "old")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attempts": 1},
+        {"desired": DesiredState.CANCELLED},
+        {"desired": DesiredState.RETRACTED},
+        {"receipt": RECEIPT},
+        {"reported_url": "https://example.gov.cn/42"},
+    ],
+    ids=", ".join,
+)
+def test_f100_what_was_called_or_ended_by_a_person_does_not_come_back(changes):
+    """I1: a call that may have published it, or a person's word, is not undone by an edit of a file."""
+    for state in RESTORABLE_STATES:
+        with pytest.raises(IllegalTransitionError):
+            after(in_state(state, **changes), Restored(content=REVISED))
+
+
+def test_f100_a_persons_end_of_a_held_delivery_is_remembered():
+    """A person who ends what was never called decides for good; a follow-up without its original may come back."""
+    held = in_state(State.HELD, attempts=0)
+    for to in RESTORABLE_STATES:
+        assert after(held, Resolved(to=to, reason="no")).desired is DesiredState.CANCELLED
+    maintenance = Actor(role=Role.MAINTENANCE, name="maintenance")
+    due = in_state(State.DUE, attempts=0)
+    orphaned = advance(due, Cancelled(reason="original"), by=maintenance, now=NOW, timing=PATIENCE)
+    assert orphaned.desired is DesiredState.AS_PLANNED
 
 
 def test_an_expired_lease_is_due_before_the_intent_and_unknown_after_it():
@@ -391,6 +445,32 @@ def test_a_cancellation_is_stored_while_a_call_is_unknown():
     assert after(unknown, Published(receipt=RECEIPT)).state is State.PUBLISHED
     held = after(in_state(State.HELD), Cancelled(reason="no"))
     assert after(held, Resolved(to=State.DUE, reason="resend")).state is State.CANCELLED
+
+
+@pytest.mark.parametrize(("state", "event"), [pair for pair in PAIRS if rule_of(*pair)], ids=name_of)
+def test_f104_a_corrected_delivery_goes_where_a_cancelled_one_does(state, event):
+    """F104: after a correction was ordered nothing leads to a call that a cancellation would not lead to."""
+    if isinstance(event, Cancelled | RetractionRequested | Restored):
+        return
+    cancelled, corrected = (
+        after(in_state(state, desired=desired), event) for desired in (DesiredState.CANCELLED, DesiredState.CORRECTED)
+    )
+    assert replace(corrected, desired=cancelled.desired, reason=cancelled.reason) == cancelled
+    assert corrected.reason == cancelled.reason or (corrected.reason, cancelled.reason) == (
+        "corrected",
+        "cancelled_by_person",
+    )
+
+
+@pytest.mark.parametrize("state", sorted(REVISABLE_STATES))
+def test_f104_a_correction_ends_the_wish_to_publish_its_original(state):
+    """F104: it ends what waits, is stored where a call is out, and a later cancellation or retraction replaces it."""
+    corrected = after(in_state(state), Cancelled(reason="corrected", is_corrected=True))
+    assert corrected.desired is DesiredState.CORRECTED
+    assert corrected.state is (State.CANCELLED if state in WAITING_STATES else state)
+    assert corrected.can_be_resent is (state in WAITING_STATES)
+    if state not in WAITING_STATES:
+        assert after(corrected, Cancelled(reason="no")).desired is DesiredState.CANCELLED
 
 
 def test_a_retraction_is_stored_while_a_call_is_unknown():

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from publisher.domain.account import AccountId
+from publisher.domain.approval import ApprovalRules, Stage
 from publisher.domain.plan import Plan, PlannedDeliveries, PlanWindow, StoredOccurrence, StoredPost, plan
 from publisher.domain.post import (
     DEFAULT_LIFETIME,
@@ -139,7 +140,7 @@ def test_moving_after_the_first_intent_is_refused():
     post = make_post(when=NOW + 2 * HOUR)
     for changes in ({"has_started": True}, {"has_started": True, "open_accounts": frozenset()}):
         what = reported(post, stored(post, **changes))
-        assert [problem.code for problem in what.problems] == ["moved_after_start"]
+        assert [problem.code for problem in what.left_out] == ["moved_after_start"]
         assert not what.planned
 
 
@@ -163,23 +164,56 @@ def test_a_removed_account_is_not_sent_to():
     assert (lost.key.occurrence, lost.accounts) == (ONCE_OCCURRENCE, (B,))
 
 
-@pytest.mark.parametrize(("ago", "codes"), [(29, ["restored_after_removal"]), (31, [])])
-def test_f65_a_post_that_comes_back_while_it_could_still_be_sent_is_refused(ago, codes):
-    """A post that left the schedule, as in a half-saved file, is not forgotten because its instant passed."""
-    due = NOW - timedelta(minutes=ago)
-    cancelled = StoredOccurrence(
-        due_at=due,
-        content_hash="1",
-        accounts=frozenset({A, B}),
-        has_started=False,
-        open_accounts=frozenset(),
-        cancelled_accounts=frozenset({A, B}),
+def put_back(due: datetime, **changes: Any) -> tuple[Post, dict[PostId, StoredPost]]:
+    """Return a post that has left the schedule and is back, with what is stored of it: all was cancelled."""
+    post = make_post(when=due)
+    known = stored(post, due_at=due, open_accounts=frozenset(), restorable_accounts=frozenset({A, B}))
+    occurrence = replace(known[post.id].occurrences[ONCE_OCCURRENCE], **changes)
+    return post, {post.id: with_occurrence(replace(known[post.id], is_scheduled=False), ONCE_OCCURRENCE, occurrence)}
+
+
+@pytest.mark.parametrize(
+    ("ago", "restored", "codes"),
+    [(-60, [(A, B)], []), (29, [(A, B)], []), (31, [], ["restored_too_late"])],
+    ids=["ahead", "in time", "too late"],
+)
+def test_f100_a_post_that_comes_back_is_restored_while_it_could_still_be_sent(ago, restored, codes):
+    """A post that left the schedule, as in a half-saved file, comes back; too late, it is left out and named."""
+    post, known = put_back(NOW - timedelta(minutes=ago))
+    what = reported(post, known)
+    assert [(filing.accounts, filing.is_new) for filing in what.planned] == [(one, False) for one in restored]
+    assert [problem.code for problem in what.left_out] == codes
+    assert what.left_out_posts == ({post.id} if codes else set())
+
+
+def test_f100_what_was_called_stays_cancelled_and_keeps_no_other_back():
+    """One account was called before the post left the schedule: it is named, and the other one comes back."""
+    post, known = put_back(
+        NOW + HOUR, restorable_accounts=frozenset({B}), cancelled_accounts=frozenset({A}), has_started=True
     )
-    recorded = StoredPost(
-        content_hash="1", active_since=NOW, is_scheduled=False, occurrences={ONCE_OCCURRENCE: cancelled}
-    )
-    what = reported(make_post(when=due), {PostId("p"): recorded})
-    assert [problem.code for problem in what.problems] == codes
+    what = reported(post, known)
+    assert [filing.accounts for filing in what.planned] == [(B,)]
+    assert [(problem.code, problem.facts["name"]) for problem in what.left_out] == [("restored_after_call", "p@a")]
+    assert not what.left_out_posts
+
+
+@pytest.mark.parametrize(("content", "restored"), [("1", []), ("0", [(A, B)])], ids=["not edited", "edited"])
+def test_f100_what_has_expired_comes_back_by_an_edit_alone(content, restored):
+    """A wrong `expires` that is put right brings a delivery back; time alone, or a clock that was wrong, does not."""
+    expired = {A: content, B: content}
+    known = stored(make_post(), open_accounts=frozenset(), content_hash="", expired_accounts=expired)
+    what = reported(make_post(), known)
+    assert [filing.accounts for filing in what.planned] == restored
+
+
+def test_f100_a_follow_up_comes_back_with_its_original():
+    """What was cancelled for want of its original is restored where that is wanted again, and nowhere else."""
+    original, known = put_back(NOW + HOUR, restorable_accounts=frozenset({A}))
+    update = make_post(id=PostId("u"), follows=original.id)
+    known |= stored(update, open_accounts=frozenset(), orphaned_accounts=frozenset({A, B}))
+    what = plan(Schedule(posts=(update, original)), known, WINDOW, {})
+    assert [(filing.post.id, filing.accounts) for filing in what.planned] == [("p", (A,)), ("u", (A,))]
+    assert not plan(Schedule(posts=(update,)), known, WINDOW, {}).planned
 
 
 def test_a_cancelled_post_is_never_filed_again():
@@ -238,6 +272,121 @@ def test_instants_of_an_earlier_timing_are_untargeted():
         (lost,) = reported(post, stored(post, label=label), NOW + 2 * HOUR).removed_targets
         assert (lost.key.occurrence, lost.accounts) == (label, (A, B))
         assert not reported(post, stored(post, label=label, due_at=NOW - HOUR), NOW + 2 * HOUR).removed_targets
+
+
+@pytest.mark.parametrize(("delay", "codes"), [(29, []), (31, ["moved_into_past"])])
+def test_f101_a_filed_post_is_not_moved_to_a_time_that_is_too_late(delay, codes):
+    """Within `max_delay` it means now; beyond it the post stays as it is filed, also where nothing is filed yet."""
+    past = make_post(when=NOW - timedelta(minutes=delay), entry_hash="new")
+    what = reported(past, stored(make_post()))
+    assert ([problem.code for problem in what.left_out], bool(what.planned)) == (codes, not codes)
+    far = make_post(when=NOW + 30 * 24 * HOUR)
+    unfiled = {far.id: StoredPost(content_hash="1", active_since=NOW, accepted=far)}
+    assert [problem.code for problem in reported(past, unfiled).left_out] == codes
+
+
+def test_a_time_that_passed_during_an_outage_is_no_slip():
+    """A stored post that was beyond the window and came due while nothing ran is planned, to expire with an alert."""
+    past = make_post(when=NOW - 5 * HOUR)
+    known = {past.id: StoredPost(content_hash="1", active_since=NOW - 24 * HOUR)}
+    assert len(reported(past, known).planned) == 1
+    assert reported(past, stored(past, due_at=NOW - 5 * HOUR)) == Plan()
+
+
+NEEDS_APPROVAL = replace(WINDOW, approval_rules=ApprovalRules(default=(Stage(name="only"),)))
+
+
+@pytest.mark.parametrize(
+    ("due_in", "window", "changes", "is_moved"),
+    [
+        (HOUR, WINDOW, {}, True),
+        (-HOUR, WINDOW, {}, False),
+        (-HOUR, NEEDS_APPROVAL, {}, True),
+        (-HOUR, NEEDS_APPROVAL, {"is_due_when_approved": True}, False),
+        (HOUR, WINDOW, {"has_started": True}, False),
+    ],
+)
+def test_f101_asap_on_a_planned_post_means_now(due_in, window, changes, is_moved):
+    """A post that had a time, and waits for it or for its approvals, is due now; one that was filed so, as it was."""
+    what = reported(make_post(when=None), stored(make_post(), due_at=NOW + due_in, **changes), window=window)
+    assert [filing.occurrence.due_at for filing in what.planned] == ([NOW] if is_moved else [])
+    assert not what.left_out
+
+
+@pytest.mark.parametrize(
+    ("due_in", "changes", "is_added"),
+    [
+        (HOUR, {}, True),
+        (timedelta(minutes=-1), {}, False),
+        (timedelta(0), {}, False),
+        (HOUR, {"has_started": True}, False),
+        (-HOUR, {"is_due_when_approved": True, "awaits_approval": True}, True),
+        (-HOUR, {"is_due_when_approved": True}, False),
+    ],
+)
+def test_an_added_account_gets_only_what_is_to_come(due_in, changes, is_added):
+    """Not what is due, however short ago, nor what another account may have been called for: a person must ask."""
+    known = stored(make_post(), due_at=NOW + due_in, **changes)
+    what = reported(make_post(when=NOW + due_in, accounts=(A, B, C)), known)
+    assert [filing.accounts for filing in what.planned] == ([(C,)] if is_added else [])
+    assert [late.accounts for late in what.late_accounts] == ([] if is_added else [(C,)])
+
+
+def test_years_of_posts_say_nothing_of_a_new_account():
+    """Of posts that are over only an edit of `to` is answered: a new account of the settings concerns none of them."""
+    over = stored(make_post(), due_at=NOW - 48 * HOUR, open_accounts=frozenset(), is_finished=True)
+    joined = make_post(when=NOW - 48 * HOUR, accounts=(A, B, C), entry_hash="new")
+    assert reported(joined, over) == Plan()
+    edited = {joined.id: replace(over[joined.id], accepted=make_post(when=NOW - 48 * HOUR))}
+    what = reported(joined, edited)
+    assert ([late.accounts for late in what.late_accounts], what.left_out) == ([(C,)], ())
+
+
+ENDED = CronTrigger(text="0 9 * * *", until=NOW - HOUR)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "is_problem"),
+    [
+        ({"content_hash": "2"}, {}, True),
+        ({"trigger": OneTimeTrigger(at=NOW + 9 * HOUR)}, {}, True),
+        ({"trigger": OneTimeTrigger(at=None)}, {}, True),
+        ({"accounts": (A,)}, {}, False),
+        ({"content_hash": "2", "trigger": ENDED}, {"trigger": ENDED}, True),
+        ({"content_hash": "2", "trigger": ENDED}, {"trigger": CronTrigger(text="0 9 * * *")}, False),
+    ],
+)
+def test_an_edit_of_a_post_that_is_over_is_no_silence(now, before, is_problem):
+    """Another text, another time, its id used again; that a repeating post ends, or loses an account, is none."""
+    due = NOW - 5 * HOUR
+    filed = replace(make_post(when=due), **before)
+    label = due.isoformat() if before else ONCE_OCCURRENCE
+    known = stored(filed, due_at=due, label=label, open_accounts=frozenset(), has_started=True)
+    known = {filed.id: replace(known[filed.id], accepted=filed)}
+    what = reported(replace(filed, entry_hash="new", **now), known)
+    assert [problem.code for problem in what.left_out] == (["edited_after_end"] if is_problem else [])
+    cancelled = {filed.id: replace(known[filed.id], is_cancelled=True)}
+    what = reported(replace(filed, entry_hash="new", **now), cancelled)
+    assert [problem.code for problem in what.left_out] == (["edited_after_end"] if is_problem else [])
+
+
+@pytest.mark.parametrize(
+    ("ended", "due_in", "code"),
+    [
+        ({"expired_accounts": {A: "1", B: "1"}}, 5 * HOUR, None),
+        ({"expired_accounts": {A: "1", B: "1"}}, -5 * HOUR, "edited_after_end"),
+        ({"restorable_accounts": frozenset({A, B})}, 5 * HOUR, None),
+        ({"restorable_accounts": frozenset({A, B})}, -5 * HOUR, "restored_too_late"),
+    ],
+)
+def test_f100_what_was_never_called_is_over_only_once_it_is_too_late(ended, due_in, code):
+    """An edit that brings it back in time is none of a post that is over."""
+    filed, due = make_post(when=NOW - 5 * HOUR), NOW - 5 * HOUR
+    known = stored(filed, due_at=due, open_accounts=frozenset(), **ended)
+    known = {filed.id: replace(known[filed.id], accepted=filed)}
+    what = reported(make_post(when=NOW + due_in, content_hash="2", entry_hash="new"), known)
+    assert [problem.code for problem in what.left_out] == ([code] if code else [])
+    assert bool(what.planned) is (code is None)
 
 
 offsets = st.integers(-3, 3).map(lambda hours: NOW + hours * HOUR)

@@ -45,6 +45,18 @@ def test_a_text_of_two_parts_is_published_completely_or_a_person_knows():
     assert walked.snapshots > 90_000
 
 
+REVIEW = 1
+"""Ticks for which a review hides its post."""
+
+
+@pytest.mark.long
+def test_a_review_that_hides_its_post_makes_no_second_one():
+    """F47: where no list shows what is under review, no promise breaks: absence counts once the longest one is over."""
+    walked = walk(Rules(review=REVIEW, settle=SETTLE + REVIEW))
+    assert walked.breach is None, "\n".join(walked.way)
+    assert walked.states == frozenset(State)
+
+
 def changed_rules(then: Callable[[Delivery, Delivery, Any], Delivery | None], parts: int = 0) -> Rules:
     """Return rules whose `advance` returns what `then` makes of its result, where that is not None."""
 
@@ -116,6 +128,11 @@ def edit_is_forgotten(before: Delivery, after: Delivery, event: object) -> Deliv
     return replace(after, desired=DesiredState.AS_PLANNED) if is_remembered and after.state is before.state else None
 
 
+def refusal_forgets_the_edit(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+    is_edited = before.desired is DesiredState.EDITED and isinstance(event, Rejected)
+    return replace(after, state=State.FAILED) if is_edited else None
+
+
 def begun_counts_as_unbegun(before: Delivery, after: Delivery, event: object) -> Delivery | None:
     is_call = before.state is State.SENDING and isinstance(event, LeaseExpired) and after.state is State.UNKNOWN
     return replace(after, state=State.DUE) if is_call else None
@@ -153,6 +170,10 @@ def changed_text_keeps_approvals(status: ApprovalStatus) -> bool:
     return replace(status, approvals=given).is_approved
 
 
+def moved_forward_keeps_approvals(status: ApprovalStatus) -> bool:
+    return replace(status, scheduled_at=None).is_approved
+
+
 def author_counts(status: ApprovalStatus) -> bool:
     return replace(status, barred=frozenset()).is_approved
 
@@ -173,6 +194,7 @@ MUTANTS = {
     "one reported deletion is believed": (Rules(is_confirmed=one_report), Promise.AN_END_IS_TRUE),
     "readbacks before the window ends are believed": (Rules(shows_absence=early_readbacks), Promise.AT_MOST_ONE),
     "visibility window too short": (Rules(settle=SETTLE - 1), Promise.AT_MOST_ONE),
+    "hidden review is not waited for": (Rules(review=REVIEW), Promise.AT_MOST_ONE),
     "page one counts as all": (
         Rules(incomplete_readback=lambda: NotFound(covered_since=LONG_AGO)),
         Promise.AT_MOST_ONE,
@@ -189,6 +211,7 @@ MUTANTS = {
     "cancellation is forgotten": (changed_rules(stop_is_forgotten), Promise.CANCELLATION_HOLDS),
     "retraction is forgotten": (changed_rules(stop_is_forgotten), Promise.RETRACTION_HOLDS),
     "edit while unknown is forgotten": (changed_rules(edit_is_forgotten), Promise.EDIT_HOLDS),
+    "a refusal forgets an edit": (changed_rules(refusal_forgets_the_edit), Promise.EDIT_HOLDS),
     "begun call counts as not begun": (changed_rules(begun_counts_as_unbegun), Promise.AT_MOST_ONE),
     "retracted while under review": (changed_rules(retracting_review_is_believed_absent), Promise.AN_END_IS_TRUE),
     "refused while retracting stays open": (changed_rules(review_never_closes), Promise.AN_END_COMES),
@@ -211,6 +234,7 @@ MUTANTS = {
     "ended approvals are honoured": (Rules(reads_ended_approvals=True), Promise.APPROVED),
     "fingerprint of one account only": (Rules(is_approved=fingerprint_of_one_account), Promise.APPROVED),
     "changed text keeps its approvals": (Rules(is_approved=changed_text_keeps_approvals), Promise.APPROVED),
+    "brought forward it keeps its approvals": (Rules(is_approved=moved_forward_keeps_approvals), Promise.APPROVED),
     "author's approval counts": (Rules(is_approved=author_counts), Promise.APPROVED),
     "one person approves twice": (Rules(is_approved=person_counts_twice), Promise.APPROVED),
     "one person is enough": (Rules(is_approved=one_person_is_enough), Promise.APPROVED),

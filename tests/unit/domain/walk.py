@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from publisher.domain.delivery import DESIRED_NO_SEND, FINAL_STATES, DesiredState, State
+from publisher.domain.delivery import FINAL_STATES, DesiredState, State
 from tests.unit.domain.model_moves import ALIKE, Moves
 from tests.unit.domain.model_state import OURS, Rules, Snapshot, can_still_act, is_any_live
 
@@ -39,11 +39,15 @@ class Promise(StrEnum):
     AN_END_IS_TRUE = "an end is true"
     CANCELLATION_HOLDS = "no call after a withdrawal"
     RETRACTION_HOLDS = "no call after a retraction"
-    EDIT_HOLDS = "no call with the old words after an edit, unless a person decides so"
+    EDIT_HOLDS = "no call with the old words after an edit, nor an end by their refusal, unless a person decides so"
     APPROVED = "no intent without all valid approvals"
     AN_END_COMES = "an end comes, or a person is asked"
 
 
+UNWANTED = frozenset(
+    {DesiredState.NOT_TARGETED, DesiredState.CORRECTED, DesiredState.CANCELLED, DesiredState.RETRACTED}
+)
+"""After any of these orders no call may begin."""
 Trail = dict[Snapshot, tuple[str, Snapshot] | None]
 """Each snapshot reached, and the step and snapshot it was first reached by."""
 
@@ -110,9 +114,10 @@ def _broken_steps(before: Snapshot, after: Snapshot, label: str, rules: Rules) -
         yield Promise.PUBLISHED_IS_WHOLE
     if is_counted and not any(copy.status in {"live", "removed"} for copy in before.copies) and not before.beneath:
         yield Promise.PUBLISHED_IS_TRUE
-    if label == "intent" and before.is_edited:
+    is_refused = after.recorded.state is State.FAILED and not label.startswith("person")
+    if before.is_edited and (label == "intent" or is_refused):
         yield Promise.EDIT_HOLDS
-    if label == "intent" and before.recorded.desired in DESIRED_NO_SEND:
+    if label == "intent" and before.recorded.desired in UNWANTED:
         yield (
             Promise.RETRACTION_HOLDS
             if before.recorded.desired is DesiredState.RETRACTED

@@ -1,6 +1,9 @@
 """Where secrets are looked for, and that their content is never shown."""
 
+import asyncio
+import contextvars
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,29 @@ def test_a_secret_that_stays_missing_is_logged_once(tmp_path: Path) -> None:
             assert bool(secret.read()) is (content is not None)
         logged.append([entry["code"] for entry in entries])
     assert logged == [["secret_missing"], [], [], ["secret_missing"], []]
+
+
+async def test_f98_a_task_that_holds_a_secret_reads_no_other(tmp_path: Path) -> None:
+    """F98: what is put in place meanwhile is for other tasks, and for the next one; other secrets are not concerned."""
+    first, second = (
+        LoginSecret(name=name, account="a", secrets_dir=tmp_path, vault=Vault(folder=tmp_path / "var"))
+        for name in ("first", "second")
+    )
+    for name in ("first", "second"):
+        (tmp_path / name).write_text('{"token": "old"}')
+
+    async def read() -> Mapping[str, str]:
+        return first.read()
+
+    outside = contextvars.copy_context()
+    with first.held() as fields:
+        for name in ("first", "second"):
+            (tmp_path / name).write_text('{"token": "new"}')
+        assert first.read() == fields == {"token": "old"}
+        assert await asyncio.create_task(read()) == {"token": "old"}  # a part of the same work
+        assert await asyncio.create_task(read(), context=outside) == {"token": "new"}
+        assert second.read() == {"token": "new"}
+    assert first.read() == {"token": "new"}
 
 
 def test_a_huge_file_is_not_read(tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""`refresh`: take over what present templates and settings give for a filed post, before any call of it."""
+
+import click
+
+from publisher.cli.application import open_command_application
+from publisher.cli.authentication import accounts_of_post, authenticate
+from publisher.cli.context import load_workspace_settings, warn_about_daemon
+from publisher.cli.framework import by_option, command, one_line
+from publisher.cli.target import require_post
+from publisher.cli.terminal import Terminal
+from publisher.domain.post import PostId
+from publisher.engine.filed_texts import refresh_texts
+
+
+@command("refresh")
+@click.argument("post", metavar="POST", type=one_line)
+@by_option
+async def refresh(terminal: Terminal, post: PostId, by: str) -> None:
+    settings = await load_workspace_settings(terminal)
+    async with open_command_application(settings) as application:
+        await require_post(application.store.queries, post)
+        accounts = await accounts_of_post(application.store, post)
+        person = await authenticate(terminal, settings, application.store, command="refresh", by=by, accounts=accounts)
+        number = await refresh_texts(application.planner, post, person)
+        await warn_about_daemon(terminal, settings, application.store.queries)
+    terminal.print_message("refresh_done" if number else "refresh_unchanged", post=post, number=number)
+    if number and settings.approval_rules.is_active:
+        terminal.print_note("refresh_needs_approvals")

@@ -1,0 +1,120 @@
+"""How much a plan takes from open posts, by the schedule or by the settings alone, and when a person is asked."""
+
+from collections import defaultdict
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+
+from publisher.domain.account import AccountId
+from publisher.domain.plan import Plan, PlannedDeliveries, StoredPost, StoredPosts
+from publisher.domain.post import ONCE_OCCURRENCE, PostId
+
+FREE_REMOVALS = 3
+FREE_REMOVAL_SHARE = 0.2
+"""A new version may drop this many open posts, or this share of them, without confirmation."""
+
+
+def needs_confirmation(removed: int, open_posts: int) -> bool:
+    """True if a person must confirm that a new version drops so many of the open posts: it may be cut short."""
+    return removed > max(FREE_REMOVALS, FREE_REMOVAL_SHARE * open_posts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removals:
+    """The posts that a plan takes something from, of the `open_posts`.
+
+    Nothing is left of those `by_schedule`: they have left it, or name no account any more. Those `by_settings` lose
+    accounts although their entries are the same. `is_everything`: these lose all that is open.
+    """
+
+    open_posts: int
+    by_schedule: tuple[PostId, ...]
+    by_settings: tuple[PostId, ...]
+    is_everything: bool
+    taken: tuple[PostId, ...]
+
+    @property
+    def must_ask_about_schedule(self) -> bool:
+        return needs_confirmation(len(self.by_schedule), self.open_posts)
+
+    @property
+    def must_ask_about_settings(self) -> bool:
+        """True if a person must confirm what the settings take: much, or all there is."""
+        return self.is_everything or needs_confirmation(len(self.by_settings), self.open_posts)
+
+
+def find_removals(changes: Plan, stored: StoredPosts) -> Removals:
+    """Return what a plan takes.
+
+    A post is open if it is scheduled and something of it is still to come: filed and open, not filed yet, or repeating.
+    """
+    open_posts = {
+        post_id
+        for post_id, found in stored.items()
+        if found.is_scheduled
+        and not found.is_cancelled
+        and (
+            set(found.occurrences) != {ONCE_OCCURRENCE} or any(one.open_accounts for one in found.occurrences.values())
+        )
+    }
+    removed = {post_id for post_id in changes.removed_posts if post_id in open_posts}
+    emptied = _find_emptied(changes, stored)
+    by_settings = {target.key.post for target in changes.removed_targets if target.by_settings}
+    lost_accounts = {target.key.post for target in changes.removed_targets if target.by_settings or not target.is_time}
+    return Removals(
+        open_posts=len(open_posts),
+        by_schedule=tuple(sorted(removed | (emptied & open_posts) - by_settings)),
+        by_settings=tuple(sorted(by_settings)),
+        is_everything=bool(by_settings) and by_settings & emptied >= open_posts - removed,
+        taken=tuple(sorted((lost_accounts | emptied) & open_posts)),
+    )
+
+
+def _has_more_to_come(post: StoredPost) -> bool:
+    is_open = any(occurrence.open_accounts for occurrence in post.occurrences.values())
+    return is_open or set(post.occurrences) != {ONCE_OCCURRENCE}
+
+
+def _find_emptied(changes: Plan, stored: StoredPosts) -> AbstractSet[PostId]:
+    """Return the posts that lose all their open deliveries, and get no other."""
+    taken: dict[PostId, set[tuple[str, AccountId]]] = defaultdict(set)
+    for target in changes.removed_targets:
+        taken[target.key.post] |= {(target.key.occurrence, account) for account in target.accounts}
+    planned = {item.occurrence.key.post for item in changes.planned}
+    return {
+        post_id
+        for post_id, lost in taken.items()
+        if post_id not in planned
+        and lost >= {(name, one) for name, found in stored[post_id].occurrences.items() for one in found.open_accounts}
+    }
+
+
+def without_settings_changes(changes: Plan, stored: StoredPosts) -> Plan:
+    """Return a plan that neither takes nor gives back what only the settings of this host say."""
+    kept = [_without_restored(item, stored) for item in changes.planned]
+    return replace(
+        changes,
+        planned=tuple(item for item in kept if item.accounts),
+        removed_targets=tuple(target for target in changes.removed_targets if not target.by_settings),
+    )
+
+
+def without_unknown_accounts(changes: Plan, accounts: AbstractSet[AccountId]) -> Plan:
+    """Return a plan that leaves what is filed for accounts that are not in the settings: they may come back."""
+    gone = set(changes.removed_posts)
+    targets = (
+        target
+        if target.key.post in gone
+        else replace(target, accounts=tuple(account for account in target.accounts if account in accounts))
+        for target in changes.removed_targets
+    )
+    return replace(changes, removed_targets=tuple(target for target in targets if target.accounts))
+
+
+def _without_restored(item: PlannedDeliveries, stored: StoredPosts) -> PlannedDeliveries:
+    """Return planned deliveries without those that come back though the post's entry is the same."""
+    post = stored.get(item.post.id)
+    occurrence = post.occurrences.get(item.occurrence.key.occurrence) if post else None
+    if item.is_new or post is None or occurrence is None or post.is_edited or not post.is_scheduled:
+        return item
+    kept = tuple(account for account in item.accounts if account not in occurrence.restorable_accounts)
+    return replace(item, accounts=kept)

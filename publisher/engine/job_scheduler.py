@@ -1,0 +1,71 @@
+"""Starts the daemon's jobs at their intervals, by APScheduler, however the wall clock is set meanwhile."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+JOB_TIME_CHECK_SECONDS = 1.0
+"""How often the next times of the jobs are compared with the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the daemon repeats. Alerts, the log and the tests know a job by its name.
+
+    `idle_interval_seconds` is how often it runs while no delivery needs it; None if that makes no difference.
+    """
+
+    name: str
+    run: Callable[[], Awaitable[int | None]]
+    first_after_seconds: float
+    interval_seconds: float
+    idle_interval_seconds: float | None = None
+
+
+class MonotonicTrigger(BaseTrigger):  # type: ignore[misc] # the library has no types
+    """Fires at an interval after the last run; after a forward clock jump no missed run is made up for."""
+
+    def __init__(self, job: Job, interval_of: Callable[[Job], float]) -> None:
+        self.job = job
+        self.interval_of = interval_of
+
+    @property
+    def max_wait(self) -> timedelta:
+        """How far ahead the next run may lie."""
+        return timedelta(seconds=max(self.job.first_after_seconds, self.interval_of(self.job)))
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        return now + timedelta(seconds=self.interval_of(self.job))
+
+
+def schedule_jobs(
+    jobs: Iterable[Job], interval_of: Callable[[Job], float], run: Callable[[Job], Awaitable[None]]
+) -> AsyncIOScheduler:
+    """Return a scheduler, not started yet, that runs each job, one run of it at a time."""
+    scheduler = AsyncIOScheduler(timezone="UTC")
+    now = datetime.now(UTC)
+    for job in jobs:
+        scheduler.add_job(
+            run,
+            MonotonicTrigger(job, interval_of),
+            args=(job,),
+            next_run_time=now + timedelta(seconds=job.first_after_seconds),
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+    return scheduler
+
+
+async def correct_job_times(scheduler: AsyncIOScheduler) -> None:
+    """Run at once the jobs that a clock set back has moved far into the future, and those that are needed again."""
+    while True:
+        await asyncio.sleep(JOB_TIME_CHECK_SECONDS)
+        now = datetime.now(UTC)
+        for job in scheduler.get_jobs():
+            if job.next_run_time > now + job.trigger.max_wait:
+                job.modify(next_run_time=now)

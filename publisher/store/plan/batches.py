@@ -1,0 +1,130 @@
+"""A plan in batches, each a transaction of its own: other writers get their turn between them.
+
+The first one is written with the schedule version. What a person waits for comes first: what is urgent, then what is
+due first. After a crash the next planning run finds what is still missing. An occurrence is never split.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from publisher.domain.plan import Plan, PlannedDeliveries, RemovedTargets
+from publisher.domain.post import OccurrenceKey, PostId, RenderedRevision
+
+FIRST_BATCH_SIZE = 1000
+"""New deliveries committed together with their schedule version: about half a second of work on slow hardware."""
+NEXT_BATCH_SIZE = 100
+"""New deliveries in each later batch: about a twentieth of a second of work on slow hardware."""
+CHANGE_SIZE = 5
+"""As how many new deliveries one counts that is revised or cancelled."""
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedOccurrence:
+    """Planned deliveries of one occurrence with their final texts, ready to be written."""
+
+    planned: PlannedDeliveries
+    revision: RenderedRevision
+
+
+@dataclass(slots=True, kw_only=True)
+class PlanBatch:
+    """What one transaction writes of a plan. The last one `is_last`: after it the whole plan is written."""
+
+    rendered: list[RenderedOccurrence] = field(default_factory=list)
+    removed_targets: list[RemovedTargets] = field(default_factory=list)
+    removed_posts: list[PostId] = field(default_factory=list)
+    is_last: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class OccurrenceChange:
+    """All that a plan writes of one occurrence; `unschedules` its post, of which it is the last one."""
+
+    key: OccurrenceKey
+    follows: PostId | None = None
+    is_urgent: bool = False
+    due_at: datetime = _LONG_AGO
+    rendered: list[RenderedOccurrence] = field(default_factory=list)
+    removed_targets: list[RemovedTargets] = field(default_factory=list)
+    unschedules: bool = False
+
+    @property
+    def size(self) -> int:
+        new = sum(len(item.planned.accounts) for item in self.rendered if item.planned.is_new)
+        changed = sum(len(item.planned.accounts) for item in self.rendered if not item.planned.is_new)
+        removed = sum(len(target.accounts) for target in self.removed_targets)
+        return new + CHANGE_SIZE * (changed + removed + self.unschedules)
+
+
+def split_into_batches(plan: Plan, rendered: Sequence[RenderedOccurrence]) -> Sequence[PlanBatch]:
+    """Split a plan into batches; there is always at least one.
+
+    Urgent posts come first, then the earliest due. An occurrence never precedes the one it follows.
+    """
+    batches, size, limit = [PlanBatch()], 0, FIRST_BATCH_SIZE
+    for change in _list_changes(plan, rendered):
+        size += change.size
+        batch = batches[-1]
+        if size > limit and (batch.rendered or batch.removed_targets or batch.removed_posts):
+            limit, size = NEXT_BATCH_SIZE, change.size
+            batches.append(batch := PlanBatch())
+        batch.rendered += change.rendered
+        batch.removed_targets += change.removed_targets
+        batch.removed_posts += [change.key.post] if change.unschedules else []
+    batches[-1].is_last = True
+    return batches
+
+
+def join_batches(batches: Sequence[PlanBatch]) -> PlanBatch:
+    """Return one batch for all that several have."""
+    return PlanBatch(
+        rendered=[item for batch in batches for item in batch.rendered],
+        removed_targets=[target for batch in batches for target in batch.removed_targets],
+        removed_posts=[post for batch in batches for post in batch.removed_posts],
+        is_last=True,
+    )
+
+
+def _list_changes(plan: Plan, rendered: Sequence[RenderedOccurrence]) -> Iterator[OccurrenceChange]:
+    """Yield the changes of all occurrences, in the order in which they are written."""
+    changes: dict[OccurrenceKey, OccurrenceChange] = {}
+    for item in rendered:
+        planned = item.planned
+        change = changes.setdefault(planned.occurrence.key, OccurrenceChange(key=planned.occurrence.key))
+        change.rendered.append(item)
+        change.follows, change.is_urgent = planned.post.follows, planned.post.is_urgent
+        change.due_at = planned.occurrence.due_at
+    for target in plan.removed_targets:
+        change = changes.setdefault(target.key, OccurrenceChange(key=target.key))
+        change.removed_targets.append(target)
+        if not change.rendered:
+            change.due_at = target.due_at or _LONG_AGO
+    ordered = sorted(changes.values(), key=lambda change: (not change.is_urgent, change.due_at))
+    last = {change.key.post: change for change in ordered}
+    for post in plan.removed_posts:
+        if post in last:
+            last[post].unschedules = True
+        else:
+            ordered.insert(0, OccurrenceChange(key=OccurrenceKey(post=post, occurrence=""), unschedules=True))
+    return _originals_first(ordered)
+
+
+def _originals_first(changes: Sequence[OccurrenceChange]) -> Iterator[OccurrenceChange]:
+    """Yield changes in their order, but each after those of the post that its own post follows."""
+    by_post: dict[PostId, list[OccurrenceChange]] = defaultdict(list)
+    for change in changes:
+        by_post[change.key.post].append(change)
+    yielded: set[OccurrenceKey] = set()
+    for change in changes:
+        chain = [change]
+        posts = [change.key.post]
+        while (originals := by_post.get(chain[-1].follows or PostId(""))) and originals[0].key.post not in posts:
+            chain.append(originals[0])
+            posts.append(originals[0].key.post)
+        for one in [*(one for post in reversed(posts[1:]) for one in by_post.pop(post)), change]:
+            if one.key not in yielded:
+                yielded.add(one.key)
+                yield one

@@ -1,0 +1,108 @@
+"""F53: accounts without older posts, whose empty list proves absence where Weibo's own count does."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from adapters.weibo import WEIBO
+from publisher.domain.post import Baseline
+from publisher.domain.results import NotFound, Published, RateLimited, Unknown
+from tests.adapters.test_weibo import LINK, OLD, POST_ID, SHARE, TEXT, TIMELINE, account, listing, status
+
+TOO_SHORT = Unknown(reason="weibo_list_too_short")
+LOST = Unknown(reason="reset")
+
+
+@pytest.fixture
+def weibo(make_server):
+    server = make_server({"access_token": "2.00TOKEN", "app_key": "1352222456", "app_secret": "x"})
+    server.router.post(SHARE).respond(200, json=status(POST_ID, TEXT))
+    return WEIBO.create(account(), server.context()), server
+
+
+@pytest.fixture
+def first_request(make_request):
+    """The first attempt on an account on which nothing of ours is published."""
+    request = make_request("weibo", text=TEXT, link=LINK)
+    return replace(request, baseline=Baseline(newest_id=None, taken_at=request.baseline.taken_at))
+
+
+def paths(server):
+    return [request.url.path.rpartition("/")[2] for request in server.requests]
+
+
+async def test_a_count_of_nought_before_and_after_the_call_proves_absence(weibo, first_request):
+    """F53: the list is read once before the account's first call; later it is empty, and so is the account."""
+    adapter, server = weibo
+    server.router.get(TIMELINE).mock(return_value=listing(total=0))
+    await adapter.publish(first_request)
+    assert paths(server) == ["user_timeline.json", "share.json"]
+    assert await adapter.find_post(first_request) == NotFound(covered_since=first_request.baseline.taken_at)
+
+
+async def test_a_count_of_nought_after_the_call_alone_proves_nothing(weibo, first_request):
+    """F53: what was there before is not known: the list may come back empty by a fault."""
+    adapter, server = weibo
+    server.router.get(TIMELINE).mock(return_value=listing(total=0))
+    assert await adapter.find_post(first_request) == TOO_SHORT
+
+
+@pytest.mark.parametrize("before", [listing(total=3), listing(OLD, total=1)], ids=["counted", "listed"])
+async def test_an_account_that_had_posts_is_never_proven_empty(weibo, first_request, before):
+    """F53: it had older posts, whatever a later list and its count say."""
+    adapter, server = weibo
+    server.router.get(TIMELINE).mock(side_effect=[before, listing(total=0)])
+    await adapter.publish(first_request)
+    assert await adapter.find_post(first_request) == TOO_SHORT
+
+
+async def test_a_list_that_comes_back_empty_beside_a_count_proves_nothing(weibo, first_request):
+    """F53: the platform itself counts a post that its list does not show."""
+    adapter, server = weibo
+    server.router.get(TIMELINE).mock(side_effect=[listing(total=0), listing(total=1)])
+    await adapter.publish(first_request)
+    assert await adapter.find_post(first_request) == TOO_SHORT
+
+
+async def test_a_read_counts_for_later_calls_of_its_account_alone(weibo, first_request):
+    """F53, F96: neither for a call made before it, nor for another account behind the same secret."""
+    adapter, server = weibo
+    server.router.get(TIMELINE).mock(return_value=listing(total=0))
+    await adapter.publish(first_request)
+    earlier = replace(first_request, intended_at=first_request.intended_at - timedelta(seconds=1))
+    assert await adapter.find_post(earlier) == TOO_SHORT
+    other = WEIBO.create(account(identity="1999999999"), adapter.context)
+    assert await other.find_post(first_request) == TOO_SHORT
+
+
+async def test_the_account_is_read_once_only(weibo, first_request):
+    """A list that was read before is not read again; with a post of ours on the account none is read at all."""
+    adapter, server = weibo
+    server.router.get(TIMELINE).mock(return_value=listing(total=0))
+    await adapter.list_recent()
+    await adapter.publish(first_request)
+    await adapter.publish(replace(first_request, delivery=2))
+    known = replace(first_request, delivery=3, baseline=replace(first_request.baseline, newest_id=POST_ID))
+    await adapter.publish(known)
+    assert paths(server) == ["user_timeline.json", *["share.json"] * 3]
+    assert isinstance(await adapter.find_post(replace(first_request, delivery=2)), NotFound)
+
+
+async def test_a_read_that_fails_holds_no_post_up(weibo, first_request):
+    """F52: it only leaves the proof out, and is not tried again for that delivery."""
+    adapter, server = weibo
+    server.router.get(TIMELINE).respond(502)
+    assert isinstance(await adapter.publish(first_request), Published)
+    assert isinstance(await adapter.publish(replace(first_request, attempt=2)), Published)
+    assert paths(server)[-2:] == ["share.json", "share.json"]
+    server.router.get(TIMELINE).mock(return_value=listing(total=0))
+    assert await adapter.find_post(first_request) == TOO_SHORT
+
+
+async def test_a_limit_on_the_login_stops_the_call_too_f44(weibo, first_request):
+    """F44: Weibo wants no more calls of the login: the creating call is not made either."""
+    adapter, server = weibo
+    server.router.get(TIMELINE).respond(403, json={"error_code": 10023, "error": "out of rate limit"})
+    assert isinstance(await adapter.publish(first_request), RateLimited)
+    assert paths(server) == ["user_timeline.json"]

@@ -1,0 +1,129 @@
+"""F100, F102: what the settings take from open posts is asked for and named, and comes back with the settings."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import State, WorkerId
+from publisher.domain.errors import RefusedError
+from publisher.engine.planner import active_schedule, apply_schedule, confirm_settings, plan_window
+from publisher.store.db.tables import WORKER, WORKER_STATE
+from publisher.testing.fakes import START_TIME
+from tests.engine.test_planner import deliveries, entry, planner  # noqa: F401 # a fixture
+
+AT = "2026-11-25T12:00:00"
+TO_GROUP = '["north"]'
+
+
+def with_group(planner, *accounts):  # noqa: F811 # the fixture's value
+    """Return the planner of a daemon whose group `north` has these accounts."""
+    context = replace(planner.schedule_context, groups={"north": tuple(map(AccountId, accounts))})
+    return replace(planner, schedule_context=context)
+
+
+def posts(number, *, to=TO_GROUP):
+    return "".join(entry(f"p{index:02}", at=AT, to=to) for index in range(number))
+
+
+async def plan(planner):  # noqa: F811 # as above
+    schedule = await active_schedule(planner, "schedule.toml")
+    await plan_window(planner, schedule, await planner.store.posts.schedule_version())
+
+
+async def open_accounts(planner):  # noqa: F811 # as above
+    return sorted({item.account for item in await deliveries(planner) if item.state is State.PENDING})
+
+
+async def alert_codes(planner):  # noqa: F811 # as above
+    return [alert.code for alert in await planner.store.queries.alerts() if alert.subject.startswith("schedule:")]
+
+
+async def test_f100_a_group_that_loses_an_account_is_named_and_put_right(planner):  # noqa: F811
+    """A few posts lose an account by a slip in the settings: one alert names them; the account comes back at once."""
+    both, one = with_group(planner, "a", "b"), with_group(planner, "a")
+    await apply_schedule(both, posts(2), "schedule.toml")
+    before = await deliveries(planner)
+    await plan(one)
+    assert (await open_accounts(planner), await alert_codes(planner)) == (["a"], ["posts_removed"])
+    [alert] = [alert for alert in await planner.store.queries.alerts() if alert.code == "posts_removed"]
+    assert alert.facts["posts"] == "p00、p01"
+    await plan(both)
+    assert (await open_accounts(planner), await alert_codes(planner)) == (["a", "b"], [])
+    after = await deliveries(planner)
+    assert [replace(item, version=0) for item in after] == [replace(item, version=0) for item in before]
+
+
+async def test_f100_much_that_settings_take_waits_for_a_person(planner):  # noqa: F811
+    """More than a few posts lose an account: nothing is taken before a person confirms it; new posts are filed."""
+    both, one = with_group(planner, "a", "b"), with_group(planner, "a")
+    await apply_schedule(both, posts(4), "schedule.toml")
+    await plan(one)
+    assert (await open_accounts(planner), await alert_codes(planner)) == (["a", "b"], ["removals_waiting"])
+    applied = await apply_schedule(one, posts(4) + entry("urgent", extra="urgent = true"), "schedule.toml")
+    assert (applied.filed, list(applied.withheld)) == (2, ["p00", "p01", "p02", "p03"])
+    assert await open_accounts(planner) == ["a", "b"]
+    schedule, version = await active_schedule(one, "schedule.toml"), await planner.store.posts.schedule_version()
+    with pytest.raises(RefusedError, match="large_removal"):
+        await confirm_settings(one, schedule, version, 3, ())
+    await confirm_settings(one, schedule, version, 4, ())
+    left = [
+        item.account for item in await deliveries(planner) if item.key.post != "urgent" and item.state is State.PENDING
+    ]
+    assert left == ["a"] * 4
+    await plan(one)
+    assert await alert_codes(planner) == []
+
+
+async def test_f100_settings_that_take_all_that_is_open_wait_for_a_person(planner):  # noqa: F811
+    """One post is open, and the group that it goes to is emptied: a person is asked, however few that is."""
+    await apply_schedule(with_group(planner, "a", "b"), posts(1), "schedule.toml")
+    await plan(with_group(planner))
+    assert (await open_accounts(planner), await alert_codes(planner)) == (["a", "b"], ["removals_waiting"])
+    await plan(with_group(planner, "a", "b"))
+    assert await alert_codes(planner) == []
+
+
+async def test_f100_what_is_filed_for_an_account_that_left_the_settings_stays(planner):  # noqa: F811
+    """Nobody can send it here, and it may come back: nothing is cancelled, by a plan or by an edit."""
+    await apply_schedule(planner, posts(1, to='["all"]'), "schedule.toml")
+    accounts = {name: one for name, one in planner.schedule_context.accounts.items() if name != "b"}
+    without = replace(planner, schedule_context=replace(planner.schedule_context, accounts=accounts))
+    await plan(without)
+    for title in ("新的标题", "又一个标题"):
+        await apply_schedule(without, entry("p00", at=AT, title=title), "schedule.toml")
+        version = {item.account: item.version for item in await deliveries(planner)}
+        await plan(without)
+        assert {item.account: item.version for item in await deliveries(planner)} == version
+    assert await open_accounts(planner) == ["a", "b"]
+
+
+async def run_elsewhere(planner, config_hash):  # noqa: F811 # as above
+    """Let another daemon run that has planned with these settings, or with none."""
+    worker = WorkerId("other:/srv/publisher")
+
+    def write(transaction):
+        connection = transaction.connection
+        connection.execute(WORKER.delete())
+        connection.execute(WORKER_STATE.delete())
+        beat = {"started_at": START_TIME, "heartbeat_at": START_TIME + timedelta(days=1)}
+        connection.execute(WORKER.insert().values(id=worker, host="other", pid=1, **beat))
+        connection.execute(WORKER_STATE.insert().values(worker=worker, config_hash=config_hash))
+
+    await planner.store.database.write(write)
+
+
+async def test_f102_hosts_with_different_settings_take_nothing_from_each_other(planner):  # noqa: F811
+    """A rolling restart: what only the new settings take stays filed until the other host has them too."""
+    old, new = with_group(planner, "a", "b"), with_group(planner, "a")
+    await apply_schedule(old, posts(2), "schedule.toml")
+    await run_elsewhere(planner, old.config_hash)
+    await plan(new)
+    assert (await open_accounts(planner), await alert_codes(planner)) == (["a", "b"], ["settings_differ"])
+    await run_elsewhere(planner, new.config_hash)
+    await plan(new)
+    assert (await open_accounts(planner), await alert_codes(planner)) == (["a"], ["posts_removed"])
+    await plan(old)
+    assert await open_accounts(planner) == ["a"]
+    assert "settings_differ" in await alert_codes(planner)

@@ -1,0 +1,125 @@
+"""F100: slips in the schedule, put right later: what was never called is as before, and no other post waits."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from publisher.domain.delivery import Delivery, State
+from publisher.domain.post import PostId
+from publisher.engine.decisions import named_person
+from publisher.engine.planner import active_schedule, apply_schedule, plan_window
+from publisher.testing.fakes import START_TIME
+from tests.engine.test_planner import cron, deliveries, entry, planner, publish  # noqa: F401 # a fixture among them
+
+SLIP_LASTS = timedelta(seconds=5)
+AT = "2026-11-25T12:00:00"
+OTHER = entry("other", at=AT)
+Edit = Callable[[str], str]
+
+
+def changed(old: str, new: str) -> Edit:
+    def edit(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+
+    return edit
+
+
+def deleted(_text: str) -> str:
+    return ""
+
+
+ONE_OFF, REPEATING = entry("p", at=AT), cron("p", "0 12 * * *")
+SLIPS: dict[str, tuple[str, Edit]] = {
+    "a post deleted": (ONE_OFF, deleted),
+    "an account out of to": (ONE_OFF, changed('["all"]', '["a"]')),
+    "all accounts but a new one out of to": (entry("p", at=AT, to='["a"]'), changed('["a"]', '["b"]')),
+    "a wrong date": (ONE_OFF, changed(AT, "2026-12-25T12:00:00")),
+    "a wrong expiry": (
+        entry("p", at="2026-11-25T09:00:00", extra="expires = 2026-11-26T09:00:00"),
+        changed("expires = 2026-11-26T09:00:00", "expires = 2026-11-25T09:00:08"),
+    ),
+    "a cron time moved": (REPEATING, changed("0 12", "0 13")),
+    "a cron deleted": (REPEATING, deleted),
+    "a cron that became a date": (REPEATING, changed('cron = "0 12 * * *"', f"at = {AT}")),
+    "a post deleted that is due": (entry("p"), deleted),
+    "an account out of a due post": (entry("p"), changed('["all"]', '["a"]')),
+}
+
+
+def shape(found: Sequence[Delivery]) -> list[Delivery]:
+    """Return deliveries without what grows with every step or edit, and without what the slip itself has filed."""
+    kept = [replace(item, version=0, updated_at=START_TIME, first_attempt_deadline=None) for item in found]
+    return sorted((item for item in kept if item.state is not State.CANCELLED), key=lambda item: item.id)
+
+
+async def reload(planner, text):  # noqa: F811 # the fixture's value
+    """Put a text in force, and run what comes after it: planning, and maintenance."""
+    applied = await apply_schedule(planner, text, "schedule.toml")
+    schedule = await active_schedule(planner, "schedule.toml")
+    await plan_window(planner, schedule, await planner.store.posts.schedule_version())
+    await planner.store.maintenance.run()
+    return applied
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+async def test_f100_a_slip_that_is_put_right_leaves_what_was_never_called_as_it_was(planner, world, slip):  # noqa: F811
+    """Slip, reload, correct it and write an urgent post, reload: the urgent post is filed, the rest is as before."""
+    post, edit = SLIPS[slip]
+    await reload(planner, post + OTHER)
+    await planner.store.maintenance.promote_due()
+    before = shape(await deliveries(planner, post="p"))
+    world.advance_time(SLIP_LASTS)
+    first = await reload(planner, edit(post) + OTHER + entry("urgent-1", extra="urgent = true"))
+    assert shape(await deliveries(planner, post="p")) != before
+    world.advance_time(SLIP_LASTS)
+    await planner.store.maintenance.run()
+    second = await reload(planner, post + OTHER + entry("urgent-2", extra="urgent = true"))
+    await planner.store.maintenance.promote_due()
+    assert shape(await deliveries(planner, post="p")) == before
+    assert [*first.left_out, *second.left_out] == []
+    for name in ("urgent-1", "urgent-2"):
+        assert len(await deliveries(planner, post=name)) == 2
+    assert not [one for one in await planner.store.queries.alerts() if one.subject.startswith("p")]
+
+
+async def test_f100_of_what_comes_back_only_what_was_called_stays_cancelled(planner, world):  # noqa: F811
+    """One account has been called and may be tried again; the post is deleted and put back: the other comes back."""
+    await reload(planner, entry("p"))
+    await publish(planner, "a")
+    await reload(planner, entry("urgent-1"))
+    world.advance_time(SLIP_LASTS)
+    applied = await reload(planner, entry("p") + entry("urgent-2"))
+    assert {item.account: item.state for item in await deliveries(planner, post="p")} == {
+        "a": State.PUBLISHED,
+        "b": State.DUE,
+    }
+    assert not applied.left_out
+
+
+async def test_f100_what_comes_back_too_late_is_left_out_alone(planner, world):  # noqa: F811
+    """A post that is put back after its time stays cancelled, with one alert, and a new one beside it is filed."""
+    text = entry("p", at=AT)
+    await reload(planner, text + OTHER)
+    await reload(planner, OTHER)
+    world.advance_time(timedelta(hours=4))
+    for version in range(2):
+        applied = await reload(planner, text + OTHER + entry(f"urgent-{version}"))
+        assert [(one.code, one.facts["post"]) for one in applied.left_out] == [("restored_too_late", "p")]
+        assert len(await deliveries(planner, post=f"urgent-{version}")) == 2
+    assert {item.state for item in await deliveries(planner, post="p")} == {State.CANCELLED}
+    assert [one.code for one in await planner.store.queries.alerts() if "left_out" in one.subject] == ["posts_left_out"]
+    await reload(planner, OTHER)
+    assert not [one for one in await planner.store.queries.alerts() if "left_out" in one.subject]
+
+
+async def test_f100_a_cancellation_by_a_person_is_not_undone_by_the_file(planner):  # noqa: F811
+    """A post that a person has cancelled leaves the file and comes back: it stays cancelled."""
+    text = entry("p", at=AT)
+    await reload(planner, text + OTHER)
+    await planner.store.actions.cancel_post(PostId("p"), named_person("li"), "wrong")
+    await reload(planner, OTHER)
+    await reload(planner, text + OTHER)
+    assert {item.state for item in await deliveries(planner, post="p")} == {State.CANCELLED}
