@@ -169,7 +169,7 @@ def _plan(campaign: "Campaign") -> dict[str, Any]:
                 "sha256": hashlib.sha256(version.text.encode()).hexdigest(),
                 "duties": [
                     *([post, "once", account] for post, account in version.duties),
-                    *repeating,
+                    *_repeating(campaign, version.repeating_shift),
                     *(minutely if version.is_minutely else ()),
                 ],
             }
@@ -178,12 +178,12 @@ def _plan(campaign: "Campaign") -> dict[str, Any]:
     }
 
 
-def _repeating(campaign: "Campaign") -> Iterator[tuple[str, str, str]]:
-    """Name what is filed of the post that repeats: what falls into the next two days."""
+def _repeating(campaign: "Campaign", shift: int | None = 0) -> Iterator[tuple[str, str, str]]:
+    """Name what is filed of the post that repeats: what falls into the next two days, moved by so many hours."""
     workspace = campaign.workspace
-    for account in workspace.repeating_accounts:
+    for account in workspace.repeating_accounts if shift is not None else ():
         for day in range(PLAN_DAYS):
-            yield REPEATING, (workspace.repeats_at + timedelta(days=day)).isoformat(), account
+            yield REPEATING, (workspace.repeats_at + timedelta(days=day, hours=shift or 0)).isoformat(), account
 
 
 def _minutely(campaign: "Campaign") -> Iterator[tuple[str, str, str]]:

@@ -25,9 +25,10 @@ import click
 from tests.alerts.receivers import Webhook, serving
 from tests.chaos.approvers import Approvers, enrol
 from tests.chaos.artefacts import RESENDS, save
+from tests.chaos.changes import Changes
 from tests.chaos.checker.history import WrongClock
 from tests.chaos.expectations import Duty, Expectations, Task
-from tests.chaos.faults import blanks, crowds, excerpts, rules
+from tests.chaos.faults import blanks, crowds, excerpts, provocation, rules
 from tests.chaos.findings import Finding, check, write
 from tests.chaos.kill_plan import (
     AHEAD,
@@ -37,6 +38,9 @@ from tests.chaos.kill_plan import (
     FIRST_START,
     POINTS,
     RELOAD_POINTS,
+    REQUIRED_DELIVERIES,
+    REQUIRED_KILLS,
+    REQUIRED_POINTS,
     RETRACT_POINTS,
     STEP,
     Deck,
@@ -47,7 +51,7 @@ from tests.chaos.operators import People
 from tests.chaos.options import Options, options_of
 from tests.chaos.platforms import Platforms, start_platforms
 from tests.chaos.publisher_process import DaemonError, Publisher
-from tests.chaos.store_reader import CALLED_SINCE, KNOWN, LATE, LEFT, NEXT, NOT_LIVE, OPEN, STATES
+from tests.chaos.store_reader import CALLED_SINCE, KNOWN, LATE, LEFT, NEXT, NOT_LIVE, OPEN, SITUATIONS, STATES
 from tests.chaos.workspace import HIDING, MANY, NAMED, UNUSED_TEMPLATE, USED_TEMPLATE, Workspace, design
 from tests.postgres_server import start_postgres
 
@@ -77,6 +81,8 @@ FIRST_GUESS = 5.0
 """Seconds from one kill to the next, until they have been measured."""
 RETRACTIONS = 2
 """Posts that are taken down for each point at which a daemon shall die over it."""
+MOST_MORE = 12
+"""Kills beyond those that were ordered, for required failpoints that have not struck."""
 TRIES = 3
 """Lives until one dies while it takes a post down: what the last one had leased is put off for a while."""
 GLANCE = 1.0
@@ -125,6 +131,7 @@ class Campaign:
     calm_since: float = 0.0
     outages: list[tuple[float, float]] = field(default_factory=list)
     people: People = field(init=False)
+    changes: Changes = field(init=False)
     moods: Random = field(init=False)
     """Draws how the channel of alerts answers, and nothing else: a seed stays the campaign that it was."""
     approvers: Approvers = field(init=False)
@@ -133,6 +140,7 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self.people = People(self, Random(self.dice.getrandbits(32)))  # noqa: S311 # repeatable on purpose
+        self.changes = Changes(self, Random(f"changes of {self.options.seed}"))  # noqa: S311 # same
         self.approvers = Approvers(self.publisher)
         self.moods = Random(f"moods of {self.options.seed}")  # noqa: S311 # same
         points = tuple(self.options.at) or tuple(COMMON_POINTS)
@@ -146,6 +154,7 @@ class Campaign:
             is_shared=self.options.database != "sqlite",
             points=points,
             next_sleep=self.options.seed * STEP,
+            required=tuple(COMMON_POINTS) if self.is_complete else (),
         )
 
     @property
@@ -160,6 +169,16 @@ class Campaign:
     @property
     def kills(self) -> int:
         return self.options.kills
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a daemon must have died at each of the required failpoints."""
+        return is_complete(self.options)
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether people change files under the daemons."""
+        return self.is_complete and self.is_rough
 
     @property
     def is_rough(self) -> bool:
@@ -177,37 +196,58 @@ class Campaign:
             self._run_waves()
 
     def _run_waves(self) -> None:
-        for wave in range(self.waves):
-            self._write(wave, (self.kills - self.spent) // (self.waves - wave))
-            self._open(wave)
-            if self.is_rough and wave % self._waves_a_plan == 0:
-                self.people.plan()
-            if wave == 1:
-                self._order()
-            if wave < len(AT_ONCE) and self.is_rough and self.kills >= ENOUGH:
-                AT_ONCE[wave](self)
-            with ThreadPoolExecutor(len(self.publishers)) as pool:
-                deaths = [pool.submit(self._die_on, wave, publisher) for publisher in self.publishers]
-            for ended in deaths:
-                ended.result()
+        with contextlib.ExitStack() as stack:
+            for wave in range(self.waves):
+                self._run_wave(wave, stack)
         self._settle()
+
+    def _run_wave(self, wave: int, stack: contextlib.ExitStack) -> None:
+        """Publish a wave while daemons die; from the first one on, people change files until the stack is closed."""
+        self._write(wave, (self.kills - self.spent) // (self.waves - wave))
+        self._open(wave)
+        if wave == 0 and self.has_changes:
+            stack.enter_context(self.changes.acting())
+        if self.is_rough and wave % self._waves_a_plan == 0:
+            self.people.plan()
+        if wave > 0:
+            self._order(wave)
+        if wave < len(AT_ONCE) and self.is_rough and self.kills >= ENOUGH:
+            AT_ONCE[wave](self)
+        with ThreadPoolExecutor(len(self.publishers)) as pool:
+            deaths = [pool.submit(self._die_on, wave, publisher) for publisher in self.publishers]
+        for ended in deaths:
+            ended.result()
 
     def _die_on(self, wave: int, publisher: Publisher) -> None:
         """Let one publisher die, again and again, while the others do the same."""
-        while self.spent < self.kills * (wave + 1) // self.waves and self._has_work(wave):
+        while self._may_die(wave) and self._has_work(wave):
             is_first = publisher is self.publisher
             if is_first and self.is_rough:
                 self.people.clear_up()
-            is_behind = publisher.store.count(LATE.format(now=round(time.time() * MICRO))) > MOST_LATE
+            store = publisher.store
+            is_behind = store.count(LATE.format(now=round(time.time() * MICRO))) > MOST_LATE
             with self.dealing:
-                kill = self._on_the_eve(self.deck.deal(may_order=is_first, is_behind=is_behind))
+                soon = round((time.time() + SOON) * MICRO)
+                situations = [name for (name,) in store.rows(SITUATIONS.format(until=soon))]
+                dealt = self.deck.deal(may_order=is_first, is_behind=is_behind, situations=situations)
+                kill = self._on_the_eve(dealt)
+                self._provoke(kill)
             if is_first and self.is_rough and not kill.order:
                 is_reached = self._kill_beside_people(kill)
             else:
                 is_reached = self._kill(kill, publisher)
-            if not is_reached:
-                with self.dealing:
-                    self.deck.put_back(kill)
+            with self.dealing:
+                self.deck.note_end(kill, is_reached=is_reached)
+
+    def _may_die(self, wave: int) -> bool:
+        """True if the wave has kills left; the last one has some more for required failpoints that did not strike."""
+        more = MOST_MORE if wave == self.waves - 1 and self.deck.owes else 0
+        return self.spent < self.kills * (wave + 1) // self.waves + more
+
+    def _provoke(self, kill: Kill) -> None:
+        """Let a platform do what brings a daemon to the failpoint soon, where ordinary work seldom does."""
+        if self.is_complete and kill.deed == "kill" and kill.point:
+            self.platforms.add_rules(provocation(kill.point))
 
     def _on_the_eve(self, kill: Kill) -> Kill:
         """Let a sleep that begins shortly before a post is due begin before the next such post; else anywhere.
@@ -297,15 +337,22 @@ class Campaign:
         return any(entry.id not in known for entry in self.workspace.written)
 
     def _is_thorough(self, wave: int) -> bool:
-        return self.kills >= LARGE and (wave == 0 or self.options.deliveries < MANY)
+        has_time = self.options.deliveries < MANY and (self.kills >= COMPLETE or not self.is_complete)
+        return self.kills >= LARGE and (wave == 0 or has_time)
 
-    def _order(self) -> None:
-        """Withdraw a post that is not due yet, and take some live ones down, with deaths in between."""
-        for entry in (entry for entry in self.workspace.written if entry.withdrawn):
-            self.publisher.withdraw(entry.id)
-            self.wanted.update({(entry.id, account): "cancelled" for account in entry.accounts})
-        live = self.people.live()
-        points = self.dice.sample(RETRACT_POINTS, self._few(len(RETRACT_POINTS)))
+    def _order(self, wave: int) -> None:
+        """Withdraw a post that is not due yet, and take some live ones down, with deaths in between.
+
+        A failpoint at which nobody died over it gets another wave.
+        """
+        if wave == 1:
+            for entry in (entry for entry in self.workspace.written if entry.withdrawn):
+                self.publisher.withdraw(entry.id)
+                self.wanted.update({(entry.id, account): "cancelled" for account in entry.accounts})
+            points = self.dice.sample(RETRACT_POINTS, self._few(len(RETRACT_POINTS)))
+        else:
+            points = [point for point in RETRACT_POINTS if self.is_complete and not self.reached[point]]
+        live = self.people.live() if points else []
         chosen = self.dice.sample(live, min(len(points) * RETRACTIONS, len(live)))
         for number, point in enumerate(points):
             mine = chosen[number :: len(points)]
@@ -329,6 +376,20 @@ class Campaign:
         else:
             self.publisher.fail_by_clock(self.dice.choice(AHEAD))
             self._send_by(Kill(after=LIVES))
+
+    def _start_by_mistake(self) -> None:
+        """Let daemons start that must be refused: in a copy of the workspace, and with another id for an account."""
+        if not self.has_changes:
+            return
+        if self.options.database == "sqlite":
+            self._send_by(Kill(deed="copy", after=LIVES))
+        with self.workspace.lock:
+            renamed = self.workspace.repeating_accounts[0]
+            self.workspace.write_settings(renamed)
+            try:
+                self.publisher.fail_by_settings(renamed)
+            finally:
+                self.workspace.write_settings()
 
     def _send_by(self, kill: Kill, besides: str = "nobody") -> None:
         """Let a daemon live, and send to all platforms besides one until its end, as long as something is due there.
@@ -411,9 +472,13 @@ class Campaign:
         yield from expectations.findings(self.platforms.log(), self.publisher.status())
         for complaint in (complaint for publisher in self.publishers for complaint in publisher.complaints()):
             yield Finding(by="campaign", invariant="LOG", what=f"the daemon logged an error: {complaint}")
+        if self.has_changes:
+            yield from self.changes.findings()
         complete = COMPLETE_IF_BUSY if _is_busy(self.options) else COMPLETE
-        if self.kills >= complete and not self.options.at and not self.options.seconds:
-            for point in (point for point in POINTS if not self.reached[point]):
+        is_whole = self.kills >= complete and not self.options.at and not self.options.seconds
+        if is_whole or self.is_complete:
+            required = POINTS if is_whole else REQUIRED_POINTS
+            for point in (point for point in required if not self.reached[point]):
                 yield Finding(by="campaign", invariant="POINT", what=f"nobody died at {point}")
 
     def _await_rest(self) -> None:
@@ -434,7 +499,7 @@ class Campaign:
                 latest = max(latest, moved_at)
 
 
-AT_ONCE = (Campaign._start_in_trouble, Campaign._start_wrongly)
+AT_ONCE = (Campaign._start_in_trouble, Campaign._start_wrongly, Campaign._start_by_mistake)
 """What each of the first waves begins with."""
 
 
@@ -497,6 +562,12 @@ def _database(kind: str, folder: Path) -> Iterator[str | None]:
         server.cleanup()
 
 
+def is_complete(options: Options) -> bool:
+    """Return True if a campaign is large enough for each required failpoint, and for each kind of change."""
+    is_large = options.kills >= REQUIRED_KILLS and options.deliveries >= REQUIRED_DELIVERIES
+    return is_large and not options.at and not options.seconds
+
+
 def _is_busy(options: Options) -> bool:
     return options.deliveries >= BUSY * max(1, options.kills)
 
@@ -518,6 +589,8 @@ def _run(options: Options, folder: Path, database: str | None, receiver: Webhook
             named = [(account.platform, account.identity) for account in workspace.accounts.values()]
             troubles += [*blanks(dice, named, options.lost), *crowds(dice, named, options.lost)]
             troubles += excerpts(dice, named, options.lost)
+        if is_rough and is_complete(options):
+            workspace.add_spares()
         accepts_repeats = is_rough and options.seed % 2 == 1
         platforms.furnish(workspace.accounts.values(), troubles, accepts_repeats=accepts_repeats)
         workspace.needs_approval, workspace.alerts_url = options.approvals, receiver.url

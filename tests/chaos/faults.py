@@ -93,6 +93,13 @@ ENDINGS = ("…", "...全文", "")
 CROWDS, CROWD_SHARE = 8, 0.6
 """At most so many of its first creating calls are one too many, every other time, on so many of those accounts: what
 may only go out right away meets that as well, and must end as expired instead of waiting."""
+PROVOCATIONS: Mapping[str, tuple[str, Fault]] = {
+    "token.after_refresh": ("wechat", {"kind": "expire_token"}),
+    "reconcile.before_read": ("weibo", {"kind": "drop_after"}),
+    "reconcile.after_read": ("weibo", {"kind": "drop_after"}),
+    "reconcile.before_commit": ("weibo", {"kind": "drop_after"}),
+}
+"""The fault of a creating call after which a daemon passes a failpoint, and on which platform it is provoked."""
 READ_SHARE = 1.0
 """So often reads go wrong, compared with creating calls."""
 OFTEN = 0.12
@@ -182,6 +189,14 @@ def crowds(dice: Random, accounts: Iterable[tuple[str, str]], share: float) -> I
         if dice.random() < min(2 * share, CROWD_SHARE):
             for rule in _each(dice, platform, CREATING[platform], TOO_MANY, 0.5):
                 yield {**rule, "account": identity, "times": CROWDS}
+
+
+def provocation(point: str) -> Iterator[dict[str, Any]]:
+    """Yield the rules after which a daemon passes the failpoint soon; none where ordinary work passes it."""
+    if point in PROVOCATIONS:
+        platform, fault = PROVOCATIONS[point]
+        for endpoint in CREATING[platform]:
+            yield {"platform": platform, "endpoint": endpoint, "nth": "every", "times": 1, "fault": fault}
 
 
 def _reads(dice: Random, share: float) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Where and when the daemon dies, all of it chosen by the seed."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from random import Random
@@ -9,7 +9,7 @@ from random import Random
 RELOAD_POINTS = ("reload.after_read", "plan.after_insert", "reload.before_commit")
 RETRACT_POINTS = ("retract.before_call", "retract.after_call")
 FIRST_START = "migrate.mid"
-COMMON_POINTS = {
+SENDING = {
     "claim.after_commit": 3,
     "token.after_refresh": 6,
     "media.after_upload": 3,
@@ -21,15 +21,27 @@ COMMON_POINTS = {
     "http.mid_body": 10,
     "http.after_body": 10,
     "http.after_reply": 10,
-    "outcome.before_commit": 10,
-    "outcome.after_commit": 10,
+}
+READING = {
     "submitted.after_poll": 6,
     "reconcile.before_read": 6,
     "reconcile.after_read": 6,
     "reconcile.before_commit": 6,
-    "audit.before_append": 40,
 }
+RECORDING = {"outcome.before_commit": 10, "outcome.after_commit": 10, "audit.before_append": 40}
+COMMON_POINTS = {**SENDING, **READING, **RECORDING}
 """The failpoints that ordinary work passes, and the latest passing at which one may strike in a usual campaign."""
+REQUIRED_POINTS = (*COMMON_POINTS, *RETRACT_POINTS)
+"""The failpoints of sending, reading and recording: a campaign of REQUIRED_KILLS and REQUIRED_DELIVERIES or more must
+have killed a daemon at each of them."""
+REQUIRED_KILLS, REQUIRED_DELIVERIES = 40, 600
+SITUATION = {
+    "token.after_refresh": "wechat_due",
+    "step.after_commit": "wechat_due",
+    "submitted.after_poll": "submitted",
+    **dict.fromkeys(READING.keys() - {"submitted.after_poll"}, "unknown"),
+}
+"""What must be there for a daemon to pass one of these; the others are passed wherever anything is due."""
 POINTS = (FIRST_START, *RELOAD_POINTS, *COMMON_POINTS, *RETRACT_POINTS)
 LONG = (2.8, 3.6)
 """Seconds: longer than a lease, and over before the platform counts as settled."""
@@ -49,13 +61,20 @@ WRONG_LASTS = (2.5, 5.0)
 """Seconds for which a daemon lives under such a clock: time for the looks that would show an absence too soon."""
 FULL = (0.8, 1.6)
 """Seconds for which no file may grow."""
-AT_A_START = {"name": "(name hangs)", "template": "(template broken)", "second": "(second daemon)"}
+AT_A_START = {
+    "name": "(name hangs)",
+    "template": "(template broken)",
+    "second": "(second daemon)",
+    "copy": "(copy started)",
+}
 """Deeds of which each must leave a daemon that sends."""
 TROUBLES = {"kill": 0.82, "freeze": 0.12, "full": 0.04, "clock": 0.02}
 TROUBLES_IF_BUSY = {"kill": 0.93, "freeze": 0.04, "full": 0.02, "clock": 0.01}
 TROUBLES_IN_BRIEF = {"kill": 0.38, "freeze": 0.5, "full": 0.05, "clock": 0.07}
 """What happens in a life before its end, and in which share; where there are very many lives, a small one is enough."""
 MOMENT_SHARE = 0.2
+UNAIMED_SHARE = 0.2
+"""The share of lives that end in another way while required failpoints have not struck yet."""
 SOONEST, LATEST, LATEST_IF_BUSY = 0.2, 2.5, 1.0
 """Seconds after the start of work at which a kill without a failpoint strikes."""
 BRIEF = 0.3
@@ -78,8 +97,8 @@ class Kill:
 
     With the deed `freeze` the daemon falls asleep there for `lasts` seconds, with `full` no file may grow for so long;
     it dies a while after that. With the deed `clock` the host's clock is `ahead` by so many seconds all its life, with
-    `name` the name server hangs for one platform's host, with `template` the template `broken` has a fault, and with
-    `second` another daemon is started on its databases.
+    `name` the name server hangs for one platform's host, with `template` the template `broken` has a fault, with
+    `second` another daemon is started on its databases, and with `copy` one in a copy of its workspace.
     `order` is what somebody orders while it sleeps; `is_eve` means that it falls asleep shortly before a post is due,
     at the instant `asleep_at` by the clock, or that it outlives that instant.
     """
@@ -152,14 +171,42 @@ class Deck:
     """Whether a server has the database, by whose clock a daemon with a wrong one is refused."""
     points: Sequence[str] = tuple(COMMON_POINTS)
     next_sleep: int = 0
+    required: Sequence[str] = ()
+    """Failpoints that are dealt before all others, until each has struck once."""
+    _owed: deque[str] = field(default_factory=deque)
+    _missed: set[str] = field(default_factory=set)
+    _struck: set[str] = field(default_factory=set)
     _last: Kill = field(default_factory=Kill)
     _round: deque[str] = field(default_factory=deque)
     _again: deque[Kill] = field(default_factory=deque)
     _sleeps: int = 0
 
-    def deal(self, *, may_order: bool = True, is_behind: bool = False) -> Kill:
-        self._last = Kill(after=CATCH_UP) if is_behind else self._deal(may_order=may_order)
+    def __post_init__(self) -> None:
+        owed = list(self.required)
+        self.dice.shuffle(owed)
+        self._owed.extend(sorted(owed, key=lambda point: point not in SITUATION))
+
+    @property
+    def owes(self) -> bool:
+        """True if a required failpoint has not struck yet."""
+        return bool(self._owed)
+
+    def deal(self, *, may_order: bool = True, is_behind: bool = False, situations: Collection[str] = ()) -> Kill:
+        """Deal the next death; `situations` are those of SITUATION that the database shows."""
+        if is_behind:
+            self._last = Kill(after=CATCH_UP)
+        elif self._owed and self.dice.random() >= UNAIMED_SHARE:
+            self._last = self._aim(situations)
+        else:
+            self._last = self._deal(may_order=may_order)
         return self._last
+
+    def _aim(self, situations: Collection[str]) -> Kill:
+        """Deal a required failpoint: one that the situation allows, and the rarest of those."""
+        point = next((one for one in self._owed if SITUATION.get(one, one) in {one, *situations}), self._owed[0])
+        self._owed.remove(point)
+        is_rare = point in SITUATION or point in self._missed
+        return Kill(point=point, nth=1 if is_rare else self.dice.randint(1, ceil(COMMON_POINTS[point] * BRIEF)))
 
     def _deal(self, *, may_order: bool) -> Kill:
         calm = SELDOM_CALM * self.workers if self.is_busy else CALM_AFTER
@@ -207,6 +254,15 @@ class Deck:
         nth = self.dice.randint(1, ceil(COMMON_POINTS[sleep.point] * BRIEF)) if sleep.point else 1
         return replace(sleep, nth=nth, after=after, lasts=self.dice.uniform(*lasts))
 
-    def put_back(self, kill: Kill) -> None:
-        if kill.point in COMMON_POINTS:
+    def note_end(self, kill: Kill, *, is_reached: bool) -> None:
+        """Strike a failpoint that was reached off the required ones; deal one that was not again."""
+        if is_reached:
+            if kill.deed == "kill" and kill.point:
+                self._struck.add(kill.point)
+                self._owed = deque(point for point in self._owed if point != kill.point)
+        elif kill.point in self.required and kill.point not in self._struck:
+            self._missed.add(kill.point)
+            if kill.point not in self._owed:
+                self._owed.append(kill.point)
+        elif kill.point in COMMON_POINTS:
             self._again.append(replace(kill, nth=kill.nth // 4 if self.is_busy and kill.nth > 4 else 1))

@@ -174,7 +174,8 @@ class People:
         return bool(found) and self.campaign.publisher.unapprove(self.dice.choice(found), by=APPROVERS[0])
 
     def _change_hotline(self) -> bool:
-        self.campaign.workspace.write_settings(HOTLINES[1])
+        self.campaign.workspace.hotline = HOTLINES[1]
+        self.campaign.workspace.write_settings()
         return True
 
     def _by_hand(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from tests.chaos.faults import CREATING
 from tests.chaos.publisher_process import PUBLISHER, module_command
 from tests.chaos.workspace import Account
 from tests.ports import free_port
@@ -55,11 +56,27 @@ class Platforms:
             self._post("settings", {"wechat_repeats": "accept", "wechat_consume": "finish"})
         self._post("clock", {"shift": -LONG_AGO})
         for account in accounts:
-            known = {"platform": account.platform, "account": account.identity}
-            self._post("accounts", {**known, "secret": account.secret})
-            words = {"text": "本账号由公安机关运营", "title": "欢迎关注本账号"}
-            self._post("posts", {**known, "forum": "演练", **words})
+            self.add_account(account)
         self._post("clock", {"shift": LONG_AGO})
+        self.add_rules(rules)
+
+    def add_account(self, account: Account) -> None:
+        """Make an account with a post made by hand."""
+        known = {"platform": account.platform, "account": account.identity}
+        self._post("accounts", {**known, "secret": account.secret})
+        words = {"text": "本账号由公安机关运营", "title": "欢迎关注本账号"}
+        self._post("posts", {**known, "forum": "演练", **words})
+
+    def lose_next(self, account: Account) -> None:
+        """Lose the answer to the next creating call of an account."""
+        rule = {"platform": account.platform, "account": account.identity, "nth": "every", "times": 1}
+        self.add_rules(
+            {**rule, "endpoint": endpoint, "fault": {"kind": "drop_after"}}
+            for endpoint in CREATING[account.platform][:1]
+        )
+
+    def add_rules(self, rules: Iterable[Mapping[str, Any]]) -> None:
+        """Let more go wrong."""
         for rule in rules:
             self._post("faults", rule)
 

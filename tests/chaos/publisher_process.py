@@ -36,6 +36,8 @@ FAILED, REFUSED = 1, 3
 FAULTY_PAGE = "{% if title %}{{ title }}"
 ACCEPTED, NOT_ACCEPTED = b'"schedule_accepted"', b'"reload_refused"'
 """What it says when a new version of the schedule is in force, and when it has refused one."""
+SLOWEST = 4.0
+"""How much longer than usual a failpoint is waited for at most, on a host that is slow just now."""
 USUAL_START_SECONDS = 1.5
 """How long a daemon needs to start on a host that does nothing else."""
 GLANCE = 0.02
@@ -90,7 +92,7 @@ class Publisher:
         daemon = self.start(kill.switch, kill.ahead, hangs=kill.deed == "name")
         try:
             self._await_begin(daemon)
-            is_reached = self._live(daemon, kill, patience or self.patience, meanwhile)
+            is_reached = self._live(daemon, kill, patience or self.patience * min(self.slowness, SLOWEST), meanwhile)
         finally:
             self.measure(daemon)
             daemon.kill()
@@ -136,6 +138,8 @@ class Publisher:
             return _freeze(daemon, kill, patience, meanwhile)
         if kill.deed == "second":
             self._start_second(daemon.pid)
+        if kill.deed == "copy":
+            self._start_copy()
         try:
             daemon.wait(timeout=patience if kill.point else kill.after)
         except subprocess.TimeoutExpired:
@@ -153,6 +157,35 @@ class Publisher:
             daemon.kill()
         if ended != FAILED:
             raise DaemonError(f"with a clock {ahead:.0f} s ahead of the server's it ended with {ended}")
+
+    def fail_by_settings(self, renamed: str) -> None:
+        """Start a daemon by settings in which an account has another id; it must be refused, naming the old one."""
+        command = [*self._program(), "-C", str(self.folder), "run"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise DaemonError("a daemon works though an account has another id") from error
+        if done.returncode <= 0 or "Traceback" in done.stderr or renamed not in done.stderr:
+            raise DaemonError(f"with another id for an account it ended with {done.returncode}: {done.stderr[-2000:]}")
+
+    def _start_copy(self) -> None:
+        """Start a daemon in a copy of the workspace, made beside a running daemon; it must be refused."""
+        copy = self.folder.with_name(f"{self.folder.name}-copy")
+        copy_folder(self.folder, copy)
+        try:
+            done = subprocess.run(
+                [*self._program(), "-C", str(copy), "run"],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=START_SECONDS,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise DaemonError("a copy of the workspace works beside the original") from error
+        finally:
+            shutil.rmtree(copy)
+        if done.returncode != REFUSED:
+            raise DaemonError(f"a daemon in a copy ended with {done.returncode}: {done.stderr[-2000:]}")
 
     def _start_second(self, first: int) -> None:
         """Start a daemon in another workspace, which reaches the same databases by a symbolic link.
@@ -335,6 +368,12 @@ class Publisher:
 
     def _last_words(self) -> str:
         return self.log.read_text("utf-8", "replace")[-2000:]
+
+
+def copy_folder(folder: Path, copy: Path) -> None:
+    """Copy a folder as `cp -a` does, in which files come and go."""
+    with contextlib.suppress(shutil.Error):
+        shutil.copytree(folder, copy, symlinks=True)
 
 
 def _interruptions(kill: Kill, began: float, ended: float) -> Sequence[dict[str, Any]]:

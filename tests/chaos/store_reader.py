@@ -38,6 +38,14 @@ AND account NOT IN (SELECT account FROM delivery WHERE state IN ('sending', 'unk
 """Accounts of all platforms but one that had something to send at an instant, and nothing in doubt."""
 CALLED_SINCE = "SELECT count(*) FROM attempt WHERE intended_at >= {since} AND account NOT LIKE '{besides}%'"
 PAUSED = "SELECT scope FROM pause"
+STATES_OF = "SELECT state, count(*) FROM delivery WHERE post = '{post}' GROUP BY state"
+TRIED_OF = "SELECT count(*) FROM delivery WHERE post = '{post}' AND attempts > 0"
+CALLED_FIRST = """SELECT d.post, min(a.intended_at) FROM attempt a JOIN delivery d ON d.id = a.delivery
+GROUP BY d.post"""
+SITUATIONS = """SELECT DISTINCT state FROM delivery WHERE state IN ('unknown', 'submitted')
+UNION SELECT 'wechat_due' FROM delivery WHERE account LIKE 'wechat%' AND follows IS NULL
+AND state IN ('pending', 'due', 'retrying') AND due_at <= {until}"""
+"""What a daemon that starts now meets: names of `kill_plan.SITUATION`."""
 
 
 @dataclass(frozen=True, slots=True)

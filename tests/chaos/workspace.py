@@ -3,9 +3,10 @@
 import hashlib
 import json
 import shutil
+import threading
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import cycle
 from pathlib import Path
@@ -31,6 +32,10 @@ SIZES = (4, 12)
 MANY, WIDE_SIZES = 3000, (30, 54)
 """A campaign of so many deliveries has wide posts, so that the schedule stays short."""
 FEW_POSTS = 40
+SPARE, URGENT = "weibo-spare", "weibo-urgent"
+"""Accounts that changes alone post on: one changes hands, the other is for urgent warnings."""
+GROUP, GROUP_SIZE = "some", 3
+"""The group of accounts that people make smaller by mistake, and how many it has."""
 NOT_NOW = timedelta(days=1)
 TIGHT_SHARE, TIGHT_SHARE_OF_FEW = 0.02, 0.25
 TIGHT_EXPIRES = timedelta(seconds=1)
@@ -142,6 +147,10 @@ class Entry:
     due: datetime | None = None
     left_out: tuple[str, ...] = ()
     """Accounts that were taken out of it."""
+    names_group: bool = False
+    """True if it names the group, the accounts of which are its own."""
+    is_made_urgent: bool = False
+    """True if people made it urgent after it was tried."""
 
     @property
     def id(self) -> str:
@@ -186,6 +195,7 @@ class Version:
     text: str
     duties: Sequence[tuple[str, str]]
     is_minutely: bool
+    repeating_shift: int | None = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -206,6 +216,15 @@ class Workspace:
     minutes: tuple[datetime, datetime] | None = None
     """The first and the last instant of what repeats each minute, if anything does."""
     repeating_edits: int = 0
+    repeating_shift: int | None = 0
+    """By how many hours what repeats each day was moved; None while it is deleted."""
+    hotline: str = HOTLINES[0]
+    group: tuple[str, ...] = ()
+    """The accounts of the group that settings name, if people change any files."""
+    spare: Account | None = None
+    """Whose the account SPARE is in the settings, if there is one."""
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    """Several people write files at once."""
     base_url: str = ""
     database: str | None = None
     needs_approval: bool = False
@@ -243,18 +262,47 @@ class Workspace:
                 self.pictures[entry.id] = hashlib.sha256(file.read_bytes()).hexdigest()
         for folder in self.folders[1:]:
             shutil.copytree(self.folder, folder)
-        self.write_settings(HOTLINES[0])
+        self.write_settings()
 
-    def write_settings(self, hotline: str) -> None:
-        """Write the settings; another hotline changes what templates say from now on, never what was frozen."""
-        own = {**OWN, "weibo": OWN["weibo"] + OF_MANY} if self.is_large else OWN
-        text = _settings(list(self.accounts.values()), self.base_url, self.database, hotline, own)
-        if self.needs_approval:
-            text = PRESET + text
-        if self.alerts_url:
-            text += ALERTS
+    def write_settings(self, renamed: str = "") -> None:
+        """Write the settings; another hotline changes what templates say from now on, never what was frozen.
+
+        The account `renamed` gets another id in them.
+        """
+        with self.lock:
+            own = {**OWN, "weibo": OWN["weibo"] + OF_MANY} if self.is_large else OWN
+            present = {**self.accounts, SPARE: self.spare} if self.spare else self.accounts
+            text = _settings(list(present.values()), self.base_url, self.database, self.hotline, own)
+            if self.needs_approval:
+                text = PRESET + text
+            if self.alerts_url:
+                text += ALERTS
+            if self.group:
+                text += f"\n[groups]\n{GROUP} = {json.dumps(list(self.group))}\n"
+            if renamed:
+                text = text.replace(f'id = "{renamed}"', f'id = "{renamed}-renamed"')
+            for folder in self.folders:
+                _replace(folder / "publisher.toml", text)
+
+    def write_secret(self, name: str, owner: Account) -> None:
+        """Give an account the secret of an account: its own, or another's."""
         for folder in self.folders:
-            _replace(folder / "publisher.toml", text)
+            _replace(folder / "secrets" / name, json.dumps(owner.secret))
+
+    def add_spares(self) -> None:
+        """Add the accounts and the group that changes need."""
+        first = next(iter(self.accounts.values()))
+        identities = {SPARE: "1498000001", URGENT: "1498000002"}
+        for name, identity in identities.items():
+            self.accounts[name] = replace(first, id=name, platform="weibo", identity=identity)
+        self.group, self.spare = self.ordinary_accounts[:GROUP_SIZE], self.accounts[SPARE]
+
+    @property
+    def ordinary_accounts(self) -> tuple[str, ...]:
+        """The accounts of ordinary posts on platforms that allow a second call, at least for some."""
+        return tuple(
+            name for name, one in self.accounts.items() if name not in {SPARE, URGENT} and one.platform != "tieba"
+        )
 
     def allow_long_calls(self) -> None:
         """Let calls, leases and the visibility window last longer, as real platforms' limits do."""
@@ -266,6 +314,10 @@ class Workspace:
 
     def write_wave(self, wave: int, spread: timedelta, dice: Random) -> None:
         """Write the next version of the schedule: the new wave's posts fall due within `spread` from now."""
+        with self.lock:
+            self._write_wave(wave, spread, dice)
+
+    def _write_wave(self, wave: int, spread: timedelta, dice: Random) -> None:
         now = datetime.now(UTC)
         for entry in (entry for entry in self.entries if entry.wave == wave):
             after = dice.random() * spread
@@ -291,14 +343,20 @@ class Workspace:
 
     def write(self) -> None:
         """Hand the schedule out as it is now. Posts that have gone out everywhere leave it, as staff clear up."""
+        with self.lock:
+            self._write()
+
+    def _write(self) -> None:
         kept = {entry.follows for entry in self.entries if entry.follows}
         gone = self.struck | (self.finished - kept)
         entries = [entry for entry in self.written if entry.id not in gone]
         minutely = [self._minutely()] if self.minutes else []
+        repeating = [] if self.repeating_shift is None else [self._repeating(self.repeating_shift)]
         version = Version(
-            text="\n".join([*map(_table, entries), self._repeating(), *minutely]),
+            text="\n".join([*map(_table, entries), *repeating, *minutely]),
             duties=[(entry.id, name) for entry in entries for name in entry.accounts],
             is_minutely=bool(minutely),
+            repeating_shift=self.repeating_shift,
         )
         self.versions.append(version)
         for folder in self.folders:
@@ -314,9 +372,9 @@ class Workspace:
     def repeating_accounts(self) -> list[str]:
         return [name for name in self.accounts if name.startswith("weibo")][:2]
 
-    def _repeating(self) -> str:
+    def _repeating(self, shift: int) -> str:
         """A post that repeats, and never falls due while the campaign lasts."""
-        hour = self.repeats_at.astimezone(BEIJING).hour
+        hour = (self.repeats_at.astimezone(BEIJING).hour + shift) % 24
         body = f"每日提醒，第{self.repeating_edits + 1}版。"
         return self._repeating_table(REPEATING, "每日提醒", body, f'cron = "0 {hour} * * *"\n')
 
@@ -445,8 +503,8 @@ def _table(entry: Entry) -> str:
         "level": "orange",
         "title": entry.edited_title,
         "body": entry.body + "转账前请先拨打反诈专线核实。" * entry.edits,
-        "to": list(entry.accounts),
-        **({"urgent": True} if entry.urgent else {}),
+        "to": [GROUP] if entry.names_group else list(entry.accounts),
+        **({"urgent": True} if entry.urgent or entry.is_made_urgent else {}),
         **({"follows": entry.follows} if entry.follows else {}),
         "max_delay": f"{entry.most_late}s",
     }

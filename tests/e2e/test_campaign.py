@@ -52,6 +52,36 @@ def test_deaths_sleeps_and_full_disks_follow_from_the_seed(chaos, is_brief):
     assert max(kill.lasts for kill in first) > 2
 
 
+def lives(kills, seed, reaches):
+    """Deal lives as a campaign does, until each required failpoint has struck; return the points in their order."""
+    deck = kills["Deck"](dice(seed), required=tuple(kills["COMMON_POINTS"]))
+    dealt = []
+    while deck.owes and len(dealt) < 100:
+        kill = deck.deal(situations=["unknown", "submitted", "wechat_due"])
+        dealt.append(kill.point)
+        deck.note_end(kill, is_reached=kill.point is not None and reaches(kill, dealt))
+    return dealt
+
+
+def test_each_required_failpoint_is_aimed_at_until_it_has_struck(chaos):
+    """Required failpoints strike within some thirty lives; one that was not reached is dealt again, earlier."""
+    kills = chaos("kill_plan")
+    for seed in range(1, 20):
+        dealt = lives(kills, seed, lambda _kill, _dealt: True)
+        assert set(kills["COMMON_POINTS"]) <= set(dealt)
+        assert len(dealt) < 40
+    missed = lives(kills, 7, lambda kill, dealt: kill.point != "media.after_upload" or dealt.count(kill.point) > 2)
+    assert missed.count("media.after_upload") == 3
+
+
+def test_a_failpoint_waits_for_its_situation(chaos):
+    """Where no outcome is unknown no failpoint of reading is dealt, as long as others are left."""
+    kills = chaos("kill_plan")
+    deck = kills["Deck"](dice(1), required=("reconcile.after_read", "http.after_body"))
+    first = next(kill for kill in iter(deck.deal, None) if kill.point in deck.required)
+    assert first.point == "http.after_body"
+
+
 def unexpected(chaos, *, log, row, only_once=frozenset()):
     """Return what a campaign of one duty does not expect, given the log and the status."""
     expectations = chaos("expectations")

@@ -13,7 +13,7 @@ from tests.chaos.checker.decoder import history_of
 from tests.chaos.checker.verdict import judge_history
 from tests.simulation.platforms import EPOCH
 from tests.simulation.simulation import APPROVERS, Simulation
-from tests.simulation.workspace import AUTHOR
+from tests.simulation.workspace import AUTHOR, GROUP
 
 NOT_RECORDED = frozenset({"I19", "I20", "I23", "I24", "I25"})
 """Promises that a run has no data about; all others must be judged."""
@@ -31,7 +31,7 @@ Row = Mapping[str, Any]
 
 def violations(simulation: Simulation) -> list[str]:
     """Return all violations, each with the number of the broken promise."""
-    found = [f"run: {error}" for error in simulation.errors]
+    found = [*simulation.broken_promises, *(f"run: {error}" for error in simulation.errors)]
     for finding in judge_history(history_of(artefacts_of(simulation))).findings:
         is_asked = finding.invariant.id != "I5" or simulation.shape.needs_approval
         if finding.why_not and is_asked and finding.invariant.id not in NOT_RECORDED:
@@ -61,7 +61,7 @@ def artefacts_of(simulation: Simulation) -> Artefacts:
                 "ended_at": simulation.now,
                 "outages": simulation.outages,
                 "duties": list(_duties(simulation, [posts for _text, posts in texts], rows["delivery"])),
-                "versions": [_version(text, posts) for text, posts in texts],
+                "versions": [_version(simulation, text, posts) for text, posts in texts],
             },
             "instants": _instants(simulation, rows),
             "earlier": [dict(row) for row in simulation.remembered],
@@ -80,11 +80,19 @@ def _posts_of(text: str) -> Sequence[Row]:
     return posts if all("to" in post for post in posts) else ()
 
 
-def _version(text: str, posts: Sequence[Row]) -> Row:
+def _accounts_of(simulation: Simulation, post: Row) -> Sequence[str]:
+    """Return the accounts that a post names; for GROUP those that it has at most."""
+    named: Sequence[str] = post["to"]
+    return simulation.workspace.every[post["id"]].accounts if named == [GROUP] else named
+
+
+def _version(simulation: Simulation, text: str, posts: Sequence[Row]) -> Row:
     duties, later = list[list[str]](), list[list[str]]()
     for post in (post for post in posts if "at" in post):
-        is_far = post["at"].timestamp() > EPOCH + PLANNED_AHEAD
-        (later if is_far else duties).extend([post["id"], "once", account] for account in post["to"])
+        is_open = post["to"] == [GROUP] or post["at"].timestamp() > EPOCH + PLANNED_AHEAD
+        (later if is_open else duties).extend(
+            [post["id"], "once", account] for account in _accounts_of(simulation, post)
+        )
     return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "duties": duties, "later": later}
 
 
@@ -102,10 +110,10 @@ def _duties(simulation: Simulation, texts: Sequence[Sequence[Row]], deliveries: 
     """Yield what any schedule has named and was filed: each accepted version is judged by itself."""
     filed = {(row["post"], row["account"]) for row in deliveries}
     entries: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for post in (post for posts in texts for post in posts):
-        for account in post["to"]:
-            entries[post["id"], account].append(post)
     workspace = simulation.workspace
+    for post in (post for posts in texts for post in posts):
+        for account in _accounts_of(simulation, post):
+            entries[post["id"], account].append(post)
     stopped = {command["post"] for command in simulation.commands if command["kind"] in {"cancel", "retract"}}
     for (post, account), named in ((key, named) for key, named in entries.items() if key in filed):
         is_tight = any("expires" in one or one["max_delay"] != USUAL_DELAY for one in named)

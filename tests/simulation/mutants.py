@@ -169,6 +169,13 @@ MUTANTS: Mapping[str, Mutant] = {
         promises=frozenset({"I8"}), storm="gone", seed=9, function=one_deletion_report_believed
     ),
     "review_window_ignored": Mutant(promises=frozenset({"I1", "I7"}), storm="reviews"),
+    "review_window_ignored/changes": Mutant(promises=frozenset({"I1"}), storm="changes", seed=5),
+    "present_method_decides": Mutant(promises=frozenset({"I1"}), storm="changes"),
+    "identity_not_compared": Mutant(promises=frozenset({"I8"}), storm="changes"),
+    "another_id_accepted": Mutant(promises=frozenset({"I17"}), storm="changes", seed=3),
+    "conflict_refuses_file": Mutant(promises=frozenset({"I22"}), storm="changes", seed=2),
+    "removed_is_final": Mutant(promises=frozenset({"I9"}), storm="changes"),
+    "past_time_taken": Mutant(promises=frozenset({"I6"}), storm="changes", seed=2),
     "draft_not_remembered": Mutant(promises=frozenset({"I1"}), storm="repeats", seed=3),
     "expired_lease_is_due/repeats": Mutant(promises=frozenset({"I1"}), storm="repeats"),
     "short_text_never_matches": Mutant(promises=frozenset({"I1"}), storm="lists", seed=2),

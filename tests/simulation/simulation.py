@@ -21,10 +21,17 @@ from publisher.app.open_store import open_store
 from publisher.config import Settings, load_settings
 from publisher.daemon import run
 from publisher.domain.delivery import State
-from publisher.domain.errors import ApprovalError, IllegalTransitionError, InputError, RefusedError
+from publisher.domain.errors import (
+    ApprovalError,
+    IllegalTransitionError,
+    InputError,
+    PublisherError,
+    RefusedError,
+    SettingsError,
+)
 from publisher.domain.post import PostId
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
-from publisher.engine.planner import apply_schedule, resend_post, send_scheduled_now
+from publisher.engine.planner import apply_schedule, resend_post, send_correction, send_scheduled_now
 from publisher.runtime.clock import FAILPOINT_NAMES, Runtime
 from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import AuditAction
@@ -98,6 +105,8 @@ class Simulation:
     clocks: list[tuple[float, float]] = field(default_factory=list)
     """True instants, and by how many seconds the host's clock was ahead from each on."""
     errors: list[str] = field(default_factory=list)
+    broken_promises: list[str] = field(default_factory=list)
+    """What a storm's own judge has found, each with the number of the promise."""
     crashes: Counter[str] = field(default_factory=Counter)
     process: Process = field(default_factory=lambda: Process(name="none", ended_by="never started"))
     is_over: bool = False
@@ -116,6 +125,12 @@ class Simulation:
     commands: list[dict[str, Any]] = field(default_factory=list)
     batch_size: int = 1000
     """The number of new deliveries that are filed in one transaction with their schedule."""
+    expects_refusals: bool = False
+    """True if a daemon may refuse to start, because of what people have changed."""
+    refusals: list[PublisherError] = field(default_factory=list)
+    """Why daemons have refused to start."""
+    settings_error: SettingsError | None = None
+    """Why the settings as last saved cannot be read."""
     old_versions: Mapping[int, str] = field(default_factory=dict)
     """The texts of accepted schedules that the database no longer has, by number."""
 
@@ -133,19 +148,54 @@ class Simulation:
             process = self.process = Process(name=f"life-{self.starts}", can_crash=True)
             ended = asyncio.Event()
             process.exit_callbacks.append(ended.set)
-            task = self.loop.live(process, run(self.settings, self.new_runtime()))
+            task = self.loop.live(process, self._run_daemon())
             task.add_done_callback(lambda _task, ended=ended: ended.set())
             await ended.wait()
             if process.has_ended:
                 self.crashes[process.ended_by or "?"] += 1
                 self.interrupt("killed")
             elif task.done() and not task.cancelled() and task.exception() is not None:
-                self.errors.append(f"the daemon ended by itself: {task.exception()!r}")
-                self.is_over = True
-                return
+                if not self._may_refuse(task.exception()):
+                    self.errors.append(f"the daemon ended by itself: {task.exception()!r}")
+                    self.is_over = True
+                    return
+                self.interrupt("killed")
             if rng.random() < NEWER_RELEASE_CHANCE:
                 self.workspace.add_journal_key()
             await asyncio.sleep(max(self.rng.uniform(*RESTART_SECONDS), self.restart_after - self.loop.time()))
+
+    def _run_daemon(self) -> Coroutine[Any, Any, object]:
+        """Return the work of a daemon under the settings as they were saved last."""
+        if self.settings_error is not None:
+            return _refuse(self.settings_error)
+        return run(self.settings, self.new_runtime())
+
+    def _may_refuse(self, error: BaseException | None) -> bool:
+        """Record an expected refusal to start; return False for any other end of a daemon."""
+        if not self.expects_refusals or not isinstance(error, RefusedError | SettingsError):
+            return False
+        self.refusals.append(error)
+        return True
+
+    def save_settings(self) -> None:
+        """Save the settings. Commands follow them at once, the daemon from its next start on."""
+        self.workspace.write_settings()
+        try:
+            loaded = self.loop.run_until_complete(self.loop.live(None, load_settings(self.workspace.folder)))
+        except SettingsError as error:
+            self.settings_error = error
+        else:
+            self.settings_error, self.settings = None, replace(loaded, users_needed=None)
+
+    def start_beside(self, folder: Path, seconds: float) -> BaseException | None:
+        """Run another daemon in a folder for so many seconds; return what ended it before."""
+        settings = self.loop.run_until_complete(self.loop.live(None, load_settings(folder)))
+        process = Process(name="beside")
+        task = self.loop.live(process, run(replace(settings, users_needed=None), self.new_runtime()))
+        self.pass_until(task.done, seconds)
+        error = task.exception() if task.done() and not task.cancelled() else None
+        self.loop.kill(process, "end")
+        return error
 
     def note_supervisor_end(self, task: "asyncio.Task[None]") -> None:
         """Report a supervisor that failed: in a run without a daemon no promise would be broken."""
@@ -309,14 +359,17 @@ class Simulation:
             reported.update(repr(tuple(row)).encode())
         return reported.hexdigest()
 
-    def copies(self, delivery: sqlite3.Row) -> list[Any]:
-        """Return the posts of a delivery, oldest first; none if its text, and so its marker, is no longer kept."""
+    def copies(self, delivery: sqlite3.Row, *, everywhere: bool = False) -> list[Any]:
+        """Return the posts of a delivery, oldest first; none if its text, and so its marker, is no longer kept.
+
+        Those on other accounts than its own are left out, unless it is asked for them.
+        """
         kept = self.rows("SELECT body FROM rendered_post WHERE fingerprint = ?", delivery["rendered_hash"])
         marker = json.loads(kept[0]["body"])["marker"]["code"] if kept else None
         found = [
             post
             for post in self.platforms.state.posts.values()
-            if post.account == identity_of(delivery["account"])
+            if (everywhere or post.account == identity_of(delivery["account"]))
             and not post.extra.get("by_hand")
             and marker is not None
             and any(marker in text for text in _texts_of(post))
@@ -409,6 +462,15 @@ class Simulation:
                 await send_scheduled_now(application.planner, filed, act)
                 await application.store.maintenance.promote_requested([filed.id])
 
+    async def correct(self, correction: str) -> None:
+        """Send a correction of the schedule now, as `publisher correct` does."""
+        async with open_application(self.settings, self.new_runtime(), can_send=False) as application:
+            filed = await application.store.posts.get_post(PostId(correction))
+            if filed is None:
+                return
+            await send_correction(application.planner, filed, named_person("li"), is_new=False)
+            await application.store.maintenance.promote_requested([filed.id])
+
     async def resend(self, number: int) -> None:
         """File a new occurrence for one that failed, as `publisher resend` does."""
         async with open_application(self.settings, self.new_runtime(), can_send=False) as application:
@@ -479,6 +541,10 @@ class Simulation:
             self.loop.call_later(3.0, lambda: self.workspace.write(instant(self.now)))
         else:
             self.workspace.write(instant(self.now))
+
+
+async def _refuse(error: PublisherError) -> None:
+    raise error
 
 
 def _texts_of(post: Any) -> tuple[str, str]:

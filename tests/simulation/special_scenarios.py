@@ -11,6 +11,7 @@ from publisher.store.db import intent_journal
 from tests.chaos.mutants.patch import Patch
 from tests.simulation.alert_scenarios import ALERT_STORMS
 from tests.simulation.approval_scenarios import APPROVAL_STORMS
+from tests.simulation.change_scenarios import CHANGE_STORMS
 from tests.simulation.loop import rng_for
 from tests.simulation.maintenance_scenarios import MAINTENANCE_STORMS
 from tests.simulation.past import grow
@@ -446,5 +447,6 @@ STORMS: Mapping[str, Storm] = {
     **MAINTENANCE_STORMS,
     **APPROVAL_STORMS,
     **ALERT_STORMS,
+    **CHANGE_STORMS,
 }
 """The kinds of storms, by name."""

@@ -18,6 +18,10 @@ IDENTITIES = {
     "wechat-a": "wx0000000000000001",
     "tieba-a": "tb.1.00000001.drill",
 }
+GROUP = "everyone"
+"""The name of the group of accounts that settings may have."""
+SPARE_IDENTITIES = {"weibo-c": "1400000003", "wechat-b": "wx0000000000000002"}
+"""Accounts of single kinds of storms, which no shape draws."""
 PORT = 8710
 SEALED_LINE = re.compile(rb'^(\{.+),"crc32":"[0-9a-f]{8}"\}\n', re.MULTILINE)
 """A whole line of the journal, without its checksum."""
@@ -80,7 +84,7 @@ def platform_of(account: str) -> str:
 
 
 def identity_of(account: str) -> str:
-    return IDENTITIES[account]
+    return IDENTITIES.get(account) or SPARE_IDENTITIES[account]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,16 +98,20 @@ class Entry:
     cron: str | None = None
     until: datetime | None = None
     follows: str | None = None
+    corrects: bool = False
+    """True if it corrects the post that it follows."""
     expires: datetime | None = None
     max_delay: str = "6h"
     urgent: bool = False
     body: str = "正规退款原路退回，不需要转账。"
     picture: str | None = None
     """A file in the workspace."""
+    names_group: bool = False
+    """True if its accounts are those of GROUP."""
 
     @property
     def text(self) -> str:
-        kind = "update" if self.follows else "warning"
+        kind = "correction" if self.corrects else "update" if self.follows else "warning"
         lines: dict[str, object] = {
             "id": self.id,
             "kind": kind,
@@ -112,7 +120,7 @@ class Entry:
             "level": "orange",
             "title": self.title,
             "body": self.body,
-            "to": list(self.accounts),
+            "to": [GROUP] if self.names_group else list(self.accounts),
             "max_delay": self.max_delay,
         }
         lines |= {"follows": self.follows} if self.follows else {}
@@ -122,7 +130,53 @@ class Entry:
         table = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
         table += "".join(f"{key} = {value:%Y-%m-%dT%H:%M:%SZ}\n" for key, value in instants.items() if value)
         table += f'images = [{{ file = "{self.picture}", alt = "配图" }}]\n' if self.picture else ""
-        return f'[[post]]\n{table}[post.data]\nsummary = "凡自称客服要求转账退款的都是诈骗，请挂断"\n'
+        table += '[post.data]\nsummary = "凡自称客服要求转账退款的都是诈骗，请挂断"\n'
+        return f"[[post]]\n{table}" + ('wrong = "电话号码有误"\nright = "请拨打110"\n' if self.corrects else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountTable:
+    """One account of the settings. `token_of` is another identity, of which it has the secret."""
+
+    id: str
+    identity: str
+    is_exclusive: bool = False
+    token_of: str | None = None
+    own: str | None = None
+    """The lines that only its platform knows; None for the usual ones."""
+
+    @property
+    def platform(self) -> str:
+        return platform_of(self.id)
+
+    @property
+    def secret(self) -> str:
+        """The name of its secret."""
+        return self.id
+
+    @property
+    def secret_values(self) -> dict[str, str]:
+        owner = self.token_of or self.identity
+        secrets = {
+            "weibo": {"app_key": "1000000000", "app_secret": "s", "access_token": owner},
+            "wechat": {"app_id": owner, "app_secret": "s"},
+            "tieba": {"BDUSS": owner, "STOKEN": "s"},
+        }
+        return secrets[self.platform]
+
+    @property
+    def text(self) -> str:
+        lines = {
+            "id": self.id,
+            "platform": self.platform,
+            "identity": self.identity,
+            "region": "110000",
+            "secret": self.secret,
+            "base_url": f"http://127.0.0.1:{PORT}",
+        }
+        body = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
+        own = OWN[self.platform] if self.own is None else self.own
+        return f"[[account]]\n{body}" + ("exclusive = true\n" if self.is_exclusive else "") + own
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,6 +189,11 @@ class Workspace:
     every: dict[str, Entry] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     """Every schedule that was saved."""
+    settings_head: str = ""
+    accounts: dict[str, AccountTable] = field(default_factory=dict)
+    """The accounts of the settings, by the names that the simulation calls them."""
+    group: tuple[str, ...] = ()
+    """The accounts of GROUP; no such group if there are none."""
 
     @property
     def schedule(self) -> Path:
@@ -151,6 +210,14 @@ class Workspace:
     @property
     def text(self) -> str:
         return "\n".join(entry.text for entry in self.entries.values())
+
+    def write_settings(self) -> None:
+        """Save the settings, and the secret of each account, as they are now."""
+        for table in self.accounts.values():
+            (self.folder / "secrets" / table.secret).write_text(json.dumps(table.secret_values), "utf-8")
+        groups = [f"[groups]\n{GROUP} = {json.dumps(list(self.group))}\n"] if self.group else []
+        parts = [self.settings_head, *groups, *(table.text for table in self.accounts.values())]
+        (self.folder / "publisher.toml").write_text("\n".join(parts), "utf-8")
 
     def add(self, entry: Entry) -> None:
         self.entries[entry.id] = self.every[entry.id] = entry
@@ -210,29 +277,12 @@ def make_workspace(
         (folder / name).mkdir()
     limits = [LIMITS.format(platform=platform, per_hour=per_hour, waits=waits) for platform in PLATFORMS]
     limits[PLATFORMS.index("weibo")] += f'review_window = "{waits.review}s"\n'
-    parts = [*([APPROVALS] if needs_approval else []), SETTINGS, *limits, *([ALERTS] if notifies else [])]
-    for account in accounts:
-        identity, platform = identity_of(account), platform_of(account)
-        secrets = {
-            "weibo": {"app_key": "1000000000", "app_secret": "s", "access_token": identity},
-            "wechat": {"app_id": identity, "app_secret": "s"},
-            "tieba": {"BDUSS": identity, "STOKEN": "s"},
-        }
-        (folder / "secrets" / account).write_text(json.dumps(secrets[platform]), "utf-8")
-        lines = {
-            "id": account,
-            "platform": platform,
-            "identity": identity,
-            "region": "110000",
-            "secret": account,
-            "base_url": f"http://127.0.0.1:{PORT}",
-        }
-        body = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
-        own = f"exclusive = true\n{OWN[platform]}" if notifies else OWN[platform]
-        parts.append(f"[[account]]\n{body}{own}")
-    (folder / "publisher.toml").write_text("\n".join(parts), "utf-8")
+    head = [*([APPROVALS] if needs_approval else []), SETTINGS, *limits, *([ALERTS] if notifies else [])]
+    tables = {name: AccountTable(id=name, identity=identity_of(name), is_exclusive=notifies) for name in accounts}
+    workspace = Workspace(folder=folder, settings_head="\n".join(head), accounts=tables)
+    workspace.write_settings()
     shutil.copy(template, folder / "var" / "publisher.db")
-    return Workspace(folder=folder)
+    return workspace
 
 
 def instant(seconds: float) -> datetime:

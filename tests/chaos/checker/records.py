@@ -180,7 +180,7 @@ def legal_steps(history: History) -> Iterator[Violation]:
             if act.before is None:
                 continue
             to, who = STEPS.get((act.before, act.event), (frozenset(), frozenset()))
-            if act.before in ENDED and act.event != "restored":
+            if act.before in ENDED and not (act.event == "restored" and _was_untouched(history, act)):
                 yield _step(act, f"{act.before} was left by {act.event}")
             elif act.after not in to:
                 yield _step(act, f"no such step: {act.before} + {act.event} -> {act.after}")
@@ -229,14 +229,22 @@ def _unseen(history: History, delivery: Delivery) -> Iterator[Violation]:
                 yield _step(act, "removed by a single word that it is gone")
 
 
+def _was_untouched(history: History, restored: Act) -> bool:
+    """Whether what came back had been ended by the schedule or by time, before any call and by no person."""
+    before = [act for act in history.acts_on.get(restored.subject, ()) if act.id < restored.id]
+    ends = [act for act in before if act.after == restored.before]
+    return bool(ends) and ends[-1].role != "person" and not any(act.event == "attempt_started" for act in before)
+
+
 def _step(act: Act, what: str) -> Violation:
     return Violation(act.subject, what, (act.row,))
 
 
 def _versions(history: History, delivery: Delivery) -> Iterator[Violation]:
-    """A person's `send` moves all waiting deliveries of a post on, and is one entry for the post."""
+    """An order to send, or to correct, moves all waiting deliveries of a post on, and is one entry for the post."""
     acts = [act for act in history.acts_on.get(delivery.subject, ()) if "version" in act.detail]
     sent = [act.id for act in history.acts_on.get(delivery.post, ()) if act.event == "send_requested"]
+    sent += [act.id for act in history.audit if act.event == "correction_requested" and _is_by(act, delivery.post)]
     known = [(0, 1), *((act.id, act.detail["version"]) for act in acts), (float("inf"), delivery.version)]
     for (before, first), (after, second) in pairwise(known):
         least = 0 if after == float("inf") else 1
@@ -244,6 +252,10 @@ def _versions(history: History, delivery: Delivery) -> Iterator[Violation]:
         if not least <= second - first <= most:
             evidence = (delivery.row, *(f"audit:{number}" for number in (before, after) if 0 < number < float("inf")))
             yield Violation(delivery.subject, f"version {first}, then {second}", evidence)
+
+
+def _is_by(act: Act, correction: str) -> bool:
+    return act.detail.get("correction") == correction
 
 
 def once_each(history: History) -> Iterator[Violation]:

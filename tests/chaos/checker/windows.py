@@ -274,11 +274,11 @@ def retract_wins(history: History) -> Iterator[Violation]:
             evidence = (call.where, ordered[delivery.id][1])
             yield Violation(delivery.subject, "a call after its retraction was ordered", evidence)
         for act in history.acts_on.get(delivery.subject, ()):
-            if act.event == "cancelled" and began > act.at:
+            if act.event == "cancelled" and began > act.at and not _came_back(history, act, call.recv.began):
                 yield Violation(delivery.subject, "a call after it was withdrawn", (call.where, act.row))
     for act in (act for acts in history.acts_on.values() for act in acts if act.event in STOPPED):
         for delivery, attempt in _announced_after(history, act.at, float("inf")):
-            if delivery.subject == act.subject:
+            if delivery.subject == act.subject and not _came_back(history, act, attempt.intended):
                 yield Violation(act.subject, f"an intent after it was {act.event}", (attempt.row, act.row))
     for delivery in (history.deliveries[key] for key in ordered):
         is_red = delivery.state in {"retracting", "held"} and any(
@@ -287,6 +287,15 @@ def retract_wins(history: History) -> Iterator[Violation]:
         for creation in () if is_red or delivery.is_manually_confirmed else live_copies(history, delivery):
             where = (creation.where, delivery.row, ordered[delivery.id][1])
             yield Violation(delivery.subject, "live though retracted, and not in red", where)
+
+
+def _came_back(history: History, stop: Act, at: float) -> bool:
+    """Whether the schedule, which had cancelled it, has named it again before that instant."""
+    acts = history.acts_on.get(stop.subject, ())
+    slack = history.settings.tolerance
+    return stop.event == "cancelled" and any(
+        act.event == "restored" and act.id > stop.id and act.at <= at + slack for act in acts
+    )
 
 
 def _retractions(history: History) -> dict[int, tuple[float, str]]:

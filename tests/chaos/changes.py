@@ -1,0 +1,336 @@
+"""What people change under a campaign's daemons: slips in the files, put right later, and accounts that change hands.
+
+Each kind of change is a generator that yields the seconds until it goes on. It has posts of its own, so that nobody
+else touches them. Meanwhile new urgent warnings are written into the same file, and none may be kept back.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from tests.chaos.findings import Finding
+from tests.chaos.store_reader import CALLED_FIRST, STATES_OF, TRIED_OF
+from tests.chaos.workspace import SPARE, URGENT, Account, Entry
+
+if TYPE_CHECKING:
+    from tests.chaos.campaign import Campaign
+
+Change = Callable[["Changes"], Iterator[float]]
+
+FIRST_NUMBER = 7001
+"""The number of the first post of these, above all others."""
+GLANCE_SECONDS = 0.3
+SPACING_SECONDS = 4.0
+"""Seconds from the beginning of one change to that of the next."""
+DUE_AFTER, SOON = timedelta(seconds=25), timedelta(seconds=2)
+"""How long before its instant a post is written whose slip comes before it, and one that is to be open."""
+ACCOUNTS_OF_ONE = 3
+SLIP_SECONDS = (3.0, 9.0)
+PATIENCE_SECONDS = 30.0
+"""Seconds within which a post is filed or called, as a daemon lives for two or three of them."""
+LIVES = 2
+"""Starts of a daemon that a change of the settings lasts for at least: they are read at a start."""
+URGENT_EVERY = (8.0, 14.0)
+URGENT_SECONDS = 60.0
+"""Seconds from the file's saving within which an urgent warning must be called, however often daemons die."""
+STRANGER = "1499999999"
+"""The identity of an account that is none of ours."""
+FAR = timedelta(days=30)
+LONG_AGO = timedelta(hours=7)
+"""Longer than any post of a campaign may be late."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """Everybody who changes files, and what the campaign asks about it at the end."""
+
+    campaign: "Campaign"
+    dice: Random
+    urgent_posts: dict[str, float] = field(default_factory=dict)
+    """When each urgent warning was written into the file, by its id."""
+    done: list[str] = field(default_factory=list)
+    is_over: bool = False
+    is_spare_free: bool = True
+    """False while the account that changes hands is another's."""
+    _number: int = FIRST_NUMBER
+    _thread: threading.Thread | None = None
+    _errors: list[Exception] = field(default_factory=list)
+
+    # --- the people's time ---
+
+    @contextlib.contextmanager
+    def acting(self) -> Iterator[None]:
+        """Let them act meanwhile; in the end everything that is not right yet is put right."""
+        self._thread = threading.Thread(target=self._act, name="changes")
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self.is_over = True
+            self._thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+    def _act(self) -> None:
+        try:
+            self._act_until_over()
+        except Exception as error:  # noqa: BLE001 # the campaign raises it
+            self._errors.append(error)
+
+    def _act_until_over(self) -> None:
+        names = self.dice.sample(list(CHANGES), len(CHANGES))
+        self.campaign.platforms.add_account(self.stranger)
+        now = time.monotonic()
+        turns: list[tuple[float, str, Iterator[float]]] = [(now, "urgent", self._write_urgent_posts())]
+        for place, name in enumerate(names):
+            turns.append((now + place * SPACING_SECONDS, name, CHANGES[name](self)))
+        while turns and not (self.is_over and all(name == "urgent" for _at, name, _change in turns)):
+            turns.sort(key=lambda turn: turn[0])
+            at, name, change = turns.pop(0)
+            if not self.is_over:
+                time.sleep(max(0.0, min(at - time.monotonic(), GLANCE_SECONDS)))  # others' databases are looked at
+            if at > time.monotonic() and not self.is_over:
+                turns.append((at, name, change))
+                continue
+            if (pause := next(change, None)) is not None:
+                turns.append((time.monotonic() + pause, name, change))
+
+    def until(self, is_so: Callable[[], object]) -> Iterator[float]:
+        """Wait until something is so, as long as patience lasts."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not is_so() and time.monotonic() < end and not self.is_over:
+            yield GLANCE_SECONDS
+
+    def until_started(self) -> Iterator[float]:
+        """Wait until daemons have started by the present settings, and lived a while."""
+        publisher = self.campaign.publisher
+        starts = publisher.starts + LIVES
+        yield from self.until(lambda: publisher.starts >= starts)
+
+    def until_filed(self, post: str) -> Iterator[float]:
+        yield from self.until(lambda: self.states(post))
+
+    def until_open(self, post: str) -> Iterator[float]:
+        yield from self.until(lambda: {"unknown", "submitted"} & self.states(post).keys())
+
+    def states(self, post: str) -> Mapping[str, int]:
+        return dict(self.campaign.publisher.store.rows(STATES_OF.format(post=post)))
+
+    def slip_seconds(self) -> float:
+        return self.dice.uniform(*SLIP_SECONDS)
+
+    # --- the files ---
+
+    @property
+    def stranger(self) -> Account:
+        return replace(self.spare, identity=STRANGER)
+
+    @property
+    def spare(self) -> Account:
+        """The account that changes hands, to which only posts of this module go."""
+        return self.campaign.workspace.accounts[SPARE]
+
+    def write_post(self, accounts: Sequence[str], after: timedelta = DUE_AFTER, **more: Any) -> Entry:
+        """Write a new post into the file."""
+        entry = Entry(number=self._number, accounts=tuple(accounts), wave=-1, **more)
+        self._number += 1
+        entry.due = datetime.now(UTC) + after
+        workspace = self.campaign.workspace
+        with workspace.lock:
+            workspace.entries.append(entry)
+            workspace.written.append(entry)
+            self.campaign.people.touched.add(entry.id)
+            self.campaign.people.edited.add(entry.id)
+            self.campaign.wanted |= {(entry.id, name): "published" for name in accounts}
+            workspace.write()
+        return entry
+
+    def excuse(self, entry: Entry) -> None:
+        """Let a post that was tried during its slip end as what the slip asked for."""
+        accounts = (*entry.accounts, *entry.left_out)
+        self.campaign.wanted |= {(entry.id, name): "published|cancelled|expired" for name in accounts}
+
+    def save(self) -> None:
+        self.campaign.workspace.write()
+
+    def swap(self, account: Account) -> None:
+        """Make the spare account another one in the settings, with that one's secret, or itself again."""
+        workspace = self.campaign.workspace
+        workspace.write_secret(SPARE, account)
+        workspace.spare = account
+        workspace.write_settings()
+
+    def _write_urgent_posts(self) -> Iterator[float]:
+        while not self.is_over:
+            entry = self.write_post([URGENT], timedelta(0), urgent=True)
+            self.urgent_posts[entry.id] = time.time()
+            yield self.dice.uniform(*URGENT_EVERY)
+
+    # --- what is found at the end ---
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield the kinds of changes that nobody made, urgent warnings that were kept back, and strangers' posts."""
+        for name in (name for name in CHANGES if name not in self.done):
+            yield Finding(by="campaign", invariant="CHANGE", what=f"nobody got to {name}")
+        called = dict(self.campaign.publisher.store.rows(CALLED_FIRST))
+        for post, saved_at in self.urgent_posts.items():
+            late = called.get(post, float("inf")) / 1e6 - saved_at
+            if late > URGENT_SECONDS:
+                yield Finding(by="campaign", invariant="URGENT", what=f"{post} was kept back for {late:.0f} s")
+        theirs = [made for made in self.campaign.platforms.posts() if made["account"] == STRANGER]
+        for made in theirs[1:]:
+            yield Finding(by="campaign", invariant="I8", what=f"made on a stranger's account: {made['text']}")
+
+
+def _slip(name: str, slip: Callable[[Changes, Entry], Callable[[], None]]) -> Change:
+    """Return the change in which a slip is made in a post that is filed, and put right."""
+
+    def change(changes: Changes) -> Iterator[float]:
+        ordinary = changes.campaign.workspace.ordinary_accounts
+        entry = changes.write_post(changes.dice.sample(ordinary, ACCOUNTS_OF_ONE))
+        yield from changes.until_filed(entry.id)
+        is_filed = bool(changes.states(entry.id))
+        with changes.campaign.workspace.lock:
+            mend = slip(changes, entry)
+            changes.save()
+        yield changes.slip_seconds()
+        with changes.campaign.workspace.lock:
+            mend()
+            changes.save()
+        if changes.campaign.publisher.store.count(TRIED_OF.format(post=entry.id)):
+            changes.excuse(entry)
+        if is_filed:
+            changes.done.append(name)
+
+    return change
+
+
+def _delete(changes: Changes, entry: Entry) -> Callable[[], None]:
+    changes.campaign.workspace.struck.add(entry.id)
+    return lambda: changes.campaign.workspace.struck.discard(entry.id)
+
+
+def _leave_account_out(_changes: Changes, entry: Entry) -> Callable[[], None]:
+    accounts = entry.accounts
+    entry.accounts = accounts[1:]
+
+    def mend() -> None:
+        entry.accounts = accounts
+
+    return mend
+
+
+def _move(entry: Entry, by: timedelta) -> Callable[[], None]:
+    due = entry.due
+    assert due is not None
+    entry.due = due + by
+
+    def mend() -> None:
+        entry.due = due
+
+    return mend
+
+
+def _mistake_date(_changes: Changes, entry: Entry) -> Callable[[], None]:
+    return _move(entry, FAR)
+
+
+def _move_into_past(_changes: Changes, entry: Entry) -> Callable[[], None]:
+    return _move(entry, -LONG_AGO)
+
+
+def _change_cron(changes: Changes) -> Iterator[float]:
+    """The post that repeats each day is moved by an hour, and back."""
+    yield from _break_cron(changes, "cron_moved", shift=1)
+
+
+def _delete_cron(changes: Changes) -> Iterator[float]:
+    """The post that repeats each day is deleted, and put back."""
+    yield from _break_cron(changes, "cron_deleted", shift=None)
+
+
+def _break_cron(changes: Changes, name: str, shift: int | None) -> Iterator[float]:
+    workspace = changes.campaign.workspace
+    yield from changes.until(lambda: workspace.repeating_shift == 0)  # one slip at a time
+    workspace.repeating_shift = shift
+    changes.save()
+    yield changes.slip_seconds()
+    workspace.repeating_shift = 0
+    changes.save()
+    changes.done.append(name)
+
+
+def _shrink_group(changes: Changes) -> Iterator[float]:
+    """A group loses accounts in the settings, and regains them; a post names the group."""
+    entry = changes.write_post(changes.campaign.workspace.group, DUE_AFTER, names_group=True)
+    yield from changes.until_filed(entry.id)
+    workspace = changes.campaign.workspace
+    whole = workspace.group
+    workspace.group = whole[:1]
+    workspace.write_settings()
+    yield from changes.until_started()
+    workspace.group = whole
+    workspace.write_settings()
+    changes.done.append("group_shrunk")
+
+
+def _make_urgent(changes: Changes) -> Iterator[float]:
+    """A routine article whose answer is lost is made urgent, which another interface sends."""
+    workspace = changes.campaign.workspace
+    account = next(one for one in workspace.accounts.values() if one.platform == "wechat")
+    changes.campaign.platforms.lose_next(account)
+    entry = changes.write_post([account.id], SOON)
+    yield from changes.until_open(entry.id)
+    if {"unknown", "submitted"} & changes.states(entry.id).keys():
+        entry.is_made_urgent = True
+        changes.save()
+        changes.done.append("made_urgent")
+
+
+def _swap_identity(changes: Changes) -> Iterator[float]:
+    """The spare account becomes a stranger's while an outcome on it is open, and is put right."""
+    yield from changes.until(lambda: changes.is_spare_free)
+    changes.is_spare_free = False
+    changes.campaign.platforms.lose_next(changes.spare)
+    entry = changes.write_post([SPARE], SOON)
+    yield from changes.until_open(entry.id)
+    is_open = bool({"unknown", "submitted"} & changes.states(entry.id).keys())
+    changes.swap(changes.stranger)
+    yield from changes.until_started()
+    changes.swap(changes.spare)
+    changes.is_spare_free = True
+    if is_open:
+        changes.done.append("identity_swapped")
+
+
+def _swap_secret(changes: Changes) -> Iterator[float]:
+    """The spare account has the secret of another of ours while a post for it falls due."""
+    workspace = changes.campaign.workspace
+    yield from changes.until(lambda: changes.is_spare_free)
+    changes.is_spare_free = False
+    workspace.write_secret(SPARE, workspace.accounts[URGENT])
+    changes.write_post([SPARE], SOON)
+    yield from changes.until_started()
+    workspace.write_secret(SPARE, changes.spare)
+    changes.is_spare_free = True
+    changes.done.append("secret_swapped")
+
+
+CHANGES: Mapping[str, Change] = {
+    "deleted": _slip("deleted", _delete),
+    "account_left_out": _slip("account_left_out", _leave_account_out),
+    "date_mistaken": _slip("date_mistaken", _mistake_date),
+    "moved_into_past": _slip("moved_into_past", _move_into_past),
+    "cron_moved": _change_cron,
+    "cron_deleted": _delete_cron,
+    "group_shrunk": _shrink_group,
+    "made_urgent": _make_urgent,
+    "identity_swapped": _swap_identity,
+    "secret_swapped": _swap_secret,
+}
+"""Each kind of change; a large campaign has every one."""
