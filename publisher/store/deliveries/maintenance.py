@@ -329,7 +329,7 @@ class Maintenance(StorePart):
 
         def alert_orphans(transaction: Transaction, cancelled: Sequence[Delivery]) -> None:
             for delivery in cancelled:
-                raise_delivery_alert(transaction, delivery.updated_at, f"cancelled.{ORIGINAL_GONE}", delivery)
+                raise_delivery_alert(transaction, delivery.updated_at, "cancelled.original_not_published", delivery)
 
         return await self._apply_to_matching(ORPHANED, Cancelled(reason=ORIGINAL_GONE), alert=alert_orphans)
 
