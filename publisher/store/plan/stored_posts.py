@@ -189,7 +189,9 @@ def _stored_occurrence(rows: Sequence[RowMapping], named: AbstractSet[AccountId]
         untargeted_accounts=frozenset(AccountId(row["account"]) for row in untargeted),
         cancelled_accounts=frozenset(AccountId(row["account"]) for row in removed if not _is_untouched(row)),
         restorable_accounts=frozenset(AccountId(row["account"]) for row in ended if row["reason"] in REMOVAL_REASONS),
-        orphaned_accounts=frozenset(AccountId(row["account"]) for row in ended if row["reason"] == "original_not_published"),
+        orphaned_accounts=frozenset(
+            AccountId(row["account"]) for row in ended if row["reason"] == "original_not_published"
+        ),
         expired_accounts={
             AccountId(row["account"]): row["content_hash"] for row in ended if row["state"] == State.EXPIRED
         },

@@ -156,7 +156,7 @@ def _settle(history: History, delivery: Delivery) -> float:
 
 
 def _had_posts(history: History, delivery: Delivery, until: float) -> bool:
-    """Whether the account had ever shown a post by then: an emptied list of one that had none is true."""
+    """Whether the account had ever shown a post by then: an emptied list of one that had none is right."""
     identity = history.identity_of(delivery)
     return any(
         entry.kind == "visible" and entry.at <= until and (entry.platform, entry.account) == identity
