@@ -47,12 +47,19 @@ NOTICE_PERIOD = timedelta(minutes=10)
 _NO_TOKEN_CODE = "weibo_no_token"  # noqa: S105 - the name of a message
 
 
+@dataclass(slots=True, kw_only=True)
+class AccountMemory:
+    """What this process knows of an account's note: that there is one, and for which deliveries it tried to make it."""
+
+    is_noted: bool = False
+    tried_for: set[DeliveryId] = field(default_factory=set)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeiboAdapter:
     account: Account
     context: AdapterContext
-    read_for: set[DeliveryId] = field(default_factory=set)
-    """Deliveries for whose call this process has begun to read whether the account has posts."""
+    memory: AccountMemory = field(default_factory=AccountMemory)
 
     async def publish(self, request: SendRequest) -> Outcome:
         endpoint = self._get_endpoint()
@@ -160,11 +167,13 @@ class WeiboAdapter:
         The list is read for it, unless it was read before. A read that fails, or uses up the attempt's time, only
         leaves that proof out: this process does not repeat it for the same delivery.
         """
-        if request.baseline.newest_id is not None or request.delivery in self.read_for:
+        memory = self.memory
+        if request.baseline.newest_id is not None or memory.is_noted or request.delivery in memory.tried_for:
             return None
         if AccountNote.decode(await self.context.state.get(self._note_key)).has_posts is not None:
+            memory.is_noted = True
             return None
-        self.read_for.add(request.delivery)
+        memory.tried_for.add(request.delivery)
         endpoint = self._get_endpoint()
         list_request = post_list.encode_timeline(endpoint, endpoint.profile.list_sizes[0])
         timeline = post_list.decode_timeline(await self._fetch(endpoint, list_request), self.account.identity)
@@ -179,6 +188,7 @@ class WeiboAdapter:
             await self.context.state.update(
                 self._note_key, lambda stored: AccountNote.decode(stored).learn(timeline, at).encode()
             )
+        self.memory.is_noted = note.learn(timeline, at).has_posts is not None
 
     @property
     def _note_key(self) -> str:

@@ -30,7 +30,13 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.engine.calls import call_adapter
-from publisher.engine.planner import AppliedSchedule, apply_schedule, find_file_owner
+from publisher.engine.planner import (
+    AppliedSchedule,
+    active_schedule,
+    apply_schedule,
+    confirm_settings,
+    find_file_owner,
+)
 from publisher.rendering.renderer import RenderResult
 from publisher.runtime.clock import Runtime
 from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse_schedule
@@ -134,12 +140,18 @@ async def activate_schedule(
     """Read the schedule and apply it; return what came of it, or None when nothing has changed."""
     file = application.settings.workspace / "schedule.toml"
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_READ_LIMITS, ScheduleError)
-    if toml.text == await application.store.posts.active_schedule_text():
+    is_active = toml.text == await application.store.posts.active_schedule_text()
+    if is_active and confirmed_removals is None:
         return None
     actions = []
     if confirmed_removals is not None and by is not None:
         detail = {"number": str(confirmed_removals)}
         actions = [AuditAction(event="removals_confirmed", subject="schedule", by=by, detail=detail)]
+    if is_active and confirmed_removals is not None:  # what the settings take from it
+        version = await application.store.posts.schedule_version()
+        schedule = await active_schedule(application.planner, file.name)
+        if schedule is not None:
+            return await confirm_settings(application.planner, schedule, version, confirmed_removals, actions)
     owner = await asyncio.to_thread(find_file_owner, file)
     return await apply_schedule(
         application.planner, toml.text, str(file), confirmed_removals, actions, file_owner=owner

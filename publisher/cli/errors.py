@@ -154,7 +154,15 @@ def count_excess(problem: Problem) -> int:
 
 
 UNQUOTED_CODES = frozenset(
-    {"rendered_with_secret", "file_empty", "file_too_big", "large_removal_ahead", "more_problems"}
+    {
+        "rendered_with_secret",
+        "file_empty",
+        "file_too_big",
+        "large_removal_ahead",
+        "settings_removal_ahead",
+        "removal_ahead",
+        "more_problems",
+    }
 )
 """Problems of the whole file, and of a secret, which is not shown."""
 QUOTE_COLUMNS = 90

@@ -316,8 +316,8 @@ def find_unrestorable(
         existing = stored.occurrences.get(occurrence.key.occurrence)
         if existing is not None and can_be_restored(post, occurrence, window):
             for account in sorted(existing.cancelled_accounts & set(post.accounts)):
-                name = format_delivery_name(post.id, occurrence.key.occurrence, account)
-                facts = {"post": post.id, "account": account, "name": name, "key": "to"}
+                subject = format_delivery_name(post.id, occurrence.key.occurrence, account)
+                facts = {"post": post.id, "account": account, "subject": subject, "key": "to"}
                 problems.append(Problem(code="restored_after_call", facts=facts))
     return problems
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from publisher.domain.account import AccountId
 from publisher.domain.correction import CorrectionPlan, plan_correction
@@ -362,14 +363,18 @@ def find_problems(planner: Planner, schedule: Schedule, posts: Sequence[Post], k
 
 def diff_schedule(planner: Planner, schedule: Schedule, known: StoredPosts) -> Plan:
     """Compare a schedule with the store, as of now."""
-    window = _plan_window(planner)
+    return compare_schedule(schedule, known, _plan_window(planner), planner.schedule_context.timezone)
+
+
+def compare_schedule(schedule: Schedule, known: StoredPosts, window: PlanWindow, timezone: ZoneInfo) -> Plan:
+    """Compare a schedule with what is stored."""
     now, cron_times = window.now, {}
     for post in schedule.posts:
         if not isinstance(post.trigger, OneTimeTrigger):
             stored = known.get(post.id)
             since = max(stored.active_since, now - CRON_LOOKBACK) if stored else now
             until = window.end_for(post) or window.until
-            cron_times[post.id] = list_cron_times(post, since, until, planner.schedule_context.timezone)
+            cron_times[post.id] = list_cron_times(post, since, until, timezone)
     return plan(schedule, known, window, cron_times)
 
 

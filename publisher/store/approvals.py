@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, or_, select, tuple_, update
 
 from publisher.domain.approval import (
     Approval,
@@ -20,7 +20,7 @@ from publisher.domain.approval import (
     hash_renditions,
 )
 from publisher.domain.characters import is_same_name
-from publisher.domain.delivery import OPEN_STATES, Actor, Delivery, DesiredState, Role
+from publisher.domain.delivery import OPEN_STATES, RESTORABLE_STATES, Actor, Delivery, DesiredState, Role
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
     DeliveryId,
@@ -244,9 +244,12 @@ def is_given(key: OccurrenceKey) -> ColumnElement[bool]:
 IS_UNSENT = exists().where(
     DELIVERY.c.post == APPROVAL.c.post,
     DELIVERY.c.occurrence == APPROVAL.c.occurrence,
-    DELIVERY.c.state.in_(OPEN_STATE_NAMES),
+    or_(
+        DELIVERY.c.state.in_(OPEN_STATE_NAMES),
+        and_(DELIVERY.c.state.in_([state.value for state in RESTORABLE_STATES]), DELIVERY.c.attempts == 0),
+    ),
 )
-"""The yeses to what is not sent yet."""
+"""The yeses to what is not sent yet, or was cancelled before any call and may come back."""
 
 
 def needs_review(store: BaseStore, connection: Connection, alert: int) -> bool:

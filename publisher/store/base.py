@@ -56,8 +56,6 @@ BLOCKED_BY_UNKNOWN = "blocked_by_unknown"
 CANNOT_SEND = "cannot_send"
 """The alert that a post is later than `max_delay`, because no call of it reaches the platform."""
 _OUTBOUND_STATES = frozenset({State.DUE, State.CLAIMED, State.SENDING, State.RETRYING})
-ORIGINAL_GONE = "original_not_published"
-"""Why a follow-up is cancelled: its original is not published, and never will be."""
 SUPERSEDED = "superseded"
 """Why an instant of a recurring post expires when a later one is due; all of them together raise one alert."""
 CALL_END_RETENTION_SECONDS = 86400.0

@@ -91,7 +91,7 @@ def send_request(make_request, picture):
 async def test_from_probe_to_reach_and_retraction(stage, send_request):
     """A thread with its picture is seen by anybody, listed, measured, and deleted, twice without harm."""
     adapter = stage.adapter
-    assert await adapter.check_health() == Healthy()
+    assert await adapter.check_health() == Healthy(identity="tb.1.beijing")
     taken = await adapter.publish(send_request)
     assert isinstance(taken, Submitted)
     seen = await adapter.check_ticket(taken.ticket)

@@ -1,4 +1,4 @@
-"""Filed texts when templates or settings are put right afterwards: what is shown, told and taken over."""
+"""Filed texts when templates or settings are put right afterwards: what is shown, reported and taken over."""
 
 import asyncio
 
@@ -123,7 +123,7 @@ def test_f105_the_daemon_alerts_people_to_filed_texts_that_would_be_others(run, 
 
 
 def test_f105_a_text_that_is_replaced_after_it_was_found_is_compared_again(run, filed):
-    """F105: the daemon's alert ends with an edit of the post, whoever makes it."""
+    """F105: the daemon's alert ends with an edit of the post by anybody."""
     put_right(filed)
 
     async def compare_around_an_edit():

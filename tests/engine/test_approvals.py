@@ -22,6 +22,7 @@ from publisher.engine.planner import (
 )
 from publisher.engine.sender import send_due
 from publisher.schedule.load import parse_schedule
+from publisher.store.approvals import end_approvals_of
 from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import AuditAction
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
@@ -65,6 +66,24 @@ async def test_posts_that_need_approvals_are_rendered_ahead(approving):
     context = approving.schedule_context
     schedule = parse_schedule(text, file="schedule.toml", context=context)
     assert await plan_window(approving, schedule, await approving.store.posts.schedule_version()) == 0
+
+
+async def test_f100_what_is_approved_of_a_post_that_comes_back_stays_approved(approving):
+    """I5: a post deleted by a slip and put back needs no second yes, unless the one who gave it is gone by then."""
+    post, other = entry("p", at=(START_TIME + DAY).isoformat()), entry("other", at=(START_TIME + DAY).isoformat())
+    await apply_schedule(approving, post + other, "schedule.toml")
+    await approve(approving.store, "p")
+    await apply_schedule(approving, other, "schedule.toml")
+    await apply_schedule(approving, post + other, "schedule.toml")
+    [task] = await approving.store.approvals.tasks(PostId("p"))
+    assert task.status.is_approved
+    await apply_schedule(approving, other, "schedule.toml")
+    await approving.store.database.write(
+        lambda unit: end_approvals_of(unit, START_TIME, "wang", named_person("ops"), "user_disabled")
+    )
+    await apply_schedule(approving, post + other, "schedule.toml")
+    [task] = await approving.store.approvals.tasks(PostId("p"))
+    assert not task.status.is_approved
 
 
 async def test_without_rules_nothing_is_rendered_further_ahead(planner):  # noqa: F811 # as above

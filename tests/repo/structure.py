@@ -242,6 +242,8 @@ def files_of_one_delivery() -> list[str]:
         await accept_schedule(folder)
         async with application(folder, can_send=True) as opened:
             await promote_all(opened)
+            for adapter in opened.adapters.values():  # the daemon reads every account at its start
+                await adapter.list_recent()
             is_recording.set()
             [lease] = await opened.store.outbox.claim(1)
             await send_delivery(lease, opened.store, opened.adapters, asyncio.Event())

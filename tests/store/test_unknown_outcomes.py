@@ -12,6 +12,7 @@ from publisher.domain.post import PostId, SendRequest
 from publisher.domain.results import (
     Blocked,
     NotFound,
+    NotSent,
     PossibleMatch,
     Published,
     RateLimited,
@@ -330,6 +331,19 @@ async def test_an_unknown_post_is_not_pushed_off_the_list(open_store):
         await store.outbox.record_outcome(lease, Published(receipt=receipt(str(sent))))
     assert (sent, answer.guard) == (3, "blocked_by_unknown")
     assert [alert.code for alert in await store.queries.alerts() if alert.subject == "p4@a"] == ["blocked_by_unknown"]
+
+
+async def test_f53_calls_that_created_nothing_push_nothing_off_the_list(open_store, world):
+    """F53: retries of one post, none of which was sent, block no post: it would never show that the first is absent."""
+    store = await open_store(listing_five())
+    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(2)))
+    lease, _request = await claim_and_intend(store)
+    await store.outbox.record_outcome(lease, Unknown(reason="reset"))
+    for _ in range(5):
+        lease, answer = await claim_and_intend(store)
+        assert isinstance(answer, SendRequest)
+        retrying = await store.outbox.record_outcome(lease, NotSent(reason="connect_failed"))
+        world.advance_time(retrying.next_action_at - world.now())
 
 
 async def delay_by_unknown(store, order=None):

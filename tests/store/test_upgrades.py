@@ -47,6 +47,7 @@ DELIVERY = {
 ATTEMPT = {
     "delivery": 1, "number": 1, "fencing_token": 1, "login": "a", "account": "a", "worker": "w",
     "rendered_hash": "f", "baseline_at": AT, "intended_at": AT, "ended_at": AT, "outcome": "published",
+    "identity": "a", "method": "",
 }  # fmt: skip
 
 

@@ -293,6 +293,20 @@ async def test_what_failed_is_sent_again(site):
     assert len(await site.store.queries.deliveries("refund", "beijing-weibo")) == 2
 
 
+async def test_f105_the_page_offers_the_present_text_of_a_post_filed_with_another(site):
+    """F105: once the daemon has found that another text would come now, its page says so and has a button for it."""
+    await plan(site, POST)
+    client = await site.signed_in("author")
+    assert "act-refresh" not in (await client.get(PATH)).text
+    await site.store.system_alerts.keep_outdated_texts({"refund": "beijing-weibo"}, ())
+    page = (await client.get(PATH)).text
+    assert "act-refresh" in page
+    assert "发出去的仍是登记时的" in page
+    fields = hidden_fields(page, f"{PATH}/refresh")
+    assert (await client.post(f"{PATH}/refresh", data=fields)).status_code == 303
+    assert "文字和现在的一样" in (await client.get(PATH)).text
+
+
 async def test_a_retraction_counts_what_was_sent_again(site):
     """All times a post was sent are in the number, and an account stands once in its list, with its newest delivery."""
     await plan(site, POST)

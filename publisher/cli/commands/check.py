@@ -23,8 +23,9 @@ from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings, load_settings
 from publisher.domain.account import AccountId
 from publisher.domain.errors import InputError, Location, Problem, PublisherError, ScheduleError, Severity
+from publisher.domain.plan import Plan, PlanWindow, StoredPosts
 from publisher.domain.post import CronTrigger, Occurrence, Post, PostId, RenderedPost, Schedule
-from publisher.domain.removals import needs_confirmation
+from publisher.domain.removals import find_removals, needs_confirmation, without_unknown_accounts
 from publisher.rendering.renderer import find_newer_texts
 from publisher.rendering.templates import shipped_templates
 from publisher.runtime.clock import Runtime
@@ -50,12 +51,7 @@ from publisher.schedule.warnings import (
     find_warnings,
     is_past,
 )
-from publisher.store.queries.known_posts import (
-    KnownPost,
-    read_filed_texts,
-    read_known_posts,
-    read_schedule_hash,
-)
+from publisher.store.queries.known_posts import KnownPost, read_filed_texts, read_known_posts
 from publisher.tomlfile.read import TomlDocument, parse_toml, read_text
 from publisher.tomlfile.validate import find_placeholders
 
@@ -77,6 +73,8 @@ class CheckReport:
     posts: int = 0
     accounts: int = 0
     rendered_posts: int = 0
+    plan: Plan | None = None
+    """What the daemon would do with the file; None without a database."""
     next_times: dict[PostId, list[datetime]] = field(default_factory=dict)
     """The next due times of each repeating post, in the workspace's zone."""
 
@@ -113,23 +111,43 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
         if toml is not None:
             with report.collect_problems():
                 _check_posts(terminal, toml, settings, offline_app, report)
+    return _print_report(terminal, report, source, as_json=as_json)
+
+
+def _print_report(terminal: Terminal, report: CheckReport, source: ScheduleSource | None, *, as_json: bool) -> int:
+    """Print what was found; return the exit code."""
     settings_file = Location(file=str(terminal.workspace.absolute() / "publisher.toml"))
     problems = sorted_problems(
         replace(problem, location=problem.location or settings_file) for problem in report.problems
     )
     errors = sum(problem.is_error for problem in problems)
+    counts = count_changes(report.plan) if report.plan is not None else None
     if as_json:
         found = [problem_as_json(problem, terminal.messages, source) for problem in problems]
         following = {post: [at.isoformat() for at in times] for post, times in report.next_times.items()}
-        terminal.print_json({"ok": not errors, "problems": found, "next": following})
+        terminal.print_json(
+            {"ok": not errors, "problems": found, "next": following, **({"plan": counts} if counts is not None else {})}
+        )
     elif problems:
         echo(format_problems(problems, terminal.messages, source))
     if not as_json and not errors:
         print_next_times(terminal, report.next_times)
-    counts = {"errors": errors, "warnings": len(problems) - errors}
+    found_counts = {"errors": errors, "warnings": len(problems) - errors}
     checked = {"posts": report.posts, "accounts": report.accounts, "rendered_posts": report.rendered_posts}
-    terminal.print_note("check_failed" if errors else "check_passed", **counts, **checked)
+    terminal.print_note("check_failed" if errors else "check_passed", **found_counts, **checked)
+    if report.plan is not None and counts is not None:
+        terminal.print_note("check_plan", **counts)
+        if names := {problem.facts.get("name", problem.facts["post"]) for problem in report.plan.left_out}:
+            terminal.print_note("check_left_out", number=len(names), posts="、".join(sorted(names)[:MAX_NAMES]))
     return int(errors > 0)
+
+
+def count_changes(plan: Plan) -> dict[str, int]:
+    """Return how many deliveries a plan adds, changes or brings back, and cancels."""
+    added = sum(len(item.accounts) for item in plan.planned if item.is_new)
+    changed = sum(len(item.accounts) for item in plan.planned if not item.is_new)
+    cancelled = sum(len(target.accounts) for target in plan.removed_targets)
+    return {"added": added, "changed": changed, "cancelled": cancelled}
 
 
 def print_next_times(terminal: Terminal, next_times: Mapping[PostId, Sequence[datetime]]) -> None:
@@ -146,19 +164,7 @@ def _check_posts(
 ) -> None:
     """Check every post. Where one is broken, the final texts of the others are checked all the same."""
     known = read_known_posts(settings.database)
-    if offline_app:
-        template_names: Collection[str] = offline_app.post_renderer.templates.names
-    else:
-        folders = [path for path in (settings.workspace / "templates", shipped_templates()) if path.is_dir()]
-        template_names = {path.name for folder in folders for path in folder.iterdir() if path.is_dir()}
-    data_keys = offline_app.post_renderer.templates.data_keys if offline_app else {}
-    context = make_schedule_context(
-        settings,
-        templates=template_names,
-        known_posts=frozenset(known or ()),
-        data_keys=data_keys,
-        platforms=find_sources().keys(),
-    )
+    context = _make_context(settings, offline_app, known or {})
     schedule, problems = parse_leniently(toml, context)
     report.posts = len(schedule.posts)
     report.problems += problems
@@ -182,17 +188,17 @@ def _check_posts(
     }
     found += find_warnings(schedule, now, now + HOLIDAY_LOOKAHEAD, zone)
     found += find_timing_warnings(schedule, next_times, now)
-    found += find_misplaced_data(schedule, data_keys)
+    found += find_misplaced_data(schedule, context.data_keys)
     found += find_follow_up_warnings(schedule)
     if offline_app is not None:
         policies = offline_app.policies
         found += find_unsafe_timings(policies.values(), settings.environment)
         found += find_capacity_warnings(schedule, policies, known or (), datetime.now(UTC), settings.timezone)
         found += render_all(terminal, offline_app, schedule, report, ended)
-        found += find_left_out(offline_app, schedule, context, toml.text)
         found = [problem for problem in found if problem not in offline_app.post_renderer.templates.problems]
+    if known is not None:
+        found += find_plan_problems(settings, schedule, toml, report, known)
     report.problems += locate_problems(found, text=toml.text, file=toml.file)
-    report.problems += find_large_removal(toml, known or {})
     over = {f"post[{index}]" for index, table in enumerate(post_tables(toml)) if entry_id(table) in ended}
     report.problems = [  # a warning of what is over helps nobody
         problem
@@ -201,35 +207,81 @@ def _check_posts(
     ]
 
 
-def find_left_out(
-    offline_app: OfflineApp, schedule: Schedule, context: ScheduleContext, text: str
-) -> Sequence[Problem]:
-    """Return why the daemon would leave posts as they are filed; nothing where no other version is in force.
+def _make_context(
+    settings: Settings, offline_app: OfflineApp | None, known: Mapping[PostId, KnownPost]
+) -> ScheduleContext:
+    """Return what posts may refer to: templates and platforms also where the settings are incomplete."""
+    if offline_app:
+        template_names: Collection[str] = offline_app.post_renderer.templates.names
+    else:
+        folders = [path for path in (settings.workspace / "templates", shipped_templates()) if path.is_dir()]
+        template_names = {path.name for folder in folders for path in folder.iterdir() if path.is_dir()}
+    return make_schedule_context(
+        settings,
+        templates=template_names,
+        known_posts=frozenset(known),
+        data_keys=offline_app.post_renderer.templates.data_keys if offline_app else {},
+        platforms=find_sources().keys(),
+    )
 
-    The store is opened only for a text that is not in force: loading what it needs takes as long as the whole check.
+
+def find_plan_problems(
+    settings: Settings,
+    schedule: Schedule,
+    toml: TomlDocument,
+    report: CheckReport,
+    known: Mapping[PostId, KnownPost],
+) -> Iterator[Problem]:
+    """Yield what keeps the daemon from doing all that the file says, and what it would cancel.
+
+    The plan goes into the report. A post that would stay as it is filed is an error, and the rest comes into force.
     """
-    settings = offline_app.settings
-    in_force = read_schedule_hash(settings.database)
-    if in_force is None or in_force == hashlib.sha256(text.encode()).hexdigest():
-        return []
-    from publisher.app.open_store import open_store  # noqa: PLC0415 # slow import
-    from publisher.engine.planner import Planner, diff_schedule  # noqa: PLC0415 # slow import
+    compared = asyncio.run(_compare_with_database(settings, schedule))
+    if compared is None:
+        yield from find_large_removal(toml, known)
+        return
+    found, stored = compared
+    named = {entry_id(table) for table in post_tables(toml)}  # a post that is broken has not left the schedule
+    gone = tuple(post for post in found.removed_posts if post not in named)
+    kept = tuple(
+        item for item in found.removed_targets if item.key.post in gone or item.key.post not in found.removed_posts
+    )
+    changes = without_unknown_accounts(
+        replace(found, removed_posts=gone, removed_targets=kept), frozenset(settings.accounts)
+    )
+    report.plan = changes
+    yield from changes.left_out
+    removals = find_removals(changes, stored)
+    asked = [("large_removal_ahead", removals.by_schedule)] if removals.must_ask_about_schedule else []
+    if removals.must_ask_about_settings:
+        asked.append(("settings_removal_ahead", removals.by_settings))
+    waiting = {post for _code, posts in asked for post in posts}
+    for code, posts in (*asked, ("removal_ahead", [post for post in removals.taken if post not in waiting])):
+        if posts:
+            facts = {"number": str(len(posts)), "posts": "、".join(sorted(posts)[:MAX_NAMES])}
+            yield Problem(code=code, severity=Severity.WARNING, location=Location(file=toml.file), facts=facts)
 
-    async def compare() -> Sequence[Problem]:
-        async with open_store(settings, Runtime(), policies=offline_app.policies) as store:
-            planner = Planner(
-                store=store,
-                post_renderer=offline_app.post_renderer,
-                schedule_context=context,
-                plan_days=settings.plan_days,
-                approve_days=settings.approve_days,
-            )
-            return diff_schedule(planner, schedule, await store.posts.stored_posts(schedule.posts)).left_out
 
-    try:
-        return asyncio.run(compare())
-    except PublisherError:  # a daemon would not start on this database, and says why
-        return []
+async def _compare_with_database(settings: Settings, schedule: Schedule) -> tuple[Plan, StoredPosts] | None:
+    """Return the daemon's plan, and what it compares with; None where there is no database, or it cannot be read."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 # most checks are made without a database
+
+    from publisher.app.open_store import open_unchecked_store  # noqa: PLC0415
+    from publisher.engine.planner import compare_schedule  # noqa: PLC0415
+
+    now = datetime.now(UTC)
+    window = PlanWindow(
+        now=now,
+        until=now + timedelta(days=settings.plan_days),
+        approvable_until=now + timedelta(days=settings.approve_days),
+        approval_rules=settings.approval_rules,
+    )
+    with contextlib.suppress(SQLAlchemyError, PublisherError, OSError):
+        async with open_unchecked_store(settings, Runtime()) as store:
+            if store is not None:
+                stored = await store.posts.stored_posts(schedule.posts)
+                return compare_schedule(schedule, stored, window, settings.timezone), stored
+    return None
 
 
 def find_large_removal(toml: TomlDocument, known: Mapping[PostId, KnownPost]) -> list[Problem]:

@@ -40,7 +40,15 @@ from publisher.domain.delivery import (
     State,
 )
 from publisher.domain.post import Baseline, DeliveryId, RenderedPost, SendRequest
-from publisher.domain.results import HoldReason
+from publisher.domain.results import (
+    RESULT_CODES,
+    Busy,
+    CredentialExpired,
+    HoldReason,
+    NotSent,
+    RateLimited,
+    Rejected,
+)
 from publisher.runtime.logs import log
 from publisher.store.approvals import APPROVAL_RECHECK_INTERVAL, find_unapproved
 from publisher.store.base import BLOCKED_BY_UNKNOWN, BaseStore, StateChange, extend_blocked_deadlines
@@ -355,9 +363,11 @@ _UNRESOLVED_ATTEMPTS = (
     )
 )
 _INSERT_ATTEMPT = insert(ATTEMPT).inline()
+_CREATED_NOTHING = [RESULT_CODES[kind] for kind in (NotSent, RateLimited, Busy, CredentialExpired, Rejected)]
 _NEWEST_ATTEMPTS = (
     select(ATTEMPT.c.id)
     .where(ATTEMPT.c.account == bindparam("account"))
+    .where(or_(ATTEMPT.c.outcome.is_(None), ATTEMPT.c.outcome.not_in(_CREATED_NOTHING)))
     .order_by(ATTEMPT.c.id.desc())
     .limit(bindparam("limit"))
 )
@@ -457,6 +467,7 @@ def _attempts_since_unresolved(
 ) -> Mapping[AccountId, int]:
     """Count the attempts since the oldest unresolved one, for accounts whose list shows a limited number of posts.
 
+    One that created nothing pushes nothing off the list.
     An unresolved attempt that is beyond the list already blocks nothing any more. Neither does a post that is to be
     deleted once its visibility window is over, nor one that only a review can hide: that may last for hours.
     """

@@ -60,7 +60,7 @@ from publisher.store.approvals import (
     read_approval_statuses,
     read_filing_times,
 )
-from publisher.store.base import ORIGINAL_GONE, SUPERSEDED, BaseStore, StateChange, StorePart
+from publisher.store.base import SUPERSEDED, BaseStore, StateChange, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import (
@@ -356,9 +356,9 @@ class Maintenance(StorePart):
 
         def alert_orphans(transaction: Transaction, cancelled: Sequence[Delivery]) -> None:
             for delivery in cancelled:
-                raise_delivery_alert(transaction, delivery.updated_at, f"cancelled.{ORIGINAL_GONE}", delivery)
+                raise_delivery_alert(transaction, delivery.updated_at, "cancelled.original_not_published", delivery)
 
-        return await self._apply_to_matching(ORPHANED, Cancelled(reason=ORIGINAL_GONE), alert=alert_orphans)
+        return await self._apply_to_matching(ORPHANED, Cancelled(reason="original_not_published"), alert=alert_orphans)
 
     async def remind_of_approvals(self) -> int:
         """Keep one alert for each occurrence that is due soon, or already, and not approved. Return how many are new.

@@ -501,27 +501,18 @@ class Outbox(StorePart):
             transaction.connection.execute(update(DELIVERY).where(*is_same).values(next_action_at=self.runtime.now()))
         return len(matching)
 
-    def _decide_event(  # noqa: C901 # a list of guards
+    def _decide_event(
         self, transaction: Transaction, delivery: Delivery, result: ReadbackResult, started_ticks: float
     ) -> Event:
         """Return the event that follows from a readback result.
 
-        Absence takes several readbacks, and so does a deletion that is not ours; and where a review may hide a post,
-        its longest time. An address that a person reported must be seen before the visibility window, which starts with
-        the report, is over. A post that no readback can show any more is held for a person, instead of blocking its
-        account.
+        Absence takes several readbacks, and so does a deletion that is not ours. An address that a person reported must
+        be seen before the visibility window, which starts with the report, is over.
         """
         if isinstance(result, Published):
             return reject_foreign_ids(transaction, [(delivery, result)])[0]
         if isinstance(result, Deleted) and delivery.attempts and not _is_deleted_by_us(delivery):
-            lag = self.store.policies[delivery.account].capabilities.listing_lag
-
-            def shows_deletion(readback: Readback) -> bool:
-                return readback.attempt == delivery.attempts and isinstance(readback.result, Deleted)
-
-            if not is_confirmed(readbacks_of(transaction, delivery), shows_deletion, lag):
-                retraction_reason = delivery.reason if delivery.is_retraction_requested else None
-                result = Unknown(reason=retraction_reason or "deletion_unconfirmed")
+            result = self._confirm_deletion(transaction, delivery, result)
         is_searched = delivery.state is State.UNKNOWN or (delivery.state is State.RETRACTING and not delivery.receipt)
         if is_searched and delivery.reported_url and isinstance(result, NotFound):
             began_at = _wall_time(self.runtime.read_clocks(), started_ticks)
@@ -530,25 +521,50 @@ class Outbox(StorePart):
         if delivery.state is State.SUBMITTED and (task := delivery.manual_task):
             return self._check_manual_task(transaction, delivery, task, result)
         if delivery.state is not State.SUBMITTED and isinstance(result, Unknown) and result.is_beyond_list:
-            if delivery.attempts and not self.is_visibility_window_over(
-                delivery, last_attempt_row(transaction, delivery), started_ticks
-            ):
-                return result
-            if delivery.state is State.RETRACTING:  # with a ticket it may still be published: keep looking
-                return result if delivery.ticket else Held(reason=HoldReason.UNDELETABLE)
-            if delivery.is_review_possible:
-                return Held(reason=HoldReason.REVIEW_POSSIBLE)
-            return Held(reason=HoldReason.REPORT_NOT_CONFIRMED if delivery.reported_url else HoldReason.UNCHECKABLE)
-        if not isinstance(result, NotFound):
+            return self._hold_beyond_list(transaction, delivery, result, started_ticks)
+        return (
+            self._prove_absence(transaction, delivery, result, started_ticks)
+            if isinstance(result, NotFound)
+            else result
+        )
+
+    def _confirm_deletion(self, transaction: Transaction, delivery: Delivery, result: Deleted) -> Deleted | Unknown:
+        """Return the deletion if several readbacks over more than the listing lag report it; else nothing is known."""
+        lag = self.store.policies[delivery.account].capabilities.listing_lag
+
+        def shows_deletion(readback: Readback) -> bool:
+            return readback.attempt == delivery.attempts and isinstance(readback.result, Deleted)
+
+        if is_confirmed(readbacks_of(transaction, delivery), shows_deletion, lag):
             return result
+        retraction_reason = delivery.reason if delivery.is_retraction_requested else None
+        return Unknown(reason=retraction_reason or "deletion_unconfirmed")
+
+    def _hold_beyond_list(
+        self, transaction: Transaction, delivery: Delivery, result: Unknown, started_ticks: float
+    ) -> Unknown | Held:
+        """Hold a post that no readback can show any more once it would be visible, instead of blocking its account."""
+        if delivery.attempts and not self.is_visibility_window_over(
+            delivery, last_attempt_row(transaction, delivery), started_ticks
+        ):
+            return result
+        if delivery.state is State.RETRACTING:  # with a ticket it may still be published: keep looking
+            return result if delivery.ticket else Held(reason=HoldReason.UNDELETABLE)
+        if delivery.is_review_possible:
+            return Held(reason=HoldReason.REVIEW_POSSIBLE)
+        return Held(reason=HoldReason.REPORT_NOT_CONFIRMED if delivery.reported_url else HoldReason.UNCHECKABLE)
+
+    def _prove_absence(
+        self, transaction: Transaction, delivery: Delivery, result: NotFound, started_ticks: float
+    ) -> NotFound | ReviewPossible | AbsenceProven:
+        """Return what the readbacks prove by now; where a review may hide a post, its longest time must be over too."""
         attempt = last_attempt_row(transaction, delivery)
         is_window_over = self.is_visibility_window_over(delivery, attempt, started_ticks)
         if not proves_absent(readbacks_of(transaction, delivery), to_attempt(attempt), is_window_over=is_window_over):
             return result
         review_window = self.store.timing(delivery.account).review_window
-        if delivery.state is not State.SUBMITTED and not self.is_window_over(
-            delivery, attempt, started_ticks, review_window
-        ):
+        is_review_over = self.is_window_over(delivery, attempt, started_ticks, review_window)
+        if delivery.state is not State.SUBMITTED and not is_review_over:
             return ReviewPossible()
         outcome = load_result(attempt["outcome"], attempt["detail"]) if attempt["outcome"] else None
         is_duplicate = isinstance(outcome, Unknown) and outcome.is_duplicate

@@ -330,16 +330,17 @@ class PostStore(StorePart):
         keys = [(item.planned.post, item.planned.occurrence.key.occurrence) for item in batch.rendered]
         mark_new_unresolved(self.store, transaction, keys, is_new_version=commit.schedule_text is not None)
         self.runtime.hit_failpoint_now("plan.after_insert")
-        self._cancel_removed(transaction, batch, frozenset(commit.plan.removed_posts))
+        gone = frozenset(commit.plan.removed_posts)
+        self._cancel_removed(transaction, batch, gone)
         report_removed(transaction, now, (), {key.post for key in written.restored})
         if commit.corrects is not None:
             stop_original(self.store, transaction, commit.corrects)
         else:
             stop_corrected(self.store, transaction, find_due_corrections([item.planned for item in wanted], now))
         if self.store.approval_rules.is_active:
-            changed = {target.key for target in batch.removed_targets} | {
-                item.planned.occurrence.key for item in wanted
-            }
+            # what is approved of a post that leaves the schedule stays approved: it may come back
+            changed = {target.key for target in batch.removed_targets if target.key.post not in gone}
+            changed |= {item.planned.occurrence.key for item in wanted}
             record_contents(self.store, transaction, changed, written.edited, by)
         if batch.is_last and commit.base_version is not None:
             is_behind = POST.c.planned_hash != POST.c.entry_hash

@@ -23,7 +23,6 @@ from publisher.domain.delivery import (
 )
 from publisher.domain.plan import StoredOccurrence, StoredPost, StoredPosts
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, Post, PostId
-from publisher.store.base import ORIGINAL_GONE
 from publisher.store.db.filters import in_open_state
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.rows import QUERY_BATCH_SIZE, batches
@@ -190,7 +189,9 @@ def _stored_occurrence(rows: Sequence[RowMapping], named: AbstractSet[AccountId]
         untargeted_accounts=frozenset(AccountId(row["account"]) for row in untargeted),
         cancelled_accounts=frozenset(AccountId(row["account"]) for row in removed if not _is_untouched(row)),
         restorable_accounts=frozenset(AccountId(row["account"]) for row in ended if row["reason"] in REMOVAL_REASONS),
-        orphaned_accounts=frozenset(AccountId(row["account"]) for row in ended if row["reason"] == ORIGINAL_GONE),
+        orphaned_accounts=frozenset(
+            AccountId(row["account"]) for row in ended if row["reason"] == "original_not_published"
+        ),
         expired_accounts={
             AccountId(row["account"]): row["content_hash"] for row in ended if row["state"] == State.EXPIRED
         },

@@ -41,12 +41,6 @@ def read_known_posts(url: str) -> Mapping[PostId, KnownPost] | None:
     }
 
 
-def read_schedule_hash(url: str) -> str | None:
-    """Return the hash of the schedule in force; None if there is none, or the store does not answer."""
-    rows = _read(url, "SELECT sha256 FROM schedule ORDER BY id DESC LIMIT 1")
-    return rows[0][0] if rows else None
-
-
 def read_filed_texts(url: str) -> Sequence[FiledTexts]:
     """Return the texts that wait for their calls, by due time; none without a store that answers. Changes nothing."""
     return group_filed_texts(_read(url, FILED_TEXTS_QUERY) or ())

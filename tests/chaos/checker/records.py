@@ -156,7 +156,7 @@ def _settle(history: History, delivery: Delivery) -> float:
 
 
 def _had_posts(history: History, delivery: Delivery, until: float) -> bool:
-    """Whether the account had ever shown a post by then: an emptied list of one that had none tells the truth."""
+    """Whether the account had ever shown a post by then: an emptied list of one that had none is right."""
     identity = history.identity_of(delivery)
     return any(
         entry.kind == "visible" and entry.at <= until and (entry.platform, entry.account) == identity
@@ -186,12 +186,27 @@ def legal_steps(history: History) -> Iterator[Violation]:
                 yield _step(act, f"no such step: {act.before} + {act.event} -> {act.after}")
             elif act.role not in who:
                 yield _step(act, f"{act.event} from {act.before} was brought by {act.role}")
-    for past in (past for past in history.earlier if past.before != past.after):
+        yield from _comes_back(acts)
+    restored = {subject for subject, acts in history.acts_on.items() if any(act.event == "restored" for act in acts)}
+    back = {delivery.id for delivery in history.deliveries.values() if delivery.subject in restored}
+    for past in (past for past in history.earlier if past.before != past.after and past.id not in back):
         what = f"ended before the run as {past.before}, and is {past.after}"
         yield Violation(f"delivery {past.id}", what, (f"delivery:{past.id}",))
     for delivery in history.deliveries.values():
         yield from _versions(history, delivery)
         yield from _unseen(history, delivery)
+
+
+def _comes_back(acts: Sequence[Act]) -> Iterator[Violation]:
+    """What comes back was never called, and no person has ended it."""
+    for number, act in enumerate(acts):
+        if act.event != "restored":
+            continue
+        if act.detail.get("attempt"):
+            yield _step(act, f"came back after {act.detail['attempt']} attempts")
+        ended_by = next((one.role for one in reversed(acts[:number]) if one.after in ENDED), None)
+        if ended_by == "person":
+            yield _step(act, "came back though a person had ended it")
 
 
 def _unseen(history: History, delivery: Delivery) -> Iterator[Violation]:

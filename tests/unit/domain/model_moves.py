@@ -29,6 +29,7 @@ from publisher.domain.delivery import (
     Readback,
     Released,
     Resolved,
+    Restored,
     RetractionRequested,
     ReviewPossible,
     Revised,
@@ -133,9 +134,8 @@ class Moves:
         self._may_do_harm = rules.may_start(-1) or rules.settles(is_current=False, state=State.SENDING)
 
     def of(self, snapshot: Snapshot) -> Iterator[Step]:
-        if snapshot.recorded.state in FINAL_STATES:
-            return
-        for label, after in self._all(snapshot):
+        moves = self._restore(snapshot) if snapshot.recorded.state in FINAL_STATES else self._all(snapshot)
+        for label, after in moves:
             yield label, self._plain(after)
 
     def _all(self, snapshot: Snapshot) -> Iterator[Step]:
@@ -218,6 +218,14 @@ class Moves:
         for order in ORDERS:
             if after := self._apply(snapshot, order, Role.PERSON):
                 yield f"person: {type(order).__name__}", _without_void_claim(after)
+        if after := self._apply(snapshot, Cancelled(reason="removed"), Role.PLANNER):
+            yield "planner: Cancelled", _without_void_claim(after)
+
+    def _restore(self, snapshot: Snapshot) -> Iterator[Step]:
+        """The schedule wants again what it had removed, or what has expired."""
+        for content in REVISIONS:
+            if after := self._apply(snapshot, Restored(content=content), Role.PLANNER):
+                yield f"planner: Restored, started {content.has_started}", after._replace(is_edited=content.has_started)
 
     def _approve(self, snapshot: Snapshot) -> Iterator[Step]:
         """Let the last one say yes, or somebody end a yes, at any instant; a restore or a failover ends all of them."""

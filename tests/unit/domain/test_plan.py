@@ -193,7 +193,7 @@ def test_f100_what_was_called_stays_cancelled_and_keeps_no_other_back():
     )
     what = reported(post, known)
     assert [filing.accounts for filing in what.planned] == [(B,)]
-    assert [(problem.code, problem.facts["name"]) for problem in what.left_out] == [("restored_after_call", "p@a")]
+    assert [(problem.code, problem.facts["subject"]) for problem in what.left_out] == [("restored_after_call", "p@a")]
     assert not what.left_out_posts
 
 

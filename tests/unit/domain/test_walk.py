@@ -17,6 +17,7 @@ from publisher.domain.delivery import (
     LeaseExpired,
     Readback,
     Resolved,
+    Restored,
     RetractionRequested,
     Revised,
     State,
@@ -79,6 +80,14 @@ def unknown_is_retried(before: Delivery, after: Delivery, event: object) -> Deli
 
 def resends_again_and_again(_before: Delivery, after: Delivery, event: object) -> Delivery | None:
     return replace(after, was_resent=False) if isinstance(event, AbsenceProven) else None
+
+
+def called_comes_back(delivery: Delivery, event: Any, **rest: Any) -> Delivery:
+    """Restore whatever has ended, as if it had never been called."""
+    if not isinstance(event, Restored):
+        return advance(delivery, event, **rest)
+    untouched = replace(delivery, attempts=0, receipt=None, desired=DesiredState.AS_PLANNED)
+    return replace(advance(untouched, event, **rest), attempts=delivery.attempts)
 
 
 def stop_is_forgotten(before: Delivery, after: Delivery, _event: object) -> Delivery | None:
@@ -209,6 +218,7 @@ MUTANTS = {
     "newest item is adopted": (Rules(possible_match=lambda: Published(receipt=ANOTHERS)), Promise.PUBLISHED_IS_TRUE),
     "second resend after absence": (changed_rules(resends_again_and_again), Promise.ONE_RESEND),
     "cancellation is forgotten": (changed_rules(stop_is_forgotten), Promise.CANCELLATION_HOLDS),
+    "what was called comes back": (Rules(advance=called_comes_back), Promise.AN_END_STAYS),
     "retraction is forgotten": (changed_rules(stop_is_forgotten), Promise.RETRACTION_HOLDS),
     "edit while unknown is forgotten": (changed_rules(edit_is_forgotten), Promise.EDIT_HOLDS),
     "a refusal forgets an edit": (changed_rules(refusal_forgets_the_edit), Promise.EDIT_HOLDS),

@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from publisher.domain.delivery import FINAL_STATES, DesiredState, State
+from publisher.domain.delivery import DESIRED_BY_PERSON, FINAL_STATES, DesiredState, State
 from tests.unit.domain.model_moves import ALIKE, Moves
 from tests.unit.domain.model_state import OURS, Rules, Snapshot, can_still_act, is_any_live
 
@@ -40,6 +40,7 @@ class Promise(StrEnum):
     CANCELLATION_HOLDS = "no call after a withdrawal"
     RETRACTION_HOLDS = "no call after a retraction"
     EDIT_HOLDS = "no call with the old words after an edit, nor an end by their refusal, unless a person decides so"
+    AN_END_STAYS = "what was called, or ended by a person, does not come back"
     APPROVED = "no intent without all valid approvals"
     AN_END_COMES = "an end comes, or a person is asked"
 
@@ -74,10 +75,12 @@ def walk(rules: Rules, promises: Collection[Promise] = frozenset(Promise)) -> Wa
         for label, after in moves.of(snapshot):
             if not label.startswith("person") and not label.endswith("PossibleMatch"):
                 leads_on.setdefault(after, []).append(snapshot)
-            if after in trail:
+            is_known = after in trail
+            if is_known and snapshot.recorded.state not in FINAL_STATES:
                 continue
-            trail[after] = (label, snapshot)
-            queue.append(after)
+            if not is_known:
+                trail[after] = (label, snapshot)
+                queue.append(after)
             broken = {*_broken_promises(after, rules), *_broken_steps(snapshot, after, label, rules)}.intersection(
                 promises
             )
@@ -104,6 +107,9 @@ def _broken_promises(snapshot: Snapshot, rules: Rules) -> Iterator[Promise]:
 
 def _broken_steps(before: Snapshot, after: Snapshot, label: str, rules: Rules) -> Iterator[Promise]:
     """Yield what a step breaks. No call for a part may be open when it counts as published: it could double it."""
+    is_back = before.recorded.state in FINAL_STATES and after.recorded.state not in FINAL_STATES
+    if is_back and (before.recorded.attempts or before.recorded.desired in DESIRED_BY_PERSON):
+        yield Promise.AN_END_STAYS
     is_counted = before.recorded.parts_done < after.recorded.parts_done
     if is_counted and rules.parts and can_still_act(before, rules):
         yield Promise.AT_MOST_ONE
