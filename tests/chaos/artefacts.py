@@ -154,8 +154,9 @@ def _plan(campaign: "Campaign") -> dict[str, Any]:
     now = time.time()
     written = campaign.workspace.written
     accepted = {text for (text,) in campaign.publisher.store.rows(ACCEPTED)}
-    shifts = {version.repeating_shift for version in campaign.workspace.versions if version.text in accepted}
-    repeating = [one for shift in sorted(shifts - {None}, key=int) for one in _repeating(campaign, shift)]
+    versions = (version for version in campaign.workspace.versions if version.text in accepted)
+    shifts = sorted({one.repeating_shift for one in versions if one.repeating_shift is not None})
+    repeating = [one for shift in shifts for one in _repeating(campaign, shift)]
     minutely = list(_minutely(campaign))
     return {
         "began_at": now - campaign.seconds,
