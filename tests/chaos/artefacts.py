@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tests.chaos.checker.artefacts import Rows, rows_of_server
 from tests.chaos.faults import RETRY_AFTER
 from tests.chaos.people import APPROVERS, PASSWORD, STAGES
+from tests.chaos.store_reader import ACCEPTED
 from tests.chaos.workspace import AUTHOR, CANARY, MINUTELY, MINUTELY_LATE, REPEATING, TIGHT_EXPIRES
 
 if TYPE_CHECKING:
@@ -152,7 +153,11 @@ def _seconds(value: str | int) -> float:
 def _plan(campaign: "Campaign") -> dict[str, Any]:
     now = time.time()
     written = campaign.workspace.written
-    repeating, minutely = list(_repeating(campaign)), list(_minutely(campaign))
+    accepted = {text for (text,) in campaign.publisher.store.rows(ACCEPTED)}
+    versions = (version for version in campaign.workspace.versions if version.text in accepted)
+    shifts = sorted({one.repeating_shift for one in versions if one.repeating_shift is not None})
+    repeating = [one for shift in shifts for one in _repeating(campaign, shift)]
+    minutely = list(_minutely(campaign))
     return {
         "began_at": now - campaign.seconds,
         "faults_end_at": campaign.calm_since or now,

@@ -205,14 +205,14 @@ class Campaign:
         """Publish a wave while daemons die; from the first one on, people change files until the stack is closed."""
         self._write(wave, (self.kills - self.spent) // (self.waves - wave))
         self._open(wave)
-        if wave == 0 and self.has_changes:
-            stack.enter_context(self.changes.acting())
         if self.is_rough and wave % self._waves_a_plan == 0:
             self.people.plan()
         if wave > 0:
             self._order(wave)
         if wave < len(AT_ONCE) and self.is_rough and self.kills >= ENOUGH:
             AT_ONCE[wave](self)
+        if wave == 0 and self.has_changes:  # not before: with a broken template no warning can be rendered
+            stack.enter_context(self.changes.acting())
         with ThreadPoolExecutor(len(self.publishers)) as pool:
             deaths = [pool.submit(self._die_on, wave, publisher) for publisher in self.publishers]
         for ended in deaths:

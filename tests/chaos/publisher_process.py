@@ -73,6 +73,8 @@ class Publisher:
     clocks: list[WrongClock] = field(default_factory=list)
     slowness: float = 1.0
     """How much longer than usual the last daemon needed to start, at least once."""
+    slowest: float = 1.0
+    """The same of the slowest."""
     tokens: dict[str, str] = field(default_factory=dict)
     """With which the people sign in who have to, by their names."""
     log: Path = field(init=False)
@@ -355,6 +357,7 @@ class Publisher:
         began = time.monotonic()
         self._await(daemon, START_SECONDS, BEGUN)
         self.slowness = max(1.0, (time.monotonic() - began) / USUAL_START_SECONDS)
+        self.slowest = max(self.slowest, self.slowness)
 
     def _await(self, daemon: subprocess.Popen[bytes], patience: float, *words: bytes) -> bool:
         """Wait until a daemon has said any of these words; returns False if it is over, or the patience is."""

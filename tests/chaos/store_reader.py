@@ -38,6 +38,7 @@ AND account NOT IN (SELECT account FROM delivery WHERE state IN ('sending', 'unk
 """Accounts of all platforms but one that had something to send at an instant, and nothing in doubt."""
 CALLED_SINCE = "SELECT count(*) FROM attempt WHERE intended_at >= {since} AND account NOT LIKE '{besides}%'"
 PAUSED = "SELECT scope FROM pause"
+ACCEPTED = "SELECT text FROM schedule WHERE text IS NOT NULL"
 STATES_OF = "SELECT state, count(*) FROM delivery WHERE post = '{post}' GROUP BY state"
 TRIED_OF = "SELECT count(*) FROM delivery WHERE post = '{post}' AND attempts > 0"
 CALLED_FIRST = """SELECT d.post, min(a.intended_at) FROM attempt a JOIN delivery d ON d.id = a.delivery

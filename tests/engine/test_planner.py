@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from PIL import Image
+from sqlalchemy import select
 
 from publisher.app.offline import build_offline_app
 from publisher.config import parse_settings
@@ -30,6 +31,7 @@ from publisher.engine.planner import (
 from publisher.schedule.load import make_schedule_context, parse_schedule
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.db.intent_journal import JournalRecord
+from publisher.store.db.tables import AUDIT
 from publisher.store.plan.batches import RenderedOccurrence
 from publisher.store.plan.posts import PlanCommit
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, orphaned_attempts, recover
@@ -117,6 +119,16 @@ async def test_an_accepted_schedule_is_filed_with_its_final_words(planner):
         ("b", State.PENDING, START_TIME),
     ]
     assert await planner.store.posts.active_schedule_text() == text
+
+
+async def test_i22_a_version_and_what_it_files_are_written_at_one_instant(planner, world):
+    """However long the transaction takes, nothing of a version is filed later than the version came into force."""
+    world.tick = timedelta(milliseconds=5)
+    await apply_schedule(planner, entry("p"), "schedule.toml")
+    read_events = select(AUDIT.c.event, AUDIT.c.at)
+    rows = await planner.store.database.read(lambda connection: connection.execute(read_events).all())
+    instants = {row.event: row.at for row in rows}
+    assert instants["planned"] == instants["schedule_accepted"]
 
 
 async def test_i17_reading_the_same_schedule_again_files_nothing(planner):

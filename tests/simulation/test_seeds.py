@@ -17,7 +17,7 @@ from tests.simulation.simulation import Shape, opened
 from tests.simulation.special_scenarios import STORMS, run_storm
 from tests.simulation.workspace import Entry, instant
 
-SEEDS = 40
+SEEDS = 36
 SEEDS_OF_A_KIND = 2
 MOST_FOR_A_MUTANT = 12
 RUN = Path(__file__).with_name("run.py")

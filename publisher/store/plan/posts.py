@@ -301,7 +301,7 @@ class PostStore(StorePart):
             write_audit(transaction, now, action.by, event=action.event, subject=action.subject, detail=action.detail)
         self._write_version(transaction, commit, now, by)
         report_removed(transaction, now, commit.taken, ())
-        inserted = self._write_batch(transaction, commit, first, by)
+        inserted = self._write_batch(transaction, commit, first, by, now)
         return inserted, connection.execute(NEWEST_VERSION).scalar_one(), remaining
 
     def _continue_plan(
@@ -311,11 +311,13 @@ class PostStore(StorePart):
         lock_filing(self.store, transaction, [item.planned for item in batch.rendered])
         if version != transaction.connection.scalar(NEWEST_VERSION):
             raise ConcurrentUpdateError(version)
-        return self._write_batch(transaction, commit, batch, by)
+        return self._write_batch(transaction, commit, batch, by, self.runtime.now())
 
-    def _write_batch(self, transaction: Transaction, commit: PlanCommit, batch: PlanBatch, by: Actor) -> int:
-        """Write what one transaction holds of a plan; return the number of new deliveries."""
-        now, connection = self.runtime.now(), transaction.connection
+    def _write_batch(
+        self, transaction: Transaction, commit: PlanCommit, batch: PlanBatch, by: Actor, now: datetime
+    ) -> int:
+        """Write what one transaction holds of a plan, at its one instant; return the number of new deliveries."""
+        connection = transaction.connection
         stopped = {
             row.id
             for row in post_rows(connection, [item.planned.post.id for item in batch.rendered])
