@@ -385,17 +385,10 @@ class OptionalHooks:
     def hosts(self, account: Account) -> Collection[str] | None:  # noqa: ARG002 # the default
         """Return every host that is called for an account without `base_url`, by name or as part of an address.
 
-        No other host may be called then; None allows any.
+        No other host may be called then; None allows any. Where the account's options lead to none of the hosts that
+        are called without them, these are a server of its own: on another one the same identity is another account.
         """
         return None
-
-    def identify(self, account: Account) -> str:
-        """Return the account on its platform, with all that decides where its posts appear. Pure; shown to people.
-
-        It is stored with each attempt. While it differs, nothing is read, sent or deleted for that attempt. A platform
-        of many servers adds the server.
-        """
-        return account.identity_in_forum
 
     def call_method(self, account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:  # noqa: ARG002
         """Return a word for the call by which `publish` would send this post now; empty if there is only one. Pure.

@@ -25,9 +25,5 @@ class WebhookFactory(OptionalHooks):
         address = get_base_url(account)
         return (address,) if address else ()
 
-    def identify(self, account: Account) -> str:
-        """Return the account with its receiver: another receiver may have another account of that name."""
-        return f"{account.identity} ({get_base_url(account)})"
-
 
 WEBHOOK = WebhookFactory()

@@ -157,7 +157,6 @@ _HOOK_TYPES: Mapping[str, Callable[[Any], bool]] = {
     "public_fields": _are_names,
     "check_account": callable,
     "hosts": callable,
-    "identify": callable,
     "call_method": callable,
     "sign_in": lambda value: isinstance(value, LoginFlow),
     "callbacks": lambda value: isinstance(value, PlatformCallbacks),
@@ -236,7 +235,7 @@ def find_same_identities(
     seen: dict[Presence, tuple[int, Account]] = {}
     for number, account in enumerate(accounts):
         factory = factories.get(account.platform)
-        presence = make_presence(account, find_server(account, factory) if factory else "")
+        presence = find_presence(account, factory) if factory else make_presence(account, "")
         first, other = seen.setdefault(presence, (number, account))
         if first != number:
             facts = {"account": account.id, "other": other.id}
@@ -245,20 +244,27 @@ def find_same_identities(
             yield UnlocatedProblem(path=path, code="same_identity", facts=facts, line_facts=lines)
 
 
-def find_server(account: Account, factory: AdapterFactory) -> str:
-    """Return the address of an account's platform; empty where the platform has one for everybody.
+def find_presence(account: Account, factory: AdapterFactory) -> Presence:
+    """Return what an account is on its platform."""
+    return make_presence(account, find_server(account, factory))
 
-    In place of that one `base_url` only names a way to it: a proxy, or a simulator.
+
+def find_server(account: Account, factory: AdapterFactory) -> str:
+    """Return the address of an account's server; empty where its platform has one place for everybody.
+
+    An option that leads to none of the usual hosts names a server of one's own. `base_url` does so only where the
+    platform names no host at all: elsewhere it is a way to the same place, such as a proxy or a simulator.
     """
     hosts = get_hook(factory, "hosts")
     direct = replace(account, base_url=None)
     try:
-        if hosts(replace(direct, options={}, profile=None)):
-            return ""
-        addresses = hosts(direct)
+        usual = set(map(normalize_address, hosts(replace(direct, options={}, profile=None)) or ()))
+        own = set(map(normalize_address, hosts(direct) or ()))
     except Exception:  # noqa: BLE001 # a package's own code; `try_adapter` reports it
-        addresses = ()
-    return " ".join(sorted(map(normalize_address, addresses or filter(None, [account.base_url]))))
+        usual, own = set(), set()
+    if usual and (not own or not own.isdisjoint(usual)):
+        return ""
+    return " ".join(sorted(own or map(normalize_address, filter(None, [account.base_url]))))
 
 
 def find_unknown_platforms(settings: Settings) -> Iterator[tuple[Severity, UnlocatedProblem]]:
@@ -344,9 +350,6 @@ def try_adapter(account: Account, factory: AdapterFactory) -> Capabilities:
     hosts = call("hosts", lambda: get_hook(factory, "hosts")(account))
     if hosts is not None and not _are_names(hosts):
         raise AdapterError("adapter_hook_wrong", **source.facts, name="hosts")
-    identity = call("identify", lambda: get_hook(factory, "identify")(account))
-    if not isinstance(identity, str) or not identity:
-        raise AdapterError("adapter_hook_wrong", **source.facts, name="identify")
     return capabilities
 
 
@@ -390,7 +393,6 @@ def build_policies(
                 capabilities=try_adapter(account, factory),
                 rate_limit=rate_limit,
                 timing=timing,
-                identity=get_hook(factory, "identify")(account),
                 call_method=partial(get_hook(factory, "call_method"), account),
                 server=find_server(account, factory),
             )

@@ -61,11 +61,6 @@ class Account:
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def identity_in_forum(self) -> str:
-        """The identity with its forum, if it has one: elsewhere the same identity is another account."""
-        return f"{self.identity} / {self.forum}" if self.forum else self.identity
-
-    @property
     def login(self) -> LoginId:
         """The credentials of the account. Accounts that share them share a rate limit and one call at a time."""
         return LoginId(f"{self.platform}/{self.secret}")
@@ -75,6 +70,7 @@ class Account:
 class Presence:
     """One identity in one place: what an account is on its platform, whatever its id and its address here.
 
+    `server` is the address of a server of one's own, and empty where the platform is one place for everybody.
     A platform may know an identity by several spellings, such as a number and a user name; each is a presence.
     """
 
@@ -86,6 +82,11 @@ class Presence:
     def __post_init__(self) -> None:
         for name in ("forum", "identity"):
             object.__setattr__(self, name, unicodedata.normalize("NFC", getattr(self, name)).strip())
+
+    def __str__(self) -> str:
+        """Return the identity and its place on the platform, as people read it and as an attempt stores it."""
+        text = f"{self.identity} / {self.forum}" if self.forum else self.identity
+        return f"{text} ({self.server})" if self.server else text
 
 
 def make_presence(account: Account, server: str) -> Presence:
@@ -233,23 +234,24 @@ def has_one_method(rendered: object, *, is_urgent: bool) -> str:  # noqa: ARG001
 class AccountPolicy:
     """The policy of one account, set by its adapter and the operator.
 
-    `identity` is the account on its platform, with all that decides where its posts appear.
-    `server` is the address of its platform where that is a server of its own, and empty where all accounts of the
-    platform are on the same one.
+    `server` is that of its `presence`, what the account is on its platform.
     """
 
     account: Account
-    identity: str
     capabilities: Capabilities
     rate_limit: RateLimit
     timing: Timing
     call_method: CallMethod = has_one_method
     server: str = ""
+    presence: Presence = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "presence", make_presence(self.account, self.server))
 
     @property
-    def presence(self) -> Presence:
-        """What the account is on its platform."""
-        return make_presence(self.account, self.server)
+    def identity(self) -> str:
+        """What the account is on its platform, as text: it is stored with each attempt and shown to people."""
+        return str(self.presence)
 
 
 MAX_BACKOFF_STEPS = 16

@@ -36,11 +36,8 @@ def make_policy(  # noqa: PLR0913 # each field that a test may set, with its def
     timing: Timing = TEST_TIMING,
 ) -> AccountPolicy:
     """Return the policy of an account on a fake platform; its login and identity are its own unless given."""
-    identity = identity or name
-    account = Account(id=AccountId(name), platform=Platform("fake"), identity=identity, secret=login or name)
-    return AccountPolicy(
-        account=account, identity=identity, capabilities=capabilities, rate_limit=rate_limit, timing=timing
-    )
+    account = Account(id=AccountId(name), platform=Platform("fake"), identity=identity or name, secret=login or name)
+    return AccountPolicy(account=account, capabilities=capabilities, rate_limit=rate_limit, timing=timing)
 
 
 def make_post(  # noqa: PLR0913 # each field that a test may set, with its default

@@ -231,25 +231,27 @@ BROKEN = {
     "capabilities fail": (FACTORY.replace("return TEST_CAPABILITIES", "raise KeyError(1)"), "adapter_failed"),
     "create fails": (FACTORY.replace("return FakeAdapter(now=context.now)", "context.secret()"), "adapter_failed"),
     "check fails": (FACTORY.replace('if "quarter"', 'if 1 / 0 and "quarter"'), "adapter_failed"),
-    "no identity": (_with_hook("def identify(self, account): return ''"), "adapter_hook_wrong"),
-    "identify as text": (_with_hook("identify = 'me'"), "adapter_hook_wrong"),
     "call_method as text": (_with_hook("call_method = 'loud'"), "adapter_hook_wrong"),
-    "identify fails": (_with_hook("def identify(self, account): return 1 / 0"), "adapter_failed"),
+    "hosts fail": (FACTORY.replace('return ("city.example",)', "return 1 / 0"), "adapter_failed"),
     "no problem": (FACTORY.replace('if "quarter"', 'yield 1\n        if "quarter"'), "adapter_hook_wrong"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("hook", "identity"),
+    ("hosts", "identity"),
     [
-        ("", "me"),
-        ("identify = None", "me"),
-        ("def identify(self, account): return f'{account.identity}@city.example'", "me@city.example"),
+        ('("city.example",)', "me"),
+        ('("city.example", *account.options)', "me"),
+        ("None", "me"),
+        ("tuple(account.options.values())", "me (north)"),
+        ('(account.options.get("quarter", "city") + ".example",)', "me (north.example)"),
+        ('("https://" + account.options.get("quarter", "city") + ".example/api/",)', "me (north.example/api)"),
     ],
+    ids=["one place", "one more host", "any host", "a server of its own", "another server", "another address"],
 )
-def test_f96_a_package_may_say_what_makes_an_account_another_one(install, hook, identity):
-    """F96: an account is its identity, with what the package adds to it, such as the server."""
-    policies = build_policies(install(_with_hook(hook)))
+def test_f96_an_account_on_a_server_of_its_own_is_another_one(install, hosts, identity):
+    """F96, F97: an account is its identity, with the server where the package's hosts follow from its options."""
+    policies = build_policies(install(FACTORY.replace('("city.example",)', hosts)))
     assert (policies[AccountId("c")].identity, policies[AccountId("w")].identity) == (identity, "wx1")
 
 

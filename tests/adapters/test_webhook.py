@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from adapters.webhook import WEBHOOK, api
 from adapters.webhook.adapter import interpret_refusal
 from adapters.webhook.codes import CODES, WebhookErrorClass, to_message_key
+from publisher.app.adapters import find_presence
 from publisher.contract import HttpResponse
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.results import (
@@ -57,8 +58,8 @@ def account(**changes) -> Account:
 def test_f96_an_account_at_another_receiver_is_another_one():
     """F96: what one receiver lacks is not therefore absent from the one that took the post."""
     here, there = account(), account(options={"url": "https://other.example"})
-    assert WEBHOOK.identify(here) == f"police-site ({URL})"
-    assert WEBHOOK.identify(there) == "police-site (https://other.example)"
+    assert str(find_presence(here, WEBHOOK)) == "police-site (site.example/hooks)"
+    assert str(find_presence(there, WEBHOOK)) == "police-site (other.example)"
 
 
 @pytest.fixture

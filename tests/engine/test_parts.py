@@ -183,7 +183,6 @@ async def simulated(open_store, world) -> AsyncIterator:
         store = await open_store(
             AccountPolicy(
                 account=account,
-                identity=account.identity_in_forum,
                 capabilities=TIEBA_TRAITS,
                 rate_limit=TEST_RATE_LIMIT,
                 timing=TEST_TIMING,

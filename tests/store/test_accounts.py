@@ -31,7 +31,6 @@ def policy(account, identity=IDENTITY, *, forum=None, server=""):
     known = Account(id=account, platform=Platform("fake"), identity=identity, secret="s", forum=forum)
     return AccountPolicy(
         account=known,
-        identity=identity,
         capabilities=TEST_CAPABILITIES,
         rate_limit=TEST_RATE_LIMIT,
         timing=TEST_TIMING,
@@ -303,6 +302,22 @@ async def test_f97_a_reported_spelling_allows_the_renaming(opened):
     await store.accounts.rename("old", "new", LI, "new name")
     assert [item.account for item in await store.queries.deliveries()] == ["new"]
     assert await store.login_health.record_verified(renamed.account, "f", "tb.1.abc") is None
+
+
+@pytest.mark.parametrize(
+    ("forum", "server", "text"),
+    [
+        (None, "", "1404376560"),
+        ("x", "", "1404376560 / x"),
+        (None, "two.example", "1404376560 (two.example)"),
+        ("x", "two.example", "1404376560 / x (two.example)"),
+    ],
+)
+def test_f96_an_account_is_shown_with_all_that_decides_where_its_posts_appear(forum, server, text):
+    """F96: this text is stored with each attempt; also once the settings of a policy are replaced."""
+    elsewhere = policy("a", forum="z", server="three.example")
+    known = policy("a", forum=forum)
+    assert replace(elsewhere, account=known.account, server=server).identity == text
 
 
 def test_a_presence_is_compared_by_its_characters():

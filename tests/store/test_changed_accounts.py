@@ -47,11 +47,18 @@ class Accounts:
     open_store: object
     world: object
 
-    async def open(self, identity, *, parts=0, method="call"):
-        """Open the store with settings that give the account this identity and this way of sending."""
+    async def open(self, identity, *, parts=0, method="call", reported=()):
+        """Open the store with settings that give the account this identity and this way of sending.
+
+        The platform has then reported these names for it, one after the other.
+        """
         capabilities = replace(TEST_CAPABILITIES, max_extra_parts=parts)
         policy = make_policy("a", identity=identity, capabilities=capabilities)
-        return await self.open_store(replace(policy, call_method=lambda _rendered, **_facts: method))
+        store = await self.open_store(replace(policy, call_method=lambda _rendered, **_facts: method))
+        await store.accounts.register()
+        for name in reported:
+            assert await store.login_health.record_verified(policy.account, "f", name) is None
+        return store
 
 
 @pytest.fixture
@@ -204,6 +211,75 @@ async def test_f96_posts_of_the_former_account_are_not_taken_for_removed(account
     assert {**BOTH, "account": "a", "number": "1"}.items() <= alert.facts.items()
     world.advance_time(2 * HOUR)
     await monitor_due(former, {AccountId("a"): fake}, 10)
+    assert (await store.queries.alerts(), (await only(store)).verified_at) == ([], world.now())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_same"),
+    [
+        (("name", ["number"]), ("number", []), True),
+        (("name", ["number"]), ("number", ["number"]), True),
+        (("number", []), ("name", ["number"]), True),
+        (("name", ["number"]), ("alias", ["number"]), True),
+        (("name", []), ("number", []), False),
+        (("name", ["number"]), ("alias", []), False),
+        (("name", ["number"]), ("alias", ["other"]), False),
+        (("name", ["number", "other"]), ("other", []), False),
+        (("name", ["number", "other", "number"]), ("number", []), False),
+    ],
+    ids=[
+        "as reported", "as reported twice", "by a name", "by two names", "nothing reported", "not reported yet",
+        "another's name", "a name that was another's", "a name that was another's between",
+    ],
+)  # fmt: skip
+async def test_f96_two_spellings_of_one_account_are_no_change(accounts, world, first, second, is_same):
+    """F96, F97: only the platform's own word makes two spellings one; a name that it gave to two proves nothing."""
+    former = await accounts.open(first[0], reported=first[1])
+    await make_open(former, Unknown(reason="reset"))
+    store = await accounts.open(second[0], reported=second[1])
+    world.advance_time(MINUTE)
+    pending = await store.outbox.due_readbacks([State.UNKNOWN], 10)
+    assert [one.request.identity for one in pending] == ([first[0]] if is_same else [])
+    assert (await only(store)).reason == ("reset" if is_same else "identity_changed")
+
+
+async def test_f96_the_same_name_in_another_forum_is_another_account(open_store, world):
+    """F96: what the platform calls the account is the same there, and yet its posts appear elsewhere."""
+    policy = make_policy("a", identity="name")
+    for forum in ("x", "y"):
+        placed = replace(policy, account=replace(policy.account, forum=forum))
+        store = await open_store(placed)
+        await store.accounts.register()
+        await store.login_health.record_verified(placed.account, "f", "number")
+        if forum == "x":
+            await make_open(store, Unknown(reason="reset"))
+    world.advance_time(MINUTE)
+    assert await store.outbox.due_readbacks([State.UNKNOWN], 10) == []
+    [alert] = await store.queries.alerts()
+    assert {"sent_as": "name / x", "identity": "name / y"}.items() <= alert.facts.items()
+
+
+async def test_f96_a_second_call_may_follow_under_another_spelling(accounts, world):
+    """F96: absence that was proven on the account is proven however it is spelled."""
+    store = await accounts.open("name", reported=["number"])
+    await make_open(store, Unknown(reason="reset"))
+    assert (await prove_absent(store, world)).state is State.DUE
+    _lease, request = await claim_and_intend(await accounts.open("number"))
+    assert request.identity == "number"
+
+
+async def test_f96_posts_under_another_spelling_are_watched_on(accounts, world):
+    """F96: they are confirmed by the list, their figures are read, and nothing is announced."""
+    fake = FakeAdapter(now=world.now)
+    former = await accounts.open("name", reported=["number"])
+    await enqueue_posts(former.posts, make_post("p", ["a"], START_TIME))
+    await former.maintenance.run()
+    await send_due(former, {AccountId("a"): fake}, 10, asyncio.Event())
+    await monitor_due(former, {AccountId("a"): fake}, 10)
+    store = await accounts.open("number")
+    world.advance_time(2 * HOUR)
+    assert len(await store.monitoring.deliveries_to_measure(AccountId("a"))) == 1
+    await monitor_due(store, {AccountId("a"): fake}, 10)
     assert (await store.queries.alerts(), (await only(store)).verified_at) == ([], world.now())
 
 

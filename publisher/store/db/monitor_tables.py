@@ -1,11 +1,12 @@
 """The tables of what is known of accounts and logins: what is read of them, and when it is read next."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from sqlalchemy import Index
+from sqlalchemy import Index, Row
 from sqlmodel import Field, SQLModel
 
+from publisher.domain.account import Platform, Presence
 from publisher.store.db.tables import Instant, table_of
 
 
@@ -31,7 +32,8 @@ class PresenceRow(SQLModel, table=True):
     """What an account is, or was, on its platform: an identity in one place. No other account may be the same.
 
     `spelled_as` is the identity in the settings; the platform itself may have reported another spelling, `identity`.
-    `until` is when the settings were first seen to name another identity or place.
+    `reported` is what the platform has called the account that the settings spelled as `identity`; empty where it has
+    given two names. `until` is when the settings were first seen to name another identity or place.
     """
 
     __tablename__: ClassVar[str] = "presence"
@@ -42,6 +44,7 @@ class PresenceRow(SQLModel, table=True):
     identity: str = Field(primary_key=True)
     account: str
     spelled_as: str
+    reported: str | None = None
     since: datetime = Field(sa_type=Instant)
     until: datetime | None = Field(default=None, sa_type=Instant)
 
@@ -116,3 +119,7 @@ CREDENTIAL = table_of(CredentialRow)
 OBSERVED_POST = table_of(ObservedPostRow)
 REACH = table_of(ReachRow)
 LOGIN_HEALTH = table_of(LoginHealthRow)
+
+
+def to_presence(row: Row[Any]) -> Presence:
+    return Presence(platform=Platform(row.platform), server=row.server, forum=row.forum, identity=row.identity)

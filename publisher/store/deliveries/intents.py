@@ -55,6 +55,7 @@ from publisher.store.base import BLOCKED_BY_UNKNOWN, BaseStore, StateChange, ext
 from publisher.store.db.database import Transaction, execute_rows, wait_for_lock
 from publisher.store.db.filters import in_state, is_late, is_superseded, may_call, mode_override
 from publisher.store.db.intent_journal import JournalRecord
+from publisher.store.db.monitor_tables import PRESENCE, to_presence
 from publisher.store.db.rows import SELECT_DELIVERIES, raise_delivery_alert_once
 from publisher.store.db.tables import (
     ATTEMPT,
@@ -228,20 +229,34 @@ def pending_readbacks(
         others = owned[delivery.account] - {delivery.receipt.remote_id if delivery.receipt else ""}
         request = _build(store, delivery, to_attempt(row), row["newest_id"], row["body"])
         request = replace(request, owned_ids=others, is_manual=delivery.manual_task is not None)
-        conflict = find_identity_change(store, delivery.account, request.identity)
+        conflict = find_identity_change(store, connection, delivery.account, request.identity)
         pending.append(PendingReadback(delivery=delivery, request=request, conflict=conflict))
     return pending
 
 
-def find_identity_change(store: BaseStore, account: AccountId, identity: str) -> Held | None:
+def find_identity_change(store: BaseStore, connection: Connection, account: AccountId, identity: str) -> Held | None:
     """Return the hold of an attempt that was made as another identity than the account has now; None if it is the same.
 
     An empty identity is not known: the one of the settings is the only one to look at.
     """
     present = store.policies[account].identity
-    if identity in {present, ""}:
+    if identity in {present, ""} or identity in find_spellings(store, connection, account):
         return None
     return Held(reason=HoldReason.IDENTITY_CHANGED, facts={"sent_as": identity, "identity": present})
+
+
+def find_spellings(store: BaseStore, connection: Connection, account: AccountId) -> frozenset[str]:
+    """Return every text by which an attempt may name the identity that the account has now.
+
+    Two spellings are one identity where the platform has called the account by the same name under both.
+    """
+    present = store.policies[account].presence
+    rows = connection.execute(select(PRESENCE).where(PRESENCE.c.account == account))
+    names = {to_presence(row): row.identity if row.reported is None else row.reported for row in rows}
+    name = names.get(present, present.identity)
+    one_name = [other for other, its_name in names.items() if name and its_name == name]
+    here = [other for other in one_name if replace(other, identity=present.identity) == present]
+    return frozenset(map(str, [present, *here]))
 
 
 def build_request(
@@ -437,7 +452,7 @@ def _prepare_request(
         return _hold(HoldReason.IMAGE_MISSING)
     is_second_call = delivery.was_resent and delivery.resend_after_attempt < delivery.attempts
     if delivery.is_incomplete or is_second_call:
-        changed = find_identity_change(store, delivery.account, facts["last_identity"] or "")
+        changed = find_identity_change(store, connection, delivery.account, facts["last_identity"] or "")
         if changed is not None:
             return changed.reason, changed
     is_other_method = "" not in {facts["last_method"], request.method} and request.method != facts["last_method"]

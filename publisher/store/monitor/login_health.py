@@ -27,7 +27,7 @@ from publisher.store.db.rows import ACCOUNT_PAUSED, open_alerts, pause_account, 
 from publisher.store.db.tables import ATTEMPT, DATABASE_INFO, LOGIN
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown, update_circuit_breaker
 from publisher.store.monitor.silence import read_activities
-from publisher.store.plan.accounts import claim_presence
+from publisher.store.plan.accounts import claim_presence, record_reported
 from publisher.store.plan.actions import active_modes
 from publisher.store.system_alerts import JobRunner
 
@@ -178,10 +178,12 @@ class LoginHealthStore(StorePart):
         Return the other account that has this identity, if any: then nothing is verified, and this one is paused.
         """
         connection, now = transaction.connection, self.runtime.now()
-        presence, other = self.store.policies[account.id].presence, None
+        spelled, other = self.store.policies[account.id].presence, None
         if reported is not None:
-            presence = replace(presence, identity=reported)
-            other = claim_presence(self.store, connection, account.id, presence, now, account.identity)
+            presence = replace(spelled, identity=reported)
+            other = claim_presence(self.store, connection, account.id, presence, now, spelled.identity)
+            if other is None:
+                record_reported(connection, account.id, spelled, presence.identity)
         values = {
             "fingerprint": "" if other else fingerprint,
             "identity": account.identity,

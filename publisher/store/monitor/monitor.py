@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, func, insert, select, update
 
 from publisher.domain.account import MAX_METRICS_AGE, AccountId, Mode, needs_metrics
 from publisher.domain.delivery import Actor, Delivery, Readback, Role, State
@@ -27,7 +27,7 @@ from publisher.store.db.rows import (
 )
 from publisher.store.db.tables import ATTEMPT, DELIVERY, READBACK, UNIX_EPOCH, to_attempt, to_delivery
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown
-from publisher.store.deliveries.intents import PendingReadback, pending_readbacks
+from publisher.store.deliveries.intents import PendingReadback, find_spellings, pending_readbacks
 from publisher.store.plan.actions import active_modes
 from publisher.store.system_alerts import JobRunner
 
@@ -80,8 +80,12 @@ class Monitoring(StorePart):
         first_after = self.store.policies[account].capabilities.first_metrics_after
         last = select(func.max(REACH.c.at)).where(REACH.c.delivery == DELIVERY.c.id).scalar_subquery()
         is_published = _published_on(account, now - MAX_METRICS_AGE)
-        query = select(DELIVERY, last.label("read_at")).where(*is_published, self._is_sent_as_now(account))
-        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
+        query = select(DELIVERY, last.label("read_at")).where(*is_published)
+
+        def read(connection: Connection) -> Sequence[RowMapping]:
+            return connection.execute(query.where(self._is_sent_as_now(connection, account))).mappings().all()
+
+        rows = await self.database.read(read)
         return [
             to_delivery(row) for row in rows if needs_metrics(row["published_at"], row["read_at"], now, first_after)
         ]
@@ -122,7 +126,7 @@ class Monitoring(StorePart):
         since = now - MAX_METRICS_AGE
         if len(posts) >= MIN_LIST_LENGTH:  # the oldest entry may be a pinned one, and proves nothing
             since = sorted(item.published_at for item in posts.values())[1]
-        listed = select(DELIVERY).where(*_published_on(account, since), self._is_sent_as_now(account))
+        listed = select(DELIVERY).where(*_published_on(account, since), self._is_sent_as_now(connection, account))
         rows = connection.execute(listed).mappings().all()
         verified, missing = [], []
         for row in rows:
@@ -140,13 +144,14 @@ class Monitoring(StorePart):
         pending = sorted(missing, key=lambda delivery: checked_at.get(delivery.id, UNIX_EPOCH))[:MAX_CHECKED]
         return pending_readbacks(self.store, connection, pending)
 
-    def _is_sent_as_now(self, account: AccountId) -> ColumnElement[bool]:
+    def _is_sent_as_now(self, connection: Connection, account: AccountId) -> ColumnElement[bool]:
         """True if a delivery's newest attempt was made as the identity that the account has now.
 
         What an account has published as another identity is not on its list now, which is no removal.
         """
         is_newest = (ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts)
-        return ~exists().where(*is_newest, ATTEMPT.c.identity.not_in([self.store.policies[account].identity, ""]))
+        spellings = find_spellings(self.store, connection, account)
+        return ~exists().where(*is_newest, ATTEMPT.c.identity.not_in([*sorted(spellings), ""]))
 
     def _record_identity(self, transaction: Transaction, account: AccountId) -> None:
         """Begin the monitoring of an account again when it is another one on its platform, with an alert.
@@ -158,13 +163,15 @@ class Monitoring(StorePart):
         former = connection.scalar(select(MONITOR_SCHEDULE.c.identity).where(is_account))
         if former == identity:
             return
-        values = {"identity": identity, **({"monitored_since": None} if former else {})}
-        connection.execute(update(MONITOR_SCHEDULE).where(is_account).values(values))
+        connection.execute(update(MONITOR_SCHEDULE).where(is_account).values(identity=identity))
+        if not former or former in find_spellings(self.store, connection, account):
+            return
+        connection.execute(update(MONITOR_SCHEDULE).where(is_account).values(monitored_since=None))
         subject = f"account:{account}"
         clear_alerts(transaction, subject, now, ACCOUNT_IDENTITY_CHANGED)
-        conditions = (*_published_on(account, now - MAX_METRICS_AGE), ~self._is_sent_as_now(account))
+        conditions = (*_published_on(account, now - MAX_METRICS_AGE), ~self._is_sent_as_now(connection, account))
         number = connection.scalar(select(func.count()).select_from(DELIVERY).where(*conditions))
-        if former and number:
+        if number:
             facts = {"account": account, "sent_as": former, "identity": identity, "number": str(number)}
             raise_alert(transaction, now, ACCOUNT_IDENTITY_CHANGED, subject, facts)
 

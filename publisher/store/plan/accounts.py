@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, insert, select, true, update
 
 from publisher.domain.account import AccountId, Presence
 from publisher.domain.delivery import OPEN_STATES, Actor
@@ -28,6 +28,7 @@ from publisher.store.db.monitor_tables import (
     MONITOR_SCHEDULE,
     OBSERVED_POST,
     PRESENCE,
+    to_presence,
 )
 from publisher.store.db.rows import lock_planning, write_audit, write_row
 from publisher.store.db.tables import (
@@ -62,7 +63,7 @@ class AccountStore(StorePart):
         now = self.runtime.now()
 
         def is_known(connection: Connection) -> bool:
-            found = {_to_presence(row): row for row in connection.execute(select(PRESENCE))}
+            found = {to_presence(row): row for row in connection.execute(select(PRESENCE))}
             wanted = {policy.presence: account for account, policy in self.store.policies.items()}
             return (
                 all(one in found and (found[one].account, found[one].until) == (wanted[one], None) for one in wanted)
@@ -77,7 +78,7 @@ class AccountStore(StorePart):
             connection = transaction.connection
             rows = connection.execute(select(PRESENCE)).all()
             for row in _outdated(self.store, rows):
-                connection.execute(update(PRESENCE).where(_is_presence(_to_presence(row))).values(until=now))
+                connection.execute(update(PRESENCE).where(_is_presence(to_presence(row))).values(until=now))
             for account, policy in self.store.policies.items():
                 presence = policy.presence
                 if other := claim_presence(self.store, connection, account, presence, now):
@@ -140,7 +141,7 @@ class AccountStore(StorePart):
         if names := connection.scalars(select(WORKER.c.id).where(alive).order_by(WORKER.c.id)).all():
             raise RefusedError("rename_while_running", workers=", ".join(names))
         is_old = PRESENCE.c.account == old
-        known = {_to_presence(row) for row in connection.execute(select(PRESENCE).where(is_old, _IS_PRESENT))}
+        known = {to_presence(row) for row in connection.execute(select(PRESENCE).where(is_old, _IS_PRESENT))}
         wanted = policies[new].presence
         reported = connection.scalar(select(CREDENTIAL.c.reported).where(CREDENTIAL.c.account == new))
         if wanted not in known and (reported is None or replace(wanted, identity=reported) not in known):
@@ -164,14 +165,24 @@ def claim_presence(  # noqa: PLR0913, PLR0917 # who is what, where, and since wh
     row = connection.execute(select(PRESENCE).where(_is_presence(presence))).one_or_none()
     if row is not None and row.account != account and _is_taken(store, connection, row):
         return AccountId(row.account)
+    own = row if row is not None and row.account == account else None
     values = {
         "account": account,
         "spelled_as": spelled_as or presence.identity,
-        "since": row.since if row is not None and row.account == account else now,
+        "reported": own.reported if own else None,
+        "since": own.since if own else now,
         "until": None,
     }
     write_row(connection, PRESENCE, _to_columns(presence), values)
     return None
+
+
+def record_reported(connection: Connection, account: AccountId, presence: Presence, reported: str) -> None:
+    """Record what the platform calls an account that the settings spell otherwise; two names for one prove nothing."""
+    is_row = _is_presence(presence) & (PRESENCE.c.account == account)
+    earlier = func.coalesce(PRESENCE.c.reported, reported)
+    name = case((earlier == reported, reported), else_="")
+    connection.execute(update(PRESENCE).where(is_row).values(reported=name))
 
 
 def lock_filing(store: BaseStore, transaction: Transaction, planned: Collection[PlannedDeliveries]) -> None:
@@ -184,7 +195,7 @@ def lock_filing(store: BaseStore, transaction: Transaction, planned: Collection[
     connection, accounts = transaction.connection, {one for item in planned if item.is_new for one in item.accounts}
     if not accounts:
         return
-    owners = {_to_presence(row): AccountId(row.account) for row in connection.execute(select(PRESENCE))}
+    owners = {to_presence(row): AccountId(row.account) for row in connection.execute(select(PRESENCE))}
     for account in sorted(accounts & store.policies.keys()):
         presence = store.policies[account].presence
         owner = owners.get(presence, account)
@@ -224,7 +235,7 @@ def _outdated(store: BaseStore, rows: Collection[Row[tuple[object, ...]]]) -> li
         for row in rows
         if row.until is None
         and row.account in present
-        and present[AccountId(row.account)] != replace(_to_presence(row), identity=row.spelled_as)
+        and present[AccountId(row.account)] != replace(to_presence(row), identity=row.spelled_as)
     ]
 
 
@@ -232,10 +243,6 @@ def _reused_ids(store: BaseStore, connection: Connection) -> Mapping[AccountId, 
     """Return the ids of the settings that another account had before it was renamed, with its present id."""
     rows = connection.execute(select(FORMER_ID).where(FORMER_ID.c.id.in_(list(store.policies))))
     return {AccountId(row.id): AccountId(row.account) for row in rows}
-
-
-def _to_presence(row: Row[tuple[object, ...]]) -> Presence:
-    return Presence(platform=row.platform, server=row.server, forum=row.forum, identity=row.identity)
 
 
 def _to_columns(presence: Presence) -> dict[str, str]:

@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
 import pytest
 
+from publisher.app.adapters import find_presence, get_hook
 from publisher.app.application import http_for_login
 from publisher.contract import (
     Adapter,
@@ -23,7 +24,6 @@ from publisher.contract import (
     Http,
     HttpRequest,
     HttpResponse,
-    OptionalHooks,
     Token,
 )
 from publisher.domain.account import Account, Capabilities
@@ -413,13 +413,9 @@ class Harness:
             baseline=self._baseline,
             intended_at=self.now(),
             start_by=time.monotonic() + LEASE_SECONDS if start_by is None else start_by,
-            identity=self._get_hook("identify")(self.account),
-            method=self._get_hook("call_method")(self.account, rendered, is_urgent=False),
+            identity=str(find_presence(self.account, self.factory)),
+            method=get_hook(self.factory, "call_method")(self.account, rendered, is_urgent=False),
         )
-
-    def _get_hook(self, name: str) -> Any:  # noqa: ANN401 # each has its own type
-        """Return an optional method of the factory, or the one that holds without it."""
-        return getattr(self.factory, name, None) or getattr(OptionalHooks(), name)
 
     def make_marker(self, number: int) -> Marker:
         """Return the marker of a delivery of this run; a real server still has the posts of earlier runs."""

@@ -41,7 +41,7 @@ def terms_of(name, *, login=None, per_day=5, reserve=0.2, notices=NONE, notifies
     )
     account = Account(id=AccountId(name), platform=Platform("p"), identity=name, secret=login or name, mode=mode)
     quota = RateLimit(min_interval=timedelta(0), per_hour=100, per_day=per_day, urgent_share=reserve)
-    return AccountPolicy(account=account, identity=name, capabilities=traits, rate_limit=quota, timing=Timing())
+    return AccountPolicy(account=account, capabilities=traits, rate_limit=quota, timing=Timing())
 
 
 def planned_post(post, account="a", at=NOON, *, is_urgent=False):

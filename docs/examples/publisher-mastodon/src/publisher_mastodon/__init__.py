@@ -23,9 +23,5 @@ class MastodonFactory(OptionalHooks):
     def hosts(self, account: Account) -> tuple[str, ...]:
         return (get_base_url(account),)
 
-    def identify(self, account: Account) -> str:
-        """Return the account with its server: on another server the same name is somebody else's."""
-        return f"{account.identity} ({get_base_url(account)})"
-
 
 MASTODON = MastodonFactory()

@@ -310,6 +310,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("identity", sa.String(), nullable=False),
         sa.Column("account", sa.String(), nullable=False),
         sa.Column("spelled_as", sa.String(), nullable=False),
+        sa.Column("reported", sa.String(), nullable=True),
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("platform", "server", "forum", "identity"),
