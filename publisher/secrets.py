@@ -295,12 +295,12 @@ class LoginSecret:
 
         Raises SecretError as `read` does.
         """
-        fields = self.read()
-        token = _held_secret.set((self, fields))
+        fields, outer = self.read(), _held_secret.get()
+        _held_secret.set((self, fields))
         try:
             yield fields
         finally:
-            _held_secret.reset(token)
+            _held_secret.set(outer)  # no token: a task that is dropped is closed in another context
 
     def read(self) -> Mapping[str, str]:
         """Return the credentials; empty if there are none, and the adapter then reports that it cannot sign in.

@@ -34,6 +34,7 @@ ACCOUNTS_OF_ONE = 3
 SLIP_SECONDS = (3.0, 9.0)
 PATIENCE_SECONDS = 30.0
 """Seconds within which a post is filed or called, as a daemon lives for two or three of them."""
+MAX_TRIES = 3
 LIVES = 2
 """Starts of a daemon that a change of the settings lasts for at least: they are read at a start."""
 URGENT_EVERY = (8.0, 14.0)
@@ -113,6 +114,12 @@ class Changes:
         publisher = self.campaign.publisher
         starts = publisher.starts + LIVES
         yield from self.until(lambda: publisher.starts >= starts)
+
+    def until_spare_is_free(self) -> Iterator[float]:
+        """Wait until the account that changes hands is not in use, and use it."""
+        for _ in range(MAX_TRIES):
+            yield from self.until(lambda: self.is_spare_free)
+        self.is_spare_free = False
 
     def until_filed(self, post: str) -> Iterator[float]:
         yield from self.until(lambda: self.states(post))
@@ -290,7 +297,7 @@ def _make_urgent(changes: Changes) -> Iterator[float]:
     """A routine article whose answer is lost is made urgent, which another interface sends."""
     workspace = changes.campaign.workspace
     account = next(one for one in workspace.accounts.values() if one.platform == "wechat")
-    changes.campaign.platforms.lose_next(account)
+    changes.campaign.platforms.lose_next(account, "drop_after")
     entry = changes.write_post([account.id], SOON)
     yield from changes.until_open(entry.id)
     if {"unknown", "submitted"} & changes.states(entry.id).keys():
@@ -301,29 +308,29 @@ def _make_urgent(changes: Changes) -> Iterator[float]:
 
 def _swap_identity(changes: Changes) -> Iterator[float]:
     """The spare account becomes a stranger's while an outcome on it is open, and is put right."""
-    yield from changes.until(lambda: changes.is_spare_free)
-    changes.is_spare_free = False
-    changes.campaign.platforms.lose_next(changes.spare)
-    entry = changes.write_post([SPARE], SOON)
-    yield from changes.until_open(entry.id)
-    is_open = bool({"unknown", "submitted"} & changes.states(entry.id).keys())
-    changes.swap(changes.stranger)
-    yield from changes.until_started()
-    changes.swap(changes.spare)
+    yield from changes.until_spare_is_free()
+    for _ in range(MAX_TRIES):
+        changes.campaign.platforms.lose_next(changes.spare, "drop_before")  # what was never made stays open for longest
+        entry = changes.write_post([SPARE], SOON)
+        yield from changes.until_open(entry.id)
+        if {"unknown", "submitted"} & changes.states(entry.id).keys():
+            changes.swap(changes.stranger)
+            yield from changes.until_started()
+            changes.swap(changes.spare)
+            changes.done.append("identity_swapped")
+            break
     changes.is_spare_free = True
-    if is_open:
-        changes.done.append("identity_swapped")
 
 
 def _swap_secret(changes: Changes) -> Iterator[float]:
     """The spare account has the secret of another of ours while a post for it falls due."""
     workspace = changes.campaign.workspace
-    yield from changes.until(lambda: changes.is_spare_free)
-    changes.is_spare_free = False
+    yield from changes.until_spare_is_free()
     workspace.write_secret(SPARE, workspace.accounts[URGENT])
-    changes.write_post([SPARE], SOON)
+    entry = changes.write_post([SPARE], SOON)
     yield from changes.until_started()
     workspace.write_secret(SPARE, changes.spare)
+    yield from changes.until(lambda: "published" in changes.states(entry.id))
     changes.is_spare_free = True
     changes.done.append("secret_swapped")
 

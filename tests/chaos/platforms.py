@@ -67,13 +67,10 @@ class Platforms:
         words = {"text": "本账号由公安机关运营", "title": "欢迎关注本账号"}
         self._post("posts", {**known, "forum": "演练", **words})
 
-    def lose_next(self, account: Account) -> None:
-        """Lose the answer to the next creating call of an account."""
+    def lose_next(self, account: Account, kind: str) -> None:
+        """Lose the next creating call of an account in this way."""
         rule = {"platform": account.platform, "account": account.identity, "nth": "every", "times": 1}
-        self.add_rules(
-            {**rule, "endpoint": endpoint, "fault": {"kind": "drop_after"}}
-            for endpoint in CREATING[account.platform][:1]
-        )
+        self.add_rules([{**rule, "endpoint": CREATING[account.platform][0], "fault": {"kind": kind}}])
 
     def add_rules(self, rules: Iterable[Mapping[str, Any]]) -> None:
         """Let more go wrong."""

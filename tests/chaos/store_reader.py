@@ -9,7 +9,7 @@ from typing import Any
 
 IN_SENDING = "SELECT count(*) FROM delivery WHERE state = 'sending' AND worker = '{worker}'"
 STATES = "SELECT state, count(*) FROM delivery WHERE post LIKE 'post-%' GROUP BY state"
-OPEN = """SELECT post, account, state, follows FROM delivery WHERE post LIKE 'post-%' AND state NOT IN
+OPEN = """SELECT post, account, state, follows FROM delivery WHERE post NOT LIKE 'daily-%' AND state NOT IN
 ('published', 'retracted', 'cancelled', 'failed', 'expired', 'removed', 'held')"""
 NEXT = """SELECT coalesce(max(next_action_at), 0) FROM delivery
 WHERE state IN ('unknown', 'submitted', 'retrying', 'retracting')"""
