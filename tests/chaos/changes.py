@@ -41,7 +41,7 @@ URGENT_EVERY = (8.0, 14.0)
 URGENT_SECONDS = 60.0
 """Seconds from the file's saving within which an urgent warning must be called, however often daemons die; more on a
 host that is slow."""
-STRANGER = "1499999999"
+FOREIGN = "1499999999"
 """The identity of an account that is none of ours."""
 FAR = timedelta(days=30)
 LONG_AGO = timedelta(hours=7)
@@ -87,7 +87,7 @@ class Changes:
 
     def _act_until_over(self) -> None:
         names = self.dice.sample(list(CHANGES), len(CHANGES))
-        self.campaign.platforms.add_account(self.stranger)
+        self.campaign.platforms.add_account(self.foreign)
         now = time.monotonic()
         turns: list[tuple[float, str, Iterator[float]]] = [(now, "urgent", self._write_urgent_posts())]
         for place, name in enumerate(names):
@@ -136,8 +136,8 @@ class Changes:
     # --- the files ---
 
     @property
-    def stranger(self) -> Account:
-        return replace(self.spare, identity=STRANGER)
+    def foreign(self) -> Account:
+        return replace(self.spare, identity=FOREIGN)
 
     @property
     def spare(self) -> Account:
@@ -183,7 +183,7 @@ class Changes:
     # --- what is found at the end ---
 
     def findings(self) -> Iterator[Finding]:
-        """Yield the kinds of changes that nobody made, urgent warnings that were kept back, and strangers' posts."""
+        """Yield changes that nobody made, urgent warnings that were kept back, and posts on a foreign account."""
         for name in (name for name in CHANGES if name not in self.done):
             yield Finding(by="campaign", invariant="CHANGE", what=f"nobody got to {name}")
         called = dict(self.campaign.publisher.store.rows(CALLED_FIRST))
@@ -192,9 +192,9 @@ class Changes:
             late = called_at - saved_at - self._seconds_without_daemon(saved_at, called_at)
             if late > URGENT_SECONDS * min(self.campaign.publisher.slowest, SLOWEST):
                 yield Finding(by="campaign", invariant="URGENT", what=f"{post} was kept back for {late:.0f} s")
-        theirs = [made for made in self.campaign.platforms.posts() if made["account"] == STRANGER]
+        theirs = [made for made in self.campaign.platforms.posts() if made["account"] == FOREIGN]
         for made in theirs[1:]:
-            yield Finding(by="campaign", invariant="I8", what=f"made on a stranger's account: {made['text']}")
+            yield Finding(by="campaign", invariant="I8", what=f"made on a foreign account: {made['text']}")
 
     def _seconds_without_daemon(self, begins: float, ends: float) -> float:
         """Return for how many seconds between two instants the campaign let no daemon run."""
@@ -210,11 +210,11 @@ def _slip(name: str, slip: Callable[[Changes, Entry], Callable[[], None]]) -> Ch
         yield from changes.until_filed(entry.id)
         is_filed = bool(changes.states(entry.id))
         with changes.campaign.workspace.lock:
-            mend = slip(changes, entry)
+            put_right = slip(changes, entry)
             changes.save()
         yield changes.slip_seconds()
         with changes.campaign.workspace.lock:
-            mend()
+            put_right()
             changes.save()
         if changes.campaign.publisher.store.count(TRIED_OF.format(post=entry.id)):
             changes.excuse(entry)
@@ -233,10 +233,10 @@ def _leave_account_out(_changes: Changes, entry: Entry) -> Callable[[], None]:
     accounts = entry.accounts
     entry.accounts = accounts[1:]
 
-    def mend() -> None:
+    def put_right() -> None:
         entry.accounts = accounts
 
-    return mend
+    return put_right
 
 
 def _move(entry: Entry, by: timedelta) -> Callable[[], None]:
@@ -244,10 +244,10 @@ def _move(entry: Entry, by: timedelta) -> Callable[[], None]:
     assert due is not None
     entry.due = due + by
 
-    def mend() -> None:
+    def put_right() -> None:
         entry.due = due
 
-    return mend
+    return put_right
 
 
 def _mistake_date(_changes: Changes, entry: Entry) -> Callable[[], None]:
@@ -307,14 +307,14 @@ def _make_urgent(changes: Changes) -> Iterator[float]:
 
 
 def _swap_identity(changes: Changes) -> Iterator[float]:
-    """The spare account becomes a stranger's while an outcome on it is open, and is put right."""
+    """The spare account becomes one that is none of ours while an outcome on it is open, and is put right."""
     yield from changes.until_spare_is_free()
     for _ in range(MAX_TRIES):
         changes.campaign.platforms.lose_next(changes.spare, "drop_before")  # what was never made stays open for longest
         entry = changes.write_post([SPARE], SOON)
         yield from changes.until_open(entry.id)
         if {"unknown", "submitted"} & changes.states(entry.id).keys():
-            changes.swap(changes.stranger)
+            changes.swap(changes.foreign)
             yield from changes.until_started()
             changes.swap(changes.spare)
             changes.done.append("identity_swapped")

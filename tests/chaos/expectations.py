@@ -28,17 +28,19 @@ EXPLAINED = {
     "late_response": ("list_late", "empty_list"),
     ABSENT: ("duplicate", "review"),
 }
+"""Holds, each with the faults that demand it: one of these must have struck the account for each such hold."""
 UNDER_REVIEW = "review_possible"
 """The hold of what a review may hide: of urgent posts, and of others that a short list cannot show any more."""
-"""Holds, each with the faults that demand it: one of these must have struck the account for each such hold."""
 REFUSALS = ("api_error",)
 """Faults of which one must have struck an account for each of its deliveries that failed."""
 REFUSED_AS = frozenset(f"{platform}_{code}" for platform, code in REFUSED.items())
 """The codes that refuse for good; anyone who takes another one for a refusal has lost a post."""
 MOST_HELD, FEW_HELD = 0.05, 25
 """Share of the duties that may be held; a small campaign kills each of them more often, so some always may."""
-COUNTED_APART = frozenset({"edited", UNDER_REVIEW})
-"""Holds that the campaign's own people bring about, as often as they edit, and those that a lost reply to an urgent
+BY_PEOPLE = frozenset({"edited", "identity_changed"})
+"""Holds that the campaign's own people bring about, as often as they edit posts and change accounts."""
+COUNTED_APART = frozenset({*BY_PEOPLE, UNDER_REVIEW})
+"""Those, and the holds that a lost reply to an urgent
 post always leads to on a platform that hides reviews; they count for nothing in that share."""
 
 Duty = tuple[str, str]
@@ -109,7 +111,7 @@ class Expectations:
     def _demands(self, hold: str, duty: Duty) -> bool:
         """True if a rule demands the hold here."""
         post, account = duty
-        if hold in RULES or (hold == "edited" and post in self.task.edited):
+        if hold in RULES or (hold in BY_PEOPLE and post in self.task.edited):
             return True
         if hold == UNDER_REVIEW:
             return account in self.task.hiding

@@ -25,7 +25,7 @@ Step = Callable[["Changes"], Iterator[float]]
 
 URGENT_ACCOUNT, CHANGED_ACCOUNT = "weibo-b", "weibo-c"
 """An account that only urgent warnings go to, which nothing goes wrong with; and one that changes hands."""
-STRANGER = "1400000009"
+FOREIGN = "1400000009"
 """An account that is none of ours."""
 URGENT_EVERY = (25.0, 45.0)
 URGENT_SECONDS = 100.0
@@ -63,7 +63,7 @@ class Changes:
     simulation: Simulation
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     urgent_posts: list[UrgentPost] = field(default_factory=list)
-    mended: list[str] = field(default_factory=list)
+    put_right: list[str] = field(default_factory=list)
     """Posts whose slip was put right before any call."""
     not_before: dict[str, float] = field(default_factory=dict)
     """Posts, and the instants before which none of them may be made."""
@@ -189,7 +189,7 @@ def _delete_and_put_back(changes: Changes) -> Iterator[float]:
     changes.remove(post)
     yield changes.slip()
     changes.edit(post)
-    changes.mended.append(post)
+    changes.put_right.append(post)
 
 
 def _leave_account_out(changes: Changes) -> Iterator[float]:
@@ -199,7 +199,7 @@ def _leave_account_out(changes: Changes) -> Iterator[float]:
     changes.edit(post, accounts=changes.accounts[1:])
     yield changes.slip()
     changes.edit(post, accounts=changes.accounts)
-    changes.mended.append(post)
+    changes.put_right.append(post)
 
 
 def _mistake_date(changes: Changes) -> Iterator[float]:
@@ -210,7 +210,7 @@ def _mistake_date(changes: Changes) -> Iterator[float]:
     changes.edit(post, at=right + timedelta(days=changes.rng.choice([20, 30])))
     yield changes.slip()
     changes.edit(post, at=right)
-    changes.mended.append(post)
+    changes.put_right.append(post)
 
 
 def _move_into_past(changes: Changes) -> Iterator[float]:
@@ -222,7 +222,7 @@ def _move_into_past(changes: Changes) -> Iterator[float]:
     changes.edit(post, at=right - timedelta(hours=5))
     yield changes.rng.choice([changes.slip(), URGENT_SECONDS + 30.0])
     changes.edit(post, at=right)
-    changes.mended.append(post)
+    changes.put_right.append(post)
 
 
 def _move_cron(changes: Changes) -> Iterator[float]:
@@ -242,7 +242,7 @@ def _break_cron(changes: Changes, slip: Callable[[str], None]) -> Iterator[float
     slip(post)
     yield changes.slip()
     changes.edit(post, cron="*/5 * * * *")
-    changes.mended.append(post)
+    changes.put_right.append(post)
 
 
 # --- the ground under an open outcome changes ---
@@ -261,9 +261,9 @@ def _make_urgent(changes: Changes) -> Iterator[float]:
 
 
 def _swap_identity(changes: Changes) -> Iterator[float]:
-    """An account becomes a stranger's while an outcome on it is open, and is put right."""
+    """An account becomes one that is none of ours while an outcome on it is open, and is put right."""
     yield from changes.open_outcome("swapped", CHANGED_ACCOUNT, changes.rng.choice(HIDDEN))
-    changes.change_account(CHANGED_ACCOUNT, identity=STRANGER)
+    changes.change_account(CHANGED_ACCOUNT, identity=FOREIGN)
     yield changes.rng.uniform(220, 280)
     changes.change_account(CHANGED_ACCOUNT, identity=identity_of(CHANGED_ACCOUNT))
     yield 30.0
@@ -310,7 +310,7 @@ def _shrink_group(changes: Changes) -> Iterator[float]:
     yield changes.slip()
     workspace.group = changes.accounts
     changes.save_settings()
-    changes.mended.append(post)
+    changes.put_right.append(post)
     yield 20.0
 
 
@@ -438,7 +438,7 @@ def _play_changes(simulation: Simulation) -> None:
     """Let people take some of the steps at once, while urgent warnings come into the file; then judge these."""
     changes, number = Changes(simulation), int(simulation.seed.rpartition("/")[2])
     simulation.expects_refusals = True
-    for identity in (STRANGER, *SPARE_IDENTITIES.values()):
+    for identity in (FOREIGN, *SPARE_IDENTITIES.values()):
         platform = "wechat" if identity.startswith("wx") else "weibo"
         simulation.platforms.add_older_post(platform, identity)
     names, first = list(STEPS), (number - 1) * STEPS_OF_A_STORM
@@ -479,7 +479,7 @@ def _judge_urgent_posts(changes: Changes) -> None:
 
 
 def _judge_rest(changes: Changes) -> None:
-    """Find posts on accounts that are not theirs, posts too early or too late, and mended ones that were lost."""
+    """Find posts on accounts that are not theirs, posts too early or too late, and posts put right that were lost."""
     simulation = changes.simulation
     for row in simulation.deliveries():
         for post in simulation.copies(row, everywhere=True):
@@ -493,7 +493,7 @@ def _judge_rest(changes: Changes) -> None:
     for row in simulation.rows("SELECT facts FROM alert WHERE code = 'reload_refused' AND cleared_at IS NULL"):
         changes.find("I22", f"the file is refused to the end: {row['facts']}")
     decided = {(one["post"], one["account"]) for one in simulation.commands if one["kind"] == "resolve"}
-    for post in changes.mended:
+    for post in changes.put_right:
         filed = {row["account"]: row for row in simulation.deliveries() if row["post"] == post}
         for account in changes.entry(post).accounts:
             row = filed.get(account)
