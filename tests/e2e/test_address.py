@@ -15,7 +15,7 @@ PLACE = "IP 白名单"
 
 
 def test_f50_the_address_to_add_is_named_everywhere(workspace, simulator):
-    """Alert, `status`, `why`, `doctor` name the address that WeChat saw and the page of its console; nothing was sent."""
+    """Alert, `status`, `why`, `doctor` name the address that WeChat saw and where to add it; nothing was sent."""
     simulator.post("/_sim/settings", {"wechat_addresses": ["203.0.113.5"]})
     workspace.write_schedule(POST.format(extra=""))
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 1, workspace.log()
