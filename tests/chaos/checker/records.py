@@ -385,29 +385,14 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
         duties = issues[version.sha256] - history.past
         asked |= duties
         then = {*filed, *(duties - latest)} if is_large else {key for key, at in filed.items() if at <= version.at}
-<<<<<<< HEAD
-        missing = sorted(key for key in duties - then if not _was_stopped(history, key, version.at))
-        for key in (key for key in missing if not _came_too_late(history, key, version.at)):
-=======
         missing = (key for key in duties - then if not _was_stopped(history, key, version.at))
         for key in sorted(key for key in missing if not _was_added_late(history, key, version.at)):
->>>>>>> h6
             yield Violation("@".join((key[0], key[2])), "left out of its version", evidence)
     asked |= {key for one in history.plan.issues for key in one.later}
     for key in sorted(filed.keys() - asked):
         duty = history.duty_of(history.by_key[key])
         if not (duty and duty.every) and not _ordered_again(history, history.by_key[key]):
             yield Violation(history.by_key[key].subject, "filed without any version", (history.by_key[key].row,))
-
-
-def _came_too_late(history: History, key: tuple[str, str, str], at: float) -> bool:
-    """Whether the account was added to a post that was due or called elsewhere by then, and people were alerted."""
-    others = [one for one in history.deliveries.values() if (one.post, one.label) == key[:2] and one.account != key[2]]
-    is_late = any(
-        one.due <= at or any(attempt.intended <= at for attempt in history.attempts_of.get(one.id, ()))
-        for one in others
-    )
-    return is_late and any(alert.code == ADDED_LATE for alert in history.alerts_on.get(key[0], ()))
 
 
 def _was_stopped(history: History, key: tuple[str, str, str], at: float) -> bool:
