@@ -40,8 +40,8 @@ MOST_HELD, FEW_HELD = 0.05, 25
 BY_PEOPLE = frozenset({"edited", "identity_changed"})
 """Holds that the campaign's own people bring about, as often as they edit posts and change accounts."""
 COUNTED_APART = frozenset({*BY_PEOPLE, UNDER_REVIEW})
-"""Those, and the holds that a lost reply to an urgent
-post always leads to on a platform that hides reviews; they count for nothing in that share."""
+"""Those, and the holds that a lost reply to an urgent post always leads to on a platform that hides reviews; they count
+for nothing in that share."""
 
 Duty = tuple[str, str]
 """A post and an account."""
