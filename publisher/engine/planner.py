@@ -59,7 +59,8 @@ class AppliedSchedule:
     """A version that has come into force: how many deliveries are new, and which posts it leaves as they are filed.
 
     Accounts were added to the posts of `late_accounts` too late to get them. Something of the posts `taken` was
-    cancelled. The settings would take something from those `withheld`, once a person confirms it or all `hosts` agree.
+    cancelled, confirmed or not. The settings would take something from those `withheld`, once a person confirms it or
+    all `hosts` agree.
     """
 
     filed: int
@@ -113,7 +114,7 @@ async def apply_schedule(  # noqa: PLR0913 # the text, where it comes from, and 
     problems; its owner may approve nothing of it.
 
     Raises ScheduleError with every Problem, or RefusedError `large_removal` if too many posts would vanish: a
-    person must then state their number in `confirmed_removals`.
+    person must then state their number in `confirmed_removals`. A number that fits no waiting removal is refused too.
     """
     for _ in range(MAX_APPLY_ATTEMPTS):
         with contextlib.suppress(ConcurrentUpdateError):  # another version was activated while this one was checked
@@ -153,7 +154,7 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
         PlanCommit(
             plan=changes,
             alerts=settled.alerts,
-            taken=settled.taken,
+            taken=settled.unconfirmed,
             rendered=rendered,
             posts=changed.posts,
             media=media,
@@ -195,12 +196,9 @@ async def confirm_settings(
 ) -> AppliedSchedule:
     """Plan the active version, and cancel what the settings take from so many posts, as a person has confirmed.
 
-    Raises RefusedError `large_removal` if it is another number, and what `plan_window` raises.
+    Raises RefusedError, with nothing changed, if it is another number, and what `plan_window` raises.
     """
-    applied = await _plan_version(planner, schedule, version, confirmed_removals, actions)
-    if applied.withheld:
-        raise RefusedError("large_removal", number=str(len(applied.withheld)), posts=name_posts(applied.withheld))
-    return applied
+    return await _plan_version(planner, schedule, version, confirmed_removals, actions)
 
 
 async def _plan_version(
@@ -228,8 +226,8 @@ async def _plan_version(
                 rendered=rendered,
                 media=media,
                 base_version=version,
-                taken=settled.taken,
-                actions=actions if confirmed_removals and not settled.withheld else (),
+                taken=settled.unconfirmed,
+                actions=actions,
             )
         )
         if problems:
@@ -239,10 +237,14 @@ async def _plan_version(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettledPlan:
-    """A plan as far as it needs no confirmation. `withheld` are the posts that settings would take something from."""
+    """A plan as far as it needs no confirmation. `withheld` are the posts that settings would take something from.
+
+    It takes something from the posts `taken`; a person has confirmed that, except of those `unconfirmed`.
+    """
 
     changes: Plan
     taken: Sequence[PostId]
+    unconfirmed: Sequence[PostId]
     withheld: Sequence[PostId]
     hosts: Sequence[str]
 
@@ -267,21 +269,32 @@ async def _settle_removals(
     """Ask before many posts vanish, and hold back what only the settings take until it is confirmed.
 
     A file cut short at a table border is a valid, shorter schedule; once it `is_in_force`, it was confirmed. While
-    another daemon plans with other settings, neither takes anything from the other. Raises RefusedError.
+    another daemon plans with other settings, neither takes anything from the other. Raises RefusedError, also for a
+    number other than that of the removal that waits: it answers another question than the present one.
     """
     changes = without_unknown_accounts(changes, frozenset(planner.schedule_context.accounts))
     removals = find_removals(changes, known)
-    number = len(removals.by_schedule)
-    if removals.must_ask_about_schedule and confirmed_removals != number and not is_in_force:
-        raise RefusedError("large_removal", number=str(number), posts=name_posts(removals.by_schedule))
     hosts = await planner.store.posts.hosts_with_other_settings(planner.config_hash)
-    must_wait = bool(hosts or removals.must_ask_about_settings) and confirmed_removals != len(removals.by_settings)
+    vanishing = removals.by_schedule if removals.must_ask_about_schedule and not is_in_force else ()
+    must_wait = bool(hosts) or removals.must_ask_about_settings
+    withheld = removals.by_settings if must_wait else ()
+    # One number answers one question: that about the schedule comes first.
+    asked, code = (vanishing, "large_removal") if vanishing else (withheld, "settings_removal")
+    if confirmed_removals is not None and not asked:
+        raise RefusedError("no_removal_waits", confirmed=str(confirmed_removals))
+    if confirmed_removals != len(asked) and (vanishing or confirmed_removals is not None):
+        raise RefusedError(code, number=str(len(asked)), posts=name_posts(asked))
+    confirmed = frozenset(asked if confirmed_removals is not None else ())
+    if confirmed and not vanishing:
+        must_wait, withheld = False, ()
     if must_wait:
         changes = without_settings_changes(changes, known)
+    taken = find_removals(changes, known).taken
     return SettledPlan(
         changes=changes,
-        taken=() if confirmed_removals is not None else find_removals(changes, known).taken,
-        withheld=removals.by_settings if must_wait else (),
+        taken=taken,
+        unconfirmed=tuple(post for post in taken if post not in confirmed),
+        withheld=withheld,
         hosts=hosts,
     )
 

@@ -389,7 +389,12 @@ def test_a_large_removal_needs_its_number(run, drill):
     refused = run("-C", drill, "reload")
     assert refused.code == 1
     assert "publisher reload --confirm-removals 5 --by" in refused.err
-    assert run("-C", drill, "reload", "--confirm-removals", "5", "--by", "王").code == 0
+    confirmed = run("-C", drill, "reload", "--confirm-removals", "5", "--by", "王")
+    assert confirmed.code == 0
+    assert "p1、p2、p3、p4、p5" in confirmed.err
+    again = run("-C", drill, "reload", "--confirm-removals", "5", "--by", "王")
+    assert (again.code, again.out) == (1, "")
+    assert "没有等待确认的移除" in again.err
     assert "confirm-removals" not in run("-C", drill, "check").out
 
 

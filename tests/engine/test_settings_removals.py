@@ -65,8 +65,11 @@ async def test_f100_much_that_settings_take_waits_for_a_person(planner):  # noqa
     assert (applied.filed, list(applied.withheld)) == (2, ["p00", "p01", "p02", "p03"])
     assert await open_accounts(planner) == ["a", "b"]
     schedule, version = await active_schedule(one, "schedule.toml"), await planner.store.posts.schedule_version()
-    with pytest.raises(RefusedError, match="large_removal"):
+    with pytest.raises(RefusedError, match="settings_removal"):
         await confirm_settings(one, schedule, version, 3, ())
+    with pytest.raises(RefusedError, match="settings_removal"):
+        await apply_schedule(one, posts(5), "schedule.toml", confirmed_removals=1)
+    assert await alert_codes(planner) == ["removals_waiting"]
     await confirm_settings(one, schedule, version, 4, ())
     left = [
         item.account for item in await deliveries(planner) if item.key.post != "urgent" and item.state is State.PENDING
@@ -74,6 +77,41 @@ async def test_f100_much_that_settings_take_waits_for_a_person(planner):  # noqa
     assert left == ["a"] * 4
     await plan(one)
     assert await alert_codes(planner) == []
+
+
+async def test_f100_a_number_that_answers_no_question_changes_nothing(planner):  # noqa: F811
+    """F100: a few posts lose an account, which needs no confirmation: a number is refused, and confirms nothing."""
+    both, one = with_group(planner, "a", "b"), with_group(planner, "a")
+    await apply_schedule(both, posts(2), "schedule.toml")
+    schedule, version = await active_schedule(one, "schedule.toml"), await planner.store.posts.schedule_version()
+    for number in (2, 5):
+        with pytest.raises(RefusedError, match="no_removal_waits"):
+            await confirm_settings(one, schedule, version, number, ())
+        with pytest.raises(RefusedError, match="no_removal_waits"):
+            await apply_schedule(one, posts(2) + entry("new"), "schedule.toml", confirmed_removals=number)
+    assert (await open_accounts(planner), await alert_codes(planner)) == (["a", "b"], [])
+
+
+async def test_f100_one_number_confirms_one_removal(planner):  # noqa: F811
+    """F65, F100: of equally many posts the schedule drops some and settings take others: the latter still wait."""
+    both, one = with_group(planner, "a", "b"), with_group(planner, "a")
+    dropped = "".join(entry(f"q{index}", at=AT, to='["a"]') for index in range(4))
+    await apply_schedule(both, posts(4) + dropped, "schedule.toml")
+    applied = await apply_schedule(one, posts(4), "schedule.toml", confirmed_removals=4)
+    assert list(applied.taken) == ["q0", "q1", "q2", "q3"]
+    assert list(applied.withheld) == ["p00", "p01", "p02", "p03"]
+    assert (await open_accounts(planner), await alert_codes(planner)) == (["a", "b"], ["removals_waiting"])
+
+
+async def test_f100_what_goes_beside_a_confirmed_removal_is_named(planner):  # noqa: F811
+    """F65, F100: a person confirms what the schedule drops; the few posts that settings take besides are alerted to."""
+    both, one = with_group(planner, "a", "b"), with_group(planner, "a")
+    dropped = "".join(entry(f"q{index}", at=AT, to='["a"]') for index in range(5))
+    await apply_schedule(both, posts(2) + dropped, "schedule.toml")
+    applied = await apply_schedule(one, posts(2), "schedule.toml", confirmed_removals=5)
+    assert list(applied.taken) == ["p00", "p01", "q0", "q1", "q2", "q3", "q4"]
+    [alert] = [alert for alert in await planner.store.queries.alerts() if alert.code == "posts_removed"]
+    assert alert.facts["posts"] == "p00、p01"
 
 
 async def test_f100_settings_that_take_all_that_is_open_wait_for_a_person(planner):  # noqa: F811
