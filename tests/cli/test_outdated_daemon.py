@@ -129,6 +129,23 @@ def test_f106_open_deliveries_of_an_account_that_left_the_settings_raise_an_aler
     assert "account_left_settings" not in codes
 
 
+def test_f106_why_is_true_without_a_daemon_and_preview_leaves_out_the_account_that_left(run, drill):
+    """F106: no daemon runs, and the next one will not have the account; the other's text is shown all the same."""
+    write_schedule(drill, warning("refund", in_days(1), BOTH))
+    assert run("-C", drill, "reload").code == 0
+    assert "不在守护进程的设置里" not in run("-C", drill, "why", "refund@beijing-wechat").out
+    without_account(drill, "beijing-wechat")
+    words = run("-C", drill, "why", "refund@beijing-wechat").out
+    assert "不在守护进程的设置里" in words
+    assert "publisher offboard beijing-wechat --cancel --by" in words
+    assert "不在守护进程的设置里" not in run("-C", drill, "why", "refund@beijing-weibo").out
+    shown = run("-C", drill, "preview", "refund", "--json")
+    assert (shown.code, [one["account"] for one in shown.json["rendered_posts"]]) == (0, ["beijing-weibo"])
+    assert "beijing-wechat" in shown.err
+    assert run("-C", drill, "preview", "refund", "--account", "beijing-weibo").err == ""
+    assert run("-C", drill, "preview", "refund", "--account", "beijing-wechat").code == 4
+
+
 async def test_f106_an_account_of_another_running_daemon_has_not_left(open_store):
     """F102, F106: hosts may have different settings; what one of them serves is nothing to warn of."""
     one = await open_store(make_policy("a"), make_policy("b"), worker="one")

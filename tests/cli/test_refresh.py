@@ -91,7 +91,9 @@ def test_f105_check_warns_of_filed_texts_that_would_be_others(run, filed):
     schedule = filed / "schedule.toml"
     schedule.write_text(schedule.read_text("utf-8").replace("正规退款", "退款"), "utf-8")
     assert "filed_text_differs" not in codes()
-    assert "schedule.toml" in run("-C", filed, "preview", "refund").out
+    said = run("-C", filed, "preview", "refund").out
+    assert "没有生效" in said
+    assert "publisher check" in said
     schedule.write_text(schedule.read_text("utf-8").replace("退款原路", "正规退款原路"), "utf-8")
     put_right(filed)
     assert "filed_text_differs" in codes()

@@ -213,7 +213,8 @@ async def find_stored_preview(
     """Return a post as it is stored, if it is filed: exactly that is sent, whatever file, templates and settings say.
 
     With several occurrences it is the next one, or the one of the instant. `by` is shown what has changed since they
-    approved it. Raises NoSuchItemError for an account that it is not for, or that has left the settings.
+    approved it. Accounts that have left the settings are named and left out. Raises NoSuchItemError for an account
+    that it is not for, or that has left the settings, and where none is left.
     """
     settings = await load_settings(terminal.workspace)
     from publisher.cli.context import has_database, open_command_store  # noqa: PLC0415 # loads the store
@@ -227,8 +228,13 @@ async def find_stored_preview(
         shown = tuple(item for item in content.texts if only_account in {None, item.account})
         if not shown:
             raise NoSuchItemError("account", str(only_account), [item.account for item in content.texts])
-        if gone := [item.account for item in shown if item.account not in store.policies]:
+        gone = [item.account for item in shown if item.account not in store.policies]
+        if only_account in gone or len(gone) == len(shown):
             raise NoSuchItemError("account", gone[0])
+        if gone:
+            accounts = terminal.translate("list_comma").join(gone)
+            terminal.print_note("preview_account_gone", post=target.post, accounts=accounts)
+        shown = tuple(item for item in shown if item.account not in gone)
         media: dict[str, tuple[str, bytes]] = {}
         for rendered in shown:
             data = await store.manual_tasks.read_pictures(rendered)

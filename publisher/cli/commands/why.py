@@ -30,7 +30,7 @@ async def why(terminal: Terminal, target: DeliveryTarget) -> None:
             terminal.print_message("why_not_planned", post=target.post, days=settings.plan_days)
             return
         actions = [entry for entry in await queries.audit_history(target.post) if entry.event in POST_EVENTS]
-        snapshot = await take_snapshot(queries, target.post)
+        snapshot = await take_snapshot(queries, target.post, configured_accounts=frozenset(settings.accounts))
         histories = [await queries.delivery_history(delivery) for delivery in deliveries]
         tasks = await store.approvals.tasks(target.post) if settings.approval_rules.is_active else ()
     explained = [(item.delivery, explain_delivery(item, actions, snapshot, formatter)) for item in histories]

@@ -27,6 +27,8 @@ class StatusSnapshot:
     cooldowns: Mapping[LoginId, LoginCooldown] = field(default_factory=dict)
     changed_files: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
     """Which files have changed since a daemon has read them, and when, by its id; only of daemons on this host."""
+    configured_accounts: frozenset[AccountId] | None = None
+    """The accounts of the present settings, which a daemon will have once it runs; None if they were not asked for."""
 
     def waits_until(self, delivery: Delivery) -> datetime | None:
         """Return until when its login's gap and limits keep a due delivery waiting; None if they do not."""
@@ -47,21 +49,29 @@ class StatusSnapshot:
 
     @property
     def loaded_accounts(self) -> frozenset[AccountId] | None:
-        """Return the accounts that a running daemon has in its settings; None where none runs, or that is not known."""
+        """Return the accounts that a running daemon has in its settings, or would have; None where it is not known."""
         loaded = [worker.loaded for worker in self.workers if self.is_alive(worker)]
-        if not loaded or None in loaded:
+        if not loaded:
+            return self.configured_accounts
+        if None in loaded:
             return None
         return frozenset[AccountId]().union(*(one.accounts for one in loaded if one))
 
     def is_loaded(self, account: AccountId) -> bool:
-        """Return False if daemons run, and none of them has this account in its settings."""
+        """Return False if no running daemon has this account in its settings, or would have it where none runs."""
         return self.loaded_accounts is None or account in self.loaded_accounts
 
     def is_alive(self, worker: WorkerStatus) -> bool:
         return worker.stopped_at is None and self.now - worker.heartbeat_at < HEARTBEAT_TIMEOUT
 
 
-async def take_snapshot(queries: Queries, post: PostId | None = None, *, shows_all: bool = False) -> StatusSnapshot:
+async def take_snapshot(
+    queries: Queries,
+    post: PostId | None = None,
+    *,
+    shows_all: bool = False,
+    configured_accounts: frozenset[AccountId] | None = None,
+) -> StatusSnapshot:
     """Read the store, or what concerns one post; without a post, what ended long ago only with `shows_all`."""
     alerts, is_whole = await queries.alerts(), shows_all or post is not None
     deliveries = await (queries.deliveries(post) if is_whole else queries.current_deliveries())
@@ -76,4 +86,5 @@ async def take_snapshot(queries: Queries, post: PostId | None = None, *, shows_a
         pause_alerts=[alert for alert in alerts if alert.code == ACCOUNT_PAUSED],
         mode_overrides=await queries.mode_overrides(),
         cooldowns=await queries.cooldowns(),
+        configured_accounts=configured_accounts,
     )

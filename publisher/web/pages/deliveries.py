@@ -106,7 +106,8 @@ async def explain(visitor: Visitor, delivery: Delivery) -> Explanation:
     store = visitor.site.store
     history = await store.queries.delivery_history(delivery)
     actions = [entry for entry in await store.queries.audit_history(delivery.key.post) if entry.event in POST_EVENTS]
-    snapshot = await take_snapshot(store.queries, delivery.key.post)
+    configured = frozenset(visitor.site.settings.accounts)
+    snapshot = await take_snapshot(store.queries, delivery.key.post, configured_accounts=configured)
     return explain_delivery(history, actions, snapshot, visitor.formatter)
 
 
