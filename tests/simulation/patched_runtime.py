@@ -57,8 +57,11 @@ NOTIFYING_JOB_TIMES = {
     "notify": (1.0, 2.0),
 }
 """The same of those that run only where people are notified."""
-LONGEST_PERIOD = {"notify": 20.0}
-"""Seconds between two runs of a job at most, however slow the pace: people are notified within a minute."""
+LONGEST_PERIOD = {"notify": 20.0, "monitor": 30.0}
+"""Seconds between two runs of a job at most, however slow the pace.
+
+People are notified within a minute, and an account is read within a minute after it is due (I11).
+"""
 
 INSERTED, ENDED, CLEARED = (
     ("AFTER INSERT", "TRUE"),

@@ -7,19 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.artefacts import WATCH_EVERY
 from tests.chaos.mutants import MODULES
 from tests.chaos.mutants import plant as plant_mutant
+from tests.simulation.artefacts import violations
 from tests.simulation.mutants import MUTANTS, plant
 from tests.simulation.platforms import EPOCH
 from tests.simulation.run import report
 from tests.simulation.scenarios import TITLES, run_seed
 from tests.simulation.simulation import Shape, opened
 from tests.simulation.special_scenarios import STORMS, run_storm
-from tests.simulation.workspace import Entry, instant
+from tests.simulation.workspace import Entry, identity_of, instant
 
 SEEDS = 36
 SEEDS_OF_A_KIND = 2
 MOST_FOR_A_MUTANT = 12
+SEEN_WITHIN = 60.0
+"""Seconds after it is due within which the checker wants an account to have been read."""
 RUN = Path(__file__).with_name("run.py")
 
 
@@ -50,6 +54,19 @@ def test_a_broken_rule_is_found(name):
             assert f"replay: .venv/bin/python tests/simulation/run.py {kind}--seed {seed}" in report(verdict)
             return
     pytest.fail(f"{name} was not noticed by seed {mutant.seed}, nor by the first {MOST_FOR_A_MUTANT}")
+
+
+def test_i11_a_post_by_hand_is_seen_in_time_at_a_slow_pace():
+    """The monitor is not slowed down so far that a sound program reads an account later than I11 allows."""
+    shape = Shape(accounts=("wechat-a",), storm=60.0, pace=1.0, command_times=[60.0])
+    entry = Entry(id="p1", title=f"{TITLES[0]}第1期", accounts=shape.accounts, at=instant(EPOCH + 20))
+    with opened("by hand", shape, [entry]) as simulation:
+        simulation.pass_time(60)
+        simulation.platforms.post_by_hand("wechat", identity_of("wechat-a"), "今日天气", "晴")
+        simulation.pass_time(WATCH_EVERY + SEEN_WITHIN, pace=50.0)
+        seen = simulation.rows("SELECT remote_id FROM observed_post WHERE NOT predates_monitoring")
+        found = violations(simulation)
+    assert (len(seen), found) == (1, [])
 
 
 def calm_run():
