@@ -110,8 +110,7 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
             report.problems += [*offline_app.warnings, *offline_app.post_renderer.templates.problems]
         if toml is not None:
             with report.collect_problems():
-                is_schedule = path.resolve() == (terminal.workspace / SCHEDULE_FILE).resolve()
-                _check_posts(terminal, toml, settings, offline_app, report, is_schedule=is_schedule)
+                _check_posts(terminal, toml, settings, offline_app, report)
     return _print_report(terminal, report, source, as_json=as_json)
 
 
@@ -161,13 +160,7 @@ def print_next_times(terminal: Terminal, next_times: Mapping[PostId, Sequence[da
 
 
 def _check_posts(
-    terminal: Terminal,
-    toml: TomlDocument,
-    settings: Settings,
-    offline_app: OfflineApp | None,
-    report: CheckReport,
-    *,
-    is_schedule: bool,
+    terminal: Terminal, toml: TomlDocument, settings: Settings, offline_app: OfflineApp | None, report: CheckReport
 ) -> None:
     """Check every post. Where one is broken, the final texts of the others are checked all the same.
 
@@ -206,6 +199,7 @@ def _check_posts(
         found += find_capacity_warnings(schedule, policies, known or (), datetime.now(UTC), settings.timezone)
         found += render_all(terminal, offline_app, schedule, report, ended)
         found = [problem for problem in found if problem not in offline_app.post_renderer.templates.problems]
+    is_schedule = Path(toml.file).resolve() == (terminal.workspace / SCHEDULE_FILE).resolve()
     if known is not None and is_schedule:
         found += find_plan_problems(settings, schedule, toml, report, known)
     report.problems += locate_problems(found, text=toml.text, file=toml.file)
