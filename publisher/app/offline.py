@@ -23,7 +23,7 @@ from publisher.domain.account import AccountId, AccountPolicy, LoadedFiles, Mode
 from publisher.domain.errors import Problem, SettingsError, Severity
 from publisher.rendering.process import RenderProcess
 from publisher.rendering.renderer import PostRenderer
-from publisher.rendering.templates import load_templates, shipped_templates
+from publisher.rendering.templates import list_template_files, load_templates, shipped_templates
 from publisher.secrets import SecretError, Vault, declare_public_fields, read_secret
 from publisher.tomlfile.read import read_toml
 from publisher.tomlfile.validate import UnlocatedProblem, find_placeholders
@@ -120,7 +120,8 @@ def describe_loaded_files(settings: Settings) -> LoadedFiles:
 def find_newer_files(workspace: Path, loaded: LoadedFiles) -> Mapping[str, datetime]:
     """Return what has changed since a process has read it, of SETTINGS_FILE and TEMPLATES_FOLDER, and when.
 
-    Comments and line ends count for nothing. A settings file that cannot be read has changed.
+    Comments and line ends of SETTINGS_FILE count for nothing; in a template each character does. A settings file that
+    cannot be read has changed. A file that no template is made of counts for nothing.
     """
     changed: dict[str, datetime] = {}
     file, folder = workspace / SETTINGS_FILE, workspace / TEMPLATES_FOLDER
@@ -131,7 +132,7 @@ def find_newer_files(workspace: Path, loaded: LoadedFiles) -> Mapping[str, datet
     if present != loaded.settings:
         changed[SETTINGS_FILE] = _modified_at([file])
     if _hash_templates(workspace) != loaded.templates:
-        changed[TEMPLATES_FOLDER] = _modified_at([folder, *folder.rglob("*")])
+        changed[TEMPLATES_FOLDER] = _modified_at([folder, *folder.glob("*"), *list_template_files(folder)])
     return changed
 
 
@@ -141,7 +142,7 @@ def _hash_data(data: Mapping[str, object]) -> str:
 
 def _hash_templates(workspace: Path) -> str:
     digest, folder = hashlib.sha256(), workspace / TEMPLATES_FOLDER
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for file in list_template_files(folder):
         with contextlib.suppress(OSError):  # a file that cannot be read is in no template
             digest.update(f"{file.relative_to(folder)}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()

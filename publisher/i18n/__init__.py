@@ -34,12 +34,16 @@ COMMON_AREAS = ("cli.toml", "states.toml", "files.toml")
 """The areas of which most commands need an entry."""
 POSITION_FACTS = frozenset({"post", "account", "key", "template"})
 """Facts that say where a problem is, and not what it is."""
+LIST_FACTS = frozenset({"accounts", "posts", "hosts"})
+"""Facts that list ids, separated by `、`; none of these ids contains it."""
 _CODE = re.compile(r"[\w-]+")
 _POST_PATH = re.compile(r"post\[(\d+)\](?:\.|$)")
+_BLANK = r"(?:\{\w+\}|[A-Z]+\b|更正(?:稿)?编号|更正|编号|账号|网址)"
 _BUTTON_COMMAND = re.compile(
     rf"{PROGRAM} ([a-z]+(?:-[a-z]+)*)"
-    r"""((?: (?:--[a-z]+ (?:"[^"]*"|[^\s，。；：;,.()（）]+)|\{\w+\}|[A-Z]+\b"""
-    r"|(?:published|not-published|resend|cancel|confirm|done)\b|网址|编号|账号|更正稿编号))*)"
+    r"""((?: (?:--(?:all|now|open|today)\b|--[a-z]+(?:-[a-z]+)* (?:"[^"]*"|[^\s，。；：;,.()（）]+)"""
+    rf"|(?:platform:)?{_BLANK}(?:@{_BLANK})?"
+    r"|(?:published|not-published|resend|cancel|confirm|done|settings|off)\b))*)"
 )
 """A command in a text of the catalogue: its name, then its arguments, as they are written there."""
 _COMMAND_HEADER = re.compile(r"^\[cmd_(.+)\]$", re.MULTILINE)
@@ -170,6 +174,8 @@ class Messages:
             text = command_pattern().sub(call, text)
         if "platform" in facts:
             facts = {"platform_name": self.platform_name(str(facts["platform"])), **facts}
+        if self.lang == "en":
+            facts = {name: _separate_in_english(name, value) for name, value in facts.items()}
         return text.format_map(_Facts(facts))
 
     def _name_button(self, command: re.Match[str]) -> str:
@@ -185,6 +191,11 @@ def find_post(path: str, posts: Sequence[str]) -> tuple[int, str] | None:
     if found is None or int(found[1]) >= len(posts):
         return None
     return int(found[1]) + 1, posts[int(found[1])]
+
+
+def _separate_in_english(name: str, value: object) -> object:
+    """Return the value of a fact; the ids in a list are separated as in English."""
+    return value.replace("、", ", ") if name in LIST_FACTS and isinstance(value, str) else value
 
 
 class _Facts(dict[str, object]):

@@ -164,6 +164,11 @@ def shipped_templates() -> Path:
     return packaged if packaged.is_dir() else package.parent / "templates"
 
 
+def list_template_files(folder: Path) -> Sequence[Path]:
+    """Return the files that templates of a folder are made of; notes beside them and an editor's copies are none."""
+    return sorted(filter(_is_template_file, folder.glob("*/*")))
+
+
 def load_templates(folders: Sequence[Path], renderer: Renderer, pages: Iterable[Path] = ()) -> Templates:
     """Read and compile the templates of all folders; a file in an earlier folder replaces the same in a later one.
 
@@ -171,10 +176,8 @@ def load_templates(folders: Sequence[Path], renderer: Renderer, pages: Iterable[
     adapters' packages; they stand in for pages that no folder has.
     """
     paths: dict[str, Path] = {}
-    for path in chain(chain.from_iterable(sorted(folder.glob("*/*")) for folder in folders), pages):
-        is_template_file = path.suffix in {*PAGE_SUFFIXES, ".toml", ".css", ".png"} and not path.name.startswith(".")
-        if is_template_file and _may_be_file(path):
-            paths.setdefault(f"{path.parent.name}/{path.name}", path)
+    for path in chain(chain.from_iterable(map(list_template_files, folders)), filter(_is_template_file, pages)):
+        paths.setdefault(f"{path.parent.name}/{path.name}", path)
     faults: ProblemsByFile = {}
     texts = {
         name: text for name, path in paths.items() if path.suffix != ".png" and (text := _read_file(name, path, faults))
@@ -205,6 +208,11 @@ def load_templates(folders: Sequence[Path], renderer: Renderer, pages: Iterable[
 
 def _folder(name: str) -> str:
     return name.partition("/")[0]
+
+
+def _is_template_file(path: Path) -> bool:
+    is_named_so = path.suffix in {*PAGE_SUFFIXES, ".toml", ".css", ".png"} and not path.name.startswith(".")
+    return is_named_so and _may_be_file(path)
 
 
 def _may_be_file(path: Path) -> bool:

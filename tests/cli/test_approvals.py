@@ -180,9 +180,25 @@ def test_f105_a_refreshed_text_needs_its_approvals_again(ask, approving):
     settings = approving / "publisher.toml"
     settings.write_text(settings.read_text("utf-8").replace('tip_line = "110"', 'tip_line = "96110"'), "utf-8")
     assert "publisher refresh refund" in ask("preview", "refund").out
-    assert ask("refresh", "refund", by="zhang").code == 0
+    done = ask("refresh", "refund", by="zhang")
+    assert (done.code, "must be approved again" in done.out + done.err) == (0, True)
     [task] = ask("approvals", "refund", "--json").json["approvals"]
     assert sum(stage["missing"] for stage in task["stages"]) == 2
+
+
+def test_f105_a_post_without_stages_is_not_said_to_need_approvals(run, drill, monkeypatch):
+    """F105: rules for another kind ask for nothing here, so nobody waits for an approval of it."""
+    settings = drill / "publisher.toml"
+    text = settings.read_text("utf-8") + '\n[[approvals.update]]\nstage = "终审"\n'
+    settings.write_text(text, "utf-8")
+    write_schedule(drill, warning("refund", due_in(3), TO_WEIBO))
+    issued = add_users(drill)
+    assert run("-C", drill, "reload").code == 0
+    settings.write_text(text.replace('tip_line = "110"', 'tip_line = "96110"'), "utf-8")
+    monkeypatch.setenv("PUBLISHER_TOKEN", issued["zhang"])
+    done = run("-C", drill, "--lang", "en", "refresh", "refund", "--by", "zhang")
+    assert done.code == 0, done.err
+    assert "must be approved again" not in done.out + done.err
 
 
 def test_content_for_an_account_that_has_left_the_settings_is_not_previewed(ask, approving):

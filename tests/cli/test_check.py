@@ -352,6 +352,22 @@ def test_a_removal_that_the_daemon_will_refuse_is_announced(run, workspace, kept
         assert "publisher reload --confirm-removals 4" in found["large_removal_ahead"]["hint"]
 
 
+def test_a_file_with_a_post_to_come_removes_nothing(run, drill):
+    """A file that is not the schedule is not compared: posts that are only in the schedule stay filed."""
+    names = [f"p{number}" for number in range(6)]
+    write_schedule(drill, *(warning(name, in_days(30 + number)) for number, name in enumerate(names)))
+    assert run("-C", drill, "reload").code == 0
+    schedule, single = drill / "schedule.toml", drill / "new.toml"
+    single.write_text(warning("new", in_days(3)), "utf-8")
+    alone = run("-C", drill, "check", single, "--json").json
+    assert "plan" not in alone
+    assert not {problem["code"] for problem in alone["problems"]} & {"large_removal_ahead", "removal_ahead"}
+    schedule.write_text(single.read_text("utf-8"), "utf-8")
+    found = run("-C", drill, "check", schedule, "--json").json
+    assert "plan" in found
+    assert "large_removal_ahead" in {problem["code"] for problem in found["problems"]}
+
+
 def test_errors_come_first_with_their_source_line(run, workspace):
     """A warning further up does not precede an error. The mark is below its column; full-width characters take two."""
     unused = warning("one") + 'unused = "x"\n'

@@ -164,3 +164,14 @@ def test_loaded_files_differ_by_what_they_say(drill):
     (drill / "templates" / "own").mkdir(parents=True)
     (drill / "templates" / "own" / "weibo.txt").write_text("…", "utf-8")
     assert [*find_newer_files(drill, loaded)] == ["templates"]
+
+
+def test_f105_a_file_that_no_template_is_made_of_changes_nothing(drill):
+    """An editor's copy and a note beside the templates do not ask for a restart, and keep no refresh back."""
+    loaded = describe_loaded_files(asyncio.run(load_settings(drill)))
+    folder = drill / "templates" / "own"
+    folder.mkdir(parents=True)
+    for name in (".weibo.txt.swp", "weibo.txt~", "README.md"):
+        (folder / name).write_text("…", "utf-8")
+    (drill / "templates" / "README.md").write_text("…", "utf-8")
+    assert find_newer_files(drill, loaded) == {}

@@ -55,3 +55,12 @@ def test_advice_on_a_post_names_a_platform_as_people_do(lang):
     facts = {"post": "p", "platform": "wechat", "number": 2, "shown": 1}
     said = [messages.translate(code, **facts) for code in ("urgent_without_notification", "images_left_out")]
     assert all(messages.platform_name("wechat") in text and "wechat" not in text for text in said)
+
+
+def test_ids_in_a_list_are_separated_as_the_language_does():
+    """Ids are listed once, also in what is stored; a title keeps its own marks."""
+    facts = {"post": "甲、乙", "accounts": "a、b"}
+    assert "到时间之后才加上的账号没有收到它：a、b" in Messages("zh_CN").translate("accounts_added_late", **facts)
+    said = Messages("en").translate("accounts_added_late", **facts)
+    assert said.startswith("甲、乙 was due")
+    assert "did not get it: a, b." in said

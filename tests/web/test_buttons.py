@@ -1,11 +1,28 @@
 """Hints name commands on the command line and buttons on pages."""
 
+import re
+
 import pytest
 
+from publisher.cli import COMMANDS
 from publisher.domain.delivery import State
 from publisher.domain.results import HoldReason
-from publisher.i18n import LANGUAGES, Messages
+from publisher.i18n import LANGUAGES, Messages, load_catalogue
 
+_NAMES = "|".join(sorted(COMMANDS, key=len, reverse=True))
+COMMAND = re.compile(rf"\bpublisher (?:-C \S+ )?({_NAMES})\b(?:(?![.:] )[^。；;，,、）)\n])*")
+HOST_COMMANDS = {
+    *("run", "init", "demo", "check", "doctor", "reload", "login", "secret", "backup", "restore", "rename-account"),
+    *("user", "duty", "audit", "alerts", "templates", "simulate"),
+}
+"""Commands for people who work on the host: no page has a button that does the same."""
+COMMAND_LINE_ONLY = re.compile(
+    r"(?:cmd|opt)_\w+|\w+_(?:usage|needs_by|how)|demo_where|drill_made|workspace_made|bad_target|account_needed"
+    r"|preview_needs_account_and_by|ended_line|emergency_needs_reason|grant_incomplete"
+    r"|sign_in_needed|token_of_another|no_users"
+)
+"""Codes of what a command says of itself and of those who give it: help, refusals of arguments, who signs in."""
+LEFT_OVER = re.compile(r" --by\b|@账号|@ACCOUNT|[”.] ?@|\s--(?:reason|all|now|confirm)")
 COMMANDS_OF_PAGES = ("publisher resolve", "publisher resend", "publisher resume", "publisher retract")
 
 
@@ -16,6 +33,41 @@ def test_a_page_names_no_command_that_has_a_button(lang):
     hints = [Messages(lang, names_buttons=True).hint(code, subject="p@a", post="p", account="a") for code in codes]
     named = [hint for hint in hints if any(command in hint for command in COMMANDS_OF_PAGES) or "--" in hint]
     assert named == []
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_no_text_has_a_command_of_a_button_or_a_piece_of_one(lang):
+    """Any text that a page may show has whole names of buttons; what is left are commands for the host."""
+    page, kept = Messages(lang, names_buttons=True), {}
+    for code in load_catalogue():
+        if COMMAND_LINE_ONLY.fullmatch(code):
+            continue
+        for text in (page.translate(code), page.hint(code)):
+            named = {found[1] for found in COMMAND.finditer(text)} - HOST_COMMANDS
+            if named or LEFT_OVER.search(COMMAND.sub("", text)):
+                kept[code] = text
+    assert kept == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("accounts_added_late", "要补发：按“重新发送”"),
+        ("edited_after_end", "另写一条更正：按“发更正”；"),
+        ("refresh_after_call", "不想让其余账号发出：按“撤回”；已发出的有误：按“发更正”。"),
+        (
+            "account_left_settings",
+            "看有哪些：“账号”页；没有发的：按“撤回”；结果不明的，到平台上看过之后：按“没有，先不发”。",
+        ),
+        ("original_in_doubt", "已经发出的：按“就是这一条”，更正随后就发；确实没有：按“没有，先不发”。"),
+        ("removals_waiting", "确实要取消：请管理员在主机上确认"),
+        ("restored_after_call", "先看结果：这一条的页面；确实要发：按“重新发送”"),
+    ],
+)
+def test_a_command_with_all_its_arguments_becomes_a_button(code, said):
+    """No argument stays behind the name of the button, whatever the command is about."""
+    page = Messages("zh_CN", names_buttons=True)
+    assert said in page.translate(code) + page.hint(code)
 
 
 def test_the_words_around_a_command_stay():

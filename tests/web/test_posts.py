@@ -389,3 +389,12 @@ async def test_no_text_is_missing(site, lang):
             words = re.sub(r"<[^>]*>", " ", answer.text)
             assert answer.status_code == 200
             assert not re.search(r"\b(?:pages|web|column|why|state|hold)_\w+|\{\w+\}", words), (path, state)
+
+
+@pytest.mark.parametrize(("when", "repeats"), [("at = 2099-01-05T09:00:00", False), ('cron = "0 9 * * *"', True)])
+async def test_a_correction_of_a_repeating_post_says_that_it_ends(site, when, *, repeats):
+    """Before anything is sent, the page says what `correct` says on the command line."""
+    await plan(site, warning("refund", when))
+    client = await site.signed_in("operator")
+    page = (await client.get(f"{PATH}/correct")).text
+    assert ("以后的场次也都不发了" in page) is repeats

@@ -162,7 +162,10 @@ def print_next_times(terminal: Terminal, next_times: Mapping[PostId, Sequence[da
 def _check_posts(
     terminal: Terminal, toml: TomlDocument, settings: Settings, offline_app: OfflineApp | None, report: CheckReport
 ) -> None:
-    """Check every post. Where one is broken, the final texts of the others are checked all the same."""
+    """Check every post. Where one is broken, the final texts of the others are checked all the same.
+
+    Only the workspace's schedule is compared with what is filed: posts that another file does not have stay.
+    """
     known = read_known_posts(settings.database)
     context = _make_context(settings, offline_app, known or {})
     schedule, problems = parse_leniently(toml, context)
@@ -196,7 +199,8 @@ def _check_posts(
         found += find_capacity_warnings(schedule, policies, known or (), datetime.now(UTC), settings.timezone)
         found += render_all(terminal, offline_app, schedule, report, ended)
         found = [problem for problem in found if problem not in offline_app.post_renderer.templates.problems]
-    if known is not None:
+    is_schedule = Path(toml.file).resolve() == (terminal.workspace / SCHEDULE_FILE).resolve()
+    if known is not None and is_schedule:
         found += find_plan_problems(settings, schedule, toml, report, known)
     report.problems += locate_problems(found, text=toml.text, file=toml.file)
     over = {f"post[{index}]" for index, table in enumerate(post_tables(toml)) if entry_id(table) in ended}

@@ -22,7 +22,8 @@ async def refresh(terminal: Terminal, post: PostId, by: str) -> None:
         accounts = await accounts_of_post(application.store, post)
         person = await authenticate(terminal, settings, application.store, command="refresh", by=by, accounts=accounts)
         number = await refresh_texts(application.planner, post, person)
+        needs_approvals = bool(number and await application.store.approvals.tasks(post))
         await warn_about_daemon(terminal, settings, application.store.queries)
     terminal.print_message("refresh_done" if number else "refresh_unchanged", post=post, number=number)
-    if number and settings.approval_rules.is_active:
+    if needs_approvals:
         terminal.print_note("refresh_needs_approvals")

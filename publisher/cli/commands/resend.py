@@ -74,5 +74,5 @@ async def _was_added_late(application: Application, target: DeliveryTarget, acco
     now = application.runtime.now()
     if not any(delivery.due_at <= now or delivery.attempts for delivery in deliveries):
         name = format_delivery_name(target.post, ONCE_OCCURRENCE, account)
-        raise CommandFailedError("resend_not_due", subject=name)
+        raise CommandFailedError("resend_not_due", subject=name, post=target.post)
     return True

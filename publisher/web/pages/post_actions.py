@@ -13,7 +13,7 @@ from publisher.app.offline import find_newer_files
 from publisher.app.open_store import check_command_access
 from publisher.domain.delivery import OPEN_STATES, Delivery, Readback, State
 from publisher.domain.errors import NoSuchItemError, RefusedError
-from publisher.domain.post import DeliveryId, PostId, PostKind
+from publisher.domain.post import DeliveryId, OneTimeTrigger, PostId, PostKind
 from publisher.domain.user import Permission
 from publisher.engine.filed_texts import refresh_texts
 from publisher.engine.planner import send_correction
@@ -412,7 +412,9 @@ async def show_correct(request: Request) -> Response:
     view, reach = await open_view(request, "correct"), get_visitor(request).reach(Permission.VIEW)
     related = await get_site(request).store.occurrences.related(view.details.post, reach)
     corrections = [item for item in related if item.kind == PostKind.CORRECTION and not item.is_original]
-    return await render_page(request, "correct", view=view, post=view.details.post, corrections=corrections)
+    post = view.details.post
+    repeats = not isinstance(post.trigger, OneTimeTrigger)
+    return await render_page(request, "correct", view=view, post=post, corrections=corrections, repeats=repeats)
 
 
 async def correct(request: Request) -> Response:
