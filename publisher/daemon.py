@@ -21,7 +21,7 @@ from publisher.app.offline import describe_loaded_files, find_newer_files
 from publisher.app.permissions import require_safe_permissions
 from publisher.config import Settings
 from publisher.domain.account import LoadedFiles, Mode
-from publisher.domain.delivery import MAINTENANCE, State
+from publisher.domain.delivery import MAINTENANCE
 from publisher.domain.errors import InputError, Problem, PublisherError, RefusedError, ScheduleError
 from publisher.domain.post import Schedule
 from publisher.engine.checkpoints import (
@@ -90,7 +90,6 @@ long: what it lacks, such as a picture, may have come."""
 MEDIA_FOLDER = "media"
 MAX_PLAN_ATTEMPTS = 3
 """How often one run plans again because another host has activated a newer version."""
-UNSETTLED_STATES = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
 ONCE_JOBS = ("confirm_clock", "heartbeat", "reconcile", "retract", "run_maintenance", "send")
 """The jobs that a single run repeats, in this order."""
 
@@ -498,27 +497,13 @@ async def run_once(daemon: Daemon) -> int:
         for name in ONCE_JOBS:
             with contextlib.suppress(ExceptionGroup):  # single deliveries failed, which is logged; time resolves them
                 await daemon.jobs[name].run()
-        if await _is_idle(daemon.application):
+        if await daemon.application.is_idle(ONCE_MAX_WAIT):
             break
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(daemon.stop_requested.wait(), timeout=0.5)
     await daemon.run_logged("notify", daemon.jobs["notify"].run())
     new = [alert for alert in await daemon.application.store.queries.alerts() if alert.at >= daemon.started_at]
     return int(any(needs_person_now(alert, daemon.application.runtime.now()) for alert in new))
-
-
-async def _is_idle(application: Application) -> bool:
-    """Return True if only people's manual tasks are unsettled, and nothing may be sent within ONCE_MAX_WAIT.
-
-    While the clock is unconfirmed that cannot be known, until people are alerted that it stays so.
-    """
-    if not application.runtime.is_clock_confirmed():
-        return application.store.system_alerts.has_clock_alert
-    unsettled = await application.store.queries.deliveries(states=UNSETTLED_STATES)
-    if any(not item.manual_task for item in unsettled):
-        return False
-    next_at = await application.store.outbox.next_due_at()
-    return next_at is None or next_at > application.runtime.now() + ONCE_MAX_WAIT
 
 
 async def run_until_stopped(daemon: Daemon) -> None:

@@ -295,12 +295,15 @@ class LoginSecret:
 
         Raises SecretError as `read` does.
         """
-        fields, outer = self.read(), _held_secret.get()
-        _held_secret.set((self, fields))
+        fields, before = self.read(), _held_secret.get()
+        held = self, fields
+        _held_secret.set(held)
         try:
             yield fields
         finally:
-            _held_secret.set(outer)  # no token: a task that is dropped is closed in another context
+            # of a dropped task this ends in another context, where nothing of it is held
+            if _held_secret.get() is held:
+                _held_secret.set(before)
 
     def read(self) -> Mapping[str, str]:
         """Return the credentials; empty if there are none, and the adapter then reports that it cannot sign in.

@@ -16,6 +16,7 @@ from publisher.app.open_store import AccessMode, open_store
 from publisher.config import Environment, Settings
 from publisher.contract import Adapter, AdapterContext, AdapterFactory, Http, LoginFlow
 from publisher.domain.account import Account, AccountId, LoginId, Mode
+from publisher.domain.delivery import State
 from publisher.domain.errors import Problem, SettingsError
 from publisher.domain.post import SendRequest
 from publisher.engine.credentials import CredentialCheck
@@ -40,6 +41,9 @@ LOGIN_REQUEST_TIMEOUT = timedelta(seconds=20)
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
+UNSETTLED_STATES = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
     """All parts of the application. There are `adapters` only if it was opened to send or to read.
@@ -53,6 +57,19 @@ class Application:
     planner: Planner
     adapters: Mapping[AccountId, Adapter]
     credentials: CredentialCheck
+
+    async def is_idle(self, max_wait: timedelta) -> bool:
+        """Return True if only people's manual tasks are unsettled, and nothing may be sent within `max_wait`.
+
+        While the clock is unconfirmed that cannot be known, until people are alerted that it stays so.
+        """
+        if not self.runtime.is_clock_confirmed():
+            return self.store.system_alerts.has_clock_alert
+        unsettled = await self.store.queries.deliveries(states=UNSETTLED_STATES)
+        if any(not delivery.manual_task for delivery in unsettled):
+            return False
+        next_at = await self.store.outbox.next_due_at()
+        return next_at is None or next_at > self.runtime.now() + max_wait
 
 
 @contextlib.asynccontextmanager

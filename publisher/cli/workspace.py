@@ -218,11 +218,14 @@ def postpone_schedule(text: str, now: datetime) -> str:
     return tomlkit.dumps(document)
 
 
-def shift_schedule(text: str, start: datetime, spread: timedelta, *, is_single_warning: bool = False) -> str:
+def shift_schedule(
+    text: str, start: datetime, spread: timedelta, correction_delay: timedelta, *, is_single_warning: bool = False
+) -> str:
     """Return the schedule with new due times, the first at `start`, without offset, and the last `spread` later.
 
-    The order of posts stays, so that follow-ups come after originals. With `is_single_warning` only one warning to all
-    remains.
+    The order of posts stays, so that follow-ups come after originals. Corrections come `correction_delay` after all
+    others: one that is due stops its original wherever that is not out. With `is_single_warning` only one warning to
+    all remains.
     """
     document = tomlkit.parse(text)
     posts = _posts_of(document)
@@ -230,11 +233,13 @@ def shift_schedule(text: str, start: datetime, spread: timedelta, *, is_single_w
         warnings = (index for index, post in enumerate(posts) if post["kind"] == "warning" and post["to"] == ["all"])
         kept = next(warnings)
         del posts[kept + 1 :], posts[:kept]
-    step = spread / max(len(posts) - 1, 1)
-    for position, post in enumerate(posts):
+    others = [post for post in posts if post["kind"] != PostKind.CORRECTION]
+    step = spread / max(len(others) - 1, 1)
+    times = {post["id"]: start + step * position for position, post in enumerate(others)}
+    for post in posts:
         for key in REPLACED_TIME_KEYS:
             post.pop(key, None)
-        post["at"] = (start + step * position).replace(microsecond=0)
+        post["at"] = times.get(post["id"], start + spread + correction_delay).replace(microsecond=0)
     return tomlkit.dumps(document)
 
 

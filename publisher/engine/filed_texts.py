@@ -22,7 +22,7 @@ from publisher.domain.post import (
     RenderedRevision,
 )
 from publisher.engine.planner import Planner, with_originals
-from publisher.rendering.renderer import find_newer_texts
+from publisher.rendering.newer_texts import find_newer_texts
 from publisher.store.plan.batches import RenderedOccurrence
 from publisher.store.plan.posts import AuditAction, PlanCommit
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from publisher.app.format import Formatter
+from publisher.cli.commands.demo import CORRECTION_DELAY
 from publisher.cli.drill import Scenario
 from publisher.cli.workspace import find_shipped_schedule, postpone_schedule, read_regions, shift_schedule
 from publisher.i18n import Messages
@@ -103,14 +104,19 @@ def test_a_closed_terminal_ends_everything():
 
 
 def test_the_timetable_keeps_the_posts_and_moves_their_times():
-    """Every post is due between start and end, in the file's order, once; nothing else of it changes."""
+    """Every post is due between start and end, in the file's order, once; nothing else of it changes.
+
+    Corrections come after all others, by so much that their originals are out: else they would stop these.
+    """
     before = tomllib.loads(find_shipped_schedule().read_text("utf-8"))["post"]
-    text = shift_schedule(find_shipped_schedule().read_text("utf-8"), START, timedelta(minutes=2))
+    text = shift_schedule(find_shipped_schedule().read_text("utf-8"), START, timedelta(minutes=2), CORRECTION_DELAY)
     after = tomllib.loads(text)["post"]
     assert [post["id"] for post in after] == [post["id"] for post in before]
-    times = [post["at"] for post in after]
+    times = [post["at"] for post in after if post["kind"] != "correction"]
     assert times == sorted(times)
     assert (times[0], times[-1]) == (START, START + timedelta(minutes=2))
+    corrected_at = {post["at"] for post in after if post["kind"] == "correction"}
+    assert corrected_at == {times[-1] + CORRECTION_DELAY}
     assert not any({"cron", "from", "until", "expires"} & set(post) for post in after)
     assert [post["data"] for post in after] == [post["data"] for post in before]
 
@@ -139,7 +145,11 @@ def test_the_posts_of_a_drill_are_never_past(now, weeks):
 def test_many_regions_show_one_warning():
     """For many regions one warning to all remains."""
     text = shift_schedule(
-        find_shipped_schedule().read_text("utf-8"), START, timedelta(seconds=5), is_single_warning=True
+        find_shipped_schedule().read_text("utf-8"),
+        START,
+        timedelta(seconds=5),
+        CORRECTION_DELAY,
+        is_single_warning=True,
     )
     posts = tomllib.loads(text)["post"]
     assert [(post["kind"], post["to"], post["at"]) for post in posts] == [("warning", ["all"], START)]

@@ -248,10 +248,12 @@ def test_f101_check_says_what_the_daemon_would_leave_out(run, due_post, deliver)
     assert checked.code == 1
     found = {problem["code"]: problem for problem in checked.json["problems"] if problem["severity"] == "error"}
     assert found.keys() == {"edited_after_end", "moved_into_past"}
+    assert {problem["file"] for problem in found.values()} == {str(due_post / "schedule.toml")}
+    assert {(problem["line"] > 1, problem["column"]) for problem in found.values()} == {(True, 6)}
     assert (found["moved_into_past"]["path"], found["edited_after_end"]["id"]) == ("post[1].at", "refund")
     left_out = run("-C", due_post, "reload")
     assert left_out.code == 1
-    assert all(post in left_out.err.partition("\n")[0] for post in ("refund", "planned"))
+    assert "按原来登记的办：planned、refund\n" in left_out.err
 
 
 def test_cancel_stops_and_retract_deletes(run, due_post, deliver):

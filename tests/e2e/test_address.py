@@ -15,13 +15,23 @@ PLACE = "IP 白名单"
 
 
 def test_f50_the_address_to_add_is_named_everywhere(workspace, simulator):
-    """The alert, `why` and `doctor` name the address that WeChat saw and the page of its console; nothing was sent."""
+    """Alert, `status`, `why`, `doctor` name the address that WeChat saw and where to add it; nothing was sent."""
     simulator.post("/_sim/settings", {"wechat_addresses": ["203.0.113.5"]})
     workspace.write_schedule(POST.format(extra=""))
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 1, workspace.log()
-    assert set(workspace.states().values()) == {"held"}
-    alerts = [alert["message"] for alert in workspace.status()["alerts"] if alert["code"] == "account_paused"]
-    reported = [*alerts, workspace.publisher("why", "p@beijing-wechat"), workspace.publisher("doctor", check=1)]
+    assert set(workspace.states().values()) <= {"due", "held"}  # the check of the login pauses first, or the attempt
+    status = workspace.status()
+    assert {pause["scope"] for pause in status["paused"]} == {
+        f"account:{city}-wechat" for city in ("beijing", "shanghai")
+    }
+    alerts = [alert["message"] for alert in status["alerts"] if alert["code"] == "account_paused"]
+    printed = workspace.publisher("status")
+    reported = [
+        *alerts,
+        printed,
+        workspace.publisher("why", "p@beijing-wechat"),
+        workspace.publisher("doctor", check=1),
+    ]
     assert len(alerts) == 2
     for words in reported:
         assert "加入 127.0.0.1" in words

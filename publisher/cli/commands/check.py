@@ -26,7 +26,7 @@ from publisher.domain.errors import InputError, Location, Problem, PublisherErro
 from publisher.domain.plan import Plan, PlanWindow, StoredPosts
 from publisher.domain.post import CronTrigger, Occurrence, Post, PostId, RenderedPost, Schedule
 from publisher.domain.removals import find_removals, needs_confirmation, without_unknown_accounts
-from publisher.rendering.renderer import find_newer_texts
+from publisher.rendering.newer_texts import find_newer_texts
 from publisher.rendering.templates import shipped_templates
 from publisher.runtime.clock import Runtime
 from publisher.schedule.cron import find_next_occurrence, list_next_times

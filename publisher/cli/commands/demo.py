@@ -61,7 +61,9 @@ MANY_REGION_COUNT = 10
 DAEMON_START_DELAY = timedelta(seconds=4)
 """The time that the daemon needs to start."""
 FAST_SPREAD = timedelta(seconds=5)
-NORMAL_SPREAD = timedelta(minutes=2)
+NORMAL_SPREAD = timedelta(seconds=90)
+CORRECTION_DELAY = timedelta(seconds=30)
+"""Enough for all originals to be out before a correction is due, even if the daemon was killed meanwhile."""
 
 
 @command("demo")
@@ -165,6 +167,7 @@ def create_demo_workspace(
         files["schedule.toml"].decode(),
         datetime.now(ZoneInfo(TIMEZONE)).replace(tzinfo=None) + DAEMON_START_DELAY,
         FAST_SPREAD if is_fast else NORMAL_SPREAD,
+        CORRECTION_DELAY,
         is_single_warning=is_fast and len(demo_workspace.regions) >= MANY_REGION_COUNT,
     )
     files["schedule.toml"] = schedule.encode()

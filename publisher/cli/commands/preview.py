@@ -30,7 +30,8 @@ from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
 from publisher.domain.post import MEDIA_REFERENCE, ONCE_OCCURRENCE, OccurrenceKey, Post, PostId, RenderedPost
 from publisher.i18n import Messages
 from publisher.rendering.markdown import article_lines
-from publisher.rendering.renderer import RenderResult, find_newer_texts
+from publisher.rendering.newer_texts import find_newer_texts
+from publisher.rendering.renderer import RenderResult
 from publisher.schedule.cron import find_next_occurrence
 from publisher.schedule.load import (
     SCHEDULE_READ_LIMITS,

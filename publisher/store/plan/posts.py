@@ -94,6 +94,7 @@ from publisher.store.recovery.recover import (
 )
 from publisher.store.system_alerts import OUTDATED_PREFIX
 
+HASH_SEPARATOR = " "
 NEWEST_VERSION = select(func.coalesce(func.max(SCHEDULE.c.id), 0))
 
 
@@ -169,16 +170,14 @@ class PostStore(StorePart):
 
         Every change that a plan depends on has an entry, so what is planned stays complete while these are the same.
         """
-        newest = select(
-            NEWEST_VERSION.scalar_subquery(), select(func.coalesce(func.max(AUDIT.c.id), 0)).scalar_subquery()
+        settings = select(func.aggregate_strings(WORKER_STATE.c.config_hash, HASH_SEPARATOR))
+        basis = select(
+            NEWEST_VERSION.scalar_subquery(),
+            select(func.coalesce(func.max(AUDIT.c.id), 0)).scalar_subquery(),
+            settings.where(*self._is_running_elsewhere()).scalar_subquery(),
         )
-        settings = select(WORKER_STATE.c.config_hash).where(*self._is_running_elsewhere())
-
-        def find(connection: Connection) -> tuple[int, int, Sequence[str]]:
-            version, entry = connection.execute(newest).one()
-            return version, entry, sorted({str(config_hash) for config_hash in connection.scalars(settings)})
-
-        return await self.database.read(find)
+        version, entry, hashes = await self.database.read(lambda connection: connection.execute(basis).one())
+        return version, entry, sorted(set((hashes or "").split()))
 
     async def hosts_with_other_settings(self, config_hash: str) -> list[str]:
         """Return the hosts of other running daemons that have planned with other settings than these last."""

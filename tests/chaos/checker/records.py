@@ -20,6 +20,8 @@ SAYS_GONE = frozenset({"deleted", "not_found"})
 EMPTIED = "empty_list"
 ENDS_A_DOUBT = frozenset({"published", "submitted", "rejected"})
 """What resolves an unknown outcome only once a readback has found it."""
+ADDED_LATE = "accounts_added_late"
+"""The alert that a post does not go to accounts that were added once it had begun."""
 PREFIX = b"publisher audit 1\n"
 """What a hash of the chain begins with."""
 FIELDS = ("at", "role", "name", "event", "subject", "before", "after", "detail")
@@ -363,7 +365,8 @@ def _chain(history: History) -> Iterator[Violation]:
 def all_or_nothing(history: History) -> Iterator[Violation]:
     """I22: what is filed after each reload is what its version asks for, and nothing that none has asked for.
 
-    Of a version that asks for very much, the rest may follow, unless it is dropped before.
+    Of a version that asks for very much, the rest may follow, unless it is dropped before. An account that is added to
+    a post once it has begun gets nothing, if people are alerted to that.
     """
     if not history.plan.issues:
         raise NotJudgedError("plan.json does not say which duties belong to which version of the schedule")
@@ -382,8 +385,8 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
         duties = issues[version.sha256] - history.past
         asked |= duties
         then = {*filed, *(duties - latest)} if is_large else {key for key, at in filed.items() if at <= version.at}
-        missing = sorted(key for key in duties - then if not _was_stopped(history, key, version.at))
-        for key in (key for key in missing if not _came_too_late(history, key, version.at)):
+        missing = (key for key in duties - then if not _was_stopped(history, key, version.at))
+        for key in sorted(key for key in missing if not _was_added_late(history, key, version.at)):
             yield Violation("@".join((key[0], key[2])), "left out of its version", evidence)
     asked |= {key for one in history.plan.issues for key in one.later}
     for key in sorted(filed.keys() - asked):
@@ -392,21 +395,33 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
             yield Violation(history.by_key[key].subject, "filed without any version", (history.by_key[key].row,))
 
 
-def _came_too_late(history: History, key: tuple[str, str, str], at: float) -> bool:
-    """Whether the account was added to a post that was due or called elsewhere by then, and people were alerted."""
-    others = [one for one in history.deliveries.values() if (one.post, one.label) == key[:2] and one.account != key[2]]
-    is_late = any(
-        one.due <= at or any(attempt.intended <= at for attempt in history.attempts_of.get(one.id, ()))
-        for one in others
-    )
-    return is_late and any(alert.code == ADDED_LATE for alert in history.alerts_on.get(key[0], ()))
-
-
 def _was_stopped(history: History, key: tuple[str, str, str], at: float) -> bool:
     """Whether a person had cancelled the whole post by then, or a correction of it had been ordered."""
     return any(
         act.at <= at and (act.event == "correction_requested" or (act.event == "cancelled" and act.role == "person"))
         for act in history.acts_on.get(key[0], ())
+    )
+
+
+def _was_added_late(history: History, key: tuple[str, str, str], at: float) -> bool:
+    """Whether the post was due, called or over on another account by then, and an alert says that this was too late.
+
+    The alert is asked for by its post alone: accounts that are added later still replace those that it names.
+    """
+    latest = at + history.settings.tolerance
+    is_said = any(
+        alert.code == ADDED_LATE and (alert.reopenings or alert.at <= latest)
+        for alert in history.alerts_on.get(key[0], ())
+    )
+    others = (one for one in history.by_key.values() if (one.post, one.label) == key[:2] and one.account != key[2])
+    return is_said and any(_has_begun(history, one, latest) for one in others)
+
+
+def _has_begun(history: History, delivery: Delivery, at: float) -> bool:
+    return (
+        delivery.due <= at
+        or any(attempt.intended <= at for attempt in history.attempts_of.get(delivery.id, ()))
+        or any(act.after in ENDED and act.at <= at for act in history.acts_on.get(delivery.subject, ()))
     )
 
 

@@ -133,7 +133,7 @@ def _edit(simulation: Simulation, post: str, _account: str, **changes: Any) -> N
 
 
 def _leave_out(simulation: Simulation, post: str, account: str) -> None:
-    """Take the account out of the post, which goes to one instead where nothing else is played by then."""
+    """Take the account out of the post, and add another one too late: it gets nothing."""
     _edit(simulation, post, account, accounts=("wechat-a",))
 
 

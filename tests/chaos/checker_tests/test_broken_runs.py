@@ -309,6 +309,22 @@ def left_out_of_a_large_version(run: SampleRun) -> None:
     run.rows["delivery"].remove(run.row("later"))
 
 
+@breaks("I22")
+def left_out_without_an_alert(run: SampleRun) -> None:
+    """An account was added too late to a post, but people were not alerted to that."""
+    run.rows["alert"] = [one for one in run.rows["alert"] if one["code"] != "accounts_added_late"]
+
+
+@breaks("I22")
+def left_out_in_time(run: SampleRun) -> None:
+    """An alert says that an account was added too late, but the post had not begun."""
+    [alert] = (one for one in run.rows["alert"] if one["code"] == "accounts_added_late")
+    run.add_row("alert", alert, subject="later", at=run.rows["schedule"][0]["accepted_at"])
+    for version in run.documents["plan"]["versions"]:
+        if any(duty[0] == "later" for duty in version["duties"]):
+            version["duties"].append(["later", "once", "weibo-b"])
+
+
 for invariant, changes in {
     "I1": {
         "part_made_twice": lambda run: run.make_twice(run.parts()[0]),

@@ -95,6 +95,20 @@ async def test_f98_a_task_that_holds_a_secret_reads_no_other(tmp_path: Path) -> 
     assert first.read() == {"token": "new"}
 
 
+def test_f98_a_secret_is_let_go_where_its_task_was_dropped(tmp_path: Path) -> None:
+    """F98: the end may come in another context, from the garbage collector: no error, and nothing else is let go."""
+    secret = LoginSecret(name="first", account="a", secrets_dir=tmp_path, vault=Vault(folder=tmp_path / "var"))
+    (tmp_path / "first").write_text('{"token": "old"}')
+    dropped = secret.held()
+    contextvars.copy_context().run(dropped.__enter__)
+    (tmp_path / "first").write_text('{"token": "new"}')
+    with secret.held() as fields:
+        (tmp_path / "first").write_text('{"token": "newest"}')
+        dropped.__exit__(None, None, None)
+        assert secret.read() == fields == {"token": "new"}
+    assert secret.read() == {"token": "newest"}
+
+
 def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     """A file that cannot be a secret is refused."""
     (tmp_path / "w").write_text(" " * 100_000)
