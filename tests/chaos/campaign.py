@@ -289,6 +289,7 @@ class Campaign:
                 one.id for one in self.workspace.accounts.values() if RESENDS[one.platform] is not True
             ),
             mass_sent=frozenset(self.workspace.mass_sent()),
+            cut_beside_others=self.in_sending if len(self.publishers) > 1 else 0,
             hiding=frozenset(one.id for one in self.workspace.accounts.values() if one.platform == HIDING),
         )
 
