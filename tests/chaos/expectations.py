@@ -54,8 +54,8 @@ class Task:
     name of each account, which post follows which, which were edited on their way, the accounts whose platform allows
     no second call, the duties that are mass-sent, and the accounts whose platform hides what it reviews.
 
-    `cut_beside_others` are the calls that deaths have cut open while other workers ran: these cannot read in the dead
-    one's record that a call had not begun, so each may be an absence where no second call is allowed.
+    `cut_beside_others` are the calls that deaths have cut open while other workers ran: these cannot read in the
+    record of the worker that died that a call had not begun, so each may be an absence where no second call is allowed.
     """
 
     wanted: Mapping[Duty, str]

@@ -194,9 +194,8 @@ def _check_posts(
     found += find_misplaced_data(schedule, context.data_keys)
     found += find_follow_up_warnings(schedule)
     if offline_app is not None:
-        policies = offline_app.policies
-        found += find_unsafe_timings(policies.values(), settings.environment)
-        found += find_capacity_warnings(schedule, policies, known or (), datetime.now(UTC), settings.timezone)
+        found += find_unsafe_timings(offline_app.policies.values(), settings.environment)
+        found += find_capacity_warnings(schedule, offline_app.policies, known or (), datetime.now(UTC), zone)
         found += render_all(terminal, offline_app, schedule, report, ended)
         found = [problem for problem in found if problem not in offline_app.post_renderer.templates.problems]
     is_schedule = Path(toml.file).resolve() == (terminal.workspace / SCHEDULE_FILE).resolve()
