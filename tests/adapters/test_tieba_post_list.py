@@ -345,7 +345,8 @@ async def test_a_removal_that_finds_no_thread_counts_when_it_was_read_f48_f78(ti
 async def test_probe_f43(tieba):
     """F43: the health check distinguishes a valid session, an expired one, and a forum that does not exist."""
     adapter, server = tieba
-    assert await adapter.check_health() == Healthy()
+    server.router.get(STANDING).mock(return_value=account_status(AUTHOR))
+    assert await adapter.check_health() == Healthy(identity=PORTRAIT)
     server.router.get(FORUM).respond(200, json={"no": 0, "data": {"fid": 0}})
     assert isinstance(await adapter.check_health(), Blocked)
     server.router.get(TBS).respond(200, json={"tbs": "x", "is_login": 0})
