@@ -301,7 +301,9 @@ class TiebaAdapter:
         if not isinstance(fid, int):
             return _to_unread_forum(fid)
         page = await self._list_own_threads(1)
-        return page if isinstance(page, ReadFailure) else to_observed_posts(page, fid)
+        if isinstance(page, ReadFailure):
+            return page
+        return post_list.NO_AUTHOR if page.has_unnamed else to_observed_posts(page, fid)  # one left out is not gone
 
     async def _find_reply(self, criteria: replies.ReplyMatchCriteria) -> ReadbackResult:
         """Read the thread author's own replies, page by page, as anybody sees them."""
@@ -341,7 +343,7 @@ class TiebaAdapter:
             if (
                 not page.items
                 or page.is_complete
-                or post_list.is_covered(post_list.join_pages(pages), criteria.baseline)
+                or post_list.reaches_baseline(post_list.join_pages(pages), criteria.baseline)
             ):
                 break
         return post_list.interpret_thread_list(post_list.join_pages(pages), criteria, fid, self.context.now())
@@ -351,7 +353,7 @@ class TiebaAdapter:
         identity = self.account.identity
         response = await self._fetch(api.encode_own_threads(self._web_url, self._cookies(), identity, number))
         page = post_list.decode_own_threads(response, identity)
-        if page != post_list.NO_AUTHOR:
+        if isinstance(page, ReadFailure) or not page.has_unnamed:
             return page
         own_number = await self._get_own_number()
         if isinstance(own_number, RateLimited):
