@@ -387,6 +387,7 @@ class OptionalHooks:
 
         No other host may be called then; None allows any. Where the account's options lead to none of the hosts that
         are called without them, these are a server of its own: on another one the same identity is another account.
+        So this is also asked about an account without options; where that raises, no host counts as named without them.
         """
         return None
 

@@ -108,9 +108,7 @@ def decode_account_status(response: HttpResponse | api.RequestFailure, identity:
     body = api.decode_body(response)
     if not isinstance(body, Mapping) or api.get_error_code(body) != 0:
         return None
-    user, anti = api.get_object(body, "user"), api.get_account_flags(body)
-    keys = ("portrait",) if identity.startswith("tb.") else ("name", "name_show")  # compare the kind that is known
-    names = [str(user[key]).partition("?")[0] for key in keys if user.get(key)]
+    names, anti = _get_comparable_names(body, identity), api.get_account_flags(body)
     if names and identity not in names:
         return Blocked(code="tieba_other_session", reason=names[0], hold_reason=HoldReason.WRONG_ACCOUNT)
     if api.to_int(anti.get("block_stat")) == BANNED_EVERYWHERE:
@@ -120,6 +118,23 @@ def decode_account_status(response: HttpResponse | api.RequestFailure, identity:
     if api.to_int(anti.get("vcode_stat")) == 1:
         return Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)
     return None
+
+
+def find_unnamed(response: HttpResponse | api.RequestFailure, identity: str) -> CredentialExpired | ReadFailure | None:
+    """Return why the response does not say whose session it is; None where it does."""
+    body = api.decode_body(response)
+    if not isinstance(body, Mapping):
+        return body
+    if (code := api.get_error_code(body)) != 0:
+        return Unknown(reason="bad_response" if code is None else to_message_key(code))
+    return None if _get_comparable_names(body, identity) else Unknown(reason="tieba_session_unnamed")
+
+
+def _get_comparable_names(body: api.Json, identity: str) -> Sequence[str]:
+    """Return what the session's account is called, of the kind that the identity is: a portrait, or a user name."""
+    user = api.get_object(body, "user")
+    keys = ("portrait",) if identity.startswith("tb.") else ("name", "name_show")
+    return [str(user[key]).partition("?")[0] for key in keys if user.get(key)]
 
 
 def decode_own_number(response: HttpResponse | api.RequestFailure, identity: str) -> int | None:
@@ -259,7 +274,9 @@ class TiebaAdapter:
         if (blocked := decode_account_status(status, self.account.identity)) is not None:
             return blocked
         fid = await self._get_forum_id()
-        return Healthy(identity=decode_portrait(status)) if isinstance(fid, int) else fid
+        if not isinstance(fid, int):
+            return fid
+        return find_unnamed(status, self.account.identity) or Healthy(identity=decode_portrait(status))
 
     async def fetch_time(self) -> object:
         return await self.context.http.fetch_date(self._web_url)
@@ -284,7 +301,9 @@ class TiebaAdapter:
         if not isinstance(fid, int):
             return _to_unread_forum(fid)
         page = await self._list_own_threads(1)
-        return page if isinstance(page, ReadFailure) else to_observed_posts(page, fid)
+        if isinstance(page, ReadFailure):
+            return page
+        return post_list.NO_AUTHOR if page.has_unnamed else to_observed_posts(page, fid)  # one left out is not gone
 
     async def _find_reply(self, criteria: replies.ReplyMatchCriteria) -> ReadbackResult:
         """Read the thread author's own replies, page by page, as anybody sees them."""
@@ -324,7 +343,7 @@ class TiebaAdapter:
             if (
                 not page.items
                 or page.is_complete
-                or post_list.is_covered(post_list.join_pages(pages), criteria.baseline)
+                or post_list.reaches_baseline(post_list.join_pages(pages), criteria.baseline)
             ):
                 break
         return post_list.interpret_thread_list(post_list.join_pages(pages), criteria, fid, self.context.now())
@@ -334,7 +353,7 @@ class TiebaAdapter:
         identity = self.account.identity
         response = await self._fetch(api.encode_own_threads(self._web_url, self._cookies(), identity, number))
         page = post_list.decode_own_threads(response, identity)
-        if page != post_list.NO_AUTHOR:
+        if isinstance(page, ReadFailure) or not page.has_unnamed:
             return page
         own_number = await self._get_own_number()
         if isinstance(own_number, RateLimited):

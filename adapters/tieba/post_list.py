@@ -50,10 +50,14 @@ class TiebaListedThread(ListedPost):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TiebaThreadList:
-    """The newest threads, as many pages as were read; `is_complete` means that there are no more."""
+    """The newest threads, as many pages as were read; `is_complete` means that there are no more.
+
+    `has_unnamed` means that some entries name no author, so that they are left out although they may be ours.
+    """
 
     items: tuple[TiebaListedThread, ...]
     is_complete: bool
+    has_unnamed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +105,7 @@ def decode_own_threads(
 ) -> TiebaThreadList | ReadFailure:
     """Return one page of the account's own list; an entry of another account makes it worthless.
 
-    An entry whose author cannot be read does so too: NO_AUTHOR. Where the platform gives no more of an author than the
-    number, `own_number`, the account's own, is what it is compared with.
+    Where the platform gives no more of an author than the number, it is compared with `own_number`, the account's own.
     """
     body = api.decode_body(response)
     if not isinstance(body, Mapping):
@@ -115,23 +118,28 @@ def decode_own_threads(
         return Unknown(reason="bad_response")
     own = {own_number: {"portrait": identity}} if own_number else {}
     authors = {**find_authors(data), **own}
-    items = []
+    items, has_unnamed = [], False
     for entry in entries:
         item = _decode_listed_thread(entry, identity, authors)
-        if isinstance(item, Unknown):
+        if item == NO_AUTHOR:
+            has_unnamed = True
+        elif isinstance(item, Unknown):
             return item
-        items.append(item)
-    return TiebaThreadList(items=tuple(items), is_complete=api.to_int(data.get("has_more")) == 0)
+        else:
+            items.append(item)
+    is_complete = api.to_int(data.get("has_more")) == 0
+    return TiebaThreadList(items=tuple(items), is_complete=is_complete, has_unnamed=has_unnamed)
 
 
 def join_pages(pages: Sequence[TiebaThreadList]) -> TiebaThreadList:
     """Join pages. An empty last page was announced and did not come, so the list is not complete."""
     items = tuple(item for page in pages for item in page.items)
-    return TiebaThreadList(items=items, is_complete=pages[-1].is_complete and bool(pages[-1].items))
+    is_complete = pages[-1].is_complete and bool(pages[-1].items)
+    return TiebaThreadList(items=items, is_complete=is_complete, has_unnamed=any(page.has_unnamed for page in pages))
 
 
-def is_covered(listing: TiebaThreadList, baseline: Baseline) -> bool:
-    """True if no thread newer than the baseline can be missing from the list."""
+def reaches_baseline(listing: TiebaThreadList, baseline: Baseline) -> bool:
+    """True if every thread newer than the baseline is in the list, or among its entries without an author."""
     return covers_baseline(listing.items, baseline, is_complete=listing.is_complete, are_ids_ascending=True)
 
 
@@ -143,11 +151,12 @@ def interpret_thread_list(
     Only threads of the forum can be ours. What the account itself sees need not be visible to others.
     """
     in_forum = [item for item in listing.items if item.fid == fid]
-    found = match_list(in_forum, criteria, is_covered=is_covered(listing, criteria.baseline))
+    is_covered = reaches_baseline(listing, criteria.baseline) and not listing.has_unnamed
+    found = match_list(in_forum, criteria, is_covered=is_covered)
     if isinstance(found, Published):
         seen = replace(criteria, tid=found.receipt.remote_id)
         return Submitted(ticket=encode_ticket(seen), check_again_at=now)
-    return found or Unknown(reason="tieba_list_incomplete")
+    return found or (NO_AUTHOR if listing.has_unnamed else Unknown(reason="tieba_list_incomplete"))
 
 
 def interpret_page(

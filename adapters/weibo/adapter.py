@@ -1,7 +1,8 @@
 """The adapter of one Weibo account."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from adapters.weibo import api, post_list
@@ -37,6 +38,7 @@ from publisher.domain.results import (
     ReadFailure,
     Receipt,
     Rejected,
+    Submitted,
     Ticket,
     Unknown,
 )
@@ -84,8 +86,12 @@ class WeiboAdapter:
             return response
         ticket, now = encode_ticket(request, is_article=as_article), self.context.now()
         if as_article:
-            return api.decode_article(response, ticket, now)
-        return api.decode_created(response, self.account.identity, ticket, now)
+            outcome = api.decode_article(response, ticket, now)
+        else:
+            outcome = api.decode_created(response, self.account.identity, ticket, now)
+        if isinstance(outcome, Published | Submitted):
+            await self._note_own_post()
+        return outcome
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
         as_article = self._is_article(request)
@@ -98,8 +104,7 @@ class WeiboAdapter:
             is_article=as_article,
         )
         note = AccountNote.decode(await self.context.state.get(self._note_key))
-        was_empty = note.was_empty_before(request)
-        return await self._find_in_lists(criteria, was_empty=was_empty)
+        return await self._find_in_lists(criteria, was_empty=note.was_empty_before(request))
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
         """Look for the post of a ticket. A plain post number reads that post: published or deleted."""
@@ -172,6 +177,7 @@ class WeiboAdapter:
             return None
         if AccountNote.decode(await self.context.state.get(self._note_key)).has_posts is not None:
             memory.is_noted = True
+            memory.tried_for.clear()
             return None
         memory.tried_for.add(request.delivery)
         endpoint = self._get_endpoint()
@@ -189,6 +195,17 @@ class WeiboAdapter:
                 self._note_key, lambda stored: AccountNote.decode(stored).learn(timeline, at).encode()
             )
         self.memory.is_noted = note.learn(timeline, at).has_posts is not None
+        if self.memory.is_noted:
+            self.memory.tried_for.clear()
+
+    async def _note_own_post(self) -> None:
+        """Note that the account has a post: from now on no empty list proves anything."""
+        self.memory.tried_for.clear()
+        self.memory.is_noted = True
+        with suppress(Exception):  # an outage of the database, which is logged, must not cost the call's outcome
+            note = AccountNote.decode(await self.context.state.get(self._note_key))
+            if not note.has_posts:
+                await self.context.state.set(self._note_key, replace(note, has_posts=True).encode())
 
     @property
     def _note_key(self) -> str:

@@ -97,7 +97,12 @@ class AccountNote:
         return AccountNote(has_posts=False, empty_at=at) if is_first else self
 
     def was_empty_before(self, request: SendRequest) -> bool:
-        """True if the account had no posts before the call of this attempt, and has never shown one since."""
+        """True if the account had no posts before the call of this attempt, and has never shown one since.
+
+        A post of ours that is known on the account proves the note, or an empty list, wrong.
+        """
+        if request.baseline.newest_id is not None or request.owned_ids:
+            return False
         return self.has_posts is False and self.empty_at is not None and self.empty_at <= request.intended_at
 
 

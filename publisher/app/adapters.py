@@ -255,16 +255,20 @@ def find_server(account: Account, factory: AdapterFactory) -> str:
     An option that leads to none of the usual hosts names a server of one's own. `base_url` does so only where the
     platform names no host at all: elsewhere it is a way to the same place, such as a proxy or a simulator.
     """
-    hosts = get_hook(factory, "hosts")
     direct = replace(account, base_url=None)
-    try:
-        usual = set(map(normalize_address, hosts(replace(direct, options={}, profile=None)) or ()))
-        own = set(map(normalize_address, hosts(direct) or ()))
-    except Exception:  # noqa: BLE001 # a package's own code; `try_adapter` reports it
-        usual, own = set(), set()
+    own = _find_addresses(direct, factory)
+    usual = _find_addresses(replace(direct, options={}, profile=None), factory)
     if usual and (not own or not own.isdisjoint(usual)):
         return ""
     return " ".join(sorted(own or map(normalize_address, filter(None, [account.base_url]))))
+
+
+def _find_addresses(account: Account, factory: AdapterFactory) -> frozenset[str]:
+    """Return the hosts that an adapter names; none where it fails, as without an option that it takes for granted."""
+    try:
+        return frozenset(map(normalize_address, get_hook(factory, "hosts")(account) or ()))
+    except Exception:  # noqa: BLE001 # a package's own code; `try_adapter` reports it
+        return frozenset()
 
 
 def find_unknown_platforms(settings: Settings) -> Iterator[tuple[Severity, UnlocatedProblem]]:

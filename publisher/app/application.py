@@ -157,7 +157,7 @@ def _build_adapters(
             contexts[account.login] = AdapterContext(
                 http=http,
                 secret=secrets[account.id].read,
-                tokens=MemoryTokenStore(login=account.login, now=runtime.now),
+                tokens=MemoryTokenStore(login=account.login, now=runtime.now, secret=secrets[account.id].read),
                 state=StoredAdapterState(database=store.database, login=account.login),
                 now=runtime.now,
                 failpoint=runtime.hit_failpoint,

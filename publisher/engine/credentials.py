@@ -35,6 +35,15 @@ SECRET_UNCHECKED = "secret_unchecked"  # noqa: S105 # a reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InconclusiveCheck:
+    """A check from which nothing was learned of a secret; the platform is not asked again until an instant."""
+
+    fingerprint: str
+    refusal: NotSent
+    ask_again_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialCheck:
     """Verifies the secrets of accounts. An account without a secret is left to its adapter."""
 
@@ -43,6 +52,7 @@ class CredentialCheck:
     secrets: Mapping[AccountId, LoginSecret] = field(default_factory=dict)
     _key: list[bytes] = field(default_factory=list, repr=False)
     _verified: dict[AccountId, str] = field(default_factory=dict, repr=False)
+    _inconclusive: dict[AccountId, InconclusiveCheck] = field(default_factory=dict, repr=False)
 
     @contextlib.asynccontextmanager
     async def verified(self, account: AccountId) -> AsyncIterator[Refusal | None]:
@@ -83,6 +93,8 @@ class CredentialCheck:
         try:
             if await self._is_verified_or_unused(policy.account, fields):
                 return None
+            if (known := await self._recall(policy.account.id, fields)) is not None:
+                return known
             # the platform has `request_timeout` to answer: the lease is longer
             health = await self.check_health(policy.account.id, policy.timing.request_timeout)
             log.info("secret_checked", account=policy.account.id, health=result_code(health))
@@ -100,7 +112,23 @@ class CredentialCheck:
             case CredentialExpired() | RateLimited():
                 return health
             case _:
-                return NotSent(reason=health.reason)
+                return await self._remember(policy, fields, NotSent(reason=health.reason))
+
+    async def _recall(self, account: AccountId, fields: Mapping[str, str]) -> NotSent | None:
+        """Return what a recent check of the same secret came to, where it said nothing of it."""
+        known = self._inconclusive.get(account)
+        if known is None or self.store.runtime.monotonic() >= known.ask_again_at:
+            return None
+        return known.refusal if known.fingerprint == await self._hash(fields) else None
+
+    async def _remember(self, policy: AccountPolicy, fields: Mapping[str, str], refusal: NotSent) -> NotSent:
+        """Keep an inconclusive check for a while: each due delivery would repeat the call otherwise."""
+        self._inconclusive[policy.account.id] = InconclusiveCheck(
+            fingerprint=await self._hash(fields),
+            refusal=refusal,
+            ask_again_at=self.store.runtime.monotonic() + policy.timing.first_check_after.total_seconds(),
+        )
+        return refusal
 
     async def _is_verified_or_unused(self, account: Account, fields: Mapping[str, str]) -> bool:
         """Return True if a secret is known to be the account's, or if people post there."""

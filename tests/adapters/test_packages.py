@@ -244,10 +244,19 @@ BROKEN = {
         ('("city.example", *account.options)', "me"),
         ("None", "me"),
         ("tuple(account.options.values())", "me (north)"),
+        ('(account.options["quarter"],)', "me (north)"),
         ('(account.options.get("quarter", "city") + ".example",)', "me (north.example)"),
         ('("https://" + account.options.get("quarter", "city") + ".example/api/",)', "me (north.example/api)"),
     ],
-    ids=["one place", "one more host", "any host", "a server of its own", "another server", "another address"],
+    ids=[
+        "one place",
+        "one more host",
+        "any host",
+        "a server of its own",
+        "a required option",
+        "another server",
+        "another address",
+    ],
 )
 def test_f96_an_account_on_a_server_of_its_own_is_another_one(install, hosts, identity):
     """F96, F97: an account is its identity, with the server where the package's hosts follow from its options."""

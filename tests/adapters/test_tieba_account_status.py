@@ -28,6 +28,9 @@ HIDDEN = Blocked(code="tieba_hidden", reason="")
 CAPTCHA = Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)
 FOREIGN = Blocked(code="tieba_other_session", reason="tb.1.other", hold_reason=HoldReason.WRONG_ACCOUNT)
 
+UNNAMED = Unknown(reason="tieba_session_unnamed")
+OURS = Healthy(identity=PORTRAIT)
+
 
 @pytest.fixture
 def send_request(make_request):
@@ -54,26 +57,27 @@ async def test_restrictions_of_the_account_are_held_for_a_person_f49(make_server
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "health"),
     [
-        pytest.param(account_status(), id="nothing"),
-        pytest.param(account_status(block_stat="0", hide_stat=0, vcode_stat=None), id="calm"),
-        pytest.param(account_status(block_stat="3"), id="a-ban-in-some-forum"),
-        pytest.param(account_status({"portrait": f"{PORTRAIT}?t=1", "name": "平安发布"}), id="our-own-session"),
-        pytest.param(account_status({"name": "平安发布"}), id="only-a-name-beside-a-portrait"),
-        pytest.param(httpx.Response(200, json={"error_code": 0, "anti": [], "user": None}), id="empty-lists"),
-        pytest.param(httpx.Response(200, json={"error_code": "110001"}), id="refused"),
-        pytest.param(httpx.Response(200, html="<html>"), id="html"),
-        pytest.param(httpx.Response(503), id="server-error"),
+        pytest.param(account_status(), UNNAMED, id="nothing"),
+        pytest.param(account_status(block_stat="0", hide_stat=0, vcode_stat=None), UNNAMED, id="calm"),
+        pytest.param(account_status({"portrait": PORTRAIT}, block_stat="3"), OURS, id="a-ban-in-some-forum"),
+        pytest.param(account_status({"portrait": f"{PORTRAIT}?t=1", "name": "平安发布"}), OURS, id="our-own-session"),
+        pytest.param(account_status({"name": "平安发布"}), UNNAMED, id="only-a-name-beside-a-portrait"),
+        pytest.param(httpx.Response(200, json={"error_code": 0, "anti": [], "user": None}), UNNAMED, id="empty-lists"),
+        pytest.param(httpx.Response(200, json={"error_code": "110001"}), Unknown(reason="tieba_110001"), id="refused"),
+        pytest.param(httpx.Response(200, html="<html>"), Unknown(reason="bad_response"), id="html"),
+        pytest.param(httpx.Response(503), Unknown(reason="server_error"), id="server-error"),
     ],
 )
-async def test_a_clean_or_unreadable_status_delays_nothing(make_server, send_request, answer):
-    """A thread is opened although the account status is clean or cannot be read."""
+async def test_f98_only_a_session_that_is_named_is_healthy(make_server, send_request, answer, health):
+    """F98: an unreadable status stops no thread, but it does not say whose session the secret holds."""
     adapter, server = server_for(make_server)
     server.router.get(STANDING).mock(return_value=answer)
     server.router.post(ADD).respond(200, json=opened())
     assert isinstance(await adapter.publish(send_request), Submitted)
-    assert isinstance(await adapter.check_health(), Healthy)
+    assert await adapter.check_health() == health
+    assert "tieba_session_unnamed" in load_catalogue()
 
 
 @pytest.mark.parametrize(

@@ -285,6 +285,17 @@ async def test_f52_f54_a_thread_without_a_readable_author_is_not_ours(tieba, sen
         assert await adapter.list_recent() == Unknown(reason=reason)
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_f54_one_entry_without_an_author_hides_no_thread_of_ours(tieba, send_request, is_there):
+    """F52, F54: our thread beside it is found; without ours, the entry may be it, so nothing is proven."""
+    adapter, server = tieba
+    stray = entry("10990000002", author={}, author_id=None)
+    server.router.get(LIST).mock(return_value=threads(stray, *([entry(TID, TITLE, TEXT)] if is_there else []), OLD))
+    found = await adapter.find_post(send_request)
+    assert isinstance(found, Submitted) if is_there else found == Unknown(reason="tieba_no_author")
+    assert await adapter.list_recent() == Unknown(reason="tieba_no_author")
+
+
 async def test_f26_a_limit_on_the_search_for_our_number_is_reported(tieba, send_request):
     """F26: a 429 to the call for the account's number is the result of the whole read."""
     adapter, server = tieba
@@ -345,7 +356,8 @@ async def test_a_removal_that_finds_no_thread_counts_when_it_was_read_f48_f78(ti
 async def test_probe_f43(tieba):
     """F43: the health check distinguishes a valid session, an expired one, and a forum that does not exist."""
     adapter, server = tieba
-    assert await adapter.check_health() == Healthy()
+    server.router.get(STANDING).mock(return_value=account_status(AUTHOR))
+    assert await adapter.check_health() == Healthy(identity=PORTRAIT)
     server.router.get(FORUM).respond(200, json={"no": 0, "data": {"fid": 0}})
     assert isinstance(await adapter.check_health(), Blocked)
     server.router.get(TBS).respond(200, json={"tbs": "x", "is_login": 0})

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import httpx
 import pytest
 
 from adapters.weibo import WEIBO
 from publisher.domain.post import Baseline
-from publisher.domain.results import NotFound, Published, RateLimited, Unknown
+from publisher.domain.results import NotFound, Published, RateLimited, Submitted, Unknown
 from tests.adapters.test_weibo import LINK, OLD, POST_ID, SHARE, TEXT, TIMELINE, account, listing, status
 
 TOO_SHORT = Unknown(reason="weibo_list_too_short")
@@ -17,7 +18,7 @@ LOST = Unknown(reason="reset")
 @pytest.fixture
 def weibo(make_server):
     server = make_server({"access_token": "2.00TOKEN", "app_key": "1352222456", "app_secret": "x"})
-    server.router.post(SHARE).respond(200, json=status(POST_ID, TEXT))
+    server.router.post(SHARE).respond(502)
     return WEIBO.create(account(), server.context()), server
 
 
@@ -39,6 +40,49 @@ async def test_a_count_of_nought_before_and_after_the_call_proves_absence(weibo,
     await adapter.publish(first_request)
     assert paths(server) == ["user_timeline.json", "share.json"]
     assert await adapter.find_post(first_request) == NotFound(covered_since=first_request.baseline.taken_at)
+
+
+@pytest.mark.parametrize("known", ["newest", "owned"])
+async def test_an_empty_list_proves_nothing_where_a_post_of_ours_is_known(weibo, first_request, known):
+    """F53: a post of ours is on the account, so a list that shows none is a fault, whatever an older one showed."""
+    adapter, server = weibo
+    server.router.get(TIMELINE).mock(return_value=listing(total=0))
+    await adapter.publish(first_request)
+    baseline = replace(first_request.baseline, newest_id=POST_ID)
+    facts = {"baseline": baseline} if known == "newest" else {"owned_ids": frozenset({POST_ID})}
+    assert await adapter.find_post(replace(first_request, **facts)) == TOO_SHORT
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (httpx.Response(200, json=status(POST_ID, TEXT)), Published),
+        (httpx.Response(200, json={"error_code": 20032, "error": "x"}), Submitted),
+    ],
+    ids=["published", "in review"],
+)
+async def test_an_accepted_post_ends_the_proof(weibo, first_request, reply, outcome):
+    """F53: after an accepted call an empty list no longer proves that the account has no posts."""
+    adapter, server = weibo
+    server.router.get(TIMELINE).mock(return_value=listing(total=0))
+    server.router.post(SHARE).mock(return_value=reply)
+    assert isinstance(await adapter.publish(first_request), outcome)
+    assert adapter.memory.tried_for == set()
+    assert await adapter.find_post(replace(first_request, delivery=2)) == TOO_SHORT
+
+
+async def test_a_note_that_cannot_be_stored_costs_no_outcome(weibo, first_request, monkeypatch):
+    """F53: the platform has accepted the post: an outage of the database must not make that unknown."""
+    adapter, server = weibo
+    server.router.post(SHARE).respond(200, json=status(POST_ID, TEXT))
+    server.router.get(TIMELINE).mock(return_value=listing(total=0))
+
+    async def fail(_state, key, _value):
+        if key.startswith("account:"):
+            raise OSError
+
+    monkeypatch.setattr(type(adapter.context.state), "set", fail)
+    assert isinstance(await adapter.publish(first_request), Published)
 
 
 async def test_a_count_of_nought_after_the_call_alone_proves_nothing(weibo, first_request):
@@ -93,8 +137,8 @@ async def test_a_read_that_fails_holds_no_post_up(weibo, first_request):
     """F52: it only leaves the proof out, and is not tried again for that delivery."""
     adapter, server = weibo
     server.router.get(TIMELINE).respond(502)
-    assert isinstance(await adapter.publish(first_request), Published)
-    assert isinstance(await adapter.publish(replace(first_request, attempt=2)), Published)
+    assert isinstance(await adapter.publish(first_request), Unknown)
+    assert isinstance(await adapter.publish(replace(first_request, attempt=2)), Unknown)
     assert paths(server)[-2:] == ["share.json", "share.json"]
     server.router.get(TIMELINE).mock(return_value=listing(total=0))
     assert await adapter.find_post(first_request) == TOO_SHORT

@@ -167,6 +167,20 @@ async def test_a_check_that_cannot_be_made_sends_nothing_and_is_repeated(stage, 
     assert stage.adapters["a"].published == [("a", "p")]
 
 
+async def test_f98_an_inconclusive_check_is_not_repeated_for_each_delivery(stage):
+    """F98: until the first readback would be due it counts for all deliveries, but for no other secret."""
+    stage.adapters["a"].answers += [Unknown(reason="server_error")] * 3
+    for name in ("p", "q", "r"):
+        await stage.post(name)
+    assert (stage.adapters["a"].checks, (await stage.delivery("r")).reason) == (1, "server_error")
+    stage.put_secret("a", token="a", renewed="1")
+    await stage.post("s")
+    assert stage.adapters["a"].checks == 2
+    stage.store.runtime.advance_time(stage.store.policies["a"].timing.first_check_after)
+    await stage.send()
+    assert stage.adapters["a"].checks == 3
+
+
 async def test_f98_a_check_that_never_succeeds_ends_with_the_deadline_and_is_told(stage):
     """Within its deadlines the post is tried again and again; it expires at its end, with an alert."""
     stage.adapters["a"].answers += [Unknown(reason="timeout")] * 1000

@@ -1,10 +1,12 @@
 """State that adapters store for a login, when several processes write it at once."""
 
 import asyncio
+from datetime import timedelta
 
+from publisher.contract import Token
 from publisher.domain.account import LoginId
 from publisher.store.db.database import Database, open_engine
-from publisher.store.monitor.adapter_state import StoredAdapterState
+from publisher.store.monitor.adapter_state import MemoryTokenStore, StoredAdapterState
 from publisher.store.recovery.setup import prepare_database
 
 
@@ -22,3 +24,24 @@ async def test_no_change_of_adapter_state_is_lost(database_url, tmp_path, world)
     assert await notes[2].get("count") == "0"
     for worker in workers:
         await worker.close()
+
+
+async def test_f98_a_token_is_good_with_its_own_secret_only(world):
+    """F98: a token of the former secret must not answer for the new one, nor one fetched while it was replaced."""
+    secret, fetched = {"app_secret": "1"}, iter("abc")
+    tokens = MemoryTokenStore(login="l", now=world.now, secret=lambda: secret)
+
+    async def fetch():
+        return Token(value=next(fetched), expires_at=world.now() + timedelta(hours=2))
+
+    async def fetch_while_replaced():
+        nonlocal secret
+        secret = {"app_secret": "3"}
+        return await fetch()
+
+    assert [await tokens.renew(None, fetch), await tokens.current()] == ["a", "a"]
+    secret = {"app_secret": "2"}
+    assert await tokens.current() is None
+    assert await tokens.renew(None, fetch_while_replaced) == "b"
+    assert await tokens.current() is None
+    assert [await tokens.renew(None, fetch), await tokens.current()] == ["c", "c"]

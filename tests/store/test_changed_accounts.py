@@ -320,7 +320,13 @@ async def test_f99_a_readback_is_told_how_the_call_was_made(accounts, world):
 
 @pytest.mark.parametrize(
     ("first", "second", "is_made"),
-    [("loud", "loud", True), ("loud", "quiet", False), ("quiet", "loud", False), ("", "loud", True)],
+    [
+        ("loud", "loud", True),
+        ("loud", "quiet", False),
+        ("quiet", "loud", False),
+        ("loud", "", False),
+        ("", "loud", True),
+    ],
 )
 async def test_f99_a_second_call_is_made_by_the_method_of_the_first_or_not_at_all(
     accounts, world, first, second, is_made

@@ -455,7 +455,8 @@ def _prepare_request(
         changed = find_identity_change(store, connection, delivery.account, facts["last_identity"] or "")
         if changed is not None:
             return changed.reason, changed
-    is_other_method = "" not in {facts["last_method"], request.method} and request.method != facts["last_method"]
+    # by hand no call is made; an adapter that no longer names the method may use any
+    is_other_method = not request.is_manual and facts["last_method"] not in ("", None, request.method)
     return _hold(HoldReason.NOT_PUBLISHED) if is_second_call and is_other_method else request
 
 

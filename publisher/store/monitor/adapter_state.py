@@ -1,7 +1,7 @@
 """State that adapters keep: values in the database, access tokens in memory only."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -50,17 +50,24 @@ class StoredAdapterState:
 
 @dataclass(slots=True, kw_only=True)
 class MemoryTokenStore:
-    """The access token of one login, in memory only: it is a secret, and fetching another one costs nothing."""
+    """The access token of one login, in memory only: it is a secret, and fetching another one costs nothing.
+
+    It is good only with the `secret` that it was fetched with: a new secret must not be vouched for by an old token.
+    """
 
     login: str
     now: Callable[[], datetime]
+    secret: Callable[[], Mapping[str, str]] = dict
     _token: Token | None = None
+    _fetched_with: Mapping[str, str] = field(default_factory=dict, repr=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def current(self) -> str | None:
-        """Return the current token, or None if there is none or it is about to expire."""
+        """Return the present secret's token, or None if there is none or it is about to expire."""
         token = self._token
-        return token.value if token and token.expires_at > self.now() + TOKEN_EXPIRY_MARGIN else None
+        if token is None or token.expires_at <= self.now() + TOKEN_EXPIRY_MARGIN:
+            return None
+        return token.value if self.secret() == self._fetched_with else None
 
     async def renew(self, stale: str | None, fetch: Callable[[], Awaitable[Token | None]]) -> str | None:
         """Replace `stale` by the token that `fetch` returns. Concurrent callers wait and share the new token."""
@@ -68,7 +75,9 @@ class MemoryTokenStore:
             current = await self.current()
             if current is not None and current != stale:
                 return current
+            secret = self.secret()  # before the fetch: one that is replaced meanwhile is fetched with again
             self._token = await fetch()
+            self._fetched_with = secret
             if self._token is None:
                 return None
             register_secrets([self._token.value], holder=f"token {self.login}")

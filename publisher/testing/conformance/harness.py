@@ -404,7 +404,7 @@ class Harness:
         number = next(self._numbers)
         rendered = self.render_sample(self.make_marker(number))
         assert self._baseline is not None  # noqa: S101 # `prepare` comes first
-        return SendRequest(
+        request = SendRequest(
             delivery=DeliveryId(number),
             attempt=attempt,
             account=self.account.id,
@@ -414,8 +414,9 @@ class Harness:
             intended_at=self.now(),
             start_by=time.monotonic() + LEASE_SECONDS if start_by is None else start_by,
             identity=str(find_presence(self.account, self.factory)),
-            method=get_hook(self.factory, "call_method")(self.account, rendered, is_urgent=False),
         )
+        name_method = get_hook(self.factory, "call_method")
+        return replace(request, method=name_method(self.account, rendered, is_urgent=request.is_urgent))
 
     def make_marker(self, number: int) -> Marker:
         """Return the marker of a delivery of this run; a real server still has the posts of earlier runs."""
