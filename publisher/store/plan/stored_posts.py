@@ -16,6 +16,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import (
     DESIRED_BY_PERSON,
     DESIRED_NO_SEND,
+    OPEN_STATES,
     RESTORABLE_STATES,
     REVISABLE_STATES,
     DesiredState,
@@ -23,7 +24,7 @@ from publisher.domain.delivery import (
 )
 from publisher.domain.plan import StoredOccurrence, StoredPost, StoredPosts
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, Post, PostId
-from publisher.store.db.filters import in_open_state
+from publisher.store.db.filters import in_open_state, in_state
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.rows import QUERY_BATCH_SIZE, batches
 from publisher.store.db.tables import DELIVERY, POST, load_post
@@ -94,6 +95,8 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
     orphans: dict[str, list[JournalRecord]] = defaultdict(list)
     for record in orphaned_attempts(connection):
         orphans[record.post].append(record)
+    lost_something = [post for post, found in occurrences.items() if any(map(_may_come_back, found.values()))]
+    live = read_live_deliveries(connection, lost_something)
     accepted = {row.id: load_post(row.body) for row in post_rows(connection, edited)}
     entries = {post.id: post.entry_hash for post in posts}
     lost = {PostId(post): _lost_post(records) for post, records in orphans.items() if post not in rows}
@@ -105,11 +108,30 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
             is_scheduled=row.is_scheduled,
             occurrences=occurrences.get(row.id, {}),
             attempted_occurrences=frozenset(record.occurrence for record in orphans.get(row.id, ())),
+            live_deliveries=live.get(row.id, frozenset()),
             accepted=accepted.get(row.id),
             is_edited=entries.get(row.id, row.planned_hash) != row.planned_hash,
         )
         for row in rows.values()
     }
+
+
+def _may_come_back(occurrence: StoredOccurrence) -> bool:
+    return bool(occurrence.restorable_accounts or occurrence.expired_accounts or occurrence.orphaned_accounts)
+
+
+def read_live_deliveries(
+    connection: Connection, posts: Sequence[str]
+) -> Mapping[str, frozenset[tuple[str, AccountId]]]:
+    """Return what is open or published of these posts, by occurrence and account, without what a `cron` has planned."""
+    is_meant = or_(DELIVERY.c.occurrence == ONCE_OCCURRENCE, DELIVERY.c.occurrence.contains("."))
+    columns = select(DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.account)
+    query = columns.where(is_meant, in_state(DELIVERY, *OPEN_STATES, State.PUBLISHED))
+    live: dict[str, set[tuple[str, AccountId]]] = defaultdict(set)
+    for ids in batches(posts, QUERY_BATCH_SIZE):
+        for row in connection.execute(query.where(DELIVERY.c.post.in_(ids))):
+            live[row.post].add((row.occurrence, AccountId(row.account)))
+    return {post: frozenset(found) for post, found in live.items()}
 
 
 def is_edited(post: Post, content_hash: str, entry_hash: str) -> bool:
