@@ -9,6 +9,7 @@ import pytest
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.post import PostId
+from publisher.domain.results import Busy, NotSent
 from publisher.engine.decisions import named_person
 from publisher.engine.planner import active_schedule, apply_schedule, plan_window, resend_post, send_correction
 from publisher.testing.fakes import START_TIME
@@ -212,3 +213,24 @@ async def test_f100_i1_an_older_order_does_not_come_back_beside_a_newer_one(plan
     await publish(planner, "a")
     await reload(planner, entry("p", at=AT, to='["a"]') + OTHER)
     assert await live(planner) == ["a"]
+
+
+@pytest.mark.parametrize("outcome", [NotSent(reason="connect_failed"), Busy(code="1", reason="busy")])
+async def test_f100_what_no_call_can_have_begun_for_comes_back_and_goes_out_once(planner, world, outcome):  # noqa: F811
+    """An urgent post is to be tried again; its account leaves `to` and is put back: after a refusal it stays out."""
+    text = entry("p", extra="urgent = true")
+    await reload(planner, text)
+    await planner.store.maintenance.promote_due()
+    [lease] = [one for one in await planner.store.outbox.claim(10) if one.account == A]
+    await planner.store.outbox.record_intent(lease)
+    await planner.store.outbox.record_outcome(lease, outcome)
+    await reload(planner, text.replace('["all"]', '["b"]'))
+    [lost] = await deliveries(planner, post="p", account=A)
+    assert lost.state is State.CANCELLED
+    world.advance_time(timedelta(minutes=2))
+    applied = await reload(planner, text)
+    await publish(planner, A)
+    [back] = await deliveries(planner, post="p", account=A)
+    is_back = isinstance(outcome, NotSent)
+    assert (back.state, back.attempts) == ((State.PUBLISHED, 2) if is_back else (State.CANCELLED, 1))
+    assert [one.code for one in applied.left_out] == ([] if is_back else ["restored_after_call"])

@@ -51,7 +51,7 @@ _COLUMNS = [
     DELIVERY.c[name]
     for name in (
         "post", "occurrence", "account", "state", "scheduled_at", "content_hash", "attempts", "reason", "desired",
-        "first_attempt_deadline", "is_due_when_approved", "reported_url", "remote_id",
+        "first_attempt_deadline", "is_due_when_approved", "reported_url", "remote_id", "ticket",
     )
 ]  # fmt: skip
 _OCCURRENCE_KEYS = select(DELIVERY.c.post, DELIVERY.c.occurrence)
@@ -198,18 +198,15 @@ def _stored_occurrence(rows: Sequence[RowMapping], named: AbstractSet[AccountId]
     untargeted = [row for row in revisable if row["desired"] == DesiredState.NOT_TARGETED]
     hashes = {row["content_hash"] for row in wanted if named is None or row["account"] in named}
     removed = [row for row in rows if row["reason"] in REMOVAL_REASONS]
-    ended = [row for row in rows if row["state"] in RESTORABLE_STATES and _is_untouched(row)]
+    ended = [row for row in rows if row["state"] in RESTORABLE_STATES and _is_uncalled(row)]
     return StoredOccurrence(
         due_at=max(row["scheduled_at"] for row in wanted or rows),
         content_hash=hashes.pop() if len(hashes) == 1 else "",
         accounts=frozenset(AccountId(row["account"]) for row in rows),
-        has_started=any(
-            row["state"] == State.SENDING or (row["attempts"] > 0 and row["first_attempt_deadline"] is None)
-            for row in rows
-        ),
+        has_started=any(map(_may_have_been_called, rows)),
         open_accounts=frozenset(AccountId(row["account"]) for row in wanted),
         untargeted_accounts=frozenset(AccountId(row["account"]) for row in untargeted),
-        cancelled_accounts=frozenset(AccountId(row["account"]) for row in removed if not _is_untouched(row)),
+        cancelled_accounts=frozenset(AccountId(row["account"]) for row in removed if not _is_uncalled(row)),
         restorable_accounts=frozenset(AccountId(row["account"]) for row in ended if row["reason"] in REMOVAL_REASONS),
         orphaned_accounts=frozenset(
             AccountId(row["account"]) for row in ended if row["reason"] == "original_not_published"
@@ -222,10 +219,14 @@ def _stored_occurrence(rows: Sequence[RowMapping], named: AbstractSet[AccountId]
     )
 
 
-def _is_untouched(row: RowMapping) -> bool:
-    """Return True if a delivery was never called, and no person has ended or reported it, as `is_untouched` has it."""
-    is_reported = row["reported_url"] is not None or row["remote_id"] is not None
-    return not row["attempts"] and not is_reported and row["desired"] not in DESIRED_BY_PERSON
+def _is_uncalled(row: RowMapping) -> bool:
+    """Return True if no call of a delivery can have begun, and no person has ended or reported it: `is_uncalled`."""
+    has_report = any(row[column] is not None for column in ("reported_url", "remote_id", "ticket"))
+    return not (_may_have_been_called(row) or has_report) and row["desired"] not in DESIRED_BY_PERSON
+
+
+def _may_have_been_called(row: RowMapping) -> bool:
+    return row["attempts"] > 0 and (row["first_attempt_deadline"] is None or row["state"] == State.SENDING)
 
 
 def _lost_post(records: Sequence[JournalRecord]) -> StoredPost:
