@@ -169,13 +169,24 @@ class Delivery:
 
     @property
     def is_untouched(self) -> bool:
-        """True if nothing of it was ever sent, and no person reported a URL."""
+        """True if no attempt was ever made, and no person reported a URL."""
         return not self.attempts and self.receipt is None and self.reported_url is None
+
+    @property
+    def may_have_been_called(self) -> bool:
+        """True unless each of its attempts, if any, is known to have sent nothing."""
+        return self.attempts > 0 and (self.first_attempt_deadline is None or self.state is State.SENDING)
+
+    @property
+    def is_uncalled(self) -> bool:
+        """True if no call of it can have begun, and neither a platform nor a person has reported a post."""
+        has_report = self.receipt is not None or self.ticket is not None or self.reported_url is not None
+        return not (self.may_have_been_called or has_report)
 
     @property
     def is_restorable(self) -> bool:
         """True if it ended before any call, because of the schedule or of time, and so may come back."""
-        return self.state in RESTORABLE_STATES and self.is_untouched and self.desired not in DESIRED_BY_PERSON
+        return self.state in RESTORABLE_STATES and self.is_uncalled and self.desired not in DESIRED_BY_PERSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -254,7 +254,7 @@ def on_lease_expired_during_call(delivery: Delivery, event: LeaseExpired, contex
 
 def on_cancelled(delivery: Delivery, event: Cancelled, context: StepContext) -> Delivery:
     """End as cancelled. What a job cancels, without an order, may come back if it was never called."""
-    is_ordered = context.by.role is not Role.MAINTENANCE or event.is_corrected or not delivery.is_untouched
+    is_ordered = context.by.role is not Role.MAINTENANCE or event.is_corrected or not delivery.is_uncalled
     ordered = record_cancellation(delivery, event, context) if is_ordered else delivery
     return _finish(ordered, State.CANCELLED, event.reason, context)
 

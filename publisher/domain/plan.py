@@ -1,6 +1,7 @@
 """Compare the schedule with the database: which deliveries to insert, revise or cancel. Pure."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -63,6 +64,8 @@ class StoredPost:
     `accepted` is the post as it was last accepted, where its entry in the schedule is another one now. `is_edited`: so
     it was when all of it was planned last.
     `attempted_occurrences` are missing from the database, but the journal holds an attempt for them.
+    `live_deliveries` are what is open or published of the single occurrence and of those that people have ordered, by
+    occurrence and account. They are known where something of the post could come back.
     """
 
     content_hash: str
@@ -71,6 +74,7 @@ class StoredPost:
     is_cancelled: bool = False
     is_scheduled: bool = True
     attempted_occurrences: frozenset[str] = frozenset()
+    live_deliveries: frozenset[tuple[str, AccountId]] = frozenset()
     accepted: Post | None = None
     is_edited: bool = False
 
@@ -166,7 +170,11 @@ class Plan:
 
     @property
     def left_out_posts(self) -> frozenset[PostId]:
-        return frozenset(PostId(problem.facts["post"]) for problem in self.left_out if "account" not in problem.facts)
+        return _find_left_out_posts(self.left_out)
+
+
+def _find_left_out_posts(left_out: Sequence[Problem]) -> frozenset[PostId]:
+    return frozenset(PostId(problem.facts["post"]) for problem in left_out if "account" not in problem.facts)
 
 
 def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times: DueTimes) -> Plan:
@@ -191,14 +199,15 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
         else:
             for occurrence in occurrences:
                 existing = stored_post.occurrences.get(occurrence.key.occurrence)
-                planned += _find_changes(post, occurrence, existing, window)
+                planned += _find_changes(post, occurrence, stored_post, window)
                 removed_targets += _find_removed_accounts(post, occurrence, existing, stored_post)
-            planned += restore_ordered(post, stored_post, window)
+            planned += restore_ordered(post, stored_post, window, planned)
             removed_targets += find_removed_times(post, stored_post, window, times)
             left_out += find_unrestorable(post, stored_post, window, occurrences)
             if late := find_late_accounts(post, stored_post, window, occurrences):
                 late_accounts.append(LateAccounts(post=post.id, accounts=late))
-    planned += restore_follow_ups(schedule, stored, window, planned)
+    left_out_posts = _find_left_out_posts(left_out)
+    planned += restore_follow_ups(schedule, stored, window, planned, left_out_posts)
     scheduled = {post.id for post in schedule.posts}
     removed_posts = tuple(
         post_id
@@ -234,7 +243,8 @@ def find_conflict(
     if not is_put_back or once is None or once.open_accounts or not isinstance(post.trigger, OneTimeTrigger):
         return None
     is_too_late = not any(can_be_restored(post, occurrence, window) for occurrence in occurrences)
-    if is_too_late and once.restorable_accounts & set(post.accounts):
+    lost = once.restorable_accounts - find_sent_elsewhere(post, ONCE_OCCURRENCE, stored.live_deliveries)
+    if is_too_late and lost & set(post.accounts):
         return Problem(code="restored_too_late", facts={"post": post.id})
     return None
 
@@ -252,8 +262,13 @@ def is_over(post: Post, stored: StoredPost, window: PlanWindow, occurrences: Seq
     once = stored.occurrences.get(ONCE_OCCURRENCE)
     if once is None or not isinstance(post.trigger, OneTimeTrigger):
         return False
-    comes_back = any(find_restorable(post, occurrence, once, window) for occurrence in occurrences)
-    return not (_is_open(once) or comes_back or once.restorable_accounts & set(post.accounts))
+    if _is_open(once):
+        return False
+    may_follow = any(window.now < occurrence.expires_at for occurrence in occurrences)
+    lost = once.restorable_accounts | (once.orphaned_accounts if may_follow else frozenset())
+    for occurrence in occurrences:
+        lost |= find_restorable(post, occurrence, once, window)
+    return not (lost - find_sent_elsewhere(post, ONCE_OCCURRENCE, stored.live_deliveries)) & set(post.accounts)
 
 
 def _is_open(stored: StoredOccurrence) -> bool:
@@ -310,16 +325,47 @@ def _can_be_joined(occurrence: Occurrence, stored: StoredOccurrence, window: Pla
 def find_unrestorable(
     post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
 ) -> list[Problem]:
-    """Return the deliveries that the schedule names again and that stay cancelled, since a call was made for them."""
+    """Return the deliveries that the schedule wants again and that stay as they ended.
+
+    A call was made for them, or the account has another delivery of the post, by the order of a person.
+    """
     problems = []
     for occurrence in occurrences:
-        existing = stored.occurrences.get(occurrence.key.occurrence)
-        if existing is not None and can_be_restored(post, occurrence, window):
-            for account in sorted(existing.cancelled_accounts & set(post.accounts)):
-                subject = format_delivery_name(post.id, occurrence.key.occurrence, account)
+        name = occurrence.key.occurrence
+        existing = stored.occurrences.get(name)
+        if existing is None or not can_be_restored(post, occurrence, window):
+            continue
+        sent = find_sent_elsewhere(post, name, stored.live_deliveries)
+        reasons = {
+            "restored_after_call": existing.cancelled_accounts - sent,
+            "restored_after_order": find_restorable(post, occurrence, existing, window) & sent,
+        }
+        for code, accounts in reasons.items():
+            for account in sorted(accounts & set(post.accounts)):
+                subject = format_delivery_name(post.id, name, account)
                 facts = {"post": post.id, "account": account, "subject": subject, "key": "to"}
-                problems.append(Problem(code="restored_after_call", facts=facts))
+                problems.append(Problem(code=code, facts=facts))
     return problems
+
+
+def find_sent_elsewhere(
+    post: Post, occurrence: str, live_deliveries: AbstractSet[tuple[str, AccountId]]
+) -> frozenset[AccountId]:
+    """Return the accounts whose delivery of an occurrence may not come back: another one of the post is in its place.
+
+    For a post that is due once that is any other one, for an ordered occurrence of another post a newer order.
+    """
+    is_one_time, is_ordered = isinstance(post.trigger, OneTimeTrigger), is_ordered_occurrence(occurrence)
+    return frozenset(
+        account
+        for other, account in live_deliveries
+        if other != occurrence and (is_one_time or (is_ordered and is_ordered_occurrence(other) and other > occurrence))
+    )
+
+
+def is_ordered_occurrence(name: str) -> bool:
+    """Return True if a person has ordered an occurrence: its name has a fraction of a second."""
+    return "." in name
 
 
 def find_restorable(
@@ -346,27 +392,42 @@ def can_be_restored(post: Post, occurrence: Occurrence, window: PlanWindow) -> b
     return window.now < min(latest, occurrence.expires_at)
 
 
-def restore_ordered(post: Post, stored: StoredPost, window: PlanWindow) -> list[PlannedDeliveries]:
-    """Return the deliveries that people had ordered of a post, and that come back with it."""
-    planned = []
-    for name, existing in stored.occurrences.items():
+def restore_ordered(
+    post: Post, stored: StoredPost, window: PlanWindow, planned: Sequence[PlannedDeliveries]
+) -> list[PlannedDeliveries]:
+    """Return the deliveries that people had ordered of a post, and that come back with it.
+
+    Of a post that is due once an account gets one: that of the schedule, else the newest order.
+    """
+    restored = []
+    live = set(stored.live_deliveries)
+    live |= {
+        (one.occurrence.key.occurrence, name) for one in planned if one.post.id == post.id for name in one.accounts
+    }
+    for name, existing in sorted(stored.occurrences.items(), reverse=True):
         occurrence = make_occurrence(post, name, existing.due_at)
-        if "." not in name or not can_be_restored(post, occurrence, window):  # named by a fraction of a second
+        if not is_ordered_occurrence(name) or not can_be_restored(post, occurrence, window):
             continue
-        if accounts := tuple(account for account in post.accounts if account in existing.restorable_accounts):
-            planned.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=accounts, is_new=False))
-    return planned
+        wanted = existing.restorable_accounts - find_sent_elsewhere(post, name, live)
+        if accounts := tuple(account for account in post.accounts if account in wanted):
+            restored.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=accounts, is_new=False))
+            live |= {(name, account) for account in accounts}
+    return restored
 
 
 def restore_follow_ups(
-    schedule: Schedule, stored: StoredPosts, window: PlanWindow, planned: Sequence[PlannedDeliveries]
+    schedule: Schedule,
+    stored: StoredPosts,
+    window: PlanWindow,
+    planned: Sequence[PlannedDeliveries],
+    left_out_posts: AbstractSet[PostId],
 ) -> list[PlannedDeliveries]:
     """Return the deliveries that were cancelled with their original, where that comes back."""
     coming = {(item.occurrence.key.post, account) for item in planned for account in item.accounts}
     restored = []
     for post in schedule.posts:
         stored_post = stored.get(post.id)
-        if stored_post is None or stored_post.is_cancelled or post.follows is None:
+        if stored_post is None or stored_post.is_cancelled or post.follows is None or post.id in left_out_posts:
             continue
         original = stored.get(post.follows)
         occurrences = original.occurrences.values() if original else ()
@@ -374,7 +435,9 @@ def restore_follow_ups(
         open_accounts |= {account for account in post.accounts if (post.follows, account) in coming}
         for name, existing in stored_post.occurrences.items():
             occurrence = make_occurrence(post, name, existing.due_at)
-            accounts = tuple(one for one in post.accounts if one in existing.orphaned_accounts & open_accounts)
+            wanted = existing.orphaned_accounts & open_accounts
+            wanted -= find_sent_elsewhere(post, name, stored_post.live_deliveries)
+            accounts = tuple(account for account in post.accounts if account in wanted)
             if accounts and window.now < occurrence.expires_at:
                 restored.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=accounts, is_new=False))
     return restored
@@ -459,9 +522,10 @@ def _find_removed_accounts(
 
 
 def _find_changes(
-    post: Post, occurrence: Occurrence, stored: StoredOccurrence | None, window: PlanWindow
+    post: Post, occurrence: Occurrence, stored_post: StoredPost, window: PlanWindow
 ) -> list[PlannedDeliveries]:
     """Return new and revised deliveries of an occurrence. An added account gets none that is due or was called."""
+    stored = stored_post.occurrences.get(occurrence.key.occurrence)
     if stored is None:
         return [_plan_new(post, occurrence)]
     if stored.is_finished:
@@ -469,7 +533,9 @@ def _find_changes(
     can_join = _can_be_joined(occurrence, stored, window)
     added = tuple(account for account in post.accounts if can_join and account not in stored.accounts)
     kept = tuple(account for account in post.accounts if account in stored.open_accounts)
-    wanted_again = stored.untargeted_accounts | find_restorable(post, occurrence, stored, window)
+    restorable = find_restorable(post, occurrence, stored, window)
+    sent = find_sent_elsewhere(post, occurrence.key.occurrence, stored_post.live_deliveries)
+    wanted_again = stored.untargeted_accounts | (restorable - sent)
     restored = tuple(account for account in post.accounts if account in wanted_again)
     changes = []
     if added:

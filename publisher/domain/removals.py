@@ -50,11 +50,7 @@ def find_removals(changes: Plan, stored: StoredPosts) -> Removals:
     open_posts = {
         post_id
         for post_id, found in stored.items()
-        if found.is_scheduled
-        and not found.is_cancelled
-        and (
-            set(found.occurrences) != {ONCE_OCCURRENCE} or any(one.open_accounts for one in found.occurrences.values())
-        )
+        if found.is_scheduled and not found.is_cancelled and _has_more_to_come(found)
     }
     removed = {post_id for post_id in changes.removed_posts if post_id in open_posts}
     emptied = _find_emptied(changes, stored)

@@ -449,7 +449,7 @@ async def send_scheduled_now(planner: Planner, post: Post, action: AuditAction) 
     once = [item for item in await planner.store.queries.deliveries(post.id) if item.key.occurrence == ONCE_OCCURRENCE]
     tasks = await planner.store.approvals.tasks(post.id) if planner.store.approval_rules.is_active else ()
     is_approved = any(task.status.counted for task in tasks if task.key.occurrence == ONCE_OCCURRENCE)
-    if is_approved or any(map(_may_have_started, once)):
+    if is_approved or any(item.may_have_been_called for item in once):
         return await planner.store.actions.send_now(post.id, action.by)
     pending = {item.account for item in once if item.state is State.PENDING}
     accounts = tuple(account for account in post.accounts if not once or account in pending)
@@ -571,7 +571,7 @@ def _missing_deliveries(
     own = tuple(account for account in missing if account in post.accounts and account not in used)
     other = tuple(account for account in missing if account not in own)
     pending: tuple[AccountId, ...] = ()
-    if not any(map(_may_have_started, filed)):
+    if not any(item.may_have_been_called for item in filed):
         once = [item for item in filed if item.key.occurrence == ONCE_OCCURRENCE]
         waiting = {item.account for item in once if item.state is State.PENDING}
         pending = tuple(account for account in targets if account in waiting)
@@ -582,11 +582,6 @@ def _missing_deliveries(
         PlannedDeliveries(post=post, occurrence=occurrence, accounts=other, is_new=True),
     )
     return [item for item in planned if item.accounts]
-
-
-def _may_have_started(delivery: Delivery) -> bool:
-    """Return True if a call that creates a post has started, or may have."""
-    return delivery.state is State.SENDING or (delivery.attempts > 0 and delivery.first_attempt_deadline is None)
 
 
 async def _enqueue(  # noqa: PLR0913 # what is filed, and by which orders

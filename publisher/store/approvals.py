@@ -246,7 +246,10 @@ IS_UNSENT = exists().where(
     DELIVERY.c.occurrence == APPROVAL.c.occurrence,
     or_(
         DELIVERY.c.state.in_(OPEN_STATE_NAMES),
-        and_(DELIVERY.c.state.in_([state.value for state in RESTORABLE_STATES]), DELIVERY.c.attempts == 0),
+        and_(
+            DELIVERY.c.state.in_([state.value for state in RESTORABLE_STATES]),
+            or_(DELIVERY.c.attempts == 0, DELIVERY.c.first_attempt_deadline.is_not(None)),
+        ),
     ),
 )
 """The yeses to what is not sent yet, or was cancelled before any call and may come back."""

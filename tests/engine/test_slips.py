@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery, State
 from publisher.domain.post import PostId
+from publisher.domain.results import Busy, NotSent
 from publisher.engine.decisions import named_person
-from publisher.engine.planner import active_schedule, apply_schedule, plan_window
+from publisher.engine.planner import active_schedule, apply_schedule, plan_window, resend_post, send_correction
 from publisher.testing.fakes import START_TIME
 from tests.engine.test_planner import cron, deliveries, entry, planner, publish  # noqa: F401 # a fixture among them
 
@@ -123,3 +125,112 @@ async def test_f100_a_cancellation_by_a_person_is_not_undone_by_the_file(planner
     await reload(planner, OTHER)
     await reload(planner, text + OTHER)
     assert {item.state for item in await deliveries(planner, post="p")} == {State.CANCELLED}
+
+
+A, LI = AccountId("a"), named_person("li")
+LATER = "2026-11-27T12:00:00"
+
+
+async def live(planner, post="p"):  # noqa: F811 # the fixture's value
+    """Return the accounts of a post that have got it or will, one for each delivery."""
+    states = {State.PENDING, State.DUE, State.PUBLISHED}
+    return sorted(item.account for item in await deliveries(planner, post=post) if item.state in states)
+
+
+async def order_again(planner):  # noqa: F811 # the fixture's value
+    await resend_post(planner, await planner.store.posts.get_post(PostId("p")), [A])
+
+
+async def test_f100_i1_what_was_sent_again_by_order_does_not_come_back(planner, world):  # noqa: F811
+    """Both accounts expire, a person sends the post to one, and it is moved: the other one alone comes back."""
+    await reload(planner, entry("p", at=AT))
+    world.advance_time(timedelta(hours=30))
+    await planner.store.maintenance.run()
+    await order_again(planner)
+    await publish(planner, A)
+    applied = await reload(planner, entry("p", at=LATER))
+    assert [(one.code, one.facts["subject"]) for one in applied.left_out] == [("restored_after_order", "p@a")]
+    await reload(planner, entry("p", at=LATER))
+    assert await live(planner) == ["a", "b"]
+
+
+async def test_f100_i1_an_order_while_the_plan_is_made_keeps_the_delivery_away(planner, world, monkeypatch):  # noqa: F811
+    """A person sends the post again after the plan has read what is stored: the transaction asks once more."""
+    await reload(planner, entry("p", at=AT, to='["a"]'))
+    world.advance_time(timedelta(hours=30))
+    await planner.store.maintenance.run()
+    read = planner.store.posts.stored_posts
+
+    async def read_and_order(posts):
+        known = await read(posts)
+        await order_again(planner)
+        return known
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(planner.store.posts), "stored_posts", lambda _store, posts: read_and_order(posts))
+        await apply_schedule(planner, entry("p", at=LATER, to='["a"]'), "schedule.toml")
+    assert await live(planner) == ["a"]
+
+
+async def test_f100_i1_a_correction_that_was_ordered_is_not_sent_twice(planner):  # noqa: F811
+    """A planned correction loses an account, a person orders it there, and `to` is put right: that account has it."""
+    original = entry("p")
+    planned = entry("c", at=AT, extra='follows = "p"').replace('kind = "warning"', 'kind = "correction"')
+    await reload(planner, original + planned)
+    for account in ("a", "b"):
+        await publish(planner, account)
+    await reload(planner, original + planned.replace('["all"]', '["b"]'))
+    post = await planner.store.posts.get_post(PostId("c"))
+    await send_correction(planner, post, LI, is_new=False)
+    for account in ("a", "b"):
+        await publish(planner, account)
+    await reload(planner, original + planned)
+    assert await live(planner, "c") == ["a", "b"]
+
+
+async def test_f100_i1_of_an_order_and_the_schedule_one_comes_back(planner, world):  # noqa: F811
+    """What was ordered leaves with its post: it stays so beside the post at a new time."""
+    await reload(planner, entry("p", at=AT, to='["a"]') + OTHER)
+    world.advance_time(timedelta(hours=30))
+    await planner.store.maintenance.run()
+    await order_again(planner)
+    await reload(planner, OTHER)
+    assert await live(planner) == []
+    await reload(planner, entry("p", at=LATER, to='["a"]') + OTHER)
+    [back] = [item for item in await deliveries(planner, post="p") if item.state is State.PENDING]
+    assert back.key.occurrence == "once"
+
+
+async def test_f100_i1_an_older_order_does_not_come_back_beside_a_newer_one(planner, world):  # noqa: F811
+    """What was ordered leaves with its post, is ordered once more and published: the first order stays cancelled."""
+    await reload(planner, entry("p", at=AT, to='["a"]') + OTHER)
+    world.advance_time(timedelta(hours=30))
+    await planner.store.maintenance.run()
+    await order_again(planner)
+    await reload(planner, OTHER)
+    world.advance_time(SLIP_LASTS)
+    await order_again(planner)
+    await publish(planner, "a")
+    await reload(planner, entry("p", at=AT, to='["a"]') + OTHER)
+    assert await live(planner) == ["a"]
+
+
+@pytest.mark.parametrize("outcome", [NotSent(reason="connect_failed"), Busy(code="1", reason="busy")])
+async def test_f100_what_no_call_can_have_begun_for_comes_back_and_goes_out_once(planner, world, outcome):  # noqa: F811
+    """An urgent post is to be tried again; its account leaves `to` and is put back: after a refusal it stays out."""
+    text = entry("p", extra="urgent = true")
+    await reload(planner, text)
+    await planner.store.maintenance.promote_due()
+    [lease] = [one for one in await planner.store.outbox.claim(10) if one.account == A]
+    await planner.store.outbox.record_intent(lease)
+    await planner.store.outbox.record_outcome(lease, outcome)
+    await reload(planner, text.replace('["all"]', '["b"]'))
+    [lost] = await deliveries(planner, post="p", account=A)
+    assert lost.state is State.CANCELLED
+    world.advance_time(timedelta(minutes=2))
+    applied = await reload(planner, text)
+    await publish(planner, A)
+    [back] = await deliveries(planner, post="p", account=A)
+    is_back = isinstance(outcome, NotSent)
+    assert (back.state, back.attempts) == ((State.PUBLISHED, 2) if is_back else (State.CANCELLED, 1))
+    assert [one.code for one in applied.left_out] == ([] if is_back else ["restored_after_call"])

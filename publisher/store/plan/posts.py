@@ -24,7 +24,7 @@ from publisher.domain.delivery import (
     State,
 )
 from publisher.domain.errors import RefusedError
-from publisher.domain.plan import LateAccounts, Plan, PlannedDeliveries, StoredPosts
+from publisher.domain.plan import LateAccounts, Plan, PlannedDeliveries, StoredPosts, find_sent_elsewhere
 from publisher.domain.post import (
     CronTrigger,
     Fingerprint,
@@ -83,7 +83,7 @@ from publisher.store.plan.plan_alerts import (
     raise_late_account_alerts,
     report_removed,
 )
-from publisher.store.plan.stored_posts import REMOVAL_REASONS, post_rows, read_stored_posts
+from publisher.store.plan.stored_posts import REMOVAL_REASONS, post_rows, read_live_deliveries, read_stored_posts
 from publisher.store.recovery.recover import (
     attach_orphans,
     covers_new_posts,
@@ -495,19 +495,22 @@ class PostStore(StorePart):
         Return if it replaced what was written, and if a delivery came back.
 
         The occurrence is locked first: another host's intent is either counted here as started, or reads the new text.
-        What was never called, and ended because of the schedule or of time, comes back. Every delivery records the
-        content it was compared with. One that is being sent, or is held for the edit, keeps its own text and revision.
+        What was never called, and ended because of the schedule or of time, comes back, unless a person has ordered
+        another delivery in its place meanwhile. Every delivery records the content it was compared with. One that is
+        being sent, or is held for the edit, keeps its own text and revision.
         """
         planned, occurrence, connection = item.planned, item.planned.occurrence, transaction.connection
         rows, has_started = _lock_occurrence(connection, occurrence.key)
         revision, is_edited, has_restored = item.revision.id, False, False
         has_no_time = self._is_due_when_approved(planned)
+        live = read_live_deliveries(connection, [planned.post.id]).get(planned.post.id, frozenset())
+        sent_elsewhere = find_sent_elsewhere(planned.post, occurrence.key.occurrence, live)
         for rendered_post in item.revision.rendered_posts:
             row = rows.get(rendered_post.account)
             if row is None:
                 continue
             delivery = to_delivery(row)
-            is_restored = delivery.is_restorable
+            is_restored = delivery.is_restorable and delivery.account not in sent_elsewhere
             if not is_restored and delivery.state not in REVISABLE_STATES:
                 continue
             was_sent_ahead = planned.scheduled_at is None and row["due_at"] < row["scheduled_at"] == occurrence.due_at

@@ -16,6 +16,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import (
     DESIRED_BY_PERSON,
     DESIRED_NO_SEND,
+    OPEN_STATES,
     RESTORABLE_STATES,
     REVISABLE_STATES,
     DesiredState,
@@ -23,7 +24,7 @@ from publisher.domain.delivery import (
 )
 from publisher.domain.plan import StoredOccurrence, StoredPost, StoredPosts
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, Post, PostId
-from publisher.store.db.filters import in_open_state
+from publisher.store.db.filters import in_open_state, in_state
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.rows import QUERY_BATCH_SIZE, batches
 from publisher.store.db.tables import DELIVERY, POST, load_post
@@ -50,7 +51,7 @@ _COLUMNS = [
     DELIVERY.c[name]
     for name in (
         "post", "occurrence", "account", "state", "scheduled_at", "content_hash", "attempts", "reason", "desired",
-        "first_attempt_deadline", "is_due_when_approved", "reported_url", "remote_id",
+        "first_attempt_deadline", "is_due_when_approved", "reported_url", "remote_id", "ticket",
     )
 ]  # fmt: skip
 _OCCURRENCE_KEYS = select(DELIVERY.c.post, DELIVERY.c.occurrence)
@@ -94,6 +95,8 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
     orphans: dict[str, list[JournalRecord]] = defaultdict(list)
     for record in orphaned_attempts(connection):
         orphans[record.post].append(record)
+    lost_something = [post for post, found in occurrences.items() if any(map(_may_come_back, found.values()))]
+    live = read_live_deliveries(connection, lost_something)
     accepted = {row.id: load_post(row.body) for row in post_rows(connection, edited)}
     entries = {post.id: post.entry_hash for post in posts}
     lost = {PostId(post): _lost_post(records) for post, records in orphans.items() if post not in rows}
@@ -105,11 +108,30 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
             is_scheduled=row.is_scheduled,
             occurrences=occurrences.get(row.id, {}),
             attempted_occurrences=frozenset(record.occurrence for record in orphans.get(row.id, ())),
+            live_deliveries=live.get(row.id, frozenset()),
             accepted=accepted.get(row.id),
             is_edited=entries.get(row.id, row.planned_hash) != row.planned_hash,
         )
         for row in rows.values()
     }
+
+
+def _may_come_back(occurrence: StoredOccurrence) -> bool:
+    return bool(occurrence.restorable_accounts or occurrence.expired_accounts or occurrence.orphaned_accounts)
+
+
+def read_live_deliveries(
+    connection: Connection, posts: Sequence[str]
+) -> Mapping[str, frozenset[tuple[str, AccountId]]]:
+    """Return what is open or published of these posts, by occurrence and account, without what a `cron` has planned."""
+    is_meant = or_(DELIVERY.c.occurrence == ONCE_OCCURRENCE, DELIVERY.c.occurrence.contains("."))
+    columns = select(DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.account)
+    query = columns.where(is_meant, in_state(DELIVERY, *OPEN_STATES, State.PUBLISHED))
+    live: dict[str, set[tuple[str, AccountId]]] = defaultdict(set)
+    for ids in batches(posts, QUERY_BATCH_SIZE):
+        for row in connection.execute(query.where(DELIVERY.c.post.in_(ids))):
+            live[row.post].add((row.occurrence, AccountId(row.account)))
+    return {post: frozenset(found) for post, found in live.items()}
 
 
 def is_edited(post: Post, content_hash: str, entry_hash: str) -> bool:
@@ -176,18 +198,15 @@ def _stored_occurrence(rows: Sequence[RowMapping], named: AbstractSet[AccountId]
     untargeted = [row for row in revisable if row["desired"] == DesiredState.NOT_TARGETED]
     hashes = {row["content_hash"] for row in wanted if named is None or row["account"] in named}
     removed = [row for row in rows if row["reason"] in REMOVAL_REASONS]
-    ended = [row for row in rows if row["state"] in RESTORABLE_STATES and _is_untouched(row)]
+    ended = [row for row in rows if row["state"] in RESTORABLE_STATES and _is_uncalled(row)]
     return StoredOccurrence(
         due_at=max(row["scheduled_at"] for row in wanted or rows),
         content_hash=hashes.pop() if len(hashes) == 1 else "",
         accounts=frozenset(AccountId(row["account"]) for row in rows),
-        has_started=any(
-            row["state"] == State.SENDING or (row["attempts"] > 0 and row["first_attempt_deadline"] is None)
-            for row in rows
-        ),
+        has_started=any(map(_may_have_been_called, rows)),
         open_accounts=frozenset(AccountId(row["account"]) for row in wanted),
         untargeted_accounts=frozenset(AccountId(row["account"]) for row in untargeted),
-        cancelled_accounts=frozenset(AccountId(row["account"]) for row in removed if not _is_untouched(row)),
+        cancelled_accounts=frozenset(AccountId(row["account"]) for row in removed if not _is_uncalled(row)),
         restorable_accounts=frozenset(AccountId(row["account"]) for row in ended if row["reason"] in REMOVAL_REASONS),
         orphaned_accounts=frozenset(
             AccountId(row["account"]) for row in ended if row["reason"] == "original_not_published"
@@ -200,10 +219,14 @@ def _stored_occurrence(rows: Sequence[RowMapping], named: AbstractSet[AccountId]
     )
 
 
-def _is_untouched(row: RowMapping) -> bool:
-    """Return True if a delivery was never called, and no person has ended or reported it, as `is_untouched` has it."""
-    is_reported = row["reported_url"] is not None or row["remote_id"] is not None
-    return not row["attempts"] and not is_reported and row["desired"] not in DESIRED_BY_PERSON
+def _is_uncalled(row: RowMapping) -> bool:
+    """Return True if no call of a delivery can have begun, and no person has ended or reported it: `is_uncalled`."""
+    has_report = any(row[column] is not None for column in ("reported_url", "remote_id", "ticket"))
+    return not (_may_have_been_called(row) or has_report) and row["desired"] not in DESIRED_BY_PERSON
+
+
+def _may_have_been_called(row: RowMapping) -> bool:
+    return row["attempts"] > 0 and (row["first_attempt_deadline"] is None or row["state"] == State.SENDING)
 
 
 def _lost_post(records: Sequence[JournalRecord]) -> StoredPost:

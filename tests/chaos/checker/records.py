@@ -234,10 +234,14 @@ def _unseen(history: History, delivery: Delivery) -> Iterator[Violation]:
 
 
 def _was_untouched(history: History, restored: Act) -> bool:
-    """Whether what came back had been ended by the schedule or by time, before any call and by no person."""
+    """Whether what came back had been ended by the schedule or by time and no person, and no call can have begun."""
     before = [act for act in history.acts_on.get(restored.subject, ()) if act.id < restored.id]
     ends = [act for act in before if act.after == restored.before]
-    return bool(ends) and ends[-1].role != "person" and not any(act.event == "attempt_started" for act in before)
+    started = sum(act.event == "attempt_started" for act in before)
+    ids = [delivery.id for delivery in history.deliveries.values() if started and delivery.subject == restored.subject]
+    tries = [one for number in ids for one in history.attempts_of.get(number, ()) if one.intended <= restored.at]
+    unsent = sum(one.outcome == "not_sent" for one in tries)
+    return bool(ends) and ends[-1].role != "person" and started <= unsent == len(tries)
 
 
 def _step(act: Act, what: str) -> Violation:

@@ -216,6 +216,41 @@ def test_f100_a_follow_up_comes_back_with_its_original():
     assert not plan(Schedule(posts=(update,)), known, WINDOW, {}).planned
 
 
+@pytest.mark.parametrize("due_in", [1, -30], ids=["in time", "too late"])
+def test_f100_an_edited_follow_up_comes_back_as_it_was_taken_over(due_in):
+    """It is over only if it is too late for it; and what is left out as over is not sent with its new text."""
+    original, known = put_back(NOW + HOUR, restorable_accounts=frozenset({A}))
+    due = NOW + due_in * HOUR
+    update = make_post(id=PostId("u"), follows=original.id, when=due)
+    known |= stored(update, due_at=due, open_accounts=frozenset(), orphaned_accounts=frozenset({A}))
+    known[update.id] = replace(known[update.id], accepted=update)
+    edited = replace(update, content_hash="2", entry_hash="new")
+    what = plan(Schedule(posts=(edited, original)), known, WINDOW, {})
+    follow_ups = [filing.accounts for filing in what.planned if filing.post.id == update.id]
+    assert (follow_ups, what.left_out_posts) == (([(A,)], set()) if due_in > 0 else ([], {update.id}))
+
+
+def test_f100_nothing_comes_back_of_a_follow_up_that_is_left_out():
+    """A follow-up that is moved into the past keeps its text and its place, also when its original comes back."""
+    original, known = put_back(NOW + HOUR, restorable_accounts=frozenset({A}))
+    update = make_post(id=PostId("u"), follows=original.id)
+    known |= stored(update, open_accounts=frozenset(), orphaned_accounts=frozenset({A}))
+    known[update.id] = replace(known[update.id], accepted=update)
+    moved = replace(update, trigger=OneTimeTrigger(at=NOW - 5 * HOUR), content_hash="2")
+    what = plan(Schedule(posts=(moved, original)), known, WINDOW, {})
+    assert ([filing.post.id for filing in what.planned], what.left_out_posts) == (["p"], {update.id})
+
+
+def test_f100_of_a_repeating_post_an_older_order_stays_ended():
+    """A newer order is in its place; an older one that is published, as of an evergreen post, is not."""
+    post, (older, newer) = repeating(), ("2026-11-25T00:00:00.000001+00:00", "2026-11-25T00:30:00.000001+00:00")
+    for name, other, is_back in ((older, newer, False), (newer, older, True)):
+        lost = {"open_accounts": frozenset(), "restorable_accounts": frozenset({A})}
+        known = stored(post, due_at=NOW, label=name, **lost)
+        known = {post.id: replace(known[post.id], live_deliveries=frozenset({(other, A)}))}
+        assert bool(reported(post, known).planned) is is_back
+
+
 def test_a_cancelled_post_is_never_filed_again():
     """A cancelled post stays cancelled while it is in the file, edited or not."""
     known = {PostId("p"): StoredPost(content_hash="1", active_since=NOW, is_cancelled=True)}
