@@ -202,12 +202,10 @@ def legal_steps(history: History) -> Iterator[Violation]:
 
 
 def _comes_back(acts: Sequence[Act]) -> Iterator[Violation]:
-    """What comes back was never called, and no person has ended it."""
+    """What comes back was ended by no person."""
     for number, act in enumerate(acts):
         if act.event != "restored":
             continue
-        if act.detail.get("attempt"):
-            yield _step(act, f"came back after {act.detail['attempt']} attempts")
         ended_by = next((one.role for one in reversed(acts[:number]) if one.after in ENDED), None)
         if ended_by == "person":
             yield _step(act, "came back though a person had ended it")
@@ -237,7 +235,7 @@ def _was_untouched(history: History, restored: Act) -> bool:
     """Whether what came back had been ended by the schedule or by time and no person, and no call can have begun."""
     before = [act for act in history.acts_on.get(restored.subject, ()) if act.id < restored.id]
     ends = [act for act in before if act.after == restored.before]
-    started = sum(act.event == "attempt_started" for act in before)
+    started = max(sum(act.event == "attempt_started" for act in before), restored.detail.get("attempt") or 0)
     ids = [delivery.id for delivery in history.deliveries.values() if started and delivery.subject == restored.subject]
     tries = [one for number in ids for one in history.attempts_of.get(number, ()) if one.intended <= restored.at]
     unsent = sum(one.outcome == "not_sent" for one in tries)
