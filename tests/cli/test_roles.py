@@ -25,7 +25,7 @@ from tests.cli.test_correct import CORRECTION
 REASON = ("--reason", "test")
 SECRET = '{"app_key": "1", "app_secret": "2", "access_token": "3"}'
 ARGUMENTS = {
-    "preview --to": ("preview", "refund", "--account", "beijing-wechat", "--to", "someone"),
+    "preview --to": ("preview", "refund", "--account", "beijing-wechat", "--now", "--to", "someone"),
     "approve": ("approve", "waiting", "--fingerprint", "0" * 16),
     "unapprove": ("unapprove", "waiting", *REASON),
     "duty add": ("duty", "add", "spare"),
