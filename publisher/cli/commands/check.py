@@ -198,8 +198,7 @@ def _check_posts(
         found += find_capacity_warnings(schedule, offline_app.policies, known or (), datetime.now(UTC), zone)
         found += render_all(terminal, offline_app, schedule, report, ended)
         found = [problem for problem in found if problem not in offline_app.post_renderer.templates.problems]
-    is_schedule = Path(toml.file).resolve() == (terminal.workspace / SCHEDULE_FILE).resolve()
-    if known is not None and is_schedule:
+    if known is not None and Path(toml.file).resolve() == (terminal.workspace / SCHEDULE_FILE).resolve():
         found += find_plan_problems(settings, schedule, toml, report, known)
     report.problems += locate_problems(found, text=toml.text, file=toml.file)
     over = {f"post[{index}]" for index, table in enumerate(post_tables(toml)) if entry_id(table) in ended}
