@@ -453,7 +453,7 @@ class StepContext:
 EVENT_CODES: Final[Mapping[type, str]] = {
     BecameDue: "became_due",
     Revised: "revised",
-    Restored: "restored",
+    Restored: "reinstated",
     ApprovalMissing: "approval_missing",
     Approved: "approved",
     Claimed: "claimed",

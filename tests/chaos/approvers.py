@@ -16,8 +16,9 @@ LINK = re.compile(r"^[\w-]{43}$", re.MULTILINE)
 WAITING = """SELECT t.post, t.occurrence, t.fingerprint FROM approvable_text t
 WHERE EXISTS (SELECT 1 FROM delivery d WHERE d.post = t.post AND d.occurrence = t.occurrence
     AND d.state IN ('pending', 'due', 'claimed', 'retrying'))
-AND t.at = (SELECT max(n.at) FROM approvable_text n WHERE n.post = t.post AND n.occurrence = t.occurrence)
-ORDER BY (SELECT min(d.due_at) FROM delivery d WHERE d.post = t.post AND d.occurrence = t.occurrence)"""
+ORDER BY (SELECT min(d.due_at) FROM delivery d WHERE d.post = t.post AND d.occurrence = t.occurrence), t.at DESC"""
+"""All texts of what waits: which is the present one the database does not say, as an edit may be taken back. A yes to
+another is refused."""
 GIVEN = "SELECT post, occurrence, fingerprint, person FROM approval WHERE ended_at IS NULL"
 UNAPPROVABLE = """SELECT DISTINCT a.post FROM approval a
 JOIN delivery d ON d.post = a.post AND d.occurrence = a.occurrence

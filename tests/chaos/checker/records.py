@@ -184,14 +184,14 @@ def legal_steps(history: History) -> Iterator[Violation]:
             if act.before is None:
                 continue
             to, who = STEPS.get((act.before, act.event), (frozenset(), frozenset()))
-            if act.before in ENDED and not (act.event == "restored" and _was_untouched(history, act)):
+            if act.before in ENDED and not (act.event == "reinstated" and _was_untouched(history, act)):
                 yield _step(act, f"{act.before} was left by {act.event}")
             elif act.after not in to:
                 yield _step(act, f"no such step: {act.before} + {act.event} -> {act.after}")
             elif act.role not in who:
                 yield _step(act, f"{act.event} from {act.before} was brought by {act.role}")
         yield from _comes_back(acts)
-    restored = {subject for subject, acts in history.acts_on.items() if any(act.event == "restored" for act in acts)}
+    restored = {subject for subject, acts in history.acts_on.items() if any(act.event == "reinstated" for act in acts)}
     back = {delivery.id for delivery in history.deliveries.values() if delivery.subject in restored}
     for past in (past for past in history.earlier if past.before != past.after and past.id not in back):
         what = f"ended before the run as {past.before}, and is {past.after}"
@@ -204,7 +204,7 @@ def legal_steps(history: History) -> Iterator[Violation]:
 def _comes_back(acts: Sequence[Act]) -> Iterator[Violation]:
     """What comes back was ended by no person."""
     for number, act in enumerate(acts):
-        if act.event != "restored":
+        if act.event != "reinstated":
             continue
         ended_by = next((one.role for one in reversed(acts[:number]) if one.after in ENDED), None)
         if ended_by == "person":

@@ -89,8 +89,8 @@ held       | resolved             | due retrying submitted unknown retracting he
 held       | cancelled            | held                                | person planner
 published  | deleted              | removed                             | reconciler
 published  | retraction_requested | retracting                          | person
-cancelled  | restored             | pending held                        | planner
-expired    | restored             | pending held                        | planner
+cancelled  | reinstated           | pending held                        | planner
+expired    | reinstated           | pending held                        | planner
 """  # noqa: E501 # a table's row is a line
 
 Step = tuple[str, str]

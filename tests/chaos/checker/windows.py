@@ -294,7 +294,7 @@ def _came_back(history: History, stop: Act, at: float) -> bool:
     acts = history.acts_on.get(stop.subject, ())
     slack = history.settings.tolerance
     return stop.event == "cancelled" and any(
-        act.event == "restored" and act.id > stop.id and act.at <= at + slack for act in acts
+        act.event == "reinstated" and act.id > stop.id and act.at <= at + slack for act in acts
     )
 
 

@@ -254,7 +254,7 @@ def came_back_after_a_call(run: SampleRun) -> None:
     """Only what was never called comes back when its post is put back."""
     [act] = run.audit("expired", "expired")
     detail = json.dumps({**json.loads(act["detail"]), "attempt": 1})
-    run.add_row("audit", act, role="planner", event="restored", before="expired", after="pending", detail=detail)
+    run.add_row("audit", act, role="planner", event="reinstated", before="expired", after="pending", detail=detail)
 
 
 @breaks("I12")
@@ -262,7 +262,7 @@ def came_back_against_a_person(run: SampleRun) -> None:
     """What a person has ended stays ended, whatever the file says."""
     [act] = run.audit("expired", "expired")
     act.update(role="person", event="resolved")
-    run.add_row("audit", act, role="planner", event="restored", before="expired", after="pending")
+    run.add_row("audit", act, role="planner", event="reinstated", before="expired", after="pending")
 
 
 @breaks("I13")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from publisher.domain.audit_chain import (
     EXPORT_FORMAT,
     LOSS_ACCEPTED_EVENT,
+    OLDER_DATABASE_EVENT,
     RESTORED_EVENT,
     AcceptedDataLoss,
     ChainEntry,
@@ -23,6 +24,7 @@ from publisher.domain.audit_chain import (
     parse_header,
 )
 from publisher.domain.audit_verifier import MAX_LISTED_BREAKS, ChainDefect, ChainVerifier, verify_export
+from publisher.domain.delivery import EVENT_CODES
 
 GENESIS = "00" * 32
 RESTORED_AT = int(datetime(2026, 11, 25, 2, tzinfo=UTC).timestamp()) * 1_000_000
@@ -175,6 +177,11 @@ def test_a_chain_with_another_start_is_detected_by_a_checkpoint():
     """A database that was replaced as a whole contradicts the checkpoint."""
     links = chain_of(30)
     assert found(links, [anchor(chain_of(5, "11" * 32)[4], "11" * 32)]) == [(ChainDefect.OTHER_CHAIN, 5, 5, None)]
+
+
+def test_no_step_of_a_delivery_is_called_like_the_restore_of_a_database():
+    """What comes back into the schedule is no restored database: its entry excuses no checkpoint, and ends no approval."""
+    assert not {RESTORED_EVENT, OLDER_DATABASE_EVENT, LOSS_ACCEPTED_EVENT} & set(EVENT_CODES.values())
 
 
 def restored(links, lost):
