@@ -180,7 +180,7 @@ def test_a_chain_with_another_start_is_detected_by_a_checkpoint():
 
 
 def test_no_step_of_a_delivery_is_called_like_the_restore_of_a_database():
-    """What comes back into the schedule is no restored database: its entry excuses no checkpoint, and ends no approval."""
+    """What comes back into the schedule is no restored database: it excuses no checkpoint, and ends no approval."""
     assert not {RESTORED_EVENT, OLDER_DATABASE_EVENT, LOSS_ACCEPTED_EVENT} & set(EVENT_CODES.values())
 
 
