@@ -57,7 +57,7 @@ def test_no_text_has_a_command_of_a_button_or_a_piece_of_one(lang):
         ("refresh_after_call", "不想让其余账号发出：按“撤回”；已发出的有误：按“发更正”。"),
         (
             "account_left_settings",
-            "看有哪些：“账号”页；没有发的：按“撤回”；结果不明的，到平台上看过之后：按“没有，先不发”。",
+            "没有发的一并取消：请管理员办理移交；结果不明的，加回来由守护进程核实，或到平台上看过之后：按“没有，先不发”。",
         ),
         ("original_in_doubt", "已经发出的：按“就是这一条”，更正随后就发；确实没有：按“没有，先不发”。"),
         ("removals_waiting", "确实要取消：请管理员在主机上确认"),
