@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from publisher.domain.account import AccountId
@@ -113,6 +114,20 @@ class Rendition:
     rendered_hash: Fingerprint
 
 
+Writers = Mapping[str, Collection[str]]
+"""All who have written or saved a post since it began, each with the presentations approved since their last save."""
+
+
+def name_presentation(chain: Chain, kind: str, template: str, platform: str) -> str:
+    """Return the name of a way in which people saw a text: they have not approved what it says in another one."""
+    return f"{hash_chain(chain)[:MIN_FINGERPRINT_LENGTH]} {kind} {template} {platform}"
+
+
+def find_barred(writers: Writers, shown: Collection[str]) -> frozenset[str]:
+    """Return the writers of a text in these presentations, but for those whose words were approved in all of them."""
+    return frozenset(person for person, approved in writers.items() if not set(shown) <= set(approved))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingStage:
     """A stage that still needs a number of people."""
@@ -125,8 +140,9 @@ class MissingStage:
 class ApprovalStatus:
     """What an occurrence is approved by: its fingerprint, its chain, and all approvals that have not been ended.
 
-    `scheduled_at` is its time in the schedule; None once none of it is open. `barred` are the author and those who
-    saved the text: an approval of theirs does not count.
+    `scheduled_at` is its time in the schedule; None once none of it is open. An approval by one of the `barred` does
+    not count: the author, and all who saved the post since it began, or since a text of it had every approval.
+    `presentations` are those that show the present text of the post.
     """
 
     fingerprint: Fingerprint
@@ -135,6 +151,7 @@ class ApprovalStatus:
     author: str = ""
     barred: frozenset[str] = frozenset()
     scheduled_at: datetime | None = None
+    presentations: frozenset[str] = frozenset()
 
     @property
     def in_time(self) -> list[Approval]:
@@ -177,7 +194,7 @@ class ApprovalStatus:
         return any(name_skeleton(approval.person) == name_skeleton(person) for approval in self.counted)
 
     def is_barred(self, person: str) -> bool:
-        """True if a person wrote or saved the content."""
+        """True if a person wrote the post, or saved it since its text had every approval."""
         return name_skeleton(person) in set(map(name_skeleton, self.barred))
 
 
@@ -186,6 +203,7 @@ def is_covered(approved_at: datetime | None, scheduled_at: datetime | None) -> b
     return approved_at is None or scheduled_at is None or scheduled_at >= approved_at - MAX_ADVANCE
 
 
+@lru_cache(maxsize=64)
 def hash_chain(chain: Chain) -> Fingerprint:
     """Return the hash of a chain: approvals given under another one do not count."""
     return fingerprint([asdict(stage) for stage in chain])

@@ -11,7 +11,7 @@ from publisher.domain.account import AccountId, Platform
 from publisher.domain.approval import Stage
 from publisher.domain.delivery import Actor
 from publisher.domain.post import PostId, RenderedPost
-from publisher.domain.user import Permission, Principal, holds_role
+from publisher.domain.user import Permission, Principal, User, holds_role
 from publisher.rendering.markdown import article_lines
 from publisher.store.plan.approvals import ApprovalTask, Approver, find_refusal
 from publisher.store.store import Store
@@ -37,6 +37,14 @@ def make_approver(principal: Principal, members: Mapping[str, Collection[Account
 def waits_for(task: ApprovalTask, approver: Approver) -> bool:
     """Return True if a person may give the next approval of an occurrence."""
     return find_refusal(task, approver) is None
+
+
+def list_approvers(
+    task: ApprovalTask, users: Iterable[User], members: Mapping[str, Collection[AccountId]]
+) -> Sequence[str]:
+    """Return the names of the users who may give the next approval of an occurrence."""
+    people = [Principal(user=user, method="") for user in users]
+    return [person.user.name for person in people if waits_for(task, make_approver(person, members))]
 
 
 async def approve_content(  # noqa: PLR0913, PLR0917 # who approves what, and the time that they have seen

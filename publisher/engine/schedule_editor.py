@@ -21,7 +21,7 @@ from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, Sche
 from publisher.domain.plan import StoredPosts
 from publisher.domain.post import Post, PostId, Schedule
 from publisher.domain.user import Permission
-from publisher.engine.planner import Planner, diff_schedule, find_problems, with_originals
+from publisher.engine.planner import Planner, diff_schedule, find_file_owner, find_problems, with_originals
 from publisher.schedule.edit import (
     Entry,
     FieldDifference,
@@ -82,13 +82,15 @@ class ScheduleText:
 class PostChange:
     """What a person makes of a post. `entry` is None to remove it.
 
-    `base` is the post as the person began with it, None for a new one, and `base_sha256` the hash of the whole text.
+    `base` is the post as the person began with it, None for a new one, and `base_sha256` the hash of the whole text. A
+    new one began as a copy of `copied_from`, if of any.
     """
 
     post: PostId
     entry: Entry | None
     base: Entry | None
     base_sha256: str
+    copied_from: PostId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,8 +319,11 @@ async def _write(store: Store, file: Path, prepared: PreparedEdit, by: Actor) ->
         id=prepared.change.post,
         post=prepared.post,
         text=prepared.text,
+        base_text=strip_editor_marks(prepared.schedule.text),
         base_version=prepared.schedule.version,
         fields=prepared.fields,
+        file_owner=await asyncio.to_thread(find_file_owner, file),
+        copied_from=prepared.change.copied_from,
     )
     temporary = await asyncio.to_thread(write_temporary, file, prepared.edit.text)
     await store.saves.record(save, by)

@@ -7,7 +7,7 @@ comes first.
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,13 +17,16 @@ from publisher.domain.approval import (
     Approval,
     ApprovalStatus,
     Rendition,
+    find_barred,
     hash_renditions,
+    name_presentation,
 )
 from publisher.domain.characters import is_same_name
 from publisher.domain.delivery import OPEN_STATES, RESTORABLE_STATES, Actor, Delivery, DesiredState, Role
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
     DeliveryId,
+    Fingerprint,
     OccurrenceKey,
     PostId,
 )
@@ -88,24 +91,73 @@ def read_approval_statuses(
         for found in connection.execute(given.with_for_update(read=True) if locks else given):
             approvals[found.post, found.occurrence].append(to_approval(found))
         for key in batch:
-            pair = (key.post, key.occurrence)
-            renditions, post = contents[pair].renditions, posts[key.post]
-            content = hash_renditions(renditions)
-            text = texts.get((*pair, content))
-            author = load_author(post.body)
-            writers = {author, post.saved_by, post.file_owner}
-            if text is not None:
-                writers |= {text.author, text.saved_by, text.file_owner}
-            for kind in {item.kind for item in renditions}:
-                statuses[key, kind] = ApprovalStatus(
-                    fingerprint=content,
+            content, post = contents[key.post, key.occurrence], posts[key.post]
+            text = texts.get((key.post, key.occurrence, content.fingerprint))
+            status = ApprovalStatus(
+                fingerprint=content.fingerprint,
+                chain=(),
+                approvals=approvals[key.post, key.occurrence],
+                author=text.author if text is not None else load_author(post.body),
+                barred=_find_barred(store, post, text, content),
+                scheduled_at=content.scheduled_at,
+            )
+            is_present = text is not None and text.content_hash == post.content_hash
+            for kind in {item.kind for item in content.renditions}:
+                present = content.select_present(post.content_hash, kind) if is_present else ()
+                statuses[key, kind] = replace(
+                    status,
                     chain=store.approval_rules.chain_for(kind),
-                    approvals=approvals[pair],
-                    author=text.author if text is not None else author,
-                    barred=frozenset(filter(None, writers)),
-                    scheduled_at=contents[pair].scheduled_at,
+                    presentations=_find_presentations(store, post, present),
                 )
     return statuses
+
+
+def _find_barred(
+    store: BaseStore, post: Row[Any], text: Row[Any] | None, content: "OccurrenceContent"
+) -> frozenset[str]:
+    """Return who may not approve the content of an occurrence."""
+    writers = find_barred(json.loads(post.writers), _find_presentations(store, post, content.deliveries))
+    last = {load_author(post.body), post.saved_by, post.file_owner}
+    if text is not None:
+        last |= {text.author, text.saved_by, text.file_owner}
+    return writers | frozenset(filter(None, last))
+
+
+def _find_presentations(store: BaseStore, post: Row[Any], deliveries: Iterable[Row[Any]]) -> frozenset[str]:
+    """Return the presentations in which deliveries show a post."""
+    template: str = json.loads(post.body)["template"]
+    chain_for = store.approval_rules.chain_for
+    return frozenset(name_presentation(chain_for(row.kind), row.kind, template, row.platform) for row in deliveries)
+
+
+def read_approved_presentations(
+    store: BaseStore, connection: Connection, posts: Collection[str]
+) -> Mapping[str, frozenset[str]]:
+    """Return the presentations in which the present text of some posts has every approval, by post."""
+    if not store.approval_rules.is_active:
+        return {}
+    approved: dict[str, frozenset[str]] = defaultdict(frozenset)
+    for batch in batches(sorted(posts), KEYS_PER_QUERY):
+        is_given = (APPROVAL.c.post.in_(batch), APPROVAL.c.ended_at.is_(None))
+        rows = connection.execute(select(APPROVAL.c.post, APPROVAL.c.occurrence).where(*is_given).distinct())
+        keys = [OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence) for row in rows]
+        for (key, _kind), status in read_approval_statuses(store, connection, keys).items():
+            if status.chain and not status.missing:
+                approved[key.post] |= status.presentations
+    return approved
+
+
+def forget_approved(transaction: Transaction, *conditions: ColumnElement[bool]) -> None:
+    """Bar again all who have ever written these posts: people have taken back that their texts were approved.
+
+    It comes before `end_approvals`, as a plan locks its posts before approvals.
+    """
+    connection = transaction.connection
+    is_approved = (POST.c.writers.contains('["'), *conditions)
+    query = select(POST.c.id, POST.c.writers).where(*is_approved).order_by(POST.c.id).with_for_update()
+    for row in connection.execute(query).all():
+        writers = json.dumps(dict.fromkeys(json.loads(row.writers), ()), ensure_ascii=False)
+        connection.execute(update(POST).where(POST.c.id == row.id).values(writers=writers))
 
 
 def read_filing_times(
@@ -148,21 +200,40 @@ def to_approval(row: Row[Any]) -> Approval:
 class OccurrenceContent:
     """What the accounts of an occurrence get, and the earliest time that the schedule has for what is open of it."""
 
-    renditions: list[Rendition] = field(default_factory=list)
+    deliveries: list[Row[Any]] = field(default_factory=list)
     scheduled_at: datetime | None = None
+
+    @property
+    def renditions(self) -> Sequence[Rendition]:
+        return [
+            Rendition(account=row.account, kind=row.kind, rendered_hash=row.rendered_hash) for row in self.deliveries
+        ]
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return hash_renditions(self.renditions)
+
+    def select_present(self, content_hash: str, kind: str) -> Sequence[Row[Any]]:
+        """Return the deliveries of a kind that show this text; none if one may have kept an older one in a call."""
+        compared = [row for row in self.deliveries if row.content_hash == content_hash]
+        is_same = len({row.revision_hash for row in compared}) == 1
+        return [row for row in compared if row.kind == kind] if is_same else ()
 
 
 def _read_contents(
     connection: Connection, pairs: Sequence[tuple[str, str]]
 ) -> Mapping[tuple[str, str], OccurrenceContent]:
     """Return the contents of occurrences; an account that the schedule no longer names gets nothing."""
-    names = ("post", "occurrence", "account", "kind", "rendered_hash", "state", "scheduled_at")
+    names = (
+        "post", "occurrence", "account", "platform", "kind", "rendered_hash", "revision_hash", "content_hash",
+        "state", "scheduled_at",
+    )  # fmt: skip
     query = select(*(DELIVERY.c[name] for name in names))
     contents: dict[tuple[str, str], OccurrenceContent] = defaultdict(OccurrenceContent)
     is_of_pairs = tuple_(DELIVERY.c.post, DELIVERY.c.occurrence).in_(pairs)
     for row in connection.execute(query.where(is_of_pairs, IS_TARGETED)):
         content = contents[row.post, row.occurrence]
-        content.renditions.append(Rendition(account=row.account, kind=row.kind, rendered_hash=row.rendered_hash))
+        content.deliveries.append(row)
         if row.state in OPEN_STATES:
             content.scheduled_at = min(row.scheduled_at, content.scheduled_at or row.scheduled_at)
     return contents
@@ -208,10 +279,10 @@ def record_contents(
         read = _read_contents(connection, [(key.post, key.occurrence) for key in batch])
         posts = _read_posts(connection, batch)
         for key in batch:
-            contents = read[key.post, key.occurrence].renditions
+            contents, content = read[key.post, key.occurrence].renditions, read[key.post, key.occurrence].fingerprint
             if key.post not in posts:  # it has never been sent anywhere
                 continue
-            post, content = posts[key.post], hash_renditions(contents)
+            post = posts[key.post]
             is_outdated = [] if key in edited else [APPROVAL.c.fingerprint != content]
             ended = end_approvals(transaction, now, "changed", post.saved_by or by.name, is_given(key), *is_outdated)
             if not any(store.approval_rules.chain_for(item.kind) for item in contents):
@@ -226,6 +297,7 @@ def record_contents(
                     "saved_by": post.saved_by,
                     "file_owner": post.file_owner,
                     "is_edit": is_edit,
+                    "content_hash": post.content_hash,
                     "rendered_hashes": json.dumps({item.account: item.rendered_hash for item in contents}),
                 }
                 identity = {"post": key.post, "occurrence": key.occurrence, "fingerprint": content}
@@ -274,6 +346,7 @@ def end_approvals(
 
 def void_approvals(transaction: Transaction, now: datetime, by: Actor, reason: str) -> int:
     """End every yes to what has not been sent yet: the database may have lost that one was ended. Return how many."""
+    forget_approved(transaction)
     number = end_approvals(transaction, now, reason, by.name, IS_UNSENT)
     if number:
         detail = {"reason": reason, "approvals_ended": number}
@@ -287,6 +360,7 @@ def end_approvals_of(transaction: Transaction, now: datetime, person: str, by: A
     """End what a person has approved and what is not sent yet, and requests. Return the names of the occurrences."""
     query = select(APPROVAL).where(APPROVAL.c.ended_at.is_(None), IS_UNSENT).order_by(APPROVAL.c.id)
     theirs = [row for row in transaction.connection.execute(query) if is_same_name(row.person, person)]
+    forget_approved(transaction, POST.c.id.in_({row.post for row in theirs}))
     end_approvals(transaction, now, reason, by.name, APPROVAL.c.id.in_([row.id for row in theirs]))
     names = [name_occurrence(OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)) for row in theirs]
     for name in dict.fromkeys(names):

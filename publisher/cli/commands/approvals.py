@@ -14,7 +14,7 @@ from publisher.domain.approval import MIN_FINGERPRINT_LENGTH
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
 from publisher.domain.user import Principal, list_members
-from publisher.engine.approvals import make_approver, waits_for
+from publisher.engine.approvals import list_approvers, make_approver, waits_for
 from publisher.store.plan.approvals import ApprovalTask
 
 
@@ -25,24 +25,30 @@ from publisher.store.plan.approvals import ApprovalTask
 async def approvals(terminal: Terminal, post: PostId | None, approver: str | None, *, as_json: bool) -> None:
     settings = await load_workspace_settings(terminal)
     tasks: Sequence[ApprovalTask] = ()
+    paired: list[tuple[ApprovalTask, Sequence[str]]] = []
     if has_database(settings):
         async with open_command_store(settings, policies={}) as store:
             if post is not None:
                 await require_post(store.queries, post)
             tasks = await store.approvals.tasks(post)
+            members = list_members(settings.accounts.values(), settings.groups)
             if approver is not None:
                 user = await store.users.get(approver)
-                members = list_members(settings.accounts.values(), settings.groups)
                 person = make_approver(Principal(user=user, method=""), members)
                 tasks = [task for task in tasks if waits_for(task, person)]
+            users = await store.users.list()
+            paired = [(task, list_approvers(task, users, members)) for task in tasks]
     elif post is not None:
         raise NoSuchItemError("post", post)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
-        terminal.print_json({"approvals": [task_as_json(task) for task in tasks]})
+        terminal.print_json({"approvals": [{**task_as_json(task), "may_approve": people} for task, people in paired]})
         return
-    for task in tasks:
+    for task, approvers in paired:
         echo(format_task(task, formatter))
+        if task.status.missing:
+            people = terminal.messages.translate("list_comma").join(approvers) or terminal.messages.translate("nothing")
+            terminal.print_message("approvals_may_approve", approvers=people)
     if not tasks:
         terminal.print_message("approvals_none" if settings.approval_rules.is_active else "approvals_not_asked")
     elif any(task.status.missing for task in tasks):
@@ -75,6 +81,8 @@ def format_task(task: ApprovalTask, formatter: Formatter) -> str:
             missing=comma.join(missing) or translate("nothing"),
         ),
     ]
+    if status.missing:
+        lines.append(translate("approvals_barred", barred=comma.join(sorted(status.barred))))
     if task.is_edit:
         code = "approvals_changed_by" if task.saved_by else "approvals_changed_outside"
         lines.append(translate(code, person=task.saved_by, owner=task.file_owner or "?"))
@@ -108,6 +116,7 @@ def task_as_json(task: ApprovalTask) -> dict[str, Any]:
             }
             for stage in status.chain
         ],
+        "may_not_approve": sorted(status.barred),
         "is_edited": task.is_edit,
         "saved_by": task.saved_by,
         "file_owner": task.file_owner,

@@ -35,7 +35,8 @@ class ApprovalRow(SQLModel, table=True):
 class ApprovableTextRow(SQLModel, table=True):
     """The contents of an occurrence that approvals refer to: by account the hash of its rendered post, as JSON.
 
-    `saved_by` and `file_owner` are those of the post when it was rendered; `is_edit`: it replaced an earlier content.
+    `saved_by`, `file_owner` and `content_hash` are those of the post when it was rendered; `is_edit`: it replaced an
+    earlier content.
     `returned_*`: who has asked for a change of it, if anybody has, and why.
     """
 
@@ -48,6 +49,7 @@ class ApprovableTextRow(SQLModel, table=True):
     saved_by: str | None = None
     file_owner: str | None = None
     is_edit: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
+    content_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
     rendered_hashes: str = Field(sa_type=Text)
     returned_at: datetime | None = Field(default=None, sa_type=Instant)
     returned_by: str | None = None
@@ -58,7 +60,8 @@ class PostSaveRow(SQLModel, table=True):
     """Every save of a post into schedule.toml by a person who has signed in.
 
     `body_sha256` is of the post as the store keeps it, empty for one that was removed; `text_sha256` is of the whole
-    text of the file, which was made from the schedule version `base_version`.
+    text of the file, which was made from the schedule version `base_version`. `copied_from` is the post that a new one
+    began as a copy of. `file_owner`: the file had been changed by its owner before, and was not in force yet.
     """
 
     __tablename__: ClassVar[str] = "post_save"
@@ -70,6 +73,8 @@ class PostSaveRow(SQLModel, table=True):
     body_sha256: str
     text_sha256: str
     base_version: int
+    copied_from: str | None = None
+    file_owner: str | None = None
 
 
 class DutyOfficerRow(SQLModel, table=True):

@@ -96,11 +96,15 @@ class PostRow(SQLModel, table=True):
 
     `is_scheduled`: it is from the schedule, not by `send`. Its text was last saved by a named person, or read from a
     file that this system user owns. The correction that `corrected_by` names has ended the wish to publish it.
-    `planned_hash` is the `entry_hash` that all its deliveries were planned by last.
+    `planned_hash` is the `entry_hash` that all its deliveries were planned by last. `writers` is JSON, see `saves.py`;
+    all saves up to `last_save` are in it. `words_hash` is of what people wrote to be read.
     """
 
     __tablename__: ClassVar[str] = "post"
-    __table_args__ = (Index("scheduled_posts", "id", sqlite_where=text("is_scheduled = 1")),)
+    __table_args__ = (
+        Index("scheduled_posts", "id", sqlite_where=text("is_scheduled = 1")),
+        Index("posts_by_words", "words_hash"),
+    )
     id: str = Field(primary_key=True)
     content_hash: str
     entry_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
@@ -112,6 +116,9 @@ class PostRow(SQLModel, table=True):
     corrected_by: str | None = None
     saved_by: str | None = None
     file_owner: str | None = None
+    writers: str = Field(default="{}", sa_type=Text, sa_column_kwargs={"server_default": "{}"})
+    last_save: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
+    words_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class MediaRow(SQLModel, table=True):

@@ -1,22 +1,26 @@
 """Who saved which post into schedule.toml, kept from before the file changes until retention.
 
-Any process may put the new file in force, so it learns here whose words they are: nobody may approve their own.
+Any process may put the new file in force, so it learns here whose words they are: nobody may approve their own. With a
+post is kept who has written it since it began: a later save does not make earlier words those of another person.
 """
 
+import json
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from publisher.domain.delivery import Actor
-from publisher.domain.post import Post, PostId
-from publisher.store.base import StorePart
+from publisher.domain.post import Fingerprint, Post, PostId, fingerprint
+from publisher.store.approvals import read_approved_presentations
+from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.approval_tables import POST_SAVE
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import batches, write_audit
-from publisher.store.db.tables import SCHEDULE, dump_post
+from publisher.store.db.tables import POST, SCHEDULE, dump_post
 
 SAVES_KEPT = timedelta(days=30)
 """How long a save is kept: a file that is not put in force by then was given up. The audit keeps it for good."""
@@ -32,14 +36,18 @@ def hash_text(text: str) -> str:
 class PostSave:
     """One post as a person saves it, None if it is removed; `fields` are those that change.
 
-    The file's whole text becomes `text`; it was made from the schedule version `base_version`.
+    The file's whole text `base_text` becomes `text`; it was made from the schedule version `base_version`. The system
+    user `file_owner` owns the file. The post was begun as a copy of `copied_from`, if of any.
     """
 
     id: PostId
     post: Post | None
     text: str
+    base_text: str
     base_version: int
     fields: Collection[str]
+    file_owner: str | None = None
+    copied_from: PostId | None = None
 
     @property
     def event(self) -> str:
@@ -51,6 +59,10 @@ class PostSaves(StorePart):
     def record(self, transaction: Transaction, save: PostSave, by: Actor) -> None:
         """Record a save that is about to be made, with its audit entry."""
         now, text_sha256 = self.runtime.now(), hash_text(save.text)
+        others = {
+            "copied_from": save.copied_from,
+            "file_owner": _find_other_hand(transaction.connection, save),
+        }
         row = {
             "at": now,
             "by": by.name,
@@ -58,9 +70,11 @@ class PostSaves(StorePart):
             "body_sha256": _hash_body(save.post) if save.post else "",
             "text_sha256": text_sha256,
             "base_version": save.base_version,
+            **others,
         }
         transaction.connection.execute(insert(POST_SAVE).values(row))
-        detail = {"schedule": text_sha256, "fields": sorted(save.fields)}
+        known = {name: value for name, value in others.items() if value is not None}
+        detail = {"schedule": text_sha256, "fields": sorted(save.fields), **known}
         write_audit(transaction, now, by, event=save.event, subject=save.id, detail=detail)
 
     @in_transaction
@@ -100,6 +114,100 @@ def find_savers(connection: Connection, posts: Sequence[Post]) -> Mapping[PostId
         query = select(POST_SAVE).where(POST_SAVE.c.post.in_(ids)).order_by(POST_SAVE.c.id)
         savers |= {row.post: row.by for row in connection.execute(query) if row.body_sha256 == bodies[row.post]}
     return savers
+
+
+@dataclass(slots=True, kw_only=True)
+class PostWriters:
+    """All who have written a post, each with the presentations approved since, and the last save that is counted.
+
+    A text that is approved in some presentations is everybody's in these; what it says in others is still its writers'.
+    """
+
+    approved: dict[str, frozenset[str]] = field(default_factory=dict)
+    last_save: int = 0
+
+    def add(self, *people: str | None) -> None:
+        """Note who has written the present text."""
+        self.approved |= dict.fromkeys(filter(None, people), frozenset())
+
+    def join(self, source: "PostWriters") -> None:
+        """Note who has written what was taken over from another post."""
+        for person, approved in source.approved.items():
+            self.approved[person] = self.approved.get(person, approved) & approved
+
+    def dump(self) -> str:
+        return json.dumps({name: sorted(approved) for name, approved in self.approved.items()}, ensure_ascii=False)
+
+
+def read_writers(
+    store: BaseStore, connection: Connection, posts: Collection[str], seen: Collection[str] = ()
+) -> Mapping[str, PostWriters]:
+    """Return who has written posts, with all saves until now, and lock their rows.
+
+    The writers of a post have written its copies too; `seen` are the copies on the way to these posts.
+    """
+    approved = read_approved_presentations(store, connection, posts)
+    found: dict[str, PostWriters] = defaultdict(PostWriters)
+    for ids in batches(sorted(posts), POSTS_PER_QUERY):
+        columns = select(POST.c.id, POST.c.writers, POST.c.last_save)
+        for row in connection.execute(columns.where(POST.c.id.in_(ids)).order_by(POST.c.id).with_for_update()):
+            names = {name: approved.get(row.id, frozenset()).union(known) for name, known in _load(row.writers)}
+            found[row.id] = PostWriters(approved=names, last_save=row.last_save)
+        saves = select(POST_SAVE).where(POST_SAVE.c.post.in_(ids), POST_SAVE.c.body_sha256 != "")
+        for save in connection.execute(saves.order_by(POST_SAVE.c.id)).all():
+            writers = found[save.post]
+            if save.id <= writers.last_save:
+                continue
+            if save.copied_from and save.copied_from not in (copies := {*seen, save.post}):
+                writers.join(read_writers(store, connection, [save.copied_from], copies)[save.copied_from])
+            writers.add(save.by, save.file_owner)
+            writers.last_save = save.id
+    return {post: found[post] for post in posts}
+
+
+def find_writers(
+    store: BaseStore, connection: Connection, posts: Sequence[Post], new: Collection[PostId]
+) -> Mapping[str, PostWriters]:
+    """Return who has written these posts until now. A `new` one with the words of another is a copy of it."""
+    writers = read_writers(store, connection, [post.id for post in posts])
+    words = {hash_words(post): post.id for post in posts if post.id in new}
+    for hashes in batches(sorted(words), POSTS_PER_QUERY):
+        same = connection.execute(select(POST.c.id, POST.c.words_hash).where(POST.c.words_hash.in_(hashes))).all()
+        sources = read_writers(store, connection, [row.id for row in same])
+        for row in same:
+            writers[words[row.words_hash]].join(sources[row.id])
+    return writers
+
+
+def add_writer(store: BaseStore, transaction: Transaction, posts: Collection[PostId], person: str) -> None:
+    """Note that a person has brought another text into posts."""
+    for post, writers in read_writers(store, transaction.connection, posts).items():
+        writers.add(person)
+        values = {"writers": writers.dump(), "last_save": writers.last_save}
+        transaction.connection.execute(update(POST).where(POST.c.id == post).values(values))
+
+
+def hash_words(post: Post) -> Fingerprint:
+    """Return the hash of what people wrote in a post to be read: equal for a copy, whatever its number and time."""
+    images = [asdict(image) for image in post.images]
+    texts = {str(platform): text for platform, text in post.text_by_platform.items()}
+    return fingerprint([post.title, post.body, images, texts, dict(post.data)])
+
+
+def _load(writers: str) -> Collection[tuple[str, Sequence[str]]]:
+    known: dict[str, Sequence[str]] = json.loads(writers)
+    return known.items()
+
+
+def _find_other_hand(connection: Connection, save: PostSave) -> str | None:
+    """Return the owner of the file, if a change of theirs that is not in force yet comes along with a save."""
+    based_on = hash_text(save.base_text)
+    in_force = select(SCHEDULE.c.sha256).order_by(SCHEDULE.c.id.desc()).limit(1)
+    if connection.scalar(in_force) == based_on:
+        return None
+    made = select(POST_SAVE.c.file_owner).where(POST_SAVE.c.text_sha256 == based_on).order_by(POST_SAVE.c.id.desc())
+    before = connection.execute(made.limit(1)).first()
+    return save.file_owner if before is None else before.file_owner
 
 
 def delete_old_saves(before: datetime, transaction: Transaction) -> None:

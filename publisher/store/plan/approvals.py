@@ -42,6 +42,7 @@ from publisher.store.approvals import (
     OPEN_STATE_NAMES,
     alert_facts,
     end_approvals,
+    forget_approved,
     is_given,
     name_occurrence,
     read_approval_statuses,
@@ -366,6 +367,7 @@ class ApprovalStore(StorePart):
         lock_planning(transaction)
         task = self._find(transaction.connection, post, fingerprint)[0]
         now, content = self.runtime.now(), task.status.fingerprint
+        forget_approved(transaction, POST.c.id == post)
         ended = end_approvals(transaction, now, "returned", by.name, is_given(task.key), IS_UNSENT)
         values = {"returned_at": now, "returned_by": by.name, "returned_reason": reason}
         returned = update(APPROVABLE_TEXT).where(*_is_text(task.key, content)).values(values)
@@ -412,6 +414,7 @@ class ApprovalStore(StorePart):
             rows = connection.execute(select(APPROVAL.c.id, APPROVAL.c.person).where(*given)).all()
             given.append(APPROVAL.c.id.in_([row.id for row in rows if is_same_name(row.person, of)]))
         names = connection.scalars(select(APPROVAL.c.occurrence).where(*given).distinct()).all()
+        forget_approved(transaction, POST.c.id == post)
         # ended first: an intent that relies on one has committed by then, and its delivery counts as sent
         number = end_approvals(transaction, now, "unapproved", by.name, *given)
         keys = [OccurrenceKey(post=post, occurrence=name) for name in names]
@@ -436,7 +439,7 @@ def find_refusal(task: ApprovalTask, approver: Approver) -> ApprovalError | None
     """Return why a person may not give the next approval of an occurrence, if so."""
     status, facts = task.status, {"post": task.name, "by": approver.name}
     if status.is_barred(approver.name):
-        return ApprovalError("approval_barred", **facts)
+        return ApprovalError("approval_barred", writers="、".join(sorted(status.barred)), **facts)
     if status.has_approved(approver.name):
         return ApprovalError("approval_given_already", **facts)
     if not status.missing:

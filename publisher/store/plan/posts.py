@@ -70,7 +70,7 @@ from publisher.store.deliveries.cancellations import (
     stop_corrected,
     stop_original,
 )
-from publisher.store.people.saves import find_savers
+from publisher.store.people.saves import add_writer, find_savers, find_writers, hash_words
 from publisher.store.plan.accounts import lock_filing
 from publisher.store.plan.batches import PlanBatch, RenderedOccurrence, join_batches, split_into_batches
 from publisher.store.plan.contents import write_contents
@@ -324,6 +324,8 @@ class PostStore(StorePart):
         }
         if commit.is_refresh:
             _require_unstarted(transaction, batch.rendered, now)
+            for action in commit.actions:
+                add_writer(self.store, transaction, [PostId(action.subject)], action.by.name)
         write_contents(transaction, commit.media, batch.rendered, stopped)
         wanted = [item for item in batch.rendered if item.planned.post.id not in stopped]
         written = self._write_deliveries(transaction, wanted, now, is_ordered=not commit.is_scheduled)
@@ -429,21 +431,27 @@ class PostStore(StorePart):
             raise_late_account_alerts(transaction, now, commit.plan.late_accounts)
         stored = {row.id: row for row in post_rows(connection, [post.id for post in commit.posts])}
         savers = find_savers(connection, commit.posts)
+        writers = find_writers(self.store, connection, commit.posts, {post.id for post in commit.posts} - stored.keys())
         new = []
         for post in commit.posts:
             row, body, saved_by = stored.get(post.id), dump_post(post), commit.saved_by or savers.get(post.id)
+            file_owner, own = None if saved_by else commit.file_owner, writers[post.id]
+            own.add(post.author, saved_by, file_owner)
             values = {
                 "content_hash": post.content_hash,
                 "entry_hash": post.entry_hash,
                 "body": body,
                 "is_scheduled": commit.is_scheduled,
                 "saved_by": saved_by,
-                "file_owner": None if saved_by else commit.file_owner,
+                "file_owner": file_owner,
+                "writers": own.dump(),
+                "last_save": own.last_save,
+                "words_hash": hash_words(post),
             }
             if row is None:
                 planned_hash = "" if commit.base_version is not None else post.entry_hash
-                own = {"id": post.id, "in_force_since": now, "is_cancelled": False, "planned_hash": planned_hash}
-                new.append({**values, **own})
+                once = {"id": post.id, "in_force_since": now, "is_cancelled": False, "planned_hash": planned_hash}
+                new.append({**values, **once})
             else:
                 if load_post(row.body).trigger != post.trigger:
                     values["in_force_since"] = now

@@ -13,7 +13,7 @@ from publisher.domain.approval import Approval
 from publisher.domain.errors import ApprovalError, NoSuchItemError, SignInError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission
-from publisher.engine.approvals import approve_content, compare_contents, waits_for
+from publisher.engine.approvals import approve_content, compare_contents, list_approvers, waits_for
 from publisher.store.plan.approvals import ApprovalTask, find_refusal
 from publisher.web.access import set_session_cookie, step_up
 from publisher.web.forms import read_reason
@@ -142,7 +142,7 @@ async def describe_task(request: Request, task: ApprovalTask, last: Approval | N
         "place": next((number for number, item in enumerate(mine, 1) if item.subject == task.name), None),
         "places": len(mine),
         "last": last if last is not None and last.fingerprint != task.status.fingerprint else None,
-        "refusal": explain_refusal(request, task, refusal) if refusal is not None else "",
+        "refusal": await explain_refusal(request, task, refusal) if refusal is not None else "",
         "stage": task.status.missing[0].stage if task.status.missing else None,
         "page_path": approval_path(task.key),
         "changes_path": approval_path(task.key, "/changes"),
@@ -179,10 +179,16 @@ async def may_release(request: Request, task: ApprovalTask) -> bool:
     return visitor.user.name in officers and visitor.user.name not in released
 
 
-def explain_refusal(request: Request, task: ApprovalTask, refusal: ApprovalError) -> str:
+async def explain_refusal(request: Request, task: ApprovalTask, refusal: ApprovalError) -> str:
     """Return the sentence why there is no button; it says what the person is, not what a command would answer."""
-    translate, status = get_visitor(request).messages.translate, task.status
-    facts = {**refusal.facts, "stages": translate("list_names").join(item.stage.name for item in status.missing)}
+    site, translate = get_site(request), get_visitor(request).messages.translate
+    comma = translate("list_names")
+    approvers = list_approvers(task, await site.store.users.list(), site.members)
+    facts = {
+        **refusal.facts,
+        "stages": comma.join(item.stage.name for item in task.status.missing),
+        "approvers": comma.join(approvers) or translate("web_approve_nobody"),
+    }
     return translate(f"web_{refusal.code}", **facts)
 
 

@@ -60,7 +60,7 @@ from publisher.web.seats import name_accounts
 from publisher.web.site import Notice, Site, Visitor, get_site, get_visitor
 
 NOT_YOURS = Problem(code="web_write_not_yours", facts={"field": "to"})
-HIDDEN_FIELDS = ("draft", "base", "base_sha256", "tried")
+HIDDEN_FIELDS = ("draft", "base", "base_sha256", "like", "tried")
 """Fields of the form that are no part of the post."""
 MAX_ORIGINALS = 100
 ACCEPTED_WITHIN_SECONDS = 8.0
@@ -183,7 +183,7 @@ async def copy_fields(request: Request, post: PostId) -> Fields:
     """Return the fields of an earlier post, for a new one like it. Raises NoSuchItemError."""
     _schedule, entry = await read_visible_entry(request, post)
     kept = {key: value for key, value in entry.items() if key not in {"id", "at", "expires", "author"}}
-    return fill_form(kept, get_site(request).settings.timezone)
+    return {**fill_form(kept, get_site(request).settings.timezone), "like": [post]}
 
 
 async def read_visible_entry(request: Request, post: PostId) -> tuple[ScheduleText, Entry]:
@@ -461,7 +461,10 @@ async def save_form(request: Request) -> Response:
         return await show_form(request, form, status=422)
     try:
         result = await save_post(
-            site.application.planner, site.settings.workspace / SCHEDULE_FILE, make_change(form), make_writer(visitor)
+            site.application.planner,
+            site.settings.workspace / SCHEDULE_FILE,
+            replace(make_change(form), copied_from=await find_original(request, form)),
+            make_writer(visitor),
         )
     except SignInError:  # for the accounts that the post has, or had before
         return await show_form(request, form, status=422, refused=InvalidEdit(own=[NOT_YOURS]))
@@ -492,6 +495,15 @@ def make_change(form: Form) -> PostChange:
         base=form.base or None,
         base_sha256=first(form.fields, "base_sha256"),
     )
+
+
+async def find_original(request: Request, form: Form) -> PostId | None:
+    """Return the post that a new one began as a copy of; None also for one outside the visitor's accounts."""
+    like = PostId(first(form.fields, "like"))
+    if not (form.is_new and like):
+        return None
+    stored = await get_site(request).store.posts.get_post(like)
+    return like if stored is None or get_visitor(request).sees_any(stored.accounts) else None
 
 
 def make_writer(visitor: Visitor) -> Writer:

@@ -71,6 +71,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("saved_by", sa.String(), nullable=True),
         sa.Column("file_owner", sa.String(), nullable=True),
         sa.Column("is_edit", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("content_hash", sa.String(), nullable=False, server_default=""),
         sa.Column("rendered_hashes", sa.Text(), nullable=False),
         sa.Column("returned_at", sa.BigInteger(), nullable=True),
         sa.Column("returned_by", sa.String(), nullable=True),
@@ -94,6 +95,8 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("body_sha256", sa.String(), nullable=False),
         sa.Column("text_sha256", sa.String(), nullable=False),
         sa.Column("base_version", sa.Integer(), nullable=False),
+        sa.Column("copied_from", sa.String(), nullable=True),
+        sa.Column("file_owner", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("saves_by_post", "post_save", ["post"])
@@ -418,8 +421,12 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("corrected_by", sa.String(), nullable=True),
         sa.Column("saved_by", sa.String(), nullable=True),
         sa.Column("file_owner", sa.String(), nullable=True),
+        sa.Column("writers", sa.Text(), nullable=False, server_default="{}"),
+        sa.Column("last_save", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("words_hash", sa.String(), nullable=False, server_default=""),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("posts_by_words", "post", ["words_hash"])
     op.create_index(
         "scheduled_posts",
         "post",
