@@ -121,14 +121,18 @@ async def test_the_text_of_each_account_can_be_looked_at(approving):
 
 
 async def test_an_author_sees_why_there_is_no_button(approving):
-    """The text is the author's own: the page says so, and a form that is sent all the same is refused."""
+    """The text is the author's own: the pages say so, and who may; a form that is sent all the same is refused."""
+    await approving.signed_in("approver", name="李")
     zhang = await approving.signed_in("author", "approver", name="zhang")
     page = await zhang.get("/approve/refund")
-    assert "这是您写的或保存的，不能由您审" in page.text
+    assert "里面可能有您的话，您的审批不算数。写过或保存过它的：" in page.text
+    assert "可以审的：李" in page.text
+    assert 'data-testid="barred"' in (await zhang.get("/posts/refund")).text
     assert 'data-testid="act-approve"' not in page.text
     task = (await approving.store.approvals.tasks("refund"))[0]
     refused = await zhang.post("/approve/refund", data={"fingerprint": task.status.fingerprint})
-    assert (refused.status_code, "不能审批自己的内容" in refused.text) == (409, True)
+    assert (refused.status_code, "您的审批不算数" in refused.text) == (409, True)
+    assert [task.status.counted for task in await approving.store.approvals.tasks("refund")] == [[]]
 
 
 async def test_what_changed_while_somebody_looks_is_not_approved(approving):

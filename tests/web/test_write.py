@@ -91,6 +91,24 @@ async def test_a_new_post_is_written_at_the_end_of_the_file(site, file):
     assert f"{added['at']:%Y-%m-%d %H:%M}" == "2026-12-20 09:00"
 
 
+async def test_i5_a_copy_names_the_post_that_it_began_with(site, file):
+    """Its writers cannot approve the copy either, so the save knows of them, also by way of a draft."""
+    text = FILE.replace('"all"', '"region:110000"')
+    await asyncio.to_thread(file.write_text, text, "utf-8")
+    await apply_schedule(site.application.planner, text, file.name)
+    author, other = await site.signed_in("author", name="王"), await site.signed_in("author@region:310000")
+    fields = fields_of((await author.get("/write?like=weekly")).text)
+    assert fields["like"] == ["weekly"]
+    draft = await author.post("/write", data={**fields, "title": "转账之前先核实", "do": "draft"})
+    kept = fields_of((await author.get(draft.headers["location"])).text)
+    assert (await author.post("/write", data={**kept, "id": "copied", "do": "save"})).status_code == 303
+    unseen = {**NEW, "id": "own", "to": "region:310000", "like": "weekly"}
+    assert (await other.post("/write", data=unseen)).status_code == 303
+    entries = {name: await site.store.queries.audit_history(name) for name in ("copied", "own")}
+    origins = {name: [line.detail.get("copied_from") for line in lines] for name, lines in entries.items()}
+    assert origins == {"copied": ["weekly"], "own": [None]}
+
+
 async def test_a_refused_save_shows_each_problem_at_its_field_and_keeps_what_was_typed(site, file):
     """Nothing is written; the page comes back with the words and the problems."""
     author = await site.signed_in("author")

@@ -248,8 +248,10 @@ def read_instant(text: str) -> datetime | None:
 
 
 async def _render_stale(request: Request, task: ApprovalTask, error: ApprovalError) -> Response:
-    """Show what is to be approved now, instead of what the visitor has looked at."""
+    """Show what is to be approved now, instead of what the visitor has looked at, or why not by the visitor."""
     translate = get_visitor(request).messages.translate
+    if error.code == "approval_barred":
+        return await render_task(request, task, status=409)
     if error.code != "approval_changed":
         raise error
     problem = translate("web_changed_meanwhile", by=task.saved_by or task.file_owner or task.status.author)

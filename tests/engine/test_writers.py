@@ -1,0 +1,204 @@
+"""Saves in the dashboard, in the file and by commands: whoever wrote what is still in a text cannot approve it."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from publisher.domain.approval import ApprovalRules, Stage
+from publisher.domain.errors import ApprovalError
+from publisher.domain.post import PostId
+from publisher.engine import schedule_editor
+from publisher.engine.decisions import named_person
+from publisher.engine.filed_texts import refresh_texts
+from publisher.engine.planner import apply_schedule, send_now
+from publisher.engine.schedule_editor import PostChange, SavedEdit, Writer, read_entry, read_schedule_text, save_post
+from publisher.schedule.load import parse_schedule
+from publisher.store.people.saves import SAVES_KEPT, delete_old_saves
+from publisher.store.plan.posts import AuditAction
+from tests.engine.test_approvals import approve
+from tests.engine.test_planner import entry, planner  # noqa: F401 # the fixture
+
+RULES = ApprovalRules(default=(Stage(name="audit", people=2),))
+LATER, EVEN_LATER = "2026-12-20T09:00:00", "2026-12-21T09:00:00"
+NEXT_DAY = datetime.fromisoformat(EVEN_LATER)
+FILE = "# 计划\n" + entry("one", at=LATER) + "\n# 另一条\n" + entry("two", at=LATER)
+TWO = PostId("two")
+
+
+@pytest.fixture
+async def approving(planner, tmp_path, monkeypatch):  # noqa: F811 # as above
+    """Yield a planner of a workspace in which every post needs two people, with two posts in force."""
+    monkeypatch.setattr(schedule_editor, "find_file_owner", lambda _file: "ops")
+    approving = replace(planner, store=replace(planner.store, approval_rules=RULES))
+    (tmp_path / "schedule.toml").write_text(FILE, "utf-8")
+    await accept(approving)
+    return approving
+
+
+def find_file(planner):  # noqa: F811 # as above
+    return planner.post_renderer.workspace / "schedule.toml"
+
+
+async def accept(planner):  # noqa: F811 # as above
+    """Put the file in force, as the daemon does."""
+    await apply_schedule(planner, find_file(planner).read_text("utf-8"), "schedule.toml", file_owner="ops")
+
+
+async def save(planner, by, post="two", **changes):  # noqa: F811 # as above
+    """Let a person save a post, as the dashboard does. The daemon has not read the file yet."""
+    file = find_file(planner)
+    schedule = await read_schedule_text(planner, file)
+    base = await read_entry(schedule, PostId(post))
+    change = PostChange(post=PostId(post), entry={**base, **changes}, base=base, base_sha256=schedule.sha256)
+    assert isinstance(await save_post(planner, file, change, make_writer(by)), SavedEdit)
+
+
+async def copy(planner, by, source, **changes):  # noqa: F811 # as above
+    """Let a person save a new post that began as a copy of another one, and was changed."""
+    file = find_file(planner)
+    base = await read_entry(await read_schedule_text(planner, file), PostId(source))
+    change = PostChange(
+        post=PostId(changes["id"]), entry={**base, **changes}, base=None, base_sha256="", copied_from=PostId(source)
+    )
+    assert isinstance(await save_post(planner, file, change, make_writer(by)), SavedEdit)
+
+
+def make_writer(by):
+    return Writer(actor=named_person(by), may_write=lambda _accounts: True)
+
+
+def edit_file(planner, old, new):  # noqa: F811 # as above
+    file = find_file(planner)
+    before, found, after = file.read_text("utf-8").rpartition(old)
+    assert found
+    file.write_text(before + new + after, "utf-8")
+
+
+async def barred(planner, post=TWO):  # noqa: F811 # as above
+    [task] = await planner.store.approvals.tasks(post)
+    return sorted(task.status.barred - {"ops"})
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["each read", "read together"])
+async def test_i5_a_rewriter_may_not_approve_after_another_persons_save_of_a_date(approving, reads):
+    """I5: also where the daemon has never had the rewriter's own version in force, and once saves are forgotten."""
+    await save(approving, "王", title="改过的标题")
+    if reads:
+        await accept(approving)
+    await save(approving, "李", at=NEXT_DAY)
+    await accept(approving)
+    await approving.store.database.write(
+        lambda unit: delete_old_saves(approving.store.runtime.now() + SAVES_KEPT, unit)
+    )
+    with pytest.raises(ApprovalError, match="approval_barred"):
+        await approve(approving.store, "two", by="王")
+    assert await barred(approving) == ["zhang", "李", "王"]
+    await approve(approving.store, "two", by="赵")
+
+
+async def test_a_change_in_the_file_does_not_free_who_saved_before(approving):
+    await save(approving, "王", title="改过的标题")
+    await accept(approving)
+    edit_file(approving, LATER, EVEN_LATER)
+    await accept(approving)
+    assert await barred(approving) == ["zhang", "王"]
+
+
+@pytest.mark.parametrize("saves", [["two"], ["one", "two"]], ids=["of the post", "after one of another post"])
+async def test_a_change_in_the_file_is_its_owners_also_if_a_save_came_before_the_daemon(approving, saves):
+    """The save carries the words along; the audit says so."""
+    file = find_file(approving)
+    text = file.read_text("utf-8").replace('author = "zhang"', 'author = "chen"')
+    file.write_text(text, "utf-8")
+    await accept(approving)
+    await approve(approving.store, "two", by="li")
+    await approve(approving.store, "two", by="wang")
+    edit_file(approving, "退款不用转账", "退款要先转账")
+    for post in saves:
+        await save(approving, "王", post=post, at=NEXT_DAY)
+    await accept(approving)
+    [task] = await approving.store.approvals.tasks(TWO)
+    assert (task.saved_by, task.file_owner) == ("王", None)
+    assert task.status.barred == {"chen", "ops", "王"}
+    entries = await approving.store.queries.audit_history(TWO)
+    assert [line.detail["file_owner"] for line in entries if line.event == "post_saved"] == ["ops"]
+
+
+async def test_an_undo_by_another_person_leaves_the_writer_barred(approving):
+    """Whose words a text still has is not read from it: all who saved it count."""
+    await save(approving, "王", title="改过的标题")
+    await accept(approving)
+    await save(approving, "李", title="警惕退款诈骗")
+    await accept(approving)
+    assert await barred(approving) == ["zhang", "李", "王"]
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["in force", "not read yet"])
+async def test_a_copy_is_its_writers_too(approving, reads):
+    """Copied in the dashboard and changed: what it began with is still another's."""
+    await save(approving, "王", title="改过的标题")
+    if reads:
+        await accept(approving)
+    await copy(approving, "李", "two", id="three", author="李", title="又改了标题")
+    await copy(approving, "赵", "three", id="four", author="赵", at=NEXT_DAY)
+    await accept(approving)
+    assert await barred(approving, PostId("three")) == ["zhang", "李", "王"]
+    assert await barred(approving, PostId("four")) == ["zhang", "李", "王", "赵"]
+
+
+async def test_a_post_that_gets_another_number_in_the_file_is_its_writers_still(approving):
+    await save(approving, "王", title="改过的标题")
+    await accept(approving)
+    edit_file(approving, 'id = "two"', 'id = "second"')
+    await accept(approving)
+    assert await barred(approving, PostId("second")) == ["zhang", "王"]
+
+
+async def test_a_post_that_is_removed_and_put_back_is_its_writers_still(approving):
+    await save(approving, "王", title="改过的标题")
+    await accept(approving)
+    text = find_file(approving).read_text("utf-8")
+    find_file(approving).write_text(text.partition("# 另一条")[0], "utf-8")
+    await accept(approving)
+    find_file(approving).write_text(f"{text}# 又加回来\n", "utf-8")
+    await accept(approving)
+    assert await barred(approving) == ["zhang", "王"]
+
+
+async def test_who_lets_a_new_text_be_rendered_may_not_approve_it(approving):
+    """`refresh` brings words of a template into the post: whose they are is not known, but who took them over."""
+    await save(approving, "王", title="改过的标题")
+    await accept(approving)
+    facts = {name: {**one, "hotline": "12345"} for name, one in approving.post_renderer.regions.items()}
+    newer = replace(approving, post_renderer=replace(approving.post_renderer, regions=facts))
+    assert await refresh_texts(newer, TWO, named_person("赵"))
+    assert await barred(approving) == ["zhang", "王", "赵"]
+
+
+async def test_who_sends_a_file_has_written_it(approving):
+    """`send FILE`, and then a save of the post in the schedule by another person."""
+    [post] = parse_schedule(entry("p"), file="p.toml", context=approving.schedule_context).posts
+    await send_now(approving, [post], [AuditAction(event="send_requested", subject="p", by=named_person("王"))])
+    assert await barred(approving, PostId("p")) == ["zhang", "王"]
+
+
+async def test_a_text_with_every_approval_frees_who_wrote_before_it(approving):
+    """The audit has every save; the post has who may not approve it now."""
+    await save(approving, "王", title="改过的标题")
+    await accept(approving)
+    await approve(approving.store, "two", by="li")
+    await approve(approving.store, "two", by="wang")
+    await save(approving, "李", title="又改了标题", at=NEXT_DAY)
+    await accept(approving)
+    assert await barred(approving) == ["zhang", "李"]
+    await approve(approving.store, "two", by="王")
+
+
+async def test_f69_moving_a_date_keeps_the_approvals_of_others(approving):
+    """A save of the time ends no yes of people who have not written."""
+    await approve(approving.store, "two", by="li")
+    await save(approving, "王", at=datetime.fromisoformat(LATER) + timedelta(minutes=30))
+    await accept(approving)
+    [task] = await approving.store.approvals.tasks(TWO)
+    assert [yes.person for yes in task.status.counted] == ["li"]

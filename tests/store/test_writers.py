@@ -1,0 +1,196 @@
+"""Whose words a text holds, over all its versions: who has written it cannot approve it, whoever saved it last."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from publisher.domain.approval import ApprovalRules, Stage
+from publisher.domain.delivery import Actor, Role
+from publisher.domain.errors import ApprovalError
+from publisher.domain.plan import Plan
+from publisher.domain.post import PostId
+from publisher.store.approvals import end_approvals_of, void_approvals
+from publisher.store.plan.approvals import Approver
+from publisher.store.plan.posts import PlanCommit
+from publisher.testing.builders import make_policy, make_post, make_rendered_delivery
+from publisher.testing.fakes import START_TIME
+
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+TWO = (Stage(name="audit", people=2),)
+RULES = ApprovalRules(default=TWO)
+POST = make_post("p", ["a"], START_TIME + 5 * HOUR)
+P = PostId("p")
+OPS = Actor(role=Role.PERSON, name="ops")
+
+
+@pytest.fixture
+async def store(open_store):
+    """Yield a store in which every post needs two people, with one that zhang has written."""
+    store = replace(await open_store(make_policy("a"), make_policy("b")), approval_rules=RULES)
+    await save(store, POST, is_new=True)
+    return store
+
+
+async def save(store, post, by=None, *, is_new=False, occurrence="once", file_owner=None):
+    """Let a person save a version of a post that is in force at once."""
+    store.runtime.advance_time(MINUTE)
+    draft = make_rendered_delivery(post, post.trigger.at, is_new=is_new, occurrence_id=occurrence)
+    plan = Plan(planned=(draft.planned,))
+    commit = PlanCommit(plan=plan, rendered=[draft], posts=[post], saved_by=by, file_owner=file_owner)
+    await store.posts.commit_plan(commit)
+
+
+def words(text, post=POST):
+    """Return a post with another text."""
+    return replace(post, title=text, content_hash=text)
+
+
+def moved(post, by=HOUR):
+    """Return a post at another time, with the same text."""
+    return replace(post, trigger=replace(post.trigger, at=post.trigger.at + by), entry_hash=f"{post.content_hash}/{by}")
+
+
+async def approve(store, *people, post=P):
+    for name in people:
+        [task, *_others] = await store.approvals.tasks(post)
+        approver = Approver(name=name, may_take=lambda _stage, _accounts: True)
+        by = Actor(role=Role.PERSON, name=name)
+        await store.approvals.approve(post, task.status.fingerprint, approver, by)
+
+
+async def barred(store, post=P):
+    [task, *_others] = await store.approvals.tasks(post)
+    return sorted(task.status.barred)
+
+
+async def test_i5_a_rewriter_may_not_approve_once_another_has_moved_the_date(store):
+    """I5: the words are still those of the rewriter. The refusal names all who may not."""
+    await save(store, words("wang's"), "wang")
+    await save(store, moved(words("wang's")), "chen")
+    with pytest.raises(ApprovalError, match="approval_barred") as refused:
+        await approve(store, "wang")
+    assert refused.value.facts["writers"] == "chen、wang、zhang"
+
+
+async def test_i5_a_yes_that_was_given_before_the_words_became_ones_own_does_not_count(store):
+    """I5: it is asked for at the intent: what wang wrote is not sent by wang's own yes, whoever has saved since."""
+    await approve(store, "wang")
+    await save(store, moved(POST), "wang")
+    await save(store, moved(moved(POST)), "chen")
+    await approve(store, "li")
+    [task] = await store.approvals.tasks(P)
+    assert [yes.person for yes in task.status.counted] == ["li"]
+    store.runtime.advance_time(8 * HOUR)
+    await store.maintenance.run()
+    assert await store.outbox.claim(10) == []
+
+
+async def test_a_text_with_every_approval_is_everybodys(store):
+    """Who wrote before it may approve what comes after it; its author and the last saver may not."""
+    await save(store, words("wang's"), "wang")
+    await approve(store, "li", "zhao")
+    assert await barred(store) == ["wang", "zhang"]
+    await save(store, words("chen's"), "chen")
+    assert await barred(store) == ["chen", "zhang"]
+    await approve(store, "wang", "li")
+
+
+async def test_one_yes_of_two_makes_no_text_everybodys(store):
+    await save(store, words("wang's"), "wang")
+    await approve(store, "li")
+    await save(store, words("chen's"), "chen")
+    assert await barred(store) == ["chen", "wang", "zhang"]
+
+
+async def test_a_release_in_an_emergency_makes_no_text_everybodys(store):
+    """Two officers have let it go; its chain has not approved it."""
+    await save(store, words("wang's"), "wang")
+    for name in ("zhang", "wang"):
+        await store.duty.add(name, OPS)
+        approver = Approver(name=name, may_take=lambda _stage, _accounts: True)
+        [task] = await store.approvals.tasks(P)
+        by = Actor(role=Role.PERSON, name=name)
+        await store.approvals.release_in_emergency(P, task.status.fingerprint, approver, by, "now")
+    [task] = await store.approvals.tasks(P)
+    assert task.status.is_emergency
+    await save(store, words("chen's"), "chen")
+    assert await barred(store) == ["chen", "wang", "zhang"]
+
+
+async def take_back(store):
+    await store.approvals.unapprove(P, None, OPS, "a wrong number")
+
+
+async def send_back(store):
+    [task] = await store.approvals.tasks(P)
+    await store.approvals.return_text(P, task.status.fingerprint, OPS, "a wrong number")
+
+
+async def disable_one(store):
+    await store.database.write(lambda unit: end_approvals_of(unit, store.runtime.now(), "zhao", OPS, "user_disabled"))
+
+
+async def void_all(store):
+    await store.database.write(lambda unit: void_approvals(unit, store.runtime.now(), OPS, "restored"))
+
+
+@pytest.mark.parametrize("withdraw", [take_back, send_back, disable_one, void_all])
+@pytest.mark.parametrize("is_later", [False, True], ids=["before the next save", "after it"])
+async def test_what_people_take_back_is_the_writers_again(store, withdraw, is_later):
+    """A text that was approved, and is not any more, clears nobody; also where another save came between."""
+    await save(store, words("wang's"), "wang")
+    await approve(store, "li", "zhao")
+    acts = [lambda: withdraw(store), lambda: save(store, moved(words("wang's")), "chen")]
+    for act in reversed(acts) if is_later else acts:
+        await act()
+    assert await barred(store) == ["chen", "wang", "zhang"]
+
+
+async def test_words_are_cleared_only_where_people_have_seen_them(store):
+    """Approved in one template, a post may say in another what nobody has read: there its writers are barred."""
+    await save(store, words("wang's"), "wang")
+    await approve(store, "li", "zhao")
+    await save(store, words("chen's"), "chen")
+    assert await barred(store) == ["chen", "zhang"]
+    await save(store, replace(words("wang's, all of them"), template="article"), "chen")
+    assert await barred(store) == ["chen", "wang", "zhang"]
+    await save(store, words("as before"), "chen")
+    assert await barred(store) == ["chen", "zhang"]
+
+
+async def test_approvals_of_an_earlier_text_clear_nobody(store):
+    """An occurrence that was sent keeps its approvals: they are of its own text, not of what came after it."""
+    first = words("zhang's")
+    await save(store, first)
+    await approve(store, "li", "zhao")
+    store.runtime.advance_time(5 * HOUR)
+    await store.maintenance.run()
+    [lease] = await store.outbox.claim(10)
+    await store.outbox.record_intent(lease)
+    later = replace(POST.trigger, at=store.runtime.now() + 9 * HOUR)
+    await save(store, replace(words("wang's"), trigger=later), "wang", is_new=True, occurrence="later")
+    await save(store, replace(words("chen's"), trigger=later), "chen", occurrence="later")
+    tasks = {task.key.occurrence: task.status for task in await store.approvals.tasks(P)}
+    assert sorted(tasks["later"].barred) == ["chen", "wang", "zhang"]
+
+
+async def test_an_earlier_author_stays_barred(store):
+    """Another name in the post does not make it another person's."""
+    await save(store, replace(words("wang's"), author="wang"), "chen")
+    assert await barred(store) == ["chen", "wang", "zhang"]
+
+
+async def test_a_copy_by_hand_is_its_writers_too(store):
+    """The same words under another number, in the place of the old post or beside it."""
+    await save(store, words("wang's"), "wang")
+    copy = replace(make_post("q", ["b"], START_TIME + 6 * HOUR), title="wang's", author="chen")
+    await save(store, copy, is_new=True, file_owner="ops")
+    assert await barred(store, PostId("q")) == ["chen", "ops", "wang", "zhang"]
+
+
+async def test_names_of_two_spellings_are_one_person(store):
+    await save(store, words("wang's"), " ＷＡＮＧ ")
+    await save(store, moved(words("wang's")), "chen")
+    with pytest.raises(ApprovalError, match="approval_barred"):
+        await approve(store, "wang")
