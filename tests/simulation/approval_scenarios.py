@@ -1,6 +1,7 @@
 """Storms in which every post needs the approval of two people, who change their minds, and some who may not approve."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from random import Random
 
 from tests.simulation.scenarios import (
@@ -19,9 +20,11 @@ from tests.simulation.scenarios import (
 from tests.simulation.simulation import APPROVERS, CRASH_FAILPOINTS, Simulation
 from tests.simulation.workspace import AUTHOR, identity_of
 
-WEAK, TEMPTING = "p1", "p2"
-"""A post that one person and its author approve, and one that a single person approves again and again."""
-UNWATCHED = frozenset({WEAK, TEMPTING})
+WEAK, TEMPTING, REWRITTEN = "p1", "p2", "p3"
+"""A post that one person and its author approve, one that a single person approves again and again, and one that is
+approved by a person who has written its words before another one saved its date."""
+REWRITER, MOVER = "chen", "sun"
+UNWATCHED = frozenset({WEAK, TEMPTING, REWRITTEN})
 """Posts that nobody else approves before the storm is over."""
 
 
@@ -46,6 +49,7 @@ def _play_approvals(simulation: Simulation) -> None:
         kinds = rng.choices([LOST, MADE, ()], [1, 1, 2], k=rng.randint(1, 3))
         simulation.platforms.faults.own[identity_of(account)] = [rng.choice(kind) for kind in kinds if kind]
     simulation.pass_time(rng.uniform(4, 8))
+    _rewrite_and_move(simulation)
     while simulation.loop.time() < simulation.shape.storm:
         _approve_some(simulation)
         _approve_wrongly(simulation)
@@ -73,9 +77,26 @@ def _approve_some(simulation: Simulation) -> None:
             simulation.run_command(simulation.approve(person, post))
 
 
+def _rewrite_and_move(simulation: Simulation) -> None:
+    """Let a person write the words of a post, and another one save its date."""
+    entry = simulation.workspace.entries[REWRITTEN]
+    later = {"at": entry.at + timedelta(seconds=5)} if entry.at else {}
+    for person, changes in ((REWRITER, {"title": f"{entry.title}（又改）"}), (MOVER, later)):
+        simulation.run_command(simulation.save_by(person, REWRITTEN, **changes))
+        simulation.run_command(simulation.reload())
+
+
 def _approve_wrongly(simulation: Simulation) -> None:
-    """Let the author approve what one other person has approved, and one person approve for two."""
-    for person, post in ((APPROVERS[0], WEAK), (AUTHOR, WEAK), (APPROVERS[1], TEMPTING), (APPROVERS[1], TEMPTING)):
+    """Let the author, or who has written the words, approve beside one other person, and one person approve for two."""
+    tries = (
+        (APPROVERS[0], WEAK),
+        (AUTHOR, WEAK),
+        (APPROVERS[1], TEMPTING),
+        (APPROVERS[1], TEMPTING),
+        (APPROVERS[0], REWRITTEN),
+        (REWRITER, REWRITTEN),
+    )
+    for person, post in tries:
         if post in simulation.workspace.every:
             simulation.run_command(simulation.approve(person, post))
 

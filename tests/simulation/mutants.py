@@ -182,6 +182,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "approvals_read_before_intent": Mutant(promises=frozenset({"I5"}), storm="approvals"),
     "fingerprint_of_one_account": Mutant(promises=frozenset({"I5"}), storm="approvals"),
     "author_counted": Mutant(promises=frozenset({"I5"}), storm="approvals"),
+    "only_last_saver_barred": Mutant(promises=frozenset({"I5"}), storm="approvals"),
     "ended_approval_honoured": Mutant(promises=frozenset({"I5"}), storm="approvals"),
     "edit_keeps_approvals": Mutant(promises=frozenset({"I5"}), storm="approvals", seed=2),
     "person_approves_twice": Mutant(promises=frozenset({"I5"}), storm="approvals"),

@@ -32,6 +32,7 @@ from publisher.domain.errors import (
 from publisher.domain.post import PostId
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.planner import apply_schedule, resend_post, send_correction, send_scheduled_now
+from publisher.engine.schedule_editor import PostChange, SavedEdit, Writer, read_entry, read_schedule_text, save_post
 from publisher.runtime.clock import FAILPOINT_NAMES, Runtime
 from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import AuditAction
@@ -527,6 +528,18 @@ class Simulation:
             self.workspace.add(replace(entry, **changes))
             self.workspace.edited.add(post)
             self.save()
+
+    async def save_by(self, person: str, post: str, **changes: Any) -> None:
+        """Save an entry of the schedule for a person, as the dashboard does."""
+        async with open_application(self.settings, self.new_runtime(), can_send=False) as application:
+            planner, file = application.planner, self.workspace.schedule
+            schedule = await read_schedule_text(planner, file)
+            base = await read_entry(schedule, PostId(post))
+            entry = {**base, **changes}
+            change = PostChange(post=PostId(post), entry=entry, base=base, base_sha256=schedule.sha256)
+            writer = Writer(actor=named_person(person), may_write=lambda _accounts: True)
+            if isinstance(await save_post(planner, file, change, writer), SavedEdit):
+                self.workspace.take_over(replace(self.workspace.entries[post], **changes), instant(self.now))
 
     def drop_entry(self, post: str) -> None:
         """Remove an entry from the schedule and save the file."""

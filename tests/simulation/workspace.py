@@ -222,6 +222,13 @@ class Workspace:
     def add(self, entry: Entry) -> None:
         self.entries[entry.id] = self.every[entry.id] = entry
 
+    def take_over(self, entry: Entry, now: datetime) -> None:
+        """Note an entry that a person has saved into the file just now."""
+        self.add(entry)
+        self.edited.add(entry.id)
+        self.texts.append(self.schedule.read_text("utf-8"))
+        os.utime(self.schedule, (now.timestamp(), now.timestamp()))
+
     def write(self, now: datetime, *, cut: bool = False) -> None:
         """Save the schedule as of now, or only its first half, as an editor that is still writing does."""
         whole = self.text

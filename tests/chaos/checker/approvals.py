@@ -4,7 +4,7 @@ import hashlib
 import json
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -12,6 +12,9 @@ from .history import Act, Approvable, Attempt, Delivery, History, NotJudgedError
 from .trace import recovered_calls
 
 GIVEN, INTENDED, RESOLVED = "approval_given", "attempt_started", "resolved"
+SAVED, SAVE_FAILED, ACCEPTED, REFRESHED = "post_saved", "post_save_failed", "schedule_accepted", "texts_refreshed"
+TAKEN_BACK = frozenset({"unapproved", "returned", "approval_ended"})
+"""Entries after which nothing of their post counts as approved by everybody any more."""
 ENDS_ALL_OF_A_POST = frozenset({"unapproved", "changed_outside", "changed_by_person"})
 """Entries after which no earlier yes to their post, or to their occurrence of it, counts."""
 ENDS_ONE = "approval_ended"
@@ -72,27 +75,87 @@ class Given:
         return [yes for yes in yeses if yes.scheduled is None or yes.scheduled <= latest]
 
 
+@dataclass(slots=True)
+class Writers:
+    """Who has saved what each post says, from its beginning, or from its last text that had every approval.
+
+    A save counts once the schedule that it made, or one that was made on top of it, is in force.
+    """
+
+    given: Given
+    ever: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    present: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    waiting: list[Act] = field(default_factory=list)
+
+    def read(self, act: Act) -> None:
+        post = act.subject.partition("#")[0]
+        if act.event == GIVEN:
+            self._clear(post)
+        elif act.event == SAVED:
+            self.waiting.append(act)
+        elif act.event == SAVE_FAILED:
+            self.waiting = [one for one in self.waiting if (one.subject, one.name) != (act.subject, act.name)]
+        elif act.event == ACCEPTED:
+            self._accept(act.detail["sha256"])
+        elif act.event == REFRESHED:
+            self._add(post, act.name)
+        elif act.event in TAKEN_BACK:
+            self.present[post] |= self.ever[post]
+        elif act.event in ENDS_EVERYTHING:
+            for name, people in self.ever.items():
+                self.present[name] |= people
+
+    def _accept(self, schedule: str) -> None:
+        """Count the saves up to that which made this schedule; what other hands made of them is not known."""
+        made = [number for number, one in enumerate(self.waiting, 1) if one.detail["schedule"] == schedule]
+        number = max(made, default=0)
+        accepted, self.waiting = self.waiting[:number], self.waiting[number:]
+        for post in {one.subject for one in accepted}:
+            self._clear(post)
+        for one in accepted:
+            self._add(one.subject, one.name, one.detail.get("file_owner"))
+
+    def _add(self, post: str, *people: str | None) -> None:
+        self.ever[post] |= {one for one in people if one}
+        self.present[post] |= {one for one in people if one}
+
+    def _clear(self, post: str) -> None:
+        """Forget who wrote a text that has every approval: others have read it."""
+        history = self.given.history
+        if not self.present[post]:
+            return
+        for delivery in (one for one in history.deliveries.values() if one.post == post):
+            yeses = self.given.by_name[_name_of(delivery)]
+            for shown in (one for one in history.approvables if (one.post, one.label) == (post, delivery.label)):
+                of_it = [yes for yes in yeses if yes.fingerprint == shown.fingerprint]
+                if of_it and not [*_stages_missing(history, delivery, shown, of_it, self.present[post])]:
+                    self.present[post].clear()
+
+
 def approved_by_people(history: History) -> Iterator[Violation]:
     """I5: before each intent all its approvals were given, over exactly what its whole occurrence was to be.
 
-    Each by somebody who may, none by its author or by anyone who saved it, none twice, none ended before, and none for
-    a time that the call comes more than an hour before, unless a person sent it ahead. What counts as published by
-    people's word alone is the word of two of them.
+    Each by somebody who may, none by its author or by anyone who saved it since it began or was last approved by all,
+    none twice, none ended before, and none for a time that the call comes more than an hour before, unless a person
+    sent it ahead. What counts as published by people's word alone is the word of two of them.
     """
     if not any(history.settings.stages.values()):
         raise NotJudgedError("settings.json asks for no approvals")
     given = Given(history)
+    writers = Writers(given)
     attempts = {(one.delivery, one.number): one for one in history.attempts}
     deliveries = {one.subject: one for one in history.deliveries.values()}
     for act in history.audit:
         given.read(act)
+        writers.read(act)
         delivery = deliveries.get(act.subject)
         if delivery is None or act.event not in {INTENDED, RESOLVED}:
             continue
         if act.event == RESOLVED:
             yield from _confirmed_by_two(history, delivery, act)
         elif (attempt := attempts.get((delivery.id, act.detail.get("attempt", 0)))) is not None:
-            yield from _approved(history, delivery, attempt, act, given.counted(delivery, attempt.intended))
+            counted = given.counted(delivery, attempt.intended)
+            yield from _approved(history, delivery, attempt, act, counted, writers.present[delivery.post])
     yield from _approved_again(history)
 
 
@@ -100,8 +163,8 @@ def _name_of(delivery: Delivery) -> str:
     return delivery.post if delivery.label == "once" else f"{delivery.post}#{delivery.label}"
 
 
-def _approved(
-    history: History, delivery: Delivery, attempt: Attempt, act: Act, yeses: Sequence[Yes]
+def _approved(  # noqa: PLR0917 # an intent, and what is known of its approvals
+    history: History, delivery: Delivery, attempt: Attempt, act: Act, yeses: Sequence[Yes], writers: Collection[str]
 ) -> Iterator[Violation]:
     """Yield what an intent lacks, if no content that was approved is the one that it sends."""
     if not history.settings.stages_of(delivery.kind):
@@ -114,20 +177,28 @@ def _approved(
         if shown is None or shown.renditions.get(delivery.account) != attempt.rendition:
             lacks |= {"what was approved is not what it sends"}
             continue
-        lacks = {*_missing(history, delivery, shown, of_it)}
+        lacks = {*_missing(history, delivery, shown, of_it, writers)}
         if not lacks:
             return
     evidence = (attempt.row, act.row, *(yes.row for yes in yeses))
     yield Violation(delivery.subject, "; ".join(sorted(lacks)), evidence)
 
 
-def _missing(history: History, delivery: Delivery, shown: Approvable, yeses: Sequence[Yes]) -> Iterator[str]:
+def _missing(
+    history: History, delivery: Delivery, shown: Approvable, yeses: Sequence[Yes], writers: Collection[str]
+) -> Iterator[str]:
     """Yield what is missing for a content to be sent."""
     if shown.fingerprint not in _fingerprints(history, shown):
         yield "the fingerprint that was approved is not that of all its texts"
-    if _is_released(history, delivery, shown, yeses):
-        return
-    counted = {_same(name) for name in (*shown.barred, *_authors(history, delivery))}
+    if not _is_released(history, delivery, shown, yeses):
+        yield from _stages_missing(history, delivery, shown, yeses, writers)
+
+
+def _stages_missing(
+    history: History, delivery: Delivery, shown: Approvable, yeses: Sequence[Yes], writers: Collection[str]
+) -> Iterator[str]:
+    """Yield the stages that a content has not passed by people who have not written it."""
+    counted = {_same(name) for name in (*shown.barred, *writers, *_authors(history, delivery))}
     given: dict[str, int] = defaultdict(int)
     for yes in yeses:
         if not yes.is_emergency and _same(yes.person) not in counted and _may(history, yes):

@@ -54,6 +54,14 @@ def author_counted(patch: Patch) -> None:
     _put_missing(patch, lambda given: given, counts_barred=True)
 
 
+def only_last_saver_barred(patch: Patch) -> None:
+    """Who saved a post before another person did may approve it: only the last save is remembered.
+
+    Breaks I5: of two people who must have read a text, one has written it.
+    """
+    patch.put(approvals, "find_barred", lambda _writers, _shown: frozenset())
+
+
 def ended_approval_honoured(patch: Patch) -> None:
     """An approval that was taken back is marked as taken back, and still counts.
 
