@@ -163,7 +163,7 @@ class Daemon:
             return 0
         self.last_sending = now
         if self.has_work and was_idle:
-            await self.run_logged("run_maintenance", app.store.maintenance.run())
+            await self.run_logged("run_maintenance", app.store.maintenance.run)
         limit = min(MAX_SENDS, descriptor_limit() // 2)  # each call in flight has a connection
         return await send_due(app.store, app.adapters, limit, self.stop_requested, app.credentials)
 
@@ -307,8 +307,8 @@ class Daemon:
                 if has_pictures:
                     self.read_refused_file_at = 0.0
                 if has_pictures or any(path.name == self.schedule_file.name for path in paths):
-                    await self.run_logged("read_schedule", self.read_schedule())
-                    await self.run_logged("plan", self.plan())
+                    await self.run_logged("read_schedule", self.read_schedule)
+                    await self.run_logged("plan", self.plan)
 
     async def report_template_problems(self) -> None:
         """Alert people to templates with an error: filed posts go out, new ones that need them are refused."""
@@ -337,13 +337,13 @@ class Daemon:
         log.warning("reload_refused", reason=reason)
         await self.application.store.posts.record_rejection(reason)
 
-    async def run_logged(self, name: str, work: Awaitable[int | None]) -> None:
+    async def run_logged(self, name: str, work: Callable[[], Awaitable[int | None]]) -> None:
         """Await a job's work. An error is logged and does not end the daemon; repeated ones alert people."""
         await self.application.store.system_alerts.jobs.run(name, work, event="job_failed")
 
     async def run_job(self, job: Job) -> None:
         """Run one job in a task of its own, for which a stop waits."""
-        task = asyncio.create_task(self.run_logged(job.name, job.run()))
+        task = asyncio.create_task(self.run_logged(job.name, job.run))
         self.running_jobs.add(task)
         task.add_done_callback(self.running_jobs.discard)
         with contextlib.suppress(asyncio.CancelledError):  # when the loop is closed, if it outlasts the shutdown
@@ -458,7 +458,7 @@ async def run(
             exit_code = 0
         if daemon.refusal is not None:
             raise daemon.refusal
-        await daemon.run_logged("write_checkpoint", daemon.jobs["write_checkpoint"].run())
+        await daemon.run_logged("write_checkpoint", daemon.jobs["write_checkpoint"].run)
         await application.store.actions.deregister_worker()
         return exit_code
 
@@ -501,7 +501,7 @@ async def run_once(daemon: Daemon) -> int:
             break
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(daemon.stop_requested.wait(), timeout=0.5)
-    await daemon.run_logged("notify", daemon.jobs["notify"].run())
+    await daemon.run_logged("notify", daemon.jobs["notify"].run)
     new = [alert for alert in await daemon.application.store.queries.alerts() if alert.at >= daemon.started_at]
     return int(any(needs_person_now(alert, daemon.application.runtime.now()) for alert in new))
 
@@ -526,7 +526,7 @@ async def watch_file_until_stopped(daemon: Daemon) -> None:
     """Watch the schedule file until the daemon stops; a watch that has ended or failed is restarted."""
     while not daemon.stop_requested.is_set():
         again_at = asyncio.get_running_loop().time() + FILE_WATCH_RETRY_SECONDS
-        await daemon.run_logged("watch_schedule_file", daemon.watch_schedule_file())
+        await daemon.run_logged("watch_schedule_file", daemon.watch_schedule_file)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(again_at):
                 await daemon.stop_requested.wait()

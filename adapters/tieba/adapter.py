@@ -50,6 +50,7 @@ _FINAL_ERROR_CLASSES = frozenset({
     TiebaErrorClass.REJECTED, TiebaErrorClass.CREDENTIAL, TiebaErrorClass.ACCOUNT, TiebaErrorClass.PERMISSION,
     TiebaErrorClass.CAPTCHA,
 })  # fmt: skip
+_SESSION_UNNAMED = Unknown(reason="tieba_session_unnamed")
 _DELETION_UNCONFIRMED = Unknown(reason="tieba_deletion_unconfirmed")
 """Tieba reports that a thread is deleted, or does not exist, and no read has shown it yet."""
 
@@ -127,7 +128,7 @@ def find_unnamed(response: HttpResponse | api.RequestFailure, identity: str) -> 
         return body
     if (code := api.get_error_code(body)) != 0:
         return Unknown(reason="bad_response" if code is None else to_message_key(code))
-    return None if _get_comparable_names(body, identity) else Unknown(reason="tieba_session_unnamed")
+    return None if _get_comparable_names(body, identity) else _SESSION_UNNAMED
 
 
 def _get_comparable_names(body: api.Json, identity: str) -> Sequence[str]:
@@ -255,9 +256,8 @@ class TiebaAdapter:
         fid = await self._get_forum_id()
         if not isinstance(fid, int):
             return _to_unread_forum(fid)
-        app_url = (self.account.base_url or api.APP_URL).rstrip("/")
         thread = (receipt.remote_id, self._forum_name, fid)
-        request = api.encode_delete(app_url, self.context.secret().get("BDUSS", ""), tbs, thread)
+        request = api.encode_delete(self._app_url, self.context.secret().get("BDUSS", ""), tbs, thread)
         deletion = interpret_deletion(await self._fetch(request))
         if deletion != _DELETION_UNCONFIRMED:
             return deletion
@@ -276,7 +276,11 @@ class TiebaAdapter:
         fid = await self._get_forum_id()
         if not isinstance(fid, int):
             return fid
-        return find_unnamed(status, self.account.identity) or Healthy(identity=decode_portrait(status))
+        named = await self._fetch_session_name(status)
+        if isinstance(named, RateLimited):
+            return named
+        blocked = decode_account_status(named, self.account.identity)
+        return blocked or find_unnamed(named, self.account.identity) or Healthy(identity=decode_portrait(named))
 
     async def fetch_time(self) -> object:
         return await self.context.http.fetch_date(self._web_url)
@@ -366,13 +370,22 @@ class TiebaAdapter:
         known = await self.context.state.get(key)
         if known is not None:
             return int(known)
-        response = await self._fetch(encode_account_status(self._web_url, self._cookies()))
+        status = await self._fetch(encode_account_status(self._web_url, self._cookies()))
+        response = await self._fetch_session_name(status)
         if isinstance(response, RateLimited):
             return response
         number = decode_own_number(response, self.account.identity)
         if number is not None:
             await self.context.state.set(key, str(number))
         return number
+
+    async def _fetch_session_name(
+        self, status: HttpResponse | api.RequestFailure
+    ) -> HttpResponse | NotSent | ReadFailure:
+        """Return the status if it says whose session it is, else the response of the app's sign-in, which says it."""
+        if find_unnamed(status, self.account.identity) != _SESSION_UNNAMED:
+            return status
+        return await self._fetch(api.encode_sign_in(self._app_url, self.context.secret().get("BDUSS", "")))
 
     async def _fetch(self, request: HttpRequest) -> HttpResponse | NotSent | ReadFailure:
         """Make a call that creates nothing; return RateLimited where the platform limits the login."""
@@ -415,6 +428,10 @@ class TiebaAdapter:
     @property
     def _web_url(self) -> str:
         return (self.account.base_url or api.WEB_URL).rstrip("/")
+
+    @property
+    def _app_url(self) -> str:
+        return (self.account.base_url or api.APP_URL).rstrip("/")
 
 
 def _to_preparation_failure(outcome: Outcome) -> Outcome:

@@ -1,8 +1,9 @@
 """Tieba's calls and responses as data. Pure.
 
-The calls are those of the 2026 PC site (`add_pc`, `uploadPicture_pc`, `page_pc`, `myThread`) and one of the app
-(`delthread`), read in public clients. What identifies a device or a browser (`jt`, `Acs-Token`, client ids) is sent
-empty or not at all: it is never invented. If the platform begins to demand it, its refusal goes to a person.
+The calls are those of the 2026 PC site (`add_pc`, `uploadPicture_pc`, `page_pc`, `myThread`) and two of the app
+(`delthread`, and `login` where the site does not name the session), read in public clients. What identifies a device
+or a browser (`jt`, `Acs-Token`, client ids) is sent empty or not at all: it is never invented. If the platform begins
+to demand it, its refusal goes to a person.
 
 A call is signed with an MD5 over its fields in order of their names, with a salt for each kind of client (aiotieba
 `helper/crypto/sign.py`; the request signing of the 2026 PC site). The signature detects mistakes only: both salts are
@@ -51,6 +52,8 @@ _RATE_LIMIT_COOLDOWN = timedelta(minutes=10)
 _FORUM_CLOSED_COOLDOWN = timedelta(hours=1)
 RATE_LIMIT_CODE = "tieba_429"
 """The code of an HTTP 429, from Tieba or a proxy."""
+_APP_VERSION = "22.12.1.0"
+"""The version of the app's interface that a sign-in names, as aiotieba 4.8.2 does."""
 _RESOURCE_ID = "709d1d31dc47636e4f5ccbfd07601c19"
 """MD5 of `[object File]`: what the site itself sends as an upload's name."""
 Json = Mapping[str, Any]
@@ -90,6 +93,13 @@ class CreatedPost:
 def encode_session(host: str, cookies: Mapping[str, str]) -> HttpRequest:
     """Request a fresh anti-forgery token; the cheapest proof that the session is valid."""
     return HttpRequest(method="GET", url=f"{host}/dc/common/tbs", cookies=cookies)
+
+
+def encode_sign_in(host: str, bduss: str) -> HttpRequest:
+    """Ask the app's interface whose session this is (aiotieba `api/login`)."""
+    fields = {"_client_version": _APP_VERSION, "bdusstoken": bduss}
+    form = (*fields.items(), ("sign", sign(fields, APP_SALT)))
+    return HttpRequest(method="POST", url=f"{host}/c/s/login", form=form)
 
 
 def encode_forum(host: str, forum: str) -> HttpRequest:

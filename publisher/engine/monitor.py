@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId
@@ -20,7 +21,7 @@ async def monitor_due(store: Store, adapters: Mapping[AccountId, Adapter], limit
     """Read the accounts that are due. Return how many."""
 
     async def monitor(account: AccountId) -> None:
-        read = monitor_account(account, store, adapters[account])
+        read = partial(monitor_account, account, store, adapters[account])
         await store.monitoring.jobs.run("monitor_account", read, event="monitor_failed", account=account)
 
     return len(await asyncio.gather(*map(monitor, await store.monitoring.claim_due_accounts(limit))))
@@ -97,6 +98,8 @@ async def check_logins_due(
         log.info("login_checked", account=account.id, health=result_code(health))
 
     async def run(account: Account) -> None:
-        await store.login_health.jobs.run("check_login", check(account), event="login_check_failed", account=account.id)
+        await store.login_health.jobs.run(
+            "check_login", partial(check, account), event="login_check_failed", account=account.id
+        )
 
     return len(await asyncio.gather(*map(run, await store.login_health.claim_due_probes(limit))))

@@ -127,6 +127,8 @@ class Behaviour:
     """Seconds between two threads or replies of an account; 0 for no limit."""
     tieba_authors: Literal["listed", "inline", "numbers"] = "listed"
     """Where the PC site names authors: beside the posts, in each post, or in lists by number alone."""
+    tieba_session: Literal["named", "flag"] = "named"
+    """Whether the PC site's sync says whose session it is, or only that somebody is signed in."""
     tieba_types: Literal["own", "text", "numbers"] = "own"
     """Whether JSON numbers come as usual, all as text, or texts of digits as numbers."""
     tieba_ids_in: Literal["top", "data"] = "top"

@@ -3,7 +3,7 @@
 They are raised once the database can be written, and cleared when the problem is over.
 """
 
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -241,7 +241,9 @@ class JobRunner(StorePart):
         self._open_alerts: set[str] = set()
         self._refresh_at = float("-inf")
 
-    async def run(self, job: str, work: Awaitable[int | None], *, event: str, account: AccountId | None = None) -> None:
+    async def run(
+        self, job: str, work: Callable[[], Awaitable[int | None]], *, event: str, account: AccountId | None = None
+    ) -> None:
         """Run a job once. Never raises: an error is logged as `event`, and raises an alert if it continues.
 
         Any host may run the job of an account; any other job is this host's own. Work that returns 0 found nothing to
@@ -250,7 +252,7 @@ class JobRunner(StorePart):
         fields = {"job": job, **({"account": account} if account else {})}
         subject = subject_of_job(job, account or self.store.worker)
         try:
-            done = await work
+            done = await work()
         except Exception as error:  # noqa: BLE001 # a failed job must not end the daemon; it comes again
             if is_outage(error):
                 self._record_outage(subject, fields)

@@ -23,6 +23,7 @@ WEB = "https://tieba.baidu.com"
 TBS = f"{WEB}/dc/common/tbs"
 FORUM = f"{WEB}/f/commit/share/fnameShareApi"
 STANDING = f"{WEB}/c/s/pc/sync"
+SIGN_IN = "https://tiebac.baidu.com/c/s/login"
 ADD = f"{WEB}/c/c/thread/add_pc"
 UPLOAD = f"{WEB}/c/s/uploadPicture_pc"
 LIST = f"{WEB}/c/u/feed/myThread"
@@ -51,6 +52,7 @@ def server_for(make_server, **changes) -> tuple[Adapter, MockServer]:
     server = make_server({"BDUSS": "B" * 192, "STOKEN": "S" * 64})
     server.router.get(TBS).respond(200, json={"tbs": "17634e03cbe25e6e1674526199", "is_login": 1})
     server.router.get(STANDING).mock(return_value=account_status())
+    server.router.post(SIGN_IN).mock(return_value=account_status())
     server.router.get(FORUM).respond(200, json={"no": 0, "error": "success", "data": {"fid": FID}})
     return TIEBA.create(account(**changes), server.context()), server
 

@@ -1,8 +1,11 @@
 """What the Tieba adapter checks before it writes: the session's user, the account's restrictions, and the forum."""
 
+from urllib.parse import parse_qsl
+
 import httpx
 import pytest
 
+from adapters.tieba import api
 from publisher.domain.results import Blocked, Healthy, HoldReason, NotFound, NotSent, Submitted, Unknown
 from publisher.i18n import load_catalogue
 from tests.adapters.fakes_tieba import (
@@ -14,6 +17,7 @@ from tests.adapters.fakes_tieba import (
     OLD,
     PORTRAIT,
     RECEIPT,
+    SIGN_IN,
     STANDING,
     TEXT,
     TITLE,
@@ -74,10 +78,33 @@ async def test_f98_only_a_session_that_is_named_is_healthy(make_server, send_req
     """F98: an unreadable status stops no thread, but it does not say whose session the secret holds."""
     adapter, server = server_for(make_server)
     server.router.get(STANDING).mock(return_value=answer)
+    server.router.post(SIGN_IN).mock(return_value=account_status())
     server.router.post(ADD).respond(200, json=opened())
     assert isinstance(await adapter.publish(send_request), Submitted)
     assert await adapter.check_health() == health
     assert "tieba_session_unnamed" in load_catalogue()
+
+
+@pytest.mark.parametrize(
+    ("answer", "health"),
+    [
+        pytest.param(
+            account_status({"id": "77", "name": "平安发布", "portrait": PORTRAIT}), OURS, id="our-own-session"
+        ),
+        pytest.param(account_status({"portrait": "tb.1.other"}), FOREIGN, id="another-session"),
+        pytest.param(httpx.Response(200, json={"error_code": "1"}), Unknown(reason="tieba_1"), id="refused"),
+        pytest.param(httpx.Response(503), Unknown(reason="server_error"), id="server-error"),
+    ],
+)
+async def test_f98_a_session_that_the_site_does_not_name_is_named_by_the_app(make_server, answer, health):
+    """F98: the site may say only that somebody is signed in; the app's sign-in says who, with the same session."""
+    adapter, server = server_for(make_server)
+    server.router.get(STANDING).mock(return_value=account_status({"is_login": 1}))
+    server.router.post(SIGN_IN).mock(return_value=answer)
+    assert await adapter.check_health() == health
+    form = dict(parse_qsl(server.requests[-1].content.decode()))
+    assert form["bdusstoken"]
+    assert form["sign"] == api.sign(form, api.APP_SALT)
 
 
 @pytest.mark.parametrize(

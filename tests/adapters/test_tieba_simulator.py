@@ -108,11 +108,13 @@ async def test_from_probe_to_reach_and_retraction(stage, send_request):
     assert await adapter.list_recent() == []
 
 
+@pytest.mark.parametrize("session", ["named", "flag"])
 @pytest.mark.parametrize("authors", ["listed", "inline", "numbers"])
-async def test_f54_our_threads_and_replies_are_ours_in_each_shape_of_the_site(stage, send_request, authors):
+async def test_f54_our_threads_and_replies_are_ours_in_each_shape_of_the_site(stage, send_request, authors, session):
     """F54: whether authors stand in the posts, beside them, or as a number, ours are found, and no one else's."""
-    await stage.settings(tieba_authors=authors)
+    await stage.settings(tieba_authors=authors, tieba_session=session)
     adapter = stage.adapter
+    assert await adapter.check_health() == Healthy(identity="tb.1.beijing")
     assert isinstance(await adapter.publish(send_request), Submitted)
     found = await stage.adapter.find_post(send_request)
     assert isinstance(found, Submitted)

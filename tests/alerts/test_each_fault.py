@@ -76,7 +76,7 @@ class World:
         await monitor_due(store, adapters, 10)
         await store.silence.update(ZONE)
         await store.backlog.update()
-        await store.system_alerts.jobs.run("plan", self.plan(), event="job_failed")
+        await store.system_alerts.jobs.run("plan", self.plan, event="job_failed")
         seen = len(self.receiver.accepted)
         await self.notifier.run()
         at = store.runtime.now().timestamp()

@@ -183,15 +183,14 @@ def test_f43_days_run_out_with_four_warnings_and_signing_in_again_clears_the_ale
 
 
 def test_f43_a_running_daemon_goes_on_with_the_new_token(office, simulator, wait_until):
-    """F43: a revoked authorisation holds the post; after login, resume and resolve it is published."""
+    """F43: a revoked authorisation pauses its account before any call; after login and resume the post is published."""
     log_in(office, UID)
     httpx.post(f"{simulator.url}/oauth2/revokeoauth2", data={"access_token": stored_secret(office)["access_token"]})
     office.write_schedule(POST)
     office.start()
-    wait_until(lambda: state_of_post(office) == "held")
+    wait_until(lambda: json.loads(output_of(office, "status", "--json"))["paused"])
     assert simulator.get("/_sim/posts") == []
     log_in(office, UID)
     office.publisher("resume", ACCOUNT, "--by", "王")
-    office.publisher("resolve", f"p@{ACCOUNT}", "resend", "--by", "王", "--reason", "已重新授权")
     wait_until(lambda: state_of_post(office) == "published")
     assert [post["account"] for post in simulator.get("/_sim/posts")] == [UID]

@@ -214,9 +214,9 @@ async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_stor
     first, second, queries = JobRunner(store), JobRunner(store), store.queries
     plan = failing_job(3)
     for _ in range(3):
-        await first.run("plan", plan(), event="job_failed")
+        await first.run("plan", plan, event="job_failed")
     assert await alerts(queries) == [("job_failing", "plan", "3")]
-    await second.run("plan", plan(), event="job_failed")
+    await second.run("plan", plan, event="job_failed")
     assert await alerts(queries) == []
 
 
@@ -232,11 +232,11 @@ async def test_an_alert_that_cannot_be_written_is_written_later(open_store, worl
     event.listen(Engine, "before_cursor_execute", refuse)
     try:
         for _ in range(3):
-            await jobs.run("plan", plan(), event="job_failed")
+            await jobs.run("plan", plan, event="job_failed")
     finally:
         event.remove(Engine, "before_cursor_execute", refuse)
     assert await alerts(board) == []
-    await jobs.run("plan", plan(), event="job_failed")
+    await jobs.run("plan", plan, event="job_failed")
     assert await alerts(board) == [("job_failing", "plan", "4")]
 
 
@@ -286,7 +286,7 @@ async def test_the_alerts_of_an_account_end_when_it_is_offboarded(open_store, wo
     jobs, board, plan = JobRunner(store), store.queries, failing_job(6)
     for job in ("monitor_account", "check_login"):
         for _ in range(3):
-            await jobs.run(job, plan(), event="monitor_failed", account=AccountId("a"))
+            await jobs.run(job, plan, event="monitor_failed", account=AccountId("a"))
     assert len(await board.alerts()) == 2
     await store.actions.finish_offboarding(AccountId("a"), LoginId("one"), named_person("王"), is_shared=False)
     assert await board.alerts() == []
@@ -378,11 +378,11 @@ async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_store
         return 0
 
     for _ in range(3):
-        await jobs.run("retract", plan(), event="job_failed")
-    await jobs.run("retract", idle(), event="job_failed")
+        await jobs.run("retract", plan, event="job_failed")
+    await jobs.run("retract", idle, event="job_failed")
     assert await alerts(board) == [("job_failing", "retract", "3")]
     world.advance_time(HOUR)
-    await jobs.run("retract", idle(), event="job_failed")
+    await jobs.run("retract", idle, event="job_failed")
     assert await alerts(board) == []
 
 
@@ -448,7 +448,7 @@ async def test_f86_an_outage_is_one_line_of_the_log(open_store, world):
     with capture_logs() as lines:
         for _ in range(3):
             for job in ("send", "plan"):
-                await jobs.run(job, away(), event="job_failed")
+                await jobs.run(job, away, event="job_failed")
         for job in ("send", "plan"):
-            await jobs.run(job, works(), event="job_failed")
+            await jobs.run(job, works, event="job_failed")
     assert [line["event"] for line in lines] == ["database_unavailable", "database_available"]

@@ -115,6 +115,7 @@ async def test_the_golden_request_creates_a_thread(simulated):
 async def test_aiotieba_reads_and_deletes(simulated, secret, thread, environment):
     """The newest release signs in, reads forum, thread, replies and users, deletes a reply and the thread."""
     python = environment("aiotieba-4.8.2", ["aiotieba==4.8.2"])
+    await simulated.control("/_sim/settings", {"tieba_authors": "inline"})  # the one shape that it reads in lists
     agency = Tieba(simulated.http, secret["BDUSS"])
     mark = f"#(pic,{(await agency.upload(PNG))['picId']},40,30)"
     pids = [int((await agency.reply(str(thread), f"二楼\r\n{mark}"))["pid"])]

@@ -314,3 +314,19 @@ async def test_i20_an_urgent_post_in_a_large_edit_is_filed_first(store):
     with pytest.raises(FailpointRaisedError):
         await change(store, [*new, URGENT], "new")
     assert (await states(store))[URGENT.id, "a0"] is State.PENDING
+
+
+@pytest.mark.parametrize("is_urgent", [False, True])
+def test_f100_a_moved_occurrence_is_taken_out_before_it_is_filed_at_its_new_time(is_urgent):
+    """F100: were it filed first, a daemon that ends between the batches could send it at both times."""
+    moved = make_post("moved", NAMES, START_TIME + HOUR, is_urgent=is_urgent)
+    others = [make_rendered_delivery(post, START_TIME + HOUR / 2) for post in MANY]
+    new = make_rendered_delivery(moved, START_TIME + HOUR, occurrence_id="new")
+    old = RemovedTargets(
+        key=OccurrenceKey(post=moved.id, occurrence="old"), accounts=moved.accounts, due_at=START_TIME + 2 * HOUR
+    )
+    batches = split_into_batches(Plan(removed_targets=(old,)), [*others, new])
+    [removed_in] = [number for number, batch in enumerate(batches) if old in batch.removed_targets]
+    [filed_in] = [number for number, batch in enumerate(batches) if new in batch.rendered]
+    assert removed_in <= filed_in
+    assert (removed_in == 0) == is_urgent

@@ -47,7 +47,8 @@ def sync_pc(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         return refusal
     user: dict[str, Any] = {"is_login": 0}
     if request.account:
-        user = {"is_login": 1, **format_author(state, request.account)}
+        is_named = state.behaviour.tieba_session == "named"
+        user = {"is_login": 1, **(format_author(state, request.account) if is_named else {})}
     restrictions = get_restrictions(state, request.account)
     flags = format_restrictions(request, restrictions) if any(restrictions.values()) else {}
     anti = {"tbs": make_tbs(state, request.account), **flags}

@@ -52,6 +52,11 @@ class OccurrenceChange:
     unschedules: bool = False
 
     @property
+    def turn(self) -> tuple[bool, datetime, bool]:
+        """What is urgent comes first, then what is due first."""
+        return not self.is_urgent, self.due_at, bool(self.rendered)
+
+    @property
     def size(self) -> int:
         new = sum(len(item.planned.accounts) for item in self.rendered if item.planned.is_new)
         changed = sum(len(item.planned.accounts) for item in self.rendered if not item.planned.is_new)
@@ -62,7 +67,8 @@ class OccurrenceChange:
 def split_into_batches(plan: Plan, rendered: Sequence[RenderedOccurrence]) -> Sequence[PlanBatch]:
     """Split a plan into batches; there is always at least one.
 
-    Urgent posts come first, then the earliest due. An occurrence never precedes the one it follows.
+    Urgent posts come first, then the earliest due. An occurrence never precedes the one it follows, nor a removed one
+    of its own post.
     """
     batches, size, limit = [PlanBatch()], 0, FIRST_BATCH_SIZE
     for change in _list_changes(plan, rendered):
@@ -102,7 +108,10 @@ def _list_changes(plan: Plan, rendered: Sequence[RenderedOccurrence]) -> Iterato
         change.removed_targets.append(target)
         if not change.rendered:
             change.due_at = target.due_at or _LONG_AGO
-    ordered = sorted(changes.values(), key=lambda change: (not change.is_urgent, change.due_at))
+    ordered = sorted(changes.values(), key=lambda change: change.turn)
+    first_turns = {change.key.post: change.turn for change in reversed(ordered)}
+    # An occurrence that has moved is taken out before it is filed again: both must never be able to be sent.
+    ordered.sort(key=lambda change: change.turn if change.rendered else (*first_turns[change.key.post][:2], False))
     last = {change.key.post: change for change in ordered}
     for post in plan.removed_posts:
         if post in last:
