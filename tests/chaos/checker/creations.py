@@ -36,6 +36,8 @@ FOREIGN = "wrong_account"
 """The fault of an answer that names another account."""
 NOT_MADE = frozenset({"not_published", "not_published_twice", "captcha", "poison"})
 """Holds of what was never made."""
+LEFT_OUT = "posts_left_out"
+"""The code of the alert that names the posts which stay as they are filed, whatever the schedule says."""
 LATE = 60.0
 """Seconds by which the monitor may read an account later than its interval asks for."""
 
@@ -229,12 +231,23 @@ def _edits_are_kept(history: History) -> Iterator[Violation]:
             continue
         if delivery.label != "once" and since[felt - 1] > delivery.due:
             continue
+        if _stays_as_filed(history, delivery, began):
+            continue
         judged = [
             list(_differs_from(history, call, delivery, versions[:last]))
             for last in range(felt, max(felt, accepted) + 1)
         ]
         if all(judged):  # a version of the last second may be followed or not
             yield from judged[0]
+
+
+def _stays_as_filed(history: History, delivery: Delivery, at: float) -> bool:
+    """Whether people were alerted that the schedule asks of this post what cannot be done any more."""
+    return any(
+        delivery.post in alert.facts["posts"].split("、")
+        for alert in history.alerts
+        if alert.code == LEFT_OUT and alert.at <= at and (alert.cleared is None or alert.cleared >= at)
+    )
 
 
 def _differs_from(

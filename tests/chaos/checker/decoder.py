@@ -241,7 +241,8 @@ def _act(row: Table, true: Stamps) -> Act:
 
 
 def _alert(row: Table, true: Stamps) -> Alert:
-    return _fill(Alert, row, at=true.of("alert", row, "at"), cleared=true.of_any("alert", row, "cleared_at"))
+    at, cleared = true.of("alert", row, "at"), true.of_any("alert", row, "cleared_at")
+    return _fill(Alert, row, at=at, cleared=cleared, facts=_json(row.get("facts") or "{}"))
 
 
 def _notice(row: Table, true: Stamps) -> Notice:

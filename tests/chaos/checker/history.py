@@ -186,6 +186,7 @@ class Alert:
     code: str
     subject: str
     cleared: float | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
     reopenings: int = 0
     is_settled: bool = False
     """True if the product has nothing more to say about it."""
