@@ -1,4 +1,4 @@
-"""A race: people approve, edit, unapprove, cancel and pause a post in the very instants in which it is sent.
+"""A race: people approve, edit, rewrite, unapprove, cancel and pause a post in the very instants in which it is sent.
 
 Each round is one post on two accounts, and a few people at random moments, on connections of their own. Whether an
 intent or an answer came first is read from the audit, whose entries are in the order of the transactions. The checker
@@ -33,6 +33,7 @@ from publisher.engine.sender import INTENT_RECHECK_AFTER, may_start_call, send_d
 from publisher.runtime.clock import Runtime
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
+from publisher.store.people.saves import PostSave
 from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import PlanCommit
 from publisher.store.recovery.setup import prepare_database
@@ -46,7 +47,7 @@ from tests.postgres_server import start_postgres
 
 ROUNDS = 200
 ACCOUNTS = ("a", "b")
-AUTHOR, APPROVERS, EDITOR = "zhang", ("li", "wang", "chen"), "ops"
+AUTHOR, APPROVERS, EDITOR, MOVER = "zhang", ("li", "wang", "chen"), "ops", "sun"
 CHAIN = PRESET_CHAINS[ApprovalPreset.TWO_PERSONS]
 RULES = ApprovalRules(by_kind={"warning": CHAIN})
 LIMIT = replace(TEST_RATE_LIMIT, per_hour=10**6, per_day=10**6)
@@ -139,7 +140,8 @@ class Racers:
         for person in APPROVERS[: dice.choice([1, 2, 2])]:
             await self.approve(post, person)
         acts: list[Callable[[Post], Awaitable[object]]] = [self.approve, self.approve]
-        acts += dice.sample([self.edit, self.unapprove, self.cancel, self.pause], dice.choice([0, 1, 1, 1, 2, 4]))
+        changes = [self.edit, self.rewrite, self.unapprove, self.cancel, self.pause]
+        acts += dice.sample(changes, dice.choice([0, 1, 1, 1, 2, 4]))
         people = [asyncio.create_task(self._act(act, post)) for act in acts]
         await self._send_until(people)
         await asyncio.gather(*people)
@@ -179,21 +181,37 @@ class Racers:
 
         await self._answer("approve", post, act)
 
-    async def edit(self, post: Post) -> None:
-        """Save another text, as somebody with an editor does."""
+    async def edit(self, post: Post, by: str | None = None, **changes: Any) -> None:
+        """Save another text, as somebody with an editor does, or as a named person in the dashboard."""
 
         async def act() -> int:
-            changed = replace(post, title=f"{post.title}（改）", content_hash=f"{post.content_hash}/edited")
-            assert isinstance(post.trigger, OneTimeTrigger)
-            assert post.trigger.at is not None
-            draft = make_rendered_delivery(changed, post.trigger.at, is_new=False)
-            plan = Plan(planned=(draft.planned,))
-            await self.people.posts.commit_plan(
-                PlanCommit(plan=plan, rendered=[draft], posts=[changed], file_owner=EDITOR)
-            )
+            words = {"title": f"{post.title}（改）", "content_hash": f"{post.content_hash}/edited"}
+            changed = replace(post, **(changes or words))
+            assert isinstance(changed.trigger, OneTimeTrigger)
+            assert changed.trigger.at is not None
+            draft = make_rendered_delivery(changed, changed.trigger.at, is_new=False)
+            commit = PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[changed])
+            if by is None:
+                commit = replace(commit, file_owner=EDITOR)
+            else:
+                text = f"{post.id} by {by}"
+                saved = PostSave(id=post.id, post=changed, text=text, base_text="", base_version=0, fields=["title"])
+                await self.people.saves.record(saved, _person(by))
+                commit = replace(commit, schedule_text=text)
+            await self.people.posts.commit_plan(commit)
             return 0
 
         await self._answer("edit", post, act)
+
+    async def rewrite(self, post: Post) -> None:
+        """Let an approver write the words, and another person change the date in them; two approve, one the writer."""
+        rewriter, other = self.dice.sample(APPROVERS, 2)
+        words = {"title": f"{post.title}（重写）", "content_hash": f"{post.content_hash}/rewritten"}
+        moved = {name: f"{text}（改期）" for name, text in words.items()}
+        await self.edit(post, rewriter, **words)
+        await self.edit(post, MOVER, **moved)
+        await self.approve(post, rewriter)
+        await self.approve(post, other)
 
     async def unapprove(self, post: Post) -> None:
         async def act() -> int:

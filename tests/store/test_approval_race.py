@@ -7,8 +7,13 @@ from tests.chaos.race import race
 
 ROUNDS = 20
 RACES_FOR_A_MUTANT = 12
-PLANTED = ("approvals_read_before_intent", "ended_approval_honoured", "edit_keeps_approvals")
-"""What shows only in the order of transactions, or between an answer and a call."""
+PLANTED = (
+    "approvals_read_before_intent",
+    "ended_approval_honoured",
+    "edit_keeps_approvals",
+    "only_last_saver_barred",
+)
+"""What shows only in the order of transactions, or between an answer and a call, and who has written before it."""
 
 pytestmark = pytest.mark.long
 

@@ -97,6 +97,15 @@ def approved_what_one_account_gets(run: SampleRun) -> None:
 
 
 @breaks("I5")
+def approved_by_who_wrote_it_before_another_saved(run: SampleRun) -> None:
+    """The words were in force by the time of the yes; the last to save was somebody else."""
+    wrote, moved, accepted = [row for row in run.rows["audit"] if row["event"] == "planned"][:3]
+    for entry, name in ((wrote, "wang"), (moved, "sun")):
+        entry.update(event="post_saved", name=name, subject="busy", detail=json.dumps({"schedule": name}))
+    accepted.update(event="schedule_accepted", subject="schedule", detail=json.dumps({"sha256": "sun"}))
+
+
+@breaks("I5")
 def approved_for_a_later_time(run: SampleRun) -> None:
     """F101: nobody had approved that it goes out five hours before the time that they saw."""
     for entry in run.audit("busy", "approval_given"):
