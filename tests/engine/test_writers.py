@@ -1,4 +1,4 @@
-"""Saves in the dashboard, in the file and by commands: whoever wrote what is still in a text cannot approve it."""
+"""Saves in the dashboard, in the file and by commands: nobody approves words that they wrote in an earlier version."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

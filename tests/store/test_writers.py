@@ -1,4 +1,4 @@
-"""Whose words a text holds, over all its versions: who has written it cannot approve it, whoever saved it last."""
+"""The writers of a post over all its versions: none of them approves it, though another person saved it last."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -126,9 +126,10 @@ class PostWriters:
     approved: dict[str, frozenset[str]] = field(default_factory=dict)
     last_save: int = 0
 
-    def add(self, *people: str | None) -> None:
-        """Note who has written the present text."""
+    def add(self, *people: str | None) -> "PostWriters":
+        """Note who has written the present text; return all."""
         self.approved |= dict.fromkeys(filter(None, people), frozenset())
+        return self
 
     def join(self, source: "PostWriters") -> None:
         """Note who has written what was taken over from another post."""
@@ -179,11 +180,10 @@ def find_writers(
     return writers
 
 
-def add_writer(store: BaseStore, transaction: Transaction, posts: Collection[PostId], person: str) -> None:
-    """Note that a person has brought another text into posts."""
-    for post, writers in read_writers(store, transaction.connection, posts).items():
-        writers.add(person)
-        values = {"writers": writers.dump(), "last_save": writers.last_save}
+def add_writers(store: BaseStore, transaction: Transaction, people: Mapping[str, str]) -> None:
+    """Note who has brought another text into each of some posts, without a save."""
+    for post, writers in read_writers(store, transaction.connection, people).items():
+        values = {"writers": writers.add(people[post]).dump(), "last_save": writers.last_save}
         transaction.connection.execute(update(POST).where(POST.c.id == post).values(values))
 
 

@@ -70,7 +70,7 @@ from publisher.store.deliveries.cancellations import (
     stop_corrected,
     stop_original,
 )
-from publisher.store.people.saves import add_writer, find_savers, find_writers, hash_words
+from publisher.store.people.saves import add_writers, find_savers, find_writers, hash_words
 from publisher.store.plan.accounts import lock_filing
 from publisher.store.plan.batches import PlanBatch, RenderedOccurrence, join_batches, split_into_batches
 from publisher.store.plan.contents import write_contents
@@ -324,8 +324,7 @@ class PostStore(StorePart):
         }
         if commit.is_refresh:
             _require_unstarted(transaction, batch.rendered, now)
-            for action in commit.actions:
-                add_writer(self.store, transaction, [PostId(action.subject)], action.by.name)
+            add_writers(self.store, transaction, {action.subject: action.by.name for action in commit.actions})
         write_contents(transaction, commit.media, batch.rendered, stopped)
         wanted = [item for item in batch.rendered if item.planned.post.id not in stopped]
         written = self._write_deliveries(transaction, wanted, now, is_ordered=not commit.is_scheduled)
@@ -435,15 +434,14 @@ class PostStore(StorePart):
         new = []
         for post in commit.posts:
             row, body, saved_by = stored.get(post.id), dump_post(post), commit.saved_by or savers.get(post.id)
-            file_owner, own = None if saved_by else commit.file_owner, writers[post.id]
-            own.add(post.author, saved_by, file_owner)
+            own = writers[post.id].add(post.author, saved_by or commit.file_owner)
             values = {
                 "content_hash": post.content_hash,
                 "entry_hash": post.entry_hash,
                 "body": body,
                 "is_scheduled": commit.is_scheduled,
                 "saved_by": saved_by,
-                "file_owner": file_owner,
+                "file_owner": None if saved_by else commit.file_owner,
                 "writers": own.dump(),
                 "last_save": own.last_save,
                 "words_hash": hash_words(post),
