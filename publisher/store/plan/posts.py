@@ -344,8 +344,8 @@ class PostStore(StorePart):
             changed |= {item.planned.occurrence.key for item in wanted}
             record_contents(self.store, transaction, changed, written.edited, by)
         if batch.is_last and commit.base_version is not None:
-            is_behind = POST.c.planned_hash != POST.c.entry_hash
-            connection.execute(update(POST).where(is_behind).values(planned_hash=POST.c.entry_hash))
+            is_behind = POST.c.planned_hash != POST.c.target_hash
+            connection.execute(update(POST).where(is_behind).values(planned_hash=POST.c.target_hash))
         self.runtime.hit_failpoint_now("reload.before_commit")
         return written.inserted
 
@@ -434,14 +434,14 @@ class PostStore(StorePart):
             row, body, saved_by = stored.get(post.id), dump_post(post), commit.saved_by or savers.get(post.id)
             values = {
                 "content_hash": post.content_hash,
-                "entry_hash": post.entry_hash,
+                "target_hash": post.target_hash,
                 "body": body,
                 "is_scheduled": commit.is_scheduled,
                 "saved_by": saved_by,
                 "file_owner": None if saved_by else commit.file_owner,
             }
             if row is None:
-                planned_hash = "" if commit.base_version is not None else post.entry_hash
+                planned_hash = "" if commit.base_version is not None else post.target_hash
                 own = {"id": post.id, "in_force_since": now, "is_cancelled": False, "planned_hash": planned_hash}
                 new.append({**values, **own})
             else:
