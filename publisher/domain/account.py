@@ -303,12 +303,17 @@ def next_check_at(
     return now + (min(wait, MAX_FINAL_CHECK_DELAY) if was_read else wait)
 
 
+def review_ends_at(timing: Timing, unknown_since: datetime) -> datetime:
+    """Return the time from which on no review can hide a post: before it, no absence allows a second call."""
+    return unknown_since + timing.review_window + timedelta(milliseconds=1)
+
+
 def next_review_check_at(timing: Timing, unknown_since: datetime, now: datetime) -> datetime:
     """Return the time of the next readback of a post that only a review can hide any more.
 
     The waits grow with its age, up to MAX_REVIEW_CHECK_DELAY, but never past the end of the longest review.
     """
-    reviewed_at = unknown_since + timing.review_window + timedelta(milliseconds=1)
+    reviewed_at = review_ends_at(timing, unknown_since)
     if now < reviewed_at:
         wait = max(now - unknown_since, timing.first_check_after)
         return min(now + min(wait, MAX_REVIEW_CHECK_DELAY), reviewed_at)

@@ -21,6 +21,7 @@ from publisher.domain.account import (
     next_poll_at,
     next_retry_at,
     next_review_check_at,
+    review_ends_at,
 )
 from publisher.domain.approval import AWAITING_APPROVAL, on_approval_missing, on_approved
 from publisher.domain.delivery import (
@@ -178,7 +179,7 @@ def _replace_content(delivery: Delivery, event: Revised, context: StepContext) -
 def record_edit(delivery: Delivery, event: Revised, context: StepContext) -> Delivery:
     """Note an edit without changing the content: a call may have been made with it.
 
-    What becomes urgent is read at once: a review that may hide it would otherwise be waited for.
+    What can no longer wait for the end of a review is read at once.
     """
     is_same = event.rendered_hash == delivery.rendered_hash
     edited = _replace_limits(delivery, event)
@@ -186,8 +187,9 @@ def record_edit(delivery: Delivery, event: Revised, context: StepContext) -> Del
     latest = edited.first_attempt_deadline and edited.first_attempt_deadline + extension
     desired = _merge_desired(delivery, DesiredState.AS_PLANNED if is_same else DesiredState.EDITED)
     has_no_time = delivery.is_due_when_approved or event.is_due_when_approved
-    becomes_urgent = event.is_urgent and not delivery.is_urgent and delivery.state is State.UNKNOWN
-    next_action_at = context.now if becomes_urgent else delivery.next_action_at
+    could_wait = delivery.state is State.UNKNOWN and not _needs_person_before_review_end(delivery, context)
+    must_be_read = could_wait and _needs_person_before_review_end(edited, context)
+    next_action_at = context.now if must_be_read else delivery.next_action_at
     return replace(
         edited,
         first_attempt_deadline=latest,
@@ -395,9 +397,8 @@ def on_absence_proven(delivery: Delivery, event: AbsenceProven, context: StepCon
 
 
 def on_review_possible(delivery: Delivery, _event: ReviewPossible, context: StepContext) -> Delivery:
-    """Wait for the end of the longest review, but never with an urgent post: a person looks for it."""
-    is_still_wanted = delivery.desired not in DESIRED_NO_SEND and context.now < delivery.expires_at
-    if delivery.is_urgent and is_still_wanted:
+    """Wait for the end of the longest review, but hold at once what would be too late then: a person looks for it."""
+    if _needs_person_before_review_end(delivery, context):
         return _hold(delivery, HoldReason.REVIEW_POSSIBLE)
     since = delivery.unknown_since or context.now
     return replace(
@@ -407,6 +408,14 @@ def on_review_possible(delivery: Delivery, _event: ReviewPossible, context: Step
         next_action_at=next_review_check_at(context.timing, since, context.now),
         reason=_retraction_reason(delivery) or HoldReason.REVIEW_POSSIBLE.value,
     )
+
+
+def _needs_person_before_review_end(delivery: Delivery, context: StepContext) -> bool:
+    """Return True if a post is still wanted, and is urgent or expires before the longest review is over."""
+    if delivery.desired in DESIRED_NO_SEND or context.now >= delivery.expires_at:
+        return False
+    since = delivery.unknown_since or context.now
+    return delivery.is_urgent or delivery.expires_at <= review_ends_at(context.timing, since)
 
 
 def on_possible_match(delivery: Delivery, event: PossibleMatch, _context: StepContext) -> Delivery:

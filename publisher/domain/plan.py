@@ -61,8 +61,8 @@ class StoredPost:
     """A post in the database. `active_since` is when its present timing was first accepted.
 
     Of one that `is_cancelled` nothing more is filed: people have cancelled, retracted or corrected it.
-    `accepted` is the post as it was last accepted, where its entry in the schedule is another one now. `is_edited`: so
-    it was when all of it was planned last.
+    `accepted` is the post as it was last accepted, where its entry in the schedule is another one now.
+    `is_retargeted`: the entry's time or accounts are not those by which all of it was planned last.
     `attempted_occurrences` are missing from the database, but the journal holds an attempt for them.
     `live_deliveries` are what is open or published of the single occurrence and of those that people have ordered, by
     occurrence and account. They are known where something of the post could come back.
@@ -76,7 +76,7 @@ class StoredPost:
     attempted_occurrences: frozenset[str] = frozenset()
     live_deliveries: frozenset[tuple[str, AccountId]] = frozenset()
     accepted: Post | None = None
-    is_edited: bool = False
+    is_retargeted: bool = False
 
     def is_fully_planned(self, post: Post) -> bool:
         """True if every delivery the post will ever have is stored, with the text of the schedule."""
@@ -486,7 +486,7 @@ def find_removed_times(
     kept = {ONCE_OCCURRENCE} if is_one_time else {moment.isoformat() for moment in due_times}
     end = window.end_for(post)
     return [
-        replace(target, by_settings=not stored.is_edited, is_time=True)
+        replace(target, by_settings=not stored.is_retargeted, is_time=True)
         for target in _list_targets(post.id, stored)
         if target.due_at is not None
         and window.now < target.due_at
@@ -517,7 +517,7 @@ def _find_removed_accounts(
     removed = tuple(sorted(stored.open_accounts - set(post.accounts))) if stored else ()
     if stored is None or not removed:
         return []
-    by_settings = not stored_post.is_edited
+    by_settings = not stored_post.is_retargeted
     return [RemovedTargets(key=occurrence.key, accounts=removed, due_at=stored.due_at, by_settings=by_settings)]
 
 

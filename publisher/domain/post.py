@@ -86,7 +86,7 @@ class PostImage:
 class Post:
     """An entry of schedule.toml. `accounts` is `to`, resolved.
 
-    `content_hash` covers everything that staff wrote but `at` and `to`, `entry_hash` these too.
+    `content_hash` covers everything that staff wrote but `at` and `to`. `target_hash` covers these two and cron times.
     """
 
     id: PostId
@@ -106,7 +106,7 @@ class Post:
     images: tuple[PostImage, ...] = ()
     text_by_platform: Mapping[Platform, str] = field(default_factory=dict)
     data: Mapping[str, object] = field(default_factory=dict)
-    entry_hash: str = ""
+    target_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

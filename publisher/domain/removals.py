@@ -110,7 +110,7 @@ def _without_restored(item: PlannedDeliveries, stored: StoredPosts) -> PlannedDe
     """Return planned deliveries without those that come back though the post's entry is the same."""
     post = stored.get(item.post.id)
     occurrence = post.occurrences.get(item.occurrence.key.occurrence) if post else None
-    if item.is_new or post is None or occurrence is None or post.is_edited or not post.is_scheduled:
+    if item.is_new or post is None or occurrence is None or post.is_retargeted or not post.is_scheduled:
         return item
     kept = tuple(account for account in item.accounts if account not in occurrence.restorable_accounts)
     return replace(item, accounts=kept)

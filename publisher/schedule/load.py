@@ -545,7 +545,7 @@ def _make_post(entry: PostEntry, accounts: tuple[AccountId, ...], tz: ZoneInfo) 
         images=tuple([PostImage(file=image.file, alt=image.alt) for image in entry.images]),
         text_by_platform=cast("dict[Platform, str]", entry.text),
         data=entry.data,
-        entry_hash=fingerprint(
-            [content, trigger.at if isinstance(trigger, OneTimeTrigger) else None, sorted(entry.to)]
+        target_hash=fingerprint(
+            [repeat, trigger.at if isinstance(trigger, OneTimeTrigger) else None, sorted(entry.to)]
         ),
     )

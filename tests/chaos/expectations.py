@@ -30,7 +30,8 @@ EXPLAINED = {
 }
 """Holds, each with the faults that demand it: one of these must have struck the account for each such hold."""
 UNDER_REVIEW = "review_possible"
-"""The hold of what a review may hide: of urgent posts, and of others that a short list cannot show any more."""
+"""The hold of what a review may hide: of urgent posts, of those that expire before its end, and of others that a short
+list cannot show any more."""
 REFUSALS = ("api_error",)
 """Faults of which one must have struck an account for each of its deliveries that failed."""
 REFUSED_AS = frozenset(f"{platform}_{code}" for platform, code in REFUSED.items())

@@ -29,6 +29,8 @@ body = "接到**退款**电话，请先挂断。"
 [post.data]
 summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
 """
+NO_SECOND_CALL = {"tieba", "wechat"}
+"""The platforms where no second call follows a routine one: Tieba never allows it, WeChat remembers no submission."""
 
 
 def post(name, at='"asap"', extra=""):
@@ -163,27 +165,32 @@ def test_f14_a_stop_finishes_the_call_in_flight(workspace, simulator, wait_until
 
 
 @pytest.mark.parametrize(
-    "point",
+    ("point", "once_only"),
     [
-        pytest.param("intent.before_commit", id="F01"),
-        pytest.param("intent.after_commit", id="F02", marks=pytest.mark.smoke),
-        pytest.param("http.mid_body", id="F03"),
-        pytest.param("http.after_reply", id="F04-unread"),
-        pytest.param("outcome.before_commit", id="F04-unwritten"),
-        pytest.param("outcome.after_commit", id="F05"),
+        pytest.param("intent.before_commit", set(), id="F01"),
+        pytest.param("intent.after_commit", set(), id="F02", marks=pytest.mark.smoke),
+        pytest.param("http.mid_body", NO_SECOND_CALL, id="F03"),
+        pytest.param("http.after_reply", NO_SECOND_CALL, id="F04-unread"),
+        pytest.param("outcome.before_commit", NO_SECOND_CALL, id="F04-unwritten"),
+        pytest.param("outcome.after_commit", NO_SECOND_CALL, id="F05"),
     ],
 )
-def test_a_kill_around_the_call_doubles_none_and_loses_none(workspace, simulator, point):
-    """Killed there, the next start leaves one post on each account; only Tieba's may wait for a person instead."""
+def test_a_kill_around_the_call_doubles_none_and_loses_none(workspace, simulator, point, once_only):
+    """Killed there, the next start leaves one post on each account, or one wait for a person.
+
+    A person is asked only where a call had begun, is proven absent, and the platform allows no second one.
+    """
     give_history(simulator)
     workspace.write_schedule(post("p"))
     assert workspace.start(PUBLISHER_FAILPOINTS=f"{point}:kill@1").wait(PATIENCE_SECONDS) == -signal.SIGKILL
     workspace.start("--once").wait(PATIENCE_SECONDS)
-    states = workspace.states()
+    deliveries = workspace.status()["deliveries"]
+    published = [item["account"] for item in deliveries if item["state"] == "published"]
     made = [item["account"] for item in simulator.get("/_sim/posts") if not item["extra"].get("by_hand")]
-    assert sorted(made) == sorted(name.removeprefix("p@") for name, state in states.items() if state == "published")
-    assert {name for name, state in states.items() if state != "published"} <= {"p@beijing-tieba", "p@shanghai-tieba"}
-    assert set(states.values()) <= {"published", "held"}
+    assert sorted(made) == sorted(published)
+    waiting = [item for item in deliveries if item["state"] != "published"]
+    assert {item["platform"] for item in waiting} <= once_only
+    assert {(item["state"], item["reason"]) for item in waiting} <= {("held", "not_published")}
 
 
 @pytest.mark.parametrize("point", ["reload.after_read", "plan.after_insert", "reload.before_commit"])

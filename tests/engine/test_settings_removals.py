@@ -79,6 +79,20 @@ async def test_f100_much_that_settings_take_waits_for_a_person(planner):  # noqa
     assert await alert_codes(planner) == []
 
 
+async def test_f100_an_edit_of_the_words_takes_nothing_that_the_settings_have_taken(planner):  # noqa: F811
+    """Four posts wait for the word of a person, who puts their titles right meanwhile: that is no word for it."""
+    both, one = with_group(planner, "a", "b"), with_group(planner, "a")
+    await apply_schedule(both, posts(4), "schedule.toml")
+    edited = "".join(entry(f"p{index:02}", at=AT, to=TO_GROUP, title="新的标题") for index in range(4))
+    applied = await apply_schedule(one, edited, "schedule.toml")
+    assert (list(applied.taken), list(applied.withheld)) == ([], ["p00", "p01", "p02", "p03"])
+    await plan(one)
+    assert (await open_accounts(planner), await alert_codes(planner)) == (["a", "b"], ["removals_waiting"])
+    elsewhere = "".join(entry(f"p{index:02}", at=AT, to='["a"]', title="新的标题") for index in range(4))
+    assert list((await apply_schedule(one, elsewhere, "schedule.toml")).withheld) == []
+    assert (await open_accounts(planner), await alert_codes(planner)) == (["a"], ["posts_removed"])
+
+
 async def test_f100_a_number_that_answers_no_question_changes_nothing(planner):  # noqa: F811
     """F100: a few posts lose an account, which needs no confirmation: a number is refused, and confirms nothing."""
     both, one = with_group(planner, "a", "b"), with_group(planner, "a")

@@ -18,7 +18,7 @@ from tests.store.test_outbox import claim_and_intend, only, receipt
 
 REVIEW = timedelta(hours=6)
 PAGE = "https://fake.example/a"
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 def reviewing(list_size=None):
@@ -101,6 +101,16 @@ async def test_f47_an_urgent_post_goes_to_a_person_instead(open_store, world):
     assert await alert_codes(store) == {"held.review_possible"}
 
 
+async def test_f47_what_expires_before_the_end_of_a_review_goes_to_a_person_in_time(open_store, world):
+    """F47: waiting would lose it, as a second call is allowed only when it has expired."""
+    store = await open_store(reviewing())
+    await leave_unknown(store, expires_at=START_TIME + REVIEW)
+    held, taken = await read_until(store, world, START_TIME + REVIEW)
+    assert (held.state, held.reason) == (State.HELD, "review_possible")
+    assert taken[-1] - START_TIME < store.timing(AccountId("a")).visibility_window + MINUTE
+    assert await alert_codes(store) == {"held.review_possible"}
+
+
 async def test_f47_a_person_sends_it_again_who_has_looked(open_store, world):
     """The hold is resolved as any other."""
     store = await open_store(reviewing())
@@ -111,19 +121,27 @@ async def test_f47_a_person_sends_it_again_who_has_looked(open_store, world):
     assert after.state is State.DUE
 
 
-async def test_f47_what_becomes_urgent_meanwhile_is_read_at_once(open_store, world):
-    """F47, F99: an edit makes it urgent: no person waits an hour for the next read."""
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"is_urgent": True}, id="urgent"),
+        pytest.param({"expires_at": START_TIME + 5 * HOUR}, id="a shorter life"),
+    ],
+)
+async def test_f47_what_cannot_wait_any_more_is_read_at_once(open_store, world, change):
+    """F47, F99: an edit makes it urgent, or shortens its life: no person waits an hour for the next read."""
     store = await open_store(reviewing())
     await leave_unknown(store)
-    unknown, _taken = await read_until(store, world, START_TIME + timedelta(hours=2))
-    edit = Revised(
+    unknown, _taken = await read_until(store, world, START_TIME + 2 * HOUR)
+    as_filed = Revised(
         rendered_hash=unknown.rendered_hash,
         due_at=unknown.due_at,
         expires_at=unknown.expires_at,
         max_delay=unknown.max_delay,
-        is_urgent=True,
+        is_urgent=False,
         has_started=True,
     )
+    edit = replace(as_filed, **change)
     await store.database.write(lambda transaction: store.transition(transaction, unknown, edit, PLANNER))
     held = await read_missing(store)
     assert (held.state, held.reason) == (State.HELD, "review_possible")

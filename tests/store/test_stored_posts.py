@@ -151,7 +151,7 @@ async def test_a_schedule_that_names_old_posts_files_nothing_of_them(store):
 
 async def test_an_edit_of_a_post_that_is_over_is_a_problem_of_that_post(store):
     """However long ago it was sent, an id that is used again, or a text put right, is not taken over in silence."""
-    again = replace(POST, content_hash="other", entry_hash="other")
+    again = replace(POST, content_hash="other", target_hash="other")
     assert await planned(store, again, DAILY, AHEAD) == ({}, ["edited_after_end"], ())
 
 

@@ -78,8 +78,8 @@ async def test_i5_a_rewriter_may_not_approve_once_another_has_moved_the_date(sto
 async def test_i5_a_yes_that_was_given_before_the_words_became_ones_own_does_not_count(store):
     """I5: it is asked for again at the intent: wang has saved what wang had approved, and another one has since."""
     await approve(store, "wang")
-    await save(store, replace(POST, entry_hash="for other accounts"), "wang")
-    await save(store, replace(POST, entry_hash="for these accounts"), "chen")
+    await save(store, replace(POST, target_hash="for other accounts"), "wang")
+    await save(store, replace(POST, target_hash="for these accounts"), "chen")
     await approve(store, "li")
     [task] = await store.approvals.tasks(P)
     assert [yes.person for yes in task.status.counted] == ["li"]
@@ -142,7 +142,7 @@ async def test_what_people_take_back_is_the_writers_again(store, withdraw):
     """A text that was approved, and is not any more, clears nobody, also where another save came between."""
     await save(store, words("wang's"), "wang")
     await approve(store, "li", "zhao")
-    await save(store, replace(words("wang's"), entry_hash="for other accounts"), "chen")
+    await save(store, replace(words("wang's"), target_hash="for other accounts"), "chen")
     await withdraw(store)
     await save(store, words("sun's"), "sun")
     assert await barred(store) == ["chen", "sun", "wang", "zhang"]

@@ -96,8 +96,8 @@ class PostRow(SQLModel, table=True):
 
     `is_scheduled`: it is from the schedule, not by `send`. Its text was last saved by a named person, or read from a
     file that this system user owns. The correction that `corrected_by` names has ended the wish to publish it.
-    `planned_hash` is the `entry_hash` that all its deliveries were planned by last. `writers` is JSON, see `saves.py`;
-    all saves up to `last_save` are in it. `words_hash` is of what people wrote to be read.
+    `planned_hash` is the `target_hash` by which all its deliveries were planned last. `writers` is JSON, see
+    `saves.py`; all saves up to `last_save` are in it. `words_hash` is of what people wrote to be read.
     """
 
     __tablename__: ClassVar[str] = "post"
@@ -107,7 +107,7 @@ class PostRow(SQLModel, table=True):
     )
     id: str = Field(primary_key=True)
     content_hash: str
-    entry_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    target_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
     planned_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
     body: str = Field(sa_type=Text)
     in_force_since: datetime = Field(sa_type=Instant)

@@ -345,8 +345,8 @@ class PostStore(StorePart):
             changed |= {item.planned.occurrence.key for item in wanted}
             record_contents(self.store, transaction, changed, written.edited, by)
         if batch.is_last and commit.base_version is not None:
-            is_behind = POST.c.planned_hash != POST.c.entry_hash
-            connection.execute(update(POST).where(is_behind).values(planned_hash=POST.c.entry_hash))
+            is_behind = POST.c.planned_hash != POST.c.target_hash
+            connection.execute(update(POST).where(is_behind).values(planned_hash=POST.c.target_hash))
         self.runtime.hit_failpoint_now("reload.before_commit")
         return written.inserted
 
@@ -437,7 +437,7 @@ class PostStore(StorePart):
             own = writers[post.id].add(post.author, saved_by or commit.file_owner)
             values = {
                 "content_hash": post.content_hash,
-                "entry_hash": post.entry_hash,
+                "target_hash": post.target_hash,
                 "body": body,
                 "is_scheduled": commit.is_scheduled,
                 "saved_by": saved_by,
@@ -447,7 +447,7 @@ class PostStore(StorePart):
                 "words_hash": hash_words(post),
             }
             if row is None:
-                planned_hash = "" if commit.base_version is not None else post.entry_hash
+                planned_hash = "" if commit.base_version is not None else post.target_hash
                 once = {"id": post.id, "in_force_since": now, "is_cancelled": False, "planned_hash": planned_hash}
                 new.append({**values, **once})
             else:

@@ -43,7 +43,7 @@ _SCHEDULED_ONCE_AT = (
     .label("once_at")
 )
 _POSTS = select(
-    *(POST.c[name] for name in ("id", "content_hash", "entry_hash", "planned_hash", "in_force_since", "is_scheduled")),
+    *(POST.c[name] for name in ("id", "content_hash", "target_hash", "planned_hash", "in_force_since", "is_scheduled")),
     or_(POST.c.is_cancelled, POST.c.corrected_by.is_not(None)).label("is_stopped"),
     _SCHEDULED_ONCE_AT,
 )
@@ -74,7 +74,7 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
     for ids in unscheduled:
         rows |= {row.id: row for row in connection.execute(_POSTS.where(POST.c.id.in_(ids)))}
     edited = [
-        post.id for post in posts if (row := rows.get(post.id)) and is_edited(post, row.content_hash, row.entry_hash)
+        post.id for post in posts if (row := rows.get(post.id)) and is_edited(post, row.content_hash, row.target_hash)
     ]
     changed = [*edited, *(post.id for post in posts if post.id in rows and not rows[post.id].is_scheduled)]
     occurrences: dict[str, dict[str, StoredOccurrence]] = defaultdict(dict)
@@ -98,7 +98,7 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
     lost_something = [post for post, found in occurrences.items() if any(map(_may_come_back, found.values()))]
     live = read_live_deliveries(connection, lost_something)
     accepted = {row.id: load_post(row.body) for row in post_rows(connection, edited)}
-    entries = {post.id: post.entry_hash for post in posts}
+    targets = {post.id: post.target_hash for post in posts}
     lost = {PostId(post): _lost_post(records) for post, records in orphans.items() if post not in rows}
     return lost | {
         PostId(row.id): StoredPost(
@@ -110,7 +110,7 @@ def read_stored_posts(connection: Connection, posts: Sequence[Post], now: dateti
             attempted_occurrences=frozenset(record.occurrence for record in orphans.get(row.id, ())),
             live_deliveries=live.get(row.id, frozenset()),
             accepted=accepted.get(row.id),
-            is_edited=entries.get(row.id, row.planned_hash) != row.planned_hash,
+            is_retargeted=targets.get(row.id, row.planned_hash) != row.planned_hash,
         )
         for row in rows.values()
     }
@@ -134,9 +134,9 @@ def read_live_deliveries(
     return {post: frozenset(found) for post, found in live.items()}
 
 
-def is_edited(post: Post, content_hash: str, entry_hash: str) -> bool:
+def is_edited(post: Post, content_hash: str, target_hash: str) -> bool:
     """Return True if a post is another one than that with these hashes; no entry is known of some."""
-    return post.content_hash != content_hash or entry_hash not in {"", post.entry_hash}
+    return post.content_hash != content_hash or target_hash not in {"", post.target_hash}
 
 
 def _complete_occurrences(

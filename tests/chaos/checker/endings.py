@@ -42,7 +42,8 @@ DEMANDED = frozenset(
 )
 """The holds that a rule of the failure model demands."""
 HIDDEN = "review_possible"
-"""The hold of what a review may hide: of urgent posts, and of those that later ones have pushed off a short list."""
+"""The hold of what a review may hide: of urgent posts, of those that expire before its end, and of those that later
+ones have pushed off a short list."""
 PUSHED_OFF = 4
 """So many later calls on its account push a post off the shortest list, with the one before it."""
 NOTHING_TRIED = frozenset({"never_started", "journal_write_failed"})
@@ -249,10 +250,13 @@ def _is_excused(history: History, delivery: Delivery, duty: Duty) -> bool:
 
 def _may_be_hidden(history: History, delivery: Delivery) -> bool:
     """Whether the platform hides what it reviews, and nobody could wait until the list would prove its absence."""
-    own = [one.intended for one in history.attempts_of.get(delivery.id, ())]
-    later = [one for one in history.attempts if one.login == delivery.login and own and one.intended > max(own)]
-    is_pushed_off = len(later) >= PUSHED_OFF
-    return history.terms_of(delivery).hides_reviews and (delivery.is_urgent or is_pushed_off)
+    terms, own = history.terms_of(delivery), history.attempts_of.get(delivery.id, ())
+    if delivery.is_urgent or not own or not terms.hides_reviews:
+        return delivery.is_urgent and terms.hides_reviews
+    last = max(own, key=lambda one: one.intended)
+    later = [one for one in history.attempts if one.login == delivery.login and one.intended > last.intended]
+    is_over_at = float("inf") if last.ended is None else last.ended + terms.review + history.settings.tolerance
+    return len(later) >= PUSHED_OFF or delivery.expires <= is_over_at
 
 
 def _was_left_out(history: History, delivery: Delivery) -> bool:

@@ -187,6 +187,16 @@ def one_id_twice(run: SampleRun) -> None:
 
 
 @breaks("I9")
+def held_for_a_review_that_it_outlives(run: SampleRun) -> None:
+    """It was not urgent, its call was the newest, and it could have waited for the end of the longest review."""
+    last = run.attempts("absent")[-1]
+    last["intended_at"] = max(attempt["intended_at"] for attempt in run.rows["attempt"]) + MICRO
+    last["ended_at"] = last["intended_at"] + MICRO
+    expires_at = last["ended_at"] + round(HOUR * MICRO)
+    run.row("absent").update(state="held", reason="review_possible", remote_id=None, expires_at=expires_at)
+
+
+@breaks("I9")
 def expired_without_an_outage(run: SampleRun) -> None:
     run.documents["plan"]["outages"] = []
     run.duty("expired").update(end="published", expires=run.row("expired")["expires_at"] / MICRO + HOUR)

@@ -224,7 +224,7 @@ def test_f100_an_edited_follow_up_comes_back_as_it_was_taken_over(due_in):
     update = make_post(id=PostId("u"), follows=original.id, when=due)
     known |= stored(update, due_at=due, open_accounts=frozenset(), orphaned_accounts=frozenset({A}))
     known[update.id] = replace(known[update.id], accepted=update)
-    edited = replace(update, content_hash="2", entry_hash="new")
+    edited = replace(update, content_hash="2", target_hash="new")
     what = plan(Schedule(posts=(edited, original)), known, WINDOW, {})
     follow_ups = [filing.accounts for filing in what.planned if filing.post.id == update.id]
     assert (follow_ups, what.left_out_posts) == (([(A,)], set()) if due_in > 0 else ([], {update.id}))
@@ -312,7 +312,7 @@ def test_instants_of_an_earlier_timing_are_untargeted():
 @pytest.mark.parametrize(("delay", "codes"), [(29, []), (31, ["moved_into_past"])])
 def test_f101_a_filed_post_is_not_moved_to_a_time_that_is_too_late(delay, codes):
     """Within `max_delay` it means now; beyond it the post stays as it is filed, also where nothing is filed yet."""
-    past = make_post(when=NOW - timedelta(minutes=delay), entry_hash="new")
+    past = make_post(when=NOW - timedelta(minutes=delay), target_hash="new")
     what = reported(past, stored(make_post()))
     assert ([problem.code for problem in what.left_out], bool(what.planned)) == (codes, not codes)
     far = make_post(when=NOW + 30 * 24 * HOUR)
@@ -370,7 +370,7 @@ def test_an_added_account_gets_only_what_is_to_come(due_in, changes, is_added):
 def test_years_of_posts_say_nothing_of_a_new_account():
     """Of posts that are over only an edit of `to` is answered: a new account of the settings concerns none of them."""
     over = stored(make_post(), due_at=NOW - 48 * HOUR, open_accounts=frozenset(), is_finished=True)
-    joined = make_post(when=NOW - 48 * HOUR, accounts=(A, B, C), entry_hash="new")
+    joined = make_post(when=NOW - 48 * HOUR, accounts=(A, B, C), target_hash="new")
     assert reported(joined, over) == Plan()
     edited = {joined.id: replace(over[joined.id], accepted=make_post(when=NOW - 48 * HOUR))}
     what = reported(joined, edited)
@@ -398,10 +398,10 @@ def test_an_edit_of_a_post_that_is_over_is_no_silence(now, before, is_problem):
     label = due.isoformat() if before else ONCE_OCCURRENCE
     known = stored(filed, due_at=due, label=label, open_accounts=frozenset(), has_started=True)
     known = {filed.id: replace(known[filed.id], accepted=filed)}
-    what = reported(replace(filed, entry_hash="new", **now), known)
+    what = reported(replace(filed, target_hash="new", **now), known)
     assert [problem.code for problem in what.left_out] == (["edited_after_end"] if is_problem else [])
     cancelled = {filed.id: replace(known[filed.id], is_cancelled=True)}
-    what = reported(replace(filed, entry_hash="new", **now), cancelled)
+    what = reported(replace(filed, target_hash="new", **now), cancelled)
     assert [problem.code for problem in what.left_out] == (["edited_after_end"] if is_problem else [])
 
 
@@ -419,7 +419,7 @@ def test_f100_what_was_never_called_is_over_only_once_it_is_too_late(ended, due_
     filed, due = make_post(when=NOW - 5 * HOUR), NOW - 5 * HOUR
     known = stored(filed, due_at=due, open_accounts=frozenset(), **ended)
     known = {filed.id: replace(known[filed.id], accepted=filed)}
-    what = reported(make_post(when=NOW + due_in, content_hash="2", entry_hash="new"), known)
+    what = reported(make_post(when=NOW + due_in, content_hash="2", target_hash="new"), known)
     assert [problem.code for problem in what.left_out] == ([code] if code else [])
     assert bool(what.planned) is (code is None)
 

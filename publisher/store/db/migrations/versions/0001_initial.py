@@ -412,7 +412,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         "post",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("content_hash", sa.String(), nullable=False),
-        sa.Column("entry_hash", sa.String(), nullable=False, server_default=""),
+        sa.Column("target_hash", sa.String(), nullable=False, server_default=""),
         sa.Column("planned_hash", sa.String(), nullable=False, server_default=""),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("in_force_since", sa.BigInteger(), nullable=False),
