@@ -7,7 +7,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tests.chaos.people import ADMIN, APPROVERS, PASSWORD, USERS
+from publisher.app.open_store import open_store
+from publisher.config import load_settings
+from publisher.domain.post import PostId
+from publisher.engine.decisions import named_person
+from publisher.runtime.clock import Runtime
+from publisher.store.people.saves import PostSave
+from tests.chaos.people import ADMIN, APPROVERS, PASSWORD, REWRITER, USERS
 from tests.chaos.publisher_process import DaemonError, Publisher
 
 GLANCE_SECONDS, RETRY_SECONDS = 0.5, 5.0
@@ -41,18 +47,29 @@ def issue_token(publisher: Publisher, name: str) -> None:
     publisher.tokens[name] = publisher.say("user", "token", name, *wanted, lines=[PASSWORD]).split()[-1]
 
 
+async def record_save(publisher: Publisher, post: str, by: str, text: str) -> None:
+    """Record what the dashboard does before a person's save of a post replaces the schedule by this text."""
+    async with open_store(await load_settings(publisher.folder), Runtime()) as store:
+        stored = await store.posts.get_post(PostId(post))
+        save = PostSave(id=PostId(post), post=stored, text=text, base_text=text, base_version=0, fields=["title"])
+        await store.saves.record(save, named_person(by))
+
+
 @dataclass(slots=True)
 class Approvers:
     """Approve what waits, each on their own, while daemons live and die."""
 
     publisher: Publisher
+    rewritten: set[str] = field(default_factory=set)
+    """The posts that the rewriter has written before another person saved them."""
     is_over: threading.Event = field(default_factory=threading.Event)
     errors: list[DaemonError] = field(default_factory=list)
 
     @contextlib.contextmanager
     def acting(self) -> Iterator[None]:
         """Let them act meanwhile. Raises DaemonError if one of their commands failed."""
-        threads = [threading.Thread(target=self._approve, args=(name,), name=name) for name in APPROVERS]
+        people = (*APPROVERS, REWRITER)
+        threads = [threading.Thread(target=self._approve, args=(name,), name=name) for name in people]
         for thread in threads:
             thread.start()
         try:
@@ -72,6 +89,8 @@ class Approvers:
             given = {row[:3] for row in self.publisher.store.rows(GIVEN) if row[3] == name}
             for row in self.publisher.store.rows(WAITING):
                 key = (row[0], row[1], row[2])
+                if name == REWRITER and key[0] not in self.rewritten:
+                    continue
                 if key in given or refused.get(key, 0.0) > time.monotonic() or self.is_over.is_set():
                     continue
                 try:

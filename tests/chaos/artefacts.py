@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.chaos.checker.artefacts import Rows, rows_of_server
 from tests.chaos.faults import RETRY_AFTER
-from tests.chaos.people import APPROVERS, PASSWORD, STAGES
+from tests.chaos.people import APPROVERS, PASSWORD, REWRITER, STAGES
 from tests.chaos.store_reader import ACCEPTED
 from tests.chaos.workspace import AUTHOR, CANARY, MINUTELY, MINUTELY_LATE, REPEATING, TIGHT_EXPIRES
 
@@ -80,7 +80,7 @@ def _approvals(campaign: "Campaign") -> dict[str, Any]:
     """Name the stages that every post must pass, and who may approve."""
     if not campaign.options.approvals:
         return {}
-    return {"stages": STAGES, "approvers": {name: [] for name in APPROVERS}}
+    return {"stages": STAGES, "approvers": {name: [] for name in (*APPROVERS, REWRITER)}}
 
 
 def _dump(url: str, file: Path) -> None:

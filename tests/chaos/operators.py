@@ -1,14 +1,16 @@
 """What people do while a campaign lasts: they withdraw, retract, pause, edit, and clear up after platforms' whims."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
-from tests.chaos.approvers import UNAPPROVABLE
-from tests.chaos.people import APPROVERS
+from tests.chaos.approvers import UNAPPROVABLE, record_save
+from tests.chaos.people import APPROVERS, OPERATOR, REWRITER
 from tests.chaos.store_reader import (
     BEGUN,
     FINISHED,
@@ -19,13 +21,14 @@ from tests.chaos.store_reader import (
     ON_THE_WAY,
     OPEN_OUTCOME,
     PAUSED,
+    UNTRIED,
 )
-from tests.chaos.workspace import HOTLINES, Entry
+from tests.chaos.workspace import EPOCH, HOTLINES, Entry
 
 if TYPE_CHECKING:
     from tests.chaos.campaign import Campaign
 
-PAUSE_SECONDS = 2.5
+PAUSE_SECONDS, SAVE_SECONDS = 2.5, 1.0
 HANDS = 4
 """People who clear up at once."""
 MOST_RETRACTED, MOST_RULED = 3, 12
@@ -44,7 +47,7 @@ class People:
 
     def plan(self) -> None:
         """Think of what to do in this wave; what cannot be done yet is tried again."""
-        errands = (*ERRANDS, UNAPPROVE, UNAPPROVE) if self.campaign.options.approvals else ERRANDS
+        errands = (*ERRANDS, UNAPPROVE, UNAPPROVE, REWRITE) if self.campaign.options.approvals else ERRANDS
         self.waiting = [*self.waiting, *self.dice.sample(errands, len(errands))][: len(errands)]
 
     def act(self) -> None:
@@ -167,6 +170,26 @@ class People:
             self.campaign.publisher.retract(post, account)
         return bool(found)
 
+    def _rewrite(self) -> bool:
+        """Let one person write the words of a post that waits, and another change them: the first may not approve."""
+        campaign = self.campaign
+        waiting = {post for (post,) in campaign.publisher.store.rows(UNTRIED)} - self.touched - campaign.untouchable
+        entries = [entry for entry in campaign.workspace.written if entry.id in waiting and not entry.may_expire]
+        if not entries:
+            return False
+        entry = max(entries, key=lambda one: one.due or EPOCH)
+        self.touched.add(entry.id)
+        self.edited.add(entry.id)
+        for by in (REWRITER, OPERATOR):
+            entry.edits += 1
+            campaign.workspace.save_for(partial(self._record, entry.id, by))
+            time.sleep(SAVE_SECONDS)  # the daemon that lives reads the file between two saves, if it can
+        campaign.approvers.rewritten.add(entry.id)
+        return True
+
+    def _record(self, post: str, by: str, text: str) -> None:
+        asyncio.run(record_save(self.campaign.publisher, post, by, text))
+
     def _unapprove(self) -> bool:
         """End the approvals of what is on its way or about to be; the approvers give them again."""
         rows = self.campaign.publisher.store.rows(UNAPPROVABLE)
@@ -204,7 +227,7 @@ class People:
         self.campaign.wanted.update({(entry.id, account): state for account in entry.accounts})
 
 
-UNAPPROVE = "unapprove"
+UNAPPROVE, REWRITE = "unapprove", "rewrite"
 """What people do only where posts need approvals."""
 ERRAND: dict[str, Callable[[People], bool]] = {
     "pause": People._pause,
@@ -217,8 +240,9 @@ ERRAND: dict[str, Callable[[People], bool]] = {
     "rule_edited": People._rule_edited,
     "retract_in_doubt": People._retract_in_doubt,
     UNAPPROVE: People._unapprove,
+    REWRITE: People._rewrite,
     "change_hotline": People._change_hotline,
     "by_hand": People._by_hand,
 }
-ERRANDS = (*(name for name in ERRAND if name != UNAPPROVE), "pause")
+ERRANDS = (*(name for name in ERRAND if name not in {UNAPPROVE, REWRITE}), "pause")
 """What people mean to do in a wave."""

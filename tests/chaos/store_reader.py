@@ -37,6 +37,9 @@ AND coalesce(reason, '') <> 'awaiting_approval'
 AND account NOT IN (SELECT account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retrying'))"""
 """Accounts of all platforms but one that had something to send at an instant, and nothing in doubt."""
 CALLED_SINCE = "SELECT count(*) FROM attempt WHERE intended_at >= {since} AND account NOT LIKE '{besides}%'"
+UNTRIED = """SELECT post FROM delivery WHERE post LIKE 'post-%' GROUP BY post
+HAVING max(attempts) = 0 AND min(state) = 'pending' AND max(state) = 'pending'"""
+"""Posts of which nothing was tried yet."""
 PAUSED = "SELECT scope FROM pause"
 ACCEPTED = "SELECT text FROM schedule WHERE text IS NOT NULL"
 STATES_OF = "SELECT state, count(*) FROM delivery WHERE post = '{post}' GROUP BY state"

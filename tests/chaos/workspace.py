@@ -5,7 +5,7 @@ import json
 import shutil
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import cycle
@@ -346,21 +346,30 @@ class Workspace:
         with self.lock:
             self._write()
 
+    def save_for(self, record: Callable[[str], None]) -> None:
+        """Hand the schedule out as a person saves it, whose save is recorded with its text before."""
+        with self.lock:
+            record(self._make_version().text)
+            self._write()
+
     def _write(self) -> None:
+        version = self._make_version()
+        self.versions.append(version)
+        for folder in self.folders:
+            _replace(folder / "schedule.toml", version.text)
+
+    def _make_version(self) -> Version:
         kept = {entry.follows for entry in self.entries if entry.follows}
         gone = self.struck | (self.finished - kept)
         entries = [entry for entry in self.written if entry.id not in gone]
         minutely = [self._minutely()] if self.minutes else []
         repeating = [] if self.repeating_shift is None else [self._repeating(self.repeating_shift)]
-        version = Version(
+        return Version(
             text="\n".join([*map(_table, entries), *repeating, *minutely]),
             duties=[(entry.id, name) for entry in entries for name in entry.accounts],
             is_minutely=bool(minutely),
             repeating_shift=self.repeating_shift,
         )
-        self.versions.append(version)
-        for folder in self.folders:
-            _replace(folder / "schedule.toml", version.text)
 
     def mass_sent(self) -> Iterator[tuple[str, str]]:
         """Name what followers are notified of, by post and account."""
