@@ -19,7 +19,7 @@ from publisher.app.application import Application, find_missing_secrets, open_ap
 from publisher.app.format import Formatter
 from publisher.app.offline import describe_loaded_files, find_newer_files
 from publisher.app.permissions import require_safe_permissions
-from publisher.config import Settings
+from publisher.config import MEDIA_FOLDER, Settings
 from publisher.domain.account import LoadedFiles, Mode
 from publisher.domain.delivery import MAINTENANCE
 from publisher.domain.errors import InputError, Problem, PublisherError, RefusedError, ScheduleError
@@ -87,7 +87,6 @@ each of its statements; by Python's default of 5 ms it would take ten times as l
 REFUSED_FILE_PAUSE_SECONDS = (20.0, 300.0)
 """How soon at first, and at the latest, a refused file that has not changed is read again, each time after twice as
 long: what it lacks, such as a picture, may have come."""
-MEDIA_FOLDER = "media"
 MAX_PLAN_ATTEMPTS = 3
 """How often one run plans again because another host has activated a newer version."""
 ONCE_JOBS = ("confirm_clock", "heartbeat", "reconcile", "retract", "run_maintenance", "send")
@@ -441,7 +440,7 @@ async def run(
         stack.callback(process_lock.release)
         application = await stack.enter_async_context(open_application(settings, runtime, can_send=True))
         await asyncio.to_thread(claim_folder, settings.database)
-        daemon = Daemon(application, settings.workspace / "schedule.toml", Messages(settings.lang), runtime.now())
+        daemon = Daemon(application, settings.schedule_file, Messages(settings.lang), runtime.now())
         daemon.process_lock = process_lock
         stack.push_async_callback(daemon.clock_check.stop)
         handle_stop_signals(daemon.stop_requested.set)

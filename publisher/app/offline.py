@@ -102,7 +102,7 @@ def build_offline_app(settings: Settings) -> OfflineApp:
     post_renderer = PostRenderer(
         templates=load_templates(folders, RenderProcess(), find_pages(factories)),
         timezone=settings.timezone,
-        workspace=settings.workspace,
+        staff_folder=settings.staff_folder,
         accounts={key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF},
         factories=factories,
         regions=settings.regions,

@@ -5,12 +5,12 @@ import hashlib
 import os
 from pathlib import Path
 
+from publisher.config import MEDIA_FOLDER
 from publisher.domain.errors import Problem
 from publisher.engine.planner import Planner
 from publisher.rendering.image_formats import MAX_PICTURE_BYTES
 from publisher.rendering.jobs import MEDIA_TYPES, CleanedPicture, CleanPicture
 
-MEDIA_FOLDER = "media"
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif"}
 
 
@@ -29,7 +29,7 @@ def _keep(planner: Planner, data: bytes) -> str | Problem:
         raise TypeError(type(cleaned).__name__)
     digest = hashlib.sha256(cleaned.data).hexdigest()
     name = f"{planner.now:%Y-%m}-{digest[:12]}{SUFFIXES[MEDIA_TYPES[cleaned.format]]}"
-    folder = planner.post_renderer.workspace / MEDIA_FOLDER
+    folder = planner.post_renderer.staff_folder / MEDIA_FOLDER
     folder.mkdir(exist_ok=True)
     write_new(folder / name, cleaned.data)
     return f"{MEDIA_FOLDER}/{name}"
