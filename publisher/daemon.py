@@ -18,7 +18,7 @@ from publisher.app.alert_channels import AlertChannels
 from publisher.app.application import Application, find_missing_secrets, open_application
 from publisher.app.format import Formatter
 from publisher.app.offline import describe_loaded_files, find_newer_files
-from publisher.app.permissions import require_safe_permissions
+from publisher.app.permissions import require_rights, require_safe_permissions
 from publisher.config import MEDIA_FOLDER, Settings
 from publisher.domain.account import LoadedFiles, Mode
 from publisher.domain.delivery import MAINTENANCE
@@ -434,6 +434,7 @@ async def run(
     would be unsafe, SettingsError if settings are wrong.
     """
     require_safe_permissions(settings)
+    require_rights(settings, can_send=True)
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     async with contextlib.AsyncExitStack() as stack:
         process_lock = lock_process(settings.database, settings.workspace)

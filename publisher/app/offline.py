@@ -78,8 +78,8 @@ class OfflineApp:
     """What platforms advise against in their accounts' settings."""
 
 
-def build_offline_app(settings: Settings) -> OfflineApp:
-    """Build the offline application. Register all secrets that can be read, so that no text with one passes.
+def build_offline_app(settings: Settings, *, reads_secrets: bool = True) -> OfflineApp:
+    """Build the offline application. With `reads_secrets`, no text that contains one passes.
 
     Raises SettingsError with every Problem. A template with an error is refused only where it is needed.
     """
@@ -89,14 +89,8 @@ def build_offline_app(settings: Settings) -> OfflineApp:
     factories, _unusable = load_usable_factories(
         settings.accounts.values()
     )  # the rest belongs to accounts that are off
-    vault = Vault(folder=settings.workspace / "var")
-    _declare_public_fields(settings, factories)
-    for name in {account.secret for account in settings.accounts.values()}:
-        with contextlib.suppress(SecretError, OSError):
-            read_secret(name, secrets_dir=settings.secrets_dir, vault=vault)
-    for channel in settings.alerts.channels:
-        with contextlib.suppress(SecretError, OSError):
-            read_channel_url(settings, channel)
+    if reads_secrets:
+        _register_secrets(settings, factories)
     policies = build_policies(settings, factories)
     folders = [settings.workspace / TEMPLATES_FOLDER, shipped_templates()]
     post_renderer = PostRenderer(
@@ -108,6 +102,18 @@ def build_offline_app(settings: Settings) -> OfflineApp:
         regions=settings.regions,
     )
     return OfflineApp(settings=settings, post_renderer=post_renderer, policies=policies, warnings=problems)
+
+
+def _register_secrets(settings: Settings, factories: Mapping[Platform, AdapterFactory]) -> None:
+    """Read all secrets that can be read: no text with one of them passes, and no log shows it."""
+    vault = Vault(folder=settings.workspace / "var")
+    _declare_public_fields(settings, factories)
+    for name in {account.secret for account in settings.accounts.values()}:
+        with contextlib.suppress(SecretError, OSError):
+            read_secret(name, secrets_dir=settings.secrets_dir, vault=vault)
+    for channel in settings.alerts.channels:
+        with contextlib.suppress(SecretError, OSError):
+            read_channel_url(settings, channel)
 
 
 def describe_loaded_files(settings: Settings) -> LoadedFiles:

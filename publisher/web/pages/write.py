@@ -111,7 +111,10 @@ async def read_sent_form(request: Request) -> Form:
 
 
 async def keep_upload(request: Request, upload: UploadFile, fields: dict[str, list[str]], alt: str) -> None:
-    kept = await keep_picture(get_site(request).application.planner, await upload.read())
+    try:
+        kept = await keep_picture(get_site(request).application.planner, await upload.read())
+    except OSError as error:
+        kept = describe_failure(error)
     if isinstance(kept, Problem):
         request.state.picture_problem = replace(kept, facts={**kept.facts, "file": upload.filename or ""})
     else:
