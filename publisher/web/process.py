@@ -195,7 +195,8 @@ async def serve_dashboard(
             gc.freeze()  # what lives as long as this process is not visited by each collection
             gc.set_threshold(COLLECTION_THRESHOLD)
             if is_supervised:
-                os.nice(PAGES_NICENESS)
+                with contextlib.suppress(PermissionError):  # a service manager may forbid the call
+                    os.nice(PAGES_NICENESS)
                 asyncio.get_running_loop().add_reader(0, _stop_at_end_of_input, server)
             report("web_listening", address=dashboard.address)
             await server.serve(sockets=[listening_socket])

@@ -205,7 +205,12 @@ def test_an_absolute_database_path_stays() -> None:
 
 @pytest.mark.parametrize(
     ("text", "folder"),
-    [("# nothing", ""), ('staff_dir = "staff"', "/staff"), ('staff_dir = "."', ""), ('staff_dir = "../staff/"', "/../staff")],
+    [
+        ("# nothing", ""),
+        ('staff_dir = "staff"', "/staff"),
+        ('staff_dir = "."', ""),
+        ('staff_dir = "../staff/"', "/../staff"),
+    ],
 )
 def test_what_staff_write_is_in_one_folder(text: str, folder: str) -> None:
     """The schedule is in the staff's folder, which is the workspace unless it is named."""
