@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import platform
 import re
 import signal
 import stat
@@ -58,6 +59,18 @@ exec "$@"
 A Python in a home that only root may enter is put where others reach it.
 """
 ISOLATED = ("unshare", "--mount", "/bin/sh", "-eu", "-c", MOUNT, "sh")
+REFUSE_CALLS = """
+import ctypes, os, struct, sys
+calls = [92, 93, 94, 140, 141, 260]
+code = [(0x20, 0, 0, 0), *((0x15, len(calls) - place, 0, call) for place, call in enumerate(calls))]
+code += [(0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x00050001)]
+program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in code))
+installed = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code), ctypes.addressof(program)))
+if ctypes.CDLL(None).prctl(22, 2, installed, 0, 0):
+    sys.exit("no filter of system calls")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Refuses chown and its kin, and setpriority, as the units' SystemCallFilter= does; numbers are of x86-64."""
 WRITTEN = {"title": "假冒本局的转账电话", "data.summary": "公安机关没有“安全账户”，请立即挂断", "to": "all"}
 POST_WITH_PICTURE = {
     "kind": "warning",
@@ -94,6 +107,7 @@ class Unit:
         groups = ",".join(str(number) for number in GROUPS.values())
         own = ["setpriv", f"--reuid={USERS[self.user]}", f"--regid={GROUPS[self.group]}", f"--groups={groups}"]
         own += ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+        own += [sys.executable, "-I", "-c", REFUSE_CALLS] if platform.machine() == "x86_64" else []
         return [
             *ISOLATED,
             sys.base_prefix,
@@ -114,7 +128,7 @@ class Installation:
     sessions: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
-    def run(self, unit: Unit, written: list[str] | None = None):
+    def run(self, unit: Unit, written: list[str] | None = None, **environment: str):
         """Run a service; yield its process."""
         command = [sys.executable, "-P", "-m", "publisher", "--lang", "en", "-C", str(INSTALLED), unit.command]
         with (self.folder.parent / f"{unit.command}.log").open("ab") as log:
@@ -123,7 +137,7 @@ class Installation:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={name: value for name, value in os.environ.items() if name != "TMPDIR"},
+                env={**{name: value for name, value in os.environ.items() if name != "TMPDIR"}, **environment},
                 start_new_session=True,
             )
         try:
@@ -280,3 +294,41 @@ def test_a_process_that_cannot_write_the_database_says_which_folder(installation
     with installation.run(unit, written=[]) as process:
         assert process.wait(60) == 3
     assert re.search(rf"system user {USERS[unit.user]} may not write {INSTALLED}/var", installation.log(unit.command))
+
+
+def test_a_daemon_that_starts_the_dashboard_gives_it_no_secret(installation):
+    """With one service for both, that may write var and the staff's folder, people save as well."""
+    settings = installation.folder / "publisher.toml"
+    settings.write_text(settings.read_text("utf-8").replace("enabled = false", "enabled = true"), "utf-8")
+    folders = [str(INSTALLED / "var"), str(INSTALLED / "staff")]
+    secrets = {"PUBLISHER_SECRET_BEIJING_WEIBO": '{"access_token": "of-weibo"}', "PUBLISHER_VAULT_KEY": "of-the-store"}
+    with installation.run(DAEMON, written=folders, **secrets):
+        wait_until(installation.is_served, 60, "the dashboard")
+        wait_until(installation.runs, 60, "the daemon")
+        [given] = [read_environment(process) for process in find_processes("web", "--supervised")]
+        with installation.client("王") as author:
+            saved = author.post("/write", data={**POST_WITH_PICTURE, "picture_alt": ""})
+            assert saved.headers.get("location", saved.text).startswith("/posts/")
+    assert {name for name in given if "SECRET" in name or "VAULT" in name} == {"PUBLISHER_SECRET_USER_KEY"}
+    saved_file = (installation.folder / "staff" / "schedule.toml").stat()
+    assert (saved_file.st_uid, stat.S_IMODE(saved_file.st_mode)) == (USERS["publisher"], 0o660)
+
+
+def find_processes(*ending: str) -> list[Path]:
+    """Return the folders in /proc of the processes whose command ends with these words and names the workspace."""
+    return [
+        folder
+        for folder in Path("/proc").glob("[0-9]*")
+        if (words := read_words(folder / "cmdline"))[-len(ending) :] == list(ending) and str(INSTALLED) in words
+    ]
+
+
+def read_words(file: Path) -> list[str]:
+    try:
+        return file.read_text("utf-8").rstrip("\0").split("\0")
+    except OSError:  # the process has ended
+        return []
+
+
+def read_environment(folder: Path) -> dict[str, str]:
+    return dict(word.partition("=")[::2] for word in read_words(folder / "environ"))
