@@ -17,8 +17,10 @@ from watchfiles import awatch
 from publisher.app.alert_channels import AlertChannels
 from publisher.app.application import Application, find_missing_secrets, open_application
 from publisher.app.format import Formatter
+from publisher.app.offboard import remove_ordered_secrets, report_secrets
 from publisher.app.offline import describe_loaded_files, find_newer_files
-from publisher.app.permissions import require_rights, require_safe_permissions
+from publisher.app.permissions import require_safe_permissions
+from publisher.app.rights import require_rights
 from publisher.config import MEDIA_FOLDER, Settings
 from publisher.domain.account import LoadedFiles, Mode
 from publisher.domain.delivery import MAINTENANCE
@@ -396,6 +398,8 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("monitor", monitor, 30.0, 15.0),
         Job("check_preflight", store.preflight.run, 15.0, 30.0),
         Job("check_silence", check_silence, 20.0, 60.0),
+        Job("report_secrets", partial(report_secrets, store, app.settings), 1.0, 30.0),
+        Job("remove_secrets", partial(remove_ordered_secrets, store, app.settings), 3.0, 3.0),
         Job("check_files", daemon.check_files, 15.0, 30.0),
         Job("check_filed_texts", filed_texts.run, 10.0, 10.0),
         Job("check_backlog", store.backlog.update, 25.0, 30.0),

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from publisher.app.application import Application, open_application
-from publisher.app.permissions import find_missing_rights, require_rights
+from publisher.app.rights import find_missing_rights, require_rights
 from publisher.config import Settings
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime

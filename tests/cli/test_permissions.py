@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from publisher.app.permissions import find_missing_rights, find_unsafe_permissions, is_mounted, require_rights
+from publisher.app.permissions import find_unsafe_permissions
+from publisher.app.rights import find_missing_rights, is_mounted, require_rights
 from publisher.config import parse_settings
 from publisher.domain.errors import RefusedError
 from publisher.secrets import Vault
@@ -172,7 +173,9 @@ def installed():
     (folder / "var" / "vault.json").write_text("{}", "ascii")
     (folder / "var" / "vault.json").chmod(0o600)
     text = 'staff_dir = "staff"\nsecrets_dir = "secrets"\ndatabase = "sqlite:///var/db/publisher.db"\n'
-    yield parse_settings(text, workspace=folder)
+    settings = parse_settings(text, workspace=folder)
+    assert find_missing_rights(settings) == []  # all is loaded now that another user might not be able to load
+    yield settings
     shutil.rmtree(folder)
 
 

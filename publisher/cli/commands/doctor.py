@@ -10,7 +10,8 @@ import click
 
 from publisher.app.application import Application
 from publisher.app.format import Formatter, credential_days_left
-from publisher.app.permissions import find_missing_rights, find_unsafe_permissions
+from publisher.app.permissions import find_unsafe_permissions
+from publisher.app.rights import find_missing_rights
 from publisher.cli.application import open_command_application
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, warn_about_daemon
