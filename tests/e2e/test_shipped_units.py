@@ -84,6 +84,8 @@ POST_WITH_PICTURE = {
     "picture_alt": "红色",
     "do": "save",
 }
+IN_STORE = "beijing-tieba"
+"""The account with its secret in the encrypted store."""
 ADMIN = Actor(role=Role.PERSON, name="主管")
 
 
@@ -186,7 +188,9 @@ def make_folders(root: Path, simulator_url: str, port: int) -> Path:
     (folder / "staff" / "schedule.toml").write_text("# 计划\n", "utf-8")
     (folder / "var" / "db").mkdir()
     (folder / "secrets" / "user-key").write_text('{"key": "%s="}' % ("A" * 43), "utf-8")
-    Vault(folder=folder / "var").write("spare", {"password": "of-a-platform"})
+    secret = folder / "secrets" / IN_STORE
+    Vault(folder=folder / "var").write(IN_STORE, json.loads(secret.read_text("utf-8")))
+    secret.unlink()
     return folder
 
 
@@ -195,7 +199,7 @@ async def add_people(folder: Path) -> dict[str, str]:
     sessions = {}
     async with open_store(await load_settings(folder), Runtime()) as store:
         await store.users.add(ADMIN.name, [parse_grant("admin")], ADMIN)
-        for name, grant in (("王", "author"), ("李", "approver")):
+        for name, grant in (("王", "author"), ("李", "approver"), ("赵", "operator")):
             link = await store.users.add(name, [parse_grant(grant)], ADMIN)
             actor = Actor(role=Role.PERSON, name=name)
             await store.users.activate(link, NewSignIn(password_hash="none"), lambda _name, actor=actor: actor)
@@ -286,6 +290,18 @@ def test_a_dashboard_that_cannot_save_says_so_and_does_the_rest(installation):
     assert "publisher-web" in alerts or str(USERS["publisher-web"]) in alerts
     assert refused.status_code == 409
     assert POST_WITH_PICTURE["title"] in refused.text
+
+
+def test_the_daemon_removes_the_secret_that_the_dashboard_cannot_read(installation):
+    """Who hands an account over clicks on a page, and the order is carried out by the one who has the secrets."""
+    path = f"/accounts/{IN_STORE}/offboard"
+    with installation.run(DAEMON), installation.run(WEB), installation.client("赵") as operator:
+        wait_until(installation.is_served, 60, "the dashboard")
+        wait_until(lambda: "Where the secret" not in operator.get(path).text, 60, "the daemon's report")
+        begun = operator.post(path, data={"reason": "移交宣传科"}, follow_redirects=True)
+        done = operator.post(path, data=fields_of(begun.text), follow_redirects=True)
+    assert "All that publisher can do" in done.text
+    assert IN_STORE not in Vault(folder=installation.folder / "var").list_names()
 
 
 @pytest.mark.parametrize("unit", [DAEMON, WEB], ids=lambda unit: unit.command)
