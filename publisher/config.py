@@ -110,7 +110,9 @@ class LimitEntry(StrictModel):
 
 
 class DashboardEntry(StrictModel):
-    enabled: bool = Field(default=True, description="run 是否一起启动管理页面；别的主机已经有一个，或由自己的服务运行的，写 false")
+    enabled: bool = Field(
+        default=True, description="run 是否一起启动管理页面；别的主机已经有一个，或由自己的服务运行的，写 false"
+    )
     listen: SingleLine = Field(
         default="127.0.0.1:8700",
         description="监听地址，写成 地址:端口；不是本机地址的，须写明 certificate 和 key，或 proxy",
