@@ -43,7 +43,7 @@ from publisher.tomlfile.validate import (
     validate_table,
 )
 
-SETTINGS_FILE = "publisher.toml"
+SETTINGS_FILE, SCHEDULE_FILE, MEDIA_FOLDER = "publisher.toml", "schedule.toml", "media"
 SETTINGS_READ_LIMITS = ReadLimits(max_bytes=2**20)
 DEFAULT_DATABASE = "sqlite:///var/publisher.db"
 MIN_ALERT_INTERVAL = timedelta(minutes=5)
@@ -110,7 +110,9 @@ class LimitEntry(StrictModel):
 
 
 class DashboardEntry(StrictModel):
-    enabled: bool = Field(default=True, description="run 是否一起启动管理页面；别的主机已经有一个的，写 false")
+    enabled: bool = Field(
+        default=True, description="run 是否一起启动管理页面；别的主机已经有一个，或由自己的服务运行的，写 false"
+    )
     listen: SingleLine = Field(
         default="127.0.0.1:8700",
         description="监听地址，写成 地址:端口；不是本机地址的，须写明 certificate 和 key，或 proxy",
@@ -197,6 +199,9 @@ class SettingsFile(StrictModel):
     days_kept: Annotated[int, Field(ge=180, le=36500)] = Field(
         default=400, description="结束多少天之后，删去文字、图片、读取记录和阅读数；谁收到了什么、结果和审计永久保留"
     )
+    staff_dir: SingleLine | None = Field(
+        default=None, description="撰稿人的文件夹：schedule.toml 和 media/ 在其中；不写就是工作区，路径从工作区算起"
+    )
     secrets_dir: SingleLine | None = Field(default=None, description="存放密钥文件的文件夹，一个密钥一个文件")
     public_ip: SingleLine | None = Field(default=None, description="本机对外的公网 IPv4；有的平台发布时必需")
     dashboard: DashboardEntry = Field(default_factory=DashboardEntry, description="管理页面")
@@ -250,6 +255,7 @@ class Settings:
     regions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     groups: Mapping[str, tuple[AccountId, ...]] = field(default_factory=dict)
     limits: Mapping[Platform, LimitEntry] = field(default_factory=dict)
+    staff_dir: Path | None = None
     secrets_dir: Path | None = None
     dashboard: DashboardEntry = field(default_factory=DashboardEntry)
     callbacks: CallbacksEntry = field(default_factory=CallbacksEntry)
@@ -261,6 +267,15 @@ class Settings:
     """The problem to report where approvals are asked for and there are no users."""
     lang: Literal["zh_CN", "en"] = "zh_CN"
     document: TomlDocument | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def staff_folder(self) -> Path:
+        """The folder of what staff write, the schedule and its pictures: by default the workspace itself."""
+        return self.staff_dir or self.workspace
+
+    @property
+    def schedule_file(self) -> Path:
+        return self.staff_folder / SCHEDULE_FILE
 
     def locate_problems(self, problems: Iterable[UnlocatedProblem]) -> tuple[Problem, ...]:
         """Return problems with line and column, where the file is known."""
@@ -287,6 +302,19 @@ def find_global_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
     yield from find_stage_problems(file)
     for platform, limits in file.limits.items():
         yield from find_limit_problems(platform, limits)
+
+
+def find_staff_problems(file: SettingsFile, workspace: Path) -> Iterator[UnlocatedProblem]:
+    """Yield the problem of a staff's folder that holds, or lies in, what staff may not write."""
+    if file.staff_dir is None:
+        return
+    staff, own = (Path(os.path.realpath(folder)) for folder in (workspace / file.staff_dir, workspace))
+    database = (resolve_database_url(file.database, workspace) or "").removeprefix("sqlite:///")
+    kept = [own / "var", own / "templates", *([own / file.secrets_dir] if file.secrets_dir else [])]
+    kept += [Path(database).parent] if database.startswith("/") else []
+    overlapping = [folder for folder in kept if folder == staff or folder in staff.parents or staff in folder.parents]
+    if staff != own and (overlapping or staff in own.parents):
+        yield UnlocatedProblem(path=("staff_dir",), code="bad_staff_dir", facts={"value": file.staff_dir})
 
 
 def find_dashboard_problems(entry: DashboardEntry) -> Iterator[UnlocatedProblem]:
@@ -427,6 +455,15 @@ async def load_settings(workspace: Path) -> Settings:
     return await asyncio.to_thread(load)
 
 
+def find_schedule_file(workspace: Path) -> Path:
+    """Return where the schedule is, by settings that need not be right otherwise."""
+    try:
+        folder = read_toml(workspace / SETTINGS_FILE, SETTINGS_READ_LIMITS, SettingsError).data.get("staff_dir")
+    except SettingsError:
+        folder = None
+    return Path(os.path.normpath(workspace / (folder if isinstance(folder, str) else ""))) / SCHEDULE_FILE
+
+
 def parse_settings(text: str, *, workspace: Path, file: str = SETTINGS_FILE) -> Settings:
     """Parse the text of a publisher.toml. Raises SettingsError."""
     return _make_settings(parse_toml(text, file, SETTINGS_READ_LIMITS, SettingsError), workspace)
@@ -454,6 +491,7 @@ def _make_settings(document: TomlDocument, workspace: Path) -> Settings:
         raise SettingsError(document.locate_problems(entry))
     problems = [
         *find_global_problems(entry),
+        *find_staff_problems(entry, workspace),
         *find_account_problems(entry),
         *find_group_problems(entry),
         *find_alert_problems(entry),
@@ -492,6 +530,7 @@ def _make_settings(document: TomlDocument, workspace: Path) -> Settings:
         regions=entry.region,
         groups={name: tuple(AccountId(member) for member in members) for name, members in entry.groups.items()},
         limits={Platform(name): item for name, item in entry.limits.items()},
+        staff_dir=Path(os.path.normpath(workspace / entry.staff_dir)) if entry.staff_dir else None,
         secrets_dir=workspace / entry.secrets_dir if entry.secrets_dir else None,
         dashboard=entry.dashboard,
         callbacks=entry.callbacks,

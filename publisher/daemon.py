@@ -17,9 +17,11 @@ from watchfiles import awatch
 from publisher.app.alert_channels import AlertChannels
 from publisher.app.application import Application, find_missing_secrets, open_application
 from publisher.app.format import Formatter
+from publisher.app.offboard import remove_ordered_secrets, report_secrets
 from publisher.app.offline import describe_loaded_files, find_newer_files
 from publisher.app.permissions import require_safe_permissions
-from publisher.config import Settings
+from publisher.app.rights import require_rights
+from publisher.config import MEDIA_FOLDER, Settings
 from publisher.domain.account import LoadedFiles, Mode
 from publisher.domain.delivery import MAINTENANCE
 from publisher.domain.errors import InputError, Problem, PublisherError, RefusedError, ScheduleError
@@ -87,7 +89,6 @@ each of its statements; by Python's default of 5 ms it would take ten times as l
 REFUSED_FILE_PAUSE_SECONDS = (20.0, 300.0)
 """How soon at first, and at the latest, a refused file that has not changed is read again, each time after twice as
 long: what it lacks, such as a picture, may have come."""
-MEDIA_FOLDER = "media"
 MAX_PLAN_ATTEMPTS = 3
 """How often one run plans again because another host has activated a newer version."""
 ONCE_JOBS = ("confirm_clock", "heartbeat", "reconcile", "retract", "run_maintenance", "send")
@@ -397,6 +398,8 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("monitor", monitor, 30.0, 15.0),
         Job("check_preflight", store.preflight.run, 15.0, 30.0),
         Job("check_silence", check_silence, 20.0, 60.0),
+        Job("report_secrets", partial(report_secrets, store, app.settings), 1.0, 30.0),
+        Job("remove_secrets", partial(remove_ordered_secrets, store, app.settings), 3.0, 3.0),
         Job("check_files", daemon.check_files, 15.0, 30.0),
         Job("check_filed_texts", filed_texts.run, 10.0, 10.0),
         Job("check_backlog", store.backlog.update, 25.0, 30.0),
@@ -435,13 +438,14 @@ async def run(
     would be unsafe, SettingsError if settings are wrong.
     """
     require_safe_permissions(settings)
+    require_rights(settings, can_send=True)
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     async with contextlib.AsyncExitStack() as stack:
         process_lock = lock_process(settings.database, settings.workspace)
         stack.callback(process_lock.release)
         application = await stack.enter_async_context(open_application(settings, runtime, can_send=True))
         await asyncio.to_thread(claim_folder, settings.database)
-        daemon = Daemon(application, settings.workspace / "schedule.toml", Messages(settings.lang), runtime.now())
+        daemon = Daemon(application, settings.schedule_file, Messages(settings.lang), runtime.now())
         daemon.process_lock = process_lock
         stack.push_async_callback(daemon.clock_check.stop)
         handle_stop_signals(daemon.stop_requested.set)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KEY_VARIABLE = "PUBLISHER_VAULT_KEY"
+VARIABLE_PREFIX = "PUBLISHER_SECRET_"
+"""Begins the names of environment variables that hold secrets."""
 KEY_NAME = "vault-key"
 """The name of the key file in `$CREDENTIALS_DIRECTORY`; by default it lies beside the store."""
 PRIVATE_FILE_MODE = 0o600
@@ -343,9 +345,29 @@ def find_external_source(
     return next((str(path) for folder in folders if folder and (path := Path(folder) / name).is_file()), None)
 
 
+def make_dashboard_environment(
+    environment: Mapping[str, str], *, secrets_dir: Path | None, vault: Vault
+) -> dict[str, str]:
+    """Return an environment that leads to no secret, and holds the key of second factors alone.
+
+    The key is created here: the dashboard, without the key of the encrypted store, would begin a second store.
+    """
+    hidden = {KEY_VARIABLE, "CREDENTIALS_DIRECTORY"}
+    kept = {
+        name: text for name, text in environment.items() if name not in hidden and not name.startswith(VARIABLE_PREFIX)
+    }
+    try:
+        load_user_key(vault, secrets_dir, creates_missing=True)
+        fields = read_secret(USER_KEY_NAME, secrets_dir=secrets_dir, vault=vault)
+    except (SecretError, OSError) as error:
+        log.warning("user_key_unavailable", error=type(error).__name__)
+        return kept
+    return {**kept, secret_variable_name(USER_KEY_NAME): json.dumps(dict(fields))}
+
+
 def secret_variable_name(name: str) -> str:
     """Return the name of a secret's environment variable."""
-    return "PUBLISHER_SECRET_" + name.upper().replace("-", "_")
+    return VARIABLE_PREFIX + name.upper().replace("-", "_")
 
 
 def declare_public_fields(name: str, fields: Collection[str]) -> None:

@@ -74,13 +74,15 @@ class Application:
 
 @contextlib.asynccontextmanager
 async def open_application(
-    settings: Settings, runtime: Runtime, *, can_send: bool, can_read: bool = False
+    settings: Settings, runtime: Runtime, *, can_send: bool, can_read: bool = False, reads_secrets: bool = True
 ) -> AsyncIterator[Application]:
     """Open the store and build the application. Reading records no intents, so it works with any journal.
 
+    Without `reads_secrets` no text is searched for secrets: this process, the dashboard's, is not to know any.
+
     Raises SettingsError, or RefusedError where the database must not be used.
     """
-    offline_app = await asyncio.to_thread(build_offline_app, settings)
+    offline_app = await asyncio.to_thread(build_offline_app, settings, reads_secrets=reads_secrets)
     access = AccessMode.SEND if can_send else AccessMode.READ if can_read else AccessMode.COMMAND
     async with open_store(settings, runtime, access, offline_app.policies) as store:
         # The process could not end while a thread waits for the renderer.

@@ -1,5 +1,6 @@
 """What a person who leaves has acted on, and which secrets must be replaced."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,21 @@ class Touched:
     is_owner: bool
 
 
-async def read_touched(store: Store, settings: Settings, name: str) -> Touched:
-    """Return what the audit says of a person."""
+async def read_touched(store: Store, settings: Settings, name: str, *, has_secrets: bool = True) -> Touched:
+    """Return what the audit says of a person. Without `has_secrets` the daemon's report names those that are stored.
+
+    Raises SecretError if the encrypted store cannot be read.
+    """
     traces = await store.users.read_traces(name)
     is_owner = any(is_system_owner(settings.workspace, uid) for uid in traces.uids)
-    return Touched(traces=traces, secrets=find_seen_secrets(settings, traces, is_owner=is_owner), is_owner=is_owner)
+    stored: Sequence[str] = ()
+    if is_owner and has_secrets:
+        stored = await asyncio.to_thread(Vault(folder=settings.workspace / "var").list_names)
+    elif is_owner and (report := await store.kept_secrets.read_report()) is not None:
+        stored = report.stored
+    return Touched(
+        traces=traces, secrets=find_seen_secrets(settings, traces, stored, is_owner=is_owner), is_owner=is_owner
+    )
 
 
 def is_system_owner(workspace: Path, uid: int) -> bool:
@@ -34,12 +45,14 @@ def is_system_owner(workspace: Path, uid: int) -> bool:
     return workspace.stat().st_uid == uid
 
 
-def find_seen_secrets(settings: Settings, traces: PersonTraces, *, is_owner: bool) -> Sequence[str]:
+def find_seen_secrets(
+    settings: Settings, traces: PersonTraces, stored: Sequence[str], *, is_owner: bool
+) -> Sequence[str]:
     """Return the secrets that a person knows or could read: the owner of the workspace could read all of them.
 
     The workspace's own keys are left out: no platform replaces them, and a new one ends everybody's second factor.
     """
     if not is_owner:
         return sorted(traces.secrets)
-    stored = set(Vault(folder=settings.workspace / "var").list_names()) - {AUDIT_KEY_NAME, USER_KEY_NAME}
-    return sorted({*traces.secrets, *stored, *(account.secret for account in settings.accounts.values())})
+    replaceable = set(stored) - {AUDIT_KEY_NAME, USER_KEY_NAME}
+    return sorted({*traces.secrets, *replaceable, *(account.secret for account in settings.accounts.values())})

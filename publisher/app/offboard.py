@@ -4,6 +4,7 @@ Each step may be repeated, and days may lie between two of them: what is left fo
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from publisher.domain.delivery import Actor
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.reports import OpenWork, collect_open_work
 from publisher.secrets import SecretError, find_external_source
+from publisher.store.monitor.kept_secrets import SecretReport
 from publisher.store.queries.queries import Queries
 from publisher.store.store import Store
 
@@ -36,7 +38,8 @@ class OffboardingAccount:
 class Offboarding:
     """How far an account is on its way out. A secret may be in the encrypted store, or at another place.
 
-    `vault_error` is why the encrypted store cannot be read, if so: an account is stopped and settled all the same.
+    `vault_error` is why the encrypted store cannot be read, if so: an account is stopped and settled all the same. To a
+    process that has no secrets their places may be unknown, until the daemon has run.
     """
 
     leaving: OffboardingAccount
@@ -45,6 +48,7 @@ class Offboarding:
     is_secret_stored: bool
     secret_location: str | None
     vault_error: SecretError | None = None
+    is_secret_known: bool = True
 
     @property
     def is_settled(self) -> bool:
@@ -60,6 +64,7 @@ class Offboarding:
     def is_done(self) -> bool:
         """True if nothing is left that publisher can do."""
         may_be_kept = self.is_secret_stored or self.secret_location is not None or self.vault_error is not None
+        may_be_kept = may_be_kept or not self.is_secret_known
         return self.is_off and self.is_settled and not (may_be_kept and not self.leaving.shared_with)
 
 
@@ -88,21 +93,49 @@ async def find_account(queries: Queries, settings: Settings, account: AccountId)
     return OffboardingAccount(account=account, login=login, shared_with=shared_with, is_in_settings=known is not None)
 
 
-async def read_offboarding(store: Store, settings: Settings, leaving: OffboardingAccount) -> Offboarding:
-    """Return how far an account is."""
+async def report_secrets(store: Store, settings: Settings) -> None:
+    """Say in the database where this host's secrets are, for the dashboard; those of accounts that leave, too."""
+    off = [order.account for order in await store.queries.mode_overrides() if order.mode is Mode.OFF]
+    gone = [account for account in off if account not in settings.accounts]
+    names = []
+    for account in gone:
+        with contextlib.suppress(NoSuchItemError):  # it never had a login
+            names.append((await find_account(store.queries, settings, account)).secret)
+    await store.kept_secrets.report(await asyncio.to_thread(locate_secrets, settings, *names))
+
+
+def locate_secrets(settings: Settings, *names: str) -> SecretReport:
+    """Return where the secrets of the settings are, and those of these names."""
     stored: Sequence[str] = ()
-    vault_error = None
+    vault_error: Sequence[str] = ()
     try:
-        stored = await asyncio.to_thread(open_vault(settings).list_names)
+        stored = open_vault(settings).list_names()
     except SecretError as error:
-        vault_error = error
+        vault_error = error.code, error.name, *error.places
+    wanted = {*names, *(account.secret for account in settings.accounts.values()), *settings.alerts.channels.values()}
+    places = {name: find_external_source(name, secrets_dir=settings.secrets_dir) for name in sorted(wanted)}
+    elsewhere = {name: place for name, place in places.items() if place is not None}
+    return SecretReport(stored=list(stored), elsewhere=elsewhere, vault_error=list(vault_error))
+
+
+async def read_offboarding(
+    store: Store, settings: Settings, leaving: OffboardingAccount, *, has_secrets: bool = True
+) -> Offboarding:
+    """Return how far an account is. Without `has_secrets` the daemon's report says where its secret is."""
+    report: SecretReport | None
+    if has_secrets:
+        report = await asyncio.to_thread(locate_secrets, settings, leaving.secret)
+    else:
+        report = await store.kept_secrets.read_report()
+    known = report or SecretReport()
     return Offboarding(
         leaving=leaving,
         is_off=await _is_off(store.queries, leaving.account),
         open_work=collect_open_work(await store.queries.deliveries(account=leaving.account)),
-        is_secret_stored=leaving.secret in stored,
-        secret_location=find_external_source(leaving.secret, secrets_dir=settings.secrets_dir),
-        vault_error=vault_error,
+        is_secret_stored=leaving.secret in known.stored,
+        secret_location=known.elsewhere.get(leaving.secret),
+        vault_error=known.error,
+        is_secret_known=report is not None,
     )
 
 
@@ -118,22 +151,44 @@ async def offboard_account(  # noqa: PLR0913 # whose account, who, and why
     reason: str,
     *,
     cancels: bool,
-    removes_secret: bool = True,
+    has_secrets: bool = True,
 ) -> OffboardingStep:
     """Turn an account off, cancel what waits if asked to, and remove its secret once nothing is open.
 
-    Without `removes_secret` it stays in any case, for a later order.
+    Without `has_secrets` it stays in any case, for an order to the daemon.
     """
     account, actions = leaving.account, store.actions
     if not await _is_off(store.queries, account):
         await actions.set_mode(account, Mode.OFF, person, reason)
     await actions.request_offboarding(account, leaving.login, person, reason)
     cancelled = await actions.cancel_waiting(account, person, reason) if cancels else 0
-    before = await read_offboarding(store, settings, leaving)
-    is_secret_removed = False
-    if removes_secret and before.may_remove_secret:
-        is_secret_removed = await asyncio.to_thread(open_vault(settings).remove, leaving.secret)
-    after = await read_offboarding(store, settings, leaving)
-    if after.is_done:
-        await actions.finish_offboarding(account, leaving.login, person, is_shared=bool(leaving.shared_with))
+    is_secret_removed = has_secrets and await _remove_secret(store, settings, leaving)
+    after = await _finish(store, settings, leaving, person, has_secrets=has_secrets)
     return OffboardingStep(after=after, cancelled=cancelled, is_secret_removed=is_secret_removed)
+
+
+async def remove_ordered_secrets(store: Store, settings: Settings) -> None:
+    """Remove the secrets that people have ordered to remove on the dashboard, unless something is open again."""
+    for order in await store.kept_secrets.orders():
+        leaving = await find_account(store.queries, settings, order.account)
+        if await _remove_secret(store, settings, leaving):
+            await _finish(store, settings, leaving, order.person, has_secrets=True)
+        await report_secrets(store, settings)
+        await store.kept_secrets.finish(order)
+
+
+async def _remove_secret(store: Store, settings: Settings, leaving: OffboardingAccount) -> bool:
+    """Remove an account's secret from the encrypted store if it may be removed; return True if it was there."""
+    before = await read_offboarding(store, settings, leaving)
+    return before.may_remove_secret and await asyncio.to_thread(open_vault(settings).remove, leaving.secret)
+
+
+async def _finish(
+    store: Store, settings: Settings, leaving: OffboardingAccount, person: Actor, *, has_secrets: bool
+) -> Offboarding:
+    """Record that an off-boarding is done, if it is; return how far it is."""
+    after = await read_offboarding(store, settings, leaving, has_secrets=has_secrets)
+    if after.is_done:
+        is_shared = bool(leaving.shared_with)
+        await store.actions.finish_offboarding(leaving.account, leaving.login, person, is_shared=is_shared)
+    return after

@@ -78,8 +78,8 @@ class OfflineApp:
     """What platforms advise against in their accounts' settings."""
 
 
-def build_offline_app(settings: Settings) -> OfflineApp:
-    """Build the offline application. Register all secrets that can be read, so that no text with one passes.
+def build_offline_app(settings: Settings, *, reads_secrets: bool = True) -> OfflineApp:
+    """Build the offline application. With `reads_secrets`, no text that contains one passes.
 
     Raises SettingsError with every Problem. A template with an error is refused only where it is needed.
     """
@@ -89,6 +89,23 @@ def build_offline_app(settings: Settings) -> OfflineApp:
     factories, _unusable = load_usable_factories(
         settings.accounts.values()
     )  # the rest belongs to accounts that are off
+    if reads_secrets:
+        _register_secrets(settings, factories)
+    policies = build_policies(settings, factories)
+    folders = [settings.workspace / TEMPLATES_FOLDER, shipped_templates()]
+    post_renderer = PostRenderer(
+        templates=load_templates(folders, RenderProcess(), find_pages(factories)),
+        timezone=settings.timezone,
+        staff_folder=settings.staff_folder,
+        accounts={key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF},
+        factories=factories,
+        regions=settings.regions,
+    )
+    return OfflineApp(settings=settings, post_renderer=post_renderer, policies=policies, warnings=problems)
+
+
+def _register_secrets(settings: Settings, factories: Mapping[Platform, AdapterFactory]) -> None:
+    """Read all secrets that can be read: no text with one of them passes, and no log shows it."""
     vault = Vault(folder=settings.workspace / "var")
     _declare_public_fields(settings, factories)
     for name in {account.secret for account in settings.accounts.values()}:
@@ -97,17 +114,6 @@ def build_offline_app(settings: Settings) -> OfflineApp:
     for channel in settings.alerts.channels:
         with contextlib.suppress(SecretError, OSError):
             read_channel_url(settings, channel)
-    policies = build_policies(settings, factories)
-    folders = [settings.workspace / TEMPLATES_FOLDER, shipped_templates()]
-    post_renderer = PostRenderer(
-        templates=load_templates(folders, RenderProcess(), find_pages(factories)),
-        timezone=settings.timezone,
-        workspace=settings.workspace,
-        accounts={key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF},
-        factories=factories,
-        regions=settings.regions,
-    )
-    return OfflineApp(settings=settings, post_renderer=post_renderer, policies=policies, warnings=problems)
 
 
 def describe_loaded_files(settings: Settings) -> LoadedFiles:

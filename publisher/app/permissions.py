@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from publisher.config import SETTINGS_FILE, Environment, Settings
+from publisher.config import MEDIA_FOLDER, SETTINGS_FILE, Environment, Settings
 from publisher.domain.addresses import has_password
 from publisher.domain.errors import Location, Problem, RefusedError, Severity
 from publisher.secrets import AUDIT_KEY_NAME, KEY_NAME, USER_KEY_NAME, Vault
@@ -39,7 +39,7 @@ def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:
         return ()
     severity = Severity.ERROR if settings.environment is Environment.LIVE else Severity.WARNING
     secrets = list_secret_files(settings)
-    found = (*find_unsafe_secrets(settings, secrets), *find_unsafe_content(settings.workspace))
+    found = (*find_unsafe_secrets(settings, secrets), *find_unsafe_content(settings))
     return [
         Problem(
             code=one.code,
@@ -85,12 +85,17 @@ def find_unsafe_secrets(settings: Settings, secrets: Sequence[Path]) -> Iterator
             yield UnsafeFile(code="folder_changeable", file=folder, change="go-w")
 
 
-def find_unsafe_content(workspace: Path) -> Iterator[UnsafeFile]:
-    """Yield the schedule, templates and pictures that any user may change."""
-    schedule = workspace / "schedule.toml"
+def find_unsafe_content(settings: Settings) -> Iterator[UnsafeFile]:
+    """Yield the schedule, templates and pictures that any user may change, and a folder in which any may replace them.
+
+    The workspace's own folder may not even be changed by its group.
+    """
+    schedule, staff = settings.schedule_file, settings.staff_folder
+    if staff != settings.workspace and _file_mode(staff) & stat.S_IWOTH:
+        yield UnsafeFile(code="folder_changeable", file=staff, change="o-w")
     if _file_mode(schedule) & stat.S_IWOTH:
         yield UnsafeFile(code="file_changeable", file=schedule, change="o-w")
-    for folder in (workspace / "templates", workspace / "media"):
+    for folder in (settings.workspace / "templates", staff / MEDIA_FOLDER):
         below = (Path(parent) / name for parent, folders, files in os.walk(folder) for name in (*folders, *files))
         own = (path for path in below if not path.is_symlink())  # links are never followed
         loose = (path for path in chain([folder], own) if _file_mode(path) & stat.S_IWOTH)

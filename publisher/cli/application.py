@@ -138,7 +138,7 @@ async def activate_schedule(
     application: Application, confirmed_removals: int | None = None, by: Actor | None = None
 ) -> AppliedSchedule | None:
     """Read the schedule and apply it; return what came of it, or None when nothing has changed."""
-    file = application.settings.workspace / "schedule.toml"
+    file = application.settings.schedule_file
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_READ_LIMITS, ScheduleError)
     is_active = toml.text == await application.store.posts.active_schedule_text()
     if is_active and confirmed_removals is None:

@@ -17,6 +17,7 @@ from publisher.domain.audit_chain import (
     parse_checkpoint,
 )
 from publisher.runtime.logs import log
+from publisher.runtime.shared_files import share
 from publisher.secrets import AuditKey, SecretError, Vault, is_signed_by, load_audit_key
 from publisher.store.db.intent_journal import sync_directory
 from publisher.store.db.rows import AUDIT_BROKEN
@@ -162,6 +163,7 @@ def _save_newest(targets: CheckpointTargets, checkpoints: Sequence[Checkpoint]) 
         file.writelines(f"{format_checkpoint(item)}\n" for item in checkpoints)
         file.flush()
         os.fsync(file.fileno())
+    share(staged)
     staged.replace(path)
     sync_directory(path.parent)
 
@@ -189,6 +191,7 @@ def append_checkpoint(targets: CheckpointTargets, head: Checkpoint, key: AuditKe
             file.write(b"\n" * is_torn + line.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        share(targets.file)
         sync_directory(targets.file.parent)
     if targets.syslog_socket is not None and _has_new_head(targets.last_logged, head):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:

@@ -1,21 +1,25 @@
-"""Keep a picture that a person uploads for a post: cleaned by the limited process, under media/ of the workspace."""
+"""Keep a picture that a person uploads for a post: cleaned by the limited process, in media/ beside the schedule."""
 
 import asyncio
 import hashlib
 import os
 from pathlib import Path
 
+from publisher.config import MEDIA_FOLDER
 from publisher.domain.errors import Problem
 from publisher.engine.planner import Planner
 from publisher.rendering.image_formats import MAX_PICTURE_BYTES
 from publisher.rendering.jobs import MEDIA_TYPES, CleanedPicture, CleanPicture
+from publisher.runtime.shared_files import share
 
-MEDIA_FOLDER = "media"
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif"}
 
 
 async def keep_picture(planner: Planner, data: bytes) -> str | Problem:
-    """Return the path of a picture as a post names it, or what is wrong with it. Equal pictures are one file."""
+    """Return the path of a picture as a post names it, or what is wrong with it. Equal pictures are one file.
+
+    Raises OSError if it cannot be written.
+    """
     if len(data) > MAX_PICTURE_BYTES:
         return Problem(code="image_too_big", facts={"limit": str(MAX_PICTURE_BYTES // 2**20)})
     return await asyncio.to_thread(_keep, planner, data)
@@ -29,8 +33,10 @@ def _keep(planner: Planner, data: bytes) -> str | Problem:
         raise TypeError(type(cleaned).__name__)
     digest = hashlib.sha256(cleaned.data).hexdigest()
     name = f"{planner.now:%Y-%m}-{digest[:12]}{SUFFIXES[MEDIA_TYPES[cleaned.format]]}"
-    folder = planner.post_renderer.workspace / MEDIA_FOLDER
-    folder.mkdir(exist_ok=True)
+    folder = planner.post_renderer.staff_folder / MEDIA_FOLDER
+    if not folder.is_dir():
+        folder.mkdir()
+        share(folder)
     write_new(folder / name, cleaned.data)
     return f"{MEDIA_FOLDER}/{name}"
 
@@ -44,4 +50,5 @@ def write_new(file: Path, data: bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
+    share(temporary)
     temporary.replace(file)

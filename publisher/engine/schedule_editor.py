@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -173,31 +174,33 @@ async def save_post(planner: Planner, file: Path, change: PostChange, writer: Wr
     Raises SignInError if the writer may not, RefusedError if the file is locked for long, its owner cannot be kept, or
     a post to remove was sent, and OSError if the file cannot be written.
     """
-    async with lock_schedule(file.parent / "var" / "schedule.lock"):
-        context = replace(planner.schedule_context, known_posts=await planner.store.queries.post_ids())
-        try:
-            schedule = await read_schedule_text(planner, file)
-            prepared = await asyncio.to_thread(prepare_edit, schedule, file, change, context)
-        except ScheduleError as error:
-            return InvalidEdit(elsewhere=error.problems)
-        if isinstance(prepared, InvalidEdit):
-            return prepared
-        if isinstance(prepared, EditConflict):  # it shows what others have written
-            accounts = find_accounts(prepared.theirs or {}, context)
-        else:
-            accounts = prepared.accounts
-        if not writer.may_write(accounts):
-            facts = {"name": writer.actor.name, "command": "write", "permission": Permission.WRITE.value}
-            raise SignInError("not_permitted", **facts)
-        if isinstance(prepared, EditConflict):
-            return prepared
-        if prepared.edit.text == schedule.file_text:
-            return SavedEdit(
-                post=prepared.post, edit=prepared.edit, sha256=schedule.sha256, base_version=schedule.version
-            )
-        if problems := await find_post_problems(planner, change.post, prepared, file):
-            return InvalidEdit(own=problems)
-        await _write(planner.store, file, prepared, writer.actor)
+    try:
+        async with lock_schedule(file):
+            return await _save_locked(planner, file, change, writer)
+    except ScheduleError as error:
+        return InvalidEdit(elsewhere=error.problems)
+
+
+async def _save_locked(planner: Planner, file: Path, change: PostChange, writer: Writer) -> EditResult:
+    context = replace(planner.schedule_context, known_posts=await planner.store.queries.post_ids())
+    schedule = await read_schedule_text(planner, file)
+    prepared = await asyncio.to_thread(prepare_edit, schedule, file, change, context)
+    if isinstance(prepared, InvalidEdit):
+        return prepared
+    if isinstance(prepared, EditConflict):  # it shows what others have written
+        accounts = find_accounts(prepared.theirs or {}, context)
+    else:
+        accounts = prepared.accounts
+    if not writer.may_write(accounts):
+        facts = {"name": writer.actor.name, "command": "write", "permission": Permission.WRITE.value}
+        raise SignInError("not_permitted", **facts)
+    if isinstance(prepared, EditConflict):
+        return prepared
+    if prepared.edit.text == schedule.file_text:
+        return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=schedule.sha256, base_version=schedule.version)
+    if problems := await find_post_problems(planner, change.post, prepared, file):
+        return InvalidEdit(own=problems)
+    await _write(planner.store, file, prepared, writer.actor)
     sha256 = hash_text(prepared.text)
     return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=sha256, base_version=schedule.version)
 
@@ -336,24 +339,41 @@ async def _write(store: Store, file: Path, prepared: PreparedEdit, by: Actor) ->
 
 
 def write_temporary(file: Path, text: str) -> Path:
-    """Write a text beside the file, with the file's mode, owner and attributes, and sync it."""
+    """Write a text beside the file, with the file's mode, owner and attributes, and sync it.
+
+    Where the owner cannot stay, the group must, with the right to read and write. Raises RefusedError otherwise.
+    """
     temporary = file.with_name(f".{file.name}.new")
     temporary.unlink(missing_ok=True)  # a crash may have left one; the lock keeps other saves out
     status = file.stat()
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
-        made = os.fstat(descriptor)
-        if (made.st_uid, made.st_gid) != (status.st_uid, status.st_gid):
-            try:
-                os.fchown(descriptor, status.st_uid, status.st_gid)
-            except PermissionError:
-                temporary.unlink()
-                raise RefusedError("schedule_owner_not_kept", file=file.name, uid=str(status.st_uid)) from None
+        if not keep_owner(descriptor, status):
+            temporary.unlink()
+            raise RefusedError("schedule_owner_not_kept", file=file.name, uid=str(status.st_uid))
         shutil.copystat(file, temporary)
         stream.write(text.encode())
         stream.flush()
         os.fsync(descriptor)
     return temporary
+
+
+def keep_owner(descriptor: int, status: os.stat_result) -> bool:
+    """Give a new file the owner and group of the one that it replaces; return False if that one's owner loses rights.
+
+    The rights of the group are enough for a former owner: staff, daemon and dashboard have one group in common.
+    """
+    made = os.fstat(descriptor)
+    with contextlib.suppress(OSError):
+        if made.st_uid != status.st_uid:
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+            return True
+    with contextlib.suppress(OSError):
+        if made.st_gid != status.st_gid:
+            os.fchown(descriptor, -1, status.st_gid)
+    is_group_kept = os.fstat(descriptor).st_gid == status.st_gid
+    may_write = stat.S_IRGRP | stat.S_IWGRP
+    return is_group_kept and (made.st_uid == status.st_uid or status.st_mode & may_write == may_write)
 
 
 def replace_file(temporary: Path, file: Path, expected: str) -> None:
@@ -370,25 +390,48 @@ def replace_file(temporary: Path, file: Path, expected: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def lock_schedule(lock_file: Path) -> AsyncIterator[None]:
-    """Keep other saves of this host out. Raises RefusedError after LOCK_TIMEOUT_SECONDS.
+async def lock_schedule(file: Path) -> AsyncIterator[None]:
+    """Keep other saves of this host out. Raises RefusedError after LOCK_TIMEOUT_SECONDS, ScheduleError without a file.
 
     The lock is asked for again and again: a thread that waits for it could not be called back.
     """
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
-    with lock_file.open("a", encoding="utf-8") as file:
-        try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(BlockingIOError),
-                wait=wait_fixed(LOCK_POLL_SECONDS),
-                stop=stop_after_delay(LOCK_TIMEOUT_SECONDS),
-                reraise=True,
-            ):
-                with attempt:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RefusedError("schedule_locked") from None
+    try:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(BlockingIOError),
+            wait=wait_fixed(LOCK_POLL_SECONDS),
+            stop=stop_after_delay(LOCK_TIMEOUT_SECONDS),
+            reraise=True,
+        ):
+            with attempt:
+                descriptor = lock_present_file(file)
+    except BlockingIOError:
+        raise RefusedError("schedule_locked") from None
+    try:
         yield
+    finally:
+        os.close(descriptor)
+
+
+def lock_present_file(file: Path) -> int:
+    """Lock the file that a path leads to, which takes no right but to read it; return its descriptor.
+
+    Raises BlockingIOError if another save has it, or has just replaced it; ScheduleError if it cannot be read.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        read_unchanged(file, SCHEDULE_READ_LIMITS, ScheduleError)  # says what is wrong with it
+        raise
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_replaced = not os.path.samestat(os.fstat(descriptor), file.stat())
+    except BaseException:
+        os.close(descriptor)
+        raise
+    if is_replaced:
+        os.close(descriptor)
+        raise BlockingIOError
+    return descriptor
 
 
 async def wait_until_accepted(store: Store, saved: SavedEdit, seconds: float) -> bool:

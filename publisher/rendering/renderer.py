@@ -108,7 +108,8 @@ class PostRenderer:
 
     templates: Templates
     timezone: tzinfo
-    workspace: Path
+    staff_folder: Path
+    """The folder from which a post names its pictures."""
     accounts: Mapping[AccountId, Account]
     factories: Mapping[Platform, AdapterFactory]
     regions: Mapping[str, Mapping[str, str]]
@@ -197,8 +198,8 @@ class PostRenderer:
         media: dict[str, tuple[str, bytes]] = {}
         problems: list[Problem] = []
         for number, item in enumerate(post.images):
-            path = self.workspace / item.file
-            file = PictureFile(path=path, alt=item.alt, trusted_root=self.workspace / Path(item.file).parts[0])
+            path = self.staff_folder / item.file
+            file = PictureFile(path=path, alt=item.alt, trusted_root=self.staff_folder / Path(item.file).parts[0])
             found = read_picture(file, self.templates.renderer)
             if isinstance(found, Problem):
                 facts = {"file": item.file, "key": f"images.{number}.file"}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from publisher.config import Settings
+from publisher.config import SCHEDULE_FILE, Settings
 from publisher.domain.account import Account, AccountId, Mode, Platform
 from publisher.domain.errors import Problem, ScheduleError
 from publisher.domain.post import (
@@ -385,7 +385,6 @@ def explain_problem(  # noqa: C901 # one flat match
     return problem
 
 
-SCHEDULE_FILE = "schedule.toml"
 SCHEDULE_READ_LIMITS = ReadLimits(max_bytes=4 * 2**20)
 _NON_CONTENT_KEYS = frozenset(
     {"author", "level", "at", "evergreen", "from", "until", "days", "expires", "max_delay", "urgent"}

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from publisher.config import MEDIA_FOLDER
 from publisher.domain.post import PostKind, WarningLevel
 from publisher.tomlfile.validate import (
     DATETIME_SCHEMA,
@@ -36,7 +37,7 @@ def parse_media_path(value: object) -> str:
     if (slashed := value.translate(_BACKSLASHES)) != value:
         raise PydanticCustomError("backslash_in_path", "", {"example": slashed[:80]})
     parts = value.split("/")
-    if parts[0] != "media" or len(parts) < 2 or {"", ".", ".."} & set(parts) or set(':*?"<>|\0') & set(value):
+    if parts[0] != MEDIA_FOLDER or len(parts) < 2 or {"", ".", ".."} & set(parts) or set(':*?"<>|\0') & set(value):
         raise PydanticCustomError("outside_media", "", {"value": value[:80]})
     return value
 

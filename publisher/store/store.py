@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from publisher.store.deliveries.maintenance import Maintenance
     from publisher.store.deliveries.outbox import Outbox
     from publisher.store.monitor.backlog import Backlog
+    from publisher.store.monitor.kept_secrets import KeptSecrets
     from publisher.store.monitor.login_health import LoginHealthStore
     from publisher.store.monitor.monitor import Monitoring
     from publisher.store.monitor.preflight import Preflight
@@ -122,6 +123,12 @@ class Store(BaseStore):
         from publisher.store.monitor.backlog import Backlog  # noqa: PLC0415 # see the class
 
         return Backlog(self)
+
+    @cached_property
+    def kept_secrets(self) -> "KeptSecrets":
+        from publisher.store.monitor.kept_secrets import KeptSecrets  # noqa: PLC0415 # see the class
+
+        return KeptSecrets(self)
 
     @cached_property
     def notices(self) -> "NoticeStore":

@@ -3,7 +3,8 @@
 They are raised once the database can be written, and cleared when the problem is over.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+import json
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,7 +12,7 @@ from functools import partial
 from sqlalchemy import Connection, DateTime, func, select
 
 from publisher.domain.account import AccountId
-from publisher.domain.errors import RefusedError
+from publisher.domain.errors import Problem, RefusedError
 from publisher.domain.post import PostId
 from publisher.runtime.clock import SERVER_DATE_TOLERANCE
 from publisher.runtime.logs import dropped_line_count, log
@@ -43,6 +44,8 @@ TEXT_OUTDATED = "text_outdated"
 """The alert that present templates and settings give another text than the one that is filed and will be sent."""
 OUTDATED_PREFIX = "texts:"
 """Prefix of the subject of that alert, before the post."""
+RIGHTS_MISSING = "rights_missing"
+"""The alert that a dashboard lacks rights on files of its machine."""
 ALERT_REPEAT_INTERVAL = timedelta(hours=1)
 """How long after an alert of the same code another one is raised."""
 FAILURES_BEFORE_ALERT = 3
@@ -182,11 +185,17 @@ class SystemAlerts(StorePart):
         """Keep at most one alert that this host's dashboard does not run: with its exit code, or none for ""."""
         await self._set_alert("dashboard_failing", f"dashboard:{self.store.worker}", reason)
 
-    async def _set_alert(self, code: str, subject: str, reason: str) -> None:
+    async def set_rights_alert(self, problems: Sequence[Problem]) -> None:
+        """Keep at most one alert that this host's dashboard lacks rights on files: with what it cannot do, or none."""
+        stored = json.dumps([{"code": problem.code, **problem.facts} for problem in problems]) if problems else ""
+        await self._set_alert(RIGHTS_MISSING, f"rights:{self.store.worker}", stored, fact="problems")
+
+    async def _set_alert(self, code: str, subject: str, text: str, fact: str = "reason") -> None:
+        """Keep at most one alert about a subject: with this text as one of its facts, or none for ""."""
         now = self.runtime.now()
         alerts = await self.database.read(lambda connection: open_alerts(connection, subject))
-        if [facts["reason"] for _code, facts in alerts] != ([reason] if reason else []):
-            wanted, facts = code if reason else None, {"host": self._host, "reason": reason}
+        if [facts[fact] for _code, facts in alerts] != ([text] if text else []):
+            wanted, facts = code if text else None, {"host": self._host, fact: text}
             await self.database.write(lambda transaction: replace_alerts(transaction, now, wanted, subject, facts))
 
     @property

@@ -13,10 +13,12 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from publisher.app.application import open_application
+from publisher.app.application import Application, open_application
+from publisher.app.rights import find_missing_rights, require_rights
 from publisher.config import Settings
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
+from publisher.runtime.logs import log
 from publisher.web.callbacks import bind_socket
 from publisher.web.dashboard import create_dashboard
 from publisher.web.server import peer_key
@@ -168,7 +170,9 @@ async def serve_dashboard(
         reason = error.strerror or type(error).__name__
         raise RefusedError("web_listen_failed", address=dashboard.listen, reason=reason) from None
     with contextlib.closing(listening_socket):
-        async with open_application(settings, runtime, can_send=False) as application:
+        require_rights(settings, can_send=False)
+        async with open_application(settings, runtime, can_send=False, reads_secrets=False) as application:
+            await report_missing_rights(application)
             config = uvicorn.Config(
                 create_dashboard(application),
                 http=BoundedConnection,
@@ -191,10 +195,19 @@ async def serve_dashboard(
             gc.freeze()  # what lives as long as this process is not visited by each collection
             gc.set_threshold(COLLECTION_THRESHOLD)
             if is_supervised:
-                os.nice(PAGES_NICENESS)
+                with contextlib.suppress(PermissionError):  # a service manager may forbid the call
+                    os.nice(PAGES_NICENESS)
                 asyncio.get_running_loop().add_reader(0, _stop_at_end_of_input, server)
             report("web_listening", address=dashboard.address)
             await server.serve(sockets=[listening_socket])
+
+
+async def report_missing_rights(application: Application) -> None:
+    """Alert people to what cannot be saved for want of rights; all other pages and actions work."""
+    problems = await asyncio.to_thread(find_missing_rights, application.settings)
+    for problem in problems:
+        log.warning("right_missing", code=problem.code, **problem.facts)
+    await application.store.system_alerts.set_rights_alert(problems)
 
 
 def _find_file(settings: Settings, name: str | None) -> str | None:

@@ -5,12 +5,14 @@ The daemon imports this, and none of what serves pages: its start must not wait 
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import IO
 
 from publisher.config import Settings
 from publisher.runtime.logs import log
+from publisher.secrets import Vault, make_dashboard_environment
 
 STABLE_SECONDS = 20.0
 """After so long a process counts as running."""
@@ -51,13 +53,17 @@ async def run_dashboard(
 async def keep_running(
     settings: Settings, set_alert: Callable[[str], Awaitable[None]], output: IO[bytes] | None
 ) -> None:
-    """Start the process, and again whenever it ends, after a pause that doubles."""
+    """Start the process, and again whenever it ends, after a pause that doubles. It gets no platform's secret."""
     command = (sys.executable, "-P", "-m", "publisher", "--lang", settings.lang, "-C", str(settings.workspace), "web")
-    failures = 0
+    vault, failures = Vault(folder=settings.workspace / "var"), 0
     while True:
+        environment = await asyncio.to_thread(
+            make_dashboard_environment, os.environ, secrets_dir=settings.secrets_dir, vault=vault
+        )
         process = await asyncio.create_subprocess_exec(
             *command,
             "--supervised",
+            env=environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=output,
             stderr=output,

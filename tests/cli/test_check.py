@@ -103,6 +103,20 @@ def test_init_overwrites_nothing(run, tmp_path):
     assert (tmp_path / "schedule.toml").read_text("utf-8") == "mine"
 
 
+def test_check_reads_the_schedule_in_the_staffs_folder(run, workspace):
+    """With a folder of their own for what staff write, posts and pictures are found there, also by faulty settings."""
+    staff, settings = workspace / "staff", workspace / "publisher.toml"
+    staff.mkdir()
+    for name in ("schedule.toml", "media"):
+        (workspace / name).rename(staff / name)
+    settings.write_text(f'staff_dir = "staff"\n{settings.read_text("utf-8")}', "utf-8")
+    assert run("-C", workspace, "check", "--json").code == 0
+    (staff / "schedule.toml").write_text("post = [\n", "utf-8")
+    settings.write_text(f"plan_days = 0\n{settings.read_text('utf-8')}", "utf-8")
+    found = run("-C", workspace, "check", "--json").json["problems"]
+    assert {problem["file"] for problem in found} == {str(settings), str(staff / "schedule.toml")}
+
+
 def test_check_lists_all_problems_in_order(run, workspace):
     """Settings, schedule and final texts are checked in one run; each problem has its line, column and key."""
     broken = warning("two").replace('level = "orange"', 'levle = "orange"')

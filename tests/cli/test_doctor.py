@@ -9,6 +9,7 @@ import pytest
 
 from publisher.app.application import open_application
 from publisher.config import load_settings
+from publisher.domain.errors import Problem
 from publisher.runtime.clock import Runtime
 from publisher.testing.fakes import make_confirmed_runtime
 from tests.cli.posts import warning, write_schedule
@@ -166,3 +167,17 @@ def test_f26_a_login_in_cooldown_is_not_probed(run, drill, simulator):
     calls = [item for item in log if item["kind"] == "recv" and item["platform"] == "tieba"]
     assert [item["endpoint"] for item in calls] == ["/dc/common/tbs"]
     assert "平台要求放慢" in run("-C", drill, "accounts").out
+
+
+def test_a_right_that_the_dashboard_lacks_is_named(run, run_on_database, drill):
+    """The dashboard may have a user of its own: doctor shows what that one has found at its start."""
+    problem = Problem(code="right_missing_save", facts={"file": "/srv/publisher/staff", "user": "publisher-web"})
+    run_on_database(lambda application: application.store.system_alerts.set_rights_alert([problem]))
+    reported = run("-C", drill, "--lang", "en", "doctor", "--json")
+    assert reported.code == 1
+    [found] = reported.json["files"]
+    assert found["message"].endswith("user publisher-web may not write in the folder /srv/publisher/staff")
+    assert "发布台保存不了文稿" in run("-C", drill, "doctor").out
+    assert "/srv/publisher/staff" in run("-C", drill, "status").out
+    run_on_database(lambda application: application.store.system_alerts.set_rights_alert([]))
+    assert run("-C", drill, "doctor", "--json").json["files"] == []

@@ -2,12 +2,19 @@
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from publisher.app.permissions import find_unsafe_permissions
+from publisher.app.rights import find_missing_rights, is_mounted, require_rights
 from publisher.config import parse_settings
+from publisher.domain.errors import RefusedError
 from publisher.secrets import Vault
 from tests.cli.conftest import make_drill, publisher_command
 from tests.cli.posts import warning, write_schedule
@@ -128,3 +135,108 @@ def test_a_system_without_modes_has_no_loose_files(live):
         patch.setattr(os, "name", "nt")
         found = find_unsafe_permissions(settings)
     assert (found, len(find_unsafe_permissions(settings))) == ((), 1)
+
+
+OTHER_USER, GROUP = 61002, 61003
+
+
+@contextmanager
+def as_other_user():
+    """Be a user who has one group in common with the owner of the files, until the end."""
+    groups = os.getgroups()
+    os.setgroups([GROUP])
+    os.setresgid(GROUP, GROUP, 0)
+    os.setresuid(OTHER_USER, OTHER_USER, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+        os.setresgid(0, 0, 0)
+        os.setgroups(groups)
+
+
+@pytest.fixture
+def installed():
+    """Yield the settings of a workspace that a second user may use as a dashboard's does."""
+    if os.geteuid() != 0:
+        pytest.skip("NO ROOT: nobody else can be become")
+    folder = Path(tempfile.mkdtemp())  # others can reach it
+    for name in ("staff/media", "var/db", "secrets"):
+        (folder / name).mkdir(parents=True)
+    for name in ("staff/schedule.toml", "var/db/publisher.db", "var/intents.jsonl"):
+        (folder / name).touch()
+    (folder / "secrets" / "user-key").write_text('{"key": "%s="}' % ("A" * 43), "utf-8")
+    for path in [folder, *folder.rglob("*")]:
+        is_written = "staff" in path.parts or "db" in path.parts
+        os.chown(path, 0, GROUP)
+        path.chmod((0o2770 if is_written else 0o2750) if path.is_dir() else 0o660 if is_written else 0o640)
+    (folder / "var" / "vault.json").write_text("{}", "ascii")
+    (folder / "var" / "vault.json").chmod(0o600)
+    text = 'staff_dir = "staff"\nsecrets_dir = "secrets"\ndatabase = "sqlite:///var/db/publisher.db"\n'
+    settings = parse_settings(text, workspace=folder)
+    assert find_missing_rights(settings) == []  # all is loaded now that another user might not be able to load
+    yield settings
+    shutil.rmtree(folder)
+
+
+def find_as_other(settings):
+    with as_other_user():
+        return [(problem.code, problem.facts["user"]) for problem in find_missing_rights(settings)]
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "codes"),
+    [
+        ("staff", 0o2770, []),
+        ("staff", 0o2750, ["right_missing_save"]),
+        ("staff", 0o3770, ["schedule_not_shared"]),
+        ("staff/schedule.toml", 0o640, ["schedule_not_shared"]),
+        ("staff/media", 0o2750, ["right_missing_pictures"]),
+        ("secrets/user-key", 0o600, ["right_missing_key"]),
+        ("var/db", 0o2750, ["right_missing_database"]),
+        ("var/db/publisher.db", 0o640, ["right_missing_database"]),
+        ("var/intents.jsonl", 0o600, ["right_missing_journal"]),
+    ],
+)
+def test_a_right_that_the_dashboards_user_lacks_is_found(installed, name, mode, codes):
+    """Each cause has its own words, with the folder and the user; nothing is written to find it."""
+    (installed.workspace / name).chmod(mode)
+    assert find_as_other(installed) == [(code, str(OTHER_USER)) for code in codes]
+
+
+def test_pictures_need_their_folder_where_the_schedule_is_shared(installed):
+    """One made later would be closed to the daemon, or to staff, under a service that may set no setgid bit."""
+    (installed.staff_folder / "media").rmdir()
+    assert [code for code, _user in find_as_other(installed)] == ["right_missing_pictures"]
+
+
+@pytest.mark.parametrize(
+    ("can_send", "changed", "code"),
+    [(True, "var", "right_missing_var"), (False, "var/db", "right_missing_database"), (False, "var", None)],
+)
+def test_nothing_starts_that_cannot_write_what_it_must(installed, can_send, changed, code):
+    """The daemon writes var and the database, the dashboard the database alone."""
+    (installed.workspace / "var").chmod(0o2770)
+    (installed.workspace / "var" / "intents.jsonl").chmod(0o660)
+    with as_other_user():
+        require_rights(installed, can_send=True)
+    (installed.workspace / changed).chmod(0o2750)
+    with as_other_user():
+        if code is None:
+            require_rights(installed, can_send=can_send)
+        else:
+            with pytest.raises(RefusedError, match=code):
+                require_rights(installed, can_send=can_send)
+
+
+def test_a_server_needs_no_folder_of_a_database(installed):
+    """With PostgreSQL the journal alone is written, by the daemon."""
+    (installed.workspace / "var" / "db").chmod(0o700)
+    shared = replace(installed, database="postgresql://u@h/d")
+    assert find_as_other(shared) == []
+
+
+def test_a_single_file_that_is_mounted_is_recognised(tmp_path):
+    """No rename puts a new file in its place."""
+    assert is_mounted(Path("/proc"))
+    assert not is_mounted(tmp_path)

@@ -1,27 +1,35 @@
 """A person saves one post into schedule.toml, while others edit it, the machine dies, or another host was faster."""
 
 import asyncio
+import contextlib
+import os
+import stat
 import time
 import tomllib
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from publisher.domain.errors import NoSuchItemError, RefusedError, SignInError
 from publisher.domain.post import PostId
+from publisher.engine import schedule_editor
 from publisher.engine.decisions import named_person
 from publisher.engine.planner import apply_schedule
 from publisher.engine.schedule_editor import (
+    LOCK_POLL_SECONDS,
     EditConflict,
     InvalidEdit,
     PostChange,
     SavedEdit,
     Writer,
+    lock_present_file,
     read_entry,
     read_schedule_text,
     save_post,
     wait_until_accepted,
+    write_temporary,
 )
 from publisher.store.deliveries.retention import prune
 from publisher.testing.fakes import START_TIME
@@ -322,3 +330,73 @@ async def test_a_save_in_a_file_of_ten_thousand_posts_costs_little_more_than_loa
     assert isinstance(await save_post(planner, file, change, writer), SavedEdit)
     saved = time.process_time()
     assert saved - parsed < 8 * (parsed - start)
+
+
+async def test_a_second_save_waits_for_the_first_and_for_the_file_that_it_leaves(planner, file):  # noqa: F811
+    """The lock is on the file itself: a save that has waited reads what the one before it has put in its place."""
+    held = lock_present_file(file)
+    with pytest.raises(BlockingIOError):
+        lock_present_file(file)
+    saving = asyncio.create_task(save_post(planner, file, addition(), writer))
+    await asyncio.sleep(3 * LOCK_POLL_SECONDS)
+    assert not saving.done()
+    file.with_name("other").write_text(f"{FILE}# 另一个人\n", "utf-8")
+    file.with_name("other").replace(file)
+    os.close(held)
+    assert isinstance(await saving, SavedEdit)
+    assert "# 另一个人" in file.read_text("utf-8")
+    assert [path.name for path in file.parent.iterdir() if "lock" in path.name] == []
+
+
+async def test_a_lock_that_is_never_free_is_refused(planner, file, monkeypatch):  # noqa: F811
+    """After some seconds the person is asked to save again."""
+    monkeypatch.setattr(schedule_editor, "LOCK_TIMEOUT_SECONDS", 0.1)
+    held = lock_present_file(file)
+    with pytest.raises(RefusedError, match="schedule_locked"):
+        await save_post(planner, file, addition(), writer)
+    os.close(held)
+
+
+@pytest.mark.parametrize("how", ["gone", "link", "folder"])
+async def test_a_save_without_a_file_says_what_is_wrong_with_it(planner, file, how):  # noqa: F811
+    """Nothing is written in the place of what is no file."""
+    file.unlink()
+    if how == "link":
+        file.symlink_to("elsewhere")
+    elif how == "folder":
+        file.mkdir()
+    result = await save_post(planner, file, addition(), writer)
+    assert isinstance(result, InvalidEdit)
+    [problem] = result.elsewhere
+    assert problem.code == {"gone": "file_missing", "link": "file_is_link", "folder": "file_not_regular"}[how]
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "is_kept"), [(0o660, 61003, True), (0o640, 61003, False), (0o660, 61004, False)]
+)
+def test_a_file_of_another_user_is_replaced_if_that_one_keeps_its_rights(tmp_path, monkeypatch, mode, group, is_kept):
+    """Staff, daemon and dashboard share a group; a new file has its group and mode, or there is none."""
+    if os.geteuid() != 0:
+        pytest.skip("NO ROOT: nobody else can be become")
+    monkeypatch.chdir(tmp_path)  # others cannot go there
+    file = Path("schedule.toml")
+    file.write_text("old\n", "utf-8")
+    os.chown(file, 61001, group)
+    file.chmod(mode)
+    tmp_path.chmod(0o777)
+    groups = os.getgroups()
+    os.setgroups([61003])
+    os.setegid(61005)
+    os.seteuid(61002)
+    try:
+        with contextlib.nullcontext() if is_kept else pytest.raises(RefusedError, match="schedule_owner_not_kept"):
+            write_temporary(file, "new\n").replace(file)
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+    status = file.stat()
+    owner = (61002 if is_kept else 61001, group, mode)
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == owner
+    assert file.read_text("utf-8") == ("new\n" if is_kept else "old\n")
+    assert not Path(".schedule.toml.new").exists()

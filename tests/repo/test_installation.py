@@ -56,8 +56,13 @@ setpriv --reuid publisher --regid publisher --init-groups \\
     /opt/publisher/.venv/bin/publisher -C /srv/publisher run 2>/run/log &
 daemon=$!
 until sh -eu /steps/health.sh; do kill -0 "$daemon" || { cat /run/log >&2; exit 1; }; done
+setpriv --reuid publisher-web --regid publisher --init-groups \\
+    /opt/publisher/.venv/bin/publisher --lang en -C /srv/publisher web 2>/run/web.log &
+web=$!
+until grep -q '^Dashboard' /run/web.log; do kill -0 "$web" || { cat /run/web.log >&2; exit 1; }; sleep 0.2; done
+if grep right_missing /run/web.log >&2; then exit 1; fi
 """
-STOP = 'kill "$daemon" && wait "$daemon"'
+STOP = 'kill "$web" "$daemon" && wait "$web" && wait "$daemon"'
 
 
 def health_check() -> list[str]:
@@ -241,11 +246,16 @@ def test_the_container_runs_without_root_and_keeps_its_records():
 def test_the_manual_owns_the_containers_folders_by_its_numbers():
     """User and group of the image have the numbers that the manual gives to the folders and secrets of the host."""
     [made] = [words for name, words in instructions() if name == "RUN" and "useradd" in words]
-    numbers = re.findall(r"groupadd .*?--gid (\d+) .*?useradd .*?--uid (\d+) --gid publisher ", made)
+    groups = {name: number for number, name in re.findall(r"groupadd --system --gid (\d+) ([\w-]+)", made)}
+    users = {name: number for number, name in re.findall(r"useradd --system --uid (\d+) .*?nologin ([\w-]+)", made)}
     manual = MANUAL.read_text("utf-8")
     named = {*re.findall(r"install -d -o (\d+) -g (\d+)", manual), *re.findall(r"chown -R (\d+):(\d+)", manual)}
-    assert named == {(user, group) for group, user in numbers}
-    assert re.findall(r"--secret \S+,uid=(\d+),", manual) == [user for _group, user in numbers]
+    made_here = {
+        (users[user], groups[group]) for user, group in re.findall(r"install -d -o ([\w-]+) -g ([\w-]+)", made)
+    }
+    assert named == made_here
+    assert re.findall(r"--secret \S+,uid=(\d+),", manual) == [users["publisher"]]
+    assert re.findall(r"podman run .*?--user ([\w-]+)", manual) == ["publisher-web"]
 
 
 def test_the_container_copies_files_that_exist_and_pins_what_it_installs():

@@ -10,8 +10,10 @@ import pytest
 from publisher.rendering.child import MAX_MEMORY_BYTES
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-UNIT, WATCHDOG = EXAMPLES / "publisher.service", EXAMPLES / "publisher-watchdog.service"
-MOST_EXPOSED = 1.5
+UNIT, WEB_UNIT = EXAMPLES / "publisher.service", EXAMPLES / "publisher-web.service"
+WATCHDOG = EXAMPLES / "publisher-watchdog.service"
+MOST_EXPOSED = {UNIT: 1.7, WEB_UNIT: 1.4, WATCHDOG: 1.5}
+"""The daemon asks the kernel about the clock, and sees who owns the schedule: 0.2 each."""
 MOST_THREADS = 100
 """Measured: 15 on two processors; at most 32 more of Python's own on many, and one for each name that is resolved."""
 ANALYZE = shutil.which("systemd-analyze")
@@ -23,23 +25,24 @@ def analyze(*arguments, unit):
     return subprocess.run([str(ANALYZE), *arguments, str(unit)], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("unit", [UNIT, WATCHDOG], ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", MOST_EXPOSED, ids=lambda unit: unit.stem)
 def test_the_unit_has_a_low_exposure(unit):
-    """A compromised process is limited to its network and its own folder: an exposure of 1.5 of 10, or less."""
+    """A compromised process is limited to its network and its own folder: an exposure of 1.7 of 10, or less."""
     judged = analyze("security", "--offline=true", "--no-pager", unit=unit)
     found = re.search(rf"exposure level for {unit.stem}\.service: ([0-9.]+)", judged.stdout)
     assert found, judged.stderr
-    assert float(found[1]) <= MOST_EXPOSED, judged.stdout
+    assert float(found[1]) <= MOST_EXPOSED[unit], judged.stdout
 
 
-def test_the_unit_limits_resources_but_not_a_normal_run():
+@pytest.mark.parametrize("unit", [UNIT, WEB_UNIT], ids=lambda unit: unit.stem)
+def test_the_unit_limits_resources_but_not_a_normal_run(unit):
     """The renderer may use all of its own limit beside a daemon with many accounts; a runaway process is ended."""
-    limits = dict(re.findall(r"^(MemoryMax|TasksMax)=(\d+)", UNIT.read_text("utf-8"), re.MULTILINE))
+    limits = dict(re.findall(r"^(MemoryMax|TasksMax)=(\d+)", unit.read_text("utf-8"), re.MULTILINE))
     assert int(limits["MemoryMax"]) * 2**30 >= MAX_MEMORY_BYTES + 512 * 2**20
     assert int(limits["TasksMax"]) >= MOST_THREADS
 
 
-@pytest.mark.parametrize("unit", [UNIT, WATCHDOG, WATCHDOG.with_suffix(".timer")], ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", [*MOST_EXPOSED, WATCHDOG.with_suffix(".timer")], ids=lambda unit: unit.name)
 def test_the_unit_is_valid(unit):
     """systemd knows every option of the unit and accepts every value."""
     judged = analyze("verify", "--man=no", unit=unit)

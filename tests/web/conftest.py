@@ -72,12 +72,24 @@ def _render_in_process(render_in_process: None) -> None:
 MakeWorkspace = Callable[[Path], Path]
 
 
-def make_workspace(folder: Path, regions: int = 2) -> Path:
-    """Create a drill of some regions whose platforms nobody serves."""
+def make_workspace(folder: Path, regions: int = 2, staff_dir: str = "") -> Path:
+    """Create a drill of some regions whose platforms nobody serves; what staff write may be in a folder of its own."""
     demo = DemoWorkspace(regions=read_regions()[:regions], simulator_url="http://127.0.0.1:9")
     files = {**new_workspace_files(), **demo_files(demo), "schedule.toml": b"post = []\n"}
     create_workspace(folder, files)
+    if staff_dir:
+        (folder / staff_dir).mkdir()
+        for name in ("schedule.toml", "media"):
+            (folder / name).rename(folder / staff_dir / name)
+        settings = folder / "publisher.toml"
+        settings.write_text(f'staff_dir = "{staff_dir}"\n{settings.read_text("utf-8")}', "utf-8")
     return folder
+
+
+@pytest.fixture
+def staff_dir():
+    """Return the name of the staff's folder; without one it is the workspace."""
+    return ""
 
 
 @pytest.fixture
@@ -87,9 +99,9 @@ def regions():
 
 
 @pytest.fixture
-async def site(tmp_path, sqlite_template, regions) -> AsyncIterator[WebSite]:
+async def site(tmp_path, sqlite_template, regions, staff_dir) -> AsyncIterator[WebSite]:
     """Yield a dashboard with an empty database."""
-    folder = await asyncio.to_thread(make_workspace, tmp_path / "drill", regions)
+    folder = await asyncio.to_thread(make_workspace, tmp_path / "drill", regions, staff_dir)
     shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
     runtime = FakeRuntime()
     async with open_application(await load_settings(folder), runtime, can_send=False) as application:

@@ -1,20 +1,37 @@
 """The off-boarding of an account on pages."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pyotp
+import pytest
 
+from publisher.app.offboard import remove_ordered_secrets, report_secrets
 from publisher.domain.account import Mode
 from publisher.domain.delivery import State
 from publisher.secrets import Vault
+from publisher.store.monitor.kept_secrets import SecretRemoval
 from publisher.store.people.sign_ins import STEP_UP_LIFETIME
+from publisher.web.pages import offboard
 from tests.web.posts import POST, plan, set_state
 from tests.web.test_sign_in import PASSWORD, add_activated
 from tests.web.test_write import fields_of
 
 ACCOUNT = "beijing-weibo"
 PATH = f"/accounts/{ACCOUNT}/offboard"
+
+
+@pytest.fixture(autouse=True)
+def without_waiting(monkeypatch):
+    """No daemon runs here beside the page."""
+    monkeypatch.setattr(offboard, "REMOVED_WITHIN_SECONDS", 0)
+
+
+async def let_daemon_run(site):
+    """Do what the daemon does every few seconds."""
+    await remove_ordered_secrets(site.store, site.application.settings)
+    await report_secrets(site.store, site.application.settings)
 
 
 def steps(page):
@@ -31,6 +48,8 @@ async def test_an_account_is_taken_out_of_service_step_by_step(site):
     await plan(site, POST, POST.replace('"refund"', '"other"'))
     await set_state(site, State.UNKNOWN, ACCOUNT, attempts=1)
     client = await site.signed_in("operator", name="王")
+    assert "还不知道密钥" in (await client.get(PATH)).text
+    await let_daemon_run(site)
     page = (await client.get(PATH)).text
     assert not any(steps(page).values())
     assert (await client.post(PATH, data={"cancel": "1"})).status_code == 422
@@ -46,7 +65,12 @@ async def test_an_account_is_taken_out_of_service_step_by_step(site):
     assert vault.list_names() == [secret]
 
     await set_state(site, State.PUBLISHED, ACCOUNT, remote_id="1", url="", published_at=site.runtime.now())
-    done = await client.post(PATH, data=fields_of((await client.get(PATH)).text), follow_redirects=True)
+    ordered = await client.post(PATH, data=fields_of((await client.get(PATH)).text), follow_redirects=True)
+    assert steps(ordered.text) == {**wanted, "unresolved": True}
+    assert "已要求删除" in ordered.text
+    assert vault.list_names() == [secret]
+    await let_daemon_run(site)
+    done = await client.get(PATH)
     assert steps(done.text) == {**wanted, "unresolved": True, "secret": True}
     assert "confirm-offboard" not in done.text
     assert "移交或停用没有做完" not in (await client.get(f"/accounts/{ACCOUNT}")).text
@@ -61,6 +85,7 @@ async def test_an_account_is_stopped_though_the_encrypted_store_is_damaged(site)
     vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
     (settings.secrets_dir / secret).unlink()
     vault.file.write_bytes(b"{")
+    await let_daemon_run(site)
     client = await site.signed_in("operator")
     begun = await client.post(PATH, data={"reason": "移交宣传科"}, follow_redirects=True)
     assert (steps(begun.text)["off"], steps(begun.text)["secret"]) == (True, False)
@@ -75,15 +100,45 @@ async def test_the_first_click_never_removes_a_secret(site):
     vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
     (settings.secrets_dir / secret).unlink()
     vault.write(secret, {"access_token": "x"})
+    await let_daemon_run(site)
     client = await site.signed_in("operator", name="王")
     first = fields_of((await client.get(PATH)).text) | {"reason": "移交宣传科"}
     begun = await client.post(PATH, data=first, follow_redirects=True)
     await client.post(PATH, data=first)
+    await let_daemon_run(site)
     assert vault.list_names() == [secret]
     assert f"删除密钥 {secret}" in begun.text
-    done = await client.post(PATH, data=fields_of(begun.text), follow_redirects=True)
+    await client.post(PATH, data=fields_of(begun.text))
+    await let_daemon_run(site)
     assert vault.list_names() == []
-    assert steps(done.text)["secret"]
+    assert steps((await client.get(PATH)).text)["secret"]
+    [entry] = [one for one in await site.store.queries.audit_history(f"account:{ACCOUNT}") if one.event == "offboarded"]
+    assert entry.name == "王"
+
+
+async def test_an_order_removes_nothing_once_the_account_is_used_again(site):
+    """As after a restore of an older database: the daemon looks again, and forgets the order."""
+    settings = site.application.settings
+    vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
+    (settings.secrets_dir / secret).unlink()
+    vault.write(secret, {"access_token": "x"})
+    await site.store.kept_secrets.order(SecretRemoval(account=ACCOUNT, name="王", sign_in="session"))
+    await let_daemon_run(site)
+    assert vault.list_names() == [secret]
+    assert await site.store.kept_secrets.orders() == []
+
+
+async def test_a_secret_outside_the_store_is_left_to_people(site):
+    """The page names its place, which the daemon has reported, also once the account is out of the settings."""
+    await let_daemon_run(site)
+    client = await site.signed_in("operator")
+    begun = await client.post(PATH, data={"reason": "移交宣传科"}, follow_redirects=True)
+    place = str(site.application.settings.secrets_dir / site.application.settings.accounts[ACCOUNT].secret)
+    assert place in begun.text
+    accounts = {key: value for key, value in site.application.settings.accounts.items() if key != ACCOUNT}
+    await report_secrets(site.store, replace(site.application.settings, accounts=accounts))
+    report = await site.store.kept_secrets.read_report()
+    assert place in report.elsewhere.values()
 
 
 async def test_a_reason_typed_while_the_second_factor_lapses_is_kept(site):

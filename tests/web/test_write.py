@@ -53,7 +53,7 @@ def without_waiting(monkeypatch):
 
 @pytest.fixture
 async def file(site):
-    path = site.application.settings.workspace / "schedule.toml"
+    path = site.application.settings.schedule_file
     await asyncio.to_thread(path.write_text, FILE, "utf-8")
     return path
 
@@ -325,6 +325,7 @@ async def test_posts_of_other_regions_are_not_shown_to_who_writes(site, file):
     assert "每周反诈提示" not in (await author.get("/write?kind=correction")).text
 
 
+@pytest.mark.parametrize("staff_dir", ["", "staff"])
 async def test_a_picture_is_cleaned_and_named_in_the_post(site, file):
     """What is no picture is refused at its field; one that is goes to media/ without its place and camera."""
     author = await site.signed_in("author")
@@ -339,7 +340,7 @@ async def test_a_picture_is_cleaned_and_named_in_the_post(site, file):
     assert "problem-images" in refused.text
     assert saved.status_code == 303
     [image] = posts(file)[1]["images"]
-    kept = (site.application.settings.workspace / image["file"]).read_bytes()
+    kept = (file.parent / image["file"]).read_bytes()
     assert image["alt"] == "红色"
     assert b"secret place" in data.getvalue()
     assert b"secret place" not in kept

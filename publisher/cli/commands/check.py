@@ -20,7 +20,7 @@ from publisher.app.permissions import find_unsafe_permissions
 from publisher.cli.errors import ScheduleSource, format_problems, problem_as_json, sorted_problems
 from publisher.cli.framework import command, json_option
 from publisher.cli.terminal import Terminal, echo
-from publisher.config import Settings, load_settings
+from publisher.config import Settings, find_schedule_file, load_settings
 from publisher.domain.account import AccountId
 from publisher.domain.errors import InputError, Location, Problem, PublisherError, ScheduleError, Severity
 from publisher.domain.plan import Plan, PlanWindow, StoredPosts
@@ -31,7 +31,6 @@ from publisher.rendering.templates import shipped_templates
 from publisher.runtime.clock import Runtime
 from publisher.schedule.cron import find_next_occurrence, list_next_times
 from publisher.schedule.load import (
-    SCHEDULE_FILE,
     SCHEDULE_READ_LIMITS,
     ScheduleContext,
     entry_id,
@@ -96,7 +95,7 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
     with report.collect_problems():
         settings = asyncio.run(load_settings(terminal.workspace))
     with report.collect_problems():
-        path = (file or terminal.workspace / SCHEDULE_FILE).absolute()
+        path = (file or find_schedule_file(terminal.workspace)).absolute()
         text = read_text(path, SCHEDULE_READ_LIMITS, ScheduleError)
         source = ScheduleSource(file=str(path), text=text)
         toml = parse_toml(text, str(path), SCHEDULE_READ_LIMITS, ScheduleError)
@@ -198,7 +197,7 @@ def _check_posts(
         found += find_capacity_warnings(schedule, offline_app.policies, known or (), datetime.now(UTC), zone)
         found += render_all(terminal, offline_app, schedule, report, ended)
         found = [problem for problem in found if problem not in offline_app.post_renderer.templates.problems]
-    if known is not None and Path(toml.file).resolve() == (terminal.workspace / SCHEDULE_FILE).resolve():
+    if known is not None and Path(toml.file).resolve() == settings.schedule_file.resolve():
         found += find_plan_problems(settings, schedule, toml, report, known)
     report.problems += locate_problems(found, text=toml.text, file=toml.file)
     over = {f"post[{index}]" for index, table in enumerate(post_tables(toml)) if entry_id(table) in ended}

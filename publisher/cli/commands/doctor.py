@@ -1,6 +1,7 @@
 """`doctor`: check every login now, and show what to do."""
 
 import asyncio
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ import click
 from publisher.app.application import Application
 from publisher.app.format import Formatter, credential_days_left
 from publisher.app.permissions import find_unsafe_permissions
+from publisher.app.rights import find_missing_rights
 from publisher.cli.application import open_command_application
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, warn_about_daemon
@@ -18,6 +20,7 @@ from publisher.cli.framework import LocalizedUsageError, command, json_option, p
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
 from publisher.domain.account import Account, Mode
+from publisher.domain.errors import Problem
 from publisher.domain.results import (
     Blocked,
     CredentialExpired,
@@ -32,6 +35,7 @@ from publisher.engine.clock_check import ClockCheck
 from publisher.runtime.clock import Runtime
 from publisher.store.monitor.login_health import EXPIRY_WARNING_DAYS, AccountHealth
 from publisher.store.queries.queries import Pause
+from publisher.store.system_alerts import RIGHTS_MISSING
 
 HEALTH_CHECK_TIMEOUT = timedelta(seconds=30)
 MAX_HEALTH_CHECKS = 10
@@ -70,8 +74,8 @@ async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_
     async with open_command_application(settings, can_read=True) as application:
         diagnoses, runtime = await diagnose_logins(application), application.store.runtime
         await warn_about_daemon(terminal, settings, application.store.queries)
+        file_problems = await find_file_problems(application)
     now = datetime.now(settings.timezone)
-    file_problems = find_unsafe_permissions(settings)
     if as_json:
         logins = [login_as_json(diagnosis, formatter, now) for diagnosis in diagnoses]
         files = [problem_as_json(problem, terminal.messages) for problem in file_problems]
@@ -87,6 +91,20 @@ async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_
     are_files_safe = not any(problem.is_error for problem in file_problems)
     are_logins_healthy = all(diagnosis.is_healthy for diagnosis in diagnoses)
     return int(not (are_files_safe and runtime.is_clock_confirmed() and are_logins_healthy))
+
+
+async def find_file_problems(application: Application) -> Sequence[Problem]:
+    """Return which files others may change, and which rights are lacking: here, and where a dashboard has found it.
+
+    A dashboard that the daemon does not start may have a user of its own, whose rights are not those of this process.
+    """
+    settings = application.settings
+    lacking = find_missing_rights(settings) if settings.dashboard.enabled else ()
+    alerts = [alert for alert in await application.store.queries.alerts() if alert.code == RIGHTS_MISSING]
+    stored = [facts for alert in alerts for facts in json.loads(alert.facts["problems"])]
+    shown = {problem.code for problem in lacking}
+    reported = [Problem(code=facts["code"], facts=facts) for facts in stored if facts["code"] not in shown]
+    return [*find_unsafe_permissions(settings), *lacking, *reported]
 
 
 async def vouch_for_clock(terminal: Terminal, settings: Settings, formatter: Formatter, by: str) -> None:

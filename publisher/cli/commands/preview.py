@@ -331,7 +331,7 @@ def _find_in_file(offline_app: OfflineApp, post: PostId, known_posts: Collection
     """Return a post of schedule.toml as it is written now; None if it is not there, or wrong, which `check` reports."""
     settings = offline_app.settings
     try:
-        toml = read_toml(settings.workspace / "schedule.toml", SCHEDULE_READ_LIMITS, ScheduleError)
+        toml = read_toml(settings.schedule_file, SCHEDULE_READ_LIMITS, ScheduleError)
     except ScheduleError:
         return None
     names, platforms = offline_app.post_renderer.templates.names, find_sources().keys()
@@ -360,7 +360,7 @@ def render_preview(terminal: Terminal, target: DeliveryTarget, only_account: Acc
     """Render a post's next occurrence. Raise NoSuchItemError, if another is asked for as well, or InputError."""
     post_id, settings = target.post, asyncio.run(load_settings(terminal.workspace))
     offline_app = build_offline_app(settings)
-    toml = read_toml(settings.workspace / "schedule.toml", SCHEDULE_READ_LIMITS, ScheduleError)
+    toml = read_toml(settings.schedule_file, SCHEDULE_READ_LIMITS, ScheduleError)
     names, platforms = offline_app.post_renderer.templates.names, find_sources().keys()
     context = make_schedule_context(settings, templates=names, platforms=platforms)
     posts = {post.id: post for post in parse_schedule(toml.text, file=toml.file, context=context).posts}

@@ -11,11 +11,11 @@ from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, reason_option
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries, require_post
 from publisher.cli.terminal import Terminal
+from publisher.config import SCHEDULE_FILE
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import ONCE_OCCURRENCE, format_delivery_name
 from publisher.engine.planner import active_schedule, resend_post
-from publisher.schedule.load import SCHEDULE_FILE
 from publisher.store.plan.posts import AuditAction
 
 

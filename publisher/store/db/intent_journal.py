@@ -30,6 +30,7 @@ from typing import Any, Self
 from zlib import crc32
 
 from publisher.domain.post import DeliveryId
+from publisher.runtime.shared_files import share
 
 TAIL_BYTES = 256 * 1024
 """How much of the end is compared at startup: if the database lacks any line, it lacks the newest ones."""
@@ -93,6 +94,7 @@ class IntentJournal:
         self.path = path
         self.last_record = next(reversed(read_records(path)), None)
         self._file = _open(path)
+        share(path)  # the dashboard compares the database with it
         self._lock = threading.Lock()
         self._is_repaired = False
         self._has_failed = False
@@ -220,6 +222,7 @@ def _write_temporary(path: Path, records: Sequence[JournalRecord], complete_sinc
         file.write(b"".join(map(_format_line, lines)))
         file.flush()
         os.fsync(file.fileno())
+    share(fresh)
     return fresh
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, select
 
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
+from publisher.runtime.shared_files import share
 from publisher.store.db.database import Transaction, sqlite_file
 from publisher.store.db.rows import write_audit, write_row
 from publisher.store.db.tables import DATABASE_INFO, WORKER
@@ -141,6 +142,7 @@ def file_lock(file: Path | None) -> Iterator[None]:
     lock_file = file.with_name(f"{file.name}.setup")
     while True:
         with lock_file.open("a") as lock:
+            share(lock_file)
             fcntl.flock(lock, fcntl.LOCK_EX)
             if _is_still_at(lock, lock_file):  # else it was deleted during the wait, and others lock its successor
                 yield

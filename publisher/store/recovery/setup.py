@@ -17,6 +17,7 @@ from sqlalchemy.exc import DatabaseError
 from publisher.domain.delivery import WorkerId
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
+from publisher.runtime.shared_files import share
 from publisher.store.db.database import MOVED_TO_KEY, is_corrupt, sqlite_file
 from publisher.store.db.intent_journal import TAIL_BYTES, read_journal, sync_directory, write_journal
 from publisher.store.db.postgres import CONNECT_ARGS
@@ -72,10 +73,7 @@ def migrate(
     """
     file = sqlite_file(url)
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(file):
-        if file is not None and journal is not None:
-            finish_swaps(file, journal, runtime)
+        prepare_file(file, journal, runtime)
     if checks_integrity:
         check_integrity(url)
     with file_lock(file), _connect(url) as connection:
@@ -97,6 +95,17 @@ def migrate(
         if BACKUP_KEY in info and journal is not None:
             raise RefusedError("database_is_copy", at=str(json.loads(info[BACKUP_KEY])["at"]))
         connection.commit()
+
+
+def prepare_file(file: Path, journal: Path | None, runtime: Runtime) -> None:
+    """Finish what a swap has left, and create the file: those that SQLite makes beside it get its mode and group."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(file):
+        if journal is not None:
+            finish_swaps(file, journal, runtime)
+        if not file.exists():
+            file.touch(mode=0o600)
+        share(file)
 
 
 def migration_of(url: str) -> str | None:

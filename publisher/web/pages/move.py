@@ -9,7 +9,6 @@ from starlette.responses import Response
 from publisher.domain.errors import RefusedError
 from publisher.domain.post import PostId
 from publisher.engine.schedule_editor import InvalidEdit, SavedEdit, save_post, wait_until_accepted
-from publisher.schedule.load import SCHEDULE_FILE
 from publisher.web.page import redirect, safe_path
 from publisher.web.pages.write import (
     ACCEPTED_WITHIN_SECONDS,
@@ -39,7 +38,7 @@ async def move_post(request: Request) -> Response:
     if first(fields, "when") != "once" or {**fields, **fill_instant("at", was, zone)} != fields:
         raise RefusedError("web_move_changed", title=str(base.get("title", post)))
     form = make_form(request, {**fields, **fill_instant("at", at, zone), "tried": ["1"]})
-    file = site.settings.workspace / SCHEDULE_FILE
+    file = site.settings.schedule_file
     approvals = await count_approvals(site, post)
     try:
         result = await save_post(site.application.planner, file, make_change(form), make_writer(visitor))

@@ -1,5 +1,7 @@
 """The off-boarding of an account: a list of what is done and what is left, which may be left and taken up again."""
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -7,12 +9,17 @@ from publisher.app.offboard import Offboarding, find_account, offboard_account, 
 from publisher.domain.account import AccountId
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.user import Permission
+from publisher.store.monitor.kept_secrets import SecretRemoval
+from publisher.store.store import Store
 from publisher.web.access import keep_form
 from publisher.web.forms import read_number, read_reason
 from publisher.web.page import redirect, render_page
 from publisher.web.pages.deliveries import delivery_path
 from publisher.web.seats import name_accounts
 from publisher.web.site import Notice, get_site, get_visitor
+
+REMOVED_WITHIN_SECONDS, REMOVAL_POLL_SECONDS = 8.0, 0.2
+"""How long the page waits for the daemon, which looks for orders every few seconds."""
 
 
 async def load_offboarding(request: Request) -> Offboarding:
@@ -22,7 +29,7 @@ async def load_offboarding(request: Request) -> Offboarding:
     if not visitor.may(Permission.VIEW, [account]):
         raise NoSuchItemError("account", account)
     leaving = await find_account(site.store.queries, site.settings, account)
-    return await read_offboarding(site.store, site.settings, leaving)
+    return await read_offboarding(site.store, site.settings, leaving, has_secrets=False)
 
 
 async def show_offboard(request: Request) -> Response:
@@ -56,6 +63,16 @@ async def _render(
     )
 
 
+async def order_removal(store: Store, order: SecretRemoval) -> bool:
+    """Have the daemon remove a secret, which this process cannot; return False if it has not within some seconds."""
+    await store.kept_secrets.order(order)
+    for _ in range(int(REMOVED_WITHIN_SECONDS / REMOVAL_POLL_SECONDS)):
+        if order not in await store.kept_secrets.orders():
+            return True
+        await asyncio.sleep(REMOVAL_POLL_SECONDS)
+    return False
+
+
 def find_newest(offboarding: Offboarding) -> int:
     """Return the id of the newest delivery that waits, from which the order to cancel is drawn; 0 without any."""
     return max((delivery.id for delivery in offboarding.open_work.waiting), default=0)
@@ -80,8 +97,12 @@ async def offboard(request: Request) -> Response:
         visitor.actor,
         reason,
         cancels="cancel" in form,
-        removes_secret="remove" in form,  # it cannot be undone: only where the button says so
+        has_secrets=False,
     )
     code = "pages_offboard_done" if step.after.is_done else "pages_offboard_begun"
+    if "remove" in form and step.after.may_remove_secret:  # it cannot be undone: only where the button says so
+        order = SecretRemoval(account=account, name=visitor.actor.name, sign_in=visitor.actor.sign_in)
+        is_removed = await order_removal(site.store, order)
+        code = "pages_offboard_done" if is_removed else "pages_offboard_ordered"
     facts = {"name": name_accounts(site.settings, visitor.messages).name(account), "cancelled": step.cancelled}
     return redirect(request, f"/accounts/{account}/offboard", Notice(code=code, facts=facts))

@@ -203,7 +203,7 @@ async def show_leave(request: Request) -> Response:
     """Show what ends when somebody leaves, and what must be replaced."""
     site, name = get_site(request), request.path_params["name"]
     user = await site.store.users.get(name)
-    touched = await read_touched(site.store, site.settings, name)
+    touched = await read_touched(site.store, site.settings, name, has_secrets=False)
     sessions, tokens = await site.store.sign_ins.count_valid(name)
     tasks = await site.store.approvals.tasks() if site.store.approval_rules.is_active else ()
     approved = [task for task in tasks if any(one.person == name for one in task.status.counted)]
@@ -216,7 +216,7 @@ async def leave(request: Request) -> Response:
     """End all that a person can do; each secret to replace stays an alert until it is replaced."""
     require_administrator(request)
     site, name = get_site(request), request.path_params["name"]
-    touched = await read_touched(site.store, site.settings, name)
+    touched = await read_touched(site.store, site.settings, name, has_secrets=False)
     departure = await site.store.users.leave(name, touched.secrets, get_visitor(request).actor)
     facts = {"name": name, "number": len(departure.approvals), "secrets": len(touched.secrets)}
     return redirect(request, person_path(name), Notice(code="web_done_left", facts=facts))

@@ -14,7 +14,6 @@ from publisher.engine.schedule_editor import (
     save_post,
     wait_until_accepted,
 )
-from publisher.schedule.load import SCHEDULE_FILE
 from publisher.web.page import redirect, render_page
 from publisher.web.pages.write import ACCEPTED_WITHIN_SECONDS, describe_failure, make_writer, read_visible_entry
 from publisher.web.post_form import dump_entry, load_entry
@@ -35,7 +34,7 @@ async def remove_post(request: Request) -> Response:
     if not base:
         return await render_removal(request, {}, status=422)
     change = PostChange(post=post, entry=None, base=base, base_sha256=str(form.get("base_sha256", "")))
-    file = site.settings.workspace / SCHEDULE_FILE
+    file = site.settings.schedule_file
     try:
         result = await save_post(site.application.planner, file, change, make_writer(visitor))
     except OSError as error:

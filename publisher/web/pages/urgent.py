@@ -14,7 +14,6 @@ from publisher.domain.post import PostId, PostKind
 from publisher.domain.user import Permission
 from publisher.engine.approvals import release_in_emergency
 from publisher.engine.schedule_editor import InvalidEdit, SavedEdit, save_post, wait_until_accepted
-from publisher.schedule.load import SCHEDULE_FILE
 from publisher.store.plan.approvals import ApprovalTask
 from publisher.web.access import set_session_cookie, step_up
 from publisher.web.forms import read_reason
@@ -57,7 +56,7 @@ async def send_urgent(request: Request) -> Response:
     if step != "save":
         return await show_form(request, form, lane={**lane, "is_preview": True})
     site, visitor = get_site(request), get_visitor(request)
-    file = site.settings.workspace / SCHEDULE_FILE
+    file = site.settings.schedule_file
     try:
         result = await save_post(site.application.planner, file, make_change(form), make_writer(visitor))
     except SignInError:

@@ -39,7 +39,6 @@ from publisher.engine.schedule_editor import (
 )
 from publisher.schedule.cron import is_working_day
 from publisher.schedule.edit import Entry, edit_block, find_block, find_post_spans, list_fields, make_entry
-from publisher.schedule.load import SCHEDULE_FILE
 from publisher.store.queries.occurrences import OccurrenceFilter
 from publisher.web.page import redirect, render, render_page
 from publisher.web.pages.renditions import article_response
@@ -112,7 +111,10 @@ async def read_sent_form(request: Request) -> Form:
 
 
 async def keep_upload(request: Request, upload: UploadFile, fields: dict[str, list[str]], alt: str) -> None:
-    kept = await keep_picture(get_site(request).application.planner, await upload.read())
+    try:
+        kept = await keep_picture(get_site(request).application.planner, await upload.read())
+    except OSError as error:
+        kept = describe_failure(error)
     if isinstance(kept, Problem):
         request.state.picture_problem = replace(kept, facts={**kept.facts, "file": upload.filename or ""})
     else:
@@ -189,7 +191,7 @@ async def copy_fields(request: Request, post: PostId) -> Fields:
 async def read_visible_entry(request: Request, post: PostId) -> tuple[ScheduleText, Entry]:
     """Return the schedule and one post of it. Raises NoSuchItemError, also for one outside the visitor's accounts."""
     planner = get_site(request).application.planner
-    schedule = await read_schedule_text(planner, get_site(request).settings.workspace / SCHEDULE_FILE)
+    schedule = await read_schedule_text(planner, get_site(request).settings.schedule_file)
     entry = await read_entry(schedule, post)
     if not get_visitor(request).sees_any(find_accounts(entry, planner.schedule_context)):
         raise NoSuchItemError("post", post)
@@ -462,7 +464,7 @@ async def save_form(request: Request) -> Response:
     try:
         result = await save_post(
             site.application.planner,
-            site.settings.workspace / SCHEDULE_FILE,
+            site.settings.schedule_file,
             replace(make_change(form), copied_from=await find_original(request, form)),
             make_writer(visitor),
         )

@@ -1,5 +1,6 @@
 """From the text of publisher.toml to settings, or to every problem with its place."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from publisher.config import (
     LimitEntry,
     Settings,
     apply_overrides,
+    find_schedule_file,
     load_settings,
     parse_settings,
     settings_schema,
@@ -199,6 +201,44 @@ def test_defaults_apply_when_nothing_is_set() -> None:
 def test_an_absolute_database_path_stays() -> None:
     """Four slashes name a file anywhere on the machine."""
     assert read('database = "sqlite:////data/p.db"').database == "sqlite:////data/p.db"
+
+
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        ("# nothing", ""),
+        ('staff_dir = "staff"', "/staff"),
+        ('staff_dir = "."', ""),
+        ('staff_dir = "../staff/"', "/../staff"),
+    ],
+)
+def test_what_staff_write_is_in_one_folder(text: str, folder: str) -> None:
+    """The schedule is in the staff's folder, which is the workspace unless it is named."""
+    wanted = Path(os.path.normpath(f"/srv/police{folder}"))
+    assert (read(text).staff_folder, read(text).schedule_file) == (wanted, wanted / "schedule.toml")
+
+
+@pytest.mark.parametrize("folder", ["var", "var/staff", "templates", "..", "/srv", "/", "secrets/of/staff"])
+def test_the_staffs_folder_has_nothing_else_in_it(folder: str) -> None:
+    """A folder that holds, or lies in, the settings, templates, secrets or the database is refused, with its place."""
+    [problem] = refusal(f'staff_dir = "{folder}"\nsecrets_dir = "secrets"').problems
+    assert (problem.code, problem.location.line, problem.facts) == ("bad_staff_dir", 1, {"value": folder})
+
+
+def test_the_database_is_not_in_the_staffs_folder() -> None:
+    """Staff could else replace the database."""
+    [problem] = refusal('staff_dir = "staff"\ndatabase = "sqlite:///staff/db/publisher.db"').problems
+    assert problem.code == "bad_staff_dir"
+
+
+def test_the_schedule_is_found_by_settings_with_a_fault(tmp_path: Path) -> None:
+    """`check` reports the problems of settings and schedule together."""
+    file = tmp_path / "publisher.toml"
+    assert find_schedule_file(tmp_path) == tmp_path / "schedule.toml"
+    file.write_text('staff_dir = "staff"\nplan_days = 0\n', "utf-8")
+    assert find_schedule_file(tmp_path) == tmp_path / "staff" / "schedule.toml"
+    file.write_text("staff_dir = 3\n", "utf-8")
+    assert find_schedule_file(tmp_path) == tmp_path / "schedule.toml"
 
 
 def test_a_password_in_the_database_address_is_not_shown() -> None:

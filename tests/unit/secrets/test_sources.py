@@ -2,14 +2,25 @@
 
 import asyncio
 import contextvars
+import json
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 from structlog.testing import capture_logs
 
-from publisher.secrets import LoginSecret, SecretError, Vault, read_secret, secret_variable_name
+from publisher.secrets import (
+    KEY_VARIABLE,
+    USER_KEY_NAME,
+    LoginSecret,
+    SecretError,
+    Vault,
+    make_dashboard_environment,
+    read_secret,
+    secret_variable_name,
+)
 
 VALUE = '{"app_id": "wx1", "app_secret": "hunter2"}'
 
@@ -123,3 +134,24 @@ def test_a_name_leads_nowhere_else(tmp_path: Path, name: str) -> None:
     with pytest.raises(SecretError) as caught:
         read_secret(name, secrets_dir=tmp_path, environment={})
     assert caught.value.code == "bad_secret_name"
+
+
+def test_the_dashboards_environment_leads_to_no_secret(tmp_path: Path) -> None:
+    """It has the key of second factors alone, also where the operator keeps the store's key elsewhere."""
+    environment = {
+        KEY_VARIABLE: Fernet.generate_key().decode(),
+        "PUBLISHER_SECRET_WEIBO": '{"app_secret": "of-a-platform"}',
+        "CREDENTIALS_DIRECTORY": str(tmp_path),
+        "PGPASSWORD": "of-the-database",
+    }
+    vault = Vault(folder=tmp_path / "var", environment=environment)
+    given = make_dashboard_environment(environment, secrets_dir=None, vault=vault)
+    assert given.keys() == {"PGPASSWORD", "PUBLISHER_SECRET_USER_KEY"}
+    assert json.loads(given["PUBLISHER_SECRET_USER_KEY"]) == vault.read(USER_KEY_NAME)
+    assert not (tmp_path / "var" / "vault-key").exists()
+
+
+def test_a_store_that_cannot_be_read_does_not_stop_the_dashboard(tmp_path: Path) -> None:
+    """It starts without the key, and says itself that nobody can give a code."""
+    (tmp_path / "vault.json").write_text("damaged", "ascii")
+    assert make_dashboard_environment({"LANG": "C"}, secrets_dir=None, vault=Vault(folder=tmp_path)) == {"LANG": "C"}
