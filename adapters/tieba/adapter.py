@@ -1,14 +1,12 @@
 """The adapter of one Tieba account in one forum.
 
-Before a write it reads the account's restrictions. `c/s/pc/sync` is the 2026 PC site's own; clients read `anti.tbs` and
-`user.is_login` in it. The numbers of `block_stat`, `hide_stat` and `vcode_stat` are those of the official app's dialogs
-(n0099/open-tbclient, `AntiHelper`); all read on 2026-11-24.
+Before a write it reads the account's restrictions.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adapters.tieba import api, post_list, replies
+from adapters.tieba import api, post_list, replies, session
 from adapters.tieba.capabilities import get_configured_forum_id
 from adapters.tieba.codes import CODES, THREAD_GONE_CODES, TiebaErrorClass, to_message_key
 from adapters.tieba.post_list import ThreadQuery, TiebaThreadList, build_thread_url, decode_thread_page
@@ -43,14 +41,11 @@ MAX_MEASURED_THREADS = 10
 """Threads measured at one time; each costs a call, and hurried reads attract attention."""
 THREAD_ONLY_REASONS = frozenset({"tieba_other_page", "tieba_wrong_account", post_list.NO_AUTHOR.reason})
 """Reasons that concern one thread and say nothing about the next."""
-BANNED_EVERYWHERE = 2
-"""A `block_stat`; 3 is a ban in one forum, which need not be ours: there the write itself is refused."""
 MAX_PAGES = 10
 _FINAL_ERROR_CLASSES = frozenset({
     TiebaErrorClass.REJECTED, TiebaErrorClass.CREDENTIAL, TiebaErrorClass.ACCOUNT, TiebaErrorClass.PERMISSION,
     TiebaErrorClass.CAPTCHA,
 })  # fmt: skip
-_SESSION_UNNAMED = Unknown(reason="tieba_session_unnamed")
 _DELETION_UNCONFIRMED = Unknown(reason="tieba_deletion_unconfirmed")
 """Tieba reports that a thread is deleted, or does not exist, and no read has shown it yet."""
 
@@ -88,61 +83,6 @@ def _find_largest(*values: object) -> int | None:
     """Return the largest figure: the app's clients read views from one field, the site's from another."""
     figures = [figure for value in values if (figure := api.to_int(value)) is not None and figure >= 0]
     return max(figures, default=None)
-
-
-def encode_account_status(host: str, cookies: Mapping[str, str]) -> HttpRequest:
-    return HttpRequest(method="GET", url=f"{host}/c/s/pc/sync", query=api.sign_pc_form({}), cookies=cookies)
-
-
-def decode_portrait(response: HttpResponse | api.RequestFailure) -> str | None:
-    """Return the portrait of the session's account, which Tieba knows it by; None where the response has none.
-
-    A user name may be missing and a shown name change; each account has one portrait, also where settings name another.
-    """
-    body = api.decode_body(response)
-    user = api.get_object(body, "user") if isinstance(body, Mapping) and api.get_error_code(body) == 0 else {}
-    return str(user.get("portrait") or "").partition("?")[0] or None
-
-
-def decode_account_status(response: HttpResponse | api.RequestFailure, identity: str) -> Blocked | None:
-    """Return what blocks the account; None where nothing does, or the response cannot be read."""
-    body = api.decode_body(response)
-    if not isinstance(body, Mapping) or api.get_error_code(body) != 0:
-        return None
-    names, anti = _get_comparable_names(body, identity), api.get_account_flags(body)
-    if names and identity not in names:
-        return Blocked(code="tieba_other_session", reason=names[0], hold_reason=HoldReason.WRONG_ACCOUNT)
-    if api.to_int(anti.get("block_stat")) == BANNED_EVERYWHERE:
-        return Blocked(code="tieba_banned", reason="")
-    if api.is_posting_hidden(body):
-        return Blocked(code="tieba_hidden", reason="")
-    if api.to_int(anti.get("vcode_stat")) == 1:
-        return Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)
-    return None
-
-
-def find_unnamed(response: HttpResponse | api.RequestFailure, identity: str) -> CredentialExpired | ReadFailure | None:
-    """Return why the response does not say whose session it is; None where it does."""
-    body = api.decode_body(response)
-    if not isinstance(body, Mapping):
-        return body
-    if (code := api.get_error_code(body)) != 0:
-        return Unknown(reason="bad_response" if code is None else to_message_key(code))
-    return None if _get_comparable_names(body, identity) else _SESSION_UNNAMED
-
-
-def _get_comparable_names(body: api.Json, identity: str) -> Sequence[str]:
-    """Return what the session's account is called, of the kind that the identity is: a portrait, or a user name."""
-    user = api.get_object(body, "user")
-    keys = ("portrait",) if identity.startswith("tb.") else ("name", "name_show")
-    return [str(user[key]).partition("?")[0] for key in keys if user.get(key)]
-
-
-def decode_own_number(response: HttpResponse | api.RequestFailure, identity: str) -> int | None:
-    """Return the number of the session's account; None where that is not our account, or is not said."""
-    body = api.decode_body(response)
-    user = api.get_object(body, "user") if isinstance(body, Mapping) else {}
-    return (api.to_int(user.get("id")) or None) if identity in post_list.get_names(user) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,10 +208,10 @@ class TiebaAdapter:
         tbs = await self._get_session_token()
         if not isinstance(tbs, str):
             return tbs
-        status = await self._fetch(encode_account_status(self._web_url, self._cookies()))
+        status = await self._fetch(session.encode_account_status(self._web_url, self._cookies()))
         if isinstance(status, RateLimited):
             return status
-        if (blocked := decode_account_status(status, self.account.identity)) is not None:
+        if (blocked := session.decode_account_status(status, self.account.identity)) is not None:
             return blocked
         fid = await self._get_forum_id()
         if not isinstance(fid, int):
@@ -279,8 +219,12 @@ class TiebaAdapter:
         named = await self._fetch_session_name(status)
         if isinstance(named, RateLimited):
             return named
-        blocked = decode_account_status(named, self.account.identity)
-        return blocked or find_unnamed(named, self.account.identity) or Healthy(identity=decode_portrait(named))
+        blocked = session.decode_account_status(named, self.account.identity)
+        return (
+            blocked
+            or session.find_unnamed(named, self.account.identity)
+            or Healthy(identity=session.decode_portrait(named))
+        )
 
     async def fetch_time(self) -> object:
         return await self.context.http.fetch_date(self._web_url)
@@ -370,11 +314,11 @@ class TiebaAdapter:
         known = await self.context.state.get(key)
         if known is not None:
             return int(known)
-        status = await self._fetch(encode_account_status(self._web_url, self._cookies()))
+        status = await self._fetch(session.encode_account_status(self._web_url, self._cookies()))
         response = await self._fetch_session_name(status)
         if isinstance(response, RateLimited):
             return response
-        number = decode_own_number(response, self.account.identity)
+        number = session.decode_own_number(response, self.account.identity)
         if number is not None:
             await self.context.state.set(key, str(number))
         return number
@@ -383,7 +327,7 @@ class TiebaAdapter:
         self, status: HttpResponse | api.RequestFailure
     ) -> HttpResponse | NotSent | ReadFailure:
         """Return the status if it says whose session it is, else the response of the app's sign-in, which says it."""
-        if find_unnamed(status, self.account.identity) != _SESSION_UNNAMED:
+        if session.find_unnamed(status, self.account.identity) != session.UNNAMED:
             return status
         return await self._fetch(api.encode_sign_in(self._app_url, self.context.secret().get("BDUSS", "")))
 
@@ -400,8 +344,12 @@ class TiebaAdapter:
 
     async def _check_account_status(self) -> Blocked | RateLimited | None:
         """Return what blocks the account; a response that cannot be read does not stop a post."""
-        response = await self._fetch(encode_account_status(self._web_url, self._cookies()))
-        return response if isinstance(response, RateLimited) else decode_account_status(response, self.account.identity)
+        response = await self._fetch(session.encode_account_status(self._web_url, self._cookies()))
+        return (
+            response
+            if isinstance(response, RateLimited)
+            else session.decode_account_status(response, self.account.identity)
+        )
 
     async def _get_forum_id(self) -> int | Blocked | ReadFailure:
         """Look up the forum's number; the configured one is used where no response can be read."""

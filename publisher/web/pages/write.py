@@ -439,14 +439,11 @@ async def check_form(request: Request) -> Response:
 async def keep_draft(request: Request, form: Form) -> tuple[datetime | None, str]:
     """Keep what has been typed; return when, None if that is to be tried again soon, and the draft's id."""
     drafts, user = get_site(request).store.drafts, get_visitor(request).user.name
-    if not form.draft:
-        draft = await drafts.create(user, form.content, str(form.base.get("id", "")) or None)
-        return draft.updated_at, draft.id
-    try:
-        return await drafts.change(form.draft, user, form.content), form.draft
-    except NoSuchItemError:  # it was saved or deleted in another window
-        draft = await drafts.create(user, form.content, str(form.base.get("id", "")) or None)
-        return draft.updated_at, draft.id
+    if form.draft:
+        with contextlib.suppress(NoSuchItemError):  # it was saved or deleted in another window
+            return await drafts.change(form.draft, user, form.content), form.draft
+    draft = await drafts.create(user, form.content, str(form.base.get("id", "")) or None)
+    return draft.updated_at, draft.id
 
 
 async def save_form(request: Request) -> Response:
