@@ -1,5 +1,7 @@
 """The sample run, simulated once, and a copy of it for each test."""
 
+import fcntl
+import os
 import pickle
 
 import pytest
@@ -8,8 +10,17 @@ from tests.chaos.checker_tests.sample_run import simulate
 
 
 @pytest.fixture(scope="session")
-def simulated():
-    return pickle.dumps(simulate())
+def simulated(tmp_path_factory):
+    """Return the sample run; the first of the processes that run tests simulates it, and the others wait for that."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / "sample-run").open("a+b") as shared:
+        fcntl.flock(shared, fcntl.LOCK_EX)
+        shared.seek(0)
+        if not (known := shared.read()):
+            shared.write(known := pickle.dumps(simulate()))
+        return known
 
 
 @pytest.fixture
