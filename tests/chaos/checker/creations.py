@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 from .history import (
@@ -379,14 +380,24 @@ def _is_open(owner: Delivery | None) -> bool:
 
 
 def _is_explained(history: History, copy: Copy, *, young: bool) -> bool:
-    """Seen in time and alerted to by an alert, known as history, or younger than a watch's interval and not ours."""
+    """Seen in time and alerted to by an alert, or known as history; or not ours, and young or pushed off the list."""
     names = [name for name, terms in history.settings.accounts.items() if terms.identity == copy.account]
     seen = [one for one in history.sightings if one.account in names and one.remote_id == copy.id]
     latest = copy.created + _watched_within(history, copy) + LATE
     latest += sum(one.ends - one.begins for one in history.plan.outages if one.ends > copy.created)
     reported = any(one.seen <= latest and _is_alerted(history, one) for one in seen)
     is_made_here = any(entry.post_id == copy.id and entry.kind == "act" and entry.endpoint for entry in history.log)
-    return any(one.predates_monitoring for one in seen) or reported or (young and not is_made_here)
+    is_unseen = not is_made_here and (young or _is_pushed_off(history, copy, latest))
+    return any(one.predates_monitoring for one in seen) or reported or is_unseen
+
+
+def _is_pushed_off(history: History, copy: Copy, latest: float) -> bool:
+    """Whether by then as many later posts stood on its account as a look shows, so that none has shown this one."""
+    size = max(one.listed or inf for one in history.settings.accounts.values() if one.identity == copy.account)
+    same = [one for one in history.copies.values() if (one.platform, one.account) == (copy.platform, copy.account)]
+    threads = sorted((one for one in same if one.thread is None), key=lambda one: one.created)
+    later = threads[threads.index(copy) + 1 :] if copy in threads else ()
+    return sum(one.created <= latest and (one.is_visible or one.is_removed) for one in later) >= size
 
 
 def _watched_within(history: History, copy: Copy) -> float:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from tests.chaos.artefacts import LISTED
 from tests.chaos.checker.decoder import history_of
 from tests.chaos.checker.verdict import INVARIANTS, judge_invariant
 from tests.chaos.checker_tests.broken_actions import EXACT
@@ -233,6 +234,13 @@ def external_post(run: SampleRun) -> tuple[Row, Row]:
 
 
 @breaks("I11")
+def made_by_an_unknown_call(run: SampleRun) -> None:
+    """No list shows it any more; a call of ours has made it, and no delivery says so."""
+    run.add_unknown_post(later=LISTED["weibo"])
+    run.add_entry(run.entry(run.copy("plain"), "act"), post_id="unknown")
+
+
+@breaks("I11")
 def seen_too_late(run: SampleRun) -> None:
     seen, alert = external_post(run)
     seen["seen_at"] += round(2 * HOUR * MICRO)
@@ -443,9 +451,9 @@ for invariant, changes in {
         # The alert is older than what it would have to report.
         "alert_about_another": lambda run: external_post(run)[1].update(at=external_post(run)[1]["at"] - MICRO),
         # Nobody here made it, and the monitor has not seen it for longer than its interval.
-        "unknown_post_on_the_account": lambda run: run.documents["posts"].append(
-            {**run.copy("plain"), "id": "unknown", "text": "不明内容", "title": ""}
-        ),
+        "unknown_post_on_the_account": lambda run: run.add_unknown_post(),
+        # One more would have pushed it off.
+        "unknown_post_still_on_the_list": lambda run: run.add_unknown_post(later=LISTED["weibo"] - 1),
         "removed_yet_live": lambda run: run.copy("removed").update(removed=False, visible=True),
         "cancelled_yet_live": lambda run: run.row("not-sent").update(state="cancelled", remote_id=None),
     },
