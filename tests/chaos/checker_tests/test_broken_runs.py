@@ -189,6 +189,14 @@ def held_for_a_review_that_it_outlives(run: SampleRun) -> None:
 
 
 @breaks("I9")
+def left_to_expire_while_a_review_may_hide_it(run: SampleRun) -> None:
+    """F47: it was found absent in time, and nobody was asked before it expired."""
+    settings_of(run, "weibo")["review"] = 60.0
+    run.audit("absent", "absence_proven")[0]["after"] = "expired"
+    run.row("absent")["expires_at"] = run.attempts("absent")[0]["ended_at"] + 50 * MICRO
+
+
+@breaks("I9")
 def expired_without_an_outage(run: SampleRun) -> None:
     run.documents["plan"]["outages"] = []
     run.duty("expired").update(end="published", expires=run.row("expired")["expires_at"] / MICRO + HOUR)
