@@ -84,6 +84,16 @@ class SampleRun(Artefacts):
         seen = (one for one in self.rows["observed_post"] if not one["predates_monitoring"])
         return next(one for one in seen if one["account"].startswith("weibo"))
 
+    def see_late(self, seconds: float) -> None:
+        """Let a call be open while a person posts, and that post be seen so long after the outcome is known."""
+        seen, [sent] = self.by_hand, self.audit("edited-unknown", "published")
+        found = {"at": seen["seen_at"], "before": "submitted", "after": "published"}
+        self.add_row("audit", sent, **found)
+        sent["after"] = "submitted"
+        seen["seen_at"] += round(seconds * MICRO)
+        alert = next(one for one in self.rows["alert"] if one["subject"] == f"account:{seen['account']}/by-hand")
+        alert["at"] = seen["seen_at"]
+
     def add_row(self, table: str, like: Row, **changes: Any) -> None:
         self.rows[table].append({**like, "id": max(row["id"] for row in self.rows[table]) + 1, **changes})
 

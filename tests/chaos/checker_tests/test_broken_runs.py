@@ -460,6 +460,7 @@ for invariant, changes in {
         "alert_about_another": lambda run: external_post(run)[1].update(at=external_post(run)[1]["at"] - MICRO),
         # Nobody here made it, and the monitor has not seen it for longer than its interval.
         "unknown_post_on_the_account": lambda run: run.add_unknown_post(),
+        "seen_too_late_after_the_outcome": lambda run: run.see_late(2 * HOUR + 90),
         # One more would have pushed it off.
         "unknown_post_still_on_the_list": lambda run: run.add_unknown_post(later=LISTED["weibo"] - 1),
         "removed_yet_live": lambda run: run.copy("removed").update(removed=False, visible=True),

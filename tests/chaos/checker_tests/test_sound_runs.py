@@ -13,6 +13,7 @@ from tests.chaos.checker.decoder import history_of
 from tests.chaos.checker.transitions import STATES, STEPS
 from tests.chaos.checker.verdict import INVARIANTS, judge_history
 from tests.chaos.checker_tests.broken_actions import expire_on_the_way, pause_on_the_way
+from tests.chaos.checker_tests.mutation import HOUR
 
 ROOT = Path(__file__).parents[3]
 OUTCOMES = {
@@ -76,6 +77,11 @@ def push_off_the_list(run):
     run.add_unknown_post(later=LISTED["weibo"])
 
 
+def see_when_known(run):
+    """What a person posts while a call is open may be that call's post, and is reported when the outcome is known."""
+    run.see_late(2 * HOUR)
+
+
 def drop_the_rest(run):
     """Posts leave the schedule before they are filed, while the rest of a large version is; a small one follows."""
     run.documents["settings"]["together"] = 2
@@ -90,6 +96,7 @@ def drop_the_rest(run):
         ("I6", expire_on_the_way),
         ("I7", recover_two_calls),
         ("I11", push_off_the_list),
+        ("I11", see_when_known),
         ("I14", pause_on_the_way),
         ("I22", drop_the_rest),
         *((invariant, post_as_a_person) for invariant in ("I1", "I3", "I8", "I11")),
