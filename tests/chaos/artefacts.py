@@ -34,6 +34,9 @@ DUMP = "server.dump"
 WATCH_EVERY = 7200.0
 """Seconds from one look at an account to the next, where they are farthest apart."""
 PLAN_DAYS = 2
+LISTED = {"weibo": 5, "wechat": 20, "tieba": 20}
+LISTED_OF_MANY = 100
+"""Posts that a look at an account shows at most; of a business on Weibo more than of others."""
 RESENDS = {"weibo": True, "wechat": "urgent", "tieba": False}
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -131,6 +134,7 @@ def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
                 "review": table.get("review_window", 0),
                 "may_resend": RESENDS[name],
                 "watch_every": WATCH_EVERY,
+                "listed": LISTED[name],
             }
             for name, table in limits.items()
         },
@@ -138,6 +142,7 @@ def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
             {
                 **{key: account[key] for key in ("id", "platform", "identity")},
                 "login": f"{account['platform']}/{account['secret']}",
+                **({"listed": LISTED_OF_MANY} if account.get("profile") == "biz" else {}),
             }
             for account in settings["account"]
         ],

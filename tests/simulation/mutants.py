@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import bindparam, func, select
 
 from publisher.app import application
-from publisher.domain import account
-from publisher.domain.delivery import Delivery, Lease, LeaseExpired
+from publisher.domain import account, lifecycle
+from publisher.domain.delivery import Delivery, Lease, LeaseExpired, StepContext
 from publisher.domain.post import SendRequest
 from publisher.store import notices
 from publisher.store.db import database
@@ -69,6 +69,15 @@ def unjournalled_intent_expires(patch: Patch) -> None:
     patch.put(Outbox, "record_intent", record_intent)
     kept = patch.put(Maintenance, "lease_expiry_event", lease_expiry_event)
     patch.put(IntentJournal, "can_append", lambda _journal: True)
+
+
+def short_life_waits_for_review(patch: Patch) -> None:
+    """What expires before the longest review ends is waited for, as if only what is urgent could not wait."""
+
+    def needs_person(delivery: Delivery, context: StepContext) -> bool:
+        return delivery.is_urgent and kept(delivery, context)
+
+    kept = patch.put(lifecycle, "_needs_person_before_review_end", needs_person)
 
 
 def one_deletion_report_believed(patch: Patch) -> None:
@@ -168,7 +177,10 @@ MUTANTS: Mapping[str, Mutant] = {
     "one_deletion_report_believed": Mutant(
         promises=frozenset({"I8"}), storm="gone", seed=9, function=one_deletion_report_believed
     ),
-    "review_window_ignored": Mutant(promises=frozenset({"I1", "I7"}), storm="reviews"),
+    "review_window_ignored": Mutant(promises=frozenset({"I1", "I7"}), storm="reviews", seed=2),
+    "short_life_waits_for_review": Mutant(
+        promises=frozenset({"I9"}), storm="reviews", seed=4, function=short_life_waits_for_review
+    ),
     "review_window_ignored/changes": Mutant(promises=frozenset({"I1"}), storm="changes", seed=5),
     "present_method_decides": Mutant(promises=frozenset({"I1"}), storm="changes"),
     "identity_not_compared": Mutant(promises=frozenset({"I8"}), storm="changes"),

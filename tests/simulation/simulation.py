@@ -485,8 +485,11 @@ class Simulation:
             with self._record("resend", "wang", post=old.key.post, account=old.account):
                 await resend_post(application.planner, post, [old.account], [act])
 
-    async def rule(self, number: int) -> None:
-        """Resolve a held delivery as a careful person does: look at the platform first, and wait if it may lag."""
+    async def rule(self, number: int, if_absent: Resolution | None = None) -> None:
+        """Resolve a held delivery as a careful person does: look at the platform first, and wait if it may lag.
+
+        What is not there is resolved as `if_absent` says, or at random.
+        """
         [row] = self.rows("SELECT * FROM delivery WHERE id = ?", number)
         [last] = self.rows("SELECT max(id) AS id FROM attempt WHERE delivery = ?", number)
         if last["id"] and self.now < self.true_time.of_attempt(last["id"]) + self.shape.waits.visibility + 20:
@@ -498,7 +501,7 @@ class Simulation:
             for post in copies:
                 self.platforms.state.remove_post(post, "owner")
             copies = []
-        resolution, more = self._choose(row, copies)
+        resolution, more = self._choose(row, copies) if copies or if_absent is None else (if_absent, {})
         await self.resolve(number, resolution, **more)
 
     async def resolve(self, number: int, resolution: Resolution, **more: str) -> None:

@@ -2,10 +2,12 @@
 
 import errno
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from io import FileIO
 from random import Random
 
+from publisher.engine.decisions import Resolution
 from publisher.simulator.faults import Fault
 from publisher.store.db import intent_journal
 from tests.chaos.mutants.patch import Patch
@@ -32,7 +34,7 @@ from tests.simulation.scenarios import (
     resolve_something,
     standing,
 )
-from tests.simulation.simulation import Simulation, opened
+from tests.simulation.simulation import Shape, Simulation, opened
 from tests.simulation.workspace import Entry, Waits, identity_of, instant, platform_of
 
 REFUSED_TWICE: Sequence[Fault] = ({"kind": "expire_token"}, {"kind": "expire_token"})
@@ -325,20 +327,40 @@ def _play_repeats(simulation: Simulation) -> None:
 
 # --- a lost answer, and a review that hides the post ---
 
+SHORT_LIFE = 95.0
+"""Seconds that a person needs at least to find out that a post is not there, and to send it again."""
+
 
 def _set_up_reviews(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=320.0, pace=(1.0, 3.0))
     shape.accounts = tuple(sorted({"weibo-a", *shape.accounts[: rng.choice([0, 1])]}))
     shape.read = rng.choice([0.0, 0.0, 0.2])
     shape.kills = [rng.uniform(5, 200) for _ in range(rng.choice([0, 1, 2]))]
-    entries = one_offs(entry_rng, shape, number=entry_rng.randint(3, 6), within=(5, 120))
+    entries = one_offs(entry_rng, shape, number=entry_rng.randint(2, 5), within=(20, 120))
     for entry in entries:
         entry.urgent = entry_rng.random() < 0.3
-    return shape, entries
+    return shape, [*_draw_short_lives(entry_rng, shape), *entries]
+
+
+def _draw_short_lives(rng: Random, shape: Shape) -> list[Entry]:
+    """Draw posts that come before all others and expire before a review of them ends, some with a follow-up."""
+    entries: list[Entry] = []
+    for number in range(1, rng.choice([1, 1, 2]) + 1):
+        due, title = rng.uniform(6, 14), f"{rng.choice(TITLES)}第{number:02d}期"
+        short = Entry(id=f"short{number}", title=title, accounts=("weibo-a",), at=instant(EPOCH + due))
+        short.expires = instant(EPOCH + due + rng.uniform(SHORT_LIFE, shape.waits.review))
+        entries.append(short)
+        if rng.random() < 0.5:
+            follow_up = replace(short, id=f"update{number}", title=f"续报：{title}", follows=short.id, expires=None)
+            entries.append(replace(follow_up, at=instant(EPOCH + due + rng.uniform(5, 100))))
+    return entries
 
 
 def _play_reviews(simulation: Simulation) -> None:
-    """Lose answers on Weibo while the post is under review; edit, retract and fill up the list meanwhile."""
+    """Lose answers on Weibo while the post is under review; edit, retract and fill up the list meanwhile.
+
+    What has a short life is lost before it is made. A person looks for it, and sends it again.
+    """
     rng, faults = simulation.rng, simulation.platforms.faults
     for account in simulation.shape.accounts:
         calls: list[Fault | tuple[Fault, ...]] = []
@@ -347,13 +369,17 @@ def _play_reviews(simulation: Simulation) -> None:
             hidden: tuple[Fault, ...] = ({"kind": "review", **review}, {"kind": "drop_after"})
             calls.append(rng.choice([hidden, hidden, hidden, {"kind": "drop_before"}, {"kind": "drop_after"}]))
         faults.own[identity_of(account)] = calls
+    short = [post for post, entry in simulation.workspace.entries.items() if entry.expires]
+    faults.own[identity_of("weibo-a")][:0] = [*LOST] * len(short)
     for _ in range(rng.randint(1, 3)):
         simulation.pass_until(lambda: standing(simulation, "unknown"), 80)
-        simulation.pass_time(rng.uniform(0, 90))
+        _resend_hidden(simulation, rng.uniform(0, 90))
         for post, account in standing(simulation, "unknown")[:1]:
-            match rng.choice(["urgent", "retract", "others", "none"]):
+            match rng.choice(["urgent", "shorten", "retract", "others", "none"]):
                 case "urgent":
                     simulation.edit(post, urgent=True)
+                case "shorten":
+                    _shorten_life(simulation, post)
                 case "retract":
                     simulation.run_command(simulation.retract(post, rng.choice([None, account])))
                 case "others":
@@ -363,6 +389,25 @@ def _play_reviews(simulation: Simulation) -> None:
                         )
                 case _:
                     resolve_something(simulation)
+    _resend_hidden(simulation, simulation.shape.waits.review)
+
+
+def _resend_hidden(simulation: Simulation, seconds: float) -> None:
+    """Let time pass, while a person looks for what a review may hide, and sends again what is not there."""
+    until = simulation.loop.time() + seconds
+    while simulation.loop.time() < until:
+        simulation.pass_time(1.0)
+        for row in simulation.rows("SELECT id FROM delivery WHERE state = 'held' AND reason = 'review_possible'"):
+            simulation.run_command(simulation.rule(row["id"], Resolution.RESEND))
+
+
+def _shorten_life(simulation: Simulation, post: str) -> None:
+    """Let a post whose outcome is unknown expire before its review ends."""
+    query = "SELECT unknown_since AS at FROM delivery WHERE state = 'unknown' AND post = ?"
+    since = max(row["at"] / 1e6 for row in simulation.rows(query, post))
+    expires = since + simulation.rng.uniform(SHORT_LIFE, simulation.shape.waits.review)
+    if simulation.now < expires:
+        simulation.edit(post, expires=instant(expires))
 
 
 # --- a long past ---

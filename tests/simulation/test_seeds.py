@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.artefacts import WATCH_EVERY
+from tests.chaos.artefacts import LISTED, WATCH_EVERY
 from tests.chaos.mutants import MODULES
 from tests.chaos.mutants import plant as plant_mutant
 from tests.simulation.artefacts import violations
@@ -17,7 +17,7 @@ from tests.simulation.run import report
 from tests.simulation.scenarios import TITLES, run_seed
 from tests.simulation.simulation import Shape, opened
 from tests.simulation.special_scenarios import STORMS, run_storm
-from tests.simulation.workspace import Entry, identity_of, instant
+from tests.simulation.workspace import Entry, identity_of, instant, platform_of
 
 SEEDS = 36
 SEEDS_OF_A_KIND = 2
@@ -56,17 +56,25 @@ def test_a_broken_rule_is_found(name):
     pytest.fail(f"{name} was not noticed by seed {mutant.seed}, nor by the first {MOST_FOR_A_MUTANT}")
 
 
-def test_i11_a_post_by_hand_is_seen_in_time_at_a_slow_pace():
+@pytest.mark.parametrize(
+    ("account", "made"),
+    [
+        pytest.param("wechat-a", 1, id="one"),
+        pytest.param("weibo-a", LISTED["weibo"] + 1, id="one more than a list shows"),
+    ],
+)
+def test_i11_posts_by_hand_are_seen_in_time_at_a_slow_pace(account, made):
     """The monitor is not slowed down so far that a sound program reads an account later than I11 allows."""
-    shape = Shape(accounts=("wechat-a",), storm=60.0, pace=1.0, command_times=[60.0])
+    shape = Shape(accounts=(account,), storm=60.0, pace=1.0, command_times=[60.0])
     entry = Entry(id="p1", title=f"{TITLES[0]}第1期", accounts=shape.accounts, at=instant(EPOCH + 20))
     with opened("by hand", shape, [entry]) as simulation:
         simulation.pass_time(60)
-        simulation.platforms.post_by_hand("wechat", identity_of("wechat-a"), "今日天气", "晴")
+        for _ in range(made):
+            simulation.platforms.post_by_hand(platform_of(account), identity_of(account), "今日天气", "晴")
         simulation.pass_time(WATCH_EVERY + SEEN_WITHIN, pace=50.0)
         seen = simulation.rows("SELECT remote_id FROM observed_post WHERE NOT predates_monitoring")
         found = violations(simulation)
-    assert (len(seen), found) == (1, [])
+    assert (len(seen), found) == (min(made, LISTED[platform_of(account)]), [])
 
 
 def calm_run():

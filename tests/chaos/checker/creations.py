@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 from .history import (
@@ -38,6 +39,8 @@ NOT_MADE = frozenset({"not_published", "not_published_twice", "captcha", "poison
 """Holds of what was never made."""
 LEFT_OUT = "posts_left_out"
 """The code of the alert that names the posts which stay as they are filed, whatever the schedule says."""
+OPEN = frozenset({"sending", "unknown", "submitted", "retracting"})
+"""States in which a post on the account may be the one that a call has made, whatever words a list shows of it."""
 LATE = 60.0
 """Seconds by which the monitor may read an account later than its interval asks for."""
 
@@ -377,9 +380,8 @@ def live_is_explained(history: History) -> Iterator[Violation]:
         is_removed = copy.is_removed or history.copies.get(copy.thread or "", copy).is_removed  # a part goes with it
         if not ours or is_removed or not copy.is_visible or copy.created < began:
             continue
-        young = ended - copy.created < _watched_within(history, copy) + LATE
         is_ours = ((copy.platform, copy.account), copy.thread or copy.id) in owned or _is_open(owners.get(copy.id))
-        if not is_ours and not _is_explained(history, copy, young=young):
+        if not is_ours and not _is_explained(history, copy, ended):
             yield Violation(f"{copy.platform} {copy.account}", "a live post is not explained", (f"posts:{copy.id}",))
 
 
@@ -391,15 +393,37 @@ def _is_open(owner: Delivery | None) -> bool:
     return is_vouched or owner.state in {"sending", "unknown", "submitted", "retracting", "held"}
 
 
-def _is_explained(history: History, copy: Copy, *, young: bool) -> bool:
-    """Seen in time and alerted to by an alert, known as history, or younger than a watch's interval and not ours."""
+def _is_explained(history: History, copy: Copy, ended: float) -> bool:
+    """Seen in time and alerted to, or known as history; or not ours, and not due to be seen or pushed off the list."""
     names = [name for name, terms in history.settings.accounts.items() if terms.identity == copy.account]
     seen = [one for one in history.sightings if one.account in names and one.remote_id == copy.id]
-    latest = copy.created + _watched_within(history, copy) + LATE
+    watched = _watched_within(history, copy) + LATE
+    latest = _open_until(history, names, copy.created) + watched
     latest += sum(one.ends - one.begins for one in history.plan.outages if one.ends > copy.created)
     reported = any(one.seen <= latest and _is_alerted(history, one) for one in seen)
     is_made_here = any(entry.post_id == copy.id and entry.kind == "act" and entry.endpoint for entry in history.log)
-    return any(one.predates_monitoring for one in seen) or reported or (young and not is_made_here)
+    is_unseen = not is_made_here and (ended < latest or _is_pushed_off(history, copy, latest))
+    return any(one.predates_monitoring for one in seen) or reported or is_unseen
+
+
+def _open_until(history: History, names: Sequence[str], made: float) -> float:
+    """Until when it was open whether a call of these accounts, before an instant, has made what was made then."""
+    ends = [made]
+    for delivery in (one for one in history.deliveries.values() if one.account in names):
+        moves = [act for act in history.acts_on.get(delivery.subject, ()) if act.after is not None]
+        before = [act for act in moves if act.at <= made + history.settings.tolerance]
+        if before and before[-1].after in OPEN:
+            ends.append(next((act.at for act in moves[len(before) :] if act.after not in OPEN), inf))
+    return max(ends)
+
+
+def _is_pushed_off(history: History, copy: Copy, latest: float) -> bool:
+    """Whether by then as many later posts stood on its account as a look shows, so that none has shown this one."""
+    size = max(one.listed or inf for one in history.settings.accounts.values() if one.identity == copy.account)
+    same = [one for one in history.copies.values() if (one.platform, one.account) == (copy.platform, copy.account)]
+    threads = sorted((one for one in same if one.thread is None), key=lambda one: one.created)
+    later = threads[threads.index(copy) + 1 :] if copy in threads else ()
+    return sum(one.created <= latest and (one.is_visible or one.is_removed) for one in later) >= size
 
 
 def _watched_within(history: History, copy: Copy) -> float:

@@ -168,6 +168,8 @@ def _falsely_ended(history: History, delivery: Delivery) -> Iterator[Violation]:
             what = "ended for a later instant that had not come"
         elif act.after == "expired" and reason == "too_late" and _was_tried_in_time(history, delivery, act.at):
             what = "tried in time, and expired as too late"
+        elif act.after == "expired" and act.before == "unknown" and _was_left_to_expire(history, delivery, act.at):
+            what = "absent or under review, and expired with nobody asked in time"
         else:
             continue
         yield Violation(delivery.subject, what, (act.row, delivery.row))
@@ -203,6 +205,22 @@ def _was_tried_in_time(history: History, delivery: Delivery, at: float) -> bool:
     stops = [(one.at, one.until) for one in history.interruptions]
     stops += [(begins, ends) for scope, begins, ends, _evidence in pauses(history) if covers(scope, delivery)]
     return not any(begins < at and tries[0].intended < ends for begins, ends in stops)
+
+
+def _was_left_to_expire(history: History, delivery: Delivery, at: float) -> bool:
+    """Whether only a review could have hidden it any more, until after its end, and a read in time was not enough.
+
+    What people have changed since that read may have given it another end.
+    """
+    acts = [act for act in history.acts_on.get(delivery.subject, ()) if act.at < at]
+    own = [one for one in history.attempts_of.get(delivery.id, ()) if one.intended < at]
+    if not own or own[-1].ended is None:
+        return False
+    last, slack = own[-1].ended, history.settings.tolerance + history.settings.clock_error
+    since = max([last, *(act.at for act in acts if act.role in {"person", "planner"})])
+    reads = [act.at for act in acts if (act.event, act.after) == (HIDDEN, "unknown") and act.at > since]
+    is_over_before = delivery.expires + slack <= last + history.terms_of(delivery).review
+    return is_over_before and any(one < delivery.expires - slack for one in reads)
 
 
 def _not_made_up_for(history: History, recover: float) -> Iterator[Violation]:

@@ -424,6 +424,7 @@ class Approvable:
 class Terms:
     """What the settings say of one account. A limit of None is not known.
 
+    `listed` is how many of its newest posts a look at it shows, None where that is all.
     `may_resend` is `"urgent"` where only what is urgent may be sent again after a proven absence.
     """
 
@@ -438,6 +439,7 @@ class Terms:
     review: float = 0.0
     may_resend: bool | str = True
     watch_every: float | None = None
+    listed: int | None = None
 
     @property
     def hides_reviews(self) -> bool:

@@ -9,6 +9,7 @@ from tests.chaos.checker.artefacts import Artefacts
 Row = dict[str, Any]
 HOUR = 3600.0
 MICRO = 1_000_000
+REMOVED: Row = {"removed": True, "visible": False, "state": "removed"}
 
 
 class SampleRun(Artefacts):
@@ -70,6 +71,28 @@ class SampleRun(Artefacts):
         """Let the platform make a post twice in one call."""
         self.documents["posts"].append({**copy, "id": "twice", **changes})
         self.add_entry(self.entry(copy, "act"), post_id="twice")
+
+    def add_unknown_post(self, *, later: int = 0) -> None:
+        """Let somebody post on Weibo what no look has seen, and then so many posts that are removed in the end."""
+        [known] = (one for one in self.documents["posts"] if one["id"] == self.by_hand["remote_id"])
+        made = {**known, "id": "unknown", "text": "不明内容", "created": known["created"] + 60}
+        self.documents["posts"] += [made, *({**made, "id": f"removed-{n}", **REMOVED} for n in range(later))]
+
+    @property
+    def by_hand(self) -> Row:
+        """What the monitor has seen of a post that a person made on Weibo."""
+        seen = (one for one in self.rows["observed_post"] if not one["predates_monitoring"])
+        return next(one for one in seen if one["account"].startswith("weibo"))
+
+    def see_late(self, seconds: float) -> None:
+        """Let a call be open while a person posts, and that post be seen so long after the outcome is known."""
+        seen, [sent] = self.by_hand, self.audit("edited-unknown", "published")
+        found = {"at": seen["seen_at"], "before": "submitted", "after": "published"}
+        self.add_row("audit", sent, **found)
+        sent["after"] = "submitted"
+        seen["seen_at"] += round(seconds * MICRO)
+        alert = next(one for one in self.rows["alert"] if one["subject"] == f"account:{seen['account']}/by-hand")
+        alert["at"] = seen["seen_at"]
 
     def add_row(self, table: str, like: Row, **changes: Any) -> None:
         self.rows[table].append({**like, "id": max(row["id"] for row in self.rows[table]) + 1, **changes})

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from tests.chaos.artefacts import LISTED
 from tests.chaos.checker.decoder import history_of
 from tests.chaos.checker.verdict import INVARIANTS, judge_invariant
 from tests.chaos.checker_tests.broken_actions import EXACT
@@ -197,6 +198,14 @@ def held_for_a_review_that_it_outlives(run: SampleRun) -> None:
 
 
 @breaks("I9")
+def left_to_expire_while_a_review_may_hide_it(run: SampleRun) -> None:
+    """F47: it was found absent in time, and nobody was asked before it expired."""
+    settings_of(run, "weibo")["review"] = 60.0
+    run.audit("absent", "absence_proven")[0]["after"] = "expired"
+    run.row("absent")["expires_at"] = run.attempts("absent")[0]["ended_at"] + 50 * MICRO
+
+
+@breaks("I9")
 def expired_without_an_outage(run: SampleRun) -> None:
     run.documents["plan"]["outages"] = []
     run.duty("expired").update(end="published", expires=run.row("expired")["expires_at"] / MICRO + HOUR)
@@ -239,6 +248,13 @@ def external_post(run: SampleRun) -> tuple[Row, Row]:
     seen = next(one for one in run.rows["observed_post"] if not one["predates_monitoring"])
     subject = f"account:{seen['account']}/by-hand"
     return seen, next(one for one in run.rows["alert"] if one["subject"] == subject)
+
+
+@breaks("I11")
+def made_by_an_unknown_call(run: SampleRun) -> None:
+    """No list shows it any more; a call of ours has made it, and no delivery says so."""
+    run.add_unknown_post(later=LISTED["weibo"])
+    run.add_entry(run.entry(run.copy("plain"), "act"), post_id="unknown")
 
 
 @breaks("I11")
@@ -452,9 +468,10 @@ for invariant, changes in {
         # The alert is older than what it would have to report.
         "alert_about_another": lambda run: external_post(run)[1].update(at=external_post(run)[1]["at"] - MICRO),
         # Nobody here made it, and the monitor has not seen it for longer than its interval.
-        "unknown_post_on_the_account": lambda run: run.documents["posts"].append(
-            {**run.copy("plain"), "id": "unknown", "text": "不明内容", "title": ""}
-        ),
+        "unknown_post_on_the_account": lambda run: run.add_unknown_post(),
+        "seen_too_late_after_the_outcome": lambda run: run.see_late(2 * HOUR + 90),
+        # One more would have pushed it off.
+        "unknown_post_still_on_the_list": lambda run: run.add_unknown_post(later=LISTED["weibo"] - 1),
         "removed_yet_live": lambda run: run.copy("removed").update(removed=False, visible=True),
         "cancelled_yet_live": lambda run: run.row("not-sent").update(state="cancelled", remote_id=None),
     },

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.artefacts import LISTED
 from tests.chaos.checker.decoder import history_of
 from tests.chaos.checker.transitions import STATES, STEPS
 from tests.chaos.checker.verdict import INVARIANTS, judge_history
 from tests.chaos.checker_tests.broken_actions import expire_on_the_way, pause_on_the_way
+from tests.chaos.checker_tests.mutation import HOUR
 
 ROOT = Path(__file__).parents[3]
 OUTCOMES = {
@@ -70,6 +72,16 @@ def post_as_a_person(run):
     run.add_entry(made, endpoint=None, call=None)
 
 
+def push_off_the_list(run):
+    """A person posts so much between two looks that the first of it is never on the list that a look shows."""
+    run.add_unknown_post(later=LISTED["weibo"])
+
+
+def see_when_known(run):
+    """What a person posts while a call is open may be that call's post, and is reported when the outcome is known."""
+    run.see_late(2 * HOUR)
+
+
 def drop_the_rest(run):
     """Posts leave the schedule before they are filed, while the rest of a large version is; a small one follows."""
     run.documents["settings"]["together"] = 2
@@ -83,6 +95,8 @@ def drop_the_rest(run):
         ("I3", hold_up),
         ("I6", expire_on_the_way),
         ("I7", recover_two_calls),
+        ("I11", push_off_the_list),
+        ("I11", see_when_known),
         ("I14", pause_on_the_way),
         ("I22", drop_the_rest),
         *((invariant, post_as_a_person) for invariant in ("I1", "I3", "I8", "I11")),
