@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.tieba import adapter as account_status
 from adapters.tieba import adapter as metrics
 from adapters.tieba import api as tieba
-from adapters.tieba import post_list, replies
+from adapters.tieba import post_list, replies, session
 from adapters.tieba.adapter import interpret_deletion
 from adapters.weibo import api as weibo_wire
 from adapters.weibo import oauth as weibo_sign_in
@@ -131,7 +130,7 @@ def test_tieba_decoders_never_raise(reply):
     if not isinstance(page, Unknown):
         replies.interpret_replies([page], REPLY_CRITERIA, NOW)
     metrics.decode_reach(reply, asked)
-    account_status.decode_account_status(reply, "tb.1.x")
+    session.decode_account_status(reply, "tb.1.x")
     listed = post_list.decode_own_threads(reply, "tb.1.x")
     if isinstance(listed, post_list.TiebaThreadList):
         finding = post_list.interpret_thread_list(

@@ -37,7 +37,7 @@ async def approving(planner, tmp_path, monkeypatch):  # noqa: F811 # as above
 
 
 def find_file(planner):  # noqa: F811 # as above
-    return planner.post_renderer.workspace / "schedule.toml"
+    return planner.post_renderer.staff_folder / "schedule.toml"
 
 
 async def accept(planner):  # noqa: F811 # as above
