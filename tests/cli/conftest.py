@@ -4,9 +4,10 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,26 +132,37 @@ def format_live_settings() -> str:
     return "".join(parts)
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    """Return a live workspace of two regions with accounts, their secrets, and the demo's posts."""
+@cache
+def live_files() -> Mapping[str, bytes]:
+    """Return the files of `workspace`; to write the demo's settings takes a tenth of a second."""
     demo = demo_files(DemoWorkspace(regions=[], simulator_url=""))
     content = {name: data for name, data in demo.items() if name.startswith("media/")}
     schedule = postpone_schedule(demo["schedule.toml"].decode(), NINE_TODAY)
-    content["schedule.toml"] = schedule.encode()
     settings = format_live_settings()
     secrets = {f"secrets/{name}": SECRET for name in re.findall(r'secret = "(.+)"', settings)}
-    files = {**new_workspace_files(), **content, **secrets, "publisher.toml": settings.encode()}
-    create_workspace(tmp_path / "workspace", files)
+    own = {"schedule.toml": schedule.encode(), "publisher.toml": settings.encode()}
+    return {**new_workspace_files(), **content, **secrets, **own}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """Return a live workspace of two regions with accounts, their secrets, and the demo's posts."""
+    create_workspace(tmp_path / "workspace", live_files())
     return tmp_path / "workspace"
 
 
-def make_drill(folder: Path, address: str) -> Path:
-    """Create a drill workspace of one region, with an empty schedule and no pause between two posts."""
+@cache
+def drill_files(address: str) -> Mapping[str, bytes]:
+    """Return the files of a drill workspace of one region, with an empty schedule and no pause between two posts."""
     files = {**new_workspace_files(), **demo_files(DemoWorkspace(regions=read_regions()[:1], simulator_url=address))}
     settings = re.sub(rb'min_interval = "\w+"', b'min_interval = "0s"', files["publisher.toml"])
     settings += b"\n[dashboard]\nenabled = false\n"
-    create_workspace(folder, {**files, "publisher.toml": settings, "schedule.toml": b"post = []\n"})
+    return {**files, "publisher.toml": settings, "schedule.toml": b"post = []\n"}
+
+
+def make_drill(folder: Path, address: str) -> Path:
+    """Create a drill workspace whose platforms are at an address."""
+    create_workspace(folder, drill_files(address))
     return folder
 
 

@@ -11,6 +11,7 @@ from tests.chaos.checker.verdict import INVARIANTS, judge_invariant
 from tests.chaos.checker_tests.broken_actions import EXACT
 from tests.chaos.checker_tests.mutation import HOUR, MICRO, MUTATIONS, Row, SampleRun, breaks
 
+pytestmark = pytest.mark.long
 LISTS = ("/2/statuses/user_timeline.json", "/2/statuses/user_timeline/biz.json")
 
 

@@ -14,6 +14,7 @@ from tests.chaos.artefacts import write_rows
 from tests.chaos.checker.artefacts import Artefacts
 from tests.chaos.checker.verdict import INVARIANTS, judge
 
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[3]
 CANARY = "canary+S3cret/of the platform"
 

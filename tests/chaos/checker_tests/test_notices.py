@@ -8,6 +8,7 @@ from tests.chaos.checker.artefacts import Artefacts
 from tests.chaos.checker.decoder import history_of
 from tests.chaos.checker.endings import trouble_raises_alert
 
+pytestmark = pytest.mark.long
 MICRO = 1_000_000
 START, END = 1_795_568_400, 1_795_568_400 + 3600
 ABOUT = {"code": "login_refused", "subject": "login:weibo/a"}

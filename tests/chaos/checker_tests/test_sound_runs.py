@@ -15,6 +15,7 @@ from tests.chaos.checker.verdict import INVARIANTS, judge_history
 from tests.chaos.checker_tests.broken_actions import expire_on_the_way, pause_on_the_way
 from tests.chaos.checker_tests.mutation import HOUR
 
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[3]
 OUTCOMES = {
     "published", "submitted", "rejected", "rate_limited", "busy", "credential_expired", "blocked", "not_sent",
