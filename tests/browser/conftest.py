@@ -2,8 +2,8 @@
 
 from playwright.async_api import expect
 
-from tests.web.conftest import regions, site
+from tests.web.conftest import regions, site, staff_dir
 
-__all__ = ["regions", "site"]
+__all__ = ["regions", "site", "staff_dir"]
 
 expect.set_options(timeout=30_000)  # milliseconds, on a machine that is busy with other tests

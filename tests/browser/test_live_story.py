@@ -15,7 +15,6 @@ from tests.browser.test_approval_story import DESK, PATIENCE_MS, browsers, compl
 from tests.cli.posts import warning
 from tests.e2e.test_browser import BROWSER
 from tests.wait import PATIENCE_SECONDS, eventually
-from tests.web.conftest import regions, site  # noqa: F401 # fixtures
 from tests.web.posts import POST, SOON, plan, set_state
 
 pytestmark = [
@@ -34,7 +33,7 @@ async def open_live(page, address, test_id):
     return box["y"]
 
 
-async def test_open_pages_change_in_place(site):  # noqa: F811 # the fixture
+async def test_open_pages_change_in_place(site):  # the fixture
     """A row of a post, a cell of an account and a thing to do change where they are; what is new is announced below."""
     await plan(site, POST)
     await site.store.actions.register_worker()
@@ -67,7 +66,7 @@ async def test_open_pages_change_in_place(site):  # noqa: F811 # the fixture
         await expect(inbox.get_by_test_id("todo-account-beijing-weibo")).to_be_visible(timeout=PATIENCE_MS)
 
 
-async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site):  # noqa: F811 # the fixture
+async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site):  # the fixture
     """It says that its first connection failed; once the session has ended, that one has to sign in again."""
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("张", "operator", DESK)
@@ -86,7 +85,7 @@ async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site):  # noqa: 
         assert await complaints(page) == []
 
 
-async def test_a_stream_that_falls_silent_is_opened_again(site, monkeypatch):  # noqa: F811 # the fixture
+async def test_a_stream_that_falls_silent_is_opened_again(site, monkeypatch):  # the fixture
     """The connection stands, and nothing comes, not even a ping: the page says so, and then shows the present state."""
     is_cut, sent = asyncio.Event(), list[str]()
     monkeypatch.setattr(live, "PING_SECONDS", 3600)
@@ -125,7 +124,7 @@ async def follow_until(follow, is_cut, sent, viewer):
         sent.append(event.event or "frame")
 
 
-async def test_a_dialog_that_is_open_keeps_what_is_typed(site):  # noqa: F811 # the fixture
+async def test_a_dialog_that_is_open_keeps_what_is_typed(site):  # the fixture
     """Its numbers are those of the moment, the reason and the focus stay; a button that is over keeps its place."""
     await plan(site, POST)
     await site.store.actions.register_worker()
@@ -150,7 +149,7 @@ async def test_a_dialog_that_is_open_keeps_what_is_typed(site):  # noqa: F811 # 
 
 
 @pytest.mark.parametrize("regions", [13])
-async def test_a_seat_says_its_name_and_leads_to_its_delivery(site):  # noqa: F811 # the fixture
+async def test_a_seat_says_its_name_and_leads_to_its_delivery(site):  # the fixture
     """With the pointer and with the arrow keys; Enter opens the delivery, a click the post on that platform."""
     await plan(site, warning("refund", when=SOON))
     await set_state(site, State.PUBLISHED, attempts=1)
@@ -179,7 +178,7 @@ async def test_a_seat_says_its_name_and_leads_to_its_delivery(site):  # noqa: F8
         await expect(page.get_by_test_id("page-post")).to_be_visible(timeout=PATIENCE_MS)
 
 
-async def test_a_page_that_had_to_make_room_says_so(site):  # noqa: F811 # the fixture
+async def test_a_page_that_had_to_make_room_says_so(site):  # the fixture
     """Of too many open pages the oldest says that it is no longer kept up to date, and does not connect again."""
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("张", "operator", DESK)

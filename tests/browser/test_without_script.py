@@ -6,7 +6,6 @@ from playwright.async_api import async_playwright, expect
 from publisher.domain.delivery import State
 from tests.browser.test_approval_story import PATIENCE_MS, serving
 from tests.e2e.test_browser import BROWSER, SILENT
-from tests.web.conftest import regions, site  # noqa: F401 # fixtures
 from tests.web.posts import POST, plan
 
 pytestmark = [
@@ -15,7 +14,7 @@ pytestmark = [
 ]
 
 
-async def test_everything_works_without_script(site):  # noqa: F811 # the fixture
+async def test_everything_works_without_script(site):  # the fixture
     """Buttons that open dialogs lead to pages with the same form."""
     await plan(site, POST)
     client = await site.signed_in("operator", name="王")

@@ -11,7 +11,6 @@ from publisher.engine.planner import apply_schedule
 from tests.browser.test_approval_story import DESK, PATIENCE_MS, PHONE, browsers, complaints, serving
 from tests.cli.posts import warning
 from tests.e2e.test_browser import BROWSER
-from tests.web.conftest import regions, site  # noqa: F401 # fixtures
 from tests.web.test_sign_in import PASSWORD, add_activated
 from tests.web.test_write import FILE, file, without_waiting  # noqa: F401 # fixtures
 

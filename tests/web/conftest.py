@@ -2,8 +2,9 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -72,11 +73,16 @@ def _render_in_process(render_in_process: None) -> None:
 MakeWorkspace = Callable[[Path], Path]
 
 
+@cache
+def drill_files(regions: int) -> Mapping[str, bytes]:
+    """Return the files of a drill of some regions; to write its settings takes a tenth of a second."""
+    demo = DemoWorkspace(regions=read_regions()[:regions], simulator_url="http://127.0.0.1:9")
+    return {**new_workspace_files(), **demo_files(demo), "schedule.toml": b"post = []\n"}
+
+
 def make_workspace(folder: Path, regions: int = 2, staff_dir: str = "") -> Path:
     """Create a drill of some regions whose platforms nobody serves; what staff write may be in a folder of its own."""
-    demo = DemoWorkspace(regions=read_regions()[:regions], simulator_url="http://127.0.0.1:9")
-    files = {**new_workspace_files(), **demo_files(demo), "schedule.toml": b"post = []\n"}
-    create_workspace(folder, files)
+    create_workspace(folder, drill_files(regions))
     if staff_dir:
         (folder / staff_dir).mkdir()
         for name in ("schedule.toml", "media"):
