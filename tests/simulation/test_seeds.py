@@ -19,22 +19,26 @@ from tests.simulation.simulation import Shape, opened
 from tests.simulation.special_scenarios import STORMS, run_storm
 from tests.simulation.workspace import Entry, identity_of, instant, platform_of
 
-SEEDS = 36
-SEEDS_OF_A_KIND = 2
 MOST_FOR_A_MUTANT = 12
 SEEN_WITHIN = 60.0
 """Seconds after it is due within which the checker wants an account to have been read."""
 RUN = Path(__file__).with_name("run.py")
 
 
-@pytest.mark.parametrize("seed", range(1, SEEDS + 1))
+def seeds(number, *, extra):
+    """Return the seeds from 1 to a number as parameters; scripts/test-extra runs the last ones."""
+    first_extra = number - extra + 1
+    return [pytest.param(seed, marks=pytest.mark.extra if seed >= first_extra else ()) for seed in range(1, number + 1)]
+
+
+@pytest.mark.parametrize("seed", seeds(36, extra=24))
 def test_nothing_breaks_in_a_storm(seed):
     """Deaths, lost replies, late posts, bad reads, people: none breaks I1-I4, I6-I10, I12-I18, I21 or I22."""
     verdict = run_seed(str(seed))
     assert not verdict.violations, report(verdict)
 
 
-@pytest.mark.parametrize("seed", range(1, SEEDS_OF_A_KIND + 1))
+@pytest.mark.parametrize("seed", seeds(2, extra=1))
 @pytest.mark.parametrize("storm", STORMS)
 def test_nothing_breaks_in_a_storm_of_one_kind(storm, seed):
     """Edits in doubt, slow turns, outages, short lists, repeats, wrong clocks, a long past: no promise is broken."""
