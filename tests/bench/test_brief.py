@@ -11,11 +11,15 @@ from tests.bench import record
 from tests.bench.figures import Figure
 from tests.bench.main import FIGURES
 
+EVERY_CI = ("P1", "P2", "P14")
+"""Latency, throughput under kills, and the queries of a long past; scripts/test-extra runs the others."""
 TIMEOUT_SECONDS = 300
 
 
 @pytest.mark.long(seconds=35)
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in EVERY_CI else pytest.mark.extra) for name in FIGURES]
+)
 def test_a_brief_run_measures_each_figure(tmp_path, name):
     """A figure that is asked for is measured or, where this machine lacks something, skipped."""
     command = [sys.executable, "-m", "tests.bench.main", "--brief", "--json", tmp_path / "figures", "--only", name]

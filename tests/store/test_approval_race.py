@@ -26,6 +26,7 @@ async def test_i5_i14_nothing_leaves_without_approvals_and_nothing_follows_an_an
     assert {answer.kind for answer in result.answers} == {"approve", "edit", "unapprove", "cancel", "pause"}
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", PLANTED)
 async def test_i5_a_planted_mistake_is_found(tmp_path, name):
     """Without the rule, a post leaves in one of the rounds that nobody had approved as it was."""
