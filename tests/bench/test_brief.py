@@ -12,7 +12,7 @@ from tests.bench.figures import Figure
 from tests.bench.main import FIGURES
 
 EVERY_CI = ("P1", "P2", "P14")
-"""Latency, throughput under kills, and the queries of a long past; scripts/test-extra runs the others."""
+"""Throughput, kills, and the queries of a long past; scripts/test-extra runs the others."""
 TIMEOUT_SECONDS = 300
 
 
