@@ -97,6 +97,20 @@ async def test_i5_a_rewriter_may_not_approve_after_another_persons_save_of_a_dat
     await approve(approving.store, "two", by="赵")
 
 
+async def test_i5_a_rewriter_may_not_approve_once_all_earlier_saves_are_forgotten(approving):
+    """I5: a save after months without one is numbered after them, not as one that is counted already."""
+    for title in ("改过的标题", "又改了标题"):
+        await save(approving, "陈", title=title)
+        await accept(approving)
+    await approving.store.database.write(
+        lambda unit: delete_old_saves(approving.store.runtime.now() + SAVES_KEPT, unit)
+    )
+    await save(approving, "王", title="再改的标题")
+    await save(approving, "李", at=NEXT_DAY)
+    await accept(approving)
+    assert await barred(approving) == ["zhang", "李", "王", "陈"]
+
+
 async def test_a_change_in_the_file_does_not_free_who_saved_before(approving):
     await save(approving, "王", title="改过的标题")
     await accept(approving)

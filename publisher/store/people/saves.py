@@ -211,7 +211,9 @@ def _find_other_hand(connection: Connection, save: PostSave) -> str | None:
 
 
 def delete_old_saves(before: datetime, transaction: Transaction) -> None:
-    transaction.connection.execute(delete(POST_SAVE).where(POST_SAVE.c.at < before))
+    """Forget old saves, but for the newest one: SQLite would number the next one from 1, as if it were counted."""
+    newest = select(func.max(POST_SAVE.c.id)).scalar_subquery()
+    transaction.connection.execute(delete(POST_SAVE).where(POST_SAVE.c.at < before, POST_SAVE.c.id < newest))
 
 
 def _hash_body(post: Post) -> str:
