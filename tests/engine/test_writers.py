@@ -54,12 +54,18 @@ async def save(planner, by, post="two", **changes):  # noqa: F811 # as above
     assert isinstance(await save_post(planner, file, change, make_writer(by)), SavedEdit)
 
 
-async def copy(planner, by, source, **changes):  # noqa: F811 # as above
+async def copy(planner, by, source, content_hash=None, **changes):  # noqa: F811 # as above
     """Let a person save a new post that began as a copy of another one, and was changed."""
     file = find_file(planner)
     base = await read_entry(await read_schedule_text(planner, file), PostId(source))
+    begun = await planner.store.posts.get_post(PostId(source))
     change = PostChange(
-        post=PostId(changes["id"]), entry={**base, **changes}, base=None, base_sha256="", copied_from=PostId(source)
+        post=PostId(changes["id"]),
+        entry={**base, **changes},
+        base=None,
+        base_sha256="",
+        copied_from=PostId(source),
+        copied_hash=content_hash or (begun.content_hash if begun else ""),
     )
     assert isinstance(await save_post(planner, file, change, make_writer(by)), SavedEdit)
 
@@ -247,6 +253,22 @@ async def test_a_copy_is_its_writers_too(approving, reads):
     await accept(approving)
     assert await barred(approving, PostId("three")) == ["zhang", "李", "王"]
     assert await barred(approving, PostId("four")) == ["zhang", "李", "王", "赵"]
+
+
+async def test_i5_approvals_after_a_copy_was_begun_free_nobody_in_it(approving):
+    """I5: they are of the source's new text; the copy has the words that it began with."""
+    await save(approving, "王", title="改过的标题")
+    await accept(approving)
+    begun = (await approving.store.posts.get_post(TWO)).content_hash
+    await save(approving, "孙", title="又改了标题")
+    await accept(approving)
+    await approve(approving.store, "two", by="li")
+    await approve(approving.store, "two", by="wang")
+    await copy(approving, "李", "two", begun, id="three", author="李", title="改过的标题，再改")
+    await copy(approving, "李", "two", id="four", author="李", title="又改了标题，再改")
+    await accept(approving)
+    assert await barred(approving, PostId("three")) == ["zhang", "孙", "李", "王"]
+    assert await barred(approving, PostId("four")) == ["李"]
 
 
 async def test_a_post_that_gets_another_number_in_the_file_is_its_writers_still(approving):

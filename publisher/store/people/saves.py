@@ -39,7 +39,8 @@ class PostSave:
     """One post as a person saves it, None if it is removed; `fields` are those that change.
 
     The file's whole text `base_text` becomes `text`; it was made from the schedule version `base_version`. The system
-    user `file_owner` owns the file. The post was begun as a copy of `copied_from`, if of any.
+    user `file_owner` owns the file. The post was begun as a copy of `copied_from`, if of any, with the content of this
+    hash; empty if it was not in force.
     """
 
     id: PostId
@@ -50,6 +51,7 @@ class PostSave:
     fields: Collection[str]
     file_owner: str | None = None
     copied_from: PostId | None = None
+    copied_hash: str = ""
 
     @property
     def event(self) -> str:
@@ -70,6 +72,7 @@ class PostSaves(StorePart):
             "text_sha256": text_sha256,
             "base_version": save.base_version,
             "copied_from": save.copied_from,
+            "copied_hash": save.copied_hash,
             "file_owners": json.dumps(hands, ensure_ascii=False),
         }
         transaction.connection.execute(insert(POST_SAVE).values(row))
@@ -161,9 +164,10 @@ class PostWriters:
             self.approved[person] = self.approved.get(person, frozenset()) & {LEFT_OUT}
         return self
 
-    def join(self, source: "PostWriters") -> None:
-        """Note who has written what was taken over from another post."""
-        for person, approved in source.approved.items():
+    def join(self, source: "PostWriters", *, is_same: bool = True) -> None:
+        """Note who has written what was taken over from another post; its approvals count if `is_same` as then."""
+        for person, known in source.approved.items():
+            approved = known if is_same else known & {LEFT_OUT}
             self.approved[person] = self.approved.get(person, approved) & approved
 
     def dump(self) -> str:
@@ -190,7 +194,9 @@ def read_writers(
             if save.id <= writers.last_save:
                 continue
             if save.copied_from and save.copied_from not in (copies := {*seen, save.post}):
-                writers.join(read_writers(store, connection, [save.copied_from], copies)[save.copied_from])
+                present = connection.scalar(select(POST.c.content_hash).where(POST.c.id == save.copied_from))
+                source = read_writers(store, connection, [save.copied_from], copies)[save.copied_from]
+                writers.join(source, is_same=present == save.copied_hash)
             writers.add(save.by, *json.loads(save.file_owners))
     return {post: found[post] for post in posts}
 
