@@ -117,6 +117,12 @@ class Rendition:
 Writers = Mapping[str, Collection[str]]
 """All who have written or saved a post since it began, each with the presentations approved since their last save."""
 
+LEFT_OUT = ""
+"""In the place of a presentation: words that the version in force has, and that are not in the post's text yet.
+
+No approval of that text is one of them.
+"""
+
 
 def name_presentation(chain: Chain, kind: str, template: str, platform: str) -> str:
     """Return the name of a way in which people saw a text: they have not approved what it says in another one."""

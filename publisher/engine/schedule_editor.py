@@ -84,7 +84,7 @@ class PostChange:
     """What a person makes of a post. `entry` is None to remove it.
 
     `base` is the post as the person began with it, None for a new one, and `base_sha256` the hash of the whole text. A
-    new one began as a copy of `copied_from`, if of any.
+    new one began as a copy of `copied_from`, if of any, with the content of this hash; empty if it was not in force.
     """
 
     post: PostId
@@ -92,6 +92,7 @@ class PostChange:
     base: Entry | None
     base_sha256: str
     copied_from: PostId | None = None
+    copied_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,6 +328,7 @@ async def _write(store: Store, file: Path, prepared: PreparedEdit, by: Actor) ->
         fields=prepared.fields,
         file_owner=await asyncio.to_thread(find_file_owner, file),
         copied_from=prepared.change.copied_from,
+        copied_hash=prepared.change.copied_hash,
     )
     temporary = await asyncio.to_thread(write_temporary, file, prepared.edit.text)
     await store.saves.record(save, by)

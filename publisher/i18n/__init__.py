@@ -34,8 +34,8 @@ COMMON_AREAS = ("cli.toml", "states.toml", "files.toml")
 """The areas of which most commands need an entry."""
 POSITION_FACTS = frozenset({"post", "account", "key", "template"})
 """Facts that say where a problem is, and not what it is."""
-LIST_FACTS = frozenset({"accounts", "posts", "hosts"})
-"""Facts that list ids, separated by `、`; none of these ids contains it."""
+LIST_FACTS = frozenset({"accounts", "posts", "hosts", "writers"})
+"""Facts that list ids or names, separated by `、`; none of these contains it."""
 _CODE = re.compile(r"[\w-]+")
 _POST_PATH = re.compile(r"post\[(\d+)\](?:\.|$)")
 _BLANK = r"(?:\{\w+\}|[A-Z]+\b|更正(?:稿)?编号|更正|编号|账号|网址)"

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, or_, select, tuple_, update
 
 from publisher.domain.approval import (
+    LEFT_OUT,
     Approval,
     ApprovalStatus,
     Rendition,
@@ -156,7 +157,10 @@ def forget_approved(transaction: Transaction, *conditions: ColumnElement[bool]) 
     is_approved = (POST.c.writers.contains('["'), *conditions)
     query = select(POST.c.id, POST.c.writers).where(*is_approved).order_by(POST.c.id).with_for_update()
     for row in connection.execute(query).all():
-        writers = json.dumps(dict.fromkeys(json.loads(row.writers), ()), ensure_ascii=False)
+        left_out = {
+            name: [one for one in approved if one == LEFT_OUT] for name, approved in json.loads(row.writers).items()
+        }
+        writers = json.dumps(left_out, ensure_ascii=False)
         connection.execute(update(POST).where(POST.c.id == row.id).values(writers=writers))
 
 

@@ -300,9 +300,11 @@ async def test_a_save_that_another_host_overtakes_is_not_put_in_force(planner, f
 
 
 async def test_old_saves_and_drafts_are_forgotten(planner, file):  # noqa: F811
-    """Retention deletes both after a month; the audit stays."""
+    """Retention deletes both after a month, but for the newest save; the audit stays."""
     file.write_text("", "utf-8")
-    await save_post(planner, file, addition(at=START_TIME.replace(year=2028, tzinfo=None)), writer)
+    later = START_TIME.replace(year=2028, tzinfo=None)
+    await save_post(planner, file, addition(at=later), writer)
+    await save_post(planner, file, addition(id="newest", title="另一条", at=later), writer)
     draft = await planner.store.drafts.create("王", "{}")
     planner.store.runtime.advance_time(timedelta(days=29))
     await prune(planner.store, timedelta(days=365))

@@ -40,9 +40,9 @@ def find_file(planner):  # noqa: F811 # as above
     return planner.post_renderer.staff_folder / "schedule.toml"
 
 
-async def accept(planner):  # noqa: F811 # as above
+async def accept(planner, owner="ops"):  # noqa: F811 # as above
     """Put the file in force, as the daemon does."""
-    await apply_schedule(planner, find_file(planner).read_text("utf-8"), "schedule.toml", file_owner="ops")
+    return await apply_schedule(planner, find_file(planner).read_text("utf-8"), "schedule.toml", file_owner=owner)
 
 
 async def save(planner, by, post="two", **changes):  # noqa: F811 # as above
@@ -54,12 +54,18 @@ async def save(planner, by, post="two", **changes):  # noqa: F811 # as above
     assert isinstance(await save_post(planner, file, change, make_writer(by)), SavedEdit)
 
 
-async def copy(planner, by, source, **changes):  # noqa: F811 # as above
+async def copy(planner, by, source, content_hash=None, **changes):  # noqa: F811 # as above
     """Let a person save a new post that began as a copy of another one, and was changed."""
     file = find_file(planner)
     base = await read_entry(await read_schedule_text(planner, file), PostId(source))
+    begun = await planner.store.posts.get_post(PostId(source))
     change = PostChange(
-        post=PostId(changes["id"]), entry={**base, **changes}, base=None, base_sha256="", copied_from=PostId(source)
+        post=PostId(changes["id"]),
+        entry={**base, **changes},
+        base=None,
+        base_sha256="",
+        copied_from=PostId(source),
+        copied_hash=content_hash or (begun.content_hash if begun else ""),
     )
     assert isinstance(await save_post(planner, file, change, make_writer(by)), SavedEdit)
 
@@ -97,6 +103,20 @@ async def test_i5_a_rewriter_may_not_approve_after_another_persons_save_of_a_dat
     await approve(approving.store, "two", by="赵")
 
 
+async def test_i5_a_rewriter_may_not_approve_once_all_earlier_saves_are_forgotten(approving):
+    """I5: a save after months without one is numbered after them, not as one that is counted already."""
+    for title in ("改过的标题", "又改了标题"):
+        await save(approving, "陈", title=title)
+        await accept(approving)
+    await approving.store.database.write(
+        lambda unit: delete_old_saves(approving.store.runtime.now() + SAVES_KEPT, unit)
+    )
+    await save(approving, "王", title="再改的标题")
+    await save(approving, "李", at=NEXT_DAY)
+    await accept(approving)
+    assert await barred(approving) == ["zhang", "李", "王", "陈"]
+
+
 async def test_a_change_in_the_file_does_not_free_who_saved_before(approving):
     await save(approving, "王", title="改过的标题")
     await accept(approving)
@@ -122,7 +142,95 @@ async def test_a_change_in_the_file_is_its_owners_also_if_a_save_came_before_the
     assert (task.saved_by, task.file_owner) == ("王", None)
     assert task.status.barred == {"chen", "ops", "王"}
     entries = await approving.store.queries.audit_history(TWO)
-    assert [line.detail["file_owner"] for line in entries if line.event == "post_saved"] == ["ops"]
+    assert [line.detail["file_owners"] for line in entries if line.event == "post_saved"] == [["ops"]]
+
+
+@pytest.fixture
+async def read_by_all(approving, monkeypatch):
+    """Yield the planner, its second post approved by all, and a function that gives the file to a system user."""
+    edit_file(approving, 'author = "zhang"', 'author = "chen"')
+    await accept(approving)
+    await approve(approving.store, "two", by="li")
+    await approve(approving.store, "two", by="wang")
+    return approving, lambda name: monkeypatch.setattr(schedule_editor, "find_file_owner", lambda _file: name)
+
+
+@pytest.mark.parametrize("ends_in_file", [False, True], ids=["saved last", "changed in the file last"])
+async def test_i5_a_change_in_the_file_is_its_owners_also_if_another_post_is_saved(read_by_all, ends_in_file):
+    """I5: a save makes the file the dashboard's; the owners before it, each of them, have changed what nobody saved."""
+    approving, give_file_to = read_by_all
+    for owner, text, moved_to in (
+        ("olga", "退款要先转账", NEXT_DAY),
+        ("anna", "退款要付费", datetime.fromisoformat(LATER)),
+    ):
+        give_file_to(owner)
+        edit_file(approving, "退款不用转账" if owner == "olga" else "退款要先转账", text)
+        await save(approving, "王", post="one", at=moved_to)
+    if ends_in_file:
+        edit_file(approving, "退款要付费", "退款要押金")
+    await accept(approving, owner="web")
+    assert await barred(approving) == ["anna", "chen", "olga", "web"]
+    [task] = await approving.store.approvals.tasks(TWO)
+    assert (task.saved_by, task.file_owner) == (None, "web" if ends_in_file else "anna")
+
+
+@pytest.mark.parametrize("is_approved", [False, True], ids=["as it was", "what it was is approved"])
+async def test_i5_words_of_a_post_that_was_left_out_stay_those_of_the_files_owner(read_by_all, is_approved):
+    """I5: the version with the change is in force without it; the next save takes the words along."""
+    approving, give_file_to = read_by_all
+    edit_file(approving, "退款不用转账", "退款要先转账")
+    edit_file(approving, f"at = {LATER}", "at = 2020-01-01T09:00:00")
+    applied = await accept(approving, owner="olga")
+    assert [problem.facts["post"] for problem in applied.left_out] == ["two"]
+    assert "olga" in await barred(approving)
+    if is_approved:
+        await approving.store.approvals.unapprove(TWO, None, named_person("li"), "again")
+        await approve(approving.store, "two", by="li")
+        await approve(approving.store, "two", by="wang")
+    give_file_to("olga")
+    await save(approving, "王", at=NEXT_DAY)
+    await accept(approving, owner="web")
+    assert await barred(approving) == ["chen", "olga", "王"]
+
+
+async def test_who_made_a_left_out_change_is_freed_by_approvals_of_it(read_by_all):
+    """Once the words are in the post's text, every approval of it makes them everybody's."""
+    approving, _give_file_to = read_by_all
+    edit_file(approving, "退款不用转账", "退款要先转账")
+    edit_file(approving, f"at = {LATER}", "at = 2020-01-01T09:00:00")
+    await accept(approving, owner="olga")
+    edit_file(approving, "at = 2020-01-01T09:00:00", f"at = {EVEN_LATER}")
+    await accept(approving, owner="web")
+    await approve(approving.store, "two", by="li")
+    await approve(approving.store, "two", by="wang")
+    await save(approving, "王", title="改过的标题")
+    await accept(approving, owner="web")
+    assert await barred(approving) == ["chen", "王"]
+
+
+async def refresh(planner):  # noqa: F811 # as above
+    """Let a person have the post rendered again, with another telephone number."""
+    facts = {name: {**one, "hotline": "12345"} for name, one in planner.post_renderer.regions.items()}
+    newer = replace(planner, post_renderer=replace(planner.post_renderer, regions=facts))
+    assert await refresh_texts(newer, TWO, named_person("赵"))
+    return newer
+
+
+@pytest.mark.parametrize("reads", ["refresh", "file"])
+async def test_i5_approvals_of_an_older_text_free_nobody_whose_save_is_not_in_force(approving, reads):
+    """I5: a save may be recorded before a refresh, or while the daemon has an older text of the file already."""
+    edit_file(approving, "退款不用转账", "退款要先转账")
+    older = find_file(approving).read_text("utf-8")
+    await save(approving, "王", title="改过的标题")
+    if reads == "refresh":
+        approving = await refresh(approving)
+    else:
+        await apply_schedule(approving, older, "schedule.toml", file_owner="ops")
+    await approve(approving.store, "two", by="li")
+    await approve(approving.store, "two", by="wang")
+    await save(approving, "李", at=NEXT_DAY)
+    await accept(approving)
+    assert await barred(approving) == ["zhang", "李", "王"]
 
 
 async def test_an_undo_by_another_person_leaves_the_writer_barred(approving):
@@ -145,6 +253,22 @@ async def test_a_copy_is_its_writers_too(approving, reads):
     await accept(approving)
     assert await barred(approving, PostId("three")) == ["zhang", "李", "王"]
     assert await barred(approving, PostId("four")) == ["zhang", "李", "王", "赵"]
+
+
+async def test_i5_approvals_after_a_copy_was_begun_free_nobody_in_it(approving):
+    """I5: they are of the source's new text; the copy has the words that it began with."""
+    await save(approving, "王", title="改过的标题")
+    await accept(approving)
+    begun = (await approving.store.posts.get_post(TWO)).content_hash
+    await save(approving, "孙", title="又改了标题")
+    await accept(approving)
+    await approve(approving.store, "two", by="li")
+    await approve(approving.store, "two", by="wang")
+    await copy(approving, "李", "two", begun, id="three", author="李", title="改过的标题，再改")
+    await copy(approving, "李", "two", id="four", author="李", title="又改了标题，再改")
+    await accept(approving)
+    assert await barred(approving, PostId("three")) == ["zhang", "孙", "李", "王"]
+    assert await barred(approving, PostId("four")) == ["李"]
 
 
 async def test_a_post_that_gets_another_number_in_the_file_is_its_writers_still(approving):
@@ -170,9 +294,7 @@ async def test_who_lets_a_new_text_be_rendered_may_not_approve_it(approving):
     """`refresh` brings words of a template into the post: whose they are is not known, but who took them over."""
     await save(approving, "王", title="改过的标题")
     await accept(approving)
-    facts = {name: {**one, "hotline": "12345"} for name, one in approving.post_renderer.regions.items()}
-    newer = replace(approving, post_renderer=replace(approving.post_renderer, regions=facts))
-    assert await refresh_texts(newer, TWO, named_person("赵"))
+    await refresh(approving)
     assert await barred(approving) == ["zhang", "王", "赵"]
 
 

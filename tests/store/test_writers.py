@@ -10,6 +10,7 @@ from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import ApprovalError
 from publisher.domain.plan import Plan
 from publisher.domain.post import PostId
+from publisher.i18n import Messages
 from publisher.store.approvals import end_approvals_of, void_approvals
 from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import PlanCommit
@@ -73,6 +74,18 @@ async def test_i5_a_rewriter_may_not_approve_once_another_has_moved_the_date(sto
     with pytest.raises(ApprovalError, match="approval_barred") as refused:
         await approve(store, "wang")
     assert refused.value.facts["writers"] == "chen、wang、zhang"
+
+
+async def test_a_refusal_names_the_writers_and_the_command_that_says_who_may(store):
+    """One occurrence of a repeating post is refused by its name; the command takes the id of the post."""
+    await save(store, make_post("q", ["b"], START_TIME + 6 * HOUR), "wang", is_new=True, occurrence="20261201T0900Z")
+    with pytest.raises(ApprovalError) as refused:
+        await approve(store, "wang", post=PostId("q"))
+    error, english = refused.value, Messages("en")
+    assert english.translate(error.code, **error.facts).startswith("wang wrote q#20261201T0900Z or saved it")
+    assert english.translate(error.code, **error.facts).endswith("Who may not approve it: wang, zhang")
+    assert Messages("zh_CN").translate(error.code, **error.facts).endswith("不能审批它的：wang、zhang")
+    assert english.hint(error.code, **error.facts).endswith("publisher approvals q")
 
 
 async def test_i5_a_yes_that_was_given_before_the_words_became_ones_own_does_not_count(store):

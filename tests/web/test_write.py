@@ -101,6 +101,8 @@ async def test_i5_a_copy_names_the_post_that_it_began_with(site, file):
     assert fields["like"] == ["weekly"]
     draft = await author.post("/write", data={**fields, "title": "转账之前先核实", "do": "draft"})
     kept = fields_of((await author.get(draft.headers["location"])).text)
+    weekly = await site.store.posts.get_post("weekly")
+    assert kept["like_hash"] == [weekly.content_hash]
     assert (await author.post("/write", data={**kept, "id": "copied", "do": "save"})).status_code == 303
     unseen = {**NEW, "id": "own", "to": "region:310000", "like": "weekly"}
     assert (await other.post("/write", data=unseen)).status_code == 303

@@ -61,7 +61,8 @@ class PostSaveRow(SQLModel, table=True):
 
     `body_sha256` is of the post as the store keeps it, empty for one that was removed; `text_sha256` is of the whole
     text of the file, which was made from the schedule version `base_version`. `copied_from` is the post that a new one
-    began as a copy of. `file_owner`: the file had been changed by its owner before, and was not in force yet.
+    began as a copy of, with the content of `copied_hash`. `file_owners`: these had changed the file before, and
+    that was not in force yet; a JSON list.
     """
 
     __tablename__: ClassVar[str] = "post_save"
@@ -74,7 +75,8 @@ class PostSaveRow(SQLModel, table=True):
     text_sha256: str
     base_version: int
     copied_from: str | None = None
-    file_owner: str | None = None
+    copied_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    file_owners: str = Field(default="[]", sa_type=Text, sa_column_kwargs={"server_default": "[]"})
 
 
 class DutyOfficerRow(SQLModel, table=True):

@@ -10,9 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from publisher.domain.approval import LEFT_OUT
 from publisher.domain.delivery import Actor
 from publisher.domain.post import Fingerprint, Post, PostId, fingerprint
 from publisher.store.approvals import read_approved_presentations
@@ -37,7 +39,8 @@ class PostSave:
     """One post as a person saves it, None if it is removed; `fields` are those that change.
 
     The file's whole text `base_text` becomes `text`; it was made from the schedule version `base_version`. The system
-    user `file_owner` owns the file. The post was begun as a copy of `copied_from`, if of any.
+    user `file_owner` owns the file. The post was begun as a copy of `copied_from`, if of any, with the content of this
+    hash; empty if it was not in force.
     """
 
     id: PostId
@@ -48,6 +51,7 @@ class PostSave:
     fields: Collection[str]
     file_owner: str | None = None
     copied_from: PostId | None = None
+    copied_hash: str = ""
 
     @property
     def event(self) -> str:
@@ -59,10 +63,7 @@ class PostSaves(StorePart):
     def record(self, transaction: Transaction, save: PostSave, by: Actor) -> None:
         """Record a save that is about to be made, with its audit entry."""
         now, text_sha256 = self.runtime.now(), hash_text(save.text)
-        others = {
-            "copied_from": save.copied_from,
-            "file_owner": _find_other_hand(transaction.connection, save),
-        }
+        hands = _find_hands_before(transaction.connection, save)
         row = {
             "at": now,
             "by": by.name,
@@ -70,10 +71,13 @@ class PostSaves(StorePart):
             "body_sha256": _hash_body(save.post) if save.post else "",
             "text_sha256": text_sha256,
             "base_version": save.base_version,
-            **others,
+            "copied_from": save.copied_from,
+            "copied_hash": save.copied_hash,
+            "file_owners": json.dumps(hands, ensure_ascii=False),
         }
         transaction.connection.execute(insert(POST_SAVE).values(row))
-        known = {name: value for name, value in others.items() if value is not None}
+        others = {"copied_from": save.copied_from, "file_owners": hands}
+        known = {name: value for name, value in others.items() if value}
         detail = {"schedule": text_sha256, "fields": sorted(save.fields), **known}
         write_audit(transaction, now, by, event=save.event, subject=save.id, detail=detail)
 
@@ -85,7 +89,9 @@ class PostSaves(StorePart):
 
     async def last_saver(self, post: PostId) -> tuple[str, datetime] | None:
         """Return who saved a post last, and when; None if nobody has within SAVES_KEPT."""
-        query = select(POST_SAVE.c.by, POST_SAVE.c.at).where(POST_SAVE.c.post == post).order_by(POST_SAVE.c.id.desc())
+        is_recent = POST_SAVE.c.at >= self.runtime.now() - SAVES_KEPT
+        query = select(POST_SAVE.c.by, POST_SAVE.c.at).where(POST_SAVE.c.post == post, is_recent)
+        query = query.order_by(POST_SAVE.c.id.desc())
         row = await self.database.read(lambda connection: connection.execute(query.limit(1)).first())
         return None if row is None else (row.by, row.at)
 
@@ -106,6 +112,22 @@ class PostSaves(StorePart):
         return self.database.is_shared and await self.database.read(read)
 
 
+class PostSource(Protocol):
+    """Where posts come from: a person has saved them, or a file of this owner has them.
+
+    `schedule_text` is the whole file if it comes into force, in the place of the version `base_version`.
+    """
+
+    @property
+    def schedule_text(self) -> str | None: ...
+    @property
+    def base_version(self) -> int | None: ...
+    @property
+    def saved_by(self) -> str | None: ...
+    @property
+    def file_owner(self) -> str | None: ...
+
+
 def find_savers(connection: Connection, posts: Sequence[Post]) -> Mapping[PostId, str]:
     """Return who saved these posts exactly as they are, last; those that nobody did are left out."""
     bodies = {post.id: _hash_body(post) for post in posts}
@@ -118,22 +140,34 @@ def find_savers(connection: Connection, posts: Sequence[Post]) -> Mapping[PostId
 
 @dataclass(slots=True, kw_only=True)
 class PostWriters:
-    """All who have written a post, each with the presentations approved since, and the last save that is counted.
+    """All who have written a post, each with the presentations approved since.
 
     A text that is approved in some presentations is everybody's in these; what it says in others is still its writers'.
+    Saves after `last_save` may not be in force: they are read each time, as the approvals are of an older text.
     """
 
     approved: dict[str, frozenset[str]] = field(default_factory=dict)
     last_save: int = 0
 
+    def leave_out(self, *people: str) -> None:
+        """Note who has written what the version in force has of the post, and the post itself has not yet."""
+        self.approved |= dict.fromkeys(people, frozenset([LEFT_OUT]))
+
+    def take_over(self) -> None:
+        """Make what was left out part of the present text."""
+        written = {person: frozenset[str]() for person, approved in self.approved.items() if LEFT_OUT in approved}
+        self.approved |= written
+
     def add(self, *people: str | None) -> "PostWriters":
         """Note who has written the present text; return all."""
-        self.approved |= dict.fromkeys(filter(None, people), frozenset())
+        for person in filter(None, people):
+            self.approved[person] = self.approved.get(person, frozenset()) & {LEFT_OUT}
         return self
 
-    def join(self, source: "PostWriters") -> None:
-        """Note who has written what was taken over from another post."""
-        for person, approved in source.approved.items():
+    def join(self, source: "PostWriters", *, is_same: bool = True) -> None:
+        """Note who has written what was taken over from another post; its approvals count if `is_same` as then."""
+        for person, known in source.approved.items():
+            approved = known if is_same else known & {LEFT_OUT}
             self.approved[person] = self.approved.get(person, approved) & approved
 
     def dump(self) -> str:
@@ -152,7 +186,7 @@ def read_writers(
     for ids in batches(sorted(posts), POSTS_PER_QUERY):
         columns = select(POST.c.id, POST.c.writers, POST.c.last_save)
         for row in connection.execute(columns.where(POST.c.id.in_(ids)).order_by(POST.c.id).with_for_update()):
-            names = {name: approved.get(row.id, frozenset()).union(known) for name, known in _load(row.writers)}
+            names = {name: _join_approved(known, approved.get(row.id, ())) for name, known in _load(row.writers)}
             found[row.id] = PostWriters(approved=names, last_save=row.last_save)
         saves = select(POST_SAVE).where(POST_SAVE.c.post.in_(ids), POST_SAVE.c.body_sha256 != "")
         for save in connection.execute(saves.order_by(POST_SAVE.c.id)).all():
@@ -160,9 +194,10 @@ def read_writers(
             if save.id <= writers.last_save:
                 continue
             if save.copied_from and save.copied_from not in (copies := {*seen, save.post}):
-                writers.join(read_writers(store, connection, [save.copied_from], copies)[save.copied_from])
-            writers.add(save.by, save.file_owner)
-            writers.last_save = save.id
+                present = connection.scalar(select(POST.c.content_hash).where(POST.c.id == save.copied_from))
+                source = read_writers(store, connection, [save.copied_from], copies)[save.copied_from]
+                writers.join(source, is_same=present == save.copied_hash)
+            writers.add(save.by, *json.loads(save.file_owners))
     return {post: found[post] for post in posts}
 
 
@@ -180,10 +215,49 @@ def find_writers(
     return writers
 
 
+def find_authorship(
+    store: BaseStore, connection: Connection, posts: Sequence[Post], stored: Collection[str], source: PostSource
+) -> Mapping[PostId, Mapping[str, object]]:
+    """Return the columns of posts that say who has written them, for those that are written now.
+
+    Only what the schedule's text is made from is counted for good: a later save may be recorded already.
+    """
+    hands, savers = _find_hands_of(connection, source), find_savers(connection, posts)
+    made = None if source.schedule_text is None else _find_save_of(connection, source.schedule_text)
+    found: dict[PostId, Mapping[str, object]] = {}
+    all_writers = find_writers(store, connection, posts, {post.id for post in posts}.difference(stored))
+    for post in posts:
+        saved_by, writers = source.saved_by or savers.get(post.id), all_writers[post.id]
+        if source.schedule_text is not None:
+            writers.take_over()
+        people = [saved_by] if saved_by else [*hands, source.file_owner]
+        found[post.id] = {
+            "saved_by": saved_by,
+            "file_owner": None if saved_by else [source.file_owner, *hands][-1],
+            "writers": writers.add(post.author, *people).dump(),
+            "last_save": max(writers.last_save, made.id if made is not None else 0),
+            "words_hash": hash_words(post),
+        }
+    return found
+
+
+def note_left_out(store: BaseStore, transaction: Transaction, posts: Collection[str], source: PostSource) -> None:
+    """Note who has written what a version says of posts that stay as they are: a later save may take it along.
+
+    A save of such a post itself is read again when its post is written.
+    """
+    if source.schedule_text is None or not posts:
+        return
+    hands = _find_hands_of(transaction.connection, source)
+    for post, writers in read_writers(store, transaction.connection, posts).items():
+        writers.leave_out(*hands)
+        transaction.connection.execute(update(POST).where(POST.c.id == post).values(writers=writers.dump()))
+
+
 def add_writers(store: BaseStore, transaction: Transaction, people: Mapping[str, str]) -> None:
     """Note who has brought another text into each of some posts, without a save."""
     for post, writers in read_writers(store, transaction.connection, people).items():
-        values = {"writers": writers.add(people[post]).dump(), "last_save": writers.last_save}
+        values = {"writers": writers.add(people[post]).dump()}
         transaction.connection.execute(update(POST).where(POST.c.id == post).values(values))
 
 
@@ -194,24 +268,54 @@ def hash_words(post: Post) -> Fingerprint:
     return fingerprint([post.title, post.body, images, texts, dict(post.data)])
 
 
+def _join_approved(known: Sequence[str], present: Collection[str]) -> frozenset[str]:
+    """Return where a person's words are approved, with the approvals of the present text: not of what it left out."""
+    return frozenset(known) if LEFT_OUT in known else frozenset([*known, *present])
+
+
 def _load(writers: str) -> Collection[tuple[str, Sequence[str]]]:
     known: dict[str, Sequence[str]] = json.loads(writers)
     return known.items()
 
 
-def _find_other_hand(connection: Connection, save: PostSave) -> str | None:
-    """Return the owner of the file, if a change of theirs that is not in force yet comes along with a save."""
-    based_on = hash_text(save.base_text)
+def _find_hands_of(connection: Connection, source: PostSource) -> Sequence[str]:
+    """Return all owners of the file who may have changed in it what nobody saved, the last one at the end."""
+    if source.schedule_text is None:
+        return () if source.file_owner is None else (source.file_owner,)
+    return _find_hands(connection, source.schedule_text, source.base_version, source.file_owner)
+
+
+def _find_hands_before(connection: Connection, save: PostSave) -> Sequence[str]:
+    """Return the owners of the file whose changes are not in force yet, and come along with a save."""
     in_force = select(SCHEDULE.c.sha256).order_by(SCHEDULE.c.id.desc()).limit(1)
-    if connection.scalar(in_force) == based_on:
-        return None
-    made = select(POST_SAVE.c.file_owner).where(POST_SAVE.c.text_sha256 == based_on).order_by(POST_SAVE.c.id.desc())
-    before = connection.execute(made.limit(1)).first()
-    return save.file_owner if before is None else before.file_owner
+    if connection.scalar(in_force) == hash_text(save.base_text):
+        return ()
+    return _find_hands(connection, save.base_text, save.base_version, save.file_owner)
+
+
+def _find_hands(connection: Connection, text: str, base_version: int | None, file_owner: str | None) -> Sequence[str]:
+    """Return the owners of the file who have changed it into this text since a version, but for saves.
+
+    A save took its text over with the hands before it. A text that nobody saved is its owner's, and that of all hands
+    since the version.
+    """
+    if (made := _find_save_of(connection, text)) is not None:
+        return tuple(json.loads(made.file_owners))
+    since = select(POST_SAVE.c.file_owners).where(POST_SAVE.c.base_version == base_version).order_by(POST_SAVE.c.id)
+    hands = [hand for hands in connection.scalars(since) for hand in json.loads(hands)]
+    return tuple(dict.fromkeys(filter(None, [*hands, file_owner])))
+
+
+def _find_save_of(connection: Connection, text: str) -> Row[Any] | None:
+    """Return the last save that made the file this text."""
+    query = select(POST_SAVE).where(POST_SAVE.c.text_sha256 == hash_text(text)).order_by(POST_SAVE.c.id.desc())
+    return connection.execute(query.limit(1)).first()
 
 
 def delete_old_saves(before: datetime, transaction: Transaction) -> None:
-    transaction.connection.execute(delete(POST_SAVE).where(POST_SAVE.c.at < before))
+    """Forget old saves, but for the newest one: SQLite would number the next one from 1, as if it were counted."""
+    newest = select(func.max(POST_SAVE.c.id)).scalar_subquery()
+    transaction.connection.execute(delete(POST_SAVE).where(POST_SAVE.c.at < before, POST_SAVE.c.id < newest))
 
 
 def _hash_body(post: Post) -> str:

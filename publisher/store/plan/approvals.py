@@ -439,7 +439,8 @@ def find_refusal(task: ApprovalTask, approver: Approver) -> ApprovalError | None
     """Return why a person may not give the next approval of an occurrence, if so."""
     status, facts = task.status, {"post": task.name, "by": approver.name}
     if status.is_barred(approver.name):
-        return ApprovalError("approval_barred", writers="、".join(sorted(status.barred)), **facts)
+        named = {"name": task.name, "post": task.key.post, "writers": "、".join(sorted(status.barred))}
+        return ApprovalError("approval_barred", by=approver.name, **named)
     if status.has_approved(approver.name):
         return ApprovalError("approval_given_already", **facts)
     if not status.missing:

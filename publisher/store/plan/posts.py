@@ -70,7 +70,7 @@ from publisher.store.deliveries.cancellations import (
     stop_corrected,
     stop_original,
 )
-from publisher.store.people.saves import add_writers, find_savers, find_writers, hash_words
+from publisher.store.people.saves import add_writers, find_authorship, note_left_out
 from publisher.store.plan.accounts import lock_filing
 from publisher.store.plan.batches import PlanBatch, RenderedOccurrence, join_batches, split_into_batches
 from publisher.store.plan.contents import write_contents
@@ -429,22 +429,17 @@ class PostStore(StorePart):
             keep_plan_alerts(transaction, now, commit.alerts)
             raise_late_account_alerts(transaction, now, commit.plan.late_accounts)
         stored = {row.id: row for row in post_rows(connection, [post.id for post in commit.posts])}
-        savers = find_savers(connection, commit.posts)
-        writers = find_writers(self.store, connection, commit.posts, {post.id for post in commit.posts} - stored.keys())
+        authorship = find_authorship(self.store, connection, commit.posts, stored.keys(), commit)
+        note_left_out(self.store, transaction, commit.plan.left_out_posts, commit)
         new = []
         for post in commit.posts:
-            row, body, saved_by = stored.get(post.id), dump_post(post), commit.saved_by or savers.get(post.id)
-            own = writers[post.id].add(post.author, saved_by or commit.file_owner)
+            row = stored.get(post.id)
             values = {
                 "content_hash": post.content_hash,
                 "target_hash": post.target_hash,
-                "body": body,
+                "body": dump_post(post),
                 "is_scheduled": commit.is_scheduled,
-                "saved_by": saved_by,
-                "file_owner": None if saved_by else commit.file_owner,
-                "writers": own.dump(),
-                "last_save": own.last_save,
-                "words_hash": hash_words(post),
+                **authorship[post.id],
             }
             if row is None:
                 planned_hash = "" if commit.base_version is not None else post.target_hash

@@ -59,7 +59,7 @@ from publisher.web.seats import name_accounts
 from publisher.web.site import Notice, Site, Visitor, get_site, get_visitor
 
 NOT_YOURS = Problem(code="web_write_not_yours", facts={"field": "to"})
-HIDDEN_FIELDS = ("draft", "base", "base_sha256", "like", "tried")
+HIDDEN_FIELDS = ("draft", "base", "base_sha256", "like", "like_hash", "tried")
 """Fields of the form that are no part of the post."""
 MAX_ORIGINALS = 100
 ACCEPTED_WITHIN_SECONDS = 8.0
@@ -183,9 +183,14 @@ def suggest_fields(request: Request) -> Fields:
 
 async def copy_fields(request: Request, post: PostId) -> Fields:
     """Return the fields of an earlier post, for a new one like it. Raises NoSuchItemError."""
-    _schedule, entry = await read_visible_entry(request, post)
+    schedule, entry = await read_visible_entry(request, post)
+    stored = await get_site(request).store.posts.get_post(post) if schedule.is_valid else None
     kept = {key: value for key, value in entry.items() if key not in {"id", "at", "expires", "author"}}
-    return {**fill_form(kept, get_site(request).settings.timezone), "like": [post]}
+    return {
+        **fill_form(kept, get_site(request).settings.timezone),
+        "like": [post],
+        "like_hash": [stored.content_hash if stored else ""],
+    }
 
 
 async def read_visible_entry(request: Request, post: PostId) -> tuple[ScheduleText, Entry]:
@@ -462,7 +467,11 @@ async def save_form(request: Request) -> Response:
         result = await save_post(
             site.application.planner,
             site.settings.schedule_file,
-            replace(make_change(form), copied_from=await find_original(request, form)),
+            replace(
+                make_change(form),
+                copied_from=await find_original(request, form),
+                copied_hash=first(form.fields, "like_hash"),
+            ),
             make_writer(visitor),
         )
     except SignInError:  # for the accounts that the post has, or had before

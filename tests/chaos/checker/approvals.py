@@ -113,7 +113,7 @@ class Writers:
         for post in {one.subject for one in accepted}:
             self._clear(post)
         for one in accepted:
-            self._add(one.subject, one.name, one.detail.get("file_owner"))
+            self._add(one.subject, one.name, *one.detail.get("file_owners", ()))
 
     def _add(self, post: str, *people: str | None) -> None:
         self.ever[post] |= {one for one in people if one}
