@@ -310,12 +310,13 @@ def find_staff_problems(file: SettingsFile, workspace: Path) -> Iterator[Unlocat
     if file.staff_dir is None:
         return
     database = (resolve_database_url(file.database, workspace) or "").removeprefix("sqlite:///")
-    files = [file.dashboard.key, file.dashboard.certificate, file.audit.checkpoint_file]
-    kept = [workspace / name for name in ("var", "templates", file.secrets_dir, *files) if name]
-    kept += [Path(database).parent] if database.startswith("/") else []
-    staff, own, *kept = (Path(os.path.realpath(path)) for path in (workspace / file.staff_dir, workspace, *kept))
-    overlapping = [path for path in kept if path == staff or path in staff.parents or staff in path.parents]
-    if staff != own and (overlapping or staff in own.parents):
+    kept = ["var", "templates", file.secrets_dir or None, file.dashboard.key, file.dashboard.certificate]
+    kept += [file.audit.checkpoint_file, str(Path(database).parent) if database.startswith("/") else None]
+    staff, own, *paths = (
+        Path(os.path.realpath(workspace / name)) for name in (file.staff_dir, "", *kept) if name is not None
+    )
+    overlaps = any(path == staff or path in staff.parents or staff in path.parents for path in paths)
+    if staff != own and (overlaps or staff in own.parents):
         yield UnlocatedProblem(path=("staff_dir",), code="bad_staff_dir", facts={"value": file.staff_dir})
 
 
