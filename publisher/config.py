@@ -30,6 +30,7 @@ from publisher.domain.addresses import (
 )
 from publisher.domain.approval import NO_APPROVALS, PRESET_CHAINS, ApprovalPreset, ApprovalRules, Stage
 from publisher.domain.errors import Problem, SettingsError
+from publisher.runtime.shared_files import resolve_own_links
 from publisher.tomlfile.read import ReadLimits, TomlDocument, parse_toml, read_toml
 from publisher.tomlfile.validate import (
     DurationValue,
@@ -308,12 +309,14 @@ def find_staff_problems(file: SettingsFile, workspace: Path) -> Iterator[Unlocat
     """Yield the problem of a staff's folder that holds, or lies in, what staff may not write."""
     if file.staff_dir is None:
         return
-    staff, own = (Path(os.path.realpath(folder)) for folder in (workspace / file.staff_dir, workspace))
     database = (resolve_database_url(file.database, workspace) or "").removeprefix("sqlite:///")
-    kept = [own / "var", own / "templates", *([own / file.secrets_dir] if file.secrets_dir else [])]
-    kept += [Path(database).parent] if database.startswith("/") else []
-    overlapping = [folder for folder in kept if folder == staff or folder in staff.parents or staff in folder.parents]
-    if staff != own and (overlapping or staff in own.parents):
+    kept = ["var", "templates", file.secrets_dir or None, file.dashboard.key, file.dashboard.certificate]
+    kept += [file.audit.checkpoint_file, str(Path(database).parent) if database.startswith("/") else None]
+    staff, own, *paths = (
+        Path(os.path.realpath(workspace / name)) for name in (file.staff_dir, "", *kept) if name is not None
+    )
+    overlaps = any(path == staff or path in staff.parents or staff in path.parents for path in paths)
+    if staff != own and (overlaps or staff in own.parents):
         yield UnlocatedProblem(path=("staff_dir",), code="bad_staff_dir", facts={"value": file.staff_dir})
 
 
@@ -565,11 +568,12 @@ def find_missing_users(file: SettingsFile) -> UnlocatedProblem:
 def resolve_database_url(url: str, workspace: Path) -> str | None:
     """Return the URL with an absolute SQLite path; None if it is no valid database URL.
 
-    Links are resolved, so that one file has one name: its lock, journal and call record are named after it.
+    Links are resolved, so that one file has one name: its lock, journal and call record are named after it. One that
+    another user may have put in the file's place is not: what opens the database refuses it.
     """
     if url.startswith(POSTGRES_SCHEMES):
         return url if is_postgres_url(url) else None
     path = url.removeprefix("sqlite:///")
     if path == url or not path or path.startswith((":memory:", "file:")):
         return None
-    return f"sqlite:///{os.path.realpath(workspace / path)}"
+    return f"sqlite:///{resolve_own_links(workspace / path)}"

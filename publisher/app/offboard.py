@@ -12,10 +12,11 @@ from publisher.app.application import open_vault
 from publisher.config import Settings
 from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import Actor
-from publisher.domain.errors import NoSuchItemError
+from publisher.domain.errors import NoSuchItemError, PublisherError
 from publisher.domain.reports import OpenWork, collect_open_work
+from publisher.runtime.logs import log
 from publisher.secrets import SecretError, find_external_source
-from publisher.store.monitor.kept_secrets import SecretReport
+from publisher.store.monitor.kept_secrets import SecretRemoval, SecretReport
 from publisher.store.queries.queries import Queries
 from publisher.store.store import Store
 
@@ -168,13 +169,31 @@ async def offboard_account(  # noqa: PLR0913 # whose account, who, and why
 
 
 async def remove_ordered_secrets(store: Store, settings: Settings) -> None:
-    """Remove the secrets that people have ordered to remove on the dashboard, unless something is open again."""
+    """Remove the secrets that people have ordered to remove on the dashboard, unless something is open again.
+
+    An order that fails is tried again, and holds up no other. Raises the first of the errors, after the last order.
+    """
+    errors: list[Exception] = []
     for order in await store.kept_secrets.orders():
+        try:
+            await _carry_out(store, settings, order)
+        except (PublisherError, OSError) as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+async def _carry_out(store: Store, settings: Settings, order: SecretRemoval) -> None:
+    """Carry one order out, and take it away. One for an account that is not known any more is only taken away."""
+    try:
         leaving = await find_account(store.queries, settings, order.account)
+    except NoSuchItemError:
+        log.warning("secret_removal_without_account", account=order.account, by=order.name)
+    else:
         if await _remove_secret(store, settings, leaving):
             await _finish(store, settings, leaving, order.person, has_secrets=True)
         await report_secrets(store, settings)
-        await store.kept_secrets.finish(order)
+    await store.kept_secrets.finish(order)
 
 
 async def _remove_secret(store: Store, settings: Settings, leaving: OffboardingAccount) -> bool:

@@ -67,12 +67,13 @@ def find_missing_key(settings: Settings) -> Iterator[Problem]:
 
 
 def may_replace(file: Path) -> bool:
-    """Return True if this process may put a new file in a file's place, with its owner or the rights of its group."""
+    """Return True if this process may put a new file in a file's place that keeps its group, and its owner's rights."""
     status, folder = file.stat(), file.parent.stat()
-    is_own = os.geteuid() in {0, status.st_uid}
-    is_sticky = bool(folder.st_mode & stat.S_ISVTX) and os.geteuid() != folder.st_uid
-    is_shared = status.st_gid in {os.getegid(), *os.getgroups()} and status.st_mode & 0o060 == 0o060
-    return is_own or (is_shared and not is_sticky)
+    is_sticky = bool(folder.st_mode & stat.S_ISVTX) and os.geteuid() not in {folder.st_uid, status.st_uid}
+    # a new file has the group of a setgid folder already
+    groups = {os.getegid(), *os.getgroups(), *([folder.st_gid] if folder.st_mode & stat.S_ISGID else [])}
+    keeps_owner = status.st_uid == os.geteuid() or status.st_mode & 0o060 == 0o060
+    return os.geteuid() == 0 or (status.st_gid in groups and keeps_owner and not is_sticky)
 
 
 def is_mounted(path: Path) -> bool:

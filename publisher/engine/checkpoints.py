@@ -17,7 +17,7 @@ from publisher.domain.audit_chain import (
     parse_checkpoint,
 )
 from publisher.runtime.logs import log
-from publisher.runtime.shared_files import share
+from publisher.runtime.shared_files import open_plain, share
 from publisher.secrets import AuditKey, SecretError, Vault, is_signed_by, load_audit_key
 from publisher.store.db.intent_journal import sync_directory
 from publisher.store.db.rows import AUDIT_BROKEN
@@ -159,7 +159,7 @@ def _save_newest(targets: CheckpointTargets, checkpoints: Sequence[Checkpoint]) 
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f"{path.name}.new")
-    with staged.open("w", encoding="utf-8") as file:
+    with open(staged, "w", encoding="utf-8", opener=open_plain) as file:
         file.writelines(f"{format_checkpoint(item)}\n" for item in checkpoints)
         file.flush()
         os.fsync(file.fileno())

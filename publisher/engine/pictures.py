@@ -10,7 +10,7 @@ from publisher.domain.errors import Problem
 from publisher.engine.planner import Planner
 from publisher.rendering.image_formats import MAX_PICTURE_BYTES
 from publisher.rendering.jobs import MEDIA_TYPES, CleanedPicture, CleanPicture
-from publisher.runtime.shared_files import share
+from publisher.runtime.shared_files import open_plain, share
 
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif"}
 
@@ -46,7 +46,7 @@ def write_new(file: Path, data: bytes) -> None:
     if file.is_file():
         return
     temporary = file.with_name(f".{file.name}.new")
-    with temporary.open("wb") as stream:
+    with open(temporary, "wb", opener=open_plain) as stream:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())

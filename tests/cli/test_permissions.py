@@ -15,6 +15,7 @@ from publisher.app.permissions import find_unsafe_permissions
 from publisher.app.rights import find_missing_rights, is_mounted, require_rights
 from publisher.config import parse_settings
 from publisher.domain.errors import RefusedError
+from publisher.engine.schedule_editor import write_temporary
 from publisher.secrets import Vault
 from tests.cli.conftest import make_drill, publisher_command
 from tests.cli.posts import warning, write_schedule
@@ -202,6 +203,25 @@ def test_a_right_that_the_dashboards_user_lacks_is_found(installed, name, mode, 
     """Each cause has its own words, with the folder and the user; nothing is written to find it."""
     (installed.workspace / name).chmod(mode)
     assert find_as_other(installed) == [(code, str(OTHER_USER)) for code in codes]
+
+
+@pytest.mark.parametrize(
+    ("group", "folder_group", "codes"),
+    [(GROUP, GROUP, []), (0, GROUP, ["schedule_not_shared"]), (0, 0, [])],
+    ids=["a group of theirs", "another group", "the group of the folder"],
+)
+def test_a_file_of_the_dashboards_own_needs_its_group_too(installed, group, folder_group, codes):
+    """A save would not be able to keep the group of the file, and would be refused."""
+    os.chown(installed.schedule_file, OTHER_USER, group)
+    os.chown(installed.staff_folder, OTHER_USER, folder_group)
+    installed.staff_folder.chmod(0o2770)
+    assert find_as_other(installed) == [(code, str(OTHER_USER)) for code in codes]
+    if codes:
+        with as_other_user(), pytest.raises(RefusedError, match="schedule_owner_not_kept"):
+            write_temporary(installed.schedule_file, "")
+    else:
+        with as_other_user():
+            write_temporary(installed.schedule_file, "")
 
 
 def test_pictures_need_their_folder_where_the_schedule_is_shared(installed):

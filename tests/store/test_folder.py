@@ -1,18 +1,27 @@
 """A database knows its folder, and one process at a time holds it (F79, F103)."""
 
+import contextlib
 import fcntl
 import json
+import os
 import shutil
 import threading
 from dataclasses import replace
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from publisher.domain.errors import RefusedError
 from publisher.store.db.database import Database, open_engine
 from publisher.store.plan.actions import OperatorActions
 from publisher.store.recovery.folder import FolderIdentity, file_lock, lock_process
-from publisher.store.recovery.setup import check_folder, claim_folder, prepare_database, read_copied_folder
+from publisher.store.recovery.setup import (
+    check_folder,
+    claim_folder,
+    prepare_database,
+    prepare_file,
+    read_copied_folder,
+)
 from publisher.store.store import Store
 from publisher.testing.fakes import START_TIME, FakeRuntime
 
@@ -164,3 +173,80 @@ def test_a_set_up_whose_lock_file_was_removed_during_the_wait_locks_the_next_one
             order.append("holder")
     waiter.join(60)
     assert order == ["holder", "waiter"]
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """Return a folder that two users share, beside the encrypted store of one of them."""
+    (tmp_path / "vault.json").write_text("kept", "ascii")
+    (tmp_path / "vault.json").chmod(0o600)
+    folder = tmp_path / "db"
+    folder.mkdir()
+    folder.chmod(0o2770)
+    yield folder
+    assert (tmp_path / "vault.json").read_text("ascii") == "kept"
+    assert (tmp_path / "vault.json").stat().st_mode & 0o777 == 0o600
+
+
+def enter_set_up(folder):
+    with file_lock(folder / "publisher.db"):
+        pass
+
+
+def prepare(folder):
+    prepare_file(folder / "publisher.db", folder.parent / "intents.jsonl", FakeRuntime())
+
+
+def lock(folder):
+    lock_process(url_of(folder), folder).release()
+
+
+@pytest.mark.parametrize("kind", ["symlink_to", "hardlink_to"])
+@pytest.mark.parametrize(("name", "use"), [("publisher.db.setup", enter_set_up), ("publisher.db.lock", lock)])
+def test_a_link_in_place_of_a_lock_file_is_refused(shared, name, use, kind):
+    """The dashboard's user may put it there: what it leads to is neither written, nor opened to the group."""
+    getattr(shared / name, kind)(shared.parent / "vault.json")
+    refused = refusal_of(use, shared)
+    assert (refused.code, refused.facts) == ("database_linked", {"file": str(shared / name)})
+
+
+@pytest.mark.parametrize("use", [enter_set_up, prepare, lock])
+def test_a_link_in_place_of_a_shared_database_is_refused(shared, use):
+    """SQLite would follow it, and the file that it leads to would be opened to the group."""
+    (shared / "publisher.db").symlink_to(shared.parent / "vault.json")
+    assert refusal_of(use, shared).code == "database_linked"
+
+
+def test_a_link_that_a_swap_has_put_in_place_is_refused(shared):
+    """The file that is to replace the database is found by its name."""
+    (shared / "publisher.db.restoring-1").symlink_to(shared.parent / "vault.json")
+    assert refusal_of(prepare, shared).code == "database_linked"
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+async def test_sqlite_follows_no_link_in_place_of_its_own_files(shared, suffix):
+    """It opens them by name beside the database; a link of another user fails, and what it leads to stays."""
+    (shared / f"publisher.db{suffix}").symlink_to(shared.parent / "vault.json")
+    with contextlib.suppress(DBAPIError):
+        await prepare_database(url_of(shared), "drill", shared.parent / "intents.jsonl", FakeRuntime())
+        with open_engine(url_of(shared)).begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE one (two)")
+
+
+def test_an_operators_link_in_a_folder_of_their_own_leads_to_the_database(tmp_path):
+    """A database may be on another disk."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "other.db").touch()
+    (tmp_path / "publisher.db").symlink_to(tmp_path / "disk" / "other.db")
+    prepare(tmp_path)
+    lock(tmp_path)
+
+
+def test_f79_a_planted_holder_does_not_hold_up_the_refusal(shared):
+    """F79: whatever the lock files of a shared folder contain, the second daemon is refused by name."""
+    held = lock_process(url_of(shared), shared)
+    (shared / "a.lock").write_text('["neither"]', "ascii")
+    (shared / "b.lock").symlink_to(shared.parent / "vault.json")
+    os.mkfifo(shared / "c.lock")
+    assert refusal_of(lock_process, url_of(shared), shared).facts["pid"] == str(os.getpid())
+    held.release()

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pyotp
 import pytest
 
+from publisher.app import offboard as app_offboard
 from publisher.app.offboard import remove_ordered_secrets, report_secrets
 from publisher.domain.account import Mode
-from publisher.domain.delivery import State
+from publisher.domain.delivery import Actor, Role, State
 from publisher.secrets import Vault
 from publisher.store.monitor.kept_secrets import SecretRemoval
 from publisher.store.people.sign_ins import STEP_UP_LIFETIME
@@ -126,6 +127,63 @@ async def test_an_order_removes_nothing_once_the_account_is_used_again(site):
     await let_daemon_run(site)
     assert vault.list_names() == [secret]
     assert await site.store.kept_secrets.orders() == []
+
+
+async def test_done_is_said_only_of_what_is_done(site, monkeypatch):
+    """The daemon also answers an order that it may not carry out: the account was turned on again meanwhile."""
+    settings = site.application.settings
+    vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
+    (settings.secrets_dir / secret).unlink()
+    vault.write(secret, {"access_token": "x"})
+    await let_daemon_run(site)
+    client = await site.signed_in("operator", name="王")
+    await client.post(PATH, data=fields_of((await client.get(PATH)).text) | {"reason": "移交宣传科"})
+
+    async def answer(store, order):
+        await store.actions.set_mode(ACCOUNT, None, order.person, "留用")
+        await store.kept_secrets.order(order)
+        await let_daemon_run(site)
+        return True
+
+    monkeypatch.setattr(offboard, "order_removal", answer)
+    shown = await client.post(PATH, data=fields_of((await client.get(PATH)).text), follow_redirects=True)
+    assert vault.list_names() == [secret]
+    assert "能做的都做完了" not in shown.text
+    assert "的密钥没有删除" in shown.text
+
+
+async def test_an_order_that_cannot_be_carried_out_holds_up_no_other(site):
+    """One account is unknown by now, the secret of another cannot be removed: the third is off all the same."""
+    settings = site.application.settings
+    vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
+    (settings.secrets_dir / secret).unlink()
+    vault.write(secret, {"access_token": "x"})
+    await site.store.actions.set_mode(ACCOUNT, Mode.OFF, Actor(role=Role.PERSON, name="王"), "移交")
+    for account in ("a-gone", ACCOUNT):
+        await site.store.kept_secrets.order(SecretRemoval(account=account, name="王", sign_in="session"))
+    await let_daemon_run(site)
+    assert vault.list_names() == []
+    assert await site.store.kept_secrets.orders() == []
+
+
+async def test_a_store_that_cannot_be_written_holds_up_no_other_order(site, monkeypatch):
+    """The order stays, the job fails for all to see, and the next order is carried out."""
+    settings, orders = site.application.settings, site.store.kept_secrets
+    (first, second), asked = list(settings.accounts)[:2], []
+    for account in (first, second):
+        await orders.order(SecretRemoval(account=account, name="王", sign_in="session"))
+
+    async def remove(_store, _settings, leaving):
+        asked.append(leaving.account)
+        if len(asked) == 1:
+            raise OSError(28, "No space left on device")
+        return False
+
+    monkeypatch.setattr(app_offboard, "_remove_secret", remove)
+    with pytest.raises(OSError, match="No space"):
+        await remove_ordered_secrets(site.store, settings)
+    assert sorted(asked) == sorted([first, second])
+    assert [order.account for order in await orders.orders()] == [asked[0]]
 
 
 async def test_a_secret_outside_the_store_is_left_to_people(site):

@@ -30,7 +30,7 @@ from typing import Any, Self
 from zlib import crc32
 
 from publisher.domain.post import DeliveryId
-from publisher.runtime.shared_files import share
+from publisher.runtime.shared_files import open_plain, share
 
 TAIL_BYTES = 256 * 1024
 """How much of the end is compared at startup: if the database lacks any line, it lacks the newest ones."""
@@ -218,7 +218,7 @@ def _write_temporary(path: Path, records: Sequence[JournalRecord], complete_sinc
     fresh = path.with_name(path.name + ".new")
     lines: list[dict[str, Any]] = [{"kept_since": complete_since.isoformat()}] if complete_since else []
     lines += [record.to_row() for record in records]
-    with fresh.open("wb") as file:
+    with open(fresh, "wb", opener=open_plain) as file:
         file.write(b"".join(map(_format_line, lines)))
         file.flush()
         os.fsync(file.fileno())

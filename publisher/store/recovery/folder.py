@@ -1,6 +1,7 @@
 """The folder of a database: one process at a time holds it, and a copy of it in another folder is recognised."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, func, select
 
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
-from publisher.runtime.shared_files import share
+from publisher.runtime.shared_files import is_writable_to_others, open_plain, share
 from publisher.store.db.database import Transaction, sqlite_file
 from publisher.store.db.rows import write_audit, write_row
 from publisher.store.db.tables import DATABASE_INFO, WORKER
@@ -135,13 +136,17 @@ def read_generation(descriptor: int) -> int | None:
 
 @contextlib.contextmanager
 def file_lock(file: Path | None) -> Iterator[None]:
-    """Serialize the set-up of a SQLite file across processes; the lock ends with its process."""
+    """Serialize the set-up of a SQLite file across processes; the lock ends with its process.
+
+    Raises RefusedError where the file, or that of the lock, is a link that another user may have put there.
+    """
     if file is None:
         yield
         return
+    require_no_link(file)
     lock_file = file.with_name(f"{file.name}.setup")
     while True:
-        with lock_file.open("a") as lock:
+        with _open_beside(lock_file, "a") as lock:
             share(lock_file)
             fcntl.flock(lock, fcntl.LOCK_EX)
             if _is_still_at(lock, lock_file):  # else it was deleted during the wait, and others lock its successor
@@ -201,13 +206,33 @@ def lock_process(url: str, workspace: Path) -> ProcessLock:
     """Lock a SQLite file and its folder for this process; for a shared database, lock the workspace.
 
     Raises RefusedError naming the holder when another process has the lock, and where a SQLite file has a second hard
-    link: SQLite would keep one log for each name, and damage the file.
+    link: SQLite would keep one log for each name, and damage the file. Also as `require_no_link` does.
     """
     locked = sqlite_file(url) or workspace / "var" / "daemon"
     if locked.is_file() and locked.stat().st_nlink > 1:
         raise RefusedError("database_linked", file=str(locked))
+    require_no_link(locked)
     locked.parent.mkdir(parents=True, exist_ok=True)
     return ProcessLock.acquire(locked)
+
+
+def require_no_link(file: Path) -> None:
+    """Raise RefusedError for a symbolic link in a folder where another user may have put it.
+
+    An operator's own link, to a database on another disk, is in a folder of theirs alone.
+    """
+    if file.is_symlink() and is_writable_to_others(file.parent):
+        raise RefusedError("database_linked", file=str(file))
+
+
+def _open_beside(file: Path, mode: str) -> IO[str]:
+    """Open a file beside a database. Raises RefusedError for a link or a pipe in its place, OSError."""
+    try:
+        return open(file, mode, encoding="utf-8", opener=open_plain)
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.ENXIO}:
+            raise
+        raise RefusedError("database_linked", file=str(file)) from error
 
 
 def _lock_file_of(locked: Path) -> Path:
@@ -216,7 +241,7 @@ def _lock_file_of(locked: Path) -> Path:
 
 def _lock_by_name(locked: Path, lock_file: Path) -> IO[str]:
     """Lock a file and write this process's name into it. Raises RefusedError naming the holder."""
-    file = lock_file.open("a+", encoding="utf-8")
+    file = _open_beside(lock_file, "a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -235,8 +260,9 @@ def _second_daemon(locked: Path) -> RefusedError:
         *locked.parent.glob("*.lock"),
         _lock_file_of(locked),
     ):  # it may use another database in the folder
-        with contextlib.suppress(OSError, ValueError):
-            holder = json.loads(lock_file.read_text(encoding="utf-8")) or holder
+        with contextlib.suppress(OSError, ValueError, RefusedError), _open_beside(lock_file, "r") as file:
+            named = json.load(file)
+            holder = named if named and isinstance(named, dict) else holder
     facts = {name: str(holder.get(name, "?")) for name in ("host", "pid")}
     return RefusedError("second_daemon", file=str(locked), **facts)
 
@@ -244,6 +270,6 @@ def _second_daemon(locked: Path) -> RefusedError:
 def _is_still_at(file: IO[str], path: Path) -> bool:
     """Return True if a path still leads to an open file."""
     try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
     except FileNotFoundError:
         return False

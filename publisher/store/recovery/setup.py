@@ -22,7 +22,13 @@ from publisher.store.db.database import MOVED_TO_KEY, is_corrupt, sqlite_file
 from publisher.store.db.intent_journal import TAIL_BYTES, read_journal, sync_directory, write_journal
 from publisher.store.db.postgres import CONNECT_ARGS
 from publisher.store.db.tables import ATTEMPT, DATABASE_INFO
-from publisher.store.recovery.folder import CopiedFolder, file_lock, find_copied_folder, store_folder
+from publisher.store.recovery.folder import (
+    CopiedFolder,
+    file_lock,
+    find_copied_folder,
+    require_no_link,
+    store_folder,
+)
 from publisher.store.recovery.recover import (
     current_identity,
     is_comparison_expected,
@@ -103,6 +109,7 @@ def prepare_file(file: Path, journal: Path | None, runtime: Runtime) -> None:
     with file_lock(file):
         if journal is not None:
             finish_swaps(file, journal, runtime)
+        require_no_link(file)
         if not file.exists():
             file.touch(mode=0o600)
         share(file)

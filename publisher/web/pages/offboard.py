@@ -64,7 +64,10 @@ async def _render(
 
 
 async def order_removal(store: Store, order: SecretRemoval) -> bool:
-    """Have the daemon remove a secret, which this process cannot; return False if it has not within some seconds."""
+    """Have the daemon remove a secret, which this process cannot; return False without its answer within some seconds.
+
+    It may have answered without removing anything, as what is open or shared keeps a secret.
+    """
     await store.kept_secrets.order(order)
     for _ in range(int(REMOVED_WITHIN_SECONDS / REMOVAL_POLL_SECONDS)):
         if order not in await store.kept_secrets.orders():
@@ -102,7 +105,9 @@ async def offboard(request: Request) -> Response:
     code = "pages_offboard_done" if step.after.is_done else "pages_offboard_begun"
     if "remove" in form and step.after.may_remove_secret:  # it cannot be undone: only where the button says so
         order = SecretRemoval(account=account, name=visitor.actor.name, sign_in=visitor.actor.sign_in)
-        is_removed = await order_removal(site.store, order)
-        code = "pages_offboard_done" if is_removed else "pages_offboard_ordered"
+        is_answered = await order_removal(site.store, order)
+        after = await read_offboarding(site.store, site.settings, before.leaving, has_secrets=False)
+        left = "pages_offboard_kept" if is_answered else "pages_offboard_ordered"
+        code = "pages_offboard_done" if after.is_done else left
     facts = {"name": name_accounts(site.settings, visitor.messages).name(account), "cancelled": step.cancelled}
     return redirect(request, f"/accounts/{account}/offboard", Notice(code=code, facts=facts))

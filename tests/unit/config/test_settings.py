@@ -231,6 +231,42 @@ def test_the_database_is_not_in_the_staffs_folder() -> None:
     assert problem.code == "bad_staff_dir"
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        '[dashboard]\ncertificate = "tls/cert.pem"\nkey = "staff/tls/key.pem"',
+        '[dashboard]\ncertificate = "staff/cert.pem"\nkey = "tls/key.pem"',
+        '[audit]\ncheckpoint_file = "staff/audit.log"',
+    ],
+)
+def test_no_file_of_the_operator_is_in_the_staffs_folder(more: str) -> None:
+    """Staff could else read the key of the pages, or replace the checkpoints of the audit."""
+    [problem] = refusal(f'staff_dir = "staff"\n{more}').problems
+    assert problem.code == "bad_staff_dir"
+
+
+def test_a_link_does_not_hide_what_is_in_the_staffs_folder(tmp_path: Path) -> None:
+    """What counts is where the folders are."""
+    (tmp_path / "staff").mkdir()
+    for name in ("var", "keys"):
+        (tmp_path / name).symlink_to("staff")
+        with pytest.raises(SettingsError):
+            parse_settings('staff_dir = "staff"\nsecrets_dir = "keys"', workspace=tmp_path)
+        (tmp_path / name).unlink()
+
+
+def test_a_link_to_the_database_is_followed_unless_another_user_may_have_put_it_there(tmp_path: Path) -> None:
+    """One file has one name; a planted link stays in the name, and what opens the database refuses it."""
+    (tmp_path / "var" / "db").mkdir(parents=True)
+    (tmp_path / "var" / "db" / "publisher.db").symlink_to("../vault.json")
+    (tmp_path / "link.db").symlink_to("var/db/publisher.db")
+    for folder, name in ((0o770, "var/vault.json"), (0o2770, "var/db/publisher.db")):
+        (tmp_path / "var" / "db").chmod(folder)
+        for database in ("var/db/publisher.db", "link.db"):
+            settings = parse_settings(f'database = "sqlite:///{database}"', workspace=tmp_path)
+            assert settings.database == f"sqlite:///{tmp_path.resolve() / name}"
+
+
 def test_the_schedule_is_found_by_settings_with_a_fault(tmp_path: Path) -> None:
     """`check` reports the problems of settings and schedule together."""
     file = tmp_path / "publisher.toml"
