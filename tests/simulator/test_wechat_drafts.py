@@ -8,7 +8,20 @@ import pytest
 from PIL import Image
 
 from publisher.simulator import create_app
-from tests.simulator.wechat_calls import PNG, article, call, cover, draft, posts, settle, shift, stable, submit, upload
+from tests.simulator.wechat_calls import (
+    PNG,
+    article,
+    begin_day,
+    call,
+    cover,
+    draft,
+    posts,
+    settle,
+    shift,
+    stable,
+    submit,
+    upload,
+)
 
 
 @pytest.fixture
@@ -140,6 +153,7 @@ async def test_tokens_are_for_listed_addresses(sim):
 
 async def test_a_refresh_is_forced_twenty_times_a_day(sim):
     """The next one is over the limit; one that came too soon does not count."""
+    await begin_day(sim)
     await stable(sim)
     for _ in range(20):
         await stable(sim, force=True)

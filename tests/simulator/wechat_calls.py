@@ -4,6 +4,8 @@ import json
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 64
 JPEG = b"\xff\xd8\xff" + b"0" * 64
+DAY, BEIJING = 86_400, 8 * 3_600
+"""Seconds of a day, and by which Beijing is ahead of UTC."""
 
 
 async def stable(sim, *, force=False, **more):
@@ -44,6 +46,12 @@ async def posts(sim):
 
 async def shift(sim, seconds):
     await sim.post("/_sim/clock", json={"shift": seconds})
+
+
+async def begin_day(sim):
+    """Go on to the next midnight in Beijing, so that what follows is on one day, at whatever hour the tests run."""
+    now = (await sim.post("/_sim/clock", json={})).json()["now"]
+    await shift(sim, DAY - (now + BEIJING) % DAY + 1)
 
 
 async def settle(sim, **settings):
