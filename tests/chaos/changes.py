@@ -297,13 +297,15 @@ def _make_urgent(changes: Changes) -> Iterator[float]:
     """A routine article whose answer is lost is made urgent, which another interface sends."""
     workspace = changes.campaign.workspace
     account = next(one for one in workspace.accounts.values() if one.platform == "wechat")
-    changes.campaign.platforms.lose_next(account, "drop_after")
-    entry = changes.write_post([account.id], SOON)
-    yield from changes.until_open(entry.id)
-    if {"unknown", "submitted"} & changes.states(entry.id).keys():
-        entry.is_made_urgent = True
-        changes.save()
-        changes.done.append("made_urgent")
+    for _ in range(MAX_TRIES):
+        changes.campaign.platforms.lose_next(account, "drop_after")
+        entry = changes.write_post([account.id], SOON)
+        yield from changes.until_open(entry.id)
+        if {"unknown", "submitted"} & changes.states(entry.id).keys():
+            entry.is_made_urgent = True
+            changes.save()
+            changes.done.append("made_urgent")
+            break
 
 
 def _swap_identity(changes: Changes) -> Iterator[float]:

@@ -33,7 +33,7 @@ COLUMNS = (
     "commit",
 )
 DOUBLED, LOST = frozenset({"I1"}), frozenset({"I2", "I9"})
-UNEXPECTED = frozenset({"HELD", "LOG", "POINT", "NONE"})
+UNEXPECTED = frozenset({"HELD", "LOG", "POINT", "NONE", "CHANGE"})
 """Findings that say nothing of a post."""
 Figures = Mapping[str, str]
 
