@@ -59,7 +59,7 @@ def without_account(folder, account):
 
 def test_f106_commands_and_status_say_that_the_daemon_runs_with_older_settings(run, started):
     """F106: nothing is said while they are the same; after a change each command that files or sends says so."""
-    write_schedule(started, warning("refund", in_days(1), BOTH), warning("other", in_days(2), BOTH))
+    write_schedule(started, warning("refund", in_days(1), BOTH), warning("other", in_days(1), BOTH))
     assert "重启" not in run("-C", started, "reload").err
     assert run("-C", started, "status", "--json").json["daemon"]["changed_since"] == {}
     change_settings(started)
