@@ -1,12 +1,18 @@
 """Caches shared by all tests of a process, whose many databases and workspaces have the same statements and pages."""
 
+import secrets
+import sqlite3
 from typing import Any
 
 from jinja2.bccache import Bucket, BytecodeCache
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, update
+from sqlalchemy.pool import StaticPool
 
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.jobs import TemplateFiles
+from publisher.runtime.clock import Runtime
+from publisher.store.db.tables import DATABASE_INFO
+from publisher.store.recovery.setup import _run_migrations as run_migrations
 
 
 class CompiledStatements(dict[Any, Any]):
@@ -59,3 +65,37 @@ class CachingRenderer(RenderWorker):
     def load(self, files: TemplateFiles) -> None:
         super().load(files)
         self._sandbox.bytecode_cache = PAGES
+
+
+class MigratedFile:
+    """A migrated SQLite database in memory, to be copied in place of running the migrations again."""
+
+    def __init__(self) -> None:
+        self._memory: sqlite3.Connection | None = None
+
+    def fill(self, connection: Connection, runtime: Runtime) -> None:
+        """Migrate a database; an empty file becomes a copy, with an audit trail and a key of its own."""
+        empty = inspect(connection).get_table_names() == []
+        driver = connection.connection.driver_connection
+        if not empty or not isinstance(driver, sqlite3.Connection):
+            run_migrations(connection, runtime)
+            return
+        if self._memory is None:
+            self._memory = _migrate_in_memory(runtime)
+        connection.rollback()
+        self._memory.backup(driver)
+        for key in ("audit_genesis", "credential_key"):
+            own = update(DATABASE_INFO).where(DATABASE_INFO.c.key == key).values(value=secrets.token_hex(32))
+            connection.execute(own)
+        connection.commit()
+
+
+def _migrate_in_memory(runtime: Runtime) -> sqlite3.Connection:
+    memory = sqlite3.connect(":memory:", check_same_thread=False)
+    engine = create_engine("sqlite://", creator=lambda: memory, poolclass=StaticPool)
+    with engine.connect() as connection:
+        run_migrations(connection, runtime)
+    return memory
+
+
+MIGRATED = MigratedFile()

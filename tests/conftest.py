@@ -27,7 +27,7 @@ from publisher.store.recovery.setup import migrate, prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import FakeRuntime
-from tests.caches import CachingRenderer, share_statements
+from tests.caches import MIGRATED, CachingRenderer, share_statements
 from tests.postgres_server import start_postgres
 from tests.simulator_process import SimulatorProcess, run_simulator
 
@@ -184,10 +184,11 @@ def simulator(simulator_process: SimulatorProcess) -> SimulatorProcess:
 
 
 @pytest.fixture
-def render_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Render in this process: a child process for each of a thousand applications would take too long."""
+def cheap_workspaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Render in this process and copy a migrated database: a thousand workspaces are opened here."""
     monkeypatch.setattr("publisher.app.offline.RenderProcess", CachingRenderer)
     monkeypatch.setattr("publisher.cli.commands.templates.RenderProcess", CachingRenderer)
+    monkeypatch.setattr("publisher.store.recovery.setup._run_migrations", MIGRATED.fill)
 
 
 @pytest.fixture

@@ -13,5 +13,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _render_in_process(render_in_process: None) -> None:
+def _cheap_workspaces(cheap_workspaces: None) -> None:
     pass

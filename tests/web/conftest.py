@@ -66,7 +66,7 @@ class WebSite:
 
 
 @pytest.fixture(autouse=True)
-def _render_in_process(render_in_process: None) -> None:
+def _cheap_workspaces(cheap_workspaces: None) -> None:
     pass
 
 
