@@ -38,6 +38,7 @@ def test_nothing_breaks_in_a_storm(seed):
     assert not verdict.violations, report(verdict)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", seeds(2, extra=1))
 @pytest.mark.parametrize("storm", STORMS)
 def test_nothing_breaks_in_a_storm_of_one_kind(storm, seed):
