@@ -60,6 +60,21 @@ def test_no_statement_is_built_from_values():
     assert built == []
 
 
+def test_sqlite_opens_no_file_unchecked():
+    """Beside a database may be files of another user: one function looks at them before each opening."""
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        for name, node in calls(path)
+        if name in {"connect", "create_engine"} and "sqlite" in ast.unparse(node)
+    }
+    assert found == {
+        "publisher/store/db/database.py",
+        "publisher/store/db/sqlite_files.py",
+        "publisher/store/recovery/setup.py",
+    }
+
+
 def test_no_old_tls_is_used():
     """No platform is called with less than TLS 1.2, or without checking its certificate."""
     context = _http._tls_context()
