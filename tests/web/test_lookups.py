@@ -127,6 +127,7 @@ async def test_the_audit_is_exported_for_people_and_for_verification(site):
     await site.store.actions.pause("all", named_person("=王"), "看一看")
     client = await site.signed_in("auditor")
     table = await client.get("/audit/export?as=csv&by=%3D王")
+    assert re.fullmatch(r'attachment; filename="audit-[\d-]+\.csv"', table.headers["content-disposition"])
     rows = list(csv.reader(io.StringIO(table.content.decode("utf-8-sig"))))
     assert len(rows) == 2
     assert rows[1][2] == "'=王"

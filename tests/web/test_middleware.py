@@ -178,3 +178,39 @@ async def test_pages_exist_in_both_languages(site):
     assert '<html lang="en"' in english.text
     assert "Pause everything?" in kept.text
     assert "暂停" not in kept.text
+
+
+async def test_what_people_type_is_never_markup(site):
+    """A reason, a name of a search and a path come back as text, whoever has typed them."""
+    client = await site.signed_in("operator", "admin")
+    typed = '<img src=x onerror="alert(1)">'
+    await client.post("/pause", data={"reason": typed})
+    pages = [
+        await client.get(path, params={"q": typed, "by": typed}) for path in ("/today", "/audit", "/search", "/me")
+    ]
+    assert any("&lt;img src=x" in page.text for page in pages)
+    assert [page.url.path for page in pages if "<img src=x" in page.text] == []
+
+
+async def test_no_other_site_may_read_and_no_other_method_does_anything(site):
+    """No origin is allowed to read a response, and there is no TRACE and no list of files."""
+    client = await site.signed_in("author")
+    answers = [
+        await client.get("/today", headers={"origin": "http://127.0.0.1:8700"}),
+        await client.options("/today", headers={"access-control-request-method": "POST"}),
+        await client.request("TRACE", "/today"),
+        await client.get("/static/"),
+        await client.get("/static/vendor/"),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 405, 405, 404, 404]
+    assert [name for answer in answers for name in answer.headers if name.startswith("access-control")] == []
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)"]
+)
+async def test_a_sign_in_leads_to_no_other_site(site, target):
+    """What stands in an address decides only between pages of ours."""
+    client = await site.signed_in("author")
+    answer = await client.get("/login", params={"next": target})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/today")
