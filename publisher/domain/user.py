@@ -32,6 +32,8 @@ class Permission(StrEnum):
     OPERATE = "operate"
     CREDENTIALS = "credentials"
     AUDIT = "audit"
+    EXPORT = "export"
+    """To take the whole audit away: it has the words and names of all regions."""
     RECOVER = "recover"
     ADMINISTER = "administer"
 
@@ -46,8 +48,10 @@ ROLE_PERMISSIONS: Mapping[UserRole, frozenset[Permission]] = {
         Permission.VIEW, Permission.SEND, Permission.STOP, Permission.RETRACT, Permission.ASSIST, Permission.OPERATE,
         Permission.CREDENTIALS, Permission.RECOVER,
     }),
-    UserRole.AUDITOR: frozenset({Permission.VIEW, Permission.AUDIT}),
-    UserRole.ADMIN: frozenset({Permission.VIEW, Permission.STOP, Permission.RECOVER, Permission.ADMINISTER}),
+    UserRole.AUDITOR: frozenset({Permission.VIEW, Permission.AUDIT, Permission.EXPORT}),
+    UserRole.ADMIN: frozenset({
+        Permission.VIEW, Permission.STOP, Permission.EXPORT, Permission.RECOVER, Permission.ADMINISTER,
+    }),
 }  # fmt: skip
 """Stopping is open to all who answer for posts. Who administers users can neither write, send nor approve."""
 

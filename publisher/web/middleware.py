@@ -22,24 +22,30 @@ HEADERS: Mapping[str, str] = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
-    "cache-control": "private, no-cache",
+    "cache-control": "no-store",
 }
-"""A response that sets one of them keeps its own. Pages are asked for again each time, but a browser that goes back to
-a form shows what was typed there."""
+"""A response that sets one of them keeps its own. What pages show of people and posts stays in no browser's files."""
 STRICT_TRANSPORT_SECURITY = "max-age=31536000"
 MAX_BODY_BYTES, MAX_UPLOAD_BYTES = 2**20, 25 * 2**20
 BODY_TIMEOUT_SECONDS = 60.0
 """The whole body of a request must arrive within this time."""
 PROBES = frozenset({"/healthz", "/metrics"})
+COMPARED_HEADERS = ("host", "origin", "sec-fetch-site")
+"""What says where a request was made, compared here and by `modern_csrf`, which reads ASCII only."""
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
+def security_headers(*, is_secure: bool) -> Mapping[str, str]:
+    """Return the headers of every response; where people come by TLS, the browser is to use nothing else."""
+    return {**HEADERS, **({"strict-transport-security": STRICT_TRANSPORT_SECURITY} if is_secure else {})}
+
+
 class SecurityHeaders:
-    """Adds to every response the headers that limit what a browser does with it."""
+    """Adds to every response the headers that limit what a browser does with it. Stands outside of all that answers."""
 
     def __init__(self, app: ASGIApp, *, is_secure: bool) -> None:
         self.app = app
-        self.headers = {**HEADERS, **({"strict-transport-security": STRICT_TRANSPORT_SECURITY} if is_secure else {})}
+        self.headers = security_headers(is_secure=is_secure)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
@@ -71,6 +77,8 @@ class KnownHosts:
 
     def find_refusal(self, headers: Headers) -> str:
         """Return why a request is refused, or the empty text."""
+        if not all(headers.get(name, "").isascii() for name in COMPARED_HEADERS):
+            return "The request is malformed."
         host = headers.get("host", "")
         if self.hosts and host_name(host) not in self.hosts:
             return "This is not the address of the dashboard."
@@ -78,7 +86,7 @@ class KnownHosts:
             return ""
         is_from_other_port = headers.get("sec-fetch-site") == "same-site"
         origin = headers.get("origin")
-        if is_from_other_port or (origin is not None and urlsplit(origin).netloc != host):
+        if is_from_other_port or (origin is not None and origin.partition("://")[2] != host):
             return "Another server on this host may not use the dashboard."
         return ""
 
