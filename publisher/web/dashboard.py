@@ -14,7 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from publisher.app.application import Application
-from publisher.domain.errors import ApprovalError, InputError, NoSuchItemError, RefusedError, SignInError
+from publisher.domain.errors import ApprovalError, InputError, NoSuchItemError, Problem, RefusedError, SignInError
+from publisher.domain.user import Permission
 from publisher.runtime.logs import log
 from publisher.web.access import identify, protect, render_problem
 from publisher.web.middleware import BoundedBodies, KnownHosts, SecurityHeaders, ThroughProxy, find_hosts
@@ -105,6 +106,8 @@ async def show_invalid_file(request: Request, error: Exception) -> Response:
     """Show the first thing that is wrong with a file of the workspace, with its line."""
     request.state.visitor = visitor = await identify(request)
     problems = error.problems if isinstance(error, InputError) else ()
+    if problems and not visitor.may_everywhere(Permission.VIEW):  # they name any post
+        problems = (Problem(code="schedule_invalid_elsewhere"),)
     said = visitor.messages.format_problem(problems[0]) if problems else ""
     return await _show(request, 409, "web_file_invalid", problem=said)
 

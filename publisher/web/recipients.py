@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from publisher.domain.account import Mode, Platform
+from publisher.domain.account import AccountId, Mode, Platform
+from publisher.domain.user import Permission
 from publisher.engine.schedule_editor import find_accounts
 from publisher.store.db.filters import SCOPE_ALL
 from publisher.web.site import Site, Visitor
@@ -20,7 +21,21 @@ class PlatformRecipients:
 
 
 def list_recipients(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequence[tuple[str, str, int]]]]:
-    """Return what a post can be sent to, by kind of name: the name, how people call it, and its number of accounts."""
+    """Return what a post can be sent to, by kind of name: the name, how people call it, and its number of accounts.
+
+    Names that stand for an account for which the visitor may not write are left out.
+    """
+    reach = visitor.reach(Permission.WRITE)
+    kinds = _list_all(site, visitor)
+    if reach is None:
+        return kinds
+    accounts = {
+        name: reach.issuperset(site.members.get(name, [AccountId(name)])) for kind in kinds for name, *_ in kind[1]
+    }
+    return [(kind, [item for item in items if accounts[item[0]]]) for kind, items in kinds]
+
+
+def _list_all(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequence[tuple[str, str, int]]]]:
     settings, messages = site.settings, visitor.messages
     active = {key for key, account in settings.accounts.items() if account.mode is not Mode.OFF}
     counts = {name: len(active & set(members)) for name, members in site.members.items()}
@@ -44,10 +59,14 @@ def list_recipients(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequenc
     ]
 
 
-async def count_recipients(site: Site, to: object) -> Sequence[PlatformRecipients]:
-    """Return whom a post goes to, whatever else is wrong with it, in the order of the accounts."""
+async def count_recipients(visitor: Visitor, to: object) -> Sequence[PlatformRecipients]:
+    """Return whom a post goes to among the accounts that the visitor may see, whatever else is wrong with it.
+
+    They are in the order of the accounts.
+    """
+    site = visitor.site
     chosen = find_accounts({"to": to}, site.application.planner.schedule_context)
-    accounts = [site.settings.accounts[key] for key in chosen]
+    accounts = [site.settings.accounts[key] for key in chosen if visitor.may(Permission.VIEW, [key])]
     paused = {pause.scope for pause in await site.store.queries.pauses()}
     return [
         PlatformRecipients(

@@ -104,11 +104,15 @@ DRAFT = table_of(DraftRow)
 def to_user(row: RowMapping) -> User:
     return User(
         name=row["name"],
-        grants=tuple(map(parse_grant, json.loads(row["grants"]))),
+        grants=load_grants(row["grants"]),
         state=UserState(row["state"]),
         has_password=row["password_hash"] is not None,
         has_second_factor=row["totp_secret"] is not None,
     )
+
+
+def load_grants(text: str) -> tuple[Grant, ...]:
+    return tuple(map(parse_grant, json.loads(text)))
 
 
 def dump_grants(grants: Collection[Grant]) -> str:

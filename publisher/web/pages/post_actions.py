@@ -421,6 +421,7 @@ async def correct(request: Request) -> Response:
     """Send a correction from the schedule wherever the post is published or may be. Raises NoSuchItemError."""
     site, view, form = get_site(request), await open_view(request, "correct"), await request.form()
     visitor, name = get_visitor(request), PostId(str(form.get("correction", "")))
+    await visitor.require_visible(name)
     correction = await site.store.posts.get_post(name)
     if correction is None or correction.follows != view.key.post or correction.kind is not PostKind.CORRECTION:
         raise NoSuchItemError("post", name)

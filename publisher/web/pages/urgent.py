@@ -75,10 +75,11 @@ async def send_urgent(request: Request) -> Response:
 async def read_lane(request: Request) -> dict[str, Any]:
     """Return who has to release what the visitor writes here."""
     site, visitor = get_site(request), get_visitor(request)
-    officers = await site.store.duty.officers()
+    on_duty = await site.store.duty.officers()
+    officers = visitor.limit_officers(on_duty)
     return {
         "is_preview": False,
-        "is_on_duty": any(is_same_name(officer.name, visitor.user.name) for officer in officers),
+        "is_on_duty": any(is_same_name(officer.name, visitor.user.name) for officer in on_duty),
         "others": [officer.label for officer in officers if not is_same_name(officer.name, visitor.user.name)],
         "officers": officers,
         "chain": site.store.approval_rules.chain_for(PostKind.WARNING),
@@ -151,6 +152,7 @@ async def release(request: Request) -> Response:
     """Record the release by an officer on duty: the author's own, or that of another, with which it is sent."""
     visitor, form = get_visitor(request), await request.form()
     post, session_id = PostId(str(request.path_params["post"])), ""
+    await visitor.require_visible(post)
     tasks = await get_site(request).store.approvals.tasks(post)
     if not tasks:
         raise ApprovalError("approval_nothing_waits", post=post)

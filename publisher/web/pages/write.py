@@ -197,8 +197,13 @@ async def read_visible_entry(request: Request, post: PostId) -> tuple[ScheduleTe
     """Return the schedule and one post of it. Raises NoSuchItemError, also for one outside the visitor's accounts."""
     planner = get_site(request).application.planner
     schedule = await read_schedule_text(planner, get_site(request).settings.schedule_file)
-    entry = await read_entry(schedule, post)
-    if not get_visitor(request).sees_any(find_accounts(entry, planner.schedule_context)):
+    visitor = get_visitor(request)
+    try:
+        entry = await read_entry(schedule, post)
+    except RefusedError:  # nobody knows from the text for which accounts it is
+        await visitor.require_visible(post)
+        raise
+    if not visitor.sees_any(find_accounts(entry, planner.schedule_context)):
         raise NoSuchItemError("post", post)
     return schedule, entry
 
@@ -252,15 +257,15 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         "drafts": drafts,
         "elsewhere": [visitor.messages.format_problem(item) for item in (invalid.elsewhere if invalid else ())],
         "zone_name": site.settings.timezone.key,
-        "was_sent": not form.is_new and await was_sent(site, PostId(str(form.base.get("id", "")))),
+        "was_sent": not form.is_new and await was_sent(visitor, PostId(str(form.base.get("id", "")))),
         "lane": lane,
     }
     return await render_page(request, "write" if lane is None else "urgent", status=status, **values)
 
 
-async def was_sent(site: Site, post: PostId) -> bool:
+async def was_sent(visitor: Visitor, post: PostId) -> bool:
     """Return True if a one-off post is published somewhere, or may be: an edit does not change it there."""
-    deliveries = await site.store.queries.deliveries(post)
+    deliveries = await visitor.site.store.queries.deliveries(post) if await visitor.find_visible([post]) else ()
     return any(item.state in MAYBE_PUBLISHED_STATES and item.key.occurrence == ONCE_OCCURRENCE for item in deliveries)
 
 
@@ -290,7 +295,7 @@ async def read_live_values(
 ) -> dict[str, Any]:
     """Return what changes while somebody writes: problems by field, room on each platform, previews, the draft."""
     site, visitor = get_site(request), get_visitor(request)
-    check = await check_entry(site.application.planner, form.entry, is_new=form.is_new)
+    check = await check_entry(site.application.planner, form.entry, visitor.reach(Permission.VIEW), is_new=form.is_new)
     if check.post is not None and not visitor.may(Permission.WRITE, check.post.accounts):
         check = replace(check, problems=[*check.problems, NOT_YOURS])
     found = list(check.problems)
@@ -316,7 +321,7 @@ async def read_live_values(
         "errors": sum(note["is_error"] for field in notes.values() for note in field),
         "warnings": sum(not note["is_error"] and note["key"] not in seen for field in notes.values() for note in field),
         "check": check,
-        "recipient_counts": await count_recipients(site, form.entry.get("to")),
+        "recipient_counts": await count_recipients(visitor, form.entry.get("to")),
         "shown": texts,
         "choices": list_choices(visitor, check),
         "title_room": measure_title(check, str(form.entry.get("title", ""))),
@@ -515,7 +520,11 @@ async def find_original(request: Request, form: Form) -> PostId | None:
 
 
 def make_writer(visitor: Visitor) -> Writer:
-    return Writer(actor=visitor.actor, may_write=lambda accounts: visitor.may(Permission.WRITE, accounts))
+    return Writer(
+        actor=visitor.actor,
+        may_write=lambda accounts: visitor.may(Permission.WRITE, accounts),
+        reach=visitor.reach(Permission.VIEW),
+    )
 
 
 async def show_result(request: Request, form: Form, result: SavedEdit | EditConflict | InvalidEdit) -> Response:
