@@ -63,8 +63,8 @@ SESSION_METHOD = "session"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 GENERAL_ALERTS = frozenset({
     "audit_broken", "audit_checkpoint_failed", "clock_jumped_ahead", "clock_jumped_back", "clock_skew",
-    "clock_unconfirmed", "clock_wrong", "database_restored", "log_lines_dropped", "settings_outdated",
-    "waiting_for_journal",
+    "clock_unconfirmed", "clock_wrong", "database_busy", "database_restored", "disk_full", "journal_unwritable",
+    "log_lines_dropped", "settings_outdated", "waiting_for_journal",
 })  # fmt: skip
 """Alerts about publisher itself that name no post, account or person."""
 T = TypeVar("T")
