@@ -1,7 +1,6 @@
 """What people of one region may open, for every row of the table of routes, and that nothing names another region's."""
 
 import asyncio
-import json
 import re
 import shutil
 from datetime import timedelta
@@ -31,14 +30,15 @@ from tests.web.test_access import reaches
 OWN, OTHER = "110000", "310000"
 EVERY_ROLE = tuple(f"{role}@region:{OWN}" for role in UserRole)
 NAMES = ("shanghai-", "上海", f"region:{OTHER}", "hush-")
-"""How accounts, region and posts of the other region are called; what a request names itself is no news to its sender."""
+"""Accounts, region and posts of the other region. What a request names itself is no news to its sender."""
 SECRETS = ("沪内部", "沪甲", "沪乙", "13900000001", "沪的草稿", "沪停发")
-"""Titles, people, a telephone, a draft and a reason of the other region: nobody has to know them to ask for anything."""
+"""Titles, people, a telephone, a draft and a reason of the other region."""
 
 
 FORM = {
-    "kind": "warning", "level": "orange", "data.summary": "先垫钱的兼职都是诈骗", "data.signs": "拉进群", "data.advice": "报警",
-    "data.level_basis": "本单位规定", "when": "once", "at_date": "2026-12-20", "at_time": "09:00",
+    "kind": "warning", "level": "orange", "data.summary": "先垫钱的兼职都是诈骗", "data.signs": "拉进群",
+    "data.advice": "报警", "data.level_basis": "本单位规定", "when": "once", "at_date": "2026-12-20",
+    "at_time": "09:00",
 }  # fmt: skip
 
 
@@ -203,7 +203,7 @@ def expect(role, place):
 
 
 async def test_a_person_of_one_region_gets_nothing_of_another(regions_site):
-    """Every route, asked for the other region's objects by a person with all roles on one: no name of theirs, no 200."""
+    """Every route, asked for the other region's objects by a person with all roles on one: no name of theirs."""
     client, _own, other = await arrange(regions_site, *EVERY_ROLE)
     statuses, leaks = await ask_routes(client, other)
     assert leaks == {}
@@ -223,7 +223,7 @@ async def test_each_role_on_one_region_gets_only_what_is_its_own(regions_site, r
 
 
 def list_questions(other):
-    """Return requests that name things of the other region in every way that an address or a form has, with statuses."""
+    """Return requests that name things of the other region in all ways that addresses and forms have, with statuses."""
     marker, post, account = other["marker"], other["post"], other["account"]
     gets = {
         f"/write?kind=correction&follows={post}": 200,
@@ -273,7 +273,7 @@ def list_questions(other):
 
 
 async def test_nothing_of_another_region_is_got_by_naming_it(regions_site):
-    """Originals, copies, searches, filters, recipients, ids: in any query or form, its own words are all that it gets."""
+    """Originals, copies, searches, filters, recipients, ids: a query or form gets back its own words at most."""
     client, _own, other = await arrange(regions_site, *EVERY_ROLE)
     [marker] = [
         one.marker
@@ -291,7 +291,7 @@ async def test_nothing_of_another_region_is_got_by_naming_it(regions_site):
 
 async def test_a_refused_file_names_no_post_of_another_region(regions_site):
     """Neither the form, nor a save, nor the page of an error says what is wrong with posts of others."""
-    client, _own, other = await arrange(regions_site, *EVERY_ROLE)
+    client, _own, _other = await arrange(regions_site, *EVERY_ROLE)
     file = regions_site.application.settings.schedule_file
     broken = await asyncio.to_thread(lambda: file.read_text("utf-8").replace('title = "沪内部', 'titel = "沪内部'))
     await asyncio.to_thread(file.write_text, broken, "utf-8")
