@@ -208,8 +208,10 @@ async def _save_locked(planner: Planner, file: Path, change: PostChange, writer:
         raise SignInError("not_permitted", **facts)
     if isinstance(prepared, EditConflict):
         return prepared
-    if "follows" in prepared.fields and not await _sees_followed(planner, prepared, writer.reach):
-        return InvalidEdit(own=[_name_unknown_original(prepared, file)])
+    if "follows" in prepared.fields and not await sees_followed(planner, prepared, writer.reach):
+        facts = {"post": change.post, "value": str((change.entry or {}).get("follows", "")), "choices": NO_CHOICES}
+        place = Location(file=file.name, path="follows")
+        return InvalidEdit(own=[Problem(code="follows_unknown", location=place, facts=facts)])
     if prepared.edit.text == schedule.file_text:
         return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=schedule.sha256, base_version=schedule.version)
     if problems := await find_post_problems(planner, change.post, prepared, file):
@@ -224,7 +226,7 @@ async def sees_original(planner: Planner, post: PostId, reach: Collection[Accoun
     return bool(post) and post in await planner.store.occurrences.concerned([post], reach)
 
 
-async def _sees_followed(planner: Planner, prepared: "PreparedEdit", reach: Collection[AccountId] | None) -> bool:
+async def sees_followed(planner: Planner, prepared: "PreparedEdit", reach: Collection[AccountId] | None) -> bool:
     """Return True if the writer may see the post that theirs follows, in the file or in force."""
     follows = prepared.post.follows if prepared.post is not None else None
     if follows is None or reach is None:
@@ -233,13 +235,6 @@ async def _sees_followed(planner: Planner, prepared: "PreparedEdit", reach: Coll
     if in_file is not None and not set(reach).isdisjoint(in_file.accounts):
         return True
     return await sees_original(planner, follows, reach)
-
-
-def _name_unknown_original(prepared: "PreparedEdit", file: Path) -> Problem:
-    """Return the problem of a post that follows none: also of one that its writer may not see."""
-    facts = {"post": prepared.change.post, "value": str((prepared.change.entry or {}).get("follows", ""))}
-    location = Location(file=file.name, path="follows")
-    return Problem(code="follows_unknown", location=location, facts={**facts, "choices": NO_CHOICES})
 
 
 def hide_names(problems: Sequence[Problem], reach: Collection[AccountId] | None) -> list[Problem]:

@@ -21,21 +21,7 @@ class PlatformRecipients:
 
 
 def list_recipients(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequence[tuple[str, str, int]]]]:
-    """Return what a post can be sent to, by kind of name: the name, how people call it, and its number of accounts.
-
-    Names that stand for an account for which the visitor may not write are left out.
-    """
-    reach = visitor.reach(Permission.WRITE)
-    kinds = _list_all(site, visitor)
-    if reach is None:
-        return kinds
-    accounts = {
-        name: reach.issuperset(site.members.get(name, [AccountId(name)])) for kind in kinds for name, *_ in kind[1]
-    }
-    return [(kind, [item for item in items if accounts[item[0]]]) for kind, items in kinds]
-
-
-def _list_all(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequence[tuple[str, str, int]]]]:
+    """Return what a post can be sent to, by kind of name: the name, how people call it, and its number of accounts."""
     settings, messages = site.settings, visitor.messages
     active = {key for key, account in settings.accounts.items() if account.mode is not Mode.OFF}
     counts = {name: len(active & set(members)) for name, members in site.members.items()}
@@ -56,6 +42,17 @@ def _list_all(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequence[tupl
             ],
         ),
         ("account", [(str(key), str(key), 1) for key in settings.accounts if key in active]),
+    ]
+
+
+def list_own_recipients(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequence[tuple[str, str, int]]]]:
+    """Return of what a post can be sent to the names that stand for accounts of which the visitor writes for all."""
+    reach, kinds = visitor.reach(Permission.WRITE), list_recipients(site, visitor)
+    if reach is None:
+        return kinds
+    return [
+        (kind, [item for item in items if reach.issuperset(site.members.get(item[0], [AccountId(item[0])]))])
+        for kind, items in kinds
     ]
 
 

@@ -54,7 +54,7 @@ from publisher.web.post_form import (
 )
 from publisher.web.post_form import read_entry as read_form
 from publisher.web.preview import split_overflow
-from publisher.web.recipients import count_recipients, list_recipients
+from publisher.web.recipients import count_recipients, list_own_recipients
 from publisher.web.seats import name_accounts
 from publisher.web.site import Notice, Site, Visitor, get_site, get_visitor
 
@@ -252,7 +252,7 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         ],
         "repeats": REPEATS,
         "originals": {item.key.post: item.title for item in originals if item.key.post != form.base.get("id")},
-        "recipients": list_recipients(site, visitor),
+        "recipients": list_own_recipients(site, visitor),
         "platforms": sorted({account.platform for account in site.settings.accounts.values()}),
         "drafts": drafts,
         "elsewhere": [visitor.messages.format_problem(item) for item in (invalid.elsewhere if invalid else ())],
