@@ -1,4 +1,4 @@
-"""Pictures that people upload for posts: cleaned by the limited process, kept in media/, removed if nothing names them."""
+"""Pictures that people upload for posts: cleaned by the limited process, kept in media/ while they are used."""
 
 import asyncio
 import contextlib
@@ -76,8 +76,9 @@ async def remove_unused_pictures(planner: Planner, schedule_file: Path) -> int:
     """Delete uploaded pictures that nothing has named for UPLOAD_GRACE; return how many.
 
     Drafts, stored posts, the schedule in force and that in the file may name them. Files that staff have put there, and
-    links, stay: of an upload the name has the hash. No save can happen meanwhile. Raises ScheduleError without the file,
-    RefusedError if it is locked for long, and OSError.
+    links, stay: of an upload the name has the hash. No save can happen meanwhile.
+
+    Raises ScheduleError without the file, RefusedError if it is locked for long, and OSError.
     """
     folder = planner.post_renderer.staff_folder
     before = planner.now - UPLOAD_GRACE

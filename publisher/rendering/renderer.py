@@ -29,6 +29,7 @@ from publisher.domain.post import (
 )
 from publisher.rendering.images import PictureFile, read_picture
 from publisher.rendering.jobs import STYLESHEET, JobResult, ReadBody, RenderedText, RenderPage
+from publisher.rendering.limits import find_excess
 from publisher.rendering.templates import Templates
 from publisher.runtime.redaction import redact_text
 
@@ -337,6 +338,9 @@ def prepare(
     if len(post.body) > MAX_BODY_CHARACTERS:
         length, limit = str(len(post.body)), str(MAX_BODY_CHARACTERS)
         return TemplateError([context.problem("post_body_too_long", key="body", length=length, limit=limit)])
+    if excess := find_excess(post):
+        key, code, facts = excess
+        return TemplateError([context.problem(code, None, key, **facts)])
     needs = {"tip_line": "region_without_tip_line", "police": "region_without_police"}
     if missing := [code for key, code in needs.items() if not target.region.get(key)]:
         facts = {"account": account.id, "region": account.region or ""}

@@ -1,5 +1,6 @@
 """The dashboard: the application of routes, middleware and pages for errors."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from starlette.routing import Route
 from publisher.app.application import Application
 from publisher.domain.errors import ApprovalError, InputError, NoSuchItemError, Problem, RefusedError, SignInError
 from publisher.domain.user import Permission
+from publisher.engine.pictures import remove_unused_pictures
 from publisher.runtime.logs import log
 from publisher.web.access import identify, protect, render_problem
 from publisher.web.middleware import BoundedBodies, KnownHosts, SecurityHeaders, ThroughProxy, find_hosts
@@ -25,6 +27,7 @@ from publisher.web.static_files import serve_static
 
 MIN_COMPRESSED_BYTES = 1_000
 COMPRESSION_LEVEL = 5
+CLEANING_DELAY_SECONDS, CLEANING_INTERVAL_SECONDS = 300, 86_400
 REFERENCE_BYTES = 4
 """Of the number by which a person reports an error, and by which the log has it."""
 
@@ -42,8 +45,10 @@ def create_dashboard(application: Application) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        cleaning = asyncio.create_task(remove_pictures_daily(site))
         yield
         site.stopping.set()
+        cleaning.cancel()
 
     app = Starlette(
         routes=[
@@ -72,6 +77,18 @@ def create_dashboard(application: Application) -> Starlette:
     )
     app.state.site = site
     return app
+
+
+async def remove_pictures_daily(site: Site) -> None:
+    """Remove uploaded pictures that nothing names, once a day: this process may write the staff's folder."""
+    while True:
+        await asyncio.sleep(CLEANING_DELAY_SECONDS)
+        try:
+            number = await remove_unused_pictures(site.application.planner, site.settings.schedule_file)
+            log.info("unused_pictures_removed", number=number)
+        except Exception as error:  # noqa: BLE001 # the next day it is tried again, whatever was wrong
+            log.warning("unused_pictures_kept", error=type(error).__name__)
+        await asyncio.sleep(CLEANING_INTERVAL_SECONDS)
 
 
 async def show_http_error(request: Request, error: Exception) -> Response:

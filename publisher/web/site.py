@@ -38,7 +38,7 @@ from publisher.store.queries.dashboard import FrameFacts
 from publisher.store.queries.queries import Alert
 from publisher.store.store import Store
 from publisher.web.limits import Limits
-from publisher.web.preview import Articles
+from publisher.web.preview import Articles, RenderTurns
 
 LANG_COOKIE, THEME_COOKIE, SIZE_COOKIE = "publisher_lang", "publisher_theme", "publisher_size"
 KEYS_COOKIE = "publisher_keys"
@@ -181,6 +181,7 @@ class Site:
     pending_setups: dict[str, PendingSetup] = field(default_factory=dict)
     notices: dict[str, Notice] = field(default_factory=dict)
     articles: Articles = field(default_factory=Articles)
+    render_turns: RenderTurns = field(default_factory=RenderTurns)
     members: Mapping[str, Collection[AccountId]] = field(init=False)
     loaded_files: LoadedFiles = field(init=False)
     """What this process has read at its start."""
@@ -329,7 +330,7 @@ class Visitor:
     async def require_visible(self, post: PostId) -> None:
         """Raise NoSuchItemError for a post that concerns no account which the visitor may see, as for one that is none.
 
-        All that reads a post by its id asks here: whoever may not see it must not learn that it exists.
+        All that reads a post by its id asks here: others must not learn that it exists.
         """
         if post not in await self.find_visible([post]) or not await self.site.store.queries.has_post(post):
             raise NoSuchItemError("post", post)

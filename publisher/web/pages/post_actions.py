@@ -375,7 +375,9 @@ async def refresh(request: Request) -> Response:
     if await asyncio.to_thread(find_newer_files, site.settings.workspace, site.loaded_files):
         raise RefusedError("refresh_files_changed")
     await check_command_access(site.store, site.settings)
-    number = await refresh_texts(site.application.planner, view.key.post, get_visitor(request).actor)
+    visitor = get_visitor(request)
+    async with site.render_turns.take(visitor.user.name, is_save=True):
+        number = await refresh_texts(site.application.planner, view.key.post, visitor.actor)
     code = "pages_refreshed" if number else "pages_refresh_unchanged"
     return redirect(request, post_path(view), Notice(code=code, facts={"number": number}))
 
