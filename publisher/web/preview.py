@@ -21,8 +21,8 @@ from publisher.i18n import Messages
 from publisher.web.seats import name_accounts
 
 MAX_WAITING_PER_USER = 8
-MAX_ARTICLES = 200
-"""How many articles are kept, for all who write; each has some tens of kilobytes."""
+MAX_ARTICLES_PER_USER, MAX_ARTICLE_CHARACTERS_PER_USER = 8, 32 * 2**20
+"""What is kept for each user; an article usually has some tens of kilobytes, one with many pictures some megabytes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -100,19 +100,23 @@ class RenderTurns:
 class Articles:
     """The articles that were previewed last, by who may see them and by their fingerprint."""
 
-    _kept: OrderedDict[tuple[str, str], tuple[str, str]] = field(default_factory=OrderedDict)
+    _kept: dict[str, OrderedDict[str, tuple[str, str]]] = field(default_factory=dict)
 
     def keep(self, user: str, rendered: RenderedPost, media: Mapping[str, tuple[str, bytes]]) -> None:
-        key = user, rendered.fingerprint
-        if key not in self._kept:
-            self._kept[key] = rendered.title, embed_media(rendered.text, media)
-        self._kept.move_to_end(key)
-        while len(self._kept) > MAX_ARTICLES:
-            self._kept.popitem(last=False)
+        """Keep an article for its writer; the newest one always, older ones as far as there is room for this user."""
+        own = self._kept.setdefault(user, OrderedDict())
+        if rendered.fingerprint not in own:
+            own[rendered.fingerprint] = rendered.title, embed_media(rendered.text, media)
+        own.move_to_end(rendered.fingerprint)
+        size = sum(len(text) for _title, text in own.values())
+        while len(own) > 1 and (len(own) > MAX_ARTICLES_PER_USER or size > MAX_ARTICLE_CHARACTERS_PER_USER):
+            _fingerprint, (_title, text) = own.popitem(last=False)
+            size -= len(text)
 
     def get(self, user: str, fingerprint: str) -> tuple[str, str]:
         """Return the title and the HTML of an article. Raises NoSuchItemError if it is gone, or not theirs."""
-        if (article := self._kept.get((user, fingerprint))) is None:
+        own = self._kept.get(user)
+        if own is None or (article := own.get(fingerprint)) is None:
             raise NoSuchItemError("preview", fingerprint[:16])
         return article
 

@@ -7,12 +7,14 @@ import threading
 import pytest
 from PIL import Image
 
+from publisher.domain.account import AccountId, Platform
 from publisher.domain.errors import RefusedError
+from publisher.domain.post import OccurrenceKey, PostId, RenderedPost, derive_marker
 from publisher.engine import pictures
 from publisher.rendering.jobs import ReadBody, RenderPage
 from publisher.store.people import drafts
 from publisher.web.pages import write
-from publisher.web.preview import MAX_WAITING_PER_USER, RenderTurns
+from publisher.web.preview import MAX_ARTICLE_CHARACTERS_PER_USER, MAX_WAITING_PER_USER, Articles, RenderTurns
 from tests.wait import eventually
 from tests.web.test_write import NEW, file  # noqa: F401 # the fixture
 
@@ -203,3 +205,24 @@ async def test_pictures_of_drafts_and_posts_are_not_counted_as_unused(site, monk
     answer = await upload(author, 1)
     assert path.startswith("media/2026-11-")
     assert ["problem-images" in found.text for found in (first, refused, answer)] == [False, True, False]
+
+
+def test_the_articles_of_one_user_take_so_much_memory_and_displace_no_others():
+    """The newest is kept in any case; of the older ones as many, and as much, as a user may have."""
+    articles, media = Articles(), {"0" * 64: ("image/png", b"x" * 3_000_000)}
+    articles.keep("李", make_article("li"), {})
+    for number in range(12):
+        articles.keep("王", make_article(f"small {number}"), {})
+    small = dict(articles._kept["王"])
+    for number in range(20):
+        articles.keep("王", make_article(f"big {number}", f"media:{'0' * 64}"), media)
+    kept = articles._kept["王"]
+    assert [title for title, _text in small.values()] == [f"small {number}" for number in range(4, 12)]
+    assert sum(len(text) for _title, text in kept.values()) <= MAX_ARTICLE_CHARACTERS_PER_USER
+    assert next(reversed(kept.values()))[0] == "big 19"
+    assert articles.get("李", make_article("li").fingerprint)[0] == "li"
+
+
+def make_article(title, text="x"):
+    marker = derive_marker(OccurrenceKey(post=PostId("p"), occurrence="once"), AccountId("a"))
+    return RenderedPost(account=AccountId("a"), platform=Platform("wechat"), marker=marker, title=title, text=text)

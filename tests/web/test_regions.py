@@ -103,7 +103,7 @@ async def describe(site, client, stem, writer, title):
     form = {**FORM, "title": title, "to": f"{city}-wechat"}
     await client.post("/write/check", data=form)
     draft = next((draft.id for draft in await site.store.drafts.list(writer)), "none")  # not every role may write
-    preview = next((key for user, key in site.app.state.site.articles._kept if user == writer), "none")
+    preview = next(iter(site.app.state.site.articles._kept.get(writer, ())), "none")
     return {
         "post": post, "occurrence": "once", "account": f"{city}-weibo", "number": str(alert.id), "draft": draft,
         "name": writer, "fingerprint": article.fingerprint, "sha256": article.images[0].sha256, "link": "none",
