@@ -20,7 +20,8 @@ from publisher.engine.post_check import PostCheck
 from publisher.i18n import Messages
 from publisher.web.seats import name_accounts
 
-MAX_WAITING_PER_USER = 8
+MAX_WAITING_PER_USER = 32
+"""Far more than anybody has open; what was typed is in a draft by then."""
 MAX_ARTICLES_PER_USER, MAX_ARTICLE_CHARACTERS_PER_USER = 8, 32 * 2**20
 """What is kept for each user; an article usually has some tens of kilobytes, one with many pictures some megabytes."""
 
