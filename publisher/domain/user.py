@@ -1,7 +1,7 @@
 """People who use publisher: their roles, what each role may do, and on which accounts. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from publisher.domain.account import Account, AccountId
@@ -179,6 +179,10 @@ class Principal:
         """Return True if both the user's grants and the scope of the sign-in allow it; see `may`."""
         return permission in self.scope and may(self.user, permission, accounts, members, stage)
 
+    def may_somewhere(self, permission: Permission) -> bool:
+        """Return True if both the user's grants and the scope of the sign-in allow it on some account."""
+        return permission in self.scope and may_somewhere(self.user, permission)
+
 
 def list_members(
     accounts: Iterable[Account], groups: Mapping[str, Collection[AccountId]]
@@ -190,6 +194,22 @@ def list_members(
         if account.region:
             members.setdefault(f"region:{account.region}", set()).add(account.id)
     return {name: frozenset(group) for name, group in members.items()}
+
+
+def limit_grants(
+    grants: Iterable[Grant], accounts: Collection[AccountId], members: Mapping[str, Collection[AccountId]]
+) -> tuple[Grant, ...]:
+    """Return the grants that are valid on some of these accounts, without their other targets."""
+    limited = []
+    for grant in grants:
+        targets = frozenset(
+            name
+            for name in grant.targets
+            if name == ALL_TARGET or name in accounts or not set(accounts).isdisjoint(members.get(name, ()))
+        )
+        if targets:
+            limited.append(replace(grant, targets=targets))
+    return tuple(limited)
 
 
 def find_unknown_targets(

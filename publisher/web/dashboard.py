@@ -1,5 +1,6 @@
 """The dashboard: the application of routes, middleware and pages for errors."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,7 +16,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from publisher.app.application import Application
-from publisher.domain.errors import ApprovalError, InputError, NoSuchItemError, RefusedError, SignInError
+from publisher.domain.errors import ApprovalError, InputError, NoSuchItemError, Problem, RefusedError, SignInError
+from publisher.domain.user import Permission
+from publisher.engine.pictures import remove_unused_pictures
 from publisher.i18n import Messages
 from publisher.runtime.logs import log
 from publisher.web.access import identify, protect, read_lang, render_problem
@@ -26,6 +29,7 @@ from publisher.web.static_files import serve_static
 
 MIN_COMPRESSED_BYTES = 1_000
 COMPRESSION_LEVEL = 5
+CLEANING_DELAY_SECONDS, CLEANING_INTERVAL_SECONDS = 300, 86_400
 REFERENCE_BYTES = 4
 """Of the number by which a person reports an error, and by which the log has it."""
 
@@ -50,8 +54,10 @@ def create_dashboard(application: Application) -> Dashboard:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        cleaning = asyncio.create_task(remove_pictures_daily(site))
         yield
         site.stopping.set()
+        cleaning.cancel()
 
     app = Dashboard(
         routes=[
@@ -79,6 +85,18 @@ def create_dashboard(application: Application) -> Dashboard:
     )
     app.state.site = site
     return app
+
+
+async def remove_pictures_daily(site: Site) -> None:
+    """Remove uploaded pictures that nothing names, once a day: this process may write the staff's folder."""
+    while True:
+        await asyncio.sleep(CLEANING_DELAY_SECONDS)
+        try:
+            number = await remove_unused_pictures(site.application.planner, site.settings.schedule_file)
+            log.info("unused_pictures_removed", number=number)
+        except Exception as error:  # noqa: BLE001 # the next day it is tried again, whatever was wrong
+            log.warning("unused_pictures_kept", error=type(error).__name__)
+        await asyncio.sleep(CLEANING_INTERVAL_SECONDS)
 
 
 async def show_http_error(request: Request, error: Exception) -> Response:
@@ -116,6 +134,8 @@ async def show_invalid_file(request: Request, error: Exception) -> Response:
     """Show the first thing that is wrong with a file of the workspace, with its line."""
     request.state.visitor = visitor = await identify(request)
     problems = error.problems if isinstance(error, InputError) else ()
+    if problems and not visitor.may_everywhere(Permission.VIEW):  # they name any post
+        problems = (Problem(code="schedule_invalid_elsewhere"),)
     said = visitor.messages.format_problem(problems[0]) if problems else ""
     return await _show(request, 409, "web_file_invalid", problem=said)
 

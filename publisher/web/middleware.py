@@ -1,7 +1,8 @@
 """What every request passes: headers of every response, foreign hosts and origins refused, bounded bodies."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from publisher.config import Settings
 from publisher.domain.addresses import is_loopback, split_host_port
+from publisher.web.server import peer_key
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -27,6 +29,9 @@ HEADERS: Mapping[str, str] = {
 """A response that sets one of them keeps its own. What pages show of people and posts stays in no browser's files."""
 STRICT_TRANSPORT_SECURITY = "max-age=31536000"
 MAX_BODY_BYTES, MAX_UPLOAD_BYTES = 2**20, 25 * 2**20
+UPLOAD_PATHS = frozenset({"/write", "/urgent"})
+MAX_UPLOADS, MAX_UPLOADS_PER_PEER = 16, 4
+"""Bodies of more than MAX_BODY_BYTES that are received or worked on at once: meanwhile they are on the disk."""
 BODY_TIMEOUT_SECONDS = 60.0
 """The whole body of a request must arrive within this time."""
 PROBES = frozenset({"/healthz", "/metrics"})
@@ -131,42 +136,89 @@ def find_hosts(settings: Settings) -> tuple[Collection[str], bool]:
 
 
 class BoundedBodies:
-    """Limits the size of a request's body, and the time until all of it has arrived."""
+    """Limits the size of a request's body, the time until all of it has arrived, and how many large ones there are.
+
+    A large one is an upload of pictures: anybody can send it, also without a session.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self.uploads: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
             await self.app(scope, receive, send)
             return
-        is_upload = Headers(scope=scope).get("content-type", "").startswith("multipart/form-data")
-        limit = MAX_UPLOAD_BYTES if is_upload else MAX_BODY_BYTES
-        deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS
-        received, is_complete = 0, False
+        body = BoundedBody(receive, limit=find_body_limit(scope))
+        peer = find_peer(scope)
 
-        async def receive_within_limits() -> Message:
-            nonlocal received, is_complete
-            if is_complete:
-                return await receive()
-            async with asyncio.timeout_at(deadline):
-                message = await receive()
-            if message["type"] == "http.request":
-                received += len(message.get("body", b""))
-                is_complete = not message.get("more_body", False)
-            if received > limit:
-                raise BodyTooLargeError
-            return message
+        def start_upload() -> None:
+            if self.uploads[peer] >= MAX_UPLOADS_PER_PEER or self.uploads.total() >= MAX_UPLOADS:
+                raise BodyRefusedError(503, "Too Many Uploads")
+            self.uploads[peer] += 1
 
+        body.start_upload = start_upload
         try:
-            await self.app(scope, receive_within_limits, send)
-        except BodyTooLargeError:
-            await PlainTextResponse("Content Too Large", status_code=413)(scope, receive, send)
+            await self.app(scope, body.receive, send)
+        except BodyRefusedError as error:
+            headers = {"retry-after": "30"} if error.status == 503 else None
+            await PlainTextResponse(error.reason, status_code=error.status, headers=headers)(scope, receive, send)
         except TimeoutError:
-            if is_complete:
+            if body.is_complete:
                 raise
             await PlainTextResponse("Request Timeout", status_code=408)(scope, receive, send)
+        finally:
+            self.uploads[peer] -= body.is_upload
+            self.uploads += Counter()  # forgets peers without any
 
 
-class BodyTooLargeError(Exception):
-    """A request's body is larger than any form of ours."""
+class BoundedBody:
+    """The body of one request as it arrives, up to a limit and a deadline."""
+
+    def __init__(self, receive: Receive, *, limit: int) -> None:
+        self._receive = receive
+        self.limit = limit
+        self.deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS
+        self.received = 0
+        self.is_complete = self.is_upload = False
+        self.start_upload: Callable[[], None] = lambda: None
+        """Called once it is larger than a form. Raises BodyRefusedError."""
+
+    async def receive(self) -> Message:
+        """Return the next message. Raises BodyRefusedError and TimeoutError."""
+        if self.is_complete:
+            return await self._receive()
+        async with asyncio.timeout_at(self.deadline):
+            message = await self._receive()
+        if message["type"] == "http.request":
+            self.received += len(message.get("body", b""))
+            self.is_complete = not message.get("more_body", False)
+        if self.received > self.limit:
+            raise BodyRefusedError(413, "Content Too Large")
+        if self.received > MAX_BODY_BYTES and not self.is_upload:
+            self.start_upload()
+            self.is_upload = True
+        return message
+
+
+def find_body_limit(scope: Scope) -> int:
+    has_files = Headers(scope=scope).get("content-type", "").startswith("multipart/form-data")
+    return MAX_UPLOAD_BYTES if has_files and scope["path"] in UPLOAD_PATHS else MAX_BODY_BYTES
+
+
+def find_peer(scope: Scope) -> str:
+    """Return whose uploads are counted together."""
+    host = (scope.get("client") or ("",))[0]
+    try:
+        return peer_key(host)
+    except ValueError:
+        return str(host)
+
+
+class BodyRefusedError(Exception):
+    """A body is larger than any form of ours, or there are too many uploads at once."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason

@@ -1,8 +1,17 @@
 """What every request passes: other sites are refused, and every response limits what a browser does with it."""
 
+import asyncio
+
 import pytest
 
-from publisher.web.middleware import CONTENT_SECURITY_POLICY, HEADERS
+from publisher.web import middleware
+from publisher.web.middleware import CONTENT_SECURITY_POLICY, HEADERS, MAX_BODY_BYTES
+from tests.wait import eventually
+
+UPLOAD_HEADERS = {"content-type": "multipart/form-data; boundary=x"}
+UPLOAD = b'--x\r\ncontent-disposition: form-data; name="picture"; filename="a.png"\r\n\r\n' + b"x" * (
+    MAX_BODY_BYTES + 1
+)
 
 
 async def test_other_sites_change_nothing(site):
@@ -214,3 +223,41 @@ async def test_a_sign_in_leads_to_no_other_site(site, target):
     client = await site.signed_in("author")
     answer = await client.get("/login", params={"next": target})
     assert (answer.status_code, answer.headers["location"]) == (303, "/today")
+
+
+async def test_only_forms_with_pictures_take_large_bodies(site):
+    """Elsewhere nobody fills the disk with what no form has, signed in or not."""
+    await site.add_user("王", "author")
+    client = site.client()
+    paths = ("/login", "/write/check", "/write")
+    answers = [await client.post(path, content=UPLOAD + b"\r\n--x--\r\n", headers=UPLOAD_HEADERS) for path in paths]
+    assert [answer.status_code for answer in answers] == [413, 413, 401]
+
+
+async def test_so_many_uploads_are_received_at_once(site, monkeypatch):
+    """A peer has a few, all peers some more; a refused one may come again, and forms without pictures do not count."""
+    monkeypatch.setattr(middleware, "MAX_UPLOADS_PER_PEER", 2)
+    monkeypatch.setattr(middleware, "MAX_UPLOADS", 3)
+    await site.add_user("王", "author")
+    go, begun, statuses, tasks = asyncio.Event(), [], {}, []
+
+    async def send(name):
+        yield UPLOAD
+        begun.append(name)  # it is asked for more
+        await go.wait()
+        yield b"\r\n--x--\r\n"
+
+    async def upload(name):
+        answer = await peers[name[0]].post("/write", content=send(name), headers=UPLOAD_HEADERS)
+        statuses[name] = answer.status_code
+
+    peers = {name: site.client(address=f"10.0.0.{number}") for number, name in enumerate("abc", 1)}
+    for name in ("a1", "a2", "a3", "b1", "c1"):
+        tasks.append(asyncio.create_task(upload(name)))
+        await eventually(lambda: len(begun) + len(statuses) == len(tasks), 5)
+    text = (await peers["a"].post("/write", data={"title": "x"})).status_code
+    go.set()
+    await asyncio.gather(*tasks)
+    await upload("c2")
+    assert statuses == {"a1": 401, "a2": 401, "a3": 503, "b1": 401, "c1": 503, "c2": 401}
+    assert text == 401

@@ -131,8 +131,8 @@ async def show_audit(request: Request) -> Response:
         wanted=wanted,
         query=request.query_params,
         following=sentences[-1].record.id if len(found) > PAGE_SIZE else None,
-        people=await site.store.audit.people(),
-        events=await site.store.audit.events_of_people(),
+        people=await site.store.audit.people(wanted.accounts),
+        events=await site.store.audit.events_of_people(wanted.accounts),
         checkpoint=await asyncio.to_thread(read_checkpoint, visitor),
         may_export=visitor.may_everywhere(Permission.EXPORT),
     )
