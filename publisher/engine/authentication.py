@@ -119,6 +119,11 @@ def make_second_factor(name: str) -> SecondFactor:
     return SecondFactor(secret=secret, uri=uri, recovery_codes=["-".join(re.findall("....", code)) for code in codes])
 
 
+def read_link(text: str) -> str:
+    """Return the secret of a one-time link that was pasted, as a whole or without the address before it."""
+    return re.split(r"[/#]", text.strip().rstrip("/"))[-1]
+
+
 def _normalize_code(code: str) -> str:
     """Return a code as it is compared: in capitals, full-width characters as ordinary ones, no spaces and dashes."""
     return "".join(unicodedata.normalize("NFKC", code).split()).replace("-", "").upper()

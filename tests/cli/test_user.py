@@ -105,7 +105,7 @@ def test_a_bad_password_leaves_the_link_open(ask, password, message):
     [link] = LINK.findall(ask("user", "add", "zhang", "--role", "admin").out)
     refused = ask("user", "activate", lines=[link, password])
     assert (refused.code, message in refused.err) == (1, True)
-    assert ask("user", "activate", lines=[f"https://host/setup/{link}", PASSWORD]).code == 0
+    assert ask("user", "activate", lines=[f"https://host/setup#{link}", PASSWORD]).code == 0
 
 
 def test_roles_are_limited_to_accounts(ask, enrol, issue_token, drill):

@@ -31,9 +31,9 @@ async def test_a_person_is_added_with_roles_and_a_link_that_is_shown_once(site, 
     assert (added.status_code, added.headers["location"]) == (303, "/people/%E6%9D%8E")
     first, second = await admin.get("/people/李"), await admin.get("/people/李")
     assert 'data-testid="link"' in first.text
-    assert "/setup/" not in second.text
-    link = first.text.partition("/setup/")[2].partition("<")[0]
-    opened = await site.client().get(f"/setup/{link}")
+    assert "/setup#" not in second.text
+    link = first.text.partition("/setup#")[2].partition("<")[0]
+    opened = await site.begin_setup(site.client(), link)
     assert opened.status_code == 200
     assert {page.headers["cache-control"] for page in (first, opened)} == {"no-store"}
     user = await site.store.users.get("李")

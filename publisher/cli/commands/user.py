@@ -1,5 +1,6 @@
 """`user`: who may sign in, as what, and with which tokens."""
 
+import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -22,14 +23,14 @@ from publisher.cli.terminal import Terminal, echo, hidden_input
 from publisher.config import Settings
 from publisher.domain.delivery import Actor
 from publisher.domain.user import Grant, GrantSyntaxError, Permission, User, find_unknown_targets, parse_grant
-from publisher.engine.authentication import activate_user, change_password, make_second_factor
+from publisher.engine.authentication import activate_user, change_password, make_second_factor, read_link
 from publisher.engine.decisions import named_person
+from publisher.store.people.users import LINK_METHOD
 from publisher.store.store import Store
 
 ACTIONS = ("add", "change", "list", "disable", "enable", "reset", "leave", "token", "password", "activate")
 WITH_ROLES = frozenset({"add", "change"})
 WITHOUT_NAME = frozenset({"list", "activate"})
-LINK_METHOD = "one-time link"
 
 
 def grant(value: str) -> Grant:
@@ -118,7 +119,9 @@ async def administer(  # noqa: PLR0913, PLR0917 # who does what to whom
     match action:
         case "add":
             link = await users.add(name, roles, actor)
-            terminal.print_message("user_added", name=name, roles=granted, link=link)
+            terminal.print_message(
+                "user_added", name=name, roles=granted, link=link, address=settings.dashboard.address
+            )
         case "change":
             await users.change_grants(name, roles, actor)
             terminal.print_message("user_changed", name=name, roles=granted)
@@ -130,7 +133,7 @@ async def administer(  # noqa: PLR0913, PLR0917 # who does what to whom
             terminal.print_message("user_enabled", name=name)
         case "reset":
             link = await users.reset(name, actor, breaks_glass=person.breaks_glass)
-            terminal.print_message("user_reset", name=name, link=link)
+            terminal.print_message("user_reset", name=name, link=link, address=settings.dashboard.address)
         case _:
             await leave(terminal, settings, store, name, actor)
 
@@ -151,9 +154,13 @@ async def issue_token(
 
 async def activate(terminal: Terminal, settings: Settings, store: Store, *, with_second_factor: bool) -> None:
     """Use up a one-time link from standard input, and store the new password that follows it."""
-    link = _read_hidden(terminal, "ask_link").rstrip("/").rpartition("/")[2]
-    if (known := await store.users.find_link(link)) is None:
+    link = read_link(_read_hidden(terminal, "ask_link"))
+    opened = await store.users.open_link(link, "", f"uid {os.getuid()}", begins=False)
+    if opened is None:
         raise CommandFailedError("link_invalid")
+    if opened.is_elsewhere:
+        raise CommandFailedError("link_begun_elsewhere")
+    known = opened.user
     terminal.print_note("activating", name=known.name)
     password = _read_new_password(terminal, known.name)
     factor, code = None, ""

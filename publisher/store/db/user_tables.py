@@ -15,8 +15,9 @@ from publisher.store.db.tables import SERVER_DEFAULT_ZERO, Instant, table_of
 class AuthUserRow(SQLModel, table=True):
     """A user. `grants` are JSON, each as it is typed. `name_skeleton` keeps apart names that look alike.
 
-    `link_hash` is of the one-time link that is open, if any. `totp_secret` is encrypted with a key that is not in the
-    database; `totp_step` is the time step of the last code that was used.
+    `link_hash` is of the one-time link that is open, if any; `link_browser_hash` is of the key that the browser got in
+    which its user has begun to set up the sign-in: no other may go on. `totp_secret` is encrypted with a key that is
+    not in the database; `totp_step` is the time step of the last code that was used.
     """
 
     __tablename__: ClassVar[str] = "auth_user"
@@ -30,6 +31,7 @@ class AuthUserRow(SQLModel, table=True):
     totp_step: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
     link_hash: str | None = Field(default=None, unique=True)
     link_expires_at: datetime | None = Field(default=None, sa_type=Instant)
+    link_browser_hash: str | None = Field(default=None, unique=True)
 
 
 class RecoveryCodeRow(SQLModel, table=True):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import Connection, RowMapping, Update, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Update, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from publisher.domain.account import AccountId, backoff_delay
@@ -20,7 +20,7 @@ from publisher.domain.user import Grant, User, UserState
 from publisher.store.approvals import end_approvals_of
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
-from publisher.store.db.rows import batches, raise_alert, replace_alerts, write_audit
+from publisher.store.db.rows import batches, clear_alerts, keep_alert, raise_alert, replace_alerts, write_audit
 from publisher.store.db.tables import AUDIT, DELIVERY, POST, load_post
 from publisher.store.db.user_tables import (
     AUTH_SESSION,
@@ -42,9 +42,13 @@ FREE_ATTEMPTS_OF_SOURCE, MAX_DELAY_OF_SOURCE = 20, timedelta(minutes=1)
 ATTEMPTS_FORGOTTEN_AFTER = timedelta(days=1)
 MAX_NAMES_PER_QUERY = 500
 ANY_USER = ""
-NO_SIGN_IN: Mapping[str, object] = {
-    "password_hash": None, "totp_secret": None, "totp_step": 0, "link_hash": None, "link_expires_at": None,
-}  # fmt: skip
+LINK_METHOD = "one-time link"
+"""How a person has signed in, in the audit, who has set up the sign-in with a one-time link."""
+LINK_OPENED_ELSEWHERE = "link_opened_elsewhere"
+"""Code of the alert that a one-time link was opened a second time, in another browser."""
+NO_LINK: Mapping[str, object] = {"link_hash": None, "link_expires_at": None, "link_browser_hash": None}
+"""The columns of a user who has no one-time link."""
+NO_SIGN_IN: Mapping[str, object] = {"password_hash": None, "totp_secret": None, "totp_step": 0, **NO_LINK}
 """The columns of a user who has nothing to sign in with."""
 SECRET_EVENTS = frozenset({"secret_stored", "secret_read"})
 """Audit events of people who had a secret before their eyes."""
@@ -76,6 +80,18 @@ class NewSignIn:
     totp_secret: str | None = field(default=None, repr=False)
     totp_step: int = 0
     recovery_codes: Collection[str] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedLink:
+    """A one-time link that was opened, and the key of the browser that may go on; empty before anybody has begun.
+
+    `is_elsewhere`: another browser has begun with it, so this one may not.
+    """
+
+    user: User
+    browser: str = field(default="", repr=False)
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +153,7 @@ class Users(StorePart):
         write_audit(
             transaction, now, by, event="user_added", subject=f"user:{name}", detail={"roles": dump_grants(grants)}
         )
-        return self._issue_link(connection, name, now)
+        return self._issue_link(transaction, name, now)
 
     @in_transaction
     def change_grants(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> None:
@@ -157,7 +173,7 @@ class Users(StorePart):
         Raises NoSuchItemError, or RefusedError for one who has left and for the last administrator.
         """
         _require_present(_get_row(transaction.connection, name))
-        values = {"state": UserState.DISABLED.value, "link_hash": None, "link_expires_at": None}
+        values = {"state": UserState.DISABLED.value, **NO_LINK}
         self._change_user(transaction, name, values)
         end_sign_ins(transaction.connection, name)
         now = self.runtime.now()
@@ -244,31 +260,56 @@ class Users(StorePart):
         write_audit(transaction, now, by, event="user_reset", subject=f"user:{name}", detail=detail)
         if breaks_glass:
             record_break_glass(transaction, now, by, f"user:{name}", "user reset")
-        return self._issue_link(connection, name, now)
+        return self._issue_link(transaction, name, now)
+
+    @in_transaction
+    def open_link(
+        self, transaction: Transaction, link: str, browser: str, source: str, *, begins: bool
+    ) -> OpenedLink | None:
+        """Return whose one-time link this is, None if it is not open. `begins` binds it to a browser, with a new key.
+
+        `browser` is the key that the browser has, if any. Another browser than the first is refused, with an alert.
+        """
+        now, connection = self.runtime.now(), transaction.connection
+        is_it = (AUTH_USER.c.link_hash == hash_secret(link), *self._has_open_link(now))
+        row = connection.execute(select(AUTH_USER).where(*is_it).with_for_update()).mappings().one_or_none()
+        if row is None:
+            return None
+        user, holder = to_user(row), row["link_browser_hash"]
+        by, subject = Actor(role=Role.PERSON, name=user.name, sign_in=LINK_METHOD), f"user:{user.name}"
+        if holder is not None and holder != hash_secret(browser):
+            write_audit(transaction, now, by, event="link_refused", subject=subject, detail={"source": source})
+            keep_alert(transaction, now, LINK_OPENED_ELSEWHERE, subject, {"user": user.name})
+            return OpenedLink(user=user, is_elsewhere=True)
+        if holder is None and begins:
+            browser = secrets.token_urlsafe(LINK_BYTES)
+            connection.execute(update(AUTH_USER).where(*is_it).values(link_browser_hash=hash_secret(browser)))
+            write_audit(transaction, now, by, event="link_begun", subject=subject, detail={"source": source})
+        return OpenedLink(user=user, browser=browser)
 
     async def find_link(self, link: str) -> User | None:
-        """Return whose one-time link this is, if it is still open. Using it is `activate`."""
-        query = select(AUTH_USER).where(AUTH_USER.c.link_hash == hash_secret(link))
+        """Return whose one-time link this is, if it is still open. Using it is `activate`.
+
+        `link` is one that no browser has begun with, or the key of the browser that has.
+        """
+        query = select(AUTH_USER).where(_is_usable(link), *self._has_open_link(self.runtime.now()))
         row = await self.database.read(lambda connection: connection.execute(query).mappings().one_or_none())
-        if row is None or row["link_expires_at"] <= self.runtime.now() or row["state"] != UserState.ENABLED:
-            return None
-        return to_user(row)
+        return None if row is None else to_user(row)
 
     @in_transaction
     def activate(self, transaction: Transaction, link: str, sign_in: NewSignIn, by: Callable[[str], Actor]) -> User:
-        """Use up a one-time link: store the password and the second factor, if any. `by` makes an actor of the name.
+        """Use up a one-time link, as `find_link` knows it: store the password and the second factor, if any.
 
-        Earlier sessions and tokens end. Raises RefusedError for a link that is unknown, used or expired.
+        `by` makes an actor of the name. Earlier sessions and tokens end. Raises RefusedError for a link that is
+        unknown, used or expired.
         """
         now, connection = self.runtime.now(), transaction.connection
-        is_open = (AUTH_USER.c.link_hash == hash_secret(link), AUTH_USER.c.link_expires_at > now)
-        used = update(AUTH_USER).where(*is_open, AUTH_USER.c.state == UserState.ENABLED.value)
+        used = update(AUTH_USER).where(_is_usable(link), *self._has_open_link(now))
         values = {
             "password_hash": sign_in.password_hash,
             "totp_secret": sign_in.totp_secret,
             "totp_step": sign_in.totp_step,
-            "link_hash": None,
-            "link_expires_at": None,
+            **NO_LINK,
         }
         name = connection.scalar(used.values(values).returning(AUTH_USER.c.name))
         if name is None:
@@ -361,12 +402,17 @@ class Users(StorePart):
         if any(user.is_active_admin for user in before) and not any(user.is_active_admin for user in after):
             raise RefusedError("last_admin", name=name)
 
-    def _issue_link(self, connection: Connection, name: str, now: datetime) -> str:
+    def _issue_link(self, transaction: Transaction, name: str, now: datetime) -> str:
         """Store a new one-time link, which ends the one before, and return it."""
         link = secrets.token_urlsafe(LINK_BYTES)
-        values = {"link_hash": hash_secret(link), "link_expires_at": now + LINK_LIFETIME}
-        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+        values = {**NO_LINK, "link_hash": hash_secret(link), "link_expires_at": now + LINK_LIFETIME}
+        transaction.connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+        clear_alerts(transaction, f"user:{name}", now, LINK_OPENED_ELSEWHERE)
         return link
+
+    @staticmethod
+    def _has_open_link(now: datetime) -> tuple[ColumnElement[bool], ...]:
+        return AUTH_USER.c.link_expires_at > now, AUTH_USER.c.state == UserState.ENABLED.value
 
 
 def record_break_glass(transaction: Transaction, at: datetime, by: Actor, subject: str, action: str) -> None:
@@ -391,7 +437,7 @@ def suspend_all(connection: Connection) -> int:
     For a database that may be older than the last change of its users.
     """
     end_sign_ins(connection)
-    connection.execute(update(AUTH_USER).values(link_hash=None, link_expires_at=None))
+    connection.execute(update(AUTH_USER).values(NO_LINK))
     suspended = update(AUTH_USER).where(AUTH_USER.c.state == UserState.ENABLED.value)
     return connection.execute(suspended.values(state=UserState.SUSPENDED.value)).rowcount
 
@@ -401,6 +447,13 @@ def _get_row(connection: Connection, name: str) -> RowMapping:
     if row is None:
         raise NoSuchItemError("user", name, connection.scalars(select(AUTH_USER.c.name)).all())
     return row
+
+
+def _is_usable(link: str) -> ColumnElement[bool]:
+    """Return the condition of the user of a one-time link that no browser has begun with, or of a browser's key."""
+    hashed = hash_secret(link)
+    is_unbegun = and_(AUTH_USER.c.link_hash == hashed, AUTH_USER.c.link_browser_hash.is_(None))
+    return or_(is_unbegun, AUTH_USER.c.link_browser_hash == hashed)
 
 
 def _require_present(row: RowMapping) -> None:

@@ -132,9 +132,9 @@ async def add_person(request: Request) -> Response:
 
 
 def make_link(request: Request, link: str) -> str:
-    """Return the address of a one-time link, as the person has to open it."""
+    """Return the address of a one-time link, as the person has to open it: no proxy sees what stands behind `#`."""
     base = get_site(request).settings.dashboard.url or str(request.base_url)
-    return f"{base.rstrip('/')}/setup/{link}"
+    return f"{base.rstrip('/')}/setup#{link}"
 
 
 def person_path(name: str) -> str:

@@ -551,9 +551,11 @@ def _create_user_tables() -> None:
         sa.Column("totp_step", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("link_hash", sa.String(), nullable=True),
         sa.Column("link_expires_at", sa.BigInteger(), nullable=True),
+        sa.Column("link_browser_hash", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("name"),
         sa.UniqueConstraint("name_skeleton"),
         sa.UniqueConstraint("link_hash"),
+        sa.UniqueConstraint("link_browser_hash"),
     )
     op.create_table(
         "recovery_code",
