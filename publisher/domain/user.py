@@ -52,6 +52,10 @@ ROLE_PERMISSIONS: Mapping[UserRole, frozenset[Permission]] = {
 """Stopping is open to all who answer for posts. Who administers users can neither write, send nor approve."""
 
 
+PERSONAL_PERMISSIONS = frozenset({Permission.APPROVE, Permission.AUDIT, Permission.RECOVER, Permission.ADMINISTER})
+"""What a person alone may do in live operation, with password and code: no token allows it there."""
+
+
 class UserState(StrEnum):
     """`SUSPENDED`: an older database was put in place, and nobody has confirmed yet that the user is still wanted."""
 

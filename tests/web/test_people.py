@@ -1,8 +1,11 @@
 """People and one's own settings: who may change whom, what is shown once, and what ends at once."""
 
+from dataclasses import replace
+
 import pytest
 
-from publisher.domain.user import Permission, UserState
+from publisher.config import Environment
+from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, UserState
 from publisher.engine.authentication import hash_password
 from publisher.store.people.users import NewSignIn
 from tests.web.conftest import ADMIN
@@ -154,6 +157,18 @@ async def test_a_token_takes_the_password(site):
     for data in ({"scope": "view", "token_password": "wrong wrong wrong"}, {"token_password": PASSWORD}):
         assert (await li.post("/me/tokens", data=data)).status_code == 422
     assert await site.store.sign_ins.tokens_of("李") == []
+
+
+async def test_a_token_of_live_operation_is_for_nothing_that_takes_a_person(site):
+    """Neither the page nor a forged form issues one that approves, administers or recovers."""
+    li = await sign_in(site, "李", "approver", "admin")
+    site.application.settings = replace(site.application.settings, environment=Environment.LIVE)
+    page = await li.get("/me")
+    assert 'data-testid="field-scope-stop"' in page.text
+    assert [scope for scope in PERSONAL_PERMISSIONS if f'data-testid="field-scope-{scope}"' in page.text] == []
+    issued = await li.post("/me/tokens", data={"scope": ["approve", "stop"], "token_password": PASSWORD})
+    assert issued.status_code == 303
+    assert [token.scope for token in await site.store.sign_ins.tokens_of("李")] == [{Permission.STOP}]
 
 
 async def test_language_theme_and_keys_are_remembered(site):

@@ -20,9 +20,17 @@ from publisher.cli.context import has_database, load_workspace_settings, open_co
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, person_name
 from publisher.cli.terminal import Terminal, echo, hidden_input
-from publisher.config import Settings
+from publisher.config import Environment, Settings
 from publisher.domain.delivery import Actor
-from publisher.domain.user import Grant, GrantSyntaxError, Permission, User, find_unknown_targets, parse_grant
+from publisher.domain.user import (
+    PERSONAL_PERMISSIONS,
+    Grant,
+    GrantSyntaxError,
+    Permission,
+    User,
+    find_unknown_targets,
+    parse_grant,
+)
 from publisher.engine.authentication import activate_user, change_password, make_second_factor, read_link
 from publisher.engine.decisions import named_person
 from publisher.store.people.users import LINK_METHOD
@@ -144,6 +152,8 @@ async def issue_token(
     """Print a new token of the user who signs in, limited to what the sign-in itself is limited to."""
     if not await store.users.exist():
         raise CommandFailedError("no_users_yet")
+    if settings.environment is Environment.LIVE and (useless := scope & PERSONAL_PERMISSIONS):
+        raise CommandFailedError("token_scope_personal", scope=", ".join(sorted(useless)))
     person = await identify(terminal, settings, store, "user token", name)
     if person.principal is None or not scope <= person.principal.scope:
         raise CommandFailedError("token_wider_than_sign_in")
