@@ -162,7 +162,8 @@ async def test_a_token_takes_the_password(site):
 async def test_a_token_of_live_operation_is_for_nothing_that_takes_a_person(site):
     """Neither the page nor a forged form issues one that approves, administers or recovers."""
     li = await sign_in(site, "李", "approver", "admin")
-    site.application.settings = replace(site.application.settings, environment=Environment.LIVE)
+    live = replace(site.application.settings, environment=Environment.LIVE)
+    site.app.state.site.application = replace(site.application, settings=live)
     page = await li.get("/me")
     assert 'data-testid="field-scope-stop"' in page.text
     assert [scope for scope in PERSONAL_PERMISSIONS if f'data-testid="field-scope-{scope}"' in page.text] == []
