@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from publisher.app.departure import is_system_owner
+from publisher.app.format import Formatter
 from publisher.app.open_store import open_unchecked_store
 from publisher.cli.context import report_database_errors
 from publisher.cli.errors import CommandFailedError
@@ -86,6 +87,9 @@ COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
     "user enable": Permission.ADMINISTER,
     "user reset": Permission.ADMINISTER,
     "user leave": Permission.ADMINISTER,
+    "user requests": None,
+    "user confirm": Permission.ADMINISTER,
+    "user decline": Permission.ADMINISTER,
     "user token": Permission.VIEW,
     "user password": Permission.VIEW,
     "user activate": None,
@@ -108,7 +112,7 @@ PERSONAL_COMMANDS = frozenset(
     }
 )
 """Commands for which a token is not enough in live operation: a person types password and code, or it is a drill."""
-BREAK_GLASS_COMMANDS = frozenset({"pause", "user reset", "user enable"})
+BREAK_GLASS_COMMANDS = frozenset({"pause", "user reset", "user enable", "user confirm"})
 """Commands that the system user who owns the workspace may give without sign-in, with a red alert."""
 
 TAKEOVER_COMMANDS = frozenset({"pause", "restore"})
@@ -281,10 +285,14 @@ async def accounts_in_scope(scope: str, settings: Settings, store: Store) -> Col
 async def _sign_in(terminal: Terminal, settings: Settings, store: Store, name: str, password: str) -> Principal:
     source = f"uid {os.getuid()}"
     user = await check_password(store.users, name, password, source)
-    if not user.has_second_factor:
-        return Principal(user=user, method="password")
-    code = ask_hidden(terminal.translate("ask_code", name=name))
-    return await check_code(store.users, user, code, source, partial(workspace_user_key, settings))
+    principal = Principal(user=user, method="password")
+    if user.has_second_factor:
+        code = ask_hidden(terminal.translate("ask_code", name=name))
+        principal = await check_code(store.users, user, code, source, partial(workspace_user_key, settings))
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    for reset in await store.users.recent_resets(name):
+        terminal.print_note("sign_in_was_reset", reset=formatter.sign_in_reset(reset))
+    return principal
 
 
 def workspace_user_key(settings: Settings, *, creates_missing: bool = False) -> "MultiFernet":

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+import pyotp
 import pytest
 
 from publisher.config import Environment
-from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, UserState
+from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, SignInFactor, UserState
 from publisher.engine.authentication import hash_password
 from publisher.store.people.users import NewSignIn
 from tests.web.conftest import ADMIN
@@ -180,3 +181,70 @@ async def test_language_theme_and_keys_are_remembered(site):
     page = await li.get("/me")
     assert '<html lang="en" data-theme="dark" data-size="large"' in page.text
     assert ' data-keys="off">' in page.text
+
+
+async def test_a_reset_takes_another_administrator_who_then_gets_the_link(site, admin):
+    """The requester sees no confirmation button and no link; the second administrator gets it, and the user learns."""
+    other = await site.signed_in("admin", name="副")
+    li = await sign_in(site, "李", "approver")
+    requested = await admin.post("/people/李/reset")
+    assert requested.headers["location"] == "/people"
+    [request] = await site.store.users.requests()
+    path = f"/people/requests/{request.id}/confirm"
+    own, others = await admin.get("/people"), await other.get("/people")
+    assert [path in page.text for page in (own, others)] == [False, True]
+    assert "重置 李 的密码" in others.text
+    refused = await admin.post(path)
+    assert (refused.status_code, "另一位管理员" in refused.text) == (409, True)
+    assert (await li.get("/me")).status_code == 200
+    await other.post(path)
+    shown = await other.get("/people/李")
+    assert 'data-testid="link"' in shown.text
+    assert (await li.get("/me")).status_code == 303
+    link = shown.text.partition("/setup#")[2].partition("<")[0]
+    client = site.client()
+    await site.begin_setup(client, link)
+    site.app.state.site.pending_setups.clear()
+    page = await client.get("/setup/form")
+    secret = page.text.partition("<code>")[2].partition("</code>")[0]
+    code = pyotp.TOTP(secret).at(site.runtime.now())
+    done = await client.post("/setup/form", data={"password": PASSWORD, "password_again": PASSWORD, "code": code})
+    assert done.headers["location"] == "/me/resets?next=%2Ftoday"
+    told = await client.get("/me/resets?next=/today")
+    assert ("管 重置了您的密码，副 确认" in told.text, 'href="/today"' in told.text) == (True, True)
+
+
+async def test_an_administrator_does_not_give_himself_roles_alone(site, admin):
+    """Nor a helper of his own; who declines leaves all as it was."""
+    other = await site.signed_in("admin", name="副")
+    roles = {"role": ["admin", "approver"], "targets": ["", ""], "stages": ["", ""]}
+    await admin.post("/people/管/roles", data=roles)
+    await admin.post("/people", data={"name": "帮", "role": ["author"], "targets": [""], "stages": [""]})
+    assert [request.change.user for request in await site.store.users.requests()] == ["管", "帮"]
+    for request in await site.store.users.requests():
+        assert (await other.post(f"/people/requests/{request.id}/decline")).status_code == 303
+        assert (await other.post(f"/people/requests/{request.id}/confirm")).status_code == 409
+    assert [str(grant) for grant in (await site.store.users.get("管")).grants] == ["admin"]
+    assert "帮" not in {user.name for user in await site.store.users.list()}
+
+
+async def test_a_reset_phone_leaves_the_password_to_be_typed(site, admin):
+    """The link of a reset second factor asks for the password; a wrong one is refused, and the QR code is new."""
+    await sign_in(site, "李", "viewer")
+    await site.store.users.reset("李", ADMIN)
+    link = await site.store.users.reset("李", ADMIN, {SignInFactor.PASSWORD})
+    sign_in_data = NewSignIn(password_hash=await hash_password(PASSWORD), totp_secret="sealed")
+    await site.store.users.activate(link, sign_in_data, lambda _name: ADMIN)
+    assert "act-reset-factor" in (await admin.get("/people/李")).text
+    await admin.post("/people/李/reset", data={"second_factor": "1"})
+    link = (await admin.get("/people/李")).text.partition("/setup#")[2].partition("<")[0]
+    client = site.client()
+    page = await site.begin_setup(client, link)
+    assert ('autocomplete="current-password"' in page.text, "password_again" in page.text) == (True, False)
+    code = pyotp.TOTP(page.text.partition("<code>")[2].partition("</code>")[0]).at(site.runtime.now())
+    wrong = await client.post("/setup/form", data={"password": "wrong wrong wrong", "code": code})
+    skipped = await client.post("/setup/form", data={"skip": "1"})
+    assert [answer.status_code for answer in (wrong, skipped)] == [422, 422]
+    refused = await site.client().post("/login", data={"name": "李", "password": PASSWORD})
+    assert (refused.status_code, "一次性链接" in refused.text) == (422, True)
+    assert (await client.post("/setup/form", data={"password": PASSWORD, "code": code})).status_code == 303

@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping, Text
 from sqlmodel import Field, SQLModel
 
 from publisher.domain.user import Grant, Permission, User, UserState, parse_grant
-from publisher.store.db.tables import SERVER_DEFAULT_ZERO, Instant, table_of
+from publisher.store.db.tables import SERVER_DEFAULT_FALSE, SERVER_DEFAULT_ZERO, Instant, table_of
 
 
 class AuthUserRow(SQLModel, table=True):
@@ -18,6 +18,8 @@ class AuthUserRow(SQLModel, table=True):
     `link_hash` is of the one-time link that is open, if any; `link_browser_hash` is of the key that the browser got in
     which its user has begun to set up the sign-in: no other may go on. `totp_secret` is encrypted with a key that is
     not in the database; `totp_step` is the time step of the last code that was used.
+    `awaits_second_factor`: it was reset, so a password alone signs nobody in. `admin_ended_at` is when the user last
+    stopped being an administrator who can act.
     """
 
     __tablename__: ClassVar[str] = "auth_user"
@@ -32,6 +34,8 @@ class AuthUserRow(SQLModel, table=True):
     link_hash: str | None = Field(default=None, unique=True)
     link_expires_at: datetime | None = Field(default=None, sa_type=Instant)
     link_browser_hash: str | None = Field(default=None, unique=True)
+    awaits_second_factor: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
+    admin_ended_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
 class RecoveryCodeRow(SQLModel, table=True):
@@ -68,6 +72,23 @@ class AuthTokenRow(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=Instant)
 
 
+class UserRequestRow(SQLModel, table=True):
+    """A change of a user that one administrator has requested and a second one must confirm, one for each user.
+
+    `kind` is that of the change; `grants` and `factors` are JSON.
+    """
+
+    __tablename__: ClassVar[str] = "user_request"
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    user: str = Field(unique=True)
+    kind: str
+    grants: str = Field(sa_type=Text)
+    factors: str
+    by: str
+    at: datetime = Field(sa_type=Instant)
+    expires_at: datetime = Field(sa_type=Instant)
+
+
 class SignInAttemptRow(SQLModel, table=True):
     """Failed sign-ins in a row by user and source, and when the next may begin. `user` is "" for those of all users."""
 
@@ -99,6 +120,7 @@ AUTH_USER = table_of(AuthUserRow)
 RECOVERY_CODE = table_of(RecoveryCodeRow)
 AUTH_SESSION = table_of(AuthSessionRow)
 AUTH_TOKEN = table_of(AuthTokenRow)
+USER_REQUEST = table_of(UserRequestRow)
 SIGN_IN_ATTEMPT = table_of(SignInAttemptRow)
 DRAFT = table_of(DraftRow)
 
@@ -106,11 +128,16 @@ DRAFT = table_of(DraftRow)
 def to_user(row: RowMapping) -> User:
     return User(
         name=row["name"],
-        grants=tuple(map(parse_grant, json.loads(row["grants"]))),
+        grants=load_grants(row["grants"]),
         state=UserState(row["state"]),
         has_password=row["password_hash"] is not None,
         has_second_factor=row["totp_secret"] is not None,
+        awaits_second_factor=row["awaits_second_factor"],
     )
+
+
+def load_grants(text: str) -> tuple[Grant, ...]:
+    return tuple(map(parse_grant, json.loads(text)))
 
 
 def dump_grants(grants: Collection[Grant]) -> str:

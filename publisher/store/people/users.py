@@ -16,7 +16,7 @@ from publisher.domain.audit_chain import SYSTEM_USER_KEY
 from publisher.domain.characters import name_skeleton
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import NoSuchItemError, RefusedError
-from publisher.domain.user import Grant, User, UserState
+from publisher.domain.user import Grant, SignInFactor, User, UserChange, UserChangeKind, UserState, is_trusted
 from publisher.store.approvals import end_approvals_of
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
@@ -29,7 +29,9 @@ from publisher.store.db.user_tables import (
     DRAFT,
     RECOVERY_CODE,
     SIGN_IN_ATTEMPT,
+    USER_REQUEST,
     dump_grants,
+    load_grants,
     to_user,
 )
 from publisher.store.people.duty import end_duty
@@ -48,12 +50,25 @@ LINK_OPENED_ELSEWHERE = "link_opened_elsewhere"
 """Code of the alert that a one-time link was opened a second time, in another browser."""
 NO_LINK: Mapping[str, object] = {"link_hash": None, "link_expires_at": None, "link_browser_hash": None}
 """The columns of a user who has no one-time link."""
-NO_SIGN_IN: Mapping[str, object] = {"password_hash": None, "totp_secret": None, "totp_step": 0, **NO_LINK}
+NO_SECOND_FACTOR: Mapping[str, object] = {"totp_secret": None, "totp_step": 0}
+NO_SIGN_IN: Mapping[str, object] = {
+    "password_hash": None, "awaits_second_factor": False, **NO_SECOND_FACTOR, **NO_LINK,
+}  # fmt: skip
 """The columns of a user who has nothing to sign in with."""
 SECRET_EVENTS = frozenset({"secret_stored", "secret_read"})
 """Audit events of people who had a secret before their eyes."""
 ROTATION_DUE = "rotation_due"
 """Code of the alert that a person who has left knows a secret."""
+SIGN_IN_RESET = "sign_in_reset"
+"""Code of the alert that the sign-in of a user was reset who writes, approves, operates or administers."""
+RESET_SHOWN_FOR = timedelta(days=7)
+"""How long users see at each sign-in that theirs was reset: somebody else may have seen it first."""
+REQUEST_LIFETIME = timedelta(hours=24)
+"""How long a change of a user waits for a second administrator."""
+MIN_REQUEST_NUMBER = 10_000_000
+"""Numbers are random: one that was seen never means another request."""
+ADMIN_COUNTED_FOR = timedelta(days=7)
+"""How long one who administers no more still counts: who removes the second administrator is not free at once."""
 BREAK_GLASS = "break_glass"
 """Code of the alert that somebody acted without sign-in, as the system user who owns the workspace."""
 
@@ -74,9 +89,12 @@ class SignInProofs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSignIn:
-    """What a user sets up with a one-time link; a code of the second factor was used, that of `totp_step`."""
+    """What a user sets up with a one-time link; a code of the second factor was used, that of `totp_step`.
 
-    password_hash: str = field(repr=False)
+    What is None stays as it is: the user has proved to have it.
+    """
+
+    password_hash: str | None = field(default=None, repr=False)
     totp_secret: str | None = field(default=None, repr=False)
     totp_step: int = 0
     recovery_codes: Collection[str] = field(default=(), repr=False)
@@ -92,6 +110,36 @@ class OpenedLink:
     user: User
     browser: str = field(default="", repr=False)
     is_elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserRequest:
+    """A change of a user that one administrator has requested, and that a second one must confirm."""
+
+    id: int
+    change: UserChange
+    by: str
+    at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedUser:
+    """What came of a change: it was made, perhaps with a one-time link, or it waits for a second administrator."""
+
+    change: UserChange
+    link: str = field(default="", repr=False)
+    request: UserRequest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInReset:
+    """That a user's sign-in was reset: by whom, and who has confirmed it, empty for nobody."""
+
+    at: datetime
+    by: str
+    confirmed_by: str
+    factors: Collection[SignInFactor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,37 +179,158 @@ class Users(StorePart):
         return to_user(row)
 
     @in_transaction
-    def add(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> str:
-        """Add a user and return a one-time link; one who has left and comes back is the same user with new grants.
+    def submit(
+        self, transaction: Transaction, change: UserChange, by: Actor, *, breaks_glass: bool = False
+    ) -> ChangedUser:
+        """Make a change of a user, or keep it as a request where it takes a second administrator and there is one.
 
-        Raises RefusedError for a name that looks like that of another user, or if the first user is no administrator.
+        Raises what `add`, `change_grants` and `reset` raise.
         """
         now, connection = self.runtime.now(), transaction.connection
         known = _lock_users(connection)
-        same = next((row for row in known if row["name_skeleton"] == name_skeleton(name)), None)
-        if same is not None and (same["name"] != name or same["state"] != UserState.LEFT):
-            raise RefusedError("user_exists", name=name, other=same["name"])
-        added = User(name=name, grants=tuple(grants), has_password=True)
-        if not known and not added.is_active_admin:
-            raise RefusedError("first_user_admin")
-        values = {"grants": dump_grants(grants), "state": UserState.ENABLED.value}
-        if same is None:
+        row = next((row for row in known if row["name"] == change.user), None)
+        is_alone = sum(_counts_as_admin(row, now) for row in known) < 2
+        if breaks_glass or is_alone or not change.takes_second_admin(None if row is None else to_user(row)):
+            self._end_request(transaction, change.user)
+            link = self._apply(transaction, change, by, breaks_glass=breaks_glass)
+            return ChangedUser(change=change, link=link)
+        _require_possible(change, known)
+        self._end_request(transaction, change.user)
+        columns = {
+            "id": MIN_REQUEST_NUMBER + secrets.randbelow(9 * MIN_REQUEST_NUMBER),
+            "user": change.user,
+            "kind": change.kind.value,
+            "grants": dump_grants(change.grants),
+            "factors": dump_factors(change.factors),
+            "by": by.name,
+            "at": now,
+            "expires_at": now + REQUEST_LIFETIME,
+        }
+        added = connection.execute(insert(USER_REQUEST).values(columns).returning(USER_REQUEST)).mappings().one()
+        _audit_request(transaction, now, by, "user_change_requested", change)
+        return ChangedUser(change=change, request=_to_request(added))
+
+    @in_transaction
+    def confirm(self, transaction: Transaction, number: int, by: Actor, *, breaks_glass: bool = False) -> ChangedUser:
+        """Make a change that another administrator has requested.
+
+        Raises RefusedError for a request that is over, that was one's own, or whose requester is no administrator any
+        more. Who breaks the glass may confirm any.
+        """
+        now, request = self.runtime.now(), self._take_request(transaction, number)
+        known = {row["name"]: to_user(row) for row in _lock_users(transaction.connection)}
+        requester = known.get(request.by)
+        if requester is None or not requester.is_active_admin:
+            raise RefusedError("user_request_over", number=str(number))
+        if request.by == by.name and not breaks_glass:
+            raise RefusedError("user_request_own", name=request.change.user)
+        self._end_request(transaction, request.change.user)
+        _audit_request(transaction, now, by, "user_change_confirmed", request.change, requested_by=request.by)
+        link = self._apply(transaction, request.change, by, requested_by=request.by, breaks_glass=breaks_glass)
+        return ChangedUser(change=request.change, link=link)
+
+    @in_transaction
+    def decline(self, transaction: Transaction, number: int, by: Actor) -> UserChange:
+        """End a request without making the change. Raises RefusedError for one that is over."""
+        request = self._take_request(transaction, number)
+        self._end_request(transaction, request.change.user)
+        facts = {"requested_by": request.by}
+        _audit_request(transaction, self.runtime.now(), by, "user_change_declined", request.change, **facts)
+        return request.change
+
+    async def requests(self) -> Sequence[UserRequest]:
+        """Return the changes that wait for a second administrator, oldest first."""
+        query = select(USER_REQUEST).where(USER_REQUEST.c.expires_at > self.runtime.now()).order_by(USER_REQUEST.c.id)
+        return await self.database.read(lambda connection: list(map(_to_request, connection.execute(query).mappings())))
+
+    async def recent_resets(self, name: str) -> Sequence[SignInReset]:
+        """Return how a user's sign-in was reset within RESET_SHOWN_FOR, oldest first."""
+        is_recent = AUDIT.c.at > self.runtime.now() - RESET_SHOWN_FOR
+        query = select(AUDIT.c.at, AUDIT.c.name, AUDIT.c.detail).order_by(AUDIT.c.id)
+        query = query.where(AUDIT.c.subject == f"user:{name}", AUDIT.c.event == "user_reset", is_recent)
+        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        resets = []
+        for row in rows:
+            detail = json.loads(row.detail)
+            requested_by = detail.get("requested_by", "")
+            by, second = (requested_by, row.name) if requested_by else (row.name, "")
+            factors = load_factors(json.dumps(detail.get("factors", [])))
+            resets.append(SignInReset(at=row.at, by=by, confirmed_by=second, factors=factors))
+        return resets
+
+    def _take_request(self, transaction: Transaction, number: int) -> UserRequest:
+        """Return a request that is open. Raises RefusedError."""
+        query = select(USER_REQUEST).where(USER_REQUEST.c.id == number, USER_REQUEST.c.expires_at > self.runtime.now())
+        row = transaction.connection.execute(query.with_for_update()).mappings().one_or_none()
+        if row is None:
+            raise RefusedError("user_request_over", number=str(number))
+        return _to_request(row)
+
+    def _end_request(self, transaction: Transaction, user: str) -> None:
+        """End the request about a user, and all that have expired."""
+        is_over = or_(USER_REQUEST.c.user == user, USER_REQUEST.c.expires_at <= self.runtime.now())
+        transaction.connection.execute(delete(USER_REQUEST).where(is_over))
+
+    def _apply(
+        self,
+        transaction: Transaction,
+        change: UserChange,
+        by: Actor,
+        *,
+        requested_by: str = "",
+        breaks_glass: bool = False,
+    ) -> str:
+        """Make a change, and return the one-time link if it makes one."""
+        if breaks_glass:
+            subject, action = f"user:{change.user}", f"user {'confirm' if requested_by else change.kind}"
+            record_break_glass(transaction, self.runtime.now(), by, subject, action)
+        facts = {"requested_by": requested_by} if requested_by else {}
+        match change.kind:
+            case UserChangeKind.ADD:
+                return self._add(transaction, change, by, facts)
+            case UserChangeKind.CHANGE:
+                self._change_grants(transaction, change, by, facts)
+                return ""
+            case UserChangeKind.RESET:
+                return self._reset(transaction, change, by, facts, is_alerted=not breaks_glass)
+
+    @in_transaction
+    def add(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> str:
+        """Add a user and return a one-time link; one who has left and comes back is the same user with new grants.
+
+        No second administrator is asked: that is `submit`. Raises RefusedError for a name that looks like that of
+        another user, or if the first user is no administrator.
+        """
+        return self._apply(transaction, UserChange(kind=UserChangeKind.ADD, user=name, grants=tuple(grants)), by)
+
+    def _add(self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str]) -> str:
+        now, connection, name = self.runtime.now(), transaction.connection, change.user
+        known = _lock_users(connection)
+        _require_possible(change, known)
+        values = {"grants": dump_grants(change.grants), "state": UserState.ENABLED.value}
+        if any(row["name"] == name for row in known):
+            connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+        else:
             key = {"name": name, "name_skeleton": name_skeleton(name), "created_at": now}
             connection.execute(insert(AUTH_USER).values(**key, **values))
-        else:
-            connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
-        write_audit(
-            transaction, now, by, event="user_added", subject=f"user:{name}", detail={"roles": dump_grants(grants)}
-        )
+        detail = {"roles": dump_grants(change.grants), **facts}
+        write_audit(transaction, now, by, event="user_added", subject=f"user:{name}", detail=detail)
         return self._issue_link(transaction, name, now)
 
     @in_transaction
     def change_grants(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> None:
-        """Replace a user's grants. Losing one ends approvals of what is not sent. Raises what `disable` raises."""
+        """Replace a user's grants. Losing one ends approvals of what is not sent. Raises what `disable` raises.
+
+        No second administrator is asked: that is `submit`.
+        """
+        self._apply(transaction, UserChange(kind=UserChangeKind.CHANGE, user=name, grants=tuple(grants)), by)
+
+    def _change_grants(self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str]) -> None:
+        name, grants = change.user, change.grants
         row, now = _get_row(transaction.connection, name), self.runtime.now()
         _require_present(row)
         self._change_user(transaction, name, {"grants": dump_grants(grants)})
-        detail: dict[str, object] = {"roles": dump_grants(grants)}
+        detail: dict[str, object] = {"roles": dump_grants(grants), **facts}
         if set(to_user(row).grants) - set(grants):
             detail["approvals_ended"] = end_approvals_of(transaction, now, name, by, "user_changed")
         write_audit(transaction, now, by, event="user_changed", subject=f"user:{name}", detail=detail)
@@ -243,23 +412,47 @@ class Users(StorePart):
             record_break_glass(transaction, now, by, f"user:{name}", "user enable")
 
     @in_transaction
-    def reset(self, transaction: Transaction, name: str, by: Actor, *, breaks_glass: bool = False) -> str:
-        """Take away a user's password, second factor, sessions and tokens, and return a new one-time link.
+    def reset(
+        self,
+        transaction: Transaction,
+        name: str,
+        by: Actor,
+        factors: Collection[SignInFactor] = frozenset(SignInFactor),
+    ) -> str:
+        """Take away what a user signs in with, the sessions and the tokens, and return a new one-time link.
 
-        Approvals of what is not sent yet end too: somebody else may have given them. A disabled or suspended user is
-        enabled by it. Raises NoSuchItemError, or RefusedError for one who has left.
+        A factor that is left must be proved when the link is used. Approvals of what is not sent yet end too: somebody
+        else may have given them. A disabled or suspended user is enabled by it.
+
+        No second administrator is asked: that is `submit`. Raises NoSuchItemError, or RefusedError for one who has
+        left.
         """
-        now, connection = self.runtime.now(), transaction.connection
-        _require_present(_get_row(connection, name))
-        values = {"state": UserState.ENABLED.value, **NO_SIGN_IN}
-        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
-        connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
+        change = UserChange(kind=UserChangeKind.RESET, user=name, factors=frozenset(factors))
+        return self._apply(transaction, change, by)
+
+    def _reset(
+        self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str], *, is_alerted: bool
+    ) -> str:
+        now, connection, name = self.runtime.now(), transaction.connection, change.user
+        row = _get_row(connection, name)
+        _require_present(row)
+        values: dict[str, object] = {"state": UserState.ENABLED.value}
+        if SignInFactor.PASSWORD in change.factors:
+            values["password_hash"] = None
+        if SignInFactor.SECOND_FACTOR in change.factors:
+            awaits = row["awaits_second_factor"] or row["totp_secret"] is not None
+            values |= {**NO_SECOND_FACTOR, "awaits_second_factor": awaits}
+            connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
+        self._update_user(transaction, name, values)
         end_sign_ins(connection, name)
-        ended = end_approvals_of(transaction, now, name, by, "user_reset")
-        detail = {"approvals_ended": ended} if ended else {}
+        detail: dict[str, object] = {"factors": sorted(change.factors), **facts}
+        if ended := end_approvals_of(transaction, now, name, by, "user_reset"):
+            detail["approvals_ended"] = ended
         write_audit(transaction, now, by, event="user_reset", subject=f"user:{name}", detail=detail)
-        if breaks_glass:
-            record_break_glass(transaction, now, by, f"user:{name}", "user reset")
+        if is_alerted and is_trusted(to_user(row).grants):
+            requested_by = facts.get("requested_by", "")
+            alert = {"user": name, "by": requested_by or by.name, "second": by.name if requested_by else "—"}
+            raise_alert(transaction, now, SIGN_IN_RESET, f"user:{name}", alert)
         return self._issue_link(transaction, name, now)
 
     @in_transaction
@@ -298,23 +491,24 @@ class Users(StorePart):
 
     @in_transaction
     def activate(self, transaction: Transaction, link: str, sign_in: NewSignIn, by: Callable[[str], Actor]) -> User:
-        """Use up a one-time link, as `find_link` knows it: store the password and the second factor, if any.
+        """Use up a one-time link, as `find_link` knows it: store the password and the second factor, if they are new.
 
         `by` makes an actor of the name. Earlier sessions and tokens end. Raises RefusedError for a link that is
         unknown, used or expired.
         """
         now, connection = self.runtime.now(), transaction.connection
         used = update(AUTH_USER).where(_is_usable(link), *self._has_open_link(now))
-        values = {
-            "password_hash": sign_in.password_hash,
-            "totp_secret": sign_in.totp_secret,
-            "totp_step": sign_in.totp_step,
-            **NO_LINK,
-        }
+        values = dict(NO_LINK)
+        if sign_in.password_hash is not None:
+            values["password_hash"] = sign_in.password_hash
+        if sign_in.totp_secret is not None:
+            factor = {"totp_secret": sign_in.totp_secret, "totp_step": sign_in.totp_step}
+            values |= {**factor, "awaits_second_factor": False}
         name = connection.scalar(used.values(values).returning(AUTH_USER.c.name))
         if name is None:
             raise RefusedError("link_invalid")
-        connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
+        if sign_in.totp_secret is not None:
+            connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
         for code in sign_in.recovery_codes:
             connection.execute(insert(RECOVERY_CODE).values(user=name, code_hash=hash_secret(code)))
         end_sign_ins(connection, name)
@@ -395,12 +589,20 @@ class Users(StorePart):
 
     def _change_user(self, transaction: Transaction, name: str, values: Mapping[str, object]) -> None:
         """Change a user's row. Raises RefusedError if it would leave the workspace without an administrator."""
-        connection = transaction.connection
-        before = [to_user(row) for row in _lock_users(connection)]
-        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
-        after = [to_user(row) for row in _lock_users(connection)]
-        if any(user.is_active_admin for user in before) and not any(user.is_active_admin for user in after):
+        had_admins, has_admins = self._update_user(transaction, name, values)
+        if had_admins and not has_admins:
             raise RefusedError("last_admin", name=name)
+
+    def _update_user(
+        self, transaction: Transaction, name: str, values: Mapping[str, object]
+    ) -> tuple[Collection[str], Collection[str]]:
+        """Change a user's row, and return the names of those who could administer users before, and can after it."""
+        connection = transaction.connection
+        before = _list_admins(connection)
+        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+        after = _list_admins(connection)
+        _note_ended_admins(connection, before - after, self.runtime.now())
+        return before, after
 
     def _issue_link(self, transaction: Transaction, name: str, now: datetime) -> str:
         """Store a new one-time link, which ends the one before, and return it."""
@@ -431,15 +633,77 @@ def end_sign_ins(connection: Connection, user: str | None = None) -> tuple[int, 
     return sessions, tokens
 
 
-def suspend_all(connection: Connection) -> int:
+def suspend_all(connection: Connection, now: datetime) -> int:
     """End all sessions, tokens and links, and suspend all users until each is enabled by name; return their number.
 
     For a database that may be older than the last change of its users.
     """
     end_sign_ins(connection)
+    connection.execute(delete(USER_REQUEST))
+    _note_ended_admins(connection, _list_admins(connection), now)
     connection.execute(update(AUTH_USER).values(NO_LINK))
     suspended = update(AUTH_USER).where(AUTH_USER.c.state == UserState.ENABLED.value)
     return connection.execute(suspended.values(state=UserState.SUSPENDED.value)).rowcount
+
+
+def dump_factors(factors: Collection[SignInFactor]) -> str:
+    return json.dumps(sorted(factors))
+
+
+def load_factors(text: str) -> frozenset[SignInFactor]:
+    return frozenset(map(SignInFactor, json.loads(text)))
+
+
+def _to_request(row: RowMapping) -> UserRequest:
+    change = UserChange(
+        kind=UserChangeKind(row["kind"]),
+        user=row["user"],
+        grants=load_grants(row["grants"]),
+        factors=load_factors(row["factors"]),
+    )
+    return UserRequest(id=row["id"], change=change, by=row["by"], at=row["at"], expires_at=row["expires_at"])
+
+
+def _audit_request(
+    transaction: Transaction, now: datetime, by: Actor, event: str, change: UserChange, **facts: str
+) -> None:
+    detail: dict[str, object] = {"change": change.kind.value, **facts}
+    if change.kind is UserChangeKind.RESET:
+        detail["factors"] = sorted(change.factors)
+    else:
+        detail["roles"] = dump_grants(change.grants)
+    write_audit(transaction, now, by, event=event, subject=f"user:{change.user}", detail=detail)
+
+
+def _require_possible(change: UserChange, known: Sequence[RowMapping]) -> None:
+    """Raise RefusedError or NoSuchItemError for a change that could never be made."""
+    name = change.user
+    if change.kind is not UserChangeKind.ADD:
+        row = next((row for row in known if row["name"] == name), None)
+        if row is None:
+            raise NoSuchItemError("user", name, [row["name"] for row in known])
+        _require_present(row)
+        return
+    same = next((row for row in known if row["name_skeleton"] == name_skeleton(name)), None)
+    if same is not None and (same["name"] != name or same["state"] != UserState.LEFT):
+        raise RefusedError("user_exists", name=name, other=same["name"])
+    if not known and not User(name=name, grants=change.grants, has_password=True).is_active_admin:
+        raise RefusedError("first_user_admin")
+
+
+def _list_admins(connection: Connection) -> frozenset[str]:
+    """Return the names of those who can administer users, with all users locked."""
+    return frozenset(row["name"] for row in _lock_users(connection) if to_user(row).is_active_admin)
+
+
+def _note_ended_admins(connection: Connection, names: Collection[str], now: datetime) -> None:
+    connection.execute(update(AUTH_USER).where(AUTH_USER.c.name.in_(names)).values(admin_ended_at=now))
+
+
+def _counts_as_admin(row: RowMapping, now: datetime) -> bool:
+    """Return True for an administrator, and for one who was until lately."""
+    ended_at = row["admin_ended_at"]
+    return to_user(row).is_active_admin or (ended_at is not None and ended_at > now - ADMIN_COUNTED_FOR)
 
 
 def _get_row(connection: Connection, name: str) -> RowMapping:

@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
+from urllib.parse import urlencode
 
 import segno
 from starlette.requests import Request
@@ -132,6 +133,8 @@ async def _start_session(request: Request, user: User, method: str, following: s
     by = Actor(role=Role.PERSON, name=user.name, sign_in=method)
     session_id = await site.store.sign_ins.start_session(user.name, visitor.source, by)
     session = await site.store.sign_ins.find_session(session_id)
+    if await site.store.users.recent_resets(user.name) and not resumed:
+        following = f"/me/resets?{urlencode({'next': following})}"
     request.state.visitor = replace(visitor, session_id=session_id, session=session)
     return await go_on(request, session_id, following, resumed)
 
@@ -218,28 +221,33 @@ async def set_up(request: Request) -> Response:
     In a drill on this machine a user may go in without either.
     """
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    browser, is_skipped = _browser_key(request), "skip" in form and may_skip_setup(site)
+    browser = _browser_key(request)
+    if (known := await site.store.users.find_link(browser)) is None:
+        return await render_page(request, "link_invalid", status=404)
+    is_skipped, is_left = "skip" in form and may_skip_setup(site, known), known.has_second_factor
     pending = site.pending_setups.get(hash_secret(browser))
-    if pending is None and not is_skipped:
+    if pending is None and not is_skipped and not is_left:
         problem = visitor.messages.translate("web_setup_again")
         return await _render_setup(request, "code", problem, status=409)
     password = secrets.token_urlsafe(UNUSED_PASSWORD_BYTES) if is_skipped else str(form.get("password", ""))
     try:
         site.limits.require_attempt(visitor.source, "setup")
-        if not is_skipped and password != form.get("password_again"):
+        if not (is_skipped or known.has_password) and password != form.get("password_again"):
             raise RefusedError("passwords_differ")  # noqa: TRY301 # shown like the others
         user = await activate_user(
             site.store.users,
             browser,
             password,
             by=lambda name: Actor(role=Role.PERSON, name=name, sign_in=LINK_METHOD),
-            second_factor=pending.factor if pending is not None and not is_skipped else None,
+            second_factor=pending.factor if pending is not None and not is_skipped and not is_left else None,
             code=str(form.get("code", "")),
             load_user_key=site.load_user_key,
+            source=visitor.source,
         )
     except RefusedError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
-        key = "code" if error.code == "code_wrong" else "password"
+        is_of_code = error.code == "code_wrong" or (is_left and isinstance(error, SignInError))
+        key = "code" if is_of_code else "password"
         status = 429 if error.code == "sign_in_delayed" else 422
         return await _render_setup(request, key, problem, status=status)
     site.pending_setups.pop(hash_secret(browser), None)
@@ -257,7 +265,7 @@ async def _render_setup(request: Request, key: str = "", problem: str = "", *, s
         return await render_page(request, "link_invalid", status=404)
     factor = keep_setup(site, browser, user, site.runtime.now())
     qr = segno.make(factor.uri, error="m").svg_data_uri(scale=5, border=2, dark="#18212f", light="#ffffff")
-    values = {"user": user, "factor": factor, "qr": qr, "may_skip": may_skip_setup(site)}
+    values = {"user": user, "factor": factor, "qr": qr, "may_skip": may_skip_setup(site, user)}
     return await render_page(request, "setup", status=status, problems={key: problem}, **values)
 
 
@@ -272,7 +280,9 @@ def keep_setup(site: Site, browser: str, user: User, now: datetime) -> SecondFac
     return pending.factor
 
 
-def may_skip_setup(site: Site) -> bool:
-    """Return True in a drill that only this machine can reach: there nothing is at stake."""
+def may_skip_setup(site: Site, user: User) -> bool:
+    """Return True in a drill that only this machine can reach, for a new user: there nothing is at stake."""
+    if user.has_password or user.has_second_factor or user.awaits_second_factor:
+        return False
     host, _port = split_host_port(site.settings.dashboard.listen)
     return site.settings.environment is Environment.DRILL and is_loopback(host) and not site.is_secure
