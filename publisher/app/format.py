@@ -30,7 +30,7 @@ from publisher.store.db.rows import ACCOUNT_PAUSED
 from publisher.store.queries.queries import Alert, ModeOverride, Pause
 
 if TYPE_CHECKING:
-    from publisher.store.people.users import SignInReset
+    from publisher.store.people.user_changes import SignInReset
 
 NO_VALUE = "—"
 """Shown where nothing is known."""

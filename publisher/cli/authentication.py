@@ -290,7 +290,7 @@ async def _sign_in(terminal: Terminal, settings: Settings, store: Store, name: s
         code = ask_hidden(terminal.translate("ask_code", name=name))
         principal = await check_code(store.users, user, code, source, partial(workspace_user_key, settings))
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
-    for reset in await store.users.recent_resets(name):
+    for reset in await store.user_changes.recent_resets(name):
         terminal.print_note("sign_in_was_reset", reset=formatter.sign_in_reset(reset))
     return principal
 

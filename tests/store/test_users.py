@@ -16,7 +16,8 @@ from publisher.store.people.sign_ins import (
     TOKEN_IDLE_LIFETIME,
     TOKEN_LIFETIME,
 )
-from publisher.store.people.users import ADMIN_COUNTED_FOR, LINK_LIFETIME, REQUEST_LIFETIME, NewSignIn, suspend_all
+from publisher.store.people.user_changes import ADMIN_COUNTED_FOR, REQUEST_LIFETIME
+from publisher.store.people.users import LINK_LIFETIME, NewSignIn, suspend_all
 
 LI = named_person("li")
 ADMIN, AUTHOR = (parse_grant("admin"),), (parse_grant("author@bj-weibo"),)
@@ -324,16 +325,16 @@ async def test_one_administrator_alone_becomes_nobody(open_store, change):
     await add_active(store, "former")
     await store.users.leave("former", [], LI)
     before = await list_people(store)
-    changed = await store.users.submit(change, named_person("one"))
+    changed = await store.user_changes.submit(change, named_person("one"))
     assert (changed.link, changed.request.by) == ("", "one")
     with pytest.raises(RefusedError, match="user_request_own"):
-        await store.users.confirm(changed.request.id, named_person("one"))
+        await store.user_changes.confirm(changed.request.id, named_person("one"))
     assert await list_people(store) == before
-    confirmed = await store.users.confirm(changed.request.id, named_person("two"))
+    confirmed = await store.user_changes.confirm(changed.request.id, named_person("two"))
     assert bool(confirmed.link) is (change.kind is not CHANGE)
     assert await list_people(store) != before
     with pytest.raises(RefusedError, match="user_request_over"):
-        await store.users.confirm(changed.request.id, named_person("two"))
+        await store.user_changes.confirm(changed.request.id, named_person("two"))
     events = [entry.event for entry in await store.queries.audit_history(f"user:{change.user}")][-3:]
     made = {ADD: "user_added", CHANGE: "user_changed", RESET: "user_reset"}[change.kind]
     assert events == ["user_change_requested", "user_change_confirmed", made]
@@ -346,9 +347,9 @@ async def test_who_removes_the_second_administrator_is_not_free(open_store, worl
     await add_active(store, "former")
     await store.users.leave("former", [], LI)
     await store.users.disable("two", named_person("one"))
-    assert (await store.users.submit(change, named_person("one"))).request is not None
+    assert (await store.user_changes.submit(change, named_person("one"))).request is not None
     world.advance_time(ADMIN_COUNTED_FOR + SECOND)
-    assert (await store.users.submit(change, named_person("one"))).request is None
+    assert (await store.user_changes.submit(change, named_person("one"))).request is None
 
 
 async def test_what_makes_nobody_is_done_at_once(open_store):
@@ -362,29 +363,29 @@ async def test_what_makes_nobody_is_done_at_once(open_store):
         change_of(CHANGE, "two", "viewer"),
     ]
     for change in changes:
-        assert (await store.users.submit(change, named_person("one"))).request is None
+        assert (await store.user_changes.submit(change, named_person("one"))).request is None
     assert "sign_in_reset" not in {alert.code for alert in await store.queries.alerts()}
 
 
 async def test_a_sole_administrator_resets_with_an_alert(open_store):
     """There is nobody to ask, so the reset is an alert, and the user sees it at each sign-in for a week."""
     store = await add_admins(open_store, 1)
-    changed = await store.users.submit(change_of(RESET, "wang", factors=RESETS[0]), named_person("one"))
+    changed = await store.user_changes.submit(change_of(RESET, "wang", factors=RESETS[0]), named_person("one"))
     assert changed.link
     [alert] = await store.queries.alerts()
     assert (alert.code, alert.subject, alert.facts["by"]) == ("sign_in_reset", "user:wang", "one")
-    [reset] = await store.users.recent_resets("wang")
+    [reset] = await store.user_changes.recent_resets("wang")
     assert (reset.by, reset.confirmed_by, reset.factors) == ("one", "", RESETS[0])
 
 
 async def test_a_confirmed_reset_names_both(open_store):
     """Alert and audit have who has requested it and who has confirmed it."""
     store = await add_admins(open_store)
-    changed = await store.users.submit(change_of(RESET, "wang", factors=RESETS[0]), named_person("one"))
-    await store.users.confirm(changed.request.id, named_person("two"))
+    changed = await store.user_changes.submit(change_of(RESET, "wang", factors=RESETS[0]), named_person("one"))
+    await store.user_changes.confirm(changed.request.id, named_person("two"))
     [alert] = await store.queries.alerts()
     assert (alert.code, alert.facts["by"], alert.facts["second"]) == ("sign_in_reset", "one", "two")
-    [reset] = await store.users.recent_resets("wang")
+    [reset] = await store.user_changes.recent_resets("wang")
     assert (reset.by, reset.confirmed_by) == ("one", "two")
 
 
@@ -393,28 +394,28 @@ async def test_a_request_that_is_over_cannot_be_confirmed(open_store, world, end
     """It expires after a day, and ends with who has requested it, with a newer one, and with a restore."""
     store = await add_admins(open_store, 3)
     change = change_of(RESET, "wang", factors=RESETS[0])
-    number = (await store.users.submit(change, named_person("one"))).request.id
+    number = (await store.user_changes.submit(change, named_person("one"))).request.id
     match end:
         case "expired":
             world.advance_time(REQUEST_LIFETIME)
         case "declined":
-            await store.users.decline(number, named_person("two"))
+            await store.user_changes.decline(number, named_person("two"))
         case "requester-disabled":
             await store.users.disable("one", named_person("two"))
         case "replaced":
-            await store.users.submit(change_of(CHANGE, "wang", "operator"), named_person("three"))
+            await store.user_changes.submit(change_of(CHANGE, "wang", "operator"), named_person("three"))
         case _:
             await store.database.write(lambda transaction: suspend_all(transaction.connection, store.runtime.now()))
     with pytest.raises(RefusedError, match="user_request_over"):
-        await store.users.confirm(number, named_person("two"))
+        await store.user_changes.confirm(number, named_person("two"))
     assert (await store.users.get("wang")).has_password
 
 
 async def test_the_owner_of_the_workspace_may_confirm_in_an_emergency(open_store):
     """With a red alert: where the second administrator is gone, the command line on the server remains."""
     store = await add_admins(open_store)
-    changed = await store.users.submit(change_of(RESET, "wang", factors=RESETS[0]), named_person("one"))
-    await store.users.confirm(changed.request.id, named_person("one"), breaks_glass=True)
+    changed = await store.user_changes.submit(change_of(RESET, "wang", factors=RESETS[0]), named_person("one"))
+    await store.user_changes.confirm(changed.request.id, named_person("one"), breaks_glass=True)
     assert [alert.code for alert in await store.queries.alerts()] == ["break_glass"]
 
 
@@ -423,7 +424,7 @@ async def test_two_resets_replace_both_factors(open_store):
     store = await add_admins(open_store, 1)
     left = []
     for factors in RESETS:
-        await store.users.submit(change_of(RESET, "wang", factors=factors), named_person("one"))
+        await store.user_changes.submit(change_of(RESET, "wang", factors=factors), named_person("one"))
         user = await store.users.get("wang")
         left.append((user.has_password, user.has_second_factor, user.awaits_second_factor))
     assert left == [(False, True, False), (False, False, True)]

@@ -189,7 +189,7 @@ async def test_a_reset_takes_another_administrator_who_then_gets_the_link(site, 
     li = await sign_in(site, "李", "approver")
     requested = await admin.post("/people/李/reset")
     assert requested.headers["location"] == "/people"
-    [request] = await site.store.users.requests()
+    [request] = await site.store.user_changes.requests()
     path = f"/people/requests/{request.id}/confirm"
     own, others = await admin.get("/people"), await other.get("/people")
     assert [path in page.text for page in (own, others)] == [False, True]
@@ -210,8 +210,8 @@ async def test_a_reset_takes_another_administrator_who_then_gets_the_link(site, 
     code = pyotp.TOTP(secret).at(site.runtime.now())
     done = await client.post("/setup/form", data={"password": PASSWORD, "password_again": PASSWORD, "code": code})
     assert done.headers["location"] == "/me/resets?next=%2Ftoday"
-    told = await client.get("/me/resets?next=/today")
-    assert ("管 重置了您的密码，副 确认" in told.text, 'href="/today"' in told.text) == (True, True)
+    shown = await client.get("/me/resets?next=/today")
+    assert ("管 重置了您的密码，副 确认" in shown.text, 'href="/today"' in shown.text) == (True, True)
 
 
 async def test_an_administrator_does_not_give_himself_roles_alone(site, admin):
@@ -220,8 +220,8 @@ async def test_an_administrator_does_not_give_himself_roles_alone(site, admin):
     roles = {"role": ["admin", "approver"], "targets": ["", ""], "stages": ["", ""]}
     await admin.post("/people/管/roles", data=roles)
     await admin.post("/people", data={"name": "帮", "role": ["author"], "targets": [""], "stages": [""]})
-    assert [request.change.user for request in await site.store.users.requests()] == ["管", "帮"]
-    for request in await site.store.users.requests():
+    assert {request.change.user for request in await site.store.user_changes.requests()} == {"管", "帮"}
+    for request in await site.store.user_changes.requests():
         assert (await other.post(f"/people/requests/{request.id}/decline")).status_code == 303
         assert (await other.post(f"/people/requests/{request.id}/confirm")).status_code == 409
     assert [str(grant) for grant in (await site.store.users.get("管")).grants] == ["admin"]

@@ -37,7 +37,8 @@ from publisher.domain.user import (
 )
 from publisher.engine.authentication import activate_user, change_password, make_second_factor, read_link
 from publisher.engine.decisions import named_person
-from publisher.store.people.users import LINK_METHOD, ChangedUser, UserRequest
+from publisher.store.people.user_changes import ChangedUser, UserRequest
+from publisher.store.people.users import LINK_METHOD
 from publisher.store.store import Store
 
 ACTIONS = (
@@ -105,7 +106,7 @@ async def user(  # noqa: PLR0913 # one argument an option
             require_permission(person, settings, f"user {action}")
             if action in CHANGES:
                 change = make_change(action, name or "", roles, person, second_factor=second_factor)
-                changed = await store.users.submit(change, person.actor, breaks_glass=person.breaks_glass)
+                changed = await store.user_changes.submit(change, person.actor, breaks_glass=person.breaks_glass)
                 _print_change(terminal, settings, changed)
             else:
                 await administer(terminal, settings, store, action, name or "", person)
@@ -114,7 +115,7 @@ async def user(  # noqa: PLR0913 # one argument an option
 async def show(terminal: Terminal, settings: Settings, store: Store | None, action: str, *, as_json: bool) -> None:
     """Print the users, or what waits for a second administrator; nothing of either without a database."""
     if action == "requests":
-        _print_requests(terminal, settings, await store.users.requests() if store else [], as_json=as_json)
+        _print_requests(terminal, settings, await store.user_changes.requests() if store else [], as_json=as_json)
         return
     users = await store.users.list() if store else []
     counts = [await store.sign_ins.count_valid(known.name) for known in users] if store else []
@@ -161,10 +162,10 @@ async def administer(  # noqa: PLR0913, PLR0917 # who does what to whom
             await users.enable(name, actor, breaks_glass=person.breaks_glass)
             terminal.print_message("user_enabled", name=name)
         case "confirm":
-            changed = await users.confirm(_read_number(name), actor, breaks_glass=person.breaks_glass)
+            changed = await store.user_changes.confirm(_read_number(name), actor, breaks_glass=person.breaks_glass)
             _print_change(terminal, settings, changed)
         case "decline":
-            change = await users.decline(_read_number(name), actor)
+            change = await store.user_changes.decline(_read_number(name), actor)
             said = Formatter(messages=terminal.messages, timezone=settings.timezone).user_change(change)
             terminal.print_message("user_change_declined", change=said)
         case _:
@@ -233,7 +234,7 @@ async def issue_token(
 async def activate(terminal: Terminal, settings: Settings, store: Store, *, with_second_factor: bool) -> None:
     """Use up a one-time link from standard input, and store the new password that follows it."""
     link = read_link(_read_hidden(terminal, "ask_link"))
-    opened = await store.users.open_link(link, "", f"uid {os.getuid()}", begins=False)
+    opened = await store.sign_ins.open_link(link, "", f"uid {os.getuid()}", begins=False)
     if opened is None:
         raise CommandFailedError("link_invalid")
     if opened.is_elsewhere:

@@ -20,7 +20,7 @@ from publisher.domain.user import Grant, SignInFactor, User, UserChange, UserCha
 from publisher.store.approvals import end_approvals_of
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
-from publisher.store.db.rows import batches, clear_alerts, keep_alert, raise_alert, replace_alerts, write_audit
+from publisher.store.db.rows import batches, clear_alerts, raise_alert, replace_alerts, write_audit
 from publisher.store.db.tables import AUDIT, DELIVERY, POST, load_post
 from publisher.store.db.user_tables import (
     AUTH_SESSION,
@@ -31,7 +31,6 @@ from publisher.store.db.user_tables import (
     SIGN_IN_ATTEMPT,
     USER_REQUEST,
     dump_grants,
-    load_grants,
     to_user,
 )
 from publisher.store.people.duty import end_duty
@@ -61,14 +60,6 @@ ROTATION_DUE = "rotation_due"
 """Code of the alert that a person who has left knows a secret."""
 SIGN_IN_RESET = "sign_in_reset"
 """Code of the alert that the sign-in of a user was reset who writes, approves, operates or administers."""
-RESET_SHOWN_FOR = timedelta(days=7)
-"""How long users see at each sign-in that theirs was reset: somebody else may have seen it first."""
-REQUEST_LIFETIME = timedelta(hours=24)
-"""How long a change of a user waits for a second administrator."""
-MIN_REQUEST_NUMBER = 10_000_000
-"""Numbers are random: one that was seen never means another request."""
-ADMIN_COUNTED_FOR = timedelta(days=7)
-"""How long one who administers no more still counts: who removes the second administrator is not free at once."""
 BREAK_GLASS = "break_glass"
 """Code of the alert that somebody acted without sign-in, as the system user who owns the workspace."""
 
@@ -98,48 +89,6 @@ class NewSignIn:
     totp_secret: str | None = field(default=None, repr=False)
     totp_step: int = 0
     recovery_codes: Collection[str] = field(default=(), repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenedLink:
-    """A one-time link that was opened, and the key of the browser that may go on; empty before anybody has begun.
-
-    `is_elsewhere`: another browser has begun with it, so this one may not.
-    """
-
-    user: User
-    browser: str = field(default="", repr=False)
-    is_elsewhere: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserRequest:
-    """A change of a user that one administrator has requested, and that a second one must confirm."""
-
-    id: int
-    change: UserChange
-    by: str
-    at: datetime
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangedUser:
-    """What came of a change: it was made, perhaps with a one-time link, or it waits for a second administrator."""
-
-    change: UserChange
-    link: str = field(default="", repr=False)
-    request: UserRequest | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignInReset:
-    """That a user's sign-in was reset: by whom, and who has confirmed it, empty for nobody."""
-
-    at: datetime
-    by: str
-    confirmed_by: str
-    factors: Collection[SignInFactor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,100 +127,7 @@ class Users(StorePart):
         row = await self.database.read(lambda connection: _get_row(connection, name))
         return to_user(row)
 
-    @in_transaction
-    def submit(
-        self, transaction: Transaction, change: UserChange, by: Actor, *, breaks_glass: bool = False
-    ) -> ChangedUser:
-        """Make a change of a user, or keep it as a request where it takes a second administrator and there is one.
-
-        Raises what `add`, `change_grants` and `reset` raise.
-        """
-        now, connection = self.runtime.now(), transaction.connection
-        known = _lock_users(connection)
-        row = next((row for row in known if row["name"] == change.user), None)
-        is_alone = sum(_counts_as_admin(row, now) for row in known) < 2
-        if breaks_glass or is_alone or not change.takes_second_admin(None if row is None else to_user(row)):
-            self._end_request(transaction, change.user)
-            link = self._apply(transaction, change, by, breaks_glass=breaks_glass)
-            return ChangedUser(change=change, link=link)
-        _require_possible(change, known)
-        self._end_request(transaction, change.user)
-        columns = {
-            "id": MIN_REQUEST_NUMBER + secrets.randbelow(9 * MIN_REQUEST_NUMBER),
-            "user": change.user,
-            "kind": change.kind.value,
-            "grants": dump_grants(change.grants),
-            "factors": dump_factors(change.factors),
-            "by": by.name,
-            "at": now,
-            "expires_at": now + REQUEST_LIFETIME,
-        }
-        added = connection.execute(insert(USER_REQUEST).values(columns).returning(USER_REQUEST)).mappings().one()
-        _audit_request(transaction, now, by, "user_change_requested", change)
-        return ChangedUser(change=change, request=_to_request(added))
-
-    @in_transaction
-    def confirm(self, transaction: Transaction, number: int, by: Actor, *, breaks_glass: bool = False) -> ChangedUser:
-        """Make a change that another administrator has requested.
-
-        Raises RefusedError for a request that is over, that was one's own, or whose requester is no administrator any
-        more. Who breaks the glass may confirm any.
-        """
-        now, request = self.runtime.now(), self._take_request(transaction, number)
-        known = {row["name"]: to_user(row) for row in _lock_users(transaction.connection)}
-        requester = known.get(request.by)
-        if requester is None or not requester.is_active_admin:
-            raise RefusedError("user_request_over", number=str(number))
-        if request.by == by.name and not breaks_glass:
-            raise RefusedError("user_request_own", name=request.change.user)
-        self._end_request(transaction, request.change.user)
-        _audit_request(transaction, now, by, "user_change_confirmed", request.change, requested_by=request.by)
-        link = self._apply(transaction, request.change, by, requested_by=request.by, breaks_glass=breaks_glass)
-        return ChangedUser(change=request.change, link=link)
-
-    @in_transaction
-    def decline(self, transaction: Transaction, number: int, by: Actor) -> UserChange:
-        """End a request without making the change. Raises RefusedError for one that is over."""
-        request = self._take_request(transaction, number)
-        self._end_request(transaction, request.change.user)
-        facts = {"requested_by": request.by}
-        _audit_request(transaction, self.runtime.now(), by, "user_change_declined", request.change, **facts)
-        return request.change
-
-    async def requests(self) -> Sequence[UserRequest]:
-        """Return the changes that wait for a second administrator, oldest first."""
-        query = select(USER_REQUEST).where(USER_REQUEST.c.expires_at > self.runtime.now()).order_by(USER_REQUEST.c.id)
-        return await self.database.read(lambda connection: list(map(_to_request, connection.execute(query).mappings())))
-
-    async def recent_resets(self, name: str) -> Sequence[SignInReset]:
-        """Return how a user's sign-in was reset within RESET_SHOWN_FOR, oldest first."""
-        is_recent = AUDIT.c.at > self.runtime.now() - RESET_SHOWN_FOR
-        query = select(AUDIT.c.at, AUDIT.c.name, AUDIT.c.detail).order_by(AUDIT.c.id)
-        query = query.where(AUDIT.c.subject == f"user:{name}", AUDIT.c.event == "user_reset", is_recent)
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
-        resets = []
-        for row in rows:
-            detail = json.loads(row.detail)
-            requested_by = detail.get("requested_by", "")
-            by, second = (requested_by, row.name) if requested_by else (row.name, "")
-            factors = load_factors(json.dumps(detail.get("factors", [])))
-            resets.append(SignInReset(at=row.at, by=by, confirmed_by=second, factors=factors))
-        return resets
-
-    def _take_request(self, transaction: Transaction, number: int) -> UserRequest:
-        """Return a request that is open. Raises RefusedError."""
-        query = select(USER_REQUEST).where(USER_REQUEST.c.id == number, USER_REQUEST.c.expires_at > self.runtime.now())
-        row = transaction.connection.execute(query.with_for_update()).mappings().one_or_none()
-        if row is None:
-            raise RefusedError("user_request_over", number=str(number))
-        return _to_request(row)
-
-    def _end_request(self, transaction: Transaction, user: str) -> None:
-        """End the request about a user, and all that have expired."""
-        is_over = or_(USER_REQUEST.c.user == user, USER_REQUEST.c.expires_at <= self.runtime.now())
-        transaction.connection.execute(delete(USER_REQUEST).where(is_over))
-
-    def _apply(
+    def apply(
         self,
         transaction: Transaction,
         change: UserChange,
@@ -280,7 +136,7 @@ class Users(StorePart):
         requested_by: str = "",
         breaks_glass: bool = False,
     ) -> str:
-        """Make a change, and return the one-time link if it makes one."""
+        """Make a change, and return the one-time link if it makes one. Whether it may be made is for the caller."""
         if breaks_glass:
             subject, action = f"user:{change.user}", f"user {'confirm' if requested_by else change.kind}"
             record_break_glass(transaction, self.runtime.now(), by, subject, action)
@@ -298,15 +154,15 @@ class Users(StorePart):
     def add(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> str:
         """Add a user and return a one-time link; one who has left and comes back is the same user with new grants.
 
-        No second administrator is asked: that is `submit`. Raises RefusedError for a name that looks like that of
-        another user, or if the first user is no administrator.
+        No second administrator is asked: that is `UserChanges.submit`. Raises RefusedError for a name that looks like
+        that of another user, or if the first user is no administrator.
         """
-        return self._apply(transaction, UserChange(kind=UserChangeKind.ADD, user=name, grants=tuple(grants)), by)
+        return self.apply(transaction, UserChange(kind=UserChangeKind.ADD, user=name, grants=tuple(grants)), by)
 
     def _add(self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str]) -> str:
         now, connection, name = self.runtime.now(), transaction.connection, change.user
-        known = _lock_users(connection)
-        _require_possible(change, known)
+        known = lock_users(connection)
+        require_possible(change, known)
         values = {"grants": dump_grants(change.grants), "state": UserState.ENABLED.value}
         if any(row["name"] == name for row in known):
             connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
@@ -321,9 +177,9 @@ class Users(StorePart):
     def change_grants(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> None:
         """Replace a user's grants. Losing one ends approvals of what is not sent. Raises what `disable` raises.
 
-        No second administrator is asked: that is `submit`.
+        No second administrator is asked: that is `UserChanges.submit`.
         """
-        self._apply(transaction, UserChange(kind=UserChangeKind.CHANGE, user=name, grants=tuple(grants)), by)
+        self.apply(transaction, UserChange(kind=UserChangeKind.CHANGE, user=name, grants=tuple(grants)), by)
 
     def _change_grants(self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str]) -> None:
         name, grants = change.user, change.grants
@@ -424,11 +280,11 @@ class Users(StorePart):
         A factor that is left must be proved when the link is used. Approvals of what is not sent yet end too: somebody
         else may have given them. A disabled or suspended user is enabled by it.
 
-        No second administrator is asked: that is `submit`. Raises NoSuchItemError, or RefusedError for one who has
-        left.
+        No second administrator is asked: that is `UserChanges.submit`. Raises NoSuchItemError, or RefusedError for one
+        who has left.
         """
         change = UserChange(kind=UserChangeKind.RESET, user=name, factors=frozenset(factors))
-        return self._apply(transaction, change, by)
+        return self.apply(transaction, change, by)
 
     def _reset(
         self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str], *, is_alerted: bool
@@ -455,37 +311,12 @@ class Users(StorePart):
             raise_alert(transaction, now, SIGN_IN_RESET, f"user:{name}", alert)
         return self._issue_link(transaction, name, now)
 
-    @in_transaction
-    def open_link(
-        self, transaction: Transaction, link: str, browser: str, source: str, *, begins: bool
-    ) -> OpenedLink | None:
-        """Return whose one-time link this is, None if it is not open. `begins` binds it to a browser, with a new key.
-
-        `browser` is the key that the browser has, if any. Another browser than the first is refused, with an alert.
-        """
-        now, connection = self.runtime.now(), transaction.connection
-        is_it = (AUTH_USER.c.link_hash == hash_secret(link), *self._has_open_link(now))
-        row = connection.execute(select(AUTH_USER).where(*is_it).with_for_update()).mappings().one_or_none()
-        if row is None:
-            return None
-        user, holder = to_user(row), row["link_browser_hash"]
-        by, subject = Actor(role=Role.PERSON, name=user.name, sign_in=LINK_METHOD), f"user:{user.name}"
-        if holder is not None and holder != hash_secret(browser):
-            write_audit(transaction, now, by, event="link_refused", subject=subject, detail={"source": source})
-            keep_alert(transaction, now, LINK_OPENED_ELSEWHERE, subject, {"user": user.name})
-            return OpenedLink(user=user, is_elsewhere=True)
-        if holder is None and begins:
-            browser = secrets.token_urlsafe(LINK_BYTES)
-            connection.execute(update(AUTH_USER).where(*is_it).values(link_browser_hash=hash_secret(browser)))
-            write_audit(transaction, now, by, event="link_begun", subject=subject, detail={"source": source})
-        return OpenedLink(user=user, browser=browser)
-
     async def find_link(self, link: str) -> User | None:
         """Return whose one-time link this is, if it is still open. Using it is `activate`.
 
         `link` is one that no browser has begun with, or the key of the browser that has.
         """
-        query = select(AUTH_USER).where(_is_usable(link), *self._has_open_link(self.runtime.now()))
+        query = select(AUTH_USER).where(_is_usable(link), *has_open_link(self.runtime.now()))
         row = await self.database.read(lambda connection: connection.execute(query).mappings().one_or_none())
         return None if row is None else to_user(row)
 
@@ -497,7 +328,7 @@ class Users(StorePart):
         unknown, used or expired.
         """
         now, connection = self.runtime.now(), transaction.connection
-        used = update(AUTH_USER).where(_is_usable(link), *self._has_open_link(now))
+        used = update(AUTH_USER).where(_is_usable(link), *has_open_link(now))
         values = dict(NO_LINK)
         if sign_in.password_hash is not None:
             values["password_hash"] = sign_in.password_hash
@@ -612,10 +443,6 @@ class Users(StorePart):
         clear_alerts(transaction, f"user:{name}", now, LINK_OPENED_ELSEWHERE)
         return link
 
-    @staticmethod
-    def _has_open_link(now: datetime) -> tuple[ColumnElement[bool], ...]:
-        return AUTH_USER.c.link_expires_at > now, AUTH_USER.c.state == UserState.ENABLED.value
-
 
 def record_break_glass(transaction: Transaction, at: datetime, by: Actor, subject: str, action: str) -> None:
     """Record an action without sign-in: the name is claimed, so the alert names the system user beside it."""
@@ -646,36 +473,7 @@ def suspend_all(connection: Connection, now: datetime) -> int:
     return connection.execute(suspended.values(state=UserState.SUSPENDED.value)).rowcount
 
 
-def dump_factors(factors: Collection[SignInFactor]) -> str:
-    return json.dumps(sorted(factors))
-
-
-def load_factors(text: str) -> frozenset[SignInFactor]:
-    return frozenset(map(SignInFactor, json.loads(text)))
-
-
-def _to_request(row: RowMapping) -> UserRequest:
-    change = UserChange(
-        kind=UserChangeKind(row["kind"]),
-        user=row["user"],
-        grants=load_grants(row["grants"]),
-        factors=load_factors(row["factors"]),
-    )
-    return UserRequest(id=row["id"], change=change, by=row["by"], at=row["at"], expires_at=row["expires_at"])
-
-
-def _audit_request(
-    transaction: Transaction, now: datetime, by: Actor, event: str, change: UserChange, **facts: str
-) -> None:
-    detail: dict[str, object] = {"change": change.kind.value, **facts}
-    if change.kind is UserChangeKind.RESET:
-        detail["factors"] = sorted(change.factors)
-    else:
-        detail["roles"] = dump_grants(change.grants)
-    write_audit(transaction, now, by, event=event, subject=f"user:{change.user}", detail=detail)
-
-
-def _require_possible(change: UserChange, known: Sequence[RowMapping]) -> None:
+def require_possible(change: UserChange, known: Sequence[RowMapping]) -> None:
     """Raise RefusedError or NoSuchItemError for a change that could never be made."""
     name = change.user
     if change.kind is not UserChangeKind.ADD:
@@ -693,17 +491,11 @@ def _require_possible(change: UserChange, known: Sequence[RowMapping]) -> None:
 
 def _list_admins(connection: Connection) -> frozenset[str]:
     """Return the names of those who can administer users, with all users locked."""
-    return frozenset(row["name"] for row in _lock_users(connection) if to_user(row).is_active_admin)
+    return frozenset(row["name"] for row in lock_users(connection) if to_user(row).is_active_admin)
 
 
 def _note_ended_admins(connection: Connection, names: Collection[str], now: datetime) -> None:
     connection.execute(update(AUTH_USER).where(AUTH_USER.c.name.in_(names)).values(admin_ended_at=now))
-
-
-def _counts_as_admin(row: RowMapping, now: datetime) -> bool:
-    """Return True for an administrator, and for one who was until lately."""
-    ended_at = row["admin_ended_at"]
-    return to_user(row).is_active_admin or (ended_at is not None and ended_at > now - ADMIN_COUNTED_FOR)
 
 
 def _get_row(connection: Connection, name: str) -> RowMapping:
@@ -711,6 +503,11 @@ def _get_row(connection: Connection, name: str) -> RowMapping:
     if row is None:
         raise NoSuchItemError("user", name, connection.scalars(select(AUTH_USER.c.name)).all())
     return row
+
+
+def has_open_link(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of a user whose one-time link has not expired."""
+    return AUTH_USER.c.link_expires_at > now, AUTH_USER.c.state == UserState.ENABLED.value
 
 
 def _is_usable(link: str) -> ColumnElement[bool]:
@@ -725,7 +522,7 @@ def _require_present(row: RowMapping) -> None:
         raise RefusedError("user_has_left", name=row["name"])
 
 
-def _lock_users(connection: Connection) -> Sequence[RowMapping]:
+def lock_users(connection: Connection) -> Sequence[RowMapping]:
     """Return all users, locked: of two administrators who disable each other, one must fail."""
     return connection.execute(select(AUTH_USER).order_by(AUTH_USER.c.name).with_for_update()).mappings().all()
 

@@ -37,7 +37,7 @@ async def _render_me(request: Request, problems: Mapping[str, str] | None = None
 
 async def show_resets(request: Request) -> Response:
     """Show that the visitor's sign-in was reset, after each sign-in for a week, and then where the visitor goes on."""
-    resets = await get_site(request).store.users.recent_resets(get_visitor(request).user.name)
+    resets = await get_site(request).store.user_changes.recent_resets(get_visitor(request).user.name)
     following = safe_path(request.query_params.get("next", ""))
     return await render_page(request, "resets", resets=resets, next=following)
 

@@ -23,7 +23,7 @@ from publisher.domain.user import (
     list_members,
     parse_grant,
 )
-from publisher.store.people.users import ChangedUser
+from publisher.store.people.user_changes import ChangedUser
 from publisher.web.page import redirect, render_page
 from publisher.web.site import Notice, Site, get_site, get_visitor
 
@@ -47,7 +47,7 @@ async def _render_people(
         "people",
         status=status,
         users=users,
-        requests=await store.users.requests(),
+        requests=await store.user_changes.requests(),
         officers=officers,
         on_duty={officer.name for officer in officers},
         last_seen=await store.sign_ins.last_seen(),
@@ -128,7 +128,7 @@ async def add_person(request: Request) -> Response:
         return await _render_people(request, {"name": problem}, name, status=422)
     try:
         change = UserChange(kind=UserChangeKind.ADD, user=name, grants=tuple(await read_grants(request)))
-        changed = await site.store.users.submit(change, visitor.actor)
+        changed = await site.store.user_changes.submit(change, visitor.actor)
     except RefusedError as error:
         key = "name" if error.code == "user_exists" else "role"
         problem = visitor.messages.translate(error.code, **error.facts)
@@ -158,14 +158,14 @@ async def confirm_request(request: Request) -> Response:
     """Make what another administrator has requested, and show the one-time link once if there is one."""
     require_administrator(request)
     store, visitor = get_site(request).store, get_visitor(request)
-    return show_change(request, await store.users.confirm(read_request_number(request), visitor.actor))
+    return show_change(request, await store.user_changes.confirm(read_request_number(request), visitor.actor))
 
 
 async def decline_request(request: Request) -> Response:
     """End a request, another administrator's or one's own."""
     require_administrator(request)
     store, visitor = get_site(request).store, get_visitor(request)
-    change = await store.users.decline(read_request_number(request), visitor.actor)
+    change = await store.user_changes.decline(read_request_number(request), visitor.actor)
     facts = {"change": visitor.formatter.user_change(change)}
     return redirect(request, "/people", Notice(code="web_done_declined", facts=facts))
 
@@ -191,7 +191,7 @@ async def change_roles(request: Request) -> Response:
     store, visitor, name = get_site(request).store, get_visitor(request), request.path_params["name"]
     try:
         change = UserChange(kind=UserChangeKind.CHANGE, user=name, grants=tuple(await read_grants(request)))
-        changed = await store.users.submit(change, visitor.actor)
+        changed = await store.user_changes.submit(change, visitor.actor)
     except RefusedError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
         return await _render_person(request, {"role": problem}, status=422)
@@ -220,7 +220,7 @@ async def reset_person(request: Request) -> Response:
     is_second = "second_factor" in form
     factor = SignInFactor.SECOND_FACTOR if is_second else SignInFactor.PASSWORD
     change = UserChange(kind=UserChangeKind.RESET, user=name, factors=frozenset({factor}))
-    return show_change(request, await store.users.submit(change, get_visitor(request).actor))
+    return show_change(request, await store.user_changes.submit(change, get_visitor(request).actor))
 
 
 def read_phone(form: FormData) -> str:

@@ -22,7 +22,8 @@ from publisher.engine.authentication import (
     make_second_factor,
     read_link,
 )
-from publisher.store.people.users import LINK_LIFETIME, LINK_METHOD, OpenedLink, hash_secret
+from publisher.store.people.sign_ins import OpenedLink
+from publisher.store.people.users import LINK_LIFETIME, LINK_METHOD, hash_secret
 from publisher.web.access import (
     MAX_RESUMED_CHARACTERS,
     clear_session_cookie,
@@ -133,7 +134,7 @@ async def _start_session(request: Request, user: User, method: str, following: s
     by = Actor(role=Role.PERSON, name=user.name, sign_in=method)
     session_id = await site.store.sign_ins.start_session(user.name, visitor.source, by)
     session = await site.store.sign_ins.find_session(session_id)
-    if await site.store.users.recent_resets(user.name) and not resumed:
+    if await site.store.user_changes.recent_resets(user.name) and not resumed:
         following = f"/me/resets?{urlencode({'next': following})}"
     request.state.visitor = replace(visitor, session_id=session_id, session=session)
     return await go_on(request, session_id, following, resumed)
@@ -193,7 +194,7 @@ async def _read_link(request: Request) -> str:
 async def _open_link(request: Request, link: str, *, begins: bool) -> OpenedLink | Response:
     """Return the link that was opened, or the page that says why this browser may not go on with it."""
     site, source = get_site(request), get_visitor(request).source
-    opened = await site.store.users.open_link(link, _browser_key(request), source, begins=begins)
+    opened = await site.store.sign_ins.open_link(link, _browser_key(request), source, begins=begins)
     if opened is None:
         return await render_page(request, "link_invalid", status=404)
     if opened.is_elsewhere:
