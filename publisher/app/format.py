@@ -5,9 +5,10 @@ import ipaddress
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from publisher.domain.delivery import FINAL_STATES, Delivery, Role, State
@@ -23,9 +24,13 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.domain.silence import SilenceClock, SilenceLevel
+from publisher.domain.user import SignInFactor, UserChange
 from publisher.i18n import Messages
 from publisher.store.db.rows import ACCOUNT_PAUSED
 from publisher.store.queries.queries import Alert, ModeOverride, Pause
+
+if TYPE_CHECKING:
+    from publisher.store.people.user_changes import SignInReset
 
 NO_VALUE = "—"
 """Shown where nothing is known."""
@@ -55,6 +60,23 @@ class Formatter:
         if number == total:
             return self.messages.translate("parts_all_published", number=number, total=total)
         return self.messages.translate("part_at", number=number + 1, total=total)
+
+    def user_change(self, change: UserChange) -> str:
+        """Return what a change does to a user."""
+        roles = ", ".join(map(str, change.grants))
+        factor = f"_{self._factors(change.factors)}" if change.factors else ""
+        return self.messages.translate(f"user_change_{change.kind}{factor}", name=change.user, roles=roles)
+
+    def sign_in_reset(self, reset: "SignInReset") -> str:
+        """Return when what a user signs in with was reset, and by whom."""
+        what = self.messages.translate(f"reset_{self._factors(reset.factors)}")
+        code = "sign_in_reset_confirmed" if reset.confirmed_by else "sign_in_reset_by"
+        facts = {"at": self.time(reset.at), "by": reset.by, "second": reset.confirmed_by}
+        return self.messages.translate(code, what=what, **facts)
+
+    @staticmethod
+    def _factors(factors: Collection[SignInFactor]) -> str:
+        return next(iter(factors)).value if len(factors) == 1 else "all"
 
     def reason(self, reason: str | None) -> str:
         """Return the text for a reason code. A reason that a person wrote stays as it is.

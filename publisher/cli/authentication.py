@@ -7,16 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from publisher.app.departure import is_system_owner
+from publisher.app.format import Formatter
 from publisher.app.open_store import open_unchecked_store
 from publisher.cli.context import report_database_errors
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.terminal import Terminal, ask_hidden, has_terminal
-from publisher.config import Settings
+from publisher.config import Environment, Settings
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.post import PostId
-from publisher.domain.user import Permission, Principal, list_members
+from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, Principal, list_members
 from publisher.engine.authentication import check_code, check_password
 from publisher.engine.decisions import named_person, read_system_user
 from publisher.runtime.clock import Runtime
@@ -86,6 +87,9 @@ COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
     "user enable": Permission.ADMINISTER,
     "user reset": Permission.ADMINISTER,
     "user leave": Permission.ADMINISTER,
+    "user requests": None,
+    "user confirm": Permission.ADMINISTER,
+    "user decline": Permission.ADMINISTER,
     "user token": Permission.VIEW,
     "user password": Permission.VIEW,
     "user activate": None,
@@ -101,7 +105,14 @@ COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
 """What each command, and each of its actions, needs. Those with None act for nobody: the files' modes decide."""
 PASSWORD_COMMANDS = frozenset({"user token", "user password"})
 """Commands for which a token is not enough: it could else prolong its own life, or take the user over."""
-BREAK_GLASS_COMMANDS = frozenset({"pause", "user reset", "user enable"})
+PERSONAL_COMMANDS = frozenset(
+    {
+        "resolve",
+        *(name for name, permission in COMMAND_PERMISSIONS.items() if permission in PERSONAL_PERMISSIONS),
+    }
+)
+"""Commands for which a token is not enough in live operation: a person types password and code, or it is a drill."""
+BREAK_GLASS_COMMANDS = frozenset({"pause", "user reset", "user enable", "user confirm"})
 """Commands that the system user who owns the workspace may give without sign-in, with a red alert."""
 
 TAKEOVER_COMMANDS = frozenset({"pause", "restore"})
@@ -137,7 +148,7 @@ async def authenticate(  # noqa: PLR0913 # who does what, and to which accounts
     return person.actor
 
 
-async def identify(  # noqa: C901, PLR0913, PLR0917 # the ways to sign in, in their order
+async def identify(  # noqa: PLR0913, PLR0917 # who does what, and to which accounts
     terminal: Terminal,
     settings: Settings,
     store: Store,
@@ -154,30 +165,57 @@ async def identify(  # noqa: C901, PLR0913, PLR0917 # the ways to sign in, in th
         return ActingPerson(actor=named_person(by or system_user_name()))
     await require_known_server(store, command)
     may_break_glass = command in BREAK_GLASS_COMMANDS and is_system_owner(settings.workspace, os.getuid())
-    if command not in PASSWORD_COMMANDS and (token := os.environ.get(TOKEN_VARIABLE)):
-        register_secrets([token])
-        principal = await store.sign_ins.find_token(token)
-        try:
-            person = _check_token(principal, by)
-            if may_break_glass:
-                require_permission(person, settings, command, accounts)
-        except SignInError:
-            if principal is not None and may_break_glass:
-                terminal.print_note("break_glass_without_token", variable=TOKEN_VARIABLE, command=command)
-            # a token that has expired overnight must not keep the owner from stopping everything; the roles of one that
-            # has not are obeyed until the owner leaves it out
-            if principal is not None or not may_break_glass:
-                raise
-        else:
+    token = "" if command in PASSWORD_COMMANDS else os.environ.get(TOKEN_VARIABLE, "")
+    register_secrets([token] if token else [])
+    is_too_weak = token != "" and needs_person(settings, command)
+    if token and not is_too_weak:
+        person = await _find_token_holder(terminal, settings, store, token, by, command, accounts, may_break_glass)
+        if person is not None:
             return person
-    if by is not None and (has_terminal() or not may_break_glass):
-        code = "ask_password_or_break_glass" if may_break_glass else "ask_password"
+    if by is not None and (has_terminal() or not may_break_glass or is_too_weak):
+        code = "ask_password_or_break_glass" if may_break_glass and not is_too_weak else "ask_password"
         if password := ask_hidden(terminal.translate(code, name=by)):
             return _make_person(await _sign_in(terminal, settings, store, by, password))
+    if is_too_weak:
+        if may_break_glass:
+            terminal.print_note("break_glass_without_token", variable=TOKEN_VARIABLE, command=command)
+        raise SignInError("token_not_enough", variable=TOKEN_VARIABLE, command=command)
     if may_break_glass:
         actor = replace(named_person(by or system_user_name()), sign_in=BREAK_GLASS_METHOD)
         return ActingPerson(actor=actor, breaks_glass=True)
     raise SignInError("sign_in_needed", variable=TOKEN_VARIABLE)
+
+
+async def _find_token_holder(  # noqa: PLR0913, PLR0917 # as `identify`
+    terminal: Terminal,
+    settings: Settings,
+    store: Store,
+    token: str,
+    by: str | None,
+    command: str,
+    accounts: Collection[AccountId] | None,
+    may_break_glass: bool,  # noqa: FBT001 # one of the facts
+) -> ActingPerson | None:
+    """Return who acts with a token; None where it is void, but the owner may act without one."""
+    principal = await store.sign_ins.find_token(token)
+    try:
+        person = _check_token(principal, by)
+        if may_break_glass:
+            require_permission(person, settings, command, accounts)
+    except SignInError:
+        # a token that has expired overnight must not keep the owner from stopping everything; the roles of one that
+        # has not are obeyed until the owner leaves it out
+        if principal is None and may_break_glass:
+            return None
+        if may_break_glass:
+            terminal.print_note("break_glass_without_token", variable=TOKEN_VARIABLE, command=command)
+        raise
+    return person
+
+
+def needs_person(settings: Settings, command: str) -> bool:
+    """Return True if a token is not enough for a command: in a drill scripts may act for people."""
+    return settings.environment is Environment.LIVE and command in PERSONAL_COMMANDS
 
 
 async def require_known_server(store: Store, command: str) -> None:
@@ -247,10 +285,14 @@ async def accounts_in_scope(scope: str, settings: Settings, store: Store) -> Col
 async def _sign_in(terminal: Terminal, settings: Settings, store: Store, name: str, password: str) -> Principal:
     source = f"uid {os.getuid()}"
     user = await check_password(store.users, name, password, source)
-    if not user.has_second_factor:
-        return Principal(user=user, method="password")
-    code = ask_hidden(terminal.translate("ask_code", name=name))
-    return await check_code(store.users, user, code, source, partial(workspace_user_key, settings))
+    principal = Principal(user=user, method="password")
+    if user.has_second_factor:
+        code = ask_hidden(terminal.translate("ask_code", name=name))
+        principal = await check_code(store.users, user, code, source, partial(workspace_user_key, settings))
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    for reset in await store.user_changes.recent_resets(name):
+        terminal.print_note("sign_in_was_reset", reset=formatter.sign_in_reset(reset))
+    return principal
 
 
 def workspace_user_key(settings: Settings, *, creates_missing: bool = False) -> "MultiFernet":

@@ -56,6 +56,29 @@ ROLE_PERMISSIONS: Mapping[UserRole, frozenset[Permission]] = {
 """Stopping is open to all who answer for posts. Who administers users can neither write, send nor approve."""
 
 
+PERSONAL_PERMISSIONS = frozenset({Permission.APPROVE, Permission.AUDIT, Permission.RECOVER, Permission.ADMINISTER})
+"""What a person alone may do in live operation, with password and code: no token allows it there."""
+
+
+TRUSTED_ROLES = frozenset({UserRole.AUTHOR, UserRole.APPROVER, UserRole.OPERATOR, UserRole.ADMIN})
+"""Roles with which a person writes, approves, operates or administers: who passes for one of these does harm."""
+
+
+class SignInFactor(StrEnum):
+    """What a user signs in with. Persisted in requests."""
+
+    PASSWORD = "password"  # noqa: S105 # no secret
+    SECOND_FACTOR = "second_factor"
+
+
+class UserChangeKind(StrEnum):
+    """What an administrator does to a user that may take a second one. Persisted."""
+
+    ADD = "add"
+    CHANGE = "change"
+    RESET = "reset"
+
+
 class UserState(StrEnum):
     """`SUSPENDED`: an older database was put in place, and nobody has confirmed yet that the user is still wanted."""
 
@@ -107,6 +130,8 @@ class User:
     state: UserState = UserState.ENABLED
     has_password: bool = False
     has_second_factor: bool = False
+    awaits_second_factor: bool = False
+    """True if the second factor was reset: without a new one, set up with a one-time link, there is no sign-in."""
 
     @property
     def is_enabled(self) -> bool:
@@ -116,6 +141,33 @@ class User:
     def is_active_admin(self) -> bool:
         """True if the user can administer the workspace's users now."""
         return self.is_enabled and self.has_password and may(self, Permission.ADMINISTER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserChange:
+    """A change of a user by an administrator: new grants, or a reset of what the user signs in with."""
+
+    kind: UserChangeKind
+    user: str
+    grants: tuple[Grant, ...] = ()
+    factors: frozenset[SignInFactor] = frozenset()
+
+    def takes_second_admin(self, before: User | None) -> bool:
+        """Return True if it lets an administrator pass for, or become, somebody who is trusted.
+
+        `before` is the user as it is, None for a new one. A name that somebody had before takes one too.
+        """
+        if self.kind is UserChangeKind.RESET:
+            return before is not None and is_trusted(before.grants)
+        if self.kind is UserChangeKind.ADD and before is not None:
+            return True
+        known = set() if before is None else set(before.grants)
+        return is_trusted(set(self.grants) - known)
+
+
+def is_trusted(grants: Iterable[Grant]) -> bool:
+    """Return True if one of the grants lets a person write, approve, operate or administer."""
+    return any(grant.role in TRUSTED_ROLES for grant in grants)
 
 
 def may(

@@ -16,7 +16,7 @@ from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.user import Principal, User
 from publisher.secrets import SecretError
-from publisher.store.people.users import NewSignIn, Users
+from publisher.store.people.users import LINK_METHOD, NewSignIn, Users
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
@@ -48,11 +48,12 @@ class SecondFactor:
     recovery_codes: Sequence[str] = field(repr=False)
 
 
-async def check_password(users: Users, name: str, password: str, source: str) -> User:
+async def check_password(users: Users, name: str, password: str, source: str, *, completes_reset: bool = False) -> User:
     """Return the user whose password this is. One with a second factor must then pass `check_code`.
 
     `source` is where the attempt comes from; failures are counted for it. Raises SignInError: `sign_in_failed` for a
-    wrong name or password and for a user who is not enabled, `sign_in_delayed` after too many failures.
+    wrong name or password and for a user who is not enabled, `sign_in_delayed` after too many failures, and
+    `second_factor_awaited` for a user who must first set up another with a one-time link, unless that is being done.
     """
     await _start_attempt(users, name, source)
     proofs = await users.read_proofs(name)
@@ -61,6 +62,8 @@ async def check_password(users: Users, name: str, password: str, source: str) ->
     if proofs is None or stored is None or not is_right or not proofs.user.is_enabled:
         raise SignInError("sign_in_failed", name=name)
     await users.end_attempt(name, source)
+    if proofs.user.awaits_second_factor and not completes_reset:
+        raise SignInError("second_factor_awaited", name=name)
     return proofs.user
 
 
@@ -119,6 +122,11 @@ def make_second_factor(name: str) -> SecondFactor:
     return SecondFactor(secret=secret, uri=uri, recovery_codes=["-".join(re.findall("....", code)) for code in codes])
 
 
+def read_link(text: str) -> str:
+    """Return the secret of a one-time link that was pasted, as a whole or without the address before it."""
+    return re.split(r"[/#]", text.strip().rstrip("/"))[-1]
+
+
 def _normalize_code(code: str) -> str:
     """Return a code as it is compared: in capitals, full-width characters as ordinary ones, no spaces and dashes."""
     return "".join(unicodedata.normalize("NFKC", code).split()).replace("-", "").upper()
@@ -133,16 +141,27 @@ async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
     second_factor: SecondFactor | None = None,
     code: str = "",
     load_user_key: LoadUserKey,
+    source: str = LINK_METHOD,
 ) -> User:
     """Use up a one-time link and store the new password, and the second factor if a code proves that it is set up.
 
-    Raises RefusedError: `link_invalid`, `password_too_short`, `password_too_long`, `password_is_name`, `code_wrong`.
+    What a reset has left must be proved instead: the password, or a code of the second factor, whose failures are
+    counted for `source`. Raises RefusedError: `link_invalid`, `password_too_short`, `password_too_long`,
+    `password_is_name`, `code_wrong`, `second_factor_awaited`; and SignInError as `check_password` does.
     """
     if (user := await users.find_link(link)) is None:
         raise RefusedError("link_invalid")
-    require_good_password(password, user.name)
-    sign_in = NewSignIn(password_hash=await hash_password(password))
-    if second_factor is not None:
+    sign_in = NewSignIn()
+    if user.has_password:
+        await check_password(users, user.name, password, source, completes_reset=True)
+    else:
+        require_good_password(password, user.name)
+        sign_in = NewSignIn(password_hash=await hash_password(password))
+    if user.has_second_factor:
+        await check_code(users, user, code, source, load_user_key)
+    elif second_factor is None and user.awaits_second_factor:
+        raise RefusedError("second_factor_awaited", name=user.name)
+    elif second_factor is not None:
         step = find_totp_step(second_factor.secret, code, users.runtime.now().timestamp())
         if step is None:
             raise RefusedError("code_wrong")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from publisher.store.people.duty import DutyRoster
     from publisher.store.people.saves import PostSaves
     from publisher.store.people.sign_ins import SignIns
+    from publisher.store.people.user_changes import UserChanges
     from publisher.store.people.users import Users
     from publisher.store.plan.accounts import AccountStore
     from publisher.store.plan.actions import ManualTasks, OperatorActions
@@ -159,6 +160,12 @@ class Store(BaseStore):
         from publisher.store.people.users import Users  # noqa: PLC0415 # see the class
 
         return Users(self)
+
+    @cached_property
+    def user_changes(self) -> "UserChanges":
+        from publisher.store.people.user_changes import UserChanges  # noqa: PLC0415 # see the class
+
+        return UserChanges(self)
 
     @cached_property
     def sign_ins(self) -> "SignIns":

@@ -100,11 +100,6 @@ class Notice:
     undo: str = ""
     undo_fields: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def has_secret(self) -> bool:
-        """True if it shows a one-time link or a token, which no browser may keep."""
-        return not {"link", "token"}.isdisjoint(self.facts)
-
 
 @dataclass(slots=True)
 class Shared:

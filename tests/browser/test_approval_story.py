@@ -43,7 +43,8 @@ async def browsers(site, address):
             context = await browser.new_context(viewport=viewport, color_scheme=scheme)
             page = await context.new_page()
             page.set_default_timeout(PATIENCE_MS)
-            await page.goto(f"{address}/setup/{await site.add_user(name, grant)}")
+            await page.goto(f"{address}/setup#{await site.add_user(name, grant)}")
+            await page.get_by_test_id("act-begin").click()
             await page.get_by_test_id("act-enter").click()
             await expect(page.get_by_test_id("page-today")).to_be_visible(timeout=PATIENCE_MS)
             return page

@@ -100,7 +100,7 @@ async def test_no_page_shuts_anybody_out(approving, lang, looks):  # noqa: F811 
     await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
     await set_state(site, State.RETRACTING, "beijing-wechat", attempts=1)
     names = {"post": "refund", "occurrence": "once", "account": "beijing-tieba", "name": "全"}
-    names["link"] = await site.add_user("新", "author")
+    link = await site.add_user("新", "author")
     SCREENS.mkdir(parents=True, exist_ok=True)
     found, refused = {}, set()
     async with serving(site.app) as address, browsers(site, address) as enter:
@@ -109,6 +109,10 @@ async def test_no_page_shuts_anybody_out(approving, lang, looks):  # noqa: F811 
         for path, route in page_paths(names).items():
             if route.permission is None:
                 await page.context.clear_cookies()
+            if route.name == "setup_form":
+                await page.goto(f"{address}/setup#{link}")
+                await page.get_by_test_id("act-begin").click()
+                await expect(page.get_by_test_id("page-setup")).to_be_visible(timeout=PATIENCE_MS)
             response = await page.goto(f"{address}{path}?lang={lang}")
             if not response.ok:
                 refused.add(route.name)

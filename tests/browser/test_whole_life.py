@@ -15,7 +15,7 @@ from tests.e2e.test_browser import BROWSER, SILENT
 
 MAX_ACTIONS = 15
 PATIENCE_SECONDS = 180
-LINK, FEEDS = re.compile(r"(http://\S+/setup/\S+)"), re.compile(r"(http://\S+/_sim/)")
+LINK, FEEDS = re.compile(r"(http://\S+/setup#\S+)"), re.compile(r"(http://\S+/_sim/)")
 ENTRY = re.compile(r"person\s+(\S+)\s+([a-z_]+)\s")
 PLATFORMS = ("weibo", "wechat", "tieba")
 TITLE, REASON = "警惕刷单返利", "写错了电话"
@@ -67,6 +67,7 @@ async def enter(browser, link, viewport):
     page = await context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     await page.goto(link)
+    await page.get_by_test_id("act-begin").click()
     await page.get_by_test_id("act-enter").click()
     await expect(page.get_by_test_id("page-today")).to_be_visible(timeout=PATIENCE_MS)
     return page

@@ -3,10 +3,12 @@
 import io
 import json
 import re
+from pathlib import Path
 
 import pyotp
 import pytest
 
+import publisher
 from publisher.cli.authentication import system_user_name
 from publisher.engine.authentication import RECOVERY_CODES, TOTP_SECONDS
 from publisher.secrets import USER_KEY_NAME, Vault
@@ -105,7 +107,7 @@ def test_a_bad_password_leaves_the_link_open(ask, password, message):
     [link] = LINK.findall(ask("user", "add", "zhang", "--role", "admin").out)
     refused = ask("user", "activate", lines=[link, password])
     assert (refused.code, message in refused.err) == (1, True)
-    assert ask("user", "activate", lines=[f"https://host/setup/{link}", PASSWORD]).code == 0
+    assert ask("user", "activate", lines=[f"https://host/setup#{link}", PASSWORD]).code == 0
 
 
 def test_roles_are_limited_to_accounts(ask, enrol, issue_token, drill):
@@ -450,3 +452,53 @@ def test_a_lost_database_is_restored_by_the_owner_with_a_red_alert(ask, enrol, d
 def test_wrong_usage_exits_2(ask, arguments):
     """A missing name, a role or scope where none belongs, and an unknown role are wrong usage."""
     assert ask(*arguments).code == 2
+
+
+def test_a_second_administrator_confirms_by_command(ask, enrol, monkeypatch):
+    """The first requests and gets no link, the second confirms what is listed and gets it; the user is notified."""
+    monkeypatch.setattr("publisher.cli.authentication.is_system_owner", lambda _workspace, _uid: False)
+    for name in ("zhang", "zhou"):
+        enrol(name, "admin", by=None if name == "zhang" else "zhang")
+    waits = ask("user", "add", "wang", "--role", "author", "--by", "zhang", lines=[PASSWORD])
+    assert (waits.code, LINK.findall(waits.out)) == (0, [])
+    [row] = ask("user", "requests", "--json").json["requests"]
+    assert (row["user"], row["kind"], row["roles"], row["by"]) == ("wang", "add", ["author"], "zhang")
+    confirm = ("user", "confirm", str(row["number"]))
+    own = ask(*confirm, "--by", "zhang", lines=[PASSWORD])
+    assert (own.code, "another administrator must confirm" in own.err) == (3, True)
+    confirmed = ask(*confirm, "--by", "zhou", lines=[PASSWORD])
+    assert confirmed.code == 0, confirmed.err
+    assert ask("user", "activate", lines=[*LINK.findall(confirmed.out), PASSWORD]).code == 0
+    assert "Nothing waits" in ask("user", "requests").out
+    ask("user", "reset", "wang", "--by", "zhang", lines=[PASSWORD])
+    [row] = ask("user", "requests", "--json").json["requests"]
+    done = ask("user", "confirm", str(row["number"]), "--by", "zhou", lines=[PASSWORD])
+    assert ask("user", "activate", lines=[*LINK.findall(done.out), OTHER_PASSWORD]).code == 0
+    signed_in = ask("pause", "beijing-weibo", "--by", "wang", lines=[OTHER_PASSWORD])
+    assert "zhang reset your password, and zhou confirmed it" in signed_in.err
+    assert "sign_in_reset" in [alert["code"] for alert in ask("alerts", "--json").json["alerts"]]
+
+
+def test_the_owner_confirms_in_an_emergency_with_a_red_alert(ask, enrol):
+    """Where the second administrator is gone, the system user who owns the workspace confirms on the server."""
+    enrol("zhang", "admin")
+    enrol("zhou", "admin", by="zhang")
+    grant = ("user", "change", "zhang", "--role", "admin", "--role", "operator", "--by", "zhang")
+    assert ask(*grant, lines=[PASSWORD]).code == 0
+    [row] = ask("user", "requests", "--json").json["requests"]
+    declined = ask("user", "decline", str(row["number"]), "--by", "zhang", lines=[PASSWORD])
+    assert declined.code == 0, declined.err
+    assert ask(*grant, lines=[PASSWORD]).code == 0
+    [row] = ask("user", "requests", "--json").json["requests"]
+    confirmed = ask("user", "confirm", str(row["number"]), "--by", "night shift")
+    assert confirmed.code == 0, confirmed.err
+    assert ask("user", "list", "--json").json["users"][0]["roles"] == ["admin", "operator"]
+    assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == ["break_glass"]
+
+
+def test_no_command_and_no_page_changes_a_user_past_the_second_administrator():
+    """Both submit their changes; only a demo makes its people itself."""
+    folder = Path(publisher.__file__).parent
+    past = re.compile(r"users\.(add|change_grants|reset)\(")
+    files = [file for part in ("cli", "web", "app", "engine") for file in (folder / part).rglob("*.py")]
+    assert [file.name for file in files if past.search(file.read_text("utf-8"))] == ["demo.py"]

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import threading
+from datetime import timedelta
 from functools import partial
 
 import pyotp
@@ -10,7 +11,7 @@ import pytest
 from cryptography.fernet import Fernet, MultiFernet
 
 from publisher.domain.errors import RefusedError, SignInError
-from publisher.domain.user import parse_grant
+from publisher.domain.user import SignInFactor, parse_grant
 from publisher.engine import authentication
 from publisher.engine.authentication import (
     TOTP_SECONDS,
@@ -185,3 +186,37 @@ async def test_recovery_codes_are_random_enough_for_a_plain_hash(second_factor):
     """Each of the ten codes has 120 random bits in groups of four that can be read out."""
     assert len(set(second_factor.recovery_codes)) == 10
     assert all(re.fullmatch(r"([A-Z2-7]{4}-){5}[A-Z2-7]{4}", code) for code in second_factor.recovery_codes)
+
+
+async def test_a_reset_password_still_takes_the_second_factor(users, second_factor, world):
+    """Who holds the link but not the phone sets no password; with the phone its user does, and the phone stays."""
+    link = await users.reset("wang", LI, {SignInFactor.PASSWORD})
+    activate = partial(activate_user, users, link, f"{PASSWORD} new", by=named_person, load_user_key=load_key)
+    other = make_second_factor("wang")
+    for chosen, code in ((None, ""), (other, pyotp.TOTP(other.secret).at(users.runtime.now()))):
+        with pytest.raises(SignInError, match="sign_in_failed"):
+            await activate(second_factor=chosen, code=code, source=f"with {chosen is None}")
+    assert not (await users.get("wang")).has_password
+    world.advance_time(timedelta(seconds=TOTP_SECONDS))
+    await activate(code=pyotp.TOTP(second_factor.secret).at(users.runtime.now()))
+    user = await check_password(users, "wang", f"{PASSWORD} new", "here")
+    world.advance_time(timedelta(seconds=TOTP_SECONDS))
+    code = pyotp.TOTP(second_factor.secret).at(users.runtime.now())
+    assert (await check_code(users, user, code, "here", load_key)).user == user
+
+
+async def test_a_reset_second_factor_still_takes_the_password(users, second_factor):
+    """Until another is set up the password alone signs nobody in, and who holds the link needs the password."""
+    link = await users.reset("wang", LI, {SignInFactor.SECOND_FACTOR})
+    with pytest.raises(SignInError, match="second_factor_awaited"):
+        await check_password(users, "wang", PASSWORD, "here")
+    factor = make_second_factor("wang")
+    code = pyotp.TOTP(factor.secret).at(users.runtime.now())
+    activate = partial(activate_user, users, link, by=named_person, code=code, load_user_key=load_key)
+    with pytest.raises(SignInError, match="sign_in_failed"):
+        await activate("another password of the thief", second_factor=factor)
+    with pytest.raises(RefusedError, match="second_factor_awaited"):
+        await activate(PASSWORD)
+    await activate(PASSWORD, second_factor=factor)
+    assert (await check_password(users, "wang", PASSWORD, "here")).has_second_factor
+    assert factor.secret != second_factor.secret

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from publisher.domain.errors import NoSuchItemError, RefusedError
-from publisher.domain.user import Permission, UserState, parse_grant
+from publisher.domain.user import Permission, SignInFactor, UserChange, UserChangeKind, UserState, parse_grant
 from publisher.engine.decisions import named_person
 from publisher.store.db.user_tables import AUTH_SESSION, AUTH_TOKEN, AUTH_USER, RECOVERY_CODE
 from publisher.store.people.sign_ins import (
@@ -16,6 +16,7 @@ from publisher.store.people.sign_ins import (
     TOKEN_IDLE_LIFETIME,
     TOKEN_LIFETIME,
 )
+from publisher.store.people.user_changes import ADMIN_COUNTED_FOR, REQUEST_LIFETIME
 from publisher.store.people.users import LINK_LIFETIME, NewSignIn, suspend_all
 
 LI = named_person("li")
@@ -133,7 +134,7 @@ async def test_ending_a_user_ends_sessions_tokens_and_links_at_once(open_store, 
         case "reset":
             await store.users.reset("wang", LI)
         case _:
-            await store.database.write(lambda transaction: suspend_all(transaction.connection))
+            await store.database.write(lambda transaction: suspend_all(transaction.connection, store.runtime.now()))
     session, token = signed_in["wang"]
     assert await store.sign_ins.find_session(session) is None
     assert await store.sign_ins.find_token(token) is None
@@ -149,7 +150,7 @@ async def test_a_suspended_user_signs_in_again_once_enabled(open_store):
     await add_active(store, "zhang", ADMIN)
     await add_active(store, "wang")
     await store.users.leave("wang", [], LI)
-    await store.database.write(lambda transaction: suspend_all(transaction.connection))
+    await store.database.write(lambda transaction: suspend_all(transaction.connection, store.runtime.now()))
     assert [user.state for user in await store.users.list()] == [UserState.LEFT, UserState.SUSPENDED]
     await store.users.enable("zhang", LI)
     user = await store.users.get("zhang")
@@ -281,4 +282,149 @@ async def test_each_change_of_users_is_in_the_audit(open_store):
     assert [entry.event for entry in history] == [
         "user_added", "user_activated", "user_changed", "user_disabled", "user_enabled", "break_glass", "user_reset",
     ]  # fmt: skip
+    assert sorted(alert.code for alert in await store.queries.alerts()) == ["break_glass", "sign_in_reset"]
+
+
+ADD, CHANGE, RESET = UserChangeKind
+RESETS = [frozenset({factor}) for factor in SignInFactor]
+
+
+async def add_admins(open_store, number=2):
+    """Return a store with administrators called one, two and so on, and an author."""
+    store = await open_store()
+    for name in ("one", "two", "three")[:number]:
+        await add_active(store, name, ADMIN)
+    await add_active(store, "wang")
+    return store
+
+
+def change_of(kind, user, *grants, factors=frozenset()):
+    return UserChange(kind=kind, user=user, grants=tuple(map(parse_grant, grants)), factors=factors)
+
+
+TAKEOVERS = [
+    pytest.param(change_of(RESET, "wang", factors=RESETS[0]), id="reset-password"),
+    pytest.param(change_of(RESET, "wang", factors=RESETS[1]), id="reset-second-factor"),
+    pytest.param(change_of(RESET, "two", factors=RESETS[0]), id="reset-administrator"),
+    pytest.param(change_of(CHANGE, "one", "admin", "approver"), id="roles-of-oneself"),
+    pytest.param(change_of(CHANGE, "wang", "author", "operator"), id="roles-of-another"),
+    pytest.param(change_of(ADD, "new", "approver"), id="new-user"),
+    pytest.param(change_of(ADD, "former", "viewer"), id="name-of-somebody-who-left"),
+]
+"""Ways in which an administrator could pass for somebody, or become one who writes, approves or operates."""
+
+
+async def list_people(store):
+    return {(user.name, user.grants, user.has_password, user.has_second_factor) for user in await store.users.list()}
+
+
+@pytest.mark.parametrize("change", TAKEOVERS)
+async def test_one_administrator_alone_becomes_nobody(open_store, change):
+    """Each takeover waits for a second administrator: not who has requested it, and none who is no administrator."""
+    store = await add_admins(open_store)
+    await add_active(store, "former")
+    await store.users.leave("former", [], LI)
+    before = await list_people(store)
+    changed = await store.user_changes.submit(change, named_person("one"))
+    assert (changed.link, changed.request.by) == ("", "one")
+    with pytest.raises(RefusedError, match="user_request_own"):
+        await store.user_changes.confirm(changed.request.id, named_person("one"))
+    assert await list_people(store) == before
+    confirmed = await store.user_changes.confirm(changed.request.id, named_person("two"))
+    assert bool(confirmed.link) is (change.kind is not CHANGE)
+    assert await list_people(store) != before
+    with pytest.raises(RefusedError, match="user_request_over"):
+        await store.user_changes.confirm(changed.request.id, named_person("two"))
+    events = [entry.event for entry in await store.queries.audit_history(f"user:{change.user}")][-3:]
+    made = {ADD: "user_added", CHANGE: "user_changed", RESET: "user_reset"}[change.kind]
+    assert events == ["user_change_requested", "user_change_confirmed", made]
+
+
+@pytest.mark.parametrize("change", TAKEOVERS)
+async def test_who_removes_the_second_administrator_is_not_free(open_store, world, change):
+    """One who was an administrator until lately still counts, so that disabling comes first gains nothing."""
+    store = await add_admins(open_store)
+    await add_active(store, "former")
+    await store.users.leave("former", [], LI)
+    await store.users.disable("two", named_person("one"))
+    assert (await store.user_changes.submit(change, named_person("one"))).request is not None
+    world.advance_time(ADMIN_COUNTED_FOR + SECOND)
+    assert (await store.user_changes.submit(change, named_person("one"))).request is None
+
+
+async def test_what_makes_nobody_is_done_at_once(open_store):
+    """A viewer is added, roles are taken away and a viewer is reset without a second administrator."""
+    store = await add_admins(open_store)
+    changes = [
+        change_of(ADD, "guest", "viewer"),
+        change_of(CHANGE, "guest", "viewer", "auditor"),
+        change_of(RESET, "guest", factors=RESETS[0]),
+        change_of(CHANGE, "wang", "viewer"),
+        change_of(CHANGE, "two", "viewer"),
+    ]
+    for change in changes:
+        assert (await store.user_changes.submit(change, named_person("one"))).request is None
+    assert "sign_in_reset" not in {alert.code for alert in await store.queries.alerts()}
+
+
+async def test_a_sole_administrator_resets_with_an_alert(open_store):
+    """There is nobody to ask, so the reset is an alert, and the user sees it at each sign-in for a week."""
+    store = await add_admins(open_store, 1)
+    changed = await store.user_changes.submit(change_of(RESET, "wang", factors=RESETS[0]), named_person("one"))
+    assert changed.link
+    [alert] = await store.queries.alerts()
+    assert (alert.code, alert.subject, alert.facts["by"]) == ("sign_in_reset", "user:wang", "one")
+    [reset] = await store.user_changes.recent_resets("wang")
+    assert (reset.by, reset.confirmed_by, reset.factors) == ("one", "", RESETS[0])
+
+
+async def test_a_confirmed_reset_names_both(open_store):
+    """Alert and audit have who has requested it and who has confirmed it."""
+    store = await add_admins(open_store)
+    changed = await store.user_changes.submit(change_of(RESET, "wang", factors=RESETS[0]), named_person("one"))
+    await store.user_changes.confirm(changed.request.id, named_person("two"))
+    [alert] = await store.queries.alerts()
+    assert (alert.code, alert.facts["by"], alert.facts["second"]) == ("sign_in_reset", "one", "two")
+    [reset] = await store.user_changes.recent_resets("wang")
+    assert (reset.by, reset.confirmed_by) == ("one", "two")
+
+
+@pytest.mark.parametrize("end", ["expired", "declined", "requester-disabled", "replaced", "restored"])
+async def test_a_request_that_is_over_cannot_be_confirmed(open_store, world, end):
+    """It expires after a day, and ends with who has requested it, with a newer one, and with a restore."""
+    store = await add_admins(open_store, 3)
+    change = change_of(RESET, "wang", factors=RESETS[0])
+    number = (await store.user_changes.submit(change, named_person("one"))).request.id
+    match end:
+        case "expired":
+            world.advance_time(REQUEST_LIFETIME)
+        case "declined":
+            await store.user_changes.decline(number, named_person("two"))
+        case "requester-disabled":
+            await store.users.disable("one", named_person("two"))
+        case "replaced":
+            await store.user_changes.submit(change_of(CHANGE, "wang", "operator"), named_person("three"))
+        case _:
+            await store.database.write(lambda transaction: suspend_all(transaction.connection, store.runtime.now()))
+    with pytest.raises(RefusedError, match="user_request_over"):
+        await store.user_changes.confirm(number, named_person("two"))
+    assert (await store.users.get("wang")).has_password
+
+
+async def test_the_owner_of_the_workspace_may_confirm_in_an_emergency(open_store):
+    """With a red alert: where the second administrator is gone, the command line on the server remains."""
+    store = await add_admins(open_store)
+    changed = await store.user_changes.submit(change_of(RESET, "wang", factors=RESETS[0]), named_person("one"))
+    await store.user_changes.confirm(changed.request.id, named_person("one"), breaks_glass=True)
     assert [alert.code for alert in await store.queries.alerts()] == ["break_glass"]
+
+
+async def test_two_resets_replace_both_factors(open_store):
+    """One reset leaves the other factor as it is."""
+    store = await add_admins(open_store, 1)
+    left = []
+    for factors in RESETS:
+        await store.user_changes.submit(change_of(RESET, "wang", factors=factors), named_person("one"))
+        user = await store.users.get("wang")
+        left.append((user.has_password, user.has_second_factor, user.awaits_second_factor))
+    assert left == [(False, True, False), (False, False, True)]

@@ -55,6 +55,12 @@ class WebSite:
             await self.store.users.add(ADMIN.name, [parse_grant("admin")], ADMIN)
         return await self.store.users.add(name, [parse_grant(grant) for grant in grants], ADMIN)
 
+    async def begin_setup(self, client, link):
+        """Let a browser open a one-time link and begin with it; return the page that it then gets."""
+        await client.post("/setup", data={"link": link})
+        await client.post("/setup/begin", data={"link": link})
+        return await client.get("/setup/form")
+
     async def signed_in(self, *grants, name=None):
         """Return the client of a user with these roles; the name is that of the first role unless given."""
         name = name or grants[0].partition("@")[0].partition(":")[0]

@@ -19,7 +19,7 @@ HOST_COMMANDS = {
 COMMAND_LINE_ONLY = re.compile(
     r"(?:cmd|opt)_\w+|\w+_(?:usage|needs_by|how)|demo_where|drill_made|workspace_made|bad_target|account_needed"
     r"|preview_needs_account_and_by|ended_line|emergency_needs_reason|grant_incomplete"
-    r"|sign_in_needed|token_of_another|no_users"
+    r"|sign_in_needed|token_of_another|token_not_enough|no_users"
 )
 """Codes of what a command says of itself and of those who give it: help, refusals of arguments, who signs in."""
 LEFT_OVER = re.compile(r" --by\b|@账号|@ACCOUNT|[”.] ?@|\s--(?:reason|all|now|confirm)")

@@ -1,8 +1,12 @@
 """People and one's own settings: who may change whom, what is shown once, and what ends at once."""
 
+from dataclasses import replace
+
+import pyotp
 import pytest
 
-from publisher.domain.user import Permission, UserState
+from publisher.config import Environment
+from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, SignInFactor, UserState
 from publisher.engine.authentication import hash_password
 from publisher.store.people.users import NewSignIn
 from tests.web.conftest import ADMIN
@@ -31,9 +35,9 @@ async def test_a_person_is_added_with_roles_and_a_link_that_is_shown_once(site, 
     assert (added.status_code, added.headers["location"]) == (303, "/people/%E6%9D%8E")
     first, second = await admin.get("/people/李"), await admin.get("/people/李")
     assert 'data-testid="link"' in first.text
-    assert "/setup/" not in second.text
-    link = first.text.partition("/setup/")[2].partition("<")[0]
-    opened = await site.client().get(f"/setup/{link}")
+    assert "/setup#" not in second.text
+    link = first.text.partition("/setup#")[2].partition("<")[0]
+    opened = await site.begin_setup(site.client(), link)
     assert opened.status_code == 200
     assert {page.headers["cache-control"] for page in (first, opened)} == {"no-store"}
     user = await site.store.users.get("李")
@@ -156,6 +160,19 @@ async def test_a_token_takes_the_password(site):
     assert await site.store.sign_ins.tokens_of("李") == []
 
 
+async def test_a_token_of_live_operation_is_for_nothing_that_takes_a_person(site):
+    """Neither the page nor a forged form issues one that approves, administers or recovers."""
+    li = await sign_in(site, "李", "approver", "admin")
+    live = replace(site.application.settings, environment=Environment.LIVE)
+    site.app.state.site.application = replace(site.application, settings=live)
+    page = await li.get("/me")
+    assert 'data-testid="field-scope-stop"' in page.text
+    assert [scope for scope in PERSONAL_PERMISSIONS if f'data-testid="field-scope-{scope}"' in page.text] == []
+    issued = await li.post("/me/tokens", data={"scope": ["approve", "stop"], "token_password": PASSWORD})
+    assert issued.status_code == 303
+    assert [token.scope for token in await site.store.sign_ins.tokens_of("李")] == [{Permission.STOP}]
+
+
 async def test_language_theme_and_keys_are_remembered(site):
     """A choice is kept by the browser, and the next page shows it."""
     li = await site.signed_in("viewer", name="李")
@@ -164,3 +181,70 @@ async def test_language_theme_and_keys_are_remembered(site):
     page = await li.get("/me")
     assert '<html lang="en" data-theme="dark" data-size="large"' in page.text
     assert ' data-keys="off">' in page.text
+
+
+async def test_a_reset_takes_another_administrator_who_then_gets_the_link(site, admin):
+    """The requester sees no confirmation button and no link; the second administrator gets it, and the user learns."""
+    other = await site.signed_in("admin", name="副")
+    li = await sign_in(site, "李", "approver")
+    requested = await admin.post("/people/李/reset")
+    assert requested.headers["location"] == "/people"
+    [request] = await site.store.user_changes.requests()
+    path = f"/people/requests/{request.id}/confirm"
+    own, others = await admin.get("/people"), await other.get("/people")
+    assert [path in page.text for page in (own, others)] == [False, True]
+    assert "重置 李 的密码" in others.text
+    refused = await admin.post(path)
+    assert (refused.status_code, "另一位管理员" in refused.text) == (409, True)
+    assert (await li.get("/me")).status_code == 200
+    await other.post(path)
+    shown = await other.get("/people/李")
+    assert 'data-testid="link"' in shown.text
+    assert (await li.get("/me")).status_code == 303
+    link = shown.text.partition("/setup#")[2].partition("<")[0]
+    client = site.client()
+    await site.begin_setup(client, link)
+    site.app.state.site.pending_setups.clear()
+    page = await client.get("/setup/form")
+    secret = page.text.partition("<code>")[2].partition("</code>")[0]
+    code = pyotp.TOTP(secret).at(site.runtime.now())
+    done = await client.post("/setup/form", data={"password": PASSWORD, "password_again": PASSWORD, "code": code})
+    assert done.headers["location"] == "/me/resets?next=%2Ftoday"
+    shown = await client.get("/me/resets?next=/today")
+    assert ("管 重置了您的密码，副 确认" in shown.text, 'href="/today"' in shown.text) == (True, True)
+
+
+async def test_an_administrator_does_not_give_himself_roles_alone(site, admin):
+    """Nor a helper of his own; who declines leaves all as it was."""
+    other = await site.signed_in("admin", name="副")
+    roles = {"role": ["admin", "approver"], "targets": ["", ""], "stages": ["", ""]}
+    await admin.post("/people/管/roles", data=roles)
+    await admin.post("/people", data={"name": "帮", "role": ["author"], "targets": [""], "stages": [""]})
+    assert {request.change.user for request in await site.store.user_changes.requests()} == {"管", "帮"}
+    for request in await site.store.user_changes.requests():
+        assert (await other.post(f"/people/requests/{request.id}/decline")).status_code == 303
+        assert (await other.post(f"/people/requests/{request.id}/confirm")).status_code == 409
+    assert [str(grant) for grant in (await site.store.users.get("管")).grants] == ["admin"]
+    assert "帮" not in {user.name for user in await site.store.users.list()}
+
+
+async def test_a_reset_phone_leaves_the_password_to_be_typed(site, admin):
+    """The link of a reset second factor asks for the password; a wrong one is refused, and the QR code is new."""
+    await sign_in(site, "李", "viewer")
+    await site.store.users.reset("李", ADMIN)
+    link = await site.store.users.reset("李", ADMIN, {SignInFactor.PASSWORD})
+    sign_in_data = NewSignIn(password_hash=await hash_password(PASSWORD), totp_secret="sealed")
+    await site.store.users.activate(link, sign_in_data, lambda _name: ADMIN)
+    assert "act-reset-factor" in (await admin.get("/people/李")).text
+    await admin.post("/people/李/reset", data={"second_factor": "1"})
+    link = (await admin.get("/people/李")).text.partition("/setup#")[2].partition("<")[0]
+    client = site.client()
+    page = await site.begin_setup(client, link)
+    assert ('autocomplete="current-password"' in page.text, "password_again" in page.text) == (True, False)
+    code = pyotp.TOTP(page.text.partition("<code>")[2].partition("</code>")[0]).at(site.runtime.now())
+    wrong = await client.post("/setup/form", data={"password": "wrong wrong wrong", "code": code})
+    skipped = await client.post("/setup/form", data={"skip": "1"})
+    assert [answer.status_code for answer in (wrong, skipped)] == [422, 422]
+    refused = await site.client().post("/login", data={"name": "李", "password": PASSWORD})
+    assert (refused.status_code, "一次性链接" in refused.text) == (422, True)
+    assert (await client.post("/setup/form", data={"password": PASSWORD, "code": code})).status_code == 303

@@ -12,8 +12,10 @@ from publisher.domain.errors import SignInError
 from publisher.engine.authentication import activate_user, make_second_factor
 from publisher.web import limits
 from publisher.web.limits import Limits
+from tests.web.conftest import ADMIN
 
 PASSWORD = "马路边上有一棵很老的槐树"
+SEED = re.compile(r"<code>([A-Z2-7]{32})</code>")
 
 
 async def add_activated(site, name="作者", *grants, with_factor=False):
@@ -157,22 +159,85 @@ async def test_a_one_time_link_is_used_up_by_its_form_only(site):
     """Opening the link changes nothing; its form sets password and second factor, once."""
     link = await site.add_user("作者", "author")
     client = site.client()
-    await client.get(f"/setup/{link}")
-    shown = await client.get(f"/setup/{link}")
-    secret = re.search(r"<code>([A-Z2-7]{32})</code>", shown.text)[1]
+    first, shown = await site.begin_setup(client, link), await site.begin_setup(client, link)
+    secret = SEED.search(shown.text)[1]
+    assert secret in first.text
     form = {"password": PASSWORD, "password_again": PASSWORD, "code": pyotp.TOTP(secret).at(site.runtime.now())}
-    done = await client.post(f"/setup/{link}", data=form)
-    again = await site.client().get(f"/setup/{link}")
+    done = await client.post("/setup/form", data=form)
+    again = await site.client().post("/setup", data={"link": link})
     assert (done.status_code, done.headers["location"]) == (303, "/today")
     assert again.status_code == 404
     assert (await site.store.users.get("作者")).has_second_factor
+
+
+async def test_whoever_only_opens_a_link_sees_nothing_and_binds_nothing(site):
+    """A scanner of mail opens every address, and may even run its script: the user can still begin."""
+    link = await site.add_user("作者", "author")
+    scanner, client = site.client(), site.client()
+    opened = [
+        await scanner.get("/setup"),
+        await scanner.get("/setup/form"),
+        await scanner.post("/setup", data={"link": f"http://127.0.0.1:8700/setup#{link}"}),
+    ]
+    assert [page.status_code for page in opened] == [200, 404, 200]
+    assert [SEED.search(page.text) for page in opened] == [None] * 3
+    assert "我是作者，开始" in opened[2].text
+    assert SEED.search((await site.begin_setup(client, link)).text)
+
+
+@pytest.mark.parametrize("lang", ["zh_CN", "en"])
+async def test_a_second_browser_sees_no_seed_and_administrators_get_an_alert(site, lang):
+    """Who has copied the link reads neither seed nor codes, and cannot go on, before and after its user is done."""
+    link = await site.add_user("作者", "author")
+    client, thief = site.client(), site.client(address="10.1.2.3")
+    seed = SEED.search((await site.begin_setup(client, link)).text)[1]
+    opened = await thief.post(f"/setup?lang={lang}", data={"link": link})
+    begun = await thief.post("/setup/begin", data={"link": link})
+    form = await thief.post("/setup/form", data={"password": PASSWORD, "password_again": PASSWORD, "skip": "1"})
+    assert [page.status_code for page in (opened, begun, form)] == [409, 409, 404]
+    assert 'data-testid="page-link-elsewhere"' in opened.text
+    assert [seed in page.text for page in (opened, begun, form)] == [False] * 3
+    assert [(alert.code, alert.subject) for alert in await site.store.queries.alerts()] == [
+        ("link_opened_elsewhere", "user:作者")
+    ]
+    history = await site.store.queries.audit_history("user:作者")
+    assert [entry.event for entry in history] == ["user_added", "link_begun", "link_refused", "link_refused"]
+    assert not (await site.store.users.get("作者")).has_password
+
+
+async def test_a_new_link_ends_what_another_browser_has_begun(site):
+    """The administrator's answer to a stolen link: who holds the old one has nothing, and the alert is over."""
+    link = await site.add_user("作者", "author")
+    thief, client = site.client(), site.client()
+    stolen = SEED.search((await site.begin_setup(thief, link)).text)[1]
+    await client.post("/setup", data={"link": link})
+    new = await site.store.users.reset("作者", ADMIN)
+    form = {"password": PASSWORD, "password_again": PASSWORD, "code": pyotp.TOTP(stolen).at(site.runtime.now())}
+    assert (await thief.post("/setup/form", data=form)).status_code == 404
+    assert SEED.search((await site.begin_setup(client, new)).text)[1] != stolen
+    assert "link_opened_elsewhere" not in {alert.code for alert in await site.store.queries.alerts()}
+
+
+async def test_the_secret_of_a_link_is_in_no_address(site):
+    """Proxies log paths and queries: no route takes it there, and no page leads to such an address."""
+    link = await site.add_user("作者", "author")
+    client = site.client()
+    assert (await client.get(f"/setup/{link}")).status_code == 404
+    asked = await client.get("/setup", params={"link": link})
+    opened = await client.post("/setup", data={"link": link})
+    begun = await client.post("/setup/begin", data={"link": link})
+    assert "我是作者" not in asked.text
+    assert re.findall(rf'(?:href|action|src)="[^"#]*{link}', opened.text) == []
+    assert begun.headers["location"] == "/setup/form"
+    assert link not in (await client.get("/setup/form")).text
 
 
 async def test_a_drill_on_this_machine_can_be_entered_by_the_link_alone(site):
     """In a drill that only this machine reaches, the one-time link signs in without a password."""
     link = await site.add_user("作者", "author")
     client = site.client()
-    answer = await client.post(f"/setup/{link}", data={"skip": "1"})
+    await site.begin_setup(client, link)
+    answer = await client.post("/setup/form", data={"skip": "1"})
     assert answer.headers["location"] == "/today"
     assert (await client.get("/today")).status_code == 200
 

@@ -132,7 +132,7 @@ async def add_people(store: Store, settings: Settings) -> Sequence[str]:
     links = []
     for name, roles in PEOPLE.items():
         link = await store.users.add(name, [Grant(role=role) for role in roles], by)
-        links.append(f"{settings.dashboard.address}/setup/{link}")
+        links.append(f"{settings.dashboard.address}/setup#{link}")
     return links
 
 

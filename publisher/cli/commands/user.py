@@ -1,5 +1,6 @@
 """`user`: who may sign in, as what, and with which tokens."""
 
+import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from publisher.app.departure import read_touched
+from publisher.app.format import Formatter
 from publisher.cli.authentication import (
     ActingPerson,
     identify,
@@ -17,19 +19,36 @@ from publisher.cli.authentication import (
 )
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, person_name
+from publisher.cli.framework import LocalizedUsageError, choice, command, int_range, json_option, person_name
 from publisher.cli.terminal import Terminal, echo, hidden_input
-from publisher.config import Settings
+from publisher.config import Environment, Settings
 from publisher.domain.delivery import Actor
-from publisher.domain.user import Grant, GrantSyntaxError, Permission, User, find_unknown_targets, parse_grant
-from publisher.engine.authentication import activate_user, change_password, make_second_factor
+from publisher.domain.user import (
+    PERSONAL_PERMISSIONS,
+    Grant,
+    GrantSyntaxError,
+    Permission,
+    SignInFactor,
+    User,
+    UserChange,
+    UserChangeKind,
+    find_unknown_targets,
+    parse_grant,
+)
+from publisher.engine.authentication import activate_user, change_password, make_second_factor, read_link
 from publisher.engine.decisions import named_person
+from publisher.store.people.user_changes import ChangedUser, UserRequest
+from publisher.store.people.users import LINK_METHOD
 from publisher.store.store import Store
 
-ACTIONS = ("add", "change", "list", "disable", "enable", "reset", "leave", "token", "password", "activate")
+ACTIONS = (
+    "add", "change", "list", "disable", "enable", "reset", "leave", "token", "password", "activate",
+    "requests", "confirm", "decline",
+)  # fmt: skip
 WITH_ROLES = frozenset({"add", "change"})
-WITHOUT_NAME = frozenset({"list", "activate"})
-LINK_METHOD = "one-time link"
+READ_ACTIONS = frozenset({"list", "requests"})
+CHANGES = frozenset(kind.value for kind in UserChangeKind)
+WITHOUT_NAME = frozenset({"list", "activate", "requests"})
 
 
 def grant(value: str) -> Grant:
@@ -70,14 +89,12 @@ async def user(  # noqa: PLR0913 # one argument an option
     settings = await load_workspace_settings(terminal)
     require_known_targets(settings, roles)
     warn_of_unknown_stages(terminal, settings, roles)
-    if action == "list" and not has_database(settings):
-        _print_users(terminal, [], as_json=as_json)
+    if action in READ_ACTIONS and not has_database(settings):
+        await show(terminal, settings, None, action, as_json=as_json)
         return
     async with open_command_store(settings, policies={}) as store:
-        if action == "list":
-            users = await store.users.list()
-            counts = [await store.sign_ins.count_valid(known.name) for known in users]
-            _print_users(terminal, list(zip(users, counts, strict=True)), as_json=as_json)
+        if action in READ_ACTIONS:
+            await show(terminal, settings, store, action, as_json=as_json)
         elif action == "activate":
             await activate(terminal, settings, store, with_second_factor=second_factor)
         elif action == "token":
@@ -87,7 +104,22 @@ async def user(  # noqa: PLR0913 # one argument an option
         else:
             person = await identify(terminal, settings, store, f"user {action}", by)
             require_permission(person, settings, f"user {action}")
-            await administer(terminal, settings, store, action, name or "", roles, person)
+            if action in CHANGES:
+                change = make_change(action, name or "", roles, person, second_factor=second_factor)
+                changed = await store.user_changes.submit(change, person.actor, breaks_glass=person.breaks_glass)
+                _print_change(terminal, settings, changed)
+            else:
+                await administer(terminal, settings, store, action, name or "", person)
+
+
+async def show(terminal: Terminal, settings: Settings, store: Store | None, action: str, *, as_json: bool) -> None:
+    """Print the users, or what waits for a second administrator; nothing of either without a database."""
+    if action == "requests":
+        _print_requests(terminal, settings, await store.user_changes.requests() if store else [], as_json=as_json)
+        return
+    users = await store.users.list() if store else []
+    counts = [await store.sign_ins.count_valid(known.name) for known in users] if store else []
+    _print_users(terminal, list(zip(users, counts, strict=True)), as_json=as_json)
 
 
 def require_known_targets(settings: Settings, grants: Collection[Grant]) -> None:
@@ -104,35 +136,83 @@ def warn_of_unknown_stages(terminal: Terminal, settings: Settings, grants: Colle
         terminal.print_note("grant_stage_unknown", value=terminal.translate("list_comma").join(unknown))
 
 
+def make_change(
+    action: str, name: str, roles: Sequence[Grant], person: ActingPerson, *, second_factor: bool
+) -> UserChange:
+    """Return the change that a command asks for. A reset is of one factor; who breaks the glass may reset both."""
+    factors = {SignInFactor.SECOND_FACTOR if second_factor else SignInFactor.PASSWORD}
+    if person.breaks_glass and not second_factor:
+        factors = set(SignInFactor)
+    kind = UserChangeKind(action)
+    is_reset = kind is UserChangeKind.RESET
+    return UserChange(
+        kind=kind, user=name, grants=tuple(roles), factors=frozenset(factors) if is_reset else frozenset()
+    )
+
+
 async def administer(  # noqa: PLR0913, PLR0917 # who does what to whom
-    terminal: Terminal,
-    settings: Settings,
-    store: Store,
-    action: str,
-    name: str,
-    roles: Sequence[Grant],
-    person: ActingPerson,
+    terminal: Terminal, settings: Settings, store: Store, action: str, name: str, person: ActingPerson
 ) -> None:
     users, actor = store.users, person.actor
-    granted = ", ".join(map(str, roles))
     match action:
-        case "add":
-            link = await users.add(name, roles, actor)
-            terminal.print_message("user_added", name=name, roles=granted, link=link)
-        case "change":
-            await users.change_grants(name, roles, actor)
-            terminal.print_message("user_changed", name=name, roles=granted)
         case "disable":
             await users.disable(name, actor)
             terminal.print_message("user_disabled", name=name)
         case "enable":
             await users.enable(name, actor, breaks_glass=person.breaks_glass)
             terminal.print_message("user_enabled", name=name)
-        case "reset":
-            link = await users.reset(name, actor, breaks_glass=person.breaks_glass)
-            terminal.print_message("user_reset", name=name, link=link)
+        case "confirm":
+            changed = await store.user_changes.confirm(_read_number(name), actor, breaks_glass=person.breaks_glass)
+            _print_change(terminal, settings, changed)
+        case "decline":
+            change = await store.user_changes.decline(_read_number(name), actor)
+            said = Formatter(messages=terminal.messages, timezone=settings.timezone).user_change(change)
+            terminal.print_message("user_change_declined", change=said)
         case _:
             await leave(terminal, settings, store, name, actor)
+
+
+_read_number = int_range(1, 2**63 - 1)
+
+
+def _print_change(terminal: Terminal, settings: Settings, changed: ChangedUser) -> None:
+    """Print what came of a change, with the one-time link if there is one."""
+    change, formatter = changed.change, Formatter(messages=terminal.messages, timezone=settings.timezone)
+    facts = {"name": change.user, "link": changed.link, "address": settings.dashboard.address}
+    if changed.request is not None:
+        until = formatter.time(changed.request.expires_at)
+        waiting = {"change": formatter.user_change(change), "number": changed.request.id, "until": until}
+        terminal.print_message("user_change_waits", **waiting)
+    elif change.kind is UserChangeKind.RESET:
+        terminal.print_message("user_reset", change=formatter.user_change(change), **facts)
+    else:
+        roles = ", ".join(map(str, change.grants))
+        terminal.print_message("user_added" if changed.link else "user_changed", roles=roles, **facts)
+
+
+def _print_requests(terminal: Terminal, settings: Settings, requests: Sequence[UserRequest], *, as_json: bool) -> None:
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+    if as_json:
+        rows = [
+            {
+                "number": request.id,
+                "user": request.change.user,
+                "kind": request.change.kind.value,
+                "roles": [str(grant) for grant in request.change.grants],
+                "factors": sorted(request.change.factors),
+                "by": request.by,
+                "at": request.at.isoformat(),
+                "expires_at": request.expires_at.isoformat(),
+            }
+            for request in requests
+        ]
+        terminal.print_json({"requests": rows})
+        return
+    for request in requests:
+        facts = {"number": request.id, "by": request.by, "until": formatter.time(request.expires_at)}
+        terminal.print_message("user_request", change=formatter.user_change(request.change), **facts)
+    if not requests:
+        terminal.print_message("no_user_requests")
 
 
 async def issue_token(
@@ -141,6 +221,8 @@ async def issue_token(
     """Print a new token of the user who signs in, limited to what the sign-in itself is limited to."""
     if not await store.users.exist():
         raise CommandFailedError("no_users_yet")
+    if settings.environment is Environment.LIVE and (useless := scope & PERSONAL_PERMISSIONS):
+        raise CommandFailedError("token_scope_personal", scope=", ".join(sorted(useless)))
     person = await identify(terminal, settings, store, "user token", name)
     if person.principal is None or not scope <= person.principal.scope:
         raise CommandFailedError("token_wider_than_sign_in")
@@ -151,13 +233,22 @@ async def issue_token(
 
 async def activate(terminal: Terminal, settings: Settings, store: Store, *, with_second_factor: bool) -> None:
     """Use up a one-time link from standard input, and store the new password that follows it."""
-    link = _read_hidden(terminal, "ask_link").rstrip("/").rpartition("/")[2]
-    if (known := await store.users.find_link(link)) is None:
+    link = read_link(_read_hidden(terminal, "ask_link"))
+    opened = await store.sign_ins.open_link(link, "", f"uid {os.getuid()}", begins=False)
+    if opened is None:
         raise CommandFailedError("link_invalid")
+    if opened.is_elsewhere:
+        raise CommandFailedError("link_begun_elsewhere")
+    known = opened.user
     terminal.print_note("activating", name=known.name)
-    password = _read_new_password(terminal, known.name)
+    if known.has_password:
+        password = _read_hidden(terminal, "ask_password", name=known.name)
+    else:
+        password = _read_new_password(terminal, known.name)
     factor, code = None, ""
-    if with_second_factor:
+    if known.has_second_factor:
+        code = _read_hidden(terminal, "ask_code", name=known.name)
+    elif with_second_factor or known.awaits_second_factor:
         factor = make_second_factor(known.name)
         terminal.print_message("second_factor_set_up", secret=factor.secret, uri=factor.uri)
         sys.stdout.flush()
@@ -170,6 +261,7 @@ async def activate(terminal: Terminal, settings: Settings, store: Store, *, with
         second_factor=factor,
         code=code,
         load_user_key=partial(workspace_user_key, settings, creates_missing=True),
+        source=f"uid {os.getuid()}",
     )
     if factor is not None:
         terminal.print_message("recovery_codes", codes="\n".join(f"  {each}" for each in factor.recovery_codes))

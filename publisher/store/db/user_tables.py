@@ -9,14 +9,17 @@ from sqlalchemy import RowMapping, Text
 from sqlmodel import Field, SQLModel
 
 from publisher.domain.user import Grant, Permission, User, UserState, parse_grant
-from publisher.store.db.tables import SERVER_DEFAULT_ZERO, Instant, table_of
+from publisher.store.db.tables import SERVER_DEFAULT_FALSE, SERVER_DEFAULT_ZERO, Instant, table_of
 
 
 class AuthUserRow(SQLModel, table=True):
     """A user. `grants` are JSON, each as it is typed. `name_skeleton` keeps apart names that look alike.
 
-    `link_hash` is of the one-time link that is open, if any. `totp_secret` is encrypted with a key that is not in the
-    database; `totp_step` is the time step of the last code that was used.
+    `link_hash` is of the one-time link that is open, if any; `link_browser_hash` is of the key that the browser got in
+    which its user has begun to set up the sign-in: no other may go on. `totp_secret` is encrypted with a key that is
+    not in the database; `totp_step` is the time step of the last code that was used.
+    `awaits_second_factor`: it was reset, so a password alone signs nobody in. `admin_ended_at` is when the user last
+    stopped being an administrator who can act.
     """
 
     __tablename__: ClassVar[str] = "auth_user"
@@ -30,6 +33,9 @@ class AuthUserRow(SQLModel, table=True):
     totp_step: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
     link_hash: str | None = Field(default=None, unique=True)
     link_expires_at: datetime | None = Field(default=None, sa_type=Instant)
+    link_browser_hash: str | None = Field(default=None, unique=True)
+    awaits_second_factor: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
+    admin_ended_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
 class RecoveryCodeRow(SQLModel, table=True):
@@ -63,6 +69,23 @@ class AuthTokenRow(SQLModel, table=True):
     scope: str
     created_at: datetime = Field(sa_type=Instant)
     used_at: datetime = Field(sa_type=Instant)
+    expires_at: datetime = Field(sa_type=Instant)
+
+
+class UserRequestRow(SQLModel, table=True):
+    """A change of a user that one administrator has requested and a second one must confirm, one for each user.
+
+    `kind` is that of the change; `grants` and `factors` are JSON.
+    """
+
+    __tablename__: ClassVar[str] = "user_request"
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    user: str = Field(unique=True)
+    kind: str
+    grants: str = Field(sa_type=Text)
+    factors: str
+    by: str
+    at: datetime = Field(sa_type=Instant)
     expires_at: datetime = Field(sa_type=Instant)
 
 
@@ -107,6 +130,7 @@ AUTH_USER = table_of(AuthUserRow)
 RECOVERY_CODE = table_of(RecoveryCodeRow)
 AUTH_SESSION = table_of(AuthSessionRow)
 AUTH_TOKEN = table_of(AuthTokenRow)
+USER_REQUEST = table_of(UserRequestRow)
 SIGN_IN_ATTEMPT = table_of(SignInAttemptRow)
 DRAFT = table_of(DraftRow)
 UPLOAD = table_of(UploadRow)
@@ -119,6 +143,7 @@ def to_user(row: RowMapping) -> User:
         state=UserState(row["state"]),
         has_password=row["password_hash"] is not None,
         has_second_factor=row["totp_secret"] is not None,
+        awaits_second_factor=row["awaits_second_factor"],
     )
 
 

@@ -1,20 +1,29 @@
-"""What users are signed in with: sessions of browsers, and tokens for commands. Each is a row that can be ended."""
+"""What users are signed in with: sessions of browsers, and tokens for commands. Each is a row that can be ended.
+
+The first sign-in begins with a one-time link.
+"""
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
-from publisher.domain.delivery import Actor
+from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import NoSuchItemError
-from publisher.domain.user import Permission, Principal, UserState
+from publisher.domain.user import Permission, Principal, User, UserState
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
-from publisher.store.db.rows import write_audit
+from publisher.store.db.rows import keep_alert, write_audit
 from publisher.store.db.user_tables import AUTH_SESSION, AUTH_TOKEN, AUTH_USER, dump_scope, load_scope, to_user
-from publisher.store.people.users import hash_secret
+from publisher.store.people.users import (
+    LINK_BYTES,
+    LINK_METHOD,
+    LINK_OPENED_ELSEWHERE,
+    has_open_link,
+    hash_secret,
+)
 
 SESSION_BYTES = TOKEN_BYTES = 32
 SESSION_IDLE_LIFETIME, SESSION_LIFETIME = timedelta(minutes=30), timedelta(hours=12)
@@ -56,6 +65,18 @@ class TokenEntry:
     created_at: datetime
     used_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedLink:
+    """A one-time link that was opened, and the key of the browser that may go on; empty before anybody has begun.
+
+    `is_elsewhere`: another browser has begun with it, so this one may not.
+    """
+
+    user: User
+    browser: str = field(default="", repr=False)
+    is_elsewhere: bool = False
 
 
 class SignIns(StorePart):
@@ -162,6 +183,31 @@ class SignIns(StorePart):
             used = update(AUTH_TOKEN).where(AUTH_TOKEN.c.id == row["id"]).values(used_at=now)
             await self.database.write(lambda transaction: transaction.connection.execute(used))
         return Principal(user=to_user(row), method=f"token {row['id']}", scope=load_scope(row["scope"]))
+
+    @in_transaction
+    def open_link(
+        self, transaction: Transaction, link: str, browser: str, source: str, *, begins: bool
+    ) -> OpenedLink | None:
+        """Return whose one-time link this is, None if it is not open. `begins` binds it to a browser, with a new key.
+
+        `browser` is the key that the browser has, if any. Another browser than the first is refused, with an alert.
+        """
+        now, connection = self.runtime.now(), transaction.connection
+        is_it = (AUTH_USER.c.link_hash == hash_secret(link), *has_open_link(now))
+        row = connection.execute(select(AUTH_USER).where(*is_it).with_for_update()).mappings().one_or_none()
+        if row is None:
+            return None
+        user, holder = to_user(row), row["link_browser_hash"]
+        by, subject = Actor(role=Role.PERSON, name=user.name, sign_in=LINK_METHOD), f"user:{user.name}"
+        if holder is not None and holder != hash_secret(browser):
+            write_audit(transaction, now, by, event="link_refused", subject=subject, detail={"source": source})
+            keep_alert(transaction, now, LINK_OPENED_ELSEWHERE, subject, {"user": user.name})
+            return OpenedLink(user=user, is_elsewhere=True)
+        if holder is None and begins:
+            browser = secrets.token_urlsafe(LINK_BYTES)
+            connection.execute(update(AUTH_USER).where(*is_it).values(link_browser_hash=hash_secret(browser)))
+            write_audit(transaction, now, by, event="link_begun", subject=subject, detail={"source": source})
+        return OpenedLink(user=user, browser=browser)
 
     async def sessions_of(self, user: str) -> Sequence[SessionEntry]:
         """Return a user's valid sessions, the one used last first."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import Connection, RowMapping, Update, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Update, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from publisher.domain.account import AccountId, backoff_delay
@@ -16,11 +16,11 @@ from publisher.domain.audit_chain import SYSTEM_USER_KEY
 from publisher.domain.characters import name_skeleton
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import NoSuchItemError, RefusedError
-from publisher.domain.user import Grant, User, UserState
+from publisher.domain.user import Grant, SignInFactor, User, UserChange, UserChangeKind, UserState, is_trusted
 from publisher.store.approvals import end_approvals_of
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
-from publisher.store.db.rows import batches, raise_alert, replace_alerts, write_audit
+from publisher.store.db.rows import batches, clear_alerts, raise_alert, replace_alerts, write_audit
 from publisher.store.db.tables import AUDIT, DELIVERY, POST, load_post
 from publisher.store.db.user_tables import (
     AUTH_SESSION,
@@ -29,6 +29,7 @@ from publisher.store.db.user_tables import (
     DRAFT,
     RECOVERY_CODE,
     SIGN_IN_ATTEMPT,
+    USER_REQUEST,
     dump_grants,
     to_user,
 )
@@ -42,14 +43,23 @@ FREE_ATTEMPTS_OF_SOURCE, MAX_DELAY_OF_SOURCE = 20, timedelta(minutes=1)
 ATTEMPTS_FORGOTTEN_AFTER = timedelta(days=1)
 MAX_NAMES_PER_QUERY = 500
 ANY_USER = ""
+LINK_METHOD = "one-time link"
+"""How a person has signed in, in the audit, who has set up the sign-in with a one-time link."""
+LINK_OPENED_ELSEWHERE = "link_opened_elsewhere"
+"""Code of the alert that a one-time link was opened a second time, in another browser."""
+NO_LINK: Mapping[str, object] = {"link_hash": None, "link_expires_at": None, "link_browser_hash": None}
+"""The columns of a user who has no one-time link."""
+NO_SECOND_FACTOR: Mapping[str, object] = {"totp_secret": None, "totp_step": 0}
 NO_SIGN_IN: Mapping[str, object] = {
-    "password_hash": None, "totp_secret": None, "totp_step": 0, "link_hash": None, "link_expires_at": None,
+    "password_hash": None, "awaits_second_factor": False, **NO_SECOND_FACTOR, **NO_LINK,
 }  # fmt: skip
 """The columns of a user who has nothing to sign in with."""
 SECRET_EVENTS = frozenset({"secret_stored", "secret_read"})
 """Audit events of people who had a secret before their eyes."""
 ROTATION_DUE = "rotation_due"
 """Code of the alert that a person who has left knows a secret."""
+SIGN_IN_RESET = "sign_in_reset"
+"""Code of the alert that the sign-in of a user was reset who writes, approves, operates or administers."""
 BREAK_GLASS = "break_glass"
 """Code of the alert that somebody acted without sign-in, as the system user who owns the workspace."""
 
@@ -70,9 +80,12 @@ class SignInProofs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSignIn:
-    """What a user sets up with a one-time link; a code of the second factor was used, that of `totp_step`."""
+    """What a user sets up with a one-time link; a code of the second factor was used, that of `totp_step`.
 
-    password_hash: str = field(repr=False)
+    What is None stays as it is: the user has proved to have it.
+    """
+
+    password_hash: str | None = field(default=None, repr=False)
     totp_secret: str | None = field(default=None, repr=False)
     totp_step: int = 0
     recovery_codes: Collection[str] = field(default=(), repr=False)
@@ -114,38 +127,66 @@ class Users(StorePart):
         row = await self.database.read(lambda connection: _get_row(connection, name))
         return to_user(row)
 
+    def apply(
+        self,
+        transaction: Transaction,
+        change: UserChange,
+        by: Actor,
+        *,
+        requested_by: str = "",
+        breaks_glass: bool = False,
+    ) -> str:
+        """Make a change, and return the one-time link if it makes one. Whether it may be made is for the caller."""
+        if breaks_glass:
+            subject, action = f"user:{change.user}", f"user {'confirm' if requested_by else change.kind}"
+            record_break_glass(transaction, self.runtime.now(), by, subject, action)
+        facts = {"requested_by": requested_by} if requested_by else {}
+        match change.kind:
+            case UserChangeKind.ADD:
+                return self._add(transaction, change, by, facts)
+            case UserChangeKind.CHANGE:
+                self._change_grants(transaction, change, by, facts)
+                return ""
+            case UserChangeKind.RESET:
+                return self._reset(transaction, change, by, facts, is_alerted=not breaks_glass)
+
     @in_transaction
     def add(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> str:
         """Add a user and return a one-time link; one who has left and comes back is the same user with new grants.
 
-        Raises RefusedError for a name that looks like that of another user, or if the first user is no administrator.
+        No second administrator is asked: that is `UserChanges.submit`. Raises RefusedError for a name that looks like
+        that of another user, or if the first user is no administrator.
         """
-        now, connection = self.runtime.now(), transaction.connection
-        known = _lock_users(connection)
-        same = next((row for row in known if row["name_skeleton"] == name_skeleton(name)), None)
-        if same is not None and (same["name"] != name or same["state"] != UserState.LEFT):
-            raise RefusedError("user_exists", name=name, other=same["name"])
-        added = User(name=name, grants=tuple(grants), has_password=True)
-        if not known and not added.is_active_admin:
-            raise RefusedError("first_user_admin")
-        values = {"grants": dump_grants(grants), "state": UserState.ENABLED.value}
-        if same is None:
+        return self.apply(transaction, UserChange(kind=UserChangeKind.ADD, user=name, grants=tuple(grants)), by)
+
+    def _add(self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str]) -> str:
+        now, connection, name = self.runtime.now(), transaction.connection, change.user
+        known = lock_users(connection)
+        require_possible(change, known)
+        values = {"grants": dump_grants(change.grants), "state": UserState.ENABLED.value}
+        if any(row["name"] == name for row in known):
+            connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+        else:
             key = {"name": name, "name_skeleton": name_skeleton(name), "created_at": now}
             connection.execute(insert(AUTH_USER).values(**key, **values))
-        else:
-            connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
-        write_audit(
-            transaction, now, by, event="user_added", subject=f"user:{name}", detail={"roles": dump_grants(grants)}
-        )
-        return self._issue_link(connection, name, now)
+        detail = {"roles": dump_grants(change.grants), **facts}
+        write_audit(transaction, now, by, event="user_added", subject=f"user:{name}", detail=detail)
+        return self._issue_link(transaction, name, now)
 
     @in_transaction
     def change_grants(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> None:
-        """Replace a user's grants. Losing one ends approvals of what is not sent. Raises what `disable` raises."""
+        """Replace a user's grants. Losing one ends approvals of what is not sent. Raises what `disable` raises.
+
+        No second administrator is asked: that is `UserChanges.submit`.
+        """
+        self.apply(transaction, UserChange(kind=UserChangeKind.CHANGE, user=name, grants=tuple(grants)), by)
+
+    def _change_grants(self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str]) -> None:
+        name, grants = change.user, change.grants
         row, now = _get_row(transaction.connection, name), self.runtime.now()
         _require_present(row)
         self._change_user(transaction, name, {"grants": dump_grants(grants)})
-        detail: dict[str, object] = {"roles": dump_grants(grants)}
+        detail: dict[str, object] = {"roles": dump_grants(grants), **facts}
         if set(to_user(row).grants) - set(grants):
             detail["approvals_ended"] = end_approvals_of(transaction, now, name, by, "user_changed")
         write_audit(transaction, now, by, event="user_changed", subject=f"user:{name}", detail=detail)
@@ -157,7 +198,7 @@ class Users(StorePart):
         Raises NoSuchItemError, or RefusedError for one who has left and for the last administrator.
         """
         _require_present(_get_row(transaction.connection, name))
-        values = {"state": UserState.DISABLED.value, "link_hash": None, "link_expires_at": None}
+        values = {"state": UserState.DISABLED.value, **NO_LINK}
         self._change_user(transaction, name, values)
         end_sign_ins(transaction.connection, name)
         now = self.runtime.now()
@@ -227,53 +268,78 @@ class Users(StorePart):
             record_break_glass(transaction, now, by, f"user:{name}", "user enable")
 
     @in_transaction
-    def reset(self, transaction: Transaction, name: str, by: Actor, *, breaks_glass: bool = False) -> str:
-        """Take away a user's password, second factor, sessions and tokens, and return a new one-time link.
+    def reset(
+        self,
+        transaction: Transaction,
+        name: str,
+        by: Actor,
+        factors: Collection[SignInFactor] = frozenset(SignInFactor),
+    ) -> str:
+        """Take away what a user signs in with, the sessions and the tokens, and return a new one-time link.
 
-        Approvals of what is not sent yet end too: somebody else may have given them. A disabled or suspended user is
-        enabled by it. Raises NoSuchItemError, or RefusedError for one who has left.
+        A factor that is left must be proved when the link is used. Approvals of what is not sent yet end too: somebody
+        else may have given them. A disabled or suspended user is enabled by it.
+
+        No second administrator is asked: that is `UserChanges.submit`. Raises NoSuchItemError, or RefusedError for one
+        who has left.
         """
-        now, connection = self.runtime.now(), transaction.connection
-        _require_present(_get_row(connection, name))
-        values = {"state": UserState.ENABLED.value, **NO_SIGN_IN}
-        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
-        connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
+        change = UserChange(kind=UserChangeKind.RESET, user=name, factors=frozenset(factors))
+        return self.apply(transaction, change, by)
+
+    def _reset(
+        self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str], *, is_alerted: bool
+    ) -> str:
+        now, connection, name = self.runtime.now(), transaction.connection, change.user
+        row = _get_row(connection, name)
+        _require_present(row)
+        values: dict[str, object] = {"state": UserState.ENABLED.value}
+        if SignInFactor.PASSWORD in change.factors:
+            values["password_hash"] = None
+        if SignInFactor.SECOND_FACTOR in change.factors:
+            awaits = row["awaits_second_factor"] or row["totp_secret"] is not None
+            values |= {**NO_SECOND_FACTOR, "awaits_second_factor": awaits}
+            connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
+        self._update_user(transaction, name, values)
         end_sign_ins(connection, name)
-        ended = end_approvals_of(transaction, now, name, by, "user_reset")
-        detail = {"approvals_ended": ended} if ended else {}
+        detail: dict[str, object] = {"factors": sorted(change.factors), **facts}
+        if ended := end_approvals_of(transaction, now, name, by, "user_reset"):
+            detail["approvals_ended"] = ended
         write_audit(transaction, now, by, event="user_reset", subject=f"user:{name}", detail=detail)
-        if breaks_glass:
-            record_break_glass(transaction, now, by, f"user:{name}", "user reset")
-        return self._issue_link(connection, name, now)
+        if is_alerted and is_trusted(to_user(row).grants):
+            requested_by = facts.get("requested_by", "")
+            alert = {"user": name, "by": requested_by or by.name, "second": by.name if requested_by else "—"}
+            raise_alert(transaction, now, SIGN_IN_RESET, f"user:{name}", alert)
+        return self._issue_link(transaction, name, now)
 
     async def find_link(self, link: str) -> User | None:
-        """Return whose one-time link this is, if it is still open. Using it is `activate`."""
-        query = select(AUTH_USER).where(AUTH_USER.c.link_hash == hash_secret(link))
+        """Return whose one-time link this is, if it is still open. Using it is `activate`.
+
+        `link` is one that no browser has begun with, or the key of the browser that has.
+        """
+        query = select(AUTH_USER).where(_is_usable(link), *has_open_link(self.runtime.now()))
         row = await self.database.read(lambda connection: connection.execute(query).mappings().one_or_none())
-        if row is None or row["link_expires_at"] <= self.runtime.now() or row["state"] != UserState.ENABLED:
-            return None
-        return to_user(row)
+        return None if row is None else to_user(row)
 
     @in_transaction
     def activate(self, transaction: Transaction, link: str, sign_in: NewSignIn, by: Callable[[str], Actor]) -> User:
-        """Use up a one-time link: store the password and the second factor, if any. `by` makes an actor of the name.
+        """Use up a one-time link, as `find_link` knows it: store the password and the second factor, if they are new.
 
-        Earlier sessions and tokens end. Raises RefusedError for a link that is unknown, used or expired.
+        `by` makes an actor of the name. Earlier sessions and tokens end. Raises RefusedError for a link that is
+        unknown, used or expired.
         """
         now, connection = self.runtime.now(), transaction.connection
-        is_open = (AUTH_USER.c.link_hash == hash_secret(link), AUTH_USER.c.link_expires_at > now)
-        used = update(AUTH_USER).where(*is_open, AUTH_USER.c.state == UserState.ENABLED.value)
-        values = {
-            "password_hash": sign_in.password_hash,
-            "totp_secret": sign_in.totp_secret,
-            "totp_step": sign_in.totp_step,
-            "link_hash": None,
-            "link_expires_at": None,
-        }
+        used = update(AUTH_USER).where(_is_usable(link), *has_open_link(now))
+        values = dict(NO_LINK)
+        if sign_in.password_hash is not None:
+            values["password_hash"] = sign_in.password_hash
+        if sign_in.totp_secret is not None:
+            factor = {"totp_secret": sign_in.totp_secret, "totp_step": sign_in.totp_step}
+            values |= {**factor, "awaits_second_factor": False}
         name = connection.scalar(used.values(values).returning(AUTH_USER.c.name))
         if name is None:
             raise RefusedError("link_invalid")
-        connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
+        if sign_in.totp_secret is not None:
+            connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
         for code in sign_in.recovery_codes:
             connection.execute(insert(RECOVERY_CODE).values(user=name, code_hash=hash_secret(code)))
         end_sign_ins(connection, name)
@@ -354,18 +420,27 @@ class Users(StorePart):
 
     def _change_user(self, transaction: Transaction, name: str, values: Mapping[str, object]) -> None:
         """Change a user's row. Raises RefusedError if it would leave the workspace without an administrator."""
-        connection = transaction.connection
-        before = [to_user(row) for row in _lock_users(connection)]
-        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
-        after = [to_user(row) for row in _lock_users(connection)]
-        if any(user.is_active_admin for user in before) and not any(user.is_active_admin for user in after):
+        had_admins, has_admins = self._update_user(transaction, name, values)
+        if had_admins and not has_admins:
             raise RefusedError("last_admin", name=name)
 
-    def _issue_link(self, connection: Connection, name: str, now: datetime) -> str:
+    def _update_user(
+        self, transaction: Transaction, name: str, values: Mapping[str, object]
+    ) -> tuple[Collection[str], Collection[str]]:
+        """Change a user's row, and return the names of those who could administer users before, and can after it."""
+        connection = transaction.connection
+        before = _list_admins(connection)
+        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+        after = _list_admins(connection)
+        _note_ended_admins(connection, before - after, self.runtime.now())
+        return before, after
+
+    def _issue_link(self, transaction: Transaction, name: str, now: datetime) -> str:
         """Store a new one-time link, which ends the one before, and return it."""
         link = secrets.token_urlsafe(LINK_BYTES)
-        values = {"link_hash": hash_secret(link), "link_expires_at": now + LINK_LIFETIME}
-        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+        values = {**NO_LINK, "link_hash": hash_secret(link), "link_expires_at": now + LINK_LIFETIME}
+        transaction.connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+        clear_alerts(transaction, f"user:{name}", now, LINK_OPENED_ELSEWHERE)
         return link
 
 
@@ -385,15 +460,42 @@ def end_sign_ins(connection: Connection, user: str | None = None) -> tuple[int, 
     return sessions, tokens
 
 
-def suspend_all(connection: Connection) -> int:
+def suspend_all(connection: Connection, now: datetime) -> int:
     """End all sessions, tokens and links, and suspend all users until each is enabled by name; return their number.
 
     For a database that may be older than the last change of its users.
     """
     end_sign_ins(connection)
-    connection.execute(update(AUTH_USER).values(link_hash=None, link_expires_at=None))
+    connection.execute(delete(USER_REQUEST))
+    _note_ended_admins(connection, _list_admins(connection), now)
+    connection.execute(update(AUTH_USER).values(NO_LINK))
     suspended = update(AUTH_USER).where(AUTH_USER.c.state == UserState.ENABLED.value)
     return connection.execute(suspended.values(state=UserState.SUSPENDED.value)).rowcount
+
+
+def require_possible(change: UserChange, known: Sequence[RowMapping]) -> None:
+    """Raise RefusedError or NoSuchItemError for a change that could never be made."""
+    name = change.user
+    if change.kind is not UserChangeKind.ADD:
+        row = next((row for row in known if row["name"] == name), None)
+        if row is None:
+            raise NoSuchItemError("user", name, [row["name"] for row in known])
+        _require_present(row)
+        return
+    same = next((row for row in known if row["name_skeleton"] == name_skeleton(name)), None)
+    if same is not None and (same["name"] != name or same["state"] != UserState.LEFT):
+        raise RefusedError("user_exists", name=name, other=same["name"])
+    if not known and not User(name=name, grants=change.grants, has_password=True).is_active_admin:
+        raise RefusedError("first_user_admin")
+
+
+def _list_admins(connection: Connection) -> frozenset[str]:
+    """Return the names of those who can administer users, with all users locked."""
+    return frozenset(row["name"] for row in lock_users(connection) if to_user(row).is_active_admin)
+
+
+def _note_ended_admins(connection: Connection, names: Collection[str], now: datetime) -> None:
+    connection.execute(update(AUTH_USER).where(AUTH_USER.c.name.in_(names)).values(admin_ended_at=now))
 
 
 def _get_row(connection: Connection, name: str) -> RowMapping:
@@ -403,12 +505,24 @@ def _get_row(connection: Connection, name: str) -> RowMapping:
     return row
 
 
+def has_open_link(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of a user whose one-time link has not expired."""
+    return AUTH_USER.c.link_expires_at > now, AUTH_USER.c.state == UserState.ENABLED.value
+
+
+def _is_usable(link: str) -> ColumnElement[bool]:
+    """Return the condition of the user of a one-time link that no browser has begun with, or of a browser's key."""
+    hashed = hash_secret(link)
+    is_unbegun = and_(AUTH_USER.c.link_hash == hashed, AUTH_USER.c.link_browser_hash.is_(None))
+    return or_(is_unbegun, AUTH_USER.c.link_browser_hash == hashed)
+
+
 def _require_present(row: RowMapping) -> None:
     if row["state"] == UserState.LEFT:
         raise RefusedError("user_has_left", name=row["name"])
 
 
-def _lock_users(connection: Connection) -> Sequence[RowMapping]:
+def lock_users(connection: Connection) -> Sequence[RowMapping]:
     """Return all users, locked: of two administrators who disable each other, one must fail."""
     return connection.execute(select(AUTH_USER).order_by(AUTH_USER.c.name).with_for_update()).mappings().all()
 

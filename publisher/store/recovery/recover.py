@@ -250,7 +250,7 @@ def void_authority(transaction: Transaction, now: datetime, by: Actor, reason: s
     """
     void_approvals(transaction, now, by, reason)
     end_confirmation_requests(transaction, now, by, reason)
-    number = suspend_all(transaction.connection)
+    number = suspend_all(transaction.connection, now)
     if number:
         detail = {"reason": reason, "users": number}
         write_audit(transaction, now, by, event="users_suspended", subject="users", detail=detail)

@@ -1,12 +1,13 @@
 """My settings: language, theme, text size; password and second factor; where one is signed in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from publisher.config import Environment, Settings
 from publisher.domain.errors import RefusedError, SignInError
-from publisher.domain.user import Permission, may_somewhere
+from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, may_somewhere
 from publisher.engine.authentication import change_password, check_password
 from publisher.store.people.users import hash_secret
 from publisher.web.access import clear_session_cookie, go_on, step_up
@@ -28,10 +29,23 @@ async def _render_me(request: Request, problems: Mapping[str, str] | None = None
         sessions=await store.sign_ins.sessions_of(visitor.user.name),
         tokens=await store.sign_ins.tokens_of(visitor.user.name),
         this_session=hash_secret(visitor.session_id),
-        scopes=[permission for permission in Permission if may_somewhere(visitor.user, permission)],
+        scopes=[each for each in list_token_scopes(get_site(request).settings) if may_somewhere(visitor.user, each)],
         preferences=PREFERENCES,
         problems=problems or {},
     )
+
+
+async def show_resets(request: Request) -> Response:
+    """Show that the visitor's sign-in was reset, after each sign-in for a week, and then where the visitor goes on."""
+    resets = await get_site(request).store.user_changes.recent_resets(get_visitor(request).user.name)
+    following = safe_path(request.query_params.get("next", ""))
+    return await render_page(request, "resets", resets=resets, next=following)
+
+
+def list_token_scopes(settings: Settings) -> Sequence[Permission]:
+    """Return what tokens may be good for: in live operation nothing that takes a person with password and code."""
+    is_live = settings.environment is Environment.LIVE
+    return [each for each in Permission if not (is_live and each in PERSONAL_PERMISSIONS)]
 
 
 async def enter_step_up(request: Request) -> Response:
@@ -86,7 +100,7 @@ async def issue_token(request: Request) -> Response:
     """Issue a token for scripts, after the password was typed; it is shown once."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     translate, name = visitor.messages.translate, visitor.user.name
-    scope = {permission for permission in Permission if str(permission) in form.getlist("scope")}
+    scope = {each for each in list_token_scopes(site.settings) if str(each) in form.getlist("scope")}
     if not visitor.is_stepped_up:
         raise SignInError("web_step_up_needed")
     if not scope:

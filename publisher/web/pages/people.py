@@ -14,12 +14,16 @@ from publisher.domain.user import (
     Grant,
     GrantSyntaxError,
     Permission,
+    SignInFactor,
     User,
+    UserChange,
+    UserChangeKind,
     UserRole,
     UserState,
     find_unknown_targets,
     parse_grant,
 )
+from publisher.store.people.user_changes import ChangedUser
 from publisher.web.page import redirect, render_page
 from publisher.web.site import Notice, Visitor, get_site, get_visitor
 
@@ -45,6 +49,7 @@ async def _render_people(
         "people",
         status=status,
         users=users,
+        requests=await store.user_changes.requests(),
         officers=officers,
         on_duty={officer.name for officer in officers},
         last_seen=await store.sign_ins.last_seen(),
@@ -134,19 +139,59 @@ async def add_person(request: Request) -> Response:
         problem = visitor.messages.translate("web_name_missing")
         return await _render_people(request, {"name": problem}, name, status=422)
     try:
-        link = await site.store.users.add(name, await read_grants(request), visitor.actor)
+        change = UserChange(kind=UserChangeKind.ADD, user=name, grants=tuple(await read_grants(request)))
+        changed = await site.store.user_changes.submit(change, visitor.actor)
     except RefusedError as error:
         key = "name" if error.code == "user_exists" else "role"
         problem = visitor.messages.translate(error.code, **error.facts)
         return await _render_people(request, {key: problem}, name, status=422)
-    notice = Notice(code="web_done_person_added", facts={"name": name, "link": make_link(request, link)})
-    return redirect(request, person_path(name), notice)
+    return show_change(request, changed)
+
+
+DONE_CODES = {
+    UserChangeKind.ADD: "web_done_person_added",
+    UserChangeKind.CHANGE: "web_done_roles",
+    UserChangeKind.RESET: "web_done_reset",
+}
+
+
+def show_change(request: Request, changed: ChangedUser) -> Response:
+    """Go to the person's page, with the one-time link if there is one; or to where a request waits."""
+    change = changed.change
+    if changed.request is not None:
+        facts = {"change": get_visitor(request).formatter.user_change(change)}
+        return redirect(request, "/people", Notice(code="web_done_requested", facts=facts))
+    link = {"link": make_link(request, changed.link)} if changed.link else {}
+    notice = Notice(code=DONE_CODES[change.kind], facts={"name": change.user, **link})
+    return redirect(request, person_path(change.user), notice)
+
+
+async def confirm_request(request: Request) -> Response:
+    """Make what another administrator has requested, and show the one-time link once if there is one."""
+    require_administrator(request)
+    store, visitor = get_site(request).store, get_visitor(request)
+    return show_change(request, await store.user_changes.confirm(read_request_number(request), visitor.actor))
+
+
+async def decline_request(request: Request) -> Response:
+    """End a request, another administrator's or one's own."""
+    require_administrator(request)
+    store, visitor = get_site(request).store, get_visitor(request)
+    change = await store.user_changes.decline(read_request_number(request), visitor.actor)
+    facts = {"change": visitor.formatter.user_change(change)}
+    return redirect(request, "/people", Notice(code="web_done_declined", facts=facts))
+
+
+def read_request_number(request: Request) -> int:
+    """Return the number of the request in the path; -1 where there is none, which no request has."""
+    text = str(request.path_params["number"])
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else -1
 
 
 def make_link(request: Request, link: str) -> str:
-    """Return the address of a one-time link, as the person has to open it."""
+    """Return the address of a one-time link, as the person has to open it: no proxy sees what stands behind `#`."""
     base = get_site(request).settings.dashboard.url or str(request.base_url)
-    return f"{base.rstrip('/')}/setup/{link}"
+    return f"{base.rstrip('/')}/setup#{link}"
 
 
 def person_path(name: str) -> str:
@@ -157,11 +202,12 @@ async def change_roles(request: Request) -> Response:
     require_administrator(request)
     store, visitor, name = get_site(request).store, get_visitor(request), request.path_params["name"]
     try:
-        await store.users.change_grants(name, await read_grants(request), visitor.actor)
+        change = UserChange(kind=UserChangeKind.CHANGE, user=name, grants=tuple(await read_grants(request)))
+        changed = await store.user_changes.submit(change, visitor.actor)
     except RefusedError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
         return await _render_person(request, {"role": problem}, status=422)
-    return redirect(request, person_path(name), Notice(code="web_done_roles", facts={"name": name}))
+    return show_change(request, changed)
 
 
 async def disable_person(request: Request) -> Response:
@@ -180,12 +226,13 @@ async def enable_person(request: Request) -> Response:
 
 
 async def reset_person(request: Request) -> Response:
-    """Take the password and the second factor away, and show a new one-time link once."""
+    """Take the password or the second factor away, and show a new one-time link once."""
     require_administrator(request)
-    store, name = get_site(request).store, request.path_params["name"]
-    link = await store.users.reset(name, get_visitor(request).actor)
-    notice = Notice(code="web_done_reset", facts={"name": name, "link": make_link(request, link)})
-    return redirect(request, person_path(name), notice)
+    store, name, form = get_site(request).store, request.path_params["name"], await request.form()
+    is_second = "second_factor" in form
+    factor = SignInFactor.SECOND_FACTOR if is_second else SignInFactor.PASSWORD
+    change = UserChange(kind=UserChangeKind.RESET, user=name, factors=frozenset({factor}))
+    return show_change(request, await store.user_changes.submit(change, get_visitor(request).actor))
 
 
 def read_phone(form: FormData) -> str:

@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
+from urllib.parse import urlencode
 
 import segno
 from starlette.requests import Request
@@ -13,8 +14,16 @@ from publisher.domain.addresses import is_loopback, split_host_port
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.user import User
-from publisher.engine.authentication import SecondFactor, activate_user, check_code, check_password, make_second_factor
-from publisher.store.people.users import hash_secret
+from publisher.engine.authentication import (
+    SecondFactor,
+    activate_user,
+    check_code,
+    check_password,
+    make_second_factor,
+    read_link,
+)
+from publisher.store.people.sign_ins import OpenedLink
+from publisher.store.people.users import LINK_LIFETIME, LINK_METHOD, hash_secret
 from publisher.web.access import (
     MAX_RESUMED_CHARACTERS,
     clear_session_cookie,
@@ -34,7 +43,6 @@ from publisher.web.site import (
 )
 
 PENDING_COOKIE = "publisher_sign_in"
-LINK_METHOD = "one-time link"
 UNUSED_PASSWORD_BYTES = 32
 
 
@@ -127,6 +135,8 @@ async def _start_session(request: Request, user: User, method: str, following: s
     by = Actor(role=Role.PERSON, name=user.name, sign_in=method)
     session_id = await site.store.sign_ins.start_session(user.name, visitor.source, by)
     session = await site.store.sign_ins.find_session(session_id)
+    if await site.store.user_changes.recent_resets(user.name) and not resumed:
+        following = f"/me/resets?{urlencode({'next': following})}"
     request.state.visitor = replace(visitor, session_id=session_id, session=session)
     return await go_on(request, session_id, following, resumed)
 
@@ -143,9 +153,68 @@ async def log_out(request: Request) -> Response:
     return response
 
 
+async def show_link_form(request: Request) -> Response:
+    """Show where a one-time link is pasted. A browser with script sends what stands behind `#` from here."""
+    return await render_page(request, "setup_link")
+
+
+async def open_link(request: Request) -> Response:
+    """Show whose one-time link was opened, and the one button. Nothing is shown or bound before that is pressed.
+
+    Scanners of mail and previews of messengers open links too.
+    """
+    link = await _read_link(request)
+    opened = await _open_link(request, link, begins=False)
+    if isinstance(opened, Response):
+        return opened
+    return await render_page(request, "setup_begin", user=opened.user, link=link)
+
+
+async def begin_setup(request: Request) -> Response:
+    """Bind a one-time link to this browser, by a cookie: no other may go on with it."""
+    site = get_site(request)
+    opened = await _open_link(request, await _read_link(request), begins=True)
+    if isinstance(opened, Response):
+        return opened
+    response = redirect(request, "/setup/form")
+    response.set_cookie(
+        setup_cookie(site),
+        opened.browser,
+        max_age=int(LINK_LIFETIME / timedelta(seconds=1)),
+        secure=site.is_secure,
+        httponly=True,
+        samesite="strict",
+    )
+    return response
+
+
+async def _read_link(request: Request) -> str:
+    return read_link(str((await request.form()).get("link", "")))
+
+
+async def _open_link(request: Request, link: str, *, begins: bool) -> OpenedLink | Response:
+    """Return the link that was opened, or the page that says why this browser may not go on with it."""
+    site, source = get_site(request), get_visitor(request).source
+    opened = await site.store.sign_ins.open_link(link, _browser_key(request), source, begins=begins)
+    if opened is None:
+        return await render_page(request, "link_invalid", status=404)
+    if opened.is_elsewhere:
+        return await render_page(request, "link_elsewhere", status=409)
+    return opened
+
+
+def setup_cookie(site: Site) -> str:
+    """Return the name of the cookie that binds a one-time link to a browser; see `session_cookie`."""
+    return "__Host-publisher_setup" if site.is_secure else "publisher_setup"
+
+
+def _browser_key(request: Request) -> str:
+    return request.cookies.get(setup_cookie(get_site(request)), "")
+
+
 async def show_setup(request: Request) -> Response:
-    """Show what the holder of a one-time link sets up. Nothing is used up by that."""
-    return await _render_setup(request, str(request.path_params["link"]))
+    """Show what the holder of a one-time link sets up, in the browser where that has begun."""
+    return await _render_setup(request)
 
 
 async def set_up(request: Request) -> Response:
@@ -154,52 +223,57 @@ async def set_up(request: Request) -> Response:
     In a drill on this machine a user may go in without either.
     """
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    link, is_skipped = str(request.path_params["link"]), "skip" in form and may_skip_setup(site)
-    pending = site.pending_setups.get(hash_secret(link))
-    if pending is None and not is_skipped:
+    browser = _browser_key(request)
+    if (known := await site.store.users.find_link(browser)) is None:
+        return await render_page(request, "link_invalid", status=404)
+    is_skipped, is_left = "skip" in form and may_skip_setup(site, known), known.has_second_factor
+    pending = site.pending_setups.get(hash_secret(browser))
+    if pending is None and not is_skipped and not is_left:
         problem = visitor.messages.translate("web_setup_again")
-        return await _render_setup(request, link, "code", problem, status=409)
+        return await _render_setup(request, "code", problem, status=409)
     password = secrets.token_urlsafe(UNUSED_PASSWORD_BYTES) if is_skipped else str(form.get("password", ""))
     try:
         site.limits.require_attempt(visitor.source, "setup")
-        if not is_skipped and password != form.get("password_again"):
+        if not (is_skipped or known.has_password) and password != form.get("password_again"):
             raise RefusedError("passwords_differ")  # noqa: TRY301 # shown like the others
         user = await activate_user(
             site.store.users,
-            link,
+            browser,
             password,
             by=lambda name: Actor(role=Role.PERSON, name=name, sign_in=LINK_METHOD),
-            second_factor=pending.factor if pending is not None and not is_skipped else None,
+            second_factor=pending.factor if pending is not None and not is_skipped and not is_left else None,
             code=str(form.get("code", "")),
             load_user_key=site.load_user_key,
+            source=visitor.source,
         )
     except RefusedError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
-        key = "code" if error.code == "code_wrong" else "password"
+        is_of_code = error.code == "code_wrong" or (is_left and isinstance(error, SignInError))
+        key = "code" if is_of_code else "password"
         status = 429 if error.code == "sign_in_delayed" else 422
-        return await _render_setup(request, link, key, problem, status=status)
-    site.pending_setups.pop(hash_secret(link), None)
+        return await _render_setup(request, key, problem, status=status)
+    site.pending_setups.pop(hash_secret(browser), None)
     site.limits.note_success(visitor.source, "setup")
-    return await _start_session(request, user, LINK_METHOD, "/today")
+    response = await _start_session(request, user, LINK_METHOD, "/today")
+    response.delete_cookie(setup_cookie(site), secure=site.is_secure, httponly=True, samesite="strict")
+    return response
 
 
-async def _render_setup(
-    request: Request, link: str, key: str = "", problem: str = "", *, status: int = 200
-) -> Response:
+async def _render_setup(request: Request, key: str = "", problem: str = "", *, status: int = 200) -> Response:
     """Show the form of a one-time link; `problem` stands at the field `key`."""
-    site = get_site(request)
-    user = await site.store.users.find_link(link)
+    site, browser = get_site(request), _browser_key(request)
+    user = await site.store.users.find_link(browser)
     if user is None:
         return await render_page(request, "link_invalid", status=404)
-    factor = keep_setup(site, link, user, site.runtime.now())
+    factor = keep_setup(site, browser, user, site.runtime.now())
     qr = segno.make(factor.uri, error="m").svg_data_uri(scale=5, border=2, dark="#18212f", light="#ffffff")
-    values = {"user": user, "factor": factor, "qr": qr, "may_skip": may_skip_setup(site)}
-    return await render_page(request, "setup", status=status, problems={key: problem}, link=link, **values)
+    values = {"user": user, "factor": factor, "qr": qr, "may_skip": may_skip_setup(site, user)}
+    return await render_page(request, "setup", status=status, problems={key: problem}, **values)
 
 
-def keep_setup(site: Site, link: str, user: User, now: datetime) -> SecondFactor:
+def keep_setup(site: Site, browser: str, user: User, now: datetime) -> SecondFactor:
     """Return the second factor of a setup that has begun; the same one when its page is opened again."""
-    key = hash_secret(link)
+    key = hash_secret(browser)
     pending = site.pending_setups.get(key)
     if pending is None or pending.until <= now:
         _drop_oldest(site.pending_setups)
@@ -208,7 +282,9 @@ def keep_setup(site: Site, link: str, user: User, now: datetime) -> SecondFactor
     return pending.factor
 
 
-def may_skip_setup(site: Site) -> bool:
-    """Return True in a drill that only this machine can reach: there nothing is at stake."""
+def may_skip_setup(site: Site, user: User) -> bool:
+    """Return True in a drill that only this machine can reach, for a new user: there nothing is at stake."""
+    if user.has_password or user.has_second_factor or user.awaits_second_factor:
+        return False
     host, _port = split_host_port(site.settings.dashboard.listen)
     return site.settings.environment is Environment.DRILL and is_loopback(host) and not site.is_secure

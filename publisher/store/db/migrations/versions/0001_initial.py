@@ -551,9 +551,13 @@ def _create_user_tables() -> None:
         sa.Column("totp_step", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("link_hash", sa.String(), nullable=True),
         sa.Column("link_expires_at", sa.BigInteger(), nullable=True),
+        sa.Column("link_browser_hash", sa.String(), nullable=True),
+        sa.Column("awaits_second_factor", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("admin_ended_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("name"),
         sa.UniqueConstraint("name_skeleton"),
         sa.UniqueConstraint("link_hash"),
+        sa.UniqueConstraint("link_browser_hash"),
     )
     op.create_table(
         "recovery_code",
@@ -586,6 +590,19 @@ def _create_user_tables() -> None:
         sa.UniqueConstraint("token_hash"),
     )
     op.create_index("ix_auth_token_user", "auth_token", ["user"])
+    op.create_table(
+        "user_request",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("user", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("grants", sa.Text(), nullable=False),
+        sa.Column("factors", sa.String(), nullable=False),
+        sa.Column("by", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("user"),
+    )
     op.create_table(
         "sign_in_attempt",
         sa.Column("user", sa.String(), nullable=False),
