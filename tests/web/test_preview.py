@@ -234,16 +234,18 @@ async def test_the_dashboard_removes_unused_pictures_by_itself(site, monkeypatch
     """Once a day, with saves kept out; where the schedule cannot be read it goes on the next day."""
     monkeypatch.setattr(dashboard, "CLEANING_DELAY_SECONDS", 0)
     monkeypatch.setattr(dashboard, "CLEANING_INTERVAL_SECONDS", 0.01)
-    author, settings = await site.signed_in("author"), site.application.settings
+    author, settings, warnings = await site.signed_in("author"), site.application.settings, []
+    monkeypatch.setattr(dashboard.log, "warning", lambda event, **_facts: warnings.append(event))
     await upload(author)
     [picture] = (settings.staff_folder / "media").glob("2026-11-*.png")
     os.utime(picture, (0, 0))
     text = settings.schedule_file.read_text("utf-8")
     settings.schedule_file.unlink()
     cleaning = asyncio.create_task(dashboard.remove_pictures_daily(site.app.state.site))
-    await asyncio.sleep(0.1)  # nothing says that it has failed but the log
+    await eventually(lambda: warnings, 5)
     is_kept = picture.exists()
     settings.schedule_file.write_text(text, "utf-8")
     await eventually(lambda: not picture.exists(), 5)
     cleaning.cancel()
     assert is_kept
+    assert set(warnings) == {"unused_pictures_kept"}
