@@ -12,7 +12,6 @@ from pathlib import Path
 from publisher.config import MEDIA_FOLDER
 from publisher.domain.errors import Problem, ScheduleError
 from publisher.engine.planner import Planner
-from publisher.engine.schedule_editor import lock_schedule
 from publisher.rendering.image_formats import MAX_PICTURE_BYTES
 from publisher.rendering.jobs import MEDIA_TYPES, CleanedPicture, CleanPicture
 from publisher.runtime.shared_files import is_plain, open_plain, share
@@ -75,17 +74,14 @@ def write_new(file: Path, data: bytes) -> None:
 async def remove_unused_pictures(planner: Planner, schedule_file: Path) -> int:
     """Delete uploaded pictures that nothing has named for UPLOAD_GRACE; return how many.
 
-    Drafts, stored posts, the schedule in force and that in the file may name them. Files that staff have put there, and
-    links, stay: of an upload the name has the hash. No save can happen meanwhile.
-
-    Raises ScheduleError without the file, RefusedError if it is locked for long, and OSError.
+    Drafts, stored posts, the schedule in force and that in the file may name them, so no save may happen meanwhile: the
+    caller has the file's lock. Files that staff have put there, and links, stay: of an upload the name has the hash.
+    Raises ScheduleError without the file, and OSError.
     """
-    folder = planner.post_renderer.staff_folder
-    before = planner.now - UPLOAD_GRACE
-    async with lock_schedule(schedule_file):
-        text = await asyncio.to_thread(read_unchanged, schedule_file, SCHEDULE_READ_LIMITS, ScheduleError)
-        used = await planner.store.uploads.find_used() | set(PICTURE_PATH.findall(text))
-        return await asyncio.to_thread(_remove_all, folder, before, used)
+    text = await asyncio.to_thread(read_unchanged, schedule_file, SCHEDULE_READ_LIMITS, ScheduleError)
+    used = await planner.store.uploads.find_used() | set(PICTURE_PATH.findall(text))
+    folder, before = planner.post_renderer.staff_folder, planner.now - UPLOAD_GRACE
+    return await asyncio.to_thread(_remove_all, folder, before, used)
 
 
 def _remove_all(folder: Path, before: datetime, used: Collection[str]) -> int:

@@ -9,11 +9,10 @@ from publisher.domain.account import AccountId, Capabilities, Mode, Platform
 from publisher.domain.errors import Location, Problem, ScheduleError
 from publisher.domain.post import Post, PostId, RenderedPost, Schedule
 from publisher.engine.planner import Planner
-from publisher.engine.schedule_editor import hide_names, sees_original
 from publisher.rendering.renderer import RenderResult
 from publisher.schedule.cron import find_next_occurrence, list_next_times
 from publisher.schedule.edit import Entry, add_post
-from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse_leniently
+from publisher.schedule.load import SCHEDULE_READ_LIMITS, hide_names, locate_problems, parse_leniently
 from publisher.schedule.warnings import find_misplaced_data, find_overdue_posts, find_timing_warnings, find_warnings
 from publisher.tomlfile.read import parse_toml
 
@@ -72,7 +71,8 @@ async def check_entry(
     What depends on the rest of the file is checked when it is saved.
     """
     follows, store = PostId(str(entry.get("follows", ""))), planner.store.posts
-    original = await store.get_post(follows) if await sees_original(planner, follows, reach) else None
+    is_seen = await planner.store.occurrences.is_on_any(follows, reach)
+    original = await store.get_post(follows) if is_seen else None
     same = await store.get_post(PostId(str(entry.get("id", ""))))
     check = await asyncio.to_thread(_check, planner, entry, original, reach, is_known=same is not None)
     if is_new and same is not None:

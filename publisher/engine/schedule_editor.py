@@ -36,9 +36,11 @@ from publisher.schedule.edit import (
     is_same_entry,
 )
 from publisher.schedule.load import (
+    NO_CHOICES,
     SCHEDULE_READ_LIMITS,
     RecipientResolver,
     ScheduleContext,
+    hide_names,
     list_post_ids,
     locate_problems,
     parse_schedule,
@@ -51,9 +53,6 @@ LOCK_TIMEOUT_SECONDS = 10.0
 """How long a save waits for another one of this host to end; one takes two seconds at most."""
 LOCK_POLL_SECONDS = 0.05
 ACCEPTED_POLL_SECONDS = 0.1
-NO_CHOICES = "…"
-SUGGESTING_CODES = frozenset({"follows_unknown", "names_in_one_text", "unknown_recipient", "unknown_region"})
-"""Problems that suggest ids of posts, or names of accounts and regions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,11 +220,6 @@ async def _save_locked(planner: Planner, file: Path, change: PostChange, writer:
     return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=sha256, base_version=schedule.version)
 
 
-async def sees_original(planner: Planner, post: PostId, reach: Collection[AccountId] | None) -> bool:
-    """Return True if a post concerns an account of `reach`, which is None for all."""
-    return bool(post) and post in await planner.store.occurrences.concerned([post], reach)
-
-
 async def sees_followed(planner: Planner, prepared: "PreparedEdit", reach: Collection[AccountId] | None) -> bool:
     """Return True if the writer may see the post that theirs follows, in the file or in force."""
     follows = prepared.post.follows if prepared.post is not None else None
@@ -234,19 +228,7 @@ async def sees_followed(planner: Planner, prepared: "PreparedEdit", reach: Colle
     in_file = prepared.posts.get(follows)
     if in_file is not None and not set(reach).isdisjoint(in_file.accounts):
         return True
-    return await sees_original(planner, follows, reach)
-
-
-def hide_names(problems: Sequence[Problem], reach: Collection[AccountId] | None) -> list[Problem]:
-    """Return problems without the names of posts and accounts that they suggest, for who does not see all of them."""
-    if reach is None:
-        return list(problems)
-    return [
-        replace(problem, facts={**problem.facts, "choices": NO_CHOICES})
-        if problem.code in SUGGESTING_CODES
-        else problem
-        for problem in problems
-    ]
+    return await planner.store.occurrences.is_on_any(follows, reach)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

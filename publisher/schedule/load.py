@@ -163,6 +163,9 @@ def find_duplicate_ids(first_of: Mapping[str, int], tables: Sequence[object]) ->
             )
 
 
+NO_CHOICES = "…"
+SUGGESTING_CODES = frozenset({"follows_unknown", "names_in_one_text", "unknown_recipient", "unknown_region"})
+"""Problems that suggest ids of posts, or names of accounts and regions."""
 MAX_ORIGINAL_SEARCHES = 20
 """For so many unknown originals a similar id is searched; each search compares with every id of the file."""
 
@@ -189,6 +192,18 @@ def find_link_problems(
             yield UnlocatedProblem(path=path, code="follows_unknown", facts={**facts, "choices": choices})
         elif (original := times.get(link.follows)) and link.at and link.at < original:
             yield UnlocatedProblem(path=("post", link.index, "at"), code="follows_too_early", facts=facts)
+
+
+def hide_names(problems: Sequence[Problem], reach: Collection[AccountId] | None) -> list[Problem]:
+    """Return problems without the names of posts and accounts that they suggest, for who does not see all of them."""
+    if reach is None:
+        return list(problems)
+    return [
+        replace(problem, facts={**problem.facts, "choices": NO_CHOICES})
+        if problem.code in SUGGESTING_CODES
+        else problem
+        for problem in problems
+    ]
 
 
 def post_tables(toml: TomlDocument) -> Sequence[object]:

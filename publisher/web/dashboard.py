@@ -19,6 +19,7 @@ from publisher.app.application import Application
 from publisher.domain.errors import ApprovalError, InputError, NoSuchItemError, Problem, RefusedError, SignInError
 from publisher.domain.user import Permission
 from publisher.engine.pictures import remove_unused_pictures
+from publisher.engine.schedule_editor import lock_schedule
 from publisher.i18n import Messages
 from publisher.runtime.logs import log
 from publisher.web.access import identify, protect, read_lang, render_problem
@@ -92,7 +93,8 @@ async def remove_pictures_daily(site: Site) -> None:
     while True:
         await asyncio.sleep(CLEANING_DELAY_SECONDS)
         try:
-            number = await remove_unused_pictures(site.application.planner, site.settings.schedule_file)
+            async with lock_schedule(site.settings.schedule_file):
+                number = await remove_unused_pictures(site.application.planner, site.settings.schedule_file)
             log.info("unused_pictures_removed", number=number)
         except Exception as error:  # noqa: BLE001 # the next day it is tried again, whatever was wrong
             log.warning("unused_pictures_kept", error=type(error).__name__)

@@ -62,9 +62,9 @@ BEATS_PER_REFRESH = 6
 SESSION_METHOD = "session"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 GENERAL_ALERTS = frozenset({
-    "audit_broken", "audit_checkpoint_failed", "clock_jumped_ahead", "clock_jumped_back", "clock_skew",
-    "clock_unconfirmed", "clock_wrong", "database_busy", "database_restored", "disk_full", "journal_unwritable",
-    "log_lines_dropped", "settings_outdated", "waiting_for_journal",
+    "approvals_voided", "audit_broken", "audit_checkpoint_failed", "circuit_breaker_open", "clock_jumped_ahead",
+    "clock_jumped_back", "clock_skew", "clock_unconfirmed", "clock_wrong", "database_busy", "database_restored",
+    "disk_full", "journal_unwritable", "log_lines_dropped", "settings_outdated", "waiting_for_journal",
 })  # fmt: skip
 """Alerts about publisher itself that name no post, account or person."""
 T = TypeVar("T")

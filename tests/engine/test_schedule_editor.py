@@ -402,3 +402,22 @@ def test_a_file_of_another_user_is_replaced_if_that_one_keeps_its_rights(tmp_pat
     assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == owner
     assert file.read_text("utf-8") == ("new\n" if is_kept else "old\n")
     assert not Path(".schedule.toml.new").exists()
+
+
+@pytest.mark.parametrize(("reach", "is_saved"), [(None, True), ({"a", "b"}, True), ({"b"}, False)])
+async def test_a_post_that_its_writer_may_not_see_is_unknown_as_an_original(planner, file, reach, is_saved):  # noqa: F811
+    """As any id that does not exist; no problem suggests another id to who does not see all accounts."""
+    file.write_text(FILE + entry("hidden", at=LATER, to='["a"]'), "utf-8")
+    limited = Writer(actor=WANG, may_write=lambda _accounts: True, reach=reach)
+    for original in ("hidden", "hiddem"):
+        change = addition(id=f"by-{original}", kind="correction", follows=original, to=["b"])
+        result = await save_post(planner, file, change, limited)
+        assert isinstance(result, SavedEdit) is (is_saved and original == "hidden")
+        if isinstance(result, InvalidEdit):
+            [problem] = result.own
+            assert (problem.code, problem.facts["value"], problem.location.path) == (
+                "follows_unknown",
+                original,
+                "follows",
+            )
+            assert ("hidden" in problem.facts["choices"]) is (reach is None)

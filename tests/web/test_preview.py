@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import threading
 
 import pytest
@@ -13,6 +14,7 @@ from publisher.domain.post import OccurrenceKey, PostId, RenderedPost, derive_ma
 from publisher.engine import pictures
 from publisher.rendering.jobs import ReadBody, RenderPage
 from publisher.store.people import drafts
+from publisher.web import dashboard
 from publisher.web.pages import write
 from publisher.web.preview import MAX_ARTICLE_CHARACTERS_PER_USER, MAX_WAITING_PER_USER, Articles, RenderTurns
 from tests.wait import eventually
@@ -226,3 +228,24 @@ def test_the_articles_of_one_user_take_so_much_memory_and_displace_no_others():
 def make_article(title, text="x"):
     marker = derive_marker(OccurrenceKey(post=PostId("p"), occurrence="once"), AccountId("a"))
     return RenderedPost(account=AccountId("a"), platform=Platform("wechat"), marker=marker, title=title, text=text)
+
+
+async def test_the_dashboard_removes_unused_pictures_by_itself(site, monkeypatch):
+    """Once a day, with saves kept out; where the schedule cannot be read it goes on the next day."""
+    monkeypatch.setattr(dashboard, "CLEANING_DELAY_SECONDS", 0)
+    monkeypatch.setattr(dashboard, "CLEANING_INTERVAL_SECONDS", 0.01)
+    author, settings, warnings = await site.signed_in("author"), site.application.settings, []
+    monkeypatch.setattr(dashboard.log, "warning", lambda event, **_facts: warnings.append(event))
+    await upload(author)
+    [picture] = (settings.staff_folder / "media").glob("2026-11-*.png")
+    os.utime(picture, (0, 0))
+    text = settings.schedule_file.read_text("utf-8")
+    settings.schedule_file.unlink()
+    cleaning = asyncio.create_task(dashboard.remove_pictures_daily(site.app.state.site))
+    await eventually(lambda: warnings, 5)
+    is_kept = picture.exists()
+    settings.schedule_file.write_text(text, "utf-8")
+    await eventually(lambda: not picture.exists(), 5)
+    cleaning.cancel()
+    assert is_kept
+    assert set(warnings) == {"unused_pictures_kept"}

@@ -366,6 +366,10 @@ class OccurrenceQueries(StorePart):
         """Return those of the posts that concern one of the accounts; see `find_concerned`."""
         return await self.database.read(lambda connection: find_concerned(connection, posts, accounts))
 
+    async def is_on_any(self, post: PostId, accounts: Collection[AccountId] | None) -> bool:
+        """Return True if a post concerns one of the accounts; for None always."""
+        return bool(await self.concerned([post], accounts))
+
     async def stop_counts(self, post: PostId, account: AccountId | None = None) -> StopCounts:
         """Return what stopping a post would concern: all its occurrences, on all accounts or on one."""
         has_parts = case((DELIVERY.c.parts_done > 0, true()), else_=false()).label("has_parts")
