@@ -114,7 +114,7 @@ class OtherAnswers(OpenDatabase):
     [(OpenDatabase, 1, "jinja2"), (CleanDatabase, 0, ""), (OtherAnswers, 3, "NOT CHECKED")],
 )
 def test_known_advisories_are_reported(capsys, database, code, words):
-    """The exit code tells an advisory, none, and an answer that cannot be read apart."""
+    """One exit code each for an advisory, for none, and for an answer that cannot be read."""
     with served(database) as address:
         assert load_script("advisories").main([address]) == code
     shown = capsys.readouterr()

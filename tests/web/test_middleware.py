@@ -190,7 +190,7 @@ async def test_pages_exist_in_both_languages(site):
 
 
 async def test_what_people_type_is_never_markup(site):
-    """A reason, a name of a search and a path come back as text, whoever has typed them."""
+    """A reason, a name of a search and a path come back as text, of all that people type."""
     client = await site.signed_in("operator", "admin")
     typed = '<img src=x onerror="alert(1)">'
     await client.post("/pause", data={"reason": typed})
