@@ -26,6 +26,7 @@ from typing import IO
 
 ENVIRONMENT = Path(".venv")
 PYTHON = ENVIRONMENT / "bin" / "python"
+BUILD_TOOLS = "constraints-build.txt"
 UNFINISHED = ENVIRONMENT / "unfinished"
 """Exists while something is being installed. A process that finds it starts over: a package may be half installed."""
 TICK_SECONDS = 0.5
@@ -74,8 +75,9 @@ def make(pinned: str, lock: IO[str]) -> None:
         _empty()
         progress.run(_making(uv))
     UNFINISHED.touch()
-    progress.begin(f"安装锁定的依赖（{pinned}）", f"installing the pinned packages ({pinned})", _count(pinned))
-    progress.run([*_installing(uv), "--require-hashes", "--no-deps", "-r", pinned])
+    for file in _list_pinned(pinned):
+        progress.begin(f"安装锁定的依赖（{file}）", f"installing the pinned packages ({file})", _count(file))
+        progress.run([*_installing(uv), "--require-hashes", "--no-deps", "-r", file])
     progress.begin("安装 publisher", "installing publisher")
     progress.run([*_installing(uv), "--no-deps", "--no-build-isolation", "--editable", "."])
     _stamp_of(pinned).write_text(_wanted(pinned), "ascii")
@@ -88,7 +90,13 @@ def _stamp_of(pinned: str) -> Path:
 
 def _wanted(pinned: str) -> str:
     """Return the content of the stamp once all is installed: it changes with the pins and with pyproject.toml."""
-    return hashlib.sha256(Path(pinned).read_bytes() + Path("pyproject.toml").read_bytes()).hexdigest() + "\n"
+    files = [*_list_pinned(pinned), "pyproject.toml"]
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest() + "\n"
+
+
+def _list_pinned(pinned: str) -> Sequence[str]:
+    """Return the files to install: publisher is built in this environment, so the tools for that belong to it."""
+    return [pinned, BUILD_TOOLS] if Path(BUILD_TOOLS).exists() else [pinned]
 
 
 def _count(pinned: str) -> int:

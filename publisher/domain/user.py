@@ -1,7 +1,7 @@
 """People who use publisher: their roles, what each role may do, and on which accounts. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from publisher.domain.account import Account, AccountId
@@ -32,6 +32,8 @@ class Permission(StrEnum):
     OPERATE = "operate"
     CREDENTIALS = "credentials"
     AUDIT = "audit"
+    EXPORT = "export"
+    """To take the whole audit away: it has the words and names of all regions."""
     RECOVER = "recover"
     ADMINISTER = "administer"
 
@@ -46,8 +48,10 @@ ROLE_PERMISSIONS: Mapping[UserRole, frozenset[Permission]] = {
         Permission.VIEW, Permission.SEND, Permission.STOP, Permission.RETRACT, Permission.ASSIST, Permission.OPERATE,
         Permission.CREDENTIALS, Permission.RECOVER,
     }),
-    UserRole.AUDITOR: frozenset({Permission.VIEW, Permission.AUDIT}),
-    UserRole.ADMIN: frozenset({Permission.VIEW, Permission.STOP, Permission.RECOVER, Permission.ADMINISTER}),
+    UserRole.AUDITOR: frozenset({Permission.VIEW, Permission.AUDIT, Permission.EXPORT}),
+    UserRole.ADMIN: frozenset({
+        Permission.VIEW, Permission.STOP, Permission.EXPORT, Permission.RECOVER, Permission.ADMINISTER,
+    }),
 }  # fmt: skip
 """Stopping is open to all who answer for posts. Who administers users can neither write, send nor approve."""
 
@@ -227,6 +231,10 @@ class Principal:
         """Return True if both the user's grants and the scope of the sign-in allow it; see `may`."""
         return permission in self.scope and may(self.user, permission, accounts, members, stage)
 
+    def may_somewhere(self, permission: Permission) -> bool:
+        """Return True if both the user's grants and the scope of the sign-in allow it on some account."""
+        return permission in self.scope and may_somewhere(self.user, permission)
+
 
 def list_members(
     accounts: Iterable[Account], groups: Mapping[str, Collection[AccountId]]
@@ -238,6 +246,22 @@ def list_members(
         if account.region:
             members.setdefault(f"region:{account.region}", set()).add(account.id)
     return {name: frozenset(group) for name, group in members.items()}
+
+
+def limit_grants(
+    grants: Iterable[Grant], accounts: Collection[AccountId], members: Mapping[str, Collection[AccountId]]
+) -> tuple[Grant, ...]:
+    """Return the grants that are valid on some of these accounts, without their other targets."""
+    limited = []
+    for grant in grants:
+        targets = frozenset(
+            name
+            for name in grant.targets
+            if name == ALL_TARGET or name in accounts or not set(accounts).isdisjoint(members.get(name, ()))
+        )
+        if targets:
+            limited.append(replace(grant, targets=targets))
+    return tuple(limited)
 
 
 def find_unknown_targets(

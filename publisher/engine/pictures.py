@@ -1,49 +1,67 @@
-"""Keep a picture that a person uploads for a post: cleaned by the limited process, in media/ beside the schedule."""
+"""Pictures that people upload for posts: cleaned by the limited process, kept in media/ while they are used."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
+import shutil
+from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
 
 from publisher.config import MEDIA_FOLDER
-from publisher.domain.errors import Problem
+from publisher.domain.errors import Problem, ScheduleError
 from publisher.engine.planner import Planner
+from publisher.engine.schedule_editor import lock_schedule
 from publisher.rendering.image_formats import MAX_PICTURE_BYTES
 from publisher.rendering.jobs import MEDIA_TYPES, CleanedPicture, CleanPicture
-from publisher.runtime.shared_files import open_plain, share
+from publisher.runtime.shared_files import is_plain, open_plain, share
+from publisher.schedule.load import SCHEDULE_READ_LIMITS
+from publisher.store.people.drafts import PICTURE_PATH, UPLOAD_GRACE
+from publisher.tomlfile.read import read_unchanged
 
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif"}
+DIGEST_DIGITS = 12
+MIN_FREE_BYTES = 512 * 2**20
+"""So much of the disk stays free of pictures: database, journal and schedule need it."""
 
 
-async def keep_picture(planner: Planner, data: bytes) -> str | Problem:
+async def keep_picture(planner: Planner, data: bytes, user: str) -> str | Problem:
     """Return the path of a picture as a post names it, or what is wrong with it. Equal pictures are one file.
 
-    Raises OSError if it cannot be written.
+    Raises RefusedError if the user has uploaded too much, and OSError if it cannot be written.
     """
     if len(data) > MAX_PICTURE_BYTES:
         return Problem(code="image_too_big", facts={"limit": str(MAX_PICTURE_BYTES // 2**20)})
-    return await asyncio.to_thread(_keep, planner, data)
-
-
-def _keep(planner: Planner, data: bytes) -> str | Problem:
-    [cleaned] = planner.post_renderer.templates.renderer.run([CleanPicture(data=data)])
+    uploads, folder = planner.store.uploads, planner.post_renderer.staff_folder
+    await uploads.require_room(user, len(data))
+    if await asyncio.to_thread(is_disk_low, folder, len(data)):
+        return Problem(code="upload_disk_low")
+    [cleaned] = await asyncio.to_thread(planner.post_renderer.templates.renderer.run, [CleanPicture(data=data)])
     if isinstance(cleaned, Problem):
         return cleaned
     if not isinstance(cleaned, CleanedPicture):
         raise TypeError(type(cleaned).__name__)
-    digest = hashlib.sha256(cleaned.data).hexdigest()
-    name = f"{planner.now:%Y-%m}-{digest[:12]}{SUFFIXES[MEDIA_TYPES[cleaned.format]]}"
-    folder = planner.post_renderer.staff_folder / MEDIA_FOLDER
-    if not folder.is_dir():
-        folder.mkdir()
-        share(folder)
-    write_new(folder / name, cleaned.data)
-    return f"{MEDIA_FOLDER}/{name}"
+    digest = hashlib.sha256(cleaned.data).hexdigest()[:DIGEST_DIGITS]
+    path = f"{MEDIA_FOLDER}/{planner.now:%Y-%m}-{digest}{SUFFIXES[MEDIA_TYPES[cleaned.format]]}"
+    await uploads.record(user, path, len(cleaned.data))
+    await asyncio.to_thread(write_new, folder / path, cleaned.data)
+    return path
+
+
+def is_disk_low(folder: Path, size: int) -> bool:
+    """Return True if a file of this size would leave too little room on the disk of a folder."""
+    return shutil.disk_usage(folder).free - size < MIN_FREE_BYTES
 
 
 def write_new(file: Path, data: bytes) -> None:
-    """Write a file that nobody sees before it is whole."""
+    """Write a file that nobody sees before it is whole; one that is there already counts as new."""
+    if not file.parent.is_dir():
+        file.parent.mkdir()
+        share(file.parent)
     if file.is_file():
+        with contextlib.suppress(OSError):  # it is another user's
+            os.utime(file)
         return
     temporary = file.with_name(f".{file.name}.new")
     with open(temporary, "wb", opener=open_plain) as stream:
@@ -52,3 +70,38 @@ def write_new(file: Path, data: bytes) -> None:
         os.fsync(stream.fileno())
     share(temporary)
     temporary.replace(file)
+
+
+async def remove_unused_pictures(planner: Planner, schedule_file: Path) -> int:
+    """Delete uploaded pictures that nothing has named for UPLOAD_GRACE; return how many.
+
+    Drafts, stored posts, the schedule in force and that in the file may name them. Files that staff have put there, and
+    links, stay: of an upload the name has the hash. No save can happen meanwhile.
+
+    Raises ScheduleError without the file, RefusedError if it is locked for long, and OSError.
+    """
+    folder = planner.post_renderer.staff_folder
+    before = planner.now - UPLOAD_GRACE
+    async with lock_schedule(schedule_file):
+        text = await asyncio.to_thread(read_unchanged, schedule_file, SCHEDULE_READ_LIMITS, ScheduleError)
+        used = await planner.store.uploads.find_used() | set(PICTURE_PATH.findall(text))
+        return await asyncio.to_thread(_remove_all, folder, before, used)
+
+
+def _remove_all(folder: Path, before: datetime, used: Collection[str]) -> int:
+    number = 0
+    for file in (folder / MEDIA_FOLDER).glob("*"):
+        path = f"{MEDIA_FOLDER}/{file.name}"
+        if path not in used and PICTURE_PATH.fullmatch(path) and is_upload(file, before):
+            file.unlink()
+            number += 1
+    return number
+
+
+def is_upload(file: Path, before: datetime) -> bool:
+    """Return True if a file is older than an instant, and has the content that its name says."""
+    status = file.lstat()
+    if not is_plain(status) or status.st_mtime >= before.timestamp() or status.st_size > MAX_PICTURE_BYTES:
+        return False
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return digest.startswith(file.stem.rpartition("-")[2])

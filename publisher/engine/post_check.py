@@ -1,7 +1,7 @@
 """Check one post while it is written: all its problems at once, its texts, and how much room each platform leaves."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -9,6 +9,7 @@ from publisher.domain.account import AccountId, Capabilities, Mode, Platform
 from publisher.domain.errors import Location, Problem, ScheduleError
 from publisher.domain.post import Post, PostId, RenderedPost, Schedule
 from publisher.engine.planner import Planner
+from publisher.engine.schedule_editor import hide_names, sees_original
 from publisher.rendering.renderer import RenderResult
 from publisher.schedule.cron import find_next_occurrence, list_next_times
 from publisher.schedule.edit import Entry, add_post
@@ -62,22 +63,27 @@ class PostCheck:
         return [problem for problem in self.problems if problem.is_error]
 
 
-async def check_entry(planner: Planner, entry: Entry, *, is_new: bool) -> PostCheck:
-    """Check a post by itself, as the loader does, and render it for all its accounts.
+async def check_entry(
+    planner: Planner, entry: Entry, reach: Collection[AccountId] | None, *, is_new: bool
+) -> PostCheck:
+    """Check a post by itself, as the loader does, and render it for its accounts among those of `reach`.
 
+    These are the accounts that the writer may see, None for all: an original that concerns none of them is unknown.
     What depends on the rest of the file is checked when it is saved.
     """
-    follows, store = entry.get("follows"), planner.store.posts
-    original = await store.get_post(PostId(follows)) if isinstance(follows, str) else None
+    follows, store = PostId(str(entry.get("follows", ""))), planner.store.posts
+    original = await store.get_post(follows) if await sees_original(planner, follows, reach) else None
     same = await store.get_post(PostId(str(entry.get("id", ""))))
-    check = await asyncio.to_thread(_check, planner, entry, original, is_known=same is not None)
+    check = await asyncio.to_thread(_check, planner, entry, original, reach, is_known=same is not None)
     if is_new and same is not None:
         taken = Problem(code="id_taken", location=Location(file="", path="id"), facts={"post": same.id})
         check = replace(check, problems=[*check.problems, taken])
     return check
 
 
-def _check(planner: Planner, entry: Entry, original: Post | None, *, is_known: bool) -> PostCheck:
+def _check(
+    planner: Planner, entry: Entry, original: Post | None, reach: Collection[AccountId] | None, *, is_known: bool
+) -> PostCheck:
     now, zone = planner.now, planner.schedule_context.timezone
     originals = {original.id: original} if original is not None else {}
     context = replace(planner.schedule_context, known_posts=frozenset(originals))
@@ -86,11 +92,13 @@ def _check(planner: Planner, entry: Entry, original: Post | None, *, is_known: b
     except ScheduleError as error:  # a character that nobody sees
         return PostCheck(problems=_of_post(error.problems))
     schedule, problems = parse_leniently(toml, context)
+    problems = hide_names(problems, reach)
     if not schedule.posts:
         return PostCheck(problems=_of_post(problems))
     [post] = schedule.posts
     occurrence = find_next_occurrence(post, now, zone)
-    result = planner.post_renderer.render(post, occurrence, post.accounts, originals)
+    accounts = [account for account in post.accounts if reach is None or account in reach]
+    result = planner.post_renderer.render(post, occurrence, accounts, originals)
     next_times = list_next_times(post, now, zone)
     found = [
         *([] if is_known else find_overdue_posts(schedule, now.astimezone(zone))),

@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor
-from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, ScheduleError, SignInError
+from publisher.domain.errors import Location, NoSuchItemError, Problem, RefusedError, ScheduleError, SignInError
 from publisher.domain.plan import StoredPosts
 from publisher.domain.post import Post, PostId, Schedule
 from publisher.domain.user import Permission
@@ -51,14 +51,21 @@ LOCK_TIMEOUT_SECONDS = 10.0
 """How long a save waits for another one of this host to end; one takes two seconds at most."""
 LOCK_POLL_SECONDS = 0.05
 ACCEPTED_POLL_SECONDS = 0.1
+NO_CHOICES = "…"
+SUGGESTING_CODES = frozenset({"follows_unknown", "names_in_one_text", "unknown_recipient", "unknown_region"})
+"""Problems that suggest ids of posts, or names of accounts and regions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
-    """Who writes. `may_write` returns True if they may write posts for all of these accounts."""
+    """Who writes. `may_write` returns True if they may write posts for all of these accounts.
+
+    `reach` are the accounts that they may see, None for all: nothing of a save names another post or account.
+    """
 
     actor: Actor
     may_write: Callable[[Collection[AccountId]], bool]
+    reach: Collection[AccountId] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,9 +184,13 @@ async def save_post(planner: Planner, file: Path, change: PostChange, writer: Wr
     """
     try:
         async with lock_schedule(file):
-            return await _save_locked(planner, file, change, writer)
+            result = await _save_locked(planner, file, change, writer)
     except ScheduleError as error:
-        return InvalidEdit(elsewhere=error.problems)
+        result = InvalidEdit(elsewhere=error.problems)
+    if isinstance(result, InvalidEdit) and writer.reach is not None:
+        elsewhere = [Problem(code="schedule_invalid_elsewhere")] if result.elsewhere else []
+        return InvalidEdit(own=hide_names(result.own, writer.reach), elsewhere=elsewhere)
+    return result
 
 
 async def _save_locked(planner: Planner, file: Path, change: PostChange, writer: Writer) -> EditResult:
@@ -197,6 +208,10 @@ async def _save_locked(planner: Planner, file: Path, change: PostChange, writer:
         raise SignInError("not_permitted", **facts)
     if isinstance(prepared, EditConflict):
         return prepared
+    if "follows" in prepared.fields and not await sees_followed(planner, prepared, writer.reach):
+        facts = {"post": change.post, "value": str((change.entry or {}).get("follows", "")), "choices": NO_CHOICES}
+        place = Location(file=file.name, path="follows")
+        return InvalidEdit(own=[Problem(code="follows_unknown", location=place, facts=facts)])
     if prepared.edit.text == schedule.file_text:
         return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=schedule.sha256, base_version=schedule.version)
     if problems := await find_post_problems(planner, change.post, prepared, file):
@@ -204,6 +219,34 @@ async def _save_locked(planner: Planner, file: Path, change: PostChange, writer:
     await _write(planner.store, file, prepared, writer.actor)
     sha256 = hash_text(prepared.text)
     return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=sha256, base_version=schedule.version)
+
+
+async def sees_original(planner: Planner, post: PostId, reach: Collection[AccountId] | None) -> bool:
+    """Return True if a post concerns an account of `reach`, which is None for all."""
+    return bool(post) and post in await planner.store.occurrences.concerned([post], reach)
+
+
+async def sees_followed(planner: Planner, prepared: "PreparedEdit", reach: Collection[AccountId] | None) -> bool:
+    """Return True if the writer may see the post that theirs follows, in the file or in force."""
+    follows = prepared.post.follows if prepared.post is not None else None
+    if follows is None or reach is None:
+        return True
+    in_file = prepared.posts.get(follows)
+    if in_file is not None and not set(reach).isdisjoint(in_file.accounts):
+        return True
+    return await sees_original(planner, follows, reach)
+
+
+def hide_names(problems: Sequence[Problem], reach: Collection[AccountId] | None) -> list[Problem]:
+    """Return problems without the names of posts and accounts that they suggest, for who does not see all of them."""
+    if reach is None:
+        return list(problems)
+    return [
+        replace(problem, facts={**problem.facts, "choices": NO_CHOICES})
+        if problem.code in SUGGESTING_CODES
+        else problem
+        for problem in problems
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

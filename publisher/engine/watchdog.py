@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from publisher.config import Settings
 from publisher.domain.account import Mode
 from publisher.domain.delivery import WorkerId
+from publisher.domain.errors import RefusedError
 from publisher.runtime.redaction import redact_text
 from publisher.store.db.rows import subject_of
 from publisher.store.queries.health import read_health
@@ -87,7 +88,7 @@ def find_faults(settings: Settings, worker: WorkerId, now: datetime) -> Findings
     accounts = [key for key, account in settings.accounts.items() if account.mode is not Mode.OFF]
     try:
         reading = read_health(settings.database, worker, accounts, now)
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, RefusedError, OSError) as error:
         words = str(getattr(error, "orig", None) or error).strip().splitlines()
         facts = {"reason": redact_text(words[0]) if words else type(error).__name__}
         others = [fault for fault in Fault if fault is not Fault.DATABASE_UNREADABLE]

@@ -4,7 +4,8 @@ import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass, replace
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -13,6 +14,7 @@ from publisher.domain.post import RenderedImage
 from publisher.rendering.image_formats import MAX_PICTURE_BYTES
 from publisher.rendering.jobs import MEDIA_TYPES, CleanedPicture, CleanPicture, JobResult, Renderer
 
+MAX_KNOWN_PICTURES: Final = 1_000
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
 
 
@@ -25,7 +27,28 @@ class PictureFile:
     trusted_root: Path
 
 
-def read_picture(file: PictureFile, renderer: Renderer) -> tuple[RenderedImage, bytes] | Problem:
+@dataclass(slots=True)
+class CleanPictures:
+    """Pictures in which there was nothing to clean: each preview of a post would decode them again, for seconds."""
+
+    _known: OrderedDict[bytes, CleanedPicture] = field(default_factory=OrderedDict)
+
+    def clean(self, data: bytes, renderer: Renderer) -> JobResult:
+        """Clean a picture, unless it is known to be clean."""
+        digest = hashlib.sha256(data).digest()
+        if (known := self._known.get(digest)) is not None:
+            return replace(known, data=data)
+        [result] = renderer.run([CleanPicture(data=data)])
+        if isinstance(result, CleanedPicture) and result.data == data:
+            self._known[digest] = replace(result, data=b"")
+            if len(self._known) > MAX_KNOWN_PICTURES:
+                self._known.popitem(last=False)
+        return result
+
+
+def read_picture(
+    file: PictureFile, renderer: Renderer, known: CleanPictures | None = None
+) -> tuple[RenderedImage, bytes] | Problem:
     """Read and clean a picture file: the returned bytes are those to preview, hash, store and send.
 
     A file that is missing, is a link, or is refused by clean_picture() becomes a problem with the file as its location.
@@ -36,7 +59,7 @@ def read_picture(file: PictureFile, renderer: Renderer) -> tuple[RenderedImage, 
     except OSError as error:
         result: JobResult = Problem(code="file_is_link" if error.errno == errno.ELOOP else "image_file_missing")
     else:
-        [result] = renderer.run([CleanPicture(data=data)])
+        result = (known or CleanPictures()).clean(data, renderer)
     if isinstance(result, Problem):
         facts = {"file": file.path.name, **result.facts}
         return replace(result, location=Location(file=str(file.path)), facts=facts)

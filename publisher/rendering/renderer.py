@@ -27,8 +27,9 @@ from publisher.domain.post import (
     derive_marker,
     format_part_prefix,
 )
-from publisher.rendering.images import PictureFile, read_picture
+from publisher.rendering.images import CleanPictures, PictureFile, read_picture
 from publisher.rendering.jobs import STYLESHEET, JobResult, ReadBody, RenderedText, RenderPage
+from publisher.rendering.limits import find_excess
 from publisher.rendering.templates import Templates
 from publisher.runtime.redaction import redact_text
 
@@ -115,6 +116,7 @@ class PostRenderer:
     regions: Mapping[str, Mapping[str, str]]
     older_markers: dict[tuple[PostId, AccountId], Marker] = field(default_factory=dict)
     """The markers of originals on accounts that were renamed since: no text that follows them may have one."""
+    clean_pictures: CleanPictures = field(default_factory=CleanPictures)
 
     def render(
         self, post: Post, occurrence: Occurrence, accounts: Iterable[AccountId], posts: Mapping[PostId, Post]
@@ -200,7 +202,7 @@ class PostRenderer:
         for number, item in enumerate(post.images):
             path = self.staff_folder / item.file
             file = PictureFile(path=path, alt=item.alt, trusted_root=self.staff_folder / Path(item.file).parts[0])
-            found = read_picture(file, self.templates.renderer)
+            found = read_picture(file, self.templates.renderer, self.clean_pictures)
             if isinstance(found, Problem):
                 facts = {"file": item.file, "key": f"images.{number}.file"}
                 problems.append(_with_post(replace(found, location=None, facts={**found.facts, **facts}), post))
@@ -337,6 +339,9 @@ def prepare(
     if len(post.body) > MAX_BODY_CHARACTERS:
         length, limit = str(len(post.body)), str(MAX_BODY_CHARACTERS)
         return TemplateError([context.problem("post_body_too_long", key="body", length=length, limit=limit)])
+    if excess := find_excess(post):
+        key, code, facts = excess
+        return TemplateError([context.problem(code, None, key, **facts)])
     needs = {"tip_line": "region_without_tip_line", "police": "region_without_police"}
     if missing := [code for key, code in needs.items() if not target.region.get(key)]:
         facts = {"account": account.id, "region": account.region or ""}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from publisher.store.monitor.preflight import Preflight
     from publisher.store.monitor.silence import SilenceStore
     from publisher.store.notices import NoticeStore
-    from publisher.store.people.drafts import Drafts
+    from publisher.store.people.drafts import Drafts, Uploads
     from publisher.store.people.duty import DutyRoster
     from publisher.store.people.saves import PostSaves
     from publisher.store.people.sign_ins import SignIns
@@ -178,6 +178,12 @@ class Store(BaseStore):
         from publisher.store.people.drafts import Drafts  # noqa: PLC0415 # see the class
 
         return Drafts(self)
+
+    @cached_property
+    def uploads(self) -> "Uploads":
+        from publisher.store.people.drafts import Uploads  # noqa: PLC0415 # see the class
+
+        return Uploads(self)
 
     @cached_property
     def saves(self) -> "PostSaves":

@@ -36,26 +36,35 @@ class PageRoute:
     handler: Handler
 
 
-def session_cookie(site: Site) -> str:
-    """Return the name of the session's cookie. By TLS it is bound to this host; on loopback that is not possible."""
-    return "__Host-publisher_session" if site.is_secure else "publisher_session"
+SESSION_COOKIE = "publisher_session"
+CLEARED_DATA = '"cache", "storage"'
+"""What a browser forgets at the end of a session. Not all cookies: preferences stay, and other ports share them."""
+
+
+def cookie_name(site: Site, name: str) -> str:
+    """Return the name of a cookie. By TLS it is bound to this host; on loopback that is not possible."""
+    return f"__Host-{name}" if site.is_secure else name
 
 
 def set_session_cookie(request: Request, response: Response, session_id: str) -> None:
     """Let the browser keep a session until it is closed."""
     site = get_site(request)
-    response.set_cookie(session_cookie(site), session_id, secure=site.is_secure, httponly=True, samesite="lax")
+    name = cookie_name(site, SESSION_COOKIE)
+    response.set_cookie(name, session_id, secure=site.is_secure, httponly=True, samesite="lax")
 
 
 def clear_session_cookie(request: Request, response: Response) -> None:
+    """Let the browser forget a session that has ended, and what it has kept of its pages."""
     site = get_site(request)
-    response.delete_cookie(session_cookie(site), secure=site.is_secure, httponly=True, samesite="lax")
+    name = cookie_name(site, SESSION_COOKIE)
+    response.delete_cookie(name, secure=site.is_secure, httponly=True, samesite="lax")
+    response.headers["clear-site-data"] = CLEARED_DATA
 
 
 async def identify(request: Request) -> Visitor:
     """Return the visitor of a request."""
     site = get_site(request)
-    session_id = request.cookies.get(session_cookie(site), "")
+    session_id = request.cookies.get(cookie_name(site, SESSION_COOKIE), "")
     is_use = "hx-request" not in request.headers and request.url.path != "/events"  # a page that asks by itself is none
     session, number = None, 0
     if session_id:
@@ -77,7 +86,7 @@ async def identify(request: Request) -> Visitor:
 def _read_preference(request: Request, name: str, default: str) -> str:
     """Return a preference from the query, else from its cookie."""
     cookie, values = PREFERENCES[name]
-    wanted = (request.query_params.get(name), request.cookies.get(cookie))
+    wanted = (request.query_params.get(name), request.cookies.get(cookie_name(get_site(request), cookie)))
     return next((value for value in wanted if value in values), None) or default
 
 
@@ -117,8 +126,14 @@ def keep_preferences(request: Request, response: Response) -> None:
     """Keep what a visitor has chosen by the query of any page: language, theme, size of text."""
     for name, (cookie, values) in PREFERENCES.items():
         if (value := request.query_params.get(name)) in values and value is not None:
+            site = get_site(request)
             response.set_cookie(
-                cookie, value, max_age=PREFERENCE_SECONDS, secure=get_site(request).is_secure, samesite="lax"
+                cookie_name(site, cookie),
+                value,
+                max_age=PREFERENCE_SECONDS,
+                secure=site.is_secure,
+                httponly=True,
+                samesite="lax",
             )
 
 

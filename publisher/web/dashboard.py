@@ -1,5 +1,6 @@
 """The dashboard: the application of routes, middleware and pages for errors."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,13 +11,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from publisher.app.application import Application
-from publisher.domain.errors import ApprovalError, InputError, NoSuchItemError, RefusedError, SignInError
+from publisher.domain.errors import ApprovalError, InputError, NoSuchItemError, Problem, RefusedError, SignInError
+from publisher.domain.user import Permission
+from publisher.engine.pictures import remove_unused_pictures
+from publisher.i18n import Messages
 from publisher.runtime.logs import log
-from publisher.web.access import identify, protect, render_problem
+from publisher.web.access import identify, protect, read_lang, render_problem
 from publisher.web.middleware import BoundedBodies, KnownHosts, SecurityHeaders, ThroughProxy, find_hosts
 from publisher.web.routes import ROUTES
 from publisher.web.site import Site
@@ -24,11 +29,19 @@ from publisher.web.static_files import serve_static
 
 MIN_COMPRESSED_BYTES = 1_000
 COMPRESSION_LEVEL = 5
+CLEANING_DELAY_SECONDS, CLEANING_INTERVAL_SECONDS = 300, 86_400
 REFERENCE_BYTES = 4
 """Of the number by which a person reports an error, and by which the log has it."""
 
 
-def create_dashboard(application: Application) -> Starlette:
+class Dashboard(Starlette):
+    """The application of all routes. Its own pages for errors and refusals have the security headers too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return SecurityHeaders(super().build_middleware_stack(), is_secure=self.state.site.is_secure)
+
+
+def create_dashboard(application: Application) -> Dashboard:
     """Return the dashboard of an application that need not send."""
     site = Site(
         application=application,
@@ -41,16 +54,17 @@ def create_dashboard(application: Application) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        cleaning = asyncio.create_task(remove_pictures_daily(site))
         yield
         site.stopping.set()
+        cleaning.cancel()
 
-    app = Starlette(
+    app = Dashboard(
         routes=[
             *(Route(row.path, protect(row), methods=[row.method], name=row.name) for row in ROUTES),
             Route("/static/{hash}/{name:path}", serve_static, name="static"),
         ],
         middleware=[
-            Middleware(SecurityHeaders, is_secure=site.is_secure),
             *through_proxy,
             Middleware(KnownHosts, hosts=hosts, is_on_loopback=is_on_loopback),
             Middleware(BlockCrossOriginRequests, trusted_origins=origins),
@@ -73,11 +87,26 @@ def create_dashboard(application: Application) -> Starlette:
     return app
 
 
+async def remove_pictures_daily(site: Site) -> None:
+    """Remove uploaded pictures that nothing names, once a day: this process may write the staff's folder."""
+    while True:
+        await asyncio.sleep(CLEANING_DELAY_SECONDS)
+        try:
+            number = await remove_unused_pictures(site.application.planner, site.settings.schedule_file)
+            log.info("unused_pictures_removed", number=number)
+        except Exception as error:  # noqa: BLE001 # the next day it is tried again, whatever was wrong
+            log.warning("unused_pictures_kept", error=type(error).__name__)
+        await asyncio.sleep(CLEANING_INTERVAL_SECONDS)
+
+
 async def show_http_error(request: Request, error: Exception) -> Response:
     """Show what Starlette refuses: an unknown path, or a method that a path does not have."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = "web_not_found" if status == 404 else "web_bad_request"
-    return await _show(request, status if status in {404, 405} else 400, code)
+    response = await _show(request, status if status in {404, 405} else 400, code)
+    if isinstance(error, HTTPException):
+        response.headers.update(error.headers or {})
+    return response
 
 
 async def answer_nobody(_request: Request, _error: Exception) -> Response:
@@ -105,6 +134,8 @@ async def show_invalid_file(request: Request, error: Exception) -> Response:
     """Show the first thing that is wrong with a file of the workspace, with its line."""
     request.state.visitor = visitor = await identify(request)
     problems = error.problems if isinstance(error, InputError) else ()
+    if problems and not visitor.may_everywhere(Permission.VIEW):  # they name any post
+        problems = (Problem(code="schedule_invalid_elsewhere"),)
     said = visitor.messages.format_problem(problems[0]) if problems else ""
     return await _show(request, 409, "web_file_invalid", problem=said)
 
@@ -113,7 +144,12 @@ async def show_error(request: Request, error: Exception) -> Response:
     """Show a reference by which the log has the error; nothing of the error itself."""
     reference = secrets.token_hex(REFERENCE_BYTES)
     log.error("page_failed", path=request.url.path, reference=reference, error=type(error).__name__, exc_info=error)
-    return await _show(request, 500, "web_error", reference=reference)
+    try:
+        return await _show(request, 500, "web_error", reference=reference)
+    except Exception as second:  # noqa: BLE001 # where the database is away there is no page either
+        log.error("error_page_failed", reference=reference, error=type(second).__name__)
+        words = Messages(read_lang(request), names_buttons=True).translate("web_error", reference=reference)
+        return PlainTextResponse(words, status_code=500)
 
 
 async def _show(request: Request, status: int, code: str, **facts: object) -> Response:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from publisher.store.people.duty import DutyOfficer
 from publisher.store.queries.dashboard import FrameFacts
 from publisher.web.site import Site, Visitor
 from publisher.web.todo import TodoItem, count_mine, read_todo
@@ -56,6 +57,8 @@ class Banner:
 class Frame:
     menu: Sequence[MenuEntry]
     facts: FrameFacts
+    officers: Sequence[DutyOfficer]
+    """Those on duty whom the visitor may see."""
     banner: Banner | None
     beat_seconds: int | None
     """Seconds since the last heartbeat; None if there never was one."""
@@ -70,6 +73,7 @@ async def read_frame(site: Site, visitor: Visitor) -> Frame:
     return Frame(
         menu=[entry for entry in MENU if (needed := site.pages.get(entry.path)) is not None and visitor.may(needed)],
         facts=facts,
+        officers=visitor.limit_officers(facts.officers),
         banner=choose_banner(visitor, facts),
         beat_seconds=None if beat is None else max(0, int((site.runtime.now() - beat).total_seconds())),
         badges=await read_badges(site, visitor),
@@ -125,7 +129,8 @@ def choose_banner(visitor: Visitor, facts: FrameFacts) -> Banner | None:
         alert = facts.alerts[0]
         tone = "danger" if alert.code == "audit_broken" else "warn"
         title = translate(f"web_banner_{alert.code}")
-        return Banner(kind=alert.code, tone=tone, icon="triangle-alert", title=title, text=formatter.alert(alert))
+        text = formatter.alert(alert) if visitor.sees_alert(alert, ()) else ""  # the title says enough
+        return Banner(kind=alert.code, tone=tone, icon="triangle-alert", title=title, text=text)
     return None
 
 

@@ -10,6 +10,7 @@ from sse_starlette.sse import EventSourceResponse
 from starlette.requests import Request
 from starlette.responses import Response
 
+from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.post import PostId
 from publisher.domain.results import HoldReason
@@ -19,6 +20,7 @@ from publisher.web.frame import Banner, choose_banner, read_frame_facts, read_li
 from publisher.web.live_parts import LivePart, Parts, item_id, read_items, unlisted_id
 from publisher.web.page import load_macro
 from publisher.web.pages import accounts, alerts, approve, assist, deliveries, inbox, post, post_actions, today
+from publisher.web.pages.audit import split_subject
 from publisher.web.site import BEATS_PER_REFRESH, OpenStream, Site, Visitor, get_visitor
 from publisher.web.todo import TodoKind, count_mine, todo_id
 
@@ -181,10 +183,23 @@ async def describe_gone(visitor: Visitor, gone: Collection[str], since: int, cod
 
     Where nobody has, the message of this code stands there.
     """
-    acts = await visitor.site.store.dashboard.acts_since(since)
+    acts = await keep_visible_acts(visitor, await visitor.site.store.dashboard.acts_since(since))
     doers = {item: act for act in acts for item in list_ended(act)}  # the newest last
     over = load_macro(visitor, "frame", "over")
     return {key: over(key, code, doers.get(key)) for key in gone}
+
+
+async def keep_visible_acts(visitor: Visitor, acts: Sequence[Act]) -> Sequence[Act]:
+    """Return the acts on what the visitor may see: anybody may ask for any item by its name."""
+    if visitor.may_everywhere(Permission.VIEW):
+        return acts
+    subjects = {act.subject: split_subject(act.subject) for act in acts}
+    posts = await visitor.find_visible({post for post, account in subjects.values() if post and not account})
+
+    def is_visible(post: PostId, account: AccountId) -> bool:
+        return visitor.may(Permission.VIEW, [account]) if account else post in posts
+
+    return [act for act in acts if is_visible(*subjects[act.subject])]
 
 
 def list_ended(act: Act) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """What every request passes: headers of every response, foreign hosts and origins refused, bounded bodies."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from publisher.config import Settings
 from publisher.domain.addresses import is_loopback, split_host_port
+from publisher.web.server import peer_key
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -22,24 +24,33 @@ HEADERS: Mapping[str, str] = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
-    "cache-control": "private, no-cache",
+    "cache-control": "no-store",
 }
-"""A response that sets one of them keeps its own. Pages are asked for again each time, but a browser that goes back to
-a form shows what was typed there."""
+"""A response that sets one of them keeps its own. What pages show of people and posts stays in no browser's files."""
 STRICT_TRANSPORT_SECURITY = "max-age=31536000"
 MAX_BODY_BYTES, MAX_UPLOAD_BYTES = 2**20, 25 * 2**20
+UPLOAD_PATHS = frozenset({"/write", "/urgent"})
+MAX_UPLOADS, MAX_UPLOADS_PER_PEER = 16, 4
+"""Bodies of more than MAX_BODY_BYTES that are received or worked on at once: meanwhile they are on the disk."""
 BODY_TIMEOUT_SECONDS = 60.0
 """The whole body of a request must arrive within this time."""
 PROBES = frozenset({"/healthz", "/metrics"})
+COMPARED_HEADERS = ("host", "origin", "sec-fetch-site")
+"""What says where a request was made, compared here and by `modern_csrf`, which reads ASCII only."""
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
+def security_headers(*, is_secure: bool) -> Mapping[str, str]:
+    """Return the headers of every response; where people come by TLS, the browser is to use nothing else."""
+    return {**HEADERS, **({"strict-transport-security": STRICT_TRANSPORT_SECURITY} if is_secure else {})}
+
+
 class SecurityHeaders:
-    """Adds to every response the headers that limit what a browser does with it."""
+    """Adds to every response the headers that limit what a browser does with it. Stands outside of all that answers."""
 
     def __init__(self, app: ASGIApp, *, is_secure: bool) -> None:
         self.app = app
-        self.headers = {**HEADERS, **({"strict-transport-security": STRICT_TRANSPORT_SECURITY} if is_secure else {})}
+        self.headers = security_headers(is_secure=is_secure)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
@@ -71,6 +82,8 @@ class KnownHosts:
 
     def find_refusal(self, headers: Headers) -> str:
         """Return why a request is refused, or the empty text."""
+        if not all(headers.get(name, "").isascii() for name in COMPARED_HEADERS):
+            return "The request is malformed."
         host = headers.get("host", "")
         if self.hosts and host_name(host) not in self.hosts:
             return "This is not the address of the dashboard."
@@ -78,7 +91,7 @@ class KnownHosts:
             return ""
         is_from_other_port = headers.get("sec-fetch-site") == "same-site"
         origin = headers.get("origin")
-        if is_from_other_port or (origin is not None and urlsplit(origin).netloc != host):
+        if is_from_other_port or (origin is not None and origin.partition("://")[2] != host):
             return "Another server on this host may not use the dashboard."
         return ""
 
@@ -123,42 +136,89 @@ def find_hosts(settings: Settings) -> tuple[Collection[str], bool]:
 
 
 class BoundedBodies:
-    """Limits the size of a request's body, and the time until all of it has arrived."""
+    """Limits the size of a request's body, the time until all of it has arrived, and how many large ones there are.
+
+    A large one is an upload of pictures: anybody can send it, also without a session.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self.uploads: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
             await self.app(scope, receive, send)
             return
-        is_upload = Headers(scope=scope).get("content-type", "").startswith("multipart/form-data")
-        limit = MAX_UPLOAD_BYTES if is_upload else MAX_BODY_BYTES
-        deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS
-        received, is_complete = 0, False
+        body = BoundedBody(receive, limit=find_body_limit(scope))
+        peer = find_peer(scope)
 
-        async def receive_within_limits() -> Message:
-            nonlocal received, is_complete
-            if is_complete:
-                return await receive()
-            async with asyncio.timeout_at(deadline):
-                message = await receive()
-            if message["type"] == "http.request":
-                received += len(message.get("body", b""))
-                is_complete = not message.get("more_body", False)
-            if received > limit:
-                raise BodyTooLargeError
-            return message
+        def start_upload() -> None:
+            if self.uploads[peer] >= MAX_UPLOADS_PER_PEER or self.uploads.total() >= MAX_UPLOADS:
+                raise BodyRefusedError(503, "Too Many Uploads")
+            self.uploads[peer] += 1
 
+        body.start_upload = start_upload
         try:
-            await self.app(scope, receive_within_limits, send)
-        except BodyTooLargeError:
-            await PlainTextResponse("Content Too Large", status_code=413)(scope, receive, send)
+            await self.app(scope, body.receive, send)
+        except BodyRefusedError as error:
+            headers = {"retry-after": "30"} if error.status == 503 else None
+            await PlainTextResponse(error.reason, status_code=error.status, headers=headers)(scope, receive, send)
         except TimeoutError:
-            if is_complete:
+            if body.is_complete:
                 raise
             await PlainTextResponse("Request Timeout", status_code=408)(scope, receive, send)
+        finally:
+            self.uploads[peer] -= body.is_upload
+            self.uploads += Counter()  # forgets peers without any
 
 
-class BodyTooLargeError(Exception):
-    """A request's body is larger than any form of ours."""
+class BoundedBody:
+    """The body of one request as it arrives, up to a limit and a deadline."""
+
+    def __init__(self, receive: Receive, *, limit: int) -> None:
+        self._receive = receive
+        self.limit = limit
+        self.deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS
+        self.received = 0
+        self.is_complete = self.is_upload = False
+        self.start_upload: Callable[[], None] = lambda: None
+        """Called once it is larger than a form. Raises BodyRefusedError."""
+
+    async def receive(self) -> Message:
+        """Return the next message. Raises BodyRefusedError and TimeoutError."""
+        if self.is_complete:
+            return await self._receive()
+        async with asyncio.timeout_at(self.deadline):
+            message = await self._receive()
+        if message["type"] == "http.request":
+            self.received += len(message.get("body", b""))
+            self.is_complete = not message.get("more_body", False)
+        if self.received > self.limit:
+            raise BodyRefusedError(413, "Content Too Large")
+        if self.received > MAX_BODY_BYTES and not self.is_upload:
+            self.start_upload()
+            self.is_upload = True
+        return message
+
+
+def find_body_limit(scope: Scope) -> int:
+    has_files = Headers(scope=scope).get("content-type", "").startswith("multipart/form-data")
+    return MAX_UPLOAD_BYTES if has_files and scope["path"] in UPLOAD_PATHS else MAX_BODY_BYTES
+
+
+def find_peer(scope: Scope) -> str:
+    """Return whose uploads are counted together."""
+    host = (scope.get("client") or ("",))[0]
+    try:
+        return peer_key(host)
+    except ValueError:
+        return str(host)
+
+
+class BodyRefusedError(Exception):
+    """A body is larger than any form of ours, or there are too many uploads at once."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason

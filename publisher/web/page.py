@@ -17,9 +17,6 @@ from publisher.web.live_parts import stream_path
 from publisher.web.site import Notice, Visitor, get_site, get_visitor
 from publisher.web.static_files import static_path
 
-SECRET_PAGES = frozenset({"setup", "setup_begin"})
-"""Pages with a secret, which no browser may keep."""
-
 
 @cache
 def load_templates() -> Environment:
@@ -46,8 +43,7 @@ async def render_page(request: Request, template: str, *, status: int = 200, **v
     notice = site.notices.pop(visitor.session_id, None) if visitor.session_id else None
     values = {"stream": stream_path("frame"), "path": request.url.path, **values}
     text = render(visitor, f"{template}.html", frame=frame, notice=notice, **values)
-    headers = {"cache-control": "no-store"} if template in SECRET_PAGES or (notice and notice.has_secret) else None
-    return HTMLResponse(text, status_code=status, headers=headers)
+    return HTMLResponse(text, status_code=status)
 
 
 def render(visitor: Visitor, template: str, **values: Any) -> str:  # noqa: ANN401 # whatever the template shows

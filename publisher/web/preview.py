@@ -1,36 +1,123 @@
-"""Previews of texts that are not stored yet: kept in memory for a while, so that a frame can ask for an article."""
+"""Previews of texts that are not stored yet: whose is made next, and the articles that frames ask for afterwards.
 
+This process has a renderer of its own, which makes previews and checks what is saved. What is filed the daemon's has
+made, long before it is due: it waits for none of this.
+"""
+
+import asyncio
 import base64
+import contextlib
 import re
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from publisher.domain.account import Capabilities
-from publisher.domain.errors import NoSuchItemError
+from publisher.config import Settings
+from publisher.domain.account import AccountId, Capabilities, Platform
+from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.post import MEDIA_REFERENCE, RenderedPost
+from publisher.engine.post_check import PostCheck
+from publisher.i18n import Messages
+from publisher.web.seats import name_accounts
 
-MAX_ARTICLES = 200
-"""How many articles are kept, for all who write; each has some tens of kilobytes."""
+MAX_WAITING_PER_USER = 32
+"""Far more than anybody has open; what was typed is in a draft by then."""
+MAX_ARTICLES_PER_USER, MAX_ARTICLE_CHARACTERS_PER_USER = 8, 32 * 2**20
+"""What is kept for each user; an article usually has some tens of kilobytes, one with many pictures some megabytes."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A request that waits for its turn; the result is False if a newer one has taken its place."""
+
+    turn: asyncio.Future[bool]
+    is_replaceable: bool
+
+
+@dataclass(slots=True)
+class RenderTurns:
+    """The turns of users at the renderer, one at a time: users in turn, each with what they asked for first.
+
+    Saves go before previews. Nobody who asks for many costs others more than the one that runs.
+    """
+
+    is_taken: bool = False
+    _saves: dict[str, deque[_Waiting]] = field(default_factory=dict)
+    _previews: dict[str, deque[_Waiting]] = field(default_factory=dict)
+
+    @contextlib.asynccontextmanager
+    async def take(self, user: str, *, is_save: bool = False, is_replaceable: bool = False) -> AsyncIterator[bool]:
+        """Wait for a turn, and yield True.
+
+        Yield False instead, at once, where a newer request of the user is to replace this one while it waits. Raises
+        RefusedError if MAX_WAITING_PER_USER of the user's wait.
+        """
+        has_turn = not self.is_taken or await self._wait(user, is_save=is_save, is_replaceable=is_replaceable)
+        if not has_turn:
+            yield False
+            return
+        self.is_taken = True
+        try:
+            yield True
+        finally:
+            self._pass_on()
+
+    async def _wait(self, user: str, *, is_save: bool, is_replaceable: bool) -> bool:
+        waiting = _Waiting(turn=asyncio.get_running_loop().create_future(), is_replaceable=is_replaceable)
+        queues = self._saves if is_save else self._previews
+        own = queues.setdefault(user, deque())
+        if is_replaceable and (older := next((each for each in own if each.is_replaceable), None)):
+            own.remove(older)
+            older.turn.set_result(False)
+        if len(own) >= MAX_WAITING_PER_USER:
+            raise RefusedError("web_too_many_previews")
+        own.append(waiting)
+        try:
+            return await waiting.turn
+        except asyncio.CancelledError:
+            if waiting in own:
+                own.remove(waiting)
+            elif waiting.turn.done() and not waiting.turn.cancelled() and waiting.turn.result():
+                self._pass_on()  # the turn came in the same moment
+            raise
+
+    def _pass_on(self) -> None:
+        """Give the turn to the next user who waits; a user who waits for more goes to the end."""
+        for queues in (self._saves, self._previews):
+            while queues:
+                user, own = next(iter(queues.items()))
+                del queues[user]
+                if not own:
+                    continue
+                waiting = own.popleft()
+                if own:
+                    queues[user] = own
+                waiting.turn.set_result(True)
+                return
+        self.is_taken = False
 
 
 @dataclass(slots=True)
 class Articles:
     """The articles that were previewed last, by who may see them and by their fingerprint."""
 
-    _kept: OrderedDict[tuple[str, str], tuple[str, str]] = field(default_factory=OrderedDict)
+    _kept: dict[str, OrderedDict[str, tuple[str, str]]] = field(default_factory=dict)
 
     def keep(self, user: str, rendered: RenderedPost, media: Mapping[str, tuple[str, bytes]]) -> None:
-        key = user, rendered.fingerprint
-        if key not in self._kept:
-            self._kept[key] = rendered.title, embed_media(rendered.text, media)
-        self._kept.move_to_end(key)
-        while len(self._kept) > MAX_ARTICLES:
-            self._kept.popitem(last=False)
+        """Keep an article for its writer; the newest one always, older ones as far as there is room for this user."""
+        own = self._kept.setdefault(user, OrderedDict())
+        if rendered.fingerprint not in own:
+            own[rendered.fingerprint] = rendered.title, embed_media(rendered.text, media)
+        own.move_to_end(rendered.fingerprint)
+        size = sum(len(text) for _title, text in own.values())
+        while len(own) > 1 and (len(own) > MAX_ARTICLES_PER_USER or size > MAX_ARTICLE_CHARACTERS_PER_USER):
+            _fingerprint, (_title, text) = own.popitem(last=False)
+            size -= len(text)
 
     def get(self, user: str, fingerprint: str) -> tuple[str, str]:
         """Return the title and the HTML of an article. Raises NoSuchItemError if it is gone, or not theirs."""
-        if (article := self._kept.get((user, fingerprint))) is None:
+        own = self._kept.get(user)
+        if own is None or (article := own.get(fingerprint)) is None:
             raise NoSuchItemError("preview", fingerprint[:16])
         return article
 
@@ -55,3 +142,32 @@ def split_overflow(rendered: RenderedPost, capabilities: Capabilities) -> tuple[
         middle = (fitting + above) // 2
         fitting, above = (middle, above) if capabilities.count_text(text[:middle]) <= limit else (fitting, middle)
     return text[:fitting], text[fitting:]
+
+
+def choose_texts(fields: Mapping[str, Sequence[str]], check: PostCheck) -> Mapping[Platform, RenderedPost]:
+    """Return the text to preview on each platform: of the account that was chosen, else of that with the least room."""
+    texts: Mapping[str, RenderedPost] = {rendered.account: rendered for rendered in check.result.rendered_posts}
+    chosen = {
+        room.platform: texts.get(next(iter(fields.get(f"shown.{room.platform}", ())), "")) for room in check.rooms
+    }
+    return {room.platform: chosen[room.platform] or room.rendered for room in check.rooms}
+
+
+def list_choices(
+    settings: Settings, messages: Messages, check: PostCheck
+) -> Mapping[Platform, Sequence[tuple[AccountId, str]]]:
+    """Return the accounts whose texts can be previewed, with their names, in the order of the regions."""
+    names = name_accounts(settings, messages)
+    choices: dict[Platform, list[tuple[AccountId, str]]] = defaultdict(list)
+    for rendered in sorted(check.result.rendered_posts, key=lambda one: names.order(one.account)):
+        choices[rendered.platform].append((rendered.account, names.region(rendered.account)))
+    return choices
+
+
+def measure_title(check: PostCheck, title: str) -> tuple[int, int, str] | None:
+    """Return the length of a title, and the limit of the platform that allows the least."""
+    limits = [(room.capabilities.title_limits[1], room.platform) for room in check.rooms if room.capabilities.has_title]
+    if not limits:
+        return None
+    limit, platform = min(limits)
+    return len(title), limit, platform

@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from publisher.app.format import credential_days_left
-from publisher.domain.account import Mode
+from publisher.domain.account import AccountId, Mode
 from publisher.domain.results import Healthy
 from publisher.domain.user import Permission
 from publisher.store.queries.dashboard import Figures
 from publisher.web.frame import read_frame_facts
-from publisher.web.site import Site, get_site
+from publisher.web.site import Site, find_reach, get_site
 
 FIGURES_LIFETIME_SECONDS = 5.0
 """How long figures are kept, however often they are asked for."""
@@ -30,14 +30,19 @@ async def show_health(request: Request) -> Response:
 
 
 async def show_metrics(request: Request) -> Response:
-    """Answer with the figures, to this machine, or to who has the token of a user who may see them."""
-    site = get_site(request)
-    if not is_local(request) and not await has_token(request):
+    """Answer with the figures: all of them to this machine, else those that the user of a token may see."""
+    site, token = get_site(request), read_token(request)
+    principal = await site.store.sign_ins.find_token(token) if token else None
+    may_see = principal.may_somewhere(Permission.VIEW) if principal is not None else is_local(request) and not token
+    if not may_see:
         return PlainTextResponse("", status_code=401, headers={"www-authenticate": "Bearer"})
-    now = site.runtime.monotonic()
-    if site.metrics is None or now - site.metrics_at >= FIGURES_LIFETIME_SECONDS:
-        site.metrics, site.metrics_at = await measure(site), now
-    return Response(site.metrics, media_type=CONTENT_TYPE_LATEST)
+    reach = None if principal is None else find_reach(site, principal, Permission.VIEW)
+    now, (read_at, text) = site.runtime.monotonic(), site.metrics.get(reach, (0.0, b""))
+    if not text or now - read_at >= FIGURES_LIFETIME_SECONDS:
+        text = await measure(site, reach)
+        site.metrics = {key: kept for key, kept in site.metrics.items() if now - kept[0] < FIGURES_LIFETIME_SECONDS}
+        site.metrics[reach] = now, text
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 def is_local(request: Request) -> bool:
@@ -50,30 +55,31 @@ def is_local(request: Request) -> bool:
     return is_loopback and not is_passed_on
 
 
-async def has_token(request: Request) -> bool:
+def read_token(request: Request) -> str:
+    """Return the token that a request carries, empty for none."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        return False
-    principal = await get_site(request).store.sign_ins.find_token(token.strip())
-    return principal is not None and Permission.VIEW in principal.scope
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
-async def measure(site: Site) -> bytes:
-    """Return all figures in the format of Prometheus: those of the database, and those of this process."""
-    figures = await site.store.dashboard.figures()
+async def measure(site: Site, accounts: frozenset[AccountId] | None) -> bytes:
+    """Return the figures in the format of Prometheus: those of the database, and those of this process.
+
+    If accounts are given, only what concerns these.
+    """
+    figures = await site.store.dashboard.figures(accounts)
     registry = CollectorRegistry()
-    registry.register(FigureCollector(figures, [*await describe_accounts(site)]))
+    registry.register(FigureCollector(figures, [*await describe_accounts(site, accounts)]))
     return generate_latest(registry) + generate_latest(REGISTRY)
 
 
-async def describe_accounts(site: Site) -> list[Metric]:
+async def describe_accounts(site: Site, accounts: frozenset[AccountId] | None) -> list[Metric]:
     """Return the figures of the accounts that are not off: their login, its days left, and what may be sent today."""
     labels = ["account", "platform"]
     healthy = GaugeMetricFamily("publisher_account_login_ok", "1 if its last check was fine", labels=labels)
     days = GaugeMetricFamily("publisher_account_days_left", "Days until the credentials expire", labels=labels)
     quota = GaugeMetricFamily("publisher_account_quota_left", "Posts that may still be sent today", labels=labels)
     for item in await site.store.login_health.list_accounts():
-        if item.mode is Mode.OFF:
+        if item.mode is Mode.OFF or not (accounts is None or item.account.id in accounts):
             continue
         values = [item.account.id, item.account.platform]
         quota.add_metric(values, item.quota_left)

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
@@ -21,6 +22,7 @@ from publisher.runtime.clock import Runtime
 from publisher.runtime.logs import log
 from publisher.web.callbacks import bind_socket
 from publisher.web.dashboard import create_dashboard
+from publisher.web.middleware import security_headers
 from publisher.web.server import peer_key
 
 HEAD_TIMEOUT_SECONDS = 10.0
@@ -148,6 +150,22 @@ class BoundedConnection(H11Protocol):
         self.head_timer = None
         if not self.is_answering:
             self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP before it reaches the application, with the headers of all other responses."""
+        headers = {
+            "content-type": "text/plain; charset=utf-8",
+            "connection": "close",
+            **security_headers(is_secure=self.config.is_ssl or self.config.proxy_headers),
+        }
+        events = (
+            h11.Response(status_code=400, reason=b"Bad Request", headers=list(headers.items())),
+            h11.Data(data=msg.encode("ascii")),
+            h11.EndOfMessage(),
+        )
+        for event in events:
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.stop_waiting()

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from publisher.domain.account import Mode, Platform
+from publisher.domain.account import AccountId, Mode, Platform
+from publisher.domain.user import Permission
 from publisher.engine.schedule_editor import find_accounts
 from publisher.store.db.filters import SCOPE_ALL
 from publisher.web.site import Site, Visitor
@@ -44,10 +45,25 @@ def list_recipients(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequenc
     ]
 
 
-async def count_recipients(site: Site, to: object) -> Sequence[PlatformRecipients]:
-    """Return whom a post goes to, whatever else is wrong with it, in the order of the accounts."""
+def list_own_recipients(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequence[tuple[str, str, int]]]]:
+    """Return of what a post can be sent to the names that stand for accounts of which the visitor writes for all."""
+    reach, kinds = visitor.reach(Permission.WRITE), list_recipients(site, visitor)
+    if reach is None:
+        return kinds
+    return [
+        (kind, [item for item in items if reach.issuperset(site.members.get(item[0], [AccountId(item[0])]))])
+        for kind, items in kinds
+    ]
+
+
+async def count_recipients(visitor: Visitor, to: object) -> Sequence[PlatformRecipients]:
+    """Return whom a post goes to among the accounts that the visitor may see, whatever else is wrong with it.
+
+    They are in the order of the accounts.
+    """
+    site = visitor.site
     chosen = find_accounts({"to": to}, site.application.planner.schedule_context)
-    accounts = [site.settings.accounts[key] for key in chosen]
+    accounts = [site.settings.accounts[key] for key in chosen if visitor.may(Permission.VIEW, [key])]
     paused = {pause.scope for pause in await site.store.queries.pauses()}
     return [
         PlatformRecipients(

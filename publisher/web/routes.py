@@ -36,7 +36,7 @@ _VIEW, _STOP, _OPERATE = Permission.VIEW, Permission.STOP, Permission.OPERATE
 _SEND, _RETRACT, _APPROVE = Permission.SEND, Permission.RETRACT, Permission.APPROVE
 _ASSIST, _CREDENTIALS = Permission.ASSIST, Permission.CREDENTIALS
 _WRITE = Permission.WRITE
-_ADMINISTER = Permission.ADMINISTER
+_ADMINISTER, _EXPORT = Permission.ADMINISTER, Permission.EXPORT
 
 
 def _page(path: str, name: str, permission: Permission | None, handler: Handler) -> PageRoute:
@@ -157,7 +157,7 @@ ROUTES: Sequence[PageRoute] = (
     _page("/calendar/week", "calendar_week", _VIEW, calendar.show_week),
     _page("/calendar/list", "calendar_list", _VIEW, calendar.show_list),
     _page("/audit", "audit", _VIEW, audit.show_audit),
-    _page("/audit/export", "export_audit", _VIEW, audit.export),
+    _page("/audit/export", "export_audit", _EXPORT, audit.export),
     _page("/search", "search", _VIEW, search.show_search),
     _page("/help", "help", _VIEW, search.show_help),
     _page("/articles/{fingerprint}", "article", _VIEW, renditions.show_article),

@@ -1,7 +1,7 @@
 """Where accounts stand on pages: their names, their order, and the seat map of a post on one platform."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -42,6 +42,13 @@ class AccountNames:
     def region(self, account: AccountId) -> str:
         """Return the name within its platform."""
         return self.short.get(account, account)
+
+    def name_places(self, accounts: Collection[AccountId] | None) -> Sequence[str]:
+        """Return the names of the seats in their order, empty where none of these accounts is; None for all."""
+        if accounts is None:
+            return self.places
+        seen = {self.seats[account] for account in accounts if account in self.seats}
+        return [name if number in seen else "" for number, name in enumerate(self.places)]
 
     def platform_order(self, platform: Platform) -> tuple[int, str]:
         """Return the sort key: the platforms in the order of the settings."""

@@ -115,6 +115,11 @@ REASON_PHRASES = {
     413: "Content Too Large",
     500: "Internal Server Error",
 }
+SECURITY_HEADERS = (
+    "x-content-type-options: nosniff\r\ncontent-security-policy: default-src 'none'; frame-ancestors 'none'\r\n"
+    "referrer-policy: no-referrer\r\ncache-control: no-store\r\n"
+)
+"""An answer is for a platform; a browser that somebody leads here makes nothing of it."""
 MAX_KNOWN_PEERS = 4_096
 IPV6_PREFIX_LENGTH = 64
 """Providers commonly assign a /64 to one customer: all of it counts as one peer."""
@@ -244,7 +249,7 @@ class _Connection:
         content = text.encode()
         head = (
             f"HTTP/1.1 {status} {REASON_PHRASES[status]}\r\ncontent-type: text/plain; charset=utf-8\r\n"
-            f"x-content-type-options: nosniff\r\ncontent-length: {len(content)}\r\nconnection: close\r\n\r\n"
+            f"{SECURITY_HEADERS}content-length: {len(content)}\r\nconnection: close\r\n\r\n"
         )
         async with _time_limit(self.limits.response_timeout_seconds):
             await asyncio.get_running_loop().sock_sendall(self.stream, head.encode() + content)

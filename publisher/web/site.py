@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -16,18 +16,29 @@ from publisher.app.offline import describe_loaded_files
 from publisher.config import Settings
 from publisher.domain.account import AccountId, LoadedFiles
 from publisher.domain.delivery import Actor, Role
-from publisher.domain.errors import SignInError
+from publisher.domain.errors import NoSuchItemError, SignInError
 from publisher.domain.post import PostId
-from publisher.domain.user import Permission, Principal, User, UserRole, list_members, may_somewhere
+from publisher.domain.user import (
+    Grant,
+    Permission,
+    Principal,
+    User,
+    UserRole,
+    limit_grants,
+    list_members,
+    may_somewhere,
+)
 from publisher.engine.authentication import LoadUserKey, SecondFactor
 from publisher.i18n import LANGUAGES, Lang, Messages
 from publisher.runtime.clock import Runtime
 from publisher.secrets import Vault, load_user_key
+from publisher.store.people.duty import DutyOfficer
 from publisher.store.people.sign_ins import Session
 from publisher.store.queries.dashboard import FrameFacts
+from publisher.store.queries.queries import Alert
 from publisher.store.store import Store
 from publisher.web.limits import Limits
-from publisher.web.preview import Articles
+from publisher.web.preview import Articles, RenderTurns
 
 LANG_COOKIE, THEME_COOKIE, SIZE_COOKIE = "publisher_lang", "publisher_theme", "publisher_size"
 KEYS_COOKIE = "publisher_keys"
@@ -50,6 +61,12 @@ BEATS_PER_REFRESH = 6
 """Every so many beats live pages read all that they show, for what time alone changes."""
 SESSION_METHOD = "session"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+GENERAL_ALERTS = frozenset({
+    "audit_broken", "audit_checkpoint_failed", "clock_jumped_ahead", "clock_jumped_back", "clock_skew",
+    "clock_unconfirmed", "clock_wrong", "database_busy", "database_restored", "disk_full", "journal_unwritable",
+    "log_lines_dropped", "settings_outdated", "waiting_for_journal",
+})  # fmt: skip
+"""Alerts about publisher itself that name no post, account or person."""
 T = TypeVar("T")
 
 
@@ -82,11 +99,6 @@ class Notice:
     facts: Mapping[str, object] = field(default_factory=dict)
     undo: str = ""
     undo_fields: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def has_secret(self) -> bool:
-        """True if it shows a one-time link or a token, which no browser may keep."""
-        return not {"link", "token"}.isdisjoint(self.facts)
 
 
 @dataclass(slots=True)
@@ -164,14 +176,14 @@ class Site:
     pending_setups: dict[str, PendingSetup] = field(default_factory=dict)
     notices: dict[str, Notice] = field(default_factory=dict)
     articles: Articles = field(default_factory=Articles)
+    render_turns: RenderTurns = field(default_factory=RenderTurns)
     members: Mapping[str, Collection[AccountId]] = field(init=False)
     loaded_files: LoadedFiles = field(init=False)
     """What this process has read at its start."""
     pages: Mapping[str, Permission] = field(default_factory=dict)
     """What the pages in the table of routes need, by path."""
-    metrics: bytes | None = None
-    metrics_at: float = 0.0
-    """When they were read, in monotonic seconds."""
+    metrics: dict[frozenset[AccountId] | None, tuple[float, bytes]] = field(default_factory=dict)
+    """The figures of the accounts that somebody may see, None for all, and when they were read in monotonic seconds."""
     frame_facts: FrameFacts | None = None
     frame_facts_at: float = 0.0
     """When they were read, in monotonic seconds."""
@@ -300,16 +312,7 @@ class Visitor:
 
     def reach(self, permission: Permission) -> frozenset[AccountId] | None:
         """Return the accounts on which the visitor may do something; None for all, those that have left included."""
-        if self.may_everywhere(permission):
-            return None
-        if self.session is None:
-            return frozenset()
-        known, key = self.site.reaches, (self.session.principal, permission)
-        if key not in known:
-            known[key] = frozenset(name for name in self.site.settings.accounts if self.may(permission, [name]))
-            while len(known) > MAX_SHARED:
-                known.popitem(last=False)
-        return known[key]
+        return frozenset() if self.session is None else find_reach(self.site, self.session.principal, permission)
 
     def sees_any(self, accounts: Iterable[AccountId]) -> bool:
         """Return True if the visitor may see what concerns at least one of these accounts, or everything."""
@@ -318,6 +321,45 @@ class Visitor:
     async def find_visible(self, posts: Collection[PostId]) -> Collection[PostId]:
         """Return those of the posts that concern an account which the visitor may see."""
         return await self.site.store.occurrences.concerned(posts, self.reach(Permission.VIEW))
+
+    async def require_visible(self, post: PostId) -> None:
+        """Raise NoSuchItemError for a post that concerns no account which the visitor may see, as for one that is none.
+
+        All that reads a post by its id asks here: others must not learn that it exists.
+        """
+        if post not in await self.find_visible([post]) or not await self.site.store.queries.has_post(post):
+            raise NoSuchItemError("post", post)
+
+    def limit_grants(self, grants: Iterable[Grant]) -> tuple[Grant, ...]:
+        """Return the roles of a person on accounts that the visitor may see; none if the person has no business there.
+
+        People and their telephones are shown to who shares an account with them.
+        """
+        reach = self.reach(Permission.VIEW)
+        return tuple(grants) if reach is None else limit_grants(grants, reach, self.site.members)
+
+    def limit_person(self, user: User) -> User | None:
+        """Return a person as the visitor may see them, None if not at all."""
+        grants = self.limit_grants(user.grants)
+        return replace(user, grants=grants) if grants or self.may_everywhere(Permission.VIEW) else None
+
+    def limit_officers(self, officers: Iterable[DutyOfficer]) -> Sequence[DutyOfficer]:
+        """Return the officers on duty whom the visitor may see."""
+        is_limited = not self.may_everywhere(Permission.VIEW)
+        return [one for one in officers if not is_limited or self.limit_grants(one.grants)]
+
+    def sees_alert(self, alert: Alert, posts: Collection[PostId]) -> bool:
+        """Return True if the visitor may see an alert; `posts` are those of its posts that they may see.
+
+        One about publisher itself may name anything: without all accounts, people see those of a list.
+        """
+        if self.may_everywhere(Permission.VIEW):
+            return True
+        facts = alert.facts
+        named = [*filter(None, [facts.get("account")]), *filter(None, facts.get("accounts", "").split("、"))]
+        if named:
+            return all(self.may(Permission.VIEW, [AccountId(name)]) for name in named)
+        return name_post(alert) in posts if "post" in facts else alert.code in GENERAL_ALERTS
 
     def may_everywhere(self, permission: Permission) -> bool:
         """Return True if the visitor may do something in the whole workspace."""
@@ -332,6 +374,24 @@ class Visitor:
         """Raise SignInError unless the visitor may do something in the whole workspace."""
         if not self.may_everywhere(permission):
             raise SignInError("web_not_permitted", permission=self.messages.translate(f"web_may_{permission}"))
+
+
+def find_reach(site: Site, principal: Principal, permission: Permission) -> frozenset[AccountId] | None:
+    """Return the accounts on which a user may do something; None for all, those that have left included."""
+    if principal.may(permission):
+        return None
+    known, key = site.reaches, (principal, permission)
+    if key not in known:
+        accounts = site.settings.accounts
+        known[key] = frozenset(name for name in accounts if principal.may(permission, [name], site.members))
+        while len(known) > MAX_SHARED:
+            known.popitem(last=False)
+    return known[key]
+
+
+def name_post(alert: Alert) -> PostId:
+    """Return the post that an alert is about, which it has among its facts."""
+    return PostId(alert.facts["post"].partition("#")[0].partition("@")[0])
 
 
 class Clock:

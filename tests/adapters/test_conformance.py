@@ -164,7 +164,7 @@ class RealReceiver:
         return await self.served.post_manually(title, text)
 
 
-@pytest.mark.long
+@pytest.mark.extra
 class TestWebhookOnARealServer(TestWebhook):
     """The webhook, over a receiver that has nothing but its own calls; the fault front makes all faults."""
 

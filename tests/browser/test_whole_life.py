@@ -73,6 +73,7 @@ async def enter(browser, link, viewport):
     return page
 
 
+@pytest.mark.long(seconds=30)
 @pytest.mark.skipif(BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none")
 async def test_two_people_publish_a_warning_and_take_it_down():
     """In 15 actions: written, approved on a phone, on all feeds, deleted with proof, and all of it in the audit."""

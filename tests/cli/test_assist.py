@@ -58,6 +58,7 @@ def assigned(assigned_once, tmp_path):
     return folder
 
 
+@pytest.mark.long
 def test_a_single_run_assigns_tasks_and_ends(run, assigned):
     """No secret is needed, nothing is called, and an open task does not keep `run --once` from ending."""
     shown = run("-C", assigned, "status", "--json").json

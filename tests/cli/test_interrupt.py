@@ -15,6 +15,7 @@ from publisher.cli import EXIT_INTERRUPTED
 from publisher.secrets import Vault
 from tests.cli.conftest import publisher_command
 
+pytestmark = pytest.mark.long
 PATIENCE = 60
 
 

@@ -105,6 +105,7 @@ def test_a_drill_is_warned_and_runs(run, drill):
     assert f"chmod go-w {drill / 'publisher.toml'}" in run("-C", drill, "doctor").out
 
 
+@pytest.mark.long
 def test_i19_files_of_publisher_are_private_to_its_user(tmp_path, simulator):
     """I19: whatever the shell's umask, no file of a workspace, database, journal, store or backup is open to others."""
     folder = make_drill(tmp_path / "drill", simulator.url)

@@ -67,6 +67,7 @@ def test_i19_no_other_process_of_the_user_may_read_its_memory():
     assert asked.stdout.strip() == b"0"
 
 
+@pytest.mark.long
 def test_i19_no_keys_of_encrypted_connections_are_written(drill, tmp_path):
     """I19: SSLKEYLOGFILE has no effect, although doctor sets up encrypted calls."""
     keys = tmp_path / "keys.log"

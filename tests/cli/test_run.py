@@ -72,6 +72,7 @@ def test_once_publishes_all_that_is_due(run, drill):
     }
 
 
+@pytest.mark.long
 def test_a_daemon_is_visible_follows_orders_and_stops_in_order(run, drill):
     """A running daemon appears in the status, sends what a command orders, and ends with 0 on SIGTERM."""
     write_schedule(drill)
@@ -174,6 +175,7 @@ def test_f74_a_template_with_a_fault_delays_no_frozen_post(run, drill, fault):
     assert run("-C", drill, "status", "--json").json["alerts"] == []
 
 
+@pytest.mark.long
 def test_f74_a_schedule_that_needs_a_template_with_a_fault_is_refused(run, drill):
     """F74, I22: the version in force stays, and the alert names the post's line and the template's."""
     own = own_template(drill)
@@ -206,6 +208,7 @@ def test_f74_an_unused_template_stops_nothing(run, drill, how):
     assert states_of(run("-C", drill, "status", "--json").json) == {"fine": "published"}
 
 
+@pytest.mark.long
 def test_f74_a_deleted_template_stops_no_other_post(run, drill):
     """F74: posts that were accepted with it are sent, and posts that do not need it are planned further."""
     own = own_template(drill)

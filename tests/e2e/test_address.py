@@ -9,8 +9,6 @@ from publisher.i18n import Messages
 from tests.e2e.test_callbacks import POST
 from tests.wait import PATIENCE_SECONDS
 
-pytestmark = pytest.mark.smoke
-
 PLACE = "IP 白名单"
 
 

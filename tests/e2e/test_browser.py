@@ -10,8 +10,6 @@ from playwright.sync_api import sync_playwright
 from tests.e2e.test_run import post
 from tests.wait import PATIENCE_SECONDS
 
-pytestmark = pytest.mark.smoke
-
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = os.environ.get("PUBLISHER_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 SILENT = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]

@@ -110,7 +110,6 @@ def test_the_end_of_a_job_is_read_at_once(workspace, simulator, listener, wait_u
     assert reported == [200, 200]
 
 
-@pytest.mark.smoke
 def test_a_forged_message_is_refused_and_asks_nothing(workspace, simulator, listener, wait_until):
     """Without the token nobody makes the daemon read, and the delivery waits on."""
     simulator.post("/_sim/settings", {"wechat_review_seconds": 60})

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -29,10 +30,11 @@ SMALL = Size(
 
 
 @pytest.mark.long(seconds=60)
-def test_f90_a_flooded_dashboard_shuts_nobody_out_and_delays_no_post():
+@pytest.mark.parametrize("is_proxied", [False, pytest.param(True, marks=pytest.mark.extra)])
+def test_f90_a_flooded_dashboard_shuts_nobody_out_and_delays_no_post(is_proxied):
     """F90: in a flood people soon pause, read and sign in, every live page goes on, and a due post leaves in time."""
     said = []
-    outcome = run(SMALL, said.append)
+    outcome = run(replace(SMALL, is_proxied=is_proxied), said.append)
     assert outcome.quiet.failed == outcome.flooded.failed == []
     assert [figure.as_line() for figure in outcome.figures(SMALL) if figure.verdict == "MISSED"] == []
     assert outcome.counts["sign-ins sent"] > SMALL.addresses

@@ -60,7 +60,6 @@ def test_i5_a_campaign_catches_a_restore_that_keeps_approvals(tmp_path):
 
 
 @pytest.mark.parametrize("options", [("--workers", "2"), ("--bug", "none"), ("--kills", "few")])
-@pytest.mark.smoke
 def test_a_campaign_that_cannot_be_run_says_so(options):
     """What is not available, or no option at all, ends with 2 before anything is started."""
     assert campaign(*options).returncode == 2

@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 from itertools import permutations
 from zoneinfo import ZoneInfo
 
-import pytest
-
 POST = """
 [[post]]
 id = "{id}"
@@ -45,7 +43,6 @@ def deliveries_of(workspace):
     return {row["account"]: row for row in workspace.status()["deliveries"]}
 
 
-@pytest.mark.smoke
 def test_manual_posts_are_verified(workspace, simulator, wait_until):
     """Where the settings leave posting to people no call is made; their posts are found on every platform."""
     let_people_post(workspace, "beijing")

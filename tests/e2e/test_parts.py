@@ -63,7 +63,6 @@ def received(simulator):
     return [item["text"] for item in simulator.get(PARTS)]
 
 
-@pytest.mark.smoke
 def test_every_part_that_was_previewed_arrives_once(workspace, simulator):
     """I4: byte by byte what the preview showed, in order, under one thread, with an intent before each (I3)."""
     workspace.write_schedule(LONG)

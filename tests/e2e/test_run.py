@@ -248,7 +248,6 @@ def test_f103_a_copy_beside_its_original_sends_nothing(workspace, simulator, wai
     assert original.poll() is None
 
 
-@pytest.mark.smoke
 def test_f24_lost_replies_are_found_and_not_repeated(workspace, simulator):
     """Where every first reply is lost, each account still ends with one post, found by reading."""
     for platform, endpoint in (

@@ -2,12 +2,15 @@
 
 import asyncio
 
+import pytest
+
 from tests.e2e.week import run_week
 
 HOURS, REGIONS = 3, 26
 MAX_OPEN_FILES, MAX_THREADS = 60, 40
 
 
+@pytest.mark.extra
 def test_f92_hours_of_a_week_run_within_bounds(tmp_path):
     """F92, I24: posts go out hour by hour, and the process holds few files and threads."""
     samples, states = asyncio.run(run_week(tmp_path, HOURS, REGIONS))

@@ -97,6 +97,7 @@ async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, world,
         assert await alerts(daemon.application.store.queries) == []
 
 
+@pytest.mark.long
 async def test_i9_a_bug_in_planning_keeps_no_daemon_from_starting(tmp_path, world, monkeypatch):
     """I9: posts filed before can be sent; the planning job tries again."""
     started = []

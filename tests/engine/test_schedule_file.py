@@ -229,6 +229,7 @@ async def test_a_file_saved_before_it_is_watched_is_read_within_seconds(daemon, 
     assert await posts_of(daemon) == {PostId("p"), PostId("q")}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["fault", "gone"])
 async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, world, how):
     """F74: filed instants are sent although the template is unusable; an alert says that no more can be planned."""

@@ -32,14 +32,33 @@ PATIENCE_SECONDS = 60
 """Within so long every slow client has been connected."""
 RIGHT_SHARE = 0.02
 """How many sign-ins have the right password."""
-ADDRESSES_OF_SLOW, ADDRESSES_OF_STREAMS = 20, 3
+ADDRESSES_OF_SLOW = 20
 NICENESS = 10
 SESSION_NICENESS = Path("/proc/self/autogroup")
 """Where Linux shares processors among sessions first, a process gives way to another session only by this."""
-HOST = "Host: 127.0.0.1\r\n"
-SLOW_HEAD = f"GET /login HTTP/1.1\r\n{HOST}X: ".encode()
 FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
-SLOW_FORM = f"POST /login HTTP/1.1\r\n{HOST}{FORM}Content-Length: 500000\r\n\r\nname=".encode()
+SLOW_HEAD = b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "
+SLOW_FORM = f"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\n{FORM}Content-Length: 500000\r\n\r\nname=".encode()
+PROXY = "127.0.0.1"
+"""Where the proxy connects from that is in front of the dashboard, if there is one."""
+PROXY_HOST = "publisher.example.gov.cn"
+"""The host that people open, by TLS, where a proxy is in front."""
+
+
+def proxy_headers(address: str) -> Mapping[str, str]:
+    """Return the headers by which the proxy says which client it passes on."""
+    return {"Host": PROXY_HOST, "X-Forwarded-For": address, "X-Forwarded-Proto": "https"}
+
+
+def format_headers(address: str, *, is_proxied: bool) -> str:
+    """Return the first headers of a request of this client."""
+    headers = proxy_headers(address) if is_proxied else {"Host": "127.0.0.1"}
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+
+
+def session_cookie_name(*, is_proxied: bool) -> str:
+    """Return the name of the session's cookie, which says by its prefix that it came by TLS."""
+    return "__Host-publisher_session" if is_proxied else "publisher_session"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,6 +72,10 @@ class Flood:
     silent: int
     streams: int
     """Live pages that one user opens at once, each again as soon as it has ended."""
+    stream_addresses: int
+    """How many addresses these come from."""
+    is_proxied: bool
+    """Whether all come through one proxy, which passes on whole requests alone: then nobody is slow."""
     session: str = field(repr=False)
     passwords: Mapping[str, str] = field(repr=False)
     counts: Counter[str] = field(default_factory=Counter)
@@ -62,6 +85,8 @@ class Flood:
     @property
     def slow(self) -> list[bytes]:
         """Return how each slow client begins."""
+        if self.is_proxied:
+            return []
         return [SLOW_HEAD] * self.slow_heads + [SLOW_FORM] * self.slow_forms + [b""] * self.silent
 
     async def run(self) -> None:
@@ -72,7 +97,7 @@ class Flood:
             for number, beginning in enumerate(self.slow):
                 group.create_task(self._hold(number, beginning))
             for number in range(self.streams):
-                group.create_task(self._stream_again_and_again(f"127.0.2.{number % ADDRESSES_OF_STREAMS + 101}"))
+                group.create_task(self._stream_again_and_again(f"127.0.2.{number % self.stream_addresses + 101}"))
 
     async def _sign_in_again_and_again(self, number: int, group: asyncio.TaskGroup) -> None:
         await asyncio.sleep(random.random() * ATTEMPT_SECONDS)  # noqa: S311 # the clients do not come in step
@@ -85,7 +110,7 @@ class Flood:
         is_right = random.random() < RIGHT_SHARE  # noqa: S311 # no secret
         password = self.passwords.get(name, "") if is_right else "a wrong password"
         body = urlencode({"name": name, "password": password})
-        head = f"POST /login HTTP/1.1\r\n{HOST}{FORM}"
+        head = f"POST /login HTTP/1.1\r\n{format_headers(address, is_proxied=self.is_proxied)}{FORM}"
         self.counts["sign-ins sent"] += 1
         with contextlib.suppress(OSError):
             async with self._connect(address) as (reader, writer):
@@ -108,11 +133,12 @@ class Flood:
             await asyncio.sleep(RECONNECT_SECONDS)  # the pace of the flood
 
     async def _stream_again_and_again(self, address: str) -> None:
-        cookie = f"Cookie: publisher_session={self.session}\r\n"
+        name = session_cookie_name(is_proxied=self.is_proxied)
+        headers = f"{format_headers(address, is_proxied=self.is_proxied)}Cookie: {name}={self.session}\r\n"
         while True:
             with contextlib.suppress(OSError):
                 async with self._connect(address) as (reader, writer):
-                    writer.write(f"GET /events?view=today HTTP/1.1\r\n{HOST}{cookie}\r\n".encode())
+                    writer.write(f"GET /events?view=today HTTP/1.1\r\n{headers}\r\n".encode())
                     status = (await reader.readline()).decode("ascii").partition(" ")[2].strip()
                     self.counts[f"streams answered {status[:3] or 'by a close'}"] += 1
                     while status.startswith("200") and await reader.read(65_536):
@@ -121,7 +147,8 @@ class Flood:
 
     @contextlib.asynccontextmanager
     async def _connect(self, address: str):
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(address, 0))
+        local = PROXY if self.is_proxied else address
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(local, 0))
         try:
             yield reader, writer
         finally:

@@ -37,7 +37,7 @@ from tests.bench.figures import Figure, median, percentile
 from tests.bench.process import running
 from tests.bench.workspace import LOG, STARTED, daemon, format_post, wait_for_event, workspace, write_schedule
 from tests.flood import clients
-from tests.flood.clients import ATTEMPT_SECONDS
+from tests.flood.clients import ATTEMPT_SECONDS, PROXY, PROXY_HOST, proxy_headers, session_cookie_name
 from tests.ports import free_port
 from tests.simulator_process import SimulatorProcess, run_simulator
 from tests.streams import find_stream
@@ -86,6 +86,9 @@ class Size:
     slow_forms: int = 500
     silent: int = 200
     streams: int = 600
+    stream_addresses: int = 3
+    is_proxied: bool = False
+    """Whether all clients and people come through one proxy."""
     min_share: float = 0.9
     """How much of the flood must be sent in time, or it is none."""
     max_late_seconds: float = 5
@@ -168,11 +171,14 @@ class Office:
 
     @contextlib.asynccontextmanager
     async def visit(self, address: str, name: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
-        """Open the dashboard from an address of this machine, as one who has signed in or as nobody."""
+        """Open the dashboard from an address, as one who has signed in or as nobody."""
+        is_proxied = self.size.is_proxied
+        cookie = session_cookie_name(is_proxied=is_proxied)
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{self.port}",
-            transport=httpx.AsyncHTTPTransport(local_address=address),
-            cookies={"publisher_session": self.sessions[name]} if name else {},
+            transport=httpx.AsyncHTTPTransport(local_address=PROXY if is_proxied else address),
+            headers=proxy_headers(address) if is_proxied else {},
+            cookies={cookie: self.sessions[name]} if name else {},
             timeout=PATIENCE_SECONDS,
         ) as client:
             yield client
@@ -320,7 +326,8 @@ async def measure(office: Office) -> Outcome:
 async def flood(office: Office) -> AsyncIterator[Callable[[], Coroutine[Any, Any, Mapping[str, int]]]]:
     """Run the flood beside this process; once it is at its height, yield what ends it and returns its counts."""
     size = office.size
-    parts = {name: getattr(size, name) for name in ("addresses", "slow_heads", "slow_forms", "silent", "streams")}
+    names = ("addresses", "slow_heads", "slow_forms", "silent", "streams", "stream_addresses", "is_proxied")
+    parts = {name: getattr(size, name) for name in names}
     whose = {"session": office.sessions[HOARDER], "passwords": PASSWORDS}
     order = json.dumps(parts | whose | {"port": office.port}).encode() + b"\n"
     command = [sys.executable, "-m", clients.__name__]
@@ -356,9 +363,12 @@ def run(size: Size, report: Callable[[str], None]) -> Outcome:
     """Run a flood of this size; `report` is called with each phase. All that it starts has ended afterwards."""
     port = free_port()
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=20)
+    settings = f'listen = "127.0.0.1:{port}"'
+    if size.is_proxied:
+        settings += f', proxy = "{PROXY}", url = "https://{PROXY_HOST}"'
     with (
         run_simulator() as simulator,
-        workspace(size.accounts, simulator.url, dashboard=f'listen = "127.0.0.1:{port}"') as folder,
+        workspace(size.accounts, simulator.url, dashboard=settings) as folder,
     ):
         office = Office(
             folder=folder,
@@ -384,8 +394,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/flood", description=__doc__)
     parser.add_argument("--seconds", type=float, default=Size().seconds, help="how long the flood lasts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
+    parser.add_argument(
+        "--stream-addresses",
+        type=int,
+        default=Size().stream_addresses,
+        metavar="NUMBER",
+        help="from how many addresses the one user opens live pages, at most 150",
+    )
+    parser.add_argument(
+        "--proxy", action="store_true", help="let everybody come through one proxy, which knows no slow clients"
+    )
     asked = parser.parse_args()
-    size, began = Size(seconds=asked.seconds), time.monotonic()
+    size = Size(seconds=asked.seconds, stream_addresses=asked.stream_addresses, is_proxied=asked.proxy)
+    began = time.monotonic()
     raise_descriptor_limit()
     outcome = run(size, lambda said: click.echo(f"{time.monotonic() - began:6.1f} s  {said}", err=True))
     figures = list(outcome.figures(size))

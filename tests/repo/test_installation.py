@@ -27,6 +27,7 @@ SOURCE = (
     "pyproject.toml",
     "README.md",
     "LICENSE",
+    "THIRD_PARTY_NOTICES.md",
     "schedule.toml",
     "publisher",
     "adapters",
@@ -112,14 +113,20 @@ def pack(distribution: importlib.metadata.Distribution, folder: Path) -> str:
     return f"{distribution.name}=={distribution.version} --hash=sha256:{digest}\n"
 
 
-def packed_dependencies(folder: Path) -> str:
-    """Write the wheels of all pinned packages that are installed here; return what constraints.txt says of them."""
-    names = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE)
+def packed_dependencies(folder: Path) -> dict[str, str]:
+    """Write the wheels of all pinned packages that are installed here; return what each file of pins says of them."""
     installed = {item.name.lower().replace("_", "-"): item for item in importlib.metadata.distributions()}
-    return "".join(pack(installed[name], folder) for name in names if name in installed)
+    pinned = {
+        name: re.findall(r"^([\w.-]+)==", (ROOT / name).read_text("utf-8"), re.MULTILINE)
+        for name in ("constraints.txt", "constraints-build.txt")
+    }
+    return {
+        name: "".join(pack(installed[package], folder) for package in packages if package in installed)
+        for name, packages in pinned.items()
+    }
 
 
-def unpack_releases(root: Path, pins: str) -> None:
+def unpack_releases(root: Path, pins: dict[str, str]) -> None:
     """Put the source of two releases into a root, each with the wheels of its dependencies beside the first's."""
     for release in RELEASES:
         source = root / "opt" / f"publisher-{release}"
@@ -131,7 +138,8 @@ def unpack_releases(root: Path, pins: str) -> None:
         settings = (source / "pyproject.toml").read_text("utf-8")
         settings = re.sub(r'^version = ".*"$', f'version = "{release}"', settings, count=1, flags=re.MULTILINE)
         (source / "pyproject.toml").write_text(settings, "utf-8")
-        (source / "constraints.txt").write_text(pins, "utf-8")
+        for name, lines in pins.items():
+            (source / name).write_text(lines, "utf-8")
     (root / "opt" / f"publisher-{RELEASES[1]}" / "wheels").symlink_to("/wheels")
 
 
@@ -264,4 +272,6 @@ def test_the_container_copies_files_that_exist_and_pins_what_it_installs():
     assert [file for files in copied for file in files if not (ROOT / file).exists()] == []
     installs = [words for name, words in instructions() if name == "RUN" and "pip install" in words]
     assert installs
-    assert all("--no-deps" in words and ("--require-hashes" in words or words.endswith(" .")) for words in installs)
+    assert all("--no-deps" in words and ("--require-hashes" in words or words.endswith(".whl")) for words in installs)
+    environments = [words.partition("pip install")[0].split()[-1] for words in installs if "constraints" in words]
+    assert environments == ["/opt/publisher/.venv/bin/", "/build/bin/"], "what builds is not where it runs"

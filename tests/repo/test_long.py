@@ -20,6 +20,7 @@ def test_ci_runs_the_long_tests_too():
         assert f"pytest -m {marked} " in ROOT.joinpath("scripts", script).read_text("utf-8")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [

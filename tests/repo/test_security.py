@@ -60,6 +60,21 @@ def test_no_statement_is_built_from_values():
     assert built == []
 
 
+def test_sqlite_opens_no_file_unchecked():
+    """Beside a database may be files of another user: one function looks at them before each opening."""
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        for name, node in calls(path)
+        if name in {"connect", "create_engine"} and "sqlite" in ast.unparse(node)
+    }
+    assert found == {
+        "publisher/store/db/database.py",
+        "publisher/store/db/sqlite_files.py",
+        "publisher/store/recovery/setup.py",
+    }
+
+
 def test_no_old_tls_is_used():
     """No platform is called with less than TLS 1.2, or without checking its certificate."""
     context = _http._tls_context()
@@ -69,12 +84,12 @@ def test_no_old_tls_is_used():
 
 @pytest.mark.parametrize("control", ROWS)
 def test_each_control_has_a_status_and_a_test_that_exists(control):
-    """A row has the requirement, the measure, its status, and its test; `later` needs none."""
+    """A row has the requirement, the measure, its status, and its test; `later` and `no` need none."""
     *_words, status, named = ROWS[control]
     assert len(ROWS[control]) == 4
-    assert status in {"done", "partly", "later"}
+    assert status in {"done", "partly", "later", "no"}
     tests = re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", named)
-    assert tests or status == "later"
+    assert tests or status in {"later", "no"}
     for file, name in tests:
         text = (TESTS / file).read_text("utf-8")
         assert not name or f"def {name}(" in text, f"{file} has no {name}"

@@ -10,8 +10,6 @@ EVERY_RUN = 1
 """So many cases of each test, the first ones, are part of every run; scripts/test-long runs the others."""
 PLANTED = ("test_a_broken_rule_is_found", "test_no_mutant_of_the_campaign_shows_without_faults")
 """Tests with a planted mistake in each case: scripts/test-extra runs the others."""
-ALWAYS = ("storm_of_one_kind[pruned-1]", "storm_of_one_kind[portions-1]", "storm_of_one_kind[failing-1]")
-"""Cases that are part of every run as well: no other case covers the same."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -22,5 +20,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         test = item.nodeid.partition("[")[0]
         seen[test] += 1
-        if seen[test] > EVERY_RUN and not item.name.endswith(ALWAYS):
+        if seen[test] > EVERY_RUN:
             item.add_marker("extra" if test.endswith(PLANTED) else "long")

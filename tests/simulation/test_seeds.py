@@ -38,8 +38,11 @@ def test_nothing_breaks_in_a_storm(seed):
     assert not verdict.violations, report(verdict)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", seeds(2, extra=1))
-@pytest.mark.parametrize("storm", STORMS)
+@pytest.mark.parametrize(
+    "storm", [pytest.param(storm, marks=pytest.mark.extra if storm == "past" else ()) for storm in STORMS]
+)
 def test_nothing_breaks_in_a_storm_of_one_kind(storm, seed):
     """Edits in doubt, slow turns, outages, short lists, repeats, wrong clocks, a long past: no promise is broken."""
     verdict = run_storm(storm, seed)
@@ -110,7 +113,7 @@ def test_no_mutant_of_the_campaign_shows_without_faults(calm, name):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("storm", [None, "lists"])
+@pytest.mark.parametrize("storm", [None, pytest.param("lists", marks=pytest.mark.extra)])
 def test_one_seed_gives_one_history(storm):
     """What the platforms saw and the whole audit are the same, byte for byte, in another process too (I25)."""
 

@@ -1,4 +1,4 @@
-"""Runs these tests on both databases; on PostgreSQL those without statements of its own are long."""
+"""Runs these tests on both databases; on PostgreSQL those without statements of its own are extra."""
 
 from pathlib import Path
 
@@ -19,4 +19,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         callspec = getattr(item, "callspec", None)
         is_on_postgres = callspec is not None and callspec.params.get("database_url") == "postgres"
         if is_on_postgres and item.path.parent == HERE and item.path.name in ALIKE:
-            item.add_marker("long")
+            item.add_marker("extra")

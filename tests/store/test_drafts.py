@@ -1,14 +1,25 @@
-"""Drafts are their user's own, small, and written seldom."""
+"""Drafts are their user's own, small, and written seldom; what a user uploads is bounded."""
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import pytest
 
 from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.post import PostImage
 from publisher.domain.user import parse_grant
 from publisher.engine.decisions import named_person
-from publisher.store.people.drafts import MAX_DRAFT_BYTES, MAX_DRAFTS_PER_USER, delete_old_drafts
+from publisher.store.people import drafts
+from publisher.store.people.drafts import (
+    MAX_DRAFT_BYTES,
+    MAX_DRAFTS_PER_USER,
+    UPLOAD_GRACE,
+    delete_old_drafts,
+    delete_old_uploads,
+)
+from publisher.testing.builders import enqueue_posts, make_post
+from publisher.testing.fakes import START_TIME
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ADMIN = named_person("管")
@@ -85,3 +96,37 @@ async def test_who_leaves_leaves_no_drafts(store):
     await store.drafts.create("王", "没写完")
     await store.users.leave("王", [], ADMIN)
     assert await store.drafts.list("王") == []
+
+
+async def test_uploads_are_counted_for_a_day(store, monkeypatch):
+    """A second upload of the same picture counts once; the next day there is room again, and others have their own."""
+    monkeypatch.setattr(drafts, "MAX_UPLOADED_BYTES_PER_DAY", 100)
+    for _ in range(2):
+        await store.uploads.record("王", "media/2026-11-0123456789ab.png", 60)
+    with pytest.raises(RefusedError, match="upload_too_much"):
+        await store.uploads.require_room("王", 41)
+    await store.uploads.require_room("王", 40)
+    await store.uploads.require_room("李", 100)
+    store.runtime.advance_time(timedelta(days=1, seconds=1))
+    await store.uploads.require_room("王", 100)
+
+
+async def test_pictures_that_something_names_leave_room_for_others(store, monkeypatch):
+    """A draft, a stored post and the schedule in force name pictures; after their time uploads are forgotten."""
+    names = [f"media/2026-11-{number:012x}.png" for number in range(4)]
+    monkeypatch.setattr(drafts, "MAX_UNUSED_UPLOADS", 4)
+    for name in names:
+        await store.uploads.record("王", name, 1)
+    with pytest.raises(RefusedError, match="upload_too_many"):
+        await store.uploads.require_room("王", 1)
+    await store.drafts.create("李", f'{{"image_file": ["{names[0]}"]}}')
+    post = replace(
+        make_post("p", [next(iter(store.policies))], START_TIME), images=(PostImage(file=names[1], alt="x"),)
+    )
+    await enqueue_posts(store.posts, post, text=f'images = ["{names[2]}"]')
+    assert await store.uploads.find_used() == set(names[:3])
+    await store.uploads.require_room("王", 1)
+    store.runtime.advance_time(UPLOAD_GRACE + timedelta(seconds=1))
+    await store.database.write(partial(delete_old_uploads, store.runtime.now()))
+    monkeypatch.setattr(drafts, "MAX_UNUSED_UPLOADS", 1)
+    await store.uploads.require_room("王", 1)

@@ -75,7 +75,9 @@ async def store_after_power_cut(tmp_path: Path, point: str) -> Store:
     return Store(database=Database(open_engine(url), world), policies={"a": make_policy("a")}, worker=WorkerId("w"))
 
 
-@pytest.mark.parametrize(("point", "lines"), [("intent.after_commit", 0), ("journal.after_append", 1)])
+@pytest.mark.parametrize(
+    ("point", "lines"), [("intent.after_commit", 0), pytest.param("journal.after_append", 1, marks=pytest.mark.long)]
+)
 async def test_f16_after_the_intent_the_disk_knows_of_the_call(tmp_path, point, lines):
     """F16: the files on disk know the attempt, and the call that may have followed is unknown."""
     store = await store_after_power_cut(tmp_path, point)
@@ -87,6 +89,7 @@ async def test_f16_after_the_intent_the_disk_knows_of_the_call(tmp_path, point, 
     await store.database.close()
 
 
+@pytest.mark.long
 async def test_f16_before_the_intent_is_committed_the_disk_knows_of_no_call(tmp_path):
     """F16: after an earlier power cut there is a claim, which is due again."""
     store = await store_after_power_cut(tmp_path, "intent.before_commit")
@@ -105,6 +108,7 @@ async def test_f16_sqlite_waits_for_the_disk_on_every_connection(tmp_path):
     await database.close()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("strace") is None, reason="NO STRACE: the system's own calls are not watched")
 def test_f16_both_files_are_synced_before_the_request_is_returned(tmp_path):
     """F16: the database's log is synced, then the journal, and only then a call may begin."""

@@ -110,6 +110,7 @@ async def test_a_database_of_an_earlier_version_is_migrated_with_its_data(tmp_pa
     assert await Old(tmp_path).is_complete()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", range(1, len(NUMBERS) + 1))
 async def test_f12_a_kill_after_any_step_of_a_migration_leaves_the_database_as_it_was(tmp_path, later, step):
     """Killed in the middle, it keeps the former version; the next start migrates it completely."""
@@ -140,6 +141,7 @@ async def test_f84_a_damaged_database_of_an_earlier_version_is_refused_before_it
     assert old.file.read_bytes() == data
 
 
+@pytest.mark.long
 def test_f12_a_kill_while_a_new_database_is_created_leaves_none(tmp_path):
     """The first start of all, killed in the middle, is simply repeated."""
     journal = tmp_path / "intents.jsonl"

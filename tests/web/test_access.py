@@ -51,6 +51,16 @@ async def test_an_address_that_makes_no_sense_is_no_error(site, path):
     assert (await client.get(path)).status_code == 200
 
 
+async def test_opening_a_page_changes_nothing(site):
+    """Whatever a link of another site opens, by a browser that is signed in, no action of a person follows."""
+    client = await site.signed_in("admin", "operator", "author", "approver", "auditor")
+    before = await site.store.dashboard.audit_number()
+    for route in ROUTES:
+        if route.method == "GET" and route.name != "events":
+            await client.get(path_of(route), headers={"sec-fetch-site": "cross-site"})
+    assert await site.store.dashboard.audit_number() == before
+
+
 async def test_without_a_session_only_the_sign_in_is_open(site):
     """Who has not signed in is sent to the sign-in, and a form that was posted is not carried out."""
     await site.add_user("作者", "author")

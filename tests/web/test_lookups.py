@@ -127,14 +127,22 @@ async def test_the_audit_is_exported_for_people_and_for_verification(site):
     await site.store.actions.pause("all", named_person("=王"), "看一看")
     client = await site.signed_in("auditor")
     table = await client.get("/audit/export?as=csv&by=%3D王")
+    assert re.fullmatch(r'attachment; filename="audit-[\d-]+\.csv"', table.headers["content-disposition"])
     rows = list(csv.reader(io.StringIO(table.content.decode("utf-8-sig"))))
     assert len(rows) == 2
     assert rows[1][2] == "'=王"
     lines = (await client.get("/audit/export?as=jsonl")).text.splitlines()
     header, entries = json.loads(lines[0]), lines[1:]
     assert header["last"] - header["first"] + 1 == len(entries)
-    limited = await site.signed_in("viewer@beijing-weibo")
-    assert (await limited.get("/audit/export")).status_code == 403
+
+
+@pytest.mark.parametrize("roles", [["viewer"], ["operator", "author"], ["auditor@beijing-weibo"]])
+async def test_the_audit_is_exported_by_those_who_answer_for_it(site, roles):
+    """It has the words and names of all regions: who only looks, or has a part of the accounts, takes none away."""
+    client = await site.signed_in(*roles)
+    assert "act-export" not in (await client.get("/audit")).text
+    assert [(await client.get(f"/audit/export?as={form}")).status_code for form in ("csv", "jsonl")] == [403, 403]
+    assert (await (await site.signed_in("admin", name="administrator")).get("/audit/export")).status_code == 200
 
 
 async def test_a_role_on_some_accounts_sees_the_audit_of_those(site):

@@ -1,6 +1,17 @@
 """What every request passes: other sites are refused, and every response limits what a browser does with it."""
 
-from publisher.web.middleware import CONTENT_SECURITY_POLICY
+import asyncio
+
+import pytest
+
+from publisher.web import middleware
+from publisher.web.middleware import CONTENT_SECURITY_POLICY, HEADERS, MAX_BODY_BYTES
+from tests.wait import eventually
+
+UPLOAD_HEADERS = {"content-type": "multipart/form-data; boundary=x"}
+UPLOAD = b'--x\r\ncontent-disposition: form-data; name="picture"; filename="a.png"\r\n\r\n' + b"x" * (
+    MAX_BODY_BYTES + 1
+)
 
 
 async def test_other_sites_change_nothing(site):
@@ -35,6 +46,103 @@ async def test_every_response_limits_the_browser(site):
     assert {answer.headers["content-security-policy"] for answer in answers} == {CONTENT_SECURITY_POLICY}
     assert {answer.headers["x-content-type-options"] for answer in answers} == {"nosniff"}
     assert "style=" not in answers[0].text
+
+
+async def fail(*_arguments, **_named):
+    raise RuntimeError
+
+
+async def answer_with_500(site, monkeypatch):
+    client = await site.signed_in("author")
+    monkeypatch.setattr(site.store.queries, "titles", fail)
+    monkeypatch.setattr(site.store.audit, "search", fail)
+    return await client.get("/audit")
+
+
+async def answer_without_database(site, monkeypatch):
+    client = await site.signed_in("author")
+    monkeypatch.setattr(site.store.sign_ins, "find_session", fail)
+    return await client.get("/today")
+
+
+async def answer_in_a_flood(site, monkeypatch):
+    client = site.client()
+    answers = [await client.post("/login", data={"name": "x", "password": "y"}) for _ in range(12)]
+    return answers[-1]
+
+
+ASKED = {
+    400: lambda client: client.post("/login", content=b"--x\r\nbad", headers={"content-type": "multipart/form-data"}),
+    403: lambda client: client.post("/pause", headers={"origin": "https://evil.example"}),
+    404: lambda client: client.get("/static/none/none.css"),
+    405: lambda client: client.put("/pause"),
+    413: lambda client: client.post("/pause", data={"reason": "x" * 2**20}),
+}
+
+
+@pytest.mark.parametrize(("status", "ask"), ASKED.items(), ids=ASKED)
+async def test_every_refusal_limits_the_browser(site, status, ask):
+    """Whichever layer refuses, routes, bodies or static files: the headers are those of all other responses."""
+    answer = await ask(await site.signed_in("author"))
+    assert answer.status_code == status
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+    assert ("allow" in answer.headers) is (status == 405)
+
+
+@pytest.mark.parametrize(
+    ("status", "ask"), [(500, answer_with_500), (500, answer_without_database), (429, answer_in_a_flood)]
+)
+async def test_every_error_limits_the_browser(site, monkeypatch, status, ask):
+    """An error of ours has the headers too, and a reference, even where the database gives no page."""
+    answer = await ask(site, monkeypatch)
+    assert answer.status_code == status
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+    assert answer.headers["content-type"].startswith("text/")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        b"null",
+        b"http://[",
+        b"http://[::1",
+        b"http://127.0.0.1:9999",
+        b"http://127.0.0.1",
+        b"\xff",
+        "http://警".encode(),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_bad_origin_is_refused_and_no_error(site, method, origin):
+    """What a browser would never send, or only for another page, gets a refusal with the usual headers."""
+    client = await site.signed_in("author")
+    answer = await client.request(method, "/pause", headers=[(b"origin", origin)])
+    assert answer.status_code == 403
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+    assert await site.store.queries.pauses() == []
+
+
+@pytest.mark.parametrize("header", [b"host", b"sec-fetch-site"])
+async def test_a_header_that_is_no_ascii_is_refused(site, header):
+    """The library against forged requests reads ASCII only: without our check it fails."""
+    client = await site.signed_in("author")
+    answer = await client.request("POST", "/pause", headers=[(header, b"\xff")])
+    assert answer.status_code == 403
+
+
+async def test_pages_and_pictures_stay_in_no_browsers_files(site):
+    """On a machine that several people use the next one finds nothing; only files of ours are kept."""
+    client = await site.signed_in("author", "auditor")
+    answers = [await client.get(path) for path in ("/today", "/me", "/audit/export", "/none")]
+    assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
+
+
+async def test_signing_out_clears_what_the_browser_keeps(site):
+    """Cookie, cache and storage go; what a person likes to see stays."""
+    client = await site.signed_in("author")
+    answer = await client.post("/logout")
+    assert answer.headers["clear-site-data"] == '"cache", "storage"'
+    assert answer.headers["set-cookie"].startswith('publisher_session=""')
 
 
 async def test_static_files_are_kept_for_a_year(site):
@@ -79,3 +187,77 @@ async def test_pages_exist_in_both_languages(site):
     assert '<html lang="en"' in english.text
     assert "Pause everything?" in kept.text
     assert "暂停" not in kept.text
+
+
+async def test_what_people_type_is_never_markup(site):
+    """A reason, a name of a search and a path come back as text, whoever has typed them."""
+    client = await site.signed_in("operator", "admin")
+    typed = '<img src=x onerror="alert(1)">'
+    await client.post("/pause", data={"reason": typed})
+    pages = [
+        await client.get(path, params={"q": typed, "by": typed}) for path in ("/today", "/audit", "/search", "/me")
+    ]
+    assert any("&lt;img src=x" in page.text for page in pages)
+    assert [page.url.path for page in pages if "<img src=x" in page.text] == []
+
+
+async def test_no_other_site_may_read_and_no_other_method_does_anything(site):
+    """No origin is allowed to read a response, and there is no TRACE and no list of files."""
+    client = await site.signed_in("author")
+    answers = [
+        await client.get("/today", headers={"origin": "http://127.0.0.1:8700"}),
+        await client.options("/today", headers={"access-control-request-method": "POST"}),
+        await client.request("TRACE", "/today"),
+        await client.get("/static/"),
+        await client.get("/static/vendor/"),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 405, 405, 404, 404]
+    assert [name for answer in answers for name in answer.headers if name.startswith("access-control")] == []
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)"]
+)
+async def test_a_sign_in_leads_to_no_other_site(site, target):
+    """What stands in an address decides only between pages of ours."""
+    client = await site.signed_in("author")
+    answer = await client.get("/login", params={"next": target})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/today")
+
+
+async def test_only_forms_with_pictures_take_large_bodies(site):
+    """Elsewhere nobody fills the disk with what no form has, signed in or not."""
+    await site.add_user("王", "author")
+    client = site.client()
+    paths = ("/login", "/write/check", "/write")
+    answers = [await client.post(path, content=UPLOAD + b"\r\n--x--\r\n", headers=UPLOAD_HEADERS) for path in paths]
+    assert [answer.status_code for answer in answers] == [413, 413, 401]
+
+
+async def test_so_many_uploads_are_received_at_once(site, monkeypatch):
+    """A peer has a few, all peers some more; a refused one may come again, and forms without pictures do not count."""
+    monkeypatch.setattr(middleware, "MAX_UPLOADS_PER_PEER", 2)
+    monkeypatch.setattr(middleware, "MAX_UPLOADS", 3)
+    await site.add_user("王", "author")
+    go, begun, statuses, tasks = asyncio.Event(), [], {}, []
+
+    async def send(name):
+        yield UPLOAD
+        begun.append(name)  # it is asked for more
+        await go.wait()
+        yield b"\r\n--x--\r\n"
+
+    async def upload(name):
+        answer = await peers[name[0]].post("/write", content=send(name), headers=UPLOAD_HEADERS)
+        statuses[name] = answer.status_code
+
+    peers = {name: site.client(address=f"10.0.0.{number}") for number, name in enumerate("abc", 1)}
+    for name in ("a1", "a2", "a3", "b1", "c1"):
+        tasks.append(asyncio.create_task(upload(name)))
+        await eventually(lambda: len(begun) + len(statuses) == len(tasks), 5)
+    text = (await peers["a"].post("/write", data={"title": "x"})).status_code
+    go.set()
+    await asyncio.gather(*tasks)
+    await upload("c2")
+    assert statuses == {"a1": 401, "a2": 401, "a3": 503, "b1": 401, "c1": 503, "c2": 401}
+    assert text == 401

@@ -227,3 +227,20 @@ async def test_only_who_keeps_the_secrets_of_an_account_takes_it_out(site):
     answers = [await client.post(PATH, data={"reason": "x"}) for client in (author, other)]
     assert [answer.status_code for answer in answers] == [403, 404]
     assert await site.store.queries.mode_overrides() == []
+
+
+async def test_accounts_of_others_that_share_the_login_are_counted_alone(site, monkeypatch):
+    """Who sees one region reads that others have the login too, and not which."""
+    find = offboard.find_account
+
+    async def find_shared(*arguments):
+        return replace(await find(*arguments), shared_with=["beijing-tieba", "shanghai-weibo"])
+
+    monkeypatch.setattr(offboard, "find_account", find_shared)
+    pages = []
+    for name, role in (("王", "operator"), ("京", "operator@region:110000")):
+        client = await site.signed_in(role, name=name)
+        pages.append((await client.get(PATH)).text)
+    assert ["shanghai-weibo" in page for page in pages] == [True, False]
+    assert ["beijing-tieba" in page for page in pages] == [True, True]
+    assert "1 个账号" in pages[1]

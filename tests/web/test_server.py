@@ -16,6 +16,7 @@ from publisher.web.server import (
     MAX_BODY_PARTS,
     MAX_HEAD_BYTES,
     MAX_HEAD_LINES,
+    SECURITY_HEADERS,
     HttpLimits,
     HttpServer,
     ThrottledLog,
@@ -346,3 +347,14 @@ async def test_f90_an_internal_error_ends_one_answer_alone():
 
     async with open_server(fail) as here:
         assert [await here.ask(GET) for _ in range(3)] == [500, 500, 200]
+
+
+async def test_every_answer_limits_what_a_browser_does_with_it():
+    """A platform ignores these headers; a browser that somebody leads to the address shows and keeps nothing."""
+    async with open_server() as here:
+        answers = [
+            await (await here.begin(request)).read() for request in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"?\r\n\r\n")
+        ]
+    assert [answer.split()[1] for answer in answers] == [b"200", b"400"]
+    assert all(SECURITY_HEADERS.encode() in answer for answer in answers)
+    assert all(b"content-type: text/plain; charset=utf-8\r\n" in answer for answer in answers)

@@ -16,6 +16,7 @@ from publisher.config import load_settings
 from publisher.testing.fakes import FakeRuntime
 from publisher.web import limits
 from publisher.web.dashboard import create_dashboard
+from publisher.web.middleware import security_headers
 from publisher.web.process import serve_dashboard
 from tests.alerts.receivers import make_certificate
 from tests.ports import free_port
@@ -80,6 +81,9 @@ async def test_by_its_own_certificate_nothing_goes_in_clear(workspace):
         entered = await sign_in(client, origin=f"https://{NAME}:{port}")
         today = await client.get("/today")
         foreign = await client.post("/pause", headers={"origin": "https://evil.example"})
+        wish = await client.get("/me?theme=dark")
+        no_http = await ask_in_bytes(port, b"GET /\r\n\r\n", trusted)
+        left = await client.post("/logout", headers={"origin": f"https://{NAME}:{port}"})
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get(f"http://127.0.0.1:{port}/login")
     cookie = entered.headers["set-cookie"]
@@ -87,6 +91,28 @@ async def test_by_its_own_certificate_nothing_goes_in_clear(workspace):
     assert {"Secure", "HttpOnly", "SameSite=lax", "Path=/"} <= set(cookie.split("; "))
     assert (entered.status_code, today.status_code, foreign.status_code) == (303, 200, 403)
     assert "max-age" in today.headers["strict-transport-security"]
+    assert no_http.startswith(b"HTTP/1.1 400")
+    assert all(
+        f"\r\n{name}: {value}\r\n".encode() in no_http for name, value in security_headers(is_secure=True).items()
+    )
+    kept = {name: cookie for answer in (wish, left) for name, cookie in read_cookies(answer).items()}
+    assert kept.keys() == {"__Host-publisher_theme", "__Host-publisher_session"}
+    assert all({"Secure", "HttpOnly", "Path=/"} <= attributes for attributes in kept.values())
+
+
+async def ask_in_bytes(port, request, trusted):
+    """Return the whole answer to some bytes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusted, server_hostname=NAME)
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+def read_cookies(answer):
+    """Return the attributes of the cookies that an answer sets, by name."""
+    parts = [line.split("; ") for line in answer.headers.get_list("set-cookie")]
+    return {first.partition("=")[0]: set(attributes) for first, *attributes in parts}
 
 
 @contextlib.asynccontextmanager

@@ -27,3 +27,18 @@ def test_what_a_browser_loads_is_within_its_budget():
     assert sizes["app.js"] <= 8 * KIB
     assert sizes["style.css"] <= 12 * KIB
     assert sizes["icons.svg"] <= 4 * KIB
+
+
+def test_the_script_keeps_nothing_and_speaks_to_no_other_page():
+    """What people type or read is in no storage of the browser, and no page of another site is heard."""
+    text = load_static_files()["app.js"].body.decode()
+    unwanted = (
+        "localStorage",
+        "sessionStorage",
+        "indexedDB",
+        "document.cookie",
+        "postMessage",
+        "eval(",
+        "document.write",
+    )
+    assert [name for name in unwanted if name in text] == []

@@ -374,7 +374,7 @@ async def test_a_post_is_taken_out_of_the_schedule(site, file, monkeypatch):
     await asyncio.to_thread(file.write_text, FILE.replace("每周反诈提示", "改了"), "utf-8")
     stale = await author.post("/posts/weekly/remove", data=page)
     with monkeypatch.context() as patch:
-        patch.setattr(remove, "save_post", fail)
+        patch.setattr(write, "save_post", fail)
         failed = await author.post("/posts/weekly/remove", data=fields_of(stale.text))
     gone = await author.post("/posts/weekly/remove", data=fields_of(stale.text))
     assert (stale.status_code, failed.status_code, gone.status_code) == (409, 409, 303)
@@ -432,7 +432,7 @@ async def test_a_move_that_cannot_be_written_says_why(site, file, monkeypatch):
 
     author = await site.signed_in("author", name="王")
     await author.post("/write", data=NEW)
-    monkeypatch.setattr(move, "save_post", fail)
+    monkeypatch.setattr(write, "save_post", fail)
     sent = {"was": "2026-12-20T09:00:00", "at": "2026-12-23T09:00:00"}
     answer = await author.post(f"/posts/{posts(file)[1]['id']}/move", data=sent)
     assert answer.status_code == 409

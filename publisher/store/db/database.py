@@ -34,6 +34,7 @@ from publisher.store.db.postgres import (
     read_transaction_id,
     write_error_code,
 )
+from publisher.store.db.sqlite_files import connect_sqlite, require_safe_companions
 from publisher.store.db.tables import AUDIT, DATABASE_INFO, MICROSECOND, UNIX_EPOCH
 
 GENESIS_KEY = "audit_genesis"
@@ -183,6 +184,10 @@ def open_engine(url: str) -> Engine:
             parsed, hide_parameters=True, pool_size=POOL_SIZE, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
         )
 
+        def require_safe_files(*_connection: object) -> None:
+            if parsed.database:
+                require_safe_companions(Path(parsed.database))
+
         def configure(connection: Any, _record: object) -> None:  # noqa: ANN401 # SQLAlchemy's own adapter class
             connection.isolation_level = None
             cursor = connection.cursor()
@@ -197,6 +202,7 @@ def open_engine(url: str) -> Engine:
             reads_only = connection.get_execution_options().get("reads_only", False)
             connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
+        event.listen(engine, "do_connect", require_safe_files)
         event.listen(engine, "connect", configure)
         event.listen(engine, "begin", begin)
         return engine
@@ -218,9 +224,7 @@ def open_read_only_engine(url: str) -> Engine:
     """Return an engine that changes nothing, creates no database, and waits READ_ONLY_TIMEOUT_SECONDS at most."""
     file = sqlite_file(url)
     if file is not None:
-        connect = partial(
-            sqlite3.connect, f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=READ_ONLY_TIMEOUT_SECONDS
-        )
+        connect = partial(connect_sqlite, file, "ro", READ_ONLY_TIMEOUT_SECONDS)
         return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
     options = f"-c default_transaction_read_only=on -c statement_timeout={READ_ONLY_TIMEOUT_SECONDS}s"
     return create_engine(

@@ -1,4 +1,4 @@
-"""The tables of users: who may sign in, what they are signed in with (only hashes of it), and what they draft."""
+"""The tables of users: who may sign in, with what (only hashes of it), and what they draft and upload."""
 
 import json
 from collections.abc import Collection
@@ -116,6 +116,16 @@ class DraftRow(SQLModel, table=True):
     deleted_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
+class UploadRow(SQLModel, table=True):
+    """A picture that a user has uploaded of late: its path as posts name it, its size in bytes, and when."""
+
+    __tablename__: ClassVar[str] = "upload"
+    file: str = Field(primary_key=True)
+    user: str = Field(primary_key=True)
+    size: int
+    at: datetime = Field(sa_type=Instant)
+
+
 AUTH_USER = table_of(AuthUserRow)
 RECOVERY_CODE = table_of(RecoveryCodeRow)
 AUTH_SESSION = table_of(AuthSessionRow)
@@ -123,6 +133,7 @@ AUTH_TOKEN = table_of(AuthTokenRow)
 USER_REQUEST = table_of(UserRequestRow)
 SIGN_IN_ATTEMPT = table_of(SignInAttemptRow)
 DRAFT = table_of(DraftRow)
+UPLOAD = table_of(UploadRow)
 
 
 def to_user(row: RowMapping) -> User:

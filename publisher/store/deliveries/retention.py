@@ -24,7 +24,7 @@ from publisher.store.db.rows import lock_planning
 from publisher.store.db.tables import ATTEMPT, DELIVERY, MEDIA, READBACK, RENDERED_POST, SCHEDULE, load_rendered_post
 from publisher.store.deliveries.intents import MAX_OWNED_IDS
 from publisher.store.notices import prune_alerts, prune_notices
-from publisher.store.people.drafts import delete_old_drafts
+from publisher.store.people.drafts import delete_old_drafts, delete_old_uploads
 from publisher.store.people.saves import SAVES_KEPT, delete_old_saves
 from publisher.store.recovery.recover import ended_records
 
@@ -84,6 +84,7 @@ async def prune(store: BaseStore, retention: timedelta) -> PruneCounts:
     await store.database.write(partial(prune_notices, before=before))
     await store.database.write(partial(prune_alerts, now=now, before=before))
     await store.database.write(partial(delete_old_drafts, now))
+    await store.database.write(partial(delete_old_uploads, now))
     await store.database.write(partial(delete_old_saves, now - SAVES_KEPT))
     while deleted := await store.database.write(partial(_delete_pictures, before)):
         pruned += PruneCounts(pictures=deleted)

@@ -1,19 +1,22 @@
-"""Drafts: what users type before it is saved. A user's own, and never in a commit with an intent.
+"""Drafts: what users type and upload before it is saved. A user's own, and never in a commit with an intent.
 
 Only the dashboard writes them, in a process that sends nothing.
 """
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, update
 
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
-from publisher.store.db.user_tables import DRAFT
+from publisher.store.db.tables import POST, SCHEDULE
+from publisher.store.db.user_tables import DRAFT, UPLOAD
 
 MAX_DRAFT_BYTES = 64 * 1024
 MAX_DRAFTS_PER_USER = 100
@@ -24,6 +27,12 @@ DELETED_DRAFT_LIFETIME = timedelta(days=1)
 DRAFT_INTERVAL = timedelta(seconds=3)
 """The shortest time between two writes of a user's drafts."""
 DRAFT_ID_BYTES = 9
+MAX_UPLOADED_BYTES_PER_DAY = 50 * 2**20
+MAX_UNUSED_UPLOADS = 50
+UPLOAD_GRACE = timedelta(days=7)
+"""How long a picture is kept that a user has uploaded, and that nothing names."""
+PICTURE_PATH = re.compile(r"media/\d{4}-\d{2}-[0-9a-f]{12}\.(?:jpg|png|gif)")
+"""The path of an uploaded picture, as posts name it: the month, and the beginning of its hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +107,45 @@ class Drafts(StorePart):
         """Return the drafts of a user, the newest first."""
         query = select(DRAFT).where(_is_of(user)).order_by(DRAFT.c.updated_at.desc())
         return await self.database.read(lambda connection: list(map(_to_draft, connection.execute(query))))
+
+
+class Uploads(StorePart):
+    """The pictures that users have uploaded of late, by which each user's share of the disk is bounded."""
+
+    async def require_room(self, user: str, size: int) -> None:
+        """Raise RefusedError if a user has uploaded too much within a day, or too many pictures that nothing names."""
+        since = self.runtime.now() - timedelta(days=1)
+        is_of_day = (UPLOAD.c.user == user, UPLOAD.c.at > since)
+        of_day = select(func.coalesce(func.sum(UPLOAD.c.size), 0)).where(*is_of_day)
+        files = select(UPLOAD.c.file).where(UPLOAD.c.user == user)
+        uploaded = await self.database.read(lambda connection: connection.execute(of_day).scalar_one())
+        if uploaded + size > MAX_UPLOADED_BYTES_PER_DAY:
+            raise RefusedError("upload_too_much", most=str(MAX_UPLOADED_BYTES_PER_DAY // 2**20))
+        own = await self.database.read(lambda connection: connection.scalars(files).all())
+        if len(own) >= MAX_UNUSED_UPLOADS and len(set(own) - await self.find_used()) >= MAX_UNUSED_UPLOADS:
+            raise RefusedError("upload_too_many", most=str(MAX_UNUSED_UPLOADS), days=str(UPLOAD_GRACE.days))
+
+    @in_transaction
+    def record(self, transaction: Transaction, user: str, file: str, size: int) -> None:
+        """Record that a user has uploaded a picture; a second time it is as new."""
+        connection, is_it = transaction.connection, (UPLOAD.c.file == file, UPLOAD.c.user == user)
+        connection.execute(delete(UPLOAD).where(*is_it))
+        connection.execute(insert(UPLOAD).values(file=file, user=user, size=size, at=self.runtime.now()))
+
+    async def find_used(self) -> set[str]:
+        """Return the uploaded pictures that a draft names, a post that is stored, or the schedule in force."""
+        newest = select(SCHEDULE.c.text).order_by(SCHEDULE.c.id.desc()).limit(1)
+        posts, drafts = (select(column).where(column.contains("media/")) for column in (POST.c.body, DRAFT.c.content))
+
+        def read(connection: Connection) -> set[str]:
+            texts = chain.from_iterable(connection.scalars(query) for query in (newest, posts, drafts))
+            return {name for text in texts for name in PICTURE_PATH.findall(text)}
+
+        return await self.database.read(read)
+
+
+def delete_old_uploads(now: datetime, transaction: Transaction) -> None:
+    transaction.connection.execute(delete(UPLOAD).where(UPLOAD.c.at < now - UPLOAD_GRACE))
 
 
 def delete_old_drafts(now: datetime, transaction: Transaction) -> None:

@@ -8,22 +8,26 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import ApprovalError
-from publisher.domain.user import UserState
+from publisher.domain.user import Grant, UserState
 from publisher.store.approvals import IS_UNSENT, end_approvals
 from publisher.store.base import StorePart
 from publisher.store.db.approval_tables import APPROVAL, DUTY_OFFICER
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import write_audit
-from publisher.store.db.user_tables import AUTH_USER
+from publisher.store.db.user_tables import AUTH_USER, load_grants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DutyOfficer:
-    """A person on duty since an instant, and how to call them; empty if that is not known."""
+    """A person on duty since an instant, and how to call them; empty if that is not known.
+
+    `grants` are those of the user of this name, none without one.
+    """
 
     name: str
     phone: str
     at: datetime
+    grants: tuple[Grant, ...] = ()
 
     @property
     def label(self) -> str:
@@ -66,8 +70,13 @@ class DutyRoster(StorePart):
 
 def read_officers(connection: Connection) -> Sequence[DutyOfficer]:
     """Return the officers on duty, by name."""
-    query = select(DUTY_OFFICER.c.name, DUTY_OFFICER.c.phone, DUTY_OFFICER.c.at).order_by(DUTY_OFFICER.c.name)
-    return [DutyOfficer(name=row.name, phone=row.phone, at=row.at) for row in connection.execute(query)]
+    columns = (DUTY_OFFICER.c.name, DUTY_OFFICER.c.phone, DUTY_OFFICER.c.at, AUTH_USER.c.grants)
+    with_users = DUTY_OFFICER.outerjoin(AUTH_USER, AUTH_USER.c.name == DUTY_OFFICER.c.name)
+    query = select(*columns).select_from(with_users).order_by(DUTY_OFFICER.c.name)
+    return [
+        DutyOfficer(name=row.name, phone=row.phone, at=row.at, grants=load_grants(row.grants or "[]"))
+        for row in connection.execute(query)
+    ]
 
 
 def end_duty(transaction: Transaction, now: datetime, name: str, by: Actor) -> bool:

@@ -234,24 +234,31 @@ class AuditLog(StorePart):
             conditions.append(AUDIT.c.at < wanted.until)
         if wanted.before is not None:
             conditions.append(AUDIT.c.id < wanted.before)
-        if wanted.accounts is not None:
-            former = select(FORMER_ID.c.id).where(FORMER_ID.c.account.in_(wanted.accounts))
-            names = [*wanted.accounts, *await self.database.read(lambda connection: connection.scalars(former).all())]
-            own = [AUDIT.c.subject.endswith(f"@{account}", autoescape=True) for account in names]
-            conditions.append(or_(AUDIT.c.subject.in_([f"account:{account}" for account in names]), *own))
+        conditions += await self._list_limits(wanted.accounts)
         newest = select(*(AUDIT.c[name] for name in _RECORD_COLUMNS)).order_by(AUDIT.c.id.desc()).limit(limit)
         query = newest.where(*conditions)
         rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
         return [AuditRecord(**{**row, "detail": load_detail(row["detail"])}) for row in rows]
 
-    async def events_of_people(self) -> Sequence[str]:
-        """Return the kinds of entries that people have caused, by code."""
-        query = select(AUDIT.c.event).where(_IS_OF_PERSON).distinct().order_by(AUDIT.c.event)
+    async def _list_limits(self, accounts: Collection[AccountId] | None) -> Sequence[ColumnElement[bool]]:
+        """Return the conditions of entries about these accounts, under former ids too; none for all entries."""
+        if accounts is None:
+            return ()
+        former = select(FORMER_ID.c.id).where(FORMER_ID.c.account.in_(accounts))
+        names = [*accounts, *await self.database.read(lambda connection: connection.scalars(former).all())]
+        own = [AUDIT.c.subject.endswith(f"@{account}", autoescape=True) for account in names]
+        return [or_(AUDIT.c.subject.in_([f"account:{account}" for account in names]), *own)]
+
+    async def events_of_people(self, accounts: Collection[AccountId] | None = None) -> Sequence[str]:
+        """Return the kinds of entries that people have caused, by code; if given, of those about these accounts."""
+        limits = await self._list_limits(accounts)
+        query = select(AUDIT.c.event).where(_IS_OF_PERSON, *limits).distinct().order_by(AUDIT.c.event)
         return await self.database.read(lambda connection: connection.scalars(query).all())
 
-    async def people(self) -> Sequence[str]:
-        """Return the names of the people who have acted."""
-        query = select(AUDIT.c.name).where(_IS_OF_PERSON).distinct().order_by(AUDIT.c.name)
+    async def people(self, accounts: Collection[AccountId] | None = None) -> Sequence[str]:
+        """Return the names of the people who have acted; if given, on these accounts."""
+        limits = await self._list_limits(accounts)
+        query = select(AUDIT.c.name).where(_IS_OF_PERSON, *limits).distinct().order_by(AUDIT.c.name)
         return await self.database.read(lambda connection: connection.scalars(query).all())
 
     @in_transaction

@@ -186,30 +186,32 @@ class DashboardQueries(StorePart):
         parts = (waiting, paused, approved, texts, unsent)
         return await self.database.read(lambda connection: [tuple(connection.execute(each).one()) for each in parts])
 
-    async def figures(self) -> Figures:
-        """Return the figures for monitoring."""
-        return await self.database.read(self._read_figures)
+    async def figures(self, accounts: Collection[AccountId] | None = None) -> Figures:
+        """Return the figures for monitoring; if accounts are given, of these alone, and without alerts."""
+        return await self.database.read(lambda connection: self._read_figures(connection, accounts))
 
-    def _read_figures(self, connection: Connection) -> Figures:
+    def _read_figures(self, connection: Connection, accounts: Collection[AccountId] | None) -> Figures:
         now, daemon = self.runtime.now(), self._read_daemon(connection, counts_waiting=False)
         by_state = (DELIVERY.c.platform, DELIVERY.c.state)
+        is_theirs = is_on(accounts)
         is_open = in_open_state(DELIVERY, *OPEN_STATES)
         is_recent = (DELIVERY.c.is_pruned.in_([False, True]), DELIVERY.c.due_at.between(now - WAITING_AHEAD, now))
         is_shown = (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
-        due_at = connection.scalar(select(func.min(DELIVERY.c.due_at)).where(in_open_state(DELIVERY, State.DUE)))
+        is_due = (in_open_state(DELIVERY, State.DUE), is_theirs)
+        due_at = connection.scalar(select(func.min(DELIVERY.c.due_at)).where(*is_due))
         scopes = connection.scalars(select(PAUSE.c.scope)).all()
+        known = None if accounts is None else {f"account:{account}" for account in accounts}
         open_rows, recent_rows = (
-            connection.execute(select(*by_state, func.count()).where(*which).group_by(*by_state)).all()
+            connection.execute(select(*by_state, func.count()).where(*which, is_theirs).group_by(*by_state)).all()
             for which in ((is_open,), is_recent)
         )
-        alert_rows = connection.execute(
-            select(ALERT.c.code, func.count()).where(*is_shown).group_by(ALERT.c.code)
-        ).all()
+        by_code = select(ALERT.c.code, func.count()).where(*is_shown).group_by(ALERT.c.code)
+        alert_rows = connection.execute(by_code).all() if accounts is None else ()
         return Figures(
             daemon=daemon,
             heartbeat_age=None if daemon.heartbeat_at is None else now - daemon.heartbeat_at,
             is_paused=SCOPE_ALL in scopes,
-            paused_accounts=sum(scope.startswith("account:") for scope in scopes),
+            paused_accounts=sum(scope.startswith("account:") and (known is None or scope in known) for scope in scopes),
             lateness=timedelta(0) if due_at is None else max(now - due_at, timedelta(0)),
             open_deliveries={(platform, state): number for platform, state, number in open_rows},
             recent_deliveries={(platform, state): number for platform, state, number in recent_rows},

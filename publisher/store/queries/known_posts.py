@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from publisher.domain.delivery import DESIRED_NO_SEND, REVISABLE_STATES, WAITING_STATES, DesiredState, State
+from publisher.domain.errors import RefusedError
 from publisher.domain.post import ONCE_OCCURRENCE, FiledTexts, OccurrenceKey, PostId
+from publisher.store.db.sqlite_files import connect_sqlite
 
 _SQLITE = "sqlite:///"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,11 +54,10 @@ def _read(url: str, query: str) -> Sequence[tuple[Any, ...]] | None:
         file = Path(url.removeprefix(_SQLITE))
         if not file.is_file():
             return None
-        read_only = f"{file.as_uri()}?mode=ro"
         try:
-            with contextlib.closing(sqlite3.connect(read_only, uri=True, timeout=QUERY_TIMEOUT_SECONDS)) as connection:
+            with contextlib.closing(connect_sqlite(file, "ro", QUERY_TIMEOUT_SECONDS)) as connection:
                 return connection.execute(query).fetchall()
-        except sqlite3.Error:
+        except (sqlite3.Error, RefusedError):
             return None
     psycopg = import_module("psycopg")  # loaded only where it is needed: half of all workspaces use SQLite
     try:

@@ -26,6 +26,7 @@ from publisher.store.base import BaseStore
 from publisher.store.db.database import BUSY_TIMEOUT_SECONDS, GENESIS_KEY, Transaction, is_corrupt, sqlite_file
 from publisher.store.db.intent_journal import JournalRecord, read_journal, read_records, sync_directory
 from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
+from publisher.store.db.sqlite_files import connect_sqlite
 from publisher.store.db.tables import AUDIT, DATABASE_INFO, PAUSE, WORKER
 from publisher.store.recovery.folder import take_over_folder
 from publisher.store.recovery.recover import (
@@ -78,7 +79,7 @@ def make_backup(source: Path, target: Path, journal: Path, runtime: Runtime) -> 
             at = runtime.now()
             copy_database(source, part)
             info = _write_info(part, source, newest, at)
-            with closing(sqlite3.connect(part)) as copy:
+            with closing(connect_sqlite(part)) as copy:
                 if not _passes_integrity_check(copy):
                     raise RefusedError("database_corrupt", file=str(source))
         _sync(part)
@@ -103,8 +104,8 @@ def read_backup_info(file: Path) -> BackupInfo:
     """
     with file.open("rb"):
         pass
-    immutable = f"{file.absolute().as_uri()}?mode=ro&immutable=1"  # so that SQLite creates no file beside it
-    with _reject_damage(file, "backup_damaged"), closing(sqlite3.connect(immutable, uri=True)) as connection:
+    immutable = "ro&immutable=1"  # so that SQLite creates no file beside it
+    with _reject_damage(file, "backup_damaged"), closing(connect_sqlite(file, immutable)) as connection:
         info = _read_info(connection)
         if info is None:
             raise RefusedError("not_a_backup", file=str(file))
@@ -157,20 +158,20 @@ def restore_details(file: Path) -> list[str]:
 def copy_database(source: Path, target: Path) -> None:
     """Copy a consistent snapshot of a database, its write-ahead log included, into a new private file."""
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    with closing(_open(source)) as old, closing(sqlite3.connect(target)) as new:
+    with closing(_open(source)) as old, closing(connect_sqlite(target)) as new:
         old.backup(new)
         new.execute("PRAGMA journal_mode = DELETE")
 
 
 def merge_wal(file: Path) -> None:
     """Merge the write-ahead log into a database that nobody has open, and sync the file."""
-    with closing(sqlite3.connect(file)) as connection:
+    with closing(connect_sqlite(file)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     _sync(file)
 
 
 def _write_info(part: Path, source: Path, newest: JournalRecord | None, at: datetime) -> BackupInfo:
-    with closing(sqlite3.connect(part)) as connection, connection:
+    with closing(connect_sqlite(part)) as connection, connection:
         stored = _database_info(connection)
         connection.execute("DELETE FROM database_info WHERE key = ?", (BACKUP_KEY,))
         info = BackupInfo(
@@ -243,7 +244,7 @@ def _reject_damage(file: Path, code: str = "database_corrupt", written: Path | N
 
 def _open(file: Path) -> sqlite3.Connection:
     """Open a database that may be in use; a missing one is not created."""
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_SECONDS)
+    return connect_sqlite(file, "rw", BUSY_TIMEOUT_SECONDS)
 
 
 def _sync(file: Path) -> None:

@@ -21,6 +21,7 @@ from publisher.runtime.shared_files import share
 from publisher.store.db.database import MOVED_TO_KEY, is_corrupt, sqlite_file
 from publisher.store.db.intent_journal import TAIL_BYTES, read_journal, sync_directory, write_journal
 from publisher.store.db.postgres import CONNECT_ARGS
+from publisher.store.db.sqlite_files import require_safe_companions
 from publisher.store.db.tables import ATTEMPT, DATABASE_INFO
 from publisher.store.recovery.folder import (
     CopiedFolder,
@@ -128,12 +129,13 @@ def migration_of(url: str) -> str | None:
 def _connect(url: str, *, may_write: bool = True) -> Iterator[Connection]:
     """Connect with a plain engine, which changes no settings of the file: it may not be ours.
 
-    Raises RefusedError where the file is damaged or no database.
+    Raises RefusedError where the file is damaged or no database, and as `require_safe_companions` does.
     """
     file = sqlite_file(url)
     if file is None:
         engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), connect_args=CONNECT_ARGS)
     else:
+        require_safe_companions(file)
         engine = create_engine(url if may_write else f"sqlite:///{file.absolute().as_uri()}?mode=ro&uri=true")
     try:
         with engine.connect() as connection:

@@ -14,7 +14,7 @@ from publisher.engine.notifier import page_of
 from publisher.store.queries.queries import Alert
 from publisher.web.live_parts import Parts, item_id, stream_path
 from publisher.web.page import load_macro, redirect, render_page
-from publisher.web.site import Notice, Visitor, get_site, get_visitor
+from publisher.web.site import Notice, Visitor, get_site, get_visitor, name_post
 
 
 async def show_alerts(request: Request) -> Response:
@@ -39,13 +39,8 @@ async def read_alerts(visitor: Visitor) -> tuple[Sequence[Alert], Sequence[Alert
     alerts, acknowledged = await queries.alerts(), await queries.acknowledged_alerts()
     named = {name_post(alert) for alert in (*alerts, *acknowledged) if "post" in alert.facts}
     posts = await visitor.find_visible(named)
-
-    def is_visible(alert: Alert) -> bool:
-        if account := alert.facts.get("account"):
-            return visitor.sees_any([AccountId(account)])
-        return "post" not in alert.facts or name_post(alert) in posts
-
-    return list(filter(is_visible, alerts)), list(filter(is_visible, acknowledged))
+    shown, known = ([one for one in found if visitor.sees_alert(one, posts)] for found in (alerts, acknowledged))
+    return shown, known
 
 
 def alert_element(alert: Alert) -> str:
@@ -74,14 +69,10 @@ def is_about(alert: Alert, post: PostId) -> bool:
     return "post" in alert.facts and name_post(alert) == post
 
 
-def name_post(alert: Alert) -> PostId:
-    return PostId(alert.facts["post"].partition("#")[0].partition("@")[0])
-
-
 async def acknowledge(request: Request) -> Response:
     """Take an alert on: it is neither repeated nor escalated any more. Raises NoSuchItemError if it is not open."""
     store, visitor, number = get_site(request).store, get_visitor(request), request.path_params["number"]
-    alert = require_operable(visitor, await store.queries.alerts(), number)
+    alert = require_operable(visitor, (await read_alerts(visitor))[0], number)
     if not await store.actions.dismiss_alert(alert.id, visitor.actor):
         raise NoSuchItemError("alert", number)
     undo = f"/alerts/{number}/unacknowledge"
@@ -91,14 +82,14 @@ async def acknowledge(request: Request) -> Response:
 async def unacknowledge(request: Request) -> Response:
     """Take back one's own acknowledgement. Raises NoSuchItemError if there is none, or the alert is over."""
     store, visitor, number = get_site(request).store, get_visitor(request), request.path_params["number"]
-    alert = require_operable(visitor, await store.queries.acknowledged_alerts(), number)
+    alert = require_operable(visitor, (await read_alerts(visitor))[1], number)
     if not await store.actions.restore_alert(alert.id, visitor.actor):
         raise NoSuchItemError("alert", number)
     return redirect(request, "/alerts")
 
 
 def require_operable(visitor: Visitor, alerts: Collection[Alert], number: str) -> Alert:
-    """Return the alert of a number, which the visitor may work on. Raises NoSuchItemError, SignInError."""
+    """Return the alert of a number among those that are shown. Raises NoSuchItemError, SignInError."""
     for alert in alerts:
         if str(alert.id) == number:
             visitor.require(Permission.OPERATE, accounts_of(visitor, alert))

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from publisher.domain.account import AccountId, AccountPolicy, Platform
 from publisher.domain.approval import Approval
-from publisher.domain.errors import ApprovalError, NoSuchItemError, SignInError
+from publisher.domain.errors import ApprovalError, SignInError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission
 from publisher.engine.approvals import approve_content, compare_contents, list_approvers, waits_for
@@ -78,9 +78,8 @@ async def find_task(request: Request) -> ApprovalTask | None:
     """Return the occurrence that an address names: of several the one that waits for the visitor, else the first."""
     post, at = PostId(request.path_params["post"]), request.query_params.get("at", "")
     store = get_site(request).store
-    if not await store.queries.has_post(post):
-        raise NoSuchItemError("post", post)
     visitor = get_visitor(request)
+    await visitor.require_visible(post)
     tasks = [
         task
         for task in await store.approvals.tasks(post)

@@ -131,10 +131,10 @@ async def show_audit(request: Request) -> Response:
         wanted=wanted,
         query=request.query_params,
         following=sentences[-1].record.id if len(found) > PAGE_SIZE else None,
-        people=await site.store.audit.people(),
-        events=await site.store.audit.events_of_people(),
+        people=await site.store.audit.people(wanted.accounts),
+        events=await site.store.audit.events_of_people(wanted.accounts),
         checkpoint=await asyncio.to_thread(read_checkpoint, visitor),
-        may_export=visitor.may_everywhere(Permission.VIEW),
+        may_export=visitor.may_everywhere(Permission.EXPORT),
     )
 
 
@@ -149,7 +149,7 @@ def read_checkpoint(visitor: Visitor) -> Checkpoint | None:
 async def export(request: Request) -> Response:
     """Send entries: as lines that `audit verify` checks, of whole days; or as a table, of what was searched for."""
     site, visitor, query = get_site(request), get_visitor(request), request.query_params
-    visitor.require_everywhere(Permission.VIEW)
+    visitor.require_everywhere(Permission.EXPORT)
     wanted = read_filter(visitor, query)
     stamp = f"{site.runtime.now().astimezone(site.settings.timezone):%Y%m%d-%H%M}"
     file = tempfile.TemporaryFile()  # noqa: SIM115 # closed once it is sent

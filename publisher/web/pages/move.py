@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from publisher.domain.errors import RefusedError
 from publisher.domain.post import PostId
-from publisher.engine.schedule_editor import InvalidEdit, SavedEdit, save_post, wait_until_accepted
+from publisher.engine.schedule_editor import InvalidEdit, SavedEdit, wait_until_accepted
 from publisher.web.page import redirect, safe_path
 from publisher.web.pages.write import (
     ACCEPTED_WITHIN_SECONDS,
@@ -16,8 +16,8 @@ from publisher.web.pages.write import (
     fill_edit,
     make_change,
     make_form,
-    make_writer,
     read_visible_entry,
+    save_change,
     show_form,
     show_result,
 )
@@ -38,10 +38,9 @@ async def move_post(request: Request) -> Response:
     if first(fields, "when") != "once" or {**fields, **fill_instant("at", was, zone)} != fields:
         raise RefusedError("web_move_changed", title=str(base.get("title", post)))
     form = make_form(request, {**fields, **fill_instant("at", at, zone), "tried": ["1"]})
-    file = site.settings.schedule_file
     approvals = await count_approvals(site, post)
     try:
-        result = await save_post(site.application.planner, file, make_change(form), make_writer(visitor))
+        result = await save_change(request, make_change(form))
     except OSError as error:
         return await show_form(request, form, status=409, refused=InvalidEdit(own=[describe_failure(error)]))
     if not isinstance(result, SavedEdit):

@@ -46,12 +46,16 @@ async def _render(
     history = await site.store.queries.audit_history(f"account:{leaving.account}")
     reasons = [str(entry.detail.get("reason", "")) for entry in history if entry.event == "offboarding_requested"]
     platform = leaving.login.partition("/")[0]
+    shared: list[str] = [key for key in leaving.shared_with if visitor.may(Permission.VIEW, [key])]
+    if hidden := len(leaving.shared_with) - len(shared):
+        shared.append(visitor.messages.translate("web_accounts", number=hidden))
     return await render_page(
         request,
         "offboard",
         status=status,
         offboarding=offboarding,
         leaving=leaving,
+        shared=shared,
         name=name_accounts(site.settings, visitor.messages).name(leaving.account),
         path=request.url.path,
         revoke=visitor.messages.first_known(f"revoke_{platform}", "revoke_other"),

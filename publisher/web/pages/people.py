@@ -9,23 +9,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.app.departure import read_touched
-from publisher.domain.errors import ApprovalError, RefusedError, SignInError
+from publisher.domain.errors import ApprovalError, NoSuchItemError, RefusedError, SignInError
 from publisher.domain.user import (
     Grant,
     GrantSyntaxError,
     Permission,
     SignInFactor,
+    User,
     UserChange,
     UserChangeKind,
     UserRole,
     UserState,
     find_unknown_targets,
-    list_members,
     parse_grant,
 )
 from publisher.store.people.user_changes import ChangedUser
 from publisher.web.page import redirect, render_page
-from publisher.web.site import Notice, Site, get_site, get_visitor
+from publisher.web.site import Notice, Visitor, get_site, get_visitor
 
 MAX_NAME_CHARACTERS, MAX_PHONE_CHARACTERS = 64, 40
 EMPTY_ROWS = 2
@@ -40,7 +40,9 @@ async def _render_people(
     request: Request, problems: Mapping[str, str] | None = None, name: str = "", *, status: int = 200
 ) -> Response:
     store = get_site(request).store
-    users, officers = await store.users.list(), await store.duty.officers()
+    visitor = get_visitor(request)
+    users = list(filter(None, map(visitor.limit_person, await store.users.list())))
+    officers = visitor.limit_officers(await store.duty.officers())
     tasks = await store.approvals.tasks() if store.approval_rules.is_active else ()
     return await render_page(
         request,
@@ -54,16 +56,26 @@ async def _render_people(
         approvals=Counter(one.person for task in tasks for one in task.status.counted),
         rows=[None] * EMPTY_ROWS,
         roles=list(UserRole),
-        targets=list_targets(get_site(request)),
+        targets=list_targets(visitor),
         problems=problems or {},
         new_name=name,
     )
 
 
-def list_targets(site: Site) -> Sequence[str]:
-    """Return what a role can be limited to: groups, regions, platforms, then accounts."""
-    members = list_members(site.settings.accounts.values(), site.settings.groups)
-    return [*sorted(members), *site.settings.accounts]
+def list_targets(visitor: Visitor) -> Sequence[str]:
+    """Return what a role can be limited to, as far as the visitor may see it: groups, regions, platforms, accounts."""
+    reach, members = visitor.reach(Permission.VIEW), visitor.site.members
+    names = [*sorted(members), *visitor.site.settings.accounts]
+    return [name for name in names if reach is None or reach.issuperset(members.get(name, [name]))]
+
+
+async def load_person(request: Request) -> User:
+    """Return the person of the path as the visitor may see them. Raises NoSuchItemError for others."""
+    name = request.path_params["name"]
+    user = get_visitor(request).limit_person(await get_site(request).store.users.get(name))
+    if user is None:
+        raise NoSuchItemError("user", name)
+    return user
 
 
 async def show_person(request: Request) -> Response:
@@ -72,7 +84,7 @@ async def show_person(request: Request) -> Response:
 
 async def _render_person(request: Request, problems: Mapping[str, str] | None = None, *, status: int = 200) -> Response:
     store, name = get_site(request).store, request.path_params["name"]
-    user = await store.users.get(name)
+    user = await load_person(request)
     sessions, tokens = await store.sign_ins.count_valid(name)
     return await render_page(
         request,
@@ -84,7 +96,7 @@ async def _render_person(request: Request, problems: Mapping[str, str] | None = 
         is_on_duty=name in {officer.name for officer in await store.duty.officers()},
         rows=[*user.grants, *[None] * EMPTY_ROWS],
         roles=list(UserRole),
-        targets=list_targets(get_site(request)),
+        targets=list_targets(get_visitor(request)),
         problems=problems or {},
         UserState=UserState,
     )
@@ -249,6 +261,7 @@ async def change_duty(request: Request) -> Response:
 async def show_leave(request: Request) -> Response:
     """Show what ends when somebody leaves, and what must be replaced."""
     site, name = get_site(request), request.path_params["name"]
+    get_visitor(request).require_everywhere(Permission.ADMINISTER)  # it names all that a person may have touched
     user = await site.store.users.get(name)
     touched = await read_touched(site.store, site.settings, name, has_secrets=False)
     sessions, tokens = await site.store.sign_ins.count_valid(name)

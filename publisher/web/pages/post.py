@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from difflib import ndiff
-from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -105,7 +104,11 @@ def list_checked(visitor: Visitor, view: PostView) -> Sequence[AccountId]:
 async def read_checks(visitor: Visitor, view: PostView, accounts: Sequence[AccountId]) -> Sequence[Problem]:
     """Return what `check` says of a post, at most CHECKS_KEPT_SECONDS ago: templates, pictures and settings change."""
     site, post = visitor.site, view.details.post
-    make = partial(check_stored, site.application.planner, post, accounts)
+
+    async def make() -> Sequence[Problem]:
+        async with site.render_turns.take(visitor.user.name):
+            return await check_stored(site.application.planner, post, accounts)
+
     period = site.runtime.now().timestamp() // CHECKS_KEPT_SECONDS
     return await site.checks.get((dump_post(post), tuple(accounts), period), make)
 

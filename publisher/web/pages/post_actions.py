@@ -375,7 +375,9 @@ async def refresh(request: Request) -> Response:
     if await asyncio.to_thread(find_newer_files, site.settings.workspace, site.loaded_files):
         raise RefusedError("refresh_files_changed")
     await check_command_access(site.store, site.settings)
-    number = await refresh_texts(site.application.planner, view.key.post, get_visitor(request).actor)
+    visitor = get_visitor(request)
+    async with site.render_turns.take(visitor.user.name, is_save=True):
+        number = await refresh_texts(site.application.planner, view.key.post, visitor.actor)
     code = "pages_refreshed" if number else "pages_refresh_unchanged"
     return redirect(request, post_path(view), Notice(code=code, facts={"number": number}))
 
@@ -421,6 +423,7 @@ async def correct(request: Request) -> Response:
     """Send a correction from the schedule wherever the post is published or may be. Raises NoSuchItemError."""
     site, view, form = get_site(request), await open_view(request, "correct"), await request.form()
     visitor, name = get_visitor(request), PostId(str(form.get("correction", "")))
+    await visitor.require_visible(name)
     correction = await site.store.posts.get_post(name)
     if correction is None or correction.follows != view.key.post or correction.kind is not PostKind.CORRECTION:
         raise NoSuchItemError("post", name)

@@ -7,15 +7,9 @@ from starlette.responses import Response
 
 from publisher.domain.errors import Problem
 from publisher.domain.post import PostId
-from publisher.engine.schedule_editor import (
-    InvalidEdit,
-    PostChange,
-    SavedEdit,
-    save_post,
-    wait_until_accepted,
-)
+from publisher.engine.schedule_editor import InvalidEdit, PostChange, SavedEdit, wait_until_accepted
 from publisher.web.page import redirect, render_page
-from publisher.web.pages.write import ACCEPTED_WITHIN_SECONDS, describe_failure, make_writer, read_visible_entry
+from publisher.web.pages.write import ACCEPTED_WITHIN_SECONDS, describe_failure, read_visible_entry, save_change
 from publisher.web.post_form import dump_entry, load_entry
 from publisher.web.site import Notice, get_site, get_visitor
 
@@ -27,16 +21,14 @@ async def show_remove(request: Request) -> Response:
 
 async def remove_post(request: Request) -> Response:
     """Take a post that was not sent out of schedule.toml."""
-    site, visitor = get_site(request), get_visitor(request)
-    form = await request.form()
+    site, form = get_site(request), await request.form()
     post = PostId(str(request.path_params["post"]))
     base = load_entry(str(form.get("base", "")))
     if not base:
         return await render_removal(request, {}, status=422)
     change = PostChange(post=post, entry=None, base=base, base_sha256=str(form.get("base_sha256", "")))
-    file = site.settings.schedule_file
     try:
-        result = await save_post(site.application.planner, file, change, make_writer(visitor))
+        result = await save_change(request, change)
     except OSError as error:
         return await render_removal(request, [describe_failure(error)], status=409)
     if isinstance(result, SavedEdit):

@@ -20,7 +20,6 @@ ARTICLE_PAGE = (
     "<title>{title}</title><style>body{{margin:16px;font:17px/1.7 sans-serif;background:#fff;color:#222}}"
     "img{{max-width:100%;height:auto}}h1{{font-size:19px;line-height:1.4}}</style><h1>{title}</h1>{body}</html>"
 )
-PICTURE_SECONDS = 3_600
 
 
 async def load_rendition(request: Request) -> RenderedPost:
@@ -58,5 +57,4 @@ async def show_media(request: Request) -> Response:
     found = await get_site(request).store.occurrences.media(sha256) if is_part else None
     if found is None:
         raise NoSuchItemError("picture", sha256)
-    headers = {"cache-control": f"private, max-age={PICTURE_SECONDS}, immutable"}
-    return Response(found[1], media_type=found[0], headers=headers)
+    return Response(found[1], media_type=found[0])

@@ -27,6 +27,7 @@ from publisher.store.people.users import LINK_LIFETIME, LINK_METHOD, hash_secret
 from publisher.web.access import (
     MAX_RESUMED_CHARACTERS,
     clear_session_cookie,
+    cookie_name,
     go_on,
 )
 from publisher.web.page import redirect, render_page, safe_path
@@ -76,7 +77,7 @@ async def log_in(request: Request) -> Response:
     response = redirect(request, "/login/code")
     seconds = int(PENDING_LIFETIME / timedelta(seconds=1))
     response.set_cookie(
-        PENDING_COOKIE, key, max_age=seconds, secure=site.is_secure, httponly=True, samesite="lax", path="/login"
+        cookie_name(site, PENDING_COOKIE), key, max_age=seconds, secure=site.is_secure, httponly=True, samesite="lax"
     )
     return response
 
@@ -110,15 +111,15 @@ async def enter_code(request: Request) -> Response:
         problem = visitor.messages.translate(error.code, **error.facts)
         status = 429 if error.code == "sign_in_delayed" else 422
         return await render_page(request, "login_code", status=status, problem=problem)
-    site.pending_sign_ins.pop(hash_secret(request.cookies[PENDING_COOKIE]), None)
+    site.pending_sign_ins.pop(hash_secret(request.cookies[cookie_name(site, PENDING_COOKIE)]), None)
     response = await _start_session(request, pending.user, principal.method, pending.next, pending.resumed)
-    response.delete_cookie(PENDING_COOKIE, path="/login")
+    response.delete_cookie(cookie_name(site, PENDING_COOKIE), secure=site.is_secure, httponly=True, samesite="lax")
     return response
 
 
 def _find_pending(request: Request) -> PendingSignIn | None:
     site = get_site(request)
-    pending = site.pending_sign_ins.get(hash_secret(request.cookies.get(PENDING_COOKIE, "")))
+    pending = site.pending_sign_ins.get(hash_secret(request.cookies.get(cookie_name(site, PENDING_COOKIE), "")))
     return pending if pending is not None and pending.until > site.runtime.now() else None
 
 

@@ -13,7 +13,7 @@ from publisher.domain.errors import ApprovalError, NoSuchItemError, RefusedError
 from publisher.domain.post import PostId, PostKind
 from publisher.domain.user import Permission
 from publisher.engine.approvals import release_in_emergency
-from publisher.engine.schedule_editor import InvalidEdit, SavedEdit, save_post, wait_until_accepted
+from publisher.engine.schedule_editor import InvalidEdit, SavedEdit, wait_until_accepted
 from publisher.store.plan.approvals import ApprovalTask
 from publisher.web.access import set_session_cookie, step_up
 from publisher.web.forms import read_reason
@@ -25,9 +25,9 @@ from publisher.web.pages.write import (
     describe_failure,
     describe_save,
     make_change,
-    make_writer,
     name_account,
     read_sent_form,
+    save_change,
     show_form,
     suggest_fields,
 )
@@ -55,10 +55,9 @@ async def send_urgent(request: Request) -> Response:
         return await show_form(request, replace(form, fields={**form.fields, "tried": []}), lane=lane)
     if step != "save":
         return await show_form(request, form, lane={**lane, "is_preview": True})
-    site, visitor = get_site(request), get_visitor(request)
-    file = site.settings.schedule_file
+    site = get_site(request)
     try:
-        result = await save_post(site.application.planner, file, make_change(form), make_writer(visitor))
+        result = await save_change(request, make_change(form))
     except SignInError:
         return await show_form(request, form, status=422, refused=InvalidEdit(own=[NOT_YOURS]), lane=lane)
     except (RefusedError, OSError) as error:
@@ -75,10 +74,11 @@ async def send_urgent(request: Request) -> Response:
 async def read_lane(request: Request) -> dict[str, Any]:
     """Return who has to release what the visitor writes here."""
     site, visitor = get_site(request), get_visitor(request)
-    officers = await site.store.duty.officers()
+    on_duty = await site.store.duty.officers()
+    officers = visitor.limit_officers(on_duty)
     return {
         "is_preview": False,
-        "is_on_duty": any(is_same_name(officer.name, visitor.user.name) for officer in officers),
+        "is_on_duty": any(is_same_name(officer.name, visitor.user.name) for officer in on_duty),
         "others": [officer.label for officer in officers if not is_same_name(officer.name, visitor.user.name)],
         "officers": officers,
         "chain": site.store.approval_rules.chain_for(PostKind.WARNING),
@@ -151,6 +151,7 @@ async def release(request: Request) -> Response:
     """Record the release by an officer on duty: the author's own, or that of another, with which it is sent."""
     visitor, form = get_visitor(request), await request.form()
     post, session_id = PostId(str(request.path_params["post"])), ""
+    await visitor.require_visible(post)
     tasks = await get_site(request).store.approvals.tasks(post)
     if not tasks:
         raise ApprovalError("approval_nothing_waits", post=post)

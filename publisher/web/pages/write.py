@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,15 +16,15 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from publisher.domain.account import AccountId, Platform
 from publisher.domain.delivery import MAYBE_PUBLISHED_STATES
 from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, Severity, SignInError
-from publisher.domain.post import ONCE_OCCURRENCE, PostId, PostKind, RenderedPost, WarningLevel
+from publisher.domain.post import ONCE_OCCURRENCE, PostId, PostKind, WarningLevel
 from publisher.domain.user import Permission
 from publisher.engine.pictures import keep_picture
 from publisher.engine.post_check import PostCheck, check_entry
 from publisher.engine.schedule_editor import (
     EditConflict,
+    EditResult,
     InvalidEdit,
     PostChange,
     SavedEdit,
@@ -53,9 +52,8 @@ from publisher.web.post_form import (
     suggest_time,
 )
 from publisher.web.post_form import read_entry as read_form
-from publisher.web.preview import split_overflow
-from publisher.web.recipients import count_recipients, list_recipients
-from publisher.web.seats import name_accounts
+from publisher.web.preview import choose_texts, list_choices, measure_title, split_overflow
+from publisher.web.recipients import count_recipients, list_own_recipients
 from publisher.web.site import Notice, Site, Visitor, get_site, get_visitor
 
 NOT_YOURS = Problem(code="web_write_not_yours", facts={"field": "to"})
@@ -111,9 +109,11 @@ async def read_sent_form(request: Request) -> Form:
 
 
 async def keep_upload(request: Request, upload: UploadFile, fields: dict[str, list[str]], alt: str) -> None:
+    site, user = get_site(request), get_visitor(request).user.name
     try:
-        kept = await keep_picture(get_site(request).application.planner, await upload.read())
-    except OSError as error:
+        async with site.render_turns.take(user):
+            kept = await keep_picture(site.application.planner, await upload.read(), user)
+    except (RefusedError, OSError) as error:
         kept = describe_failure(error)
     if isinstance(kept, Problem):
         request.state.picture_problem = replace(kept, facts={**kept.facts, "file": upload.filename or ""})
@@ -197,8 +197,13 @@ async def read_visible_entry(request: Request, post: PostId) -> tuple[ScheduleTe
     """Return the schedule and one post of it. Raises NoSuchItemError, also for one outside the visitor's accounts."""
     planner = get_site(request).application.planner
     schedule = await read_schedule_text(planner, get_site(request).settings.schedule_file)
-    entry = await read_entry(schedule, post)
-    if not get_visitor(request).sees_any(find_accounts(entry, planner.schedule_context)):
+    visitor = get_visitor(request)
+    try:
+        entry = await read_entry(schedule, post)
+    except RefusedError:  # nobody knows from the text for which accounts it is
+        await visitor.require_visible(post)
+        raise
+    if not visitor.sees_any(find_accounts(entry, planner.schedule_context)):
         raise NoSuchItemError("post", post)
     return schedule, entry
 
@@ -230,7 +235,8 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
     """
     site, visitor = get_site(request), get_visitor(request)
     invalid = refused if isinstance(refused, InvalidEdit) else None
-    values = await read_live_values(request, form, refused=invalid, saved_at=saved_at)
+    async with site.render_turns.take(visitor.user.name):
+        values = await read_live_values(request, form, refused=invalid, saved_at=saved_at)
     active = await site.store.posts.active_schedule_text() or ""
     originals = await site.store.occurrences.find(
         OccurrenceFilter(accounts=visitor.reach(Permission.VIEW)), MAX_ORIGINALS
@@ -247,20 +253,20 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         ],
         "repeats": REPEATS,
         "originals": {item.key.post: item.title for item in originals if item.key.post != form.base.get("id")},
-        "recipients": list_recipients(site, visitor),
+        "recipients": list_own_recipients(site, visitor),
         "platforms": sorted({account.platform for account in site.settings.accounts.values()}),
         "drafts": drafts,
         "elsewhere": [visitor.messages.format_problem(item) for item in (invalid.elsewhere if invalid else ())],
         "zone_name": site.settings.timezone.key,
-        "was_sent": not form.is_new and await was_sent(site, PostId(str(form.base.get("id", "")))),
+        "was_sent": not form.is_new and await was_sent(visitor, PostId(str(form.base.get("id", "")))),
         "lane": lane,
     }
     return await render_page(request, "write" if lane is None else "urgent", status=status, **values)
 
 
-async def was_sent(site: Site, post: PostId) -> bool:
+async def was_sent(visitor: Visitor, post: PostId) -> bool:
     """Return True if a one-off post is published somewhere, or may be: an edit does not change it there."""
-    deliveries = await site.store.queries.deliveries(post)
+    deliveries = await visitor.site.store.queries.deliveries(post) if await visitor.find_visible([post]) else ()
     return any(item.state in MAYBE_PUBLISHED_STATES and item.key.occurrence == ONCE_OCCURRENCE for item in deliveries)
 
 
@@ -290,7 +296,7 @@ async def read_live_values(
 ) -> dict[str, Any]:
     """Return what changes while somebody writes: problems by field, room on each platform, previews, the draft."""
     site, visitor = get_site(request), get_visitor(request)
-    check = await check_entry(site.application.planner, form.entry, is_new=form.is_new)
+    check = await check_entry(site.application.planner, form.entry, visitor.reach(Permission.VIEW), is_new=form.is_new)
     if check.post is not None and not visitor.may(Permission.WRITE, check.post.accounts):
         check = replace(check, problems=[*check.problems, NOT_YOURS])
     found = list(check.problems)
@@ -304,7 +310,7 @@ async def read_live_values(
         notes.setdefault("images", []).append(describe_problem(visitor, picture))
     if check.post is not None and first(form.fields, "when") == "once":
         notes.setdefault("when", []).extend(await find_clashes(visitor, check))
-    texts, seen = choose_texts(form, check), set(form.fields.get("seen", ()))
+    texts, seen = choose_texts(form.fields, check), set(form.fields.get("seen", ()))
     for room in check.rooms:
         if room.capabilities.is_article:
             site.articles.keep(visitor.user.name, texts[room.platform], check.result.media)
@@ -316,9 +322,9 @@ async def read_live_values(
         "errors": sum(note["is_error"] for field in notes.values() for note in field),
         "warnings": sum(not note["is_error"] and note["key"] not in seen for field in notes.values() for note in field),
         "check": check,
-        "recipient_counts": await count_recipients(site, form.entry.get("to")),
+        "recipient_counts": await count_recipients(visitor, form.entry.get("to")),
         "shown": texts,
-        "choices": list_choices(visitor, check),
+        "choices": list_choices(visitor.site.settings, visitor.messages, check),
         "title_room": measure_title(check, str(form.entry.get("title", ""))),
         "split_overflow": split_overflow,
         "chain": site.store.approval_rules.chain_for(str(form.entry.get("kind", ""))),
@@ -328,22 +334,6 @@ async def read_live_values(
         "next_days": [(at, mark_day(at.astimezone(site.settings.timezone))) for at in check.next_times],
         "note_keys": list_note_keys(site),
     }
-
-
-def choose_texts(form: Form, check: PostCheck) -> Mapping[Platform, RenderedPost]:
-    """Return the text to preview on each platform: of the account that was chosen, else of that with the least room."""
-    texts = {rendered.account: rendered for rendered in check.result.rendered_posts}
-    chosen = {room.platform: texts.get(AccountId(first(form.fields, f"shown.{room.platform}"))) for room in check.rooms}
-    return {room.platform: chosen[room.platform] or room.rendered for room in check.rooms}
-
-
-def list_choices(visitor: Visitor, check: PostCheck) -> Mapping[Platform, Sequence[tuple[AccountId, str]]]:
-    """Return the accounts whose texts can be previewed, with their names, in the order of the regions."""
-    names = name_accounts(visitor.site.settings, visitor.messages)
-    choices: dict[Platform, list[tuple[AccountId, str]]] = defaultdict(list)
-    for rendered in sorted(check.result.rendered_posts, key=lambda one: names.order(one.account)):
-        choices[rendered.platform].append((rendered.account, names.region(rendered.account)))
-    return choices
 
 
 async def find_clashes(visitor: Visitor, check: PostCheck) -> Sequence[Mapping[str, Any]]:
@@ -403,15 +393,6 @@ def describe_problem(visitor: Visitor, problem: Problem) -> Mapping[str, Any]:
     }
 
 
-def measure_title(check: PostCheck, title: str) -> tuple[int, int, str] | None:
-    """Return the length of a title, and the limit of the platform that allows the least."""
-    limits = [(room.capabilities.title_limits[1], room.platform) for room in check.rooms if room.capabilities.has_title]
-    if not limits:
-        return None
-    limit, platform = min(limits)
-    return len(title), limit, platform
-
-
 def read_diff(form: Form) -> Sequence[str]:
     """Return the lines of schedule.toml that a save changes."""
     if form.is_new:
@@ -429,14 +410,21 @@ def name_account(site: Site, account: str) -> str:
 
 
 async def check_form(request: Request) -> Response:
-    """Check what has been typed so far, keep it as a draft, and return the parts of the page that change by it."""
+    """Check what has been typed so far, keep it as a draft, and return the parts of the page that change by it.
+
+    Nothing is returned if the user has typed on, in this form or another, before the renderer was free.
+    """
     form = await read_sent_form(request)
     saved_at, draft_id, refusal = None, form.draft, ""
     try:
         saved_at, draft_id = await keep_draft(request, form)
     except RefusedError as error:
         refusal = get_visitor(request).messages.translate(error.code, **error.facts)
-    values = await read_live_values(request, form, saved_at=saved_at)
+    turns, user = get_site(request).render_turns, get_visitor(request).user.name
+    async with turns.take(user, is_replaceable=True) as has_turn:
+        if not has_turn:
+            return Response(status_code=204)
+        values = await read_live_values(request, form, saved_at=saved_at)
     page = render(get_visitor(request), "write_live.html", draft_id=draft_id, draft_refusal=refusal, **values)
     return HTMLResponse(page)
 
@@ -453,7 +441,6 @@ async def keep_draft(request: Request, form: Form) -> tuple[datetime | None, str
 
 async def save_form(request: Request) -> Response:
     """Save the post into schedule.toml, or show what stands against it with all that was typed."""
-    site, visitor = get_site(request), get_visitor(request)
     form = await read_sent_form(request)
     form = replace(form, fields={**form.fields, "tried": ["1"]})
     action = first(form.fields, "do")
@@ -463,17 +450,9 @@ async def save_form(request: Request) -> Response:
         return await leave_draft(request, form)
     if getattr(request.state, "picture_problem", None) is not None:
         return await show_form(request, form, status=422)
+    original, copied_hash = await find_original(request, form), first(form.fields, "like_hash")
     try:
-        result = await save_post(
-            site.application.planner,
-            site.settings.schedule_file,
-            replace(
-                make_change(form),
-                copied_from=await find_original(request, form),
-                copied_hash=first(form.fields, "like_hash"),
-            ),
-            make_writer(visitor),
-        )
+        result = await save_change(request, replace(make_change(form), copied_from=original, copied_hash=copied_hash))
     except SignInError:  # for the accounts that the post has, or had before
         return await show_form(request, form, status=422, refused=InvalidEdit(own=[NOT_YOURS]))
     except (RefusedError, OSError) as error:
@@ -514,8 +493,16 @@ async def find_original(request: Request, form: Form) -> PostId | None:
     return like if stored is None or get_visitor(request).sees_any(stored.accounts) else None
 
 
-def make_writer(visitor: Visitor) -> Writer:
-    return Writer(actor=visitor.actor, may_write=lambda accounts: visitor.may(Permission.WRITE, accounts))
+async def save_change(request: Request, change: PostChange) -> EditResult:
+    """Save one post for the visitor, once the renderer is theirs. Raises what `save_post` raises."""
+    site, visitor = get_site(request), get_visitor(request)
+    writer = Writer(
+        actor=visitor.actor,
+        may_write=lambda accounts: visitor.may(Permission.WRITE, accounts),
+        reach=visitor.reach(Permission.VIEW),
+    )
+    async with site.render_turns.take(visitor.user.name, is_save=True):
+        return await save_post(site.application.planner, site.settings.schedule_file, change, writer)
 
 
 async def show_result(request: Request, form: Form, result: SavedEdit | EditConflict | InvalidEdit) -> Response:

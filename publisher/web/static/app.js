@@ -171,7 +171,8 @@
         const answer = await fetch(live.dataset.live, { method: "POST", body: new URLSearchParams(fields) });
         signedOut.hidden = answer.status !== 401;
         if (answer.status === 401) later(5000);
-        if (answer.ok) show(await answer.text());
+        if (answer.status === 204) later(2000);  // another form of the same person was checked instead
+        if (answer.status === 200) show(await answer.text());
       } catch { later(5000); }
       isBusy = false;
       if (isDirty) later(400);

@@ -29,6 +29,7 @@ from tests.unit.domain.model_state import ANOTHERS, LONG_AGO, NOT_APPROVED, SETT
 from tests.unit.domain.walk import Promise, walk
 
 
+@pytest.mark.long(seconds=30)
 def test_a_delivery_makes_one_post_at_most_and_its_record_is_true():
     """F25: no order of crashes, late replies or posts, wrong reads or orders breaks a promise; all states occur."""
     walked = walk(Rules())

@@ -9,6 +9,9 @@ import pytest
 from PIL import Image
 
 from publisher.domain.errors import InputError
+from publisher.rendering.child import RenderWorker
+from publisher.rendering.images import CleanPictures, PictureFile
+from publisher.rendering.images import read_picture as read_picture_file
 from tests.unit.rendering.rendering_fixtures import read_picture
 
 
@@ -70,3 +73,27 @@ def test_missing_picture_is_refused(tmp_path):
         with pytest.raises(InputError) as caught:
             read_picture(path, "图")
         assert [problem.code for problem in caught.value.problems] == ["image_file_missing"]
+
+
+def test_a_picture_in_which_nothing_is_cleaned_is_decoded_once(tmp_path):
+    """Each preview of a post reads its pictures: what was found clean, by its bytes, costs nothing a second time."""
+
+    class CountingWorker(RenderWorker):
+        runs = 0
+
+        def run(self, jobs):
+            self.runs += len(jobs)
+            return super().run(jobs)
+
+    worker, known, found = CountingWorker(), CleanPictures(), []
+    exif = Image.Exif()
+    exif[0x010E] = "place"
+    dirty = BytesIO()
+    Image.new("RGB", (9, 9)).save(dirty, "JPEG", exif=exif)
+    for name, data in (("clean.png", drawn("PNG")), ("dirty.jpg", dirty.getvalue()), ("broken.png", b"x")):
+        (tmp_path / name).write_bytes(data)
+        file = PictureFile(path=tmp_path / name, alt="图", trusted_root=tmp_path)
+        before = worker.runs
+        first, second = (read_picture_file(file, worker, known) for _ in range(2))
+        found.append((first == second, worker.runs - before))
+    assert found == [(True, 1), (True, 2), (True, 2)]

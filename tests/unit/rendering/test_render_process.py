@@ -79,6 +79,7 @@ def test_f74_an_endless_rendering_is_one_jobs_problem_with_its_line(renderer, bo
     assert (problem.location.file, problem.location.line) == ("/srv/发布/templates/own/bomb.txt", 3)
 
 
+@pytest.mark.long
 def test_f74_a_job_that_ended_a_process_is_not_tried_again(renderer):
     """F74: neither fifty accounts of a bad post, nor a thousand posts of a bad page, take the limit as many times."""
     load(renderer, good=GOOD, bomb=BOMBS["a huge number"])
@@ -94,6 +95,7 @@ def test_f74_a_job_that_ended_a_process_is_not_tried_again(renderer):
     assert len(started) == 1 + process.MAX_PAGE_LOSSES
 
 
+@pytest.mark.long
 def test_a_page_that_ended_a_process_is_tried_again_later(renderer, monkeypatch):
     """A post whose data made a page endless blocks that page for others for a minute, and itself for ten."""
     load(renderer, page="{% if body == 'bad' %}" + BOMBS["a huge number"] + "{% endif %}12377")

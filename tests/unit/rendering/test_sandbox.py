@@ -394,7 +394,7 @@ def test_time_runs_out_too():
 def test_every_code_has_words():
     """Each problem of rendering has Chinese and English texts, and no text is left without a problem."""
     sources = "".join(path.read_text("utf-8") for path in Path(rendering.__file__).parent.glob("*.py"))
-    codes = set(re.findall(r'"((?:template|renderer|rendered|rendering|post_body|region|urgent|image)_\w+)"', sources))
+    codes = set(re.findall(r'"((?:template|renderer|rendered|rendering|post|region|urgent|image)_\w+)"', sources))
     words = Path(i18n.__file__).with_name("rendering.toml").read_text("utf-8")
     assert codes == set(tomllib.loads(words))
     assert all(i18n.Messages(lang=lang).translate(code) != code for lang in i18n.LANGUAGES for code in codes)

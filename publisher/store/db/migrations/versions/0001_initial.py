@@ -625,6 +625,14 @@ def _create_user_tables() -> None:
     )
     op.create_index("ix_draft_user", "draft", ["user"])
     op.create_index("ix_draft_updated_at", "draft", ["updated_at"])
+    op.create_table(
+        "upload",
+        sa.Column("file", sa.String(), nullable=False),
+        sa.Column("user", sa.String(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("file", "user"),
+    )
 
 
 def downgrade() -> None:
