@@ -186,3 +186,20 @@ async def advance(site, condition):
             site.runtime.advance_time(timedelta(seconds=1))
             await site.store.actions.heartbeat()
             await asyncio.sleep(0.1)  # the browser does not say when its page has changed
+
+
+async def test_no_address_has_the_secret_of_a_one_time_link(site):
+    """The script sends it in a form's body, and takes it out of the address; opening the page again shows nothing."""
+    link, asked = await site.add_user("新", "author"), []
+    async with serving(site.app) as address, browsers(site, address) as enter:
+        page = await enter("全", "viewer", DESK)
+        await page.context.clear_cookies()
+        page.on("request", lambda request: asked.append((request.url, request.headers.get("referer", ""))))
+        await page.goto(f"{address}/setup#{link}")
+        await expect(page.get_by_test_id("act-begin")).to_have_text("我是新，开始", timeout=PATIENCE_MS)
+        await page.locator(".foot a").click()
+        await expect(page.get_by_test_id("act-begin")).to_have_text("I am 新, begin", timeout=PATIENCE_MS)
+        await page.get_by_test_id("act-begin").click()
+        await expect(page.get_by_test_id("page-setup")).to_be_visible(timeout=PATIENCE_MS)
+    assert len(asked) > 4
+    assert [place for place in asked for part in place if link in part] == []

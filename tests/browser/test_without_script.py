@@ -33,3 +33,19 @@ async def test_everything_works_without_script(site):  # the fixture
         await expect(page.get_by_test_id("notice")).to_contain_text("已撤回，4 个不再发")
         await browser.close()
     assert {item.state for item in await site.store.queries.deliveries("refund")} == {State.CANCELLED}
+
+
+async def test_a_one_time_link_is_pasted_without_script(site):
+    """The page of the link has a field for it: what stands behind # reaches no server by itself."""
+    link = await site.add_user("作者", "author")
+    async with serving(site.app) as address, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=BROWSER, args=SILENT)
+        page = await (await browser.new_context(java_script_enabled=False)).new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        await page.goto(f"{address}/setup#{link}")
+        await page.get_by_test_id("field-link").fill(f"{address}/setup#{link}")
+        await page.get_by_test_id("act-open-link").click()
+        await page.get_by_test_id("act-begin").click()
+        await expect(page.get_by_test_id("recovery-codes")).to_be_attached()
+        assert link not in page.url
+        await browser.close()
