@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from publisher.app.departure import is_system_owner
+from publisher.app.format import Formatter
 from publisher.app.open_store import open_unchecked_store
 from publisher.cli.context import report_database_errors
 from publisher.cli.errors import CommandFailedError
@@ -16,8 +17,8 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.post import PostId
-from publisher.domain.user import Permission, Principal, list_members
-from publisher.engine.authentication import check_code, check_password
+from publisher.domain.user import Permission, Principal, RefusalKind, list_members
+from publisher.engine.authentication import check_code, check_password, note_refusal
 from publisher.engine.decisions import named_person, read_system_user
 from publisher.runtime.clock import Runtime
 from publisher.runtime.redaction import register_secrets
@@ -131,7 +132,7 @@ async def authenticate(  # noqa: PLR0913 # who does what, and to which accounts
     Raises SignInError. An action without sign-in is recorded.
     """
     person = await identify(terminal, settings, store, command, by, accounts)
-    require_permission(person, settings, command, accounts)
+    await require_permission(store, person, settings, command, accounts)
     if person.breaks_glass:
         await store.users.record_break_glass(person.actor, command)
     return person.actor
@@ -158,9 +159,9 @@ async def identify(  # noqa: C901, PLR0913, PLR0917 # the ways to sign in, in th
         register_secrets([token])
         principal = await store.sign_ins.find_token(token)
         try:
-            person = _check_token(principal, by)
+            person = await _check_token(store, principal, by)
             if may_break_glass:
-                require_permission(person, settings, command, accounts)
+                await require_permission(store, person, settings, command, accounts)
         except SignInError:
             if principal is not None and may_break_glass:
                 terminal.print_note("break_glass_without_token", variable=TOKEN_VARIABLE, command=command)
@@ -187,8 +188,12 @@ async def require_known_server(store: Store, command: str) -> None:
         raise RefusedError("server_took_over")
 
 
-def require_permission(
-    person: ActingPerson, settings: Settings, command: str, accounts: Collection[AccountId] | None = None
+async def require_permission(
+    store: Store,
+    person: ActingPerson,
+    settings: Settings,
+    command: str,
+    accounts: Collection[AccountId] | None = None,
 ) -> None:
     """Raise SignInError unless the person may give a command for these accounts; without any, for the workspace."""
     permission = COMMAND_PERMISSIONS[command]
@@ -196,6 +201,7 @@ def require_permission(
         return
     members = list_members(settings.accounts.values(), settings.groups)
     if not person.principal.may(permission, accounts, members):
+        await note_refusal(store.users, RefusalKind.PERMISSION, person.actor.name, own_source())
         raise SignInError("not_permitted", name=person.actor.name, command=command, permission=permission.value)
 
 
@@ -245,12 +251,23 @@ async def accounts_in_scope(scope: str, settings: Settings, store: Store) -> Col
 
 
 async def _sign_in(terminal: Terminal, settings: Settings, store: Store, name: str, password: str) -> Principal:
-    source = f"uid {os.getuid()}"
-    user = await check_password(store.users, name, password, source)
-    if not user.has_second_factor:
-        return Principal(user=user, method="password")
-    code = ask_hidden(terminal.translate("ask_code", name=name))
-    return await check_code(store.users, user, code, source, partial(workspace_user_key, settings))
+    """Check password and code; a note says how often somebody else, or the user, has failed before."""
+    user = await check_password(store.users, name, password, own_source())
+    principal = Principal(user=user, method="password")
+    if user.has_second_factor:
+        code = ask_hidden(terminal.translate("ask_code", name=name))
+        load_key = partial(workspace_user_key, settings)
+        principal = await check_code(store.users, user, code, own_source(), load_key)
+    if (failed := await store.users.attempts.take_failures(name)) is not None:
+        formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+        at = formatter.time(failed.last_at)
+        terminal.print_note("failed_sign_ins", number=failed.number, at=at, source=failed.source)
+    return principal
+
+
+def own_source() -> str:
+    """Return where an attempt by a command comes from: the system user."""
+    return f"uid {os.getuid()}"
 
 
 def workspace_user_key(settings: Settings, *, creates_missing: bool = False) -> "MultiFernet":
@@ -259,7 +276,10 @@ def workspace_user_key(settings: Settings, *, creates_missing: bool = False) -> 
     return load_user_key(vault, settings.secrets_dir, creates_missing=creates_missing)
 
 
-def _check_token(principal: Principal | None, by: str | None) -> ActingPerson:
+async def _check_token(store: Store, principal: Principal | None, by: str | None) -> ActingPerson:
+    if principal is None or by not in {None, principal.user.name}:
+        name = "" if principal is None else principal.user.name
+        await note_refusal(store.users, RefusalKind.TOKEN, name, own_source())
     if principal is None:
         raise SignInError("token_invalid", variable=TOKEN_VARIABLE)
     if by is not None and by != principal.user.name:

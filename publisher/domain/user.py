@@ -61,6 +61,16 @@ class UserState(StrEnum):
     LEFT = "left"
 
 
+class RefusalKind(StrEnum):
+    """What was refused to a person: a password, a code, a token, an action, an approval. Persisted."""
+
+    PASSWORD = "password"  # noqa: S105 # no secret
+    CODE = "code"
+    TOKEN = "token"  # noqa: S105 # as above
+    PERMISSION = "permission"
+    APPROVAL = "approval"
+
+
 class GrantSyntaxError(ValueError):
     """A text is no grant; `code` is the reason, for the message catalogue."""
 
@@ -96,13 +106,17 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A person with a sign-in. `has_password` is False until the first one-time link is used."""
+    """A person with a sign-in. `has_password` is False until the first one-time link is used.
+
+    `epoch` grows whenever all sign-ins of the user end, so that one which has begun before is not completed after.
+    """
 
     name: str
     grants: tuple[Grant, ...]
     state: UserState = UserState.ENABLED
     has_password: bool = False
     has_second_factor: bool = False
+    epoch: int = 0
 
     @property
     def is_enabled(self) -> bool:

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from publisher.app.application import Application
 from publisher.domain.errors import ApprovalError, InputError, NoSuchItemError, RefusedError, SignInError
 from publisher.runtime.logs import log
-from publisher.web.access import identify, protect, render_problem
+from publisher.web.access import identify, note_denial, protect, render_problem
 from publisher.web.middleware import BoundedBodies, KnownHosts, SecurityHeaders, ThroughProxy, find_hosts
 from publisher.web.routes import ROUTES
 from publisher.web.site import Site
@@ -24,6 +24,8 @@ from publisher.web.static_files import serve_static
 
 MIN_COMPRESSED_BYTES = 1_000
 COMPRESSION_LEVEL = 5
+DENIALS = frozenset({"web_not_permitted", "not_permitted"})
+"""Refusals for want of a role; others only ask to sign in or to repeat the second factor."""
 REFERENCE_BYTES = 4
 """Of the number by which a person reports an error, and by which the log has it."""
 
@@ -92,6 +94,8 @@ async def show_not_found(request: Request, error: Exception) -> Response:
 
 async def show_not_permitted(request: Request, error: Exception) -> Response:
     code, facts = _reason(error)
+    if code in DENIALS and hasattr(request.state, "visitor"):
+        await note_denial(request.state.visitor)
     return await _show(request, 403, code, **facts)
 
 

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -12,8 +12,10 @@ from starlette.responses import PlainTextResponse, Response
 from publisher.app.format import credential_days_left
 from publisher.domain.account import Mode
 from publisher.domain.results import Healthy
-from publisher.domain.user import Permission
+from publisher.domain.user import Permission, RefusalKind
+from publisher.engine.authentication import note_refusal
 from publisher.store.queries.dashboard import Figures
+from publisher.web.access import find_source
 from publisher.web.frame import read_frame_facts
 from publisher.web.site import Site, get_site
 
@@ -54,7 +56,10 @@ async def has_token(request: Request) -> bool:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         return False
-    principal = await get_site(request).store.sign_ins.find_token(token.strip())
+    store = get_site(request).store
+    principal = await store.sign_ins.find_token(token.strip())
+    if principal is None:
+        await note_refusal(store.users, RefusalKind.TOKEN, "", find_source(request))
     return principal is not None and Permission.VIEW in principal.scope
 
 
@@ -113,6 +118,12 @@ class FigureCollector(Collector):
         for code, number in figures.alerts.items():
             alerts.add_metric([code], number)
         yield alerts
+        refusals = CounterMetricFamily(
+            "publisher_refusals", "Passwords, codes, tokens, actions and approvals refused to people", labels=["kind"]
+        )
+        for kind in RefusalKind:
+            refusals.add_metric([kind], figures.refusals.get(kind, 0))
+        yield refusals
         yield from self.accounts
 
 

@@ -10,7 +10,7 @@ import pytest
 from publisher.cli.authentication import system_user_name
 from publisher.engine.authentication import RECOVERY_CODES, TOTP_SECONDS
 from publisher.secrets import USER_KEY_NAME, Vault
-from publisher.store.people.users import FREE_ATTEMPTS_OF_USER, MAX_DELAY_OF_USER
+from publisher.store.people.attempts import FREE_ATTEMPTS_OF_USER, MAX_DELAY_OF_USER
 from tests.cli.conftest import TO_WEIBO
 from tests.cli.posts import warning, write_schedule
 

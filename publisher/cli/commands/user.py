@@ -86,7 +86,7 @@ async def user(  # noqa: PLR0913 # one argument an option
             await replace_password(terminal, settings, store, name or "")
         else:
             person = await identify(terminal, settings, store, f"user {action}", by)
-            require_permission(person, settings, f"user {action}")
+            await require_permission(store, person, settings, f"user {action}")
             await administer(terminal, settings, store, action, name or "", roles, person)
 
 
@@ -144,7 +144,8 @@ async def issue_token(
     person = await identify(terminal, settings, store, "user token", name)
     if person.principal is None or not scope <= person.principal.scope:
         raise CommandFailedError("token_wider_than_sign_in")
-    token = await store.sign_ins.issue_token(name, scope, person.actor)
+    signed_in = person.principal.user
+    token = await store.sign_ins.issue_token(name, scope, person.actor, signed_in=signed_in)
     terminal.print_message("user_token", name=name, scope=", ".join(sorted(scope)))
     echo(token)
 
@@ -181,7 +182,9 @@ async def replace_password(terminal: Terminal, settings: Settings, store: Store,
     if not await store.users.exist():
         raise CommandFailedError("no_users_yet")
     person = await identify(terminal, settings, store, "user password", name)
-    await change_password(store.users, name, _read_new_password(terminal, name), person.actor)
+    if person.principal is None:
+        raise CommandFailedError("no_users_yet")
+    await change_password(store.users, person.principal.user, _read_new_password(terminal, name), person.actor)
     terminal.print_message("password_changed", name=name)
 
 

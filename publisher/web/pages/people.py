@@ -149,6 +149,7 @@ async def change_roles(request: Request) -> Response:
     except RefusedError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
         return await _render_person(request, {"role": problem}, status=422)
+    get_site(request).streams.end_user(name)
     return redirect(request, person_path(name), Notice(code="web_done_roles", facts={"name": name}))
 
 
@@ -156,6 +157,7 @@ async def disable_person(request: Request) -> Response:
     require_administrator(request)
     store, name = get_site(request).store, request.path_params["name"]
     await store.users.disable(name, get_visitor(request).actor)
+    get_site(request).streams.end_user(name)
     notice = Notice(code="web_done_disabled", facts={"name": name}, undo=f"{person_path(name)}/enable")
     return redirect(request, person_path(name), notice)
 
@@ -172,6 +174,7 @@ async def reset_person(request: Request) -> Response:
     require_administrator(request)
     store, name = get_site(request).store, request.path_params["name"]
     link = await store.users.reset(name, get_visitor(request).actor)
+    get_site(request).streams.end_user(name)
     notice = Notice(code="web_done_reset", facts={"name": name, "link": make_link(request, link)})
     return redirect(request, person_path(name), notice)
 
@@ -218,5 +221,6 @@ async def leave(request: Request) -> Response:
     site, name = get_site(request), request.path_params["name"]
     touched = await read_touched(site.store, site.settings, name, has_secrets=False)
     departure = await site.store.users.leave(name, touched.secrets, get_visitor(request).actor)
+    site.streams.end_user(name)
     facts = {"name": name, "number": len(departure.approvals), "secrets": len(touched.secrets)}
     return redirect(request, person_path(name), Notice(code="web_done_left", facts=facts))

@@ -25,6 +25,7 @@ from publisher.web.site import (
     MAX_PENDING,
     PENDING_LIFETIME,
     SETUP_LIFETIME,
+    Notice,
     PendingSetup,
     PendingSignIn,
     Site,
@@ -35,6 +36,8 @@ from publisher.web.site import (
 PENDING_COOKIE = "publisher_sign_in"
 LINK_METHOD = "one-time link"
 UNUSED_PASSWORD_BYTES = 32
+MAX_TYPED_CHARACTERS = 200
+"""Of a name; what is longer is nobody's, and would be kept among the counts of attempts."""
 
 
 async def show_login(request: Request) -> Response:
@@ -49,7 +52,7 @@ async def show_login(request: Request) -> Response:
 async def log_in(request: Request) -> Response:
     """Check name and password; a user with a second factor goes on to that."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    name, password = str(form.get("name", "")).strip(), str(form.get("password", ""))
+    name, password = str(form.get("name", "")).strip()[:MAX_TYPED_CHARACTERS], str(form.get("password", ""))
     following = safe_path(str(form.get("next", "")))
     resumed = str(form.get("resume", ""))[:MAX_RESUMED_CHARACTERS]
     try:
@@ -100,10 +103,21 @@ async def enter_code(request: Request) -> Response:
         principal = await check_code(site.store.users, pending.user, code, visitor.source, site.load_user_key)
     except SignInError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
+        if error.code == "sign_in_ended":
+            return await _begin_again(request, pending, problem)
         status = 429 if error.code == "sign_in_delayed" else 422
         return await render_page(request, "login_code", status=status, problem=problem)
     site.pending_sign_ins.pop(hash_secret(request.cookies[PENDING_COOKIE]), None)
     response = await _start_session(request, pending.user, principal.method, pending.next, pending.resumed)
+    response.delete_cookie(PENDING_COOKIE, path="/login")
+    return response
+
+
+async def _begin_again(request: Request, pending: PendingSignIn, problem: str) -> Response:
+    """Ask for name and password again: those that were right before are not any more."""
+    get_site(request).pending_sign_ins.pop(hash_secret(request.cookies[PENDING_COOKIE]), None)
+    values = {"next": pending.next, "resume": pending.resumed, "is_expired": False, "name": "", "problem": problem}
+    response = await render_page(request, "login", status=401, **values)
     response.delete_cookie(PENDING_COOKIE, path="/login")
     return response
 
@@ -124,9 +138,13 @@ async def _start_session(request: Request, user: User, method: str, following: s
     """Sign a user in and go on to where he wanted to; a form that was kept is shown to be sent."""
     site, visitor = get_site(request), get_visitor(request)
     by = Actor(role=Role.PERSON, name=user.name, sign_in=method)
-    session_id = await site.store.sign_ins.start_session(user.name, visitor.source, by)
+    session_id = await site.store.sign_ins.start_session(user.name, visitor.source, by, signed_in=user)
     session = await site.store.sign_ins.find_session(session_id)
-    request.state.visitor = replace(visitor, session_id=session_id, session=session)
+    request.state.visitor = visitor = replace(visitor, session_id=session_id, session=session)
+    if (failed := await site.store.users.attempts.take_failures(user.name)) is not None:
+        at, source = visitor.clock.when(failed.last_at), failed.source.removeprefix("address ")
+        facts = {"number": failed.number, "at": at, "source": source}
+        site.notices[session_id] = Notice(code="web_failed_sign_ins", facts=facts)
     return await go_on(request, session_id, following, resumed)
 
 
@@ -137,6 +155,7 @@ async def show_logout(request: Request) -> Response:
 async def log_out(request: Request) -> Response:
     site, visitor = get_site(request), get_visitor(request)
     await site.store.sign_ins.end_session(visitor.session_id, visitor.actor)
+    site.streams.end_session(visitor.session_id)
     response = redirect(request, "/login")
     clear_session_cookie(request, response)
     return response
