@@ -128,6 +128,17 @@ class User:
         return self.is_enabled and self.has_password and may(self, Permission.ADMINISTER)
 
 
+MAX_NAME_CHARACTERS = 64
+NAME_BREAKING_CHARACTERS = "/\\%?#"
+"""No new user's name has one of them: it stands in the addresses of pages, and in file names of exports."""
+
+
+def is_usable_name(name: str) -> bool:
+    """Return True if a new user may be called so: printable, not too long, and safe in an address."""
+    is_short = 0 < len(name) <= MAX_NAME_CHARACTERS and name == name.strip() and name.isprintable()
+    return is_short and not set(name) & set(NAME_BREAKING_CHARACTERS) and set(name) != {"."}
+
+
 def may(
     user: User,
     permission: Permission,

@@ -6,7 +6,7 @@ import hmac
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError, SignInError
+from publisher.domain.password import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS, is_guessable
 from publisher.domain.user import Principal, RefusalKind, User
 from publisher.runtime.logs import log
 from publisher.secrets import SecretError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
     from pwdlib.hashers.argon2 import Argon2Hasher
 
-MIN_PASSWORD_CHARACTERS, MAX_PASSWORD_CHARACTERS = 12, 256
 ARGON2_MEMORY_KIB, ARGON2_PASSES, ARGON2_LANES = 19_456, 2, 1
 """The first choice of OWASP's Password Storage Cheat Sheet for argon2id: 19 MiB and 30 ms a hash."""
 HASH_OF_NOTHING = "$argon2id$v=19$m=19456,t=2,p=1$GRNNa1RxqpCxKlwQkXxDsQ$Grn1Z8fsFnBxFnOZBmtAqr0Q5gpMPMJVwCN9g991blc"
@@ -155,14 +155,18 @@ async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
     second_factor: SecondFactor | None = None,
     code: str = "",
     load_user_key: LoadUserKey,
+    words: Collection[str] = (),
 ) -> User:
     """Use up a one-time link and store the new password, and the second factor if a code proves that it is set up.
 
-    Raises RefusedError: `link_invalid`, `password_too_short`, `password_too_long`, `password_is_name`, `code_wrong`.
+    `words` are the names of the agency, from `Settings.agency_words`: guessers know them.
+
+    Raises RefusedError: `link_invalid`, `password_too_short`, `password_too_long`, `password_guessable`,
+    `code_wrong`.
     """
     if (user := await users.find_link(link)) is None:
         raise RefusedError("link_invalid")
-    require_good_password(password, user.name)
+    require_good_password(password, [user.name, *words])
     sign_in = NewSignIn(password_hash=await hash_password(password))
     if second_factor is not None:
         step = find_totp_step(second_factor.secret, code, users.runtime.now().timestamp())
@@ -177,25 +181,28 @@ async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
     return await users.activate(link, sign_in, by)
 
 
-async def change_password(users: Users, user: User, password: str, by: Actor) -> None:
+async def change_password(users: Users, user: User, password: str, by: Actor, words: Collection[str] = ()) -> None:
     """Replace a password, of a user whose old one was right.
 
     Raises RefusedError as `activate_user` does for one that is not good enough, and SignInError, `sign_in_ended`, if
     somebody has reset or disabled the user since.
     """
-    require_good_password(password, user.name)
+    require_good_password(password, [user.name, *words])
     await users.change_password(user, await hash_password(password), by)
 
 
-def require_good_password(password: str, name: str) -> None:
-    """Raise RefusedError for a password that is too short, too long, or made of the user's name."""
+def require_good_password(password: str, words: Collection[str]) -> None:
+    """Raise RefusedError for a password that is too short, too long, or easily guessed.
+
+    `words` are what a guesser knows of its user: the name, and those of the agency.
+    """
     normalized = unicodedata.normalize("NFKC", password)
-    if len(normalized) < MIN_PASSWORD_CHARACTERS or len(set(normalized)) < MIN_PASSWORD_CHARACTERS // 3:
+    if len(normalized) < MIN_PASSWORD_CHARACTERS:
         raise RefusedError("password_too_short", least=str(MIN_PASSWORD_CHARACTERS))
     if len(normalized) > MAX_PASSWORD_CHARACTERS:
         raise RefusedError("password_too_long", most=str(MAX_PASSWORD_CHARACTERS))
-    if not normalized.casefold().replace(unicodedata.normalize("NFKC", name).casefold(), ""):
-        raise RefusedError("password_is_name")
+    if is_guessable(normalized, words):
+        raise RefusedError("password_guessable")
 
 
 async def hash_password(password: str) -> str:

@@ -171,6 +171,7 @@ async def activate(terminal: Terminal, settings: Settings, store: Store, *, with
         second_factor=factor,
         code=code,
         load_user_key=partial(workspace_user_key, settings, creates_missing=True),
+        words=settings.agency_words,
     )
     if factor is not None:
         terminal.print_message("recovery_codes", codes="\n".join(f"  {each}" for each in factor.recovery_codes))
@@ -184,7 +185,8 @@ async def replace_password(terminal: Terminal, settings: Settings, store: Store,
     person = await identify(terminal, settings, store, "user password", name)
     if person.principal is None:
         raise CommandFailedError("no_users_yet")
-    await change_password(store.users, person.principal.user, _read_new_password(terminal, name), person.actor)
+    password = _read_new_password(terminal, name)
+    await change_password(store.users, person.principal.user, password, person.actor, settings.agency_words)
     terminal.print_message("password_changed", name=name)
 
 

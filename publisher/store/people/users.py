@@ -14,7 +14,7 @@ from publisher.domain.audit_chain import SYSTEM_USER_KEY
 from publisher.domain.characters import name_skeleton
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import NoSuchItemError, RefusedError, SignInError
-from publisher.domain.user import Grant, User, UserState
+from publisher.domain.user import NAME_BREAKING_CHARACTERS, Grant, User, UserState, is_usable_name
 from publisher.store.approvals import end_approvals_of
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction
@@ -115,13 +115,16 @@ class Users(StorePart):
     def add(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> str:
         """Add a user and return a one-time link; one who has left and comes back is the same user with new grants.
 
-        Raises RefusedError for a name that looks like that of another user, or if the first user is no administrator.
+        Raises RefusedError for a name that looks like that of another user or that breaks addresses, or if the first
+        user is no administrator.
         """
         now, connection = self.runtime.now(), transaction.connection
         known = _lock_users(connection)
         same = next((row for row in known if row["name_skeleton"] == name_skeleton(name)), None)
         if same is not None and (same["name"] != name or same["state"] != UserState.LEFT):
             raise RefusedError("user_exists", name=name, other=same["name"])
+        if same is None and not is_usable_name(name):
+            raise RefusedError("user_name_unusable", name=name, characters=" ".join(NAME_BREAKING_CHARACTERS))
         added = User(name=name, grants=tuple(grants), has_password=True)
         if not known and not added.is_active_admin:
             raise RefusedError("first_user_admin")

@@ -62,7 +62,7 @@ async def replace_password(request: Request) -> Response:
     try:
         if password != str(form.get("password_again", "")):
             raise RefusedError("passwords_differ")  # noqa: TRY301 # shown like the others
-        await change_password(site.store.users, user, password, visitor.actor)
+        await change_password(site.store.users, user, password, visitor.actor, site.settings.agency_words)
     except RefusedError as error:
         return await _render_me(request, {"password": translate(error.code, **error.facts)}, status=422)
     site.streams.end_user(name)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -20,10 +19,10 @@ from publisher.domain.user import (
     list_members,
     parse_grant,
 )
-from publisher.web.page import redirect, render_page
+from publisher.web.page import person_path, read_person, redirect, render_page
 from publisher.web.site import Notice, Site, get_site, get_visitor
 
-MAX_NAME_CHARACTERS, MAX_PHONE_CHARACTERS = 64, 40
+MAX_PHONE_CHARACTERS = 40
 EMPTY_ROWS = 2
 """Rows of a form for roles that are not filled in yet."""
 
@@ -66,7 +65,7 @@ async def show_person(request: Request) -> Response:
 
 
 async def _render_person(request: Request, problems: Mapping[str, str] | None = None, *, status: int = 200) -> Response:
-    store, name = get_site(request).store, request.path_params["name"]
+    store, name = get_site(request).store, read_person(request)
     user = await store.users.get(name)
     sessions, tokens = await store.sign_ins.count_valid(name)
     return await render_page(
@@ -117,14 +116,14 @@ async def add_person(request: Request) -> Response:
     """Add a user, and show the one-time link once."""
     require_administrator(request)
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    name = " ".join(str(form.get("name", "")).split())[:MAX_NAME_CHARACTERS]
+    name = " ".join(str(form.get("name", "")).split())
     if not name or not name.isprintable():
         problem = visitor.messages.translate("web_name_missing")
         return await _render_people(request, {"name": problem}, name, status=422)
     try:
         link = await site.store.users.add(name, await read_grants(request), visitor.actor)
     except RefusedError as error:
-        key = "name" if error.code == "user_exists" else "role"
+        key = "name" if error.code in {"user_exists", "user_name_unusable"} else "role"
         problem = visitor.messages.translate(error.code, **error.facts)
         return await _render_people(request, {key: problem}, name, status=422)
     notice = Notice(code="web_done_person_added", facts={"name": name, "link": make_link(request, link)})
@@ -137,13 +136,9 @@ def make_link(request: Request, link: str) -> str:
     return f"{base.rstrip('/')}/setup/{link}"
 
 
-def person_path(name: str) -> str:
-    return f"/people/{quote(name, safe='')}"
-
-
 async def change_roles(request: Request) -> Response:
     require_administrator(request)
-    store, visitor, name = get_site(request).store, get_visitor(request), request.path_params["name"]
+    store, visitor, name = get_site(request).store, get_visitor(request), read_person(request)
     try:
         await store.users.change_grants(name, await read_grants(request), visitor.actor)
     except RefusedError as error:
@@ -155,7 +150,7 @@ async def change_roles(request: Request) -> Response:
 
 async def disable_person(request: Request) -> Response:
     require_administrator(request)
-    store, name = get_site(request).store, request.path_params["name"]
+    store, name = get_site(request).store, read_person(request)
     await store.users.disable(name, get_visitor(request).actor)
     get_site(request).streams.end_user(name)
     notice = Notice(code="web_done_disabled", facts={"name": name}, undo=f"{person_path(name)}/enable")
@@ -164,7 +159,7 @@ async def disable_person(request: Request) -> Response:
 
 async def enable_person(request: Request) -> Response:
     require_administrator(request)
-    store, name = get_site(request).store, request.path_params["name"]
+    store, name = get_site(request).store, read_person(request)
     await store.users.enable(name, get_visitor(request).actor)
     return redirect(request, person_path(name), Notice(code="web_done_enabled", facts={"name": name}))
 
@@ -172,7 +167,7 @@ async def enable_person(request: Request) -> Response:
 async def reset_person(request: Request) -> Response:
     """Take the password and the second factor away, and show a new one-time link once."""
     require_administrator(request)
-    store, name = get_site(request).store, request.path_params["name"]
+    store, name = get_site(request).store, read_person(request)
     link = await store.users.reset(name, get_visitor(request).actor)
     get_site(request).streams.end_user(name)
     notice = Notice(code="web_done_reset", facts={"name": name, "link": make_link(request, link)})
@@ -204,7 +199,7 @@ async def change_duty(request: Request) -> Response:
 
 async def show_leave(request: Request) -> Response:
     """Show what ends when somebody leaves, and what must be replaced."""
-    site, name = get_site(request), request.path_params["name"]
+    site, name = get_site(request), read_person(request)
     user = await site.store.users.get(name)
     touched = await read_touched(site.store, site.settings, name, has_secrets=False)
     sessions, tokens = await site.store.sign_ins.count_valid(name)
@@ -218,7 +213,7 @@ async def show_leave(request: Request) -> Response:
 async def leave(request: Request) -> Response:
     """End all that a person can do; each secret to replace stays an alert until it is replaced."""
     require_administrator(request)
-    site, name = get_site(request), request.path_params["name"]
+    site, name = get_site(request), read_person(request)
     touched = await read_touched(site.store, site.settings, name, has_secrets=False)
     departure = await site.store.users.leave(name, touched.secrets, get_visitor(request).actor)
     site.streams.end_user(name)

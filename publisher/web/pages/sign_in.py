@@ -190,6 +190,7 @@ async def set_up(request: Request) -> Response:
             second_factor=pending.factor if pending is not None and not is_skipped else None,
             code=str(form.get("code", "")),
             load_user_key=site.load_user_key,
+            words=site.settings.agency_words,
         )
     except RefusedError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
