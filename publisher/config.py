@@ -233,9 +233,6 @@ def settings_schema() -> dict[str, Any]:
     return {"$schema": "http://json-schema.org/draft-07/schema#", **SettingsFile.model_json_schema()}
 
 
-MAX_AGENCY_WORD_CHARACTERS = 40
-
-
 class Environment(StrEnum):
     LIVE = "live"
     DRILL = "drill"
@@ -280,14 +277,6 @@ class Settings:
     @property
     def schedule_file(self) -> Path:
         return self.staff_folder / SCHEDULE_FILE
-
-    @property
-    def agency_words(self) -> frozenset[str]:
-        """What a guesser of passwords knows of the agency: its accounts, its regions with their names, its address."""
-        of_accounts = (word for account in self.accounts.values() for word in (account.id, account.identity))
-        of_regions = (word for region in self.regions.values() for word in region.values())
-        words = {*of_accounts, *of_regions, *self.groups, urlsplit(self.dashboard.url or "").hostname or ""}
-        return frozenset(word for word in words if word and len(word) <= MAX_AGENCY_WORD_CHARACTERS)
 
     def locate_problems(self, problems: Iterable[UnlocatedProblem]) -> tuple[Problem, ...]:
         """Return problems with line and column, where the file is known."""

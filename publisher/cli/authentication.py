@@ -18,7 +18,7 @@ from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.post import PostId
 from publisher.domain.user import Permission, Principal, RefusalKind, list_members
-from publisher.engine.authentication import check_code, check_password, note_refusal
+from publisher.engine.authentication import check_code, check_password
 from publisher.engine.decisions import named_person, read_system_user
 from publisher.runtime.clock import Runtime
 from publisher.runtime.redaction import register_secrets
@@ -201,7 +201,7 @@ async def require_permission(
         return
     members = list_members(settings.accounts.values(), settings.groups)
     if not person.principal.may(permission, accounts, members):
-        await note_refusal(store.users, RefusalKind.PERMISSION, person.actor.name, own_source())
+        await store.users.attempts.note_refusal(RefusalKind.PERMISSION, person.actor.name, own_source())
         raise SignInError("not_permitted", name=person.actor.name, command=command, permission=permission.value)
 
 
@@ -279,7 +279,7 @@ def workspace_user_key(settings: Settings, *, creates_missing: bool = False) -> 
 async def _check_token(store: Store, principal: Principal | None, by: str | None) -> ActingPerson:
     if principal is None or by not in {None, principal.user.name}:
         name = "" if principal is None else principal.user.name
-        await note_refusal(store.users, RefusalKind.TOKEN, name, own_source())
+        await store.users.attempts.note_refusal(RefusalKind.TOKEN, name, own_source())
     if principal is None:
         raise SignInError("token_invalid", variable=TOKEN_VARIABLE)
     if by is not None and by != principal.user.name:

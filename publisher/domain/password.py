@@ -16,7 +16,7 @@ MIN_RUN, MIN_WORD, MIN_CHINESE_WORD = 3, 3, 2
 COMMON_WORDS = frozenset({
     "123", "521", "520", "1314", "147258369", "159753", "5201314", "7758258", "7758521", "888", "666", "aini",
     "access", "account", "admin", "administrator", "alibaba", "anquan", "apple", "asd", "asdf", "baidu",
-    "baobao", "baobei", "batman", "beijing", "caonima", "changeme", "china", "chongqing", "computer", "daily",
+    "baobao", "baobei", "batman", "beijing", "changeme", "china", "chongqing", "computer", "daily",
     "default", "demo", "denglu", "diannao", "dongfang", "dragon", "dubai", "email", "fabu", "fabuhui", "fangke",
     "football", "friday", "gonganju", "gongan", "guangdong", "guest", "guanli", "guanliyuan", "hello", "huawei",
     "iloveyou", "internet", "jiangsu", "jiayou", "jingcha", "jingwu", "keyboard", "letmein", "linux", "login",

@@ -14,7 +14,6 @@ from publisher.domain.delivery import Actor
 from publisher.domain.errors import ApprovalError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission, Principal, RefusalKind, User, holds_role
-from publisher.engine.authentication import note_refusal
 from publisher.rendering.markdown import article_lines
 from publisher.store.plan.approvals import ApprovalTask, Approver, find_refusal
 from publisher.store.store import Store
@@ -79,7 +78,7 @@ async def _noting_refusal(store: Store, by: Actor) -> AsyncIterator[None]:
         yield
     except ApprovalError as error:
         if error.code in REFUSALS_OF_PERSON:
-            await note_refusal(store.users, RefusalKind.APPROVAL, by.name, by.sign_in or "")
+            await store.users.attempts.note_refusal(RefusalKind.APPROVAL, by.name, by.sign_in or "")
         raise
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from publisher.config import Settings
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.password import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS, is_guessable
 from publisher.domain.user import Principal, RefusalKind, User
-from publisher.runtime.logs import log
 from publisher.secrets import SecretError
 from publisher.store.people.users import NewSignIn, SignInProofs, Users
 
@@ -35,6 +36,8 @@ TOTP_STEPS_BEHIND = 1
 RECOVERY_CODES, RECOVERY_CODE_BYTES = 10, 15
 """How many recovery codes there are, and how random each is: from 112 bits on a plain hash of it is safe to store."""
 ISSUER = "publisher"
+MAX_AGENCY_WORD_CHARACTERS = 40
+"""What is longer, in the settings of a region, is no name."""
 LoadUserKey = Callable[[], "MultiFernet"]
 
 _hash_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="password")
@@ -61,7 +64,7 @@ async def check_password(users: Users, name: str, password: str, source: str) ->
     stored = proofs.password_hash if proofs is not None else None
     is_right = await verify_password(password, stored or HASH_OF_NOTHING)
     if proofs is None or stored is None or not is_right or not proofs.user.is_enabled:
-        await note_refusal(users, RefusalKind.PASSWORD, name, source)
+        await users.attempts.note_refusal(RefusalKind.PASSWORD, name, source)
         raise SignInError("sign_in_failed", name=name)
     await users.attempts.end(name, source)
     return proofs.user
@@ -89,19 +92,13 @@ async def check_code(  # noqa: PLR0913 # what a code is checked with
         _require_turn(users, await users.attempts.start_code(user.name, session))
         is_right, method = await _use_totp_code(users, proofs, typed, load_user_key), "password, code"
     if not is_right:
-        await note_refusal(users, RefusalKind.CODE, user.name, source)
+        await users.attempts.note_refusal(RefusalKind.CODE, user.name, source)
         raise SignInError("sign_in_failed", name=user.name)
     if is_recovery:
         await users.attempts.end(user.name, f"{source} recovery")
     else:
         await users.attempts.end_code(user.name, session)
     return Principal(user=user, method=method)
-
-
-async def note_refusal(users: Users, kind: RefusalKind, name: str, source: str) -> None:
-    """Count a refusal; audit and log name it, unless there are very many of its kind."""
-    if (recorded := await users.attempts.record_refusal(kind, name, source)) is not None:
-        log.warning("refused", kind=kind.value, user=recorded.user, number=recorded.number, source=source)
 
 
 def _require_turn(users: Users, until: datetime | None) -> None:
@@ -159,7 +156,7 @@ async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
 ) -> User:
     """Use up a one-time link and store the new password, and the second factor if a code proves that it is set up.
 
-    `words` are the names of the agency, from `Settings.agency_words`: guessers know them.
+    `words` are the names of the agency, from `list_agency_words`: guessers know them.
 
     Raises RefusedError: `link_invalid`, `password_too_short`, `password_too_long`, `password_guessable`,
     `code_wrong`.
@@ -189,6 +186,15 @@ async def change_password(users: Users, user: User, password: str, by: Actor, wo
     """
     require_good_password(password, [user.name, *words])
     await users.change_password(user, await hash_password(password), by)
+
+
+def list_agency_words(settings: Settings) -> Collection[str]:
+    """Return what a guesser of passwords knows of the agency: its accounts, its regions with their names, its host."""
+    of_accounts = (word for account in settings.accounts.values() for word in (account.id, account.identity))
+    of_regions = (word for region in settings.regions.values() for word in region.values())
+    host = urlsplit(settings.dashboard.url or "").hostname or ""
+    words = {*of_accounts, *of_regions, *settings.groups, host}
+    return frozenset(word for word in words if word and len(word) <= MAX_AGENCY_WORD_CHARACTERS)
 
 
 def require_good_password(password: str, words: Collection[str]) -> None:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from publisher.domain.user import Permission, RefusalKind
-from publisher.engine.authentication import check_code, note_refusal
+from publisher.engine.authentication import check_code
 from publisher.i18n import LANGUAGES, Lang
 from publisher.store.people.users import hash_secret
 from publisher.web.page import redirect, render_page, safe_path
@@ -122,7 +122,7 @@ def protect(route: PageRoute) -> Handler:
 async def note_denial(visitor: Visitor) -> None:
     """Leave a trace of who has asked for what they have no role for."""
     name = visitor.user.name if visitor.session is not None else ""
-    await note_refusal(visitor.site.store.users, RefusalKind.PERMISSION, name, visitor.source)
+    await visitor.site.store.users.attempts.note_refusal(RefusalKind.PERMISSION, name, visitor.source)
 
 
 def keep_preferences(request: Request, response: Response) -> None:
@@ -159,7 +159,7 @@ def find_own_page(request: Request) -> str:
 def keep_form(form: FormData) -> str:
     """Return the fields of a posted form as one text, which the next page keeps until the form may be sent.
 
-    Nothing that only its typist may know is among them: whoever opens the page next could read it.
+    Nothing that only its typist may know is among them: the next person at this screen could read it.
     """
     fields = [
         (name, value)

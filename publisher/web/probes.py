@@ -13,7 +13,6 @@ from publisher.app.format import credential_days_left
 from publisher.domain.account import Mode
 from publisher.domain.results import Healthy
 from publisher.domain.user import Permission, RefusalKind
-from publisher.engine.authentication import note_refusal
 from publisher.store.queries.dashboard import Figures
 from publisher.web.access import find_source
 from publisher.web.frame import read_frame_facts
@@ -59,7 +58,7 @@ async def has_token(request: Request) -> bool:
     store = get_site(request).store
     principal = await store.sign_ins.find_token(token.strip())
     if principal is None:
-        await note_refusal(store.users, RefusalKind.TOKEN, "", find_source(request))
+        await store.users.attempts.note_refusal(RefusalKind.TOKEN, "", find_source(request))
     return principal is not None and Permission.VIEW in principal.scope
 
 

@@ -22,7 +22,7 @@ from publisher.cli.terminal import Terminal, echo, hidden_input
 from publisher.config import Settings
 from publisher.domain.delivery import Actor
 from publisher.domain.user import Grant, GrantSyntaxError, Permission, User, find_unknown_targets, parse_grant
-from publisher.engine.authentication import activate_user, change_password, make_second_factor
+from publisher.engine.authentication import activate_user, change_password, list_agency_words, make_second_factor
 from publisher.engine.decisions import named_person
 from publisher.store.store import Store
 
@@ -171,7 +171,7 @@ async def activate(terminal: Terminal, settings: Settings, store: Store, *, with
         second_factor=factor,
         code=code,
         load_user_key=partial(workspace_user_key, settings, creates_missing=True),
-        words=settings.agency_words,
+        words=list_agency_words(settings),
     )
     if factor is not None:
         terminal.print_message("recovery_codes", codes="\n".join(f"  {each}" for each in factor.recovery_codes))
@@ -186,7 +186,7 @@ async def replace_password(terminal: Terminal, settings: Settings, store: Store,
     if person.principal is None:
         raise CommandFailedError("no_users_yet")
     password = _read_new_password(terminal, name)
-    await change_password(store.users, person.principal.user, password, person.actor, settings.agency_words)
+    await change_password(store.users, person.principal.user, password, person.actor, list_agency_words(settings))
     terminal.print_message("password_changed", name=name)
 
 

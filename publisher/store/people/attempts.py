@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from publisher.domain.account import backoff_delay
 from publisher.domain.delivery import MAINTENANCE
 from publisher.domain.user import RefusalKind
+from publisher.runtime.logs import log
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, in_transaction
@@ -139,6 +140,11 @@ class Attempts(StorePart):
             connection.execute(_update(limit).values(values))
         _forget_oldest(connection)
         return None
+
+    async def note_refusal(self, kind: RefusalKind, name: str, source: str) -> None:
+        """Count a refusal; audit and log name it, unless there are very many of its kind."""
+        if (recorded := await self.record_refusal(kind, name, source)) is not None:
+            log.warning("refused", kind=kind.value, user=recorded.user, number=recorded.number, source=source)
 
     @in_transaction
     def record_refusal(

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.user import Permission, may_somewhere
-from publisher.engine.authentication import change_password, check_password
+from publisher.engine.authentication import change_password, check_password, list_agency_words
 from publisher.store.people.users import hash_secret
 from publisher.web.access import clear_session_cookie, go_on, step_up
 from publisher.web.forms import read_number
@@ -62,7 +62,8 @@ async def replace_password(request: Request) -> Response:
     try:
         if password != str(form.get("password_again", "")):
             raise RefusedError("passwords_differ")  # noqa: TRY301 # shown like the others
-        await change_password(site.store.users, user, password, visitor.actor, site.settings.agency_words)
+        words = list_agency_words(site.settings)
+        await change_password(site.store.users, user, password, visitor.actor, words)
     except RefusedError as error:
         return await _render_me(request, {"password": translate(error.code, **error.facts)}, status=422)
     site.streams.end_user(name)

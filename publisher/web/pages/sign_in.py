@@ -13,7 +13,14 @@ from publisher.domain.addresses import is_loopback, split_host_port
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.user import User
-from publisher.engine.authentication import SecondFactor, activate_user, check_code, check_password, make_second_factor
+from publisher.engine.authentication import (
+    SecondFactor,
+    activate_user,
+    check_code,
+    check_password,
+    list_agency_words,
+    make_second_factor,
+)
 from publisher.store.people.users import hash_secret
 from publisher.web.access import (
     MAX_RESUMED_CHARACTERS,
@@ -190,7 +197,7 @@ async def set_up(request: Request) -> Response:
             second_factor=pending.factor if pending is not None and not is_skipped else None,
             code=str(form.get("code", "")),
             load_user_key=site.load_user_key,
-            words=site.settings.agency_words,
+            words=list_agency_words(site.settings),
         )
     except RefusedError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
