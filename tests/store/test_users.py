@@ -322,8 +322,8 @@ async def test_what_is_refused_is_in_the_audit_and_a_flood_does_not_fill_it(open
     await refuse(store, 120, name="nobody at all")
     world.advance_time(REFUSAL_WINDOW)
     await store.users.attempts.close_windows()
-    entries = [entry for entry in await store.queries.audit_history("user:zhang") if entry.event == "refused"]
-    others = [entry for entry in await store.queries.audit_history("user:?") if entry.event == "refused"]
+    entries = [entry for entry in await store.queries.audit_history("user:zhang") if entry.event == "password_refused"]
+    others = [entry for entry in await store.queries.audit_history("user:?") if entry.event == "password_refused"]
     assert [entry.detail["number"] for entry in entries] == [1, 10, 21, 41, 61, 81, 100, 240]
     assert [entry.detail["number"] for entry in others] == [1, 10, 100, 120]
     assert entries[2].detail["source"] == "address 10.0.0.1"

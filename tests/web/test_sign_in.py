@@ -112,11 +112,12 @@ async def test_what_is_refused_leaves_a_trace(site):
     await client.get("/people")
     await client.post("/login", data={"name": "viewer", "password": "x"})
     await site.client(address="10.0.0.1").get("/metrics", headers={"authorization": "Bearer publisher-wrong"})
-    entries = [entry for entry in await site.store.queries.audit_history("user:viewer") if entry.event == "refused"]
-    assert [(entry.detail["kind"], entry.detail["source"]) for entry in entries] == [
-        ("permission", "address 127.0.0.1"),
-        ("password", "address 127.0.0.1"),
+    entries = await site.store.queries.audit_history("user:viewer")
+    assert [(entry.event, entry.detail["source"]) for entry in entries if entry.event.endswith("_refused")] == [
+        ("action_refused", "address 127.0.0.1"),
+        ("password_refused", "address 127.0.0.1"),
     ]
+    assert "密码不对（一小时内第 1 次，来自 address 127.0.0.1）" in (await client.get("/audit")).text
     figures = (await client.get("/metrics")).text
     found = dict(re.findall(r'^publisher_refusals_total{kind="(\w+)"} (\S+)$', figures, re.MULTILINE))
     assert found == {"password": "1.0", "code": "0.0", "token": "1.0", "permission": "1.0", "approval": "0.0"}

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Table, Update, del
 from sqlalchemy.exc import IntegrityError
 
 from publisher.domain.account import backoff_delay
-from publisher.domain.delivery import MAINTENANCE
+from publisher.domain.delivery import Actor, Role
 from publisher.domain.user import RefusalKind
 from publisher.runtime.logs import log
 from publisher.store.base import StorePart
@@ -59,7 +59,14 @@ ALERT_OF_KIND: Mapping[RefusalKind, str] = {
 }
 SIGN_IN_KINDS = (RefusalKind.PASSWORD, RefusalKind.CODE)
 """Of these a user hears at the next sign-in."""
-REFUSED_EVENT = "refused"
+EVENT_OF_KIND: Mapping[RefusalKind, str] = {
+    RefusalKind.PASSWORD: "password_refused",
+    RefusalKind.CODE: "code_refused",
+    RefusalKind.TOKEN: "token_refused",
+    RefusalKind.PERMISSION: "action_refused",
+    RefusalKind.APPROVAL: "approval_refused",
+}
+"""The audit's events. They are entries under the name that was given, which is not proved by them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,5 +317,6 @@ def _subject(user: str) -> str:
 def _write_entry(  # noqa: PLR0913, PLR0917 # an entry has that many parts
     transaction: Transaction, at: datetime, kind: RefusalKind, user: str, number: int, source: str
 ) -> None:
-    detail = {"kind": kind.value, "number": number, "source": source}
-    write_audit(transaction, at, MAINTENANCE, event=REFUSED_EVENT, subject=_subject(user), detail=detail)
+    detail = {"number": number, "source": source}
+    by = Actor(role=Role.PERSON, name=user)
+    write_audit(transaction, at, by, event=EVENT_OF_KIND[kind], subject=_subject(user), detail=detail)
