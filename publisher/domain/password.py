@@ -15,7 +15,7 @@ MIN_GUESSES = 8
 MIN_RUN, MIN_WORD, MIN_CHINESE_WORD = 3, 3, 2
 COMMON_WORDS = frozenset({
     "123", "521", "520", "1314", "147258369", "159753", "5201314", "7758258", "7758521", "888", "666", "aini",
-    "access", "account", "admin", "administrator", "alibaba", "anquan", "apple", "asd", "asdf", "baidu",
+    "access", "account", "admin", "administrator", "alibaba", "anquan", "apple", "asd", "asdf",
     "baobao", "baobei", "batman", "beijing", "changeme", "china", "chongqing", "computer", "daily",
     "default", "demo", "denglu", "diannao", "dongfang", "dragon", "dubai", "email", "fabu", "fabuhui", "fangke",
     "football", "friday", "gonganju", "gongan", "guangdong", "guest", "guanli", "guanliyuan", "hello", "huawei",
@@ -25,11 +25,11 @@ COMMON_WORDS = frozenset({
     "princess", "public", "publisher", "qaz", "qazwsx", "qwe", "qwer", "qwerty", "root", "sanya", "secret",
     "security", "server", "service", "shadow", "shanghai", "shenzhen", "shouji", "simple", "spring", "summer",
     "sunshine", "super", "superman", "support", "sys", "sysadmin", "system", "taobao", "temp", "tencent",
-    "test", "tester", "tieba", "tianjin", "toor", "trustno", "user", "webmaster", "wechat", "weibo", "weixin",
+    "test", "tester", "tianjin", "toor", "trustno", "user", "webmaster",
     "welcome", "windows", "winter", "woaini", "woaiwojia", "wodemima", "wojia", "woshishui", "wsx", "xiaomi",
     "xitong", "yidong", "yonghu", "zaoshang", "zhangsan", "zhanghao", "zhejiang", "zhongguo", "zxc", "zxcv",
     "密码", "口令", "公安", "公安局", "警察", "民警", "派出所", "平安", "中国", "北京", "上海", "管理员",
-    "发布", "微博", "微信", "贴吧", "你好", "我爱你",
+    "发布", "你好", "我爱你",
 })  # fmt: skip
 """The commonest words of passwords, in English, Pinyin and Chinese, and those of the trade."""
 KEY_ROWS = (

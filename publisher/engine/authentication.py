@@ -190,7 +190,8 @@ async def change_password(users: Users, user: User, password: str, by: Actor, wo
 
 def list_agency_words(settings: Settings) -> Collection[str]:
     """Return what a guesser of passwords knows of the agency: its accounts, its regions with their names, its host."""
-    of_accounts = (word for account in settings.accounts.values() for word in (account.id, account.identity))
+    accounts = settings.accounts.values()
+    of_accounts = (word for account in accounts for word in (account.id, account.identity, account.platform))
     of_regions = (word for region in settings.regions.values() for word in region.values())
     host = urlsplit(settings.dashboard.url or "").hostname or ""
     words = {*of_accounts, *of_regions, *settings.groups, host}

@@ -256,8 +256,8 @@ def test_failed_sign_ins_are_shown_at_the_next_one(ask, enrol):
     for _ in range(2):
         ask("resume", "--by", "zhang", lines=[OTHER_PASSWORD])
     first, later = (ask("resume", "--by", "zhang", lines=[PASSWORD]) for _ in range(2))
-    assert "Since your last sign-in 2 attempts have failed, the last at" in first.err
-    assert "attempts have failed" not in later.err
+    assert "Failed attempts to sign in since the last time: 2, the latest at" in first.err
+    assert "Failed attempts" not in later.err
 
 
 def test_what_is_refused_is_in_the_audit(ask, enrol, issue_token, drill):

@@ -165,8 +165,8 @@ async def try_code(users, user, code, source, session=""):
         return error.code
 
 
-async def test_codes_are_counted_for_the_user_wherever_they_come_from(users, second_factor, world):
-    """Who knows the password cannot guess codes freely: neither by more sign-ins nor from more addresses."""
+async def test_who_knows_the_password_cannot_guess_codes_freely(users, second_factor, world):
+    """Codes are counted for the user: neither more sign-ins nor more addresses, of one /48 or many, help."""
     codes = []
     for guess in range(FREE_CODES + 1):
         source = f"address 2001:db8:0:{guess:x}::/64"

@@ -4,7 +4,7 @@ import pytest
 
 from publisher.domain.password import MAX_PASSWORD_CHARACTERS, count_guesses, is_guessable
 
-AGENCY = ("李海", "Li Hai", "平安北京", "beijing-weibo", "posts.example.gov.cn")
+AGENCY = ("李海", "Li Hai", "平安北京", "beijing-weibo", "posts.example.gov.cn", "weibo")
 
 
 @pytest.mark.parametrize(
