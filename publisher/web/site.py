@@ -42,7 +42,7 @@ PENDING_LIFETIME = timedelta(minutes=5)
 """How long a sign-in may wait for its second factor."""
 SETUP_LIFETIME = timedelta(hours=1)
 """How long a new second factor is kept while its user sets it up."""
-MAX_PENDING = 1_000
+MAX_PENDING, MAX_PENDING_OF_USER = 1_000, 5
 MAX_SHARED = 128
 BEAT_SECONDS = 5
 """How often live pages get the time since the last heartbeat, and what waits for their visitor."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from publisher.engine.authentication import activate_user, make_second_factor
 from publisher.web import limits
 from publisher.web.access import PASSWORD_FIELDS, SECRET_FIELDS
 from publisher.web.limits import Limits
+from publisher.web.site import MAX_PENDING_OF_USER
 
 PASSWORD = "马路边上有一棵很老的槐树"
 
@@ -121,6 +123,22 @@ async def test_what_is_refused_leaves_a_trace(site):
     figures = (await client.get("/metrics")).text
     found = dict(re.findall(r'^publisher_refusals_total{kind="(\w+)"} (\S+)$', figures, re.MULTILINE))
     assert found == {"password": "1.0", "code": "0.0", "token": "1.0", "permission": "1.0", "approval": "0.0"}
+
+
+async def test_who_knows_one_password_pushes_out_no_sign_in_of_others(site):
+    """However often it is typed, few of its sign-ins wait for a code at once; those of others stay."""
+    await add_activated(site, with_factor=True)
+    owner = site.client()
+    await owner.post("/login", data={"name": "作者", "password": PASSWORD})
+    pending = site.app.state.site.pending_sign_ins
+    [waiting] = pending.values()
+    flood = [replace(waiting, user=replace(waiting.user, name="别人")) for _ in range(MAX_PENDING_OF_USER)]
+    pending |= {f"other {number}": each for number, each in enumerate(flood)}
+    await add_activated(site, "别人", with_factor=True)
+    await site.client(address="10.0.0.1").post("/login", data={"name": "别人", "password": PASSWORD})
+    assert sum(each.user.name == "别人" for each in pending.values()) == MAX_PENDING_OF_USER
+    assert "other 0" not in pending
+    assert (await owner.get("/login/code")).status_code == 200
 
 
 async def test_a_code_for_a_replaced_password_opens_nothing(site):

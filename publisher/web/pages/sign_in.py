@@ -30,6 +30,7 @@ from publisher.web.access import (
 from publisher.web.page import redirect, render_page, safe_path
 from publisher.web.site import (
     MAX_PENDING,
+    MAX_PENDING_OF_USER,
     PENDING_LIFETIME,
     SETUP_LIFETIME,
     Notice,
@@ -73,6 +74,7 @@ async def log_in(request: Request) -> Response:
         return await _start_session(request, user, "password", following, resumed)
     key = secrets.token_urlsafe()
     until = site.runtime.now() + PENDING_LIFETIME
+    _drop_oldest_of_user(site.pending_sign_ins, user.name)
     _drop_oldest(site.pending_sign_ins)
     site.pending_sign_ins[hash_secret(key)] = PendingSignIn(user=user, until=until, next=following, resumed=resumed)
     response = redirect(request, "/login/code")
@@ -139,6 +141,13 @@ def _drop_oldest(pending: dict[str, PendingSignIn] | dict[str, PendingSetup]) ->
     """Make room for one more."""
     while len(pending) >= MAX_PENDING:
         pending.pop(next(iter(pending)))
+
+
+def _drop_oldest_of_user(pending: dict[str, PendingSignIn], user: str) -> None:
+    """Make room among a user's own: who knows one password must not push out the sign-ins of others."""
+    own = [key for key, each in pending.items() if each.user.name == user]
+    for key in own[: max(0, len(own) - MAX_PENDING_OF_USER + 1)]:
+        del pending[key]
 
 
 async def _start_session(request: Request, user: User, method: str, following: str, resumed: str = "") -> Response:
