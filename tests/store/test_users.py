@@ -330,6 +330,22 @@ async def test_what_is_refused_is_in_the_audit_and_a_flood_does_not_fill_it(open
     assert (await store.dashboard.figures()).refusals == {"password": 360}
 
 
+async def test_a_flood_of_wrong_tokens_is_written_once_a_second(open_store, world):
+    """What costs its sender nothing does not keep the database busy, and is counted all the same."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    written = await store.dashboard.audit_number()
+    for _ in range(500):
+        await store.users.attempts.note_refusal(RefusalKind.TOKEN, "", "address 10.0.0.1")
+    during = (await store.dashboard.figures()).refusals
+    world.advance_time(SECOND)
+    await store.users.attempts.note_refusal(RefusalKind.TOKEN, "", "address 10.0.0.1")
+    assert during == {"token": 1}
+    assert (await store.dashboard.figures()).refusals == {"token": 501}
+    assert await store.dashboard.audit_number() == written + 2
+    assert [alert.facts["number"] for alert in await store.queries.alerts()] == ["501"]
+
+
 @pytest.mark.parametrize("kind", RefusalKind)
 async def test_a_burst_of_refusals_is_an_alert_that_ends_by_itself(open_store, world, kind):
     """Too many within an hour are one alert, for as long as they go on and an hour more."""

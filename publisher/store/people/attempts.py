@@ -18,7 +18,7 @@ from publisher.domain.account import backoff_delay
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.user import RefusalKind
 from publisher.runtime.logs import log
-from publisher.store.base import StorePart
+from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import clear_alerts, keep_alert, write_audit
@@ -57,8 +57,9 @@ ALERT_OF_KIND: Mapping[RefusalKind, str] = {
     RefusalKind.PERMISSION: "actions_refused",
     RefusalKind.APPROVAL: "approvals_refused",
 }
+WRITE_SECONDS, MAX_WAITING = 1.0, 1_000
 SIGN_IN_KINDS = (RefusalKind.PASSWORD, RefusalKind.CODE)
-"""Of these a user hears at the next sign-in."""
+"""Of these a user hears at the next sign-in. Each has cost a hash, or a wait."""
 EVENT_OF_KIND: Mapping[RefusalKind, str] = {
     RefusalKind.PASSWORD: "password_refused",
     RefusalKind.CODE: "code_refused",
@@ -96,8 +97,20 @@ class RecordedRefusal:
     number: int
 
 
+@dataclass(slots=True, kw_only=True)
+class WaitingRefusals:
+    """Refusals of one kind and user that are not written yet, and when the last ones were, in monotonic seconds."""
+
+    written_at: float
+    number: int = 0
+
+
 class Attempts(StorePart):
     """The attempts of people to prove who they are, and all that was refused to them."""
+
+    def __init__(self, store: BaseStore) -> None:
+        super().__init__(store)
+        self._waiting: dict[tuple[RefusalKind, str], WaitingRefusals] = {}
 
     @in_transaction
     def start(self, transaction: Transaction, name: str, source: str) -> datetime | None:
@@ -149,15 +162,27 @@ class Attempts(StorePart):
         return None
 
     async def note_refusal(self, kind: RefusalKind, name: str, source: str) -> None:
-        """Count a refusal; audit and log name it, unless there are very many of its kind."""
-        if (recorded := await self.record_refusal(kind, name, source)) is not None:
+        """Count a refusal; audit and log name it, unless there are very many of its kind.
+
+        What needs no hash and no wait is written once a second at most: a flood must not keep the database busy.
+        """
+        number, now = 1, self.runtime.monotonic()
+        if kind not in SIGN_IN_KINDS:
+            waiting = self._waiting.setdefault((kind, name), WaitingRefusals(written_at=now - WRITE_SECONDS))
+            waiting.number += 1
+            if now - waiting.written_at < WRITE_SECONDS:
+                return
+            number, waiting.number, waiting.written_at = waiting.number, 0, now
+            while len(self._waiting) > MAX_WAITING:
+                self._waiting.pop(next(iter(self._waiting)))
+        if (recorded := await self.record_refusal(kind, name, source, number)) is not None:
             log.warning("refused", kind=kind.value, user=recorded.user, number=recorded.number, source=source)
 
     @in_transaction
     def record_refusal(
-        self, transaction: Transaction, kind: RefusalKind, name: str, source: str
+        self, transaction: Transaction, kind: RefusalKind, name: str, source: str, number: int = 1
     ) -> RecordedRefusal | None:
-        """Count a refusal, and return it if the audit names it: a flood fills neither audit nor log.
+        """Count refusals, and return the last if the audit names it: a flood fills neither audit nor log.
 
         Named are the first of a window, those from a new source, and each tenth power. The others are in the number of
         the next entry, which `close_windows` writes at the latest. A name that nobody has is not stored.
@@ -173,23 +198,29 @@ class Attempts(StorePart):
         if row["since"] <= now - REFUSAL_WINDOW or not row["number"]:
             self._write_rest(transaction, row)
             row |= {"since": now, "number": 0, "recorded": 0, "sources": "[]"}
-        number, sources = row["number"] + 1, json.loads(row["sources"])
+        before, sources = row["number"], json.loads(row["sources"])
+        total = before + number
         is_new_source = source not in sources and len(sources) < MAX_SOURCES
-        is_named = is_new_source or _is_power_of_ten(number)
+        is_named = is_new_source or _passes_power_of_ten(before, total)
         if is_new_source:
             sources.append(source)
         if is_named:
-            _write_entry(transaction, now, kind, user, number, source)
+            _write_entry(transaction, now, kind, user, total, source)
         row |= {
-            "number": number, "recorded": number if is_named else row["recorded"], "sources": json.dumps(sources),
-            "last_at": now, "last_source": source, "unseen": row["unseen"] + 1, "total": row["total"] + 1,
-        }  # fmt: skip
+            "number": total,
+            "recorded": total if is_named else row["recorded"],
+            "sources": json.dumps(sources),
+            "last_at": now,
+            "last_source": source,
+            "unseen": row["unseen"] + number,
+            "total": row["total"] + number,
+        }
         connection.execute(_update_refusals(row).values({name: row[name] for name in new}))
         least = REFUSALS_BEFORE_ALERT[kind]
-        if number == least or (number > least and is_named):
-            facts = {"name": user, "number": str(number), "source": source}
+        if before < least <= total or (total > least and is_named):
+            facts = {"name": user, "number": str(total), "source": source}
             keep_alert(transaction, now, ALERT_OF_KIND[kind], _subject(user), facts)
-        return RecordedRefusal(user=user, number=number) if is_named else None
+        return RecordedRefusal(user=user, number=total) if is_named else None
 
     def _write_rest(self, transaction: Transaction, row: Mapping[str, Any]) -> None:
         """Write the audit entry of a window that has refusals which no entry has counted yet."""
@@ -306,8 +337,8 @@ def _forget_oldest(connection: Connection) -> None:
     connection.execute(delete(SIGN_IN_ATTEMPT).where(SIGN_IN_ATTEMPT.c.failed_at <= last_kept, ~is_of_codes))
 
 
-def _is_power_of_ten(number: int) -> bool:
-    return str(number).rstrip("0") == "1"
+def _passes_power_of_ten(before: int, number: int) -> bool:
+    return not before or len(str(number)) > len(str(before))
 
 
 def _subject(user: str) -> str:
