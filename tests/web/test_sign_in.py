@@ -12,6 +12,7 @@ import pytest
 from publisher import web
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import SignInError
+from publisher.domain.user import RefusalKind
 from publisher.engine.authentication import activate_user, make_second_factor
 from publisher.web import limits
 from publisher.web.access import PASSWORD_FIELDS, SECRET_FIELDS
@@ -123,6 +124,18 @@ async def test_what_is_refused_leaves_a_trace(site):
     figures = (await client.get("/metrics")).text
     found = dict(re.findall(r'^publisher_refusals_total{kind="(\w+)"} (\S+)$', figures, re.MULTILINE))
     assert found == {"password": "1.0", "code": "0.0", "token": "1.0", "permission": "1.0", "approval": "0.0"}
+
+
+async def test_a_burst_of_refusals_is_shown_as_an_alert(site):
+    """The page of alerts names the user, the number and the last source."""
+    client = await site.signed_in("operator")
+    attempts = site.store.users.attempts
+    await attempts.record_refusal(RefusalKind.CODE, "operator", "address 10.0.0.1", 7)
+    await attempts.record_refusal(RefusalKind.PASSWORD, "nobody", "address 10.0.0.2", 12)
+    page = (await client.get("/alerts")).text
+    assert "operator 的密码输对之后，验证码一小时内错了 7 次，最近一次来自 address 10.0.0.1" in page
+    assert "? 的登录一小时内失败了 12 次" in page
+    assert "nobody" not in page
 
 
 async def test_who_knows_one_password_pushes_out_no_sign_in_of_others(site):

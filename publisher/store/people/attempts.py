@@ -218,7 +218,7 @@ class Attempts(StorePart):
         connection.execute(_update_refusals(row).values({name: row[name] for name in new}))
         least = REFUSALS_BEFORE_ALERT[kind]
         if before < least <= total or (total > least and is_named):
-            facts = {"name": user, "number": str(total), "source": source}
+            facts = {"user": user, "number": str(total), "source": source}
             keep_alert(transaction, now, ALERT_OF_KIND[kind], _subject(user), facts)
         return RecordedRefusal(user=user, number=total) if is_named else None
 
