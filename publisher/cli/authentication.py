@@ -17,7 +17,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.post import PostId
-from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, Principal, list_members
+from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, Principal, RefusalKind, list_members
 from publisher.engine.authentication import check_code, check_password
 from publisher.engine.decisions import named_person, read_system_user
 from publisher.runtime.clock import Runtime
@@ -142,7 +142,7 @@ async def authenticate(  # noqa: PLR0913 # who does what, and to which accounts
     Raises SignInError. An action without sign-in is recorded.
     """
     person = await identify(terminal, settings, store, command, by, accounts)
-    require_permission(person, settings, command, accounts)
+    await require_permission(store, person, settings, command, accounts)
     if person.breaks_glass:
         await store.users.record_break_glass(person.actor, command)
     return person.actor
@@ -199,9 +199,9 @@ async def _find_token_holder(  # noqa: PLR0913, PLR0917 # as `identify`
     """Return who acts with a token; None where it is void, but the owner may act without one."""
     principal = await store.sign_ins.find_token(token)
     try:
-        person = _check_token(principal, by)
+        person = await _check_token(store, principal, by)
         if may_break_glass:
-            require_permission(person, settings, command, accounts)
+            await require_permission(store, person, settings, command, accounts)
     except SignInError:
         # a token that has expired overnight must not keep the owner from stopping everything; the roles of one that
         # has not are obeyed until the owner leaves it out
@@ -225,8 +225,12 @@ async def require_known_server(store: Store, command: str) -> None:
         raise RefusedError("server_took_over")
 
 
-def require_permission(
-    person: ActingPerson, settings: Settings, command: str, accounts: Collection[AccountId] | None = None
+async def require_permission(
+    store: Store,
+    person: ActingPerson,
+    settings: Settings,
+    command: str,
+    accounts: Collection[AccountId] | None = None,
 ) -> None:
     """Raise SignInError unless the person may give a command for these accounts; without any, for the workspace."""
     permission = COMMAND_PERMISSIONS[command]
@@ -234,6 +238,7 @@ def require_permission(
         return
     members = list_members(settings.accounts.values(), settings.groups)
     if not person.principal.may(permission, accounts, members):
+        await store.users.attempts.note_refusal(RefusalKind.PERMISSION, person.actor.name, own_source())
         raise SignInError("not_permitted", name=person.actor.name, command=command, permission=permission.value)
 
 
@@ -283,16 +288,25 @@ async def accounts_in_scope(scope: str, settings: Settings, store: Store) -> Col
 
 
 async def _sign_in(terminal: Terminal, settings: Settings, store: Store, name: str, password: str) -> Principal:
-    source = f"uid {os.getuid()}"
-    user = await check_password(store.users, name, password, source)
+    """Check password and code; notes say who has reset the sign-in, and how often an attempt has failed."""
+    user = await check_password(store.users, name, password, own_source())
     principal = Principal(user=user, method="password")
     if user.has_second_factor:
         code = ask_hidden(terminal.translate("ask_code", name=name))
-        principal = await check_code(store.users, user, code, source, partial(workspace_user_key, settings))
+        load_key = partial(workspace_user_key, settings)
+        principal = await check_code(store.users, user, code, own_source(), load_key)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     for reset in await store.user_changes.recent_resets(name):
         terminal.print_note("sign_in_was_reset", reset=formatter.sign_in_reset(reset))
+    if (failed := await store.users.attempts.take_failures(name)) is not None:
+        at = formatter.time(failed.last_at)
+        terminal.print_note("failed_sign_ins", number=failed.number, at=at, source=failed.source)
     return principal
+
+
+def own_source() -> str:
+    """Return where an attempt by a command comes from: the system user."""
+    return f"uid {os.getuid()}"
 
 
 def workspace_user_key(settings: Settings, *, creates_missing: bool = False) -> "MultiFernet":
@@ -301,7 +315,10 @@ def workspace_user_key(settings: Settings, *, creates_missing: bool = False) -> 
     return load_user_key(vault, settings.secrets_dir, creates_missing=creates_missing)
 
 
-def _check_token(principal: Principal | None, by: str | None) -> ActingPerson:
+async def _check_token(store: Store, principal: Principal | None, by: str | None) -> ActingPerson:
+    if principal is None or by not in {None, principal.user.name}:
+        name = "" if principal is None else principal.user.name
+        await store.users.attempts.note_refusal(RefusalKind.TOKEN, name, own_source())
     if principal is None:
         raise SignInError("token_invalid", variable=TOKEN_VARIABLE)
     if by is not None and by != principal.user.name:

@@ -88,6 +88,16 @@ class UserState(StrEnum):
     LEFT = "left"
 
 
+class RefusalKind(StrEnum):
+    """What was refused to a person: a password, a code, a token, an action, an approval. Persisted."""
+
+    PASSWORD = "password"  # noqa: S105 # no secret
+    CODE = "code"
+    TOKEN = "token"  # noqa: S105 # as above
+    PERMISSION = "permission"
+    APPROVAL = "approval"
+
+
 class GrantSyntaxError(ValueError):
     """A text is no grant; `code` is the reason, for the message catalogue."""
 
@@ -123,7 +133,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A person with a sign-in. `has_password` is False until the first one-time link is used."""
+    """A person with a sign-in. `has_password` is False until the first one-time link is used.
+
+    `epoch` grows whenever all sign-ins of the user end, so that one which has begun before is not completed after.
+    """
 
     name: str
     grants: tuple[Grant, ...]
@@ -132,6 +145,7 @@ class User:
     has_second_factor: bool = False
     awaits_second_factor: bool = False
     """True if the second factor was reset: without a new one, set up with a one-time link, there is no sign-in."""
+    epoch: int = 0
 
     @property
     def is_enabled(self) -> bool:
@@ -168,6 +182,17 @@ class UserChange:
 def is_trusted(grants: Iterable[Grant]) -> bool:
     """Return True if one of the grants lets a person write, approve, operate or administer."""
     return any(grant.role in TRUSTED_ROLES for grant in grants)
+
+
+MAX_NAME_CHARACTERS = 64
+NAME_BREAKING_CHARACTERS = "/\\%?#"
+"""No new user's name has one of them: it stands in the addresses of pages, and in file names of exports."""
+
+
+def is_usable_name(name: str) -> bool:
+    """Return True if a new user may be called so: printable, not too long, and safe in an address."""
+    is_short = 0 < len(name) <= MAX_NAME_CHARACTERS and name == name.strip() and name.isprintable()
+    return is_short and not set(name) & set(NAME_BREAKING_CHARACTERS) and set(name) != {"."}
 
 
 def may(

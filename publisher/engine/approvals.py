@@ -1,7 +1,8 @@
 """Who may approve what, and what has changed since."""
 
+import contextlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import SequenceMatcher
@@ -10,14 +11,17 @@ from enum import StrEnum
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.approval import Stage
 from publisher.domain.delivery import Actor
+from publisher.domain.errors import ApprovalError
 from publisher.domain.post import PostId, RenderedPost
-from publisher.domain.user import Permission, Principal, User, holds_role
+from publisher.domain.user import Permission, Principal, RefusalKind, User, holds_role
 from publisher.rendering.markdown import article_lines
 from publisher.store.plan.approvals import ApprovalTask, Approver, find_refusal
 from publisher.store.store import Store
 
 MAX_COMPARED_CHARACTERS = 4_000
 """Longer differences are shown as one: comparing takes time that grows with the square of the length."""
+REFUSALS_OF_PERSON = frozenset({"approval_barred", "approval_wrong_stage"})
+"""Approvals that are refused because of the person, not because of what has changed meanwhile."""
 MARKUP = re.compile(r"<[^>]*>")
 CONTEXT_CHARACTERS = 30
 """How much of what is the same is shown before and after a difference."""
@@ -51,7 +55,8 @@ async def approve_content(  # noqa: PLR0913, PLR0917 # who approves what, and th
     store: Store, post: PostId, fingerprint: str, approver: Approver, by: Actor, seen_at: datetime | None = None
 ) -> ApprovalTask:
     """Record a yes, and make due what has waited for it, without waiting for the daemon. Raises ApprovalError."""
-    task = await store.approvals.approve(post, fingerprint, approver, by, seen_at)
+    async with _noting_refusal(store, by):
+        task = await store.approvals.approve(post, fingerprint, approver, by, seen_at)
     await store.maintenance.promote_requested([post])
     return task
 
@@ -60,9 +65,21 @@ async def release_in_emergency(  # noqa: PLR0913, PLR0917 # who releases what, a
     store: Store, post: PostId, fingerprint: str, approver: Approver, by: Actor, reason: str
 ) -> ApprovalTask:
     """Record an emergency release, as `approve_content` does a yes."""
-    task = await store.approvals.release_in_emergency(post, fingerprint, approver, by, reason)
+    async with _noting_refusal(store, by):
+        task = await store.approvals.release_in_emergency(post, fingerprint, approver, by, reason)
     await store.maintenance.promote_requested([post])
     return task
+
+
+@contextlib.asynccontextmanager
+async def _noting_refusal(store: Store, by: Actor) -> AsyncIterator[None]:
+    """Note that an approval was refused because of the person; what has changed meanwhile is no refusal."""
+    try:
+        yield
+    except ApprovalError as error:
+        if error.code in REFUSALS_OF_PERSON:
+            await store.users.attempts.note_refusal(RefusalKind.APPROVAL, by.name, by.sign_in or "")
+        raise
 
 
 class PieceKind(StrEnum):

@@ -6,33 +6,38 @@ import hmac
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from publisher.config import Settings
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError, SignInError
-from publisher.domain.user import Principal, User
+from publisher.domain.password import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS, is_guessable
+from publisher.domain.user import Principal, RefusalKind, User
 from publisher.secrets import SecretError
-from publisher.store.people.users import LINK_METHOD, NewSignIn, Users
+from publisher.store.people.users import LINK_METHOD, NewSignIn, SignInProofs, Users
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
     from pwdlib.hashers.argon2 import Argon2Hasher
 
-MIN_PASSWORD_CHARACTERS, MAX_PASSWORD_CHARACTERS = 12, 256
 ARGON2_MEMORY_KIB, ARGON2_PASSES, ARGON2_LANES = 19_456, 2, 1
 """The first choice of OWASP's Password Storage Cheat Sheet for argon2id: 19 MiB and 30 ms a hash."""
 HASH_OF_NOTHING = "$argon2id$v=19$m=19456,t=2,p=1$GRNNa1RxqpCxKlwQkXxDsQ$Grn1Z8fsFnBxFnOZBmtAqr0Q5gpMPMJVwCN9g991blc"
 """Checked for an unknown user, so that the answer takes as long as for a known one."""
-TOTP_SECONDS = 30
-TOTP_STEPS_ACCEPTED = 1
-"""A code of the step before or after is accepted: the phone's clock may differ, and typing takes time."""
+TOTP_SECONDS, MAX_TOTP_DIGITS = 30, 6
+TOTP_STEPS_BEHIND = 1
+"""A code of the step before is accepted, as RFC 6238 (5.2) recommends: typing takes time. None of a step to come is."""
 RECOVERY_CODES, RECOVERY_CODE_BYTES = 10, 15
 """How many recovery codes there are, and how random each is: from 112 bits on a plain hash of it is safe to store."""
 ISSUER = "publisher"
+MAX_AGENCY_WORD_CHARACTERS = 40
+"""What is longer, in the settings of a region, is no name."""
 LoadUserKey = Callable[[], "MultiFernet"]
 
 _hash_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="password")
@@ -55,47 +60,61 @@ async def check_password(users: Users, name: str, password: str, source: str, *,
     wrong name or password and for a user who is not enabled, `sign_in_delayed` after too many failures, and
     `second_factor_awaited` for a user who must first set up another with a one-time link, unless that is being done.
     """
-    await _start_attempt(users, name, source)
+    _require_turn(users, await users.attempts.start(name, source))
     proofs = await users.read_proofs(name)
     stored = proofs.password_hash if proofs is not None else None
     is_right = await verify_password(password, stored or HASH_OF_NOTHING)
     if proofs is None or stored is None or not is_right or not proofs.user.is_enabled:
+        await users.attempts.note_refusal(RefusalKind.PASSWORD, name, source)
         raise SignInError("sign_in_failed", name=name)
-    await users.end_attempt(name, source)
+    await users.attempts.end(name, source)
     if proofs.user.awaits_second_factor and not completes_reset:
         raise SignInError("second_factor_awaited", name=name)
     return proofs.user
 
 
-async def check_code(users: Users, user: User, code: str, source: str, load_user_key: LoadUserKey) -> Principal:
+async def check_code(  # noqa: PLR0913 # what a code is checked with
+    users: Users, user: User, code: str, source: str, load_user_key: LoadUserKey, *, session: str = ""
+) -> Principal:
     """Check a code of the second factor, or a recovery code, after the password; each is used up by it.
 
-    Raises SignInError as `check_password` does, or `second_factor_key_missing` if codes cannot be checked: a recovery
-    code can.
+    In a `session`, named by the hash of its id, wrong codes are counted for that session, else for the user. A recovery
+    code cannot be guessed, so it is free of these counts, and lets its owner in while somebody guesses codes.
+
+    Raises SignInError as `check_password` does, `sign_in_ended` if the password was replaced or the user disabled since
+    it was typed, or `second_factor_key_missing` if codes cannot be checked: a recovery code can.
     """
-    source = f"{source} code"  # counted apart: who knows the password must not be free to guess codes
-    await _start_attempt(users, user.name, source)
+    proofs = await users.read_proofs(user.name)
+    if proofs is None or proofs.user.epoch != user.epoch or not proofs.user.is_enabled:
+        raise SignInError("sign_in_ended", name=user.name)
     typed = _normalize_code(code)
-    if len(typed) > 6:  # a recovery code
+    if is_recovery := len(typed) > MAX_TOTP_DIGITS:
+        _require_turn(users, await users.attempts.start(user.name, f"{source} recovery"))
         is_right, method = await users.use_recovery_code(user.name, typed), "recovery code"
     else:
-        is_right, method = await _use_totp_code(users, user, typed, load_user_key), "password, code"
+        _require_turn(users, await users.attempts.start_code(user.name, session))
+        is_right, method = await _use_totp_code(users, proofs, typed, load_user_key), "password, code"
     if not is_right:
+        await users.attempts.note_refusal(RefusalKind.CODE, user.name, source)
         raise SignInError("sign_in_failed", name=user.name)
-    await users.end_attempt(user.name, source)
+    if is_recovery:
+        await users.attempts.end(user.name, f"{source} recovery")
+    else:
+        await users.attempts.end_code(user.name, session)
     return Principal(user=user, method=method)
 
 
-async def _start_attempt(users: Users, name: str, source: str) -> None:
-    if (until := await users.start_attempt(name, source)) is not None:
+def _require_turn(users: Users, until: datetime | None) -> None:
+    """Raise SignInError, with the seconds to wait, if the next attempt may only follow later."""
+    if until is not None:
         seconds = (until - users.runtime.now()).total_seconds()
         raise SignInError("sign_in_delayed", seconds=str(int(seconds) + 1))
 
 
-async def _use_totp_code(users: Users, user: User, code: str, load_user_key: LoadUserKey) -> bool:
+async def _use_totp_code(users: Users, proofs: SignInProofs, code: str, load_user_key: LoadUserKey) -> bool:
     """Return True if a code is right and its time step was not used before."""
-    proofs = await users.read_proofs(user.name)
-    if proofs is None or proofs.totp_secret is None:
+    user = proofs.user
+    if proofs.totp_secret is None:
         return False
     secret = decrypt_totp_secret(proofs.totp_secret, user.name, load_user_key)
     step = find_totp_step(secret, code, users.runtime.now().timestamp())
@@ -108,7 +127,7 @@ def find_totp_step(secret: str, code: str, at: float) -> int | None:
 
     typed = _encode(_normalize_code(code))
     totp, now = pyotp.TOTP(secret, interval=TOTP_SECONDS), int(at) // TOTP_SECONDS
-    steps = range(now - TOTP_STEPS_ACCEPTED, now + TOTP_STEPS_ACCEPTED + 1)
+    steps = range(now - TOTP_STEPS_BEHIND, now + 1)
     return next((step for step in steps if hmac.compare_digest(totp.generate_otp(step).encode(), typed)), None)
 
 
@@ -142,12 +161,15 @@ async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
     code: str = "",
     load_user_key: LoadUserKey,
     source: str = LINK_METHOD,
+    words: Collection[str] = (),
 ) -> User:
     """Use up a one-time link and store the new password, and the second factor if a code proves that it is set up.
 
     What a reset has left must be proved instead: the password, or a code of the second factor, whose failures are
-    counted for `source`. Raises RefusedError: `link_invalid`, `password_too_short`, `password_too_long`,
-    `password_is_name`, `code_wrong`, `second_factor_awaited`; and SignInError as `check_password` does.
+    counted for `source`. `words` are the names of the agency, from `list_agency_words`: guessers know them.
+
+    Raises RefusedError: `link_invalid`, `password_too_short`, `password_too_long`, `password_guessable`, `code_wrong`,
+    `second_factor_awaited`; and SignInError as `check_password` does.
     """
     if (user := await users.find_link(link)) is None:
         raise RefusedError("link_invalid")
@@ -155,7 +177,7 @@ async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
     if user.has_password:
         await check_password(users, user.name, password, source, completes_reset=True)
     else:
-        require_good_password(password, user.name)
+        require_good_password(password, [user.name, *words])
         sign_in = NewSignIn(password_hash=await hash_password(password))
     if user.has_second_factor:
         await check_code(users, user, code, source, load_user_key)
@@ -174,21 +196,38 @@ async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
     return await users.activate(link, sign_in, by)
 
 
-async def change_password(users: Users, name: str, password: str, by: Actor) -> None:
-    """Replace a password. Raises RefusedError as `activate_user` does for one that is not good enough."""
-    require_good_password(password, name)
-    await users.change_password(name, await hash_password(password), by)
+async def change_password(users: Users, user: User, password: str, by: Actor, words: Collection[str] = ()) -> None:
+    """Replace a password, of a user whose old one was right.
+
+    Raises RefusedError as `activate_user` does for one that is not good enough, and SignInError, `sign_in_ended`, if
+    somebody has reset or disabled the user since.
+    """
+    require_good_password(password, [user.name, *words])
+    await users.change_password(user, await hash_password(password), by)
 
 
-def require_good_password(password: str, name: str) -> None:
-    """Raise RefusedError for a password that is too short, too long, or made of the user's name."""
+def list_agency_words(settings: Settings) -> Collection[str]:
+    """Return what a guesser of passwords knows of the agency: its accounts, its regions with their names, its host."""
+    accounts = settings.accounts.values()
+    of_accounts = (word for account in accounts for word in (account.id, account.identity, account.platform))
+    of_regions = (word for region in settings.regions.values() for word in region.values())
+    host = urlsplit(settings.dashboard.url or "").hostname or ""
+    words = {*of_accounts, *of_regions, *settings.groups, host}
+    return frozenset(word for word in words if word and len(word) <= MAX_AGENCY_WORD_CHARACTERS)
+
+
+def require_good_password(password: str, words: Collection[str]) -> None:
+    """Raise RefusedError for a password that is too short, too long, or easily guessed.
+
+    `words` are what a guesser knows of its user: the name, and those of the agency.
+    """
     normalized = unicodedata.normalize("NFKC", password)
-    if len(normalized) < MIN_PASSWORD_CHARACTERS or len(set(normalized)) < MIN_PASSWORD_CHARACTERS // 3:
+    if len(normalized) < MIN_PASSWORD_CHARACTERS:
         raise RefusedError("password_too_short", least=str(MIN_PASSWORD_CHARACTERS))
     if len(normalized) > MAX_PASSWORD_CHARACTERS:
         raise RefusedError("password_too_long", most=str(MAX_PASSWORD_CHARACTERS))
-    if not normalized.casefold().replace(unicodedata.normalize("NFKC", name).casefold(), ""):
-        raise RefusedError("password_is_name")
+    if is_guessable(normalized, words):
+        raise RefusedError("password_guessable")
 
 
 async def hash_password(password: str) -> str:

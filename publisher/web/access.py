@@ -3,22 +3,27 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from publisher.domain.user import Permission
+from publisher.domain.user import Permission, RefusalKind
 from publisher.engine.authentication import check_code
 from publisher.i18n import LANGUAGES, Lang
-from publisher.web.page import redirect, render_page
+from publisher.store.people.users import hash_secret
+from publisher.web.page import redirect, render_page, safe_path
 from publisher.web.server import peer_key
 from publisher.web.site import PREFERENCES, Site, Visitor, get_site, get_visitor
 
 Handler = Callable[[Request], Awaitable[Response]]
 MAX_RESUMED_CHARACTERS = 400_000
 """A form that was posted after its session had ended is kept up to this size, until its sender has signed in again."""
+PASSWORD_FIELDS = frozenset({"password", "password_again", "old", "token_password"})
+"""A form with one of them is not kept when its session has ended: it would have to be filled in again anyway."""
+SECRET_FIELDS = PASSWORD_FIELDS | {"code"}
+MAX_SOURCE_CHARACTERS = 64
 PREFERENCE_SECONDS = 365 * 86_400
 
 
@@ -101,7 +106,7 @@ def find_source(request: Request) -> str:
     try:
         return f"address {peer_key(host)}"
     except ValueError:
-        return f"address {host}"
+        return f"address {host[:MAX_SOURCE_CHARACTERS]}"
 
 
 def protect(route: PageRoute) -> Handler:
@@ -114,12 +119,19 @@ def protect(route: PageRoute) -> Handler:
                 return await render_page(request, "first_run")
             return await ask_to_sign_in(request)
         if route.permission is not None and not visitor.may(route.permission):
+            await note_denial(visitor)
             return await render_problem(request, 403, "web_not_permitted", permission=route.permission)
         response = await route.handler(request)
         keep_preferences(request, response)
         return response
 
     return handle
+
+
+async def note_denial(visitor: Visitor) -> None:
+    """Leave a trace of who has asked for what they have no role for."""
+    name = visitor.user.name if visitor.session is not None else ""
+    await visitor.site.store.users.attempts.note_refusal(RefusalKind.PERMISSION, name, visitor.source)
 
 
 def keep_preferences(request: Request, response: Response) -> None:
@@ -148,13 +160,27 @@ async def ask_to_sign_in(request: Request) -> Response:
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"/login?{urlencode({'next': request.url.path + query})}", status_code=303)
     async with request.form() as form:
-        values = {"next": request.url.path, "resume": keep_form(form), "name": "", "problem": "", "is_expired": True}
+        is_kept = PASSWORD_FIELDS.isdisjoint(form)
+        following, resumed = (request.url.path, keep_form(form)) if is_kept else (find_own_page(request), "")
+    values = {"next": following, "resume": resumed, "name": "", "problem": "", "is_expired": True}
     return await render_page(request, "login", status=401, **values)
 
 
+def find_own_page(request: Request) -> str:
+    """Return the page of this site that a form was sent from, to open it again; `/today` if it is not known."""
+    return safe_path(urlsplit(request.headers.get("referer", "")).path)
+
+
 def keep_form(form: FormData) -> str:
-    """Return the fields of a posted form as one text, which the next page keeps until the form may be sent."""
-    fields = [(name, value) for name, value in form.multi_items() if not isinstance(value, UploadFile)]
+    """Return the fields of a posted form as one text, which the next page keeps until the form may be sent.
+
+    Nothing that only its typist may know is among them: the next person at this screen could read it.
+    """
+    fields = [
+        (name, value)
+        for name, value in form.multi_items()
+        if not isinstance(value, UploadFile) and name not in SECRET_FIELDS
+    ]
     return urlencode(fields)[:MAX_RESUMED_CHARACTERS]
 
 
@@ -175,10 +201,11 @@ async def step_up(request: Request, code: str) -> str:
     Raises SignInError for a wrong code.
     """
     site, visitor = get_site(request), get_visitor(request)
-    await check_code(site.store.users, visitor.user, code, visitor.source, site.load_user_key)
+    session = hash_secret(visitor.session_id)
+    await check_code(site.store.users, visitor.user, code, visitor.source, site.load_user_key, session=session)
     replaced = await site.store.sign_ins.step_up(visitor.session_id, visitor.actor)
-    session = await site.store.sign_ins.find_session(replaced)
-    request.state.visitor = replace(visitor, session_id=replaced, session=session)
+    stepped_up = await site.store.sign_ins.find_session(replaced)
+    request.state.visitor = replace(visitor, session_id=replaced, session=stepped_up)
     return replaced
 
 

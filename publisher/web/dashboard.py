@@ -22,7 +22,7 @@ from publisher.engine.pictures import remove_unused_pictures
 from publisher.engine.schedule_editor import lock_schedule
 from publisher.i18n import Messages
 from publisher.runtime.logs import log
-from publisher.web.access import identify, protect, read_lang, render_problem
+from publisher.web.access import identify, note_denial, protect, read_lang, render_problem
 from publisher.web.middleware import BoundedBodies, KnownHosts, SecurityHeaders, ThroughProxy, find_hosts
 from publisher.web.routes import ROUTES
 from publisher.web.site import Site
@@ -31,6 +31,8 @@ from publisher.web.static_files import serve_static
 MIN_COMPRESSED_BYTES = 1_000
 COMPRESSION_LEVEL = 5
 CLEANING_DELAY_SECONDS, CLEANING_INTERVAL_SECONDS = 300, 86_400
+DENIALS = frozenset({"web_not_permitted", "not_permitted"})
+"""Refusals for want of a role; others only ask to sign in or to repeat the second factor."""
 REFERENCE_BYTES = 4
 """Of the number by which a person reports an error, and by which the log has it."""
 
@@ -123,6 +125,8 @@ async def show_not_found(request: Request, error: Exception) -> Response:
 
 async def show_not_permitted(request: Request, error: Exception) -> Response:
     code, facts = _reason(error)
+    if code in DENIALS and hasattr(request.state, "visitor"):
+        await note_denial(request.state.visitor)
     return await _show(request, 403, code, **facts)
 
 

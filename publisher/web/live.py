@@ -1,6 +1,7 @@
 """Live pages: one stream a page. What has changed is rendered once, and sent to all who may see it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -261,28 +262,47 @@ async def follow(viewer: Viewer) -> AsyncIterator[ServerSentEvent]:
 
 
 async def read_events(viewer: Viewer, stream: OpenStream) -> AsyncIterator[ServerSentEvent]:
-    site, beat = viewer.site, -1
+    site, beat, renewed_at = viewer.site, -1, viewer.number
     while not site.stopping.is_set():
         if stream.is_displaced:
             yield ServerSentEvent(data="", event="displaced")
             return
+        number = (await read_frame_facts(site)).audit_number
+        is_beat = site.beat != beat
+        is_ending = stream.ending.is_set()
+        stream.ending.clear()
+        must_renew = is_beat or is_ending or await concerns_user(viewer, renewed_at, number)
+        if must_renew and not await renew_visitor(viewer, None if is_ending else number):
+            return
+        renewed_at = number
         if data := await viewer.next_frame():
             yield ServerSentEvent(data=data, id=str(viewer.number))
-        if viewer.beat != beat:
-            if not await renew_visitor(viewer):
-                return
+        if is_beat:
             beat = viewer.beat
             beat_at = (await read_frame_facts(site)).daemon.heartbeat_at
             seconds = "" if beat_at is None else str(max(0, int((site.runtime.now() - beat_at).total_seconds())))
             yield ServerSentEvent(data=seconds, event="beat", id=str(viewer.number))
-        await asyncio.sleep(FRAME_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stream.ending.wait(), FRAME_SECONDS)
 
 
-async def renew_visitor(viewer: Viewer) -> bool:
-    """Take over what roles the visitor has by now; return False if the session has ended. This is no use of it."""
-    session_id, sign_ins = viewer.visitor.session_id, viewer.site.store.sign_ins
-    find = partial(sign_ins.find_session, session_id, is_use=False)
-    session = await viewer.site.shared.get(("session", session_id, viewer.beat), find)
+async def concerns_user(viewer: Viewer, since: int, until: int) -> bool:
+    """Return True if an audit entry is about the viewer's own user: a sign-out, other roles, a reset, a disabling."""
+    if until == since:
+        return False
+    find = partial(viewer.site.store.dashboard.changed_users, since, until)
+    return viewer.visitor.user.name in await viewer.site.shared.get(("users", since, until), find)
+
+
+async def renew_visitor(viewer: Viewer, number: int | None = None) -> bool:
+    """Take over what roles the visitor has by now; return False if the session has ended. This is no use of it.
+
+    The streams of a session share what one of them has read at an audit entry; without one it is read at once.
+    """
+    site, session_id = viewer.site, viewer.visitor.session_id
+    find = partial(site.store.sign_ins.find_session, session_id, is_use=False)
+    key = ("session", session_id, site.beat, number)
+    session = await (find() if number is None else site.shared.get(key, find))
     if session is not None:
         viewer.visitor = replace(viewer.visitor, session=session)
     return session is not None

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from publisher.config import Environment as WorkspaceEnvironment
-from publisher.domain.user import Permission
+from publisher.domain.user import NAME_BREAKING_CHARACTERS, Permission
 from publisher.web.frame import read_frame
 from publisher.web.live_parts import stream_path
 from publisher.web.site import Notice, Visitor, get_site, get_visitor
@@ -29,6 +29,7 @@ def load_templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["person_path"] = person_path
     environment.globals |= {"static": static_path, "Permission": Permission, "one_day": timedelta(days=1)}
     return environment
 
@@ -87,3 +88,17 @@ def safe_path(path: str) -> str:
     """Return a path of this site to go to after a sign-in; `/today` for anything else, such as another site."""
     is_own = path.startswith("/") and not path.startswith(("//", "/\\"))
     return path if is_own and path.isprintable() and not path.startswith(("/login", "/logout")) else "/today"
+
+
+def person_path(name: str) -> str:
+    """Return the page of a user. What would break the path, in a name of before such were refused, is quoted twice."""
+    quoted = quote(name, safe="")
+    if set(name) & set(NAME_BREAKING_CHARACTERS) or set(name) == {"."}:
+        quoted = quote(quoted.replace(".", "%2E"), safe="")
+    return f"/people/{quoted}"
+
+
+def read_person(request: Request) -> str:
+    """Return the user whose page it is, from a path that `person_path` has made."""
+    name = str(request.path_params["name"])
+    return unquote(name) if "%" in name else name

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -12,8 +12,9 @@ from starlette.responses import PlainTextResponse, Response
 from publisher.app.format import credential_days_left
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.results import Healthy
-from publisher.domain.user import Permission
+from publisher.domain.user import Permission, RefusalKind
 from publisher.store.queries.dashboard import Figures
+from publisher.web.access import find_source
 from publisher.web.frame import read_frame_facts
 from publisher.web.site import Site, find_reach, get_site
 
@@ -34,6 +35,8 @@ async def show_metrics(request: Request) -> Response:
     site, token = get_site(request), read_token(request)
     principal = await site.store.sign_ins.find_token(token) if token else None
     may_see = principal.may_somewhere(Permission.VIEW) if principal is not None else is_local(request) and not token
+    if token and principal is None:
+        await site.store.users.attempts.note_refusal(RefusalKind.TOKEN, "", find_source(request))
     if not may_see:
         return PlainTextResponse("", status_code=401, headers={"www-authenticate": "Bearer"})
     reach = None if principal is None else find_reach(site, principal, Permission.VIEW)
@@ -119,6 +122,12 @@ class FigureCollector(Collector):
         for code, number in figures.alerts.items():
             alerts.add_metric([code], number)
         yield alerts
+        refusals = CounterMetricFamily(
+            "publisher_refusals", "Passwords, codes, tokens, actions and approvals refused to people", labels=["kind"]
+        )
+        for kind in RefusalKind:
+            refusals.add_metric([kind], figures.refusals.get(kind, 0))
+        yield refusals
         yield from self.accounts
 
 

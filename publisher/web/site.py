@@ -53,7 +53,7 @@ PENDING_LIFETIME = timedelta(minutes=5)
 """How long a sign-in may wait for its second factor."""
 SETUP_LIFETIME = timedelta(hours=1)
 """How long a new second factor is kept while its user sets it up."""
-MAX_PENDING = 1_000
+MAX_PENDING, MAX_PENDING_OF_USER = 1_000, 5
 MAX_SHARED = 128
 BEAT_SECONDS = 5
 """How often live pages get the time since the last heartbeat, and what waits for their visitor."""
@@ -125,11 +125,15 @@ MAX_HELD_PER_USER = 2 * MAX_STREAMS_PER_USER
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class OpenStream:
-    """The stream of one open page. One that is displaced ends, to make room for a newer one."""
+    """The stream of one open page. One that is displaced ends, to make room for a newer one.
+
+    `ending` is set once it has to look whether its session has ended: it ends then at once.
+    """
 
     user: str
     session_id: str = field(repr=False)
     is_displaced: bool = False
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(slots=True)
@@ -158,6 +162,16 @@ class Streams:
         elif sum(map(len, self.by_user.values())) > MAX_STREAMS:
             open_streams = ([each for each in held if not each.is_displaced] for held in self.by_user.values())
             max(open_streams, key=len)[0].is_displaced = True
+
+    def end_session(self, session_id: str) -> None:
+        """Let the streams of a session look whether it has ended."""
+        for stream in (each for own in self.by_user.values() for each in own if each.session_id == session_id):
+            stream.ending.set()
+
+    def end_user(self, user: str) -> None:
+        """Let the streams of a user look whether their sessions have ended, or what roles there are by now."""
+        for stream in self.by_user.get(user, ()):
+            stream.ending.set()
 
     def remove(self, stream: OpenStream) -> None:
         own = self.by_user[stream.user]

@@ -1,8 +1,10 @@
 """`user`, and how the commands of a person find out who acts."""
 
+import contextlib
 import io
 import json
 import re
+import sqlite3
 from pathlib import Path
 
 import pyotp
@@ -10,9 +12,9 @@ import pytest
 
 import publisher
 from publisher.cli.authentication import system_user_name
-from publisher.engine.authentication import RECOVERY_CODES, TOTP_SECONDS
+from publisher.engine.authentication import RECOVERY_CODES
 from publisher.secrets import USER_KEY_NAME, Vault
-from publisher.store.people.users import FREE_ATTEMPTS_OF_USER, MAX_DELAY_OF_USER
+from publisher.store.people.attempts import FREE_ATTEMPTS_OF_USER, MAX_DELAY_OF_USER
 from tests.cli.conftest import TO_WEIBO
 from tests.cli.posts import warning, write_schedule
 
@@ -100,7 +102,7 @@ def test_a_link_sets_a_password_and_that_signs_in(ask, enrol):
 
 
 @pytest.mark.parametrize(
-    ("password", "message"), [("short", "too simple"), ("a" * 40, "too simple"), ("x1y2" * 90, "at most 256")]
+    ("password", "message"), [("short", "too short"), ("a" * 40, "easily guessed"), ("x1y2" * 90, "at most 256")]
 )
 def test_a_bad_password_leaves_the_link_open(ask, password, message):
     """What is too short, repeats a letter or is too long is refused, and the same link works afterwards."""
@@ -172,7 +174,7 @@ def test_a_user_replaces_the_password_with_the_old_one(ask, enrol, issue_token):
 
 
 @pytest.fixture
-def with_second_factor(ask, monkeypatch):
+def with_second_factor(ask, drill, monkeypatch):
     """Return the second factor and the recovery codes of the first user, `zhang`; the first code is used already."""
     [link] = LINK.findall(ask("user", "add", "zhang", "--role", "admin", "--role", "operator").out)
     made = []
@@ -197,14 +199,14 @@ def with_second_factor(ask, monkeypatch):
     activated = ask("user", "activate", "--second-factor", lines=[link, PASSWORD])
     monkeypatch.undo()
     assert activated.code == 0, activated.err
+    with contextlib.closing(sqlite3.connect(drill / "var" / "publisher.db")) as database:
+        database.execute("UPDATE auth_user SET totp_step = 0")  # as if the code of the activation were long ago
+        database.commit()
     return made[0].secret, re.findall(r"^  ([A-Z2-7-]{29})$", activated.out, re.MULTILINE)
 
 
-def code_after(secret, steps):
-    """Return the code of so many time steps from now."""
-    from time import time  # noqa: PLC0415 # only here
-
-    return pyotp.TOTP(secret).at(int(time()) + steps * TOTP_SECONDS)
+def present_code(secret):
+    return pyotp.TOTP(secret).now()
 
 
 def test_a_code_and_a_recovery_code_work_once(ask, with_second_factor, drill):
@@ -212,7 +214,7 @@ def test_a_code_and_a_recovery_code_work_once(ask, with_second_factor, drill):
     secret, recovery_codes = with_second_factor
     assert len(recovery_codes) == RECOVERY_CODES
     assert ask("resume", "--by", "zhang", lines=[PASSWORD]).code == 3
-    code = code_after(secret, 1)
+    code = present_code(secret)
     wide = code.translate({ord("0") + digit: ord("０") + digit for digit in range(10)})
     assert ask("resume", "--by", "zhang", lines=[PASSWORD, "验证码"]).code == 3
     assert ask("resume", "--by", "zhang", lines=[PASSWORD, wide]).code == 0
@@ -226,7 +228,7 @@ def test_without_its_key_a_second_factor_fails_clearly_and_recovery_codes_work(a
     """The key is in the encrypted store, not in the database: without it only recovery codes and a reset help."""
     secret, recovery_codes = with_second_factor
     (drill / "var" / "vault.json").write_text("{}", "ascii")
-    refused = ask("resume", "--by", "zhang", lines=[PASSWORD, code_after(secret, 1)])
+    refused = ask("resume", "--by", "zhang", lines=[PASSWORD, present_code(secret)])
     assert (refused.code, "user-key" in refused.err) == (3, True)
     assert ask("resume", "--by", "zhang", lines=[PASSWORD, recovery_codes[1]]).code == 0
 
@@ -243,11 +245,47 @@ def test_what_is_no_utf8_is_wrong_and_no_crash(ask, enrol):
 def test_guessing_makes_the_guesser_wait(ask, enrol, monkeypatch):
     """After some wrong passwords the next attempt is refused for a while, the right password included: exit 1."""
     enrol("zhang", "admin", "operator")
-    monkeypatch.setattr("publisher.store.people.users.backoff_delay", lambda *_: MAX_DELAY_OF_USER)
+    monkeypatch.setattr("publisher.store.people.attempts.backoff_delay", lambda *_: MAX_DELAY_OF_USER)
     wrong = [ask("resume", "--by", "zhang", lines=[OTHER_PASSWORD]).code for _ in range(FREE_ATTEMPTS_OF_USER)]
     assert wrong == [3] * FREE_ATTEMPTS_OF_USER
     refused = ask("resume", "--by", "zhang", lines=[PASSWORD])
     assert (refused.code, "try again in" in refused.err) == (1, True)
+
+
+def test_failed_sign_ins_are_shown_at_the_next_one(ask, enrol):
+    """Who signs in hears how often it has failed since the last time, and from where; once."""
+    enrol("zhang", "admin", "operator")
+    for _ in range(2):
+        ask("resume", "--by", "zhang", lines=[OTHER_PASSWORD])
+    first, later = (ask("resume", "--by", "zhang", lines=[PASSWORD]) for _ in range(2))
+    assert "Failed attempts to sign in since the last time: 2, the latest at" in first.err
+    assert "Failed attempts" not in later.err
+
+
+def test_what_is_refused_is_in_the_audit(ask, enrol, issue_token, drill):
+    """Wrong passwords, tokens and actions without a role leave an entry each, with the kind and the source."""
+    enrol("zhang", "admin", "operator")
+    enrol("wang", "viewer", by="zhang")
+    token = issue_token("wang", "view")
+    ask("resume", "--by", "wang", lines=[OTHER_PASSWORD])
+    ask("resume", "--by", "zhang", token=token)
+    ask("resume", "--by", "wang", token=token)
+    ask("resume", "--by", "nobody", lines=[OTHER_PASSWORD])
+    ask("resume", "--by", "wang", token=f"{token}x")
+    entries = [entry for entry in audit_of(ask, drill) if entry["event"].endswith("_refused")]
+    assert [(entry["subject"], entry["event"]) for entry in entries] == [
+        ("user:wang", "password_refused"), ("user:wang", "token_refused"), ("user:wang", "action_refused"),
+        ("user:?", "password_refused"), ("user:?", "token_refused"),
+    ]  # fmt: skip
+    assert "nobody" not in json.dumps(entries)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a%2Fb", "a\\b"])
+def test_a_name_that_breaks_addresses_is_refused(ask, name):
+    """The first user too: nobody is added, and another name may be given."""
+    refused = ask("user", "add", name, "--role", "admin")
+    assert (refused.code, "cannot be used" in refused.err) == (1, True)
+    assert ask("user", "list", "--json").json == {"users": []}
 
 
 def test_i19_what_signs_in_is_shown_once_and_stored_nowhere(ask, enrol, issue_token, drill):

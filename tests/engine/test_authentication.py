@@ -16,6 +16,7 @@ from publisher.engine import authentication
 from publisher.engine.authentication import (
     TOTP_SECONDS,
     activate_user,
+    change_password,
     check_code,
     check_password,
     hash_password,
@@ -24,6 +25,7 @@ from publisher.engine.authentication import (
 )
 from publisher.engine.decisions import named_person
 from publisher.secrets import USER_KEY_NAME, SecretError
+from publisher.store.people.attempts import FREE_CODES
 
 PASSWORD = "correct horse battery"
 KEY = MultiFernet([Fernet(Fernet.generate_key())])
@@ -102,7 +104,7 @@ async def test_hashes_are_made_one_at_a_time_off_the_event_loop(monkeypatch):
 
 
 async def test_a_wrong_password_and_an_unknown_name_look_the_same(users, monkeypatch):
-    """Both fail with one code, and both cost a hash."""
+    """Both fail with one code, and both cost a hash; a wait comes after as many attempts, and is as long."""
     checked = []
 
     async def count(password, stored):
@@ -115,7 +117,19 @@ async def test_a_wrong_password_and_an_unknown_name_look_the_same(users, monkeyp
             await check_password(users, name, "wrong password", "here")
         assert caught.value.code == "sign_in_failed"
     assert len(checked) == 2
+    outcomes = {}
+    for name in ("zhang", "nobody"):
+        outcomes[name] = [await refuse(users, name, f"address of {name}") for _ in range(8)]
+    assert outcomes["zhang"] == outcomes["nobody"]
+    assert outcomes["zhang"][-1] == ("sign_in_delayed", {"seconds": "2"})
     assert (await check_password(users, "zhang", PASSWORD, "here")).name == "zhang"
+
+
+async def refuse(users, name, source):
+    """Return the error of a wrong password, and what it says."""
+    with pytest.raises(SignInError) as caught:
+        await check_password(users, name, "wrong password", source)
+    return caught.value.code, {key: value for key, value in caught.value.facts.items() if key != "name"}
 
 
 async def test_a_disabled_user_cannot_sign_in(users):
@@ -128,37 +142,99 @@ async def test_a_disabled_user_cannot_sign_in(users):
 
 
 async def test_a_code_counts_once_and_only_near_its_time(users, second_factor, world):
-    """A code of the step before or after is accepted; one used, or two steps away, is not."""
+    """The code of this step or of the one before is accepted, once; one of a step to come, or used, is not."""
     totp = pyotp.TOTP(second_factor.secret)
     user = await check_password(users, "wang", PASSWORD, "here")
-    check = partial(check_code, users, user, load_user_key=load_key)
     outcomes = []
-    for steps, source in ((0, "a"), (-1, "b"), (2, "c"), (1, "d"), (1, "e")):
+    for passed, steps in ((0, 0), (0, 1), (2, 0), (0, 0), (2, -1), (2, -2)):  # the first was used to set it up
+        world.advance_time(passed * timedelta(seconds=TOTP_SECONDS))
         code = totp.at(int(world.now().timestamp()) + steps * TOTP_SECONDS)
         try:
-            outcomes.append((await check(code, source)).method)
+            outcomes.append((await check_code(users, user, code, "here", load_key)).method)
         except SignInError as error:
             outcomes.append(error.code)
     failed, right = "sign_in_failed", "password, code"
-    assert outcomes == [failed, failed, failed, right, failed]
+    assert outcomes == [failed, failed, right, failed, right, failed]
 
 
-async def test_who_knows_the_password_cannot_guess_codes_freely(users, second_factor):
-    """Passing the password does not forgive wrong codes: after some the next must wait."""
+async def try_code(users, user, code, source, session=""):
+    """Return the outcome of a code."""
+    try:
+        return (await check_code(users, user, code, source, load_key, session=session)).method
+    except SignInError as error:
+        return error.code
+
+
+async def test_who_knows_the_password_cannot_guess_codes_freely(users, second_factor, world):
+    """Codes are counted for the user: neither more sign-ins nor more addresses, of one /48 or many, help."""
     codes = []
-    for guess in range(5):
-        user = await check_password(users, "wang", PASSWORD, "here")
-        with pytest.raises(SignInError) as caught:
-            await check_code(users, user, f"{guess:06}", "here", load_key)
-        codes.append(caught.value.code)
-    assert codes[0] == "sign_in_failed"
-    assert codes[-1] == "sign_in_delayed"
+    for guess in range(FREE_CODES + 1):
+        source = f"address 2001:db8:0:{guess:x}::/64"
+        user = await check_password(users, "wang", PASSWORD, source)
+        codes.append(await try_code(users, user, f"{guess:06}", source))
+    assert codes == ["sign_in_failed"] * FREE_CODES + ["sign_in_delayed"]
+
+
+async def test_a_recovery_code_lets_its_owner_in_while_somebody_guesses_codes(users, second_factor):
+    """The wait after wrong codes does not hold for what nobody can guess; a new password ends it."""
+    user = await check_password(users, "wang", PASSWORD, "there")
+    guessed = [await try_code(users, user, f"{guess:06}", "there") for guess in range(FREE_CODES + 1)]
+    recovered = await try_code(users, user, second_factor.recovery_codes[0], "here")
+    await change_password(users, user, "another horse battery", LI)
+    user = await check_password(users, "wang", "another horse battery", "here")
+    assert (guessed[-1], recovered) == ("sign_in_delayed", "recovery code")
+    assert await try_code(users, user, "000000", "here") == "sign_in_failed"
+
+
+async def test_who_has_stolen_a_session_does_not_delay_its_users_sign_in(users, second_factor, world):
+    """Codes in a session are counted for that session: its thief does not know the password."""
+    world.advance_time(timedelta(seconds=TOTP_SECONDS))
+    user = await users.get("wang")
+    stolen = [await try_code(users, user, f"{guess:06}", "there", "stolen") for guess in range(FREE_CODES + 1)]
+    code = pyotp.TOTP(second_factor.secret).at(world.now())
+    assert stolen == ["sign_in_failed"] * FREE_CODES + ["sign_in_delayed"]
+    assert (
+        await try_code(users, await check_password(users, "wang", PASSWORD, "here"), code, "here") == "password, code"
+    )
+
+
+async def test_a_flood_of_wrong_passwords_delays_no_code(users, second_factor, world):
+    """Without the password nobody can make its owner wait for a code, however many try from wherever."""
+    world.advance_time(timedelta(seconds=TOTP_SECONDS))
+    for number in range(FREE_CODES + 1):
+        with pytest.raises(SignInError):
+            await check_password(users, "wang", "wrong password", f"address 10.0.0.{number}")
+    code = pyotp.TOTP(second_factor.secret).at(world.now())
+    assert (
+        await try_code(users, await check_password(users, "wang", PASSWORD, "here"), code, "here") == "password, code"
+    )
+
+
+@pytest.mark.parametrize("end", ["password", "reset", "disable", "disable and enable"])
+async def test_a_password_that_waits_for_its_code_does_not_survive(users, second_factor, world, end):
+    """Once the password is replaced, or the user disabled or reset, what was typed before opens nothing."""
+    user = await check_password(users, "wang", PASSWORD, "there")
+    match end:
+        case "password":
+            await change_password(users, user, "another horse battery", LI)
+        case "reset":
+            await users.reset("wang", LI)
+        case _:
+            await users.disable("wang", LI)
+    if end == "disable and enable":
+        await users.enable("wang", LI)
+    world.advance_time(timedelta(seconds=TOTP_SECONDS))
+    code = pyotp.TOTP(second_factor.secret).at(world.now())
+    assert await try_code(users, user, code, "there") == "sign_in_ended"
+    with pytest.raises(SignInError, match="sign_in_ended"):
+        await change_password(users, user, "a third horse battery", LI)
 
 
 async def test_without_the_key_a_recovery_code_signs_in(users, second_factor, world):
     """A missing key, or another one, is named; recovery codes need none."""
     user = await check_password(users, "wang", PASSWORD, "here")
-    code = pyotp.TOTP(second_factor.secret).at(int(world.now().timestamp()) + TOTP_SECONDS)
+    world.advance_time(timedelta(seconds=TOTP_SECONDS))
+    code = pyotp.TOTP(second_factor.secret).at(world.now())
     other = MultiFernet([Fernet(Fernet.generate_key())])
     for load_user_key in (no_key, lambda: other):
         with pytest.raises(SignInError, match="second_factor_key_missing"):

@@ -9,12 +9,14 @@ from publisher.domain.approval import ApprovalRules, Stage
 from publisher.domain.errors import ApprovalError
 from publisher.domain.post import PostId
 from publisher.engine import schedule_editor
+from publisher.engine.approvals import approve_content
 from publisher.engine.decisions import named_person
 from publisher.engine.filed_texts import refresh_texts
 from publisher.engine.planner import apply_schedule, send_now
 from publisher.engine.schedule_editor import PostChange, SavedEdit, Writer, read_entry, read_schedule_text, save_post
 from publisher.schedule.load import parse_schedule
 from publisher.store.people.saves import SAVES_KEPT, delete_old_saves
+from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import AuditAction
 from tests.engine.test_approvals import approve
 from tests.engine.test_planner import entry, planner  # noqa: F401 # the fixture
@@ -101,6 +103,19 @@ async def test_i5_a_rewriter_may_not_approve_after_another_persons_save_of_a_dat
         await approve(approving.store, "two", by="王")
     assert await barred(approving) == ["zhang", "李", "王"]
     await approve(approving.store, "two", by="赵")
+
+
+async def test_an_approval_that_its_author_may_not_give_leaves_a_trace(approving):
+    """The audit has the attempt; one that comes too late, after the text has changed, is no attempt of that kind."""
+    await save(approving, "王", title="改过的标题")
+    await accept(approving)
+    store = approving.store
+    [task] = await store.approvals.tasks(TWO)
+    approver = Approver(name="王", may_take=lambda _stage, _accounts: True)
+    for fingerprint, code in ((task.status.fingerprint, "approval_barred"), ("0" * 16, "approval_changed")):
+        with pytest.raises(ApprovalError, match=code):
+            await approve_content(store, TWO, fingerprint, approver, named_person("王"))
+    assert [entry.event for entry in await store.queries.audit_history("user:?")] == ["approval_refused"]
 
 
 async def test_i5_a_rewriter_may_not_approve_once_all_earlier_saves_are_forgotten(approving):

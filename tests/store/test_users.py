@@ -4,11 +4,22 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import func, select
 
-from publisher.domain.errors import NoSuchItemError, RefusedError
-from publisher.domain.user import Permission, SignInFactor, UserChange, UserChangeKind, UserState, parse_grant
+from publisher.domain.errors import NoSuchItemError, RefusedError, SignInError
+from publisher.domain.user import (
+    Permission,
+    RefusalKind,
+    SignInFactor,
+    UserChange,
+    UserChangeKind,
+    UserState,
+    parse_grant,
+)
 from publisher.engine.decisions import named_person
-from publisher.store.db.user_tables import AUTH_SESSION, AUTH_TOKEN, AUTH_USER, RECOVERY_CODE
+from publisher.store.db.user_tables import AUTH_SESSION, AUTH_TOKEN, AUTH_USER, RECOVERY_CODE, SIGN_IN_ATTEMPT
+from publisher.store.people import attempts
+from publisher.store.people.attempts import ALERT_OF_KIND, REFUSAL_WINDOW, REFUSALS_BEFORE_ALERT
 from publisher.store.people.sign_ins import (
     SESSION_IDLE_LIFETIME,
     SESSION_LIFETIME,
@@ -241,32 +252,159 @@ async def test_guessing_is_slowed_for_its_source_alone(open_store, world):
     await add_active(store, "zhang", ADMIN)
     waits = []
     for _ in range(14):
-        until = await store.users.start_attempt("zhang", "guesser")
+        until = await store.users.attempts.start("zhang", "guesser")
         wait = timedelta(0) if until is None else until - world.now()
         waits.append(wait)
         world.advance_time(wait)
         if until is not None:
-            assert await store.users.start_attempt("zhang", "guesser") is None
+            assert await store.users.attempts.start("zhang", "guesser") is None
     assert waits[:3] == [timedelta(0)] * 3
     assert waits == sorted(waits)
     assert waits[-1] == timedelta(minutes=5)
-    assert await store.users.start_attempt("zhang", "elsewhere") is None
-    await store.users.end_attempt("zhang", "elsewhere")
+    assert await store.users.attempts.start("zhang", "elsewhere") is None
+    await store.users.attempts.end("zhang", "elsewhere")
     world.advance_time(timedelta(days=1, seconds=1))
-    assert await store.users.start_attempt("zhang", "guesser") is None
+    assert await store.users.attempts.start("zhang", "guesser") is None
 
 
-async def test_guessing_names_is_slowed_too_and_stores_no_names(open_store, world):
-    """From one source so many names may be tried freely, then it waits a minute at most; unknown names leave no row."""
+async def test_guessing_names_is_slowed_too(open_store, world):
+    """From one source so many names may be tried freely, then it waits a minute at most."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     free = 0
-    while await store.users.start_attempt(f"name-{free}", "guesser") is None:
+    while await store.users.attempts.start(f"name-{free}", "guesser") is None:
         free += 1
     assert free == 20
-    assert await store.users.start_attempt("zhang", "guesser") is not None
+    assert await store.users.attempts.start("zhang", "guesser") is not None
     world.advance_time(timedelta(minutes=1))
-    assert await store.users.start_attempt("zhang", "guesser") is None
+    assert await store.users.attempts.start("zhang", "guesser") is None
+
+
+async def test_attempts_do_not_show_who_is_a_user(open_store, world):
+    """The waits of a name that nobody has are those of a user, and so are the rows that are stored."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    waits, stored = {}, {}
+    for name in ("zhang", "nobody"):
+        waits[name] = []
+        for _ in range(10):
+            until = await store.users.attempts.start(name, f"address of {name}")
+            waits[name].append(until and until - world.now())
+            world.advance_time(SECOND)
+        is_theirs = SIGN_IN_ATTEMPT.c.source == f"address of {name}"
+        rows = await store.database.read(
+            lambda connection, which=is_theirs: connection.execute(SIGN_IN_ATTEMPT.select().where(which)).all()
+        )
+        stored[name] = sorted((row.failures, row.name_hash == "") for row in rows)
+        assert not [row for row in rows if name in row.name_hash]
+    assert waits["zhang"] == waits["nobody"]
+    assert stored["zhang"] == stored["nobody"]
+
+
+async def test_names_that_nobody_has_do_not_fill_the_database(open_store, world, monkeypatch):
+    """The counts that were quiet longest are forgotten, but none of codes."""
+    monkeypatch.setattr(attempts, "MAX_ATTEMPT_ROWS", 20)
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    for _ in range(attempts.FREE_CODES):
+        await store.users.attempts.start_code("zhang")
+    for number in range(60):
+        world.advance_time(SECOND)
+        await store.users.attempts.start(f"name-{number}", f"address {number}")
+    count = select(func.count()).select_from(SIGN_IN_ATTEMPT)
+    assert await store.database.read(lambda connection: connection.scalar(count)) <= 22
+    codes = select(SIGN_IN_ATTEMPT.c.failures).where(SIGN_IN_ATTEMPT.c.source == attempts.CODES)
+    assert await store.database.read(lambda connection: connection.scalar(codes)) == attempts.FREE_CODES
+
+
+async def refuse(store, number, *, name="zhang", kind=RefusalKind.PASSWORD, source="address 10.0.0.1"):
+    """Refuse something so many times, and return how many of them the audit names."""
+    return [await store.users.attempts.record_refusal(kind, name, source) for _ in range(number)]
+
+
+async def test_what_is_refused_is_in_the_audit_and_a_flood_does_not_fill_it(open_store, world):
+    """Named are the first of an hour, those of new sources, and each tenth power; the rest is counted at the end."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    for source in range(12):
+        await refuse(store, 20, source=f"address 10.0.0.{source}")
+    await refuse(store, 120, name="nobody at all")
+    world.advance_time(REFUSAL_WINDOW)
+    await store.users.attempts.close_windows()
+    entries = [entry for entry in await store.queries.audit_history("user:zhang") if entry.event == "password_refused"]
+    others = [entry for entry in await store.queries.audit_history("user:?") if entry.event == "password_refused"]
+    assert [entry.detail["number"] for entry in entries] == [1, 10, 21, 41, 61, 81, 100, 240]
+    assert [entry.detail["number"] for entry in others] == [1, 10, 100, 120]
+    assert entries[2].detail["source"] == "address 10.0.0.1"
+    assert (await store.dashboard.figures()).refusals == {"password": 360}
+
+
+async def test_a_flood_of_wrong_tokens_is_written_once_a_second(open_store, world):
+    """What costs its sender nothing does not keep the database busy, and is counted all the same."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    written = await store.dashboard.audit_number()
+    for _ in range(500):
+        await store.users.attempts.note_refusal(RefusalKind.TOKEN, "", "address 10.0.0.1")
+    during = (await store.dashboard.figures()).refusals
+    world.advance_time(SECOND)
+    await store.users.attempts.note_refusal(RefusalKind.TOKEN, "", "address 10.0.0.1")
+    assert during == {"token": 1}
+    assert (await store.dashboard.figures()).refusals == {"token": 501}
+    assert await store.dashboard.audit_number() == written + 2
+    assert [alert.facts["number"] for alert in await store.queries.alerts()] == ["501"]
+
+
+@pytest.mark.parametrize("kind", RefusalKind)
+async def test_a_burst_of_refusals_is_an_alert_that_ends_by_itself(open_store, world, kind):
+    """Too many within an hour are one alert, for as long as they go on and an hour more."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    await refuse(store, REFUSALS_BEFORE_ALERT[kind] - 1, kind=kind)
+    before = await store.queries.alerts()
+    await refuse(store, 100, kind=kind)
+    [during] = await store.queries.alerts()
+    world.advance_time(REFUSAL_WINDOW - SECOND)
+    await refuse(store, 1, kind=kind)
+    world.advance_time(REFUSAL_WINDOW - SECOND)
+    await store.users.attempts.close_windows()
+    going_on = await store.queries.alerts()
+    world.advance_time(SECOND)
+    await store.users.attempts.close_windows()
+    assert before == []
+    assert (during.code, during.subject) == (ALERT_OF_KIND[kind], "user:zhang")
+    assert [alert.id for alert in going_on] == [during.id]
+    assert await store.queries.alerts() == []
+    assert await store.users.attempts.close_windows() == 0
+
+
+async def test_a_user_hears_once_of_failed_sign_ins(open_store, world):
+    """Passwords and codes since the last sign-in are counted together; actions that were refused are not."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    await refuse(store, 3)
+    world.advance_time(SECOND)
+    await refuse(store, 2, kind=RefusalKind.CODE, source="address 10.0.0.2")
+    await refuse(store, 4, kind=RefusalKind.PERMISSION)
+    failed = await store.users.attempts.take_failures("zhang")
+    assert (failed.number, failed.last_at, failed.source) == (5, world.now(), "address 10.0.0.2")
+    assert await store.users.attempts.take_failures("zhang") is None
+
+
+async def test_no_session_begins_after_its_user_was_reset(open_store):
+    """A sign-in that was checked before a reset, a disabling or a new password is not completed after it."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    checked = await store.users.get("zhang")
+    await store.sign_ins.start_session("zhang", "here", LI, signed_in=checked)
+    await store.users.reset("zhang", LI)
+    for begin in (
+        store.sign_ins.start_session("zhang", "here", LI, signed_in=checked),
+        store.sign_ins.issue_token("zhang", [Permission.VIEW], LI, signed_in=checked),
+        store.users.change_password(checked, "hash", LI),
+    ):
+        with pytest.raises(SignInError, match="sign_in_ended"):
+            await begin
 
 
 async def test_each_change_of_users_is_in_the_audit(open_store):

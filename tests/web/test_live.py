@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 from urllib.parse import parse_qsl
 
+import pytest
 from sqlalchemy import update
 
 from publisher.domain.account import AccountId
@@ -16,7 +17,9 @@ from publisher.store.db.rows import audit_entry, raise_alert, write_entries
 from publisher.store.db.tables import DELIVERY
 from publisher.store.people.sign_ins import SESSION_IDLE_LIFETIME
 from publisher.testing.builders import enqueue_posts, make_post
+from publisher.web import live
 from publisher.web import site as web_site
+from publisher.web.frame import FACTS_LIFETIME_SECONDS
 from publisher.web.live import MAX_FRAME_CHARACTERS, follow, open_viewer, renew_visitor
 from publisher.web.live_parts import MAX_FOLLOWED, item_id, stream_path
 from publisher.web.process import MAX_HEAD_BYTES
@@ -33,6 +36,7 @@ from publisher.web.site import (
 from publisher.web.today import MAX_LISTED, row_element
 from publisher.web.todo import TodoKind, todo_id
 from tests.streams import find_stream
+from tests.wait import eventually
 from tests.web.conftest import ADMIN
 from tests.web.posts import POST, plan, set_state
 from tests.web.test_accounts import hand_out
@@ -125,6 +129,85 @@ async def test_who_loses_a_region_gets_no_more_of_it(site):
     await site.store.actions.cancel_post(PostId("p"), BY, "x")
     assert is_signed_in
     assert P not in targets(await next_frame(site, viewer))
+
+
+@pytest.mark.parametrize("end", ["log out", "disable", "reset", "leave", "password"])
+async def test_a_stream_ends_as_soon_as_its_session_has(site, monkeypatch, end):
+    """With the next frame, long before the next beat, whichever process has ended the session."""
+    monkeypatch.setattr(live, "FRAME_SECONDS", 0.01)
+    visitor, page = await load_page(site, "/today")
+    following = asyncio.create_task(drain(follow(await open_viewer(visitor, page))))
+    await wait_for_stream(visitor, following)
+    users = site.store.users
+    match end:
+        case "log out":
+            await site.store.sign_ins.end_session(visitor.session_id, ADMIN)
+        case "disable":
+            await users.disable("viewer", ADMIN)
+        case "reset":
+            await users.reset("viewer", ADMIN)
+        case "leave":
+            await users.leave("viewer", [], ADMIN)
+        case _:
+            await users.change_password(visitor.user, "hash", ADMIN)
+    site.runtime.advance_time(timedelta(seconds=FACTS_LIFETIME_SECONDS))
+    await asyncio.wait_for(following, 10)
+    assert visitor.site.streams.by_user == {}
+
+
+@pytest.mark.parametrize("path", ["/logout", "/people/viewer/disable", "/people/viewer/reset", "/people/viewer/leave"])
+async def test_a_stream_of_the_same_process_ends_by_a_signal(site, monkeypatch, path):
+    """It does not even wait for the next frame."""
+    monkeypatch.setattr(live, "FRAME_SECONDS", 60.0)
+    visitor, page = await load_page(site, "/today")
+    following = asyncio.create_task(drain(follow(await open_viewer(visitor, page))))
+    await wait_for_stream(visitor, following)
+    [client] = site.clients
+    acting = client if path == "/logout" else await site.signed_in("admin", name="管")
+    answer = await acting.post(path)
+    await asyncio.wait_for(following, 10)
+    assert answer.status_code == 303
+
+
+async def drain(events):
+    async for _event in events:
+        pass
+
+
+async def wait_for_stream(visitor, following):
+    """Wait until the stream of a visitor has begun to wait for changes."""
+    streams = visitor.site.streams.by_user
+
+    def is_waiting():
+        if following.done():
+            following.result()
+        return any(stream.ending._waiters for own in streams.values() for stream in own)
+
+    await eventually(is_waiting, 10)
+
+
+async def test_a_demotion_takes_effect_with_the_next_frame(site, monkeypatch):
+    """An open page gets nothing more of a region from the frame after its user has lost it."""
+    monkeypatch.setattr(live, "FRAME_SECONDS", 0.01)
+    await change(site, "p")
+    await site.store.actions.register_worker()
+    visitor, page = await load_page(site, "/today", "viewer@beijing-weibo")
+    viewer, sent = await open_viewer(visitor, page), []
+    following = asyncio.create_task(keep(follow(viewer), sent))
+    await wait_for_stream(visitor, following)
+    sent.clear()
+    await site.store.users.change_grants("viewer", [parse_grant("viewer@shanghai-weibo")], ADMIN)
+    await site.store.actions.cancel_post(PostId("p"), BY, "x")
+    await site.store.actions.pause("all", BY, "x")
+    site.runtime.advance_time(timedelta(seconds=FACTS_LIFETIME_SECONDS))
+    await eventually(lambda: any("banner-paused" in data for data in sent), 10)
+    following.cancel()
+    assert [data for data in sent if P in data] == []
+
+
+async def keep(events, sent):
+    async for event in events:
+        sent.append(event.data)
 
 
 async def test_a_page_that_asks_by_itself_does_not_keep_its_user_signed_in(site):

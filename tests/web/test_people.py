@@ -1,5 +1,6 @@
 """People and one's own settings: who may change whom, what is shown once, and what ends at once."""
 
+import re
 from dataclasses import replace
 
 import pyotp
@@ -8,6 +9,7 @@ import pytest
 from publisher.config import Environment
 from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, SignInFactor, UserState
 from publisher.engine.authentication import hash_password
+from publisher.store.people import users
 from publisher.store.people.users import NewSignIn
 from tests.web.conftest import ADMIN
 
@@ -248,3 +250,28 @@ async def test_a_reset_phone_leaves_the_password_to_be_typed(site, admin):
     refused = await site.client().post("/login", data={"name": "李", "password": PASSWORD})
     assert (refused.status_code, "一次性链接" in refused.text) == (422, True)
     assert (await client.post("/setup/form", data={"password": PASSWORD, "code": code})).status_code == 303
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "a\\b", "a%2Fb", "a?b", "a#b", "长" * 65])
+async def test_a_name_that_breaks_addresses_is_refused(site, admin, name):
+    """Nobody is added under a name that stands for another page; the form says which characters it may not have."""
+    answer = await admin.post("/people", data={"name": name, "role": "viewer", "stages": "", "targets": ""})
+    assert answer.status_code == 422
+    assert "不能有 / \\ % ? #" in answer.text
+    assert name not in {user.name for user in await site.store.users.list()}
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a%2Fb", "x/leave", "a?b", "c.d e"])
+async def test_the_page_of_a_user_is_found_whatever_the_name(site, admin, monkeypatch, name):
+    """A user who was added before such names were refused can be disabled, and let go."""
+    monkeypatch.setattr(users, "is_usable_name", lambda _name: True)
+    await site.add_user(name, "viewer")
+    [path] = re.findall(r'<a href="(/people/[^"]+)">' + re.escape(name), (await admin.get("/people")).text)
+    page = await admin.get(path)
+    [disable] = re.findall(r'action="([^"]+/disable)"', page.text)
+    disabled = await admin.post(disable)
+    left = await admin.post(f"{path}/leave")
+    assert page.status_code == 200
+    assert disabled.headers["location"] == path
+    assert left.headers["location"] == path
+    assert (await site.store.users.get(name)).state is UserState.LEFT

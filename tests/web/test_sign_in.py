@@ -2,16 +2,22 @@
 
 import asyncio
 import re
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pyotp
 import pytest
 
+from publisher import web
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import SignInError
+from publisher.domain.user import RefusalKind
 from publisher.engine.authentication import activate_user, make_second_factor
 from publisher.web import limits
+from publisher.web.access import PASSWORD_FIELDS, SECRET_FIELDS
 from publisher.web.limits import Limits
+from publisher.web.site import MAX_PENDING_OF_USER
 from tests.web.conftest import ADMIN
 
 PASSWORD = "马路边上有一棵很老的槐树"
@@ -73,6 +79,96 @@ async def test_a_wrong_name_and_a_wrong_password_look_alike(site):
     pages = [re.sub(r'value="[^"]*"', "", answer.text) for answer in wrong]
     assert [answer.status_code for answer in wrong] == [422, 422]
     assert pages[0] == pages[1]
+
+
+async def test_waits_do_not_show_who_is_a_user(site):
+    """The page says for a name that nobody has what it says for a user, attempt by attempt."""
+    await add_activated(site)
+    found = {}
+    for name, address in (("作者", "10.0.0.1"), ("无此人", "10.0.0.2")):
+        client = site.client(address=address)
+        answers = [await client.post("/login", data={"name": name, "password": "x"}) for _ in range(8)]
+        found[name] = [(answer.status_code, read_problem(answer)) for answer in answers]
+    assert found["作者"] == found["无此人"]
+    assert found["作者"][-1][0] == 429
+
+
+def read_problem(answer):
+    found = re.search(r'data-testid="problem-login">([^<]*)<', answer.text)
+    return found and found[1]
+
+
+async def test_failed_sign_ins_are_shown_at_the_next_one(site):
+    """Who signs in hears how often it has failed since the last time, when and from where; once."""
+    await add_activated(site)
+    attacker, owner = site.client(address="10.0.0.1"), site.client(address="10.1.2.3")
+    for _ in range(2):
+        await attacker.post("/login", data={"name": "作者", "password": "x"})
+    await owner.post("/login", data={"name": "作者", "password": PASSWORD})
+    page, later = await owner.get("/today"), await owner.get("/today")
+    assert "有 2 次登录没有成功" in page.text
+    assert "来自 10.0.0.1" in page.text
+    assert "次登录没有成功" not in later.text
+
+
+async def test_what_is_refused_leaves_a_trace(site):
+    """A wrong password, a page without a role for it and a wrong token are in the audit and the figures."""
+    client = await site.signed_in("viewer")
+    await client.get("/people")
+    await client.post("/login", data={"name": "viewer", "password": "x"})
+    await site.client(address="10.0.0.1").get("/metrics", headers={"authorization": "Bearer publisher-wrong"})
+    entries = await site.store.queries.audit_history("user:viewer")
+    assert [(entry.event, entry.detail["source"]) for entry in entries if entry.event.endswith("_refused")] == [
+        ("action_refused", "address 127.0.0.1"),
+        ("password_refused", "address 127.0.0.1"),
+    ]
+    assert "密码不对（一小时内第 1 次，来自 address 127.0.0.1）" in (await client.get("/audit")).text
+    figures = (await client.get("/metrics")).text
+    found = dict(re.findall(r'^publisher_refusals_total{kind="(\w+)"} (\S+)$', figures, re.MULTILINE))
+    assert found == {"password": "1.0", "code": "0.0", "token": "1.0", "permission": "1.0", "approval": "0.0"}
+
+
+async def test_a_burst_of_refusals_is_shown_as_an_alert(site):
+    """The page of alerts names the user, the number and the last source."""
+    client = await site.signed_in("operator")
+    attempts = site.store.users.attempts
+    await attempts.record_refusal(RefusalKind.CODE, "operator", "address 10.0.0.1", 7)
+    await attempts.record_refusal(RefusalKind.PASSWORD, "nobody", "address 10.0.0.2", 12)
+    page = (await client.get("/alerts")).text
+    assert "operator 的密码输对之后，验证码一小时内错了 7 次，最近一次来自 address 10.0.0.1" in page
+    assert "? 的登录一小时内失败了 12 次" in page
+    assert "nobody" not in page
+
+
+async def test_who_knows_one_password_pushes_out_no_sign_in_of_others(site):
+    """However often it is typed, few of its sign-ins wait for a code at once; those of others stay."""
+    await add_activated(site, with_factor=True)
+    owner = site.client()
+    await owner.post("/login", data={"name": "作者", "password": PASSWORD})
+    pending = site.app.state.site.pending_sign_ins
+    [waiting] = pending.values()
+    flood = [replace(waiting, user=replace(waiting.user, name="别人")) for _ in range(MAX_PENDING_OF_USER)]
+    pending |= {f"other {number}": each for number, each in enumerate(flood)}
+    await add_activated(site, "别人", with_factor=True)
+    await site.client(address="10.0.0.1").post("/login", data={"name": "别人", "password": PASSWORD})
+    assert sum(each.user.name == "别人" for each in pending.values()) == MAX_PENDING_OF_USER
+    assert "other 0" not in pending
+    assert (await owner.get("/login/code")).status_code == 200
+
+
+async def test_a_code_for_a_replaced_password_opens_nothing(site):
+    """Between password and code the user was reset: the sign-in begins again."""
+    secret = await add_activated(site, with_factor=True)
+    client = site.client()
+    await client.post("/login", data={"name": "作者", "password": PASSWORD})
+    await site.store.users.disable("作者", site.actor)
+    await site.store.users.enable("作者", site.actor)
+    site.runtime.advance_time(timedelta(seconds=30))
+    answer = await client.post("/login/code", data={"code": pyotp.TOTP(secret).at(site.runtime.now())})
+    assert answer.status_code == 401
+    assert "请重新登录" in read_problem(answer)
+    assert (await client.get("/today")).status_code == 303
+    assert (await client.get("/login/code")).headers["location"] == "/login"
 
 
 async def test_a_flood_of_attempts_locks_nobody_else_out(site):
@@ -254,6 +350,32 @@ async def test_what_was_sent_after_the_session_had_ended_is_kept(site):
     assert 'action="/pause"' in shown.text
     assert 'name="reason" value="账号被盗 &amp; 急"' in shown.text
     assert await site.store.queries.pauses() == []
+
+
+async def test_no_password_is_kept_after_the_session_had_ended(site):
+    """A form with passwords is to be filled in again; nothing that was typed is on the page that asks to sign in."""
+    client, typed = site.client(), "typed-just-now"
+    form = {"old": typed, "password": typed, "password_again": typed}
+    await add_activated(site)
+    answers = [
+        await client.post("/me/password", data=form, headers={"referer": "http://127.0.0.1:8700/me?x=1"}),
+        await client.post("/me/tokens", data={"scope": "view", "token_password": typed}),
+        await client.post("/resume", data={"code": typed, "reason": "x"}),
+    ]
+    following = [re.search(r'name="next" value="([^"]*)"', answer.text)[1] for answer in answers]
+    assert [answer.status_code for answer in answers] == [401] * 3
+    assert [answer.text for answer in answers if typed in answer.text] == []
+    assert following == ["/me", "/today", "/resume"]
+    assert "resume" in re.findall(r'name="(\w+)"', answers[2].text)
+
+
+def test_every_secret_field_is_known():
+    """What a template asks for as a password, or as a code, is never kept in a form that waits for a sign-in."""
+    templates = [path.read_text("utf-8") for path in Path(web.__file__).parent.joinpath("html").rglob("*.html")]
+    named = {name for text in templates for name in re.findall(r'field\("(\w+)"[^}]*type="password"', text)}
+    assert named == PASSWORD_FIELDS
+    assert any('field("code"' in text for text in templates)
+    assert PASSWORD_FIELDS | {"code"} == SECRET_FIELDS
 
 
 async def test_signing_out_ends_the_session(site):

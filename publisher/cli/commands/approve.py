@@ -40,7 +40,7 @@ async def approve(  # noqa: PLR0913 # one argument an option
         targets = await _list_targets(store, target.post, fingerprint)
         accounts = next((each for each in targets if _may(person, settings, Permission.APPROVE, each)), targets[0])
         if not (is_emergency and _may(person, settings, Permission.SEND, set().union(*targets))):  # authors release too
-            require_permission(person, settings, "approve", accounts)
+            await require_permission(store, person, settings, "approve", accounts)
         if not settings.approval_rules.is_active:
             raise CommandFailedError("approvals_not_asked")
         if person.principal is None:  # a workspace that asks for approvals has users

@@ -35,7 +35,13 @@ from publisher.domain.user import (
     find_unknown_targets,
     parse_grant,
 )
-from publisher.engine.authentication import activate_user, change_password, make_second_factor, read_link
+from publisher.engine.authentication import (
+    activate_user,
+    change_password,
+    list_agency_words,
+    make_second_factor,
+    read_link,
+)
 from publisher.engine.decisions import named_person
 from publisher.store.people.user_changes import ChangedUser, UserRequest
 from publisher.store.people.users import LINK_METHOD
@@ -103,7 +109,7 @@ async def user(  # noqa: PLR0913 # one argument an option
             await replace_password(terminal, settings, store, name or "")
         else:
             person = await identify(terminal, settings, store, f"user {action}", by)
-            require_permission(person, settings, f"user {action}")
+            await require_permission(store, person, settings, f"user {action}")
             if action in CHANGES:
                 change = make_change(action, name or "", roles, person, second_factor=second_factor)
                 changed = await store.user_changes.submit(change, person.actor, breaks_glass=person.breaks_glass)
@@ -226,7 +232,8 @@ async def issue_token(
     person = await identify(terminal, settings, store, "user token", name)
     if person.principal is None or not scope <= person.principal.scope:
         raise CommandFailedError("token_wider_than_sign_in")
-    token = await store.sign_ins.issue_token(name, scope, person.actor)
+    signed_in = person.principal.user
+    token = await store.sign_ins.issue_token(name, scope, person.actor, signed_in=signed_in)
     terminal.print_message("user_token", name=name, scope=", ".join(sorted(scope)))
     echo(token)
 
@@ -262,6 +269,7 @@ async def activate(terminal: Terminal, settings: Settings, store: Store, *, with
         code=code,
         load_user_key=partial(workspace_user_key, settings, creates_missing=True),
         source=f"uid {os.getuid()}",
+        words=list_agency_words(settings),
     )
     if factor is not None:
         terminal.print_message("recovery_codes", codes="\n".join(f"  {each}" for each in factor.recovery_codes))
@@ -273,7 +281,10 @@ async def replace_password(terminal: Terminal, settings: Settings, store: Store,
     if not await store.users.exist():
         raise CommandFailedError("no_users_yet")
     person = await identify(terminal, settings, store, "user password", name)
-    await change_password(store.users, name, _read_new_password(terminal, name), person.actor)
+    if person.principal is None:
+        raise CommandFailedError("no_users_yet")
+    password = _read_new_password(terminal, name)
+    await change_password(store.users, person.principal.user, password, person.actor, list_agency_words(settings))
     terminal.print_message("password_changed", name=name)
 
 

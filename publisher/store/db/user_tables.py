@@ -19,7 +19,8 @@ class AuthUserRow(SQLModel, table=True):
     which its user has begun to set up the sign-in: no other may go on. `totp_secret` is encrypted with a key that is
     not in the database; `totp_step` is the time step of the last code that was used.
     `awaits_second_factor`: it was reset, so a password alone signs nobody in. `admin_ended_at` is when the user last
-    stopped being an administrator who can act.
+    stopped being an administrator who can act. `epoch` counts how often all
+    sign-ins ended.
     """
 
     __tablename__: ClassVar[str] = "auth_user"
@@ -36,6 +37,7 @@ class AuthUserRow(SQLModel, table=True):
     link_browser_hash: str | None = Field(default=None, unique=True)
     awaits_second_factor: bool = Field(default=False, sa_column_kwargs=SERVER_DEFAULT_FALSE)
     admin_ended_at: datetime | None = Field(default=None, sa_type=Instant)
+    epoch: int = Field(default=0, sa_column_kwargs=SERVER_DEFAULT_ZERO)
 
 
 class RecoveryCodeRow(SQLModel, table=True):
@@ -90,14 +92,37 @@ class UserRequestRow(SQLModel, table=True):
 
 
 class SignInAttemptRow(SQLModel, table=True):
-    """Failed sign-ins in a row by user and source, and when the next may begin. `user` is "" for those of all users."""
+    """Failed sign-ins in a row by name and source, and when the next may begin.
+
+    `name_hash` is of the name that was typed, whether anybody has it or not; of "" for those of all names.
+    """
 
     __tablename__: ClassVar[str] = "sign_in_attempt"
-    user: str = Field(primary_key=True)
+    name_hash: str = Field(primary_key=True)
     source: str = Field(primary_key=True)
     failures: int
     failed_at: datetime = Field(sa_type=Instant)
     retry_at: datetime = Field(sa_type=Instant)
+
+
+class RefusalRow(SQLModel, table=True):
+    """What was refused to a user, by kind. `user` is "?" for all names that nobody has.
+
+    `number` are those since `since`, of which the audit has counted `recorded`; `sources` is JSON. `unseen` are those
+    since the user's last sign-in, `total` all.
+    """
+
+    __tablename__: ClassVar[str] = "refusal"
+    user: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    since: datetime = Field(sa_type=Instant)
+    number: int
+    recorded: int
+    sources: str = Field(sa_type=Text)
+    last_at: datetime = Field(sa_type=Instant)
+    last_source: str
+    unseen: int
+    total: int
 
 
 class DraftRow(SQLModel, table=True):
@@ -132,6 +157,7 @@ AUTH_SESSION = table_of(AuthSessionRow)
 AUTH_TOKEN = table_of(AuthTokenRow)
 USER_REQUEST = table_of(UserRequestRow)
 SIGN_IN_ATTEMPT = table_of(SignInAttemptRow)
+REFUSAL = table_of(RefusalRow)
 DRAFT = table_of(DraftRow)
 UPLOAD = table_of(UploadRow)
 
@@ -144,6 +170,7 @@ def to_user(row: RowMapping) -> User:
         has_password=row["password_hash"] is not None,
         has_second_factor=row["totp_secret"] is not None,
         awaits_second_factor=row["awaits_second_factor"],
+        epoch=row["epoch"],
     )
 
 

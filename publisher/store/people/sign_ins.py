@@ -23,6 +23,7 @@ from publisher.store.people.users import (
     LINK_OPENED_ELSEWHERE,
     has_open_link,
     hash_secret,
+    require_current,
 )
 
 SESSION_BYTES = TOKEN_BYTES = 32
@@ -83,10 +84,17 @@ class SignIns(StorePart):
     """The sessions and tokens. Only hashes of them are stored; disabling or resetting a user ends all of them."""
 
     @in_transaction
-    def start_session(self, transaction: Transaction, user: str, source: str, by: Actor) -> str:
-        """Start a session of a user who has just signed in, and return its new id."""
+    def start_session(
+        self, transaction: Transaction, user: str, source: str, by: Actor, *, signed_in: User | None = None
+    ) -> str:
+        """Start a session of a user who has just signed in, and return its new id.
+
+        Raises SignInError if all sign-ins of `signed_in`, the user as the password was checked, have ended since.
+        """
         now, session = self.runtime.now(), secrets.token_urlsafe(SESSION_BYTES)
         connection = transaction.connection
+        if signed_in is not None:
+            require_current(connection, signed_in)
         connection.execute(delete(AUTH_SESSION).where(AUTH_SESSION.c.expires_at <= now))
         row = {"id_hash": hash_secret(session), "user": user, "source": source, "created_at": now, "seen_at": now}
         connection.execute(insert(AUTH_SESSION).values(**row, expires_at=now + SESSION_LIFETIME))
@@ -149,10 +157,23 @@ class SignIns(StorePart):
         return user is not None
 
     @in_transaction
-    def issue_token(self, transaction: Transaction, user: str, scope: Collection[Permission], by: Actor) -> str:
-        """Return a new token of a user, limited to these permissions. Raises NoSuchItemError."""
+    def issue_token(
+        self,
+        transaction: Transaction,
+        user: str,
+        scope: Collection[Permission],
+        by: Actor,
+        *,
+        signed_in: User | None = None,
+    ) -> str:
+        """Return a new token of a user, limited to these permissions. Raises NoSuchItemError.
+
+        Raises SignInError as `start_session` does.
+        """
         now, token = self.runtime.now(), f"{TOKEN_PREFIX}{secrets.token_urlsafe(TOKEN_BYTES)}"
         connection = transaction.connection
+        if signed_in is not None:
+            require_current(connection, signed_in)
         connection.execute(delete(AUTH_TOKEN).where(AUTH_TOKEN.c.expires_at <= now))
         if connection.scalar(select(AUTH_USER.c.name).where(AUTH_USER.c.name == user)) is None:
             raise NoSuchItemError("user", user, connection.scalars(select(AUTH_USER.c.name)).all())

@@ -1,6 +1,5 @@
-"""Users: their roles, their one-time links, passwords and second factors, and how often a sign-in failed."""
+"""Users: their roles, their one-time links, passwords and second factors."""
 
-import contextlib
 import json
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -8,17 +7,26 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Update, and_, delete, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, insert, or_, select, update
 
-from publisher.domain.account import AccountId, backoff_delay
+from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import SYSTEM_USER_KEY
 from publisher.domain.characters import name_skeleton
 from publisher.domain.delivery import Actor, Role
-from publisher.domain.errors import NoSuchItemError, RefusedError
-from publisher.domain.user import Grant, SignInFactor, User, UserChange, UserChangeKind, UserState, is_trusted
+from publisher.domain.errors import NoSuchItemError, RefusedError, SignInError
+from publisher.domain.user import (
+    NAME_BREAKING_CHARACTERS,
+    Grant,
+    SignInFactor,
+    User,
+    UserChange,
+    UserChangeKind,
+    UserState,
+    is_trusted,
+    is_usable_name,
+)
 from publisher.store.approvals import end_approvals_of
-from publisher.store.base import StorePart
+from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import batches, clear_alerts, raise_alert, replace_alerts, write_audit
 from publisher.store.db.tables import AUDIT, DELIVERY, POST, load_post
@@ -28,21 +36,16 @@ from publisher.store.db.user_tables import (
     AUTH_USER,
     DRAFT,
     RECOVERY_CODE,
-    SIGN_IN_ATTEMPT,
     USER_REQUEST,
     dump_grants,
     to_user,
 )
+from publisher.store.people.attempts import Attempts, forget_codes
 from publisher.store.people.duty import end_duty
 
 LINK_LIFETIME = timedelta(hours=24)
 LINK_BYTES = 32
-FREE_ATTEMPTS_OF_USER, MAX_DELAY_OF_USER = 3, timedelta(minutes=5)
-FREE_ATTEMPTS_OF_SOURCE, MAX_DELAY_OF_SOURCE = 20, timedelta(minutes=1)
-"""From one source: how many attempts in a row are free, for one user and for all, and the longest wait after that."""
-ATTEMPTS_FORGOTTEN_AFTER = timedelta(days=1)
 MAX_NAMES_PER_QUERY = 500
-ANY_USER = ""
 LINK_METHOD = "one-time link"
 """How a person has signed in, in the audit, who has set up the sign-in with a one-time link."""
 LINK_OPENED_ELSEWHERE = "link_opened_elsewhere"
@@ -112,6 +115,10 @@ class Departure:
 class Users(StorePart):
     """The users. Each change by a person has its audit entry in the same transaction."""
 
+    def __init__(self, store: BaseStore) -> None:
+        super().__init__(store)
+        self.attempts = Attempts(store)
+
     async def exist(self) -> bool:
         """Return True once there is a user: from then on a person who acts must sign in."""
         query = select(AUTH_USER.c.name).limit(1)
@@ -155,7 +162,7 @@ class Users(StorePart):
         """Add a user and return a one-time link; one who has left and comes back is the same user with new grants.
 
         No second administrator is asked: that is `UserChanges.submit`. Raises RefusedError for a name that looks like
-        that of another user, or if the first user is no administrator.
+        that of another user or that breaks addresses, or if the first user is no administrator.
         """
         return self.apply(transaction, UserChange(kind=UserChangeKind.ADD, user=name, grants=tuple(grants)), by)
 
@@ -198,8 +205,7 @@ class Users(StorePart):
         Raises NoSuchItemError, or RefusedError for one who has left and for the last administrator.
         """
         _require_present(_get_row(transaction.connection, name))
-        values = {"state": UserState.DISABLED.value, **NO_LINK}
-        self._change_user(transaction, name, values)
+        self._change_user(transaction, name, {"state": UserState.DISABLED.value})
         end_sign_ins(transaction.connection, name)
         now = self.runtime.now()
         end_duty(transaction, now, name, by)
@@ -348,12 +354,16 @@ class Users(StorePart):
         return to_user(_get_row(connection, name))
 
     @in_transaction
-    def change_password(self, transaction: Transaction, name: str, password_hash: str, by: Actor) -> None:
-        """Replace the password of a user who has just signed in with the old one; ends sessions and tokens."""
+    def change_password(self, transaction: Transaction, user: User, password_hash: str, by: Actor) -> None:
+        """Replace the password of a user who has just signed in with the old one; ends sessions and tokens.
+
+        Raises SignInError if all sign-ins of the user have ended since, as by a reset.
+        """
         connection = transaction.connection
-        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(password_hash=password_hash))
-        end_sign_ins(connection, name)
-        write_audit(transaction, self.runtime.now(), by, event="password_changed", subject=f"user:{name}")
+        require_current(connection, user)
+        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == user.name).values(password_hash=password_hash))
+        end_sign_ins(connection, user.name)
+        write_audit(transaction, self.runtime.now(), by, event="password_changed", subject=f"user:{user.name}")
 
     async def read_proofs(self, name: str) -> SignInProofs | None:
         """Return what a sign-in is checked against; None for an unknown user."""
@@ -374,39 +384,6 @@ class Users(StorePart):
         """Use up a recovery code. Returns False if it is none, or was used already."""
         is_code = (RECOVERY_CODE.c.user == name, RECOVERY_CODE.c.code_hash == hash_secret(code))
         return transaction.connection.execute(delete(RECOVERY_CODE).where(*is_code)).rowcount == 1
-
-    @in_transaction
-    def start_attempt(self, transaction: Transaction, name: str, source: str) -> datetime | None:
-        """Count a sign-in as failed, before its password is checked, until `end_attempt`.
-
-        Returns None if it may go on, else when the next one from this source may. Waits depend on the source: a guesser
-        elsewhere locks nobody out.
-        """
-        now, connection = self.runtime.now(), transaction.connection
-        connection.execute(delete(SIGN_IN_ATTEMPT).where(SIGN_IN_ATTEMPT.c.failed_at < now - ATTEMPTS_FORGOTTEN_AFTER))
-        is_known = connection.scalar(select(AUTH_USER.c.name).where(AUTH_USER.c.name == name)) is not None
-        limits = {ANY_USER: (FREE_ATTEMPTS_OF_SOURCE, MAX_DELAY_OF_SOURCE)}
-        if is_known:  # names that nobody has would fill the table
-            limits[name] = (FREE_ATTEMPTS_OF_USER, MAX_DELAY_OF_USER)
-        rows = {user: _lock_attempts(connection, user, source, now) for user in limits}
-        if blocked := [row["retry_at"] for row in rows.values() if row["retry_at"] > now]:
-            retry_at: datetime = max(blocked)
-            return retry_at
-        for user, (free, longest) in limits.items():
-            failures = rows[user]["failures"] + 1
-            wait = backoff_delay(timedelta(seconds=1), failures - free, longest) if failures >= free else timedelta(0)
-            values = {"failures": failures, "failed_at": now, "retry_at": now + wait}
-            connection.execute(_of_source(user, source).values(values))
-        return None
-
-    @in_transaction
-    def end_attempt(self, transaction: Transaction, name: str, source: str) -> None:
-        """Record that a sign-in succeeded: the user's failures from this source are forgotten."""
-        of_source = SIGN_IN_ATTEMPT.c.source == source
-        transaction.connection.execute(delete(SIGN_IN_ATTEMPT).where(SIGN_IN_ATTEMPT.c.user == name, of_source))
-        values = {"failures": SIGN_IN_ATTEMPT.c.failures - 1, "retry_at": self.runtime.now()}
-        has_failures = SIGN_IN_ATTEMPT.c.failures > 0
-        transaction.connection.execute(_of_source(ANY_USER, source).where(has_failures).values(values))
 
     @in_transaction
     def record_break_glass(self, transaction: Transaction, by: Actor, command: str) -> None:
@@ -452,12 +429,26 @@ def record_break_glass(transaction: Transaction, at: datetime, by: Actor, subjec
 
 
 def end_sign_ins(connection: Connection, user: str | None = None) -> tuple[int, int]:
-    """End the sessions and tokens of a user, or of all, and return how many of each there were."""
+    """End the sessions and tokens of a user, or of all, and return how many of each there were.
+
+    What only leads to a sign-in ends too: a one-time link, and a password that waits for its code.
+    """
+    ended = update(AUTH_USER) if user is None else update(AUTH_USER).where(AUTH_USER.c.name == user)
+    connection.execute(ended.values(epoch=AUTH_USER.c.epoch + 1, link_hash=None, link_expires_at=None))
+    forget_codes(connection, user)
     sessions, tokens = (
         connection.execute(delete(table) if user is None else delete(table).where(table.c.user == user)).rowcount
         for table in (AUTH_SESSION, AUTH_TOKEN)
     )
     return sessions, tokens
+
+
+def require_current(connection: Connection, user: User) -> None:
+    """Raise SignInError if all sign-ins of a user have ended since the password was checked; the row is locked."""
+    is_current = (AUTH_USER.c.name == user.name, AUTH_USER.c.epoch == user.epoch)
+    query = select(AUTH_USER.c.name).where(*is_current, AUTH_USER.c.state == UserState.ENABLED.value)
+    if connection.scalar(query.with_for_update()) is None:
+        raise SignInError("sign_in_ended", name=user.name)
 
 
 def suspend_all(connection: Connection, now: datetime) -> int:
@@ -468,7 +459,6 @@ def suspend_all(connection: Connection, now: datetime) -> int:
     end_sign_ins(connection)
     connection.execute(delete(USER_REQUEST))
     _note_ended_admins(connection, _list_admins(connection), now)
-    connection.execute(update(AUTH_USER).values(NO_LINK))
     suspended = update(AUTH_USER).where(AUTH_USER.c.state == UserState.ENABLED.value)
     return connection.execute(suspended.values(state=UserState.SUSPENDED.value)).rowcount
 
@@ -485,6 +475,8 @@ def require_possible(change: UserChange, known: Sequence[RowMapping]) -> None:
     same = next((row for row in known if row["name_skeleton"] == name_skeleton(name)), None)
     if same is not None and (same["name"] != name or same["state"] != UserState.LEFT):
         raise RefusedError("user_exists", name=name, other=same["name"])
+    if same is None and not is_usable_name(name):
+        raise RefusedError("user_name_unusable", name=name, characters=" ".join(NAME_BREAKING_CHARACTERS))
     if not known and not User(name=name, grants=change.grants, has_password=True).is_active_admin:
         raise RefusedError("first_user_admin")
 
@@ -525,19 +517,3 @@ def _require_present(row: RowMapping) -> None:
 def lock_users(connection: Connection) -> Sequence[RowMapping]:
     """Return all users, locked: of two administrators who disable each other, one must fail."""
     return connection.execute(select(AUTH_USER).order_by(AUTH_USER.c.name).with_for_update()).mappings().all()
-
-
-def _of_source(user: str, source: str) -> Update:
-    return update(SIGN_IN_ATTEMPT).where(SIGN_IN_ATTEMPT.c.user == user, SIGN_IN_ATTEMPT.c.source == source)
-
-
-def _lock_attempts(connection: Connection, user: str, source: str, now: datetime) -> RowMapping:
-    """Return the row of a user's attempts from a source, locked; it is inserted if there is none."""
-    of_source = select(SIGN_IN_ATTEMPT).where(SIGN_IN_ATTEMPT.c.user == user, SIGN_IN_ATTEMPT.c.source == source)
-    locked = of_source.with_for_update()
-    if (row := connection.execute(locked).mappings().one_or_none()) is not None:
-        return row
-    new = insert(SIGN_IN_ATTEMPT).values(user=user, source=source, failures=0, failed_at=now, retry_at=now)
-    with contextlib.suppress(IntegrityError), connection.begin_nested():  # another worker may insert it meanwhile
-        connection.execute(new)
-    return connection.execute(locked).mappings().one()

@@ -19,6 +19,7 @@ from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
 from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, POST, WORKER, read_deliveries
+from publisher.store.db.user_tables import REFUSAL
 from publisher.store.people.duty import DutyOfficer, read_officers
 from publisher.store.queries.occurrences import OccurrenceSummary, count_by_state, is_on, sign_of, summarize
 from publisher.store.queries.queries import Alert, Pause
@@ -33,6 +34,9 @@ MAX_CHANGES = 2_000
 """After more audit entries than this all posts count as changed."""
 WIDE_SUBJECTS = frozenset({"all", "schedule", "approvals", "database"})
 """What audit entries name that are about more than one post."""
+
+USER_SUBJECT_PREFIX = "user:"
+_REFUSALS = select(REFUSAL.c.kind, func.sum(REFUSAL.c.total).label("total")).group_by(REFUSAL.c.kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,7 @@ class Act:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What monitoring asks for. Deliveries are counted by platform and state; `alerts` by code.
+    """What monitoring asks for. Deliveries are counted by platform and state, alerts by code, refusals by kind.
 
     `lateness` is that of the delivery which has been due for longest.
     """
@@ -91,6 +95,7 @@ class Figures:
     open_deliveries: Mapping[tuple[str, str], int]
     recent_deliveries: Mapping[tuple[str, str], int]
     alerts: Mapping[str, int]
+    refusals: Mapping[str, int]
 
 
 class DashboardQueries(StorePart):
@@ -169,6 +174,13 @@ class DashboardQueries(StorePart):
         rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
         return [Act(**row) for row in reversed(rows)]
 
+    async def changed_users(self, since: int, until: int) -> Collection[str]:
+        """Return the names that audit entries after `since`, up to `until`, are about: sign-ins, roles, states."""
+        is_theirs = (AUDIT.c.id > since, AUDIT.c.id <= until, AUDIT.c.subject.startswith(USER_SUBJECT_PREFIX))
+        query = select(AUDIT.c.subject).where(*is_theirs).distinct()
+        subjects = await self.database.read(lambda connection: connection.scalars(query).all())
+        return {subject.removeprefix(USER_SUBJECT_PREFIX) for subject in subjects}
+
     async def audit_number(self) -> int:
         """Return the number of the newest audit entry: without a new one nothing has changed."""
         return await self.database.read(_read_audit_number)
@@ -216,6 +228,7 @@ class DashboardQueries(StorePart):
             open_deliveries={(platform, state): number for platform, state, number in open_rows},
             recent_deliveries={(platform, state): number for platform, state, number in recent_rows},
             alerts={code: number for code, number in alert_rows},  # noqa: C416 # rows, which mypy does not see as pairs
+            refusals={row.kind: int(row.total) for row in connection.execute(_REFUSALS)},
         )
 
     def _read_frame_facts(self, connection: Connection) -> FrameFacts:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from publisher.config import Environment, Settings
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, may_somewhere
-from publisher.engine.authentication import change_password, check_password
+from publisher.engine.authentication import change_password, check_password, list_agency_words
 from publisher.store.people.users import hash_secret
 from publisher.web.access import clear_session_cookie, go_on, step_up
 from publisher.web.forms import read_number
@@ -68,7 +68,7 @@ async def replace_password(request: Request) -> Response:
         raise SignInError("web_step_up_needed")
     try:
         site.limits.require_attempt(visitor.source, name)
-        await check_password(site.store.users, name, str(form.get("old", "")), visitor.source)
+        user = await check_password(site.store.users, name, str(form.get("old", "")), visitor.source)
     except SignInError as error:
         code = "web_password_wrong" if error.code == "sign_in_failed" else error.code
         return await _render_me(request, {"old": translate(code, **error.facts)}, status=422)
@@ -76,9 +76,11 @@ async def replace_password(request: Request) -> Response:
     try:
         if password != str(form.get("password_again", "")):
             raise RefusedError("passwords_differ")  # noqa: TRY301 # shown like the others
-        await change_password(site.store.users, name, password, visitor.actor)
+        words = list_agency_words(site.settings)
+        await change_password(site.store.users, user, password, visitor.actor, words)
     except RefusedError as error:
         return await _render_me(request, {"password": translate(error.code, **error.facts)}, status=422)
+    site.streams.end_user(name)
     response = redirect(request, "/login?next=/me")
     clear_session_cookie(request, response)
     return response
@@ -86,9 +88,10 @@ async def replace_password(request: Request) -> Response:
 
 async def end_session(request: Request) -> Response:
     """End one of the visitor's own sessions, on another device."""
-    store, visitor, form = get_site(request).store, get_visitor(request), await request.form()
+    site, visitor, form = get_site(request), get_visitor(request), await request.form()
     session = str(form.get("session", ""))
-    await store.sign_ins.end_session_of(visitor.user.name, session, visitor.actor)
+    await site.store.sign_ins.end_session_of(visitor.user.name, session, visitor.actor)
+    site.streams.end_user(visitor.user.name)
     if session == hash_secret(visitor.session_id):
         response = redirect(request, "/login")
         clear_session_cookie(request, response)
@@ -107,11 +110,11 @@ async def issue_token(request: Request) -> Response:
         return await _render_me(request, {"scope": translate("web_scope_missing")}, status=422)
     try:
         site.limits.require_attempt(visitor.source, name)
-        await check_password(site.store.users, name, str(form.get("token_password", "")), visitor.source)
+        user = await check_password(site.store.users, name, str(form.get("token_password", "")), visitor.source)
     except SignInError as error:
         code = "web_password_wrong" if error.code == "sign_in_failed" else error.code
         return await _render_me(request, {"token_password": translate(code, **error.facts)}, status=422)
-    token = await site.store.sign_ins.issue_token(name, scope, visitor.actor)
+    token = await site.store.sign_ins.issue_token(name, scope, visitor.actor, signed_in=user)
     return redirect(request, "/me", Notice(code="web_done_token", facts={"token": token}))
 
 

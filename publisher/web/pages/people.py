@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -24,10 +23,10 @@ from publisher.domain.user import (
     parse_grant,
 )
 from publisher.store.people.user_changes import ChangedUser
-from publisher.web.page import redirect, render_page
+from publisher.web.page import person_path, read_person, redirect, render_page
 from publisher.web.site import Notice, Visitor, get_site, get_visitor
 
-MAX_NAME_CHARACTERS, MAX_PHONE_CHARACTERS = 64, 40
+MAX_PHONE_CHARACTERS = 40
 EMPTY_ROWS = 2
 """Rows of a form for roles that are not filled in yet."""
 
@@ -71,7 +70,7 @@ def list_targets(visitor: Visitor) -> Sequence[str]:
 
 async def load_person(request: Request) -> User:
     """Return the person of the path as the visitor may see them. Raises NoSuchItemError for others."""
-    name = request.path_params["name"]
+    name = read_person(request)
     user = get_visitor(request).limit_person(await get_site(request).store.users.get(name))
     if user is None:
         raise NoSuchItemError("user", name)
@@ -83,7 +82,7 @@ async def show_person(request: Request) -> Response:
 
 
 async def _render_person(request: Request, problems: Mapping[str, str] | None = None, *, status: int = 200) -> Response:
-    store, name = get_site(request).store, request.path_params["name"]
+    store, name = get_site(request).store, read_person(request)
     user = await load_person(request)
     sessions, tokens = await store.sign_ins.count_valid(name)
     return await render_page(
@@ -134,7 +133,7 @@ async def add_person(request: Request) -> Response:
     """Add a user, and show the one-time link once."""
     require_administrator(request)
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    name = " ".join(str(form.get("name", "")).split())[:MAX_NAME_CHARACTERS]
+    name = " ".join(str(form.get("name", "")).split())
     if not name or not name.isprintable():
         problem = visitor.messages.translate("web_name_missing")
         return await _render_people(request, {"name": problem}, name, status=422)
@@ -142,7 +141,7 @@ async def add_person(request: Request) -> Response:
         change = UserChange(kind=UserChangeKind.ADD, user=name, grants=tuple(await read_grants(request)))
         changed = await site.store.user_changes.submit(change, visitor.actor)
     except RefusedError as error:
-        key = "name" if error.code == "user_exists" else "role"
+        key = "name" if error.code in {"user_exists", "user_name_unusable"} else "role"
         problem = visitor.messages.translate(error.code, **error.facts)
         return await _render_people(request, {key: problem}, name, status=422)
     return show_change(request, changed)
@@ -161,6 +160,7 @@ def show_change(request: Request, changed: ChangedUser) -> Response:
     if changed.request is not None:
         facts = {"change": get_visitor(request).formatter.user_change(change)}
         return redirect(request, "/people", Notice(code="web_done_requested", facts=facts))
+    get_site(request).streams.end_user(change.user)
     link = {"link": make_link(request, changed.link)} if changed.link else {}
     notice = Notice(code=DONE_CODES[change.kind], facts={"name": change.user, **link})
     return redirect(request, person_path(change.user), notice)
@@ -194,13 +194,9 @@ def make_link(request: Request, link: str) -> str:
     return f"{base.rstrip('/')}/setup#{link}"
 
 
-def person_path(name: str) -> str:
-    return f"/people/{quote(name, safe='')}"
-
-
 async def change_roles(request: Request) -> Response:
     require_administrator(request)
-    store, visitor, name = get_site(request).store, get_visitor(request), request.path_params["name"]
+    store, visitor, name = get_site(request).store, get_visitor(request), read_person(request)
     try:
         change = UserChange(kind=UserChangeKind.CHANGE, user=name, grants=tuple(await read_grants(request)))
         changed = await store.user_changes.submit(change, visitor.actor)
@@ -212,15 +208,16 @@ async def change_roles(request: Request) -> Response:
 
 async def disable_person(request: Request) -> Response:
     require_administrator(request)
-    store, name = get_site(request).store, request.path_params["name"]
+    store, name = get_site(request).store, read_person(request)
     await store.users.disable(name, get_visitor(request).actor)
+    get_site(request).streams.end_user(name)
     notice = Notice(code="web_done_disabled", facts={"name": name}, undo=f"{person_path(name)}/enable")
     return redirect(request, person_path(name), notice)
 
 
 async def enable_person(request: Request) -> Response:
     require_administrator(request)
-    store, name = get_site(request).store, request.path_params["name"]
+    store, name = get_site(request).store, read_person(request)
     await store.users.enable(name, get_visitor(request).actor)
     return redirect(request, person_path(name), Notice(code="web_done_enabled", facts={"name": name}))
 
@@ -228,7 +225,7 @@ async def enable_person(request: Request) -> Response:
 async def reset_person(request: Request) -> Response:
     """Take the password or the second factor away, and show a new one-time link once."""
     require_administrator(request)
-    store, name, form = get_site(request).store, request.path_params["name"], await request.form()
+    store, name, form = get_site(request).store, read_person(request), await request.form()
     is_second = "second_factor" in form
     factor = SignInFactor.SECOND_FACTOR if is_second else SignInFactor.PASSWORD
     change = UserChange(kind=UserChangeKind.RESET, user=name, factors=frozenset({factor}))
@@ -260,7 +257,7 @@ async def change_duty(request: Request) -> Response:
 
 async def show_leave(request: Request) -> Response:
     """Show what ends when somebody leaves, and what must be replaced."""
-    site, name = get_site(request), request.path_params["name"]
+    site, name = get_site(request), read_person(request)
     get_visitor(request).require_everywhere(Permission.ADMINISTER)  # it names all that a person may have touched
     user = await site.store.users.get(name)
     touched = await read_touched(site.store, site.settings, name, has_secrets=False)
@@ -275,8 +272,9 @@ async def show_leave(request: Request) -> Response:
 async def leave(request: Request) -> Response:
     """End all that a person can do; each secret to replace stays an alert until it is replaced."""
     require_administrator(request)
-    site, name = get_site(request), request.path_params["name"]
+    site, name = get_site(request), read_person(request)
     touched = await read_touched(site.store, site.settings, name, has_secrets=False)
     departure = await site.store.users.leave(name, touched.secrets, get_visitor(request).actor)
+    site.streams.end_user(name)
     facts = {"name": name, "number": len(departure.approvals), "secrets": len(touched.secrets)}
     return redirect(request, person_path(name), Notice(code="web_done_left", facts=facts))

@@ -19,6 +19,7 @@ from publisher.engine.authentication import (
     activate_user,
     check_code,
     check_password,
+    list_agency_words,
     make_second_factor,
     read_link,
 )
@@ -33,8 +34,10 @@ from publisher.web.access import (
 from publisher.web.page import redirect, render_page, safe_path
 from publisher.web.site import (
     MAX_PENDING,
+    MAX_PENDING_OF_USER,
     PENDING_LIFETIME,
     SETUP_LIFETIME,
+    Notice,
     PendingSetup,
     PendingSignIn,
     Site,
@@ -44,6 +47,8 @@ from publisher.web.site import (
 
 PENDING_COOKIE = "publisher_sign_in"
 UNUSED_PASSWORD_BYTES = 32
+MAX_TYPED_CHARACTERS = 200
+"""Of a name; what is longer is nobody's, and would be kept among the counts of attempts."""
 
 
 async def show_login(request: Request) -> Response:
@@ -58,7 +63,7 @@ async def show_login(request: Request) -> Response:
 async def log_in(request: Request) -> Response:
     """Check name and password; a user with a second factor goes on to that."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    name, password = str(form.get("name", "")).strip(), str(form.get("password", ""))
+    name, password = str(form.get("name", "")).strip()[:MAX_TYPED_CHARACTERS], str(form.get("password", ""))
     following = safe_path(str(form.get("next", "")))
     resumed = str(form.get("resume", ""))[:MAX_RESUMED_CHARACTERS]
     try:
@@ -72,6 +77,7 @@ async def log_in(request: Request) -> Response:
         return await _start_session(request, user, "password", following, resumed)
     key = secrets.token_urlsafe()
     until = site.runtime.now() + PENDING_LIFETIME
+    _drop_oldest_of_user(site.pending_sign_ins, user.name)
     _drop_oldest(site.pending_sign_ins)
     site.pending_sign_ins[hash_secret(key)] = PendingSignIn(user=user, until=until, next=following, resumed=resumed)
     response = redirect(request, "/login/code")
@@ -109,11 +115,22 @@ async def enter_code(request: Request) -> Response:
         principal = await check_code(site.store.users, pending.user, code, visitor.source, site.load_user_key)
     except SignInError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
+        if error.code == "sign_in_ended":
+            return await _begin_again(request, pending, problem)
         status = 429 if error.code == "sign_in_delayed" else 422
         return await render_page(request, "login_code", status=status, problem=problem)
     site.pending_sign_ins.pop(hash_secret(request.cookies[cookie_name(site, PENDING_COOKIE)]), None)
     response = await _start_session(request, pending.user, principal.method, pending.next, pending.resumed)
     response.delete_cookie(cookie_name(site, PENDING_COOKIE), secure=site.is_secure, httponly=True, samesite="lax")
+    return response
+
+
+async def _begin_again(request: Request, pending: PendingSignIn, problem: str) -> Response:
+    """Ask for name and password again: those that were right before are not any more."""
+    get_site(request).pending_sign_ins.pop(hash_secret(request.cookies[PENDING_COOKIE]), None)
+    values = {"next": pending.next, "resume": pending.resumed, "is_expired": False, "name": "", "problem": problem}
+    response = await render_page(request, "login", status=401, **values)
+    response.delete_cookie(PENDING_COOKIE, path="/login")
     return response
 
 
@@ -129,15 +146,26 @@ def _drop_oldest(pending: dict[str, PendingSignIn] | dict[str, PendingSetup]) ->
         pending.pop(next(iter(pending)))
 
 
+def _drop_oldest_of_user(pending: dict[str, PendingSignIn], user: str) -> None:
+    """Make room among a user's own: who knows one password must not push out the sign-ins of others."""
+    own = [key for key, each in pending.items() if each.user.name == user]
+    for key in own[: max(0, len(own) - MAX_PENDING_OF_USER + 1)]:
+        del pending[key]
+
+
 async def _start_session(request: Request, user: User, method: str, following: str, resumed: str = "") -> Response:
     """Sign a user in and go on to where he wanted to; a form that was kept is shown to be sent."""
     site, visitor = get_site(request), get_visitor(request)
     by = Actor(role=Role.PERSON, name=user.name, sign_in=method)
-    session_id = await site.store.sign_ins.start_session(user.name, visitor.source, by)
+    session_id = await site.store.sign_ins.start_session(user.name, visitor.source, by, signed_in=user)
     session = await site.store.sign_ins.find_session(session_id)
     if await site.store.user_changes.recent_resets(user.name) and not resumed:
         following = f"/me/resets?{urlencode({'next': following})}"
-    request.state.visitor = replace(visitor, session_id=session_id, session=session)
+    request.state.visitor = visitor = replace(visitor, session_id=session_id, session=session)
+    if (failed := await site.store.users.attempts.take_failures(user.name)) is not None:
+        at, source = visitor.clock.when(failed.last_at), failed.source.removeprefix("address ")
+        facts = {"number": failed.number, "at": at, "source": source}
+        site.notices[session_id] = Notice(code="web_failed_sign_ins", facts=facts)
     return await go_on(request, session_id, following, resumed)
 
 
@@ -148,6 +176,7 @@ async def show_logout(request: Request) -> Response:
 async def log_out(request: Request) -> Response:
     site, visitor = get_site(request), get_visitor(request)
     await site.store.sign_ins.end_session(visitor.session_id, visitor.actor)
+    site.streams.end_session(visitor.session_id)
     response = redirect(request, "/login")
     clear_session_cookie(request, response)
     return response
@@ -245,6 +274,7 @@ async def set_up(request: Request) -> Response:
             code=str(form.get("code", "")),
             load_user_key=site.load_user_key,
             source=visitor.source,
+            words=list_agency_words(site.settings),
         )
     except RefusedError as error:
         problem = visitor.messages.translate(error.code, **error.facts)

@@ -554,6 +554,7 @@ def _create_user_tables() -> None:
         sa.Column("link_browser_hash", sa.String(), nullable=True),
         sa.Column("awaits_second_factor", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("admin_ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("epoch", sa.Integer(), nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("name"),
         sa.UniqueConstraint("name_skeleton"),
         sa.UniqueConstraint("link_hash"),
@@ -605,12 +606,26 @@ def _create_user_tables() -> None:
     )
     op.create_table(
         "sign_in_attempt",
-        sa.Column("user", sa.String(), nullable=False),
+        sa.Column("name_hash", sa.String(), nullable=False),
         sa.Column("source", sa.String(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("failed_at", sa.BigInteger(), nullable=False),
         sa.Column("retry_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("user", "source"),
+        sa.PrimaryKeyConstraint("name_hash", "source"),
+    )
+    op.create_table(
+        "refusal",
+        sa.Column("user", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("recorded", sa.Integer(), nullable=False),
+        sa.Column("sources", sa.Text(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_source", sa.String(), nullable=False),
+        sa.Column("unseen", sa.Integer(), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("user", "kind"),
     )
     op.create_table(
         "draft",
