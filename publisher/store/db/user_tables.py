@@ -19,8 +19,7 @@ class AuthUserRow(SQLModel, table=True):
     which its user has begun to set up the sign-in: no other may go on. `totp_secret` is encrypted with a key that is
     not in the database; `totp_step` is the time step of the last code that was used.
     `awaits_second_factor`: it was reset, so a password alone signs nobody in. `admin_ended_at` is when the user last
-    stopped being an administrator who can act. `epoch` counts how often all
-    sign-ins ended.
+    stopped being an administrator who can act. `epoch` counts how often all sign-ins ended.
     """
 
     __tablename__: ClassVar[str] = "auth_user"

@@ -434,7 +434,7 @@ def end_sign_ins(connection: Connection, user: str | None = None) -> tuple[int, 
     What only leads to a sign-in ends too: a one-time link, and a password that waits for its code.
     """
     ended = update(AUTH_USER) if user is None else update(AUTH_USER).where(AUTH_USER.c.name == user)
-    connection.execute(ended.values(epoch=AUTH_USER.c.epoch + 1, link_hash=None, link_expires_at=None))
+    connection.execute(ended.values({**NO_LINK, "epoch": AUTH_USER.c.epoch + 1}))
     forget_codes(connection, user)
     sessions, tokens = (
         connection.execute(delete(table) if user is None else delete(table).where(table.c.user == user)).rowcount

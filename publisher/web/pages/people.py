@@ -225,11 +225,11 @@ async def enable_person(request: Request) -> Response:
 async def reset_person(request: Request) -> Response:
     """Take the password or the second factor away, and show a new one-time link once."""
     require_administrator(request)
-    store, name, form = get_site(request).store, read_person(request), await request.form()
+    name, form = read_person(request), await request.form()
     is_second = "second_factor" in form
     factor = SignInFactor.SECOND_FACTOR if is_second else SignInFactor.PASSWORD
     change = UserChange(kind=UserChangeKind.RESET, user=name, factors=frozenset({factor}))
-    return show_change(request, await store.user_changes.submit(change, get_visitor(request).actor))
+    return show_change(request, await get_site(request).store.user_changes.submit(change, get_visitor(request).actor))
 
 
 def read_phone(form: FormData) -> str:

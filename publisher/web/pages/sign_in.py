@@ -127,10 +127,11 @@ async def enter_code(request: Request) -> Response:
 
 async def _begin_again(request: Request, pending: PendingSignIn, problem: str) -> Response:
     """Ask for name and password again: those that were right before are not any more."""
-    get_site(request).pending_sign_ins.pop(hash_secret(request.cookies[PENDING_COOKIE]), None)
+    site = get_site(request)
+    site.pending_sign_ins.pop(hash_secret(request.cookies[cookie_name(site, PENDING_COOKIE)]), None)
     values = {"next": pending.next, "resume": pending.resumed, "is_expired": False, "name": "", "problem": problem}
     response = await render_page(request, "login", status=401, **values)
-    response.delete_cookie(PENDING_COOKIE, path="/login")
+    response.delete_cookie(cookie_name(site, PENDING_COOKIE), secure=site.is_secure, httponly=True, samesite="lax")
     return response
 
 
