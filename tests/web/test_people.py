@@ -275,3 +275,12 @@ async def test_the_page_of_a_user_is_found_whatever_the_name(site, admin, monkey
     assert disabled.headers["location"] == path
     assert left.headers["location"] == path
     assert (await site.store.users.get(name)).state is UserState.LEFT
+
+
+async def test_an_administrator_of_one_region_sees_no_request(site, admin):
+    """Requests name people of all regions, so only who may confirm them reads them."""
+    await site.signed_in("admin", name="副")
+    limited = await site.signed_in("admin@region:110000", name="区")
+    await admin.post("/people", data={"name": "帮", "role": ["author"], "targets": [""], "stages": [""]})
+    seen = ["增加 帮" in (await client.get("/people")).text for client in (admin, limited)]
+    assert seen == [True, False]

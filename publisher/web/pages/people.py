@@ -48,7 +48,7 @@ async def _render_people(
         "people",
         status=status,
         users=users,
-        requests=await store.user_changes.requests(),
+        requests=await store.user_changes.requests() if visitor.may_everywhere(Permission.ADMINISTER) else (),
         officers=officers,
         on_duty={officer.name for officer in officers},
         last_seen=await store.sign_ins.last_seen(),
