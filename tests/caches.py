@@ -2,6 +2,8 @@
 
 import secrets
 import sqlite3
+from hashlib import sha256
+from types import CodeType
 from typing import Any
 
 from jinja2.bccache import Bucket, BytecodeCache
@@ -9,7 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, update
 from sqlalchemy.pool import StaticPool
 
 from publisher.rendering.child import RenderWorker
-from publisher.rendering.jobs import TemplateFiles
+from publisher.rendering.jobs import CleanPicture, JobResult, RenderJob, TemplateFiles
 from publisher.runtime.clock import Runtime
 from publisher.store.db.tables import DATABASE_INFO
 from publisher.store.recovery.setup import _run_migrations as run_migrations
@@ -46,25 +48,34 @@ class CompiledPages(BytecodeCache):
     """The compiled pages of templates, by their name, file and source."""
 
     def __init__(self) -> None:
-        self._pages: dict[tuple[str, str], bytes] = {}
+        self._pages: dict[tuple[str, str], CodeType] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        if known := self._pages.get((bucket.key, bucket.checksum)):
-            bucket.bytecode_from_string(known)
+        bucket.code = self._pages.get((bucket.key, bucket.checksum))
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        self._pages[bucket.key, bucket.checksum] = bucket.bytecode_to_string()
+        if bucket.code is not None:
+            self._pages[bucket.key, bucket.checksum] = bucket.code
 
 
 PAGES = CompiledPages()
+PICTURES: dict[bytes, JobResult] = {}
 
 
 class CachingRenderer(RenderWorker):
-    """A renderer in this process that compiles a page only if no other has compiled it."""
+    """A renderer in this process that compiles a page and cleans a picture only if no other has done so."""
 
     def load(self, files: TemplateFiles) -> None:
         super().load(files)
         self._sandbox.bytecode_cache = PAGES
+
+    def run_job(self, job: RenderJob) -> JobResult:
+        if not isinstance(job, CleanPicture):
+            return super().run_job(job)
+        digest = sha256(job.data).digest()
+        if digest not in PICTURES:
+            PICTURES[digest] = super().run_job(job)
+        return PICTURES[digest]
 
 
 class MigratedFile:
