@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tomllib
 import urllib.request
+from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -17,10 +18,20 @@ from rich.live import Live
 
 from publisher.app.format import Formatter
 from publisher.cli.commands.demo import CORRECTION_DELAY
-from publisher.cli.drill import Scenario
-from publisher.cli.workspace import find_shipped_schedule, postpone_schedule, read_regions, shift_schedule
+from publisher.cli.drill import Scenario, SimulatedPlatforms
+from publisher.cli.workspace import (
+    DemoWorkspace,
+    find_shipped_schedule,
+    postpone_schedule,
+    read_regions,
+    shift_schedule,
+)
+from publisher.domain.account import AccountId
+from publisher.domain.delivery import State
+from publisher.domain.post import OccurrenceKey, PostId, derive_marker
 from publisher.i18n import Messages
 from tests.cli.conftest import publisher_command
+from tests.unit.domain.test_glyph import delivery
 
 START = datetime(2026, 11, 25, 9, 0, 0)  # noqa: DTZ001 # a TOML time without offset
 PATIENCE = 60
@@ -67,6 +78,32 @@ def test_a_command_to_type_is_not_broken_over_two_lines():
     scenario.live = Live(console=Console(file=shown, width=20, force_terminal=True), auto_refresh=False)
     scenario.print_message("demo_daemon", pid=12345)
     assert "kill -9 12345：" in shown.getvalue()
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+async def test_what_people_take_back_is_not_a_mistake(simulator, capsys, is_removed):
+    """A retracted post that is gone from its platform fails nothing; one that still stands is shown as wrong."""
+    demo_workspace = DemoWorkspace(regions=read_regions()[:1], simulator_url=simulator.url)
+    accounts = [account for account in demo_workspace.accounts if account.platform == "weibo"]
+    platforms = SimulatedPlatforms(base_url=simulator.url)
+    platforms.create_accounts(accounts)
+    deliveries = []
+    for post, state in (("kept", State.PUBLISHED), ("taken-back", State.RETRACTED)):
+        key = OccurrenceKey(post=PostId(post), occurrence="once")
+        marker = derive_marker(key, AccountId(accounts[0].id))
+        text = {"platform": "weibo", "account": accounts[0].identity, "title": post, "text": f"警惕{marker.code}"}
+        made = simulator.post("/_sim/posts", text)
+        if is_removed and state is State.RETRACTED:
+            simulator.delete(f"/_sim/posts/{made['id']}")
+        ended = delivery(state)
+        deliveries.append(replace(ended, id=len(deliveries), key=key, account=accounts[0].id, platform="weibo"))
+    formatter = Formatter(messages=Messages("zh_CN"), timezone=ZoneInfo("UTC"))
+    unused = dict.fromkeys(("workspace", "store", "simulator", "stopping", "where"))
+    scenario = Scenario(
+        formatter=formatter, sample_posts=(), demo_workspace=demo_workspace, platforms=platforms, **unused
+    )
+    assert await scenario.verify(deliveries) == int(not is_removed)
+    assert ("taken-back@" in capsys.readouterr().out) is not is_removed
 
 
 @pytest.mark.long
