@@ -31,6 +31,7 @@ from publisher.web.static_files import serve_static
 MIN_COMPRESSED_BYTES = 1_000
 COMPRESSION_LEVEL = 5
 CLEANING_DELAY_SECONDS, CLEANING_INTERVAL_SECONDS = 300, 86_400
+REFUSALS_INTERVAL_SECONDS = 5
 DENIALS = frozenset({"web_not_permitted", "not_permitted"})
 """Refusals for want of a role; others only ask to sign in or to repeat the second factor."""
 REFERENCE_BYTES = 4
@@ -57,10 +58,11 @@ def create_dashboard(application: Application) -> Dashboard:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        cleaning = asyncio.create_task(remove_pictures_daily(site))
+        tasks = [asyncio.create_task(remove_pictures_daily(site)), asyncio.create_task(write_refusals(site))]
         yield
         site.stopping.set()
-        cleaning.cancel()
+        for task in tasks:
+            task.cancel()
 
     app = Dashboard(
         routes=[
@@ -101,6 +103,16 @@ async def remove_pictures_daily(site: Site) -> None:
         except Exception as error:  # noqa: BLE001 # the next day it is tried again, whatever was wrong
             log.warning("unused_pictures_kept", error=type(error).__name__)
         await asyncio.sleep(CLEANING_INTERVAL_SECONDS)
+
+
+async def write_refusals(site: Site) -> None:
+    """Write, every few seconds, how many refusals have followed the last that was written."""
+    while True:
+        await asyncio.sleep(REFUSALS_INTERVAL_SECONDS)
+        try:
+            await site.store.users.attempts.write_waiting()
+        except Exception as error:  # noqa: BLE001 # where the database is away, the next are counted again
+            log.warning("refusals_not_written", error=type(error).__name__)
 
 
 async def show_http_error(request: Request, error: Exception) -> Response:

@@ -355,6 +355,23 @@ async def test_a_flood_of_wrong_tokens_is_written_once_a_second(open_store, worl
     assert [alert.facts["number"] for alert in await store.queries.alerts()] == ["501"]
 
 
+async def test_a_burst_within_a_second_is_counted_though_none_follows(open_store, world):
+    """The last of it waits for no other refusal: all of them are in figures, alert and audit a moment later."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    attempts = store.users.attempts
+    for _ in range(50):
+        await attempts.note_refusal(RefusalKind.PERMISSION, "zhang", "address 10.0.0.1")
+    await attempts.write_waiting()
+    at_once = (await store.dashboard.figures()).refusals
+    world.advance_time(SECOND)
+    await attempts.write_waiting()
+    await attempts.write_waiting()
+    assert at_once == {"permission": 1}
+    assert (await store.dashboard.figures()).refusals == {"permission": 50}
+    assert [alert.facts["number"] for alert in await store.queries.alerts()] == ["50"]
+
+
 @pytest.mark.parametrize("kind", RefusalKind)
 async def test_a_burst_of_refusals_is_an_alert_that_ends_by_itself(open_store, world, kind):
     """Too many within an hour are one alert, for as long as they go on and an hour more."""

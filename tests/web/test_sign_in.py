@@ -14,10 +14,11 @@ from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import SignInError
 from publisher.domain.user import RefusalKind
 from publisher.engine.authentication import activate_user, make_second_factor
-from publisher.web import limits
+from publisher.web import dashboard, limits
 from publisher.web.access import PASSWORD_FIELDS, SECRET_FIELDS
 from publisher.web.limits import Limits
 from publisher.web.site import MAX_PENDING_OF_USER
+from tests.wait import eventually
 from tests.web.conftest import ADMIN
 
 PASSWORD = "马路边上有一棵很老的槐树"
@@ -138,6 +139,29 @@ async def test_a_burst_of_refusals_is_shown_as_an_alert(site):
     assert "operator 的密码输对之后，验证码一小时内错了 7 次，最近一次来自 address 10.0.0.1" in page
     assert "? 的登录一小时内失败了 12 次" in page
     assert "nobody" not in page
+
+
+async def test_the_last_refusals_of_a_burst_are_written_by_the_dashboard_itself(site, monkeypatch):
+    """Also where none follows, and after the database was away for a moment."""
+    monkeypatch.setattr(dashboard, "REFUSALS_INTERVAL_SECONDS", 0.01)
+    client, attempts, warnings = await site.signed_in("viewer"), site.store.users.attempts, []
+    monkeypatch.setattr(dashboard.log, "warning", lambda event, **_facts: warnings.append(event))
+    for _ in range(3):
+        await client.get("/people")
+    site.runtime.advance_time(timedelta(seconds=1))
+
+    async def fail(_attempts):
+        raise OSError
+
+    async def is_written():
+        return (await site.store.dashboard.figures()).refusals == {"permission": 3}
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(attempts), "write_waiting", fail)
+        writing = asyncio.create_task(dashboard.write_refusals(site.app.state.site))
+        await eventually(lambda: "refusals_not_written" in warnings, 5)
+    await eventually(is_written, 5)
+    writing.cancel()
 
 
 async def test_who_knows_one_password_pushes_out_no_sign_in_of_others(site):

@@ -57,7 +57,7 @@ ALERT_OF_KIND: Mapping[RefusalKind, str] = {
     RefusalKind.PERMISSION: "actions_refused",
     RefusalKind.APPROVAL: "approvals_refused",
 }
-WRITE_SECONDS, MAX_WAITING = 1.0, 1_000
+WRITE_SECONDS = 1.0
 SIGN_IN_KINDS = (RefusalKind.PASSWORD, RefusalKind.CODE)
 """Of these a user hears at the next sign-in. Each has cost a hash, or a wait."""
 EVENT_OF_KIND: Mapping[RefusalKind, str] = {
@@ -103,6 +103,7 @@ class WaitingRefusals:
 
     written_at: float
     number: int = 0
+    source: str = ""
 
 
 class Attempts(StorePart):
@@ -164,17 +165,33 @@ class Attempts(StorePart):
     async def note_refusal(self, kind: RefusalKind, name: str, source: str) -> None:
         """Count a refusal; audit and log name it, unless there are very many of its kind.
 
-        What needs no hash and no wait is written once a second at most: a flood must not keep the database busy.
+        What needs no hash and no wait is written once a second at most: a flood must not keep the database busy. The
+        last of a flood are left to `write_waiting`.
         """
-        number, now = 1, self.runtime.monotonic()
-        if kind not in SIGN_IN_KINDS:
-            waiting = self._waiting.setdefault((kind, name), WaitingRefusals(written_at=now - WRITE_SECONDS))
-            waiting.number += 1
-            if now - waiting.written_at < WRITE_SECONDS:
-                return
-            number, waiting.number, waiting.written_at = waiting.number, 0, now
-            while len(self._waiting) > MAX_WAITING:
-                self._waiting.pop(next(iter(self._waiting)))
+        if kind in SIGN_IN_KINDS:
+            await self._write(kind, name, source, 1)
+            return
+        now = self.runtime.monotonic()
+        waiting = self._waiting.setdefault((kind, name), WaitingRefusals(written_at=now - WRITE_SECONDS))
+        waiting.number, waiting.source = waiting.number + 1, source
+        if now - waiting.written_at >= WRITE_SECONDS:
+            waiting.written_at = now
+            await self._write_number(kind, name, waiting)
+
+    async def write_waiting(self) -> None:
+        """Write the refusals that came within a second after others, and that none has followed since."""
+        now = self.runtime.monotonic()
+        for (kind, name), waiting in list(self._waiting.items()):
+            if now - waiting.written_at >= WRITE_SECONDS:
+                del self._waiting[kind, name]
+                if waiting.number:
+                    await self._write_number(kind, name, waiting)
+
+    async def _write_number(self, kind: RefusalKind, name: str, waiting: WaitingRefusals) -> None:
+        number, waiting.number = waiting.number, 0
+        await self._write(kind, name, waiting.source, number)
+
+    async def _write(self, kind: RefusalKind, name: str, source: str, number: int) -> None:
         if (recorded := await self.record_refusal(kind, name, source, number)) is not None:
             log.warning("refused", kind=kind.value, user=recorded.user, number=recorded.number, source=source)
 
