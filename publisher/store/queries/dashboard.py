@@ -84,7 +84,7 @@ class Act:
 class Figures:
     """What monitoring asks for. Deliveries are counted by platform and state, alerts by code, refusals by kind.
 
-    `lateness` is that of the delivery which has been due for longest.
+    `lateness` is that of the delivery which has been due for longest. `refusals` is None where only some accounts count.
     """
 
     daemon: DaemonStatus
@@ -95,7 +95,7 @@ class Figures:
     open_deliveries: Mapping[tuple[str, str], int]
     recent_deliveries: Mapping[tuple[str, str], int]
     alerts: Mapping[str, int]
-    refusals: Mapping[str, int]
+    refusals: Mapping[str, int] | None
 
 
 class DashboardQueries(StorePart):
@@ -199,7 +199,7 @@ class DashboardQueries(StorePart):
         return await self.database.read(lambda connection: [tuple(connection.execute(each).one()) for each in parts])
 
     async def figures(self, accounts: Collection[AccountId] | None = None) -> Figures:
-        """Return the figures for monitoring; if accounts are given, of these alone, and without alerts."""
+        """Return the figures for monitoring; if accounts are given, of these alone, without alerts and refusals."""
         return await self.database.read(lambda connection: self._read_figures(connection, accounts))
 
     def _read_figures(self, connection: Connection, accounts: Collection[AccountId] | None) -> Figures:
@@ -228,7 +228,7 @@ class DashboardQueries(StorePart):
             open_deliveries={(platform, state): number for platform, state, number in open_rows},
             recent_deliveries={(platform, state): number for platform, state, number in recent_rows},
             alerts={code: number for code, number in alert_rows},  # noqa: C416 # rows, which mypy does not see as pairs
-            refusals={row.kind: int(row.total) for row in connection.execute(_REFUSALS)},
+            refusals={row.kind: int(row.total) for row in connection.execute(_REFUSALS)} if accounts is None else None,
         )
 
     def _read_frame_facts(self, connection: Connection) -> FrameFacts:
