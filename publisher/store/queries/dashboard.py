@@ -84,7 +84,7 @@ class Act:
 class Figures:
     """What monitoring asks for. Deliveries are counted by platform and state, alerts by code, refusals by kind.
 
-    `lateness` is that of the delivery which has been due for longest. `refusals` is None where only some accounts count.
+    `lateness` is that of the delivery which has been due for longest. `refusals` is None for some accounts.
     """
 
     daemon: DaemonStatus
