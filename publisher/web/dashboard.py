@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from modern_csrf.asgi import BlockCrossOriginRequests
 from starlette.applications import Starlette
@@ -22,7 +23,7 @@ from publisher.engine.pictures import remove_unused_pictures
 from publisher.engine.schedule_editor import lock_schedule
 from publisher.i18n import Messages
 from publisher.runtime.logs import log
-from publisher.web.access import identify, note_denial, protect, read_lang, render_problem
+from publisher.web.access import find_user, identify, note_denial, protect, read_lang, render_problem
 from publisher.web.middleware import BoundedBodies, KnownHosts, SecurityHeaders, ThroughProxy, find_hosts
 from publisher.web.routes import ROUTES
 from publisher.web.site import Site
@@ -73,7 +74,7 @@ def create_dashboard(application: Application) -> Dashboard:
             *through_proxy,
             Middleware(KnownHosts, hosts=hosts, is_on_loopback=is_on_loopback),
             Middleware(BlockCrossOriginRequests, trusted_origins=origins),
-            Middleware(BoundedBodies),
+            Middleware(BoundedBodies, find_user=partial(find_user, site)),
             Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=COMPRESSION_LEVEL),
         ],
         exception_handlers={
