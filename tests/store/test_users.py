@@ -21,6 +21,7 @@ from publisher.store.db.user_tables import AUTH_SESSION, AUTH_TOKEN, AUTH_USER, 
 from publisher.store.people import attempts
 from publisher.store.people.attempts import ALERT_OF_KIND, REFUSAL_WINDOW, REFUSALS_BEFORE_ALERT
 from publisher.store.people.sign_ins import (
+    MAX_LINK_REFUSALS,
     SESSION_IDLE_LIFETIME,
     SESSION_LIFETIME,
     STEP_UP_LIFETIME,
@@ -444,6 +445,32 @@ async def test_each_change_of_users_is_in_the_audit(open_store):
 
 ADD, CHANGE, RESET = UserChangeKind
 RESETS = [frozenset({factor}) for factor in SignInFactor]
+
+
+async def test_a_link_that_is_opened_again_and_again_elsewhere_does_not_fill_the_audit(open_store):
+    """Every opening is refused; an alert is open for the next link too, though no more of them are counted."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    openings = []
+    for _ in range(2):
+        link = await store.users.add("wang", AUTHOR, LI) if not openings else await store.users.reset("wang", LI)
+        await store.sign_ins.open_link(link, "", "address 10.0.0.1", begins=True)
+        for number in range(MAX_LINK_REFUSALS + 5):
+            opened = await store.sign_ins.open_link(link, "", f"address 10.0.1.{number}", begins=True)
+            openings.append(opened.is_elsewhere)
+        alerts = [alert.code for alert in await store.queries.alerts()]
+    entries = [entry.event for entry in await store.queries.audit_history("user:wang")]
+    assert all(openings)
+    assert entries.count("link_refused") == MAX_LINK_REFUSALS
+    assert "link_opened_elsewhere" in alerts
+
+
+async def test_what_is_no_link_takes_no_lock(open_store, monkeypatch):
+    """Anybody may ask for any: only the first look at the database is paid for."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    monkeypatch.setattr(store.database, "write", None)
+    assert await store.sign_ins.open_link("no-link", "", "address 10.0.0.1", begins=True) is None
 
 
 async def add_admins(open_store, number=2):
