@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyotp
 import pytest
@@ -12,8 +13,10 @@ import pytest
 from publisher import web
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import SignInError
-from publisher.domain.user import RefusalKind
+from publisher.domain.user import RefusalKind, SignInFactor
 from publisher.engine.authentication import activate_user, make_second_factor
+from publisher.engine.decisions import named_person
+from publisher.store.people.users import NewSignIn
 from publisher.web import dashboard, limits
 from publisher.web.access import PASSWORD_FIELDS, SECRET_FIELDS
 from publisher.web.limits import Limits
@@ -85,6 +88,7 @@ async def test_a_wrong_name_and_a_wrong_password_look_alike(site):
 async def test_waits_do_not_show_who_is_a_user(site):
     """The page says for a name that nobody has what it says for a user, attempt by attempt."""
     await add_activated(site)
+    site.app.state.site.limits._clock = SimpleNamespace(now=lambda: 0)  # the time that the attempts take is no matter
     found = {}
     for name, address in (("作者", "10.0.0.1"), ("无此人", "10.0.0.2")):
         client = site.client(address=address)
@@ -374,6 +378,24 @@ async def test_what_was_sent_after_the_session_had_ended_is_kept(site):
     assert 'action="/pause"' in shown.text
     assert 'name="reason" value="账号被盗 &amp; 急"' in shown.text
     assert await site.store.queries.pauses() == []
+
+
+async def test_who_was_reset_hears_of_it_beside_a_form_that_was_kept(site):
+    """The form is shown first, and says that the sign-in was reset; failed sign-ins are for the next time."""
+    link = await site.add_user("作者", "author")
+    await site.store.users.activate(link, NewSignIn(password_hash="none"), named_person)
+    link = await site.store.users.reset("作者", ADMIN, [SignInFactor.PASSWORD])
+    key = site.app.state.site.load_user_key
+    await activate_user(site.store.users, link, PASSWORD, by=named_person, load_user_key=key)
+    form = {"name": "作者", "next": "/pause"}
+    shown = [
+        await site.client().post("/login", data={**form, **more}, follow_redirects=True)
+        for more in ({"password": "x" * 12}, {"password": PASSWORD, "resume": "reason=x"}, {"password": PASSWORD})
+    ]
+    said = [re.findall(r'data-testid="notice">.*?<span>(.*?)</span>', answer.text, re.DOTALL) for answer in shown]
+    assert said[1] == ["您的登录被重置过"]
+    assert "有 1 次登录没有成功" in said[2][0]
+    assert 'data-testid="reset"' in shown[2].text
 
 
 async def test_no_password_is_kept_after_the_session_had_ended(site):

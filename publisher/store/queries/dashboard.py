@@ -167,7 +167,11 @@ class DashboardQueries(StorePart):
 
     async def acts_since(self, number: int) -> Sequence[Act]:
         """Return what people have done after an audit entry, the newest last; of very many the newest."""
-        is_theirs = (AUDIT.c.id > number, AUDIT.c.role == Role.PERSON.value, ~AUDIT.c.subject.startswith("user:"))
+        is_theirs = (
+            AUDIT.c.id > number,
+            AUDIT.c.role == Role.PERSON.value,
+            ~AUDIT.c.subject.startswith(USER_SUBJECT_PREFIX),
+        )
         columns = (AUDIT.c.subject, AUDIT.c.event, AUDIT.c.before, AUDIT.c.name.label("by"), AUDIT.c.at)
         query = select(*columns).where(*is_theirs)
         query = query.order_by(AUDIT.c.id.desc()).limit(MAX_CHANGES)

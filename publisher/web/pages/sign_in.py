@@ -160,10 +160,13 @@ async def _start_session(request: Request, user: User, method: str, following: s
     by = Actor(role=Role.PERSON, name=user.name, sign_in=method)
     session_id = await site.store.sign_ins.start_session(user.name, visitor.source, by, signed_in=user)
     session = await site.store.sign_ins.find_session(session_id)
-    if await site.store.user_changes.recent_resets(user.name) and not resumed:
+    was_reset = bool(await site.store.user_changes.recent_resets(user.name))
+    if was_reset and not resumed:
         following = f"/me/resets?{urlencode({'next': following})}"
     request.state.visitor = visitor = replace(visitor, session_id=session_id, session=session)
-    if (failed := await site.store.users.attempts.take_failures(user.name)) is not None:
+    if was_reset and resumed:  # the form goes first, what has failed is shown the next time
+        site.notices[session_id] = Notice(code="web_resets_title")
+    elif (failed := await site.store.users.attempts.take_failures(user.name)) is not None:
         at, source = visitor.clock.when(failed.last_at), failed.source.removeprefix("address ")
         facts = {"number": failed.number, "at": at, "source": source}
         site.notices[session_id] = Notice(code="web_failed_sign_ins", facts=facts)
