@@ -179,6 +179,7 @@ async def identify(  # noqa: PLR0913, PLR0917 # who does what, and to which acco
     if is_too_weak:
         if may_break_glass:
             terminal.print_note("break_glass_without_token", variable=TOKEN_VARIABLE, command=command)
+        await _note_token(store, await store.sign_ins.find_token(token))
         raise SignInError("token_not_enough", variable=TOKEN_VARIABLE, command=command)
     if may_break_glass:
         actor = replace(named_person(by or system_user_name()), sign_in=BREAK_GLASS_METHOD)
@@ -315,10 +316,15 @@ def workspace_user_key(settings: Settings, *, creates_missing: bool = False) -> 
     return load_user_key(vault, settings.secrets_dir, creates_missing=creates_missing)
 
 
+async def _note_token(store: Store, principal: Principal | None) -> None:
+    """Leave a trace of a token that was refused, under the name of its user if it is valid."""
+    name = "" if principal is None else principal.user.name
+    await store.users.attempts.note_refusal(RefusalKind.TOKEN, name, own_source())
+
+
 async def _check_token(store: Store, principal: Principal | None, by: str | None) -> ActingPerson:
     if principal is None or by not in {None, principal.user.name}:
-        name = "" if principal is None else principal.user.name
-        await store.users.attempts.note_refusal(RefusalKind.TOKEN, name, own_source())
+        await _note_token(store, principal)
     if principal is None:
         raise SignInError("token_invalid", variable=TOKEN_VARIABLE)
     if by is not None and by != principal.user.name:

@@ -49,20 +49,26 @@ def is_guessable(password: str, words: Collection[str] = ()) -> bool:
 
     `words` are what a guesser knows of its user: the name, and those of the agency and its accounts.
     """
-    return count_guesses(password, words) < MIN_GUESSES
+    return count_guesses(password, words, MIN_GUESSES) < MIN_GUESSES
 
 
-def count_guesses(password: str, words: Collection[str] = ()) -> int:
-    """Return how many different parts a password has; every character outside of known parts is one."""
+def count_guesses(password: str, words: Collection[str] = (), enough: int = MAX_PASSWORD_CHARACTERS) -> int:
+    """Return how many different parts a password has; every character outside of known parts is one.
+
+    Of more than `enough` the others are not looked for: each place is compared with thousands of names.
+    """
     text, known = normalize(password), COMMON_WORDS | {part for word in words for part in split_words(word)}
     shortened = (text, _REPETITION.sub(_take_unit, text), _REPETITION.sub(r"\1", text))
-    return min(len(split_parts(each, known)) for each in shortened)
+    return min(len(split_parts(each, known, enough)) for each in shortened)
 
 
-def split_parts(text: str, known: Collection[str]) -> Sequence[str]:
-    """Return what a text is made of: known words, rows of keys, dates, and single characters; each word once."""
+def split_parts(text: str, known: Collection[str], enough: int) -> Sequence[str]:
+    """Return what a text is made of: known words, rows of keys, dates, and single characters; each word once.
+
+    So many parts at most.
+    """
     plain, place, parts = text.translate(LOOK_ALIKES), 0, list[str]()
-    while place < len(text):
+    while place < len(text) and len(parts) < enough:
         words = [len(word) for word in known if text.startswith(word, place) or plain.startswith(word, place)]
         length = max([1, *words, _run_length(text, place), _date_length(text, place)])
         part = text[place : place + length]

@@ -92,8 +92,9 @@ async def check_code(  # noqa: PLR0913 # what a code is checked with
         _require_turn(users, await users.attempts.start(user.name, f"{source} recovery"))
         is_right, method = await users.use_recovery_code(user.name, typed), "recovery code"
     else:
+        secret = _open_totp_secret(proofs, load_user_key)  # first: where codes cannot be checked, none is wrong
         _require_turn(users, await users.attempts.start_code(user.name, session))
-        is_right, method = await _use_totp_code(users, proofs, typed, load_user_key), "password, code"
+        is_right, method = await _use_totp_code(users, user.name, secret, typed), "password, code"
     if not is_right:
         await users.attempts.note_refusal(RefusalKind.CODE, user.name, source)
         raise SignInError("sign_in_failed", name=user.name)
@@ -111,14 +112,16 @@ def _require_turn(users: Users, until: datetime | None) -> None:
         raise SignInError("sign_in_delayed", seconds=str(int(seconds) + 1))
 
 
-async def _use_totp_code(users: Users, proofs: SignInProofs, code: str, load_user_key: LoadUserKey) -> bool:
+def _open_totp_secret(proofs: SignInProofs, load_user_key: LoadUserKey) -> str | None:
+    """Return a user's second factor, None without one. Raises SignInError as `decrypt_totp_secret` does."""
+    sealed = proofs.totp_secret
+    return None if sealed is None else decrypt_totp_secret(sealed, proofs.user.name, load_user_key)
+
+
+async def _use_totp_code(users: Users, name: str, secret: str | None, code: str) -> bool:
     """Return True if a code is right and its time step was not used before."""
-    user = proofs.user
-    if proofs.totp_secret is None:
-        return False
-    secret = decrypt_totp_secret(proofs.totp_secret, user.name, load_user_key)
-    step = find_totp_step(secret, code, users.runtime.now().timestamp())
-    return step is not None and await users.use_totp_step(user.name, step)
+    step = None if secret is None else find_totp_step(secret, code, users.runtime.now().timestamp())
+    return step is not None and await users.use_totp_step(name, step)
 
 
 def find_totp_step(secret: str, code: str, at: float) -> int | None:

@@ -23,6 +23,7 @@ from publisher.store.notices import (
     NoticeKind,
     PendingNotice,
 )
+from publisher.store.people.users import NOBODY
 from publisher.store.queries.queries import Alert
 from publisher.store.store import Store
 
@@ -36,7 +37,7 @@ MAX_DIGEST_CHARACTERS = 80
 MAX_LATENESS = timedelta(hours=3)
 """How late the daily digest may still be sent, by a daemon that did not run at its hour."""
 PROBLEM_KINDS = frozenset({NoticeKind.OPENED, NoticeKind.REPEATED, NoticeKind.ESCALATED})
-PERSON_FACTS = ("user", "by")
+PERSON_FACTS = ("user", "by", "second")
 """Facts of alerts that are people's names: these stay on this machine."""
 FREE_TEXT_CODES = frozenset({"reload_refused", "templates_invalid"})
 """Alerts whose reason quotes what staff have written, which may be about people."""
@@ -105,7 +106,8 @@ class NoticeWriter:
 
     def _describe_safely(self, alert: Alert) -> str:
         """Return what an alert says, and what to do, without names of people and words of others."""
-        hidden = {name: self.messages.translate("notice_person") for name in PERSON_FACTS if name in alert.facts}
+        named = [name for name in PERSON_FACTS if alert.facts.get(name, NOBODY) != NOBODY]
+        hidden = dict.fromkeys(named, self.messages.translate("notice_person"))
         if alert.code in FREE_TEXT_CODES:
             hidden["reason"] = self.messages.translate("notice_free_text")
         facts = {name: value for name, value in {**alert.facts, **hidden}.items() if name != "said"}

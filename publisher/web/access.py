@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import FormData, UploadFile
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
+from starlette.types import Scope
 
 from publisher.domain.user import Permission, RefusalKind
 from publisher.engine.authentication import check_code
@@ -86,6 +87,13 @@ async def identify(request: Request) -> Visitor:
         session=session,
         audit_number=number,
     )
+
+
+async def find_user(site: Site, scope: Scope) -> str:
+    """Return the name of the user who has sent a request, empty for nobody who has signed in."""
+    session_id = HTTPConnection(scope).cookies.get(cookie_name(site, SESSION_COOKIE), "")
+    session = await site.store.sign_ins.find_session(session_id, is_use=False) if session_id else None
+    return "" if session is None else session.principal.user.name
 
 
 def _read_preference(request: Request, name: str, default: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from modern_csrf.asgi import BlockCrossOriginRequests
 from starlette.applications import Starlette
@@ -22,7 +23,7 @@ from publisher.engine.pictures import remove_unused_pictures
 from publisher.engine.schedule_editor import lock_schedule
 from publisher.i18n import Messages
 from publisher.runtime.logs import log
-from publisher.web.access import identify, note_denial, protect, read_lang, render_problem
+from publisher.web.access import find_user, identify, note_denial, protect, read_lang, render_problem
 from publisher.web.middleware import BoundedBodies, KnownHosts, SecurityHeaders, ThroughProxy, find_hosts
 from publisher.web.routes import ROUTES
 from publisher.web.site import Site
@@ -31,6 +32,7 @@ from publisher.web.static_files import serve_static
 MIN_COMPRESSED_BYTES = 1_000
 COMPRESSION_LEVEL = 5
 CLEANING_DELAY_SECONDS, CLEANING_INTERVAL_SECONDS = 300, 86_400
+REFUSALS_INTERVAL_SECONDS = 5
 DENIALS = frozenset({"web_not_permitted", "not_permitted"})
 """Refusals for want of a role; others only ask to sign in or to repeat the second factor."""
 REFERENCE_BYTES = 4
@@ -57,10 +59,11 @@ def create_dashboard(application: Application) -> Dashboard:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        cleaning = asyncio.create_task(remove_pictures_daily(site))
+        tasks = [asyncio.create_task(remove_pictures_daily(site)), asyncio.create_task(write_refusals(site))]
         yield
         site.stopping.set()
-        cleaning.cancel()
+        for task in tasks:
+            task.cancel()
 
     app = Dashboard(
         routes=[
@@ -71,7 +74,7 @@ def create_dashboard(application: Application) -> Dashboard:
             *through_proxy,
             Middleware(KnownHosts, hosts=hosts, is_on_loopback=is_on_loopback),
             Middleware(BlockCrossOriginRequests, trusted_origins=origins),
-            Middleware(BoundedBodies),
+            Middleware(BoundedBodies, find_user=partial(find_user, site)),
             Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=COMPRESSION_LEVEL),
         ],
         exception_handlers={
@@ -101,6 +104,16 @@ async def remove_pictures_daily(site: Site) -> None:
         except Exception as error:  # noqa: BLE001 # the next day it is tried again, whatever was wrong
             log.warning("unused_pictures_kept", error=type(error).__name__)
         await asyncio.sleep(CLEANING_INTERVAL_SECONDS)
+
+
+async def write_refusals(site: Site) -> None:
+    """Write, every few seconds, how many refusals have followed the last that was written."""
+    while True:
+        await asyncio.sleep(REFUSALS_INTERVAL_SECONDS)
+        try:
+            await site.store.users.attempts.write_waiting()
+        except Exception as error:  # noqa: BLE001 # where the database is away, the next are counted again
+            log.warning("refusals_not_written", error=type(error).__name__)
 
 
 async def show_http_error(request: Request, error: Exception) -> Response:

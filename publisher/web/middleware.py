@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -30,8 +31,11 @@ HEADERS: Mapping[str, str] = {
 STRICT_TRANSPORT_SECURITY = "max-age=31536000"
 MAX_BODY_BYTES, MAX_UPLOAD_BYTES = 2**20, 25 * 2**20
 UPLOAD_PATHS = frozenset({"/write", "/urgent"})
-MAX_UPLOADS, MAX_UPLOADS_PER_PEER = 16, 4
-"""Bodies of more than MAX_BODY_BYTES that are received or worked on at once: meanwhile they are on the disk."""
+MAX_UPLOADS, MAX_UPLOADS_WITHOUT_SESSION, MAX_UPLOADS_EACH = 16, 4, 4
+"""Bodies of more than MAX_BODY_BYTES that are received or worked on at once: meanwhile they are on the disk.
+
+Of all users, of all who have not signed in, and of one user; those who have not take no place of users.
+"""
 BODY_TIMEOUT_SECONDS = 60.0
 """The whole body of a request must arrive within this time."""
 PROBES = frozenset({"/healthz", "/metrics"})
@@ -138,26 +142,21 @@ def find_hosts(settings: Settings) -> tuple[Collection[str], bool]:
 class BoundedBodies:
     """Limits the size of a request's body, the time until all of it has arrived, and how many large ones there are.
 
-    A large one is an upload of pictures: anybody can send it, also without a session.
+    A large one is an upload of pictures. Anybody can send it: after a session has ended, its form is still kept.
+    `find_user` returns the name of who has signed in, empty for nobody.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, find_user: Callable[[Scope], Awaitable[str]]) -> None:
         self.app = app
-        self.uploads: Counter[str] = Counter()
+        self.find_user = find_user
+        self.uploads_of_users: Counter[str] = Counter()
+        self.uploads_of_others: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
             await self.app(scope, receive, send)
             return
-        body = BoundedBody(receive, limit=find_body_limit(scope))
-        peer = find_peer(scope)
-
-        def start_upload() -> None:
-            if self.uploads[peer] >= MAX_UPLOADS_PER_PEER or self.uploads.total() >= MAX_UPLOADS:
-                raise BodyRefusedError(503, "Too Many Uploads")
-            self.uploads[peer] += 1
-
-        body.start_upload = start_upload
+        body = BoundedBody(receive, limit=find_body_limit(scope), start_upload=partial(self.start_upload, scope))
         try:
             await self.app(scope, body.receive, send)
         except BodyRefusedError as error:
@@ -168,21 +167,43 @@ class BoundedBodies:
                 raise
             await PlainTextResponse("Request Timeout", status_code=408)(scope, receive, send)
         finally:
-            self.uploads[peer] -= body.is_upload
-            self.uploads += Counter()  # forgets peers without any
+            if body.end_upload is not None:
+                body.end_upload()
+
+    async def start_upload(self, scope: Scope) -> Callable[[], None]:
+        """Count a large body, and return what ends it. Raises BodyRefusedError if there are too many."""
+        if user := await self.find_user(scope):
+            uploads, owner, most = self.uploads_of_users, user, MAX_UPLOADS
+        else:
+            uploads, owner, most = self.uploads_of_others, find_peer(scope), MAX_UPLOADS_WITHOUT_SESSION
+        if uploads[owner] >= MAX_UPLOADS_EACH or uploads.total() >= most:
+            raise BodyRefusedError(503, "Too Many Uploads")
+        uploads.update([owner])
+        return partial(end_upload, uploads, owner)
+
+
+def end_upload(uploads: Counter[str], owner: str) -> None:
+    uploads[owner] -= 1
+    if not uploads[owner]:
+        del uploads[owner]
 
 
 class BoundedBody:
-    """The body of one request as it arrives, up to a limit and a deadline."""
+    """The body of one request as it arrives, up to a limit and a deadline.
 
-    def __init__(self, receive: Receive, *, limit: int) -> None:
+    `start_upload` is called once it is larger than a form, and returns what is to be called at its end.
+    """
+
+    def __init__(
+        self, receive: Receive, *, limit: int, start_upload: Callable[[], Awaitable[Callable[[], None]]]
+    ) -> None:
         self._receive = receive
         self.limit = limit
+        self.start_upload = start_upload
         self.deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS
         self.received = 0
-        self.is_complete = self.is_upload = False
-        self.start_upload: Callable[[], None] = lambda: None
-        """Called once it is larger than a form. Raises BodyRefusedError."""
+        self.is_complete = False
+        self.end_upload: Callable[[], None] | None = None
 
     async def receive(self) -> Message:
         """Return the next message. Raises BodyRefusedError and TimeoutError."""
@@ -195,9 +216,8 @@ class BoundedBody:
             self.is_complete = not message.get("more_body", False)
         if self.received > self.limit:
             raise BodyRefusedError(413, "Content Too Large")
-        if self.received > MAX_BODY_BYTES and not self.is_upload:
-            self.start_upload()
-            self.is_upload = True
+        if self.received > MAX_BODY_BYTES and self.end_upload is None:
+            self.end_upload = await self.start_upload()
         return message
 
 

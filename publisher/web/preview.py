@@ -33,6 +33,13 @@ class _Waiting:
     turn: asyncio.Future[bool]
     is_replaceable: bool
 
+    def end(self, *, has_turn: bool) -> bool:
+        """End the wait. Return False if it was given up, though its task has not run since."""
+        if self.turn.done():
+            return False
+        self.turn.set_result(has_turn)
+        return True
+
 
 @dataclass(slots=True)
 class RenderTurns:
@@ -68,7 +75,7 @@ class RenderTurns:
         own = queues.setdefault(user, deque())
         if is_replaceable and (older := next((each for each in own if each.is_replaceable), None)):
             own.remove(older)
-            older.turn.set_result(False)
+            older.end(has_turn=False)
         if len(own) >= MAX_WAITING_PER_USER:
             raise RefusedError("web_too_many_previews")
         own.append(waiting)
@@ -92,8 +99,8 @@ class RenderTurns:
                 waiting = own.popleft()
                 if own:
                     queues[user] = own
-                waiting.turn.set_result(True)
-                return
+                if waiting.end(has_turn=True):
+                    return
         self.is_taken = False
 
 

@@ -1,7 +1,7 @@
 """What monitoring asks for: whether the daemon runs, and figures for Prometheus."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -122,13 +122,17 @@ class FigureCollector(Collector):
         for code, number in figures.alerts.items():
             alerts.add_metric([code], number)
         yield alerts
-        refusals = CounterMetricFamily(
-            "publisher_refusals", "Passwords, codes, tokens, actions and approvals refused to people", labels=["kind"]
-        )
-        for kind in RefusalKind:
-            refusals.add_metric([kind], figures.refusals.get(kind, 0))
-        yield refusals
+        if figures.refusals is not None:
+            yield count_refusals(figures.refusals)
         yield from self.accounts
+
+
+def count_refusals(refusals: Mapping[str, int]) -> CounterMetricFamily:
+    text = "Passwords, codes, tokens, actions and approvals refused to people"
+    family = CounterMetricFamily("publisher_refusals", text, labels=["kind"])
+    for kind in RefusalKind:
+        family.add_metric([kind], refusals.get(kind, 0))
+    return family
 
 
 def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

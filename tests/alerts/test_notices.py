@@ -368,6 +368,7 @@ async def test_i19_a_notice_names_what_to_do_and_no_secret_and_nobody(open_store
         now = notifier.store.runtime.now()
         raise_alert(unit, now, "held.captcha", "fog@a", facts)
         raise_alert(unit, now, "break_glass", "x", {"user": "zhangsan", "by": "李四", "action": "resume"})
+        raise_alert(unit, now, "sign_in_reset", "user:x", {"user": "zhangsan", "by": "李四", "second": "王五"})
         raise_alert(unit, now, "reload_refused", "schedule", {"reason": f"schedule.toml:3: 李四 {secret}"})
 
     await notifier.store.database.write(raise_all)
@@ -376,7 +377,7 @@ async def test_i19_a_notice_names_what_to_do_and_no_secret_and_nobody(open_store
     assert words in sent
     assert "publisher why fog@a" in sent
     assert re.search(r"https://publisher\.example\.gov\.cn/alerts#alert-\d", sent)
-    assert not any(planted in sent for planted in (secret, secret[4:20], "李四", "zhangsan"))
+    assert not any(planted in sent for planted in (secret, secret[4:20], "李四", "王五", "zhangsan"))
 
 
 async def test_one_digest_and_one_checkpoint_a_day(open_store, receiver):

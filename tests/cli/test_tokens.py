@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -127,6 +128,15 @@ def test_a_token_that_is_not_enough_does_not_break_the_glass(ask):
     refused = ask("user", "reset", "spare", "--by", NAME)
     assert (refused.code, "PUBLISHER_TOKEN= publisher user reset" in refused.err) == (3, True), refused.err
     assert ask("alerts", "--json").json["alerts"] == []
+
+
+def test_a_token_that_is_not_enough_leaves_a_trace(ask, staffed):
+    """Who tries what a stolen token does not allow is in the audit, under the name of its user."""
+    ask("user", "disable", "spare")
+    export = staffed[0] / "audit.jsonl"
+    ask("audit", "export", str(export))
+    entries = map(json.loads, export.read_text("utf-8").splitlines())
+    assert [entry["subject"] for entry in entries if entry.get("event") == "token_refused"] == [f"user:{NAME}"]
 
 
 def test_what_stops_posts_takes_no_more_than_a_token():

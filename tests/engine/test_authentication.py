@@ -243,6 +243,17 @@ async def test_without_the_key_a_recovery_code_signs_in(users, second_factor, wo
     assert (await check_code(users, user, spoken, "here", no_key)).method == "recovery code"
 
 
+async def test_codes_that_cannot_be_checked_are_no_wrong_ones(users, second_factor, world):
+    """Once the key is back nobody waits for having tried meanwhile."""
+    user = await check_password(users, "wang", PASSWORD, "here")
+    world.advance_time(timedelta(seconds=TOTP_SECONDS))
+    code = pyotp.TOTP(second_factor.secret).at(world.now())
+    for _ in range(FREE_CODES + 1):
+        with pytest.raises(SignInError, match="second_factor_key_missing"):
+            await check_code(users, user, code, "here", no_key)
+    assert await try_code(users, user, code, "here") == "password, code"
+
+
 async def test_a_second_factor_is_bound_to_its_user(users, second_factor):
     """Who copies the encrypted second factor into another row cannot sign in with it."""
     from sqlalchemy import select, update  # noqa: PLC0415 # what an attacker with the database would run

@@ -21,6 +21,7 @@ from publisher.store.db.user_tables import AUTH_SESSION, AUTH_TOKEN, AUTH_USER, 
 from publisher.store.people import attempts
 from publisher.store.people.attempts import ALERT_OF_KIND, REFUSAL_WINDOW, REFUSALS_BEFORE_ALERT
 from publisher.store.people.sign_ins import (
+    MAX_LINK_REFUSALS,
     SESSION_IDLE_LIFETIME,
     SESSION_LIFETIME,
     STEP_UP_LIFETIME,
@@ -308,13 +309,15 @@ async def test_names_that_nobody_has_do_not_fill_the_database(open_store, world,
     await add_active(store, "zhang", ADMIN)
     for _ in range(attempts.FREE_CODES):
         await store.users.attempts.start_code("zhang")
+        await store.users.attempts.start_code("zhang", "stolen")
     for number in range(60):
         world.advance_time(SECOND)
         await store.users.attempts.start(f"name-{number}", f"address {number}")
     count = select(func.count()).select_from(SIGN_IN_ATTEMPT)
-    assert await store.database.read(lambda connection: connection.scalar(count)) <= 22
-    codes = select(SIGN_IN_ATTEMPT.c.failures).where(SIGN_IN_ATTEMPT.c.source == attempts.CODES)
-    assert await store.database.read(lambda connection: connection.scalar(codes)) == attempts.FREE_CODES
+    assert await store.database.read(lambda connection: connection.scalar(count)) <= 23
+    codes = select(SIGN_IN_ATTEMPT.c.failures).where(SIGN_IN_ATTEMPT.c.source.in_([attempts.CODES, "session stolen"]))
+    kept = await store.database.read(lambda connection: connection.scalars(codes).all())
+    assert kept == [attempts.FREE_CODES] * 2
 
 
 async def refuse(store, number, *, name="zhang", kind=RefusalKind.PASSWORD, source="address 10.0.0.1"):
@@ -353,6 +356,23 @@ async def test_a_flood_of_wrong_tokens_is_written_once_a_second(open_store, worl
     assert (await store.dashboard.figures()).refusals == {"token": 501}
     assert await store.dashboard.audit_number() == written + 2
     assert [alert.facts["number"] for alert in await store.queries.alerts()] == ["501"]
+
+
+async def test_a_burst_within_a_second_is_counted_though_none_follows(open_store, world):
+    """The last of it waits for no other refusal: all of them are in figures, alert and audit a moment later."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    attempts = store.users.attempts
+    for _ in range(50):
+        await attempts.note_refusal(RefusalKind.PERMISSION, "zhang", "address 10.0.0.1")
+    await attempts.write_waiting()
+    at_once = (await store.dashboard.figures()).refusals
+    world.advance_time(SECOND)
+    await attempts.write_waiting()
+    await attempts.write_waiting()
+    assert at_once == {"permission": 1}
+    assert (await store.dashboard.figures()).refusals == {"permission": 50}
+    assert [alert.facts["number"] for alert in await store.queries.alerts()] == ["50"]
 
 
 @pytest.mark.parametrize("kind", RefusalKind)
@@ -425,6 +445,32 @@ async def test_each_change_of_users_is_in_the_audit(open_store):
 
 ADD, CHANGE, RESET = UserChangeKind
 RESETS = [frozenset({factor}) for factor in SignInFactor]
+
+
+async def test_a_link_that_is_opened_again_and_again_elsewhere_does_not_fill_the_audit(open_store):
+    """Every opening is refused; an alert is open for the next link too, though no more of them are counted."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    openings = []
+    for _ in range(2):
+        link = await store.users.add("wang", AUTHOR, LI) if not openings else await store.users.reset("wang", LI)
+        await store.sign_ins.open_link(link, "", "address 10.0.0.1", begins=True)
+        for number in range(MAX_LINK_REFUSALS + 5):
+            opened = await store.sign_ins.open_link(link, "", f"address 10.0.1.{number}", begins=True)
+            openings.append(opened.is_elsewhere)
+        alerts = [alert.code for alert in await store.queries.alerts()]
+    entries = [entry.event for entry in await store.queries.audit_history("user:wang")]
+    assert all(openings)
+    assert entries.count("link_refused") == MAX_LINK_REFUSALS
+    assert "link_opened_elsewhere" in alerts
+
+
+async def test_what_is_no_link_takes_no_lock(open_store, monkeypatch):
+    """Anybody may ask for any: only the first look at the database is paid for."""
+    store = await open_store()
+    await add_active(store, "zhang", ADMIN)
+    monkeypatch.setattr(store.database, "write", None)
+    assert await store.sign_ins.open_link("no-link", "", "address 10.0.0.1", begins=True) is None
 
 
 async def add_admins(open_store, number=2):

@@ -2,9 +2,13 @@
 
 import re
 
+import pytest
+
 from publisher.domain.account import AccountId
+from publisher.i18n import load_catalogue
 from publisher.store.db.rows import raise_alert
 from publisher.testing.builders import enqueue_posts, make_post
+from publisher.web.site import GENERAL_ALERTS
 
 
 async def raise_two(site):
@@ -18,6 +22,15 @@ async def raise_two(site):
 
     await site.store.database.write(write)
     return [alert.id for alert in await site.store.queries.alerts()]
+
+
+@pytest.mark.parametrize("code", sorted(GENERAL_ALERTS))
+def test_what_everybody_sees_names_nobody(code):
+    """Text and hint of an alert about publisher itself have no place for a person, a post or an account."""
+    catalogue = load_catalogue()[code]
+    texts = [*catalogue.values(), *catalogue.get("hint", {}).values()]
+    named = {name for text in texts if isinstance(text, str) for name in re.findall(r"\{(\w+)\}", text)}
+    assert named & {"by", "second", "user", "name", "post", "posts", "account", "accounts", "login", "source"} == set()
 
 
 async def test_an_alert_is_acknowledged_once(site):

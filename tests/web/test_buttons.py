@@ -49,6 +49,20 @@ def test_no_text_has_a_command_of_a_button_or_a_piece_of_one(lang):
     assert kept == {}
 
 
+SIGN_IN_CODES = (
+    "sign_in_failed", "sign_in_delayed", "sign_in_ended", "second_factor_awaited", "second_factor_key_missing",
+    "code_wrong", "password_too_short", "password_too_long", "password_guessable", "passwords_differ",
+)  # fmt: skip
+"""What is said on the pages of a sign-in, to people who have no terminal."""
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_what_stops_a_sign_in_names_no_command(lang):
+    """Who cannot sign in is sent to an administrator, and hears nothing that holds only for passwords."""
+    said = [Messages(lang, names_buttons=True).translate(code, name="zhang", seconds="5") for code in SIGN_IN_CODES]
+    assert [text for text in said if COMMAND.search(text) or "--" in text or "elsewhere" in text] == []
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [

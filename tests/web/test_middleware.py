@@ -235,10 +235,10 @@ async def test_only_forms_with_pictures_take_large_bodies(site):
 
 
 async def test_so_many_uploads_are_received_at_once(site, monkeypatch):
-    """A peer has a few, all peers some more; a refused one may come again, and forms without pictures do not count."""
-    monkeypatch.setattr(middleware, "MAX_UPLOADS_PER_PEER", 2)
+    """A user has a few, and all who have not signed in together, who take no place of users, as one who comes later."""
+    monkeypatch.setattr(middleware, "MAX_UPLOADS_EACH", 2)
     monkeypatch.setattr(middleware, "MAX_UPLOADS", 3)
-    await site.add_user("王", "author")
+    monkeypatch.setattr(middleware, "MAX_UPLOADS_WITHOUT_SESSION", 3)
     go, begun, statuses, tasks = asyncio.Event(), [], {}, []
 
     async def send(name):
@@ -252,12 +252,16 @@ async def test_so_many_uploads_are_received_at_once(site, monkeypatch):
         statuses[name] = answer.status_code
 
     peers = {name: site.client(address=f"10.0.0.{number}") for number, name in enumerate("abc", 1)}
-    for name in ("a1", "a2", "a3", "b1", "c1"):
+    peers |= {name: await site.signed_in("author", name=name) for name in "xyz"}
+    for name in ("a1", "a2", "a3", "b1", "c1", "x1", "x2", "x3", "y1", "z1"):
         tasks.append(asyncio.create_task(upload(name)))
         await eventually(lambda: len(begun) + len(statuses) == len(tasks), 5)
     text = (await peers["a"].post("/write", data={"title": "x"})).status_code
+    refused = {name for name, status in statuses.items() if status == 503}
     go.set()
     await asyncio.gather(*tasks)
     await upload("c2")
-    assert statuses == {"a1": 401, "a2": 401, "a3": 503, "b1": 401, "c1": 503, "c2": 401}
+    await upload("x4")
+    assert refused == {"a3", "c1", "x3", "z1"}
+    assert {name for name, status in statuses.items() if status == 503} == refused
     assert text == 401

@@ -90,6 +90,20 @@ async def test_a_request_that_is_given_up_keeps_nobody_waiting():
     assert not queue.turns.is_taken
 
 
+async def test_a_request_that_is_given_up_in_the_moment_of_its_turn_keeps_nobody_waiting():
+    """Its wait has ended before its task runs: the turn goes to the next, and a newer check takes no place of it."""
+    queue = Queue()
+    for name in ("王1", "李1", "赵1"):
+        await queue.ask(name)
+    await queue.ask("孙1", is_replaceable=True)
+    queue.gate.release()
+    queue.tasks[1].cancel()
+    queue.tasks[3].cancel()
+    await queue.ask("孙2", is_replaceable=True)
+    assert await queue.finish() == ["王1", "赵1", "孙2"]
+    assert not queue.turns.is_taken
+
+
 async def test_who_has_too_many_waiting_is_refused():
     """Others are not."""
     queue = Queue()

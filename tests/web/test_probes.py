@@ -5,7 +5,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-from publisher.domain.user import Permission
+from publisher.domain.user import Permission, RefusalKind
 from publisher.testing.builders import enqueue_posts, make_post
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +46,18 @@ async def test_metrics_from_elsewhere_need_a_token(site):
         for headers in ({}, {"authorization": "Bearer x"}, {"authorization": f"Bearer {token}"})
     ]
     assert statuses == [401, 401, 200]
+
+
+async def test_a_token_for_some_accounts_gets_no_figure_of_other_people(site):
+    """What was refused to people is counted for the whole workspace: only who sees all of it gets the numbers."""
+    await site.store.users.attempts.record_refusal(RefusalKind.PASSWORD, "nobody", "address 10.0.0.1", 7)
+    account, texts = next(iter(site.store.policies)), []
+    for name, grant in (("一处", f"viewer@{account}"), ("全部", "viewer")):
+        await site.signed_in(grant, name=name)
+        token = await site.store.sign_ins.issue_token(name, [Permission.VIEW], site.actor)
+        texts.append((await site.client().get("/metrics", headers={"authorization": f"Bearer {token}"})).text)
+    assert ["publisher_refusals" in text for text in texts] == [False, True]
+    assert 'publisher_refusals_total{kind="password"} 7.0' in texts[1]
 
 
 async def test_the_board_asks_for_figures_that_exist(site):

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyotp
 import pytest
@@ -12,12 +13,15 @@ import pytest
 from publisher import web
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import SignInError
-from publisher.domain.user import RefusalKind
+from publisher.domain.user import RefusalKind, SignInFactor
 from publisher.engine.authentication import activate_user, make_second_factor
-from publisher.web import limits
+from publisher.engine.decisions import named_person
+from publisher.store.people.users import NewSignIn
+from publisher.web import dashboard, limits
 from publisher.web.access import PASSWORD_FIELDS, SECRET_FIELDS
 from publisher.web.limits import Limits
 from publisher.web.site import MAX_PENDING_OF_USER
+from tests.wait import eventually
 from tests.web.conftest import ADMIN
 
 PASSWORD = "马路边上有一棵很老的槐树"
@@ -84,6 +88,7 @@ async def test_a_wrong_name_and_a_wrong_password_look_alike(site):
 async def test_waits_do_not_show_who_is_a_user(site):
     """The page says for a name that nobody has what it says for a user, attempt by attempt."""
     await add_activated(site)
+    site.app.state.site.limits._clock = SimpleNamespace(now=lambda: 0)  # the time that the attempts take is no matter
     found = {}
     for name, address in (("作者", "10.0.0.1"), ("无此人", "10.0.0.2")):
         client = site.client(address=address)
@@ -138,6 +143,29 @@ async def test_a_burst_of_refusals_is_shown_as_an_alert(site):
     assert "operator 的密码输对之后，验证码一小时内错了 7 次，最近一次来自 address 10.0.0.1" in page
     assert "? 的登录一小时内失败了 12 次" in page
     assert "nobody" not in page
+
+
+async def test_the_last_refusals_of_a_burst_are_written_by_the_dashboard_itself(site, monkeypatch):
+    """Also where none follows, and after the database was away for a moment."""
+    monkeypatch.setattr(dashboard, "REFUSALS_INTERVAL_SECONDS", 0.01)
+    client, attempts, warnings = await site.signed_in("viewer"), site.store.users.attempts, []
+    monkeypatch.setattr(dashboard.log, "warning", lambda event, **_facts: warnings.append(event))
+    for _ in range(3):
+        await client.get("/people")
+    site.runtime.advance_time(timedelta(seconds=1))
+
+    async def fail(_attempts):
+        raise OSError
+
+    async def is_written():
+        return (await site.store.dashboard.figures()).refusals == {"permission": 3}
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(attempts), "write_waiting", fail)
+        writing = asyncio.create_task(dashboard.write_refusals(site.app.state.site))
+        await eventually(lambda: "refusals_not_written" in warnings, 5)
+    await eventually(is_written, 5)
+    writing.cancel()
 
 
 async def test_who_knows_one_password_pushes_out_no_sign_in_of_others(site):
@@ -350,6 +378,24 @@ async def test_what_was_sent_after_the_session_had_ended_is_kept(site):
     assert 'action="/pause"' in shown.text
     assert 'name="reason" value="账号被盗 &amp; 急"' in shown.text
     assert await site.store.queries.pauses() == []
+
+
+async def test_who_was_reset_hears_of_it_beside_a_form_that_was_kept(site):
+    """The form is shown first, and says that the sign-in was reset; failed sign-ins are for the next time."""
+    link = await site.add_user("作者", "author")
+    await site.store.users.activate(link, NewSignIn(password_hash="none"), named_person)
+    link = await site.store.users.reset("作者", ADMIN, [SignInFactor.PASSWORD])
+    key = site.app.state.site.load_user_key
+    await activate_user(site.store.users, link, PASSWORD, by=named_person, load_user_key=key)
+    form = {"name": "作者", "next": "/pause"}
+    shown = [
+        await site.client().post("/login", data={**form, **more}, follow_redirects=True)
+        for more in ({"password": "x" * 12}, {"password": PASSWORD, "resume": "reason=x"}, {"password": PASSWORD})
+    ]
+    said = [re.findall(r'data-testid="notice">.*?<span>(.*?)</span>', answer.text, re.DOTALL) for answer in shown]
+    assert said[1] == ["您的登录被重置过"]
+    assert "有 1 次登录没有成功" in said[2][0]
+    assert 'data-testid="reset"' in shown[2].text
 
 
 async def test_no_password_is_kept_after_the_session_had_ended(site):

@@ -1,6 +1,5 @@
 """`user`: who may sign in, as what, and with which tokens."""
 
-import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from publisher.app.format import Formatter
 from publisher.cli.authentication import (
     ActingPerson,
     identify,
+    own_source,
     require_permission,
     workspace_user_key,
 )
@@ -241,7 +241,7 @@ async def issue_token(
 async def activate(terminal: Terminal, settings: Settings, store: Store, *, with_second_factor: bool) -> None:
     """Use up a one-time link from standard input, and store the new password that follows it."""
     link = read_link(_read_hidden(terminal, "ask_link"))
-    opened = await store.sign_ins.open_link(link, "", f"uid {os.getuid()}", begins=False)
+    opened = await store.sign_ins.open_link(link, "", own_source(), begins=False)
     if opened is None:
         raise CommandFailedError("link_invalid")
     if opened.is_elsewhere:
@@ -268,7 +268,7 @@ async def activate(terminal: Terminal, settings: Settings, store: Store, *, with
         second_factor=factor,
         code=code,
         load_user_key=partial(workspace_user_key, settings, creates_missing=True),
-        source=f"uid {os.getuid()}",
+        source=own_source(),
         words=list_agency_words(settings),
     )
     if factor is not None:

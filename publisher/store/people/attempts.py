@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, Update, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, Update, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from publisher.domain.account import backoff_delay
@@ -35,6 +35,8 @@ MAX_ATTEMPT_ROWS = 10_000
 ANY_NAME = ""
 CODES = "codes"
 """The source that stands for all of them, where codes after a password are counted."""
+SESSION_PREFIX = "session "
+"""Begins the source of codes that are typed in a session."""
 UNKNOWN_USER = "?"
 """What stands for all names that nobody has. No user is called so."""
 
@@ -57,7 +59,7 @@ ALERT_OF_KIND: Mapping[RefusalKind, str] = {
     RefusalKind.PERMISSION: "actions_refused",
     RefusalKind.APPROVAL: "approvals_refused",
 }
-WRITE_SECONDS, MAX_WAITING = 1.0, 1_000
+WRITE_SECONDS = 1.0
 SIGN_IN_KINDS = (RefusalKind.PASSWORD, RefusalKind.CODE)
 """Of these a user hears at the next sign-in. Each has cost a hash, or a wait."""
 EVENT_OF_KIND: Mapping[RefusalKind, str] = {
@@ -103,6 +105,7 @@ class WaitingRefusals:
 
     written_at: float
     number: int = 0
+    source: str = ""
 
 
 class Attempts(StorePart):
@@ -164,17 +167,33 @@ class Attempts(StorePart):
     async def note_refusal(self, kind: RefusalKind, name: str, source: str) -> None:
         """Count a refusal; audit and log name it, unless there are very many of its kind.
 
-        What needs no hash and no wait is written once a second at most: a flood must not keep the database busy.
+        What needs no hash and no wait is written once a second at most: a flood must not keep the database busy. The
+        last of a flood are left to `write_waiting`.
         """
-        number, now = 1, self.runtime.monotonic()
-        if kind not in SIGN_IN_KINDS:
-            waiting = self._waiting.setdefault((kind, name), WaitingRefusals(written_at=now - WRITE_SECONDS))
-            waiting.number += 1
-            if now - waiting.written_at < WRITE_SECONDS:
-                return
-            number, waiting.number, waiting.written_at = waiting.number, 0, now
-            while len(self._waiting) > MAX_WAITING:
-                self._waiting.pop(next(iter(self._waiting)))
+        if kind in SIGN_IN_KINDS:
+            await self._write(kind, name, source, 1)
+            return
+        now = self.runtime.monotonic()
+        waiting = self._waiting.setdefault((kind, name), WaitingRefusals(written_at=now - WRITE_SECONDS))
+        waiting.number, waiting.source = waiting.number + 1, source
+        if now - waiting.written_at >= WRITE_SECONDS:
+            waiting.written_at = now
+            await self._write_number(kind, name, waiting)
+
+    async def write_waiting(self) -> None:
+        """Write the refusals that came within a second after others, and that none has followed since."""
+        now = self.runtime.monotonic()
+        for (kind, name), waiting in list(self._waiting.items()):
+            if now - waiting.written_at >= WRITE_SECONDS:
+                del self._waiting[kind, name]
+                if waiting.number:
+                    await self._write_number(kind, name, waiting)
+
+    async def _write_number(self, kind: RefusalKind, name: str, waiting: WaitingRefusals) -> None:
+        number, waiting.number = waiting.number, 0
+        await self._write(kind, name, waiting.source, number)
+
+    async def _write(self, kind: RefusalKind, name: str, source: str, number: int) -> None:
         if (recorded := await self.record_refusal(kind, name, source, number)) is not None:
             log.warning("refused", kind=kind.value, user=recorded.user, number=recorded.number, source=source)
 
@@ -278,10 +297,10 @@ class Attempts(StorePart):
 
 def forget_codes(connection: Connection, user: str | None = None) -> None:
     """Forget the wrong codes of a user, or of all: the password with which they were typed is replaced."""
-    is_code = [SIGN_IN_ATTEMPT.c.source == CODES]
+    is_theirs = [_is_of_codes()]
     if user is not None:
-        is_code.append(SIGN_IN_ATTEMPT.c.name_hash == hash_name(user))
-    connection.execute(delete(SIGN_IN_ATTEMPT).where(*is_code))
+        is_theirs.append(SIGN_IN_ATTEMPT.c.name_hash == hash_name(user))
+    connection.execute(delete(SIGN_IN_ATTEMPT).where(*is_theirs))
 
 
 def hash_name(name: str) -> str:
@@ -297,7 +316,7 @@ def _limits_of_password(name: str, source: str) -> Sequence[Limit]:
 
 
 def _limit_of_codes(user: str, session: str) -> Limit:
-    source = f"session {session}" if session else CODES
+    source = f"{SESSION_PREFIX}{session}" if session else CODES
     return Limit(name=user, source=source, free=FREE_CODES, longest=MAX_DELAY_OF_CODES)
 
 
@@ -329,12 +348,17 @@ def _lock_row(connection: Connection, table: Table, key: Mapping[str, object], n
 
 def _forget_oldest(connection: Connection) -> None:
     """Bound the number of names and sources: names that nobody has would fill the table."""
-    is_of_codes = SIGN_IN_ATTEMPT.c.source == CODES
     if (connection.scalar(select(func.count()).select_from(SIGN_IN_ATTEMPT)) or 0) <= MAX_ATTEMPT_ROWS:
         return
-    oldest = select(SIGN_IN_ATTEMPT.c.failed_at).where(~is_of_codes).order_by(SIGN_IN_ATTEMPT.c.failed_at.desc())
+    may_go = ~_is_of_codes()
+    oldest = select(SIGN_IN_ATTEMPT.c.failed_at).where(may_go).order_by(SIGN_IN_ATTEMPT.c.failed_at.desc())
     last_kept = oldest.offset(MAX_ATTEMPT_ROWS // 2).limit(1).scalar_subquery()
-    connection.execute(delete(SIGN_IN_ATTEMPT).where(SIGN_IN_ATTEMPT.c.failed_at <= last_kept, ~is_of_codes))
+    connection.execute(delete(SIGN_IN_ATTEMPT).where(SIGN_IN_ATTEMPT.c.failed_at <= last_kept, may_go))
+
+
+def _is_of_codes() -> ColumnElement[bool]:
+    """Return the condition of counts of codes: who could add these without end knows passwords or has sessions."""
+    return or_(SIGN_IN_ATTEMPT.c.source == CODES, SIGN_IN_ATTEMPT.c.source.startswith(SESSION_PREFIX))
 
 
 def _passes_power_of_ten(before: int, number: int) -> bool:

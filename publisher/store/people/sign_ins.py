@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.errors import NoSuchItemError
@@ -16,9 +16,11 @@ from publisher.domain.user import Permission, Principal, User, UserState
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import keep_alert, write_audit
+from publisher.store.db.tables import AUDIT
 from publisher.store.db.user_tables import AUTH_SESSION, AUTH_TOKEN, AUTH_USER, dump_scope, load_scope, to_user
 from publisher.store.people.users import (
     LINK_BYTES,
+    LINK_LIFETIME,
     LINK_METHOD,
     LINK_OPENED_ELSEWHERE,
     has_open_link,
@@ -35,6 +37,9 @@ TOKEN_IDLE_LIFETIME, TOKEN_LIFETIME = timedelta(days=30), timedelta(days=90)
 TOKEN_PREFIX = "publisher-"  # noqa: S105 # so that a search for leaked secrets finds tokens
 SEEN_INTERVAL = timedelta(minutes=1)
 """How often it is recorded at most that a session or token is in use."""
+
+LINK_REFUSED, MAX_LINK_REFUSALS = "link_refused", 20
+"""The audit's event of a link that was opened elsewhere, and how many there are of a user within the life of a link."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,23 +210,30 @@ class SignIns(StorePart):
             await self.database.write(lambda transaction: transaction.connection.execute(used))
         return Principal(user=to_user(row), method=f"token {row['id']}", scope=load_scope(row["scope"]))
 
-    @in_transaction
-    def open_link(
-        self, transaction: Transaction, link: str, browser: str, source: str, *, begins: bool
-    ) -> OpenedLink | None:
+    async def open_link(self, link: str, browser: str, source: str, *, begins: bool) -> OpenedLink | None:
         """Return whose one-time link this is, None if it is not open. `begins` binds it to a browser, with a new key.
 
         `browser` is the key that the browser has, if any. Another browser than the first is refused, with an alert.
         """
+        known = select(AUTH_USER.c.name).where(*self._is_link(link))
+        if await self.database.read(lambda connection: connection.scalar(known)) is None:
+            return None  # anybody may ask: nothing is locked for what is none
+        return await self._open_known_link(link, browser, source, begins=begins)
+
+    @in_transaction
+    def _open_known_link(
+        self, transaction: Transaction, link: str, browser: str, source: str, *, begins: bool
+    ) -> OpenedLink | None:
         now, connection = self.runtime.now(), transaction.connection
-        is_it = (AUTH_USER.c.link_hash == hash_secret(link), *has_open_link(now))
+        is_it = self._is_link(link)
         row = connection.execute(select(AUTH_USER).where(*is_it).with_for_update()).mappings().one_or_none()
         if row is None:
             return None
         user, holder = to_user(row), row["link_browser_hash"]
         by, subject = Actor(role=Role.PERSON, name=user.name, sign_in=LINK_METHOD), f"user:{user.name}"
         if holder is not None and holder != hash_secret(browser):
-            write_audit(transaction, now, by, event="link_refused", subject=subject, detail={"source": source})
+            if _count_entries(connection, LINK_REFUSED, subject, now - LINK_LIFETIME) < MAX_LINK_REFUSALS:
+                write_audit(transaction, now, by, event=LINK_REFUSED, subject=subject, detail={"source": source})
             keep_alert(transaction, now, LINK_OPENED_ELSEWHERE, subject, {"user": user.name})
             return OpenedLink(user=user, is_elsewhere=True)
         if holder is None and begins:
@@ -229,6 +241,9 @@ class SignIns(StorePart):
             connection.execute(update(AUTH_USER).where(*is_it).values(link_browser_hash=hash_secret(browser)))
             write_audit(transaction, now, by, event="link_begun", subject=subject, detail={"source": source})
         return OpenedLink(user=user, browser=browser)
+
+    def _is_link(self, link: str) -> Sequence[ColumnElement[bool]]:
+        return AUTH_USER.c.link_hash == hash_secret(link), *has_open_link(self.runtime.now())
 
     async def sessions_of(self, user: str) -> Sequence[SessionEntry]:
         """Return a user's valid sessions, the one used last first."""
@@ -299,3 +314,8 @@ class SignIns(StorePart):
         return await self.database.read(
             lambda connection: (connection.execute(sessions).scalar_one(), connection.execute(tokens).scalar_one())
         )
+
+
+def _count_entries(connection: Connection, event: str, subject: str, since: datetime) -> int:
+    is_one = (AUDIT.c.subject == subject, AUDIT.c.event == event, AUDIT.c.at > since)
+    return connection.execute(select(func.count()).select_from(AUDIT).where(*is_one)).scalar_one()

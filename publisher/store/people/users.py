@@ -63,6 +63,8 @@ ROTATION_DUE = "rotation_due"
 """Code of the alert that a person who has left knows a secret."""
 SIGN_IN_RESET = "sign_in_reset"
 """Code of the alert that the sign-in of a user was reset who writes, approves, operates or administers."""
+NOBODY = "—"
+"""Stands in that alert for the second administrator where there was none."""
 BREAK_GLASS = "break_glass"
 """Code of the alert that somebody acted without sign-in, as the system user who owns the workspace."""
 
@@ -313,7 +315,7 @@ class Users(StorePart):
         write_audit(transaction, now, by, event="user_reset", subject=f"user:{name}", detail=detail)
         if is_alerted and is_trusted(to_user(row).grants):
             requested_by = facts.get("requested_by", "")
-            alert = {"user": name, "by": requested_by or by.name, "second": by.name if requested_by else "—"}
+            alert = {"user": name, "by": requested_by or by.name, "second": by.name if requested_by else NOBODY}
             raise_alert(transaction, now, SIGN_IN_RESET, f"user:{name}", alert)
         return self._issue_link(transaction, name, now)
 

@@ -84,7 +84,7 @@ class Act:
 class Figures:
     """What monitoring asks for. Deliveries are counted by platform and state, alerts by code, refusals by kind.
 
-    `lateness` is that of the delivery which has been due for longest.
+    `lateness` is that of the delivery which has been due for longest. `refusals` is None for some accounts.
     """
 
     daemon: DaemonStatus
@@ -95,7 +95,7 @@ class Figures:
     open_deliveries: Mapping[tuple[str, str], int]
     recent_deliveries: Mapping[tuple[str, str], int]
     alerts: Mapping[str, int]
-    refusals: Mapping[str, int]
+    refusals: Mapping[str, int] | None
 
 
 class DashboardQueries(StorePart):
@@ -167,7 +167,11 @@ class DashboardQueries(StorePart):
 
     async def acts_since(self, number: int) -> Sequence[Act]:
         """Return what people have done after an audit entry, the newest last; of very many the newest."""
-        is_theirs = (AUDIT.c.id > number, AUDIT.c.role == Role.PERSON.value, ~AUDIT.c.subject.startswith("user:"))
+        is_theirs = (
+            AUDIT.c.id > number,
+            AUDIT.c.role == Role.PERSON.value,
+            ~AUDIT.c.subject.startswith(USER_SUBJECT_PREFIX),
+        )
         columns = (AUDIT.c.subject, AUDIT.c.event, AUDIT.c.before, AUDIT.c.name.label("by"), AUDIT.c.at)
         query = select(*columns).where(*is_theirs)
         query = query.order_by(AUDIT.c.id.desc()).limit(MAX_CHANGES)
@@ -199,7 +203,7 @@ class DashboardQueries(StorePart):
         return await self.database.read(lambda connection: [tuple(connection.execute(each).one()) for each in parts])
 
     async def figures(self, accounts: Collection[AccountId] | None = None) -> Figures:
-        """Return the figures for monitoring; if accounts are given, of these alone, and without alerts."""
+        """Return the figures for monitoring; if accounts are given, of these alone, without alerts and refusals."""
         return await self.database.read(lambda connection: self._read_figures(connection, accounts))
 
     def _read_figures(self, connection: Connection, accounts: Collection[AccountId] | None) -> Figures:
@@ -228,7 +232,7 @@ class DashboardQueries(StorePart):
             open_deliveries={(platform, state): number for platform, state, number in open_rows},
             recent_deliveries={(platform, state): number for platform, state, number in recent_rows},
             alerts={code: number for code, number in alert_rows},  # noqa: C416 # rows, which mypy does not see as pairs
-            refusals={row.kind: int(row.total) for row in connection.execute(_REFUSALS)},
+            refusals={row.kind: int(row.total) for row in connection.execute(_REFUSALS)} if accounts is None else None,
         )
 
     def _read_frame_facts(self, connection: Connection) -> FrameFacts:

@@ -45,7 +45,7 @@ from publisher.web.site import (
     get_visitor,
 )
 
-PENDING_COOKIE = "publisher_sign_in"
+PENDING_COOKIE, SETUP_COOKIE = "publisher_sign_in", "publisher_setup"
 UNUSED_PASSWORD_BYTES = 32
 MAX_TYPED_CHARACTERS = 200
 """Of a name; what is longer is nobody's, and would be kept among the counts of attempts."""
@@ -160,10 +160,13 @@ async def _start_session(request: Request, user: User, method: str, following: s
     by = Actor(role=Role.PERSON, name=user.name, sign_in=method)
     session_id = await site.store.sign_ins.start_session(user.name, visitor.source, by, signed_in=user)
     session = await site.store.sign_ins.find_session(session_id)
-    if await site.store.user_changes.recent_resets(user.name) and not resumed:
+    was_reset = bool(await site.store.user_changes.recent_resets(user.name))
+    if was_reset and not resumed:
         following = f"/me/resets?{urlencode({'next': following})}"
     request.state.visitor = visitor = replace(visitor, session_id=session_id, session=session)
-    if (failed := await site.store.users.attempts.take_failures(user.name)) is not None:
+    if was_reset and resumed:  # the form goes first, what has failed is shown the next time
+        site.notices[session_id] = Notice(code="web_resets_title")
+    elif (failed := await site.store.users.attempts.take_failures(user.name)) is not None:
         at, source = visitor.clock.when(failed.last_at), failed.source.removeprefix("address ")
         facts = {"number": failed.number, "at": at, "source": source}
         site.notices[session_id] = Notice(code="web_failed_sign_ins", facts=facts)
@@ -208,7 +211,7 @@ async def begin_setup(request: Request) -> Response:
         return opened
     response = redirect(request, "/setup/form")
     response.set_cookie(
-        setup_cookie(site),
+        cookie_name(site, SETUP_COOKIE),
         opened.browser,
         max_age=int(LINK_LIFETIME / timedelta(seconds=1)),
         secure=site.is_secure,
@@ -233,13 +236,8 @@ async def _open_link(request: Request, link: str, *, begins: bool) -> OpenedLink
     return opened
 
 
-def setup_cookie(site: Site) -> str:
-    """Return the name of the cookie that binds a one-time link to a browser; see `session_cookie`."""
-    return "__Host-publisher_setup" if site.is_secure else "publisher_setup"
-
-
 def _browser_key(request: Request) -> str:
-    return request.cookies.get(setup_cookie(get_site(request)), "")
+    return request.cookies.get(cookie_name(get_site(request), SETUP_COOKIE), "")
 
 
 async def show_setup(request: Request) -> Response:
@@ -286,7 +284,7 @@ async def set_up(request: Request) -> Response:
     site.pending_setups.pop(hash_secret(browser), None)
     site.limits.note_success(visitor.source, "setup")
     response = await _start_session(request, user, LINK_METHOD, "/today")
-    response.delete_cookie(setup_cookie(site), secure=site.is_secure, httponly=True, samesite="strict")
+    response.delete_cookie(cookie_name(site, SETUP_COOKIE), secure=site.is_secure, httponly=True, samesite="strict")
     return response
 
 
