@@ -72,6 +72,27 @@ async def approve(client):
     return await client.post("/approve/refund", data={"fingerprint": await fingerprint_on(client)})
 
 
+@pytest.mark.parametrize("path", ["/urgent/refund", "/approve/refund/return", "/approve/refund/return/undo"])
+async def test_a_form_acts_on_no_occurrence_of_another_region(approving, monkeypatch, path):
+    """A fingerprint decides which occurrence is meant: that one must be within the roles, not the one that is shown."""
+    jing = await approving.signed_in("approver@region:110000", name="京")
+    await approving.store.duty.add("京", ADMIN, "")
+    fingerprint = await fingerprint_on(jing)
+    approvals = approving.store.approvals
+    [task] = await approvals.tasks(PostId("refund"))
+    status = replace(task.status, fingerprint="f" * 64)
+    other = replace(task, key=replace(task.key, occurrence="2"), accounts=["shanghai-weibo"], status=status)
+
+    async def with_another(post=None):
+        return [task, other]
+
+    monkeypatch.setattr(approvals, "tasks", with_another)
+    answers = [
+        await jing.post(path, data={"fingerprint": named, "reason": "改电话"}) for named in ("f" * 64, fingerprint)
+    ]
+    assert [answer.status_code == 403 for answer in answers] == [True, False]
+
+
 async def test_the_number_in_the_menu_is_that_of_the_inbox(approving):
     """It goes once nothing waits any more, also if that is because the post was cancelled."""
     li = await approving.signed_in("approver", name="李")

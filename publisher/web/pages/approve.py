@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.account import AccountId, AccountPolicy, Platform
-from publisher.domain.approval import Approval
+from publisher.domain.approval import Approval, is_fingerprint_of
 from publisher.domain.errors import ApprovalError, SignInError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission
@@ -90,6 +90,12 @@ async def find_task(request: Request) -> ApprovalTask | None:
         (task for task in tasks if waits_for(task, approver)),
         next((task for task in tasks if task.status.missing), tasks[0] if tasks else None),
     )
+
+
+def require_text(visitor: Visitor, permission: Permission, tasks: Sequence[ApprovalTask], fingerprint: str) -> None:
+    """Raise SignInError unless the visitor may act on the text that a form names, whichever occurrence has it."""
+    named = [task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)]
+    visitor.require(permission, [account for task in named for account in task.accounts])
 
 
 async def render_task(
@@ -278,7 +284,8 @@ async def return_text(request: Request) -> Response:
     if task is None:
         raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
     visitor.require(Permission.APPROVE, task.accounts)
-    ready = str(form.get("ready", ""))
+    fingerprint, ready = str(form.get("fingerprint", "")), str(form.get("ready", ""))
+    require_text(visitor, Permission.APPROVE, await site.store.approvals.tasks(task.key.post), fingerprint)
     reason = read_reason(form)
     words = [visitor.messages.translate(ready) if ready in RETURN_REASONS else "", reason]
     said = visitor.messages.translate("list_comma").join(filter(None, words))
@@ -286,7 +293,7 @@ async def return_text(request: Request) -> Response:
         problem = visitor.messages.translate("web_return_needs_reason")
         return await render_task(request, task, problem, status=422)
     try:
-        await site.store.approvals.return_text(task.key.post, str(form.get("fingerprint", "")), visitor.actor, said)
+        await site.store.approvals.return_text(task.key.post, fingerprint, visitor.actor, said)
     except ApprovalError as error:
         return await _render_stale(request, task, error)
     facts = {"title": task.post.title, "author": task.status.author}
@@ -303,7 +310,9 @@ async def undo_return(request: Request) -> Response:
     if task is None:
         raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
     visitor.require(Permission.APPROVE, task.accounts)
-    await get_site(request).store.approvals.undo_return(task.key.post, str(form.get("fingerprint", "")), visitor.actor)
+    approvals, fingerprint = get_site(request).store.approvals, str(form.get("fingerprint", ""))
+    require_text(visitor, Permission.APPROVE, await approvals.tasks(task.key.post), fingerprint)
+    await approvals.undo_return(task.key.post, fingerprint, visitor.actor)
     return redirect(request, approval_path(task.key), Notice(code="web_done_return_undone"))
 
 

@@ -18,6 +18,7 @@ from publisher.store.plan.approvals import ApprovalTask
 from publisher.web.access import set_session_cookie, step_up
 from publisher.web.forms import read_reason
 from publisher.web.page import redirect, render_page
+from publisher.web.pages.approve import require_text
 from publisher.web.pages.write import (
     ACCEPTED_WITHIN_SECONDS,
     NOT_YOURS,
@@ -157,7 +158,9 @@ async def release(request: Request) -> Response:
         raise ApprovalError("approval_nothing_waits", post=post)
     task = tasks[0]
     is_author = is_same_name(task.status.author, visitor.user.name)
-    visitor.require(Permission.WRITE if is_author else Permission.APPROVE, task.accounts)
+    permission, fingerprint = Permission.WRITE if is_author else Permission.APPROVE, str(form.get("fingerprint", ""))
+    visitor.require(permission, task.accounts)
+    require_text(visitor, permission, tasks, fingerprint)
     if not visitor.is_stepped_up:
         try:
             session_id = await step_up(request, str(form.get("code", "")))
@@ -165,7 +168,7 @@ async def release(request: Request) -> Response:
             return await render_release(request, visitor.messages.translate(error.code, **error.facts), status=422)
     try:
         words = read_reason(form) or visitor.messages.translate("web_urgent_title")
-        await _release(request, task, str(form.get("fingerprint", "")), words)
+        await _release(request, task, fingerprint, words)
     except ApprovalError as error:
         response = await render_release(request, visitor.messages.translate(error.code, **error.facts), status=409)
     else:
