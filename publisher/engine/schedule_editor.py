@@ -47,12 +47,14 @@ from publisher.schedule.load import (
 )
 from publisher.store.people.saves import PostSave, hash_text
 from publisher.store.store import Store
-from publisher.tomlfile.read import parse_toml, read_unchanged, strip_editor_marks
+from publisher.tomlfile.read import count_bytes, parse_toml, read_unchanged, strip_editor_marks
 
 LOCK_TIMEOUT_SECONDS = 10.0
 """How long a save waits for another one of this host to end; one takes two seconds at most."""
 LOCK_POLL_SECONDS = 0.05
 ACCEPTED_POLL_SECONDS = 0.1
+MAX_SAVED_BYTES = SCHEDULE_READ_LIMITS.max_bytes - 2**19
+"""The dashboard makes the file no larger, except by what is urgent: half a megabyte is kept for emergencies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +270,9 @@ def prepare_edit(
         return _split_problems(error.problems, index if change.entry is not None else None)
     before = change.base or {}
     post = posts.get(change.post) if change.entry is not None else None
+    if is_file_full(schedule, text) and not (post is not None and post.is_urgent):
+        facts = {"file": file.name, "most": str(MAX_SAVED_BYTES // 1024)}
+        return InvalidEdit(own=[Problem(code="schedule_full", location=Location(file=file.name), facts=facts)])
     return PreparedEdit(
         schedule=schedule,
         change=change,
@@ -278,6 +283,12 @@ def prepare_edit(
         accounts={*find_accounts(before, context), *(post.accounts if post else ())},
         fields={item.key for item in find_differences(before, before, change.entry or {})},
     )
+
+
+def is_file_full(schedule: ScheduleText, text: str) -> bool:
+    """Return True if a text is too large to be saved: what makes it smaller always may be."""
+    size = count_bytes(text)
+    return size > MAX_SAVED_BYTES and size >= count_bytes(schedule.text)
 
 
 def find_accounts(entry: Entry, context: ScheduleContext) -> Collection[AccountId]:

@@ -24,7 +24,7 @@ from publisher.domain.post import (
 )
 from publisher.schedule.cron import check_cron
 from publisher.schedule.model import PostEntry, ScheduleFile
-from publisher.tomlfile.read import ReadLimits, TomlDocument, parse_toml
+from publisher.tomlfile.read import ReadLimits, TomlDocument, count_bytes, parse_toml
 from publisher.tomlfile.validate import PLACEHOLDER, KeyPath, UnlocatedProblem, suggest_closest, validate_table
 
 
@@ -437,7 +437,7 @@ def locate_problems(problems: Sequence[Problem], *, text: str, file: str = SCHED
     """Add locations to problems whose facts name a `post`, and perhaps its `key`, such as `data.summary`."""
     if not problems:
         return []
-    document = parse_toml(text, file, ReadLimits(max_bytes=len(text) or 1), ScheduleError)
+    document = parse_toml(text, file, ReadLimits(max_bytes=count_bytes(text) or 1), ScheduleError)
     first_index = _index_first_by_id(_split_posts(document.data)[0])
     paths: dict[int, KeyPath] = {}
     for position, problem in enumerate(problems):

@@ -138,13 +138,18 @@ def read_unchanged(path: Path, limits: ReadLimits, error_type: type[InputError] 
     raise error_type([_problem_at(file, valid, len(valid), code, {})])
 
 
+def count_bytes(text: str) -> int:
+    """Return how many bytes a text has as a file."""
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
 def parse_toml(text: str, file: str, limits: ReadLimits, error_type: type[InputError] = InputError) -> TomlDocument:
     """Parse a text, after checks of its size, characters and depth.
 
     Raises `error_type` with the one problem that prevents parsing, or with every forbidden character.
     """
     text = strip_editor_marks(text)
-    if len(text) > limits.max_bytes:
+    if count_bytes(text) > limits.max_bytes:
         raise error_type([_file_problem(file, "file_too_big", most=_megabytes(limits.max_bytes))])
     if not text.strip():
         raise error_type([_file_problem(file, "file_empty")])

@@ -19,6 +19,7 @@ from publisher.engine.decisions import named_person
 from publisher.engine.planner import apply_schedule
 from publisher.engine.schedule_editor import (
     LOCK_POLL_SECONDS,
+    MAX_SAVED_BYTES,
     EditConflict,
     InvalidEdit,
     PostChange,
@@ -222,6 +223,17 @@ async def test_a_removed_post_is_gone_and_one_that_was_sent_stays(planner, file)
         await save_post(planner, file, replace(await make_change(planner, file, "new"), entry=None), writer)
     with pytest.raises(NoSuchItemError):
         await make_change(planner, file, "one")
+
+
+async def test_a_full_file_takes_only_what_is_urgent_or_makes_it_smaller(planner, file):  # noqa: F811
+    """Nobody's posts make the file larger than is read, and the end of the room is kept for emergencies."""
+    file.write_text(FILE + "# 警\n" * (MAX_SAVED_BYTES // 6), "utf-8")
+    refused = await save_post(planner, file, addition(), writer)
+    assert isinstance(refused, InvalidEdit)
+    assert [problem.code for problem in refused.own] == ["schedule_full"]
+    assert isinstance(await save_post(planner, file, addition(urgent=True), writer), SavedEdit)
+    removal = replace(await make_change(planner, file, "one"), entry=None)
+    assert isinstance(await save_post(planner, file, removal, writer), SavedEdit)
 
 
 async def test_who_may_not_write_for_an_account_of_the_post_saves_nothing(planner, file):  # noqa: F811

@@ -172,6 +172,13 @@ def test_f67_a_bomb_costs_no_time(text: str, code: str) -> None:
     assert time.process_time() - began < 5
 
 
+def test_the_limit_of_a_text_is_that_of_its_file() -> None:
+    """A Chinese character has three bytes: what is accepted as a text can be read as a file."""
+    limits = ReadLimits(max_bytes=1000)
+    assert refusal(f'a = "{"警" * 400}"', limits).code == "file_too_big"
+    assert parse_toml(f'a = "{"警" * 300}"', "a.toml", limits).data
+
+
 def test_f67_the_excess_is_located() -> None:
     """What is beyond the limits is shown with line and column, after texts that look alike."""
     text = 'a = "[[[[[[[[[[[[[[[[[[[[" # [[[[[[[[[[[[[[[[[[[[\nb = ' + "[" * 20
