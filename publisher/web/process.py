@@ -128,6 +128,11 @@ class BoundedConnection(H11Protocol):
         return not self.is_answering or self.cycle.more_body
 
     @property
+    def is_pipelining(self) -> bool:
+        """True where the next request has come before the response: no browser and no proxy sends so, but a flood."""
+        return self.conn.their_state is h11.DONE and bool(self.conn.trailing_data[0])
+
+    @property
     def is_new(self) -> bool:
         return self.loop.time() - self.made_at < NEW_CONNECTION_SECONDS
 
@@ -135,6 +140,8 @@ class BoundedConnection(H11Protocol):
         super().data_received(data)
         if self.is_answering:
             self.stop_waiting()
+            if self.is_pipelining:
+                self.transport.abort()
         elif self.head_timer is None:
             self.wait_for_head()
 

@@ -128,6 +128,31 @@ async def test_clients_that_never_finish_shut_nobody_out(first, monkeypatch):
     assert [answer.partition(b" ")[2][:3] for answer in answers] == [b"200"] * 4
 
 
+async def test_f90_a_connection_has_one_request_at_a_time():
+    """F90: of requests that are sent all at once one is worked on; who waits for each response keeps the connection."""
+    begun, is_over = [], asyncio.Event()
+
+    async def app(scope, receive, send):
+        begun.append(scope["path"])
+        if scope["path"] == "/flood":
+            await is_over.wait()
+        await PlainTextResponse("served")(scope, receive, send)
+
+    request = REQUEST.replace(b"Connection: close\r\n", b"")
+    async with serving(app) as port, asyncio.timeout(PATIENCE):
+        flood, flooding = await connect(port, "127.0.0.2", request.replace(b"GET /", b"GET /flood") * 30)
+        closed = await flood.read()
+        reader, writer = await connect(port, "127.0.0.1")
+        answers = []
+        for _ in range(2):
+            writer.write(request)
+            answers.append((await reader.readuntil(b"served")).partition(b" ")[2][:3])
+        is_over.set()
+        for each in (flooding, writer):
+            each.close()
+    assert (closed, answers, begun) == (b"", [b"200"] * 2, ["/flood", "/", "/"])
+
+
 async def test_f90_connections_are_accepted_a_few_at_a_time(monkeypatch):
     """F90: of all that connect at once a few are accepted in a turn of the event loop; the kernel keeps the others."""
     made, made_in_turn = [], []
