@@ -94,8 +94,9 @@ async def find_task(request: Request) -> ApprovalTask | None:
 
 def require_text(visitor: Visitor, permission: Permission, tasks: Sequence[ApprovalTask], fingerprint: str) -> None:
     """Raise SignInError unless the visitor may act on the text that a form names, whichever occurrence has it."""
-    named = [task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)]
-    visitor.require(permission, [account for task in named for account in task.accounts])
+    for task in tasks:
+        if is_fingerprint_of(fingerprint, task.status.fingerprint):
+            visitor.require(permission, task.accounts)
 
 
 async def render_task(
