@@ -4,7 +4,6 @@ An alert is its own order to notify people: it is written in the transaction of 
 people have been notified that it is over. So no notice is lost with a process; one is sent again only after a crash.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -38,7 +37,6 @@ from publisher.store.db.filters import in_state
 from publisher.store.db.rows import ACCOUNT_PAUSED, EXTERNAL_POST, clear_alerts, keep_alert
 from publisher.store.db.tables import DELIVERY
 from publisher.store.queries.queries import (
-    HELD_WITH_ACCOUNT,
     MAX_STATUS_AGE,
     Alert,
     is_past,
@@ -340,11 +338,6 @@ def next_notice(row: RowMapping, rules: AlertsEntry, now: datetime) -> NoticeKin
     if rules.second and row["escalated_at"] is None and now >= row["at"] + rules.escalate_after:
         return NoticeKind.ESCALATED
     return NoticeKind.REPEATED if now >= row["noticed_at"] + rules.repeat_every else None
-
-
-def is_part_of_pause(row: RowMapping, paused: Collection[str]) -> bool:
-    """True if the alert of an account's pause stands for this one about a delivery, as long as the pause lasts."""
-    return row["code"] in HELD_WITH_ACCOUNT and f"account:{json.loads(row['facts']).get('account')}" in paused
 
 
 def write_notice(transaction: Transaction, row: RowMapping, rules: AlertsEntry, now: datetime) -> None:
