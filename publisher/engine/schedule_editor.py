@@ -10,8 +10,10 @@ import fcntl
 import os
 import shutil
 import stat
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -23,6 +25,7 @@ from publisher.domain.plan import StoredPosts
 from publisher.domain.post import Post, PostId, Schedule
 from publisher.domain.user import Permission
 from publisher.engine.planner import Planner, diff_schedule, find_file_owner, find_problems, with_originals
+from publisher.schedule.cron import count_times
 from publisher.schedule.edit import (
     Entry,
     FieldDifference,
@@ -55,6 +58,10 @@ LOCK_POLL_SECONDS = 0.05
 ACCEPTED_POLL_SECONDS = 0.1
 MAX_SAVED_BYTES = SCHEDULE_READ_LIMITS.max_bytes - 2**19
 """The dashboard makes the file no larger, except by what is urgent: half a megabyte is kept for emergencies."""
+MAX_AHEAD_PER_ACCOUNT = 500
+"""So many times posts may be planned for an account on the dashboard, urgent ones apart: all of them are rendered, and
+wait for approvals, before others who write and approve are served."""
+TIMING_FIELDS = frozenset({"at", "cron", "from", "until", "days", "to"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,9 +355,27 @@ async def find_post_problems(planner: Planner, post_id: PostId, prepared: Prepar
     alone = replace(planner)  # what a planner remembers of the last schedule is of all its posts
     problems = await asyncio.to_thread(find_problems, alone, schedule, posts, known_one)
     problems += (await asyncio.to_thread(diff_schedule, alone, schedule, known_one)).left_out
+    problems += await asyncio.to_thread(find_full_accounts, planner, prepared)
     located = locate_problems([item for item in problems if item.is_error], text=prepared.text, file=file.name)
     index = list(prepared.posts).index(post_id)
     return list(_split_problems(located, index).own) if located else []
+
+
+def find_full_accounts(planner: Planner, prepared: PreparedEdit) -> Sequence[Problem]:
+    """Return a problem if more would be planned for an account of the edited post than the dashboard plans."""
+    post = prepared.post
+    if post is None or post.is_urgent or TIMING_FIELDS.isdisjoint(prepared.fields):
+        return ()
+    now, zone = planner.now, planner.schedule_context.timezone
+    until, numbers = now + timedelta(days=planner.plan_days), Counter[AccountId]()
+    for each in prepared.posts.values():
+        if accounts := set(post.accounts).intersection(each.accounts):
+            numbers.update(dict.fromkeys(accounts, count_times(each, now, until, zone)))
+    account, number = max(numbers.items(), key=lambda item: item[1], default=("", 0))
+    if number <= MAX_AHEAD_PER_ACCOUNT:
+        return ()
+    facts = {"post": post.id, "key": "to", "account": account, "most": str(MAX_AHEAD_PER_ACCOUNT)}
+    return [Problem(code="account_full", facts=facts)]
 
 
 async def _write(store: Store, file: Path, prepared: PreparedEdit, by: Actor) -> None:

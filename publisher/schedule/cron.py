@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
-from itertools import islice
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -24,10 +24,10 @@ from publisher.tomlfile.validate import KeyPath, UnlocatedProblem
 
 _FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
 _VALIDATION_START = datetime(2026, 1, 1, tzinfo=UTC)
+MAX_TIMES_PER_DAY = 24
+"""More is a slip, such as `* 9 * * *` for once a day at nine: sixty posts in an hour."""
 MAX_OCCURRENCE_LOOKAHEAD = timedelta(days=400)
 """How far ahead the next occurrence of a repeating post is searched."""
-
-
 LEAP_DAY_LOOKAHEAD = timedelta(days=8 * 366)
 """How far ahead it is searched for the first times of a repeating post: two leap days may be eight years apart."""
 
@@ -48,6 +48,22 @@ def check_cron(text: str, path: KeyPath) -> UnlocatedProblem | None:
     return None
 
 
+def check_frequency(
+    text: str, since: datetime | None, until: datetime | None, path: KeyPath
+) -> UnlocatedProblem | None:
+    """Return the problem of a valid cron expression that comes too often in a day; from `since` to `until` it may."""
+    cron = CronSim(text, (since or _VALIDATION_START) - timedelta(microseconds=1))
+    number = len(cron.minutes) * len(cron.hours)
+    if number <= MAX_TIMES_PER_DAY:
+        return None
+    if since is not None and until is not None:
+        times = islice(takewhile(lambda moment: moment <= until, cron), MAX_TIMES_PER_DAY + 1)
+        if sum(1 for _ in times) <= MAX_TIMES_PER_DAY:
+            return None
+    facts = {"number": str(number), "most": str(MAX_TIMES_PER_DAY)}
+    return UnlocatedProblem(path=path, code="cron_too_often", facts=facts)
+
+
 def is_cron(parts: Sequence[str]) -> bool:
     """True if these are the fields of a cron expression that comes at some time."""
     try:
@@ -60,6 +76,16 @@ def is_cron(parts: Sequence[str]) -> bool:
 def list_cron_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> list[datetime]:
     """Return the due times of a repeating post from `start` to `end`, both included, in UTC, oldest first."""
     return list(_iterate_cron_times(post.trigger, start, end, tz)) if isinstance(post.trigger, CronTrigger) else []
+
+
+def count_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> int:
+    """Return how often a post comes: a repeating one from `start` to `end`, any other at any time ahead."""
+    match post.trigger:
+        case OneTimeTrigger(at=at):
+            return int(at is None or at >= start)
+        case EvergreenTrigger():
+            return 0
+    return len(list_cron_times(post, start, end, tz))
 
 
 def list_next_times(post: Post, now: datetime, tz: ZoneInfo, number: int = 3) -> list[datetime]:

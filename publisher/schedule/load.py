@@ -22,7 +22,7 @@ from publisher.domain.post import (
     Trigger,
     fingerprint,
 )
-from publisher.schedule.cron import check_cron
+from publisher.schedule.cron import check_cron, check_frequency
 from publisher.schedule.model import PostEntry, ScheduleFile
 from publisher.tomlfile.read import ReadLimits, TomlDocument, count_bytes, parse_toml
 from publisher.tomlfile.validate import PLACEHOLDER, KeyPath, UnlocatedProblem, suggest_closest, validate_table
@@ -262,7 +262,10 @@ def find_trigger_problems(entry: PostEntry, base_path: KeyPath) -> Iterator[Unlo
 def find_time_problems(entry: PostEntry, base_path: KeyPath, tz: ZoneInfo) -> Iterator[UnlocatedProblem]:
     yield from find_trigger_problems(entry, base_path)
     if entry.cron is not None:
-        yield from filter(None, [check_cron(entry.cron, (*base_path, "cron"))])
+        since, until = (_with_timezone(one, tz) if one else None for one in (entry.since, entry.until))
+        path = (*base_path, "cron")
+        problem = check_cron(entry.cron, path) or check_frequency(entry.cron, since, until, path)
+        yield from filter(None, [problem])
     elif entry.since or entry.until or entry.days:
         for key, value in (("from", entry.since), ("until", entry.until), ("days", entry.days)):
             if value is not None:

@@ -82,9 +82,7 @@ def read_approval_statuses(
         pairs = [(key.post, key.occurrence) for key in batch]
         contents = _read_contents(connection, pairs)
         posts = _read_posts(connection, batch)
-        is_text = tuple_(APPROVABLE_TEXT.c.post, APPROVABLE_TEXT.c.occurrence).in_(pairs)
-        rows = connection.execute(select(APPROVABLE_TEXT).where(is_text))
-        texts = {(row.post, row.occurrence, row.fingerprint): row for row in rows}
+        texts = read_texts(connection, batch)
         is_given = tuple_(APPROVAL.c.post, APPROVAL.c.occurrence).in_(pairs)
         given = select(APPROVAL).where(is_given, APPROVAL.c.ended_at.is_(None))
         # last, and locked: what was read before cannot have changed without ending them
@@ -93,7 +91,7 @@ def read_approval_statuses(
             approvals[found.post, found.occurrence].append(to_approval(found))
         for key in batch:
             content, post = contents[key.post, key.occurrence], posts[key.post]
-            text = texts.get((key.post, key.occurrence, content.fingerprint))
+            text = texts.get((key, content.fingerprint))
             status = ApprovalStatus(
                 fingerprint=content.fingerprint,
                 chain=(),
@@ -164,17 +162,17 @@ def forget_approved(transaction: Transaction, *conditions: ColumnElement[bool]) 
         connection.execute(update(POST).where(POST.c.id == row.id).values(writers=writers))
 
 
-def read_filing_times(
+def read_texts(
     connection: Connection, keys: Collection[OccurrenceKey]
-) -> Mapping[tuple[str, str, str], datetime]:
-    """Return when each content of some occurrences was filed, by post, occurrence, and fingerprint."""
-    times = {}
+) -> Mapping[tuple[OccurrenceKey, Fingerprint], Row[Any]]:
+    """Return the texts of some occurrences that people approve, by occurrence and fingerprint."""
+    texts = {}
     for batch in batches(sorted(keys), KEYS_PER_QUERY):
         pairs = [(key.post, key.occurrence) for key in batch]
         is_text = tuple_(APPROVABLE_TEXT.c.post, APPROVABLE_TEXT.c.occurrence).in_(pairs)
         for row in connection.execute(select(APPROVABLE_TEXT).where(is_text)):
-            times[row.post, row.occurrence, row.fingerprint] = row.at
-    return times
+            texts[OccurrenceKey(post=row.post, occurrence=row.occurrence), row.fingerprint] = row
+    return texts
 
 
 def _read_posts(connection: Connection, keys: Iterable[OccurrenceKey]) -> Mapping[str, Row[Any]]:

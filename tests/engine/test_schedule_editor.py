@@ -236,6 +236,18 @@ async def test_a_full_file_takes_only_what_is_urgent_or_makes_it_smaller(planner
     assert isinstance(await save_post(planner, file, removal, writer), SavedEdit)
 
 
+async def test_an_account_has_room_for_a_bounded_number_of_posts_ahead(planner, file, monkeypatch):  # noqa: F811
+    """Who writes for one account cannot make so much of it that planning and lists get slow for all others."""
+    monkeypatch.setattr(schedule_editor, "MAX_AHEAD_PER_ACCOUNT", 30)
+    hourly = addition(cron="0 * * * *", to=["a"])
+    hourly.entry.pop("at")
+    refused = await save_post(planner, file, hourly, writer)
+    assert isinstance(refused, InvalidEdit)
+    [problem] = refused.own
+    assert (problem.code, problem.facts["account"]) == ("account_full", "a")
+    assert isinstance(await save_post(planner, file, addition(urgent=True), writer), SavedEdit)
+
+
 async def test_who_may_not_write_for_an_account_of_the_post_saves_nothing(planner, file):  # noqa: F811
     """The accounts that the post had before count as well as those it gets."""
     only_a = Writer(actor=WANG, may_write=lambda accounts: set(accounts) <= {"a"})

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zlib import crc32
 
+from tests.simulation.platforms import EPOCH
+
 PLATFORMS = ("weibo", "wechat", "tieba")
 IDENTITIES = {
     "weibo-a": "1400000001",
@@ -126,7 +128,8 @@ class Entry:
         lines |= {"follows": self.follows} if self.follows else {}
         lines |= {"urgent": True} if self.urgent else {}
         lines |= {"cron": self.cron} if self.cron else {}
-        instants = {"at": self.at, "until": self.until, "expires": self.expires}
+        since = instant(EPOCH) if self.cron and self.until else None
+        instants = {"at": self.at, "from": since, "until": self.until, "expires": self.expires}
         table = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
         table += "".join(f"{key} = {value:%Y-%m-%dT%H:%M:%SZ}\n" for key, value in instants.items() if value)
         table += f'images = [{{ file = "{self.picture}", alt = "配图" }}]\n' if self.picture else ""

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, insert, update
 
-from publisher.domain.approval import AWAITING_APPROVAL
+from publisher.domain.approval import AWAITING_APPROVAL, ApprovalRules, Stage
 from publisher.domain.delivery import State
 from publisher.domain.glyph import Glyph, choose_glyph
 from publisher.domain.post import CronTrigger, OccurrenceKey, WarningLevel, derive_marker
@@ -217,13 +217,14 @@ async def test_no_page_asks_once_for_each_account_or_post(open_store):
     store = await open_store(*map(make_policy, names))
     posts = [make_post(f"p{number}", names, START_TIME + number * HOUR) for number in range(10)]
     await enqueue_posts(store.posts, *posts)
-    end = START_TIME + 30 * DAY
+    end, needing_yes = START_TIME + 30 * DAY, ApprovalRules(by_kind={"warning": (Stage(name="first"),)})
     calls = {
         "list": (lambda: store.occurrences.find(OccurrenceFilter(text="p")), 2),
         "month": (lambda: store.occurrences.between(START_TIME, end), 2),
         "accounts": (store.occurrences.open_counts, 1),
         "texts": (lambda: store.occurrences.renditions(OccurrenceKey(post="p1", occurrence="once")), 1),
         "audit": (lambda: store.audit.search(AuditFilter(), 50), 1),
+        "approvals": (replace(store, approval_rules=needing_yes).approvals.tasks, 7),
     }
     for name, (call, expected) in calls.items():
         _result, statements = await count_statements(store, call)

@@ -58,7 +58,7 @@ from publisher.store.approvals import (
     find_unapproved,
     name_occurrence,
     read_approval_statuses,
-    read_filing_times,
+    read_texts,
 )
 from publisher.store.base import SUPERSEDED, BaseStore, StateChange, StorePart
 from publisher.store.db.alert_tables import ALERT
@@ -137,11 +137,12 @@ def compare_approval_alerts(
     near = read_deliveries(connection, select(DELIVERY).where(in_state(DELIVERY, State.PENDING), is_near))
     found = [item for item in near if store.approval_rules.chain_for(item.kind)]
     waiting, chained = {(item.key, item.kind) for item in found}, {item.key: item for item in reversed(found)}
-    filed_at = read_filing_times(connection, chained)
+    texts = read_texts(connection, chained)
     wanted = {}
     for (key, kind), status in read_approval_statuses(store, connection, chained).items():
         due_at = chained[key].due_at
-        lead = choose_reminder_lead(due_at, filed_at.get((key.post, key.occurrence, status.fingerprint)))
+        text = texts.get((key, status.fingerprint))
+        lead = choose_reminder_lead(due_at, text.at if text is not None else None)
         # what was sent as another kind, before an edit, waits for nobody
         if (key, kind) in waiting and not status.is_approved and now >= due_at - lead:
             stages = "、".join(missing.stage.name for missing in status.missing)

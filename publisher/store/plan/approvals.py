@@ -46,6 +46,7 @@ from publisher.store.approvals import (
     is_given,
     name_occurrence,
     read_approval_statuses,
+    read_texts,
     to_approval,
 )
 from publisher.store.base import StateChange, StorePart
@@ -68,6 +69,7 @@ from publisher.store.db.tables import (
     load_rendered_post,
     read_deliveries,
 )
+from publisher.store.plan.stored_posts import post_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,19 +167,21 @@ class ApprovalStore(StorePart):
                 found[row.post, row.occurrence, chain].append(row)
         # what a call may be made for comes before what was sent, of another kind, before an edit
         ordered = sorted(found.values(), key=lambda rows: (rows[0].due_at, not _can_be_stopped(rows)))
-        statuses = read_approval_statuses(self.store, connection, {_key_of(rows[0]) for rows in ordered})
+        keys = {_key_of(rows[0]) for rows in ordered}
+        statuses = read_approval_statuses(self.store, connection, keys)
+        texts = read_texts(connection, keys)
+        posts = {row.id: load_post(row.body) for row in post_rows(connection, [key.post for key in keys])}
         tasks = []
         for rows in ordered:
             first, key = rows[0], _key_of(rows[0])
             status = statuses[key, first.kind]
             if not (any(row.state in OPEN_STATE_NAMES for row in rows) or status.missing):
                 continue
-            text = self._text(connection, key, status.fingerprint)
-            body = connection.execute(select(POST.c.body).where(POST.c.id == key.post)).scalar_one()
+            text = texts.get((key, status.fingerprint))
             tasks.append(
                 ApprovalTask(
                     key=key,
-                    post=load_post(body),
+                    post=posts[key.post],
                     accounts=[AccountId(row.account) for row in rows],
                     due_at=None if first.is_due_when_approved and status.missing else first.due_at,
                     status=status,

@@ -114,3 +114,16 @@ def test_shanghai_has_no_clock_changes() -> None:
     assert isinstance(daily.trigger, CronTrigger)
     moments = list_cron_times(daily, MONDAY, MONDAY + timedelta(days=365), ZONE)
     assert {later - sooner for sooner, later in pairwise(moments)} == {timedelta(days=1)}
+
+
+@pytest.mark.parametrize(
+    ("cron", "more"),
+    [
+        ("0 * * * *", ""),
+        ("*/30 8-19 * * *", ""),
+        ("* * * * *", "from = 2026-11-23T09:00:00\nuntil = 2026-11-23T09:23:00"),
+    ],
+)
+def test_a_post_may_come_once_an_hour_or_more_often_for_a_while(cron: str, more: str) -> None:
+    """As often as any warning is repeated, and a bounded number of times at a pace beyond that."""
+    assert len(days(cron, more, length=1)) == 24

@@ -220,6 +220,11 @@ def test_f66_a_double_id_names_both_lines() -> None:
         ({"at": 'cron = "0 0 9 * * mon"'}, (7, 8, "post[0].cron", "cron_fields")),
         ({"at": 'cron = "0 25 * * *"'}, (7, 8, "post[0].cron", "bad_cron")),
         ({"at": 'cron = "0 9 31 2 *"'}, (7, 8, "post[0].cron", "cron_no_such_day")),
+        ({"at": 'cron = "* 9 * * *"'}, (7, 8, "post[0].cron", "cron_too_often")),
+        (
+            {"at": 'cron = "* * * * *"', "x": "from = 2026-11-25T09:00:00\nuntil = 2026-11-25T09:24:00"},
+            (7, 8, "post[0].cron", "cron_too_often"),
+        ),
         ({"at": 'cron = "0 9 31 2 99"'}, (7, 8, "post[0].cron", "bad_cron")),
         ({"at": 'cron = ["0 9 * * 1"]'}, (7, 8, "post[0].cron", "wrong_type")),
         ({"x": 'days = "working"'}, (9, 1, "post[0].days", "only_with_cron")),
@@ -367,6 +372,7 @@ SLIPS: list[tuple[str, tuple[int, int, str], str, str]] = [
     (post(title=""), (1, 1, "missing_key"), 'title = "…"', 'title = "…"'),
     (post(x='follows = "older-pst"'), (9, 11, "follows_unknown"), "可能是：older-post", "meant: older-post"),
     (post(at='cron = "0 9 31 4 *"'), (7, 8, "cron_no_such_day"), "第 4 个月没有 31 日", "month 4 has no day 31"),
+    (post(at='cron = "* 9 * * 1-5"'), (7, 8, "cron_too_often"), "一次写 0 9 * * *", "at nine is 0 9 * * *"),
 ]
 
 
