@@ -10,6 +10,7 @@ from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
@@ -22,7 +23,7 @@ from publisher.web.live_parts import LivePart, Parts, item_id, read_items, unlis
 from publisher.web.page import load_macro
 from publisher.web.pages import accounts, alerts, approve, assist, deliveries, inbox, post, post_actions, today
 from publisher.web.pages.audit import split_subject
-from publisher.web.site import BEATS_PER_REFRESH, OpenStream, Site, Visitor, get_visitor
+from publisher.web.site import BEATS_PER_REFRESH, OpenStream, Site, Streams, Visitor, get_visitor
 from publisher.web.todo import TodoKind, count_mine, todo_id
 
 FRAME_SECONDS = 1.0
@@ -221,11 +222,28 @@ def list_ended(act: Act) -> Iterator[str]:
 async def show_events(request: Request) -> Response:
     """Stream the changes of a page: `view` is a row of VIEWS, and the rest of the query says what the page shows."""
     visitor, is_new = get_visitor(request), "last-event-id" not in request.headers
-    if visitor.site.streams.is_full_for(visitor.user.name):
+    streams = visitor.site.streams
+    if streams.is_full_for(visitor.user.name):
         return Response(status_code=429, headers={"retry-after": "2"})
-    viewer = await open_viewer(visitor, request.query_params, is_new=is_new)
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return EventSourceResponse(follow(viewer), ping=PING_SECONDS, headers=headers)
+    stream = OpenStream(user=visitor.user.name, session_id=visitor.session_id)
+    streams.add(stream)  # before anything is awaited: hundreds may be asked for at once
+    return LiveResponse(streams, stream, follow(visitor, request.query_params, stream, is_new=is_new))
+
+
+class LiveResponse(EventSourceResponse):
+    """A stream that is counted among those of its user until its connection has ended, even if it never began."""
+
+    def __init__(self, streams: Streams, stream: OpenStream, events: AsyncIterator[ServerSentEvent]) -> None:
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        super().__init__(events, ping=PING_SECONDS, headers=headers)
+        self.streams = streams
+        self.stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.streams.remove(self.stream)
 
 
 async def open_viewer(visitor: Visitor, query: Mapping[str, str], *, is_new: bool = True) -> Viewer:
@@ -249,20 +267,12 @@ def read_number(text: str, default: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_NUMBER_DIGITS else default
 
 
-async def follow(viewer: Viewer) -> AsyncIterator[ServerSentEvent]:
+async def follow(
+    visitor: Visitor, query: Mapping[str, str], stream: OpenStream, *, is_new: bool = True
+) -> AsyncIterator[ServerSentEvent]:
     """Yield a frame a second at most, and the beat, until session or process ends, or a newer page needs the place."""
-    streams, visitor = viewer.site.streams, viewer.visitor
-    stream = OpenStream(user=visitor.user.name, session_id=visitor.session_id)
-    streams.add(stream)
-    try:
-        async for event in read_events(viewer, stream):
-            yield event
-    finally:
-        streams.remove(stream)
-
-
-async def read_events(viewer: Viewer, stream: OpenStream) -> AsyncIterator[ServerSentEvent]:
-    site, beat, renewed_at = viewer.site, -1, viewer.number
+    viewer = await open_viewer(visitor, query, is_new=is_new)
+    site, beat, renewed_at = visitor.site, -1, viewer.number
     while not site.stopping.is_set():
         if stream.is_displaced:
             yield ServerSentEvent(data="", event="displaced")

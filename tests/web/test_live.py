@@ -136,7 +136,7 @@ async def test_a_stream_ends_as_soon_as_its_session_has(site, monkeypatch, end):
     """With the next frame, long before the next beat, whichever process has ended the session."""
     monkeypatch.setattr(live, "FRAME_SECONDS", 0.01)
     visitor, page = await load_page(site, "/today")
-    following = asyncio.create_task(drain(follow(await open_viewer(visitor, page))))
+    following = asyncio.create_task(drain(start_stream(visitor, page)))
     await wait_for_stream(visitor, following)
     users = site.store.users
     match end:
@@ -152,7 +152,6 @@ async def test_a_stream_ends_as_soon_as_its_session_has(site, monkeypatch, end):
             await users.change_password(visitor.user, "hash", ADMIN)
     site.runtime.advance_time(timedelta(seconds=FACTS_LIFETIME_SECONDS))
     await asyncio.wait_for(following, 10)
-    assert visitor.site.streams.by_user == {}
 
 
 @pytest.mark.parametrize("path", ["/logout", "/people/viewer/disable", "/people/viewer/reset", "/people/viewer/leave"])
@@ -160,13 +159,19 @@ async def test_a_stream_of_the_same_process_ends_by_a_signal(site, monkeypatch, 
     """It does not even wait for the next frame."""
     monkeypatch.setattr(live, "FRAME_SECONDS", 60.0)
     visitor, page = await load_page(site, "/today")
-    following = asyncio.create_task(drain(follow(await open_viewer(visitor, page))))
+    following = asyncio.create_task(drain(start_stream(visitor, page)))
     await wait_for_stream(visitor, following)
     [client] = site.clients
     acting = client if path == "/logout" else await site.signed_in("admin", name="管")
     answer = await acting.post(path)
     await asyncio.wait_for(following, 10)
     assert answer.status_code == 303
+
+
+def start_stream(visitor, page):
+    stream = OpenStream(user=visitor.user.name, session_id=visitor.session_id)
+    visitor.site.streams.add(stream)
+    return follow(visitor, page, stream)
 
 
 async def drain(events):
@@ -192,8 +197,8 @@ async def test_a_demotion_takes_effect_with_the_next_frame(site, monkeypatch):
     await change(site, "p")
     await site.store.actions.register_worker()
     visitor, page = await load_page(site, "/today", "viewer@beijing-weibo")
-    viewer, sent = await open_viewer(visitor, page), []
-    following = asyncio.create_task(keep(follow(viewer), sent))
+    sent = []
+    following = asyncio.create_task(keep(start_stream(visitor, page), sent))
     await wait_for_stream(visitor, following)
     sent.clear()
     await site.store.users.change_grants("viewer", [parse_grant("viewer@shanghai-weibo")], ADMIN)
@@ -603,14 +608,33 @@ async def test_f90_a_user_whose_streams_have_not_ended_yet_gets_no_other(site):
     assert refused.status_code == 429
 
 
+async def test_f90_streams_asked_for_at_once_are_counted_before_any_is_read(site, monkeypatch):
+    """F90: hundreds at once cost what a user's share of them costs; all are counted no longer once they have ended."""
+    client, opening = await site.signed_in("viewer"), asyncio.Event()
+
+    async def wait_and_open(*arguments, **options):
+        await opening.wait()
+        return await open_viewer(*arguments, **options)
+
+    monkeypatch.setattr(live, "open_viewer", wait_and_open)
+    streams = site.app.state.site.streams
+    requests = [asyncio.create_task(client.get("/events?view=today")) for _ in range(MAX_HELD_PER_USER + 5)]
+    await eventually(lambda: sum(request.done() for request in requests) == 5, 10)
+    held = len(streams.by_user["viewer"])
+    site.app.state.site.stopping.set()
+    opening.set()
+    answers = [(await request).status_code for request in requests]
+    assert held == MAX_HELD_PER_USER
+    assert (answers.count(200), answers.count(429)) == (MAX_HELD_PER_USER, 5)
+    assert streams.by_user == {}
+
+
 async def test_f90_a_displaced_stream_ends_and_says_why(site):
     """F90: its last event is `displaced`, so that the page does not connect again and displace another one."""
-    viewer = await open_viewer(*await load_page(site))
-    streams = viewer.site.streams
-    events = follow(viewer)
+    visitor, page = await load_page(site)
+    events = start_stream(visitor, page)
     await anext(events)
-    [[stream]] = streams.by_user.values()
+    [[stream]] = visitor.site.streams.by_user.values()
     stream.is_displaced = True
     last = [event.event async for event in events]
     assert last[-1] == "displaced"
-    assert streams.by_user == {}
