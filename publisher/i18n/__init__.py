@@ -68,6 +68,7 @@ _platform_texts: list[Callable[[], PlatformTexts]] = []
 def use_platform_texts(find: Callable[[], PlatformTexts]) -> None:
     """Show the texts of the platforms that `find` returns from now on; it is called once one of them may be needed."""
     _platform_texts[:] = [cache(find)]
+    load_catalogue.cache_clear()
 
 
 def _find_owner(code: str) -> tuple[PlatformTexts, str] | None:
@@ -223,8 +224,15 @@ class _Catalogue(Mapping[str, Mapping[str, Any]]):
 
     def __init__(self, areas: Sequence[str]) -> None:
         self.areas = areas
+        self.found: dict[str, Mapping[str, Any]] = {}
 
     def __getitem__(self, code: str) -> Mapping[str, Any]:
+        if code not in self.found:
+            self.found[code] = self.find(code)
+        return self.found[code]
+
+    def find(self, code: str) -> Mapping[str, Any]:
+        """Return an entry. Raises KeyError."""
         for area in self.areas:
             if code in (entries := _load_area(area)):
                 return entries[code]

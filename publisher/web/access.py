@@ -76,6 +76,7 @@ async def identify(request: Request) -> Visitor:
     if session_id:
         found = site.store.sign_ins.find_session(session_id, is_use=is_use)
         session, number = await asyncio.gather(found, site.store.dashboard.audit_number())
+        site.known_sessions.note(session_id, session.principal.user.name if session is not None else "")
     return Visitor(
         site=site,
         lang=read_lang(request),
@@ -94,6 +95,12 @@ async def find_user(site: Site, scope: Scope) -> str:
     session_id = HTTPConnection(scope).cookies.get(cookie_name(site, SESSION_COOKIE), "")
     session = await site.store.sign_ins.find_session(session_id, is_use=False) if session_id else None
     return "" if session is None else session.principal.user.name
+
+
+def find_known_user(site: Site, scope: Scope) -> str:
+    """Return the name of the user whose session a request had when it was last looked up; empty for a new one."""
+    session_id = HTTPConnection(scope).cookies.get(cookie_name(site, SESSION_COOKIE), "")
+    return site.known_sessions.find_user(session_id) if session_id else ""
 
 
 def _read_preference(request: Request, name: str, default: str) -> str:

@@ -23,11 +23,12 @@ from publisher.engine.pictures import remove_unused_pictures
 from publisher.engine.schedule_editor import lock_schedule
 from publisher.i18n import Messages
 from publisher.runtime.logs import log
-from publisher.web.access import find_user, identify, note_denial, protect, read_lang, render_problem
+from publisher.web.access import find_known_user, find_user, identify, note_denial, protect, read_lang, render_problem
 from publisher.web.middleware import BoundedBodies, KnownHosts, SecurityHeaders, ThroughProxy, find_hosts
 from publisher.web.routes import ROUTES
 from publisher.web.site import Site
 from publisher.web.static_files import serve_static
+from publisher.web.turns import FairTurns
 
 MIN_COMPRESSED_BYTES = 1_000
 COMPRESSION_LEVEL = 5
@@ -74,6 +75,7 @@ def create_dashboard(application: Application) -> Dashboard:
             *through_proxy,
             Middleware(KnownHosts, hosts=hosts, is_on_loopback=is_on_loopback),
             Middleware(BlockCrossOriginRequests, trusted_origins=origins),
+            Middleware(FairTurns, find_user=partial(find_known_user, site)),
             Middleware(BoundedBodies, find_user=partial(find_user, site)),
             Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=COMPRESSION_LEVEL),
         ],

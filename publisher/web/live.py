@@ -25,6 +25,7 @@ from publisher.web.pages import accounts, alerts, approve, assist, deliveries, i
 from publisher.web.pages.audit import split_subject
 from publisher.web.site import BEATS_PER_REFRESH, OpenStream, Site, Streams, Visitor, get_visitor
 from publisher.web.todo import TodoKind, count_mine, todo_id
+from publisher.web.turns import TURN, RequestTurn
 
 FRAME_SECONDS = 1.0
 """Changes are gathered for so long, and sent together."""
@@ -222,11 +223,13 @@ def list_ended(act: Act) -> Iterator[str]:
 async def show_events(request: Request) -> Response:
     """Stream the changes of a page: `view` is a row of VIEWS, and the rest of the query says what the page shows."""
     visitor, is_new = get_visitor(request), "last-event-id" not in request.headers
-    streams = visitor.site.streams
-    if streams.is_full_for(visitor.user.name):
+    streams, now = visitor.site.streams, visitor.site.runtime.monotonic()
+    if streams.is_full_for(visitor.user.name, now):
+        turn: RequestTurn = request.scope[TURN]
+        await turn.linger()
         return Response(status_code=429, headers={"retry-after": "2"})
     stream = OpenStream(user=visitor.user.name, session_id=visitor.session_id)
-    streams.add(stream)  # before anything is awaited: hundreds may be asked for at once
+    streams.add(stream, now)  # before anything is awaited: hundreds may be asked for at once
     return LiveResponse(streams, stream, follow(visitor, request.query_params, stream, is_new=is_new))
 
 

@@ -7,10 +7,12 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 from weakref import WeakKeyDictionary
 
 import h11
 import uvicorn
+from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
@@ -24,11 +26,12 @@ from publisher.web.callbacks import bind_socket
 from publisher.web.dashboard import create_dashboard
 from publisher.web.middleware import security_headers
 from publisher.web.server import peer_key
+from publisher.web.turns import TURN, RequestTurn
 
 HEAD_TIMEOUT_SECONDS = 10.0
 """Within this time the whole head of a request must have arrived."""
 KEEP_ALIVE_SECONDS = 20
-MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER = 2048, 512
+MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER = 4096, 512
 """A whole office may come from one address. Streams of live pages are bounded by user instead: `site.MAX_STREAMS`."""
 STREAM_PATH = "/events"
 NEW_CONNECTION_SECONDS = 1.0
@@ -124,8 +127,16 @@ class BoundedConnection(H11Protocol):
 
     @property
     def is_waited_for(self) -> bool:
-        """True while the peer has to send something, the head of a request or the rest of its body."""
-        return not self.is_answering or self.cycle.more_body
+        """True while the peer has to send something, the head of a request or the rest of its body, or waits itself."""
+        return not self.is_answering or self.cycle.more_body or self.is_queued
+
+    @property
+    def is_queued(self) -> bool:
+        """True while the request waits for its turn."""
+        return (turn := self.find_turn()) is not None and turn.is_queued
+
+    def find_turn(self) -> RequestTurn | None:
+        return None if self.scope is None else cast("Scope", self.scope).get(TURN)
 
     @property
     def is_pipelining(self) -> bool:
@@ -178,6 +189,8 @@ class BoundedConnection(H11Protocol):
         self.stop_waiting()
         self.forget()
         super().connection_lost(exc)
+        if (turn := self.find_turn()) is not None and turn.is_queued:
+            turn.end()
 
 
 async def serve_dashboard(

@@ -71,9 +71,10 @@ def name_accounts(settings: Settings, messages: Messages) -> AccountNames:
         is_alone = account.region is not None and crowded[account.platform, account.region] == 1
         short[key] = region if is_alone or region == key else f"{region} {account.forum or account.identity}"
         numbers[key] = seats.setdefault(account.region or key, len(seats))
-    shown = {key: messages.platform_short_name(account.platform) for key, account in settings.accounts.items()}
-    full = {key: f"{name} · {shown[key]}" for key, name in short.items()}
     platforms = list(dict.fromkeys(account.platform for account in settings.accounts.values()))
+    names = {platform: messages.platform_short_name(platform) for platform in platforms}
+    shown = {key: names[account.platform] for key, account in settings.accounts.items()}
+    full = {key: f"{name} · {shown[key]}" for key, name in short.items()}
     places = [settings.regions.get(key, {}).get("name") or key for key in seats]
     positions = {key: number for number, key in enumerate(settings.accounts)}
     return AccountNames(short=short, full=full, seats=numbers, positions=positions, places=places, platforms=platforms)

@@ -1,7 +1,7 @@
 """What handlers of pages work with: the site, which lives as long as the process, and the visitor of one request."""
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -34,6 +34,7 @@ from publisher.runtime.clock import Runtime
 from publisher.secrets import Vault, load_user_key
 from publisher.store.people.duty import DutyOfficer
 from publisher.store.people.sign_ins import Session
+from publisher.store.people.users import hash_secret
 from publisher.store.queries.dashboard import FrameFacts
 from publisher.store.queries.queries import Alert
 from publisher.store.store import Store
@@ -54,6 +55,7 @@ PENDING_LIFETIME = timedelta(minutes=5)
 SETUP_LIFETIME = timedelta(hours=1)
 """How long a new second factor is kept while its user sets it up."""
 MAX_PENDING, MAX_PENDING_OF_USER = 1_000, 5
+MAX_KNOWN_SESSIONS = 10_000
 MAX_SHARED = 128
 BEAT_SECONDS = 5
 """How often live pages get the time since the last heartbeat, and what waits for their visitor."""
@@ -121,6 +123,8 @@ MAX_STREAMS_PER_SESSION, MAX_STREAMS_PER_USER, MAX_STREAMS = 12, 24, 1024
 """A page has a stream while it is visible. All streams take half of the connections: the rest is for requests."""
 MAX_HELD_PER_USER = 2 * MAX_STREAMS_PER_USER
 """With those that were displaced a moment ago, and hold their connections for a second at most."""
+OPENING_SECONDS = 10.0
+"""In this time a user opens MAX_STREAMS_PER_USER streams at most: a new one reads all that its page shows."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -138,19 +142,23 @@ class OpenStream:
 
 @dataclass(slots=True)
 class Streams:
-    """The open streams of each user, the oldest first."""
+    """The open streams of each user, the oldest first, and when each has opened the last of them."""
 
     by_user: dict[str, list[OpenStream]] = field(default_factory=dict)
+    openings: dict[str, deque[float]] = field(default_factory=dict)
 
-    def is_full_for(self, user: str) -> bool:
-        """True if a user may open no other stream before some of their own have ended."""
-        return len(self.by_user.get(user, ())) >= MAX_HELD_PER_USER
+    def is_full_for(self, user: str, now: float) -> bool:
+        """True if a user may open no other stream before some of their own have ended, or some seconds are over."""
+        openings = self.openings.get(user, deque[float]())
+        is_hasty = len(openings) == MAX_STREAMS_PER_USER and now - openings[0] < OPENING_SECONDS
+        return is_hasty or len(self.by_user.get(user, ())) >= MAX_HELD_PER_USER
 
-    def add(self, stream: OpenStream) -> None:
+    def add(self, stream: OpenStream, now: float) -> None:
         """Add a stream. Where there are too many, displace the oldest of its session, its user or the user with most.
 
         Nobody who opens many pages takes the place of others.
         """
+        self.openings.setdefault(stream.user, deque(maxlen=MAX_STREAMS_PER_USER)).append(now)
         own = self.by_user.setdefault(stream.user, [])
         own.append(stream)
         of_user = [each for each in own if not each.is_displaced]
@@ -178,6 +186,27 @@ class Streams:
         own.remove(stream)
         if not own:
             del self.by_user[stream.user]
+
+
+@dataclass(slots=True)
+class KnownSessions:
+    """The users of sessions that were valid when they were last looked up, by the hash of the session's id."""
+
+    _users: OrderedDict[str, str] = field(default_factory=OrderedDict)
+
+    def note(self, session_id: str, user: str) -> None:
+        """Note the user of a session; empty for one that is not valid, or no longer."""
+        key = hash_secret(session_id)
+        if not user:
+            self._users.pop(key, None)
+            return
+        self._users[key] = user
+        self._users.move_to_end(key)
+        while len(self._users) > MAX_KNOWN_SESSIONS:
+            self._users.popitem(last=False)
+
+    def find_user(self, session_id: str) -> str:
+        return self._users.get(hash_secret(session_id), "")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -214,6 +243,7 @@ class Site:
     has_users: bool = False
     """True once there are users; there never are none again."""
     streams: Streams = field(default_factory=Streams)
+    known_sessions: KnownSessions = field(default_factory=KnownSessions)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:

@@ -44,6 +44,7 @@ from publisher.web.site import (
     get_site,
     get_visitor,
 )
+from publisher.web.turns import TURN, RequestTurn
 
 PENDING_COOKIE, SETUP_COOKIE = "publisher_sign_in", "publisher_setup"
 UNUSED_PASSWORD_BYTES = 32
@@ -67,7 +68,7 @@ async def log_in(request: Request) -> Response:
     following = safe_path(str(form.get("next", "")))
     resumed = str(form.get("resume", ""))[:MAX_RESUMED_CHARACTERS]
     try:
-        user = await check_limited_password(site, name, password, visitor.source)
+        user = await check_limited_password(request, name, password)
     except SignInError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
         status = 429 if error.code == "sign_in_delayed" else 422
@@ -88,9 +89,12 @@ async def log_in(request: Request) -> Response:
     return response
 
 
-async def check_limited_password(site: Site, name: str, password: str, source: str) -> User:
+async def check_limited_password(request: Request, name: str, password: str) -> User:
     """Check a password in its turn, as long as there were not too many attempts; raises SignInError."""
+    site, source = get_site(request), get_visitor(request).source
     site.limits.require_attempt(source, name)
+    turn: RequestTurn = request.scope[TURN]
+    turn.end()  # from here on sign-ins have an order of their own
     async with site.limits.turn(source):
         user = await check_password(site.store.users, name, password, source)
     site.limits.note_success(source, name)

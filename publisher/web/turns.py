@@ -1,0 +1,132 @@
+"""Requests begin in turns: each user has some places of their own, and all without a session share a few."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from publisher.web.middleware import find_peer
+
+PLACES = 4
+"""Requests of one user that are worked on at once, and of all others together: the rest is mostly waiting."""
+LINGER_SECONDS = 0.5
+TURN = "publisher.turn"
+"""The key of a request's scope that has its turn."""
+
+
+@dataclass(slots=True)
+class Places:
+    """A number of places. Where all are taken, the clients get one in turns, however many requests each has waiting."""
+
+    taken: int = 0
+    waiting: OrderedDict[str, deque[asyncio.Future[bool]]] = field(default_factory=OrderedDict)
+
+    def take(self, client: str) -> asyncio.Future[bool]:
+        """Return what comes true once there is a place, or false if its client has gone before that."""
+        place = asyncio.get_running_loop().create_future()
+        if self.taken < PLACES:
+            self.taken += 1
+            place.set_result(True)
+        else:
+            self.waiting.setdefault(client, deque()).append(place)
+        return place
+
+    def give_back(self) -> None:
+        """Give a place back, to the client whose turn it is if any waits."""
+        while self.waiting:
+            client, requests = self.waiting.popitem(last=False)
+            place = requests.popleft()
+            if requests:
+                self.waiting[client] = requests
+            if not place.done():
+                place.set_result(True)
+                return
+        self.taken -= 1
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestTurn:
+    """A request's place: it has none while its body is awaited, nor after the first part of its response.
+
+    So slow clients hold up nobody, and a live page has a place until it has shown all it had to.
+    """
+
+    places: Places
+    client: str
+    is_own: bool
+    """True if the places are those of one user."""
+    is_body_missing: bool
+    place: asyncio.Future[bool] | None = None
+
+    @property
+    def is_queued(self) -> bool:
+        return self.place is not None and not self.place.done()
+
+    async def begin(self) -> bool:
+        """Wait for a place; return False if the client has gone."""
+        self.place = self.places.take(self.client)
+        return await self.place
+
+    def end(self) -> None:
+        """Give the place back, or wait no longer for one."""
+        place, self.place = self.place, None
+        if place is None or place.cancelled():
+            return
+        if not place.done():
+            place.set_result(False)
+        elif place.result():
+            self.places.give_back()
+
+    async def linger(self) -> None:
+        """Keep a place of one user for a moment: a flood of requests to refuse then takes its time from that user."""
+        if self.is_own:
+            await asyncio.sleep(LINGER_SECONDS)
+
+    async def receive(self, receive: Receive) -> Message:
+        if not self.is_body_missing:
+            return await receive()
+        self.end()
+        message = await receive()
+        if not message.get("more_body", False):
+            self.is_body_missing = False
+            await self.begin()
+        return message
+
+    async def send(self, send: Send, message: Message) -> None:
+        await send(message)
+        if message["type"] == "http.response.body":
+            self.end()
+
+
+class FairTurns:
+    """Lets requests begin in turns, so that a flood of one client waits for itself.
+
+    `find_user` returns the user that a request is from, empty for one whose session is not known yet.
+    """
+
+    def __init__(self, app: ASGIApp, *, find_user: Callable[[Scope], str]) -> None:
+        self.app = app
+        self.find_user = find_user
+        self.of_users: dict[str, Places] = {}
+        self.of_others = Places()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        user = self.find_user(scope)
+        places = self.of_users.setdefault(user, Places()) if user else self.of_others
+        is_body_missing = scope["method"] not in {"GET", "HEAD"}
+        turn = scope[TURN] = RequestTurn(
+            places=places, client=find_peer(scope), is_own=bool(user), is_body_missing=is_body_missing
+        )
+        try:
+            if await turn.begin():
+                await self.app(scope, partial(turn.receive, receive), partial(turn.send, send))
+        finally:
+            turn.end()
+            if user and not places.taken:
+                self.of_users.pop(user, None)

@@ -1,0 +1,144 @@
+"""F90: requests begin in turns, so that a flood of one client waits for itself."""
+
+import asyncio
+
+import pytest
+
+from publisher.web.turns import PLACES, TURN, FairTurns, RequestTurn
+
+
+class Pages:
+    """An application that is at work on requests until it is let go on."""
+
+    def __init__(self):
+        self.working, self.go_on = [], asyncio.Event()
+
+    async def __call__(self, scope, receive, send):
+        await receive()
+        self.working.append(scope["path"])
+        await self.go_on.wait()
+        self.working.remove(scope["path"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"part", "more_body": True})
+
+
+def find_user(scope):
+    return scope["user"]
+
+
+class Site:
+    """Turns before pages, and the requests that were sent to them."""
+
+    def __init__(self):
+        self.pages = Pages()
+        self.turns = FairTurns(self.pages, find_user=find_user)
+        self.sent = []
+
+    async def send(self, path, user="", peer="127.0.0.2", method="GET", receive=None):
+        """Send a request, let everything go as far as it can, and return the request's scope."""
+        scope = {"type": "http", "path": path, "method": method, "user": user, "client": (peer, 1)}
+
+        async def receive_all():
+            return {"type": "http.request", "more_body": False}
+
+        async def ignore(_message):
+            pass
+
+        self.sent.append(asyncio.create_task(self.turns(scope, receive or receive_all, ignore)))
+        await settle()
+        return scope
+
+
+async def settle():
+    """Let all tasks go as far as they can: none waits for anything but others."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def site():
+    site = Site()
+    yield site
+    for task in site.sent:
+        task.cancel()
+    await asyncio.gather(*site.sent, return_exceptions=True)
+
+
+async def test_a_flood_of_one_user_takes_no_place_of_another(site):
+    """However many requests one user sends, few are worked on at once, and those of others begin at once."""
+    for number in range(20):
+        await site.send(f"flood-{number}", user="囤")
+    await site.send("pause", user="操作员")
+    await site.send("login")
+    assert site.pages.working == [*(f"flood-{number}" for number in range(PLACES)), "pause", "login"]
+
+
+async def test_clients_without_a_session_get_places_in_turns(site):
+    """Who sends one request waits for one of each other client, not for all of theirs."""
+    for number in range(20):
+        await site.send(f"flood-{number}", peer="127.0.0.3")
+    await site.send("login", peer="127.0.0.4")
+    site.pages.go_on.set()
+    site.pages.go_on.clear()
+    await settle()
+    assert "login" in site.pages.working
+    assert len(site.pages.working) == PLACES
+
+
+@pytest.mark.parametrize("end", ["gone", "cancelled"])
+async def test_a_request_that_ends_in_the_queue_is_not_worked_on(site, end):
+    """Its place in the queue goes to the next one."""
+    for number in range(PLACES):
+        await site.send(f"flood-{number}")
+    waiting = await site.send("waiting")
+    queued = waiting[TURN].is_queued
+    await site.send("next")
+    if end == "gone":
+        waiting[TURN].end()
+    else:
+        site.sent[-2].cancel()
+    site.pages.go_on.set()
+    site.pages.go_on.clear()
+    await settle()
+    assert queued
+    assert site.pages.working == ["next"]
+
+
+async def test_a_request_whose_body_is_awaited_takes_no_place(site):
+    """Slow forms hold up nobody; with its last part a form waits for its turn again."""
+    body = asyncio.Event()
+
+    async def receive_late():
+        await body.wait()
+        return {"type": "http.request", "more_body": False}
+
+    for number in range(PLACES):
+        await site.send(f"slow-{number}", method="POST", receive=receive_late)
+    await site.send("quick")
+    before = list(site.pages.working)
+    body.set()
+    await settle()
+    assert before == ["quick"]
+    assert len(site.pages.working) == PLACES
+
+
+async def test_a_response_gives_its_place_back_with_its_first_part(site):
+    """A live page that stays open takes none."""
+    for number in range(PLACES):
+        await site.send(f"live-{number}")
+    site.pages.go_on.set()
+    await settle()
+    assert site.turns.of_others.taken == 0
+
+
+async def test_a_place_given_to_a_request_that_is_cancelled_at_once_goes_on(site):
+    """No place is lost, whatever comes together."""
+    for number in range(PLACES):
+        await site.send(f"flood-{number}")
+    waiting: RequestTurn = (await site.send("waiting"))[TURN]
+    await site.send("next")
+    site.turns.of_others.give_back()
+    site.sent[-2].cancel()
+    await settle()
+    assert not waiting.is_queued
+    assert "next" in site.pages.working
