@@ -208,7 +208,7 @@ async def _save_locked(planner: Planner, file: Path, change: PostChange, writer:
     if isinstance(prepared, InvalidEdit):
         return prepared
     if isinstance(prepared, EditConflict):  # it shows what others have written
-        accounts = find_accounts(prepared.theirs or {}, context)
+        accounts = find_accounts(prepared.theirs or change.base or {}, context)
     else:
         accounts = prepared.accounts
     if not writer.may_write(accounts):
@@ -307,15 +307,14 @@ def find_accounts(entry: Entry, context: ScheduleContext) -> Collection[AccountI
 def find_conflict(schedule: ScheduleText, block: PostBlock | None, change: PostChange) -> EditConflict | None:
     """Return the conflict if the post is not what the writer began with, or the whole text is another by far."""
     theirs = block.entry if block is not None else None
+    if change.base is None:  # it stands beside all others; an id that is taken is a problem of its own
+        return None
     is_unseen = schedule.is_file_outdated and change.base_sha256 != schedule.sha256
-    if change.base is None:
-        is_changed = False  # an id that is taken is a problem of the new post
-    else:
-        is_same = theirs is not None and change.entry is not None and is_same_entry(theirs, change.entry)
-        is_changed = theirs is None or not (is_same or is_same_entry(theirs, change.base))
+    is_same = theirs is not None and change.entry is not None and is_same_entry(theirs, change.entry)
+    is_changed = theirs is None or not (is_same or is_same_entry(theirs, change.base))
     if not is_changed and not is_unseen:
         return None
-    differences = list(find_differences(change.base or {}, theirs or {}, change.entry or {}))
+    differences = list(find_differences(change.base, theirs or {}, change.entry or {}))
     return EditConflict(
         differences=differences,
         theirs=theirs,

@@ -323,6 +323,46 @@ async def test_a_save_that_another_host_overtakes_is_not_put_in_force(planner, f
     assert titles == {"one": "另一台主机改的", "two": "这台主机的"}
 
 
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_saves_made_before_the_first_is_in_force_follow_one_another(planner, file, tmp_path):  # noqa: F811
+    """All have the same version below them; none of them is another host's."""
+    await accept(planner, file)
+    await save_post(planner, file, addition(), writer)
+    first = tmp_path / "first.toml"
+    first.write_bytes(file.read_bytes())
+    await save_post(planner, file, addition(id="second", title="第二条"), writer)
+    await save_post(planner, file, addition(id="third", title="第三条"), writer)
+    await accept(planner, first)
+    await accept(planner, file)
+    assert await planner.store.posts.get_post(PostId("third"))
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_a_save_that_was_in_force_and_is_undone_elsewhere_stays_undone(planner, file, tmp_path):  # noqa: F811
+    """The host that still has its text brings nothing back, although it was made from the very text in force."""
+    await accept(planner, file)
+    await save_post(planner, file, addition(), writer)
+    await accept(planner, file)
+    elsewhere = tmp_path / "elsewhere.toml"
+    elsewhere.write_text(FILE, "utf-8")
+    await accept(planner, elsewhere)
+    with pytest.raises(RefusedError, match="save_superseded"):
+        await accept(planner, file)
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_a_new_post_is_saved_on_a_host_whose_file_is_older(planner, file, tmp_path):  # noqa: F811
+    """It changes nothing of others, so nobody is asked about their changes: the emergency lane stays open."""
+    await accept(planner, file)
+    elsewhere = tmp_path / "elsewhere.toml"
+    elsewhere.write_text(FILE.replace("警惕退款诈骗", "另一台主机改的", 1), "utf-8")
+    await accept(planner, elsewhere)
+    only_a = Writer(actor=WANG, may_write=lambda accounts: bool(accounts) and set(accounts) <= {"a"})
+    saved = await save_post(planner, file, addition(to=["a"]), only_a)
+    assert isinstance(saved, SavedEdit)
+    assert "另一台主机改的" in file.read_text("utf-8")
+
+
 async def test_old_saves_and_drafts_are_forgotten(planner, file):  # noqa: F811
     """Retention deletes both after a month, but for the newest save; the audit stays."""
     file.write_text("", "utf-8")

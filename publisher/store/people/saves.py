@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
 from publisher.domain.approval import LEFT_OUT
 from publisher.domain.delivery import Actor
@@ -71,6 +71,7 @@ class PostSaves(StorePart):
             "body_sha256": _hash_body(save.post) if save.post else "",
             "text_sha256": text_sha256,
             "base_version": save.base_version,
+            "base_sha256": hash_text(save.base_text),
             "copied_from": save.copied_from,
             "copied_hash": save.copied_hash,
             "file_owners": json.dumps(hands, ensure_ascii=False),
@@ -98,16 +99,16 @@ class PostSaves(StorePart):
     async def is_superseded(self, text: str) -> bool:
         """Return True if a person saved this text on top of a version that another host has replaced meanwhile.
 
-        Only where hosts share a database: each of them has a file of its own.
+        Only where hosts share a database: each of them has a file of its own. Saves made one after the other before the
+        first of them is in force have the same version below them, so what counts is the text that each was made from.
         """
-        based_on = select(func.max(POST_SAVE.c.base_version)).where(POST_SAVE.c.text_sha256 == hash_text(text))
         newest = select(SCHEDULE.c.id, SCHEDULE.c.sha256).order_by(SCHEDULE.c.id.desc()).limit(1)
 
         def read(connection: Connection) -> bool:
-            version, active = connection.scalar(based_on), connection.execute(newest).first()
-            if version is None or active is None or active.sha256 == hash_text(text):
+            active, digest = connection.execute(newest).first(), hash_text(text)
+            if active is None or active.sha256 == digest or _find_save_of(connection, text) is None:
                 return False
-            return bool(version < active.id)
+            return not _is_made_from(connection, digest, active.id, active.sha256)
 
         return self.database.is_shared and await self.database.read(read)
 
@@ -316,6 +317,25 @@ def delete_old_saves(before: datetime, transaction: Transaction) -> None:
     """Forget old saves, but for the newest one: SQLite would number the next one from 1, as if it were counted."""
     newest = select(func.max(POST_SAVE.c.id)).scalar_subquery()
     transaction.connection.execute(delete(POST_SAVE).where(POST_SAVE.c.at < before, POST_SAVE.c.id < newest))
+
+
+def _is_made_from(connection: Connection, digest: str, version: int, active: str) -> bool:
+    """Return True if saves lead from the active version, of the hash `active`, to a text of the hash `digest`."""
+    pending, seen = [digest], set[str]()
+    while pending:
+        seen.add(text := pending.pop())
+        for save in _read_saves_of(connection, text):
+            if save.base_version >= version or save.base_sha256 == active:
+                return True
+            if save.base_sha256 not in seen:
+                pending.append(save.base_sha256)
+    return False
+
+
+def _read_saves_of(connection: Connection, digest: str) -> Sequence[Row[Any]]:
+    """Return the saves that made a text of this hash, less those that were in force and have been replaced since."""
+    replaced = exists().where(SCHEDULE.c.sha256 == digest, SCHEDULE.c.id > POST_SAVE.c.base_version)
+    return connection.execute(select(POST_SAVE).where(POST_SAVE.c.text_sha256 == digest, ~replaced)).all()
 
 
 def _hash_body(post: Post) -> str:
