@@ -56,11 +56,15 @@ LOCK_TIMEOUT_SECONDS = 10.0
 """How long a save waits for another one of this host to end; one takes two seconds at most."""
 LOCK_POLL_SECONDS = 0.05
 ACCEPTED_POLL_SECONDS = 0.1
-MAX_SAVED_BYTES = SCHEDULE_READ_LIMITS.max_bytes - 2**19
-"""The dashboard makes the file no larger, except by what is urgent: half a megabyte is kept for emergencies."""
-MAX_AHEAD_PER_ACCOUNT = 500
-"""So many times posts may be planned for an account on the dashboard, urgent ones apart: all of them are rendered, and
-wait for approvals, before others who write and approve are served."""
+EMERGENCY_BYTES = 2**19
+MAX_SAVED_BYTES = SCHEDULE_READ_LIMITS.max_bytes - EMERGENCY_BYTES
+"""The dashboard makes the file no larger, but for emergencies: the rest of what is read is kept for them."""
+MAX_GROWTH, GROWTH_PERIOD = 2**20, timedelta(days=7)
+"""By how much the saves of one person make the file larger in this time: nobody fills it alone."""
+EMERGENCY_GROWTH = 2**17
+MAX_AHEAD_PER_ACCOUNT, EMERGENCIES_PER_ACCOUNT = 500, 100
+"""So many times posts may be planned for an account on the dashboard, and so many more in emergencies: all are rendered
+and wait for approvals."""
 TIMING_FIELDS = frozenset({"at", "cron", "from", "until", "days", "to"})
 
 
@@ -108,6 +112,12 @@ class PostChange:
     base_sha256: str
     copied_from: PostId | None = None
     copied_hash: str = ""
+
+    @property
+    def is_emergency(self) -> bool:
+        """True for an urgent post that is due at once."""
+        entry = self.entry or {}
+        return entry.get("urgent") is True and entry.get("at") == "asap"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,11 +232,22 @@ async def _save_locked(planner: Planner, file: Path, change: PostChange, writer:
         return InvalidEdit(own=[Problem(code="follows_unknown", location=place, facts=facts)])
     if prepared.edit.text == schedule.file_text:
         return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=schedule.sha256, base_version=schedule.version)
+    if await has_used_room(planner, prepared, writer):
+        facts = {"most": str(MAX_GROWTH // 1024), "days": str(GROWTH_PERIOD.days)}
+        return InvalidEdit(own=[Problem(code="room_used", location=Location(file=file.name), facts=facts)])
     if problems := await find_post_problems(planner, change.post, prepared, file):
         return InvalidEdit(own=problems)
     await _write(planner.store, file, prepared, writer.actor)
     sha256 = hash_text(prepared.text)
     return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=sha256, base_version=schedule.version)
+
+
+async def has_used_room(planner: Planner, prepared: "PreparedEdit", writer: Writer) -> bool:
+    """Return True if the writer's saves of late would make the file larger than one person may."""
+    growth = count_bytes(prepared.text) - count_bytes(prepared.schedule.text)
+    before = await planner.store.saves.growth_since(writer.actor.name, planner.now - GROWTH_PERIOD)
+    most = MAX_GROWTH + (EMERGENCY_GROWTH if prepared.change.is_emergency else 0)
+    return growth > 0 and before + growth > most
 
 
 async def sees_followed(planner: Planner, prepared: "PreparedEdit", reach: Collection[AccountId] | None) -> bool:
@@ -271,15 +292,15 @@ def prepare_edit(
     else:
         raise RefusedError("post_not_editable", post=change.post)
     text = strip_editor_marks(edit.text)
+    if is_file_full(schedule, text, change):
+        facts = {"file": file.name, "most": str(MAX_SAVED_BYTES // 1024)}
+        return InvalidEdit(own=[Problem(code="schedule_full", location=Location(file=file.name), facts=facts)])
     try:
         posts = {post.id: post for post in parse_schedule(text, file=file.name, context=context).posts}
     except ScheduleError as error:
         return _split_problems(error.problems, index if change.entry is not None else None)
     before = change.base or {}
     post = posts.get(change.post) if change.entry is not None else None
-    if is_file_full(schedule, text) and not (post is not None and post.is_urgent):
-        facts = {"file": file.name, "most": str(MAX_SAVED_BYTES // 1024)}
-        return InvalidEdit(own=[Problem(code="schedule_full", location=Location(file=file.name), facts=facts)])
     return PreparedEdit(
         schedule=schedule,
         change=change,
@@ -292,10 +313,10 @@ def prepare_edit(
     )
 
 
-def is_file_full(schedule: ScheduleText, text: str) -> bool:
+def is_file_full(schedule: ScheduleText, text: str, change: PostChange) -> bool:
     """Return True if a text is too large to be saved: what makes it smaller always may be."""
-    size = count_bytes(text)
-    return size > MAX_SAVED_BYTES and size >= count_bytes(schedule.text)
+    size, most = count_bytes(text), MAX_SAVED_BYTES + (EMERGENCY_BYTES if change.is_emergency else 0)
+    return size > most and size >= count_bytes(schedule.text)
 
 
 def find_accounts(entry: Entry, context: ScheduleContext) -> Collection[AccountId]:
@@ -363,7 +384,7 @@ async def find_post_problems(planner: Planner, post_id: PostId, prepared: Prepar
 def find_full_accounts(planner: Planner, prepared: PreparedEdit) -> Sequence[Problem]:
     """Return a problem if more would be planned for an account of the edited post than the dashboard plans."""
     post = prepared.post
-    if post is None or post.is_urgent or TIMING_FIELDS.isdisjoint(prepared.fields):
+    if post is None or TIMING_FIELDS.isdisjoint(prepared.fields):
         return ()
     now, zone = planner.now, planner.schedule_context.timezone
     until, numbers = now + timedelta(days=planner.plan_days), Counter[AccountId]()
@@ -371,7 +392,7 @@ def find_full_accounts(planner: Planner, prepared: PreparedEdit) -> Sequence[Pro
         if accounts := set(post.accounts).intersection(each.accounts):
             numbers.update(dict.fromkeys(accounts, count_times(each, now, until, zone)))
     account, number = max(numbers.items(), key=lambda item: item[1], default=("", 0))
-    if number <= MAX_AHEAD_PER_ACCOUNT:
+    if number <= MAX_AHEAD_PER_ACCOUNT + (EMERGENCIES_PER_ACCOUNT if prepared.change.is_emergency else 0):
         return ()
     facts = {"post": post.id, "key": "to", "account": account, "most": str(MAX_AHEAD_PER_ACCOUNT)}
     return [Problem(code="account_full", facts=facts)]

@@ -231,7 +231,10 @@ async def test_a_full_file_takes_only_what_is_urgent_or_makes_it_smaller(planner
     refused = await save_post(planner, file, addition(), writer)
     assert isinstance(refused, InvalidEdit)
     assert [problem.code for problem in refused.own] == ["schedule_full"]
-    assert isinstance(await save_post(planner, file, addition(urgent=True), writer), SavedEdit)
+    tomorrow = START_TIME.replace(tzinfo=None) + timedelta(days=1)
+    later = await save_post(planner, file, addition(urgent=True, at=tomorrow), writer)
+    assert [problem.code for problem in later.own] == ["schedule_full"]
+    assert isinstance(await save_post(planner, file, addition(urgent=True, at="asap"), writer), SavedEdit)
     removal = replace(await make_change(planner, file, "one"), entry=None)
     assert isinstance(await save_post(planner, file, removal, writer), SavedEdit)
 
@@ -245,7 +248,26 @@ async def test_an_account_has_room_for_a_bounded_number_of_posts_ahead(planner, 
     assert isinstance(refused, InvalidEdit)
     [problem] = refused.own
     assert (problem.code, problem.facts["account"]) == ("account_full", "a")
-    assert isinstance(await save_post(planner, file, addition(urgent=True), writer), SavedEdit)
+    urgent = replace(hourly, entry=hourly.entry | {"urgent": True})
+    assert isinstance(await save_post(planner, file, urgent, writer), InvalidEdit)
+    monkeypatch.setattr(schedule_editor, "MAX_AHEAD_PER_ACCOUNT", 0)
+    assert isinstance(await save_post(planner, file, addition(urgent=True, at="asap"), writer), SavedEdit)
+
+
+async def test_nobody_fills_the_file_alone(planner, file, monkeypatch):  # noqa: F811
+    """A person's own saves of the last days count, urgent ones too; those of others are saved."""
+    monkeypatch.setattr(schedule_editor, "MAX_GROWTH", 1000)
+    monkeypatch.setattr(schedule_editor, "EMERGENCY_GROWTH", 500)
+    other = replace(writer, actor=named_person("李"))
+    assert isinstance(await save_post(planner, file, addition(body="警惕" * 100), writer), SavedEdit)
+    refused = await save_post(planner, file, addition(id="second", title="第二条", body="警惕" * 100), writer)
+    assert [problem.code for problem in refused.own] == ["room_used"]
+    emergency = addition(id="second", body="警惕" * 50, urgent=True, at="asap")
+    assert isinstance(await save_post(planner, file, emergency, writer), SavedEdit)
+    assert isinstance(await save_post(planner, file, addition(id="third", body="警惕" * 100), other), SavedEdit)
+    planner.store.runtime.advance_time(schedule_editor.GROWTH_PERIOD + timedelta(seconds=1))
+    later = START_TIME.replace(year=2028, tzinfo=None)
+    assert isinstance(await save_post(planner, file, addition(id="fourth", at=later), writer), SavedEdit)
 
 
 async def test_who_may_not_write_for_an_account_of_the_post_saves_nothing(planner, file):  # noqa: F811

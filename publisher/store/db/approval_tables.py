@@ -61,7 +61,7 @@ class PostSaveRow(SQLModel, table=True):
 
     `body_sha256` is of the post as the store keeps it, empty for one that was removed; `text_sha256` is of the whole
     text of the file. That was made from a text of the hash `base_sha256`, while the schedule version `base_version` was
-    in force. `copied_from` is the post that a new one
+    in force, and `growth` is by how many bytes it became larger. `copied_from` is the post that a new one
     began as a copy of, with the content of `copied_hash`. `file_owners`: these had changed the file before, and
     that was not in force yet; a JSON list.
     """
@@ -76,6 +76,7 @@ class PostSaveRow(SQLModel, table=True):
     text_sha256: str
     base_version: int
     base_sha256: str
+    growth: int
     copied_from: str | None = None
     copied_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
     file_owners: str = Field(default="[]", sa_type=Text, sa_column_kwargs={"server_default": "[]"})

@@ -54,6 +54,11 @@ class PostSave:
     copied_hash: str = ""
 
     @property
+    def growth(self) -> int:
+        """By how many bytes the file becomes larger; below zero if it becomes smaller."""
+        return len(self.text.encode()) - len(self.base_text.encode())
+
+    @property
     def event(self) -> str:
         return "post_removed" if self.post is None else "post_saved"
 
@@ -72,6 +77,7 @@ class PostSaves(StorePart):
             "text_sha256": text_sha256,
             "base_version": save.base_version,
             "base_sha256": hash_text(save.base_text),
+            "growth": save.growth,
             "copied_from": save.copied_from,
             "copied_hash": save.copied_hash,
             "file_owners": json.dumps(hands, ensure_ascii=False),
@@ -95,6 +101,12 @@ class PostSaves(StorePart):
         query = query.order_by(POST_SAVE.c.id.desc())
         row = await self.database.read(lambda connection: connection.execute(query.limit(1)).first())
         return None if row is None else (row.by, row.at)
+
+    async def growth_since(self, person: str, since: datetime) -> int:
+        """Return by how many bytes the saves of a person since an instant have made the file larger."""
+        query = select(func.coalesce(func.sum(POST_SAVE.c.growth), 0))
+        query = query.where(POST_SAVE.c.by == person, POST_SAVE.c.at >= since)
+        return int(await self.database.read(lambda connection: connection.scalar(query)) or 0)
 
     async def is_superseded(self, text: str) -> bool:
         """Return True if a person saved this text on top of a version that another host has replaced meanwhile.

@@ -96,6 +96,7 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.Column("text_sha256", sa.String(), nullable=False),
         sa.Column("base_version", sa.Integer(), nullable=False),
         sa.Column("base_sha256", sa.String(), nullable=False),
+        sa.Column("growth", sa.Integer(), nullable=False),
         sa.Column("copied_from", sa.String(), nullable=True),
         sa.Column("copied_hash", sa.String(), nullable=False, server_default=""),
         sa.Column("file_owners", sa.Text(), nullable=False, server_default="[]"),
