@@ -53,21 +53,25 @@ class SecondFactor:
     recovery_codes: Sequence[str] = field(repr=False)
 
 
-async def check_password(users: Users, name: str, password: str, source: str, *, completes_reset: bool = False) -> User:
+async def check_password(  # noqa: PLR0913 # who says so, and from where
+    users: Users, name: str, password: str, source: str, *, counted_as: str = "", completes_reset: bool = False
+) -> User:
     """Return the user whose password this is. One with a second factor must then pass `check_code`.
 
-    `source` is where the attempt comes from; failures are counted for it. Raises SignInError: `sign_in_failed` for a
-    wrong name or password and for a user who is not enabled, `sign_in_delayed` after too many failures, and
-    `second_factor_awaited` for a user who must first set up another with a one-time link, unless that is being done.
+    `source` is where the attempt comes from; failures are counted for it, or for `counted_as`. Raises SignInError:
+    `sign_in_failed` for a wrong name or password and for a user who is not enabled, `sign_in_delayed` after too many
+    failures, and `second_factor_awaited` for a user who must first set up another with a one-time link, unless that is
+    being done.
     """
-    _require_turn(users, await users.attempts.start(name, source))
+    counted_as = counted_as or source
+    _require_turn(users, await users.attempts.start(name, counted_as))
     proofs = await users.read_proofs(name)
     stored = proofs.password_hash if proofs is not None else None
     is_right = await verify_password(password, stored or HASH_OF_NOTHING)
     if proofs is None or stored is None or not is_right or not proofs.user.is_enabled:
         await users.attempts.note_refusal(RefusalKind.PASSWORD, name, source)
         raise SignInError("sign_in_failed", name=name)
-    await users.attempts.end(name, source)
+    await users.attempts.end(name, counted_as)
     if proofs.user.awaits_second_factor and not completes_reset:
         raise SignInError("second_factor_awaited", name=name)
     return proofs.user

@@ -209,6 +209,34 @@ async def test_a_flood_of_attempts_locks_nobody_else_out(site):
     assert answer.status_code == 303
 
 
+async def test_a_neighbour_locks_nobody_out_of_a_browser_they_have_used(site):
+    """Failures of others at the same address count apart; a cookie of another user, or a made-up one, helps nobody."""
+    await add_activated(site)
+    await add_activated(site, "另一人")
+    owner, neighbour, newcomer = site.client(), site.client(), site.client()
+    for name in ("另一人", "作者"):
+        await owner.post("/login", data={"name": name, "password": PASSWORD})
+        await owner.post("/logout")
+    for number in range(40):
+        await neighbour.post("/login", data={"name": f"无此人{number}", "password": "x"})
+    newcomer.cookies.set("publisher_browser", "made-up~" + owner.cookies["publisher_browser"][:-2])
+    refused = await newcomer.post("/login", data={"name": "第三人", "password": PASSWORD})
+    answers = [await owner.post("/login", data={"name": name, "password": PASSWORD}) for name in ("作者", "另一人")]
+    assert refused.status_code == 429
+    assert [answer.status_code for answer in answers] == [303, 303]
+
+
+async def test_guesses_in_a_browser_that_is_known_are_counted(site):
+    """Its cookie is no way round the limits of a name."""
+    await add_activated(site)
+    client = site.client()
+    await client.post("/login", data={"name": "作者", "password": PASSWORD})
+    await client.post("/logout")
+    answers = [(await client.post("/login", data={"name": "作者", "password": "x"})).status_code for _ in range(8)]
+    assert answers[0] == 422
+    assert answers[-1] == 429
+
+
 async def test_a_flood_from_many_addresses_locks_nobody_out(site):
     """However many sign-ins wait, one from an address that has sent none before is answered."""
     await add_activated(site)

@@ -31,6 +31,7 @@ from publisher.web.access import (
     cookie_name,
     go_on,
 )
+from publisher.web.known_browsers import find_browser, keep_browser
 from publisher.web.page import redirect, render_page, safe_path
 from publisher.web.site import (
     MAX_PENDING,
@@ -92,12 +93,13 @@ async def log_in(request: Request) -> Response:
 async def check_limited_password(request: Request, name: str, password: str) -> User:
     """Check a password in its turn, as long as there were not too many attempts; raises SignInError."""
     site, source = get_site(request), get_visitor(request).source
-    site.limits.require_attempt(source, name)
+    counted_as = find_browser(request, name) or source
+    site.limits.require_attempt(counted_as, name)
     turn: RequestTurn = request.scope[TURN]
     turn.end()  # from here on sign-ins have an order of their own
-    async with site.limits.turn(source):
-        user = await check_password(site.store.users, name, password, source)
-    site.limits.note_success(source, name)
+    async with site.limits.turn(counted_as):
+        user = await check_password(site.store.users, name, password, source, counted_as=counted_as)
+    site.limits.note_success(counted_as, name)
     return user
 
 
@@ -114,7 +116,8 @@ async def enter_code(request: Request) -> Response:
     if pending is None:
         return redirect(request, "/login")
     try:
-        site.limits.require_attempt(visitor.source, f"{pending.user.name} code")
+        name = pending.user.name
+        site.limits.require_attempt(find_browser(request, name) or visitor.source, f"{name} code")
         code = str(form.get("code", ""))
         principal = await check_code(site.store.users, pending.user, code, visitor.source, site.load_user_key)
     except SignInError as error:
@@ -174,7 +177,9 @@ async def _start_session(request: Request, user: User, method: str, following: s
         at, source = visitor.clock.when(failed.last_at), failed.source.removeprefix("address ")
         facts = {"number": failed.number, "at": at, "source": source}
         site.notices[session_id] = Notice(code="web_failed_sign_ins", facts=facts)
-    return await go_on(request, session_id, following, resumed)
+    response = await go_on(request, session_id, following, resumed)
+    keep_browser(request, response, user)
+    return response
 
 
 async def show_logout(request: Request) -> Response:
