@@ -137,6 +137,7 @@ def protect(route: PageRoute) -> Handler:
             await note_denial(visitor)
             return await render_problem(request, 403, "web_not_permitted", permission=route.permission)
         response = await route.handler(request)
+        keep_session(request, response)
         keep_preferences(request, response)
         return response
 
@@ -210,8 +211,8 @@ async def render_problem(request: Request, status: int, code: str, **facts: obje
     return await render_page(request, "problem", status=status, number=status, help=hint, **values)
 
 
-async def step_up(request: Request, code: str) -> str:
-    """Check a code of the visitor's second factor and return the session's new id, which the response has to set.
+async def step_up(request: Request, code: str) -> None:
+    """Check a code of the visitor's second factor, and give the session a new id, which any response sets.
 
     Raises SignInError for a wrong code.
     """
@@ -221,7 +222,13 @@ async def step_up(request: Request, code: str) -> str:
     replaced = await site.store.sign_ins.step_up(visitor.session_id, visitor.actor)
     stepped_up = await site.store.sign_ins.find_session(replaced)
     request.state.visitor = replace(visitor, session_id=replaced, session=stepped_up)
-    return replaced
+    request.state.is_session_new = True
+
+
+def keep_session(request: Request, response: Response) -> None:
+    """Set the id that a session has got during a request: the old one is not valid any more, whatever came after."""
+    if getattr(request.state, "is_session_new", False):
+        set_session_cookie(request, response, get_visitor(request).session_id)
 
 
 async def go_on(request: Request, session_id: str, following: str, resumed: str) -> Response:

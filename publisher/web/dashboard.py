@@ -23,10 +23,19 @@ from publisher.engine.pictures import remove_unused_pictures
 from publisher.engine.schedule_editor import lock_schedule
 from publisher.i18n import Messages
 from publisher.runtime.logs import log
-from publisher.web.access import find_known_user, find_user, identify, note_denial, protect, read_lang, render_problem
+from publisher.web.access import (
+    find_known_user,
+    find_user,
+    identify,
+    keep_session,
+    note_denial,
+    protect,
+    read_lang,
+    render_problem,
+)
 from publisher.web.middleware import BoundedBodies, KnownHosts, SecurityHeaders, ThroughProxy, find_hosts
 from publisher.web.routes import ROUTES
-from publisher.web.site import Site
+from publisher.web.site import Site, Visitor, get_visitor
 from publisher.web.static_files import serve_static
 from publisher.web.turns import FairTurns
 
@@ -153,7 +162,7 @@ async def show_refusal(request: Request, error: Exception) -> Response:
 
 async def show_invalid_file(request: Request, error: Exception) -> Response:
     """Show the first thing that is wrong with a file of the workspace, with its line."""
-    request.state.visitor = visitor = await identify(request)
+    visitor = await find_visitor(request)
     problems = error.problems if isinstance(error, InputError) else ()
     if problems and not visitor.may_everywhere(Permission.VIEW):  # they name any post
         problems = (Problem(code="schedule_invalid_elsewhere"),)
@@ -174,9 +183,17 @@ async def show_error(request: Request, error: Exception) -> Response:
 
 
 async def _show(request: Request, status: int, code: str, **facts: object) -> Response:
+    await find_visitor(request)
+    response = await render_problem(request, status, code, **facts)
+    keep_session(request, response)
+    return response
+
+
+async def find_visitor(request: Request) -> Visitor:
+    """Return the visitor of a request, which may not have got as far as its handler."""
     if not hasattr(request.state, "visitor"):
         request.state.visitor = await identify(request)
-    return await render_problem(request, status, code, **facts)
+    return get_visitor(request)
 
 
 def _reason(error: Exception) -> tuple[str, Mapping[str, str]]:

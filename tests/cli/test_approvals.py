@@ -28,6 +28,7 @@ PEOPLE = {
     "wang": "approver",
     "chen": "approver:终审",
     "north": "approver@beijing-wechat",
+    "he": "operator",
 }
 REASON = ("--reason", "test")
 HOUR = timedelta(hours=1)
@@ -277,6 +278,15 @@ def test_an_emergency_release_takes_the_author_and_another_officer(ask):
     assert abs(until - datetime.now(ZoneInfo("Asia/Shanghai")).replace(tzinfo=None) - timedelta(days=1)) < HOUR
     assert [approve(ask, name).code for name in ("li", "wang")] == [0, 0]
     assert ask("alerts", "--json").json["alerts"] == []
+
+
+def test_an_emergency_release_takes_somebody_who_may_approve_besides_the_author(ask):
+    """As on the dashboard: an operator on duty, who approves nothing, releases nothing either."""
+    for name in ("zhang", "he"):
+        assert ask("duty", "add", name, by="root").code == 0
+    refused = approve(ask, "he", "--emergency", *REASON)
+    assert (refused.code, "approve" in refused.err) == (3, True)
+    assert approve(ask, "zhang", "--emergency", *REASON).code == 0
 
 
 def test_an_officer_who_is_added_again_stays_on_duty_since_then(ask):

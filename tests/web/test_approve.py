@@ -377,22 +377,38 @@ async def test_who_is_on_duty_finds_the_emergency_lane(approving):
     assert 'data-testid="emergency"' not in (await zhang.get("/approve/refund")).text
 
 
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+
+
+async def start_session(approving, name):
+    """Add an approver with a second factor, and return the id of a session in which it is still to be repeated."""
+    site = approving.app.state.site
+    link = await approving.add_user(name, "approver")
+    sealed = encrypt_totp_secret(SECRET, name, site.load_user_key)
+    sign_in = NewSignIn(password_hash="none", totp_secret=sealed, totp_step=0)
+    await approving.store.users.activate(link, sign_in, lambda _name: ADMIN)
+    return await approving.store.sign_ins.start_session(name, "address 127.0.0.1", ADMIN)
+
+
+async def test_a_session_outlives_a_yes_that_is_refused_after_its_code(approving):
+    """The code gives the session a new id, whatever the answer is: nobody signs out others by changing a text."""
+    li = approving.client({"publisher_session": await start_session(approving, "李")})
+    form = {"fingerprint": "0" * 64, "code": code_of(SECRET, approving.runtime)}
+    refused = await li.post("/approve/refund", data=form)
+    replaced = approving.client({"publisher_session": refused.cookies["publisher_session"]})
+    assert refused.status_code == 409
+    assert (await replaced.get("/inbox")).status_code == 200
+
+
 async def test_a_yes_takes_the_second_factor_once_in_ten_minutes(approving):
     """Without a code nothing is recorded; a right one counts, and the session has a new id."""
-    site = approving.app.state.site
-    secret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
-    link = await approving.add_user("李", "approver")
-    sign_in = NewSignIn(
-        password_hash="none", totp_secret=encrypt_totp_secret(secret, "李", site.load_user_key), totp_step=0
-    )
-    await approving.store.users.activate(link, sign_in, lambda _name: ADMIN)
-    session = await approving.store.sign_ins.start_session("李", "address 127.0.0.1", ADMIN)
+    session = await start_session(approving, "李")
     li = approving.client({"publisher_session": session})
     form = {"fingerprint": await fingerprint_on(li)}
     without = await li.post("/approve/refund", data=form)
     assert (without.status_code, 'name="code"' in without.text) == (422, True)
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
-    done = await li.post("/approve/refund", data={**form, "code": code_of(secret, approving.runtime)})
+    done = await li.post("/approve/refund", data={**form, "code": code_of(SECRET, approving.runtime)})
     assert done.status_code == 303
     assert len((await approving.store.approvals.tasks("refund"))[0].status.counted) == 1
     replaced = approving.client({"publisher_session": done.cookies["publisher_session"]})

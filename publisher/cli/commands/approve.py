@@ -15,6 +15,7 @@ from publisher.cli.terminal import Terminal
 from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.approval import is_fingerprint_of
+from publisher.domain.characters import is_same_name
 from publisher.domain.post import PostId
 from publisher.domain.user import Permission, list_members
 from publisher.engine.approvals import approve_content, make_approver, release_in_emergency
@@ -37,9 +38,12 @@ async def approve(  # noqa: PLR0913 # one argument an option
     async with open_command_store(settings, AccessMode.COMMAND) as store:
         await require_post(store.queries, target.post)
         person = await identify(terminal, settings, store, "approve", by)
-        targets = await _list_targets(store, target.post, fingerprint)
+        tasks = await _list_tasks(store, target.post, fingerprint)
+        is_author = any(is_same_name(task.status.author, person.actor.name) for task in tasks)
+        waiting: list[Collection[AccountId]] = [task.accounts for task in tasks]
+        targets = waiting or [await accounts_of_post(store, target.post)]
         accounts = next((each for each in targets if _may(person, settings, Permission.APPROVE, each)), targets[0])
-        if not (is_emergency and _may(person, settings, Permission.SEND, set().union(*targets))):  # authors release too
+        if not (is_emergency and is_author and _may(person, settings, Permission.SEND, set().union(*targets))):
             await require_permission(store, person, settings, "approve", accounts)
         if not settings.approval_rules.is_active:
             raise CommandFailedError("approvals_not_asked")
@@ -55,14 +59,10 @@ async def approve(  # noqa: PLR0913 # one argument an option
             await warn_about_daemon(terminal, settings, store.queries)
 
 
-async def _list_targets(store: Store, post: PostId, fingerprint: str) -> Sequence[Collection[AccountId]]:
-    """Return the accounts of each chain of what waits with this fingerprint, else of all that waits of a post.
-
-    Only if nothing waits are they all accounts that the post was ever for.
-    """
+async def _list_tasks(store: Store, post: PostId, fingerprint: str) -> Sequence[ApprovalTask]:
+    """Return what waits with this fingerprint, for each chain, else all that waits of a post."""
     tasks = await store.approvals.tasks(post)
-    found = [task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)]
-    return [task.accounts for task in found or tasks] or [await accounts_of_post(store, post)]
+    return [task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)] or tasks
 
 
 def _may(person: ActingPerson, settings: Settings, permission: Permission, accounts: Collection[AccountId]) -> bool:

@@ -15,7 +15,7 @@ from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission
 from publisher.engine.approvals import approve_content, compare_contents, list_approvers, waits_for
 from publisher.store.plan.approvals import ApprovalTask, find_refusal
-from publisher.web.access import set_session_cookie, step_up
+from publisher.web.access import step_up
 from publisher.web.forms import read_reason
 from publisher.web.live_parts import Parts, stream_path
 from publisher.web.page import load_macro, redirect, render_page
@@ -218,14 +218,14 @@ def describe_text(request: Request, contents: Sequence[RenderedPost], platform: 
 async def give_approval(request: Request) -> Response:
     """Record a yes to the content that the form was drawn from, and go on to the next one that waits."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    fingerprint, session_id = str(form.get("fingerprint", "")), ""
+    fingerprint = str(form.get("fingerprint", ""))
     task = await find_task(request)
     if task is None:
         raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
     visitor.require(Permission.APPROVE, task.accounts)
     if not visitor.is_stepped_up:
         try:
-            session_id = await step_up(request, str(form.get("code", "")))
+            await step_up(request, str(form.get("code", "")))
         except SignInError as error:
             problem = visitor.messages.translate(error.code, **error.facts)
             return await render_task(request, task, problem, status=422, asks_code=True)
@@ -234,15 +234,11 @@ async def give_approval(request: Request) -> Response:
         approver, seen_at = make_visitor_approver(visitor), read_instant(str(form.get("scheduled_at", "")))
         done = await approve_content(site.store, task.key.post, fingerprint, approver, visitor.actor, seen_at)
     except ApprovalError as error:
-        response = await _render_stale(request, task, error)
-    else:
-        facts = {"title": done.post.title, "stage": done.status.approvals[-1].stage}
-        code = "web_done_approved_last" if done.status.is_approved else "web_done_approved"
-        notice = Notice(code=code, facts=facts, undo=approval_path(done.key, "/end"), undo_fields={"own": "1"})
-        response = redirect(request, await _find_next_path(request), notice)
-    if session_id:
-        set_session_cookie(request, response, session_id)
-    return response
+        return await _render_stale(request, task, error)
+    facts = {"title": done.post.title, "stage": done.status.approvals[-1].stage}
+    code = "web_done_approved_last" if done.status.is_approved else "web_done_approved"
+    notice = Notice(code=code, facts=facts, undo=approval_path(done.key, "/end"), undo_fields={"own": "1"})
+    return redirect(request, await _find_next_path(request), notice)
 
 
 def read_instant(text: str) -> datetime | None:

@@ -53,11 +53,11 @@ async def enter_step_up(request: Request) -> Response:
     visitor, form = get_visitor(request), await request.form()
     following, resumed = safe_path(str(form.get("next", ""))), str(form.get("resume", ""))
     try:
-        session_id = await step_up(request, str(form.get("code", "")))
+        await step_up(request, str(form.get("code", "")))
     except SignInError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
         return await render_page(request, "step_up", status=422, next=following, resume=resumed, problem=problem)
-    return await go_on(request, session_id, following, resumed)
+    return await go_on(request, get_visitor(request).session_id, following, resumed)
 
 
 async def replace_password(request: Request) -> Response:

@@ -7,7 +7,7 @@ from publisher.app.open_store import check_command_access
 from publisher.domain.errors import SignInError
 from publisher.domain.user import Permission
 from publisher.store.db.filters import SCOPE_ALL
-from publisher.web.access import set_session_cookie, step_up
+from publisher.web.access import step_up
 from publisher.web.forms import read_paused_at, read_reason
 from publisher.web.page import redirect, render_page, safe_path
 from publisher.web.site import Notice, get_site, get_visitor
@@ -45,10 +45,10 @@ async def resume_all(request: Request) -> Response:
     """Let calls begin again, after the second factor was repeated. Raises RefusedError if the pause has changed."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     visitor.require_everywhere(Permission.OPERATE)
-    paused_at, session_id = read_paused_at(form), ""
+    paused_at = read_paused_at(form)
     if not visitor.is_stepped_up:
         try:
-            session_id = await step_up(request, str(form.get("code", "")))
+            await step_up(request, str(form.get("code", "")))
         except SignInError as error:
             facts = await site.store.dashboard.frame_facts()
             problem = visitor.messages.translate(error.code, **error.facts)
@@ -57,7 +57,4 @@ async def resume_all(request: Request) -> Response:
     await check_command_access(site.store, site.settings)
     await site.store.actions.resume(SCOPE_ALL, get_visitor(request).actor, paused_at)
     site.frame_facts = None
-    response = redirect(request, "/today", Notice(code="web_done_resumed"))
-    if session_id:
-        set_session_cookie(request, response, session_id)
-    return response
+    return redirect(request, "/today", Notice(code="web_done_resumed"))

@@ -15,7 +15,7 @@ from publisher.domain.user import Permission
 from publisher.engine.approvals import release_in_emergency
 from publisher.engine.schedule_editor import InvalidEdit, SavedEdit, wait_until_accepted
 from publisher.store.plan.approvals import ApprovalTask
-from publisher.web.access import set_session_cookie, step_up
+from publisher.web.access import step_up
 from publisher.web.forms import read_reason
 from publisher.web.page import redirect, render_page
 from publisher.web.pages.approve import require_text
@@ -151,7 +151,7 @@ async def render_release(request: Request, problem: str = "", *, status: int = 2
 async def release(request: Request) -> Response:
     """Record the release by an officer on duty: the author's own, or that of another, with which it is sent."""
     visitor, form = get_visitor(request), await request.form()
-    post, session_id = PostId(str(request.path_params["post"])), ""
+    post = PostId(str(request.path_params["post"]))
     await visitor.require_visible(post)
     tasks = await get_site(request).store.approvals.tasks(post)
     if not tasks:
@@ -163,16 +163,12 @@ async def release(request: Request) -> Response:
     require_text(visitor, permission, tasks, fingerprint)
     if not visitor.is_stepped_up:
         try:
-            session_id = await step_up(request, str(form.get("code", "")))
+            await step_up(request, str(form.get("code", "")))
         except SignInError as error:
             return await render_release(request, visitor.messages.translate(error.code, **error.facts), status=422)
     try:
         words = read_reason(form) or visitor.messages.translate("web_urgent_title")
         await _release(request, task, fingerprint, words)
     except ApprovalError as error:
-        response = await render_release(request, visitor.messages.translate(error.code, **error.facts), status=409)
-    else:
-        response = redirect(request, f"/urgent/{post}", Notice(code="web_urgent_done_released"))
-    if session_id:
-        set_session_cookie(request, response, session_id)
-    return response
+        return await render_release(request, visitor.messages.translate(error.code, **error.facts), status=409)
+    return redirect(request, f"/urgent/{post}", Notice(code="web_urgent_done_released"))
