@@ -136,12 +136,21 @@ def protect(route: PageRoute) -> Handler:
         if route.permission is not None and not visitor.may(route.permission):
             await note_denial(visitor)
             return await render_problem(request, 403, "web_not_permitted", permission=route.permission)
+        if await has_nul(request):
+            return await render_problem(request, 400, "web_bad_request")
         response = await route.handler(request)
         keep_session(request, response)
         keep_preferences(request, response)
         return response
 
     return handle
+
+
+async def has_nul(request: Request) -> bool:
+    """Return True if anything in a request has the character U+0000: nobody types it, and PostgreSQL stores none."""
+    fields = await request.form() if request.method == "POST" else FormData()
+    texts = [value for _name, value in [*request.query_params.multi_items(), *fields.multi_items()]]
+    return any("\0" in text for text in [request.scope["path"], *texts] if isinstance(text, str))
 
 
 async def note_denial(visitor: Visitor) -> None:

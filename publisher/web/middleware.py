@@ -30,6 +30,8 @@ HEADERS: Mapping[str, str] = {
 """A response that sets one of them keeps its own. What pages show of people and posts stays in no browser's files."""
 STRICT_TRANSPORT_SECURITY = "max-age=31536000"
 MAX_BODY_BYTES, MAX_UPLOAD_BYTES = 2**20, 25 * 2**20
+MAX_FORM_FIELDS = 2_000
+"""A form of a post for all accounts has some hundred; to parse a megabyte of separators takes seconds."""
 UPLOAD_PATHS = frozenset({"/write", "/urgent"})
 MAX_UPLOADS, MAX_UPLOADS_WITHOUT_SESSION, MAX_UPLOADS_EACH = 16, 4, 4
 """Bodies of more than MAX_BODY_BYTES that are received or worked on at once: meanwhile they are on the disk.
@@ -156,7 +158,12 @@ class BoundedBodies:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
             await self.app(scope, receive, send)
             return
-        body = BoundedBody(receive, limit=find_body_limit(scope), start_upload=partial(self.start_upload, scope))
+        body = BoundedBody(
+            receive,
+            limit=find_body_limit(scope),
+            start_upload=partial(self.start_upload, scope),
+            is_multipart=Headers(scope=scope).get("content-type", "").startswith("multipart/"),
+        )
         try:
             await self.app(scope, body.receive, send)
         except BodyRefusedError as error:
@@ -195,11 +202,18 @@ class BoundedBody:
     """
 
     def __init__(
-        self, receive: Receive, *, limit: int, start_upload: Callable[[], Awaitable[Callable[[], None]]]
+        self,
+        receive: Receive,
+        *,
+        limit: int,
+        start_upload: Callable[[], Awaitable[Callable[[], None]]],
+        is_multipart: bool,
     ) -> None:
         self._receive = receive
         self.limit = limit
         self.start_upload = start_upload
+        self.is_multipart = is_multipart
+        self.separators = 0
         self.deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS
         self.received = 0
         self.is_complete = False
@@ -214,7 +228,8 @@ class BoundedBody:
         if message["type"] == "http.request":
             self.received += len(message.get("body", b""))
             self.is_complete = not message.get("more_body", False)
-        if self.received > self.limit:
+            self.separators += 0 if self.is_multipart else message.get("body", b"").count(b"&")
+        if self.received > self.limit or self.separators > MAX_FORM_FIELDS:
             raise BodyRefusedError(413, "Content Too Large")
         if self.received > MAX_BODY_BYTES and self.end_upload is None:
             self.end_upload = await self.start_upload()

@@ -51,6 +51,18 @@ async def test_an_address_that_makes_no_sense_is_no_error(site, path):
     assert (await client.get(path)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/posts/%00"), ("GET", "/posts?q=a&q=%00"), ("POST", "/login"), ("POST", "/pause"), ("POST", "/me/sessions")],
+)
+async def test_a_nul_character_is_refused(site, method, path):
+    """Nobody types it, and PostgreSQL stores none: it is neither an error of ours nor kept anywhere."""
+    client = await site.signed_in("operator")
+    data = {"name": "x\0", "reason": "x\0", "password": "y"} if method == "POST" else None
+    answer = await client.request(method, path, data=data)
+    assert answer.status_code == 400
+
+
 async def test_opening_a_page_changes_nothing(site):
     """Whatever a link of another site opens, by a browser that is signed in, no action of a person follows."""
     client = await site.signed_in("admin", "operator", "author", "approver", "auditor")
