@@ -6,8 +6,10 @@ import gc
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from functools import partial
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import h11
@@ -38,6 +40,8 @@ NEW_CONNECTION_SECONDS = 1.0
 """So long a connection is new: its request may be on its way, so older ones of its peer close before it."""
 ACCEPT_BATCH = 32
 """Connections accepted in one turn of the event loop: in a flood of them the open ones are served meanwhile."""
+MAX_HANDSHAKES, HANDSHAKE_SECONDS = 128, 5.0
+"""TLS handshakes at once, and how long one may take."""
 MAX_UNACCEPTED = 2048
 """Connections that may wait in the kernel until they are accepted."""
 MAX_HEAD_BYTES = 16_384
@@ -55,12 +59,74 @@ HELD: WeakKeyDictionary[ServerState, Peers] = WeakKeyDictionary()
 
 
 class PatientServer(uvicorn.Server):
-    """A server whose configured backlog is how many connections it accepts in one turn; the rest wait in the kernel."""
+    """A server whose configured backlog is how many connections it accepts in one turn; the rest wait in the kernel.
+
+    Its TLS handshakes are bounded: asyncio counts a connection only after its handshake, for which a client may take a
+    minute and a third of a megabyte.
+    """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if (context := self.config.ssl) is not None:
+            begin: object = partial(Handshake, context=context, peers={})
+            self.config.http_protocol_class, self.config.ssl = cast("type[BoundedConnection]", begin), None
         await super().startup(sockets)
         for listening_socket in sockets or ():
             listening_socket.listen(MAX_UNACCEPTED)
+
+
+class Handshake(asyncio.Protocol):
+    """A connection before its TLS handshake is over. Where there are too many, the oldest of the peer with most closes.
+
+    `rest` is what the connection is made with afterwards.
+    """
+
+    def __init__(self, *, context: ssl.SSLContext, peers: dict[str, dict["Handshake", None]], **rest: Any) -> None:  # noqa: ANN401 # as uvicorn passes it
+        self.context = context
+        self.peers = peers
+        self.make = partial(BoundedConnection, **rest)
+        self.early = bytearray()
+        self.task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.pause_reading()
+        address = self.transport.get_extra_info("peername")
+        self.peer = peer_key(address[0]) if address else ""
+        self.peers.setdefault(self.peer, {})[self] = None
+        if sum(map(len, self.peers.values())) > MAX_HANDSHAKES:
+            most = max(self.peers, key=lambda peer: len(self.peers[peer]))
+            next(iter(self.peers[most])).abort()
+        self.task = asyncio.get_running_loop().create_task(self.shake_hands())
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what has come with the end of the handshake."""
+        self.early += data
+
+    async def shake_hands(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                encrypted = await loop.start_tls(self.transport, self, self.context, server_side=True)
+        except OSError:
+            self.abort()
+            return
+        self.forget()
+        if encrypted is not None:
+            connection = self.make()
+            encrypted.set_protocol(connection)
+            connection.connection_made(encrypted)
+            if self.early:
+                connection.data_received(bytes(self.early))
+
+    def abort(self) -> None:
+        self.forget()
+        self.transport.abort()
+
+    def forget(self) -> None:
+        own = self.peers.get(self.peer, {})
+        own.pop(self, None)
+        if not own:
+            self.peers.pop(self.peer, None)
 
 
 class BoundedConnection(H11Protocol):

@@ -53,7 +53,13 @@ async def test_an_address_that_makes_no_sense_is_no_error(site, path):
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/posts/%00"), ("GET", "/posts?q=a&q=%00"), ("POST", "/login"), ("POST", "/pause"), ("POST", "/me/sessions")],
+    [
+        ("GET", "/posts/%00"),
+        ("GET", "/posts?q=a&q=%00"),
+        ("POST", "/login"),
+        ("POST", "/pause"),
+        ("POST", "/me/sessions"),
+    ],
 )
 async def test_a_nul_character_is_refused(site, method, path):
     """Nobody types it, and PostgreSQL stores none: it is neither an error of ours nor kept anywhere."""

@@ -14,7 +14,7 @@ from pyrate_limiter import Duration, Rate
 from publisher.app.application import open_application
 from publisher.config import load_settings
 from publisher.testing.fakes import FakeRuntime
-from publisher.web import limits
+from publisher.web import limits, process
 from publisher.web.dashboard import create_dashboard
 from publisher.web.middleware import security_headers
 from publisher.web.process import serve_dashboard
@@ -98,6 +98,28 @@ async def test_by_its_own_certificate_nothing_goes_in_clear(workspace):
     kept = {name: cookie for answer in (wish, left) for name, cookie in read_cookies(answer).items()}
     assert kept.keys() == {"__Host-publisher_theme", "__Host-publisher_session"}
     assert all({"Secure", "HttpOnly", "Path=/"} <= attributes for attributes in kept.values())
+
+
+async def test_f90_handshakes_that_do_not_end_are_bounded(workspace, monkeypatch):
+    """F90: clients that begin TLS and send nothing close their own connections; others are answered."""
+    monkeypatch.setattr(process, "MAX_HANDSHAKES", 5)
+    trusted, port = write_certificates(workspace), free_port()
+    entry = f'listen = "127.0.0.1:{port}"\ncertificate = "tls.pem"\nkey = "tls.key"\nurl = "https://{NAME}:{port}"'
+    async with (
+        serving(workspace, entry),
+        httpx.AsyncClient(base_url=f"https://{NAME}:{port}", verify=trusted, timeout=PATIENCE) as client,
+    ):
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
+        closed = [await asyncio.wait_for(reader.read(), PATIENCE) for reader, _writer in silent[:3]]
+        answer = await client.get("/login")
+        monkeypatch.setattr(process, "HANDSHAKE_SECONDS", 0.1)
+        late, writer = await asyncio.open_connection("127.0.0.1", port)
+        after_the_time = await asyncio.wait_for(late.read(), PATIENCE)
+        for each in [writer, *(writer for _reader, writer in silent)]:
+            each.close()
+    assert closed == [b""] * 3
+    assert answer.status_code == 200
+    assert after_the_time == b""
 
 
 async def ask_in_bytes(port, request, trusted):
