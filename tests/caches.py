@@ -10,6 +10,7 @@ from jinja2.bccache import Bucket, BytecodeCache
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, update
 from sqlalchemy.pool import StaticPool
 
+from publisher.engine import authentication
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.jobs import CleanPicture, JobResult, RenderJob, TemplateFiles
 from publisher.runtime.clock import Runtime
@@ -42,6 +43,17 @@ def share_statements() -> None:
 
 def _use_statements(connection: Connection) -> None:
     connection.execution_options(compiled_cache=STATEMENTS)
+
+
+ARGON2 = authentication.ARGON2_PASSES, authentication.ARGON2_MEMORY_KIB, authentication.HASH_OF_NOTHING
+"""The parameters of the product."""
+CHEAP_ARGON2 = 1, 64, "$argon2id$v=19$m=64,t=1,p=1$nDXdyR1+nWSu+kszzBPtoQ$HLoamJmTU3l/T8AipX2MiyDbIv84YkbqLVQBB1vcS9I"
+
+
+def hash_cheaply(parameters: tuple[int, int, str] = CHEAP_ARGON2) -> None:
+    """Let this process hash passwords with these parameters: a thousand are hashed in tests."""
+    authentication.ARGON2_PASSES, authentication.ARGON2_MEMORY_KIB, authentication.HASH_OF_NOTHING = parameters
+    authentication._hasher.cache_clear()
 
 
 class CompiledPages(BytecodeCache):

@@ -27,12 +27,13 @@ from publisher.store.recovery.setup import migrate, prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import FakeRuntime
-from tests.caches import MIGRATED, CachingRenderer, share_statements
+from tests.caches import MIGRATED, CachingRenderer, hash_cheaply, share_statements
 from tests.postgres_server import start_postgres
 from tests.simulator_process import SimulatorProcess, run_simulator
 
 use_platform_texts(AdapterTexts)
 share_statements()
+hash_cheaply()
 os.umask(0o022)  # files of tests have the modes that most systems give
 settings.load_profile("ci")  # the same examples in each run, whatever time one takes: no run fails by chance
 settings.register_profile("search", settings.get_profile("ci"), derandomize=False, max_examples=1000)

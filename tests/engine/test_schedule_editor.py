@@ -19,7 +19,6 @@ from publisher.engine.decisions import named_person
 from publisher.engine.planner import apply_schedule
 from publisher.engine.schedule_editor import (
     LOCK_POLL_SECONDS,
-    MAX_SAVED_BYTES,
     EditConflict,
     InvalidEdit,
     PostChange,
@@ -225,9 +224,10 @@ async def test_a_removed_post_is_gone_and_one_that_was_sent_stays(planner, file)
         await make_change(planner, file, "one")
 
 
-async def test_a_full_file_takes_only_what_is_urgent_or_makes_it_smaller(planner, file):  # noqa: F811
+async def test_a_full_file_takes_only_what_is_urgent_or_makes_it_smaller(planner, file, monkeypatch):  # noqa: F811
     """Nobody's posts make the file larger than is read, and the end of the room is kept for emergencies."""
-    file.write_text(FILE + "# 警\n" * (MAX_SAVED_BYTES // 6), "utf-8")
+    monkeypatch.setattr(schedule_editor, "MAX_SAVED_BYTES", 3_000)
+    file.write_text(FILE + "# 警\n" * (3_000 // 6), "utf-8")
     refused = await save_post(planner, file, addition(), writer)
     assert isinstance(refused, InvalidEdit)
     assert [problem.code for problem in refused.own] == ["schedule_full"]

@@ -3,6 +3,7 @@
 import ast
 import re
 import ssl
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,11 @@ UNSAFE = re.compile(r"^\s*(?:import|from) (?:pickle|marshal|shelve)\b", re.MULTI
 STATEMENTS = {"text", "execute", "executemany", "scalar", "scalars", "exec_driver_sql", "executescript", "DDL"}
 
 
+@cache
 def calls(path):
     """Return every call in a file, with the last part of its name."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Call):
-            yield getattr(node.func, "attr", getattr(node.func, "id", "")), node
+    nodes = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+    return [(getattr(node.func, "attr", getattr(node.func, "id", "")), node) for node in nodes]
 
 
 def test_no_shell_is_started():
