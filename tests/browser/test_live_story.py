@@ -114,10 +114,10 @@ async def test_a_stream_that_falls_silent_is_opened_again(site, monkeypatch):  #
         assert await complaints(page) == []
 
 
-async def follow_until(follow, is_cut, sent, viewer):
+async def follow_until(follow, is_cut, sent, *arguments, **options):
     """Stream the changes of a page and note what is sent; once the line is cut nothing comes any more, and no end."""
     sent.append("stream")
-    async for event in follow(viewer):
+    async for event in follow(*arguments, **options):
         if is_cut.is_set():
             await asyncio.Event().wait()
         yield event
