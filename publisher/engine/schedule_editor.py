@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -22,7 +23,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import Location, NoSuchItemError, Problem, RefusedError, ScheduleError, SignInError
 from publisher.domain.plan import StoredPosts
-from publisher.domain.post import Post, PostId, Schedule
+from publisher.domain.post import Post, PostId, PostKind, Schedule
 from publisher.domain.user import Permission
 from publisher.engine.planner import Planner, diff_schedule, find_file_owner, find_problems, with_originals
 from publisher.schedule.cron import count_times
@@ -230,6 +231,9 @@ async def _save_locked(planner: Planner, file: Path, change: PostChange, writer:
         facts = {"post": change.post, "value": str((change.entry or {}).get("follows", "")), "choices": NO_CHOICES}
         place = Location(file=file.name, path="follows")
         return InvalidEdit(own=[Problem(code="follows_unknown", location=place, facts=facts)])
+    if not writer.may_write(await find_corrected_accounts(planner, prepared)):
+        place = Location(file=file.name, path="follows")
+        return InvalidEdit(own=[Problem(code="correction_stops_others", location=place)])
     if prepared.edit.text == schedule.file_text:
         return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=schedule.sha256, base_version=schedule.version)
     if await has_used_room(planner, prepared, writer):
@@ -240,6 +244,16 @@ async def _save_locked(planner: Planner, file: Path, change: PostChange, writer:
     await _write(planner.store, file, prepared, writer.actor)
     sha256 = hash_text(prepared.text)
     return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=sha256, base_version=schedule.version)
+
+
+async def find_corrected_accounts(planner: Planner, prepared: "PreparedEdit") -> Collection[AccountId]:
+    """Return the accounts on which the edited post stops another, as a correction does wherever that is not out."""
+    post = prepared.post
+    if post is None or post.kind is not PostKind.CORRECTION or post.follows is None:
+        return prepared.accounts
+    known = filter(None, [prepared.posts.get(post.follows), await planner.store.posts.get_post(post.follows)])
+    filed = {delivery.account for delivery in await planner.store.queries.deliveries(post.follows)}
+    return {*prepared.accounts, *filed, *chain.from_iterable(one.accounts for one in known)}
 
 
 async def has_used_room(planner: Planner, prepared: "PreparedEdit", writer: Writer) -> bool:

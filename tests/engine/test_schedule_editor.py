@@ -507,3 +507,21 @@ async def test_a_post_that_its_writer_may_not_see_is_unknown_as_an_original(plan
                 "follows",
             )
             assert ("hidden" in problem.facts["choices"]) is (reach is None)
+
+
+async def test_a_correction_is_for_those_who_write_for_all_accounts_of_its_original(planner, file):  # noqa: F811
+    """It stops the original everywhere, approved or not: an author of one account silences no other."""
+    file.write_text(FILE + entry("warned", at=LATER, to='["a", "b"]'), "utf-8")
+    only_b = Writer(actor=WANG, may_write=lambda accounts: set(accounts) <= {"b"}, reach=["a", "b"])
+    change = addition(kind="correction", follows="warned", to=["b"])
+    refused = await save_post(planner, file, change, only_b)
+    update = addition(kind="update", follows="warned", to=["b"])
+    assert isinstance(refused, InvalidEdit)
+    assert [problem.code for problem in refused.own] == ["correction_stops_others"]
+    assert isinstance(await save_post(planner, file, update, only_b), SavedEdit)
+    turned = await make_change(planner, file, "new", kind="correction")
+    assert isinstance(await save_post(planner, file, turned, only_b), InvalidEdit)
+    assert isinstance(
+        await save_post(planner, file, replace(change, post=PostId("c"), entry=change.entry | {"id": "c"}), writer),
+        SavedEdit,
+    )
