@@ -442,4 +442,4 @@ def rewrite_text(text: str, *, how: str = "spaces", characters: int = 30, ending
 
 
 def _to_json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
