@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
+from publisher.domain.characters import is_storable
 from publisher.domain.user import Permission, RefusalKind
 from publisher.engine.authentication import check_code
 from publisher.i18n import LANGUAGES, Lang
@@ -136,11 +137,21 @@ def protect(route: PageRoute) -> Handler:
         if route.permission is not None and not visitor.may(route.permission):
             await note_denial(visitor)
             return await render_problem(request, 403, "web_not_permitted", permission=route.permission)
+        if not await has_storable_texts(request):
+            return await render_problem(request, 400, "web_bad_request")
         response = await route.handler(request)
         keep_preferences(request, response)
         return response
 
     return handle
+
+
+async def has_storable_texts(request: Request) -> bool:
+    """Return True if every database can store what a request says in its address and form; a browser sends no other."""
+    texts = [*request.path_params.values(), *request.query_params.values()]
+    if request.method == "POST":
+        texts += [value for _name, value in (await request.form()).multi_items() if isinstance(value, str)]
+    return all(map(is_storable, texts))
 
 
 async def note_denial(visitor: Visitor) -> None:

@@ -51,6 +51,19 @@ async def test_an_address_that_makes_no_sense_is_no_error(site, path):
     assert (await client.get(path)).status_code == 200
 
 
+async def test_what_no_database_stores_is_refused(site):
+    """U+0000 in an address, a query or a form is no error of ours, whichever database there is; nothing is done."""
+    client = await site.signed_in("operator")
+    answers = [
+        await client.get("/posts/p%00"),
+        await client.get("/search?q=%00"),
+        await client.post("/pause", data={"reason": "x\0"}),
+        await site.client().post("/login", data={"name": "li\0", "password": "y"}),
+    ]
+    assert [answer.status_code for answer in answers] == [400] * 4
+    assert await site.store.queries.pauses() == []
+
+
 async def test_opening_a_page_changes_nothing(site):
     """Whatever a link of another site opens, by a browser that is signed in, no action of a person follows."""
     client = await site.signed_in("admin", "operator", "author", "approver", "auditor")
