@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from adapters.tieba.codes import CODES, READ_LIMIT_CODE, TiebaErrorClass, to_message_key
 from publisher.contract import HttpRequest, HttpResponse, Pairs, Upload
+from publisher.domain.characters import is_storable
 from publisher.domain.results import (
     Blocked,
     Busy,
@@ -208,7 +209,8 @@ def decode_session(response: HttpResponse | RequestFailure) -> str | CredentialE
         return CredentialExpired(reason=to_message_key(code)) if is_refusal else Unknown(reason=to_message_key(code))
     if is_login == 0:
         return CredentialExpired(reason="tieba_not_signed_in")
-    return str(body["tbs"]) if is_login == 1 and body.get("tbs") else Unknown(reason="bad_response")
+    token = str(body.get("tbs") or "")
+    return token if is_login == 1 and token and is_storable(token) else Unknown(reason="bad_response")
 
 
 def decode_forum(response: HttpResponse | RequestFailure) -> int | ReadFailure:
@@ -232,8 +234,8 @@ def decode_upload(response: HttpResponse | RequestFailure, now: datetime) -> str
     code = get_error_code(body)
     if code:
         return interpret_error(code, body, None, now)
-    picture = body.get("picId")
-    return str(picture) if code == 0 and picture else Unknown(reason="bad_response")
+    picture = str(body.get("picId") or "")
+    return picture if code == 0 and picture and is_storable(picture) else Unknown(reason="bad_response")
 
 
 def decode_created(

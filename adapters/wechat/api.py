@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from publisher.contract import HttpRequest, HttpResponse, Upload
+from publisher.domain.characters import is_storable
 from publisher.domain.post import DeliveryId, RenderedImage, RenderedPost
 from publisher.domain.results import Ticket
 
@@ -284,9 +285,9 @@ def decode_response(response: HttpResponse, extract: Callable[[Mapping[str, Any]
 
 
 def get_text(body: Mapping[str, Any], key: str) -> str:
-    """Return an id or URL as text. Raises KeyError or ValueError where there is none."""
+    """Return an id or URL as text. Raises KeyError or ValueError where there is none, or it is damaged."""
     value = body[key]
-    if isinstance(value, bool) or not isinstance(value, str | int) or value in ("", 0):
+    if isinstance(value, bool) or not isinstance(value, str | int) or value in ("", 0) or not is_storable(str(value)):
         raise ValueError(key)
     return str(value)
 

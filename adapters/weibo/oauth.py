@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from adapters.weibo.api import decode_object, get_reason, to_int
 from publisher.contract import Http, HttpRequest, HttpResponse
 from publisher.domain.account import Account
+from publisher.domain.characters import is_storable
 from publisher.domain.errors import Problem
 from publisher.domain.results import Blocked, NotSent, ReadFailure, Unknown
 
@@ -101,7 +102,7 @@ def decode_token_grant(response: HttpResponse | NotSent | Unknown) -> WeiboToken
     if isinstance(body, ReadFailure):
         return Problem(code=get_reason(body))
     token, seconds = body.get("access_token"), to_int(body.get("expires_in"))
-    if not isinstance(token, str) or not token or seconds is None:
+    if not isinstance(token, str) or not token or not is_storable(token) or seconds is None:
         return Problem(code="bad_response")
     return WeiboTokenGrant(token=token, lifetime_seconds=min(seconds, _MAX_LIFETIME_SECONDS))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from publisher.cli.framework import LocalizedUsageError
+from publisher.cli.framework import LocalizedUsageError, one_line
 from publisher.config import Settings
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import Delivery
@@ -28,7 +28,7 @@ class DeliveryTarget:
 
 def post_target(value: str) -> DeliveryTarget:
     """Parse a target, with or without an account."""
-    named, _, account = value.partition("@")
+    named, _, account = one_line(value).partition("@")
     post, separator, instant = named.partition("#")
     if not post or ("@" in value and not account):
         raise LocalizedUsageError("bad_target", value=value)

@@ -15,6 +15,9 @@ from typing import Final
 ValuePath = tuple[str | int, ...]
 """The keys and indexes of a value."""
 
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+"""U+0000, which PostgreSQL refuses, and surrogates, such as half an emoji, which UTF-8 cannot encode."""
+_REPLACEMENT: Final = "\ufffd"
 _FORBIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufffc\U000e0000-\U000e0fff]"
@@ -58,6 +61,16 @@ _ALIASES: Final[Mapping[str, str]] = {
 _CATEGORY_LABELS: Final[Mapping[str, str]] = {
     "Cc": "<control>", "Cs": "<surrogate>", "Co": "<private use>", "Cn": "<not assigned>",
 }  # fmt: skip
+
+
+def is_storable(text: str) -> bool:
+    """True if every database and file can store a text."""
+    return _UNSTORABLE.search(text) is None
+
+
+def replace_unstorable(text: str) -> str:
+    """Replace each character that no database or file stores by U+FFFD."""
+    return _UNSTORABLE.sub(_REPLACEMENT, text)
 
 
 def find_forbidden_characters(text: str) -> Iterator[int]:

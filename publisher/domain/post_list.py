@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
 
+from publisher.domain.characters import is_storable
 from publisher.domain.post import Baseline, Marker, normalize
 from publisher.domain.results import Deleted, NotFound, PossibleMatch, Published, Receipt
 from publisher.domain.verification import is_similar
@@ -67,8 +68,10 @@ def match_list(
     Only a post with our marker that did not exist before our call, and belongs to no other delivery, is ours; the
     oldest one if there are several. It is Deleted only where the list is complete back to the baseline. A post with our
     marker that is not ours, or with our words but not our marker, is a PossibleMatch: a person decides. NotFound takes
-    a list that is complete back to the baseline, by `is_covered`; see `covers_baseline`.
+    a list that is complete back to the baseline, by `is_covered`; see `covers_baseline`. A list with a damaged id is a
+    damaged reply, which proves nothing missing.
     """
+    is_covered = is_covered and all(is_storable(post.remote_id) for post in posts)
     free = [post for post in posts if post.remote_id not in criteria.owned_ids]
     code = criteria.marker.normalized
     marked = [post for post in free if any(code in text for text in post.normalized_texts)]

@@ -1,7 +1,7 @@
 """Results from a platform: outcomes of a call, readback results, deletion results, the health of a login."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -281,6 +281,25 @@ RESULT_CODES: Final[Mapping[type, str]] = {
 
 def result_code(result: Outcome | ReadbackResult | DeletionResult | HealthCheckResult) -> str:
     return RESULT_CODES[type(result)]
+
+
+def drop_details(outcome: Outcome) -> Outcome:
+    """Return an outcome without what the platform wrote; Unknown where it rests on that, as on an id or a ticket."""
+    match outcome:
+        case Rejected() | Blocked():
+            return replace(outcome, reason="")
+        case Busy():
+            return replace(outcome, reason="", until=None)
+        case RateLimited():
+            return replace(outcome, until=None)
+        case CredentialExpired():
+            return CredentialExpired(reason=TransportReason.BAD_RESPONSE)
+        case NotSent():
+            return NotSent(reason=TransportReason.BAD_RESPONSE)
+        case Unknown():
+            return replace(outcome, reason=TransportReason.BAD_RESPONSE)
+        case _:
+            return Unknown(reason=TransportReason.BAD_RESPONSE)
 
 
 def to_read_failure(failure: NotSent | ReadFailure) -> ReadFailure:

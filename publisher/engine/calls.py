@@ -4,12 +4,15 @@ Any exception of an adapter becomes a result, so a bug in it cannot crash the da
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
+from operator import is_
 from typing import Any, TypeVar, cast
 
 from publisher.contract import Adapter
+from publisher.domain.characters import is_storable, replace_unstorable
+from publisher.domain.errors import PublisherError
 from publisher.domain.post import SendRequest
 from publisher.domain.results import (
     Deleted,
@@ -19,6 +22,7 @@ from publisher.domain.results import (
     ReadbackResult,
     ReadFailure,
     Submitted,
+    TransportReason,
     Unknown,
 )
 from publisher.domain.verification import matches_text
@@ -31,17 +35,25 @@ A = TypeVar("A")
 TIME_LIMIT, ADAPTER_FAILED = "time_limit", "adapter_failed"
 ABORT_REASONS = frozenset({TIME_LIMIT, ADAPTER_FAILED}) | TEMPORARY_ERRORS
 """Why an adapter's call ended without a result of its own."""
+_PROSE_FIELDS = frozenset({"reason", "code", "text"})
+"""Fields of results that no later call uses: what is wrong in them can be replaced. All others name something."""
+_MAX_INTEGER = 2**31 - 1
+"""The largest number that a column stores on every database."""
+
+
+class _DamagedReplyError(PublisherError):
+    """A platform's id, address, ticket or figure cannot be stored as it is."""
 
 
 async def call_adapter(call: Awaitable[A], time_limit: timedelta) -> A | Unknown:
-    """Await an adapter's call for at most `time_limit`, and return its result with secrets redacted. Never raises.
+    """Await an adapter's call for at most `time_limit`, and return its result, fit to be stored. Never raises.
 
     Without a result this returns Unknown, with one of ABORT_REASONS.
     The result's reason may be the platform's own text, and a platform, or a proxy, may repeat what it was sent.
     """
     try:
         async with asyncio.timeout(time_limit.total_seconds()):
-            result = await call
+            result = clean_result(await call)
         reason = getattr(result, "reason", None)
         return (
             cast("A", replace(cast("Any", result), reason=redact_text(reason))) if isinstance(reason, str) else result
@@ -54,6 +66,44 @@ async def call_adapter(call: Awaitable[A], time_limit: timedelta) -> A | Unknown
         if not is_outage(error):  # what an adapter keeps is in the database, whose outage is logged once
             log.exception("adapter_failed", error=type(error).__name__)
         return Unknown(reason=ADAPTER_FAILED)
+
+
+def clean_result(result: A) -> A | Unknown:
+    """Return a result of which every part can be stored; the same object where nothing is wrong with it.
+
+    A platform that cuts its texts may leave half an emoji: it is replaced, and what a code proves stays proven.
+    An id, address, ticket or figure is used as it is or not at all: the reply is Unknown then.
+    """
+    try:
+        return cast("A", _clean(result))
+    except _DamagedReplyError:
+        log.warning("reply_damaged", result=type(result).__name__)
+        return Unknown(reason=TransportReason.BAD_RESPONSE)
+
+
+def _clean(value: object, *, is_prose: bool = False) -> object:
+    """Return a value with its prose cleaned. Raises _DamagedReplyError for anything else that cannot be stored."""
+    match value:
+        case str() if not is_storable(value):
+            if not is_prose:
+                raise _DamagedReplyError
+            return replace_unstorable(value)
+        case str() | bytes():
+            return value
+        case int() if abs(value) > _MAX_INTEGER:
+            raise _DamagedReplyError
+        case Mapping():
+            for item in (*value.keys(), *value.values()):  # ids and figures: there is no prose to replace
+                _clean(item)
+        case Sequence():
+            cleaned = [_clean(item) for item in value]
+            return value if all(map(is_, cleaned, value)) else cleaned
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            parts = {each.name: getattr(value, each.name) for each in fields(value)}
+            changes = {name: _clean(part, is_prose=name in _PROSE_FIELDS) for name, part in parts.items()}
+            changed = {name: part for name, part in changes.items() if part is not parts[name]}
+            return replace(value, **changed) if changed else value
+    return value
 
 
 async def find_post(adapter: Adapter, request: SendRequest) -> ReadbackResult:

@@ -16,7 +16,8 @@ wrong_account               to: the identity named instead; the call acts
 list_late                   seconds (60); on a creating call: listed later, on a list: the newest posts are missing
 review                      seconds (60), verdict (pass, refuse, hold), status (WeChat's number for a refusal),
                             announce (respond with the platform's own code: Tieba 230008, Weibo 20053)
-rewrite                     how (spaces), characters (30) and ending (…) of an excerpt; on a list: only the shown text
+rewrite                     how (spaces), characters (30) and ending (…) of an excerpt, or torn (false):
+                            it ends in half an emoji; on a list: only the shown text
 empty_list                  none; on lists, whose count stays on Weibo
 gone                        none; on reads that name a post, and on WeChat's lists: a live post is reported as deleted
 reorder                     how (reverse, twice, again); on lists
@@ -42,6 +43,7 @@ REFUSAL_KINDS = ("status", "html", "api_error", "captcha", "duplicate", "expire_
 FAULT_KINDS = frozenset((*TRANSPORT_KINDS, *READING_KINDS, *POST_KINDS, *REFUSAL_KINDS))
 LINK_TAIL = " 网页链接 "
 EXCERPT_CHARACTERS, EXCERPT_ENDING = 30, "…"
+HALF_EMOJI = "\ud83d"
 FIELDS_BESIDE_TEXT = frozenset({"url_objects", "annotations"})
 """Fields that an excerpt omits."""
 
@@ -68,7 +70,8 @@ def rewrite(fault: Mapping[str, Any], text: str) -> str:
     how = str(fault.get("how", "spaces"))
     if how != "excerpt":
         return REWRITES[how](text)
-    characters, ending = fault.get("characters", EXCERPT_CHARACTERS), fault.get("ending", EXCERPT_ENDING)
+    characters = fault.get("characters", EXCERPT_CHARACTERS)
+    ending = HALF_EMOJI if fault.get("torn") else fault.get("ending", EXCERPT_ENDING)
     return cut_excerpt(text, int(characters), str(ending))
 
 

@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 
 
 def to_json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    r"""Return a value as JSON; half an emoji becomes its escape, such as \ud83d, as UTF-8 has no other form of it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
 class AppendOnlyFiles:

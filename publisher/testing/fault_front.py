@@ -18,7 +18,8 @@ wrong_account               own: the identity that is replaced in the response; 
 api_error, captcha, duplicate, expire_token     the platform's refusal; acts (false)
 no_id                       acts, the ids are missing
 empty_list, reorder         the response's lists are empty, or in another order: how (reverse, twice, again)
-rewrite                     how (spaces, emoji, tail, punctuation, width, excerpt), characters (30), ending (…)
+rewrite                     how (spaces, emoji, tail, punctuation, width, excerpt), characters (30), ending (…),
+                            torn (false: with true an excerpt ends in half an emoji)
 """
 
 import asyncio
@@ -423,7 +424,7 @@ def _map_texts(value: object, text_keys: frozenset[str], change: Callable[[str],
     }
 
 
-def rewrite_text(text: str, *, how: str = "spaces", characters: int = 30, ending: str = "…") -> str:
+def rewrite_text(text: str, *, how: str = "spaces", characters: int = 30, ending: str = "…", torn: bool = False) -> str:
     """Return a text as a platform may change it. Raises ValueError for an unknown `how`."""
     match how:
         case "spaces":
@@ -437,9 +438,9 @@ def rewrite_text(text: str, *, how: str = "spaces", characters: int = 30, ending
         case "width":
             return unicodedata.normalize("NFKC", text)
         case "excerpt":
-            return text if len(text) <= characters else text[:characters] + ending
+            return text if len(text) <= characters else text[:characters] + ("\ud83d" if torn else ending)
     raise ValueError(how)
 
 
 def _to_json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")

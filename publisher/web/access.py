@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
+from publisher.domain.characters import is_storable
 from publisher.domain.user import Permission, RefusalKind
 from publisher.engine.authentication import check_code
 from publisher.i18n import LANGUAGES, Lang
@@ -136,7 +137,7 @@ def protect(route: PageRoute) -> Handler:
         if route.permission is not None and not visitor.may(route.permission):
             await note_denial(visitor)
             return await render_problem(request, 403, "web_not_permitted", permission=route.permission)
-        if await has_nul(request):
+        if not await has_storable_texts(request):
             return await render_problem(request, 400, "web_bad_request")
         response = await route.handler(request)
         keep_session(request, response)
@@ -146,11 +147,12 @@ def protect(route: PageRoute) -> Handler:
     return handle
 
 
-async def has_nul(request: Request) -> bool:
-    """Return True if anything in a request has the character U+0000: nobody types it, and PostgreSQL stores none."""
-    fields = await request.form() if request.method == "POST" else FormData()
-    texts = [value for _name, value in [*request.query_params.multi_items(), *fields.multi_items()]]
-    return any("\0" in text for text in [request.scope["path"], *texts] if isinstance(text, str))
+async def has_storable_texts(request: Request) -> bool:
+    """Return True if every database can store what a request says in its address and form; a browser sends no other."""
+    fields = [*request.query_params.multi_items()]
+    if request.method == "POST":
+        fields += [(name, text) for name, text in (await request.form()).multi_items() if isinstance(text, str)]
+    return all(map(is_storable, [*request.path_params.values(), *(text for _name, text in fields)]))
 
 
 async def note_denial(visitor: Visitor) -> None:

@@ -16,6 +16,7 @@ from publisher.config import Settings
 from publisher.contract import CallbackEvent, CallbackRequest, PlatformCallbacks
 from publisher.domain.account import Account, AccountId, Mode
 from publisher.domain.addresses import split_host_port
+from publisher.domain.characters import is_storable, replace_unstorable
 from publisher.domain.errors import Problem
 from publisher.runtime.logs import log
 from publisher.secrets import SecretError, read_secret
@@ -90,9 +91,9 @@ def make_endpoint_finder(
 
 async def check_now(outbox: Outbox, endpoint: CallbackEndpoint, event: CallbackEvent) -> int:
     """Schedule the check of the delivery an event refers to for now, and save the reason that the platform gave."""
-    if event.reason:
+    if event.reason and is_storable(event.job_id):
         state = StoredAdapterState(database=outbox.database, login=endpoint.account.login)
-        await state.set(f"said:{event.job_id}", event.reason)
+        await state.set(f"said:{event.job_id}", replace_unstorable(event.reason))
     return await outbox.check_now(endpoint.account.id, partial(endpoint.callbacks.matches, event))
 
 

@@ -15,8 +15,11 @@ from adapters.weibo import oauth as weibo_sign_in
 from adapters.weibo import post_list as timeline
 from adapters.weibo import post_list as weibo
 from publisher.contract import HttpResponse
+from publisher.domain.characters import is_storable
 from publisher.domain.post import Baseline, Marker
 from publisher.domain.results import NotFound, Published, Ticket, Unknown
+from publisher.engine.calls import clean_result
+from publisher.store.db.tables import dump_result
 
 NOW = datetime(2026, 11, 24, 4, tzinfo=UTC)
 KEYS = st.sampled_from(
@@ -83,7 +86,9 @@ VALUES = st.recursive(
     | st.just(10**19)
     | st.just("²")
     | st.floats(allow_nan=False)
-    | st.text(max_size=12),
+    | st.text(max_size=12)
+    | st.just("…\ud83d")
+    | st.just("…\0"),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=6),
     max_leaves=20,
 )
@@ -96,17 +101,23 @@ MARKER = Marker(code="K7QM-4R2T")
 REPLY_CRITERIA = replies.ReplyMatchCriteria(tid="1", marker=MARKER, since=NOW, pid="2", text="余下的话")
 
 
+def require_storable(result):
+    """Fail if the core could not store what an adapter has made of a reply."""
+    assert is_storable(dump_result(clean_result(result))["detail"])
+
+
 @given(REPLIES)
 def test_weibo_decoders_never_raise(reply):
     """No JSON, valid or not, makes a Weibo decoder raise, and none without id and owner counts as published."""
     outcome = weibo_wire.decode_created(reply, "1404376560", Ticket(payload="x"), NOW)
     assert not isinstance(outcome, Published) or b"1404376560" in reply.body
+    require_storable(outcome)
     assert not isinstance(weibo_wire.decode_article(reply, Ticket(payload="x"), NOW), Published)
     weibo_wire.decode_picture(reply, NOW)
     weibo_sign_in.decode_token_grant(reply)
     weibo.decode_counts(reply, ["1"])
-    weibo.decode_show(reply, "1404376560")
-    weibo.decode_destroy(reply, "1")
+    require_storable(weibo.decode_show(reply, "1404376560"))
+    require_storable(weibo.decode_destroy(reply, "1"))
     weibo.decode_token_info(reply, "1404376560", "1", NOW)
     listed = weibo.decode_timeline(reply, "1404376560")
     if isinstance(listed, weibo.WeiboPostList):
@@ -122,8 +133,10 @@ def test_tieba_decoders_never_raise(reply):
     tieba.decode_forum(reply)
     tieba.decode_upload(reply, NOW)
     tieba.decode_created(reply, "tid", Ticket(payload="x"), NOW)
-    replies.decode_reply(reply, REPLY_CRITERIA, NOW)
-    interpret_deletion(reply)
+    created = replies.decode_reply(reply, REPLY_CRITERIA, NOW)
+    if not isinstance(created, tieba.CreatedPost):
+        require_storable(created)
+    require_storable(interpret_deletion(reply))
     asked = post_list.ThreadQuery(tid="1", marker=MARKER, identity="tb.1.x")
     post_list.interpret_page(reply, asked, NOW)
     page = replies.decode_replies(reply, asked)

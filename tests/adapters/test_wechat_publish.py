@@ -15,9 +15,11 @@ from publisher.domain.results import (
     HoldReason,
     NotSent,
     RateLimited,
+    Rejected,
     Submitted,
     Unknown,
 )
+from publisher.engine.calls import call_adapter
 from publisher.testing.conformance.harness import MemoryAdapterState
 from tests.adapters.fakes_wechat import (
     APP_ID,
@@ -129,6 +131,47 @@ async def test_each_code_on_the_draft(scene, code):
     scene.answers("draft/add", error(code))
     assert await scene.adapter.publish(send_request()) == _expected_before(code)
     assert not scene.asked("freepublish/submit")
+
+
+def spoilt(body, spot="\ud83d"):
+    """Return a response with half an emoji, or U+0000, as WeChat would write it in JSON."""
+    return httpx.Response(200, content=json.dumps(body).replace("~", json.dumps(spot)[1:-1]).encode())
+
+
+async def test_f31_f45_a_refused_draft_cut_within_an_emoji_is_a_refusal(scene):
+    """F31, F45: the code counts, whatever the message ends in, and the core can store it."""
+    scene.answers("draft/add", spoilt(error(45166, "invalid content~")))
+    outcome = await call_adapter(scene.adapter.publish(send_request()), timedelta(seconds=5))
+    assert outcome == Rejected(code="wechat_45166", reason="invalid content\ufffd")
+    assert not scene.asked("freepublish/submit")
+
+
+@pytest.mark.parametrize("spot", ["\ud83d", "\0"], ids=ascii)
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("material/add_material", {"media_id": "COVER~"}),
+        ("media/uploadimg", {"url": "http://mmbiz.qpic.cn/~"}),
+        ("draft/add", {"media_id": "DRAFT~"}),
+        ("stable_token", {"access_token": "T~", "expires_in": 7200}),
+    ],
+)
+async def test_f31_a_damaged_id_is_not_used(scene, path, body, spot):
+    """F31: no id, address or token is used, or kept, that a platform's reply has damaged; nothing was created."""
+    scene.tokens.value = None
+    scene.answers(path, spoilt(body, spot))
+    assert await scene.adapter.publish(send_request()) == NotSent(reason="wechat_incomplete")
+    assert not any(spot in json.dumps(value) or spot in value for value in scene.state.values.values())
+    assert not scene.asked("freepublish/submit")
+
+
+@pytest.mark.parametrize("spot", ["\ud83d", "\0"], ids=ascii)
+async def test_f31_f52_a_list_with_a_damaged_id_is_no_absence(scene, spot):
+    """F31, F52: the article behind it may be ours."""
+    scene.answers(
+        "freepublish/batchget", spoilt(page(item("A~", title="别的", digest="", content_source_url="")), spot)
+    )
+    assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_incomplete")
 
 
 async def test_a_refused_second_submission_is_unknown(scene):

@@ -27,6 +27,7 @@ from publisher.domain.results import (
     Ticket,
     Unknown,
 )
+from publisher.engine.calls import call_adapter
 from publisher.i18n import load_catalogue
 
 UID = "1404376560"
@@ -179,6 +180,15 @@ async def test_unlisted_code_is_unknown_f34(weibo, send_request):
     adapter, server = weibo
     server.router.post(SHARE).respond(400, json={"error_code": 29999, "error": "?"})
     assert await adapter.publish(send_request) == Unknown(reason="weibo_29999")
+
+
+async def test_f31_f45_a_refusal_cut_within_an_emoji_is_a_refusal(weibo, send_request):
+    """F31, F45: Weibo's message may end in half an emoji; the code counts, and the core can store what it gets."""
+    adapter, server = weibo
+    reply = {"error_code": 20018, "error": "包含非法内容 \ud83d", "request": "/2/statuses/share.json"}
+    server.router.post(SHARE).respond(400, content=json.dumps(reply).encode())
+    outcome = await call_adapter(adapter.publish(send_request), timedelta(seconds=5))
+    assert outcome == Rejected(code="weibo_20018", reason="包含非法内容 \ufffd")
 
 
 @pytest.mark.parametrize(("words", "kind"), [("text not find domain!", Rejected), ("appkey not bind domain!", Blocked)])

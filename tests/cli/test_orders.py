@@ -41,6 +41,22 @@ def test_an_unknown_target_exits_4(run, due_post, arguments):
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ("why", "refund\udcff"),
+        ("preview", "refund\udcff"),
+        ("resend", "refund@bj\udcff", "--by", "li", "--reason", "x"),
+        ("resolve", "refund@bj", "published", "https://x.example/\udcff", "--by", "li", "--reason", "x"),
+        ("assist", "done", "refund@bj", "https://x.example/\udcff", "--by", "li"),
+    ],
+)
+def test_a_byte_that_is_no_text_is_wrong_usage(run, due_post, arguments):
+    """What a terminal of another encoding sends is refused with what to do, and stored nowhere."""
+    result = run("-C", due_post, *arguments)
+    assert (result.code, "Traceback" in result.err) == (2, False), result.err
+
+
+@pytest.mark.parametrize(
     ("arguments", "meant"),
     [
         (("pause", "beijing-wiebo", "--by", "王"), "beijing-weibo"),

@@ -2,15 +2,36 @@
 
 import asyncio
 import sqlite3
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from publisher.domain.results import Unknown
-from publisher.engine.calls import call_adapter, run_bounded
+from publisher.domain.characters import is_storable
+from publisher.domain.results import (
+    Blocked,
+    Busy,
+    CredentialExpired,
+    Healthy,
+    NotFound,
+    NotSent,
+    ObservedPost,
+    PossibleMatch,
+    Published,
+    Reach,
+    Receipt,
+    Rejected,
+    Submitted,
+    Ticket,
+    TransportReason,
+    Unknown,
+)
+from publisher.engine.calls import call_adapter, clean_result, run_bounded
+from publisher.store.db.tables import dump_result
 
 
 async def test_the_first_batch_is_begun_before_the_second_is_claimed():
@@ -127,3 +148,87 @@ async def test_f86_an_adapter_that_cannot_reach_the_database_is_no_bug():
         result = await call_adapter(read_state(), timedelta(seconds=1))
     assert result == Unknown(reason="adapter_failed")
     assert entries == []
+
+
+NOON = datetime(2026, 11, 25, 4, tzinfo=UTC)
+HALF_EMOJI, NUL = "\ud83d", "\0"
+SPOILT = (HALF_EMOJI, NUL)
+SOUND = Receipt(remote_id="1", url="https://x.example/1", published_at=NOON)
+
+
+@pytest.mark.parametrize("spoilt", SPOILT, ids=ascii)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda said: Rejected(code="20018", reason=said),
+        lambda said: Busy(code="10009", reason=said, until=NOON),
+        lambda said: Blocked(code=said, reason=said),
+        lambda said: CredentialExpired(reason=said),
+        lambda said: NotSent(reason=said),
+        lambda said: Unknown(reason=said, is_duplicate=True),
+        lambda said: [ObservedPost(remote_id="1", url="u", published_at=NOON, text=said)],
+    ],
+)
+def test_f31_what_a_code_proves_stays_proven(make, spoilt):
+    """F31: half an emoji, or U+0000, in what a platform writes is replaced; the result is the same otherwise."""
+    assert clean_result(make(f"no{spoilt}")) == make("no\ufffd")
+
+
+@pytest.mark.parametrize("spoilt", SPOILT, ids=ascii)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda name: Published(receipt=Receipt(remote_id=name, url="u", published_at=NOON)),
+        lambda name: Published(receipt=Receipt(remote_id="1", url=name, published_at=NOON)),
+        lambda name: Submitted(ticket=Ticket(payload=name), check_again_at=NOON),
+        lambda name: PossibleMatch(remote_id=name, url="u"),
+        lambda name: Healthy(identity=name),
+        lambda name: {name: Reach(reads=1)},
+        lambda name: {"1": Reach(url=name)},
+        lambda name: [ObservedPost(remote_id=name, url="u", published_at=NOON, text="")],
+    ],
+)
+def test_f31_a_damaged_id_is_none(make, spoilt):
+    """F31: an id, address or ticket that would have to be changed is not used: the reply says nothing."""
+    assert clean_result(make(f"1{spoilt}")) == Unknown(reason="bad_response")
+
+
+@pytest.mark.parametrize("figure", [2**31, -(2**63) - 1])
+def test_f31_a_figure_that_no_column_holds_is_none(figure):
+    """F31: a count beyond what a database stores fails no job: the reply says nothing."""
+    assert clean_result({"1": Reach(reads=figure)}) == Unknown(reason="bad_response")
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        Published(receipt=SOUND),
+        Rejected(code="20018", reason="包含非法内容 😀"),
+        NotSent(reason=TransportReason.TIMEOUT),
+        NotFound(covered_since=NOON),
+        {"1": Reach(reads=2**31 - 1, url="u")},
+        [ObservedPost(remote_id="1", url="u", published_at=NOON, text="😀")],
+        (),
+    ],
+    ids=lambda result: type(result).__name__,
+)
+def test_a_sound_result_is_returned_as_it_is(result):
+    """The same object, with the types that its adapter gave it."""
+    assert clean_result(result) is result
+
+
+ANY_TEXT = st.text(st.characters() | st.sampled_from(SPOILT), max_size=6)
+
+
+@given(
+    st.builds(Rejected, code=ANY_TEXT, reason=ANY_TEXT)
+    | st.builds(Unknown, reason=ANY_TEXT)
+    | st.builds(Published, receipt=st.builds(Receipt, remote_id=ANY_TEXT, url=ANY_TEXT, published_at=st.just(NOON)))
+    | st.builds(Submitted, ticket=st.builds(Ticket, payload=ANY_TEXT), check_again_at=st.just(NOON))
+    | st.builds(PossibleMatch, remote_id=ANY_TEXT, url=ANY_TEXT)
+)
+def test_f31_whatever_a_platform_writes_can_be_stored(result):
+    """F31: every result leaves the gate so that it can be written, and a code's result with its type."""
+    cleaned = clean_result(result)
+    assert is_storable(dump_result(cleaned)["detail"])
+    assert type(cleaned) is type(result) or cleaned == Unknown(reason="bad_response")

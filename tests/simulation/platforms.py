@@ -36,6 +36,8 @@ LONG_REVIEW = 80.0
 """Seconds that a review may take where lists hide it; with the time by which a platform acts late, less than its
 longest."""
 BUSY = {"weibo": "20014", "wechat": "-1", "tieba": "110001"}
+HALF_EMOJI = "\ud83d"
+"""The end of a text that a platform cuts after so many UTF-16 units."""
 
 Weighted = Sequence[tuple[float, str]]
 _CREATE: Weighted = (
@@ -154,7 +156,7 @@ class RandomFaults:
             "late_response": {"kind": "delay", "seconds": rng.uniform(0.5, LATE)},
             "status": {"kind": "status", "code": rng.choice([500, 502, 503, 504]), "acts": rng.random() < 0.5},
             "rate": {"kind": "status", "code": 429, "headers": {"Retry-After": rng.choice(["7", "30", "soon"])}},
-            "api_error": {"kind": "api_error", "code": BUSY[platform]},
+            "api_error": {"kind": "api_error", "code": BUSY[platform], "message": f"busy{HALF_EMOJI}"},
             "list_late": {"kind": "list_late", "seconds": rng.uniform(1, LAG)},
             "rewrite": {"kind": "rewrite", "how": rng.choice(sorted(REWRITES))},
             "review": {

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from adapters.wechat.api import PendingJob, encode_ticket
 from adapters.wechat.callback import WeChatCallbacks
 from publisher.config import Settings
+from publisher.contract import CallbackEvent
 from publisher.domain.account import Account, AccountId, LoginId, Mode, Platform
 from publisher.domain.delivery import State
 from publisher.domain.post import DeliveryId
@@ -132,6 +133,18 @@ async def test_a_finished_job_is_read_at_once(open_callbacks, secret, message, n
     assert (after.state, after.version, after.updated_at) == (State.SUBMITTED, before.version, before.updated_at)
     assert await callbacks.entries() == entries
     assert len(await callbacks.store.outbox.due_readbacks([State.SUBMITTED], 10)) == 1
+
+
+@pytest.mark.parametrize(("job", "kept"), [("7", {"said:7": "no\ufffd"}), ("7\ud83d", {})], ids=["reason", "job"])
+async def test_f31_what_an_event_says_is_stored_as_far_as_it_can_be(open_callbacks, job, kept):
+    """F31: half an emoji in a reason is replaced; a damaged name of a job names none, and the message is accepted."""
+    callbacks = await open_callbacks(PLAIN)
+    event = CallbackEvent(job_id=job, reason="no\ud83d")
+    account = Account(id=AccountId("a"), platform=Platform("wechat"), identity=APP_ID, secret="w")
+    endpoint = CallbackEndpoint(account=account, callbacks=WeChatCallbacks(), secret=PLAIN)
+    assert await check_now(callbacks.store.outbox, endpoint, event) == 0
+    state = StoredAdapterState(database=callbacks.store.database, login=account.login)
+    assert {key: value for key in ("said:7",) if (value := await state.get(key))} == kept
 
 
 @pytest.mark.parametrize(

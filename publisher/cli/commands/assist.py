@@ -13,7 +13,7 @@ import click
 from publisher.app.format import Formatter, pauses_covering
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store, warn_about_daemon
-from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, person_name
+from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, one_line, person_name
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings
@@ -71,7 +71,7 @@ class ListedTask:
 @command("assist")
 @click.argument("done", metavar="[done", type=choice("done"), required=False)
 @click.argument("target", metavar="POST@ACCOUNT", type=delivery_target, required=False)
-@click.argument("url", metavar="URL]", required=False)
+@click.argument("url", metavar="URL]", type=one_line, required=False)
 @click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_done")
 @json_option
 async def assist(  # noqa: PLR0913 # one argument an option

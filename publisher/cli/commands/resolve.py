@@ -7,7 +7,7 @@ from publisher.app.open_store import AccessMode
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store, warn_about_daemon
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.framework import LocalizedUsageError, by_option, choice, command, reason_option
+from publisher.cli.framework import LocalizedUsageError, by_option, choice, command, one_line, reason_option
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.delivery import OPEN_STATES
@@ -17,7 +17,7 @@ from publisher.engine.decisions import CONFIRM, RULINGS, Resolution, can_be_reso
 @command("resolve")
 @click.argument("target", metavar="POST@ACCOUNT", type=delivery_target)
 @click.argument("ruling", metavar="|".join(RULINGS), type=choice(*RULINGS))
-@click.argument("url", metavar="[URL]", required=False)
+@click.argument("url", metavar="[URL]", type=one_line, required=False)
 @by_option
 @reason_option
 async def resolve(  # noqa: PLR0913 # one argument an option

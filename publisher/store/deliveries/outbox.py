@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, RowMapping, Select, bindparam, case, exists, func, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.delivery import (
@@ -49,6 +49,8 @@ from publisher.domain.results import (
     Ticket,
     TransportReason,
     Unknown,
+    drop_details,
+    result_code,
 )
 from publisher.domain.verification import is_confirmed, proves_absent
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
@@ -280,17 +282,23 @@ class Outbox(StorePart):
     async def record_outcome(self, lease: Lease, outcome: Outcome) -> Delivery:
         """Record the outcome of a call. An outcome that arrives after its lease was lost is only kept as evidence.
 
-        While the database is away this retries without limit, because nothing else knows the outcome.
+        While the database is away this retries without limit, because nothing else knows the outcome. One that cannot
+        be stored as it is, is stored without its details.
         """
+        stored = outcome
         while True:
             try:
                 with self._mark_if_write_fails([lease]):
-                    after = await self.database.write_batched(self._record_outcomes, (lease, outcome))
+                    after = await self.database.write_batched(self._record_outcomes, (lease, stored))
                 break
-            except (DBAPIError, CommitUnknownError) as error:
-                if not is_unavailable(error):
+            except (StatementError, CommitUnknownError, ValueError, TypeError, OverflowError) as error:
+                if is_unavailable(error):
+                    log.warning("outcome_delayed", delivery=lease.delivery, account=lease.account)
+                elif stored is outcome and write_error_code(error) is None:
+                    log.exception("outcome_reduced", delivery=lease.delivery, outcome=result_code(outcome))
+                    stored = drop_details(outcome)
+                else:
                     raise
-                log.warning("outcome_delayed", delivery=lease.delivery, account=lease.account)
         self.store.end_lease(lease)
         self.store.call_record.forget(lease.delivery, lease.fencing_token)
         await self.runtime.hit_failpoint("outcome.after_commit")

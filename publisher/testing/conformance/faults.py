@@ -90,8 +90,9 @@ TRUNCATED_LIST_FAULTS = (
     make_fault("rewrite", how="excerpt", characters=12, ending="… 全文"),
     make_fault("rewrite", how="excerpt", characters=30, ending="…"),
     make_fault("rewrite", how="excerpt", characters=50, ending=""),
+    make_fault("rewrite", how="excerpt", characters=12, torn=True),
 )
-"""Lists that cut the texts, so that the marker may be lost."""
+"""Lists that cut the texts, so that the marker may be lost; the last one cuts within an emoji."""
 
 FAILED_READ_FAULTS = (
     make_fault("drop_before"),

@@ -70,6 +70,13 @@ def test_a_post_of_another_delivery_is_never_taken():
     assert found(post(101, title=CRITERIA.title), OLD, criteria=owned) == NotFound(covered_since=CALL)
 
 
+@pytest.mark.parametrize("spoilt", ["\ud83d", "\0"], ids=ascii)
+def test_f31_f52_a_list_with_a_damaged_id_is_no_absence(spoilt):
+    """F31, F52: the reply is damaged, so what it lacks may be there; half an emoji in a text is no damage."""
+    assert found(replace(post(101, text="别的"), remote_id=f"101{spoilt}"), OLD) is None
+    assert found(post(101, text=f"别的{spoilt}"), OLD) == NotFound(covered_since=CALL)
+
+
 @pytest.mark.parametrize(
     "facts", [{"text": BODY}, {"text": f"{BODY[:12]}…"}, {"title": "警惕退款诈骗", "text": "别的"}]
 )
