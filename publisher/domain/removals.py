@@ -22,8 +22,9 @@ def needs_confirmation(removed: int, open_posts: int) -> bool:
 class Removals:
     """The posts that a plan takes something from, of the `open_posts`.
 
-    Nothing is left of those `by_schedule`: they have left it, or name no account any more. Those `by_settings` lose
-    accounts although their entries are the same. `is_everything`: these lose all that is open.
+    Nothing is left of those `by_schedule`: they have left it, or name no account any more, and nobody has saved that by
+    itself. Those `by_settings` lose accounts although their entries are the same. `is_everything`: these lose all that
+    is open.
     """
 
     open_posts: int
@@ -42,8 +43,8 @@ class Removals:
         return self.is_everything or needs_confirmation(len(self.by_settings), self.open_posts)
 
 
-def find_removals(changes: Plan, stored: StoredPosts) -> Removals:
-    """Return what a plan takes.
+def find_removals(changes: Plan, stored: StoredPosts, saved: AbstractSet[PostId] = frozenset()) -> Removals:
+    """Return what a plan takes. A person has changed the posts `saved` by themselves, so they are not cut off.
 
     A post is open if it is scheduled and something of it is still to come: filed and open, not filed yet, or repeating.
     """
@@ -58,7 +59,7 @@ def find_removals(changes: Plan, stored: StoredPosts) -> Removals:
     lost_accounts = {target.key.post for target in changes.removed_targets if target.by_settings or not target.is_time}
     return Removals(
         open_posts=len(open_posts),
-        by_schedule=tuple(sorted(removed | (emptied & open_posts) - by_settings)),
+        by_schedule=tuple(sorted((removed | (emptied & open_posts) - by_settings) - saved)),
         by_settings=tuple(sorted(by_settings)),
         is_everything=bool(by_settings) and by_settings & emptied >= open_posts - removed,
         taken=tuple(sorted((lost_accounts | emptied) & open_posts)),

@@ -16,6 +16,7 @@ from publisher.domain.errors import PublisherError
 from publisher.domain.post import SendRequest
 from publisher.domain.results import (
     Deleted,
+    ObservedPost,
     PossibleMatch,
     Published,
     RateLimited,
@@ -37,6 +38,8 @@ ABORT_REASONS = frozenset({TIME_LIMIT, ADAPTER_FAILED}) | TEMPORARY_ERRORS
 """Why an adapter's call ended without a result of its own."""
 _PROSE_FIELDS = frozenset({"reason", "code", "text"})
 """Fields of results that no later call uses: what is wrong in them can be replaced. All others name something."""
+_WEB_SCHEMES = ("https://", "http://")
+"""What the address of a foreign post begins with: a page and an alert lead people there."""
 _MAX_INTEGER = 2**31 - 1
 """The largest number that a column stores on every database."""
 
@@ -101,6 +104,8 @@ def _clean(value: object, *, is_prose: bool = False) -> object:
         case _ if is_dataclass(value) and not isinstance(value, type):
             parts = {each.name: getattr(value, each.name) for each in fields(value)}
             changes = {name: _clean(part, is_prose=name in _PROSE_FIELDS) for name, part in parts.items()}
+            if isinstance(value, ObservedPost) and not value.url.startswith(_WEB_SCHEMES):
+                changes["url"] = ""
             changed = {name: part for name, part in changes.items() if part is not parts[name]}
             return replace(value, **changed) if changed else value
     return value

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -145,7 +146,8 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     if any(problem.is_error for problem in problems):
         raise ScheduleError(locate_problems(problems, text=text, file=file))
     await planner.store.runtime.hit_failpoint("reload.after_read")
-    settled = await _settle_removals(planner, changes, known, confirmed_removals)
+    saved = await planner.store.saves.posts_saved_in(text)
+    settled = await _settle_removals(planner, changes, known, confirmed_removals, saved=saved)
     changes = settled.changes
     rendered, media, problems = await _render_all(planner, changes.planned, changed.posts)
     if problems:
@@ -263,17 +265,24 @@ class SettledPlan:
         )
 
 
-async def _settle_removals(
-    planner: Planner, changes: Plan, known: StoredPosts, confirmed_removals: int | None, *, is_in_force: bool = False
+async def _settle_removals(  # noqa: PLR0913 # the plan, and what people say about it
+    planner: Planner,
+    changes: Plan,
+    known: StoredPosts,
+    confirmed_removals: int | None,
+    *,
+    saved: AbstractSet[PostId] = frozenset(),
+    is_in_force: bool = False,
 ) -> SettledPlan:
     """Ask before many posts vanish, and hold back what only the settings take until it is confirmed.
 
-    A file cut short at a table border is a valid, shorter schedule; once it `is_in_force`, it was confirmed. While
+    A file cut short at a table border is a valid, shorter schedule; once it `is_in_force`, it was confirmed. The posts
+    `saved` one by one on the dashboard are no such thing: to hold them back would hold back all saves after them. While
     another daemon plans with other settings, neither takes anything from the other. Raises RefusedError, also for a
     number other than that of the removal that waits: it answers another question than the present one.
     """
     changes = without_unknown_accounts(changes, frozenset(planner.schedule_context.accounts))
-    removals = find_removals(changes, known)
+    removals = find_removals(changes, known, saved)
     hosts = await planner.store.posts.hosts_with_other_settings(planner.config_hash)
     vanishing = removals.by_schedule if removals.must_ask_about_schedule and not is_in_force else ()
     must_wait = bool(hosts) or removals.must_ask_about_settings

@@ -166,7 +166,7 @@ SOUND = Receipt(remote_id="1", url="https://x.example/1", published_at=NOON)
         lambda said: CredentialExpired(reason=said),
         lambda said: NotSent(reason=said),
         lambda said: Unknown(reason=said, is_duplicate=True),
-        lambda said: [ObservedPost(remote_id="1", url="u", published_at=NOON, text=said)],
+        lambda said: [ObservedPost(remote_id="1", url="https://u", published_at=NOON, text=said)],
     ],
 )
 def test_f31_what_a_code_proves_stays_proven(make, spoilt):
@@ -207,7 +207,7 @@ def test_f31_a_figure_that_no_column_holds_is_none(figure):
         NotSent(reason=TransportReason.TIMEOUT),
         NotFound(covered_since=NOON),
         {"1": Reach(reads=2**31 - 1, url="u")},
-        [ObservedPost(remote_id="1", url="u", published_at=NOON, text="😀")],
+        [ObservedPost(remote_id="1", url="https://u", published_at=NOON, text="😀")],
         (),
     ],
     ids=lambda result: type(result).__name__,
@@ -215,6 +215,12 @@ def test_f31_a_figure_that_no_column_holds_is_none(figure):
 def test_a_sound_result_is_returned_as_it_is(result):
     """The same object, with the types that its adapter gave it."""
     assert clean_result(result) is result
+
+
+def test_f31_a_foreign_post_leads_nobody_to_a_script():
+    """F31: staff are asked to open its address."""
+    [post] = clean_result([ObservedPost(remote_id="1", url="javascript:alert(1)", published_at=NOON, text="x")])
+    assert post.url == ""
 
 
 ANY_TEXT = st.text(st.characters() | st.sampled_from(SPOILT), max_size=6)

@@ -525,3 +525,22 @@ async def test_a_correction_is_for_those_who_write_for_all_accounts_of_its_origi
         await save_post(planner, file, replace(change, post=PostId("c"), entry=change.entry | {"id": "c"}), writer),
         SavedEdit,
     )
+
+
+async def test_posts_removed_one_by_one_are_no_file_cut_short(planner, file):  # noqa: F811
+    """However many a person removes before the next reading, what others save comes into force; a cut file does not."""
+    names = [f"p{number}" for number in range(8)]
+    file.write_text(FILE + "".join(entry(name, at=LATER) for name in names), "utf-8")
+    await accept(planner, file)
+    whole = file.read_text("utf-8")
+    for name in names[:6]:
+        await save_post(planner, file, replace(await make_change(planner, file, name), entry=None), writer)
+    await save_post(planner, file, addition(), writer)
+    await accept(planner, file)
+    assert await planner.store.posts.get_post(PostId("new"))
+    assert ("post_removed", "王") in await audit(planner, "p0")
+    file.write_text(whole, "utf-8")
+    await accept(planner, file)
+    file.write_text(FILE, "utf-8")
+    with pytest.raises(RefusedError, match="large_removal"):
+        await accept(planner, file)

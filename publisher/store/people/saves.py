@@ -108,6 +108,18 @@ class PostSaves(StorePart):
         query = query.where(POST_SAVE.c.by == person, POST_SAVE.c.at >= since)
         return int(await self.database.read(lambda connection: connection.scalar(query)) or 0)
 
+    async def posts_saved_in(self, text: str) -> frozenset[PostId]:
+        """Return the posts that people have saved, or removed, one by one from the version in force to a text."""
+        newest = select(SCHEDULE.c.sha256).order_by(SCHEDULE.c.id.desc()).limit(1)
+
+        def read(connection: Connection) -> frozenset[PostId]:
+            active, digest, seen = connection.scalar(newest), hash_text(text), dict[str, PostId]()
+            while digest not in {active, *seen} and (save := _find_save_of(connection, digest)) is not None:
+                seen[digest], digest = PostId(save.post), save.base_sha256
+            return frozenset(seen.values())
+
+        return await self.database.read(read)
+
     async def is_superseded(self, text: str) -> bool:
         """Return True if a person saved this text on top of a version that another host has replaced meanwhile.
 
@@ -118,7 +130,7 @@ class PostSaves(StorePart):
 
         def read(connection: Connection) -> bool:
             active, digest = connection.execute(newest).first(), hash_text(text)
-            if active is None or active.sha256 == digest or _find_save_of(connection, text) is None:
+            if active is None or active.sha256 == digest or _find_save_of(connection, digest) is None:
                 return False
             return not _is_made_from(connection, digest, active.id, active.sha256)
 
@@ -236,7 +248,7 @@ def find_authorship(
     Only what the schedule's text is made from is counted for good: a later save may be recorded already.
     """
     hands, savers = _find_hands_of(connection, source), find_savers(connection, posts)
-    made = None if source.schedule_text is None else _find_save_of(connection, source.schedule_text)
+    made = None if source.schedule_text is None else _find_save_of(connection, hash_text(source.schedule_text))
     found: dict[PostId, Mapping[str, object]] = {}
     all_writers = find_writers(store, connection, posts, {post.id for post in posts}.difference(stored))
     for post in posts:
@@ -312,16 +324,16 @@ def _find_hands(connection: Connection, text: str, base_version: int | None, fil
     A save took its text over with the hands before it. A text that nobody saved is its owner's, and that of all hands
     since the version.
     """
-    if (made := _find_save_of(connection, text)) is not None:
+    if (made := _find_save_of(connection, hash_text(text))) is not None:
         return tuple(json.loads(made.file_owners))
     since = select(POST_SAVE.c.file_owners).where(POST_SAVE.c.base_version == base_version).order_by(POST_SAVE.c.id)
     hands = [hand for hands in connection.scalars(since) for hand in json.loads(hands)]
     return tuple(dict.fromkeys(filter(None, [*hands, file_owner])))
 
 
-def _find_save_of(connection: Connection, text: str) -> Row[Any] | None:
-    """Return the last save that made the file this text."""
-    query = select(POST_SAVE).where(POST_SAVE.c.text_sha256 == hash_text(text)).order_by(POST_SAVE.c.id.desc())
+def _find_save_of(connection: Connection, digest: str) -> Row[Any] | None:
+    """Return the last save that made the file a text of this hash."""
+    query = select(POST_SAVE).where(POST_SAVE.c.text_sha256 == digest).order_by(POST_SAVE.c.id.desc())
     return connection.execute(query.limit(1)).first()
 
 
