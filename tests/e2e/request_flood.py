@@ -55,7 +55,8 @@ class Flood:
 
 async def _is_closed(stream: socket.socket, seconds: float) -> bool:
     with contextlib.suppress(TimeoutError):
-        return not await asyncio.wait_for(asyncio.get_running_loop().sock_recv(stream, 1), seconds)
+        async with asyncio.timeout(seconds):  # wait_for would now and then swallow the end of the flood
+            return not await asyncio.get_running_loop().sock_recv(stream, 1)
     return False
 
 
