@@ -95,11 +95,13 @@ async def find_user(site: Site, scope: Scope) -> str:
     """Return the name of the user who has sent a request, empty for nobody who has signed in."""
     session_id = HTTPConnection(scope).cookies.get(cookie_name(site, SESSION_COOKIE), "")
     session = await site.store.sign_ins.find_session(session_id, is_use=False) if session_id else None
-    return "" if session is None else session.principal.user.name
+    user = "" if session is None else session.principal.user.name
+    site.known_sessions.note(session_id, user)
+    return user
 
 
-def find_known_user(site: Site, scope: Scope) -> str:
-    """Return the name of the user whose session a request had when it was last looked up; empty for a new one."""
+def find_known_user(site: Site, scope: Scope) -> str | None:
+    """Return the user of a request's session as it was last looked up: None for a new one, empty without any."""
     session_id = HTTPConnection(scope).cookies.get(cookie_name(site, SESSION_COOKIE), "")
     return site.known_sessions.find_user(session_id) if session_id else ""
 

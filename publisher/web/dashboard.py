@@ -84,7 +84,7 @@ def create_dashboard(application: Application) -> Dashboard:
             *through_proxy,
             Middleware(KnownHosts, hosts=hosts, is_on_loopback=is_on_loopback),
             Middleware(BlockCrossOriginRequests, trusted_origins=origins),
-            Middleware(FairTurns, find_user=partial(find_known_user, site)),
+            Middleware(FairTurns, find_known_user=partial(find_known_user, site), find_user=partial(find_user, site)),
             Middleware(BoundedBodies, find_user=partial(find_user, site)),
             Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=COMPRESSION_LEVEL),
         ],

@@ -205,8 +205,8 @@ class KnownSessions:
         while len(self._users) > MAX_KNOWN_SESSIONS:
             self._users.popitem(last=False)
 
-    def find_user(self, session_id: str) -> str:
-        return self._users.get(hash_secret(session_id), "")
+    def find_user(self, session_id: str) -> str | None:
+        return self._users.get(hash_secret(session_id))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -104,11 +104,19 @@ class RequestTurn:
 class FairTurns:
     """Lets requests begin in turns, so that a flood of one client waits for itself.
 
-    `find_user` returns the user that a request is from, empty for one whose session is not known yet.
+    `find_known_user` returns the user that a request is from, empty without a session, None for one that `find_user`
+    has to look up.
     """
 
-    def __init__(self, app: ASGIApp, *, find_user: Callable[[Scope], str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        find_known_user: Callable[[Scope], str | None],
+        find_user: Callable[[Scope], Awaitable[str]],
+    ) -> None:
         self.app = app
+        self.find_known_user = find_known_user
         self.find_user = find_user
         self.of_users: dict[str, Places] = {}
         self.of_others = Places()
@@ -117,16 +125,22 @@ class FairTurns:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        user = self.find_user(scope)
-        places = self.of_users.setdefault(user, Places()) if user else self.of_others
         is_body_missing = scope["method"] not in {"GET", "HEAD"}
         turn = scope[TURN] = RequestTurn(
-            places=places, client=find_peer(scope), is_own=bool(user), is_body_missing=is_body_missing
+            places=self.of_others, client=find_peer(scope), is_own=False, is_body_missing=is_body_missing
         )
+        user = self.find_known_user(scope)
         try:
+            if user is None:
+                if not await turn.begin():
+                    return
+                user = await self.find_user(scope)
+                turn.end()
+            if user:
+                turn.places, turn.is_own = self.of_users.setdefault(user, Places()), True
             if await turn.begin():
                 await self.app(scope, partial(turn.receive, receive), partial(turn.send, send))
         finally:
             turn.end()
-            if user and not places.taken:
+            if user and not turn.places.taken:
                 self.of_users.pop(user, None)

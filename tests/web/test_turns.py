@@ -22,8 +22,8 @@ class Pages:
         await send({"type": "http.response.body", "body": b"part", "more_body": True})
 
 
-def find_user(scope):
-    return scope["user"]
+async def look_up(scope):
+    return scope["looked up"]
 
 
 class Site:
@@ -31,12 +31,13 @@ class Site:
 
     def __init__(self):
         self.pages = Pages()
-        self.turns = FairTurns(self.pages, find_user=find_user)
+        self.turns = FairTurns(self.pages, find_known_user=lambda scope: scope["user"], find_user=look_up)
         self.sent = []
 
-    async def send(self, path, user="", peer="127.0.0.2", method="GET", receive=None):
+    async def send(self, path, *, user="", peer="127.0.0.2", method="GET", receive=None, found=""):
         """Send a request, let everything go as far as it can, and return the request's scope."""
         scope = {"type": "http", "path": path, "method": method, "user": user, "client": (peer, 1)}
+        scope["looked up"] = found
 
         async def receive_all():
             return {"type": "http.request", "more_body": False}
@@ -71,6 +72,14 @@ async def test_a_flood_of_one_user_takes_no_place_of_another(site):
     await site.send("pause", user="操作员")
     await site.send("login")
     assert site.pages.working == [*(f"flood-{number}" for number in range(PLACES)), "pause", "login"]
+
+
+async def test_a_session_that_is_new_takes_no_place_of_others_once_it_is_looked_up(site):
+    """Who signs in again and again works in the places of the same user."""
+    for number in range(20):
+        await site.send(f"flood-{number}", user=None, found="囤")
+    await site.send("login")
+    assert site.pages.working == [*(f"flood-{number}" for number in range(PLACES)), "login"]
 
 
 async def test_clients_without_a_session_get_places_in_turns(site):
