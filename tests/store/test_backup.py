@@ -198,6 +198,29 @@ async def test_f84_a_damaged_backup_is_detected_by_any_byte(workspace, position)
     assert refused.value.code in {"backup_damaged", "not_a_backup"}
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "CREATE TRIGGER evil AFTER INSERT ON audit BEGIN DELETE FROM pause; END",
+        "CREATE TRIGGER audit_no_delete AFTER INSERT ON audit BEGIN DELETE FROM pause; END",
+        "CREATE VIEW evil AS SELECT 1",
+    ],
+)
+async def test_a_database_with_code_of_others_is_neither_restored_nor_opened(workspace, code):
+    """A trigger would undo what a restore does for safety: the pause, the end of all approvals."""
+    await workspace.open()
+    workspace.copy()
+    await workspace.close()
+    for file in (workspace.backup, workspace.file):
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute(f"DROP TRIGGER IF EXISTS {code.split()[2]}")
+            connection.execute(code)
+    with pytest.raises(RefusedError, match="database_foreign_code"):
+        read_backup_info(workspace.backup)
+    with pytest.raises(RefusedError, match="database_foreign_code"):
+        await prepare_database(workspace.url, "drill", workspace.journal, workspace.world)
+
+
 def test_a_table_with_a_name_that_is_half_a_statement_is_read_as_a_table(tmp_path):
     """A file from elsewhere may contain anything: such a table is sealed too, and no other is read in its workspace."""
     file = tmp_path / "hostile.db"

@@ -1,8 +1,9 @@
-"""The files that SQLite finds by their names beside a database, and that another user may have put there."""
+"""What somebody may have put into a SQLite database, or beside it by the names that SQLite looks for."""
 
 import os
 import sqlite3
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,17 @@ SQLite deletes the file of that name when it opens the database. It writes such 
 databases at once, and there is none here.
 """
 DEFAULT_TIMEOUT_SECONDS = 5.0
+AUDIT_TRIGGERS = (
+    """CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit is only ever added to'); END""",
+    """CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit is only ever added to'); END""",
+    # INSERT OR REPLACE deletes without waking the second one
+    """CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
+    BEGIN SELECT RAISE(ABORT, 'the audit is only ever added to'); END""",
+)
+"""All code in a database of ours."""
+CODE_IN_DATABASE = "SELECT name, sql FROM sqlite_master WHERE type IN ('trigger', 'view') ORDER BY name"
 
 
 def connect_sqlite(file: Path, mode: str = "rwc", timeout: float = DEFAULT_TIMEOUT_SECONDS) -> sqlite3.Connection:
@@ -42,6 +54,15 @@ def require_safe_companions(file: Path) -> None:
     with suppress(FileNotFoundError):
         if names_super_journal(journal):
             raise RefusedError("database_journal_unsafe", file=str(journal))
+
+
+def require_own_code(code: Iterable[tuple[str, str]], file: Path) -> None:
+    """Refuse a database with triggers or views of others: they could undo a pause, or give approvals.
+
+    `code` are the rows of CODE_IN_DATABASE. Raises RefusedError.
+    """
+    if foreign := next((name for name, sql in code if sql not in AUDIT_TRIGGERS), None):
+        raise RefusedError("database_foreign_code", file=str(file), name=foreign)
 
 
 def names_super_journal(journal: Path) -> bool:

@@ -6,20 +6,13 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from publisher.store.db.sqlite_files import AUDIT_TRIGGERS
+
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
-# INSERT OR REPLACE deletes without waking the second trigger, so there is a third.
-AUDIT_SQLITE = """
-CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit
-    BEGIN SELECT RAISE(ABORT, 'the audit is only ever added to'); END;;
-CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
-    BEGIN SELECT RAISE(ABORT, 'the audit is only ever added to'); END;;
-CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
-    BEGIN SELECT RAISE(ABORT, 'the audit is only ever added to'); END
-"""
 AUDIT_POSTGRESQL = """
 CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN RAISE EXCEPTION 'the audit is only ever added to'; END $$;;
@@ -535,8 +528,8 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
     info = sa.table("database_info", sa.column("key", sa.String), sa.column("value", sa.String))
     for key in ("audit_genesis", "credential_key"):
         connection.execute(info.insert().values(key=key, value=secrets.token_hex(32)))
-    statements = AUDIT_SQLITE if connection.dialect.name == "sqlite" else AUDIT_POSTGRESQL
-    for statement in statements.split(";;"):
+    statements = AUDIT_TRIGGERS if connection.dialect.name == "sqlite" else AUDIT_POSTGRESQL.strip().split(";;")
+    for statement in statements:
         connection.exec_driver_sql(statement)
 
 
