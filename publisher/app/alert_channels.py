@@ -269,15 +269,19 @@ def read_channel_url(settings: Settings, channel: str) -> str:
 
 
 def list_secret_parts(url: str) -> Iterator[str]:
-    """Yield the parts of an address that prove who may send there: they appear alone in others' words."""
+    """Yield the parts of an address that prove who may send there: they appear alone in others' words.
+
+    Of mail that is the password alone: posts may name the addresses of the agency.
+    """
     yield url
     try:
         parts = urlsplit(url)
     except ValueError:  # `find_address_problem` reports it
         return
-    yield from map(unquote, filter(None, (parts.username, parts.password)))
-    yield from (value for _name, value in parse_qsl(parts.query))
-    if not parts.scheme.startswith("mailto"):  # there they are the recipients
+    is_mail = parts.scheme.startswith("mailto")
+    yield from map(unquote, filter(None, (None if is_mail else parts.username, parts.password)))
+    yield from (value for name, value in parse_qsl(parts.query) if name == "pass" or not is_mail)
+    if not is_mail:
         yield from map(unquote, parts.path.split("/"))
     if parts.scheme in BOT_SCHEMES:
         yield parts.netloc.rpartition("@")[2]

@@ -60,8 +60,8 @@ PERSONAL_PERMISSIONS = frozenset({Permission.APPROVE, Permission.AUDIT, Permissi
 """What a person alone may do in live operation, with password and code: no token allows it there."""
 
 
-TRUSTED_ROLES = frozenset({UserRole.AUTHOR, UserRole.APPROVER, UserRole.OPERATOR, UserRole.ADMIN})
-"""Roles with which a person writes, approves, operates or administers: who passes for one of these does harm."""
+TRUSTED_ROLES = frozenset(UserRole) - {UserRole.VIEWER}
+"""Roles with which a person writes, approves, operates, administers, or accepts a loss of the audit."""
 
 
 class SignInFactor(StrEnum):
@@ -180,7 +180,7 @@ class UserChange:
 
 
 def is_trusted(grants: Iterable[Grant]) -> bool:
-    """Return True if one of the grants lets a person write, approve, operate or administer."""
+    """Return True if one of the grants lets a person do more than look."""
     return any(grant.role in TRUSTED_ROLES for grant in grants)
 
 

@@ -142,16 +142,16 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     changes = await asyncio.to_thread(diff_schedule, planner, schedule, known)
     changed = _without_left_out(schedule, changes)
     posts = await with_originals(planner, changed.posts)
+    saved = await planner.store.saves.posts_saved_in(text)
     problems = await asyncio.to_thread(find_problems, planner, changed, posts, known)
-    if any(problem.is_error for problem in problems):
+    if _must_refuse(problems, saved):
         raise ScheduleError(locate_problems(problems, text=text, file=file))
     await planner.store.runtime.hit_failpoint("reload.after_read")
-    saved = await planner.store.saves.posts_saved_in(text)
     settled = await _settle_removals(planner, changes, known, confirmed_removals, saved=saved)
     changes = settled.changes
-    rendered, media, problems = await _render_all(planner, changes.planned, changed.posts)
-    if problems:
-        raise ScheduleError(locate_problems(problems, text=text, file=file))
+    rendered, media, unsendable = await _render_all(planner, changes.planned, changed.posts)
+    if _must_refuse(unsendable, saved):
+        raise ScheduleError(locate_problems(unsendable, text=text, file=file))
     filed = await post_store.commit_plan(
         PlanCommit(
             plan=changes,
@@ -166,8 +166,17 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
             file_owner=file_owner,
         )
     )
-    left_out = locate_problems(changes.left_out, text=text, file=file)
+    left_out = locate_problems([*changes.left_out, *unsendable], text=text, file=file)
     return replace(settled.applied(filed), left_out=left_out)
+
+
+def _must_refuse(problems: Sequence[Problem], saved: AbstractSet[PostId]) -> bool:
+    """Return True if problems keep a new version out of force.
+
+    Those of posts saved on the dashboard were found too late for that: such a post is late, or its text has a secret of
+    which the dashboard knows nothing. It expires, or waits until it is changed, and holds up nobody else's.
+    """
+    return any(problem.is_error and problem.facts.get("post") not in saved for problem in problems)
 
 
 def _without_left_out(schedule: Schedule, changes: Plan) -> Schedule:

@@ -228,7 +228,7 @@ def _read_contents(
     """Return the contents of occurrences; an account that the schedule no longer names gets nothing."""
     names = (
         "post", "occurrence", "account", "platform", "kind", "rendered_hash", "revision_hash", "content_hash",
-        "state", "scheduled_at",
+        "state", "scheduled_at", "due_at",
     )  # fmt: skip
     query = select(*(DELIVERY.c[name] for name in names))
     contents: dict[tuple[str, str], OccurrenceContent] = defaultdict(OccurrenceContent)
@@ -237,7 +237,8 @@ def _read_contents(
         content = contents[row.post, row.occurrence]
         content.deliveries.append(row)
         if row.state in OPEN_STATES:
-            content.scheduled_at = min(row.scheduled_at, content.scheduled_at or row.scheduled_at)
+            at = min(row.scheduled_at, row.due_at)  # a person may have sent it ahead
+            content.scheduled_at = min(at, content.scheduled_at or at)
     return contents
 
 

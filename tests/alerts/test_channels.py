@@ -13,7 +13,7 @@ from email import message_from_string
 import pytest
 
 from publisher.app import alert_channels
-from publisher.app.alert_channels import AlertChannels, find_channel_problems
+from publisher.app.alert_channels import AlertChannels, find_channel_problems, list_secret_parts
 from publisher.config import parse_settings
 from publisher.runtime.redaction import redact_text
 from tests.alerts.receivers import ConnectProxy, MailServer, Webhook, serving
@@ -234,6 +234,13 @@ def test_a_wrong_address_is_named_with_its_line(channels_of, url, code):
     assert (problem.code, problem.location.line, problem.location.path) == (code, 7, "alerts.channels.c0")
     assert problem.is_error
     assert "example.gov.cn" not in str(problem.facts)
+
+
+def test_of_a_mail_address_only_the_password_is_a_secret():
+    """A post may name the agency's own mailbox; of other services every part may prove who sends."""
+    mail = "mailtos://duty:korrekt-pferd@mail.gaj.gov.cn?from=alarm@gaj.gov.cn&to=chef@gaj.gov.cn&pass=another-one"
+    assert set(list_secret_parts(mail)) == {mail, "korrekt-pferd", "another-one"}
+    assert "token-of-a-hook" in set(list_secret_parts("jsons://example.gov.cn/hook?key=token-of-a-hook"))
 
 
 def test_a_missing_secret_is_a_warning(channels_of, tmp_path):

@@ -94,7 +94,8 @@ async def test_without_rules_nothing_is_rendered_further_ahead(planner):  # noqa
 
 async def test_what_is_approved_is_sent_as_it_is_when_a_person_sends_it_now(approving):
     """`send POST` renders no new text where people have approved one, and waits for the rest of the yeses."""
-    await apply_schedule(approving, entry("p", at=(START_TIME + DAY).isoformat()), "schedule.toml")
+    soon = START_TIME + timedelta(minutes=50)
+    await apply_schedule(approving, entry("p", at=soon.isoformat()), "schedule.toml")
     await approve(approving.store, "p")
     [task] = await approving.store.approvals.tasks(PostId("p"))
     post = await approving.store.posts.get_post(PostId("p"))

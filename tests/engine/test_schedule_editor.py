@@ -9,10 +9,11 @@ import tomllib
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
-from publisher.domain.errors import NoSuchItemError, RefusedError, SignInError
+from publisher.domain.errors import NoSuchItemError, RefusedError, ScheduleError, SignInError
 from publisher.domain.post import PostId
 from publisher.engine import schedule_editor
 from publisher.engine.decisions import named_person
@@ -31,6 +32,7 @@ from publisher.engine.schedule_editor import (
     wait_until_accepted,
     write_temporary,
 )
+from publisher.runtime.redaction import register_secrets
 from publisher.store.deliveries.retention import prune
 from publisher.testing.fakes import START_TIME
 from publisher.tomlfile.read import strip_editor_marks
@@ -543,4 +545,34 @@ async def test_posts_removed_one_by_one_are_no_file_cut_short(planner, file):  #
     await accept(planner, file)
     file.write_text(FILE, "utf-8")
     with pytest.raises(RefusedError, match="large_removal"):
+        await accept(planner, file)
+
+
+async def test_f23_a_saved_post_that_is_late_by_now_holds_up_nobody(planner, file):  # noqa: F811
+    """The dashboard found it in time: it is filed, to expire, and what others have saved comes into force."""
+    await accept(planner, file)
+    soon = START_TIME + timedelta(seconds=1)
+    late = addition(id="late", at=soon, max_delay="1s")
+    assert isinstance(await save_post(planner, file, late, writer), SavedEdit)
+    await save_post(planner, file, addition(), writer)
+    planner.store.runtime.advance_time(timedelta(minutes=1))
+    await accept(planner, file)
+    assert await planner.store.queries.deliveries(PostId("late"))
+    assert await planner.store.queries.deliveries(PostId("new"))
+
+
+async def test_a_secret_of_which_the_dashboard_knows_nothing_holds_up_nobody(planner, file):  # noqa: F811
+    """The daemon does not send that text, and says so; what others have saved comes into force."""
+    await accept(planner, file)
+    secret = token_hex(16)
+    leak = addition(id="leak", data={"summary": f"口令 {secret}"})
+    assert isinstance(await save_post(planner, file, leak, writer), SavedEdit)
+    await save_post(planner, file, addition(), writer)
+    register_secrets([secret], holder="alerts")
+    applied = await accept(planner, file)
+    assert {problem.facts["post"] for problem in applied.left_out} == {"leak"}
+    assert await planner.store.queries.deliveries(PostId("leak")) == []
+    assert await planner.store.queries.deliveries(PostId("new"))
+    file.write_text(FILE + entry("typed", at=LATER, title=f"口令 {secret}"), "utf-8")
+    with pytest.raises(ScheduleError):
         await accept(planner, file)

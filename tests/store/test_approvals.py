@@ -543,9 +543,19 @@ async def test_f101_a_post_moved_in_steps_is_compared_with_the_time_that_was_app
     assert (await store.approvals.tasks(P))[0].status.is_approved
 
 
-async def test_what_a_person_sends_ahead_keeps_its_approvals(open_store):
-    """The order is a named person's own; the time in the schedule is still the one that was approved."""
-    store = await file_post(open_store, make_post("p", ["a"], START_TIME + 10 * HOUR))
+async def test_f101_what_a_person_sends_far_ahead_needs_its_approvals_again(open_store):
+    """As a change of the time in the schedule does: nobody alone ends an embargo that others have approved."""
+    store = await file_post(open_store, make_post("p", ["a"], START_TIME + HOUR + MINUTE))
+    await approve_all(store)
+    await store.actions.send_now(P, person("chen"))
+    assert await try_to_send(store) == []
+    await approve_all(store)
+    assert await try_to_send(store) == ["a"]
+
+
+async def test_what_a_person_sends_a_little_ahead_keeps_its_approvals(open_store):
+    """An hour, as with a change in the schedule."""
+    store = await file_post(open_store, make_post("p", ["a"], START_TIME + HOUR))
     await approve_all(store)
     await store.actions.send_now(P, person("chen"))
     assert await try_to_send(store) == ["a"]

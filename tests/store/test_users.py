@@ -541,7 +541,7 @@ async def test_what_makes_nobody_is_done_at_once(open_store):
     store = await add_admins(open_store)
     changes = [
         change_of(ADD, "guest", "viewer"),
-        change_of(CHANGE, "guest", "viewer", "auditor"),
+        change_of(CHANGE, "guest", "viewer", "viewer@a"),
         change_of(RESET, "guest", factors=RESETS[0]),
         change_of(CHANGE, "wang", "viewer"),
         change_of(CHANGE, "two", "viewer"),
