@@ -3,12 +3,8 @@
 import json
 import sqlite3
 
-import pytest
-
 from tests.e2e.test_callbacks import POST
 from tests.wait import PATIENCE_SECONDS
-
-pytestmark = pytest.mark.smoke
 
 
 def calls(simulator, path):

@@ -168,7 +168,7 @@ def test_f14_a_stop_finishes_the_call_in_flight(workspace, simulator, wait_until
     ("point", "once_only"),
     [
         pytest.param("intent.before_commit", set(), id="F01"),
-        pytest.param("intent.after_commit", set(), id="F02", marks=pytest.mark.smoke),
+        pytest.param("intent.after_commit", set(), id="F02"),
         pytest.param("http.mid_body", NO_SECOND_CALL, id="F03"),
         pytest.param("http.after_reply", NO_SECOND_CALL, id="F04-unread"),
         pytest.param("outcome.before_commit", NO_SECOND_CALL, id="F04-unwritten"),

@@ -44,6 +44,7 @@ def run_tests(environment: Path, package: Path) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.extra
 @pytest.mark.long(seconds=100)
 def test_the_mastodon_example_passes_its_own_tests(environment, tmp_path):
     """It works against its double and, where that is installed, against snac, a server that others wrote."""

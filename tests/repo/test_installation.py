@@ -182,6 +182,7 @@ def steps() -> dict[str, str]:
     return scripts
 
 
+@pytest.mark.extra
 @pytest.mark.long(seconds=90)
 def test_the_manuals_commands_work_in_an_empty_root(tmp_path):
     """From no user and no program to an upgraded daemon, back, and to a root that only has the records."""

@@ -38,6 +38,7 @@ def test_a_delivery_makes_one_post_at_most_and_its_record_is_true():
     assert walked.snapshots > 40_000
 
 
+@pytest.mark.extra
 @pytest.mark.long(seconds=90)
 def test_a_text_of_two_parts_is_published_completely_or_a_person_knows():
     """With a further part nothing is doubled, nothing published is lost, and no incomplete text counts as complete."""
@@ -51,6 +52,7 @@ REVIEW = 1
 """Ticks for which a review hides its post."""
 
 
+@pytest.mark.extra
 @pytest.mark.long(seconds=50)
 def test_a_review_that_hides_its_post_makes_no_second_one():
     """F47: where no list shows what is under review, no promise breaks: absence counts once the longest one is over."""
