@@ -27,6 +27,7 @@ def judged(folder: Path, *options: str) -> dict[str, dict[str, object]]:
     return {one["id"]: one for one in json.loads(verdict.stdout)["invariants"]}
 
 
+@pytest.mark.extra
 @pytest.mark.long(seconds=55)
 def test_every_post_goes_out_once_though_the_daemon_dies_again_and_again(tmp_path):
     """A daemon killed eight times while replies get lost makes no post twice and loses none (F13, F24).
