@@ -143,14 +143,15 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     changed = _without_left_out(schedule, changes)
     posts = await with_originals(planner, changed.posts)
     saved = await planner.store.saves.posts_saved_in(text)
+    accepted = saved.union(post.id for post in changed.posts if _is_unchanged(post, known))
     problems = await asyncio.to_thread(find_problems, planner, changed, posts, known)
-    if _must_refuse(problems, saved):
+    if _must_refuse(problems, accepted):
         raise ScheduleError(locate_problems(problems, text=text, file=file))
     await planner.store.runtime.hit_failpoint("reload.after_read")
     settled = await _settle_removals(planner, changes, known, confirmed_removals, saved=saved)
     changes = settled.changes
     rendered, media, unsendable = await _render_all(planner, changes.planned, changed.posts)
-    if _must_refuse(unsendable, saved):
+    if _must_refuse(unsendable, accepted):
         raise ScheduleError(locate_problems(unsendable, text=text, file=file))
     filed = await post_store.commit_plan(
         PlanCommit(
@@ -170,13 +171,18 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
     return replace(settled.applied(filed), left_out=left_out)
 
 
-def _must_refuse(problems: Sequence[Problem], saved: AbstractSet[PostId]) -> bool:
+def _must_refuse(problems: Sequence[Problem], accepted: AbstractSet[PostId]) -> bool:
     """Return True if problems keep a new version out of force.
 
-    Those of posts saved on the dashboard were found too late for that: such a post is late, or its text has a secret of
-    which the dashboard knows nothing. It expires, or waits until it is changed, and holds up nobody else's.
+    Those of posts that were accepted before are found too late for that, by the dashboard or in the version in force:
+    such a post is late, its text has a secret of which the dashboard knows nothing, or is too long on some day. It
+    expires, or waits until it is changed, and holds up nobody else's.
     """
-    return any(problem.is_error and problem.facts.get("post") not in saved for problem in problems)
+    return any(problem.is_error and problem.facts.get("post") not in accepted for problem in problems)
+
+
+def _is_unchanged(post: Post, known: StoredPosts) -> bool:
+    return post.id in known and known[post.id].content_hash == post.content_hash
 
 
 def _without_left_out(schedule: Schedule, changes: Plan) -> Schedule:

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from datetime import datetime
+from functools import cache
 
 import pytest
 from PIL import Image
@@ -485,7 +486,7 @@ def test_preview_as_json_has_every_account(run, workspace):
 def test_a_platform_without_a_name_is_called_by_its_code(run, workspace, tmp_path, monkeypatch):
     """The page and the terminal agree, also for a platform whose adapter is not ours."""
     entries = {code: entry for code, entry in load_catalogue().items() if code != "platform_weibo"}
-    monkeypatch.setattr("publisher.i18n.load_catalogue", lambda: entries)
+    monkeypatch.setattr("publisher.i18n.load_catalogue", cache(lambda: entries))
     write_schedule(workspace, warning(to='["platform:weibo"]'))
     shown = run("-C", workspace, "--lang", "en", "preview", "refund", "--html", tmp_path / "page.html").out
     assert "-weibo (weibo)" in shown

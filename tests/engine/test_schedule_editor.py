@@ -576,3 +576,20 @@ async def test_a_secret_of_which_the_dashboard_knows_nothing_holds_up_nobody(pla
     file.write_text(FILE + entry("typed", at=LATER, title=f"口令 {secret}"), "utf-8")
     with pytest.raises(ScheduleError):
         await accept(planner, file)
+
+
+async def test_a_post_in_force_that_cannot_be_written_on_some_day_holds_up_nobody(planner, file):  # noqa: F811
+    """Such as one that is too long once the date has two digits: the next save of another post comes into force."""
+    secret = token_hex(16)
+    file.write_text(
+        entry("daily", at='"x"\ncron = "0 9 * * *"', title=f"口令 {secret}").replace('at = "x"\n', ""), "utf-8"
+    )
+    await accept(planner, file)
+    filed = len(await planner.store.queries.deliveries(PostId("daily")))
+    register_secrets([secret], holder="alerts")
+    planner.store.runtime.advance_time(timedelta(days=3))
+    await save_post(planner, file, addition(), writer)
+    applied = await accept(planner, file)
+    assert filed
+    assert {problem.facts["post"] for problem in applied.left_out} == {"daily"}
+    assert await planner.store.queries.deliveries(PostId("new"))

@@ -154,9 +154,15 @@ def test_f79_where_folders_cannot_be_locked_the_file_is(tmp_path, monkeypatch):
     held.release()
 
 
-def test_a_set_up_whose_lock_file_was_removed_during_the_wait_locks_the_next_one(tmp_path):
+def test_a_set_up_whose_lock_file_was_removed_during_the_wait_locks_the_next_one(tmp_path, monkeypatch):
     """What was deleted serializes nobody any more: a process that waited for it waits for its successor."""
     file, order = tmp_path / "publisher.db", []
+    flock, is_asking = fcntl.flock, threading.Event()
+
+    def note_and_lock(descriptor, operation):
+        if threading.current_thread() is waiter:
+            is_asking.set()
+        flock(descriptor, operation)
 
     def wait_for_turn():
         with file_lock(file):
@@ -165,7 +171,9 @@ def test_a_set_up_whose_lock_file_was_removed_during_the_wait_locks_the_next_one
     with (tmp_path / "publisher.db.setup").open("a") as deleted:
         fcntl.flock(deleted, fcntl.LOCK_EX)
         waiter = threading.Thread(target=wait_for_turn)
+        monkeypatch.setattr(fcntl, "flock", note_and_lock)
         waiter.start()
+        assert is_asking.wait(60)
         (tmp_path / "publisher.db.setup").unlink()
         with file_lock(file):
             fcntl.flock(deleted, fcntl.LOCK_UN)

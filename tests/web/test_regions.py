@@ -296,8 +296,14 @@ async def test_nothing_of_another_region_is_got_by_naming_it(regions_site):
 async def test_a_post_of_another_region_cannot_be_followed(regions_site):
     """Its title would stand in the preview, and in what is published: to its writer there is no such post."""
     client, _own, _other = await arrange(regions_site, *EVERY_ROLE)
-    form = {**FORM, "title": "更正一则预警", "kind": "correction", "template": "correction", "to": "beijing-wechat"}
-    form |= {"data.wrong": "错", "data.right": "对", "do": "save"}
+    form = {
+        **FORM,
+        "title": "续报一则预警",
+        "kind": "update",
+        "template": "update",
+        "to": "beijing-wechat",
+        "do": "save",
+    }
     answers = {
         original: [await client.post(path, data={**form, "follows": original}) for path in ("/write/check", "/write")]
         for original in ("hush-post", "none", "both-post")
