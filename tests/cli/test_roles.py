@@ -224,6 +224,16 @@ def test_a_limited_role_acts_on_its_accounts_alone(run_as, name, kind):
     assert NOT_PERMITTED not in own.err
 
 
+def test_a_correction_is_sent_by_those_who_send_on_all_accounts_of_its_original(run_as):
+    """Its own entry names one account; it stops the original on the other one too."""
+    one, all_of_it = (
+        run_as("send", str(Grant(role=role_for("send"), targets=inside(name, "account"))), send=("send", "fix"))
+        for name in ("send", "correct")
+    )
+    assert (one.code, NOT_PERMITTED in one.err) == (3, True), one.err
+    assert NOT_PERMITTED not in all_of_it.err
+
+
 @pytest.mark.parametrize("name", [name for name in ACTING if name not in {*ON_ACCOUNTS, *PASSWORD_COMMANDS}])
 def test_a_limited_role_does_not_act_on_the_workspace(run_as, name):
     """What concerns no account, or all of them, needs a role without limits."""

@@ -14,13 +14,13 @@ from publisher.cli.application import (
     read_posts_file,
     with_locations,
 )
-from publisher.cli.authentication import authenticate
+from publisher.cli.authentication import accounts_of_post, authenticate
 from publisher.cli.context import load_workspace_settings
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.terminal import Terminal
 from publisher.domain.delivery import OPEN_STATES, Actor, State
-from publisher.domain.post import OneTimeTrigger, Post, PostId
+from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
 from publisher.engine.planner import resend_post, send_now, send_scheduled_now
 from publisher.store.plan.posts import AuditAction
 
@@ -67,8 +67,8 @@ async def _send_file(terminal: Terminal, application: Application, file: Path, b
 async def _send_post(terminal: Terminal, application: Application, post_id: PostId, by: str) -> int:
     """Make a post of the schedule due now; return its number of deliveries."""
     post = await load_post(application, post_id)
-    await _require_sendable(application, post)
     person = await _authenticate(terminal, application, by, [post])
+    await _require_sendable(application, post)
     action = AuditAction(event="send_requested", subject=post.id, by=person)
     if not isinstance(post.trigger, OneTimeTrigger):
         return await resend_post(application.planner, post, post.accounts, [action])
@@ -80,6 +80,9 @@ async def _send_post(terminal: Terminal, application: Application, post_id: Post
 
 async def _authenticate(terminal: Terminal, application: Application, by: str, posts: Sequence[Post]) -> Actor:
     accounts = {account for post in posts for account in post.accounts}
+    for post in posts:
+        if post.kind is PostKind.CORRECTION and post.follows is not None:  # it stops its original on all of them
+            accounts.update(await accounts_of_post(application.store, post.follows))
     return await authenticate(
         terminal, application.settings, application.store, command="send", by=by, accounts=accounts
     )
