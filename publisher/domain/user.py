@@ -1,10 +1,12 @@
 """People who use publisher: their roles, what each role may do, and on which accounts. Pure."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from publisher.domain.account import Account, AccountId
+from publisher.domain.delivery import Role
 
 ALL_TARGET = "all"
 """The target that covers every account, those that have left the settings included."""
@@ -189,10 +191,14 @@ NAME_BREAKING_CHARACTERS = "/\\%?#"
 """No new user's name has one of them: it stands in the addresses of pages, and in file names of exports."""
 
 
+_NAME_OF_PROGRAM = re.compile(rf"{'|'.join(Role)}|system|系统|all|publisher|uid ?\d+|[\W_]+", re.IGNORECASE)
+"""What audit and alerts call publisher's own parts, users of the system, all, and nobody."""
+
+
 def is_usable_name(name: str) -> bool:
-    """Return True if a new user may be called so: printable, not too long, and safe in an address."""
+    """Return True if a new user may be called so: printable, not too long, safe in an address, and a person's."""
     is_short = 0 < len(name) <= MAX_NAME_CHARACTERS and name == name.strip() and name.isprintable()
-    return is_short and not set(name) & set(NAME_BREAKING_CHARACTERS) and set(name) != {"."}
+    return is_short and not set(name) & set(NAME_BREAKING_CHARACTERS) and not _NAME_OF_PROGRAM.fullmatch(name)
 
 
 def may(

@@ -252,9 +252,12 @@ async def test_a_reset_phone_leaves_the_password_to_be_typed(site, admin):
     assert (await client.post("/setup/form", data={"password": PASSWORD, "code": code})).status_code == 303
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".", "a\\b", "a%2Fb", "a?b", "a#b", "长" * 65])
-async def test_a_name_that_breaks_addresses_is_refused(site, admin, name):
-    """Nobody is added under a name that stands for another page; the form says which characters it may not have."""
+@pytest.mark.parametrize(
+    "name",
+    ["a/b", "..", ".", "a\\b", "a%2Fb", "a?b", "a#b", "长" * 65, "Planner", "uid 0", "—", "ALL", "系统"],
+)
+async def test_a_name_that_breaks_addresses_or_is_no_persons_is_refused(site, admin, name):
+    """Nobody is added under a name that stands for another page, or the program; the form says what is refused."""
     answer = await admin.post("/people", data={"name": name, "role": "viewer", "stages": "", "targets": ""})
     assert answer.status_code == 422
     assert "不能有 / \\ % ? #" in answer.text
