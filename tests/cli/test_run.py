@@ -150,7 +150,9 @@ def run_once(drill):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=pytest.mark.extra if number else ()) for number, fault in enumerate(FAULTS)]
+)
 def test_f74_a_template_with_a_fault_delays_no_frozen_post(run, drill, fault):
     """F74, I9: the daemon starts, sends what is filed, plans what does not need the template, and alerts."""
     own = own_template(drill)

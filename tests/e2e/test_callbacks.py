@@ -178,6 +178,7 @@ def cpu_seconds(process):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.extra
 @pytest.mark.long(seconds=65)
 def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(workspace, listener, wait_until):
     """F90: for a minute, 2,000 silent and 200 slow clients: messages are answered, a due post is sent in time."""

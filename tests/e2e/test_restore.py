@@ -109,7 +109,14 @@ def test_f85_without_its_journal_every_post_is_searched_on_the_platforms(broken_
     assert reconcile_restored(broken_workspace, simulator, wait_until) in ([], ["li"])
 
 
-@pytest.mark.parametrize("place", ["restore.before_commit", "restore.after_commit", "restore.mid"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param("restore.before_commit", marks=pytest.mark.extra),
+        pytest.param("restore.after_commit", marks=pytest.mark.extra),
+        "restore.mid",
+    ],
+)
 def test_a_killed_restore_has_not_begun_or_is_finished(broken_workspace, simulator, wait_until, place):
     """Wherever it is killed, repeating it, or just starting, leads to the same end."""
     broken_workspace.environment["PUBLISHER_FAILPOINTS"] = f"{place}:kill"

@@ -167,12 +167,12 @@ def test_f14_a_stop_finishes_the_call_in_flight(workspace, simulator, wait_until
 @pytest.mark.parametrize(
     ("point", "once_only"),
     [
-        pytest.param("intent.before_commit", set(), id="F01"),
+        pytest.param("intent.before_commit", set(), id="F01", marks=pytest.mark.extra),
         pytest.param("intent.after_commit", set(), id="F02"),
-        pytest.param("http.mid_body", NO_SECOND_CALL, id="F03"),
+        pytest.param("http.mid_body", NO_SECOND_CALL, id="F03", marks=pytest.mark.extra),
         pytest.param("http.after_reply", NO_SECOND_CALL, id="F04-unread"),
         pytest.param("outcome.before_commit", NO_SECOND_CALL, id="F04-unwritten"),
-        pytest.param("outcome.after_commit", NO_SECOND_CALL, id="F05"),
+        pytest.param("outcome.after_commit", NO_SECOND_CALL, id="F05", marks=pytest.mark.extra),
     ],
 )
 def test_a_kill_around_the_call_doubles_none_and_loses_none(workspace, simulator, point, once_only):
@@ -193,7 +193,14 @@ def test_a_kill_around_the_call_doubles_none_and_loses_none(workspace, simulator
     assert {(item["state"], item["reason"]) for item in waiting} <= {("held", "not_published")}
 
 
-@pytest.mark.parametrize("point", ["reload.after_read", "plan.after_insert", "reload.before_commit"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param("reload.after_read", marks=pytest.mark.extra),
+        "plan.after_insert",
+        pytest.param("reload.before_commit", marks=pytest.mark.extra),
+    ],
+)
 def test_f10_a_kill_while_a_schedule_is_applied_leaves_the_old_plan_or_the_new_one(
     workspace, simulator, wait_until, point
 ):

@@ -57,6 +57,7 @@ def test_the_mastodon_example_passes_its_own_tests(environment, tmp_path):
     assert "NO SNAC" not in done.stdout
 
 
+@pytest.mark.extra
 def test_a_generated_package_passes_its_own_tests(environment, tmp_path):
     """What `publisher new-adapter` writes works as it is, before anybody has changed a line."""
     conftest._run([str(environment / "bin" / "publisher"), "new-adapter", "cityboard", "-C", str(tmp_path)])
