@@ -10,6 +10,7 @@ from tests.chaos.failover import RUNS, fail_over
 DELIVERIES = 120
 
 
+@pytest.mark.extra
 @pytest.mark.long(seconds=55)
 def test_f87_a_failover_that_loses_commits_loses_and_doubles_no_post():
     """F87: each post is made once, though the standby knows nothing of some calls. `scripts/failover` runs the rest."""
