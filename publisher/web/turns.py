@@ -134,7 +134,8 @@ class FairTurns:
             if user is None:
                 if not await turn.begin():
                     return
-                user = await self.find_user(scope)
+                if (user := self.find_known_user(scope)) is None:  # else another request of the session came first
+                    user = await self.find_user(scope)
                 turn.end()
             if user:
                 turn.places, turn.is_own = self.of_users.setdefault(user, Places()), True
