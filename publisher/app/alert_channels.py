@@ -269,7 +269,7 @@ def read_channel_url(settings: Settings, channel: str) -> str:
 
 
 def list_secret_parts(url: str) -> Iterator[str]:
-    """Yield the parts of an address that prove who may send there: they appear alone in others' words.
+    """Yield the parts of an address that prove a right to send there: they appear alone in others' words.
 
     Of mail that is the password alone: posts may name the addresses of the agency.
     """

@@ -44,7 +44,7 @@ class Removals:
 
 
 def find_removals(changes: Plan, stored: StoredPosts, saved: AbstractSet[PostId] = frozenset()) -> Removals:
-    """Return what a plan takes. A person has changed the posts `saved` by themselves, so they are not cut off.
+    """Return the posts that lose something by a plan. People have changed each of the posts `saved` by itself.
 
     A post is open if it is scheduled and something of it is still to come: filed and open, not filed yet, or repeating.
     """

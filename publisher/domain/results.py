@@ -284,7 +284,7 @@ def result_code(result: Outcome | ReadbackResult | DeletionResult | HealthCheckR
 
 
 def drop_details(outcome: Outcome) -> Outcome:
-    """Return an outcome without what the platform wrote; Unknown where it rests on that, as on an id or a ticket."""
+    """Return an outcome without the platform's words; Unknown where it rests on them, as on an id or a ticket."""
     match outcome:
         case Rejected() | Blocked():
             return replace(outcome, reason="")

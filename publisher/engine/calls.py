@@ -37,7 +37,7 @@ TIME_LIMIT, ADAPTER_FAILED = "time_limit", "adapter_failed"
 ABORT_REASONS = frozenset({TIME_LIMIT, ADAPTER_FAILED}) | TEMPORARY_ERRORS
 """Why an adapter's call ended without a result of its own."""
 _PROSE_FIELDS = frozenset({"reason", "code", "text"})
-"""Fields of results that no later call uses: what is wrong in them can be replaced. All others name something."""
+"""Fields of results that no later call uses: a bad character in them can be replaced. All others name something."""
 _WEB_SCHEMES = ("https://", "http://")
 """What the address of a foreign post begins with: a page and an alert lead people there."""
 _MAX_INTEGER = 2**31 - 1

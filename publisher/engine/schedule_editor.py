@@ -59,7 +59,7 @@ LOCK_POLL_SECONDS = 0.05
 ACCEPTED_POLL_SECONDS = 0.1
 EMERGENCY_BYTES = 2**19
 MAX_SAVED_BYTES = SCHEDULE_READ_LIMITS.max_bytes - EMERGENCY_BYTES
-"""The dashboard makes the file no larger, but for emergencies: the rest of what is read is kept for them."""
+"""The dashboard makes the file no larger, but for emergencies: the rest of the room is kept for them."""
 MAX_GROWTH, GROWTH_PERIOD = 2**20, timedelta(days=7)
 """By how much the saves of one person make the file larger in this time: nobody fills it alone."""
 EMERGENCY_GROWTH = 2**17
@@ -328,7 +328,7 @@ def prepare_edit(
 
 
 def is_file_full(schedule: ScheduleText, text: str, change: PostChange) -> bool:
-    """Return True if a text is too large to be saved: what makes it smaller always may be."""
+    """Return True if a text is too large to be saved; a change that makes it smaller always may be."""
     size, most = count_bytes(text), MAX_SAVED_BYTES + (EMERGENCY_BYTES if change.is_emergency else 0)
     return size > most and size >= count_bytes(schedule.text)
 

@@ -150,7 +150,7 @@ def protect(route: PageRoute) -> Handler:
 
 
 async def has_storable_texts(request: Request) -> bool:
-    """Return True if every database can store what a request says in its address and form; a browser sends no other."""
+    """Return True if every database can store the texts of a request's address and form, as those of a browser."""
     fields = [*request.query_params.multi_items()]
     if request.method == "POST":
         fields += [(name, text) for name, text in (await request.form()).multi_items() if isinstance(text, str)]

@@ -248,6 +248,7 @@ def test_an_operators_link_in_a_folder_of_their_own_leads_to_the_database(tmp_pa
     (tmp_path / "publisher.db").symlink_to(tmp_path / "disk" / "other.db")
     prepare(tmp_path)
     lock(tmp_path)
+    assert (tmp_path / "publisher.db").readlink() == tmp_path / "disk" / "other.db"
 
 
 def test_f79_a_planted_holder_does_not_hold_up_the_refusal(shared):

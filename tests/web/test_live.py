@@ -153,6 +153,7 @@ async def test_a_stream_ends_as_soon_as_its_session_has(site, monkeypatch, end):
             await users.change_password(visitor.user, "hash", ADMIN)
     site.runtime.advance_time(timedelta(seconds=FACTS_LIFETIME_SECONDS))
     await asyncio.wait_for(following, 10)
+    assert await site.store.sign_ins.find_session(visitor.session_id) is None
 
 
 @pytest.mark.parametrize("path", ["/logout", "/people/viewer/disable", "/people/viewer/reset", "/people/viewer/leave"])

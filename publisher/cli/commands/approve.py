@@ -60,7 +60,7 @@ async def approve(  # noqa: PLR0913 # one argument an option
 
 
 async def _list_tasks(store: Store, post: PostId, fingerprint: str) -> Sequence[ApprovalTask]:
-    """Return what waits with this fingerprint, for each chain, else all that waits of a post."""
+    """Return the tasks with this fingerprint, for each chain, else all tasks of a post."""
     tasks = await store.approvals.tasks(post)
     return [task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)] or tasks
 

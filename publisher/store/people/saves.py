@@ -357,7 +357,7 @@ def _is_made_from(connection: Connection, digest: str, version: int, active: str
 
 
 def _read_saves_of(connection: Connection, digest: str) -> Sequence[Row[Any]]:
-    """Return the saves that made a text of this hash, less those that were in force and have been replaced since."""
+    """Return the saves that made a text of this hash, unless it was in force and has been replaced since."""
     replaced = exists().where(SCHEDULE.c.sha256 == digest, SCHEDULE.c.id > POST_SAVE.c.base_version)
     return connection.execute(select(POST_SAVE).where(POST_SAVE.c.text_sha256 == digest, ~replaced)).all()
 
