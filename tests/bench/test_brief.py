@@ -11,15 +11,12 @@ from tests.bench import record
 from tests.bench.figures import Figure
 from tests.bench.main import FIGURES
 
-EVERY_CI = ("P1",)
-"""Throughput; scripts/test-extra runs the others."""
 TIMEOUT_SECONDS = 300
 
 
+@pytest.mark.extra
 @pytest.mark.long(seconds=35)
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in EVERY_CI else pytest.mark.extra) for name in FIGURES]
-)
+@pytest.mark.parametrize("name", FIGURES)
 def test_a_brief_run_measures_each_figure(tmp_path, name):
     """A figure that is asked for is measured or, where this machine lacks something, skipped."""
     command = [sys.executable, "-m", "tests.bench.main", "--brief", "--json", tmp_path / "figures", "--only", name]

@@ -94,7 +94,7 @@ def test_a_report_that_nobody_accepts_is_sent_again_under_the_same_number(run, d
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("fault", [kill, freeze, fill_disk])
+@pytest.mark.parametrize("fault", [kill, freeze, pytest.param(fill_disk, marks=pytest.mark.extra)])
 def test_a_daemon_that_does_nothing_is_reported(run, watched, fault):
     """Killed, frozen, or on a full disk: the watchdog ends with 1 and says that nothing is published."""
     with daemon(watched) as process:

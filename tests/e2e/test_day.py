@@ -14,7 +14,7 @@ from publisher.i18n import LANGUAGES, Messages
 from publisher.store.db.rows import ACCOUNT_PAUSED
 from tests.e2e.day_scenario import END, MORNING, ZONE, DayResult, run_day
 
-pytestmark = pytest.mark.long(seconds=40)
+pytestmark = [pytest.mark.extra, pytest.mark.long(seconds=180)]
 
 ENDED = frozenset({State.FAILED, State.EXPIRED, State.CANCELLED, State.RETRACTED, State.REMOVED})
 REPORTED = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})

@@ -216,7 +216,7 @@ def work(host, wait_until, number):
 @pytest.mark.long(seconds=75)
 @pytest.mark.parametrize(
     "is_lost",
-    [pytest.param(False, id="journals kept", marks=pytest.mark.extra), pytest.param(True, id="a journal lost")],
+    [pytest.param(False, id="journals kept"), pytest.param(True, id="a journal lost", marks=pytest.mark.extra)],
 )
 def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(hosts, simulator, wait_until, server_tools, is_lost):
     """No host starts on it. Accepted by a person, it waits for every journal; then each post is sent once."""

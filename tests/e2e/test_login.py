@@ -116,7 +116,9 @@ def output_of(office, *arguments):
     return reported.getvalue()
 
 
-@pytest.mark.parametrize("is_whole", [pytest.param(True, id="address"), pytest.param(False, id="code")])
+@pytest.mark.parametrize(
+    "is_whole", [pytest.param(True, id="address"), pytest.param(False, id="code", marks=pytest.mark.extra)]
+)
 def test_consent_becomes_a_token_that_works_and_that_no_file_shows(office, simulator, is_whole):
     """I19: either form of the answer gives a token; it is encrypted, thirty days are left, and the account can post."""
     paste = (lambda address: address) if is_whole else (lambda address: parse_qs(urlsplit(address).query)["code"][0])

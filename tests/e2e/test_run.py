@@ -170,7 +170,7 @@ def test_f14_a_stop_finishes_the_call_in_flight(workspace, simulator, wait_until
         pytest.param("intent.before_commit", set(), id="F01", marks=pytest.mark.extra),
         pytest.param("intent.after_commit", set(), id="F02"),
         pytest.param("http.mid_body", NO_SECOND_CALL, id="F03", marks=pytest.mark.extra),
-        pytest.param("http.after_reply", NO_SECOND_CALL, id="F04-unread"),
+        pytest.param("http.after_reply", NO_SECOND_CALL, id="F04-unread", marks=pytest.mark.extra),
         pytest.param("outcome.before_commit", NO_SECOND_CALL, id="F04-unwritten"),
         pytest.param("outcome.after_commit", NO_SECOND_CALL, id="F05", marks=pytest.mark.extra),
     ],
@@ -214,7 +214,7 @@ def test_f10_a_kill_while_a_schedule_is_applied_leaves_the_old_plan_or_the_new_o
     assert len(simulator.get("/_sim/posts")) == 6
 
 
-@pytest.mark.parametrize("point", ["retract.before_call", "retract.after_call"])
+@pytest.mark.parametrize("point", [pytest.param("retract.before_call", marks=pytest.mark.extra), "retract.after_call"])
 def test_f09_a_kill_while_posts_are_retracted_leaves_none_of_them_published(workspace, simulator, wait_until, point):
     """F09: killed before or after the deleting call, the next start reads and repeats, and all are retracted."""
     workspace.write_schedule(post("p").replace("all", "platform:weibo"))

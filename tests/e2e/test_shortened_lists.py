@@ -32,7 +32,7 @@ summary = "冒充客服退款的骗局近期多发，请勿转账。"
 """
 
 
-@pytest.mark.parametrize(("length", "ending"), [(12, ""), (6, "… 全文")])
+@pytest.mark.parametrize(("length", "ending"), [pytest.param(12, "", marks=pytest.mark.extra), (6, "… 全文")])
 def test_a_copy_of_which_a_list_shows_the_beginning_is_never_doubled(workspace, simulator, wait_until, length, ending):
     """F54, I1, I7: on each platform the delivery is held as a possible match, and there is one copy."""
     simulator.post("/_sim/settings", {"weibo_duplicates": "off"})  # the platform's duplicate check must not be needed

@@ -11,6 +11,9 @@ import pytest
 from adapters.wechat.api import encode_token
 from publisher.store.recovery.setup import prepare_database
 
+pytestmark = pytest.mark.parametrize(
+    "database_url", [pytest.param("sqlite", marks=pytest.mark.extra), "postgres"], indirect=True
+)
 APP_ID = "wx00000000000000a1"
 LIST = "/cgi-bin/freepublish/batchget"
 ELSEWHERE = "wechat_token_renewed_elsewhere"

@@ -25,7 +25,7 @@ def test_ci_runs_the_long_tests_too():
     ("arguments", "status"),
     [
         ([], pytest.ExitCode.NO_TESTS_COLLECTED),
-        ([f"{FOLDER}/test_installing.py"], pytest.ExitCode.OK),
+        pytest.param([f"{FOLDER}/test_installing.py"], pytest.ExitCode.OK, marks=pytest.mark.extra),
     ],
     ids=["nothing named", "a file"],
 )

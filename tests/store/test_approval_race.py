@@ -18,6 +18,7 @@ PLANTED = (
 pytestmark = pytest.mark.long
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.extra)], indirect=True)
 async def test_i5_i14_nothing_leaves_without_approvals_and_nothing_follows_an_answer(database_url, tmp_path):
     """F72: approve, edit, unapprove, cancel and pause, against the sender, in the very instants of a post's intent."""
     result = await race(database_url, tmp_path, rounds=ROUNDS, seed=1)

@@ -176,6 +176,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("database_url", [pytest.param("sqlite", marks=pytest.mark.extra), "postgres"], indirect=True)
 async def test_several_processes_write_one_chain(database_url, tmp_path):
     """Processes that write at the same time neither fork the chain, nor lose an entry, nor leave a gap."""
     await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
