@@ -246,7 +246,11 @@ class Scenario:
         unapproved = {item.key for item in deliveries if item.key.post in self.sample_posts} - self.approved
         for task in await self.store.approvals.tasks() if unapproved else ():
             if task.key in unapproved and task.status.missing and not task.is_edit:
-                approver = Approver(name=SAMPLE_APPROVER, may_take=lambda _stage, _accounts: True)
+                approver = Approver(
+                    name=SAMPLE_APPROVER,
+                    may_take=lambda _stage, _accounts: True,
+                    may=lambda _permission, _accounts: True,
+                )
                 by = named_person(SAMPLE_APPROVER)
                 try:
                     await self.store.approvals.approve(task.key.post, task.status.fingerprint, approver, by)

@@ -20,7 +20,7 @@ from publisher.store.store import Store
 
 MAX_COMPARED_CHARACTERS = 4_000
 """Longer differences are shown as one: comparing takes time that grows with the square of the length."""
-REFUSALS_OF_PERSON = frozenset({"approval_barred", "approval_wrong_stage"})
+REFUSALS_OF_PERSON = frozenset({"approval_barred", "approval_wrong_stage", "release_not_allowed"})
 """Approvals that are refused because of the person, not because of what has changed meanwhile."""
 MARKUP = re.compile(r"<[^>]*>")
 CONTEXT_CHARACTERS = 30
@@ -35,7 +35,10 @@ def make_approver(principal: Principal, members: Mapping[str, Collection[Account
             return False
         return holds_role(principal.user, stage.role, accounts, members, stage.name)
 
-    return Approver(name=principal.user.name, may_take=may_take)
+    def may(permission: Permission, accounts: Collection[AccountId]) -> bool:
+        return principal.may(permission, accounts, members)
+
+    return Approver(name=principal.user.name, may_take=may_take, may=may)
 
 
 def waits_for(task: ApprovalTask, approver: Approver) -> bool:

@@ -18,6 +18,7 @@ from publisher.domain.post import (
     format_part_prefix,
     make_occurrence,
 )
+from publisher.store.plan.approvals import Approver
 from publisher.store.plan.batches import RenderedOccurrence
 from publisher.store.plan.posts import PlanCommit, PostStore
 from publisher.testing.fakes import TEST_CAPABILITIES
@@ -38,6 +39,11 @@ def make_policy(  # noqa: PLR0913 # each field that a test may set, with its def
     """Return the policy of an account on a fake platform; its login and identity are its own unless given."""
     account = Account(id=AccountId(name), platform=Platform("fake"), identity=identity or name, secret=login or name)
     return AccountPolicy(account=account, capabilities=capabilities, rate_limit=rate_limit, timing=timing)
+
+
+def unlimited_approver(name: str) -> Approver:
+    """Return a person whose roles allow everything."""
+    return Approver(name=name, may_take=lambda _stage, _accounts: True, may=lambda _permission, _accounts: True)
 
 
 def make_post(  # noqa: PLR0913 # each field that a test may set, with its default

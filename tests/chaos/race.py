@@ -34,11 +34,17 @@ from publisher.runtime.clock import Runtime
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
 from publisher.store.people.saves import PostSave
-from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import PlanCommit
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
-from publisher.testing.builders import TEST_RATE_LIMIT, enqueue_posts, make_policy, make_post, make_rendered_delivery
+from publisher.testing.builders import (
+    TEST_RATE_LIMIT,
+    enqueue_posts,
+    make_policy,
+    make_post,
+    make_rendered_delivery,
+    unlimited_approver,
+)
 from publisher.testing.fakes import FakeAdapter, make_confirmed_runtime
 from tests.chaos.checker.artefacts import Artefacts, Rows, rows_of_file, rows_of_server
 from tests.chaos.checker.decoder import history_of
@@ -175,7 +181,7 @@ class Racers:
             shown = tasks[0].status.fingerprint if tasks else "0" * 64
             if person is None:
                 await asyncio.sleep(self.dice.uniform(0, self.spread / 4))  # the person reads
-            approver = Approver(name=by, may_take=lambda _stage, _accounts: True)
+            approver = unlimited_approver(by)
             await self.people.approvals.approve(post.id, shown, approver, _person(by))
             return 0
 

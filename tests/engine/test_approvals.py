@@ -23,9 +23,8 @@ from publisher.engine.planner import (
 from publisher.engine.sender import send_due
 from publisher.schedule.load import parse_schedule
 from publisher.store.approvals import end_approvals_of
-from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import AuditAction
-from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.builders import enqueue_posts, make_policy, make_post, unlimited_approver
 from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.engine.test_planner import cron, entry, planner  # noqa: F401 # the fixture
 
@@ -45,7 +44,7 @@ async def approve(store, post, by="wang"):
     """Approve each occurrence of a post that waits for it."""
     for task in await store.approvals.tasks(PostId(post)):
         if task.status.missing:
-            approver = Approver(name=by, may_take=lambda _stage, _accounts: True)
+            approver = unlimited_approver(by)
             await store.approvals.approve(PostId(post), task.status.fingerprint, approver, named_person(by))
 
 

@@ -16,8 +16,8 @@ from publisher.engine.planner import apply_schedule, send_now
 from publisher.engine.schedule_editor import PostChange, SavedEdit, Writer, read_entry, read_schedule_text, save_post
 from publisher.schedule.load import parse_schedule
 from publisher.store.people.saves import SAVES_KEPT, delete_old_saves
-from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import AuditAction
+from publisher.testing.builders import unlimited_approver
 from tests.engine.test_approvals import approve
 from tests.engine.test_planner import entry, planner  # noqa: F401 # the fixture
 
@@ -111,7 +111,7 @@ async def test_an_approval_that_its_author_may_not_give_leaves_a_trace(approving
     await accept(approving)
     store = approving.store
     [task] = await store.approvals.tasks(TWO)
-    approver = Approver(name="王", may_take=lambda _stage, _accounts: True)
+    approver = unlimited_approver("王")
     for fingerprint, code in ((task.status.fingerprint, "approval_barred"), ("0" * 16, "approval_changed")):
         with pytest.raises(ApprovalError, match=code):
             await approve_content(store, TWO, fingerprint, approver, named_person("王"))

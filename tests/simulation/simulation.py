@@ -34,9 +34,9 @@ from publisher.engine.decisions import Resolution, named_person, resolve_deliver
 from publisher.engine.planner import apply_schedule, resend_post, send_correction, send_scheduled_now
 from publisher.engine.schedule_editor import PostChange, SavedEdit, Writer, read_entry, read_schedule_text, save_post
 from publisher.runtime.clock import FAILPOINT_NAMES, Runtime
-from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import AuditAction
 from publisher.store.recovery.setup import prepare_database
+from publisher.testing.builders import unlimited_approver
 from tests.simulation.channels import Channels
 from tests.simulation.loop import Process, VirtualLoop, rng_for
 from tests.simulation.network import Network
@@ -429,7 +429,7 @@ class Simulation:
         """Say yes to the content of each occurrence as it is shown, or to those of one post, where it may be said."""
         async with open_store(self.settings, self.new_runtime()) as store:
             for task in await store.approvals.tasks(PostId(post) if post else None):
-                approver = Approver(name=by, may_take=lambda _stage, _accounts: True)
+                approver = unlimited_approver(by)
                 with contextlib.suppress(ApprovalError), self._record("approve", by, post=task.key.post):
                     shown = task.status.fingerprint
                     await store.approvals.approve(task.key.post, shown, approver, named_person(by))

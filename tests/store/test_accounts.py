@@ -15,10 +15,16 @@ from publisher.domain.user import Grant, UserRole
 from publisher.engine.decisions import named_person
 from publisher.store.db.intent_journal import read_records
 from publisher.store.people.users import NewSignIn
-from publisher.store.plan.approvals import Approver
 from publisher.store.recovery.recover import recover
 from publisher.store.store import Store
-from publisher.testing.builders import TEST_RATE_LIMIT, TEST_TIMING, enqueue_posts, make_policy, make_post
+from publisher.testing.builders import (
+    TEST_RATE_LIMIT,
+    TEST_TIMING,
+    enqueue_posts,
+    make_policy,
+    make_post,
+    unlimited_approver,
+)
 from publisher.testing.fakes import START_TIME, TEST_CAPABILITIES
 
 LI = named_person("li")
@@ -241,7 +247,7 @@ async def test_what_is_not_sent_yet_needs_its_approvals_again(opened):
     rules = ApprovalRules(default=(Stage(name="review"),))
     store = replace_store(await opened(policy("old")), policy("old"), approval_rules=rules)
     await enqueue_posts(store.posts, make_post("later", ["old"], START_TIME + 60 * MINUTE))
-    wang = Approver(name="wang", may_take=lambda _stage, _accounts: True)
+    wang = unlimited_approver("wang")
     [task] = await store.approvals.tasks(PostId("later"))
     await store.approvals.approve(PostId("later"), task.status.fingerprint, wang, named_person("wang"))
     assert (await store.approvals.tasks(PostId("later")))[0].status.is_approved

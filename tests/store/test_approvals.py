@@ -23,10 +23,9 @@ from publisher.engine.checkpoints import (
 from publisher.store.db.tables import SERVER_TIMELINE
 from publisher.store.deliveries.intents import Declined
 from publisher.store.people.users import NewSignIn
-from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import PlanCommit
 from publisher.store.recovery.backup import RecoveredIntents, finish_restore
-from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
+from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery, unlimited_approver
 from publisher.testing.fakes import START_TIME
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -50,7 +49,7 @@ async def file_post(open_store, post=POST, rules=RULES):
 async def approve(store, name, fingerprint=None, post=P):
     """Say yes to the content as it is, or to a named one."""
     shown = fingerprint or (await store.approvals.tasks(post))[0].status.fingerprint
-    approver = Approver(name=name, may_take=lambda _stage, _accounts: True)
+    approver = unlimited_approver(name)
     return await store.approvals.approve(post, shown, approver, person(name))
 
 
@@ -421,7 +420,7 @@ async def release(store, *names, post=P):
     for name in names:
         await store.duty.add(name, person("root"))
         [task] = await store.approvals.tasks(post)
-        officer = Approver(name=name, may_take=lambda _stage, _accounts: False)
+        officer = unlimited_approver(name)
         await store.approvals.release_in_emergency(post, task.status.fingerprint, officer, person(name), "flood")
 
 

@@ -15,11 +15,10 @@ from publisher.runtime.clock import FailpointRaisedError
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
 from publisher.store.db.tables import DELIVERY, MEDIA
-from publisher.store.plan.approvals import Approver
 from publisher.store.recovery.move_database import copy_to_postgres
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
-from publisher.testing.builders import enqueue_posts, make_policy, make_post
+from publisher.testing.builders import enqueue_posts, make_policy, make_post, unlimited_approver
 from publisher.testing.fakes import START_TIME, FakeRuntime
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -163,7 +162,7 @@ async def test_a_moved_database_counts_no_yes(tmp_path, database_url):
     await store.posts.register_logins()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     [task] = await store.approvals.tasks()
-    approver = Approver(name="li", may_take=lambda _stage, _accounts: True)
+    approver = unlimited_approver("li")
     await store.approvals.approve(PostId("p"), task.status.fingerprint, approver, LI)
     await store.database.close()
     await moving.go()

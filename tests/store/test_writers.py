@@ -12,9 +12,8 @@ from publisher.domain.plan import Plan
 from publisher.domain.post import PostId
 from publisher.i18n import Messages
 from publisher.store.approvals import end_approvals_of, void_approvals
-from publisher.store.plan.approvals import Approver
 from publisher.store.plan.posts import PlanCommit
-from publisher.testing.builders import make_policy, make_post, make_rendered_delivery
+from publisher.testing.builders import make_policy, make_post, make_rendered_delivery, unlimited_approver
 from publisher.testing.fakes import START_TIME
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -57,7 +56,7 @@ def moved(post, by=HOUR):
 async def approve(store, *people, post=P):
     for name in people:
         [task, *_others] = await store.approvals.tasks(post)
-        approver = Approver(name=name, may_take=lambda _stage, _accounts: True)
+        approver = unlimited_approver(name)
         by = Actor(role=Role.PERSON, name=name)
         await store.approvals.approve(post, task.status.fingerprint, approver, by)
 
@@ -123,7 +122,7 @@ async def test_a_release_in_an_emergency_makes_no_text_everybodys(store):
     await save(store, words("wang's"), "wang")
     for name in ("zhang", "wang"):
         await store.duty.add(name, OPS)
-        approver = Approver(name=name, may_take=lambda _stage, _accounts: True)
+        approver = unlimited_approver(name)
         [task] = await store.approvals.tasks(P)
         by = Actor(role=Role.PERSON, name=name)
         await store.approvals.release_in_emergency(P, task.status.fingerprint, approver, by, "now")

@@ -18,7 +18,7 @@ from publisher.domain.user import parse_grant
 from publisher.engine.authentication import encrypt_totp_secret
 from publisher.engine.decisions import named_person
 from publisher.store.people.users import NewSignIn
-from publisher.store.plan.approvals import Approver
+from publisher.testing.builders import unlimited_approver
 from publisher.testing.fakes import make_confirmed_runtime
 from publisher.web.dashboard import create_dashboard
 from publisher.web.pages import inbox, move
@@ -369,7 +369,7 @@ async def test_who_is_on_duty_finds_the_emergency_lane(approving):
     assert 'href="/urgent/refund" data-testid="emergency"' in (await zhang.get("/approve/refund")).text
     task = (await approving.store.approvals.tasks("refund"))[0]
     for name in ("zhang", "李"):
-        officer = Approver(name=name, may_take=lambda _stage, _accounts: False)
+        officer = unlimited_approver(name)
         await approving.store.approvals.release_in_emergency(
             "refund", task.status.fingerprint, officer, replace(ADMIN, name=name), "诈骗正在发生"
         )

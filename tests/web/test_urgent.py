@@ -8,7 +8,10 @@ import pytest
 
 from publisher.domain.approval import ApprovalRules, Stage
 from publisher.domain.delivery import State
+from publisher.domain.errors import ApprovalError
 from publisher.domain.post import PostId
+from publisher.domain.user import Principal
+from publisher.engine.approvals import make_approver, release_in_emergency
 from publisher.engine.planner import apply_schedule
 from publisher.web.pages import urgent
 from tests.web.conftest import ADMIN
@@ -103,6 +106,25 @@ async def test_who_is_not_on_duty_takes_the_regular_approvals(lane):
     page = await author.get(f"/urgent/{POST}")
     assert "act-release" not in page.text
     assert (await author.post(f"/urgent/{POST}", data={"fingerprint": "0" * 64})).status_code == 409
+
+
+async def test_an_author_does_not_release_the_post_of_another_by_saving_it(lane):
+    """Not by the form of the lane, whatever it is sent; nor by the store, whoever calls it."""
+    author, other = await lane.signed_in("author", name="王"), await lane.signed_in("author", name="李")
+    for name in ("王", "李"):
+        await lane.store.duty.add(name, ADMIN)
+    shown, _sent = await send(author)
+    stored = fields_of((await other.get(f"/posts/{POST}/edit")).text)
+    base = {name: stored[name] for name in ("base", "base_sha256")}
+    saved = await other.post("/urgent", data=fields_of(shown.text) | base | {"do": "save"})
+    assert saved.status_code == 303
+    site = lane.app.state.site
+    [task] = await site.store.approvals.tasks(POST)
+    assert [given.person for given in task.status.in_time] == ["王"]
+    officer = make_approver(Principal(user=await lane.store.users.get("李"), method=""), site.members)
+    with pytest.raises(ApprovalError, match="release_not_allowed"):
+        await release_in_emergency(site.store, POST, task.status.fingerprint, officer, ADMIN, "紧急")
+    assert {item.state for item in await lane.store.queries.deliveries(POST)} == {State.PENDING}
 
 
 async def test_a_problem_keeps_it_in_the_first_step(lane):

@@ -43,7 +43,7 @@ async def approve(  # noqa: PLR0913 # one argument an option
         waiting: list[Collection[AccountId]] = [task.accounts for task in tasks]
         targets = waiting or [await accounts_of_post(store, target.post)]
         accounts = next((each for each in targets if _may(person, settings, Permission.APPROVE, each)), targets[0])
-        if not (is_emergency and is_author and _may(person, settings, Permission.SEND, set().union(*targets))):
+        if not (is_emergency and is_author and _may(person, settings, Permission.WRITE, set().union(*targets))):
             await require_permission(store, person, settings, "approve", accounts)
         if not settings.approval_rules.is_active:
             raise CommandFailedError("approvals_not_asked")

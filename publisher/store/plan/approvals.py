@@ -33,6 +33,7 @@ from publisher.domain.post import (
     RenderedPost,
     make_occurrence,
 )
+from publisher.domain.user import Permission
 from publisher.store.approvals import (
     AFTER_REVIEW_DUE,
     AFTER_REVIEW_OVERDUE,
@@ -74,10 +75,11 @@ from publisher.store.plan.stored_posts import post_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approver:
-    """Who approves. `may_take` returns True for a stage that they may decide about, for all of these accounts."""
+    """Who approves: `may_take` a stage, or `may` do something else, is asked for all accounts of an occurrence."""
 
     name: str
     may_take: Callable[[Stage, Collection[AccountId]], bool]
+    may: Callable[[Permission, Collection[AccountId]], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,7 +343,7 @@ class ApprovalStore(StorePart):
     ) -> ApprovalTask:
         """Record that an officer on duty releases this content without its chain, which must follow within a day.
 
-        It takes two: the author, and any other officer. Raises ApprovalError.
+        It takes two: the author, and another officer who may approve. Raises ApprovalError.
         """
         lock_planning(transaction)
         task = min(self._find(transaction.connection, post, fingerprint), key=lambda one: one.status.is_approved)
@@ -352,6 +354,9 @@ class ApprovalStore(StorePart):
         for person, code in ((approver.name, "not_on_duty"), (status.author, "author_not_on_duty")):
             if name_skeleton(person) not in on_duty:
                 raise ApprovalError(code, **{**facts, "author": status.author})
+        is_author = is_same_name(status.author, approver.name)
+        if not approver.may(Permission.WRITE if is_author else Permission.APPROVE, task.accounts):
+            raise ApprovalError("release_not_allowed", **facts)
         if any(item.is_emergency and is_same_name(item.person, approver.name) for item in status.in_time):
             raise ApprovalError("approval_given_already", **facts)
         after = self._record(transaction, task, None, approver.name, by)
