@@ -370,7 +370,8 @@ def find_problems(planner: Planner, schedule: Schedule, posts: Sequence[Post], k
     """Return all that prevents a schedule's posts from being sent in time. `posts` includes those they may follow.
 
     Filed texts are frozen: later changes of templates and pictures do not concern them. Texts that were sound in the
-    last version, and whose post has not changed, are not rendered again; every text is, before it is filed.
+    last version, and whose post and pictures have not changed, are not rendered again; every text is, before it is
+    filed.
     """
     now, zone = planner.now, planner.schedule_context.timezone
     problems = [
@@ -385,10 +386,11 @@ def find_problems(planner: Planner, schedule: Schedule, posts: Sequence[Post], k
             continue
         occurrence = find_next_occurrence(post, now, zone)
         original = by_id[post.follows].title if post.follows in by_id else None
-        sound[post.id] = (post.content_hash, occurrence.due_at, post.accounts, original)
-        if post.images or planner.sound_posts.get(post.id) != sound[post.id]:  # a picture's file may have changed
+        pictures = planner.post_renderer.find_picture_states(post)
+        sound[post.id] = (post.content_hash, occurrence.due_at, post.accounts, original, pictures)
+        if planner.sound_posts.get(post.id) != sound[post.id]:
             unchecked.append((post, occurrence, post.accounts))
-    results = planner.post_renderer.render_all(unchecked, by_id)
+    results = planner.post_renderer.render_all(unchecked, by_id, with_media=False)
     for (post, _occurrence, _accounts), result in zip(unchecked, results, strict=True):
         problems += result.problems
         if result.problems:

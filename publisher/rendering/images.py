@@ -15,6 +15,8 @@ from publisher.rendering.image_formats import MAX_PICTURE_BYTES
 from publisher.rendering.jobs import MEDIA_TYPES, CleanedPicture, CleanPicture, JobResult, Renderer
 
 MAX_KNOWN_PICTURES: Final = 1_000
+FileState = tuple[int, int, int, int]
+"""Device, inode, size and time of change of a file: while it is the same, so are its bytes."""
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
 
 
@@ -32,6 +34,22 @@ class CleanPictures:
     """Pictures in which there was nothing to clean: each preview of a post would decode them again, for seconds."""
 
     _known: OrderedDict[bytes, CleanedPicture] = field(default_factory=OrderedDict)
+    _described: OrderedDict[tuple[Path, FileState], RenderedImage] = field(default_factory=OrderedDict)
+
+    def describe(self, file: PictureFile, renderer: Renderer) -> RenderedImage | Problem:
+        """Return what `read_picture` does, but for the bytes: a file that has not changed is not read again."""
+        key = (file.path, state) if (state := find_file_state(file)) is not None else None
+        if key is not None and (described := self._described.get(key)) is not None:
+            return replace(described, alt=file.alt)
+        found = read_picture(file, renderer, self)
+        if isinstance(found, Problem):
+            return found
+        picture, _data = found
+        if key is not None:
+            self._described[key] = picture
+            if len(self._described) > MAX_KNOWN_PICTURES:
+                self._described.popitem(last=False)
+        return picture
 
     def clean(self, data: bytes, renderer: Renderer) -> JobResult:
         """Clean a picture, unless it is known to be clean."""
@@ -74,6 +92,16 @@ def read_picture(
         alt=file.alt,
     )
     return picture, result.data
+
+
+def find_file_state(file: PictureFile) -> FileState | None:
+    """Return the state of a picture's file; None if it cannot be opened."""
+    try:
+        with open_without_symlinks(file.path, file.trusted_root) as opened:
+            status = os.fstat(opened.fileno())
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
 
 
 def open_without_symlinks(path: Path, trusted_root: Path) -> BinaryIO:

@@ -21,13 +21,14 @@ from publisher.domain.post import (
     OccurrenceKey,
     Post,
     PostId,
+    PostImage,
     PostKind,
     RenderedImage,
     RenderedPost,
     derive_marker,
     format_part_prefix,
 )
-from publisher.rendering.images import CleanPictures, PictureFile, read_picture
+from publisher.rendering.images import CleanPictures, FileState, PictureFile, find_file_state, read_picture
 from publisher.rendering.jobs import STYLESHEET, JobResult, ReadBody, RenderedText, RenderPage
 from publisher.rendering.limits import find_excess
 from publisher.rendering.templates import Templates
@@ -126,15 +127,20 @@ class PostRenderer:
         return result
 
     def render_all(
-        self, items: Iterable[tuple[Post, Occurrence, Iterable[AccountId]]], posts: Mapping[PostId, Post]
+        self,
+        items: Iterable[tuple[Post, Occurrence, Iterable[AccountId]]],
+        posts: Mapping[PostId, Post],
+        *,
+        with_media: bool = True,
     ) -> Iterator[RenderResult]:
         """Render occurrences for their accounts, in order. `posts` holds the posts they may follow, by id.
 
-        A post with an unusable picture has no rendered posts, but its text is checked all the same.
+        A post with an unusable picture has no rendered posts, but its text is checked all the same. Without media the
+        pictures of posts are only described, and their files read if they have changed since they were last.
         """
         batch: list[tuple[RenderRequest, _Pictures]] = []
         for post, occurrence, accounts in items:
-            pictures = self._read_pictures(post)
+            pictures = self._read_pictures(post, with_media=with_media)
             targets = [self._render_target(post, self.accounts[account], pictures.shown, posts) for account in accounts]
             batch.append((RenderRequest(post=post, occurrence=occurrence, targets=targets), pictures))
             if pictures.media or sum(len(request.targets) for request, _pictures in batch) >= MAX_BATCH_TEXTS:
@@ -194,22 +200,32 @@ class PostRenderer:
             original=original,
         )
 
-    def _read_pictures(self, post: Post) -> _Pictures:
+    def find_picture_states(self, post: Post) -> Sequence[FileState | None]:
+        """Return the state of each picture's file of a post: while they are the same, so is each problem with them."""
+        return [find_file_state(self._find_picture(item)) for item in post.images]
+
+    def _find_picture(self, item: PostImage) -> PictureFile:
+        path, folder = self.staff_folder / item.file, self.staff_folder / Path(item.file).parts[0]
+        return PictureFile(path=path, alt=item.alt, trusted_root=folder)
+
+    def _read_pictures(self, post: Post, *, with_media: bool) -> _Pictures:
         """Read the pictures of a post; a problem with one names the post's key."""
         pictures: list[RenderedImage] = []
         media: dict[str, tuple[str, bytes]] = {}
         problems: list[Problem] = []
+        renderer, known = self.templates.renderer, self.clean_pictures
         for number, item in enumerate(post.images):
-            path = self.staff_folder / item.file
-            file = PictureFile(path=path, alt=item.alt, trusted_root=self.staff_folder / Path(item.file).parts[0])
-            found = read_picture(file, self.templates.renderer, self.clean_pictures)
+            file = self._find_picture(item)
+            found = read_picture(file, renderer, known) if with_media else known.describe(file, renderer)
             if isinstance(found, Problem):
                 facts = {"file": item.file, "key": f"images.{number}.file"}
                 problems.append(_with_post(replace(found, location=None, facts={**found.facts, **facts}), post))
-                continue
-            picture, data = found
-            pictures.append(picture)
-            media[picture.sha256] = (picture.media_type, data)
+            elif isinstance(found, RenderedImage):
+                pictures.append(found)
+            else:
+                picture, data = found
+                pictures.append(picture)
+                media[picture.sha256] = (picture.media_type, data)
         return _Pictures(shown=pictures, media=media, problems=problems)
 
 

@@ -28,6 +28,8 @@ from publisher.engine.planner import (
     send_correction,
     send_now,
 )
+from publisher.rendering import images
+from publisher.rendering.images import read_picture
 from publisher.schedule.load import make_schedule_context, parse_schedule
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.db.intent_journal import JournalRecord
@@ -406,6 +408,31 @@ async def test_a_filed_post_is_not_rendered_again_when_another_post_is_edited(pl
     assert (await apply_schedule(planner, pictured + entry("q"), "schedule.toml")).filed == 2
     with pytest.raises(ScheduleError):
         await apply_schedule(planner, pictured.replace("警惕", "谨防") + entry("q"), "schedule.toml")
+
+
+async def test_f88_a_picture_of_many_posts_is_read_once_and_again_when_it_changes(planner, tmp_path, monkeypatch):
+    """Reloads of a schedule with much to come take no longer by its pictures; a broken one is found all the same."""
+    picture, read = tmp_path / "media" / "p.png", []
+
+    def count(*arguments):
+        read.append(arguments)
+        return read_picture(*arguments)
+
+    monkeypatch.setattr(images, "read_picture", count)
+    picture.parent.mkdir()
+    Image.new("RGB", (300, 200)).save(picture)
+    pictures = ", ".join(['{ file = "media/p.png", alt = "步骤" }'] * 9)
+    text = "".join(
+        cron(f"c{number}", "0 0 1 1 *").replace("[post.data]", f"images = [{pictures}]\n[post.data]")
+        for number in range(3)
+    )
+    for title in ("一", "二"):
+        await apply_schedule(planner, text + entry("q", title=title), "schedule.toml")
+    assert len(read) == 1
+    picture.write_bytes(b"x")
+    with pytest.raises(ScheduleError) as refused:
+        await apply_schedule(planner, text.replace("警惕", "谨防", 1), "schedule.toml")
+    assert {problem.code for problem in refused.value.problems} == {"image_unknown_type"}
 
 
 async def test_a_delivery_held_for_an_edit_and_resent_is_not_held_again(planner):
