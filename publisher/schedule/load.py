@@ -107,8 +107,10 @@ class RecipientResolver:
         return problems
 
 
-RESERVED_IDS = frozenset({"all"})
-"""Ids with another meaning in commands."""
+RESERVED_IDS = frozenset({
+    "all", "approvals", "audit", "audit_broken", "audit_checkpoint_failed", "database", "machine", "schedule", "users",
+})  # fmt: skip
+"""Ids that mean something else, in commands or as the subject of an alert: an end of that would end one of the post."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -197,6 +197,7 @@ def test_f66_a_double_id_names_both_lines() -> None:
         ({"id": 'id = "退款"'}, (2, 6, "post[0].id", "bad_name")),
         ({"id": f'id = "{"a" * 81}"'}, (2, 6, "post[0].id", "bad_name")),
         ({"id": 'id = "all"'}, (2, 6, "post[0].id", "reserved_id")),
+        ({"id": 'id = "schedule"'}, (2, 6, "post[0].id", "reserved_id")),
         ({"id": "id = 7"}, (2, 6, "post[0].id", "wrong_type")),
         ({"kind": 'kind = "update"'}, (1, 1, "post[0].follows", "follows_missing")),
         ({"kind": 'kind = "all-clear"'}, (1, 1, "post[0].follows", "follows_missing")),
