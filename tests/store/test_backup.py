@@ -204,10 +204,13 @@ async def test_f84_a_damaged_backup_is_detected_by_any_byte(workspace, position)
         "CREATE TRIGGER evil AFTER INSERT ON audit BEGIN DELETE FROM pause; END",
         "CREATE TRIGGER audit_no_delete AFTER INSERT ON audit BEGIN DELETE FROM pause; END",
         "CREATE VIEW evil AS SELECT 1",
+        "CREATE TABLE evil (id INTEGER)",
+        "ALTER TABLE pause ADD COLUMN evil INTEGER GENERATED ALWAYS AS (NULL) VIRTUAL",
+        "ALTER TABLE auth_user ADD COLUMN evil INTEGER CHECK (state != 'suspended')",
     ],
 )
 async def test_a_database_with_code_of_others_is_neither_restored_nor_opened(workspace, code):
-    """A trigger would undo what a restore does for safety: the pause, the end of all approvals."""
+    """A trigger or a column would undo what a restore does for safety: the pause, the end of all approvals."""
     await workspace.open()
     workspace.copy()
     await workspace.close()

@@ -5,6 +5,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ from publisher.config import parse_settings
 from publisher.domain.errors import RefusedError
 from publisher.store.db.database import Database, IntentNotJournaledError, open_engine
 from publisher.store.db.intent_journal import IntentJournal, JournalRecord, read_records
+from publisher.store.db.sqlite_files import SCHEMA, SCHEMA_HASHES, hash_schema
 from publisher.store.db.tables import ADAPTER_STATE
 from publisher.store.recovery.folder import lock_process
-from publisher.store.recovery.setup import prepare_database
+from publisher.store.recovery.setup import NEWEST_MIGRATION, prepare_database
 from publisher.testing.fakes import FakeRuntime
 
 INTENT = JournalRecord(
@@ -50,6 +52,15 @@ async def test_the_migrations_make_the_tables_of_the_code(database_url, tmp_path
     unseen = {"due_by_login"}  # an index on an expression cannot be compared, only found
     assert [item for item in differences if getattr(item[1], "name", "") not in unseen] == []
     assert unseen <= names
+
+
+async def test_the_schema_is_known_by_its_hash(tmp_path):
+    """A change of the tables, or of how they are written down, changes the hash by which a restore accepts a backup."""
+    file = tmp_path / "publisher.db"
+    await prepare_database(f"sqlite:///{file}", "drill", tmp_path / "intents.jsonl", FakeRuntime())
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("ANALYZE")
+        assert hash_schema(connection.execute(SCHEMA)) == SCHEMA_HASHES[NEWEST_MIGRATION]
 
 
 def _indexes(connection):

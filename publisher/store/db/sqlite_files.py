@@ -1,9 +1,10 @@
 """What somebody may have put into a SQLite database, or beside it by the names that SQLite looks for."""
 
+import hashlib
 import os
 import sqlite3
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,7 +28,14 @@ AUDIT_TRIGGERS = (
     BEGIN SELECT RAISE(ABORT, 'the audit is only ever added to'); END""",
 )
 """All code in a database of ours."""
-CODE_IN_DATABASE = "SELECT name, sql FROM sqlite_master WHERE type IN ('trigger', 'view') ORDER BY name"
+SCHEMA_HASHES: Mapping[str, str] = {"0001": "d787400d117307200883f6fcde199abe5a89e87bf8b8b4fdb2e320b2174ece62"}
+"""What a migration leaves, by its number: the hash of all tables, indexes and triggers, as `hash_schema` returns it."""
+SCHEMA = """SELECT type, name, COALESCE(sql, '') FROM sqlite_master
+    WHERE NOT (type = 'table' AND name IN ('sqlite_stat1', 'sqlite_stat4')) ORDER BY type, name"""
+"""All but the statistics that SQLite keeps by itself."""
+MIGRATION = "SELECT version_num FROM alembic_version"
+NO_LAYOUT = str.maketrans("", "", ' \t\r\n"')
+"""Removes from an SQL statement what may differ between versions of the library that writes it."""
 
 
 def connect_sqlite(file: Path, mode: str = "rwc", timeout: float = DEFAULT_TIMEOUT_SECONDS) -> sqlite3.Connection:
@@ -56,13 +64,26 @@ def require_safe_companions(file: Path) -> None:
             raise RefusedError("database_journal_unsafe", file=str(journal))
 
 
-def require_own_code(code: Iterable[tuple[str, str]], file: Path) -> None:
-    """Refuse a database with triggers or views of others: they could undo a pause, or give approvals.
+def require_own_schema(query: Callable[[str], Iterable[Sequence[str]]], file: Path) -> None:
+    """Refuse a database that has another schema than its migration has made, by the rows of a query.
 
-    `code` are the rows of CODE_IN_DATABASE. Raises RefusedError.
+    A trigger, a view, or a column that drops what is written could undo a pause, or give approvals. Of a migration that
+    is not known, triggers and views alone are compared. Raises RefusedError.
     """
-    if foreign := next((name for name, sql in code if sql not in AUDIT_TRIGGERS), None):
-        raise RefusedError("database_foreign_code", file=str(file), name=foreign)
+    items = [(kind, name, sql) for kind, name, sql in query(SCHEMA)]
+    names = [name for kind, name, sql in items if kind in {"trigger", "view"} and sql not in AUDIT_TRIGGERS]
+    if any(name == "alembic_version" for _kind, name, _sql in items):
+        known = [SCHEMA_HASHES[version] for (version,) in query(MIGRATION) if version in SCHEMA_HASHES]
+        if any(hash_schema(items) != expected for expected in known):
+            names.append("sqlite_master")
+    if names:
+        raise RefusedError("database_foreign_code", file=str(file), name=names[0])
+
+
+def hash_schema(items: Iterable[tuple[str, str, str]]) -> str:
+    """Return the hash of the rows of SCHEMA, whatever the layout of their statements is."""
+    plain = [(kind, name, sql.translate(NO_LAYOUT)) for kind, name, sql in items]
+    return hashlib.sha256(repr(plain).encode()).hexdigest()
 
 
 def names_super_journal(journal: Path) -> bool:

@@ -26,7 +26,7 @@ from publisher.store.base import BaseStore
 from publisher.store.db.database import BUSY_TIMEOUT_SECONDS, GENESIS_KEY, Transaction, is_corrupt, sqlite_file
 from publisher.store.db.intent_journal import JournalRecord, read_journal, read_records, sync_directory
 from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
-from publisher.store.db.sqlite_files import CODE_IN_DATABASE, connect_sqlite, require_own_code
+from publisher.store.db.sqlite_files import connect_sqlite, require_own_schema
 from publisher.store.db.tables import AUDIT, DATABASE_INFO, PAUSE, WORKER
 from publisher.store.recovery.folder import take_over_folder
 from publisher.store.recovery.recover import (
@@ -100,7 +100,7 @@ def make_backup(source: Path, target: Path, journal: Path, runtime: Runtime) -> 
 def read_backup_info(file: Path) -> BackupInfo:
     """Read the label of a backup and check that it is intact, without writing anything.
 
-    Raises RefusedError for a file that is no backup of ours, is damaged, or has code of others; OSError.
+    Raises RefusedError for a file that is no backup of ours, is damaged, or has another schema; OSError.
     """
     with file.open("rb"):
         pass
@@ -109,9 +109,9 @@ def read_backup_info(file: Path) -> BackupInfo:
         info = _read_info(connection)
         if info is None:
             raise RefusedError("not_a_backup", file=str(file))
+        require_own_schema(connection.execute, file)
         if not _passes_integrity_check(connection) or _checksum_of(connection, info) != info.checksum:
             raise RefusedError("backup_damaged", file=str(file))
-        require_own_code(connection.execute(CODE_IN_DATABASE), file)
     return info
 
 

@@ -21,7 +21,7 @@ from publisher.runtime.shared_files import share
 from publisher.store.db.database import MOVED_TO_KEY, is_corrupt, sqlite_file
 from publisher.store.db.intent_journal import TAIL_BYTES, read_journal, sync_directory, write_journal
 from publisher.store.db.postgres import CONNECT_ARGS
-from publisher.store.db.sqlite_files import CODE_IN_DATABASE, require_own_code, require_safe_companions
+from publisher.store.db.sqlite_files import require_own_schema, require_safe_companions
 from publisher.store.db.tables import ATTEMPT, DATABASE_INFO
 from publisher.store.recovery.folder import (
     CopiedFolder,
@@ -130,7 +130,7 @@ def _connect(url: str, *, may_write: bool = True) -> Iterator[Connection]:
     """Connect with a plain engine, which changes no settings of the file: it may not be ours.
 
     Raises RefusedError where the file is damaged or no database, and as `require_safe_companions` and
-    `require_own_code` do.
+    `require_own_schema` do.
     """
     file = sqlite_file(url)
     if file is None:
@@ -141,7 +141,7 @@ def _connect(url: str, *, may_write: bool = True) -> Iterator[Connection]:
     try:
         with engine.connect() as connection:
             if file is not None:
-                require_own_code([(name, sql) for name, sql in connection.exec_driver_sql(CODE_IN_DATABASE)], file)
+                require_own_schema(lambda sql: [tuple(row) for row in connection.exec_driver_sql(sql)], file)
             yield connection
     except DatabaseError as error:
         if is_corrupt(error):
