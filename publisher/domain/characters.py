@@ -83,6 +83,12 @@ def find_forbidden_characters(text: str) -> Iterator[int]:
                 yield found.start()
 
 
+def remove_forbidden_characters(text: str) -> str:
+    """Return a text without its forbidden characters."""
+    forbidden = set(find_forbidden_characters(text))
+    return "".join(character for position, character in enumerate(text) if position not in forbidden)
+
+
 def describe_character(character: str) -> str:
     """Describe a character without showing it, as U+202E RIGHT-TO-LEFT OVERRIDE."""
     label = _CATEGORY_LABELS.get(unicodedata.category(character), "?")

@@ -8,30 +8,38 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import re
+import secrets
 import shutil
 import stat
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from itertools import chain
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import Location, NoSuchItemError, Problem, RefusedError, ScheduleError, SignInError
 from publisher.domain.plan import StoredPosts
-from publisher.domain.post import Post, PostId, PostKind, Schedule
+from publisher.domain.post import PostId, Schedule
 from publisher.domain.user import Permission
 from publisher.engine.planner import Planner, diff_schedule, find_file_owner, find_problems, with_originals
-from publisher.schedule.cron import count_times
+from publisher.engine.post_change import (
+    EditConflict,
+    EditResult,
+    InvalidEdit,
+    PostChange,
+    PreparedEdit,
+    SavedEdit,
+    ScheduleText,
+    Writer,
+    find_accounts,
+)
+from publisher.engine.save_limits import MAX_SAVED_BYTES, find_full_accounts, find_refusal, is_file_full
 from publisher.schedule.edit import (
     Entry,
-    FieldDifference,
     PostBlock,
-    TextEdit,
+    PostSpans,
     add_post,
     edit_block,
     find_block,
@@ -40,9 +48,7 @@ from publisher.schedule.edit import (
     is_same_entry,
 )
 from publisher.schedule.load import (
-    NO_CHOICES,
     SCHEDULE_READ_LIMITS,
-    RecipientResolver,
     ScheduleContext,
     hide_names,
     list_post_ids,
@@ -51,114 +57,15 @@ from publisher.schedule.load import (
 )
 from publisher.store.people.saves import PostSave, hash_text
 from publisher.store.store import Store
-from publisher.tomlfile.read import count_bytes, parse_toml, read_unchanged, strip_editor_marks
+from publisher.tomlfile.read import parse_toml, read_unchanged, strip_editor_marks
 
 LOCK_TIMEOUT_SECONDS = 10.0
 """How long a save waits for another one of this host to end; one takes two seconds at most."""
 LOCK_POLL_SECONDS = 0.05
 ACCEPTED_POLL_SECONDS = 0.1
-EMERGENCY_BYTES = 2**19
-MAX_SAVED_BYTES = SCHEDULE_READ_LIMITS.max_bytes - EMERGENCY_BYTES
-"""The dashboard makes the file no larger, but for emergencies: the rest of the room is kept for them."""
-MAX_GROWTH, GROWTH_PERIOD = 2**20, timedelta(days=7)
-"""By how much the saves of one person make the file larger in this time: nobody fills it alone."""
-EMERGENCY_GROWTH = 2**17
-MAX_AHEAD_PER_ACCOUNT, EMERGENCIES_PER_ACCOUNT = 500, 100
-"""So many times posts may be planned for an account on the dashboard, and so many more in emergencies: all are rendered
-and wait for approvals."""
-TIMING_FIELDS = frozenset({"at", "cron", "from", "until", "days", "to"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writer:
-    """Who writes. `may_write` returns True if they may write posts for all of these accounts.
-
-    `reach` are the accounts that they may see, None for all: nothing of a save names another post or account.
-    """
-
-    actor: Actor
-    may_write: Callable[[Collection[AccountId]], bool]
-    reach: Collection[AccountId] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleText:
-    """The text that an edit starts from: that of the file, or of the version in force if the file is older.
-
-    `file_text` is the file's own. `is_valid`: it was loaded before, and is not parsed again. `version` is in force.
-    """
-
-    text: str
-    file_text: str
-    is_file_outdated: bool = False
-    is_valid: bool = False
-    version: int
-
-    @property
-    def sha256(self) -> str:
-        return hash_text(strip_editor_marks(self.text))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostChange:
-    """What a person makes of a post. `entry` is None to remove it.
-
-    `base` is the post as the person began with it, None for a new one, and `base_sha256` the hash of the whole text. A
-    new one began as a copy of `copied_from`, if of any, with the content of this hash; empty if it was not in force.
-    """
-
-    post: PostId
-    entry: Entry | None
-    base: Entry | None
-    base_sha256: str
-    copied_from: PostId | None = None
-    copied_hash: str = ""
-
-    @property
-    def is_emergency(self) -> bool:
-        """True for an urgent post that is due at once."""
-        entry = self.entry or {}
-        return entry.get("urgent") is True and entry.get("at") == "asap"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedEdit:
-    """The file is written; its text has this hash. `post` is None if it was removed.
-
-    `base_version` was in force when it was written.
-    """
-
-    post: Post | None
-    edit: TextEdit
-    sha256: str
-    base_version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EditConflict:
-    """Nothing was saved: the post has changed meanwhile, or the file is older than the version in force.
-
-    `theirs` is the post as it is now, None if it is gone; `sha256` is the hash of the text that has it.
-    """
-
-    differences: Sequence[FieldDifference]
-    theirs: Entry | None
-    sha256: str
-    is_file_outdated: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvalidEdit:
-    """Nothing was saved: the post has problems, or the rest of the file has.
-
-    The `path` of a problem of the post is its own key, such as `data.summary`.
-    """
-
-    own: Sequence[Problem] = ()
-    elsewhere: Sequence[Problem] = ()
-
-
-EditResult = SavedEdit | EditConflict | InvalidEdit
+NAMED_ID = re.compile(r"""^\s*(?:id|follows)\s*=\s*["']([^"'\n]+)""", re.MULTILINE)
+"""Finds the ids of a schedule's posts, and of those that they follow, as they are usually written."""
+MAX_ID_NUMBER = 9
 
 
 async def read_schedule_text(planner: Planner, file: Path) -> ScheduleText:
@@ -227,66 +134,52 @@ async def _save_locked(planner: Planner, file: Path, change: PostChange, writer:
         raise SignInError("not_permitted", **facts)
     if isinstance(prepared, EditConflict):
         return prepared
-    if "follows" in prepared.fields and not await sees_followed(planner, prepared, writer.reach):
-        facts = {"post": change.post, "value": str((change.entry or {}).get("follows", "")), "choices": NO_CHOICES}
-        place = Location(file=file.name, path="follows")
-        return InvalidEdit(own=[Problem(code="follows_unknown", location=place, facts=facts)])
-    if not writer.may_write(await find_corrected_accounts(planner, prepared)):
-        place = Location(file=file.name, path="follows")
-        return InvalidEdit(own=[Problem(code="correction_stops_others", location=place)])
+    if refusal := await find_refusal(planner, prepared, writer, file.name):
+        return InvalidEdit(own=[refusal])
     if prepared.edit.text == schedule.file_text:
-        return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=schedule.sha256, base_version=schedule.version)
-    if await has_used_room(planner, prepared, writer):
-        facts = {"most": str(MAX_GROWTH // 1024), "days": str(GROWTH_PERIOD.days)}
-        return InvalidEdit(own=[Problem(code="room_used", location=Location(file=file.name), facts=facts)])
-    if problems := await find_post_problems(planner, change.post, prepared, file):
+        return _make_result(prepared, schedule.sha256)
+    if problems := await find_post_problems(planner, prepared, file):
         return InvalidEdit(own=problems)
     await _write(planner.store, file, prepared, writer.actor)
-    sha256 = hash_text(prepared.text)
-    return SavedEdit(post=prepared.post, edit=prepared.edit, sha256=sha256, base_version=schedule.version)
+    return _make_result(prepared, hash_text(prepared.text))
 
 
-async def find_corrected_accounts(planner: Planner, prepared: "PreparedEdit") -> Collection[AccountId]:
-    """Return the accounts on which the edited post stops another, as a correction does wherever that is not out."""
-    post = prepared.post
-    if post is None or post.kind is not PostKind.CORRECTION or post.follows is None:
-        return prepared.accounts
-    known = filter(None, [prepared.posts.get(post.follows), await planner.store.posts.get_post(post.follows)])
-    filed = {delivery.account for delivery in await planner.store.queries.deliveries(post.follows)}
-    return {*prepared.accounts, *filed, *chain.from_iterable(one.accounts for one in known)}
+def _make_result(prepared: PreparedEdit, sha256: str) -> SavedEdit:
+    return SavedEdit(
+        id=prepared.change.post,
+        post=prepared.post,
+        edit=prepared.edit,
+        sha256=sha256,
+        base_version=prepared.schedule.version,
+    )
 
 
-async def has_used_room(planner: Planner, prepared: "PreparedEdit", writer: Writer) -> bool:
-    """Return True if the writer's saves of late would make the file larger than one person may."""
-    growth = count_bytes(prepared.text) - count_bytes(prepared.schedule.text)
-    before = await planner.store.saves.growth_since(writer.actor.name, planner.now - GROWTH_PERIOD)
-    most = MAX_GROWTH + (EMERGENCY_GROWTH if prepared.change.is_emergency else 0)
-    return growth > 0 and before + growth > most
+def number_id(suggested: str, taken: Collection[str]) -> str:
+    """Return an id that nobody has chosen, with a number if it is taken."""
+    return next(each for each in list_numbered_ids(suggested) if each not in taken)
 
 
-async def sees_followed(planner: Planner, prepared: "PreparedEdit", reach: Collection[AccountId] | None) -> bool:
-    """Return True if the writer may see the post that theirs follows, in the file or in force."""
-    follows = prepared.post.follows if prepared.post is not None else None
-    if follows is None or reach is None:
-        return True
-    in_file = prepared.posts.get(follows)
-    if in_file is not None and not set(reach).isdisjoint(in_file.accounts):
-        return True
-    return await planner.store.occurrences.is_on_any(follows, reach)
+def list_numbered_ids(suggested: str) -> Iterator[str]:
+    """Yield the ids that a post may get for a suggested one: numbered, and in the end at random."""
+    yield suggested
+    yield from (f"{suggested}-{number}" for number in range(2, MAX_ID_NUMBER + 1))
+    while True:
+        yield f"{suggested}-{secrets.token_hex(4)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedEdit:
-    """An edit that the loader accepts. `accounts` are those of the post before and after; `text` is as it is loaded."""
-
-    schedule: ScheduleText
-    change: PostChange
-    edit: TextEdit
-    text: str
-    post: Post | None
-    posts: Mapping[PostId, Post]
-    accounts: Collection[AccountId]
-    fields: Collection[str]
+def settle_suggested_id(
+    schedule: ScheduleText, spans: PostSpans, change: PostChange, known: Collection[str]
+) -> PostChange:
+    """Give a new post an id that is free. The same post of the same author, sent again, is the one there."""
+    taken = {*known, *NAMED_ID.findall(schedule.text)}
+    for name in list_numbered_ids(change.post):
+        entry = {**(change.entry or {}), "id": name}
+        if name not in taken:
+            return replace(change, post=PostId(name), entry=entry)
+        block = find_block(schedule.text, spans, name)
+        if block is not None and is_same_entry(block.entry, entry):
+            return replace(change, post=PostId(name), entry=entry, base=block.entry, base_sha256=schedule.sha256)
+    raise AssertionError(change.post)
 
 
 def prepare_edit(
@@ -296,6 +189,8 @@ def prepare_edit(
     if not schedule.is_valid and strip_editor_marks(schedule.text).strip():  # nothing is wrong with an empty file yet
         parse_toml(schedule.text, file.name, SCHEDULE_READ_LIMITS, ScheduleError)
     spans = find_post_spans(schedule.text)
+    if change.is_id_suggested:
+        change = settle_suggested_id(schedule, spans, change, context.known_posts)
     block = find_block(schedule.text, spans, change.post)
     if conflict := find_conflict(schedule, block, change):
         return conflict
@@ -325,18 +220,6 @@ def prepare_edit(
         accounts={*find_accounts(before, context), *(post.accounts if post else ())},
         fields={item.key for item in find_differences(before, before, change.entry or {})},
     )
-
-
-def is_file_full(schedule: ScheduleText, text: str, change: PostChange) -> bool:
-    """Return True if a text is too large to be saved; a change that makes it smaller always may be."""
-    size, most = count_bytes(text), MAX_SAVED_BYTES + (EMERGENCY_BYTES if change.is_emergency else 0)
-    return size > most and size >= count_bytes(schedule.text)
-
-
-def find_accounts(entry: Entry, context: ScheduleContext) -> Collection[AccountId]:
-    """Return the accounts that a post of the file is for."""
-    to = entry.get("to")
-    return RecipientResolver(context).resolve(tuple(map(str, to))) if isinstance(to, list) else ()
 
 
 def find_conflict(schedule: ScheduleText, block: PostBlock | None, change: PostChange) -> EditConflict | None:
@@ -371,11 +254,12 @@ def _split_problems(problems: Sequence[Problem], index: int | None) -> InvalidEd
     return InvalidEdit(own=own, elsewhere=elsewhere)
 
 
-async def find_post_problems(planner: Planner, post_id: PostId, prepared: PreparedEdit, file: Path) -> list[Problem]:
+async def find_post_problems(planner: Planner, prepared: PreparedEdit, file: Path) -> list[Problem]:
     """Return what prevents the edited post from being sent, as planning would find it; the rest has not changed.
 
     Raises RefusedError if a post that was sent would be removed.
     """
+    post_id = prepared.change.post
     if prepared.post is None:
         known = (await planner.store.posts.stored_posts()).get(post_id)
         if known is not None and any(occurrence.has_started for occurrence in known.occurrences.values()):
@@ -393,23 +277,6 @@ async def find_post_problems(planner: Planner, post_id: PostId, prepared: Prepar
     located = locate_problems([item for item in problems if item.is_error], text=prepared.text, file=file.name)
     index = list(prepared.posts).index(post_id)
     return list(_split_problems(located, index).own) if located else []
-
-
-def find_full_accounts(planner: Planner, prepared: PreparedEdit) -> Sequence[Problem]:
-    """Return a problem if more would be planned for an account of the edited post than the dashboard plans."""
-    post = prepared.post
-    if post is None or TIMING_FIELDS.isdisjoint(prepared.fields):
-        return ()
-    now, zone = planner.now, planner.schedule_context.timezone
-    until, numbers = now + timedelta(days=planner.plan_days), Counter[AccountId]()
-    for each in prepared.posts.values():
-        if accounts := set(post.accounts).intersection(each.accounts):
-            numbers.update(dict.fromkeys(accounts, count_times(each, now, until, zone)))
-    account, number = max(numbers.items(), key=lambda item: item[1], default=("", 0))
-    if number <= MAX_AHEAD_PER_ACCOUNT + (EMERGENCIES_PER_ACCOUNT if prepared.change.is_emergency else 0):
-        return ()
-    facts = {"post": post.id, "key": "to", "account": account, "most": str(MAX_AHEAD_PER_ACCOUNT)}
-    return [Problem(code="account_full", facts=facts)]
 
 
 async def _write(store: Store, file: Path, prepared: PreparedEdit, by: Actor) -> None:

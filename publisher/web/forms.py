@@ -8,6 +8,7 @@ from typing import Literal
 from starlette.datastructures import FormData
 
 from publisher.app.format import quote_typed_reason
+from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.delivery import Delivery
 from publisher.domain.errors import RefusedError
 from publisher.web.live_parts import item_id
@@ -46,7 +47,8 @@ class ActionForm:
 
 def read_reason(form: FormData) -> str:
     """Return the reason that was typed, on one line; one that is spelt like a code in quotation marks."""
-    return quote_typed_reason(" ".join(str(form.get("reason", "")).split())[:MAX_REASON_CHARACTERS])
+    words = remove_forbidden_characters(" ".join(str(form.get("reason", "")).split()))
+    return quote_typed_reason(words[:MAX_REASON_CHARACTERS])
 
 
 def read_url(form: FormData) -> str:

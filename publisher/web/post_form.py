@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from publisher.domain.characters import find_forbidden_characters
+from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.post import PostKind
 from publisher.rendering.templates import TemplateSample
 from publisher.schedule.edit import Entry, add_post
@@ -38,9 +38,7 @@ def first(fields: Fields, name: str) -> str:
 
 def clean_text(text: str) -> str:
     """Return a text without what word processors leave in it: line ends of their own, characters that nobody sees."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")
-    forbidden = set(find_forbidden_characters(text))
-    return "".join(character for position, character in enumerate(text) if position not in forbidden)
+    return remove_forbidden_characters(text.replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " "))
 
 
 def fill_form(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
@@ -277,17 +275,12 @@ def suggest_time(now: datetime) -> dict[str, list[str]]:
     return {"at_date": [f"{soon:%Y-%m-%d}"], "at_time": [f"{soon:%H:%M}"], "repeat_time": [f"{soon:%H:%M}"]}
 
 
-def suggest_id(title: str, now: datetime, taken: Iterable[str] = ()) -> str:
+def suggest_id(title: str, now: datetime) -> str:
     """Return an id made from a title, in pinyin, and the month: stable, and readable for who knows the post."""
     from pypinyin import lazy_pinyin  # noqa: PLC0415 # few processes need it, and its dictionary takes 0.2 s
 
     syllables = [part.lower() for part in lazy_pinyin(title, errors="ignore") if part.isascii() and part.isalnum()]
-    stem = "-".join([*syllables[:MAX_ID_SYLLABLES], f"{now:%Y-%m}"])[:60]
-    known, number = set(taken), 2
-    suggested = stem
-    while suggested in known:
-        suggested, number = f"{stem}-{number}", number + 1
-    return suggested
+    return "-".join([*syllables[:MAX_ID_SYLLABLES], f"{now:%Y-%m}"])[:60]
 
 
 def dump_entry(entry: Entry) -> str:
@@ -302,3 +295,18 @@ def load_entry(text: str) -> Entry:
     except ValueError:
         return {}
     return found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
+
+
+def show_value(value: object) -> str:
+    """Return a field's value as a page shows it; nothing for one that is left out."""
+    match value:
+        case None:
+            return ""
+        case list():
+            return "\n".join(map(show_value, value))
+        case Mapping():
+            return "　".join(map(str, value.values()))
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M}"
+        case _:
+            return str(value)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from publisher.domain.account import AccountId, Mode, Platform
 from publisher.domain.user import Permission
-from publisher.engine.schedule_editor import find_accounts
+from publisher.engine.post_change import find_accounts
 from publisher.store.db.filters import SCOPE_ALL
 from publisher.web.site import Site, Visitor
 

@@ -12,19 +12,17 @@ from pathlib import Path
 from secrets import token_hex
 
 import pytest
+from sqlalchemy import select
 
 from publisher.domain.errors import NoSuchItemError, RefusedError, ScheduleError, SignInError
 from publisher.domain.post import PostId
-from publisher.engine import schedule_editor
+from publisher.engine import save_limits, schedule_editor
 from publisher.engine.decisions import named_person
 from publisher.engine.planner import apply_schedule
+from publisher.engine.post_change import EditConflict, InvalidEdit, PostChange, SavedEdit, Writer
+from publisher.engine.save_limits import GROWTH_PERIOD
 from publisher.engine.schedule_editor import (
     LOCK_POLL_SECONDS,
-    EditConflict,
-    InvalidEdit,
-    PostChange,
-    SavedEdit,
-    Writer,
     lock_present_file,
     read_entry,
     read_schedule_text,
@@ -33,7 +31,9 @@ from publisher.engine.schedule_editor import (
     write_temporary,
 )
 from publisher.runtime.redaction import register_secrets
+from publisher.store.db.tables import SCHEDULE
 from publisher.store.deliveries.retention import prune
+from publisher.store.plan import versions
 from publisher.testing.fakes import START_TIME
 from publisher.tomlfile.read import strip_editor_marks
 from tests.engine.test_approvals import RULES, approve
@@ -228,7 +228,7 @@ async def test_a_removed_post_is_gone_and_one_that_was_sent_stays(planner, file)
 
 async def test_a_full_file_takes_only_what_is_urgent_or_makes_it_smaller(planner, file, monkeypatch):  # noqa: F811
     """Nobody's posts make the file larger than is read, and the end of the room is kept for emergencies."""
-    monkeypatch.setattr(schedule_editor, "MAX_SAVED_BYTES", 3_000)
+    monkeypatch.setattr(save_limits, "MAX_SAVED_BYTES", 3_000)
     file.write_text(FILE + "# 警\n" * (3_000 // 6), "utf-8")
     refused = await save_post(planner, file, addition(), writer)
     assert isinstance(refused, InvalidEdit)
@@ -243,7 +243,7 @@ async def test_a_full_file_takes_only_what_is_urgent_or_makes_it_smaller(planner
 
 async def test_an_account_has_room_for_a_bounded_number_of_posts_ahead(planner, file, monkeypatch):  # noqa: F811
     """Who writes for one account cannot make so much of it that planning and lists get slow for all others."""
-    monkeypatch.setattr(schedule_editor, "MAX_AHEAD_PER_ACCOUNT", 30)
+    monkeypatch.setattr(save_limits, "MAX_AHEAD_PER_ACCOUNT", 30)
     hourly = addition(cron="0 * * * *", to=["a"])
     hourly.entry.pop("at")
     refused = await save_post(planner, file, hourly, writer)
@@ -252,14 +252,32 @@ async def test_an_account_has_room_for_a_bounded_number_of_posts_ahead(planner, 
     assert (problem.code, problem.facts["account"]) == ("account_full", "a")
     urgent = replace(hourly, entry=hourly.entry | {"urgent": True})
     assert isinstance(await save_post(planner, file, urgent, writer), InvalidEdit)
-    monkeypatch.setattr(schedule_editor, "MAX_AHEAD_PER_ACCOUNT", 0)
+    monkeypatch.setattr(save_limits, "MAX_AHEAD_PER_ACCOUNT", 0)
     assert isinstance(await save_post(planner, file, addition(urgent=True, at="asap"), writer), SavedEdit)
+
+
+async def test_nobody_fills_the_disk_by_saving_again_and_again(planner, file, monkeypatch):  # noqa: F811
+    """A person saves so often in a day, and a little more in emergencies; old texts of the file go."""
+    monkeypatch.setattr(save_limits, "MAX_SAVES_A_DAY", 2)
+    monkeypatch.setattr(versions, "MAX_HISTORY_CHARACTERS", 2 * len(FILE) + 500)
+    for number in range(2):
+        await save_post(planner, file, await make_change(planner, file, "one", title=f"第{number}次"), writer)
+        await accept(planner, file)
+    refused = await save_post(planner, file, await make_change(planner, file, "one", title="又一次"), writer)
+    assert [problem.code for problem in refused.own] == ["saves_used"]
+    assert isinstance(await save_post(planner, file, addition(urgent=True, at="asap"), writer), SavedEdit)
+    await accept(planner, file)
+    texts = await planner.store.database.read(lambda connection: connection.scalars(select(SCHEDULE.c.text)).all())
+    assert [text != "" for text in texts] == [False, True, True]
+    planner.store.runtime.advance_time(timedelta(days=1, seconds=1))
+    later = await save_post(planner, file, await make_change(planner, file, "one", title="第二天"), writer)
+    assert isinstance(later, SavedEdit)
 
 
 async def test_nobody_fills_the_file_alone(planner, file, monkeypatch):  # noqa: F811
     """A person's own saves of the last days count, urgent ones too; those of others are saved."""
-    monkeypatch.setattr(schedule_editor, "MAX_GROWTH", 1000)
-    monkeypatch.setattr(schedule_editor, "EMERGENCY_GROWTH", 500)
+    monkeypatch.setattr(save_limits, "MAX_GROWTH", 1000)
+    monkeypatch.setattr(save_limits, "EMERGENCY_GROWTH", 500)
     other = replace(writer, actor=named_person("李"))
     assert isinstance(await save_post(planner, file, addition(body="警惕" * 100), writer), SavedEdit)
     refused = await save_post(planner, file, addition(id="second", title="第二条", body="警惕" * 100), writer)
@@ -267,7 +285,7 @@ async def test_nobody_fills_the_file_alone(planner, file, monkeypatch):  # noqa:
     emergency = addition(id="second", body="警惕" * 50, urgent=True, at="asap")
     assert isinstance(await save_post(planner, file, emergency, writer), SavedEdit)
     assert isinstance(await save_post(planner, file, addition(id="third", body="警惕" * 100), other), SavedEdit)
-    planner.store.runtime.advance_time(schedule_editor.GROWTH_PERIOD + timedelta(seconds=1))
+    planner.store.runtime.advance_time(GROWTH_PERIOD + timedelta(seconds=1))
     later = START_TIME.replace(year=2028, tzinfo=None)
     assert isinstance(await save_post(planner, file, addition(id="fourth", at=later), writer), SavedEdit)
 
@@ -509,6 +527,38 @@ async def test_a_post_that_its_writer_may_not_see_is_unknown_as_an_original(plan
                 "follows",
             )
             assert ("hidden" in problem.facts["choices"]) is (reach is None)
+
+
+async def test_a_suggested_id_is_free_and_the_same_post_is_saved_once(planner, file):  # noqa: F811
+    """Nobody keeps others from writing by ids that they may be given; a second click saves nothing."""
+    file.write_text(FILE + entry("warned", at=LATER, to='["a"]') + 'follows = "ahead"\nkind = "update"\n', "utf-8")
+    saved = []
+    for suggested in ("warned", "ahead"):
+        for _click in range(2):
+            change = replace(addition(id=suggested, to=["b"]), is_id_suggested=True)
+            saved.append((await save_post(planner, file, change, writer)).id)
+    assert saved == ["warned-2", "warned-2", "ahead-2", "ahead-2"]
+
+
+async def test_an_id_of_an_earlier_post_is_for_those_who_write_for_its_accounts(planner, file):  # noqa: F811
+    """A pause, a correction or a cancellation of the earlier one would be of the new one too."""
+    await apply_schedule(planner, FILE + entry("gone", at=LATER, to='["a"]'), "schedule.toml")
+    only_b = Writer(actor=WANG, may_write=lambda accounts: set(accounts) <= {"b"}, reach=["a", "b"])
+    await apply_schedule(planner, FILE, "schedule.toml")
+    file.write_text(FILE, "utf-8")
+    refused = await save_post(planner, file, addition(id="gone", to=["b"]), only_b)
+    assert [problem.code for problem in refused.own] == ["id_taken"]
+    assert isinstance(await save_post(planner, file, addition(id="gone", to=["b"]), writer), SavedEdit)
+
+
+@pytest.mark.parametrize(("to", "codes"), [(["a"], []), (["a", "b"], ["correction_ahead"])])
+async def test_a_post_gets_no_further_account_once_its_correction_waits(planner, file, to, codes):  # noqa: F811
+    """The correction would stop it there too, and was written by somebody who was not asked for that account."""
+    correction = entry("correction", at=LATER, to='["a"]')
+    correction = correction.replace('kind = "warning"', 'kind = "correction"\nfollows = "p"')
+    file.write_text(FILE + entry("p", at=LATER, to='["a"]') + correction, "utf-8")
+    result = await save_post(planner, file, await make_change(planner, file, "p", title="新", to=to), writer)
+    assert [problem.code for problem in getattr(result, "own", ())] == codes
 
 
 async def test_a_correction_is_for_those_who_write_for_all_accounts_of_its_original(planner, file):  # noqa: F811

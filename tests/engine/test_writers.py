@@ -13,7 +13,8 @@ from publisher.engine.approvals import approve_content
 from publisher.engine.decisions import named_person
 from publisher.engine.filed_texts import refresh_texts
 from publisher.engine.planner import apply_schedule, send_now
-from publisher.engine.schedule_editor import PostChange, SavedEdit, Writer, read_entry, read_schedule_text, save_post
+from publisher.engine.post_change import PostChange, SavedEdit, Writer
+from publisher.engine.schedule_editor import read_entry, read_schedule_text, save_post
 from publisher.schedule.load import parse_schedule
 from publisher.store.people.saves import SAVES_KEPT, delete_old_saves
 from publisher.store.plan.posts import AuditAction

@@ -32,7 +32,8 @@ from publisher.domain.errors import (
 from publisher.domain.post import PostId
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.planner import apply_schedule, resend_post, send_correction, send_scheduled_now
-from publisher.engine.schedule_editor import PostChange, SavedEdit, Writer, read_entry, read_schedule_text, save_post
+from publisher.engine.post_change import PostChange, SavedEdit, Writer
+from publisher.engine.schedule_editor import read_entry, read_schedule_text, save_post
 from publisher.runtime.clock import FAILPOINT_NAMES, Runtime
 from publisher.store.plan.posts import AuditAction
 from publisher.store.recovery.setup import prepare_database

@@ -109,7 +109,7 @@ async def test_who_is_not_on_duty_takes_the_regular_approvals(lane):
 
 
 async def test_an_author_does_not_release_the_post_of_another_by_saving_it(lane):
-    """Not by the form of the lane, whatever it is sent; nor by the store, whoever calls it."""
+    """Neither by the form of the lane nor by a call of the store."""
     author, other = await lane.signed_in("author", name="王"), await lane.signed_in("author", name="李")
     for name in ("王", "李"):
         await lane.store.duty.add(name, ADMIN)

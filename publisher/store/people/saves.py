@@ -108,6 +108,11 @@ class PostSaves(StorePart):
         query = query.where(POST_SAVE.c.by == person, POST_SAVE.c.at >= since)
         return int(await self.database.read(lambda connection: connection.scalar(query)) or 0)
 
+    async def count_since(self, person: str, since: datetime) -> int:
+        """Return how often a person has saved since an instant."""
+        query = select(func.count(POST_SAVE.c.id)).where(POST_SAVE.c.by == person, POST_SAVE.c.at >= since)
+        return await self.database.read(lambda connection: connection.execute(query).scalar_one())
+
     async def posts_saved_in(self, text: str) -> frozenset[PostId]:
         """Return the posts that people have saved, or removed, one by one from the version in force to a text."""
         newest = select(SCHEDULE.c.sha256).order_by(SCHEDULE.c.id.desc()).limit(1)

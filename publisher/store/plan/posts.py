@@ -84,6 +84,7 @@ from publisher.store.plan.plan_alerts import (
     report_removed,
 )
 from publisher.store.plan.stored_posts import REMOVAL_REASONS, post_rows, read_live_deliveries, read_stored_posts
+from publisher.store.plan.versions import NEWEST_VERSION, write_version
 from publisher.store.recovery.recover import (
     attach_orphans,
     covers_new_posts,
@@ -95,7 +96,6 @@ from publisher.store.recovery.recover import (
 from publisher.store.system_alerts import OUTDATED_PREFIX
 
 HASH_SEPARATOR = " "
-NEWEST_VERSION = select(func.coalesce(func.max(SCHEDULE.c.id), 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -422,8 +422,7 @@ class PostStore(StorePart):
         """Write the new schedule version, if any, and the posts, which are new or have changed."""
         connection = transaction.connection
         if commit.schedule_text is not None:
-            digest = sha256(commit.schedule_text.encode()).hexdigest()
-            connection.execute(insert(SCHEDULE).values(accepted_at=now, sha256=digest, text=commit.schedule_text))
+            digest = write_version(connection, commit.schedule_text, now)
             write_audit(transaction, now, by, event="schedule_accepted", subject="schedule", detail={"sha256": digest})
             clear_alerts(transaction, "schedule", now)
             keep_plan_alerts(transaction, now, commit.alerts)

@@ -185,6 +185,11 @@ class Queries(StorePart):
         """Return the ids of all posts ever accepted."""
         return frozenset(PostId(row["id"]) for row in await self._rows(select(POST.c.id)))
 
+    async def post_ids_from(self, start: str) -> Collection[str]:
+        """Return the ids of all posts ever accepted that begin so."""
+        begins = POST.c.id.between(start, f"{start}~")  # no id has a later character
+        return {row["id"] for row in await self._rows(select(POST.c.id).where(begins))}
+
     async def titles(self, posts: Collection[PostId]) -> Mapping[PostId, str]:
         """Return the titles of these posts, as they are in force."""
         query = select(POST.c.id, POST.c.body)

@@ -8,7 +8,8 @@ from starlette.responses import Response
 
 from publisher.domain.errors import RefusedError
 from publisher.domain.post import PostId
-from publisher.engine.schedule_editor import InvalidEdit, SavedEdit, wait_until_accepted
+from publisher.engine.post_change import InvalidEdit, SavedEdit
+from publisher.engine.schedule_editor import wait_until_accepted
 from publisher.web.page import redirect, safe_path
 from publisher.web.pages.write import (
     ACCEPTED_WITHIN_SECONDS,
@@ -37,7 +38,7 @@ async def move_post(request: Request) -> Response:
     fields = fill_edit(schedule, base, zone)
     if first(fields, "when") != "once" or {**fields, **fill_instant("at", was, zone)} != fields:
         raise RefusedError("web_move_changed", title=str(base.get("title", post)))
-    form = make_form(request, {**fields, **fill_instant("at", at, zone), "tried": ["1"]})
+    form = await make_form(request, {**fields, **fill_instant("at", at, zone), "tried": ["1"]})
     approvals = await count_approvals(site, post)
     try:
         result = await save_change(request, make_change(form))

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.app.departure import read_touched
+from publisher.domain.characters import remove_forbidden_characters
 from publisher.domain.errors import ApprovalError, NoSuchItemError, RefusedError, SignInError
 from publisher.domain.user import (
     Grant,
@@ -234,7 +235,7 @@ async def reset_person(request: Request) -> Response:
 
 def read_phone(form: FormData) -> str:
     """Return a telephone that was typed, on one line."""
-    return " ".join(str(form.get("phone", "")).split())[:MAX_PHONE_CHARACTERS]
+    return remove_forbidden_characters(" ".join(str(form.get("phone", "")).split()))[:MAX_PHONE_CHARACTERS]
 
 
 async def change_duty(request: Request) -> Response:

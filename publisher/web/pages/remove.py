@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from publisher.domain.errors import Problem
 from publisher.domain.post import PostId
-from publisher.engine.schedule_editor import InvalidEdit, PostChange, SavedEdit, wait_until_accepted
+from publisher.engine.post_change import InvalidEdit, PostChange, SavedEdit
+from publisher.engine.schedule_editor import wait_until_accepted
 from publisher.web.page import redirect, render_page
 from publisher.web.pages.write import ACCEPTED_WITHIN_SECONDS, describe_failure, read_visible_entry, save_change
 from publisher.web.post_form import dump_entry, load_entry

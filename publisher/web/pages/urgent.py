@@ -13,7 +13,8 @@ from publisher.domain.errors import ApprovalError, NoSuchItemError, RefusedError
 from publisher.domain.post import PostId, PostKind
 from publisher.domain.user import Permission
 from publisher.engine.approvals import release_in_emergency
-from publisher.engine.schedule_editor import InvalidEdit, SavedEdit, wait_until_accepted
+from publisher.engine.post_change import InvalidEdit, SavedEdit
+from publisher.engine.schedule_editor import wait_until_accepted
 from publisher.store.plan.approvals import ApprovalTask
 from publisher.web.access import step_up
 from publisher.web.forms import read_reason
@@ -22,7 +23,6 @@ from publisher.web.pages.approve import require_text
 from publisher.web.pages.write import (
     ACCEPTED_WITHIN_SECONDS,
     NOT_YOURS,
-    Form,
     describe_failure,
     describe_save,
     make_change,
@@ -43,13 +43,13 @@ URGENT_FIELDS: Mapping[str, list[str]] = {"kind": [PostKind.WARNING], "when": ["
 async def show_urgent(request: Request) -> Response:
     """Show the short form."""
     fields = {**suggest_fields(request), **URGENT_FIELDS}
-    return await show_form(request, make_post_form(request, fields), lane=await read_lane(request))
+    return await show_form(request, await make_post_form(request, fields), lane=await read_lane(request))
 
 
 async def send_urgent(request: Request) -> Response:
     """Show what each platform will show, and then save the post for its release."""
     form = await read_sent_form(request)
-    form = make_post_form(request, {**form.fields, **URGENT_FIELDS, "tried": ["1"]})
+    form = await make_post_form(request, {**form.fields, **URGENT_FIELDS, "tried": ["1"]})
     step = form.fields.get("do", ["preview"])[0]
     lane = await read_lane(request)
     if step == "edit":
@@ -68,8 +68,8 @@ async def send_urgent(request: Request) -> Response:
         return await show_form(request, form, status=422, refused=result, lane=lane)
     if not await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS):
         return redirect(request, "/today", describe_save(site, form, is_accepted=False))
-    await _release_own(request, form)
-    return redirect(request, f"/urgent/{form.entry['id']}")
+    await _release_own(request, result.id)
+    return redirect(request, f"/urgent/{result.id}")
 
 
 async def read_lane(request: Request) -> dict[str, Any]:
@@ -86,12 +86,12 @@ async def read_lane(request: Request) -> dict[str, Any]:
     }
 
 
-async def _release_own(request: Request, form: Form) -> None:
+async def _release_own(request: Request, post: PostId) -> None:
     """Give the author's own release at once, if he is on duty and has proved who he is.
 
     A post of another is saved by this form too, after a conflict: its release takes the page that shows it.
     """
-    visitor, post = get_visitor(request), PostId(str(form.entry["id"]))
+    visitor = get_visitor(request)
     if not visitor.is_stepped_up or not (await read_lane(request))["is_on_duty"]:
         return
     for task in await get_site(request).store.approvals.tasks(post):

@@ -21,8 +21,7 @@ from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, Seve
 from publisher.domain.post import ONCE_OCCURRENCE, PostId, PostKind, WarningLevel
 from publisher.domain.user import Permission
 from publisher.engine.pictures import keep_picture
-from publisher.engine.post_check import PostCheck, check_entry
-from publisher.engine.schedule_editor import (
+from publisher.engine.post_change import (
     EditConflict,
     EditResult,
     InvalidEdit,
@@ -31,11 +30,9 @@ from publisher.engine.schedule_editor import (
     ScheduleText,
     Writer,
     find_accounts,
-    read_entry,
-    read_schedule_text,
-    save_post,
-    wait_until_accepted,
 )
+from publisher.engine.post_check import PostCheck, check_entry
+from publisher.engine.schedule_editor import number_id, read_entry, read_schedule_text, save_post, wait_until_accepted
 from publisher.schedule.cron import is_working_day
 from publisher.schedule.edit import Entry, edit_block, find_block, find_post_spans, list_fields, make_entry
 from publisher.store.queries.occurrences import OccurrenceFilter
@@ -48,6 +45,7 @@ from publisher.web.post_form import (
     fill_form,
     first,
     load_entry,
+    show_value,
     suggest_id,
     suggest_time,
 )
@@ -71,11 +69,15 @@ INCOMPLETE_CODES = frozenset({"blank", "missing_key", "no_time", "template_data_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """What a request has sent, and the post that it makes of `base`. Without a base the post is new."""
+    """What a request has sent, and the post that it makes of `base`. Without a base the post is new.
+
+    `suggested_id` is made from the title where nobody has chosen an id: the entry's has a number if it is taken.
+    """
 
     fields: Fields
     base: Entry
     entry: Mapping[str, Any]
+    suggested_id: str = ""
 
     @property
     def draft(self) -> str:
@@ -105,7 +107,7 @@ async def read_sent_form(request: Request) -> Form:
                 fields.setdefault(name, []).append(value)
             elif name == "picture" and value.filename:
                 await keep_upload(request, value, fields, str(sent.get("picture_alt", "")))
-    return make_form(request, fields)
+    return await make_form(request, fields)
 
 
 async def keep_upload(request: Request, upload: UploadFile, fields: dict[str, list[str]], alt: str) -> None:
@@ -122,18 +124,20 @@ async def keep_upload(request: Request, upload: UploadFile, fields: dict[str, li
         fields.setdefault("image_alt", []).append(alt)
 
 
-def make_form(request: Request, fields: Fields) -> Form:
+async def make_form(request: Request, fields: Fields) -> Form:
     site, visitor = get_site(request), get_visitor(request)
     base = load_entry(first(fields, "base")) if first(fields, "base") else {}
     planner = site.application.planner
     samples, zone = planner.post_renderer.templates.samples, site.settings.timezone
     entry = read_form(fields, base, samples, zone, visitor.user.name)
+    suggested = ""
     if base:
         entry["id"] = base.get("id", "")
     elif not entry.get("id"):
-        entry["id"] = suggest_id(str(entry.get("title", "")), planner.now.astimezone(zone))
+        suggested = suggest_id(str(entry.get("title", "")), planner.now.astimezone(zone))
+        entry["id"] = number_id(suggested, await site.store.queries.post_ids_from(suggested))
     entry = settle(entry, base, fields)
-    return Form(fields=fields, base=base, entry=entry)
+    return Form(fields=fields, base=base, entry=entry, suggested_id=suggested)
 
 
 def settle(entry: Mapping[str, Any], base: Entry, fields: Fields) -> dict[str, Any]:
@@ -157,11 +161,11 @@ async def show_write(request: Request) -> Response:
     if draft_id:
         draft = await site.store.drafts.get(draft_id, visitor.user.name)
         fields: Fields = {**json.loads(draft.content), "draft": [draft.id]}
-        return await show_form(request, make_form(request, fields), saved_at=draft.updated_at)
+        return await show_form(request, await make_form(request, fields), saved_at=draft.updated_at)
     fields = suggest_fields(request)
     if like := request.query_params.get("like"):
         fields = {**fields, **await copy_fields(request, PostId(like))}
-    return await show_form(request, make_form(request, fields))
+    return await show_form(request, await make_form(request, fields))
 
 
 def suggest_fields(request: Request) -> Fields:
@@ -212,7 +216,7 @@ async def show_edit(request: Request) -> Response:
     """Show a post of schedule.toml in the form."""
     schedule, base = await read_visible_entry(request, PostId(str(request.path_params["post"])))
     fields = fill_edit(schedule, base, get_site(request).settings.timezone)
-    return await show_form(request, make_form(request, fields))
+    return await show_form(request, await make_form(request, fields))
 
 
 def fill_edit(schedule: ScheduleText, base: Entry, zone: ZoneInfo) -> Fields:
@@ -450,9 +454,10 @@ async def save_form(request: Request) -> Response:
         return await leave_draft(request, form)
     if getattr(request.state, "picture_problem", None) is not None:
         return await show_form(request, form, status=422)
-    original, copied_hash = await find_original(request, form), first(form.fields, "like_hash")
     try:
-        result = await save_change(request, replace(make_change(form), copied_from=original, copied_hash=copied_hash))
+        original = await find_original(request, form)
+        change = replace(make_change(form), copied_from=original, copied_hash=first(form.fields, "like_hash"))
+        result = await save_change(request, change)
     except SignInError:  # for the accounts that the post has, or had before
         return await show_form(request, form, status=422, refused=InvalidEdit(own=[NOT_YOURS]))
     except (RefusedError, OSError) as error:
@@ -477,10 +482,11 @@ async def leave_draft(request: Request, form: Form) -> Response:
 
 def make_change(form: Form) -> PostChange:
     return PostChange(
-        post=PostId(str(form.entry.get("id", ""))),
+        post=PostId(form.suggested_id or str(form.entry.get("id", ""))),
         entry=form.entry,
         base=form.base or None,
         base_sha256=first(form.fields, "base_sha256"),
+        is_id_suggested=bool(form.suggested_id),
     )
 
 
@@ -520,7 +526,7 @@ async def show_result(request: Request, form: Form, result: SavedEdit | EditConf
             if form.draft:
                 await site.store.drafts.delete(form.draft, visitor.user.name)
             is_accepted = await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
-            following = f"/posts/{form.entry['id']}" if is_accepted else "/today"
+            following = f"/posts/{result.id}" if is_accepted else "/today"
             return redirect(request, following, describe_save(site, form, is_accepted=is_accepted))
 
 
@@ -554,21 +560,6 @@ async def show_conflict(request: Request, form: Form, conflict: EditConflict) ->
         base=base,
         show_value=show_value,
     )
-
-
-def show_value(value: object) -> str:
-    """Return a field's value as a page shows it; nothing for one that is left out."""
-    match value:
-        case None:
-            return ""
-        case list():
-            return "\n".join(map(show_value, value))
-        case Mapping():
-            return "　".join(map(str, value.values()))
-        case datetime():
-            return f"{value:%Y-%m-%d %H:%M}"
-        case _:
-            return str(value)
 
 
 async def delete_draft(request: Request) -> Response:
