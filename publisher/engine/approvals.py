@@ -5,12 +5,12 @@ import re
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import SequenceMatcher
 from enum import StrEnum
 
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.approval import Stage
 from publisher.domain.delivery import Actor
+from publisher.domain.differences import compare_sequences
 from publisher.domain.errors import ApprovalError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission, Principal, RefusalKind, User, holds_role
@@ -18,8 +18,7 @@ from publisher.rendering.markdown import article_lines
 from publisher.store.plan.approvals import ApprovalTask, Approver, find_refusal
 from publisher.store.store import Store
 
-MAX_COMPARED_CHARACTERS = 4_000
-"""Longer differences are shown as one: comparing takes time that grows with the square of the length."""
+SENTENCE = re.compile(r"[^。！？；.!?;\n]*[。！？；.!?;\n]|[^。！？；.!?;\n]+")
 REFUSALS_OF_PERSON = frozenset({"approval_barred", "approval_wrong_stage", "release_not_allowed"})
 """Approvals that are refused because of the person, not because of what has changed meanwhile."""
 MARKUP = re.compile(r"<[^>]*>")
@@ -167,28 +166,32 @@ def list_fields(rendered: RenderedPost, *, is_article: bool) -> Iterator[tuple[s
 
 
 def compare_texts(before: str, after: str) -> Sequence[Piece]:
-    """Return the parts of two texts that are the same, and those that differ; of the former only what is near."""
-    start = len(_common_start(before, after))
-    end = len(_common_start(before[start:][::-1], after[start:][::-1]))
-    old, new = before[start : len(before) - end], after[start : len(after) - end]
-    pieces = [Piece(kind=PieceKind.SAME, text=before[:start])]
-    if len(old) + len(new) > MAX_COMPARED_CHARACTERS:
-        pieces += [Piece(kind=PieceKind.REMOVED, text=old), Piece(kind=PieceKind.ADDED, text=new)]
-    else:
-        for tag, i1, i2, j1, j2 in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-            if tag == "equal":
-                pieces.append(Piece(kind=PieceKind.SAME, text=old[i1:i2]))
+    """Return the parts of two texts that are the same, and those that differ; of the former only what is near.
+
+    Whole sentences are compared first, and then the characters of those that differ.
+    """
+    pieces: list[Piece] = []
+    old, new = SENTENCE.findall(before), SENTENCE.findall(after)
+    for span in compare_sequences(old, new):
+        removed, added = "".join(old[span.before]), "".join(new[span.after])
+        if span.is_same:
+            _add_piece(pieces, PieceKind.SAME, removed)
+            continue
+        for part in compare_sequences(removed, added):
+            if part.is_same:
+                _add_piece(pieces, PieceKind.SAME, removed[part.before])
             else:
-                pieces.append(Piece(kind=PieceKind.REMOVED, text=old[i1:i2]))
-                pieces.append(Piece(kind=PieceKind.ADDED, text=new[j1:j2]))
-    pieces.append(Piece(kind=PieceKind.SAME, text=before[len(before) - end :] if end else ""))
-    shown = [piece for piece in pieces if piece.text]
-    return [_shorten(piece, number, len(shown)) for number, piece in enumerate(shown)]
+                _add_piece(pieces, PieceKind.REMOVED, removed[part.before])
+                _add_piece(pieces, PieceKind.ADDED, added[part.after])
+    return [_shorten(piece, number, len(pieces)) for number, piece in enumerate(pieces)]
 
 
-def _common_start(first: str, second: str) -> str:
-    number = next((at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other), None)
-    return first[:number] if number is not None else first[: min(len(first), len(second))]
+def _add_piece(pieces: list[Piece], kind: PieceKind, text: str) -> None:
+    """Add a piece, to the last one if that is of the same kind."""
+    if pieces and pieces[-1].kind is kind:
+        text = pieces.pop().text + text
+    if text:
+        pieces.append(Piece(kind=kind, text=text))
 
 
 def _shorten(piece: Piece, number: int, total: int) -> Piece:

@@ -3,12 +3,12 @@
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher, unified_diff
 from typing import Any
 
 import tomlkit
 from tomlkit.items import Array, Item
 
+from publisher.domain.differences import compare_sequences
 from publisher.schedule.model import PostEntry
 from publisher.tomlfile.positions import PositionFinder
 
@@ -43,9 +43,19 @@ class TextEdit:
 
     @property
     def diff(self) -> Sequence[str]:
-        """The lines that change, each with `-` or `+` before it; an unchanged one has a space."""
-        lines = unified_diff(self.before.splitlines(), self.after.splitlines(), n=1, lineterm="")
-        return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+        """The lines that change, each with `-` or `+` before it, and with a space those next to them."""
+        lines: list[str] = []
+        before, after = self.before.splitlines(), self.after.splitlines()
+        for span in compare_sequences(before, after):
+            if span.is_same:
+                first, last = span.before.start, span.before.stop - 1
+                near = {first} if first > 0 else set()
+                near |= {last} if last < len(before) - 1 else set()
+                lines += [f" {before[number]}" for number in sorted(near)]
+            else:
+                lines += [f"-{line}" for line in before[span.before]]
+                lines += [f"+{line}" for line in after[span.after]]
+        return lines
 
 
 def find_post_spans(text: str) -> PostSpans:
@@ -139,14 +149,13 @@ def _update(table: Any, current: Entry, wanted: Entry) -> None:  # noqa: ANN401 
 
 def _update_array(array: Array, current: Sequence[object], wanted: Sequence[object]) -> None:
     """Change the items of a list that differ; the others keep the comments beside them."""
-    matcher = SequenceMatcher(a=list(map(repr, current)), b=list(map(repr, wanted)), autojunk=False)
-    for tag, first, last, wanted_first, wanted_last in reversed(matcher.get_opcodes()):
-        if tag == "equal":
+    for span in reversed(list(compare_sequences(list(map(repr, current)), list(map(repr, wanted))))):
+        if span.is_same:
             continue
-        for position in reversed(range(first, last)):
+        for position in reversed(range(span.before.start, span.before.stop)):
             del array[position]
-        for offset, value in enumerate(wanted[wanted_first:wanted_last]):
-            array.insert(first + offset, _to_item(value))
+        for offset, value in enumerate(wanted[span.after]):
+            array.insert(span.before.start + offset, _to_item(value))
 
 
 def _to_item(value: Any) -> Item:  # noqa: ANN401 # any value of TOML

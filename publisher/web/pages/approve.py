@@ -1,5 +1,6 @@
 """Approve: what is sent to every account, what has changed since one's own last yes, and the yes itself."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,7 +64,9 @@ async def show_changes(request: Request) -> Response:
     return await render_page(
         request,
         "approve_changes",
-        changes=compare_contents(keep_visible(visitor, before), keep_visible(visitor, after), articles),
+        changes=await asyncio.to_thread(
+            compare_contents, keep_visible(visitor, before), keep_visible(visitor, after), articles
+        ),
         sees_all=visitor.may(Permission.VIEW, [rendered.account for rendered in (*before, *after)]),
         **await describe_task(request, task, last),
     )

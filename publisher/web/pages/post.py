@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from difflib import ndiff
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.account import AccountId, Platform
 from publisher.domain.delivery import Delivery
+from publisher.domain.differences import compare_sequences
 from publisher.domain.errors import NoSuchItemError, Problem
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.reports import METRIC_NAMES
@@ -218,6 +218,9 @@ async def show_texts(request: Request) -> Response:
 def compare_lines(first: RenderedPost, second: RenderedPost) -> Iterator[tuple[str, str]]:
     """Yield the lines of two texts, each with `-` for the first alone, `+` for the second alone, or a space."""
     before, after = ([item.title, *"\n".join(item.all_parts).splitlines()] for item in (first, second))
-    for line in ndiff(before, after):
-        if line[0] != "?":
-            yield line[0], line[2:]
+    for span in compare_sequences(before, after):
+        if span.is_same:
+            yield from ((" ", line) for line in before[span.before])
+        else:
+            yield from (("-", line) for line in before[span.before])
+            yield from (("+", line) for line in after[span.after])

@@ -125,18 +125,23 @@ async def keep_upload(request: Request, upload: UploadFile, fields: dict[str, li
 
 
 async def make_form(request: Request, fields: Fields) -> Form:
+    """Return the form of these fields: a thread reads them, as they may be long."""
     site, visitor = get_site(request), get_visitor(request)
-    base = load_entry(first(fields, "base")) if first(fields, "base") else {}
-    planner = site.application.planner
-    samples, zone = planner.post_renderer.templates.samples, site.settings.timezone
-    entry = read_form(fields, base, samples, zone, visitor.user.name)
+    planner, zone = site.application.planner, site.settings.timezone
+
+    def read() -> tuple[Entry, dict[str, Any]]:
+        base = load_entry(first(fields, "base")) if first(fields, "base") else {}
+        samples = planner.post_renderer.templates.samples
+        entry = read_form(fields, base, samples, zone, visitor.user.name)
+        if base:
+            entry["id"] = base.get("id", "")
+        return base, settle(entry, base, fields)
+
+    base, entry = await asyncio.to_thread(read)
     suggested = ""
-    if base:
-        entry["id"] = base.get("id", "")
-    elif not entry.get("id"):
+    if not base and not entry.get("id"):
         suggested = suggest_id(str(entry.get("title", "")), planner.now.astimezone(zone))
         entry["id"] = number_id(suggested, await site.store.queries.post_ids_from(suggested))
-    entry = settle(entry, base, fields)
     return Form(fields=fields, base=base, entry=entry, suggested_id=suggested)
 
 
@@ -332,7 +337,7 @@ async def read_live_values(
         "title_room": measure_title(check, str(form.entry.get("title", ""))),
         "split_overflow": split_overflow,
         "chain": site.store.approval_rules.chain_for(str(form.entry.get("kind", ""))),
-        "diff": read_diff(form),
+        "diff": await asyncio.to_thread(read_diff, form),
         "saved_at": saved_at,
         "account_name": partial(name_account, site),
         "next_days": [(at, mark_day(at.astimezone(site.settings.timezone))) for at in check.next_times],

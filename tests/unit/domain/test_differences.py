@@ -1,0 +1,25 @@
+"""Differences are found in bounded time, whatever is compared."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from publisher.domain.differences import MAX_COMPARISONS, compare_sequences
+
+LETTERS = st.lists(st.sampled_from("abc"), max_size=40)
+
+
+@given(LETTERS, LETTERS)
+def test_the_parts_are_both_sequences(before, after):
+    """In order and without a gap; what is the same is the same."""
+    spans = list(compare_sequences(before, after))
+    assert [item for span in spans for item in before[span.before]] == before
+    assert [item for span in spans for item in after[span.after]] == after
+    assert all((before[span.before] == after[span.after]) is span.is_same for span in spans)
+
+
+@pytest.mark.parametrize("number", [MAX_COMPARISONS, 20 * MAX_COMPARISONS])
+def test_f90_a_long_difference_is_one_part(number):
+    """Comparing every two of its items would take hours; what stands around it is found all the same."""
+    spans = list(compare_sequences(["x", "y", *["a", "a", "b"] * number, "z"], ["x", *["a", "b"] * number, "c", "z"]))
+    assert [span.is_same for span in spans] == [True, False, True]
