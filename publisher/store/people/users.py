@@ -154,8 +154,7 @@ class Users(StorePart):
             case UserChangeKind.ADD:
                 return self._add(transaction, change, by, facts)
             case UserChangeKind.CHANGE:
-                self._change_grants(transaction, change, by, facts)
-                return ""
+                return self._change_grants(transaction, change, by, facts, is_alerted=not breaks_glass)
             case UserChangeKind.RESET:
                 return self._reset(transaction, change, by, facts, is_alerted=not breaks_glass)
 
@@ -190,7 +189,9 @@ class Users(StorePart):
         """
         self.apply(transaction, UserChange(kind=UserChangeKind.CHANGE, user=name, grants=tuple(grants)), by)
 
-    def _change_grants(self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str]) -> None:
+    def _change_grants(
+        self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str], *, is_alerted: bool
+    ) -> str:
         name, grants = change.user, change.grants
         row, now = _get_row(transaction.connection, name), self.runtime.now()
         _require_present(row)
@@ -199,6 +200,9 @@ class Users(StorePart):
         if set(to_user(row).grants) - set(grants):
             detail["approvals_ended"] = end_approvals_of(transaction, now, name, by, "user_changed")
         write_audit(transaction, now, by, event="user_changed", subject=f"user:{name}", detail=detail)
+        if facts.get("requested_by") and change.gives_first_trust(to_user(row)):
+            return self._reset(transaction, change, by, facts, is_alerted=is_alerted)
+        return ""
 
     @in_transaction
     def disable(self, transaction: Transaction, name: str, by: Actor) -> None:
@@ -297,19 +301,25 @@ class Users(StorePart):
     def _reset(
         self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str], *, is_alerted: bool
     ) -> str:
+        """Take away the factors that a reset names, or all of them with a first trusted role.
+
+        Only a reset enables the user.
+        """
         now, connection, name = self.runtime.now(), transaction.connection, change.user
         row = _get_row(connection, name)
         _require_present(row)
-        values: dict[str, object] = {"state": UserState.ENABLED.value}
-        if SignInFactor.PASSWORD in change.factors:
+        is_reset = change.kind is UserChangeKind.RESET
+        factors = change.factors if is_reset else frozenset(SignInFactor)
+        values: dict[str, object] = {"state": UserState.ENABLED.value} if is_reset else {}
+        if SignInFactor.PASSWORD in factors:
             values["password_hash"] = None
-        if SignInFactor.SECOND_FACTOR in change.factors:
+        if SignInFactor.SECOND_FACTOR in factors:
             awaits = row["awaits_second_factor"] or row["totp_secret"] is not None
             values |= {**NO_SECOND_FACTOR, "awaits_second_factor": awaits}
             connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
         self._update_user(transaction, name, values)
         end_sign_ins(connection, name)
-        detail: dict[str, object] = {"factors": sorted(change.factors), **facts}
+        detail: dict[str, object] = {"factors": sorted(factors), **facts}
         if ended := end_approvals_of(transaction, now, name, by, "user_reset"):
             detail["approvals_ended"] = ended
         write_audit(transaction, now, by, event="user_reset", subject=f"user:{name}", detail=detail)
