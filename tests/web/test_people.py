@@ -217,7 +217,7 @@ async def test_a_reset_takes_another_administrator_who_then_gets_the_link(site, 
 
 
 async def set_up(site, client, link, password):
-    """Set up a sign-in with password and second factor, as whoever holds the link."""
+    """Set up a sign-in with password and second factor, as the holder of the link does."""
     page = await site.begin_setup(client, link)
     code = pyotp.TOTP(page.text.partition("<code>")[2].partition("</code>")[0]).at(site.runtime.now())
     form = {"password": password, "password_again": password, "code": code}
