@@ -597,6 +597,18 @@ async def test_the_first_trusted_role_ends_what_one_administrator_could_set_up(o
     assert (await store.users.activate(confirmed.link, SIGN_IN, named_person)).has_password
 
 
+async def test_a_viewer_who_becomes_an_administrator_counts_once_set_up_again(open_store):
+    """Without a sign-in of their own, new administrators neither confirm nor count as a second one."""
+    store = await add_admins(open_store)
+    await add_active(store, "guest", (parse_grant("viewer"),))
+    request = (await store.user_changes.submit(change_of(CHANGE, "guest", "admin"), named_person("one"))).request
+    link = (await store.user_changes.confirm(request.id, named_person("two"))).link
+    assert not (await store.users.get("guest")).is_active_admin
+    ended_at = select(AUTH_USER.c.admin_ended_at).where(AUTH_USER.c.name == "guest")
+    assert await store.database.read(lambda connection: connection.scalar(ended_at)) is None
+    assert (await store.users.activate(link, SIGN_IN, named_person)).is_active_admin
+
+
 async def test_a_further_role_leaves_the_sign_in(open_store):
     """One who was trusted, if only on one account, has a sign-in that no administrator could set up alone."""
     store = await add_admins(open_store)

@@ -180,13 +180,13 @@ class SignIns(StorePart):
         connection = transaction.connection
         if signed_in is not None:
             require_current(connection, signed_in)
-        connection.execute(delete(AUTH_TOKEN).where(AUTH_TOKEN.c.expires_at <= now))
         query = select(AUTH_USER).where(AUTH_USER.c.name == user).with_for_update()
         known = connection.execute(query).mappings().one_or_none()
         if known is None:
             raise NoSuchItemError("user", user, connection.scalars(select(AUTH_USER.c.name)).all())
         if missing := set(scope) - permissions_of(to_user(known)):
             raise RefusedError("token_wider_than_roles", name=user, scope=", ".join(sorted(missing)))
+        connection.execute(delete(AUTH_TOKEN).where(AUTH_TOKEN.c.expires_at <= now))
         row = {"token_hash": hash_secret(token), "user": user, "scope": dump_scope(scope)}
         times = {"created_at": now, "used_at": now, "expires_at": now + TOKEN_LIFETIME}
         connection.execute(insert(AUTH_TOKEN).values(**row, **times))

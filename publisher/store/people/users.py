@@ -195,14 +195,16 @@ class Users(StorePart):
         name, grants = change.user, change.grants
         row, now = _get_row(transaction.connection, name), self.runtime.now()
         _require_present(row)
+        link = ""
+        if facts.get("requested_by") and change.gives_first_trust(to_user(row)):
+            # Before the roles count: at no time does anybody hold them with the sign-in of before.
+            link = self._reset(transaction, change, by, facts, is_alerted=is_alerted)
         self._change_user(transaction, name, {"grants": dump_grants(grants)})
         detail: dict[str, object] = {"roles": dump_grants(grants), **facts}
         if set(to_user(row).grants) - set(grants):
             detail["approvals_ended"] = end_approvals_of(transaction, now, name, by, "user_changed")
         write_audit(transaction, now, by, event="user_changed", subject=f"user:{name}", detail=detail)
-        if facts.get("requested_by") and change.gives_first_trust(to_user(row)):
-            return self._reset(transaction, change, by, facts, is_alerted=is_alerted)
-        return ""
+        return link
 
     @in_transaction
     def disable(self, transaction: Transaction, name: str, by: Actor) -> None:
@@ -323,7 +325,7 @@ class Users(StorePart):
         if ended := end_approvals_of(transaction, now, name, by, "user_reset"):
             detail["approvals_ended"] = ended
         write_audit(transaction, now, by, event="user_reset", subject=f"user:{name}", detail=detail)
-        if is_alerted and is_trusted(to_user(row).grants):
+        if is_alerted and is_trusted((*to_user(row).grants, *change.grants)):
             requested_by = facts.get("requested_by", "")
             alert = {"user": name, "by": requested_by or by.name, "second": by.name if requested_by else NOBODY}
             raise_alert(transaction, now, SIGN_IN_RESET, f"user:{name}", alert)
