@@ -30,7 +30,7 @@ from publisher.store.db.rows import ACCOUNT_PAUSED
 from publisher.store.queries.queries import Alert, ModeOverride, Pause
 
 if TYPE_CHECKING:
-    from publisher.store.people.user_changes import SignInReset
+    from publisher.store.people.user_changes import SignInReset, UserRequest
 
 NO_VALUE = "—"
 """Shown where nothing is known."""
@@ -66,6 +66,13 @@ class Formatter:
         roles = ", ".join(map(str, change.grants))
         factor = f"_{self._factors(change.factors)}" if change.factors else ""
         return self.messages.translate(f"user_change_{change.kind}{factor}", name=change.user, roles=roles)
+
+    def user_request(self, request: "UserRequest") -> str:
+        """Return what a requested change does to a user, and to what the user signs in with."""
+        said = self.user_change(request.change)
+        if not request.renews_sign_in:
+            return said
+        return self.messages.translate("user_change_renews", change=said, name=request.change.user)
 
     def sign_in_reset(self, reset: "SignInReset") -> str:
         """Return when what a user signs in with was reset, and by whom."""

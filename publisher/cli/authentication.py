@@ -17,7 +17,7 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.post import PostId
-from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, Principal, RefusalKind, list_members
+from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, Principal, RefusalKind, list_members, may
 from publisher.engine.authentication import check_code, check_password
 from publisher.engine.decisions import named_person, read_system_user
 from publisher.runtime.clock import Runtime
@@ -240,7 +240,9 @@ async def require_permission(
     members = list_members(settings.accounts.values(), settings.groups)
     if not person.principal.may(permission, accounts, members):
         await store.users.attempts.note_refusal(RefusalKind.PERMISSION, person.actor.name, own_source())
-        raise SignInError("not_permitted", name=person.actor.name, command=command, permission=permission.value)
+        is_limited_by_token = may(person.principal.user, permission, accounts, members)
+        code = "not_permitted_by_token" if is_limited_by_token else "not_permitted"
+        raise SignInError(code, name=person.actor.name, command=command, permission=permission.value)
 
 
 async def authenticate_offline(

@@ -180,6 +180,15 @@ class UserChange:
         known = set() if before is None else set(before.grants)
         return is_trusted(set(self.grants) - known)
 
+    def gives_first_trust(self, before: User | None) -> bool:
+        """Return True if a user without a trusted role gets one.
+
+        One administrator alone could set up or reset the sign-in that such a user has.
+        """
+        if self.kind is not UserChangeKind.CHANGE or before is None:
+            return False
+        return is_trusted(self.grants) and not is_trusted(before.grants)
+
 
 def is_trusted(grants: Iterable[Grant]) -> bool:
     """Return True if one of the grants lets a person do more than look."""
@@ -228,6 +237,11 @@ def may(
 def may_somewhere(user: User, permission: Permission) -> bool:
     """Return True if a user may do something on some account, or on the whole workspace."""
     return user.is_enabled and any(permission in ROLE_PERMISSIONS[grant.role] for grant in user.grants)
+
+
+def permissions_of(user: User) -> frozenset[Permission]:
+    """Return all that a user may do on some account, or on the whole workspace."""
+    return frozenset(permission for permission in Permission if may_somewhere(user, permission))
 
 
 def holds_role(

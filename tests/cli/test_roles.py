@@ -14,7 +14,7 @@ from publisher.cli.application import activate_schedule
 from publisher.cli.authentication import BREAK_GLASS_COMMANDS, COMMAND_PERMISSIONS, PASSWORD_COMMANDS
 from publisher.config import load_settings
 from publisher.domain.results import Rejected
-from publisher.domain.user import ROLE_PERMISSIONS, Grant, Permission, UserRole, parse_grant
+from publisher.domain.user import ROLE_PERMISSIONS, Grant, UserRole, parse_grant, permissions_of
 from publisher.engine.decisions import named_person
 from publisher.store.people.users import NewSignIn
 from publisher.testing.fakes import make_confirmed_runtime
@@ -175,12 +175,12 @@ def staffed(tmp_path_factory):
                     continue
                 grants = [Grant(role=role if isinstance(role, UserRole) else UserRole.VIEWER)]
                 link = await store.users.add(role, grants, by)
-                await store.users.activate(link, NewSignIn(password_hash="none"), named_person)
-                tokens[role] = await store.sign_ins.issue_token(role, Permission, by)
+                user = await store.users.activate(link, NewSignIn(password_hash="none"), named_person)
+                tokens[role] = await store.sign_ins.issue_token(role, permissions_of(user), by)
             for grant in {*map(str, LIMITED), *WORKSPACE_LIMITED.values()}:
                 link = await store.users.add(grant, [parse_grant(grant)], by)
-                await store.users.activate(link, NewSignIn(password_hash="none"), named_person)
-                tokens[grant] = await store.sign_ins.issue_token(grant, Permission, by)
+                user = await store.users.activate(link, NewSignIn(password_hash="none"), named_person)
+                tokens[grant] = await store.sign_ins.issue_token(grant, permissions_of(user), by)
             return tokens
 
     return folder, asyncio.run(fill())

@@ -134,7 +134,8 @@ def test_a_token_names_its_user_and_does_no_more_than_its_scope(ask, enrol, issu
     assert ask("pause", "--by", "zhang", token=token).code == 0
     refused = ask("pause", "--by", "wang", token=token)
     assert (refused.code, "is of zhang" in refused.err) == (3, True)
-    assert ask("resume", "--by", "zhang", token=token).code == 3
+    narrow = ask("resume", "--by", "zhang", token=token)
+    assert (narrow.code, "publisher user token zhang --scope operate" in narrow.err) == (3, True)
     assert ask("secret", "rotate", token=issue_token("zhang", "credentials")).code != 3
     assert ask("resume", "--by", "zhang", token="publisher-unknown").code == 3
     prolonged = ask("user", "token", "zhang", "--scope", "stop", token=token)
@@ -515,6 +516,28 @@ def test_a_second_administrator_confirms_by_command(ask, enrol, monkeypatch):
     signed_in = ask("pause", "beijing-weibo", "--by", "wang", lines=[OTHER_PASSWORD])
     assert "zhang reset your password, and zhou confirmed it" in signed_in.err
     assert "sign_in_reset" in [alert["code"] for alert in ask("alerts", "--json").json["alerts"]]
+
+
+def test_who_confirms_the_first_trusted_role_gets_a_new_link(ask, enrol, issue_token, monkeypatch):
+    """Both hear of it; password and token of before are void, and a token never had more than the viewer."""
+    monkeypatch.setattr("publisher.cli.authentication.is_system_owner", lambda _workspace, _uid: False)
+    enrol("zhang", "admin")
+    enrol("zhou", "admin", by="zhang")
+    enrol("wang", "viewer", by="zhang")
+    token = issue_token("wang", "view")
+    wider = ask("user", "token", "wang", "--scope", "view", "--scope", "stop", lines=[PASSWORD])
+    assert (wider.code, "do not allow this, and so no token does: stop" in wider.err) == (3, True), wider.err
+    waits = ask("user", "change", "wang", "--role", "author", "--by", "zhang", lines=[PASSWORD])
+    assert ("is set up again with a new link" in waits.out, LINK.findall(waits.out)) == (True, [])
+    assert "is set up again with a new link" in ask("user", "requests").out
+    [row] = ask("user", "requests", "--json").json["requests"]
+    confirmed = ask("user", "confirm", str(row["number"]), "--by", "zhou", lines=[PASSWORD])
+    assert (row["renews_sign_in"], "void" in confirmed.out) == (True, True), confirmed.err
+    stop = ("pause", "beijing-weibo", "--by", "wang")
+    assert [ask(*stop, token=token).code, ask(*stop, lines=[PASSWORD]).code] == [3, 3]
+    assert ask("user", "activate", lines=[*LINK.findall(confirmed.out), OTHER_PASSWORD]).code == 0
+    signed_in = ask(*stop, lines=[OTHER_PASSWORD])
+    assert (signed_in.code, "zhang reset your password and second factor" in signed_in.err) == (0, True)
 
 
 def test_the_owner_confirms_in_an_emergency_with_a_red_alert(ask, enrol):

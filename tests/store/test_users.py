@@ -15,6 +15,7 @@ from publisher.domain.user import (
     UserChangeKind,
     UserState,
     parse_grant,
+    permissions_of,
 )
 from publisher.engine.decisions import named_person
 from publisher.store.db.user_tables import AUTH_SESSION, AUTH_TOKEN, AUTH_USER, RECOVERY_CODE, SIGN_IN_ATTEMPT
@@ -549,6 +550,96 @@ async def test_what_makes_nobody_is_done_at_once(open_store):
     for change in changes:
         assert (await store.user_changes.submit(change, named_person("one"))).request is None
     assert "sign_in_reset" not in {alert.code for alert in await store.queries.alerts()}
+
+
+@pytest.mark.parametrize("way", ["added", "never-used", "reset", "role-taken-away", "disabled"])
+@pytest.mark.parametrize("breaks_glass", [False, True])
+async def test_the_first_trusted_role_ends_what_one_administrator_could_set_up(open_store, way, breaks_glass):
+    """Who adds or resets a viewer alone holds no sign-in of an author afterwards: who confirms gets a new link."""
+    store = await add_admins(open_store)
+    one, two = named_person("one"), named_person("two")
+    if way == "role-taken-away":
+        await store.user_changes.submit(change_of(CHANGE, "wang", "viewer"), one)
+        first = change_of(RESET, "wang", factors=frozenset(SignInFactor))
+        name = "wang"
+    else:
+        first, name = change_of(ADD, "guest", "viewer"), "guest"
+    link = (await store.user_changes.submit(first, one)).link
+    if way == "reset":
+        await store.users.activate(link, SIGN_IN, named_person)
+        link = (await store.user_changes.submit(change_of(RESET, name, factors=RESETS[0]), one)).link
+    if way != "never-used":
+        await store.users.activate(link, SIGN_IN, named_person)
+    session = await store.sign_ins.start_session(name, "here", one)
+    token = await store.sign_ins.issue_token(name, [Permission.VIEW], one)
+    if way == "disabled":
+        await store.users.disable(name, one)
+    request = (await store.user_changes.submit(change_of(CHANGE, name, "author"), one)).request
+    assert request.renews_sign_in
+    assert await store.user_changes.requests() == [request]
+    confirmed = await store.user_changes.confirm(request.id, two, breaks_glass=breaks_glass)
+    assert confirmed.link
+    assert await store.sign_ins.find_session(session) is None
+    assert await store.sign_ins.find_token(token) is None
+    with pytest.raises(RefusedError, match="link_invalid"):
+        await store.users.activate(link, SIGN_IN, named_person)
+    assert not await store.users.use_recovery_code(name, "aaaa")
+    proofs = await store.users.read_proofs(name)
+    assert (proofs.password_hash, proofs.totp_secret) == (None, None)
+    assert proofs.user.awaits_second_factor is (way != "never-used")
+    assert proofs.user.is_enabled is (way != "disabled")
+    [reset] = [each for each in await store.user_changes.recent_resets(name) if each.confirmed_by]
+    assert (reset.by, reset.confirmed_by, reset.factors) == ("one", "two", set(SignInFactor))
+    expected = ("break_glass", "two") if breaks_glass else ("sign_in_reset", "one")
+    assert [(alert.code, alert.facts["by"]) for alert in await store.queries.alerts()] == [expected]
+    if way == "disabled":
+        await store.users.enable(name, one)
+    assert (await store.users.activate(confirmed.link, SIGN_IN, named_person)).has_password
+
+
+async def test_a_viewer_who_becomes_an_administrator_counts_once_set_up_again(open_store):
+    """Without a sign-in of their own, new administrators neither confirm nor count as a second one."""
+    store = await add_admins(open_store)
+    await add_active(store, "guest", (parse_grant("viewer"),))
+    request = (await store.user_changes.submit(change_of(CHANGE, "guest", "admin"), named_person("one"))).request
+    link = (await store.user_changes.confirm(request.id, named_person("two"))).link
+    assert not (await store.users.get("guest")).is_active_admin
+    ended_at = select(AUTH_USER.c.admin_ended_at).where(AUTH_USER.c.name == "guest")
+    assert await store.database.read(lambda connection: connection.scalar(ended_at)) is None
+    assert (await store.users.activate(link, SIGN_IN, named_person)).is_active_admin
+
+
+async def test_a_further_role_leaves_the_sign_in(open_store):
+    """One who was trusted, if only on one account, has a sign-in that no administrator could set up alone."""
+    store = await add_admins(open_store)
+    session = await store.sign_ins.start_session("wang", "here", LI)
+    changed = await store.user_changes.submit(change_of(CHANGE, "wang", "author", "operator"), named_person("one"))
+    confirmed = await store.user_changes.confirm(changed.request.id, named_person("two"))
+    assert (changed.request.renews_sign_in, confirmed.link) == (False, "")
+    assert await store.sign_ins.find_session(session) is not None
+    assert await store.queries.alerts() == []
+
+
+async def test_a_sole_administrator_promotes_without_a_new_link(open_store):
+    """There is no second one to be deceived, and a sole administrator could add the author at once."""
+    store = await add_admins(open_store, 1)
+    await add_active(store, "guest", (parse_grant("viewer"),))
+    changed = await store.user_changes.submit(change_of(CHANGE, "guest", "author"), named_person("one"))
+    assert (changed.link, changed.request) == ("", None)
+    assert (await store.users.get("guest")).has_password
+
+
+async def test_a_token_is_for_no_more_than_the_roles_of_its_user(open_store):
+    """A token that was issued for more would grow with a later role; nothing is issued then."""
+    store = await add_admins(open_store)
+    await add_active(store, "guest", (parse_grant("viewer"),))
+    with pytest.raises(RefusedError, match="token_wider_than_roles") as refused:
+        await store.sign_ins.issue_token("guest", [Permission.VIEW, Permission.WRITE, Permission.SEND], LI)
+    assert refused.value.facts == {"name": "guest", "scope": "send, write"}
+    assert await store.sign_ins.tokens_of("guest") == []
+    token = await store.sign_ins.issue_token("wang", permissions_of(await store.users.get("wang")), LI)
+    await store.users.change_grants("wang", tuple(map(parse_grant, ["author", "operator"])), LI)
+    assert Permission.OPERATE not in (await store.sign_ins.find_token(token)).scope
 
 
 async def test_a_sole_administrator_resets_with_an_alert(open_store):

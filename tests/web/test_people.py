@@ -216,6 +216,50 @@ async def test_a_reset_takes_another_administrator_who_then_gets_the_link(site, 
     assert ("管 重置了您的密码，副 确认" in shown.text, 'href="/today"' in shown.text) == (True, True)
 
 
+async def set_up(site, client, link, password):
+    """Set up a sign-in with password and second factor, as the holder of the link does."""
+    page = await site.begin_setup(client, link)
+    code = pyotp.TOTP(page.text.partition("<code>")[2].partition("</code>")[0]).at(site.runtime.now())
+    form = {"password": password, "password_again": password, "code": code}
+    assert (await client.post("/setup/form", data=form)).status_code == 303
+
+
+async def test_who_adds_a_viewer_alone_holds_no_sign_in_of_an_author(site, admin):
+    """The sign-in that the requester has set up ends with the promotion; who confirms sees the new link."""
+    other, thief, form = await site.signed_in("admin", name="副"), site.client(), {"targets": [""], "stages": [""]}
+    await admin.post("/people", data={"name": "李", "role": ["viewer"], **form})
+    page = (await admin.get("/people/李")).text
+    await set_up(site, thief, page.partition("/setup#")[2].partition("<")[0], PASSWORD)
+    assert (await thief.get("/me")).status_code == 200
+    assert ('data-testid="renews"' in page, 'data-testid="renews"' in (await admin.get("/people/管")).text) == (
+        True,
+        False,
+    )
+    requested = await admin.post("/people/李/roles", data={"role": ["author"], **form})
+    assert requested.headers["location"] == "/people"
+    [request] = await site.store.user_changes.requests()
+    assert "要用新的链接重新设置" in (await other.get("/people")).text
+    confirmed = await other.post(f"/people/requests/{request.id}/confirm")
+    shown = (await other.get(confirmed.headers["location"])).text
+    assert ('data-testid="link"' in shown, "原来的登录已作废" in shown) == (True, True)
+    assert "/setup#" not in (await admin.get("/people/李")).text
+    assert (await thief.get("/me")).status_code == 303
+    refused = await site.client().post("/login", data={"name": "李", "password": PASSWORD})
+    assert refused.status_code == 422
+    await set_up(site, site.client(), shown.partition("/setup#")[2].partition("<")[0], f"{PASSWORD}-now")
+    user = await site.store.users.get("李")
+    assert (user.has_password, [str(grant) for grant in user.grants]) == (True, ["author"])
+
+
+async def test_a_forged_form_gets_no_token_beyond_the_roles(site):
+    """The form offers what the roles allow; what it does not offer is refused, and no token is issued."""
+    li = await sign_in(site, "李", "viewer")
+    assert 'data-testid="field-scope-write"' not in (await li.get("/me")).text
+    refused = await li.post("/me/tokens", data={"scope": ["view", "write"], "token_password": PASSWORD})
+    assert (refused.status_code, "您的角色没有这些权限" in refused.text) == (422, True)
+    assert await site.store.sign_ins.tokens_of("李") == []
+
+
 async def test_an_administrator_does_not_give_himself_roles_alone(site, admin):
     """Nor a helper of his own; who declines leaves all as it was."""
     other = await site.signed_in("admin", name="副")

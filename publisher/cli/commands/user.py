@@ -187,13 +187,14 @@ def _print_change(terminal: Terminal, settings: Settings, changed: ChangedUser) 
     facts = {"name": change.user, "link": changed.link, "address": settings.dashboard.address}
     if changed.request is not None:
         until = formatter.time(changed.request.expires_at)
-        waiting = {"change": formatter.user_change(change), "number": changed.request.id, "until": until}
+        waiting = {"change": formatter.user_request(changed.request), "number": changed.request.id, "until": until}
         terminal.print_message("user_change_waits", **waiting)
     elif change.kind is UserChangeKind.RESET:
         terminal.print_message("user_reset", change=formatter.user_change(change), **facts)
     else:
-        roles = ", ".join(map(str, change.grants))
-        terminal.print_message("user_added" if changed.link else "user_changed", roles=roles, **facts)
+        is_change = change.kind is UserChangeKind.CHANGE
+        code = ("user_changed_renewed" if changed.link else "user_changed") if is_change else "user_added"
+        terminal.print_message(code, roles=", ".join(map(str, change.grants)), **facts)
 
 
 def _print_requests(terminal: Terminal, settings: Settings, requests: Sequence[UserRequest], *, as_json: bool) -> None:
@@ -209,6 +210,7 @@ def _print_requests(terminal: Terminal, settings: Settings, requests: Sequence[U
                 "by": request.by,
                 "at": request.at.isoformat(),
                 "expires_at": request.expires_at.isoformat(),
+                "renews_sign_in": request.renews_sign_in,
             }
             for request in requests
         ]
@@ -216,7 +218,7 @@ def _print_requests(terminal: Terminal, settings: Settings, requests: Sequence[U
         return
     for request in requests:
         facts = {"number": request.id, "by": request.by, "until": formatter.time(request.expires_at)}
-        terminal.print_message("user_request", change=formatter.user_change(request.change), **facts)
+        terminal.print_message("user_request", change=formatter.user_request(request), **facts)
     if not requests:
         terminal.print_message("no_user_requests")
 

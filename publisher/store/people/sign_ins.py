@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from publisher.domain.delivery import Actor, Role
-from publisher.domain.errors import NoSuchItemError
-from publisher.domain.user import Permission, Principal, User, UserState
+from publisher.domain.errors import NoSuchItemError, RefusedError
+from publisher.domain.user import Permission, Principal, User, UserState, permissions_of
 from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import keep_alert, write_audit
@@ -173,15 +173,20 @@ class SignIns(StorePart):
     ) -> str:
         """Return a new token of a user, limited to these permissions. Raises NoSuchItemError.
 
-        Raises SignInError as `start_session` does.
+        Raises RefusedError for a permission that the user has nowhere: the token would grow with a later role. Raises
+        SignInError as `start_session` does.
         """
         now, token = self.runtime.now(), f"{TOKEN_PREFIX}{secrets.token_urlsafe(TOKEN_BYTES)}"
         connection = transaction.connection
         if signed_in is not None:
             require_current(connection, signed_in)
-        connection.execute(delete(AUTH_TOKEN).where(AUTH_TOKEN.c.expires_at <= now))
-        if connection.scalar(select(AUTH_USER.c.name).where(AUTH_USER.c.name == user)) is None:
+        query = select(AUTH_USER).where(AUTH_USER.c.name == user).with_for_update()
+        known = connection.execute(query).mappings().one_or_none()
+        if known is None:
             raise NoSuchItemError("user", user, connection.scalars(select(AUTH_USER.c.name)).all())
+        if missing := set(scope) - permissions_of(to_user(known)):
+            raise RefusedError("token_wider_than_roles", name=user, scope=", ".join(sorted(missing)))
+        connection.execute(delete(AUTH_TOKEN).where(AUTH_TOKEN.c.expires_at <= now))
         row = {"token_hash": hash_secret(token), "user": user, "scope": dump_scope(scope)}
         times = {"created_at": now, "used_at": now, "expires_at": now + TOKEN_LIFETIME}
         connection.execute(insert(AUTH_TOKEN).values(**row, **times))

@@ -9,16 +9,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import RowMapping, delete, insert, or_, select
+from sqlalchemy import Connection, RowMapping, delete, insert, or_, select
 
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
-from publisher.domain.user import SignInFactor, UserChange, UserChangeKind
+from publisher.domain.user import SignInFactor, User, UserChange, UserChangeKind
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import write_audit
 from publisher.store.db.tables import AUDIT
-from publisher.store.db.user_tables import USER_REQUEST, dump_grants, load_grants, to_user
+from publisher.store.db.user_tables import AUTH_USER, USER_REQUEST, dump_grants, load_grants, to_user
 from publisher.store.people.users import Users, lock_users, require_possible
 
 RESET_SHOWN_FOR = timedelta(days=7)
@@ -33,13 +33,17 @@ ADMIN_COUNTED_FOR = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserRequest:
-    """A change of a user that one administrator has requested, and that a second one must confirm."""
+    """A change of a user that one administrator has requested, and that a second one must confirm.
+
+    `renews_sign_in`: with it all ends that the user signs in with, and there is a new one-time link.
+    """
 
     id: int
     change: UserChange
     by: str
     at: datetime
     expires_at: datetime
+    renews_sign_in: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +83,9 @@ class UserChanges(StorePart):
         now, connection = self.runtime.now(), transaction.connection
         known = lock_users(connection)
         row = next((row for row in known if row["name"] == change.user), None)
+        before = None if row is None else to_user(row)
         is_alone = sum(_counts_as_admin(row, now) for row in known) < 2
-        if breaks_glass or is_alone or not change.takes_second_admin(None if row is None else to_user(row)):
+        if breaks_glass or is_alone or not change.takes_second_admin(before):
             self._end_request(transaction, change.user)
             link = self.users.apply(transaction, change, by, breaks_glass=breaks_glass)
             return ChangedUser(change=change, link=link)
@@ -98,17 +103,21 @@ class UserChanges(StorePart):
         }
         added = connection.execute(insert(USER_REQUEST).values(columns).returning(USER_REQUEST)).mappings().one()
         _audit_request(transaction, now, by, "user_change_requested", change)
-        return ChangedUser(change=change, request=_to_request(added))
+        return ChangedUser(change=change, request=_to_request(added, before))
 
     @in_transaction
     def confirm(self, transaction: Transaction, number: int, by: Actor, *, breaks_glass: bool = False) -> ChangedUser:
         """Make a change that another administrator has requested.
 
+        A first trusted role ends all that the user signs in with, and makes a new link: the requester alone could have
+        set that up.
+
         Raises RefusedError for a request that is over, that was one's own, or whose requester is no administrator any
         more. Who breaks the glass may confirm any.
         """
-        now, request = self.runtime.now(), self._take_request(transaction, number)
+        now = self.runtime.now()
         known = {row["name"]: to_user(row) for row in lock_users(transaction.connection)}
+        request = self._take_request(transaction, number)
         requester = known.get(request.by)
         if requester is None or not requester.is_active_admin:
             raise RefusedError("user_request_over", number=str(number))
@@ -135,7 +144,12 @@ class UserChanges(StorePart):
             .where(USER_REQUEST.c.expires_at > self.runtime.now())
             .order_by(USER_REQUEST.c.at, USER_REQUEST.c.user)
         )
-        return await self.database.read(lambda connection: list(map(_to_request, connection.execute(query).mappings())))
+
+        def read(connection: Connection) -> Sequence[UserRequest]:
+            users = {row["name"]: to_user(row) for row in connection.execute(select(AUTH_USER)).mappings()}
+            return [_to_request(row, users.get(row["user"])) for row in connection.execute(query).mappings()]
+
+        return await self.database.read(read)
 
     async def recent_resets(self, name: str) -> Sequence[SignInReset]:
         """Return how a user's sign-in was reset within RESET_SHOWN_FOR, oldest first."""
@@ -174,14 +188,21 @@ def _load_factors(text: str) -> frozenset[SignInFactor]:
     return frozenset(map(SignInFactor, json.loads(text)))
 
 
-def _to_request(row: RowMapping) -> UserRequest:
+def _to_request(row: RowMapping, before: User | None = None) -> UserRequest:
     change = UserChange(
         kind=UserChangeKind(row["kind"]),
         user=row["user"],
         grants=load_grants(row["grants"]),
         factors=_load_factors(row["factors"]),
     )
-    return UserRequest(id=row["id"], change=change, by=row["by"], at=row["at"], expires_at=row["expires_at"])
+    return UserRequest(
+        id=row["id"],
+        change=change,
+        by=row["by"],
+        at=row["at"],
+        expires_at=row["expires_at"],
+        renews_sign_in=change.gives_first_trust(before),
+    )
 
 
 def _audit_request(

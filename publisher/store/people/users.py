@@ -154,8 +154,7 @@ class Users(StorePart):
             case UserChangeKind.ADD:
                 return self._add(transaction, change, by, facts)
             case UserChangeKind.CHANGE:
-                self._change_grants(transaction, change, by, facts)
-                return ""
+                return self._change_grants(transaction, change, by, facts, is_alerted=not breaks_glass)
             case UserChangeKind.RESET:
                 return self._reset(transaction, change, by, facts, is_alerted=not breaks_glass)
 
@@ -190,15 +189,22 @@ class Users(StorePart):
         """
         self.apply(transaction, UserChange(kind=UserChangeKind.CHANGE, user=name, grants=tuple(grants)), by)
 
-    def _change_grants(self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str]) -> None:
+    def _change_grants(
+        self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str], *, is_alerted: bool
+    ) -> str:
         name, grants = change.user, change.grants
         row, now = _get_row(transaction.connection, name), self.runtime.now()
         _require_present(row)
+        link = ""
+        if facts.get("requested_by") and change.gives_first_trust(to_user(row)):
+            # Before the roles count: at no time does anybody hold them with the sign-in of before.
+            link = self._reset(transaction, change, by, facts, is_alerted=is_alerted)
         self._change_user(transaction, name, {"grants": dump_grants(grants)})
         detail: dict[str, object] = {"roles": dump_grants(grants), **facts}
         if set(to_user(row).grants) - set(grants):
             detail["approvals_ended"] = end_approvals_of(transaction, now, name, by, "user_changed")
         write_audit(transaction, now, by, event="user_changed", subject=f"user:{name}", detail=detail)
+        return link
 
     @in_transaction
     def disable(self, transaction: Transaction, name: str, by: Actor) -> None:
@@ -297,23 +303,29 @@ class Users(StorePart):
     def _reset(
         self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str], *, is_alerted: bool
     ) -> str:
+        """Take away the factors that a reset names, or all of them with a first trusted role.
+
+        Only a reset enables the user.
+        """
         now, connection, name = self.runtime.now(), transaction.connection, change.user
         row = _get_row(connection, name)
         _require_present(row)
-        values: dict[str, object] = {"state": UserState.ENABLED.value}
-        if SignInFactor.PASSWORD in change.factors:
+        is_reset = change.kind is UserChangeKind.RESET
+        factors = change.factors if is_reset else frozenset(SignInFactor)
+        values: dict[str, object] = {"state": UserState.ENABLED.value} if is_reset else {}
+        if SignInFactor.PASSWORD in factors:
             values["password_hash"] = None
-        if SignInFactor.SECOND_FACTOR in change.factors:
+        if SignInFactor.SECOND_FACTOR in factors:
             awaits = row["awaits_second_factor"] or row["totp_secret"] is not None
             values |= {**NO_SECOND_FACTOR, "awaits_second_factor": awaits}
             connection.execute(delete(RECOVERY_CODE).where(RECOVERY_CODE.c.user == name))
         self._update_user(transaction, name, values)
         end_sign_ins(connection, name)
-        detail: dict[str, object] = {"factors": sorted(change.factors), **facts}
+        detail: dict[str, object] = {"factors": sorted(factors), **facts}
         if ended := end_approvals_of(transaction, now, name, by, "user_reset"):
             detail["approvals_ended"] = ended
         write_audit(transaction, now, by, event="user_reset", subject=f"user:{name}", detail=detail)
-        if is_alerted and is_trusted(to_user(row).grants):
+        if is_alerted and is_trusted((*to_user(row).grants, *change.grants)):
             requested_by = facts.get("requested_by", "")
             alert = {"user": name, "by": requested_by or by.name, "second": by.name if requested_by else NOBODY}
             raise_alert(transaction, now, SIGN_IN_RESET, f"user:{name}", alert)

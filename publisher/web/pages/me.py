@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from publisher.config import Environment, Settings
 from publisher.domain.errors import RefusedError, SignInError
-from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, may_somewhere
+from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, permissions_of
 from publisher.engine.authentication import change_password, check_password, list_agency_words
 from publisher.store.people.users import hash_secret
 from publisher.web.access import clear_session_cookie, go_on, step_up
@@ -29,7 +29,7 @@ async def _render_me(request: Request, problems: Mapping[str, str] | None = None
         sessions=await store.sign_ins.sessions_of(visitor.user.name),
         tokens=await store.sign_ins.tokens_of(visitor.user.name),
         this_session=hash_secret(visitor.session_id),
-        scopes=[each for each in list_token_scopes(get_site(request).settings) if may_somewhere(visitor.user, each)],
+        scopes=[each for each in list_token_scopes(get_site(request).settings) if each in permissions_of(visitor.user)],
         preferences=PREFERENCES,
         problems=problems or {},
     )
@@ -114,7 +114,10 @@ async def issue_token(request: Request) -> Response:
     except SignInError as error:
         code = "web_password_wrong" if error.code == "sign_in_failed" else error.code
         return await _render_me(request, {"token_password": translate(code, **error.facts)}, status=422)
-    token = await site.store.sign_ins.issue_token(name, scope, visitor.actor, signed_in=user)
+    try:
+        token = await site.store.sign_ins.issue_token(name, scope, visitor.actor, signed_in=user)
+    except RefusedError:
+        return await _render_me(request, {"scope": translate("web_scope_not_yours")}, status=422)
     return redirect(request, "/me", Notice(code="web_done_token", facts={"token": token}))
 
 

@@ -21,6 +21,7 @@ from publisher.domain.user import (
     UserRole,
     UserState,
     find_unknown_targets,
+    is_trusted,
     parse_grant,
 )
 from publisher.store.people.user_changes import ChangedUser
@@ -98,6 +99,7 @@ async def _render_person(request: Request, problems: Mapping[str, str] | None = 
         roles=list(UserRole),
         targets=list_targets(get_visitor(request)),
         problems=problems or {},
+        is_trusted=is_trusted(user.grants),
         UserState=UserState,
     )
 
@@ -159,11 +161,13 @@ def show_change(request: Request, changed: ChangedUser) -> Response:
     """Go to the person's page, with the one-time link if there is one; or to where a request waits."""
     change = changed.change
     if changed.request is not None:
-        facts = {"change": get_visitor(request).formatter.user_change(change)}
+        facts = {"change": get_visitor(request).formatter.user_request(changed.request)}
         return redirect(request, "/people", Notice(code="web_done_requested", facts=facts))
     get_site(request).streams.end_user(change.user)
     link = {"link": make_link(request, changed.link)} if changed.link else {}
-    notice = Notice(code=DONE_CODES[change.kind], facts={"name": change.user, **link})
+    is_renewed = bool(link) and change.kind is UserChangeKind.CHANGE
+    code = "web_done_roles_renewed" if is_renewed else DONE_CODES[change.kind]
+    notice = Notice(code=code, facts={"name": change.user, **link})
     return redirect(request, person_path(change.user), notice)
 
 
