@@ -234,6 +234,26 @@ def may(
     return all(any(grant.covers(account, members or {}) for grant in grants) for account in accounts)
 
 
+def may_target(
+    user: User, permission: Permission, names: Collection[str], members: Mapping[str, Collection[AccountId]]
+) -> bool:
+    """Return True if a user may do something for these names of recipients, whatever accounts these come to stand for.
+
+    `all`, a platform and a region grow by themselves, so that a grant must name them; of a group all members count.
+    """
+    if not user.is_enabled:
+        return False
+    grants = [grant for grant in user.grants if permission in ROLE_PERMISSIONS[grant.role]]
+    if any(grant.is_for_all for grant in grants):
+        return True
+    named = {target for grant in grants for target in grant.targets}
+    others = set(names) - named
+    if any(name == ALL_TARGET or ":" in name for name in others):
+        return False
+    accounts = {account for name in others for account in members.get(name, [AccountId(name)])}
+    return not accounts or may(user, permission, accounts, members)
+
+
 def may_somewhere(user: User, permission: Permission) -> bool:
     """Return True if a user may do something on some account, or on the whole workspace."""
     return user.is_enabled and any(permission in ROLE_PERMISSIONS[grant.role] for grant in user.grants)
@@ -275,6 +295,12 @@ class Principal:
     ) -> bool:
         """Return True if both the user's grants and the scope of the sign-in allow it; see `may`."""
         return permission in self.scope and may(self.user, permission, accounts, members, stage)
+
+    def may_target(
+        self, permission: Permission, names: Collection[str], members: Mapping[str, Collection[AccountId]]
+    ) -> bool:
+        """Return True if both the user's grants and the scope of the sign-in allow it; see `may_target`."""
+        return permission in self.scope and may_target(self.user, permission, names, members)
 
     def may_somewhere(self, permission: Permission) -> bool:
         """Return True if both the user's grants and the scope of the sign-in allow it on some account."""

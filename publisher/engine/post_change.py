@@ -22,13 +22,16 @@ from publisher.tomlfile.read import strip_editor_marks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
-    """Who writes. `may_write` returns True if they may write posts for all of these accounts.
+    """A person who writes posts.
 
-    `reach` are the accounts that they may see, None for all: nothing of a save names another post or account.
+    `may_write` returns True if they may for all of these accounts, `may_target` for these names of recipients, whatever
+    accounts they come to stand for. `reach` are the accounts that they may see, None for all: nothing of a save names
+    another post or account.
     """
 
     actor: Actor
     may_write: Callable[[Collection[AccountId]], bool]
+    may_target: Callable[[Collection[str]], bool]
     reach: Collection[AccountId] | None = None
 
 
@@ -131,5 +134,14 @@ class PreparedEdit:
 
 def find_accounts(entry: Entry, context: ScheduleContext) -> Collection[AccountId]:
     """Return the accounts that a post of the file is for."""
+    return RecipientResolver(context).resolve(list_recipients(entry))
+
+
+def find_named_accounts(entry: Entry, context: ScheduleContext) -> Collection[AccountId]:
+    """Return the accounts that a post of the file names: once one that is off is switched on, the post is for it."""
+    return RecipientResolver(context).resolve_with_off(list_recipients(entry))
+
+
+def list_recipients(entry: Entry) -> tuple[str, ...]:
     to = entry.get("to")
-    return RecipientResolver(context).resolve(tuple(map(str, to))) if isinstance(to, list) else ()
+    return tuple(map(str, to)) if isinstance(to, list) else ()

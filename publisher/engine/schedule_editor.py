@@ -33,7 +33,8 @@ from publisher.engine.post_change import (
     SavedEdit,
     ScheduleText,
     Writer,
-    find_accounts,
+    find_named_accounts,
+    list_recipients,
 )
 from publisher.engine.save_limits import MAX_SAVED_BYTES, find_full_accounts, find_refusal, is_file_full
 from publisher.schedule.edit import (
@@ -126,10 +127,12 @@ async def _save_locked(planner: Planner, file: Path, change: PostChange, writer:
     if isinstance(prepared, InvalidEdit):
         return prepared
     if isinstance(prepared, EditConflict):  # it shows what others have written
-        accounts = find_accounts(prepared.theirs or change.base or {}, context)
+        accounts = find_named_accounts(prepared.theirs or change.base or {}, context)
     else:
         accounts = prepared.accounts
-    if not writer.may_write(accounts):
+    recipients = list_recipients(change.entry or {})
+    is_widened = set(recipients) - set(list_recipients(change.base or {}))
+    if not writer.may_write(accounts) or not writer.may_target(is_widened):
         facts = {"name": writer.actor.name, "command": "write", "permission": Permission.WRITE.value}
         raise SignInError("not_permitted", **facts)
     if isinstance(prepared, EditConflict):
@@ -217,7 +220,7 @@ def prepare_edit(
         text=text,
         post=post,
         posts=posts,
-        accounts={*find_accounts(before, context), *(post.accounts if post else ())},
+        accounts={*find_named_accounts(before, context), *find_named_accounts(change.entry or {}, context)},
         fields={item.key for item in find_differences(before, before, change.entry or {})},
     )
 

@@ -83,9 +83,13 @@ class RecipientResolver:
     def resolve(self, to: tuple[str, ...]) -> tuple[AccountId, ...]:
         """Return the accounts that are not off, each once, in the order of first mention. Unknown names are skipped."""
         if to not in self._resolved:
-            named = dict.fromkeys(account for name in to for account in self._accounts_by_name.get(name, ()))
+            named = self.resolve_with_off(to)
             self._resolved[to] = tuple(account for account in named if self._accounts[account].mode is not Mode.OFF)
         return self._resolved[to]
+
+    def resolve_with_off(self, to: tuple[str, ...]) -> tuple[AccountId, ...]:
+        """Return all named accounts, as `resolve` does, those that are off now included."""
+        return tuple(dict.fromkeys(account for name in to for account in self._accounts_by_name.get(name, ())))
 
     def find_problems(self, to: tuple[str, ...], base_path: KeyPath) -> list[UnlocatedProblem]:
         """Return a problem for each unknown name."""

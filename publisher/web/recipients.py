@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from publisher.domain.account import AccountId, Mode, Platform
+from publisher.domain.account import Mode, Platform
 from publisher.domain.user import Permission
 from publisher.engine.post_change import find_accounts
 from publisher.store.db.filters import SCOPE_ALL
@@ -46,14 +46,12 @@ def list_recipients(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequenc
 
 
 def list_own_recipients(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequence[tuple[str, str, int]]]]:
-    """Return of what a post can be sent to the names that stand for accounts of which the visitor writes for all."""
-    reach, kinds = visitor.reach(Permission.WRITE), list_recipients(site, visitor)
-    if reach is None:
-        return kinds
-    return [
-        (kind, [item for item in items if reach.issuperset(site.members.get(item[0], [AccountId(item[0])]))])
-        for kind, items in kinds
-    ]
+    """Return the names that the visitor may write for, of all that a post can be sent to."""
+
+    def may_target(name: str) -> bool:
+        return visitor.principal.may_target(Permission.WRITE, [name], site.members)
+
+    return [(kind, [item for item in items if may_target(item[0])]) for kind, items in list_recipients(site, visitor)]
 
 
 async def count_recipients(visitor: Visitor, to: object) -> Sequence[PlatformRecipients]:

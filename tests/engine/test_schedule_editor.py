@@ -14,6 +14,7 @@ from secrets import token_hex
 import pytest
 from sqlalchemy import select
 
+from publisher.domain.account import Mode
 from publisher.domain.errors import NoSuchItemError, RefusedError, ScheduleError, SignInError
 from publisher.domain.post import PostId
 from publisher.engine import save_limits, schedule_editor
@@ -52,7 +53,7 @@ NEW = {
     "to": ["all"],
     "data": {"summary": "先垫钱的兼职都是诈骗"},
 }
-writer = Writer(actor=WANG, may_write=lambda _accounts: True)
+writer = Writer(actor=WANG, may_write=lambda _accounts: True, may_target=lambda _names: True)
 
 
 @pytest.fixture
@@ -292,7 +293,7 @@ async def test_nobody_fills_the_file_alone(planner, file, monkeypatch):  # noqa:
 
 async def test_who_may_not_write_for_an_account_of_the_post_saves_nothing(planner, file):  # noqa: F811
     """The accounts that the post had before count as well as those it gets."""
-    only_a = Writer(actor=WANG, may_write=lambda accounts: set(accounts) <= {"a"})
+    only_a = replace(writer, may_write=lambda accounts: set(accounts) <= {"a"})
     with pytest.raises(SignInError, match="not_permitted"):
         await save_post(planner, file, await make_change(planner, file, "two", to=["a"]), only_a)
     assert file.read_text("utf-8") == FILE
@@ -399,7 +400,9 @@ async def test_a_new_post_is_saved_on_a_host_whose_file_is_older(planner, file, 
     elsewhere = tmp_path / "elsewhere.toml"
     elsewhere.write_text(FILE.replace("警惕退款诈骗", "另一台主机改的", 1), "utf-8")
     await accept(planner, elsewhere)
-    only_a = Writer(actor=WANG, may_write=lambda accounts: bool(accounts) and set(accounts) <= {"a"})
+    only_a = Writer(
+        actor=WANG, may_write=lambda accounts: bool(accounts) and set(accounts) <= {"a"}, may_target=lambda _names: True
+    )
     saved = await save_post(planner, file, addition(to=["a"]), only_a)
     assert isinstance(saved, SavedEdit)
     assert "另一台主机改的" in file.read_text("utf-8")
@@ -510,11 +513,25 @@ def test_a_file_of_another_user_is_replaced_if_that_one_keeps_its_rights(tmp_pat
     assert not Path(".schedule.toml.new").exists()
 
 
+async def test_a_post_is_for_all_accounts_that_it_names_whatever_these_are(planner, file):  # noqa: F811
+    """An account that is off now, or comes later under a wide name, is the writer's too, or nothing is saved."""
+    context = planner.schedule_context
+    off = replace(context.accounts["b"], mode=Mode.OFF)
+    planner = replace(planner, schedule_context=replace(context, accounts={**context.accounts, "b": off}))
+    only_a = replace(
+        writer, may_write=lambda accounts: set(accounts) <= {"a"}, may_target=lambda names: "all" not in names
+    )
+    for to in (["all"], ["a", "b"], ["platform:weibo"]):
+        with pytest.raises(SignInError):
+            await save_post(planner, file, addition(to=to), only_a)
+    assert isinstance(await save_post(planner, file, addition(to=["a"]), only_a), SavedEdit)
+
+
 @pytest.mark.parametrize(("reach", "is_saved"), [(None, True), ({"a", "b"}, True), ({"b"}, False)])
 async def test_a_post_that_its_writer_may_not_see_is_unknown_as_an_original(planner, file, reach, is_saved):  # noqa: F811
     """As any id that does not exist; no problem suggests another id to who does not see all accounts."""
     file.write_text(FILE + entry("hidden", at=LATER, to='["a"]'), "utf-8")
-    limited = Writer(actor=WANG, may_write=lambda _accounts: True, reach=reach)
+    limited = replace(writer, reach=reach)
     for original in ("hidden", "hiddem"):
         change = addition(id=f"by-{original}", kind="correction", follows=original, to=["b"])
         result = await save_post(planner, file, change, limited)
@@ -543,7 +560,9 @@ async def test_a_suggested_id_is_free_and_the_same_post_is_saved_once(planner, f
 async def test_an_id_of_an_earlier_post_is_for_those_who_write_for_its_accounts(planner, file):  # noqa: F811
     """A pause, a correction or a cancellation of the earlier one would be of the new one too."""
     await apply_schedule(planner, FILE + entry("gone", at=LATER, to='["a"]'), "schedule.toml")
-    only_b = Writer(actor=WANG, may_write=lambda accounts: set(accounts) <= {"b"}, reach=["a", "b"])
+    only_b = Writer(
+        actor=WANG, may_write=lambda accounts: set(accounts) <= {"b"}, may_target=lambda _names: True, reach=["a", "b"]
+    )
     await apply_schedule(planner, FILE, "schedule.toml")
     file.write_text(FILE, "utf-8")
     refused = await save_post(planner, file, addition(id="gone", to=["b"]), only_b)
@@ -564,7 +583,9 @@ async def test_a_post_gets_no_further_account_once_its_correction_waits(planner,
 async def test_a_correction_is_for_those_who_write_for_all_accounts_of_its_original(planner, file):  # noqa: F811
     """It stops the original everywhere, approved or not: an author of one account silences no other."""
     file.write_text(FILE + entry("warned", at=LATER, to='["a", "b"]'), "utf-8")
-    only_b = Writer(actor=WANG, may_write=lambda accounts: set(accounts) <= {"b"}, reach=["a", "b"])
+    only_b = Writer(
+        actor=WANG, may_write=lambda accounts: set(accounts) <= {"b"}, may_target=lambda _names: True, reach=["a", "b"]
+    )
     change = addition(kind="correction", follows="warned", to=["b"])
     refused = await save_post(planner, file, change, only_b)
     update = addition(kind="update", follows="warned", to=["b"])

@@ -6,8 +6,10 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from starlette.datastructures import FormData
 
 from publisher.rendering.templates import TemplateSample
+from publisher.web.forms import read_reason
 from publisher.web.post_form import clean_text, dump_entry, fill_form, load_entry, read_entry, suggest_id
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +71,11 @@ def test_a_new_form_makes_each_key_of_its_fields():
 def test_what_a_word_processor_leaves_is_taken_out():
     """Hard spaces become spaces, characters that nobody sees go, emoji stay."""
     assert clean_text("一\xa0二\u200b三\ufeff\r\n四👩‍🚒") == "一 二三\n四👩‍🚒"
+
+
+def test_a_reason_has_no_invisible_character():
+    """A line of the record cannot be made to read otherwise."""
+    assert read_reason(FormData({"reason": " 密码\u202e被改\u200b\n了 "})) == "密码被改 了"
 
 
 def test_an_id_is_made_of_the_title():

@@ -510,6 +510,7 @@ async def save_change(request: Request, change: PostChange) -> EditResult:
     writer = Writer(
         actor=visitor.actor,
         may_write=lambda accounts: visitor.may(Permission.WRITE, accounts),
+        may_target=lambda names: visitor.principal.may_target(Permission.WRITE, names, site.members),
         reach=visitor.reach(Permission.VIEW),
     )
     async with site.render_turns.take(visitor.user.name, is_save=True):

@@ -14,6 +14,7 @@ from publisher.domain.user import (
     UserState,
     list_members,
     may,
+    may_target,
     parse_grant,
 )
 
@@ -33,6 +34,24 @@ MEMBERS = list_members(ACCOUNTS, {"pair": ["bj-tieba", "tj-weibo"]})
 
 def make_user(*grants, state=UserState.ENABLED):
     return User(name="zhang", grants=tuple(map(parse_grant, grants)), state=state, has_password=True)
+
+
+@pytest.mark.parametrize(
+    ("grant", "names"),
+    [
+        ("author", {"all", "platform:weibo", "region:110000", "pair", "bj-weibo", "tj-weibo"}),
+        ("author@region:110000", {"region:110000", "bj-weibo"}),
+        ("author@platform:weibo", {"platform:weibo", "bj-weibo", "tj-weibo"}),
+        ("author@pair,bj-weibo", {"pair", "bj-weibo", "tj-weibo"}),
+        ("author@bj-tieba,tj-weibo", {"pair", "tj-weibo"}),
+        ("viewer", set()),
+    ],
+)
+def test_a_name_that_grows_by_itself_takes_a_grant_of_it(grant, names):
+    """An account that comes later under `all`, a platform or a region is not that of an author of some accounts."""
+    asked = ("all", "platform:weibo", "region:110000", "pair", "bj-weibo", "tj-weibo")
+    user = make_user(grant)
+    assert {name for name in asked if may_target(user, Permission.WRITE, [name], MEMBERS)} == names
 
 
 @pytest.mark.parametrize(
