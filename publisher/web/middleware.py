@@ -38,6 +38,9 @@ MAX_UPLOADS, MAX_UPLOADS_WITHOUT_SESSION, MAX_UPLOADS_EACH = 16, 4, 4
 
 Of all users, of all who have not signed in, and of one user; those who have not take no place of users.
 """
+SMALL_BODY_BYTES = 2**14
+MAX_UNFINISHED, MAX_UNFINISHED_EACH = 32, 8
+"""Bodies of more than SMALL_BODY_BYTES whose rest is awaited, which memory holds: of all without a session, of each."""
 BODY_TIMEOUT_SECONDS = 60.0
 """The whole body of a request must arrive within this time."""
 PROBES = frozenset({"/healthz", "/metrics"})
@@ -153,6 +156,8 @@ class BoundedBodies:
         self.find_user = find_user
         self.uploads_of_users: Counter[str] = Counter()
         self.uploads_of_others: Counter[str] = Counter()
+        self.unfinished_of_users: Counter[str] = Counter()
+        self.unfinished_of_others: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
@@ -162,6 +167,7 @@ class BoundedBodies:
             receive,
             limit=find_body_limit(scope),
             start_upload=partial(self.start_upload, scope),
+            start_wait=partial(self.start_wait, scope),
             is_multipart=Headers(scope=scope).get("content-type", "").startswith("multipart/"),
         )
         try:
@@ -174,31 +180,42 @@ class BoundedBodies:
                 raise
             await PlainTextResponse("Request Timeout", status_code=408)(scope, receive, send)
         finally:
-            if body.end_upload is not None:
-                body.end_upload()
+            body.end()
 
     async def start_upload(self, scope: Scope) -> Callable[[], None]:
         """Count a large body, and return what ends it. Raises BodyRefusedError if there are too many."""
         if user := await self.find_user(scope):
-            uploads, owner, most = self.uploads_of_users, user, MAX_UPLOADS
-        else:
-            uploads, owner, most = self.uploads_of_others, find_peer(scope), MAX_UPLOADS_WITHOUT_SESSION
-        if uploads[owner] >= MAX_UPLOADS_EACH or uploads.total() >= most:
-            raise BodyRefusedError(503, "Too Many Uploads")
-        uploads.update([owner])
-        return partial(end_upload, uploads, owner)
+            return count_body(self.uploads_of_users, user, each=MAX_UPLOADS_EACH, most=MAX_UPLOADS)
+        most = MAX_UPLOADS_WITHOUT_SESSION
+        return count_body(self.uploads_of_others, find_peer(scope), each=MAX_UPLOADS_EACH, most=most)
+
+    async def start_wait(self, scope: Scope) -> Callable[[], None]:
+        """Count a body whose rest is awaited, and return the end of it. Raises BodyRefusedError as above."""
+        if user := await self.find_user(scope):
+            return count_body(self.unfinished_of_users, user, each=MAX_UNFINISHED_EACH, most=None)
+        peer, each = find_peer(scope), MAX_UNFINISHED_EACH
+        return count_body(self.unfinished_of_others, peer, each=each, most=MAX_UNFINISHED)
 
 
-def end_upload(uploads: Counter[str], owner: str) -> None:
-    uploads[owner] -= 1
-    if not uploads[owner]:
-        del uploads[owner]
+def count_body(bodies: Counter[str], owner: str, *, each: int, most: int | None) -> Callable[[], None]:
+    """Count a body, and return the end of it. Raises BodyRefusedError if there are too many."""
+    if bodies[owner] >= each or (most is not None and bodies.total() >= most):
+        raise BodyRefusedError(503, "Too Many Uploads")
+    bodies.update([owner])
+
+    def end() -> None:
+        bodies[owner] -= 1
+        if not bodies[owner]:
+            del bodies[owner]
+
+    return end
 
 
 class BoundedBody:
     """The body of one request as it arrives, up to a limit and a deadline.
 
-    `start_upload` is called once it is larger than a form, and returns what is to be called at its end.
+    `start_upload` is called once it is larger than a form, and `start_wait` once it is not small and its rest has not
+    come; each returns the end of it.
     """
 
     def __init__(
@@ -207,17 +224,20 @@ class BoundedBody:
         *,
         limit: int,
         start_upload: Callable[[], Awaitable[Callable[[], None]]],
+        start_wait: Callable[[], Awaitable[Callable[[], None]]],
         is_multipart: bool,
     ) -> None:
         self._receive = receive
         self.limit = limit
         self.start_upload = start_upload
+        self.start_wait = start_wait
         self.is_multipart = is_multipart
         self.separators = 0
         self.deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS
         self.received = 0
         self.is_complete = False
         self.end_upload: Callable[[], None] | None = None
+        self.end_wait: Callable[[], None] | None = None
 
     async def receive(self) -> Message:
         """Return the next message. Raises BodyRefusedError and TimeoutError."""
@@ -233,7 +253,22 @@ class BoundedBody:
             raise BodyRefusedError(413, "Content Too Large")
         if self.received > MAX_BODY_BYTES and self.end_upload is None:
             self.end_upload = await self.start_upload()
+        if self.is_complete:
+            self._end_wait()
+        elif self.received > SMALL_BODY_BYTES and self.end_wait is None:
+            self.end_wait = await self.start_wait()
         return message
+
+    def end(self) -> None:
+        """Count it no more, as its request has ended."""
+        self._end_wait()
+        if self.end_upload is not None:
+            self.end_upload()
+
+    def _end_wait(self) -> None:
+        if self.end_wait is not None:
+            self.end_wait()
+            self.end_wait = None
 
 
 def find_body_limit(scope: Scope) -> int:

@@ -236,6 +236,34 @@ async def test_only_forms_with_pictures_take_large_bodies(site):
     assert [answer.status_code for answer in answers] == [413, 413, 401]
 
 
+async def test_f90_bodies_that_are_never_finished_take_little_memory(site, monkeypatch):
+    """Beyond a few of an address, and a few more of all without a session, they are refused; small forms are not."""
+    monkeypatch.setattr(middleware, "MAX_UNFINISHED_EACH", 1)
+    monkeypatch.setattr(middleware, "MAX_UNFINISHED", 2)
+    go, begun, statuses, tasks = asyncio.Event(), [], {}, []
+
+    async def send(name, size):
+        yield b"name=" + b"x" * size
+        begun.append(name)  # it is asked for more
+        await go.wait()
+        yield b"&password=y"
+
+    async def post(name, size):
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        answer = await peers[name[0]].post("/login", content=send(name, size), headers=headers)
+        statuses[name] = answer.status_code
+
+    peers = {name: site.client(address=f"10.0.0.{number}") for number, name in enumerate("abc", 1)}
+    peers["x"] = await site.signed_in("author", name="x")
+    for name, size in (("a1", 99_999), ("a2", 99_999), ("b1", 99_999), ("c1", 99_999), ("c2", 999), ("x1", 99_999)):
+        tasks.append(asyncio.create_task(post(name, size)))
+        await eventually(lambda: len(begun) + len(statuses) == len(tasks), 5)
+    assert statuses == {"a2": 503, "c1": 503}
+    go.set()
+    await asyncio.gather(*tasks)
+    assert {name for name, status in statuses.items() if status == 503} == {"a2", "c1"}
+
+
 async def test_so_many_uploads_are_received_at_once(site, monkeypatch):
     """A user has a few, and all who have not signed in together, who take no place of users, as one who comes later."""
     monkeypatch.setattr(middleware, "MAX_UPLOADS_EACH", 2)
