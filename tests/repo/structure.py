@@ -5,10 +5,12 @@
 
 import ast
 import asyncio
+import io
 import json
 import re
 import sys
 import threading
+import tokenize
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -82,6 +84,12 @@ BANNED_WORDS = (
 """Words of an older English, or of a private vocabulary; allowed in quotes and as others' attributes: Tieba calls its
 replies `floor`."""
 
+NOUNLESS_CLAUSE = re.compile(r"\b(?:what|who|whose|those|which)\b", re.IGNORECASE)
+"""Begins a clause where a noun could stand."""
+LAYOUT = frozenset({
+    tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
+})  # fmt: skip
+"""Tokens that are no code."""
 _BANNED = re.compile(rf"(?<![\w./\"'`?-])(?:{'|'.join(BANNED_WORDS)})(?![\w-])", re.IGNORECASE)
 _TEXT_FILES = ("*.py", "*.md", "*.toml", "*.html", "*.sh")
 _SECTIONS = re.compile(r"^## (.+)$", re.MULTILINE)
@@ -104,6 +112,11 @@ class Structure:
     largest_files: dict[str, int]
     median_function: int
     ninth_decile_function: int
+    tokens: int
+    tokens_per_line: float
+    """Lines without blank ones, comments and docstrings."""
+    nounless_clauses: float
+    """In 1,000 words of docstrings."""
 
 
 def measure() -> Structure:
@@ -116,6 +129,9 @@ def measure() -> Structure:
         for function in _functions(tree)
     }
     sizes = sorted(functions.values())
+    tokens, lines = map(sum, zip(*map(_count_tokens, sized.items()), strict=True))
+    docstrings = [text for tree in sized.values() for text in _docstrings(tree)]
+    words = sum(len(text.split()) for text in docstrings)
     return Structure(
         files=len(counted),
         lines=sum(_line_count(path) for path in trees),
@@ -130,6 +146,9 @@ def measure() -> Structure:
         largest_files=_largest({relative(path): count_statements(tree.body) for path, tree in sized.items()}),
         median_function=sizes[len(sizes) // 2],
         ninth_decile_function=sizes[len(sizes) * 9 // 10],
+        tokens=tokens,
+        tokens_per_line=tokens / lines,
+        nounless_clauses=1000 * sum(len(NOUNLESS_CLAUSE.findall(text)) for text in docstrings) / words,
     )
 
 
@@ -153,6 +172,29 @@ def banned_words() -> Iterator[str]:
                 continue
             for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
                 yield from (f"{relative(path)}:{number}: {found[0]}" for found in _BANNED.finditer(line))
+
+
+def _count_tokens(item: tuple[Path, ast.Module]) -> tuple[int, int]:
+    """Return the tokens of a file's code, and the lines that they stand on."""
+    path, tree = item
+    documented = {
+        number
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt) and _is_docstring(node)
+        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    tokens, lines = 0, set[int]()
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline):
+        if token.type not in LAYOUT and token.start[0] not in documented:
+            tokens += 1
+            lines.update(range(token.start[0], token.end[0] + 1))
+    return tokens, len(lines)
+
+
+def _docstrings(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.value.value
 
 
 def _line_count(path: Path) -> int:
