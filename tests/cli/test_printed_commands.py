@@ -28,6 +28,7 @@ FACTS = {
     "argument": ACCOUNT,
     "url": "https://weibo.com/1/a",
     "number": "5",
+    "permission": "view",
 }
 """Facts with a form of their own; any other is one word."""
 STANDS_FOR = {
