@@ -1,7 +1,7 @@
 """The HTTP client of a login; the one module that imports the HTTP library.
 
-The rest of publisher sees `publisher.contract.Http` only. Requests go straight to a transport and never through
-httpx's client, which would keep cookies, follow redirects and log full URLs.
+The rest of publisher sees `publisher.contract.Http` only. Requests go straight to a transport and
+never through httpx's client. That would keep cookies, follow redirects and log full URLs.
 """
 
 import asyncio
@@ -23,7 +23,13 @@ from urllib.parse import urljoin
 
 import httpcore
 import httpx
-from tenacity import AsyncRetrying, RetryError, retry_if_result, stop_after_attempt, stop_after_delay
+from tenacity import (
+    AsyncRetrying,
+    RetryError,
+    retry_if_result,
+    stop_after_attempt,
+    stop_after_delay,
+)
 from tenacity.wait import wait_random_exponential
 
 from publisher.contract import HttpRequest, HttpResponse
@@ -32,18 +38,32 @@ from publisher.domain.post import DeliveryId, SendRequest
 from publisher.domain.results import NotSent, TransportReason, Unknown
 
 LOOKUP_TIMEOUT_SECONDS = 8.0
-"""How long a call waits for DNS: longer than the 5 s after which the system turns to its second name server."""
+"""How long a call waits for DNS.
+
+It is longer than the 5 s that the system waits before it turns to its second name server.
+"""
 MAX_LOOKUPS_PER_HOST = 4
-"""Threads that may hang on one host: a lookup cannot be stopped, and a new one may succeed where an old one hangs."""
+"""Threads that may hang on one host.
+
+A lookup cannot be stopped, and a new one may succeed where an old one hangs.
+"""
 ADDRESS_TIMEOUT_SECONDS = 3.0
-"""How long one address of a host may take to connect while others are left: a SYN is repeated after 1 s."""
+"""How long one address of a host may take to connect while others are left.
+
+A SYN is repeated after 1 s.
+"""
 MAX_ATTEMPTS = 3
 MAX_PAUSE_SECONDS = 2.0
 """The longest pause between two tries of a repeatable call."""
 MAX_CREATE_BODY_BYTES = 1024 * 1024
 MAX_READ_BODY_BYTES = 8 * 1024 * 1024
 """The most bytes that are read of a response body."""
-_DEFAULT_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "connection": "close", "user-agent": "publisher"}
+_DEFAULT_HEADERS = {
+    "accept": "*/*",
+    "accept-encoding": "identity",
+    "connection": "close",
+    "user-agent": "publisher",
+}
 _NOT_RETRYABLE_REASONS = frozenset({
     TransportReason.HOST_NOT_ALLOWED, TransportReason.BODY_TOO_LARGE, TransportReason.IN_COOLDOWN,
     TransportReason.DNS_TIMEOUT,
@@ -61,7 +81,10 @@ class LookupTimeoutError(TimeoutError):
 
 @dataclass(eq=False, slots=True)
 class _Lookup:
-    """One lookup by the system's resolver, in a daemon thread: the end of the process does not wait for it."""
+    """One lookup by the system's resolver, in a daemon thread.
+
+    The end of the process does not wait for it.
+    """
 
     host: str
     started_at: float = field(default_factory=time.monotonic)
@@ -87,8 +110,8 @@ _pending_lookups: dict[str, list[_Lookup]] = {}
 async def resolve(host: str) -> Sequence[str]:
     """Return the addresses of a host, best first; an address is returned as it is.
 
-    Callers share the newest pending lookup. A new one starts where there is none, or where the newest has hung for
-    LOOKUP_TIMEOUT_SECONDS and fewer than MAX_LOOKUPS_PER_HOST are pending.
+    Callers share the newest pending lookup. A new one starts where there is none, or where the
+    newest has hung for LOOKUP_TIMEOUT_SECONDS and fewer than MAX_LOOKUPS_PER_HOST are pending.
 
     Raises LookupTimeoutError after LOOKUP_TIMEOUT_SECONDS, or OSError as the system raises it.
     """
@@ -125,14 +148,20 @@ def _tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-_TRANSPORT_ERRORS = (_StartRefusedError, _BodyTooLargeError, httpx.TransportError, httpcore.ProtocolError, OSError)
+_TRANSPORT_ERRORS = (
+    _StartRefusedError,
+    _BodyTooLargeError,
+    httpx.TransportError,
+    httpcore.ProtocolError,
+    OSError,
+)
 
 
 class _NetworkStream(httpcore.AsyncNetworkStream):
-    """The bytes of one connection. Errors stay asyncio's own, which are the most precise.
+    """The bytes of one connection. Errors stay asyncio's own, as these are the most precise.
 
-    If the connection ends before `finish`, the kernel drops unsent bytes and resets it, even when this process is
-    killed: bytes of an abandoned call that have not arrived by then never arrive.
+    If the connection ends before `finish`, the kernel drops unsent bytes and resets it, even when
+    this process is killed. Bytes of an abandoned call that have not arrived by then never arrive.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -141,7 +170,10 @@ class _NetworkStream(httpcore.AsyncNetworkStream):
         self._set_linger(_LINGER_RESET)
 
     def finish(self) -> None:
-        """Let the connection close normally: the whole response has been read. The server may have closed it by now."""
+        """Let the connection close normally: the whole response has been read.
+
+        The server may have closed it by now.
+        """
         with suppress(OSError):
             self._set_linger(_LINGER_DEFAULT)
 
@@ -158,7 +190,10 @@ class _NetworkStream(httpcore.AsyncNetworkStream):
         await self._writer.drain()
 
     async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
     ) -> httpcore.AsyncNetworkStream:
         try:
             await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
@@ -173,7 +208,10 @@ class _NetworkStream(httpcore.AsyncNetworkStream):
 
 
 class _NetworkBackend(httpcore.AsyncNetworkBackend):
-    """Connects through asyncio alone: a burst of first bytes leaves twice as fast as through httpcore's own backend."""
+    """Connects through asyncio alone.
+
+    A burst of first bytes leaves twice as fast as through httpcore's own backend.
+    """
 
     async def connect_tcp(
         self,
@@ -194,7 +232,9 @@ class _NetworkBackend(httpcore.AsyncNetworkBackend):
 class _ResponseBody(httpx.AsyncByteStream):
     """A response body; closing it closes its connection."""
 
-    def __init__(self, response: httpcore.Response, connection: httpcore.AsyncHTTPConnection) -> None:
+    def __init__(
+        self, response: httpcore.Response, connection: httpcore.AsyncHTTPConnection
+    ) -> None:
         self._response = response
         self._connection = connection
 
@@ -213,30 +253,47 @@ class _ResponseBody(httpx.AsyncByteStream):
 class FreshConnections(httpx.AsyncBaseTransport):
     """Opens a connection for each call, without a pool.
 
-    A kept connection may be dead without our knowledge, and would turn a harmless refusal into an unknown outcome.
-    Certificates are always verified, with one TLS context for all logins (1.3 MB each otherwise).
+    A kept connection may be dead without our knowledge, and would turn a harmless refusal into an
+    unknown outcome. Certificates are always verified, with one TLS context for all logins (1.3 MB
+    each otherwise).
     """
 
     def __init__(self, network: httpcore.AsyncNetworkBackend | None = None) -> None:
         self._network = network or _NetworkBackend()
         for name in ("httpx", "httpcore"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # below that they log full URLs and headers
+            logging.getLogger(name).setLevel(
+                logging.WARNING
+            )  # below that they log full URLs and headers
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = httpcore.URL(
-            scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port, target=request.url.raw_path
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
         )
-        connection = httpcore.AsyncHTTPConnection(url.origin, ssl_context=_tls_context(), network_backend=self._network)
+        connection = httpcore.AsyncHTTPConnection(
+            url.origin, ssl_context=_tls_context(), network_backend=self._network
+        )
         response = await connection.handle_async_request(
             httpcore.Request(
-                request.method, url, headers=request.headers.raw, content=request.stream, extensions=request.extensions
+                request.method,
+                url,
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
             )
         )
-        return httpx.Response(response.status, headers=response.headers, stream=_ResponseBody(response, connection))
+        return httpx.Response(
+            response.status, headers=response.headers, stream=_ResponseBody(response, connection)
+        )
 
 
 def get_host(address: str) -> str:
-    """Return the host of a URL, or a host's own name, as `is_host_allowed` receives it; empty if there is none."""
+    """Return the host of a URL, or a host's own name, as `is_host_allowed` receives it.
+
+    It is empty if there is none.
+    """
     try:
         return httpx.URL(address if "/" in address else f"//{address}").host
     except httpx.InvalidURL:
@@ -244,7 +301,10 @@ def get_host(address: str) -> str:
 
 
 async def preload() -> None:
-    """Make a call against a mock backend, to load the modules that the first call would load while a post waits."""
+    """Make a call against a mock backend.
+
+    It loads the modules that the first call would load while a post waits.
+    """
     backend = httpcore.AsyncMockBackend([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"])
     request = httpx.Request("POST", "http://localhost/", data={"status": "…"})
     response = await FreshConnections(backend).handle_async_request(request)
@@ -256,9 +316,10 @@ async def preload() -> None:
 class _RequestProgress:
     """How far one request has come, as the transport reports it.
 
-    `check_start` is awaited before the connection is opened and again right before the first byte; `record_start` is
-    called last. Both may raise _StartRefusedError; without them the call may always start. `has_started` means that
-    writing the request's headers began: from then on nobody can prove that nothing was sent.
+    `check_start` is awaited before the connection is opened and again right before the first byte;
+    `record_start` is called last. Both may raise _StartRefusedError; without them the call may
+    always start. `has_started` means that writing the request's headers began: from then on nobody
+    can prove that nothing was sent.
     """
 
     check_start: Callable[[], Awaitable[None]] | None = None
@@ -284,7 +345,10 @@ class _RequestProgress:
                 self.failpoint("http.after_body")
 
     def classify_error(self, error: Exception) -> TransportFailure:
-        """Return NotSent where the transport proves that no byte of the request was sent, otherwise Unknown."""
+        """Return NotSent if the transport proves that no byte was sent, otherwise Unknown.
+
+        The byte is one of the request.
+        """
         if isinstance(error, _StartRefusedError):
             return NotSent(reason=error.reason)
         if not self.was_submitted:
@@ -321,16 +385,16 @@ def _connect_failure_reason(error: Exception) -> TransportReason:
 
 @dataclass(slots=True, kw_only=True)
 class LoginHttp:
-    """The HTTP client of one login: at most one call is in flight at a time; a creating call is always the next one.
+    """The HTTP client of one login: one call in flight at most; a creating call is always the next.
 
-    `request_timeout` bounds a whole call, including the wait for its turn. `is_host_allowed` gets the host name alone.
-    `may_send` and `is_clock_confirmed` are asked for a creating call when its turn comes, and again right before its
-    first byte, however long connecting took; then `record_start` gets its delivery and fencing token, to record that it
-    starts. No byte is sent where that raises OSError. `on_date_header` gets the `Date` of each complete response and
-    the `monotonic` start of its call.
-    `failpoint` marks the places where a creating call may die.
-    After a read that got HTTP 429 no call of the login starts, including queued ones, before its Retry-After is over,
-    or `default_cooldown` where it has none.
+    `request_timeout` bounds a whole call, including the wait for its turn. `is_host_allowed` gets
+    the host name alone. `may_send` and `is_clock_confirmed` are asked for a creating call when its
+    turn comes. They are asked again right before its first byte, however long connecting took. Then
+    `record_start` gets its delivery and fencing token, to record that it starts. No byte is sent if
+    that raises OSError. `on_date_header` gets the `Date` of each complete response and the
+    `monotonic` start of its call. `failpoint` marks the places where a creating call may die. After
+    a read that got HTTP 429 no call of the login starts, including queued ones, before its
+    Retry-After is over. Without a Retry-After, `default_cooldown` counts.
     """
 
     request_timeout: timedelta
@@ -352,13 +416,19 @@ class LoginHttp:
     _cooldown_until: float = -inf
     _calls_started: int = 0
     _waiting_calls: int = 0
-    _shared_responses: dict[str, tuple[int, HttpRequest, HttpResponse]] = field(default_factory=dict, repr=False)
-    """URL -> the number of its newest call, with request and response; kept while other calls wait for their turn."""
+    _shared_responses: dict[str, tuple[int, HttpRequest, HttpResponse]] = field(
+        default_factory=dict, repr=False
+    )
+    """URL -> the number of its newest call, with request and response.
+
+    It is kept while other calls wait for their turn.
+    """
 
     async def fetch(self, request: HttpRequest) -> HttpResponse | NotSent | Unknown:
-        """Make a call that may be repeated: up to MAX_ATTEMPTS times on a connection failure or a server error.
+        """Make a repeatable call: up to MAX_ATTEMPTS times on a connection or server error.
 
-        A server error whose Retry-After is longer than the pauses between the tries ends them.
+        A connection error is a connection failure. A server error with a Retry-After longer than
+        the pauses between the tries ends them.
         """
         if not request.is_idempotent:
             return await self._fetch_once(request)
@@ -375,12 +445,22 @@ class LoginHttp:
             return last
 
     async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:
-        """Request, once, a page that any web server answers, if only with 404, for the `Date` of the response."""
-        request = HttpRequest(method="GET", url=urljoin(base_url, "/robots.txt"))
-        return await self._call(request, _RequestProgress(), MAX_READ_BODY_BYTES, respects_cooldown=False)
+        """Request, once, a page that any web server answers, for the `Date` of the response.
 
-    async def create(self, request: HttpRequest, send_request: SendRequest) -> HttpResponse | NotSent | Unknown:
-        """Make the creating call of an attempt, once, unless it may no longer start right before the first byte."""
+        The answer may be a 404.
+        """
+        request = HttpRequest(method="GET", url=urljoin(base_url, "/robots.txt"))
+        return await self._call(
+            request, _RequestProgress(), MAX_READ_BODY_BYTES, respects_cooldown=False
+        )
+
+    async def create(
+        self, request: HttpRequest, send_request: SendRequest
+    ) -> HttpResponse | NotSent | Unknown:
+        """Make the creating call of an attempt, once.
+
+        It is not made if it may no longer start right before the first byte.
+        """
 
         async def check_start() -> None:
             if not await self.may_send(send_request):
@@ -396,7 +476,9 @@ class LoginHttp:
             except OSError as error:
                 raise _StartRefusedError(TransportReason.NOT_RECORDED) from error
 
-        progress = _RequestProgress(check_start=check_start, record_start=record_start, failpoint=self.failpoint)
+        progress = _RequestProgress(
+            check_start=check_start, record_start=record_start, failpoint=self.failpoint
+        )
         response = await self._call(request, progress, MAX_CREATE_BODY_BYTES)
         if isinstance(response, HttpResponse):
             self.failpoint("http.after_reply")
@@ -406,15 +488,26 @@ class LoginHttp:
 
     def _is_retryable(self, result: HttpResponse | TransportFailure) -> bool:
         if isinstance(result, HttpResponse):
-            retry_at, latest = result.retry_at(self.now()), self.now() + timedelta(seconds=MAX_PAUSE_SECONDS)
+            retry_at, latest = (
+                result.retry_at(self.now()),
+                self.now() + timedelta(seconds=MAX_PAUSE_SECONDS),
+            )
             return result.status >= 500 and (retry_at is None or retry_at <= latest)
         return result.reason not in _NOT_RETRYABLE_REASONS
 
     async def _fetch_once(self, request: HttpRequest) -> HttpResponse | TransportFailure:
-        response = await self._call(request, _RequestProgress(), MAX_READ_BODY_BYTES, can_share=request.is_idempotent)
-        if isinstance(response, HttpResponse) and (limit := response.to_rate_limited("", now := self.now())):
-            cooldown = min(limit.until - now, MAX_COOLDOWN) if limit.until else self.default_cooldown
-            self._cooldown_until = max(self._cooldown_until, self.monotonic() + cooldown.total_seconds())
+        response = await self._call(
+            request, _RequestProgress(), MAX_READ_BODY_BYTES, can_share=request.is_idempotent
+        )
+        if isinstance(response, HttpResponse) and (
+            limit := response.to_rate_limited("", now := self.now())
+        ):
+            cooldown = (
+                min(limit.until - now, MAX_COOLDOWN) if limit.until else self.default_cooldown
+            )
+            self._cooldown_until = max(
+                self._cooldown_until, self.monotonic() + cooldown.total_seconds()
+            )
         return response
 
     async def _call(
@@ -428,9 +521,9 @@ class LoginHttp:
     ) -> HttpResponse | TransportFailure:
         """Make a call when its turn comes.
 
-        A creating call waits for the call in flight alone: repeatable calls queue for the place behind it. A call that
-        `can_share` returns the response to an equal request that started after this call was queued: one list resolves
-        all unknown outcomes of an account.
+        A creating call waits for the call in flight alone: repeatable calls queue for the place
+        behind it. A call that `can_share` returns the response to an equal request that started
+        after this call was queued: one list resolves all unknown outcomes of an account.
         """
         http_request, calls_before = _build_request(request, progress), self._calls_started
         if not self.is_host_allowed(http_request.url.host):
@@ -459,7 +552,9 @@ class LoginHttp:
             if not self._waiting_calls:
                 self._shared_responses.clear()
 
-    async def _send(self, request: httpx.Request, max_body_bytes: int) -> HttpResponse | TransportFailure:
+    async def _send(
+        self, request: httpx.Request, max_body_bytes: int
+    ) -> HttpResponse | TransportFailure:
         started_at, body = self.monotonic(), bytearray()
         async with aclosing(await self.transport.handle_async_request(request)) as response:
             if not isinstance(response.stream, httpx.AsyncByteStream):
@@ -468,16 +563,22 @@ class LoginHttp:
                 body += chunk
                 if len(body) > max_body_bytes:
                     raise _BodyTooLargeError
-        if "date" in response.headers and "age" not in response.headers:  # a cache's response has an older date
+        if (
+            "date" in response.headers and "age" not in response.headers
+        ):  # a cache's response has an older date
             self.on_date_header(response.headers["date"], started_at)
         if response.headers.get("content-encoding", "identity") != "identity":
             return Unknown(reason=TransportReason.RESPONSE_ENCODED)
-        return HttpResponse(status=response.status_code, headers=dict(response.headers), body=bytes(body))
+        return HttpResponse(
+            status=response.status_code, headers=dict(response.headers), body=bytes(body)
+        )
 
 
 def _build_request(request: HttpRequest, progress: _RequestProgress) -> httpx.Request:
     cookies = (
-        {"cookie": "; ".join(f"{name}={value}" for name, value in request.cookies.items())} if request.cookies else {}
+        {"cookie": "; ".join(f"{name}={value}" for name, value in request.cookies.items())}
+        if request.cookies
+        else {}
     )
     uploads = [(part.name, (part.filename, part.data, part.media_type)) for part in request.uploads]
     form: dict[str, list[str]] = {}
@@ -487,7 +588,11 @@ def _build_request(request: HttpRequest, progress: _RequestProgress) -> httpx.Re
         request.method,
         request.url,
         params=list(request.query) or None,
-        headers={**_DEFAULT_HEADERS, **cookies, **{name.lower(): value for name, value in request.headers.items()}},
+        headers={
+            **_DEFAULT_HEADERS,
+            **cookies,
+            **{name.lower(): value for name, value in request.headers.items()},
+        },
         content=request.content,
         data=form or None,
         files=uploads or None,

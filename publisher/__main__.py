@@ -1,4 +1,7 @@
-"""`python -m publisher` is the command `publisher`; like that one it imports nothing from the working directory."""
+"""The command `publisher`, as `python -m publisher`.
+
+Like that command it imports nothing from the working directory.
+"""
 
 if __name__ == "__main__":
     import sys

@@ -17,7 +17,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from publisher.domain.account import Account, AccountId, Mode, Platform, RateLimit, RegionCode, Timing
+from publisher.domain.account import (
+    Account,
+    AccountId,
+    Mode,
+    Platform,
+    RateLimit,
+    RegionCode,
+    Timing,
+)
 from publisher.domain.addresses import (
     POSTGRES_SCHEMES,
     is_ip,
@@ -28,7 +36,13 @@ from publisher.domain.addresses import (
     parse_host,
     split_host_port,
 )
-from publisher.domain.approval import NO_APPROVALS, PRESET_CHAINS, ApprovalPreset, ApprovalRules, Stage
+from publisher.domain.approval import (
+    NO_APPROVALS,
+    PRESET_CHAINS,
+    ApprovalPreset,
+    ApprovalRules,
+    Stage,
+)
 from publisher.domain.errors import Problem, SettingsError
 from publisher.runtime.shared_files import resolve_own_links
 from publisher.tomlfile.read import ReadLimits, TomlDocument, parse_toml, read_toml
@@ -52,41 +66,64 @@ MIN_ALERT_INTERVAL = timedelta(minutes=5)
 
 
 def parse_secret_name(value: object) -> str:
-    """Validate the name of a secret. The error omits the value, which may be the secret itself."""
+    """Validate the name of a secret.
+
+    The error omits the value, as that may be the secret itself.
+    """
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", value):
         raise PydanticCustomError("not_a_secret_name", "")
     return value
 
 
 SecretName = Annotated[
-    str, PlainValidator(parse_secret_name), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,80}$"})
+    str,
+    PlainValidator(parse_secret_name),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,80}$"}),
 ]
 
 
 class AccountEntry(StrictModel):
     id: Identifier = Field(description="账号代号，全文件唯一；字母、数字、- 和 _，最多 80 个字符")
     platform: SingleLine = Field(description="平台：自带的或已安装的适配器的名称")
-    identity: SingleLine = Field(description="平台上的身份，如用户编号、AppID、用户名，见该平台的说明")
-    secret: SecretName = Field(description="密钥的名称（不是密钥本身）；同平台同名的账号共用一个登录和一份额度")
-    region: SingleLine | None = Field(default=None, description="所属地区的代码，须在 [region.代码] 中写明")
+    identity: SingleLine = Field(
+        description="平台上的身份，如用户编号、AppID、用户名，见该平台的说明"
+    )
+    secret: SecretName = Field(
+        description="密钥的名称（不是密钥本身）；同平台同名的账号共用一个登录和一份额度"
+    )
+    region: SingleLine | None = Field(
+        default=None, description="所属地区的代码，须在 [region.代码] 中写明"
+    )
     mode: Literal["api", "assisted", "off"] = Field(
         default="api", description="api 自动发布；assisted 人工代发，publisher 备稿并核实；off 停用"
     )
-    forum: SingleLine | None = Field(default=None, description="平台分版块的，发在哪个版块；别的平台不写")
+    forum: SingleLine | None = Field(
+        default=None, description="平台分版块的，发在哪个版块；别的平台不写"
+    )
     has_accepted_risk: bool = Field(
-        default=False, alias="accept_risk", description="平台没有官方发布接口的，自动发布须由运营方确认风险"
+        default=False,
+        alias="accept_risk",
+        description="平台没有官方发布接口的，自动发布须由运营方确认风险",
     )
     link_template: SingleLine | None = Field(
         default=None, description="正文所带链接的样式，须含 {marker}；有的平台要求它在安全域名之下"
     )
-    base_url: SingleLine | None = Field(default=None, description="替换该平台全部地址：演练模拟器或代理")
-    public_ip: SingleLine | None = Field(default=None, description="本账号对外的公网 IPv4；默认用全局的 public_ip")
+    base_url: SingleLine | None = Field(
+        default=None, description="替换该平台全部地址：演练模拟器或代理"
+    )
+    public_ip: SingleLine | None = Field(
+        default=None, description="本账号对外的公网 IPv4；默认用全局的 public_ip"
+    )
     profile: SingleLine | None = Field(
         default=None,
         description="平台授予本登录的接口，见该平台的说明",
     )
-    exclusive: bool = Field(default=False, description="本账号只由 publisher 发布；出现别的内容就告警")
-    options: dict[str, SingleLine] = Field(default_factory=dict, description="某个适配器自己的选项，见该适配器的说明")
+    exclusive: bool = Field(
+        default=False, description="本账号只由 publisher 发布；出现别的内容就告警"
+    )
+    options: dict[str, SingleLine] = Field(
+        default_factory=dict, description="某个适配器自己的选项，见该适配器的说明"
+    )
 
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -94,25 +131,35 @@ PositiveInt = Annotated[int, Field(ge=1)]
 
 class LimitEntry(StrictModel):
     # None keeps the adapter's default.
-    min_interval: DurationValue | None = Field(default=None, description="同一登录两次发布的最短间隔")
+    min_interval: DurationValue | None = Field(
+        default=None, description="同一登录两次发布的最短间隔"
+    )
     per_hour: PositiveInt | None = Field(default=None, description="任意一小时内最多发布几条")
     per_day: PositiveInt | None = Field(default=None, description="任意一天内最多发布几条")
     request_timeout: DurationValue | None = Field(default=None, description="一次调用最长多久")
     lease_timeout: DurationValue | None = Field(
-        default=None, description="一次任务的占用时间；须大于 request_timeout、小于 visibility_window"
+        default=None,
+        description="一次任务的占用时间；须大于 request_timeout、小于 visibility_window",
     )
-    visibility_window: DurationValue | None = Field(default=None, description="多久之后平台的结果一定可见")
+    visibility_window: DurationValue | None = Field(
+        default=None, description="多久之后平台的结果一定可见"
+    )
     review_window: DurationValue | None = Field(
         default=None, description="平台审核最长会把内容藏多久；结果不明时，过了它才再发"
     )
-    first_check_after: DurationValue | None = Field(default=None, description="结果不明时，第一次回查前等多久")
+    first_check_after: DurationValue | None = Field(
+        default=None, description="结果不明时，第一次回查前等多久"
+    )
     retry_first: DurationValue | None = Field(default=None, description="第一次重试前等多久")
-    platform_clock_tolerance: DurationValue | None = Field(default=None, description="本机与平台时钟的最大误差")
+    platform_clock_tolerance: DurationValue | None = Field(
+        default=None, description="本机与平台时钟的最大误差"
+    )
 
 
 class DashboardEntry(StrictModel):
     enabled: bool = Field(
-        default=True, description="run 是否一起启动管理页面；别的主机已经有一个，或由自己的服务运行的，写 false"
+        default=True,
+        description="run 是否一起启动管理页面；别的主机已经有一个，或由自己的服务运行的，写 false",
     )
     listen: SingleLine = Field(
         default="127.0.0.1:8700",
@@ -121,12 +168,16 @@ class DashboardEntry(StrictModel):
     certificate: SingleLine | None = Field(
         default=None, description="TLS 证书文件（PEM，含中间证书）；路径从工作区算起，与 key 一起写"
     )
-    key: SingleLine | None = Field(default=None, description="TLS 私钥文件（PEM）；路径从工作区算起")
+    key: SingleLine | None = Field(
+        default=None, description="TLS 私钥文件（PEM）；路径从工作区算起"
+    )
     proxy: SingleLine | None = Field(
-        default=None, description="反向代理的 IP 地址：由它提供 TLS，只相信它转来的客户端地址；须写明 url"
+        default=None,
+        description="反向代理的 IP 地址：由它提供 TLS，只相信它转来的客户端地址；须写明 url",
     )
     url: SingleLine | None = Field(
-        default=None, description="大家打开管理页面用的网址，如 https://fabu.example.gov.cn；不写就按监听地址"
+        default=None,
+        description="大家打开管理页面用的网址，如 https://fabu.example.gov.cn；不写就按监听地址",
     )
 
     @property
@@ -136,7 +187,7 @@ class DashboardEntry(StrictModel):
 
     @property
     def address(self) -> str:
-        """Return the address under which people open the pages, without a slash at its end."""
+        """Return the address of the pages for people, without a slash at its end."""
         if self.url is not None:
             return self.url.rstrip("/")
         return f"{'https' if self.is_secure else 'http'}://{self.listen}"
@@ -144,38 +195,53 @@ class DashboardEntry(StrictModel):
 
 class CallbacksEntry(StrictModel):
     listen: SingleLine | None = Field(
-        default=None, description="监听地址，写成 地址:端口，如 127.0.0.1:8701；不写就不接收。须由反向代理从公网转来"
+        default=None,
+        description="监听地址，写成 地址:端口，如 127.0.0.1:8701；不写就不接收。须由反向代理从公网转来",
     )
 
 
 class AuditEntry(StrictModel):
     checkpoint_file: SingleLine = Field(
-        default="var/audit-anchors.log", description="审计锚点文件；路径从工作区算起，最好放在另一块盘或只能追加的地方"
+        default="var/audit-anchors.log",
+        description="审计锚点文件；路径从工作区算起，最好放在另一块盘或只能追加的地方",
     )
-    syslog: bool = Field(default=False, description="锚点同时写入系统日志（/dev/log），便于转到另一台主机保存")
+    syslog: bool = Field(
+        default=False, description="锚点同时写入系统日志（/dev/log），便于转到另一台主机保存"
+    )
 
 
 class AlertsEntry(StrictModel):
     channels: dict[Identifier, SecretName] = Field(
-        default_factory=dict, description="通道：名称 = 密钥的名称；密钥的 url 一项是通道的地址（也是密钥）"
+        default_factory=dict,
+        description="通道：名称 = 密钥的名称；密钥的 url 一项是通道的地址（也是密钥）",
     )
-    first: list[SingleLine] = Field(default_factory=list, description="先通知的通道；有通道就必须写")
+    first: list[SingleLine] = Field(
+        default_factory=list, description="先通知的通道；有通道就必须写"
+    )
     second: list[SingleLine] = Field(default_factory=list, description="没有人确认时，再通知的通道")
     checkpoints: list[SingleLine] = Field(
         default_factory=list, description="每天把审计锚点发到的通道，一般是外单位的邮箱"
     )
     escalate_after: DurationValue = Field(
-        default=timedelta(minutes=15), description="提醒多久没有人确认（alerts dismiss），就通知 second"
+        default=timedelta(minutes=15),
+        description="提醒多久没有人确认（alerts dismiss），就通知 second",
     )
-    repeat_every: DurationValue = Field(default=timedelta(hours=4), description="没有人确认的提醒，每隔多久再通知一次")
-    digest_hour: Annotated[int, Field(ge=0, le=23)] = Field(default=8, description="每天几点发一份汇总，0 到 23")
+    repeat_every: DurationValue = Field(
+        default=timedelta(hours=4), description="没有人确认的提醒，每隔多久再通知一次"
+    )
+    digest_hour: Annotated[int, Field(ge=0, le=23)] = Field(
+        default=8, description="每天几点发一份汇总，0 到 23"
+    )
     dashboard: SingleLine | None = Field(
         default=None, description="管理页面的地址，写在通知里，如 https://publisher.example.gov.cn"
     )
     proxy: SingleLine | None = Field(
-        default=None, description="通道经过的代理，如 http://proxy.example.gov.cn:3128；环境变量里的不用"
+        default=None,
+        description="通道经过的代理，如 http://proxy.example.gov.cn:3128；环境变量里的不用",
     )
-    ca_file: SingleLine | None = Field(default=None, description="另外信任的证书文件（PEM），代理会换证书时才需要")
+    ca_file: SingleLine | None = Field(
+        default=None, description="另外信任的证书文件（PEM），代理会换证书时才需要"
+    )
 
 
 PostKindName = Literal["warning", "update", "all-clear", "bulletin", "correction"]
@@ -194,17 +260,29 @@ class SettingsFile(StrictModel):
     environment: Literal["live", "drill"] = Field(
         default="live", description="live 正式；drill 演练，只能连接本机的模拟器"
     )
-    timezone: SingleLine = Field(default="Asia/Shanghai", description="时区；文件中不带时差的时间都按它理解")
-    database: SingleLine = Field(default=DEFAULT_DATABASE, description="数据库：sqlite:///路径 或 postgresql://…")
-    plan_days: Annotated[int, Field(ge=1, le=366)] = Field(default=2, description="提前几天把要发的内容登记入库")
+    timezone: SingleLine = Field(
+        default="Asia/Shanghai", description="时区；文件中不带时差的时间都按它理解"
+    )
+    database: SingleLine = Field(
+        default=DEFAULT_DATABASE, description="数据库：sqlite:///路径 或 postgresql://…"
+    )
+    plan_days: Annotated[int, Field(ge=1, le=366)] = Field(
+        default=2, description="提前几天把要发的内容登记入库"
+    )
     days_kept: Annotated[int, Field(ge=180, le=36500)] = Field(
-        default=400, description="结束多少天之后，删去文字、图片、读取记录和阅读数；谁收到了什么、结果和审计永久保留"
+        default=400,
+        description="结束多少天之后，删去文字、图片、读取记录和阅读数；谁收到了什么、结果和审计永久保留",
     )
     staff_dir: SingleLine | None = Field(
-        default=None, description="撰稿人的文件夹：schedule.toml 和 media/ 在其中；不写就是工作区，路径从工作区算起"
+        default=None,
+        description="撰稿人的文件夹：schedule.toml 和 media/ 在其中；不写就是工作区，路径从工作区算起",
     )
-    secrets_dir: SingleLine | None = Field(default=None, description="存放密钥文件的文件夹，一个密钥一个文件")
-    public_ip: SingleLine | None = Field(default=None, description="本机对外的公网 IPv4；有的平台发布时必需")
+    secrets_dir: SingleLine | None = Field(
+        default=None, description="存放密钥文件的文件夹，一个密钥一个文件"
+    )
+    public_ip: SingleLine | None = Field(
+        default=None, description="本机对外的公网 IPv4；有的平台发布时必需"
+    )
     dashboard: DashboardEntry = Field(default_factory=DashboardEntry, description="管理页面")
     callbacks: CallbacksEntry = Field(
         default_factory=CallbacksEntry, description="接收平台的事件推送，让审核结果早几分钟知道"
@@ -222,15 +300,22 @@ class SettingsFile(StrictModel):
     approvals: dict[PostKindName, list[StageEntry]] = Field(
         default_factory=dict, description="某一类内容的审批环节，按顺序；写空的一类不需要审批"
     )
-    limits: dict[str, LimitEntry] = Field(default_factory=dict, description="按平台的限额和等待时间")
-    region: dict[str, dict[str, str]] = Field(default_factory=dict, description="地区资料，供模板使用；项可自定")
+    limits: dict[str, LimitEntry] = Field(
+        default_factory=dict, description="按平台的限额和等待时间"
+    )
+    region: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="地区资料，供模板使用；项可自定"
+    )
     groups: dict[str, list[SingleLine]] = Field(default_factory=dict, description="账号分组")
     account: list[AccountEntry] = Field(default_factory=list, description="账号")
 
 
 def settings_schema() -> dict[str, Any]:
     """Return the JSON Schema of publisher.toml, for editors."""
-    return {"$schema": "http://json-schema.org/draft-07/schema#", **SettingsFile.model_json_schema()}
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        **SettingsFile.model_json_schema(),
+    }
 
 
 class Environment(StrEnum):
@@ -240,10 +325,10 @@ class Environment(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """An accepted publisher.toml. `database` is an absolute URL; it may contain a password, so the repr omits it.
+    """An accepted publisher.toml. `database` is an absolute URL.
 
-    Which platforms there are, and what they require of their accounts, is checked where adapters are loaded; `document`
-    gives the lines.
+    It may contain a password, so the repr omits it. The platforms, and their requirements for
+    accounts, are checked where adapters are loaded. `document` gives the lines.
     """
 
     workspace: Path
@@ -271,7 +356,10 @@ class Settings:
 
     @property
     def staff_folder(self) -> Path:
-        """The folder of what staff write, the schedule and its pictures: by default the workspace itself."""
+        """The folder of the staff's files, the schedule and its pictures.
+
+        By default it is the workspace itself.
+        """
         return self.staff_dir or self.workspace
 
     @property
@@ -297,7 +385,9 @@ def find_global_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
         yield UnlocatedProblem(path=("database",), code="bad_database")
     yield from find_dashboard_problems(file.dashboard)
     if file.callbacks.listen is not None and not is_listen_address(file.callbacks.listen):
-        yield UnlocatedProblem(path=("callbacks", "listen"), code="bad_listen", facts={"value": file.callbacks.listen})
+        yield UnlocatedProblem(
+            path=("callbacks", "listen"), code="bad_listen", facts={"value": file.callbacks.listen}
+        )
     if file.public_ip and not is_ip(file.public_ip):
         yield UnlocatedProblem(path=("public_ip",), code="bad_ip", facts={"value": file.public_ip})
     yield from find_stage_problems(file)
@@ -306,59 +396,101 @@ def find_global_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
 
 
 def find_staff_problems(file: SettingsFile, workspace: Path) -> Iterator[UnlocatedProblem]:
-    """Yield the problem of a staff's folder that holds, or lies in, what staff may not write."""
+    """Yield the problem of a staff's folder that holds, or lies in, a place staff may not write."""
     if file.staff_dir is None:
         return
     database = (resolve_database_url(file.database, workspace) or "").removeprefix("sqlite:///")
-    kept = ["var", "templates", file.secrets_dir or None, file.dashboard.key, file.dashboard.certificate]
-    kept += [file.audit.checkpoint_file, str(Path(database).parent) if database.startswith("/") else None]
+    kept = [
+        "var",
+        "templates",
+        file.secrets_dir or None,
+        file.dashboard.key,
+        file.dashboard.certificate,
+    ]
+    kept += [
+        file.audit.checkpoint_file,
+        str(Path(database).parent) if database.startswith("/") else None,
+    ]
     staff, own, *paths = (
-        Path(os.path.realpath(workspace / name)) for name in (file.staff_dir, "", *kept) if name is not None
+        Path(os.path.realpath(workspace / name))
+        for name in (file.staff_dir, "", *kept)
+        if name is not None
     )
-    overlaps = any(path == staff or path in staff.parents or staff in path.parents for path in paths)
+    overlaps = any(
+        path == staff or path in staff.parents or staff in path.parents for path in paths
+    )
     if staff != own and (overlaps or staff in own.parents):
-        yield UnlocatedProblem(path=("staff_dir",), code="bad_staff_dir", facts={"value": file.staff_dir})
+        yield UnlocatedProblem(
+            path=("staff_dir",), code="bad_staff_dir", facts={"value": file.staff_dir}
+        )
 
 
 def find_dashboard_problems(entry: DashboardEntry) -> Iterator[UnlocatedProblem]:
-    """Yield the problems of the dashboard's address: a public one needs TLS, by files of ours or by a proxy."""
+    """Yield the problems of the dashboard's address.
+
+    A public address needs TLS, by files of ours or by a proxy.
+    """
     if not is_listen_address(entry.listen):
-        yield UnlocatedProblem(path=("dashboard", "listen"), code="bad_listen", facts={"value": entry.listen})
+        yield UnlocatedProblem(
+            path=("dashboard", "listen"), code="bad_listen", facts={"value": entry.listen}
+        )
     elif not is_loopback(split_host_port(entry.listen)[0]) and not entry.is_secure:
         yield UnlocatedProblem(
-            path=("dashboard", "listen"), code="dashboard_unprotected", facts={"value": entry.listen}
+            path=("dashboard", "listen"),
+            code="dashboard_unprotected",
+            facts={"value": entry.listen},
         )
     if (entry.certificate is None) is not (entry.key is None):
         given = "key" if entry.certificate is None else "certificate"
         missing = "certificate" if entry.certificate is None else "key"
-        yield UnlocatedProblem(path=("dashboard", given), code="dashboard_tls_incomplete", facts={"key": missing})
+        yield UnlocatedProblem(
+            path=("dashboard", given), code="dashboard_tls_incomplete", facts={"key": missing}
+        )
     if entry.proxy is not None and not is_ip(entry.proxy):
-        yield UnlocatedProblem(path=("dashboard", "proxy"), code="dashboard_bad_proxy", facts={"value": entry.proxy})
+        yield UnlocatedProblem(
+            path=("dashboard", "proxy"), code="dashboard_bad_proxy", facts={"value": entry.proxy}
+        )
     if entry.proxy is not None and entry.url is None:
         yield UnlocatedProblem(path=("dashboard", "proxy"), code="dashboard_proxy_without_url")
     if entry.url is not None:
         host = parse_host(entry.url)
         if host is None or urlsplit(entry.url).path.strip("/"):
-            yield UnlocatedProblem(path=("dashboard", "url"), code="dashboard_bad_url", facts={"value": entry.url})
+            yield UnlocatedProblem(
+                path=("dashboard", "url"), code="dashboard_bad_url", facts={"value": entry.url}
+            )
         elif (urlsplit(entry.url).scheme == "https") is not entry.is_secure:
-            code = "dashboard_url_needs_tls" if entry.url.startswith("https") else "dashboard_url_not_https"
+            code = (
+                "dashboard_url_needs_tls"
+                if entry.url.startswith("https")
+                else "dashboard_url_not_https"
+            )
             yield UnlocatedProblem(path=("dashboard", "url"), code=code, facts={"value": entry.url})
 
 
 def find_stage_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
-    """Yield the stages whose name another stage of the same kind has."""
+    """Yield the stages with the name of another stage of the same kind."""
     for kind, stages in file.approvals.items():
         names = [stage.stage for stage in stages]
         for index, name in enumerate(names):
             if name in names[:index]:
                 path = ("approvals", kind, index, "stage")
-                yield UnlocatedProblem(path=path, code="duplicate_stage", facts={"stage": name, "kind": kind})
+                yield UnlocatedProblem(
+                    path=path, code="duplicate_stage", facts={"stage": name, "kind": kind}
+                )
 
 
 def find_limit_problems(platform: str, limits: LimitEntry) -> Iterator[UnlocatedProblem]:
-    for name in ("request_timeout", "lease_timeout", "visibility_window", "first_check_after", "retry_first"):
+    for name in (
+        "request_timeout",
+        "lease_timeout",
+        "visibility_window",
+        "first_check_after",
+        "retry_first",
+    ):
         if getattr(limits, name) == timedelta(0):
-            yield UnlocatedProblem(path=("limits", platform, name), code="not_zero", facts={"key": name})
+            yield UnlocatedProblem(
+                path=("limits", platform, name), code="not_zero", facts={"key": name}
+            )
     given = [
         (name, value)
         for name in ("request_timeout", "lease_timeout", "visibility_window")
@@ -367,30 +499,43 @@ def find_limit_problems(platform: str, limits: LimitEntry) -> Iterator[Unlocated
     for (shorter, lower), (longer, upper) in pairwise(given):
         if lower >= upper:
             facts = {"shorter": shorter, "longer": longer}
-            yield UnlocatedProblem(path=("limits", platform, longer), code="wrong_order", facts=facts)
+            yield UnlocatedProblem(
+                path=("limits", platform, longer), code="wrong_order", facts=facts
+            )
     if limits.per_hour and limits.per_day and limits.per_hour > limits.per_day:
         facts = {"shorter": "per_hour", "longer": "per_day"}
-        yield UnlocatedProblem(path=("limits", platform, "per_hour"), code="hour_over_day", facts=facts)
+        yield UnlocatedProblem(
+            path=("limits", platform, "per_hour"), code="hour_over_day", facts=facts
+        )
 
 
 def find_account_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
-    """Yield the problems of each account. Accounts with one identity are found where adapters are loaded."""
+    """Yield the problems of each account.
+
+    Accounts with one identity are found where adapters are loaded.
+    """
     ids: dict[str, int] = {}
     for index, item in enumerate(file.account):
         path = ("account", index)
         if (first := ids.setdefault(item.id, index)) != index:
             facts, lines = {"account": item.id}, {"first": ("account", first, "id")}
-            yield UnlocatedProblem(path=(*path, "id"), code="duplicate_account", facts=facts, line_facts=lines)
+            yield UnlocatedProblem(
+                path=(*path, "id"), code="duplicate_account", facts=facts, line_facts=lines
+            )
         if item.region and item.region not in file.region:
             facts = {"value": item.region, "choices": suggest_closest(item.region, file.region)}
             yield UnlocatedProblem(path=(*path, "region"), code="unknown_region", facts=facts)
         if item.link_template is not None and not is_link_template(item.link_template):
             facts = {"account": item.id}
-            yield UnlocatedProblem(path=(*path, "link_template"), code="bad_link_template", facts=facts)
+            yield UnlocatedProblem(
+                path=(*path, "link_template"), code="bad_link_template", facts=facts
+            )
         yield from find_address_problems(item, path, file)
 
 
-def find_address_problems(item: AccountEntry, path: KeyPath, file: SettingsFile) -> Iterator[UnlocatedProblem]:
+def find_address_problems(
+    item: AccountEntry, path: KeyPath, file: SettingsFile
+) -> Iterator[UnlocatedProblem]:
     """Yield problems of the platform's address and of our public address."""
     facts, is_drill = {"account": item.id}, file.environment == "drill"
     code, host = None, parse_host(item.base_url) if item.base_url is not None else None
@@ -403,9 +548,13 @@ def find_address_problems(item: AccountEntry, path: KeyPath, file: SettingsFile)
     elif urlsplit(item.base_url).scheme != "https" and not is_loopback(host):
         code = "base_url_not_https"
     if code is not None:
-        yield UnlocatedProblem(path=(*path, "base_url"), code=code, facts={**facts, "host": host} if host else facts)
+        yield UnlocatedProblem(
+            path=(*path, "base_url"), code=code, facts={**facts, "host": host} if host else facts
+        )
     if item.public_ip and not is_ip(item.public_ip):
-        yield UnlocatedProblem(path=(*path, "public_ip"), code="bad_ip", facts={"value": item.public_ip})
+        yield UnlocatedProblem(
+            path=(*path, "public_ip"), code="bad_ip", facts={"value": item.public_ip}
+        )
 
 
 def find_group_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
@@ -413,25 +562,37 @@ def find_group_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
     accounts = [item.id for item in file.account]
     for name, members in file.groups.items():
         if name in accounts or name == "all" or ":" in name:
-            yield UnlocatedProblem(path=("groups", name), code="bad_group_name", facts={"value": name}, is_at_key=True)
+            yield UnlocatedProblem(
+                path=("groups", name), code="bad_group_name", facts={"value": name}, is_at_key=True
+            )
         counts = Counter(members)
         for position, member in enumerate(members):
             if member not in accounts:
-                facts = {"value": member, "group": name, "choices": suggest_closest(member, accounts)}
-                yield UnlocatedProblem(path=("groups", name, position), code="unknown_member", facts=facts)
+                facts = {
+                    "value": member,
+                    "group": name,
+                    "choices": suggest_closest(member, accounts),
+                }
+                yield UnlocatedProblem(
+                    path=("groups", name, position), code="unknown_member", facts=facts
+                )
             elif counts[member] > 1 and members.index(member) != position:
                 facts = {"value": member, "group": name}
-                yield UnlocatedProblem(path=("groups", name, position), code="duplicate_member", facts=facts)
+                yield UnlocatedProblem(
+                    path=("groups", name, position), code="duplicate_member", facts=facts
+                )
 
 
 def find_alert_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
-    """Yield the problems of the alerts' channels: unknown ones, none to begin with, and bad addresses."""
+    """Yield the problems of the alerts' channels: unknown ones, none at all, bad addresses."""
     alerts = file.alerts
     for name in ("first", "second", "checkpoints"):
         for position, channel in enumerate(getattr(alerts, name)):
             if channel not in alerts.channels:
                 facts = {"value": channel, "choices": suggest_closest(channel, alerts.channels)}
-                yield UnlocatedProblem(path=("alerts", name, position), code="unknown_channel", facts=facts)
+                yield UnlocatedProblem(
+                    path=("alerts", name, position), code="unknown_channel", facts=facts
+                )
     if alerts.channels and not alerts.first:
         yield UnlocatedProblem(path=("alerts", "channels"), code="no_first_channel", is_at_key=True)
     for name in ("escalate_after", "repeat_every"):
@@ -441,10 +602,14 @@ def find_alert_problems(file: SettingsFile) -> Iterator[UnlocatedProblem]:
     for name in ("dashboard", "proxy"):
         url = getattr(alerts, name)
         if url is not None and parse_host(url) is None:
-            yield UnlocatedProblem(path=("alerts", name), code="bad_alert_address", facts={"key": name, "value": url})
+            yield UnlocatedProblem(
+                path=("alerts", name), code="bad_alert_address", facts={"key": name, "value": url}
+            )
     proxy_host = parse_host(alerts.proxy) if alerts.proxy else None
     if proxy_host and file.environment == "drill" and not is_loopback(proxy_host):
-        yield UnlocatedProblem(path=("alerts", "proxy"), code="drill_proxy_not_loopback", facts={"host": proxy_host})
+        yield UnlocatedProblem(
+            path=("alerts", "proxy"), code="drill_proxy_not_loopback", facts={"host": proxy_host}
+        )
 
 
 async def load_settings(workspace: Path) -> Settings:
@@ -461,10 +626,15 @@ async def load_settings(workspace: Path) -> Settings:
 def find_schedule_file(workspace: Path) -> Path:
     """Return where the schedule is, by settings that need not be right otherwise."""
     try:
-        folder = read_toml(workspace / SETTINGS_FILE, SETTINGS_READ_LIMITS, SettingsError).data.get("staff_dir")
+        folder = read_toml(workspace / SETTINGS_FILE, SETTINGS_READ_LIMITS, SettingsError).data.get(
+            "staff_dir"
+        )
     except SettingsError:
         folder = None
-    return Path(os.path.normpath(workspace / (folder if isinstance(folder, str) else ""))) / SCHEDULE_FILE
+    return (
+        Path(os.path.normpath(workspace / (folder if isinstance(folder, str) else "")))
+        / SCHEDULE_FILE
+    )
 
 
 def parse_settings(text: str, *, workspace: Path, file: str = SETTINGS_FILE) -> Settings:
@@ -472,19 +642,29 @@ def parse_settings(text: str, *, workspace: Path, file: str = SETTINGS_FILE) -> 
     return _make_settings(parse_toml(text, file, SETTINGS_READ_LIMITS, SettingsError), workspace)
 
 
-def apply_overrides(rate_limit: RateLimit, timing: Timing, limits: LimitEntry) -> tuple[RateLimit, Timing]:
+def apply_overrides(
+    rate_limit: RateLimit, timing: Timing, limits: LimitEntry
+) -> tuple[RateLimit, Timing]:
     """Apply the operator's limits to an adapter's defaults.
 
-    A lease timeout that is not set keeps its ratio to the request timeout, up to halfway between request timeout and
-    visibility window. So if the request timeout is below the window, the order of the three stays valid.
+    A lease timeout that is not set keeps its ratio to the request timeout, up to halfway between
+    request timeout and visibility window. So if the request timeout is below the window, the order
+    of the three stays valid.
     """
     given = limits.model_dump(exclude_none=True)
     rate_names = {"min_interval", "per_hour", "per_day"}
-    rate_limit = replace(rate_limit, **{name: value for name, value in given.items() if name in rate_names})
-    result = replace(timing, **{name: value for name, value in given.items() if name not in rate_names})
+    rate_limit = replace(
+        rate_limit, **{name: value for name, value in given.items() if name in rate_names}
+    )
+    result = replace(
+        timing, **{name: value for name, value in given.items() if name not in rate_names}
+    )
     if limits.lease_timeout is None and (limits.request_timeout or limits.visibility_window):
         scaled = result.request_timeout * (timing.lease_timeout / timing.request_timeout)
-        result = replace(result, lease_timeout=min(scaled, (result.request_timeout + result.visibility_window) / 2))
+        result = replace(
+            result,
+            lease_timeout=min(scaled, (result.request_timeout + result.visibility_window) / 2),
+        )
     return rate_limit, result
 
 
@@ -531,7 +711,10 @@ def _make_settings(document: TomlDocument, workspace: Path) -> Settings:
         days_kept=entry.days_kept,
         accounts={account.id: account for account in accounts},
         regions=entry.region,
-        groups={name: tuple(AccountId(member) for member in members) for name, members in entry.groups.items()},
+        groups={
+            name: tuple(AccountId(member) for member in members)
+            for name, members in entry.groups.items()
+        },
         limits={Platform(name): item for name, item in entry.limits.items()},
         staff_dir=Path(os.path.normpath(workspace / entry.staff_dir)) if entry.staff_dir else None,
         secrets_dir=workspace / entry.secrets_dir if entry.secrets_dir else None,
@@ -541,16 +724,23 @@ def _make_settings(document: TomlDocument, workspace: Path) -> Settings:
         alerts=entry.alerts,
         approval_rules=rules,
         approve_days=entry.approve_days,
-        users_needed=document.locate_problems([find_missing_users(entry)])[0] if rules.is_active else None,
+        users_needed=document.locate_problems([find_missing_users(entry)])[0]
+        if rules.is_active
+        else None,
         document=document,
     )
 
 
 def make_approval_rules(file: SettingsFile) -> ApprovalRules:
-    """Return the chains of a file: those of its kinds, and for all others the preset's."""
+    """Return the chains of a file: its kinds' own, and for all others the preset's."""
 
     def make_stage(item: StageEntry) -> Stage:
-        return Stage(name=item.stage, role=item.role, people=item.people, includes_proofreading=item.proofread)
+        return Stage(
+            name=item.stage,
+            role=item.role,
+            people=item.people,
+            includes_proofreading=item.proofread,
+        )
 
     return ApprovalRules(
         default=PRESET_CHAINS[ApprovalPreset(file.approval_preset)],
@@ -568,8 +758,9 @@ def find_missing_users(file: SettingsFile) -> UnlocatedProblem:
 def resolve_database_url(url: str, workspace: Path) -> str | None:
     """Return the URL with an absolute SQLite path; None if it is no valid database URL.
 
-    Links are resolved, so that one file has one name: its lock, journal and call record are named after it. One that
-    another user may have put in the file's place is not: what opens the database refuses it.
+    Links are resolved, so that one file has one name: its lock, journal and call record are named
+    after it. A link that another user may have put in the file's place is not resolved. The code
+    that opens the database refuses it.
     """
     if url.startswith(POSTGRES_SCHEMES):
         return url if is_postgres_url(url) else None

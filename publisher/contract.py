@@ -1,4 +1,7 @@
-"""The interface of adapters. From publisher, an adapter imports this module and the domain, nothing else."""
+"""The interface of adapters.
+
+From publisher, an adapter imports this module and the domain, nothing else.
+"""
 
 import tomllib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -30,7 +33,10 @@ from publisher.domain.results import (
 )
 
 CONTRACT = 1
-"""The version of this interface. A factory states the one that it was written for; docs/adapters.md has the rules."""
+"""The version of this interface.
+
+A factory states the version that it was written for; docs/adapters.md has the rules.
+"""
 
 T = TypeVar("T")
 Pairs = tuple[tuple[str, str], ...]
@@ -51,10 +57,10 @@ class Upload:
 class HttpRequest:
     """One HTTP request, as data.
 
-    `query` and `form` are pairs, so that a name can be repeated: `(("ids[]", "1"), ("ids[]", "2"))`. `form` is sent
-    urlencoded, or as multipart if there are `uploads`; `content` is a raw body instead of a form. Values may be
-    secrets, so the repr omits them. `is_idempotent` is False for a request that creates something each time, such as a
-    draft.
+    `query` and `form` are pairs, so that a name can be repeated: `(("ids[]", "1"), ("ids[]",
+    "2"))`. `form` is sent urlencoded, or as multipart if there are `uploads`; `content` is a raw
+    body instead of a form. Values may be secrets, so the repr omits them. `is_idempotent` is False
+    for a request that creates something each time, such as a draft.
     """
 
     method: str
@@ -70,7 +76,10 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpResponse:
-    """One complete HTTP response: the whole body arrived, within the size limit. `headers` have lower-case names."""
+    """One complete HTTP response: the whole body arrived, within the size limit.
+
+    `headers` have lower-case names.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -78,14 +87,20 @@ class HttpResponse:
     _decoded: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def decode_cached(self, decode: Callable[["HttpResponse", str], T], identity: str) -> T:
-        """Return `decode(self, identity)`, computed once: one list may resolve a hundred unknown outcomes."""
+        """Return `decode(self, identity)`, computed once.
+
+        One list may resolve a hundred unknown outcomes.
+        """
         if (decode, identity) not in self._decoded:
             self._decoded[decode, identity] = decode(self, identity)
         decoded: T = self._decoded[decode, identity]
         return decoded
 
     def retry_at(self, now: datetime) -> datetime | None:
-        """Return the time that Retry-After names, in seconds or as a date; None if it is absent, past or unreadable."""
+        """Return the time of Retry-After, in seconds or as a date.
+
+        Return None if it is absent, past or unreadable.
+        """
         return parse_retry_after(self.headers.get("retry-after"), now)
 
     def to_rate_limited(self, code: str, now: datetime) -> RateLimited | None:
@@ -94,31 +109,37 @@ class HttpResponse:
 
 
 class Http(Protocol):
-    """The only access to a platform, one per login: at most one call of a login is in flight at a time.
+    """The only access to a platform, one per login.
 
-    Transport failures are values: NotSent only if the transport proves that no byte of the request was sent.
+    At most one call of a login is in flight at a time. Transport failures are values: NotSent only
+    if the transport proves that no byte of the request was sent.
     """
 
     async def fetch(self, request: HttpRequest) -> HttpResponse | NotSent | Unknown:
         """Make a repeatable call: a read, a token, an upload, a draft.
 
-        Equal requests of a login that wait together may share one response, to a call that began after all of them.
+        Equal requests of a login that wait together may share one response, to a call that began
+        after all of them.
         """
         ...
 
     async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:
-        """Make a call without credentials to the host of this address, for the Date of its response.
+        """Make a call without credentials to the host of this address, for a response's Date.
 
-        It is independent of the login: it ignores the login's cooldown, and no response to it starts one.
+        It is independent of the login: it ignores the login's cooldown, and no response to it
+        starts one.
         """
         ...
 
-    async def create(self, request: HttpRequest, send_request: SendRequest) -> HttpResponse | NotSent | Unknown:
+    async def create(
+        self, request: HttpRequest, send_request: SendRequest
+    ) -> HttpResponse | NotSent | Unknown:
         """Make the one call of a committed attempt that may create a post. It is never repeated.
 
-        Immediately before the first byte the core checks that the call may still begin, and records that it does. After
-        a crash, an exception or a timeout, a call made in any other way, or still waiting in a task of the adapter's
-        own, would count as never begun and would be made a second time.
+        Immediately before the first byte the core checks that the call may still begin, and records
+        that it does. After a crash, an exception or a timeout, a call made in any other way, or
+        still waiting in a task of the adapter's own, would count as never begun and would be made a
+        second time.
         """
         ...
 
@@ -130,8 +151,13 @@ class TokenStore(Protocol):
         """Return the valid token, or None if there is none or it has expired."""
         ...
 
-    async def renew(self, stale: str | None, fetch: Callable[[], Awaitable["Token | None"]]) -> str | None:
-        """Replace `stale` by the result of `fetch`, one caller at a time; later callers get the token fetched first."""
+    async def renew(
+        self, stale: str | None, fetch: Callable[[], Awaitable["Token | None"]]
+    ) -> str | None:
+        """Replace `stale` by the result of `fetch`, one caller at a time.
+
+        Later callers get the token fetched first.
+        """
         ...
 
 
@@ -155,7 +181,10 @@ class AdapterState(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterContext:
-    """The services of an adapter. `secret` reads the login's secret when called; `failpoint` is for crash tests."""
+    """The services of an adapter.
+
+    `secret` reads the login's secret when called; `failpoint` is for crash tests.
+    """
 
     http: Http
     secret: Callable[[], Mapping[str, str]]
@@ -166,34 +195,41 @@ class AdapterContext:
 
 
 class Adapter(Protocol):
-    """One account on one platform. It reports what happened; the core decides what follows.
+    """One account on one platform.
 
-    Any read may return RateLimited if the platform wants no more calls of the login for now, and then makes no further
-    call: the core stops every call of the login until the limit ends.
+    An adapter reports events, and the core decides on the next step. Any read may return
+    RateLimited if the platform wants no more calls of the login for now, and then makes no further
+    call. The core stops every call of the login until the limit ends.
 
-    Each method has `timing.lease_timeout` in all, 40 s by default, for everything it awaits; then it is cancelled. Each
-    HTTP call in it has `timing.request_timeout`, 20 s by default, including the wait for the login's other calls.
+    Each method has `timing.lease_timeout` in all, 40 s by default, for everything it awaits; then
+    it is cancelled. Each HTTP call in it has `timing.request_timeout`, 20 s by default, including
+    the wait for the login's other calls.
     """
 
     async def publish(self, request: SendRequest) -> Outcome:
-        """Make one attempt: repeatable calls first, then exactly one `http.create`. Return Unknown, never a guess.
+        """Make one attempt: repeatable calls first, then exactly one `http.create`.
 
-        What the platform still prepares, such as an uploaded video, is `NotSent` with `until`: before `http.create`
-        only, and at no cost to the login's quota. Cancelled before `http.create`, it counts as `NotSent`, afterwards as
-        `Unknown`.
+        Return Unknown, never a guess. Content that the platform still prepares, such as an uploaded
+        video, is `NotSent` with `until`. This is allowed before `http.create` only, and at no cost
+        to the login's quota. If cancelled before `http.create`, it counts as `NotSent`, afterwards
+        as `Unknown`.
         """
         ...
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
-        """Read the platform's progress on a submitted post, by the ticket that this adapter made.
+        """Read the platform's progress on a submitted post, by the ticket this adapter made.
 
-        A ticket whose payload is the plain remote id of a receipt asks about a published post that a list no longer
-        shows: Published if anybody can still see it, Deleted if the platform says that it is gone, else Unknown.
+        A ticket with the plain remote id of a receipt as payload asks about a published post that a
+        list no longer shows. The result is Published if anybody can still see it, Deleted if the
+        platform says that it is gone, else Unknown.
         """
         ...
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
-        """Search for the post once, completely; Unknown if the list cannot be read back to before the baseline."""
+        """Search for the post once, completely.
+
+        Return Unknown if the list cannot be read back to before the baseline.
+        """
         ...
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
@@ -205,17 +241,23 @@ class Adapter(Protocol):
         ...
 
     async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
-        """Read the metrics of published posts, by remote id; posts that the platform leaves out are missing."""
+        """Read the metrics of published posts, by remote id.
+
+        Posts that the platform leaves out are missing.
+        """
         ...
 
     async def list_recent(self) -> Sequence[ObservedPost] | ReadFailure:
-        """Read the account's newest published posts, newest first, as many as one cheap read returns."""
+        """Read the account's newest published posts, newest first.
+
+        One cheap read returns as many as it can.
+        """
         ...
 
 
 @runtime_checkable
 class TimeSource(Protocol):
-    """Optional interface of an adapter whose platform gives the time without cost to a login."""
+    """Optional interface of an adapter for a platform that gives the time at no login's cost."""
 
     async def fetch_time(self) -> object:
         """Ask for the time with `http.fetch_date`; only the Date header of the response counts."""
@@ -224,9 +266,11 @@ class TimeSource(Protocol):
 
 @runtime_checkable
 class PostPreviewer(Protocol):
-    """Optional interface of an adapter whose platform can send a preview to one person."""
+    """Optional interface of an adapter for a platform that can send a preview to one person."""
 
-    async def send_preview(self, rendered: RenderedPost, images: Sequence[bytes], recipient: str) -> PreviewResult:
+    async def send_preview(
+        self, rendered: RenderedPost, images: Sequence[bytes], recipient: str
+    ) -> PreviewResult:
         """Send this exact content to one person, by their name on the platform; publish nothing."""
         ...
 
@@ -241,10 +285,15 @@ class PlatformDefaults:
 
 @runtime_checkable
 class LoginFlow(Protocol):
-    """Browser login by a person. A factory whose platform has one provides it as `sign_in`."""
+    """Browser login by a person.
 
-    def build_authorization_url(self, account: Account, secret: Mapping[str, str], state: str) -> str:
-        """Return the page on which the account's owner consents; the response contains `state`."""
+    A factory for a platform with such a login provides it as `sign_in`.
+    """
+
+    def build_authorization_url(
+        self, account: Account, secret: Mapping[str, str], state: str
+    ) -> str:
+        """Return the page for the consent of the account's owner; the response has `state`."""
         ...
 
     async def exchange_code(
@@ -266,8 +315,8 @@ class CallbackRequest:
 class CallbackEvent:
     """A platform's notice that a job has ended. It is never trusted, only a reason to check now.
 
-    `job_id` names the job as tickets do. `reason` is a short word for a failure: it is stored as `said:JOB_ID` in the
-    adapter state, so that the adapter can explain a rejection that it reads.
+    `job_id` names the job as tickets do. `reason` is a short word for a failure: it is stored as
+    `said:JOB_ID` in the adapter state, so that the adapter can explain a rejection that it reads.
     """
 
     job_id: str
@@ -276,7 +325,10 @@ class CallbackEvent:
 
 @runtime_checkable
 class PlatformCallbacks(Protocol):
-    """Callbacks from a platform. Pure; a factory whose platform sends them provides this as `callbacks`."""
+    """Callbacks from a platform. Pure.
+
+    A factory for a platform that sends them provides this as `callbacks`.
+    """
 
     @property
     def acknowledgement(self) -> str:
@@ -284,15 +336,16 @@ class PlatformCallbacks(Protocol):
         ...
 
     def is_configured(self, secret: Mapping[str, str]) -> bool:
-        """True if the secret contains what is needed to verify the platform's messages."""
+        """True if the secret contains all that is needed to verify the platform's messages."""
         ...
 
     def verify(
         self, account: Account, secret: Mapping[str, str], query: Mapping[str, str], now: datetime
     ) -> str | Problem:
-        """Return the nonce of a signed, fresh request, unique per message; a Problem if it is not authentic.
+        """Return the nonce of a signed, fresh request, unique per message.
 
-        Called before the body is read, so the query alone decides. Signatures are compared in constant time.
+        Return a Problem if it is not authentic. Called before the body is read, so the query alone
+        decides. Signatures are compared in constant time.
         """
         ...
 
@@ -314,32 +367,39 @@ class PlatformCallbacks(Protocol):
 
 
 class AdapterFactory(Protocol):
-    """The entry point `publisher.adapters` of a package: gives the platform's rules and builds adapters.
+    """The entry point `publisher.adapters` of a package: the platform's rules and its adapters.
 
-    It may have the members of `OptionalHooks` as well; all of them are checked when it is loaded.
+    It may have the members of `OptionalHooks` as well. All of them are checked when it is loaded.
     """
 
     @property
     def contract(self) -> int:
-        """The version of CONTRACT that the factory was written for, as a number: not imported from here."""
+        """The version of CONTRACT that the factory was written for, as a number.
+
+        It is not imported from here.
+        """
         ...
 
     @property
     def defaults(self) -> PlatformDefaults: ...
 
     def capabilities(self, account: Account) -> Capabilities:
-        """Return what the platform allows an account. Pure."""
+        """Return the platform's limits and calls for an account. Pure."""
         ...
 
     def validate(self, account: Account, rendered: RenderedPost) -> Sequence[Problem]:
-        """Return what the platform would reject. Pure.
+        """Return the problems that the platform would reject. Pure.
 
-        Where people post everything (`Mode.ASSISTED`), what only the platform's API requires is no problem.
+        If people post everything (`Mode.ASSISTED`), a requirement of the platform's API alone is no
+        problem.
         """
         ...
 
     def create(self, account: Account, context: AdapterContext) -> Adapter:
-        """Return the adapter of an account. It keeps the context and calls nothing: secrets change while it lives."""
+        """Return the adapter of an account.
+
+        It keeps the context and calls nothing: secrets change while it lives.
+        """
         ...
 
 
@@ -348,60 +408,76 @@ Texts = Mapping[str, str]
 
 
 class OptionalHooks:
-    """The optional members of a factory, with what holds where one is missing. A factory may inherit from it."""
+    """The optional members of a factory, with the rule for a missing one.
+
+    A factory may inherit from it.
+    """
 
     display_name: Texts = MappingProxyType({})
     """The platform's name for people; without it, the name in publisher.toml."""
 
     messages: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    """Texts of the platform's codes, in the form of `read_messages`. Each code begins with the platform's name and `_`.
+    """Texts of the platform's codes, in the form of `read_messages`.
 
-    Besides these, with the platform's name at the end: `place_` (where people sign in), `revoke_` (how a login is
-    revoked), `take_down_` (how a person deletes a post), `renewal_` (the command that renews credentials), `late_`
-    (how late a post may still appear) and `assist_note_` (what to know of posting manually).
+    Each code begins with the platform's name and `_`. The codes below come besides these, with the
+    platform's name at the end. `place_` says where people sign in, `revoke_` how a login is
+    revoked, and `take_down_` how a person deletes a post. `renewal_` is the command that renews
+    credentials. `late_` says how late a post may still appear. `assist_note_` has notes for posting
+    manually.
     """
 
     templates: Path | None = None
-    """A folder with pages for this platform, `TEMPLATE/PLATFORM.txt` or `.html`; pages of a workspace replace them."""
+    """A folder with pages for this platform, `TEMPLATE/PLATFORM.txt` or `.html`.
+
+    Pages of a workspace replace them.
+    """
 
     secret_fields: Sequence[str] = ()
     """The names of the fields that a secret must have."""
 
     public_fields: Sequence[str] = ()
-    """The names of fields of the secret that are no secret, such as an app's id: they are not redacted."""
+    """The names of public fields of the secret, such as an app's id: they are not redacted."""
 
     sign_in: LoginFlow | None = None
     callbacks: PlatformCallbacks | None = None
 
     def check_account(self, account: Account) -> Sequence[Problem]:  # noqa: ARG002 # the default
-        """Return what is wrong with an account's settings, although no post may go there. Pure.
+        """Return the problems of an account's settings, although no post may go there. Pure.
 
-        `facts["key"]` names the key in the account's table, such as `profile` or `options.tag_id`: the problem is shown
-        at its line. Where people post everything (`Mode.ASSISTED`), what only the API requires is no problem. It is
-        not called for an account that is off.
+        `facts["key"]` names the key in the account's table, such as `profile` or `options.tag_id`.
+        The problem is shown at its line. If people post everything (`Mode.ASSISTED`), a requirement
+        of the API alone is no problem. It is not called for an account that is off.
         """
         return ()
 
     def hosts(self, account: Account) -> Collection[str] | None:  # noqa: ARG002 # the default
-        """Return every host that is called for an account without `base_url`, by name or as part of an address.
+        """Return every host that is called for an account without `base_url`.
 
-        No other host may be called then; None allows any. Where the account's options lead to none of the hosts that
-        are called without them, these are a server of its own: on another one the same identity is another account.
-        So this is also asked about an account without options; where that raises, no host counts as named without them.
+        A host is called by name or as part of an address. No other host may be called then; None
+        allows any. If the account's options lead to none of the hosts that are called without them,
+        these are a server of its own. On another server the same identity is another account. So
+        this is also asked about an account without options. If that raises, no host counts as named
+        without them.
         """
         return None
 
     def call_method(self, account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:  # noqa: ARG002
-        """Return a word for the call by which `publish` would send this post now; empty if there is only one. Pure.
+        """Return a word for the call that `publish` would send now; empty if there is only one.
 
-        It is stored with the attempt, and comes back as `request.method` with every request about it. A second call
-        that no person has ordered is made by the same method, or not at all.
+        Pure. It is stored with the attempt, and comes back as `request.method` with every request
+        about it. A second call that no person has ordered is made by the same method, or not at
+        all.
         """
         return ""
 
 
 @cache
 def read_messages(package: str, file: str = "messages.toml") -> Mapping[str, Mapping[str, Any]]:
-    """Read the texts of a package from a file in it: a table for each code, with `zh_CN`, `en` and perhaps a `hint`."""
-    texts = files(package.partition(".")[0]).joinpath(*package.split(".")[1:], file).read_text("utf-8")
+    """Read the texts of a package from a file in it.
+
+    It has a table for each code, with `zh_CN`, `en` and perhaps a `hint`.
+    """
+    texts = (
+        files(package.partition(".")[0]).joinpath(*package.split(".")[1:], file).read_text("utf-8")
+    )
     return tomllib.loads(texts)

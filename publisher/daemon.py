@@ -1,4 +1,7 @@
-"""The daemon: starts each job at its interval; what is due, and when, stands in the database."""
+"""The daemon: starts each job at its interval.
+
+The database holds the due work and its times.
+"""
 
 import asyncio
 import contextlib
@@ -38,7 +41,13 @@ from publisher.engine.filed_texts import FiledTextCheck
 from publisher.engine.job_scheduler import Job, correct_job_times, schedule_jobs
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.notifier import NoticeWriter, Notifier
-from publisher.engine.planner import active_schedule, apply_schedule, find_file_owner, find_next_planning, plan_window
+from publisher.engine.planner import (
+    active_schedule,
+    apply_schedule,
+    find_file_owner,
+    find_next_planning,
+    plan_window,
+)
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
 from publisher.i18n import Messages
@@ -58,37 +67,63 @@ from publisher.web.server import descriptor_limit
 from publisher.web.supervisor import run_enabled_dashboard
 
 MAX_SENDS = 2000
-"""Calls in flight at most, those prepared for their instant included; a login never has more than one."""
+"""Maximum calls in flight, including calls prepared for their instant.
+
+A login never has more than one.
+"""
 MAX_READBACKS = 500
-"""Reads in flight at most. Those of one login wait for one another, and equal questions are asked once."""
+"""Maximum reads in flight.
+
+Reads of one login wait for one another, and equal questions are asked once.
+"""
 MAX_RETRACTIONS = 100
 MAX_CHECKED_LOGINS = 50
-"""Logins whose sign-in is checked at once: hundreds may be needed for one morning's posts."""
+"""Maximum logins with a sign-in checked at once.
+
+Hundreds may be needed for one morning's posts.
+"""
 MAX_MONITORED_ACCOUNTS = 10
-"""Accounts whose published posts are read again at once: never enough to delay the check of an unknown outcome."""
+"""Maximum accounts with published posts read again at once.
+
+It is never enough to delay the check of an unknown outcome.
+"""
 WORK_AHEAD = 2 * PREPARE_AHEAD
-"""How long before a delivery needs a job the jobs on deliveries begin to run at their own intervals."""
+"""How long before a delivery needs a job the delivery jobs run at their own intervals."""
 IDLE_INTERVAL_SECONDS = 60.0
-"""How often those jobs run while no delivery needs them: what they find wrong then, such as a journal that cannot be
-written, is reported before the next post is due."""
+"""How often the jobs run while no delivery needs them.
+
+Problems found then, such as a journal that cannot be written, are reported before the next post is
+due.
+"""
 SHUTDOWN_TIMEOUT_SECONDS = 25.0
 """How long calls in flight may still take after a stop is requested."""
 ONCE_MAX_WAIT = timedelta(minutes=1)
 """How long a single run waits for a login that is in cooldown between two posts."""
 FILE_QUIET_PERIOD = timedelta(seconds=1)
-"""How long a file must be unchanged before it is read: a half-written one may be valid by accident."""
+"""How long a file must be unchanged before it is read.
+
+A half-written file may be valid by accident.
+"""
 FILE_WATCH_TIMEOUT_SECONDS = 60.0
 """After so long without a change the watch of the file counts as working, and is restarted."""
 FILE_WATCH_STEP_MILLISECONDS = 200
-"""How often the watch of the file looks at what the system has reported."""
+"""How often the watch of the file looks at the system's reports."""
 FILE_WATCH_RETRY_SECONDS = 20.0
-"""Least time from one start of the file watch to the next, so that one that fails at once does not fill the log."""
+"""Least time from one start of the file watch to the next.
+
+A watch that fails at once then does not fill the log.
+"""
 THREAD_SWITCH_SECONDS = 0.0005
-"""How long a thread that computes, as one that reads a schedule, may keep another waiting. A call's intent waits at
-each of its statements; by Python's default of 5 ms it would take ten times as long while a long schedule is read."""
+"""How long a computing thread may keep another waiting, such as one that reads a schedule.
+
+A call's intent waits at each of its statements. By Python's default of 5 ms it would take ten times
+as long while a long schedule is read.
+"""
 REFUSED_FILE_PAUSE_SECONDS = (20.0, 300.0)
-"""How soon at first, and at the latest, a refused file that has not changed is read again, each time after twice as
-long: what it lacks, such as a picture, may have come."""
+"""How soon, first and at the latest, a refused file that has not changed is read again.
+
+Each wait is twice as long as the last. A missing part of it, such as a picture, may have come.
+"""
 MAX_PLAN_ATTEMPTS = 3
 """How often one run plans again because another host has activated a newer version."""
 ONCE_JOBS = ("confirm_clock", "heartbeat", "reconcile", "retract", "run_maintenance", "send")
@@ -97,7 +132,10 @@ ONCE_JOBS = ("confirm_clock", "heartbeat", "reconcile", "retract", "run_maintena
 
 @dataclass(slots=True)
 class Daemon:
-    """One running daemon: its application, its jobs, the schedule it plans from, and if it is asked to stop."""
+    """One running daemon: its application, its jobs and the schedule it plans from.
+
+    It also knows if it is asked to stop.
+    """
 
     application: Application
     schedule_file: Path
@@ -107,7 +145,7 @@ class Daemon:
     schedule: Schedule | None = None
     schedule_version: int | None = None
     planned_basis: tuple[tuple[int, int, Sequence[str]], ClockTrust] | None = None
-    """What the last complete plan was made from."""
+    """The inputs of the last complete plan."""
     next_planning_at: float = 0.0
     """Until when, in monotonic seconds, that plan stays complete."""
     has_read_file: bool = False
@@ -120,20 +158,22 @@ class Daemon:
     first_file_version: FileVersion | None = None
     has_waited_for_clock: bool = False
     process_lock: ProcessLock | None = None
-    """The lock of this workspace, which the heartbeat keeps in place."""
+    """The lock of this workspace, kept in place by the heartbeat."""
     has_work: bool = field(default=True, init=False)
     """True if a delivery needed one of the jobs when the database was last asked."""
     last_sending: float = field(default=float("-inf"), init=False)
     """When deliveries to send were looked for last, in monotonic seconds."""
     running_jobs: set[asyncio.Task[None]] = field(default_factory=set)
     loaded_files: LoadedFiles = field(init=False)
-    """What it has read at its start."""
+    """The files read at its start."""
     jobs: Mapping[str, Job] = field(init=False)
     clock_check: ClockCheck = field(init=False)
 
     def __post_init__(self) -> None:
         self.loaded_files = describe_loaded_files(self.application.settings)
-        self.clock_check = ClockCheck(store=self.application.store, adapters=self.application.adapters)
+        self.clock_check = ClockCheck(
+            store=self.application.store, adapters=self.application.adapters
+        )
         self.jobs = {job.name: job for job in build_jobs(self)}
 
     def interval_of(self, job: Job) -> float:
@@ -143,7 +183,10 @@ class Daemon:
         return job.idle_interval_seconds
 
     async def confirm_clock(self) -> None:
-        """Try to confirm an unconfirmed clock, and plan at once what has waited for that; then update the alerts."""
+        """Try to confirm an unconfirmed clock.
+
+        Plan at once all that has waited for that; then update the alerts.
+        """
         try:
             if await self.clock_check.confirm() and self.has_waited_for_clock:
                 self.has_waited_for_clock = False
@@ -153,12 +196,16 @@ class Daemon:
             await self.application.store.system_alerts.update()
 
     async def send(self) -> int:
-        """Ask the database if a delivery needs a job, and send what is due.
+        """Ask the database if a delivery needs a job, and send all that is due.
 
-        While none does, nothing more is asked than once in IDLE_INTERVAL_SECONDS. The first one that does is not kept
-        waiting for the maintenance job.
+        While none does, nothing more is asked than once in IDLE_INTERVAL_SECONDS. The first one
+        that does is not kept waiting for the maintenance job.
         """
-        app, was_idle, now = self.application, not self.has_work, self.application.runtime.monotonic()
+        app, was_idle, now = (
+            self.application,
+            not self.has_work,
+            self.application.runtime.monotonic(),
+        )
         self.has_work = await app.store.maintenance.has_work(WORK_AHEAD)
         if not self.has_work and now < self.last_sending + IDLE_INTERVAL_SECONDS:
             return 0
@@ -169,14 +216,17 @@ class Daemon:
         return await send_due(app.store, app.adapters, limit, self.stop_requested, app.credentials)
 
     async def heartbeat(self) -> None:
-        """Record that this worker runs; stop if an older database was put in place, or another process has its place.
+        """Record that this worker runs; stop if another process has its place.
 
-        A lock file that was deleted is created again.
+        It also stops if an older database was put in place. A lock file that was deleted is created
+        again.
         """
         try:
             if not await self.application.store.actions.heartbeat():
                 self.refusal = RefusedError("database_replaced")
-            elif self.process_lock is not None and await asyncio.to_thread(self.process_lock.restore_file):
+            elif self.process_lock is not None and await asyncio.to_thread(
+                self.process_lock.restore_file
+            ):
                 log.warning("lock_file_restored", file=self.process_lock.locked.name)
         except RefusedError as error:
             self.refusal = error
@@ -184,15 +234,19 @@ class Daemon:
             self.stop_requested.set()
 
     async def load_initial_schedule(self) -> None:
-        """Apply the file and the settings before the first call; what comes due by time alone may wait for its job."""
+        """Apply the file and the settings before the first call.
+
+        Deliveries that come due by time alone may wait for their job.
+        """
         await self.read_schedule()
         if await self.application.store.posts.config_hash() != self.application.planner.config_hash:
             await self.plan()
 
     async def try_initial_load(self) -> None:
-        """Load the schedule before the first call; a bug of ours there must not stop what is already filed.
+        """Load the schedule before the first call; our bugs there must not stop filed posts.
 
-        The jobs try again, and alert people. Raises errors of the database and of files, and refusals.
+        The jobs try again, and alert people. Raises errors of the database and of files, and
+        refusals.
         """
         try:
             await self.load_initial_schedule()
@@ -202,47 +256,69 @@ class Daemon:
             log.exception("initial_load_failed", error=type(error).__name__)
 
     async def plan(self) -> None:
-        """File the deliveries that have come within the planning window, from the active schedule version.
+        """File the deliveries that have come within the planning window, from the active version.
 
-        Nothing is compared while nothing can have come within it.
+        The version is the active schedule version. Nothing is compared while nothing can have come
+        within the window.
         """
         for _ in range(MAX_PLAN_ATTEMPTS):
-            with contextlib.suppress(ConcurrentUpdateError):  # another host has activated a newer version
+            with contextlib.suppress(
+                ConcurrentUpdateError
+            ):  # another host has activated a newer version
                 return await self.plan_active_version()
         log.warning("plan_overtaken")  # the next run plans from what is active then
         return None
 
     async def plan_active_version(self) -> None:
-        """Plan from the version that is active now. Raises ConcurrentUpdateError if a newer one is activated."""
+        """Plan from the version that is active now.
+
+        Raises ConcurrentUpdateError if a newer one is activated.
+        """
         if not await self._can_plan():
             return
-        planner, post_store, runtime = self.application.planner, self.application.store.posts, self.application.runtime
+        planner, post_store, runtime = (
+            self.application.planner,
+            self.application.store.posts,
+            self.application.runtime,
+        )
         basis = await post_store.plan_basis(), runtime.clock_trust
         if basis == self.planned_basis and runtime.monotonic() < self.next_planning_at:
             return
         (version, _newest_entry, _settings), _trust = basis
         try:
             if version != self.schedule_version:
-                self.schedule = None  # an old version must never be planned from once there is a newer one
+                self.schedule = (
+                    None  # an old version must never be planned from once there is a newer one
+                )
                 self.schedule = await active_schedule(planner, self.schedule_file.name)
                 self.schedule_version = version
             if self.schedule is not None:
-                complete_until = runtime.monotonic() + find_next_planning(planner, self.schedule).total_seconds()
+                complete_until = (
+                    runtime.monotonic() + find_next_planning(planner, self.schedule).total_seconds()
+                )
                 await plan_window(planner, self.schedule, version)
                 await post_store.set_config_hash(planner.config_hash)
-                self.planned_basis, self.next_planning_at = basis, complete_until  # only a complete one counts
-        except ScheduleError as error:  # the settings or templates have changed under the accepted schedule
+                self.planned_basis, self.next_planning_at = (
+                    basis,
+                    complete_until,
+                )  # only a complete one counts
+        except (
+            ScheduleError
+        ) as error:  # the settings or templates have changed under the accepted schedule
             await self._record_rejection(error)
 
     async def _can_plan(self) -> bool:
-        """Return True if the clock is confirmed, and every awaited host has reported what it has sent."""
+        """Return True if the clock is confirmed and every awaited host has reported its sends."""
         if not self.application.runtime.is_clock_confirmed():
             self.has_waited_for_clock = True
             return False
         return await can_plan(self.application.store.database)
 
     async def read_schedule(self) -> None:
-        """Activate a changed schedule file; if it is invalid, alert people and keep the last good version."""
+        """Activate a changed schedule file.
+
+        If it is invalid, alert people and keep the last good version.
+        """
         runtime = self.application.runtime
         version = await asyncio.to_thread(FileVersion.read, self.schedule_file)
         is_same = version == self.read_file_version
@@ -252,42 +328,59 @@ class Daemon:
             return
         if version is not None:
             await runtime.sleep_until(min(version.modified_at, runtime.now()) + FILE_QUIET_PERIOD)
-            if await asyncio.to_thread(FileVersion.read, self.schedule_file) != version or not await self._can_plan():
+            if (
+                await asyncio.to_thread(FileVersion.read, self.schedule_file) != version
+                or not await self._can_plan()
+            ):
                 return
         self.has_read_file, self.read_file_version = True, version
         self.first_file_version = self.first_file_version or version
         post_store, text = self.application.store.posts, ""
         try:
-            text = await asyncio.to_thread(read_text, self.schedule_file, SCHEDULE_READ_LIMITS, ScheduleError)
+            text = await asyncio.to_thread(
+                read_text, self.schedule_file, SCHEDULE_READ_LIMITS, ScheduleError
+            )
             if text == await post_store.active_schedule_text():
                 await post_store.clear_rejection()
                 return
             if version == self.first_file_version and await post_store.is_old_schedule(text):
                 raise RefusedError("schedule_superseded")  # noqa: TRY301 # handled like every other refusal of the file
             owner = await asyncio.to_thread(find_file_owner, self.schedule_file)
-            applied = await apply_schedule(self.application.planner, text, self.schedule_file.name, file_owner=owner)
+            applied = await apply_schedule(
+                self.application.planner, text, self.schedule_file.name, file_owner=owner
+            )
         except BaseException as error:  # also one that was cancelled is read again
-            self.has_read_file = False  # the cause, such as a missing picture, may go without the file changing
+            self.has_read_file = (
+                False  # the cause, such as a missing picture, may go without the file changing
+            )
             if not isinstance(error, (InputError, RefusedError)):
                 raise
             self.postpone_refused_file(is_same=is_same)
             await self._record_rejection(error, text)
         else:
             log.info(
-                "schedule_accepted", filed=applied.filed, left_out=[item.facts["post"] for item in applied.left_out]
+                "schedule_accepted",
+                filed=applied.filed,
+                left_out=[item.facts["post"] for item in applied.left_out],
             )
 
     def postpone_refused_file(self, *, is_same: bool) -> None:
-        """Set when a refused file is read again: soon if it is new, and each time later if it is the same."""
+        """Set when a refused file is read again.
+
+        It is soon if the file is new, and later each time if it is the same.
+        """
         shortest, longest = REFUSED_FILE_PAUSE_SECONDS
-        self.refused_file_pause = min(max(2 * self.refused_file_pause, shortest), longest) if is_same else shortest
+        self.refused_file_pause = (
+            min(max(2 * self.refused_file_pause, shortest), longest) if is_same else shortest
+        )
         self.read_refused_file_at = self.application.runtime.monotonic() + self.refused_file_pause
 
     async def watch_schedule_file(self) -> None:
-        """Read the schedule when its file changes, until there is no change for FILE_WATCH_TIMEOUT_SECONDS.
+        """Read the schedule when its file changes.
 
-        A refused one is read again when a picture comes, too. If the watch fails, the job `read_schedule` still reads
-        the file.
+        The watch ends after FILE_WATCH_TIMEOUT_SECONDS without a change. A refused file is read
+        again when a picture comes, too. If the watch fails, the job `read_schedule` still reads the
+        file.
         """
         folder = self.schedule_file.parent
         watching = awatch(
@@ -304,7 +397,9 @@ class Daemon:
                 if not changes:
                     return
                 paths = [Path(path) for _change, path in changes]
-                has_pictures = not self.has_read_file and any(path.parent.name == MEDIA_FOLDER for path in paths)
+                has_pictures = not self.has_read_file and any(
+                    path.parent.name == MEDIA_FOLDER for path in paths
+                )
                 if has_pictures:
                     self.read_refused_file_at = 0.0
                 if has_pictures or any(path.name == self.schedule_file.name for path in paths):
@@ -312,26 +407,42 @@ class Daemon:
                     await self.run_logged("plan", self.plan)
 
     async def report_template_problems(self) -> None:
-        """Alert people to templates with an error: filed posts go out, new ones that need them are refused."""
+        """Alert people to templates with an error.
+
+        Filed posts go out; new ones that need them are refused.
+        """
         reason = self._format_problems(self.application.planner.post_renderer.templates.problems)
         if reason:
             log.warning("templates_invalid", reason=reason)
         await self.application.store.system_alerts.set_template_alert(reason)
 
     def _format_problems(self, problems: Sequence[Problem], posts: Sequence[str] = ()) -> str:
-        """Format problems as text, one a line; a problem that several occurrences of a post share appears once."""
-        return "\n".join(dict.fromkeys(self.messages.format_problem(problem, posts) for problem in problems))
+        """Format problems as text, one a line.
+
+        A problem that several occurrences of a post share appears once.
+        """
+        return "\n".join(
+            dict.fromkeys(self.messages.format_problem(problem, posts) for problem in problems)
+        )
 
     async def check_files(self) -> None:
-        """Alert people to settings and templates that were changed after this daemon has read them."""
-        changed = await asyncio.to_thread(find_newer_files, self.application.settings.workspace, self.loaded_files)
+        """Alert people to settings and templates that were changed after this daemon read them."""
+        changed = await asyncio.to_thread(
+            find_newer_files, self.application.settings.workspace, self.loaded_files
+        )
         formatter = Formatter(messages=self.messages, timezone=self.application.settings.timezone)
-        await self.application.store.system_alerts.set_files_alert(formatter.newer_files(changed, self.started_at))
+        await self.application.store.system_alerts.set_files_alert(
+            formatter.newer_files(changed, self.started_at)
+        )
 
     async def _record_rejection(self, error: InputError | RefusedError, text: str = "") -> None:
-        """Alert people to what is wrong with the text of a schedule file, or with the version in force."""
+        """Alert people to the problems of a schedule file's text or of the version in force."""
         if isinstance(error, InputError):
-            posts = await asyncio.to_thread(list_ids_in_text, text, self.schedule_file.name) if text else ()
+            posts = (
+                await asyncio.to_thread(list_ids_in_text, text, self.schedule_file.name)
+                if text
+                else ()
+            )
             reason = self._format_problems(error.problems, posts)
         else:
             reason = self.messages.translate(error.code, **error.facts)
@@ -339,22 +450,36 @@ class Daemon:
         await self.application.store.posts.record_rejection(reason)
 
     async def run_logged(self, name: str, work: Callable[[], Awaitable[int | None]]) -> None:
-        """Await a job's work. An error is logged and does not end the daemon; repeated ones alert people."""
+        """Await a job's work.
+
+        An error is logged and does not end the daemon; repeated errors alert people.
+        """
         await self.application.store.system_alerts.jobs.run(name, work, event="job_failed")
 
     async def run_job(self, job: Job) -> None:
-        """Run one job in a task of its own, for which a stop waits."""
+        """Run one job in a task of its own; a stop waits for it."""
         task = asyncio.create_task(self.run_logged(job.name, job.run))
         self.running_jobs.add(task)
         task.add_done_callback(self.running_jobs.discard)
-        with contextlib.suppress(asyncio.CancelledError):  # when the loop is closed, if it outlasts the shutdown
+        with contextlib.suppress(
+            asyncio.CancelledError
+        ):  # when the loop is closed, if it outlasts the shutdown
             await task
 
 
 def build_jobs(daemon: Daemon) -> Sequence[Job]:
-    """Return the jobs of a daemon; the first times let what becomes due be sent right after."""
+    """Return the jobs of a daemon.
+
+    The first times let newly due deliveries be sent right after.
+    """
     app, store, stop = daemon.application, daemon.application.store, daemon.stop_requested
-    _ = store.outbox, store.audit, store.monitoring, store.login_health, store.silence  # imported now, not at a post
+    _ = (
+        store.outbox,
+        store.audit,
+        store.monitoring,
+        store.login_health,
+        store.silence,
+    )  # imported now, not at a post
     checkpoint_targets = build_checkpoint_targets(app.settings)
     notifier = build_notifier(daemon, checkpoint_targets)
 
@@ -405,7 +530,12 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
         Job("check_backlog", store.backlog.update, 25.0, 30.0),
         Job("check_refusals", store.users.attempts.close_windows, 30.0, 60.0),
         Job("notify", notifier.run, 1.0, 2.0),
-        Job("write_checkpoint", lambda: write_checkpoint(store.audit, checkpoint_targets), 10.0, 300.0),
+        Job(
+            "write_checkpoint",
+            lambda: write_checkpoint(store.audit, checkpoint_targets),
+            10.0,
+            300.0,
+        ),
         Job("compact_journal", lambda: compact_journal(store), 120.0, 86400.0),
         Job("prune", prune_old, 180.0, 86400.0),
     )
@@ -419,7 +549,9 @@ def build_notifier(daemon: Daemon, targets: CheckpointTargets) -> Notifier:
         store=store,
         rules=settings.alerts,
         timezone=settings.timezone,
-        writer=NoticeWriter(messages=daemon.messages, dashboard=settings.alerts.dashboard, describe=formatter.alert),
+        writer=NoticeWriter(
+            messages=daemon.messages, dashboard=settings.alerts.dashboard, describe=formatter.alert
+        ),
         send=AlertChannels(settings).send,
         read_checkpoint=partial(read_signed_checkpoint, store.audit, targets),
     )
@@ -432,11 +564,11 @@ async def run(
     once: bool = False,
     report: Callable[..., None] = lambda *_code, **_facts: None,
 ) -> int:
-    """Run the daemon until it is asked to stop, or, with `once`, until all that is due now is settled.
+    """Run the daemon until it is asked to stop, or, with `once`, until all that is due is settled.
 
-    `report` is called with a message code and its facts: when the daemon has started, and whether it listens for
-    callbacks. Returns 0, or with `once` 1 when something needs a person. Raises RefusedError if going on
-    would be unsafe, SettingsError if settings are wrong.
+    `report` is called with a message code and its facts: when the daemon has started, and whether
+    it listens for callbacks. Returns 0, or with `once` 1 when something needs a person. Raises
+    RefusedError if going on would be unsafe, SettingsError if settings are wrong.
     """
     require_safe_permissions(settings)
     require_rights(settings, can_send=True)
@@ -444,7 +576,9 @@ async def run(
     async with contextlib.AsyncExitStack() as stack:
         process_lock = lock_process(settings.database, settings.workspace)
         stack.callback(process_lock.release)
-        application = await stack.enter_async_context(open_application(settings, runtime, can_send=True))
+        application = await stack.enter_async_context(
+            open_application(settings, runtime, can_send=True)
+        )
         await asyncio.to_thread(claim_folder, settings.database)
         daemon = Daemon(application, settings.schedule_file, Messages(settings.lang), runtime.now())
         daemon.process_lock = process_lock
@@ -453,12 +587,20 @@ async def run(
         await register(daemon)
         await prepare_first_calls(daemon)
         freeze_gc()
-        report("run_started", workspace=settings.workspace, environment=settings.environment.value, pid=os.getpid())
+        report(
+            "run_started",
+            workspace=settings.workspace,
+            environment=settings.environment.value,
+            pid=os.getpid(),
+        )
         if once:
             exit_code = await run_once(daemon)
         else:
             set_alert = application.store.system_alerts.set_dashboard_alert
-            async with serve_callbacks(application, report), run_enabled_dashboard(settings, set_alert):
+            async with (
+                serve_callbacks(application, report),
+                run_enabled_dashboard(settings, set_alert),
+            ):
                 await run_until_stopped(daemon)
             exit_code = 0
         if daemon.refusal is not None:
@@ -471,24 +613,34 @@ async def run(
 async def register(daemon: Daemon) -> None:
     """Make this daemon a worker of the database, and expire the leases of its previous process.
 
-    Raises RefusedError where its clock is too far from the server's, or the database is another one.
+    Raises RefusedError where its clock is too far from the server's, or the database is another
+    one.
     """
     store = daemon.application.store
     await store.system_alerts.check_clock_skew()
     await daemon.clock_check.confirm()
     if not await store.actions.register_worker(daemon.loaded_files):
         raise RefusedError("database_replaced")
-    await void_authority_if_older(store.audit, build_checkpoint_targets(daemon.application.settings))
+    await void_authority_if_older(
+        store.audit, build_checkpoint_targets(daemon.application.settings)
+    )
     # the process lock and the registration prove that the previous process is gone
     expired_leases = await store.maintenance.expire_own_leases()
     log.info("own_leases_expired", leases=expired_leases)
 
 
 async def prepare_first_calls(daemon: Daemon) -> None:
-    """Load what calls need, pause the accounts without their secret, and file what the schedule has."""
+    """Load the data that calls need, and file the deliveries of the schedule.
+
+    The accounts without their secret are paused.
+    """
     settings, store = daemon.application.settings, daemon.application.store
     await store.outbox.preload()
-    manual_accounts = [order.account for order in await store.queries.mode_overrides() if order.mode is not Mode.API]
+    manual_accounts = [
+        order.account
+        for order in await store.queries.mode_overrides()
+        if order.mode is not Mode.API
+    ]
     for account, error in find_missing_secrets(settings, manual_accounts).items():
         await store.actions.pause_account(settings.accounts[account], MAINTENANCE, error.code)
     await daemon.report_template_problems()
@@ -496,23 +648,35 @@ async def prepare_first_calls(daemon: Daemon) -> None:
 
 
 async def run_once(daemon: Daemon) -> int:
-    """Do all that is due now until no outcome is unknown. Return 1 if something needs a person, else 0."""
+    """Do all that is due now until no outcome is unknown.
+
+    Return 1 if something needs a person, else 0.
+    """
     await daemon.plan()
     while not daemon.stop_requested.is_set():
         for name in ONCE_JOBS:
-            with contextlib.suppress(ExceptionGroup):  # single deliveries failed, which is logged; time resolves them
+            with contextlib.suppress(
+                ExceptionGroup
+            ):  # single deliveries failed, which is logged; time resolves them
                 await daemon.jobs[name].run()
         if await daemon.application.is_idle(ONCE_MAX_WAIT):
             break
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(daemon.stop_requested.wait(), timeout=0.5)
     await daemon.run_logged("notify", daemon.jobs["notify"].run)
-    new = [alert for alert in await daemon.application.store.queries.alerts() if alert.at >= daemon.started_at]
+    new = [
+        alert
+        for alert in await daemon.application.store.queries.alerts()
+        if alert.at >= daemon.started_at
+    ]
     return int(any(needs_person_now(alert, daemon.application.runtime.now()) for alert in new))
 
 
 async def run_until_stopped(daemon: Daemon) -> None:
-    """Run all jobs at their intervals until a stop is requested, then wait for those that have begun."""
+    """Run all jobs at their intervals until a stop is requested.
+
+    Then wait for the jobs that have begun.
+    """
     scheduler = schedule_jobs(daemon.jobs.values(), daemon.interval_of, daemon.run_job)
     scheduler.start()
     clock_task = asyncio.create_task(correct_job_times(scheduler))
@@ -528,7 +692,10 @@ async def run_until_stopped(daemon: Daemon) -> None:
 
 
 async def watch_file_until_stopped(daemon: Daemon) -> None:
-    """Watch the schedule file until the daemon stops; a watch that has ended or failed is restarted."""
+    """Watch the schedule file until the daemon stops.
+
+    A watch that has ended or failed is restarted.
+    """
     while not daemon.stop_requested.is_set():
         again_at = asyncio.get_running_loop().time() + FILE_WATCH_RETRY_SECONDS
         await daemon.run_logged("watch_schedule_file", daemon.watch_schedule_file)
@@ -538,6 +705,9 @@ async def watch_file_until_stopped(daemon: Daemon) -> None:
 
 
 def freeze_gc() -> None:
-    """Exclude start-up objects from garbage collection: a full collection would pause a burst of calls for 0.1 s."""
+    """Exclude start-up objects from garbage collection.
+
+    A full collection would pause a burst of calls for 0.1 s.
+    """
     gc.collect()
     gc.freeze()

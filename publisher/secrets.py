@@ -1,4 +1,7 @@
-"""Secrets: read when needed from environment, systemd, a folder or the encrypted store; never logged or shown."""
+"""Secrets: read when needed, never logged or shown.
+
+They come from environment, systemd, a folder or the encrypted store.
+"""
 
 import base64
 import fcntl
@@ -36,7 +39,10 @@ PRIVATE_KEY_FIELD = "private"
 USER_KEY_NAME = "user-key"
 """The name of the secret that encrypts the users' second factors."""
 USER_KEY_FIELD = "key"
-"""Its field: one Fernet key, or several with spaces between them, of which the first encrypts."""
+"""Its field: one Fernet key, or several with spaces between them.
+
+The first one encrypts.
+"""
 TEMPORARY_ERRORS = frozenset({"secret_unreadable", "vault_unreadable"})
 """Errors of the source, not of the secret: it may be readable at the next try."""
 
@@ -48,7 +54,10 @@ SecretErrorCode = Literal[
 
 
 class SecretError(PublisherError):
-    """A secret is unavailable. `code` is the reason, `places` are the sources tried; the content is never included."""
+    """A secret is unavailable.
+
+    `code` is the reason, `places` are the sources tried. The content is never included.
+    """
 
     def __init__(self, code: SecretErrorCode, name: str, places: tuple[str, ...]) -> None:
         super().__init__(f"{code} {name}: {', '.join(places)}")
@@ -65,8 +74,8 @@ class SecretError(PublisherError):
 class Vault:
     """The encrypted store of one workspace, in `folder`.
 
-    Every secret is encrypted together with its name: one that was moved to another name is rejected. The key file has
-    one key per line; the first one encrypts, all of them decrypt.
+    Every secret is encrypted together with its name: one that was moved to another name is
+    rejected. The key file has one key per line; the first one encrypts, all of them decrypt.
     """
 
     folder: Path
@@ -79,13 +88,16 @@ class Vault:
     def read(self, name: str) -> Mapping[str, str] | None:
         """Decrypt a secret; None if there is none of this name. Raises SecretError.
 
-        A read takes no lock. A rotation that ends between the reads of store and key has changed the store: read again.
+        A read takes no lock. A rotation that ends between the reads of store and key has changed
+        the store: read again.
         """
         while True:
             tokens = self._load_tokens()
             try:
                 return (
-                    None if name not in tokens else self._decrypt(name, tokens[name], self._make_cipher(self._keys()))
+                    None
+                    if name not in tokens
+                    else self._decrypt(name, tokens[name], self._make_cipher(self._keys()))
                 )
             except SecretError:
                 if self._load_tokens() == tokens:
@@ -114,9 +126,10 @@ class Vault:
             return is_known
 
     def rotate(self) -> int:
-        """Encrypt all secrets with a new key and return their number. A crash in between leaves all of them readable.
+        """Encrypt all secrets with a new key and return their number.
 
-        A key supplied by the operator is theirs to change: they put the new one on a line before the old, then rotate.
+        A crash in between leaves all of them readable. A key supplied by the operator is theirs to
+        change: they put the new one on a line before the old, then rotate.
         """
         from cryptography.fernet import Fernet  # noqa: PLC0415 # loading it costs every other command a moment
 
@@ -155,7 +168,11 @@ class Vault:
 
     def _keys(self) -> list[bytes]:
         supplied = self.environment.get(KEY_VARIABLE)
-        content = os.fsencode(supplied) if supplied is not None else _read_store_file(Path(self.key_source))
+        content = (
+            os.fsencode(supplied)
+            if supplied is not None
+            else _read_store_file(Path(self.key_source))
+        )
         if not (keys := [line.strip() for line in (content or b"").splitlines() if line.strip()]):
             raise SecretError("vault_key_missing", "*", (KEY_VARIABLE, str(self._own_key_file)))
         return keys
@@ -164,7 +181,9 @@ class Vault:
         from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 # as above
 
         try:
-            return MultiFernet([Fernet(key.decode("ascii")) for key in keys])  # of bytes it would skip foreign ones
+            return MultiFernet(
+                [Fernet(key.decode("ascii")) for key in keys]
+            )  # of bytes it would skip foreign ones
         except ValueError:
             raise SecretError("vault_key_bad", "*", (self.key_source,)) from None
 
@@ -181,7 +200,10 @@ class Vault:
         return fields
 
     def _load_tokens(self) -> Mapping[str, str]:
-        """Return the encrypted secrets by name. A damaged file is never overwritten: every change loads it first."""
+        """Return the encrypted secrets by name.
+
+        A damaged file is never overwritten: every change loads it first.
+        """
         content = _read_store_file(self.file)
         if (tokens := {} if content is None else _parse_tokens(content)) is None:
             raise SecretError("vault_damaged", "*", (str(self.file),))
@@ -191,7 +213,11 @@ class Vault:
         from cryptography.fernet import Fernet  # noqa: PLC0415 # as above
 
         tokens = self._load_tokens()
-        if not tokens and self.key_source == str(self._own_key_file) and not self._own_key_file.is_file():
+        if (
+            not tokens
+            and self.key_source == str(self._own_key_file)
+            and not self._own_key_file.is_file()
+        ):
             _write_private_file(self._own_key_file, Fernet.generate_key())
         self._save({**tokens, name: _encrypt(name, fields, self._make_cipher(self._keys()))})
 
@@ -219,7 +245,10 @@ def _read_store_file(file: Path) -> bytes | None:
 
 @lru_cache(maxsize=4)
 def _parse_tokens(content: bytes) -> Mapping[str, str] | None:
-    """Parse the store, None if it is damaged. Cached, as every call of a burst reads its own secret."""
+    """Parse the store, or return None if it is damaged.
+
+    The result is cached, as every call of a burst reads its own secret.
+    """
     try:
         tokens = json.loads(content.decode("ascii"))
     except ValueError:
@@ -229,14 +258,18 @@ def _parse_tokens(content: bytes) -> Mapping[str, str] | None:
 
 
 def _encrypt(name: str, fields: Mapping[str, str], cipher: "MultiFernet") -> str:
-    return cipher.encrypt(json.dumps({"name": name, "fields": dict(fields)}, ensure_ascii=False).encode()).decode()
+    return cipher.encrypt(
+        json.dumps({"name": name, "fields": dict(fields)}, ensure_ascii=False).encode()
+    ).decode()
 
 
 def _write_private_file(file: Path, content: bytes) -> None:
     """Replace a private file atomically, and sync it to disk before returning."""
     new = file.with_name(file.name + ".new")
     new.unlink(missing_ok=True)  # left by a crash; it may be readable by others, or a link
-    with open(new, "xb", opener=lambda path, flags: os.open(path, flags, PRIVATE_FILE_MODE)) as stream:
+    with open(
+        new, "xb", opener=lambda path, flags: os.open(path, flags, PRIVATE_FILE_MODE)
+    ) as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
@@ -255,17 +288,22 @@ def read_secret(
     vault: Vault | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Mapping[str, str]:
-    """Return a secret's fields from the first source that has it, and redact their values from now on.
+    """Return a secret's fields from its first source, and redact their values from now on.
 
-    The sources are the environment, systemd's credentials, `secrets_dir`, and the encrypted store. Raises SecretError.
+    The sources are the environment, systemd's credentials, `secrets_dir`, and the encrypted store.
+    Raises SecretError.
     """
-    if not name or not all(letter.isascii() and (letter.isalnum() or letter in "-_") for letter in name):
+    if not name or not all(
+        letter.isascii() and (letter.isalnum() or letter in "-_") for letter in name
+    ):
         raise SecretError("bad_secret_name", name[:80], ())
     environment = os.environ if environment is None else environment
     variable = secret_variable_name(name)
     source = find_external_source(name, secrets_dir=secrets_dir, environment=environment)
     if source is not None:
-        text = environment[variable] if source == variable else _read_secret_file(Path(source), name)
+        text = (
+            environment[variable] if source == variable else _read_secret_file(Path(source), name)
+        )
         fields = parse_fields(text)
         if fields is None:
             raise SecretError("secret_not_json", name, (source,))
@@ -274,7 +312,9 @@ def read_secret(
         if stored is None:
             folders = (environment.get("CREDENTIALS_DIRECTORY"), secrets_dir)
             places = (variable, *(str(Path(folder) / name) for folder in folders if folder))
-            raise SecretError("secret_missing", name, (*places, *([str(vault.file)] if vault else [])))
+            raise SecretError(
+                "secret_missing", name, (*places, *([str(vault.file)] if vault else []))
+            )
         fields = stored
     register_secrets(list_secret_values(fields, _public_fields.get(name, frozenset())), holder=name)
     return fields
@@ -282,7 +322,10 @@ def read_secret(
 
 @dataclass(slots=True, kw_only=True)
 class LoginSecret:
-    """A login's credentials, read from their source by each `read`. The log names `account` when that fails first."""
+    """A login's credentials, read from their source by each `read`.
+
+    The log names `account` when that fails first.
+    """
 
     name: str
     account: str
@@ -293,9 +336,9 @@ class LoginSecret:
 
     @contextmanager
     def held(self) -> Iterator[Mapping[str, str]]:
-        """Read the credentials once; until the end every read by this task returns them, even if they were replaced.
+        """Read the credentials once; this task's later reads return them until the end.
 
-        Raises SecretError as `read` does.
+        They are returned even if they were replaced. Raises SecretError as `read` does.
         """
         fields, before = self.read(), _held_secret.get()
         held = self, fields
@@ -308,10 +351,10 @@ class LoginSecret:
                 _held_secret.set(before)
 
     def read(self) -> Mapping[str, str]:
-        """Return the credentials; empty if there are none, and the adapter then reports that it cannot sign in.
+        """Return the credentials; without any the adapter reports that it cannot sign in.
 
-        While the source is temporarily unreadable, this returns those that were read last. Raises SecretError if none
-        were read yet.
+        Without credentials they are empty. While the source is temporarily unreadable, this returns
+        the last ones read. Raises SecretError if none were read yet.
         """
         if (held := _held_secret.get()) is not None and held[0] is self:
             return held[1]
@@ -330,19 +373,27 @@ class LoginSecret:
         return self._last_read
 
 
-_held_secret: ContextVar[tuple[LoginSecret, Mapping[str, str]] | None] = ContextVar("held_secret", default=None)
-"""The credentials that the present task uses throughout, and whose they are."""
+_held_secret: ContextVar[tuple[LoginSecret, Mapping[str, str]] | None] = ContextVar(
+    "held_secret", default=None
+)
+"""The credentials that the present task uses throughout, and their login."""
 
 
 def find_external_source(
     name: str, *, secrets_dir: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> str | None:
-    """Return the variable or file that holds a secret outside the encrypted store, and so has priority; else None."""
+    """Return the variable or file that holds a secret outside the encrypted store, else None.
+
+    It has priority.
+    """
     environment = os.environ if environment is None else environment
     if (variable := secret_variable_name(name)) in environment:
         return variable
     folders = (environment.get("CREDENTIALS_DIRECTORY"), secrets_dir)
-    return next((str(path) for folder in folders if folder and (path := Path(folder) / name).is_file()), None)
+    return next(
+        (str(path) for folder in folders if folder and (path := Path(folder) / name).is_file()),
+        None,
+    )
 
 
 def make_dashboard_environment(
@@ -350,11 +401,14 @@ def make_dashboard_environment(
 ) -> dict[str, str]:
     """Return an environment that leads to no secret, and holds the key of second factors alone.
 
-    The key is created here: the dashboard, without the key of the encrypted store, would begin a second store.
+    The key is created here: the dashboard, without the key of the encrypted store, would begin a
+    second store.
     """
     hidden = {KEY_VARIABLE, "CREDENTIALS_DIRECTORY"}
     kept = {
-        name: text for name, text in environment.items() if name not in hidden and not name.startswith(VARIABLE_PREFIX)
+        name: text
+        for name, text in environment.items()
+        if name not in hidden and not name.startswith(VARIABLE_PREFIX)
     }
     try:
         load_user_key(vault, secrets_dir, creates_missing=True)
@@ -375,14 +429,22 @@ def declare_public_fields(name: str, fields: Collection[str]) -> None:
     _public_fields[name] = frozenset(fields)
 
 
-def list_secret_values(fields: Mapping[str, str], public_fields: Collection[str] = ()) -> Sequence[str]:
+def list_secret_values(
+    fields: Mapping[str, str], public_fields: Collection[str] = ()
+) -> Sequence[str]:
     """Return the values that must be redacted."""
-    return [value for field, value in fields.items() if field not in public_fields and not field.endswith("_at")]
+    return [
+        value
+        for field, value in fields.items()
+        if field not in public_fields and not field.endswith("_at")
+    ]
 
 
 def _read_secret_file(path: Path, name: str) -> str:
     with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # each call of a burst reads its own secret
+        descriptor = os.open(
+            path, os.O_RDONLY | os.O_CLOEXEC
+        )  # each call of a burst reads its own secret
         try:
             raw = os.read(descriptor, MAX_SECRET_BYTES + 1)
         finally:
@@ -393,21 +455,30 @@ def _read_secret_file(path: Path, name: str) -> str:
 
 
 def parse_fields(text: str) -> Mapping[str, str] | None:
-    """Parse a JSON object of texts; None if it is none. The parser's error contains the content, so it is dropped."""
+    """Parse a JSON object of texts; None if it is none.
+
+    The parser's error contains the content, so it is dropped.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict) or not value:
         return None
-    if not all(isinstance(item, str | int) and not isinstance(item, bool) and item != "" for item in value.values()):
+    if not all(
+        isinstance(item, str | int) and not isinstance(item, bool) and item != ""
+        for item in value.values()
+    ):
         return None
     return {key: str(item) for key, item in value.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditKey:
-    """The Ed25519 key that signs the audit's checkpoints: private, and public for auditors; both in base64."""
+    """The Ed25519 key that signs the audit's checkpoints.
+
+    It is private, and public for auditors; both are in base64.
+    """
 
     private: str = field(repr=False)
     public: str
@@ -417,7 +488,9 @@ class AuditKey:
         return base64.b64encode(_parse_private_key(self.private).sign(text.encode())).decode()
 
 
-def load_audit_key(vault: Vault, secrets_dir: Path | None = None, *, creates_missing: bool = True) -> AuditKey | None:
+def load_audit_key(
+    vault: Vault, secrets_dir: Path | None = None, *, creates_missing: bool = True
+) -> AuditKey | None:
     """Read the workspace's key; create it at the first use.
 
     Returns None if there is none and `creates_missing` is False. Raises SecretError.
@@ -441,8 +514,12 @@ def load_audit_key(vault: Vault, secrets_dir: Path | None = None, *, creates_mis
         raise SecretError("audit_key_bad", AUDIT_KEY_NAME, (PRIVATE_KEY_FIELD,)) from None
 
 
-def load_user_key(vault: Vault, secrets_dir: Path | None = None, *, creates_missing: bool = False) -> "MultiFernet":
-    """Return the cipher of the users' second factors; create its key in the encrypted store if that is asked for.
+def load_user_key(
+    vault: Vault, secrets_dir: Path | None = None, *, creates_missing: bool = False
+) -> "MultiFernet":
+    """Return the cipher of the users' second factors.
+
+    Create its key in the encrypted store if that is asked for.
 
     Raises SecretError.
     """
@@ -475,7 +552,9 @@ def is_signed_by(text: str, signature: str, public_keys: Collection[str]) -> boo
     for public in public_keys:
         with suppress(InvalidSignature, ValueError):
             key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public, validate=True))
-            key.verify(base64.b64decode(signature, validate=True), text.encode("utf-8", "surrogatepass"))
+            key.verify(
+                base64.b64decode(signature, validate=True), text.encode("utf-8", "surrogatepass")
+            )
             return True
     return False
 

@@ -25,14 +25,16 @@ Package = tuple[str, str, str]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print what is found, and return the exit code."""
+    """Print the findings, and return the exit code."""
     packages = list_packages()
     address = arguments[0] if arguments else DATABASE
     try:
         found = find_advisories(address, packages)
     except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
         sys.stderr.write(f"没有检查：{address} 没有给出答复。\n")
-        sys.stderr.write(f"NOT CHECKED: {address} gave no answer ({type(error).__name__}: {error}).\n")
+        sys.stderr.write(
+            f"NOT CHECKED: {address} gave no answer ({type(error).__name__}: {error}).\n"
+        )
         return EXIT_NOT_RUN
     for (_ecosystem, name, version), advisories in found.items():
         sys.stdout.write(f"{name} {version}: {', '.join(advisories)}\n")
@@ -41,20 +43,26 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def list_packages() -> Sequence[Package]:
-    """Return all pinned packages and all packages of which files are vendored, each once."""
+    """Return all pinned packages and all packages with vendored files, each once."""
     pins = [pin for file in PINNED for pin in PIN.findall((ROOT / file).read_text("utf-8"))]
-    listed = tomllib.loads((ROOT / "publisher" / "web" / "static" / "vendor.toml").read_text("utf-8"))
-    vendored = {("npm", entry["package"], entry["version"]) for entry in [*listed["file"], listed["icons"]]}
+    listed = tomllib.loads(
+        (ROOT / "publisher" / "web" / "static" / "vendor.toml").read_text("utf-8")
+    )
+    vendored = {
+        ("npm", entry["package"], entry["version"]) for entry in [*listed["file"], listed["icons"]]
+    }
     return sorted({("PyPI", name, version) for name, version in pins} | vendored)
 
 
 def find_advisories(address: str, packages: Sequence[Package]) -> Mapping[Package, Sequence[str]]:
     """Return the names of the advisories of each package that has any.
 
-    Raises OSError, HTTPException; ValueError, KeyError, TypeError or AttributeError for what is no answer.
+    Raises OSError or HTTPException. Raises ValueError, KeyError, TypeError or AttributeError for an
+    invalid answer.
     """
     queries = [
-        {"package": {"ecosystem": ecosystem, "name": name}, "version": version} for ecosystem, name, version in packages
+        {"package": {"ecosystem": ecosystem, "name": name}, "version": version}
+        for ecosystem, name, version in packages
     ]
     request = urllib.request.Request(  # noqa: S310 # the address of an operator, or ours
         f"{address}/v1/querybatch",

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Write the parts of docs/ that come from the code; with --check, only report whether they are current.
+"""Write the parts of docs/ that come from the code.
 
-A page generated as a whole is a line in PAGES. Inside a page written by hand, the lines between
-`<!-- drawn: NAME -->` and `<!-- end of NAME -->` come from the function of that name in PARTS.
+With --check, only report whether they are current. A page generated as a whole is a line in PAGES.
+Inside a page written by hand, the lines between `<!-- drawn: NAME -->` and `<!-- end of NAME -->`
+come from the function of that name in PARTS.
 """
 
 import ast
@@ -110,7 +111,9 @@ def _arrows() -> Iterator[str]:
             labels[source, target].append(EVENT_CODES[event])
     yield f"    [*] --> {State.PENDING}"
     order = list(State)
-    for source, target in sorted(labels, key=lambda pair: (order.index(pair[0]), order.index(pair[1]))):
+    for source, target in sorted(
+        labels, key=lambda pair: (order.index(pair[0]), order.index(pair[1]))
+    ):
         yield f"    {source} --> {target}: {', '.join(sorted(labels[source, target]))}"
     yield from (f"    {state} --> [*]" for state in State if state in FINAL_STATES)
 
@@ -118,7 +121,11 @@ def _arrows() -> Iterator[str]:
 def _state_section(state: State) -> Iterator[str]:
     yield f"## {state}"
     yield from _texts_of(f"state_{state}")
-    lines = sorted((EVENT_CODES[event], rule) for (source, event), rule in TRANSITIONS.items() if source is state)
+    lines = sorted(
+        (EVENT_CODES[event], rule)
+        for (source, event), rule in TRANSITIONS.items()
+        if source is state
+    )
     if not lines:
         yield "An end: nothing leads out of it."
         return
@@ -126,7 +133,11 @@ def _state_section(state: State) -> Iterator[str]:
 
 
 def _transition(event: str, rule: Transition) -> list[str]:
-    return [event, ", ".join(state for state in State if state in rule.targets), ", ".join(sorted(rule.roles))]
+    return [
+        event,
+        ", ".join(state for state in State if state in rule.targets),
+        ", ".join(sorted(rule.roles)),
+    ]
 
 
 def cli_page() -> str:
@@ -142,33 +153,51 @@ def _command_section(name: str) -> Iterator[str]:
         raise SystemExit(f"no command {name}")
     yield f"## {name}"
     for lang in LANGUAGES:
-        top = click.Context(root, info_name="publisher", obj=Terminal(messages=Messages(lang), workspace=Path()))
+        top = click.Context(
+            root, info_name="publisher", obj=Terminal(messages=Messages(lang), workspace=Path())
+        )
         context = click.Context(command, info_name=name, parent=top)
         yield f"`{context.command_path} {' '.join(command.collect_usage_pieces(context))}`"
         yield f"**{_say(lang, command.help or '')}** {_hint(lang, command.help or '')}".strip()
     shared = {param.name for param in shared_options()}
-    options = [param for param in command.params if isinstance(param, click.Option) and param.name not in shared]
+    options = [
+        param
+        for param in command.params
+        if isinstance(param, click.Option) and param.name not in shared
+    ]
     if options:
-        yield _table(["option", "说明", "meaning"], (_option_line(option, command) for option in options))
+        yield _table(
+            ["option", "说明", "meaning"], (_option_line(option, command) for option in options)
+        )
 
 
 def _option_line(option: click.Option, command: click.Command) -> list[str]:
     record = option.get_help_record(click.Context(command))
     needed = [_say(lang, "needed") if option.required else "" for lang in LANGUAGES]
     words = [_say(lang, option.help or "") for lang in LANGUAGES]
-    return [f"`{record[0] if record else option.name}`", *map("".join, zip(words, needed, strict=True))]
+    return [
+        f"`{record[0] if record else option.name}`",
+        *map("".join, zip(words, needed, strict=True)),
+    ]
 
 
 def codes_page() -> str:
     """Return the page on the platforms' codes: one table for each adapter."""
-    tables = (part for platform in BUILT_IN_ADAPTERS for part in (f"## {platform}", _code_table(platform)))
+    tables = (
+        part for platform in BUILT_IN_ADAPTERS for part in (f"## {platform}", _code_table(platform))
+    )
     return _page(["# What the platforms' codes mean · 平台代码", GENERATED, CODES_HEAD, *tables])
 
 
 def _code_table(platform: str) -> str:
     codes: Mapping[int, Any] = import_module(f"adapters.{platform}.codes").CODES
     rows = (
-        [str(code), str(line.error_class), *(_say(lang, f"{platform}_{code}") for lang in LANGUAGES), line.source]
+        [
+            str(code),
+            str(line.error_class),
+            *(_say(lang, f"{platform}_{code}") for lang in LANGUAGES),
+            line.source,
+        ]
         for code, line in sorted(codes.items())
     )
     return _table(["code", "taken as", "说明", "meaning", "source"], rows)
@@ -185,7 +214,11 @@ def faults_page() -> str:
                     tests[number][file].append(f"`{test}`")
     model = (DOCS / "failure-model.md").read_text("utf-8")
     rows = (
-        [number, wrong, "<br>".join(f"{file}: {', '.join(names)}" for file, names in tests[number].items())]
+        [
+            number,
+            wrong,
+            "<br>".join(f"{file}: {', '.join(names)}" for file, names in tests[number].items()),
+        ]
         for number, wrong in re.findall(r"^\| (F\d{2,3}) \| ([^|]+) \|", model, re.MULTILINE)
     )
     table = _table(["fault", "what goes wrong", "tests"], rows)
@@ -193,7 +226,10 @@ def faults_page() -> str:
 
 
 def faults_by_test(source: str) -> Iterator[tuple[str, frozenset[str]]]:
-    """Yield each test of a module with the faults that its cases name, else its name and its docstring's first line."""
+    """Yield each test of a module with the faults that its cases name.
+
+    Without such faults, yield the ones of its name and its docstring's first line.
+    """
     module = ast.parse(source)
     constants = {
         target.id: node.value
@@ -203,23 +239,43 @@ def faults_by_test(source: str) -> Iterator[tuple[str, frozenset[str]]]:
         if isinstance(target, ast.Name)
     }
     for node in ast.walk(module):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-            used = (name.id for part in node.decorator_list for name in ast.walk(part) if isinstance(name, ast.Name))
-            places = [*node.decorator_list, *(constants[name] for name in used if name in constants)]
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
+            "test_"
+        ):
+            used = (
+                name.id
+                for part in node.decorator_list
+                for name in ast.walk(part)
+                if isinstance(name, ast.Name)
+            )
+            places = [
+                *node.decorator_list,
+                *(constants[name] for name in used if name in constants),
+            ]
             promise = (ast.get_docstring(node) or "").partition("\n")[0]
-            yield node.name, faults_named("", " ".join(case_ids(places))) or faults_named(node.name, promise)
+            yield (
+                node.name,
+                faults_named("", " ".join(case_ids(places))) or faults_named(node.name, promise),
+            )
 
 
 def case_ids(places: Iterable[ast.AST]) -> Iterator[str]:
     """Yield the ids of cases (`id="…"`) in pieces of source."""
     for place in places:
         for node in ast.walk(place):
-            if isinstance(node, ast.keyword) and node.arg == "id" and isinstance(node.value, ast.Constant):
+            if (
+                isinstance(node, ast.keyword)
+                and node.arg == "id"
+                and isinstance(node.value, ast.Constant)
+            ):
                 yield str(node.value.value)
 
 
 def faults_named(function: str, words: str) -> frozenset[str]:
-    """Return the faults that a function's name (`f07`) and a line of text (`F07`, `F28 to F37`) name."""
+    """Return the faults (`F07`, `F28 to F37`) in a function's name and a line of text.
+
+    A function's name has them as `f07`.
+    """
     found = {f"F{number}" for number in re.findall(r"(?:_|^)f(\d{2,3})(?=_|$)", function)}
     found |= set(re.findall(r"\bF\d{2,3}\b", words))
     for first, last in re.findall(r"\bF(\d{2,3})(?:-| to )F(\d{2,3})\b", words):
@@ -228,39 +284,63 @@ def faults_named(function: str, words: str) -> frozenset[str]:
 
 
 def holds() -> str:
-    """Return a heading for each hold reason, with its meaning and what to do."""
-    return _page(part for reason in HoldReason for part in (f"### {reason}", *_texts_of(f"hold_{reason}")))
+    """Return a heading for each hold reason, with its meaning and the action to take."""
+    return _page(
+        part for reason in HoldReason for part in (f"### {reason}", *_texts_of(f"hold_{reason}"))
+    )
 
 
 def contents() -> str:
     """Return links to the sections of operating.md."""
-    return "\n".join(f"- [{title}](#{_anchor(title)})" for title in _sections() if title not in INDEXES)
+    return "\n".join(
+        f"- [{title}](#{_anchor(title)})" for title in _sections() if title not in INDEXES
+    )
 
 
 def code_index() -> str:
-    """Return a table of the codes in operating.md by alphabet: a link to each section, its kind, and its message."""
+    """Return a table of the codes in operating.md by alphabet.
+
+    It has a link to each section, its kind, and its message.
+    """
     sections = _sections()
     kinds = {str(reason): ("hold", "等待处理 held") for reason in HoldReason}
-    for title, kind in (("Alerts · 提醒", "提醒 alert"), ("When it refuses to start · 拒绝启动", "拒绝启动 refusal")):
-        kinds |= dict.fromkeys(re.findall(r"^### (\w+)$", sections[title], re.MULTILINE), ("alert", kind))
+    for title, kind in (
+        ("Alerts · 提醒", "提醒 alert"),
+        ("When it refuses to start · 拒绝启动", "拒绝启动 refusal"),
+    ):
+        kinds |= dict.fromkeys(
+            re.findall(r"^### (\w+)$", sections[title], re.MULTILINE), ("alert", kind)
+        )
     return _table(
         ["代码 code", "种类 kind", "提示", "message"],
         (
-            [f"[{code}](#{_anchor(code)})", kind, *_message(f"{area}_{code}", code, f"reason_{code}")]
+            [
+                f"[{code}](#{_anchor(code)})",
+                kind,
+                *_message(f"{area}_{code}", code, f"reason_{code}"),
+            ]
             for code, (area, kind) in sorted(kinds.items())
         ),
     )
 
 
 def _message(*codes: str) -> list[str]:
-    """Return the first sentence of the first known message in each language, with an ellipsis for each fact."""
-    texts = (re.sub(r"\{\w+\}", "…", _say(lang, Messages(lang).first_known(*codes))) for lang in LANGUAGES)
+    """Return the first sentence of the first known message in each language.
+
+    It has an ellipsis for each fact.
+    """
+    texts = (
+        re.sub(r"\{\w+\}", "…", _say(lang, Messages(lang).first_known(*codes)))
+        for lang in LANGUAGES
+    )
     return [re.split(r"。|\. |\.$", text)[0] for text in texts]
 
 
 def _sections() -> Mapping[str, str]:
     """Return the sections of operating.md by their titles."""
-    _, *parts = re.split(r"^## (.+)\n", (DOCS / "operating.md").read_text("utf-8"), flags=re.MULTILINE)
+    _, *parts = re.split(
+        r"^## (.+)\n", (DOCS / "operating.md").read_text("utf-8"), flags=re.MULTILINE
+    )
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
@@ -274,7 +354,9 @@ def settings() -> str:
     return _table(["key", "type", "default", "说明"], _setting_lines(schema, schema["$defs"], ""))
 
 
-def _setting_lines(table: Mapping[str, Any], inner: Mapping[str, Any], where: str) -> Iterator[list[str]]:
+def _setting_lines(
+    table: Mapping[str, Any], inner: Mapping[str, Any], where: str
+) -> Iterator[list[str]]:
     for key, entry in table["properties"].items():
         nested, name = _nested(entry, where, key)
         given = None if nested else entry.get("default")
@@ -297,7 +379,9 @@ def _type_of(entry: Mapping[str, Any]) -> str:
     if "enum" in entry:
         return " \\| ".join(f"`{choice}`" for choice in entry["enum"])
     if "anyOf" in entry:
-        return ", ".join(dict.fromkeys(_type_of(one) for one in entry["anyOf"] if one.get("type") != "null"))
+        return ", ".join(
+            dict.fromkeys(_type_of(one) for one in entry["anyOf"] if one.get("type") != "null")
+        )
     return str(entry.get("type", "table")).replace("object", "table")
 
 
@@ -308,38 +392,57 @@ def _toml(value: object) -> str:
 def templates() -> str:
     """Return a heading for each shipped template, with the data that it takes."""
     samples = load_templates([shipped_templates()], RenderWorker()).samples
-    return _page(part for name in sorted(samples) for part in _template_section(name, samples[name]))
+    return _page(
+        part for name in sorted(samples) for part in _template_section(name, samples[name])
+    )
 
 
 def _template_section(name: str, sample: TemplateSample) -> Iterator[str]:
     yield f"### {name}"
     yield from (sample.explain("about", lang) for lang in LANGUAGES)
     keys = [*((key, "必填") for key in sample.needs), *((key, "可选") for key in sample.offers)]
-    rows = [[f"`data.{key}`", need, *(sample.explain(key, lang) for lang in LANGUAGES)] for key, need in keys]
+    rows = [
+        [f"`data.{key}`", need, *(sample.explain(key, lang) for lang in LANGUAGES)]
+        for key, need in keys
+    ]
     yield _table(["项", "", "用途", "use"], rows)
 
 
 def filters() -> str:
     """Return the filters that a template may use."""
-    return ", ".join(f"`{name}`" for name in sorted(TemplateSandbox(lambda _name: None).filters) if " " not in name)
+    return ", ".join(
+        f"`{name}`"
+        for name in sorted(TemplateSandbox(lambda _name: None).filters)
+        if " " not in name
+    )
 
 
 def layers() -> str:
     """Return the layers of the import rules, highest first."""
-    rules = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
     names = next(rule["layers"] for rule in rules if rule["type"] == "layers")
     return "\n".join(["```text", *names, "```"])
 
 
 def packages() -> str:
     """Return each package of publisher/ and adapters/ with the first paragraph of its docstring."""
-    return _table(["package", "purpose"], (row for root in ("publisher", "adapters") for row in _package_rows(root)))
+    return _table(
+        ["package", "purpose"],
+        (row for root in ("publisher", "adapters") for row in _package_rows(root)),
+    )
 
 
 def _package_rows(root: str) -> Iterator[list[str]]:
     for path in sorted((ROOT / root).glob("*")):
         module = path / "__init__.py" if path.is_dir() else path
-        if module.suffix != ".py" or not module.exists() or module.name == "__main__.py" or path.name == "__init__.py":
+        if (
+            module.suffix != ".py"
+            or not module.exists()
+            or module.name == "__main__.py"
+            or path.name == "__init__.py"
+        ):
             continue
         docstring = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
         yield [f"`{root}/{path.name}`", docstring.partition("\n\n")[0].replace("\n", " ")]
@@ -368,7 +471,9 @@ def _hint(lang: Lang, code: str) -> str:
 
 def _table(head: list[str], rows: Iterable[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace(chr(10), ' ') for cell in line)} |" for line in lines)
+    return "\n".join(
+        f"| {' | '.join(cell.replace(chr(10), ' ') for cell in line)} |" for line in lines
+    )
 
 
 def _page(parts: Iterable[str]) -> str:
@@ -383,14 +488,27 @@ PAGES: Mapping[Path, Callable[[], str]] = {
 }
 PARTS: Mapping[str, Callable[[], str]] = {
     part.__name__: part
-    for part in (holds, contents, code_index, settings, templates, filters, layers, packages, failpoints)
+    for part in (
+        holds,
+        contents,
+        code_index,
+        settings,
+        templates,
+        filters,
+        layers,
+        packages,
+        failpoints,
+    )
 }
 
 
 def _regenerated(text: str) -> str:
     """Regenerate the generated parts of a page that is written by hand."""
     return PART.sub(
-        lambda found: f"<!-- drawn: {found[1]} -->\n{PARTS[found[1]]().strip()}\n<!-- end of {found[1]} -->", text
+        lambda found: (
+            f"<!-- drawn: {found[1]} -->\n{PARTS[found[1]]().strip()}\n<!-- end of {found[1]} -->"
+        ),
+        text,
     )
 
 
@@ -405,9 +523,13 @@ def _wanted() -> Iterator[tuple[Path, str]]:
 def main(arguments: list[str]) -> int:
     """Write all pages, or with --check name the stale ones and return 1 if there are any."""
     texts = dict(_wanted())
-    stale = [path for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text]
+    stale = [
+        path for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text
+    ]
     if "--check" in arguments:
-        sys.stdout.writelines(f"stale: {path.relative_to(ROOT)}; run scripts/make_docs.py\n" for path in stale)
+        sys.stdout.writelines(
+            f"stale: {path.relative_to(ROOT)}; run scripts/make_docs.py\n" for path in stale
+        )
         return 1 if stale else 0
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)

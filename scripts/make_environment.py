@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Make .venv and install the pinned packages: `make_environment.py PINNED`, or `--is-made PINNED` to check.
+"""Make .venv and install the pinned packages: `make_environment.py PINNED`.
 
-Runs on a bare Python 3.11 or newer, in the project's folder; `scripts/setup.sh` calls it.
+`--is-made PINNED` checks instead. Runs on a bare Python 3.11 or newer, in the project's folder;
+`scripts/setup.sh` calls it.
 
-The pinned files are complete, so everything is installed with `--no-deps`. An older pip (23.2.1) that resolves
-dependencies itself takes the newest release for a requirement with an extra, such as `coverage[toml]`, whatever is
-pinned, and then refuses it because it has no hash.
+The pinned files are complete, so everything is installed with `--no-deps`. An older pip (23.2.1)
+that resolves dependencies itself takes the newest release for a requirement with an extra, such as
+`coverage[toml]`. It ignores the pinned release, and then refuses the newest one because it has no
+hash.
 """
 
 import contextlib
@@ -28,7 +30,10 @@ ENVIRONMENT = Path(".venv")
 PYTHON = ENVIRONMENT / "bin" / "python"
 BUILD_TOOLS = "constraints-build.txt"
 UNFINISHED = ENVIRONMENT / "unfinished"
-"""Exists while something is being installed. A process that finds it starts over: a package may be half installed."""
+"""Exists while something is being installed.
+
+A process that finds it starts over: a package may be half installed.
+"""
 TICK_SECONDS = 0.5
 LINE_SECONDS = 5.0
 """Between two lines of progress where the output is no terminal."""
@@ -45,24 +50,29 @@ NO_NETWORK = re.compile(
 )
 NO_ROOM = re.compile("No space left|Disk quota")
 OTHER_HASH = re.compile("DO NOT MATCH THE HASHES|[Hh]ash mismatch")
-"""What pip, uv and the system print when they fail for these reasons."""
-IS_OURS = "import os, publisher, sys; sys.exit(not os.path.samefile(publisher.__path__[0], 'publisher'))"
+"""Messages of pip, uv and the system when they fail for these reasons."""
+IS_OURS = (
+    "import os, publisher, sys; sys.exit(not os.path.samefile(publisher.__path__[0], 'publisher'))"
+)
 """Python code that succeeds if the installed publisher is the one in this folder."""
 
 
 class SetUpError(Exception):
-    """The set-up failed; `args` say in Chinese and English what to do."""
+    """The set-up failed; `args` give the advice in Chinese and English."""
 
 
 def is_made(pinned: str) -> bool:
-    """Return True if what is pinned is completely installed in .venv, and for this folder."""
+    """Return True if the pinned packages are completely installed in .venv, for this folder."""
     stamp = _stamp_of(pinned)
     is_recorded = stamp.exists() and stamp.read_text("ascii") == _wanted(pinned)
     return is_recorded and not UNFINISHED.exists() and _runs(IS_OURS)
 
 
 def make(pinned: str, lock: IO[str]) -> None:
-    """Install what is pinned; create the environment first if none is usable. Raises SetUpError, OSError."""
+    """Install the pinned packages, creating the environment first if none is usable.
+
+    Raises SetUpError, OSError.
+    """
     if ENVIRONMENT.is_symlink():
         raise SetUpError(
             ".venv 是一个链接，里面的环境属于别的文件夹，没有改动它。请删掉这个链接，再运行一次。",
@@ -71,12 +81,16 @@ def make(pinned: str, lock: IO[str]) -> None:
     uv = shutil.which("uv")
     progress = Progress(lock)
     if UNFINISHED.exists() or not _runs(IS_OURS) or not (uv or _runs("import pip")):
-        progress.begin("建立 Python 环境，共需约一分钟", "making the Python environment, a minute in all")
+        progress.begin(
+            "建立 Python 环境，共需约一分钟", "making the Python environment, a minute in all"
+        )
         _empty()
         progress.run(_making(uv))
     UNFINISHED.touch()
     for file in _list_pinned(pinned):
-        progress.begin(f"安装锁定的依赖（{file}）", f"installing the pinned packages ({file})", _count(file))
+        progress.begin(
+            f"安装锁定的依赖（{file}）", f"installing the pinned packages ({file})", _count(file)
+        )
         progress.run([*_installing(uv), "--require-hashes", "--no-deps", "-r", file])
     progress.begin("安装 publisher", "installing publisher")
     progress.run([*_installing(uv), "--no-deps", "--no-build-isolation", "--editable", "."])
@@ -89,13 +103,19 @@ def _stamp_of(pinned: str) -> Path:
 
 
 def _wanted(pinned: str) -> str:
-    """Return the content of the stamp once all is installed: it changes with the pins and with pyproject.toml."""
+    """Return the content of the stamp once all is installed.
+
+    It changes with the pins and with pyproject.toml.
+    """
     files = [*_list_pinned(pinned), "pyproject.toml"]
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest() + "\n"
 
 
 def _list_pinned(pinned: str) -> Sequence[str]:
-    """Return the files to install: publisher is built in this environment, so the tools for that belong to it."""
+    """Return the files to install.
+
+    Publisher is built in this environment, so the tools for that belong to it.
+    """
     return [pinned, BUILD_TOOLS] if Path(BUILD_TOOLS).exists() else [pinned]
 
 
@@ -146,7 +166,10 @@ def _installing(uv: str | None) -> Sequence[str]:
 
 
 class Progress:
-    """Shows the progress of the set-up on standard error: an updated line on a terminal, elsewhere one now and then."""
+    """Shows the progress of the set-up on standard error.
+
+    It is an updated line on a terminal, elsewhere one now and then.
+    """
 
     def __init__(self, lock: IO[str]) -> None:
         self.lock = lock
@@ -159,7 +182,10 @@ class Progress:
         say(f"正在{chinese} / {english} …")
 
     def run(self, command: Sequence[str]) -> None:
-        """Run an installer to its end, showing its progress. Raises SetUpError with the end of its output."""
+        """Run an installer to its end, showing its progress.
+
+        Raises SetUpError with the end of its output.
+        """
         kept: deque[str] = deque(maxlen=KEPT_LINES)
         with _running(command, self.lock) as process:
             for line in _lines(process):
@@ -175,19 +201,24 @@ class Progress:
             raise SetUpError(*_advice("\n".join(kept)))
 
     def show(self) -> None:
-        """Show the seconds, the count and what the installer printed last."""
+        """Show the seconds, the count and the installer's last printed line."""
         now = time.monotonic()
         if now - self.shown < (TICK_SECONDS if self.moves else LINE_SECONDS):
             return
         self.shown = now
         count = f"{min(self.done, self.packages)}/{self.packages}  " if self.packages else ""
-        text = f"  {now - self.began:3.0f} s  {count}{self.newest}"[: shutil.get_terminal_size().columns - 1]
+        text = f"  {now - self.began:3.0f} s  {count}{self.newest}"[
+            : shutil.get_terminal_size().columns - 1
+        ]
         sys.stderr.write(f"\r{text}\033[K" if self.moves else f"{text}\n")
         sys.stderr.flush()
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Yield the lines of a process as they come, and an empty one when there was none for a moment."""
+    """Yield the lines of a process as they come.
+
+    Yield an empty line when there was none for a moment.
+    """
     assert process.stdout is not None  # noqa: S101 # it is a pipe
     started = b""
     while True:
@@ -203,10 +234,16 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _running(command: Sequence[str], lock: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command that ends with this process, and all that it started; if this one is killed, it keeps the lock."""
+    """Run a command that ends with this process, along with all that it started.
+
+    If this process is killed, the command keeps the lock.
+    """
     with subprocess.Popen(  # noqa: S603 # our own commands
         command,
-        env={**os.environ, "PIP_USER": "0"},  # in an environment of its own pip refuses a user's `user = true`
+        env={
+            **os.environ,
+            "PIP_USER": "0",
+        },  # in an environment of its own pip refuses a user's `user = true`
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -221,7 +258,10 @@ def _running(command: Sequence[str], lock: IO[str]) -> Iterator[subprocess.Popen
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started: by a signal, and by a kill if they do not end in time."""
+    """End a process and all that it started.
+
+    It is ended by a signal, and by a kill if the processes do not end in time.
+    """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -231,18 +271,23 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _lock() -> Iterator[IO[str]]:
-    """Wait until no other set-up of this folder runs. The lock is on this file: .venv may be emptied."""
+    """Wait until no other set-up of this folder runs.
+
+    The lock is on this file: .venv may be emptied.
+    """
     with Path(__file__).open(encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("另一个安装正在进行，等它结束 … / Another set-up is running; waiting for it to end …")
+            say(
+                "另一个安装正在进行，等它结束 … / Another set-up is running; waiting for it to end …"
+            )
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock
 
 
 def _advice(output: str) -> Sequence[str]:
-    """Return in Chinese and English what to do about an installer's output."""
+    """Return in Chinese and English the advice about an installer's output."""
     if NO_NETWORK.search(output):
         return (
             "软件包索引连不上，或者里面缺少一个包。请检查网络和代理，或者换一个镜像（PIP_INDEX_URL）。",

@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTICES = ROOT / "THIRD_PARTY_NOTICES.md"
 STATIC = ROOT / "publisher" / "web" / "static"
 PIN = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
-LICENCE_FILE = re.compile(r"\.dist-info/(?:licenses/)*(?:LICEN[CS]E|COPYING|NOTICE)[^/]*$", re.IGNORECASE)
+LICENCE_FILE = re.compile(
+    r"\.dist-info/(?:licenses/)*(?:LICEN[CS]E|COPYING|NOTICE)[^/]*$", re.IGNORECASE
+)
 MAX_NAME_CHARACTERS = 60
 """Some packages give the whole text of their licence where its name belongs."""
 INTRODUCTION = """# Third-party notices · 第三方许可
@@ -58,21 +60,29 @@ def format_notices() -> str:
     for item in components:
         for text in item.texts:
             owners.setdefault(text, []).append(item.name)
-    sections = [f"\n## {', '.join(dict.fromkeys(names))}\n\n{indent(text)}\n" for text, names in owners.items()]
+    sections = [
+        f"\n## {', '.join(dict.fromkeys(names))}\n\n{indent(text)}\n"
+        for text, names in owners.items()
+    ]
     return INTRODUCTION + "".join(rows) + "".join(sections)
 
 
 def indent(text: str) -> str:
-    """Return a text as a block of code, which Markdown shows as it is."""
+    """Return a text as a block of code, shown by Markdown as it is."""
     return "\n".join(f"    {line}".rstrip() for line in text.splitlines())
 
 
 def list_packages() -> Iterator[Component]:
-    """Yield what constraints.txt pins, by name. Raises NoticesError for another version, or one without a licence."""
+    """Yield the packages that constraints.txt pins, by name.
+
+    Raises NoticesError for another version, or one without a licence.
+    """
     for name, version in PIN.findall((ROOT / "constraints.txt").read_text("utf-8")):
         found = distribution(name)
         if found.version != version:
-            raise NoticesError(f"{name} {version} is pinned, but {found.version} is installed: run scripts/test once")
+            raise NoticesError(
+                f"{name} {version} is pinned, but {found.version} is installed: run scripts/test once"
+            )
         licence, texts = find_licence(found), read_texts(found)
         if not licence or not texts:
             raise NoticesError(f"{name} {version} names no licence, or has no text of it")
@@ -80,7 +90,10 @@ def list_packages() -> Iterator[Component]:
 
 
 def find_licence(package: Distribution) -> str:
-    """Return the name of a package's licence: its expression, else a short name, else its classifiers."""
+    """Return the name of a package's licence.
+
+    It is the licence's expression, else a short name, else its classifiers.
+    """
     given = package.metadata.get("License-Expression") or package.metadata.get("License") or ""
     classified = [
         line.rpartition(" :: ")[2]
@@ -93,19 +106,25 @@ def find_licence(package: Distribution) -> str:
 
 def read_texts(package: Distribution) -> Sequence[str]:
     files = sorted(str(file) for file in package.files or () if LICENCE_FILE.search(str(file)))
-    return [Path(str(package.locate_file(file))).read_text("utf-8", "replace").strip() for file in files]
+    return [
+        Path(str(package.locate_file(file))).read_text("utf-8", "replace").strip() for file in files
+    ]
 
 
 def list_vendored() -> Iterator[Component]:
-    """Yield the npm packages of which the dashboard serves files."""
+    """Yield the npm packages with files that the dashboard serves."""
     listed = tomllib.loads((STATIC / "vendor.toml").read_text("utf-8"))
-    licences = {entry["package"]: entry["path"] for entry in listed["file"] if entry["source"] == "LICENSE"}
+    licences = {
+        entry["package"]: entry["path"] for entry in listed["file"] if entry["source"] == "LICENSE"
+    }
     versions = {entry["package"]: entry["version"] for entry in listed["file"]}
     licences[listed["icons"]["package"]] = listed["icons"]["licence"]
     versions[listed["icons"]["package"]] = listed["icons"]["version"]
     for name, version in sorted(versions.items()):
         text = (STATIC / licences[name]).read_text("utf-8").strip()
-        yield Component(name=name, version=version, licence=text.partition("\n")[0].strip("# "), texts=[text])
+        yield Component(
+            name=name, version=version, licence=text.partition("\n")[0].strip("# "), texts=[text]
+        )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ def main() -> None:
         for entry in listed["file"]:
             target = STATIC / entry["path"]
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(fetch(entry["package"], entry["version"], Path(folder)) / entry["source"], target)
+            shutil.copyfile(
+                fetch(entry["package"], entry["version"], Path(folder)) / entry["source"], target
+            )
             entry["sha256"] = hashlib.sha256(target.read_bytes()).hexdigest()
         icons = listed["icons"]
         package = fetch(icons["package"], icons["version"], Path(folder))
@@ -54,8 +56,12 @@ def build_sprite(package: Path, names: Sequence[str]) -> str:
     for name in sorted(names):
         text = (package / "icons" / f"{name}.svg").read_text("utf-8")
         licence = text.partition("<!-- ")[2].partition(" -->")[0]
-        shapes = re.sub(r"\s+", " ", text.partition("<svg")[2].partition(">")[2].rpartition("</svg>")[0]).strip()
-        symbols.append(SYMBOL.format(name=name, shapes=shapes.replace("> <", "><").replace(" />", "/>")))
+        shapes = re.sub(
+            r"\s+", " ", text.partition("<svg")[2].partition(">")[2].rpartition("</svg>")[0]
+        ).strip()
+        symbols.append(
+            SYMBOL.format(name=name, shapes=shapes.replace("> <", "><").replace(" />", "/>"))
+        )
     return SPRITE.format(licence=licence, symbols="\n".join(symbols))
 
 

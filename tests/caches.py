@@ -1,4 +1,7 @@
-"""Caches shared by all tests of a process, whose many databases and workspaces have the same statements and pages."""
+"""Caches shared by all tests of a process.
+
+Its many databases and workspaces have the same statements and pages.
+"""
 
 import secrets
 import sqlite3
@@ -19,7 +22,10 @@ from publisher.store.recovery.setup import _run_migrations as run_migrations
 
 
 class CompiledStatements(dict[Any, Any]):
-    """Compiled SQL statements, by the kind of database and the statement. SQLAlchemy itself has one for each engine."""
+    """Compiled SQL statements, by the kind of database and the statement.
+
+    SQLAlchemy itself has one for each engine.
+    """
 
     def get(self, key: Any, default: Any = None) -> Any:
         return super().get(_for_any_engine(key), default)
@@ -45,14 +51,26 @@ def _use_statements(connection: Connection) -> None:
     connection.execution_options(compiled_cache=STATEMENTS)
 
 
-ARGON2 = authentication.ARGON2_PASSES, authentication.ARGON2_MEMORY_KIB, authentication.HASH_OF_NOTHING
+ARGON2 = (
+    authentication.ARGON2_PASSES,
+    authentication.ARGON2_MEMORY_KIB,
+    authentication.HASH_OF_NOTHING,
+)
 """The parameters of the product."""
-CHEAP_ARGON2 = 1, 64, "$argon2id$v=19$m=64,t=1,p=1$nDXdyR1+nWSu+kszzBPtoQ$HLoamJmTU3l/T8AipX2MiyDbIv84YkbqLVQBB1vcS9I"
+CHEAP_ARGON2 = (
+    1,
+    64,
+    "$argon2id$v=19$m=64,t=1,p=1$nDXdyR1+nWSu+kszzBPtoQ$HLoamJmTU3l/T8AipX2MiyDbIv84YkbqLVQBB1vcS9I",
+)
 
 
 def hash_cheaply(parameters: tuple[int, int, str] = CHEAP_ARGON2) -> None:
     """Let this process hash passwords with these parameters: a thousand are hashed in tests."""
-    authentication.ARGON2_PASSES, authentication.ARGON2_MEMORY_KIB, authentication.HASH_OF_NOTHING = parameters
+    (
+        authentication.ARGON2_PASSES,
+        authentication.ARGON2_MEMORY_KIB,
+        authentication.HASH_OF_NOTHING,
+    ) = parameters
     authentication._hasher.cache_clear()
 
 
@@ -75,7 +93,10 @@ PICTURES: dict[bytes, JobResult] = {}
 
 
 class CachingRenderer(RenderWorker):
-    """A renderer in this process that compiles a page and cleans a picture only if no other has done so."""
+    """A renderer in this process that compiles a page and cleans a picture only once.
+
+    It reuses the result of any other renderer.
+    """
 
     def load(self, files: TemplateFiles) -> None:
         super().load(files)
@@ -91,13 +112,19 @@ class CachingRenderer(RenderWorker):
 
 
 class MigratedFile:
-    """A migrated SQLite database in memory, to be copied in place of running the migrations again."""
+    """A migrated SQLite database in memory.
+
+    It is copied in place of running the migrations again.
+    """
 
     def __init__(self) -> None:
         self._memory: sqlite3.Connection | None = None
 
     def fill(self, connection: Connection, runtime: Runtime) -> None:
-        """Migrate a database; an empty file becomes a copy, with an audit trail and a key of its own."""
+        """Migrate a database; an empty file becomes a copy of the migrated one.
+
+        The copy has its own audit trail and key.
+        """
         empty = inspect(connection).get_table_names() == []
         driver = connection.connection.driver_connection
         if not empty or not isinstance(driver, sqlite3.Connection):
@@ -108,7 +135,11 @@ class MigratedFile:
         connection.rollback()
         self._memory.backup(driver)
         for key in ("audit_genesis", "credential_key"):
-            own = update(DATABASE_INFO).where(DATABASE_INFO.c.key == key).values(value=secrets.token_hex(32))
+            own = (
+                update(DATABASE_INFO)
+                .where(DATABASE_INFO.c.key == key)
+                .values(value=secrets.token_hex(32))
+            )
             connection.execute(own)
         connection.commit()
 

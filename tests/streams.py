@@ -1,11 +1,14 @@
-"""The address of what changes on a page while it is open."""
+"""The address of the stream of changes to an open page."""
 
 import html
 import re
 
 
 def find_stream(page: str) -> str:
-    """Return the address of a page's stream, which says what the page shows. Raises ValueError for a page without."""
+    """Return the address of a page's stream; it names the contents of the page.
+
+    Raises ValueError for a page without a stream.
+    """
     found = re.search(r'hx-sse:connect="([^"]+)"', page)
     if found is None:
         raise ValueError(page[:200])

@@ -1,4 +1,4 @@
-"""Guards that let every creating call begin, for tests of what follows."""
+"""Guards that let every creating call begin, for tests of its effects."""
 
 from publisher.domain.post import DeliveryId, SendRequest
 
@@ -11,4 +11,8 @@ def _record_start(_delivery: DeliveryId, _fencing_token: int) -> None:
     return
 
 
-UNGUARDED = {"may_send": _may_send, "record_start": _record_start, "is_clock_confirmed": lambda: True}
+UNGUARDED = {
+    "may_send": _may_send,
+    "record_start": _record_start,
+    "is_clock_confirmed": lambda: True,
+}

@@ -1,4 +1,4 @@
-"""Waiting for what another process, thread or task brings about, where it gives no signal."""
+"""Waiting for a result of another process, thread or task that gives no signal."""
 
 import asyncio
 import inspect
@@ -12,7 +12,9 @@ POLL_SECONDS, LOOP_POLL_SECONDS = 0.1, 0.01
 PATIENCE_SECONDS = 180.0
 
 
-def wait_until(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS, what: str = "what was waited for") -> T:
+def wait_until(
+    condition: Callable[[], T], seconds: float = PATIENCE_SECONDS, what: str = "what was waited for"
+) -> T:
     """Ask again and again, and return the first answer that is true. Raises TimeoutError."""
     latest = time.monotonic() + seconds
     while not (answer := condition()):
@@ -22,8 +24,13 @@ def wait_until(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS, wh
     return answer
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], seconds: float, what: str = "what was waited for") -> T:
-    """Ask again and again while the loop goes on, and return the first answer that is true. Raises TimeoutError."""
+async def eventually(
+    condition: Callable[[], T | Awaitable[T]], seconds: float, what: str = "what was waited for"
+) -> T:
+    """Ask again and again while the loop goes on, and return the first true answer.
+
+    Raises TimeoutError.
+    """
     latest = time.monotonic() + seconds
     while not (answer := await _answer(condition)):
         if time.monotonic() > latest:

@@ -1,4 +1,7 @@
-"""Baidu Tieba, by the account holder's own session. There is no official interface; see `codes.py` and `api.py`."""
+"""Baidu Tieba, by the account holder's own session.
+
+There is no official interface; see `codes.py` and `api.py`.
+"""
 
 from publisher.contract import Adapter, AdapterContext, OptionalHooks, read_messages
 from publisher.domain.account import Account

@@ -1,13 +1,13 @@
 """Tieba's calls and responses as data. Pure.
 
-The calls are those of the 2026 PC site (`add_pc`, `uploadPicture_pc`, `page_pc`, `myThread`) and two of the app
-(`delthread`, and `login` where the site does not name the session), read in public clients. What identifies a device
-or a browser (`jt`, `Acs-Token`, client ids) is sent empty or not at all: it is never invented. If the platform begins
-to demand it, its refusal goes to a person.
+The calls were read in public clients. The 2026 PC site has `add_pc`, `uploadPicture_pc`, `page_pc`
+and `myThread`. The app has `delthread`, and `login` for a session that the site does not name. Data
+that identifies a device or a browser (`jt`, `Acs-Token`, client ids) is sent empty or not at all:
+it is never invented. If the platform begins to demand it, its refusal goes to a person.
 
-A call is signed with an MD5 over its fields in order of their names, with a salt for each kind of client (aiotieba
-`helper/crypto/sign.py`; the request signing of the 2026 PC site). The signature detects mistakes only: both salts are
-public.
+A call is signed with an MD5 over its fields in order of their names, with a salt for each kind of
+client. The sources are aiotieba `helper/crypto/sign.py` and the request signing of the 2026 PC
+site. The signature detects mistakes only: both salts are public.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ RATE_LIMIT_CODE = "tieba_429"
 _APP_VERSION = "22.12.1.0"
 """The version of the app's interface that a sign-in names, as aiotieba 4.8.2 does."""
 _RESOURCE_ID = "709d1d31dc47636e4f5ccbfd07601c19"
-"""MD5 of `[object File]`: what the site itself sends as an upload's name."""
+"""MD5 of `[object File]`, the upload name that the site itself sends."""
 Json = Mapping[str, Any]
 RequestFailure = NotSent | ReadFailure
 
@@ -68,7 +68,10 @@ def sign(fields: Mapping[str, str], salt: str) -> str:
 
 
 def sign_pc_form(fields: Mapping[str, str], **unsent: str) -> Pairs:
-    """Complete a form or query of the PC site. `unsent` fields are signed but sent in another way."""
+    """Complete a form or query of the PC site.
+
+    `unsent` fields are signed but sent in another way.
+    """
     form = {**fields, "subapp_type": "pc", "_client_type": "20"}
     return (*form.items(), ("sign", sign({**form, **unsent}, PC_SALT)))
 
@@ -85,7 +88,10 @@ class ThreadForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatedPost:
-    """The number of a new thread or reply. `is_hidden` means that only its own account can see it."""
+    """The number of a new thread or reply.
+
+    `is_hidden` means that only its own account can see it.
+    """
 
     post_id: str
     is_hidden: bool
@@ -97,7 +103,7 @@ def encode_session(host: str, cookies: Mapping[str, str]) -> HttpRequest:
 
 
 def encode_sign_in(host: str, bduss: str) -> HttpRequest:
-    """Ask the app's interface whose session this is (aiotieba `api/login`)."""
+    """Ask the app's interface for the user of this session (aiotieba `api/login`)."""
     fields = {"_client_version": _APP_VERSION, "bdusstoken": bduss}
     form = (*fields.items(), ("sign", sign(fields, APP_SALT)))
     return HttpRequest(method="POST", url=f"{host}/c/s/login", form=form)
@@ -108,7 +114,9 @@ def encode_forum(host: str, forum: str) -> HttpRequest:
     return HttpRequest(method="GET", url=f"{host}/f/commit/share/fnameShareApi", query=query)
 
 
-def encode_upload(host: str, cookies: Mapping[str, str], tbs: str, file: Upload, size: tuple[int, int]) -> HttpRequest:
+def encode_upload(
+    host: str, cookies: Mapping[str, str], tbs: str, file: Upload, size: tuple[int, int]
+) -> HttpRequest:
     fields = {
         "resourceId": _RESOURCE_ID,
         "chunkNo": "1",
@@ -121,10 +129,18 @@ def encode_upload(host: str, cookies: Mapping[str, str], tbs: str, file: Upload,
         "tbs": tbs,
     }
     form = sign_pc_form(fields, chunk=FILE_PLACEHOLDER)
-    return HttpRequest(method="POST", url=f"{host}/c/s/uploadPicture_pc", form=form, uploads=(file,), cookies=cookies)
+    return HttpRequest(
+        method="POST",
+        url=f"{host}/c/s/uploadPicture_pc",
+        form=form,
+        uploads=(file,),
+        cookies=cookies,
+    )
 
 
-def encode_thread(host: str, cookies: Mapping[str, str], tbs: str, thread: ThreadForm) -> HttpRequest:
+def encode_thread(
+    host: str, cookies: Mapping[str, str], tbs: str, thread: ThreadForm
+) -> HttpRequest:
     fields = {
         "kw": thread.forum,
         "fid": str(thread.fid),
@@ -136,7 +152,9 @@ def encode_thread(host: str, cookies: Mapping[str, str], tbs: str, thread: Threa
         "jt": "",
         "tbs": tbs,
     }
-    return build_write_request(f"{host}/c/c/thread/add_pc", fields, cookies, f"/f?kw={quote(thread.forum)}&ie=utf-8")
+    return build_write_request(
+        f"{host}/c/c/thread/add_pc", fields, cookies, f"/f?kw={quote(thread.forum)}&ie=utf-8"
+    )
 
 
 def build_write_request(
@@ -148,11 +166,18 @@ def build_write_request(
         "referer": f"{WEB_URL}{referring_path}",
         "content-type": "application/x-www-form-urlencoded; charset=UTF-8",
     }
-    return HttpRequest(method="POST", url=url, form=sign_pc_form(fields), cookies=cookies, headers=headers)
+    return HttpRequest(
+        method="POST", url=url, form=sign_pc_form(fields), cookies=cookies, headers=headers
+    )
 
 
-def encode_own_threads(host: str, cookies: Mapping[str, str], identity: str, page: int) -> HttpRequest:
-    """List the account's threads, newest first, as the account sees them. `identity` is a portrait or a user name."""
+def encode_own_threads(
+    host: str, cookies: Mapping[str, str], identity: str, page: int
+) -> HttpRequest:
+    """List the account's threads, newest first, as the account sees them.
+
+    `identity` is a portrait or a user name.
+    """
     is_portrait = identity.startswith("tb.")
     query = {
         "pn": str(page),
@@ -161,11 +186,16 @@ def encode_own_threads(host: str, cookies: Mapping[str, str], identity: str, pag
         "type": "1",
         "un": "" if is_portrait else identity,
     }
-    return HttpRequest(method="GET", url=f"{host}/c/u/feed/myThread", query=sign_pc_form(query), cookies=cookies)
+    return HttpRequest(
+        method="GET", url=f"{host}/c/u/feed/myThread", query=sign_pc_form(query), cookies=cookies
+    )
 
 
 def encode_page(host: str, tid: str, number: int = 1, *, is_own_only: bool = False) -> HttpRequest:
-    """Read a page of a thread as anybody sees it, without any cookie: every reply, or only its author's."""
+    """Read a page of a thread as anybody sees it, without any cookie.
+
+    It is every reply, or only its author's.
+    """
     fields = {
         "kz": tid,
         "pn": str(number),
@@ -198,19 +228,30 @@ def encode_delete(host: str, bduss: str, tbs: str, thread: tuple[str, str, int])
     return HttpRequest(method="POST", url=f"{host}/c/c/bawu/delthread", form=form)
 
 
-def decode_session(response: HttpResponse | RequestFailure) -> str | CredentialExpired | ReadFailure:
-    """Return the token for one write. The platform also issues one without a session, which is worthless."""
+def decode_session(
+    response: HttpResponse | RequestFailure,
+) -> str | CredentialExpired | ReadFailure:
+    """Return the token for one write.
+
+    The platform also issues a token without a session, but that one is worthless.
+    """
     body = decode_body(response)
     if isinstance(body, CredentialExpired | ReadFailure):
         return body
     code, is_login = get_error_code(body), to_int(body.get("is_login"))
     if code:
         is_refusal = code in CODES and CODES[code].error_class is TiebaErrorClass.CREDENTIAL
-        return CredentialExpired(reason=to_message_key(code)) if is_refusal else Unknown(reason=to_message_key(code))
+        return (
+            CredentialExpired(reason=to_message_key(code))
+            if is_refusal
+            else Unknown(reason=to_message_key(code))
+        )
     if is_login == 0:
         return CredentialExpired(reason="tieba_not_signed_in")
     token = str(body.get("tbs") or "")
-    return token if is_login == 1 and token and is_storable(token) else Unknown(reason="bad_response")
+    return (
+        token if is_login == 1 and token and is_storable(token) else Unknown(reason="bad_response")
+    )
 
 
 def decode_forum(response: HttpResponse | RequestFailure) -> int | ReadFailure:
@@ -230,12 +271,18 @@ def decode_upload(response: HttpResponse | RequestFailure, now: datetime) -> str
     if isinstance(body, CredentialExpired | ReadFailure):
         return body
     if is_captcha_required(body):
-        return Blocked(code="tieba_captcha", reason=get_error_message(body), hold_reason=HoldReason.CAPTCHA)
+        return Blocked(
+            code="tieba_captcha", reason=get_error_message(body), hold_reason=HoldReason.CAPTCHA
+        )
     code = get_error_code(body)
     if code:
         return interpret_error(code, body, None, now)
     picture = str(body.get("picId") or "")
-    return picture if code == 0 and picture and is_storable(picture) else Unknown(reason="bad_response")
+    return (
+        picture
+        if code == 0 and picture and is_storable(picture)
+        else Unknown(reason="bad_response")
+    )
 
 
 def decode_created(
@@ -243,30 +290,40 @@ def decode_created(
 ) -> Outcome | CreatedPost:
     """Return the outcome of a creating call, or the new post; its number is the response's `key`.
 
-    A refusal that carries a number contradicts itself, so its outcome is unknown: the post may exist.
-    `review_ticket` is the ticket of a post that is in review and has no number yet.
+    A refusal that carries a number contradicts itself, so its outcome is unknown: the post may
+    exist. `review_ticket` is the ticket of a post that is in review and has no number yet.
     """
     if (limit := response.to_rate_limited(RATE_LIMIT_CODE, now)) is not None:
         return replace(limit, until=limit.until or now + _RATE_LIMIT_COOLDOWN)
     body = decode_body(response)
     if isinstance(body, CredentialExpired | ReadFailure):
         return to_unread(body)
-    code, number = get_error_code(body), to_int(body.get(key)) or to_int(get_object(body, "data").get(key))
+    code, number = (
+        get_error_code(body),
+        to_int(body.get(key)) or to_int(get_object(body, "data").get(key)),
+    )
     if number and (is_captcha_required(body) or not (code is None or is_accepted(code))):
         return Unknown(reason="tieba_refused_with_id")
     if is_captcha_required(body):
-        return Blocked(code="tieba_captcha", reason=get_error_message(body), hold_reason=HoldReason.CAPTCHA)
+        return Blocked(
+            code="tieba_captcha", reason=get_error_message(body), hold_reason=HoldReason.CAPTCHA
+        )
     if code is None:
         return Unknown(reason="bad_response")
     if code and not number:
         return interpret_error(code, body, review_ticket, now)
     return (
-        CreatedPost(post_id=str(number), is_hidden=is_posting_hidden(body)) if number else Unknown(reason="tieba_no_id")
+        CreatedPost(post_id=str(number), is_hidden=is_posting_hidden(body))
+        if number
+        else Unknown(reason="tieba_no_id")
     )
 
 
 def interpret_error(code: int, body: Json, review_ticket: Ticket | None, now: datetime) -> Outcome:
-    """Return what an error code means for a write; a code that is not listed makes the outcome unknown."""
+    """Return the meaning of an error code for a write.
+
+    A code that is not listed makes the outcome unknown.
+    """
     listed = CODES.get(code)
     message = get_error_message(body)
     match listed.error_class if listed else TiebaErrorClass.UNKNOWN:
@@ -281,7 +338,9 @@ def interpret_error(code: int, body: Json, review_ticket: Ticket | None, now: da
         case TiebaErrorClass.CREDENTIAL:
             return CredentialExpired(reason=to_message_key(code))
         case TiebaErrorClass.ACCOUNT | TiebaErrorClass.PERMISSION | TiebaErrorClass.CAPTCHA as kind:
-            return Blocked(code=to_message_key(code), reason=message, hold_reason=HoldReason(kind.value))
+            return Blocked(
+                code=to_message_key(code), reason=message, hold_reason=HoldReason(kind.value)
+            )
         case TiebaErrorClass.IN_REVIEW if review_ticket is not None:
             return Submitted(ticket=review_ticket, check_again_at=now + REVIEW_CHECK_INTERVAL)
         case _:
@@ -294,13 +353,16 @@ def is_accepted(code: int) -> bool:
 
 
 def decode_body(response: HttpResponse | RequestFailure) -> Json | CredentialExpired | ReadFailure:
-    """Return the JSON object of a response. Bodies are UTF-8 whatever the header says.
+    """Return the JSON object of a response.
 
-    A redirect to the login page means CredentialExpired.
+    Bodies are UTF-8, despite any other header. A redirect to the login page means
+    CredentialExpired.
     """
     if not isinstance(response, HttpResponse):
         return to_read_failure(response)
-    if 300 <= response.status < 400 and "passport.baidu.com" in response.headers.get("location", ""):
+    if 300 <= response.status < 400 and "passport.baidu.com" in response.headers.get(
+        "location", ""
+    ):
         return CredentialExpired(reason="tieba_not_signed_in")
     if response.status >= 500:
         return Unknown(reason="server_error")
@@ -308,7 +370,11 @@ def decode_body(response: HttpResponse | RequestFailure) -> Json | CredentialExp
         body = json.loads(response.body.decode("utf-8"))
     except ValueError:
         return Unknown(reason="bad_response")
-    return body if response.status == 200 and isinstance(body, dict) else Unknown(reason="bad_response")
+    return (
+        body
+        if response.status == 200 and isinstance(body, dict)
+        else Unknown(reason="bad_response")
+    )
 
 
 def to_unread(failure: CredentialExpired | ReadFailure) -> ReadFailure:
@@ -325,7 +391,10 @@ def parse_rate_limit(response: HttpResponse, now: datetime) -> RateLimited | Non
 
 
 def get_error_code(body: Json) -> int | None:
-    """Return the code of a response: `error_code`, at the top or under `data`, else `err_code`, else `no`."""
+    """Return the code of a response.
+
+    It is `error_code`, at the top or under `data`, else `err_code`, else `no`.
+    """
     candidates = (
         body.get("error_code"),
         get_object(body, "data").get("error_code"),
@@ -336,7 +405,10 @@ def get_error_code(body: Json) -> int | None:
 
 
 def is_captcha_required(body: Json) -> bool:
-    """True if a captcha is required. Only `need_vcode` says so; its neighbours occur in ordinary refusals too."""
+    """True if a captcha is required.
+
+    Only `need_vcode` says so; its neighbours occur in ordinary refusals too.
+    """
     data = get_object(body, "data")
     places = (
         body,
@@ -350,14 +422,22 @@ def is_captcha_required(body: Json) -> bool:
 
 
 def is_posting_hidden(body: Json) -> bool:
-    """True if the account's posts are hidden from everybody else, by a response's `anti_stat` or `anti`."""
+    """True if the account's posts are hidden from everybody else.
+
+    A response says so by its `anti_stat` or `anti`.
+    """
     return (
-        to_int({**get_object(get_object(body, "data"), "anti_stat"), **get_account_flags(body)}.get("hide_stat")) == 1
+        to_int(
+            {**get_object(get_object(body, "data"), "anti_stat"), **get_account_flags(body)}.get(
+                "hide_stat"
+            )
+        )
+        == 1
     )
 
 
 def get_account_flags(body: Json) -> Json:
-    """Return what a response reports about the account's restrictions."""
+    """Return a response's report on the account's restrictions."""
     return {**get_object(body, "anti_stat"), **get_object(body, "anti")}
 
 
@@ -382,7 +462,11 @@ def to_int(value: object) -> int | None:
 def parse_unix_time(value: object) -> datetime | None:
     """Return a Unix time; None where it is beyond the calendar."""
     seconds = to_int(value)
-    return datetime.fromtimestamp(seconds, UTC) if seconds and 0 < seconds <= _MAX_UNIX_SECONDS else None
+    return (
+        datetime.fromtimestamp(seconds, UTC)
+        if seconds and 0 < seconds <= _MAX_UNIX_SECONDS
+        else None
+    )
 
 
 def get_object(body: Json, key: str) -> Json:

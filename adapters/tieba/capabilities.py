@@ -1,4 +1,4 @@
-"""What Tieba allows, as far as clients in use have found out; none of it is published. Pure."""
+"""Tieba's limits and calls, as found by clients in use; none of it is published. Pure."""
 
 from datetime import timedelta
 
@@ -39,7 +39,12 @@ CAPABILITIES = Capabilities(
 DEFAULTS = PlatformDefaults(
     # No limits are published. Accounts were banned for hurried writes, so one thread in ten minutes and five a day;
     # tools that reply wait one to three minutes between replies (MoeNetwork/wmzz_post, read 2026-11-24).
-    rate_limit=RateLimit(min_interval=timedelta(minutes=10), per_hour=2, per_day=5, part_interval=timedelta(minutes=2)),
+    rate_limit=RateLimit(
+        min_interval=timedelta(minutes=10),
+        per_hour=2,
+        per_day=5,
+        part_interval=timedelta(minutes=2),
+    ),
     timing=Timing(
         request_timeout=timedelta(seconds=30),
         lease_timeout=timedelta(seconds=60),

@@ -1,7 +1,8 @@
-"""What each Tieba error code means for a call that may have created a post.
+"""The meaning of each Tieba error code for a call that may have created a post.
 
-Nothing of this is official: the meanings are those that clients in use have found. A code that is not listed proves
-nothing. Old responses carry short codes under `no` and long ones under `err_code`; neither is derived from the other.
+Nothing of this is official: the meanings were found by clients in use. A code that is not listed
+proves nothing. Old responses carry short codes under `no` and long ones under `err_code`. Neither
+is derived from the other.
 """
 
 from collections.abc import Mapping
@@ -84,7 +85,10 @@ CODES: Mapping[int, TiebaErrorCode] = {
 # fmt: on
 
 THREAD_GONE_CODES = frozenset({273, 230273})
-"""Codes of a thread that does not exist (any more), in reads and deletions; the nearest that clients have seen."""
+"""Codes of a thread that does not exist (any more), in reads and deletions.
+
+They are the nearest that clients have seen.
+"""
 READ_LIMIT_CODE = 239103
 """The code that clients get when they read too fast."""
 THREAD_ONLY_CODES = frozenset({271, 273, 706, 230273, 230277, 230278, 230901})

@@ -1,7 +1,7 @@
-"""What Tieba's lists and pages prove about a thread. Pure.
+"""The proof that Tieba's lists and pages give about a thread. Pure.
 
-A thread counts as published only when a read without any session shows it: the account itself also sees threads that
-are in review or hidden.
+A thread counts as published only when a read without any session shows it. The account itself also
+sees threads that are in review or hidden.
 """
 
 import json
@@ -27,7 +27,7 @@ from publisher.domain.results import (
 from .codes import THREAD_GONE_CODES, to_message_key
 
 NO_AUTHOR = Unknown(reason="tieba_no_author")
-"""The result where nothing in a response says who wrote the thread."""
+"""The result of a response that does not name the thread's author."""
 Authors = Mapping[int, api.Json]
 """Users by their number."""
 
@@ -42,7 +42,10 @@ class ThreadMatchCriteria(MatchCriteria):
 
 @dataclass(frozen=True, kw_only=True)
 class TiebaListedThread(ListedPost):
-    """One thread of the account's own list. `is_visible` is False where the list marks it as hidden or deleted."""
+    """One thread of the account's own list.
+
+    `is_visible` is False if the list marks it as hidden or deleted.
+    """
 
     fid: int
     is_visible: bool = True
@@ -52,7 +55,8 @@ class TiebaListedThread(ListedPost):
 class TiebaThreadList:
     """The newest threads, as many pages as were read; `is_complete` means that there are no more.
 
-    `has_unnamed` means that some entries name no author, so that they are left out although they may be ours.
+    `has_unnamed` means that some entries name no author, so that they are left out although they
+    may be ours.
     """
 
     items: tuple[TiebaListedThread, ...]
@@ -81,7 +85,7 @@ def make_criteria(request: SendRequest, tid: str | None = None) -> ThreadMatchCr
 
 
 def encode_ticket(criteria: ThreadMatchCriteria) -> Ticket:
-    """Return what a later check needs, without any text of the post."""
+    """Return the data that a later check needs, without any text of the post."""
     facts = {
         "tid": criteria.tid,
         "marker": criteria.marker.code,
@@ -92,12 +96,19 @@ def encode_ticket(criteria: ThreadMatchCriteria) -> Ticket:
 
 
 def decode_ticket(ticket: Ticket) -> ThreadMatchCriteria | str:
-    """Return the criteria for a thread nobody has seen yet, or the plain number of a thread that was seen."""
+    """Return the criteria for a thread that nobody has seen yet.
+
+    For a thread that was seen, return its plain number.
+    """
     if not ticket.payload.startswith("{"):
         return ticket.payload
     facts = json.loads(ticket.payload)
-    baseline = Baseline(newest_id=facts["newest_id"], taken_at=datetime.fromisoformat(facts["since"]))
-    return ThreadMatchCriteria(marker=Marker(code=facts["marker"]), baseline=baseline, tid=facts["tid"])
+    baseline = Baseline(
+        newest_id=facts["newest_id"], taken_at=datetime.fromisoformat(facts["since"])
+    )
+    return ThreadMatchCriteria(
+        marker=Marker(code=facts["marker"]), baseline=baseline, tid=facts["tid"]
+    )
 
 
 def decode_own_threads(
@@ -105,7 +116,8 @@ def decode_own_threads(
 ) -> TiebaThreadList | ReadFailure:
     """Return one page of the account's own list; an entry of another account makes it worthless.
 
-    Where the platform gives no more of an author than the number, it is compared with `own_number`, the account's own.
+    Where the platform gives no more of an author than the number, it is compared with `own_number`,
+    the account's own.
     """
     body = api.decode_body(response)
     if not isinstance(body, Mapping):
@@ -132,23 +144,34 @@ def decode_own_threads(
 
 
 def join_pages(pages: Sequence[TiebaThreadList]) -> TiebaThreadList:
-    """Join pages. An empty last page was announced and did not come, so the list is not complete."""
+    """Join pages.
+
+    An empty last page was announced and did not come, so the list is not complete.
+    """
     items = tuple(item for page in pages for item in page.items)
     is_complete = pages[-1].is_complete and bool(pages[-1].items)
-    return TiebaThreadList(items=items, is_complete=is_complete, has_unnamed=any(page.has_unnamed for page in pages))
+    return TiebaThreadList(
+        items=items, is_complete=is_complete, has_unnamed=any(page.has_unnamed for page in pages)
+    )
 
 
 def reaches_baseline(listing: TiebaThreadList, baseline: Baseline) -> bool:
-    """True if every thread newer than the baseline is in the list, or among its entries without an author."""
-    return covers_baseline(listing.items, baseline, is_complete=listing.is_complete, are_ids_ascending=True)
+    """True if every thread newer than the baseline is in the list.
+
+    It may also be among the list's entries without an author.
+    """
+    return covers_baseline(
+        listing.items, baseline, is_complete=listing.is_complete, are_ids_ascending=True
+    )
 
 
 def interpret_thread_list(
     listing: TiebaThreadList, criteria: ThreadMatchCriteria, fid: int, now: datetime
 ) -> ReadbackResult:
-    """Return what the account's own list shows: our thread, a similar one, its absence, or nothing certain.
+    """Return the state that the account's own list shows: our thread, a similar one, or absence.
 
-    Only threads of the forum can be ours. What the account itself sees need not be visible to others.
+    Or the list shows nothing certain. Only threads of the forum can be ours. A thread seen by the
+    account itself need not be visible to others.
     """
     in_forum = [item for item in listing.items if item.fid == fid]
     is_covered = reaches_baseline(listing, criteria.baseline) and not listing.has_unnamed
@@ -162,14 +185,23 @@ def interpret_thread_list(
 def interpret_page(
     response: HttpResponse | api.RequestFailure, query: ThreadQuery, now: datetime
 ) -> Published | Deleted | ReadFailure:
-    """Return whether anybody can see the thread, with our marker in it; Deleted only if the platform states it."""
+    """Return whether anybody can see the thread, with our marker in it.
+
+    It is Deleted only if the platform states it.
+    """
     body = decode_thread_page(response, query)
     if not isinstance(body, Mapping):
         return body
     thread, first_post = api.get_object(body, "thread"), api.get_object(body, "first_floor")
-    at = api.parse_unix_time(thread.get("create_time")) or api.parse_unix_time(first_post.get("time")) or now
+    at = (
+        api.parse_unix_time(thread.get("create_time"))
+        or api.parse_unix_time(first_post.get("time"))
+        or now
+    )
     receipt = Receipt(remote_id=query.tid, url=build_thread_url(query.tid), published_at=at)
-    return Published(receipt=receipt, is_text_confirmed=_has_marker(thread, first_post, query.marker))
+    return Published(
+        receipt=receipt, is_text_confirmed=_has_marker(thread, first_post, query.marker)
+    )
 
 
 def decode_thread_page(
@@ -217,17 +249,24 @@ def build_thread_url(tid: str) -> str:
     return f"{api.WEB_URL}/p/{tid}"
 
 
-def _decode_listed_thread(entry: object, identity: str, authors: Authors) -> TiebaListedThread | Unknown:
+def _decode_listed_thread(
+    entry: object, identity: str, authors: Authors
+) -> TiebaListedThread | Unknown:
     info = entry.get("thread_info") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(info, dict):
         return Unknown(reason="bad_response")
-    tid, fid = api.to_int(info.get("tid")) or api.to_int(info.get("id")), api.to_int(info.get("fid"))
+    tid, fid = (
+        api.to_int(info.get("tid")) or api.to_int(info.get("id")),
+        api.to_int(info.get("fid")),
+    )
     at, title = api.parse_unix_time(info.get("create_time")), str(info.get("title", ""))
     if not tid or fid is None or at is None:
         return Unknown(reason="tieba_no_id")
     if not (is_ours := is_written_by(info, identity, authors)):
         return NO_AUTHOR if is_ours is None else Unknown(reason="tieba_wrong_account")
-    is_visible = not any(api.to_int(flag) == 1 for flag in (entry.get("private"), info.get("is_deleted")))
+    is_visible = not any(
+        api.to_int(flag) == 1 for flag in (entry.get("private"), info.get("is_deleted"))
+    )
     return TiebaListedThread(
         remote_id=str(tid),
         url=build_thread_url(str(tid)),
@@ -240,23 +279,33 @@ def _decode_listed_thread(entry: object, identity: str, authors: Authors) -> Tie
 
 
 def find_authors(body: api.Json) -> Authors:
-    """Return the users that a response names, by number: a post often has only the number of its author."""
+    """Return the users that a response names, by number.
+
+    A post often has only the number of its author.
+    """
     listed = body.get("user_list")
-    users = [api.get_object(api.get_object(body, key), "author") for key in ("thread", "first_floor")]
+    users = [
+        api.get_object(api.get_object(body, key), "author") for key in ("thread", "first_floor")
+    ]
     users += [user for user in listed if isinstance(user, dict)] if isinstance(listed, list) else []
-    return {number: user for user in users if get_names(user) and (number := api.to_int(user.get("id")))}
+    return {
+        number: user for user in users if get_names(user) and (number := api.to_int(user.get("id")))
+    }
 
 
 def get_names(user: api.Json) -> frozenset[str]:
-    """Return what a user is called: portrait, user name and nickname, without what may follow a portrait."""
+    """Return the names of a user: portrait, user name and nickname.
+
+    Text that may follow a portrait is left out.
+    """
     names = {str(user[key]) for key in ("portrait", "name", "name_show") if user.get(key)}
     return frozenset({*names, *(name.partition("?")[0] for name in names)})
 
 
 def is_written_by(post: api.Json, identity: str, authors: Authors) -> bool | None:
-    """Return whether a thread or reply is the account's own; None where the response names no author of it.
+    """Return whether a thread or reply is the account's own; None if it has no named author.
 
-    A post whose author is not named is nobody's: neither ours, nor proof that ours is missing.
+    A post without a named author is nobody's: neither ours, nor proof that ours is missing.
     """
     author_id = api.to_int(post.get("author_id"))
     names = get_names(api.get_object(post, "author")) or get_names(authors.get(author_id or 0, {}))

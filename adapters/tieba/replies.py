@@ -1,8 +1,9 @@
-"""Replies to a thread: the call that adds one, its response, and what reads prove of it. Pure.
+"""Replies to a thread: the call that adds one, its response, and the proof by reads. Pure.
 
-The call is the 2026 PC site's `c/c/post/add_pc`, as public clients fill it (hakrelin/manga_uploader and
-ming1231231212-lang/jm-workbench, read 2026-11-24). A reply counts as published only when a read without any session
-shows it; as its thread was seen before, a thread that no longer exists proves nothing about its replies.
+The call is the 2026 PC site's `c/c/post/add_pc`, as public clients fill it. They are
+hakrelin/manga_uploader and ming1231231212-lang/jm-workbench, read 2026-11-24. A reply counts as
+published only when a read without any session shows it. As its thread was seen before, a thread
+that no longer exists proves nothing about its replies.
 """
 
 import json
@@ -30,7 +31,15 @@ from publisher.domain.results import (
 )
 from publisher.domain.verification import is_similar
 
-from .api import CreatedPost, RequestFailure, build_write_request, decode_created, get_object, parse_unix_time, to_int
+from .api import (
+    CreatedPost,
+    RequestFailure,
+    build_write_request,
+    decode_created,
+    get_object,
+    parse_unix_time,
+    to_int,
+)
 from .codes import THREAD_ONLY_CODES, to_message_key
 from .post_list import (
     NO_AUTHOR,
@@ -77,9 +86,10 @@ class ParsedReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyPage:
-    """The account's replies on one page of a thread, without the first post; `is_last` means that no page follows.
+    """The account's replies on one page of a thread, without the first post.
 
-    `has_unnamed` means that the page names no author of some replies, which may be ours.
+    `is_last` means that no page follows. `has_unnamed` means that the page names no author of some
+    replies. These may be ours.
     """
 
     replies: tuple[ParsedReply, ...]
@@ -88,7 +98,10 @@ class ReplyPage:
 
 
 def get_thread_id(receipt: Receipt | None) -> str | None:
-    """Return a thread's number: the receipt's id, or the number in its URL where a person entered only that."""
+    """Return a thread's number: the receipt's id.
+
+    If a person entered only a URL, it is the number in the URL.
+    """
     if receipt is None:
         return None
     if receipt.remote_id.isascii() and receipt.remote_id.isdigit():
@@ -98,7 +111,10 @@ def get_thread_id(receipt: Receipt | None) -> str | None:
 
 
 def encode_reply(host: str, cookies: Mapping[str, str], tbs: str, reply: ReplyForm) -> HttpRequest:
-    """Add a plain reply: the fields that would name a reply to answer stay empty, as on the site."""
+    """Add a plain reply.
+
+    The fields that would name a reply to answer stay empty, as on the site.
+    """
     fields = {
         "kw": reply.forum,
         "fid": str(reply.fid),
@@ -114,13 +130,17 @@ def encode_reply(host: str, cookies: Mapping[str, str], tbs: str, reply: ReplyFo
     return build_write_request(f"{host}/c/c/post/add_pc", fields, cookies, f"/p/{quote(reply.tid)}")
 
 
-def decode_reply(response: HttpResponse, criteria: ReplyMatchCriteria, now: datetime) -> Outcome | CreatedPost:
+def decode_reply(
+    response: HttpResponse, criteria: ReplyMatchCriteria, now: datetime
+) -> Outcome | CreatedPost:
     """Return the outcome of the creating call, or the new reply.
 
     A code that concerns the thread alone rejects this reply and does not block the account.
     """
     outcome = decode_created(response, "pid", encode_ticket(criteria), now)
-    if isinstance(outcome, Blocked) and outcome.code in {to_message_key(code) for code in THREAD_ONLY_CODES}:
+    if isinstance(outcome, Blocked) and outcome.code in {
+        to_message_key(code) for code in THREAD_ONLY_CODES
+    }:
         return Rejected(code=outcome.code, reason=outcome.reason)
     return outcome
 
@@ -132,7 +152,7 @@ def make_criteria(request: SendRequest, tid: str, pid: str | None = None) -> Rep
 
 
 def encode_ticket(criteria: ReplyMatchCriteria) -> Ticket:
-    """Return what a later check needs, without any text of the post."""
+    """Return the data that a later check needs, without any text of the post."""
     facts = {
         "floor_of": criteria.tid,
         "pid": criteria.pid,
@@ -148,10 +168,14 @@ def decode_ticket(ticket: Ticket) -> ReplyMatchCriteria | None:
     if "floor_of" not in facts:
         return None
     since = datetime.fromisoformat(facts["since"])
-    return ReplyMatchCriteria(tid=facts["floor_of"], marker=Marker(code=facts["marker"]), since=since, pid=facts["pid"])
+    return ReplyMatchCriteria(
+        tid=facts["floor_of"], marker=Marker(code=facts["marker"]), since=since, pid=facts["pid"]
+    )
 
 
-def decode_replies(response: HttpResponse | RequestFailure, query: ThreadQuery) -> ReplyPage | ReadFailure:
+def decode_replies(
+    response: HttpResponse | RequestFailure, query: ThreadQuery
+) -> ReplyPage | ReadFailure:
     """Return the account's replies on one page of a thread, as anybody sees it."""
     body = decode_thread_page(response, query)
     if isinstance(body, Deleted):
@@ -173,14 +197,23 @@ def decode_replies(response: HttpResponse | RequestFailure, query: ThreadQuery) 
     return ReplyPage(replies=tuple(replies), is_last=not has_more, has_unnamed=has_unnamed)
 
 
-def interpret_replies(pages: list[ReplyPage], criteria: ReplyMatchCriteria, now: datetime) -> ReadbackResult:
-    """Return what a thread shows of our reply: itself, a similar one, its absence, or nothing certain."""
+def interpret_replies(
+    pages: list[ReplyPage], criteria: ReplyMatchCriteria, now: datetime
+) -> ReadbackResult:
+    """Return the state that a thread shows of our reply.
+
+    It is the reply itself, a similar one, its absence, or nothing certain.
+    """
     replies = [reply for page in pages for reply in page.replies]
-    ours = [reply for reply in replies if reply.pid == criteria.pid or criteria.marker.is_in(reply.text)]
+    ours = [
+        reply for reply in replies if reply.pid == criteria.pid or criteria.marker.is_in(reply.text)
+    ]
     if ours:
         found = min(ours, key=lambda reply: int(reply.pid))
         receipt = Receipt(
-            remote_id=found.pid, url=build_reply_url(criteria.tid, found.pid), published_at=found.created_at or now
+            remote_id=found.pid,
+            url=build_reply_url(criteria.tid, found.pid),
+            published_at=found.created_at or now,
         )
         return Published(receipt=receipt, is_text_confirmed=criteria.marker.is_in(found.text))
     for reply in replies:
@@ -189,7 +222,11 @@ def interpret_replies(pages: list[ReplyPage], criteria: ReplyMatchCriteria, now:
     if any(page.has_unnamed for page in pages):
         return NO_AUTHOR
     is_complete = pages[-1].is_last and len({reply.pid for reply in replies}) == len(replies)
-    return NotFound(covered_since=criteria.since) if is_complete else Unknown(reason="tieba_list_incomplete")
+    return (
+        NotFound(covered_since=criteria.since)
+        if is_complete
+        else Unknown(reason="tieba_list_incomplete")
+    )
 
 
 def build_reply_url(tid: str, pid: str) -> str:

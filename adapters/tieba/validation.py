@@ -1,4 +1,4 @@
-"""What Tieba would refuse in a rendered post. Pure."""
+"""Tieba's refusals of a rendered post. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -12,11 +12,14 @@ from .capabilities import CAPABILITIES, get_configured_forum_id
 PICTURE_MEDIA_TYPES = frozenset({"image/jpeg", "image/png", "image/gif"})
 MAX_PICTURE_BYTES = 10 * 1024 * 1024
 _MARKUP = re.compile(r"#\([^()]*\)")
-"""What the platform takes for an emoticon, a mention, a picture or a link (official app; read 2026-11-24)."""
+"""Text that the platform takes for an emoticon, a mention, a picture or a link.
+
+The source is the official app, read 2026-11-24.
+"""
 
 
 def find_account_problems(account: Account) -> Sequence[Problem]:
-    """Return what the operator still has to configure."""
+    """Return the settings that the operator still has to configure."""
     problems = []
     if not account.forum:
         problems.append(Problem(code="tieba_no_forum_set", facts={"key": "forum"}))
@@ -40,8 +43,13 @@ def find_problems(_account: Account, rendered: RenderedPost) -> Sequence[Problem
     # whether the server counts characters or code units is unknown: take the less favourable count at either limit
     length = len(title) if len(title) < shortest else CAPABILITIES.count_text(title)
     if not shortest <= length <= longest:
-        report("tieba_title_length", length=str(length), shortest=str(shortest), longest=str(longest))
-    first_limit, more = CAPABILITIES.text_limit_beside(len(rendered.images)), CAPABILITIES.max_extra_parts
+        report(
+            "tieba_title_length", length=str(length), shortest=str(shortest), longest=str(longest)
+        )
+    first_limit, more = (
+        CAPABILITIES.text_limit_beside(len(rendered.images)),
+        CAPABILITIES.max_extra_parts,
+    )
     limits = (first_limit, *(CAPABILITIES.text_limit for _ in rendered.extra_parts))
     lengths = [CAPABILITIES.count_text(part) for part in rendered.all_parts]
     length, limit = max(zip(lengths, limits, strict=True), key=lambda pair: pair[0] - pair[1])
@@ -56,7 +64,11 @@ def find_problems(_account: Account, rendered: RenderedPost) -> Sequence[Problem
         report("tieba_markup", mark=markup.group())
 
     if len(rendered.images) > CAPABILITIES.picture_limit:
-        report("tieba_too_many_images", count=str(len(rendered.images)), limit=str(CAPABILITIES.picture_limit))
+        report(
+            "tieba_too_many_images",
+            count=str(len(rendered.images)),
+            limit=str(CAPABILITIES.picture_limit),
+        )
     for picture in rendered.images:
         if picture.media_type not in PICTURE_MEDIA_TYPES:
             report("tieba_image_type", type=picture.media_type)

@@ -1,4 +1,7 @@
-"""A signed call to a receiver of one's own: any site that implements the endpoints named in `api.py`."""
+"""A signed call to a receiver of one's own.
+
+It is any site that implements the endpoints named in `api.py`.
+"""
 
 from publisher.contract import Adapter, AdapterContext, OptionalHooks, read_messages
 from publisher.domain.account import Account

@@ -7,8 +7,9 @@
     GET    /reach?ids=…   200 with `{"account", "reach": {ID: {"reads", "reposts", "comments", "likes"}}}`; optional
     GET    /health        200 with `{"account"}`, and `until` where the key expires
 
-A post is `{"id", "key", "account", "state", "at"}` with `url` and `text` where there are any; its state is live,
-pending, refused or removed. All bodies are JSON; a refusal is `{"error": CODE, "message"?}`.
+A post is `{"id", "key", "account", "state", "at"}` with `url` and `text` where there are any; its
+state is live, pending, refused or removed. All bodies are JSON; a refusal is `{"error": CODE,
+"message"?}`.
 """
 
 import base64
@@ -35,9 +36,10 @@ TransportFailure = NotSent | Unknown
 
 
 def sign_headers(key: str, method: str, url: str, body: bytes, now: datetime) -> Mapping[str, str]:
-    """Return the headers that sign a call: an HMAC-SHA256 over time, method, path and body, joined by line feeds.
+    """Return the headers that sign a call.
 
-    The query is left out, as proxies rewrite it. The path is that of the URL as it is called.
+    They hold an HMAC-SHA256 over time, method, path and body, joined by line feeds. The query is
+    left out, as proxies rewrite it. The path is the one of the URL as it is called.
     """
     at = str(int(now.timestamp()))
     message = b"\n".join([at.encode(), method.encode(), urlsplit(url).path.encode(), body])
@@ -68,7 +70,10 @@ class WebhookPost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A complete refusal; `requested_name` is the name that it repeats, `retry_after` the header of that name."""
+    """A complete refusal.
+
+    `requested_name` is the name that it repeats, `retry_after` the header of that name.
+    """
 
     status: int
     code: str
@@ -77,7 +82,9 @@ class Refusal:
     retry_after: str | None
 
 
-def encode_post(endpoint: WebhookEndpoint, account: str, request: SendRequest, now: datetime) -> HttpRequest:
+def encode_post(
+    endpoint: WebhookEndpoint, account: str, request: SendRequest, now: datetime
+) -> HttpRequest:
     """Build the creating call. Its key is the marker, the same for every attempt of a delivery."""
     url, rendered = f"{endpoint.base_url}/posts", request.rendered
     post = {
@@ -126,8 +133,13 @@ def encode_health(endpoint: WebhookEndpoint, now: datetime) -> HttpRequest:
     return _build_signed_request(endpoint, "GET", "/health", now)
 
 
-def decode_response(response: HttpResponse | TransportFailure, *expected_statuses: int) -> Json | Refusal | Unknown:
-    """Return the object of a response with an expected status, its refusal, or why it proves nothing."""
+def decode_response(
+    response: HttpResponse | TransportFailure, *expected_statuses: int
+) -> Json | Refusal | Unknown:
+    """Return the object of a response with an expected status.
+
+    Otherwise return its refusal, or why it proves nothing.
+    """
     if not isinstance(response, HttpResponse):
         return Unknown(reason=response.reason)
     if response.status >= 500:
@@ -163,14 +175,21 @@ def decode_post(body: Json) -> WebhookPost | Unknown:
     if values["state"] not in POST_STATES:
         return Unknown(reason="webhook_unknown_state")
     texts = {name: str(body.get(name) or "") for name in ("url", "text")}
-    return WebhookPost(**{name: str(value) for name, value in values.items()}, created_at=at, **texts)
+    return WebhookPost(
+        **{name: str(value) for name, value in values.items()}, created_at=at, **texts
+    )
 
 
 def decode_recent(body: Json, account: str) -> Sequence[ObservedPost] | Unknown:
-    """Return the listed live posts, newest first; an entry of another account makes the whole list worthless."""
+    """Return the listed live posts, newest first.
+
+    An entry of another account makes the whole list worthless.
+    """
     entries = body.get("posts")
     if body.get("account") != account or not isinstance(entries, list):
-        return Unknown(reason="bad_response" if body.get("account") == account else "webhook_wrong_account")
+        return Unknown(
+            reason="bad_response" if body.get("account") == account else "webhook_wrong_account"
+        )
     posts = []
     for entry in entries:
         post = decode_post(entry) if isinstance(entry, dict) else Unknown(reason="bad_response")
@@ -179,14 +198,20 @@ def decode_recent(body: Json, account: str) -> Sequence[ObservedPost] | Unknown:
         if post.account != account:
             return Unknown(reason="webhook_wrong_account")
         if post.state == "live":
-            posts.append(ObservedPost(remote_id=post.id, url=post.url, published_at=post.created_at, text=post.text))
+            posts.append(
+                ObservedPost(
+                    remote_id=post.id, url=post.url, published_at=post.created_at, text=post.text
+                )
+            )
     return sorted(posts, key=lambda post: post.published_at, reverse=True)
 
 
 def decode_reach(body: Json, account: str, ids: Sequence[str]) -> Mapping[str, Reach] | Unknown:
     reach = body.get("reach")
     if body.get("account") != account or not isinstance(reach, dict):
-        return Unknown(reason="bad_response" if body.get("account") == account else "webhook_wrong_account")
+        return Unknown(
+            reason="bad_response" if body.get("account") == account else "webhook_wrong_account"
+        )
     return {
         name: Reach(
             reads=_parse_count(entry.get("reads")),
@@ -204,7 +229,10 @@ def _build_signed_request(
 ) -> HttpRequest:
     url = f"{endpoint.base_url}{path}"
     return HttpRequest(
-        method=method, url=url, query=tuple(query.items()), headers=sign_headers(endpoint.secret, method, url, b"", now)
+        method=method,
+        url=url,
+        query=tuple(query.items()),
+        headers=sign_headers(endpoint.secret, method, url, b"", now),
     )
 
 

@@ -1,4 +1,7 @@
-"""What a receiver must accept at least, and how long its posts take to appear (docs/adapters.md, webhook). Pure."""
+"""A receiver's minimum requirements, and the time until its posts appear. Pure.
+
+The source is docs/adapters.md, webhook.
+"""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +22,10 @@ CAPABILITIES = Capabilities(
     list_size=None,
     can_resend=True,
 )
-"""A second call is harmless: it carries the same key, and the receiver returns the existing post."""
+"""A second call is harmless.
+
+It carries the same key, and the receiver returns the existing post.
+"""
 
 DEFAULTS = PlatformDefaults(
     rate_limit=RateLimit(min_interval=timedelta(seconds=1), per_hour=600, per_day=5000),
@@ -33,11 +39,14 @@ DEFAULTS = PlatformDefaults(
 
 
 def get_capabilities(account: Account) -> Capabilities:
-    """Return an account's capabilities: the option `form` decides whether its texts are articles."""
+    """Return an account's capabilities.
+
+    The option `form` decides whether its texts are articles.
+    """
     return replace(CAPABILITIES, is_article=account.options.get("form") == ARTICLE_FORM)
 
 
 def get_base_url(account: Account) -> str | None:
-    """Return the URL at which an account's receiver listens."""
+    """Return the URL of an account's receiver."""
     address = account.base_url or account.options.get("url")
     return address.rstrip("/") if address else None

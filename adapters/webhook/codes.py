@@ -1,7 +1,7 @@
-"""What each refusal of a receiver means for a call that may have created a post.
+"""The meaning of each refusal of a receiver for a call that may have created a post.
 
-The codes are those of docs/adapters.md, section webhook: a receiver answers `{"error": CODE}` with a 4xx status. A
-code that is not listed proves nothing.
+The codes are in docs/adapters.md, section webhook: a receiver answers `{"error": CODE}` with a 4xx
+status. A code that is not listed proves nothing.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,10 @@ CODES: Mapping[str, WebhookErrorCode] = {
 # fmt: on
 
 NO_SUCH_POST = "no_such_post"
-"""The code of a read or deletion of a post that does not exist; the refusal repeats the requested name."""
+"""The code of a read or deletion of a post that does not exist.
+
+The refusal repeats the requested name.
+"""
 
 
 def to_message_key(code: str) -> str:

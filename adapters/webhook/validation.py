@@ -1,4 +1,4 @@
-"""What a receiver need not accept. Pure."""
+"""Content that a receiver need not accept. Pure."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,16 @@ MAX_PICTURE_BYTES = 5 * 1024 * 1024
 
 
 def find_account_problems(account: Account) -> Sequence[Problem]:
-    """Return what is wrong with an account's settings: without an address nothing can be called."""
+    """Return the problems of an account's settings.
+
+    Without an address nothing can be called.
+    """
     problems = [Problem(code="key_not_used", facts={"key": "forum"})] if account.forum else []
     url = get_base_url(account)
     if url is None or not url.startswith(("http://", "https://")):
-        problems.append(Problem(code="webhook_no_address", facts={"key": "options.url", "account": account.id}))
+        problems.append(
+            Problem(code="webhook_no_address", facts={"key": "options.url", "account": account.id})
+        )
     return problems
 
 
@@ -30,12 +35,18 @@ def find_problems(_account: Account, rendered: RenderedPost) -> Sequence[Problem
     shortest, longest = CAPABILITIES.title_limits
     length = CAPABILITIES.count_text(rendered.title.strip())
     if not shortest <= length <= longest:
-        report("webhook_title_length", length=str(length), shortest=str(shortest), longest=str(longest))
+        report(
+            "webhook_title_length", length=str(length), shortest=str(shortest), longest=str(longest)
+        )
     length = CAPABILITIES.count_text(rendered.text)
     if length > CAPABILITIES.text_limit:
         report("webhook_text_too_long", length=str(length), limit=str(CAPABILITIES.text_limit))
     if len(rendered.images) > CAPABILITIES.picture_limit:
-        report("webhook_too_many_images", count=str(len(rendered.images)), limit=str(CAPABILITIES.picture_limit))
+        report(
+            "webhook_too_many_images",
+            count=str(len(rendered.images)),
+            limit=str(CAPABILITIES.picture_limit),
+        )
     for picture in rendered.images:
         if picture.media_type not in PICTURE_MEDIA_TYPES:
             report("webhook_image_type", type=picture.media_type)

@@ -1,4 +1,7 @@
-"""WeChat Official Accounts: articles by draft, published without a notification or, where urgent, mass-sent."""
+"""WeChat Official Accounts: articles by draft.
+
+They are published without a notification or, if urgent, mass-sent.
+"""
 
 from publisher.contract import Adapter, AdapterContext, OptionalHooks, read_messages
 from publisher.domain.account import Account

@@ -1,7 +1,8 @@
 """The adapter of one WeChat account.
 
-Metrics source: developers.weixin.qq.com, getarticletotaldetail, read 2026-11-24: it takes a day of publishing, up to
-yesterday; each line of an article sums up all days since its publishing. Figures are ready about 08:00 the next day.
+Metrics source: developers.weixin.qq.com, getarticletotaldetail, read 2026-11-24: it takes a day of
+publishing, up to yesterday; each line of an article sums up all days since its publishing. Figures
+are ready about 08:00 the next day.
 """
 
 import json
@@ -15,7 +16,12 @@ from urllib.parse import parse_qs, urlsplit
 from adapters.wechat import api
 from adapters.wechat.auth import FailedCall, WeChatAuth
 from adapters.wechat.capabilities import MASS_SEND, get_tag_id
-from adapters.wechat.codes import NO_SUCH_ARTICLE, get_next_midnight, get_reason, interpret_create_error
+from adapters.wechat.codes import (
+    NO_SUCH_ARTICLE,
+    get_next_midnight,
+    get_reason,
+    interpret_create_error,
+)
 from adapters.wechat.drafts import DRAFT_CONSUMED, PREVIEW_AUTHOR, DraftBox
 from adapters.wechat.mass_send import (
     MassSender,
@@ -59,15 +65,23 @@ from publisher.domain.results import (
 _MAX_NOTICE_DELAY = timedelta(hours=1)
 """How long after its publishing we may notice an article, perhaps only the next day."""
 MAX_PREVIEWS_PER_DAY = 100
-"""The most previews by name that WeChat sends in a day (developers.weixin.qq.com, preview, as users quote it)."""
+"""The most previews by name that WeChat sends in a day.
+
+The source is developers.weixin.qq.com, preview, as users quote it.
+"""
 _PREVIEW_COUNT_KEY = "previews"
 POLL_INTERVALS = tuple(timedelta(seconds=seconds) for seconds in (15, 60, 180, 600, 1800))
-"""Pauses between two reads of a submission; the platform allows 100 such reads a day, for all posts together."""
+"""Pauses between two reads of a submission.
+
+The platform allows 100 such reads a day, for all posts together.
+"""
 
 
 def get_days_to_query(receipts: Iterable[Receipt], now: datetime) -> tuple[date, ...]:
-    """Return the days in Beijing on which these posts were published, as far as statistics exist by now."""
-    instants = [at for item in receipts for at in (item.published_at, item.published_at - _MAX_NOTICE_DELAY)]
+    """Return the Beijing days of these posts' publication, as far as statistics exist by now."""
+    instants = [
+        at for item in receipts for at in (item.published_at, item.published_at - _MAX_NOTICE_DELAY)
+    ]
     today = _to_beijing_day(now)
     return tuple(sorted({_to_beijing_day(at) for at in instants if _to_beijing_day(at) < today}))
 
@@ -75,7 +89,9 @@ def get_days_to_query(receipts: Iterable[Receipt], now: datetime) -> tuple[date,
 def encode_reach(base: str, token: str, day: date) -> HttpRequest:
     """Request the figures of all articles published on one day."""
     body = {"begin_date": day.isoformat(), "end_date": day.isoformat()}
-    return api.build_json_request(base, "getarticletotaldetail", token, body, path_prefix="datacube")
+    return api.build_json_request(
+        base, "getarticletotaldetail", token, body, path_prefix="datacube"
+    )
 
 
 def decode_reach(response: HttpResponse) -> Mapping[str, Reach] | api.ErrorResponse:
@@ -99,7 +115,10 @@ def decode_reach(response: HttpResponse) -> Mapping[str, Reach] | api.ErrorRespo
 
 
 def get_statistics_id(receipt: Receipt) -> str | None:
-    """Return the id of a post in the statistics: its message's number and place; None where it is unknown."""
+    """Return the id of a post in the statistics: its message's number and place.
+
+    Return None if it is unknown.
+    """
     mass = parse_mass_send_id(receipt.remote_id)
     if mass is not None:
         return f"{mass.data_id}_1" if mass.data_id else None
@@ -113,7 +132,7 @@ def count_preview(note: str | None, today: str) -> str:
 
 
 def get_preview_count(note: str | None, today: str) -> int:
-    """Return how many previews were made today, those included that failed."""
+    """Return how many previews were made today, including failed ones."""
     count = json.loads(note or "{}")
     return int(count["number"]) if count.get("day") == today else 0
 
@@ -128,10 +147,11 @@ def _to_beijing_day(instant: datetime) -> date:
 
 
 class WeChatAdapter:
-    """Publishes articles and reads them back; urgent posts are mass-sent where the account's profile allows it.
+    """Publishes articles and reads them back; urgent posts are mass-sent if the profile allows it.
 
-    A submission has no key by which WeChat would recognise a repeat. The draft replaces it: its id is recorded before
-    it is submitted or sent, and WeChat removes it from the draft box when it accepts it.
+    The profile is the account's. A submission has no key for WeChat to recognise a repeat. The
+    draft replaces it: its id is recorded before it is submitted or sent. WeChat removes the draft
+    from the draft box when it accepts it.
     """
 
     def __init__(self, account: Account, context: AdapterContext) -> None:
@@ -145,7 +165,9 @@ class WeChatAdapter:
     async def publish(self, request: SendRequest) -> Outcome:
         """Create the draft and publish it with the one call that is never repeated."""
         for problem in find_account_problems(self.account):
-            return Blocked(code=problem.code, reason=self.account.id, hold_reason=HoldReason.PERMISSION)
+            return Blocked(
+                code=problem.code, reason=self.account.id, hold_reason=HoldReason.PERMISSION
+            )
         draft = await self._drafts.ensure_draft(request)
         if isinstance(draft, FailedCall):
             return draft.outcome
@@ -154,23 +176,34 @@ class WeChatAdapter:
             return token.outcome
         if request.method == MASS_SEND:
             key = await self._mass_sender.reserve_idempotency_key(request)
-            http_request = encode_mass_send(self._base_url, token, draft, get_tag_id(self.account), key)
+            http_request = encode_mass_send(
+                self._base_url, token, draft, get_tag_id(self.account), key
+            )
             decode: Callable[[HttpResponse], str | api.ErrorResponse] = decode_mass_send
         else:
-            http_request, decode = api.encode_submit(self._base_url, token, draft), api.decode_submit
+            http_request, decode = (
+                api.encode_submit(self._base_url, token, draft),
+                api.decode_submit,
+            )
         response = await self._context.http.create(http_request, request)
         if isinstance(response, NotSent | Unknown):
             return response
         result = decode(response)
         if isinstance(result, str):
-            return self._make_submitted(api.PendingJob(name=result, delivery=request.delivery, polls=0))
+            return self._make_submitted(
+                api.PendingJob(name=result, delivery=request.delivery, polls=0)
+            )
         outcome = interpret_create_error(result, self._context.now())
         if isinstance(outcome, Rejected) and request.attempt > 1:
-            return Unknown(reason=outcome.code)  # an earlier call with the same draft may be what it refuses
+            return Unknown(
+                reason=outcome.code
+            )  # an earlier call with the same draft may be what it refuses
         if not isinstance(outcome, CredentialExpired):
             return outcome
         renewed = await self._auth.renew(token)
-        if isinstance(renewed, FailedCall) and isinstance(renewed.outcome, Blocked | Busy):  # more precise
+        if isinstance(renewed, FailedCall) and isinstance(
+            renewed.outcome, Blocked | Busy
+        ):  # more precise
             return renewed.outcome
         return outcome
 
@@ -181,13 +214,19 @@ class WeChatAdapter:
         polled = replace(pending, polls=pending.polls + 1)
         mass = parse_mass_send_id(pending.name)
         if mass is not None:
-            return await self._mass_sender.check_mass_send(mass, pending.delivery, lambda: self._make_submitted(polled))
-        job = await self._auth.fetch(partial(api.encode_job, publish_id=pending.name), api.decode_job)
+            return await self._mass_sender.check_mass_send(
+                mass, pending.delivery, lambda: self._make_submitted(polled)
+            )
+        job = await self._auth.fetch(
+            partial(api.encode_job, publish_id=pending.name), api.decode_job
+        )
         match job:
             case FailedCall():
                 return job.unread
             case api.JobStatus(status=0, article_id=str() as article_id, url=str() as url):
-                return Published(receipt=Receipt(remote_id=article_id, url=url, published_at=self._context.now()))
+                return Published(
+                    receipt=Receipt(remote_id=article_id, url=url, published_at=self._context.now())
+                )
             case api.JobStatus(status=1):
                 return self._make_submitted(polled)
             case api.JobStatus(status=2 | 3 | 4 as status):
@@ -207,7 +246,9 @@ class WeChatAdapter:
         matched = match_post(request, article_list)
         if not isinstance(matched, NotFound):
             return matched
-        was_mass_sent = request.method == MASS_SEND  # whatever the post, or the account's profile, is by now
+        was_mass_sent = (
+            request.method == MASS_SEND
+        )  # whatever the post, or the account's profile, is by now
         draft = await self._drafts.get_recorded(request)
         content = await self._drafts.read(draft) if draft is not None else None
         if content == DRAFT_CONSUMED:
@@ -218,14 +259,17 @@ class WeChatAdapter:
         return replace(matched, can_resend=can_resend)
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
-        """Delete the article. It counts as deleted once a read shows it, whatever the deletion call returns.
+        """Delete the article.
 
-        An id that a person entered may be wrong, so its absence proves nothing.
+        It counts as deleted once a read shows it, for any result of the deletion call. An id that a
+        person entered may be wrong, so its absence proves nothing.
         """
         mass = parse_mass_send_id(receipt.remote_id)
         if mass is not None:
             return await self._mass_sender.retract(mass)
-        deleted = await self._auth.fetch(partial(api.encode_delete, article_id=receipt.remote_id), api.decode_success)
+        deleted = await self._auth.fetch(
+            partial(api.encode_delete, article_id=receipt.remote_id), api.decode_success
+        )
         if isinstance(deleted, FailedCall) and deleted.code != NO_SUCH_ARTICLE:
             return deleted.outcome if isinstance(deleted.outcome, Rejected) else deleted.unread
         articles = await self._auth.fetch(
@@ -263,8 +307,13 @@ class WeChatAdapter:
         page = await self._list_published_from(0)
         return page.unread if isinstance(page, FailedCall) else to_observed_posts(page.articles)
 
-    async def send_preview(self, rendered: RenderedPost, images: Sequence[bytes], recipient: str) -> PreviewResult:
-        """Send one preview; previews of the same post share one draft. No call makes anything public."""
+    async def send_preview(
+        self, rendered: RenderedPost, images: Sequence[bytes], recipient: str
+    ) -> PreviewResult:
+        """Send one preview; previews of the same post share one draft.
+
+        No call makes anything public.
+        """
         state, now = self._context.state, self._context.now()
         today = now.astimezone(BEIJING).date().isoformat()
         before = await state.update(_PREVIEW_COUNT_KEY, partial(count_preview, today=today))
@@ -281,12 +330,18 @@ class WeChatAdapter:
                 return created.outcome
             await state.set(draft_key, created)
             draft = created
-        result = await self._auth.fetch(partial(encode_preview, draft=draft, recipient=recipient), api.decode_success)
+        result = await self._auth.fetch(
+            partial(encode_preview, draft=draft, recipient=recipient), api.decode_success
+        )
         return result.outcome if isinstance(result, FailedCall) else PreviewSent()
 
     def _make_submitted(self, pending: api.PendingJob) -> Submitted:
         interval = POLL_INTERVALS[min(pending.polls, len(POLL_INTERVALS) - 1)]
-        return Submitted(ticket=api.encode_ticket(pending), check_again_at=self._context.now() + interval)
+        return Submitted(
+            ticket=api.encode_ticket(pending), check_again_at=self._context.now() + interval
+        )
 
     async def _list_published_from(self, offset: int) -> api.ArticlePage | FailedCall:
-        return await self._auth.fetch(partial(api.encode_published, offset=offset), api.decode_published)
+        return await self._auth.fetch(
+            partial(api.encode_published, offset=offset), api.decode_published
+        )

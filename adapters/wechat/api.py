@@ -1,8 +1,10 @@
-"""WeChat's calls and responses as data: `encode_*` builds a request, `decode_*` reads a response. Pure.
+"""WeChat's calls and responses as data. Pure.
 
-Source: developers.weixin.qq.com, pages of the named calls, read 2026-11-24. Every response is HTTP 200 with JSON,
-whatever its content type; `errcode` separates success from failure, and is absent from many good responses. Numbers
-arrive as numbers or strings. Text must be sent as raw UTF-8: escaped characters are stored as they are written.
+`encode_*` builds a request, `decode_*` reads a response. Source: developers.weixin.qq.com, pages of
+the named calls, read 2026-11-24. Every response is HTTP 200 with JSON, under any content type.
+`errcode` separates success from failure, and is absent from many good responses. Numbers arrive as
+numbers or strings. Text must be sent as raw UTF-8: escaped characters are stored as they are
+written.
 """
 
 import html
@@ -31,7 +33,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiError:
-    """A complete response with an error code. `message` is the platform's own text, and decides nothing."""
+    """A complete response with an error code.
+
+    `message` is the platform's own text, and decides nothing.
+    """
 
     code: int
     message: str
@@ -64,7 +69,10 @@ class WeChatTokenGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeChatArticle:
-    """One article of a list or a draft. `id` is the article's or the draft's, by the call; lists omit `content`."""
+    """One article of a list or a draft.
+
+    `id` is the article's or the draft's, by the call; lists omit `content`.
+    """
 
     id: str
     title: str
@@ -79,7 +87,10 @@ class WeChatArticle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArticlePage:
-    """One page of a list. `total` counts the whole list's items; an item of `ids` may hold several articles."""
+    """One page of a list.
+
+    `total` counts the whole list's items; an item of `ids` may hold several articles.
+    """
 
     total: int
     ids: tuple[str, ...]
@@ -88,7 +99,10 @@ class ArticlePage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """The status of a submission: 0 published, 1 in progress, 2 to 4 refused, 5 deleted, 6 removed by the platform."""
+    """The status of a submission.
+
+    It is 0 published, 1 in progress, 2 to 4 refused, 5 deleted, or 6 removed by the platform.
+    """
 
     status: int
     article_id: str | None
@@ -96,10 +110,21 @@ class JobStatus:
 
 
 def encode_token(base: str, app_id: str, app_secret: str, *, is_forced: bool) -> HttpRequest:
-    """Request the token that several processes may share. A forced request ends the current token at once."""
-    body = {"grant_type": "client_credential", "appid": app_id, "secret": app_secret, "force_refresh": is_forced}
+    """Request the token that several processes may share.
+
+    A forced request ends the current token at once.
+    """
+    body = {
+        "grant_type": "client_credential",
+        "appid": app_id,
+        "secret": app_secret,
+        "force_refresh": is_forced,
+    }
     return HttpRequest(
-        method="POST", url=f"{base}/cgi-bin/stable_token", content=_encode_json(body), headers=_JSON_HEADERS
+        method="POST",
+        url=f"{base}/cgi-bin/stable_token",
+        content=_encode_json(body),
+        headers=_JSON_HEADERS,
     )
 
 
@@ -134,7 +159,9 @@ def encode_draft_add(  # noqa: PLR0913 # a draft has these parts
         "need_open_comment": 0,
         "only_fans_can_comment": 0,
     }
-    return replace(build_json_request(base, "draft/add", token, {"articles": [article]}), is_idempotent=False)
+    return replace(
+        build_json_request(base, "draft/add", token, {"articles": [article]}), is_idempotent=False
+    )
 
 
 def encode_draft_get(base: str, token: str, draft: str) -> HttpRequest:
@@ -142,7 +169,9 @@ def encode_draft_get(base: str, token: str, draft: str) -> HttpRequest:
 
 
 def encode_drafts(base: str, token: str, offset: int) -> HttpRequest:
-    return build_json_request(base, "draft/batchget", token, {"offset": offset, "count": PAGE_SIZE, "no_content": 1})
+    return build_json_request(
+        base, "draft/batchget", token, {"offset": offset, "count": PAGE_SIZE, "no_content": 1}
+    )
 
 
 def encode_submit(base: str, token: str, draft: str) -> HttpRequest:
@@ -166,7 +195,9 @@ def encode_article(base: str, token: str, article_id: str) -> HttpRequest:
 
 def encode_delete(base: str, token: str, article_id: str) -> HttpRequest:
     """Delete all of an article. Index 0 means all; it cannot be undone."""
-    return build_json_request(base, "freepublish/delete", token, {"article_id": article_id, "index": 0})
+    return build_json_request(
+        base, "freepublish/delete", token, {"article_id": article_id, "index": 0}
+    )
 
 
 def find_pictures(content: str) -> tuple[str, ...]:
@@ -188,7 +219,8 @@ def decode_token(response: HttpResponse) -> WeChatTokenGrant | ErrorResponse:
     return decode_response(
         response,
         lambda body: WeChatTokenGrant(
-            token=get_text(body, "access_token"), lifetime=timedelta(seconds=int(body["expires_in"]))
+            token=get_text(body, "access_token"),
+            lifetime=timedelta(seconds=int(body["expires_in"])),
         ),
     )
 
@@ -242,7 +274,7 @@ def decode_published(response: HttpResponse) -> ArticlePage | ErrorResponse:
 def build_json_request(
     base: str, path: str, token: str, body: Mapping[str, object], *, path_prefix: str = "cgi-bin"
 ) -> HttpRequest:
-    """Build a call whose body is JSON, as all but the uploads are."""
+    """Build a call with a JSON body, as in all calls but the uploads."""
     return HttpRequest(
         method="POST",
         url=f"{base}/{path_prefix}/{path}",
@@ -261,10 +293,13 @@ def _to_upload(picture: RenderedImage, data: bytes) -> Upload:
     return Upload(name="media", filename=name, media_type=picture.media_type, data=data)
 
 
-def decode_response(response: HttpResponse, extract: Callable[[Mapping[str, Any]], T]) -> T | ErrorResponse:
-    """Return what `extract` makes of a good response's body, or the error.
+def decode_response(
+    response: HttpResponse, extract: Callable[[Mapping[str, Any]], T]
+) -> T | ErrorResponse:
+    """Return the result of `extract` on a good response's body, or the error.
 
-    `extract` may raise what a missing or odd field raises: KeyError, TypeError, ValueError and the like.
+    `extract` may raise the errors of a missing or odd field: KeyError, TypeError, ValueError and
+    the like.
     """
     if response.status == 429:
         return TooManyRequests(retry_after=response.headers.get("retry-after"))
@@ -285,9 +320,17 @@ def decode_response(response: HttpResponse, extract: Callable[[Mapping[str, Any]
 
 
 def get_text(body: Mapping[str, Any], key: str) -> str:
-    """Return an id or URL as text. Raises KeyError or ValueError where there is none, or it is damaged."""
+    """Return an id or URL as text.
+
+    Raises KeyError or ValueError if there is none, or it is damaged.
+    """
     value = body[key]
-    if isinstance(value, bool) or not isinstance(value, str | int) or value in ("", 0) or not is_storable(str(value)):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, str | int)
+        or value in ("", 0)
+        or not is_storable(str(value))
+    ):
         raise ValueError(key)
     return str(value)
 
@@ -300,12 +343,16 @@ def _parse_page(body: Mapping[str, Any], id_key: str) -> ArticlePage:
         articles=tuple(
             article
             for item in items
-            for article in _parse_articles(get_text(item, id_key), item["content"], item.get("update_time"))
+            for article in _parse_articles(
+                get_text(item, id_key), item["content"], item.get("update_time")
+            )
         ),
     )
 
 
-def _parse_articles(item_id: str, content: Mapping[str, Any], updated: object) -> tuple[WeChatArticle, ...]:
+def _parse_articles(
+    item_id: str, content: Mapping[str, Any], updated: object
+) -> tuple[WeChatArticle, ...]:
     seconds = int(str(updated if updated is not None else content["update_time"]))
     return tuple(
         WeChatArticle(
@@ -325,7 +372,10 @@ def _parse_articles(item_id: str, content: Mapping[str, Any], updated: object) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingJob:
-    """Work that WeChat has not finished: a submission's number or a mass send's name, and how often it was polled."""
+    """Work that WeChat has not finished.
+
+    It is a submission's number or a mass send's name, and how often it was polled.
+    """
 
     name: str
     delivery: DeliveryId

@@ -1,7 +1,7 @@
 """The access token, every call that may be repeated, and the limit on renewals.
 
-All processes that use a login share the counts, in its adapter state. The state holds no token, only the first letters
-of its hash: one token that several processes were refused counts once.
+All processes that use a login share the counts, in its adapter state. The state holds no token,
+only the first letters of its hash: one token that several processes were refused counts once.
 """
 
 import hashlib
@@ -12,8 +12,20 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from adapters.wechat.api import ApiError, ErrorResponse, TooManyRequests, UnreadableResponse, decode_token, encode_token
-from adapters.wechat.codes import HTTP_RATE_LIMIT_CODE, FailureOutcome, get_reason, interpret_fetch_error
+from adapters.wechat.api import (
+    ApiError,
+    ErrorResponse,
+    TooManyRequests,
+    UnreadableResponse,
+    decode_token,
+    encode_token,
+)
+from adapters.wechat.codes import (
+    HTTP_RATE_LIMIT_CODE,
+    FailureOutcome,
+    get_reason,
+    interpret_fetch_error,
+)
 from publisher.contract import AdapterContext, HttpRequest, HttpResponse, Token
 from publisher.domain.account import Account
 from publisher.domain.results import (
@@ -31,7 +43,10 @@ MAX_RENEWALS = 2
 RENEWAL_WINDOW = timedelta(minutes=5)
 """If more tokens than MAX_RENEWALS are refused in this time, someone else keeps ending ours."""
 FORCED_RENEWAL_INTERVAL = timedelta(seconds=30)
-"""Within this time after a forced renewal WeChat forces no other; another process's renewal is waited for."""
+"""How long after a forced renewal WeChat forces no other.
+
+Another process's renewal is waited for.
+"""
 _REFUSED_TOKENS_KEY, _FORCED_RENEWALS_KEY = "token:refused", "token:forced"
 T = TypeVar("T")
 
@@ -39,11 +54,16 @@ T = TypeVar("T")
 def record_refused(note: str | None, fingerprint: str, now: datetime) -> str:
     """Add a refused token to the note, once, unless there are too many."""
     recent = _get_recent_refused(note, now)
-    return json.dumps(recent if is_contested(note, fingerprint, now) else {fingerprint: now.timestamp(), **recent})
+    return json.dumps(
+        recent if is_contested(note, fingerprint, now) else {fingerprint: now.timestamp(), **recent}
+    )
 
 
 def is_contested(note: str | None, fingerprint: str, now: datetime) -> bool:
-    """True if MAX_RENEWALS other tokens were refused lately, so that another one is a person's matter."""
+    """True if MAX_RENEWALS other tokens were refused lately.
+
+    Another token is then a person's matter.
+    """
     recent = _get_recent_refused(note, now)
     return fingerprint not in recent and len(recent) >= MAX_RENEWALS
 
@@ -57,7 +77,9 @@ def record_forced(note: str | None, now: datetime) -> str:
 
 def was_just_forced(note: str | None, now: datetime) -> bool:
     """True if a renewal was forced so recently that it may still be in progress."""
-    return any(at > (now - FORCED_RENEWAL_INTERVAL).timestamp() for at in _get_recent_forced(note, now))
+    return any(
+        at > (now - FORCED_RENEWAL_INTERVAL).timestamp() for at in _get_recent_forced(note, now)
+    )
 
 
 def is_force_limit_reached(note: str | None, now: datetime) -> bool:
@@ -84,7 +106,10 @@ class FailedCall:
 
     @property
     def unread(self) -> ReadFailure:
-        """The result of the read. HTTP 429 limits all calls of the login, an error code limits one endpoint."""
+        """The result of the read.
+
+        HTTP 429 limits all calls of the login, an error code limits one endpoint.
+        """
         if isinstance(self.outcome, RateLimited) and self.outcome.code == HTTP_RATE_LIMIT_CODE:
             return self.outcome
         return Unknown(reason=get_reason(self.outcome))
@@ -92,7 +117,10 @@ class FailedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeChatAuth:
-    """One account's login. The token comes from `stable_token`, which does not end a token that others use."""
+    """One account's login.
+
+    The token comes from `stable_token`, so it ends no token that others use.
+    """
 
     account: Account
     context: AdapterContext
@@ -101,9 +129,11 @@ class WeChatAuth:
     """Fingerprints of the tokens that this process has forced out."""
 
     async def fetch(
-        self, encode: Callable[[str, str], HttpRequest], decode: Callable[[HttpResponse], T | ErrorResponse]
+        self,
+        encode: Callable[[str, str], HttpRequest],
+        decode: Callable[[HttpResponse], T | ErrorResponse],
     ) -> T | FailedCall:
-        """Make a call that may be repeated; where its token is refused, renew that once and repeat the call once.
+        """Make a call that may be repeated; renew a refused token once and repeat the call once.
 
         `encode` gets the platform's address and the token.
         """
@@ -126,14 +156,17 @@ class WeChatAuth:
         return await self.context.tokens.current() or await self.renew(None)
 
     async def renew(self, refused: str | None) -> str | FailedCall:
-        """Replace a refused token; at most twice in five minutes, then it is a person's matter.
+        """Replace a refused token; at most twice in five minutes, then a person must act.
 
-        The token store lets one process at a time fetch a replacement; only what this one fetches counts as a renewal.
+        The token store lets one process at a time fetch a replacement. Only a token that this one
+        fetches counts as a renewal.
         """
         fetches: list[Token | FailedCall] = []
 
         async def fetch_replacement() -> Token | None:
-            fetched = await (self.fetch_token() if refused is None else self._fetch_replacement(refused))
+            fetched = await (
+                self.fetch_token() if refused is None else self._fetch_replacement(refused)
+            )
             fetches.append(fetched)
             if isinstance(fetched, FailedCall):
                 return None
@@ -146,7 +179,10 @@ class WeChatAuth:
         return token or FailedCall(outcome=CredentialExpired(reason="wechat_no_token"))
 
     async def fetch_token(self, *, is_forced: bool = False) -> Token | FailedCall:
-        """Fetch the token that is current on WeChat's side; a forced one ends all others at once."""
+        """Fetch the token that is current on WeChat's side.
+
+        A forced token ends all others at once.
+        """
         secret = self._get_app_secret()
         if isinstance(secret, FailedCall):
             return secret
@@ -164,7 +200,9 @@ class WeChatAuth:
             return FailedCall(outcome=CredentialExpired(reason="wechat_no_token"))
         if secret["app_id"] != self.account.identity:
             return FailedCall(
-                outcome=Blocked(code="wechat_other_app", reason="app_id", hold_reason=HoldReason.WRONG_ACCOUNT)
+                outcome=Blocked(
+                    code="wechat_other_app", reason="app_id", hold_reason=HoldReason.WRONG_ACCOUNT
+                )
             )
         return secret["app_secret"]
 
@@ -175,7 +213,9 @@ class WeChatAuth:
         """
         now, state = self.context.now(), self.context.state
         fingerprint = hashlib.sha256(refused.encode()).hexdigest()[:16]
-        before = await state.update(_REFUSED_TOKENS_KEY, partial(record_refused, fingerprint=fingerprint, now=now))
+        before = await state.update(
+            _REFUSED_TOKENS_KEY, partial(record_refused, fingerprint=fingerprint, now=now)
+        )
         if is_contested(before, fingerprint, now):
             return FailedCall(outcome=CredentialExpired(reason="wechat_token_contested"))
         fetched = await self.fetch_token()
@@ -186,7 +226,9 @@ class WeChatAuth:
         if was_just_forced(before, now):
             if fingerprint in self._forced_fingerprints:
                 return FailedCall(outcome=CredentialExpired(reason="wechat_no_token"))
-            return FailedCall(outcome=Busy(code="wechat_token_renewed_elsewhere", reason=self.account.id))
+            return FailedCall(
+                outcome=Busy(code="wechat_token_renewed_elsewhere", reason=self.account.id)
+            )
         if is_force_limit_reached(before, now):
             return FailedCall(outcome=CredentialExpired(reason="wechat_token_contested"))
         self._forced_fingerprints.add(fingerprint)
@@ -196,9 +238,14 @@ class WeChatAuth:
         return FailedCall(outcome=CredentialExpired(reason="wechat_no_token"))
 
     def _decode(
-        self, response: HttpResponse | NotSent | Unknown, decode: Callable[[HttpResponse], T | ErrorResponse]
+        self,
+        response: HttpResponse | NotSent | Unknown,
+        decode: Callable[[HttpResponse], T | ErrorResponse],
     ) -> T | FailedCall:
-        """Return the decoded response, or a failure that is never Unknown: the creating call was not made."""
+        """Return the decoded response, or a failure.
+
+        The failure is never Unknown: the creating call was not made.
+        """
         if isinstance(response, NotSent):
             return FailedCall(outcome=response)
         if isinstance(response, Unknown):

@@ -1,8 +1,9 @@
 """WeChat's callbacks: a publication or a mass send has ended. Pure.
 
-Source: developers.weixin.qq.com, Access_Overview, Message_encryption_and_decryption, Callback_on_finish and
-Batch_Sends, read 2026-11-24. The signature of the plain mode covers the time and the nonce, not the body, so anyone who
-overhears one could put another body under it: a callback is a reason to check, never a result.
+Source: developers.weixin.qq.com, Access_Overview, Message_encryption_and_decryption,
+Callback_on_finish and Batch_Sends, read 2026-11-24. The signature of the plain mode covers the time
+and the nonce, not the body. An eavesdropper could put another body under an overheard signature. A
+callback is therefore a reason to check, never a result.
 """
 
 import base64
@@ -44,12 +45,16 @@ class WeChatCallbacks:
     def verify(
         self, account: Account, secret: Mapping[str, str], query: Mapping[str, str], now: datetime
     ) -> str | Problem:
-        """Check the signature over time and nonce, which WeChat sends in both modes."""
+        """Check the signature over time and nonce, sent by WeChat in both modes."""
         timestamp, nonce = query.get("timestamp", ""), query.get("nonce", "")
         signed = compute_signature(secret["callback_token"], timestamp, nonce)
         if not hmac.compare_digest(query.get("signature", "").encode(), signed.encode()):
             return _make_problem("callback_unsigned", account)
-        at = int(timestamp) if timestamp.isascii() and timestamp.isdigit() and len(timestamp) < MAX_FIELD_LENGTH else 0
+        at = (
+            int(timestamp)
+            if timestamp.isascii() and timestamp.isdigit() and len(timestamp) < MAX_FIELD_LENGTH
+            else 0
+        )
         if abs(now.timestamp() - at) > MAX_TIMESTAMP_SKEW.total_seconds():
             return _make_problem("callback_stale", account)
         return f"{timestamp}/{nonce}"
@@ -60,21 +65,30 @@ class WeChatCallbacks:
         if isinstance(problem := self.verify(account, secret, request.query, now), Problem):
             return problem
         echo = request.query.get("echostr", "")
-        return echo if 0 < len(echo) <= MAX_FIELD_LENGTH else _make_problem("callback_unreadable", account)
+        return (
+            echo
+            if 0 < len(echo) <= MAX_FIELD_LENGTH
+            else _make_problem("callback_unreadable", account)
+        )
 
     def parse(
         self, account: Account, secret: Mapping[str, str], request: CallbackRequest, now: datetime
     ) -> CallbackEvent | Problem | None:
-        """Return what has ended; None for the many events that are of no concern.
+        """Return the ended job, None for the many events that are of no concern.
 
-        An encrypted body must be signed with our token too, open with our key, and name our account.
+        An encrypted body must be signed with our token too, open with our key, and name our
+        account.
         """
         if isinstance(problem := self.verify(account, secret, request.query, now), Problem):
             return problem
         fields = parse_xml(request.body)
         if fields is not None and secret.get("encoding_aes_key"):
             query, encrypted = request.query, fields.get("xml/Encrypt", "")
-            token, timestamp, nonce = secret["callback_token"], query.get("timestamp", ""), query.get("nonce", "")
+            token, timestamp, nonce = (
+                secret["callback_token"],
+                query.get("timestamp", ""),
+                query.get("nonce", ""),
+            )
             signature = compute_signature(token, timestamp, nonce, encrypted)
             if not hmac.compare_digest(query.get("msg_signature", "").encode(), signature.encode()):
                 return _make_problem("callback_unsigned", account)
@@ -85,7 +99,9 @@ class WeChatCallbacks:
             if not hmac.compare_digest(app_id, account.identity.encode()):
                 return _make_problem("callback_wrong_account", account)
             fields = parse_xml(text)
-        return _make_problem("callback_unreadable", account) if fields is None else _to_event(fields)
+        return (
+            _make_problem("callback_unreadable", account) if fields is None else _to_event(fields)
+        )
 
     def matches(self, event: CallbackEvent, ticket: Ticket) -> bool:
         job = decode_ticket(ticket)
@@ -96,7 +112,10 @@ class WeChatCallbacks:
 
 
 def decrypt_message(encrypted: str, encoding_aes_key: str) -> tuple[bytes, bytes] | None:
-    """Return a message's text and AppID; None where it was not encrypted with this key, or the key is invalid."""
+    """Return a message's text and AppID.
+
+    Return None if it was not encrypted with this key, or the key is invalid.
+    """
     try:
         key = base64.b64decode(encoding_aes_key + "=", validate=True)
         data = base64.b64decode(encrypted, validate=True)
@@ -175,7 +194,10 @@ def _to_event(fields: Mapping[str, str]) -> CallbackEvent | None:
         case "PUBLISHJOBFINISH":
             job_id = fields.get("xml/PublishEventInfo/publish_id", "")
         case "MASSSENDJOBFINISH":
-            msg_id, reason = fields.get("xml/MsgID", ""), parse_failure_code(fields.get("xml/Status", "")) or ""
+            msg_id, reason = (
+                fields.get("xml/MsgID", ""),
+                parse_failure_code(fields.get("xml/Status", "")) or "",
+            )
             job_id = MassSendId(msg_id=msg_id).remote_id if msg_id else ""
         case _:
             return None

@@ -1,9 +1,10 @@
-"""What WeChat allows, and our defaults where the operator configures nothing. Pure.
+"""WeChat's limits and calls, and our defaults if the operator configures nothing. Pure.
 
-Sources, read 2026-11-24: developers.weixin.qq.com, draft/add (limits of the fields), API call limits (submit 100 a day,
-delete 10 a day), freepublish/submit and freepublish/batchget. How long a submission may act late and how long the list
-lags is stated nowhere: five minutes each is our margin over what users report. The visibility window is two minutes
-longer than both: it begins at our timeout, when a request that WeChat's hosts have received may still be queued.
+Sources, read 2026-11-24: developers.weixin.qq.com, draft/add (limits of the fields), API call
+limits (submit 100 a day, delete 10 a day), freepublish/submit and freepublish/batchget. How long a
+submission may act late and how long the list lags is stated nowhere. Five minutes each is our
+margin over the reports of users. The visibility window is two minutes longer than both. It begins
+at our timeout, when a request that WeChat's hosts have received may still be queued.
 """
 
 from dataclasses import replace
@@ -14,19 +15,31 @@ from publisher.domain.account import Account, Capabilities, NotificationLimit, R
 from publisher.domain.post import RenderedPost
 
 MAX_TITLE_LENGTH = 64
-"""The length that the console and other clients use; the reference contradicts it, so above 32 we only warn."""
+"""The length that the console and other clients use.
+
+The reference contradicts it, so above 32 we only warn.
+"""
 MAX_CONTENT_LENGTH = 19_999
-"""`content` is shorter than 20 000 characters, which can never reach its other limit, 1 MB."""
+"""Maximum length of `content`, shorter than 20 000 characters.
+
+It can never reach its other limit, 1 MB.
+"""
 
 PUBLISH_PROFILE, MASS_PROFILE = "publish", "mass"
-"""What an account may do: publish without a notification, or mass-send urgent posts as well."""
+"""Profiles: publish without a notification, or mass-send urgent posts as well."""
 PROFILES = (PUBLISH_PROFILE, MASS_PROFILE)
 MASS_SEND, FREE_PUBLISH = "mass", "freepublish"
 """The two calls that publish an article, as they are stored with each attempt."""
 DEFAULT_MASS_SENDS_PER_DAY = 1
-"""What a subscription account has, and what enters a service account's list (developers.weixin.qq.com, Batch_Sends)."""
+"""Daily mass sends of a subscription account, or in the list of a service account.
+
+The source is developers.weixin.qq.com, Batch_Sends.
+"""
 MASS_QUOTA_OPTIONS = ("mass_per_day", "mass_per_month")
-"""Options for the mass sends that an account has been granted: a service account has four a month."""
+"""Options for the mass sends that an account has been granted.
+
+A service account has four a month.
+"""
 
 CAPABILITIES = Capabilities(
     count_text=len,
@@ -42,10 +55,13 @@ CAPABILITIES = Capabilities(
     first_metrics_after=timedelta(hours=32),
     monitor_interval=timedelta(hours=2),
 )
-"""A second call is allowed after a mass send alone: WeChat remembers its key. Nothing says that a draft that was
-submitted, and still exists, is not published twice.
+"""A second call is allowed after a mass send alone: WeChat remembers its key.
 
-Figures of a day are ready at eight the next morning. Lists may be read 100 times a day, readbacks included."""
+Nothing says that a draft that was submitted, and still exists, is not published twice.
+
+Figures of a day are ready at eight the next morning. Lists may be read 100 times a day, readbacks
+included.
+"""
 
 DEFAULTS = PlatformDefaults(
     rate_limit=RateLimit(min_interval=timedelta(seconds=30), per_hour=30, per_day=80),
@@ -68,22 +84,30 @@ def can_mass_send(account: Account) -> bool:
 
 
 def get_call_method(account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:  # noqa: ARG001
-    """Return the call by which a post would be published now."""
+    """Return the call that would publish a post now."""
     return MASS_SEND if is_urgent and can_mass_send(account) else FREE_PUBLISH
 
 
 def get_tag_id(account: Account) -> int | None:
-    """Return the tag whose followers receive mass sends; None means all. Raises ValueError where it is no number."""
+    """Return the tag of the followers that receive mass sends; None means all.
+
+    Raises ValueError if it is no number.
+    """
     tag = account.options.get("tag_id")
     return None if tag is None else int(tag)
 
 
 def get_capabilities(account: Account) -> Capabilities:
-    quotas = {name: int(value) for name in MASS_QUOTA_OPTIONS if (value := account.options.get(name, "")).isdecimal()}
+    quotas = {
+        name: int(value)
+        for name in MASS_QUOTA_OPTIONS
+        if (value := account.options.get(name, "")).isdecimal()
+    }
     return replace(
         CAPABILITIES,
         notifies_followers=can_mass_send(account),
         notification_limit=NotificationLimit(
-            per_day=quotas.get("mass_per_day", DEFAULT_MASS_SENDS_PER_DAY), per_month=quotas.get("mass_per_month")
+            per_day=quotas.get("mass_per_day", DEFAULT_MASS_SENDS_PER_DAY),
+            per_month=quotas.get("mass_per_month"),
         ),
     )

@@ -1,4 +1,7 @@
-"""What each WeChat error code means for a call. A code that is not listed makes the outcome unknown."""
+"""The meaning of each WeChat error code for a call.
+
+A code that is not listed makes the outcome unknown.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +22,16 @@ from publisher.domain.results import (
 
 from .api import ApiError, ErrorResponse, TooManyRequests, UnreadableResponse
 
-RETURN_CODES = "developers.weixin.qq.com, global return codes, with the names of wechatpy and WxJava"
+RETURN_CODES = (
+    "developers.weixin.qq.com, global return codes, with the names of wechatpy and WxJava"
+)
 TOKEN = "developers.weixin.qq.com, Get_access_token; users' reports of the address list"  # noqa: S105
 DRAFT = "developers.weixin.qq.com, draft/add and draft/get, and staff answers on 40007"
 SUBMIT = "developers.weixin.qq.com, Publish, codes of freepublish/submit"
 PUBLISH = "developers.weixin.qq.com, Publish, note of July 2025 on unverified accounts"
-LIMITS = "developers.weixin.qq.com, API_Call_Limits; the reset at midnight in Beijing is our reading"
+LIMITS = (
+    "developers.weixin.qq.com, API_Call_Limits; the reset at midnight in Beijing is our reading"
+)
 MASS_SEND = "developers.weixin.qq.com, Batch_Sends and sendall, and users' reports"
 PUSH_SPEED = "developers.weixin.qq.com, speed of mass sends"
 QUOTA = "developers.weixin.qq.com, get_api_quota and clear_quota"
@@ -52,8 +59,8 @@ class WeChatErrorClass(StrEnum):
 class WeChatErrorCode:
     """The meaning of some codes, its source, and the day the source was last read.
 
-    `hold_reason` is why a blocked delivery is held. `limit_duration` is how long a limit lasts; None means until
-    midnight in Beijing.
+    `hold_reason` is why a blocked delivery is held. `limit_duration` is how long a limit lasts;
+    None means until midnight in Beijing.
     """
 
     error_class: WeChatErrorClass
@@ -110,14 +117,20 @@ CODES: Mapping[int, WeChatErrorCode] = {
     for code in codes
 }
 # fmt: on
-"""A code listed as UNKNOWN may mean that the call was accepted, or belongs to calls that we never make."""
+"""A code listed as UNKNOWN may mean that the call was accepted.
+
+It may also belong to calls that we never make.
+"""
 
 FailureOutcome = Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
 """The outcomes of a call that is not known to have published anything."""
 
 
 def interpret_create_error(error: ErrorResponse, now: datetime) -> FailureOutcome:  # noqa: C901 # one flat table
-    """Return the outcome of a creating call that got this error; a code that is not listed makes it unknown."""
+    """Return the outcome of a creating call that got this error.
+
+    A code that is not listed makes it unknown.
+    """
     match error:
         case TooManyRequests(retry_after=header):
             return RateLimited(code=HTTP_RATE_LIMIT_CODE, until=parse_retry_after(header, now))
@@ -132,7 +145,9 @@ def interpret_create_error(error: ErrorResponse, now: datetime) -> FailureOutcom
         case WeChatErrorClass.REJECTED:
             return Rejected(code=key, reason=error.message)
         case WeChatErrorClass.RATE_LIMITED:
-            until = now + meaning.limit_duration if meaning.limit_duration else get_next_midnight(now)
+            until = (
+                now + meaning.limit_duration if meaning.limit_duration else get_next_midnight(now)
+            )
             return RateLimited(code=key, until=until)
         case WeChatErrorClass.BUSY:
             return Busy(code=key, reason=error.message)
@@ -145,7 +160,10 @@ def interpret_create_error(error: ErrorResponse, now: datetime) -> FailureOutcom
 
 
 def interpret_fetch_error(error: ErrorResponse, now: datetime) -> FailureOutcome:
-    """Return the outcome of an attempt whose call before the creating one got this error; Unknown becomes NotSent."""
+    """Return the outcome of an attempt with this error before the creating call.
+
+    Unknown becomes NotSent.
+    """
     if isinstance(error, ApiError) and error.code == SYSTEM_BUSY_CODE:
         return Busy(code=to_message_key(error.code), reason=error.message)
     outcome = interpret_create_error(error, now)

@@ -1,4 +1,7 @@
-"""The steps before the creating call: store the pictures, create the draft. Every step may be repeated."""
+"""The steps before the creating call: store the pictures, create the draft.
+
+Every step may be repeated.
+"""
 
 import json
 from collections.abc import Callable, Sequence
@@ -29,10 +32,11 @@ class DraftBox:
     context: AdapterContext
 
     async def ensure_draft(self, request: SendRequest) -> str | FailedCall:
-        """Return the id of the delivery's draft, recorded for the resend order that the attempt follows.
+        """Return the id of the delivery's draft, recorded for the attempt's resend order.
 
-        A recorded draft that has left the box was consumed by an earlier submission: no other one is created, unless a
-        person has ordered a resend since it was recorded. A draft whose id was lost in a crash is searched in the box.
+        The attempt follows this order. A recorded draft that has left the box was consumed by an
+        earlier submission. No other one is created, unless a person has ordered a resend since it
+        was recorded. A draft with an id lost in a crash is searched in the box.
         """
         recorded, ordered_after = await self._read_record(request)
         if recorded:
@@ -49,7 +53,7 @@ class DraftBox:
         return await self._record(await self._verify_own(found, request), request)
 
     async def _record(self, draft: str | FailedCall, request: SendRequest) -> str | FailedCall:
-        """Record a draft for the resend order that the attempt follows, unless it has failed; return it."""
+        """Record a draft for the attempt's resend order, unless it has failed; return it."""
         if isinstance(draft, str):
             note = {"draft": draft, "ordered_after": request.resend_after_attempt}
             await self.context.state.set(_build_state_key(request), json.dumps(note))
@@ -57,17 +61,29 @@ class DraftBox:
         return draft
 
     async def get_recorded(self, request: SendRequest) -> str | None:
-        """Return the draft of the request's resend order. A draft is recorded for an order before it is submitted."""
+        """Return the draft of the request's resend order.
+
+        A draft is recorded for an order before it is submitted.
+        """
         draft, ordered_after = await self._read_record(request)
         return draft if ordered_after == request.resend_after_attempt else None
 
     async def read(self, draft: str) -> tuple[api.WeChatArticle, ...] | FailedCall:
         """Read a draft; DRAFT_CONSUMED where it is no longer in the box."""
-        articles = await self.auth.fetch(partial(api.encode_draft_get, draft=draft), api.decode_articles)
-        return DRAFT_CONSUMED if isinstance(articles, FailedCall) and articles.code == NO_SUCH_MEDIA else articles
+        articles = await self.auth.fetch(
+            partial(api.encode_draft_get, draft=draft), api.decode_articles
+        )
+        return (
+            DRAFT_CONSUMED
+            if isinstance(articles, FailedCall) and articles.code == NO_SUCH_MEDIA
+            else articles
+        )
 
     async def _read_record(self, request: SendRequest) -> tuple[str | None, int]:
-        """Return the delivery's newest draft, and the `ordered_after` of the attempts it was last recorded for."""
+        """Return the delivery's newest draft, and `ordered_after` of its last record.
+
+        These are the attempts that it was last recorded for.
+        """
         note = json.loads(await self.context.state.get(_build_state_key(request)) or "{}")
         return note.get("draft"), note.get("ordered_after", 0)
 
@@ -76,15 +92,24 @@ class DraftBox:
         if isinstance(articles, FailedCall):
             return articles
         if len(articles) > 1 or not has_same_text(articles[0], request.rendered):
-            return FailedCall(outcome=Blocked(code="wechat_draft_changed", reason=draft, hold_reason=HoldReason.EDITED))
+            return FailedCall(
+                outcome=Blocked(
+                    code="wechat_draft_changed", reason=draft, hold_reason=HoldReason.EDITED
+                )
+            )
         return draft
 
     async def _find_in_box(self, request: SendRequest) -> str | FailedCall | None:
-        """Return the newest draft in the box that carries the marker; a repeated call may have created several."""
+        """Return the newest draft in the box that carries the marker.
+
+        A repeated call may have created several.
+        """
         matches: list[api.WeChatArticle] = []
         offset = 0
         for _ in range(MAX_DRAFT_PAGES):
-            page = await self.auth.fetch(partial(api.encode_drafts, offset=offset), api.decode_drafts)
+            page = await self.auth.fetch(
+                partial(api.encode_drafts, offset=offset), api.decode_drafts
+            )
             if isinstance(page, FailedCall):
                 return page
             matches += [
@@ -97,7 +122,9 @@ class DraftBox:
                 break
         return max(matches, key=lambda article: article.updated_at).id if matches else None
 
-    async def create(self, rendered: RenderedPost, images: Sequence[bytes], *, author: str = "") -> str | FailedCall:
+    async def create(
+        self, rendered: RenderedPost, images: Sequence[bytes], *, author: str = ""
+    ) -> str | FailedCall:
         """Store the pictures and create a draft; every call creates another one."""
         if not rendered.images or len(images) != len(rendered.images):
             return _block_for_missing_image("cover")
@@ -105,9 +132,15 @@ class DraftBox:
         if isinstance(content, FailedCall):
             return content
         cover = (rendered.images[0], images[0])
-        draft = await self._add_draft(rendered, content, await self._upload_cover(*cover, is_fresh=False), author)
-        if isinstance(draft, FailedCall) and draft.code == NO_SUCH_MEDIA:  # the cover was deleted on WeChat's side
-            return await self._add_draft(rendered, content, await self._upload_cover(*cover, is_fresh=True), author)
+        draft = await self._add_draft(
+            rendered, content, await self._upload_cover(*cover, is_fresh=False), author
+        )
+        if (
+            isinstance(draft, FailedCall) and draft.code == NO_SUCH_MEDIA
+        ):  # the cover was deleted on WeChat's side
+            return await self._add_draft(
+                rendered, content, await self._upload_cover(*cover, is_fresh=True), author
+            )
         return draft
 
     async def _add_draft(
@@ -116,13 +149,20 @@ class DraftBox:
         if isinstance(cover, FailedCall):
             return cover
         return await self.auth.fetch(
-            partial(api.encode_draft_add, rendered=rendered, content=content, cover=cover, author=author),
+            partial(
+                api.encode_draft_add, rendered=rendered, content=content, cover=cover, author=author
+            ),
             api.decode_media_id,
         )
 
-    async def _fill_content(self, rendered: RenderedPost, images: Sequence[bytes]) -> str | FailedCall:
+    async def _fill_content(
+        self, rendered: RenderedPost, images: Sequence[bytes]
+    ) -> str | FailedCall:
         """Store the article's pictures and return its HTML with their URLs."""
-        pictures = {picture.sha256: (picture, data) for picture, data in zip(rendered.images, images, strict=True)}
+        pictures = {
+            picture.sha256: (picture, data)
+            for picture, data in zip(rendered.images, images, strict=True)
+        }
         urls: dict[str, str] = {}
         for sha256 in api.find_pictures(rendered.text):
             if sha256 not in pictures:
@@ -135,7 +175,9 @@ class DraftBox:
             urls[sha256] = url
         return api.insert_picture_urls(rendered.text, urls)
 
-    async def _upload_cover(self, picture: RenderedImage, data: bytes, *, is_fresh: bool) -> str | FailedCall:
+    async def _upload_cover(
+        self, picture: RenderedImage, data: bytes, *, is_fresh: bool
+    ) -> str | FailedCall:
         return await self._upload_once(
             f"cover:{picture.sha256}",
             partial(api.encode_cover, picture=picture, data=data),
@@ -168,4 +210,8 @@ def _build_state_key(request: SendRequest) -> str:
 
 
 def _block_for_missing_image(what: str) -> FailedCall:
-    return FailedCall(outcome=Blocked(code="wechat_image_missing", reason=what, hold_reason=HoldReason.IMAGE_MISSING))
+    return FailedCall(
+        outcome=Blocked(
+            code="wechat_image_missing", reason=what, hold_reason=HoldReason.IMAGE_MISSING
+        )
+    )

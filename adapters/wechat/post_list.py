@@ -25,7 +25,7 @@ MAX_PAGES = 25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArticleList:
-    """The published articles that were read, and the time back to which they are complete.
+    """The published articles that were read, and the earliest time of a complete list.
 
     Without `covered_since` a missing article proves nothing; `reason` says why.
     """
@@ -53,19 +53,25 @@ class _ListProgress:
 
     @property
     def is_complete(self) -> bool:
-        """True if each item of the list was read once: nothing moved between pages, nothing was left out."""
+        """True if each item of the list was read once.
+
+        Nothing moved between pages, nothing was left out.
+        """
         ids = {item_id for page in self.pages for item_id in page.ids}
         return all(len(ids) == self.item_count == page.total for page in self.pages)
 
     def reaches_past(self, instant: datetime) -> bool:
-        """True if the list surely goes back past an instant: newest first so far, with a whole page before it.
+        """True if the list surely goes back past an instant.
 
-        A list whose length changes, or that gives an item twice, moved between two pages: items may be missing.
+        It is newest first so far, with a whole page before it. A list moved between two pages if
+        its length changes, or if it gives an item twice. Items may then be missing.
         """
         last = self.pages[-1].articles
         ids = [item_id for page in self.pages for item_id in page.ids]
         is_stable = len({page.total for page in self.pages}) == 1 and len(set(ids)) == len(ids)
-        is_newest_first = all(newer.updated_at >= older.updated_at for newer, older in pairwise(self.articles))
+        is_newest_first = all(
+            newer.updated_at >= older.updated_at for newer, older in pairwise(self.articles)
+        )
         return (
             len(self.pages) >= MIN_PAGES
             and is_stable
@@ -78,7 +84,10 @@ class _ListProgress:
 async def read_pages(
     read_page_at: Callable[[int], Awaitable[ArticlePage | FailedCall]], baseline: Baseline
 ) -> ArticleList | FailedCall:
-    """Read the whole list, or back past the baseline; a list that moved, was cut or never ends proves nothing."""
+    """Read the whole list, or back past the baseline.
+
+    A list that moved, was cut or never ends proves nothing.
+    """
     progress = _ListProgress()
     for _ in range(MAX_PAGES):
         page = await read_page_at(progress.item_count)
@@ -91,7 +100,10 @@ async def read_pages(
             has_baseline = (
                 newest_id is None
                 or parse_mass_send_id(newest_id) is not None  # no list contains a mass send
-                or any(article.id == newest_id or article.updated_at < baseline.taken_at for article in articles)
+                or any(
+                    article.id == newest_id or article.updated_at < baseline.taken_at
+                    for article in articles
+                )
             )
             if progress.is_complete and has_baseline:
                 return ArticleList(articles=articles, covered_since=baseline.taken_at)
@@ -102,9 +114,10 @@ async def read_pages(
 
 
 def match_post(request: SendRequest, articles: ArticleList) -> ReadbackResult:
-    """Return what the published articles show of the request's post: itself, a similar one, its absence, or nothing.
+    """Return the state of the request's post in the published articles.
 
-    That an article has the marker is read from the list; that it has our whole text is not.
+    It is the post itself, a similar one, its absence, or nothing. The marker of an article is read
+    from the list, but its whole text is not.
     """
     rendered = request.rendered
     criteria = MatchCriteria(
@@ -140,9 +153,10 @@ def has_marker(article: WeChatArticle, marker: Marker) -> bool:
 
 
 def has_same_text(article: WeChatArticle, rendered: RenderedPost) -> bool:
-    """True if a draft has the rendered texts, word for word; tags, spacing and punctuation may be WeChat's own.
+    """True if a draft has the rendered texts, word for word.
 
-    Where no digest was given WeChat creates one itself.
+    Tags, spacing and punctuation may be WeChat's own. If no digest was given, WeChat creates one
+    itself.
     """
     pairs = [(rendered.title, article.title), (rendered.link or "", article.link)]
     pairs += [(rendered.summary, article.digest)] if rendered.summary else []
@@ -151,7 +165,10 @@ def has_same_text(article: WeChatArticle, rendered: RenderedPost) -> bool:
 
 
 def to_observed_posts(articles: Sequence[WeChatArticle]) -> tuple[ObservedPost, ...]:
-    """Return the articles that are not deleted, newest first, each id once. Lists omit the content."""
+    """Return the articles that are not deleted, newest first, each id once.
+
+    Lists omit the content.
+    """
     published = {item.id: item for item in reversed(articles) if not item.is_deleted}
     return tuple(
         ObservedPost(

@@ -1,4 +1,4 @@
-"""What WeChat would refuse, or silently change, reported before anyone approves it. Pure."""
+"""WeChat's refusals and silent changes, reported before anyone approves. Pure."""
 
 from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
@@ -9,7 +9,14 @@ from publisher.domain.errors import Problem, Severity
 from publisher.domain.post import RenderedPost
 
 from .api import find_pictures, insert_picture_urls
-from .capabilities import CAPABILITIES, MASS_QUOTA_OPTIONS, MAX_CONTENT_LENGTH, MAX_TITLE_LENGTH, PROFILES, get_profile
+from .capabilities import (
+    CAPABILITIES,
+    MASS_QUOTA_OPTIONS,
+    MAX_CONTENT_LENGTH,
+    MAX_TITLE_LENGTH,
+    PROFILES,
+    get_profile,
+)
 
 ADVISED_TITLE_LENGTH = 32
 """The length that the reference of draft/add states."""
@@ -25,18 +32,24 @@ FORBIDDEN_TAGS = frozenset({
     "script", "style", "link", "meta", "base", "iframe", "frame", "object", "embed", "form", "input", "textarea",
     "select", "button", "video", "audio",
 })  # fmt: skip
-"""Tags that WeChat removes or refuses (draft/add: scripts are removed; the rest as converters avoid them)."""
+"""Tags that WeChat removes or refuses.
+
+Scripts are removed, by draft/add; converters avoid the rest.
+"""
 LOST_ATTRIBUTES = frozenset({"class", "id"})
 LOST_STYLES = frozenset({"position", "transform", "animation", "font-family"})
-"""What the editor drops silently, or readers' phones ignore (converters' common advice, read 2026-11-24)."""
+"""Styles that the editor drops silently, or that readers' phones ignore.
+
+The source is converters' common advice, read 2026-11-24.
+"""
 LINK_HOST = "mp.weixin.qq.com"
-"""The one host to which an article may link."""
+"""The one host for links of an article."""
 PICTURE_HOST = "mmbiz.qpic.cn"
 """Pictures from other hosts are filtered out."""
 
 
 class _HtmlScanner(HTMLParser):
-    """Collects what find_html_problems checks."""
+    """Collects the data that find_html_problems checks."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -50,7 +63,9 @@ class _HtmlScanner(HTMLParser):
         if tag in FORBIDDEN_TAGS:
             self.forbidden_tags.add(tag)
         self.forbidden_tags.update(name for name in values if name.startswith("on"))
-        css_properties = {part.partition(":")[0].strip().lower() for part in values.get("style", "").split(";")}
+        css_properties = {
+            part.partition(":")[0].strip().lower() for part in values.get("style", "").split(";")
+        }
         self.lost_styles |= (LOST_ATTRIBUTES & values.keys()) | (LOST_STYLES & css_properties)
         if tag == "a" and "href" in values:
             self.links.append(values["href"])
@@ -59,14 +74,16 @@ class _HtmlScanner(HTMLParser):
 
 
 def find_account_problems(account: Account) -> tuple[Problem, ...]:
-    """Return what is wrong with an account's profile or options."""
+    """Return the problems of an account's profile or options."""
     problems = [Problem(code="key_not_used", facts={"key": "forum"})] if account.forum else []
     profile, tag = get_profile(account), account.options.get("tag_id")
     if profile not in PROFILES:
         facts = {"key": "profile", "profile": profile, "known": ", ".join(PROFILES)}
         problems.append(Problem(code="wechat_profile_unknown", facts=facts))
     if tag is not None and not (tag.isascii() and tag.isdigit()):
-        problems.append(Problem(code="wechat_tag_invalid", facts={"key": "options.tag_id", "tag": tag}))
+        problems.append(
+            Problem(code="wechat_tag_invalid", facts={"key": "options.tag_id", "tag": tag})
+        )
     for name in MASS_QUOTA_OPTIONS:
         quota = account.options.get(name, "1")
         if not (quota.isascii() and quota.isdigit() and int(quota) > 0):
@@ -76,7 +93,7 @@ def find_account_problems(account: Account) -> tuple[Problem, ...]:
 
 
 def find_problems(_account: Account, rendered: RenderedPost) -> tuple[Problem, ...]:
-    """Return what is wrong with an article."""
+    """Return the problems of an article."""
     shown = find_pictures(rendered.text)
     return (
         *find_title_problems(rendered),
@@ -87,9 +104,13 @@ def find_problems(_account: Account, rendered: RenderedPost) -> tuple[Problem, .
 
 
 def find_title_problems(rendered: RenderedPost) -> Iterator[Problem]:
-    """Yield what is wrong with the title."""
+    """Yield the problems of the title."""
     length = len(rendered.title)
-    facts = {"length": str(length), "limit": str(MAX_TITLE_LENGTH), "advised": str(ADVISED_TITLE_LENGTH)}
+    facts = {
+        "length": str(length),
+        "limit": str(MAX_TITLE_LENGTH),
+        "advised": str(ADVISED_TITLE_LENGTH),
+    }
     if not rendered.title.strip():
         yield Problem(code="wechat_title_missing")
     elif length > MAX_TITLE_LENGTH:
@@ -99,7 +120,7 @@ def find_title_problems(rendered: RenderedPost) -> Iterator[Problem]:
 
 
 def find_content_problems(rendered: RenderedPost, shown: Sequence[str]) -> Iterator[Problem]:
-    """Yield what is too long or missing, the marker included."""
+    """Yield the texts that are too long or missing, the marker included."""
     content = insert_picture_urls(rendered.text, dict.fromkeys(shown, "x" * PICTURE_URL_LENGTH))
     for code, length, limit in (
         ("wechat_summary_too_long", len(rendered.summary), MAX_SUMMARY_LENGTH),
@@ -112,7 +133,10 @@ def find_content_problems(rendered: RenderedPost, shown: Sequence[str]) -> Itera
     if not rendered.text.strip():
         yield Problem(code="wechat_content_missing")
     # lists must show the marker: without it a lost response could never be resolved
-    if not any(rendered.marker.is_in(text) for text in (rendered.link or "", rendered.title, rendered.summary)):
+    if not any(
+        rendered.marker.is_in(text)
+        for text in (rendered.link or "", rendered.title, rendered.summary)
+    ):
         yield Problem(code="wechat_marker_missing", facts={"marker": rendered.marker.code})
 
 
@@ -138,7 +162,10 @@ def find_html_problems(rendered: RenderedPost, shown: Sequence[str]) -> Iterator
 
 
 def _find_picture_problems(rendered: RenderedPost, shown: tuple[str, ...]) -> Iterator[Problem]:
-    """Yield what is wrong with the cover, which is the first picture, and with those that the text shows."""
+    """Yield the problems of the cover and of the pictures that the text shows.
+
+    The cover is the first picture.
+    """
     if not rendered.images:
         yield Problem(code="wechat_cover_missing")
     inside = [picture for picture in rendered.images if picture.sha256 in shown]

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from adapters.weibo import api, post_list
-from adapters.weibo.api import WeiboEndpoint, WeiboMatchCriteria, decode_ticket, encode_ticket, is_article_receipt
+from adapters.weibo.api import (
+    WeiboEndpoint,
+    WeiboMatchCriteria,
+    decode_ticket,
+    encode_ticket,
+    is_article_receipt,
+)
 from adapters.weibo.capabilities import (
     ARTICLE,
     BIZ,
@@ -51,7 +57,10 @@ _NO_TOKEN_CODE = "weibo_no_token"  # noqa: S105 - the name of a message
 
 @dataclass(slots=True, kw_only=True)
 class AccountMemory:
-    """What this process knows of an account's note: that there is one, and for which deliveries it tried to make it."""
+    """This process's knowledge of an account's note: its existence, and its deliveries.
+
+    The process tried to make the note for these deliveries.
+    """
 
     is_noted: bool = False
     tried_for: set[DeliveryId] = field(default_factory=set)
@@ -68,7 +77,9 @@ class WeiboAdapter:
         if not endpoint.token:
             return CredentialExpired(reason=_NO_TOKEN_CODE)
         if self.account.public_ip is None and self.account.base_url is None:
-            return Blocked(code="weibo_no_public_ip", reason=self.account.id, hold_reason=HoldReason.PERMISSION)
+            return Blocked(
+                code="weibo_no_public_ip", reason=self.account.id, hold_reason=HoldReason.PERMISSION
+            )
         as_article = self._is_article(request)
         if limit := await self._note_if_empty(request):
             return limit
@@ -107,7 +118,10 @@ class WeiboAdapter:
         return await self._find_in_lists(criteria, was_empty=note.was_empty_before(request))
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
-        """Look for the post of a ticket. A plain post number reads that post: published or deleted."""
+        """Look for the post of a ticket.
+
+        A plain post number reads that post: published or deleted.
+        """
         criteria = decode_ticket(ticket)
         if isinstance(criteria, WeiboMatchCriteria):
             return await self._find_in_lists(criteria)
@@ -118,16 +132,23 @@ class WeiboAdapter:
     async def retract(self, receipt: Receipt) -> DeletionResult:
         """Delete the post. It counts as deleted once a read shows it.
 
-        An article behind it stays: Weibo offers no call to delete it, so a person is notified first.
+        An article behind it stays: Weibo offers no call to delete it, so a person is notified
+        first.
         """
         endpoint = self._get_endpoint()
         response = await self._send(endpoint, post_list.encode_destroy(endpoint, receipt.remote_id))
         deletion = post_list.decode_destroy(response, receipt.remote_id)
         if deletion == post_list.DELETION_UNCONFIRMED:
-            response = await self._fetch(endpoint, post_list.encode_show(endpoint, receipt.remote_id))
+            response = await self._fetch(
+                endpoint, post_list.encode_show(endpoint, receipt.remote_id)
+            )
             shown = post_list.decode_show(response, self.account.identity)
             deletion = deletion if isinstance(shown, Published) else shown
-        if isinstance(deletion, Deleted) and is_article_receipt(receipt) and not await self._has_given_notice(receipt):
+        if (
+            isinstance(deletion, Deleted)
+            and is_article_receipt(receipt)
+            and not await self._has_given_notice(receipt)
+        ):
             return Rejected(code="weibo_article_not_deleted", reason=receipt.url)
         return deletion
 
@@ -137,11 +158,18 @@ class WeiboAdapter:
             return CredentialExpired(reason=_NO_TOKEN_CODE)
         response = await self._fetch(endpoint, post_list.encode_token_info(endpoint))
         app_key = self.context.secret().get("app_key")
-        return post_list.decode_token_info(response, self.account.identity, app_key, self.context.now())
+        return post_list.decode_token_info(
+            response, self.account.identity, app_key, self.context.now()
+        )
 
     async def fetch_time(self) -> object:
-        """Ask Weibo's host for the time: a health check would cost one of the few reads of a day."""
-        return await self.context.http.fetch_date(self.account.base_url or get_profile(self.account).base_url)
+        """Ask Weibo's host for the time.
+
+        A health check would cost one of the few reads of a day.
+        """
+        return await self.context.http.fetch_date(
+            self.account.base_url or get_profile(self.account).base_url
+        )
 
     async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
         endpoint = self._get_endpoint()
@@ -149,7 +177,9 @@ class WeiboAdapter:
         metrics: dict[str, Reach] = {}
         for start in range(0, len(ids), post_list.MAX_COUNTED_POSTS):
             batch = ids[start : start + post_list.MAX_COUNTED_POSTS]
-            response = await self._fetch(endpoint, post_list.encode_counts(endpoint, batch), is_optional=True)
+            response = await self._fetch(
+                endpoint, post_list.encode_counts(endpoint, batch), is_optional=True
+            )
             counts = post_list.decode_counts(response, batch)
             if isinstance(counts, ReadFailure):
                 return counts
@@ -167,13 +197,18 @@ class WeiboAdapter:
         return post_list.to_observed_posts(timeline)
 
     async def _note_if_empty(self, request: SendRequest) -> RateLimited | None:
-        """Note before an account's first call whether it has posts: if not, an empty list proves absence later.
+        """Note before an account's first call whether it has posts.
 
-        The list is read for it, unless it was read before. A read that fails, or uses up the attempt's time, only
-        leaves that proof out: this process does not repeat it for the same delivery.
+        If it has none, an empty list proves absence later. The list is read for it, unless it was
+        read before. A read that fails, or uses up the attempt's time, only leaves that proof out.
+        This process does not repeat it for the same delivery.
         """
         memory = self.memory
-        if request.baseline.newest_id is not None or memory.is_noted or request.delivery in memory.tried_for:
+        if (
+            request.baseline.newest_id is not None
+            or memory.is_noted
+            or request.delivery in memory.tried_for
+        ):
             return None
         if AccountNote.decode(await self.context.state.get(self._note_key)).has_posts is not None:
             memory.is_noted = True
@@ -182,17 +217,23 @@ class WeiboAdapter:
         memory.tried_for.add(request.delivery)
         endpoint = self._get_endpoint()
         list_request = post_list.encode_timeline(endpoint, endpoint.profile.list_sizes[0])
-        timeline = post_list.decode_timeline(await self._fetch(endpoint, list_request), self.account.identity)
+        timeline = post_list.decode_timeline(
+            await self._fetch(endpoint, list_request), self.account.identity
+        )
         if isinstance(timeline, WeiboPostList):
             await self._learn_from(timeline, request.intended_at)
         return timeline if isinstance(timeline, RateLimited) else None
 
     async def _learn_from(self, timeline: WeiboPostList, at: datetime) -> None:
-        """Note whether the account has, or had, any posts, where this list, read at an instant, says so."""
+        """Note whether the account has, or had, any posts, if this list says so.
+
+        The list was read at an instant.
+        """
         note = AccountNote.decode(await self.context.state.get(self._note_key))
         if note.learn(timeline, at) != note:
             await self.context.state.update(
-                self._note_key, lambda stored: AccountNote.decode(stored).learn(timeline, at).encode()
+                self._note_key,
+                lambda stored: AccountNote.decode(stored).learn(timeline, at).encode(),
             )
         self.memory.is_noted = note.learn(timeline, at).has_posts is not None
         if self.memory.is_noted:
@@ -202,7 +243,9 @@ class WeiboAdapter:
         """Note that the account has a post: from now on no empty list proves anything."""
         self.memory.tried_for.clear()
         self.memory.is_noted = True
-        with suppress(Exception):  # an outage of the database, which is logged, must not cost the call's outcome
+        with suppress(
+            Exception
+        ):  # an outage of the database, which is logged, must not cost the call's outcome
             note = AccountNote.decode(await self.context.state.get(self._note_key))
             if not note.has_posts:
                 await self.context.state.set(self._note_key, replace(note, has_posts=True).encode())
@@ -211,7 +254,9 @@ class WeiboAdapter:
     def _note_key(self) -> str:
         return f"account:{self.account.identity}"
 
-    async def _find_in_lists(self, criteria: WeiboMatchCriteria, *, was_empty: bool = False) -> ReadbackResult:
+    async def _find_in_lists(
+        self, criteria: WeiboMatchCriteria, *, was_empty: bool = False
+    ) -> ReadbackResult:
         endpoint = self._get_endpoint()
         result: ReadbackResult = LIST_TOO_SHORT
         possible_match: PossibleMatch | None = None
@@ -224,9 +269,15 @@ class WeiboAdapter:
                 return possible_match or timeline
             await self._learn_from(timeline, self.context.now())
             result = interpret_timeline(
-                timeline, criteria, self.account.identity, endpoint.profile.max_readable_posts, was_empty=was_empty
+                timeline,
+                criteria,
+                self.account.identity,
+                endpoint.profile.max_readable_posts,
+                was_empty=was_empty,
             )
-            if isinstance(result, PossibleMatch):  # a longer list may show our own post below it, but cannot refute it
+            if isinstance(
+                result, PossibleMatch
+            ):  # a longer list may show our own post below it, but cannot refute it
                 possible_match = possible_match or result
             elif result != LIST_TOO_SHORT:
                 break
@@ -237,8 +288,9 @@ class WeiboAdapter:
     ) -> api.ReadResponse:
         """Make a read within the budget of the current day in Beijing.
 
-        Optional reads, for monitoring and metrics, stop at `max_optional_reads`; those that resolve an unknown outcome,
-        or say whose the token is, never do. Reads that wait together and share one response count each.
+        Optional reads, for monitoring and metrics, stop at `max_optional_reads`. Reads that resolve
+        an unknown outcome, or name the token's user, never stop. Reads that wait together and share
+        one response count each.
         """
         limit = endpoint.profile.max_optional_reads
         if limit is not None and endpoint.token:
@@ -251,15 +303,22 @@ class WeiboAdapter:
         return await self._send(endpoint, request)
 
     async def _send(self, endpoint: WeiboEndpoint, request: HttpRequest) -> api.ReadResponse:
-        """Make a call that creates nothing; return RateLimited where the platform limits the login."""
+        """Make a call that creates nothing; return RateLimited if the platform limits the login."""
         if not endpoint.token:
             return Unknown(reason=_NO_TOKEN_CODE)
         response = await self.context.http.fetch(request)
-        limit = api.parse_rate_limit(response, self.context.now()) if isinstance(response, HttpResponse) else None
+        limit = (
+            api.parse_rate_limit(response, self.context.now())
+            if isinstance(response, HttpResponse)
+            else None
+        )
         return limit or response
 
     async def _has_given_notice(self, receipt: Receipt) -> bool:
-        """True if a person was notified of the article NOTICE_PERIOD ago: a crash cannot have lost that alert."""
+        """True if a person was notified of the article NOTICE_PERIOD ago.
+
+        A crash cannot have lost that alert.
+        """
         key = f"article_stays:{receipt.remote_id}"
         notified_at = await self.context.state.get(key)
         if notified_at is None:
@@ -267,17 +326,20 @@ class WeiboAdapter:
             return False
         return self.context.now() - datetime.fromisoformat(notified_at) >= NOTICE_PERIOD
 
-    async def _prepare_post_request(self, endpoint: WeiboEndpoint, request: SendRequest) -> HttpRequest | Outcome:
+    async def _prepare_post_request(
+        self, endpoint: WeiboEndpoint, request: SendRequest
+    ) -> HttpRequest | Outcome:
         """Build the creating call of a plain post; the business profile uploads the pictures first.
 
-        Each picture is uploaded once for each delivery: how long Weibo keeps a picture that no post shows is not
-        documented.
+        Each picture is uploaded once for each delivery: how long Weibo keeps a picture that no post
+        shows is not documented.
         """
         form = api.PostForm(
             text=request.rendered.text,
             marker_code=request.marker.code,
             client_ip=self.account.public_ip,
-            is_long=endpoint.profile is not SHARE and measure(request.rendered.text) > MAX_PLAIN_CHARACTERS,
+            is_long=endpoint.profile is not SHARE
+            and measure(request.rendered.text) > MAX_PLAIN_CHARACTERS,
         )
         uploads = [
             Upload(
@@ -307,10 +369,19 @@ class WeiboAdapter:
         return api.encode_multi_picture_post(endpoint, form, picture_ids)
 
     def _is_article(self, request: SendRequest) -> bool:
-        """True if an attempt publishes an article, or did so: the account's settings may be others by now."""
-        return request.method == ARTICLE if request.method else is_article(self.account, request.rendered)
+        """True if an attempt publishes an article, or did so.
+
+        The account's settings may be different by now.
+        """
+        return (
+            request.method == ARTICLE
+            if request.method
+            else is_article(self.account, request.rendered)
+        )
 
     def _get_endpoint(self) -> WeiboEndpoint:
         """Return where calls go; its token is empty where there is none to sign them."""
         token = self.context.secret().get("access_token", "")
-        return WeiboEndpoint(profile=get_profile(self.account), base_url=self.account.base_url, token=token)
+        return WeiboEndpoint(
+            profile=get_profile(self.account), base_url=self.account.base_url, token=token
+        )

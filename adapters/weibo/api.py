@@ -1,10 +1,12 @@
-"""Weibo's creating calls, and those before them, as data. Pure.
+"""Weibo's creating calls, and the calls before them, as data. Pure.
 
-Paths, parameters and responses are those of the open platform's wiki (2/statuses/share, update, upload; C/2/statuses/
-upload_pic/biz and upload_url_text/biz). The token travels in the header that the wiki names
-(`Authorization: OAuth2 …`), so that no URL ever holds it; only articles pass it as a parameter.
+Paths, parameters and responses are the ones of the open platform's wiki (2/statuses/share, update,
+upload; C/2/statuses/ upload_pic/biz and upload_url_text/biz). The token travels in the header that
+the wiki names (`Authorization: OAuth2 …`), so that no URL ever holds it. Only articles pass it as a
+parameter.
 
-A headline article puts a long text behind a short post (wiki Toutiao/api, 2022-11-29, read 2026-11-25).
+A headline article puts a long text behind a short post (wiki Toutiao/api, 2022-11-29, read
+2026-11-25).
 """
 
 import json
@@ -17,8 +19,21 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from adapters.weibo.capabilities import API_URL, UPDATE, UPLOAD_URL, WeiboProfile, get_article_cover_url, render_lead
-from adapters.weibo.codes import BAD_PARAMETER, CODES, LOGIN_LIMIT_CODES, WeiboErrorClass, to_message_key
+from adapters.weibo.capabilities import (
+    API_URL,
+    UPDATE,
+    UPLOAD_URL,
+    WeiboProfile,
+    get_article_cover_url,
+    render_lead,
+)
+from adapters.weibo.codes import (
+    BAD_PARAMETER,
+    CODES,
+    LOGIN_LIMIT_CODES,
+    WeiboErrorClass,
+    to_message_key,
+)
 from publisher.contract import HttpRequest, HttpResponse, Upload
 from publisher.domain.account import Account
 from publisher.domain.post import Baseline, Marker, RenderedPost, SendRequest
@@ -43,7 +58,10 @@ from publisher.domain.results import (
 
 _BASE62_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ID_EPOCH_SECONDS = 515_483_463
-"""Unix time of the zero of the time inside a post's number; fits the sample of wiki 2/statuses/share."""
+"""Unix time of the zero of the time inside a post's number.
+
+It fits the sample of wiki 2/statuses/share.
+"""
 _MAX_UNIX_SECONDS = 253_402_300_799
 """The last second of the year 9999."""
 _ARTICLE_FRAGMENT = "#article"
@@ -63,11 +81,18 @@ def render_content(rendered: RenderedPost) -> str:
 
 
 def make_receipt(remote_id: str, uid: str, at: datetime) -> Receipt:
-    return Receipt(remote_id=remote_id, url=f"https://weibo.com/{uid}/{encode_short_id(remote_id)}", published_at=at)
+    return Receipt(
+        remote_id=remote_id,
+        url=f"https://weibo.com/{uid}/{encode_short_id(remote_id)}",
+        published_at=at,
+    )
 
 
 def make_article_receipt(remote_id: str, uid: str, at: datetime) -> Receipt:
-    """Return the receipt of a post that leads to an article; its URL says so, for a later deletion."""
+    """Return the receipt of a post that leads to an article.
+
+    Its URL says so, for a later deletion.
+    """
     receipt = make_receipt(remote_id, uid, at)
     return replace(receipt, url=f"{receipt.url}{_ARTICLE_FRAGMENT}")
 
@@ -77,7 +102,10 @@ def is_article_receipt(receipt: Receipt) -> bool:
 
 
 def encode_short_id(mid: str) -> str:
-    """Return a post's number as its URL has it: groups of seven digits from the right, each in base 62."""
+    """Return a post's number as its URL has it.
+
+    Groups of seven digits from the right are each in base 62.
+    """
     groups: list[str] = []
     for end in range(len(mid), 0, -7):
         number, digits = int(mid[max(end - 7, 0) : end]), ""
@@ -89,12 +117,18 @@ def encode_short_id(mid: str) -> str:
 
 
 def decode_created_at(mid: str) -> datetime:
-    """Return the creation time inside a post's number; an impossible number gives the end of the calendar."""
+    """Return the creation time inside a post's number.
+
+    An impossible number gives the end of the calendar.
+    """
     return datetime.fromtimestamp(min((int(mid) >> 22) + _ID_EPOCH_SECONDS, _MAX_UNIX_SECONDS), UTC)
 
 
 def decode_object(response: ReadResponse) -> Json | ReadFailure:
-    """Return the object of a repeatable call's good response, or the failure; codes read `weibo_NUMBER`."""
+    """Return the object of a repeatable call's good response, or the failure.
+
+    Codes read `weibo_NUMBER`.
+    """
     body = decode_json(response)
     if isinstance(body, ReadFailure):
         return body
@@ -125,7 +159,7 @@ def parse_object(response: HttpResponse) -> Json | None:
 
 
 def get_error_code(body: Json | None) -> int | None:
-    """Return the error code of a response, which comes as a number or as text."""
+    """Return the error code of a response, given there as a number or as text."""
     return to_int(body.get("error_code")) if body else None
 
 
@@ -152,7 +186,7 @@ def get_owner_id(body: Json) -> str | None:
 
 
 def to_text(value: object) -> str | None:
-    """Return as text what comes as a number or as text."""
+    """Return a value as text, from a number or a text."""
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     return text or None
 
@@ -168,7 +202,7 @@ def is_number(text: str) -> bool:
 
 
 def parse_time(value: object) -> datetime | None:
-    """Parse `Wed Oct 24 23:49:17 +0800 2012`, whatever the host's locale."""
+    """Parse `Wed Oct 24 23:49:17 +0800 2012`, in any locale of the host."""
     try:
         day, month, date, time, zone, year = str(value).split()
         return parsedate_to_datetime(f"{day}, {date} {month} {year} {time} {zone}").astimezone(UTC)
@@ -185,7 +219,10 @@ def _parse_json(response: HttpResponse) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeiboEndpoint:
-    """Where an account's calls go, and the token that signs them. A `base_url` replaces all of Weibo's hosts."""
+    """The target of an account's calls, and the token that signs them.
+
+    A `base_url` replaces all of Weibo's hosts.
+    """
 
     profile: WeiboProfile
     base_url: str | None
@@ -205,14 +242,21 @@ class WeiboEndpoint:
     def build_get(self, url: str, **query: str) -> HttpRequest:
         return HttpRequest(method="GET", url=url, query=tuple(query.items()), headers=self.headers)
 
-    def build_post(self, url: str, form: Mapping[str, str], picture: Upload | None = None) -> HttpRequest:
+    def build_post(
+        self, url: str, form: Mapping[str, str], picture: Upload | None = None
+    ) -> HttpRequest:
         uploads = (picture,) if picture else ()
-        return HttpRequest(method="POST", url=url, form=tuple(form.items()), uploads=uploads, headers=self.headers)
+        return HttpRequest(
+            method="POST", url=url, form=tuple(form.items()), uploads=uploads, headers=self.headers
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostForm:
-    """A plain post. `client_ip` is the operator's public IPv4 (`rip`); the marker goes into a hidden annotation too."""
+    """A plain post.
+
+    `client_ip` is the operator's public IPv4 (`rip`). The marker goes into a hidden annotation too.
+    """
 
     text: str
     marker_code: str
@@ -226,8 +270,14 @@ class PostForm:
     @property
     def extended_form(self) -> dict[str, str]:
         """The form of calls that take annotations and long texts."""
-        annotations = json.dumps([{"type": "publisher", "marker": self.marker_code}], separators=(",", ":"))
-        return {**self.form, "annotations": annotations, **({"is_longtext": "1"} if self.is_long else {})}
+        annotations = json.dumps(
+            [{"type": "publisher", "marker": self.marker_code}], separators=(",", ":")
+        )
+        return {
+            **self.form,
+            "annotations": annotations,
+            **({"is_longtext": "1"} if self.is_long else {}),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +289,10 @@ class WeiboMatchCriteria(MatchCriteria):
 
 
 def encode_ticket(request: SendRequest, *, is_article: bool) -> Ticket:
-    """Return all that a later check needs, as the platform gives no number for a post that is not visible yet."""
+    """Return all data that a later check needs.
+
+    The platform gives no number for a post that is not visible yet.
+    """
     facts = {
         "marker": request.marker.code,
         "newest_id": request.baseline.newest_id,
@@ -254,19 +307,30 @@ def decode_ticket(ticket: Ticket) -> WeiboMatchCriteria | str:
     if not ticket.payload.startswith("{"):
         return ticket.payload
     facts = json.loads(ticket.payload)
-    baseline = Baseline(newest_id=facts["newest_id"], taken_at=datetime.fromisoformat(facts["since"]))
+    baseline = Baseline(
+        newest_id=facts["newest_id"], taken_at=datetime.fromisoformat(facts["since"])
+    )
     return WeiboMatchCriteria(
-        marker=Marker(code=facts["marker"]), baseline=baseline, is_article=facts.get("article", False)
+        marker=Marker(code=facts["marker"]),
+        baseline=baseline,
+        is_article=facts.get("article", False),
     )
 
 
-def encode_share(endpoint: WeiboEndpoint, post_form: PostForm, picture: Upload | None) -> HttpRequest:
+def encode_share(
+    endpoint: WeiboEndpoint, post_form: PostForm, picture: Upload | None
+) -> HttpRequest:
     """Build the one creating call of an ordinary app, with or without a picture."""
     return endpoint.build_post(endpoint.statuses_url("share"), post_form.form, picture)
 
 
-def encode_update(endpoint: WeiboEndpoint, post_form: PostForm, picture: Upload | None) -> HttpRequest:
-    """Build the creating call of an app that was granted `update`; a picture makes it `upload`, at another host."""
+def encode_update(
+    endpoint: WeiboEndpoint, post_form: PostForm, picture: Upload | None
+) -> HttpRequest:
+    """Build the creating call of an app that was granted `update`.
+
+    A picture makes it `upload`, at another host.
+    """
     if picture is None:
         return endpoint.build_post(endpoint.statuses_url("update"), post_form.extended_form)
     return endpoint.build_post(
@@ -276,12 +340,18 @@ def encode_update(endpoint: WeiboEndpoint, post_form: PostForm, picture: Upload 
     )
 
 
-def encode_multi_picture_post(endpoint: WeiboEndpoint, post_form: PostForm, pictures: Sequence[str]) -> HttpRequest:
-    """Build the creating call of the business profile; `pictures` are up to nine ids of uploaded pictures."""
+def encode_multi_picture_post(
+    endpoint: WeiboEndpoint, post_form: PostForm, pictures: Sequence[str]
+) -> HttpRequest:
+    """Build the creating call of the business profile.
+
+    `pictures` are up to nine ids of uploaded pictures.
+    """
     if not pictures:
         return endpoint.build_post(endpoint.statuses_url("update"), post_form.extended_form)
     return endpoint.build_post(
-        endpoint.statuses_url("upload_url_text"), {**post_form.extended_form, "pic_id": ",".join(pictures)}
+        endpoint.statuses_url("upload_url_text"),
+        {**post_form.extended_form, "pic_id": ",".join(pictures)},
     )
 
 
@@ -290,8 +360,13 @@ def encode_picture(endpoint: WeiboEndpoint, picture: Upload) -> HttpRequest:
     return endpoint.build_post(endpoint.statuses_url("upload_pic"), {}, picture)
 
 
-def encode_article(endpoint: WeiboEndpoint, account: Account, rendered: RenderedPost) -> HttpRequest:
-    """Build the call that publishes an article. Its content is percent-encoded before the form is, as the page says."""
+def encode_article(
+    endpoint: WeiboEndpoint, account: Account, rendered: RenderedPost
+) -> HttpRequest:
+    """Build the call that publishes an article.
+
+    Its content is percent-encoded before the form is, as the page says.
+    """
     form = {
         "title": rendered.title,
         "content": quote(render_content(rendered), safe="-_.~"),
@@ -305,7 +380,10 @@ def encode_article(endpoint: WeiboEndpoint, account: Account, rendered: Rendered
 
 
 def decode_created(response: HttpResponse, uid: str, ticket: Ticket, now: datetime) -> Outcome:
-    """Return the outcome of a creating call; `ticket` is for a post that was created but is not visible yet."""
+    """Return the outcome of a creating call.
+
+    `ticket` is for a post that was created but is not visible yet.
+    """
     body = parse_object(response)
     failure = _interpret_failure(response, body, ticket, now)
     if failure is not None:
@@ -314,7 +392,10 @@ def decode_created(response: HttpResponse, uid: str, ticket: Ticket, now: dateti
 
 
 def decode_article(response: HttpResponse, ticket: Ticket, now: datetime) -> Outcome:
-    """Return the outcome of an article call. It names no account, so the post that leads to it must be seen first."""
+    """Return the outcome of an article call.
+
+    It names no account, so the post that leads to it must be seen first.
+    """
     body = parse_object(response)
     failure = _interpret_failure(response, body, ticket, now)
     if failure is not None:
@@ -328,7 +409,10 @@ def decode_article(response: HttpResponse, ticket: Ticket, now: datetime) -> Out
 
 
 def decode_picture(response: HttpResponse | NotSent | Unknown, now: datetime) -> str | Outcome:
-    """Return the id of an uploaded picture, or the outcome of the attempt: the creating call was not made."""
+    """Return the id of an uploaded picture, or the outcome of the attempt.
+
+    The creating call was not made.
+    """
     if not isinstance(response, HttpResponse):
         return NotSent(reason=response.reason)
     body = parse_object(response)
@@ -344,7 +428,10 @@ def decode_picture(response: HttpResponse | NotSent | Unknown, now: datetime) ->
 
 
 def interpret_error(code: int, message: str, ticket: Ticket, now: datetime) -> Outcome:
-    """Return what an error code means for a creating call; a code that is not listed makes the outcome unknown."""
+    """Return the meaning of an error code for a creating call.
+
+    A code that is not listed makes the outcome unknown.
+    """
     listed = CODES.get(code)
     kind = listed.error_class if listed else WeiboErrorClass.UNKNOWN
     if code == BAD_PARAMETER and "appkey" in message:
@@ -361,11 +448,15 @@ def interpret_error(code: int, message: str, ticket: Ticket, now: datetime) -> O
         case WeiboErrorClass.CREDENTIAL:
             return CredentialExpired(reason=to_message_key(code))
         case WeiboErrorClass.ACCOUNT | WeiboErrorClass.PERMISSION | WeiboErrorClass.CAPTCHA:
-            return Blocked(code=to_message_key(code), reason=message, hold_reason=HoldReason(kind.value))
+            return Blocked(
+                code=to_message_key(code), reason=message, hold_reason=HoldReason(kind.value)
+            )
         case WeiboErrorClass.ACCEPTED:
             return Submitted(ticket=ticket, check_again_at=now + VISIBLE_AFTER)
         case WeiboErrorClass.DUPLICATE | WeiboErrorClass.UNKNOWN:
-            return Unknown(reason=to_message_key(code), is_duplicate=kind is WeiboErrorClass.DUPLICATE)
+            return Unknown(
+                reason=to_message_key(code), is_duplicate=kind is WeiboErrorClass.DUPLICATE
+            )
 
 
 def parse_rate_limit(response: HttpResponse, now: datetime) -> RateLimited | None:
@@ -379,7 +470,7 @@ def parse_rate_limit(response: HttpResponse, now: datetime) -> RateLimited | Non
 
 
 def get_next_full_hour(now: datetime) -> datetime:
-    """Return the end of the current window; Beijing's hours begin when those of UTC do."""
+    """Return the end of the current window; Beijing's hours begin at the UTC hours."""
     return now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
 
 
@@ -387,7 +478,9 @@ def _client_ip_field(address: str | None) -> dict[str, str]:
     return {"rip": address} if address else {}
 
 
-def _interpret_failure(response: HttpResponse, body: Json | None, ticket: Ticket, now: datetime) -> Outcome | None:
+def _interpret_failure(
+    response: HttpResponse, body: Json | None, ticket: Ticket, now: datetime
+) -> Outcome | None:
     """Return the outcome of a response that reports an error; None for a good response."""
     if response.status >= 500:
         return Unknown(reason="server_error")
@@ -404,7 +497,11 @@ def interpret_created(body: Json, uid: str) -> Outcome:
     remote_id, owner = get_post_id(body), get_owner_id(body)
     if remote_id is None or owner is None:
         return Unknown(reason="weibo_no_id")
-    receipt = make_receipt(remote_id, owner, parse_time(body.get("created_at")) or decode_created_at(remote_id))
+    receipt = make_receipt(
+        remote_id, owner, parse_time(body.get("created_at")) or decode_created_at(remote_id)
+    )
     if owner != uid:
-        return Blocked(code="weibo_wrong_account", reason=receipt.url, hold_reason=HoldReason.WRONG_ACCOUNT)
+        return Blocked(
+            code="weibo_wrong_account", reason=receipt.url, hold_reason=HoldReason.WRONG_ACCOUNT
+        )
     return Published(receipt=receipt)

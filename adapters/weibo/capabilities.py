@@ -1,7 +1,8 @@
-"""What Weibo allows an account: the calls granted to its login, lengths and limits. Pure.
+"""Weibo's grants to an account: the calls of its login, lengths and limits. Pure.
 
-Which app may call what is stated on the open platform's wiki pages of the calls themselves; an app's own console shows
-its grants. Nothing is probed: a call that was not granted returns 10014, and the account stops.
+The open platform's wiki pages of the calls state the apps that may call them. An app's own console
+shows its grants. Nothing is probed: a call that was not granted returns 10014, and the account
+stops.
 """
 
 import re
@@ -21,16 +22,27 @@ PLATFORM_URLS = (API_URL, UPLOAD_URL, BUSINESS_API_URL)
 _HOST_AND_PATH = r"://(?:[A-Za-z0-9]+\.)+[A-Za-z0-9]+[A-Za-z0-9\-_$.+!*()/,:;@&=?~#%]*"
 HTTP_LINK = re.compile("http" + _HOST_AND_PATH, re.IGNORECASE)
 HTTP_OR_HTTPS_LINK = re.compile("https?" + _HOST_AND_PATH, re.IGNORECASE)
-_OWN_LINK_PREFIXES = ("http://weibo.com", "http://weibo.cn", "http://t.sina.com.cn", "http://t.sina.cn")
+_OWN_LINK_PREFIXES = (
+    "http://weibo.com",
+    "http://weibo.cn",
+    "http://t.sina.com.cn",
+    "http://t.sina.cn",
+)
 _SHORT_LINK_PREFIX = "http://t.cn"
 HALF_WIDTH_LATIN_1, HALF_WIDTH_ASCII = re.compile("[\x00-\xff]+"), re.compile("[\x00-\x80]+")
 """Runs of code units that weigh one, in the two generations of the platform's counter."""
 MAX_PLAIN_CHARACTERS = 130
 """The composer allows 140; clients met "too long" close to it, so ten are kept in reserve."""
 MAX_LONG_CHARACTERS = 1900
-"""wiki C/2/statuses/upload_url_text/biz, rev. 15836: up to 2000 for entitled users; a hundred are kept in reserve."""
+"""wiki C/2/statuses/upload_url_text/biz, rev. 15836: up to 2000 for entitled users.
+
+A hundred are kept in reserve.
+"""
 MAX_ARTICLE_CHARACTERS = 20_000
-"""wiki Toutiao/api: an older revision's limit; the current one allows 90 000 including HTML markup."""
+"""wiki Toutiao/api: an older revision's limit.
+
+The current one allows 90 000 including HTML markup.
+"""
 MAX_TITLE_LENGTH = 32
 MAX_LEAD_LENGTH = 1900
 """The wiki page's limit for the post that leads to an article, in characters."""
@@ -40,9 +52,10 @@ MAX_LEAD_LENGTH = 1900
 class WeiboProfile:
     """One set of calls.
 
-    `path_suffix` ends their paths. `list_sizes` is how many posts a list requests, at first and then. A strict profile
-    requires a link on a domain bound to the app, and drops topic marks. `max_optional_reads` is how many reads a day
-    may be made before the rest is reserved for resolving unknown outcomes; None where calls abound.
+    `path_suffix` ends their paths. `list_sizes` is how many posts a list requests, at first and
+    then. A strict profile requires a link on a domain bound to the app, and drops topic marks.
+    `max_optional_reads` is how many reads a day may be made before the rest is reserved for
+    resolving unknown outcomes; None where calls abound.
     """
 
     name: str
@@ -80,24 +93,32 @@ BIZ = WeiboProfile(
     max_optional_reads=None,
 )
 ARTICLE = "article"
-"""How an attempt was made that published an article, whatever its profile."""
+"""The method of an attempt that published an article, under any profile."""
 PROFILES: Mapping[str, WeiboProfile] = {profile.name: profile for profile in (SHARE, UPDATE, BIZ)}
 
 
 def get_profile(account: Account) -> WeiboProfile:
-    """Return the calls that an account may make; a profile that does not exist is reported, and permits the fewest."""
+    """Return the calls that an account may make.
+
+    A profile that does not exist is reported, and permits the fewest.
+    """
     return PROFILES.get(account.profile or SHARE.name, SHARE)
 
 
 def get_article_cover_url(account: Account) -> str | None:
-    """Return the URL of the cover of headline articles; an account without one sends no articles."""
+    """Return the URL of the cover of headline articles.
+
+    An account without one sends no articles.
+    """
     return account.options.get("article_cover")
 
 
 LONGEST_REVIEW = timedelta(hours=6)
-"""How long an absent post may be under review: code 20053 promises minutes, but no page states the longest time.
+"""How long an absent post may be under review.
 
-Nothing that we read says that the account's own list shows such a post. Six hours are our own choice."""
+Code 20053 promises minutes, but no page states the longest time. Nothing that we read says that the
+account's own list shows such a post. Six hours are our own choice.
+"""
 DEFAULTS = PlatformDefaults(
     # wiki Rate-limiting, rev. 16512: 30 publishing calls an hour, 100 calls of any kind a day per user and app;
     # half of the day's calls are left for readback.
@@ -113,10 +134,10 @@ DEFAULTS = PlatformDefaults(
 
 
 def measure(text: str) -> int:
-    """Return a text's length in Weibo's characters, by the least favourable of the published counters.
+    """Return a text's length in Weibo's characters, by the least favourable published counter.
 
-    The server's own count is not published; its web composer's counter is (Sina STK, `kit.extra.count`), in copies
-    that differ on https links and on Latin-1.
+    The server's own count is not published. Its web composer's counter is (Sina STK,
+    `kit.extra.count`), in copies that differ on https links and on Latin-1.
     """
     return max(
         count_characters(text, links, HALF_WIDTH_ASCII)  # never less than with Latin-1
@@ -137,12 +158,17 @@ def count_characters(text: str, links: re.Pattern[str], half_width: re.Pattern[s
             is_own = size <= 41 and link.lower().startswith(_OWN_LINK_PREFIXES)
             units += size if is_own else 20 if size <= 140 else size - 120
             rest = rest.replace(link, "", 1)
-    units += len(rest.encode("utf-16-le", "surrogatepass")) - sum(map(len, half_width.findall(rest)))
+    units += len(rest.encode("utf-16-le", "surrogatepass")) - sum(
+        map(len, half_width.findall(rest))
+    )
     return (units + 1) // 2
 
 
 def get_post_limit(account: Account) -> int:
-    """Return the longest text of a post that is not an article; the platform grants longer ones to single users."""
+    """Return the longest text of a post that is not an article.
+
+    The platform grants longer ones to single users.
+    """
     may_be_long = get_profile(account) is BIZ and account.options.get("long_text") == "true"
     return MAX_LONG_CHARACTERS if may_be_long else MAX_PLAIN_CHARACTERS
 
@@ -151,7 +177,9 @@ def get_capabilities(account: Account) -> Capabilities:
     profile = get_profile(account)
     return Capabilities(
         count_text=measure,
-        text_limit=MAX_ARTICLE_CHARACTERS if get_article_cover_url(account) else get_post_limit(account),
+        text_limit=MAX_ARTICLE_CHARACTERS
+        if get_article_cover_url(account)
+        else get_post_limit(account),
         title_limits=(0, MAX_PLAIN_CHARACTERS),
         picture_limit=profile.picture_limit,
         server_delay=timedelta(minutes=5),
@@ -166,17 +194,28 @@ def get_capabilities(account: Account) -> Capabilities:
 
 
 def is_article(account: Account, rendered: RenderedPost) -> bool:
-    """True if the text is sent as an article: the account sends articles, and a plain post cannot hold it."""
-    return get_article_cover_url(account) is not None and measure(rendered.text) > get_post_limit(account)
+    """True if the text is sent as an article.
+
+    The account sends articles, and a plain post cannot hold the text.
+    """
+    return get_article_cover_url(account) is not None and measure(rendered.text) > get_post_limit(
+        account
+    )
 
 
 def get_call_method(account: Account, rendered: RenderedPost, *, is_urgent: bool) -> str:  # noqa: ARG001
-    """Return the call by which a post would be published now: an article's, or those of the account's profile."""
+    """Return the call that would publish a post now.
+
+    It is an article's call, or a call of the account's profile.
+    """
     return ARTICLE if is_article(account, rendered) else get_profile(account).name
 
 
 def render_lead(rendered: RenderedPost) -> str:
-    """Return the post that leads to the article: its first lines up to the marker, then the link."""
+    """Return the post that leads to the article.
+
+    It is the article's first lines up to the marker, then the link.
+    """
     lines: list[str] = []
     for line in rendered.text.splitlines():
         lines.append(line)

@@ -1,7 +1,7 @@
-"""What each Weibo error code means for a call that may have created a post.
+"""The meaning of each Weibo error code for a call that may have created a post.
 
-The codes are those of the open platform's wiki page Error_code and of clients that met them; their meaning for the
-call is our interpretation. A code that is not listed proves nothing.
+The codes are from the open platform's wiki page Error_code and from clients that met them. Their
+meaning for the call is our interpretation. A code that is not listed proves nothing.
 """
 
 from collections.abc import Mapping
@@ -11,14 +11,18 @@ from enum import StrEnum
 
 class WeiboErrorClass(StrEnum):
     REJECTED = "rejected"  # text or picture; an edit is needed
-    HOURLY_LIMIT = "hourly_limit"  # a window of the rate limit is full; windows end on the full hour
+    HOURLY_LIMIT = (
+        "hourly_limit"  # a window of the rate limit is full; windows end on the full hour
+    )
     COOLDOWN = "rate_limited"  # the account has posted too much; rate-limited for an hour
     BUSY = "busy"  # its text asks for a retry; a name such as "busy" alone proves nothing
     CREDENTIAL = "credential"
     ACCOUNT = "account"
     PERMISSION = "permission"
     CAPTCHA = "captcha"
-    ACCEPTED = "accepted"  # created, but not visible: for one or two minutes, or until a review is over
+    ACCEPTED = (
+        "accepted"  # created, but not visible: for one or two minutes, or until a review is over
+    )
     DUPLICATE = "duplicate"  # Weibo claims that the same text exists: a copy may be published
     UNKNOWN = "unknown"
 
@@ -82,9 +86,15 @@ CODES: Mapping[int, WeiboErrorCode] = {
 LOGIN_LIMIT_CODES = frozenset({10022, 10023})
 """Limits on every call of an IP address or a user; 10024 limits one endpoint only."""
 NO_SUCH_POST = 20101
-"""Means "deleted" in responses to a deletion or read; in a response to a creating call it proves nothing."""
+"""Means "deleted" in responses to a deletion or read.
+
+In a response to a creating call it proves nothing.
+"""
 BAD_PARAMETER = 10017
-"""Means a missing link or, with `appkey` in its text, that no safe domain is approved for the app."""
+"""Means a missing link.
+
+With `appkey` in its text, it means that no safe domain is approved for the app.
+"""
 
 
 def to_message_key(code: int) -> str:

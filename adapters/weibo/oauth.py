@@ -1,7 +1,8 @@
-"""Login: a person consents in a browser, and the code that comes back is exchanged for a token.
+"""Login: a person consents in a browser, and the returned code is exchanged for a token.
 
-wiki Oauth2/authorize, OAuth2/access_token and Oauth2/get_token_info. There is no refresh token for apps like this one:
-when a token expires, a person logs in again. Its lifetime is what `expires_in` says.
+wiki Oauth2/authorize, OAuth2/access_token and Oauth2/get_token_info. There is no refresh token for
+apps like this one: when a token expires, a person logs in again. Its lifetime is the value of
+`expires_in`.
 """
 
 import re
@@ -43,22 +44,27 @@ class WeiboTokenGrant:
 class WeiboOAuthLogin:
     """Gets an account's token with an app's secret."""
 
-    def build_authorization_url(self, account: Account, secret: Mapping[str, str], state: str) -> str:
-        """Return the page on which the account's owner consents."""
+    def build_authorization_url(
+        self, account: Account, secret: Mapping[str, str], state: str
+    ) -> str:
+        """Return the page for the consent of the account's owner."""
         query = {
             "client_id": secret.get("app_key", ""),
             "redirect_uri": _get_redirect_uri(account),
             "response_type": "code",
             "state": state,
         }
-        return f"{_make_endpoint(account).build_url(API_URL, 'oauth2/authorize')}?{urlencode(query)}"
+        return (
+            f"{_make_endpoint(account).build_url(API_URL, 'oauth2/authorize')}?{urlencode(query)}"
+        )
 
     async def exchange_code(
         self, account: Account, secret: Mapping[str, str], response: str, http: Http
     ) -> Mapping[str, str] | Problem:
         """Exchange the code for a token, and check that it is for this account and this app.
 
-        Return the secret with the token and, where Weibo reports when the token was issued, its expiry.
+        Return the secret with the token and, where Weibo reports when the token was issued, its
+        expiry.
         """
         if not secret.get("app_key") or not secret.get("app_secret"):
             return Problem(code="weibo_no_app", facts={"account": account.id})
@@ -68,18 +74,26 @@ class WeiboOAuthLogin:
         grant = decode_token_grant(await http.fetch(encode_code_exchange(account, secret, code)))
         if isinstance(grant, Problem):
             return grant
-        info = decode_token_facts(await http.fetch(encode_token_info(_make_endpoint(account, grant.token))))
+        info = decode_token_facts(
+            await http.fetch(encode_token_info(_make_endpoint(account, grant.token)))
+        )
         if isinstance(info, ReadFailure):
             return Problem(code=get_reason(info))
         problem = check_token(info, account.identity, secret["app_key"])
         if isinstance(problem, Blocked):
-            code = "weibo_login_wrong_user" if problem.code == "weibo_wrong_account" else problem.code
+            code = (
+                "weibo_login_wrong_user" if problem.code == "weibo_wrong_account" else problem.code
+            )
             return Problem(code=code, facts={"account": account.id, "found": problem.reason})
         if problem is not None:
             return Problem(code=problem.reason)
-        fields = {key: value for key, value in secret.items() if key != EXPIRY_FIELD} | {"access_token": grant.token}
+        fields = {key: value for key, value in secret.items() if key != EXPIRY_FIELD} | {
+            "access_token": grant.token
+        }
         if info.issued_at is not None and info.issued_at <= _MAX_ISSUED_AT_SECONDS:
-            expires_at = datetime.fromtimestamp(info.issued_at, UTC) + timedelta(seconds=grant.lifetime_seconds)
+            expires_at = datetime.fromtimestamp(info.issued_at, UTC) + timedelta(
+                seconds=grant.lifetime_seconds
+            )
             fields[EXPIRY_FIELD] = expires_at.isoformat()
         return fields
 
@@ -108,7 +122,10 @@ def decode_token_grant(response: HttpResponse | NotSent | Unknown) -> WeiboToken
 
 
 def parse_authorization_code(response: str) -> str | Problem:
-    """Return the code in a pasted text: the code alone, or the whole URL that the browser ended on."""
+    """Return the code in a pasted text.
+
+    The text is the code alone, or the whole URL that the browser ended on.
+    """
     text = response.strip()
     if _AUTHORIZATION_CODE.fullmatch(text):
         return text
@@ -120,7 +137,9 @@ def parse_authorization_code(response: str) -> str | Problem:
     if _AUTHORIZATION_CODE.fullmatch(code):
         return code
     error_code = to_int(query.get("error_code", [""])[0])
-    return Problem(code=to_message_key(error_code) if error_code and error_code in CODES else "weibo_no_code")
+    return Problem(
+        code=to_message_key(error_code) if error_code and error_code in CODES else "weibo_no_code"
+    )
 
 
 def _get_redirect_uri(account: Account) -> str:

@@ -1,4 +1,4 @@
-"""What Weibo would refuse in a rendered post, and what it would change. Pure."""
+"""Weibo's refusals and changes of a rendered post. Pure."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -27,9 +27,10 @@ _LINK = re.compile(r"https?://\S+")
 
 
 def find_account_problems(account: Account) -> Sequence[Problem]:
-    """Return what is wrong with an account's profile, or missing for the calls that it permits.
+    """Return the problems of an account's profile, and the settings missing for its calls.
 
-    Weibo requires the public IPv4 address of the poster (`rip`); a drill or a gateway has its own `base_url`.
+    The profile permits these calls. Weibo requires the public IPv4 address of the poster (`rip`). A
+    drill or a gateway has its own `base_url`.
     """
     problems = [Problem(code="key_not_used", facts={"key": "forum"})] if account.forum else []
     if account.profile not in {None, *PROFILES}:
@@ -40,7 +41,13 @@ def find_account_problems(account: Account) -> Sequence[Problem]:
     if get_profile(account).is_strict and account.link_template is None:
         problems.append(Problem(code="weibo_link_template_missing", facts={"key": "link_template"}))
     if account.base_url is None and account.public_ip is None:
-        problems.append(Problem(code="weibo_public_ip_missing", severity=Severity.WARNING, facts={"key": "public_ip"}))
+        problems.append(
+            Problem(
+                code="weibo_public_ip_missing",
+                severity=Severity.WARNING,
+                facts={"key": "public_ip"},
+            )
+        )
     elif account.base_url is None and not is_public_ipv4(account.public_ip or ""):
         facts = {"key": "public_ip", "value": account.public_ip or ""}
         problems.append(Problem(code="weibo_ip_not_public", facts=facts))
@@ -48,7 +55,10 @@ def find_account_problems(account: Account) -> Sequence[Problem]:
 
 
 def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]:
-    """Return all that the account's calls refuse (wiki 2/statuses/share): length, link, pictures, articles."""
+    """Return all that the account's calls refuse: length, link, pictures, articles.
+
+    The source is wiki 2/statuses/share.
+    """
     return (
         *find_text_problems(account, rendered),
         *find_link_problems(account, rendered),
@@ -58,19 +68,28 @@ def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]
 
 
 def find_text_problems(account: Account, rendered: RenderedPost) -> Iterator[Problem]:
-    """Yield what is wrong with the text: its length, and a topic that Weibo drops."""
+    """Yield the problems of the text: its length, and a topic that Weibo drops."""
     capabilities = get_capabilities(account)
     length = capabilities.count_text(rendered.text)
     if length > capabilities.text_limit:
-        yield make_problem("weibo_text_too_long", length=str(length), limit=str(capabilities.text_limit))
+        yield make_problem(
+            "weibo_text_too_long", length=str(length), limit=str(capabilities.text_limit)
+        )
     topic = _TOPIC.search(_LINK.sub("", rendered.text))
     if topic and get_profile(account).is_strict:
         yield make_problem("weibo_hashtag_dropped", Severity.WARNING, topic=topic.group())
 
 
 def find_link_problems(account: Account, rendered: RenderedPost) -> Iterator[Problem]:
-    """Yield what is wrong with the link; by hand, people may post with any link, or without one."""
-    link, is_strict, is_by_api = rendered.link or "", get_profile(account).is_strict, account.mode is not Mode.ASSISTED
+    """Yield the problems of the link.
+
+    By hand, people may post with any link, or without one.
+    """
+    link, is_strict, is_by_api = (
+        rendered.link or "",
+        get_profile(account).is_strict,
+        account.mode is not Mode.ASSISTED,
+    )
     if not link or link not in rendered.text:
         if is_strict and is_by_api:
             yield make_problem("weibo_no_link_template", link=link)
@@ -85,10 +104,15 @@ def find_link_problems(account: Account, rendered: RenderedPost) -> Iterator[Pro
 
 
 def find_picture_problems(account: Account, rendered: RenderedPost) -> Iterator[Problem]:
-    """Yield what is wrong with the number, types and sizes of the pictures; an article has none."""
+    """Yield the problems of the number, types and sizes of the pictures.
+
+    An article has none.
+    """
     limit = 0 if is_article(account, rendered) else get_capabilities(account).picture_limit
     if len(rendered.images) > limit:
-        yield make_problem("weibo_too_many_images", count=str(len(rendered.images)), limit=str(limit))
+        yield make_problem(
+            "weibo_too_many_images", count=str(len(rendered.images)), limit=str(limit)
+        )
     for picture in rendered.images:
         if picture.media_type not in PICTURE_MEDIA_TYPES:
             yield make_problem("weibo_image_type", type=picture.media_type)
@@ -97,9 +121,11 @@ def find_picture_problems(account: Account, rendered: RenderedPost) -> Iterator[
 
 
 def find_article_problems(account: Account, rendered: RenderedPost) -> Iterator[Problem]:
-    """Yield what is wrong with an article's title, lead and cover."""
+    """Yield the problems of an article's title, lead and cover."""
     if not 0 < len(rendered.title) <= MAX_TITLE_LENGTH:
-        yield make_problem("weibo_title_length", length=str(len(rendered.title)), limit=str(MAX_TITLE_LENGTH))
+        yield make_problem(
+            "weibo_title_length", length=str(len(rendered.title)), limit=str(MAX_TITLE_LENGTH)
+        )
     if len(render_lead(rendered)) > MAX_LEAD_LENGTH:
         yield make_problem("weibo_lead_too_long", limit=str(MAX_LEAD_LENGTH))
     if not _get_host(get_article_cover_url(account) or ""):

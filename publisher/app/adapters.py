@@ -1,6 +1,7 @@
-"""Load adapters, built-in or installed, and check that they keep the contract; account policies. Opens nothing.
+"""Load built-in or installed adapters, check their contract, and build policies. Opens nothing.
 
-A package that cannot be used is a problem that names it, its accounts and what to do. It is never a traceback.
+An unusable package is a problem that names the package, its accounts and the remedy. It is never a
+traceback.
 """
 
 import contextlib
@@ -47,15 +48,15 @@ from publisher.tomlfile.validate import KeyPath, UnlocatedProblem, suggest_close
 
 ENTRY_POINT_GROUP = "publisher.adapters"
 MAX_ERROR_CHARACTERS = 200
-"""Of a package's own error, which may be of any length."""
+"""Limit of a package's own error text. Such a text may have any length."""
 _FACTORY_METHODS = ("capabilities", "validate", "create")
 _ADAPTER_METHODS = tuple(name for name in vars(Adapter) if not name.startswith("_"))
 BUILT_IN = "publisher"
-"""The package of the built-in adapters, whose texts are checked in advance."""
+"""The package of the built-in adapters. Their texts are checked in advance."""
 
 
 class AdapterError(Exception):
-    """An adapter's package cannot be used. `code` and `facts` are those of the problem."""
+    """An adapter's package cannot be used. `code` and `facts` are the problem's."""
 
     def __init__(self, code: str, **facts: str) -> None:
         super().__init__(code)
@@ -78,7 +79,12 @@ class AdapterSource:
         factory: AdapterFactory = call(lambda: getattr(import_module(module), name))
         found = call(lambda: getattr(factory, "contract", None))
         if found != CONTRACT:
-            raise AdapterError("adapter_wrong_contract", **self.facts, found=str(found or "—"), wanted=str(CONTRACT))
+            raise AdapterError(
+                "adapter_wrong_contract",
+                **self.facts,
+                found=str(found or "—"),
+                wanted=str(CONTRACT),
+            )
         missing = [name for name in _FACTORY_METHODS if not callable(getattr(factory, name, None))]
         defaults = call(lambda: getattr(factory, "defaults", None))
         missing += [] if isinstance(defaults, PlatformDefaults) else ["defaults"]
@@ -106,7 +112,8 @@ def find_sources() -> Mapping[str, Sequence[AdapterSource]]:
 @cache
 def _find_sources(_search_path: tuple[str, ...]) -> Mapping[str, Sequence[AdapterSource]]:
     sources = [
-        AdapterSource(platform=platform, value=value, package=BUILT_IN) for platform, value in BUILT_IN_ADAPTERS.items()
+        AdapterSource(platform=platform, value=value, package=BUILT_IN)
+        for platform, value in BUILT_IN_ADAPTERS.items()
     ]
     sources += [
         AdapterSource(platform=entry.name, value=entry.value, package=describe_package(entry))
@@ -119,17 +126,23 @@ def _find_sources(_search_path: tuple[str, ...]) -> Mapping[str, Sequence[Adapte
 
 
 def describe_package(entry: EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value.partition(":")[0]
+    return (
+        f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value.partition(":")[0]
+    )
 
 
-def _describing_errors(code: str, source: AdapterSource, **facts: str) -> Callable[[Callable[[], Any]], Any]:
-    """Return a function that calls a package's code, and turns whatever it raises into an AdapterError."""
+def _describing_errors(
+    code: str, source: AdapterSource, **facts: str
+) -> Callable[[Callable[[], Any]], Any]:
+    """Return a function that calls a package's code, and turns any error into an AdapterError."""
 
     def call(work: Callable[[], Any]) -> Any:  # noqa: ANN401 # whatever the package returns
         try:
             return work()
         except (Exception, SystemExit) as error:
-            text = redact_text(" ".join(f"{type(error).__name__}: {error}".split()))[:MAX_ERROR_CHARACTERS]
+            text = redact_text(" ".join(f"{type(error).__name__}: {error}".split()))[
+                :MAX_ERROR_CHARACTERS
+            ]
             raise AdapterError(code, **source.facts, **facts, error=text) from error
 
     return call
@@ -143,14 +156,21 @@ def _is_text(value: object) -> bool:
 
 
 def _are_names(value: object) -> bool:
-    return isinstance(value, Collection) and not isinstance(value, str) and all(isinstance(name, str) for name in value)
+    return (
+        isinstance(value, Collection)
+        and not isinstance(value, str)
+        and all(isinstance(name, str) for name in value)
+    )
 
 
 _HOOK_TYPES: Mapping[str, Callable[[Any], bool]] = {
     "display_name": lambda value: value == {} or _is_text(value),
     "messages": lambda value: (
         isinstance(value, Mapping)
-        and all(_is_text(entry) and ("hint" not in entry or _is_text(entry["hint"])) for entry in value.values())
+        and all(
+            _is_text(entry) and ("hint" not in entry or _is_text(entry["hint"]))
+            for entry in value.values()
+        )
     ),
     "templates": lambda value: isinstance(value, Path),
     "secret_fields": _are_names,
@@ -164,7 +184,7 @@ _HOOK_TYPES: Mapping[str, Callable[[Any], bool]] = {
 
 
 def get_hook(factory: AdapterFactory, name: str) -> Any:  # noqa: ANN401 # each has its own type
-    """Return an optional member of a factory, or what holds without it."""
+    """Return an optional member of a factory, or its default."""
     value = getattr(factory, name, None)
     return getattr(OptionalHooks(), name) if value is None else value
 
@@ -185,14 +205,19 @@ def load_factories(accounts: Iterable[Account]) -> Mapping[Platform, AdapterFact
     """Load the factories of the accounts' platforms. Raises SettingsError if one cannot be used."""
     factories, problems = load_usable_factories(accounts)
     if problems:
-        raise SettingsError([Problem(code=problem.code, facts=problem.facts) for problem in problems.values()])
+        raise SettingsError(
+            [Problem(code=problem.code, facts=problem.facts) for problem in problems.values()]
+        )
     return factories
 
 
 def load_usable_factories(
     accounts: Iterable[Account],
 ) -> tuple[Mapping[Platform, AdapterFactory], Mapping[Platform, AdapterError]]:
-    """Load the factories of the accounts' platforms. Return those that can be used, and why others cannot."""
+    """Load the factories of the accounts' platforms.
+
+    Return the usable ones, and the reasons why others are not.
+    """
     factories: dict[Platform, AdapterFactory] = {}
     errors: dict[Platform, AdapterError] = {}
     for platform in sorted({account.platform for account in accounts}):
@@ -204,7 +229,7 @@ def load_usable_factories(
 
 
 def find_adapter_problems(settings: Settings) -> tuple[Problem, ...]:
-    """Return what is wrong with the adapters of all accounts, and with the accounts by their adapters' own rules.
+    """Return the problems of all accounts' adapters, and of accounts by their adapters' own rules.
 
     Each problem is at the line of publisher.toml that it is about.
     """
@@ -212,13 +237,19 @@ def find_adapter_problems(settings: Settings) -> tuple[Problem, ...]:
     problems = [
         Problem(
             code="adapter_duplicate",
-            facts={"platform": platform, "package": ", ".join(source.package for source in sources)},
+            facts={
+                "platform": platform,
+                "package": ", ".join(source.package for source in sources),
+            },
         )
         for platform, sources in find_sources().items()
         if len(sources) > 1 and platform not in errors
     ]
     found = [
-        *((Severity.ERROR, problem) for problem in find_same_identities(settings.accounts.values(), factories)),
+        *(
+            (Severity.ERROR, problem)
+            for problem in find_same_identities(settings.accounts.values(), factories)
+        ),
         *find_unknown_platforms(settings),
         *find_problems_of_accounts(settings, errors),
     ]
@@ -245,15 +276,16 @@ def find_same_identities(
 
 
 def find_presence(account: Account, factory: AdapterFactory) -> Presence:
-    """Return what an account is on its platform."""
+    """Return the presence of an account on its platform."""
     return make_presence(account, find_server(account, factory))
 
 
 def find_server(account: Account, factory: AdapterFactory) -> str:
-    """Return the address of an account's server; empty where its platform has one place for everybody.
+    """Return the address of an account's server; empty if its platform has one place for everybody.
 
-    An option that leads to none of the usual hosts names a server of one's own. `base_url` does so only where the
-    platform names no host at all: elsewhere it is a way to the same place, such as a proxy or a simulator.
+    An option that leads to none of the usual hosts names a server of one's own. `base_url` does so
+    only if the platform names no host at all. Elsewhere it is a way to the same place, such as a
+    proxy or a simulator.
     """
     direct = replace(account, base_url=None)
     own = _find_addresses(direct, factory)
@@ -264,7 +296,10 @@ def find_server(account: Account, factory: AdapterFactory) -> str:
 
 
 def _find_addresses(account: Account, factory: AdapterFactory) -> frozenset[str]:
-    """Return the hosts that an adapter names; none where it fails, as without an option that it takes for granted."""
+    """Return the hosts that an adapter names; none if it fails.
+
+    It may fail without an option that it takes for granted.
+    """
     try:
         return frozenset(map(normalize_address, get_hook(factory, "hosts")(account) or ()))
     except Exception:  # noqa: BLE001 # a package's own code; `try_adapter` reports it
@@ -275,15 +310,20 @@ def find_unknown_platforms(settings: Settings) -> Iterator[tuple[Severity, Unloc
     """Yield the limits of platforms that no adapter serves."""
     for platform in settings.limits:
         if platform not in find_sources():
-            facts = {"value": platform, "choices": suggest_closest(platform, sorted(find_sources()))}
-            problem = UnlocatedProblem(path=("limits", platform), code="unknown_platform", facts=facts, is_at_key=True)
+            facts = {
+                "value": platform,
+                "choices": suggest_closest(platform, sorted(find_sources())),
+            }
+            problem = UnlocatedProblem(
+                path=("limits", platform), code="unknown_platform", facts=facts, is_at_key=True
+            )
             yield Severity.ERROR, problem
 
 
 def find_problems_of_accounts(
     settings: Settings, errors: Mapping[Platform, AdapterError]
 ) -> Iterator[tuple[Severity, UnlocatedProblem]]:
-    """Yield the problems of each account; an error of an adapter, at the first account that meets it."""
+    """Yield the problems of each account. An adapter's error comes at its first account."""
     reported: set[tuple[str, ...]] = set()
     for number, account in enumerate(settings.accounts.values()):
         error = errors.get(account.platform)
@@ -307,13 +347,17 @@ def describe_adapter_error(
     facts = {"value": account.platform, "account": ", ".join(same), **error.facts}
     code = "unknown_platform" if error.code == "adapter_missing" else error.code
     concerned = [error.facts["account"]] if "account" in error.facts else same
-    is_used = any(each.mode is not Mode.OFF for each in settings.accounts.values() if each.id in concerned)
-    severity = Severity.ERROR if is_used else Severity.WARNING  # the others go on without accounts that are off
+    is_used = any(
+        each.mode is not Mode.OFF for each in settings.accounts.values() if each.id in concerned
+    )
+    severity = (
+        Severity.ERROR if is_used else Severity.WARNING
+    )  # the others go on without accounts that are off
     return severity, UnlocatedProblem(path=("account", number, "platform"), code=code, facts=facts)
 
 
 def find_key_path(settings: Settings, number: int, key: str) -> KeyPath:
-    """Return the path of an account's key, or of the same key at the top where only that is written."""
+    """Return the path of an account's key, or of the same top-level key if only that is written."""
     data = settings.document.data if settings.document else {}
     tables = data.get("account")
     table = tables[number] if isinstance(tables, list) else {}
@@ -321,12 +365,14 @@ def find_key_path(settings: Settings, number: int, key: str) -> KeyPath:
 
 
 def check_account(account: Account) -> Sequence[Problem]:
-    """Return what is wrong with an account by its platform's rules. Raises AdapterError."""
+    """Return the problems of an account by its platform's rules. Raises AdapterError."""
     factory = load_factory(account.platform)
     [source] = find_sources()[account.platform]
     problems: Sequence[Problem] = ()
     if account.mode is not Mode.OFF:
-        call = _describing_errors("adapter_failed", source, account=account.id, name="check_account")
+        call = _describing_errors(
+            "adapter_failed", source, account=account.id, name="check_account"
+        )
         problems = call(lambda: tuple(get_hook(factory, "check_account")(account)))
     if not all(isinstance(problem, Problem) for problem in problems):
         raise AdapterError("adapter_hook_wrong", **source.facts, name="check_account")
@@ -336,9 +382,9 @@ def check_account(account: Account) -> Sequence[Problem]:
 
 
 def try_adapter(account: Account, factory: AdapterFactory) -> Capabilities:
-    """Return what the platform allows an account, once its adapter can be used. Raises AdapterError.
+    """Return the platform's limits for an account, once its adapter is usable. Raises AdapterError.
 
-    The adapter is built, and checked for methods that are missing; nothing is called.
+    The adapter is built, and checked for missing methods; nothing is called.
     """
     [source] = find_sources()[account.platform]
 
@@ -369,17 +415,23 @@ class _InertService:
 
 _INERT: Any = _InertService()
 _INERT_CONTEXT = AdapterContext(
-    http=_INERT, secret=_INERT, tokens=_INERT, state=_INERT, now=lambda: datetime.now(UTC), failpoint=_INERT
+    http=_INERT,
+    secret=_INERT,
+    tokens=_INERT,
+    state=_INERT,
+    now=lambda: datetime.now(UTC),
+    failpoint=_INERT,
 )
 
 
 def build_policies(
     settings: Settings, factories: Mapping[Platform, AdapterFactory] | None = None
 ) -> Mapping[AccountId, AccountPolicy]:
-    """Return every account's policy. Without factories, loads those that can be used, for commands that send nothing.
+    """Return every account's policy. Without factories, loads the usable ones, to send nothing.
 
-    Accounts that are off are included: what was sent before is still read until it is settled. Accounts whose adapter
-    cannot be used have none, as if they were no longer in the settings; their deliveries can still be read, cancelled
+    Commands that send nothing call it without factories. Accounts that are off are included:
+    earlier deliveries are still read until they are settled. Accounts with an unusable adapter have
+    none, as if they were no longer in the settings. Their deliveries can still be read, cancelled
     and resolved. Raises SettingsError for timings that could lead to a second post.
     """
     if factories is None:
@@ -390,7 +442,9 @@ def build_policies(
         if factory is None:
             continue
         limits = settings.limits.get(account.platform, LimitEntry())
-        rate_limit, timing = apply_overrides(factory.defaults.rate_limit, factory.defaults.timing, limits)
+        rate_limit, timing = apply_overrides(
+            factory.defaults.rate_limit, factory.defaults.timing, limits
+        )
         with contextlib.suppress(AdapterError):
             policies[key] = AccountPolicy(
                 account=account,
@@ -400,13 +454,19 @@ def build_policies(
                 call_method=partial(get_hook(factory, "call_method"), account),
                 server=find_server(account, factory),
             )
-    if disordered := sorted({item.account.platform for item in policies.values() if not item.timing.has_valid_order}):
-        raise SettingsError([Problem(code="timings_out_of_order", facts={"platform": name}) for name in disordered])
+    if disordered := sorted(
+        {item.account.platform for item in policies.values() if not item.timing.has_valid_order}
+    ):
+        raise SettingsError(
+            [Problem(code="timings_out_of_order", facts={"platform": name}) for name in disordered]
+        )
     return policies
 
 
-def find_unsafe_timings(policies: Iterable[AccountPolicy], environment: Environment) -> list[Problem]:
-    """Return the platforms whose timing could take a post for absent and send it twice; none in a drill."""
+def find_unsafe_timings(
+    policies: Iterable[AccountPolicy], environment: Environment
+) -> list[Problem]:
+    """Return the platforms with a timing that could miss a post and repeat it; none in a drill."""
     problems: dict[tuple[str, str], Problem] = {}
     for item in policies if environment is Environment.LIVE else ():
         platform, timing = item.account.platform, item.timing
@@ -430,7 +490,10 @@ def find_unsafe_timings(policies: Iterable[AccountPolicy], environment: Environm
 
 
 class AdapterTexts:
-    """The texts that adapters bring, for the message catalogue; a package is imported once one of its own is needed."""
+    """The adapters' texts for the message catalogue.
+
+    A package is imported once one of its own texts is needed.
+    """
 
     def names(self) -> Collection[str]:
         """Return the names of all platforms."""
@@ -439,7 +502,9 @@ class AdapterTexts:
     def load(self, platform: str) -> Mapping[str, Mapping[str, Any]]:
         """Return a platform's texts; none of a package that cannot be used."""
         if platform in BUILT_IN_ADAPTERS and len(find_sources()[platform]) == 1:
-            return read_messages(f"adapters.{platform}")  # importing it takes longer than a command may
+            return read_messages(
+                f"adapters.{platform}"
+            )  # importing it takes longer than a command may
         try:
             factory = load_factory(platform)
         except AdapterError:
@@ -461,7 +526,7 @@ def find_pages(factories: Mapping[Platform, AdapterFactory]) -> Sequence[Path]:
 
 
 def find_api_blocker(account: Account) -> Problem | None:
-    """Return the first error that keeps an account from posting automatically; None if nothing does."""
+    """Return the first error that keeps an account from posting automatically; None without one."""
     try:
         found = check_account(replace(account, mode=Mode.API))
     except AdapterError as error:

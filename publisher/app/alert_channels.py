@@ -1,7 +1,8 @@
-"""Alert channels: WeCom, DingTalk, Feishu, e-mail, HTTP. The one module that imports apprise, and not before a send.
+"""Alert channels: WeCom, DingTalk, Feishu, e-mail, HTTP. Only this module imports apprise, late.
 
-apprise blocks, and takes proxies and passwords from the environment. So each message is sent in a thread of its own,
-given up after SEND_TIMEOUT_SECONDS, and what its plugins send with is replaced by what is in this module.
+It imports apprise not before a send. apprise blocks, and takes proxies and passwords from the
+environment. So each message is sent in a thread of its own, given up after SEND_TIMEOUT_SECONDS.
+The parts that its plugins send with are replaced by parts of this module.
 """
 
 import asyncio
@@ -49,13 +50,18 @@ PLUGINS = {
     "json": ("apprise.plugins.custom_json", "NotifyJSON"),
     "jsons": ("apprise.plugins.custom_json", "NotifyJSON"),
 }
-"""The schemes of channels, each with its plugin. Loading all plugins of apprise would take seconds."""
+"""The schemes of channels, each with its plugin. Loading all apprise plugins would take seconds."""
 BOT_SCHEMES = frozenset({"wecombot", "dingtalk", "feishu"})
-"""Services with a fixed address, which answer a refusal with status 200 and a code other than 0."""
+"""Services with a fixed address.
+
+They answer a refusal with status 200 and a code other than 0.
+"""
 BOT_CODES = ("errcode", "code", "StatusCode")
-"""Where their answers have that code: WeCom and DingTalk, Feishu, and Feishu's earlier interface."""
+"""The fields of that code: WeCom and DingTalk, Feishu, and Feishu's earlier interface."""
 _COPIED_ADDRESSES = {
-    re.compile(r"https://qyapi\.weixin\.qq\.com/cgi-bin/webhook/send\?key=([\w-]+)"): "wecombot://{}",
+    re.compile(
+        r"https://qyapi\.weixin\.qq\.com/cgi-bin/webhook/send\?key=([\w-]+)"
+    ): "wecombot://{}",
     re.compile(r"https://oapi\.dingtalk\.com/robot/send\?access_token=([\w-]+)"): "dingtalk://{}",
     re.compile(r"https://open\.feishu\.cn/open-apis/bot/v2/hook/([\w-]+)"): "feishu://{}",
 }
@@ -64,7 +70,7 @@ _COPIED_ADDRESSES = {
 
 @dataclass(slots=True, kw_only=True)
 class _Call:
-    """One message on its way: what its channel may reach, and what has come back."""
+    """One message on its way: its channel's allowed targets, and the reply."""
 
     settings: Settings
     is_bot: bool
@@ -100,14 +106,15 @@ class AlertChannels:
 
     settings: Settings
     _busy: set[str] = field(default_factory=set)
-    """The channels whose thread has not ended."""
+    """The channels with a running thread."""
 
     async def send(
         self, channel: str, *, ids: Sequence[str], title: str, body: str, is_problem: bool = True
     ) -> Problem | None:
-        """Send a message; return why it was not accepted, or None. Takes SEND_TIMEOUT_SECONDS at most.
+        """Send a message; return the reason if it is not accepted, or None.
 
-        `ids` are the same when it is sent again; a receiver of JSON gets them.
+        Takes SEND_TIMEOUT_SECONDS at most. `ids` are the same when it is sent again; a receiver of
+        JSON gets them.
         """
         if (
             channel in self._busy
@@ -127,7 +134,9 @@ class AlertChannels:
         def work() -> None:
             send_message(url, ids, {"title": title, "body": body}, call, is_problem=is_problem)
             self._busy.discard(channel)
-            with contextlib.suppress(RuntimeError):  # the process ends without waiting for this thread
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the process ends without waiting for this thread
                 loop.call_soon_threadsafe(ended.cancel)
 
         self._busy.add(channel)
@@ -143,14 +152,22 @@ class AlertChannels:
         return call.failure
 
 
-def send_message(url: str, ids: Sequence[str], words: Mapping[str, str], call: _Call, *, is_problem: bool) -> None:
-    """Send a message with the plugin for its channel; `call` has the reason why it was not accepted."""
+def send_message(
+    url: str, ids: Sequence[str], words: Mapping[str, str], call: _Call, *, is_problem: bool
+) -> None:
+    """Send a message with its channel's plugin.
+
+    `call` has the reason why it was not accepted.
+    """
     _current_call.set(call)
     try:
         plugin_class, common = _load_plugin(urlsplit(url).scheme)
         parsed = plugin_class.parse_url(url)
         parsed |= {"redirect": False, "verify": True, "format": "text"}
-        parsed |= {"cto": CONNECT_TIMEOUT_SECONDS, "rto": 2 * SEND_TIMEOUT_SECONDS}  # the connection is cut before
+        parsed |= {
+            "cto": CONNECT_TIMEOUT_SECONDS,
+            "rto": 2 * SEND_TIMEOUT_SECONDS,
+        }  # the connection is cut before
         plugin = plugin_class(**parsed)
         if hasattr(plugin, "payload_extras"):  # JSON for a receiver of one's own
             plugin.payload_extras["ids"] = list(ids)
@@ -164,7 +181,10 @@ def send_message(url: str, ids: Sequence[str], words: Mapping[str, str], call: _
 
 @cache
 def _load_plugin(scheme: str) -> tuple[Any, Any]:
-    """Import the plugin for a scheme, and replace what it sends with. Return it, and apprise's constants."""
+    """Import the plugin for a scheme, and replace its means of sending.
+
+    Return it, and apprise's constants.
+    """
     logging.getLogger("apprise").disabled = True  # its lines have addresses, which are secrets
     module_name, class_name = PLUGINS[scheme]
     module = import_module(module_name)
@@ -177,7 +197,10 @@ def _load_plugin(scheme: str) -> tuple[Any, Any]:
 
 
 def make_smtp_stand_in() -> SimpleNamespace:
-    """Return what stands for smtplib in apprise: connections that can be cut, and remember the last reply."""
+    """Return the stand-in for smtplib in apprise.
+
+    Its connections can be cut, and remember the last reply.
+    """
 
     class _Smtp(smtplib.SMTP):
         def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
@@ -189,7 +212,9 @@ def make_smtp_stand_in() -> SimpleNamespace:
         def getreply(self) -> tuple[int, bytes]:
             code, words = super().getreply()
             if code >= MIN_SMTP_ERROR:
-                _current_call.get().refuse("channel_refused", code=code, said=words.decode("utf-8", "replace"))
+                _current_call.get().refuse(
+                    "channel_refused", code=code, said=words.decode("utf-8", "replace")
+                )
             return code, words
 
     class _SmtpTls(_Smtp, smtplib.SMTP_SSL):
@@ -199,7 +224,10 @@ def make_smtp_stand_in() -> SimpleNamespace:
 
 
 def make_requests_stand_in() -> SimpleNamespace:
-    """Return what stands for requests in apprise: it takes nothing from the environment and follows no redirect."""
+    """Return the stand-in for requests in apprise.
+
+    It takes nothing from the environment and follows no redirect.
+    """
     import requests  # noqa: PLC0415 # not before a send
     from apprise.utils.http import ConnectionTracker, track_connections, tracked_session  # noqa: PLC0415 # same
     from urllib3.exceptions import HTTPError  # noqa: PLC0415 # same
@@ -216,7 +244,9 @@ def make_requests_stand_in() -> SimpleNamespace:
             if alerts.ca_file:
                 options["verify"] = str(call.settings.workspace / alerts.ca_file)
             try:
-                reply = session.request(method, url, **{**options, "stream": True, "allow_redirects": False})
+                reply = session.request(
+                    method, url, **{**options, "stream": True, "allow_redirects": False}
+                )
                 content = reply.raw.read(MAX_REPLY_BYTES, decode_content=False)
             except (requests.RequestException, HTTPError, OSError) as error:
                 call.refuse("channel_unreachable", error=type(error).__name__)
@@ -236,7 +266,7 @@ def make_requests_stand_in() -> SimpleNamespace:
 
 
 def find_refusal(call: _Call, status: int, content: bytes) -> None:
-    """Remember that a channel has refused a message: by its status, or, a service for bots, by its code."""
+    """Remember a channel's refusal: by status or, for a service for bots, by its code."""
     if 300 <= status < 400:
         call.refuse("channel_redirected", status=status)
     elif not 200 <= status < 300:
@@ -255,9 +285,11 @@ def find_refusal(call: _Call, status: int, content: bytes) -> None:
 
 
 def read_channel_url(settings: Settings, channel: str) -> str:
-    """Return the address of a channel, as apprise has it; redact it from now on. Raises SecretError."""
+    """Return a channel's apprise address; redact it from now on. Raises SecretError."""
     name = settings.alerts.channels[channel]
-    fields = read_secret(name, secrets_dir=settings.secrets_dir, vault=Vault(folder=settings.workspace / "var"))
+    fields = read_secret(
+        name, secrets_dir=settings.secrets_dir, vault=Vault(folder=settings.workspace / "var")
+    )
     if URL_FIELD not in fields:
         raise SecretError("secret_without_url", name, (URL_FIELD,))
     url = fields[URL_FIELD].strip()
@@ -269,9 +301,10 @@ def read_channel_url(settings: Settings, channel: str) -> str:
 
 
 def list_secret_parts(url: str) -> Iterator[str]:
-    """Yield the parts of an address that prove a right to send there: they appear alone in others' words.
+    """Yield the parts of an address that prove a right to send there.
 
-    Of mail that is the password alone: posts may name the addresses of the agency.
+    These parts appear alone in others' words. For mail it is the password alone: posts may name the
+    addresses of the agency.
     """
     yield url
     try:
@@ -288,15 +321,24 @@ def list_secret_parts(url: str) -> Iterator[str]:
 
 
 def find_address_problem(url: str, environment: Environment) -> Problem | None:
-    """Return what is wrong with a channel's address, without any part of it but its scheme."""
+    """Return the problem of a channel's address, without any part of it except its scheme."""
     try:
         parts = urlsplit(url)
-        hosts = {parts.hostname or "", *(value for name, value in parse_qsl(parts.query) if name == "smtp")}
+        hosts = {
+            parts.hostname or "",
+            *(value for name, value in parse_qsl(parts.query) if name == "smtp"),
+        }
     except ValueError:
         return Problem(code="channel_bad_address")
     if parts.scheme not in PLUGINS:
-        scheme = parts.scheme if parts.scheme.isascii() and len(parts.scheme) <= MAX_SCHEME_CHARACTERS else ""
-        return Problem(code="channel_bad_scheme", facts={"value": scheme, "choices": ", ".join(PLUGINS)})
+        scheme = (
+            parts.scheme
+            if parts.scheme.isascii() and len(parts.scheme) <= MAX_SCHEME_CHARACTERS
+            else ""
+        )
+        return Problem(
+            code="channel_bad_scheme", facts={"value": scheme, "choices": ", ".join(PLUGINS)}
+        )
     if not parts.hostname:
         return Problem(code="channel_bad_address")
     if environment is Environment.DRILL and not all(map(is_loopback, hosts)):
@@ -308,7 +350,7 @@ def find_address_problem(url: str, environment: Environment) -> Problem | None:
 
 
 def find_channel_problems(settings: Settings) -> Sequence[Problem]:
-    """Return what is wrong with the secrets of the alerts' channels; one that cannot be read yet is a warning."""
+    """Return the problems of the alert channels' secrets. One not yet readable is a warning."""
     problems = []
     for channel in settings.alerts.channels:
         severity = Severity.ERROR
@@ -318,6 +360,8 @@ def find_channel_problems(settings: Settings) -> Sequence[Problem]:
             severity, found = Severity.WARNING, Problem(code=error.code, facts=error.facts)
         if found is not None:
             path = ("alerts", "channels", channel)
-            [located] = settings.locate_problems([UnlocatedProblem(path=path, code=found.code, facts=found.facts)])
+            [located] = settings.locate_problems(
+                [UnlocatedProblem(path=path, code=found.code, facts=found.facts)]
+            )
             problems.append(replace(located, severity=severity))
     return problems

@@ -1,4 +1,7 @@
-"""The application: the open store, adapters that reach platforms if it may send or read, and browser login."""
+"""The application: the open store, adapters for sending or reading, and browser login.
+
+The adapters reach platforms if the application may send or read.
+"""
 
 import asyncio
 import contextlib
@@ -46,9 +49,9 @@ UNSETTLED_STATES = (State.SENDING, State.SUBMITTED, State.UNKNOWN)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """All parts of the application. There are `adapters` only if it was opened to send or to read.
+    """All parts of the application. `adapters` exist only if it was opened to send or to read.
 
-    `credentials` verifies the secrets with which they would send.
+    `credentials` verifies the secrets for sending.
     """
 
     settings: Settings
@@ -59,9 +62,10 @@ class Application:
     credentials: CredentialCheck
 
     async def is_idle(self, max_wait: timedelta) -> bool:
-        """Return True if only people's manual tasks are unsettled, and nothing may be sent within `max_wait`.
+        """Return True if only manual tasks are unsettled, and nothing may be sent in `max_wait`.
 
-        While the clock is unconfirmed that cannot be known, until people are alerted that it stays so.
+        While the clock is unconfirmed that cannot be known, until people are alerted that it stays
+        so.
         """
         if not self.runtime.is_clock_confirmed():
             return self.store.system_alerts.has_clock_alert
@@ -74,13 +78,19 @@ class Application:
 
 @contextlib.asynccontextmanager
 async def open_application(
-    settings: Settings, runtime: Runtime, *, can_send: bool, can_read: bool = False, reads_secrets: bool = True
+    settings: Settings,
+    runtime: Runtime,
+    *,
+    can_send: bool,
+    can_read: bool = False,
+    reads_secrets: bool = True,
 ) -> AsyncIterator[Application]:
-    """Open the store and build the application. Reading records no intents, so it works with any journal.
+    """Open the store and build the application. Reading records no intents: any journal will do.
 
-    Without `reads_secrets` no text is searched for secrets: this process, the dashboard's, is not to know any.
+    Without `reads_secrets` no text is searched for secrets: this process, the dashboard's, is not
+    to know any.
 
-    Raises SettingsError, or RefusedError where the database must not be used.
+    Raises SettingsError, or RefusedError if the database must not be used.
     """
     offline_app = await asyncio.to_thread(build_offline_app, settings, reads_secrets=reads_secrets)
     access = AccessMode.SEND if can_send else AccessMode.READ if can_read else AccessMode.COMMAND
@@ -90,7 +100,9 @@ async def open_application(
             adapters: Mapping[AccountId, Adapter] = {}
             secrets: Mapping[AccountId, LoginSecret] = {}
             if can_send or can_read:
-                if unsafe := find_unsafe_timings(offline_app.policies.values(), settings.environment):
+                if unsafe := find_unsafe_timings(
+                    offline_app.policies.values(), settings.environment
+                ):
                     raise SettingsError(unsafe)
                 await preload()
                 secrets = _build_secrets(offline_app)
@@ -126,7 +138,10 @@ def _build_secrets(offline_app: OfflineApp) -> Mapping[AccountId, LoginSecret]:
     accounts = [policy.account for policy in offline_app.policies.values()]
     for account in accounts:
         secret = LoginSecret(
-            name=account.secret, account=account.id, secrets_dir=settings.secrets_dir, vault=open_vault(settings)
+            name=account.secret,
+            account=account.id,
+            secrets_dir=settings.secrets_dir,
+            vault=open_vault(settings),
         )
         secrets.setdefault(account.login, secret)
     return {account.id: secrets[account.login] for account in accounts}
@@ -143,7 +158,9 @@ def _build_adapters(
         account = policy.account
         factory = offline_app.post_renderer.factories[account.platform]
         if account.login not in contexts:
-            sharing_accounts = [item.account for item in policies if item.account.login == account.login]
+            sharing_accounts = [
+                item.account for item in policies if item.account.login == account.login
+            ]
             http = LoginHttp(
                 request_timeout=policy.timing.request_timeout,
                 monotonic=runtime.monotonic,
@@ -159,7 +176,9 @@ def _build_adapters(
             contexts[account.login] = AdapterContext(
                 http=http,
                 secret=secrets[account.id].read,
-                tokens=MemoryTokenStore(login=account.login, now=runtime.now, secret=secrets[account.id].read),
+                tokens=MemoryTokenStore(
+                    login=account.login, now=runtime.now, secret=secrets[account.id].read
+                ),
                 state=StoredAdapterState(database=store.database, login=account.login),
                 now=runtime.now,
                 failpoint=runtime.hit_failpoint,
@@ -173,8 +192,8 @@ def build_host_filter(
 ) -> Callable[[str], bool]:
     """Return a filter for the hosts that the accounts of one login may reach.
 
-    A drill reaches only this machine; an account with its own `base_url`, only that; any other account, the hosts that
-    its adapter lists, or every host if the adapter lists none.
+    A drill reaches only this machine; an account with its own `base_url`, only that; any other
+    account, the hosts that its adapter lists, or every host if the adapter lists none.
     """
     if settings.environment is Environment.DRILL:
         return LOOPBACK_HOSTS.__contains__
@@ -197,16 +216,19 @@ def open_vault(settings: Settings) -> Vault:
 def find_missing_secrets(
     settings: Settings, manual_accounts: Collection[AccountId] = ()
 ) -> Mapping[AccountId, SecretError]:
-    """Return the API accounts whose secret is missing or wrong, with the error. Manual accounts need none.
+    """Return the API accounts with a missing or wrong secret, with the error.
 
-    A source that is temporarily unreadable is not reported: calls fail, and are tried again, until it can be read.
+    Manual accounts need none. A temporarily unreadable source is not reported: calls fail, and are
+    tried again, until it can be read.
     """
     missing: dict[AccountId, SecretError] = {}
     for key, account in settings.accounts.items():
         if account.mode is not Mode.API or key in manual_accounts:
             continue
         try:
-            read_secret(account.secret, secrets_dir=settings.secrets_dir, vault=open_vault(settings))
+            read_secret(
+                account.secret, secrets_dir=settings.secrets_dir, vault=open_vault(settings)
+            )
         except SecretError as error:
             if error.code not in TEMPORARY_ERRORS:
                 missing[key] = error
@@ -214,11 +236,16 @@ def find_missing_secrets(
 
 
 def http_for_login(
-    *, timeout: timedelta, monotonic: Callable[[], float], is_host_allowed: Callable[[str], bool], can_create: bool
+    *,
+    timeout: timedelta,
+    monotonic: Callable[[], float],
+    is_host_allowed: Callable[[str], bool],
+    can_create: bool,
 ) -> Http:
-    """Return an HTTP client for a login, limited to the hosts that `is_host_allowed`. Retries do not wait.
+    """Return an HTTP client for a login, limited to hosts that `is_host_allowed`. No retry waits.
 
-    With `can_create` it makes creating calls as well, which no intent precedes: only tests may do that.
+    With `can_create` it makes creating calls as well. No intent precedes them, so only tests may do
+    that.
     """
 
     async def no_wait(_seconds: float) -> None:
@@ -241,7 +268,7 @@ def http_for_login(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginSession:
-    """A login that has started: the page to open, and what is needed to finish it."""
+    """A started login: the page to open, and the data to finish it."""
 
     account: Account
     consent_url: str
@@ -253,24 +280,36 @@ class LoginSession:
     public_fields: Sequence[str]
 
     async def finish(self, response: str) -> Problem | None:
-        """Exchange the response for a new secret and save it in the encrypted store. Return a Problem if that fails."""
+        """Exchange the response for a new secret and save it in the encrypted store.
+
+        Return a Problem if that fails.
+        """
         state = parse_qs(urlsplit(response).query).get("state", [self.state])
         if state != [self.state]:
             return Problem(code="login_wrong_request", facts={"account": self.account.id})
-        renewed = await self.login_flow.exchange_code(self.account, self.secret, response, self.http)
+        renewed = await self.login_flow.exchange_code(
+            self.account, self.secret, response, self.http
+        )
         if isinstance(renewed, Problem):
             return renewed
-        register_secrets(list_secret_values(renewed, self.public_fields), holder=self.account.secret)
+        register_secrets(
+            list_secret_values(renewed, self.public_fields), holder=self.account.secret
+        )
         self.vault.write(self.account.secret, renewed)
         return None
 
 
 def start_login(settings: Settings, account: Account, runtime: Runtime) -> LoginSession | Problem:
-    """Start a login. Raises SecretError if the app's own credentials are not in the encrypted store."""
+    """Start a login.
+
+    Raises SecretError if the app's own credentials are not in the encrypted store.
+    """
     factory = load_factories([account])[account.platform]
     login_flow: LoginFlow | None = get_hook(factory, "sign_in")
     if login_flow is None:
-        return Problem(code="login_not_by_browser", facts={"account": account.id, "name": account.secret})
+        return Problem(
+            code="login_not_by_browser", facts={"account": account.id, "name": account.secret}
+        )
     if find_external_source(account.secret, secrets_dir=settings.secrets_dir) is not None:
         return Problem(code="login_secret_elsewhere", facts={"name": account.secret})
     secret = read_secret(account.secret, vault=open_vault(settings))

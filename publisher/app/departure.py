@@ -1,4 +1,4 @@
-"""What a person who leaves has acted on, and which secrets must be replaced."""
+"""The traces of a person that leaves, and the secrets to replace."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from publisher.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
-    """What a person has acted on, and the secrets that he knows or could read.
+    """A person's traces, and the secrets that they know or could read.
 
-    `is_owner`: he has used the system user who owns the workspace, and could read all of them.
+    `is_owner`: they have used the system user that owns the workspace, and could read all of them.
     """
 
     traces: PersonTraces
@@ -23,10 +23,13 @@ class Touched:
     is_owner: bool
 
 
-async def read_touched(store: Store, settings: Settings, name: str, *, has_secrets: bool = True) -> Touched:
-    """Return what the audit says of a person. Without `has_secrets` the daemon's report names those that are stored.
+async def read_touched(
+    store: Store, settings: Settings, name: str, *, has_secrets: bool = True
+) -> Touched:
+    """Return a person's traces in the audit.
 
-    Raises SecretError if the encrypted store cannot be read.
+    Without `has_secrets` the daemon's report names the stored secrets. Raises SecretError if the
+    encrypted store cannot be read.
     """
     traces = await store.users.read_traces(name)
     is_owner = any(is_system_owner(settings.workspace, uid) for uid in traces.uids)
@@ -36,7 +39,9 @@ async def read_touched(store: Store, settings: Settings, name: str, *, has_secre
     elif is_owner and (report := await store.kept_secrets.read_report()) is not None:
         stored = report.stored
     return Touched(
-        traces=traces, secrets=find_seen_secrets(settings, traces, stored, is_owner=is_owner), is_owner=is_owner
+        traces=traces,
+        secrets=find_seen_secrets(settings, traces, stored, is_owner=is_owner),
+        is_owner=is_owner,
     )
 
 
@@ -48,11 +53,14 @@ def is_system_owner(workspace: Path, uid: int) -> bool:
 def find_seen_secrets(
     settings: Settings, traces: PersonTraces, stored: Sequence[str], *, is_owner: bool
 ) -> Sequence[str]:
-    """Return the secrets that a person knows or could read: the owner of the workspace could read all of them.
+    """Return the secrets that a person knows or could read; a workspace owner could read them all.
 
-    The workspace's own keys are left out: no platform replaces them, and a new one ends everybody's second factor.
+    The workspace's own keys are left out: no platform replaces them, and a new one ends everybody's
+    second factor.
     """
     if not is_owner:
         return sorted(traces.secrets)
     replaceable = set(stored) - {AUDIT_KEY_NAME, USER_KEY_NAME}
-    return sorted({*traces.secrets, *replaceable, *(account.secret for account in settings.accounts.values())})
+    return sorted(
+        {*traces.secrets, *replaceable, *(account.secret for account in settings.accounts.values())}
+    )

@@ -48,10 +48,15 @@ class Formatter:
 
     def status(self, delivery: Delivery) -> str:
         """Return the text for a delivery's state, or for its open manual task."""
-        return self.messages.translate(manual_task_code(delivery) or f"state_{delivery.state.value}")
+        return self.messages.translate(
+            manual_task_code(delivery) or f"state_{delivery.state.value}"
+        )
 
     def parts_progress(self, delivery: Delivery) -> str | None:
-        """Return how many parts of a long text are published; None for one part, or when the delivery has ended."""
+        """Return how many parts of a long text are published.
+
+        None for one part, or when the delivery has ended.
+        """
         if not delivery.extra_parts or delivery.state in FINAL_STATES:
             return None
         number, total = delivery.parts_done, delivery.extra_parts + 1
@@ -62,20 +67,22 @@ class Formatter:
         return self.messages.translate("part_at", number=number + 1, total=total)
 
     def user_change(self, change: UserChange) -> str:
-        """Return what a change does to a user."""
+        """Return the effect of a change on a user."""
         roles = ", ".join(map(str, change.grants))
         factor = f"_{self._factors(change.factors)}" if change.factors else ""
-        return self.messages.translate(f"user_change_{change.kind}{factor}", name=change.user, roles=roles)
+        return self.messages.translate(
+            f"user_change_{change.kind}{factor}", name=change.user, roles=roles
+        )
 
     def user_request(self, request: "UserRequest") -> str:
-        """Return what a requested change does to a user, and to what the user signs in with."""
+        """Return the effect of a requested change on a user and on their means of sign-in."""
         said = self.user_change(request.change)
         if not request.renews_sign_in:
             return said
         return self.messages.translate("user_change_renews", change=said, name=request.change.user)
 
     def sign_in_reset(self, reset: "SignInReset") -> str:
-        """Return when what a user signs in with was reset, and by whom."""
+        """Return the time and the author of a reset of a user's means of sign-in."""
         what = self.messages.translate(f"reset_{self._factors(reset.factors)}")
         code = "sign_in_reset_confirmed" if reset.confirmed_by else "sign_in_reset_by"
         facts = {"at": self.time(reset.at), "by": reset.by, "second": reset.confirmed_by}
@@ -88,7 +95,8 @@ class Formatter:
     def reason(self, reason: str | None) -> str:
         """Return the text for a reason code. A reason that a person wrote stays as it is.
 
-        A code `x` has the message `reason_x`; a platform's code is a message of its own. No other message is a reason.
+        A code `x` has the message `reason_x`; a platform's code is a message of its own. No other
+        message is a reason.
         """
         if not reason:
             return self.messages.translate("reason_none")
@@ -97,7 +105,9 @@ class Formatter:
         if (code := f"reason_{reason}") in self.messages.entries:
             return self.messages.translate(code)
         if self.messages.is_reason_of_platform(reason):
-            return self.messages.translate(self.messages.first_known(reason, "reason_unlisted"), code=reason)
+            return self.messages.translate(
+                self.messages.first_known(reason, "reason_unlisted"), code=reason
+            )
         return reason
 
     def alert(self, alert: Alert) -> str:
@@ -110,24 +120,43 @@ class Formatter:
         platform_message = alert.facts.get("said")
         if platform_message or alert.code == ACCOUNT_PAUSED:
             said = f" ({platform_message})" if platform_message else ""
-            held = self.messages.translate("paused_holds", number=alert.facts["held"]) if "held" in alert.facts else ""
-            sentences = [reason_text + said, held, self.alert_remedy(alert).rstrip("。.")]  # the message ends the last
+            held = (
+                self.messages.translate("paused_holds", number=alert.facts["held"])
+                if "held" in alert.facts
+                else ""
+            )
+            sentences = [
+                reason_text + said,
+                held,
+                self.alert_remedy(alert).rstrip("。."),
+            ]  # the message ends the last
             reason_text = self.messages.translate("sentence_break").join(filter(None, sentences))
         if problems := alert.facts.get("problems"):
             reason_text = "\n".join(map(self._stored_problem, json.loads(problems)))
         if "\n" in reason_text or problems:  # one problem a line
             reason_text = "".join(f"\n    {line}" for line in reason_text.splitlines())
-        facts = {"post": alert.subject, "account": alert.subject, **alert.facts, "reason": reason_text}
-        facts["name"] = self.occurrence_name(facts["post"], alert.facts.get("occurrence", ONCE_OCCURRENCE))
+        facts = {
+            "post": alert.subject,
+            "account": alert.subject,
+            **alert.facts,
+            "reason": reason_text,
+        }
+        facts["name"] = self.occurrence_name(
+            facts["post"], alert.facts.get("occurrence", ONCE_OCCURRENCE)
+        )
         instants = {key: alert.facts[key] for key in ("due", "until") if key in alert.facts}
         if job := alert.facts.get("job"):
             instants["since"] = alert.facts["since"]
             facts["work"] = self.messages.translate(f"job_{job}", **alert.facts)
-        facts |= {key: self.time(datetime.fromisoformat(instant)) for key, instant in instants.items()}
-        return self.messages.translate(self.messages.first_known(f"alert_{state}", alert.code), **facts)
+        facts |= {
+            key: self.time(datetime.fromisoformat(instant)) for key, instant in instants.items()
+        }
+        return self.messages.translate(
+            self.messages.first_known(f"alert_{state}", alert.code), **facts
+        )
 
     def newer_files(self, changed: Mapping[str, datetime], since: datetime) -> str:
-        """Return the words about files that were changed after a daemon has read them; none without any."""
+        """Return the words about files changed after a daemon has read them; none without any."""
         if not changed:
             return ""
         names = [f"{name} ({self.time(at)})" for name, at in sorted(changed.items())]
@@ -135,7 +164,7 @@ class Formatter:
         return self.messages.translate("daemon_files_changed", files=files, since=self.time(since))
 
     def _stored_problem(self, facts: Mapping[str, str]) -> str:
-        """Return the text and the hint of a problem that an alert has stored with its code and its facts."""
+        """Return text and hint of a problem that an alert has stored with its code and facts."""
         return self.messages.format_problem(Problem(code=facts["code"], facts=facts))
 
     def alert_as_json(self, alert: Alert) -> dict[str, str | int | None]:
@@ -152,7 +181,7 @@ class Formatter:
         }
 
     def alert_notes(self, alert: Alert) -> str:
-        """Return who was notified of an alert when, and who has acknowledged it; empty if nobody was, or has."""
+        """Return an alert's notified people with times, and its acknowledger; empty without any."""
         instants = {
             "alert_notified": alert.noticed_at,
             "alert_escalated": alert.escalated_at,
@@ -165,14 +194,20 @@ class Formatter:
         )
 
     def alert_remedy(self, alert: Alert) -> str:
-        """Return what to do about an alert's reason, with the IP address that the platform's message names, if any."""
+        """Return the remedy for an alert's reason.
+
+        It has the IP address that the platform's message names, if any.
+        """
         code = alert.facts.get("reason", "")
         message = self.messages.first_known(f"reason_{code}", code)
         address = self.ip_address(alert.facts.get("said", ""))
         return self.messages.hint(message, address=address, secret=alert.facts.get("secret", ""))
 
     def ip_address(self, platform_message: str) -> str:
-        """Return the first IP address in a platform's message: this machine's, as the platform sees it."""
+        """Return the first IP address in a platform's message.
+
+        It is this machine's, as the platform sees it.
+        """
         for word in re.split(r"[^0-9A-Fa-f:.]+", platform_message):
             with contextlib.suppress(ValueError):
                 return str(ipaddress.ip_address(word.strip(".")))
@@ -180,11 +215,15 @@ class Formatter:
 
     def sign_in_place(self, platform: str) -> str:
         """Return where a person signs in to the platform."""
-        return self.messages.translate(self.messages.first_known(f"place_{platform}", "place_other"))
+        return self.messages.translate(
+            self.messages.first_known(f"place_{platform}", "place_other")
+        )
 
     def removal_steps(self, platform: str, url: str) -> str:
         """Return how a person deletes a post where publisher may not."""
-        return self.messages.translate(self.messages.first_known(f"take_down_{platform}", "take_down_other"), url=url)
+        return self.messages.translate(
+            self.messages.first_known(f"take_down_{platform}", "take_down_other"), url=url
+        )
 
     def mode(self, code: str, override: ModeOverride) -> str:
         """Return message `code` about a mode set at run time."""
@@ -222,7 +261,7 @@ class Formatter:
         return NO_VALUE if days is None else self.messages.translate("days", days=days)
 
     def silence(self, clock: SilenceClock | None) -> str:
-        """Return the days of an account without a new post, and the level that they have reached."""
+        """Return the days of an account without a new post, and the level reached."""
         if clock is None:
             return NO_VALUE
         code = "days" if clock.level is SilenceLevel.NONE else f"days_{clock.level.value}"
@@ -234,14 +273,18 @@ class Formatter:
 
     def occurrence(self, key: str) -> str:
         """Return `once` or the occurrence's instant."""
-        return key if key == ONCE_OCCURRENCE else datetime.fromisoformat(key).astimezone(self.timezone).isoformat()
+        return (
+            key
+            if key == ONCE_OCCURRENCE
+            else datetime.fromisoformat(key).astimezone(self.timezone).isoformat()
+        )
 
     def occurrence_name(self, post: PostId | str, key: str) -> str:
         """Return the name of an occurrence as it is typed: that of a one-off post is the post's."""
         return post if key == ONCE_OCCURRENCE else f"{post}#{self.occurrence(key)}"
 
     def key_as_json(self, delivery: Delivery) -> dict[str, str]:
-        """Return what names a delivery, for machines."""
+        """Return the identifying fields of a delivery, for machines."""
         return {
             "post": delivery.key.post,
             "occurrence": self.occurrence(delivery.key.occurrence),
@@ -251,7 +294,9 @@ class Formatter:
 
     def subject(self, delivery: Delivery) -> str:
         """Return a delivery's name as it is typed."""
-        return f"{self.occurrence_name(delivery.key.post, delivery.key.occurrence)}@{delivery.account}"
+        return (
+            f"{self.occurrence_name(delivery.key.post, delivery.key.occurrence)}@{delivery.account}"
+        )
 
     def health(self, health: HealthCheckResult | None) -> str:
         translate = self.messages.translate
@@ -271,13 +316,19 @@ class Formatter:
 
 
 def quote_typed_reason(reason: str) -> str:
-    """Return a reason as a person typed it; in quotation marks where it is spelt like a code, so that it stays that."""
+    """Return a reason as a person typed it.
+
+    It is put in quotation marks if it is spelt like a code, so that it stays that.
+    """
     formatter = Formatter(messages=Messages(), timezone=ZoneInfo("UTC"))
     return f"“{reason}”" if reason and formatter.reason(reason) != reason else reason
 
 
 def manual_task_code(delivery: Delivery) -> str | None:
-    """Return the message code for a delivery's manual task, or None when it has none or has ended."""
+    """Return the message code for a delivery's manual task.
+
+    None when it has none or has ended.
+    """
     task = delivery.manual_task
     if task is None or delivery.state is not State.SUBMITTED:
         return None
@@ -285,7 +336,7 @@ def manual_task_code(delivery: Delivery) -> str | None:
 
 
 def reason_code(delivery: Delivery, pauses: Iterable[Pause]) -> str | None:
-    """Return the code for why a delivery is in its state: a pause, its manual task, or its own reason."""
+    """Return the code for a delivery's state: a pause, its manual task, or its own reason."""
     if delivery.state is State.DUE and pauses_covering(pauses, delivery):
         return "paused"
     return manual_task_code(delivery) or delivery.reason
@@ -298,7 +349,12 @@ def scope_argument(scope: str) -> str:
 
 def pauses_covering(pauses: Iterable[Pause], delivery: Delivery) -> list[Pause]:
     """Return the pauses that keep a delivery from being sent."""
-    scopes = {"all", f"platform:{delivery.platform}", f"account:{delivery.account}", f"post:{delivery.key.post}"}
+    scopes = {
+        "all",
+        f"platform:{delivery.platform}",
+        f"account:{delivery.account}",
+        f"post:{delivery.key.post}",
+    }
     return [pause for pause in pauses if pause.scope in scopes]
 
 
@@ -325,14 +381,22 @@ def message_args(delivery: Delivery, formatter: Formatter) -> Mapping[str, objec
 
 
 def format_counts(deliveries: Iterable[Delivery], formatter: Formatter) -> str:
-    """Return the number of deliveries in each state, as text; an open manual task is called as in its row."""
+    """Return the number of deliveries in each state, as text.
+
+    An open manual task has the same name as in its row.
+    """
     states = list(State)
     by_state = sorted(deliveries, key=lambda delivery: states.index(delivery.state))
-    shown = [f"{status} {number}" for status, number in Counter(map(formatter.status, by_state)).items()]
+    shown = [
+        f"{status} {number}" for status, number in Counter(map(formatter.status, by_state)).items()
+    ]
     return formatter.messages.translate("list_comma").join(shown)
 
 
 def credential_days_left(health: HealthCheckResult | None, now: datetime) -> int | None:
-    """Return the whole days until the credentials expire, or None where the platform does not report it."""
+    """Return the whole days until the credentials expire.
+
+    None if the platform does not report it.
+    """
     expires_at = health.credentials_expire_at if isinstance(health, Healthy) else None
     return (expires_at - now).days if expires_at else None

@@ -1,4 +1,7 @@
-"""What happened to a delivery, what comes next, and who must act where: the words of `why` and of its page."""
+"""The history of a delivery, its next step, and the place to act: words of `why` and its page.
+
+The words also name the person that must act.
+"""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -8,7 +11,14 @@ from itertools import groupby
 
 from publisher.app.format import Formatter, manual_task_code, message_args, pauses_covering
 from publisher.domain.approval import AWAITING_APPROVAL
-from publisher.domain.delivery import DESIRED_NO_SEND, OPEN_STATES, WAITING_STATES, Delivery, DesiredState, State
+from publisher.domain.delivery import (
+    DESIRED_NO_SEND,
+    OPEN_STATES,
+    WAITING_STATES,
+    Delivery,
+    DesiredState,
+    State,
+)
 from publisher.domain.post import Marker, format_part_prefix
 from publisher.domain.results import Deleted, HoldReason, NotFound, Rejected
 from publisher.store.queries.queries import AuditLine, DeliveryHistory
@@ -16,11 +26,17 @@ from publisher.store.queries.snapshot import StatusSnapshot
 from publisher.store.system_alerts import TEXT_OUTDATED
 
 READBACK_ROLES = frozenset({"reconciler", "retractor"})
-"""Roles whose audit entries report what was read back, not the response to a call."""
+"""Roles with audit entries that report a read-back, not the response to a call."""
 STEP_BOUNDARY = re.compile(r"(?<=[；;])\s*(?=\d\. )")
 """The place before the next of several numbered steps."""
 POST_EVENTS = frozenset(
-    {"cancelled", "retraction_requested", "send_requested", "correction_requested", "texts_refreshed"}
+    {
+        "cancelled",
+        "retraction_requested",
+        "send_requested",
+        "correction_requested",
+        "texts_refreshed",
+    }
 )
 """Actions on a whole post that belong to the history of each of its deliveries."""
 DESIRED_STATE_CODES = {
@@ -35,14 +51,17 @@ DESIRED_STATE_CODES = {
         for state in (State.SENDING, State.SUBMITTED, State.UNKNOWN)
     },
     (DesiredState.EDITED, State.PUBLISHED): "why_edited_published",
-    **{(desired, State.PUBLISHED): "why_cancelled_published" for desired in DESIRED_NO_SEND - {DesiredState.CORRECTED}},
+    **{
+        (desired, State.PUBLISHED): "why_cancelled_published"
+        for desired in DESIRED_NO_SEND - {DesiredState.CORRECTED}
+    },
 }
 """Remarks where the desired state differs from the present one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEvent:
-    """One thing that happened, or several alike in a row; `state` is the one it led to, if it led to one."""
+    """One event, or several alike in a row. `state` is the resulting state, if there is one."""
 
     at: datetime
     text: str
@@ -51,7 +70,7 @@ class HistoryEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """The words about one delivery: what is so, how it came about, remarks on the history, and what comes next."""
+    """The words about one delivery: state, causes, remarks on the history, and next steps."""
 
     facts: Sequence[str]
     events: Sequence[HistoryEvent]
@@ -60,7 +79,10 @@ class Explanation:
 
 
 def explain_delivery(
-    history: DeliveryHistory, actions: Sequence[AuditLine], snapshot: StatusSnapshot, formatter: Formatter
+    history: DeliveryHistory,
+    actions: Sequence[AuditLine],
+    snapshot: StatusSnapshot,
+    formatter: Formatter,
 ) -> Explanation:
     """Return the words about one delivery; `actions` are the audit entries about its whole post."""
     return Explanation(
@@ -82,7 +104,9 @@ def format_facts(history: DeliveryHistory, formatter: Formatter) -> Iterator[str
         named = [entry.detail for entry in history.audit_lines if "sent_as" in entry.detail]
         yield from (f"  {translate('identities', **detail)}" for detail in named[-1:])
     if delivery.receipt:
-        yield translate("why_url" if delivery.receipt.url else "why_url_unknown", url=delivery.receipt.url)
+        yield translate(
+            "why_url" if delivery.receipt.url else "why_url_unknown", url=delivery.receipt.url
+        )
     yield from format_retraction(history, formatter)
     if parts := formatter.parts_progress(delivery):
         yield translate("why_parts", parts=parts)
@@ -109,7 +133,11 @@ def format_events(
     entries.sort(key=lambda entry: entry.at)
     for text, group in groupby(entries, key=lambda entry: format_event(entry, formatter, manual)):
         first, *repeated = group
-        line = formatter.messages.translate("event_times", words=text, times=len(repeated) + 1) if repeated else text
+        line = (
+            formatter.messages.translate("event_times", words=text, times=len(repeated) + 1)
+            if repeated
+            else text
+        )
         state = State(first.after) if first.after in frozenset(State) else None
         yield HistoryEvent(at=first.at, text=line, state=state)
 
@@ -123,29 +151,51 @@ def format_remarks(history: DeliveryHistory, formatter: Formatter) -> Iterator[s
 
 
 def format_retraction(history: DeliveryHistory, formatter: Formatter) -> Iterator[str]:
-    """Yield the proof that a retraction is done, else that the post is still published and what a person can do."""
+    """Yield the proof of a retraction, else that the post is still published, with the remedy.
+
+    The remedy is for a person.
+    """
     delivery, translate = history.delivery, formatter.messages.translate
     newest = history.readbacks[-1].result if history.readbacks else None
     if delivery.state is State.RETRACTED and not delivery.attempts:
         yield translate("why_deleted_unsent")
     elif delivery.state is State.RETRACTED:
-        codes = {NotFound: "why_deleted_absent", Rejected: "why_deleted_rejected", Deleted: "why_deleted_confirmed"}
-        yield translate(codes.get(type(newest), "why_deleted_by_person"), at=formatter.time(delivery.updated_at))
+        codes = {
+            NotFound: "why_deleted_absent",
+            Rejected: "why_deleted_rejected",
+            Deleted: "why_deleted_confirmed",
+        }
+        yield translate(
+            codes.get(type(newest), "why_deleted_by_person"), at=formatter.time(delivery.updated_at)
+        )
     elif delivery.state is State.RETRACTING and delivery.receipt:
         is_refused = isinstance(newest, Rejected)
-        yield translate("why_still_published" if is_refused else "why_maybe_published", url=delivery.receipt.url)
+        yield translate(
+            "why_still_published" if is_refused else "why_maybe_published", url=delivery.receipt.url
+        )
         if is_refused:
             yield f"  {formatter.removal_steps(delivery.platform, delivery.receipt.url)}"
 
 
-def format_event(entry: AuditLine, formatter: Formatter, manual_attempts: Collection[object] = ()) -> str:
-    """Return the text for one audit entry, with the person who did it."""
+def format_event(
+    entry: AuditLine, formatter: Formatter, manual_attempts: Collection[object] = ()
+) -> str:
+    """Return the text for one audit entry, with its actor."""
     text = describe_event(entry, formatter, manual_attempts)
-    return formatter.messages.translate("event_by", words=text, name=entry.name) if entry.role == "person" else text
+    return (
+        formatter.messages.translate("event_by", words=text, name=entry.name)
+        if entry.role == "person"
+        else text
+    )
 
 
-def describe_event(entry: AuditLine, formatter: Formatter, manual_attempts: Collection[object] = ()) -> str:
-    """Return what an audit entry says; an attempt of `manual_attempts` was handed to a person, without a call."""
+def describe_event(
+    entry: AuditLine, formatter: Formatter, manual_attempts: Collection[object] = ()
+) -> str:
+    """Return the meaning of an audit entry.
+
+    An attempt of `manual_attempts` was handed to a person, without a call.
+    """
     messages, code = formatter.messages, f"event_{entry.event}"
     if entry.role in READBACK_ROLES:
         code = messages.first_known(f"{code}_read", code)
@@ -153,12 +203,18 @@ def describe_event(entry: AuditLine, formatter: Formatter, manual_attempts: Coll
         code = messages.first_known(f"{code}_manual", code)
     after = formatter.state(State(entry.after)) if entry.after in frozenset(State) else ""
     reason = entry.detail.get("reason")
-    facts = {**entry.detail, "reason": formatter.reason(str(reason) if reason else None), "after": after}
+    facts = {
+        **entry.detail,
+        "reason": formatter.reason(str(reason) if reason else None),
+        "after": after,
+    }
     return messages.translate(code, **facts)
 
 
-def format_next_steps(delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter) -> Iterator[str]:
-    """Yield what comes next, and what a person has to do."""
+def format_next_steps(
+    delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter
+) -> Iterator[str]:
+    """Yield the next steps, and the tasks of a person."""
     messages, facts = formatter.messages, message_args(delivery, formatter)
     if delivery.state in OPEN_STATES and not snapshot.is_loaded(delivery.account):
         yield messages.translate("why_account_not_loaded", **facts)
@@ -169,7 +225,9 @@ def format_next_steps(delivery: Delivery, snapshot: StatusSnapshot, formatter: F
         yield messages.translate("why_sent_from", at=formatter.time(until))
     if delivery.state in WAITING_STATES | {State.HELD}:
         yield from _format_blockers(delivery, snapshot, formatter)
-    if delivery.state in WAITING_STATES and any(alert.code == TEXT_OUTDATED for alert in snapshot.alerts):
+    if delivery.state in WAITING_STATES and any(
+        alert.code == TEXT_OUTDATED for alert in snapshot.alerts
+    ):
         yield messages.translate("why_text_outdated", **facts)
     if delivery.state in WAITING_STATES and delivery.follows:
         yield messages.translate("why_follows", follows=delivery.follows)
@@ -180,13 +238,15 @@ def format_next_steps(delivery: Delivery, snapshot: StatusSnapshot, formatter: F
 
 
 def _format_state(delivery: Delivery, formatter: Formatter) -> Iterator[str]:
-    """Yield what follows from a delivery's state and reason."""
+    """Yield the consequences of a delivery's state and reason."""
     messages, facts = formatter.messages, message_args(delivery, formatter)
     marker = Marker(code=delivery.marker)
     number, total = delivery.parts_done + 1, delivery.extra_parts + 1
     if delivery.state is State.HELD:
         sign = format_part_prefix(marker, number, total) if delivery.is_incomplete else marker.code
-        yield from STEP_BOUNDARY.split(messages.hint(f"hold_{delivery.reason}", **facts, marker=sign))
+        yield from STEP_BOUNDARY.split(
+            messages.hint(f"hold_{delivery.reason}", **facts, marker=sign)
+        )
         if delivery.is_incomplete and delivery.reason != HoldReason.INCOMPLETE:
             yield messages.hint("part_at", **facts, number=number)
     elif delivery.is_incomplete and delivery.state in WAITING_STATES:
@@ -198,8 +258,13 @@ def _format_state(delivery: Delivery, formatter: Formatter) -> Iterator[str]:
         yield messages.hint(manual_task_code(delivery) or f"state_{delivery.state.value}", **facts)
 
 
-def _format_blockers(delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter) -> Iterator[str]:
-    """Yield the pauses and the change of mode that keep a delivery from being sent, with what to do about them."""
+def _format_blockers(
+    delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter
+) -> Iterator[str]:
+    """Yield the pauses and the change of mode that keep a delivery from being sent.
+
+    The remedies are included.
+    """
     for pause in pauses_covering(snapshot.pauses, delivery):
         yield formatter.pause("why_paused", pause)
         alerts = [alert for alert in snapshot.pause_alerts if alert.subject == pause.scope]

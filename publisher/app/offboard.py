@@ -1,6 +1,7 @@
-"""An account leaves: it is stopped at once, what is under way is settled, and its secret is removed.
+"""The departure of an account: stop it at once, settle open work, and remove its secret.
 
-Each step may be repeated, and days may lie between two of them: what is left follows from the database alone.
+Each step may be repeated, and days may lie between two of them: the remaining work follows from the
+database alone.
 """
 
 import asyncio
@@ -37,10 +38,11 @@ class OffboardingAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offboarding:
-    """How far an account is on its way out. A secret may be in the encrypted store, or at another place.
+    """The progress of an account's departure. A secret may be in the encrypted store or elsewhere.
 
-    `vault_error` is why the encrypted store cannot be read, if so: an account is stopped and settled all the same. To a
-    process that has no secrets their places may be unknown, until the daemon has run.
+    `vault_error` is the reason if the encrypted store cannot be read. An account is stopped and
+    settled all the same. To a process that has no secrets their places may be unknown, until the
+    daemon has run.
     """
 
     leaving: OffboardingAccount
@@ -59,31 +61,49 @@ class Offboarding:
     @property
     def may_remove_secret(self) -> bool:
         """True if its secret is in the encrypted store, and nobody needs it any more."""
-        return self.is_off and self.is_settled and self.is_secret_stored and not self.leaving.shared_with
+        return (
+            self.is_off
+            and self.is_settled
+            and self.is_secret_stored
+            and not self.leaving.shared_with
+        )
 
     @property
     def is_done(self) -> bool:
         """True if nothing is left that publisher can do."""
-        may_be_kept = self.is_secret_stored or self.secret_location is not None or self.vault_error is not None
+        may_be_kept = (
+            self.is_secret_stored
+            or self.secret_location is not None
+            or self.vault_error is not None
+        )
         may_be_kept = may_be_kept or not self.is_secret_known
-        return self.is_off and self.is_settled and not (may_be_kept and not self.leaving.shared_with)
+        return (
+            self.is_off and self.is_settled and not (may_be_kept and not self.leaving.shared_with)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffboardingStep:
-    """What one order has done."""
+    """The result of one order."""
 
     after: Offboarding
     cancelled: int
     is_secret_removed: bool
 
 
-async def find_account(queries: Queries, settings: Settings, account: AccountId) -> OffboardingAccount:
-    """Find the login of an account, in the settings or, once it has left them, in the store. Raise NoSuchItemError."""
+async def find_account(
+    queries: Queries, settings: Settings, account: AccountId
+) -> OffboardingAccount:
+    """Find the login of an account in the settings or, once it has left them, in the store.
+
+    Raises NoSuchItemError.
+    """
     if (known := settings.accounts.get(account)) is not None:
         login = known.login
     else:
-        recorded = [entry.detail.get("login") for entry in await queries.audit_history(f"account:{account}")]
+        recorded = [
+            entry.detail.get("login") for entry in await queries.audit_history(f"account:{account}")
+        ]
         sent = [delivery.login for delivery in await queries.deliveries(account=account)]
         logins = [LoginId(str(stored)) for stored in [*sent, *recorded] if stored]
         if not logins:
@@ -91,12 +111,19 @@ async def find_account(queries: Queries, settings: Settings, account: AccountId)
         login = logins[-1]
     others = {key: other for key, other in settings.accounts.items() if key != account}
     shared_with = [key for key, other in others.items() if other.secret == login.partition("/")[2]]
-    return OffboardingAccount(account=account, login=login, shared_with=shared_with, is_in_settings=known is not None)
+    return OffboardingAccount(
+        account=account, login=login, shared_with=shared_with, is_in_settings=known is not None
+    )
 
 
 async def report_secrets(store: Store, settings: Settings) -> None:
-    """Say in the database where this host's secrets are, for the dashboard; those of accounts that leave, too."""
-    off = [order.account for order in await store.queries.mode_overrides() if order.mode is Mode.OFF]
+    """Record in the database where this host's secrets are, for the dashboard.
+
+    The secrets of leaving accounts are included.
+    """
+    off = [
+        order.account for order in await store.queries.mode_overrides() if order.mode is Mode.OFF
+    ]
     gone = [account for account in off if account not in settings.accounts]
     names = []
     for account in gone:
@@ -106,15 +133,22 @@ async def report_secrets(store: Store, settings: Settings) -> None:
 
 
 def locate_secrets(settings: Settings, *names: str) -> SecretReport:
-    """Return where the secrets of the settings are, and those of these names."""
+    """Return the places of the settings' secrets, and of the secrets with these names."""
     stored: Sequence[str] = ()
     vault_error: Sequence[str] = ()
     try:
         stored = open_vault(settings).list_names()
     except SecretError as error:
         vault_error = error.code, error.name, *error.places
-    wanted = {*names, *(account.secret for account in settings.accounts.values()), *settings.alerts.channels.values()}
-    places = {name: find_external_source(name, secrets_dir=settings.secrets_dir) for name in sorted(wanted)}
+    wanted = {
+        *names,
+        *(account.secret for account in settings.accounts.values()),
+        *settings.alerts.channels.values(),
+    }
+    places = {
+        name: find_external_source(name, secrets_dir=settings.secrets_dir)
+        for name in sorted(wanted)
+    }
     elsewhere = {name: place for name, place in places.items() if place is not None}
     return SecretReport(stored=list(stored), elsewhere=elsewhere, vault_error=list(vault_error))
 
@@ -122,7 +156,10 @@ def locate_secrets(settings: Settings, *names: str) -> SecretReport:
 async def read_offboarding(
     store: Store, settings: Settings, leaving: OffboardingAccount, *, has_secrets: bool = True
 ) -> Offboarding:
-    """Return how far an account is. Without `has_secrets` the daemon's report says where its secret is."""
+    """Return an account's progress.
+
+    Without `has_secrets` the daemon's report says where its secret is.
+    """
     report: SecretReport | None
     if has_secrets:
         report = await asyncio.to_thread(locate_secrets, settings, leaving.secret)
@@ -141,7 +178,10 @@ async def read_offboarding(
 
 
 async def _is_off(queries: Queries, account: AccountId) -> bool:
-    return any(order.account == account and order.mode is Mode.OFF for order in await queries.mode_overrides())
+    return any(
+        order.account == account and order.mode is Mode.OFF
+        for order in await queries.mode_overrides()
+    )
 
 
 async def offboard_account(  # noqa: PLR0913 # whose account, who, and why
@@ -154,9 +194,10 @@ async def offboard_account(  # noqa: PLR0913 # whose account, who, and why
     cancels: bool,
     has_secrets: bool = True,
 ) -> OffboardingStep:
-    """Turn an account off, cancel what waits if asked to, and remove its secret once nothing is open.
+    """Turn an account off, cancel waiting posts if asked to, and at the end remove its secret.
 
-    Without `has_secrets` it stays in any case, for an order to the daemon.
+    The secret is removed once nothing is open. Without `has_secrets` it stays in any case, for an
+    order to the daemon.
     """
     account, actions = leaving.account, store.actions
     if not await _is_off(store.queries, account):
@@ -169,9 +210,10 @@ async def offboard_account(  # noqa: PLR0913 # whose account, who, and why
 
 
 async def remove_ordered_secrets(store: Store, settings: Settings) -> None:
-    """Remove the secrets that people have ordered to remove on the dashboard, unless something is open again.
+    """Remove the secrets that people have ordered to remove, unless something is open again.
 
-    An order that fails is tried again, and holds up no other. Raises the first of the errors, after the last order.
+    They give the orders on the dashboard. An order that fails is tried again, and holds up no
+    other. Raises the first of the errors, after the last order.
     """
     errors: list[Exception] = []
     for order in await store.kept_secrets.orders():
@@ -184,7 +226,10 @@ async def remove_ordered_secrets(store: Store, settings: Settings) -> None:
 
 
 async def _carry_out(store: Store, settings: Settings, order: SecretRemoval) -> None:
-    """Carry one order out, and take it away. One for an account that is not known any more is only taken away."""
+    """Carry one order out, and take it away.
+
+    An order for a now unknown account is only taken away.
+    """
     try:
         leaving = await find_account(store.queries, settings, order.account)
     except NoSuchItemError:
@@ -197,17 +242,29 @@ async def _carry_out(store: Store, settings: Settings, order: SecretRemoval) -> 
 
 
 async def _remove_secret(store: Store, settings: Settings, leaving: OffboardingAccount) -> bool:
-    """Remove an account's secret from the encrypted store if it may be removed; return True if it was there."""
+    """Remove an account's secret from the encrypted store if allowed.
+
+    Return True if it was there.
+    """
     before = await read_offboarding(store, settings, leaving)
-    return before.may_remove_secret and await asyncio.to_thread(open_vault(settings).remove, leaving.secret)
+    return before.may_remove_secret and await asyncio.to_thread(
+        open_vault(settings).remove, leaving.secret
+    )
 
 
 async def _finish(
-    store: Store, settings: Settings, leaving: OffboardingAccount, person: Actor, *, has_secrets: bool
+    store: Store,
+    settings: Settings,
+    leaving: OffboardingAccount,
+    person: Actor,
+    *,
+    has_secrets: bool,
 ) -> Offboarding:
     """Record that an off-boarding is done, if it is; return how far it is."""
     after = await read_offboarding(store, settings, leaving, has_secrets=has_secrets)
     if after.is_done:
         is_shared = bool(leaving.shared_with)
-        await store.actions.finish_offboarding(leaving.account, leaving.login, person, is_shared=is_shared)
+        await store.actions.finish_offboarding(
+            leaving.account, leaving.login, person, is_shared=is_shared
+        )
     return after

@@ -32,7 +32,7 @@ TEMPLATES_FOLDER = "templates"
 
 
 def find_unfinished_settings(settings: Settings) -> list[Problem]:
-    """Warn of what is left to fill in: hosts that are examples (in `live`), and secrets that cannot be read.
+    """Warn of unfinished settings: example hosts (in `live`), and secrets that cannot be read.
 
     The address of an alert channel that cannot be used is an error.
     """
@@ -43,7 +43,11 @@ def find_unfinished_settings(settings: Settings) -> list[Problem]:
         name = getattr(settings.dashboard, key)
         if name is not None and not os.access(settings.workspace / name, os.R_OK):
             facts = {"file": str(settings.workspace / name)}
-            found.append(UnlocatedProblem(path=("dashboard", key), code="dashboard_file_missing", facts=facts))
+            found.append(
+                UnlocatedProblem(
+                    path=("dashboard", key), code="dashboard_file_missing", facts=facts
+                )
+            )
     _declare_public_fields(settings, load_usable_factories(settings.accounts.values())[0])
     for number, account in enumerate(settings.accounts.values()):
         if account.mode is Mode.API:
@@ -52,16 +56,24 @@ def find_unfinished_settings(settings: Settings) -> list[Problem]:
             except SecretError as error:
                 path = ("account", number, "secret")
                 found.append(UnlocatedProblem(path=path, code=error.code, facts=error.facts))
-    unfinished = [replace(problem, severity=Severity.WARNING) for problem in settings.locate_problems(found)]
+    unfinished = [
+        replace(problem, severity=Severity.WARNING) for problem in settings.locate_problems(found)
+    ]
     return [*unfinished, *find_channel_problems(settings)]
 
 
-def _declare_public_fields(settings: Settings, factories: Mapping[Platform, AdapterFactory]) -> None:
-    """Leave readable what every user of a secret declares as public in it."""
+def _declare_public_fields(
+    settings: Settings, factories: Mapping[Platform, AdapterFactory]
+) -> None:
+    """Leave the fields of a secret readable that all its users declare as public."""
     for name in {account.secret for account in settings.accounts.values()}:
-        users = {account.platform for account in settings.accounts.values() if account.secret == name}
+        users = {
+            account.platform for account in settings.accounts.values() if account.secret == name
+        }
         fields = [
-            frozenset(get_hook(factories[user], "public_fields")) if user in factories else frozenset[str]()
+            frozenset(get_hook(factories[user], "public_fields"))
+            if user in factories
+            else frozenset[str]()
             for user in users
         ]
         declare_public_fields(name, frozenset.intersection(*fields))
@@ -69,19 +81,20 @@ def _declare_public_fields(settings: Settings, factories: Mapping[Platform, Adap
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfflineApp:
-    """What is needed to read, check and preview."""
+    """The parts needed to read, check and preview."""
 
     settings: Settings
     post_renderer: PostRenderer
     policies: Mapping[AccountId, AccountPolicy]
     warnings: Sequence[Problem] = ()
-    """What platforms advise against in their accounts' settings."""
+    """Advice of platforms against parts of their accounts' settings."""
 
 
 def build_offline_app(settings: Settings, *, reads_secrets: bool = True) -> OfflineApp:
     """Build the offline application. With `reads_secrets`, no text that contains one passes.
 
-    Raises SettingsError with every Problem. A template with an error is refused only where it is needed.
+    Raises SettingsError with every Problem. A template with an error is refused only where it is
+    needed.
     """
     problems = find_adapter_problems(settings)
     if any(problem.is_error for problem in problems):
@@ -97,11 +110,17 @@ def build_offline_app(settings: Settings, *, reads_secrets: bool = True) -> Offl
         templates=load_templates(folders, RenderProcess(), find_pages(factories)),
         timezone=settings.timezone,
         staff_folder=settings.staff_folder,
-        accounts={key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF},
+        accounts={
+            key: account
+            for key, account in settings.accounts.items()
+            if account.mode is not Mode.OFF
+        },
         factories=factories,
         regions=settings.regions,
     )
-    return OfflineApp(settings=settings, post_renderer=post_renderer, policies=policies, warnings=problems)
+    return OfflineApp(
+        settings=settings, post_renderer=post_renderer, policies=policies, warnings=problems
+    )
 
 
 def _register_secrets(settings: Settings, factories: Mapping[Platform, AdapterFactory]) -> None:
@@ -117,17 +136,23 @@ def _register_secrets(settings: Settings, factories: Mapping[Platform, AdapterFa
 
 
 def describe_loaded_files(settings: Settings) -> LoadedFiles:
-    """Return what a process has read that starts now with these settings; it reads neither file again."""
+    """Return the loaded files of a process that starts now with these settings.
+
+    It reads neither file again.
+    """
     data = settings.document.data if settings.document else {}
     accounts = frozenset(settings.accounts)
-    return LoadedFiles(settings=_hash_data(data), templates=_hash_templates(settings.workspace), accounts=accounts)
+    return LoadedFiles(
+        settings=_hash_data(data), templates=_hash_templates(settings.workspace), accounts=accounts
+    )
 
 
 def find_newer_files(workspace: Path, loaded: LoadedFiles) -> Mapping[str, datetime]:
-    """Return what has changed since a process has read it, of SETTINGS_FILE and TEMPLATES_FOLDER, and when.
+    """Return the changes in SETTINGS_FILE and TEMPLATES_FOLDER since a process read them, and when.
 
-    Comments and line ends of SETTINGS_FILE count for nothing; in a template each character does. A settings file that
-    cannot be read has changed. A file that no template is made of counts for nothing.
+    Comments and line ends of SETTINGS_FILE count for nothing; in a template each character does. A
+    settings file that cannot be read has changed. A file that no template is made of counts for
+    nothing.
     """
     changed: dict[str, datetime] = {}
     file, folder = workspace / SETTINGS_FILE, workspace / TEMPLATES_FOLDER
@@ -138,7 +163,9 @@ def find_newer_files(workspace: Path, loaded: LoadedFiles) -> Mapping[str, datet
     if present != loaded.settings:
         changed[SETTINGS_FILE] = _modified_at([file])
     if _hash_templates(workspace) != loaded.templates:
-        changed[TEMPLATES_FOLDER] = _modified_at([folder, *folder.glob("*"), *list_template_files(folder)])
+        changed[TEMPLATES_FOLDER] = _modified_at(
+            [folder, *folder.glob("*"), *list_template_files(folder)]
+        )
     return changed
 
 
@@ -150,7 +177,9 @@ def _hash_templates(workspace: Path) -> str:
     digest, folder = hashlib.sha256(), workspace / TEMPLATES_FOLDER
     for file in list_template_files(folder):
         with contextlib.suppress(OSError):  # a file that cannot be read is in no template
-            digest.update(f"{file.relative_to(folder)}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+            digest.update(
+                f"{file.relative_to(folder)}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode()
+            )
     return digest.hexdigest()
 
 

@@ -15,16 +15,21 @@ from publisher.runtime.clock import Runtime
 from publisher.store.db.database import Database, open_engine, sqlite_file
 from publisher.store.db.intent_journal import CallRecord, IntentJournal
 from publisher.store.recovery.recover import current_identity, is_timeline_new
-from publisher.store.recovery.setup import check_awaited_journal, check_journals_compared, prepare_database
+from publisher.store.recovery.setup import (
+    check_awaited_journal,
+    check_journals_compared,
+    prepare_database,
+)
 from publisher.store.store import Store
 
 
 class AccessMode(Enum):
-    """What the store is opened for. The more can be sent as a result, the stricter the checks.
+    """The purpose of an open store. The more can be sent as a result, the stricter the checks.
 
-    `READ` reads and stops posts, with any journal: a running daemon may have to be stopped just then. `COMMAND` may
-    cause posts, so the database must know all that was sent: a `resume`, `resolve` or `resend` that relies on an older
-    one could lead to a second post. `SEND` records intents, and opens the journal.
+    `READ` reads and stops posts, with any journal: a running daemon may have to be stopped just
+    then. `COMMAND` may cause posts, so the database must know of every sent post. A `resume`,
+    `resolve` or `resend` that relies on an older one could lead to a second post. `SEND` records
+    intents, and opens the journal.
     """
 
     READ = "read"
@@ -39,10 +44,11 @@ async def open_store(
     access: AccessMode = AccessMode.READ,
     policies: Mapping[AccountId, AccountPolicy] | None = None,
 ) -> AsyncIterator[Store]:
-    """Open the store without templates: a broken one must not prevent people from reading, or from stopping a post.
+    """Open the store without templates: a broken one must not keep people from stopping a post.
 
-    The policies are built unless given. Raises SettingsError, also for approvals that no user could give, and
-    RefusedError where the database must not be used.
+    It must not keep them from reading either. The policies are built unless given. Raises
+    SettingsError, also for approvals that no user could give, and RefusedError if the database must
+    not be used.
     """
     if policies is None:
         from publisher.app.adapters import build_policies  # noqa: PLC0415 # `status` needs no adapters
@@ -51,16 +57,29 @@ async def open_store(
     journal, can_send = journal_path(settings), access is AccessMode.SEND
     environment, is_read = settings.environment.value, access is AccessMode.READ
     await prepare_database(
-        settings.database, environment, journal, runtime, allows_older=is_read, checks_integrity=can_send
+        settings.database,
+        environment,
+        journal,
+        runtime,
+        allows_older=is_read,
+        checks_integrity=can_send,
     )
     if access is AccessMode.COMMAND:
         await asyncio.to_thread(check_journals_compared, settings.database)
     if can_send:
         await asyncio.to_thread(
-            check_awaited_journal, settings.database, build_worker_id(settings), journal, runtime.now()
+            check_awaited_journal,
+            settings.database,
+            build_worker_id(settings),
+            journal,
+            runtime.now(),
         )
-    database = Database(open_engine(settings.database), runtime, IntentJournal(journal) if can_send else None)
-    calls = CallRecord(journal.with_name("calls.log"), runtime.boot_id()) if can_send else CallRecord()
+    database = Database(
+        open_engine(settings.database), runtime, IntentJournal(journal) if can_send else None
+    )
+    calls = (
+        CallRecord(journal.with_name("calls.log"), runtime.boot_id()) if can_send else CallRecord()
+    )
     try:
         if can_send and database.is_shared:
             database.expected_identity = await database.read(current_identity)
@@ -80,9 +99,9 @@ async def open_store(
 
 
 async def check_command_access(store: Store, settings: Settings) -> None:
-    """Reject an action that may cause posts while the database may lack what was sent; see AccessMode.COMMAND.
+    """Reject an action that may cause posts while the database may lack sent posts.
 
-    For a process that keeps the store open. Raises RefusedError.
+    See AccessMode.COMMAND. For a process that keeps the store open. Raises RefusedError.
     """
     await asyncio.to_thread(check_journals_compared, settings.database)
     if store.database.is_shared and await store.database.read(is_timeline_new):
@@ -91,7 +110,10 @@ async def check_command_access(store: Store, settings: Settings) -> None:
 
 @contextlib.asynccontextmanager
 async def open_unchecked_store(settings: Settings, runtime: Runtime) -> AsyncIterator[Store | None]:
-    """Open the store as it is, without checks and migrations, to find out who repairs it; None without a database."""
+    """Open the store as it is, to find its repairer; None without a database.
+
+    There are no checks and migrations.
+    """
     file = sqlite_file(settings.database)
     if file is not None and not file.is_file():
         yield None
@@ -109,5 +131,8 @@ def build_worker_id(settings: Settings) -> WorkerId:
 
 
 def journal_path(settings: Settings) -> Path:
-    """Return the path of the intent journal: in the workspace, so that a lost disk may take only one of the two."""
+    """Return the path of the intent journal.
+
+    It is in the workspace, so that a lost disk may take only one of the two.
+    """
     return settings.workspace / "var" / "intents.jsonl"

@@ -1,4 +1,4 @@
-"""File permissions: which other users may change the workspace's files, or read its secrets."""
+"""File permissions: other users that may change the workspace's files, or read its secrets."""
 
 import os
 import shlex
@@ -21,19 +21,21 @@ KEY_SECRETS = (KEY_NAME, AUDIT_KEY_NAME, USER_KEY_NAME)
 
 
 def require_safe_permissions(settings: Settings) -> None:
-    """Raise RefusedError in the live environment if others may change or read what they must not."""
+    """Raise RefusedError in the live environment if others may wrongly change or read files."""
     loose = [problem for problem in find_unsafe_permissions(settings) if problem.is_error]
     if loose:
         commands = dict.fromkeys(problem.facts["command"] for problem in loose)
         files = dict.fromkeys(problem.facts["file"] for problem in loose)
-        raise RefusedError("files_too_permissive", files="、".join(files), command="; ".join(commands))
+        raise RefusedError(
+            "files_too_permissive", files="、".join(files), command="; ".join(commands)
+        )
 
 
 def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:
-    """Return files that others may change or read and must not, each with the command that fixes it.
+    """Return files that others may wrongly change or read, each with the command that fixes it.
 
-    Only their owner may change settings, secrets and keys; the group may also change schedule, templates and pictures.
-    In a drill these are warnings. Systems without POSIX modes have none.
+    Only their owner may change settings, secrets and keys. The group may also change schedule,
+    templates and pictures. In a drill these are warnings. Systems without POSIX modes have none.
     """
     if os.name != "posix":
         return ()
@@ -45,7 +47,10 @@ def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:
             code=one.code,
             severity=severity,
             location=Location(file=str(one.file)),
-            facts={"file": str(one.file), "command": f"chmod {one.change} {shlex.quote(str(one.target or one.file))}"},
+            facts={
+                "file": str(one.file),
+                "command": f"chmod {one.change} {shlex.quote(str(one.target or one.file))}",
+            },
         )
         for one in found
     ]
@@ -53,7 +58,10 @@ def find_unsafe_permissions(settings: Settings) -> Sequence[Problem]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnsafeFile:
-    """A file or folder that others may change or read, and the change of mode that fixes it, of `target` if given."""
+    """A file or folder that others may change or read, and the change of mode that fixes it.
+
+    The change is of `target` if given.
+    """
 
     code: str
     file: Path
@@ -64,14 +72,25 @@ class UnsafeFile:
 def list_secret_files(settings: Settings) -> Sequence[Path]:
     """Return the files that may hold a secret or a key, whether they exist or not."""
     vault = Vault(folder=settings.workspace / "var")
-    folders = [Path(folder) for folder in (os.environ.get("CREDENTIALS_DIRECTORY"), settings.secrets_dir) if folder]
+    folders = [
+        Path(folder)
+        for folder in (os.environ.get("CREDENTIALS_DIRECTORY"), settings.secrets_dir)
+        if folder
+    ]
     accounts = (account.secret for account in settings.accounts.values())
     names = sorted({*accounts, *settings.alerts.channels.values(), *KEY_SECRETS})
-    return [*(folder / name for folder in folders for name in names), vault.file, vault.folder / KEY_NAME]
+    return [
+        *(folder / name for folder in folders for name in names),
+        vault.file,
+        vault.folder / KEY_NAME,
+    ]
 
 
 def find_unsafe_secrets(settings: Settings, secrets: Sequence[Path]) -> Iterator[UnsafeFile]:
-    """Yield settings, secrets and keys that others may change or read, and folders in which others may replace them."""
+    """Yield settings, secrets and keys that others may change or read.
+
+    The folders in which others may replace them are included.
+    """
     workspace, settings_file = settings.workspace, settings.workspace / SETTINGS_FILE
     for file in (settings_file, *secrets):
         if _file_mode(file) & (stat.S_IWGRP | stat.S_IWOTH):
@@ -79,16 +98,19 @@ def find_unsafe_secrets(settings: Settings, secrets: Sequence[Path]) -> Iterator
     for file in (*secrets, *([settings_file] if has_password(settings.database) else [])):
         if _file_mode(file) & stat.S_IROTH:
             yield UnsafeFile(code="file_readable", file=file, change="o-r")
-    for folder in dict.fromkeys([workspace, *(file.parent for file in secrets if _file_mode(file))]):
+    for folder in dict.fromkeys(
+        [workspace, *(file.parent for file in secrets if _file_mode(file))]
+    ):
         mode = _file_mode(folder)
         if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not mode & stat.S_ISVTX):
             yield UnsafeFile(code="folder_changeable", file=folder, change="go-w")
 
 
 def find_unsafe_content(settings: Settings) -> Iterator[UnsafeFile]:
-    """Yield the schedule, templates and pictures that any user may change, and a folder in which any may replace them.
+    """Yield the schedule, templates and pictures that any user may change.
 
-    The workspace's own folder may not even be changed by its group.
+    Also yield a folder in which any user may replace them. The workspace's own folder may not even
+    be changed by its group.
     """
     schedule, staff = settings.schedule_file, settings.staff_folder
     if staff != settings.workspace and _file_mode(staff) & stat.S_IWOTH:
@@ -96,7 +118,11 @@ def find_unsafe_content(settings: Settings) -> Iterator[UnsafeFile]:
     if _file_mode(schedule) & stat.S_IWOTH:
         yield UnsafeFile(code="file_changeable", file=schedule, change="o-w")
     for folder in (settings.workspace / "templates", staff / MEDIA_FOLDER):
-        below = (Path(parent) / name for parent, folders, files in os.walk(folder) for name in (*folders, *files))
+        below = (
+            Path(parent) / name
+            for parent, folders, files in os.walk(folder)
+            for name in (*folders, *files)
+        )
         own = (path for path in below if not path.is_symlink())  # links are never followed
         loose = (path for path in chain([folder], own) if _file_mode(path) & stat.S_IWOTH)
         for file in islice(loose, MAX_LISTED_FILES):

@@ -1,4 +1,4 @@
-"""Restore a backup in the database's place, or accept a restored shared database; settle it before use."""
+"""Restore a database backup, or accept a restored shared database; settle it before use."""
 
 import asyncio
 import contextlib
@@ -53,7 +53,7 @@ from publisher.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreResult:
-    """What a restore found, and where the replaced database is kept; None if there was none."""
+    """The findings of a restore, and the place of the replaced database; None if there was none."""
 
     summary: RestoreSummary
     replaced_database: Path | None
@@ -69,25 +69,40 @@ async def restore(  # noqa: PLR0913, PLR0917 # what, where to, who, what is know
     *,
     allow_incomplete: bool = False,
 ) -> RestoreResult:
-    """Put a backup in the database's place, or accept the present database if `source` is None.
+    """Replace the database by a backup, or accept the present one if `source` is None.
 
-    The audit heads before and after are written as checkpoints. All is prepared in a copy: until one atomic swap
-    nothing has changed, and after it every start finishes what a crash may have left. `checkpoint_files` may know newer
-    checkpoints than ours. The journal of a workspace that was copied while its daemon ran counts as incomplete. Raises
-    RefusedError while a daemon runs, and for a file that must not be used; SettingsError; OSError.
+    The audit heads before and after are written as checkpoints. All is prepared in a copy. Until
+    one atomic swap nothing has changed, and after it every start finishes an interrupted restore.
+    `checkpoint_files` may know newer checkpoints than ours. The journal of a workspace that was
+    copied while its daemon ran counts as incomplete. Raises RefusedError while a daemon runs, and
+    for a file that must not be used; SettingsError; OSError.
     """
     with contextlib.ExitStack() as stack:
         stack.callback(lock_process(settings.database, settings.workspace).release)
         stack.callback(remove_staging, staging_path(file))
         await asyncio.to_thread(file.parent.mkdir, parents=True, exist_ok=True)
         await asyncio.to_thread(finish_pending_restore, settings, runtime, file)
-        newest_checkpoints = await asyncio.to_thread(_newest_checkpoints, settings, checkpoint_files)
-        if source is not None and (current_head := await asyncio.to_thread(read_checkpoint, file, runtime)) is not None:
+        newest_checkpoints = await asyncio.to_thread(
+            _newest_checkpoints, settings, checkpoint_files
+        )
+        if (
+            source is not None
+            and (current_head := await asyncio.to_thread(read_checkpoint, file, runtime))
+            is not None
+        ):
             await asyncio.to_thread(_write_checkpoint, settings, current_head)
             newest_checkpoints.append(current_head)
-        incoming, label = await asyncio.to_thread(_prepare_copy, settings, file, source, newest_checkpoints)
-        named_checkpoints = await asyncio.to_thread(checkpoints_to_compare, newest_checkpoints, file)
-        url = make_url(settings.database).set(database=str(incoming)).render_as_string(hide_password=False)
+        incoming, label = await asyncio.to_thread(
+            _prepare_copy, settings, file, source, newest_checkpoints
+        )
+        named_checkpoints = await asyncio.to_thread(
+            checkpoints_to_compare, newest_checkpoints, file
+        )
+        url = (
+            make_url(settings.database)
+            .set(database=str(incoming))
+            .render_as_string(hide_password=False)
+        )
         await asyncio.to_thread(migrate, url, settings.environment.value, None, runtime)
         await asyncio.to_thread(check_integrity, url)
         copied = await asyncio.to_thread(read_copied_folder, url) if source is None else None
@@ -102,13 +117,18 @@ async def restore(  # noqa: PLR0913, PLR0917 # what, where to, who, what is know
 
 
 async def take_over(
-    settings: Settings, runtime: Runtime, file: Path | None, by: Actor, checkpoint_files: Sequence[Path] = ()
+    settings: Settings,
+    runtime: Runtime,
+    file: Path | None,
+    by: Actor,
+    checkpoint_files: Sequence[Path] = (),
 ) -> RestoreResult | None:
-    """Take over a copied workspace from its original, which a person says will not run again.
+    """Take over a copied workspace from its original, given a person's word that it has stopped.
 
-    Where the daemon of the original was stopped before the copy was made, nothing else changes, and None is returned.
-    Otherwise it may have sent more since: the copy is accepted as an older database is, by `restore`. Raises
-    RefusedError where the workspace is no copy, and as `restore` does.
+    The person says that the original will not run again. If its daemon was stopped before the copy
+    was made, nothing else changes, and None is returned. Otherwise it may have sent more since: the
+    copy is accepted as an older database is, by `restore`. Raises RefusedError if the workspace is
+    no copy, and as `restore` does.
     """
     if file is None or not await asyncio.to_thread(file.is_file):
         raise RefusedError("nothing_to_take_over")
@@ -120,7 +140,9 @@ async def take_over(
         stack.callback(lock_process(settings.database, settings.workspace).release)
         database = Database(open_engine(settings.database), runtime)
         try:
-            await database.write(lambda unit: take_over_folder(unit, file.parent, runtime.now(), by))
+            await database.write(
+                lambda unit: take_over_folder(unit, file.parent, runtime.now(), by)
+            )
         finally:
             await database.close()
     return None
@@ -134,22 +156,30 @@ async def accept_current(
     *,
     allow_incomplete: bool = False,
 ) -> RestoreResult:
-    """Accept a shared database into which a dump was restored, and settle it in one transaction.
+    """Accept a shared database with a restored dump, and settle it in one transaction.
 
-    Raises RefusedError while a daemon runs here or on another host, and for an incomplete journal; SettingsError;
-    OSError.
+    Raises RefusedError while a daemon runs here or on another host, and for an incomplete journal;
+    SettingsError; OSError.
     """
     journal = journal_path(settings)
     with contextlib.ExitStack() as stack:
         stack.callback(lock_process(settings.database, settings.workspace).release)
         if await asyncio.to_thread(migration_of, settings.database) is None:
             raise RefusedError("nothing_to_accept", file=str(make_url(settings.database).database))
-        await asyncio.to_thread(migrate, settings.database, settings.environment.value, journal, runtime)
+        await asyncio.to_thread(
+            migrate, settings.database, settings.environment.value, journal, runtime
+        )
         named_checkpoints = checkpoints_to_compare(
             await asyncio.to_thread(_newest_checkpoints, settings, checkpoint_files), None
         )
         summary, head = await _settle_database(
-            settings, runtime, settings.database, None, named_checkpoints, by, allow_incomplete=allow_incomplete
+            settings,
+            runtime,
+            settings.database,
+            None,
+            named_checkpoints,
+            by,
+            allow_incomplete=allow_incomplete,
         )
         await asyncio.to_thread(_write_checkpoint, settings, head)
         await asyncio.to_thread(repair_journal, journal, f"{runtime.now():%Y%m%dT%H%M%S%f}")
@@ -172,11 +202,17 @@ async def _settle_database(  # noqa: PLR0913, PLR0917 # which database, what is 
         store = Store(database=database, policies=policies, worker=build_worker_id(settings))
         begins_at = await database.read(last_known_at) or runtime.now()
         recovered = await asyncio.to_thread(
-            read_intents, journal_path(settings), label, begins_at, allows_incomplete=allow_incomplete
+            read_intents,
+            journal_path(settings),
+            label,
+            begins_at,
+            allows_incomplete=allow_incomplete,
         )
         if database.is_shared and not allow_incomplete:
             await database.read(
-                lambda connection: require_own_journal(connection, store.worker, journal_path(settings))
+                lambda connection: require_own_journal(
+                    connection, store.worker, journal_path(settings)
+                )
             )
         summary = await database.write(
             lambda unit: finish_restore(store, unit, recovered, label, named_checkpoints, by)
@@ -186,21 +222,33 @@ async def _settle_database(  # noqa: PLR0913, PLR0917 # which database, what is 
         await database.close()
     if head is None:
         raise AssertionError  # the entry of the restore was just written
-    log.warning("database_restored", calls=summary.recovered, doubts=summary.unresolved, unplaced=summary.orphaned)
+    log.warning(
+        "database_restored",
+        calls=summary.recovered,
+        doubts=summary.unresolved,
+        unplaced=summary.orphaned,
+    )
     return summary, head
 
 
 def _write_checkpoint(settings: Settings, head: Checkpoint) -> None:
-    """Write a checkpoint. Errors are logged: a restore must not fail by them, and its own entry records the cut."""
+    """Write a checkpoint.
+
+    Errors are logged: a restore must not fail by them, and its own entry records the cut.
+    """
     targets = build_checkpoint_targets(settings)
     try:
         append_checkpoint(targets, head, targets.load_key())
     except (OSError, SecretError) as error:
-        log.error("audit_checkpoint_failed", error=type(error).__name__, number=getattr(error, "errno", None))
+        log.error(
+            "audit_checkpoint_failed",
+            error=type(error).__name__,
+            number=getattr(error, "errno", None),
+        )
 
 
 def _newest_checkpoints(settings: Settings, others: Sequence[Path]) -> list[Checkpoint]:
-    """Return the last checkpoint of each file, our own first, and earlier ones with a higher sequence.
+    """Return each file's last checkpoint, our own first, and earlier ones with a higher sequence.
 
     The latter exist if an older database was restored before. Raises OSError.
     """
@@ -227,7 +275,10 @@ def _prepare_copy(
         if source is None and not file.is_file():
             raise RefusedError("nothing_to_accept", file=str(file))
         return stage_copy(
-            source, file, settings.environment.value, newest_checkpoints[0].chain if newest_checkpoints else None
+            source,
+            file,
+            settings.environment.value,
+            newest_checkpoints[0].chain if newest_checkpoints else None,
         )
 
 

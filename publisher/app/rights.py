@@ -1,4 +1,4 @@
-"""The rights on files that a process needs on its system, and which of them it lacks."""
+"""The file rights that a process needs on its system, and the missing ones among them."""
 
 import os
 import pwd
@@ -21,7 +21,7 @@ def require_rights(settings: Settings, *, can_send: bool) -> None:
 
 
 def find_missing_rights(settings: Settings) -> Sequence[Problem]:
-    """Return which rights this process lacks that the dashboard needs, and what it cannot do without them."""
+    """Return the dashboard's rights that this process lacks, and the effects of the lack."""
     return [
         *find_missing_database_rights(settings, can_send=False),
         *find_missing_save_rights(settings),
@@ -30,13 +30,25 @@ def find_missing_rights(settings: Settings) -> Sequence[Problem]:
 
 
 def find_missing_database_rights(settings: Settings, *, can_send: bool) -> Iterator[Problem]:
-    """Yield the folder or file of a SQLite database that cannot be written, and a journal of no use to this process."""
+    """Yield the path of a SQLite database that cannot be written, and an unusable journal.
+
+    The path is a folder or a file. The journal is of no use to this process.
+    """
     journal, file = journal_path(settings), sqlite_file(settings.database)
-    places = [*([journal.parent, journal] if can_send else []), *([file.parent, file] if file is not None else [])]
+    places = [
+        *([journal.parent, journal] if can_send else []),
+        *([file.parent, file] if file is not None else []),
+    ]
     for path in places:
-        present = next(one for one in (path, *path.parents) if not is_missing(one))  # what is missing is made there
+        present = next(
+            one for one in (path, *path.parents) if not is_missing(one)
+        )  # what is missing is made there
         if not os.access(present, os.R_OK | os.W_OK):
-            code = "right_missing_var" if path in {journal.parent, journal} else "right_missing_database"
+            code = (
+                "right_missing_var"
+                if path in {journal.parent, journal}
+                else "right_missing_database"
+            )
             yield describe_missing_right(code, present)
             return
     if file is not None and not is_missing(journal) and not os.access(journal, os.R_OK):
@@ -44,7 +56,10 @@ def find_missing_database_rights(settings: Settings, *, can_send: bool) -> Itera
 
 
 def find_missing_save_rights(settings: Settings) -> Iterator[Problem]:
-    """Yield what prevents this process from saving posts and pictures. To save is to rename, in the file's folder."""
+    """Yield the obstacles to saving posts and pictures in this process.
+
+    To save is to rename, in the file's folder.
+    """
     file, media = settings.schedule_file, settings.staff_folder / MEDIA_FOLDER
     if not os.access(file.parent, os.R_OK | os.W_OK | os.X_OK):
         yield describe_missing_right("right_missing_save", file.parent)
@@ -62,24 +77,37 @@ def find_missing_key(settings: Settings) -> Iterator[Problem]:
     try:
         load_user_key(Vault(folder=settings.workspace / "var"), settings.secrets_dir)
     except SecretError as error:
-        if error.code != "secret_missing" or not os.access(settings.workspace / "var", os.W_OK | os.X_OK):
-            yield Problem(code="right_missing_key", facts={"user": own_name(), "places": ", ".join(error.places)})
+        if error.code != "secret_missing" or not os.access(
+            settings.workspace / "var", os.W_OK | os.X_OK
+        ):
+            yield Problem(
+                code="right_missing_key",
+                facts={"user": own_name(), "places": ", ".join(error.places)},
+            )
 
 
 def may_replace(file: Path) -> bool:
-    """Return True if this process may put a new file in a file's place that keeps its group, and its owner's rights."""
+    """Return True if this process may replace a file and keep its group and its owner's rights."""
     status, folder = file.stat(), file.parent.stat()
-    is_sticky = bool(folder.st_mode & stat.S_ISVTX) and os.geteuid() not in {folder.st_uid, status.st_uid}
+    is_sticky = bool(folder.st_mode & stat.S_ISVTX) and os.geteuid() not in {
+        folder.st_uid,
+        status.st_uid,
+    }
     # a new file has the group of a setgid folder already
-    groups = {os.getegid(), *os.getgroups(), *([folder.st_gid] if folder.st_mode & stat.S_ISGID else [])}
+    groups = {
+        os.getegid(),
+        *os.getgroups(),
+        *([folder.st_gid] if folder.st_mode & stat.S_ISGID else []),
+    }
     keeps_owner = status.st_uid == os.geteuid() or status.st_mode & 0o060 == 0o060
     return os.geteuid() == 0 or (status.st_gid in groups and keeps_owner and not is_sticky)
 
 
 def is_mounted(path: Path) -> bool:
-    """Return True if a path is mounted by itself, as a container engine does with a single file: no rename replaces it.
+    """Return True if a path is mounted by itself; no rename replaces it then.
 
-    The kernel lists this process's mounts, with blanks of a path in octal.
+    A container engine mounts single files so. The kernel lists this process's mounts, with blanks
+    of a path in octal.
     """
     try:
         mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()

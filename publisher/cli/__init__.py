@@ -81,14 +81,21 @@ def main() -> None:
     """Run one command and exit with its code."""
     harden_process()
     exit_code = run_command(sys.argv[1:], program_as_called())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process ends now; another ^C would show a traceback
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # the process ends now; another ^C would show a traceback
     sys.exit(exit_code)
 
 
 def harden_process() -> None:
-    """Create files for their owner only; write no core file, which would hold every secret, and no log of TLS keys."""
+    """Create files for their owner only; write no core file and no log of TLS keys.
+
+    A core file would hold every secret.
+    """
     os.umask(0o077)
-    os.environ["PYTHONSAFEPATH"] = "1"  # no child imports from the working directory, which staff may write to
+    os.environ["PYTHONSAFEPATH"] = (
+        "1"  # no child imports from the working directory, which staff may write to
+    )
     os.environ.pop("SSLKEYLOGFILE", None)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
@@ -99,7 +106,7 @@ def harden_process() -> None:
 
 
 def program_as_called() -> str:
-    """Return how this process was called, as a shell reads it: `publisher` if that is what the shell finds."""
+    """Return the call of this process for a shell: `publisher` if the shell finds that."""
     script = Path(sys.argv[0])
     if script.name == "__main__.py":
         return shlex.join(sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1])
@@ -115,12 +122,16 @@ def run_command(arguments: Sequence[str], program: str = PROGRAM) -> int:
     """
     workspace = find_option(arguments, "-C")
     option = f"-C {shlex.quote(workspace)}" if workspace else ""
-    use_platform_texts(lambda: import_module("publisher.app.adapters").AdapterTexts())  # few commands need them
+    use_platform_texts(
+        lambda: import_module("publisher.app.adapters").AdapterTexts()
+    )  # few commands need them
     messages = Messages(detect_language(arguments), program, option)
     terminal = Terminal(messages=messages, workspace=Path())
     describe_command_log(partial(describe_event, messages=messages))
     try:
-        done = build_program().main(list(arguments), prog_name=program, standalone_mode=False, obj=terminal)
+        done = build_program().main(
+            list(arguments), prog_name=program, standalone_mode=False, obj=terminal
+        )
     except click.UsageError as error:
         return report_usage_error(error, terminal)
     except (click.Abort, KeyboardInterrupt):
@@ -146,7 +157,10 @@ def detect_language(arguments: Sequence[str]) -> Lang:
 
 
 def find_option(arguments: Sequence[str], name: str) -> str:
-    """Return the last value of an option, "" without one; help and errors need it before a command is parsed."""
+    """Return the last value of an option, "" without one.
+
+    Help and errors need it before a command is parsed.
+    """
     value = ""
     for position, argument in enumerate(arguments):
         if argument == "--":
@@ -205,6 +219,16 @@ def build_program() -> Program:
             ctx.exit()
 
     version_option = click.Option(
-        ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="opt_version"
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=show_version,
+        help="opt_version",
     )
-    return Program("publisher", help="program", params=[*shared_options(), version_option], no_args_is_help=True)
+    return Program(
+        "publisher",
+        help="program",
+        params=[*shared_options(), version_option],
+        no_args_is_help=True,
+    )

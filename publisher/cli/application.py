@@ -49,13 +49,17 @@ PREVIEW_TIMEOUT = timedelta(minutes=2)
 
 
 @contextlib.asynccontextmanager
-async def open_command_application(settings: Settings, *, can_read: bool = False) -> AsyncIterator[Application]:
+async def open_command_application(
+    settings: Settings, *, can_read: bool = False
+) -> AsyncIterator[Application]:
     """Open the store with templates and planner; with `can_read`, platforms may be read.
 
     Raise CommandFailedError when the database does not answer.
     """
     with report_database_errors(settings.database):
-        async with open_application(settings, Runtime(), can_send=False, can_read=can_read) as application:
+        async with open_application(
+            settings, Runtime(), can_send=False, can_read=can_read
+        ) as application:
             yield application
 
 
@@ -64,13 +68,17 @@ def parse_file_or_post(text: str) -> Path | PostId:
     return Path(text).absolute() if text.endswith(".toml") or Path(text).is_file() else PostId(text)
 
 
-async def read_posts_file(application: Application, file: Path) -> tuple[TomlDocument, Sequence[Post]]:
+async def read_posts_file(
+    application: Application, file: Path
+) -> tuple[TomlDocument, Sequence[Post]]:
     """Read the posts of a file other than the schedule.
 
     Raise ScheduleError, or CommandFailedError when there is no post in it or one is known already.
     """
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_READ_LIMITS, ScheduleError)
-    context = replace(application.planner.schedule_context, known_posts=await application.store.queries.post_ids())
+    context = replace(
+        application.planner.schedule_context, known_posts=await application.store.queries.post_ids()
+    )
     posts = parse_schedule(toml.text, file=toml.file, context=context).posts
     known = await application.store.posts.stored_posts(posts)
     if not posts:
@@ -87,13 +95,16 @@ def with_locations(toml: TomlDocument) -> Iterator[None]:
     try:
         yield
     except ScheduleError as error:
-        raise ScheduleError(locate_problems(error.problems, text=toml.text, file=toml.file)) from error
+        raise ScheduleError(
+            locate_problems(error.problems, text=toml.text, file=toml.file)
+        ) from error
 
 
 async def load_post(application: Application, post_id: PostId) -> Post:
-    """Return a stored post for the accounts that publish; if it is unknown, activate the present schedule first.
+    """Return a stored post for the accounts that publish.
 
-    Raise NoSuchItemError, or CommandFailedError when the post was cancelled or corrected.
+    If it is unknown, activate the present schedule first. Raises NoSuchItemError, or
+    CommandFailedError when the post was cancelled or corrected.
     """
     post = await application.store.posts.get_post(post_id)
     if post is None:
@@ -109,8 +120,13 @@ async def load_post(application: Application, post_id: PostId) -> Post:
     return replace(post, accounts=tuple(account for account in post.accounts if account in active))
 
 
-async def print_obstacles(terminal: Terminal, application: Application, posts: Collection[PostId]) -> None:
-    """Say on standard error what keeps what was just ordered from leaving: pauses, accounts, logins, the daemon."""
+async def print_obstacles(
+    terminal: Terminal, application: Application, posts: Collection[PostId]
+) -> None:
+    """Print on standard error the obstacles to an order: pauses, accounts, logins, the daemon.
+
+    The order was just given.
+    """
     settings, store = application.settings, application.store
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     snapshots = [await take_snapshot(store.queries, post) for post in sorted(posts)]
@@ -121,14 +137,24 @@ async def print_obstacles(terminal: Terminal, application: Application, posts: C
         concerned |= {one.account for one in waiting}
         paused = [pause for one in waiting for pause in pauses_covering(snapshot.pauses, one)]
         lines += [formatter.pause("still_paused", pause) for pause in paused]
-        off = [one for one in snapshot.mode_overrides if one.mode is Mode.OFF and one.account in concerned]
+        off = [
+            one
+            for one in snapshot.mode_overrides
+            if one.mode is Mode.OFF and one.account in concerned
+        ]
         lines += [formatter.mode("mode_override", override) for override in off]
         unloaded = sorted(account for account in concerned if not snapshot.is_loaded(account))
         lines += [terminal.translate("account_not_loaded", account=account) for account in unloaded]
     for one in await store.login_health.list_accounts():
-        if one.account.id in concerned and one.mode is Mode.API and isinstance(one.health, Blocked | CredentialExpired):
+        if (
+            one.account.id in concerned
+            and one.mode is Mode.API
+            and isinstance(one.health, Blocked | CredentialExpired)
+        ):
             health = formatter.health(one.health)
-            lines.append(terminal.translate("account_not_signed_in", account=one.account.id, health=health))
+            lines.append(
+                terminal.translate("account_not_signed_in", account=one.account.id, health=health)
+            )
     for line in dict.fromkeys(lines):
         echo(line, err=True)
     await warn_about_daemon(terminal, settings, store.queries)
@@ -137,7 +163,7 @@ async def print_obstacles(terminal: Terminal, application: Application, posts: C
 async def activate_schedule(
     application: Application, confirmed_removals: int | None = None, by: Actor | None = None
 ) -> AppliedSchedule | None:
-    """Read the schedule and apply it; return what came of it, or None when nothing has changed."""
+    """Read the schedule and apply it. Return the result, or None when nothing has changed."""
     file = application.settings.schedule_file
     toml = await asyncio.to_thread(read_toml, file, SCHEDULE_READ_LIMITS, ScheduleError)
     is_active = toml.text == await application.store.posts.active_schedule_text()
@@ -146,12 +172,16 @@ async def activate_schedule(
     actions = []
     if confirmed_removals is not None and by is not None:
         detail = {"number": str(confirmed_removals)}
-        actions = [AuditAction(event="removals_confirmed", subject="schedule", by=by, detail=detail)]
+        actions = [
+            AuditAction(event="removals_confirmed", subject="schedule", by=by, detail=detail)
+        ]
     if is_active and confirmed_removals is not None:  # what the settings take from it
         version = await application.store.posts.schedule_version()
         schedule = await active_schedule(application.planner, file.name)
         if schedule is not None:
-            return await confirm_settings(application.planner, schedule, version, confirmed_removals, actions)
+            return await confirm_settings(
+                application.planner, schedule, version, confirmed_removals, actions
+            )
     owner = await asyncio.to_thread(find_file_owner, file)
     return await apply_schedule(
         application.planner, toml.text, str(file), confirmed_removals, actions, file_owner=owner
@@ -176,7 +206,9 @@ async def send_preview(  # noqa: PLR0913 # what, to whom, by whom
             terminal, settings, application.store, command="preview --to", by=by, accounts=[account]
         )
         record_action = application.store.actions.record_action
-        await record_action("secret_read", f"secret:{settings.accounts[account].secret}", person, {})
+        await record_action(
+            "secret_read", f"secret:{settings.accounts[account].secret}", person, {}
+        )
         await record_action("preview_requested", f"{post}@{account}", person, detail)
         answer = await call_adapter(previewer.send_preview(rendered, images, to), PREVIEW_TIMEOUT)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)

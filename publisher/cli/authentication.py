@@ -1,4 +1,4 @@
-"""Who acts: how a command finds out, and what each command needs permission for."""
+"""The acting person: how a command finds out, and the permission that each command needs."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -17,7 +17,14 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError, SignInError
 from publisher.domain.post import PostId
-from publisher.domain.user import PERSONAL_PERMISSIONS, Permission, Principal, RefusalKind, list_members, may
+from publisher.domain.user import (
+    PERSONAL_PERMISSIONS,
+    Permission,
+    Principal,
+    RefusalKind,
+    list_members,
+    may,
+)
 from publisher.engine.authentication import check_code, check_password
 from publisher.engine.decisions import named_person, read_system_user
 from publisher.runtime.clock import Runtime
@@ -102,26 +109,48 @@ COMMAND_PERMISSIONS: Mapping[str, Permission | None] = {
     "simulate": None,
     "demo": None,
 }
-"""What each command, and each of its actions, needs. Those with None act for nobody: the files' modes decide."""
+"""The permissions of each command, and of each of its actions.
+
+A command with None acts for nobody: the files' modes decide.
+"""
 PASSWORD_COMMANDS = frozenset({"user token", "user password"})
-"""Commands for which a token is not enough: it could else prolong its own life, or take the user over."""
+"""Commands that need more than a token.
+
+It could else prolong its own life, or take the user over.
+"""
 PERSONAL_COMMANDS = frozenset(
     {
         "resolve",
-        *(name for name, permission in COMMAND_PERMISSIONS.items() if permission in PERSONAL_PERMISSIONS),
+        *(
+            name
+            for name, permission in COMMAND_PERMISSIONS.items()
+            if permission in PERSONAL_PERMISSIONS
+        ),
     }
 )
-"""Commands for which a token is not enough in live operation: a person types password and code, or it is a drill."""
+"""Commands that need more than a token in live operation.
+
+A person types password and code, or it is a drill.
+"""
 BREAK_GLASS_COMMANDS = frozenset({"pause", "user reset", "user enable", "user confirm"})
-"""Commands that the system user who owns the workspace may give without sign-in, with a red alert."""
+"""Commands for the workspace's system user without sign-in, with a red alert.
+
+That user owns the workspace.
+"""
 
 TAKEOVER_COMMANDS = frozenset({"pause", "restore"})
-"""Commands that work on a server that has just taken over, although it may lack that a sign-in was ended."""
+"""Commands that work on a server that has just taken over.
+
+Such a server may lack the record that a sign-in was ended.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActingPerson:
-    """Who acts. Without `principal` nobody had to sign in: there are no users yet, or the glass was broken."""
+    """The acting person. Without `principal` nobody had to sign in.
+
+    Then there are no users yet, or the glass was broken.
+    """
 
     actor: Actor
     principal: Principal | None = None
@@ -137,9 +166,10 @@ async def authenticate(  # noqa: PLR0913 # who does what, and to which accounts
     by: str | None,
     accounts: Collection[AccountId] | None = None,
 ) -> Actor:
-    """Return who gives a command, once it is proved and allowed for these accounts; without any, for the workspace.
+    """Return the proven giver of a command that is allowed for these accounts.
 
-    Raises SignInError. An action without sign-in is recorded.
+    Without accounts, the command is allowed for the workspace. Raises SignInError. An action
+    without sign-in is recorded.
     """
     person = await identify(terminal, settings, store, command, by, accounts)
     await require_permission(store, person, settings, command, accounts)
@@ -156,29 +186,38 @@ async def identify(  # noqa: PLR0913, PLR0917 # who does what, and to which acco
     by: str | None,
     accounts: Collection[AccountId] | None = None,
 ) -> ActingPerson:
-    """Find out who acts: until there are users, the name as it was given; then by token or password.
+    """Find out the actor: the given name until there are users; then by token or password.
 
-    Raises SignInError; where a token will not do, a note shows the owner how to break the glass. A token is checked for
-    these accounts. Raises RefusedError while a server that took over may still count what the lost one had ended.
+    Raises SignInError. If a token is not enough, a note shows the owner how to break the glass. A
+    token is checked for these accounts. Raises RefusedError while a server that took over may still
+    count sign-ins that the lost one had ended.
     """
     if not await store.users.exist():
         return ActingPerson(actor=named_person(by or system_user_name()))
     await require_known_server(store, command)
-    may_break_glass = command in BREAK_GLASS_COMMANDS and is_system_owner(settings.workspace, os.getuid())
+    may_break_glass = command in BREAK_GLASS_COMMANDS and is_system_owner(
+        settings.workspace, os.getuid()
+    )
     token = "" if command in PASSWORD_COMMANDS else os.environ.get(TOKEN_VARIABLE, "")
     register_secrets([token] if token else [])
     is_too_weak = token != "" and needs_person(settings, command)
     if token and not is_too_weak:
-        person = await _find_token_holder(terminal, settings, store, token, by, command, accounts, may_break_glass)
+        person = await _find_token_holder(
+            terminal, settings, store, token, by, command, accounts, may_break_glass
+        )
         if person is not None:
             return person
     if by is not None and (has_terminal() or not may_break_glass or is_too_weak):
-        code = "ask_password_or_break_glass" if may_break_glass and not is_too_weak else "ask_password"
+        code = (
+            "ask_password_or_break_glass" if may_break_glass and not is_too_weak else "ask_password"
+        )
         if password := ask_hidden(terminal.translate(code, name=by)):
             return _make_person(await _sign_in(terminal, settings, store, by, password))
     if is_too_weak:
         if may_break_glass:
-            terminal.print_note("break_glass_without_token", variable=TOKEN_VARIABLE, command=command)
+            terminal.print_note(
+                "break_glass_without_token", variable=TOKEN_VARIABLE, command=command
+            )
         await _note_token(store, await store.sign_ins.find_token(token))
         raise SignInError("token_not_enough", variable=TOKEN_VARIABLE, command=command)
     if may_break_glass:
@@ -197,7 +236,7 @@ async def _find_token_holder(  # noqa: PLR0913, PLR0917 # as `identify`
     accounts: Collection[AccountId] | None,
     may_break_glass: bool,  # noqa: FBT001 # one of the facts
 ) -> ActingPerson | None:
-    """Return who acts with a token; None where it is void, but the owner may act without one."""
+    """Return the actor of a token; None if it is void, but the owner may act without one."""
     principal = await store.sign_ins.find_token(token)
     try:
         person = await _check_token(store, principal, by)
@@ -209,7 +248,9 @@ async def _find_token_holder(  # noqa: PLR0913, PLR0917 # as `identify`
         if principal is None and may_break_glass:
             return None
         if may_break_glass:
-            terminal.print_note("break_glass_without_token", variable=TOKEN_VARIABLE, command=command)
+            terminal.print_note(
+                "break_glass_without_token", variable=TOKEN_VARIABLE, command=command
+            )
         raise
     return person
 
@@ -222,7 +263,11 @@ def needs_person(settings: Settings, command: str) -> bool:
 async def require_known_server(store: Store, command: str) -> None:
     """Raise RefusedError while the server has just taken over, and no daemon knows that yet."""
     database = store.database
-    if database.is_shared and command not in TAKEOVER_COMMANDS and await database.read(is_timeline_new):
+    if (
+        database.is_shared
+        and command not in TAKEOVER_COMMANDS
+        and await database.read(is_timeline_new)
+    ):
         raise RefusedError("server_took_over")
 
 
@@ -233,16 +278,23 @@ async def require_permission(
     command: str,
     accounts: Collection[AccountId] | None = None,
 ) -> None:
-    """Raise SignInError unless the person may give a command for these accounts; without any, for the workspace."""
+    """Raise SignInError unless the person may give a command for these accounts.
+
+    Without accounts, the command is for the workspace.
+    """
     permission = COMMAND_PERMISSIONS[command]
     if person.principal is None or permission is None:
         return
     members = list_members(settings.accounts.values(), settings.groups)
     if not person.principal.may(permission, accounts, members):
-        await store.users.attempts.note_refusal(RefusalKind.PERMISSION, person.actor.name, own_source())
+        await store.users.attempts.note_refusal(
+            RefusalKind.PERMISSION, person.actor.name, own_source()
+        )
         is_limited_by_token = may(person.principal.user, permission, accounts, members)
         code = "not_permitted_by_token" if is_limited_by_token else "not_permitted"
-        raise SignInError(code, name=person.actor.name, command=command, permission=permission.value)
+        raise SignInError(
+            code, name=person.actor.name, command=command, permission=permission.value
+        )
 
 
 async def authenticate_offline(
@@ -253,16 +305,18 @@ async def authenticate_offline(
     by: str | None,
     accounts: Collection[AccountId] | None = None,
 ) -> Actor:
-    """Return who acts, as `authenticate` does, for a command that must work while the database does not.
+    """Return the actor, as `authenticate` does, for a command that must work without the database.
 
-    The database is read as it is. Where it cannot be read, the system user who owns the workspace needs no sign-in; any
-    other gets the error.
+    The database is read as it is. If it cannot be read, the system user that owns the workspace
+    needs no sign-in. Any other gets the error.
     """
     try:
         with report_database_errors(settings.database):
             async with open_unchecked_store(settings, Runtime()) as store:
                 if store is not None:
-                    return await authenticate(terminal, settings, store, command=command, by=by, accounts=accounts)
+                    return await authenticate(
+                        terminal, settings, store, command=command, by=by, accounts=accounts
+                    )
     except (CommandFailedError, OSError):
         if not is_system_owner(settings.workspace, os.getuid()):
             raise
@@ -276,22 +330,34 @@ async def accounts_of_post(store: Store, post: PostId) -> Collection[AccountId]:
     return planned.union(stored.accounts if stored else ())
 
 
-async def accounts_in_scope(scope: str, settings: Settings, store: Store) -> Collection[AccountId] | None:
-    """Return the accounts in the scope of a pause; None for all, those that have left the settings included."""
+async def accounts_in_scope(
+    scope: str, settings: Settings, store: Store
+) -> Collection[AccountId] | None:
+    """Return the accounts in the scope of a pause.
+
+    None means all, with the accounts that have left the settings.
+    """
     kind, _, name = scope.partition(":")
     match kind:
         case "account":
             return [AccountId(name)]
         case "platform":
-            return [account.id for account in settings.accounts.values() if account.platform == name]
+            return [
+                account.id for account in settings.accounts.values() if account.platform == name
+            ]
         case "post":
             return await accounts_of_post(store, PostId(name))
         case _:
             return None
 
 
-async def _sign_in(terminal: Terminal, settings: Settings, store: Store, name: str, password: str) -> Principal:
-    """Check password and code; notes say who has reset the sign-in, and how often an attempt has failed."""
+async def _sign_in(
+    terminal: Terminal, settings: Settings, store: Store, name: str, password: str
+) -> Principal:
+    """Check password and code.
+
+    Notes name the person that reset the sign-in, and the number of failed attempts.
+    """
     user = await check_password(store.users, name, password, own_source())
     principal = Principal(user=user, method="password")
     if user.has_second_factor:
@@ -340,6 +406,6 @@ def _make_person(principal: Principal) -> ActingPerson:
 
 
 def system_user_name() -> str:
-    """Return the name of the system user, as which a person acts who gives no other."""
+    """Return the name of the system user, for a person that gives no other name."""
     user = read_system_user()
     return user.user or f"uid {user.uid}"

@@ -1,4 +1,4 @@
-"""What most commands begin with: the settings and the store."""
+"""The common start of most commands: the settings and the store."""
 
 import asyncio
 import contextlib
@@ -46,42 +46,57 @@ async def open_command_store(
     access: AccessMode = AccessMode.READ,
     policies: Mapping[AccountId, AccountPolicy] | None = None,
 ) -> AsyncIterator[Store]:
-    """Open the store. With read access, warn on standard error of a journal that a daemon would refuse.
+    """Open the store. With read access, warn of a journal that a daemon would refuse.
 
-    A command that only lists what is stored gives empty `policies`: no adapter is loaded then. Otherwise adapters that
-    cannot be used are left out, with a note. Raise CommandFailedError when the database does not answer.
+    The warning goes to standard error. A command that only lists stored data gives empty
+    `policies`: no adapter is loaded then. Otherwise adapters that cannot be used are left out, with
+    a note. Raises CommandFailedError when the database does not answer.
     """
     with report_database_errors(settings.database):
         async with open_store(settings, Runtime(), access, policies) as store:
             if access is AccessMode.READ:
                 try:
-                    await asyncio.to_thread(check_against_journal, settings.database, journal_path(settings))
+                    await asyncio.to_thread(
+                        check_against_journal, settings.database, journal_path(settings)
+                    )
                     await asyncio.to_thread(check_folder, settings.database)
                 except (RefusedError, OSError) as error:
                     messages = get_messages(click.get_current_context())
                     terminal = Terminal(messages=messages, workspace=settings.workspace)
                     terminal.print_note("journal_unusable")
                     report_error(error, terminal)
-            if policies is None and (left_out := [key for key in settings.accounts if key not in store.policies]):
-                terminal = Terminal(messages=get_messages(click.get_current_context()), workspace=settings.workspace)
+            if policies is None and (
+                left_out := [key for key in settings.accounts if key not in store.policies]
+            ):
+                terminal = Terminal(
+                    messages=get_messages(click.get_current_context()), workspace=settings.workspace
+                )
                 terminal.print_note("adapters_left_out", accounts=", ".join(left_out))
             yield store
 
 
 @contextlib.contextmanager
 def report_database_errors(url: str) -> Iterator[None]:
-    """Raise CommandFailedError, with the address but its password, where the database does not answer as it should."""
+    """Raise CommandFailedError if the database does not answer as it should.
+
+    The error has the address without its password.
+    """
     try:
         yield
     except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()
         database = sqlite_file(url) or make_url(url).render_as_string(hide_password=True)
         code = "database_incomplete" if is_incomplete(error) else "database_error"
-        raise CommandFailedError(code, database=database, reason=reason[0] if reason else "?") from error
+        raise CommandFailedError(
+            code, database=database, reason=reason[0] if reason else "?"
+        ) from error
 
 
 def make_runtime(settings: Settings) -> Runtime:
-    """Return the runtime with the failpoints of PUBLISHER_FAILPOINTS. Raise RefusedError if there are any in `live`."""
+    """Return the runtime with the failpoints of PUBLISHER_FAILPOINTS.
+
+    Raises RefusedError if there are any in `live`.
+    """
     try:
         failpoints = parse_failpoints(os.environ.get("PUBLISHER_FAILPOINTS", ""))
     except FailpointSyntaxError as error:
@@ -92,23 +107,35 @@ def make_runtime(settings: Settings) -> Runtime:
 
 
 async def warn_about_daemon(terminal: Terminal, settings: Settings, queries: Queries) -> None:
-    """Print a note unless a daemon runs, and where this host's has read settings or templates that were changed since.
+    """Print a note if no daemon runs, or if this host's has read files that were changed since.
 
-    What was asked for happens only once one runs, and as that one knows it.
+    The files are settings and templates. An order is carried out only once a daemon runs, and with
+    the files that the daemon knows.
     """
     snapshot = StatusSnapshot(now=queries.runtime.now(), workers=await queries.workers())
     if not snapshot.is_running:
         terminal.print_note("no_daemon_hint")
         return
-    own = next((one for one in snapshot.workers if one.id == queries.store.worker and snapshot.is_alive(one)), None)
+    own = next(
+        (
+            one
+            for one in snapshot.workers
+            if one.id == queries.store.worker and snapshot.is_alive(one)
+        ),
+        None,
+    )
     if own is not None:
         formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
-        if note := formatter.newer_files(await find_changed_since_start(settings, own), own.started_at):
+        if note := formatter.newer_files(
+            await find_changed_since_start(settings, own), own.started_at
+        ):
             echo(note, err=True)
 
 
-async def find_changed_since_start(settings: Settings, worker: WorkerStatus) -> Mapping[str, datetime]:
-    """Return which files have changed since a daemon of this host has read them, and when."""
+async def find_changed_since_start(
+    settings: Settings, worker: WorkerStatus
+) -> Mapping[str, datetime]:
+    """Return the files that have changed since a daemon of this host has read them, and when."""
     if worker.loaded is None:
         return {}
     return await asyncio.to_thread(find_newer_files, settings.workspace, worker.loaded)
@@ -117,11 +144,11 @@ async def find_changed_since_start(settings: Settings, worker: WorkerStatus) -> 
 async def record_action(
     terminal: Terminal, event: str, subject: str, by: Actor, accounts: Collection[Account] = ()
 ) -> bool:
-    """Record a finished action where there is a database.
+    """Record a finished action if there is a database.
 
-    The logins of `accounts` are checked soon, which ends the alerts about what the action has changed; those that stay
-    paused are named. Such an action must not wait for the database. Return False, with a note, if the entry could not
-    be written.
+    The logins of `accounts` are checked soon. This ends the alerts about changed matters. Accounts
+    that stay paused are named. Such an action must not wait for the database. Return False, with a
+    note, if the entry could not be written.
     """
     try:
         if not (terminal.workspace / SETTINGS_FILE).is_file():  # nothing else runs here

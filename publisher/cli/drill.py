@@ -1,4 +1,4 @@
-"""One run of the demo: its child processes, the simulated platforms, what is shown, and the check at the end."""
+"""One run of the demo: child processes, simulated platforms, its display, and the final check."""
 
 import asyncio
 import contextlib
@@ -47,13 +47,16 @@ POSTS_OF_STATE = {State.PUBLISHED: 1, State.RETRACTED: 0, State.CANCELLED: 0}
 """How many posts a delivery may have that has ended as somebody wanted."""
 POLL_SECONDS = 0.5
 SAMPLE_APPROVER = "演示"
-"""Who has approved the posts that the demo brings."""
+"""The approver of the demo's own posts."""
 MAX_DAEMON_FAILURES = 3
 SHOWN_LOG_LINES = 5
 
 
 async def start_simulator(port: int) -> tuple[asyncio.subprocess.Process, str]:
-    """Start the simulator; return it and its address. Raise CommandFailedError when it does not start."""
+    """Start the simulator; return it and its address.
+
+    Raises CommandFailedError when it does not start.
+    """
     command = [*PUBLISHER_COMMAND, "--lang", "en", "simulate", "--listen", f"127.0.0.1:{port}"]
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -78,7 +81,11 @@ async def start_daemon(workspace: Path, lang: str) -> asyncio.subprocess.Process
     command = [*PUBLISHER_COMMAND, "--lang", lang, "-C", str(workspace), "run"]
     with (workspace / LOG_FILE).open("ab") as log:
         return await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
 
 
@@ -103,7 +110,10 @@ class SimulatedPlatforms:
     external_ids: set[str] = field(default_factory=set)
 
     def create_accounts(self, accounts: Sequence[DemoAccount]) -> dict[str, Mapping[str, str]]:
-        """Create the accounts, each with an older post as if by a person; return their secrets by account id."""
+        """Create the accounts, each with an older post as if by a person.
+
+        Return their secrets by account id.
+        """
         secrets = {}
         for account in accounts:
             names = {"name": account.region.agency, "forums": [account.region.forum]}
@@ -112,14 +122,20 @@ class SimulatedPlatforms:
         self._request("/_sim/clock", {"shift": -HOUR_SECONDS})
         for account in accounts:
             city = account.region.name
-            texts = {"title": f"{city}民警进社区", "text": f"今天，{city}民警走进社区，和居民聊反诈、讲案例。"}
+            texts = {
+                "title": f"{city}民警进社区",
+                "text": f"今天，{city}民警走进社区，和居民聊反诈、讲案例。",
+            }
             older = {"platform": account.platform, "account": account.identity, **texts}
             self.external_ids.add(self._request("/_sim/posts", older)["id"])
         self._request("/_sim/clock", {"shift": HOUR_SECONDS})
         return secrets
 
     def register_callbacks(self, accounts: Sequence[DemoAccount], listen: str) -> bool:
-        """Register the callback URLs of WeChat accounts. WeChat tries them at once: False while nothing answers."""
+        """Register the callback URLs of WeChat accounts.
+
+        WeChat tries them at once: False while nothing answers.
+        """
         for account in accounts:
             if account.platform == "wechat":
                 url = f"http://{listen}/callback/wechat/{account.id}"
@@ -131,7 +147,7 @@ class SimulatedPlatforms:
     def count_posts(
         self, deliveries: Sequence[Delivery], accounts: Mapping[str, DemoAccount]
     ) -> tuple[Mapping[DeliveryId, int], int]:
-        """Count the published posts of each delivery, and those that belong to no delivery."""
+        """Count the published posts of each delivery, and the posts without a delivery."""
         posts = [
             post
             for post in self._request("/_sim/posts")
@@ -160,9 +176,10 @@ class SimulatedPlatforms:
 
 @dataclass(slots=True, kw_only=True)
 class Scenario:
-    """A run of the demo and its daemon. A daemon that exits with an error, not by a signal, has failed.
+    """A run of the demo and its daemon. The daemon has failed if it exits with an error.
 
-    It shows the deliveries as a live table on a terminal, else one line for each change of state.
+    An exit by a signal is no failure. It shows the deliveries as a live table on a terminal, else
+    one line for each change of state.
     """
 
     formatter: Formatter
@@ -185,7 +202,10 @@ class Scenario:
     approved: set[OccurrenceKey] = field(default_factory=set)
 
     async def run(self, *, exits: bool) -> int:
-        """Run until stopped or, with `exits`, until every delivery has ended. Return the exit code."""
+        """Run until stopped or, with `exits`, until every delivery has ended.
+
+        Return the exit code.
+        """
         exit_code: int | None = None
         until = asyncio.get_running_loop().time() + START_TIMEOUT_SECONDS
         with contextlib.ExitStack() as stack:
@@ -217,7 +237,10 @@ class Scenario:
         return exit_code if exit_code is not None else int(exits)
 
     async def ensure_daemon(self) -> None:
-        """Start the daemon, and again after it was killed. Raise CommandFailedError after MAX_DAEMON_FAILURES."""
+        """Start the daemon, and again after it was killed.
+
+        Raises CommandFailedError after MAX_DAEMON_FAILURES.
+        """
         if self.simulator.returncode is not None:
             raise CommandFailedError("simulator_gone")
         if self.daemon is not None and self.daemon.returncode is None:
@@ -226,14 +249,20 @@ class Scenario:
         if ended is not None and (ended.returncode or 0) > 0:
             self.daemon_failures += 1
         if self.daemon_failures >= MAX_DAEMON_FAILURES:
-            text = await asyncio.to_thread((self.workspace / LOG_FILE).read_text, "utf-8", errors="replace")
-            raise CommandFailedError("daemon_fails", log="\n".join(text.splitlines()[-SHOWN_LOG_LINES:]))
+            text = await asyncio.to_thread(
+                (self.workspace / LOG_FILE).read_text, "utf-8", errors="replace"
+            )
+            raise CommandFailedError(
+                "daemon_fails", log="\n".join(text.splitlines()[-SHOWN_LOG_LINES:])
+            )
         self.daemon = await start_daemon(self.workspace, self.formatter.messages.lang)
         gone = ended.pid if ended else None
-        self.print_message("demo_daemon_again" if ended else "demo_daemon", pid=self.daemon.pid, gone=gone)
+        self.print_message(
+            "demo_daemon_again" if ended else "demo_daemon", pid=self.daemon.pid, gone=gone
+        )
 
     async def show_where(self, *, is_last_try: bool) -> None:
-        """Show where to look once the dashboard is served, before which its links lead nowhere."""
+        """Show the links once the dashboard is served. Before that they lead nowhere."""
         link = self.where["author_link"]
         if (is_served := await asyncio.to_thread(answers, link)) or is_last_try:
             self.has_shown_where = True
@@ -242,8 +271,13 @@ class Scenario:
             await asyncio.to_thread(webbrowser.open, link)
 
     async def approve_sample_posts(self, deliveries: Sequence[Delivery]) -> None:
-        """Approve the posts that the demo brings, as somebody would have; what people write or edit is left to them."""
-        unapproved = {item.key for item in deliveries if item.key.post in self.sample_posts} - self.approved
+        """Approve the demo's own posts, as a person would have.
+
+        Posts that people write or edit are left to them.
+        """
+        unapproved = {
+            item.key for item in deliveries if item.key.post in self.sample_posts
+        } - self.approved
         for task in await self.store.approvals.tasks() if unapproved else ():
             if task.key in unapproved and task.status.missing and not task.is_edit:
                 approver = Approver(
@@ -253,7 +287,9 @@ class Scenario:
                 )
                 by = named_person(SAMPLE_APPROVER)
                 try:
-                    await self.store.approvals.approve(task.key.post, task.status.fingerprint, approver, by)
+                    await self.store.approvals.approve(
+                        task.key.post, task.status.fingerprint, approver, by
+                    )
                 except ApprovalError:  # it has just changed
                     unapproved.discard(task.key)
         self.approved |= unapproved
@@ -261,19 +297,33 @@ class Scenario:
     async def verify(self, deliveries: Sequence[Delivery]) -> int:
         """Compare the database with the platforms.
 
-        Return 0 if every delivery is published exactly once, or was taken back by a person and is nowhere.
+        Return 0 if every delivery is published exactly once, or was taken back by a person and is
+        nowhere.
         """
         accounts = {account.id: account for account in self.demo_workspace.accounts}
-        counts, unexplained = await asyncio.to_thread(self.platforms.count_posts, deliveries, accounts)
+        counts, unexplained = await asyncio.to_thread(
+            self.platforms.count_posts, deliveries, accounts
+        )
         wrong = [one for one in deliveries if counts[one.id] != POSTS_OF_STATE.get(one.state)]
-        if all(one.state is State.PUBLISHED for one in deliveries) and not wrong and not unexplained:
+        if (
+            all(one.state is State.PUBLISHED for one in deliveries)
+            and not wrong
+            and not unexplained
+        ):
             self.print_message("demo_all_published", number=len(deliveries))
             return 0
-        self.print_message("demo_not_all_published", counts=format_counts(deliveries, self.formatter))
+        self.print_message(
+            "demo_not_all_published", counts=format_counts(deliveries, self.formatter)
+        )
         for delivery in wrong:
-            state, reason = self.formatter.state(delivery.state), self.formatter.reason(delivery.reason)
+            state, reason = (
+                self.formatter.state(delivery.state),
+                self.formatter.reason(delivery.reason),
+            )
             subject, number = self.formatter.subject(delivery), counts[delivery.id]
-            self.print_message("demo_mismatch", subject=subject, state=state, reason=reason, number=number)
+            self.print_message(
+                "demo_mismatch", subject=subject, state=state, reason=reason, number=number
+            )
         if unexplained:
             self.print_message("demo_unexplained", number=unexplained)
         return int(bool(wrong or unexplained))
@@ -283,18 +333,29 @@ class Scenario:
             self.live.update(self.make_table(deliveries), refresh=True)
             return
         for delivery in deliveries:
-            if delivery.state not in UNSHOWN_STATES and self.shown_states.get(delivery.id) is not delivery.state:
+            if (
+                delivery.state not in UNSHOWN_STATES
+                and self.shown_states.get(delivery.id) is not delivery.state
+            ):
                 self.shown_states[delivery.id] = delivery.state
                 details = self.formatter.reason(delivery.reason) if delivery.reason else ""
                 if delivery.receipt:
                     details = delivery.receipt.url
                 at = delivery.updated_at.astimezone(self.formatter.timezone)
-                subject, state = self.formatter.subject(delivery), self.formatter.state(delivery.state)
+                subject, state = (
+                    self.formatter.subject(delivery),
+                    self.formatter.state(delivery.state),
+                )
                 echo(f"{at:%H:%M:%S}  {subject}  {state}  {details}".rstrip())
 
     def make_table(self, deliveries: Sequence[Delivery]) -> Table:
         """Return a table of one row a post, as there may be many hundred deliveries."""
-        table = Table(*(self.formatter.messages.translate(f"column_{name}") for name in ("post", "due", "state")))
+        table = Table(
+            *(
+                self.formatter.messages.translate(f"column_{name}")
+                for name in ("post", "due", "state")
+            )
+        )
         by_post: dict[str, list[Delivery]] = {}
         for delivery in deliveries:
             by_post.setdefault(delivery.key.post, []).append(delivery)
@@ -303,7 +364,10 @@ class Scenario:
             counts = Counter(delivery.state for delivery in group)
             for state in State:
                 if counts[state]:
-                    states.append(f"{self.formatter.state(state)} {counts[state]}  ", style=STATE_STYLES.get(state, ""))
+                    states.append(
+                        f"{self.formatter.state(state)} {counts[state]}  ",
+                        style=STATE_STYLES.get(state, ""),
+                    )
             table.add_row(post, f"{due:%H:%M:%S}", states)
         return table
 
@@ -320,11 +384,16 @@ class Scenario:
 def answers(link: str) -> bool:
     """Return True if somebody listens where a link leads."""
     place = urlsplit(link)
-    with contextlib.suppress(OSError), socket.create_connection((str(place.hostname), place.port or 80), 1):
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection((str(place.hostname), place.port or 80), 1),
+    ):
         return True
     return False
 
 
 def is_settled(deliveries: Sequence[Delivery]) -> bool:
     """True if every delivery has ended or waits for a person."""
-    return bool(deliveries) and not any(delivery.state in OPEN_STATES - {State.HELD} for delivery in deliveries)
+    return bool(deliveries) and not any(
+        delivery.state in OPEN_STATES - {State.HELD} for delivery in deliveries
+    )

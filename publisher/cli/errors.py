@@ -1,4 +1,4 @@
-"""Errors become messages and an exit code: 1 failed, 2 wrong usage, 3 refused for safety, 4 no such item."""
+"""Error messages and exit codes: 1 failed, 2 wrong usage, 3 refused for safety, 4 no such item."""
 
 import errno
 import socket
@@ -32,11 +32,14 @@ RETRYABLE_REFUSALS = frozenset({
     "sign_in_delayed", "code_wrong", "password_too_short", "password_too_long", "password_guessable",
     "user_name_unusable",
 })  # fmt: skip
-"""Refusals after which the same command may work: with other input, or once the clock is set or a wait is over."""
+"""Refusals that may not recur with the same command.
+
+It needs other input, or the clock has to be set, or a wait has to be over.
+"""
 
 
 class CommandFailedError(PublisherError):
-    """A command cannot do what was asked; `code` and `facts` make the message."""
+    """A command cannot carry out its task; `code` and `facts` make the message."""
 
     def __init__(self, code: str, **facts: object) -> None:
         super().__init__(code)
@@ -56,7 +59,11 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
             return EXIT_FAILED
         case NoSuchItemError():
             close = ", ".join(get_close_matches(error.name, error.known))
-            code, facts, exit_code = f"no_such_{error.what}", {"name": error.name, "choices": close}, EXIT_NOT_FOUND
+            code, facts, exit_code = (
+                f"no_such_{error.what}",
+                {"name": error.name, "choices": close},
+                EXIT_NOT_FOUND,
+            )
             hint_code = "did_you_mean" if close else ""
         case RefusedError():
             code, facts = error.code, error.facts
@@ -70,9 +77,14 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
         case OSError():
             known = f"errno_{errno.errorcode.get(error.errno or 0, '')}"  # common errors have a text of ours
             known = "host_unknown" if isinstance(error, socket.gaierror) else known
-            reason = messages.translate(messages.first_known(known, error.strerror or type(error).__name__))
+            reason = messages.translate(
+                messages.first_known(known, error.strerror or type(error).__name__)
+            )
             file = display_path(str(error.filename)) if error.filename else ""
-            code, facts = "system_error_at" if file else "system_error", {"reason": reason, "file": file}
+            code, facts = (
+                "system_error_at" if file else "system_error",
+                {"reason": reason, "file": file},
+            )
             hint_code = known
         case _:
             code, facts = "concurrent_update", {"error": type(error).__name__}
@@ -83,47 +95,62 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
 
 
 def report_usage_error(error: click.UsageError, terminal: Terminal) -> int:
-    """Print what is wrong with a command line, and how to get help; return the exit code."""
+    """Print the error of a command line, and how to get help; return the exit code."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError) and error.ctx:
         echo(error.ctx.get_help(), err=True)
         return EXIT_USAGE
     if error.ctx is not None:
         echo(error.ctx.get_usage(), err=True)
-    terminal.print_note("see_help", command=error.ctx.command_path if error.ctx else terminal.messages.program)
+    terminal.print_note(
+        "see_help", command=error.ctx.command_path if error.ctx else terminal.messages.program
+    )
     match error:
         case LocalizedUsageError():
             message = terminal.translate(error.code, param=option_name(error.param), **error.facts)
         case click.NoSuchOption():
             code = "unknown_option_close" if error.possibilities else "unknown_option"
-            message = terminal.translate(code, name=error.option_name, close=", ".join(error.possibilities or ()))
+            message = terminal.translate(
+                code, name=error.option_name, close=", ".join(error.possibilities or ())
+            )
         case click.MissingParameter():
             message = terminal.translate("missing_parameter", name=option_name(error.param))
         case click.BadParameter():
-            message = terminal.translate("bad_parameter", name=option_name(error.param), message=error.message)
+            message = terminal.translate(
+                "bad_parameter", name=option_name(error.param), message=error.message
+            )
         case click.BadOptionUsage():
-            code = "option_takes_no_value" if "does not take" in error.message else "option_needs_value"
+            code = (
+                "option_takes_no_value"
+                if "does not take" in error.message
+                else "option_needs_value"
+            )
             message = terminal.translate(code, name=error.option_name)
         case _:
             message = error.format_message()
     terminal.print_note("usage_error", message=message)
-    if isinstance(error, LocalizedUsageError) and (hint := terminal.messages.hint(error.code, **error.facts)):
+    if isinstance(error, LocalizedUsageError) and (
+        hint := terminal.messages.hint(error.code, **error.facts)
+    ):
         echo(f"    {hint}", err=True)
     return EXIT_USAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleSource:
-    """The text of a schedule whose problems are shown, and the ids of its posts in order, `?` where there is none."""
+    """The text of a schedule with its problems, and its post ids in order, `?` for none."""
 
     file: str
     text: str
     post_ids: Sequence[str] = ()
 
 
-def format_problems(problems: Iterable[Problem], messages: Messages, source: ScheduleSource | None = None) -> str:
+def format_problems(
+    problems: Iterable[Problem], messages: Messages, source: ScheduleSource | None = None
+) -> str:
     """Format problems, errors first: one line each, then its hint.
 
-    A problem of `source` has its line below it, with a mark under the column, and calls its post by number and id.
+    A problem of `source` has its line below it, with a mark under the column, and calls its post by
+    number and id.
     """
     lines = []
     source_lines = source.text.split("\n") if source is not None else []
@@ -131,27 +158,46 @@ def format_problems(problems: Iterable[Problem], messages: Messages, source: Sch
         at, where = problem.location, ""
         is_quoted = source is not None and at is not None and at.file == source.file
         if at is not None:
-            key = messages.name_key(at.path, source.post_ids if is_quoted and source is not None else ())
+            key = messages.name_key(
+                at.path, source.post_ids if is_quoted and source is not None else ()
+            )
             where = f"{display_path(at.file)}:{at.line}:{at.column}: " + (f"{key}: " if key else "")
         mark = "" if problem.is_error else messages.translate("warning_mark")
         lines.append(f"{where}{mark}{messages.describe(problem)}")
-        if at is not None and is_quoted and problem.code not in UNQUOTED_CODES and at.line <= len(source_lines):
+        if (
+            at is not None
+            and is_quoted
+            and problem.code not in UNQUOTED_CODES
+            and at.line <= len(source_lines)
+        ):
             lines += quote_line(source_lines[at.line - 1], at.column)
         if hint := messages.hint(problem.code, **problem.facts):
             lines.append(f"    {hint}")
         if excess := count_excess(problem):
             is_whole_text = "_text_" in problem.code or "_content_" in problem.code
-            lines.append(f"    {messages.translate('text_over' if is_whole_text else 'over_limit', number=excess)}")
+            lines.append(
+                f"    {messages.translate('text_over' if is_whole_text else 'over_limit', number=excess)}"
+            )
         if similar := problem.facts.get("similar"):
             lines.append(f"    {messages.translate('similar_problems', number=similar)}")
     return "\n".join(lines)
 
 
 def count_excess(problem: Problem) -> int:
-    """Return by how many characters a text is too long; 0 for any other problem, and for what may go on elsewhere."""
-    if not problem.code.endswith(("_too_long", "_length")) or "_link" in problem.code or "more" in problem.facts:
+    """Return the number of characters above a text's limit.
+
+    It is 0 for any other problem, and for a text that may go on elsewhere.
+    """
+    if (
+        not problem.code.endswith(("_too_long", "_length"))
+        or "_link" in problem.code
+        or "more" in problem.facts
+    ):
         return 0
-    length, limit = problem.facts.get("length", ""), problem.facts.get("limit") or problem.facts.get("longest", "")
+    length, limit = (
+        problem.facts.get("length", ""),
+        problem.facts.get("limit") or problem.facts.get("longest", ""),
+    )
     return max(int(length) - int(limit), 0) if length.isdecimal() and limit.isdecimal() else 0
 
 
@@ -166,7 +212,7 @@ UNQUOTED_CODES = frozenset(
         "more_problems",
     }
 )
-"""Problems of the whole file, and of a secret, which is not shown."""
+"""Problems of the whole file, and of a secret. The secret is not shown."""
 QUOTE_COLUMNS = 90
 """A longer source line is cut, so that the mark stays below its place."""
 SCANNED_CHARACTERS = 1000
@@ -174,9 +220,9 @@ SCANNED_CHARACTERS = 1000
 
 
 def quote_line(line: str, column: int) -> list[str]:
-    """Return a source line, indented, and a mark below its column, full-width characters counting two.
+    """Return an indented source line and a mark below its column; full-width characters count two.
 
-    A line with what may be a secret is not shown.
+    A line with a possible secret is not shown.
     """
     parts = line[: column - 1][-SCANNED_CHARACTERS:], line[column - 1 :][:SCANNED_CHARACTERS]
     if redact_text("".join(parts)) != "".join(parts):
@@ -189,7 +235,10 @@ def quote_line(line: str, column: int) -> list[str]:
 
 
 def sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
-    """Sort problems: errors first, then by file, line, column and code; those without a location come first."""
+    """Sort problems: errors first, then by file, line, column and code.
+
+    Problems without a location come first.
+    """
 
     def sort_key(problem: Problem) -> tuple[bool, str, int, int, str]:
         at = problem.location
@@ -199,10 +248,16 @@ def sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
     return sorted(problems, key=sort_key)
 
 
-def problem_as_json(problem: Problem, messages: Messages, source: ScheduleSource | None = None) -> dict[str, Any]:
+def problem_as_json(
+    problem: Problem, messages: Messages, source: ScheduleSource | None = None
+) -> dict[str, Any]:
     """Return a problem for --json; one of `source` also has the number and the id of its post."""
     at = problem.location
-    named = find_post(at.path, source.post_ids) if at and source is not None and at.file == source.file else None
+    named = (
+        find_post(at.path, source.post_ids)
+        if at and source is not None and at.file == source.file
+        else None
+    )
     return {
         "file": display_path(at.file) if at else None,
         "line": at.line if at else None,

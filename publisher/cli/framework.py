@@ -1,4 +1,4 @@
-"""Click commands whose texts all come from the message catalogue; help texts are given as codes."""
+"""Click commands with all texts from the message catalogue; help texts are given as codes."""
 
 import functools
 import inspect
@@ -18,7 +18,10 @@ _MAYBE_CODE = re.compile(r"[a-z0-9_.-]+")
 
 
 class LocalizedUsageError(click.BadParameter):
-    """A usage error with a code and its facts, instead of click's English text. Click adds the parameter, if any."""
+    """A usage error with a code and its facts, instead of click's English text.
+
+    Click adds the parameter, if any.
+    """
 
     def __init__(self, code: str, ctx: click.Context | None = None, **facts: object) -> None:
         super().__init__(code, ctx)
@@ -43,7 +46,9 @@ class LocalizedHelp(click.Command):
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         pieces = self.collect_usage_pieces(ctx)
-        formatter.write_usage(ctx.command_path, " ".join(pieces), f"{get_messages(ctx).translate('usage')} ")
+        formatter.write_usage(
+            ctx.command_path, " ".join(pieces), f"{get_messages(ctx).translate('usage')} "
+        )
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         messages = get_messages(ctx)
@@ -75,12 +80,17 @@ class LocalizedCommand(LocalizedHelp):
     allow_extra_args = True
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return [get_messages(ctx).translate("options_blank"), *super().collect_usage_pieces(ctx)[1:]]
+        return [
+            get_messages(ctx).translate("options_blank"),
+            *super().collect_usage_pieces(ctx)[1:],
+        ]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
         if ctx.args and not ctx.resilient_parsing:
-            raise LocalizedUsageError("extra_arguments", ctx, arguments=" ".join(map(str, ctx.args)))
+            raise LocalizedUsageError(
+                "extra_arguments", ctx, arguments=" ".join(map(str, ctx.args))
+            )
         return rest
 
 
@@ -114,8 +124,13 @@ def one_line(value: str) -> str:
     raise LocalizedUsageError("text_missing")
 
 
-def keep_typed_reason(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """Put a reason that is spelt like one of our codes into quotation marks, so that it stays what the person typed."""
+def keep_typed_reason(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> str | None:
+    """Put a reason that is spelt like one of our codes into quotation marks.
+
+    So it stays the text that the person typed.
+    """
     if value is None or not _MAYBE_CODE.fullmatch(value):
         return value
     from publisher.app.format import quote_typed_reason  # noqa: PLC0415 # help needs none
@@ -124,10 +139,12 @@ def keep_typed_reason(_ctx: click.Context, _param: click.Parameter, value: str |
 
 
 def person_name(value: str) -> str:
-    """Parse the name of a person, which has no invisible characters."""
+    """Parse the name of a person. It has no invisible characters."""
     if found := find_invisible(value.strip(" ")):
         place, letter = found
-        raise LocalizedUsageError("name_invisible_character", place=place, character=f"U+{ord(letter):04X}")
+        raise LocalizedUsageError(
+            "name_invisible_character", place=place, character=f"U+{ord(letter):04X}"
+        )
     return one_line(value)
 
 
@@ -147,7 +164,10 @@ def option_name(param: click.Parameter | None) -> str:
 
 
 def shared_options() -> list[click.Parameter]:
-    """Return the options of every command. `--lang` is only declared: detect_language() reads it before parsing."""
+    """Return the options of every command.
+
+    `--lang` is only declared: detect_language() reads it before parsing.
+    """
 
     def set_workspace(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
         if value is not None:
@@ -155,16 +175,24 @@ def shared_options() -> list[click.Parameter]:
 
     return [
         click.Option(
-            ["-C", "workspace"], metavar="DIR", help="opt_workspace", expose_value=False, callback=set_workspace
+            ["-C", "workspace"],
+            metavar="DIR",
+            help="opt_workspace",
+            expose_value=False,
+            callback=set_workspace,
         ),
         click.Option(
-            ["--lang"], metavar="|".join(LANGUAGES), type=choice(*LANGUAGES), help="opt_lang", expose_value=False
+            ["--lang"],
+            metavar="|".join(LANGUAGES),
+            type=choice(*LANGUAGES),
+            help="opt_lang",
+            expose_value=False,
         ),
     ]
 
 
 def command(name: str) -> Callable[[Callable[..., Any]], LocalizedCommand]:
-    """Make a command of a function, sync or async, whose first argument is the Terminal.
+    """Make a command of a function, sync or async, with the Terminal as its first argument.
 
     The function returns the exit code; None stands for 0.
     """
@@ -186,8 +214,15 @@ def command(name: str) -> Callable[[Callable[..., Any]], LocalizedCommand]:
     return decorate
 
 
-by_option = click.option("--by", "by", metavar="NAME", required=True, type=person_name, help="opt_by")
+by_option = click.option(
+    "--by", "by", metavar="NAME", required=True, type=person_name, help="opt_by"
+)
 reason_option = click.option(
-    "--reason", metavar="TEXT", required=True, type=one_line, callback=keep_typed_reason, help="opt_reason"
+    "--reason",
+    metavar="TEXT",
+    required=True,
+    type=one_line,
+    callback=keep_typed_reason,
+    help="opt_reason",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="opt_json")

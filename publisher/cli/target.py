@@ -1,4 +1,7 @@
-"""Names typed on the command line: of deliveries (POST, POST@ACCOUNT, POST#INSTANT@ACCOUNT) and of pause scopes."""
+"""Command-line names of deliveries and pause scopes.
+
+A delivery is POST, POST@ACCOUNT, or POST#INSTANT@ACCOUNT.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +21,10 @@ from publisher.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryTarget:
-    """A post, optionally one account and one instant; an instant without offset is in the workspace's zone."""
+    """A post, optionally one account and one instant.
+
+    An instant without offset is in the workspace's zone.
+    """
 
     text: str
     post: PostId
@@ -36,7 +42,9 @@ def post_target(value: str) -> DeliveryTarget:
         when = datetime.fromisoformat(instant) if separator and instant != ONCE_OCCURRENCE else None
     except ValueError:
         raise LocalizedUsageError("bad_target", value=value) from None
-    return DeliveryTarget(text=value, post=PostId(post), account=AccountId(account) if account else None, instant=when)
+    return DeliveryTarget(
+        text=value, post=PostId(post), account=AccountId(account) if account else None, instant=when
+    )
 
 
 def delivery_target(value: str) -> DeliveryTarget:
@@ -59,7 +67,10 @@ async def require_post(queries: Queries, post: PostId) -> None:
 
 
 async def find_deliveries(
-    queries: Queries, target: DeliveryTarget, timezone: ZoneInfo, is_wanted: Callable[[Delivery], bool]
+    queries: Queries,
+    target: DeliveryTarget,
+    timezone: ZoneInfo,
+    is_wanted: Callable[[Delivery], bool],
 ) -> Sequence[Delivery]:
     """Return one delivery for each account that a target names. Raise NoSuchItemError.
 
@@ -72,7 +83,10 @@ async def find_deliveries(
         found = [delivery for delivery in found if delivery.key.occurrence == occurrence]
     if not found and (target.account or target.instant):
         stored = await queries.deliveries(target.post)
-        names = {format_delivery_name(each.key.post, each.key.occurrence, each.account) for each in stored}
+        names = {
+            format_delivery_name(each.key.post, each.key.occurrence, each.account)
+            for each in stored
+        }
         raise NoSuchItemError("delivery", target.text, names)
     by_account: dict[AccountId, list[Delivery]] = {}
     for delivery in found:
@@ -87,9 +101,9 @@ async def find_deliveries(
 
 
 async def resolve_scope(name: str, settings: Settings, store: Store) -> str:
-    """Return the scope for a name. A scope that is paused can be named even if it has left the settings.
+    """Return the scope for a name. A paused scope can be named even if it has left the settings.
 
-    Raise NoSuchItemError, or LocalizedUsageError for a name that is an account and a post.
+    Raises NoSuchItemError, or LocalizedUsageError for a name that is an account and a post.
     """
     queries = store.queries
     kind, _, rest = name.partition(":")

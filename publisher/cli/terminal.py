@@ -35,7 +35,10 @@ STATE_STYLES: Mapping[State, str] = {
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print text with control and invisible characters escaped, so that a terminal obeys nothing in it."""
+    """Print text with control and invisible characters escaped.
+
+    So a terminal obeys nothing in it.
+    """
     click.echo(escape_forbidden(text), err=err, nl=nl)
 
 
@@ -65,8 +68,9 @@ class Terminal:
     ) -> None:
         """Print rows below the headings `column_NAME`.
 
-        On a terminal the cells of `styled_column` have the styles, one for each row. Where a line would not fit, what
-        follows them stands below it: no cell is broken, so that an address or a command in it can be copied.
+        On a terminal the cells of `styled_column` have the styles, one for each row. If a line
+        would not fit, the cells after them stand below it. No cell is broken, so that an address or
+        a command in it can be copied.
         """
         heading = [self.translate(f"column_{column}") for column in columns]
         lines = list(align_columns([heading, *rows]))
@@ -76,7 +80,9 @@ class Terminal:
         styled = columns.index(styled_column)
         is_narrow = max(map(text_width, lines)) > shutil.get_terminal_size().columns
         shown = [row[: styled + 1] if is_narrow else row for row in (heading, *rows)]
-        for row, style, cells in zip((heading, *rows), ("bold", *styles), pad_cells(shown), strict=True):
+        for row, style, cells in zip(
+            (heading, *rows), ("bold", *styles), pad_cells(shown), strict=True
+        ):
             parts = [escape_forbidden(cell) for cell in cells]
             if row is heading:
                 parts = [set_style(part, style) for part in parts]
@@ -96,7 +102,8 @@ class Terminal:
 def hidden_input() -> Iterator[None]:
     """Turn off the terminal's echo, as for a password, if there is one.
 
-    ^C ends a read from standard input at once; asyncio's own handler would put that off until the line is complete.
+    ^C ends a read from standard input at once; asyncio's own handler would put that off until the
+    line is complete.
     """
     interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     is_terminal = sys.stdin.isatty()
@@ -115,7 +122,10 @@ def hidden_input() -> Iterator[None]:
 
 
 def has_terminal() -> bool:
-    """Return True if a person can be asked, also while standard input or standard error is a file."""
+    """Return True if a person can be asked.
+
+    This holds also while standard input or standard error is a file.
+    """
     return sys.stdin.isatty() or sys.stderr.isatty()
 
 
@@ -159,7 +169,7 @@ def shorten(text: str, width: int) -> str:
 
 
 def align_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the rows as lines whose cells are padded to columns."""
+    """Yield the rows as lines with cells padded to columns."""
     for cells in pad_cells(rows):
         yield "".join(cells).rstrip()
 
@@ -168,20 +178,31 @@ def pad_cells(rows: Sequence[Sequence[str]]) -> Iterator[Sequence[str]]:
     """Yield the cells of each row, padded to columns."""
     widths = [max(map(text_width, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield [cell + " " * (width - text_width(cell) + _COLUMN_GAP) for cell, width in zip(row, widths, strict=True)]
+        yield [
+            cell + " " * (width - text_width(cell) + _COLUMN_GAP)
+            for cell, width in zip(row, widths, strict=True)
+        ]
 
 
 def set_style(text: str, style: str) -> str:
-    """Return a padded cell in a style such as `bold red`; an empty one changes nothing, nor does any with NO_COLOR."""
+    """Return a padded cell in a style such as `bold red`.
+
+    An empty style changes nothing, nor does any style with NO_COLOR.
+    """
     if not style or os.environ.get("NO_COLOR"):
         return text
     bare, colour = text.rstrip(), style.removeprefix("bold").strip()
-    return click.style(bare, fg=colour or None, bold=style.startswith("bold")) + " " * (len(text) - len(bare))
+    return click.style(bare, fg=colour or None, bold=style.startswith("bold")) + " " * (
+        len(text) - len(bare)
+    )
 
 
 def wrap_text(text: str, width: int) -> Iterator[str]:
-    """Yield lines of at most `width` columns, broken between words or between Chinese characters."""
-    starts = [0, *(place for place in range(1, len(text)) if can_break(text[place - 1], text[place]))]
+    """Yield lines of at most `width` columns, broken between words or Chinese characters."""
+    starts = [
+        0,
+        *(place for place in range(1, len(text)) if can_break(text[place - 1], text[place])),
+    ]
     line = ""
     for start, end in pairwise([*starts, len(text)]):
         piece = text[start:end]
@@ -195,7 +216,10 @@ def wrap_text(text: str, width: int) -> Iterator[str]:
 
 def can_break(before: str, after: str) -> bool:
     """True if a line may break here: not before closing punctuation, not after opening."""
-    if unicodedata.category(after) in {"Pe", "Pf", "Po"} or unicodedata.category(before) in {"Ps", "Pi"}:
+    if unicodedata.category(after) in {"Pe", "Pf", "Po"} or unicodedata.category(before) in {
+        "Ps",
+        "Pi",
+    }:
         return False
     return before == " " or text_width(before) == 2 or text_width(after) == 2
 
@@ -210,7 +234,11 @@ class ColumnHelp(click.HelpFormatter):
     def write_text(self, text: str) -> None:
         indent = " " * self.current_indent
         for paragraph in text.splitlines():
-            for line in wrap_text(paragraph, self.width - self.current_indent) if paragraph.strip() else [""]:
+            for line in (
+                wrap_text(paragraph, self.width - self.current_indent)
+                if paragraph.strip()
+                else [""]
+            ):
                 self.write(f"{indent}{line}".rstrip() + "\n")
 
     def write_dl(

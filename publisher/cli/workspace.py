@@ -1,4 +1,4 @@
-"""The files of a new workspace, and of a drill, whose accounts are the simulator's."""
+"""The files of a new workspace, and of a drill with the simulator's accounts."""
 
 import json
 import tomllib
@@ -45,7 +45,7 @@ REPLACED_TIME_KEYS = ("cron", "from", "until", "days", "expires")
 
 
 def new_workspace_files() -> dict[str, bytes]:
-    """Return the contents of a new workspace's files by their path inside it. It has no account and no post yet."""
+    """Return a new workspace's files by their path inside it. It has no account and no post yet."""
     schema = json.dumps(schedule_schema(), ensure_ascii=False, indent=2) + "\n"
     return {
         "publisher.toml": (SAMPLES_FOLDER / "publisher.toml").read_bytes(),
@@ -64,11 +64,20 @@ def find_shipped_schedule() -> Traversable:
 
 
 def create_workspace(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write a workspace. Raise CommandFailedError, and write nothing, when a file or folder exists already."""
+    """Write a workspace.
+
+    Raises CommandFailedError, and writes nothing, when a file or folder exists already.
+    """
     taken = [name for name in contents if (folder / name).exists() or (folder / name).is_symlink()]
-    taken += [name for name in WORKSPACE_FOLDERS if (folder / name).exists() and not (folder / name).is_dir()]
+    taken += [
+        name
+        for name in WORKSPACE_FOLDERS
+        if (folder / name).exists() and not (folder / name).is_dir()
+    ]
     if taken or (folder.exists() and not folder.is_dir()):
-        raise CommandFailedError("workspace_not_empty", folder=folder, names="、".join(sorted(taken)) or folder)
+        raise CommandFailedError(
+            "workspace_not_empty", folder=folder, names="、".join(sorted(taken)) or folder
+        )
     for name in WORKSPACE_FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     for name, data in contents.items():
@@ -87,7 +96,10 @@ def create_workspace(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """A city with its code (GB/T 2260), and its police (`agency`): the name of their accounts, and their signature."""
+    """A city with its code (GB/T 2260), and its police (`agency`).
+
+    `agency` is the name of the police's accounts, and their signature.
+    """
 
     code: str
     name: str
@@ -117,18 +129,27 @@ class DemoAccount:
         """Return credentials that the simulator accepts because they name the account."""
         match self.platform:
             case "weibo":
-                return {"app_key": "1000000000", "app_secret": "drill", "access_token": self.identity}
+                return {
+                    "app_key": "1000000000",
+                    "app_secret": "drill",
+                    "access_token": self.identity,
+                }
             case "wechat":
-                return {"app_id": self.identity, "app_secret": "drill", "callback_token": CALLBACK_SIGNING_KEY}
+                return {
+                    "app_id": self.identity,
+                    "app_secret": "drill",
+                    "callback_token": CALLBACK_SIGNING_KEY,
+                }
             case _:
                 return {"BDUSS": self.identity, "STOKEN": "drill"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoWorkspace:
-    """A drill in some regions against a simulator, which calls back to `callback_listen` if that is set.
+    """A drill in some regions against a simulator. It calls back to `callback_listen`, if set.
 
-    With `dashboard_listen` the demo serves the dashboard there itself, and one person must approve each post.
+    With `dashboard_listen` the demo serves the dashboard there itself, and one person must approve
+    each post.
     """
 
     regions: Sequence[Region]
@@ -139,7 +160,9 @@ class DemoWorkspace:
     @property
     def accounts(self) -> Sequence[DemoAccount]:
         return [
-            DemoAccount(id=f"{region.slug}-{platform}", platform=platform, identity=identity, region=region)
+            DemoAccount(
+                id=f"{region.slug}-{platform}", platform=platform, identity=identity, region=region
+            )
             for region in self.regions
             for platform, identity in (
                 ("weibo", f"1{region.code}001"),
@@ -150,7 +173,7 @@ class DemoWorkspace:
 
 
 def demo_files(demo_workspace: DemoWorkspace) -> dict[str, bytes]:
-    """Return the files in which a drill's workspace differs from another: settings, secrets, posts and pictures."""
+    """Return the special files of a drill's workspace: settings, secrets, posts and pictures."""
     accounts = []
     for account in demo_workspace.accounts:
         entry: dict[str, Any] = {
@@ -166,28 +189,50 @@ def demo_files(demo_workspace: DemoWorkspace) -> dict[str, bytes]:
         if account.platform == "tieba":
             entry |= {"forum": account.region.forum, "accept_risk": True}
         accounts.append(entry)
-    north = [account.id for account in demo_workspace.accounts if account.region.code.startswith(NORTHERN_PROVINCES)]
+    north = [
+        account.id
+        for account in demo_workspace.accounts
+        if account.region.code.startswith(NORTHERN_PROVINCES)
+    ]
     settings = {
         "environment": "drill",
         "timezone": TIMEZONE,
         "secrets_dir": "secrets",
-        **({"callbacks": {"listen": demo_workspace.callback_listen}} if demo_workspace.callback_listen else {}),
+        **(
+            {"callbacks": {"listen": demo_workspace.callback_listen}}
+            if demo_workspace.callback_listen
+            else {}
+        ),
         **demo_people_settings(demo_workspace),
         "limits": {**dict.fromkeys(PLATFORMS, DEMO_LIMITS), "weibo": WEIBO_DEMO_LIMITS},
         "region": {
             region.code: {
                 "police": region.agency,
-                **{name: getattr(region, name) for name in ("name", "hotline", "tip_line", "tip_link")},
+                **{
+                    name: getattr(region, name)
+                    for name in ("name", "hotline", "tip_line", "tip_link")
+                },
             }
             for region in demo_workspace.regions
         },
         "groups": {"north": north},
         "account": accounts,
     }
-    secrets = {f"secrets/{account.id}": json.dumps(account.secret).encode() for account in demo_workspace.accounts}
-    pictures = {f"media/{picture.name}": picture.read_bytes() for picture in (SAMPLES_FOLDER / "media").iterdir()}
+    secrets = {
+        f"secrets/{account.id}": json.dumps(account.secret).encode()
+        for account in demo_workspace.accounts
+    }
+    pictures = {
+        f"media/{picture.name}": picture.read_bytes()
+        for picture in (SAMPLES_FOLDER / "media").iterdir()
+    }
     schedule = find_shipped_schedule().read_bytes()
-    return {"publisher.toml": tomlkit.dumps(settings).encode(), "schedule.toml": schedule, **secrets, **pictures}
+    return {
+        "publisher.toml": tomlkit.dumps(settings).encode(),
+        "schedule.toml": schedule,
+        **secrets,
+        **pictures,
+    }
 
 
 def demo_people_settings(demo_workspace: DemoWorkspace) -> dict[str, Any]:
@@ -201,7 +246,7 @@ def demo_people_settings(demo_workspace: DemoWorkspace) -> dict[str, Any]:
 
 
 def postpone_schedule(text: str, now: datetime) -> str:
-    """Return the schedule so many whole weeks later that its first post is due more than a day after `now`.
+    """Return the schedule moved by whole weeks, with its first post due over a day after `now`.
 
     `now` has no offset.
     """
@@ -219,18 +264,27 @@ def postpone_schedule(text: str, now: datetime) -> str:
 
 
 def shift_schedule(
-    text: str, start: datetime, spread: timedelta, correction_delay: timedelta, *, is_single_warning: bool = False
+    text: str,
+    start: datetime,
+    spread: timedelta,
+    correction_delay: timedelta,
+    *,
+    is_single_warning: bool = False,
 ) -> str:
-    """Return the schedule with new due times, the first at `start`, without offset, and the last `spread` later.
+    """Return the schedule with new due times: the first at `start`, the last `spread` later.
 
-    The order of posts stays, so that follow-ups come after originals. Corrections come `correction_delay` after all
-    others: one that is due stops its original wherever that is not out. With `is_single_warning` only one warning to
-    all remains.
+    `start` has no offset. The order of posts stays, so that follow-ups come after originals.
+    Corrections come `correction_delay` after all others: a due correction stops its original
+    wherever that is not out. With `is_single_warning` only one warning to all remains.
     """
     document = tomlkit.parse(text)
     posts = _posts_of(document)
     if is_single_warning:
-        warnings = (index for index, post in enumerate(posts) if post["kind"] == "warning" and post["to"] == ["all"])
+        warnings = (
+            index
+            for index, post in enumerate(posts)
+            if post["kind"] == "warning" and post["to"] == ["all"]
+        )
         kept = next(warnings)
         del posts[kept + 1 :], posts[:kept]
     others = [post for post in posts if post["kind"] != PostKind.CORRECTION]

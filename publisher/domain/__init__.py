@@ -1,1 +1,4 @@
-"""The nouns of publisher. Pure: no clock, no random numbers, no file, no socket, no third-party package."""
+"""The domain types of publisher, as pure code.
+
+No clock, no random numbers, no file, no socket and no third-party package is used here.
+"""

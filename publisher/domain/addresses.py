@@ -1,4 +1,7 @@
-"""Addresses of databases, hosts and links, as people write them: their parts, and which are this machine's. Pure."""
+"""Addresses of databases, hosts and links as people write them. Pure.
+
+The module finds their parts, and the addresses of this machine.
+"""
 
 import ipaddress
 import re
@@ -12,7 +15,10 @@ _POSTGRES_URL = re.compile(r"[^:]+://([^@]*@)?(\[[^\]@]*\]|[^@:/?\[\]]*)(:\d+)?(
 
 
 def is_postgres_url(url: str) -> bool:
-    """True if this is a PostgreSQL URL in which no part of the password can be taken for host or port."""
+    """True if this is a PostgreSQL URL in a safe form.
+
+    In a safe form no part of the password can be taken for host or port.
+    """
     return url.startswith(POSTGRES_SCHEMES) and _POSTGRES_URL.fullmatch(url) is not None
 
 
@@ -33,7 +39,7 @@ def is_link_template(entry: str) -> bool:
 
 
 def parse_host(url: str) -> str | None:
-    """Return the host of an address to which a path can be appended, or None."""
+    """Return the host of an address that can take an appended path, or None."""
     return None if set("?#@{} ") & set(url) else _split_host(url)
 
 
@@ -53,9 +59,10 @@ def split_host_port(address: str) -> tuple[str, int]:
 
 
 def normalize_address(url: str) -> str:
-    """Return an address as it is compared: without scheme, usual port and last slash, and this machine as localhost.
+    """Return an address in the form used for comparison.
 
-    A bare host name, or what cannot be parsed, is only put into lower case.
+    The scheme, the usual port and the last slash are removed. This machine becomes localhost. A
+    bare host name, or text that cannot be parsed, is only put into lower case.
     """
     try:
         parts = urlsplit(url)
@@ -87,6 +94,11 @@ def is_listen_address(listen: str) -> bool:
     """True if this is exactly `host:port`."""
     try:
         parts = urlsplit(f"//{listen}")
-        return bool(parts.hostname) and parts.port is not None and parts.netloc == listen and "@" not in listen
+        return (
+            bool(parts.hostname)
+            and parts.port is not None
+            and parts.netloc == listen
+            and "@" not in listen
+        )
     except ValueError:
         return False

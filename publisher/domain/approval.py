@@ -1,4 +1,4 @@
-"""Approvals: which people must say yes to the exact content of an occurrence before it may be sent. Pure."""
+"""Approvals of the exact content of an occurrence, required before it may be sent. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,15 +13,15 @@ from publisher.domain.delivery import ApprovalMissing, Approved, Delivery, State
 from publisher.domain.post import Fingerprint, fingerprint
 
 AWAITING_APPROVAL = "awaiting_approval"
-"""Why a delivery waits at its time: not everyone who must approve its content has done so."""
+"""Why a delivery waits at its time: an approval of its content is missing."""
 NOT_APPROVED = "not_approved"
 """Why a delivery expired: it was still not approved when it became too late."""
 REMINDER_LEAD = timedelta(hours=24)
-"""How long before its time an occurrence that is not approved raises an alert, if it was filed before that."""
+"""How long before its time an unapproved occurrence raises an alert, if filed before that."""
 LAST_REMINDER_LEAD = timedelta(hours=2)
-"""The same for what was filed later: its approvers have hardly seen it yet."""
+"""The same lead for content filed later: its approvers have hardly seen it yet."""
 MAX_ADVANCE = timedelta(hours=1)
-"""How far an occurrence may be brought forward, from the time that it was approved for, without new approvals."""
+"""How far an occurrence may be brought forward from its approved time without new approvals."""
 AFTER_REVIEW_PERIOD = timedelta(hours=24)
 """How long after an emergency release the regular approvals must have been given."""
 MIN_FINGERPRINT_LENGTH = 16
@@ -86,11 +86,12 @@ NO_APPROVALS = ApprovalRules()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """One person's yes, at one stage of a chain, to the content with this fingerprint.
+    """One person's approval, at one stage of a chain, of the content with this fingerprint.
 
-    `chain` is the hash of the chain as it was then: where the settings have changed since, the yes no longer counts.
-    `scheduled_at` is the time of the occurrence in the schedule as it was then.
-    `is_emergency`: an officer on duty released the content without the chain, which must follow.
+    `chain` is the hash of the chain at that time. If the settings have changed since, the approval
+    no longer counts. `scheduled_at` is the time of the occurrence in the schedule at that time.
+    `is_emergency`: an officer on duty released the content without the chain, and the chain must
+    follow.
     """
 
     person: str
@@ -107,7 +108,10 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendition:
-    """What one account of an occurrence gets: the kind of the post, and the hash of final text and pictures."""
+    """The content for one account of an occurrence: the post's kind, and a hash.
+
+    The hash covers final text and pictures.
+    """
 
     account: AccountId
     kind: str
@@ -115,23 +119,34 @@ class Rendition:
 
 
 Writers = Mapping[str, Collection[str]]
-"""All who have written or saved a post since it began, each with the presentations approved since their last save."""
+"""The people that have written or saved a post since it began.
+
+Each comes with the presentations approved since their last save.
+"""
 
 LEFT_OUT = ""
-"""In the place of a presentation: words that the version in force has, and that are not in the post's text yet.
+"""Stands in the place of a presentation for words that the post's text does not have yet.
 
-No approval of that text is one of them.
+The version in force has these words. No approval of that text covers them.
 """
 
 
 def name_presentation(chain: Chain, kind: str, template: str, platform: str) -> str:
-    """Return the name of a way in which people saw a text: they have not approved what it says in another one."""
+    """Return the name of a presentation, the way a text was shown to people.
+
+    An approval covers the text in this presentation only, not in another one.
+    """
     return f"{hash_chain(chain)[:MIN_FINGERPRINT_LENGTH]} {kind} {template} {platform}"
 
 
 def find_barred(writers: Writers, shown: Collection[str]) -> frozenset[str]:
-    """Return the writers of a text in these presentations, but for those whose words were approved in all of them."""
-    return frozenset(person for person, approved in writers.items() if not set(shown) <= set(approved))
+    """Return the writers of a text, without the ones approved in all these presentations.
+
+    The words of a left-out writer were approved in every one of them.
+    """
+    return frozenset(
+        person for person, approved in writers.items() if not set(shown) <= set(approved)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,11 +159,12 @@ class MissingStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalStatus:
-    """What an occurrence is approved by: its fingerprint, its chain, and all approvals that have not been ended.
+    """The approval status of an occurrence: its fingerprint, its chain and all approvals in force.
 
-    `scheduled_at` is its time in the schedule; None once none of it is open. An approval by one of the `barred` does
-    not count: the author, and all who saved the post since it began, or since a text of it had every approval.
-    `presentations` are those that show the present text of the post.
+    An approval in force has not been ended. `scheduled_at` is its time in the schedule, None once
+    none of it is open. An approval by one of the `barred` does not count. Barred are the author and
+    everyone with a save since the post began, or since a text of it had every approval.
+    `presentations` are the ones that show the present text of the post.
     """
 
     fingerprint: Fingerprint
@@ -171,18 +187,25 @@ class ApprovalStatus:
 
     @property
     def counted(self) -> list[Approval]:
-        """The approvals of this content and chain by people who may give one, oldest first."""
+        """The valid approvals of this content and chain, oldest first.
+
+        A valid approval comes from a person with the right to give it.
+        """
         chain = hash_chain(self.chain)
         return [
             approval
             for approval in sorted(self.in_time, key=lambda one: one.at)
-            if (approval.fingerprint, approval.chain, approval.is_emergency) == (self.fingerprint, chain, False)
+            if (approval.fingerprint, approval.chain, approval.is_emergency)
+            == (self.fingerprint, chain, False)
             and not self.is_barred(approval.person)
         ]
 
     @property
     def is_emergency(self) -> bool:
-        """True if the author and another officer, both on duty, have released exactly this content."""
+        """True if the author and another officer have released exactly this content.
+
+        Both are on duty.
+        """
         people = {
             name_skeleton(approval.person)
             for approval in self.in_time
@@ -196,8 +219,13 @@ class ApprovalStatus:
         return not self.missing or self.is_emergency
 
     def has_approved(self, person: str) -> bool:
-        """True if a person has already said yes to this content in its chain: a yes in another one does not count."""
-        return any(name_skeleton(approval.person) == name_skeleton(person) for approval in self.counted)
+        """True if a person has already approved this content in its present chain.
+
+        An approval in another chain does not count.
+        """
+        return any(
+            name_skeleton(approval.person) == name_skeleton(person) for approval in self.counted
+        )
 
     def is_barred(self, person: str) -> bool:
         """True if a person wrote the post, or saved it since its text had every approval."""
@@ -205,7 +233,10 @@ class ApprovalStatus:
 
 
 def is_covered(approved_at: datetime | None, scheduled_at: datetime | None) -> bool:
-    """True unless an occurrence was brought forward, from the time it was approved for, by more than MAX_ADVANCE."""
+    """True unless an occurrence was brought forward too far from its approved time.
+
+    The limit is MAX_ADVANCE.
+    """
     return approved_at is None or scheduled_at is None or scheduled_at >= approved_at - MAX_ADVANCE
 
 
@@ -221,18 +252,24 @@ def hash_rules(rules: ApprovalRules) -> Fingerprint:
 
 
 def hash_renditions(renditions: Iterable[Rendition]) -> Fingerprint:
-    """Return the fingerprint of an occurrence: of what every one of its accounts gets."""
+    """Return the fingerprint of an occurrence, over the content for each of its accounts."""
     return fingerprint(sorted([item.account, item.kind, item.rendered_hash] for item in renditions))
 
 
 def choose_reminder_lead(due_at: datetime, filed_at: datetime | None) -> timedelta:
-    """Return how long before its time an occurrence raises an alert; its content was filed at an instant, if known."""
+    """Return how long before its time an occurrence raises an alert.
+
+    Its content was filed at `filed_at`, if that is known.
+    """
     is_old = filed_at is None or filed_at <= due_at - REMINDER_LEAD
     return REMINDER_LEAD if is_old else LAST_REMINDER_LEAD
 
 
 def is_fingerprint_of(text: str, whole: Fingerprint) -> bool:
-    """True if a typed text is a fingerprint, or its first MIN_FINGERPRINT_LENGTH or more characters."""
+    """True if a typed text is a fingerprint or its beginning.
+
+    A beginning has at least MIN_FINGERPRINT_LENGTH characters.
+    """
     typed = text.strip().lower()
     return len(typed) >= MIN_FINGERPRINT_LENGTH and whole.startswith(typed)
 
@@ -242,15 +279,19 @@ def missing_stages(
 ) -> list[MissingStage]:
     """Return the stages that still need people, in order.
 
-    Only approvals of exactly this content and chain count, each person once in the whole chain, and nobody who is
-    barred. Names that look alike are the same person.
+    Only approvals of exactly this content and chain count. Each person counts once in the whole
+    chain, and nobody barred counts. Names that look alike are the same person.
     """
     chain_hash = hash_chain(chain)
     counted = set(map(name_skeleton, barred))
     given: dict[str, int] = {}
     for approval in sorted(approvals, key=lambda one: one.at):
         person = name_skeleton(approval.person)
-        is_current = approval.fingerprint == content and approval.chain == chain_hash and not approval.is_emergency
+        is_current = (
+            approval.fingerprint == content
+            and approval.chain == chain_hash
+            and not approval.is_emergency
+        )
         if is_current and person not in counted:
             counted.add(person)
             given[approval.stage] = given.get(approval.stage, 0) + 1
@@ -261,17 +302,29 @@ def missing_stages(
     ]
 
 
-def on_approval_missing(delivery: Delivery, event: ApprovalMissing, _context: StepContext) -> Delivery:
-    """Wait for the missing approvals. What a call was made for keeps its place in the queue, and is tried again."""
+def on_approval_missing(
+    delivery: Delivery, event: ApprovalMissing, _context: StepContext
+) -> Delivery:
+    """Wait for the missing approvals.
+
+    A delivery with a call already made keeps its place in the queue, and is tried again.
+    """
     waiting = replace(delivery, reason=AWAITING_APPROVAL)
     if delivery.attempts and delivery.state is not State.PENDING:
         return replace(waiting, state=State.DUE, next_action_at=event.until)
-    latest = delivery.expires_at if delivery.is_due_when_approved else delivery.first_attempt_deadline
-    return replace(waiting, state=State.PENDING, next_action_at=event.until, first_attempt_deadline=latest)
+    latest = (
+        delivery.expires_at if delivery.is_due_when_approved else delivery.first_attempt_deadline
+    )
+    return replace(
+        waiting, state=State.PENDING, next_action_at=event.until, first_attempt_deadline=latest
+    )
 
 
 def on_approved(delivery: Delivery, event: Approved, context: StepContext) -> Delivery:
-    """Become due at the planned time; now if that has passed, or if the approval decides the time."""
+    """Become due at the planned time.
+
+    Become due now if that time has passed, or if the approval decides the time.
+    """
     approved = replace(delivery, reason=None, next_action_at=max(delivery.due_at, context.now))
     if not delivery.is_due_when_approved:
         return approved

@@ -1,6 +1,7 @@
 """The audit hash chain as it is written: entries, checkpoints, accepted losses and exports.
 
-Each entry contains the hash of the one before it, so that `audit_verifier` detects any later change.
+Each entry contains the hash of the one before it, so that `audit_verifier` detects any later
+change.
 """
 
 import json
@@ -15,15 +16,15 @@ ENTRY_HASH_PREFIX = b"publisher audit 1\n"
 ENTRY_FIELDS = ("at", "role", "name", "event", "subject", "before", "after", "detail")
 """The fields of an entry in hash order; `at` in microseconds since 1970, UTC."""
 SYSTEM_USER_KEY = "system"
-"""The key in an entry's detail for the operating system user who ran the command."""
+"""The key in an entry's detail for the operating system user of the command."""
 SIGN_IN_KEY = "sign_in"
-"""The key in an entry's detail for what has proved the person's name, such as a password."""
+"""The key in an entry's detail for the proof of the person's name, such as a password."""
 RESTORED_EVENT = "restored"
 """The event that records the restore of an older database."""
 OLDER_DATABASE_EVENT = "older_database_found"
-"""The event that records that a checkpoint knows entries which the database lacks."""
+"""The event that records that a checkpoint knows entries missing from the database."""
 LOSS_ACCEPTED_EVENT = "loss_accepted"
-"""The event by which a person accepts a loss of entries."""
+"""The event of a person's acceptance of a loss of entries."""
 LOSS_SIGNATURE_PREFIX = "publisher audit loss 1\n"
 """Prefix of the signed text, so that no signature of anything else passes for an acceptance."""
 CHECKPOINT_SIGNATURE_PREFIX = "publisher audit anchor 1\n"
@@ -43,7 +44,7 @@ def reject_signature(_text: str, _signature: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainEntry:
-    """One entry as stored: its number, its fields in hash order, the hash before it and its own hash.
+    """One stored entry: its number, its fields in hash order, the hash before it and its own hash.
 
     An attacker may store values of any type, so nothing is assumed about the types.
     """
@@ -82,15 +83,21 @@ _encode_hashed = json.JSONEncoder(
 
 
 def hash_entry(number: int, fields: Sequence[object], previous: object) -> str:
-    """Return the entry's hash: SHA-256 of the prefix and a JSON array of number, fields and the hash before it."""
-    return sha256(ENTRY_HASH_PREFIX + _encode_hashed([number, *fields, previous]).encode()).hexdigest()
+    """Return the entry's hash.
+
+    It is SHA-256 of the prefix and a JSON array of number, fields and the hash before it.
+    """
+    return sha256(
+        ENTRY_HASH_PREFIX + _encode_hashed([number, *fields, previous]).encode()
+    ).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """The chain head at one instant, recorded outside the database; `chain` is the genesis hash of the chain.
+    """The chain head at one instant, recorded outside the database.
 
-    `signature` covers all other fields; None for checkpoints from before signing.
+    `chain` is the genesis hash of the chain. `signature` covers all other fields. It is None for
+    checkpoints from before signing.
     """
 
     database: str
@@ -103,7 +110,10 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainLoss:
-    """The lost entries `sequence` to `until` of a chain, as known from checkpoints up to `at`; `hash` is the last's."""
+    """The lost entries `sequence` to `until` of a chain, as known from checkpoints up to `at`.
+
+    `hash` is the hash of the last entry.
+    """
 
     chain: str
     sequence: int
@@ -113,14 +123,19 @@ class ChainLoss:
 
     def covers(self, checkpoint: Checkpoint) -> bool:
         """True if a checkpoint proves nothing beyond this loss."""
-        is_within = checkpoint.chain == self.chain and self.sequence <= checkpoint.sequence <= self.until
+        is_within = (
+            checkpoint.chain == self.chain and self.sequence <= checkpoint.sequence <= self.until
+        )
         is_last = (checkpoint.sequence, checkpoint.hash) == (self.until, self.hash)
         return is_within and (checkpoint.at <= self.at or is_last)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedDataLoss:
-    """Losses that a person has examined and accepted; `signature` covers the person's name, reason and losses."""
+    """Losses that a person has examined and accepted.
+
+    `signature` covers the person's name, reason and losses.
+    """
 
     name: str
     reason: str
@@ -129,7 +144,9 @@ class AcceptedDataLoss:
 
     @property
     def signing_text(self) -> str:
-        return LOSS_SIGNATURE_PREFIX + _to_json([self.name, self.reason, [asdict(loss) for loss in self.losses]])
+        return LOSS_SIGNATURE_PREFIX + _to_json(
+            [self.name, self.reason, [asdict(loss) for loss in self.losses]]
+        )
 
     @property
     def detail(self) -> Mapping[str, object]:
@@ -156,14 +173,20 @@ def format_system_user(detail: object) -> str:
     try:
         system = json.loads(str(detail))[SYSTEM_USER_KEY]
         uids = (("uid", "uid", "user"), ("login uid", "login_uid", "login_user"))
-        named = [f"{word} {system[uid]} {system[user] or '?'}" for word, uid, user in uids if system[uid] is not None]
-        return ", ".join([*named, *([f"sudo {system['sudo_user']}"] if system["sudo_user"] else [])])
+        named = [
+            f"{word} {system[uid]} {system[user] or '?'}"
+            for word, uid, user in uids
+            if system[uid] is not None
+        ]
+        return ", ".join(
+            [*named, *([f"sudo {system['sudo_user']}"] if system["sudo_user"] else [])]
+        )
     except (ValueError, TypeError, KeyError, RecursionError):
         return ""
 
 
 def parse_cut_checkpoints(detail: object) -> list[tuple[int, str]]:
-    """Return number and hash of the checkpoints that a restored database's entry says were cut off."""
+    """Return number and hash of the checkpoints cut off, by a restored database's entry."""
     try:
         return [(int(cut["sequence"]), str(cut["hash"])) for cut in json.loads(str(detail))["cut"]]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
@@ -171,7 +194,9 @@ def parse_cut_checkpoints(detail: object) -> list[tuple[int, str]]:
 
 
 def format_checkpoint(checkpoint: Checkpoint) -> str:
-    return _to_json({name: value for name, value in asdict(checkpoint).items() if value is not None})
+    return _to_json(
+        {name: value for name, value in asdict(checkpoint).items() if value is not None}
+    )
 
 
 def checkpoint_signing_text(checkpoint: Checkpoint) -> str:
@@ -180,7 +205,10 @@ def checkpoint_signing_text(checkpoint: Checkpoint) -> str:
 
 
 def parse_checkpoint(line: str) -> Checkpoint | None:
-    """Parse a checkpoint line, skipping any syslog prefix. Return None if it is incomplete or not a checkpoint."""
+    """Return the checkpoint in a line, skipping any syslog prefix.
+
+    Return None if the line is incomplete or not a checkpoint.
+    """
     try:
         checkpoint = Checkpoint(**json.loads(line[max(0, line.find(_CHECKPOINT_START)) :]))
     except (ValueError, TypeError, RecursionError):
@@ -190,9 +218,9 @@ def parse_checkpoint(line: str) -> Checkpoint | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportHeader:
-    """The first line of an export: its chain, its first and last entry, and the hash before the first.
+    """The first line of an export: its chain, its first and last entry, and the hash before them.
 
-    An export is JSON lines that can be verified without the database they came from.
+    An export is JSON lines that can be verified without the original database.
     """
 
     format: str
@@ -227,7 +255,10 @@ def format_entry(entry: ChainEntry) -> str:
 
 
 def parse_entries(lines: Iterable[str]) -> Iterator[ChainEntry]:
-    """Yield the entries after the header. A line that is not in canonical form becomes an entry that fits nowhere."""
+    """Yield the entries after the header.
+
+    A line that is not in canonical form becomes an entry that fits nowhere.
+    """
     for line in lines:
         text = line.removesuffix("\n")
         try:
@@ -242,7 +273,9 @@ def parse_entries(lines: Iterable[str]) -> Iterator[ChainEntry]:
         except (ValueError, TypeError, KeyError, RecursionError):
             is_valid = False
         if not is_valid:
-            entry = ChainEntry(sequence=0, fields=(None,) * len(ENTRY_FIELDS), previous=None, hash=None)
+            entry = ChainEntry(
+                sequence=0, fields=(None,) * len(ENTRY_FIELDS), previous=None, hash=None
+            )
         yield entry
 
 
@@ -261,10 +294,15 @@ def format_time(microseconds: object) -> str:
 
 
 def _has_declared_types(row: ChainLoss | Checkpoint | ExportHeader) -> bool:
-    """True if each field, read from JSON that anybody may have written, has the type that its class declares."""
+    """True if each field has the type that its class declares.
+
+    The fields were read from JSON that anybody may have written.
+    """
     return all(isinstance(getattr(row, item.name), cast("Any", item.type)) for item in fields(row))
 
 
 def _to_json(value: object) -> str:
     # The default wraps what no valid entry holds, such as bytes, so that it does not pass for a valid value.
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=lambda odd: {"odd": repr(odd)})
+    return json.dumps(
+        value, ensure_ascii=False, separators=(",", ":"), default=lambda odd: {"odd": repr(odd)}
+    )

@@ -1,4 +1,4 @@
-"""Verify an audit chain: find what was changed, removed, inserted, moved or replaced."""
+"""Verify an audit chain: find changed, removed, inserted, moved and replaced entries."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,10 @@ from publisher.domain.audit_chain import (
 MAX_SEARCH_DISTANCE = 1000
 """How many positions are searched for an entry that does not fit where it stands."""
 MAX_LISTED_BREAKS = 100
-"""Number of breaks that are listed, the rest are only counted; also the number of unmatched entries searched for."""
+"""Number of breaks that are listed. The rest are only counted.
+
+It is also the number of unmatched entries that are searched for.
+"""
 
 
 class ChainDefect(StrEnum):
@@ -57,8 +60,9 @@ class AcceptedLossEntry:
 class ChainBreak:
     """A defect of the chain in the entries `sequence` to `until`.
 
-    `other` is the second position of a swap, the position of a moved entry, or the last checkpoint that still matches.
-    `loss` is what checkpoints prove and the chain lacks; a person may accept it.
+    `other` is the second position of a swap, the position of a moved entry, or the last checkpoint
+    that still matches. `loss` is the part proved by checkpoints and missing from the chain. A
+    person may accept it.
     """
 
     defect: ChainDefect
@@ -71,7 +75,11 @@ class ChainBreak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Contradiction:
-    """A checkpoint that the chain contradicts: the entry that does (None beyond the end), and the last match before."""
+    """A checkpoint that the chain contradicts.
+
+    It holds the contradicting entry, None beyond the end of the chain, and the last match before
+    it.
+    """
 
     checkpoint: Checkpoint
     entry: ChainEntry | None
@@ -81,7 +89,10 @@ class _Contradiction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Replacement:
-    """The entry of a restored database: the checkpoints that it says were lost with the earlier database."""
+    """The entry of a restored database, and the checkpoints lost with the earlier database.
+
+    The entry itself names these checkpoints.
+    """
 
     number: int
     entry: ChainEntry
@@ -93,9 +104,9 @@ class _Replacement:
 class ChainVerifier:
     """Verifies a chain in one pass over its entries and collects its breaks.
 
-    `genesis` is the hash before the first entry; `first`, `previous` and `last` are given for a part of a chain. A loss
-    counts as accepted only if `is_own_signature` accepts its signature. Memory is bounded by the checkpoints and by
-    MAX_LISTED_BREAKS, not by the entries.
+    `genesis` is the hash before the first entry; `first`, `previous` and `last` are given for a
+    part of a chain. A loss counts as accepted only if `is_own_signature` accepts its signature.
+    Memory is bounded by the checkpoints and by MAX_LISTED_BREAKS, not by the entries.
     """
 
     genesis: str | None
@@ -127,7 +138,9 @@ class ChainVerifier:
         self._head = self.genesis if self.first == 1 else self.previous
         for checkpoint in self.checkpoints:
             if checkpoint.chain == self.genesis:
-                self._checkpoints.setdefault(checkpoint.sequence, {}).setdefault(checkpoint.hash, checkpoint)
+                self._checkpoints.setdefault(checkpoint.sequence, {}).setdefault(
+                    checkpoint.hash, checkpoint
+                )
             else:
                 self._foreign_checkpoints.setdefault(checkpoint.chain, []).append(checkpoint)
         if self.genesis is None:
@@ -140,13 +153,20 @@ class ChainVerifier:
         self._report_mismatches()
         if self.last is None:
             self._contradictions += [
-                _Contradiction(checkpoint=checkpoint, entry=None, last_confirmed=self._number, since=self._newest_at)
+                _Contradiction(
+                    checkpoint=checkpoint,
+                    entry=None,
+                    last_confirmed=self._number,
+                    since=self._newest_at,
+                )
                 for sequence, known in sorted(self._checkpoints.items())
                 if sequence > self._number
                 for checkpoint in known.values()
             ]
         elif self.last > self._number:  # the header of an export says that there was more, or less
-            self._report(ChainDefect.CUT, self._number + 1, until=self.last, about=self._newest_entry)
+            self._report(
+                ChainDefect.CUT, self._number + 1, until=self.last, about=self._newest_entry
+            )
         elif self._number > self.last:
             self._report(ChainDefect.INSERTED, self.last + 1, until=self._number)
         self._report_losses()
@@ -168,7 +188,9 @@ class ChainVerifier:
 
     def report_unknown_attempt(self, subject: str, at: str) -> None:
         """Report an attempt that the journal holds and the audit does not."""
-        self._report(ChainDefect.UNKNOWN_ATTEMPT, self._number, about={"subject": subject, "at": at})
+        self._report(
+            ChainDefect.UNKNOWN_ATTEMPT, self._number, about={"subject": subject, "at": at}
+        )
 
     def report_forged_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Report a checkpoint without a valid signature."""
@@ -179,13 +201,17 @@ class ChainVerifier:
         number = self._find_number(entry, following)
         if number is None:
             self._unmatched.append((self._number + 1 + len(self._unmatched), entry))
-            if len(self._unmatched) > MAX_LISTED_BREAKS:  # the run is too long to wait for its end: all count as edited
+            if (
+                len(self._unmatched) > MAX_LISTED_BREAKS
+            ):  # the run is too long to wait for its end: all count as edited
                 self._classify_unmatched(None)
                 self._head = entry.hash
             return
         is_next = number == self._number + 1 and not self._unmatched
         self._classify_unmatched(number)
-        if is_next and entry.previous != self._head:  # the entry before was rehashed; this one holds its old hash
+        if (
+            is_next and entry.previous != self._head
+        ):  # the entry before was rehashed; this one holds its old hash
             defect = ChainDefect.EDITED if self._newest_entry else ChainDefect.GENESIS
             self._report(defect, self._number, about=self._newest_entry)
         shift = entry.sequence - number
@@ -197,13 +223,25 @@ class ChainVerifier:
             self._record_replacement(number, entry)
         elif entry.event == LOSS_ACCEPTED_EVENT:
             accepted = parse_accepted_loss(entry.named["name"], entry.named["detail"])
-            if accepted is not None and self.is_own_signature(accepted.signing_text, accepted.signature):
-                self.accepted_losses.append(AcceptedLossEntry(accepted_loss=accepted, facts=entry.facts))
-        self._number, self._head, self._offset, self._newest_entry = number, entry.hash, shift, entry
+            if accepted is not None and self.is_own_signature(
+                accepted.signing_text, accepted.signature
+            ):
+                self.accepted_losses.append(
+                    AcceptedLossEntry(accepted_loss=accepted, facts=entry.facts)
+                )
+        self._number, self._head, self._offset, self._newest_entry = (
+            number,
+            entry.hash,
+            shift,
+            entry,
+        )
         known = self._checkpoints.pop(number, {})
         self._contradictions += [
             _Contradiction(
-                checkpoint=checkpoint, entry=entry, last_confirmed=self.last_confirmed, since=self._last_confirmed_at
+                checkpoint=checkpoint,
+                entry=entry,
+                last_confirmed=self.last_confirmed,
+                since=self._last_confirmed_at,
             )
             for checkpoint in known.values()
             if checkpoint.hash != entry.hash
@@ -212,7 +250,7 @@ class ChainVerifier:
             self.last_confirmed, self._last_confirmed_at = number, entry.facts["at"]
 
     def _find_number(self, entry: ChainEntry, following: ChainEntry | None) -> int | None:
-        """Return the number under which this entry was written, None if none nearby fits."""
+        """Return the number that this entry was written with, None if none nearby fits."""
         done, slot = self._number, self._number + 1 + len(self._unmatched)
         if entry.is_written_as(slot):
             return slot
@@ -224,7 +262,11 @@ class ChainVerifier:
         if self._searched >= MAX_LISTED_BREAKS:
             return None
         self._searched += 1
-        near = (number for number in range(done + 1, done + 1 + MAX_SEARCH_DISTANCE) if entry.is_written_as(number))
+        near = (
+            number
+            for number in range(done + 1, done + 1 + MAX_SEARCH_DISTANCE)
+            if entry.is_written_as(number)
+        )
         found = next(near, None)
         goes_on = found is not None and (following is None or following.is_written_as(found + 1))
         return found if goes_on else None
@@ -240,7 +282,10 @@ class ChainVerifier:
                 self.unlisted_breaks += 1
         if number is not None and between > len(self._unmatched):
             self._report(
-                ChainDefect.MISSING, self._number + 1 + len(self._unmatched), until=number - 1, about=self._newest_entry
+                ChainDefect.MISSING,
+                self._number + 1 + len(self._unmatched),
+                until=number - 1,
+                about=self._newest_entry,
             )
         if number is None:
             self._number += between
@@ -248,7 +293,9 @@ class ChainVerifier:
 
     def _report_mismatches(self) -> None:
         """Report mismatches as edited, moved or swapped."""
-        origins = {slot: self._find_origin(slot, entry) for slot, entry, _defect in self._mismatches}
+        origins = {
+            slot: self._find_origin(slot, entry) for slot, entry, _defect in self._mismatches
+        }
         reported: set[int] = set()
         for slot, entry, defect in self._mismatches:
             origin = origins.get(slot)
@@ -258,16 +305,27 @@ class ChainVerifier:
                 self._report(defect, slot, about=entry)
             elif origins.get(origin) == slot:
                 reported.add(origin)
-                self._report(ChainDefect.SWAPPED, min(slot, origin), other=max(slot, origin), about=entry)
+                self._report(
+                    ChainDefect.SWAPPED, min(slot, origin), other=max(slot, origin), about=entry
+                )
             else:
                 self._report(ChainDefect.MOVED, origin, other=slot, about=entry)
                 # An entry that only stands elsewhere is not missing as well.
                 only_this = (ChainDefect.MISSING, origin, origin)
-                self.breaks = [item for item in self.breaks if (item.defect, item.sequence, item.until) != only_this]
+                self.breaks = [
+                    item
+                    for item in self.breaks
+                    if (item.defect, item.sequence, item.until) != only_this
+                ]
 
     def _find_origin(self, slot: int, entry: ChainEntry) -> int | None:
-        """Return the missing or mismatched position to which an entry belongs, as a whole row or by its fields."""
-        others = [(other, mismatch) for other, mismatch, _defect in self._mismatches if other != slot]
+        """Return the entry's original position, if that is missing or mismatched.
+
+        It is found by the whole row or by its fields.
+        """
+        others = [
+            (other, mismatch) for other, mismatch, _defect in self._mismatches if other != slot
+        ]
         missing = [
             range(item.sequence, item.until + 1)[:MAX_SEARCH_DISTANCE]
             for item in self.breaks
@@ -279,12 +337,14 @@ class ChainVerifier:
         if whole is not None:
             return whole
         by_fields = (
-            other for other, mismatch in others if hash_entry(other, entry.fields, mismatch.previous) == mismatch.hash
+            other
+            for other, mismatch in others
+            if hash_entry(other, entry.fields, mismatch.previous) == mismatch.hash
         )
         return next(by_fields, None)
 
     def _record_replacement(self, number: int, entry: ChainEntry) -> None:
-        """Store which entries, from its own number on, a restored database says were cut off."""
+        """Store the entries that a restored database says were cut off, from its own number on."""
         time = parse_time(entry.named["at"])
         at = time.isoformat() if time else ""
         cut = [
@@ -292,41 +352,72 @@ class ChainVerifier:
             for sequence, digest in parse_cut_checkpoints(entry.named["detail"])
             if sequence >= number
         ]
-        self._replacements.append(_Replacement(number=number, entry=entry, since=self._newest_at, checkpoints=cut))
+        self._replacements.append(
+            _Replacement(number=number, entry=entry, since=self._newest_at, checkpoints=cut)
+        )
 
     def _is_accepted(self, checkpoint: Checkpoint) -> bool:
-        return any(loss.covers(checkpoint) for item in self.accepted_losses for loss in item.accepted_loss.losses)
+        return any(
+            loss.covers(checkpoint)
+            for item in self.accepted_losses
+            for loss in item.accepted_loss.losses
+        )
 
     def _report_losses(self) -> None:
-        """Report what checkpoints prove and the chain lacks, unless a person has accepted it."""
-        remaining = [item for item in self._contradictions if not self._is_accepted(item.checkpoint)]
+        """Report entries proved by checkpoints and missing from the chain.
+
+        Losses that a person has accepted are not reported.
+        """
+        remaining = [
+            item for item in self._contradictions if not self._is_accepted(item.checkpoint)
+        ]
         for replaced in self._replacements:
-            cut = [checkpoint for checkpoint in replaced.checkpoints if not self._is_accepted(checkpoint)]
+            cut = [
+                checkpoint
+                for checkpoint in replaced.checkpoints
+                if not self._is_accepted(checkpoint)
+            ]
             if not cut:
                 continue
             loss = _make_loss(cut, replaced.number)
             explained = [item for item in remaining if loss.covers(item.checkpoint)]
             till = max((item.checkpoint.at for item in explained), default=loss.at)
             facts = {**replaced.entry.facts, "since": replaced.since, "till": till}
-            self._report(ChainDefect.REPLACED, replaced.number, until=loss.until, about=facts, loss=loss)
+            self._report(
+                ChainDefect.REPLACED, replaced.number, until=loss.until, about=facts, loss=loss
+            )
             remaining = [item for item in remaining if item not in explained]
         if rebuilt := [item for item in remaining if item.entry is not None]:
             first = rebuilt[0]
             loss = _make_loss([item.checkpoint for item in rebuilt], first.last_confirmed + 1)
             self._report_loss(
-                ChainDefect.REBUILT, loss, first, until=first.checkpoint.sequence, other=first.last_confirmed
+                ChainDefect.REBUILT,
+                loss,
+                first,
+                until=first.checkpoint.sequence,
+                other=first.last_confirmed,
             )
         if beyond := [item for item in remaining if item.entry is None]:
             loss = _make_loss([item.checkpoint for item in beyond], self._number + 1)
             self._report_loss(ChainDefect.CUT, loss, beyond[0], until=loss.until)
         for checkpoints in self._foreign_checkpoints.values():
-            if foreign := [checkpoint for checkpoint in checkpoints if not self._is_accepted(checkpoint)]:
+            if foreign := [
+                checkpoint for checkpoint in checkpoints if not self._is_accepted(checkpoint)
+            ]:
                 last = foreign[-1]
                 facts = {"at": last.at, "database": last.database}
-                self._report(ChainDefect.OTHER_CHAIN, last.sequence, about=facts, loss=_make_loss(foreign, 1))
+                self._report(
+                    ChainDefect.OTHER_CHAIN, last.sequence, about=facts, loss=_make_loss(foreign, 1)
+                )
 
     def _report_loss(
-        self, defect: ChainDefect, loss: ChainLoss, first: _Contradiction, *, until: int, other: int | None = None
+        self,
+        defect: ChainDefect,
+        loss: ChainLoss,
+        first: _Contradiction,
+        *,
+        until: int,
+        other: int | None = None,
     ) -> None:
         about = first.entry or self._newest_entry
         facts = {**(about.facts if about else {}), "since": first.since, "till": loss.at}
@@ -347,7 +438,14 @@ class ChainVerifier:
             return
         facts = about.facts if isinstance(about, ChainEntry) else about or {}
         self.breaks.append(
-            ChainBreak(defect=defect, sequence=sequence, until=until or sequence, other=other, facts=facts, loss=loss)
+            ChainBreak(
+                defect=defect,
+                sequence=sequence,
+                until=until or sequence,
+                other=other,
+                facts=facts,
+                loss=loss,
+            )
         )
 
 
@@ -359,9 +457,14 @@ def _make_loss(checkpoints: Sequence[Checkpoint], first: int) -> ChainLoss:
 
 
 def verify_export(
-    lines: Iterator[str], checkpoints: Iterable[Checkpoint] = (), is_ours: SignatureCheck = reject_signature
+    lines: Iterator[str],
+    checkpoints: Iterable[Checkpoint] = (),
+    is_ours: SignatureCheck = reject_signature,
 ) -> ChainVerifier | None:
-    """Verify an export against itself and the checkpoints within it. Return None if its header is invalid."""
+    """Return the verifier of an export, checked against itself and the checkpoints within it.
+
+    Return None if its header is invalid.
+    """
     header = parse_header(next(lines, ""))
     if header is None:
         return None
@@ -370,7 +473,11 @@ def verify_export(
         first=header.first,
         previous=header.previous,
         last=header.last,
-        checkpoints=[item for item in checkpoints if item.chain != header.chain or item.sequence <= header.last],
+        checkpoints=[
+            item
+            for item in checkpoints
+            if item.chain != header.chain or item.sequence <= header.last
+        ],
         is_own_signature=is_ours,
     )
     return verifier.verify(parse_entries(lines))

@@ -1,8 +1,8 @@
-"""Invisible characters that change what a reader or a terminal sees. Pure.
+"""Invisible characters that change the text seen by a reader or a terminal. Pure.
 
-No text may contain one: they hide words, reverse their order, split a number such as 110, or control a terminal.
-Allowed are line ends, tabs, and the parts of emoji: a variation selector after an emoji, and a zero-width joiner
-between two.
+No text may contain one. They hide words, reverse their order, split a number such as 110, or
+control a terminal. Line ends, tabs and the parts of emoji are allowed. The parts are a variation
+selector after an emoji, and a zero-width joiner between two.
 """
 
 import json
@@ -16,13 +16,16 @@ ValuePath = tuple[str | int, ...]
 """The keys and indexes of a value."""
 
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
-"""U+0000, which PostgreSQL refuses, and surrogates, such as half an emoji, which UTF-8 cannot encode."""
+"""U+0000, refused by PostgreSQL, and surrogates, such as half an emoji, refused by UTF-8."""
 _REPLACEMENT: Final = "\ufffd"
 _FORBIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufffc\U000e0000-\U000e0fff]"
 )
-"""Characters without a glyph: fillers, selectors, the empty Braille pattern, the object replacement character."""
+"""Characters without a glyph.
+
+They are fillers, selectors, the empty Braille pattern and the object replacement character.
+"""
 _EMOJI: Final = re.compile(
     "["
     "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23f3"
@@ -86,7 +89,9 @@ def find_forbidden_characters(text: str) -> Iterator[int]:
 def remove_forbidden_characters(text: str) -> str:
     """Return a text without its forbidden characters."""
     forbidden = set(find_forbidden_characters(text))
-    return "".join(character for position, character in enumerate(text) if position not in forbidden)
+    return "".join(
+        character for position, character in enumerate(text) if position not in forbidden
+    )
 
 
 def describe_character(character: str) -> str:
@@ -97,7 +102,10 @@ def describe_character(character: str) -> str:
 
 
 def find_forbidden_in_value(value: object, path: ValuePath = ()) -> Iterator[tuple[ValuePath, str]]:
-    """Yield each forbidden character in the texts and keys of nested tables and lists, with the path of its value."""
+    """Yield each forbidden character in nested tables and lists, with the path of its value.
+
+    Both texts and keys are searched.
+    """
     match value:
         case str():
             yield from ((path, value[position]) for position in find_forbidden_characters(value))
@@ -111,9 +119,9 @@ def find_forbidden_in_value(value: object, path: ValuePath = ()) -> Iterator[tup
 
 
 def escape_forbidden(text: str) -> str:
-    r"""Replace each forbidden character by its JSON escape, such as \u001b, so that no terminal obeys it.
+    r"""Return the text with each forbidden character as its JSON escape, such as \u001b.
 
-    Valid JSON stays valid and equal.
+    No terminal obeys the escape. Valid JSON stays valid and equal.
     """
     pieces: list[str] = []
     done = 0
@@ -128,12 +136,19 @@ def _is_suspect(character: str) -> bool:
     """True if a character is forbidden everywhere or in most places."""
     if character in "\n\t":
         return False
-    return unicodedata.category(character) in _FORBIDDEN_CATEGORIES or _INVISIBLE.match(character) is not None
+    return (
+        unicodedata.category(character) in _FORBIDDEN_CATEGORIES
+        or _INVISIBLE.match(character) is not None
+    )
 
 
 def _is_allowed_in_context(text: str, position: int) -> bool:
     """True if a suspect character is part of a Windows line end or of an emoji."""
-    character, before, after = text[position], text[max(position - 1, 0) : position], text[position + 1 : position + 2]
+    character, before, after = (
+        text[position],
+        text[max(position - 1, 0) : position],
+        text[position + 1 : position + 2],
+    )
     if character == "\r":
         return after == "\n"
     if character in _SELECTORS:
@@ -158,34 +173,44 @@ _CAPITAL_LOOKALIKES = str.maketrans(
     "ABEZHIKMNOPTYXCM" + "ABESIJKMHOPCTYXYGQWI",
 )
 _LETTER_LOOKALIKES = str.maketrans(
-    "αβγεηικνορστυχωϲϳ" + "авгеѕіјкнопрстухԁһԛԝѵӏьүзчб" + "ıɩɡɑȷʙʜɪɴʀʟʏ" + "l|10" + "エロニカタトハー",
-    "abyenikvopotuxwcj" + "abresijkhonpctyxdhqwviby346" + "iigajbhinriy" + "iiio" + "工口二力夕卜八一",
+    "αβγεηικνορστυχωϲϳавгеѕіјкнопрстухԁһԛԝѵӏьүзчбıɩɡɑȷʙʜɪɴʀʟʏl|10エロニカタトハー",
+    "abyenikvopotuxwcjabresijkhonpctyxdhqwviby346iigajbhinriyiiio工口二力夕卜八一",
 )
 _PAIR_LOOKALIKES = {"m": "rn", "м": "rn"}
 """Single letters that look like two."""
 
 
 def is_same_name(one: str, other: str) -> bool:
-    """True if two names look alike, or differ only in case, width, spaces and invisible characters."""
+    """True if two names look alike.
+
+    They may also differ only in case, width, spaces and invisible characters.
+    """
     return name_skeleton(one) == name_skeleton(other)
 
 
 def name_skeleton(name: str) -> str:
     """Reduce a name to its visually distinct form.
 
-    As in Unicode TR 39, over a table of the Latin, Greek and Cyrillic letters, digits and strokes that occur in names;
-    case, width and spaces are dropped too.
+    As in Unicode TR 39, over a table of the Latin, Greek and Cyrillic letters, digits and strokes
+    that occur in names; case, width and spaces are dropped too.
     """
     text = "".join(
-        letter for letter in unicodedata.normalize("NFKC", name) if not _is_invisible(letter) and letter != " "
+        letter
+        for letter in unicodedata.normalize("NFKC", name)
+        if not _is_invisible(letter) and letter != " "
     )
     folded = unicodedata.normalize("NFKC", text.translate(_CAPITAL_LOOKALIKES).casefold())
-    return "".join(_PAIR_LOOKALIKES.get(letter, letter) for letter in folded.translate(_LETTER_LOOKALIKES))
+    return "".join(
+        _PAIR_LOOKALIKES.get(letter, letter) for letter in folded.translate(_LETTER_LOOKALIKES)
+    )
 
 
 def find_invisible(name: str) -> tuple[int, str] | None:
-    """Return the position, from 1, and the first control or invisible character; None if there is none."""
-    return next(((position, letter) for position, letter in enumerate(name, 1) if _is_invisible(letter)), None)
+    """Return the position, from 1, and the first control or invisible character, or None."""
+    return next(
+        ((position, letter) for position, letter in enumerate(name, 1) if _is_invisible(letter)),
+        None,
+    )
 
 
 def _is_invisible(letter: str) -> bool:

@@ -1,4 +1,4 @@
-"""Where a correction is sent, by what has become of its original. Pure."""
+"""The targets of a correction, by the present state of its original. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,10 @@ from publisher.domain.delivery import FINAL_STATES, Delivery, DesiredState, Stat
 
 
 class SkipReason(StrEnum):
-    """Why an account gets no correction. `STOPPED`: the original is not out there, and does not go out any more."""
+    """Why an account gets no correction.
+
+    `STOPPED`: the original is not published, and will not be published any more.
+    """
 
     STOPPED = "stopped"
     NEVER_PUBLISHED = "never_published"
@@ -22,8 +25,9 @@ class SkipReason(StrEnum):
 class CorrectionPlan:
     """Where a correction is sent, by account.
 
-    `send_now`: the original is published there. `waiting`: it may be; the correction is sent once that is known.
-    `corrected`: the correction is already published there. `skipped` gives the reason for the rest.
+    `send_now`: the original is published there. `waiting`: it may be; the correction is sent once
+    that is known. `corrected`: the correction is already published there. `skipped` gives the
+    reason for the rest.
     """
 
     send_now: tuple[AccountId, ...] = ()
@@ -51,9 +55,10 @@ def plan_correction(
     targeted: Collection[AccountId],
     active: Collection[AccountId],
 ) -> CorrectionPlan:
-    """Plan a correction from the deliveries of the original and the existing deliveries of the correction.
+    """Plan a correction from the original's deliveries and its own existing deliveries.
 
-    `targeted` are the accounts that the correction's own entry names, `active` those that are not switched off.
+    `targeted` are the accounts that the correction's own entry names. `active` are the accounts
+    that are not switched off.
     """
     accounts = list(dict.fromkeys([*(delivery.account for delivery in originals), *targeted]))
     corrected = {delivery.account for delivery in corrections if delivery.state is State.PUBLISHED}
@@ -63,7 +68,9 @@ def plan_correction(
     for account in accounts:
         if account in corrected:
             continue
-        status = _find_original_state([delivery for delivery in originals if delivery.account == account])
+        status = _find_original_state(
+            [delivery for delivery in originals if delivery.account == account]
+        )
         if not isinstance(status, SkipReason) and account not in active:
             status = SkipReason.SWITCHED_OFF
         if isinstance(status, SkipReason):
@@ -83,8 +90,14 @@ def _find_original_state(deliveries: Sequence[Delivery]) -> State | SkipReason:
     states = {delivery.state for delivery in deliveries}
     if State.PUBLISHED in states:
         return State.PUBLISHED
-    was_held_after_attempt = any(delivery.state is State.HELD and delivery.attempts for delivery in deliveries)
-    if states & _UNRESOLVED_STATES or was_held_after_attempt or any(one.is_incomplete for one in deliveries):
+    was_held_after_attempt = any(
+        delivery.state is State.HELD and delivery.attempts for delivery in deliveries
+    )
+    if (
+        states & _UNRESOLVED_STATES
+        or was_held_after_attempt
+        or any(one.is_incomplete for one in deliveries)
+    ):
         return State.UNKNOWN
     if states - FINAL_STATES or any(one.desired is DesiredState.CORRECTED for one in deliveries):
         return SkipReason.STOPPED

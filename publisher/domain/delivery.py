@@ -1,4 +1,7 @@
-"""A delivery: one occurrence for one account, with its attempts, readbacks and events; and manual posts."""
+"""Deliveries and manual posts.
+
+A delivery is one occurrence for one account, with its attempts, readbacks and events.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -42,12 +45,13 @@ class State(StrEnum):
 
 
 class DesiredState(StrEnum):
-    """What people want of a delivery, in rising order: each overrides those before it.
+    """The state that people want of a delivery, in rising order: each overrides the ones before it.
 
-    It is set in any open state, also while a call is in flight, and applied whenever the delivery would wait for
-    another call. `EDITED`: the schedule has new content, though a call may have been made with the old.
-    `NOT_TARGETED`: the schedule no longer names this account or the post. `CORRECTED`: a correction of the post was
-    ordered, so its text is known to be wrong. The last two are ordered by people.
+    It is set in any open state, also while a call is in flight. It is applied whenever the delivery
+    would wait for another call. `EDITED`: the schedule has new content, though a call may have been
+    made with the old. `NOT_TARGETED`: the schedule no longer names this account or the post.
+    `CORRECTED`: a correction of the post was ordered, so its text is known to be wrong. The last
+    two are ordered by people.
     """
 
     AS_PLANNED = "as_planned"
@@ -62,44 +66,59 @@ class DesiredState(StrEnum):
         return list(DesiredState).index(self)
 
 
-DESIRED_BY_PERSON = frozenset({DesiredState.CORRECTED, DesiredState.CANCELLED, DesiredState.RETRACTED})
+DESIRED_BY_PERSON = frozenset(
+    {DesiredState.CORRECTED, DesiredState.CANCELLED, DesiredState.RETRACTED}
+)
 """Ordered by people: no edit of the schedule reverts it."""
 DESIRED_NO_SEND = DESIRED_BY_PERSON | {DesiredState.NOT_TARGETED}
 """No further call may be made."""
 
 WAITING_STATES = frozenset({State.PENDING, State.DUE, State.CLAIMED, State.RETRYING})
-"""No call is in flight: the delivery may still be cancelled, expire or be held. Some parts may be published."""
+"""States without a call in flight: the delivery may be cancelled, expire or be held.
+
+Some parts may be published.
+"""
 CHECKED_STATES = frozenset({State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
 """The platform must be read before anything else happens."""
-MAYBE_PUBLISHED_STATES = frozenset({State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING})
-"""States in which a retraction has something to delete, or may have."""
-FINAL_STATES = frozenset({State.RETRACTED, State.REMOVED, State.FAILED, State.EXPIRED, State.CANCELLED})
-"""Never left, unless the planner restores what was never called; to send again a person orders a new occurrence."""
+MAYBE_PUBLISHED_STATES = frozenset(
+    {State.PUBLISHED, State.SUBMITTED, State.UNKNOWN, State.HELD, State.SENDING}
+)
+"""States of a delivery with something to delete by a retraction, or possibly so."""
+FINAL_STATES = frozenset(
+    {State.RETRACTED, State.REMOVED, State.FAILED, State.EXPIRED, State.CANCELLED}
+)
+"""States that are never left, unless the planner restores a delivery that was never called.
+
+To send again, a person orders a new occurrence.
+"""
 RESTORABLE_STATES = frozenset({State.EXPIRED, State.CANCELLED})
 """Where a delivery may have ended before any call, because of the schedule or of time."""
 OPEN_STATES = frozenset(State) - FINAL_STATES - {State.PUBLISHED}
 REVISABLE_STATES = OPEN_STATES - {State.RETRACTING}
-"""States in which an edit of the schedule changes a delivery or is recorded."""
+"""States that let an edit of the schedule change a delivery or be recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One occurrence for one account, and its status.
 
-    `attempts` numbers the committed intents: a call that never started and a manual task count too, and it never falls.
-    `next_action_at` is when a job handles it again. `unknown_since` is the end of the attempt with unknown outcome; the
-    visibility window counts from there. `readbacks` counts the reads and deletions that were tried since.
-    `auth_failures` counts rejected logins in a row, `worker_crashes` workers in a row that crashed while they handled
-    it, `failures` the calls of the present part that were refused for now or could not be sent, and led to a wait.
-    `first_attempt_deadline` is the latest start of its first creating call; None once an attempt has ended that is not
-    known to have sent nothing at all, or once a person has released it. `was_resent`: proven absence has already led to
-    a second call. `resend_after_attempt` is the attempt after which a person ordered another one, 0 if none.
-    `extra_parts` is the number of further parts of its text, nearly always 0; each is a call of its own. `parts_done`
-    counts published parts: at 0 nothing is published, above `extra_parts` everything is. `receipt` is the post's own;
-    the counters of a call belong to the present part. Texts, readbacks and metrics of a delivery that `is_pruned` are
-    deleted. `kind` is the post's own when the text was rendered. A delivery that `is_due_when_approved` has no time of
-    its own: its last approval makes it due. `marker` is the code of the marker in its text; the account may have been
-    renamed since.
+    `attempts` numbers the committed intents. A call that never started and a manual task count too,
+    and the number never falls. `next_action_at` is when a job handles it again. `unknown_since` is
+    the end of the attempt with unknown outcome; the visibility window counts from there.
+    `readbacks` counts the reads and deletions that were tried since. `auth_failures` counts
+    rejected logins in a row. `worker_crashes` counts workers in a row that crashed while they
+    handled it. `failures` counts the calls of the present part that were refused for now or could
+    not be sent, and led to a wait. `first_attempt_deadline` is the latest start of its first
+    creating call. It is None once a person has released the delivery, or once an attempt has ended
+    that may have sent something. `was_resent`: proven absence has already led to a second call.
+    `resend_after_attempt` is the attempt after which a person ordered another one, 0 if none.
+    `extra_parts` is the number of further parts of its text, nearly always 0. Each part is a call
+    of its own. `parts_done` counts published parts: at 0 nothing is published, above `extra_parts`
+    everything is. `receipt` is the post's own; the counters of a call belong to the present part.
+    Texts, readbacks and metrics of a delivery that `is_pruned` are deleted. `kind` is the post's
+    own when the text was rendered. A delivery that `is_due_when_approved` has no time of its own:
+    its last approval makes it due. `marker` is the code of the marker in its text. The account may
+    have been renamed since.
     """
 
     id: DeliveryId
@@ -143,7 +162,10 @@ class Delivery:
 
     @property
     def manual_task(self) -> ManualTask | None:
-        """The manual task that the delivery waits for; None where a platform works on it, or nobody does."""
+        """The manual task that the delivery waits for.
+
+        It is None if a platform works on the delivery, or nobody does.
+        """
         return self.ticket.manual_task if self.ticket else None
 
     @property
@@ -153,12 +175,18 @@ class Delivery:
 
     @property
     def is_review_possible(self) -> bool:
-        """True if nothing but a review can hide the post any more: it needs no place in its account's list."""
+        """True if nothing but a review can hide the post any more.
+
+        It needs no place in its account's list.
+        """
         return self.state is State.UNKNOWN and self.reason == HoldReason.REVIEW_POSSIBLE
 
     @property
     def can_be_resent(self) -> bool:
-        """True if a person may order it once more, as a new occurrence: it ended unpublished, or was removed."""
+        """True if a person may order it once more, as a new occurrence.
+
+        It ended unpublished, or was removed.
+        """
         is_stopped = self.state is State.CANCELLED and self.desired is DesiredState.CORRECTED
         return is_stopped or self.state in {State.FAILED, State.EXPIRED, State.REMOVED}
 
@@ -175,28 +203,37 @@ class Delivery:
     @property
     def may_have_been_called(self) -> bool:
         """True unless each of its attempts, if any, is known to have sent nothing."""
-        return self.attempts > 0 and (self.first_attempt_deadline is None or self.state is State.SENDING)
+        return self.attempts > 0 and (
+            self.first_attempt_deadline is None or self.state is State.SENDING
+        )
 
     @property
     def is_uncalled(self) -> bool:
-        """True if no call of it can have begun, and neither a platform nor a person has reported a post."""
-        has_report = self.receipt is not None or self.ticket is not None or self.reported_url is not None
+        """True if no call can have begun and neither platform nor person has reported a post."""
+        has_report = (
+            self.receipt is not None or self.ticket is not None or self.reported_url is not None
+        )
         return not (self.may_have_been_called or has_report)
 
     @property
     def is_restorable(self) -> bool:
-        """True if it ended before any call, because of the schedule or of time, and so may come back."""
-        return self.state in RESTORABLE_STATES and self.is_uncalled and self.desired not in DESIRED_BY_PERSON
+        """True if it ended before any call, by the schedule or by time, and so may come back."""
+        return (
+            self.state in RESTORABLE_STATES
+            and self.is_uncalled
+            and self.desired not in DESIRED_BY_PERSON
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One call that may create a post, or part `part` of one; if `is_manual`, a person was asked to post instead.
+    """One call that may create a post, or part `part` of one; a manual task if `is_manual`.
 
-    `ended_at` is the time of its response, its deadline, or the time at which its loss was noticed. `identity` is the
-    account's own on the platform when the call was intended, `method` the adapter's word for the way it was made: both
-    may be others by now, and only these say where its post is. `method` is empty for a manual task, and where nobody
-    knows it any more.
+    In a manual task, a person was asked to post instead. `ended_at` is the time of its response,
+    its deadline, or the time at which its loss was noticed. `identity` is the account's own on the
+    platform when the call was intended. `method` is the adapter's word for the way it was made.
+    Both may be different by now, and only these values say where its post is. `method` is empty for
+    a manual task, and where nobody knows it any more.
     """
 
     number: int
@@ -221,7 +258,10 @@ class Readback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The right of one worker to handle a delivery until `until`; the fencing token rises with each lease."""
+    """The right of one worker to handle a delivery until `until`.
+
+    The fencing token rises with each lease.
+    """
 
     delivery: DeliveryId
     account: AccountId
@@ -231,7 +271,10 @@ class Lease:
     until: datetime
 
     def has_current_fencing_token(self, delivery: Delivery) -> bool:
-        """True if no later lease of the delivery was taken. The holder of an earlier one may no longer change it."""
+        """True if no later lease of the delivery was taken.
+
+        The holder of an earlier lease may no longer change the delivery.
+        """
         return self.fencing_token == delivery.fencing_token
 
 
@@ -246,9 +289,10 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemUser:
-    """The operating system user who ran a command; None for what is unknown or does not apply.
+    """The operating system user of a command; None for parts unknown or not applicable.
 
-    `login_uid` is the user who logged in, before any `su` or `sudo`; `sudo_user` comes from the environment, unproven.
+    `login_uid` is the user of the login, before any `su` or `sudo`. `sudo_user` comes from the
+    environment, unproven.
     """
 
     uid: int
@@ -260,9 +304,10 @@ class SystemUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """The source of an event: a job under its own name, or a named person with the command's system user.
+    """The source of an event: a job under its own name, or a named person with a system user.
 
-    `sign_in` is what has proved the name, such as a password; None where nobody has to sign in.
+    The system user is the one of the command. `sign_in` is the proof of the name, such as a
+    password. It is None where nobody has to sign in.
     """
 
     role: Role
@@ -285,9 +330,10 @@ class BecameDue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revised:
-    """Staff changed the post. `has_started`: a creating call of the occurrence has begun, or may have.
+    """A change of the post by staff.
 
-    `is_due_when_approved`: it has no time of its own any more.
+    `has_started`: a creating call of the occurrence has begun, or may have. `is_due_when_approved`:
+    it has no time of its own any more.
     """
 
     rendered_hash: Fingerprint
@@ -303,21 +349,24 @@ class Revised:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """The schedule wants a delivery again that it had removed, or that had expired, before any call."""
+    """The schedule wants a delivery again that it had removed, or that expired, before any call."""
 
     content: Revised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalMissing:
-    """Its time has come, but not everyone who must approve the content has done so; asked again at `until`."""
+    """The delivery's time has come, but an approval of its content is missing.
+
+    The approvals are checked again at `until`.
+    """
 
     until: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approved:
-    """The last missing approval was given. `expires_at` applies to a post that is due when approved."""
+    """The last missing approval was given. `expires_at` applies to a post due when approved."""
 
     expires_at: datetime
 
@@ -336,7 +385,8 @@ class AttemptStarted:
 class Released:
     """The lease was given back without a call, until `until`; `reason` is shown to people.
 
-    `extends_deadline`: a rate limit or an unknown outcome blocks the delivery, which does not count as late.
+    `extends_deadline`: a rate limit or an unknown outcome blocks the delivery, and it does not
+    count as late.
     """
 
     until: datetime | None = None
@@ -348,9 +398,10 @@ class Released:
 class LeaseExpired:
     """The worker is gone, or so slow that it counts as gone.
 
-    `may_have_started` is False only if no byte of the creating call has provably been sent. `is_only_suspect` is False
-    if other deliveries that were in a crash before expired with it: this one need not be the cause.
-    `has_worker_crashed` is False if the worker runs and only could not write to its database or a file beside it.
+    `may_have_started` is False only if no byte of the creating call has provably been sent.
+    `is_only_suspect` is False if other deliveries that were in a crash before expired with it: this
+    one need not be the cause. `has_worker_crashed` is False if the worker runs and only could not
+    write to its database or a file beside it.
     """
 
     may_have_started: bool = True
@@ -360,13 +411,13 @@ class LeaseExpired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """The delivery is no longer wanted. `is_corrected`: because a correction of its post was ordered."""
+    """The delivery is not wanted any more. `is_corrected`: a correction of its post was ordered."""
 
     reason: str
     is_corrected: bool = False
 
     def desired_by(self, role: Role) -> DesiredState:
-        """Return what is desired of a delivery that cannot end now."""
+        """Return the state desired of a delivery that cannot end now."""
         if self.is_corrected:
             return DesiredState.CORRECTED
         return DesiredState.NOT_TARGETED if role is Role.PLANNER else DesiredState.CANCELLED
@@ -374,7 +425,10 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expired:
-    """Too late to send. `reason`: `expired`, `too_late` before a first call, `superseded` by a later occurrence."""
+    """Too late to send.
+
+    `reason` is `expired`, `too_late` before a first call, or `superseded` by a later occurrence.
+    """
 
     reason: str = "expired"
 
@@ -389,19 +443,25 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AbsenceProven:
-    """Several readbacks prove that the attempt left nothing. `can_resend` is the platform's capability."""
+    """Several readbacks prove that the attempt left nothing.
+
+    `can_resend` is the platform's capability.
+    """
 
     can_resend: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewPossible:
-    """Several readbacks show that the attempt left nothing, unless the platform's review still hides it."""
+    """Several readbacks show that the attempt left nothing.
+
+    Only the platform's review may still hide a post.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetractionRequested:
-    """A person wants what is or may be published deleted."""
+    """A person wants the post deleted, whether it is published or only may be."""
 
     reason: str
 
@@ -410,7 +470,8 @@ class RetractionRequested:
 class Resolved:
     """A person's decision on a delivery that is held or being checked.
 
-    To `unknown`: check again, at `url` if the person gave one. To `published`: two people confirmed it manually.
+    To `unknown`: check again, at `url` if the person gave one. To `published`: two people confirmed
+    it manually.
     """
 
     to: State
@@ -477,7 +538,10 @@ def event_code(event: Event) -> str:
 
 
 MAX_LAST_REMINDER_LEAD = timedelta(minutes=30)
-"""How long before expiry the last reminder of a task is sent; a sixth of the task's time if that is less."""
+"""How long before expiry the last reminder of a task is sent.
+
+It is a sixth of the task's time if that is less.
+"""
 
 
 class ReminderKind(StrEnum):
@@ -489,7 +553,9 @@ class ReminderKind(StrEnum):
 
 def make_manual_timing(timing: Timing) -> Timing:
     """Return the timing of a manual task: a person takes longer than a platform."""
-    return replace(timing, first_check_after=MANUAL_CHECK_INTERVAL, max_check_delay=MANUAL_CHECK_INTERVAL)
+    return replace(
+        timing, first_check_after=MANUAL_CHECK_INTERVAL, max_check_delay=MANUAL_CHECK_INTERVAL
+    )
 
 
 def due_reminder(task: ManualTask, expires_at: datetime, now: datetime) -> ReminderKind | None:
@@ -502,8 +568,13 @@ def due_reminder(task: ManualTask, expires_at: datetime, now: datetime) -> Remin
     return ReminderKind.HALF_TIME if now >= task.assigned_at + whole / 2 else None
 
 
-def find_hold_reason(task: ManualTask, delivery: Delivery, timing: Timing, now: datetime) -> HoldReason | None:
-    """Return why a person must decide on a task now: cancelled, overdue, or report not confirmed. None if not yet."""
+def find_hold_reason(
+    task: ManualTask, delivery: Delivery, timing: Timing, now: datetime
+) -> HoldReason | None:
+    """Return why a person must decide on a task now, None if not yet.
+
+    The reasons are a cancelled task, an overdue one, or a report that is not confirmed.
+    """
     if task.done_at is not None:
         is_over = now >= max(delivery.expires_at, task.done_at + 2 * timing.visibility_window)
         return HoldReason.REPORT_NOT_CONFIRMED if is_over else None

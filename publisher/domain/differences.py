@@ -5,12 +5,18 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 MAX_COMPARISONS = 2**12
-"""Pairs of items that are compared: the time grows faster than their number, up to its power of one and a half."""
+"""Maximum pairs of items to compare.
+
+The time grows faster than their number, up to its power of one and a half.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A part that is the same in two sequences, or that one has in place of the other's. Either side may be empty."""
+    """A part that two sequences share, or a part of one that replaces a part of the other.
+
+    Either side may be empty.
+    """
 
     is_same: bool
     before: slice
@@ -18,7 +24,10 @@ class Span:
 
 
 def compare_sequences(before: Sequence[Hashable], after: Sequence[Hashable]) -> Iterator[Span]:
-    """Yield the parts of two sequences in their order; a difference that is long on both sides is one part."""
+    """Yield the parts of two sequences in their order.
+
+    A difference that is long on both sides is one part.
+    """
     start = _count_common(before, after)
     end = _count_common(before[start:][::-1], after[start:][::-1])
     old, new = before[start : len(before) - end], after[start : len(after) - end]
@@ -39,4 +48,6 @@ def compare_sequences(before: Sequence[Hashable], after: Sequence[Hashable]) -> 
 def _count_common(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
     """Return how many items two sequences have in common at their start."""
     pairs = enumerate(zip(one, other, strict=False))
-    return next((number for number, (first, second) in pairs if first != second), min(len(one), len(other)))
+    return next(
+        (number for number, (first, second) in pairs if first != second), min(len(one), len(other))
+    )

@@ -1,4 +1,7 @@
-"""Exceptions are for bugs and unsafe situations; errors of people, platforms and networks are values."""
+"""Exceptions for bugs and unsafe situations.
+
+Errors of people, platforms and networks are values.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +15,10 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """A position in a file. Line and column count from 1; `path` is the dotted key, such as `post[0].at`."""
+    """A position in a file.
+
+    Line and column count from 1. `path` is the dotted key, such as `post[0].at`.
+    """
 
     file: str
     line: int = 1
@@ -81,11 +87,14 @@ class ApprovalError(PublisherError):
 
 
 class SignInError(RefusedError):
-    """Nobody has proved to be who may do this."""
+    """Nobody with the right to do this has proved their identity."""
 
 
 class NoSuchItemError(PublisherError):
-    """A named post, account or delivery does not exist; `known` are names that do, to suggest one of them."""
+    """A named post, account or delivery does not exist.
+
+    `known` are existing names, used to suggest one of them.
+    """
 
     def __init__(self, kind: str, name: str, known: Iterable[str] = ()) -> None:
         super().__init__(f"{kind} {name}")

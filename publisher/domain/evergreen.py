@@ -1,4 +1,4 @@
-"""The drawer of evergreen posts, and which of them an account gets next. Pure."""
+"""The drawer of evergreen posts, and the choice of the next one for an account. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from publisher.domain.delivery import OPEN_STATES, State
 from publisher.domain.post import Post
 
 _UNUSED_STATES = frozenset({State.FAILED, State.EXPIRED, State.CANCELLED})
-"""What has ended so was never shown on the account."""
+"""End states of an occurrence that was never shown on the account."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class EvergreenPost:
 
     @property
     def uses(self) -> Sequence[EvergreenUse]:
-        """Those that are on an account, or have been, or may still come there."""
+        """The uses that are on an account, or have been, or may still come there."""
         return [use for use in self.deliveries if use.state not in _UNUSED_STATES]
 
     @property
@@ -42,10 +42,13 @@ class EvergreenPost:
         return any(use.account == account and use.state in OPEN_STATES for use in self.uses)
 
 
-def choose_evergreen(drawer: Sequence[EvergreenPost], account: AccountId, at: datetime) -> Post | None:
-    """Return the post that was used least recently, of those that the account has not had; None if there is none.
+def choose_evergreen(
+    drawer: Sequence[EvergreenPost], account: AccountId, at: datetime
+) -> Post | None:
+    """Return the least recently used post that the account has not had, None if there is none.
 
-    Of those that were never used it is the first of the drawer. What has expired by `at` is left out.
+    Among the posts never used, it is the first of the drawer. Posts that have expired by `at` are
+    left out.
     """
     fitting = [
         item
@@ -54,5 +57,7 @@ def choose_evergreen(drawer: Sequence[EvergreenPost], account: AccountId, at: da
         and not any(use.account == account for use in item.uses)
         and (item.post.expires_at is None or item.post.expires_at > at)
     ]
-    oldest_first = sorted(fitting, key=lambda item: (item.last_used_at is not None, item.last_used_at))
+    oldest_first = sorted(
+        fitting, key=lambda item: (item.last_used_at is not None, item.last_used_at)
+    )
     return oldest_first[0].post if oldest_first else None

@@ -1,4 +1,4 @@
-"""The seven signs by which people see the state of a delivery, and whose turn it is. Pure."""
+"""The seven signs of the state of a delivery and of the party to act next. Pure."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -43,14 +43,19 @@ GLYPHS: Mapping[State, Glyph] = {
     State.EXPIRED: Glyph.FAILED,
     State.REMOVED: Glyph.FAILED,
 }
-"""The sign of each state, unless something about the delivery needs a person: see `choose_glyph`."""
+"""The sign of each state, unless something about the delivery needs a person.
+
+See `choose_glyph` for the exceptions.
+"""
 
 
-def choose_glyph(delivery: Delivery, now: datetime, *, is_paused: bool = False, is_unapproved: bool = False) -> Glyph:
+def choose_glyph(
+    delivery: Delivery, now: datetime, *, is_paused: bool = False, is_unapproved: bool = False
+) -> Glyph:
     """Return the sign of a delivery.
 
-    `is_paused`: a pause covers it. `is_unapproved`: its content still needs a person's approval. Either needs somebody
-    only once the delivery is due, or soon will be.
+    `is_paused`: a pause covers it. `is_unapproved`: its content still needs a person's approval.
+    Either needs somebody only once the delivery is due, or soon will be.
     """
     task = delivery.manual_task
     if task is not None and delivery.state is State.SUBMITTED and task.done_at is None:
@@ -65,5 +70,8 @@ def choose_glyph(delivery: Delivery, now: datetime, *, is_paused: bool = False, 
 
 
 def worst_glyph(glyphs: Iterable[Glyph]) -> Glyph:
-    """Return the worst of some signs; that of what has not begun where there are none."""
+    """Return the worst of some signs.
+
+    Without any, return the sign of a delivery that has not begun.
+    """
     return min(glyphs, key=lambda glyph: glyph.rank, default=Glyph.WAITING)

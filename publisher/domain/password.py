@@ -1,7 +1,8 @@
-"""Which passwords are easily guessed. Pure.
+"""The check for easily guessed passwords. Pure.
 
-The rule counts what a guesser would have to find out: a common word, a name, a date, a row of keys or a repetition is
-one guess, however long it is. A list of leaked passwords would need the network, and hardly knows Chinese ones.
+The rule counts the guesses that an attacker would need. A common word, a name, a date, a row of
+keys or a repetition is one guess, however long it is. A list of leaked passwords would need the
+network, and hardly knows Chinese ones.
 """
 
 import re
@@ -11,7 +12,7 @@ from itertools import pairwise
 
 MIN_PASSWORD_CHARACTERS, MAX_PASSWORD_CHARACTERS = 12, 256
 MIN_GUESSES = 8
-"""A password has at least so many parts, each of which must be guessed by itself."""
+"""Minimum number of parts of a password, each to be guessed by itself."""
 MIN_RUN, MIN_WORD, MIN_CHINESE_WORD = 3, 3, 2
 COMMON_WORDS = frozenset({
     "123", "521", "520", "1314", "147258369", "159753", "5201314", "7758258", "7758521", "888", "666", "aini",
@@ -31,7 +32,7 @@ COMMON_WORDS = frozenset({
     "密码", "口令", "公安", "公安局", "警察", "民警", "派出所", "平安", "中国", "北京", "上海", "管理员",
     "发布", "你好", "我爱你",
 })  # fmt: skip
-"""The commonest words of passwords, in English, Pinyin and Chinese, and those of the trade."""
+"""The commonest words of passwords, in English, Pinyin and Chinese, and words of the trade."""
 KEY_ROWS = (
     "`1234567890-=", "qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,./", "abcdefghijklmnopqrstuvwxyz", "01234567890",
     "!@#$%^&*()_+", "1qaz", "2wsx", "3edc", "4rfv", "5tgb", "6yhn", "7ujm", "8ik,", "9ol.", "0p;/",
@@ -41,35 +42,48 @@ KEY_ROWS = (
 LOOK_ALIKES = str.maketrans("013457@$!", "oleastasi")
 DATE_OR_TELEPHONE = re.compile(r"(?:19|20)\d\d(?:(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01]))?|1[3-9]\d{9}")
 _REPETITION = re.compile(r"(.{1,64}?)\1+")
-_SUCCESSORS = frozenset(pair for row in KEY_ROWS for text in (row, row[::-1]) for pair in pairwise(text))
+_SUCCESSORS = frozenset(
+    pair for row in KEY_ROWS for text in (row, row[::-1]) for pair in pairwise(text)
+)
 
 
 def is_guessable(password: str, words: Collection[str] = ()) -> bool:
     """Return True if a password has too few parts that must be guessed.
 
-    `words` are what a guesser knows of its user: the name, and those of the agency and its accounts.
+    `words` are known to a guesser of the user: the user's name, and the names of the agency and its
+    accounts.
     """
     return count_guesses(password, words, MIN_GUESSES) < MIN_GUESSES
 
 
-def count_guesses(password: str, words: Collection[str] = (), enough: int = MAX_PASSWORD_CHARACTERS) -> int:
-    """Return how many different parts a password has; every character outside of known parts is one.
+def count_guesses(
+    password: str, words: Collection[str] = (), enough: int = MAX_PASSWORD_CHARACTERS
+) -> int:
+    """Return how many different parts a password has.
 
-    Of more than `enough` the others are not looked for: each place is compared with thousands of names.
+    Every character outside of known parts is one part. Beyond `enough` parts no others are looked
+    for, as each place is compared with thousands of names.
     """
-    text, known = normalize(password), COMMON_WORDS | {part for word in words for part in split_words(word)}
+    text, known = (
+        normalize(password),
+        COMMON_WORDS | {part for word in words for part in split_words(word)},
+    )
     shortened = (text, _REPETITION.sub(_take_unit, text), _REPETITION.sub(r"\1", text))
     return min(len(split_parts(each, known, enough)) for each in shortened)
 
 
 def split_parts(text: str, known: Collection[str], enough: int) -> Sequence[str]:
-    """Return what a text is made of: known words, rows of keys, dates, and single characters; each word once.
+    """Return the parts of a text: known words, rows of keys, dates, and single characters.
 
-    So many parts at most.
+    Each word counts once. At most `enough` parts are returned.
     """
     plain, place, parts = text.translate(LOOK_ALIKES), 0, list[str]()
     while place < len(text) and len(parts) < enough:
-        words = [len(word) for word in known if text.startswith(word, place) or plain.startswith(word, place)]
+        words = [
+            len(word)
+            for word in known
+            if text.startswith(word, place) or plain.startswith(word, place)
+        ]
         length = max([1, *words, _run_length(text, place), _date_length(text, place)])
         part = text[place : place + length]
         if length == 1 or part not in parts:
@@ -79,13 +93,18 @@ def split_parts(text: str, known: Collection[str], enough: int) -> Sequence[str]
 
 
 def normalize(text: str) -> str:
-    """Return a text as it is compared: full-width letters as ordinary ones, no case, nothing between the words."""
+    """Return a text in the form used for comparison.
+
+    Full-width letters are ordinary ones, there is no case, and nothing stands between the words.
+    """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(letter for letter in folded if letter.isalnum() or not (letter.isspace() or letter in "-_."))
+    return "".join(
+        letter for letter in folded if letter.isalnum() or not (letter.isspace() or letter in "-_.")
+    )
 
 
 def split_words(text: str) -> Iterator[str]:
-    """Yield a name whole and in its parts, those that are long enough to be one."""
+    """Yield a name whole and in its parts that are long enough to be a word."""
     for part in {normalize(text), *map(normalize, re.split(r"[\W_]+", text))}:
         if len(part) >= (MIN_WORD if part.isascii() else MIN_CHINESE_WORD):
             yield part
@@ -97,7 +116,7 @@ def _take_unit(repetition: re.Match[str]) -> str:
 
 
 def _run_length(text: str, place: int) -> int:
-    """Return the length of the row of keys that begins at a place; 0 if it is too short to be one."""
+    """Return the length of the row of keys at a place, or 0 if it is too short to be one."""
     end = place + 1
     while end < len(text) and (text[end - 1], text[end]) in _SUCCESSORS:
         end += 1

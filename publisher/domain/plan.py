@@ -1,4 +1,4 @@
-"""Compare the schedule with the database: which deliveries to insert, revise or cancel. Pure."""
+"""Compare the schedule with the database: deliveries to insert, revise or cancel. Pure."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -25,15 +25,16 @@ from publisher.domain.post import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredOccurrence:
-    """An occurrence in the database. `has_started`: one of its creating calls has begun, or may have.
+    """An occurrence in the database. `has_started`: one of its creating calls may have begun.
 
-    `open_accounts` have a delivery that may still lead to a call, also after an unknown outcome or a person's decision.
-    `untargeted_accounts` have one too, but the schedule no longer names them. The delivery of `cancelled_accounts` was
-    cancelled for that reason after a call, that of `restorable_accounts` before any call. `orphaned_accounts` were
-    cancelled before any call too, with the post that they follow. `expired_accounts` have expired before any call; each
-    with the content that it was last compared with. An occurrence that `is_finished` leads to no further call; its
-    accounts and content are not loaded. One that `is_due_when_approved` has no time of its own: it `awaits_approval`
-    until then.
+    `open_accounts` have a delivery that may still lead to a call, also after an unknown outcome or
+    a person's decision. `untargeted_accounts` have one too, but the schedule no longer names them.
+    The delivery of `cancelled_accounts` was cancelled for that reason after a call. The delivery of
+    `restorable_accounts` was cancelled before any call. `orphaned_accounts` were cancelled before
+    any call too, with the post that they follow. `expired_accounts` have expired before any call;
+    each comes with the content that it was last compared with. An occurrence that `is_finished`
+    leads to no further call; its accounts and content are not loaded. One that
+    `is_due_when_approved` has no time of its own: it `awaits_approval` until then.
     """
 
     due_at: datetime
@@ -60,12 +61,13 @@ class StoredOccurrence:
 class StoredPost:
     """A post in the database. `active_since` is when its present timing was first accepted.
 
-    Of one that `is_cancelled` nothing more is filed: people have cancelled, retracted or corrected it.
-    `accepted` is the post as it was last accepted, where its entry in the schedule is another one now.
-    `is_retargeted`: the entry's time or accounts are not those by which all of it was planned last.
-    `attempted_occurrences` are missing from the database, but the journal holds an attempt for them.
-    `live_deliveries` are what is open or published of the single occurrence and of those that people have ordered, by
-    occurrence and account. They are known where something of the post could come back.
+    Nothing more is filed of a post that `is_cancelled`: people have cancelled, retracted or
+    corrected it. `accepted` is the post as it was last accepted, if its entry in the schedule is
+    another one now. `is_retargeted`: the entry's time or accounts differ from the last ones that
+    all of it was planned by. `attempted_occurrences` are missing from the database, but the journal
+    holds an attempt for them. `live_deliveries` are the open or published deliveries of the single
+    occurrence and of ordered occurrences, by occurrence and account. They are known if something of
+    the post could come back.
     """
 
     content_hash: str
@@ -79,7 +81,10 @@ class StoredPost:
     is_retargeted: bool = False
 
     def is_fully_planned(self, post: Post) -> bool:
-        """True if every delivery the post will ever have is stored, with the text of the schedule."""
+        """True if every delivery of the post is stored, with the text of the schedule.
+
+        This includes all deliveries that the post will ever have.
+        """
         if self.content_hash != post.content_hash or not isinstance(post.trigger, OneTimeTrigger):
             return False
         once = self.occurrences.get(ONCE_OCCURRENCE)
@@ -97,7 +102,7 @@ DueTimes = Mapping[PostId, Sequence[datetime]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanWindow:
-    """The period for which occurrences are stored, from now on; longer for posts that people must approve first.
+    """The period of stored occurrences, from now on; longer for posts that need approval.
 
     Such a post is stored at once if it is due once, and until `approvable_until` if it repeats.
     """
@@ -111,15 +116,19 @@ class PlanWindow:
         """Return until when the occurrences of a post are stored; None if all of them are."""
         if self.approvable_until is None or not self.approval_rules.chain_for(post.kind):
             return self.until
-        return None if isinstance(post.trigger, OneTimeTrigger) else max(self.until, self.approvable_until)
+        return (
+            None
+            if isinstance(post.trigger, OneTimeTrigger)
+            else max(self.until, self.approvable_until)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedDeliveries:
-    """Deliveries to write: one occurrence on these accounts, new (`is_new`) or with revised content.
+    """Deliveries to write: one occurrence on these accounts, new (`is_new`) or revised.
 
-    `scheduled_at` is the due time in the schedule if a person sends the post at another time. `is_late_addition`: other
-    accounts already have the occurrence.
+    `scheduled_at` is the due time in the schedule if a person sends the post at another time.
+    `is_late_addition`: other accounts already have the occurrence.
     """
 
     post: Post
@@ -132,10 +141,10 @@ class PlannedDeliveries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovedTargets:
-    """Accounts that a post no longer names, for one occurrence, or all accounts of one that has left the schedule.
+    """Accounts that a post no longer names, or all accounts of an occurrence off the schedule.
 
-    `by_settings`: its entry is the one that named them, so that only the settings have changed. `is_time`: the post has
-    another time instead.
+    In the first case they belong to one occurrence. `by_settings`: the entry is still the one that
+    named them, so only the settings have changed. `is_time`: the post has another time instead.
     """
 
     key: OccurrenceKey
@@ -147,7 +156,10 @@ class RemovedTargets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateAccounts:
-    """Accounts that were added to a post when it was already due, or called elsewhere: they do not get it."""
+    """Accounts added to a post when it was already due, or called elsewhere.
+
+    They do not get the post.
+    """
 
     post: PostId
     accounts: tuple[AccountId, ...]
@@ -157,9 +169,9 @@ class LateAccounts:
 class Plan:
     """The difference between the schedule and the database.
 
-    Each problem of `left_out` concerns one post against what is stored of it, or one of its deliveries if it names an
-    account. That stays as it is stored; the rest of the schedule comes into force. The `late_accounts` get nothing,
-    unless a person asks for it.
+    Each problem of `left_out` concerns one post compared with its stored state, or one of its
+    deliveries if it names an account. That post or delivery stays as it is stored. The rest of the
+    schedule comes into force. The `late_accounts` get nothing, unless a person asks for it.
     """
 
     planned: tuple[PlannedDeliveries, ...] = ()
@@ -174,13 +186,16 @@ class Plan:
 
 
 def _find_left_out_posts(left_out: Sequence[Problem]) -> frozenset[PostId]:
-    return frozenset(PostId(problem.facts["post"]) for problem in left_out if "account" not in problem.facts)
+    return frozenset(
+        PostId(problem.facts["post"]) for problem in left_out if "account" not in problem.facts
+    )
 
 
 def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times: DueTimes) -> Plan:
-    """Compare the schedule with the database. Once the plan is applied, planning again gives an empty plan.
+    """Compare the schedule with the database; planning again after applying gives an empty plan.
 
-    Missed due times are made up for only if the post was not edited: the timing of an edit starts after it.
+    Missed due times are made up for only if the post was not edited. The timing of an edit starts
+    after it.
     """
     planned: list[PlannedDeliveries] = []
     removed_targets: list[RemovedTargets] = []
@@ -214,7 +229,9 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
         for post_id, stored_post in stored.items()
         if post_id not in scheduled and stored_post.is_scheduled and not stored_post.is_cancelled
     )
-    removed_targets += [target for post_id in removed_posts for target in _list_targets(post_id, stored[post_id])]
+    removed_targets += [
+        target for post_id in removed_posts for target in _list_targets(post_id, stored[post_id])
+    ]
     return Plan(
         planned=tuple(planned),
         removed_targets=tuple(removed_targets),
@@ -227,7 +244,7 @@ def plan(schedule: Schedule, stored: StoredPosts, window: PlanWindow, due_times:
 def find_conflict(
     post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
 ) -> Problem | None:
-    """Return why a post cannot be changed into what the schedule says: the first reason, or None."""
+    """Return the first reason why a post cannot be changed as the schedule says, or None."""
     if _is_changed(post, stored) and is_over(post, stored, window, occurrences):
         return _edited_after_end(post)
     if any(is_moved_into_past(post, occurrence, stored, window) for occurrence in occurrences):
@@ -236,14 +253,23 @@ def find_conflict(
         existing = stored.occurrences.get(occurrence.key.occurrence)
         if existing is None:
             continue
-        if existing.due_at != occurrence.due_at and (existing.has_started or not existing.wanted_accounts):
+        if existing.due_at != occurrence.due_at and (
+            existing.has_started or not existing.wanted_accounts
+        ):
             return Problem(code="moved_after_start", facts={"post": post.id})
     is_put_back = not stored.is_scheduled or stored.content_hash != post.content_hash
     once = stored.occurrences.get(ONCE_OCCURRENCE)
-    if not is_put_back or once is None or once.open_accounts or not isinstance(post.trigger, OneTimeTrigger):
+    if (
+        not is_put_back
+        or once is None
+        or once.open_accounts
+        or not isinstance(post.trigger, OneTimeTrigger)
+    ):
         return None
     is_too_late = not any(can_be_restored(post, occurrence, window) for occurrence in occurrences)
-    lost = once.restorable_accounts - find_sent_elsewhere(post, ONCE_OCCURRENCE, stored.live_deliveries)
+    lost = once.restorable_accounts - find_sent_elsewhere(
+        post, ONCE_OCCURRENCE, stored.live_deliveries
+    )
     if is_too_late and lost & set(post.accounts):
         return Problem(code="restored_too_late", facts={"post": post.id})
     return None
@@ -253,8 +279,10 @@ def _edited_after_end(post: Post) -> Problem:
     return Problem(code="edited_after_end", facts={"post": post.id})
 
 
-def is_over(post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]) -> bool:
-    """Return True if nothing of a post is to come, by what is stored of it and by the schedule."""
+def is_over(
+    post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
+) -> bool:
+    """Return True if nothing of a post is to come, by its stored state and by the schedule."""
     if isinstance(post.trigger, CronTrigger):
         until = post.trigger.until
         is_ended = until is not None and until < window.now
@@ -268,7 +296,9 @@ def is_over(post: Post, stored: StoredPost, window: PlanWindow, occurrences: Seq
     lost = once.restorable_accounts | (once.orphaned_accounts if may_follow else frozenset())
     for occurrence in occurrences:
         lost |= find_restorable(post, occurrence, once, window)
-    return not (lost - find_sent_elsewhere(post, ONCE_OCCURRENCE, stored.live_deliveries)) & set(post.accounts)
+    return not (lost - find_sent_elsewhere(post, ONCE_OCCURRENCE, stored.live_deliveries)) & set(
+        post.accounts
+    )
 
 
 def _is_open(stored: StoredOccurrence) -> bool:
@@ -276,9 +306,10 @@ def _is_open(stored: StoredOccurrence) -> bool:
 
 
 def _is_changed(post: Post, stored: StoredPost) -> bool:
-    """Return True if a post that is over says something else, or another time. That a repeating one ends is no change.
+    """Return True if a post that is over says something else, or has another time.
 
-    Other accounts are no change: some may have left the settings.
+    The end of a repeating post is no change. Other accounts are no change: some may have left the
+    settings.
     """
     if stored.accepted is None:
         return False
@@ -288,9 +319,14 @@ def _is_changed(post: Post, stored: StoredPost) -> bool:
     return has_other_time or stored.accepted.content_hash != post.content_hash
 
 
-def is_moved_into_past(post: Post, occurrence: Occurrence, stored: StoredPost, window: PlanWindow) -> bool:
-    """Return True if a one-time post is given a time at which it is already too late to send it."""
-    if not isinstance(post.trigger, OneTimeTrigger) or _latest_call_at(post, occurrence) >= window.now:
+def is_moved_into_past(
+    post: Post, occurrence: Occurrence, stored: StoredPost, window: PlanWindow
+) -> bool:
+    """Return True if a one-time post gets a time that is already too late for sending it."""
+    if (
+        not isinstance(post.trigger, OneTimeTrigger)
+        or _latest_call_at(post, occurrence) >= window.now
+    ):
         return False
     if existing := stored.occurrences.get(occurrence.key.occurrence):
         return existing.due_at != occurrence.due_at
@@ -301,7 +337,11 @@ def find_late_accounts(
     post: Post, stored: StoredPost, window: PlanWindow, occurrences: Sequence[Occurrence]
 ) -> tuple[AccountId, ...]:
     """Return the accounts that were added to a one-time post too late to get it."""
-    [occurrence] = occurrences if isinstance(post.trigger, OneTimeTrigger) and len(occurrences) == 1 else [None]
+    [occurrence] = (
+        occurrences
+        if isinstance(post.trigger, OneTimeTrigger) and len(occurrences) == 1
+        else [None]
+    )
     existing = stored.occurrences.get(ONCE_OCCURRENCE)
     if occurrence is None or existing is None:
         return ()
@@ -316,7 +356,10 @@ def find_late_accounts(
 
 
 def _can_be_joined(occurrence: Occurrence, stored: StoredOccurrence, window: PlanWindow) -> bool:
-    """Return True if an account that is added gets the occurrence: it is not due, and no other one was called."""
+    """Return True if an added account gets the occurrence.
+
+    The occurrence is not due, and no other account was called.
+    """
     if stored.has_started:
         return False
     return stored.awaits_approval or max(stored.due_at, occurrence.due_at) > window.now
@@ -327,7 +370,8 @@ def find_unrestorable(
 ) -> list[Problem]:
     """Return the deliveries that the schedule wants again and that stay as they ended.
 
-    A call was made for them, or the account has another delivery of the post, by the order of a person.
+    A call was made for them, or the account has another delivery of the post, by the order of a
+    person.
     """
     problems = []
     for occurrence in occurrences:
@@ -351,15 +395,20 @@ def find_unrestorable(
 def find_sent_elsewhere(
     post: Post, occurrence: str, live_deliveries: AbstractSet[tuple[str, AccountId]]
 ) -> frozenset[AccountId]:
-    """Return the accounts whose delivery of an occurrence may not come back: another one of the post is in its place.
+    """Return the accounts with a delivery of an occurrence that may not come back.
 
-    For a post that is due once that is any other one, for an ordered occurrence of another post a newer order.
+    Another delivery of the post is in its place. For a post that is due once, any other delivery
+    counts. For an ordered occurrence of another post, a newer order counts.
     """
-    is_one_time, is_ordered = isinstance(post.trigger, OneTimeTrigger), is_ordered_occurrence(occurrence)
+    is_one_time, is_ordered = (
+        isinstance(post.trigger, OneTimeTrigger),
+        is_ordered_occurrence(occurrence),
+    )
     return frozenset(
         account
         for other, account in live_deliveries
-        if other != occurrence and (is_one_time or (is_ordered and is_ordered_occurrence(other) and other > occurrence))
+        if other != occurrence
+        and (is_one_time or (is_ordered and is_ordered_occurrence(other) and other > occurrence))
     )
 
 
@@ -371,20 +420,27 @@ def is_ordered_occurrence(name: str) -> bool:
 def find_restorable(
     post: Post, occurrence: Occurrence, stored: StoredOccurrence, window: PlanWindow
 ) -> frozenset[AccountId]:
-    """Return the accounts whose delivery comes back, as it ended before any call and could still be sent in time.
+    """Return the accounts with a delivery that comes back.
 
-    What has expired comes back by an edit alone.
+    It ended before any call and could still be sent in time. An expired delivery comes back by an
+    edit alone.
     """
     if not can_be_restored(post, occurrence, window):
         return frozenset()
     is_moved = stored.due_at != occurrence.due_at
-    edited = {account for account, content in stored.expired_accounts.items() if content != post.content_hash}
+    edited = {
+        account
+        for account, content in stored.expired_accounts.items()
+        if content != post.content_hash
+    }
     expired = stored.expired_accounts.keys() if is_moved else edited
-    return stored.restorable_accounts | (expired if isinstance(post.trigger, OneTimeTrigger) else frozenset())
+    return stored.restorable_accounts | (
+        expired if isinstance(post.trigger, OneTimeTrigger) else frozenset()
+    )
 
 
 def can_be_restored(post: Post, occurrence: Occurrence, window: PlanWindow) -> bool:
-    """Return True if a delivery of an occurrence that comes back now could still be sent in time."""
+    """Return True if a delivery that comes back now could still be sent in time."""
     latest = occurrence.due_at + post.max_delay
     is_due_when_approved = isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
     if is_due_when_approved and window.approval_rules.chain_for(post.kind):
@@ -402,7 +458,10 @@ def restore_ordered(
     restored = []
     live = set(stored.live_deliveries)
     live |= {
-        (one.occurrence.key.occurrence, name) for one in planned if one.post.id == post.id for name in one.accounts
+        (one.occurrence.key.occurrence, name)
+        for one in planned
+        if one.post.id == post.id
+        for name in one.accounts
     }
     for name, existing in sorted(stored.occurrences.items(), reverse=True):
         occurrence = make_occurrence(post, name, existing.due_at)
@@ -410,7 +469,9 @@ def restore_ordered(
             continue
         wanted = existing.restorable_accounts - find_sent_elsewhere(post, name, live)
         if accounts := tuple(account for account in post.accounts if account in wanted):
-            restored.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=accounts, is_new=False))
+            restored.append(
+                PlannedDeliveries(post=post, occurrence=occurrence, accounts=accounts, is_new=False)
+            )
             live |= {(name, account) for account in accounts}
     return restored
 
@@ -427,11 +488,18 @@ def restore_follow_ups(
     restored = []
     for post in schedule.posts:
         stored_post = stored.get(post.id)
-        if stored_post is None or stored_post.is_cancelled or post.follows is None or post.id in left_out_posts:
+        if (
+            stored_post is None
+            or stored_post.is_cancelled
+            or post.follows is None
+            or post.id in left_out_posts
+        ):
             continue
         original = stored.get(post.follows)
         occurrences = original.occurrences.values() if original else ()
-        open_accounts = {account for occurrence in occurrences for account in occurrence.open_accounts}
+        open_accounts = {
+            account for occurrence in occurrences for account in occurrence.open_accounts
+        }
         open_accounts |= {account for account in post.accounts if (post.follows, account) in coming}
         for name, existing in stored_post.occurrences.items():
             occurrence = make_occurrence(post, name, existing.due_at)
@@ -439,7 +507,11 @@ def restore_follow_ups(
             wanted -= find_sent_elsewhere(post, name, stored_post.live_deliveries)
             accounts = tuple(account for account in post.accounts if account in wanted)
             if accounts and window.now < occurrence.expires_at:
-                restored.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=accounts, is_new=False))
+                restored.append(
+                    PlannedDeliveries(
+                        post=post, occurrence=occurrence, accounts=accounts, is_new=False
+                    )
+                )
     return restored
 
 
@@ -449,29 +521,46 @@ def list_occurrences(
     if isinstance(post.trigger, OneTimeTrigger):
         existing = stored.occurrences.get(ONCE_OCCURRENCE) if stored else None
         if post.trigger.at is None:
-            return [make_occurrence(post, ONCE_OCCURRENCE, find_immediate_time(post, existing, window))]
+            return [
+                make_occurrence(post, ONCE_OCCURRENCE, find_immediate_time(post, existing, window))
+            ]
         end = window.end_for(post)
         if existing is None and end is not None and post.trigger.at > end:
             return []
         return [make_occurrence(post, ONCE_OCCURRENCE, post.trigger.at)]
     end = window.end_for(post) or window.until
-    repeating = [make_occurrence(post, moment.isoformat(), moment) for moment in due_times if moment <= end]
+    repeating = [
+        make_occurrence(post, moment.isoformat(), moment) for moment in due_times if moment <= end
+    ]
     started = {*stored.occurrences, *stored.attempted_occurrences} if stored else set()
     is_edited = stored is not None and stored.content_hash != post.content_hash
     # Of the missed times only the newest is sent: a week of silence is not made up in a minute.
-    newest_missed = [] if is_edited else [item for item in repeating if item.due_at < window.now][-1:]
+    newest_missed = (
+        [] if is_edited else [item for item in repeating if item.due_at < window.now][-1:]
+    )
     return [
-        *(item for item in repeating if item.due_at >= window.now or item.key.occurrence in started),
+        *(
+            item
+            for item in repeating
+            if item.due_at >= window.now or item.key.occurrence in started
+        ),
         *(item for item in newest_missed if item.key.occurrence not in started),
     ]
 
 
-def find_immediate_time(post: Post, existing: StoredOccurrence | None, window: PlanWindow) -> datetime:
-    """Return when a post without a time is due: now, unless it was filed so before or was called."""
+def find_immediate_time(
+    post: Post, existing: StoredOccurrence | None, window: PlanWindow
+) -> datetime:
+    """Return when a post without a time is due.
+
+    It is due now, unless it was filed without a time before, or was called.
+    """
     if existing is None:
         return window.now
     needs_approval = bool(window.approval_rules.chain_for(post.kind))
-    had_time = existing.due_at > window.now or (needs_approval and not existing.is_due_when_approved)
+    had_time = existing.due_at > window.now or (
+        needs_approval and not existing.is_due_when_approved
+    )
     can_move = existing.open_accounts and not existing.has_started
     return window.now if can_move and had_time else existing.due_at
 
@@ -479,7 +568,7 @@ def find_immediate_time(post: Post, existing: StoredOccurrence | None, window: P
 def find_removed_times(
     post: Post, stored: StoredPost, window: PlanWindow, due_times: Sequence[datetime]
 ) -> list[RemovedTargets]:
-    """Return the future occurrences that an earlier timing stored and the present one no longer has."""
+    """Return the future occurrences that an earlier timing stored and the present one lacks."""
     if isinstance(post.trigger, EvergreenTrigger):  # people have ordered them, not the schedule
         return []
     is_one_time = isinstance(post.trigger, OneTimeTrigger)
@@ -499,7 +588,9 @@ def _list_targets(post: PostId, stored: StoredPost) -> list[RemovedTargets]:
     """Return all that is open of a post, as to be removed."""
     return [
         RemovedTargets(
-            key=OccurrenceKey(post=post, occurrence=name), accounts=tuple(sorted(one.open_accounts)), due_at=one.due_at
+            key=OccurrenceKey(post=post, occurrence=name),
+            accounts=tuple(sorted(one.open_accounts)),
+            due_at=one.due_at,
         )
         for name, one in stored.occurrences.items()
         if one.open_accounts
@@ -518,20 +609,29 @@ def _find_removed_accounts(
     if stored is None or not removed:
         return []
     by_settings = not stored_post.is_retargeted
-    return [RemovedTargets(key=occurrence.key, accounts=removed, due_at=stored.due_at, by_settings=by_settings)]
+    return [
+        RemovedTargets(
+            key=occurrence.key, accounts=removed, due_at=stored.due_at, by_settings=by_settings
+        )
+    ]
 
 
 def _find_changes(
     post: Post, occurrence: Occurrence, stored_post: StoredPost, window: PlanWindow
 ) -> list[PlannedDeliveries]:
-    """Return new and revised deliveries of an occurrence. An added account gets none that is due or was called."""
+    """Return new and revised deliveries of an occurrence.
+
+    An added account gets no occurrence that is due or was called.
+    """
     stored = stored_post.occurrences.get(occurrence.key.occurrence)
     if stored is None:
         return [_plan_new(post, occurrence)]
     if stored.is_finished:
         return []
     can_join = _can_be_joined(occurrence, stored, window)
-    added = tuple(account for account in post.accounts if can_join and account not in stored.accounts)
+    added = tuple(
+        account for account in post.accounts if can_join and account not in stored.accounts
+    )
     kept = tuple(account for account in post.accounts if account in stored.open_accounts)
     restorable = find_restorable(post, occurrence, stored, window)
     sent = find_sent_elsewhere(post, occurrence.key.occurrence, stored_post.live_deliveries)
@@ -540,14 +640,22 @@ def _find_changes(
     changes = []
     if added:
         changes.append(
-            PlannedDeliveries(post=post, occurrence=occurrence, accounts=added, is_new=True, is_late_addition=True)
+            PlannedDeliveries(
+                post=post, occurrence=occurrence, accounts=added, is_new=True, is_late_addition=True
+            )
         )
     is_changed = stored.content_hash != post.content_hash or stored.due_at != occurrence.due_at
     if revised := (kept + restored if is_changed else restored):
-        changes.append(PlannedDeliveries(post=post, occurrence=occurrence, accounts=revised, is_new=False))
+        changes.append(
+            PlannedDeliveries(post=post, occurrence=occurrence, accounts=revised, is_new=False)
+        )
     return changes
 
 
 def _latest_call_at(post: Post, occurrence: Occurrence) -> datetime:
-    """Return the latest time at which a change of the schedule may still lead to a send."""
-    return occurrence.due_at if isinstance(post.trigger, CronTrigger) else occurrence.due_at + post.max_delay
+    """Return the latest time that a change of the schedule may still lead to a send."""
+    return (
+        occurrence.due_at
+        if isinstance(post.trigger, CronTrigger)
+        else occurrence.due_at + post.max_delay
+    )

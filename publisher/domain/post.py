@@ -1,4 +1,7 @@
-"""Posts as staff write them, and their final text and images for one account, with the marker that identifies it."""
+"""Posts as staff write them, and their final text and images for one account.
+
+The final text holds the marker that identifies it.
+"""
 
 import hashlib
 import json
@@ -18,11 +21,17 @@ DeliveryId = NewType("DeliveryId", int)
 Fingerprint = NewType("Fingerprint", str)
 
 ONCE_OCCURRENCE = "once"
-"""The name of a one-time post's only occurrence; an occurrence of a repeating post is named by its due time."""
+"""The name of a one-time post's only occurrence.
+
+An occurrence of a repeating post is named by its due time.
+"""
 
 
 def format_delivery_name(post: str, occurrence: str, account: str) -> str:
-    """Return the name of a delivery as people type it: POST@ACCOUNT, or POST#TIME@ACCOUNT for a repeating post."""
+    """Return the name of a delivery as people type it.
+
+    It is POST@ACCOUNT, or POST#TIME@ACCOUNT for a repeating post.
+    """
     instant = "" if occurrence == ONCE_OCCURRENCE else f"#{occurrence}"
     return f"{post}{instant}@{account}"
 
@@ -36,7 +45,10 @@ class PostKind(StrEnum):
 
     @property
     def needs_original(self) -> bool:
-        """True if a post of this kind follows an earlier one, and is sent only where that one is published."""
+        """True if a post of this kind follows an earlier one.
+
+        It is sent only where the earlier one is published.
+        """
         return self in {PostKind.UPDATE, PostKind.ALL_CLEAR, PostKind.CORRECTION}
 
 
@@ -86,7 +98,8 @@ class PostImage:
 class Post:
     """An entry of schedule.toml. `accounts` is `to`, resolved.
 
-    `content_hash` covers everything that staff wrote but `at` and `to`. `target_hash` covers these two and cron times.
+    `content_hash` covers everything that staff wrote but `at` and `to`. `target_hash` covers these
+    two and cron times.
     """
 
     id: PostId
@@ -126,7 +139,10 @@ class OccurrenceKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occurrence:
-    """One occurrence. `due_at` of a one-time post may change before its first intent; the key never does."""
+    """One occurrence.
+
+    `due_at` of a one-time post may change before its first intent. The key never does.
+    """
 
     key: OccurrenceKey
     due_at: datetime
@@ -137,7 +153,10 @@ DEFAULT_LIFETIME = timedelta(hours=24)
 
 
 def name_ordered_occurrence(ordered_at: datetime) -> str:
-    """Return the name of an occurrence that a person has ordered. By its fraction it is no instant of cron."""
+    """Return the name of an occurrence that a person has ordered.
+
+    Its fraction of a second sets it apart from the instants of cron.
+    """
     return ordered_at.isoformat(timespec="microseconds")
 
 
@@ -169,7 +188,10 @@ class Marker:
 
 
 def derive_marker(key: OccurrenceKey, account: AccountId) -> Marker:
-    """Derive a delivery's marker from its key alone, so that a preview shows the marker that will be sent."""
+    """Derive a delivery's marker from its key alone.
+
+    A preview therefore shows the marker that will be sent.
+    """
     digest = hashlib.sha256(f"{key.post}\n{key.occurrence}\n{account}".encode()).digest()
     number = int.from_bytes(digest[:8], "big")
     letters = ""
@@ -213,9 +235,10 @@ MEDIA_REFERENCE = re.compile(r"media:([0-9a-f]{64})")
 class RenderedPost:
     """The exact content for one account. `text` is plain text, or the HTML of an article.
 
-    Inside an article an image is `<img src="media:SHA256">`; the adapter replaces this with the platform's address of
-    the uploaded image and changes nothing else. `link` is an address that contains the marker.
-    `extra_parts` are the further parts of a long text, in order, each beginning with its prefix.
+    Inside an article an image is `<img src="media:SHA256">`; the adapter replaces this with the
+    platform's address of the uploaded image and changes nothing else. `link` is an address that
+    contains the marker. `extra_parts` are the further parts of a long text, in order, each
+    beginning with its prefix.
     """
 
     account: AccountId
@@ -247,15 +270,17 @@ class RenderedRevision:
 
     @property
     def id(self) -> Fingerprint:
-        return fingerprint([self.content_hash, sorted(rendered.fingerprint for rendered in self.rendered_posts)])
+        return fingerprint(
+            [self.content_hash, sorted(rendered.fingerprint for rendered in self.rendered_posts)]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FiledTexts:
-    """The stored texts of an occurrence that still waits for calls, by account: they are what will be sent.
+    """The stored texts of an occurrence that waits for calls, by account: the texts to be sent.
 
-    They were rendered for `due_at`, or for `scheduled_at` where a person has moved the occurrence since.
-    `has_started`: one of its creating calls has begun, or may have.
+    They were rendered for `due_at`, or for `scheduled_at` if a person has moved the occurrence
+    since. `has_started`: one of its creating calls has begun, or may have.
     """
 
     key: OccurrenceKey
@@ -269,18 +294,29 @@ class FiledTexts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The state of the account before an attempt: the newest known id, and a time that is surely before the call."""
+    """The state of the account before an attempt.
+
+    It holds the newest known id, and a time that is surely before the call.
+    """
 
     newest_id: str | None
     taken_at: datetime
 
-    def includes(self, remote_id: str, created_at: datetime, *, are_ids_ascending: bool = False) -> bool:
+    def includes(
+        self, remote_id: str, created_at: datetime, *, are_ids_ascending: bool = False
+    ) -> bool:
         """True if a post with this id existed before the call.
 
-        Platforms may keep whole seconds while the baseline carries fractions of one: a second is tolerated.
+        Platforms may keep whole seconds while the baseline carries fractions of one: a second is
+        tolerated.
         """
         newest = self.newest_id or ""
-        if are_ids_ascending and newest.isdecimal() and remote_id.isdecimal() and int(remote_id) <= int(newest):
+        if (
+            are_ids_ascending
+            and newest.isdecimal()
+            and remote_id.isdecimal()
+            and int(remote_id) <= int(newest)
+        ):
             return True
         return remote_id == self.newest_id or created_at <= self.taken_at - timedelta(seconds=1)
 
@@ -289,15 +325,16 @@ class Baseline:
 class SendRequest:
     """One committed attempt, as the adapter receives it.
 
-    `start_by` is a time of the monotonic clock in seconds; after it the lease may belong to another worker, or the post
-    has expired, and no first byte may be sent. `images` are the bytes of `rendered.images`. `owned_ids` are remote ids
-    of other deliveries; they are set for reading only and empty for publishing. `is_urgent` selects the call that
-    notifies, on platforms that have two. With `is_manual` a person publishes it and no call is made.
-    `resend_after_attempt` is the attempt after which a person ordered the present one, 0 if nobody did: uploads used up
-    by earlier attempts are repeated.
-    `part` is 0 for the post itself; a further part goes under the post of `parent`. `fencing_token` is the lease's.
-    `identity` and `method` are those of the attempt: in a readback they may differ from what the settings say now, and
-    only they say where the post is and by which call it was made. `method` is empty where nobody knows it.
+    `start_by` is a time of the monotonic clock in seconds. After it the lease may belong to another
+    worker, or the post has expired, and no first byte may be sent. `images` are the bytes of
+    `rendered.images`. `owned_ids` are remote ids of other deliveries. They are set for reading only
+    and empty for publishing. `is_urgent` selects the call that notifies, on platforms that have
+    two. With `is_manual` a person publishes it and no call is made. `resend_after_attempt` is the
+    number of the attempt before a person's order of the present one, 0 without such an order.
+    Uploads used up by earlier attempts are repeated. `part` is 0 for the post itself; a further
+    part goes under the post of `parent`. `fencing_token` is the lease's. `identity` and `method`
+    belong to the attempt. In a readback they may differ from the present settings. Only they give
+    the post's place and the call that made it. `method` is empty if nobody knows it.
     """
 
     delivery: DeliveryId
@@ -333,10 +370,15 @@ class SendRequest:
 
 def fingerprint(value: object) -> Fingerprint:
     """Return the SHA-256 of a value's canonical JSON."""
-    canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+    canonical = json.dumps(
+        value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str
+    )
     return Fingerprint(hashlib.sha256(canonical.encode()).hexdigest())
 
 
 def normalize(text: str) -> str:
-    """Reduce a text to what platforms leave unchanged: drop case, width, spaces and punctuation."""
+    """Reduce a text to the part that platforms leave unchanged.
+
+    Case, width, spaces and punctuation are dropped.
+    """
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))

@@ -1,7 +1,7 @@
-"""Match the list of an account's posts against a send request: the one place that decides which post is ours. Pure.
+"""Match the list of an account's posts against a send request. Pure.
 
-An adapter turns its platform's list into `ListedPost`s and its request into `MatchCriteria`; what they prove together
-is decided here, for every platform alike.
+Only this module decides if a post is ours. An adapter turns its platform's list into `ListedPost`s
+and its request into `MatchCriteria`. Their joint proof is decided here, for every platform alike.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,10 @@ from publisher.domain.verification import is_similar
 class ListedPost:
     """One post in a list of the account's own posts, as the platform shows it.
 
-    `created_at` is the time of its creation, or of its last change where the list has no other. `title` and `text` may
-    be cut. `other_texts` are further places that may contain our marker, such as links, annotations or a key.
-    `is_deleted` marks a post that is listed although nobody can see it any more.
+    `created_at` is the time of its creation, or of its last change where the list has no other.
+    `title` and `text` may be cut. `other_texts` are further places that may contain our marker,
+    such as links, annotations or a key. `is_deleted` marks a post that is listed although nobody
+    can see it any more.
     """
 
     remote_id: str
@@ -35,17 +36,20 @@ class ListedPost:
 
     @cached_property
     def normalized_texts(self) -> tuple[str, ...]:
-        """All texts as markers are searched in them, title and text first: one list may resolve many outcomes."""
+        """All texts in the form used to search markers, title and text first.
+
+        One list may resolve many outcomes.
+        """
         return tuple(map(normalize, (self.title, self.text, *self.other_texts)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchCriteria:
-    """How our post is recognised: by its marker, and by what was on the account before it.
+    """How our post is recognised: by its marker, and by the account's posts before it.
 
-    `owned_ids` are posts of other deliveries. `title` and `text` are what the list would show of our post; `title` is
-    None where posts have none, and without a `text` nothing is similar. `are_ids_ascending`: the platform's ids are
-    numbers, and a later post has a higher one.
+    `owned_ids` are posts of other deliveries. `title` and `text` are the parts of our post that the
+    list would show. `title` is None where posts have none, and without a `text` nothing is similar.
+    `are_ids_ascending`: the platform's ids are numbers, and a later post has a higher one.
     """
 
     marker: Marker
@@ -57,19 +61,22 @@ class MatchCriteria:
 
     def is_before(self, post: ListedPost) -> bool:
         """True if a post existed before our call."""
-        return self.baseline.includes(post.remote_id, post.created_at, are_ids_ascending=self.are_ids_ascending)
+        return self.baseline.includes(
+            post.remote_id, post.created_at, are_ids_ascending=self.are_ids_ascending
+        )
 
 
 def match_list(
     posts: Sequence[ListedPost], criteria: MatchCriteria, *, is_covered: bool
 ) -> Published | Deleted | PossibleMatch | NotFound | None:
-    """Return what a list, newest first, proves about our post; None if nothing is certain.
+    """Return the proof that a list, newest first, gives about our post; None if it is uncertain.
 
-    Only a post with our marker that did not exist before our call, and belongs to no other delivery, is ours; the
-    oldest one if there are several. It is Deleted only where the list is complete back to the baseline. A post with our
-    marker that is not ours, or with our words but not our marker, is a PossibleMatch: a person decides. NotFound takes
-    a list that is complete back to the baseline, by `is_covered`; see `covers_baseline`. A list with a damaged id is a
-    damaged reply, which proves nothing missing.
+    Our post has our marker, did not exist before our call, and belongs to no other delivery. If
+    there are several, it is the oldest one. It is Deleted only if the list is complete back to the
+    baseline. A post is a PossibleMatch if it has our marker but is not ours, or has our words but
+    not our marker. A person then decides. NotFound takes a list that is complete back to the
+    baseline, by `is_covered`; see `covers_baseline`. A list with a damaged id is a damaged reply,
+    and it proves nothing missing.
     """
     is_covered = is_covered and all(is_storable(post.remote_id) for post in posts)
     free = [post for post in posts if post.remote_id not in criteria.owned_ids]
@@ -80,9 +87,13 @@ def match_list(
     if visible:
         oldest = min(  # of posts of one instant the one listed last
             reversed(visible),
-            key=lambda post: int(post.remote_id) if criteria.are_ids_ascending else post.created_at.timestamp(),
+            key=lambda post: (
+                int(post.remote_id) if criteria.are_ids_ascending else post.created_at.timestamp()
+            ),
         )
-        receipt = Receipt(remote_id=oldest.remote_id, url=oldest.url, published_at=oldest.created_at)
+        receipt = Receipt(
+            remote_id=oldest.remote_id, url=oldest.url, published_at=oldest.created_at
+        )
         is_text_confirmed = any(code in text for text in oldest.normalized_texts[:2])
         return Published(receipt=receipt, is_text_confirmed=is_text_confirmed)
     if ours:
@@ -100,11 +111,12 @@ def covers_baseline(
     are_ids_ascending: bool = False,
     may_begin_with_pinned: bool = False,
 ) -> bool:
-    """Return True if no post newer than the baseline can be missing from a list, as far as it was read.
+    """Return True if no post newer than the baseline can be missing from a list, as read so far.
 
-    It must be newest first, each post once, and either its last post is older than the baseline or, by `is_complete`,
-    the platform states that there are no more. An empty list proves nothing. With `may_begin_with_pinned` the first
-    post may be out of order or repeated, and then proves nothing about those that follow.
+    The list must be newest first, with each post once. Either its last post is older than the
+    baseline, or the platform states by `is_complete` that there are no more. An empty list proves
+    nothing. With `may_begin_with_pinned` the first post may be out of order or repeated. It then
+    proves nothing about the posts after it.
     """
     in_order = posts[1:] if may_begin_with_pinned else posts
     if not posts or not is_newest_first(in_order, are_ids_ascending=are_ids_ascending):
@@ -125,9 +137,10 @@ def is_newest_first(posts: Sequence[ListedPost], *, are_ids_ascending: bool) -> 
 
 
 def is_alike(post: ListedPost, criteria: MatchCriteria) -> bool:
-    """Return True if a visible post, newer than the baseline, has our title, or our words as far as it shows them.
+    """Return True if a visible post newer than the baseline has our title or our words.
 
-    Where ids do not ascend, the baseline's own newest post counts again if it was changed since.
+    The words match as far as the post shows them. If ids do not ascend, the baseline's own newest
+    post counts again if it was changed since.
     """
     was_changed = not criteria.are_ids_ascending and post.created_at > criteria.baseline.taken_at
     if criteria.text is None or post.is_deleted or (criteria.is_before(post) and not was_changed):

@@ -1,4 +1,7 @@
-"""How much a plan takes from open posts, by the schedule or by the settings alone, and when a person is asked."""
+"""How much a plan takes from open posts, and when a person is asked. Pure.
+
+It takes by the schedule or by the settings alone.
+"""
 
 from collections import defaultdict
 from collections.abc import Set as AbstractSet
@@ -14,17 +17,20 @@ FREE_REMOVAL_SHARE = 0.2
 
 
 def needs_confirmation(removed: int, open_posts: int) -> bool:
-    """True if a person must confirm that a new version drops so many of the open posts: it may be cut short."""
+    """True if a person must confirm that a new version drops so many of the open posts.
+
+    A new version that drops many may be cut short.
+    """
     return removed > max(FREE_REMOVALS, FREE_REMOVAL_SHARE * open_posts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removals:
-    """The posts that a plan takes something from, of the `open_posts`.
+    """The posts that lose something by a plan, out of the `open_posts`.
 
-    Nothing is left of those `by_schedule`: they have left it, or name no account any more, and nobody has saved that by
-    itself. Those `by_settings` lose accounts although their entries are the same. `is_everything`: these lose all that
-    is open.
+    Nothing is left of the posts `by_schedule`. They have left the schedule, or name no account any
+    more, and nobody has saved that by itself. The posts `by_settings` lose accounts although their
+    entries are the same. `is_everything`: the lost posts are all that is open.
     """
 
     open_posts: int
@@ -39,14 +45,17 @@ class Removals:
 
     @property
     def must_ask_about_settings(self) -> bool:
-        """True if a person must confirm what the settings take: much, or all there is."""
+        """True if a person must confirm the loss by the settings: much, or everything."""
         return self.is_everything or needs_confirmation(len(self.by_settings), self.open_posts)
 
 
-def find_removals(changes: Plan, stored: StoredPosts, saved: AbstractSet[PostId] = frozenset()) -> Removals:
-    """Return the posts that lose something by a plan. People have changed each of the posts `saved` by itself.
+def find_removals(
+    changes: Plan, stored: StoredPosts, saved: AbstractSet[PostId] = frozenset()
+) -> Removals:
+    """Return the posts that lose something by a plan. People changed each `saved` post by itself.
 
-    A post is open if it is scheduled and something of it is still to come: filed and open, not filed yet, or repeating.
+    A post is open if it is scheduled and something of it is still to come. It is filed and open,
+    not filed yet, or repeating.
     """
     open_posts = {
         post_id
@@ -56,7 +65,11 @@ def find_removals(changes: Plan, stored: StoredPosts, saved: AbstractSet[PostId]
     removed = {post_id for post_id in changes.removed_posts if post_id in open_posts}
     emptied = _find_emptied(changes, stored)
     by_settings = {target.key.post for target in changes.removed_targets if target.by_settings}
-    lost_accounts = {target.key.post for target in changes.removed_targets if target.by_settings or not target.is_time}
+    lost_accounts = {
+        target.key.post
+        for target in changes.removed_targets
+        if target.by_settings or not target.is_time
+    }
     return Removals(
         open_posts=len(open_posts),
         by_schedule=tuple(sorted((removed | (emptied & open_posts) - by_settings) - saved)),
@@ -81,37 +94,60 @@ def _find_emptied(changes: Plan, stored: StoredPosts) -> AbstractSet[PostId]:
         post_id
         for post_id, lost in taken.items()
         if post_id not in planned
-        and lost >= {(name, one) for name, found in stored[post_id].occurrences.items() for one in found.open_accounts}
+        and lost
+        >= {
+            (name, one)
+            for name, found in stored[post_id].occurrences.items()
+            for one in found.open_accounts
+        }
     }
 
 
 def without_settings_changes(changes: Plan, stored: StoredPosts) -> Plan:
-    """Return a plan that neither takes nor gives back what only the settings of this host say."""
+    """Return a plan without changes that come from this host's settings alone.
+
+    It neither takes nor gives back by them.
+    """
     kept = [_without_restored(item, stored) for item in changes.planned]
     return replace(
         changes,
         planned=tuple(item for item in kept if item.accounts),
-        removed_targets=tuple(target for target in changes.removed_targets if not target.by_settings),
+        removed_targets=tuple(
+            target for target in changes.removed_targets if not target.by_settings
+        ),
     )
 
 
 def without_unknown_accounts(changes: Plan, accounts: AbstractSet[AccountId]) -> Plan:
-    """Return a plan that leaves what is filed for accounts that are not in the settings: they may come back."""
+    """Return a plan that leaves deliveries filed for accounts outside the settings.
+
+    Such accounts may come back.
+    """
     gone = set(changes.removed_posts)
     targets = (
         target
         if target.key.post in gone
-        else replace(target, accounts=tuple(account for account in target.accounts if account in accounts))
+        else replace(
+            target, accounts=tuple(account for account in target.accounts if account in accounts)
+        )
         for target in changes.removed_targets
     )
     return replace(changes, removed_targets=tuple(target for target in targets if target.accounts))
 
 
 def _without_restored(item: PlannedDeliveries, stored: StoredPosts) -> PlannedDeliveries:
-    """Return planned deliveries without those that come back though the post's entry is the same."""
+    """Return planned deliveries without the ones that come back with an unchanged entry."""
     post = stored.get(item.post.id)
     occurrence = post.occurrences.get(item.occurrence.key.occurrence) if post else None
-    if item.is_new or post is None or occurrence is None or post.is_retargeted or not post.is_scheduled:
+    if (
+        item.is_new
+        or post is None
+        or occurrence is None
+        or post.is_retargeted
+        or not post.is_scheduled
+    ):
         return item
-    kept = tuple(account for account in item.accounts if account not in occurrence.restorable_accounts)
+    kept = tuple(
+        account for account in item.accounts if account not in occurrence.restorable_accounts
+    )
     return replace(item, accounts=kept)

@@ -1,4 +1,8 @@
-"""Report figures: planned and published deliveries, delays and metrics; and the open work of an account. Pure."""
+"""Report figures and open work. Pure.
+
+The figures are planned and published deliveries, delays and metrics. The open work is of an
+account.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +21,8 @@ METRIC_NAMES = ("reads", "reposts", "comments", "likes")
 class ReportRow:
     """One delivery with its last metrics.
 
-    `has_tip_line` is None for a correction, which carries none, for a region without one, and once the text is deleted.
+    `has_tip_line` is None for a correction, as it carries none. It is None also for a region
+    without a tip line, and once the text is deleted.
     """
 
     delivery: Delivery
@@ -32,7 +37,10 @@ class ReportRow:
 
     @property
     def lateness(self) -> timedelta | None:
-        """The delay from due time to publication. None if manually confirmed, as that gives no time."""
+        """The delay from due time to publication.
+
+        None if manually confirmed, as that gives no time.
+        """
         receipt = self.delivery.receipt
         if receipt is None or receipt.is_manually_confirmed:
             return None
@@ -41,11 +49,12 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportTotals:
-    """Figures over deliveries. `published` are published now; of `verified` ones a read has confirmed the text.
+    """Figures over deliveries: `published` now, and `verified` by a read that confirmed the text.
 
-    `corrections` are published posts that correct others. Lateness is None if nothing was published, a metric None if
-    no platform reported it. Of `tip_line_asked` published posts, `tip_line_named` contain their region's tip line.
-    Neither includes `pruned` deliveries, whose texts and metrics are no longer stored.
+    `corrections` are published posts that correct others. Lateness is None if nothing was
+    published, a metric None if no platform reported it. Of `tip_line_asked` published posts,
+    `tip_line_named` contain their region's tip line. Neither includes `pruned` deliveries, as their
+    texts and metrics are no longer stored.
     """
 
     planned: int
@@ -83,7 +92,11 @@ def summarize(rows: Sequence[ReportRow]) -> ReportTotals:
         for state in STATES_WITH_REASONS
     }
     metrics = {
-        name: [value for row in rows if row.reach is not None and (value := getattr(row.reach, name)) is not None]
+        name: [
+            value
+            for row in rows
+            if row.reach is not None and (value := getattr(row.reach, name)) is not None
+        ]
         for name in METRIC_NAMES
     }
     return ReportTotals(
@@ -116,8 +129,8 @@ _IDLE_STATES = frozenset({State.PENDING, State.DUE, State.RETRYING})
 class OpenWork:
     """The deliveries of an account that have not ended.
 
-    `unresolved` are in flight or have an unknown outcome: they may be published, and the platform must still be read.
-    `waiting` have sent nothing. `published` stay where they are.
+    `unresolved` are in flight or have an unknown outcome: they may be published, and the platform
+    must still be read. `waiting` have sent nothing. `published` stay where they are.
     """
 
     unresolved: tuple[Delivery, ...] = ()
@@ -133,11 +146,18 @@ def collect_open_work(deliveries: Sequence[Delivery]) -> OpenWork:
     return OpenWork(
         waiting=waiting,
         published=published,
-        unresolved=tuple(item for item in deliveries if item.state not in FINAL_STATES and item.id not in sorted_ids),
+        unresolved=tuple(
+            item
+            for item in deliveries
+            if item.state not in FINAL_STATES and item.id not in sorted_ids
+        ),
     )
 
 
 def is_not_started(delivery: Delivery) -> bool:
-    """True if it waits and nothing can be published: no call in flight or unknown, no URL reported by a person."""
+    """True if it waits and nothing can be published.
+
+    No call is in flight or unknown, and no URL was reported by a person.
+    """
     never_called = not delivery.attempts and delivery.reported_url is None
     return delivery.state in _IDLE_STATES or (delivery.state is State.HELD and never_called)

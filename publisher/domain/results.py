@@ -1,4 +1,4 @@
-"""Results from a platform: outcomes of a call, readback results, deletion results, the health of a login."""
+"""Results from a platform: call outcomes, readback results, deletion results, login health."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,10 @@ from typing import Final
 from publisher.domain.account import Timing
 
 MANUAL_CHECK_INTERVAL = timedelta(hours=1)
-"""How often the account is read for a task that nobody has reported done: it may be done nevertheless."""
+"""How often the account is read for a task that nobody has reported done.
+
+The task may be done nevertheless.
+"""
 
 
 class HoldReason(StrEnum):
@@ -41,10 +44,10 @@ class HoldReason(StrEnum):
 
 
 class TransportReason(StrEnum):
-    """Why a call brought no usable response: the reasons of NotSent and Unknown that every platform shares.
+    """Why a call brought no usable response: the platforms' common reasons of NotSent and Unknown.
 
-    The HTTP client gives all but the last two, which adapters give for a complete response. Adapters may write any of
-    them as a plain string.
+    The HTTP client gives all but the last two. Adapters give these two for a complete response.
+    Adapters may write any of them as a plain string.
     """
 
     HOST_NOT_ALLOWED = "host_not_allowed"
@@ -72,7 +75,10 @@ class TransportReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """Proof that a post is published: the platform's id, its address, and the platform's time of publication."""
+    """Proof that a post is published.
+
+    It holds the platform's id, its address, and the platform's time of publication.
+    """
 
     remote_id: str
     url: str
@@ -82,7 +88,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManualTask:
-    """A manual post. `url`, `reported_by` and `done_at` are a person's report, which is no proof by itself."""
+    """A manual post.
+
+    `url`, `reported_by` and `done_at` are a person's report, and prove nothing by themselves.
+    """
 
     assigned_at: datetime
     url: str | None = None
@@ -94,7 +103,11 @@ class ManualTask:
         return self.done_at is not None and now > self.done_at + timing.visibility_window
 
     def next_check_at(self, timing: Timing, now: datetime) -> datetime:
-        """Return the time of the next readback: at a fixed interval while open, with doubling waits once reported."""
+        """Return the time of the next readback.
+
+        Readbacks come at a fixed interval while the task is open, with doubling waits once it is
+        reported.
+        """
         if self.done_at is None:
             return now + MANUAL_CHECK_INTERVAL
         wait = max(timing.first_check_after, min(now - self.done_at, timing.max_check_delay))
@@ -104,7 +117,10 @@ class ManualTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """What a submitted post waits for: the platform, by its own reference to the post, or a person's manual task."""
+    """The awaited party of a submitted post.
+
+    It is the platform, by its own reference to the post, or a person's manual task.
+    """
 
     payload: str = ""
     manual_task: ManualTask | None = None
@@ -112,7 +128,10 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """The post is published. `is_text_confirmed`: a read showed our own text, not only that a post exists."""
+    """The post is published.
+
+    `is_text_confirmed`: a read showed our own text, not only that a post exists.
+    """
 
     receipt: Receipt
     is_text_confirmed: bool = False
@@ -134,7 +153,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimited:
-    """Rejected for now; nothing was created or read. `until` is None if the platform gave no time."""
+    """Rejected for now; nothing was created or read.
+
+    `until` is None if the platform gave no time.
+    """
 
     code: str
     until: datetime | None
@@ -142,7 +164,10 @@ class RateLimited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Busy:
-    """Rejected for now, with a code that is documented as having no effect. No attempt follows before `until`."""
+    """Rejected for now, with a code that is documented as having no effect.
+
+    No attempt follows before `until`.
+    """
 
     code: str
     reason: str
@@ -151,14 +176,20 @@ class Busy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialExpired:
-    """The credentials were rejected before any effect; the adapter has already renewed them once if it can."""
+    """The credentials were rejected before any effect.
+
+    The adapter has already renewed them once if it can.
+    """
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:
-    """A person must act on the platform; nothing was created unless `hold_reason` says otherwise."""
+    """A person must act on the platform.
+
+    Nothing was created unless `hold_reason` says otherwise.
+    """
 
     code: str
     reason: str
@@ -167,10 +198,10 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSent:
-    """The transport, or the call record, proves that no byte of the creating request was sent.
+    """The transport or the call record proves that no byte of the creating request was sent.
 
-    With `until` the platform still prepares what the post needs, such as a video: that is no failure, and the next
-    attempt comes then.
+    With `until` the platform still prepares a part of the post, such as a video. That is no
+    failure, and the next attempt comes then.
     """
 
     reason: str
@@ -194,7 +225,8 @@ class Unknown:
 class NotFound:
     """A complete read of the right list, back to before the baseline, showed no post of ours.
 
-    With `can_resend` False this read alone does not allow a resend, whatever the platform's capabilities.
+    With `can_resend` False this read alone does not allow a resend, even if the platform's
+    capabilities do.
     """
 
     covered_since: datetime
@@ -216,7 +248,10 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """Metrics of a published post; None for what the platform does not report. `url` is set if first known here."""
+    """Metrics of a published post.
+
+    A metric is None if the platform does not report it. `url` is set if first known here.
+    """
 
     reads: int | None = None
     reposts: int | None = None
@@ -239,8 +274,8 @@ class ObservedPost:
 class Healthy:
     """The login works. `credentials_expire_at` is set if the platform reports it.
 
-    So is `identity`, the platform's own and only name for the account. Where the settings may name it otherwise, two
-    accounts that are the same are recognised by it.
+    So is `identity`, the platform's own and only name for the account. Where the settings may name
+    it otherwise, two accounts that are the same are recognised by it.
     """
 
     credentials_expire_at: datetime | None = None
@@ -254,11 +289,23 @@ class PreviewSent:
 
 ReadFailure = RateLimited | Unknown
 """A read without a result. A rate limit stops every call of the login until its end, reads too."""
-Outcome = Published | Submitted | Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
+Outcome = (
+    Published
+    | Submitted
+    | Rejected
+    | RateLimited
+    | Busy
+    | CredentialExpired
+    | Blocked
+    | NotSent
+    | Unknown
+)
 ReadbackResult = Published | Submitted | Rejected | NotFound | PossibleMatch | Deleted | ReadFailure
 DeletionResult = Deleted | Rejected | ReadFailure
 HealthCheckResult = Healthy | CredentialExpired | Blocked | ReadFailure
-PreviewResult = PreviewSent | Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
+PreviewResult = (
+    PreviewSent | Rejected | RateLimited | Busy | CredentialExpired | Blocked | NotSent | Unknown
+)
 
 
 RESULT_CODES: Final[Mapping[type, str]] = {
@@ -276,7 +323,7 @@ RESULT_CODES: Final[Mapping[type, str]] = {
     Deleted: "deleted",
     Healthy: "healthy",
 }
-"""The code of each result, by which it is stored, logged and shown."""
+"""The code of each result, used to store, log and show it."""
 
 
 def result_code(result: Outcome | ReadbackResult | DeletionResult | HealthCheckResult) -> str:
@@ -284,7 +331,10 @@ def result_code(result: Outcome | ReadbackResult | DeletionResult | HealthCheckR
 
 
 def drop_details(outcome: Outcome) -> Outcome:
-    """Return an outcome without the platform's words; Unknown where it rests on them, as on an id or a ticket."""
+    """Return an outcome without the platform's words.
+
+    It is Unknown if the outcome rests on these words, as on an id or a ticket.
+    """
     match outcome:
         case Rejected() | Blocked():
             return replace(outcome, reason="")

@@ -1,4 +1,7 @@
-"""The silence clock: for how many days an account has shown no new post; inspections report 14 of them. Pure."""
+"""The silence clock: the days of an account without a new post. Pure.
+
+Inspections report 14 of them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +21,20 @@ class SilenceLevel(StrEnum):
 
 RED_DAYS = 14
 """From this day on an inspection reports the account as not kept up."""
-FIRST_DAY_OF_LEVEL = {SilenceLevel.RED: RED_DAYS, SilenceLevel.ALARM: 12, SilenceLevel.NOTICE: 10, SilenceLevel.NONE: 0}
+FIRST_DAY_OF_LEVEL = {
+    SilenceLevel.RED: RED_DAYS,
+    SilenceLevel.ALARM: 12,
+    SilenceLevel.NOTICE: 10,
+    SilenceLevel.NONE: 0,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountActivity:
-    """Since when the database knows an account, and when its newest verified post that is still there was published."""
+    """When the database first knew an account, and when its newest present post was published.
+
+    The post counts if it is verified and still there.
+    """
 
     known_since: datetime
     last_post_at: datetime | None = None
@@ -33,7 +44,7 @@ class AccountActivity:
 class SilenceClock:
     """The days of the calendar since an account's last verified post, or since `since` without one.
 
-    `red_on` is the day on which it reaches RED_DAYS if nothing is published.
+    `red_on` is the first day at RED_DAYS if nothing is published.
     """
 
     since: date
@@ -42,7 +53,9 @@ class SilenceClock:
 
     @property
     def level(self) -> SilenceLevel:
-        return next(level for level, first_day in FIRST_DAY_OF_LEVEL.items() if self.days >= first_day)
+        return next(
+            level for level, first_day in FIRST_DAY_OF_LEVEL.items() if self.days >= first_day
+        )
 
     @property
     def red_on(self) -> date:
@@ -52,13 +65,15 @@ class SilenceClock:
 def read_silence_clock(activity: AccountActivity, now: datetime, timezone: tzinfo) -> SilenceClock:
     """Return an account's clock. Its days begin at midnight in this zone."""
     since = (activity.last_post_at or activity.known_since).astimezone(timezone).date()
-    days = max(0, (now.astimezone(timezone).date() - since).days)  # a clock that was wrong may have dated it ahead
+    days = max(
+        0, (now.astimezone(timezone).date() - since).days
+    )  # a clock that was wrong may have dated it ahead
     return SilenceClock(since=since, days=days, last_post_at=activity.last_post_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SilenceFigures:
-    """The silence of an account within some days: the longest, and how many days it stood at RED_DAYS or more.
+    """The silence of an account within some days: the longest, and the days at RED_DAYS or more.
 
     `days_now` is how long it has been silent until now.
     """
@@ -71,9 +86,10 @@ class SilenceFigures:
 def measure_silence(
     known_since: datetime, posts: Sequence[datetime], first: date, last: date, timezone: tzinfo
 ) -> SilenceFigures:
-    """Return the figures of the days from `first` to `last`, from when each post that is still there was published.
+    """Return the figures of the days from `first` to `last`, by the publishing times of posts.
 
-    A silence that began before counts from its beginning. Days before the account was known count for nothing.
+    Only posts that are still there count. A silence that began before counts from its beginning.
+    Days before the account was known count for nothing.
     """
     known_on = known_since.astimezone(timezone).date()
     days = sorted({known_on, *(at.astimezone(timezone).date() for at in posts)})

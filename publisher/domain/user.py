@@ -1,4 +1,4 @@
-"""People who use publisher: their roles, what each role may do, and on which accounts. Pure."""
+"""People with access to publisher: their roles, permissions and accounts. Pure."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -9,7 +9,7 @@ from publisher.domain.account import Account, AccountId
 from publisher.domain.delivery import Role
 
 ALL_TARGET = "all"
-"""The target that covers every account, those that have left the settings included."""
+"""The target that covers every account, including accounts that have left the settings."""
 
 
 class UserRole(StrEnum):
@@ -22,7 +22,7 @@ class UserRole(StrEnum):
 
 
 class Permission(StrEnum):
-    """What a role allows. Persisted as the scope of tokens."""
+    """A permission of a role. Persisted as the scope of tokens."""
 
     VIEW = "view"
     WRITE = "write"
@@ -55,26 +55,35 @@ ROLE_PERMISSIONS: Mapping[UserRole, frozenset[Permission]] = {
         Permission.VIEW, Permission.STOP, Permission.EXPORT, Permission.RECOVER, Permission.ADMINISTER,
     }),
 }  # fmt: skip
-"""Stopping is open to all who answer for posts. Who administers users can neither write, send nor approve."""
+"""The permissions of each role.
+
+All roles that answer for posts may stop. An administrator of users can neither write, send nor
+approve.
+"""
 
 
-PERSONAL_PERMISSIONS = frozenset({Permission.APPROVE, Permission.AUDIT, Permission.RECOVER, Permission.ADMINISTER})
-"""What a person alone may do in live operation, with password and code: no token allows it there."""
+PERSONAL_PERMISSIONS = frozenset(
+    {Permission.APPROVE, Permission.AUDIT, Permission.RECOVER, Permission.ADMINISTER}
+)
+"""Permissions in live operation for a person alone, with password and code.
+
+No token has them there.
+"""
 
 
 TRUSTED_ROLES = frozenset(UserRole) - {UserRole.VIEWER}
-"""Roles with which a person writes, approves, operates, administers, or accepts a loss of the audit."""
+"""Roles that write, approve, operate, administer, or accept a loss of the audit."""
 
 
 class SignInFactor(StrEnum):
-    """What a user signs in with. Persisted in requests."""
+    """A factor of a user's sign-in. Persisted in requests."""
 
     PASSWORD = "password"  # noqa: S105 # no secret
     SECOND_FACTOR = "second_factor"
 
 
 class UserChangeKind(StrEnum):
-    """What an administrator does to a user that may take a second one. Persisted."""
+    """An administrator's action on a user that may take a second administrator. Persisted."""
 
     ADD = "add"
     CHANGE = "change"
@@ -82,7 +91,11 @@ class UserChangeKind(StrEnum):
 
 
 class UserState(StrEnum):
-    """`SUSPENDED`: an older database was put in place, and nobody has confirmed yet that the user is still wanted."""
+    """The state of a user.
+
+    `SUSPENDED`: an older database was put in place, and nobody has confirmed yet that the user is
+    still wanted.
+    """
 
     ENABLED = "enabled"
     DISABLED = "disabled"
@@ -91,7 +104,7 @@ class UserState(StrEnum):
 
 
 class RefusalKind(StrEnum):
-    """What was refused to a person: a password, a code, a token, an action, an approval. Persisted."""
+    """The refused item: a password, a code, a token, an action or an approval. Persisted."""
 
     PASSWORD = "password"  # noqa: S105 # no secret
     CODE = "code"
@@ -111,7 +124,10 @@ class GrantSyntaxError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A role on some accounts. `targets` are names as in a post's `to`; an approver's grant may be for some stages."""
+    """A role on some accounts.
+
+    `targets` are names as in a post's `to`. An approver's grant may be for some stages.
+    """
 
     role: UserRole
     targets: frozenset[str] = frozenset({ALL_TARGET})
@@ -129,15 +145,21 @@ class Grant:
         return ALL_TARGET in self.targets
 
     def covers(self, account: AccountId, members: Mapping[str, Collection[AccountId]]) -> bool:
-        """Return True if the grant is valid on this account; `members` are the accounts behind names of targets."""
-        return self.is_for_all or any(account == name or account in members.get(name, ()) for name in self.targets)
+        """Return True if the grant is valid on this account.
+
+        `members` are the accounts behind names of targets.
+        """
+        return self.is_for_all or any(
+            account == name or account in members.get(name, ()) for name in self.targets
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     """A person with a sign-in. `has_password` is False until the first one-time link is used.
 
-    `epoch` grows whenever all sign-ins of the user end, so that one which has begun before is not completed after.
+    `epoch` grows whenever all sign-ins of the user end. A sign-in that has begun before is then not
+    completed after.
     """
 
     name: str
@@ -146,7 +168,10 @@ class User:
     has_password: bool = False
     has_second_factor: bool = False
     awaits_second_factor: bool = False
-    """True if the second factor was reset: without a new one, set up with a one-time link, there is no sign-in."""
+    """True if the second factor was reset.
+
+    Without a new one, set up with a one-time link, there is no sign-in.
+    """
     epoch: int = 0
 
     @property
@@ -161,7 +186,7 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserChange:
-    """A change of a user by an administrator: new grants, or a reset of what the user signs in with."""
+    """A change of a user by an administrator: new grants, or a reset of a sign-in factor."""
 
     kind: UserChangeKind
     user: str
@@ -169,9 +194,10 @@ class UserChange:
     factors: frozenset[SignInFactor] = frozenset()
 
     def takes_second_admin(self, before: User | None) -> bool:
-        """Return True if it lets an administrator pass for, or become, somebody who is trusted.
+        """Return True if it lets an administrator pass for, or become, a trusted person.
 
-        `before` is the user as it is, None for a new one. A name that somebody had before takes one too.
+        `before` is the user as it is, None for a new one. A name that somebody had before takes a
+        second administrator too.
         """
         if self.kind is UserChangeKind.RESET:
             return before is not None and is_trusted(before.grants)
@@ -197,17 +223,29 @@ def is_trusted(grants: Iterable[Grant]) -> bool:
 
 MAX_NAME_CHARACTERS = 64
 NAME_BREAKING_CHARACTERS = "/\\%?#"
-"""No new user's name has one of them: it stands in the addresses of pages, and in file names of exports."""
+"""Characters that no new user's name has.
+
+The name stands in the addresses of pages, and in file names of exports.
+"""
 
 
-_NAME_OF_PROGRAM = re.compile(rf"{'|'.join(Role)}|system|系统|all|publisher|uid ?\d+|[\W_]+", re.IGNORECASE)
-"""What audit and alerts call publisher's own parts, users of the system, all, and nobody."""
+_NAME_OF_PROGRAM = re.compile(
+    rf"{'|'.join(Role)}|system|系统|all|publisher|uid ?\d+|[\W_]+", re.IGNORECASE
+)
+"""Names in audit and alerts for publisher's own parts, users of the system, all, and nobody."""
 
 
 def is_usable_name(name: str) -> bool:
-    """Return True if a new user may be called so: printable, not too long, safe in an address, and a person's."""
+    """Return True if a new user may have this name.
+
+    It is printable, not too long, safe in an address, and a person's.
+    """
     is_short = 0 < len(name) <= MAX_NAME_CHARACTERS and name == name.strip() and name.isprintable()
-    return is_short and not set(name) & set(NAME_BREAKING_CHARACTERS) and not _NAME_OF_PROGRAM.fullmatch(name)
+    return (
+        is_short
+        and not set(name) & set(NAME_BREAKING_CHARACTERS)
+        and not _NAME_OF_PROGRAM.fullmatch(name)
+    )
 
 
 def may(
@@ -217,29 +255,37 @@ def may(
     members: Mapping[str, Collection[AccountId]] | None = None,
     stage: str | None = None,
 ) -> bool:
-    """Return True if a user may do something on all of these accounts; without accounts, on the whole workspace.
+    """Return True if a user may do something on all of these accounts, or on the whole workspace.
 
-    `members` are the accounts behind the names of targets, from `list_members`. `stage` is the stage of an approval.
-    Each account may be covered by another grant of the user.
+    The workspace counts if no accounts are given. `members` are the accounts behind the names of
+    targets, from `list_members`. `stage` is the stage of an approval. Each account may be covered
+    by another grant of the user.
     """
     if not user.is_enabled:
         return False
     grants = [
         grant
         for grant in user.grants
-        if permission in ROLE_PERMISSIONS[grant.role] and (stage is None or not grant.stages or stage in grant.stages)
+        if permission in ROLE_PERMISSIONS[grant.role]
+        and (stage is None or not grant.stages or stage in grant.stages)
     ]
     if not accounts:
         return any(grant.is_for_all for grant in grants)
-    return all(any(grant.covers(account, members or {}) for grant in grants) for account in accounts)
+    return all(
+        any(grant.covers(account, members or {}) for grant in grants) for account in accounts
+    )
 
 
 def may_target(
-    user: User, permission: Permission, names: Collection[str], members: Mapping[str, Collection[AccountId]]
+    user: User,
+    permission: Permission,
+    names: Collection[str],
+    members: Mapping[str, Collection[AccountId]],
 ) -> bool:
     """Return True if a user may do something for these names of recipients, whatever accounts these come to stand for.
 
-    `all`, a platform and a region grow by themselves, so that a grant must name them; of a group all members count.
+    `all`, a platform and a region grow by themselves, so that a grant must name them; of a group
+    all members count.
     """
     if not user.is_enabled:
         return False
@@ -256,7 +302,9 @@ def may_target(
 
 def may_somewhere(user: User, permission: Permission) -> bool:
     """Return True if a user may do something on some account, or on the whole workspace."""
-    return user.is_enabled and any(permission in ROLE_PERMISSIONS[grant.role] for grant in user.grants)
+    return user.is_enabled and any(
+        permission in ROLE_PERMISSIONS[grant.role] for grant in user.grants
+    )
 
 
 def permissions_of(user: User) -> frozenset[Permission]:
@@ -271,16 +319,24 @@ def holds_role(
     members: Mapping[str, Collection[AccountId]],
     stage: str | None = None,
 ) -> bool:
-    """Return True if an enabled user has a role on all of these accounts, for a stage where the grant names stages."""
+    """Return True if an enabled user has a role on all of these accounts.
+
+    It must hold for a stage where the grant names stages.
+    """
     grants = [grant for grant in user.grants if grant.role == role]
     if stage is not None:
         grants = [grant for grant in grants if not grant.stages or stage in grant.stages]
-    return user.is_enabled and all(any(grant.covers(account, members) for grant in grants) for account in accounts)
+    return user.is_enabled and all(
+        any(grant.covers(account, members) for grant in grants) for account in accounts
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """A user who has signed in, by what (`method`), and what that is limited to; a password is limited to nothing."""
+    """A signed-in user, with the sign-in's `method` and limits.
+
+    A password is limited to nothing.
+    """
 
     user: User
     method: str
@@ -293,17 +349,26 @@ class Principal:
         members: Mapping[str, Collection[AccountId]] | None = None,
         stage: str | None = None,
     ) -> bool:
-        """Return True if both the user's grants and the scope of the sign-in allow it; see `may`."""
+        """Return True if both the user's grants and the scope of the sign-in allow it.
+
+        See `may`.
+        """
         return permission in self.scope and may(self.user, permission, accounts, members, stage)
 
     def may_target(
-        self, permission: Permission, names: Collection[str], members: Mapping[str, Collection[AccountId]]
+        self,
+        permission: Permission,
+        names: Collection[str],
+        members: Mapping[str, Collection[AccountId]],
     ) -> bool:
         """Return True if both the user's grants and the scope of the sign-in allow it; see `may_target`."""
         return permission in self.scope and may_target(self.user, permission, names, members)
 
     def may_somewhere(self, permission: Permission) -> bool:
-        """Return True if both the user's grants and the scope of the sign-in allow it on some account."""
+        """Return True if both the user's grants and the sign-in's scope allow it somewhere.
+
+        It must be allowed on some account.
+        """
         return permission in self.scope and may_somewhere(self.user, permission)
 
 
@@ -320,7 +385,9 @@ def list_members(
 
 
 def limit_grants(
-    grants: Iterable[Grant], accounts: Collection[AccountId], members: Mapping[str, Collection[AccountId]]
+    grants: Iterable[Grant],
+    accounts: Collection[AccountId],
+    members: Mapping[str, Collection[AccountId]],
 ) -> tuple[Grant, ...]:
     """Return the grants that are valid on some of these accounts, without their other targets."""
     limited = []
@@ -328,7 +395,9 @@ def limit_grants(
         targets = frozenset(
             name
             for name in grant.targets
-            if name == ALL_TARGET or name in accounts or not set(accounts).isdisjoint(members.get(name, ()))
+            if name == ALL_TARGET
+            or name in accounts
+            or not set(accounts).isdisjoint(members.get(name, ()))
         )
         if targets:
             limited.append(replace(grant, targets=targets))
@@ -336,7 +405,9 @@ def limit_grants(
 
 
 def find_unknown_targets(
-    grants: Iterable[Grant], accounts: Mapping[AccountId, Account], groups: Mapping[str, Collection[AccountId]]
+    grants: Iterable[Grant],
+    accounts: Mapping[AccountId, Account],
+    groups: Mapping[str, Collection[AccountId]],
 ) -> list[str]:
     """Return the targets that are neither an account nor a group, region or platform of one."""
     known = {ALL_TARGET, *accounts, *list_members(accounts.values(), groups)}
@@ -344,7 +415,10 @@ def find_unknown_targets(
 
 
 def parse_grant(text: str) -> Grant:
-    """Parse `ROLE[:STAGE,…][@TARGET,…]`, such as `approver:初审@north,region:110000`. Raises GrantSyntaxError."""
+    """Parse `ROLE[:STAGE,…][@TARGET,…]`, such as `approver:初审@north,region:110000`.
+
+    Raises GrantSyntaxError.
+    """
     named, at, targets = text.partition("@")
     role, colon, stages = named.partition(":")
     if role not in set(UserRole):
@@ -354,7 +428,9 @@ def parse_grant(text: str) -> Grant:
         raise GrantSyntaxError("grant_incomplete", text)
     if parsed_stages and role != UserRole.APPROVER:
         raise GrantSyntaxError("grant_stage_without_approver", text)
-    return Grant(role=UserRole(role), targets=parsed_targets or frozenset({ALL_TARGET}), stages=parsed_stages)
+    return Grant(
+        role=UserRole(role), targets=parsed_targets or frozenset({ALL_TARGET}), stages=parsed_stages
+    )
 
 
 def _split_names(text: str) -> frozenset[str]:

@@ -1,7 +1,7 @@
-"""Prove from several readbacks that an attempt left no post or that a post is gone, and compare texts. Pure.
+"""Prove from readbacks that an attempt left no post or that a post is gone; compare texts. Pure.
 
-Lists truncate texts, rewrite links and white space, and may cut off the marker. So a similar text is a reason to ask a
-person, never to accept a post as ours.
+Several readbacks are needed. Lists truncate texts, rewrite links and white space, and may cut off
+the marker. A similar text is therefore a reason to ask a person, never to accept a post as ours.
 """
 
 import re
@@ -22,15 +22,16 @@ MIN_READBACKS = 2
 def proves_absent(readbacks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool) -> bool:
     """Return True if the readbacks, oldest first, prove that the attempt created nothing.
 
-    All must hold: the attempt has ended; at least two readbacks of this attempt were complete and reached back to
-    before the call; the newest is one of them and, by `is_window_over`, began after the platform's visibility window;
-    and every readback showed absence or failed.
+    All must hold: the attempt has ended; at least two readbacks of this attempt were complete and
+    reached back to before the call; the newest is one of them and, by `is_window_over`, began after
+    the platform's visibility window; and every readback showed absence or failed.
     """
     own = [readback for readback in readbacks if readback.attempt == attempt.number]
     complete = [
         readback
         for readback in own
-        if isinstance(readback.result, NotFound) and readback.result.covered_since <= attempt.baseline_at
+        if isinstance(readback.result, NotFound)
+        and readback.result.covered_since <= attempt.baseline_at
     ]
     return (
         attempt.ended_at is not None
@@ -41,10 +42,13 @@ def proves_absent(readbacks: Sequence[Readback], attempt: Attempt, *, is_window_
     )
 
 
-def is_confirmed(readbacks: Sequence[Readback], predicate: Callable[[Readback], bool], min_span: timedelta) -> bool:
-    """Return True if the newest readbacks all satisfy `predicate` over more than `min_span`. Failed reads are skipped.
+def is_confirmed(
+    readbacks: Sequence[Readback], predicate: Callable[[Readback], bool], min_span: timedelta
+) -> bool:
+    """Return True if the newest readbacks all satisfy `predicate` over more than `min_span`.
 
-    A single readback proves nothing: it may come from a replica of the platform that lags or fails.
+    Failed reads are skipped. A single readback proves nothing: it may come from a replica of the
+    platform that lags or fails.
     """
     agreeing: list[Readback] = []
     for readback in reversed(readbacks):
@@ -57,12 +61,18 @@ def is_confirmed(readbacks: Sequence[Readback], predicate: Callable[[Readback], 
 
 
 MIN_PREFIX_CHARS = 8
-"""Minimum length of a matching prefix, in normalized characters, if nothing marks the text as truncated."""
+"""Minimum length of a matching prefix, in normalized characters, of an unmarked text.
+
+A marked text is marked as truncated.
+"""
 DISTINCTIVE_PREFIX_CHARS = 60
-"""A prefix of this many normalized characters identifies a text, whatever follows."""
+"""Length in normalized characters of a prefix that identifies a text, with any ending."""
 _ELLIPSES = ("…", "⋯", "..", "。。")
 _READ_MORE_LABELS = ("展开全文", "查看全文", "阅读全文", "全文", "展开", "fulltext", "readmore")
-"""Normalized labels at the end of a truncated text whose rest the platform offers; longer ones first."""
+"""Normalized labels at the end of a truncated text with a rest to open; longer ones first.
+
+The platform offers the rest.
+"""
 _LINK = re.compile(r"https?://[^\s<>\"'，。；！？、）】…]+|网页链接", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]+>")
 
@@ -83,15 +93,20 @@ class _ComparedText:
     is_cut: bool
 
     def without(self, code: str) -> "_ComparedText":
-        return _ComparedText(self.normalized.replace(code, ""), self.is_cut) if code in self.normalized else self
+        return (
+            _ComparedText(self.normalized.replace(code, ""), self.is_cut)
+            if code in self.normalized
+            else self
+        )
 
 
 def is_similar(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bool:
     """Return True if two posts have the same text, as far as a list shows it.
 
-    Both come in the same parts, such as title and text. Tags, links and the marker are ignored; an entity counts as
-    its character. A prefix of our text is similar if it has `MIN_PREFIX_CHARS` characters, or if an ellipsis or a
-    "read more" label marks it as truncated. A text that continues differently is not similar.
+    Both come in the same parts, such as title and text. Tags, links and the marker are ignored; an
+    entity counts as its character. A prefix of our text is similar if it has `MIN_PREFIX_CHARS`
+    characters, or if an ellipsis or a "read more" label marks it as truncated. A text that
+    continues differently is not similar.
     """
     if _find_similarity(" ".join(ours), " ".join(theirs), marker) is _Similarity.ENOUGH:
         return True
@@ -101,7 +116,7 @@ def is_similar(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bo
 
 
 def matches_text(ours: Sequence[str], theirs: str, marker: Marker) -> bool:
-    """Return True if a post contains our whole text, or is an excerpt of it that is long enough to identify it.
+    """Return True if a post contains our whole text, or an excerpt long enough to identify it.
 
     The last of `ours` is the text. Tags, links and the marker are ignored.
     """
@@ -113,27 +128,43 @@ def matches_text(ours: Sequence[str], theirs: str, marker: Marker) -> bool:
     return bool(text) and (text in shown or is_excerpt)
 
 
-def _find_similarity(ours: str, theirs: str, marker: Marker, *, is_longer_allowed: bool = True) -> _Similarity:
+def _find_similarity(
+    ours: str, theirs: str, marker: Marker, *, is_longer_allowed: bool = True
+) -> _Similarity:
     """Return the highest similarity of two texts, compared with and without links and marker.
 
     A link or a marker may have been cut in the middle, so each is compared both ways.
     """
     pairs = []
     for has_links in (True, False):
-        our, their = _to_compared_text(ours, has_links=has_links), _to_compared_text(theirs, has_links=has_links)
+        our, their = (
+            _to_compared_text(ours, has_links=has_links),
+            _to_compared_text(theirs, has_links=has_links),
+        )
         pairs += [(our, their), (our.without(marker.normalized), their.without(marker.normalized))]
-    return max(_compare_prefixes(our, their, is_longer_allowed=is_longer_allowed) for our, their in pairs)
+    return max(
+        _compare_prefixes(our, their, is_longer_allowed=is_longer_allowed) for our, their in pairs
+    )
 
 
-def _compare_prefixes(ours: _ComparedText, theirs: _ComparedText, *, is_longer_allowed: bool) -> _Similarity:
-    """Return how far the shorter text is a prefix of the longer one. Theirs may only be longer if allowed."""
+def _compare_prefixes(
+    ours: _ComparedText, theirs: _ComparedText, *, is_longer_allowed: bool
+) -> _Similarity:
+    """Return how far the shorter text is a prefix of the longer one.
+
+    Theirs may only be longer if allowed.
+    """
     shorter, longer = sorted((ours, theirs), key=lambda compared: len(compared.normalized))
     common = shorter.normalized[:DISTINCTIVE_PREFIX_CHARS]
     is_continued = len(theirs.normalized) > len(ours.normalized) == len(common)
     if not longer.normalized.startswith(common) or (is_continued and not is_longer_allowed):
         return _Similarity.NONE
     is_same = bool(common) and ours.normalized == theirs.normalized
-    return _Similarity.ENOUGH if is_same or shorter.is_cut or len(common) >= MIN_PREFIX_CHARS else _Similarity.SHORT
+    return (
+        _Similarity.ENOUGH
+        if is_same or shorter.is_cut or len(common) >= MIN_PREFIX_CHARS
+        else _Similarity.SHORT
+    )
 
 
 @lru_cache(maxsize=512)
@@ -144,6 +175,8 @@ def _to_compared_text(text: str, *, has_links: bool) -> _ComparedText:
         text = _LINK.sub(" ", text)
     normalized = normalize(text)
     label = next((label for label in _READ_MORE_LABELS if normalized.endswith(label)), "")
-    end = next((position for position in range(len(text), 0, -1) if text[position - 1].isalnum()), 0)
+    end = next(
+        (position for position in range(len(text), 0, -1) if text[position - 1].isalnum()), 0
+    )
     is_cut = bool(label) or any(ellipsis in text[end:] for ellipsis in _ELLIPSES)
     return _ComparedText(normalized.removesuffix(label), is_cut)

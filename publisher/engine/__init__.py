@@ -1,1 +1,1 @@
-"""The jobs of the daemon: plan, send, reconcile, retract, monitor, check the clock; and decisions of people."""
+"""The daemon's jobs (plan, send, reconcile, retract, monitor, check the clock), and decisions."""

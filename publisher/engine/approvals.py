@@ -1,4 +1,4 @@
-"""Who may approve what, and what has changed since."""
+"""Rules of approval: the permitted approvers, and the changes since the last approval."""
 
 import contextlib
 import re
@@ -20,14 +20,17 @@ from publisher.store.store import Store
 
 SENTENCE = re.compile(r"[^。！？；.!?;\n]*[。！？；.!?;\n]|[^。！？；.!?;\n]+")
 REFUSALS_OF_PERSON = frozenset({"approval_barred", "approval_wrong_stage", "release_not_allowed"})
-"""Approvals that are refused because of the person, not because of what has changed meanwhile."""
+"""Approvals that are refused because of the person, not because of a change in the meantime."""
 MARKUP = re.compile(r"<[^>]*>")
 CONTEXT_CHARACTERS = 30
-"""How much of what is the same is shown before and after a difference."""
+"""How much unchanged text is shown before and after a difference."""
 
 
 def make_approver(principal: Principal, members: Mapping[str, Collection[AccountId]]) -> Approver:
-    """Return a user as one who approves: what roles and sign-in allow. `members` is from `list_members`."""
+    """Return a user as an approver, with the rights of roles and sign-in.
+
+    `members` is from `list_members`.
+    """
 
     def may_take(stage: Stage, accounts: Collection[AccountId]) -> bool:
         if Permission.APPROVE not in principal.scope:
@@ -48,15 +51,25 @@ def waits_for(task: ApprovalTask, approver: Approver) -> bool:
 def list_approvers(
     task: ApprovalTask, users: Iterable[User], members: Mapping[str, Collection[AccountId]]
 ) -> Sequence[str]:
-    """Return the names of the users who may give the next approval of an occurrence."""
+    """Return the names of the users with a right to the next approval of an occurrence."""
     people = [Principal(user=user, method="") for user in users]
-    return [person.user.name for person in people if waits_for(task, make_approver(person, members))]
+    return [
+        person.user.name for person in people if waits_for(task, make_approver(person, members))
+    ]
 
 
 async def approve_content(  # noqa: PLR0913, PLR0917 # who approves what, and the time that they have seen
-    store: Store, post: PostId, fingerprint: str, approver: Approver, by: Actor, seen_at: datetime | None = None
+    store: Store,
+    post: PostId,
+    fingerprint: str,
+    approver: Approver,
+    by: Actor,
+    seen_at: datetime | None = None,
 ) -> ApprovalTask:
-    """Record a yes, and make due what has waited for it, without waiting for the daemon. Raises ApprovalError."""
+    """Record an approval, and make due the work that waited for it. Raises ApprovalError.
+
+    This does not wait for the daemon.
+    """
     async with _noting_refusal(store, by):
         task = await store.approvals.approve(post, fingerprint, approver, by, seen_at)
     await store.maintenance.promote_requested([post])
@@ -75,7 +88,10 @@ async def release_in_emergency(  # noqa: PLR0913, PLR0917 # who releases what, a
 
 @contextlib.asynccontextmanager
 async def _noting_refusal(store: Store, by: Actor) -> AsyncIterator[None]:
-    """Note that an approval was refused because of the person; what has changed meanwhile is no refusal."""
+    """Note that an approval was refused because of the person.
+
+    A change in the meantime is no refusal.
+    """
     try:
         yield
     except ApprovalError as error:
@@ -100,7 +116,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextChange:
-    """A difference in one field, which is the same on all of these accounts but for what surrounds it."""
+    """A difference in one field.
+
+    It is the same on all of these accounts, except for the text around it.
+    """
 
     field: str
     platform: Platform
@@ -110,7 +129,7 @@ class TextChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentChanges:
-    """What differs between two contents of an occurrence."""
+    """The differences between two contents of an occurrence."""
 
     texts: Sequence[TextChange]
     added_accounts: Sequence[AccountId]
@@ -122,14 +141,20 @@ class ContentChanges:
 
 
 def compare_contents(
-    before: Iterable[RenderedPost], after: Iterable[RenderedPost], articles: Collection[AccountId] = ()
+    before: Iterable[RenderedPost],
+    after: Iterable[RenderedPost],
+    articles: Collection[AccountId] = (),
 ) -> ContentChanges:
-    """Return what has changed between two contents, each difference once with the accounts that share it.
+    """Return the changes between two contents, each difference once with its accounts.
 
-    `articles` are the accounts whose text is the HTML of an article.
+    `articles` are the accounts with the HTML of an article as their text.
     """
-    old, new = ({rendered.account: rendered for rendered in contents} for contents in (before, after))
-    grouped: dict[tuple[str, Platform, tuple[Piece, ...]], tuple[Sequence[Piece], list[AccountId]]] = {}
+    old, new = (
+        {rendered.account: rendered for rendered in contents} for contents in (before, after)
+    )
+    grouped: dict[
+        tuple[str, Platform, tuple[Piece, ...]], tuple[Sequence[Piece], list[AccountId]]
+    ] = {}
     for account in sorted(old.keys() & new.keys()):
         if old[account] == new[account]:
             continue
@@ -142,11 +167,15 @@ def compare_contents(
                 continue
             pieces = compare_texts(*texts)
             changed = tuple(piece for piece in pieces if piece.kind is not PieceKind.SAME)
-            grouped.setdefault((name, new[account].platform, changed), (pieces, []))[1].append(account)
+            grouped.setdefault((name, new[account].platform, changed), (pieces, []))[1].append(
+                account
+            )
     return ContentChanges(
         texts=[
             TextChange(field=name, platform=platform, pieces=pieces, accounts=accounts)
-            for (name, platform, _changed), (pieces, accounts) in sorted(grouped.items(), key=lambda item: item[0][:2])
+            for (name, platform, _changed), (pieces, accounts) in sorted(
+                grouped.items(), key=lambda item: item[0][:2]
+            )
         ],
         added_accounts=sorted(new.keys() - old.keys()),
         removed_accounts=sorted(old.keys() - new.keys()),
@@ -154,7 +183,7 @@ def compare_contents(
 
 
 def list_fields(rendered: RenderedPost, *, is_article: bool) -> Iterator[tuple[str, str]]:
-    """Yield what a reader sees of a rendered post, by name of the field; the markup of an article is one of them."""
+    """Yield the visible parts of a rendered post by field; an article's markup is one of them."""
     text = article_lines(rendered.text) if is_article else rendered.text
     yield "title", rendered.title
     yield "summary", rendered.summary
@@ -166,9 +195,9 @@ def list_fields(rendered: RenderedPost, *, is_article: bool) -> Iterator[tuple[s
 
 
 def compare_texts(before: str, after: str) -> Sequence[Piece]:
-    """Return the parts of two texts that are the same, and those that differ; of the former only what is near.
+    """Return the equal and the different parts of two texts. Only near equal parts are kept.
 
-    Whole sentences are compared first, and then the characters of those that differ.
+    Whole sentences are compared first, and then the characters of the different ones.
     """
     pieces: list[Piece] = []
     old, new = SENTENCE.findall(before), SENTENCE.findall(after)
@@ -195,7 +224,7 @@ def _add_piece(pieces: list[Piece], kind: PieceKind, text: str) -> None:
 
 
 def _shorten(piece: Piece, number: int, total: int) -> Piece:
-    """Return a piece without what is far from any difference."""
+    """Return a piece without the parts far from any difference."""
     text, most = piece.text, CONTEXT_CHARACTERS
     if piece.kind is not PieceKind.SAME or len(text) <= 2 * most:
         return piece

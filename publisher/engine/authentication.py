@@ -1,4 +1,4 @@
-"""Passwords, second factors and recovery codes: how a user proves who he is, and where that is set up."""
+"""Passwords, second factors and recovery codes: how a user proves their identity and sets it up."""
 
 import asyncio
 import base64
@@ -27,26 +27,35 @@ if TYPE_CHECKING:
     from pwdlib.hashers.argon2 import Argon2Hasher
 
 ARGON2_MEMORY_KIB, ARGON2_PASSES, ARGON2_LANES = 19_456, 2, 1
-"""The first choice of OWASP's Password Storage Cheat Sheet for argon2id: 19 MiB and 30 ms a hash."""
+"""First choice of OWASP's Password Storage Cheat Sheet for argon2id: 19 MiB, 30 ms a hash."""
 HASH_OF_NOTHING = "$argon2id$v=19$m=19456,t=2,p=1$GRNNa1RxqpCxKlwQkXxDsQ$Grn1Z8fsFnBxFnOZBmtAqr0Q5gpMPMJVwCN9g991blc"
 """Checked for an unknown user, so that the answer takes as long as for a known one."""
 TOTP_SECONDS, MAX_TOTP_DIGITS = 30, 6
 TOTP_STEPS_BEHIND = 1
-"""A code of the step before is accepted, as RFC 6238 (5.2) recommends: typing takes time. None of a step to come is."""
+"""A code of the step before is accepted, as RFC 6238 (5.2) recommends: typing takes time.
+
+A code of a step to come is not accepted.
+"""
 RECOVERY_CODES, RECOVERY_CODE_BYTES = 10, 15
-"""How many recovery codes there are, and how random each is: from 112 bits on a plain hash of it is safe to store."""
+"""How many recovery codes there are, and how random each is.
+
+From 112 bits on a plain hash of a code is safe to store.
+"""
 ISSUER = "publisher"
 MAX_AGENCY_WORD_CHARACTERS = 40
-"""What is longer, in the settings of a region, is no name."""
+"""A longer word in the settings of a region is no name."""
 LoadUserKey = Callable[[], "MultiFernet"]
 
 _hash_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="password")
-"""One hash at a time: a flood of sign-ins must not take the memory and the processors that posts need."""
+"""One hash at a time.
+
+A flood of sign-ins must not take the memory and the processors that posts need.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecondFactor:
-    """A new second factor, before a code of it has been typed. `uri` is what an authenticator app reads."""
+    """A new second factor, before a code of it was typed. An authenticator app reads `uri`."""
 
     secret: str = field(repr=False)
     uri: str = field(repr=False)
@@ -54,14 +63,21 @@ class SecondFactor:
 
 
 async def check_password(  # noqa: PLR0913 # who says so, and from where
-    users: Users, name: str, password: str, source: str, *, counted_as: str = "", completes_reset: bool = False
+    users: Users,
+    name: str,
+    password: str,
+    source: str,
+    *,
+    counted_as: str = "",
+    completes_reset: bool = False,
 ) -> User:
-    """Return the user whose password this is. One with a second factor must then pass `check_code`.
+    """Return the user of this password. A user with a second factor must then pass `check_code`.
 
-    `source` is where the attempt comes from; failures are counted for it, or for `counted_as`. Raises SignInError:
-    `sign_in_failed` for a wrong name or password and for a user who is not enabled, `sign_in_delayed` after too many
-    failures, and `second_factor_awaited` for a user who must first set up another with a one-time link, unless that is
-    being done.
+    `source` is where the attempt comes from. Failures are counted for it, or for `counted_as`.
+    Raises SignInError with one of three codes. `sign_in_failed` is for a wrong name or password and
+    for a user that is not enabled. `sign_in_delayed` is for too many failures.
+    `second_factor_awaited` is for a user that must first set up another one with a one-time link,
+    unless that is being done.
     """
     counted_as = counted_as or source
     _require_turn(users, await users.attempts.start(name, counted_as))
@@ -78,15 +94,23 @@ async def check_password(  # noqa: PLR0913 # who says so, and from where
 
 
 async def check_code(  # noqa: PLR0913 # what a code is checked with
-    users: Users, user: User, code: str, source: str, load_user_key: LoadUserKey, *, session: str = ""
+    users: Users,
+    user: User,
+    code: str,
+    source: str,
+    load_user_key: LoadUserKey,
+    *,
+    session: str = "",
 ) -> Principal:
-    """Check a code of the second factor, or a recovery code, after the password; each is used up by it.
+    """Check a code of the second factor or a recovery code, after the password. It is used up.
 
-    In a `session`, named by the hash of its id, wrong codes are counted for that session, else for the user. A recovery
-    code cannot be guessed, so it is free of these counts, and lets its owner in while somebody guesses codes.
+    In a `session`, named by the hash of its id, wrong codes are counted for that session, else for
+    the user. A recovery code cannot be guessed, so it is free of these counts. It lets its owner in
+    while somebody guesses codes.
 
-    Raises SignInError as `check_password` does, `sign_in_ended` if the password was replaced or the user disabled since
-    it was typed, or `second_factor_key_missing` if codes cannot be checked: a recovery code can.
+    Raises SignInError as `check_password` does. `sign_in_ended` means that the password was
+    replaced or the user disabled since it was typed. `second_factor_key_missing` means that codes
+    cannot be checked, but a recovery code can.
     """
     proofs = await users.read_proofs(user.name)
     if proofs is None or proofs.user.epoch != user.epoch or not proofs.user.is_enabled:
@@ -96,7 +120,9 @@ async def check_code(  # noqa: PLR0913 # what a code is checked with
         _require_turn(users, await users.attempts.start(user.name, f"{source} recovery"))
         is_right, method = await users.use_recovery_code(user.name, typed), "recovery code"
     else:
-        secret = _open_totp_secret(proofs, load_user_key)  # first: where codes cannot be checked, none is wrong
+        secret = _open_totp_secret(
+            proofs, load_user_key
+        )  # first: where codes cannot be checked, none is wrong
         _require_turn(users, await users.attempts.start_code(user.name, session))
         is_right, method = await _use_totp_code(users, user.name, secret, typed), "password, code"
     if not is_right:
@@ -117,7 +143,10 @@ def _require_turn(users: Users, until: datetime | None) -> None:
 
 
 def _open_totp_secret(proofs: SignInProofs, load_user_key: LoadUserKey) -> str | None:
-    """Return a user's second factor, None without one. Raises SignInError as `decrypt_totp_secret` does."""
+    """Return a user's second factor, None without one.
+
+    Raises SignInError as `decrypt_totp_secret` does.
+    """
     sealed = proofs.totp_secret
     return None if sealed is None else decrypt_totp_secret(sealed, proofs.user.name, load_user_key)
 
@@ -129,13 +158,19 @@ async def _use_totp_code(users: Users, name: str, secret: str | None, code: str)
 
 
 def find_totp_step(secret: str, code: str, at: float) -> int | None:
-    """Return the time step that a code belongs to, near an instant in seconds since 1970; None for a wrong code."""
+    """Return the time step of a code near an instant; None for a wrong code.
+
+    The instant is in seconds since 1970.
+    """
     import pyotp  # noqa: PLC0415 # only needed with a second factor
 
     typed = _encode(_normalize_code(code))
     totp, now = pyotp.TOTP(secret, interval=TOTP_SECONDS), int(at) // TOTP_SECONDS
     steps = range(now - TOTP_STEPS_BEHIND, now + 1)
-    return next((step for step in steps if hmac.compare_digest(totp.generate_otp(step).encode(), typed)), None)
+    return next(
+        (step for step in steps if hmac.compare_digest(totp.generate_otp(step).encode(), typed)),
+        None,
+    )
 
 
 def make_second_factor(name: str) -> SecondFactor:
@@ -144,17 +179,27 @@ def make_second_factor(name: str) -> SecondFactor:
 
     secret = pyotp.random_base32()
     uri = pyotp.TOTP(secret, interval=TOTP_SECONDS).provisioning_uri(name=name, issuer_name=ISSUER)
-    codes = [base64.b32encode(secrets.token_bytes(RECOVERY_CODE_BYTES)).decode() for _ in range(RECOVERY_CODES)]
-    return SecondFactor(secret=secret, uri=uri, recovery_codes=["-".join(re.findall("....", code)) for code in codes])
+    codes = [
+        base64.b32encode(secrets.token_bytes(RECOVERY_CODE_BYTES)).decode()
+        for _ in range(RECOVERY_CODES)
+    ]
+    return SecondFactor(
+        secret=secret,
+        uri=uri,
+        recovery_codes=["-".join(re.findall("....", code)) for code in codes],
+    )
 
 
 def read_link(text: str) -> str:
-    """Return the secret of a one-time link that was pasted, as a whole or without the address before it."""
+    """Return the secret of a pasted one-time link, given whole or without the address before it."""
     return re.split(r"[/#]", text.strip().rstrip("/"))[-1]
 
 
 def _normalize_code(code: str) -> str:
-    """Return a code as it is compared: in capitals, full-width characters as ordinary ones, no spaces and dashes."""
+    """Return a code for comparison: in capitals, without spaces and dashes.
+
+    Full-width characters become ordinary ones.
+    """
     return "".join(unicodedata.normalize("NFKC", code).split()).replace("-", "").upper()
 
 
@@ -170,13 +215,15 @@ async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
     source: str = LINK_METHOD,
     words: Collection[str] = (),
 ) -> User:
-    """Use up a one-time link and store the new password, and the second factor if a code proves that it is set up.
+    """Use up a one-time link, and store the new password and a second factor proved by a code.
 
-    What a reset has left must be proved instead: the password, or a code of the second factor, whose failures are
-    counted for `source`. `words` are the names of the agency, from `list_agency_words`: guessers know them.
+    The code proves that the second factor is set up. A factor that a reset has left must be proved
+    instead: the password, or a code of the second factor. The failures of such a code are counted
+    for `source`. `words` are the names of the agency, from `list_agency_words`: guessers know them.
 
-    Raises RefusedError: `link_invalid`, `password_too_short`, `password_too_long`, `password_guessable`, `code_wrong`,
-    `second_factor_awaited`; and SignInError as `check_password` does.
+    Raises RefusedError: `link_invalid`, `password_too_short`, `password_too_long`,
+    `password_guessable`, `code_wrong`, `second_factor_awaited`. Raises SignInError as
+    `check_password` does.
     """
     if (user := await users.find_link(link)) is None:
         raise RefusedError("link_invalid")
@@ -203,20 +250,24 @@ async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
     return await users.activate(link, sign_in, by)
 
 
-async def change_password(users: Users, user: User, password: str, by: Actor, words: Collection[str] = ()) -> None:
-    """Replace a password, of a user whose old one was right.
+async def change_password(
+    users: Users, user: User, password: str, by: Actor, words: Collection[str] = ()
+) -> None:
+    """Replace the password of a user with a correct old one.
 
-    Raises RefusedError as `activate_user` does for one that is not good enough, and SignInError, `sign_in_ended`, if
-    somebody has reset or disabled the user since.
+    Raises RefusedError as `activate_user` does for one that is not good enough. Raises SignInError,
+    `sign_in_ended`, if somebody has reset or disabled the user since.
     """
     require_good_password(password, [user.name, *words])
     await users.change_password(user, await hash_password(password), by)
 
 
 def list_agency_words(settings: Settings) -> Collection[str]:
-    """Return what a guesser of passwords knows of the agency: its accounts, its regions with their names, its host."""
+    """Return the words of the agency that a guesser knows: accounts, regions with names, host."""
     accounts = settings.accounts.values()
-    of_accounts = (word for account in accounts for word in (account.id, account.identity, account.platform))
+    of_accounts = (
+        word for account in accounts for word in (account.id, account.identity, account.platform)
+    )
     of_regions = (word for region in settings.regions.values() for word in region.values())
     host = urlsplit(settings.dashboard.url or "").hostname or ""
     words = {*of_accounts, *of_regions, *settings.groups, host}
@@ -226,7 +277,7 @@ def list_agency_words(settings: Settings) -> Collection[str]:
 def require_good_password(password: str, words: Collection[str]) -> None:
     """Raise RefusedError for a password that is too short, too long, or easily guessed.
 
-    `words` are what a guesser knows of its user: the name, and those of the agency.
+    `words` are the words that a guesser knows of its user: the name, and the names of the agency.
     """
     normalized = unicodedata.normalize("NFKC", password)
     if len(normalized) < MIN_PASSWORD_CHARACTERS:
@@ -239,24 +290,33 @@ def require_good_password(password: str, words: Collection[str]) -> None:
 
 async def hash_password(password: str) -> str:
     """Return the argon2id hash of a password; hashes are made one at a time, off the event loop."""
-    return await asyncio.get_running_loop().run_in_executor(_hash_thread, _hasher().hash, _encode(password))
+    return await asyncio.get_running_loop().run_in_executor(
+        _hash_thread, _hasher().hash, _encode(password)
+    )
 
 
 async def verify_password(password: str, stored: str) -> bool:
     """Return True if a hash is of this password; as `hash_password`."""
     typed = _encode(password[: MAX_PASSWORD_CHARACTERS + 1])
-    return await asyncio.get_running_loop().run_in_executor(_hash_thread, _hasher().verify, typed, stored)
+    return await asyncio.get_running_loop().run_in_executor(
+        _hash_thread, _hasher().verify, typed, stored
+    )
 
 
 @cache
 def _hasher() -> "Argon2Hasher":
     from pwdlib.hashers.argon2 import Argon2Hasher  # noqa: PLC0415 # only needed for passwords
 
-    return Argon2Hasher(time_cost=ARGON2_PASSES, memory_cost=ARGON2_MEMORY_KIB, parallelism=ARGON2_LANES)
+    return Argon2Hasher(
+        time_cost=ARGON2_PASSES, memory_cost=ARGON2_MEMORY_KIB, parallelism=ARGON2_LANES
+    )
 
 
 def _encode(text: str) -> bytes:
-    """Return what is hashed and compared, also of input that is no UTF-8, as from a terminal of another encoding."""
+    """Return the bytes to hash and compare, also of input that is no UTF-8.
+
+    Such input may come from a terminal of another encoding.
+    """
     return unicodedata.normalize("NFKC", text).encode("utf-8", "surrogatepass")
 
 

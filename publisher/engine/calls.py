@@ -37,9 +37,12 @@ TIME_LIMIT, ADAPTER_FAILED = "time_limit", "adapter_failed"
 ABORT_REASONS = frozenset({TIME_LIMIT, ADAPTER_FAILED}) | TEMPORARY_ERRORS
 """Why an adapter's call ended without a result of its own."""
 _PROSE_FIELDS = frozenset({"reason", "code", "text"})
-"""Fields of results that no later call uses: a bad character in them can be replaced. All others name something."""
+"""Fields of results that no later call uses. A bad character in them can be replaced.
+
+All other fields name something.
+"""
 _WEB_SCHEMES = ("https://", "http://")
-"""What the address of a foreign post begins with: a page and an alert lead people there."""
+"""Prefixes of a foreign post's address. A page and an alert lead people to it."""
 _MAX_INTEGER = 2**31 - 1
 """The largest number that a column stores on every database."""
 
@@ -49,33 +52,38 @@ class _DamagedReplyError(PublisherError):
 
 
 async def call_adapter(call: Awaitable[A], time_limit: timedelta) -> A | Unknown:
-    """Await an adapter's call for at most `time_limit`, and return its result, fit to be stored. Never raises.
+    """Await an adapter's call for up to `time_limit`; return its storable result. Never raises.
 
-    Without a result this returns Unknown, with one of ABORT_REASONS.
-    The result's reason may be the platform's own text, and a platform, or a proxy, may repeat what it was sent.
+    Without a result this returns Unknown, with one of ABORT_REASONS. The result's reason may be the
+    platform's own text. A platform, or a proxy, may repeat the data of the request in it.
     """
     try:
         async with asyncio.timeout(time_limit.total_seconds()):
             result = clean_result(await call)
         reason = getattr(result, "reason", None)
         return (
-            cast("A", replace(cast("Any", result), reason=redact_text(reason))) if isinstance(reason, str) else result
+            cast("A", replace(cast("Any", result), reason=redact_text(reason)))
+            if isinstance(reason, str)
+            else result
         )
     except TimeoutError:
         return Unknown(reason=TIME_LIMIT)
     except SecretError as error:
         return Unknown(reason=error.code)
     except Exception as error:  # noqa: BLE001 # an adapter's bug must not cost the truth about its call
-        if not is_outage(error):  # what an adapter keeps is in the database, whose outage is logged once
+        if not is_outage(
+            error
+        ):  # what an adapter keeps is in the database, whose outage is logged once
             log.exception("adapter_failed", error=type(error).__name__)
         return Unknown(reason=ADAPTER_FAILED)
 
 
 def clean_result(result: A) -> A | Unknown:
-    """Return a result of which every part can be stored; the same object where nothing is wrong with it.
+    """Return a result with every part storable; the same object if nothing is wrong with it.
 
-    A platform that cuts its texts may leave half an emoji: it is replaced, and what a code proves stays proven.
-    An id, address, ticket or figure is used as it is or not at all: the reply is Unknown then.
+    A platform that cuts its texts may leave half an emoji. It is replaced, and the proof by a code
+    stays valid. An id, address, ticket or figure is used as it is or not at all: the reply is
+    Unknown then.
     """
     try:
         return cast("A", _clean(result))
@@ -85,7 +93,10 @@ def clean_result(result: A) -> A | Unknown:
 
 
 def _clean(value: object, *, is_prose: bool = False) -> object:
-    """Return a value with its prose cleaned. Raises _DamagedReplyError for anything else that cannot be stored."""
+    """Return a value with its prose cleaned.
+
+    Raises _DamagedReplyError for anything else that cannot be stored.
+    """
     match value:
         case str() if not is_storable(value):
             if not is_prose:
@@ -96,14 +107,19 @@ def _clean(value: object, *, is_prose: bool = False) -> object:
         case int() if abs(value) > _MAX_INTEGER:
             raise _DamagedReplyError
         case Mapping():
-            for item in (*value.keys(), *value.values()):  # ids and figures: there is no prose to replace
+            for item in (
+                *value.keys(),
+                *value.values(),
+            ):  # ids and figures: there is no prose to replace
                 _clean(item)
         case Sequence():
             cleaned = [_clean(item) for item in value]
             return value if all(map(is_, cleaned, value)) else cleaned
         case _ if is_dataclass(value) and not isinstance(value, type):
             parts = {each.name: getattr(value, each.name) for each in fields(value)}
-            changes = {name: _clean(part, is_prose=name in _PROSE_FIELDS) for name, part in parts.items()}
+            changes = {
+                name: _clean(part, is_prose=name in _PROSE_FIELDS) for name, part in parts.items()
+            }
             if isinstance(value, ObservedPost) and not value.url.startswith(_WEB_SCHEMES):
                 changes["url"] = ""
             changed = {name: part for name, part in changes.items() if part is not parts[name]}
@@ -112,10 +128,10 @@ def _clean(value: object, *, is_prose: bool = False) -> object:
 
 
 async def find_post(adapter: Adapter, request: SendRequest) -> ReadbackResult:
-    """Look for the post of a request on the account. A manual post must match our text too, not only carry our marker.
+    """Look for the post of a request on the account. A manual post must match our text and marker.
 
-    A ticket of the platform proves no manual post: only what anybody can see does. Neither does a post whose text the
-    list does not show now.
+    A ticket of the platform proves no manual post: only a publicly visible post does. A post
+    without its text in the present list proves nothing either.
     """
     found = await adapter.find_post(request)
     if not request.is_manual:
@@ -141,7 +157,10 @@ async def find_post(adapter: Adapter, request: SendRequest) -> ReadbackResult:
 T = TypeVar("T")
 
 REFILL_SECONDS, IDLE_SECONDS = 0.02, 0.1
-"""How soon more is taken while nothing ends: REFILL if there may be more than there was room for, else IDLE."""
+"""How soon more work is taken while nothing ends.
+
+REFILL applies if there may be more work than there was room for, else IDLE.
+"""
 
 
 async def run_bounded(
@@ -151,13 +170,15 @@ async def run_bounded(
     event: str,
     batch_size: int | None = None,
 ) -> int:
-    """Take items and work on each, at most `limit` at once, until there is nothing left to take. Return their number.
+    """Take items and work on each, up to `limit` at once, until none is left. Return their number.
 
-    At most `batch_size` are taken at a time, so that the first are worked on while others are still being taken. What
-    ends is replaced at once; where the last was taken, not sooner than REFILL_SECONDS later, together with what ends
-    meanwhile. Work that has begun is always awaited. A failure is logged as `event` and does not affect the others.
+    At most `batch_size` are taken at a time, so that the first are worked on while others are still
+    being taken. A finished item is replaced at once. If the last item was taken, it is replaced not
+    sooner than REFILL_SECONDS later, together with the items that end meanwhile. Work that has
+    begun is always awaited. A failure is logged as `event` and does not affect the others.
 
-    Raises ExceptionGroup of the last failure once nothing is left to take, and at once what `take` raises.
+    Raises ExceptionGroup of the last failure once nothing is left to take. An error of `take` is
+    raised at once.
     """
     running: set[asyncio.Task[None]] = set()
     taken = 0
@@ -174,7 +195,9 @@ async def run_bounded(
             if len(items) < room:
                 await asyncio.sleep(REFILL_SECONDS)
                 timeout = IDLE_SECONDS
-            done, running = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            done, running = await asyncio.wait(
+                running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
             failure = _log_failures(event, done, failure)
     finally:
         if running:  # taking failed; work that has begun is still awaited
@@ -185,10 +208,13 @@ async def run_bounded(
     return taken
 
 
-def _log_failures(event: str, done: Collection[asyncio.Task[None]], previous: Exception | None) -> Exception | None:
-    """Log failures and return the one to raise at the end: the last, but a database outage only if there is no other.
+def _log_failures(
+    event: str, done: Collection[asyncio.Task[None]], previous: Exception | None
+) -> Exception | None:
+    """Log failures and return the one to raise: the last, but a database outage only if alone.
 
-    Only one is kept, as each refers to everything that was in work when it was raised.
+    An outage is returned only if there is no other failure. Only one is kept, as each refers to
+    everything that was in work when it was raised.
     """
     for error in filter(None, (task.exception() for task in done)):
         log.error(event, exc_info=error)

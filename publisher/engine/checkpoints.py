@@ -1,4 +1,4 @@
-"""Write the head of the audit chain outside the database, so that a truncated or rewritten audit is noticed."""
+"""Write the audit chain's head outside the database, to notice a truncated or rewritten audit."""
 
 import asyncio
 import os
@@ -36,11 +36,12 @@ SYSLOG_PRIORITY = 85
 
 @dataclass(slots=True, kw_only=True)
 class CheckpointTargets:
-    """Where checkpoints are written: a file, and the system log's socket if the operator wants that.
+    """The places of checkpoints: a file, and the system log's socket if the operator wants that.
 
-    `newest_file` holds the newest checkpoint, and those that the database does not know, so that their proof survives
-    the loss of `file`. `load_key` returns the signing key, or None to leave checkpoints unsigned; it raises
-    SecretError. `last_logged` is what was last sent to the system log, which cannot be read back.
+    `newest_file` holds the newest checkpoint, and the ones that the database does not know, so that
+    their proof survives the loss of `file`. `load_key` returns the signing key, or None to leave
+    checkpoints unsigned; it raises SecretError. `last_logged` is the last checkpoint sent to the
+    system log, because the log cannot be read back.
     """
 
     file: Path
@@ -51,8 +52,13 @@ class CheckpointTargets:
 
 
 def own_checkpoint_files(targets: CheckpointTargets) -> Sequence[Path]:
-    """Return our checkpoint files; `newest_file` only if `file` has lost some of its checkpoints. Raises OSError."""
-    lost = set(_identities(_newest_file_checkpoints(targets))) - set(_identities(recent_checkpoints(targets.file)))
+    """Return our checkpoint files. Raises OSError.
+
+    `newest_file` is included only if `file` has lost some of its checkpoints.
+    """
+    lost = set(_identities(_newest_file_checkpoints(targets))) - set(
+        _identities(recent_checkpoints(targets.file))
+    )
     files = [targets.file, *([targets.newest_file] if targets.newest_file and lost else [])]
     return [file for file in files if file.is_file()]
 
@@ -60,11 +66,13 @@ def own_checkpoint_files(targets: CheckpointTargets) -> Sequence[Path]:
 async def void_authority_if_older(audit: AuditLog, targets: CheckpointTargets) -> None:
     """End sign-ins and approvals if a checkpoint knows entries that the database lacks.
 
-    It needs no key, as an accepted loss has had this effect before. A file that cannot be read is only logged: the next
-    `write_checkpoint` alerts people.
+    It needs no key, as an accepted loss has had this effect before. A file that cannot be read is
+    only logged: the next `write_checkpoint` alerts people.
     """
     try:
-        mismatched = await audit.mismatched_checkpoints(await asyncio.to_thread(_recent_own_checkpoints, targets))
+        mismatched = await audit.mismatched_checkpoints(
+            await asyncio.to_thread(_recent_own_checkpoints, targets)
+        )
     except OSError as error:
         log.error("audit_checkpoint_failed", error=type(error).__name__, number=error.errno)
         return
@@ -73,7 +81,10 @@ async def void_authority_if_older(audit: AuditLog, targets: CheckpointTargets) -
 
 
 async def write_checkpoint(audit: AuditLog, targets: CheckpointTargets) -> None:
-    """Write the chain head outside if it has moved; alert people if that fails, or if the audit does not match."""
+    """Write the chain head outside if it has moved.
+
+    Alert people if that fails, or if the audit does not match.
+    """
     head = await audit.read_checkpoint()
     try:
         key = await asyncio.to_thread(targets.load_key)
@@ -98,7 +109,9 @@ async def write_checkpoint(audit: AuditLog, targets: CheckpointTargets) -> None:
         return
     except OSError as error:
         log.error("audit_checkpoint_failed", error=type(error).__name__, number=error.errno)
-        await audit.raise_alert_once("audit_checkpoint_failed", error.strerror or type(error).__name__)
+        await audit.raise_alert_once(
+            "audit_checkpoint_failed", error.strerror or type(error).__name__
+        )
         return
     await audit.clear_alert("audit_checkpoint_failed")
 
@@ -106,7 +119,8 @@ async def write_checkpoint(audit: AuditLog, targets: CheckpointTargets) -> None:
 async def read_signed_checkpoint(audit: AuditLog, targets: CheckpointTargets) -> Checkpoint | None:
     """Return the signed head of the chain, to be sent elsewhere.
 
-    Returns None if there is none, or if the key cannot be read, to which `write_checkpoint` alerts people.
+    Returns None if there is none, or if the key cannot be read. `write_checkpoint` alerts people to
+    the latter.
     """
     head = await audit.read_checkpoint()
     if head is None:
@@ -154,7 +168,10 @@ def _recent_own_checkpoints(targets: CheckpointTargets) -> Sequence[Checkpoint]:
 
 def _save_newest(targets: CheckpointTargets, checkpoints: Sequence[Checkpoint]) -> None:
     """Replace the checkpoints in `newest_file` if they differ. Raises OSError."""
-    path, checkpoints = targets.newest_file, list({item.hash: item for item in checkpoints}.values())
+    path, checkpoints = (
+        targets.newest_file,
+        list({item.hash: item for item in checkpoints}.values()),
+    )
     if path is None or _identities(_newest_file_checkpoints(targets)) == _identities(checkpoints):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +190,10 @@ def _identities(checkpoints: Sequence[Checkpoint]) -> list[tuple[str, int, str]]
 
 
 def read_checkpoints(file: Path) -> Iterator[Checkpoint]:
-    """Yield a file's checkpoints, oldest first; skip invalid lines, as a crash may have torn one. Raises OSError."""
+    """Yield a file's checkpoints, oldest first. Raises OSError.
+
+    Invalid lines are skipped, as a crash may have torn one.
+    """
     with file.open("r", encoding="utf-8-sig", errors="replace") as opened:
         while line := opened.readline(MAX_LINE_CHARACTERS):
             if found := parse_checkpoint(line):
@@ -187,7 +207,10 @@ def append_checkpoint(targets: CheckpointTargets, head: Checkpoint, key: AuditKe
         targets.file.parent.mkdir(parents=True, exist_ok=True)
         with targets.file.open("a+b") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-            is_torn = file.read() not in {b"", b"\n"}  # a crash has torn the last line: end it first
+            is_torn = file.read() not in {
+                b"",
+                b"\n",
+            }  # a crash has torn the last line: end it first
             file.write(b"\n" * is_torn + line.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -196,7 +219,10 @@ def append_checkpoint(targets: CheckpointTargets, head: Checkpoint, key: AuditKe
     if targets.syslog_socket is not None and _has_new_head(targets.last_logged, head):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.settimeout(1)
-            sender.sendto(f"<{SYSLOG_PRIORITY}>publisher: audit anchor {line}".encode(), str(targets.syslog_socket))
+            sender.sendto(
+                f"<{SYSLOG_PRIORITY}>publisher: audit anchor {line}".encode(),
+                str(targets.syslog_socket),
+            )
         targets.last_logged = head
 
 
@@ -217,8 +243,12 @@ def build_checkpoint_targets(settings: Settings) -> CheckpointTargets:
     )
 
 
-def load_workspace_audit_key(settings: Settings, *, creates_missing: bool = True) -> AuditKey | None:
-    """Read the workspace's key that signs checkpoints, and create it on first use. Raises SecretError."""
+def load_workspace_audit_key(
+    settings: Settings, *, creates_missing: bool = True
+) -> AuditKey | None:
+    """Read the workspace's checkpoint signing key; create it on first use. Raises SecretError."""
     return load_audit_key(
-        Vault(folder=settings.workspace / "var"), settings.secrets_dir, creates_missing=creates_missing
+        Vault(folder=settings.workspace / "var"),
+        settings.secrets_dir,
+        creates_missing=creates_missing,
     )

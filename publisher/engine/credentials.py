@@ -1,6 +1,7 @@
-"""Whose secret it is: asked of the platform once for each secret, before anything is created with it.
+"""The owner of a secret: the platform is asked once for each secret before anything is created.
 
-An account's secret may be replaced by that of another account. Some platforms would then publish there.
+An account's secret may be replaced by that of another account. Some platforms would then publish
+there.
 """
 
 import contextlib
@@ -36,7 +37,7 @@ SECRET_UNCHECKED = "secret_unchecked"  # noqa: S105 # a reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InconclusiveCheck:
-    """A check from which nothing was learned of a secret; the platform is not asked again until an instant."""
+    """An inconclusive check of a secret. The platform is not asked again until an instant."""
 
     fingerprint: str
     refusal: NotSent
@@ -56,22 +57,28 @@ class CredentialCheck:
 
     @contextlib.asynccontextmanager
     async def verified(self, account: AccountId) -> AsyncIterator[Refusal | None]:
-        """Yield why nothing may be created with an account's secret; None once it is known to be its own.
+        """Yield the reason to create nothing with an account's secret; None if it is its own.
 
-        Until the end the calls of this task use the same secret, so that none is used that was not asked for.
+        Until the end, the calls of this task use the same secret, so that no unchecked secret is
+        used.
         """
         with contextlib.ExitStack() as stack:
             try:
-                fields = stack.enter_context(self.secrets[account].held()) if account in self.secrets else {}
+                fields = (
+                    stack.enter_context(self.secrets[account].held())
+                    if account in self.secrets
+                    else {}
+                )
             except SecretError as error:
                 yield NotSent(reason=error.code)
                 return
             yield await self._find_refusal(self.store.policies[account], fields) if fields else None
 
     async def check_health(self, account: AccountId, time_limit: timedelta) -> HealthCheckResult:
-        """Check an account's login. Where it works, the secret that it was checked with counts as verified.
+        """Check an account's login. If it works, its secret counts as verified.
 
-        Blocked, and paused, is one that the platform reports to be another account of ours, by another spelling.
+        An account is blocked, and paused, if the platform reports it to be another account of ours,
+        by another spelling.
         """
         with contextlib.ExitStack() as stack:
             fields: Mapping[str, str] = {}
@@ -89,7 +96,9 @@ class CredentialCheck:
         self._verified[account] = fingerprint
         return health
 
-    async def _find_refusal(self, policy: AccountPolicy, fields: Mapping[str, str]) -> Refusal | None:
+    async def _find_refusal(
+        self, policy: AccountPolicy, fields: Mapping[str, str]
+    ) -> Refusal | None:
         try:
             if await self._is_verified_or_unused(policy.account, fields):
                 return None
@@ -115,18 +124,24 @@ class CredentialCheck:
                 return await self._remember(policy, fields, NotSent(reason=health.reason))
 
     async def _recall(self, account: AccountId, fields: Mapping[str, str]) -> NotSent | None:
-        """Return what a recent check of the same secret came to, where it said nothing of it."""
+        """Return the result of a recent check of the same secret, if it was inconclusive."""
         known = self._inconclusive.get(account)
         if known is None or self.store.runtime.monotonic() >= known.ask_again_at:
             return None
         return known.refusal if known.fingerprint == await self._hash(fields) else None
 
-    async def _remember(self, policy: AccountPolicy, fields: Mapping[str, str], refusal: NotSent) -> NotSent:
-        """Keep an inconclusive check for a while: each due delivery would repeat the call otherwise."""
+    async def _remember(
+        self, policy: AccountPolicy, fields: Mapping[str, str], refusal: NotSent
+    ) -> NotSent:
+        """Keep an inconclusive check for a while.
+
+        Otherwise each due delivery would repeat the call.
+        """
         self._inconclusive[policy.account.id] = InconclusiveCheck(
             fingerprint=await self._hash(fields),
             refusal=refusal,
-            ask_again_at=self.store.runtime.monotonic() + policy.timing.first_check_after.total_seconds(),
+            ask_again_at=self.store.runtime.monotonic()
+            + policy.timing.first_check_after.total_seconds(),
         )
         return refusal
 

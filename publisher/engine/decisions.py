@@ -1,4 +1,4 @@
-"""People's decisions about single deliveries, and the system user who gave them."""
+"""People's decisions about single deliveries, and the system users of these people."""
 
 import os
 import pwd
@@ -23,7 +23,7 @@ from publisher.domain.results import HoldReason, Receipt
 from publisher.store.store import Store
 
 LOGINUID_FILE = Path("/proc/self/loginuid")
-"""The login user, which the kernel keeps through `su` and `sudo`. Not every system has it."""
+"""The login user, kept by the kernel through `su` and `sudo`. Not every system has it."""
 NO_LOGIN_UID = 2**32 - 1
 """The content of LOGINUID_FILE in a process that no login started."""
 SUDO_VARIABLE = "SUDO_USER"
@@ -31,7 +31,7 @@ MAX_NAME_CHARACTERS = 64
 
 
 class Resolution(StrEnum):
-    """How a person resolves a delivery that is held or whose outcome is unknown."""
+    """A person's resolution of a delivery that is held or has an unknown outcome."""
 
     PUBLISHED = "published"
     NOT_PUBLISHED = "not-published"
@@ -41,13 +41,20 @@ class Resolution(StrEnum):
 
 CONFIRM = "confirm"
 RULINGS = (*Resolution, CONFIRM)
-"""What a person may decide; the last one is a second person's, on what the first has said."""
+"""The possible rulings of a person.
 
-_STATES = {Resolution.NOT_PUBLISHED: State.FAILED, Resolution.RESEND: State.DUE, Resolution.CANCEL: State.CANCELLED}
+The last one belongs to a second person, about the statement of the first.
+"""
+
+_STATES = {
+    Resolution.NOT_PUBLISHED: State.FAILED,
+    Resolution.RESEND: State.DUE,
+    Resolution.CANCEL: State.CANCELLED,
+}
 
 
 def named_person(name: str) -> Actor:
-    """Return a person as an actor, with the system user of this process: nothing verifies the name itself."""
+    """Return a person as an actor, with this process's system user. The name is not verified."""
     return Actor(role=Role.PERSON, name=name, system=read_system_user())
 
 
@@ -81,7 +88,7 @@ def _printable_name(text: str) -> str:
 
 
 def can_be_resolved(delivery: Delivery) -> bool:
-    """Return True if a person may decide: the delivery is held, or its outcome is still being checked."""
+    """Return True if a person may decide: the delivery is held, or its outcome is being checked."""
     return delivery.state is State.HELD or delivery.state in CHECKED_STATES
 
 
@@ -96,21 +103,34 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
     second_person: str | None = None,
     version: int | None = None,
 ) -> Delivery:
-    """Resolve a delivery that is held, or whose outcome is still being checked. A manual task is cancelled by it.
+    """Resolve a delivery that is held or being checked. A manual task is cancelled by it.
 
-    `PUBLISHED` without a second person only makes publisher look again, at `url` too; with one the delivery counts as
-    published. Raises RefusedError if there is nothing to resolve, if there was never a call to look for, if a call
-    would be repeated before anything was read, if a retraction is pending, if both persons are the same, or if the
-    delivery is not the `version` that the person has seen.
+    While it is checked, its outcome is open. `PUBLISHED` without a second person only makes
+    publisher look again, at `url` too. With one, the delivery counts as published. Raises
+    RefusedError in these cases: There is nothing to resolve. There was never a call to look for. A
+    call would be repeated before anything was read. A retraction is pending. Both persons are the
+    same. The delivery is not the `version` that the person has seen.
     """
     if not can_be_resolved(delivery):
         raise RefusedError("nothing_to_resolve", state=delivery.state.value)
-    is_task = delivery.manual_task is not None and delivery.state in {State.SUBMITTED, State.RETRACTING}
-    if resolution is Resolution.RESEND and delivery.state in CHECKED_STATES and not delivery.readbacks and not is_task:
+    is_task = delivery.manual_task is not None and delivery.state in {
+        State.SUBMITTED,
+        State.RETRACTING,
+    }
+    if (
+        resolution is Resolution.RESEND
+        and delivery.state in CHECKED_STATES
+        and not delivery.readbacks
+        and not is_task
+    ):
         subject = f"{delivery.key.post}@{delivery.account}"
         raise RefusedError("not_read_yet", state=delivery.state.value, subject=subject)
     is_published = delivery.receipt is not None and not delivery.receipt.is_manually_confirmed
-    if delivery.is_retraction_requested and is_published and resolution in {Resolution.RESEND, Resolution.CANCEL}:
+    if (
+        delivery.is_retraction_requested
+        and is_published
+        and resolution in {Resolution.RESEND, Resolution.CANCEL}
+    ):
         raise RefusedError("retraction_pending", state=delivery.state.value)
     if resolution is Resolution.PUBLISHED and second_person is None and not delivery.attempts:
         raise RefusedError("never_sent", state=delivery.state.value)
@@ -127,7 +147,9 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
             published_at=store.runtime.now(),
             is_manually_confirmed=True,
         )
-        event = Resolved(to=State.PUBLISHED, reason=f"{reason} ({second_person})", url=url, receipt=receipt)
+        event = Resolved(
+            to=State.PUBLISHED, reason=f"{reason} ({second_person})", url=url, receipt=receipt
+        )
     if is_task:
         return await store.manual_tasks.cancel_task(delivery.id, event, by, version)
     return await store.actions.apply_event(delivery.id, event, by, version)
@@ -135,7 +157,7 @@ async def resolve_delivery(  # noqa: PLR0913 # who, what, why, and the second pe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What came of a person's ruling: the message about it, with its facts, and the delivery as it is then."""
+    """The result of a person's ruling: the message with its facts, and the delivery afterwards."""
 
     code: str
     delivery: Delivery
@@ -153,24 +175,33 @@ async def decide(  # noqa: PLR0913 # who, what, why, where, and what they have s
     url: str | None = None,
     version: int | None = None,
 ) -> Decision:
-    """Carry out a ruling, one of RULINGS. That a post is published counts once a second person has confirmed it.
+    """Carry out one of RULINGS. A claim of publication counts once a second person confirms it.
 
-    Until then publisher looks again, if a call was made that it could look for. Raises RefusedError as
-    `resolve_delivery` does, and where there is nothing to confirm.
+    Until then publisher looks again, if a call was made that it could look for. Raises RefusedError
+    as `resolve_delivery` does, and if there is nothing to confirm.
     """
     is_confirmed, first = ruling == CONFIRM, None
     resolution = Resolution.PUBLISHED if is_confirmed else Resolution(ruling)
     if is_confirmed:
         request = await store.actions.confirmation_request(delivery.id)
         if request is None:
-            raise RefusedError("nothing_to_confirm", subject=f"{delivery.key.post}@{delivery.account}")
+            raise RefusedError(
+                "nothing_to_confirm", subject=f"{delivery.key.post}@{delivery.account}"
+            )
         url, first = request.url, request.by
     elif resolution is Resolution.PUBLISHED and url and can_be_resolved(delivery):
         await store.actions.request_confirmation(delivery.id, url, by, reason, version)
         if not delivery.attempts:  # no call was made that could be looked for
             return Decision(code="resolve_requested", delivery=delivery, url=url)
     after = await resolve_delivery(
-        store, delivery, resolution, by=by, reason=reason, url=url, second_person=first, version=version
+        store,
+        delivery,
+        resolution,
+        by=by,
+        reason=reason,
+        url=url,
+        second_person=first,
+        version=version,
     )
     if is_confirmed or resolution is not Resolution.PUBLISHED:
         await store.actions.end_confirmation_request(delivery.id)
@@ -178,8 +209,13 @@ async def decide(  # noqa: PLR0913 # who, what, why, where, and what they have s
     return Decision(code=code, delivery=after, url=url, second=first)
 
 
-def resolution_message(resolution: Resolution, after: Delivery, *, is_manually_confirmed: bool) -> str:
-    """Return the message for the result: a retraction that was asked for earlier goes before the decision."""
+def resolution_message(
+    resolution: Resolution, after: Delivery, *, is_manually_confirmed: bool
+) -> str:
+    """Return the message for the result.
+
+    A retraction that was asked for earlier goes before the decision.
+    """
     match after.state:
         case State.HELD if after.reason == HoldReason.EDITED:
             return "resolved_edited"
@@ -190,4 +226,8 @@ def resolution_message(resolution: Resolution, after: Delivery, *, is_manually_c
         case State.CANCELLED:
             return "resolved_cancel"
         case _:
-            return "resolved_published_by_people" if is_manually_confirmed else f"resolved_{resolution.value}"
+            return (
+                "resolved_published_by_people"
+                if is_manually_confirmed
+                else f"resolved_{resolution.value}"
+            )

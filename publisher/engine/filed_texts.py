@@ -1,7 +1,7 @@
-"""Filed texts against present templates and settings: which of them would be others now, and taking those over.
+"""Filed texts against present templates and settings: find the outdated ones, and update them.
 
-What is sent is what was stored when a post was filed. A template, a region's facts or a picture that is put right
-afterwards changes nothing of it, until a person orders so.
+The text that was stored when a post was filed is sent. A later correction of a template, a region's
+facts or a picture changes nothing of it, until a person orders so.
 """
 
 import asyncio
@@ -27,20 +27,22 @@ from publisher.store.plan.batches import RenderedOccurrence
 from publisher.store.plan.posts import AuditAction, PlanCommit
 
 MAX_TEXTS_COMPARED = 50
-"""How many texts one run of the check renders: others that are to be rendered must not wait long."""
+"""How many texts one run of the check renders. Other texts to render must not wait long."""
 
 
 async def refresh_texts(planner: Planner, post_id: PostId, by: Actor) -> int:
-    """Take over what present templates and settings give for a filed post. Return how many texts are others.
+    """Take over present templates and settings for a filed post. Return how many texts changed.
 
-    Only occurrences without any call are changed; approvals count for their own text alone, so they are needed again.
-    Raises NoSuchItemError, RefusedError if nothing is filed or every occurrence has been called, ScheduleError if a
-    text cannot be sent.
+    Only occurrences without any call are changed. Approvals count for their own text alone, so they
+    are needed again. Raises NoSuchItemError. Raises RefusedError if nothing is filed or every
+    occurrence has been called. Raises ScheduleError if a text cannot be sent.
     """
     post = await planner.store.posts.get_post(post_id)
     if post is None:
         raise NoSuchItemError("post", post_id, await planner.store.queries.post_ids())
-    filed = [one for one in await planner.store.occurrences.filed_texts() if one.key.post == post_id]
+    filed = [
+        one for one in await planner.store.occurrences.filed_texts() if one.key.post == post_id
+    ]
     unstarted = [one for one in filed if not one.has_started]
     if not unstarted:
         raise RefusedError("refresh_after_call" if filed else "refresh_nothing_filed", post=post_id)
@@ -49,36 +51,49 @@ async def refresh_texts(planner: Planner, post_id: PostId, by: Actor) -> int:
     rendered: list[RenderedOccurrence] = []
     media: dict[str, tuple[str, bytes]] = {}
     for one in newer:
-        occurrence = Occurrence(key=one.filed.key, due_at=one.filed.due_at, expires_at=one.filed.expires_at)
+        occurrence = Occurrence(
+            key=one.filed.key, due_at=one.filed.due_at, expires_at=one.filed.expires_at
+        )
         is_moved = one.filed.due_at != one.filed.scheduled_at
         planned = PlannedDeliveries(
             post=post,
             occurrence=occurrence,
             accounts=one.accounts,
             is_new=False,
-            scheduled_at=one.filed.scheduled_at if is_moved and isinstance(post.trigger, OneTimeTrigger) else None,
+            scheduled_at=one.filed.scheduled_at
+            if is_moved and isinstance(post.trigger, OneTimeTrigger)
+            else None,
         )
-        result = await asyncio.to_thread(planner.post_renderer.render, post, occurrence, one.accounts, posts)
+        result = await asyncio.to_thread(
+            planner.post_renderer.render, post, occurrence, one.accounts, posts
+        )
         if errors := [problem for problem in result.problems if problem.is_error]:
             raise ScheduleError(errors)
-        revision = RenderedRevision(content_hash=post.content_hash, rendered_posts=result.rendered_posts)
+        revision = RenderedRevision(
+            content_hash=post.content_hash, rendered_posts=result.rendered_posts
+        )
         rendered.append(RenderedOccurrence(planned=planned, revision=revision))
         media |= result.media
     number = sum(len(one.accounts) for one in newer)
     if newer:
-        action = AuditAction(event="texts_refreshed", subject=post_id, by=by, detail={"number": str(number)})
+        action = AuditAction(
+            event="texts_refreshed", subject=post_id, by=by, detail={"number": str(number)}
+        )
         plan = Plan(planned=tuple(item.planned for item in rendered))
-        commit = PlanCommit(plan=plan, rendered=rendered, media=media, actions=[action], is_refresh=True)
+        commit = PlanCommit(
+            plan=plan, rendered=rendered, media=media, actions=[action], is_refresh=True
+        )
         await planner.store.posts.commit_plan(commit)
     return number
 
 
 @dataclass(slots=True)
 class FiledTextCheck:
-    """The daemon's comparison of all filed texts with what it has read at its start, a portion at a time.
+    """The daemon's comparison of all filed texts with the files read at its start, in portions.
 
-    A text that is filed later is of this start, or of another process that has read the files later. `is_current`
-    says if templates and settings are still those of the start: otherwise nothing can be said here.
+    A text that is filed later is of this start, or of another process that has read the files
+    later. `is_current` says whether templates and settings are still the ones of the start.
+    Otherwise nothing can be said here.
     """
 
     planner: Planner
@@ -88,7 +103,7 @@ class FiledTextCheck:
     """The texts that would be others now, by post."""
 
     async def run(self) -> int:
-        """Compare the next portion, and keep one alert for each post whose texts would be others now.
+        """Compare the next portion, and keep one alert for each post with outdated texts.
 
         Return how many occurrences were compared.
         """
@@ -103,11 +118,16 @@ class FiledTextCheck:
         if portion:
             await self._compare(portion)
         first = {post: min(texts) for post, texts in self._outdated.items()}
-        await store.system_alerts.keep_outdated_texts(first, {one.key.post for one in self._waiting})
+        await store.system_alerts.keep_outdated_texts(
+            first, {one.key.post for one in self._waiting}
+        )
         return len(portion)
 
     def _forget_replaced(self, filed: Sequence[FiledTexts]) -> None:
-        """Forget what was found of texts that are gone, called or replaced since; what is left is compared again."""
+        """Forget the findings about texts that are gone, called or replaced since.
+
+        The remaining texts are compared again.
+        """
         for post, outdated in [*self._outdated.items()]:
             own = [one for one in filed if one.key.post == post]
             if not set(outdated.values()) <= {text for one in own for text in one.texts.values()}:
@@ -115,7 +135,7 @@ class FiledTextCheck:
                 self._waiting = deque([*own, *(self._waiting or ())])
 
     def _take_portion(self, filed: Sequence[FiledTexts]) -> Sequence[FiledTexts]:
-        """Take the next texts to compare, of those that still wait as they did."""
+        """Take the next texts to compare, of the ones that still wait unchanged."""
         portion: list[FiledTexts] = []
         while self._waiting and sum(len(one.texts) for one in portion) < MAX_TEXTS_COMPARED:
             one = self._waiting.popleft()
@@ -127,7 +147,9 @@ class FiledTextCheck:
         found = [await self.planner.store.posts.get_post(name) for name in names]
         posts = await with_originals(self.planner, [post for post in found if post is not None])
         by_id = {post.id: post for post in posts}
-        for newer in await asyncio.to_thread(find_newer_texts, self.planner.post_renderer, portion, by_id):
+        for newer in await asyncio.to_thread(
+            find_newer_texts, self.planner.post_renderer, portion, by_id
+        ):
             texts = {account: newer.filed.texts[account] for account in newer.accounts}
             post = newer.filed.key.post
             self._outdated[post] = {**self._outdated.get(post, {}), **texts}

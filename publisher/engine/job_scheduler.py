@@ -1,4 +1,7 @@
-"""Starts the daemon's jobs at their intervals, by APScheduler, however the wall clock is set meanwhile."""
+"""Starts the daemon's jobs at their intervals, by APScheduler, independent of the wall clock.
+
+The wall clock may be set meanwhile.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -14,9 +17,10 @@ JOB_TIME_CHECK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the daemon repeats. Alerts, the log and the tests know a job by its name.
+    """A repeated task of the daemon. Alerts, the log and the tests know a job by its name.
 
-    `idle_interval_seconds` is how often it runs while no delivery needs it; None if that makes no difference.
+    `idle_interval_seconds` is the interval while no delivery needs it; None if that makes no
+    difference.
     """
 
     name: str
@@ -27,7 +31,10 @@ class Job:
 
 
 class MonotonicTrigger(BaseTrigger):  # type: ignore[misc] # the library has no types
-    """Fires at an interval after the last run; after a forward clock jump no missed run is made up for."""
+    """Fires at an interval after the last run.
+
+    After a forward clock jump no missed run is made up for.
+    """
 
     def __init__(self, job: Job, interval_of: Callable[[Job], float]) -> None:
         self.job = job
@@ -62,7 +69,7 @@ def schedule_jobs(
 
 
 async def correct_job_times(scheduler: AsyncIOScheduler) -> None:
-    """Run at once the jobs that a clock set back has moved far into the future, and those that are needed again."""
+    """Run at once the jobs that a clock set back moved far ahead, and the ones needed again."""
     while True:
         await asyncio.sleep(JOB_TIME_CHECK_SECONDS)
         now = datetime.now(UTC)

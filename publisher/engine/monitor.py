@@ -1,4 +1,7 @@
-"""Monitor accounts: are published posts still there, what else was posted, what is their reach; and check logins."""
+"""Monitor accounts: published posts, other posts, and reach; also check logins.
+
+Monitoring finds out whether published posts are still there.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -22,13 +25,17 @@ async def monitor_due(store: Store, adapters: Mapping[AccountId, Adapter], limit
 
     async def monitor(account: AccountId) -> None:
         read = partial(monitor_account, account, store, adapters[account])
-        await store.monitoring.jobs.run("monitor_account", read, event="monitor_failed", account=account)
+        await store.monitoring.jobs.run(
+            "monitor_account", read, event="monitor_failed", account=account
+        )
 
-    return len(await asyncio.gather(*map(monitor, await store.monitoring.claim_due_accounts(limit))))
+    return len(
+        await asyncio.gather(*map(monitor, await store.monitoring.claim_due_accounts(limit)))
+    )
 
 
 async def monitor_account(account: AccountId, store: Store, adapter: Adapter) -> None:
-    """Compare an account's list with what should be published there, then read the metrics that are due."""
+    """Compare an account's list with its expected posts, then read the due metrics."""
     timeout = store.timing(account).lease_timeout
     observed = await call_adapter(adapter.list_recent(), timeout)
     if isinstance(observed, RateLimited):
@@ -68,7 +75,11 @@ async def _read_metrics(published: Sequence[Delivery], store: Store, adapter: Ad
     if isinstance(reach, Unknown):
         log.info("metrics_read_failed", account=account, reason=reach.reason)
         return
-    measured = {item: reach[receipt.remote_id] for item, receipt in receipts.items() if receipt.remote_id in reach}
+    measured = {
+        item: reach[receipt.remote_id]
+        for item, receipt in receipts.items()
+        if receipt.remote_id in reach
+    }
     await store.monitoring.record_metrics(measured)
     if not store.policies[account].capabilities.has_deletions_in_metrics:
         return
@@ -77,17 +88,32 @@ async def _read_metrics(published: Sequence[Delivery], store: Store, adapter: Ad
         receipt = receipts[delivery.id]
         if not receipt.is_manually_confirmed:
             checked_at = store.runtime.now()
-            result = await call_adapter(adapter.check_ticket(Ticket(payload=receipt.remote_id)), timeout)
-            await _record_missing(PendingReadback(delivery=delivery, request=None), result, checked_at, store)
+            result = await call_adapter(
+                adapter.check_ticket(Ticket(payload=receipt.remote_id)), timeout
+            )
+            await _record_missing(
+                PendingReadback(delivery=delivery, request=None), result, checked_at, store
+            )
 
 
-async def _record_missing(missing: PendingReadback, result: ReadbackResult, checked_at: datetime, store: Store) -> None:
+async def _record_missing(
+    missing: PendingReadback, result: ReadbackResult, checked_at: datetime, store: Store
+) -> None:
     after = await store.monitoring.record_missing(missing, result, checked_at)
-    log.info("post_missing", post=after.key.post, account=after.account, finding=result_code(result), state=after.state)
+    log.info(
+        "post_missing",
+        post=after.key.post,
+        account=after.account,
+        finding=result_code(result),
+        state=after.state,
+    )
 
 
 async def check_logins_due(
-    store: Store, adapters: Mapping[AccountId, Adapter], limit: int, credentials: CredentialCheck | None = None
+    store: Store,
+    adapters: Mapping[AccountId, Adapter],
+    limit: int,
+    credentials: CredentialCheck | None = None,
 ) -> int:
     """Check the logins that are due, and so their secrets. Return how many."""
     checker = credentials or CredentialCheck(store=store, adapters=adapters)

@@ -1,4 +1,4 @@
-"""Notify people of alerts by the channels of the settings, at least once, for as long as an alert is open."""
+"""Notify people of alerts by the settings' channels, at least once, while an alert is open."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -40,7 +40,7 @@ PROBLEM_KINDS = frozenset({NoticeKind.OPENED, NoticeKind.REPEATED, NoticeKind.ES
 PERSON_FACTS = ("user", "by", "second")
 """Facts of alerts that are people's names: these stay on this machine."""
 FREE_TEXT_CODES = frozenset({"reload_refused", "templates_invalid"})
-"""Alerts whose reason quotes what staff have written, which may be about people."""
+"""Alerts with a reason that quotes words of staff. These words may be about people."""
 
 
 class SendMessage(Protocol):
@@ -49,36 +49,47 @@ class SendMessage(Protocol):
     async def __call__(
         self, channel: str, *, ids: Sequence[str], title: str, body: str, is_problem: bool = True
     ) -> Problem | None:
-        """Return why the channel has not accepted a message, or None. `ids` are the same when it is sent again."""
+        """Return why the channel has not accepted a message, or None.
+
+        `ids` are the same when it is sent again.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeWriter:
-    """Writes what is sent, in the workspace's language: without secrets, names of people, or words of a platform."""
+    """Writes messages in the workspace's language.
+
+    They are without secrets, names of people, or words of a platform.
+    """
 
     messages: Messages
     dashboard: str | None
     describe: Callable[[Alert], str]
 
     def compose(self, notices: Sequence[PendingNotice]) -> tuple[str, str, int]:
-        """Return title and text of a message about these notices, or the first of them, and about how many it is.
+        """Return title and text of a message about these notices, and how many it covers.
 
-        The first time takes a twentieth of a second, as all texts are read: not for the thread that sends posts.
+        It covers all of them, or the first ones. The first time takes a twentieth of a second, as
+        all texts are read: not for the thread that sends posts.
         """
         entries = [self.entry(notice) for notice in notices]
         number = count_fitting(entries)
         return self.title(notices[:number]), "\n\n".join(entries[:number]), number
 
     def entry(self, notice: PendingNotice) -> str:
-        """Return what is sent about one notice."""
+        """Return the message text of one notice."""
         alert, translate = notice.alert, self.messages.translate
         if alert is None:
             return notice.detail
         kind, text = translate(f"notice_{notice.kind}"), shorten(self._describe_safely(alert))
         lines = [translate("notice_entry", number=alert.id, kind=kind, text=text)]
         if self.dashboard:
-            lines.append(translate("notice_link", url=f"{self.dashboard.rstrip('/')}/alerts#alert-{alert.id}"))
+            lines.append(
+                translate(
+                    "notice_link", url=f"{self.dashboard.rstrip('/')}/alerts#alert-{alert.id}"
+                )
+            )
         if notice.kind in PROBLEM_KINDS:
             lines.append(translate("notice_acknowledge", number=alert.id))
         return redact_text("\n".join(lines))
@@ -90,22 +101,28 @@ class NoticeWriter:
             return translate("notice_titles", number=len(notices))
         if first.alert is None:
             return translate(f"notice_title_{first.kind}")
-        return translate("notice_title", number=first.alert.id, kind=translate(f"notice_{first.kind}"))
+        return translate(
+            "notice_title", number=first.alert.id, kind=translate(f"notice_{first.kind}")
+        )
 
     def digest(self, facts: DigestFacts) -> str:
-        """Return the text of a daily digest: how many posts went out and come, and the newest alerts."""
+        """Return the text of a daily digest: counts of sent and coming posts, newest alerts."""
         listed = [
-            self.messages.translate("digest_entry", number=alert.id, text=shorten(words, MAX_DIGEST_CHARACTERS))
+            self.messages.translate(
+                "digest_entry", number=alert.id, text=shorten(words, MAX_DIGEST_CHARACTERS)
+            )
             for alert in facts.alerts[:MAX_DIGEST_ALERTS]
             if (words := self._describe_safely(alert))
         ]
         counts = {"published": facts.published, "unpublished": facts.unpublished, "due": facts.due}
         head = self.messages.translate("digest_counts", **counts, alerts=len(facts.alerts))
-        link = [self.messages.translate("notice_link", url=self.dashboard)] if self.dashboard else []
+        link = (
+            [self.messages.translate("notice_link", url=self.dashboard)] if self.dashboard else []
+        )
         return redact_text("\n".join([head, *listed, *link]))
 
     def _describe_safely(self, alert: Alert) -> str:
-        """Return what an alert says, and what to do, without names of people and words of others."""
+        """Return an alert's text and remedy, without names of people and words of others."""
         named = [name for name in PERSON_FACTS if alert.facts.get(name, NOBODY) != NOBODY]
         hidden = dict.fromkeys(named, self.messages.translate("notice_person"))
         if alert.code in FREE_TEXT_CODES:
@@ -119,7 +136,10 @@ class NoticeWriter:
 
 @dataclass(slots=True, kw_only=True)
 class Notifier:
-    """The job that notifies people. `read_checkpoint` returns the signed head of the audit, if there is one."""
+    """The job that notifies people.
+
+    `read_checkpoint` returns the signed head of the audit, if there is one.
+    """
 
     store: Store
     rules: AlertsEntry
@@ -128,12 +148,15 @@ class Notifier:
     send: SendMessage
     read_checkpoint: Callable[[], Awaitable[Checkpoint | None]]
     _reported_day: date | None = None
-    """The day whose digest and checkpoint are written."""
+    """The day of the last written digest and checkpoint."""
     _has_forgotten: bool = False
     """False while there may be notices for channels that the settings no longer name."""
 
     async def run(self) -> int:
-        """Write the notices that are due, and send what is unsent, on all channels at once. Return how many."""
+        """Write the due notices, and send the unsent ones, on all channels at once.
+
+        Return how many.
+        """
         if not self._has_forgotten:
             await self.store.notices.forget_channels(self.rules.channels)
             self._has_forgotten = True
@@ -142,17 +165,32 @@ class Notifier:
         await self.store.notices.plan(self.rules)
         await self.plan_daily()
         due = await self.store.notices.due_channels()
-        unclaimed = self.store.runtime.now() - NOTICE_LEASE  # a host that has other settings would have claimed it
-        self._has_forgotten = all(since > unclaimed for name, since in due.items() if name not in self.rules.channels)
-        return sum(await asyncio.gather(*(self.send_to(channel) for channel in self.rules.channels if channel in due)))
+        unclaimed = (
+            self.store.runtime.now() - NOTICE_LEASE
+        )  # a host that has other settings would have claimed it
+        self._has_forgotten = all(
+            since > unclaimed for name, since in due.items() if name not in self.rules.channels
+        )
+        return sum(
+            await asyncio.gather(
+                *(self.send_to(channel) for channel in self.rules.channels if channel in due)
+            )
+        )
 
     async def plan_daily(self) -> None:
-        """Write the digest and the checkpoint of this day, once its hour has come, unless it is long past."""
+        """Write the digest and the checkpoint of this day, once its hour has come.
+
+        Do nothing if the hour is long past.
+        """
         now = self.store.runtime.now_if_confirmed()
         if now is None:
             return
         local = now.astimezone(self.timezone)
-        is_time = timedelta() <= local - local.replace(hour=self.rules.digest_hour, minute=0, second=0) < MAX_LATENESS
+        is_time = (
+            timedelta()
+            <= local - local.replace(hour=self.rules.digest_hour, minute=0, second=0)
+            < MAX_LATENESS
+        )
         if not is_time or self._reported_day == local.date():
             return
         notices, day = self.store.notices, local.date()
@@ -161,15 +199,19 @@ class Notifier:
         head = await self.read_checkpoint() if self.rules.checkpoints else None
         if head is not None:
             await notices.add(
-                NoticeKind.CHECKPOINT, f"checkpoint-{day}", self.rules.checkpoints, format_checkpoint(head)
+                NoticeKind.CHECKPOINT,
+                f"checkpoint-{day}",
+                self.rules.checkpoints,
+                format_checkpoint(head),
             )
         self._reported_day = day
 
     async def send_to(self, channel: str) -> int:
-        """Send what is due on a channel, several notices in one message, until all is sent or it fails.
+        """Send a channel's due notices, several in one message, until all are sent or it fails.
 
-        When it refuses several, one of them is sent alone, another one at each attempt. If that is accepted, each goes
-        alone: what the channel refuses for its words keeps no other waiting.
+        When the channel refuses several, one of them is sent alone, another one at each attempt. If
+        that is accepted, each goes alone. A notice that the channel refuses for its words then
+        keeps no other waiting.
         """
         store, sent, is_alone = self.store.notices, 0, False
         while claimed := await store.claim(channel, 1 if is_alone else MAX_NOTICES_OF_A_MESSAGE):
@@ -186,7 +228,9 @@ class Notifier:
             log.warning("notice_not_sent", channel=channel, code=problem.code, notices=len(claimed))
             reason = self.writer.messages.translate(problem.code, **problem.facts)
             is_refused = is_alone and problem.code == CHANNEL_REFUSED
-            await store.record_failure(channel, claimed, REFUSED_ALONE if is_refused else problem.code, reason)
+            await store.record_failure(
+                channel, claimed, REFUSED_ALONE if is_refused else problem.code, reason
+            )
             if not is_refused:
                 break
         return sent
@@ -194,12 +238,17 @@ class Notifier:
     async def _send_message(
         self, channel: str, claimed: Sequence[PendingNotice]
     ) -> tuple[Sequence[PendingNotice], Problem | None]:
-        """Send as many of these notices as one message has room for; return which, and why it is not accepted."""
+        """Send as many of these notices as one message holds.
+
+        Return the sent notices, and why the message is not accepted.
+        """
         title, body, number = await asyncio.to_thread(self.writer.compose, claimed)
         notices = claimed[:number]
         is_problem = any(notice.kind in PROBLEM_KINDS for notice in notices)
         keys = [notice.key for notice in notices]
-        return notices, await self.send(channel, ids=keys, title=title, body=body, is_problem=is_problem)
+        return notices, await self.send(
+            channel, ids=keys, title=title, body=body, is_problem=is_problem
+        )
 
 
 def count_fitting(entries: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""Pictures that people upload for posts: cleaned by the limited process, kept in media/ while they are used."""
+"""Uploaded pictures of posts: cleaned by the limited process, kept in media/ while in use."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ MIN_FREE_BYTES = 512 * 2**20
 
 
 async def keep_picture(planner: Planner, data: bytes, user: str) -> str | Problem:
-    """Return the path of a picture as a post names it, or what is wrong with it. Equal pictures are one file.
+    """Return the path of a picture for a post, or its problem. Equal pictures are one file.
 
     Raises RefusedError if the user has uploaded too much, and OSError if it cannot be written.
     """
@@ -36,7 +36,9 @@ async def keep_picture(planner: Planner, data: bytes, user: str) -> str | Proble
     await uploads.require_room(user, len(data))
     if await asyncio.to_thread(is_disk_low, folder, len(data)):
         return Problem(code="upload_disk_low")
-    [cleaned] = await asyncio.to_thread(planner.post_renderer.templates.renderer.run, [CleanPicture(data=data)])
+    [cleaned] = await asyncio.to_thread(
+        planner.post_renderer.templates.renderer.run, [CleanPicture(data=data)]
+    )
     if isinstance(cleaned, Problem):
         return cleaned
     if not isinstance(cleaned, CleanedPicture):
@@ -74,11 +76,13 @@ def write_new(file: Path, data: bytes) -> None:
 async def remove_unused_pictures(planner: Planner, schedule_file: Path) -> int:
     """Delete uploaded pictures that nothing has named for UPLOAD_GRACE; return how many.
 
-    Drafts, stored posts, the schedule in force and that in the file may name them, so no save may happen meanwhile: the
-    caller has the file's lock. Files that staff have put there, and links, stay: of an upload the name has the hash.
-    Raises ScheduleError without the file, and OSError.
+    Drafts, stored posts, the schedule in force and that in the file may name them, so no save may
+    happen meanwhile: the caller has the file's lock. Files that staff have put there, and links,
+    stay: of an upload the name has the hash. Raises ScheduleError without the file, and OSError.
     """
-    text = await asyncio.to_thread(read_unchanged, schedule_file, SCHEDULE_READ_LIMITS, ScheduleError)
+    text = await asyncio.to_thread(
+        read_unchanged, schedule_file, SCHEDULE_READ_LIMITS, ScheduleError
+    )
     used = await planner.store.uploads.find_used() | set(PICTURE_PATH.findall(text))
     folder, before = planner.post_renderer.staff_folder, planner.now - UPLOAD_GRACE
     return await asyncio.to_thread(_remove_all, folder, before, used)
@@ -97,7 +101,11 @@ def _remove_all(folder: Path, before: datetime, used: Collection[str]) -> int:
 def is_upload(file: Path, before: datetime) -> bool:
     """Return True if a file is older than an instant, and has the content that its name says."""
     status = file.lstat()
-    if not is_plain(status) or status.st_mtime >= before.timestamp() or status.st_size > MAX_PICTURE_BYTES:
+    if (
+        not is_plain(status)
+        or status.st_mtime >= before.timestamp()
+        or status.st_size > MAX_PICTURE_BYTES
+    ):
         return False
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return digest.startswith(file.stem.rpartition("-")[2])

@@ -34,7 +34,11 @@ from publisher.domain.post import (
     make_occurrence,
     name_ordered_occurrence,
 )
-from publisher.domain.removals import find_removals, without_settings_changes, without_unknown_accounts
+from publisher.domain.removals import (
+    find_removals,
+    without_settings_changes,
+    without_unknown_accounts,
+)
 from publisher.rendering.renderer import PostRenderer
 from publisher.schedule.cron import find_next_occurrence, list_cron_times
 from publisher.schedule.load import ScheduleContext, locate_problems, parse_schedule
@@ -48,7 +52,10 @@ from publisher.store.plan.stored_posts import CRON_LOOKBACK
 from publisher.store.store import Store
 
 RenderedBatch = tuple[list[RenderedOccurrence], dict[str, tuple[str, bytes]], list[Problem]]
-"""Deliveries with their final texts, the media type and bytes of their pictures by hash, and the errors of the rest."""
+"""Deliveries with their final texts, their pictures by hash, and the errors of the rest.
+
+A picture has its media type and its bytes.
+"""
 MAX_APPLY_ATTEMPTS = 3
 """How often a new version is tried if another one was activated meanwhile."""
 RECHECK_INTERVAL = timedelta(hours=1)
@@ -57,11 +64,11 @@ RECHECK_INTERVAL = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedSchedule:
-    """A version that has come into force: how many deliveries are new, and which posts it leaves as they are filed.
+    """A version in force: the number of new deliveries, and the posts that it leaves as filed.
 
-    Accounts were added to the posts of `late_accounts` too late to get them. Something of the posts `taken` was
-    cancelled, confirmed or not. The settings would take something from those `withheld`, once a person confirms it or
-    all `hosts` agree.
+    Accounts were added to the posts of `late_accounts` too late to get them. Something of the posts
+    `taken` was cancelled, confirmed or not. The settings would take something from the `withheld`
+    posts, once a person confirms it or all `hosts` agree.
     """
 
     filed: int
@@ -74,7 +81,7 @@ class AppliedSchedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planner:
-    """What planning needs: the store, the renderer, and for how many days ahead occurrences are filed."""
+    """The context of planning: store, renderer, and how many days ahead occurrences are filed."""
 
     store: Store
     post_renderer: PostRenderer
@@ -84,7 +91,7 @@ class Planner:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One plan at a time: a second one would file the same deliveries."""
     sound_posts: dict[PostId, tuple[object, ...]] = field(default_factory=dict, init=False)
-    """What the texts of the last schedule's posts depend on, for each post whose texts had no problem."""
+    """Dependencies of the last schedule's texts, for each post with only sound texts."""
 
     @property
     def now(self) -> datetime:
@@ -92,7 +99,7 @@ class Planner:
 
     @property
     def config_hash(self) -> str:
-        """Hash of the settings that decide to whom a post goes, and when."""
+        """Hash of the settings that decide a post's recipients and times."""
         context = self.schedule_context
         settings_text = repr((context.timezone, context.accounts, context.groups, self.plan_days))
         if self.store.approval_rules.is_active:
@@ -109,18 +116,23 @@ async def apply_schedule(  # noqa: PLR0913 # the text, where it comes from, and 
     *,
     file_owner: str | None = None,
 ) -> AppliedSchedule:
-    """Activate a new version of the schedule, as a whole, less the posts that cannot be changed into what it says.
+    """Activate a new schedule version as a whole, less the posts that cannot be changed to fit it.
 
-    Very many new deliveries are filed in batches; after a crash `plan_window` files the rest. `file` is the name in
-    problems; its owner may approve nothing of it.
+    Very many new deliveries are filed in batches. After a crash `plan_window` files the rest.
+    `file` is the name in problems; its owner may approve nothing of it.
 
-    Raises ScheduleError with every Problem, or RefusedError `large_removal` if too many posts would vanish: a
-    person must then state their number in `confirmed_removals`. A number that fits no waiting removal is refused too.
+    Raises ScheduleError with every Problem. Raises RefusedError `large_removal` if too many posts
+    would vanish: a person must then state their number in `confirmed_removals`. A number that fits
+    no waiting removal is refused too.
     """
     for _ in range(MAX_APPLY_ATTEMPTS):
-        with contextlib.suppress(ConcurrentUpdateError):  # another version was activated while this one was checked
+        with contextlib.suppress(
+            ConcurrentUpdateError
+        ):  # another version was activated while this one was checked
             async with planner.lock:
-                return await _apply_schedule(planner, text, file, confirmed_removals, actions, file_owner)
+                return await _apply_schedule(
+                    planner, text, file, confirmed_removals, actions, file_owner
+                )
     raise RefusedError("reload_conflict")
 
 
@@ -174,11 +186,13 @@ async def _apply_schedule(  # noqa: PLR0913, PLR0917 # as above
 def _must_refuse(problems: Sequence[Problem], accepted: AbstractSet[PostId]) -> bool:
     """Return True if problems keep a new version out of force.
 
-    Those of posts that were accepted before are found too late for that, by the dashboard or in the version in force:
-    such a post is late, its text has a secret of which the dashboard knows nothing, or is too long on some day. It
-    expires, or waits until it is changed, and holds up nobody else's.
+    Problems of earlier accepted posts are found too late for that, by the dashboard or in the
+    version in force. Such a post is late, or its text has a secret unknown to the dashboard, or is
+    too long on some day. It expires, or waits until it is changed, and holds up no other post.
     """
-    return any(problem.is_error and problem.facts.get("post") not in accepted for problem in problems)
+    return any(
+        problem.is_error and problem.facts.get("post") not in accepted for problem in problems
+    )
 
 
 def _is_unchanged(post: Post, known: StoredPosts) -> bool:
@@ -186,12 +200,17 @@ def _is_unchanged(post: Post, known: StoredPosts) -> bool:
 
 
 def _without_left_out(schedule: Schedule, changes: Plan) -> Schedule:
-    """Return a schedule without the posts that stay as they are stored: those that follow them go by what is stored."""
-    return Schedule(posts=tuple(post for post in schedule.posts if post.id not in changes.left_out_posts))
+    """Return a schedule without the posts that stay as they are stored.
+
+    Their follow-ups go by the stored state.
+    """
+    return Schedule(
+        posts=tuple(post for post in schedule.posts if post.id not in changes.left_out_posts)
+    )
 
 
 def find_file_owner(file: Path) -> str | None:
-    """Return the system user who owns a file; None if the system does not know."""
+    """Return the system user that owns a file; None if the system does not know."""
     try:
         return file.owner()
     except (OSError, KeyError):
@@ -199,21 +218,26 @@ def find_file_owner(file: Path) -> str | None:
 
 
 async def plan_window(planner: Planner, schedule: Schedule, version: int) -> int:
-    """File what has come within the planning window of that schedule version. Return the number of new deliveries.
+    """File posts newly in the planning window of this version. Return the number of new deliveries.
 
-    What is left to do of the version itself is done too, as after a crash. Raises ConcurrentUpdateError, with nothing
-    filed, if a newer version is active; ScheduleError, after all else is filed, for posts whose text cannot be sent any
-    more.
+    The remaining work of the version itself is done too, as after a crash. Raises
+    ConcurrentUpdateError, with nothing filed, if a newer version is active. Raises ScheduleError,
+    after all else is filed, for posts with a text that cannot be sent any more.
     """
     return (await _plan_version(planner, schedule, version)).filed
 
 
 async def confirm_settings(
-    planner: Planner, schedule: Schedule, version: int, confirmed_removals: int, actions: Sequence[AuditAction]
+    planner: Planner,
+    schedule: Schedule,
+    version: int,
+    confirmed_removals: int,
+    actions: Sequence[AuditAction],
 ) -> AppliedSchedule:
-    """Plan the active version, and cancel what the settings take from so many posts, as a person has confirmed.
+    """Plan the active version, and cancel the confirmed number of posts that the settings affect.
 
-    Raises RefusedError, with nothing changed, if it is another number, and what `plan_window` raises.
+    A person has confirmed that number. Raises RefusedError, with nothing changed, if it is another
+    number, and the errors of `plan_window`.
     """
     return await _plan_version(planner, schedule, version, confirmed_removals, actions)
 
@@ -229,7 +253,9 @@ async def _plan_version(
     async with planner.lock:
         known = await post_store.stored_posts(schedule.posts)
         found = await asyncio.to_thread(diff_schedule, planner, schedule, known)
-        settled = await _settle_removals(planner, found, known, confirmed_removals, is_in_force=True)
+        settled = await _settle_removals(
+            planner, found, known, confirmed_removals, is_in_force=True
+        )
         changes = settled.changes
         await post_store.report_plan(settled.alerts, version)
         await post_store.report_late_accounts(changes.late_accounts)
@@ -254,9 +280,10 @@ async def _plan_version(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettledPlan:
-    """A plan as far as it needs no confirmation. `withheld` are the posts that settings would take something from.
+    """The part of a plan that needs no confirmation.
 
-    It takes something from the posts `taken`; a person has confirmed that, except of those `unconfirmed`.
+    `withheld` are the posts that settings would take something from. The plan takes something from
+    the posts `taken`. A person has confirmed that, except of the `unconfirmed` ones.
     """
 
     changes: Plan
@@ -289,12 +316,13 @@ async def _settle_removals(  # noqa: PLR0913 # the plan, and what people say abo
     saved: AbstractSet[PostId] = frozenset(),
     is_in_force: bool = False,
 ) -> SettledPlan:
-    """Ask before many posts vanish, and hold back what only the settings take until it is confirmed.
+    """Ask before many posts vanish, and hold back removals by settings until they are confirmed.
 
-    A file cut short at a table border is a valid, shorter schedule; once it `is_in_force`, it was confirmed. The posts
-    `saved` one by one on the dashboard are no such thing: to hold them back would hold back all saves after them. While
-    another daemon plans with other settings, neither takes anything from the other. Raises RefusedError, also for a
-    number other than that of the removal that waits: it answers another question than the present one.
+    A file cut short at a table border is a valid, shorter schedule. Once it `is_in_force`, it was
+    confirmed. Posts `saved` one by one on the dashboard are no such case: holding them back would
+    hold back all saves after them. While another daemon plans with other settings, neither takes
+    anything from the other. Raises RefusedError, also for a number other than that of the waiting
+    removal: it answers another question than the present one.
     """
     changes = without_unknown_accounts(changes, frozenset(planner.schedule_context.accounts))
     removals = find_removals(changes, known, saved)
@@ -324,7 +352,10 @@ async def _settle_removals(  # noqa: PLR0913 # the plan, and what people say abo
 
 
 def find_next_planning(planner: Planner, schedule: Schedule) -> timedelta:
-    """Return how long a plan of that schedule stays complete, unless the database changes; RECHECK_INTERVAL at most."""
+    """Return how long a plan of that schedule stays complete; RECHECK_INTERVAL at most.
+
+    The time holds unless the database changes.
+    """
     window, zone = _plan_window(planner), planner.schedule_context.timezone
     waits = [RECHECK_INTERVAL]
     for post in schedule.posts:
@@ -332,7 +363,9 @@ def find_next_planning(planner: Planner, schedule: Schedule) -> timedelta:
         if window_end is None:  # all of it is stored at once
             continue
         if not isinstance(post.trigger, OneTimeTrigger):
-            following = list_cron_times(post, window_end + timedelta.resolution, window_end + RECHECK_INTERVAL, zone)
+            following = list_cron_times(
+                post, window_end + timedelta.resolution, window_end + RECHECK_INTERVAL, zone
+            )
             waits += [due_at - window_end for due_at in following[:1]]
         elif post.trigger.at is not None and post.trigger.at > window_end:
             waits.append(post.trigger.at - window_end)
@@ -342,7 +375,8 @@ def find_next_planning(planner: Planner, schedule: Schedule) -> timedelta:
 async def active_schedule(planner: Planner, file: str) -> Schedule | None:
     """Parse the active schedule; None before the first.
 
-    Raises ScheduleError if it is invalid under the present settings. A missing template concerns only its posts.
+    Raises ScheduleError if it is invalid under the present settings. A missing template concerns
+    only its posts.
     """
     text = await planner.store.posts.active_schedule_text()
     if text is None:
@@ -357,25 +391,34 @@ async def _schedule_context(planner: Planner) -> ScheduleContext:
 
 
 async def with_originals(planner: Planner, posts: Sequence[Post]) -> Sequence[Post]:
-    """Return these posts with those they follow, even if these have left the schedule; note the markers of these."""
+    """Return these posts with the posts that they follow, and note the latter's markers.
+
+    The originals are included even if they have left the schedule.
+    """
     ids = {post.id for post in posts}
     missing = sorted({post.follows for post in posts if post.follows is not None} - ids)
     found = [await planner.store.posts.get_post(post_id) for post_id in missing]
     followed = {post.follows for post in posts if post.follows is not None}
-    planner.post_renderer.older_markers.update(await planner.store.accounts.markers_under_former_ids(followed))
+    planner.post_renderer.older_markers.update(
+        await planner.store.accounts.markers_under_former_ids(followed)
+    )
     return [*posts, *(post for post in found if post is not None)]
 
 
-def find_problems(planner: Planner, schedule: Schedule, posts: Sequence[Post], known: StoredPosts) -> list[Problem]:
-    """Return all that prevents a schedule's posts from being sent in time. `posts` includes those they may follow.
+def find_problems(
+    planner: Planner, schedule: Schedule, posts: Sequence[Post], known: StoredPosts
+) -> list[Problem]:
+    """Return all obstacles to sending a schedule's posts in time. `posts` includes their originals.
 
-    Filed texts are frozen: later changes of templates and pictures do not concern them. Texts that were sound in the
-    last version, and whose post and pictures have not changed, are not rendered again; every text is, before it is
-    filed.
+    Filed texts are frozen: later changes of templates and pictures do not concern them. Texts that
+    were sound in the last version are not rendered again, if their post and pictures have not
+    changed. Every text is rendered before it is filed.
     """
     now, zone = planner.now, planner.schedule_context.timezone
     problems = [
-        problem for problem in find_overdue_posts(schedule, now.astimezone(zone)) if problem.facts["post"] not in known
+        problem
+        for problem in find_overdue_posts(schedule, now.astimezone(zone))
+        if problem.facts["post"] not in known
     ]
     by_id = {post.id: post for post in posts}
     sound: dict[PostId, tuple[object, ...]] = {}
@@ -402,11 +445,15 @@ def find_problems(planner: Planner, schedule: Schedule, posts: Sequence[Post], k
 
 def diff_schedule(planner: Planner, schedule: Schedule, known: StoredPosts) -> Plan:
     """Compare a schedule with the store, as of now."""
-    return compare_schedule(schedule, known, _plan_window(planner), planner.schedule_context.timezone)
+    return compare_schedule(
+        schedule, known, _plan_window(planner), planner.schedule_context.timezone
+    )
 
 
-def compare_schedule(schedule: Schedule, known: StoredPosts, window: PlanWindow, timezone: ZoneInfo) -> Plan:
-    """Compare a schedule with what is stored."""
+def compare_schedule(
+    schedule: Schedule, known: StoredPosts, window: PlanWindow, timezone: ZoneInfo
+) -> Plan:
+    """Compare a schedule with the stored posts."""
     now, cron_times = window.now, {}
     for post in schedule.posts:
         if not isinstance(post.trigger, OneTimeTrigger):
@@ -427,7 +474,9 @@ def _plan_window(planner: Planner) -> PlanWindow:
     )
 
 
-async def _render_all(planner: Planner, planned: Sequence[PlannedDeliveries], posts: Sequence[Post]) -> RenderedBatch:
+async def _render_all(
+    planner: Planner, planned: Sequence[PlannedDeliveries], posts: Sequence[Post]
+) -> RenderedBatch:
     """Render planned deliveries; one with an error has no text, only its problems."""
     by_id = {post.id: post for post in await with_originals(planner, posts)}
 
@@ -436,22 +485,28 @@ async def _render_all(planner: Planner, planned: Sequence[PlannedDeliveries], po
         media: dict[str, tuple[str, bytes]] = {}
         problems: list[Problem] = []
         items = [(item.post, item.occurrence, item.accounts) for item in planned]
-        for item, result in zip(planned, planner.post_renderer.render_all(items, by_id), strict=True):
+        for item, result in zip(
+            planned, planner.post_renderer.render_all(items, by_id), strict=True
+        ):
             errors = [problem for problem in result.problems if problem.is_error]
             problems += errors
             if not errors:
                 media |= result.media
-                revision = RenderedRevision(content_hash=item.post.content_hash, rendered_posts=result.rendered_posts)
+                revision = RenderedRevision(
+                    content_hash=item.post.content_hash, rendered_posts=result.rendered_posts
+                )
                 rendered.append(RenderedOccurrence(planned=item, revision=revision))
         return rendered, media, problems
 
     return await asyncio.to_thread(render)
 
 
-async def send_now(planner: Planner, posts: Sequence[Post], actions: Sequence[AuditAction] = ()) -> int:
-    """File posts from outside the schedule, due now, all or none. Return the number of new deliveries.
+async def send_now(
+    planner: Planner, posts: Sequence[Post], actions: Sequence[AuditAction] = ()
+) -> int:
+    """File posts from outside the schedule, due now, all or none. Return the number of deliveries.
 
-    Raises ScheduleError if their texts cannot be sent.
+    The number is that of new deliveries. Raises ScheduleError if their texts cannot be sent.
     """
     planned = [
         PlannedDeliveries(
@@ -468,13 +523,23 @@ async def send_now(planner: Planner, posts: Sequence[Post], actions: Sequence[Au
 async def send_scheduled_now(planner: Planner, post: Post, action: AuditAction) -> int:
     """Send a scheduled one-off post now. Return how many deliveries become due.
 
-    Its text carries this minute, not the scheduled one; but if a call may have started for one account, the others get
-    the same text as that one, and what people have approved is sent as it is. Raises ScheduleError if the text cannot
-    be sent.
+    Its text carries this minute, not the scheduled one. If a call may have started for one account,
+    the others get the same text. An approved text is sent as it is. Raises ScheduleError if the
+    text cannot be sent.
     """
-    once = [item for item in await planner.store.queries.deliveries(post.id) if item.key.occurrence == ONCE_OCCURRENCE]
-    tasks = await planner.store.approvals.tasks(post.id) if planner.store.approval_rules.is_active else ()
-    is_approved = any(task.status.counted for task in tasks if task.key.occurrence == ONCE_OCCURRENCE)
+    once = [
+        item
+        for item in await planner.store.queries.deliveries(post.id)
+        if item.key.occurrence == ONCE_OCCURRENCE
+    ]
+    tasks = (
+        await planner.store.approvals.tasks(post.id)
+        if planner.store.approval_rules.is_active
+        else ()
+    )
+    is_approved = any(
+        task.status.counted for task in tasks if task.key.occurrence == ONCE_OCCURRENCE
+    )
     if is_approved or any(item.may_have_been_called for item in once):
         return await planner.store.actions.send_now(post.id, action.by)
     pending = {item.account for item in once if item.state is State.PENDING}
@@ -485,7 +550,9 @@ async def send_scheduled_now(planner: Planner, post: Post, action: AuditAction) 
     return len(planned.accounts)
 
 
-def _plan_due_now(planner: Planner, post: Post, accounts: tuple[AccountId, ...], *, is_new: bool) -> PlannedDeliveries:
+def _plan_due_now(
+    planner: Planner, post: Post, accounts: tuple[AccountId, ...], *, is_new: bool
+) -> PlannedDeliveries:
     """Plan a one-off post, or a new text for it, as due now; its scheduled time is kept."""
     return PlannedDeliveries(
         post=post,
@@ -503,10 +570,11 @@ async def resend_post(
     actions: Sequence[AuditAction] = (),
     due_at: datetime | None = None,
 ) -> int:
-    """File one new occurrence of a post, due now or at `due_at`, for these accounts. Return how many are new.
+    """File a new occurrence of a post for these accounts, due now or at `due_at`.
 
-    Raises ScheduleError if its text cannot be sent, or the post has expired; RefusedError if it was cancelled, or one
-    of the accounts has it already, or may still get it.
+    Return how many deliveries are new. Raises ScheduleError if its text cannot be sent, or the post
+    has expired. Raises RefusedError if it was cancelled, or if one of the accounts has it already,
+    or may still get it.
     """
     now = planner.now
     for account in accounts:
@@ -516,18 +584,25 @@ async def resend_post(
     if post.expires_at is not None and post.expires_at <= due_at:
         raise ScheduleError([Problem(code="resend_expired", facts={"post": post.id})])
     occurrence = make_occurrence(post, name_ordered_occurrence(now), due_at)
-    planned = PlannedDeliveries(post=post, occurrence=occurrence, accounts=tuple(accounts), is_new=True)
+    planned = PlannedDeliveries(
+        post=post, occurrence=occurrence, accounts=tuple(accounts), is_new=True
+    )
     return await _enqueue(planner, [planned], actions=actions, is_resend=True)
 
 
 async def schedule_evergreen(
-    planner: Planner, account: AccountId, by: Actor, post_id: PostId | None = None, due_at: datetime | None = None
+    planner: Planner,
+    account: AccountId,
+    by: Actor,
+    post_id: PostId | None = None,
+    due_at: datetime | None = None,
 ) -> Post:
-    """File an evergreen post for an account, due now or at `due_at`; what its kind asks for must still be approved.
+    """File an evergreen post for an account, due now or at `due_at`. Return the post.
 
-    Without `post_id` it is the one used least recently, of those that the account has not had. Return the post. Raises
-    NoSuchItemError; RefusedError if there is none left, one is under way already, or the post is not in the drawer;
-    what `resend_post` raises.
+    The approvals of its kind are still needed. Without `post_id` it is the least recently used one
+    that the account has not had. Raises NoSuchItemError. Raises RefusedError if there is none left,
+    if one is under way already, or if the post is not in the drawer. Also raises the errors of
+    `resend_post`.
     """
     drawer = await planner.store.queries.evergreen_posts()
     if post_id is None:
@@ -549,17 +624,22 @@ async def schedule_evergreen(
     return post
 
 
-async def send_correction(planner: Planner, correction: Post, by: Actor, *, is_new: bool) -> CorrectionPlan:
-    """Send a correction now to every account where the original is published or may be, whatever its own `to` says.
+async def send_correction(
+    planner: Planner, correction: Post, by: Actor, *, is_new: bool
+) -> CorrectionPlan:
+    """Send a correction now to every account where the original is or may be published.
 
-    Where the original is not out, it is stopped in the same transaction; where its outcome is open, no further call of
-    it follows, and the correction waits for it. `is_new`: the correction is not stored yet. Raises ScheduleError if its
-    text cannot be sent, or it has expired.
+    Its own `to` makes no difference. Where the original is not out, it is stopped in the same
+    transaction. Where its outcome is open, no further call of it follows, and the correction waits
+    for it. `is_new`: the correction is not stored yet. Raises ScheduleError if its text cannot be
+    sent, or it has expired.
     """
     if correction.expires_at is not None and correction.expires_at <= planner.now:
         raise ScheduleError([Problem(code="resend_expired", facts={"post": correction.id})])
     original = PostId(str(correction.follows))
-    order: OrderedCorrection | None = OrderedCorrection(original=original, correction=correction.id, by=by)
+    order: OrderedCorrection | None = OrderedCorrection(
+        original=original, correction=correction.id, by=by
+    )
     handled: set[AccountId] = set()
     while True:
         filed = await planner.store.queries.deliveries(correction.id)
@@ -574,8 +654,17 @@ async def send_correction(planner: Planner, correction: Post, by: Actor, *, is_n
         planned = _missing_deliveries(planner, post, targets, filed)
         if not planned and order is None:
             break
-        sent = [AuditAction(event="send_requested", subject=correction.id, by=by)] if targets else []
-        await _enqueue(planner, planned, [post] if is_new and planned else (), sent, is_resend=True, corrects=order)
+        sent = (
+            [AuditAction(event="send_requested", subject=correction.id, by=by)] if targets else []
+        )
+        await _enqueue(
+            planner,
+            planned,
+            [post] if is_new and planned else (),
+            sent,
+            is_resend=True,
+            corrects=order,
+        )
         order = None  # it is stopped by now: where a call began before that, the correction is filed by the next round
         handled.update(targets)
     if prioritized := [item.id for item in filed if item.account in correction_plan.targets]:
@@ -586,9 +675,11 @@ async def send_correction(planner: Planner, correction: Post, by: Actor, *, is_n
 def _missing_deliveries(
     planner: Planner, post: Post, targets: Sequence[AccountId], filed: Sequence[Delivery]
 ) -> list[PlannedDeliveries]:
-    """Plan what is missing: accounts that the entry names under its own occurrence, others under a new one.
+    """Plan the missing deliveries.
 
-    Deliveries filed for later are planned again as due now, unless a call with their present text may have started.
+    Accounts of the entry are planned under its own occurrence, others under a new one. Deliveries
+    filed for later are planned again as due now, unless a call with their present text may have
+    started.
     """
     now = planner.now
     under_way = {delivery.account for delivery in filed if delivery.state in OPEN_STATES}

@@ -24,9 +24,9 @@ from publisher.tomlfile.read import strip_editor_marks
 class Writer:
     """A person who writes posts.
 
-    `may_write` returns True if they may for all of these accounts, `may_target` for these names of recipients, whatever
-    accounts they come to stand for. `reach` are the accounts that they may see, None for all: nothing of a save names
-    another post or account.
+    `may_write` returns True if they may for all of these accounts, `may_target` for these names of
+    recipients, whatever accounts they come to stand for. `reach` are the accounts that they may
+    see, None for all: nothing of a save names another post or account.
     """
 
     actor: Actor
@@ -37,9 +37,10 @@ class Writer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleText:
-    """The text that an edit starts from: that of the file, or of the version in force if the file is older.
+    """The start text of an edit: the file's, or the version in force if the file is older.
 
-    `file_text` is the file's own. `is_valid`: it was loaded before, and is not parsed again. `version` is in force.
+    `file_text` is the file's own. `is_valid`: it was loaded before, and is not parsed again.
+    `version` is in force.
     """
 
     text: str
@@ -55,11 +56,12 @@ class ScheduleText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostChange:
-    """What a person makes of a post. `entry` is None to remove it.
+    """A person's change of a post. `entry` is None to remove it.
 
-    `base` is the post as the person began with it, None for a new one, and `base_sha256` the hash of the whole text. A
-    new one began as a copy of `copied_from`, if of any, with the content of this hash; empty if it was not in force.
-    `is_id_suggested`: nobody chose the id of a new one, so it gets a number where another post has it.
+    `base` is the post as the person began with it, None for a new one. `base_sha256` is the hash of
+    the whole text. A new post may be a copy of `copied_from`, with the content of this hash; empty
+    if it was not in force. `is_id_suggested`: nobody chose the id of a new one, so it gets a number
+    if another post has it.
     """
 
     post: PostId
@@ -93,9 +95,9 @@ class SavedEdit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditConflict:
-    """Nothing was saved: the post has changed meanwhile, or the file is older than the version in force.
+    """Nothing was saved: the post has changed, or the file is older than the version in force.
 
-    `theirs` is the post as it is now, None if it is gone; `sha256` is the hash of the text that has it.
+    `theirs` is the post as it is now, None if it is gone. `sha256` is the hash of its text.
     """
 
     differences: Sequence[FieldDifference]
@@ -120,7 +122,10 @@ EditResult = SavedEdit | EditConflict | InvalidEdit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedEdit:
-    """An edit that the loader accepts. `accounts` are those of the post before and after; `text` is as it is loaded."""
+    """An edit that the loader accepts. `accounts` are the post's accounts before and after.
+
+    `text` is the loaded text.
+    """
 
     schedule: ScheduleText
     change: PostChange

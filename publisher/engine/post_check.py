@@ -1,4 +1,4 @@
-"""Check one post while it is written: all its problems at once, its texts, and how much room each platform leaves."""
+"""Check a post while it is written: all its problems, its texts, and the room on each platform."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -12,14 +12,24 @@ from publisher.engine.planner import Planner
 from publisher.rendering.renderer import RenderResult
 from publisher.schedule.cron import find_next_occurrence, list_next_times
 from publisher.schedule.edit import Entry, add_post
-from publisher.schedule.load import SCHEDULE_READ_LIMITS, hide_names, locate_problems, parse_leniently
-from publisher.schedule.warnings import find_misplaced_data, find_overdue_posts, find_timing_warnings, find_warnings
+from publisher.schedule.load import (
+    SCHEDULE_READ_LIMITS,
+    hide_names,
+    locate_problems,
+    parse_leniently,
+)
+from publisher.schedule.warnings import (
+    find_misplaced_data,
+    find_overdue_posts,
+    find_timing_warnings,
+    find_warnings,
+)
 from publisher.tomlfile.read import parse_toml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextRoom:
-    """How long a platform's texts are, by its own count: that of the account with the least room left.
+    """The lengths of a platform's texts, by its own count, for the account with the least room.
 
     `by_hand` is on how many of the accounts a person posts.
     """
@@ -45,9 +55,10 @@ class TextRoom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostCheck:
-    """What is wrong with a post, and its texts as far as they can be made.
+    """The problems of a post, and its texts as far as they can be made.
 
-    The `path` of a problem's location is the post's own key, such as `data.summary`; it is empty for the whole post.
+    The `path` of a problem's location is the post's own key, such as `data.summary`; it is empty
+    for the whole post.
     """
 
     problems: Sequence[Problem] = ()
@@ -65,24 +76,33 @@ class PostCheck:
 async def check_entry(
     planner: Planner, entry: Entry, reach: Collection[AccountId] | None, *, is_new: bool
 ) -> PostCheck:
-    """Check a post by itself, as the loader does, and render it for its accounts among those of `reach`.
+    """Check a post by itself, as the loader does, and render it for its accounts within `reach`.
 
-    These are the accounts that the writer may see, None for all: an original that concerns none of them is unknown.
-    What depends on the rest of the file is checked when it is saved.
+    These are the accounts that the writer may see, None for all. An original that concerns none of
+    them is unknown. Checks that depend on the rest of the file come with the save.
     """
     follows, store = PostId(str(entry.get("follows", ""))), planner.store.posts
     is_seen = await planner.store.occurrences.is_on_any(follows, reach)
     original = await store.get_post(follows) if is_seen else None
     same = await store.get_post(PostId(str(entry.get("id", ""))))
-    check = await asyncio.to_thread(_check, planner, entry, original, reach, is_known=same is not None)
+    check = await asyncio.to_thread(
+        _check, planner, entry, original, reach, is_known=same is not None
+    )
     if is_new and same is not None:
-        taken = Problem(code="id_taken", location=Location(file="", path="id"), facts={"post": same.id})
+        taken = Problem(
+            code="id_taken", location=Location(file="", path="id"), facts={"post": same.id}
+        )
         check = replace(check, problems=[*check.problems, taken])
     return check
 
 
 def _check(
-    planner: Planner, entry: Entry, original: Post | None, reach: Collection[AccountId] | None, *, is_known: bool
+    planner: Planner,
+    entry: Entry,
+    original: Post | None,
+    reach: Collection[AccountId] | None,
+    *,
+    is_known: bool,
 ) -> PostCheck:
     now, zone = planner.now, planner.schedule_context.timezone
     originals = {original.id: original} if original is not None else {}
@@ -116,15 +136,22 @@ def _check(
     )
 
 
-async def check_stored(planner: Planner, post: Post, accounts: Sequence[AccountId]) -> Sequence[Problem]:
-    """Return what `check` says now of a post that is in force, by itself, and of its texts for these accounts."""
+async def check_stored(
+    planner: Planner, post: Post, accounts: Sequence[AccountId]
+) -> Sequence[Problem]:
+    """Return the present findings of `check` for a post in force, by itself, and for its texts.
+
+    The texts are those for these accounts.
+    """
     original = await planner.store.posts.get_post(post.follows) if post.follows else None
     originals = {original.id: original} if original is not None else {}
 
     def check() -> Sequence[Problem]:
         now, zone = planner.now, planner.schedule_context.timezone
         next_times = list_next_times(post, now, zone)
-        result = planner.post_renderer.render(post, find_next_occurrence(post, now, zone), accounts, originals)
+        result = planner.post_renderer.render(
+            post, find_next_occurrence(post, now, zone), accounts, originals
+        )
         return [*list_warnings(planner, Schedule(posts=(post,)), next_times, now), *result.problems]
 
     return await asyncio.to_thread(check)
@@ -168,7 +195,7 @@ def measure_room(planner: Planner, result: RenderResult) -> Sequence[TextRoom]:
 
 
 def _of_post(problems: Sequence[Problem]) -> list[Problem]:
-    """Return problems, each under the post's own key; those in a template keep no place."""
+    """Return problems, each under the post's own key. Problems in a template keep no place."""
     found = []
     for problem in problems:
         path = problem.location.path if problem.location is not None else ""

@@ -1,4 +1,4 @@
-"""Read platforms to resolve unknown outcomes, to follow posts under review, and to retract published ones."""
+"""Read platforms to resolve unknown outcomes, follow reviews, and retract published posts."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -23,19 +23,27 @@ from publisher.store.deliveries.intents import PendingReadback
 from publisher.store.store import Store
 
 READBACK_BATCH = 50
-"""How many unknown outcomes are prepared together: thousands would delay the first read by a second."""
+"""How many unknown outcomes are prepared together.
+
+Thousands would delay the first read by a second.
+"""
 
 
 async def reconcile_due(
-    store: Store, adapters: Mapping[AccountId, Adapter], limit: int, stop_requested: asyncio.Event | None = None
+    store: Store,
+    adapters: Mapping[AccountId, Adapter],
+    limit: int,
+    stop_requested: asyncio.Event | None = None,
 ) -> int:
-    """Make the reads that are due, at most `limit` at once, and record the results, until none is left or it stops.
+    """Make the due reads, up to `limit` at once, and record the results, until done or stopped.
 
-    One whose result cannot be recorded is not read again in this run. Returns how many were made. Raises ExceptionGroup
-    of the last failure once all else is done.
+    If a result cannot be recorded, its delivery is not read again in this run. Returns how many
+    were made. Raises ExceptionGroup of the last failure once all else is done.
     """
     states = (State.UNKNOWN, State.SUBMITTED)
-    return await _work_on_due(store, adapters, states, reconcile, limit, stop_requested, "readback_failed")
+    return await _work_on_due(
+        store, adapters, states, reconcile, limit, stop_requested, "readback_failed"
+    )
 
 
 async def reconcile(pending: PendingReadback, store: Store, adapter: Adapter) -> None:
@@ -59,19 +67,32 @@ async def reconcile(pending: PendingReadback, store: Store, adapter: Adapter) ->
 
 
 async def read_back(pending: PendingReadback, adapter: Adapter) -> ReadbackResult:
-    """Check a submitted delivery by its ticket if the platform gave one; else look for its post on the account."""
+    """Check a submitted delivery by its ticket, if any; else look for its post on the account."""
     delivery = pending.delivery
-    if delivery.ticket is not None and delivery.state is State.SUBMITTED and delivery.manual_task is None:
+    if (
+        delivery.ticket is not None
+        and delivery.state is State.SUBMITTED
+        and delivery.manual_task is None
+    ):
         return await adapter.check_ticket(delivery.ticket)
-    return await find_post(adapter, pending.request) if pending.request else Unknown(reason="nothing_sent")
+    return (
+        await find_post(adapter, pending.request)
+        if pending.request
+        else Unknown(reason="nothing_sent")
+    )
 
 
 async def retract_due(
-    store: Store, adapters: Mapping[AccountId, Adapter], limit: int, stop_requested: asyncio.Event | None = None
+    store: Store,
+    adapters: Mapping[AccountId, Adapter],
+    limit: int,
+    stop_requested: asyncio.Event | None = None,
 ) -> int:
-    """Continue the retractions that are due, as `reconcile_due` makes reads. Return how many calls were made."""
+    """Continue the due retractions, as `reconcile_due` makes reads. Return the number of calls."""
     states = (State.RETRACTING,)
-    return await _work_on_due(store, adapters, states, retract_delivery, limit, stop_requested, "retraction_failed")
+    return await _work_on_due(
+        store, adapters, states, retract_delivery, limit, stop_requested, "retraction_failed"
+    )
 
 
 async def retract_delivery(pending: PendingReadback, store: Store, adapter: Adapter) -> None:
@@ -80,7 +101,9 @@ async def retract_delivery(pending: PendingReadback, store: Store, adapter: Adap
     await runtime.hit_failpoint("retract.before_call")
     began = runtime.monotonic()
     can_retract = store.policies[pending.delivery.account].capabilities.can_retract
-    result = await call_adapter(delete_or_find_post(pending, adapter, can_retract=can_retract), timing.lease_timeout)
+    result = await call_adapter(
+        delete_or_find_post(pending, adapter, can_retract=can_retract), timing.lease_timeout
+    )
     await runtime.hit_failpoint("retract.after_call")
     after = await store.outbox.record_readback(pending, result, RETRACTOR, began)
     log.info(
@@ -104,7 +127,11 @@ async def delete_or_find_post(
         if can_retract:
             return await adapter.retract(receipt)
         found = await adapter.check_ticket(Ticket(payload=receipt.remote_id))
-        return Rejected(code="cannot_retract", reason=receipt.url) if isinstance(found, Published) else found
+        return (
+            Rejected(code="cannot_retract", reason=receipt.url)
+            if isinstance(found, Published)
+            else found
+        )
     if pending.delivery.ticket is not None and pending.delivery.manual_task is None:
         found = await adapter.check_ticket(pending.delivery.ticket)
     elif pending.request is not None:

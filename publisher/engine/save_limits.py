@@ -1,4 +1,4 @@
-"""The bounds of what one person saves: for whom, and how much."""
+"""The bounds of one person's saves: accounts and amount."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -9,7 +9,13 @@ from publisher.domain.account import AccountId
 from publisher.domain.errors import Location, Problem
 from publisher.domain.post import PostKind
 from publisher.engine.planner import Planner
-from publisher.engine.post_change import PostChange, PreparedEdit, ScheduleText, Writer, find_accounts
+from publisher.engine.post_change import (
+    PostChange,
+    PreparedEdit,
+    ScheduleText,
+    Writer,
+    find_accounts,
+)
 from publisher.schedule.cron import count_times
 from publisher.schedule.load import (
     NO_CHOICES,
@@ -19,26 +25,39 @@ from publisher.tomlfile.read import count_bytes
 
 EMERGENCY_BYTES = 2**19
 MAX_SAVED_BYTES = SCHEDULE_READ_LIMITS.max_bytes - EMERGENCY_BYTES
-"""The dashboard makes the file no larger, but for emergencies: the rest of the room is kept for them."""
+"""The dashboard makes the file no larger, except for emergencies. The rest is kept for them."""
 MAX_GROWTH, GROWTH_PERIOD = 2**20, timedelta(days=7)
 """By how much the saves of one person make the file larger in this time: nobody fills it alone."""
 EMERGENCY_GROWTH = 2**17
 MAX_SAVES_A_DAY, EMERGENCIES_A_DAY = 500, 100
-"""How often one person saves in a day, and so much more in emergencies: every text that is saved is kept for long."""
+"""How often one person saves in a day, and how often more in emergencies.
+
+Every saved text is kept for long.
+"""
 MAX_AHEAD_PER_ACCOUNT, EMERGENCIES_PER_ACCOUNT = 500, 100
-"""So many times posts may be planned for an account on the dashboard, and so many more in emergencies: all are rendered
-and wait for approvals."""
+"""How many times posts may be planned for an account on the dashboard.
+
+The second number is the additional count in emergencies. All are rendered and wait for approvals.
+"""
 TIMING_FIELDS = frozenset({"at", "cron", "from", "until", "days", "to"})
 
 
-async def find_refusal(planner: Planner, prepared: PreparedEdit, writer: Writer, file: str) -> Problem | None:
-    """Return the problem of an edit that its writer may not make, although they write for its accounts."""
+async def find_refusal(
+    planner: Planner, prepared: PreparedEdit, writer: Writer, file: str
+) -> Problem | None:
+    """Return the problem of an edit that is not allowed, although the writer has its accounts."""
     if "follows" in prepared.fields and not await sees_followed(planner, prepared, writer.reach):
         follows = str((prepared.change.entry or {}).get("follows", ""))
         facts = {"post": prepared.change.post, "value": follows, "choices": NO_CHOICES}
-        return Problem(code="follows_unknown", location=Location(file=file, path="follows"), facts=facts)
+        return Problem(
+            code="follows_unknown", location=Location(file=file, path="follows"), facts=facts
+        )
     if not writer.may_write(await find_earlier_accounts(planner, prepared)):
-        return Problem(code="id_taken", location=Location(file=file, path="id"), facts={"post": prepared.change.post})
+        return Problem(
+            code="id_taken",
+            location=Location(file=file, path="id"),
+            facts={"post": prepared.change.post},
+        )
     if not writer.may_write(await find_corrected_accounts(planner, prepared)):
         return Problem(code="correction_stops_others", location=Location(file=file, path="follows"))
     if await is_widened_before_its_correction(planner, prepared):
@@ -47,12 +66,17 @@ async def find_refusal(planner: Planner, prepared: PreparedEdit, writer: Writer,
         facts = {"most": str(MAX_GROWTH // 1024), "days": str(GROWTH_PERIOD.days)}
         return Problem(code="room_used", location=Location(file=file), facts=facts)
     if await has_saved_too_often(planner, prepared, writer):
-        return Problem(code="saves_used", location=Location(file=file), facts={"most": str(MAX_SAVES_A_DAY)})
+        return Problem(
+            code="saves_used", location=Location(file=file), facts={"most": str(MAX_SAVES_A_DAY)}
+        )
     return None
 
 
 async def find_earlier_accounts(planner: Planner, prepared: PreparedEdit) -> Collection[AccountId]:
-    """Return the accounts of the edited post, and of an earlier one if it is new: pauses and record belong to an id."""
+    """Return the edited post's accounts, and for a new one the accounts of an earlier post.
+
+    Pauses and record belong to an id.
+    """
     post = prepared.change.post
     earlier = await planner.store.posts.get_post(post) if prepared.change.base is None else None
     if earlier is None:
@@ -62,13 +86,15 @@ async def find_earlier_accounts(planner: Planner, prepared: PreparedEdit) -> Col
 
 
 async def is_widened_before_its_correction(planner: Planner, prepared: PreparedEdit) -> bool:
-    """Return True if a post is to reach further accounts although a correction of it waits for its time.
+    """Return True if a post gets further accounts although a correction of it waits for its time.
 
-    The correction stops it everywhere then; its writer was asked for the accounts that the post had.
+    The correction stops it everywhere then. Its writer was asked for the accounts that the post
+    had.
     """
     post = prepared.post
     if post is None or not any(
-        other.kind is PostKind.CORRECTION and other.follows == post.id for other in prepared.posts.values()
+        other.kind is PostKind.CORRECTION and other.follows == post.id
+        for other in prepared.posts.values()
     ):
         return False
     stored = await planner.store.posts.get_post(post.id)
@@ -77,12 +103,19 @@ async def is_widened_before_its_correction(planner: Planner, prepared: PreparedE
     return not {*before, *filed, *(stored.accounts if stored else ())}.issuperset(post.accounts)
 
 
-async def find_corrected_accounts(planner: Planner, prepared: PreparedEdit) -> Collection[AccountId]:
-    """Return the accounts on which the edited post stops another, as a correction does wherever that is not out."""
+async def find_corrected_accounts(
+    planner: Planner, prepared: PreparedEdit
+) -> Collection[AccountId]:
+    """Return the accounts where the edited post stops another one.
+
+    A correction does so wherever the other one is not out.
+    """
     post = prepared.post
     if post is None or post.kind is not PostKind.CORRECTION or post.follows is None:
         return prepared.accounts
-    known = filter(None, [prepared.posts.get(post.follows), await planner.store.posts.get_post(post.follows)])
+    known = filter(
+        None, [prepared.posts.get(post.follows), await planner.store.posts.get_post(post.follows)]
+    )
     filed = {delivery.account for delivery in await planner.store.queries.deliveries(post.follows)}
     return {*prepared.accounts, *filed, *chain.from_iterable(one.accounts for one in known)}
 
@@ -98,10 +131,15 @@ async def has_used_room(planner: Planner, prepared: PreparedEdit, writer: Writer
 async def has_saved_too_often(planner: Planner, prepared: PreparedEdit, writer: Writer) -> bool:
     """Return True if the writer has saved as often today as one person may."""
     most = MAX_SAVES_A_DAY + (EMERGENCIES_A_DAY if prepared.change.is_emergency else 0)
-    return await planner.store.saves.count_since(writer.actor.name, planner.now - timedelta(days=1)) >= most
+    return (
+        await planner.store.saves.count_since(writer.actor.name, planner.now - timedelta(days=1))
+        >= most
+    )
 
 
-async def sees_followed(planner: Planner, prepared: PreparedEdit, reach: Collection[AccountId] | None) -> bool:
+async def sees_followed(
+    planner: Planner, prepared: PreparedEdit, reach: Collection[AccountId] | None
+) -> bool:
     """Return True if the writer may see the post that theirs follows, in the file or in force."""
     follows = prepared.post.follows if prepared.post is not None else None
     if follows is None or reach is None:
@@ -113,13 +151,16 @@ async def sees_followed(planner: Planner, prepared: PreparedEdit, reach: Collect
 
 
 def is_file_full(schedule: ScheduleText, text: str, change: PostChange) -> bool:
-    """Return True if a text is too large to be saved; a change that makes it smaller always may be."""
-    size, most = count_bytes(text), MAX_SAVED_BYTES + (EMERGENCY_BYTES if change.is_emergency else 0)
+    """Return True if a text is too large to be saved. A change that makes it smaller is allowed."""
+    size, most = (
+        count_bytes(text),
+        MAX_SAVED_BYTES + (EMERGENCY_BYTES if change.is_emergency else 0),
+    )
     return size > most and size >= count_bytes(schedule.text)
 
 
 def find_full_accounts(planner: Planner, prepared: PreparedEdit) -> Sequence[Problem]:
-    """Return a problem if more would be planned for an account of the edited post than the dashboard plans."""
+    """Return a problem if too many posts would be planned for an account of the edited post."""
     post = prepared.post
     if post is None or TIMING_FIELDS.isdisjoint(prepared.fields):
         return ()
@@ -129,7 +170,9 @@ def find_full_accounts(planner: Planner, prepared: PreparedEdit) -> Sequence[Pro
         if accounts := set(post.accounts).intersection(each.accounts):
             numbers.update(dict.fromkeys(accounts, count_times(each, now, until, zone)))
     account, number = max(numbers.items(), key=lambda item: item[1], default=("", 0))
-    if number <= MAX_AHEAD_PER_ACCOUNT + (EMERGENCIES_PER_ACCOUNT if prepared.change.is_emergency else 0):
+    if number <= MAX_AHEAD_PER_ACCOUNT + (
+        EMERGENCIES_PER_ACCOUNT if prepared.change.is_emergency else 0
+    ):
         return ()
     facts = {"post": post.id, "key": "to", "account": account, "most": str(MAX_AHEAD_PER_ACCOUNT)}
     return [Problem(code="account_full", facts=facts)]

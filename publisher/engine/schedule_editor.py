@@ -1,7 +1,7 @@
-"""Save one post into schedule.toml for a person: checked as a whole, and never over somebody else's change.
+"""Save one post into schedule.toml for a person: fully checked, never over another's change.
 
-The daemon puts the new file in force, as it does with any other change. What is recorded before the file changes lets
-it know whose words they are.
+The daemon puts the new file in force, as it does with any other change. The record made before the
+file changes lets it know the author of the words.
 """
 
 import asyncio
@@ -19,11 +19,24 @@ from pathlib import Path
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from publisher.domain.delivery import Actor
-from publisher.domain.errors import Location, NoSuchItemError, Problem, RefusedError, ScheduleError, SignInError
+from publisher.domain.errors import (
+    Location,
+    NoSuchItemError,
+    Problem,
+    RefusedError,
+    ScheduleError,
+    SignInError,
+)
 from publisher.domain.plan import StoredPosts
 from publisher.domain.post import PostId, Schedule
 from publisher.domain.user import Permission
-from publisher.engine.planner import Planner, diff_schedule, find_file_owner, find_problems, with_originals
+from publisher.engine.planner import (
+    Planner,
+    diff_schedule,
+    find_file_owner,
+    find_problems,
+    with_originals,
+)
 from publisher.engine.post_change import (
     EditConflict,
     EditResult,
@@ -36,7 +49,12 @@ from publisher.engine.post_change import (
     find_named_accounts,
     list_recipients,
 )
-from publisher.engine.save_limits import MAX_SAVED_BYTES, find_full_accounts, find_refusal, is_file_full
+from publisher.engine.save_limits import (
+    MAX_SAVED_BYTES,
+    find_full_accounts,
+    find_refusal,
+    is_file_full,
+)
 from publisher.schedule.edit import (
     Entry,
     PostBlock,
@@ -65,14 +83,15 @@ LOCK_TIMEOUT_SECONDS = 10.0
 LOCK_POLL_SECONDS = 0.05
 ACCEPTED_POLL_SECONDS = 0.1
 NAMED_ID = re.compile(r"""^\s*(?:id|follows)\s*=\s*["']([^"'\n]+)""", re.MULTILINE)
-"""Finds the ids of a schedule's posts, and of those that they follow, as they are usually written."""
+"""Finds the ids of a schedule's posts and of their originals, in their usual form."""
 MAX_ID_NUMBER = 9
 
 
 async def read_schedule_text(planner: Planner, file: Path) -> ScheduleText:
     """Return the text that edits start from. Raises ScheduleError if the file cannot be read.
 
-    On a shared database the file of this host may be older than the version that another host has put in force.
+    On a shared database the file of this host may be older than the version that another host has
+    put in force.
     """
     posts = planner.store.posts
     version = await posts.schedule_version()
@@ -80,15 +99,25 @@ async def read_schedule_text(planner: Planner, file: Path) -> ScheduleText:
     text, active = strip_editor_marks(written), await posts.active_schedule_text()
     if text == active:
         return ScheduleText(text=written, file_text=written, is_valid=True, version=version)
-    if active is None or not (await posts.is_old_schedule(text) or await planner.store.saves.is_superseded(text)):
+    if active is None or not (
+        await posts.is_old_schedule(text) or await planner.store.saves.is_superseded(text)
+    ):
         return ScheduleText(text=written, file_text=written, version=version)
-    newline, mark = "\r\n" if "\r\n" in written else "\n", "\ufeff" if written.startswith("\ufeff") else ""
+    newline, mark = (
+        "\r\n" if "\r\n" in written else "\n",
+        "\ufeff" if written.startswith("\ufeff") else "",
+    )
     text = mark + active.replace("\n", newline)
-    return ScheduleText(text=text, file_text=written, is_file_outdated=True, is_valid=True, version=version)
+    return ScheduleText(
+        text=text, file_text=written, is_file_outdated=True, is_valid=True, version=version
+    )
 
 
 async def read_entry(schedule: ScheduleText, post: PostId) -> Entry:
-    """Return a post as the text has it. Raises ScheduleError for an invalid text, NoSuchItemError and RefusedError."""
+    """Return a post as the text has it.
+
+    Raises ScheduleError for an invalid text, NoSuchItemError and RefusedError.
+    """
 
     def find() -> Entry:
         toml = parse_toml(schedule.text, "schedule.toml", SCHEDULE_READ_LIMITS, ScheduleError)
@@ -106,8 +135,8 @@ async def read_entry(schedule: ScheduleText, post: PostId) -> Entry:
 async def save_post(planner: Planner, file: Path, change: PostChange, writer: Writer) -> EditResult:
     """Write one post into the file, all or nothing.
 
-    Raises SignInError if the writer may not, RefusedError if the file is locked for long, its owner cannot be kept, or
-    a post to remove was sent, and OSError if the file cannot be written.
+    Raises SignInError if the writer may not, RefusedError if the file is locked for long, its owner
+    cannot be kept, or a post to remove was sent, and OSError if the file cannot be written.
     """
     try:
         async with lock_schedule(file):
@@ -120,7 +149,9 @@ async def save_post(planner: Planner, file: Path, change: PostChange, writer: Wr
     return result
 
 
-async def _save_locked(planner: Planner, file: Path, change: PostChange, writer: Writer) -> EditResult:
+async def _save_locked(
+    planner: Planner, file: Path, change: PostChange, writer: Writer
+) -> EditResult:
     context = replace(planner.schedule_context, known_posts=await planner.store.queries.post_ids())
     schedule = await read_schedule_text(planner, file)
     prepared = await asyncio.to_thread(prepare_edit, schedule, file, change, context)
@@ -133,7 +164,11 @@ async def _save_locked(planner: Planner, file: Path, change: PostChange, writer:
     recipients = list_recipients(change.entry or {})
     is_widened = set(recipients) - set(list_recipients(change.base or {}))
     if not writer.may_write(accounts) or not writer.may_target(is_widened):
-        facts = {"name": writer.actor.name, "command": "write", "permission": Permission.WRITE.value}
+        facts = {
+            "name": writer.actor.name,
+            "command": "write",
+            "permission": Permission.WRITE.value,
+        }
         raise SignInError("not_permitted", **facts)
     if isinstance(prepared, EditConflict):
         return prepared
@@ -173,7 +208,10 @@ def list_numbered_ids(suggested: str) -> Iterator[str]:
 def settle_suggested_id(
     schedule: ScheduleText, spans: PostSpans, change: PostChange, known: Collection[str]
 ) -> PostChange:
-    """Give a new post an id that is free. The same post of the same author, sent again, is the one there."""
+    """Give a new post a free id.
+
+    The same post of the same author, sent again, is the existing one.
+    """
     taken = {*known, *NAMED_ID.findall(schedule.text)}
     for name in list_numbered_ids(change.post):
         entry = {**(change.entry or {}), "id": name}
@@ -181,15 +219,26 @@ def settle_suggested_id(
             return replace(change, post=PostId(name), entry=entry)
         block = find_block(schedule.text, spans, name)
         if block is not None and is_same_entry(block.entry, entry):
-            return replace(change, post=PostId(name), entry=entry, base=block.entry, base_sha256=schedule.sha256)
+            return replace(
+                change,
+                post=PostId(name),
+                entry=entry,
+                base=block.entry,
+                base_sha256=schedule.sha256,
+            )
     raise AssertionError(change.post)
 
 
 def prepare_edit(
     schedule: ScheduleText, file: Path, change: PostChange, context: ScheduleContext
 ) -> PreparedEdit | EditConflict | InvalidEdit:
-    """Make the new text and load it as the daemon will. Raises ScheduleError for what is wrong elsewhere."""
-    if not schedule.is_valid and strip_editor_marks(schedule.text).strip():  # nothing is wrong with an empty file yet
+    """Make the new text and load it as the daemon will.
+
+    Raises ScheduleError for errors elsewhere.
+    """
+    if (
+        not schedule.is_valid and strip_editor_marks(schedule.text).strip()
+    ):  # nothing is wrong with an empty file yet
         parse_toml(schedule.text, file.name, SCHEDULE_READ_LIMITS, ScheduleError)
     spans = find_post_spans(schedule.text)
     if change.is_id_suggested:
@@ -206,9 +255,13 @@ def prepare_edit(
     text = strip_editor_marks(edit.text)
     if is_file_full(schedule, text, change):
         facts = {"file": file.name, "most": str(MAX_SAVED_BYTES // 1024)}
-        return InvalidEdit(own=[Problem(code="schedule_full", location=Location(file=file.name), facts=facts)])
+        return InvalidEdit(
+            own=[Problem(code="schedule_full", location=Location(file=file.name), facts=facts)]
+        )
     try:
-        posts = {post.id: post for post in parse_schedule(text, file=file.name, context=context).posts}
+        posts = {
+            post.id: post for post in parse_schedule(text, file=file.name, context=context).posts
+        }
     except ScheduleError as error:
         return _split_problems(error.problems, index if change.entry is not None else None)
     before = change.base or {}
@@ -220,18 +273,27 @@ def prepare_edit(
         text=text,
         post=post,
         posts=posts,
-        accounts={*find_named_accounts(before, context), *find_named_accounts(change.entry or {}, context)},
+        accounts={
+            *find_named_accounts(before, context),
+            *find_named_accounts(change.entry or {}, context),
+        },
         fields={item.key for item in find_differences(before, before, change.entry or {})},
     )
 
 
-def find_conflict(schedule: ScheduleText, block: PostBlock | None, change: PostChange) -> EditConflict | None:
-    """Return the conflict if the post is not what the writer began with, or the whole text is another by far."""
+def find_conflict(
+    schedule: ScheduleText, block: PostBlock | None, change: PostChange
+) -> EditConflict | None:
+    """Return the conflict if the post is not the writer's base, or the text changed by far."""
     theirs = block.entry if block is not None else None
-    if change.base is None:  # it stands beside all others; an id that is taken is a problem of its own
+    if (
+        change.base is None
+    ):  # it stands beside all others; an id that is taken is a problem of its own
         return None
     is_unseen = schedule.is_file_outdated and change.base_sha256 != schedule.sha256
-    is_same = theirs is not None and change.entry is not None and is_same_entry(theirs, change.entry)
+    is_same = (
+        theirs is not None and change.entry is not None and is_same_entry(theirs, change.entry)
+    )
     is_changed = theirs is None or not (is_same or is_same_entry(theirs, change.base))
     if not is_changed and not is_unseen:
         return None
@@ -245,7 +307,10 @@ def find_conflict(schedule: ScheduleText, block: PostBlock | None, change: PostC
 
 
 def _split_problems(problems: Sequence[Problem], index: int | None) -> InvalidEdit:
-    """Part the problems of the post at an index, each under its own key, from those of the rest of the file."""
+    """Separate the problems of the post at an index from the problems of the rest of the file.
+
+    Each problem of the post is under its own key.
+    """
     own, elsewhere = [], []
     for problem in problems:
         place, own_path = problem.location, f"post[{index}]"
@@ -258,32 +323,39 @@ def _split_problems(problems: Sequence[Problem], index: int | None) -> InvalidEd
 
 
 async def find_post_problems(planner: Planner, prepared: PreparedEdit, file: Path) -> list[Problem]:
-    """Return what prevents the edited post from being sent, as planning would find it; the rest has not changed.
+    """Return the obstacles to sending the edited post, as planning would find them.
 
-    Raises RefusedError if a post that was sent would be removed.
+    The rest has not changed. Raises RefusedError if a post that was sent would be removed.
     """
     post_id = prepared.change.post
     if prepared.post is None:
         known = (await planner.store.posts.stored_posts()).get(post_id)
-        if known is not None and any(occurrence.has_started for occurrence in known.occurrences.values()):
+        if known is not None and any(
+            occurrence.has_started for occurrence in known.occurrences.values()
+        ):
             raise RefusedError("post_was_sent", post=post_id)
         return []
     schedule = Schedule(posts=(prepared.post,))
     stored = await planner.store.posts.stored_posts(schedule.posts)
     known_one: StoredPosts = {key: found for key, found in stored.items() if key == post_id}
-    originals = [prepared.posts[post_id], *filter(None, [prepared.posts.get(prepared.post.follows or PostId(""))])]
+    originals = [
+        prepared.posts[post_id],
+        *filter(None, [prepared.posts.get(prepared.post.follows or PostId(""))]),
+    ]
     posts = await with_originals(planner, originals)
     alone = replace(planner)  # what a planner remembers of the last schedule is of all its posts
     problems = await asyncio.to_thread(find_problems, alone, schedule, posts, known_one)
     problems += (await asyncio.to_thread(diff_schedule, alone, schedule, known_one)).left_out
     problems += await asyncio.to_thread(find_full_accounts, planner, prepared)
-    located = locate_problems([item for item in problems if item.is_error], text=prepared.text, file=file.name)
+    located = locate_problems(
+        [item for item in problems if item.is_error], text=prepared.text, file=file.name
+    )
     index = list(prepared.posts).index(post_id)
     return list(_split_problems(located, index).own) if located else []
 
 
 async def _write(store: Store, file: Path, prepared: PreparedEdit, by: Actor) -> None:
-    """Replace the file in one step: after a crash at any moment it is the old one or the new one."""
+    """Replace the file in one step. After a crash at any moment it is the old or the new one."""
     save = PostSave(
         id=prepared.change.post,
         post=prepared.post,
@@ -308,7 +380,8 @@ async def _write(store: Store, file: Path, prepared: PreparedEdit, by: Actor) ->
 def write_temporary(file: Path, text: str) -> Path:
     """Write a text beside the file, with the file's mode, owner and attributes, and sync it.
 
-    Where the owner cannot stay, the group must, with the right to read and write. Raises RefusedError otherwise.
+    Where the owner cannot stay, the group must, with the right to read and write. Raises
+    RefusedError otherwise.
     """
     temporary = file.with_name(f".{file.name}.new")
     temporary.unlink(missing_ok=True)  # a crash may have left one; the lock keeps other saves out
@@ -326,9 +399,10 @@ def write_temporary(file: Path, text: str) -> Path:
 
 
 def keep_owner(descriptor: int, status: os.stat_result) -> bool:
-    """Give a new file the owner and group of the one that it replaces; return False if that one's owner loses rights.
+    """Give a new file the old one's owner and group; return False if that owner loses rights.
 
-    The rights of the group are enough for a former owner: staff, daemon and dashboard have one group in common.
+    The rights of the group are enough for a former owner: staff, daemon and dashboard have one
+    group in common.
     """
     made = os.fstat(descriptor)
     with contextlib.suppress(OSError):
@@ -340,7 +414,9 @@ def keep_owner(descriptor: int, status: os.stat_result) -> bool:
             os.fchown(descriptor, -1, status.st_gid)
     is_group_kept = os.fstat(descriptor).st_gid == status.st_gid
     may_write = stat.S_IRGRP | stat.S_IWGRP
-    return is_group_kept and (made.st_uid == status.st_uid or status.st_mode & may_write == may_write)
+    return is_group_kept and (
+        made.st_uid == status.st_uid or status.st_mode & may_write == may_write
+    )
 
 
 def replace_file(temporary: Path, file: Path, expected: str) -> None:
@@ -358,9 +434,10 @@ def replace_file(temporary: Path, file: Path, expected: str) -> None:
 
 @contextlib.asynccontextmanager
 async def lock_schedule(file: Path) -> AsyncIterator[None]:
-    """Keep other saves of this host out. Raises RefusedError after LOCK_TIMEOUT_SECONDS, ScheduleError without a file.
+    """Keep out other saves of this host.
 
-    The lock is asked for again and again: a thread that waits for it could not be called back.
+    Raises RefusedError after LOCK_TIMEOUT_SECONDS, ScheduleError without a file. The lock is asked
+    for again and again: a thread that waits for it could not be called back.
     """
     try:
         async for attempt in AsyncRetrying(
@@ -380,9 +457,10 @@ async def lock_schedule(file: Path) -> AsyncIterator[None]:
 
 
 def lock_present_file(file: Path) -> int:
-    """Lock the file that a path leads to, which takes no right but to read it; return its descriptor.
+    """Lock the file at a path, with no right except to read it; return its descriptor.
 
-    Raises BlockingIOError if another save has it, or has just replaced it; ScheduleError if it cannot be read.
+    Raises BlockingIOError if another save has it, or has just replaced it. Raises ScheduleError if
+    it cannot be read.
     """
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -1,4 +1,7 @@
-"""Send due deliveries: claim, record the intent, make one call or assign a manual task, record the outcome."""
+"""Send due deliveries: claim, record the intent, call once or assign a task, record the outcome.
+
+The task is a manual one.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -26,7 +29,10 @@ from publisher.store.deliveries.outbox import Outbox
 from publisher.store.store import Store
 
 CLAIM_BATCH_SIZE = 100
-"""How many deliveries are claimed in one transaction at most: the first are sent while others are still claimed."""
+"""How many deliveries are claimed in one transaction at most.
+
+The first are sent while others are still claimed.
+"""
 INTENT_RECHECK_AFTER = timedelta(milliseconds=500)
 """How long after its intent a call may start without another check: no stop takes effect sooner."""
 
@@ -38,11 +44,11 @@ async def send_due(
     stop_requested: asyncio.Event,
     credentials: CredentialCheck | None = None,
 ) -> int:
-    """Send what is due, at most `limit` at once, until nothing is left or a stop is requested. Return how many.
+    """Send due deliveries, up to `limit` at once, until none is left or a stop. Return how many.
 
-    Calls that have begun are always awaited: only their own timeout ends them. If an outcome could not be recorded, the
-    intent stays, and the outcome becomes unknown when the lease expires; the others are not affected. Raises
-    ExceptionGroup of the last failure once all else is done.
+    Calls that have begun are always awaited: only their own timeout ends them. If an outcome could
+    not be recorded, the intent stays, and the outcome becomes unknown when the lease expires. The
+    others are not affected. Raises ExceptionGroup of the last failure once all else is done.
     """
 
     async def take(room: int) -> Sequence[Lease]:
@@ -76,7 +82,10 @@ async def _send_delivery(
     stop_requested: asyncio.Event,
     refusal: Refusal | None,
 ) -> None:
-    """Wait until a delivery is due, record the intent, call once unless its secret is refused, record the outcome."""
+    """Wait until a delivery is due, record the intent, call once, and record the outcome.
+
+    There is no call if the secret is refused.
+    """
     # The clock may have been set back since the claim: never wait longer than claims are made ahead.
     await store.runtime.sleep_until(min(lease.due_at, store.runtime.now() + PREPARE_AHEAD))
     if stop_requested.is_set():
@@ -84,12 +93,16 @@ async def _send_delivery(
         return
     match await store.outbox.record_intent(lease):
         case Declined(guard=guard):
-            log.info("attempt_declined", delivery=lease.delivery, account=lease.account, guard=guard)
+            log.info(
+                "attempt_declined", delivery=lease.delivery, account=lease.account, guard=guard
+            )
         case SendRequest() as request:
             if request.is_manual:  # a person posts it: no call is made
                 now = store.runtime.now()
                 ticket = Ticket(manual_task=ManualTask(assigned_at=now))
-                outcome: Outcome = Submitted(ticket=ticket, check_again_at=now + MANUAL_CHECK_INTERVAL)
+                outcome: Outcome = Submitted(
+                    ticket=ticket, check_again_at=now + MANUAL_CHECK_INTERVAL
+                )
             else:
                 outcome = refusal or await make_call(request, store, adapters[lease.account])
             after = await store.outbox.record_outcome(lease, outcome)
@@ -108,13 +121,18 @@ async def _send_delivery(
 async def make_call(request: SendRequest, store: Store, adapter: Adapter) -> Outcome:
     """Make the one call of an attempt.
 
-    An adapter that fails, or takes too long, before its creating call has sent nothing: the call record proves it.
-    One that claims after it that nothing was sent is wrong: nobody knows what the call did.
+    An adapter that fails, or takes too long, before its creating call has sent nothing: the call
+    record proves it. An adapter that claims after it that nothing was sent is wrong: nobody knows
+    the effect of the call.
     """
-    outcome = await call_adapter(adapter.publish(request), store.timing(request.account).lease_timeout)
+    outcome = await call_adapter(
+        adapter.publish(request), store.timing(request.account).lease_timeout
+    )
     match outcome:
         case Unknown(reason=reason) if reason in ABORT_REASONS:
-            may_have_started = store.call_record.may_have_started(request.delivery, request.fencing_token)
+            may_have_started = store.call_record.may_have_started(
+                request.delivery, request.fencing_token
+            )
             return outcome if may_have_started else NotSent(reason=reason)
         case NotSent() if store.call_record.has_started(request.delivery, request.fencing_token):
             return Unknown(reason=ADAPTER_FAILED)

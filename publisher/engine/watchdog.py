@@ -1,6 +1,7 @@
-"""The watchdog: a process beside the daemon that notices when it is silent. It reads the database and never writes it.
+"""The watchdog: a process beside the daemon that notices its silence. It only reads the database.
 
-Its state is a file of its own. Each fault is reported once, then again after an interval, and once when it is over.
+Its state is a file of its own. Each fault is reported once, then again after an interval, and once
+when it is over.
 """
 
 import contextlib
@@ -24,9 +25,15 @@ from publisher.store.db.rows import subject_of
 from publisher.store.queries.health import read_health
 
 DAEMON_SILENT_AFTER = timedelta(seconds=25)
-"""Five heartbeats. With a watchdog every 30 seconds people hear of a dead daemon within a minute."""
+"""Five heartbeats.
+
+With a watchdog every 30 seconds people hear of a dead daemon within a minute.
+"""
 OVER_AFTER = timedelta(minutes=2)
-"""How long a fault must be gone before it counts as over: a daemon that dies at every start is one fault."""
+"""How long a fault must be gone before it is over.
+
+A daemon that dies at every start is one fault.
+"""
 MAX_NAMED_DELIVERIES = 5
 STATE_FILE_BYTES = 4096
 """The file keeps this size, so that it can be rewritten on a disk that is full."""
@@ -43,7 +50,7 @@ Facts = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """The faults that there are now, with their facts, and those of which nothing can be said now."""
+    """The present faults with their facts, and the faults with an unknown state."""
 
     faults: Mapping[Fault, Facts]
     unknown: Collection[Fault] = ()
@@ -51,7 +58,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRecord:
-    """A fault as the state file has it: since when it is known, when it was seen last, and when it was reported.
+    """A fault in the state file: since when it is known, when it was last seen and last reported.
 
     `is_escalated`: the second list of channels has heard of it.
     """
@@ -68,7 +75,7 @@ State = Mapping[Fault, FaultRecord]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What people are to hear: a fault, or that it is over, and if the second list of channels hears it too.
+    """A report to people: a fault, or its end, and whether the second list of channels gets it too.
 
     `id` is the same each time that a fault is reported.
     """
@@ -84,7 +91,7 @@ class Report:
 
 
 def find_faults(settings: Settings, worker: WorkerId, now: datetime) -> Findings:
-    """Look at the database. Never raises for what is wrong with it. Blocks for seconds where a server is away."""
+    """Look at the database. Never raises for its faults. Blocks for seconds if a server is away."""
     accounts = [key for key, account in settings.accounts.items() if account.mode is not Mode.OFF]
     try:
         reading = read_health(settings.database, worker, accounts, now)
@@ -96,18 +103,28 @@ def find_faults(settings: Settings, worker: WorkerId, now: datetime) -> Findings
     faults: dict[Fault, Facts] = {}
     # a heartbeat that lies ahead is one of before the clock was set back
     if reading.heartbeat_at is None or abs(now - reading.heartbeat_at) > DAEMON_SILENT_AFTER:
-        faults[Fault.DAEMON_SILENT] = {"since": reading.heartbeat_at.isoformat()} if reading.heartbeat_at else {}
+        faults[Fault.DAEMON_SILENT] = (
+            {"since": reading.heartbeat_at.isoformat()} if reading.heartbeat_at else {}
+        )
     if reading.stuck:
         names = [subject_of(delivery) for delivery in reading.stuck[:MAX_NAMED_DELIVERIES]]
         due = reading.stuck[0].due_at.isoformat()
-        faults[Fault.DELIVERY_STUCK] = {"number": str(len(reading.stuck)), "names": ", ".join(names), "due": due}
+        faults[Fault.DELIVERY_STUCK] = {
+            "number": str(len(reading.stuck)),
+            "names": ", ".join(names),
+            "due": due,
+        }
     return Findings(faults=faults)
 
 
 def plan_reports(
-    state: State, findings: Findings, now: datetime, repeat_every: timedelta, escalate_after: timedelta | None = None
+    state: State,
+    findings: Findings,
+    now: datetime,
+    repeat_every: timedelta,
+    escalate_after: timedelta | None = None,
 ) -> tuple[State, Sequence[Report]]:
-    """Return the state with what is found now, and the reports that are due. Pure.
+    """Return the state with the present findings, and the due reports. Pure.
 
     The second list of channels, if there is one, hears of a fault that lasts for `escalate_after`.
     """
@@ -121,24 +138,32 @@ def plan_reports(
             continue
         if fault not in findings.faults:
             if abs(now - record.seen_at) >= OVER_AFTER:
-                reports.append(Report(fault=fault, record=record, is_over=True, is_escalated=record.is_escalated))
+                reports.append(
+                    Report(
+                        fault=fault, record=record, is_over=True, is_escalated=record.is_escalated
+                    )
+                )
             continue
         lasts = escalate_after is not None and now - record.since >= escalate_after
-        is_due = record.reported_at is None or abs(now - record.reported_at) >= repeat_every  # also by a clock set back
+        is_due = (
+            record.reported_at is None or abs(now - record.reported_at) >= repeat_every
+        )  # also by a clock set back
         if is_due or (lasts and not record.is_escalated):
             reports.append(Report(fault=fault, record=record, is_escalated=lasts))
     return records, reports
 
 
 def record_reports(state: State, sent: Sequence[Report], now: datetime) -> State:
-    """Return the state once these reports have been sent. One that was not is due again at the next look."""
+    """Return the state after these reports were sent. An unsent one is due at the next look."""
     records = dict(state)
     for report in sent:
         if report.is_over:
             del records[report.fault]
         else:
             is_escalated = report.record.is_escalated or report.is_escalated
-            records[report.fault] = replace(report.record, reported_at=now, is_escalated=is_escalated)
+            records[report.fault] = replace(
+                report.record, reported_at=now, is_escalated=is_escalated
+            )
     return records
 
 
@@ -147,9 +172,12 @@ def state_file(settings: Settings) -> Path:
 
 
 def load_state(file: Path) -> State:
-    """Read the state; empty where there is none that can be read: then each fault is reported once more."""
+    """Read the state; empty if it cannot be read. Each fault is then reported once more."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {Fault(name): _load_record(entry) for name, entry in json.loads(file.read_text("utf-8")).items()}
+        return {
+            Fault(name): _load_record(entry)
+            for name, entry in json.loads(file.read_text("utf-8")).items()
+        }
     return {}
 
 

@@ -1,6 +1,7 @@
-"""Message catalogue in Simplified Chinese and English. The core uses codes; all text for people is here.
+"""Message catalogue in Simplified Chinese and English, with all text for people.
 
-Each `*.toml` beside this file holds one area. An entry is a code with its text in both languages, perhaps with a hint:
+The core uses codes. Each `*.toml` beside this file holds one area. An entry is a code with its text
+in both languages, perhaps with a hint:
 
     [unknown_key]
     zh_CN = "没有“{key}”这一项"
@@ -8,9 +9,11 @@ Each `*.toml` beside this file holds one area. An entry is a code with its text 
     hint.zh_CN = "…"
     hint.en = "…"
 
-A hint says what to do. It is shown with problems, alerts and pauses; for a delivery the hint of its state is shown.
+A hint says how to act. It is shown with problems, alerts and pauses; for a delivery the hint of its
+state is shown.
 
-A command is written `publisher COMMAND …`, with all that it requires, and appears as this process was called.
+A command is written `publisher COMMAND …`, with all that it requires. It appears as this process
+was called.
 """
 
 import re
@@ -28,12 +31,22 @@ Lang = Literal["zh_CN", "en"]
 LANGUAGES: tuple[Lang, ...] = ("zh_CN", "en")
 PROGRAM = "publisher"
 """The name of the program where the shell finds it, and in the texts of the catalogue."""
-PLATFORM_TEXTS = ("platform", "short", "place", "revoke", "take_down", "renewal", "late", "assist_note", "tile")
+PLATFORM_TEXTS = (
+    "platform",
+    "short",
+    "place",
+    "revoke",
+    "take_down",
+    "renewal",
+    "late",
+    "assist_note",
+    "tile",
+)
 """Texts about a platform as a whole: the platform's name follows."""
 COMMON_AREAS = ("cli.toml", "states.toml", "files.toml")
-"""The areas of which most commands need an entry."""
+"""The areas with an entry needed by most commands."""
 POSITION_FACTS = frozenset({"post", "account", "key", "template"})
-"""Facts that say where a problem is, and not what it is."""
+"""Facts that give the place of a problem, and not its kind."""
 LIST_FACTS = frozenset({"accounts", "posts", "hosts", "writers"})
 """Facts that list ids or names, separated by `、`; none of these contains it."""
 _CODE = re.compile(r"[\w-]+")
@@ -66,13 +79,19 @@ _platform_texts: list[Callable[[], PlatformTexts]] = []
 
 
 def use_platform_texts(find: Callable[[], PlatformTexts]) -> None:
-    """Show the texts of the platforms that `find` returns from now on; it is called once one of them may be needed."""
+    """Show the texts of the platforms that `find` returns from now on.
+
+    It is called once one of them may be needed.
+    """
     _platform_texts[:] = [cache(find)]
     load_catalogue.cache_clear()
 
 
 def _find_owner(code: str) -> tuple[PlatformTexts, str] | None:
-    """Return the platform whose code this is: the one with the longest name, where several names begin it."""
+    """Return the platform of a code.
+
+    If several names begin the code, it is the platform with the longest name.
+    """
     for find in _platform_texts:
         texts = find()
         if owners := [platform for platform in texts.names() if is_platform_code(platform, code)]:
@@ -81,7 +100,10 @@ def _find_owner(code: str) -> tuple[PlatformTexts, str] | None:
 
 
 def is_platform_code(platform: str, code: str) -> bool:
-    """True if a code belongs to a platform: its name and `_` come first, or it is a text about the platform."""
+    """True if a code belongs to a platform.
+
+    Its name and `_` come first, or it is a text about the platform.
+    """
     return code.startswith((f"{platform}_", f"reason_{platform}_")) or code in {
         f"{name}_{platform}" for name in PLATFORM_TEXTS
     }
@@ -104,15 +126,23 @@ class Messages:
         return load_catalogue()
 
     def translate(self, code: str, /, **facts: object) -> str:
-        """Return the message of a code. A code without an entry is returned as it is, so that nothing is hidden."""
+        """Return the message of a code.
+
+        A code without an entry is returned as it is, so that nothing is hidden.
+        """
         entry = self.entries.get(code)
         return self._format(entry[self.lang], facts) if entry else code
 
     def describe(self, problem: Problem) -> str:
-        """Return the message of a problem; one without an entry is shown by its code and its facts."""
+        """Return the message of a problem.
+
+        A problem without an entry is shown by its code and its facts.
+        """
         if problem.code in self.entries:
             return self.translate(problem.code, **problem.facts)
-        facts = [f"{name}={value}" for name, value in problem.facts.items() if name not in POSITION_FACTS]
+        facts = [
+            f"{name}={value}" for name, value in problem.facts.items() if name not in POSITION_FACTS
+        ]
         return f"{problem.code} ({', '.join(facts)})" if facts else problem.code
 
     def is_reason_of_platform(self, reason: str) -> bool:
@@ -124,34 +154,44 @@ class Messages:
         return next((code for code in codes if code in self.entries), codes[-1])
 
     def platform_name(self, platform: str) -> str:
-        """Return a platform's name for people. A platform without an entry is called by its code."""
+        """Return a platform's name for people, or its code if it has no entry."""
         code = f"platform_{platform}"
         return self.translate(code) if code in self.entries else platform
 
     def platform_short_name(self, platform: str) -> str:
-        """Return the name under which a page has room for a platform."""
+        """Return a platform's short name, for a page with little room."""
         code = f"short_{platform}"
         return self.translate(code) if code in self.entries else self.platform_name(platform)
 
     def hint(self, code: str, /, **facts: object) -> str:
-        """Return what to do about a code; empty if the message already says it."""
+        """Return the advice about a code, or an empty text if the message already says it."""
         hint = self.entries.get(code, {}).get("hint")
         return self._format(hint[self.lang], facts) if hint else ""
 
     def name_key(self, path: str, posts: Sequence[str] = ()) -> str:
-        """Return the path of a key in words where it is in one of `posts`: `post 8 (mist-1), to item 2`."""
+        """Return the path of a key in words where it is in one of `posts`.
+
+        An example is `post 8 (mist-1), to item 2`.
+        """
         named = find_post(path, posts)
         if named is None:
             return path
         key = re.sub(
             r"\[(\d+)\](\.?)",
-            lambda item: self.translate("problem_item", number=int(item[1]) + 1) + item[2].replace(".", " "),
+            lambda item: (
+                self.translate("problem_item", number=int(item[1]) + 1) + item[2].replace(".", " ")
+            ),
             path.partition("].")[2],
         )
-        return self.translate("problem_key" if key else "problem_post", number=named[0], post=named[1], key=key)
+        return self.translate(
+            "problem_key" if key else "problem_post", number=named[0], post=named[1], key=key
+        )
 
     def format_problem(self, problem: Problem, posts: Sequence[str] = ()) -> str:
-        """Format a problem on one line: FILE:LINE:COLUMN: key: message (hint). `posts` are the ids of its file."""
+        """Format a problem on one line: FILE:LINE:COLUMN: key: message (hint).
+
+        `posts` are the ids of its file.
+        """
         parts = []
         if location := problem.location:
             parts.append(f"{location.file}:{location.line}:{location.column}:")
@@ -170,7 +210,9 @@ class Messages:
 
             def call(found: re.Match[str]) -> str:
                 names_workspace = found[1] == "-C"
-                return " ".join(filter(None, (program, "" if names_workspace else option, found[1])))
+                return " ".join(
+                    filter(None, (program, "" if names_workspace else option, found[1]))
+                )
 
             text = command_pattern().sub(call, text)
         if "platform" in facts:
@@ -180,14 +222,23 @@ class Messages:
         return text.format_map(_Facts(facts))
 
     def _name_button(self, command: re.Match[str]) -> str:
-        """Return the name of the button that does the same as a command; the command where there is none."""
-        verb = next((word for word in command[2].split() if f"button_{command[1]}_{word}" in self.entries), "")
+        """Return the name of the button that does the same as a command.
+
+        Return the command if there is none.
+        """
+        verb = next(
+            (word for word in command[2].split() if f"button_{command[1]}_{word}" in self.entries),
+            "",
+        )
         code = f"button_{command[1]}_{verb}" if verb else f"button_{command[1]}"
         return str(self.entries[code][self.lang]) if code in self.entries else command[0]
 
 
 def find_post(path: str, posts: Sequence[str]) -> tuple[int, str] | None:
-    """Return the number, from 1, and the id of the post that the path of a key is in; None outside the posts."""
+    """Return the number, from 1, and the id of the post with a key's path.
+
+    Return None outside the posts.
+    """
     found = _POST_PATH.match(path)
     if found is None or int(found[1]) >= len(posts):
         return None
@@ -207,7 +258,10 @@ class _Facts(dict[str, object]):
 
 
 def is_fillable(text: str) -> bool:
-    """True if facts can be filled into a message: each brace in it belongs to the plain name of one."""
+    """True if facts can be filled into a message.
+
+    Each brace in it belongs to the plain name of a fact.
+    """
     try:
         text.format_map(_Facts())
     except (ValueError, TypeError, AttributeError, LookupError):
@@ -216,10 +270,11 @@ def is_fillable(text: str) -> bool:
 
 
 class _Catalogue(Mapping[str, Mapping[str, Any]]):
-    """The entries of all areas. An area is parsed once a code is not in those before it: all of them take 0.04 s.
+    """The entries of all areas.
 
-    The codes of a platform are looked up in the texts that its adapter brings. Of two platforms whose names begin alike
-    the one with the longer name has its own codes.
+    An area is parsed once a code is not in the areas before it: all of them take 0.04 s. The codes
+    of a platform are looked up in the texts that its adapter brings. Of two platforms with names
+    that begin alike, the one with the longer name has its own codes.
     """
 
     def __init__(self, areas: Sequence[str]) -> None:
@@ -257,14 +312,21 @@ def _load_area(file_name: str) -> Mapping[str, Mapping[str, Any]]:
 
 @cache
 def command_pattern() -> re.Pattern[str]:
-    """Return the pattern of a command in a text: the program, then -C or the name of a command as group 1."""
-    texts = (area.read_text("utf-8") for area in files(__package__).iterdir() if area.name.endswith(".toml"))
+    """Return the pattern of a command in a text.
+
+    It is the program, then -C or the name of a command as group 1.
+    """
+    texts = (
+        area.read_text("utf-8")
+        for area in files(__package__).iterdir()
+        if area.name.endswith(".toml")
+    )
     names = "|".join(chain.from_iterable(_COMMAND_HEADER.findall(text) for text in texts))
     return re.compile(rf"\b{PROGRAM} (-C|(?:{names})\b)")
 
 
 @cache
 def load_catalogue() -> Mapping[str, Mapping[str, Any]]:
-    """Return the entries of all areas, those first that every command needs."""
+    """Return the entries of all areas, starting with the ones that every command needs."""
     areas = [path.name for path in files(__package__).iterdir() if path.name.endswith(".toml")]
     return _Catalogue(sorted(areas, key=lambda name: (name not in COMMON_AREAS, name)))

@@ -1,8 +1,10 @@
-"""The renderer's process: reads batches of jobs from standard input, and writes results to what was standard output.
+"""The renderer's process: it reads batches of jobs from standard input, and writes results.
 
-Its argument is the processor time that a job may use, in seconds.
+The results go to the former standard output. Its argument is the processor time that a job may use,
+in seconds.
 
-It can open no file, no connection and no process, even if an attacker takes it over: all it needs is imported before.
+It can open no file, no connection and no process, even if an attacker takes it over. All modules
+that it needs are imported before.
 """
 
 import contextlib
@@ -88,12 +90,15 @@ _TEMPLATE_ERRORS: Final = (
     TypeError,
     ValueError,
 )
-"""What a faulty template may raise while it runs."""
+"""Exceptions that a faulty template may raise while it runs."""
 
 
 def main(seconds: int) -> None:
     """Run jobs until standard input ends."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes of a service; the parent ends this one
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # sent to all processes of a service; the parent ends this one
         signal.signal(number, signal.SIG_IGN)
     _preload_lazy_imports()
     results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
@@ -101,7 +106,9 @@ def main(seconds: int) -> None:
     faulthandler.enable()
     limit_resources()
     missed: list[str] = []
-    sys.addaudithook(lambda event, facts: missed.append(str(facts[0])) if event == "import" else None)
+    sys.addaudithook(
+        lambda event, facts: missed.append(str(facts[0])) if event == "import" else None
+    )
     worker = RenderWorker()
     write_frame(results, b"")  # signals that it is ready
     while True:
@@ -113,12 +120,18 @@ def main(seconds: int) -> None:
             worker.load(files)
         for job in jobs:
             used = resource.getrusage(resource.RUSAGE_SELF)
-            cpu_limit = math.ceil(used.ru_utime + used.ru_stime) + seconds  # beyond it the system ends this process
+            cpu_limit = (
+                math.ceil(used.ru_utime + used.ru_stime) + seconds
+            )  # beyond it the system ends this process
             with contextlib.suppress(ValueError, OSError):
-                resource.setrlimit(resource.RLIMIT_CPU, (cpu_limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+                resource.setrlimit(
+                    resource.RLIMIT_CPU, (cpu_limit, resource.getrlimit(resource.RLIMIT_CPU)[1])
+                )
             result = worker.run_job(job)
             if missed:  # a library that fails to import its own part may go on without it, with another result
-                result = Problem(code="rendering_failed", facts={"reason": f"not imported: {missed[0]}"})
+                result = Problem(
+                    code="rendering_failed", facts={"reason": f"not imported: {missed[0]}"}
+                )
                 missed.clear()
             write_frame(results, encode_result(result))
         if worker.ran_out_of_memory:  # what fills it would fail later posts
@@ -126,7 +139,10 @@ def main(seconds: int) -> None:
 
 
 def _preload_lazy_imports() -> None:
-    """Run a job of each kind, some with errors, as libraries import some of their parts only on first use."""
+    """Run a job of each kind, some with errors.
+
+    Libraries import some of their parts only on first use.
+    """
     texts = {
         "warm/up.html": "{{ '\\n'|upper }}{{ body_html }}",
         "warm/fails.txt": "{{ none }}",
@@ -137,7 +153,9 @@ def _preload_lazy_imports() -> None:
     worker = RenderWorker()
     worker.load(TemplateFiles(texts=texts, paths=texts))
     worker.run([CompilePage(page=page) for page in texts])
-    worker.run([RenderPage(page=page, variables={}, body="**a**", is_article=True) for page in texts])
+    worker.run(
+        [RenderPage(page=page, variables={}, body="**a**", is_article=True) for page in texts]
+    )
     for kind in ("PNG", "JPEG", "GIF"):
         buffer, exif = BytesIO(), Image.Exif()
         exif[0x0112] = 6  # lies on its side
@@ -179,7 +197,7 @@ class RenderWorker:
         return [self.run_job(job) for job in jobs]
 
     def run_job(self, job: RenderJob) -> JobResult:
-        """Run one job. Whatever its content, an error becomes a Problem."""
+        """Run one job; an error becomes a Problem, for any content."""
         try:
             match job:
                 case CompilePage(page=page):
@@ -190,16 +208,22 @@ class RenderWorker:
                     return self._render(job)
                 case CleanPicture(data=data):
                     found = clean_picture(data)
-                    return CleanedPicture(format=found.format, width=found.width, height=found.height, data=found.data)
+                    return CleanedPicture(
+                        format=found.format, width=found.width, height=found.height, data=found.data
+                    )
                 case FindLine(page=page, compiled_line=line):
-                    return TemplateLine(line=self._sandbox.get_template(page).get_corresponding_lineno(line))
+                    return TemplateLine(
+                        line=self._sandbox.get_template(page).get_corresponding_lineno(line)
+                    )
         except InputError as error:
             return error.problems[0]
         except (MemoryError, RecursionError) as error:
             self.ran_out_of_memory |= isinstance(error, MemoryError)
             return Problem(code="rendering_too_expensive")
         except Exception as error:  # noqa: BLE001 # a library's bug, met by one post, must not stop the others
-            return Problem(code="rendering_failed", facts={"reason": f"{type(error).__name__}: {error}"})
+            return Problem(
+                code="rendering_failed", facts={"reason": f"{type(error).__name__}: {error}"}
+            )
 
     def close(self) -> None:
         """Do nothing: there is no process to end."""
@@ -217,13 +241,20 @@ class RenderWorker:
             self._sandbox.get_template(name)
         except TemplateSyntaxError as error:
             line, reason = error.lineno, error.message or ""
-        except (SyntaxError, RecursionError, ValueError, OverflowError) as error:  # of Python's compiler: too deep
+        except (
+            SyntaxError,
+            RecursionError,
+            ValueError,
+            OverflowError,
+        ) as error:  # of Python's compiler: too deep
             reason = f"{type(error).__name__}: {error}"
         else:
             return PageCompiled()
         self._faulty.add(name)
         return Problem(
-            code="template_syntax", location=Location(file=self._files.paths[name], line=line), facts={"reason": reason}
+            code="template_syntax",
+            location=Location(file=self._files.paths[name], line=line),
+            facts={"reason": reason},
         )
 
     def _render(self, job: RenderPage) -> RenderedText | Problem:
@@ -238,9 +269,16 @@ class RenderWorker:
             self.ran_out_of_memory |= isinstance(error, MemoryError)
             code, facts = _template_problem(error)
             files = set(self._files.paths.values())
-            lines = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
-            place = next((Location(file=file, line=line) for file, line in reversed(lines) if file in files), None)
-            return Problem(code=code, location=place, facts=facts)  # at the innermost line of a template
+            lines = [
+                (frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)
+            ]
+            place = next(
+                (Location(file=file, line=line) for file, line in reversed(lines) if file in files),
+                None,
+            )
+            return Problem(
+                code=code, location=place, facts=facts
+            )  # at the innermost line of a template
         if not job.is_article:
             text = tidy(source)
             return RenderedText(text=text.replace("\n", job.line_ending))

@@ -1,7 +1,7 @@
 """Rebuild ICC colour profiles from the numbers that colours are computed with, without their texts.
 
-Each byte is read a fixed number of times. Source: ICC.1:2022 (version 4.4), clauses 7 to 10, for the offsets and
-constants below; ICC.1:2001-04 for descriptions of version 2.
+Each byte is read a fixed number of times. Source: ICC.1:2022 (version 4.4), clauses 7 to 10, for
+the offsets and constants below; ICC.1:2001-04 for descriptions of version 2.
 """
 
 import struct
@@ -14,21 +14,31 @@ MAX_REBUILT_BYTES: Final = 5 * 1024 * 1024
 HEADER_BYTES: Final = 128
 _DEVICE_CLASSES: Final = frozenset({b"scnr", b"mntr", b"prtr", b"spac"})
 _COLOUR_SPACES: Final = frozenset({b"RGB ", b"GRAY", b"CMYK"})
-"""Those of JPEG and PNG."""
+"""The colour spaces of JPEG and PNG."""
 _CONNECTION_SPACES: Final = frozenset({b"XYZ ", b"Lab "})
 _DATE: Final = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
 _D50: Final = bytes.fromhex("0000f6d6 00010000 0000d32d")
 _TEXTS: Final = {
     2: {
-        b"desc": b"desc" + bytes(4) + struct.pack(">I", len("Colours") + 1) + b"Colours\0" + bytes(78),
+        b"desc": b"desc"
+        + bytes(4)
+        + struct.pack(">I", len("Colours") + 1)
+        + b"Colours\0"
+        + bytes(78),
         b"cprt": b"text" + bytes(4) + b"Not stated\0",
     },
     4: {
-        name: b"mluc" + bytes(4) + struct.pack(">II4sII", 1, 12, b"enUS", 2 * len(text), 28) + text.encode("utf-16-be")
+        name: b"mluc"
+        + bytes(4)
+        + struct.pack(">II4sII", 1, 12, b"enUS", 2 * len(text), 28)
+        + text.encode("utf-16-be")
         for name, text in ((b"desc", "Colours"), (b"cprt", "Not stated"))
     },
 }
-"""Description and copyright, which profiles must have, by version; they replace the maker's texts."""
+"""The required description and copyright of profiles, by version.
+
+They replace the maker's texts.
+"""
 _PARAMETER_COUNTS: Final = (1, 3, 4, 5, 7)
 """The count of parameters of a parametric curve, by its kind."""
 
@@ -38,16 +48,24 @@ class _InvalidProfileError(Exception):
 
 
 def rebuild_profile(profile: bytes) -> bytes:
-    """Return a profile of the same colours without texts, dates, makers and anything else that no colour needs.
+    """Return a profile of the same colours without texts, dates, makers and other extras.
 
-    A rebuilt profile is returned unchanged. Empty if the profile cannot be read, is invalid, is not one for pictures,
-    or would exceed MAX_REBUILT_BYTES.
+    A colour needs none of these. A rebuilt profile is returned unchanged. The result is empty if
+    the profile cannot be read, is invalid, is not one for pictures, or would exceed
+    MAX_REBUILT_BYTES.
     """
     try:
-        version, kind, space, connection = profile[8:10], profile[12:16], profile[16:20], profile[20:24]
+        version, kind, space, connection = (
+            profile[8:10],
+            profile[12:16],
+            profile[16:20],
+            profile[20:24],
+        )
         (size, intent) = struct.unpack_from(">I60xI", profile)
         is_whole = profile[36:40] == b"acsp" and 0 <= len(profile) - size < 4
-        is_known = kind in _DEVICE_CLASSES and space in _COLOUR_SPACES and connection in _CONNECTION_SPACES
+        is_known = (
+            kind in _DEVICE_CLASSES and space in _COLOUR_SPACES and connection in _CONNECTION_SPACES
+        )
         if not is_whole or not is_known or version[0] not in _TEXTS or intent > 3:
             return b""
         tags = _rewrite_tags(profile)
@@ -57,7 +75,9 @@ def rebuild_profile(profile: bytes) -> bytes:
     head = bytes(4) + version + bytes(2) + kind + space + connection + _DATE + b"acsp"
     head += bytes(24) + struct.pack(">I", intent) + _D50 + bytes(48)
     at = HEADER_BYTES + 4 + 12 * len(tags)
-    places: dict[bytes, int] = {}  # equal tags share their data, as red, green and blue curves often do
+    places: dict[
+        bytes, int
+    ] = {}  # equal tags share their data, as red, green and blue curves often do
     table = struct.pack(">I", len(tags))
     for name, value in tags.items():
         if value not in places:
@@ -114,7 +134,11 @@ def _rewrite_curve(data: bytes, at: int = 0) -> bytes:
         (count,) = struct.unpack_from(">I", data, at + 8)
         return start + _slice_exactly(data, at + 8, 4 + 2 * count)
     (kind,) = struct.unpack_from(">H", data, at + 8)
-    return start + struct.pack(">HH", kind, 0) + _slice_exactly(data, at + 12, 4 * _PARAMETER_COUNTS[kind])
+    return (
+        start
+        + struct.pack(">HH", kind, 0)
+        + _slice_exactly(data, at + 12, 4 * _PARAMETER_COUNTS[kind])
+    )
 
 
 def _rewrite_table(data: bytes) -> bytes:
@@ -125,7 +149,12 @@ def _rewrite_table(data: bytes) -> bytes:
     if not (1 <= across <= 4 and 1 <= out <= 4):
         raise _InvalidProfileError
     if start[:4] in {b"mAB ", b"mBA "}:
-        return start + channels + bytes(2) + _rewrite_elements(data, across, out, is_to_connection=start[:4] == b"mAB ")
+        return (
+            start
+            + channels
+            + bytes(2)
+            + _rewrite_elements(data, across, out, is_to_connection=start[:4] == b"mAB ")
+        )
     points = data[10]
     if start[:4] == b"mft1":
         size = 36 + 256 * across + points**across * out + 256 * out
@@ -136,7 +165,7 @@ def _rewrite_table(data: bytes) -> bytes:
 
 
 def _rewrite_elements(data: bytes, across: int, out: int, *, is_to_connection: bool) -> bytes:
-    """Return the offsets of curves, matrix and table of version 4, and those elements that the data has."""
+    """Return the offsets of curves, matrix and table of version 4, and the data's elements."""
     inner = out if is_to_connection else across
     outer = across if is_to_connection else out
     parts: tuple[Callable[[int], bytes], ...] = (
@@ -170,7 +199,9 @@ def _rewrite_grid(data: bytes, at: int, across: int, out: int) -> bytes:
 
 
 _TAG_WRITERS: Final[Mapping[bytes, Callable[[bytes], bytes]]] = {
-    **dict.fromkeys((b"wtpt", b"bkpt", b"rXYZ", b"gXYZ", b"bXYZ", b"lumi"), _rewrite_numbers(b"XYZ ", 12)),
+    **dict.fromkeys(
+        (b"wtpt", b"bkpt", b"rXYZ", b"gXYZ", b"bXYZ", b"lumi"), _rewrite_numbers(b"XYZ ", 12)
+    ),
     **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC", b"kTRC"), _rewrite_curve),
     **dict.fromkeys((b"A2B0", b"A2B1", b"A2B2", b"B2A0", b"B2A1", b"B2A2"), _rewrite_table),
     b"chad": _rewrite_numbers(b"sf32", 36),

@@ -1,7 +1,8 @@
-"""Clean JPEG, PNG and GIF files: keep what shows the picture, rebuild the colour profile, drop all other segments.
+"""Clean JPEG, PNG and GIF files: keep the picture, rebuild the colour profile, drop the rest.
 
-Only clean_picture() decodes; elsewhere each byte is read a fixed number of times. Sources: ITU-T T.81 annex B (JPEG),
-JFIF 1.02, ICC.1 annex B.4, PNG third edition, GIF89a, Exif 2.32 (TIFF 6.0 for its directory).
+All other segments are dropped. Only clean_picture() decodes; elsewhere each byte is read a fixed
+number of times. Sources: ITU-T T.81 annex B (JPEG), JFIF 1.02, ICC.1 annex B.4, PNG third edition,
+GIF89a, Exif 2.32 (TIFF 6.0 for its directory).
 """
 
 import re
@@ -45,7 +46,15 @@ _ICC_PART_BYTES: Final = 65_533 - len(_ICC) - 2
 
 _SAMPLES_BY_COLOUR_TYPE: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Samples of a pixel, by PNG's colour type."""
-_ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_ADAM7: Final = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
 _CRITICAL_CHUNKS: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _COLOUR_CHUNK_LIMITS: Final = {
     b"PLTE": 768,
@@ -57,7 +66,7 @@ _COLOUR_CHUNK_LIMITS: Final = {
     b"cICP": 4,
     b"iCCP": MAX_PROFILE_BYTES,
 }
-"""Chunks that say what the pixels' colours are, and their greatest length."""
+"""Chunks that define the pixels' colours, and their greatest length."""
 
 _UPRIGHT_ORIENTATION: Final = 1
 _ORIENTATION_TAG: Final = 0x0112
@@ -67,8 +76,8 @@ _ORIENTATION_TAG: Final = 0x0112
 class StrippedPicture:
     """A picture without metadata.
 
-    `orientation` is the value in its Exif, 1 to 8. If `is_padded`, its data has more bytes than its pixels need, which
-    only re-encoding removes.
+    `orientation` is the value in its Exif, 1 to 8. If `is_padded`, its data has more bytes than its
+    pixels need, and only re-encoding removes them.
     """
 
     format: str
@@ -80,10 +89,13 @@ class StrippedPicture:
 
 
 def strip_metadata(data: bytes) -> StrippedPicture:
-    """Return the picture without what is not needed to show it. A stripped picture is returned unchanged.
+    """Return the picture with only the parts needed to show it.
 
-    Raises InputError, with a problem without location, if it is no PNG, JPEG or GIF, is truncated or animated, or has
-    too many pixels, too narrow a shape or too many scans.
+    A stripped picture is returned unchanged.
+
+    Raises InputError, with a problem without location, if it is no PNG, JPEG or GIF, or is
+    truncated or animated. It is also raised for too many pixels, too narrow a shape or too many
+    scans.
     """
     try:
         if data.startswith(_JPEG_START):
@@ -108,11 +120,16 @@ def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise picture_error("image_too_many_pixels", width=f"{width}", height=f"{height}")
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
-        raise picture_error("image_too_narrow", width=f"{width}", height=f"{height}", limit=f"{MAX_ASPECT_RATIO}")
+        raise picture_error(
+            "image_too_narrow", width=f"{width}", height=f"{height}", limit=f"{MAX_ASPECT_RATIO}"
+        )
 
 
 def _strip_jpeg(data: bytes) -> StrippedPicture:
-    """Keep tables, frame and scans, and of the headers JFIF, Adobe's colour transform and the profile."""
+    """Keep tables, frame and scans, and the headers needed.
+
+    The headers are JFIF, Adobe's colour transform and the profile.
+    """
     headers: list[tuple[int, bytes]] = []
     body: list[bytes] = []
     width = height = scans = end = 0
@@ -136,7 +153,10 @@ def _strip_jpeg(data: bytes) -> StrippedPicture:
     if not width or not scans:
         raise picture_error("image_broken")
     exif = _jpeg_headers(headers, _APP1, b"Exif\0", 6)
-    head = [_jpeg_segment(_APP0, each[:12] + b"\0\0") for each in _jpeg_headers(headers, _APP0, b"JFIF\0", 14)[:1]]
+    head = [
+        _jpeg_segment(_APP0, each[:12] + b"\0\0")
+        for each in _jpeg_headers(headers, _APP0, b"JFIF\0", 14)[:1]
+    ]
     head += _jpeg_profile(_jpeg_headers(headers, _APP2, _ICC, len(_ICC) + 2))
     for each in _jpeg_headers(headers, _APP14, b"Adobe", 12)[-1:]:
         head.append(_jpeg_segment(_APP14, b"Adobe\0\x64\0\0\0\0" + each[11:12]))
@@ -178,9 +198,15 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     raise picture_error("image_broken")
 
 
-def _jpeg_headers(headers: Iterable[tuple[int, bytes]], wanted: int, start: bytes, least: int) -> list[bytes]:
+def _jpeg_headers(
+    headers: Iterable[tuple[int, bytes]], wanted: int, start: bytes, least: int
+) -> list[bytes]:
     """Return the payloads of the headers with this code, start and minimum length."""
-    return [each for code, each in headers if code == wanted and each.startswith(start) and len(each) >= least]
+    return [
+        each
+        for code, each in headers
+        if code == wanted and each.startswith(start) and len(each) >= least
+    ]
 
 
 def _jpeg_profile(parts: list[bytes]) -> list[bytes]:
@@ -189,11 +215,19 @@ def _jpeg_profile(parts: list[bytes]) -> list[bytes]:
     parts = sorted(parts, key=lambda part: part[at])
     if len(parts) > 255:
         return []
-    if [part[at : at + 2] for part in parts] != [bytes((n, len(parts))) for n in range(1, len(parts) + 1)]:
+    if [part[at : at + 2] for part in parts] != [
+        bytes((n, len(parts))) for n in range(1, len(parts) + 1)
+    ]:
         return []
     profile = rebuild_profile(b"".join(part[at + 2 :] for part in parts))
-    rebuilt = [profile[start : start + _ICC_PART_BYTES] for start in range(0, len(profile), _ICC_PART_BYTES)]
-    return [_jpeg_segment(_APP2, _ICC + bytes((n, len(rebuilt))) + part) for n, part in enumerate(rebuilt, 1)]
+    rebuilt = [
+        profile[start : start + _ICC_PART_BYTES]
+        for start in range(0, len(profile), _ICC_PART_BYTES)
+    ]
+    return [
+        _jpeg_segment(_APP2, _ICC + bytes((n, len(rebuilt))) + part)
+        for n, part in enumerate(rebuilt, 1)
+    ]
 
 
 def _jpeg_segment(code: int, payload: bytes) -> bytes:
@@ -201,7 +235,10 @@ def _jpeg_segment(code: int, payload: bytes) -> bytes:
 
 
 def _strip_png(data: bytes) -> StrippedPicture:
-    """Keep header, colours, pixels and end. Decoders ignore colour chunks after the first pixels."""
+    """Keep header, colours, pixels and end.
+
+    Decoders ignore colour chunks after the first pixels.
+    """
     header = exif = b""
     colours: dict[bytes, bytes] = {}
     pixels: list[bytes] = []
@@ -257,7 +294,10 @@ def _png_chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _png_profile(body: bytes) -> bytes:
-    """Return the body of the rebuilt profile's chunk, with a neutral name; empty if it cannot be used."""
+    """Return the body of the rebuilt profile's chunk, with a neutral name.
+
+    It is empty if the profile cannot be used.
+    """
     _name, _, packed = body.partition(b"\0")
     inflate = zlib.decompressobj()
     try:
@@ -271,9 +311,18 @@ def _png_profile(body: bytes) -> bytes:
 
 
 def _has_spare_bytes(header: bytes, pixels: list[bytes]) -> bool:
-    """Return True if a PNG's data is longer than its pixels need. Raises InputError if it is shorter."""
+    """Return True if a PNG's data is longer than its pixels need.
+
+    Raises InputError if it is shorter.
+    """
     width, height, depth, colour, packing, filtering, interlace = struct.unpack(">IIBBBBB", header)
-    if colour not in _SAMPLES_BY_COLOUR_TYPE or depth not in {1, 2, 4, 8, 16} or packing or filtering or interlace > 1:
+    if (
+        colour not in _SAMPLES_BY_COLOUR_TYPE
+        or depth not in {1, 2, 4, 8, 16}
+        or packing
+        or filtering
+        or interlace > 1
+    ):
         raise picture_error("image_broken")
     wanted = total = 0
     for left, top, across, down in _ADAM7 if interlace else ((0, 0, 1, 1),):
@@ -301,10 +350,15 @@ def _strip_gif(data: bytes) -> StrippedPicture:
     for _ in range(MAX_SEGMENTS):
         if data[at] == 0x3B and frame:
             whole = screen + frame + b";"
-            return StrippedPicture(format="GIF", width=width, height=height, data=whole, is_padded=is_padded)
+            return StrippedPicture(
+                format="GIF", width=width, height=height, data=whole, is_padded=is_padded
+            )
         if data[at] == 0x21:
             end = _after_blocks(data, at + 2)
-            if data[at + 1] in {0xF9, 0x01}:  # a plain text extension consumes the graphic control before it
+            if data[at + 1] in {
+                0xF9,
+                0x01,
+            }:  # a plain text extension consumes the graphic control before it
                 control = data[at:end] if data[at + 1] == 0xF9 and end - at == 8 else b""
         elif data[at] == 0x2C:
             if frame:
@@ -381,11 +435,12 @@ _FOREIGN_FILE_SIGNATURES: Final = (
 
 
 def clean_picture(data: bytes) -> StrippedPicture:
-    """Return a picture upright and without metadata that decodes completely; it is re-encoded only if needed.
+    """Return a picture upright and without metadata that decodes completely.
 
-    A cleaned picture is returned unchanged. Raises InputError, with a problem without location, if it is no PNG, JPEG
-    or GIF, is truncated, damaged or animated, contains a file of another type, or exceeds 5 MB or a limit of
-    strip_metadata().
+    It is re-encoded only if needed. A cleaned picture is returned unchanged. Raises InputError,
+    with a problem without location, if it is no PNG, JPEG or GIF, or is truncated, damaged or
+    animated. It is also raised if the picture contains a file of another type, or exceeds 5 MB or a
+    limit of strip_metadata().
     """
     too_big = picture_error("image_too_big", limit=f"{MAX_PICTURE_BYTES // 1024 // 1024}")
     if len(data) > MAX_PICTURE_BYTES:

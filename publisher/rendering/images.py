@@ -31,13 +31,21 @@ class PictureFile:
 
 @dataclass(slots=True)
 class CleanPictures:
-    """Pictures in which there was nothing to clean: each preview of a post would decode them again, for seconds."""
+    """Pictures that needed no cleaning.
+
+    Each preview of a post would decode them again, for seconds.
+    """
 
     _known: OrderedDict[bytes, CleanedPicture] = field(default_factory=OrderedDict)
-    _described: OrderedDict[tuple[Path, FileState], RenderedImage] = field(default_factory=OrderedDict)
+    _described: OrderedDict[tuple[Path, FileState], RenderedImage] = field(
+        default_factory=OrderedDict
+    )
 
     def describe(self, file: PictureFile, renderer: Renderer) -> RenderedImage | Problem:
-        """Return what `read_picture` does, but for the bytes: a file that has not changed is not read again."""
+        """Return the result of `read_picture` without the bytes.
+
+        A file that has not changed is not read again.
+        """
         key = (file.path, state) if (state := find_file_state(file)) is not None else None
         if key is not None and (described := self._described.get(key)) is not None:
             return replace(described, alt=file.alt)
@@ -67,15 +75,18 @@ class CleanPictures:
 def read_picture(
     file: PictureFile, renderer: Renderer, known: CleanPictures | None = None
 ) -> tuple[RenderedImage, bytes] | Problem:
-    """Read and clean a picture file: the returned bytes are those to preview, hash, store and send.
+    """Read and clean a picture file; the returned bytes are for preview, hash, store and send.
 
-    A file that is missing, is a link, or is refused by clean_picture() becomes a problem with the file as its location.
+    A file that is missing, is a link, or is refused by clean_picture() becomes a problem with the
+    file as its location.
     """
     try:
         with open_without_symlinks(file.path, file.trusted_root) as opened:
             data = opened.read(MAX_PICTURE_BYTES + 1)
     except OSError as error:
-        result: JobResult = Problem(code="file_is_link" if error.errno == errno.ELOOP else "image_file_missing")
+        result: JobResult = Problem(
+            code="file_is_link" if error.errno == errno.ELOOP else "image_file_missing"
+        )
     else:
         result = (known or CleanPictures()).clean(data, renderer)
     if isinstance(result, Problem):
@@ -105,7 +116,7 @@ def find_file_state(file: PictureFile) -> FileState | None:
 
 
 def open_without_symlinks(path: Path, trusted_root: Path) -> BinaryIO:
-    """Open a regular file for reading. Links are allowed on the path to `trusted_root` and not below it.
+    """Open a regular file for reading; links are allowed on the path to `trusted_root`, not below.
 
     Raises OSError: ELOOP if a step below is a link, EINVAL if the file is not a regular one.
     """

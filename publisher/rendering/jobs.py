@@ -1,7 +1,7 @@
 """The jobs and results of a renderer, and their encoding between processes.
 
-A renderer works on templates, Markdown and pictures that people write. Its process may be taken over by them, so a
-result is accepted only if it is exactly one of the result types.
+A renderer works on templates, Markdown and pictures that people write. Its process may be taken
+over by them, so a result is accepted only if it is exactly one of the result types.
 """
 
 import base64
@@ -16,7 +16,10 @@ from publisher.domain.errors import Location, Problem
 
 _LENGTH_HEADER: Final = struct.Struct(">I")
 _TYPE_TAG: Final = "\0"
-"""The key that names the type of a value that JSON lacks; no key that staff write has this character."""
+"""The key that names the type of a value that JSON lacks.
+
+No key written by staff has this character.
+"""
 _PARENT_ONLY_FACTS: Final = frozenset({"code", "place", "post", "account", "template"})
 """Facts of a problem that only the parent process adds."""
 SHARED_FOLDER: Final = "_shared"
@@ -30,7 +33,10 @@ _TIME_TYPES: Final = {kind.__name__: kind for kind in (datetime, date, time)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateFiles:
-    """The texts and paths of all templates, by names like warning/default.txt. Those in `faulty` must not be used."""
+    """The texts and paths of all templates, by names like warning/default.txt.
+
+    Templates in `faulty` must not be used.
+    """
 
     texts: Mapping[str, str]
     paths: Mapping[str, str]
@@ -53,7 +59,10 @@ class ReadBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderPage:
-    """Render a page: RenderedText, of an article its HTML. The lines of a text end in `line_ending`."""
+    """Render a page to RenderedText; for an article, to its HTML.
+
+    The lines of a text end in `line_ending`.
+    """
 
     page: str
     variables: Mapping[str, object]
@@ -87,7 +96,10 @@ class PageCompiled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedText:
-    """`text` is the result; for an article's HTML, `visible` is its text for readers, with entities still escaped."""
+    """The `text` of a result.
+
+    For an article's HTML, `visible` is its text for readers, with entities still escaped.
+    """
 
     text: str
     visible: str = ""
@@ -111,7 +123,10 @@ class TemplateLine:
 
 
 JobResult = PageCompiled | RenderedText | CleanedPicture | TemplateLine | Problem
-"""A Problem explains why there is no other result; its facts do not include the post and the account."""
+"""A Problem explains why there is no other result.
+
+Its facts do not include the post and the account.
+"""
 
 
 class Renderer(Protocol):
@@ -122,7 +137,10 @@ class Renderer(Protocol):
         ...
 
     def run(self, jobs: Sequence[RenderJob]) -> list[JobResult]:
-        """Run all jobs and return a result for each, in order. No job can prevent the others' results."""
+        """Run all jobs and return a result for each, in order.
+
+        No job can prevent the others' results.
+        """
         ...
 
     def close(self) -> None:
@@ -134,8 +152,12 @@ class InvalidResultError(ValueError):
     """Bytes from the renderer are not a valid result."""
 
 
-_JOB_TYPES: Final = {kind.__name__: kind for kind in (CompilePage, ReadBody, RenderPage, CleanPicture, FindLine)}
-_RESULT_TYPES: Final[Mapping[type[RenderJob], type[PageCompiled | RenderedText | CleanedPicture | TemplateLine]]] = {
+_JOB_TYPES: Final = {
+    kind.__name__: kind for kind in (CompilePage, ReadBody, RenderPage, CleanPicture, FindLine)
+}
+_RESULT_TYPES: Final[
+    Mapping[type[RenderJob], type[PageCompiled | RenderedText | CleanedPicture | TemplateLine]]
+] = {
     CompilePage: PageCompiled,
     ReadBody: RenderedText,
     RenderPage: RenderedText,
@@ -151,7 +173,10 @@ def write_frame(stream: IO[bytes], data: bytes) -> None:
 
 
 def read_frame(stream: IO[bytes], max_bytes: int) -> bytes:
-    """Read one message. Raises EOFError where there is no whole one, ValueError if it has more than `max_bytes`."""
+    """Read one message.
+
+    Raises EOFError if there is no whole one, ValueError if it has more than `max_bytes`.
+    """
     head = stream.read(_LENGTH_HEADER.size)
     if len(head) < _LENGTH_HEADER.size:
         raise EOFError
@@ -166,7 +191,9 @@ def read_frame(stream: IO[bytes], max_bytes: int) -> bytes:
 
 def encode_batch(files: TemplateFiles | None, jobs: Sequence[RenderJob]) -> bytes:
     """Encode a batch: jobs, and the templates to load before them if there are new ones."""
-    return _to_json({"files": files and _field_values(files), "jobs": [_with_kind(job) for job in jobs]})
+    return _to_json(
+        {"files": files and _field_values(files), "jobs": [_with_kind(job) for job in jobs]}
+    )
 
 
 def decode_batch(data: bytes) -> tuple[TemplateFiles | None, list[RenderJob]]:
@@ -179,19 +206,28 @@ def decode_batch(data: bytes) -> tuple[TemplateFiles | None, list[RenderJob]]:
 def encode_result(result: JobResult) -> bytes:
     if isinstance(result, Problem):
         place = result.location and asdict(result.location)
-        return _to_json({"kind": "Problem", "code": result.code, "place": place, "facts": dict(result.facts)})
+        return _to_json(
+            {"kind": "Problem", "code": result.code, "place": place, "facts": dict(result.facts)}
+        )
     return _to_json(_with_kind(result))
 
 
 def decode_result(data: bytes, job: RenderJob) -> JobResult:
-    """Decode the result of encode_result(). Raises InvalidResultError unless it is a Problem or of the job's type."""
+    """Decode the result of encode_result().
+
+    Raises InvalidResultError unless it is a Problem or of the job's type.
+    """
     try:
         members = json.loads(data, object_hook=_decode_value)
         kind = members.pop("kind")
         if kind == "Problem":
             code, place, facts = members.pop("code"), members.pop("place"), members.pop("facts")
             texts = (code, *facts, *facts.values())
-            if members or _PARENT_ONLY_FACTS & facts.keys() or not all(isinstance(text, str) for text in texts):
+            if (
+                members
+                or _PARENT_ONLY_FACTS & facts.keys()
+                or not all(isinstance(text, str) for text in texts)
+            ):
                 raise InvalidResultError(kind)
             location = None if place is None else Location(file=place["file"], line=place["line"])
             if location and not (isinstance(location.file, str) and isinstance(location.line, int)):
@@ -219,7 +255,9 @@ def _field_values(value: object) -> Mapping[str, object]:
 
 
 def _to_json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, default=_encode_value).encode("utf-8", "surrogatepass")
+    return json.dumps(value, ensure_ascii=False, default=_encode_value).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 def _encode_value(value: object) -> object:

@@ -1,4 +1,7 @@
-"""What a post may ask of the renderer: counted before the work, as a few kilobytes can take it seconds."""
+"""Limits of a post's demands on the renderer, counted before the work.
+
+A few kilobytes can take it seconds.
+"""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +14,10 @@ from publisher.domain.post import Post
 MAX_BODY_LINES: Final = 2_000
 MAX_MARKS: Final = 5_000
 MAX_TABLE_CELLS: Final = 2_000
-"""What makes a body costly; a table of a few kilobytes may have 65,000 cells, as short rows are filled up."""
+"""Maximum cells of the tables in a body, as cells make it costly.
+
+A table of a few kilobytes may have 65,000 cells, as short rows are filled up.
+"""
 MAX_FIELD_CHARACTERS: Final = 20_000
 """For the data of a post together, and for its text for one platform."""
 _MARKS: Final = re.compile(r"[*_`\[\]<>&!~\\#]")
@@ -20,9 +26,9 @@ _DELIMITERS: Final = frozenset("|:- \t")
 
 
 def find_excess(post: Post) -> tuple[str, str, Mapping[str, str]] | None:
-    """Return what of a post would take the renderer too long: its key, and a problem's code and facts; None if nothing.
+    """Return the part of a post that would take the renderer too long, None if nothing would.
 
-    It is counted before any work begins.
+    It is returned as its key, and a problem's code and facts. It is counted before any work begins.
     """
     lines, marks, cells = measure_body(post.body)
     if cells > MAX_TABLE_CELLS:
@@ -32,7 +38,10 @@ def find_excess(post: Post) -> tuple[str, str, Mapping[str, str]] | None:
         return "body", "post_body_too_costly", limits
     sizes = {f"data.{name}": len(str(value)) for name, value in post.data.items()}
     own = {f"text.{platform}": len(text) for platform, text in post.text_by_platform.items()}
-    if sum(sizes.values()) > MAX_FIELD_CHARACTERS or max(own.values(), default=0) > MAX_FIELD_CHARACTERS:
+    if (
+        sum(sizes.values()) > MAX_FIELD_CHARACTERS
+        or max(own.values(), default=0) > MAX_FIELD_CHARACTERS
+    ):
         longest = max({**sizes, **own}.items(), key=itemgetter(1))[0]
         return longest, "post_field_too_long", {"limit": str(MAX_FIELD_CHARACTERS)}
     return None
@@ -40,7 +49,10 @@ def find_excess(post: Post) -> tuple[str, str, Mapping[str, str]] | None:
 
 @lru_cache(maxsize=16)
 def measure_body(body: str) -> tuple[int, int, int]:
-    """Return the lines of a Markdown body, the characters that may be marks, and the cells of its tables at most."""
+    """Return a Markdown body's lines, the characters that may be marks, and its table cells.
+
+    The number of cells is the most that the tables may have.
+    """
     lines, cells, columns = body.splitlines(), 0, 0
     for line in lines:
         text = line.strip(" \t>")

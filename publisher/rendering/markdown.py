@@ -1,4 +1,7 @@
-"""Convert a post's Markdown body to HTML or plain text. Pure: the last HTML is cached for a post's other accounts."""
+"""Convert a post's Markdown body to HTML or plain text. Pure.
+
+The last HTML is cached for a post's other accounts.
+"""
 
 import re
 from collections import Counter
@@ -41,18 +44,42 @@ _PLAIN_TEXT_MARKS: Final = {
 """The plain text for Markdown tokens without content of their own."""
 _LINE_END: Final = re.compile(r"(?<![^\S\n])[^\S\n]++\n")
 _BETWEEN_TAGS: Final = re.compile(r">\s++(?=<)")
-"""Both patterns read every space once: neither starts within a run of spaces, nor backtracks over one."""
-_TAG: Final = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)")
-_VOID: Final = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
-_EMPTY_LINES: Final = re.compile(r"\n{3,}")
-_END_OF_BLOCK: Final = re.compile(r"</(?:p|div|section|blockquote|ul|ol|li|h[1-6]|tr)>|<br\s*/?>", re.IGNORECASE)
+"""Pattern that reads every space once, as does the one before.
 
-_MARKDOWN: Final = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table").disable(["image"])
+Neither starts within a run of spaces, nor backtracks over one.
+"""
+_TAG: Final = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)")
+_VOID: Final = {
+    "area",
+    "base",
+    "br",
+    "col",
+    "embed",
+    "hr",
+    "img",
+    "input",
+    "link",
+    "meta",
+    "source",
+    "track",
+    "wbr",
+}
+_EMPTY_LINES: Final = re.compile(r"\n{3,}")
+_END_OF_BLOCK: Final = re.compile(
+    r"</(?:p|div|section|blockquote|ul|ol|li|h[1-6]|tr)>|<br\s*/?>", re.IGNORECASE
+)
+
+_MARKDOWN: Final = (
+    MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table").disable(["image"])
+)
 
 
 @lru_cache(maxsize=1)
 def body_html(markdown: str, stylesheet: str) -> str:
-    """Convert a body to HTML that platforms keep: a few tags with inline styles, and links written out as text."""
+    """Convert a body to HTML that platforms keep.
+
+    It has a few tags with inline styles, and links written out as text.
+    """
     return sanitize_html("".join(map(_token_html, _tokens(markdown))), stylesheet)
 
 
@@ -90,9 +117,10 @@ def sanitize_html(html: str, stylesheet: str) -> str:
 
 
 def is_too_deep(html: str) -> bool:
-    """Return True if elements are nested deeper than any article needs; the inliner recurses into each.
+    """Return True if elements are nested deeper than any article needs.
 
-    An unclosed element counts as open to the end, as in a browser for most tags.
+    The inliner recurses into each. An unclosed element counts as open to the end, as in a browser
+    for most tags.
     """
     depth = 0
     is_open: Counter[str] = Counter()
@@ -115,18 +143,26 @@ def visible_text(html: str) -> str:
 
 
 def article_lines(html: str) -> str:
-    """Return an article as a terminal can show it: its text, a line for each block, without blank ones."""
+    """Return an article as a terminal can show it.
+
+    It is the article's text, a line for each block, without blank ones.
+    """
     lines = unescape(visible_text(_END_OF_BLOCK.sub(r"\g<0>\n", html))).splitlines()
     return "\n".join(filter(None, map(str.strip, lines)))
 
 
 def _tokens(markdown: str) -> Sequence[Token]:
-    """Flatten Markdown into tokens: links written out, list items with bullet and unwrapped first paragraph."""
+    """Flatten Markdown into tokens.
+
+    Links are written out. List items get a bullet and an unwrapped first paragraph.
+    """
     flat: list[Token] = []
     is_tight: list[bool] = []
     links: list[tuple[str, int]] = []
     parsed = _MARKDOWN.parse(markdown)
-    for token in chain.from_iterable(token.children or [] if token.type == "inline" else [token] for token in parsed):
+    for token in chain.from_iterable(
+        token.children or [] if token.type == "inline" else [token] for token in parsed
+    ):
         match token.type:
             case "paragraph_open":
                 is_tight.append(bool(flat) and flat[-1].type == "mark")
@@ -161,7 +197,9 @@ def _token_html(token: Token) -> str:
     if token.type == "hr":
         return '<section class="rule"></section>'
     if token.type in {"fence", "code_block"}:
-        lines = "<br>".join(escape(line, quote=False) for line in token.content.rstrip().splitlines())
+        lines = "<br>".join(
+            escape(line, quote=False) for line in token.content.rstrip().splitlines()
+        )
         return f'<p class="text">{lines}</p>'
     if token.nesting == 0:
         return escape(token.content, quote=False)

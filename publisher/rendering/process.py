@@ -1,4 +1,7 @@
-"""Run the renderer in a separate process, with limits and without secrets; losing it does no harm."""
+"""Run the renderer in a separate process, with limits and without secrets.
+
+Losing it does no harm.
+"""
 
 import contextlib
 import hashlib
@@ -32,13 +35,19 @@ from publisher.rendering.jobs import (
 
 CHILD_COMMAND: Final = (sys.executable, "-P", "-m", "publisher.rendering.child")
 MAX_CPU_SECONDS: Final = 10
-"""Processor time of one job; a usual one takes milliseconds, the costliest picture three seconds."""
+"""Processor time of one job, in seconds.
+
+A usual job takes milliseconds, the costliest picture three seconds.
+"""
 RESULT_TIMEOUT_SECONDS: Final = 60.0
 """How long to wait for a result; the limit on processor time ends a job long before."""
 MAX_RESULT_BYTES: Final = 16 * 1024**2
 """More than the biggest picture takes."""
 MAX_PAGE_LOSSES: Final = 2
-"""A page that cost this many processes within PAGE_PAUSE_SECONDS is not tried for as long, with any post."""
+"""Maximum lost processes of a page within PAGE_PAUSE_SECONDS.
+
+At this number the page is not tried for as long, with any post.
+"""
 PAGE_PAUSE_SECONDS: Final = 60.0
 JOB_PAUSE_SECONDS: Final = 600.0
 """How long a job is not tried again that crashed a process, or used up its processor time."""
@@ -48,12 +57,17 @@ _PASSED_VARIABLES: Final = (
     "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME",
     "PYTHONPYCACHEPREFIX", "SYSTEMROOT",
 )  # fmt: skip
-"""The environment may hold secrets, so the process gets only what Python needs to start."""
+"""The only environment variables that the process gets, all needed by Python to start.
+
+The environment may hold secrets.
+"""
 _SIGKILL_EXIT_CODE: Final = -9
 """The exit code of a process killed by an operator, or by the system for lack of memory."""
 _TRACEBACK_FRAME: Final = re.compile(r'^  File "(.+)", line (\d+)', re.MULTILINE)
 _EXHAUSTED_PROBLEM: Final = Problem(code="rendering_too_expensive")
-_NOT_TRIED_PROBLEM: Final = Problem(code="template_suspended", facts={"seconds": f"{PAGE_PAUSE_SECONDS:.0f}"})
+_NOT_TRIED_PROBLEM: Final = Problem(
+    code="template_suspended", facts={"seconds": f"{PAGE_PAUSE_SECONDS:.0f}"}
+)
 
 
 class RendererClosedError(PublisherError):
@@ -70,7 +84,10 @@ class _ChildProcess:
     job_stream: IO[bytes]
     result_stream: IO[bytes]
     end: Callable[[], str | None]
-    """Kills the process if it runs, and returns its standard error; also called when it is garbage-collected."""
+    """Kills the process if it runs, and returns its standard error.
+
+    It is also called when the process is garbage-collected.
+    """
     loaded_files: TemplateFiles | None = None
     has_timed_out: bool = False
     """True once it was killed after a timeout."""
@@ -82,7 +99,10 @@ class _ChildProcess:
 
 @dataclass(frozen=True, slots=True)
 class _ProcessLoss:
-    """How the process was lost: possibly by its job, certainly by it (a crash), and its traceback."""
+    """How the process was lost: possibly by its job, or certainly by it (a crash).
+
+    It has the process's traceback.
+    """
 
     is_caused_by_job: bool
     is_crash: bool
@@ -91,11 +111,11 @@ class _ProcessLoss:
 
 @dataclass(slots=True, weakref_slot=True)
 class RenderProcess:
-    """A renderer in a separate process, which is started when there is work, and again after it was lost.
+    """A renderer in a separate process, started for work, and again after it was lost.
 
-    Thread-safe; runs one batch at a time. A job may use `max_cpu_seconds` of processor time and take
-    `result_timeout_seconds`, as may the start of a process. A job that has cost a process is not tried again for a
-    while.
+    Thread-safe; runs one batch at a time. A job may use `max_cpu_seconds` of processor time and
+    take `result_timeout_seconds`. The start of a process may do the same. A job that has cost a
+    process is not tried again for a while.
     """
 
     max_cpu_seconds: int = MAX_CPU_SECONDS
@@ -121,10 +141,11 @@ class RenderProcess:
             child.process.kill()
 
     def run(self, jobs: Sequence[RenderJob]) -> list[JobResult]:
-        """Run all jobs and return a result for each, in order; for a job that ends the process, a Problem.
+        """Run all jobs and return a result for each, in order.
 
-        If something else killed the process, its job is run again. If no process can be started, every remaining job
-        gets that Problem. Raises RendererClosedError after close().
+        A job that ends the process gets a Problem. If something else killed the process, its job is
+        run again. If no process can be started, every remaining job gets a Problem about that.
+        Raises RendererClosedError after close().
         """
         with self._lock:
             results: list[JobResult | None] = [self._recent_problem(job) for job in jobs]
@@ -149,11 +170,18 @@ class RenderProcess:
         return [result for result in results if result is not None]
 
     def _recent_problem(self, job: RenderJob) -> Problem | None:
-        """Return a Problem if the job, or its page, has recently cost processes and is not tried now."""
+        """Return a Problem if the job or its page has recently cost processes, else None.
+
+        It is then not tried now.
+        """
         now = time.monotonic()
-        while self._lost_jobs and now - next(iter(self._lost_jobs.values()))[0] >= JOB_PAUSE_SECONDS:
+        while (
+            self._lost_jobs and now - next(iter(self._lost_jobs.values()))[0] >= JOB_PAUSE_SECONDS
+        ):
             self._lost_jobs.popitem(last=False)
-        if self._lost_jobs and (found := self._lost_jobs.get(_job_digest(job))):  # digesting every job would take long
+        if self._lost_jobs and (
+            found := self._lost_jobs.get(_job_digest(job))
+        ):  # digesting every job would take long
             return found[1]
         while self._lost_pages and now - self._lost_pages[0][0] >= PAGE_PAUSE_SECONDS:
             self._lost_pages.popleft()
@@ -166,7 +194,9 @@ class RenderProcess:
         """Return the results so far, and how the process was lost, if it was."""
         if self._is_closed:
             raise RendererClosedError
-        if self._child and self._child.process.poll() is not None:  # it has ended between batches: no job did that
+        if (
+            self._child and self._child.process.poll() is not None
+        ):  # it has ended between batches: no job did that
             self._child.end()
             self._child = None
         child = self._child or self._start()
@@ -178,7 +208,9 @@ class RenderProcess:
                 write_frame(child.job_stream, batch)
                 child.loaded_files = self._files
                 for job in jobs:
-                    done.append(decode_result(read_frame(child.result_stream, MAX_RESULT_BYTES), job))
+                    done.append(
+                        decode_result(read_frame(child.result_stream, MAX_RESULT_BYTES), job)
+                    )
                     renew()
             is_in_step = True
         except (OSError, EOFError, ValueError):
@@ -223,21 +255,31 @@ class RenderProcess:
             loss = _end_process(child)
             if self._is_closed:
                 raise RendererClosedError from None
-            raise _NotStartedError(loss.trace.strip().rpartition("\n")[2] or f"exit {process.returncode}") from None
+            raise _NotStartedError(
+                loss.trace.strip().rpartition("\n")[2] or f"exit {process.returncode}"
+            ) from None
         return child
 
     def _record_loss(self, job: RenderJob, loss: _ProcessLoss) -> Problem:
-        """Return the Problem of an abandoned job, for a page at the line that ran last. It is not tried for a while."""
+        """Return the Problem of an abandoned job, for a page at the line that ran last.
+
+        The job is not tried for a while.
+        """
         problem = _EXHAUSTED_PROBLEM
         if isinstance(job, RenderPage):
             paths = self._files.paths
             # Python's fault handler writes file names with this escaping.
-            names = {path.encode("ascii", "backslashreplace").decode(): name for name, path in paths.items()}
+            names = {
+                path.encode("ascii", "backslashreplace").decode(): name
+                for name, path in paths.items()
+            }
             frames = _TRACEBACK_FRAME.findall(loss.trace)
             ran = next(((names[file], int(line)) for file, line in frames if file in names), None)
             if ran is not None:
                 found, _loss = self._run_batch([FindLine(page=ran[0], compiled_line=ran[1])])
-                line = next((result.line for result in found if isinstance(result, TemplateLine)), 1)
+                line = next(
+                    (result.line for result in found if isinstance(result, TemplateLine)), 1
+                )
                 problem = replace(problem, location=Location(file=paths[ran[0]], line=line))
             self._lost_pages.append((time.monotonic(), job.page))
         if loss.is_crash:  # a job that only took long may be quick another time
@@ -260,7 +302,9 @@ def _kill_after(child: _ChildProcess, seconds: float) -> Iterator[Callable[[], N
 
     def renew() -> None:
         nonlocal timer, renewed_at
-        if time.monotonic() - renewed_at > seconds / 10:  # a thread for each result would cost more than the results
+        if (
+            time.monotonic() - renewed_at > seconds / 10
+        ):  # a thread for each result would cost more than the results
             timer.cancel()
             timer = threading.Timer(seconds, child.kill_after_timeout)
             timer.start()
@@ -280,8 +324,13 @@ def _end_process(child: _ChildProcess) -> _ProcessLoss:
     except subprocess.TimeoutExpired:  # it runs and writes invalid results
         is_alive = True
     trace = child.end() or ""
-    is_crash = not (child.has_timed_out or is_alive) and child.process.returncode not in (0, _SIGKILL_EXIT_CODE)
-    return _ProcessLoss(is_caused_by_job=child.has_timed_out or is_alive or is_crash, is_crash=is_crash, trace=trace)
+    is_crash = not (child.has_timed_out or is_alive) and child.process.returncode not in (
+        0,
+        _SIGKILL_EXIT_CODE,
+    )
+    return _ProcessLoss(
+        is_caused_by_job=child.has_timed_out or is_alive or is_crash, is_crash=is_crash, trace=trace
+    )
 
 
 def _kill_process(process: "subprocess.Popen[bytes]", stderr: IO[bytes]) -> str:

@@ -28,7 +28,13 @@ from publisher.domain.post import (
     derive_marker,
     format_part_prefix,
 )
-from publisher.rendering.images import CleanPictures, FileState, PictureFile, find_file_state, read_picture
+from publisher.rendering.images import (
+    CleanPictures,
+    FileState,
+    PictureFile,
+    find_file_state,
+    read_picture,
+)
 from publisher.rendering.jobs import STYLESHEET, JobResult, ReadBody, RenderedText, RenderPage
 from publisher.rendering.limits import find_excess
 from publisher.rendering.templates import Templates
@@ -39,23 +45,40 @@ _KEYS_BY_PART: Mapping[str, str] = {
     "title": "title", "picture": "images", "too_many_images": "images", "cover": "images", "summary": "", "text": "",
     "content": "",
 }  # fmt: skip
-"""Parts that adapters' problem codes name, and the post's key for each; empty if several keys make up the part."""
+"""Parts that adapters' problem codes name, with the post's key for each.
+
+The key is empty if several keys make up the part.
+"""
 MARKER_WITHIN_CHARACTERS: Final = 60
-"""A text must carry its marker within this many characters of its start; lists may show no more of a post."""
+"""Maximum distance in characters from a text's start to its marker.
+
+Lists may show no more of a post.
+"""
 SUMMARY_CHARACTERS: Final = 54
 """How much of the body becomes the summary of an article without one."""
 MAX_BODY_CHARACTERS: Final = 50_000
-"""Twice what the longest article takes, and little enough for deeply nested Markdown."""
+"""Twice the longest article's length, and little enough for deeply nested Markdown."""
 MAX_BATCH_TEXTS: Final = 64
-"""So many texts are rendered together: asking the renderer's process for each by itself would take most of the time."""
-_NON_CHINESE_TEXT: Final = re.compile(r"[^\u2010-\u2027\u3000-\u30ff\u3400-\u9fff\uff00-\uff0f\uff1a-\uff20]+")
-"""All but Chinese characters and punctuation, which no platform turns into letters or digits."""
+"""The number of texts that are rendered together.
+
+Asking the renderer's process for each by itself would take most of the time.
+"""
+_NON_CHINESE_TEXT: Final = re.compile(
+    r"[^\u2010-\u2027\u3000-\u30ff\u3400-\u9fff\uff00-\uff0f\uff1a-\uff20]+"
+)
+"""All but Chinese characters and punctuation.
+
+No platform turns these into letters or digits.
+"""
 _SPLIT_POINTS: Final = (
     re.compile(r"(?:\r?\n){2,}"),
     re.compile(r"\r?\n"),
     re.compile(r"(?<=[。！？；])(?![。！？；”’」』）])|(?<=[。！？；][”’」』）])"),
 )
-"""Where a text may be split, best places first: between paragraphs, lines, sentences; never inside a sentence."""
+"""Where a text may be split, best places first: between paragraphs, lines, sentences.
+
+A text is never split inside a sentence.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +91,10 @@ class OriginalPost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderTarget:
-    """One account that publishes a post, with the facts of its region and the post's pictures in order."""
+    """One account that publishes a post.
+
+    It has the facts of its region and the post's pictures in order.
+    """
 
     account: Account
     region: Mapping[str, str]
@@ -88,7 +114,10 @@ class RenderRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pictures:
-    """The pictures of a post, their media type and bytes by hash, and a problem for each that cannot be used."""
+    """The pictures of a post, with a problem for each unusable one.
+
+    Their media type and bytes are kept by hash.
+    """
 
     shown: Sequence[RenderedImage]
     media: Mapping[str, tuple[str, bytes]]
@@ -97,7 +126,10 @@ class _Pictures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderResult:
-    """The rendered posts of one occurrence, their pictures' media type and bytes by hash, and all problems."""
+    """The rendered posts of one occurrence, with pictures and all problems.
+
+    The pictures' media type and bytes are kept by hash.
+    """
 
     rendered_posts: tuple[RenderedPost, ...] = ()
     media: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
@@ -106,21 +138,28 @@ class RenderResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostRenderer:
-    """All that a rendered post depends on besides the post. Reads picture files; changes nothing."""
+    """All inputs of a rendered post besides the post. Reads picture files; changes nothing."""
 
     templates: Templates
     timezone: tzinfo
     staff_folder: Path
-    """The folder from which a post names its pictures."""
+    """The folder of the pictures that a post names."""
     accounts: Mapping[AccountId, Account]
     factories: Mapping[Platform, AdapterFactory]
     regions: Mapping[str, Mapping[str, str]]
     older_markers: dict[tuple[PostId, AccountId], Marker] = field(default_factory=dict)
-    """The markers of originals on accounts that were renamed since: no text that follows them may have one."""
+    """The markers of originals on accounts that were renamed since.
+
+    No text that follows such an original may have its marker.
+    """
     clean_pictures: CleanPictures = field(default_factory=CleanPictures)
 
     def render(
-        self, post: Post, occurrence: Occurrence, accounts: Iterable[AccountId], posts: Mapping[PostId, Post]
+        self,
+        post: Post,
+        occurrence: Occurrence,
+        accounts: Iterable[AccountId],
+        posts: Mapping[PostId, Post],
     ) -> RenderResult:
         """Render one occurrence for these accounts, as render_all does."""
         [result] = self.render_all([(post, occurrence, accounts)], posts)
@@ -133,30 +172,45 @@ class PostRenderer:
         *,
         with_media: bool = True,
     ) -> Iterator[RenderResult]:
-        """Render occurrences for their accounts, in order. `posts` holds the posts they may follow, by id.
+        """Render occurrences for their accounts, in order.
 
-        A post with an unusable picture has no rendered posts, but its text is checked all the same. Without media the
-        pictures of posts are only described, and their files read if they have changed since they were last.
+        `posts` holds the posts they may follow, by id. A post with an unusable picture has no
+        rendered posts, but its text is checked all the same. Without media the pictures of posts
+        are only described, and their files are read if they have changed since the last time.
         """
         batch: list[tuple[RenderRequest, _Pictures]] = []
         for post, occurrence, accounts in items:
             pictures = self._read_pictures(post, with_media=with_media)
-            targets = [self._render_target(post, self.accounts[account], pictures.shown, posts) for account in accounts]
-            batch.append((RenderRequest(post=post, occurrence=occurrence, targets=targets), pictures))
-            if pictures.media or sum(len(request.targets) for request, _pictures in batch) >= MAX_BATCH_TEXTS:
+            targets = [
+                self._render_target(post, self.accounts[account], pictures.shown, posts)
+                for account in accounts
+            ]
+            batch.append(
+                (RenderRequest(post=post, occurrence=occurrence, targets=targets), pictures)
+            )
+            if (
+                pictures.media
+                or sum(len(request.targets) for request, _pictures in batch) >= MAX_BATCH_TEXTS
+            ):
                 yield from self._render_batch(batch)
                 batch = []
         yield from self._render_batch(batch)
 
-    def _render_batch(self, batch: Sequence[tuple[RenderRequest, _Pictures]]) -> Iterator[RenderResult]:
+    def _render_batch(
+        self, batch: Sequence[tuple[RenderRequest, _Pictures]]
+    ) -> Iterator[RenderResult]:
         composed = compose([request for request, _pictures in batch], self.templates, self.timezone)
         for (request, pictures), (body_text, found) in zip(batch, composed, strict=True):
             yield self._check(request.post, pictures, found, body_text)
 
     def _check(
-        self, post: Post, pictures: _Pictures, composed: Sequence[RenderedPost | TemplateError], body_text: str
+        self,
+        post: Post,
+        pictures: _Pictures,
+        composed: Sequence[RenderedPost | TemplateError],
+        body_text: str,
     ) -> RenderResult:
-        """Return the rendered posts of one occurrence, with what their platforms refuse."""
+        """Return the rendered posts of one occurrence, with their platforms' problems."""
         problems, media = [*pictures.problems], {**pictures.media}
         rendered_posts: list[RenderedPost] = []
         for found in composed:
@@ -165,17 +219,30 @@ class PostRenderer:
                 continue
             rendered_posts.append(found)
             for picture in found.images:
-                if picture.sha256 not in media and (cover := self.templates.cover_bytes(picture.sha256)) is not None:
+                if (
+                    picture.sha256 not in media
+                    and (cover := self.templates.cover_bytes(picture.sha256)) is not None
+                ):
                     media[picture.sha256] = (picture.media_type, cover)
             account, factory = self.accounts[found.account], self.factories[found.platform]
             for problem in validate_rendered(factory, account, found):
-                problems.append(_with_post(_with_key(problem, post, found, body_text), post, found.account))
+                problems.append(
+                    _with_post(_with_key(problem, post, found, body_text), post, found.account)
+                )
             if post.is_urgent and not factory.capabilities(account).notifies_followers:
                 facts = {"post": post.id, "key": "urgent", "platform": found.platform}
-                problems.append(Problem(code="urgent_without_notification", severity=Severity.WARNING, facts=facts))
-        unique: dict[object, Problem] = {}  # a problem that several accounts share is kept for the first of them
+                problems.append(
+                    Problem(
+                        code="urgent_without_notification", severity=Severity.WARNING, facts=facts
+                    )
+                )
+        unique: dict[
+            object, Problem
+        ] = {}  # a problem that several accounts share is kept for the first of them
         for problem in problems:
-            shared_facts = tuple(sorted((key, value) for key, value in problem.facts.items() if key != "account"))
+            shared_facts = tuple(
+                sorted((key, value) for key, value in problem.facts.items() if key != "account")
+            )
             unique.setdefault((problem.code, problem.location, shared_facts), problem)
         return RenderResult(
             rendered_posts=() if pictures.problems else tuple(rendered_posts),
@@ -184,13 +251,19 @@ class PostRenderer:
         )
 
     def _render_target(
-        self, post: Post, account: Account, pictures: Sequence[RenderedImage], posts: Mapping[PostId, Post]
+        self,
+        post: Post,
+        account: Account,
+        pictures: Sequence[RenderedImage],
+        posts: Mapping[PostId, Post],
     ) -> RenderTarget:
         followed = posts.get(post.follows) if post.follows else None
         original = None
         if followed is not None:
             key = OccurrenceKey(post=followed.id, occurrence=ONCE_OCCURRENCE)
-            marker = self.older_markers.get((followed.id, account.id)) or derive_marker(key, account.id)
+            marker = self.older_markers.get((followed.id, account.id)) or derive_marker(
+                key, account.id
+            )
             original = OriginalPost(title=followed.title, marker=marker)
         return RenderTarget(
             account=account,
@@ -201,7 +274,10 @@ class PostRenderer:
         )
 
     def find_picture_states(self, post: Post) -> Sequence[FileState | None]:
-        """Return the state of each picture's file of a post: while they are the same, so is each problem with them."""
+        """Return the state of each picture's file of a post.
+
+        While the states are the same, so is each problem with them.
+        """
         return [find_file_state(self._find_picture(item)) for item in post.images]
 
     def _find_picture(self, item: PostImage) -> PictureFile:
@@ -216,10 +292,16 @@ class PostRenderer:
         renderer, known = self.templates.renderer, self.clean_pictures
         for number, item in enumerate(post.images):
             file = self._find_picture(item)
-            found = read_picture(file, renderer, known) if with_media else known.describe(file, renderer)
+            found = (
+                read_picture(file, renderer, known)
+                if with_media
+                else known.describe(file, renderer)
+            )
             if isinstance(found, Problem):
                 facts = {"file": item.file, "key": f"images.{number}.file"}
-                problems.append(_with_post(replace(found, location=None, facts={**found.facts, **facts}), post))
+                problems.append(
+                    _with_post(replace(found, location=None, facts={**found.facts, **facts}), post)
+                )
             elif isinstance(found, RenderedImage):
                 pictures.append(found)
             else:
@@ -229,13 +311,22 @@ class PostRenderer:
         return _Pictures(shown=pictures, media=media, problems=problems)
 
 
-def validate_rendered(factory: AdapterFactory, account: Account, rendered: RenderedPost) -> Sequence[Problem]:
-    """Return what the platform would refuse. A bug in its adapter refuses the post, and does not stop the others."""
+def validate_rendered(
+    factory: AdapterFactory, account: Account, rendered: RenderedPost
+) -> Sequence[Problem]:
+    """Return the problems that the platform would refuse.
+
+    A bug in its adapter refuses the post, and does not stop the others.
+    """
     try:
         return tuple(factory.validate(account, rendered))
     except Exception as error:  # noqa: BLE001 # a package's own code, whatever it raises
         text = redact_text(f"{type(error).__name__}: {error}")
-        return [Problem(code="adapter_validate_failed", facts={"platform": account.platform, "error": text})]
+        return [
+            Problem(
+                code="adapter_validate_failed", facts={"platform": account.platform, "error": text}
+            )
+        ]
 
 
 def _with_post(problem: Problem, post: Post, account: AccountId | None = None) -> Problem:
@@ -244,15 +335,25 @@ def _with_post(problem: Problem, post: Post, account: AccountId | None = None) -
 
 
 def _with_key(problem: Problem, post: Post, rendered: RenderedPost, body_text: str) -> Problem:
-    """Add the post's key to a platform's problem, whose code names the part, as in NAME_text_too_long."""
+    """Add the post's key to a platform's problem.
+
+    The problem's code names the part, as in NAME_text_too_long.
+    """
     key = next((key for name, key in _KEYS_BY_PART.items() if f"_{name}" in problem.code), None)
     if key is None:
         return problem
     if not key:  # the longest text of the post that is shown: shortening starts there
-        shown = (rendered.summary if "_summary" in problem.code else rendered.text).replace("\r\n", "\n")
-        written = {f"data.{name}": words for name, words in post.data.items() if isinstance(words, str)}
+        shown = (rendered.summary if "_summary" in problem.code else rendered.text).replace(
+            "\r\n", "\n"
+        )
+        written = {
+            f"data.{name}": words for name, words in post.data.items() if isinstance(words, str)
+        }
         if rendered.platform in post.text_by_platform:
-            written = {f"text.{rendered.platform}": post.text_by_platform[rendered.platform], **written}
+            written = {
+                f"text.{rendered.platform}": post.text_by_platform[rendered.platform],
+                **written,
+            }
         lengths = {name: len(words) for name, words in written.items() if words.strip() in shown}
         if body_text and (body_text in shown or (rendered.summary and "<" in shown)):
             lengths["body"] = len(body_text)
@@ -262,7 +363,7 @@ def _with_key(problem: Problem, post: Post, rendered: RenderedPost, body_text: s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderContext:
-    """What is known of one rendered post before it is rendered. `page` is the template's file."""
+    """The known facts of one rendered post before it is rendered. `page` is the template's file."""
 
     post: Post
     target: RenderTarget
@@ -275,7 +376,9 @@ class RenderContext:
     def account(self) -> Account:
         return self.target.account
 
-    def problem(self, code: str, place: Location | None = None, key: str | None = None, **facts: str) -> Problem:
+    def problem(
+        self, code: str, place: Location | None = None, key: str | None = None, **facts: str
+    ) -> Problem:
         """Return a problem at a place, at the post's key, or else in the template."""
         if key is not None:
             facts["key"] = key
@@ -287,18 +390,23 @@ class RenderContext:
 def compose(
     requests: Sequence[RenderRequest], templates: Templates, timezone: tzinfo
 ) -> list[tuple[str, Sequence[RenderedPost | TemplateError]]]:
-    """Return each post's body as plain text, and the rendered posts of its targets. Pure: equal arguments, equal bytes.
+    """Return each post's body as plain text, and the rendered posts of its targets. Pure.
 
-    There is a TemplateError instead for a target whose template fails, or whose text lacks its marker or (except in a
-    correction) the region's tip line, or carries a secret. Its problems name the post, the account and the template's
+    Equal arguments give equal bytes. There is a TemplateError instead for a target if its template
+    fails or its text carries a secret. The same holds if its text lacks its marker or (except in a
+    correction) the region's tip line. Its problems name the post, the account and the template's
     line.
     """
-    prepared = [[prepare(item.post, item.occurrence, each, templates) for each in item.targets] for item in requests]
+    prepared = [
+        [prepare(item.post, item.occurrence, each, templates) for each in item.targets]
+        for item in requests
+    ]
     bodies: list[JobResult] = [RenderedText(text="")] * len(requests)
     written = [
         number
         for number, contexts in enumerate(prepared)
-        if requests[number].post.body and any(isinstance(context, RenderContext) for context in contexts)
+        if requests[number].post.body
+        and any(isinstance(context, RenderContext) for context in contexts)
     ]
     # all bodies first: one that costs the renderer's process must not cost it again with each page
     read = templates.renderer.run([ReadBody(body=requests[number].post.body) for number in written])
@@ -312,7 +420,9 @@ def compose(
     ]
     rendered = iter(templates.renderer.run(jobs))
 
-    def finish(context: RenderContext | TemplateError, body: JobResult) -> RenderedPost | TemplateError:
+    def finish(
+        context: RenderContext | TemplateError, body: JobResult
+    ) -> RenderedPost | TemplateError:
         if isinstance(context, TemplateError):
             return context
         if not isinstance(body, RenderedText):
@@ -320,7 +430,10 @@ def compose(
         return _finish(context, next(rendered), body.text)
 
     return [
-        (body.text if isinstance(body, RenderedText) else "", [finish(context, body) for context in contexts])
+        (
+            body.text if isinstance(body, RenderedText) else "",
+            [finish(context, body) for context in contexts],
+        )
         for contexts, body in zip(prepared, bodies, strict=True)
     ]
 
@@ -328,20 +441,31 @@ def compose(
 def prepare(
     post: Post, occurrence: Occurrence, target: RenderTarget, templates: Templates
 ) -> RenderContext | TemplateError:
-    """Choose the template's page for an account, and check that post, template and region have all that it needs."""
+    """Choose the template's page for an account.
+
+    Check that post, template and region have all that it needs.
+    """
     account, sample = target.account, templates.samples.get(post.template)
     if sample is None:
-        return TemplateError([_problem(post, account, "template_unknown", known="、".join(templates.names))])
+        return TemplateError(
+            [_problem(post, account, "template_unknown", known="、".join(templates.names))]
+        )
     if faults := templates.problems_of(post.template):
         return TemplateError([_problem(post, account, "template_invalid", key="template"), *faults])
     page = templates.page_for(post.template, account.platform)
     if page is None:
-        return TemplateError([_problem(post, account, "template_without_page", platform=account.platform)])
+        return TemplateError(
+            [_problem(post, account, "template_without_page", platform=account.platform)]
+        )
     marker = derive_marker(occurrence.key, account.id)
     link = build_link(account, target.region, marker)
-    context = RenderContext(post=post, target=target, templates=templates, page=page, marker=marker, link=link)
+    context = RenderContext(
+        post=post, target=target, templates=templates, page=page, marker=marker, link=link
+    )
     data_problems = [
-        context.problem("template_data_missing", key=f"data.{name}", name=name, use=sample.needs[name])
+        context.problem(
+            "template_data_missing", key=f"data.{name}", name=name, use=sample.needs[name]
+        )
         for name in sample.missing_keys(post.data)
     ]
     data_problems += [
@@ -351,10 +475,17 @@ def prepare(
     if data_problems:
         return TemplateError(data_problems)
     if target.capabilities.is_article and STYLESHEET in templates.faults:
-        return TemplateError([context.problem("template_part_invalid", part=STYLESHEET), *templates.faults[STYLESHEET]])
+        return TemplateError(
+            [
+                context.problem("template_part_invalid", part=STYLESHEET),
+                *templates.faults[STYLESHEET],
+            ]
+        )
     if len(post.body) > MAX_BODY_CHARACTERS:
         length, limit = str(len(post.body)), str(MAX_BODY_CHARACTERS)
-        return TemplateError([context.problem("post_body_too_long", key="body", length=length, limit=limit)])
+        return TemplateError(
+            [context.problem("post_body_too_long", key="body", length=length, limit=limit)]
+        )
     if excess := find_excess(post):
         key, code, facts = excess
         return TemplateError([context.problem(code, None, key, **facts)])
@@ -365,11 +496,15 @@ def prepare(
     return context
 
 
-def _finish(context: RenderContext, result: JobResult, body_text: str) -> RenderedPost | TemplateError:
-    """Build the rendered post from the renderer's result, or return what is wrong with it."""
+def _finish(
+    context: RenderContext, result: JobResult, body_text: str
+) -> RenderedPost | TemplateError:
+    """Return the rendered post from the renderer's result, or the problem with it."""
     if isinstance(result, Problem):
         include_problems = context.templates.faults.get(result.facts.get("part", ""), ())
-        return TemplateError([context.problem(result.code, result.location, **result.facts), *include_problems])
+        return TemplateError(
+            [context.problem(result.code, result.location, **result.facts), *include_problems]
+        )
     if not isinstance(result, RenderedText):
         raise TypeError(type(result).__name__)
     capabilities, link, post = context.target.capabilities, context.link, context.post
@@ -380,7 +515,11 @@ def _finish(context: RenderContext, result: JobResult, body_text: str) -> Render
         cover = context.templates.cover(post.template)
         pictures = pictures or ((cover,) if cover else ())
         own = post.text_by_platform.get(context.account.platform) or post.data.get("summary")
-        summary = own.strip() if isinstance(own, str) else body_text.partition("\n")[0][:SUMMARY_CHARACTERS]
+        summary = (
+            own.strip()
+            if isinstance(own, str)
+            else body_text.partition("\n")[0][:SUMMARY_CHARACTERS]
+        )
     else:
         pictures = pictures[: capabilities.picture_limit]
     rendered = RenderedPost(
@@ -400,7 +539,10 @@ def _finish(context: RenderContext, result: JobResult, body_text: str) -> Render
 
 
 def build_link(account: Account, region: Mapping[str, str], marker: Marker) -> str | None:
-    """Return the account's link for a delivery, else the region's page for tips, either with the marker."""
+    """Return the account's link for a delivery, else the region's page for tips.
+
+    Both carry the marker.
+    """
     link = account.link_template or region.get("tip_link")
     if not link:
         return None
@@ -410,7 +552,9 @@ def build_link(account: Account, region: Mapping[str, str], marker: Marker) -> s
     return f"{page}{'&' if '?' in page else '?'}n={marker.code}{hash_sign}{fragment}"
 
 
-def make_render_job(context: RenderContext, occurrence: Occurrence, timezone: tzinfo, body_text: str) -> RenderPage:
+def make_render_job(
+    context: RenderContext, occurrence: Occurrence, timezone: tzinfo, body_text: str
+) -> RenderPage:
     """Return the job of one page. `body_text` is the post's body as plain text."""
     post, account, target = context.post, context.account, context.target
     variables: dict[str, object] = {
@@ -453,26 +597,41 @@ def make_render_job(context: RenderContext, occurrence: Occurrence, timezone: tz
 def _content_problems(
     context: RenderContext, rendered: RenderedPost, visible: str, body_text: str
 ) -> Sequence[Problem]:
-    """Return what a text lacks that every text must carry, and what it carries but must not."""
+    """Return the required parts that a text lacks, and the forbidden parts that it carries."""
     target, marker = context.target, rendered.marker
     is_article, tip_line = target.capabilities.is_article, target.region["tip_line"]
     alts = [picture.alt for picture in rendered.images]
     problems = _odd_character_problems(context, rendered, body_text)
     if not _contains_marker(visible, marker):
-        problems.append(context.problem("rendered_without_marker", limit=str(MARKER_WITHIN_CHARACTERS)))
+        problems.append(
+            context.problem("rendered_without_marker", limit=str(MARKER_WITHIN_CHARACTERS))
+        )
     elif not is_article and not _contains_marker(visible[:MARKER_WITHIN_CHARACTERS], marker):
-        problems.append(context.problem("rendered_marker_too_late", key="title", limit=str(MARKER_WITHIN_CHARACTERS)))
+        problems.append(
+            context.problem(
+                "rendered_marker_too_late", key="title", limit=str(MARKER_WITHIN_CHARACTERS)
+            )
+        )
     if is_article and not _contains_marker(rendered.link or "", marker):
         problems.append(context.problem("rendered_without_marked_link"))
     if tip_line not in visible and context.post.kind is not PostKind.CORRECTION:
         problems.append(context.problem("rendered_without_tip_line", tip_line=tip_line))
     if target.original and _contains_marker(visible, target.original.marker):
-        problems.append(context.problem("rendered_with_foreign_marker", marker=target.original.marker.code))
-    if _contains_secret(rendered.title, *rendered.all_parts, rendered.summary, rendered.link or "", *alts):
-        post = context.post  # name the post's key that has the secret, else the template; never quote it
+        problems.append(
+            context.problem("rendered_with_foreign_marker", marker=target.original.marker.code)
+        )
+    if _contains_secret(
+        rendered.title, *rendered.all_parts, rendered.summary, rendered.link or "", *alts
+    ):
+        post = (
+            context.post
+        )  # name the post's key that has the secret, else the template; never quote it
         written = {"title": post.title, "body": post.body}
         written[f"text.{rendered.platform}"] = post.text_by_platform.get(rendered.platform, "")
-        written |= {f"data.{key}": json.dumps(each, ensure_ascii=False, default=str) for key, each in post.data.items()}
+        written |= {
+            f"data.{key}": json.dumps(each, ensure_ascii=False, default=str)
+            for key, each in post.data.items()
+        }
         written |= {f"images.{number}.alt": item.alt for number, item in enumerate(post.images)}
         key = next((key for key, text in written.items() if _contains_secret(text)), None)
         problems.append(context.problem("rendered_with_secret", key=key))
@@ -484,10 +643,13 @@ def _contains_secret(*texts: str) -> bool:
     return any(redact_text(text) != text for text in texts if text)
 
 
-def _odd_character_problems(context: RenderContext, rendered: RenderedPost, body_text: str) -> list[Problem]:
+def _odd_character_problems(
+    context: RenderContext, rendered: RenderedPost, body_text: str
+) -> list[Problem]:
     """Return the first invisible character of each field, at the body or else at the template.
 
-    The schedule is checked before; an entity in Markdown or an escape in a template becomes a character only here.
+    The schedule is checked before; an entity in Markdown or an escape in a template becomes a
+    character only here.
     """
     parts = {
         "title": rendered.title,
@@ -503,23 +665,34 @@ def _odd_character_problems(context: RenderContext, rendered: RenderedPost, body
     ]
     is_in_body = bool(found) and next(find_forbidden_characters(body_text), None) is not None
     key, code = "body" if is_in_body else None, "rendered_invisible_character"
-    return [context.problem(code, key=key, part=part, character=character) for part, character in found]
+    return [
+        context.problem(code, key=key, part=part, character=character) for part, character in found
+    ]
 
 
 def _contains_marker(text: str, marker: Marker) -> bool:
-    """Return True if a text carries a marker. Normalizing is slow, so Chinese text is left out first."""
-    return marker.code in text or (marker.is_in("".join(_NON_CHINESE_TEXT.findall(text))) and marker.is_in(text))
+    """Return True if a text carries a marker.
+
+    Normalizing is slow, so Chinese text is left out first.
+    """
+    return marker.code in text or (
+        marker.is_in("".join(_NON_CHINESE_TEXT.findall(text))) and marker.is_in(text)
+    )
 
 
-def _problem(post: Post, account: Account, code: str, place: Location | None = None, **facts: str) -> Problem:
+def _problem(
+    post: Post, account: Account, code: str, place: Location | None = None, **facts: str
+) -> Problem:
     named = {"post": post.id, "account": account.id, "template": post.template}
     return Problem(code=code, location=place, facts={**named, **facts})
 
 
-def split_text(text: str, marker: Marker, capabilities: Capabilities, picture_count: int = 0) -> Sequence[str]:
-    """Split a text into as few parts as hold it; return it whole if it fits, or if even the most parts are too few.
+def split_text(
+    text: str, marker: Marker, capabilities: Capabilities, picture_count: int = 0
+) -> Sequence[str]:
+    """Split a text into as few parts as hold it, or return it whole.
 
-    The first part has the pictures.
+    It is whole if it fits, or if even the most parts are too few. The first part has the pictures.
     """
     max_length = capabilities.text_limit * (capabilities.max_extra_parts + 1)
     first_limit = capabilities.text_limit_beside(picture_count)
@@ -534,7 +707,10 @@ def split_text(text: str, marker: Marker, capabilities: Capabilities, picture_co
 def _split_into(
     text: str, marker: Marker, total: int, capabilities: Capabilities, first_limit: int
 ) -> Sequence[str] | None:
-    """Return exactly `total` parts, each as full as the split points allow; None if that is not possible."""
+    """Return exactly `total` parts, each as full as the split points allow.
+
+    Return None if that is not possible.
+    """
     line_end = "\r\n" if "\r\n" in text else "\n"
     parts: list[str] = []
     rest = text
@@ -551,11 +727,16 @@ def _split_into(
 
 
 def _take_first(text: str, max_length: int, capabilities: Capabilities) -> str:
-    """Return as much of a text as fits, up to a split point; a worse one if a better one wastes half of the room."""
+    """Return as much of a text as fits, up to a split point.
+
+    A worse point is used if a better one wastes half of the room.
+    """
     starts = []
     for split_point in _SPLIT_POINTS:
         ends = [match.start() for match in split_point.finditer(text)]
-        fitting = bisect_right(ends, max_length, key=lambda end: capabilities.count_text(text[:end]))
+        fitting = bisect_right(
+            ends, max_length, key=lambda end: capabilities.count_text(text[:end])
+        )
         start = text[: ends[fitting - 1]] if fitting else ""
         if capabilities.count_text(start) * 2 >= max_length:
             return start

@@ -1,7 +1,8 @@
 """The sandbox of templates: they may read and lay out their variables, and nothing else.
 
-Templates belong to a workspace, so they are trusted with text but not with time, memory or the machine. Filters and
-calls are a short list, every string has a maximum length, and loops, calls and includes share one budget of steps.
+Templates belong to a workspace, so they are trusted with text but not with time, memory or the
+machine. Filters and calls are a short list, every string has a maximum length, and loops, calls and
+includes share one budget of steps.
 """
 
 import time
@@ -47,7 +48,7 @@ class OutputTooLargeError(TemplateRuntimeError):
 
 
 class FaultyIncludeError(TemplateRuntimeError):
-    """A template includes a part whose file cannot be used; the message is the part's name."""
+    """A template includes a part with an unusable file; the message is the part's name."""
 
 
 class UnprintableError(TemplateRuntimeError):
@@ -66,7 +67,9 @@ class Budget:
     def spend(self) -> None:
         """Take one step. Raises BudgetExceededError if none is left."""
         self._left -= 1
-        if self._left < 0 or (self._left % _TIME_CHECK_STEPS == 0 and time.thread_time() > self._ends_at):
+        if self._left < 0 or (
+            self._left % _TIME_CHECK_STEPS == 0 and time.thread_time() > self._ends_at
+        ):
             raise BudgetExceededError("endless")
 
 
@@ -85,7 +88,7 @@ class _MissingVariable(StrictUndefined):
 
 
 class TemplateSandbox(ImmutableSandboxedEnvironment):
-    """A Jinja2 environment that limits what templates can reach, and their time and output."""
+    """A Jinja2 environment with limits on reach, time and output of templates."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
@@ -122,7 +125,10 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
             elif isinstance(node, (nodes.Include, nodes.Import, nodes.FromImport)):
                 node.template = _filtered(node.template, _COUNTED_INCLUDE_FILTER)
                 node.with_context = True  # so that the budget is available
-        for parent in [tree, *tree.find_all(nodes.Node)]:  # replace `a ~ b` by a join, which has a limit
+        for parent in [
+            tree,
+            *tree.find_all(nodes.Node),
+        ]:  # replace `a ~ b` by a join, which has a limit
             for field, value in parent.iter_fields():
                 if isinstance(value, list):
                     value[:] = [_as_join(item) for item in value]
@@ -164,14 +170,23 @@ _COUNTED_INCLUDE_FILTER = "counted include"
 
 def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
     return nodes.Filter(
-        cast("nodes.Expr", node), name, [], [], None, None, lineno=node.lineno, environment=node.environment
+        cast("nodes.Expr", node),
+        name,
+        [],
+        [],
+        None,
+        None,
+        lineno=node.lineno,
+        environment=node.environment,
     )
 
 
 def _as_join(value: object) -> object:
     if not isinstance(value, nodes.Concat):
         return value
-    parts = nodes.List([_as_join(part) for part in value.nodes], lineno=value.lineno, environment=value.environment)
+    parts = nodes.List(
+        [_as_join(part) for part in value.nodes], lineno=value.lineno, environment=value.environment
+    )
     return _filtered(parts, "join")
 
 
@@ -199,7 +214,10 @@ def _limited_range(*bounds: int) -> range:
 
 
 def concat_limited(parts: Iterable[str]) -> str:
-    """Join parts of an output. Raises OutputTooLargeError before they take more memory than a text may."""
+    """Join parts of an output.
+
+    Raises OutputTooLargeError before they take more memory than a text may.
+    """
     gathered, size = [], 0
     for part in parts:
         size += len(part)
@@ -210,11 +228,16 @@ def concat_limited(parts: Iterable[str]) -> str:
 
 
 def join_values(items: Iterable[object], between: object = "") -> str:
-    """Join texts and numbers. Raises OutputTooLargeError if the result is longer than a text may be."""
+    """Join texts and numbers.
+
+    Raises OutputTooLargeError if the result is longer than a text may be.
+    """
     parts = [_require_printable(item) for item in items]
     is_markup = any(hasattr(part, "__html__") for part in parts)
     texts = [str(Markup.escape(part) if is_markup else part) for part in parts]
-    separator = str(Markup.escape(between) if is_markup else between)  # of a Markup, join would escape all parts
+    separator = str(
+        Markup.escape(between) if is_markup else between
+    )  # of a Markup, join would escape all parts
     if sum(map(len, texts)) + len(separator) * (len(texts) - 1) > MAX_CHARACTERS:
         raise OutputTooLargeError("huge")
     joined = separator.join(texts)
@@ -226,7 +249,10 @@ def _on_text(change: Callable[..., object]) -> Callable[..., object]:
 
 
 def _require_printable(value: object) -> object:
-    """Return a text or number unchanged. Raises UndefinedError for a missing value in it, else UnprintableError."""
+    """Return a text or number unchanged.
+
+    Raises UndefinedError for a missing value in it, else UnprintableError.
+    """
     if isinstance(value, str) or (_is_number(value) and not isinstance(value, bool)):
         return value
     seen: set[int] = set()

@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import Final
 
 from publisher.domain.account import Platform
-from publisher.domain.characters import describe_character, escape_forbidden, find_forbidden_characters
+from publisher.domain.characters import (
+    describe_character,
+    escape_forbidden,
+    find_forbidden_characters,
+)
 from publisher.domain.errors import InputError, Location, Problem
 from publisher.domain.post import RenderedImage
 from publisher.i18n import Lang
 from publisher.rendering.images import PictureFile, open_without_symlinks, read_picture
-from publisher.rendering.jobs import PLAIN_SUFFIX, SHARED_FOLDER, CompilePage, Renderer, TemplateFiles
+from publisher.rendering.jobs import (
+    PLAIN_SUFFIX,
+    SHARED_FOLDER,
+    CompilePage,
+    Renderer,
+    TemplateFiles,
+)
 from publisher.tomlfile.positions import to_line_and_column
 from publisher.tomlfile.read import ReadLimits, parse_toml
 
@@ -28,9 +38,10 @@ ProblemsByFile = dict[str, Sequence[Problem]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateSample:
-    """A template's sample.toml: its purpose, the data keys it needs or offers and why, and a sample post.
+    """A template's sample.toml: its purpose, its data keys with the reasons, and a sample post.
 
-    `en` has the purpose (`about`) and the uses of data keys in English.
+    The data keys are the ones that it needs or offers. `en` has the purpose (`about`) and the uses
+    of data keys in English.
     """
 
     about: str = ""
@@ -45,7 +56,10 @@ class TemplateSample:
     en: Mapping[str, str] = field(default_factory=dict)
 
     def explain(self, key: str, lang: Lang) -> str:
-        """Return the purpose (`about`), or the use of a data key; in Chinese if there is no English text."""
+        """Return the purpose (`about`), or the use of a data key.
+
+        It is in Chinese if there is no English text.
+        """
         chinese = {"about": self.about, **self.needs, **self.offers}.get(key, "")
         return self.en.get(key, chinese) if lang == "en" else chinese
 
@@ -59,13 +73,21 @@ class TemplateSample:
         return {key: _to_toml(value) for key, value in self.data.items()}
 
     def mismatched_keys(self, data: Mapping[str, object]) -> dict[str, str]:
-        """Return the keys whose values differ in shape from the sample's, each with the sample in TOML."""
+        """Return the keys with values of another shape than the sample's, each with its sample.
+
+        The sample is in TOML.
+        """
         shown = {key: value for key, value in self.data.items() if key in data}
-        return {key: _to_toml(value) for key, value in shown.items() if not _has_same_shape(data[key], value)}
+        return {
+            key: _to_toml(value)
+            for key, value in shown.items()
+            if not _has_same_shape(data[key], value)
+        }
 
 
 _SAMPLE_KEYS: Final = {
-    name: dict if name in {"needs", "offers", "data", "en"} else str for name in TemplateSample.__dataclass_fields__
+    name: dict if name in {"needs", "offers", "data", "en"} else str
+    for name in TemplateSample.__dataclass_fields__
 }
 
 
@@ -85,7 +107,9 @@ def _to_toml(sample: object) -> str:
     """Format a sample in TOML; of a list only its first item."""
     match sample:
         case dict():
-            return f"{{ {', '.join(f'{key} = {_to_toml(value)}' for key, value in sample.items())} }}"
+            return (
+                f"{{ {', '.join(f'{key} = {_to_toml(value)}' for key, value in sample.items())} }}"
+            )
         case [first, *_]:
             return f"[{_to_toml(first)}]"
         case _:
@@ -96,8 +120,8 @@ def _to_toml(sample: object) -> str:
 class Templates:
     """All templates of a workspace and the shipped ones. Immutable.
 
-    `faults` holds the problems of files, by their name below the templates folder: posts that need one are refused.
-    `renderer` has the templates loaded.
+    `faults` holds the problems of files, by their name below the templates folder: posts that need
+    one are refused. `renderer` has the templates loaded.
     """
 
     samples: Mapping[str, TemplateSample]
@@ -110,13 +134,16 @@ class Templates:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of all templates, including those with faults."""
+        """The names of all templates, including faulty ones."""
         return tuple(sorted(self.samples))
 
     @property
     def data_keys(self) -> Mapping[str, frozenset[str]]:
         """The keys of data that each template's sample names."""
-        return {name: frozenset({*sample.needs, *sample.offers, *sample.data}) for name, sample in self.samples.items()}
+        return {
+            name: frozenset({*sample.needs, *sample.offers, *sample.data})
+            for name, sample in self.samples.items()
+        }
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -125,15 +152,26 @@ class Templates:
 
     def problems_of(self, template: str) -> tuple[Problem, ...]:
         """Return the problems of a template's files."""
-        return tuple(chain.from_iterable(found for name, found in self.faults.items() if _folder(name) == template))
+        return tuple(
+            chain.from_iterable(
+                found for name, found in self.faults.items() if _folder(name) == template
+            )
+        )
 
     def page_for(self, template: str, platform: Platform) -> str | None:
-        """Return the name of a template's page for a platform, else of its default page, else None."""
-        names = (f"{template}/{platform}.txt", f"{template}/{platform}.html", f"{template}/default.txt")
+        """Return the name of a template's page for a platform.
+
+        Return its default page, else None, if there is none for the platform.
+        """
+        names = (
+            f"{template}/{platform}.txt",
+            f"{template}/{platform}.html",
+            f"{template}/default.txt",
+        )
         return next((name for name in names if name in self._pages), None)
 
     def cover(self, template: str) -> RenderedImage | None:
-        """Return the cover for articles whose post has no picture."""
+        """Return the cover for articles of posts without a picture."""
         cover = self._covers.get(template)
         if isinstance(cover, PictureFile):
             found = read_picture(cover, self.renderer)
@@ -148,9 +186,14 @@ class Templates:
         return next((data for picture, data in covers if picture.sha256 == sha256), None)
 
     def file_paths(self, template: str) -> Mapping[str, Path]:
-        """Return the path of each file of a template; some may be the workspace's, the others shipped."""
+        """Return the path of each file of a template.
+
+        Some files may be the workspace's, the others shipped.
+        """
         places = {name.partition("/"): place for name, place in self._paths.items()}
-        return {file: Path(place) for (folder, _, file), place in places.items() if folder == template}
+        return {
+            file: Path(place) for (folder, _, file), place in places.items() if folder == template
+        }
 
     def location(self, name: str) -> Location:
         """Return the location of a page, for a problem in it."""
@@ -158,31 +201,47 @@ class Templates:
 
 
 def shipped_templates() -> Path:
-    """Return the folder of the shipped templates: inside the package, or beside it in a source tree."""
+    """Return the folder of the shipped templates.
+
+    It is inside the package, or beside it in a source tree.
+    """
     package = Path(__file__).parent.parent
     packaged = package / "_templates"
     return packaged if packaged.is_dir() else package.parent / "templates"
 
 
 def list_template_files(folder: Path) -> Sequence[Path]:
-    """Return the files that templates of a folder are made of; notes beside them and an editor's copies are none."""
+    """Return the files that make up the templates of a folder.
+
+    Notes beside them and an editor's copies are left out.
+    """
     return sorted(filter(_is_template_file, folder.glob("*/*")))
 
 
-def load_templates(folders: Sequence[Path], renderer: Renderer, pages: Iterable[Path] = ()) -> Templates:
-    """Read and compile the templates of all folders; a file in an earlier folder replaces the same in a later one.
+def load_templates(
+    folders: Sequence[Path], renderer: Renderer, pages: Iterable[Path] = ()
+) -> Templates:
+    """Read and compile the templates of all folders.
 
-    A folder that does not exist has no templates. A file that cannot be used is among the faults. `pages` are those of
-    adapters' packages; they stand in for pages that no folder has.
+    A file in an earlier folder replaces the same file in a later one. A folder that does not exist
+    has no templates. A file that cannot be used is among the faults. `pages` belong to adapters'
+    packages. They stand in for pages that no folder has.
     """
     paths: dict[str, Path] = {}
-    for path in chain(chain.from_iterable(map(list_template_files, folders)), filter(_is_template_file, pages)):
+    for path in chain(
+        chain.from_iterable(map(list_template_files, folders)), filter(_is_template_file, pages)
+    ):
         paths.setdefault(f"{path.parent.name}/{path.name}", path)
     faults: ProblemsByFile = {}
     texts = {
-        name: text for name, path in paths.items() if path.suffix != ".png" and (text := _read_file(name, path, faults))
+        name: text
+        for name, path in paths.items()
+        if path.suffix != ".png" and (text := _read_file(name, path, faults))
     }
-    samples = {name: _read_sample(name, texts, paths, faults) for name in sorted({_folder(page) for page in paths})}
+    samples = {
+        name: _read_sample(name, texts, paths, faults)
+        for name in sorted({_folder(page) for page in paths})
+    }
     samples.pop(SHARED_FOLDER, None)
     places = {name: str(path) for name, path in paths.items()}
     files = TemplateFiles(texts=texts, paths=places, faulty=sorted(faults))
@@ -191,7 +250,9 @@ def load_templates(folders: Sequence[Path], renderer: Renderer, pages: Iterable[
     broken: ProblemsByFile = {}
     for name in written:
         [found] = renderer.run([CompilePage(page=name)])
-        if isinstance(found, Problem) and found.code == "template_syntax":  # each post reports errors that may pass
+        if (
+            isinstance(found, Problem) and found.code == "template_syntax"
+        ):  # each post reports errors that may pass
             broken[name] = [found]
     if broken:
         faults |= broken
@@ -211,12 +272,20 @@ def _folder(name: str) -> str:
 
 
 def _is_template_file(path: Path) -> bool:
-    is_named_so = path.suffix in {*PAGE_SUFFIXES, ".toml", ".css", ".png"} and not path.name.startswith(".")
+    is_named_so = path.suffix in {
+        *PAGE_SUFFIXES,
+        ".toml",
+        ".css",
+        ".png",
+    } and not path.name.startswith(".")
     return is_named_so and _may_be_file(path)
 
 
 def _may_be_file(path: Path) -> bool:
-    """Return False for folders and the like; links and unreadable files are reported when they are read."""
+    """Return False for folders and the like.
+
+    Links and unreadable files are reported when they are read.
+    """
     try:
         return path.is_symlink() or path.is_file()
     except OSError:
@@ -224,13 +293,18 @@ def _may_be_file(path: Path) -> bool:
 
 
 def _read_file(name: str, path: Path, faults: ProblemsByFile) -> str | None:
-    """Return the text of a file. One that cannot be used, or has characters that readers would not see, is a fault."""
+    """Return the text of a file.
+
+    A file is a fault if it cannot be used, or has characters that readers would not see.
+    """
     try:
         with open_without_symlinks(path, _template_root(path)) as file:
             data = file.read(MAX_FILE_BYTES + 1)
         text = data.decode("utf-8-sig").replace("\r\n", "\n") if len(data) <= MAX_FILE_BYTES else ""
     except UnicodeDecodeError as error:
-        faults[name] = [_problem("template_not_utf8", path, line=data.count(b"\n", 0, error.start) + 1)]
+        faults[name] = [
+            _problem("template_not_utf8", path, line=data.count(b"\n", 0, error.start) + 1)
+        ]
         return None
     except OSError as error:
         code = "file_is_link" if error.errno == errno.ELOOP else "template_unreadable"
@@ -258,13 +332,19 @@ def _read_sample(
     file = f"{name}/sample.toml"
     text = texts.get(file, "")
     try:
-        toml = parse_toml(text, str(files[file]), ReadLimits(max_bytes=MAX_FILE_BYTES)) if text.strip() else None
+        toml = (
+            parse_toml(text, str(files[file]), ReadLimits(max_bytes=MAX_FILE_BYTES))
+            if text.strip()
+            else None
+        )
     except InputError as error:
         faults[file] = error.problems
         return TemplateSample()
     table = toml.data if toml else {}
     unknown = [
-        key for key, value in table.items() if key not in _SAMPLE_KEYS or not isinstance(value, _SAMPLE_KEYS[key])
+        key
+        for key, value in table.items()
+        if key not in _SAMPLE_KEYS or not isinstance(value, _SAMPLE_KEYS[key])
     ]
     if unknown:
         faults[file] = [_problem("template_sample_key", files[file], name=key) for key in unknown]
@@ -272,7 +352,10 @@ def _read_sample(
 
 
 def _read_covers(
-    samples: Mapping[str, TemplateSample], paths: Mapping[str, Path], renderer: Renderer, faults: ProblemsByFile
+    samples: Mapping[str, TemplateSample],
+    paths: Mapping[str, Path],
+    renderer: Renderer,
+    faults: ProblemsByFile,
 ) -> dict[str, tuple[RenderedImage, bytes] | PictureFile]:
     covers: dict[str, tuple[RenderedImage, bytes] | PictureFile] = {}
     for name, sample in samples.items():
@@ -291,7 +374,10 @@ def _read_covers(
 
 
 def _template_root(path: Path) -> Path:
-    """Return the templates folder of a file: the folder may be reached by links, but nothing below it may be one."""
+    """Return the templates folder of a file.
+
+    The folder may be reached by links, but nothing below it may be one.
+    """
     return path.parent.parent
 
 

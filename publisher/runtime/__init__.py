@@ -1,1 +1,1 @@
-"""Clock, failpoints, logs, redaction: what a process needs before anything else."""
+"""Clock, failpoints, logs and redaction: the first needs of a process."""

@@ -20,7 +20,7 @@ CLOCK_JUMP_THRESHOLD = timedelta(seconds=2)
 SERVER_DATE_TOLERANCE = timedelta(seconds=10)
 """How far a platform's `Date` may differ from a clock that it confirms."""
 MAX_TIMESTAMP_SKEW = 2 * (SERVER_DATE_TOLERANCE + CLOCK_JUMP_THRESHOLD)
-"""The largest error of the difference of two timestamps that were each read from a confirmed clock."""
+"""The largest error in the difference of two timestamps, each read from a confirmed clock."""
 MAX_READING_GAP_SECONDS = 0.5
 """How far apart two clock readings may lie that count as simultaneous."""
 ADJTIMEX_TIME_ERROR = 5
@@ -38,7 +38,7 @@ FAILPOINT_NAMES = frozenset({
     "retract.before_call", "retract.after_call", "audit.before_append",
     "migrate.mid", "backup.before_rename", "restore.before_commit", "restore.after_commit", "restore.mid",
 })  # fmt: skip
-"""Every failpoint, at which a test may kill, freeze or fail the process."""
+"""Every failpoint, the place for a test to kill, freeze or fail the process."""
 
 
 class FailpointRaisedError(PublisherError):
@@ -57,16 +57,21 @@ class ClockReading:
     monotonic_seconds: float
 
     def jump_since(self, earlier: "ClockReading") -> timedelta:
-        """Return how far the wall clock was set since an earlier reading: ahead if positive, back if negative."""
-        return (self.at - earlier.at) - timedelta(seconds=self.monotonic_seconds - earlier.monotonic_seconds)
+        """Return how far the wall clock was set since an earlier reading.
+
+        The jump is ahead if positive, back if negative.
+        """
+        return (self.at - earlier.at) - timedelta(
+            seconds=self.monotonic_seconds - earlier.monotonic_seconds
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockTrust:
-    """The state of trust in the wall clock: confirmed or not, by which reading, since which monotonic time.
+    """The trust in the wall clock: confirmed or not, by a reading, since a monotonic time.
 
-    A clock that differs from `reading` by more than CLOCK_JUMP_THRESHOLD has been set. `is_proven`: the kernel or a
-    platform has confirmed it; otherwise only a person has.
+    A clock that differs from `reading` by more than CLOCK_JUMP_THRESHOLD has been set. `is_proven`:
+    the kernel or a platform has confirmed it; otherwise only a person has.
     """
 
     reading: ClockReading
@@ -79,9 +84,10 @@ class ClockTrust:
 class Runtime:
     """The real clock and failpoints. Tests pass in a subclass.
 
-    `failpoints` maps a name to its action (`kill`, `freeze`, `raise`) and the number of the hit that acts. The wall
-    clock is unconfirmed at first, and again whenever it was set. `server_clock_offset` is how far it was ahead of the
-    last platform's `Date` that contradicted it; `clock_jumps` are its jumps that were not reported yet.
+    `failpoints` maps a name to its action (`kill`, `freeze`, `raise`) and the number of the hit
+    that acts. The wall clock is unconfirmed at first, and again whenever it was set.
+    `server_clock_offset` is how far it was ahead of the last platform's `Date` that contradicted
+    it; `clock_jumps` are its jumps that were not reported yet.
     """
 
     failpoints: Mapping[str, tuple[str, int]] = field(default_factory=dict)
@@ -100,8 +106,15 @@ class Runtime:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds of a clock that never jumps and runs on while the process is frozen or the machine sleeps."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+        """Return seconds of a clock that never jumps.
+
+        It runs on while the process is frozen or the machine sleeps.
+        """
+        return (
+            time.clock_gettime(time.CLOCK_BOOTTIME)
+            if hasattr(time, "CLOCK_BOOTTIME")
+            else time.monotonic()
+        )
 
     def read_clocks(self) -> ClockReading:
         """Read both clocks; repeat if the process was stopped in between."""
@@ -113,17 +126,26 @@ class Runtime:
     def mark_clock_unconfirmed(self) -> None:
         """Mark the clock unconfirmed, as at the start of a process."""
         reading = self.read_clocks()
-        self.clock_trust = ClockTrust(reading=reading, is_confirmed=False, changed_at_seconds=reading.monotonic_seconds)
+        self.clock_trust = ClockTrust(
+            reading=reading, is_confirmed=False, changed_at_seconds=reading.monotonic_seconds
+        )
         self.clock_confirmed.clear()
 
     def is_clock_confirmed(self) -> bool:
-        """Return True if the wall clock can be trusted. Compares both clocks first, to detect a jump."""
+        """Return True if the wall clock can be trusted.
+
+        Both clocks are compared first, to detect a jump.
+        """
         with self._lock:
             trust, reading = self.clock_trust, self.read_clocks()
             jump = reading.jump_since(trust.reading)
             if abs(jump) > CLOCK_JUMP_THRESHOLD:
-                since = reading.monotonic_seconds if trust.is_confirmed else trust.changed_at_seconds
-                self.clock_trust = ClockTrust(reading=reading, is_confirmed=False, changed_at_seconds=since)
+                since = (
+                    reading.monotonic_seconds if trust.is_confirmed else trust.changed_at_seconds
+                )
+                self.clock_trust = ClockTrust(
+                    reading=reading, is_confirmed=False, changed_at_seconds=since
+                )
                 self.server_clock_offset = None
                 self.clock_jumps.append(jump)
                 self.clock_confirmed.clear()
@@ -135,18 +157,25 @@ class Runtime:
         return reading.at if self.is_clock_confirmed() else None
 
     def is_clock_proven(self) -> bool:
-        """Return True if the kernel or a platform has confirmed the clock: more than a person's word."""
+        """Return True if the kernel or a platform has confirmed the clock.
+
+        That is more than a person's word.
+        """
         return self.is_clock_confirmed() and self.clock_trust.is_proven
 
     def confirm_clock(self, reading: ClockReading) -> None:
-        """Confirm the clock as of a reading, by the kernel or a platform. Does nothing if it was set after that."""
+        """Confirm the clock as of a reading, by the kernel or a platform.
+
+        Do nothing if the clock was set after that.
+        """
         if not self.is_clock_proven():
             self._trust_reading(reading, is_proven=True)
 
     def accept_confirmation(self, reading: ClockReading) -> None:
         """Confirm the clock by a person's word of a reading, until a platform contradicts it.
 
-        Does nothing if the clock was set after the reading, or if a platform contradicts it already.
+        Does nothing if the clock was set after the reading, or if a platform contradicts it
+        already.
         """
         if not self.is_clock_confirmed() and self.server_clock_offset is None:
             self._trust_reading(reading, is_proven=False)
@@ -165,10 +194,12 @@ class Runtime:
                 self.clock_confirmed.set()
 
     def check_server_date(self, date: str, started_seconds: float) -> None:
-        """Compare the clock with the `Date` of a response to a call that began at `started_seconds`, by monotonic().
+        """Compare the clock with the `Date` of a response.
 
-        A date within SERVER_DATE_TOLERANCE of both ends of the call confirms the clock; one outside the call by more
-        than that contradicts it, which ends a person's confirmation. The date of a slow response may do neither.
+        The call began at `started_seconds`, by monotonic(). A date within SERVER_DATE_TOLERANCE of
+        both ends of the call confirms the clock. A date outside the call by more than that
+        contradicts it, and ends a person's confirmation. The date of a slow response may do
+        neither.
         """
         if self.is_clock_proven():
             return
@@ -177,23 +208,35 @@ class Runtime:
         try:
             parsed = parsedate_to_datetime(date)
             server_date = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-        except (ValueError, TypeError, IndexError, OverflowError):  # a malformed date must not lose the response
+        except (
+            ValueError,
+            TypeError,
+            IndexError,
+            OverflowError,
+        ):  # a malformed date must not lose the response
             return
         if reading.at - SERVER_DATE_TOLERANCE <= server_date <= started_at + SERVER_DATE_TOLERANCE:
             self.confirm_clock(reading)
-        elif not started_at - SERVER_DATE_TOLERANCE <= server_date <= reading.at + SERVER_DATE_TOLERANCE:
+        elif (
+            not started_at - SERVER_DATE_TOLERANCE
+            <= server_date
+            <= reading.at + SERVER_DATE_TOLERANCE
+        ):
             if self.clock_trust.is_confirmed:
                 self.mark_clock_unconfirmed()
             self.server_clock_offset = started_at + (reading.at - started_at) / 2 - server_date
 
     def confirm_from_kernel(self) -> None:
-        """Confirm the clock if the kernel reports it synchronized and no platform contradicts it."""
+        """Confirm the clock if the kernel reports it synchronized and no platform objects."""
         reading = self.read_clocks()
         if self.server_clock_offset is None and self.is_kernel_clock_synchronized():
             self.confirm_clock(reading)
 
     def is_kernel_clock_synchronized(self) -> bool:
-        """Return True if the kernel reports the clock synchronized (adjtimex(2), Linux); False if it cannot report."""
+        """Return True if the kernel reports the clock synchronized (adjtimex(2), Linux).
+
+        Return False if it cannot report.
+        """
         try:
             adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
         except (AttributeError, OSError, TypeError):
@@ -209,13 +252,22 @@ class Runtime:
     def boot_id(self) -> str | None:
         """Return the id of the machine's current boot; None if the system has none."""
         try:
-            return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip() or None
+            return (
+                Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip() or None
+            )
         except OSError:
             return None
 
     async def sleep_until(self, instant: datetime) -> None:
-        """Sleep until `instant`, not at all if it has passed. Setting the clock back does not lengthen the sleep."""
-        latest = self.monotonic() + max((instant - self.now()).total_seconds(), 0) + MAX_READING_GAP_SECONDS
+        """Sleep until `instant`, or not at all if it has passed.
+
+        Setting the clock back does not lengthen the sleep.
+        """
+        latest = (
+            self.monotonic()
+            + max((instant - self.now()).total_seconds(), 0)
+            + MAX_READING_GAP_SECONDS
+        )
         while (left := (instant - self.now()).total_seconds()) > 0 and self.monotonic() < latest:  # noqa: ASYNC110
             await asyncio.sleep(min(left, latest - self.monotonic()))
 
@@ -235,28 +287,38 @@ class Runtime:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "freeze":
-                signal.raise_signal(signal.SIGSTOP)  # to this very thread, which must not get any further
+                signal.raise_signal(
+                    signal.SIGSTOP
+                )  # to this very thread, which must not get any further
             case _:
                 raise FailpointRaisedError(name)
 
 
 def parse_failpoints(text: str) -> Mapping[str, tuple[str, int]]:
-    """Parse `intent.after_commit:kill@3,http.mid_body:freeze@1` to name, action and count of the hit that acts.
+    """Parse `intent.after_commit:kill@3,http.mid_body:freeze@1` to name, action and count.
 
-    Raises FailpointSyntaxError if a name or an action is unknown.
+    The count is the number of the hit that acts. Raises FailpointSyntaxError if a name or an action
+    is unknown.
     """
     points = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, _, rest = item.partition(":")
         action, _, count = rest.partition("@")
-        if name not in FAILPOINT_NAMES or action not in {"kill", "freeze", "raise"} or not (count or "1").isdigit():
+        if (
+            name not in FAILPOINT_NAMES
+            or action not in {"kill", "freeze", "raise"}
+            or not (count or "1").isdigit()
+        ):
             raise FailpointSyntaxError(item)
         points[name] = (action, int(count or "1"))
     return points
 
 
 def handle_stop_signals(stop: Callable[[], object]) -> None:
-    """Call `stop` on ^C, on SIGTERM, and when the terminal is closed, unless that is ignored already, as by nohup."""
+    """Call `stop` on ^C, on SIGTERM, and when the terminal is closed.
+
+    A signal that is ignored already, as by nohup, stays ignored.
+    """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:

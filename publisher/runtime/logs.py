@@ -26,7 +26,10 @@ _dropped_count = 0
 
 
 class _LazyLog:
-    """A logger that imports and configures structlog at first use, for a command unless `configure_logging` ran."""
+    """A logger that imports and configures structlog at first use.
+
+    It is for a command, unless `configure_logging` ran.
+    """
 
     describe: "Callable[[Mapping[str, Any]], str | None] | None" = None
 
@@ -48,14 +51,18 @@ log = cast("structlog.stdlib.BoundLogger", _lazy_log)
 
 
 def describe_command_log(describe: Callable[[Mapping[str, Any]], str | None]) -> None:
-    """Let a command's log on a terminal have, for each event, the line for people that `describe` returns, or none."""
+    """Give the log of a command on a terminal a line for people for each event.
+
+    `describe` returns the line, or None.
+    """
     _lazy_log.describe = describe
 
 
 class LogSink:
     """A stream that never blocks its writer: lines above the limit are dropped and counted.
 
-    The standard library's QueueListener does not fit: its `stop` waits for a stuck stream without limit.
+    The standard library's QueueListener does not fit: its `stop` waits for a stuck stream without
+    limit.
     """
 
     def __init__(self, stream: TextIO, max_lines: int = MAX_QUEUED_LINES) -> None:
@@ -111,7 +118,13 @@ class _LibraryLogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelno // 10 * 10
         try:
-            log.log(level, "library", logger=record.name, said=record.getMessage(), exc_info=record.exc_info)
+            log.log(
+                level,
+                "library",
+                logger=record.name,
+                said=record.getMessage(),
+                exc_info=record.exc_info,
+            )
         except (KeyError, TypeError, ValueError):  # a library's malformed log call must not fail
             _count_dropped()
 
@@ -132,7 +145,8 @@ def configure_logging(
 ) -> None:
     """Write events as JSON lines to a stream, by default standard error, without blocking.
 
-    With `render`, a line is what that returns for an event, which has its level and timestamp by then; None drops it.
+    With `render`, a line is the text that it returns for an event. The event has its level and
+    timestamp by then. None drops it.
     """
     import structlog  # noqa: PLC0415 # as above
 
@@ -157,9 +171,9 @@ def configure_logging(
 
 
 def configure_command_logging() -> None:
-    """Write warnings and errors to the current standard error, beside a command's output: on a terminal for people.
+    """Write warnings and errors to the current standard error, beside a command's output.
 
-    Elsewhere they are plain text for developers.
+    On a terminal they are for people. Elsewhere they are plain text for developers.
     """
     import structlog  # noqa: PLC0415 # as above
 
@@ -173,11 +187,15 @@ def configure_command_logging() -> None:
             raise structlog.DropEvent
         return line
 
-    plain = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    plain = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
     _configure_structlog(render_warning, lambda *_: structlog.PrintLogger(sys.stderr))
 
 
-def _configure_structlog(renderer: "Processor", logger_factory: Callable[..., "structlog.PrintLogger"]) -> None:
+def _configure_structlog(
+    renderer: "Processor", logger_factory: Callable[..., "structlog.PrintLogger"]
+) -> None:
     import structlog  # noqa: PLC0415 # as above
 
     structlog.configure(
@@ -192,10 +210,12 @@ def _configure_structlog(renderer: "Processor", logger_factory: Callable[..., "s
     )
 
 
-def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Redact secrets in every field, at any depth, and escape what a terminal would obey.
+def redact_event(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Redact secrets in every field, at any depth, and escape characters that a terminal obeys.
 
-    The name of the event, which is a word of our own code, stays as it is.
+    The name of the event stays as it is, as it is a word of our own code.
     """
     for name, value in event.items():
         if name != "event":
@@ -209,7 +229,8 @@ def _redact_value(value: object) -> object:
             return escape_forbidden(redact_text(value))
         case Mapping():
             return {
-                _redact_value(key) if isinstance(key, str) else key: _redact_value(item) for key, item in value.items()
+                _redact_value(key) if isinstance(key, str) else key: _redact_value(item)
+                for key, item in value.items()
             }
         case list() | tuple() | set() | frozenset():
             return [_redact_value(item) for item in value]

@@ -1,7 +1,8 @@
-"""Redact secrets in what is stored or shown: registered values in any encoding, and what looks like a secret.
+"""Redact secrets in stored or shown text: registered values, and text that looks secret.
 
-A text is searched in every form in which a reader may decode it: as it is, with escapes undone repeatedly, and with
-possible base64 or hexadecimal decoded, also nested. A match in any form is redacted in the text itself.
+Registered values are found in any encoding. A text is searched in every form that a reader may
+decode it to. It is searched as it is, with escapes undone repeatedly, and with possible base64 or
+hexadecimal decoded, also nested. A match in any form is redacted in the text itself.
 """
 
 import binascii
@@ -17,21 +18,39 @@ from functools import lru_cache
 from typing import Final
 
 MIN_SECRET_BYTES: Final = 16
-"""A shorter value is rarely a platform's secret; it may be a word that people need, or an account's id."""
+"""Minimum length of a platform's secret.
+
+A shorter value may be a word that people need, or an account's id.
+"""
 MIN_PASSWORD_BYTES: Final = 8
-"""A value from this length is a secret if it looks like a password: lower-case and capital letters and digits."""
+"""Minimum length of a value that looks like a password.
+
+It has lower-case and capital letters and digits, and is taken for a secret.
+"""
 MAX_PAST_VALUES = 2000
-"""Of the values that no holder has any more, the least recently registered above this number are dropped."""
+"""Maximum number of values without a holder.
+
+Above this number the least recently registered ones are dropped.
+"""
 MAX_SCANNED_CHARACTERS = 2**20
-"""At most this much of a text is scanned, about a second in the worst case. The rest is redacted."""
+"""Maximum characters of a text that are scanned, about a second in the worst case.
+
+The rest is redacted.
+"""
 REDACTION_MARK = "…"
 _PREFIX_BYTES: Final = 8
-"""The length of the prefix by which a secret is found; a truncated text that ends in such a prefix is redacted too."""
+"""The length of the prefix that finds a secret.
+
+A truncated text that ends in such a prefix is redacted too.
+"""
 _MAX_ESCAPE_LAYERS: Final = 6
 _MAX_ENCODING_DEPTH: Final = 2
 """How many nested encodings such as base64 are decoded."""
 _WORD_BYTES: Final = 4
-"""The step of the search: wherever a secret begins, one step falls on one of the words of its prefix."""
+"""The step of the search.
+
+From any start of a secret, one step falls on one of the words of its prefix.
+"""
 
 _SECRET_PATTERN: Final = re.compile(
     rb"(?:access_token|secret|bduss|stoken|token|tbs|sign)[\"']?\s*[=:]\s*[\"']?([^&\s\"',}]+)"
@@ -50,8 +69,19 @@ _ESCAPE: Final = re.compile(
     rb"|(?P<entity>&(?:\#(?:[xX][0-9A-Fa-f]{1,32}|[0-9]{1,32})|[A-Za-z][A-Za-z0-9]{1,31});?)",
     re.DOTALL,
 )
-"""Escapes of URLs, forms, JSON, JavaScript, Python, C and HTML; escapes of one length match as runs."""
-_QUOTED_ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"a": b"\a"}
+"""Escapes of URLs, forms, JSON, JavaScript, Python, C and HTML.
+
+Escapes of one length match as runs.
+"""
+_QUOTED_ESCAPES: Final = {
+    b"n": b"\n",
+    b"r": b"\r",
+    b"t": b"\t",
+    b"b": b"\b",
+    b"f": b"\f",
+    b"v": b"\v",
+    b"a": b"\a",
+}
 _MIN_ENCODED_BYTES: Final = 11
 """The shortest base64 or hexadecimal that is decoded: eight bytes in base64 without padding."""
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{%d,}" % _MIN_ENCODED_BYTES)
@@ -66,7 +96,7 @@ _PIECE_SEPARATOR: Final = b"\xff"
 Span = tuple[int, int]
 
 _forms_by_value: dict[str, frozenset[bytes]] = {}
-"""All values that are redacted, each with the forms in which a decoded text may show it."""
+"""All redacted values, each with the forms that a decoded text may have."""
 _values_by_holder: dict[str, frozenset[str]] = {}
 """The present values of each holder, such as a login's secret."""
 _holder_counts: Counter[str] = Counter()
@@ -78,13 +108,16 @@ _form_counts: Counter[bytes] = Counter()
 _words: dict[int, frozenset[tuple[int, bytes]]] = {}
 """The words in the prefixes of all forms, each with its offset and the prefix."""
 _forms_by_start: dict[bytes, "_FormsOfPrefix"] = {}
-"""All forms by prefix. Readers take no lock: they copy what they iterate over."""
+"""All forms by prefix. Readers take no lock: they copy the data that they iterate over."""
 _lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class _FormsOfPrefix:
-    """The forms that begin alike, and how many have each length: few slices are compared, however many forms."""
+    """The forms that begin alike, and how many have each length.
+
+    Few slices are compared, however many forms there are.
+    """
 
     forms: set[bytes] = field(default_factory=set)
     lengths: Counter[int] = field(default_factory=Counter)
@@ -93,8 +126,9 @@ class _FormsOfPrefix:
 def register_secrets(values: Iterable[str], holder: str | None = None) -> None:
     """Redact these values from now on.
 
-    The values of a holder are redacted at least until it registers others: however many secrets are in use, none is
-    dropped. All others, such as a token that was replaced, are kept up to MAX_PAST_VALUES.
+    The values of a holder are redacted at least until it registers others: however many secrets are
+    in use, none is dropped. All others, such as a token that was replaced, are kept up to
+    MAX_PAST_VALUES.
     """
     present = frozenset(values)
     if holder is not None and _values_by_holder.get(holder) == present:
@@ -135,7 +169,10 @@ def redact_text(text: str) -> str:
 
 
 def _forms(value: str) -> frozenset[bytes]:
-    """Return a value as it is and with its own escapes undone: decoding a text may undo them along with others."""
+    """Return a value as it is and with its own escapes undone.
+
+    Decoding a text may undo them along with others.
+    """
     raw = value.encode("utf-8", "surrogatepass")
     is_password = all(any(map(kind, value)) for kind in (str.islower, str.isupper, str.isdigit))
     layer = raw if len(raw) >= MIN_SECRET_BYTES or is_password else None
@@ -205,9 +242,10 @@ class _DecodedView:
     length: int = 0
     starts: list[int] = field(default_factory=list)
     sources: list[tuple[int, int, int, int]] = field(default_factory=list)
-    """Source span of each piece, and how many source bytes give how many decoded bytes, such as 4 to 3.
+    """Source span of each piece, and how many source bytes give how many decoded bytes.
 
-    A ratio that starts with 0 marks a piece that can only be redacted as a whole.
+    The numbers are such as 4 to 3. A ratio that starts with 0 marks a piece that can only be
+    redacted as a whole.
     """
 
     def add_separated(self, piece: bytes, source: Span, ratio: tuple[int, int]) -> None:
@@ -233,7 +271,9 @@ class _DecodedView:
         source, _end, per, makes = self.sources[first]
         begin = source + (start - self.starts[first]) * per // makes
         source, stop, per, makes = self.sources[last]
-        return begin, min(stop, source + -((self.starts[last] - end) * per // makes)) if per else stop
+        return begin, min(
+            stop, source + -((self.starts[last] - end) * per // makes)
+        ) if per else stop
 
 
 def _secret_spans(data: bytes, depth: int) -> Iterator[Span]:
@@ -271,7 +311,9 @@ def _known_spans(data: bytes) -> Iterator[Span]:
                 continue
             alike = _forms_by_start.get(prefix, _FormsOfPrefix())
             lengths = [length for length, count in tuple(alike.lengths.items()) if count]
-            whole = [length for length in lengths if data[position : position + length] in alike.forms]
+            whole = [
+                length for length in lengths if data[position : position + length] in alike.forms
+            ]
             rest = data[position : position + max(lengths, default=0)]
             if whole:
                 yield position, position + max(whole)
@@ -308,7 +350,10 @@ def _unescaped(data: bytes) -> _DecodedView | None:
 
 
 def _decode_escape(match: re.Match[bytes]) -> tuple[bytes, int]:
-    """Return the decoded bytes of an escape, and how many of its bytes give one; 0 if it is one whole."""
+    """Return the decoded bytes of an escape, and how many of its bytes give one byte.
+
+    It is 0 if the escape is one whole.
+    """
     text = match[0]
     match match.lastgroup:
         case "percent":
@@ -338,7 +383,10 @@ def _decode_entity(text: bytes) -> bytes:
 
 
 def _decode_base64(data: bytes, runs: Sequence[Span]) -> Iterator[_DecodedView]:
-    """Decode possible base64, of either alphabet, from each of the four characters at which it may begin."""
+    """Decode possible base64, of either alphabet.
+
+    Decoding starts at each of the four characters that it may begin at.
+    """
     if not runs:
         return
     translated = data.translate(_URL_SAFE)

@@ -1,6 +1,7 @@
-"""Files of a folder that two system users share, such as those of the daemon and of the dashboard.
+"""Files of a folder shared by two system users, such as the daemon's and the dashboard's.
 
-Each of them may put a link in a file's place there. To follow it would change a file that only the other one may.
+Each user may put a link in a file's place there. Following it would change a file that only the
+other user may change.
 """
 
 import errno
@@ -15,7 +16,8 @@ MAX_LINKS = 40
 def share(path: Path) -> None:
     """Give the group of a file or folder of ours the rights that it has on the folder around it.
 
-    Where that folder is not shared, another user owns the path, or it is a link, nothing changes. Raises OSError.
+    Where that folder is not shared, another user owns the path, or it is a link, nothing changes.
+    Raises OSError.
     """
     around = path.parent.stat()
     if not is_shared(path.parent) or path.lstat().st_uid != os.geteuid() or path.is_symlink():
@@ -26,7 +28,10 @@ def share(path: Path) -> None:
         is_folder = stat.S_ISDIR(own.st_mode)
         if own.st_uid != os.geteuid() or not (is_folder or is_plain(own)):
             return
-        before, rights = stat.S_IMODE(own.st_mode), stat.S_IRWXG if is_folder else stat.S_IRGRP | stat.S_IWGRP
+        before, rights = (
+            stat.S_IMODE(own.st_mode),
+            stat.S_IRWXG if is_folder else stat.S_IRGRP | stat.S_IWGRP,
+        )
         if before != (shared := before | around.st_mode & rights):
             os.fchmod(descriptor, shared)
     finally:
@@ -34,7 +39,10 @@ def share(path: Path) -> None:
 
 
 def is_shared(folder: Path) -> bool:
-    """Return True if a folder has the setgid bit: what is made in it is its group's, and for its group."""
+    """Return True if a folder has the setgid bit.
+
+    New files in it then belong to its group, and are for its group.
+    """
     return bool(folder.stat().st_mode & stat.S_ISGID)
 
 
@@ -63,7 +71,7 @@ def is_plain(status: os.stat_result) -> bool:
 
 
 def resolve_own_links(path: Path) -> Path:
-    """Return a file's real path, up to a link in a folder in which another user may put files."""
+    """Return a file's real path, up to a link in a folder that another user may write to."""
     for _ in range(MAX_LINKS):
         path = Path(os.path.realpath(path.parent), path.name)
         if not os.path.islink(path) or is_writable_to_others(path.parent):  # noqa: PTH114 # no error where it is unreadable

@@ -1,4 +1,7 @@
-"""Due times of repeating posts: cron expressions in the workspace's zone, optionally on working days only."""
+"""Due times of repeating posts: cron expressions in the workspace's zone.
+
+They may be limited to working days only.
+"""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -29,18 +32,26 @@ MAX_TIMES_PER_DAY = 24
 MAX_OCCURRENCE_LOOKAHEAD = timedelta(days=400)
 """How far ahead the next occurrence of a repeating post is searched."""
 LEAP_DAY_LOOKAHEAD = timedelta(days=8 * 366)
-"""How far ahead it is searched for the first times of a repeating post: two leap days may be eight years apart."""
+"""How far ahead the first times of a repeating post are searched.
+
+Two leap days may be eight years apart.
+"""
 
 
 def check_cron(text: str, path: KeyPath) -> UnlocatedProblem | None:
-    """Return the problem of a cron expression, with its invalid field. Sunday is 0 or 7; names like mon are allowed."""
+    """Return the problem of a cron expression, with its invalid field.
+
+    Sunday is 0 or 7; names like mon are allowed.
+    """
     parts = text.split()
     if len(parts) != len(_FIELDS):
         return UnlocatedProblem(path=path, code="cron_fields", facts={"number": str(len(parts))})
     try:
         next(CronSim(text, _VALIDATION_START), None)
     except CronSimError as error:
-        position = next((index for index, name in enumerate(_FIELDS) if str(error).endswith(name)), 0)
+        position = next(
+            (index for index, name in enumerate(_FIELDS) if str(error).endswith(name)), 0
+        )
         facts = {"position": str(position + 1), "part": parts[position], "month": parts[3]}
         if position == _FIELDS.index("day-of-month") and is_cron([*parts[:3], "*", *parts[4:]]):
             return UnlocatedProblem(path=path, code="cron_no_such_day", facts=facts)
@@ -51,7 +62,10 @@ def check_cron(text: str, path: KeyPath) -> UnlocatedProblem | None:
 def check_frequency(
     text: str, since: datetime | None, until: datetime | None, path: KeyPath
 ) -> UnlocatedProblem | None:
-    """Return the problem of a valid cron expression that comes too often in a day; from `since` to `until` it may."""
+    """Return the problem of a valid cron expression that comes too often in a day.
+
+    It may come so often if few times lie between `since` and `until`.
+    """
     cron = CronSim(text, (since or _VALIDATION_START) - timedelta(microseconds=1))
     number = len(cron.minutes) * len(cron.hours)
     if number <= MAX_TIMES_PER_DAY:
@@ -74,12 +88,22 @@ def is_cron(parts: Sequence[str]) -> bool:
 
 
 def list_cron_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> list[datetime]:
-    """Return the due times of a repeating post from `start` to `end`, both included, in UTC, oldest first."""
-    return list(_iterate_cron_times(post.trigger, start, end, tz)) if isinstance(post.trigger, CronTrigger) else []
+    """Return the due times of a repeating post from `start` to `end`, in UTC, oldest first.
+
+    Both ends are included.
+    """
+    return (
+        list(_iterate_cron_times(post.trigger, start, end, tz))
+        if isinstance(post.trigger, CronTrigger)
+        else []
+    )
 
 
 def count_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> int:
-    """Return how often a post comes: a repeating one from `start` to `end`, any other at any time ahead."""
+    """Return how often a post comes.
+
+    A repeating post is counted from `start` to `end`, any other at any time ahead.
+    """
     match post.trigger:
         case OneTimeTrigger(at=at):
             return int(at is None or at >= start)
@@ -89,7 +113,10 @@ def count_times(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> int
 
 
 def list_next_times(post: Post, now: datetime, tz: ZoneInfo, number: int = 3) -> list[datetime]:
-    """Return the next due times of a repeating post before it ends or expires, at most `number`, in UTC."""
+    """Return the next due times of a repeating post before it ends or expires.
+
+    There are at most `number`, in UTC.
+    """
     if not isinstance(post.trigger, CronTrigger):
         return []
     end = min(now + LEAP_DAY_LOOKAHEAD, post.expires_at or now + LEAP_DAY_LOOKAHEAD)
@@ -97,18 +124,28 @@ def list_next_times(post: Post, now: datetime, tz: ZoneInfo, number: int = 3) ->
 
 
 def find_next_occurrence(post: Post, now: datetime, tz: ZoneInfo) -> Occurrence:
-    """Return the occurrence for a preview: the only one, or the next of a repeating post; now if none is near."""
+    """Return the occurrence for a preview: the only one, or the next of a repeating post.
+
+    Return now if none is near.
+    """
     if isinstance(post.trigger, OneTimeTrigger):
         return make_occurrence(post, ONCE_OCCURRENCE, post.trigger.at or now)
     if isinstance(post.trigger, EvergreenTrigger):
         return make_occurrence(post, name_ordered_occurrence(now), now)
     start = max(now, post.trigger.since or now)
-    moment = next(_iterate_cron_times(post.trigger, start, start + MAX_OCCURRENCE_LOOKAHEAD, tz), now)
+    moment = next(
+        _iterate_cron_times(post.trigger, start, start + MAX_OCCURRENCE_LOOKAHEAD, tz), now
+    )
     return make_occurrence(post, moment.isoformat(), moment)
 
 
-def find_years_without_holidays(post: Post, start: datetime, end: datetime, tz: ZoneInfo) -> list[int]:
-    """Return the years for which a post needs working days but the holidays are not announced or not installed."""
+def find_years_without_holidays(
+    post: Post, start: datetime, end: datetime, tz: ZoneInfo
+) -> list[int]:
+    """Return the years without known holidays for a post that needs working days.
+
+    The holidays are not announced or not installed.
+    """
     if not isinstance(post.trigger, CronTrigger) or post.trigger.days != "working":
         return []
     first, last = max(start, post.trigger.since or start), min(end, post.trigger.until or end)
@@ -117,7 +154,10 @@ def find_years_without_holidays(post: Post, start: datetime, end: datetime, tz: 
 
 
 def is_working_day(day: date) -> bool:
-    """True if offices in China work: no holiday, or a make-up weekend day; plain weekdays if not announced."""
+    """True if offices in China work: no holiday, or a make-up weekend day.
+
+    If the holidays are not announced, the plain weekdays count.
+    """
     calendar = _working_calendar(day.year)
     if calendar is None:
         return day.weekday() < 5
@@ -126,14 +166,17 @@ def is_working_day(day: date) -> bool:
 
 
 class DayMark(StrEnum):
-    """What sets a day apart from what its weekday says."""
+    """The difference of a day from its weekday's rule."""
 
     HOLIDAY = "holiday"
     MAKE_UP = "make_up"
 
 
 def mark_day(day: date) -> DayMark | None:
-    """Return whether a day is a public holiday, or a weekend day on which offices work; None for a plain day."""
+    """Return whether a day is a public holiday or a working weekend day.
+
+    Offices work on a working weekend day. Return None for a plain day.
+    """
     calendar = _working_calendar(day.year)
     if calendar is None:
         return None
@@ -143,7 +186,9 @@ def mark_day(day: date) -> DayMark | None:
     return DayMark.HOLIDAY if day in holidays else None
 
 
-def _iterate_cron_times(cron: CronTrigger, start: datetime, end: datetime, tz: ZoneInfo) -> Iterator[datetime]:
+def _iterate_cron_times(
+    cron: CronTrigger, start: datetime, end: datetime, tz: ZoneInfo
+) -> Iterator[datetime]:
     first = max(start, cron.since) if cron.since else start
     last = min(end, cron.until) if cron.until else end
     for moment in CronSim(cron.text, (first - timedelta(microseconds=1)).astimezone(tz)):
@@ -155,10 +200,13 @@ def _iterate_cron_times(cron: CronTrigger, start: datetime, end: datetime, tz: Z
 
 @cache
 def _working_calendar(year: int) -> tuple[frozenset[date], frozenset[date]] | None:
-    """Return the holidays and make-up days of a year; None if the data lacks the year's arrangement.
+    """Return the holidays and make-up days of a year, or None if the data lacks them.
 
-    The yearly arrangement always moves some days, so a year without make-up days is not announced yet.
+    The yearly arrangement always moves some days. A year without make-up days is therefore not
+    announced yet.
     """
-    calendar = import_module("holidays").country_holidays("CN", years=year)  # slow import: half a second
+    calendar = import_module("holidays").country_holidays(
+        "CN", years=year
+    )  # slow import: half a second
     make_up_days = frozenset(day for day in calendar.weekend_workdays if day.year == year)
     return (frozenset(calendar), make_up_days) if make_up_days else None

@@ -13,10 +13,12 @@ from publisher.schedule.model import PostEntry
 from publisher.tomlfile.positions import PositionFinder
 
 Entry = Mapping[str, Any]
-"""A post as a table of the file: what `tomllib` reads of it."""
+"""A post as a table of the file, as `tomllib` reads it."""
 TABLE_KEYS = ("text", "data")
 """The keys of a post that are tables: each of their own keys is a field."""
-_KEY_ORDER = {info.alias or name: number for number, (name, info) in enumerate(PostEntry.model_fields.items())}
+_KEY_ORDER = {
+    info.alias or name: number for number, (name, info) in enumerate(PostEntry.model_fields.items())
+}
 
 
 PostSpans = Sequence[tuple[int, int]]
@@ -25,7 +27,10 @@ PostSpans = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostBlock:
-    """Where a post stands in a text: from the start of its header's line to the end of the line of its last value."""
+    """The place of a post in a text.
+
+    It runs from the start of its header's line to the end of the line of its last value.
+    """
 
     start: int
     end: int
@@ -43,7 +48,10 @@ class TextEdit:
 
     @property
     def diff(self) -> Sequence[str]:
-        """The lines that change, each with `-` or `+` before it, and with a space those next to them."""
+        """The lines that change, with `-` or `+` before each, and the lines next to them.
+
+        A line next to them has a space before it.
+        """
         lines: list[str] = []
         before, after = self.before.splitlines(), self.after.splitlines()
         for span in compare_sequences(before, after):
@@ -59,7 +67,10 @@ class TextEdit:
 
 
 def find_post_spans(text: str) -> PostSpans:
-    """Find the posts of a valid text, each under a `[[post]]` of its own. One pass over the text."""
+    """Find the posts of a valid text, each under a `[[post]]` of its own.
+
+    The search takes one pass over the text.
+    """
     without_mark = f" {text[1:]}" if text.startswith("\ufeff") else text
     return PositionFinder(without_mark, ()).spans("post")
 
@@ -78,14 +89,17 @@ def find_block(text: str, spans: PostSpans, post: str) -> PostBlock | None:
 
 
 def edit_block(text: str, block: PostBlock, entry: Entry | None) -> TextEdit:
-    """Return a valid text with one post changed to `entry`, or removed if that is None, and nothing else changed.
+    """Return a valid text with one post changed to `entry`, and nothing else changed.
 
-    What stays the same in the post keeps its order, its comments and its quotes.
+    The post is removed if `entry` is None. Unchanged parts of the post keep their order, their
+    comments and their quotes.
     """
     before, after, end = text[block.start : block.end], "", block.end
     if entry is not None:
         after = _edit_lines(before, entry)
-    elif text[: block.start].endswith(("\n\n", "\r\n\r\n")):  # one empty line between the neighbours is enough
+    elif text[: block.start].endswith(
+        ("\n\n", "\r\n\r\n")
+    ):  # one empty line between the neighbours is enough
         end += len(text[end:]) - len(text[end:].removeprefix("\r\n").removeprefix("\n"))
     return TextEdit(text=text[: block.start] + after + text[end:], before=before, after=after)
 
@@ -94,7 +108,11 @@ def add_post(text: str, entry: Entry) -> TextEdit:
     """Return a text, valid or without any table yet, with a post added at its end."""
     newline = "\r\n" if "\r\n" in text else "\n"
     table = tomlkit.table()
-    _update(table, {}, dict(sorted(entry.items(), key=lambda item: _KEY_ORDER.get(item[0], len(_KEY_ORDER)))))
+    _update(
+        table,
+        {},
+        dict(sorted(entry.items(), key=lambda item: _KEY_ORDER.get(item[0], len(_KEY_ORDER)))),
+    )
     posts = tomlkit.aot()
     posts.append(table)
     document = tomlkit.document()
@@ -117,19 +135,27 @@ def _edit_lines(written: str, entry: Entry) -> str:
     lines = written.replace("\r\n", "\n")
     document = tomlkit.parse(lines)
     _update(document["post"][0], _parse_block(lines), entry)
-    edited = tomlkit.dumps(document).rstrip("\n")  # a table that went may leave the empty line above it
+    edited = tomlkit.dumps(document).rstrip(
+        "\n"
+    )  # a table that went may leave the empty line above it
     return _require_entry(edited + lines[len(lines.rstrip("\n")) :], entry).replace("\n", newline)
 
 
 def _require_entry(block: str, entry: Entry) -> str:
-    """Return the text of a post once it is read back as what was meant: the library must never change a word."""
+    """Return the text of a post once it is read back as meant.
+
+    The library must never change a word.
+    """
     if not _is_same(tomllib.loads(block), {"post": [entry]}):
         raise AssertionError("the edited post reads differently")
     return block
 
 
 def _update(table: Any, current: Entry, wanted: Entry) -> None:  # noqa: ANN401 # tomlkit's tables have no common type
-    """Change a table to what is wanted, key by key, so that an unchanged key keeps how it is written."""
+    """Change a table to the wanted one, key by key.
+
+    An unchanged key keeps how it is written.
+    """
     for key in [key for key in current if key not in wanted]:
         del table[key]
     for key, value in wanted.items():
@@ -149,7 +175,9 @@ def _update(table: Any, current: Entry, wanted: Entry) -> None:  # noqa: ANN401 
 
 def _update_array(array: Array, current: Sequence[object], wanted: Sequence[object]) -> None:
     """Change the items of a list that differ; the others keep the comments beside them."""
-    for span in reversed(list(compare_sequences(list(map(repr, current)), list(map(repr, wanted))))):
+    for span in reversed(
+        list(compare_sequences(list(map(repr, current)), list(map(repr, wanted))))
+    ):
         if span.is_same:
             continue
         for position in reversed(range(span.before.start, span.before.stop)):
@@ -187,14 +215,16 @@ def _is_same(one: object, other: object) -> bool:
         return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_is_same, one, other))
-    return type(one) is type(other) and (one == other or repr(one) == repr(other))  # the second for "not a number"
+    return type(one) is type(other) and (
+        one == other or repr(one) == repr(other)
+    )  # the second for "not a number"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldDifference:
     """A field that two persons want differently; None stands for a field that is left out.
 
-    `base` is what both began with.
+    `base` is the common starting value.
     """
 
     key: str
@@ -232,9 +262,11 @@ def make_entry(fields: Mapping[str, object]) -> dict[str, Any]:
 
 
 def find_differences(base: Entry, theirs: Entry, mine: Entry) -> Iterator[FieldDifference]:
-    """Yield the fields in which two edits of a post differ, in the order of the keys of a post."""
+    """Yield the fields that two edits of a post set differently, in the order of its keys."""
     fields = [list_fields(entry) for entry in (base, theirs, mine)]
-    keys = sorted({*fields[1], *fields[2]}, key=lambda key: (_KEY_ORDER.get(key.partition(".")[0], 0), key))
+    keys = sorted(
+        {*fields[1], *fields[2]}, key=lambda key: (_KEY_ORDER.get(key.partition(".")[0], 0), key)
+    )
     for key in keys:
         values = [found.get(key) for found in fields]
         if not _is_same(values[1], values[2]):

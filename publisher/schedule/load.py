@@ -25,14 +25,21 @@ from publisher.domain.post import (
 from publisher.schedule.cron import check_cron, check_frequency
 from publisher.schedule.model import PostEntry, ScheduleFile
 from publisher.tomlfile.read import ReadLimits, TomlDocument, count_bytes, parse_toml
-from publisher.tomlfile.validate import PLACEHOLDER, KeyPath, UnlocatedProblem, suggest_closest, validate_table
+from publisher.tomlfile.validate import (
+    PLACEHOLDER,
+    KeyPath,
+    UnlocatedProblem,
+    suggest_closest,
+    validate_table,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleContext:
-    """The names a schedule may use, and the zone of its times. `known_posts` are in the database, not in the file.
+    """The names a schedule may use, and the zone of its times.
 
-    If `templates` is None, any name is accepted; a missing template is reported when it is used.
+    `known_posts` are in the database, not in the file. If `templates` is None, any name is
+    accepted. A missing template is reported when it is used.
     """
 
     timezone: ZoneInfo
@@ -53,7 +60,10 @@ def make_schedule_context(
     data_keys: Mapping[str, Collection[str]] | None = None,
     platforms: Collection[str] = (),
 ) -> ScheduleContext:
-    """Make the context of a schedule from the operator's settings; a post may have texts for `platforms` as well."""
+    """Make the context of a schedule from the operator's settings.
+
+    A post may have texts for `platforms` as well.
+    """
     return ScheduleContext(
         timezone=settings.timezone,
         accounts=settings.accounts,
@@ -66,30 +76,48 @@ def make_schedule_context(
 
 
 class RecipientResolver:
-    """Resolves `to` into accounts. Most posts of a file have the same recipients, so results are cached."""
+    """Resolves `to` into accounts.
+
+    Most posts of a file have the same recipients, so results are cached.
+    """
 
     def __init__(self, context: ScheduleContext) -> None:
         self._accounts = context.accounts
         self._resolved: dict[tuple[str, ...], tuple[AccountId, ...]] = {}
         names: dict[str, tuple[AccountId, ...]] = {"all": tuple(context.accounts)}
         for account in context.accounts.values():
-            names[f"platform:{account.platform}"] = (*names.get(f"platform:{account.platform}", ()), account.id)
+            names[f"platform:{account.platform}"] = (
+                *names.get(f"platform:{account.platform}", ()),
+                account.id,
+            )
             if account.region:
-                names[f"region:{account.region}"] = (*names.get(f"region:{account.region}", ()), account.id)
+                names[f"region:{account.region}"] = (
+                    *names.get(f"region:{account.region}", ()),
+                    account.id,
+                )
         names.update(context.groups)
         names.update((str(account), (account,)) for account in context.accounts)
         self._accounts_by_name = names
 
     def resolve(self, to: tuple[str, ...]) -> tuple[AccountId, ...]:
-        """Return the accounts that are not off, each once, in the order of first mention. Unknown names are skipped."""
+        """Return the accounts that are not off, each once, in the order of first mention.
+
+        Unknown names are skipped.
+        """
         if to not in self._resolved:
             named = self.resolve_with_off(to)
-            self._resolved[to] = tuple(account for account in named if self._accounts[account].mode is not Mode.OFF)
+            self._resolved[to] = tuple(
+                account for account in named if self._accounts[account].mode is not Mode.OFF
+            )
         return self._resolved[to]
 
     def resolve_with_off(self, to: tuple[str, ...]) -> tuple[AccountId, ...]:
         """Return all named accounts, as `resolve` does, those that are off now included."""
-        return tuple(dict.fromkeys(account for name in to for account in self._accounts_by_name.get(name, ())))
+        return tuple(
+            dict.fromkeys(
+                account for name in to for account in self._accounts_by_name.get(name, ())
+            )
+        )
 
     def find_problems(self, to: tuple[str, ...], base_path: KeyPath) -> list[UnlocatedProblem]:
         """Return a problem for each unknown name."""
@@ -98,23 +126,38 @@ class RecipientResolver:
             if name in self._accounts_by_name:
                 continue
             kind, separator, _ = name.partition(":")
-            code = {"platform": "unknown_platform", "region": "unknown_region"}.get(kind) if separator else None
-            choices = [known for known in self._accounts_by_name if not code or known.startswith(f"{kind}:")]
+            code = (
+                {"platform": "unknown_platform", "region": "unknown_region"}.get(kind)
+                if separator
+                else None
+            )
+            choices = [
+                known
+                for known in self._accounts_by_name
+                if not code or known.startswith(f"{kind}:")
+            ]
             qualified = [f"{prefix}:{name}" for prefix in ("platform", "region")]
-            suggested = next((known for known in qualified if known in self._accounts_by_name), None)
+            suggested = next(
+                (known for known in qualified if known in self._accounts_by_name), None
+            )
             facts = {"value": name, "choices": suggested or suggest_closest(name, choices)}
             path = (*base_path, position)
             if len(parts := re.split(r"[,，、;；\s]+", name.strip())) > 1:
                 facts["example"] = ", ".join(f'"{part}"' for part in parts)
                 code = "names_in_one_text"
-            problems.append(UnlocatedProblem(path=path, code=code or "unknown_recipient", facts=facts))
+            problems.append(
+                UnlocatedProblem(path=path, code=code or "unknown_recipient", facts=facts)
+            )
         return problems
 
 
 RESERVED_IDS = frozenset({
     "all", "approvals", "audit", "audit_broken", "audit_checkpoint_failed", "database", "machine", "schedule", "users",
 })  # fmt: skip
-"""Ids that mean something else, in commands or as the subject of an alert: an end of that would end one of the post."""
+"""Ids with another meaning, in commands or as the subject of an alert.
+
+The end of such an alert would also end an alert of the post.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,44 +185,83 @@ def find_rule_problems(
         *resolver.find_problems(tuple(entry.to), (*path, "to")),
     ]
     if entry.id in RESERVED_IDS:
-        problems.append(UnlocatedProblem(path=(*path, "id"), code="reserved_id", facts={"post": entry.id}))
+        problems.append(
+            UnlocatedProblem(path=(*path, "id"), code="reserved_id", facts={"post": entry.id})
+        )
     if entry.id == PLACEHOLDER:
-        problems.append(UnlocatedProblem(path=(*path, "id"), code="placeholder_id", facts={"post": entry.id}))
+        problems.append(
+            UnlocatedProblem(path=(*path, "id"), code="placeholder_id", facts={"post": entry.id})
+        )
     if context.templates is not None and entry.template not in context.templates:
-        facts = {"value": entry.template, "choices": suggest_closest(entry.template, context.templates)}
-        problems.append(UnlocatedProblem(path=(*path, "template"), code="unknown_template", facts=facts))
+        facts = {
+            "value": entry.template,
+            "choices": suggest_closest(entry.template, context.templates),
+        }
+        problems.append(
+            UnlocatedProblem(path=(*path, "template"), code="unknown_template", facts=facts)
+        )
     if entry.follows is None and entry.kind.needs_original:
-        problems.append(UnlocatedProblem(path=(*path, "follows"), code="follows_missing", facts={"kind": entry.kind}))
+        problems.append(
+            UnlocatedProblem(
+                path=(*path, "follows"), code="follows_missing", facts={"kind": entry.kind}
+            )
+        )
     for platform in entry.text:
         if platform not in context.platforms:
-            facts = {"value": platform, "name": platform, "choices": suggest_closest(platform, context.platforms)}
+            facts = {
+                "value": platform,
+                "name": platform,
+                "choices": suggest_closest(platform, context.platforms),
+            }
             code = "key_of_post" if platform in POST_KEYS else "unknown_platform"
-            problems.append(UnlocatedProblem(path=(*path, "text", platform), code=code, facts=facts, is_at_key=True))
+            problems.append(
+                UnlocatedProblem(
+                    path=(*path, "text", platform), code=code, facts=facts, is_at_key=True
+                )
+            )
     return problems
 
 
-def find_duplicate_ids(first_of: Mapping[str, int], tables: Sequence[object]) -> Iterator[UnlocatedProblem]:
+def find_duplicate_ids(
+    first_of: Mapping[str, int], tables: Sequence[object]
+) -> Iterator[UnlocatedProblem]:
     """Yield the posts that have the id of an earlier one."""
     for index, table in enumerate(tables):
         name = entry_id(table)
         if name is not None and (first := first_of[name]) != index:
-            lines: Mapping[str, KeyPath] = {"first": ("post", first, "id"), "second": ("post", index, "id")}
+            lines: Mapping[str, KeyPath] = {
+                "first": ("post", first, "id"),
+                "second": ("post", index, "id"),
+            }
             yield UnlocatedProblem(
-                path=("post", index, "id"), code="duplicate_id", facts={"post": name}, line_facts=lines
+                path=("post", index, "id"),
+                code="duplicate_id",
+                facts={"post": name},
+                line_facts=lines,
             )
 
 
 NO_CHOICES = "…"
-SUGGESTING_CODES = frozenset({"follows_unknown", "names_in_one_text", "unknown_recipient", "unknown_region"})
+SUGGESTING_CODES = frozenset(
+    {"follows_unknown", "names_in_one_text", "unknown_recipient", "unknown_region"}
+)
 """Problems that suggest ids of posts, or names of accounts and regions."""
 MAX_ORIGINAL_SEARCHES = 20
-"""For so many unknown originals a similar id is searched; each search compares with every id of the file."""
+"""Maximum number of unknown originals with a search for a similar id.
+
+Each search compares with every id of the file.
+"""
 
 
 def find_link_problems(
-    links: Sequence[FollowLink], times: Mapping[str, datetime | None], known_posts: Collection[PostId]
+    links: Sequence[FollowLink],
+    times: Mapping[str, datetime | None],
+    known_posts: Collection[PostId],
 ) -> Iterator[UnlocatedProblem]:
-    """Yield the problems of `follows`. `times` has all ids of the file, so that a broken post is not called missing."""
+    """Yield the problems of `follows`.
+
+    `times` has all ids of the file, so that a broken post is not called missing.
+    """
     searches = 0
     cyclic = _find_cycles({link.post: link.follows for link in links})
     for link in links:
@@ -195,13 +277,20 @@ def find_link_problems(
                 known = [post for post in known_posts if post[:4] == link.follows[:4]]
                 names = [*known, *(name for name in times if name != link.post)]
                 choices = suggest_closest(link.follows, names) or choices
-            yield UnlocatedProblem(path=path, code="follows_unknown", facts={**facts, "choices": choices})
+            yield UnlocatedProblem(
+                path=path, code="follows_unknown", facts={**facts, "choices": choices}
+            )
         elif (original := times.get(link.follows)) and link.at and link.at < original:
-            yield UnlocatedProblem(path=("post", link.index, "at"), code="follows_too_early", facts=facts)
+            yield UnlocatedProblem(
+                path=("post", link.index, "at"), code="follows_too_early", facts=facts
+            )
 
 
 def hide_names(problems: Sequence[Problem], reach: Collection[AccountId] | None) -> list[Problem]:
-    """Return problems without the names of posts and accounts that they suggest, for who does not see all of them."""
+    """Return problems without suggested names of posts and accounts.
+
+    This is for a reader that does not see all of them.
+    """
     if reach is None:
         return list(problems)
     return [
@@ -213,7 +302,7 @@ def hide_names(problems: Sequence[Problem], reach: Collection[AccountId] | None)
 
 
 def post_tables(toml: TomlDocument) -> Sequence[object]:
-    """Return the tables of the posts, whatever is in them; none where `post` is no list."""
+    """Return the tables of the posts, with any content, or none if `post` is no list."""
     tables = toml.data.get("post")
     return tables if isinstance(tables, list) else []
 
@@ -224,7 +313,10 @@ def list_post_ids(toml: TomlDocument) -> Sequence[str]:
 
 
 def list_ids_in_text(text: str, file: str) -> Sequence[str]:
-    """Return the ids of the posts of a schedule's text, in order; none where it cannot be parsed."""
+    """Return the ids of the posts of a schedule's text, in order.
+
+    There are none if it cannot be parsed.
+    """
     with contextlib.suppress(ScheduleError):
         return list_post_ids(parse_toml(text, file, SCHEDULE_READ_LIMITS, ScheduleError))
     return ()
@@ -253,22 +345,28 @@ def _find_cycles(origins: Mapping[str, str]) -> set[str]:
 
 
 def find_trigger_problems(entry: PostEntry, base_path: KeyPath) -> Iterator[UnlocatedProblem]:
-    """Yield the problems of what makes a post due: a time, cron, or, for an evergreen one, a person."""
+    """Yield the problems of a post's trigger: a time, cron, or, if evergreen, a person."""
     if entry.evergreen:
         for key, value in (("at", entry.at), ("cron", entry.cron), ("follows", entry.follows)):
             if value is not None:
                 facts = {"key": key}
-                yield UnlocatedProblem(path=(*base_path, key), code="not_with_evergreen", facts=facts, is_at_key=True)
+                yield UnlocatedProblem(
+                    path=(*base_path, key), code="not_with_evergreen", facts=facts, is_at_key=True
+                )
     elif entry.at is None and entry.cron is None:
         yield UnlocatedProblem(path=(*base_path, "at"), code="no_time")
     elif entry.at is not None and entry.cron is not None:
         yield UnlocatedProblem(path=(*base_path, "cron"), code="at_and_cron", is_at_key=True)
 
 
-def find_time_problems(entry: PostEntry, base_path: KeyPath, tz: ZoneInfo) -> Iterator[UnlocatedProblem]:
+def find_time_problems(
+    entry: PostEntry, base_path: KeyPath, tz: ZoneInfo
+) -> Iterator[UnlocatedProblem]:
     yield from find_trigger_problems(entry, base_path)
     if entry.cron is not None:
-        since, until = (_with_timezone(one, tz) if one else None for one in (entry.since, entry.until))
+        since, until = (
+            _with_timezone(one, tz) if one else None for one in (entry.since, entry.until)
+        )
         path = (*base_path, "cron")
         problem = check_cron(entry.cron, path) or check_frequency(entry.cron, since, until, path)
         yield from filter(None, [problem])
@@ -276,13 +374,22 @@ def find_time_problems(entry: PostEntry, base_path: KeyPath, tz: ZoneInfo) -> It
         for key, value in (("from", entry.since), ("until", entry.until), ("days", entry.days)):
             if value is not None:
                 yield UnlocatedProblem(
-                    path=(*base_path, key), code="only_with_cron", facts={"key": key}, is_at_key=True
+                    path=(*base_path, key),
+                    code="only_with_cron",
+                    facts={"key": key},
+                    is_at_key=True,
                 )
-    if entry.since and entry.until and _with_timezone(entry.until, tz) <= _with_timezone(entry.since, tz):
+    if (
+        entry.since
+        and entry.until
+        and _with_timezone(entry.until, tz) <= _with_timezone(entry.since, tz)
+    ):
         yield UnlocatedProblem(path=(*base_path, "until"), code="until_before_from")
     start, key = (entry.at, "at") if isinstance(entry.at, datetime) else (entry.since, "from")
     if entry.expires and start and _with_timezone(entry.expires, tz) <= _with_timezone(start, tz):
-        yield UnlocatedProblem(path=(*base_path, "expires"), code="expires_too_early", facts={"key": key})
+        yield UnlocatedProblem(
+            path=(*base_path, "expires"), code="expires_too_early", facts={"key": key}
+        )
 
 
 def _with_timezone(value: datetime, tz: ZoneInfo) -> datetime:
@@ -297,7 +404,10 @@ _PLACEHOLDERS: Mapping[str, object] = {
     "title": "-",
     "to": ["all"],
 }
-"""Valid values for required keys that are missing or broken; problems about them are not reported."""
+"""Valid values for required keys that are missing or broken.
+
+Problems about them are not reported.
+"""
 
 _CRON_ONLY_KEYS = frozenset({"from", "until", "days"})
 POST_KEYS = frozenset(info.alias or name for name, info in PostEntry.model_fields.items())
@@ -306,21 +416,26 @@ POST_KEYS = frozenset(info.alias or name for name, info in PostEntry.model_field
 def parse_entry(
     table: object, index: int, context: ScheduleContext, resolver: RecipientResolver
 ) -> tuple[PostEntry, list[UnlocatedProblem]]:
-    """Parse a post and return all its problems. If there are any, the entry is valid for further checks only.
+    """Parse a post and return all its problems; with any, the entry is only for further checks.
 
-    Broken keys are left out, and the rest is checked by the rules, so that all problems appear at once.
+    Broken keys are left out, and the rest is checked by the rules, so that all problems appear at
+    once.
     """
     found = validate_table(PostEntry, table, ("post", index))
     if isinstance(found, PostEntry):
         return found, find_rule_problems(found, index, context, resolver)
-    if not isinstance(table, dict) or any(len(problem.path) == len(("post", index)) for problem in found):
+    if not isinstance(table, dict) or any(
+        len(problem.path) == len(("post", index)) for problem in found
+    ):
         return PostEntry.model_validate(_PLACEHOLDERS), found
     kept = dict(table)
     broken: set[str | int] = set()
     for problem in found:
         key, *inner = problem.path[2:]
         if inner and isinstance(kept.get(str(key)), dict):
-            kept[str(key)] = {name: value for name, value in kept[str(key)].items() if name != inner[0]}
+            kept[str(key)] = {
+                name: value for name, value in kept[str(key)].items() if name != inner[0]
+            }
         else:
             kept.pop(str(key), None)
             broken.add(key)
@@ -365,17 +480,26 @@ _SOON = frozenset({"asap", "now", "立即", "立刻", "马上", "现在"})
 def explain_problem(  # noqa: C901 # one flat match
     problem: UnlocatedProblem, table: Mapping[str, Any], data_keys: Mapping[str, Collection[str]]
 ) -> UnlocatedProblem:
-    """Return a problem of a post with the code of what was probably meant, judged by the post's other keys."""
+    """Return a problem of a post with the code of the probable meaning.
+
+    The post's other keys decide it.
+    """
     key, *inner = map(str, problem.path[2:])
     value, facts = table.get(key), problem.facts
     match problem.code:
         case _ if key == "text" and inner[:1] and inner[0] in POST_KEYS:
-            return replace(problem, code="key_of_post", facts={**facts, "name": inner[0]}, is_at_key=True)
+            return replace(
+                problem, code="key_of_post", facts={**facts, "name": inner[0]}, is_at_key=True
+            )
         case "unknown_key" if not inner and key in _APPROVAL_KEYS:
             return replace(problem, code="approved_in_file")
         case "unknown_key" if not inner and key in data_keys.get(str(table.get("template")), ()):
-            return replace(problem, code="key_of_data", facts={**facts, "template": str(table["template"])})
-        case "missing_key" if not inner and isinstance(data := table.get("data"), dict) and key in data:
+            return replace(
+                problem, code="key_of_data", facts={**facts, "template": str(table["template"])}
+            )
+        case "missing_key" if (
+            not inner and isinstance(data := table.get("data"), dict) and key in data
+        ):
             return replace(
                 problem,
                 path=(*problem.path[:2], "data", key),
@@ -387,7 +511,12 @@ def explain_problem(  # noqa: C901 # one flat match
             return replace(problem, facts={**facts, "example": _KEY_EXAMPLES[last]})
         case "wrong_type" | "single_brackets" if key == "images" and len(inner) < 2:
             file = next(
-                (item for item in [value, *(value if isinstance(value, list) else ())] if isinstance(item, str)), ""
+                (
+                    item
+                    for item in [value, *(value if isinstance(value, list) else ())]
+                    if isinstance(item, str)
+                ),
+                "",
             )
             example = f'images = [{{ file = "media/{file.removeprefix("media/")[:60] or "….png"}", alt = "…" }}]'
             return replace(problem, code="bad_images", facts={**facts, "example": example})
@@ -395,23 +524,42 @@ def explain_problem(  # noqa: C901 # one flat match
             return replace(problem, code="double_brackets")
         case "wrong_type" if not inner and key in {"data", "text"}:
             return replace(problem, facts={**facts, "example": f"[post.{key}]"})
-        case "bad_time" if key == "at" and isinstance(value, str) and value.strip().lower() in _SOON:
+        case "bad_time" if (
+            key == "at" and isinstance(value, str) and value.strip().lower() in _SOON
+        ):
             return replace(problem, code="asap_meant")
         case "bad_time" if isinstance(value, int) or (
             isinstance(value, str) and re.match(r"\s*\d+(?!\d*[-/.年月])", value)
         ):
-            return replace(problem, code="duration_for_time", facts={**facts, "value": str(value)[:20]})
+            return replace(
+                problem, code="duration_for_time", facts={**facts, "value": str(value)[:20]}
+            )
         case "not_one_of":
-            meant = [english for chinese, english in _CHINESE_VALUES.items() if chinese in facts["value"]]
+            meant = [
+                english for chinese, english in _CHINESE_VALUES.items() if chinese in facts["value"]
+            ]
             choices = facts["choices"].split(", ")
             meant = [choice for choice in meant if choice in choices]
-            return replace(problem, facts={**facts, "choices": ", ".join(dict.fromkeys([*meant, *choices]))})
+            return replace(
+                problem, facts={**facts, "choices": ", ".join(dict.fromkeys([*meant, *choices]))}
+            )
     return problem
 
 
 SCHEDULE_READ_LIMITS = ReadLimits(max_bytes=4 * 2**20)
 _NON_CONTENT_KEYS = frozenset(
-    {"author", "level", "at", "evergreen", "from", "until", "days", "expires", "max_delay", "urgent"}
+    {
+        "author",
+        "level",
+        "at",
+        "evergreen",
+        "from",
+        "until",
+        "days",
+        "expires",
+        "max_delay",
+        "urgent",
+    }
 )
 """Keys that do not affect the content: if one is broken, the content can still be checked."""
 _SKIPPABLE_CODES = frozenset(
@@ -423,7 +571,11 @@ _MAX_PROBLEMS_COLLECTED = 2000
 
 
 def parse_schedule(
-    text: str, *, file: str = SCHEDULE_FILE, context: ScheduleContext, limits: ReadLimits = SCHEDULE_READ_LIMITS
+    text: str,
+    *,
+    file: str = SCHEDULE_FILE,
+    context: ScheduleContext,
+    limits: ReadLimits = SCHEDULE_READ_LIMITS,
 ) -> Schedule:
     """Parse the text of a schedule. Raises ScheduleError with every Problem. Pure."""
     document = parse_toml(text, file, limits, ScheduleError)
@@ -433,8 +585,10 @@ def parse_schedule(
     return Schedule(posts=posts)
 
 
-def parse_leniently(document: TomlDocument, context: ScheduleContext) -> tuple[Schedule, Sequence[Problem]]:
-    """Return the posts of a file whose content can be checked, and every Problem.
+def parse_leniently(
+    document: TomlDocument, context: ScheduleContext
+) -> tuple[Schedule, Sequence[Problem]]:
+    """Return the posts of a file with checkable content, and every Problem.
 
     Nothing may be sent from a file with a Problem: its posts serve to find further problems.
     """
@@ -442,8 +596,13 @@ def parse_leniently(document: TomlDocument, context: ScheduleContext) -> tuple[S
     return Schedule(posts=posts), document.locate_problems(problems)
 
 
-def locate_problems(problems: Sequence[Problem], *, text: str, file: str = SCHEDULE_FILE) -> list[Problem]:
-    """Add locations to problems whose facts name a `post`, and perhaps its `key`, such as `data.summary`."""
+def locate_problems(
+    problems: Sequence[Problem], *, text: str, file: str = SCHEDULE_FILE
+) -> list[Problem]:
+    """Add locations to problems with facts that name a `post`, and perhaps its `key`.
+
+    A key is written as `data.summary`.
+    """
     if not problems:
         return []
     document = parse_toml(text, file, ReadLimits(max_bytes=count_bytes(text) or 1), ScheduleError)
@@ -453,7 +612,11 @@ def locate_problems(problems: Sequence[Problem], *, text: str, file: str = SCHED
         index = first_index.get(problem.facts.get("post", ""))
         if index is not None and problem.location is None:
             keys = problem.facts.get("key", "id").split(".")
-            paths[position] = ("post", index, *(int(key) if key.isdecimal() else key for key in keys))
+            paths[position] = (
+                "post",
+                index,
+                *(int(key) if key.isdecimal() else key for key in keys),
+            )
     locations = dict(zip(paths, document.locate_all(paths.values()), strict=True))
     return [
         replace(problem, location=locations[position]) if position in locations else problem
@@ -461,8 +624,13 @@ def locate_problems(problems: Sequence[Problem], *, text: str, file: str = SCHED
     ]
 
 
-def _parse_posts(document: TomlDocument, context: ScheduleContext) -> tuple[tuple[Post, ...], list[UnlocatedProblem]]:
-    """Parse every post. Return the posts with intact content, only the first of each id, and all problems."""
+def _parse_posts(
+    document: TomlDocument, context: ScheduleContext
+) -> tuple[tuple[Post, ...], list[UnlocatedProblem]]:
+    """Parse every post; return the posts with intact content and all problems.
+
+    Of each id, only the first is returned.
+    """
     tables, problems = _split_posts(document.data)
     resolver = RecipientResolver(context)
     first_index = _index_first_by_id(tables)
@@ -476,17 +644,22 @@ def _parse_posts(document: TomlDocument, context: ScheduleContext) -> tuple[tupl
             break
         at = to_utc(entry.at, context.timezone) if isinstance(entry.at, datetime) else None
         if entry.follows is not None:
-            links.append(FollowLink(index=index, post=entry_id(table) or "", follows=entry.follows, at=at))
+            links.append(
+                FollowLink(index=index, post=entry_id(table) or "", follows=entry.follows, at=at)
+            )
         if first_index.get(entry.id) != index:
             continue
         times[entry.id] = at
         is_content_intact = not own_problems or (
             all(
-                problem.code in _SKIPPABLE_CODES or (len(problem.path) > 2 and problem.path[2] in _NON_CONTENT_KEYS)
+                problem.code in _SKIPPABLE_CODES
+                or (len(problem.path) > 2 and problem.path[2] in _NON_CONTENT_KEYS)
                 for problem in own_problems
             )
             and isinstance(table, dict)  # a misspelt [post.data] may have what the template needs
-            and not any(isinstance(value, dict) and key not in POST_KEYS for key, value in table.items())
+            and not any(
+                isinstance(value, dict) and key not in POST_KEYS for key, value in table.items()
+            )
         )
         accounts = resolver.resolve(tuple(entry.to)) if is_content_intact else ()
         if is_content_intact and (accounts or not own_problems) and entry.follows != entry.id:
@@ -499,7 +672,11 @@ def _parse_posts(document: TomlDocument, context: ScheduleContext) -> tuple[tupl
 
 def _index_first_by_id(tables: Sequence[object]) -> dict[str, int]:
     """Return the index of the first table with each id."""
-    return {name: index for index in reversed(range(len(tables))) if (name := entry_id(tables[index])) is not None}
+    return {
+        name: index
+        for index in reversed(range(len(tables)))
+        if (name := entry_id(tables[index])) is not None
+    }
 
 
 def _split_posts(data: Mapping[str, Any]) -> tuple[Sequence[object], list[UnlocatedProblem]]:
@@ -507,11 +684,17 @@ def _split_posts(data: Mapping[str, Any]) -> tuple[Sequence[object], list[Unloca
     tables = data.get("post", [])
     is_list = isinstance(tables, list)
     found = validate_table(ScheduleFile, {**data, "post": []} if is_list else data)
-    problems = [explain_top_level_problem(problem, data) for problem in found] if isinstance(found, list) else []
+    problems = (
+        [explain_top_level_problem(problem, data) for problem in found]
+        if isinstance(found, list)
+        else []
+    )
     return tables if is_list else (), problems
 
 
-def explain_top_level_problem(problem: UnlocatedProblem, data: Mapping[str, Any]) -> UnlocatedProblem:
+def explain_top_level_problem(
+    problem: UnlocatedProblem, data: Mapping[str, Any]
+) -> UnlocatedProblem:
     """Return a problem outside the posts; a key of a post has stood before the first of them."""
     key = str(problem.path[-1])
     if problem.code != "unknown_key" or key not in POST_KEYS:
@@ -527,7 +710,9 @@ def _make_post(entry: PostEntry, accounts: tuple[AccountId, ...], tz: ZoneInfo) 
     if entry.evergreen:
         trigger = EvergreenTrigger()
     elif entry.cron is None:
-        trigger = OneTimeTrigger(at=to_utc(entry.at, tz) if isinstance(entry.at, datetime) else None)
+        trigger = OneTimeTrigger(
+            at=to_utc(entry.at, tz) if isinstance(entry.at, datetime) else None
+        )
     else:
         since = to_utc(entry.since, tz) if entry.since else None
         until = to_utc(entry.until, tz) if entry.until else None

@@ -23,10 +23,12 @@ ASAP = "asap"
 MAX_TITLE_CHARS = 120
 """Each platform's own, shorter limit is checked on the final text."""
 MAX_IMAGES = 20
-"""Per post: twice what any platform accepts."""
+"""Maximum images per post: twice the number that any platform accepts."""
 
 
-_BACKSLASHES = str.maketrans({"\\": "/", "\t": "/t", "\n": "/n", "\b": "/b", "\f": "/f", "\r": "/r"})
+_BACKSLASHES = str.maketrans(
+    {"\\": "/", "\t": "/t", "\n": "/n", "\b": "/b", "\f": "/f", "\r": "/r"}
+)
 """A backslash, also where TOML took it and the letter after it for an escape, as a slash."""
 
 
@@ -37,7 +39,12 @@ def parse_media_path(value: object) -> str:
     if (slashed := value.translate(_BACKSLASHES)) != value:
         raise PydanticCustomError("backslash_in_path", "", {"example": slashed[:80]})
     parts = value.split("/")
-    if parts[0] != MEDIA_FOLDER or len(parts) < 2 or {"", ".", ".."} & set(parts) or set(':*?"<>|\0') & set(value):
+    if (
+        parts[0] != MEDIA_FOLDER
+        or len(parts) < 2
+        or {"", ".", ".."} & set(parts)
+        or set(':*?"<>|\0') & set(value)
+    ):
         raise PydanticCustomError("outside_media", "", {"value": value[:80]})
     return value
 
@@ -58,17 +65,24 @@ class ImageEntry(StrictModel):
 
 
 class PostEntry(StrictModel):
-    id: Identifier = Field(description="编号，全文件唯一且不再改动；字母、数字、- 和 _，最多 80 个字符")
+    id: Identifier = Field(
+        description="编号，全文件唯一且不再改动；字母、数字、- 和 _，最多 80 个字符"
+    )
     kind: PostKind = Field(
-        strict=False, description="类型：warning 预警、update 后续、all-clear 解除、bulletin 通报、correction 更正"
+        strict=False,
+        description="类型：warning 预警、update 后续、all-clear 解除、bulletin 通报、correction 更正",
     )
     template: SingleLine = Field(description="模板名称，即 templates/ 下的文件夹名")
     author: SingleLine = Field(description="撰稿人")
-    follows: Identifier | None = Field(default=None, description="所跟进的原稿编号；后续、解除、更正必填")
+    follows: Identifier | None = Field(
+        default=None, description="所跟进的原稿编号；后续、解除、更正必填"
+    )
     level: Annotated[WarningLevel, Field(strict=False)] | None = Field(
         default=None, description="预警级别：red 红、orange 橙、yellow 黄、blue 蓝"
     )
-    title: Annotated[SingleLine, Field(max_length=MAX_TITLE_CHARS)] = Field(description="标题，一行")
+    title: Annotated[SingleLine, Field(max_length=MAX_TITLE_CHARS)] = Field(
+        description="标题，一行"
+    )
     body: str = Field(default="", description="正文，可用 Markdown，可省略")
     at: AtTime | None = Field(
         default=None, description='发布时间，如 2026-11-25T09:00:00；或 "asap"：读到后立即发布一次'
@@ -77,30 +91,48 @@ class PostEntry(StrictModel):
         default=None, description='重复发布的时间，五段 cron，如 "0 9 * * mon"；与 at 二选一'
     )
     evergreen: bool = Field(
-        default=False, description="备用内容：不写时间，账号快到更新时限时由人安排（publisher evergreen）"
+        default=False,
+        description="备用内容：不写时间，账号快到更新时限时由人安排（publisher evergreen）",
     )
-    since: DateTimeValue | None = Field(default=None, alias="from", description="重复发布从何时开始；只与 cron 连用")
-    until: DateTimeValue | None = Field(default=None, description="重复发布到何时为止；只与 cron 连用")
+    since: DateTimeValue | None = Field(
+        default=None, alias="from", description="重复发布从何时开始；只与 cron 连用"
+    )
+    until: DateTimeValue | None = Field(
+        default=None, description="重复发布到何时为止；只与 cron 连用"
+    )
     days: Literal["all", "working"] | None = Field(
         default=None, description="all 每天；working 仅工作日（含调休上班日）；只与 cron 连用"
     )
     to: Annotated[list[SingleLine], Field(min_length=1)] = Field(
         description='发给谁：账号代号、分组名、"platform:平台"、"region:110000" 或 "all"'
     )
-    expires: DateTimeValue | None = Field(default=None, description="过了这个时间就不再发布；默认为发布时间后 24 小时")
+    expires: DateTimeValue | None = Field(
+        default=None, description="过了这个时间就不再发布；默认为发布时间后 24 小时"
+    )
     max_delay: DurationValue = Field(
         default=timedelta(minutes=30), description='最多允许迟发多久，如 "30m"、"2h"；默认 30 分钟'
     )
-    urgent: bool = Field(default=False, description="紧急：优先发布，可用预留额度；有的平台要账号获准才推送给关注者")
-    images: list[ImageEntry] = Field(default_factory=list, max_length=MAX_IMAGES, description="配图，最多 20 张")
-    text: dict[str, NonBlankText] = Field(default_factory=dict, description="按平台另写的正文，写成 平台 = “…”")
+    urgent: bool = Field(
+        default=False, description="紧急：优先发布，可用预留额度；有的平台要账号获准才推送给关注者"
+    )
+    images: list[ImageEntry] = Field(
+        default_factory=list, max_length=MAX_IMAGES, description="配图，最多 20 张"
+    )
+    text: dict[str, NonBlankText] = Field(
+        default_factory=dict, description="按平台另写的正文，写成 平台 = “…”"
+    )
     data: dict[str, Any] = Field(default_factory=dict, description="模板需要的其他内容")
 
 
 class ScheduleFile(StrictModel):
-    post: list[PostEntry] = Field(default_factory=list, description="要发布的内容，每条以 [[post]] 开头")
+    post: list[PostEntry] = Field(
+        default_factory=list, description="要发布的内容，每条以 [[post]] 开头"
+    )
 
 
 def schedule_schema() -> dict[str, Any]:
     """Return the JSON Schema of schedule.toml, for editors."""
-    return {"$schema": "http://json-schema.org/draft-07/schema#", **ScheduleFile.model_json_schema()}
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        **ScheduleFile.model_json_schema(),
+    }

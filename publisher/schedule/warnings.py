@@ -1,4 +1,7 @@
-"""Warnings about an accepted schedule, among them the days and months for which more is planned than may be sent."""
+"""Warnings about an accepted schedule.
+
+Among them are the days and months with more planned than may be sent.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,9 +31,9 @@ FAR_FUTURE = timedelta(days=366)
 
 
 def find_overdue_posts(schedule: Schedule, now: datetime) -> list[Problem]:
-    """Return the one-time posts that are overdue by more than `max_delay`: errors, unless the database has the post.
+    """Return the one-time posts overdue by more than `max_delay`.
 
-    Times in the facts are in the zone of `now`.
+    They are errors, unless the database has the post. Times in the facts are in the zone of `now`.
     """
     return [
         Problem(
@@ -49,8 +52,13 @@ def find_overdue_posts(schedule: Schedule, now: datetime) -> list[Problem]:
     ]
 
 
-def find_warnings(schedule: Schedule, start: datetime, end: datetime, tz: ZoneInfo) -> list[Problem]:
-    """Return warnings of posts without accounts, on working days without holiday data, or with an unfounded level."""
+def find_warnings(
+    schedule: Schedule, start: datetime, end: datetime, tz: ZoneInfo
+) -> list[Problem]:
+    """Return warnings of posts without accounts, without holiday data, or with a bad level.
+
+    Posts on working days need holiday data. A bad level is unfounded.
+    """
     return [
         *(
             _make_warning("level_without_basis", post=post.id, key="level")
@@ -58,7 +66,11 @@ def find_warnings(schedule: Schedule, start: datetime, end: datetime, tz: ZoneIn
             if post.level and post.kind is not PostKind.ALL_CLEAR
             if post.data.get("topic") != "emergency" and not post.data.get("level_basis")
         ),
-        *(_make_warning("no_recipients", post=post.id, key="to") for post in schedule.posts if not post.accounts),
+        *(
+            _make_warning("no_recipients", post=post.id, key="to")
+            for post in schedule.posts
+            if not post.accounts
+        ),
         *(
             _make_warning("no_holiday_data", post=post.id, key="days", year=str(year))
             for post in schedule.posts
@@ -68,7 +80,10 @@ def find_warnings(schedule: Schedule, start: datetime, end: datetime, tz: ZoneIn
 
 
 def is_past(post: Post, now: datetime) -> bool:
-    """True if every instant of a post is past; one that is due as soon as it is read counts as past."""
+    """True if every instant of a post is past.
+
+    A post that is due as soon as it is read counts as past.
+    """
     if isinstance(post.trigger, CronTrigger):
         return post.trigger.until is not None and post.trigger.until < now
     if isinstance(post.trigger, OneTimeTrigger):
@@ -88,47 +103,78 @@ def find_start(trigger: Trigger) -> datetime | None:
 def find_timing_warnings(
     schedule: Schedule, next_times: Mapping[PostId, Sequence[datetime]], now: datetime
 ) -> list[Problem]:
-    """Return warnings of instants more than a year ahead, and of repeating posts without a time in `next_times`.
+    """Return warnings of instants far ahead, and of repeating posts without a next time.
 
-    Times in the facts are in the zone of `now`.
+    Far ahead is more than a year. The next times are in `next_times`. Times in the facts are in the
+    zone of `now`.
     """
     problems = []
     for post in schedule.posts:
         is_repeating = isinstance(post.trigger, CronTrigger)
         start = find_start(post.trigger)
-        for key, moment in (("from" if is_repeating else "at", start), ("expires", post.expires_at)):
+        for key, moment in (
+            ("from" if is_repeating else "at", start),
+            ("expires", post.expires_at),
+        ):
             if moment is not None and moment - now > FAR_FUTURE:
                 local, days = moment.astimezone(now.tzinfo), (moment - now).days
                 date = {"year": str(local.year), "month": str(local.month), "day": str(local.day)}
                 clock = f"{local:%H:%M}"
-                problems.append(_make_warning("far_future", post=post.id, key=key, **date, clock=clock, days=str(days)))
+                problems.append(
+                    _make_warning(
+                        "far_future", post=post.id, key=key, **date, clock=clock, days=str(days)
+                    )
+                )
                 break  # one mistyped year is often in both
         if is_repeating and not next_times.get(post.id):
             problems.append(_make_warning("cron_never", post=post.id, key="cron"))
     return problems
 
 
-def find_misplaced_data(schedule: Schedule, data_keys: Mapping[str, Collection[str]]) -> list[Problem]:
-    """Return warnings of data that a post's template does not use. A template that names no keys may use any."""
+def find_misplaced_data(
+    schedule: Schedule, data_keys: Mapping[str, Collection[str]]
+) -> list[Problem]:
+    """Return warnings of data that a post's template does not use.
+
+    A template that names no keys may use any.
+    """
     problems = []
     for post in schedule.posts:
         used = data_keys.get(post.template, ())
         for name in post.data if used else ():
             if name in used:
                 continue
-            facts = {"post": post.id, "key": f"data.{name}", "name": name, "template": post.template}
+            facts = {
+                "post": post.id,
+                "key": f"data.{name}",
+                "name": name,
+                "template": post.template,
+            }
             if name in POST_KEYS:
                 problems.append(_make_warning("key_of_post", **facts))
             else:
-                problems.append(_make_warning("data_not_used", **facts, choices=suggest_closest(name, sorted(used))))
+                problems.append(
+                    _make_warning(
+                        "data_not_used", **facts, choices=suggest_closest(name, sorted(used))
+                    )
+                )
     return problems
 
 
 def find_follow_up_warnings(schedule: Schedule) -> list[Problem]:
-    """Return warnings of posts that name accounts on which the post that they follow is not published."""
+    """Return warnings of posts that name accounts without the post they follow.
+
+    That post is not published on these accounts.
+    """
     posts = {post.id: post for post in schedule.posts}
     return [
-        _make_warning("follows_elsewhere", post=post.id, key="to", original=original.id, accounts=_join_names(missing))
+        _make_warning(
+            "follows_elsewhere",
+            post=post.id,
+            key="to",
+            original=original.id,
+            accounts=_join_names(missing),
+        )
         for post in schedule.posts
         if post.follows is not None
         and (original := posts.get(post.follows)) is not None
@@ -154,7 +200,10 @@ class PlannedSend:
 
 
 class LimitKind(StrEnum):
-    """The exceeded limit: calls a day, calls a day for routine posts, notifications a day or a month."""
+    """The exceeded limit.
+
+    It is calls a day, calls a day for routine posts, notifications a day or a month.
+    """
 
     DAY = "day"
     ROUTINE = "routine"
@@ -164,7 +213,10 @@ class LimitKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overload:
-    """A day or month with more planned than allowed. `posts` are in due order; `accounts` share one login's calls."""
+    """A day or month with more planned than allowed.
+
+    `posts` are in due order; `accounts` share one login's calls.
+    """
 
     limit: LimitKind
     accounts: tuple[AccountId, ...]
@@ -177,21 +229,30 @@ class Overload:
 def find_overloads(
     planned_sends: Iterable[PlannedSend], policies: Mapping[AccountId, AccountPolicy], zone: tzinfo
 ) -> list[Overload]:
-    """Return every day and month for which a login or an account has more planned than its limits allow.
+    """Return every day and month with more planned for a login or account than its limits allow.
 
-    Calls are counted by days of `zone`, notifications by the platform's own calendar. Manual posts use no calls.
+    Calls are counted by days of `zone`, notifications by the platform's own calendar. Manual posts
+    use no calls.
     """
     calls: dict[tuple[LoginId, str], list[PlannedSend]] = defaultdict(list)
     notifications: dict[tuple[AccountId, LimitKind, str], list[PlannedSend]] = defaultdict(list)
-    for planned in sorted(planned_sends, key=lambda planned: (planned.due_at, planned.post, planned.account)):
+    for planned in sorted(
+        planned_sends, key=lambda planned: (planned.due_at, planned.post, planned.account)
+    ):
         account = policies[planned.account].account
         if account.mode is not Mode.API:
             continue
         calls[account.login, f"{planned.due_at.astimezone(zone):{DAY_FORMAT}}"].append(planned)
         if planned.is_urgent:
-            at = planned.due_at.astimezone(policies[planned.account].capabilities.notification_limit.zone)
-            notifications[planned.account, LimitKind.NOTIFICATIONS_DAY, f"{at:{DAY_FORMAT}}"].append(planned)
-            notifications[planned.account, LimitKind.NOTIFICATIONS_MONTH, f"{at:{MONTH_FORMAT}}"].append(planned)
+            at = planned.due_at.astimezone(
+                policies[planned.account].capabilities.notification_limit.zone
+            )
+            notifications[
+                planned.account, LimitKind.NOTIFICATIONS_DAY, f"{at:{DAY_FORMAT}}"
+            ].append(planned)
+            notifications[
+                planned.account, LimitKind.NOTIFICATIONS_MONTH, f"{at:{MONTH_FORMAT}}"
+            ].append(planned)
     overloads: list[Overload] = []
     for (_login, day), sends in calls.items():
         rate_limit = policies[sends[0].account].rate_limit
@@ -210,7 +271,9 @@ def find_overloads(
     return overloads
 
 
-def _make_overload(limit: LimitKind, period: str, planned_sends: Sequence[PlannedSend], allowed: int) -> Overload:
+def _make_overload(
+    limit: LimitKind, period: str, planned_sends: Sequence[PlannedSend], allowed: int
+) -> Overload:
     return Overload(
         limit=limit,
         accounts=tuple(sorted({planned.account for planned in planned_sends})),
@@ -234,10 +297,11 @@ def find_capacity_warnings(
     now: datetime,
     tz: ZoneInfo,
 ) -> list[Problem]:
-    """Return warnings of days and months for which an account has more planned than it may send.
+    """Return warnings of days and months with more planned for an account than it may send.
 
-    Posts due `asap` that the database has are sent or waiting already; past sends are not counted. Equal overloads of
-    several accounts are one warning, and so are those of several days: the first, with the number of the others.
+    Posts due `asap` that the database has are sent or waiting already; past sends are not counted.
+    Equal overloads of several accounts are one warning. Overloads of several days are one warning
+    too: the first day, with the number of the others.
     """
     planned: list[PlannedSend] = []
     for post in schedule.posts:
@@ -265,7 +329,9 @@ def find_capacity_warnings(
             _make_warning(
                 f"overloaded_{overload.limit}",
                 post=overload.posts[-1],  # the last in line is the first to be moved
-                key="at" if isinstance(posts[overload.posts[-1]].trigger, OneTimeTrigger) else "cron",
+                key="at"
+                if isinstance(posts[overload.posts[-1]].trigger, OneTimeTrigger)
+                else "cron",
                 account=accounts,
                 day=overload.period,
                 wanted=str(overload.planned),

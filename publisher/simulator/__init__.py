@@ -1,4 +1,7 @@
-"""The three platforms in one process, faults included; the simulator shares no code with the rest of publisher."""
+"""The three platforms in one process, faults included.
+
+The simulator shares no code with the rest of publisher.
+"""
 
 from .app import create_app
 from .server import CertificateError, TlsListener, serve, serve_app

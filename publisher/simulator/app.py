@@ -1,4 +1,7 @@
-"""The application, and the path of one call: receive, serve with or without faults, log, respond."""
+"""The application, and the path of one call.
+
+Receive, serve with or without faults, log, respond.
+"""
 
 import asyncio
 import contextlib
@@ -32,13 +35,14 @@ PLATFORM_BY_PREFIX = {
     "f": tieba.PLATFORM,
 }
 NESTED_KEYS = ("data", "item", "list", "statuses", "thread_info")
-ERROR_PAGE = (
-    b"<!DOCTYPE html><html><head><title>Error</title></head><body><h1>The page cannot be shown</h1></body></html>"
-)
+ERROR_PAGE = b"<!DOCTYPE html><html><head><title>Error</title></head><body><h1>The page cannot be shown</h1></body></html>"
 
 
 class Simulator(Starlette):
-    """The ASGI application; platform calls bypass the router, which would slow down their large number."""
+    """The ASGI application.
+
+    Platform calls bypass the router, as it would slow down their large number.
+    """
 
     def __init__(self, state: SimulatorState) -> None:
         self.simulator_state = state
@@ -54,7 +58,10 @@ class Simulator(Starlette):
             state.files.close()
 
         state.on_review_end = finish_review
-        super().__init__(routes=[*make_control_routes(state, PLATFORMS), *make_feed_routes(state)], lifespan=lifespan)
+        super().__init__(
+            routes=[*make_control_routes(state, PLATFORMS), *make_feed_routes(state)],
+            lifespan=lifespan,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not scope["path"].startswith("/_sim"):
@@ -63,12 +70,16 @@ class Simulator(Starlette):
             await super().__call__(scope, receive, send)
 
 
-def create_app(state_dir: Path | None = None, account_names: Mapping[tuple[str, str], str] | None = None) -> Starlette:
+def create_app(
+    state_dir: Path | None = None, account_names: Mapping[tuple[str, str], str] | None = None
+) -> Starlette:
     """Create an application with an empty state, or with the state last kept in `state_dir`."""
     return Simulator(SimulatorState(state_dir, account_names))
 
 
-async def _serve_platform_call(state: SimulatorState, scope: Scope, receive: Receive, send: Send) -> None:
+async def _serve_platform_call(
+    state: SimulatorState, scope: Scope, receive: Receive, send: Send
+) -> None:
     path: str = scope["path"]
     platform = PLATFORM_BY_PREFIX.get(path.lstrip("/").split("/", 1)[0])
     transport = Transport(receive, send, state.now)
@@ -92,7 +103,9 @@ async def _serve_platform_call(state: SimulatorState, scope: Scope, receive: Rec
     )
     state.run_due()
     request.account = platform.identify_caller(state, request)
-    request.faults = state.fault_rules.collect_faults(request.platform, request.account, request.endpoint)
+    request.faults = state.fault_rules.collect_faults(
+        request.platform, request.account, request.endpoint
+    )
     request.event_number = state.record_event("recv", None, request)
     if request.faults:
         await _respond_with_faults(state, request, platform, transport)
@@ -105,7 +118,11 @@ async def _serve_platform_call(state: SimulatorState, scope: Scope, receive: Rec
 
 def _serve(state: SimulatorState, request: ApiRequest, platform: Platform) -> ApiResponse:
     handler = platform.endpoints.get(request.endpoint)
-    response = handler(state, request) if handler else platform.refuse(request, platform.unknown_endpoint_code, None)
+    response = (
+        handler(state, request)
+        if handler
+        else platform.refuse(request, platform.unknown_endpoint_code, None)
+    )
     return platform.vary_response(state, response) if platform.vary_response else response
 
 
@@ -138,14 +155,20 @@ async def _respond_with_faults(
     if cut := request.get_fault("truncate"):
         await transport.truncate(response, int(cut.get("bytes", len(response.body) // 2)))
     elif slow := request.get_fault("drip"):
-        await transport.drip(response, float(slow.get("bytes_per_second") or 1), complete=bool(slow.get("complete")))
+        await transport.drip(
+            response, float(slow.get("bytes_per_second") or 1), complete=bool(slow.get("complete"))
+        )
     else:
         await transport.send(response)
 
 
-def _serve_with_faults(state: SimulatorState, request: ApiRequest, platform: Platform) -> ApiResponse:
+def _serve_with_faults(
+    state: SimulatorState, request: ApiRequest, platform: Platform
+) -> ApiResponse:
     refusal = next((fault for fault in request.faults if fault["kind"] in REFUSAL_KINDS), None)
-    response = _refuse(state, request, platform, refusal) if refusal else _serve(state, request, platform)
+    response = (
+        _refuse(state, request, platform, refusal) if refusal else _serve(state, request, platform)
+    )
     own = request.account
     for fault in request.faults:
         if fault["kind"] == "bad_json":
@@ -160,8 +183,13 @@ def _serve_with_faults(state: SimulatorState, request: ApiRequest, platform: Pla
     return response
 
 
-def _refuse(state: SimulatorState, request: ApiRequest, platform: Platform, fault: Fault) -> ApiResponse:
-    """Return the response that a fault puts in place of the platform's own; with `acts`, the call runs all the same."""
+def _refuse(
+    state: SimulatorState, request: ApiRequest, platform: Platform, fault: Fault
+) -> ApiResponse:
+    """Return the response that a fault puts in place of the platform's own.
+
+    With `acts`, the call runs all the same.
+    """
     if fault["kind"] == "expire_token":
         return platform.expire_token(state, request) or _serve(state, request, platform)
     code = str(fault.get("code", platform.fault_codes.get(fault["kind"], "")))
@@ -181,10 +209,13 @@ def _refuse(state: SimulatorState, request: ApiRequest, platform: Platform, faul
 
 
 def _remove_keys(value: object, keys: frozenset[str]) -> object:
-    """Remove keys at the top level, from the items of a list, and where the platforms nest their posts."""
+    """Remove keys at the top level, from a list's items, and in the platforms' nested posts."""
     if isinstance(value, list):
         return [_remove_keys(each, keys) for each in value]
     if not isinstance(value, dict):
         return value
     remaining = {key: each for key, each in value.items() if key not in keys}
-    return {key: _remove_keys(each, keys) if key in NESTED_KEYS else each for key, each in remaining.items()}
+    return {
+        key: _remove_keys(each, keys) if key in NESTED_KEYS else each
+        for key, each in remaining.items()
+    }

@@ -1,4 +1,4 @@
-"""The endpoints by which tests and demos control the simulator."""
+"""Endpoints for tests and demos to control the simulator."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,7 +15,10 @@ from .platform import Platform
 from .state import Behaviour, SimulatedPost, SimulatorState
 
 Handler = Callable[[Request], Awaitable[object]]
-"""Returns the content of a JSON response, or JSON as bytes. Raises TypeError or ValueError for invalid input."""
+"""Returns the content of a JSON response, or JSON as bytes.
+
+Raises TypeError or ValueError for invalid input.
+"""
 
 _BEHAVIOUR_ADAPTER = TypeAdapter(Behaviour)
 
@@ -54,13 +57,21 @@ class ControlApi:
 
     async def list_accounts(self, _request: Request) -> object:
         return [
-            {"platform": each.platform, "account": each.identity, "name": each.display_name, "forums": each.forums}
+            {
+                "platform": each.platform,
+                "account": each.identity,
+                "name": each.display_name,
+                "forums": each.forums,
+            }
             for each in self.state.accounts.values()
         ]
 
     async def list_posts(self, request: Request) -> object:
         self.state.run_due()
-        account, platform = request.query_params.get("account"), request.query_params.get("platform")
+        account, platform = (
+            request.query_params.get("account"),
+            request.query_params.get("platform"),
+        )
         with_replies = request.query_params.get("floors") == "1"
         return [
             self._describe_post(post)
@@ -74,7 +85,9 @@ class ControlApi:
         if fields.get("platform") not in self.platforms or not fields.get("account"):
             raise ValueError("platform and account are needed")
         self.state.ensure_account(fields["platform"], str(fields["account"]))
-        post = self.state.create_post(None, self.platforms[fields["platform"]].make_external_post(self.state, fields))
+        post = self.state.create_post(
+            None, self.platforms[fields["platform"]].make_external_post(self.state, fields)
+        )
         return self._describe_post(post)
 
     async def remove_post(self, request: Request) -> object:
@@ -112,7 +125,11 @@ class ControlApi:
             post
             for post in self.state.posts.values()
             if account in ("", post.account)
-            and (post_id in (post.id, str(post.extra.get("publish_id", ""))) if post_id else post.state == "review")
+            and (
+                post_id in (post.id, str(post.extra.get("publish_id", "")))
+                if post_id
+                else post.state == "review"
+            )
         ]
         if post_id and not selected:
             raise NoSuchPostError
@@ -146,14 +163,19 @@ class ControlApi:
         return {"ok": True}
 
     def _describe_post(self, post: SimulatedPost) -> dict[str, Any]:
-        """Return a post as the control endpoints show it: `text` as received, `shown` as readers see it."""
+        """Return a post as the control endpoints show it.
+
+        `text` is as received, `shown` as readers see it.
+        """
         thread = self.state.posts.get(post.extra.get("thread", post.id), post)
         return {
             "id": post.id,
             "account": post.account,
             "platform": post.platform,
             "created": post.created,
-            "text": post.text if post.extra.get("rewritten", False) else post.extra.get("sent", post.text),
+            "text": post.text
+            if post.extra.get("rewritten", False)
+            else post.extra.get("sent", post.text),
             "shown": post.text,
             "title": post.title,
             "html": post.html,
@@ -167,7 +189,9 @@ class ControlApi:
         }
 
 
-def _make_endpoint(state: SimulatorState, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+def _make_endpoint(
+    state: SimulatorState, handler: Handler
+) -> Callable[[Request], Awaitable[Response]]:
     """Wrap a handler to respond in JSON once all is on disk, and with the error that it raises."""
 
     async def endpoint(request: Request) -> Response:
@@ -204,4 +228,7 @@ def make_control_routes(state: SimulatorState, platforms: Mapping[str, Platform]
         ("POST", "/_sim/callbacks", control.register_callback),
         ("POST", "/_sim/reset", control.reset),
     ]
-    return [Route(path, _make_endpoint(state, handler), methods=[method]) for method, path, handler in table]
+    return [
+        Route(path, _make_endpoint(state, handler), methods=[method])
+        for method, path, handler in table
+    ]

@@ -1,25 +1,30 @@
-"""Fault rules: which calls go wrong, and how.
+"""Fault rules: the calls that go wrong, and how.
 
 The fields of each kind besides `kind`, all optional (defaults in parentheses):
 
 drop_before, drop_after     none; the connection is reset
-delay                       seconds (1); acts at once and responds late, with `when: before` it waits and then acts
+delay                       seconds (1); acts at once and responds late, with `when: before` it
+                            waits and then acts
 act_late                    seconds (5); resets now, acts later
 drip                        bytes_per_second (1), complete (false: the last byte never comes)
 truncate                    bytes (half of the body)
 html, status                code (200 for html, 503 for status), headers, body, acts (false)
 api_error                   code, message, acts (false, true for codes that mean done)
 captcha, duplicate          code, message, acts (false)
-expire_token                none; on WeChat the token is invalid from then on, elsewhere only this call is refused
+expire_token                none; on WeChat the token is invalid from then on, elsewhere only
+                            this call is refused
 bad_json, no_id             none; the call acts
 wrong_account               to: the identity named instead; the call acts
-list_late                   seconds (60); on a creating call: listed later, on a list: the newest posts are missing
-review                      seconds (60), verdict (pass, refuse, hold), status (WeChat's number for a refusal),
-                            announce (respond with the platform's own code: Tieba 230008, Weibo 20053)
-rewrite                     how (spaces), characters (30) and ending (…) of an excerpt, or torn (false):
-                            it ends in half an emoji; on a list: only the shown text
-empty_list                  none; on lists, whose count stays on Weibo
-gone                        none; on reads that name a post, and on WeChat's lists: a live post is reported as deleted
+list_late                   seconds (60); on a creating call: listed later, on a list: the
+                            newest posts are missing
+review                      seconds (60), verdict (pass, refuse, hold), status (WeChat's number
+                            for a refusal), announce (respond with the platform's own code:
+                            Tieba 230008, Weibo 20053)
+rewrite                     how (spaces), characters (30) and ending (…) of an excerpt, or torn
+                            (false): it ends in half an emoji; on a list: only the shown text
+empty_list                  none; on lists, with the same count on Weibo
+gone                        none; on reads that name a post, and on WeChat's lists: a live post
+                            is reported as deleted
 reorder                     how (reverse, twice, again); on lists
 """
 
@@ -48,14 +53,18 @@ FIELDS_BESIDE_TEXT = frozenset({"url_objects", "annotations"})
 """Fields that an excerpt omits."""
 
 
-def cut_excerpt(text: str, characters: int = EXCERPT_CHARACTERS, ending: str = EXCERPT_ENDING) -> str:
+def cut_excerpt(
+    text: str, characters: int = EXCERPT_CHARACTERS, ending: str = EXCERPT_ENDING
+) -> str:
     """Return the first characters of a text, and the ending if something was cut off."""
     return text if len(text) <= characters else text[:characters] + ending
 
 
 REWRITES: dict[str, Callable[[str], str]] = {
     "spaces": lambda text: re.sub(r"\s+", " ", text).strip(),
-    "emoji": lambda text: "".join(each for each in text if ord(each) < 0x1F000 and each not in "\ufe0f\u200d"),
+    "emoji": lambda text: "".join(
+        each for each in text if ord(each) < 0x1F000 and each not in "\ufe0f\u200d"
+    ),
     "tail": lambda text: text and text + LINK_TAIL,
     "punctuation": lambda text: text.translate(str.maketrans(",!?：，", "，！？:,")),
     "width": lambda text: unicodedata.normalize("NFKC", text),
@@ -80,7 +89,10 @@ REORDERINGS: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "twice": lambda items: [item for item in items for _ in range(2)],
     "again": lambda items: [*items, *items],
 }
-"""The order of a list: oldest first, each item twice in a row, or the whole list a second time after its end."""
+"""The order of a list: oldest first, each item twice in a row, or the list a second time.
+
+The second time follows the list's end.
+"""
 
 
 @dataclass(slots=True)
@@ -108,7 +120,9 @@ class FaultRule:
             return False
         probability = self.spec.get("probability")
         if probability is not None:  # a number below 1 that depends only on the seed and the count
-            digest = hashlib.sha256(f"{self.spec.get('seed', 0)}/{self.match_count}".encode()).digest()
+            digest = hashlib.sha256(
+                f"{self.spec.get('seed', 0)}/{self.match_count}".encode()
+            ).digest()
             if int.from_bytes(digest[:8], "big") / 2**64 >= probability:
                 return False
         self.fire_count += 1
@@ -134,7 +148,10 @@ class FaultRules:
             raise ValueError("fault.how must be one of " + ", ".join(REWRITES))
         if fault["kind"] == "reorder" and fault.get("how", "reverse") not in REORDERINGS:
             raise ValueError("fault.how must be one of " + ", ".join(REORDERINGS))
-        if fault["kind"] == "api_error" and not str(fault.get("code")).removeprefix("-").isdecimal():
+        if (
+            fault["kind"] == "api_error"
+            and not str(fault.get("code")).removeprefix("-").isdecimal()
+        ):
             raise ValueError("fault.code must be the number of an error")
         rule = FaultRule(f"f{next(self._numbers)}", dict(spec), fault)
         self.rules.append(rule)
@@ -143,7 +160,9 @@ class FaultRules:
     def collect_faults(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
         if not self.rules:
             return ()
-        return tuple(rule.fault for rule in self.rules if rule.should_fire(platform, account, endpoint))
+        return tuple(
+            rule.fault for rule in self.rules if rule.should_fire(platform, account, endpoint)
+        )
 
     def clear(self) -> int:
         cleared = len(self.rules)

@@ -19,7 +19,16 @@ from .wechat.html import sanitise
 from .wechat.responses import PICTURE_URL
 
 BEIJING = timezone(timedelta(hours=8))
-AVATAR_COLOURS = ("#e4572e", "#2f6fed", "#0f9d78", "#8e5bd0", "#d9822b", "#1b8fb3", "#c2417c", "#5a6acf")
+AVATAR_COLOURS = (
+    "#e4572e",
+    "#2f6fed",
+    "#0f9d78",
+    "#8e5bd0",
+    "#d9822b",
+    "#1b8fb3",
+    "#c2417c",
+    "#5a6acf",
+)
 POSTS_PER_PAGE = 30
 REFRESH_SECONDS = 5
 """Lists reload themselves at this interval, so that a demo needs no operator."""
@@ -44,8 +53,12 @@ class PageContext:
         self.language = "en" if request.query_params.get("lang") == "en" else "zh"
         self.texts = get_page_texts(self.language)
         self.now = datetime.fromtimestamp(now, BEIJING)
-        others = [(key, value) for key, value in request.query_params.multi_items() if key != "lang"]
-        self.language_query = urlencode([*others, ("lang", "zh" if self.language == "en" else "en")])
+        others = [
+            (key, value) for key, value in request.query_params.multi_items() if key != "lang"
+        ]
+        self.language_query = urlencode(
+            [*others, ("lang", "zh" if self.language == "en" else "en")]
+        )
 
     def build_link(self, path: str, **query: object) -> str:
         if self.language == "en":
@@ -61,7 +74,9 @@ class PageContext:
             return self.texts["minutes"].format(minutes)
         if moment.date() == self.now.date():
             return f"{self.texts['today']} {moment:%H:%M}"
-        return f"{moment:%m-%d %H:%M}" if moment.year == self.now.year else f"{moment:%Y-%m-%d %H:%M}"
+        return (
+            f"{moment:%m-%d %H:%M}" if moment.year == self.now.year else f"{moment:%Y-%m-%d %H:%M}"
+        )
 
 
 class FeedPages:
@@ -95,11 +110,17 @@ class FeedPages:
     def _get_account_posts(self, account: SimulatedAccount) -> list[SimulatedPost]:
         """Return the posts on an account's page; replies are shown in their threads."""
         posts = self.state.get_posts(account.platform, account.identity)
-        return [post for post in posts if "thread" not in post.extra] if account.platform == "tieba" else posts
+        return (
+            [post for post in posts if "thread" not in post.extra]
+            if account.platform == "tieba"
+            else posts
+        )
 
     async def feed(self, request: Request) -> Response:
         self.state.run_due()
-        account = self.state.accounts.get((request.path_params["platform"], request.path_params["account"]))
+        account = self.state.accounts.get(
+            (request.path_params["platform"], request.path_params["account"])
+        )
         if account is None:
             return Response("404 Not Found", 404, media_type="text/plain")
         context = PageContext(request, self.state.now())
@@ -108,14 +129,20 @@ class FeedPages:
             return self._render_post(wanted, account, context)
         return self._render_list(request, account, context)
 
-    def _render_list(self, request: Request, account: SimulatedAccount, context: PageContext) -> Response:
+    def _render_list(
+        self, request: Request, account: SimulatedAccount, context: PageContext
+    ) -> Response:
         posts = self._get_account_posts(account)[::-1]
         try:
             page = max(1, int(request.query_params.get("page", "1")))
         except ValueError:
             page = 1
         shown = posts[(page - 1) * POSTS_PER_PAGE : page * POSTS_PER_PAGE]
-        forums = list(dict.fromkeys([*account.forums, *(str(post.extra.get("forum") or "") for post in posts)]))
+        forums = list(
+            dict.fromkeys(
+                [*account.forums, *(str(post.extra.get("forum") or "") for post in posts)]
+            )
+        )
         path = build_feed_path(account)
         return self._render(
             f"{account.platform}.html",
@@ -125,11 +152,15 @@ class FeedPages:
             total=len([post for post in posts if self.state.is_listed(post)]),
             forums="、".join(name + context.texts["bar"] for name in forums if name),
             newer=context.build_link(path, page=page - 1) if page > 1 else "",
-            older=context.build_link(path, page=page + 1) if len(posts) > page * POSTS_PER_PAGE else "",
+            older=context.build_link(path, page=page + 1)
+            if len(posts) > page * POSTS_PER_PAGE
+            else "",
             refresh=REFRESH_SECONDS if page == 1 else 0,
         )
 
-    def _render_post(self, post: SimulatedPost, account: SimulatedAccount, context: PageContext) -> Response:
+    def _render_post(
+        self, post: SimulatedPost, account: SimulatedAccount, context: PageContext
+    ) -> Response:
         facts = {
             "account": describe_avatar(account),
             "post": self._describe_post(post, account, context),
@@ -138,10 +169,19 @@ class FeedPages:
         if "articles" in post.extra:
             articles = [_describe_article(each, context) for each in post.extra["articles"]]
             cover = post.images[0] if post.images else ""
-            is_shown = cover in post.html or any(cover in article["pictures"] for article in articles)
-            return self._render("article.html", context, articles=articles, cover="" if is_shown else cover, **facts)
+            is_shown = cover in post.html or any(
+                cover in article["pictures"] for article in articles
+            )
+            return self._render(
+                "article.html", context, articles=articles, cover="" if is_shown else cover, **facts
+            )
         if post.platform == "tieba":
-            return self._render("thread.html", context, replies=self._describe_replies(post, account, context), **facts)
+            return self._render(
+                "thread.html",
+                context,
+                replies=self._describe_replies(post, account, context),
+                **facts,
+            )
         return self._render(
             "weibo.html",
             context,
@@ -153,16 +193,27 @@ class FeedPages:
     def _describe_replies(
         self, thread: SimulatedPost, account: SimulatedAccount, context: PageContext
     ) -> list[dict[str, Any]]:
-        """Return the thread's first post and replies in order, each with its comments, deleted ones included."""
-        described = [(each, self._describe_post(each, account, context)) for each in get_replies(self.state, thread.id)]
+        """Return the thread's first post and replies in order, each with its comments.
+
+        Deleted ones are included.
+        """
+        described = [
+            (each, self._describe_post(each, account, context))
+            for each in get_replies(self.state, thread.id)
+        ]
         replies = [(get_first_post_id(thread.id), self._describe_post(thread, account, context))]
         replies += [(each.id, shown) for each, shown in described if "under" not in each.extra]
         return [
-            {**reply, "comments": [shown for each, shown in described if each.extra.get("under") == pid]}
+            {
+                **reply,
+                "comments": [shown for each, shown in described if each.extra.get("under") == pid],
+            }
             for pid, reply in replies
         ]
 
-    def _describe_post(self, post: SimulatedPost, account: SimulatedAccount, context: PageContext) -> dict[str, Any]:
+    def _describe_post(
+        self, post: SimulatedPost, account: SimulatedAccount, context: PageContext
+    ) -> dict[str, Any]:
         moment = datetime.fromtimestamp(post.created, BEIJING)
         note = context.texts["hidden"] if post.extra.get("hidden") else ""
         return {
@@ -177,7 +228,9 @@ class FeedPages:
             "author": describe_avatar(self.state.ensure_account(post.platform, post.account)),
             "is_opener": post.account == account.identity,
             "number": context.texts["reply_number"].format(post.extra.get("floor", 1)),
-            "replies": sum(1 for each in get_replies(self.state, post.id) if self.state.is_listed(each)),
+            "replies": sum(
+                1 for each in get_replies(self.state, post.id) if self.state.is_listed(each)
+            ),
             "forum": post.extra.get("forum", ""),
             "source": context.texts["by_hand" if post.extra.get("by_hand") else "app"],
             "reach": compute_metrics(post, self.state.now()) if post.state == "live" else None,
@@ -188,10 +241,16 @@ class FeedPages:
         }
 
     def _split_text(self, post: SimulatedPost) -> list[dict[str, str]]:
-        """Return the text in pieces: text, Weibo's short links with their targets, Tieba's pictures."""
+        """Return the text in pieces: text, Weibo's short links with targets, Tieba's pictures."""
         if post.platform == "weibo":
-            links = {link["url_short"]: link["url_ori"] for link in post.extra.get("url_objects", [])}
-            parts = re.split("(" + "|".join(map(re.escape, links)) + ")", post.text) if links else [post.text]
+            links = {
+                link["url_short"]: link["url_ori"] for link in post.extra.get("url_objects", [])
+            }
+            parts = (
+                re.split("(" + "|".join(map(re.escape, links)) + ")", post.text)
+                if links
+                else [post.text]
+            )
             return [{"href": links[part]} if part in links else {"text": part} for part in parts]
         pieces, end = [], 0
         for mark in PICTURE_MARKUP.finditer(post.text):
@@ -205,7 +264,10 @@ class FeedPages:
         data = self.state.read_media(request.path_params["digest"])
         if data is None:
             return Response("404 Not Found", 404, media_type="text/plain")
-        kind = next((kind for start, kind in MEDIA_TYPES.items() if data.startswith(start)), "application/octet-stream")
+        kind = next(
+            (kind for start, kind in MEDIA_TYPES.items() if data.startswith(start)),
+            "application/octet-stream",
+        )
         headers = HEADERS | {"Cache-Control": "max-age=31536000, immutable"}
         return Response(data, media_type=kind, headers=headers)
 

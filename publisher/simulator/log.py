@@ -9,12 +9,20 @@ from typing import Any, BinaryIO
 
 
 def to_json(value: object) -> bytes:
-    r"""Return a value as JSON; half an emoji becomes its escape, such as \ud83d, as UTF-8 has no other form of it."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    r"""Return a value as JSON.
+
+    Half an emoji becomes its escape, such as \ud83d, as UTF-8 has no other form of it.
+    """
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", "backslashreplace"
+    )
 
 
 class AppendOnlyFiles:
-    """Appends lines to the files of one directory; without a directory it drops them and is always in sync."""
+    """Appends lines to the files of one directory.
+
+    Without a directory it drops them and is always in sync.
+    """
 
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory
@@ -30,7 +38,10 @@ class AppendOnlyFiles:
             self._waiting.setdefault(name, []).append(line)
 
     def read(self, name: str) -> Iterator[bytes]:
-        """Yield the complete lines of a file and cut off a line torn by a crash, which no response has acknowledged."""
+        """Yield the complete lines of a file, and cut off a line torn by a crash.
+
+        No response has acknowledged the torn line.
+        """
         if self.directory is None or not (path := self.directory / name).exists():
             return
         data = path.read_bytes()
@@ -64,7 +75,9 @@ class AppendOnlyFiles:
     def _write(self, batch: dict[str, list[bytes]]) -> None:
         if self.directory is None:
             return
-        for name in sorted(batch, reverse=True):  # state before log, so that no `act` names an unknown post
+        for name in sorted(
+            batch, reverse=True
+        ):  # state before log, so that no `act` names an unknown post
             file = self._open(self.directory / name)
             file.write(b"".join(line + b"\n" for line in batch[name]))
             file.flush()
@@ -99,7 +112,10 @@ class EventLog:
         self._lines = list(files.read(self.FILE_NAME))
 
     def add(self, kind: str, facts: dict[str, Any]) -> int:
-        """Add an entry of kind recv, act, reply, visible, removed or callback, and return its number."""
+        """Add an entry and return its number.
+
+        The kind is recv, act, reply, visible, removed or callback.
+        """
         number = len(self._lines) + 1
         line = to_json({"seq": number, "kind": kind, **facts})
         self._lines.append(line)
@@ -111,7 +127,7 @@ class EventLog:
         return b"[" + b",\n".join(self._lines[max(number, 0) :]) + b"]"
 
     def get_created_post_ids(self) -> set[str]:
-        """Return the ids of the posts whose creation is logged."""
+        """Return the ids of posts with a logged creation."""
         acts = (json.loads(line) for line in self._lines if b'"kind":"act"' in line)
         return {entry["post_id"] for entry in acts if entry["post_id"]}
 

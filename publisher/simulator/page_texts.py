@@ -4,7 +4,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
-TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent / "pages"), autoescape=True, trim_blocks=True)
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "pages"), autoescape=True, trim_blocks=True
+)
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -13,7 +15,10 @@ SECURITY_HEADERS = {
 PAGE_TEXTS = {
     "title": ("模拟平台", "Simulated platforms"),
     "ribbon": ("模拟环境 · 非真实平台", "Simulation, not the real platforms"),
-    "lead": ("三个平台的模拟版，所见即公众所见。", "Three simulated platforms; what you see is what the public sees."),
+    "lead": (
+        "三个平台的模拟版，所见即公众所见。",
+        "Three simulated platforms; what you see is what the public sees.",
+    ),
     "index": ("全部账号", "All accounts"),
     "other": ("English", "中文"),
     "weibo": ("微博", "Weibo"),
@@ -42,7 +47,10 @@ PAGE_TEXTS = {
     "follow": ("关注公众号", "Follow"),
     "original": ("阅读原文", "Read the original"),
     "reads": ("阅读", "Reads"),
-    "refused_link": ("（正文含站外链接，平台不予显示）", "(The text links elsewhere; the platform does not show it.)"),
+    "refused_link": (
+        "（正文含站外链接，平台不予显示）",
+        "(The text links elsewhere; the platform does not show it.)",
+    ),
     "poster": ("发帖人", "Posted by"),
     "threads": ("个主题", "threads"),
     "bar": ("吧", " Bar"),
@@ -76,4 +84,6 @@ def render_page(name: str, language: str, switch: str, **facts: object) -> str:
     """Render a page; `switch` is the query that leads to the same page in the other language."""
     tail = "?lang=en" if language == "en" else ""
     words = get_page_texts(language)
-    return TEMPLATES.get_template(name).render(words=words, lang=language, tail=tail, switch=switch, **facts)
+    return TEMPLATES.get_template(name).render(
+        words=words, lang=language, tail=tail, switch=switch, **facts
+    )

@@ -30,12 +30,17 @@ class Platform:
     get_public_url: Callable[[SimulatedPost], str]
     """Return the post's URL on the real platform."""
     make_secret: Callable[[str], dict[str, str]]
-    """Return invented credentials of an identity, the same each time, in the format of the secret."""
+    """Return invented credentials of an identity, in the format of the secret.
+
+    They are the same each time.
+    """
     delayed_success_codes: frozenset[str] = frozenset()
     """Error codes that mean: done, but not visible yet."""
     vary_response: Callable[[SimulatorState, ApiResponse], ApiResponse] | None = None
     """Apply the settings that vary the format of a response."""
     finish_review: Callable[[SimulatorState, SimulatedPost], None] | None = None
     """React to the end of a post's review."""
-    register_callback: Callable[[SimulatorState, Mapping[str, Any]], Awaitable[dict[str, Any]]] | None = None
+    register_callback: (
+        Callable[[SimulatorState, Mapping[str, Any]], Awaitable[dict[str, Any]]] | None
+    ) = None
     """Register a URL for events; raises ValueError for an invalid registration."""

@@ -84,7 +84,8 @@ class ApiRequest:
     def parse_json(self) -> dict[str, Any] | None:
         r"""Return the body as a JSON object, or None.
 
-        `\uXXXX` stays as these six characters, as WeChat stores it; other escapes work as in any JSON.
+        `\uXXXX` stays as these six characters, as WeChat stores it; other escapes work as in any
+        JSON.
         """
         try:
             text = self.body.decode("utf-8")
@@ -96,7 +97,10 @@ class ApiRequest:
         return value if isinstance(value, dict) else None
 
     def get_json(self, name: str) -> object:
-        """Return a field of the JSON object in the body; None if there is no such field or no object."""
+        """Return a field of the JSON object in the body.
+
+        It is None if there is no such field or no object.
+        """
         return (self.parse_json() or {}).get(name)
 
     def get_fault(self, kind: str) -> Fault | None:
@@ -111,7 +115,9 @@ def parse_query(text: str) -> dict[str, str]:
     return dict(parse_qsl(text, keep_blank_values=True))
 
 
-def parse_multipart(content_type: str, body: bytes) -> tuple[dict[str, str], dict[str, UploadedFile]]:
+def parse_multipart(
+    content_type: str, body: bytes
+) -> tuple[dict[str, str], dict[str, UploadedFile]]:
     """Return the fields and files of a multipart body; a part without a file name is a field."""
     form: dict[str, str] = {}
     files: dict[str, UploadedFile] = {}
@@ -121,7 +127,9 @@ def parse_multipart(content_type: str, body: bytes) -> tuple[dict[str, str], dic
 
     def add_file(file: File) -> None:
         file.file_object.seek(0)
-        files[_decode(file.field_name)] = UploadedFile(_decode(file.file_name), file.file_object.read())
+        files[_decode(file.field_name)] = UploadedFile(
+            _decode(file.file_name), file.file_object.read()
+        )
         file.close()
 
     try:

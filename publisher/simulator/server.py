@@ -1,4 +1,7 @@
-"""The simulator as a server, over TLS as well, for clients that speak it to the platforms' fixed hosts."""
+"""The simulator as a server, over TLS as well.
+
+TLS serves clients that speak it to the platforms' fixed hosts.
+"""
 
 import asyncio
 import contextlib
@@ -33,7 +36,10 @@ OPENSSL_TIMEOUT_SECONDS = 30
 
 
 class CertificateError(Exception):
-    """The certificate cannot be created; `reason` is `missing` without the openssl program, else `failed`."""
+    """The certificate cannot be created.
+
+    `reason` is `missing` without the openssl program, else `failed`.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -58,7 +64,10 @@ class SimulatorServer(uvicorn.Server):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsListener:
-    """Where to serve the same state over TLS as well; `on_ready` receives the port and the certificate's file."""
+    """Where to serve the same state over TLS as well.
+
+    `on_ready` receives the port and the certificate's file.
+    """
 
     host: str
     port: int
@@ -74,25 +83,32 @@ async def serve(  # noqa: PLR0913 # an address, what is served there, and whom t
     tls: TlsListener | None = None,
     account_names: Mapping[tuple[str, str], str] | None = None,
 ) -> None:
-    """Serve all three platforms until cancelled; port 0 takes a free one, `on_ready` receives the port.
+    """Serve all three platforms until cancelled; port 0 takes a free one for `on_ready`.
 
-    `account_names` are shown for accounts that nobody has named, by platform and identity.
+    `on_ready` receives the port. `account_names` are shown for accounts that nobody has named, by
+    platform and identity.
 
-    The certificate for `tls` is created on each start, in the state's folder if there is one. Both addresses are bound
-    before either serves; when one server ends, so does the other. Raises CertificateError.
+    The certificate for `tls` is created on each start, in the state's folder if there is one. Both
+    addresses are bound before either serves. When one server ends, so does the other. Raises
+    CertificateError.
     """
     app = create_app(state_dir, account_names)
     if tls is None:
         await serve_app(app, host, port, on_ready)
         return
     with tempfile.TemporaryDirectory() as temporary:
-        certificate = await asyncio.to_thread(make_certificate, state_dir or Path(temporary), tls.host)
+        certificate = await asyncio.to_thread(
+            make_certificate, state_dir or Path(temporary), tls.host
+        )
 
         def on_tls_ready(port: int) -> None:
             if tls.on_ready:
                 tls.on_ready(port, certificate[0])
 
-        with contextlib.closing(_bind(host, port)) as plain, contextlib.closing(_bind(tls.host, tls.port)) as secure:
+        with (
+            contextlib.closing(_bind(host, port)) as plain,
+            contextlib.closing(_bind(tls.host, tls.port)) as secure,
+        ):
             async with asyncio.TaskGroup() as servers:
                 servers.create_task(_serve_on(app, plain, on_ready))
                 servers.create_task(_serve_on(app, secure, on_tls_ready, certificate))
@@ -106,7 +122,10 @@ async def serve_app(
     *,
     certificate: tuple[Path, Path] | None = None,
 ) -> None:
-    """Serve an existing application, over TLS with a certificate and its key; it may be served both ways at once."""
+    """Serve an existing application, over TLS with a certificate and its key.
+
+    It may be served both ways at once.
+    """
     await _serve_on(app, _bind(host, port), on_ready, certificate)
 
 
@@ -147,7 +166,9 @@ async def _serve_on(
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Bind a socket with an explicit protocol: only then does asyncio send small responses at once (TCP_NODELAY).
+    """Bind a socket with an explicit protocol.
+
+    Only then does asyncio send small responses at once (TCP_NODELAY).
 
     Raises OSError, with the address as its file name.
     """
@@ -169,7 +190,9 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
-    """Create a self-signed certificate and its key by the openssl program; only the owner can read the key.
+    """Create a self-signed certificate and its key by the openssl program.
+
+    Only the owner can read the key.
 
     Raises CertificateError.
     """
@@ -179,7 +202,9 @@ def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
     chain, key = folder / CERTIFICATE_FILE, folder / KEY_FILE
     key.unlink(missing_ok=True)
     key.touch(mode=0o600)
-    names = [f"DNS:{name}" for name in PLATFORM_HOSTS] + [f"IP:{address}" for address in LOOPBACK_ADDRESSES]
+    names = [f"DNS:{name}" for name in PLATFORM_HOSTS] + [
+        f"IP:{address}" for address in LOOPBACK_ADDRESSES
+    ]
     if host not in (*PLATFORM_HOSTS, *LOOPBACK_ADDRESSES):
         try:
             ip_address(host)
@@ -187,7 +212,15 @@ def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
             names.append(f"DNS:{host}")
         else:
             names.append(f"IP:{host}")
-    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", VALIDITY_DAYS)
+    kind = (
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        VALIDITY_DAYS,
+    )
     subject = ("-subj", "/CN=publisher simulator", "-addext", "subjectAltName=" + ",".join(names))
     try:
         subprocess.run(  # noqa: S603 # a fixed program, and no argument from outside but the host name

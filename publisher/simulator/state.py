@@ -21,7 +21,7 @@ from .request import ApiRequest
 
 PostState = Literal["review", "live", "refused", "removed"]
 HALF_REACH_SECONDS = 6 * 3600.0
-"""Time constant after which 63 % of a post's readers have seen it: our choice."""
+"""Time constant of reach: 63 % of a post's readers have seen it by then. It is our choice."""
 
 
 @dataclass
@@ -64,7 +64,10 @@ class SimulatedMetrics:
 
 
 def compute_metrics(post: SimulatedPost, now: float) -> SimulatedMetrics:
-    """Compute metrics that never fall: the id determines the final figures, the age the share reached so far."""
+    """Compute metrics that never fall.
+
+    The id determines the final figures, the age the share reached so far.
+    """
     age = max(now - post.created, 0.0)
     share = 1 - math.exp(-age / HALF_REACH_SECONDS)
     likes = zlib.crc32(post.id.encode()) % 900 + 100
@@ -78,7 +81,7 @@ def compute_metrics(post: SimulatedPost, now: float) -> SimulatedMetrics:
 
 @dataclass
 class Behaviour:
-    """Settings for what the platforms leave open; `POST /_sim/settings` changes them."""
+    """Settings for behaviour that the platforms leave open, changed by `POST /_sim/settings`."""
 
     open: bool = True
     weibo_rip: Literal["lax", "strict"] = "lax"
@@ -112,13 +115,22 @@ class Behaviour:
     wechat_verified: bool = True
     """If false, publishing, mass sends and statistics are refused with 48001."""
     wechat_mass_per_day: int = 0
-    """Mass sends per Beijing day, of a service account to all followers only; 0 for no limit. The real limit is 1."""
+    """Mass sends per Beijing day, of a service account to all followers only; 0 for no limit.
+
+    The real limit is 1.
+    """
     wechat_mass_per_month: int = 0
-    """Mass sends to one follower of a service account per month; 0 for no limit. The real limit is 4."""
+    """Mass sends to one follower of a service account per month; 0 for no limit.
+
+    The real limit is 4.
+    """
     wechat_repeats: Literal["refuse", "accept"] = "refuse"
     """Whether a submitted draft and a known `clientmsgid` are refused, or create another post."""
     tieba_standing: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By account: block_stat (with `forum` for one forum only), hide_stat, vcode_stat, days_tofree, level."""
+    """Standing by account: block_stat, hide_stat, vcode_stat, days_tofree and level.
+
+    A block_stat with `forum` is for one forum only.
+    """
     tieba_forums: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name: closed, read_only, followers_only, levels (three at least), blacklist (accounts)."""
     tieba_words: list[str] = field(default_factory=list)
@@ -126,9 +138,15 @@ class Behaviour:
     tieba_gap: float = 0
     """Seconds between two threads or replies of an account; 0 for no limit."""
     tieba_authors: Literal["listed", "inline", "numbers"] = "listed"
-    """Where the PC site names authors: beside the posts, in each post, or in lists by number alone."""
+    """Where the PC site names authors: beside the posts, in each post, or in lists by number.
+
+    Lists by number name them by number alone.
+    """
     tieba_session: Literal["named", "flag"] = "named"
-    """Whether the PC site's sync says whose session it is, or only that somebody is signed in."""
+    """Whether the PC site's sync names the session's user.
+
+    Otherwise it says only that somebody is signed in.
+    """
     tieba_types: Literal["own", "text", "numbers"] = "own"
     """Whether JSON numbers come as usual, all as text, or texts of digits as numbers."""
     tieba_ids_in: Literal["top", "data"] = "top"
@@ -142,7 +160,9 @@ class SimulatorState:
     STATE_FILE = "state.jsonl"
 
     def __init__(
-        self, state_dir: Path | None = None, account_names: Mapping[tuple[str, str], str] | None = None
+        self,
+        state_dir: Path | None = None,
+        account_names: Mapping[tuple[str, str], str] | None = None,
     ) -> None:
         self.account_names = account_names or {}
         self.files = AppendOnlyFiles(state_dir)
@@ -186,7 +206,10 @@ class SimulatorState:
         return time.time() + self.clock_shift
 
     def schedule(self, when: float, action: Callable[[], object]) -> None:
-        """Run the action at that time of the simulator's clock, or as soon as the clock is shifted past it."""
+        """Run the action at that time of the simulator's clock.
+
+        Run it as soon as the clock is shifted past that time.
+        """
         heapq.heappush(self._scheduled, (when, next(self._sequence), action))
         self._set_timer()
 
@@ -213,7 +236,10 @@ class SimulatorState:
             self._timer = self.start_timer(wait, self._on_timer)
 
     def start_timer(self, seconds: float, action: Callable[[], None]) -> asyncio.TimerHandle | None:
-        """Call an action later; None before the event loop starts: its start and each call run what is due."""
+        """Call an action later, or return None before the event loop starts.
+
+        The loop's start and each call run the due actions.
+        """
         try:
             return asyncio.get_running_loop().call_later(seconds, action)
         except RuntimeError:
@@ -232,7 +258,10 @@ class SimulatorState:
     # --- accounts ---
 
     def get_identity(self, platform: str, credential: str) -> str:
-        """Return the account of a credential; in open mode an unknown credential is its own account."""
+        """Return the account of a credential.
+
+        In open mode an unknown credential is its own account.
+        """
         known = self.credentials.get((platform, credential))
         if known is None:
             return credential if self.behaviour.open else ""
@@ -241,7 +270,9 @@ class SimulatorState:
     def ensure_account(self, platform: str, identity: str) -> SimulatedAccount:
         found = self.accounts.get((platform, identity))
         if found is None:
-            found = SimulatedAccount(platform, identity, self.account_names.get((platform, identity), ""))
+            found = SimulatedAccount(
+                platform, identity, self.account_names.get((platform, identity), "")
+            )
             self.save_account(found)
         return found
 
@@ -263,16 +294,23 @@ class SimulatorState:
             request.post_id = post.id
         for fault in request.faults if request else ():
             if fault["kind"] == "rewrite":
-                post.text, post.title, post.html = (rewrite(fault, each) for each in (post.text, post.title, post.html))
+                post.text, post.title, post.html = (
+                    rewrite(fault, each) for each in (post.text, post.title, post.html)
+                )
                 post.extra = {**post.extra, "rewritten": True}
             elif fault["kind"] == "list_late":
                 post.listed_from = post.created + float(fault.get("seconds", 60))
             elif fault["kind"] == "review":
                 verdict = fault.get("verdict", "pass")
                 due = None if verdict == "hold" else post.created + float(fault.get("seconds", 60))
-                post.state, post.review = "review", {"due": due, "verdict": verdict, "status": fault.get("status")}
+                post.state, post.review = (
+                    "review",
+                    {"due": due, "verdict": verdict, "status": fault.get("status")},
+                )
         self.posts[post.id] = post
-        insort(self.posts_by_account[post.platform, post.account], post, key=lambda each: each.created)
+        insort(
+            self.posts_by_account[post.platform, post.account], post, key=lambda each: each.created
+        )
         self.save_post(post)
         self.record_event("act", post, request)
         self._schedule_listing(post)
@@ -335,15 +373,21 @@ class SimulatorState:
         return self.posts_by_account.get((platform, account), [])
 
     def is_listed(self, post: SimulatedPost) -> bool:
-        return post.state == "live" and post.listed_from <= self.now() and not post.extra.get("hidden")
+        return (
+            post.state == "live" and post.listed_from <= self.now() and not post.extra.get("hidden")
+        )
 
-    def hide_late_posts(self, request: ApiRequest, posts: Iterable[SimulatedPost]) -> list[SimulatedPost]:
-        """Return those of these posts that a list shows by now: so many the platform counts."""
+    def hide_late_posts(
+        self, request: ApiRequest, posts: Iterable[SimulatedPost]
+    ) -> list[SimulatedPost]:
+        """Return the posts that a list shows by now, as the platform counts them."""
         late = request.get_fault("list_late")
         newest = self.now() - float(late.get("seconds", 60)) if late else self.now() + 1e9
         return [post for post in posts if post.listed_from <= self.now() and post.created <= newest]
 
-    def apply_list_faults(self, request: ApiRequest, posts: Iterable[SimulatedPost]) -> list[SimulatedPost]:
+    def apply_list_faults(
+        self, request: ApiRequest, posts: Iterable[SimulatedPost]
+    ) -> list[SimulatedPost]:
         """Return the listed ones of these posts, changed by the faults of the list call."""
         shown = self.hide_late_posts(request, posts)
         if request.get_fault("empty_list"):
@@ -378,14 +422,21 @@ class SimulatorState:
     # --- the log and the state file ---
 
     def record_event(
-        self, kind: str, post: SimulatedPost | None = None, request: ApiRequest | None = None, status: int | None = None
+        self,
+        kind: str,
+        post: SimulatedPost | None = None,
+        request: ApiRequest | None = None,
+        status: int | None = None,
     ) -> int:
         facts: dict[str, Any] = {
             "t": round(self.now(), 6),
             "platform": request.platform if request else post and post.platform,
-            "account": (request.account if request else post and post.account) or (post and post.account),
+            "account": (request.account if request else post and post.account)
+            or (post and post.account),
             "endpoint": request.endpoint if request else None,
-            "post_id": post.id if post else (request.post_id if request and kind == "reply" else None),
+            "post_id": post.id
+            if post
+            else (request.post_id if request and kind == "reply" else None),
             "body_sha256": request.body_sha256 if request else None,
             "status": status,
             "fault": request.fault_names if request else None,
@@ -431,7 +482,9 @@ class SimulatorState:
                 self.tables[table][key] = value
         recorded_ids = self.event_log.get_created_post_ids()
         for post in sorted(self.posts.values(), key=lambda each: each.created):
-            if post.id not in recorded_ids:  # killed between the two writes: log the creation of a post that exists
+            if (
+                post.id not in recorded_ids
+            ):  # killed between the two writes: log the creation of a post that exists
                 self.record_event("act", post)
             self.posts_by_account[post.platform, post.account].append(post)
             self._schedule_review_end(post)
@@ -447,7 +500,13 @@ def _rewrite_post(post: SimulatedPost, change: Fault) -> SimulatedPost:
     if articles := extra.get("articles"):
         link = {"content_source_url": ""} if is_excerpt else {}
         extra["articles"] = [
-            {**each, **link, **{name: rewrite(change, str(each.get(name) or "")) for name in ("title", "digest")}}
+            {
+                **each,
+                **link,
+                **{
+                    name: rewrite(change, str(each.get(name) or "")) for name in ("title", "digest")
+                },
+            }
             for each in articles
         ]
     text, title, html = (rewrite(change, each) for each in (post.text, post.title, post.html))

@@ -15,16 +15,19 @@ PIECES_PER_SECOND = 10
 
 
 class Transport:
-    """Sends the response to one request, dated by `now`; under uvicorn a reset closes the socket without an error page.
+    """Sends the response to one request, dated by `now`.
 
-    Without a socket (in-process clients), a reset raises ConnectionResetError.
+    Under uvicorn a reset closes the socket without an error page. Without a socket (in-process
+    clients), a reset raises ConnectionResetError.
     """
 
     def __init__(self, receive: Receive, send: Send, now: Callable[[], float]) -> None:
         self._receive = receive
         self._send = send
         self._now = now
-        self._transport: asyncio.Transport | None = getattr(getattr(send, "__self__", None), "transport", None)
+        self._transport: asyncio.Transport | None = getattr(
+            getattr(send, "__self__", None), "transport", None
+        )
 
     async def send(self, response: ApiResponse) -> None:
         await self._start(response)
@@ -43,7 +46,9 @@ class Transport:
     async def truncate(self, response: ApiResponse, keep: int) -> None:
         """Announce the whole body, send its first bytes, close the connection."""
         await self._start(response)
-        await self._send({"type": "http.response.body", "body": response.body[:keep], "more_body": True})
+        await self._send(
+            {"type": "http.response.body", "body": response.body[:keep], "more_body": True}
+        )
         await self._close()
 
     async def drip(self, response: ApiResponse, per_second: float, *, complete: bool) -> None:
@@ -55,7 +60,13 @@ class Transport:
             await asyncio.sleep(step / per_second)
             if self._transport is not None and self._transport.is_closing():
                 return
-            await self._send({"type": "http.response.body", "body": body[start : start + step], "more_body": True})
+            await self._send(
+                {
+                    "type": "http.response.body",
+                    "body": body[start : start + step],
+                    "more_body": True,
+                }
+            )
         if complete:
             await self._send({"type": "http.response.body", "body": b""})
         else:
@@ -68,9 +79,12 @@ class Transport:
             (b"date", formatdate(self._now(), usegmt=True).encode()),
         ]
         headers += [
-            (name.lower().encode("latin-1"), str(value).encode("utf-8")) for name, value in response.headers.items()
+            (name.lower().encode("latin-1"), str(value).encode("utf-8"))
+            for name, value in response.headers.items()
         ]
-        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await self._send(
+            {"type": "http.response.start", "status": response.status, "headers": headers}
+        )
 
     async def _close(self) -> None:
         if self._transport is None:

@@ -1,7 +1,7 @@
-"""Approvals in the store: the contents that people approve, their yeses, and whether a delivery may be sent.
+"""Approvals in the store: approved contents, their approvals, and the permission to send.
 
-Whatever ends a yes updates its row, and an intent locks the rows it relies on: on a shared database, too, one of them
-comes first.
+Every step that ends an approval updates its row. An intent locks the rows that it relies on. So one
+of them comes first, on a shared database too.
 """
 
 import json
@@ -11,7 +11,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    delete,
+    exists,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from publisher.domain.approval import (
     LEFT_OUT,
@@ -23,7 +34,14 @@ from publisher.domain.approval import (
     name_presentation,
 )
 from publisher.domain.characters import is_same_name
-from publisher.domain.delivery import OPEN_STATES, RESTORABLE_STATES, Actor, Delivery, DesiredState, Role
+from publisher.domain.delivery import (
+    OPEN_STATES,
+    RESTORABLE_STATES,
+    Actor,
+    Delivery,
+    DesiredState,
+    Role,
+)
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
     DeliveryId,
@@ -50,9 +68,12 @@ from publisher.store.db.tables import (
 )
 
 APPROVAL_RECHECK_INTERVAL = timedelta(minutes=1)
-"""How soon a delivery that awaits approvals is looked at again; its last approval makes it due at once."""
+"""The interval between checks of a delivery that awaits approvals.
+
+The last approval makes the delivery due at once.
+"""
 AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE = "after_review_due", "after_review_overdue"
-"""The alerts that a post was released in an emergency: its regular approvals must follow, or should have."""
+"""The alerts of a post released in an emergency: its regular approvals are due, or overdue."""
 APPROVAL_NEEDED = "approval_needed"
 """The alert that an occurrence is due soon, or already, and still needs approvals."""
 KEYS_PER_QUERY = 200
@@ -61,21 +82,32 @@ IS_TARGETED = DELIVERY.c.desired != DesiredState.NOT_TARGETED.value
 
 
 def name_occurrence(key: OccurrenceKey) -> str:
-    """Return the name of an occurrence in the audit and in alerts: POST, or POST#INSTANT for a repeating post."""
+    """Return the name of an occurrence: POST, or POST#INSTANT for a repeating post.
+
+    The audit and the alerts use this name.
+    """
     return key.post if key.occurrence == ONCE_OCCURRENCE else f"{key.post}#{key.occurrence}"
 
 
 def alert_facts(key: OccurrenceKey) -> dict[str, str]:
-    """Return what names an occurrence in an alert."""
-    return {"post": key.post} if key.occurrence == ONCE_OCCURRENCE else {"post": key.post, "occurrence": key.occurrence}
+    """Return the facts that name an occurrence in an alert."""
+    return (
+        {"post": key.post}
+        if key.occurrence == ONCE_OCCURRENCE
+        else {"post": key.post, "occurrence": key.occurrence}
+    )
 
 
 def read_approval_statuses(
-    store: BaseStore, connection: Connection, keys: Collection[OccurrenceKey], *, locks: bool = False
+    store: BaseStore,
+    connection: Connection,
+    keys: Collection[OccurrenceKey],
+    *,
+    locks: bool = False,
 ) -> Mapping[tuple[OccurrenceKey, str], ApprovalStatus]:
-    """Return what occurrences are approved by, for each kind that their contents were rendered as.
+    """Return the approvals of occurrences, for each kind that their contents were rendered as.
 
-    With `locks` no yes that this returns can be ended before the transaction is over.
+    With `locks`, no returned approval can end before the transaction is over.
     """
     statuses: dict[tuple[OccurrenceKey, str], ApprovalStatus] = {}
     for batch in batches(sorted(keys), KEYS_PER_QUERY):
@@ -114,31 +146,40 @@ def read_approval_statuses(
 def _find_barred(
     store: BaseStore, post: Row[Any], text: Row[Any] | None, content: "OccurrenceContent"
 ) -> frozenset[str]:
-    """Return who may not approve the content of an occurrence."""
-    writers = find_barred(json.loads(post.writers), _find_presentations(store, post, content.deliveries))
+    """Return the people that may not approve the content of an occurrence."""
+    writers = find_barred(
+        json.loads(post.writers), _find_presentations(store, post, content.deliveries)
+    )
     last = {load_author(post.body), post.saved_by, post.file_owner}
     if text is not None:
         last |= {text.author, text.saved_by, text.file_owner}
     return writers | frozenset(filter(None, last))
 
 
-def _find_presentations(store: BaseStore, post: Row[Any], deliveries: Iterable[Row[Any]]) -> frozenset[str]:
-    """Return the presentations in which deliveries show a post."""
+def _find_presentations(
+    store: BaseStore, post: Row[Any], deliveries: Iterable[Row[Any]]
+) -> frozenset[str]:
+    """Return the presentations of a post in deliveries."""
     template: str = json.loads(post.body)["template"]
     chain_for = store.approval_rules.chain_for
-    return frozenset(name_presentation(chain_for(row.kind), row.kind, template, row.platform) for row in deliveries)
+    return frozenset(
+        name_presentation(chain_for(row.kind), row.kind, template, row.platform)
+        for row in deliveries
+    )
 
 
 def read_approved_presentations(
     store: BaseStore, connection: Connection, posts: Collection[str]
 ) -> Mapping[str, frozenset[str]]:
-    """Return the presentations in which the present text of some posts has every approval, by post."""
+    """Return the fully approved presentations of the present text of some posts, by post."""
     if not store.approval_rules.is_active:
         return {}
     approved: dict[str, frozenset[str]] = defaultdict(frozenset)
     for batch in batches(sorted(posts), KEYS_PER_QUERY):
         is_given = (APPROVAL.c.post.in_(batch), APPROVAL.c.ended_at.is_(None))
-        rows = connection.execute(select(APPROVAL.c.post, APPROVAL.c.occurrence).where(*is_given).distinct())
+        rows = connection.execute(
+            select(APPROVAL.c.post, APPROVAL.c.occurrence).where(*is_given).distinct()
+        )
         keys = [OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence) for row in rows]
         for (key, _kind), status in read_approval_statuses(store, connection, keys).items():
             if status.chain and not status.missing:
@@ -147,16 +188,19 @@ def read_approved_presentations(
 
 
 def forget_approved(transaction: Transaction, *conditions: ColumnElement[bool]) -> None:
-    """Bar again all who have ever written these posts: people have taken back that their texts were approved.
+    """Bar all past writers of these posts again, since people withdrew the approval of their texts.
 
-    It comes before `end_approvals`, as a plan locks its posts before approvals.
+    Call it before `end_approvals`, as a plan locks its posts before approvals.
     """
     connection = transaction.connection
     is_approved = (POST.c.writers.contains('["'), *conditions)
-    query = select(POST.c.id, POST.c.writers).where(*is_approved).order_by(POST.c.id).with_for_update()
+    query = (
+        select(POST.c.id, POST.c.writers).where(*is_approved).order_by(POST.c.id).with_for_update()
+    )
     for row in connection.execute(query).all():
         left_out = {
-            name: [one for one in approved if one == LEFT_OUT] for name, approved in json.loads(row.writers).items()
+            name: [one for one in approved if one == LEFT_OUT]
+            for name, approved in json.loads(row.writers).items()
         }
         writers = json.dumps(left_out, ensure_ascii=False)
         connection.execute(update(POST).where(POST.c.id == row.id).values(writers=writers))
@@ -200,7 +244,10 @@ def to_approval(row: Row[Any]) -> Approval:
 
 @dataclass(slots=True, kw_only=True)
 class OccurrenceContent:
-    """What the accounts of an occurrence get, and the earliest time that the schedule has for what is open of it."""
+    """The contents for an occurrence's accounts, and the earliest scheduled time of the rest.
+
+    The rest is the open part of the occurrence.
+    """
 
     deliveries: list[Row[Any]] = field(default_factory=list)
     scheduled_at: datetime | None = None
@@ -208,7 +255,8 @@ class OccurrenceContent:
     @property
     def renditions(self) -> Sequence[Rendition]:
         return [
-            Rendition(account=row.account, kind=row.kind, rendered_hash=row.rendered_hash) for row in self.deliveries
+            Rendition(account=row.account, kind=row.kind, rendered_hash=row.rendered_hash)
+            for row in self.deliveries
         ]
 
     @property
@@ -216,7 +264,10 @@ class OccurrenceContent:
         return hash_renditions(self.renditions)
 
     def select_present(self, content_hash: str, kind: str) -> Sequence[Row[Any]]:
-        """Return the deliveries of a kind that show this text; none if one may have kept an older one in a call."""
+        """Return the deliveries of a kind that show this text.
+
+        Return none if one of them may have kept an older text in a call.
+        """
         compared = [row for row in self.deliveries if row.content_hash == content_hash]
         is_same = len({row.revision_hash for row in compared}) == 1
         return [row for row in compared if row.kind == kind] if is_same else ()
@@ -225,7 +276,7 @@ class OccurrenceContent:
 def _read_contents(
     connection: Connection, pairs: Sequence[tuple[str, str]]
 ) -> Mapping[tuple[str, str], OccurrenceContent]:
-    """Return the contents of occurrences; an account that the schedule no longer names gets nothing."""
+    """Return the contents of occurrences. An account that has left the schedule gets nothing."""
     names = (
         "post", "occurrence", "account", "platform", "kind", "rendered_hash", "revision_hash", "content_hash",
         "state", "scheduled_at", "due_at",
@@ -245,16 +296,23 @@ def _read_contents(
 def find_unapproved(
     store: BaseStore, transaction: Transaction, deliveries: Iterable[Delivery]
 ) -> frozenset[DeliveryId]:
-    """Return the deliveries that may not be sent yet, for lack of approvals. No query where none are asked for."""
+    """Return the deliveries that lack approvals. Run no query if no approvals are required."""
     rules = store.approval_rules
     if not rules.is_active:
         return frozenset()
     checked = [delivery for delivery in deliveries if rules.chain_for(delivery.kind)]
     if not checked:
         return frozenset()
-    if store.database.is_shared:  # the rows of deliveries before those of approvals, as an edit locks them
+    if (
+        store.database.is_shared
+    ):  # the rows of deliveries before those of approvals, as an edit locks them
         ids = sorted(delivery.id for delivery in checked)
-        locked = select(DELIVERY.c.id).where(DELIVERY.c.id.in_(ids)).order_by(DELIVERY.c.id).with_for_update()
+        locked = (
+            select(DELIVERY.c.id)
+            .where(DELIVERY.c.id.in_(ids))
+            .order_by(DELIVERY.c.id)
+            .with_for_update()
+        )
         transaction.connection.execute(locked)
     keys = {delivery.key for delivery in checked}
     statuses = read_approval_statuses(store, transaction.connection, keys, locks=True)
@@ -273,24 +331,32 @@ def record_contents(
     edited: Collection[OccurrenceKey],
     by: Actor,
 ) -> None:
-    """Store what is to be approved of occurrences that have just been written, and end each yes to anything else.
+    """Store the contents to approve of new occurrences, and end each approval of other contents.
 
-    The text of an occurrence that was `edited` needs every yes again, even if it reads the same.
+    Call it for occurrences just written. The text of an `edited` occurrence needs every approval
+    again, even if it reads the same.
     """
     now, connection = store.runtime.now(), transaction.connection
     for batch in batches(sorted(keys), KEYS_PER_QUERY):
         read = _read_contents(connection, [(key.post, key.occurrence) for key in batch])
         posts = _read_posts(connection, batch)
         for key in batch:
-            contents, content = read[key.post, key.occurrence].renditions, read[key.post, key.occurrence].fingerprint
+            contents, content = (
+                read[key.post, key.occurrence].renditions,
+                read[key.post, key.occurrence].fingerprint,
+            )
             if key.post not in posts:  # it has never been sent anywhere
                 continue
             post = posts[key.post]
             is_outdated = [] if key in edited else [APPROVAL.c.fingerprint != content]
-            ended = end_approvals(transaction, now, "changed", post.saved_by or by.name, is_given(key), *is_outdated)
+            ended = end_approvals(
+                transaction, now, "changed", post.saved_by or by.name, is_given(key), *is_outdated
+            )
             if not any(store.approval_rules.chain_for(item.kind) for item in contents):
                 continue
-            is_of_key = and_(APPROVABLE_TEXT.c.post == key.post, APPROVABLE_TEXT.c.occurrence == key.occurrence)
+            is_of_key = and_(
+                APPROVABLE_TEXT.c.post == key.post, APPROVABLE_TEXT.c.occurrence == key.occurrence
+            )
             known = set(connection.scalars(select(APPROVABLE_TEXT.c.fingerprint).where(is_of_key)))
             is_edit = bool(known) and (key in edited or content not in known)
             if content not in known or is_edit:
@@ -301,15 +367,28 @@ def record_contents(
                     "file_owner": post.file_owner,
                     "is_edit": is_edit,
                     "content_hash": post.content_hash,
-                    "rendered_hashes": json.dumps({item.account: item.rendered_hash for item in contents}),
+                    "rendered_hashes": json.dumps(
+                        {item.account: item.rendered_hash for item in contents}
+                    ),
                 }
                 identity = {"post": key.post, "occurrence": key.occurrence, "fingerprint": content}
                 write_row(connection, APPROVABLE_TEXT, identity, values)
             if is_edit and key in edited:
                 event = "changed_by_person" if post.saved_by else "changed_outside"
                 actor = Actor(role=Role.PERSON, name=post.saved_by) if post.saved_by else by
-                detail = {"file_owner": post.file_owner, "fingerprint": content, "approvals_ended": ended}
-                write_audit(transaction, now, actor, event=event, subject=name_occurrence(key), detail=detail)
+                detail = {
+                    "file_owner": post.file_owner,
+                    "fingerprint": content,
+                    "approvals_ended": ended,
+                }
+                write_audit(
+                    transaction,
+                    now,
+                    actor,
+                    event=event,
+                    subject=name_occurrence(key),
+                    detail=detail,
+                )
 
 
 def is_given(key: OccurrenceKey) -> ColumnElement[bool]:
@@ -327,13 +406,18 @@ IS_UNSENT = exists().where(
         ),
     ),
 )
-"""The yeses to what is not sent yet, or was cancelled before any call and may come back."""
+"""The approvals of unsent content.
+
+This includes content that was cancelled before any call and may come back.
+"""
 
 
 def needs_review(store: BaseStore, connection: Connection, alert: int) -> bool:
     """True if an alert is about a review after an emergency, and the settings still ask for one."""
     is_review = (ALERT.c.id == alert, ALERT.c.code.in_([AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE]))
-    of_occurrence = ALERT.c.subject.in_([DELIVERY.c.post, DELIVERY.c.post + "#" + DELIVERY.c.occurrence])
+    of_occurrence = ALERT.c.subject.in_(
+        [DELIVERY.c.post, DELIVERY.c.post + "#" + DELIVERY.c.occurrence]
+    )
     kinds = connection.scalars(select(DELIVERY.c.kind).where(*is_review, of_occurrence).distinct())
     return any(map(store.approval_rules.chain_for, kinds))
 
@@ -348,26 +432,51 @@ def end_approvals(
 
 
 def void_approvals(transaction: Transaction, now: datetime, by: Actor, reason: str) -> int:
-    """End every yes to what has not been sent yet: the database may have lost that one was ended. Return how many."""
+    """End every approval of unsent content, and return the number of ended approvals.
+
+    The database may have lost the end of an approval.
+    """
     forget_approved(transaction)
     number = end_approvals(transaction, now, reason, by.name, IS_UNSENT)
     if number:
         detail = {"reason": reason, "approvals_ended": number}
-        write_audit(transaction, now, by, event="approvals_voided", subject="approvals", detail=detail)
+        write_audit(
+            transaction, now, by, event="approvals_voided", subject="approvals", detail=detail
+        )
         clear_alerts(transaction, "approvals", now)
-        raise_alert(transaction, now, "approvals_voided", "approvals", {"reason": reason, "number": str(number)})
+        raise_alert(
+            transaction,
+            now,
+            "approvals_voided",
+            "approvals",
+            {"reason": reason, "number": str(number)},
+        )
     return number
 
 
-def end_approvals_of(transaction: Transaction, now: datetime, person: str, by: Actor, reason: str) -> list[str]:
-    """End what a person has approved and what is not sent yet, and requests. Return the names of the occurrences."""
+def end_approvals_of(
+    transaction: Transaction, now: datetime, person: str, by: Actor, reason: str
+) -> list[str]:
+    """End a person's approvals of unsent content, and requests. Return the occurrence names."""
     query = select(APPROVAL).where(APPROVAL.c.ended_at.is_(None), IS_UNSENT).order_by(APPROVAL.c.id)
-    theirs = [row for row in transaction.connection.execute(query) if is_same_name(row.person, person)]
+    theirs = [
+        row for row in transaction.connection.execute(query) if is_same_name(row.person, person)
+    ]
     forget_approved(transaction, POST.c.id.in_({row.post for row in theirs}))
     end_approvals(transaction, now, reason, by.name, APPROVAL.c.id.in_([row.id for row in theirs]))
-    names = [name_occurrence(OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)) for row in theirs]
+    names = [
+        name_occurrence(OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence))
+        for row in theirs
+    ]
     for name in dict.fromkeys(names):
-        write_audit(transaction, now, by, event="approval_ended", subject=name, detail={"of": person, "reason": reason})
+        write_audit(
+            transaction,
+            now,
+            by,
+            event="approval_ended",
+            subject=name,
+            detail={"of": person, "reason": reason},
+        )
     end_confirmation_requests(transaction, now, by, reason, of=person)
     return list(dict.fromkeys(names))
 
@@ -375,12 +484,14 @@ def end_approvals_of(transaction: Transaction, now: datetime, person: str, by: A
 def end_confirmation_requests(
     transaction: Transaction, now: datetime, by: Actor, reason: str, of: str | None = None
 ) -> None:
-    """Forget what people have asked a second one to confirm; with `of` only what this person has."""
+    """Forget the requests for a second person's confirmation, or only the requests by `of`."""
     connection, table = transaction.connection, DECISION_REQUEST.c
     rows = connection.execute(select(table.delivery, table.by)).all()
     asked = {row.delivery: row.by for row in rows if of is None or is_same_name(row.by, of)}
     connection.execute(delete(DECISION_REQUEST).where(table.delivery.in_(list(asked))))
-    for delivery in read_deliveries(connection, select(DELIVERY).where(DELIVERY.c.id.in_(list(asked)))):
+    for delivery in read_deliveries(
+        connection, select(DELIVERY).where(DELIVERY.c.id.in_(list(asked)))
+    ):
         detail = {"of": asked[delivery.id], "reason": reason}
         event = "confirmation_request_ended"
         write_audit(transaction, now, by, event=event, subject=subject_of(delivery), detail=detail)

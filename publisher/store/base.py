@@ -1,4 +1,4 @@
-"""What all parts of the store share: the database, the account policies, and how a delivery changes state."""
+"""The shared base of the store: the database, the account policies and the state changes."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -48,16 +48,25 @@ from publisher.store.db.tables import ATTEMPT, DELIVERY, CallResult, changed_col
 ALERTED_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
 """States that raise an alert when a delivery enters them."""
 TEMPORARY_ALERT_STATES = frozenset({State.HELD, State.SUBMITTED, State.UNKNOWN, State.RETRACTING})
-"""States whose alerts are cleared when a delivery leaves them; so are those of an end that is left."""
+"""States with alerts that are cleared when a delivery leaves the state.
+
+The alerts of an end state that is left are cleared too.
+"""
 HEARTBEAT_TIMEOUT = timedelta(seconds=15)
-"""A daemon whose last heartbeat is older does not run."""
+"""The longest time since the last heartbeat of a running daemon."""
 BLOCKED_BY_UNKNOWN = "blocked_by_unknown"
-"""Why a delivery waits: it could push another one with an unknown outcome beyond its account's list."""
+"""The code of a delivery that waits because of another one with an unknown outcome.
+
+It could push the other delivery beyond the end of its account's list.
+"""
 CANNOT_SEND = "cannot_send"
 """The alert that a post is later than `max_delay`, because no call of it reaches the platform."""
 _OUTBOUND_STATES = frozenset({State.DUE, State.CLAIMED, State.SENDING, State.RETRYING})
 SUPERSEDED = "superseded"
-"""Why an instant of a recurring post expires when a later one is due; all of them together raise one alert."""
+"""The code of a recurring post's instant that expires when a later one is due.
+
+All of these instants together raise one alert.
+"""
 CALL_END_RETENTION_SECONDS = 86400.0
 """When the end of a call is dropped from memory: every visibility window is over by then."""
 _DUE_ON_ACCOUNT = (
@@ -65,9 +74,13 @@ _DUE_ON_ACCOUNT = (
     DELIVERY.c.account == bindparam("its_account"),
     in_state(DELIVERY, State.DUE),
 )
-_BLOCKED_DELIVERIES = select(DELIVERY.c.id).where(*_DUE_ON_ACCOUNT, DELIVERY.c.reason == BLOCKED_BY_UNKNOWN).limit(1)
+_BLOCKED_DELIVERIES = (
+    select(DELIVERY.c.id).where(*_DUE_ON_ACCOUNT, DELIVERY.c.reason == BLOCKED_BY_UNKNOWN).limit(1)
+)
 _UNBLOCK_ACCOUNT = (
-    update(DELIVERY).where(*_DUE_ON_ACCOUNT, DELIVERY.c.reason == BLOCKED_BY_UNKNOWN).values(next_action_at=None)
+    update(DELIVERY)
+    .where(*_DUE_ON_ACCOUNT, DELIVERY.c.reason == BLOCKED_BY_UNKNOWN)
+    .values(next_action_at=None)
 )
 _NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
 _LATEST_DEADLINE = _NOW + DELIVERY.c.max_delay
@@ -80,7 +93,11 @@ _EXTEND_DEADLINES = (
     )
     .values(first_attempt_deadline=_LATEST_DEADLINE)
 )
-"""A blocked delivery delays the others of its account too; none that was in time becomes late by it."""
+"""The update that extends the deadlines of an account.
+
+A blocked delivery delays the others of its account too. No delivery that was in time becomes late
+by it.
+"""
 UPDATE_DELIVERY = update(DELIVERY).where(
     DELIVERY.c.id == bindparam("its_id"), DELIVERY.c.version == bindparam("its_version")
 )
@@ -88,14 +105,22 @@ UPDATE_DELIVERY = update(DELIVERY).where(
 
 _END_ATTEMPT = (
     update(ATTEMPT)
-    .where(ATTEMPT.c.delivery == bindparam("of_delivery"), ATTEMPT.c.fencing_token == bindparam("of_fencing_token"))
+    .where(
+        ATTEMPT.c.delivery == bindparam("of_delivery"),
+        ATTEMPT.c.fencing_token == bindparam("of_fencing_token"),
+    )
     .values(
         ended_at=func.coalesce(ATTEMPT.c.ended_at, bindparam("end", type_=ATTEMPT.c.ended_at.type)),
-        is_end_confirmed=case((ATTEMPT.c.ended_at.is_(None), bindparam("confirmed")), else_=ATTEMPT.c.is_end_confirmed),
+        is_end_confirmed=case(
+            (ATTEMPT.c.ended_at.is_(None), bindparam("confirmed")), else_=ATTEMPT.c.is_end_confirmed
+        ),
     )
 )
 _HAS_PROOF = and_(ATTEMPT.c.outcome.is_not(None), bindparam("kind") == RESULT_CODES[Unknown])
-"""A call that provably never began may end as Unknown when it gives up later: the stored proof stays."""
+"""True if the stored proof stays.
+
+A call that provably never began may end as Unknown when it gives up later.
+"""
 _END_WITH_OUTCOME = _END_ATTEMPT.values(
     outcome=case((_HAS_PROOF, ATTEMPT.c.outcome), else_=bindparam("kind")),
     detail=case((_HAS_PROOF, ATTEMPT.c.detail), else_=bindparam("facts")),
@@ -104,7 +129,7 @@ _END_WITH_OUTCOME = _END_ATTEMPT.values(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChange:
-    """A delivery as it was read, the event to apply, and until when its lease runs after that, if it has one."""
+    """A delivery as it was read, the event to apply, and the lease end after it, if any."""
 
     before: Delivery
     event: Event
@@ -115,7 +140,8 @@ class StateChange:
 class LocalLease:
     """A lease of this process; `until` is in monotonic seconds.
 
-    `has_write_failed`: the database, the journal or the call record could not be written while it ran.
+    `has_write_failed`: the database, the journal or the call record could not be written while it
+    ran.
     """
 
     fencing_token: int
@@ -125,7 +151,10 @@ class LocalLease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndatedRateLimit:
-    """A platform's rate limit that came while the clock was not confirmed; `until` is in monotonic seconds."""
+    """A platform's rate limit that came while the clock was unconfirmed.
+
+    `until` is in monotonic seconds.
+    """
 
     login: LoginId
     until: float
@@ -134,7 +163,10 @@ class UndatedRateLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnd:
-    """The end of a call: since when it is known, in monotonic seconds, and whether this process ended the call."""
+    """The end of a call, known since a time in monotonic seconds.
+
+    It also says if this process ended the call.
+    """
 
     known_since_ticks: float
     is_own: bool
@@ -147,11 +179,11 @@ class CallEnds:
     _ends: dict[CallKey, CallEnd] = field(default_factory=dict)
 
     def record_own(self, delivery: DeliveryId, fencing_token: int, ticks: float) -> None:
-        """Record that this process has just ended a call; a later end of the same call replaces it."""
+        """Record that this process has just ended a call. A later end of the call replaces it."""
         self._record(delivery, fencing_token, CallEnd(known_since_ticks=ticks, is_own=True))
 
     def get_end(self, delivery: DeliveryId, fencing_token: int, ticks: float) -> CallEnd:
-        """Return the end of a call that is over; if it is new here, it counts as known since `ticks`."""
+        """Return the end of a call that is over. If it is new here, it is known since `ticks`."""
         if (delivery, fencing_token) not in self._ends:
             self._record(delivery, fencing_token, CallEnd(known_since_ticks=ticks, is_own=False))
         return self._ends[delivery, fencing_token]
@@ -160,7 +192,8 @@ class CallEnds:
         self._ends.pop((delivery, fencing_token), None)
         while (
             self._ends
-            and next(iter(self._ends.values())).known_since_ticks < end.known_since_ticks - CALL_END_RETENTION_SECONDS
+            and next(iter(self._ends.values())).known_since_ticks
+            < end.known_since_ticks - CALL_END_RETENTION_SECONDS
         ):
             del self._ends[next(iter(self._ends))]
         self._ends[delivery, fencing_token] = end
@@ -168,7 +201,7 @@ class CallEnds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseStore:
-    """One worker's access to the database, its own leases, and what it knows of its calls."""
+    """One worker's access to the database, its own leases, and its knowledge of its calls."""
 
     database: Database
     policies: Mapping[AccountId, AccountPolicy]
@@ -180,20 +213,29 @@ class BaseStore:
     """Written as cooldowns of logins once the clock is confirmed."""
     approval_rules: ApprovalRules = NO_APPROVALS
 
-    def record_undated_limit(self, login: LoginId, duration: timedelta, *, is_for_reads: bool) -> None:
+    def record_undated_limit(
+        self, login: LoginId, duration: timedelta, *, is_for_reads: bool
+    ) -> None:
         """Remember a rate limit that cannot be dated, because the clock is not confirmed."""
         until = self.runtime.monotonic() + duration.total_seconds()
-        self.undated_limits.append(UndatedRateLimit(login=login, until=until, is_for_reads=is_for_reads))
+        self.undated_limits.append(
+            UndatedRateLimit(login=login, until=until, is_for_reads=is_for_reads)
+        )
 
     def rate_limited_logins(self) -> frozenset[LoginId]:
-        """Return the logins whose reads a rate limit blocks that could not be dated yet."""
+        """Return the logins with reads blocked by a rate limit that could not be dated yet."""
         now = self.runtime.monotonic()
-        return frozenset(limit.login for limit in list(self.undated_limits) if limit.is_for_reads and limit.until > now)
+        return frozenset(
+            limit.login
+            for limit in list(self.undated_limits)
+            if limit.is_for_reads and limit.until > now
+        )
 
     def start_lease(self, delivery: DeliveryId, fencing_token: int, duration: timedelta) -> None:
-        """Start the local lease of a delivery, which runs by the monotonic clock.
+        """Start the local lease of a delivery, timed by the monotonic clock.
 
-        Call it in the transaction that begins the lease: maintenance must not see the row without the local lease.
+        Call it in the transaction that begins the lease. Maintenance must not see the row without
+        the local lease.
         """
         until = self.runtime.monotonic() + duration.total_seconds()
         self.leases[delivery] = LocalLease(fencing_token=fencing_token, until=until)
@@ -205,7 +247,7 @@ class BaseStore:
             del self.leases[lease.delivery]
 
     def mark_write_failed(self, lease: Lease) -> None:
-        """Mark a local lease whose end could not be written, which is not the delivery's fault."""
+        """Mark a local lease after its end could not be written. The delivery is not at fault."""
         local = self.leases.get(lease.delivery)
         if local is not None and local.fencing_token == lease.fencing_token:
             self.leases[lease.delivery] = replace(local, has_write_failed=True)
@@ -220,16 +262,21 @@ class BaseStore:
         )
 
     def leased_ids(self, *, is_expired: bool) -> list[DeliveryId]:
-        """Return the deliveries whose local lease has expired, or has not."""
+        """Return the deliveries with a local lease that has expired, or has not."""
         now = self.runtime.monotonic()
-        return [delivery for delivery, lease in list(self.leases.items()) if (lease.until <= now) is is_expired]
+        return [
+            delivery
+            for delivery, lease in list(self.leases.items())
+            if (lease.until <= now) is is_expired
+        ]
 
     def finish_attempts(
         self, transaction: Transaction, ended: Sequence[tuple[DeliveryId, int, CallResult | None]]
     ) -> None:
-        """Record that calls have ended, and with which result where it is known; the first end of each counts.
+        """Record the end of calls, with the result if known. The first end of each call counts.
 
-        A call is named by its delivery and fencing token. Where its outcome is open, its visibility window starts now.
+        A delivery and a fencing token name a call. If its outcome is open, its visibility window
+        starts now.
         """
         clocks, is_proven = self.runtime.read_clocks(), self.runtime.is_clock_proven()
         with_result, without_result = [], []
@@ -271,29 +318,41 @@ class BaseStore:
         is_task = isinstance(event, Submitted) and event.ticket.manual_task is not None
         return make_manual_timing(timing) if is_task else timing
 
-    def transition(self, transaction: Transaction, before: Delivery, event: Event, by: Actor) -> Delivery:
+    def transition(
+        self, transaction: Transaction, before: Delivery, event: Event, by: Actor
+    ) -> Delivery:
         """Apply an event to a delivery, as `transition_all` does."""
         return self.transition_all(transaction, [StateChange(before=before, event=event)], by)[0]
 
-    def transition_all(self, transaction: Transaction, changes: Sequence[StateChange], by: Actor) -> list[Delivery]:
-        """Apply each delivery's event; write what `advance()` returned, the audit entries and the alerts.
+    def transition_all(
+        self, transaction: Transaction, changes: Sequence[StateChange], by: Actor
+    ) -> list[Delivery]:
+        """Apply each delivery's event, and write the `advance()` result, audit entries and alerts.
 
-        Raises IllegalTransitionError where the table has no such step, ConcurrentUpdateError if a row has changed.
+        Raises IllegalTransitionError if the table has no such step. Raises ConcurrentUpdateError if
+        a row has changed.
         """
         now = self.runtime.now()
         afters = [
-            advance(change.before, change.event, by=by, now=now, timing=self._timing_for(change)) for change in changes
+            advance(change.before, change.event, by=by, now=now, timing=self._timing_for(change))
+            for change in changes
         ]
         pairs = list(zip(changes, afters, strict=True))
         rows_by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
-        for change, after in sorted(pairs, key=lambda pair: pair[1].id):  # all workers lock rows in this order
+        for change, after in sorted(
+            pairs, key=lambda pair: pair[1].id
+        ):  # all workers lock rows in this order
             columns = changed_columns(change.before, after)
-            if after.state is not change.before.state:  # what is only remembered leaves the lease as it is
+            if (
+                after.state is not change.before.state
+            ):  # what is only remembered leaves the lease as it is
                 columns["lease_until"] = change.lease_until
                 columns["worker"] = self.worker if change.lease_until is not None else None
             row = {"its_id": after.id, "its_version": change.before.version, **columns}
             rows_by_columns[tuple(columns)].append(row)
-        for rows in rows_by_columns.values():  # one statement for all rows in which the same columns change
+        for rows in (
+            rows_by_columns.values()
+        ):  # one statement for all rows in which the same columns change
             if execute_rows(transaction.connection, UPDATE_DELIVERY, rows) != len(rows):
                 raise ConcurrentUpdateError(sorted(row["its_id"] for row in rows))
         write_entries(transaction, [_audit_entry(change, after, by) for change, after in pairs])
@@ -301,7 +360,10 @@ class BaseStore:
             _write_alerts(transaction, change, after, by)
         published = [after for _change, after in pairs if after.state is State.PUBLISHED]
         if published:  # of a repeating post the other instants keep their alerts; what a resend replaces is a one-off
-            replaced = {format_delivery_name(after.key.post, ONCE_OCCURRENCE, after.account) for after in published}
+            replaced = {
+                format_delivery_name(after.key.post, ONCE_OCCURRENCE, after.account)
+                for after in published
+            }
             names = sorted(replaced | set(map(subject_of, published)))
             clear_outcome_alerts(transaction, now, ALERT.c.subject.in_(names))
         resolved = {
@@ -309,7 +371,9 @@ class BaseStore:
             for change, after in pairs
             if _is_unresolved(change.before) and not _is_unresolved(after)
         }
-        for login, account in sorted(resolved):  # what the unknown outcome has blocked may be tried again
+        for login, account in sorted(
+            resolved
+        ):  # what the unknown outcome has blocked may be tried again
             on_account = {"its_login": login, "its_account": account}
             if transaction.connection.execute(_BLOCKED_DELIVERIES, on_account).first() is not None:
                 extend_blocked_deadlines(transaction, login, account, now)
@@ -317,16 +381,22 @@ class BaseStore:
         return afters
 
     def transition_through(
-        self, transaction: Transaction, row: Delivery, start: Delivery, steps: Sequence[tuple[Event, Actor]]
+        self,
+        transaction: Transaction,
+        row: Delivery,
+        start: Delivery,
+        steps: Sequence[tuple[Event, Actor]],
     ) -> Delivery:
-        """Apply several events to a delivery, from `start`: an audit entry for each, but one write of the row.
+        """Apply several events to a delivery from `start`: one audit entry each, but one row write.
 
-        Raises what `transition_all` raises.
+        Raises the errors of `transition_all`.
         """
         after, entries = start, []
         for event, by in steps:
             change = StateChange(before=after, event=event)
-            after = advance(after, event, by=by, now=self.runtime.now(), timing=self._timing_for(change))
+            after = advance(
+                after, event, by=by, now=self.runtime.now(), timing=self._timing_for(change)
+            )
             entries.append(_audit_entry(change, after, by))
         key = {"its_id": row.id, "its_version": row.version}
         columns = {**changed_columns(row, after), "lease_until": None, "worker": None}
@@ -337,7 +407,10 @@ class BaseStore:
 
 
 class StorePart:
-    """A part of the store, such as its outbox. A method with `@in_transaction` is one transaction, and is awaited."""
+    """A part of the store, such as its outbox.
+
+    A method with `@in_transaction` is one transaction, and is awaited.
+    """
 
     def __init__(self, store: BaseStore) -> None:
         self.store = store
@@ -346,7 +419,9 @@ class StorePart:
 
 
 def _audit_entry(change: StateChange, after: Delivery, by: Actor) -> dict[str, object]:
-    event = change.event  # a person's order has its own reason, not the one that blocked the delivery before
+    event = (
+        change.event
+    )  # a person's order has its own reason, not the one that blocked the delivery before
     reason = event.reason if isinstance(event, Cancelled | RetractionRequested) else after.reason
     facts = event.facts if isinstance(event, Held) else {}
     detail = {
@@ -368,35 +443,53 @@ def _audit_entry(change: StateChange, after: Delivery, by: Actor) -> dict[str, o
 
 
 def _is_unresolved(delivery: Delivery) -> bool:
-    """Return True if a delivery must still be found in its account's list, to learn its outcome or to delete it."""
+    """True if a delivery must still be found in its account's list.
+
+    It is found there to learn its outcome or to delete it.
+    """
     is_unseen = delivery.state is State.RETRACTING and delivery.receipt is None
     return is_unseen or (delivery.state is State.UNKNOWN and not delivery.is_review_possible)
 
 
-def extend_blocked_deadlines(transaction: Transaction, login: LoginId, account: AccountId, now: datetime) -> None:
-    """Restart `max_delay` for deliveries that an unknown outcome blocks, if they were in time until now."""
-    transaction.connection.execute(_EXTEND_DEADLINES, {"its_login": login, "its_account": account, "now": now})
+def extend_blocked_deadlines(
+    transaction: Transaction, login: LoginId, account: AccountId, now: datetime
+) -> None:
+    """Restart `max_delay` for deliveries blocked by an unknown outcome, if they were in time."""
+    transaction.connection.execute(
+        _EXTEND_DEADLINES, {"its_login": login, "its_account": account, "now": now}
+    )
 
 
-def _write_alerts(transaction: Transaction, change: StateChange, after: Delivery, by: Actor) -> None:
+def _write_alerts(
+    transaction: Transaction, change: StateChange, after: Delivery, by: Actor
+) -> None:
     """Clear the alerts that a step ends, and raise the one that it calls for."""
     before = change.before
     if before.state is after.state:
         return
-    is_unblocked = before.reason == BLOCKED_BY_UNKNOWN and after.state not in {State.DUE, State.CLAIMED}
+    is_unblocked = before.reason == BLOCKED_BY_UNKNOWN and after.state not in {
+        State.DUE,
+        State.CLAIMED,
+    }
     if before.state in TEMPORARY_ALERT_STATES | RESTORABLE_STATES or is_unblocked:
         clear_alerts(transaction, subject_of(after), after.updated_at)
-    elif before.failures and before.state in _OUTBOUND_STATES and after.state not in _OUTBOUND_STATES:
+    elif (
+        before.failures and before.state in _OUTBOUND_STATES and after.state not in _OUTBOUND_STATES
+    ):
         clear_alerts(transaction, subject_of(after), after.updated_at, CANNOT_SEND)
     code = None
     if after.state in ALERTED_STATES and by.role is not Role.PERSON:
         code = None if after.reason == SUPERSEDED else f"{after.state}.{after.reason}"
     elif after.state is State.RETRACTING:
         code = "retracting"
-    elif after.state is State.PUBLISHED and after.desired in DESIRED_NO_SEND - {DesiredState.CORRECTED}:
+    elif after.state is State.PUBLISHED and after.desired in DESIRED_NO_SEND - {
+        DesiredState.CORRECTED
+    }:
         code = "published_after_cancellation"
     elif after.state is State.PUBLISHED and after.desired is DesiredState.EDITED:
         code = "published_after_edit"
     if code is not None:
         facts = change.event.facts if isinstance(change.event, Held) else {}
-        raise_delivery_alert(transaction, after.updated_at, code, after, {**facts, "reason": after.reason or ""})
+        raise_delivery_alert(
+            transaction, after.updated_at, code, after, {**facts, "reason": after.reason or ""}
+        )

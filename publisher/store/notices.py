@@ -1,7 +1,8 @@
-"""The outbox of notices: what people are notified of about each alert, and what of it has reached which channel.
+"""The outbox of notices: the notices to people about each alert, and their state by channel.
 
-An alert is its own order to notify people: it is written in the transaction of its cause, and stays unsettled until
-people have been notified that it is over. So no notice is lost with a process; one is sent again only after a crash.
+An alert is its own order to notify people. It is written in the transaction of its cause, and stays
+unsettled until people have been notified that it is over. So no notice is lost with a process. A
+notice is sent again only after a crash.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -52,16 +53,22 @@ QUIET_CODES = frozenset({
     "credentials_expiring", "database_busy", "log_lines_dropped", "manual_task_waiting", "occurrences_missed",
     "rotation_due", "sign_ins_refused", "silence_alarm", "silence_notice", "tokens_refused",
 })  # fmt: skip
-"""Alerts that can wait for the next working hour: they are neither repeated nor escalated, and stand in the digest."""
+"""Alerts that can wait for the next working hour.
+
+They are neither repeated nor escalated, and stand in the digest.
+"""
 NOTICE_LOCK = "notices"
 PLAN_BATCH_SIZE = 200
 """How many alerts are handled in one transaction."""
 MAX_NOTICES_OF_A_MESSAGE = 20
 CLOSE_DELAY = timedelta(minutes=2)
-"""How long an alert must be over before people are notified of it: twice as long each time that it has come back."""
+"""The time that an alert must be over before people are notified of its end.
+
+The time doubles each time that the alert has come back.
+"""
 MAX_CLOSE_DELAY = timedelta(days=1)
 UNNOTICED_PERIOD = timedelta(hours=1)
-"""An alert that has been over for so long, and that nobody was notified of, as there was no channel, is left out."""
+"""An alert over for this long is left out if nobody was notified of it, for lack of a channel."""
 NOTICE_LEASE = timedelta(seconds=30)
 """For how long one host alone sends a message: three times as long as a channel may take."""
 FIRST_RETRY_DELAY, MAX_RETRY_DELAY = timedelta(seconds=5), timedelta(minutes=15)
@@ -85,7 +92,9 @@ class NoticeKind(StrEnum):
     CHECKPOINT = "checkpoint"
 
 
-_PAUSED_ACCOUNTS = select(ALERT.c.subject).where(ALERT.c.code == ACCOUNT_PAUSED, ALERT.c.cleared_at.is_(None))
+_PAUSED_ACCOUNTS = select(ALERT.c.subject).where(
+    ALERT.c.code == ACCOUNT_PAUSED, ALERT.c.cleared_at.is_(None)
+)
 _ABOUT_OPEN_ALERTS = frozenset({NoticeKind.OPENED, NoticeKind.REPEATED, NoticeKind.ESCALATED})
 
 
@@ -94,15 +103,21 @@ def _limit(name: str) -> BindParameter[datetime]:
 
 
 def _may_need_notice() -> ColumnElement[bool]:
-    """Return the condition of what `next_notice` decides, without the delay of alerts that come back."""
+    """Return the condition for `next_notice`, without the delay of alerts that come back."""
     is_new = or_(ALERT.c.notice.in_(["", NoticeKind.CLOSED.value]), ALERT.c.noticed_at.is_(None))
-    is_acknowledged = and_(ALERT.c.dismissed_at.is_not(None), ALERT.c.notice != NoticeKind.ACKNOWLEDGED.value)
+    is_acknowledged = and_(
+        ALERT.c.dismissed_at.is_not(None), ALERT.c.notice != NoticeKind.ACKNOWLEDGED.value
+    )
     is_repeated = ALERT.c.noticed_at <= _limit("noticed_by")
     is_escalated = and_(
-        bindparam("has_second", type_=Boolean), ALERT.c.escalated_at.is_(None), ALERT.c.at <= _limit("escalated_by")
+        bindparam("has_second", type_=Boolean),
+        ALERT.c.escalated_at.is_(None),
+        ALERT.c.at <= _limit("escalated_by"),
     )
     is_pressing = and_(
-        is_shown_since(_limit("shown_since")), ALERT.c.code.not_in(QUIET_CODES), or_(is_repeated, is_escalated)
+        is_shown_since(_limit("shown_since")),
+        ALERT.c.code.not_in(QUIET_CODES),
+        or_(is_repeated, is_escalated),
     )
     is_open = and_(ALERT.c.cleared_at.is_(None), or_(is_new, is_acknowledged, is_pressing))
     return and_(~ALERT.c.is_settled, or_(ALERT.c.cleared_at <= _limit("over_since"), is_open))
@@ -114,9 +129,15 @@ _IS_DUE = and_(
     or_(NOTICE.c.next_action_at <= _limit("now"), NOTICE.c.next_action_at > _limit("wrong_from")),
 )
 _DUE_CHANNELS = (
-    select(NOTICE.c.channel, func.min(NOTICE.c.next_action_at).label("since")).where(_IS_DUE).group_by(NOTICE.c.channel)
+    select(NOTICE.c.channel, func.min(NOTICE.c.next_action_at).label("since"))
+    .where(_IS_DUE)
+    .group_by(NOTICE.c.channel)
 )
-_DUE = select(NOTICE.c.id).where(NOTICE.c.channel == bindparam("channel"), _IS_DUE).order_by(NOTICE.c.id)
+_DUE = (
+    select(NOTICE.c.id)
+    .where(NOTICE.c.channel == bindparam("channel"), _IS_DUE)
+    .order_by(NOTICE.c.id)
+)
 _DUE = _DUE.limit(bindparam("most", type_=Integer))
 
 
@@ -135,7 +156,7 @@ class PendingNotice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigestFacts:
-    """What a daily digest reports: the open alerts, and the deliveries of the last day and of the next."""
+    """The facts of a daily digest: open alerts, and deliveries of the last and the next day."""
 
     alerts: Sequence[Alert]
     published: int
@@ -147,7 +168,10 @@ class NoticeStore(StorePart):
     """The notices of all hosts. Every method is one transaction."""
 
     async def plan(self, rules: AlertsEntry) -> int:
-        """Write the notices that have become due; return how many alerts they are about. Most runs write nothing."""
+        """Write the due notices. Return the number of alerts. Most runs write nothing.
+
+        The number counts the alerts that the notices are about.
+        """
         now = self.runtime.now()
 
         limits = {
@@ -175,9 +199,14 @@ class NoticeStore(StorePart):
 
     @in_transaction
     def add(
-        self, transaction: Transaction, kind: NoticeKind, name: str, channels: Collection[str], detail: str = ""
+        self,
+        transaction: Transaction,
+        kind: NoticeKind,
+        name: str,
+        channels: Collection[str],
+        detail: str = "",
     ) -> bool:
-        """Write a notice that is about no alert, unless there is one of this name. Return True if it is new."""
+        """Write a notice about no alert, unless one of this name exists. True if it is new."""
         is_same = NOTICE.c.key.startswith(f"{name}@", autoescape=True)
         if transaction.connection.scalar(select(NOTICE.c.id).where(is_same).limit(1)) is not None:
             return False
@@ -190,15 +219,22 @@ class NoticeStore(StorePart):
     async def forget_channels(self, kept: Collection[str]) -> None:
         """End the notices for channels that the settings no longer name, and the alerts about them.
 
-        What no other channel has been given is planned again, for those that the settings name now. While they name
-        none, that an alert is over is left out.
+        A notice that no other channel has been given is planned again, for the channels that the
+        settings name now. While they name none, the notice that an alert is over is left out.
         """
-        failing = select(ALERT.c.subject).where(ALERT.c.code == CHANNEL_FAILING, ALERT.c.cleared_at.is_(None))
+        failing = select(ALERT.c.subject).where(
+            ALERT.c.code == CHANNEL_FAILING, ALERT.c.cleared_at.is_(None)
+        )
         unsent = (NOTICE.c.channel.not_in(kept), NOTICE.c.ended_at.is_(None))
         other = NOTICE.alias()
         is_kept = or_(other.c.is_sent, and_(other.c.channel.in_(kept), other.c.ended_at.is_(None)))
-        lost = select(NOTICE.c.alert).where(*unsent, ~exists().where(other.c.key == NOTICE.c.key, is_kept))
-        kinds = {NoticeKind.OPENED.value: "", NoticeKind.ACKNOWLEDGED.value: NoticeKind.OPENED.value}
+        lost = select(NOTICE.c.alert).where(
+            *unsent, ~exists().where(other.c.key == NOTICE.c.key, is_kept)
+        )
+        kinds = {
+            NoticeKind.OPENED.value: "",
+            NoticeKind.ACKNOWLEDGED.value: NoticeKind.OPENED.value,
+        }
         unnoticed: dict[str, object] = {
             "notice": case(kinds, value=ALERT.c.notice, else_=ALERT.c.notice),
             "noticed_at": None,
@@ -207,13 +243,17 @@ class NoticeStore(StorePart):
 
         def find_gone(connection: Connection) -> tuple[set[str], bool]:
             subjects = set(connection.scalars(failing)) - {f"channel:{channel}" for channel in kept}
-            return subjects, connection.scalar(select(NOTICE.c.id).where(*unsent).limit(1)) is not None
+            return subjects, connection.scalar(
+                select(NOTICE.c.id).where(*unsent).limit(1)
+            ) is not None
 
         def end(transaction: Transaction) -> None:
             now = self.runtime.now()
             for subject in sorted(find_gone(transaction.connection)[0]):
                 clear_alerts(transaction, subject, now)
-            transaction.connection.execute(update(ALERT).where(ALERT.c.id.in_(lost)).values(unnoticed))
+            transaction.connection.execute(
+                update(ALERT).where(ALERT.c.id.in_(lost)).values(unnoticed)
+            )
             transaction.connection.execute(update(NOTICE).where(*unsent).values(ended_at=now))
 
         subjects, has_notices = await self.database.read(find_gone)
@@ -221,12 +261,16 @@ class NoticeStore(StorePart):
             await self.database.write(end)
 
     async def due_channels(self) -> Mapping[str, datetime]:
-        """Return the channels for which a notice is due, each with the instant since when one is."""
+        """Return the channels with a due notice, each with the instant since which it is due."""
         limits = _due_limits(self.runtime.now())
-        rows = await self.database.read(lambda connection: connection.execute(_DUE_CHANNELS, limits).all())
+        rows = await self.database.read(
+            lambda connection: connection.execute(_DUE_CHANNELS, limits).all()
+        )
         return {row.channel: row.since for row in rows}
 
-    async def claim(self, channel: str, most: int = MAX_NOTICES_OF_A_MESSAGE) -> Sequence[PendingNotice]:
+    async def claim(
+        self, channel: str, most: int = MAX_NOTICES_OF_A_MESSAGE
+    ) -> Sequence[PendingNotice]:
         """Claim the notices that are due on a channel, oldest first, for NOTICE_LEASE."""
         now = self.runtime.now()
         due = {"channel": channel, "most": most, **_due_limits(now)}
@@ -238,10 +282,20 @@ class NoticeStore(StorePart):
                 return []
             connection = transaction.connection
             ids = connection.scalars(_DUE, due).all()
-            rows = connection.execute(select(NOTICE).where(NOTICE.c.id.in_(ids)).order_by(NOTICE.c.id)).mappings().all()
-            leased = {"next_action_at": now + NOTICE_LEASE, "attempts": NOTICE.c.attempts + 1, "error": ""}
+            rows = (
+                connection.execute(select(NOTICE).where(NOTICE.c.id.in_(ids)).order_by(NOTICE.c.id))
+                .mappings()
+                .all()
+            )
+            leased = {
+                "next_action_at": now + NOTICE_LEASE,
+                "attempts": NOTICE.c.attempts + 1,
+                "error": "",
+            }
             connection.execute(update(NOTICE).where(NOTICE.c.id.in_(ids)).values(leased))
-            about = select(ALERT).where(ALERT.c.id.in_([row["alert"] for row in rows if row["alert"] is not None]))
+            about = select(ALERT).where(
+                ALERT.c.id.in_([row["alert"] for row in rows if row["alert"] is not None])
+            )
             alerts = {row["id"]: to_alert(row) for row in connection.execute(about).mappings()}
             return [
                 PendingNotice(
@@ -263,26 +317,45 @@ class NoticeStore(StorePart):
         """Return claimed notices that were not tried: they are due at once."""
         values = {"next_action_at": self.runtime.now(), "attempts": NOTICE.c.attempts - 1}
         for notice in notices:
-            transaction.connection.execute(update(NOTICE).where(NOTICE.c.id == notice.id).values(values))
+            transaction.connection.execute(
+                update(NOTICE).where(NOTICE.c.id == notice.id).values(values)
+            )
 
     @in_transaction
-    def record_sent(self, transaction: Transaction, channel: str, notices: Sequence[PendingNotice]) -> None:
-        """End notices that a channel has accepted; those for which it has failed are due at once: it works."""
+    def record_sent(
+        self, transaction: Transaction, channel: str, notices: Sequence[PendingNotice]
+    ) -> None:
+        """End notices that a channel has accepted.
+
+        Notices that the channel has failed to send are due at once, because it works.
+        """
         now, ids = self.runtime.now(), [notice.id for notice in notices]
-        transaction.connection.execute(update(NOTICE).where(NOTICE.c.id.in_(ids)).values(ended_at=now, is_sent=True))
+        transaction.connection.execute(
+            update(NOTICE).where(NOTICE.c.id.in_(ids)).values(ended_at=now, is_sent=True)
+        )
         have_failed = (
             NOTICE.c.channel == channel,
             NOTICE.c.ended_at.is_(None),
             NOTICE.c.error.not_in(["", REFUSED_ALONE]),
         )
-        transaction.connection.execute(update(NOTICE).where(*have_failed).values(next_action_at=now))
+        transaction.connection.execute(
+            update(NOTICE).where(*have_failed).values(next_action_at=now)
+        )
         clear_alerts(transaction, f"channel:{channel}", now)
 
     @in_transaction
     def record_failure(
-        self, transaction: Transaction, channel: str, notices: Sequence[PendingNotice], code: str, reason: str
+        self,
+        transaction: Transaction,
+        channel: str,
+        notices: Sequence[PendingNotice],
+        code: str,
+        reason: str,
     ) -> None:
-        """Let notices be tried again later, at growing intervals; alert people to a channel that goes on failing."""
+        """Let notices be tried again later, at growing intervals.
+
+        Alert people to a channel that goes on failing.
+        """
         now = self.runtime.now()
         for notice in notices:
             values: dict[str, object] = {"error": code}
@@ -290,24 +363,31 @@ class NoticeStore(StorePart):
                 values["ended_at"] = now
             delay = FIRST_RETRY_DELAY * 2 ** min(notice.attempts - 1, 10)
             values["next_action_at"] = now + min(delay, MAX_RETRY_DELAY)
-            transaction.connection.execute(update(NOTICE).where(NOTICE.c.id == notice.id).values(values))
+            transaction.connection.execute(
+                update(NOTICE).where(NOTICE.c.id == notice.id).values(values)
+            )
         if max(notice.attempts for notice in notices) >= FAILURES_BEFORE_CHANNEL_ALERT:
             facts = {"channel": channel, "reason": reason}
             keep_alert(transaction, now, CHANNEL_FAILING, f"channel:{channel}", facts)
 
     async def digest(self) -> DigestFacts:
-        """Return what the daily digest reports."""
+        """Return the facts of the daily digest."""
         now = self.runtime.now()
         ended = and_(DELIVERY.c.due_at > now - REPORT_PERIOD, DELIVERY.c.due_at <= now)
         published = in_state(DELIVERY, State.PUBLISHED)
         unpublished = in_state(DELIVERY, State.HELD, State.FAILED, State.EXPIRED, State.REMOVED)
         coming = and_(
-            DELIVERY.c.due_at > now, DELIVERY.c.due_at <= now + REPORT_PERIOD, in_state(DELIVERY, State.PENDING)
+            DELIVERY.c.due_at > now,
+            DELIVERY.c.due_at <= now + REPORT_PERIOD,
+            in_state(DELIVERY, State.PENDING),
         )
 
         def read(connection: Connection) -> DigestFacts:
             def count(condition: ColumnElement[bool]) -> int:
-                return connection.scalar(select(func.count()).select_from(DELIVERY).where(condition)) or 0
+                return (
+                    connection.scalar(select(func.count()).select_from(DELIVERY).where(condition))
+                    or 0
+                )
 
             alerts = select(ALERT).where(is_shown(now)).order_by(ALERT.c.id.desc())
             return DigestFacts(
@@ -321,7 +401,7 @@ class NoticeStore(StorePart):
 
 
 def next_notice(row: RowMapping, rules: AlertsEntry, now: datetime) -> NoticeKind | None:
-    """Return what people should be notified of about an alert now, if anything."""
+    """Return the notice that people should now get about an alert, if any."""
     if row["cleared_at"] is not None:
         delay = min(CLOSE_DELAY * 2 ** min(row["reopenings"], 20), MAX_CLOSE_DELAY)
         return NoticeKind.CLOSED if now >= row["cleared_at"] + delay else None
@@ -340,8 +420,10 @@ def next_notice(row: RowMapping, rules: AlertsEntry, now: datetime) -> NoticeKin
     return NoticeKind.REPEATED if now >= row["noticed_at"] + rules.repeat_every else None
 
 
-def write_notice(transaction: Transaction, row: RowMapping, rules: AlertsEntry, now: datetime) -> None:
-    """Write the notice that an alert calls for, instead of those about it that are still unsent."""
+def write_notice(
+    transaction: Transaction, row: RowMapping, rules: AlertsEntry, now: datetime
+) -> None:
+    """Write the notice that an alert calls for. It replaces the unsent notices about it."""
     kind = next_notice(row, rules, now)
     if kind is None:
         return
@@ -360,10 +442,16 @@ def write_notice(transaction: Transaction, row: RowMapping, rules: AlertsEntry, 
         values["escalated_at"] = now
     if not (is_forgotten or (is_closed and row["code"] == EXTERNAL_POST)):
         values["notices"] = row["notices"] + 1
-        unsent = (NOTICE.c.alert == row["id"], NOTICE.c.channel.in_(channels), NOTICE.c.ended_at.is_(None))
+        unsent = (
+            NOTICE.c.alert == row["id"],
+            NOTICE.c.channel.in_(channels),
+            NOTICE.c.ended_at.is_(None),
+        )
         transaction.connection.execute(update(NOTICE).where(*unsent).values(ended_at=now))
         name = f"{row['id']}-{row['notices'] + 1}"
-        _insert_notice(transaction, name=name, kind=kind, channels=channels, at=now, alert=row["id"])
+        _insert_notice(
+            transaction, name=name, kind=kind, channels=channels, at=now, alert=row["id"]
+        )
     transaction.connection.execute(update(ALERT).where(ALERT.c.id == row["id"]).values(values))
 
 
@@ -378,13 +466,23 @@ def _insert_notice(  # noqa: PLR0913 # the columns of a notice
     detail: str = "",
 ) -> None:
     key = f"{name}@{at.isoformat()}"  # after a restore of an older backup the name is used again
-    columns = {"key": key, "kind": kind.value, "alert": alert, "at": at, "next_action_at": at, "detail": detail}
+    columns = {
+        "key": key,
+        "kind": kind.value,
+        "alert": alert,
+        "at": at,
+        "next_action_at": at,
+        "detail": detail,
+    }
     if rows := [{**columns, "channel": channel} for channel in dict.fromkeys(channels)]:
         transaction.connection.execute(insert(NOTICE), rows)
 
 
 def _due_limits(now: datetime) -> Mapping[str, datetime]:
-    """Return what `_IS_DUE` asks for. A time that lies further ahead than any retry was written by a wrong clock."""
+    """Return the parameters of `_IS_DUE`.
+
+    A time that lies further ahead than any retry was written by a wrong clock.
+    """
     return {"now": now, "wrong_from": now + MAX_RETRY_DELAY + NOTICE_LEASE}
 
 
@@ -394,12 +492,15 @@ def prune_notices(transaction: Transaction, before: datetime) -> int:
 
 
 def prune_alerts(transaction: Transaction, now: datetime, before: datetime) -> int:
-    """Delete the alerts that were over before an instant, unless a notice is still unsent. Return how many.
+    """Delete the alerts that ended before an instant, unless a notice is unsent. Return the number.
 
-    What has ended and is not shown any more counts as over, and is settled: no run looks at it again.
+    An ended alert that is not shown any more counts as over, and is settled. No run looks at it
+    again.
     """
     connection = transaction.connection
-    connection.execute(update(ALERT).where(~ALERT.c.is_settled, is_past(now)).values(is_settled=True))
+    connection.execute(
+        update(ALERT).where(~ALERT.c.is_settled, is_past(now)).values(is_settled=True)
+    )
     is_over = or_(ALERT.c.cleared_at < before, and_(is_past(now), ALERT.c.at < before))
     is_unsent = exists().where(NOTICE.c.alert == ALERT.c.id, NOTICE.c.ended_at.is_(None))
     return connection.execute(delete(ALERT).where(is_over, ~is_unsent)).rowcount

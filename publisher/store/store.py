@@ -1,4 +1,4 @@
-"""The store as its users see it: an attribute for each part, such as `store.outbox` or `store.queries`."""
+"""The store for its users: an attribute for each part, as `store.outbox` or `store.queries`."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 class Store(BaseStore):
     """One worker's access to the database, and all parts of the store.
 
-    A part that not every command uses is imported with its first use: all of them together would make `status` 0.06 s
-    slower.
+    A part that not every command uses is imported with its first use: all of them together would
+    make `status` 0.06 s slower.
     """
 
     @cached_property

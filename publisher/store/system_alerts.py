@@ -1,6 +1,7 @@
-"""Alerts about the system: this machine's clock, disk, log and templates, and periodic jobs that keep failing.
+"""Alerts about the system: clock, disk, log, templates, and periodic jobs that keep failing.
 
-They are raised once the database can be written, and cleared when the problem is over.
+The clock, disk, log and templates are this machine's. The alerts are raised once the database can
+be written, and cleared when the problem is over.
 """
 
 import json
@@ -34,14 +35,20 @@ from publisher.store.db.rows import (
 CLOCK_ALERT_DELAY = timedelta(seconds=10)
 """How long a clock may be unconfirmed before people are alerted."""
 MAX_CLOCK_SKEW = timedelta(seconds=10)
-"""Hosts whose clocks differ more do not work together: each would expire the other's leases, and checks, too soon."""
+"""The maximum clock difference of hosts that work together.
+
+With more, each would expire the other's leases, and checks, too soon.
+"""
 MACHINE_SUBJECT = "machine"
 CLOCK_SUBJECT_PREFIX = "clock:"
 """Prefix of the subject of alerts and audit entries about a worker's clock."""
 CLOCK_WRONG = "clock_wrong"
 """The alert that a platform contradicts a worker's clock."""
 TEXT_OUTDATED = "text_outdated"
-"""The alert that present templates and settings give another text than the one that is filed and will be sent."""
+"""The alert that a filed text differs from the present templates and settings.
+
+The filed text will be sent.
+"""
 OUTDATED_PREFIX = "texts:"
 """Prefix of the subject of that alert, before the post."""
 RIGHTS_MISSING = "rights_missing"
@@ -55,8 +62,13 @@ FAILING_TIME_BEFORE_ALERT = timedelta(hours=1)
 ACCOUNT_JOBS = ("monitor_account", "check_login")
 """Jobs that run once for each account."""
 ALERT_REFRESH_SECONDS = 600.0
-"""How often the open alerts are read again: another host, or an earlier process, may have raised one."""
-_OPEN_ALERTS = select(ALERT.c.subject).where(ALERT.c.code == "job_failing", ALERT.c.cleared_at.is_(None))
+"""The interval between reads of the open alerts.
+
+Another host, or an earlier process, may have raised one.
+"""
+_OPEN_ALERTS = select(ALERT.c.subject).where(
+    ALERT.c.code == "job_failing", ALERT.c.cleared_at.is_(None)
+)
 
 
 class SystemAlerts(StorePart):
@@ -73,14 +85,20 @@ class SystemAlerts(StorePart):
         """The clock skew that the open alert reports."""
 
     async def update(self) -> None:
-        """Alert people to clock jumps, an unconfirmed clock, failed writes and dropped log lines."""
+        """Alert people to clock jumps, an unconfirmed clock, failed writes and lost log lines.
+
+        The log lines were dropped.
+        """
         await self.alert_clock_changes()
         if self.database.unreported_errors:
             await self.alert_errors()
         await self.alert_dropped_lines()
 
     async def alert_errors(self) -> None:
-        """Raise an alert for each cause of failed writes, now that the database can be written again."""
+        """Raise an alert for each cause of failed writes.
+
+        The database can be written again now.
+        """
         codes = set(self.database.unreported_errors)
 
         def raise_alerts(transaction: Transaction) -> None:
@@ -92,24 +110,29 @@ class SystemAlerts(StorePart):
         self.database.unreported_errors -= codes
 
     async def alert_dropped_lines(self) -> None:
-        """Raise an alert with the number of log lines that were dropped since the last one, if any."""
+        """Raise an alert with the number of log lines dropped since the last one, if any."""
         dropped = dropped_line_count()
         if dropped <= self.reported_lines:
             return
         facts = {"number": str(dropped - self.reported_lines)}
         await self.database.write(
-            lambda transaction: raise_alert_hourly(transaction, self.runtime.now(), "log_lines_dropped", facts)
+            lambda transaction: raise_alert_hourly(
+                transaction, self.runtime.now(), "log_lines_dropped", facts
+            )
         )
         self.reported_lines = dropped
 
     async def check_clock_skew(self) -> None:
-        """Raise RefusedError, with an alert, where this clock and the database server's differ too much."""
+        """Raise RefusedError, with an alert, if this clock and the server's differ too much.
+
+        The server is the database server.
+        """
         skew = await self.measure_clock_skew()
         if abs(skew) > MAX_CLOCK_SKEW:
             raise RefusedError("clock_skew", **await self.alert_clock_skew(skew))
 
     async def measure_clock_skew(self) -> timedelta:
-        """Return by how much this machine's clock is certainly ahead of the database server's; negative if behind."""
+        """Return this clock's certain lead over the database server's; negative if behind."""
         database, now = self.database, self.runtime.now
         if not database.is_shared:
             return timedelta()
@@ -119,19 +142,24 @@ class SystemAlerts(StorePart):
         return max(asked_at - server_time, timedelta()) or min(now() - server_time, timedelta())
 
     async def alert_clock_skew(self, skew: timedelta) -> Mapping[str, str]:
-        """Keep one alert open, at the server's time, while clock skew keeps this daemon from starting."""
+        """Keep one alert open, at the server's time, while clock skew blocks a daemon's start.
+
+        The daemon is this one.
+        """
         facts = {"host": self._host, "seconds": f"{skew.total_seconds():+.0f}"}
         subject, now = f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}", self.runtime.now() - skew
 
         def ensure_alert(transaction: Transaction) -> None:
-            if [code for code, _facts in open_alerts(transaction.connection, subject)] != ["clock_skew"]:
+            if [code for code, _facts in open_alerts(transaction.connection, subject)] != [
+                "clock_skew"
+            ]:
                 replace_alerts(transaction, now, "clock_skew", subject, facts)
 
         await self.database.write(ensure_alert)
         return facts
 
     async def alert_clock_changes(self) -> None:
-        """Raise an alert for each jump of the clock, and keep one open as long as the clock is unconfirmed."""
+        """Raise an alert for each clock jump, and keep one open while the clock is unconfirmed."""
         runtime = self.runtime
         unconfirmed_for = runtime.unconfirmed_for()
         while runtime.clock_jumps:
@@ -139,7 +167,9 @@ class SystemAlerts(StorePart):
             code = "clock_jumped_back" if jump < timedelta(0) else "clock_jumped_ahead"
             facts = {"host": self._host, "seconds": f"{abs(jump).total_seconds():.0f}"}
             await self.database.write(
-                partial(raise_alert, at=runtime.now(), code=code, subject=MACHINE_SUBJECT, facts=facts)
+                partial(
+                    raise_alert, at=runtime.now(), code=code, subject=MACHINE_SUBJECT, facts=facts
+                )
             )
             del runtime.clock_jumps[0]
             self._clock_alert = None
@@ -153,13 +183,18 @@ class SystemAlerts(StorePart):
                 await self._set_clock_alert("clock_unconfirmed")
 
     async def set_template_alert(self, reason: str) -> None:
-        """Keep at most one alert about the templates that this host has read: with this reason, or none for ""."""
+        """Keep at most one alert about this host's templates: with this reason, or none for "".
+
+        The templates are the ones that the host has read.
+        """
         await self._set_alert("templates_invalid", f"templates:{self.store.worker}", reason)
 
-    async def keep_outdated_texts(self, outdated: Mapping[PostId, AccountId], unknown: Collection[PostId]) -> None:
-        """Keep one alert for each post of which a filed text would be another now; of `unknown` posts those there are.
+    async def keep_outdated_texts(
+        self, outdated: Mapping[PostId, AccountId], unknown: Collection[PostId]
+    ) -> None:
+        """Keep one alert for each post with a filed text that would be another now.
 
-        `outdated` names the first account of each.
+        Posts in `unknown` keep their existing alerts. `outdated` names the first account of each.
         """
         wanted: dict[str, AlertContent] = {
             f"{OUTDATED_PREFIX}{post}": (TEXT_OUTDATED, {"post": post, "account": account})
@@ -174,29 +209,48 @@ class SystemAlerts(StorePart):
         if await self.database.read(find_changes):
             now = self.runtime.now()
             await self.database.write(
-                lambda transaction: apply_alert_changes(transaction, now, find_changes(transaction.connection))
+                lambda transaction: apply_alert_changes(
+                    transaction, now, find_changes(transaction.connection)
+                )
             )
 
     async def set_files_alert(self, reason: str) -> None:
-        """Keep at most one alert that files have changed since this host's daemon read them: with these, or none."""
+        """Keep at most one alert about files changed since this host's daemon read them.
+
+        The alert names the files. There is none without them.
+        """
         await self._set_alert("settings_outdated", f"files:{self.store.worker}", reason)
 
     async def set_dashboard_alert(self, reason: str) -> None:
-        """Keep at most one alert that this host's dashboard does not run: with its exit code, or none for ""."""
+        """Keep at most one alert that this host's dashboard does not run.
+
+        It has the dashboard's exit code. There is none for "".
+        """
         await self._set_alert("dashboard_failing", f"dashboard:{self.store.worker}", reason)
 
     async def set_rights_alert(self, problems: Sequence[Problem]) -> None:
-        """Keep at most one alert that this host's dashboard lacks rights on files: with what it cannot do, or none."""
-        stored = json.dumps([{"code": problem.code, **problem.facts} for problem in problems]) if problems else ""
-        await self._set_alert(RIGHTS_MISSING, f"rights:{self.store.worker}", stored, fact="problems")
+        """Keep at most one alert that this host's dashboard lacks rights on files, or none.
+
+        It names the actions that the dashboard cannot do.
+        """
+        stored = (
+            json.dumps([{"code": problem.code, **problem.facts} for problem in problems])
+            if problems
+            else ""
+        )
+        await self._set_alert(
+            RIGHTS_MISSING, f"rights:{self.store.worker}", stored, fact="problems"
+        )
 
     async def _set_alert(self, code: str, subject: str, text: str, fact: str = "reason") -> None:
-        """Keep at most one alert about a subject: with this text as one of its facts, or none for ""."""
+        """Keep at most one alert about a subject: with this text as a fact, or none for ""."""
         now = self.runtime.now()
         alerts = await self.database.read(lambda connection: open_alerts(connection, subject))
         if [facts[fact] for _code, facts in alerts] != ([text] if text else []):
             wanted, facts = code if text else None, {"host": self._host, fact: text}
-            await self.database.write(lambda transaction: replace_alerts(transaction, now, wanted, subject, facts))
+            await self.database.write(
+                lambda transaction: replace_alerts(transaction, now, wanted, subject, facts)
+            )
 
     @property
     def has_clock_alert(self) -> bool:
@@ -206,20 +260,31 @@ class SystemAlerts(StorePart):
     async def _set_clock_alert(self, code: str, skew: timedelta = timedelta()) -> None:
         """Keep at most one alert about this machine's clock: with this code, or none for "".
 
-        It is raised again when the skew changes by more than the tolerance; platforms differ by some seconds.
+        It is raised again when the skew changes by more than the tolerance; platforms differ by
+        some seconds.
         """
         if code == self._clock_alert and abs(skew - self._alerted_skew) <= SERVER_DATE_TOLERANCE:
             return
         subject, now = f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}", self.runtime.now()
-        facts = {"host": self._host, **({"seconds": f"{skew.total_seconds():+.0f}"} if skew else {})}
+        facts = {
+            "host": self._host,
+            **({"seconds": f"{skew.total_seconds():+.0f}"} if skew else {}),
+        }
         opened = await self.database.read(lambda connection: open_alerts(connection, subject))
         if code or opened:
-            await self.database.write(lambda transaction: replace_alerts(transaction, now, code, subject, facts))
+            await self.database.write(
+                lambda transaction: replace_alerts(transaction, now, code, subject, facts)
+            )
         self._clock_alert, self._alerted_skew = code, skew
 
 
-def raise_alert_hourly(transaction: Transaction, now: datetime, code: str, facts: Mapping[str, str]) -> None:
-    """Raise an alert about an event that is over, unless the same one was raised within the repeat interval."""
+def raise_alert_hourly(
+    transaction: Transaction, now: datetime, code: str, facts: Mapping[str, str]
+) -> None:
+    """Raise an alert about an event that is over.
+
+    It is skipped if the same one was raised within the repeat interval.
+    """
     recent = select(ALERT.c.id).where(
         ALERT.c.code == code,
         ALERT.c.subject == MACHINE_SUBJECT,
@@ -240,23 +305,35 @@ class FailureStreak:
 
 
 class JobRunner(StorePart):
-    """Runs the jobs of one process. A database that is away, busy or full is not a failure of the job."""
+    """Runs the jobs of one process.
+
+    A database that is away, busy or full is not a failure of the job.
+    """
 
     def __init__(self, store: BaseStore) -> None:
         super().__init__(store)
         self._streaks: dict[str, FailureStreak] = {}
         self._jobs_in_outage: set[str] = set()
-        """The subjects of jobs that failed since the database went away; empty while it is there."""
+        """The subjects of jobs that failed since the database went away.
+
+        It is empty while the database is there.
+        """
         self._open_alerts: set[str] = set()
         self._refresh_at = float("-inf")
 
     async def run(
-        self, job: str, work: Callable[[], Awaitable[int | None]], *, event: str, account: AccountId | None = None
+        self,
+        job: str,
+        work: Callable[[], Awaitable[int | None]],
+        *,
+        event: str,
+        account: AccountId | None = None,
     ) -> None:
-        """Run a job once. Never raises: an error is logged as `event`, and raises an alert if it continues.
+        """Run a job once. Never raises: an error is logged as `event`, and alerts if it goes on.
 
-        Any host may run the job of an account; any other job is this host's own. Work that returns 0 found nothing to
-        do, which proves only FAILING_TIME_BEFORE_ALERT after the last failure that the job works again.
+        Any host may run the job of an account. Any other job is this host's own. Work that returns
+        0 found nothing to do. That proves only FAILING_TIME_BEFORE_ALERT after the last failure
+        that the job works again.
         """
         fields = {"job": job, **({"account": account} if account else {})}
         subject = subject_of_job(job, account or self.store.worker)
@@ -287,13 +364,24 @@ class JobRunner(StorePart):
     async def _record_failure(self, subject: str, facts: dict[str, str]) -> None:
         now = self.runtime.now()
         before = self._streaks.get(subject, FailureStreak(failures=0, since=now, last=now))
-        streak = self._streaks[subject] = FailureStreak(failures=before.failures + 1, since=before.since, last=now)
+        streak = self._streaks[subject] = FailureStreak(
+            failures=before.failures + 1, since=before.since, last=now
+        )
         is_lasting = streak.failures > 1 and now - streak.since >= FAILING_TIME_BEFORE_ALERT
-        if (streak.failures < FAILURES_BEFORE_ALERT and not is_lasting) or subject in await self._read_open_alerts():
+        if (
+            streak.failures < FAILURES_BEFORE_ALERT and not is_lasting
+        ) or subject in await self._read_open_alerts():
             return
         host = self.store.worker.partition(":")[0]
-        facts = {**facts, "host": host, "number": str(streak.failures), "since": streak.since.isoformat()}
-        await self.database.write(lambda transaction: keep_alert(transaction, now, "job_failing", subject, facts))
+        facts = {
+            **facts,
+            "host": host,
+            "number": str(streak.failures),
+            "since": streak.since.isoformat(),
+        }
+        await self.database.write(
+            lambda transaction: keep_alert(transaction, now, "job_failing", subject, facts)
+        )
         self._open_alerts.add(subject)
 
     async def _record_success(self, subject: str, *, is_idle: bool) -> None:
@@ -305,8 +393,13 @@ class JobRunner(StorePart):
             await self.database.write(lambda transaction: clear_alerts(transaction, subject, now))
             self._open_alerts.discard(subject)
 
-    def clear_other_alerts(self, transaction: Transaction, job: str, accounts: Collection[AccountId]) -> None:
-        """Clear a job's alerts for all accounts but these, because it does not run for the others any more."""
+    def clear_other_alerts(
+        self, transaction: Transaction, job: str, accounts: Collection[AccountId]
+    ) -> None:
+        """Clear a job's alerts for all accounts but these.
+
+        The job does not run for the others any more.
+        """
         kept = {subject_of_job(job, account) for account in accounts}
         for subject in transaction.connection.scalars(_OPEN_ALERTS).all():
             if subject.startswith(subject_of_job(job, "")) and subject not in kept:
@@ -317,7 +410,9 @@ class JobRunner(StorePart):
     async def _read_open_alerts(self) -> set[str]:
         now = self.runtime.monotonic()
         if now >= self._refresh_at:
-            subjects = await self.database.read(lambda connection: connection.scalars(_OPEN_ALERTS).all())
+            subjects = await self.database.read(
+                lambda connection: connection.scalars(_OPEN_ALERTS).all()
+            )
             self._open_alerts = set(subjects)
             self._refresh_at = now + ALERT_REFRESH_SECONDS
         return self._open_alerts
@@ -329,7 +424,10 @@ def subject_of_job(job: str, owner: str) -> str:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return True if the database could not be reached or written; another part raises the alert for that."""
+    """Return True if the database was not reached or written.
+
+    Another part raises the alert for that.
+    """
     if isinstance(error, ExceptionGroup):
         return all(map(is_outage, error.exceptions))
     return is_unavailable(error) or write_error_code(error) is not None

@@ -1,4 +1,4 @@
-"""A runtime whose clock is advanced manually, and an adapter over a platform in memory."""
+"""A runtime with a manual clock, and an adapter over a platform in memory."""
 
 import asyncio
 from collections import deque
@@ -40,10 +40,11 @@ TEST_CAPABILITIES = Capabilities(
 
 @dataclass(slots=True)
 class FakeRuntime(Runtime):
-    """A runtime whose time passes by `advance_time`, which wakes every sleeper that is due.
+    """A runtime with time that passes by `advance_time`, and wakes every sleeper that is due.
 
-    With a `tick` it also passes by that much whenever the clock is read, as it does outside of tests. Its clock is
-    confirmed from the start; `is_synchronized` is the kernel's own statement about it.
+    With a `tick` it also passes by that much whenever the clock is read, as it does outside of
+    tests. Its clock is confirmed from the start. `is_synchronized` is the kernel's own statement
+    about it.
     """
 
     clock: datetime = START_TIME
@@ -91,10 +92,11 @@ def make_confirmed_runtime() -> Runtime:
 
 @dataclass(slots=True)
 class FakeAdapter:
-    """An adapter whose platform is `posts`, by remote id, in order; further parts are posts of their own.
+    """An adapter with a platform `posts`, by remote id, in order; further parts are own posts.
 
-    Each call of `publish` takes the next entry of `script`; without one it publishes. An entry is an outcome, or a
-    function of the request that may post before it returns one, such as `lose_reply`.
+    Each call of `publish` takes the next entry of `script`. Without one it publishes. An entry is
+    an outcome, or a function of the request that may post before it returns one, such as
+    `lose_reply`.
     """
 
     now: Callable[[], datetime]
@@ -111,7 +113,9 @@ class FakeAdapter:
         remote_id = str(len(self.posts) + 1)
         self.posts[remote_id] = request
         self.published_at[remote_id] = self.now()
-        return Receipt(remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=self.now())
+        return Receipt(
+            remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=self.now()
+        )
 
     def lose_reply(self, request: SendRequest) -> Outcome:
         """Create the post, then lose the reply."""
@@ -143,7 +147,11 @@ class FakeAdapter:
 
     async def retract(self, receipt: Receipt) -> DeletionResult:
         self.posts.pop(receipt.remote_id, None)
-        parts = [key for key, post in self.posts.items() if post.parent and post.parent.remote_id == receipt.remote_id]
+        parts = [
+            key
+            for key, post in self.posts.items()
+            if post.parent and post.parent.remote_id == receipt.remote_id
+        ]
         for key in parts:
             del self.posts[key]
         return Deleted()
@@ -152,7 +160,11 @@ class FakeAdapter:
         return Healthy()
 
     async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | Unknown:
-        return {item.remote_id: Reach(reads=self.reads) for item in receipts if item.remote_id in self.posts}
+        return {
+            item.remote_id: Reach(reads=self.reads)
+            for item in receipts
+            if item.remote_id in self.posts
+        }
 
     async def list_recent(self) -> Sequence[ObservedPost] | Unknown:
         own_posts = [
@@ -165,4 +177,6 @@ class FakeAdapter:
             for key, post in self.posts.items()
             if not post.part
         ]
-        return sorted([*own_posts, *self.external_posts], key=lambda item: item.published_at, reverse=True)
+        return sorted(
+            [*own_posts, *self.external_posts], key=lambda item: item.published_at, reverse=True
+        )

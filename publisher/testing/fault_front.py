@@ -1,15 +1,18 @@
-"""The fault front: a reverse proxy before a platform, real or simulated, that loses, delays and changes responses.
+"""The fault front: a reverse proxy that spoils the responses of a platform.
+
+The platform is real or simulated. The front loses, delays and changes its responses.
 
     async with open_fault_front("http://127.0.0.1:8080") as front:
         fault = front.inject("drop_after", applies_to=lambda request: request.method == "POST")
-        ...  # an adapter whose account has base_url = front.base_url
+        ...  # an adapter with an account with base_url = front.base_url
         assert fault.count == 1
 
 Kinds of faults, with their facts; `RESPONSE_KINDS` need a `ResponseFormat`:
 
 drop_before, drop_after     the connection is reset, before or after the platform acts
 act_late                    reset now; the platform gets the call at `settle`
-delay                       seconds (until the client leaves); acts at once, with `when: before` only afterwards
+delay                       seconds (until the client leaves); acts at once, with `when: before`
+                            only afterwards
 drip                        bytes_per_second (10); acts, the last byte never comes
 truncate                    acts, half of the announced body comes
 html, status                code (200, 503), headers, body, acts (false)
@@ -17,9 +20,11 @@ bad_json                    acts, the JSON is broken
 wrong_account               own: the identity that is replaced in the response; acts
 api_error, captcha, duplicate, expire_token     the platform's refusal; acts (false)
 no_id                       acts, the ids are missing
-empty_list, reorder         the response's lists are empty, or in another order: how (reverse, twice, again)
-rewrite                     how (spaces, emoji, tail, punctuation, width, excerpt), characters (30), ending (…),
-                            torn (false: with true an excerpt ends in half an emoji)
+empty_list, reorder         the response's lists are empty, or in another order: how (reverse,
+                            twice, again)
+rewrite                     how (spaces, emoji, tail, punctuation, width, excerpt), characters
+                            (30), ending (…), torn (false: with true an excerpt ends in half an
+                            emoji)
 """
 
 import asyncio
@@ -42,7 +47,10 @@ import h11
 import httpx
 
 TAG_HEADER = "publisher-fault-front-tag"
-"""A header by which a client names its calls; the front removes it."""
+"""A header with a client's name for its calls.
+
+The front removes it.
+"""
 TRANSPORT_KINDS = frozenset({"drop_before", "drop_after", "act_late", "delay", "drip", "truncate"})
 PLAIN_KINDS = frozenset({"html", "status", "bad_json", "wrong_account"})
 REFUSAL_KINDS = frozenset({"api_error", "captcha", "duplicate", "expire_token"})
@@ -51,14 +59,19 @@ MAX_HOLD_SECONDS = 60.0
 """How long a response is held back at most, if the client does not leave."""
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _READ_BYTES = 65536
-_HOP_HEADERS = frozenset({"connection", "content-length", "host", "keep-alive", "te", "transfer-encoding", "upgrade"})
+_HOP_HEADERS = frozenset(
+    {"connection", "content-length", "host", "keep-alive", "te", "transfer-encoding", "upgrade"}
+)
 _ERROR_PAGE = b"<!DOCTYPE html><html><body><h1>The page cannot be shown</h1></body></html>"
 Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontRequest:
-    """One request as the front received it. `target` is path and query; `headers` have lower-case names."""
+    """One request as the front received it.
+
+    `target` is path and query; `headers` have lower-case names.
+    """
 
     method: str
     target: str
@@ -85,7 +98,9 @@ class FrontRequest:
             return None
         if head is None or not isinstance(event, h11.EndOfMessage):
             return None
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
+        ]
         return cls(
             method=head.method.decode(),
             target=head.target.decode("latin-1"),
@@ -103,7 +118,9 @@ class FrontResponse:
 
     @classmethod
     def from_json(cls, status: int, value: object) -> "FrontResponse":
-        return cls(status=status, headers=(("content-type", "application/json"),), body=_to_json(value))
+        return cls(
+            status=status, headers=(("content-type", "application/json"),), body=_to_json(value)
+        )
 
     def encode_head(self) -> bytes:
         """Return the status line and the headers, with the length of the whole body."""
@@ -121,11 +138,12 @@ class FrontResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseFormat:
-    """How a platform's JSON looks, so that the front can invent its refusals and change its lists.
+    """The format of a platform's JSON, for the front to invent refusals and change lists.
 
-    `refusals` are responses by the kind of fault, as far as the platform has such a refusal; `api_error` is one with a
-    code that no documentation lists. `id_keys` name the fields with a post's id, `text_keys` those with its words.
-    `identity` is the account's name there, where it is not the account's identity in publisher.toml.
+    `refusals` are responses by the kind of fault, as far as the platform has such a refusal.
+    `api_error` is one with a code that no documentation lists. `id_keys` name the fields with a
+    post's id, `text_keys` the fields with its words. `identity` is the account's name there, if it
+    is not the account's identity in publisher.toml.
     """
 
     refusals: Mapping[str, FrontResponse]
@@ -136,7 +154,10 @@ class ResponseFormat:
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class InjectedFault:
-    """A fault in force. `count` is how many calls it has changed; `held` is set once a response is held back."""
+    """A fault in force.
+
+    `count` is how many calls it has changed. `held` is set once a response is held back.
+    """
 
     kind: str
     facts: Mapping[str, object]
@@ -146,21 +167,34 @@ class InjectedFault:
 
     def make_response(self) -> FrontResponse:
         """Return the page, or the bare status, that stands in for the platform's response."""
-        is_page, body, headers = self.kind == "html", self.facts.get("body"), self.facts.get("headers")
+        is_page, body, headers = (
+            self.kind == "html",
+            self.facts.get("body"),
+            self.facts.get("headers"),
+        )
         return FrontResponse(
             status=int(str(self.facts.get("code", 200 if is_page else 503))),
             headers=(
                 ("content-type", "text/html; charset=utf-8" if is_page else "application/json"),
-                *((str(name), str(value)) for name, value in (headers.items() if isinstance(headers, Mapping) else ())),
+                *(
+                    (str(name), str(value))
+                    for name, value in (headers.items() if isinstance(headers, Mapping) else ())
+                ),
             ),
             body=str(body).encode() if body is not None else _ERROR_PAGE if is_page else b"",
         )
 
 
 class FaultFront:
-    """The proxy. `requests` are all that came, `exchanges` those that reached the platform, with its responses."""
+    """The proxy.
 
-    def __init__(self, platform_url: str, response_format: ResponseFormat | None, ssl_context: ssl.SSLContext) -> None:
+    `requests` are all requests that came. `exchanges` are the ones that reached the platform, with
+    its responses.
+    """
+
+    def __init__(
+        self, platform_url: str, response_format: ResponseFormat | None, ssl_context: ssl.SSLContext
+    ) -> None:
         self.base_url = ""
         self.requests: list[FrontRequest] = []
         self.exchanges: list[tuple[FrontRequest, FrontResponse]] = []
@@ -176,12 +210,21 @@ class FaultFront:
         """True if this front has such a fault."""
         if kind in REFUSAL_KINDS:
             return self._format is not None and kind in self._format.refusals
-        return kind in TRANSPORT_KINDS | PLAIN_KINDS or (kind in RESPONSE_KINDS and self._format is not None)
+        return kind in TRANSPORT_KINDS | PLAIN_KINDS or (
+            kind in RESPONSE_KINDS and self._format is not None
+        )
 
     def inject(
-        self, kind: str, *, applies_to: Callable[[FrontRequest], bool] = lambda _request: True, **facts: object
+        self,
+        kind: str,
+        *,
+        applies_to: Callable[[FrontRequest], bool] = lambda _request: True,
+        **facts: object,
     ) -> InjectedFault:
-        """Apply a fault to the requests that `applies_to` accepts, until `clear`. Raises ValueError unless it `can`."""
+        """Apply a fault to the requests that `applies_to` accepts, until `clear`.
+
+        Raises ValueError unless it `can`.
+        """
         if not self.can(kind):
             raise ValueError(kind)
         fault = InjectedFault(kind=kind, facts=facts, applies_to=applies_to)
@@ -189,7 +232,7 @@ class FaultFront:
         return fault
 
     def clear(self) -> None:
-        """Remove all faults; what is held back stays so until the client leaves."""
+        """Remove all faults; held-back responses stay so until the client leaves."""
         self._faults.clear()
 
     async def settle(self) -> None:
@@ -225,7 +268,9 @@ class FaultFront:
         await asyncio.gather(*self._connections, return_exceptions=True)
         await self._upstream.aclose()
 
-    async def _respond(self, request: FrontRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _respond(
+        self, request: FrontRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         fault = next((fault for fault in self._faults if fault.applies_to(request)), None)
         if fault is None:
             await _send(writer, await self._forward(request))
@@ -236,7 +281,11 @@ class FaultFront:
             await _send(writer, response)
 
     async def _fail_transport(
-        self, fault: InjectedFault, request: FrontRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        fault: InjectedFault,
+        request: FrontRequest,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         fault.count += 1
         if fault.kind == "act_late":
@@ -262,7 +311,10 @@ class FaultFront:
                 await _send(writer, response)
 
     async def _change_response(self, fault: InjectedFault, request: FrontRequest) -> FrontResponse:
-        """Return the response in place of the platform's; the fault counts if it has changed something."""
+        """Return the response in place of the platform's.
+
+        The fault counts if it has changed something.
+        """
         if fault.kind in REFUSAL_KINDS | {"html", "status"}:
             fault.count += 1
             if fault.facts.get("acts"):
@@ -287,7 +339,10 @@ class FaultFront:
             body = b"".join([chunk async for chunk in response.aiter_raw()])
         finally:
             await response.aclose()
-        raw = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
+        raw = [
+            (name.decode("latin-1").lower(), value.decode("latin-1"))
+            for name, value in response.headers.raw
+        ]
         kept = tuple((name, value) for name, value in raw if name not in _HOP_HEADERS)
         if "date" not in response.headers:  # a proxy adds it: RFC 9110, 6.6.1
             kept = (*kept, ("date", formatdate(usegmt=True)))
@@ -298,15 +353,22 @@ class FaultFront:
 
 @asynccontextmanager
 async def open_fault_front(
-    platform_url: str, *, response_format: ResponseFormat | None = None, ssl_context: ssl.SSLContext | None = None
+    platform_url: str,
+    *,
+    response_format: ResponseFormat | None = None,
+    ssl_context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[FaultFront]:
     """Serve a front for the platform at this address, on a free port of this machine.
 
-    `ssl_context` is for a platform over TLS whose certificate the system does not trust.
+    `ssl_context` is for a platform over TLS with a certificate that the system does not trust.
     """
     if ssl_context is None:
-        is_secure = platform_url.startswith("https:")  # loading the system's certificates takes a while
-        ssl_context = ssl.create_default_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        is_secure = platform_url.startswith(
+            "https:"
+        )  # loading the system's certificates takes a while
+        ssl_context = (
+            ssl.create_default_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        )
     front = FaultFront(platform_url, response_format, ssl_context)
     server = await asyncio.start_server(front.handle, "127.0.0.1", 0)
     front.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -338,7 +400,10 @@ async def _hold(fault: InjectedFault, reader: asyncio.StreamReader, seconds: obj
 
 
 async def _drip(
-    fault: InjectedFault, response: FrontResponse, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    fault: InjectedFault,
+    response: FrontResponse,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
 ) -> None:
     pause = 1 / float(str(fault.facts.get("bytes_per_second", 10)))
     writer.write(response.encode_head())
@@ -361,8 +426,13 @@ async def _has_left(reader: asyncio.StreamReader, seconds: float) -> bool:
         return True
 
 
-def change_body(kind: str, facts: Mapping[str, Any], response_format: ResponseFormat | None, body: bytes) -> bytes:
-    """Return a response's body as a fault leaves it; the same bytes where there is nothing that it could change."""
+def change_body(
+    kind: str, facts: Mapping[str, Any], response_format: ResponseFormat | None, body: bytes
+) -> bytes:
+    """Return a response's body as a fault leaves it.
+
+    It is the same bytes if there is nothing to change.
+    """
     if kind == "bad_json":
         return body[:-1] + b',"'
     if kind == "wrong_account":
@@ -378,7 +448,9 @@ def change_body(kind: str, facts: Mapping[str, Any], response_format: ResponseFo
     id_keys = response_format.id_keys
     match kind:
         case "no_id":
-            changed = _map_posts(value, lambda post: {k: each for k, each in post.items() if k not in id_keys})
+            changed = _map_posts(
+                value, lambda post: {k: each for k, each in post.items() if k not in id_keys}
+            )
         case "empty_list":
             changed = _map_lists(value, id_keys, lambda _posts: [])
         case "reorder":
@@ -396,19 +468,30 @@ _ORDERS: Mapping[str, Callable[[Sequence[Any]], list[Any]]] = {
 
 
 def _map_posts(value: object, change: Callable[[dict[str, Any]], object]) -> object:
-    """Change the object of a response and those of its lists, not what these contain."""
+    """Change the object of a response and the objects of its lists, not the contents of these."""
     if isinstance(value, list):
         return [_map_posts(each, change) for each in value]
     if not isinstance(value, dict):
         return value
-    return change({key: _map_posts(each, change) if isinstance(each, list) else each for key, each in value.items()})
+    return change(
+        {
+            key: _map_posts(each, change) if isinstance(each, list) else each
+            for key, each in value.items()
+        }
+    )
 
 
-def _map_lists(value: object, id_keys: frozenset[str], change: Callable[[Sequence[Any]], list[Any]]) -> object:
-    """Change the lists of posts: those whose entries have an id."""
+def _map_lists(
+    value: object, id_keys: frozenset[str], change: Callable[[Sequence[Any]], list[Any]]
+) -> object:
+    """Change the lists of posts: the lists with entries that have an id."""
     if isinstance(value, dict):
         return {key: _map_lists(each, id_keys, change) for key, each in value.items()}
-    if isinstance(value, list) and value and all(isinstance(each, dict) and id_keys & each.keys() for each in value):
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(each, dict) and id_keys & each.keys() for each in value)
+    ):
         return change(value)
     return value
 
@@ -419,18 +502,24 @@ def _map_texts(value: object, text_keys: frozenset[str], change: Callable[[str],
     if not isinstance(value, dict):
         return value
     return {
-        key: change(each) if key in text_keys and isinstance(each, str) else _map_texts(each, text_keys, change)
+        key: change(each)
+        if key in text_keys and isinstance(each, str)
+        else _map_texts(each, text_keys, change)
         for key, each in value.items()
     }
 
 
-def rewrite_text(text: str, *, how: str = "spaces", characters: int = 30, ending: str = "…", torn: bool = False) -> str:
+def rewrite_text(
+    text: str, *, how: str = "spaces", characters: int = 30, ending: str = "…", torn: bool = False
+) -> str:
     """Return a text as a platform may change it. Raises ValueError for an unknown `how`."""
     match how:
         case "spaces":
             return re.sub(r"\s+", " ", text).strip()
         case "emoji":
-            return "".join(each for each in text if ord(each) < 0x1F000 and each not in "\ufe0f\u200d")
+            return "".join(
+                each for each in text if ord(each) < 0x1F000 and each not in "\ufe0f\u200d"
+            )
         case "tail":
             return text and text + " 网页链接 "
         case "punctuation":
@@ -438,9 +527,15 @@ def rewrite_text(text: str, *, how: str = "spaces", characters: int = 30, ending
         case "width":
             return unicodedata.normalize("NFKC", text)
         case "excerpt":
-            return text if len(text) <= characters else text[:characters] + ("\ud83d" if torn else ending)
+            return (
+                text
+                if len(text) <= characters
+                else text[:characters] + ("\ud83d" if torn else ending)
+            )
     raise ValueError(how)
 
 
 def _to_json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", "backslashreplace"
+    )

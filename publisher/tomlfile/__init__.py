@@ -1,1 +1,4 @@
-"""TOML files that people write: read safely, checked as a whole, every problem with its line and column."""
+"""TOML files that people write, read safely and checked as a whole.
+
+Every problem has its line and column.
+"""

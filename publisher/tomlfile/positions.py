@@ -7,14 +7,19 @@ from collections.abc import Iterable, Iterator
 from publisher.tomlfile.syntax import QUOTED_OR_COMMENT
 from publisher.tomlfile.validate import KeyPath
 
-_KEY_PART = re.compile(r"[ \t]*(?P<part>[A-Za-z0-9_-]+|\"(?:[^\"\\\n]|\\.)*+\"|'[^'\n]*+')[ \t]*(?P<dot>\.?)")
+_KEY_PART = re.compile(
+    r"[ \t]*(?P<part>[A-Za-z0-9_-]+|\"(?:[^\"\\\n]|\\.)*+\"|'[^'\n]*+')[ \t]*(?P<dot>\.?)"
+)
 _SCALAR = re.compile(rf"{QUOTED_OR_COMMENT.pattern}|[^,\]}}\n#]+", re.DOTALL | re.MULTILINE)
 _BETWEEN = re.compile(r"(?:[\s,]++|#[^\n]*+)*+")
 """White space, commas and comments between keys, values and headers."""
 
 
 class PositionFinder:
-    """Finds the positions of some paths in one text. Only these are kept, so that a huge list takes no memory."""
+    """Finds the positions of some paths in one text.
+
+    Only these are kept, so that a huge list takes no memory.
+    """
 
     def __init__(self, text: str, paths: Iterable[KeyPath]) -> None:
         self._text = text
@@ -33,7 +38,10 @@ class PositionFinder:
             self._spans[element] = self._spans.get(element, (start, start))[0], self._offset
 
     def locate(self, path: KeyPath, *, is_at_key: bool = False) -> tuple[int, int]:
-        """Return line and column of a value, or of its key. A missing value is located at what encloses it."""
+        """Return line and column of a value, or of its key.
+
+        A missing value is located at the value that encloses it.
+        """
         for length in range(len(path), 0, -1):
             if path[:length] in self._found:
                 key_offset, value_offset = self._found[path[:length]]
@@ -42,9 +50,9 @@ class PositionFinder:
         return 1, 1
 
     def spans(self, name: str) -> list[tuple[int, int]]:
-        """Return where each table of the list `name` begins and ends, its own tables included.
+        """Return the start and end of each table of the list `name`, its own tables included.
 
-        What stands between two of them, such as a comment above a header, belongs to neither.
+        Text between two tables, such as a comment above a header, belongs to neither.
         """
         return [self._spans[name, index] for index in range(self._elements.get((name,), -1) + 1)]
 
@@ -79,7 +87,10 @@ class PositionFinder:
         """Yield the parts of a dotted key, each with its position."""
         while found := _KEY_PART.match(self._text, self._offset):
             part, self._offset = found["part"], found.end()
-            yield next(iter(tomllib.loads(f"{part}=0"))) if "\\" in part else part.strip("\"'"), found.start("part")
+            yield (
+                next(iter(tomllib.loads(f"{part}=0"))) if "\\" in part else part.strip("\"'"),
+                found.start("part"),
+            )
             if not found["dot"]:
                 return
 
@@ -115,7 +126,9 @@ class PositionFinder:
 
 def format_path(path: KeyPath) -> str:
     """Return a path as people write it: `post[0].data.summary`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+    return "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in path
+    ).removeprefix(".")
 
 
 def to_line_and_column(text: str, offset: int) -> tuple[int, int]:

@@ -19,7 +19,9 @@ QUOTED_OR_COMMENT = re.compile(
 
 def blank_quoted(text: str) -> str:
     """Replace all strings and comments by spaces; every other character keeps its position."""
-    return QUOTED_OR_COMMENT.sub(lambda quoted: "\n".join(" " * len(line) for line in quoted[0].split("\n")), text)
+    return QUOTED_OR_COMMENT.sub(
+        lambda quoted: "\n".join(" " * len(line) for line in quoted[0].split("\n")), text
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +42,17 @@ _NUMBERS = re.compile(
 
 
 def suggest_time(text: str) -> str:
-    """Return a time that people wrote, such as `2026/11/5 9:00`, as TOML takes it; if it is none, an example."""
+    """Return a time that people wrote, such as `2026/11/5 9:00`, as TOML takes it.
+
+    Return an example if it is no time.
+    """
     found = _NUMBERS.match(text)
     if found is None:
         return EXAMPLE_TIME
     hour = found["hour"] or "9"
-    clock = ":".join(part.zfill(2) for part in (hour, found["minute"] or "0", found["second"] or "0"))
+    clock = ":".join(
+        part.zfill(2) for part in (hour, found["minute"] or "0", found["second"] or "0")
+    )
     suggested = f"{found['year']}-{found['month'].zfill(2)}-{found['day'].zfill(2)}T{clock}"
     try:
         datetime.fromisoformat(suggested)
@@ -55,7 +62,17 @@ def suggest_time(text: str) -> str:
 
 
 _QUOTES = frozenset("“”„‟‘’‚‛＂＇「」『』″′")
-_LOOKALIKE_MARKS = {"【": "[", "】": "]", "〔": "[", "〕": "]", "、": ",", "。": ".", "—": "-", "–": "-", "−": "-"}
+_LOOKALIKE_MARKS = {
+    "【": "[",
+    "】": "]",
+    "〔": "[",
+    "〕": "]",
+    "、": ",",
+    "。": ".",
+    "—": "-",
+    "–": "-",
+    "−": "-",
+}
 
 _CODES = (
     ("Cannot overwrite a value", "duplicate_key"),
@@ -85,7 +102,9 @@ _STOP = re.compile(r"\(at line (\d+), column (\d+)\)$")
 _TIME_WITHOUT_SECONDS = re.compile(r"=\s*(?P<year>\d{4})-\d\d-\d\d[T ]\d\d:\d\d(?![\d:])")
 _TIME_LIKE = re.compile(r"=\s*(?P<year>\d{4})\s?[-/.年]\s?\d")
 _CLOCK = re.compile(r"[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?")
-_ODD_OFFSET = re.compile(r"=\s*\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?\s*(?P<offset>[+-]\d[\d:]*|[A-Za-z]+)")
+_ODD_OFFSET = re.compile(
+    r"=\s*\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?\s*(?P<offset>[+-]\d[\d:]*|[A-Za-z]+)"
+)
 _KEY_BEFORE_COLON = re.compile(r"[ \t]*[\w-]+[ \t]*[:：]")
 _MEDIA_PATH = re.compile(r'"(media\\[^"]*)"')
 _NEXT_ENTRY = re.compile(r"[ \t]*(?:[\w-]+[ \t]*=|\[|\Z)")
@@ -98,14 +117,20 @@ def explain_syntax_error(error: ValueError | RecursionError, text: str) -> Synta
     """
     code = next((code for prefix, code in _CODES if str(error).startswith(prefix)), "toml_syntax")
     stop = _STOP.search(str(error))
-    start = sum(len(line) + 1 for line in text.split("\n")[: int(stop[1]) - 1]) if stop else text.rfind("\n") + 1
+    start = (
+        sum(len(line) + 1 for line in text.split("\n")[: int(stop[1]) - 1])
+        if stop
+        else text.rfind("\n") + 1
+    )
     column = int(stop[2]) - 1 if stop else len(text) - start
     line = text[start:].partition("\n")[0]
     if code == "unclosed_text" and column >= len(line):
         return _find_unclosed_text(text, start)
     if problem := _find_full_width(line, start, column):
         return problem
-    if code in {"text_after_value", "bad_value", "bad_time"} and (problem := explain_time(line, start)):
+    if code in {"text_after_value", "bad_value", "bad_time"} and (
+        problem := explain_time(line, start)
+    ):
         return problem
     if code in {"duplicate_key", "duplicate_table"}:
         return _find_duplicate(text, start + column, code)
@@ -115,7 +140,9 @@ def explain_syntax_error(error: ValueError | RecursionError, text: str) -> Synta
         return problem
     if code == "stray_backslash" and (path := _MEDIA_PATH.search(line)):
         return SyntaxProblem(
-            code="backslash_in_path", offset=start + path.start(), facts={"example": path[1].replace("\\", "/")}
+            code="backslash_in_path",
+            offset=start + path.start(),
+            facts={"example": path[1].replace("\\", "/")},
         )
     word = re.split(r"[\s=,\]}]", line[column:], maxsplit=1)[0][:20]
     if code in {"bad_key", "no_equals"} and word and not word[0].isascii():
@@ -135,15 +162,19 @@ def explain_time(line: str, start: int) -> SyntaxProblem | None:
         facts["offset"] = odd["offset"]
         return SyntaxProblem(code="bad_offset", offset=start + odd.start("offset"), facts=facts)
     clock = _CLOCK.search(written)
-    if clock and (int(clock["hour"]) > 23 or int(clock["minute"]) > 59 or int(clock["second"] or 0) > 59):
+    if clock and (
+        int(clock["hour"]) > 23 or int(clock["minute"]) > 59 or int(clock["second"] or 0) > 59
+    ):
         facts["clock"] = clock[0].strip("T ")
-        return SyntaxProblem(code="no_such_clock_time", offset=offset + clock.start("hour"), facts=facts)
+        return SyntaxProblem(
+            code="no_such_clock_time", offset=offset + clock.start("hour"), facts=facts
+        )
     code = "time_without_seconds" if _TIME_WITHOUT_SECONDS.search(line) else "bad_time"
     return SyntaxProblem(code=code, offset=offset, facts=facts)
 
 
 def explain_punctuation(text: str, start: int, column: int) -> SyntaxProblem | None:
-    """Explain a comma, colon, bracket or comment sign that is missing or too much at the parser's stop."""
+    """Explain a comma, colon, bracket or comment sign missing or surplus at the parser's stop."""
     offset, line = start + column, text[start:].partition("\n")[0]
     before = blank_quoted(text[:offset])
     opening = find_open_bracket(before)
@@ -158,14 +189,18 @@ def explain_punctuation(text: str, start: int, column: int) -> SyntaxProblem | N
     if before[opening] == "{" and not line[column:].strip():
         return SyntaxProblem(code="table_over_lines", offset=opening)
     if line[column : column + 1] == "}":
-        return SyntaxProblem(code="comma_before_brace", offset=before.rindex(",") if "," in before else offset)
+        return SyntaxProblem(
+            code="comma_before_brace", offset=before.rindex(",") if "," in before else offset
+        )
     if "\n" in text[opening:offset] and _NEXT_ENTRY.match(line):
-        return SyntaxProblem(code="bracket_not_closed", offset=opening, facts={"char": before[opening]})
+        return SyntaxProblem(
+            code="bracket_not_closed", offset=opening, facts={"char": before[opening]}
+        )
     return None
 
 
 def find_open_bracket(bare: str) -> int | None:
-    """Return the offset of the innermost bracket that is open at the end of a text without strings."""
+    """Return the offset of the innermost open bracket at the end of a text without strings."""
     depth = 0
     for found in re.finditer(r"[\[\]{}]", bare[::-1]):
         depth += 1 if found[0] in "]}" else -1
@@ -175,21 +210,31 @@ def find_open_bracket(bare: str) -> int | None:
 
 
 def _find_full_width(line: str, start: int, column: int) -> SyntaxProblem | None:
-    """Find a full-width look-alike between the parser's stop and the end of the line, outside strings."""
+    """Find a full-width look-alike from the parser's stop to the end of the line.
+
+    Strings are skipped.
+    """
     rest = blank_quoted(line[column:])
     for position, char in enumerate(rest, start=column):
         if char in _QUOTES:
-            return SyntaxProblem(code="fullwidth_quote", offset=start + position, facts={"char": char})
+            return SyntaxProblem(
+                code="fullwidth_quote", offset=start + position, facts={"char": char}
+            )
         meant = _LOOKALIKE_MARKS.get(char) or unicodedata.normalize("NFKC", char)
         if not char.isascii() and meant == " ":
             return SyntaxProblem(code="fullwidth_space", offset=start + position)
         if not char.isascii() and len(meant) == 1 and meant.isascii():
-            return SyntaxProblem(code="fullwidth_mark", offset=start + position, facts={"char": char, "meant": meant})
+            return SyntaxProblem(
+                code="fullwidth_mark", offset=start + position, facts={"char": char, "meant": meant}
+            )
     return None
 
 
 def _find_unclosed_text(text: str, start: int) -> SyntaxProblem:
-    """Find what opens the text that is not closed in the line at `start`, or the mark that was meant to close it."""
+    """Find the mark that opens the unclosed text in the line at `start`.
+
+    It may instead be the mark that was meant to close the text.
+    """
     line = text[start:].partition("\n")[0]
     if start + len(line) == len(text):
         *_, last = [None, *QUOTED_OR_COMMENT.finditer(text)]
@@ -197,7 +242,9 @@ def _find_unclosed_text(text: str, start: int) -> SyntaxProblem:
             return SyntaxProblem(code="unclosed_text", offset=last.start())
     ended = line.rstrip()
     if ended and ended[-1] in _QUOTES:
-        return SyntaxProblem(code="fullwidth_quote", offset=start + len(ended) - 1, facts={"char": ended[-1]})
+        return SyntaxProblem(
+            code="fullwidth_quote", offset=start + len(ended) - 1, facts={"char": ended[-1]}
+        )
     *_, last = [None, *QUOTED_OR_COMMENT.finditer(line)]
     return SyntaxProblem(code="unclosed_text", offset=start + (last.start() if last else len(line)))
 
@@ -210,14 +257,20 @@ def _find_duplicate(text: str, offset: int, code: str) -> SyntaxProblem:
         if line.lstrip().startswith("[[") and (
             single := re.search(rf"^[ \t]*\[{re.escape(key)}\]", text, re.MULTILINE)
         ):
-            return SyntaxProblem(code="single_brackets", offset=single.end() - len(key) - 2, facts={"key": key})
+            return SyntaxProblem(
+                code="single_brackets", offset=single.end() - len(key) - 2, facts={"key": key}
+            )
         place = offset - len(line.lstrip())
         if re.match(r"\s*\[+[^\]\n]*\S[ \t]+[^\]\s]", text[place:].partition("\n")[0]):
             return SyntaxProblem(code="bad_header", offset=place)
-        if not line.lstrip().startswith("[[") and re.search(rf"^[ \t]*\[\[{re.escape(key)}\]\]", text, re.MULTILINE):
+        if not line.lstrip().startswith("[[") and re.search(
+            rf"^[ \t]*\[\[{re.escape(key)}\]\]", text, re.MULTILINE
+        ):
             return SyntaxProblem(code="single_brackets", offset=place, facts={"key": key})
         return SyntaxProblem(code="duplicate_table", offset=place, facts={"key": key})
     sign = max(blank_quoted(text[:offset]).rfind("="), 0)
     start = text.rfind("\n", 0, sign) + 1
     before = re.split(r"[{,]", text[start:sign])[-1]
-    return SyntaxProblem(code=code, offset=sign - len(before.lstrip()), facts={"key": before.strip()})
+    return SyntaxProblem(
+        code=code, offset=sign - len(before.lstrip()), facts={"key": before.strip()}
+    )

@@ -1,4 +1,7 @@
-"""Validate tables with pydantic, translate its errors into our problem codes, and define the types of values."""
+"""Validate tables with pydantic, and define the types of values.
+
+Its errors are translated into our problem codes.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,7 +10,15 @@ from datetime import date, datetime, timedelta
 from difflib import get_close_matches
 from typing import Annotated, TypeAlias, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from publisher.tomlfile.syntax import EXAMPLE_TIME, suggest_time
@@ -29,9 +40,10 @@ StrictModelType = TypeVar("StrictModelType", bound=StrictModel)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnlocatedProblem:
-    """A problem without line and column: `path` is the path of the value; with `is_at_key` it points at the key.
+    """A problem without line and column: `path` is the path of the value.
 
-    `line_facts` are facts that give the line of another value.
+    With `is_at_key` it points at the key. `line_facts` are facts that give the line of another
+    value.
     """
 
     path: KeyPath
@@ -42,7 +54,10 @@ class UnlocatedProblem:
 
 
 PLACEHOLDER = "change-me"
-"""What a printed sample has wherever staff must write their own; a post with this id is refused."""
+"""The value in a printed sample for staff to replace.
+
+A post with this id is refused.
+"""
 _EXAMPLE_HOST = re.compile(
     r"(?<![\w-])(?:[\w-]+\.)*example(?:\.[a-z]{2,}){1,2}(?![\w-])"
     r"|(?<![\d.])(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d{1,3}(?!\d)"
@@ -51,14 +66,19 @@ _EXAMPLE_HOST = re.compile(
 
 
 def find_placeholders(value: object, path: KeyPath = ()) -> Iterator[UnlocatedProblem]:
-    """Yield each text in tables and lists that is still a sample's, or has a host that is reserved for examples."""
+    """Yield each text in tables and lists that is still a sample's.
+
+    It may also have a host that is reserved for examples.
+    """
     match value:
         case str():
             facts = {"key": str(path[-1]), "value": value[:80]}
             if PLACEHOLDER in value:
                 yield UnlocatedProblem(path=path, code="placeholder_left", facts=facts)
             elif found := _EXAMPLE_HOST.search(value):
-                yield UnlocatedProblem(path=path, code="example_host", facts={**facts, "host": found[0]})
+                yield UnlocatedProblem(
+                    path=path, code="example_host", facts={**facts, "host": found[0]}
+                )
         case Mapping():
             for key, item in value.items():
                 yield from find_placeholders(item, (*path, key))
@@ -86,23 +106,37 @@ def validate_table(
         return model.model_validate(value)
     except ValidationError as error:
         if error.error_count() > _MAX_ERRORS:
-            return [UnlocatedProblem(path=base_path, code="more_problems", facts={"number": str(error.error_count())})]
+            return [
+                UnlocatedProblem(
+                    path=base_path, code="more_problems", facts={"number": str(error.error_count())}
+                )
+            ]
         problems = []
         for details in error.errors(include_url=False):
             path = tuple(part for part in details["loc"] if part != "[key]")
             key = str(path[-1]) if path else ""
             is_at_key = details["type"] == "extra_forbidden"
             if is_at_key:
-                code, facts = "unknown_key", {"choices": suggest_closest(key, _list_keys(model, path))}
+                code, facts = (
+                    "unknown_key",
+                    {"choices": suggest_closest(key, _list_keys(model, path))},
+                )
             else:
                 code, facts = _translate_error(details)
             facts = {"key": key, "example": f"{key} = …", **facts}
-            problems.append(UnlocatedProblem(path=(*base_path, *path), code=code, facts=facts, is_at_key=is_at_key))
+            problems.append(
+                UnlocatedProblem(
+                    path=(*base_path, *path), code=code, facts=facts, is_at_key=is_at_key
+                )
+            )
         return problems
 
 
 def suggest_closest(word: str, known: Iterable[str]) -> str:
-    """Return the known word most similar to `word`, ignoring case, or the first 20 if none is similar."""
+    """Return the known word most similar to `word`, ignoring case.
+
+    Return the first 20 if none is similar.
+    """
     choices = {str(choice).casefold(): str(choice) for choice in known}
     closest = get_close_matches(word.casefold(), choices, n=1, cutoff=0.6)
     return ", ".join([choices[found] for found in closest] or [*choices.values()][:20])
@@ -175,7 +209,11 @@ def parse_duration(value: object) -> timedelta:
     """Parse "30s", "10m", "2h", "1d" or a number of seconds; accept a duration from code."""
     if isinstance(value, timedelta):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_DURATION.total_seconds():
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value <= _MAX_DURATION.total_seconds()
+    ):
         return timedelta(seconds=value)
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None or float(found[1]) * _UNITS[found[2]] > _MAX_DURATION.total_seconds():
@@ -184,7 +222,10 @@ def parse_duration(value: object) -> timedelta:
 
 
 def parse_datetime(value: object) -> datetime:
-    """Validate a TOML date with time. A time without offset stays naive; the caller adds the workspace's zone."""
+    """Validate a TOML date with time.
+
+    A time without offset stays naive; the caller adds the workspace's zone.
+    """
     if isinstance(value, datetime) and value.year in _YEARS:
         return value
     if isinstance(value, datetime):
@@ -210,14 +251,23 @@ def require_one_line(value: str) -> str:
     return require_text(value)
 
 
-DATETIME_SCHEMA = {"anyOf": [{"type": "string", "format": form} for form in ("date-time-local", "date-time")]}
+DATETIME_SCHEMA = {
+    "anyOf": [{"type": "string", "format": form} for form in ("date-time-local", "date-time")]
+}
 
-DateTimeValue: TypeAlias = Annotated[datetime, PlainValidator(parse_datetime), WithJsonSchema(DATETIME_SCHEMA)]
+DateTimeValue: TypeAlias = Annotated[
+    datetime, PlainValidator(parse_datetime), WithJsonSchema(DATETIME_SCHEMA)
+]
 DurationValue: TypeAlias = Annotated[
     timedelta,
     PlainValidator(parse_duration),
     WithJsonSchema(
-        {"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)$"}, {"type": "number", "minimum": 0}]}
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)$"},
+                {"type": "number", "minimum": 0},
+            ]
+        }
     ),
 ]
 Identifier: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]

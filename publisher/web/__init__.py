@@ -1,1 +1,1 @@
-"""What publisher serves by HTTP: the dashboard for staff, and the address for platforms' callbacks."""
+"""The HTTP server of publisher: the staff dashboard, and the address for platforms' callbacks."""

@@ -1,4 +1,4 @@
-"""Who a visitor is: sessions in cookies, and what a route needs before its handler runs."""
+"""Access of visitors: sessions in cookies, and the checks of a route before its handler runs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,9 +21,12 @@ from publisher.web.site import PREFERENCES, Site, Visitor, get_site, get_visitor
 
 Handler = Callable[[Request], Awaitable[Response]]
 MAX_RESUMED_CHARACTERS = 400_000
-"""A form that was posted after its session had ended is kept up to this size, until its sender has signed in again."""
+"""The largest form that is kept until its sender has signed in again.
+
+Such a form was posted after its session had ended.
+"""
 PASSWORD_FIELDS = frozenset({"password", "password_again", "old", "token_password"})
-"""A form with one of them is not kept when its session has ended: it would have to be filled in again anyway."""
+"""A form with one of them is not kept after its session has ended. It needs new entry anyway."""
 SECRET_FIELDS = PASSWORD_FIELDS | {"code"}
 MAX_SOURCE_CHARACTERS = 64
 PREFERENCE_SECONDS = 365 * 86_400
@@ -31,9 +34,10 @@ PREFERENCE_SECONDS = 365 * 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRoute:
-    """A row of the table of routes. Without a permission anybody may open it, before a sign-in too.
+    """A row of the table of routes. Without a permission anybody may open it, even with no sign-in.
 
-    A permission on some account is enough to open a page; what it shows and does is checked for the accounts concerned.
+    A permission on any account is enough to open a page. The page then checks its contents and
+    actions for the accounts concerned.
     """
 
     path: str
@@ -45,11 +49,14 @@ class PageRoute:
 
 SESSION_COOKIE = "publisher_session"
 CLEARED_DATA = '"cache", "storage"'
-"""What a browser forgets at the end of a session. Not all cookies: preferences stay, and other ports share them."""
+"""The data that a browser clears at the end of a session.
+
+Cookies are not among it: preferences stay, and other ports share the cookies.
+"""
 
 
 def cookie_name(site: Site, name: str) -> str:
-    """Return the name of a cookie. By TLS it is bound to this host; on loopback that is not possible."""
+    """Return the name of a cookie. TLS binds it to this host; on loopback that is not possible."""
     return f"__Host-{name}" if site.is_secure else name
 
 
@@ -61,7 +68,7 @@ def set_session_cookie(request: Request, response: Response, session_id: str) ->
 
 
 def clear_session_cookie(request: Request, response: Response) -> None:
-    """Let the browser forget a session that has ended, and what it has kept of its pages."""
+    """Let the browser forget an ended session, and the pages that it has kept."""
     site = get_site(request)
     name = cookie_name(site, SESSION_COOKIE)
     response.delete_cookie(name, secure=site.is_secure, httponly=True, samesite="lax")
@@ -72,12 +79,16 @@ async def identify(request: Request) -> Visitor:
     """Return the visitor of a request."""
     site = get_site(request)
     session_id = request.cookies.get(cookie_name(site, SESSION_COOKIE), "")
-    is_use = "hx-request" not in request.headers and request.url.path != "/events"  # a page that asks by itself is none
+    is_use = (
+        "hx-request" not in request.headers and request.url.path != "/events"
+    )  # a page that asks by itself is none
     session, number = None, 0
     if session_id:
         found = site.store.sign_ins.find_session(session_id, is_use=is_use)
         session, number = await asyncio.gather(found, site.store.dashboard.audit_number())
-        site.known_sessions.note(session_id, session.principal.user.name if session is not None else "")
+        site.known_sessions.note(
+            session_id, session.principal.user.name if session is not None else ""
+        )
     return Visitor(
         site=site,
         lang=read_lang(request),
@@ -92,16 +103,21 @@ async def identify(request: Request) -> Visitor:
 
 
 async def find_user(site: Site, scope: Scope) -> str:
-    """Return the name of the user who has sent a request, empty for nobody who has signed in."""
+    """Return the name of the user of a request; empty for a visitor without a session."""
     session_id = HTTPConnection(scope).cookies.get(cookie_name(site, SESSION_COOKIE), "")
-    session = await site.store.sign_ins.find_session(session_id, is_use=False) if session_id else None
+    session = (
+        await site.store.sign_ins.find_session(session_id, is_use=False) if session_id else None
+    )
     user = "" if session is None else session.principal.user.name
     site.known_sessions.note(session_id, user)
     return user
 
 
 def find_known_user(site: Site, scope: Scope) -> str | None:
-    """Return the user of a request's session as it was last looked up: None for a new one, empty without any."""
+    """Return the user of a request's session as last looked up.
+
+    It is None for a new session, and empty without any.
+    """
     session_id = HTTPConnection(scope).cookies.get(cookie_name(site, SESSION_COOKIE), "")
     return site.known_sessions.find_user(session_id) if session_id else ""
 
@@ -109,7 +125,10 @@ def find_known_user(site: Site, scope: Scope) -> str | None:
 def _read_preference(request: Request, name: str, default: str) -> str:
     """Return a preference from the query, else from its cookie."""
     cookie, values = PREFERENCES[name]
-    wanted = (request.query_params.get(name), request.cookies.get(cookie_name(get_site(request), cookie)))
+    wanted = (
+        request.query_params.get(name),
+        request.cookies.get(cookie_name(get_site(request), cookie)),
+    )
     return next((value for value in wanted if value in values), None) or default
 
 
@@ -128,7 +147,7 @@ def find_source(request: Request) -> str:
 
 
 def protect(route: PageRoute) -> Handler:
-    """Return the handler of a route, which runs only for a visitor who may open it."""
+    """Return the handler of a route. It runs only for a visitor with permission to open it."""
 
     async def handle(request: Request) -> Response:
         request.state.visitor = visitor = await identify(request)
@@ -138,7 +157,9 @@ def protect(route: PageRoute) -> Handler:
             return await ask_to_sign_in(request)
         if route.permission is not None and not visitor.may(route.permission):
             await note_denial(visitor)
-            return await render_problem(request, 403, "web_not_permitted", permission=route.permission)
+            return await render_problem(
+                request, 403, "web_not_permitted", permission=route.permission
+            )
         if not await has_storable_texts(request):
             return await render_problem(request, 400, "web_bad_request")
         response = await route.handler(request)
@@ -150,21 +171,30 @@ def protect(route: PageRoute) -> Handler:
 
 
 async def has_storable_texts(request: Request) -> bool:
-    """Return True if every database can store the texts of a request's address and form, as those of a browser."""
+    """Return True if every database can store the texts of a request's address and form.
+
+    The texts of a browser always can be stored.
+    """
     fields = [*request.query_params.multi_items()]
     if request.method == "POST":
-        fields += [(name, text) for name, text in (await request.form()).multi_items() if isinstance(text, str)]
+        fields += [
+            (name, text)
+            for name, text in (await request.form()).multi_items()
+            if isinstance(text, str)
+        ]
     return all(map(is_storable, [*request.path_params.values(), *(text for _name, text in fields)]))
 
 
 async def note_denial(visitor: Visitor) -> None:
-    """Leave a trace of who has asked for what they have no role for."""
+    """Record that a visitor asked for something without a role for it."""
     name = visitor.user.name if visitor.session is not None else ""
-    await visitor.site.store.users.attempts.note_refusal(RefusalKind.PERMISSION, name, visitor.source)
+    await visitor.site.store.users.attempts.note_refusal(
+        RefusalKind.PERMISSION, name, visitor.source
+    )
 
 
 def keep_preferences(request: Request, response: Response) -> None:
-    """Keep what a visitor has chosen by the query of any page: language, theme, size of text."""
+    """Keep a visitor's choices from the query of any page: language, theme, size of text."""
     for name, (cookie, values) in PREFERENCES.items():
         if (value := request.query_params.get(name)) in values and value is not None:
             site = get_site(request)
@@ -179,7 +209,7 @@ def keep_preferences(request: Request, response: Response) -> None:
 
 
 async def ask_to_sign_in(request: Request) -> Response:
-    """Send a visitor to the sign-in, and back afterwards; a form that was posted is kept and may be sent then.
+    """Send a visitor to the sign-in, and back afterwards. A posted form is kept for later sending.
 
     The stream of an open page is only refused: its page says that the session is over.
     """
@@ -187,23 +217,27 @@ async def ask_to_sign_in(request: Request) -> Response:
         return Response(status_code=401)
     if request.method == "GET":
         query = f"?{request.url.query}" if request.url.query else ""
-        return RedirectResponse(f"/login?{urlencode({'next': request.url.path + query})}", status_code=303)
+        return RedirectResponse(
+            f"/login?{urlencode({'next': request.url.path + query})}", status_code=303
+        )
     async with request.form() as form:
         is_kept = PASSWORD_FIELDS.isdisjoint(form)
-        following, resumed = (request.url.path, keep_form(form)) if is_kept else (find_own_page(request), "")
+        following, resumed = (
+            (request.url.path, keep_form(form)) if is_kept else (find_own_page(request), "")
+        )
     values = {"next": following, "resume": resumed, "name": "", "problem": "", "is_expired": True}
     return await render_page(request, "login", status=401, **values)
 
 
 def find_own_page(request: Request) -> str:
-    """Return the page of this site that a form was sent from, to open it again; `/today` if it is not known."""
+    """Return the page of this site that a form was sent from, to reopen it; else `/today`."""
     return safe_path(urlsplit(request.headers.get("referer", "")).path)
 
 
 def keep_form(form: FormData) -> str:
-    """Return the fields of a posted form as one text, which the next page keeps until the form may be sent.
+    """Return the fields of a posted form as one text. The next page keeps it until it may be sent.
 
-    Nothing that only its typist may know is among them: the next person at this screen could read it.
+    The typist's secrets are left out: the next person at this screen could read them.
     """
     fields = [
         (name, value)
@@ -225,13 +259,15 @@ async def render_problem(request: Request, status: int, code: str, **facts: obje
 
 
 async def step_up(request: Request, code: str) -> None:
-    """Check a code of the visitor's second factor, and give the session a new id, which any response sets.
+    """Check a code of the visitor's second factor, and give the session a new id.
 
-    Raises SignInError for a wrong code.
+    Every response sets the new id. Raises SignInError for a wrong code.
     """
     site, visitor = get_site(request), get_visitor(request)
     session = hash_secret(visitor.session_id)
-    await check_code(site.store.users, visitor.user, code, visitor.source, site.load_user_key, session=session)
+    await check_code(
+        site.store.users, visitor.user, code, visitor.source, site.load_user_key, session=session
+    )
     replaced = await site.store.sign_ins.step_up(visitor.session_id, visitor.actor)
     stepped_up = await site.store.sign_ins.find_session(replaced)
     request.state.visitor = replace(visitor, session_id=replaced, session=stepped_up)
@@ -239,13 +275,13 @@ async def step_up(request: Request, code: str) -> None:
 
 
 def keep_session(request: Request, response: Response) -> None:
-    """Set the id that a session has got during a request: the old one is not valid any more, whatever came after."""
+    """Set the id that a session got during a request. The old id is no longer valid in any case."""
     if getattr(request.state, "is_session_new", False):
         set_session_cookie(request, response, get_visitor(request).session_id)
 
 
 async def go_on(request: Request, session_id: str, following: str, resumed: str) -> Response:
-    """Go on under a new session to where the visitor wanted to; a form that was kept is shown to be sent."""
+    """Go on to the visitor's page under a new session. A kept form is shown, ready to be sent."""
     if resumed:
         fields = parse_qsl(resumed, keep_blank_values=True)
         response: Response = await render_page(request, "resume", next=following, fields=fields)

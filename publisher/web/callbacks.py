@@ -1,4 +1,4 @@
-"""Callbacks of platforms: each account has a path, and a message there only makes us check earlier."""
+"""Callbacks of platforms: each account has a path. A message there only causes an early check."""
 
 import asyncio
 import contextlib
@@ -27,9 +27,12 @@ from publisher.web.server import HttpServer, ServerRequest, ServerResponse, Thro
 MAX_NONCES = 10_000
 """How many messages are remembered. An older one is rejected by its own timestamp."""
 CHECK_NOW_INTERVAL = timedelta(seconds=10)
-"""A job is checked early at most once in this time, however many messages arrive; the regular checks go on."""
+"""A job is checked early at most once in this time, for any number of messages.
+
+The regular checks go on.
+"""
 FORBIDDEN_RESPONSE = (403, "")
-"""The one reply to all that is not authenticated, so that it does not reveal which accounts exist."""
+"""The one reply to every unauthenticated message, so that it does not reveal existing accounts."""
 SECRET_CACHE_SECONDS = 1.0
 """How long a secret is cached, so that forged messages do not make us read it every time."""
 
@@ -55,12 +58,15 @@ class CallbackEndpoint:
 def make_endpoint_finder(
     settings: Settings, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[str, str], CallbackEndpoint | None]:
-    """Return a function that finds the endpoint of an account by platform and name, which anybody may send.
+    """Return a function that finds an account's endpoint by platform and name, from any sender.
 
-    It returns None for an account that does not exist or is off, whose platform sends no callbacks, or whose secret
-    has nothing to verify them with. The secret is read again after SECRET_CACHE_SECONDS, measured by `clock`.
+    It returns None for an account that does not exist or is off. It also returns None if the
+    platform sends no callbacks, or if the secret has nothing to verify them with. The secret is
+    read again after SECRET_CACHE_SECONDS, measured by `clock`.
     """
-    accounts = {key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF}
+    accounts = {
+        key: account for key, account in settings.accounts.items() if account.mode is not Mode.OFF
+    }
     factories = load_factories(accounts.values())
     endpoints: dict[AccountId, tuple[float, CallbackEndpoint | None]] = {}
 
@@ -79,7 +85,9 @@ def make_endpoint_finder(
 
     def read_endpoint(account: Account, callbacks: PlatformCallbacks) -> CallbackEndpoint | None:
         try:
-            secret = read_secret(account.secret, secrets_dir=settings.secrets_dir, vault=open_vault(settings))
+            secret = read_secret(
+                account.secret, secrets_dir=settings.secrets_dir, vault=open_vault(settings)
+            )
         except SecretError:
             return None
         if not callbacks.is_configured(secret):
@@ -90,7 +98,7 @@ def make_endpoint_finder(
 
 
 async def check_now(outbox: Outbox, endpoint: CallbackEndpoint, event: CallbackEvent) -> int:
-    """Schedule the check of the delivery an event refers to for now, and save the reason that the platform gave."""
+    """Schedule the check of an event's delivery for now, and save the platform's reason."""
     if event.reason and is_storable(event.job_id):
         state = StoredAdapterState(database=outbox.database, login=endpoint.account.login)
         await state.set(f"said:{event.job_id}", replace_unstorable(event.reason))
@@ -120,7 +128,8 @@ class SeenNonces:
 class CallbackHandler:
     """Handles messages. Unauthenticated and repeated ones change nothing.
 
-    `check_now` schedules the check of what an event refers to for now, and returns the number of deliveries.
+    `check_now` schedules the check of the event's deliveries for now, and returns the number of
+    deliveries.
     """
 
     find_endpoint: Callable[[str, str], CallbackEndpoint | None]
@@ -131,7 +140,7 @@ class CallbackHandler:
     rejection_log: ThrottledLog = field(default_factory=ThrottledLog)
 
     async def handle(self, request: ServerRequest) -> ServerResponse:
-        """Reply to a request. Its body is read only if its query is signed, fresh and not seen before."""
+        """Reply to a request. Its body is read only if its query is signed, fresh and new."""
         endpoint = None
         match request.path.split("/"):
             case ["", "callback", platform, account]:
@@ -146,7 +155,9 @@ class CallbackHandler:
             echo = endpoint.verify_endpoint(CallbackRequest(query=request.query), self.now())
             return self._refuse(endpoint, echo) if isinstance(echo, Problem) else (200, echo)
         accepted = 200, endpoint.callbacks.acknowledgement
-        if self._is_repeated(endpoint, nonce):  # a refusal would count as a failure, and it would be sent again
+        if self._is_repeated(
+            endpoint, nonce
+        ):  # a refusal would count as a failure, and it would be sent again
             return accepted
         body = await request.body()
         if self._is_repeated(endpoint, nonce):  # it arrived on two connections at once
@@ -162,11 +173,18 @@ class CallbackHandler:
     def _is_repeated(self, endpoint: CallbackEndpoint, nonce: str) -> bool:
         if self.nonces.seen_at(endpoint.account.id, nonce) is None:
             return False
-        self.rejection_log.warn("callback_replayed", "callback_replayed", account=endpoint.account.id)
+        self.rejection_log.warn(
+            "callback_replayed", "callback_replayed", account=endpoint.account.id
+        )
         return True
 
-    async def _handle_event(self, endpoint: CallbackEndpoint, nonce: str, event: CallbackEvent) -> None:
-        """Check what an event refers to, unless that was done recently. If it fails, the message may be repeated."""
+    async def _handle_event(
+        self, endpoint: CallbackEndpoint, nonce: str, event: CallbackEvent
+    ) -> None:
+        """Check the deliveries of an event, unless that was done recently.
+
+        If it fails, the message may be repeated.
+        """
         account, now = endpoint.account.id, self.now()
         last = self.recent_checks.seen_at(account, event.job_id)
         if last is not None and timedelta(0) <= now - last < CHECK_NOW_INTERVAL:
@@ -175,7 +193,9 @@ class CallbackHandler:
         self.recent_checks.add(account, event.job_id, now)
         try:
             checked = await self.check_now(endpoint, event)
-        except BaseException:  # a cancellation too: the message counts as unseen, and the platform sends it again
+        except (
+            BaseException
+        ):  # a cancellation too: the message counts as unseen, and the platform sends it again
             self.nonces.discard(account, nonce)
             self.recent_checks.discard(account, event.job_id)
             raise
@@ -187,15 +207,20 @@ class CallbackHandler:
 
 
 LISTEN_BACKLOG = 4096
-"""Connections that wait in the kernel, at no cost to us: at 1000 a second the last waits 4 s, platforms 5 s."""
+"""Connections that wait in the kernel, at no cost to us.
+
+At 1000 a second the last one waits 4 s. Platforms wait 5 s.
+"""
 
 
 @contextlib.asynccontextmanager
-async def serve_callbacks(application: Application, report: Callable[..., None]) -> AsyncIterator[None]:
+async def serve_callbacks(
+    application: Application, report: Callable[..., None]
+) -> AsyncIterator[None]:
     """Listen for platforms' messages, if the settings name an address.
 
-    `report` is called with a message code and the address. If listening fails, nothing stops: the regular checks find
-    everything without callbacks.
+    `report` is called with a message code and the address. If listening fails, nothing stops: the
+    regular checks find everything without callbacks.
     """
     listen = application.settings.callbacks.listen
     if listen is None:
@@ -204,7 +229,9 @@ async def serve_callbacks(application: Application, report: Callable[..., None])
     try:
         listening_socket = await asyncio.to_thread(bind_socket, listen)
     except OSError as error:
-        log.error("callbacks_listen_failed", listen=listen, error=error.strerror or type(error).__name__)
+        log.error(
+            "callbacks_listen_failed", listen=listen, error=error.strerror or type(error).__name__
+        )
         report("callbacks_listen_failed", address=listen)
         yield
         return
@@ -222,8 +249,10 @@ async def serve_callbacks(application: Application, report: Callable[..., None])
 
 
 def bind_socket(listen: str) -> socket.socket:
-    """Bind the address at once, so that an error is known before anything depends on it. Raises OSError."""
-    family, kind, _protocol, _name, address = socket.getaddrinfo(*split_host_port(listen), type=socket.SOCK_STREAM)[0]
+    """Bind the address at once, so that an error is known early. Raises OSError."""
+    family, kind, _protocol, _name, address = socket.getaddrinfo(
+        *split_host_port(listen), type=socket.SOCK_STREAM
+    )[0]
     listening_socket = socket.socket(family, kind)
     try:
         listening_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -17,7 +17,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from publisher.app.application import Application
-from publisher.domain.errors import ApprovalError, InputError, NoSuchItemError, Problem, RefusedError, SignInError
+from publisher.domain.errors import (
+    ApprovalError,
+    InputError,
+    NoSuchItemError,
+    Problem,
+    RefusedError,
+    SignInError,
+)
 from publisher.domain.user import Permission
 from publisher.engine.pictures import remove_unused_pictures
 from publisher.engine.schedule_editor import lock_schedule
@@ -33,7 +40,13 @@ from publisher.web.access import (
     read_lang,
     render_problem,
 )
-from publisher.web.middleware import BoundedBodies, KnownHosts, SecurityHeaders, ThroughProxy, find_hosts
+from publisher.web.middleware import (
+    BoundedBodies,
+    KnownHosts,
+    SecurityHeaders,
+    ThroughProxy,
+    find_hosts,
+)
 from publisher.web.routes import ROUTES
 from publisher.web.site import Site, Visitor, get_visitor
 from publisher.web.static_files import serve_static
@@ -46,21 +59,27 @@ REFUSALS_INTERVAL_SECONDS = 5
 DENIALS = frozenset({"web_not_permitted", "not_permitted"})
 """Refusals for want of a role; others only ask to sign in or to repeat the second factor."""
 REFERENCE_BYTES = 4
-"""Of the number by which a person reports an error, and by which the log has it."""
+"""Length of an error's reference. A person reports the error by it, and the log contains it."""
 
 
 class Dashboard(Starlette):
-    """The application of all routes. Its own pages for errors and refusals have the security headers too."""
+    """The application of all routes. Its error and refusal pages have the security headers too."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        return SecurityHeaders(super().build_middleware_stack(), is_secure=self.state.site.is_secure)
+        return SecurityHeaders(
+            super().build_middleware_stack(), is_secure=self.state.site.is_secure
+        )
 
 
 def create_dashboard(application: Application) -> Dashboard:
     """Return the dashboard of an application that need not send."""
     site = Site(
         application=application,
-        pages={row.path: row.permission for row in ROUTES if row.method == "GET" and row.permission is not None},
+        pages={
+            row.path: row.permission
+            for row in ROUTES
+            if row.method == "GET" and row.permission is not None
+        },
     )
     hosts, is_on_loopback = find_hosts(site.settings)
     entry = site.settings.dashboard
@@ -69,7 +88,10 @@ def create_dashboard(application: Application) -> Dashboard:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(remove_pictures_daily(site)), asyncio.create_task(write_refusals(site))]
+        tasks = [
+            asyncio.create_task(remove_pictures_daily(site)),
+            asyncio.create_task(write_refusals(site)),
+        ]
         yield
         site.stopping.set()
         for task in tasks:
@@ -84,9 +106,15 @@ def create_dashboard(application: Application) -> Dashboard:
             *through_proxy,
             Middleware(KnownHosts, hosts=hosts, is_on_loopback=is_on_loopback),
             Middleware(BlockCrossOriginRequests, trusted_origins=origins),
-            Middleware(FairTurns, find_known_user=partial(find_known_user, site), find_user=partial(find_user, site)),
+            Middleware(
+                FairTurns,
+                find_known_user=partial(find_known_user, site),
+                find_user=partial(find_user, site),
+            ),
             Middleware(BoundedBodies, find_user=partial(find_user, site)),
-            Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=COMPRESSION_LEVEL),
+            Middleware(
+                GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=COMPRESSION_LEVEL
+            ),
         ],
         exception_handlers={
             HTTPException: show_http_error,
@@ -105,12 +133,17 @@ def create_dashboard(application: Application) -> Dashboard:
 
 
 async def remove_pictures_daily(site: Site) -> None:
-    """Remove uploaded pictures that nothing names, once a day: this process may write the staff's folder."""
+    """Remove uploaded pictures without a reference once a day.
+
+    This process has write access to the staff's folder.
+    """
     while True:
         await asyncio.sleep(CLEANING_DELAY_SECONDS)
         try:
             async with lock_schedule(site.settings.schedule_file):
-                number = await remove_unused_pictures(site.application.planner, site.settings.schedule_file)
+                number = await remove_unused_pictures(
+                    site.application.planner, site.settings.schedule_file
+                )
             log.info("unused_pictures_removed", number=number)
         except Exception as error:  # noqa: BLE001 # the next day it is tried again, whatever was wrong
             log.warning("unused_pictures_kept", error=type(error).__name__)
@@ -128,7 +161,7 @@ async def write_refusals(site: Site) -> None:
 
 
 async def show_http_error(request: Request, error: Exception) -> Response:
-    """Show what Starlette refuses: an unknown path, or a method that a path does not have."""
+    """Show a refusal of Starlette: an unknown path, or a method that a path does not have."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = "web_not_found" if status == 404 else "web_bad_request"
     response = await _show(request, status if status in {404, 405} else 400, code)
@@ -138,7 +171,10 @@ async def show_http_error(request: Request, error: Exception) -> Response:
 
 
 async def answer_nobody(_request: Request, _error: Exception) -> Response:
-    """Say nothing to who has gone, or was closed, before all of the request had arrived: that is no fault of ours."""
+    """Send no content to a client that left, or was closed, before all of the request arrived.
+
+    That is no fault of ours.
+    """
     return Response(status_code=400)
 
 
@@ -155,7 +191,7 @@ async def show_not_permitted(request: Request, error: Exception) -> Response:
 
 
 async def show_refusal(request: Request, error: Exception) -> Response:
-    """Show why the engine has not done what was asked for."""
+    """Show the reason that the engine refused a request."""
     code, facts = _reason(error)
     return await _show(request, 409, code, **facts)
 
@@ -171,14 +207,22 @@ async def show_invalid_file(request: Request, error: Exception) -> Response:
 
 
 async def show_error(request: Request, error: Exception) -> Response:
-    """Show a reference by which the log has the error; nothing of the error itself."""
+    """Show the log's reference of an error, and nothing of the error itself."""
     reference = secrets.token_hex(REFERENCE_BYTES)
-    log.error("page_failed", path=request.url.path, reference=reference, error=type(error).__name__, exc_info=error)
+    log.error(
+        "page_failed",
+        path=request.url.path,
+        reference=reference,
+        error=type(error).__name__,
+        exc_info=error,
+    )
     try:
         return await _show(request, 500, "web_error", reference=reference)
     except Exception as second:  # noqa: BLE001 # where the database is away there is no page either
         log.error("error_page_failed", reference=reference, error=type(second).__name__)
-        words = Messages(read_lang(request), names_buttons=True).translate("web_error", reference=reference)
+        words = Messages(read_lang(request), names_buttons=True).translate(
+            "web_error", reference=reference
+        )
         return PlainTextResponse(words, status_code=500)
 
 
@@ -190,11 +234,15 @@ async def _show(request: Request, status: int, code: str, **facts: object) -> Re
 
 
 async def find_visitor(request: Request) -> Visitor:
-    """Return the visitor of a request, which may not have got as far as its handler."""
+    """Return the visitor of a request, even if the request did not reach its handler."""
     if not hasattr(request.state, "visitor"):
         request.state.visitor = await identify(request)
     return get_visitor(request)
 
 
 def _reason(error: Exception) -> tuple[str, Mapping[str, str]]:
-    return (error.code, error.facts) if isinstance(error, RefusedError | ApprovalError) else ("web_bad_request", {})
+    return (
+        (error.code, error.facts)
+        if isinstance(error, RefusedError | ApprovalError)
+        else ("web_bad_request", {})
+    )

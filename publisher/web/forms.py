@@ -1,4 +1,4 @@
-"""Forms that ask before something is done: what will happen in numbers, a reason, and the one button."""
+"""Confirmation forms: the consequences in numbers, a reason, and the one button."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +19,10 @@ MAX_URL_CHARACTERS = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionForm:
-    """One action as a page offers it: a button that opens a dialog, or without script a page with the same form.
+    """One action of a page: a button that opens a dialog, or without script a page with its form.
 
-    `verb` names it in test ids. `fields` carry what it was drawn from: where that has changed, nothing is done.
+    `verb` names it in test ids. `fields` carry the data that it was drawn from. If that data has
+    changed, nothing is done.
     """
 
     verb: str
@@ -46,7 +47,7 @@ class ActionForm:
 
 
 def read_reason(form: FormData) -> str:
-    """Return the reason that was typed, on one line; one that is spelt like a code in quotation marks."""
+    """Return the typed reason on one line. A reason that looks like a code is quoted."""
     words = remove_forbidden_characters(" ".join(str(form.get("reason", "")).split()))
     return quote_typed_reason(words[:MAX_REASON_CHARACTERS])
 
@@ -54,17 +55,24 @@ def read_reason(form: FormData) -> str:
 def read_url(form: FormData) -> str:
     """Return the address that was typed; empty for anything but one of the web."""
     text = str(form.get("url", "")).strip()[:MAX_URL_CHARACTERS]
-    return text if text.startswith(("https://", "http://")) and text.isprintable() and " " not in text else ""
+    return (
+        text
+        if text.startswith(("https://", "http://")) and text.isprintable() and " " not in text
+        else ""
+    )
 
 
 def read_number(form: FormData, name: str) -> int:
-    """Return a number that a form carries; -1 where it carries none, which no row has."""
+    """Return a number of a form; -1 if the form has none. No row has the number -1."""
     text = str(form.get(name, ""))
     return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else -1
 
 
 def read_paused_at(form: FormData) -> datetime:
-    """Return since when the pause lasts that a form was drawn from. Raises RefusedError if the form names none."""
+    """Return the start of the pause that a form was drawn from.
+
+    Raises RefusedError if the form names none.
+    """
     try:
         return datetime.fromisoformat(str(form.get("paused_at", "")))
     except ValueError:
@@ -72,7 +80,10 @@ def read_paused_at(form: FormData) -> datetime:
 
 
 def seen_state(delivery: Delivery) -> str:
-    """Return what a person has seen of a delivery, for forms: readings that change nothing leave it as it is."""
+    """Return the state of a delivery that a person has seen, for forms.
+
+    Readings that change nothing leave it as it is.
+    """
     return f"{delivery.state} {delivery.attempts} {delivery.parts_done} {delivery.reason or ''}".strip()
 
 

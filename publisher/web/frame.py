@@ -1,4 +1,4 @@
-"""What stands round every page: the menu, the state of the system, and the one banner."""
+"""The frame of every page: the menu, the state of the system, and the one banner."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,18 @@ from publisher.web.site import Site, Visitor
 from publisher.web.todo import TodoItem, count_mine, read_todo
 
 FACTS_LIFETIME_SECONDS = 1.0
-"""How long what all visitors see alike is kept, so that many open pages ask the database no more than one."""
+"""How long facts that all visitors share are kept.
+
+Many open pages then ask the database no more often than one.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MenuEntry:
-    """A page in the menu. `group` parts the menu by lines; a `is_main` one is among the five on a phone."""
+    """A page in the menu. `group` sets the lines between entries.
+
+    An entry with `is_main` is among the five on a phone.
+    """
 
     name: str
     path: str
@@ -37,12 +43,12 @@ MENU: Sequence[MenuEntry] = (
     MenuEntry(name="audit", path="/audit", icon="scroll-text", group=3),
     MenuEntry(name="people", path="/people", icon="users", group=3),
 )
-"""Each entry is shown once its page is in the table of routes, to those who may open it."""
+"""Each entry is shown once its page is in the table of routes, if the visitor may open it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Banner:
-    """The one banner: its kind, which is also its test id, how grave it is, and its words."""
+    """The one banner: its kind (also its test id), its severity, and its words."""
 
     kind: str
     tone: str
@@ -58,7 +64,7 @@ class Frame:
     menu: Sequence[MenuEntry]
     facts: FrameFacts
     officers: Sequence[DutyOfficer]
-    """Those on duty whom the visitor may see."""
+    """The officers on duty that the visitor may see."""
     banner: Banner | None
     beat_seconds: int | None
     """Seconds since the last heartbeat; None if there never was one."""
@@ -67,15 +73,21 @@ class Frame:
 
 
 async def read_frame(site: Site, visitor: Visitor) -> Frame:
-    """Return the frame of a visitor who has signed in."""
+    """Return the frame of a signed-in visitor."""
     facts = await read_frame_facts(site, visitor.audit_number)
     beat = facts.daemon.heartbeat_at
     return Frame(
-        menu=[entry for entry in MENU if (needed := site.pages.get(entry.path)) is not None and visitor.may(needed)],
+        menu=[
+            entry
+            for entry in MENU
+            if (needed := site.pages.get(entry.path)) is not None and visitor.may(needed)
+        ],
         facts=facts,
         officers=visitor.limit_officers(facts.officers),
         banner=choose_banner(visitor, facts),
-        beat_seconds=None if beat is None else max(0, int((site.runtime.now() - beat).total_seconds())),
+        beat_seconds=None
+        if beat is None
+        else max(0, int((site.runtime.now() - beat).total_seconds())),
         badges=await read_badges(site, visitor),
     )
 
@@ -90,7 +102,10 @@ async def read_badges(site: Site, visitor: Visitor) -> Mapping[str, int]:
 
 
 async def read_live_todo(visitor: Visitor) -> Sequence[TodoItem]:
-    """Return what waits for anybody, for a page that is open: read again once something begins or ceases to wait."""
+    """Return the waiting items for everybody, for an open page.
+
+    They are read again once something begins or ceases to wait.
+    """
     site = visitor.site
     number = (await read_frame_facts(site)).audit_number
     version = await site.shared.get(("todo", number, site.beat), site.store.dashboard.todo_version)
@@ -99,19 +114,23 @@ async def read_live_todo(visitor: Visitor) -> Sequence[TodoItem]:
 
 
 async def read_frame_facts(site: Site, at_least: int = 0) -> FrameFacts:
-    """Return what every page shows, at most FACTS_LIFETIME_SECONDS old, and no older than an audit entry.
+    """Return the facts of every page, no older than FACTS_LIFETIME_SECONDS or an audit entry.
 
-    So the next page shows a person what they have just done.
+    So the next page shows a person their own last action.
     """
     now, kept = site.runtime.monotonic(), site.frame_facts
-    if kept is None or now - site.frame_facts_at >= FACTS_LIFETIME_SECONDS or kept.audit_number < at_least:
+    if (
+        kept is None
+        or now - site.frame_facts_at >= FACTS_LIFETIME_SECONDS
+        or kept.audit_number < at_least
+    ):
         kept = site.frame_facts = await site.store.dashboard.frame_facts()
         site.frame_facts_at = now
     return kept
 
 
 def choose_banner(visitor: Visitor, facts: FrameFacts) -> Banner | None:
-    """Return the heaviest of what concerns everybody, if there is anything."""
+    """Return the most severe matter that concerns everybody, if there is any."""
     translate, formatter, daemon = visitor.messages.translate, visitor.formatter, facts.daemon
     waiting = ""
     if daemon.waiting and daemon.next_due_at is not None:
@@ -119,17 +138,32 @@ def choose_banner(visitor: Visitor, facts: FrameFacts) -> Banner | None:
         waiting = translate("web_banner_waiting", number=daemon.waiting, due=due)
     if not daemon.is_running:
         text = " ".join(filter(None, [waiting, translate("web_banner_stopped_call")]))
-        return Banner(kind="stopped", tone="danger", icon="siren", title=describe_stop(visitor, facts), text=text)
+        return Banner(
+            kind="stopped",
+            tone="danger",
+            icon="siren",
+            title=describe_stop(visitor, facts),
+            text=text,
+        )
     if facts.pause is not None:
         title = translate("web_banner_paused")
         said = formatter.pause("web_banner_paused_by", facts.pause)
         text = " ".join(filter(None, [said, waiting]))
-        return Banner(kind="paused", tone="danger", icon="circle-pause", title=title, text=text, action="/resume")
+        return Banner(
+            kind="paused",
+            tone="danger",
+            icon="circle-pause",
+            title=title,
+            text=text,
+            action="/resume",
+        )
     if facts.alerts:
         alert = facts.alerts[0]
         tone = "danger" if alert.code == "audit_broken" else "warn"
         title = translate(f"web_banner_{alert.code}")
-        text = formatter.alert(alert) if visitor.sees_alert(alert, ()) else ""  # the title says enough
+        text = (
+            formatter.alert(alert) if visitor.sees_alert(alert, ()) else ""
+        )  # the title says enough
         return Banner(kind=alert.code, tone=tone, icon="triangle-alert", title=title, text=text)
     return None
 

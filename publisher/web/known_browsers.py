@@ -1,8 +1,8 @@
-"""Browsers in which people have signed in: attempts there are counted apart from all others at the same address.
+"""Known browsers: sign-in attempts there are counted apart from all others at the same address.
 
-So nobody at the address of an office, or behind the same tunnel, keeps its people from signing in. A browser shows a
-sealed cookie for each user, as OWASP's device cookies do. It proves nothing else, and a guesser with a stolen one has
-no more attempts than from an address.
+So nobody at the address of an office, or behind the same tunnel, keeps its people from signing in.
+A browser shows a sealed cookie for each user, as OWASP's device cookies do. It proves nothing else.
+A guesser with a stolen one has no more attempts than from an address.
 """
 
 import secrets
@@ -20,16 +20,29 @@ from publisher.web.site import get_site
 
 BROWSER_COOKIE = "publisher_browser"
 PURPOSE = "browser"
-"""Begins what is sealed: the same key seals other things."""
+"""Prefix of the sealed text, because the same key seals other things."""
 MAX_USERS = 5
-"""Of one browser, as at the desk of a duty officer; the one who was last there longest ago is forgotten."""
+"""Limit of users of one browser, as at the desk of a duty officer.
+
+The user with the oldest sign-in there is forgotten.
+"""
 KEPT_SECONDS = 180 * 86_400
 ID_BYTES = 16
 
 
 def find_browser(request: Request, name: str) -> str:
-    """Return what attempts of this user in a browser are counted as; empty where they have not signed in before."""
-    return next((f"browser {browser}" for browser, user, _sealed in _read_browsers(request) if user == name), "")
+    """Return the key that counts a user's attempts in a browser.
+
+    It is empty if the user has not signed in there before.
+    """
+    return next(
+        (
+            f"browser {browser}"
+            for browser, user, _sealed in _read_browsers(request)
+            if user == name
+        ),
+        "",
+    )
 
 
 def keep_browser(request: Request, response: Response, user: User) -> None:
@@ -41,7 +54,9 @@ def keep_browser(request: Request, response: Response, user: User) -> None:
         log.warning("browser_not_kept", error=error.code)
         return
     others = [sealed for _browser, name, sealed in _read_browsers(request) if name != user.name]
-    own = key.encrypt("\0".join((PURPOSE, secrets.token_hex(ID_BYTES), user.name)).encode()).decode()
+    own = key.encrypt(
+        "\0".join((PURPOSE, secrets.token_hex(ID_BYTES), user.name)).encode()
+    ).decode()
     response.set_cookie(
         cookie_name(site, BROWSER_COOKIE),
         "~".join([own, *others][:MAX_USERS]),
@@ -55,7 +70,9 @@ def keep_browser(request: Request, response: Response, user: User) -> None:
 def _read_browsers(request: Request) -> Iterator[tuple[str, str, str]]:
     """Yield the id, the user and the sealed form of each entry of the cookie that is ours."""
     site = get_site(request)
-    entries: Sequence[str] = request.cookies.get(cookie_name(site, BROWSER_COOKIE), "").split("~")[:MAX_USERS]
+    entries: Sequence[str] = request.cookies.get(cookie_name(site, BROWSER_COOKIE), "").split("~")[
+        :MAX_USERS
+    ]
     if not any(entries):
         return
     try:

@@ -1,4 +1,4 @@
-"""How often anybody may try to sign in, and in which order: before a password is hashed or the database is asked."""
+"""Limits and order of sign-in attempts, applied before a password hash or a database query."""
 
 import asyncio
 import contextlib
@@ -14,15 +14,21 @@ from pyrate_limiter import Duration, InMemoryBucket, MonotonicClock, Rate, RateI
 from publisher.domain.errors import SignInError
 
 MAX_KEYS = 10_000
-"""How many names and addresses are counted at once; the one that was quiet longest is forgotten first."""
+"""How many names and addresses are counted at once. The one that was quiet longest is forgotten."""
 RATES_OF_ADDRESS = (Rate(30, Duration.MINUTE),)
 """A whole office may share an address."""
 RATES_OF_NAME = (Rate(5, Duration.MINUTE),)
 """Of one name from one address: nobody elsewhere can use it up."""
 MAX_WAITING = 100
-"""How many sign-ins may wait for their turn, about five seconds; of more, the last in order is to come again."""
+"""How many sign-ins may wait for their turn, about five seconds.
+
+If there are more, the last in order has to come again.
+"""
 MAX_KNOWN_ATTEMPTS = 10
-"""How many attempts of a minute an address is preferred for because somebody has signed in from there."""
+"""How many attempts a minute a known address is preferred for.
+
+An address is known once somebody has signed in from there.
+"""
 BUSY_SECONDS = 5
 
 
@@ -30,9 +36,9 @@ BUSY_SECONDS = 5
 class Turn:
     """A place in the order of sign-ins.
 
-    Addresses from which somebody has signed in before come first, unless they flood too, then those that have tried
-    least in the last minute, then who came last: a newcomer does not wait for a flood of others, and who has waited
-    longest may have gone.
+    Addresses with an earlier sign-in come first, unless they flood too. Addresses with the fewest
+    attempts in the last minute come next. Among equals the newest comes first. So a newcomer does
+    not wait for a flood of others, and the sender that has waited longest may have gone.
     """
 
     is_last: bool
@@ -50,27 +56,30 @@ class Limits:
     _numbers: Iterator[int] = field(default_factory=partial(count, step=-1))
     _buckets: OrderedDict[str, InMemoryBucket] = field(default_factory=OrderedDict)
     _known: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    """Addresses from which somebody has signed in."""
+    """Addresses with an earlier successful sign-in."""
     _clock: MonotonicClock = field(default_factory=MonotonicClock)
 
     def require_attempt(self, address: str, name: str) -> None:
-        """Count an attempt. Raises SignInError, with the seconds until the next may be made, if it is one too many."""
+        """Count an attempt. Raises SignInError, with the seconds to wait, if it is one too many."""
         wait = self._count(f"address {address}", RATES_OF_ADDRESS)
         if wait := wait or self._count(f"name {name}\0{address}", RATES_OF_NAME):
             raise SignInError("sign_in_delayed", seconds=str(wait))
 
     @contextlib.asynccontextmanager
     async def turn(self, address: str) -> AsyncIterator[None]:
-        """Wait until a sign-in from an address may be checked, and hold up the others meanwhile.
+        """Wait until a sign-in from an address may be checked, and block the others meanwhile.
 
-        A flood waits for itself: each further attempt of an address comes after those who have tried less, and among
-        equals who came last is first. Before all these come addresses where somebody has signed in, for as long as they
-        try no more than MAX_KNOWN_ATTEMPTS times a minute. Raises SignInError where too many come before this one.
+        A flood waits for itself: each further attempt of an address comes after addresses with
+        fewer attempts. Among equals the newest is first. Before all these come addresses with an
+        earlier sign-in. Their preference lasts for at most MAX_KNOWN_ATTEMPTS attempts a minute.
+        Raises SignInError if too many come before this one.
         """
         bucket = self._buckets.get(f"address {address}")
         attempts = bucket.count() if bucket is not None else 0
         is_last = address not in self._known or attempts > MAX_KNOWN_ATTEMPTS
-        mine = Turn(is_last, attempts, next(self._numbers), asyncio.get_running_loop().create_future())
+        mine = Turn(
+            is_last, attempts, next(self._numbers), asyncio.get_running_loop().create_future()
+        )
         insort(self._waiting, mine)
         if len(self._waiting) > MAX_WAITING:
             last = self._waiting.pop()
@@ -90,11 +99,16 @@ class Limits:
     def _begin_next(self) -> None:
         if self._current is None and self._waiting:
             self._current = self._waiting.pop(0)
-            if not self._current.begins.done():  # else it was cancelled, and is about to end its turn
+            if (
+                not self._current.begins.done()
+            ):  # else it was cancelled, and is about to end its turn
                 self._current.begins.set_result(None)
 
     def note_success(self, address: str, name: str) -> None:
-        """Forget the attempts of a name from an address, and prefer the address from now on, unless it floods."""
+        """Forget the attempts of a name from an address.
+
+        From now on the address is preferred, unless it floods.
+        """
         self._buckets.pop(f"name {name}\0{address}", None)
         self._known[address] = None
         self._known.move_to_end(address)

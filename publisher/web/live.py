@@ -1,4 +1,4 @@
-"""Live pages: one stream a page. What has changed is rendered once, and sent to all who may see it."""
+"""Live pages: one stream a page. A change is rendered once, and sent to every permitted viewer."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,17 @@ from publisher.store.queries.dashboard import Act
 from publisher.web.frame import Banner, choose_banner, read_frame_facts, read_live_todo
 from publisher.web.live_parts import LivePart, Parts, item_id, read_items, unlisted_id
 from publisher.web.page import load_macro
-from publisher.web.pages import accounts, alerts, approve, assist, deliveries, inbox, post, post_actions, today
+from publisher.web.pages import (
+    accounts,
+    alerts,
+    approve,
+    assist,
+    deliveries,
+    inbox,
+    post,
+    post_actions,
+    today,
+)
 from publisher.web.pages.audit import split_subject
 from publisher.web.site import BEATS_PER_REFRESH, OpenStream, Site, Streams, Visitor, get_visitor
 from publisher.web.todo import TodoKind, count_mine, todo_id
@@ -31,19 +41,25 @@ FRAME_SECONDS = 1.0
 """Changes are gathered for so long, and sent together."""
 PING_SECONDS = 20
 MAX_FRAME_CHARACTERS = 8_192
-"""More waits for the next frame, but for the first one, which brings an old page up to date."""
+"""More waits for the next frame. The first frame has no limit: it brings an old page up to date."""
 MAX_NUMBER_DIGITS = 18
-APPROVAL_ENDS = frozenset({"approval_given", "emergency_released", "after_review_done", "returned", "cancelled"})
+APPROVAL_ENDS = frozenset(
+    {"approval_given", "emergency_released", "after_review_done", "returned", "cancelled"}
+)
 TASK_ENDS = frozenset({"manual_task_done", "manual_task_cancelled"})
 ACCOUNT_ENDS = frozenset({"resumed", "mode_changed"})
 
 
-async def read_frame_parts(visitor: Visitor, _page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
-    """Return what changes round every page: the banner, and the numbers in the menu."""
+async def read_frame_parts(
+    visitor: Visitor, _page: Mapping[str, str], _posts: Collection[PostId] | None
+) -> Parts:
+    """Return the changing parts of the frame: the banner, and the numbers in the menu."""
     banner = choose_banner(visitor, await read_frame_facts(visitor.site))
     badge, badges = load_macro(visitor, "frame", "badge"), count_mine(await read_live_todo(visitor))
     shown = {"banner": load_macro(visitor, "banner", "show_banner")(banner)}
-    return Parts(fixed=shown | {f"badge-{name}": badge(name, number) for name, number in badges.items()})
+    return Parts(
+        fixed=shown | {f"badge-{name}": badge(name, number) for name, number in badges.items()}
+    )
 
 
 FRAME = LivePart(read=read_frame_parts, is_own=True)
@@ -51,9 +67,13 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
     "frame": (FRAME,),
     "today": (
         FRAME,
-        LivePart(read=today.read_live_todo_parts, kinds=("todo", "unlisted"), is_own=True, fading="todo"),
+        LivePart(
+            read=today.read_live_todo_parts, kinds=("todo", "unlisted"), is_own=True, fading="todo"
+        ),
         LivePart(read=today.read_live_rows, kinds=("row",)),
-        LivePart(read=today.read_live_coming, kinds=("coming",), fading="coming", gone="web_over_moved"),
+        LivePart(
+            read=today.read_live_coming, kinds=("coming",), fading="coming", gone="web_over_moved"
+        ),
     ),
     "inbox": (FRAME, LivePart(read=inbox.read_live, kinds=("todo",), is_own=True, fading="todo")),
     "approve": (FRAME, LivePart(read=approve.read_live, is_own=True)),
@@ -70,14 +90,17 @@ VIEWS: Mapping[str, Sequence[LivePart]] = {
         LivePart(read=accounts.read_live_cards, kinds=("card",), is_own=True, fading="card"),
     ),
     "assist": (FRAME, LivePart(read=assist.read_live, kinds=("task",), fading="task")),
-    "alerts": (FRAME, LivePart(read=alerts.read_live, kinds=("alert",), is_own=True, fading="alert")),
+    "alerts": (
+        FRAME,
+        LivePart(read=alerts.read_live, kinds=("alert",), is_own=True, fading="alert"),
+    ),
 }
-"""The table of live pages: what of each changes while it is open."""
+"""The table of live pages: the parts of each that change while it is open."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Viewer:
-    """One open page: whose it is, what of it is live, which items it has, and up to which audit entry it is.
+    """One open page: its visitor, its live parts, its items, and its latest audit entry.
 
     `is_new`: it has had no stream before, so that it is as it was loaded.
     """
@@ -96,28 +119,43 @@ class Viewer:
     pending: dict[str, str] = field(default_factory=dict)
     lacking: dict[LivePart, Collection[str]] = field(default_factory=dict)
     read_up_to: dict[LivePart, int] = field(default_factory=dict)
-    """Up to which audit entry each part was last read in full."""
+    """The latest audit entry at the last full reading of each part."""
 
     @property
     def shared_parts(self) -> Sequence[LivePart]:
         return [part for part in self.parts if not part.is_own]
 
     async def next_frame(self) -> str:
-        """Return the parts of the page that have changed since the last frame; empty if none has."""
+        """Return the parts of the page that changed since the last frame; empty if none has."""
         facts, beat = await read_frame_facts(self.site), self.site.beat
-        number, banner, is_first = facts.audit_number, choose_banner(self.visitor, facts), self.beat < 0
+        number, banner, is_first = (
+            facts.audit_number,
+            choose_banner(self.visitor, facts),
+            self.beat < 0,
+        )
         is_refresh = is_first or beat // BEATS_PER_REFRESH != self.beat // BEATS_PER_REFRESH
         if is_refresh:
-            shared = [(part, await self.read_shared(part, None, ("all", number, beat))) for part in self.shared_parts]
-            is_as_loaded = is_first and self.is_new and await self.site.store.dashboard.audit_number() == self.number
+            shared = [
+                (part, await self.read_shared(part, None, ("all", number, beat)))
+                for part in self.shared_parts
+            ]
+            is_as_loaded = (
+                is_first
+                and self.is_new
+                and await self.site.store.dashboard.audit_number() == self.number
+            )
             for part, found in shared:
                 await self.take(part, found, up_to=number, is_on_page=is_as_loaded)
         elif number != self.number:
             await self.read_changes(number)
         if banner != self.banner or beat != self.beat:
             for part in self.parts:
-                if part.is_own and (is_refresh or banner != self.banner or self.read_up_to[part] != number):
-                    await self.take(part, await part.read(self.visitor, self.page, None), up_to=number)
+                if part.is_own and (
+                    is_refresh or banner != self.banner or self.read_up_to[part] != number
+                ):
+                    await self.take(
+                        part, await part.read(self.visitor, self.page, None), up_to=number
+                    )
             news = sum(map(len, self.lacking.values()))
             self.put("news", load_macro(self.visitor, "frame", "news")(news))
         self.beat, self.banner, self.number = beat, banner, number
@@ -126,27 +164,37 @@ class Viewer:
     async def read_changes(self, until: int) -> None:
         """Read the parts that audit entries since the last frame are about."""
         posts = await self.site.shared.get(
-            ("changed", self.number, until), partial(self.site.store.dashboard.changed_posts, self.number, until)
+            ("changed", self.number, until),
+            partial(self.site.store.dashboard.changed_posts, self.number, until),
         )
         for part in self.shared_parts if posts is None or posts else ():
             found = await self.read_shared(part, posts, (self.number, until))
             await self.take(part, found, up_to=until if posts is None else None)
 
-    async def read_shared(self, part: LivePart, posts: Collection[PostId] | None, when: object) -> Parts:
-        """Return parts that are read and rendered once for all who may see the same of a page."""
+    async def read_shared(
+        self, part: LivePart, posts: Collection[PostId] | None, when: object
+    ) -> Parts:
+        """Return parts that are read and rendered once for all visitors with the same view."""
         visitor = self.visitor
         key = (part, visitor.lang, visitor.reach(Permission.VIEW), tuple(self.page.items()), when)
         return await self.site.shared.get(key, partial(part.read, visitor, self.page, posts))
 
-    async def take(self, part: LivePart, found: Parts, *, up_to: int | None, is_on_page: bool = False) -> None:
-        """Keep what differs from the page for the next frame; nothing if the page has all of it.
+    async def take(
+        self, part: LivePart, found: Parts, *, up_to: int | None, is_on_page: bool = False
+    ) -> None:
+        """Keep the differences from the page for the next frame; nothing if the page has them all.
 
-        `up_to` is the audit entry up to which the part was read in full; None if only some of it was read.
+        `up_to` is the audit entry of the last full reading of the part. It is None after a partial
+        reading.
         """
-        wanted = () if "cut" in self.page else found.wanted  # nobody knows which of them the page has
+        wanted = (
+            () if "cut" in self.page else found.wanted
+        )  # nobody knows which of them the page has
         lacking = {item for item in wanted if self.known.isdisjoint((item, unlisted_id(item)))}
         self.lacking[part] = lacking.union(self.lacking.get(part, ()) if up_to is None else ())
-        shown = dict(found.fixed) | {key: html for key, html in found.items.items() if key in self.known}
+        shown = dict(found.fixed) | {
+            key: html for key, html in found.items.items() if key in self.known
+        }
         for key, html in shown.items():
             if is_on_page:
                 self.sent[key] = html
@@ -158,9 +206,15 @@ class Viewer:
         since = self.read_up_to.get(part, self.number)
         self.read_up_to[part] = up_to
         if part.fading:
-            faded = {key for key in self.known if key.startswith(f"{part.fading}-") and f"over-{key}" not in self.sent}
+            faded = {
+                key
+                for key in self.known
+                if key.startswith(f"{part.fading}-") and f"over-{key}" not in self.sent
+            }
             gone = faded.difference(found.items)
-            for key, html in (await describe_gone(self.visitor, gone, since, part.gone) if gone else {}).items():
+            for key, html in (
+                await describe_gone(self.visitor, gone, since, part.gone) if gone else {}
+            ).items():
                 self.put(f"over-{key}", html)
                 self.sent.pop(key, None)
 
@@ -169,7 +223,7 @@ class Viewer:
             self.sent[element] = self.pending[element] = html
 
     def take_frame(self, *, is_first: bool) -> str:
-        """Return what is pending, as much as fits into a frame."""
+        """Return the pending parts that fit into a frame."""
         parts, size = list[str](), 0
         for element, html in list(self.pending.items()):
             part = f'<hx-partial hx-target="#{element}" hx-swap="outerMorph">{html}</hx-partial>'
@@ -181,10 +235,12 @@ class Viewer:
         return "".join(parts)
 
 
-async def describe_gone(visitor: Visitor, gone: Collection[str], since: int, code: str) -> Mapping[str, str]:
-    """Return for items that are no longer there who has done them, in the place they keep for that.
+async def describe_gone(
+    visitor: Visitor, gone: Collection[str], since: int, code: str
+) -> Mapping[str, str]:
+    """Return for each item that is gone the doer's name, in the place of the item.
 
-    Where nobody has, the message of this code stands there.
+    If nobody has done it, the message of this code stands there.
     """
     acts = await keep_visible_acts(visitor, await visitor.site.store.dashboard.acts_since(since))
     doers = {item: act for act in acts for item in list_ended(act)}  # the newest last
@@ -193,11 +249,13 @@ async def describe_gone(visitor: Visitor, gone: Collection[str], since: int, cod
 
 
 async def keep_visible_acts(visitor: Visitor, acts: Sequence[Act]) -> Sequence[Act]:
-    """Return the acts on what the visitor may see: anybody may ask for any item by its name."""
+    """Return the acts on visible items: anybody may ask for any item by its name."""
     if visitor.may_everywhere(Permission.VIEW):
         return acts
     subjects = {act.subject: split_subject(act.subject) for act in acts}
-    posts = await visitor.find_visible({post for post, account in subjects.values() if post and not account})
+    posts = await visitor.find_visible(
+        {post for post, account in subjects.values() if post and not account}
+    )
 
     def is_visible(post: PostId, account: AccountId) -> bool:
         return visitor.may(Permission.VIEW, [account]) if account else post in posts
@@ -221,7 +279,10 @@ def list_ended(act: Act) -> Iterator[str]:
 
 
 async def show_events(request: Request) -> Response:
-    """Stream the changes of a page: `view` is a row of VIEWS, and the rest of the query says what the page shows."""
+    """Stream the changes of a page: `view` is a row of VIEWS.
+
+    The rest of the query names the contents of the page.
+    """
     visitor, is_new = get_visitor(request), "last-event-id" not in request.headers
     streams, now = visitor.site.streams, visitor.site.runtime.monotonic()
     if streams.is_full_for(visitor.user.name, now):
@@ -230,13 +291,17 @@ async def show_events(request: Request) -> Response:
         return Response(status_code=429, headers={"retry-after": "2"})
     stream = OpenStream(user=visitor.user.name, session_id=visitor.session_id)
     streams.add(stream, now)  # before anything is awaited: hundreds may be asked for at once
-    return LiveResponse(streams, stream, follow(visitor, request.query_params, stream, is_new=is_new))
+    return LiveResponse(
+        streams, stream, follow(visitor, request.query_params, stream, is_new=is_new)
+    )
 
 
 class LiveResponse(EventSourceResponse):
-    """A stream that is counted among those of its user until its connection has ended, even if it never began."""
+    """A stream that counts for its user until its connection has ended, even if it never began."""
 
-    def __init__(self, streams: Streams, stream: OpenStream, events: AsyncIterator[ServerSentEvent]) -> None:
+    def __init__(
+        self, streams: Streams, stream: OpenStream, events: AsyncIterator[ServerSentEvent]
+    ) -> None:
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         super().__init__(events, ping=PING_SECONDS, headers=headers)
         self.streams = streams
@@ -250,7 +315,10 @@ class LiveResponse(EventSourceResponse):
 
 
 async def open_viewer(visitor: Visitor, query: Mapping[str, str], *, is_new: bool = True) -> Viewer:
-    """Return the page that the address of a stream names; one that has had a stream before gets all parts again."""
+    """Return the page that the address of a stream names.
+
+    A page that has had a stream before gets all parts again.
+    """
     number = (await read_frame_facts(visitor.site)).audit_number
     parts = VIEWS.get(query.get("view", ""), VIEWS["frame"])
     kinds = {kind for part in parts for kind in part.kinds}
@@ -258,7 +326,9 @@ async def open_viewer(visitor: Visitor, query: Mapping[str, str], *, is_new: boo
         site=visitor.site,
         visitor=visitor,
         parts=parts,
-        page={name: value for name, value in query.items() if name not in {"view", "since", *kinds}},
+        page={
+            name: value for name, value in query.items() if name not in {"view", "since", *kinds}
+        },
         known=frozenset(item for kind in kinds for item in read_items(kind, query.get(kind, ""))),
         number=read_number(query.get("since", ""), number),
         is_new=is_new,
@@ -267,13 +337,20 @@ async def open_viewer(visitor: Visitor, query: Mapping[str, str], *, is_new: boo
 
 def read_number(text: str, default: int) -> int:
     """Return the number of an audit entry in an address; the default for anything else."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_NUMBER_DIGITS else default
+    return (
+        int(text)
+        if text.isascii() and text.isdigit() and len(text) <= MAX_NUMBER_DIGITS
+        else default
+    )
 
 
 async def follow(
     visitor: Visitor, query: Mapping[str, str], stream: OpenStream, *, is_new: bool = True
 ) -> AsyncIterator[ServerSentEvent]:
-    """Yield a frame a second at most, and the beat, until session or process ends, or a newer page needs the place."""
+    """Yield at most one frame a second, and the beat.
+
+    It ends when the session or the process ends, or when a newer page needs the place.
+    """
     viewer = await open_viewer(visitor, query, is_new=is_new)
     site, beat, renewed_at = visitor.site, -1, viewer.number
     while not site.stopping.is_set():
@@ -293,14 +370,21 @@ async def follow(
         if is_beat:
             beat = viewer.beat
             beat_at = (await read_frame_facts(site)).daemon.heartbeat_at
-            seconds = "" if beat_at is None else str(max(0, int((site.runtime.now() - beat_at).total_seconds())))
+            seconds = (
+                ""
+                if beat_at is None
+                else str(max(0, int((site.runtime.now() - beat_at).total_seconds())))
+            )
             yield ServerSentEvent(data=seconds, event="beat", id=str(viewer.number))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stream.ending.wait(), FRAME_SECONDS)
 
 
 async def concerns_user(viewer: Viewer, since: int, until: int) -> bool:
-    """Return True if an audit entry is about the viewer's own user: a sign-out, other roles, a reset, a disabling."""
+    """Return True if an audit entry is about the viewer's own user.
+
+    Such entries are a sign-out, other roles, a reset, and a disabling.
+    """
     if until == since:
         return False
     find = partial(viewer.site.store.dashboard.changed_users, since, until)
@@ -308,9 +392,10 @@ async def concerns_user(viewer: Viewer, since: int, until: int) -> bool:
 
 
 async def renew_visitor(viewer: Viewer, number: int | None = None) -> bool:
-    """Take over what roles the visitor has by now; return False if the session has ended. This is no use of it.
+    """Update the visitor's roles; return False if the session has ended. This is no use of it.
 
-    The streams of a session share what one of them has read at an audit entry; without one it is read at once.
+    At the same audit entry, the streams of a session share one reading. Without an entry the roles
+    are read at once.
     """
     site, session_id = viewer.site, viewer.visitor.session_id
     find = partial(site.store.sign_ins.find_session, session_id, is_use=False)

@@ -1,4 +1,4 @@
-"""What a page and its stream share: the parts that change while it is open, by the ids of their elements."""
+"""The shared parts of a page and its stream: they change while it is open, by element id."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
@@ -12,14 +12,18 @@ from publisher.web.site import Visitor
 
 ID_DIGITS = 10
 MAX_FOLLOWED = 1_000
-"""So many items of a page are followed at most: the address of its stream has to fit into the head of a request."""
+"""How many items of a page are followed at most.
+
+The address of its stream has to fit into the head of a request.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """The parts of a page as they are now, each by the id of its element.
 
-    `items` stand in lists. A page that is open may lack some: of those, a reload would show the ones that are `wanted`.
+    `items` stand in lists. An open page may lack some of them. Of the missing ones, a reload would
+    show the `wanted` ones.
     """
 
     fixed: Mapping[str, str] = field(default_factory=dict)
@@ -28,19 +32,22 @@ class Parts:
 
 
 NO_PARTS = Parts()
-ReadParts = Callable[[Visitor, Mapping[str, str], Collection[PostId] | None], Coroutine[Any, Any, Parts]]
-"""Reads parts for a visitor, by what the address of the stream says of the page.
+ReadParts = Callable[
+    [Visitor, Mapping[str, str], Collection[PostId] | None], Coroutine[Any, Any, Parts]
+]
+"""Reads parts for a visitor, by the description of the page in the address of the stream.
 
-If posts are given, nothing else has changed: parts that show none of them may be left out.
+If posts are given, nothing else has changed. Parts that show none of them may be left out.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LivePart:
-    """Some parts of a page, and how they are read. `kinds` are those of its items.
+    """Some parts of a page, and how they are read. `kinds` are the kinds of its items.
 
-    What `is_own` differs between visitors who may see the same accounts. An item of the kind `fading` that is no longer
-    there turns grey where it stands, with the name of who has done it, else with the message `gone`.
+    A part with `is_own` differs between visitors even if they may see the same accounts. An item of
+    the kind `fading` turns grey where it stands, once it is gone. It then shows the doer's name,
+    else the message `gone`.
     """
 
     read: ReadParts
@@ -56,14 +63,15 @@ def item_id(kind: str, *names: str) -> str:
 
 
 def unlisted_id(item: str) -> str:
-    """Return by which id the stream knows an item that was there at the load, though the page does not list it."""
+    """Return the stream's id of an item that existed at the load, but is not listed on the page."""
     return f"unlisted-{item.rpartition('-')[2]}"
 
 
 def stream_path(view: str, items: Iterable[str] = (), **page: str) -> str:
-    """Return the address of a page's stream: which view, what it is about, and which items the page has.
+    """Return the address of a page's stream: the view, its subject, and the items of the page.
 
-    Of more than MAX_FOLLOWED items the first are followed; the address then says that it does not name all.
+    If there are more than MAX_FOLLOWED items, the first are followed. The address then says that it
+    does not name all.
     """
     known: dict[str, str] = defaultdict(str)
     followed = list(items)
@@ -76,4 +84,6 @@ def stream_path(view: str, items: Iterable[str] = (), **page: str) -> str:
 
 def read_items(kind: str, digits: str) -> Collection[str]:
     """Return the ids of the items of a kind that an address names."""
-    return {f"{kind}-{digits[start : start + ID_DIGITS]}" for start in range(0, len(digits), ID_DIGITS)}
+    return {
+        f"{kind}-{digits[start : start + ID_DIGITS]}" for start in range(0, len(digits), ID_DIGITS)
+    }

@@ -1,4 +1,4 @@
-"""What every request passes: headers of every response, foreign hosts and origins refused, bounded bodies."""
+"""Middleware for every request: response headers, checks of host and origin, bounded bodies."""
 
 import asyncio
 from collections import Counter
@@ -27,35 +27,49 @@ HEADERS: Mapping[str, str] = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-store",
 }
-"""A response that sets one of them keeps its own. What pages show of people and posts stays in no browser's files."""
+"""A response that sets one of them keeps its own.
+
+No browser stores the contents of pages about people and posts in its files.
+"""
 STRICT_TRANSPORT_SECURITY = "max-age=31536000"
 MAX_BODY_BYTES, MAX_UPLOAD_BYTES = 2**20, 25 * 2**20
 MAX_FORM_FIELDS = 2_000
-"""A form of a post for all accounts has some hundred; to parse a megabyte of separators takes seconds."""
+"""A form of a post for all accounts has some hundred.
+
+Parsing a megabyte of separators takes seconds.
+"""
 UPLOAD_PATHS = frozenset({"/write", "/urgent"})
 MAX_UPLOADS, MAX_UPLOADS_WITHOUT_SESSION, MAX_UPLOADS_EACH = 16, 4, 4
-"""Bodies of more than MAX_BODY_BYTES that are received or worked on at once: meanwhile they are on the disk.
+"""How many bodies larger than MAX_BODY_BYTES may be received or processed at once, on the disk.
 
-Of all users, of all who have not signed in, and of one user; those who have not take no place of users.
+The limits are for all users, for all visitors without a session, and for one user. Visitors without
+a session take no place of users.
 """
 SMALL_BODY_BYTES = 2**14
 MAX_UNFINISHED, MAX_UNFINISHED_EACH = 32, 8
-"""Bodies of more than SMALL_BODY_BYTES whose rest is awaited, which memory holds: of all without a session, of each."""
+"""Bodies of more than SMALL_BODY_BYTES whose rest is awaited, which memory holds: of all without a session, of each.
+"""
 BODY_TIMEOUT_SECONDS = 60.0
 """The whole body of a request must arrive within this time."""
 PROBES = frozenset({"/healthz", "/metrics"})
 COMPARED_HEADERS = ("host", "origin", "sec-fetch-site")
-"""What says where a request was made, compared here and by `modern_csrf`, which reads ASCII only."""
+"""Headers that say where a request was made.
+
+They are compared here and by `modern_csrf`, and the latter reads ASCII only.
+"""
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def security_headers(*, is_secure: bool) -> Mapping[str, str]:
-    """Return the headers of every response; where people come by TLS, the browser is to use nothing else."""
-    return {**HEADERS, **({"strict-transport-security": STRICT_TRANSPORT_SECURITY} if is_secure else {})}
+    """Return the headers of every response. With TLS, the browser is to use nothing else."""
+    return {
+        **HEADERS,
+        **({"strict-transport-security": STRICT_TRANSPORT_SECURITY} if is_secure else {}),
+    }
 
 
 class SecurityHeaders:
-    """Adds to every response the headers that limit what a browser does with it. Stands outside of all that answers."""
+    """Adds the security headers to every response. It stands outside of every responder."""
 
     def __init__(self, app: ASGIApp, *, is_secure: bool) -> None:
         self.app = app
@@ -73,9 +87,10 @@ class SecurityHeaders:
 
 
 class KnownHosts:
-    """Refuses requests for another host, and on loopback those that a page of another local port has made.
+    """Refuses requests for another host, and on loopback requests of pages of other local ports.
 
-    All ports of a host share their cookies, so a page of another local server would act for who has signed in here.
+    All ports of a host share their cookies. So a page of another local server would act for a user
+    with a session here.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str], is_on_loopback: bool) -> None:
@@ -108,8 +123,9 @@ class KnownHosts:
 class ThroughProxy:
     """Refuses requests that did not come by TLS through the proxy, but for the probes.
 
-    In clear anybody on the way reads passwords; without its client's address every attempt to sign in would count as
-    the proxy's own. Any address may ask `/healthz` in clear, and `/metrics` with the token of a user.
+    In clear anybody on the way reads passwords; without its client's address every attempt to sign
+    in would count as the proxy's own. Any address may ask `/healthz` in clear, and `/metrics` with
+    the token of a user.
     """
 
     def __init__(self, app: ASGIApp, *, url: str) -> None:
@@ -135,7 +151,10 @@ def host_name(host: str) -> str:
 
 
 def find_hosts(settings: Settings) -> tuple[Collection[str], bool]:
-    """Return the hosts that requests may name, none for any, and whether only this machine can connect."""
+    """Return the hosts that requests may name, and whether only this machine can connect.
+
+    No hosts means that any host is allowed.
+    """
     host, _port = split_host_port(settings.dashboard.listen)
     is_on_loopback = is_loopback(host) and not settings.dashboard.is_secure
     own = {urlsplit(settings.dashboard.url).hostname or ""} if settings.dashboard.url else set()
@@ -145,10 +164,10 @@ def find_hosts(settings: Settings) -> tuple[Collection[str], bool]:
 
 
 class BoundedBodies:
-    """Limits the size of a request's body, the time until all of it has arrived, and how many large ones there are.
+    """Limits the size of a request's body, its time of arrival, and the number of large bodies.
 
-    A large one is an upload of pictures. Anybody can send it: after a session has ended, its form is still kept.
-    `find_user` returns the name of who has signed in, empty for nobody.
+    A large one is an upload of pictures. Anybody can send it: after a session has ended, its form
+    is still kept. `find_user` returns the name of the signed-in user, empty for nobody.
     """
 
     def __init__(self, app: ASGIApp, *, find_user: Callable[[Scope], Awaitable[str]]) -> None:
@@ -174,7 +193,9 @@ class BoundedBodies:
             await self.app(scope, body.receive, send)
         except BodyRefusedError as error:
             headers = {"retry-after": "30"} if error.status == 503 else None
-            await PlainTextResponse(error.reason, status_code=error.status, headers=headers)(scope, receive, send)
+            await PlainTextResponse(error.reason, status_code=error.status, headers=headers)(
+                scope, receive, send
+            )
         except TimeoutError:
             if body.is_complete:
                 raise
@@ -183,11 +204,16 @@ class BoundedBodies:
             body.end()
 
     async def start_upload(self, scope: Scope) -> Callable[[], None]:
-        """Count a large body, and return what ends it. Raises BodyRefusedError if there are too many."""
+        """Count a large body, and return a function that ends it.
+
+        Raises BodyRefusedError if there are too many.
+        """
         if user := await self.find_user(scope):
             return count_body(self.uploads_of_users, user, each=MAX_UPLOADS_EACH, most=MAX_UPLOADS)
         most = MAX_UPLOADS_WITHOUT_SESSION
-        return count_body(self.uploads_of_others, find_peer(scope), each=MAX_UPLOADS_EACH, most=most)
+        return count_body(
+            self.uploads_of_others, find_peer(scope), each=MAX_UPLOADS_EACH, most=most
+        )
 
     async def start_wait(self, scope: Scope) -> Callable[[], None]:
         """Count a body whose rest is awaited, and return the end of it. Raises BodyRefusedError as above."""
@@ -197,7 +223,9 @@ class BoundedBodies:
         return count_body(self.unfinished_of_others, peer, each=each, most=MAX_UNFINISHED)
 
 
-def count_body(bodies: Counter[str], owner: str, *, each: int, most: int | None) -> Callable[[], None]:
+def count_body(
+    bodies: Counter[str], owner: str, *, each: int, most: int | None
+) -> Callable[[], None]:
     """Count a body, and return the end of it. Raises BodyRefusedError if there are too many."""
     if bodies[owner] >= each or (most is not None and bodies.total() >= most):
         raise BodyRefusedError(503, "Too Many Uploads")
@@ -214,8 +242,8 @@ def count_body(bodies: Counter[str], owner: str, *, each: int, most: int | None)
 class BoundedBody:
     """The body of one request as it arrives, up to a limit and a deadline.
 
-    `start_upload` is called once it is larger than a form, and `start_wait` once it is not small and its rest has not
-    come; each returns the end of it.
+    `start_upload` is called once it is larger than a form, and `start_wait` once it is not small
+    and its rest has not come; each returns the end of it.
     """
 
     def __init__(
@@ -277,7 +305,7 @@ def find_body_limit(scope: Scope) -> int:
 
 
 def find_peer(scope: Scope) -> str:
-    """Return whose uploads are counted together."""
+    """Return the key that counts a peer's uploads together."""
     host = (scope.get("client") or ("",))[0]
     try:
         return peer_key(host)

@@ -1,4 +1,4 @@
-"""Responses: pages from templates in the visitor's language, and redirects that say what was done."""
+"""Responses: pages from templates in the visitor's language, and redirects with a notice."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -30,14 +30,20 @@ def load_templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["person_path"] = person_path
-    environment.globals |= {"static": static_path, "Permission": Permission, "one_day": timedelta(days=1)}
+    environment.globals |= {
+        "static": static_path,
+        "Permission": Permission,
+        "one_day": timedelta(days=1),
+    }
     return environment
 
 
-async def render_page(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 # whatever the template shows
-    """Return a page from `html/TEMPLATE.html` in the frame. `values` are the names that the template uses.
+async def render_page(
+    request: Request, template: str, *, status: int = 200, **values: Any
+) -> Response:  # whatever the template shows
+    """Return a page from `html/TEMPLATE.html` in the frame. `values` are the template's names.
 
-    Among them, `stream` is the address of what changes on the page while it is open, besides its frame.
+    Among them, `stream` is the address of the live parts of the page, besides its frame.
     """
     site, visitor = get_site(request), get_visitor(request)
     frame = await read_frame(site, visitor) if visitor.session is not None else None
@@ -53,8 +59,15 @@ def render(visitor: Visitor, template: str, **values: Any) -> str:  # noqa: ANN4
 
 
 def load_macro(visitor: Visitor, template: str, name: str) -> Callable[..., str]:
-    """Return a macro of `html/parts/TEMPLATE.html`, which makes a part of a page in the visitor's language."""
-    module = load_templates().get_template(f"parts/{template}.html").make_module(dict(page_values(visitor)))
+    """Return a macro of `html/parts/TEMPLATE.html` in the visitor's language.
+
+    It makes a part of a page.
+    """
+    module = (
+        load_templates()
+        .get_template(f"parts/{template}.html")
+        .make_module(dict(page_values(visitor)))
+    )
     macro: Callable[..., str] = getattr(module, name)
     return macro
 
@@ -78,20 +91,27 @@ def page_values(visitor: Visitor) -> Mapping[str, Any]:
 
 
 def redirect(request: Request, path: str, done: Notice | None = None) -> Response:
-    """Send the browser to a page with GET; that page then says what was done."""
+    """Send the browser to a page with GET. That page then shows the notice `done`."""
     if done is not None and (session := get_visitor(request).session_id):
         get_site(request).notices[session] = done
     return RedirectResponse(quote(path, safe="/?&=#%+@:,!~*'();"), status_code=303)
 
 
 def safe_path(path: str) -> str:
-    """Return a path of this site to go to after a sign-in; `/today` for anything else, such as another site."""
+    """Return a path of this site to open after a sign-in; `/today` for any other address."""
     is_own = path.startswith("/") and not path.startswith(("//", "/\\"))
-    return path if is_own and path.isprintable() and not path.startswith(("/login", "/logout")) else "/today"
+    return (
+        path
+        if is_own and path.isprintable() and not path.startswith(("/login", "/logout"))
+        else "/today"
+    )
 
 
 def person_path(name: str) -> str:
-    """Return the page of a user. What would break the path, in a name of before such were refused, is quoted twice."""
+    """Return the page of a user. Characters that would break the path are quoted twice.
+
+    Old names may contain such characters. They are refused by now.
+    """
     quoted = quote(name, safe="")
     if set(name) & set(NAME_BREAKING_CHARACTERS) or set(name) == {"."}:
         quoted = quote(quoted.replace(".", "%2E"), safe="")
@@ -99,6 +119,6 @@ def person_path(name: str) -> str:
 
 
 def read_person(request: Request) -> str:
-    """Return the user whose page it is, from a path that `person_path` has made."""
+    """Return the user of a page, from a path that `person_path` has made."""
     name = str(request.path_params["name"])
     return unquote(name) if "%" in name else name

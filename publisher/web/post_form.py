@@ -1,4 +1,4 @@
-"""The form of a post: its fields as a browser sends them, and the post as schedule.toml has it. Pure."""
+"""The form of a post: its fields as a browser sends them, and the post in schedule.toml. Pure."""
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from publisher.schedule.edit import Entry, add_post
 from publisher.schedule.model import ASAP
 
 Fields = Mapping[str, Sequence[str]]
-"""What a form has sent: the values of each field, in order."""
+"""The content of a form: the values of each field, in order."""
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 REPEATS: Final = ("daily", "working", *WEEKDAYS, "cron")
 """How often a post may repeat: in words, or by a cron expression of one's own."""
@@ -37,8 +37,13 @@ def first(fields: Fields, name: str) -> str:
 
 
 def clean_text(text: str) -> str:
-    """Return a text without what word processors leave in it: line ends of their own, characters that nobody sees."""
-    return remove_forbidden_characters(text.replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " "))
+    """Return a text without the traces of word processors:
+
+    their own line ends, and invisible characters.
+    """
+    return remove_forbidden_characters(
+        text.replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")
+    )
 
 
 def fill_form(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
@@ -55,7 +60,9 @@ def fill_form(entry: Entry, zone: ZoneInfo) -> dict[str, list[str]]:
     fields["image_file"] = [str(image.get("file", "")) for image in images]
     fields["image_alt"] = [str(image.get("alt", "")) for image in images]
     fields |= {f"text.{name}": [str(words)] for name, words in entry.get("text", {}).items()}
-    fields |= {f"data.{name}": [format_value(value)] for name, value in entry.get("data", {}).items()}
+    fields |= {
+        f"data.{name}": [format_value(value)] for name, value in entry.get("data", {}).items()
+    }
     return fields
 
 
@@ -84,14 +91,20 @@ def fill_repeat(cron: str, days: str) -> dict[str, list[str]]:
         case [minute, hour, "*", "*", weekday] if minute.isdecimal() and hour.isdecimal():
             clock = f"{int(hour):02}:{int(minute):02}"
             if weekday == "*":
-                return {"repeat": ["working" if days == "working" else "daily"], "repeat_time": [clock]}
+                return {
+                    "repeat": ["working" if days == "working" else "daily"],
+                    "repeat_time": [clock],
+                }
             if weekday in WEEKDAYS and days == "all":
                 return {"repeat": [weekday], "repeat_time": [clock]}
     return {"repeat": ["cron"], "cron": [cron], "days": [days]}
 
 
 def format_value(value: object) -> str:
-    """Return a value of `data` as people type it: a list with a line for each item, a table as `name = value`."""
+    """Return a value of `data` as people type it.
+
+    A list has a line for each item. A table is typed as `name = value`.
+    """
     match value:
         case str():
             return value
@@ -104,13 +117,15 @@ def format_value(value: object) -> str:
 
 
 def read_value(text: str, sample: object) -> object:
-    """Return what was typed in the shape of a template's sample; None if nothing was."""
+    """Return the typed text in the shape of a template's sample; None if it is empty."""
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     match sample:
         case [Mapping() as table, *_]:
             names = list(table)
             parts = [line.replace("＝", "=").split("=", len(names) - 1) for line in lines]
-            return [dict(zip(names, (part.strip() for part in line), strict=False)) for line in parts] or None
+            return [
+                dict(zip(names, (part.strip() for part in line), strict=False)) for line in parts
+            ] or None
         case list():
             return lines or None
         case _:
@@ -120,9 +135,9 @@ def read_value(text: str, sample: object) -> object:
 def read_entry(
     fields: Fields, base: Entry, samples: Mapping[str, TemplateSample], zone: ZoneInfo, author: str
 ) -> dict[str, Any]:
-    """Return the post that the form makes of `base`, which is empty for a new one.
+    """Return the post that the form makes of `base`. The base is empty for a new post.
 
-    What is as it was keeps its value: an instant with an offset, or data that no field shows.
+    Unchanged fields keep their value: an instant with an offset, or data that no field shows.
     """
     sent = {name: [clean_text(value) for value in values] for name, values in fields.items()}
     before = fill_form(base, zone)
@@ -131,7 +146,9 @@ def read_entry(
     if template:
         sent["template"] = [template]
     for group in list_groups():
-        if not base or any(sent_values(sent, name) != sent_values(before, name) for name in group.fields):
+        if not base or any(
+            sent_values(sent, name) != sent_values(before, name) for name in group.fields
+        ):
             for key in group.keys:
                 entry.pop(key, None)
             entry |= group.read(sent)
@@ -153,7 +170,9 @@ def sent_values(fields: Fields, name: str) -> list[str]:
     return [value for value in fields.get(name, ()) if value]
 
 
-def read_table(entry: dict[str, Any], table: str, sent: Fields, before: Fields, shapes: Mapping[str, object]) -> None:
+def read_table(
+    entry: dict[str, Any], table: str, sent: Fields, before: Fields, shapes: Mapping[str, object]
+) -> None:
     """Read the fields `TABLE.NAME` into a table of the post."""
     values = dict(entry.get(table, {}))
     for field in (name for name in sent if name.startswith(f"{table}.")):
@@ -187,13 +206,27 @@ def list_groups() -> Iterable[FieldGroup]:
     yield FieldGroup(fields=["level", "kind"], keys=["level"], read=read_level)
     yield text("title", is_required=True)
     yield text("body")
-    times = ("at_date", "at_time", "repeat", "repeat_time", "cron", "days", "from_date", "from_time", "until_date")
-    yield FieldGroup(fields=["when", *times, "until_time"], keys=["at", *_CRON_KEYS], read=read_time)
+    times = (
+        "at_date",
+        "at_time",
+        "repeat",
+        "repeat_time",
+        "cron",
+        "days",
+        "from_date",
+        "from_time",
+        "until_date",
+    )
+    yield FieldGroup(
+        fields=["when", *times, "until_time"], keys=["at", *_CRON_KEYS], read=read_time
+    )
     yield FieldGroup(fields=["to"], keys=["to"], read=read_recipients)
     yield FieldGroup(fields=["expires_date", "expires_time"], keys=["expires"], read=read_expiry)
     yield text("max_delay")
     yield FieldGroup(
-        fields=["urgent"], keys=["urgent"], read=lambda fields: {"urgent": True} if first(fields, "urgent") else {}
+        fields=["urgent"],
+        keys=["urgent"],
+        read=lambda fields: {"urgent": True} if first(fields, "urgent") else {},
     )
     yield FieldGroup(fields=["image_file", "image_alt"], keys=["images"], read=read_images)
 
@@ -217,7 +250,9 @@ def read_recipients(fields: Fields) -> Mapping[str, Any]:
 def read_images(fields: Fields) -> Mapping[str, Any]:
     pairs = zip(fields.get("image_file", ()), fields.get("image_alt", ()), strict=False)
     removed = set(fields.get("image_removed", ()))
-    images = [{"file": file, "alt": alt.strip()} for file, alt in pairs if file and file not in removed]
+    images = [
+        {"file": file, "alt": alt.strip()} for file, alt in pairs if file and file not in removed
+    ]
     return {"images": images} if images else {}
 
 
@@ -260,7 +295,10 @@ def read_repeat(fields: Fields) -> Mapping[str, Any]:
 
 
 def read_instant(day: str, clock: str, default_clock: str = "") -> datetime | str | None:
-    """Return an instant in the workspace's zone; what is none is returned as typed, for the loader to refuse."""
+    """Return an instant in the workspace's zone.
+
+    Invalid text is returned as typed, for the loader to refuse.
+    """
     if not day and not clock:
         return None
     try:
@@ -272,14 +310,25 @@ def read_instant(day: str, clock: str, default_clock: str = "") -> datetime | st
 def suggest_time(now: datetime) -> dict[str, list[str]]:
     """Return a time for a new post: the next full hour that is at least half an hour away."""
     soon = (now + timedelta(minutes=90)).replace(minute=0, second=0, microsecond=0)
-    return {"at_date": [f"{soon:%Y-%m-%d}"], "at_time": [f"{soon:%H:%M}"], "repeat_time": [f"{soon:%H:%M}"]}
+    return {
+        "at_date": [f"{soon:%Y-%m-%d}"],
+        "at_time": [f"{soon:%H:%M}"],
+        "repeat_time": [f"{soon:%H:%M}"],
+    }
 
 
 def suggest_id(title: str, now: datetime) -> str:
-    """Return an id made from a title, in pinyin, and the month: stable, and readable for who knows the post."""
+    """Return an id from a title in pinyin and the month.
+
+    It is stable, and readable for a person that knows the post.
+    """
     from pypinyin import lazy_pinyin  # noqa: PLC0415 # few processes need it, and its dictionary takes 0.2 s
 
-    syllables = [part.lower() for part in lazy_pinyin(title, errors="ignore") if part.isascii() and part.isalnum()]
+    syllables = [
+        part.lower()
+        for part in lazy_pinyin(title, errors="ignore")
+        if part.isascii() and part.isalnum()
+    ]
     return "-".join([*syllables[:MAX_ID_SYLLABLES], f"{now:%Y-%m}"])[:60]
 
 
@@ -289,7 +338,10 @@ def dump_entry(entry: Entry) -> str:
 
 
 def load_entry(text: str) -> Entry:
-    """Return the post of such a text; an empty one if it is no post, as a form that was tampered with may send."""
+    """Return the post of such a text; an empty one if it is no post.
+
+    A manipulated form may send such a text.
+    """
     try:
         found = tomllib.loads(text).get("post", [])
     except ValueError:

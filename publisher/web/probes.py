@@ -1,4 +1,4 @@
-"""What monitoring asks for: whether the daemon runs, and figures for Prometheus."""
+"""Monitoring endpoints: the state of the daemon, and figures for Prometheus."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping
@@ -31,10 +31,14 @@ async def show_health(request: Request) -> Response:
 
 
 async def show_metrics(request: Request) -> Response:
-    """Answer with the figures: all of them to this machine, else those that the user of a token may see."""
+    """Return all figures to this machine, and to others the ones that a token's user may see."""
     site, token = get_site(request), read_token(request)
     principal = await site.store.sign_ins.find_token(token) if token else None
-    may_see = principal.may_somewhere(Permission.VIEW) if principal is not None else is_local(request) and not token
+    may_see = (
+        principal.may_somewhere(Permission.VIEW)
+        if principal is not None
+        else is_local(request) and not token
+    )
     if token and principal is None:
         await site.store.users.attempts.note_refusal(RefusalKind.TOKEN, "", find_source(request))
     if not may_see:
@@ -43,16 +47,27 @@ async def show_metrics(request: Request) -> Response:
     now, (read_at, text) = site.runtime.monotonic(), site.metrics.get(reach, (0.0, b""))
     if not text or now - read_at >= FIGURES_LIFETIME_SECONDS:
         text = await measure(site, reach)
-        site.metrics = {key: kept for key, kept in site.metrics.items() if now - kept[0] < FIGURES_LIFETIME_SECONDS}
+        site.metrics = {
+            key: kept
+            for key, kept in site.metrics.items()
+            if now - kept[0] < FIGURES_LIFETIME_SECONDS
+        }
         site.metrics[reach] = now, text
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 def is_local(request: Request) -> bool:
-    """Return True if a request was made on this machine; not if the proxy is here and passes on another's."""
-    is_passed_on = get_site(request).settings.dashboard.proxy is not None and request.url.scheme == "https"
+    """Return True if a request was made on this machine.
+
+    It is False if a proxy on this machine passes on another's request.
+    """
+    is_passed_on = (
+        get_site(request).settings.dashboard.proxy is not None and request.url.scheme == "https"
+    )
     try:
-        is_loopback = request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+        is_loopback = (
+            request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+        )
     except ValueError:
         return False
     return is_loopback and not is_passed_on
@@ -65,9 +80,9 @@ def read_token(request: Request) -> str:
 
 
 async def measure(site: Site, accounts: frozenset[AccountId] | None) -> bytes:
-    """Return the figures in the format of Prometheus: those of the database, and those of this process.
+    """Return the figures in the format of Prometheus, of the database and of this process.
 
-    If accounts are given, only what concerns these.
+    If accounts are given, only figures about these are returned.
     """
     figures = await site.store.dashboard.figures(accounts)
     registry = CollectorRegistry()
@@ -76,11 +91,17 @@ async def measure(site: Site, accounts: frozenset[AccountId] | None) -> bytes:
 
 
 async def describe_accounts(site: Site, accounts: frozenset[AccountId] | None) -> list[Metric]:
-    """Return the figures of the accounts that are not off: their login, its days left, and what may be sent today."""
+    """Return the figures of accounts that are not off: login, its days left, and today's quota."""
     labels = ["account", "platform"]
-    healthy = GaugeMetricFamily("publisher_account_login_ok", "1 if its last check was fine", labels=labels)
-    days = GaugeMetricFamily("publisher_account_days_left", "Days until the credentials expire", labels=labels)
-    quota = GaugeMetricFamily("publisher_account_quota_left", "Posts that may still be sent today", labels=labels)
+    healthy = GaugeMetricFamily(
+        "publisher_account_login_ok", "1 if its last check was fine", labels=labels
+    )
+    days = GaugeMetricFamily(
+        "publisher_account_days_left", "Days until the credentials expire", labels=labels
+    )
+    quota = GaugeMetricFamily(
+        "publisher_account_quota_left", "Posts that may still be sent today", labels=labels
+    )
     for item in await site.store.login_health.list_accounts():
         if item.mode is Mode.OFF or not (accounts is None or item.account.id in accounts):
             continue
@@ -105,20 +126,38 @@ class FigureCollector(Collector):
         yield gauge("publisher_up", "1 while a daemon runs", float(figures.daemon.is_running))
         if figures.heartbeat_age is not None:
             age = figures.heartbeat_age.total_seconds()
-            yield gauge("publisher_heartbeat_age_seconds", "Time since the last heartbeat of a daemon", age)
+            yield gauge(
+                "publisher_heartbeat_age_seconds", "Time since the last heartbeat of a daemon", age
+            )
         yield gauge("publisher_paused", "1 while everything is paused", float(figures.is_paused))
-        yield gauge("publisher_paused_accounts", "Accounts that are paused", figures.paused_accounts)
+        yield gauge(
+            "publisher_paused_accounts", "Accounts that are paused", figures.paused_accounts
+        )
         late = figures.lateness.total_seconds()
-        yield gauge("publisher_lateness_seconds", "How late the delivery is that has been due for longest", late)
+        yield gauge(
+            "publisher_lateness_seconds",
+            "How late the delivery is that has been due for longest",
+            late,
+        )
         for name, text, counts in (
-            ("publisher_deliveries_open", "Deliveries that have not ended", figures.open_deliveries),
-            ("publisher_deliveries_day", "Deliveries due within the last 24 hours", figures.recent_deliveries),
+            (
+                "publisher_deliveries_open",
+                "Deliveries that have not ended",
+                figures.open_deliveries,
+            ),
+            (
+                "publisher_deliveries_day",
+                "Deliveries due within the last 24 hours",
+                figures.recent_deliveries,
+            ),
         ):
             family = GaugeMetricFamily(name, text, labels=["platform", "state"])
             for (platform, state), number in counts.items():
                 family.add_metric([platform, state], number)
             yield family
-        alerts = GaugeMetricFamily("publisher_alerts_open", "Open alerts that nobody has dismissed", labels=["code"])
+        alerts = GaugeMetricFamily(
+            "publisher_alerts_open", "Open alerts that nobody has dismissed", labels=["code"]
+        )
         for code, number in figures.alerts.items():
             alerts.add_metric([code], number)
         yield alerts

@@ -1,4 +1,4 @@
-"""The dashboard's process: how it serves, and what its connections may cost."""
+"""The dashboard's process: its serving, and the costs of its connections."""
 
 import asyncio
 import contextlib
@@ -34,12 +34,21 @@ HEAD_TIMEOUT_SECONDS = 10.0
 """Within this time the whole head of a request must have arrived."""
 KEEP_ALIVE_SECONDS = 20
 MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER = 4096, 512
-"""A whole office may come from one address. Streams of live pages are bounded by user instead: `site.MAX_STREAMS`."""
+"""A whole office may come from one address.
+
+Streams of live pages are bounded by user instead: `site.MAX_STREAMS`.
+"""
 STREAM_PATH = "/events"
 NEW_CONNECTION_SECONDS = 1.0
-"""So long a connection is new: its request may be on its way, so older ones of its peer close before it."""
+"""How long a connection is new.
+
+Its request may be on its way, so older ones of its peer close before it.
+"""
 ACCEPT_BATCH = 32
-"""Connections accepted in one turn of the event loop: in a flood of them the open ones are served meanwhile."""
+"""Connections accepted in one turn of the event loop.
+
+In a flood of them the open ones are served meanwhile.
+"""
 MAX_HANDSHAKES, HANDSHAKE_SECONDS = 128, 5.0
 """TLS handshakes at once, and how long one may take."""
 MAX_UNACCEPTED = 2048
@@ -48,39 +57,50 @@ MAX_HEAD_BYTES = 16_384
 GRACEFUL_SECONDS = 3
 """How long requests may still take after a stop; live pages end at once."""
 COLLECTION_THRESHOLD = 5_000
-"""New objects between two garbage collections. With Python's own, those of a thousand connections were visited every
-second."""
+"""New objects between two garbage collections.
+
+With Python's own threshold, the objects of a thousand connections were visited every second.
+"""
 PAGES_NICENESS = 5
 """Pages give way to posts where processors are scarce."""
 
 Peers = dict[str, dict["BoundedConnection", None]]
 HELD: WeakKeyDictionary[ServerState, Peers] = WeakKeyDictionary()
-"""The open connections of each server by peer, the oldest first, so that no new one has to count all of them."""
+"""The open connections of each server by peer, oldest first.
+
+So no new connection has to count all of them.
+"""
 
 
 class PatientServer(uvicorn.Server):
-    """A server whose configured backlog is how many connections it accepts in one turn; the rest wait in the kernel.
+    """A server that accepts its configured backlog in one turn. The rest waits in the kernel.
 
-    Its TLS handshakes are bounded: asyncio counts a connection only after its handshake, for which a client may take a
-    minute and a third of a megabyte.
+    Its TLS handshakes are bounded. asyncio counts a connection only after its handshake. A client
+    may take a minute and a third of a megabyte for that.
     """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if (context := self.config.ssl) is not None:
             begin: object = partial(Handshake, context=context, peers={})
-            self.config.http_protocol_class, self.config.ssl = cast("type[BoundedConnection]", begin), None
+            self.config.http_protocol_class, self.config.ssl = (
+                cast("type[BoundedConnection]", begin),
+                None,
+            )
         await super().startup(sockets)
         for listening_socket in sockets or ():
             listening_socket.listen(MAX_UNACCEPTED)
 
 
 class Handshake(asyncio.Protocol):
-    """A connection before its TLS handshake is over. Where there are too many, the oldest of the peer with most closes.
+    """A connection before the end of its TLS handshake.
 
-    `rest` is what the connection is made with afterwards.
+    If there are too many, the oldest one of the peer with the most closes. `rest` are the arguments
+    to make the connection with afterwards.
     """
 
-    def __init__(self, *, context: ssl.SSLContext, peers: dict[str, dict["Handshake", None]], **rest: Any) -> None:  # noqa: ANN401 # as uvicorn passes it
+    def __init__(
+        self, *, context: ssl.SSLContext, peers: dict[str, dict["Handshake", None]], **rest: Any
+    ) -> None:  # as uvicorn passes it
         self.context = context
         self.peers = peers
         self.make = partial(BoundedConnection, **rest)
@@ -99,14 +119,16 @@ class Handshake(asyncio.Protocol):
         self.task = asyncio.get_running_loop().create_task(self.shake_hands())
 
     def data_received(self, data: bytes) -> None:
-        """Keep what has come with the end of the handshake."""
+        """Keep the data that arrived with the end of the handshake."""
         self.early += data
 
     async def shake_hands(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
-                encrypted = await loop.start_tls(self.transport, self, self.context, server_side=True)
+                encrypted = await loop.start_tls(
+                    self.transport, self, self.context, server_side=True
+                )
         except OSError:
             self.abort()
             return
@@ -130,10 +152,11 @@ class Handshake(asyncio.Protocol):
 
 
 class BoundedConnection(H11Protocol):
-    """A connection that must send the head of its next request in time, and of which a peer has only so many.
+    """A connection with a time limit for the next request's head, and a limit for each peer.
 
-    Where there are too many, one closes that we wait for, of the peer with the most of these. So clients that send
-    slowly or nothing, or connect again and again, close their own connections and shut out nobody at other addresses.
+    If there are too many, one that the server waits for closes, of the peer with the most of these.
+    So clients that send slowly or nothing, or connect again and again, close their own connections.
+    They shut out nobody at other addresses.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn itself
@@ -147,22 +170,30 @@ class BoundedConnection(H11Protocol):
         own[self] = None
         if not self.config.proxy_headers and self.count_requests(own) > MAX_CONNECTIONS_PER_PEER:
             self.find_one_to_close([own]).close_for_another()
-        elif len(self.connections) > MAX_CONNECTIONS and sum(map(len, self.held.values())) > MAX_CONNECTIONS:
-            self.find_one_to_close(sorted(self.held.values(), key=len, reverse=True)).close_for_another()
+        elif (
+            len(self.connections) > MAX_CONNECTIONS
+            and sum(map(len, self.held.values())) > MAX_CONNECTIONS
+        ):
+            self.find_one_to_close(
+                sorted(self.held.values(), key=len, reverse=True)
+            ).close_for_another()
 
     @staticmethod
     def count_requests(own: Mapping["BoundedConnection", None]) -> int:
-        """Return how many connections of a peer are no streams, or all of them if those are few enough."""
+        """Return the number of a peer's connections without streams, or all if they are few."""
         if len(own) <= MAX_CONNECTIONS_PER_PEER:
             return len(own)
         return sum(not each.is_stream for each in own)
 
     @staticmethod
-    def find_one_to_close(peers: Sequence[Mapping["BoundedConnection", None]]) -> "BoundedConnection":
-        """Return of the peer with the most connections that are waited for the oldest, or the newest if all are new.
+    def find_one_to_close(
+        peers: Sequence[Mapping["BoundedConnection", None]],
+    ) -> "BoundedConnection":
+        """Return the connection to close: the oldest awaited one of the peer with the most of them.
 
-        The peers with the most connections come first; one of them has just connected, so there is one that is waited
-        for. Live pages do not count: an office may have many.
+        If all are new it is the newest. The peers with the most connections come first. One of them
+        has just connected, so there is one that is waited for. Live pages do not count: an office
+        may have many.
         """
         most: Sequence[BoundedConnection] = ()
         for own in peers:
@@ -193,7 +224,10 @@ class BoundedConnection(H11Protocol):
 
     @property
     def is_waited_for(self) -> bool:
-        """True while the peer has to send something, the head of a request or the rest of its body, or waits itself."""
+        """True while the server waits for the peer, or the peer waits itself.
+
+        The peer has to send the head of a request, or the rest of its body.
+        """
         return not self.is_answering or self.cycle.more_body or self.is_queued
 
     @property
@@ -206,7 +240,10 @@ class BoundedConnection(H11Protocol):
 
     @property
     def is_pipelining(self) -> bool:
-        """True where the next request has come before the response: no browser and no proxy sends so, but a flood."""
+        """True if the next request has come before the response.
+
+        No browser and no proxy sends so, but a flood.
+        """
         return self.conn.their_state is h11.DONE and bool(self.conn.trailing_data[0])
 
     @property
@@ -236,7 +273,7 @@ class BoundedConnection(H11Protocol):
             self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP before it reaches the application, with the headers of all other responses."""
+        """Refuse data that is no HTTP before the application, with all other responses' headers."""
         headers = {
             "content-type": "text/plain; charset=utf-8",
             "connection": "close",
@@ -260,11 +297,16 @@ class BoundedConnection(H11Protocol):
 
 
 async def serve_dashboard(
-    settings: Settings, runtime: Runtime, *, report: Callable[..., None], is_supervised: bool = False
+    settings: Settings,
+    runtime: Runtime,
+    *,
+    report: Callable[..., None],
+    is_supervised: bool = False,
 ) -> None:
-    """Serve the dashboard until the process is asked to stop, or, if it is supervised, until its parent is gone.
+    """Serve the dashboard until it has to stop, or, if supervised, until its parent is gone.
 
-    `report` is called with a message code and the address once it listens. Raises RefusedError where it cannot.
+    `report` is called with a message code and the address once it listens. Raises RefusedError if
+    it cannot listen.
     """
     dashboard = settings.dashboard
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what a page raises is in our own log
@@ -275,7 +317,9 @@ async def serve_dashboard(
         raise RefusedError("web_listen_failed", address=dashboard.listen, reason=reason) from None
     with contextlib.closing(listening_socket):
         require_rights(settings, can_send=False)
-        async with open_application(settings, runtime, can_send=False, reads_secrets=False) as application:
+        async with open_application(
+            settings, runtime, can_send=False, reads_secrets=False
+        ) as application:
             await report_missing_rights(application)
             config = uvicorn.Config(
                 create_dashboard(application),
@@ -307,7 +351,10 @@ async def serve_dashboard(
 
 
 async def report_missing_rights(application: Application) -> None:
-    """Alert people to what cannot be saved for want of rights; all other pages and actions work."""
+    """Alert people to data that cannot be saved for want of rights.
+
+    All other pages and actions work.
+    """
     problems = await asyncio.to_thread(find_missing_rights, application.settings)
     for problem in problems:
         log.warning("right_missing", code=problem.code, **problem.facts)

@@ -1,4 +1,4 @@
-"""Whom a post can be sent to, as its form offers them, and whom it goes to as it stands."""
+"""Recipients of a post: the choices that its form offers, and the targets of the present post."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,10 @@ from publisher.web.site import Site, Visitor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformRecipients:
-    """How many accounts of a platform a post goes to; a person posts on some of them, and some are paused."""
+    """How many accounts of a platform a post goes to.
+
+    A person posts on some of them, and some are paused.
+    """
 
     platform: Platform
     number: int
@@ -20,17 +23,25 @@ class PlatformRecipients:
     paused: int
 
 
-def list_recipients(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequence[tuple[str, str, int]]]]:
-    """Return what a post can be sent to, by kind of name: the name, how people call it, and its number of accounts."""
+def list_recipients(
+    site: Site, visitor: Visitor
+) -> Sequence[tuple[str, Sequence[tuple[str, str, int]]]]:
+    """Return the possible recipients by kind of name: name, label, and number of accounts."""
     settings, messages = site.settings, visitor.messages
     active = {key for key, account in settings.accounts.items() if account.mode is not Mode.OFF}
     counts = {name: len(active & set(members)) for name, members in site.members.items()}
     platforms = sorted({account.platform for account in settings.accounts.values()})
-    regions = {account.region: settings.regions.get(account.region or "", {}) for account in settings.accounts.values()}
+    regions = {
+        account.region: settings.regions.get(account.region or "", {})
+        for account in settings.accounts.values()
+    }
     return [
         (
             "platform",
-            [(f"platform:{name}", messages.platform_name(name), counts[f"platform:{name}"]) for name in platforms],
+            [
+                (f"platform:{name}", messages.platform_name(name), counts[f"platform:{name}"])
+                for name in platforms
+            ],
         ),
         ("group", [(name, name, counts[name]) for name in settings.groups]),
         (
@@ -45,23 +56,30 @@ def list_recipients(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequenc
     ]
 
 
-def list_own_recipients(site: Site, visitor: Visitor) -> Sequence[tuple[str, Sequence[tuple[str, str, int]]]]:
+def list_own_recipients(
+    site: Site, visitor: Visitor
+) -> Sequence[tuple[str, Sequence[tuple[str, str, int]]]]:
     """Return the names that the visitor may write for, of all that a post can be sent to."""
 
     def may_target(name: str) -> bool:
         return visitor.principal.may_target(Permission.WRITE, [name], site.members)
 
-    return [(kind, [item for item in items if may_target(item[0])]) for kind, items in list_recipients(site, visitor)]
+    return [
+        (kind, [item for item in items if may_target(item[0])])
+        for kind, items in list_recipients(site, visitor)
+    ]
 
 
 async def count_recipients(visitor: Visitor, to: object) -> Sequence[PlatformRecipients]:
-    """Return whom a post goes to among the accounts that the visitor may see, whatever else is wrong with it.
+    """Count a post's recipients among the accounts that the visitor may see, even if it is invalid.
 
     They are in the order of the accounts.
     """
     site = visitor.site
     chosen = find_accounts({"to": to}, site.application.planner.schedule_context)
-    accounts = [site.settings.accounts[key] for key in chosen if visitor.may(Permission.VIEW, [key])]
+    accounts = [
+        site.settings.accounts[key] for key in chosen if visitor.may(Permission.VIEW, [key])
+    ]
     paused = {pause.scope for pause in await site.store.queries.pauses()}
     return [
         PlatformRecipients(
@@ -69,7 +87,8 @@ async def count_recipients(visitor: Visitor, to: object) -> Sequence[PlatformRec
             number=len(those := [account for account in accounts if account.platform == platform]),
             by_hand=sum(account.mode is Mode.ASSISTED for account in those),
             paused=sum(
-                not paused.isdisjoint({SCOPE_ALL, f"platform:{platform}", f"account:{account.id}"}) for account in those
+                not paused.isdisjoint({SCOPE_ALL, f"platform:{platform}", f"account:{account.id}"})
+                for account in those
             ),
         )
         for platform in dict.fromkeys(account.platform for account in accounts)

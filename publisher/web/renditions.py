@@ -1,4 +1,4 @@
-"""What the texts of an occurrence have in common, and how they differ between accounts."""
+"""The common text of an occurrence, and its differences between accounts."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ MARKER_PLACE = "\N{BLACK SQUARE}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedText:
-    """A text that some accounts have alike, but for their bulletin numbers and the facts of their regions."""
+    """A text that accounts share, except for their bulletin numbers and their regions' facts."""
 
     rendered: RenderedPost
     accounts: Sequence[AccountId]
@@ -21,7 +21,10 @@ class SharedText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextComparison:
-    """The distinct texts of an occurrence, and whether anything but numbers and facts of regions differs."""
+    """The distinct texts of an occurrence.
+
+    It also says whether anything except numbers and facts of regions differs.
+    """
 
     total: int
     shared: Mapping[Platform, Sequence[SharedText]]
@@ -38,7 +41,7 @@ class TextComparison:
 
 
 def compare_texts(rendered_posts: Sequence[RenderedPost], settings: Settings) -> TextComparison:
-    """Group the texts of an occurrence by what is the same in them, without number, link and facts of the region."""
+    """Group the texts of an occurrence by content, without number, link and facts of the region."""
     groups: dict[Platform, dict[str, list[RenderedPost]]] = defaultdict(lambda: defaultdict(list))
     for rendered in rendered_posts:
         groups[rendered.platform][_blank_facts(rendered, settings)].append(rendered)
@@ -46,7 +49,8 @@ def compare_texts(rendered_posts: Sequence[RenderedPost], settings: Settings) ->
         total=len(rendered_posts),
         shared={
             platform: [
-                SharedText(rendered=alike[0], accounts=[item.account for item in alike]) for alike in texts.values()
+                SharedText(rendered=alike[0], accounts=[item.account for item in alike])
+                for alike in texts.values()
             ]
             for platform, texts in groups.items()
         },
@@ -56,7 +60,14 @@ def compare_texts(rendered_posts: Sequence[RenderedPost], settings: Settings) ->
 def _blank_facts(rendered: RenderedPost, settings: Settings) -> str:
     account = settings.accounts.get(rendered.account)
     facts = settings.regions.get(account.region or "", {}) if account else {}
-    text = "\n".join([rendered.title, rendered.summary, *rendered.all_parts, *(image.alt for image in rendered.images)])
+    text = "\n".join(
+        [
+            rendered.title,
+            rendered.summary,
+            *rendered.all_parts,
+            *(image.alt for image in rendered.images),
+        ]
+    )
     for value in sorted({rendered.link or "", *facts.values()} - {""}, key=len, reverse=True):
         text = text.replace(value, MARKER_PLACE)
     return text.replace(rendered.marker.code, MARKER_PLACE)

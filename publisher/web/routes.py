@@ -1,4 +1,4 @@
-"""The table of routes: every page and action, what it needs, and its handler."""
+"""The table of routes: every page and action, its permission, and its handler."""
 
 from collections.abc import Sequence
 
@@ -75,8 +75,12 @@ ROUTES: Sequence[PageRoute] = (
     _page("/people", "people", _ADMINISTER, people.show_people),
     _action("/people", "add_person", _ADMINISTER, people.add_person),
     _action("/people/duty", "change_duty", _ADMINISTER, people.change_duty),
-    _action("/people/requests/{number}/confirm", "confirm_request", _ADMINISTER, people.confirm_request),
-    _action("/people/requests/{number}/decline", "decline_request", _ADMINISTER, people.decline_request),
+    _action(
+        "/people/requests/{number}/confirm", "confirm_request", _ADMINISTER, people.confirm_request
+    ),
+    _action(
+        "/people/requests/{number}/decline", "decline_request", _ADMINISTER, people.decline_request
+    ),
     _page("/people/{name}", "person", _ADMINISTER, people.show_person),
     _action("/people/{name}/roles", "change_roles", _ADMINISTER, people.change_roles),
     _action("/people/{name}/disable", "disable_person", _ADMINISTER, people.disable_person),
@@ -128,12 +132,34 @@ ROUTES: Sequence[PageRoute] = (
     _page("/posts/{post}/{occurrence}", "occurrence", _VIEW, post.show_post),
     _page("/posts/{post}/{occurrence}/texts", "occurrence_texts", _VIEW, post.show_texts),
     _page("/deliveries/{post}/{occurrence}/{account}", "delivery", _VIEW, deliveries.show_delivery),
-    _page("/deliveries/{post}/{occurrence}/{account}/resolve", "resolve_form", _OPERATE, deliveries.show_resolve),
-    _action("/deliveries/{post}/{occurrence}/{account}/resolve", "resolve", _OPERATE, deliveries.resolve),
-    _page("/deliveries/{post}/{occurrence}/{account}/resend", "resend_form", _SEND, deliveries.show_resend),
+    _page(
+        "/deliveries/{post}/{occurrence}/{account}/resolve",
+        "resolve_form",
+        _OPERATE,
+        deliveries.show_resolve,
+    ),
+    _action(
+        "/deliveries/{post}/{occurrence}/{account}/resolve", "resolve", _OPERATE, deliveries.resolve
+    ),
+    _page(
+        "/deliveries/{post}/{occurrence}/{account}/resend",
+        "resend_form",
+        _SEND,
+        deliveries.show_resend,
+    ),
     _action("/deliveries/{post}/{occurrence}/{account}/resend", "resend", _SEND, deliveries.resend),
-    _page("/deliveries/{post}/{occurrence}/{account}/retract", "retract_one_form", _RETRACT, deliveries.show_retract),
-    _action("/deliveries/{post}/{occurrence}/{account}/retract", "retract_one", _RETRACT, deliveries.retract),
+    _page(
+        "/deliveries/{post}/{occurrence}/{account}/retract",
+        "retract_one_form",
+        _RETRACT,
+        deliveries.show_retract,
+    ),
+    _action(
+        "/deliveries/{post}/{occurrence}/{account}/retract",
+        "retract_one",
+        _RETRACT,
+        deliveries.retract,
+    ),
     _page("/alerts", "alerts", _VIEW, alerts.show_alerts),
     _action("/alerts/{number}/acknowledge", "acknowledge", _OPERATE, alerts.acknowledge),
     _action("/alerts/{number}/unacknowledge", "unacknowledge", _OPERATE, alerts.unacknowledge),
@@ -152,7 +178,9 @@ ROUTES: Sequence[PageRoute] = (
     _action("/accounts/{account}/offboard", "offboard", _CREDENTIALS, offboard.offboard),
     _page("/assist", "assist", _VIEW, assist.show_tasks),
     _page("/assist/{post}/{occurrence}/{account}", "assist_task", _VIEW, assist.show_task),
-    _action("/assist/{post}/{occurrence}/{account}/done", "assist_done", _ASSIST, assist.report_done),
+    _action(
+        "/assist/{post}/{occurrence}/{account}/done", "assist_done", _ASSIST, assist.report_done
+    ),
     _page("/calendar", "calendar", _VIEW, calendar.show_calendar),
     _page("/calendar/week", "calendar_week", _VIEW, calendar.show_week),
     _page("/calendar/list", "calendar_list", _VIEW, calendar.show_list),

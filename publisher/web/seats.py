@@ -1,4 +1,4 @@
-"""Where accounts stand on pages: their names, their order, and the seat map of a post on one platform."""
+"""Places of accounts on pages: their names, their order, and a post's seat map by platform."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -24,7 +24,10 @@ DRAWN_SIGNS = frozenset({Glyph.ACTION, Glyph.FAILED, Glyph.ENDED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountNames:
-    """How pages call the accounts: by region and platform. An unknown account is called by its id."""
+    """The accounts' names on pages, by region and platform.
+
+    An unknown account is called by its id.
+    """
 
     short: Mapping[AccountId, str]
     full: Mapping[AccountId, str]
@@ -44,7 +47,10 @@ class AccountNames:
         return self.short.get(account, account)
 
     def name_places(self, accounts: Collection[AccountId] | None) -> Sequence[str]:
-        """Return the names of the seats in their order, empty where none of these accounts is; None for all."""
+        """Return the seats' names in order, empty for seats with none of these accounts.
+
+        None as `accounts` means all.
+        """
         if accounts is None:
             return self.places
         seen = {self.seats[account] for account in accounts if account in self.seats}
@@ -56,12 +62,19 @@ class AccountNames:
         return self.platforms.index(platform) if known else len(self.platforms), platform
 
     def order(self, account: AccountId) -> tuple[int, int, str]:
-        """Return the sort key: the regions in the order of the settings, and in each the accounts."""
-        return self.seats.get(account, len(self.seats)), self.positions.get(account, len(self.positions)), account
+        """Return the sort key: the regions in settings order, and in each the accounts."""
+        return (
+            self.seats.get(account, len(self.seats)),
+            self.positions.get(account, len(self.positions)),
+            account,
+        )
 
 
 def name_accounts(settings: Settings, messages: Messages) -> AccountNames:
-    """Return the names of all accounts. Those that a region has several of on a platform carry their own names too."""
+    """Return the names of all accounts.
+
+    If a region has several accounts on a platform, they carry their own names too.
+    """
     seats = {region: number for number, region in enumerate(settings.regions)}
     crowded = Counter((account.platform, account.region) for account in settings.accounts.values())
     short: dict[AccountId, str] = {}
@@ -69,7 +82,9 @@ def name_accounts(settings: Settings, messages: Messages) -> AccountNames:
     for key, account in settings.accounts.items():
         region = settings.regions.get(account.region or "", {}).get("name") or account.region or key
         is_alone = account.region is not None and crowded[account.platform, account.region] == 1
-        short[key] = region if is_alone or region == key else f"{region} {account.forum or account.identity}"
+        short[key] = (
+            region if is_alone or region == key else f"{region} {account.forum or account.identity}"
+        )
         numbers[key] = seats.setdefault(account.region or key, len(seats))
     platforms = list(dict.fromkeys(account.platform for account in settings.accounts.values()))
     names = {platform: messages.platform_short_name(platform) for platform in platforms}
@@ -77,7 +92,14 @@ def name_accounts(settings: Settings, messages: Messages) -> AccountNames:
     full = {key: f"{name} · {shown[key]}" for key, name in short.items()}
     places = [settings.regions.get(key, {}).get("name") or key for key in seats]
     positions = {key: number for number, key in enumerate(settings.accounts)}
-    return AccountNames(short=short, full=full, seats=numbers, positions=positions, places=places, platforms=platforms)
+    return AccountNames(
+        short=short,
+        full=full,
+        seats=numbers,
+        positions=positions,
+        places=places,
+        platforms=platforms,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +113,8 @@ class NamedSeat:
 class SeatMap:
     """The accounts of a post on one platform.
 
-    `paths` has all seats of one sign as one path. Neighbours with a sign that is a dot are one line, which is dashed.
+    `paths` has all seats of one sign as one path. Neighbours with a sign that is a dot form one
+    dashed line.
     """
 
     platform: Platform
@@ -107,8 +130,13 @@ class SeatMap:
     paths: Mapping[str, str]
 
 
-def map_seats(platform: Platform, glyphs: Mapping[AccountId, Glyph], names: AccountNames) -> SeatMap:
-    """Return the seat map of a post's accounts on one platform. A region has the same seat on every map."""
+def map_seats(
+    platform: Platform, glyphs: Mapping[AccountId, Glyph], names: AccountNames
+) -> SeatMap:
+    """Return the seat map of a post on one platform.
+
+    A region has the same seat on every map.
+    """
     ordered = sorted(glyphs, key=names.order)
     by_seat: dict[int, Glyph] = {}
     for account in ordered:
@@ -122,16 +150,26 @@ def map_seats(platform: Platform, glyphs: Mapping[AccountId, Glyph], names: Acco
         y = SEAT_PITCH * (first // SEATS_PER_ROW) + 7
         for mark, run in groupby(enumerate(marks[first : first + SEATS_PER_ROW]), itemgetter(1)):
             columns = [column for column, _mark in run]
-            starts, length = (columns, 0) if mark in DRAWN_SIGNS else (columns[:1], SEAT_PITCH * (len(columns) - 1) + 1)
-            lines.setdefault(mark, []).extend(f"M{SEAT_PITCH * column + 7} {y}h{length}" for column in starts)
+            starts, length = (
+                (columns, 0)
+                if mark in DRAWN_SIGNS
+                else (columns[:1], SEAT_PITCH * (len(columns) - 1) + 1)
+            )
+            lines.setdefault(mark, []).extend(
+                f"M{SEAT_PITCH * column + 7} {y}h{length}" for column in starts
+            )
     counts = Counter(glyphs.values())
-    few = (glyph for glyph in (Glyph.ACTION, Glyph.FAILED) if 0 < counts[glyph] <= MAX_NAMED_EXCEPTIONS)
+    few = (
+        glyph for glyph in (Glyph.ACTION, Glyph.FAILED) if 0 < counts[glyph] <= MAX_NAMED_EXCEPTIONS
+    )
     return SeatMap(
         platform=platform,
         total=len(glyphs),
         done=counts[Glyph.PUBLISHED],
         by_glyph={glyph: counts[glyph] for glyph in Glyph if counts[glyph]},
-        exceptions={glyph: [names.region(key) for key in ordered if glyphs[key] is glyph] for glyph in few},
+        exceptions={
+            glyph: [names.region(key) for key in ordered if glyphs[key] is glyph] for glyph in few
+        },
         named=[NamedSeat(account=key, name=names.region(key), glyph=glyphs[key]) for key in ordered]
         if len(glyphs) <= MAX_NAMED_SEATS
         else (),

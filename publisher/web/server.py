@@ -1,13 +1,14 @@
 """A small HTTP server with bounded cost, so that it can share the event loop with sending.
 
-Anybody may connect to it. Whatever they do, it accepts at most `accepts_per_second` connections, holds at most
-`max_connections` for a few seconds each, reads each ten times a second, parses a head of at most forty lines, and reads
-a body only if the handler asks for it, which it does after it has verified a signature. These bounds protect sending.
-A thread would not: threads share one interpreter lock, so a loop of its own would need the same bounds.
+Anybody may connect to it. It accepts at most `accepts_per_second` connections, and holds at most
+`max_connections` for a few seconds each. It reads each ten times a second, and parses a head of at
+most forty lines. It reads a body only if the handler asks for it, and the handler does so after it
+has verified a signature. These bounds protect sending. A thread would not: threads share one
+interpreter lock, so a loop of its own would need the same bounds.
 
-If it is full, it closes the oldest connection that has not sent its request yet. A new connection is read before the
-next batch is accepted, and a batch is smaller than the limits: a client that sends at once is served, however many
-others are silent.
+If it is full, it closes the oldest connection that has not sent its request yet. A new connection
+is read before the next batch is accepted, and a batch is smaller than the limits. So a client that
+sends at once is served, with any number of silent others.
 """
 
 import asyncio
@@ -33,9 +34,10 @@ LogKey = tuple[str, tuple[tuple[str, str], ...]]
 
 @dataclass(slots=True)
 class ThrottledLog:
-    """Writes a warning at once, and repetitions as one line per interval, with a count for each reason.
+    """Writes a warning at once, and repetitions as one line per interval, with counts by reason.
 
-    There must be few different events, facts and reasons: those of the last interval are kept in memory.
+    There must be few different events, facts and reasons: the ones of the last interval are kept in
+    memory.
     """
 
     interval_seconds: float = LOG_INTERVAL_SECONDS
@@ -69,7 +71,10 @@ class ThrottledLog:
 
 
 MAX_DESCRIPTORS = 65_536
-"""Far more than calls, reads and connections together ever hold; some systems refuse an unlimited value."""
+"""Far more than calls, reads and connections together ever hold.
+
+Some systems refuse an unlimited value.
+"""
 
 
 def raise_descriptor_limit() -> None:
@@ -127,14 +132,17 @@ IPV6_PREFIX_LENGTH = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
-    """What unauthenticated clients may use."""
+    """Limits of unauthenticated clients."""
 
     max_connections: int = 256
     max_connections_per_peer: int = 64
     accepts_per_second: float = 1000.0
     """Holds on average too if the event loop is late."""
     accept_batch: int = 32
-    """Connections accepted at once; fewer than a peer may have, so that each is read before it may be closed."""
+    """Connections accepted at once.
+
+    There are fewer than a peer may have, so that each is read before it may be closed.
+    """
     accept_interval_seconds: float = 0.01
     """Least time between two batches."""
     head_timeout_seconds: float = 2.0
@@ -146,14 +154,14 @@ class HttpLimits:
     read_interval_seconds: float = 0.1
     """Time between two reads of a connection."""
     reserved_descriptors: int = 512
-    """Descriptors reserved for sending; at most half of what the process may have."""
+    """Descriptors reserved for sending; at most half of the process's limit."""
     shortage_pause_seconds: float = 1.0
     """How long to wait if descriptors are short."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRequest:
-    """A request whose head has arrived. `body` reads the rest."""
+    """A request after its head has arrived. `body` reads the rest."""
 
     method: str
     path: str
@@ -209,7 +217,9 @@ class _Connection:
         except ValueError:
             raise _BadRequestError(400) from None
         fields = dict(pairs)
-        if len(fields) < len(pairs) or any(len(part) > MAX_QUERY_PART_CHARACTERS for pair in pairs for part in pair):
+        if len(fields) < len(pairs) or any(
+            len(part) > MAX_QUERY_PART_CHARACTERS for pair in pairs for part in pair
+        ):
             raise _BadRequestError(400)
         method = event.method.decode("latin-1")
         return ServerRequest(method=method, path=unquote(path), query=fields, body=self._read_body)
@@ -227,7 +237,10 @@ class _Connection:
         return bytes(body)
 
     async def _next_event(self, max_bytes: int) -> object:
-        """Return the next h11 event, reading `max_bytes` at a time. The lines of a head are counted before parsing."""
+        """Return the next h11 event, reading `max_bytes` at a time.
+
+        The lines of a head are counted before parsing.
+        """
         try:
             while (event := self.http.next_event()) is h11.NEED_DATA:
                 if self.has_received:
@@ -244,7 +257,10 @@ class _Connection:
         return event
 
     async def write(self, response: ServerResponse) -> None:
-        """Write a response, and read what has arrived: closing with unread bytes would reset the connection."""
+        """Write a response, and read all arrived data.
+
+        Closing with unread bytes would reset the connection.
+        """
         status, text = response
         content = text.encode()
         head = (
@@ -302,7 +318,15 @@ class HttpServer:
                 await asyncio.sleep(self.limits.shortage_pause_seconds)
                 continue
             last, began = began, loop.time()
-            for _ in range(max(1, min(self.limits.accept_batch, int((began - last) * self.limits.accepts_per_second)))):
+            for _ in range(
+                max(
+                    1,
+                    min(
+                        self.limits.accept_batch,
+                        int((began - last) * self.limits.accepts_per_second),
+                    ),
+                )
+            ):
                 try:
                     stream, address = self.listening_socket.accept()
                 except OSError:  # the client has gone, or the system is out of resources
@@ -311,13 +335,19 @@ class HttpServer:
             await asyncio.sleep(self.limits.accept_interval_seconds)
 
     def _admit(self, stream: socket.socket, peer: str) -> None:
-        """Serve a new connection. If it is full, close the oldest one that we wait for; without such a one, refuse."""
+        """Serve a new connection.
+
+        If the server is full, close the oldest connection that it waits for. Without such a one,
+        refuse.
+        """
         own = [connection for connection in self.connections if connection.peer == peer]
         is_peer_full = len(own) >= self.limits.max_connections_per_peer
         if is_peer_full or len(self.connections) >= self.limits.max_connections:
             candidates = own if is_peer_full else list(self.connections)
             self.rejection_log.warn("connections_refused", "full")
-            oldest = next((connection for connection in candidates if connection.is_awaiting_bytes), None)
+            oldest = next(
+                (connection for connection in candidates if connection.is_awaiting_bytes), None
+            )
             if oldest is None:
                 stream.close()
                 return
@@ -367,7 +397,10 @@ def peer_key(address: str) -> str:
 
 @contextlib.asynccontextmanager
 async def _time_limit(seconds: float) -> AsyncIterator[None]:
-    """Limit the time of socket operations. Raises _ConnectionLostError on timeout or socket error."""
+    """Limit the time of socket operations.
+
+    Raises _ConnectionLostError on timeout or socket error.
+    """
     try:
         async with asyncio.timeout(seconds):
             yield

@@ -1,4 +1,4 @@
-"""What handlers of pages work with: the site, which lives as long as the process, and the visitor of one request."""
+"""Context of page handlers: the site of the whole process, and the visitor of one request."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -49,7 +49,7 @@ PREFERENCES: Mapping[str, tuple[str, Collection[str]]] = {
     "size": (SIZE_COOKIE, ("normal", "large")),
     "keys": (KEYS_COOKIE, ("on", "off")),
 }
-"""How a visitor likes to see pages: the name in a query, the cookie that keeps it, and the values there are."""
+"""A visitor's display preferences: the query name, the cookie that keeps it, and its values."""
 PENDING_LIFETIME = timedelta(minutes=5)
 """How long a sign-in may wait for its second factor."""
 SETUP_LIFETIME = timedelta(hours=1)
@@ -58,9 +58,12 @@ MAX_PENDING, MAX_PENDING_OF_USER = 1_000, 5
 MAX_KNOWN_SESSIONS = 10_000
 MAX_SHARED = 128
 BEAT_SECONDS = 5
-"""How often live pages get the time since the last heartbeat, and what waits for their visitor."""
+"""How often live pages get the time since the last heartbeat, and the visitor's waiting items."""
 BEATS_PER_REFRESH = 6
-"""Every so many beats live pages read all that they show, for what time alone changes."""
+"""How many beats pass until live pages read all their contents.
+
+Some contents change with time alone.
+"""
 SESSION_METHOD = "session"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 GENERAL_ALERTS = frozenset({
@@ -74,7 +77,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingSignIn:
-    """A user whose password was right, and who must still give a code; then he goes on to `next`.
+    """A user with a correct password and a code still to give. The user then goes on to `next`.
 
     `resumed` are the fields of a form that was posted after an earlier session had ended.
     """
@@ -95,7 +98,7 @@ class PendingSetup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What was done, for the page that is shown next. `undo` is the path of the action that takes it back, if any."""
+    """The action done, for the next page. `undo` is the path of the reverse action, if any."""
 
     code: str
     facts: Mapping[str, object] = field(default_factory=dict)
@@ -105,12 +108,14 @@ class Notice:
 
 @dataclass(slots=True)
 class Shared:
-    """What was made of late, by what it was made from: those who need the same share it."""
+    """Recently made values, by their inputs. Users of the same inputs share the value."""
 
-    _kept: OrderedDict[tuple[object, ...], asyncio.Task[object]] = field(default_factory=OrderedDict)
+    _kept: OrderedDict[tuple[object, ...], asyncio.Task[object]] = field(
+        default_factory=OrderedDict
+    )
 
     async def get(self, key: tuple[object, ...], make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what is kept under a key, or make it. What fails is made again the next time."""
+        """Return the value of a key, or make it. A failed one is made again the next time."""
         task = self._kept.get(key)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             task = self._kept[key] = asyncio.create_task(make())
@@ -120,11 +125,17 @@ class Shared:
 
 
 MAX_STREAMS_PER_SESSION, MAX_STREAMS_PER_USER, MAX_STREAMS = 12, 24, 1024
-"""A page has a stream while it is visible. All streams take half of the connections: the rest is for requests."""
+"""A page has a stream while it is visible.
+
+All streams take half of the connections: the rest is for requests.
+"""
 MAX_HELD_PER_USER = 2 * MAX_STREAMS_PER_USER
-"""With those that were displaced a moment ago, and hold their connections for a second at most."""
+"""This includes recently displaced streams. They hold their connections for a second at most."""
 OPENING_SECONDS = 10.0
-"""In this time a user opens MAX_STREAMS_PER_USER streams at most: a new one reads all that its page shows."""
+"""In this time a user opens MAX_STREAMS_PER_USER streams at most.
+
+A new stream reads all contents of its page.
+"""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -142,21 +153,25 @@ class OpenStream:
 
 @dataclass(slots=True)
 class Streams:
-    """The open streams of each user, the oldest first, and when each has opened the last of them."""
+    """The open streams of each user, oldest first, and the time of the user's last opening."""
 
     by_user: dict[str, list[OpenStream]] = field(default_factory=dict)
     openings: dict[str, deque[float]] = field(default_factory=dict)
 
     def is_full_for(self, user: str, now: float) -> bool:
-        """True if a user may open no other stream before some of their own have ended, or some seconds are over."""
+        """True if a user may open no other stream now.
+
+        First some of their own have to end, or some seconds have to pass.
+        """
         openings = self.openings.get(user, deque[float]())
         is_hasty = len(openings) == MAX_STREAMS_PER_USER and now - openings[0] < OPENING_SECONDS
         return is_hasty or len(self.by_user.get(user, ())) >= MAX_HELD_PER_USER
 
     def add(self, stream: OpenStream, now: float) -> None:
-        """Add a stream. Where there are too many, displace the oldest of its session, its user or the user with most.
+        """Add a stream.
 
-        Nobody who opens many pages takes the place of others.
+        If there are too many, displace the oldest one of its session, its user or the user with the
+        most. Nobody who opens many pages takes the place of others.
         """
         self.openings.setdefault(stream.user, deque(maxlen=MAX_STREAMS_PER_USER)).append(now)
         own = self.by_user.setdefault(stream.user, [])
@@ -168,16 +183,20 @@ class Streams:
         elif len(of_user) > MAX_STREAMS_PER_USER:
             of_user[0].is_displaced = True
         elif sum(map(len, self.by_user.values())) > MAX_STREAMS:
-            open_streams = ([each for each in held if not each.is_displaced] for held in self.by_user.values())
+            open_streams = (
+                [each for each in held if not each.is_displaced] for held in self.by_user.values()
+            )
             max(open_streams, key=len)[0].is_displaced = True
 
     def end_session(self, session_id: str) -> None:
         """Let the streams of a session look whether it has ended."""
-        for stream in (each for own in self.by_user.values() for each in own if each.session_id == session_id):
+        for stream in (
+            each for own in self.by_user.values() for each in own if each.session_id == session_id
+        ):
             stream.ending.set()
 
     def end_user(self, user: str) -> None:
-        """Let the streams of a user look whether their sessions have ended, or what roles there are by now."""
+        """Let a user's streams check whether their sessions have ended, or roles have changed."""
         for stream in self.by_user.get(user, ()):
             stream.ending.set()
 
@@ -190,7 +209,7 @@ class Streams:
 
 @dataclass(slots=True)
 class KnownSessions:
-    """The users of sessions that were valid when they were last looked up, by the hash of the session's id."""
+    """The users of sessions that were valid at the last look-up, by hash of the session id."""
 
     _users: OrderedDict[str, str] = field(default_factory=OrderedDict)
 
@@ -211,7 +230,10 @@ class KnownSessions:
 
 @dataclass(slots=True, kw_only=True)
 class Site:
-    """What this process knows. All of it may be lost: people then sign in, or set up, once more."""
+    """The memory of this process.
+
+    All of it may be lost: people then sign in, or set up, once more.
+    """
 
     application: Application
     limits: Limits = field(default_factory=Limits)
@@ -222,24 +244,32 @@ class Site:
     render_turns: RenderTurns = field(default_factory=RenderTurns)
     members: Mapping[str, Collection[AccountId]] = field(init=False)
     loaded_files: LoadedFiles = field(init=False)
-    """What this process has read at its start."""
+    """The files that this process has read at its start."""
     pages: Mapping[str, Permission] = field(default_factory=dict)
-    """What the pages in the table of routes need, by path."""
+    """The permissions of the pages in the table of routes, by path."""
     metrics: dict[frozenset[AccountId] | None, tuple[float, bytes]] = field(default_factory=dict)
-    """The figures of the accounts that somebody may see, None for all, and when they were read in monotonic seconds."""
+    """The figures of the accounts that a user may see, and their time in monotonic seconds.
+
+    The key None means all accounts.
+    """
     frame_facts: FrameFacts | None = None
     frame_facts_at: float = 0.0
     """When they were read, in monotonic seconds."""
     shared: Shared = field(default_factory=Shared)
-    """What live pages have read and rendered."""
+    """The data that live pages have read and rendered."""
     checks: Shared = field(default_factory=Shared)
-    """What the checks of posts have found, for some minutes."""
+    """The findings of the checks of posts, for some minutes."""
     todo: Shared = field(default_factory=Shared)
-    """What waits for people, by user."""
+    """The waiting items of people, by user."""
     lane_openings: dict[PostId, dict[str, datetime]] = field(default_factory=dict)
-    """When which officer on duty has first opened an urgent post that waits for a release."""
-    reaches: OrderedDict[tuple[Principal, Permission], frozenset[AccountId]] = field(default_factory=OrderedDict)
-    """The accounts on which users may do something, as open pages ask for them all the time."""
+    """When each officer on duty has first opened an urgent post that waits for a release."""
+    reaches: OrderedDict[tuple[Principal, Permission], frozenset[AccountId]] = field(
+        default_factory=OrderedDict
+    )
+    """The accounts on which users may do something.
+
+    Open pages ask for them all the time.
+    """
     has_users: bool = False
     """True once there are users; there never are none again."""
     streams: Streams = field(default_factory=Streams)
@@ -264,7 +294,10 @@ class Site:
 
     @property
     def beat(self) -> int:
-        """The number of the beat: all live pages read at the same time, and so share what is read."""
+        """The number of the beat.
+
+        All live pages read at the same time, and so share the data.
+        """
         return int(self.runtime.monotonic() // BEAT_SECONDS)
 
     @property
@@ -278,7 +311,10 @@ class Site:
         return partial(load_user_key, vault, self.settings.secrets_dir, creates_missing=True)
 
     def note_opening(self, post: PostId, name: str) -> None:
-        """Note that an officer on duty has opened an urgent post; the oldest posts are forgotten."""
+        """Note that an officer on duty has opened an urgent post.
+
+        The oldest posts are forgotten.
+        """
         self.lane_openings.setdefault(post, {}).setdefault(name, self.runtime.now())
         while len(self.lane_openings) > MAX_SHARED:
             self.lane_openings.pop(next(iter(self.lane_openings)))
@@ -291,7 +327,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
-    """Who asks for a page, in which language. Without a session nobody has signed in."""
+    """The requester of a page, and the language. Without a session nobody has signed in."""
 
     site: Site = field(repr=False)
     lang: Lang
@@ -304,7 +340,10 @@ class Visitor:
     session_id: str = field(default="", repr=False)
     session: Session | None = None
     audit_number: int = 0
-    """That of the newest audit entry before anything else was read: what a page shows is no older."""
+    """Number of the newest audit entry before anything else was read.
+
+    So the contents of a page are no older.
+    """
 
     @property
     def messages(self) -> Messages:
@@ -320,34 +359,39 @@ class Visitor:
 
     @property
     def principal(self) -> Principal:
-        """Return who has signed in. Raises SignInError if nobody has."""
+        """Return the signed-in principal. Raises SignInError if nobody has signed in."""
         if self.session is None:
             raise SignInError("web_sign_in_needed")
         return self.session.principal
 
     @property
     def user(self) -> User:
-        """Return the user who has signed in. Raises SignInError if nobody has."""
+        """Return the signed-in user. Raises SignInError if nobody has signed in."""
         return self.principal.user
 
     @property
     def actor(self) -> Actor:
-        """Return the person who acts, for the audit. Raises SignInError if nobody has signed in."""
+        """Return the acting person, for the audit. Raises SignInError without a sign-in."""
         return Actor(role=Role.PERSON, name=self.user.name, sign_in=SESSION_METHOD)
 
     @property
     def is_stepped_up(self) -> bool:
-        """True if the second factor was repeated a moment ago, or if there is none that could be."""
-        return self.session is not None and (self.session.is_stepped_up or not self.user.has_second_factor)
+        """True if the second factor was just repeated, or if there is none to repeat."""
+        return self.session is not None and (
+            self.session.is_stepped_up or not self.user.has_second_factor
+        )
 
     @property
     def role(self) -> UserRole:
-        """Return the role that a user is called by: the first of those granted, `viewer` last."""
+        """Return the role that a user is called by: the first granted one, `viewer` last."""
         roles = [grant.role for grant in self.user.grants if grant.role is not UserRole.VIEWER]
         return min(roles, key=list(UserRole).index, default=UserRole.VIEWER)
 
     def may(self, permission: Permission, accounts: Collection[AccountId] | None = None) -> bool:
-        """Return True if the visitor may do something on all of these accounts; without any, on some account."""
+        """Return True if the visitor may do something on all of these accounts.
+
+        Without accounts it is True if they may do it on some account.
+        """
         if self.session is None:
             return False
         if accounts is None:
@@ -355,29 +399,41 @@ class Visitor:
         return self.session.principal.may(permission, accounts, self.site.members)
 
     def reach(self, permission: Permission) -> frozenset[AccountId] | None:
-        """Return the accounts on which the visitor may do something; None for all, those that have left included."""
-        return frozenset() if self.session is None else find_reach(self.site, self.session.principal, permission)
+        """Return the accounts on which the visitor may do something.
+
+        None means all, including the accounts that have left.
+        """
+        return (
+            frozenset()
+            if self.session is None
+            else find_reach(self.site, self.session.principal, permission)
+        )
 
     def sees_any(self, accounts: Iterable[AccountId]) -> bool:
-        """Return True if the visitor may see what concerns at least one of these accounts, or everything."""
-        return self.may_everywhere(Permission.VIEW) or any(self.may(Permission.VIEW, [key]) for key in accounts)
+        """Return True if the visitor may see one of these accounts, or everything."""
+        return self.may_everywhere(Permission.VIEW) or any(
+            self.may(Permission.VIEW, [key]) for key in accounts
+        )
 
     async def find_visible(self, posts: Collection[PostId]) -> Collection[PostId]:
-        """Return those of the posts that concern an account which the visitor may see."""
+        """Return the posts that concern an account visible to the visitor."""
         return await self.site.store.occurrences.concerned(posts, self.reach(Permission.VIEW))
 
     async def require_visible(self, post: PostId) -> None:
-        """Raise NoSuchItemError for a post that concerns no account which the visitor may see, as for one that is none.
+        """Raise NoSuchItemError for a post on no account visible to the visitor.
 
-        All that reads a post by its id asks here: others must not learn that it exists.
+        The error is the same as for a missing post. All code that reads a post by its id asks here:
+        others must not learn that it exists.
         """
-        if post not in await self.find_visible([post]) or not await self.site.store.queries.has_post(post):
+        if post not in await self.find_visible(
+            [post]
+        ) or not await self.site.store.queries.has_post(post):
             raise NoSuchItemError("post", post)
 
     def limit_grants(self, grants: Iterable[Grant]) -> tuple[Grant, ...]:
-        """Return the roles of a person on accounts that the visitor may see; none if the person has no business there.
+        """Return a person's roles on accounts that the visitor may see; none for unrelated people.
 
-        People and their telephones are shown to who shares an account with them.
+        People and their telephones are shown to users that share an account with them.
         """
         reach = self.reach(Permission.VIEW)
         return tuple(grants) if reach is None else limit_grants(grants, reach, self.site.members)
@@ -385,22 +441,28 @@ class Visitor:
     def limit_person(self, user: User) -> User | None:
         """Return a person as the visitor may see them, None if not at all."""
         grants = self.limit_grants(user.grants)
-        return replace(user, grants=grants) if grants or self.may_everywhere(Permission.VIEW) else None
+        return (
+            replace(user, grants=grants) if grants or self.may_everywhere(Permission.VIEW) else None
+        )
 
     def limit_officers(self, officers: Iterable[DutyOfficer]) -> Sequence[DutyOfficer]:
-        """Return the officers on duty whom the visitor may see."""
+        """Return the officers on duty that the visitor may see."""
         is_limited = not self.may_everywhere(Permission.VIEW)
         return [one for one in officers if not is_limited or self.limit_grants(one.grants)]
 
     def sees_alert(self, alert: Alert, posts: Collection[PostId]) -> bool:
-        """Return True if the visitor may see an alert; `posts` are those of its posts that they may see.
+        """Return True if the visitor may see an alert. `posts` are the visible ones of its posts.
 
-        One about publisher itself may name anything: without all accounts, people see those of a list.
+        An alert about publisher itself may name anything. Without access to all accounts, people
+        see such alerts only if they are on a list.
         """
         if self.may_everywhere(Permission.VIEW):
             return True
         facts = alert.facts
-        named = [*filter(None, [facts.get("account")]), *filter(None, facts.get("accounts", "").split("、"))]
+        named = [
+            *filter(None, [facts.get("account")]),
+            *filter(None, facts.get("accounts", "").split("、")),
+        ]
         if named:
             return all(self.may(Permission.VIEW, [AccountId(name)]) for name in named)
         return name_post(alert) in posts if "post" in facts else alert.code in GENERAL_ALERTS
@@ -412,29 +474,40 @@ class Visitor:
     def require(self, permission: Permission, accounts: Collection[AccountId]) -> None:
         """Raise SignInError unless the visitor may do something on all of these accounts."""
         if not self.may(permission, accounts):
-            raise SignInError("web_not_permitted", permission=self.messages.translate(f"web_may_{permission}"))
+            raise SignInError(
+                "web_not_permitted", permission=self.messages.translate(f"web_may_{permission}")
+            )
 
     def require_everywhere(self, permission: Permission) -> None:
         """Raise SignInError unless the visitor may do something in the whole workspace."""
         if not self.may_everywhere(permission):
-            raise SignInError("web_not_permitted", permission=self.messages.translate(f"web_may_{permission}"))
+            raise SignInError(
+                "web_not_permitted", permission=self.messages.translate(f"web_may_{permission}")
+            )
 
 
-def find_reach(site: Site, principal: Principal, permission: Permission) -> frozenset[AccountId] | None:
-    """Return the accounts on which a user may do something; None for all, those that have left included."""
+def find_reach(
+    site: Site, principal: Principal, permission: Permission
+) -> frozenset[AccountId] | None:
+    """Return the accounts a user may act on; None for all.
+
+    All includes the accounts that have left.
+    """
     if principal.may(permission):
         return None
     known, key = site.reaches, (principal, permission)
     if key not in known:
         accounts = site.settings.accounts
-        known[key] = frozenset(name for name in accounts if principal.may(permission, [name], site.members))
+        known[key] = frozenset(
+            name for name in accounts if principal.may(permission, [name], site.members)
+        )
         while len(known) > MAX_SHARED:
             known.popitem(last=False)
     return known[key]
 
 
 def name_post(alert: Alert) -> PostId:
-    """Return the post that an alert is about, which it has among its facts."""
+    """Return the post of an alert, from the alert's facts."""
     return PostId(alert.facts["post"].partition("#")[0].partition("@")[0])
 
 
@@ -447,7 +520,7 @@ class Clock:
         self.now = visitor.site.runtime.now().astimezone(self.timezone)
 
     def when(self, instant: datetime) -> str:
-        """Return today's instants as 08:30, those within a week with the day, others with the date."""
+        """Return an instant: today's as 08:30, within a week with the day, else with the date."""
         local = instant.astimezone(self.timezone)
         clock = f"{local:%H:%M}"
         days = (local.date() - self.now.date()).days
@@ -467,12 +540,16 @@ class Clock:
         return self.translate("web_day", month=local.month, day=local.day, weekday=weekday)
 
     def time_left(self, instant: datetime) -> str:
-        """Return how long there is until an instant within the next two hours, else the empty text."""
+        """Return the time until an instant within the next two hours, else the empty text."""
         left = instant - self.now
         if not timedelta(0) <= left <= timedelta(hours=2):
             return ""
         minutes = int(left.total_seconds()) // 60
-        return self.translate("web_minutes_left", minutes=minutes) if minutes else self.translate("web_under_a_minute")
+        return (
+            self.translate("web_minutes_left", minutes=minutes)
+            if minutes
+            else self.translate("web_under_a_minute")
+        )
 
 
 def get_site(connection: HTTPConnection) -> Site:

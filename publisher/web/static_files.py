@@ -1,4 +1,4 @@
-"""Style, script, icons and vendored files, each at an address that carries its hash, so that browsers keep it."""
+"""Style, script, icons and vendored files, each at an address with its hash, for browser caches."""
 
 import gzip
 from collections.abc import Mapping
@@ -48,7 +48,14 @@ def find_files(folder: Traversable, prefix: str) -> list[tuple[str, StaticFile]]
             body = entry.read_bytes()
             path = f"/static/{sha256(body).hexdigest()[:HASH_LENGTH]}/{name}"
             compressed = gzip.compress(body, mtime=0)
-            found.append((name, StaticFile(path=path, content_type=content_type, body=body, compressed=compressed)))
+            found.append(
+                (
+                    name,
+                    StaticFile(
+                        path=path, content_type=content_type, body=body, compressed=compressed
+                    ),
+                )
+            )
     return found
 
 
@@ -58,11 +65,18 @@ def static_path(name: str) -> str:
 
 
 async def serve_static(request: Request) -> Response:
-    """Serve a file at its address. An old page's address of a changed file is not found; the page is then reloaded."""
+    """Serve a file at its address.
+
+    An old page's address of a changed file is not found. The page is then reloaded.
+    """
     file = load_static_files().get(request.path_params["name"])
     if file is None or file.path != request.url.path:
         return PlainTextResponse("", status_code=404)
     headers = {"cache-control": ONE_YEAR, "vary": "accept-encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
-        return Response(file.compressed, media_type=file.content_type, headers={**headers, "content-encoding": "gzip"})
+        return Response(
+            file.compressed,
+            media_type=file.content_type,
+            headers={**headers, "content-encoding": "gzip"},
+        )
     return Response(file.body, media_type=file.content_type, headers=headers)

@@ -1,6 +1,6 @@
 """Keeps the dashboard running in a process of its own, so that no page can delay a post.
 
-The daemon imports this, and none of what serves pages: its start must not wait for that.
+The daemon imports this, and none of the modules that serve pages: its start must not wait for them.
 """
 
 import asyncio
@@ -22,8 +22,13 @@ STOP_SECONDS = 8.0
 
 
 @contextlib.asynccontextmanager
-async def run_enabled_dashboard(settings: Settings, set_alert: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
-    """Keep the dashboard running, as `run_dashboard` does, unless the settings leave that to another host."""
+async def run_enabled_dashboard(
+    settings: Settings, set_alert: Callable[[str], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Keep the dashboard running, as `run_dashboard` does, unless another host serves it.
+
+    The settings may leave it to another host.
+    """
     if not settings.dashboard.enabled:
         await set_alert("")
         yield
@@ -38,8 +43,8 @@ async def run_dashboard(
 ) -> AsyncIterator[None]:
     """Keep the dashboard running in a process of its own, as long as the block lasts.
 
-    `set_alert` is called with its exit code when it keeps failing, and with "" once it runs. It writes to `output`, or
-    where this process does.
+    `set_alert` is called with its exit code when it keeps failing, and with "" once it runs. It
+    writes to `output`, or where this process does.
     """
     keeping = asyncio.create_task(keep_running(settings, set_alert, output))
     keeping.add_done_callback(_log_failure)
@@ -53,8 +58,21 @@ async def run_dashboard(
 async def keep_running(
     settings: Settings, set_alert: Callable[[str], Awaitable[None]], output: IO[bytes] | None
 ) -> None:
-    """Start the process, and again whenever it ends, after a pause that doubles. It gets no platform's secret."""
-    command = (sys.executable, "-P", "-m", "publisher", "--lang", settings.lang, "-C", str(settings.workspace), "web")
+    """Start the process, and again whenever it ends, after a pause that doubles.
+
+    It gets no platform's secret.
+    """
+    command = (
+        sys.executable,
+        "-P",
+        "-m",
+        "publisher",
+        "--lang",
+        settings.lang,
+        "-C",
+        str(settings.workspace),
+        "web",
+    )
     vault, failures = Vault(folder=settings.workspace / "var"), 0
     while True:
         environment = await asyncio.to_thread(

@@ -1,4 +1,4 @@
-"""What Today shows: one sentence whether all is well, what comes next, and how far each post of a day is."""
+"""The Today page: one sentence on the state of all, the next posts, and each post's progress."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -21,7 +21,7 @@ from publisher.web.site import Site, Visitor
 from publisher.web.todo import TodoItem, TodoKind, read_todo
 
 SOON = timedelta(minutes=30)
-"""What is due to a person within this time makes the verdict red."""
+"""A person's item that is due within this time makes the verdict red."""
 FOLDED_AFTER = timedelta(hours=1)
 """How long after its time a post that needs nothing more stands among the others."""
 OPEN_GLYPHS = frozenset({Glyph.ACTION, Glyph.CHECKING, Glyph.SENDING, Glyph.WAITING})
@@ -44,13 +44,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TodayRow:
-    """A post of the day. `element` is the id by which a live page finds its row; `missing` are stages it lacks."""
+    """A post of the day. `element` is the id by which a live page finds its row.
+
+    `missing` are the stages that it lacks.
+    """
 
     element: str
     path: str
     summary: OccurrenceSummary
     day: date
-    """On which it is due."""
+    """The day of its due time."""
     maps: Sequence[SeatMap]
     sentence: str
     missing: TodoItem | None = None
@@ -58,7 +61,7 @@ class TodayRow:
 
     @property
     def coming_element(self) -> str:
-        """The id of its line under what comes next, where it stands under its day."""
+        """The id of its line among the coming posts, where it stands under its day."""
         key = self.summary.key
         return item_id("coming", key.post, key.occurrence, self.day.isoformat())
 
@@ -69,7 +72,7 @@ class TodayRow:
 
     @property
     def is_folded(self) -> bool:
-        """True if the row is finished; the page folds those whose time is long past."""
+        """True if the row is finished. The page folds finished rows with a time long past."""
         return not OPEN_GLYPHS.union(EVENTFUL_GLYPHS).intersection(self.summary.by_glyph)
 
     def is_under(self, tab: str) -> bool:
@@ -89,7 +92,7 @@ class Today:
     mine: Sequence[TodoItem]
     others: Sequence[TodoItem]
     coming: Sequence[tuple[datetime, Sequence[TodayRow]]]
-    """What is due from now until the end of tomorrow, by day."""
+    """The posts due from now until the end of tomorrow, by day."""
     rows: Sequence[TodayRow]
     folded: Sequence[TodayRow]
     tabs: Mapping[str, int]
@@ -97,7 +100,7 @@ class Today:
     feeds: str
     """Where the posts of a drill can be read; empty where there is no simulator."""
     stream: str
-    """The address of what changes while the page is open."""
+    """The address of the changes while the page is open."""
 
     @property
     def is_folded_verified(self) -> bool:
@@ -107,7 +110,7 @@ class Today:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """What rows are made of, besides the database: names, approvals that are missing, and the language."""
+    """The sources of rows besides the database: names, missing approvals, and the language."""
 
     visitor: Visitor
     names: AccountNames
@@ -143,7 +146,7 @@ class Board:
         return (known.index(platform) if platform in known else len(known)), platform
 
     def describe(self, row: BoardRow) -> str:
-        """Return what comes next of a post, in one or two sentences."""
+        """Return the next step of a post, in one or two sentences."""
         translate, counts = self.visitor.messages.translate, row.summary.by_glyph
         said = []
         missing = self.missing.get(name_occurrence(row.summary.key))
@@ -180,15 +183,22 @@ def post_path(summary: OccurrenceSummary) -> str:
 def day_bounds(site: Site, day: date) -> tuple[datetime, datetime]:
     """Return when a day begins and ends in the workspace's time zone."""
     zone = site.settings.timezone
-    return datetime.combine(day, time(), zone), datetime.combine(day + timedelta(days=1), time(), zone)
+    return datetime.combine(day, time(), zone), datetime.combine(
+        day + timedelta(days=1), time(), zone
+    )
 
 
 async def read_board(
-    visitor: Visitor, day: date, missing: Mapping[str, TodoItem], posts: Collection[PostId] | None = None
+    visitor: Visitor,
+    day: date,
+    missing: Mapping[str, TodoItem],
+    posts: Collection[PostId] | None = None,
 ) -> Sequence[TodayRow]:
-    """Return the rows of a day, or those of some posts, by their time."""
+    """Return the rows of a day, or of some posts, by their time."""
     start, end = day_bounds(visitor.site, day)
-    found = await visitor.site.store.dashboard.board(start, end, visitor.reach(Permission.VIEW), posts)
+    found = await visitor.site.store.dashboard.board(
+        start, end, visitor.reach(Permission.VIEW), posts
+    )
     board = make_board(visitor, missing)
     return [board.make_row(row) for row in found]
 
@@ -199,12 +209,12 @@ def make_board(visitor: Visitor, missing: Mapping[str, TodoItem]) -> Board:
 
 
 def list_missing(items: Sequence[TodoItem]) -> Mapping[str, TodoItem]:
-    """Return what the occurrences that lack an approval are waiting for, by their names."""
+    """Return the waiting items of the occurrences that lack an approval, by their names."""
     return {item.subject: item for item in items if item.kind is TodoKind.APPROVE}
 
 
 async def read_today(visitor: Visitor, day: date, tab: str) -> Today:
-    """Return what a visitor sees of a day."""
+    """Return a visitor's view of a day."""
     site = visitor.site
     now = site.runtime.now().astimezone(site.settings.timezone)
     is_today = day == now.date()
@@ -216,7 +226,11 @@ async def read_today(visitor: Visitor, day: date, tab: str) -> Today:
     mine = [item for item in items if item.is_mine]
     others = [item for item in items if not item.is_mine]
     shown = [row for row in rows if row.is_under(tab)]
-    folded = [row for row in shown if tab == "all" and row.is_folded and row.summary.due_at < now - FOLDED_AFTER]
+    folded = [
+        row
+        for row in shown
+        if tab == "all" and row.is_folded and row.summary.due_at < now - FOLDED_AFTER
+    ]
     board = make_board(visitor, missing)
     lines = [board.make_line(summary) for summary in coming]
     by_day: dict[date, list[TodayRow]] = {}
@@ -259,12 +273,15 @@ def count_tabs(rows: Sequence[TodayRow]) -> Mapping[str, int]:
 
 
 async def read_coming(visitor: Visitor) -> Sequence[OccurrenceSummary]:
-    """Return what is to be sent from now until the end of tomorrow, by its time."""
+    """Return the posts to send from now until the end of tomorrow, by their time."""
     site, now = visitor.site, visitor.site.runtime.now()
     today = now.astimezone(site.settings.timezone).date()
     _start, end = day_bounds(site, today + timedelta(days=1))
     found = await site.store.occurrences.between(now, end, visitor.reach(Permission.VIEW))
-    return sorted((item for item in found if item.glyph is not Glyph.ENDED), key=lambda item: (item.due_at, item.key))
+    return sorted(
+        (item for item in found if item.glyph is not Glyph.ENDED),
+        key=lambda item: (item.due_at, item.key),
+    )
 
 
 def decide_verdict(  # noqa: PLR0913, PLR0917 # everything that decides
@@ -289,23 +306,35 @@ def decide_verdict(  # noqa: PLR0913, PLR0917 # everything that decides
         first = min((item.until for item in mine if item.until is not None), default=None)
         is_soon = first is not None and first - now <= SOON
         due = visitor.clock.when(first) if first and first - now < timedelta(hours=24) else ""
-        title = translate("web_verdict_mine_by" if due else "web_verdict_mine", number=len(mine), due=due)
+        title = translate(
+            "web_verdict_mine_by" if due else "web_verdict_mine", number=len(mine), due=due
+        )
         return Verdict(tone="danger" if is_soon else "warn", icon="bell", title=title, text=text)
     code = "web_verdict_others" if others else "web_verdict_calm"
     return Verdict(tone="fine", icon="check", title=translate(code, number=len(others)), text=text)
 
 
-def count_line(visitor: Visitor, rows: Sequence[TodayRow], following: OccurrenceSummary | None) -> str:
+def count_line(
+    visitor: Visitor, rows: Sequence[TodayRow], following: OccurrenceSummary | None
+) -> str:
     """Return the counts of the day in one line, and the next post."""
     translate, comma = visitor.messages.translate, visitor.messages.translate("web_comma")
     counts: Counter[Glyph] = sum((Counter(row.summary.by_glyph) for row in rows), Counter())
     said = []
     if rows:
-        parts = [translate(f"web_count_{glyph}", number=counts[glyph]) for glyph in reversed(Glyph) if counts[glyph]]
-        said.append(translate("web_counts", posts=len(rows), number=counts.total(), parts=comma.join(parts)))
+        parts = [
+            translate(f"web_count_{glyph}", number=counts[glyph])
+            for glyph in reversed(Glyph)
+            if counts[glyph]
+        ]
+        said.append(
+            translate("web_counts", posts=len(rows), number=counts.total(), parts=comma.join(parts))
+        )
     if following is not None and not counts[Glyph.SENDING]:
         due = visitor.clock.when(following.due_at)
-        said.append(translate("web_following", due=due, title=following.title, number=following.total))
+        said.append(
+            translate("web_following", due=due, title=following.title, number=following.total)
+        )
     return " ".join(said)
 
 
@@ -313,5 +342,7 @@ def find_feeds(site: Site) -> str:
     """Return where the posts of a drill can be read, on the simulator."""
     if site.settings.environment is not Environment.DRILL:
         return ""
-    addresses = [account.base_url for account in site.settings.accounts.values() if account.base_url]
+    addresses = [
+        account.base_url for account in site.settings.accounts.values() if account.base_url
+    ]
     return f"{addresses[0]}/_sim/" if addresses else ""

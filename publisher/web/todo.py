@@ -1,4 +1,7 @@
-"""What waits for a visitor, by deadline: approvals, rulings, posts to place by hand, accounts that hold posts back."""
+"""Items that wait for a visitor, by deadline.
+
+These are approvals, rulings, posts to place by hand, and accounts that hold posts back.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -34,10 +37,10 @@ class TodoKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TodoItem:
-    """One thing to do. `until` is its deadline, None if it has none; `is_mine`: the visitor may do it.
+    """One thing to do. `until` is its deadline, None without one; `is_mine`: the visitor may do it.
 
-    `subject` names it in addresses and tests, `about` in the audit; `reason` is that of a hold. `kind_of_post` and
-    `level` make its sign.
+    `subject` names it in addresses and tests, `about` in the audit. `reason` is the reason of a
+    hold. `kind_of_post` and `level` make its sign.
     """
 
     kind: TodoKind
@@ -52,7 +55,7 @@ class TodoItem:
     kind_of_post: str = ""
     level: str | None = None
     is_review: bool = False
-    """True for what was released in an emergency: it is sent, and its approvals are still due."""
+    """True for an emergency release: it is sent, and its approvals are still due."""
 
     @property
     def element(self) -> str:
@@ -61,16 +64,30 @@ class TodoItem:
 
 
 def todo_id(kind: TodoKind, about: str, reason: str = "") -> str:
-    """Return the id of the element of a thing to do: the same while it lasts, however many accounts it is about."""
+    """Return the element id of a thing to do.
+
+    It stays the same while the item lasts, for any number of accounts.
+    """
     return item_id("todo", kind, about, reason)
 
 
 async def read_todo(visitor: Visitor) -> Sequence[TodoItem]:
-    """Return what waits for anybody, the most urgent first; what has no deadline comes last."""
+    """Return everybody's waiting items, the most urgent first; items without deadline come last."""
     store = visitor.site.store
     tasks = await store.approvals.tasks() if store.approval_rules.is_active else ()
-    found = [*list_approvals(visitor, tasks), *await _list_deliveries(visitor), *await _list_accounts(visitor)]
-    return sorted(found, key=lambda item: (item.until is None, item.until or visitor.site.runtime.now(), item.subject))
+    found = [
+        *list_approvals(visitor, tasks),
+        *await _list_deliveries(visitor),
+        *await _list_accounts(visitor),
+    ]
+    return sorted(
+        found,
+        key=lambda item: (
+            item.until is None,
+            item.until or visitor.site.runtime.now(),
+            item.subject,
+        ),
+    )
 
 
 def count_mine(items: Sequence[TodoItem]) -> Mapping[str, int]:
@@ -80,7 +97,7 @@ def count_mine(items: Sequence[TodoItem]) -> Mapping[str, int]:
 
 
 def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[TodoItem]:
-    """Return the occurrences that lack an approval, and those that the visitor wrote and somebody has sent back."""
+    """Return the occurrences without an approval, and the visitor's own returned posts."""
     approver, items = make_visitor_approver(visitor), []
     translate, comma = visitor.messages.translate, visitor.messages.translate("list_names")
     for task in tasks:
@@ -94,7 +111,9 @@ def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[
         elif returned is not None:
             text = translate("web_todo_returned", by=returned.by, reason=returned.reason)
         elif task.is_edit:
-            text = translate("web_todo_changed", by=task.saved_by or task.file_owner or "?", stages=stages)
+            text = translate(
+                "web_todo_changed", by=task.saved_by or task.file_owner or "?", stages=stages
+            )
         else:
             text = translate("web_todo_approve", author=task.status.author, stages=stages)
         is_returned = returned is not None and not task.status.is_emergency
@@ -108,7 +127,9 @@ def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[
                 text=text,
                 path=approval_path(task.key),
                 is_mine=is_mine,
-                until=max(released) + AFTER_REVIEW_PERIOD if task.status.is_emergency else task.due_at,
+                until=max(released) + AFTER_REVIEW_PERIOD
+                if task.status.is_emergency
+                else task.due_at,
                 kind_of_post=task.post.kind,
                 level=task.post.level,
                 is_review=task.status.is_emergency,
@@ -118,19 +139,23 @@ def list_approvals(visitor: Visitor, tasks: Sequence[ApprovalTask]) -> Sequence[
 
 
 def make_visitor_approver(visitor: Visitor) -> Approver:
-    """Return the visitor as one who approves."""
+    """Return the visitor as an approver."""
     return make_approver(visitor.principal, visitor.site.members)
 
 
 def approval_path(key: OccurrenceKey, part: str = "") -> str:
-    """Return the address of the page on which an occurrence is approved, or of a part of it."""
+    """Return the address of an occurrence's approval page, or of a part of it."""
     query = "" if key.occurrence == ONCE_OCCURRENCE else f"?{urlencode({'at': key.occurrence})}"
     return f"/approve/{quote(key.post, safe='')}{part}{query}"
 
 
 async def _list_deliveries(visitor: Visitor) -> Sequence[TodoItem]:
-    """Return what is held, a card for each occurrence and reason, and what is to be posted by hand."""
-    deliveries = [one for one in await visitor.site.store.dashboard.needing_people() if visitor.sees_any([one.account])]
+    """Return held posts, a card for each occurrence and reason, and posts to place by hand."""
+    deliveries = [
+        one
+        for one in await visitor.site.store.dashboard.needing_people()
+        if visitor.sees_any([one.account])
+    ]
     titles = await visitor.site.store.queries.titles({delivery.key.post for delivery in deliveries})
     groups: dict[tuple[TodoKind, OccurrenceKey, str], list[Delivery]] = defaultdict(list)
     for delivery in deliveries:
@@ -138,21 +163,34 @@ async def _list_deliveries(visitor: Visitor) -> Sequence[TodoItem]:
             groups[TodoKind.RESOLVE, delivery.key, delivery.reason or ""].append(delivery)
         else:
             groups[TodoKind.ASSIST, delivery.key, delivery.account].append(delivery)
-    return [_to_item(visitor, kind, group, titles[key.post]) for (kind, key, _part), group in groups.items()]
+    return [
+        _to_item(visitor, kind, group, titles[key.post])
+        for (kind, key, _part), group in groups.items()
+    ]
 
 
 def _to_item(visitor: Visitor, kind: TodoKind, group: Sequence[Delivery], title: str) -> TodoItem:
     first, formatter = group[0], visitor.formatter
     permission = Permission.OPERATE if kind is TodoKind.RESOLVE else Permission.ASSIST
-    place = "/".join(quote(part, safe="") for part in (first.key.post, first.key.occurrence, first.account))
+    place = "/".join(
+        quote(part, safe="") for part in (first.key.post, first.key.occurrence, first.account)
+    )
     path = f"/assist/{place}" if kind is TodoKind.ASSIST else f"/deliveries/{place}"
     if len(group) > 1:
-        path = "/posts/" + "/".join(quote(part, safe="") for part in (first.key.post, first.key.occurrence))
+        path = "/posts/" + "/".join(
+            quote(part, safe="") for part in (first.key.post, first.key.occurrence)
+        )
     names = name_accounts(visitor.site.settings, visitor.messages)
     accounts = (
-        names.name(first.account) if len(group) == 1 else visitor.messages.translate("web_accounts", number=len(group))
+        names.name(first.account)
+        if len(group) == 1
+        else visitor.messages.translate("web_accounts", number=len(group))
     )
-    said = formatter.reason(first.reason) if kind is TodoKind.RESOLVE else visitor.messages.translate("web_todo_assist")
+    said = (
+        formatter.reason(first.reason)
+        if kind is TodoKind.RESOLVE
+        else visitor.messages.translate("web_todo_assist")
+    )
     return TodoItem(
         kind=kind,
         subject=formatter.subject(first) if len(group) == 1 else first.key.post,
@@ -169,7 +207,11 @@ def _to_item(visitor: Visitor, kind: TodoKind, group: Sequence[Delivery], title:
 
 async def _list_accounts(visitor: Visitor) -> Sequence[TodoItem]:
     """Return the accounts that are paused."""
-    pauses = [pause for pause in await visitor.site.store.queries.pauses() if pause.scope.startswith(ACCOUNT_SCOPE)]
+    pauses = [
+        pause
+        for pause in await visitor.site.store.queries.pauses()
+        if pause.scope.startswith(ACCOUNT_SCOPE)
+    ]
     items = []
     for pause in pauses:
         account = AccountId(pause.scope.removeprefix(ACCOUNT_SCOPE))

@@ -1,4 +1,4 @@
-"""Requests begin in turns: each user has some places of their own, and all without a session share a few."""
+"""Requests begin in turns: each user has own places, and all without a session share a few."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -11,7 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from publisher.web.middleware import find_peer
 
 PLACES = 4
-"""Requests of one user that are worked on at once, and of all others together: the rest is mostly waiting."""
+"""Requests of one user, and of all others together, processed at once.
+
+The rest is mostly waiting.
+"""
 LINGER_SECONDS = 0.5
 TURN = "publisher.turn"
 """The key of a request's scope that has its turn."""
@@ -19,13 +22,16 @@ TURN = "publisher.turn"
 
 @dataclass(slots=True)
 class Places:
-    """A number of places. Where all are taken, the clients get one in turns, however many requests each has waiting."""
+    """A number of places. If all are taken, the clients get one in turns.
+
+    The number of requests that a client has waiting makes no difference.
+    """
 
     taken: int = 0
     waiting: OrderedDict[str, deque[asyncio.Future[bool]]] = field(default_factory=OrderedDict)
 
     def take(self, client: str) -> asyncio.Future[bool]:
-        """Return what comes true once there is a place, or false if its client has gone before that."""
+        """Return a future: True once there is a place, False if its client has gone before."""
         place = asyncio.get_running_loop().create_future()
         if self.taken < PLACES:
             self.taken += 1
@@ -35,7 +41,7 @@ class Places:
         return place
 
     def give_back(self) -> None:
-        """Give a place back, to the client whose turn it is if any waits."""
+        """Give a place back, to the client with the next turn if any waits."""
         while self.waiting:
             client, requests = self.waiting.popitem(last=False)
             place = requests.popleft()
@@ -49,15 +55,15 @@ class Places:
 
 @dataclass(slots=True, kw_only=True)
 class RequestTurn:
-    """A request's place: it has none while its body is awaited, nor after the first part of its response.
+    """A request's place. It has none while its body is awaited, nor after its first response part.
 
-    So slow clients hold up nobody, and a live page has a place until it has shown all it had to.
+    So slow clients hold up nobody, and a live page has a place until it has shown all its contents.
     """
 
     places: Places
     client: str
     is_own: bool
-    """True if the places are those of one user."""
+    """True if the places belong to one user."""
     is_body_missing: bool
     place: asyncio.Future[bool] | None = None
 
@@ -81,7 +87,10 @@ class RequestTurn:
             self.places.give_back()
 
     async def linger(self) -> None:
-        """Keep a place of one user for a moment: a flood of requests to refuse then takes its time from that user."""
+        """Keep a place of one user for a moment.
+
+        A flood of requests to refuse then takes its time from that user.
+        """
         if self.is_own:
             await asyncio.sleep(LINGER_SECONDS)
 
@@ -104,8 +113,8 @@ class RequestTurn:
 class FairTurns:
     """Lets requests begin in turns, so that a flood of one client waits for itself.
 
-    `find_known_user` returns the user that a request is from, empty without a session, None for one that `find_user`
-    has to look up.
+    `find_known_user` returns the user that a request is from, empty without a session, None for one
+    that `find_user` has to look up.
     """
 
     def __init__(
@@ -127,14 +136,19 @@ class FairTurns:
             return
         is_body_missing = scope["method"] not in {"GET", "HEAD"}
         turn = scope[TURN] = RequestTurn(
-            places=self.of_others, client=find_peer(scope), is_own=False, is_body_missing=is_body_missing
+            places=self.of_others,
+            client=find_peer(scope),
+            is_own=False,
+            is_body_missing=is_body_missing,
         )
         user = self.find_known_user(scope)
         try:
             if user is None:
                 if not await turn.begin():
                     return
-                if (user := self.find_known_user(scope)) is None:  # else another request of the session came first
+                if (
+                    user := self.find_known_user(scope)
+                ) is None:  # else another request of the session came first
                     user = await self.find_user(scope)
                 turn.end()
             if user:

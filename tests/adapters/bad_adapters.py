@@ -1,4 +1,7 @@
-"""Adapters with one planted bug each, which must fail the conformance kit; `test_conformance_kit.py` runs this file."""
+"""Adapters with one planted bug each.
+
+Each must fail the conformance kit; `test_conformance_kit.py` runs this file.
+"""
 
 import json
 import re
@@ -76,7 +79,9 @@ def claim_own_account(response):
 
 def over(adapter, **changes):
     """Return an adapter of the same kind over a client that changes something."""
-    return replace(adapter, context=replace(adapter.context, http=ChangedHttp(adapter.context.http, **changes)))
+    return replace(
+        adapter, context=replace(adapter.context, http=ChangedHttp(adapter.context.http, **changes))
+    )
 
 
 class Hasty(WebhookAdapter):
@@ -93,7 +98,9 @@ class Opaque(WebhookAdapter):
 
     async def publish(self, request):
         outcome = await super().publish(request)
-        return Unknown(reason="bad_response") if outcome == Unknown(reason="server_error") else outcome
+        return (
+            Unknown(reason="bad_response") if outcome == Unknown(reason="server_error") else outcome
+        )
 
 
 class Greedy(WebhookAdapter):
@@ -105,13 +112,17 @@ class Greedy(WebhookAdapter):
             return page
         for sighting in page[:PAGE]:
             if sighting.published_at > request.baseline.taken_at:
-                receipt = Receipt(remote_id=sighting.remote_id, url=sighting.url, published_at=sighting.published_at)
+                receipt = Receipt(
+                    remote_id=sighting.remote_id,
+                    url=sighting.url,
+                    published_at=sighting.published_at,
+                )
                 return Published(receipt=receipt)
         return NotFound(covered_since=request.baseline.taken_at)
 
 
 class Fooled(WebhookAdapter):
-    """Takes a post with its words for its own, whatever its marker."""
+    """Takes any post with the words of ours for ours, regardless of its marker."""
 
     async def find_post(self, request):
         finding = await super().find_post(request)
@@ -119,7 +130,11 @@ class Fooled(WebhookAdapter):
         for sighting in page if not isinstance(page, ReadFailure) else ():
             is_new = not request.baseline.includes(sighting.remote_id, sighting.published_at)
             if is_new and is_similar((request.text,), (sighting.text,), request.marker):
-                receipt = Receipt(remote_id=sighting.remote_id, url=sighting.url, published_at=sighting.published_at)
+                receipt = Receipt(
+                    remote_id=sighting.remote_id,
+                    url=sighting.url,
+                    published_at=sighting.published_at,
+                )
                 return Published(receipt=receipt)
         return finding
 
@@ -128,7 +143,9 @@ class BlindInList(WebhookAdapter):
     """Does not compare the account when it looks for its post."""
 
     async def find_post(self, request):
-        return await WebhookAdapter.find_post(over(self, change_response=claim_own_account), request)
+        return await WebhookAdapter.find_post(
+            over(self, change_response=claim_own_account), request
+        )
 
 
 class BlindInRecent(WebhookAdapter):
@@ -149,7 +166,9 @@ class BlindInTicket(WebhookAdapter):
     """Does not compare the account of the post that it follows."""
 
     async def check_ticket(self, ticket):
-        return await WebhookAdapter.check_ticket(over(self, change_response=claim_own_account), ticket)
+        return await WebhookAdapter.check_ticket(
+            over(self, change_response=claim_own_account), ticket
+        )
 
 
 class Forgetful(WebhookAdapter):
@@ -180,7 +199,9 @@ class Plain(WebhookAdapter):
     """Leaves out the pictures."""
 
     async def publish(self, request):
-        return await super().publish(replace(request, images=(), rendered=replace(request.rendered, images=())))
+        return await super().publish(
+            replace(request, images=(), rendered=replace(request.rendered, images=()))
+        )
 
 
 class Thrifty(WebhookAdapter):
@@ -196,7 +217,12 @@ class Wordless(WebhookAdapter):
 
     async def publish(self, request):
         return await super().publish(
-            replace(request, rendered=replace(request.rendered, text=request.marker.code, title=request.marker.code))
+            replace(
+                request,
+                rendered=replace(
+                    request.rendered, text=request.marker.code, title=request.marker.code
+                ),
+            )
         )
 
 
@@ -205,7 +231,9 @@ class Unlinked(WebhookAdapter):
 
     async def publish(self, request):
         text = re.sub(r"https?://\S+", "", request.text)
-        return await super().publish(replace(request, rendered=replace(request.rendered, text=text)))
+        return await super().publish(
+            replace(request, rendered=replace(request.rendered, text=text))
+        )
 
 
 class Private(WebhookAdapter):
@@ -213,7 +241,9 @@ class Private(WebhookAdapter):
 
     async def publish(self, request):
         def change(call):
-            body = json.dumps({**json.loads(call.content), "private": True}, ensure_ascii=False).encode()
+            body = json.dumps(
+                {**json.loads(call.content), "private": True}, ensure_ascii=False
+            ).encode()
             key = self.context.secret()["key"]
             signature = sign_headers(key, call.method, call.url, body, self.context.now())
             return replace(call, content=body, headers={**call.headers, **signature})
@@ -230,21 +260,27 @@ class Nostalgic(WebhookAdapter):
 
 
 class Willful(WebhookAdapter):
-    """Reads by a client of its own, which has no limits and no deadline."""
+    """Reads with its own client, without limits and without a deadline."""
 
     async def find_post(self, request):
         own = OwnHttp()
-        return await WebhookAdapter.find_post(replace(self, context=replace(self.context, http=own)), request)
+        return await WebhookAdapter.find_post(
+            replace(self, context=replace(self.context, http=own)), request
+        )
 
 
 class OwnHttp:
     async def fetch(self, request):
         async with httpx.AsyncClient(transport=FreshConnections()) as client:
             try:
-                response = await client.request(request.method, request.url, headers=request.headers)
+                response = await client.request(
+                    request.method, request.url, headers=request.headers
+                )
             except (OSError, httpx.TransportError):
                 return Unknown(reason="reset")
-        return HttpResponse(status=response.status_code, headers=dict(response.headers), body=response.content)
+        return HttpResponse(
+            status=response.status_code, headers=dict(response.headers), body=response.content
+        )
 
 
 class Talkative(WebhookAdapter):
@@ -253,7 +289,9 @@ class Talkative(WebhookAdapter):
     async def check_health(self):
         health = await super().check_health()
         key = self.context.secret().get("key")
-        return Unknown(reason=f"refused with {key}") if isinstance(health, Healthy) and key else health
+        return (
+            Unknown(reason=f"refused with {key}") if isinstance(health, Healthy) and key else health
+        )
 
 
 class Creative(WebhookAdapter):
@@ -281,7 +319,7 @@ class CarelessFactory(WeiboFactory):
 
 
 class WastefulFactory(WeiboFactory):
-    """Makes adapters that forget which pictures they have stored."""
+    """Makes adapters that forget the pictures they have stored."""
 
     def create(self, account, context):
         return super().create(account, replace(context, state=MemoryAdapterState()))
@@ -380,7 +418,9 @@ class TestCreative(Sound):
 class TestLinkless(Sound):
     """Counts links as nothing."""
 
-    factory = make_factory(WebhookAdapter, count_text=lambda text: len(re.sub(r"https?://\S+", "", text)))
+    factory = make_factory(
+        WebhookAdapter, count_text=lambda text: len(re.sub(r"https?://\S+", "", text))
+    )
 
 
 class TestImpatient(Sound):

@@ -1,4 +1,7 @@
-"""Fixtures of the adapters' tests: a context over a mocked transport, send requests, and golden files."""
+"""Fixtures of the adapter tests.
+
+A context over a mocked transport, send requests, and golden files.
+"""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +17,14 @@ import respx
 from adapters._http import LoginHttp
 from publisher.contract import AdapterContext, Token
 from publisher.domain.account import AccountId, Platform
-from publisher.domain.post import Baseline, DeliveryId, Marker, RenderedImage, RenderedPost, SendRequest
+from publisher.domain.post import (
+    Baseline,
+    DeliveryId,
+    Marker,
+    RenderedImage,
+    RenderedPost,
+    SendRequest,
+)
 from publisher.testing.conformance.harness import MemoryAdapterState
 from tests.unguarded import UNGUARDED
 
@@ -23,7 +33,10 @@ NOON = datetime(2026, 11, 24, 4, 0, 30, tzinfo=UTC)
 PNG = b"\x89PNG\r\n\x1a\n-picture-"
 MARKER = "K7QM-4R2T"
 OLDEST_IDS = {"weibo": "1"}
-"""The account's newest post before the call, where the adapter reads an account without any before its first call."""
+"""The account's newest post before the call.
+
+It is given where the adapter reads an account without any post before its first call.
+"""
 
 
 @dataclass
@@ -35,7 +48,9 @@ class Tokens:
     async def current(self) -> str | None:
         return self.value
 
-    async def renew(self, stale: str | None, fetch: Callable[[], Awaitable[Token | None]]) -> str | None:
+    async def renew(
+        self, stale: str | None, fetch: Callable[[], Awaitable[Token | None]]
+    ) -> str | None:
         if self.value is None or self.value == stale:
             token = await fetch()
             self.value = token.value if token else None
@@ -50,7 +65,7 @@ def context_over(
     monotonic: Callable[[], float] = lambda: 0.0,
     **changes: Any,
 ) -> AdapterContext:
-    """Return a context whose calls go to a transport, to one host only, and wait for nothing."""
+    """Return a context with calls to one host only, over a given transport, without waits."""
 
     async def nothing(_what: object) -> None:
         return
@@ -77,7 +92,7 @@ def context_over(
 
 @dataclass
 class MockServer:
-    """An adapter context whose transport is respx's router, and the failpoints that were passed."""
+    """An adapter context over respx's router as transport, and the list of passed failpoints."""
 
     secret: dict[str, str]
     router: respx.Router = field(default_factory=lambda: respx.Router(assert_all_called=False))
@@ -89,7 +104,9 @@ class MockServer:
             self.failpoints.append(name)
 
         transport = httpx.MockTransport(self.router.async_handler)
-        return context_over(transport, lambda: self.secret, host="*", now=lambda: self.now, failpoint=pass_by)
+        return context_over(
+            transport, lambda: self.secret, host="*", now=lambda: self.now, failpoint=pass_by
+        )
 
     @property
     def requests(self) -> list[httpx.Request]:
@@ -103,7 +120,14 @@ def make_server():
 
 @pytest.fixture
 def make_request():
-    def make(platform: str, *, text: str, title: str = "警惕“退款客服”诈骗", link: str | None = None, **changes):
+    def make(
+        platform: str,
+        *,
+        text: str,
+        title: str = "警惕“退款客服”诈骗",
+        link: str | None = None,
+        **changes,
+    ):
         pictures = changes.pop("pictures", ())
         rendered = RenderedPost(
             account=AccountId(f"beijing-{platform}"),
@@ -120,7 +144,9 @@ def make_request():
             account=rendered.account,
             rendered=rendered,
             images=tuple(PNG for _ in pictures),
-            baseline=Baseline(newest_id=OLDEST_IDS.get(platform), taken_at=NOON - timedelta(minutes=2)),
+            baseline=Baseline(
+                newest_id=OLDEST_IDS.get(platform), taken_at=NOON - timedelta(minutes=2)
+            ),
             intended_at=NOON,
             start_by=200.0,
         )
@@ -131,12 +157,14 @@ def make_request():
 
 @pytest.fixture
 def picture():
-    return RenderedImage(sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图")
+    return RenderedImage(
+        sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图"
+    )
 
 
 @pytest.fixture
 def golden():
-    """Compare a request with the golden file of its bytes, with the random boundary of a form replaced."""
+    """Compare a request with its golden file, with the random boundary of a form replaced."""
 
     def compare(name: str, request: httpx.Request) -> None:
         assert spell(request) == (GOLDEN / f"{name}.request").read_bytes()
@@ -160,7 +188,9 @@ _LEFT_OUT = {"host", "accept", "accept-encoding", "connection", "user-agent", "c
 def spell(request: httpx.Request) -> bytes:
     """Format a request as text: request line, significant headers sorted by name, body."""
     boundary = re.search(r"boundary=([0-9a-f]+)", request.headers.get("content-type", ""))
-    headers = sorted(f"{name}: {value}" for name, value in request.headers.items() if name not in _LEFT_OUT)
+    headers = sorted(
+        f"{name}: {value}" for name, value in request.headers.items() if name not in _LEFT_OUT
+    )
     head = "\n".join([f"{request.method} {request.url}", *headers]).encode()
     spelled = head + b"\n\n" + request.content + b"\n"
     return spelled.replace(boundary.group(1).encode(), b"BOUNDARY") if boundary else spelled

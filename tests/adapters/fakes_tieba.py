@@ -1,4 +1,7 @@
-"""Shared by the tests of the Tieba adapter: an account, a mocked platform, and answers in the platform's format."""
+"""Shared helpers of the Tieba adapter tests.
+
+An account, a mocked platform, and answers in the platform's format.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -48,7 +51,7 @@ def account(**changes) -> Account:
 
 
 def server_for(make_server, **changes) -> tuple[Adapter, MockServer]:
-    """Return an adapter, and a mocked platform on which session, account status and forum are in order."""
+    """Return an adapter and a mocked platform with session, account status and forum in order."""
     server = make_server({"BDUSS": "B" * 192, "STOKEN": "S" * 64})
     server.router.get(TBS).respond(200, json={"tbs": "17634e03cbe25e6e1674526199", "is_login": 1})
     server.router.get(STANDING).mock(return_value=account_status())
@@ -63,10 +66,19 @@ def account_status(user: dict | None = None, **anti) -> httpx.Response:
 
 
 def opened(**more) -> dict:
-    return {"error_code": "0", "tid": TID, "pid": "150000000001", "msg": "发送成功", "opgroup": "0", **more}
+    return {
+        "error_code": "0",
+        "tid": TID,
+        "pid": "150000000001",
+        "msg": "发送成功",
+        "opgroup": "0",
+        **more,
+    }
 
 
-def entry(tid: str, title: str = "别的", text: str = "", at: datetime = MADE, fid: int = FID, **more) -> dict:
+def entry(
+    tid: str, title: str = "别的", text: str = "", at: datetime = MADE, fid: int = FID, **more
+) -> dict:
     info = {
         "id": int(tid),
         "tid": int(tid),
@@ -82,13 +94,21 @@ def entry(tid: str, title: str = "别的", text: str = "", at: datetime = MADE, 
 
 
 def threads(*entries: dict, has_more: int = 0) -> httpx.Response:
-    return httpx.Response(200, json={"error_code": 0, "data": {"has_more": has_more, "list": list(entries)}})
+    return httpx.Response(
+        200, json={"error_code": 0, "data": {"has_more": has_more, "list": list(entries)}}
+    )
 
 
 def page(tid: str = TID, **thread) -> httpx.Response:
     body = {
         "error_code": 0,
-        "thread": {"id": int(tid), "title": TITLE, "create_time": int(MADE.timestamp()), "author": AUTHOR, **thread},
+        "thread": {
+            "id": int(tid),
+            "title": TITLE,
+            "create_time": int(MADE.timestamp()),
+            "author": AUTHOR,
+            **thread,
+        },
         "first_floor": {"id": 150000000001, "content": [{"type": 0, "text": TEXT}]},
         "post_list": [],
     }

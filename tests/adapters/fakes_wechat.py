@@ -12,7 +12,14 @@ import respx
 from adapters.wechat import WECHAT
 from publisher.contract import Adapter
 from publisher.domain.account import Account, AccountId, Platform
-from publisher.domain.post import Baseline, DeliveryId, Marker, RenderedImage, RenderedPost, SendRequest
+from publisher.domain.post import (
+    Baseline,
+    DeliveryId,
+    Marker,
+    RenderedImage,
+    RenderedPost,
+    SendRequest,
+)
 from publisher.testing.conformance.harness import MemoryAdapterState
 from tests.adapters.conftest import Tokens, context_over
 
@@ -62,7 +69,9 @@ def send_request(**changes: object) -> SendRequest:
     return SendRequest(**(facts | changes))
 
 
-def item(name: str, *, at: datetime = NOW, key: str = "article_id", **changes: object) -> dict[str, object]:
+def item(
+    name: str, *, at: datetime = NOW, key: str = "article_id", **changes: object
+) -> dict[str, object]:
     """Return one item of a list, ours by default."""
     news = {
         "title": "警惕“退款客服”诈骗",
@@ -85,7 +94,11 @@ def other(name: str, *, at: datetime = NOW) -> dict[str, object]:
 
 
 def page(*items: Mapping[str, object], total: int | None = None) -> dict[str, object]:
-    return {"total_count": len(items) if total is None else total, "item_count": len(items), "item": list(items)}
+    return {
+        "total_count": len(items) if total is None else total,
+        "item_count": len(items),
+        "item": list(items),
+    }
 
 
 def error(code: int, message: str = "said the platform") -> dict[str, object]:
@@ -111,8 +124,12 @@ class Scene:
 
     tokens: Tokens = field(default_factory=lambda: Tokens("T1"))
     state: MemoryAdapterState = field(default_factory=MemoryAdapterState)
-    router: respx.MockRouter = field(default_factory=lambda: respx.MockRouter(assert_all_called=False))
-    secret: dict[str, str] = field(default_factory=lambda: {"app_id": APP_ID, "app_secret": "canary-secret"})
+    router: respx.MockRouter = field(
+        default_factory=lambda: respx.MockRouter(assert_all_called=False)
+    )
+    secret: dict[str, str] = field(
+        default_factory=lambda: {"app_id": APP_ID, "app_secret": "canary-secret"}
+    )
     reads_secret: Callable[[], Mapping[str, str]] | None = None
     now: datetime = NOW
     dies_at: str | None = None
@@ -141,9 +158,14 @@ class Scene:
         )
         return WECHAT.create(account, context)
 
-    def answers(self, path: str, *bodies: Mapping[str, object] | httpx.Response | Exception) -> None:
+    def answers(
+        self, path: str, *bodies: Mapping[str, object] | httpx.Response | Exception
+    ) -> None:
         """Script the answers of a path, one after the other; the last answer is repeated."""
-        script = [body if not isinstance(body, Mapping) else httpx.Response(200, json=body) for body in bodies]
+        script = [
+            body if not isinstance(body, Mapping) else httpx.Response(200, json=body)
+            for body in bodies
+        ]
 
         def reply(_request: httpx.Request) -> httpx.Response:
             answer = script.pop(0) if len(script) > 1 else script[0]
@@ -156,24 +178,36 @@ class Scene:
     def works(self) -> None:
         """Let all calls of a publication succeed."""
         self.answers("stable_token", {"access_token": "T1", "expires_in": 7200})
-        self.answers("material/add_material", {"media_id": "COVER", "url": "http://mmbiz.qpic.cn/c", "item": []})
+        self.answers(
+            "material/add_material",
+            {"media_id": "COVER", "url": "http://mmbiz.qpic.cn/c", "item": []},
+        )
         self.answers("media/uploadimg", {"url": "http://mmbiz.qpic.cn/x?a=1&b=2"})
         self.answers("draft/add", {"media_id": "DRAFT", "item": []})
-        self.answers("draft/get", {"news_item": item("")["content"]["news_item"], "update_time": 1764000000})
+        self.answers(
+            "draft/get", {"news_item": item("")["content"]["news_item"], "update_time": 1764000000}
+        )
         self.answers("draft/batchget", page())
         self.answers("freepublish/submit", {"errcode": 0, "errmsg": "ok", "publish_id": 2650100001})
         self.answers("freepublish/batchget", page())
-        self.answers("message/mass/sendall", {"errcode": 0, "msg_id": 3147400001, "msg_data_id": 2455800001})
+        self.answers(
+            "message/mass/sendall", {"errcode": 0, "msg_id": 3147400001, "msg_data_id": 2455800001}
+        )
 
     def asked(self, path: str) -> list[httpx.Request]:
         """Return the requests that a path received."""
-        return [call.request for call in self.router.calls if call.request.url.path == f"/{_full(path)}"]
+        return [
+            call.request for call in self.router.calls if call.request.url.path == f"/{_full(path)}"
+        ]
 
     def bodies(self, path: str) -> list[dict[str, object]]:
         return [json.loads(request.content) for request in self.asked(path)]
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
-        """Answer from the script; each error is a new copy, as the router would chain the same one to itself."""
+        """Answer from the script, with a new copy of each error.
+
+        The router would chain a reused error to itself.
+        """
         try:
             return await self.router.async_handler(request)
         except httpx.TransportError as error:

@@ -1,4 +1,7 @@
-"""A receiver of webhook posts, as one more platform of the simulator, which adds the faults."""
+"""A receiver of webhook posts, as one more platform of the simulator.
+
+The simulator adds the faults.
+"""
 
 import base64
 import hashlib
@@ -23,7 +26,10 @@ STATUSES = {"bad_signature": 401, "person_needed": 403, "no_such_post": 404}
 
 
 def identify_caller(_state: SimulatorState, request: ApiRequest) -> str:
-    """Name the call as adapters/webhook/api.py does, so that faults and handlers are found by that name."""
+    """Name the call as adapters/webhook/api.py does.
+
+    Faults and handlers are found by that name.
+    """
     first, _, name = request.endpoint.strip("/").partition("/")
     request.query |= {"path": request.endpoint, "name": unquote(name)}
     request.endpoint = f"{request.method} /{first}" + ("/NAME" if name else "")
@@ -33,12 +39,16 @@ def identify_caller(_state: SimulatorState, request: ApiRequest) -> str:
 def refuse(_request: ApiRequest, code: str, _message: str | None = None) -> ApiResponse:
     if code == "duplicate":
         return ApiResponse.from_json({"account": ACCOUNT}, 409)
-    return ApiResponse.from_json({"error": code if code in STATUSES else f"e_{code}"}, STATUSES.get(code, 422))
+    return ApiResponse.from_json(
+        {"error": code if code in STATUSES else f"e_{code}"}, STATUSES.get(code, 422)
+    )
 
 
 def is_signed(request: ApiRequest) -> bool:
     at = request.headers.get("publisher-timestamp", "0")
-    message = b"\n".join([at.encode(), request.method.encode(), request.query["path"].encode(), request.body])
+    message = b"\n".join(
+        [at.encode(), request.method.encode(), request.query["path"].encode(), request.body]
+    )
     wanted = f"v1={hmac.new(KEY.encode(), message, hashlib.sha256).hexdigest()}"
     is_fresh = abs(request.received_at - int(at)) < MAX_AGE_SECONDS
     return is_fresh and hmac.compare_digest(wanted, request.headers.get("publisher-signature", ""))
@@ -52,7 +62,9 @@ def serve(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         case "POST /posts":
             return create(state, request)
         case "GET /posts":
-            return ApiResponse.from_json({"account": ACCOUNT, "posts": [describe(post) for post in reversed(posts)]})
+            return ApiResponse.from_json(
+                {"account": ACCOUNT, "posts": [describe(post) for post in reversed(posts)]}
+            )
         case "GET /health":
             return ApiResponse.from_json({"account": ACCOUNT})
         case "GET /reach":
@@ -83,11 +95,16 @@ def make_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost
     number = str(state.take_number("webhook", 1001))
     key = fields.get("key", f"by-hand-{number}")
     text, title = fields["text"], fields["title"]
-    images = [state.store_media(base64.b64decode(picture["data"])) for picture in fields.get("pictures", ())]
+    images = [
+        state.store_media(base64.b64decode(picture["data"]))
+        for picture in fields.get("pictures", ())
+    ]
     extra = {"key": key, "idempotency_key": fields.get("idempotency_key", key)}
     if fields.get("private"):
         extra["private"] = True
-    return SimulatedPost(number, "webhook", ACCOUNT, state.now(), text, title, images=images, extra=extra)
+    return SimulatedPost(
+        number, "webhook", ACCOUNT, state.now(), text, title, images=images, extra=extra
+    )
 
 
 def describe(post: SimulatedPost) -> dict[str, Any]:
@@ -103,7 +120,14 @@ def describe(post: SimulatedPost) -> dict[str, Any]:
     }
 
 
-ENDPOINTS = ("POST /posts", "GET /posts", "GET /posts/NAME", "DELETE /posts/NAME", "GET /health", "GET /reach")
+ENDPOINTS = (
+    "POST /posts",
+    "GET /posts",
+    "GET /posts/NAME",
+    "DELETE /posts/NAME",
+    "GET /health",
+    "GET /reach",
+)
 RECEIVER = Platform(
     name="webhook",
     endpoints=dict.fromkeys(ENDPOINTS, serve),
@@ -120,7 +144,9 @@ RECEIVER = Platform(
 
 
 @asynccontextmanager
-async def receiving(kind: type[Simulated] = Simulated) -> AsyncIterator[tuple[Simulated, dict[str, str]]]:
+async def receiving(
+    kind: type[Simulated] = Simulated,
+) -> AsyncIterator[tuple[Simulated, dict[str, str]]]:
     """Serve an empty receiver."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PLATFORMS, "webhook", RECEIVER)

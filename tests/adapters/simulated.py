@@ -1,4 +1,7 @@
-"""The simulator as the conformance kit's test server: a real server, controlled by its control endpoints."""
+"""The simulator as the test server of the conformance kit.
+
+It is a real server, controlled by its control endpoints.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -53,7 +56,8 @@ StandIns = Mapping[tuple[FaultTarget, str], dict[str, Any] | None]
 class Simulated:
     """One account of one platform in the simulator.
 
-    `stand_ins` maps a fault to the one with the same meaning on this platform, or to None where there is none.
+    `stand_ins` maps a fault to the one with the same meaning on this platform, or to None where
+    there is none.
     """
 
     base_url: str
@@ -65,7 +69,10 @@ class Simulated:
 
     @property
     def endpoints(self) -> Mapping[FaultTarget, str]:
-        """Return the platform's endpoints, those of its second way of publishing where that is meant."""
+        """Return the platform's endpoints.
+
+        If `way` names the platform's second way of publishing, its endpoints take precedence.
+        """
         return ENDPOINTS[self.platform] | ENDPOINTS.get(f"{self.platform} {self.way}", {})
 
     async def posts(self) -> list[PlatformPost]:
@@ -75,7 +82,8 @@ class Simulated:
             PlatformPost(
                 remote_id=post["id"],
                 is_published=post["state"] == "live",
-                is_public=post["state"] == "live" and not (post["extra"].keys() & {"hidden", "private"}),
+                is_public=post["state"] == "live"
+                and not (post["extra"].keys() & {"hidden", "private"}),
                 picture_count=len(post["images"]),
                 text=f"{post['title']}\n{post['text']}\n{post['html']}",
             )
@@ -124,7 +132,9 @@ async def simulated(
     server = asyncio.create_task(serve_app(app, "127.0.0.1", 0, port.set_result))
     base_url = f"http://127.0.0.1:{await port}"
     try:
-        async with httpx.AsyncClient(base_url=base_url, transport=httpx.ASGITransport(app=app)) as control:
+        async with httpx.AsyncClient(
+            base_url=base_url, transport=httpx.ASGITransport(app=app)
+        ) as control:
             wanted = {"platform": platform, "account": identity, **account}
             secret = (await control.post("/_sim/accounts", json=wanted)).json()
             await control.post("/_sim/settings", json=dict(settings or {}))

@@ -9,7 +9,15 @@ from adapters.tieba import TIEBA
 from adapters.weibo import WEIBO
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.post import Baseline
-from publisher.domain.results import Blocked, Deleted, Healthy, NotFound, Published, Submitted, Unknown
+from publisher.domain.results import (
+    Blocked,
+    Deleted,
+    Healthy,
+    NotFound,
+    Published,
+    Submitted,
+    Unknown,
+)
 from publisher.simulator import create_app
 from tests.adapters.conftest import OLDEST_IDS, context_over
 
@@ -28,7 +36,9 @@ def world():
 @pytest.fixture
 async def weibo(world):
     context, control = world
-    given = await control.post("/_sim/accounts", json={"platform": "weibo", "account": "1404376560", "name": "x"})
+    given = await control.post(
+        "/_sim/accounts", json={"platform": "weibo", "account": "1404376560", "name": "x"}
+    )
     account = Account(
         id=AccountId("beijing-weibo"),
         platform=Platform("weibo"),
@@ -44,7 +54,12 @@ async def weibo(world):
 @pytest.fixture
 async def tieba(world):
     context, control = world
-    wanted = {"platform": "tieba", "account": "tb.1.beijing", "name": "平安发布", "forums": ["天气"]}
+    wanted = {
+        "platform": "tieba",
+        "account": "tb.1.beijing",
+        "name": "平安发布",
+        "forums": ["天气"],
+    }
     given = await control.post("/_sim/accounts", json=wanted)
     account = Account(
         id=AccountId("beijing-tieba"),
@@ -61,11 +76,15 @@ async def tieba(world):
 
 def current_request(make, platform, **words):
     since = datetime.now(UTC) - timedelta(minutes=2)
-    return make(platform, baseline=Baseline(newest_id=OLDEST_IDS.get(platform), taken_at=since), **words)
+    return make(
+        platform, baseline=Baseline(newest_id=OLDEST_IDS.get(platform), taken_at=since), **words
+    )
 
 
 async def inject_fault(control, **fault):
-    reply = await control.post("/_sim/faults", json={"platform": "*", "account": "*", "endpoint": "*", **fault})
+    reply = await control.post(
+        "/_sim/faults", json={"platform": "*", "account": "*", "endpoint": "*", **fault}
+    )
     assert reply.status_code == 200
 
 
@@ -78,11 +97,15 @@ ADD = "/c/c/thread/add_pc"
 async def test_weibo_from_probe_to_retraction(weibo, make_request, picture):
     """A login is probed, a post published with its picture, found by its marker, and deleted."""
     adapter, _ = weibo
-    send_request = current_request(make_request, "weibo", text=WEIBO_TEXT, link=LINK, pictures=(picture,))
+    send_request = current_request(
+        make_request, "weibo", text=WEIBO_TEXT, link=LINK, pictures=(picture,)
+    )
     assert isinstance(await adapter.check_health(), Healthy)
     outcome = await adapter.publish(send_request)
     assert isinstance(outcome, Published)
-    assert (await adapter.find_post(send_request)) == Published(receipt=outcome.receipt, is_text_confirmed=True)
+    assert (await adapter.find_post(send_request)) == Published(
+        receipt=outcome.receipt, is_text_confirmed=True
+    )
     assert await adapter.retract(outcome.receipt) == Deleted()
     assert await adapter.retract(outcome.receipt) == Deleted()
 
@@ -112,7 +135,10 @@ async def test_weibo_faults(weibo, make_request, fault, expected):
 
 
 async def test_weibo_lost_reply_f24(weibo, make_request):
-    """F24: a reply lost after the platform acted leaves an unknown outcome that one read resolves."""
+    """F24: a reply lost after the platform acted leaves an unknown outcome.
+
+    One read resolves it.
+    """
     adapter, control = weibo
     await inject_fault(control, endpoint=SHARE, fault={"kind": "status", "code": 504, "acts": True})
     send_request = current_request(make_request, "weibo", text=WEIBO_TEXT, link=LINK)
@@ -124,7 +150,9 @@ async def test_weibo_lost_reply_f24(weibo, make_request):
 async def test_weibo_unreadable_list_f52(weibo, make_request, kind):
     """F52: a list that is empty, broken or of another account is never absence."""
     adapter, control = weibo
-    await control.post("/_sim/posts", json={"platform": "weibo", "account": "1404376560", "text": "别的"})
+    await control.post(
+        "/_sim/posts", json={"platform": "weibo", "account": "1404376560", "text": "别的"}
+    )
     send_request = current_request(make_request, "weibo", text=WEIBO_TEXT, link=LINK)
     assert isinstance(await adapter.find_post(send_request), NotFound)
     await inject_fault(control, endpoint="/2/statuses/user_timeline.json", fault={"kind": kind})
@@ -132,9 +160,15 @@ async def test_weibo_unreadable_list_f52(weibo, make_request, kind):
 
 
 async def test_tieba_from_probe_to_retraction(tieba, make_request, picture):
-    """A session is probed, a thread opened with its picture, seen without a session, found, and deleted."""
+    """A thread goes from probe to retraction.
+
+    A session is probed and a thread is opened with its picture. The thread is seen without a
+    session, found, and deleted.
+    """
     adapter, _ = tieba
-    send_request = current_request(make_request, "tieba", text="〔K7QM-4R2T〕\r\n不转账。", pictures=(picture,))
+    send_request = current_request(
+        make_request, "tieba", text="〔K7QM-4R2T〕\r\n不转账。", pictures=(picture,)
+    )
     assert isinstance(await adapter.check_health(), Healthy)
     outcome = await adapter.publish(send_request)
     assert isinstance(outcome, Submitted)
@@ -172,7 +206,9 @@ async def test_tieba_faults(tieba, make_request, fault, expected):
 async def test_tieba_review_that_never_ends_f47(tieba, make_request):
     """F47: a thread in review is seen by its author only, and so is not published."""
     adapter, control = tieba
-    await inject_fault(control, endpoint=ADD, fault={"kind": "review", "verdict": "hold", "seconds": 3600})
+    await inject_fault(
+        control, endpoint=ADD, fault={"kind": "review", "verdict": "hold", "seconds": 3600}
+    )
     send_request = current_request(make_request, "tieba", text="〔K7QM-4R2T〕\r\n不转账。")
     outcome = await adapter.publish(send_request)
     assert isinstance(outcome, Submitted)

@@ -94,21 +94,29 @@ VALUES = st.recursive(
 )
 BODIES = VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)
 REPLIES = st.builds(
-    HttpResponse, status=st.sampled_from([200, 302, 400, 403, 429, 500]), headers=st.just({}), body=BODIES
+    HttpResponse,
+    status=st.sampled_from([200, 302, 400, 403, 429, 500]),
+    headers=st.just({}),
+    body=BODIES,
 )
 BASELINE = Baseline(newest_id=None, taken_at=NOW)
 MARKER = Marker(code="K7QM-4R2T")
-REPLY_CRITERIA = replies.ReplyMatchCriteria(tid="1", marker=MARKER, since=NOW, pid="2", text="余下的话")
+REPLY_CRITERIA = replies.ReplyMatchCriteria(
+    tid="1", marker=MARKER, since=NOW, pid="2", text="余下的话"
+)
 
 
 def require_storable(result):
-    """Fail if the core could not store what an adapter has made of a reply."""
+    """Fail if the core could not store an adapter's result for a reply."""
     assert is_storable(dump_result(clean_result(result))["detail"])
 
 
 @given(REPLIES)
 def test_weibo_decoders_never_raise(reply):
-    """No JSON, valid or not, makes a Weibo decoder raise, and none without id and owner counts as published."""
+    """No JSON, valid or not, makes a Weibo decoder raise.
+
+    No reply without an id and an owner counts as published.
+    """
     outcome = weibo_wire.decode_created(reply, "1404376560", Ticket(payload="x"), NOW)
     assert not isinstance(outcome, Published) or b"1404376560" in reply.body
     require_storable(outcome)

@@ -13,12 +13,19 @@ from adapters.wechat import WECHAT
 from adapters.weibo import WEIBO
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.post import RenderedImage, RenderedPost
-from publisher.testing.conformance import AdapterConformance, FaultTarget, FrontResponse, ResponseFormat
+from publisher.testing.conformance import (
+    AdapterConformance,
+    FaultTarget,
+    FrontResponse,
+    ResponseFormat,
+)
 from tests.adapters.receiver import ACCOUNT, receiving
 from tests.adapters.simulated import Simulated, simulated
 
 PNG = b"\x89PNG\r\n\x1a\n-picture-"
-PICTURE = RenderedImage(sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图")
+PICTURE = RenderedImage(
+    sha256="0" * 64, media_type="image/png", size=len(PNG), width=640, height=360, alt="示意图"
+)
 TITLE = "警惕“退款客服”诈骗"
 WORDS = "近期有人冒充电商客服，以退款为由诱导群众转账。📞举报平台：12377"
 
@@ -73,7 +80,10 @@ class TestWeChat(AdapterConformance):
 
     factory = WECHAT
     account = Account(
-        id=AccountId("beijing-wechat"), platform=Platform("wechat"), identity="wx0123456789abcdef", secret="w"
+        id=AccountId("beijing-wechat"),
+        platform=Platform("wechat"),
+        identity="wx0123456789abcdef",
+        secret="w",
     )
     images = (PNG,)
     public_fields = frozenset({"app_id"})
@@ -127,7 +137,9 @@ class TestWebhook(AdapterConformance):
     """The webhook, over a receiver that the simulator serves."""
 
     factory = WEBHOOK
-    account = Account(id=AccountId("site"), platform=Platform("webhook"), identity=ACCOUNT, secret="h")
+    account = Account(
+        id=AccountId("site"), platform=Platform("webhook"), identity=ACCOUNT, secret="h"
+    )
     images = (PNG,)
 
     @staticmethod
@@ -166,7 +178,7 @@ class RealReceiver:
 
 @pytest.mark.extra
 class TestWebhookOnARealServer(TestWebhook):
-    """The webhook, over a receiver that has nothing but its own calls; the fault front makes all faults."""
+    """The webhook against a receiver with only its own calls; the fault front makes all faults."""
 
     settle_time = timedelta(milliseconds=50)
     response_format = ResponseFormat(

@@ -27,13 +27,20 @@ SIDE_EFFECTS = {
     "Wordless": {"fault_has_effect"},
     "Talkative": {"probe_reports_failure"},
 }
-"""Rules that a bug breaks as a consequence: a fault finds nothing to change in its calls or words, its probe lies."""
-BROKEN = re.compile(r"^FAILED .*::Test(\w+)::(\w+)(?:\[(.*)\])? - .*BrokenRuleError: (\w+):", re.MULTILINE)
+"""Rules that a bug breaks as a consequence.
+
+A fault finds nothing to change in the adapter's calls or words, or the adapter's probe lies.
+"""
+BROKEN = re.compile(
+    r"^FAILED .*::Test(\w+)::(\w+)(?:\[(.*)\])? - .*BrokenRuleError: (\w+):", re.MULTILINE
+)
 
 
 PLANTED = {
     "Hasty": {"honest_outcome": "test_unknown_outcome_stays_unknown drop_after"},
-    "Opaque": {"server_error_is_named": "test_a_server_error_is_no_changed_interface status-code=503"},
+    "Opaque": {
+        "server_error_is_named": "test_a_server_error_is_no_changed_interface status-code=503"
+    },
     "Greedy": {
         "matches_own_posts_only": "test_ignores_external_posts",
         "find_past_baseline": "test_finds_its_post_behind_many",
@@ -50,7 +57,9 @@ PLANTED = {
     "Wordless": {"whole_content": "test_publishes_all_of_it_for_all"},
     "Unlinked": {"whole_content": "test_publishes_all_of_it_for_all"},
     "Private": {"visible_to_all": "test_publishes_all_of_it_for_all"},
-    "Nostalgic": {"matches_own_posts_only": "test_ignores_posts_from_before_the_baseline newest known"},
+    "Nostalgic": {
+        "matches_own_posts_only": "test_ignores_posts_from_before_the_baseline newest known"
+    },
     "Willful": {"client_given": "test_finds_its_post_behind_many"},
     "Talkative": {"no_secret_leaks": "test_never_leaks_a_secret None"},
     "Creative": {"one_create": "test_ignores_external_posts"},
@@ -61,11 +70,17 @@ PLANTED = {
     "Lying": {"fault_has_effect": "test_never_claims_more_than_the_reply captcha"},
     "Defective": {"fault_has_effect": "test_unknown_outcome_stays_unknown no_id"},
 }
-"""The planted bugs, each with the rules that it breaks and, for each rule, one test that must find it."""
+"""The planted bugs, each with the rules it breaks.
+
+For each rule, one test that must find it is named.
+"""
 
 
 def run_kit(*options):
-    """Run the kit over the bad adapters; return the rules that each broke, with the tests, and all that was printed."""
+    """Run the kit over the bad adapters.
+
+    Return the rules that each adapter broke, with the tests, and all the printed output.
+    """
     command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider"]
     run = subprocess.run(
         [*command, *options],
@@ -80,7 +95,9 @@ def run_kit(*options):
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for who, test, what, rule in BROKEN.findall(run.stdout):
         found[who][rule].add(f"{test} {what}".strip())
-    assert sum(len(tests) for rules in found.values() for tests in rules.values()) == run.stdout.count("FAILED ")
+    assert sum(
+        len(tests) for rules in found.values() for tests in rules.values()
+    ) == run.stdout.count("FAILED ")
     return found, run.stdout
 
 
@@ -105,9 +122,15 @@ def test_the_kit_catches_a_planted_bug_f21_f22_f24_f53_f55(broken, bug):
 
 
 def test_a_secret_in_the_open_is_located(broken):
-    """A failure names the field of the secret and where it was found, and quotes the place without the secret."""
+    """A failure names the field of an exposed secret and its location.
+
+    It quotes the place without the secret.
+    """
     _, printed = broken
-    assert "no_secret_leaks: key is in the result of check_health: Unknown(reason='refused with …'" in printed
+    assert (
+        "no_secret_leaks: key is in the result of check_health: Unknown(reason='refused with …'"
+        in printed
+    )
     assert KEY not in printed
 
 
@@ -131,5 +154,8 @@ def test_the_kit_uses_every_fault_of_the_simulator():
             *FAILED_READ_FAULTS,
         )
     }
-    tried |= {"rewrite", "gone"}  # an adapter only passes it on: a post counts as removed after two reads
+    tried |= {
+        "rewrite",
+        "gone",
+    }  # an adapter only passes it on: a post counts as removed after two reads
     assert tried >= set(FAULT_KINDS)

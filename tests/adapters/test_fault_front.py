@@ -19,7 +19,10 @@ from publisher.testing.fault_front import (
     rewrite_text,
 )
 
-POSTS = [{"id": "2", "text": "新的", "owner": {"id": "me"}}, {"id": "1", "text": "旧的", "owner": {"id": "me"}}]
+POSTS = [
+    {"id": "2", "text": "新的", "owner": {"id": "me"}},
+    {"id": "1", "text": "旧的", "owner": {"id": "me"}},
+]
 FORMAT = ResponseFormat(
     refusals={"captcha": FrontResponse.from_json(403, {"error": "captcha"})},
     id_keys=frozenset({"id"}),
@@ -28,17 +31,26 @@ FORMAT = ResponseFormat(
 
 
 class Origin:
-    """A server that counts what it was asked to do, and answers each call with the same list."""
+    """A server that counts its requests, and answers each call with the same list."""
 
     def __init__(self):
         self.bodies = []
 
     async def serve(self, reader, writer):
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        size = next((line.partition(":")[2] for line in head.splitlines() if line.startswith("content-length")), "0")
+        size = next(
+            (
+                line.partition(":")[2]
+                for line in head.splitlines()
+                if line.startswith("content-length")
+            ),
+            "0",
+        )
         self.bodies.append(await reader.readexactly(int(size)))
         body = json.dumps(POSTS).encode()
-        writer.write(b"HTTP/1.1 200 OK\r\nX-Origin: yes\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nX-Origin: yes\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
         await writer.drain()
         writer.close()
 
@@ -49,14 +61,20 @@ async def fronted():
     origin = Origin()
     server = await asyncio.start_server(origin.serve, "127.0.0.1", 0)
     url = "http://{}:{}".format(*server.sockets[0].getsockname())
-    async with open_fault_front(url, response_format=FORMAT) as front, httpx.AsyncClient(timeout=60) as client:
+    async with (
+        open_fault_front(url, response_format=FORMAT) as front,
+        httpx.AsyncClient(timeout=60) as client,
+    ):
         yield origin, front, client
     server.close()
     await server.wait_closed()
 
 
 async def test_a_missing_date_is_added():
-    """As any proxy, the front dates a response that the server has not: the daemon reads the time from it."""
+    """Like any proxy, the front dates a response without a date.
+
+    The daemon reads the time from it.
+    """
     async with fronted() as (_origin, front, client):
         response = await client.get(front.base_url)
         assert parsedate_to_datetime(response.headers["date"]).tzinfo is not None
@@ -65,17 +83,30 @@ async def test_a_missing_date_is_added():
 async def test_the_account_may_have_another_name_on_the_wire():
     """Where the JSON names the account otherwise than publisher.toml, that name is replaced."""
     named = replace(FORMAT, identity="me")
-    changed = json.loads(change_body("wrong_account", {"own": "me@social.example"}, named, json.dumps(POSTS).encode()))
+    changed = json.loads(
+        change_body(
+            "wrong_account", {"own": "me@social.example"}, named, json.dumps(POSTS).encode()
+        )
+    )
     assert {post["owner"]["id"] for post in changed} == {"m1"}
 
 
 async def test_without_a_fault_everything_passes():
-    """The front forwards method, path, query, headers and body, and returns status, headers and body."""
+    """Without a fault, the front passes everything on.
+
+    It forwards method, path, query, headers and body, and returns status, headers and body.
+    """
     async with fronted() as (origin, front, client):
         response = await client.post(f"{front.base_url}/posts?x=1", content=b"words")
-        assert (response.status_code, response.headers["x-origin"], response.json()) == (200, "yes", POSTS)
+        assert (response.status_code, response.headers["x-origin"], response.json()) == (
+            200,
+            "yes",
+            POSTS,
+        )
         assert origin.bodies == [b"words"]
-        assert [(request.method, request.target) for request in front.requests] == [("POST", "/posts?x=1")]
+        assert [(request.method, request.target) for request in front.requests] == [
+            ("POST", "/posts?x=1")
+        ]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +119,10 @@ async def test_without_a_fault_everything_passes():
     ],
 )
 async def test_a_lost_reply_is_an_error_of_the_connection(kind, facts, calls):
-    """The client sees a broken connection, whether the platform acted or not; a late call reaches it in the end."""
+    """The client sees a broken connection, whether the platform acted or not.
+
+    A late call reaches the platform in the end.
+    """
     async with fronted() as (origin, front, client):
         fault = front.inject(kind, **facts)
         with pytest.raises(httpx.TransportError):
@@ -99,10 +133,14 @@ async def test_a_lost_reply_is_an_error_of_the_connection(kind, facts, calls):
 
 
 @pytest.mark.parametrize(
-    ("kind", "facts", "calls"), [("delay", {}, 1), ("delay", {"when": "before"}, 0), ("drip", {}, 1)]
+    ("kind", "facts", "calls"),
+    [("delay", {}, 1), ("delay", {"when": "before"}, 0), ("drip", {}, 1)],
 )
 async def test_a_held_response_lasts_until_the_client_leaves(kind, facts, calls):
-    """A response that is held back is announced, and never comes; the platform acts before or after."""
+    """A response that is held back is announced and never comes.
+
+    The platform acts before or after.
+    """
     async with fronted() as (origin, front, client):
         fault = front.inject(kind, **facts)
         call = asyncio.create_task(client.get(front.base_url))
@@ -125,7 +163,10 @@ async def test_a_held_response_lasts_until_the_client_leaves(kind, facts, calls)
     ],
 )
 async def test_a_response_is_replaced(kind, facts, status, body, calls):
-    """A refusal comes in place of the platform's response, and the platform acts only where the fault says so."""
+    """A refusal replaces the platform's response.
+
+    The platform acts only where the fault says so.
+    """
     async with fronted() as (origin, front, client):
         fault = front.inject(kind, **facts)
         response = await client.get(front.base_url)
@@ -137,14 +178,19 @@ async def test_a_fault_applies_to_the_calls_that_are_meant_until_it_is_cleared()
     """Other calls pass unchanged, and count for nothing."""
     async with fronted() as (_, front, client):
         fault = front.inject("status", applies_to=lambda request: request.method == "POST")
-        statuses = [(await client.request(method, front.base_url)).status_code for method in ("GET", "POST")]
+        statuses = [
+            (await client.request(method, front.base_url)).status_code for method in ("GET", "POST")
+        ]
         front.clear()
         statuses.append((await client.post(front.base_url)).status_code)
         assert (statuses, fault.count) == ([200, 503, 200], 1)
 
 
 async def test_a_fault_without_effect_does_not_count():
-    """A fault that finds nothing to change has changed nothing; one that the front does not have is refused."""
+    """A fault that finds nothing to change has changed nothing.
+
+    A fault that the front does not have is refused.
+    """
     async with fronted() as (_, front, client):
         fault = front.inject("wrong_account", own="nobody")
         assert (await client.get(front.base_url)).json() == POSTS
@@ -154,13 +200,19 @@ async def test_a_fault_without_effect_does_not_count():
 
 
 async def test_a_platform_over_tls_must_be_trusted(tmp_path):
-    """A platform with a certificate of its own is reached with the context that trusts it, and not without."""
+    """A platform with its own certificate is reached only with a context that trusts it."""
     certificate, key = make_certificate(tmp_path, "localhost")
-    served, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=certificate)
+    served, trusting = (
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+        ssl.create_default_context(cafile=certificate),
+    )
     served.load_cert_chain(certificate, key)
     server = await asyncio.start_server(Origin().serve, "127.0.0.1", 0, ssl=served)
     url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
-    async with httpx.AsyncClient(timeout=60) as client, open_fault_front(url, ssl_context=trusting) as front:
+    async with (
+        httpx.AsyncClient(timeout=60) as client,
+        open_fault_front(url, ssl_context=trusting) as front,
+    ):
         assert (await client.get(front.base_url)).json() == POSTS
         async with open_fault_front(url) as wary:
             with pytest.raises(httpx.TransportError):
@@ -171,7 +223,10 @@ async def test_a_platform_over_tls_must_be_trusted(tmp_path):
 
 async def test_a_platform_that_is_gone_breaks_the_connection():
     """The front adds no response of its own where the platform gives none."""
-    async with open_fault_front("http://127.0.0.1:1") as front, httpx.AsyncClient(timeout=60) as client:
+    async with (
+        open_fault_front("http://127.0.0.1:1") as front,
+        httpx.AsyncClient(timeout=60) as client,
+    ):
         with pytest.raises(httpx.TransportError):
             await client.get(front.base_url)
 
@@ -185,18 +240,25 @@ async def test_a_platform_that_is_gone_breaks_the_connection():
         ("reorder", {"how": "twice"}, [POSTS[0], POSTS[0], POSTS[1], POSTS[1]]),
         ("reorder", {"how": "again"}, POSTS * 2),
         ("wrong_account", {"own": "me"}, [{**post, "owner": {"id": "m1"}} for post in POSTS]),
-        ("rewrite", {"how": "excerpt", "characters": 1}, [{**post, "text": f"{post['text'][0]}…"} for post in POSTS]),
+        (
+            "rewrite",
+            {"how": "excerpt", "characters": 1},
+            [{**post, "text": f"{post['text'][0]}…"} for post in POSTS],
+        ),
     ],
 )
 def test_a_list_is_changed_and_nothing_else(kind, facts, changed):
-    """A fault changes the posts of a list, at the top or in an object, and leaves what they contain."""
+    """A fault changes the posts of a list and nothing else.
+
+    The list is at the top or in an object; the contents of its posts stay.
+    """
     for wrap in (lambda posts: posts, lambda posts: {"total": 2, "posts": posts}):
         body = json.dumps(wrap(POSTS)).encode()
         assert json.loads(change_body(kind, facts, FORMAT, body)) == wrap(changed)
 
 
 def test_a_body_that_is_no_json_stays():
-    """What is not JSON has no lists; broken JSON cannot be read."""
+    """A body that is not JSON has no lists; broken JSON cannot be read."""
     assert change_body("empty_list", {}, FORMAT, b"<p>") == b"<p>"
     with pytest.raises(ValueError, match="Unterminated"):
         json.loads(change_body("bad_json", {}, None, json.dumps(POSTS).encode()))
@@ -213,7 +275,7 @@ def test_a_body_that_is_no_json_stays():
     ],
 )
 def test_a_text_is_rewritten(how, before, after):
-    """Each way in which platforms change texts; another one is refused."""
+    """Each kind of platform change to a text is available; any other is refused."""
     assert rewrite_text(before, how=how) == after
     with pytest.raises(ValueError, match="backwards"):
         rewrite_text(before, how="backwards")

@@ -38,7 +38,9 @@ ELSEWHERE = ("evil.example", "127.0.0.1", "api.weibo.com.evil.example", "weibo.c
 
 
 def account(platform, **facts):
-    return Account(id=AccountId(platform), platform=Platform(platform), identity="1", secret="s", **facts)
+    return Account(
+        id=AccountId(platform), platform=Platform(platform), identity="1", secret="s", **facts
+    )
 
 
 def settings(tmp_path, environment="live"):
@@ -52,9 +54,15 @@ def factory_of(platform):
 
 def named_in(platform):
     """Return the hosts of every address in an adapter's code."""
-    trees = [ast.parse(path.read_text("utf-8")) for path in sorted((ADAPTERS / platform).glob("*.py"))]
+    trees = [
+        ast.parse(path.read_text("utf-8")) for path in sorted((ADAPTERS / platform).glob("*.py"))
+    ]
     values = [node.value.value for tree in trees for node in tree.body if is_text(node)]
-    return {urlsplit(value).hostname for value in values if value.startswith("https://") and value not in PAGES}
+    return {
+        urlsplit(value).hostname
+        for value in values
+        if value.startswith("https://") and value not in PAGES
+    }
 
 
 def is_text(node):
@@ -64,7 +72,9 @@ def is_text(node):
 @pytest.mark.parametrize("platform", sorted(set(BUILT_IN_ADAPTERS) - {"webhook"}))
 def test_each_platform_is_called_at_its_own_hosts_only(tmp_path, platform):
     """Every address in the adapter's code may be called, and no other."""
-    is_host_allowed = build_host_filter([account(platform)], settings(tmp_path), factory_of(platform))
+    is_host_allowed = build_host_filter(
+        [account(platform)], settings(tmp_path), factory_of(platform)
+    )
     assert named_in(platform)
     assert all(map(is_host_allowed, named_in(platform)))
     assert not any(map(is_host_allowed, ELSEWHERE))
@@ -80,7 +90,10 @@ def test_each_platform_is_called_at_its_own_hosts_only(tmp_path, platform):
     ],
 )
 def test_an_address_of_an_accounts_own_is_the_only_one(tmp_path, address, host):
-    """The address in `base_url` of any platform, or in a receiver's options, however its host is written."""
+    """An account's own address is the only host it may call, in any spelling of the host.
+
+    The address is in `base_url` of any platform, or in a receiver's options.
+    """
     for one in (account("weibo", base_url=address), account("webhook", options={"url": address})):
         is_host_allowed = build_host_filter([one], settings(tmp_path), factory_of(one.platform))
         assert is_host_allowed(host)
@@ -91,23 +104,45 @@ def test_an_address_of_an_accounts_own_is_the_only_one(tmp_path, address, host):
 def test_a_receiver_without_a_valid_address_is_never_called(tmp_path, address):
     """`check` reports the settings; no call is made, and nothing else stops."""
     one = account("webhook", options={"url": address} if address is not None else {})
-    assert not any(map(build_host_filter([one], settings(tmp_path), factory_of("webhook")), ELSEWHERE))
+    assert not any(
+        map(build_host_filter([one], settings(tmp_path), factory_of("webhook")), ELSEWHERE)
+    )
 
 
 def test_accounts_that_share_a_login_each_reach_their_own_host(tmp_path):
-    """They share one HTTP client, which may call all of their addresses."""
-    accounts = [account("webhook", options={"url": f"https://{name}.example"}) for name in ("a", "b")]
+    """Accounts that share a login share one HTTP client.
+
+    The client may call all of their addresses.
+    """
+    accounts = [
+        account("webhook", options={"url": f"https://{name}.example"}) for name in ("a", "b")
+    ]
     is_host_allowed = build_host_filter(accounts, settings(tmp_path), factory_of("webhook"))
-    assert [is_host_allowed(host) for host in ("a.example", "b.example", "c.example")] == [True, True, False]
+    assert [is_host_allowed(host) for host in ("a.example", "b.example", "c.example")] == [
+        True,
+        True,
+        False,
+    ]
 
 
 async def test_a_live_account_calls_no_other_host(tmp_path):
-    """In the running application, the name of a host that the platform does not have is not even looked up."""
+    """A live account does not even look up a host name outside its platform.
+
+    The test uses the running application.
+    """
     (tmp_path / "publisher.toml").write_text(LIVE, "utf-8")
-    async with open_application(await load_settings(tmp_path), FakeRuntime(), can_send=True) as application:
+    async with open_application(
+        await load_settings(tmp_path), FakeRuntime(), can_send=True
+    ) as application:
         http = application.adapters[AccountId("a")].context.http
-        for url in ("https://evil.example/2/statuses/share.json", "http://127.0.0.1:9/", "https://weibo.com/"):
-            assert await http.fetch(HttpRequest(method="GET", url=url)) == NotSent(reason="host_not_allowed")
+        for url in (
+            "https://evil.example/2/statuses/share.json",
+            "http://127.0.0.1:9/",
+            "https://weibo.com/",
+        ):
+            assert await http.fetch(HttpRequest(method="GET", url=url)) == NotSent(
+                reason="host_not_allowed"
+            )
 
 
 class Silent:
@@ -120,5 +155,7 @@ class Silent:
 def test_an_adapter_that_names_no_address_may_call_any(tmp_path):
     """Packages of older versions keep working; a drill still reaches this machine only."""
     assert build_host_filter([account("citysite")], settings(tmp_path), Silent())("city.example")
-    is_host_allowed = build_host_filter([account("weibo")], settings(tmp_path, "drill"), factory_of("weibo"))
+    is_host_allowed = build_host_filter(
+        [account("weibo")], settings(tmp_path, "drill"), factory_of("weibo")
+    )
     assert [is_host_allowed(host) for host in ("127.0.0.1", "api.weibo.com")] == [True, False]

@@ -1,4 +1,7 @@
-"""The HTTP client in use, against a raw socket: what may be called not sent, and what never."""
+"""The HTTP client against a raw socket: the errors that may count as not sent.
+
+All other errors never do.
+"""
 
 import asyncio
 import errno
@@ -13,7 +16,13 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from adapters._http import MAX_CREATE_BODY_BYTES, MAX_READ_BODY_BYTES, FreshConnections, LoginHttp, _NetworkBackend
+from adapters._http import (
+    MAX_CREATE_BODY_BYTES,
+    MAX_READ_BODY_BYTES,
+    FreshConnections,
+    LoginHttp,
+    _NetworkBackend,
+)
 from publisher.app.application import http_for_login
 from publisher.contract import HttpRequest, HttpResponse, Upload
 from publisher.domain.account import AccountId, Platform
@@ -33,7 +42,7 @@ Deed = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class RawServer:
-    """A minimal server: it runs `deed` on each connection and keeps what it received."""
+    """A minimal server that runs `deed` on each connection and keeps the bytes it received."""
 
     url: str
     connections: int = 0
@@ -88,7 +97,9 @@ class _RecordingReader:
 
 async def take(reader) -> None:
     head = await reader.readuntil(b"\r\n\r\n")
-    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    length = next(
+        line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
+    )
     await reader.readexactly(int(length.split(b":")[1]))
 
 
@@ -164,21 +175,34 @@ PARCEL = SendRequest(
 
 def post(url: str, **changes) -> HttpRequest:
     return replace(
-        HttpRequest(method="POST", url=url, form=(("status", "警惕 诈骗"), ("access_token", "SECRET"))), **changes
+        HttpRequest(
+            method="POST", url=url, form=(("status", "警惕 诈骗"), ("access_token", "SECRET"))
+        ),
+        **changes,
     )
 
 
 @pytest.mark.parametrize(
     ("deed", "expected"),
     [
-        pytest.param(close_at_once, {"response_truncated", "reset"}, id="F22-closed-before-reading"),
-        pytest.param(close_after_head, {"response_truncated", "reset"}, id="F22-closed-after-headers"),
+        pytest.param(
+            close_at_once, {"response_truncated", "reset"}, id="F22-closed-before-reading"
+        ),
+        pytest.param(
+            close_after_head, {"response_truncated", "reset"}, id="F22-closed-after-headers"
+        ),
         pytest.param(answering(), {"response_truncated"}, id="F24-closed-without-a-reply"),
         pytest.param(answering(HEAD + b"half"), {"response_truncated"}, id="F32-half-body"),
-        pytest.param(answering(b"HTTP/1.1 200 OK\r\nContent-Le"), {"response_truncated"}, id="F32-half-head"),
-        pytest.param(answering(b"not http at all\r\n\r\n"), {"response_truncated"}, id="F31-not-http"),
         pytest.param(
-            answering(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"),
+            answering(b"HTTP/1.1 200 OK\r\nContent-Le"), {"response_truncated"}, id="F32-half-head"
+        ),
+        pytest.param(
+            answering(b"not http at all\r\n\r\n"), {"response_truncated"}, id="F31-not-http"
+        ),
+        pytest.param(
+            answering(
+                b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
+            ),
             {"redirected"},
             id="F35-redirect",
         ),
@@ -188,7 +212,10 @@ def post(url: str, **changes) -> HttpRequest:
             id="F36-encoding-nobody-asked-for",
         ),
         pytest.param(
-            answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n", b"x" * (MAX_CREATE_BODY_BYTES + 1)),
+            answering(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n",
+                b"x" * (MAX_CREATE_BODY_BYTES + 1),
+            ),
             {"body_too_large"},
             id="F36-huge-body",
         ),
@@ -203,12 +230,16 @@ async def test_an_error_after_the_first_byte_is_unknown(deed, expected):
     assert platform.connections == 1
 
 
-@pytest.mark.parametrize("deed", [pytest.param(silence, id="F21-silence"), pytest.param(drip, id="F23-drip")])
+@pytest.mark.parametrize(
+    "deed", [pytest.param(silence, id="F21-silence"), pytest.param(drip, id="F23-drip")]
+)
 async def test_one_deadline_bounds_the_whole_call(deed):
     """F21, F23: no reply, or one sent slower than the deadline, is Unknown at the deadline."""
     async with raw_server(deed) as platform:
         async with asyncio.timeout(LONGEST):
-            answer = await http_for(request_timeout=timedelta(seconds=1)).create(post(platform.url), PARCEL)
+            answer = await http_for(request_timeout=timedelta(seconds=1)).create(
+                post(platform.url), PARCEL
+            )
             await platform.ended.wait()
     assert answer == Unknown(reason="timeout")
 
@@ -265,7 +296,7 @@ async def test_lease_over_writes_no_byte_f15():
 
 
 class SlowNetwork(_NetworkBackend):
-    """A network whose connection to the host takes until it is released."""
+    """A network with a connection to the host that waits until it is released."""
 
     def __init__(self):
         self.wanted, self.open = asyncio.Event(), asyncio.Event()
@@ -278,7 +309,10 @@ class SlowNetwork(_NetworkBackend):
 
 @pytest.mark.parametrize("slow", ["turn", "connection"])
 async def test_f94_a_stop_reaches_a_call_that_waits_for_its_turn_or_its_connection(slow):
-    """I14, I16: a post that people stop before the first byte is not sent, however long connecting takes."""
+    """I14, I16: a post that is stopped before its first byte is not sent.
+
+    This holds however long connecting takes.
+    """
     allowed, network, begun = [True], SlowNetwork(), []
     asked = asyncio.Event()
 
@@ -291,7 +325,9 @@ async def test_f94_a_stop_reaches_a_call_that_waits_for_its_turn_or_its_connecti
 
     async with raw_server(listen) as platform:
         http = http_for(
-            may_send=may_send, record_start=lambda *call: begun.append(call), transport=FreshConnections(network)
+            may_send=may_send,
+            record_start=lambda *call: begun.append(call),
+            transport=FreshConnections(network),
         )
         if slow == "turn":
             await http._lock.acquire()
@@ -314,7 +350,10 @@ async def test_f94_a_stop_reaches_a_call_that_waits_for_its_turn_or_its_connecti
 async def test_the_client_of_a_browser_login_creates_nothing():
     """It has no intent to check and no record to write, so no creating call starts."""
     http = http_for_login(
-        timeout=timedelta(seconds=5), monotonic=lambda: 100.0, is_host_allowed=lambda _host: True, can_create=False
+        timeout=timedelta(seconds=5),
+        monotonic=lambda: 100.0,
+        is_host_allowed=lambda _host: True,
+        can_create=False,
     )
     async with raw_server(answering(OK)) as platform:
         assert await http.create(post(platform.url), PARCEL) == NotSent(reason="stopped")
@@ -331,14 +370,18 @@ async def test_f02_a_call_is_recorded_as_begun_right_before_its_first_byte():
 
     async with raw_server(answering(OK)) as platform:
         http = http_for(
-            may_send=may_send, record_start=lambda *call: seen.append(("begun", call, platform.received[:]))
+            may_send=may_send,
+            record_start=lambda *call: seen.append(("begun", call, platform.received[:])),
         )
         assert isinstance(await http.create(post(platform.url), PARCEL), HttpResponse)
     assert seen == ["asked", "asked", ("begun", (PARCEL.delivery, PARCEL.fencing_token), [])]
 
 
 async def test_f82_a_call_that_cannot_be_recorded_does_not_begin():
-    """A full disk keeps the call's line from being written: no byte is sent, and the outcome is known."""
+    """If a full disk keeps the call's line from being written, no byte is sent.
+
+    The outcome is known.
+    """
 
     def refuse(_delivery, _fencing_token):
         raise OSError(errno.ENOSPC, "no space left on device")
@@ -382,10 +425,15 @@ async def test_clock_set_while_connecting_writes_no_byte_f61():
     ids=["dated", "from-a-cache", "undated"],
 )
 async def test_the_date_of_a_whole_reply_is_used(headers, heard):
-    """A read is made although the clock is unconfirmed, and its reply's date is used; a cache's is not."""
+    """A read is made although the clock is unconfirmed, and its reply's date is used.
+
+    The date of a cached reply is not used.
+    """
     reported = []
     async with raw_server(answering(OK.replace(b"\r\n", b"\r\n" + headers, 1))) as platform:
-        http = http_for(is_clock_confirmed=lambda: False, on_date_header=lambda *facts: reported.append(facts))
+        http = http_for(
+            is_clock_confirmed=lambda: False, on_date_header=lambda *facts: reported.append(facts)
+        )
         assert isinstance(await http.fetch(post(platform.url)), HttpResponse)
     assert reported == heard
 
@@ -393,9 +441,13 @@ async def test_the_date_of_a_whole_reply_is_used(headers, heard):
 async def test_the_date_of_a_cut_reply_is_not_used():
     """A reply that was cut proves nothing, its head included."""
     reported = []
-    cut = b"HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 01:00:00 GMT\r\nContent-Length: 10\r\n\r\nhalf"
+    cut = (
+        b"HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 01:00:00 GMT\r\nContent-Length: 10\r\n\r\nhalf"
+    )
     async with raw_server(answering(cut)) as platform:
-        await http_for(on_date_header=lambda *facts: reported.append(facts)).fetch(post(platform.url))
+        await http_for(on_date_header=lambda *facts: reported.append(facts)).fetch(
+            post(platform.url)
+        )
     assert reported == []
 
 
@@ -414,7 +466,11 @@ async def test_reply_comes_back_whole():
     async with raw_server(answering(page)) as platform:
         answer = await http_for().create(post(platform.url), PARCEL)
     assert isinstance(answer, HttpResponse)
-    assert (answer.status, answer.headers["content-type"], answer.body) == (502, "text/html", b"<html>")
+    assert (answer.status, answer.headers["content-type"], answer.body) == (
+        502,
+        "text/html",
+        b"<html>",
+    )
 
 
 async def test_each_create_has_its_own_connection_and_no_memory():
@@ -423,7 +479,9 @@ async def test_each_create_has_its_own_connection_and_no_memory():
     async with raw_server(answering(reply)) as platform:
         http = http_for()
         for _ in range(2):
-            await http.create(post(platform.url, cookies={"BDUSS": "mine", "STOKEN": "too"}), PARCEL)
+            await http.create(
+                post(platform.url, cookies={"BDUSS": "mine", "STOKEN": "too"}), PARCEL
+            )
     assert platform.connections == 2
     for request in platform.received:
         assert b"\r\ncookie: BDUSS=mine; STOKEN=too\r\n" in request
@@ -447,7 +505,12 @@ async def test_failpoints_are_passed_in_order():
     async with raw_server(answering(OK)) as platform:
         http = http_for(failpoint=passed.append)
         await http.create(post(platform.url), PARCEL)
-        assert passed == ["http.after_connect", "http.mid_body", "http.after_body", "http.after_reply"]
+        assert passed == [
+            "http.after_connect",
+            "http.mid_body",
+            "http.after_body",
+            "http.after_reply",
+        ]
         await http.fetch(post(platform.url))
     assert len(passed) == 4
 
@@ -465,7 +528,9 @@ async def test_a_creating_call_waits_for_no_read_but_the_one_in_flight():
 
     async with raw_server(deed) as platform:
         http = http_for()
-        calls = [asyncio.create_task(http.fetch(HttpRequest(method="GET", url=f"{platform.url}/0")))]
+        calls = [
+            asyncio.create_task(http.fetch(HttpRequest(method="GET", url=f"{platform.url}/0")))
+        ]
         await arrived.wait()
         for number in range(1, 4):
             read = HttpRequest(method="GET", url=f"{platform.url}/{number}")
@@ -475,7 +540,13 @@ async def test_a_creating_call_waits_for_no_read_but_the_one_in_flight():
         await asyncio.sleep(0)
         free.set()
         await asyncio.gather(*calls)
-    assert [re.match(rb".* /2/post/(\d)", head)[1] for head in platform.received] == [b"0", b"4", b"1", b"2", b"3"]
+    assert [re.match(rb".* /2/post/(\d)", head)[1] for head in platform.received] == [
+        b"0",
+        b"4",
+        b"1",
+        b"2",
+        b"3",
+    ]
 
 
 async def test_one_call_of_a_login_at_a_time():
@@ -516,7 +587,10 @@ def numbers(replies):
 
 
 async def test_equal_reads_that_wait_together_are_made_once():
-    """Each gets a reply to a call that began after it was requested, never that of the call in flight."""
+    """Equal reads that wait together are made once.
+
+    Each gets a reply to a call that began after its request, never that of the call in flight.
+    """
     platform = Counting()
     http = http_for(transport=httpx.MockTransport(platform))
     read = post("http://localhost/x")
@@ -526,10 +600,18 @@ async def test_equal_reads_that_wait_together_are_made_once():
 
 @pytest.mark.parametrize(
     "change",
-    [{"is_idempotent": False}, {"query": (("page", "2"),)}, {"headers": {"token": "2"}}, {"form": (("x", "2"),)}],
+    [
+        {"is_idempotent": False},
+        {"query": (("page", "2"),)},
+        {"headers": {"token": "2"}},
+        {"form": (("x", "2"),)},
+    ],
 )
 async def test_other_reads_and_calls_with_effects_are_made_separately(change):
-    """A reply is shared only where every part of the call is the same, and a repeat has no effect."""
+    """Only equal calls without an effect share a reply.
+
+    Every part of the call must be the same, and a repeat must have no effect.
+    """
     platform = Counting()
     http = http_for(transport=httpx.MockTransport(platform))
     first, other = post("http://localhost/x"), replace(post("http://localhost/x"), **change)
@@ -545,7 +627,9 @@ def too_many(calls, *headers):
     async def answer(request: httpx.Request) -> httpx.Response:
         calls.append(request.url.path)
         await asyncio.sleep(0)
-        return httpx.Response(429, headers=waiting.pop(0)) if waiting else httpx.Response(200, json={})
+        return (
+            httpx.Response(429, headers=waiting.pop(0)) if waiting else httpx.Response(200, json={})
+        )
 
     return httpx.MockTransport(answer)
 
@@ -554,8 +638,13 @@ def too_many(calls, *headers):
     ("header", "rest"),
     [("90", 90), ("Tue, 24 Nov 2026 04:01:00 GMT", 60), ("31536000", 86400), ("", 30)],
 )
-async def test_after_a_limited_read_no_call_in_the_queue_begins_before_its_end_f26_i15(header, rest):
-    """F26, I15: a call that waits behind a 429 is not sent, post or read; a day at most, 30 s by default."""
+async def test_after_a_limited_read_no_call_in_the_queue_begins_before_its_end_f26_i15(
+    header, rest
+):
+    """F26, I15: a call that waits behind a 429 is not sent, whether a post or a read.
+
+    The wait is a day at most, and 30 s by default.
+    """
     calls, clock = [], [100.0]
     transport = too_many(calls, {"retry-after": header})
     http = http_for(transport=transport, monotonic=lambda: clock[0], now=lambda: NOON)
@@ -573,7 +662,10 @@ async def test_after_a_limited_read_no_call_in_the_queue_begins_before_its_end_f
 
 
 async def test_asking_for_the_time_causes_no_cooldown_of_the_login_f26():
-    """F26: a 429 to a call without credentials says nothing about the login: its posts and reads go on."""
+    """F26: a 429 to a call without credentials says nothing about the login.
+
+    Its posts and reads go on.
+    """
     calls = []
     http = http_for(transport=too_many(calls, {"retry-after": "90"}))
     assert (await http.fetch_date("http://localhost/2/posts")).status == 429
@@ -582,7 +674,10 @@ async def test_asking_for_the_time_causes_no_cooldown_of_the_login_f26():
 
 
 async def test_the_time_is_asked_for_during_a_cooldown_of_the_login_f26_i15():
-    """F26, I15: a cooldown stops the calls of the login, not one without credentials, and lasts on after that one."""
+    """F26, I15: a cooldown stops the calls of the login, not a call without credentials.
+
+    The cooldown continues after that call.
+    """
     calls = []
     http = http_for(transport=too_many(calls, {"retry-after": "90"}))
     await http.fetch(post("http://localhost/1"))
@@ -598,7 +693,10 @@ async def test_the_time_is_asked_for_at_allowed_hosts_only():
 
 
 async def test_a_limit_on_a_creating_call_stops_no_read_f27():
-    """F26, F27: reads go on, as they resolve the unknown outcomes of the login; the core delays the posts."""
+    """F26, F27: a limit on a creating call stops no read.
+
+    Reads resolve the unknown outcomes of the login; the core delays the posts.
+    """
     calls = []
     http = http_for(transport=too_many(calls, {"retry-after": "90"}))
     assert (await http.create(post("http://localhost/1"), PARCEL)).status == 429
@@ -644,7 +742,7 @@ async def test_a_failed_read_is_not_shared():
     ],
 )
 async def test_transport_without_trace_is_judged_by_its_error(error, expected):
-    """A transport that reports no progress proves that nothing was sent only by failing to connect."""
+    """A transport without progress reports proves only a failed connection as not sent."""
 
     async def fail(_request: httpx.Request) -> httpx.Response:
         raise error
@@ -668,8 +766,16 @@ async def test_create_is_never_repeated_f28():
 
 
 async def test_ask_is_repeated_three_times_at_most():
-    """A read is repeated on a server error or a broken connection, three times at most, and returns the last answer."""
-    answers = [httpx.Response(500), httpx.ReadError("x"), httpx.Response(200, json={"a": 1}), httpx.Response(500)]
+    """A read is repeated on a server error or a broken connection, three times at most.
+
+    The last answer is returned.
+    """
+    answers = [
+        httpx.Response(500),
+        httpx.ReadError("x"),
+        httpx.Response(200, json={"a": 1}),
+        httpx.Response(500),
+    ]
     calls: list[httpx.Request] = []
 
     async def serve(request: httpx.Request) -> httpx.Response:
@@ -698,7 +804,10 @@ async def test_ask_is_repeated_three_times_at_most():
     ],
 )
 async def test_ask_is_not_repeated_before_retry_after(header, count):
-    """A server error that names a later time ends the tries; one whose time is near, past or unreadable does not."""
+    """A server error that names a later time ends the tries.
+
+    A time that is near, past or unreadable does not.
+    """
     calls: list[httpx.Request] = []
 
     async def fail(request: httpx.Request) -> httpx.Response:

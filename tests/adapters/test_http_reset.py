@@ -1,4 +1,7 @@
-"""When a call is given up, its attempt is over: nothing that is still on this machine is sent afterwards."""
+"""When a call is given up, its attempt is over.
+
+Nothing that is still on this machine is sent afterwards.
+"""
 
 import asyncio
 import signal
@@ -23,7 +26,10 @@ from tests.adapters.test_http_bytes import OK, PARCEL, http_for, post, raw_serve
 
 ROOT = Path(__file__).parents[2]
 BODY = bytes(96_000)
-"""Larger than the receive buffer of a server that does not read, and small enough for this machine's own buffers."""
+"""A body larger than the receive buffer of a server that does not read.
+
+It is small enough for this machine's own buffers.
+"""
 NARROW = 2048
 """Size in bytes of the server's receive buffer."""
 PATIENCE = 60
@@ -105,7 +111,9 @@ async def by_deadline(server: BusyServer) -> None:
 async def by_cancellation(server: BusyServer) -> None:
     sent = asyncio.Event()
     http = http_for(failpoint=lambda name: sent.set() if name == "http.after_body" else None)
-    call = asyncio.create_task(http.create(HttpRequest(method="POST", url=server.url, content=BODY), PARCEL))
+    call = asyncio.create_task(
+        http.create(HttpRequest(method="POST", url=server.url, content=BODY), PARCEL)
+    )
     async with asyncio.timeout(PATIENCE):
         await sent.wait()
     call.cancel()
@@ -128,14 +136,19 @@ asyncio.run(http_for(failpoint=die).create(call, PARCEL))
 
 
 async def by_kill(server: BusyServer) -> None:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, server.url, str(len(BODY)), cwd=ROOT)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KILLED, server.url, str(len(BODY)), cwd=ROOT
+    )
     async with asyncio.timeout(PATIENCE):
         assert await process.wait() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("give_up", [by_deadline, by_cancellation])
 async def test_what_a_given_up_call_left_unsent_never_arrives_f21_f25(server, give_up: Callable):
-    """F21, F25: a server that begins to read after the call was given up does not get the whole request."""
+    """F21, F25: the unsent rest of a call that was given up never arrives.
+
+    A server that begins to read afterwards does not get the whole request.
+    """
     busy, served = server
     await give_up(busy)
     await read_to_end(busy, served)
@@ -145,7 +158,7 @@ async def test_what_a_given_up_call_left_unsent_never_arrives_f21_f25(server, gi
 
 @pytest.mark.parametrize("server", ["tcp"], indirect=True)
 async def test_what_a_killed_process_left_unsent_never_arrives_f03(server):
-    """F03: the kernel drops what the killed process had handed over and the server has not received."""
+    """F03: the kernel drops the bytes of a killed process that the server has not received."""
     busy, served = server
     await by_kill(busy)
     await read_to_end(busy, served)
@@ -170,11 +183,16 @@ async def test_a_call_that_was_answered_ends_without_a_reset():
 
 
 async def test_a_connection_that_is_closed_already_is_finished_without_an_error(server):
-    """A server that closes right after its reply may be faster than the client: the reply counts."""
+    """A server that closes right after its reply may be faster than the client.
+
+    Its reply counts.
+    """
     busy, served = server
     busy.free.set()
     secure = {"ssl": _http._tls_context()} if busy.context else {}
-    reader, writer = await asyncio.open_connection("127.0.0.1", busy.listener.getsockname()[1], **secure)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", busy.listener.getsockname()[1], **secure
+    )
     stream = _http._NetworkStream(reader, writer)
     await stream.aclose()
     await asyncio.sleep(0)

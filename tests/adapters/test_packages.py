@@ -1,4 +1,7 @@
-"""Packages that bring an adapter: what they may bring, and what becomes of those that do not keep the contract."""
+"""Packages that bring an adapter: the parts they may bring.
+
+Packages that do not keep the contract are reported.
+"""
 
 import asyncio
 import re
@@ -9,7 +12,12 @@ from itertools import count
 
 import pytest
 
-from publisher.app.adapters import build_policies, find_adapter_problems, find_api_blocker, load_factory
+from publisher.app.adapters import (
+    build_policies,
+    find_adapter_problems,
+    find_api_blocker,
+    load_factory,
+)
 from publisher.app.offline import build_offline_app
 from publisher.cli import run_command
 from publisher.config import load_settings
@@ -95,7 +103,10 @@ _numbers = count()
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Return a function that installs a package for the platform `city` and makes a workspace with an account there."""
+    """Return a function that installs a package for the platform `city`.
+
+    The function also makes a workspace with an account there.
+    """
 
     def install(code=FACTORY, settings=ACCOUNTS, entries="city = {module}:CITY"):
         number = next(_numbers)
@@ -104,7 +115,9 @@ def install(tmp_path, monkeypatch):
         facts.mkdir(parents=True)
         (folder / f"{module}.py").write_text(code)
         (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-        (facts / "entry_points.txt").write_text(f"[publisher.adapters]\n{entries.format(module=module)}\n")
+        (facts / "entry_points.txt").write_text(
+            f"[publisher.adapters]\n{entries.format(module=module)}\n"
+        )
         monkeypatch.syspath_prepend(folder)
         (tmp_path / "publisher.toml").write_text(settings)
         return asyncio.run(load_settings(tmp_path))
@@ -117,11 +130,16 @@ def install(tmp_path, monkeypatch):
 def found(settings) -> list[tuple[str, bool, int]]:
     """Return each problem's code, whether it is an error, and its line."""
     problems = find_adapter_problems(settings)
-    return [(item.code, item.is_error, item.location.line if item.location else 0) for item in problems]
+    return [
+        (item.code, item.is_error, item.location.line if item.location else 0) for item in problems
+    ]
 
 
 def test_a_package_that_keeps_the_contract_is_used(install):
-    """Nothing is reported, its accounts have policies, and its words are shown in both languages."""
+    """A package that keeps the contract is used.
+
+    Nothing is reported, its accounts have policies, and its words are shown in both languages.
+    """
     settings = install()
     assert find_adapter_problems(settings) == ()
     assert set(build_offline_app(settings).policies) == {"w", "c"}
@@ -138,20 +156,32 @@ def test_publisher_is_typed_for_packages():
 
 
 def test_a_package_may_bring_pages_for_its_own_platform_only(install, tmp_path):
-    """They stand in where no folder has one; a page for another platform in the same folder counts for nothing."""
+    """A package's page is used where no folder has one.
+
+    A page for another platform in the same folder has no effect.
+    """
     pages = tmp_path / "pages" / "warning"
     pages.mkdir(parents=True)
     (pages / "city.txt").write_text("{{ marker }} {{ post.title }}")
     (pages / "other.txt").write_text("{{ marker }}")
-    settings = install(FACTORY.replace("contract = 1", f"contract = 1\n    templates = Path({str(pages.parent)!r})"))
+    settings = install(
+        FACTORY.replace(
+            "contract = 1", f"contract = 1\n    templates = Path({str(pages.parent)!r})"
+        )
+    )
     templates = build_offline_app(settings).post_renderer.templates
     assert templates.page_for("warning", "city") == "warning/city.txt"
     assert templates.page_for("warning", "other") == "warning/default.txt"
 
 
 def test_a_public_field_of_a_secret_stays_readable(install):
-    """Its value may be an identity that people read; every other field is redacted once it was read."""
-    settings = install(FACTORY.replace("contract = 1", "contract = 1\n    public_fields = ('app',)"))
+    """A public field of a secret stays readable: its value may be an identity.
+
+    Every other field is redacted after it was read.
+    """
+    settings = install(
+        FACTORY.replace("contract = 1", "contract = 1\n    public_fields = ('app',)")
+    )
     folder = settings.workspace / "secrets"
     folder.mkdir()
     (folder / "s").write_text('{"app": "app-PQ7xTf02LmWzK9", "key": "key-Vb3nRy81HsJdC4"}')
@@ -170,9 +200,11 @@ def test_a_bug_in_validate_refuses_the_post_only(install, capsys):
 
 
 def test_a_code_without_words_keeps_its_facts(install):
-    """What a package forgot to explain is shown with all that it says, except where it is."""
+    """A code without a text in the package is shown with all its facts, except its place."""
     install()
-    problem = Problem(code="city_unheard", facts={"length": "5", "limit": "3", "account": "c", "key": "title"})
+    problem = Problem(
+        code="city_unheard", facts={"length": "5", "limit": "3", "account": "c", "key": "title"}
+    )
     assert Messages("en").describe(problem) == "city_unheard (length=5, limit=3)"
     assert Messages("en").is_reason_of_platform("city_unheard")
     assert not Messages("en").is_reason_of_platform("cityhall burnt down")
@@ -180,7 +212,10 @@ def test_a_code_without_words_keeps_its_facts(install):
 
 @pytest.mark.parametrize("platform", ["weibo2", "weibo_pro"])
 def test_a_platform_whose_name_begins_like_another_has_its_own_words(install, platform):
-    """It gets neither the other's name nor its texts, and may have a text for a code of the same end."""
+    """A platform with a name that begins like another's has its own words.
+
+    It gets neither the other's name nor its texts. It may have a text for a code with the same end.
+    """
     code = FACTORY.replace("city_too_loud", f"{platform}_20021").replace("city_", f"{platform}_")
     code = code.replace("place_city", f"place_{platform}")
     install(code, entries=platform + " = {module}:CITY")
@@ -193,15 +228,24 @@ def test_a_platform_whose_name_begins_like_another_has_its_own_words(install, pl
 
 
 def test_an_accounts_own_problem_is_at_its_line_although_no_post_goes_there(install):
-    """The key that the package names leads to the line; it blocks automatic posting. An account that is off passes."""
+    """An account's own problem is reported at its line although no post goes there.
+
+    The key that the package names leads to the line. The problem blocks automatic posting. An
+    account that is off passes.
+    """
     settings = install(settings=ACCOUNTS.replace("quarter", "district"))
     [problem] = find_adapter_problems(settings)
-    assert (problem.code, problem.location.path) == ("city_no_quarter", "account[1].options.quarter")
+    assert (problem.code, problem.location.path) == (
+        "city_no_quarter",
+        "account[1].options.quarter",
+    )
     assert Messages("en").describe(problem) == "c has no quarter"
     assert find_api_blocker(settings.accounts[AccountId("c")]).code == "city_no_quarter"
     with pytest.raises(SettingsError):
         build_offline_app(settings)
-    (settings.workspace / "publisher.toml").write_text(ACCOUNTS.replace("quarter", "district") + 'mode = "off"\n')
+    (settings.workspace / "publisher.toml").write_text(
+        ACCOUNTS.replace("quarter", "district") + 'mode = "off"\n'
+    )
     assert find_adapter_problems(asyncio.run(load_settings(settings.workspace))) == ()
 
 
@@ -246,7 +290,10 @@ BROKEN = {
         ("tuple(account.options.values())", "me (north)"),
         ('(account.options["quarter"],)', "me (north)"),
         ('(account.options.get("quarter", "city") + ".example",)', "me (north.example)"),
-        ('("https://" + account.options.get("quarter", "city") + ".example/api/",)', "me (north.example/api)"),
+        (
+            '("https://" + account.options.get("quarter", "city") + ".example/api/",)',
+            "me (north.example/api)",
+        ),
     ],
     ids=[
         "one place",
@@ -259,20 +306,29 @@ BROKEN = {
     ],
 )
 def test_f96_an_account_on_a_server_of_its_own_is_another_one(install, hosts, identity):
-    """F96, F97: an account is its identity, with the server where the package's hosts follow from its options."""
+    """F96, F97: an account is its identity, and its server if the options give the hosts."""
     policies = build_policies(install(FACTORY.replace('("city.example",)', hosts)))
-    assert (policies[AccountId("c")].identity, policies[AccountId("w")].identity) == (identity, "wx1")
+    assert (policies[AccountId("c")].identity, policies[AccountId("w")].identity) == (
+        identity,
+        "wx1",
+    )
 
 
 @pytest.mark.parametrize(
     ("hook", "method"),
     [
         ("", ""),
-        ("def call_method(self, account, rendered, *, is_urgent): return 'loud' if is_urgent else 'quiet'", "loud"),
+        (
+            "def call_method(self, account, rendered, *, is_urgent): return 'loud' if is_urgent else 'quiet'",
+            "loud",
+        ),
     ],
 )
 def test_f99_a_package_may_name_the_way_of_a_call(install, hook, method):
-    """F99: what the package says of a post is stored with the attempt; without the member there is only one way."""
+    """F99: a package's name for the call of a post is stored with the attempt.
+
+    Without the member there is only one way.
+    """
     policy = build_policies(install(_with_hook(hook)))[AccountId("c")]
     post = make_post("p", ["c"], START_TIME)
     [rendered] = make_rendered_delivery(post, START_TIME).revision.rendered_posts
@@ -281,7 +337,10 @@ def test_f99_a_package_may_name_the_way_of_a_call(install, hook, method):
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_broken_package_is_a_problem_at_its_accounts_line(install, capsys, broken):
-    """It names package, account and remedy in both languages, and is no traceback, in `check` and at the start."""
+    """A broken package is a problem at its account's line, in `check` and at the start.
+
+    The problem names package, account and remedy in both languages, without a traceback.
+    """
     code, expected = BROKEN[broken]
     settings = install(code)
     line = 1 + ACCOUNTS[: ACCOUNTS.index('"city"')].count("\n")
@@ -305,13 +364,25 @@ def test_the_other_accounts_go_on_where_the_accounts_of_a_broken_package_are_off
     assert set(build_offline_app(settings).policies) == {"w"}
 
 
-SECOND = ACCOUNTS[ACCOUNTS.index('[[account]]\nid = "c"') :].replace('"c"', '"d"').replace('"me"', '"other"')
-FAILING = FACTORY.replace("return FakeAdapter", "account.options['quarter']\n        return FakeAdapter")
+SECOND = (
+    ACCOUNTS[ACCOUNTS.index('[[account]]\nid = "c"') :]
+    .replace('"c"', '"d"')
+    .replace('"me"', '"other"')
+)
+FAILING = FACTORY.replace(
+    "return FakeAdapter", "account.options['quarter']\n        return FakeAdapter"
+)
 
 
 def test_an_account_that_is_off_stops_nobody_although_its_adapter_fails(install):
-    """Its settings are not checked; it is left out with a warning, and an account of the same platform goes on."""
-    settings = install(FAILING, settings=ACCOUNTS + SECOND.replace("quarter", "district") + 'mode = "off"\n')
+    """An account that is off blocks no other account although its adapter fails.
+
+    Its settings are not checked. It is left out with a warning, and an account of the same platform
+    goes on.
+    """
+    settings = install(
+        FAILING, settings=ACCOUNTS + SECOND.replace("quarter", "district") + 'mode = "off"\n'
+    )
     line = 1 + (ACCOUNTS + SECOND).partition('"d"')[0].count("\n") + 1
     assert found(settings) == [("adapter_failed", False, line)]
     assert set(build_offline_app(settings).policies) == {"w", "c"}
@@ -319,30 +390,42 @@ def test_an_account_that_is_off_stops_nobody_although_its_adapter_fails(install)
 
 @pytest.mark.parametrize("command", ["cancel", "retract", "why"])
 def test_posts_are_stopped_and_explained_with_a_broken_package(install, capsys, command):
-    """Commands that send nothing leave its accounts out, with a note; they fail for their own reasons only."""
+    """Commands that send nothing work with a broken package.
+
+    They leave its accounts out, with a note, and fail for their own reasons only.
+    """
     settings = install("raise ImportError")
     assert set(build_policies(settings)) == {"w"}
     person = [] if command == "why" else ["--by", "zhang", "--reason", "x"]
     assert run_command(["-C", str(settings.workspace), "--lang", "en", "migrate"]) == 0
-    code = run_command(["-C", str(settings.workspace), "--lang", "en", command, "no-such-post", *person])
+    code = run_command(
+        ["-C", str(settings.workspace), "--lang", "en", command, "no-such-post", *person]
+    )
     shown = capsys.readouterr()
     assert code == 4, shown
     assert "the adapters of c cannot be used" in shown.err
 
 
 def test_a_name_taken_twice_is_refused(install):
-    """Whether a built-in platform is meant or another, used or not: nobody could say which adapter is called."""
+    """A name taken twice is refused, for a built-in platform or another, used or not.
+
+    The adapter to call would be ambiguous.
+    """
     settings = install(entries="wechat = {module}:CITY\ncity = {module}:CITY")
     assert ("adapter_duplicate", True) in [item[:2] for item in found(settings)]
     install(entries="tieba = {module}:CITY\ncity = {module}:OTHER")
-    settings = install(entries="webhook = {module}:CITY\nunused = {module}:CITY\ncity = {module}:CITY")
+    settings = install(
+        entries="webhook = {module}:CITY\nunused = {module}:CITY\ncity = {module}:CITY"
+    )
     texts = [Messages("en").describe(item) for item in find_adapter_problems(settings)]
     assert sum("publisher, city_site_" in text for text in texts) == 3
 
 
 def test_a_platform_without_adapter_is_answered_with_similar_names(install):
     """An account or limits on a platform that is misspelt are at their lines."""
-    settings = install(settings=ACCOUNTS.replace('"city"', '"citty"') + "[limits.weebo]\nper_hour = 1\n")
+    settings = install(
+        settings=ACCOUNTS.replace('"city"', '"citty"') + "[limits.weebo]\nper_hour = 1\n"
+    )
     problems = find_adapter_problems(settings)
     assert [(item.code, item.facts["choices"], item.location.path) for item in problems] == [
         ("unknown_platform", "city", "account[1].platform"),

@@ -32,7 +32,9 @@ class NameServer:
         self.asked.append(host)
         if host == HUNG:
             self.free.wait(60)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in self.addresses]
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in self.addresses
+        ]
 
 
 @pytest.fixture
@@ -53,12 +55,19 @@ async def test_f18_a_lookup_that_times_out_proves_that_nothing_was_sent(name_ser
     """F18: a creating call ends as not sent, a read as not made, each after one timeout."""
     http = http_for()
     assert await http.create(post(f"http://{HUNG}/x"), PARCEL) == NotSent(reason="dns_timeout")
-    assert await http.fetch(HttpRequest(method="GET", url=f"http://{HUNG}/x")) == NotSent(reason="dns_timeout")
+    assert await http.fetch(HttpRequest(method="GET", url=f"http://{HUNG}/x")) == NotSent(
+        reason="dns_timeout"
+    )
 
 
 async def test_f18_a_hanging_name_affects_no_other(name_server):
-    """I20: while more calls than any pool has threads wait for one name, calls to another host are made."""
-    hung = [asyncio.create_task(http_for().create(post(f"http://{HUNG}/x"), PARCEL)) for _ in range(100)]
+    """I20: a hanging name affects no call to another host.
+
+    More calls than any pool has threads wait for the one name.
+    """
+    hung = [
+        asyncio.create_task(http_for().create(post(f"http://{HUNG}/x"), PARCEL)) for _ in range(100)
+    ]
     await asyncio.sleep(0)
     async with raw_server(answering(OK)) as platform, asyncio.timeout(20):
         named = platform.url.replace("127.0.0.1", "localhost")
@@ -105,13 +114,18 @@ async def test_f19_the_next_address_is_tried_where_one_refuses(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     assert await resolve("localhost") == ["::1", "127.0.0.1"]
     async with raw_server(answering(OK)) as platform:
-        answer = await http_for().create(post(platform.url.replace("127.0.0.1", "localhost")), PARCEL)
+        answer = await http_for().create(
+            post(platform.url.replace("127.0.0.1", "localhost")), PARCEL
+        )
     assert answer.status == 200
 
 
 @contextmanager
 def black_hole(address, port):
-    """Listen without accepting, and fill the queue: the system drops every further connection attempt."""
+    """Listen without accepting, and fill the queue.
+
+    The system drops every further connection attempt.
+    """
     with socket.create_server((address, port), backlog=0), ExitStack() as stack:
         for _ in range(4):
             client = stack.enter_context(socket.socket())
@@ -147,5 +161,7 @@ asyncio.run(main())
 
 def test_f18_a_process_ends_while_a_name_hangs():
     """F14, F18: the end of the process waits for no lookup."""
-    ended = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (ended.returncode, ended.stdout) == (0, "gave up\n")

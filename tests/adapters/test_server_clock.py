@@ -38,17 +38,29 @@ def adapter_over(transport, make_server, platform, heard):
         now=lambda: datetime.now(UTC),
         failpoint=spare.failpoint,
     )
-    account = Account(id=AccountId("a"), platform=Platform(platform), identity="1", secret="s", base_url=f"{HOST}/")
+    account = Account(
+        id=AccountId("a"),
+        platform=Platform(platform),
+        identity="1",
+        secret="s",
+        base_url=f"{HOST}/",
+    )
     return FACTORIES[platform].create(account, context)
 
 
 @pytest.mark.parametrize("shift", [0, -900])
 @pytest.mark.parametrize("platform", FACTORIES)
 async def test_its_reply_is_dated_by_the_platforms_own_clock(make_server, platform, shift):
-    """F60, F61: without credentials, and without a call that the platform counts; the right time confirms the clock."""
+    """F60, F61: the reply to a call without credentials is dated by the platform's clock.
+
+    The platform does not count the call. The right time confirms the clock.
+    """
     transport, world = httpx.ASGITransport(app=create_app()), Runtime()
     adapter = adapter_over(
-        transport, make_server, platform, lambda date, _started_at: world.check_server_date(date, world.monotonic())
+        transport,
+        make_server,
+        platform,
+        lambda date, _started_at: world.check_server_date(date, world.monotonic()),
     )
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
         await control.post("/_sim/clock", json={"shift": shift})

@@ -1,4 +1,7 @@
-"""An adapter from another package, from installation to a published post: the core knows nothing of its platform."""
+"""An adapter from another package, from installation to a published post.
+
+The core knows nothing of its platform.
+"""
 
 import asyncio
 import json
@@ -92,7 +95,10 @@ def install(folder) -> None:
 
 
 async def test_a_post_is_sent_through_an_adapter_of_another_package(tmp_path, monkeypatch):
-    """Installed, named in publisher.toml, addressed as a platform: its posts are sent, as text and as an article."""
+    """A post is sent through an adapter of another package, as text and as an article.
+
+    The package is installed, named in publisher.toml, and addressed as a platform.
+    """
     packages, workspace = tmp_path / "site-packages", tmp_path / "workspace"
     (workspace / "secrets").mkdir(parents=True)
     packages.mkdir()

@@ -79,13 +79,19 @@ def send_request(make_request):
     ],
 )
 def test_signature(fields, salt, expected):
-    """Both kinds of client are signed over their fields sorted by name, empty ones included, before any encoding."""
+    """Both kinds of client are signed over their fields, sorted by name.
+
+    Empty fields are included, and the signature precedes any encoding.
+    """
     assert sign(fields, salt) == expected
     assert sign({**fields, "sign": "x"}, salt) == expected
 
 
 async def test_thread_golden(tieba, send_request, golden):
-    """A thread is opened by one signed form, after a new token, the account's status and the forum's number."""
+    """A thread is opened by one signed form.
+
+    A new token, the account's status and the forum's number are read first.
+    """
     adapter, server = tieba
     server.router.post(ADD).respond(200, json=opened())
     outcome = await adapter.publish(send_request)
@@ -98,11 +104,16 @@ async def test_thread_golden(tieba, send_request, golden):
 
 
 async def test_thread_with_pictures_golden(tieba, make_request, picture, golden, answer):
-    """Pictures are uploaded first, then a new token is fetched; each has its markup on its own line below the text."""
+    """Pictures are uploaded first, then a new token is fetched.
+
+    Each picture has its markup on its own line below the text.
+    """
     adapter, server = tieba
     server.router.post(UPLOAD).mock(return_value=answer("tieba/upload"))
     server.router.post(ADD).respond(200, json=opened())
-    outcome = await adapter.publish(make_request("tieba", text=TEXT, title=TITLE, pictures=(picture, picture)))
+    outcome = await adapter.publish(
+        make_request("tieba", text=TEXT, title=TITLE, pictures=(picture, picture))
+    )
     golden("tieba/upload", server.requests[3])
     golden("tieba/session", server.requests[5])
     golden("tieba/thread_pictures", server.requests[6])
@@ -111,7 +122,10 @@ async def test_thread_with_pictures_golden(tieba, make_request, picture, golden,
 
 
 async def test_page_golden(tieba, golden, answer):
-    """The thread is read without any cookie, and what anybody sees counts as published."""
+    """The thread is read without any cookie.
+
+    A thread that anybody sees counts as published.
+    """
     adapter, server = tieba
     server.router.post(PAGE).mock(return_value=answer("tieba/page"))
     finding = await adapter.check_ticket(Ticket(payload=TID))
@@ -121,7 +135,10 @@ async def test_page_golden(tieba, golden, answer):
 
 
 async def test_list_golden(tieba, send_request, golden, answer):
-    """A search lists the account's own threads as the account; a thread that is found must be visible to others."""
+    """A search lists the account's own threads as the account.
+
+    A thread that is found must be visible to others.
+    """
     adapter, server = tieba
     server.router.get(STANDING).mock(return_value=account_status(AUTHOR))
     server.router.get(LIST).mock(return_value=answer("tieba/list"))
@@ -133,7 +150,10 @@ async def test_list_golden(tieba, send_request, golden, answer):
 
 
 async def test_delete_golden(tieba, golden):
-    """A deletion is the app's signed form with the session inside, and one read as anybody sees the thread."""
+    """A deletion is the app's signed form with the session inside.
+
+    One public read of the thread follows it.
+    """
     adapter, server = tieba
     server.router.post(DELETE).respond(200, json={"error_code": "0"})
     server.router.post(PAGE).mock(return_value=NOT_THERE)
@@ -143,7 +163,7 @@ async def test_delete_golden(tieba, golden):
 
 
 async def test_a_removal_counts_when_it_was_read_f78(tieba, answer):
-    """F78: the answer to a deletion is no proof: while anybody sees the thread, it is not deleted."""
+    """F78: the answer to a deletion is no proof: a thread that anybody sees is not deleted."""
     adapter, server = tieba
     server.router.post(DELETE).respond(200, json={"error_code": "0"})
     server.router.post(PAGE).mock(return_value=answer("tieba/page"))
@@ -155,23 +175,43 @@ async def test_a_removal_counts_when_it_was_read_f78(tieba, answer):
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        pytest.param(httpx.Response(200, json={"error_code": "999999"}), "tieba_999999", id="F34-unlisted"),
-        pytest.param(httpx.Response(500, json={"error_code": "230020"}), "server_error", id="F28-server-error"),
+        pytest.param(
+            httpx.Response(200, json={"error_code": "999999"}), "tieba_999999", id="F34-unlisted"
+        ),
+        pytest.param(
+            httpx.Response(500, json={"error_code": "230020"}),
+            "server_error",
+            id="F28-server-error",
+        ),
         pytest.param(httpx.Response(502, html="<html>"), "server_error", id="F29-gateway"),
         pytest.param(httpx.Response(200, html="<html>"), "bad_response", id="F30-html"),
-        pytest.param(httpx.Response(200, content=b'{"error_code":"0","tid'), "bad_response", id="F31-bad-json"),
+        pytest.param(
+            httpx.Response(200, content=b'{"error_code":"0","tid'),
+            "bad_response",
+            id="F31-bad-json",
+        ),
         pytest.param(httpx.Response(200, json={"tid": TID}), "bad_response", id="F33-no-code"),
         pytest.param(httpx.Response(200, json={"error_code": "0"}), "tieba_no_id", id="F33-no-id"),
-        pytest.param(httpx.Response(200, json={"error_code": 0, "tid": "0"}), "tieba_no_id", id="F33-zero-id"),
         pytest.param(
-            httpx.Response(302, headers={"location": "https://passport.baidu.com/"}), "redirected", id="F35-redirect"
+            httpx.Response(200, json={"error_code": 0, "tid": "0"}), "tieba_no_id", id="F33-zero-id"
         ),
-        pytest.param(httpx.Response(200, json={"error_code": "210009"}), "tieba_210009", id="busy-on-a-write"),
-        pytest.param(httpx.Response(200, json={"error_code": "110001"}), "tieba_110001", id="F34-unknown-error"),
+        pytest.param(
+            httpx.Response(302, headers={"location": "https://passport.baidu.com/"}),
+            "redirected",
+            id="F35-redirect",
+        ),
+        pytest.param(
+            httpx.Response(200, json={"error_code": "210009"}), "tieba_210009", id="busy-on-a-write"
+        ),
+        pytest.param(
+            httpx.Response(200, json={"error_code": "110001"}),
+            "tieba_110001",
+            id="F34-unknown-error",
+        ),
     ],
 )
 async def test_an_unclear_answer_is_unknown(tieba, send_request, reply, reason):
-    """F28 to F35: an unclear answer to the creating call is Unknown, after one creating call and no more."""
+    """F28 to F35: an unclear answer to the creating call is Unknown, after one creating call."""
     adapter, server = tieba
     server.router.post(ADD).mock(return_value=reply)
     assert await adapter.publish(send_request) == Unknown(reason=reason)
@@ -187,7 +227,7 @@ async def test_an_unclear_answer_is_unknown(tieba, send_request, reply, reason):
     ],
 )
 async def test_captcha_f49(tieba, send_request, body):
-    """F49: a demand for a captcha, whatever number comes with it, is held for a person."""
+    """F49: a demand for a captcha is held for a person, with any number."""
     adapter, server = tieba
     server.router.post(ADD).respond(200, json=body)
     outcome = await adapter.publish(send_request)
@@ -205,7 +245,10 @@ async def test_captcha_f49(tieba, send_request, body):
     ],
 )
 async def test_a_rejection_that_names_a_thread_is_unknown(tieba, send_request, body):
-    """A rejection that names a thread is not believed: the thread may exist, and a second one would double it."""
+    """A rejection that names a thread is not believed.
+
+    The thread may exist, and a second one would double it.
+    """
     adapter, server = tieba
     server.router.post(ADD).respond(200, json=body)
     assert await adapter.publish(send_request) == Unknown(reason="tieba_refused_with_id")
@@ -213,7 +256,7 @@ async def test_a_rejection_that_names_a_thread_is_unknown(tieba, send_request, b
 
 
 async def test_review_under_a_number_f46(tieba, send_request):
-    """F46: a thread in review whose number is in the response keeps it from the start."""
+    """F46: a thread in review keeps the number in its response from the start."""
     adapter, server = tieba
     server.router.post(ADD).respond(200, json={"error_code": "230008", "tid": TID})
     outcome = await adapter.publish(send_request)
@@ -222,13 +265,26 @@ async def test_review_under_a_number_f46(tieba, send_request):
 
 
 REFERENCE = {
-    "taken": ({"error_code": "0", "tid": TID, "pid": "150000000001", "msg": "发送成功", "opgroup": "0"}, Submitted),
+    "taken": (
+        {"error_code": "0", "tid": TID, "pid": "150000000001", "msg": "发送成功", "opgroup": "0"},
+        Submitted,
+    ),
     "captcha": (
         {
             "error_code": "5",
             "error_msg": "…",
-            "info": {"need_vcode": "1", "vcode_md5": "ab12", "vcode_type": "4", "vcode_pic_url": "https://…"},
-            "anti_stat": {"block_stat": "0", "hide_stat": "0", "vcode_stat": "1", "days_tofree": "0"},
+            "info": {
+                "need_vcode": "1",
+                "vcode_md5": "ab12",
+                "vcode_type": "4",
+                "vcode_pic_url": "https://…",
+            },
+            "anti_stat": {
+                "block_stat": "0",
+                "hide_stat": "0",
+                "vcode_stat": "1",
+                "days_tofree": "0",
+            },
         },
         Blocked(code="tieba_captcha", reason="…", hold_reason=HoldReason.CAPTCHA),
     ),
@@ -244,7 +300,12 @@ REFERENCE = {
         {
             "error_code": "3250004",
             "error_msg": "…",
-            "anti_stat": {"block_stat": "3", "days_tofree": "3", "hide_stat": "0", "vcode_stat": "0"},
+            "anti_stat": {
+                "block_stat": "3",
+                "days_tofree": "3",
+                "hide_stat": "0",
+                "vcode_stat": "0",
+            },
         },
         Blocked(code="tieba_3250004", reason="…"),
     ),
@@ -253,7 +314,12 @@ REFERENCE = {
             "no": 12,
             "err_code": 220012,
             "error": None,
-            "data": {"tid": 0, "access_state": None, "vcode": {"need_vcode": 0}, "is_thread_visible": 0},
+            "data": {
+                "tid": 0,
+                "access_state": None,
+                "vcode": {"need_vcode": 0},
+                "is_thread_visible": 0,
+            },
         },
         Blocked(code="tieba_220012", reason=""),
     ),
@@ -264,7 +330,11 @@ REFERENCE = {
             "error": None,
             "data": {
                 "tid": 0,
-                "vcode": {"need_vcode": 1, "str_reason": "请点击验证码完成发贴", "captcha_code_type": 4},
+                "vcode": {
+                    "need_vcode": 1,
+                    "str_reason": "请点击验证码完成发贴",
+                    "captcha_code_type": 4,
+                },
             },
         },
         Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA),
@@ -291,7 +361,7 @@ async def test_answers_as_clients_have_seen_them(tieba, send_request, case):
 
 
 async def test_captcha_fields_alone_mean_nothing(tieba, send_request):
-    """An ordinary rejection with captcha fields that demand none keeps the meaning of its number."""
+    """An ordinary rejection keeps the meaning of its number if its captcha fields demand none."""
     adapter, server = tieba
     body = {
         "error_code": "220015",
@@ -299,7 +369,9 @@ async def test_captcha_fields_alone_mean_nothing(tieba, send_request):
         "info": {"need_vcode": "0", "vcode_md5": "ab", "confilter_hitwords": ["词A", "词B"]},
     }
     server.router.post(ADD).respond(200, json=body)
-    assert await adapter.publish(send_request) == Rejected(code="tieba_220015", reason="含有敏感词：词A、词B")
+    assert await adapter.publish(send_request) == Rejected(
+        code="tieba_220015", reason="含有敏感词：词A、词B"
+    )
 
 
 @pytest.mark.parametrize(
@@ -312,7 +384,10 @@ async def test_captcha_fields_alone_mean_nothing(tieba, send_request):
     ],
 )
 async def test_taken_in_all_its_spellings(tieba, send_request, body):
-    """A number is accepted at the top or under data, visible or not; only a read proves that it is published."""
+    """A number is accepted at the top or under data, visible or not.
+
+    Only a read proves that the thread is published.
+    """
     adapter, server = tieba
     server.router.post(ADD).respond(200, json=body)
     outcome = await adapter.publish(send_request)
@@ -328,7 +403,10 @@ async def test_taken_in_all_its_spellings(tieba, send_request, body):
     ],
 )
 async def test_taken_and_hidden_f47(tieba, send_request, body):
-    """F47: an account whose threads nobody sees is reported immediately: no review would end that."""
+    """F47: an account with threads that nobody sees is reported immediately.
+
+    No review would end that.
+    """
     adapter, server = tieba
     server.router.post(ADD).respond(200, json=body)
     url = f"https://tieba.baidu.com/p/{TID}"
@@ -337,16 +415,22 @@ async def test_taken_and_hidden_f47(tieba, send_request, body):
 
 
 async def test_body_is_utf8_under_a_gbk_header(tieba, send_request):
-    """An answer is read as UTF-8 whatever its header claims."""
+    """An answer is read as UTF-8, regardless of its header."""
     adapter, server = tieba
     content = json.dumps(opened(), ensure_ascii=False).encode()
-    server.router.post(ADD).respond(200, headers={"content-type": "text/html; charset=GBK"}, content=content)
+    server.router.post(ADD).respond(
+        200, headers={"content-type": "text/html; charset=GBK"}, content=content
+    )
     assert isinstance(await adapter.publish(send_request), Submitted)
 
 
 @pytest.mark.parametrize(("code", "wait"), [("220034", 10), ("230871", 10), ("230705", 60)])
 async def test_too_fast_f26_f27(tieba, send_request, code, wait):
-    """F26, F27: too fast waits ten minutes, a read-only forum an hour, a 429 as long as it says or ten minutes."""
+    """F26, F27: each limit has its wait.
+
+    Too fast waits ten minutes, a read-only forum an hour, and a 429 as long as it says, or else ten
+    minutes.
+    """
     adapter, server = tieba
     server.router.post(ADD).respond(200, json={"error_code": code})
     assert (await adapter.publish(send_request)).until == server.now + timedelta(minutes=wait)
@@ -362,9 +446,17 @@ async def test_too_fast_f26_f27(tieba, send_request, code, wait):
 @pytest.mark.parametrize(
     ("url", "reply", "expected"),
     [
-        (TBS, httpx.Response(200, json={"tbs": "x", "is_login": 0}), CredentialExpired(reason="tieba_not_signed_in")),
+        (
+            TBS,
+            httpx.Response(200, json={"tbs": "x", "is_login": 0}),
+            CredentialExpired(reason="tieba_not_signed_in"),
+        ),
         (TBS, httpx.Response(200, html="<html>"), NotSent(reason="bad_response")),
-        (TBS, httpx.Response(200, json={"error_code": "230265"}), CredentialExpired(reason="tieba_230265")),
+        (
+            TBS,
+            httpx.Response(200, json={"error_code": "230265"}),
+            CredentialExpired(reason="tieba_230265"),
+        ),
         (TBS, httpx.Response(200, json={"error_code": "999999"}), NotSent(reason="tieba_999999")),
         (
             TBS,
@@ -397,8 +489,13 @@ async def test_nothing_is_created_when_preparing_fails(tieba, send_request, url,
         (httpx.ReadError("gone"), "reset"),
     ],
 )
-async def test_why_the_first_step_failed_is_reported_f18_f19_f20(tieba, send_request, error, reason):
-    """F18, F19, F20: where the first step found no connection or got no reply, the reason is the transport's own."""
+async def test_why_the_first_step_failed_is_reported_f18_f19_f20(
+    tieba, send_request, error, reason
+):
+    """F18, F19, F20: a failed first step is reported with the transport's own reason.
+
+    It found no connection, or got no reply.
+    """
     adapter, server = tieba
     server.router.get(TBS).mock(side_effect=error)
     assert await adapter.publish(send_request) == NotSent(reason=reason)
@@ -407,8 +504,14 @@ async def test_why_the_first_step_failed_is_reported_f18_f19_f20(tieba, send_req
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        ({"error_code": "2230204", "error_msg": "上传失败"}, Busy(code="tieba_2230204", reason="上传失败")),
-        ({"error_code": "2230201", "error_msg": "格式"}, Rejected(code="tieba_2230201", reason="格式")),
+        (
+            {"error_code": "2230204", "error_msg": "上传失败"},
+            Busy(code="tieba_2230204", reason="上传失败"),
+        ),
+        (
+            {"error_code": "2230201", "error_msg": "格式"},
+            Rejected(code="tieba_2230201", reason="格式"),
+        ),
         ({"error_code": "0"}, NotSent(reason="bad_response")),
     ],
 )
@@ -416,25 +519,38 @@ async def test_upload_that_fails_creates_nothing_f75(tieba, make_request, pictur
     """F75: without all its pictures uploaded no thread is opened."""
     adapter, server = tieba
     server.router.post(UPLOAD).respond(200, json=reply)
-    assert await adapter.publish(make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,))) == expected
+    assert (
+        await adapter.publish(make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
+        == expected
+    )
     assert len(server.requests) == 4
 
 
 async def test_a_captcha_wanted_for_a_picture_f49(tieba, make_request, picture):
-    """F49: a captcha demanded for an upload is held for a person too, whatever number comes with it."""
+    """F49: a captcha demanded for an upload is held for a person too, with any number."""
     adapter, server = tieba
-    server.router.post(UPLOAD).respond(200, json={"error_code": "999999", "info": {"need_vcode": "1"}})
-    outcome = await adapter.publish(make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
+    server.router.post(UPLOAD).respond(
+        200, json={"error_code": "999999", "info": {"need_vcode": "1"}}
+    )
+    outcome = await adapter.publish(
+        make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,))
+    )
     assert outcome == Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)
 
 
-async def test_a_session_that_ends_while_pictures_are_uploaded(tieba, make_request, picture, answer):
+async def test_a_session_that_ends_while_pictures_are_uploaded(
+    tieba, make_request, picture, answer
+):
     """A session that has ended after the uploads keeps the thread from being opened."""
     adapter, server = tieba
     live, over = {"tbs": "x", "is_login": 1}, {"tbs": "x", "is_login": 0}
-    server.router.get(TBS).mock(side_effect=[httpx.Response(200, json=live), httpx.Response(200, json=over)])
+    server.router.get(TBS).mock(
+        side_effect=[httpx.Response(200, json=live), httpx.Response(200, json=over)]
+    )
     server.router.post(UPLOAD).mock(return_value=answer("tieba/upload"))
-    outcome = await adapter.publish(make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
+    outcome = await adapter.publish(
+        make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,))
+    )
     assert outcome == CredentialExpired(reason="tieba_not_signed_in")
     assert ADD not in [str(request.url) for request in server.requests]
 
@@ -442,16 +558,21 @@ async def test_a_session_that_ends_while_pictures_are_uploaded(tieba, make_reque
 async def test_risk_not_accepted_and_no_session(make_server, send_request):
     """Without an accepted risk, or without a session, no call is made."""
     server = make_server({})
-    outcome = await TIEBA.create(account(has_accepted_risk=False), server.context()).publish(send_request)
-    assert isinstance(outcome, Blocked)
-    assert await TIEBA.create(account(), server.context()).publish(send_request) == CredentialExpired(
-        reason="tieba_no_session"
+    outcome = await TIEBA.create(account(has_accepted_risk=False), server.context()).publish(
+        send_request
     )
+    assert isinstance(outcome, Blocked)
+    assert await TIEBA.create(account(), server.context()).publish(
+        send_request
+    ) == CredentialExpired(reason="tieba_no_session")
     assert server.requests == []
 
 
 async def test_not_sent_passes_through_f19(tieba, send_request):
-    """F19: proof that the creating call was not sent reaches the core unchanged; a timeout is Unknown."""
+    """F19: proof that the creating call was not sent reaches the core unchanged.
+
+    A timeout is Unknown.
+    """
     adapter, server = tieba
     server.router.post(ADD).mock(side_effect=[httpx.ConnectError("x"), httpx.ReadTimeout("x")])
     assert await adapter.publish(send_request) == NotSent(reason="connect_failed")
@@ -459,7 +580,10 @@ async def test_not_sent_passes_through_f19(tieba, send_request):
 
 
 async def test_nothing_of_a_device_is_invented(tieba, send_request):
-    """No device id, behaviour token or client id is sent; the one field that asks for one is empty."""
+    """No device id, behaviour token or client id is sent.
+
+    The one field that asks for one is empty.
+    """
     adapter, server = tieba
     server.router.post(ADD).respond(200, json=opened())
     await adapter.publish(send_request)

@@ -18,7 +18,17 @@ from publisher.domain.results import (
     Unknown,
 )
 from publisher.i18n import load_catalogue
-from tests.adapters.fakes_tieba import ADD, DELETE, NOT_THERE, PAGE, RECEIPT, TEXT, TITLE, UPLOAD, server_for
+from tests.adapters.fakes_tieba import (
+    ADD,
+    DELETE,
+    NOT_THERE,
+    PAGE,
+    RECEIPT,
+    TEXT,
+    TITLE,
+    UPLOAD,
+    server_for,
+)
 
 DOUBT, REFUSED, BUSY, SIGN_IN, REVIEW = "unknown", "rejected", "busy", "credential", "review"
 ACCOUNT, PERMISSION, CAPTCHA = HoldReason.ACCOUNT, HoldReason.PERMISSION, HoldReason.CAPTCHA
@@ -30,16 +40,22 @@ EXPECTED = {
     **dict.fromkeys([227001, 3250026, 224010, 4010, 7001, 238010], ACCOUNT),
     **dict.fromkeys([8, 9, 12, 220012, 13, 230013, 340016, 230889], ACCOUNT),
     **dict.fromkeys([3250001, 3250002, 3250003, 3250004, 3250013], ACCOUNT),
-    **dict.fromkeys([400013, 308, 230308, 340012, 1990032, 269, 274, 230274, 340001, 340006], PERMISSION),
+    **dict.fromkeys(
+        [400013, 308, 230308, 340012, 1990032, 269, 274, 230274, 340001, 340006], PERMISSION
+    ),
     **dict.fromkeys([706, 230277, 230278, 230901, 271, 273, 230273], PERMISSION),
     **dict.fromkeys([34, 220034, 230871, 239103], SLOW),
     230705: CLOSED,
     2230204: BUSY,
     **dict.fromkeys([220015, 2000, 232000, 232001, 232007, 2007, 230962, 230963], REFUSED),
-    **dict.fromkeys([230020, 220011, 230046, 230902, *range(230808, 230816), 230961, 3300001, 3300003], REFUSED),
+    **dict.fromkeys(
+        [230020, 220011, 230046, 230902, *range(230808, 230816), 230961, 3300001, 3300003], REFUSED
+    ),
     **dict.fromkeys([2230201, 2230211], REFUSED),
     230008: REVIEW,
-    **dict.fromkeys([110001, 210009, 101, 300000, 1130032, 110000, 110004, 1990043, 2260001], DOUBT),
+    **dict.fromkeys(
+        [110001, 210009, 101, 300000, 1130032, 110000, 110004, 1990043, 2260001], DOUBT
+    ),
 }
 
 
@@ -69,9 +85,14 @@ def test_both_tables_name_the_same_numbers():
 @pytest.mark.parametrize("spell", [int, str])
 @pytest.mark.parametrize("code", sorted(CODES))
 async def test_each_number_of_the_table_f34(make_server, make_request, code, spell):
-    """F34: a listed number, as number or text, gives its line's outcome after one creating call, and has a text."""
+    """F34: a listed number gives its line's outcome after one creating call, and has a text.
+
+    It may be a number or a text.
+    """
     adapter, server = server_for(make_server)
-    server.router.post(ADD).respond(200, json={"error_code": spell(code), "error_msg": "words", "info": []})
+    server.router.post(ADD).respond(
+        200, json={"error_code": spell(code), "error_msg": "words", "info": []}
+    )
     outcome = await adapter.publish(make_request("tieba", text=TEXT, title=TITLE))
     expected = expected_outcome(code, server.now)
     if expected is None:
@@ -95,17 +116,22 @@ def test_each_line_has_a_source_and_a_remedy(code):
 
 @pytest.mark.parametrize("code", sorted(CODES))
 async def test_a_failed_upload_is_never_unknown_f19_f75(make_server, make_request, picture, code):
-    """F19, F75: whatever a number means, before the creating call the outcome is never unknown: nothing was made."""
+    """F19, F75: before the creating call no number makes the outcome unknown.
+
+    Nothing was made yet.
+    """
     adapter, server = server_for(make_server)
     server.router.post(UPLOAD).respond(200, json={"error_code": code})
-    outcome = await adapter.publish(make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,)))
+    outcome = await adapter.publish(
+        make_request("tieba", text=TEXT, title=TITLE, pictures=(picture,))
+    )
     assert not isinstance(outcome, Unknown | Submitted)
     assert "/c/c/thread/add_pc" not in [request.url.path for request in server.requests]
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
 async def test_only_numbers_of_a_missing_thread_report_a_deletion_f78(make_server, code):
-    """F78: of all numbers, only those of a missing thread say that it is deleted."""
+    """F78: of all numbers, only the numbers of a missing thread say that it is deleted."""
     adapter, server = server_for(make_server)
     server.router.post(DELETE).respond(200, json={"error_code": code})
     server.router.post(PAGE).mock(return_value=NOT_THERE)

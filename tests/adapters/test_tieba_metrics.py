@@ -37,7 +37,10 @@ def receipts(number: int) -> list[Receipt]:
 
 
 async def test_metrics_are_read_without_a_cookie(tieba):
-    """Metrics are read without a cookie; a missing one is None, and one given as text is a number."""
+    """Metrics are read without a cookie.
+
+    A missing value is None, and a value given as text is a number.
+    """
     adapter, server = tieba
     server.router.post(PAGE).mock(side_effect=[page(**FIGURES), page(agree_num="7", view_num=-1)])
     assert await adapter.read_metrics([RECEIPT]) == {TID: REACH}
@@ -54,11 +57,16 @@ async def test_views_are_in_one_of_two_places(tieba):
 
 
 async def test_threads_that_are_deleted_or_of_others_are_left_out(tieba):
-    """A deleted thread, and pages of other threads and people, have no metrics; the rest have theirs."""
+    """A deleted thread, and pages of other threads and people, have no metrics.
+
+    The other threads have theirs.
+    """
     adapter, server = tieba
     one, two, three, four = receipts(4)
     external = page(three.remote_id, author={"portrait": "tb.1.other"})
-    server.router.post(PAGE).mock(side_effect=[NOT_THERE, page(TID), external, page(four.remote_id, **FIGURES)])
+    server.router.post(PAGE).mock(
+        side_effect=[NOT_THERE, page(TID), external, page(four.remote_id, **FIGURES)]
+    )
     assert await adapter.read_metrics([one, two, three, four]) == {four.remote_id: REACH}
 
 
@@ -71,7 +79,10 @@ async def test_threads_that_are_deleted_or_of_others_are_left_out(tieba):
     ],
 )
 async def test_an_error_ends_the_reading(make_server, answer, reason):
-    """What cannot be read is Unknown and ends the reading; metrics that came before it are kept."""
+    """An unreadable answer is Unknown and ends the reading.
+
+    Metrics that came before it are kept.
+    """
     adapter, server = server_for(make_server)
     server.router.post(PAGE).mock(return_value=answer)
     assert await adapter.read_metrics(receipts(3)) == Unknown(reason=reason)
@@ -92,7 +103,9 @@ async def test_a_limit_ends_the_reading_and_is_reported_f26(make_server, answer,
     """F26: at a limit no further thread is read, and the login gets a cooldown."""
     adapter, server = server_for(make_server)
     server.router.post(PAGE).mock(side_effect=[page(**FIGURES), answer])
-    assert await adapter.read_metrics(receipts(3)) == RateLimited(code=code, until=server.now + rest)
+    assert await adapter.read_metrics(receipts(3)) == RateLimited(
+        code=code, until=server.now + rest
+    )
 
 
 async def test_few_threads_at_a_time(tieba):
@@ -106,7 +119,10 @@ async def test_few_threads_at_a_time(tieba):
 
 
 async def test_recent_threads_of_the_forum(tieba):
-    """The account's threads in its forum, newest first; not those of other forums, nor hidden or deleted ones."""
+    """The account's threads in its forum are listed, newest first.
+
+    Threads of other forums, and hidden or deleted ones, are left out.
+    """
     adapter, server = tieba
     later = entry("10990000005", "后来的", "……", at=MADE + timedelta(minutes=1))
     hidden = {**entry("10990000006"), "private": 1}
@@ -122,7 +138,9 @@ async def test_recent_threads_of_the_forum(tieba):
     )
     seen = await adapter.list_recent()
     assert [each.remote_id for each in seen] == ["10990000005", TID, "10980000001"]
-    assert seen[1] == ObservedPost(remote_id=TID, url=f"{WEB}/p/{TID}", published_at=MADE, text=f"{TITLE}\n{TEXT}")
+    assert seen[1] == ObservedPost(
+        remote_id=TID, url=f"{WEB}/p/{TID}", published_at=MADE, text=f"{TITLE}\n{TEXT}"
+    )
     assert len(server.requests) == 2
 
 

@@ -58,7 +58,13 @@ class SimulatedTieba:
         return TIEBA.create(self.account, context_over(self.transport, lambda: self.secret))
 
     async def inject_fault(self, endpoint, times=1, **fault):
-        rule = {"platform": "tieba", "account": "*", "endpoint": endpoint, "times": times, "fault": fault}
+        rule = {
+            "platform": "tieba",
+            "account": "*",
+            "endpoint": endpoint,
+            "times": times,
+            "fault": fault,
+        }
         (await self.control.post("/_sim/faults", json=rule)).raise_for_status()
 
     async def settings(self, **changes):
@@ -89,7 +95,10 @@ def send_request(make_request, picture):
 
 
 async def test_from_probe_to_reach_and_retraction(stage, send_request):
-    """A thread with its picture is seen by anybody, listed, measured, and deleted, twice without harm."""
+    """A thread with its picture is seen by anybody, listed, measured, and deleted.
+
+    A second deletion does no harm.
+    """
     adapter = stage.adapter
     assert await adapter.check_health() == Healthy(identity="tb.1.beijing")
     taken = await adapter.publish(send_request)
@@ -97,7 +106,9 @@ async def test_from_probe_to_reach_and_retraction(stage, send_request):
     seen = await adapter.check_ticket(taken.ticket)
     assert isinstance(seen, Published)
     assert seen.is_text_confirmed
-    assert [sighting.remote_id for sighting in await adapter.list_recent()] == [seen.receipt.remote_id]
+    assert [sighting.remote_id for sighting in await adapter.list_recent()] == [
+        seen.receipt.remote_id
+    ]
     figures = {seen.receipt.remote_id: Reach(reads=0, reposts=0, comments=0, likes=0)}
     assert await adapter.read_metrics([seen.receipt]) == figures
     [made] = await stage.posts()
@@ -110,8 +121,13 @@ async def test_from_probe_to_reach_and_retraction(stage, send_request):
 
 @pytest.mark.parametrize("session", ["named", "flag"])
 @pytest.mark.parametrize("authors", ["listed", "inline", "numbers"])
-async def test_f54_our_threads_and_replies_are_ours_in_each_shape_of_the_site(stage, send_request, authors, session):
-    """F54: whether authors stand in the posts, beside them, or as a number, ours are found, and no one else's."""
+async def test_f54_our_threads_and_replies_are_ours_in_each_shape_of_the_site(
+    stage, send_request, authors, session
+):
+    """F54: our threads and replies are found in each shape of the site, and no one else's.
+
+    Authors are in the posts, beside them, or given as a number.
+    """
     await stage.settings(tieba_authors=authors, tieba_session=session)
     adapter = stage.adapter
     assert await adapter.check_health() == Healthy(identity="tb.1.beijing")
@@ -139,7 +155,9 @@ async def test_answers_in_all_variants(stage, send_request, types, ids_in, chars
     seen = await adapter.check_ticket(taken.ticket)
     assert isinstance(seen, Published)
     assert isinstance(await adapter.find_post(send_request), Submitted)
-    assert [sighting.remote_id for sighting in await adapter.list_recent()] == [seen.receipt.remote_id]
+    assert [sighting.remote_id for sighting in await adapter.list_recent()] == [
+        seen.receipt.remote_id
+    ]
     assert seen.receipt.remote_id in await adapter.read_metrics([seen.receipt])
 
 
@@ -152,7 +170,10 @@ async def test_answers_in_all_variants(stage, send_request, types, ids_in, chars
     ],
 )
 async def test_banned_or_under_captcha_f49(stage, send_request, account_status, expected):
-    """F49: a banned account, and one with an open captcha, is held for a person, and nothing is made."""
+    """F49: a banned account, and one with an open captcha, is held for a person.
+
+    Nothing is made.
+    """
     await stage.settings(tieba_standing={ME: account_status})
     await stage.inject_fault(SYNC, kind="html")  # only the write itself shows it
     outcome = await stage.adapter.publish(send_request)
@@ -166,11 +187,19 @@ async def test_banned_or_under_captcha_f49(stage, send_request, account_status, 
     [
         ({"block_stat": 2}, Blocked(code="tieba_banned", reason="")),
         ({"hide_stat": 1}, Blocked(code="tieba_hidden", reason="")),
-        ({"vcode_stat": 1}, Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA)),
+        (
+            {"vcode_stat": 1},
+            Blocked(code="tieba_captcha", reason="", hold_reason=HoldReason.CAPTCHA),
+        ),
     ],
 )
-async def test_restrictions_of_the_account_are_known_before_f47_f49(stage, send_request, account_status, expected):
-    """F47 F49: the health check reports a ban, hidden posts and captchas, before anything is sent."""
+async def test_restrictions_of_the_account_are_known_before_f47_f49(
+    stage, send_request, account_status, expected
+):
+    """F47 F49: the health check reports a ban, hidden posts and captchas in advance.
+
+    It reports them before anything is sent.
+    """
     await stage.settings(tieba_standing={ME: account_status})
     assert await stage.adapter.check_health() == expected
     assert await stage.adapter.publish(send_request) == expected
@@ -203,7 +232,11 @@ async def test_a_forum_that_is_closed(stage, send_request, forum, code):
     """A forum that is closed, or closed to this account, is held for a person."""
     await stage.settings(tieba_forums={"天气": forum})
     outcome = await stage.adapter.publish(send_request)
-    assert (type(outcome), outcome.code, outcome.hold_reason) == (Blocked, code, HoldReason.PERMISSION)
+    assert (type(outcome), outcome.code, outcome.hold_reason) == (
+        Blocked,
+        code,
+        HoldReason.PERMISSION,
+    )
 
 
 async def test_a_forum_that_may_only_be_read(stage, send_request):
@@ -230,7 +263,7 @@ async def test_rejected_words(stage, send_request):
     ],
 )
 async def test_lost_reply_is_resolved_by_reading_f24(stage, send_request, fault):
-    """F24: after a reply that says nothing, the account's list and the public view resolve the outcome."""
+    """F24: the account's list and the public view resolve the outcome of an empty reply."""
     await stage.inject_fault(ADD, **fault)
     assert isinstance(await stage.adapter.publish(send_request), Unknown)
     found = await stage.adapter.find_post(send_request)
@@ -253,7 +286,10 @@ async def test_review_then_shown_f46(stage, send_request):
 
 
 async def test_a_forum_that_cannot_be_looked_up(stage, send_request):
-    """With the forum's number configured, a thread is sent although the lookup fails; without, nothing is sent."""
+    """A thread is sent although the forum lookup fails, if its number is configured.
+
+    Without a configured number, nothing is sent.
+    """
     found = await stage.control.get(FORUM, params={"fname": "天气", "ie": "utf-8"})
     await stage.inject_fault(FORUM, times=9, kind="html")
     assert isinstance(await stage.adapter.publish(send_request), NotSent)

@@ -1,4 +1,4 @@
-"""What the Tieba adapter rejects before anything is sent, and its capabilities."""
+"""The rejections of the Tieba adapter before anything is sent, and its capabilities."""
 
 from dataclasses import replace
 
@@ -67,9 +67,15 @@ def test_a_forums_number_is_a_number(given):
     ],
 )
 def test_title_length(tieba, send_request, title, is_right):
-    """A title has 5 to 31 characters, by the less favourable count: an emoji counts at least one and at most two."""
+    """A title has 5 to 31 characters, by the less favourable count.
+
+    An emoji counts at least one and at most two.
+    """
     adapter, _ = tieba
-    codes = [problem.code for problem in TIEBA.validate(adapter.account, replace(send_request.rendered, title=title))]
+    codes = [
+        problem.code
+        for problem in TIEBA.validate(adapter.account, replace(send_request.rendered, title=title))
+    ]
     assert codes == ([] if is_right else ["tieba_title_length"])
 
 
@@ -86,17 +92,28 @@ def test_title_length(tieba, send_request, title, is_right):
     ],
 )
 def test_text_length(tieba, send_request, text, length):
-    """A text has up to 2000 characters, line breaks counted as they are sent; a longer one is rejected, never cut."""
+    """A text has up to 2000 characters, with line breaks counted as they are sent.
+
+    A longer one is rejected, never cut.
+    """
     adapter, _ = tieba
     assert TIEBA.capabilities(adapter.account).count_text(text) == length
     problems = TIEBA.validate(adapter.account, replace(send_request.rendered, text=text))
-    assert [problem.code for problem in problems] == (["tieba_text_too_long"] if length > 2000 else [])
-    assert all(problem.facts == {"length": str(length), "limit": "2000", "more": "4"} for problem in problems)
+    assert [problem.code for problem in problems] == (
+        ["tieba_text_too_long"] if length > 2000 else []
+    )
+    assert all(
+        problem.facts == {"length": str(length), "limit": "2000", "more": "4"}
+        for problem in problems
+    )
 
 
 @pytest.mark.parametrize(("pictures", "room"), [(0, 2000), (1, 1996), (9, 1964)])
 def test_a_text_leaves_room_for_its_pictures(tieba, send_request, picture, pictures, room):
-    """Each picture takes four characters of the limit: its markup, and the line break that joins it to the text."""
+    """Each picture takes four characters of the limit.
+
+    They are its markup, and the line break that joins it to the text.
+    """
     adapter, _ = tieba
     good = replace(send_request.rendered, text="雨" * room, images=(picture,) * pictures)
     assert TIEBA.validate(adapter.account, good) == ()
@@ -105,7 +122,10 @@ def test_a_text_leaves_room_for_its_pictures(tieba, send_request, picture, pictu
 
 
 def test_declared_timing_covers_the_platforms_delays():
-    """The visibility window covers the longest late effect plus the longest list delay; no second call is allowed."""
+    """The visibility window covers the longest late effect plus the longest list delay.
+
+    No second call is allowed.
+    """
     traits = TIEBA.capabilities(account())
     timing = TIEBA.defaults.timing
     assert timing.has_valid_order

@@ -1,4 +1,7 @@
-"""The webhook adapter: its calls byte by byte, every code of its table, and what its reads prove."""
+"""The webhook adapter: its calls byte by byte, and every code of its table.
+
+The tests also cover the proof that its reads give.
+"""
 
 import hashlib
 import hmac
@@ -56,7 +59,10 @@ def account(**changes) -> Account:
 
 
 def test_f96_an_account_at_another_receiver_is_another_one():
-    """F96: what one receiver lacks is not therefore absent from the one that took the post."""
+    """F96: an account at another receiver is another account.
+
+    A post that one receiver lacks may exist on the receiver that took it.
+    """
     here, there = account(), account(options={"url": "https://other.example"})
     assert str(find_presence(here, WEBHOOK)) == "police-site (site.example/hooks)"
     assert str(find_presence(there, WEBHOOK)) == "police-site (other.example)"
@@ -74,11 +80,16 @@ def send_request(make_request):
 
 
 def receipt(**changes) -> Receipt:
-    return replace(Receipt(remote_id="1001", url="https://site.example/1001", published_at=NOON), **changes)
+    return replace(
+        Receipt(remote_id="1001", url="https://site.example/1001", published_at=NOON), **changes
+    )
 
 
 async def test_publishes_with_key_and_signature(webhook, make_request, picture, golden, answer):
-    """One signed call under the marker as its key, pictures inside; a complete answer is a receipt."""
+    """A post is one signed call under the marker as its key, with the pictures inside.
+
+    A complete answer is a receipt.
+    """
     adapter, server = webhook
     server.router.post(f"{URL}/posts").mock(return_value=answer("webhook/post", 201))
     outcome = await adapter.publish(make_request("webhook", text=TEXT, pictures=(picture,)))
@@ -89,7 +100,9 @@ async def test_publishes_with_key_and_signature(webhook, make_request, picture, 
 
 def test_the_key_is_never_shown():
     """The signing key is in no representation, and so in no log."""
-    assert "hunter2" not in repr(api.WebhookEndpoint(base_url="https://site.example", secret="hunter2"))
+    assert "hunter2" not in repr(
+        api.WebhookEndpoint(base_url="https://site.example", secret="hunter2")
+    )
 
 
 async def test_the_signature_is_over_instant_method_path_and_body(webhook, send_request):
@@ -110,7 +123,9 @@ async def test_an_earlier_post_under_the_key_is_adopted_f37(webhook, send_reques
     """409 with the post that has our key is proof of it, and no second post."""
     adapter, server = webhook
     server.router.post(f"{URL}/posts").respond(409, json=POST)
-    assert await adapter.publish(send_request) == Published(receipt=receipt(published_at=NOON + timedelta(seconds=1)))
+    assert await adapter.publish(send_request) == Published(
+        receipt=receipt(published_at=NOON + timedelta(seconds=1))
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,8 +137,13 @@ async def test_an_earlier_post_under_the_key_is_adopted_f37(webhook, send_reques
         ({"id": None}, "webhook_incomplete"),
     ],
 )
-async def test_an_earlier_post_that_may_be_another_is_unknown_f37(webhook, send_request, changes, reason):
-    """A post under the key that is old, deleted, another's or incomplete is not adopted; nothing is sent again."""
+async def test_an_earlier_post_that_may_be_another_is_unknown_f37(
+    webhook, send_request, changes, reason
+):
+    """A post under the key that is old, deleted, another's or incomplete is not adopted.
+
+    Nothing is sent again.
+    """
     adapter, server = webhook
     server.router.post(f"{URL}/posts").respond(409, json=POST | changes)
     assert await adapter.publish(send_request) == Unknown(reason=reason, is_duplicate=True)
@@ -135,7 +155,12 @@ async def test_a_pending_post_is_followed(webhook, send_request):
     server.router.post(f"{URL}/posts").respond(201, json=POST | {"state": "pending"})
     outcome = await adapter.publish(send_request)
     assert isinstance(outcome, Submitted)
-    for state, expected in (("pending", Submitted), ("live", Published), ("refused", Rejected), ("removed", Deleted)):
+    for state, expected in (
+        ("pending", Submitted),
+        ("live", Published),
+        ("refused", Rejected),
+        ("removed", Deleted),
+    ):
         server.router.get(f"{URL}/posts/{MARKER}").respond(200, json=POST | {"state": state})
         assert isinstance(await adapter.check_ticket(outcome.ticket), expected)
 
@@ -205,7 +230,10 @@ async def test_a_limit_is_kept_f26_f27(webhook, send_request):
     ],
 )
 async def test_a_limit_that_a_read_meets_is_reported_f26(webhook, send_request, read):
-    """F26: a read or deletion that is answered with 429 reports until when the receiver wants no call."""
+    """F26: a read or deletion answered with 429 reports the end of the limit.
+
+    The receiver wants no call until then.
+    """
     adapter, server = webhook
     server.router.route(url__startswith=URL).respond(429, headers={"retry-after": "90"})
     limit = RateLimited(code="webhook_rate_limited", until=NOON + timedelta(seconds=90))
@@ -218,22 +246,36 @@ async def test_another_account_is_recognised_f38(webhook, send_request):
     foreign = POST | {"account": "other-site"}
     server.router.post(f"{URL}/posts").respond(201, json=foreign)
     outcome = await adapter.publish(send_request)
-    assert outcome == Blocked(code="webhook_wrong_account", reason="other-site", hold_reason=HoldReason.WRONG_ACCOUNT)
+    assert outcome == Blocked(
+        code="webhook_wrong_account", reason="other-site", hold_reason=HoldReason.WRONG_ACCOUNT
+    )
     server.router.get(f"{URL}/posts/{MARKER}").respond(200, json=foreign)
     assert await adapter.find_post(send_request) == Unknown(reason="webhook_wrong_account")
 
 
 async def test_find_reads_by_the_key_f24_f53(webhook, send_request, golden):
-    """A post under our key is ours; a plain answer that there is none is absence; any other 404 proves nothing."""
+    """A post under our key is ours; a plain answer that there is none is absence.
+
+    Any other 404 proves nothing.
+    """
     adapter, server = webhook
     route = server.router.get(f"{URL}/posts/{MARKER}")
     route.respond(200, json=POST)
     found = await adapter.find_post(send_request)
-    assert found == Published(receipt=receipt(published_at=NOON + timedelta(seconds=1)), is_text_confirmed=True)
+    assert found == Published(
+        receipt=receipt(published_at=NOON + timedelta(seconds=1)), is_text_confirmed=True
+    )
     golden("webhook/read", server.requests[0])
     route.respond(404, json={"error": "no_such_post", "name": MARKER})
-    assert await adapter.find_post(send_request) == NotFound(covered_since=send_request.baseline.taken_at)
-    for body in ({"error": "no_such_post"}, {"error": "no_such_post", "name": "OTHER"}, {"error": "not_found"}, {}):
+    assert await adapter.find_post(send_request) == NotFound(
+        covered_since=send_request.baseline.taken_at
+    )
+    for body in (
+        {"error": "no_such_post"},
+        {"error": "no_such_post", "name": "OTHER"},
+        {"error": "not_found"},
+        {},
+    ):
         route.respond(404, json=body)
         assert isinstance(await adapter.find_post(send_request), Unknown)
 
@@ -241,7 +283,9 @@ async def test_find_reads_by_the_key_f24_f53(webhook, send_request, golden):
 async def test_an_older_or_owned_post_is_a_possible_match_f55(webhook, send_request):
     """A post under our key that is older, or another delivery's, is only a possible match."""
     adapter, server = webhook
-    server.router.get(f"{URL}/posts/{MARKER}").respond(200, json=POST | {"at": "2026-11-20T12:00:00+08:00"})
+    server.router.get(f"{URL}/posts/{MARKER}").respond(
+        200, json=POST | {"at": "2026-11-20T12:00:00+08:00"}
+    )
     alike = PossibleMatch(remote_id="1001", url="https://site.example/1001")
     assert await adapter.find_post(send_request) == alike
     server.router.get(f"{URL}/posts/{MARKER}").respond(200, json=POST)
@@ -261,7 +305,10 @@ async def test_follow_up_by_id_distinguishes_published_from_deleted_f48(webhook)
 
 
 async def test_retract_is_confirmed_by_the_receiver_f78(webhook, golden):
-    """Only the receiver's explicit answer proves deletion; an id that a person gave may be wrong."""
+    """Only the receiver's explicit answer proves deletion.
+
+    An id that a person gave may be wrong.
+    """
     adapter, server = webhook
     route = server.router.delete(f"{URL}/posts/1001")
     route.respond(200, json=POST | {"state": "removed"})
@@ -277,7 +324,10 @@ async def test_retract_is_confirmed_by_the_receiver_f78(webhook, golden):
 
 
 async def test_probe_compares_the_account_f43(webhook, golden):
-    """Healthy for our account, with the key's expiry where it is reported; blocked for another's."""
+    """The probe is healthy for our account, and blocked for another's.
+
+    It gives the key's expiry where it is reported.
+    """
     adapter, server = webhook
     route = server.router.get(f"{URL}/health")
     route.respond(200, json={"account": "police-site", "until": "2026-11-25T12:00:30+08:00"})
@@ -292,15 +342,23 @@ async def test_probe_compares_the_account_f43(webhook, golden):
 
 
 async def test_metrics_and_lists_may_be_missing(webhook, golden):
-    """Metrics and lists are read where a receiver offers them, and are Unknown where it does not."""
+    """Metrics and lists are read where a receiver offers them, and are Unknown elsewhere."""
     adapter, server = webhook
     server.router.get(f"{URL}/reach").respond(
-        200, json={"account": "police-site", "reach": {"1001": {"reads": 7, "likes": "x"}, "9": {"reads": 1}}}
+        200,
+        json={
+            "account": "police-site",
+            "reach": {"1001": {"reads": 7, "likes": "x"}, "9": {"reads": 1}},
+        },
     )
     assert await adapter.read_metrics([receipt()]) == {"1001": Reach(reads=7)}
     golden("webhook/reach", server.requests[0])
     server.router.get(f"{URL}/posts").respond(
-        200, json={"account": "police-site", "posts": [POST | {"state": "removed"}, POST | {"id": "1002"}]}
+        200,
+        json={
+            "account": "police-site",
+            "posts": [POST | {"state": "removed"}, POST | {"id": "1002"}],
+        },
     )
     [sighting] = await adapter.list_recent()
     assert (sighting.remote_id, sighting.text) == ("1002", TEXT)
@@ -312,14 +370,19 @@ async def test_metrics_and_lists_may_be_missing(webhook, golden):
 
 
 async def test_nothing_is_sent_without_key_or_address(make_server, send_request):
-    """Without a key the login is refused, without an address a person must give one; nothing is called."""
+    """Without a key the login is refused; without an address a person must give one.
+
+    Nothing is called.
+    """
     keyless, lost = make_server({"other": "x"}), make_server({"key": KEY})
-    assert await WEBHOOK.create(account(), keyless.context()).publish(send_request) == CredentialExpired(
-        reason="webhook_no_key"
-    )
+    assert await WEBHOOK.create(account(), keyless.context()).publish(
+        send_request
+    ) == CredentialExpired(reason="webhook_no_key")
     adapter = WEBHOOK.create(account(options={}), lost.context())
     assert isinstance(await adapter.publish(send_request), Blocked)
-    assert [problem.code for problem in WEBHOOK.check_account(adapter.account)] == ["webhook_no_address"]
+    assert [problem.code for problem in WEBHOOK.check_account(adapter.account)] == [
+        "webhook_no_address"
+    ]
     assert [*keyless.requests, *lost.requests] == []
 
 
@@ -345,7 +408,14 @@ def test_an_option_makes_its_texts_articles():
 async def test_no_answer_breaks_a_read(webhook, send_request):
     """Anything else than JSON objects is Unknown, in every read."""
     adapter, server = webhook
-    for content in (b"", b"null", b"[]", b"{", b"\xff", b'{"posts": [1], "account": "police-site", "reach": []}'):
+    for content in (
+        b"",
+        b"null",
+        b"[]",
+        b"{",
+        b"\xff",
+        b'{"posts": [1], "account": "police-site", "reach": []}',
+    ):
         server.router.route().mock(return_value=httpx.Response(200, content=content))
         answers = [
             await adapter.find_post(send_request), await adapter.check_ticket(Ticket(payload="1")),
@@ -358,10 +428,16 @@ async def test_no_answer_breaks_a_read(webhook, send_request):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["live", MARKER, POST["at"]]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(["live", MARKER, POST["at"]]),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from([*POST, "error", "name", "posts", "reach", "until"]), inner, max_size=8)
+        | st.dictionaries(
+            st.sampled_from([*POST, "error", "name", "posts", "reach", "until"]), inner, max_size=8
+        )
     ),
     max_leaves=12,
 )
@@ -369,7 +445,7 @@ JSON = st.recursive(
 
 @given(status=st.sampled_from([200, 201, 204, 302, 400, 401, 404, 409, 422, 429, 500]), value=JSON)
 def test_decoders_return_a_value_for_every_answer(status, value):
-    """An exception in a decoder would hide what a receiver did."""
+    """Decoders return a value for every answer: an exception would hide a receiver's act."""
     answer = api.decode_response(
         HttpResponse(status=status, headers={}, body=json.dumps(value).encode()), 200, 201, 409
     )

@@ -26,7 +26,9 @@ VALUES = st.recursive(
     | st.floats()
     | st.text(max_size=8)
     | st.sampled_from(["²", "45065", 45065]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6)
+    ),
     max_leaves=20,
 )
 REPLIES = st.builds(
@@ -52,12 +54,21 @@ CALLS = {
     "freepublish_batchget": (api.encode_published(BASE, "T1", 0), api.decode_published),
     "freepublish_getarticle": (api.encode_article(BASE, "T1", "A1"), api.decode_articles),
     "freepublish_delete": (api.encode_delete(BASE, "T1", "A1"), api.decode_success),
-    "mass_sendall": (mass_api.encode_mass_send(BASE, "T1", "DRAFT", None, "key"), mass_api.decode_mass_send),
-    "mass_sendall_tag": (mass_api.encode_mass_send(BASE, "T1", "DRAFT", 2, "key"), mass_api.decode_mass_send),
+    "mass_sendall": (
+        mass_api.encode_mass_send(BASE, "T1", "DRAFT", None, "key"),
+        mass_api.decode_mass_send,
+    ),
+    "mass_sendall_tag": (
+        mass_api.encode_mass_send(BASE, "T1", "DRAFT", 2, "key"),
+        mass_api.decode_mass_send,
+    ),
     "mass_get": (mass_api.encode_mass_status(BASE, "T1", MASS), mass_api.decode_mass_status),
     "mass_delete": (mass_api.encode_mass_delete(BASE, "T1", MASS), api.decode_success),
     "mass_preview": (mass_api.encode_preview(BASE, "T1", "DRAFT", "zhangsan"), api.decode_success),
-    "getarticletotaldetail": (metrics.encode_reach(BASE, "T1", date(2026, 11, 24)), metrics.decode_reach),
+    "getarticletotaldetail": (
+        metrics.encode_reach(BASE, "T1", date(2026, 11, 24)),
+        metrics.decode_reach,
+    ),
 }
 
 
@@ -96,7 +107,12 @@ def test_golden_pair(name):
     call, decode = CALLS[name]
     assert _as_data(call) == golden["call"]
     if call.content is not None:  # the bytes, the order of the keys included
-        assert call.content == json.dumps(golden["call"]["json"], ensure_ascii=False, separators=(",", ":")).encode()
+        assert (
+            call.content
+            == json.dumps(
+                golden["call"]["json"], ensure_ascii=False, separators=(",", ":")
+            ).encode()
+        )
     assert _plain(decode(_reply(golden["reply"]))) == golden["means"]
 
 
@@ -113,7 +129,10 @@ def test_text_is_sent_as_raw_utf8():
 
 
 def test_secrets_stay_out_of_representations():
-    """Neither token nor secret is in what a log of a call or grant would show."""
+    """Neither token nor secret is in the representations that a log would show.
+
+    A log may show a call or a grant.
+    """
     call, _ = CALLS["stable_token"]
     grant = api.decode_token(_reply({"access_token": "canary-token", "expires_in": 7200}))
     assert "s3cret" not in repr(call)
@@ -140,7 +159,10 @@ def test_secrets_stay_out_of_representations():
     ],
 )
 def test_no_answer_of_this_api(body, status, reason):
-    """F28 F29 F30 F31 F33: anything but a complete answer with an id is unreadable, never a success."""
+    """F28 F29 F30 F31 F33: only a complete answer with an id is a success.
+
+    Anything else is unreadable.
+    """
     assert api.decode_submit(_reply(body, status)) == api.UnreadableResponse(reason=reason)
 
 
@@ -153,7 +175,10 @@ def test_numbers_may_be_text():
 
 @given(REPLIES)
 def test_no_answer_makes_a_decoder_raise(reply):
-    """F31: decoders of mass sends and metrics return what they promise for every answer, and never raise."""
+    """F31: decoders of mass sends and metrics never raise, for any answer.
+
+    They return the promised type.
+    """
     trouble = api.ApiError | api.TooManyRequests | api.UnreadableResponse
     assert isinstance(mass_api.decode_mass_send(reply), str | trouble)
     assert isinstance(mass_api.decode_mass_status(reply), str | trouble)
@@ -161,7 +186,10 @@ def test_no_answer_makes_a_decoder_raise(reply):
 
 
 def test_only_the_addresses_change():
-    """A picture's address replaces its hash, escaped; every other byte stays, look-alikes included."""
+    """A picture's address replaces its hash, escaped.
+
+    Every other byte stays, look-alikes included.
+    """
     sha256 = "a" * 64
     other = f"media:{sha256}"
     before = f'<p title="{other}">{other}\u00a0&nbsp;</p>\r\n<img  alt="a > b" src="media:{sha256}" data-w="9"/><IMG>'

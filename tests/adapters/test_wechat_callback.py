@@ -1,4 +1,7 @@
-"""WeChat's messages: what is read from them, and what is refused because it proves nothing."""
+"""WeChat's messages: the facts that are read from them.
+
+Messages that prove nothing are refused.
+"""
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
@@ -19,7 +22,9 @@ from publisher.simulator.wechat.callbacks import encrypt
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 APP_ID, TOKEN = "wx0000000000000001", "simtoken"
 AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
-ACCOUNT = Account(id=AccountId("beijing-wechat"), platform=Platform("wechat"), identity=APP_ID, secret="w")
+ACCOUNT = Account(
+    id=AccountId("beijing-wechat"), platform=Platform("wechat"), identity=APP_ID, secret="w"
+)
 PLAIN = {"app_id": APP_ID, "app_secret": "s", "callback_token": TOKEN}
 SEALED = PLAIN | {"encoding_aes_key": AES_KEY}
 VECTOR = (
@@ -43,7 +48,9 @@ def stamp(at=NOW, nonce="n0nce"):
 def plain(body, *, at=NOW, nonce="n0nce", token=TOKEN):
     """Return a message of the plain mode, as WeChat signs it."""
     query = stamp(at, nonce)
-    return CallbackRequest(query=query | {"signature": compute_signature(token, *query.values())}, body=body.encode())
+    return CallbackRequest(
+        query=query | {"signature": compute_signature(token, *query.values())}, body=body.encode()
+    )
 
 
 def encrypted(text, *, app_id=APP_ID, key=AES_KEY, token=TOKEN, at=NOW):
@@ -51,7 +58,11 @@ def encrypted(text, *, app_id=APP_ID, key=AES_KEY, token=TOKEN, at=NOW):
     query, inside = stamp(at), encrypt(text, key, app_id)
     signed = compute_signature(token, *query.values(), inside)
     body = f"<xml><ToUserName>gh_x</ToUserName><Encrypt><![CDATA[{inside}]]></Encrypt></xml>"
-    query |= {"signature": compute_signature(token, *query.values()), "encrypt_type": "aes", "msg_signature": signed}
+    query |= {
+        "signature": compute_signature(token, *query.values()),
+        "encrypt_type": "aes",
+        "msg_signature": signed,
+    }
     return CallbackRequest(query=query, body=body.encode())
 
 
@@ -66,8 +77,14 @@ def code(answer):
 
 def test_signature_and_encryption_match_another_client():
     """A published pair of message and signature decrypts to its text and AppID."""
-    assert compute_signature(TOKEN, "1700000000", "n0nce") == "2913e9e6ba69b4cc869b3cf12031f795d85e7fda"
-    assert compute_signature(TOKEN, "1700000000", "n0nce", VECTOR) == "5c5eb66ec7bff666c4133aafa9f6c4ec2b60f6d4"
+    assert (
+        compute_signature(TOKEN, "1700000000", "n0nce")
+        == "2913e9e6ba69b4cc869b3cf12031f795d85e7fda"
+    )
+    assert (
+        compute_signature(TOKEN, "1700000000", "n0nce", VECTOR)
+        == "5c5eb66ec7bff666c4133aafa9f6c4ec2b60f6d4"
+    )
     text = b"<xml><Event><![CDATA[PUBLISHJOBFINISH]]></Event></xml>"
     assert decrypt_message(VECTOR, AES_KEY) == (text, APP_ID.encode())
 
@@ -79,15 +96,25 @@ def test_the_address_is_proved_by_its_echo():
     assert callbacks.verify_endpoint(ACCOUNT, PLAIN, asked, NOW) == "8412"
     assert callbacks.verify_endpoint(ACCOUNT, SEALED, asked, NOW) == "8412"
     assert (
-        code(callbacks.verify_endpoint(ACCOUNT, PLAIN | {"callback_token": "other"}, asked, NOW)) == "callback_unsigned"
+        code(callbacks.verify_endpoint(ACCOUNT, PLAIN | {"callback_token": "other"}, asked, NOW))
+        == "callback_unsigned"
     )
-    assert code(callbacks.verify_endpoint(ACCOUNT, PLAIN, asked, NOW + timedelta(minutes=6))) == "callback_stale"
+    assert (
+        code(callbacks.verify_endpoint(ACCOUNT, PLAIN, asked, NOW + timedelta(minutes=6)))
+        == "callback_stale"
+    )
     assert code(callbacks.verify_endpoint(ACCOUNT, PLAIN, greeting, NOW)) == "callback_unreadable"
 
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [("err(20008)", "20008"), ("err(20431)", ""), ("send fail", ""), ("err(20008) or so", ""), ("send success", "")],
+    [
+        ("err(20008)", "20008"),
+        ("err(20431)", ""),
+        ("send fail", ""),
+        ("err(20008) or so", ""),
+        ("send success", ""),
+    ],
 )
 def test_why_a_mass_send_failed_is_passed_on(status, said):
     """Only the numbers that WeChat lists are passed on; a made-up word is not."""
@@ -137,26 +164,40 @@ def test_f90_no_body_is_parsed_before_the_query_is_verified(secret, monkeypatch)
     monkeypatch.setattr("adapters.wechat.callback.parse_xml", None)
     good = encrypted(FINISHED)
     forged = dataclasses.replace(good, query=good.query | {"signature": "0" * 40})
-    unsigned = dataclasses.replace(good, query={name: good.query[name] for name in good.query if name != "signature"})
+    unsigned = dataclasses.replace(
+        good, query={name: good.query[name] for name in good.query if name != "signature"}
+    )
     assert code(read(secret, forged)) == code(read(secret, unsigned)) == "callback_unsigned"
-    assert code(read(secret, encrypted(FINISHED, at=NOW - timedelta(minutes=6)))) == "callback_stale"
+    assert (
+        code(read(secret, encrypted(FINISHED, at=NOW - timedelta(minutes=6)))) == "callback_stale"
+    )
 
 
 def test_a_query_that_is_verified_gives_its_nonce():
-    """Time and nonce identify a message, whatever is under its signature."""
-    first, second = (callbacks.verify(ACCOUNT, SEALED, encrypted(body).query, NOW) for body in (FINISHED, SENT))
+    """Time and nonce identify a message, independent of the text under its signature."""
+    first, second = (
+        callbacks.verify(ACCOUNT, SEALED, encrypted(body).query, NOW) for body in (FINISHED, SENT)
+    )
     assert first == second == f"{int(NOW.timestamp())}/n0nce"
 
 
 @pytest.mark.parametrize("minutes", [-6, 6])
 def test_a_message_of_another_time_is_stale(minutes):
     """Correctly signed, but minutes old: it may be a replay."""
-    assert code(read(PLAIN, plain(FINISHED, at=NOW + timedelta(minutes=minutes)))) == "callback_stale"
-    assert code(read(SEALED, encrypted(FINISHED, at=NOW + timedelta(minutes=minutes)))) == "callback_stale"
+    assert (
+        code(read(PLAIN, plain(FINISHED, at=NOW + timedelta(minutes=minutes)))) == "callback_stale"
+    )
+    assert (
+        code(read(SEALED, encrypted(FINISHED, at=NOW + timedelta(minutes=minutes))))
+        == "callback_stale"
+    )
 
 
 def test_with_a_key_plain_messages_are_refused():
-    """With a key configured only encrypted messages count: a plain one with an intercepted signature is refused."""
+    """With a key configured only encrypted messages count.
+
+    A plain one with an intercepted signature is refused.
+    """
     assert code(read(SEALED, plain(FINISHED))) == "callback_unsigned"
 
 
@@ -166,7 +207,10 @@ def test_an_encrypted_message_must_be_signed_ours_and_whole():
     changed = dataclasses.replace(good, body=good.body.replace(b"[CDATA[", b"[CDATA[AAAA"))
     assert code(read(SEALED, encrypted(FINISHED, token="guessed"))) == "callback_unsigned"
     assert code(read(SEALED, changed)) == "callback_unsigned"
-    assert code(read(SEALED, encrypted(FINISHED, app_id="wx0000000000000002"))) == "callback_wrong_account"
+    assert (
+        code(read(SEALED, encrypted(FINISHED, app_id="wx0000000000000002")))
+        == "callback_wrong_account"
+    )
     assert code(read(SEALED, encrypted(FINISHED, key="b" + AES_KEY[1:]))) == "callback_unreadable"
     assert code(read(SEALED | {"encoding_aes_key": "short"}, good)) == "callback_unreadable"
 
@@ -195,7 +239,8 @@ def test_any_bytes_are_answered(body):
     query = plain("").query | {"msg_signature": "x"}
     for secret in (PLAIN, SEALED):
         assert not isinstance(
-            callbacks.parse(ACCOUNT, secret, CallbackRequest(query=query, body=body), NOW), CallbackEvent
+            callbacks.parse(ACCOUNT, secret, CallbackRequest(query=query, body=body), NOW),
+            CallbackEvent,
         )
 
 
@@ -208,7 +253,11 @@ def test_any_encrypted_message_is_answered(text):
 
 
 def test_a_hint_means_only_its_own_ticket():
-    """Publications match by their id, mass sends by theirs, whether or not the ticket has the statistics' id."""
+    """A hint means only its own ticket.
+
+    Publications match by their id, mass sends by theirs, whether or not the ticket has the
+    statistics' id.
+    """
 
     def ticket(name):
         return encode_ticket(PendingJob(name=name, delivery=DeliveryId(7), polls=2))
@@ -217,12 +266,17 @@ def test_a_hint_means_only_its_own_ticket():
     assert callbacks.matches(job, ticket("2247500001"))
     assert callbacks.matches(mass, ticket("mass-3147400001-2455800001"))
     assert callbacks.matches(mass, ticket("mass-3147400001"))
-    others = [ticket("2247500002"), ticket("mass-2247500001"), ticket("mass-3147400002-1"), Ticket(payload="task")]
+    others = [
+        ticket("2247500002"),
+        ticket("mass-2247500001"),
+        ticket("mass-3147400002-1"),
+        Ticket(payload="task"),
+    ]
     assert not any(callbacks.matches(hint, other) for hint in (job, mass) for other in others)
     assert not callbacks.matches(CallbackEvent(job_id="3147400001"), ticket("mass-3147400001"))
 
 
 def test_without_a_token_nothing_is_expected():
-    """An account whose secret has no token has no callback address."""
+    """An account without a token in its secret has no callback address."""
     assert callbacks.is_configured(PLAIN)
     assert not callbacks.is_configured({"app_id": APP_ID, "app_secret": "s"})

@@ -5,7 +5,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adapters.wechat.codes import CODES
-from publisher.domain.results import Blocked, Busy, CredentialExpired, HoldReason, RateLimited, Rejected, Unknown
+from publisher.domain.results import (
+    Blocked,
+    Busy,
+    CredentialExpired,
+    HoldReason,
+    RateLimited,
+    Rejected,
+    Unknown,
+)
 from tests.adapters.fakes_wechat import NOW, Scene, error, send_request
 
 MIDNIGHT = datetime(2026, 11, 25, 16, 0, tzinfo=UTC)
@@ -29,9 +37,13 @@ def _limited(until):
 
 
 EXPECTED = {
-    **_all("40001 40014 40125 41001 42001", lambda code: CredentialExpired(reason=f"wechat_{code}")),
+    **_all(
+        "40001 40014 40125 41001 42001", lambda code: CredentialExpired(reason=f"wechat_{code}")
+    ),
     **_all("40002 40013 40243 41002 41004", _blocked(HoldReason.AUTH)),
-    **_all("40164 48004 50002 50004 50005 53500 89501 89503 89506 89507", _blocked(HoldReason.ACCOUNT)),
+    **_all(
+        "40164 48004 50002 50004 50005 53500 89501 89503 89506 89507", _blocked(HoldReason.ACCOUNT)
+    ),
     **_all("48001 48003 48008 50001 61004 61007", _blocked(HoldReason.PERMISSION)),
     **_all("53504 53505", _blocked(HoldReason.CAPTCHA)),
     **_all("45009", _limited(MIDNIGHT)),
@@ -75,7 +87,10 @@ async def test_each_code_on_the_submission_f34(scene, code):
 
 @pytest.mark.parametrize("code", EXPECTED)
 async def test_each_code_on_the_mass_send_f34(scene, code):
-    """F34: each listed code means the same for a mass send, which is made exactly once and never becomes another."""
+    """F34: each listed code means the same for a mass send.
+
+    The mass send is made exactly once and never becomes another call.
+    """
     scene.profile = "mass"
     scene.answers("message/mass/sendall", error(code))
     assert await scene.adapter.publish(send_request(is_urgent=True)) == EXPECTED[code]

@@ -25,7 +25,17 @@ from publisher.domain.results import (
     Ticket,
     Unknown,
 )
-from tests.adapters.fakes_wechat import NOW, SINCE, Scene, article, drafted, error, other, page, send_request
+from tests.adapters.fakes_wechat import (
+    NOW,
+    SINCE,
+    Scene,
+    article,
+    drafted,
+    error,
+    other,
+    page,
+    send_request,
+)
 
 SEND, STATUS, DELETE = "message/mass/sendall", "message/mass/get", "message/mass/delete"
 NAME = "mass-3147400001-2455800001"
@@ -49,7 +59,10 @@ def _urgent(**changes):
 
 
 async def test_an_urgent_post_is_a_mass_send(scene):
-    """The draft is sent to all followers in one call under a key, and is followed up by the returned id."""
+    """The draft of an urgent post is sent to all followers in one call under a key.
+
+    The call is followed up by the returned id.
+    """
     outcome = await scene.adapter.publish(_urgent())
     assert isinstance(outcome, Submitted)
     assert json.loads(outcome.ticket.payload) == {"name": NAME, "delivery": 7, "polls": 0}
@@ -68,19 +81,31 @@ async def test_a_tag_narrows_the_mass_send(scene):
     assert scene.bodies(SEND)[0]["filter"] == {"is_to_all": False, "tag_id": 2}
 
 
-@pytest.mark.parametrize(("profile", "is_urgent"), [("mass", False), ("publish", True), (None, True)])
+@pytest.mark.parametrize(
+    ("profile", "is_urgent"), [("mass", False), ("publish", True), (None, True)]
+)
 async def test_followers_are_notified_only_of_urgent_posts(scene, profile, is_urgent):
-    """A post that is not urgent, or an account without mass sends, is published without a notification."""
+    """A post that is not urgent is published without a notification.
+
+    So is a post of an account without mass sends.
+    """
     scene.profile = profile
     method = WECHAT.call_method(scene.adapter.account, article(), is_urgent=is_urgent)
-    assert isinstance(await scene.adapter.publish(send_request(is_urgent=is_urgent, method=method)), Submitted)
+    assert isinstance(
+        await scene.adapter.publish(send_request(is_urgent=is_urgent, method=method)), Submitted
+    )
     assert len(scene.asked("freepublish/submit")) == 1
     assert not scene.asked(SEND)
 
 
-@pytest.mark.parametrize(("profile", "notifies"), [("mass", True), ("publish", False), (None, False)])
+@pytest.mark.parametrize(
+    ("profile", "notifies"), [("mass", True), ("publish", False), (None, False)]
+)
 def test_an_account_says_whether_it_notifies(scene, profile, notifies):
-    """Followers are notified of an urgent post only where the profile allows mass sends, as the capabilities say."""
+    """Followers are notified of an urgent post only where the profile allows mass sends.
+
+    The capabilities say so.
+    """
     scene.profile = profile
     assert WECHAT.capabilities(scene.adapter.account).notifies_followers is notifies
 
@@ -104,7 +129,7 @@ async def test_a_wrong_setting_is_reported_and_stops_the_account(scene, profile,
 
 
 async def test_the_key_is_noted_before_the_call(scene):
-    """A repeat within WeChat's memory uses the first attempt's key, whatever its outcome."""
+    """A repeat within WeChat's memory uses the first attempt's key, after any outcome."""
     scene.answers(SEND, httpx.ReadTimeout("late"))
     assert await scene.adapter.publish(_urgent()) == Unknown(reason="timeout")
     scene.now = NOW + timedelta(hours=22)
@@ -115,7 +140,10 @@ async def test_the_key_is_noted_before_the_call(scene):
 
 
 async def test_a_key_that_wechat_forgets_is_not_used_again(scene):
-    """After 23 hours a new key is made; the draft that still exists then protects from a second mass send."""
+    """After 23 hours a new key is made.
+
+    The draft that still exists then protects from a second mass send.
+    """
     scene.answers(SEND, error(45028))
     await scene.adapter.publish(_urgent())
     scene.now = NOW + timedelta(hours=23)
@@ -125,39 +153,63 @@ async def test_a_key_that_wechat_forgets_is_not_used_again(scene):
 
 
 async def test_f87_a_key_that_the_database_has_lost_is_made_again(scene):
-    """F85, F87: after a failover or a restore that lost key and draft, WeChat still recognises the repeat for a day."""
+    """F85, F87: a key that the database has lost is made again.
+
+    After a failover or a restore that lost key and draft, WeChat still recognises the repeat for a
+    day.
+    """
     await scene.adapter.publish(_urgent())
     scene.state.values.clear()
-    assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE, can_resend=True)
+    assert await scene.adapter.find_post(_urgent()) == NotFound(
+        covered_since=SINCE, can_resend=True
+    )
     await scene.adapter.publish(_urgent(attempt=2, delivery=9))
     assert len({body["clientmsgid"] for body in scene.bodies(SEND)}) == 1
     scene.state.values.clear()
     scene.now = NOW + timedelta(hours=23)
-    assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE, can_resend=False)
+    assert await scene.adapter.find_post(_urgent()) == NotFound(
+        covered_since=SINCE, can_resend=False
+    )
 
 
 @pytest.mark.parametrize("profile", ["mass", "publish"])
 @pytest.mark.parametrize("is_urgent", [True, False])
-@pytest.mark.parametrize(("method", "can_resend"), [("mass", True), ("freepublish", False), ("", False)])
-async def test_f99_a_second_call_is_judged_by_how_the_first_was_made(scene, profile, is_urgent, method, can_resend):
-    """F99: a key protects what was mass-sent, whatever the post's urgency and the account's profile are by now."""
+@pytest.mark.parametrize(
+    ("method", "can_resend"), [("mass", True), ("freepublish", False), ("", False)]
+)
+async def test_f99_a_second_call_is_judged_by_how_the_first_was_made(
+    scene, profile, is_urgent, method, can_resend
+):
+    """F99: a key protects a mass send.
+
+    The post's present urgency and the account's present profile do not matter.
+    """
     await scene.adapter.publish(send_request(is_urgent=True, method=method))
     scene.profile = profile
     asked = send_request(is_urgent=is_urgent, method=method)
-    assert await scene.adapter.find_post(asked) == NotFound(covered_since=SINCE, can_resend=can_resend)
+    assert await scene.adapter.find_post(asked) == NotFound(
+        covered_since=SINCE, can_resend=can_resend
+    )
     scene.answers("draft/get", error(40007))
     gone = Unknown(reason="wechat_draft_consumed", is_beyond_list=can_resend)
     assert await scene.adapter.find_post(asked) == gone
 
 
 async def test_f99_a_second_call_has_the_key_of_the_first_or_does_not_follow(scene):
-    """F99: once WeChat may have forgotten the first key, a second mass send would not be recognised as one."""
+    """F99: a second mass send has the key of the first or is not made.
+
+    Once WeChat may have forgotten the first key, a second mass send would not be recognised as one.
+    """
     scene.answers(SEND, httpx.ReadTimeout("late"))
     await scene.adapter.publish(_urgent())
     scene.now = NOW + timedelta(hours=22)
-    assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE, can_resend=True)
+    assert await scene.adapter.find_post(_urgent()) == NotFound(
+        covered_since=SINCE, can_resend=True
+    )
     scene.now = NOW + timedelta(hours=23)
-    assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE, can_resend=False)
+    assert await scene.adapter.find_post(_urgent()) == NotFound(
+        covered_since=SINCE, can_resend=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,7 +222,7 @@ async def test_f99_a_second_call_has_the_key_of_the_first_or_does_not_follow(sce
     ],
 )
 def test_the_method_of_a_call_follows_from_profile_and_urgency(scene, profile, is_urgent, method):
-    """What is stored with an attempt is the call that is made then."""
+    """The call stored with an attempt is the call that is made then."""
     scene.profile = profile
     assert WECHAT.call_method(scene.adapter.account, article(), is_urgent=is_urgent) == method
 
@@ -192,15 +244,25 @@ async def test_a_known_key_leads_to_the_first_mass_send_f37(scene):
     assert json.loads(outcome.ticket.payload)["name"] == "mass-3147400002"
 
 
-@pytest.mark.parametrize("more", [{}, {"msg_id": 0}, {"msg_id": "soon"}, {"msg_id": "²"}, {"msg_id": None}])
+@pytest.mark.parametrize(
+    "more", [{}, {"msg_id": 0}, {"msg_id": "soon"}, {"msg_id": "²"}, {"msg_id": None}]
+)
 async def test_a_known_key_without_a_number_is_unknown_f37(scene, more):
-    """F37: where WeChat knows the key but names no mass send, a copy may be published, and nothing is sent again."""
+    """F37: where WeChat knows the key but names no mass send, nothing is sent again.
+
+    A copy may be published.
+    """
     scene.answers(SEND, error(45065) | more)
-    assert await scene.adapter.publish(_urgent()) == Unknown(reason="wechat_45065", is_duplicate=True)
+    assert await scene.adapter.publish(_urgent()) == Unknown(
+        reason="wechat_45065", is_duplicate=True
+    )
 
 
 async def test_a_quota_that_is_used_up(scene):
-    """Without mass sends left a person is alerted; nothing is published silently, and routine posts go on."""
+    """Without mass sends left a person is alerted.
+
+    Nothing is published silently, and routine posts go on.
+    """
     scene.answers(SEND, error(45028))
     outcome = await scene.adapter.publish(_urgent())
     assert isinstance(outcome, Rejected)
@@ -219,7 +281,9 @@ async def test_a_consumed_draft_is_not_mass_sent_again_f24(scene):
     """F24: a draft that left the box was sent; no second call follows."""
     scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", error(40007))
-    assert await scene.adapter.publish(_urgent(attempt=2)) == Unknown(reason="wechat_draft_consumed", is_duplicate=True)
+    assert await scene.adapter.publish(_urgent(attempt=2)) == Unknown(
+        reason="wechat_draft_consumed", is_duplicate=True
+    )
     assert not scene.asked(SEND)
 
 
@@ -245,7 +309,10 @@ async def test_a_token_refused_on_the_mass_send_f40(scene):
     ],
 )
 async def test_an_unclear_answer_to_a_mass_send_is_unknown(scene, answer, outcome):
-    """F24 F28 F30 F31 F33: without a complete answer a mass send is unknown, and is made exactly once."""
+    """F24 F28 F30 F31 F33: without a complete answer a mass send is unknown.
+
+    It is made exactly once.
+    """
     scene.answers(SEND, answer)
     assert await scene.adapter.publish(_urgent()) == outcome
     assert len(scene.asked(SEND)) == 1
@@ -261,7 +328,10 @@ async def test_an_unclear_answer_to_a_mass_send_is_unknown(scene, answer, outcom
     ],
 )
 async def test_each_status_of_a_mass_send(scene, word, finding):
-    """F45 F46 F48: each status of a mass send has its outcome, and an unknown one proves nothing."""
+    """F45 F46 F48: each status of a mass send has its outcome.
+
+    An unknown status proves nothing.
+    """
     scene.answers(STATUS, _status(word))
     assert await scene.adapter.check_ticket(TICKET) == finding
     assert scene.bodies(STATUS) == [{"msg_id": "3147400001"}]
@@ -269,10 +339,17 @@ async def test_each_status_of_a_mass_send(scene, word, finding):
 
 @pytest.mark.parametrize(
     ("said", "code"),
-    [("20008", "wechat_mass_20008"), ("40002", "wechat_mass_40002"), ("20431", "wechat_mass_failed")],
+    [
+        ("20008", "wechat_mass_20008"),
+        ("40002", "wechat_mass_40002"),
+        ("20431", "wechat_mass_failed"),
+    ],
 )
 async def test_why_a_mass_send_failed_f46(scene, said, code):
-    """F46: a failure that was read has the cause from the callback; a callback alone decides nothing."""
+    """F46: a failure that was read has its cause from the callback.
+
+    A callback alone decides nothing.
+    """
     scene.state.values["said:mass-3147400001"] = said
     scene.answers(STATUS, _status("SEND_FAIL"))
     assert await scene.adapter.check_ticket(TICKET) == Rejected(code=code, reason="3147400001")
@@ -281,7 +358,10 @@ async def test_why_a_mass_send_failed_f46(scene, said, code):
 
 
 async def test_a_mass_send_in_progress_is_read_with_growing_pauses_f47(scene):
-    """F47: a mass send in progress, or waiting for the administrator, stays submitted, with growing pauses."""
+    """F47: an unfinished mass send stays submitted and is read with growing pauses.
+
+    It is in progress, or waits for the administrator.
+    """
     scene.answers(STATUS, _status("SENDING"))
     first = await scene.adapter.check_ticket(TICKET)
     assert isinstance(first, Submitted)
@@ -298,7 +378,10 @@ async def test_a_status_that_cannot_be_read_f52(scene, answer):
 
 
 async def test_a_published_mass_send_is_found_by_its_number(scene):
-    """No list shows a mass send: a search for a published one reads its status, and never calls it missing."""
+    """No list shows a mass send: a search for a published one reads its status.
+
+    It never calls the mass send missing.
+    """
     scene.answers(STATUS, _status("SEND_SUCCESS"), _status("SEND_SUCCESS"), _status("DELETE"))
     await scene.adapter.check_ticket(TICKET)
     assert await scene.adapter.find_post(_urgent()) == Published(receipt=RECEIPT)
@@ -307,19 +390,31 @@ async def test_a_published_mass_send_is_found_by_its_number(scene):
 
 
 async def test_a_lost_answer_of_a_mass_send_f24(scene):
-    """F24: with the draft gone from the box the mass send may be published, which no list shows; it stays unknown."""
+    """F24: with the draft gone from the box, a mass send with a lost answer stays unknown.
+
+    It may be published, and no list shows it.
+    """
     scene.answers(SEND, httpx.ReadTimeout("late"))
     await scene.adapter.publish(_urgent())
-    assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE)  # the draft still exists
+    assert await scene.adapter.find_post(_urgent()) == NotFound(
+        covered_since=SINCE
+    )  # the draft still exists
     scene.answers("draft/get", error(40007))
-    assert await scene.adapter.find_post(_urgent()) == Unknown(reason="wechat_draft_consumed", is_beyond_list=True)
+    assert await scene.adapter.find_post(_urgent()) == Unknown(
+        reason="wechat_draft_consumed", is_beyond_list=True
+    )
 
 
 async def test_a_mass_send_is_no_baseline_of_the_list(scene):
-    """F52: a newest post that is a mass send, which no list shows, makes the list of articles no less complete."""
+    """F52: a newest post that is a mass send leaves the list of articles as complete.
+
+    No list shows a mass send.
+    """
     scene.answers("freepublish/batchget", page(other("A2")))
     looked_for = send_request(baseline=Baseline(newest_id=NAME, taken_at=SINCE))
-    assert await scene.adapter.find_post(looked_for) == NotFound(covered_since=SINCE, can_resend=False)
+    assert await scene.adapter.find_post(looked_for) == NotFound(
+        covered_since=SINCE, can_resend=False
+    )
 
 
 async def test_a_mass_send_is_deleted(scene):
@@ -331,7 +426,10 @@ async def test_a_mass_send_is_deleted(scene):
 
 
 async def test_a_stray_status_skips_no_deletion_of_a_mass_send_f48_f78(scene):
-    """F48, F78: one status that calls a published mass send deleted neither ends the retraction nor skips the call."""
+    """F48, F78: one status that calls a published mass send deleted skips no deletion.
+
+    It neither ends the retraction nor skips the call.
+    """
     scene.answers(STATUS, _status("DELETE"), _status("SEND_SUCCESS"))
     scene.answers(DELETE, error(45009))
     assert await scene.adapter.retract(RECEIPT) == Unknown(reason="wechat_45009")
@@ -364,7 +462,8 @@ def test_names_are_read_as_they_are_spelled(mass):
 
 
 @pytest.mark.parametrize(
-    "remote_id", ["", "A1", "mass", "mass-", "mass-x", "mass-1-2-3", "mass-²", "2650100001", "by-word-7"]
+    "remote_id",
+    ["", "A1", "mass", "mass-", "mass-x", "mass-1-2-3", "mass-²", "2650100001", "by-word-7"],
 )
 def test_other_ids_are_no_mass_sends(remote_id):
     """An article's id, or anything else, is never taken for a mass send."""

@@ -87,7 +87,9 @@ async def test_a_submission_in_progress_is_read_with_growing_pauses(scene):
 async def test_a_submission_that_was_rejected(scene, status):
     """F46: a failed check or review is a rejection."""
     scene.answers("freepublish/get", {"publish_id": "9", "publish_status": status, "fail_idx": [1]})
-    assert await scene.adapter.check_ticket(TICKET) == Rejected(code=f"wechat_refused_{status}", reason="9")
+    assert await scene.adapter.check_ticket(TICKET) == Rejected(
+        code=f"wechat_refused_{status}", reason="9"
+    )
 
 
 @pytest.mark.parametrize("status", [5, 6])
@@ -117,7 +119,9 @@ async def test_a_submission_that_cannot_be_read(scene, answer, reason):
 @pytest.mark.parametrize("number", ["", "[]", "{}", '{"name":"9","delivery":7,"polls":"x"}'])
 async def test_a_ticket_that_is_not_ours(scene, number):
     """A ticket that cannot be read is Unknown, not an error, and no call is made."""
-    assert await scene.adapter.check_ticket(Ticket(payload=number)) == Unknown(reason="wechat_bad_ticket")
+    assert await scene.adapter.check_ticket(Ticket(payload=number)) == Unknown(
+        reason="wechat_bad_ticket"
+    )
     assert not scene.router.calls
 
 
@@ -144,7 +148,7 @@ async def test_our_post_on_a_later_page(scene):
 
 
 async def test_a_post_of_another_delivery_is_not_adopted(scene):
-    """F55: an id that belongs to another delivery is no match, neither by marker nor by similarity."""
+    """F55: an id of another delivery is no match, neither by marker nor by similarity."""
     scene.answers("freepublish/batchget", page(item("A1")))
     assert await scene.adapter.find_post(send_request(owned_ids=frozenset({"A1"}))) == NotFound(
         covered_since=SINCE, can_resend=False
@@ -153,15 +157,25 @@ async def test_a_post_of_another_delivery_is_not_adopted(scene):
 
 @pytest.mark.parametrize("changes", [{}, {"is_deleted": True}])
 async def test_the_marker_on_an_older_article_goes_to_a_person(scene, changes):
-    """F55: an article from before the attempt cannot be this attempt's, although it carries the marker."""
+    """F55: an article from before the attempt goes to a person although it has the marker.
+
+    It cannot be this attempt's.
+    """
     scene.answers("freepublish/batchget", page(item("A1", at=OLD, **changes)))
-    assert await scene.adapter.find_post(send_request()) == PossibleMatch(remote_id="A1", url=RECEIPT.url)
+    assert await scene.adapter.find_post(send_request()) == PossibleMatch(
+        remote_id="A1", url=RECEIPT.url
+    )
 
 
 async def test_our_post_was_deleted(scene):
-    """F48: a deleted article that carries the marker is gone; a published one beside it takes precedence."""
+    """F48: a deleted article that carries the marker is gone.
+
+    A published one beside it takes precedence.
+    """
     scene.answers(
-        "freepublish/batchget", page(item("A0", is_deleted=True)), page(item("A0", is_deleted=True), item("A1"))
+        "freepublish/batchget",
+        page(item("A0", is_deleted=True)),
+        page(item("A0", is_deleted=True), item("A1")),
     )
     assert await scene.adapter.find_post(send_request()) == Deleted()
     assert await scene.adapter.find_post(send_request()) == Published(receipt=RECEIPT)
@@ -170,7 +184,9 @@ async def test_our_post_was_deleted(scene):
 async def test_the_same_text_without_marker(scene):
     """F56: the same text newer than the attempt leads to a person, never to adoption."""
     scene.answers("freepublish/batchget", page(item("A1", content_source_url="")))
-    assert await scene.adapter.find_post(send_request()) == PossibleMatch(remote_id="A1", url=RECEIPT.url)
+    assert await scene.adapter.find_post(send_request()) == PossibleMatch(
+        remote_id="A1", url=RECEIPT.url
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,25 +201,39 @@ async def test_the_same_text_without_marker(scene):
 async def test_a_shortened_article_goes_to_a_person_f54(scene, changes):
     """F54: a list that cuts title or digest and has lost the link shows no absence."""
     scene.answers("freepublish/batchget", page(item("A1", **{"content_source_url": "", **changes})))
-    assert await scene.adapter.find_post(send_request()) == PossibleMatch(remote_id="A1", url=RECEIPT.url)
+    assert await scene.adapter.find_post(send_request()) == PossibleMatch(
+        remote_id="A1", url=RECEIPT.url
+    )
 
 
 async def test_a_digest_that_wechat_made_itself_is_compared_with_the_text_f54(scene):
     """F54: without a summary of ours WeChat shows the first words of the content."""
-    scene.answers("freepublish/batchget", page(item("A1", content_source_url="", digest="客服请勿转账给任何…")))
+    scene.answers(
+        "freepublish/batchget",
+        page(item("A1", content_source_url="", digest="客服请勿转账给任何…")),
+    )
     bare = article(summary="", text="<section>客服：请勿转账给任何人，不透露验证码。</section>")
-    assert await scene.adapter.find_post(send_request(rendered=bare)) == PossibleMatch(remote_id="A1", url=RECEIPT.url)
+    assert await scene.adapter.find_post(send_request(rendered=bare)) == PossibleMatch(
+        remote_id="A1", url=RECEIPT.url
+    )
 
 
-@pytest.mark.parametrize("changes", [{"title": "警惕“退款…", "digest": "一周要闻"}, {"title": "警惕", "digest": ""}])
+@pytest.mark.parametrize(
+    "changes", [{"title": "警惕“退款…", "digest": "一周要闻"}, {"title": "警惕", "digest": ""}]
+)
 async def test_a_common_beginning_is_no_match_f55(scene, changes):
     """F55: an article that goes on differently, or says too little, is no match."""
     scene.answers("freepublish/batchget", page(item("A1", **{"content_source_url": "", **changes})))
-    assert await scene.adapter.find_post(send_request()) == NotFound(covered_since=SINCE, can_resend=False)
+    assert await scene.adapter.find_post(send_request()) == NotFound(
+        covered_since=SINCE, can_resend=False
+    )
 
 
 async def test_a_list_that_shows_articles_twice_f53(scene):
-    """F53: ours is found once in a list that repeats its items, which by itself proves no absence nor a deletion."""
+    """F53: our article is found once in a list that repeats its items.
+
+    The repetition by itself proves neither an absence nor a deletion.
+    """
     scene.answers("freepublish/batchget", page(item("A1"), item("A1"), total=2))
     assert await scene.adapter.find_post(send_request()) == Published(receipt=RECEIPT)
     scene.answers("freepublish/batchget", page(*[item("A1", is_deleted=True)] * 2, total=2))
@@ -213,18 +243,28 @@ async def test_a_list_that_shows_articles_twice_f53(scene):
 async def test_the_same_text_earlier(scene):
     """F55: the same text from before the attempt is no match."""
     scene.answers("freepublish/batchget", page(item("A1", at=OLD, content_source_url="")))
-    assert await scene.adapter.find_post(send_request()) == NotFound(covered_since=SINCE, can_resend=False)
+    assert await scene.adapter.find_post(send_request()) == NotFound(
+        covered_since=SINCE, can_resend=False
+    )
 
 
 async def test_a_draft_that_still_exists_was_not_submitted(scene):
-    """F25: list read whole, draft still in the box: an absence that reaches back to the baseline."""
+    """F25: a draft still in the box was not submitted.
+
+    With the list read whole, this is an absence that reaches back to the baseline.
+    """
     scene.state.values["draft:7"] = drafted("DRAFT")
-    assert await scene.adapter.find_post(send_request()) == NotFound(covered_since=SINCE, can_resend=False)
+    assert await scene.adapter.find_post(send_request()) == NotFound(
+        covered_since=SINCE, can_resend=False
+    )
     assert scene.bodies("draft/get") == [{"media_id": "DRAFT"}]
 
 
 async def test_a_draft_of_an_earlier_order_proves_nothing_for_the_present_one_f24(scene):
-    """F24: before an order has its own draft nothing was submitted for it; afterwards that draft is checked."""
+    """F24: before an order has its own draft nothing was submitted for it.
+
+    Afterwards that draft is checked.
+    """
     scene.state.values["draft:7"] = drafted("OLD")
     ordered = send_request(attempt=3, resend_after_attempt=2)
     assert await scene.adapter.find_post(ordered) == NotFound(covered_since=SINCE, can_resend=False)
@@ -236,7 +276,7 @@ async def test_a_draft_of_an_earlier_order_proves_nothing_for_the_present_one_f2
 
 
 async def test_a_draft_that_is_gone_is_no_absence(scene):
-    """F24 F51: a consumed draft that is not in the list yet stays unknown, whatever the list shows."""
+    """F24 F51: a consumed draft that is in no list yet stays unknown."""
     scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", error(40007))
     assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_draft_consumed")
@@ -250,8 +290,13 @@ async def test_an_unreadable_draft_is_no_absence(scene):
 
 
 async def test_without_a_draft_nothing_was_submitted(scene):
-    """F02: a draft is recorded before it is submitted; none recorded and none published is an absence."""
-    assert await scene.adapter.find_post(send_request()) == NotFound(covered_since=SINCE, can_resend=False)
+    """F02: a draft is recorded before it is submitted.
+
+    No recorded draft and no published article is an absence.
+    """
+    assert await scene.adapter.find_post(send_request()) == NotFound(
+        covered_since=SINCE, can_resend=False
+    )
     assert not scene.asked("draft/get")
 
 
@@ -287,11 +332,16 @@ async def test_a_list_that_proves_nothing(scene, answers, reason):
     ],
 )
 async def test_a_limit_that_a_read_meets_is_reported_f26(scene, path, read):
-    """F26: a 429 applies to every call of the login and is reported with its end; one call met it."""
+    """F26: a 429 met by one call applies to every call of the login.
+
+    It is reported with its end.
+    """
     scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("freepublish/delete", error(0))
     scene.answers(path, httpx.Response(429, headers={"retry-after": "90"}))
-    assert await read(scene.adapter) == RateLimited(code="wechat_http_429", until=NOW + timedelta(seconds=90))
+    assert await read(scene.adapter) == RateLimited(
+        code="wechat_http_429", until=NOW + timedelta(seconds=90)
+    )
     assert len(scene.asked(path)) == 1
 
 
@@ -309,10 +359,15 @@ def _pages(stamps):
 
 
 async def test_a_long_list_is_read_back_past_the_baseline(scene):
-    """F53: in falling order, three pages and one wholly before the baseline suffice; its oldest item says how far."""
+    """F53: in falling order, three pages and one wholly before the baseline suffice.
+
+    The oldest item of the read gives its reach.
+    """
     stamps = [OLD - timedelta(hours=number) for number in range(200)]
     scene.answers("freepublish/batchget", *_pages(stamps))
-    assert await scene.adapter.find_post(send_request()) == NotFound(covered_since=stamps[59], can_resend=False)
+    assert await scene.adapter.find_post(send_request()) == NotFound(
+        covered_since=stamps[59], can_resend=False
+    )
     assert len(scene.asked("freepublish/batchget")) == 3
 
 
@@ -328,7 +383,9 @@ async def test_a_list_out_of_order_is_read_whole(scene):
     """F53: if the order is not falling, only the whole list proves an absence."""
     stamps = [OLD + timedelta(minutes=number) for number in range(100)]
     scene.answers("freepublish/batchget", *_pages(stamps))
-    assert await scene.adapter.find_post(send_request()) == NotFound(covered_since=SINCE, can_resend=False)
+    assert await scene.adapter.find_post(send_request()) == NotFound(
+        covered_since=SINCE, can_resend=False
+    )
     assert len(scene.asked("freepublish/batchget")) == 5
 
 
@@ -349,7 +406,10 @@ async def test_a_deletion_is_confirmed(scene):
 
 
 async def test_a_deletion_that_is_marked(scene):
-    """An article whose every part is marked as deleted is gone once a deletion was requested, and not before."""
+    """An article with every part marked as deleted is gone once a deletion was requested.
+
+    Before that, it is not gone.
+    """
     scene.answers("freepublish/getarticle", _article_state(is_deleted=True))
     scene.answers("freepublish/delete", error(53600))
     assert await scene.adapter.retract(RECEIPT) == Deleted()
@@ -358,7 +418,10 @@ async def test_a_deletion_that_is_marked(scene):
 
 @pytest.mark.parametrize("stray", [_article_state(is_deleted=True), error(53600)])
 async def test_a_stray_read_skips_no_deletion_of_an_article_f48_f78(scene, stray):
-    """F48, F78: one read that calls a published article gone neither ends the retraction nor skips the deletion."""
+    """F48, F78: one read that calls a published article gone skips no deletion.
+
+    It neither ends the retraction nor skips the deletion.
+    """
     scene.answers("freepublish/getarticle", stray, _article_state())
     scene.answers("freepublish/delete", error(45009))
     assert await scene.adapter.retract(RECEIPT) == Unknown(reason="wechat_45009")
@@ -366,7 +429,10 @@ async def test_a_stray_read_skips_no_deletion_of_an_article_f48_f78(scene, stray
 
 
 async def test_a_deletion_that_finds_no_article_is_read_after_f78(scene):
-    """F78: "no such article" as the answer to a deletion ends nothing while the article can be read."""
+    """F78: "no such article" as the answer to a deletion is no proof by itself.
+
+    It ends nothing while the article can be read.
+    """
     scene.answers("freepublish/getarticle", _article_state())
     scene.answers("freepublish/delete", error(53600))
     assert await scene.adapter.retract(RECEIPT) == Unknown(reason="wechat_deletion_unconfirmed")
@@ -412,7 +478,9 @@ async def test_an_id_from_a_person_proves_nothing(scene):
         (
             error(40164, "invalid ip 203.0.113.9, not in whitelist"),
             Blocked(
-                code="wechat_40164", reason="invalid ip 203.0.113.9, not in whitelist", hold_reason=HoldReason.ACCOUNT
+                code="wechat_40164",
+                reason="invalid ip 203.0.113.9, not in whitelist",
+                hold_reason=HoldReason.ACCOUNT,
             ),
         ),
         (error(-1), Unknown(reason="wechat_-1")),
@@ -420,7 +488,10 @@ async def test_an_id_from_a_person_proves_nothing(scene):
     ],
 )
 async def test_probe(scene, answer, health):
-    """F43 F50: a probe asks WeChat itself, even while a token is valid, and does not replace that token."""
+    """F43 F50: a probe asks WeChat itself, even while a token is valid.
+
+    It does not replace that token.
+    """
     scene.answers("stable_token", answer)
     assert await scene.adapter.check_health() == health
     assert scene.tokens == Tokens("T1")

@@ -9,7 +9,17 @@ import pytest
 
 from publisher.contract import PostPreviewer
 from publisher.domain.results import Blocked, NotSent, PreviewSent, RateLimited, Rejected, Submitted
-from tests.adapters.fakes_wechat import COVER, INSIDE, NOW, Scene, article, error, item, page, send_request
+from tests.adapters.fakes_wechat import (
+    COVER,
+    INSIDE,
+    NOW,
+    Scene,
+    article,
+    error,
+    item,
+    page,
+    send_request,
+)
 
 MAKES_PUBLIC = ("freepublish/submit", "message/mass/sendall", "message/mass/send")
 
@@ -18,7 +28,9 @@ MAKES_PUBLIC = ("freepublish/submit", "message/mass/sendall", "message/mass/send
 def scene():
     made = Scene()
     made.works()
-    made.answers("message/mass/preview", {"errcode": 0, "errmsg": "preview success", "msg_id": 34182})
+    made.answers(
+        "message/mass/preview", {"errcode": 0, "errmsg": "preview success", "msg_id": 34182}
+    )
     return made
 
 
@@ -31,7 +43,10 @@ def public_calls(scene):
 
 
 async def test_one_person_is_shown_the_exact_text(scene):
-    """The draft holds title, summary, link and content of the final post; one name gets it, nothing is public."""
+    """The draft holds title, summary, link and content of the final post.
+
+    One name gets it, and nothing is public.
+    """
     assert isinstance(scene.adapter, PostPreviewer)
     assert await show(scene) == PreviewSent()
     [preview] = scene.bodies("message/mass/preview")
@@ -60,7 +75,10 @@ async def test_the_same_text_shares_a_draft(scene):
     await show(scene)
     await show(scene, to="lisi")
     assert len(scene.asked("draft/add")) == 1
-    assert [body["towxname"] for body in scene.bodies("message/mass/preview")] == ["zhangsan", "lisi"]
+    assert [body["towxname"] for body in scene.bodies("message/mass/preview")] == [
+        "zhangsan",
+        "lisi",
+    ]
     await show(scene, title="另一个标题")
     assert len(scene.asked("draft/add")) == 2
     scene.answers("draft/get", error(40007))
@@ -88,7 +106,7 @@ async def test_a_days_previews_are_counted(scene):
 
 
 async def test_previews_made_at_once_count_each(scene):
-    """Two commands at the same time share what is left of the day."""
+    """Two commands at the same time share the remaining previews of the day."""
     scene.state.values["previews"] = json.dumps({"day": "2026-11-25", "number": 99})
     answers = await asyncio.gather(show(scene), show(scene, to="lisi"))
     assert sorted(type(answer).__name__ for answer in answers) == ["PreviewSent", "RateLimited"]
@@ -112,7 +130,10 @@ async def test_a_preview_with_a_lost_answer_is_not_repeated(scene):
 
 
 async def test_a_previews_draft_is_never_a_deliverys_own(scene):
-    """A second attempt that has lost its draft's id searches for it, and skips drafts of previews."""
+    """A second attempt that has lost its draft's id searches for it.
+
+    The search skips drafts of previews.
+    """
     shown = item("PREVIEW", key="media_id", author="预览")
     scene.answers("draft/batchget", page(shown))
     await scene.adapter.publish(send_request(attempt=2))

@@ -95,7 +95,7 @@ async def test_uploads_carry_a_filename_and_a_length(scene):
 
 
 async def test_a_picture_is_uploaded_once_per_login(scene):
-    """A second delivery with the same pictures uses what is stored already."""
+    """A second delivery with the same pictures uses the stored ones."""
     await scene.adapter.publish(send_request())
     await scene.adapter.publish(send_request(delivery=8))
     assert len(scene.asked("material/add_material")) == len(scene.asked("media/uploadimg")) == 1
@@ -103,11 +103,17 @@ async def test_a_picture_is_uploaded_once_per_login(scene):
 
 
 async def test_a_cover_that_was_deleted_is_stored_again(scene):
-    """Where WeChat no longer knows the recorded cover, it is uploaded once more and the draft made with it."""
+    """A recorded cover that WeChat no longer knows is uploaded once more.
+
+    The draft is made with the new upload.
+    """
     scene.state.values[f"cover:{picture(COVER).sha256}"] = "OLD"
     scene.answers("draft/add", error(40007), {"media_id": "DRAFT"})
     assert isinstance(await scene.adapter.publish(send_request()), Submitted)
-    assert [body["articles"][0]["thumb_media_id"] for body in scene.bodies("draft/add")] == ["OLD", "COVER"]
+    assert [body["articles"][0]["thumb_media_id"] for body in scene.bodies("draft/add")] == [
+        "OLD",
+        "COVER",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -115,13 +121,18 @@ async def test_a_cover_that_was_deleted_is_stored_again(scene):
     [
         ({"images": (COVER,)}, "cover"),
         ({"rendered": article(images=()), "images": ()}, "cover"),
-        ({"rendered": article(images=(picture(COVER),)), "images": (COVER,)}, picture(INSIDE).sha256),
+        (
+            {"rendered": article(images=(picture(COVER),)), "images": (COVER,)},
+            picture(INSIDE).sha256,
+        ),
     ],
 )
 async def test_nothing_is_published_without_its_pictures(scene, changes, named):
     """F75: a missing picture holds the delivery; no draft is made without it."""
     outcome = await scene.adapter.publish(send_request(**changes))
-    assert outcome == Blocked(code="wechat_image_missing", reason=named, hold_reason=HoldReason.IMAGE_MISSING)
+    assert outcome == Blocked(
+        code="wechat_image_missing", reason=named, hold_reason=HoldReason.IMAGE_MISSING
+    )
     assert not scene.asked("draft/add")
 
 
@@ -135,11 +146,16 @@ async def test_each_code_on_the_draft(scene, code):
 
 def spoilt(body, spot="\ud83d"):
     """Return a response with half an emoji, or U+0000, as WeChat would write it in JSON."""
-    return httpx.Response(200, content=json.dumps(body).replace("~", json.dumps(spot)[1:-1]).encode())
+    return httpx.Response(
+        200, content=json.dumps(body).replace("~", json.dumps(spot)[1:-1]).encode()
+    )
 
 
 async def test_f31_f45_a_refused_draft_cut_within_an_emoji_is_a_refusal(scene):
-    """F31, F45: the code counts, whatever the message ends in, and the core can store it."""
+    """F31, F45: the code of a refused draft counts, with any end of its message.
+
+    The core can store the message.
+    """
     scene.answers("draft/add", spoilt(error(45166, "invalid content~")))
     outcome = await call_adapter(scene.adapter.publish(send_request()), timedelta(seconds=5))
     assert outcome == Rejected(code="wechat_45166", reason="invalid content\ufffd")
@@ -157,11 +173,16 @@ async def test_f31_f45_a_refused_draft_cut_within_an_emoji_is_a_refusal(scene):
     ],
 )
 async def test_f31_a_damaged_id_is_not_used(scene, path, body, spot):
-    """F31: no id, address or token is used, or kept, that a platform's reply has damaged; nothing was created."""
+    """F31: no id, address or token that a platform's reply has damaged is used or kept.
+
+    Nothing was created.
+    """
     scene.tokens.value = None
     scene.answers(path, spoilt(body, spot))
     assert await scene.adapter.publish(send_request()) == NotSent(reason="wechat_incomplete")
-    assert not any(spot in json.dumps(value) or spot in value for value in scene.state.values.values())
+    assert not any(
+        spot in json.dumps(value) or spot in value for value in scene.state.values.values()
+    )
     assert not scene.asked("freepublish/submit")
 
 
@@ -169,7 +190,8 @@ async def test_f31_a_damaged_id_is_not_used(scene, path, body, spot):
 async def test_f31_f52_a_list_with_a_damaged_id_is_no_absence(scene, spot):
     """F31, F52: the article behind it may be ours."""
     scene.answers(
-        "freepublish/batchget", spoilt(page(item("A~", title="别的", digest="", content_source_url="")), spot)
+        "freepublish/batchget",
+        spoilt(page(item("A~", title="别的", digest="", content_source_url="")), spot),
     )
     assert await scene.adapter.find_post(send_request()) == Unknown(reason="wechat_incomplete")
 
@@ -201,7 +223,10 @@ async def test_an_unlisted_code_is_unknown(scene):
         (httpx.Response(502, html="<h1>Bad Gateway</h1>"), Unknown(reason="server_error")),
         (httpx.Response(200, html="<h1>Login</h1>"), Unknown(reason="wechat_unreadable")),
         (httpx.Response(200, text='{"errcode":0,"publ'), Unknown(reason="wechat_unreadable")),
-        (httpx.Response(302, headers={"location": "http://elsewhere"}), Unknown(reason="redirected")),
+        (
+            httpx.Response(302, headers={"location": "http://elsewhere"}),
+            Unknown(reason="redirected"),
+        ),
         ({"errcode": 0, "errmsg": "ok"}, Unknown(reason="wechat_incomplete")),
         (
             httpx.Response(429, headers={"retry-after": "60"}),
@@ -212,7 +237,10 @@ async def test_an_unlisted_code_is_unknown(scene):
     ],
 )
 async def test_errors_on_the_submission(scene, answer, outcome):
-    """F19 F21 F26 F27 F28 F29 F30 F31 F33 F35: only proof that nothing was sent or done is more than Unknown."""
+    """F19 F21 F26 F27 F28 F29 F30 F31 F33 F35: an unproven error is Unknown.
+
+    Only proof that nothing was sent or done is more than Unknown.
+    """
     scene.answers("freepublish/submit", answer)
     assert await scene.adapter.publish(send_request()) == outcome
     assert len(scene.asked("freepublish/submit")) == 1
@@ -228,21 +256,27 @@ async def test_errors_on_the_submission(scene, answer, outcome):
     ],
 )
 async def test_errors_before_the_submission(scene, path, answer, reason):
-    """Whatever happens to an upload or draft, the submission was not sent, and the attempt may be repeated."""
+    """After any error of an upload or draft, the submission was not sent.
+
+    The attempt may be repeated.
+    """
     scene.answers(path, answer)
     assert await scene.adapter.publish(send_request()) == NotSent(reason=reason)
     assert not scene.asked("freepublish/submit")
 
 
 async def test_a_text_answer_is_read_as_json(scene):
-    """An answer is parsed by its body, whatever its content type says."""
+    """An answer is parsed by its body, regardless of its content type."""
     scene.answers("freepublish/submit", httpx.Response(200, text='{"errcode":0,"publish_id":"9"}'))
     assert isinstance(await scene.adapter.publish(send_request()), Submitted)
 
 
 @pytest.mark.parametrize("place", ["media.after_upload", "step.after_commit"])
 async def test_kill_between_the_steps(scene, place):
-    """F06 F07: a kill after an upload or the draft resumes from the stored state, with one draft and submission."""
+    """F06 F07: a kill after an upload or the draft resumes from the stored state.
+
+    There is one draft and one submission.
+    """
     scene.dies_at = place
     with pytest.raises(DeathError):
         await scene.adapter.publish(send_request())
@@ -252,10 +286,17 @@ async def test_kill_between_the_steps(scene, place):
 
 
 async def test_a_draft_whose_id_was_lost_is_found_in_the_box(scene):
-    """F07: a draft whose id was not recorded is found by its marker on any page; the newest of several is used."""
+    """F07: a draft without a recorded id is found by its marker on any page.
+
+    The newest of several is used.
+    """
     others = [item(f"D{n}", key="media_id", title="别的", content_source_url="") for n in range(20)]
     older = item("OLDER", at=NOW - timedelta(minutes=1), key="media_id")
-    scene.answers("draft/batchget", page(*others, total=22), page(older, item("LOST", key="media_id"), total=22))
+    scene.answers(
+        "draft/batchget",
+        page(*others, total=22),
+        page(older, item("LOST", key="media_id"), total=22),
+    )
     assert isinstance(await scene.adapter.publish(send_request(attempt=2)), Submitted)
     assert not scene.asked("draft/add")
     assert scene.bodies("draft/batchget")[1]["offset"] == 20
@@ -264,7 +305,10 @@ async def test_a_draft_whose_id_was_lost_is_found_in_the_box(scene):
 
 
 async def test_no_draft_is_made_while_the_box_cannot_be_read(scene):
-    """F07: on a second attempt an unreadable draft box stops the attempt before anything is made."""
+    """F07: on a second attempt an unreadable draft box stops the attempt.
+
+    It stops before anything is made.
+    """
     scene.answers("draft/batchget", httpx.Response(502))
     assert await scene.adapter.publish(send_request(attempt=2)) == NotSent(reason="server_error")
     assert not scene.asked("draft/add")
@@ -277,7 +321,10 @@ async def test_a_second_attempt_makes_a_draft_where_there_is_none(scene):
 
 
 async def test_a_consumed_draft_is_never_made_again(scene):
-    """F07 F24: a recorded draft that left the box was submitted; neither a draft nor a submission follows."""
+    """F07 F24: a recorded draft that left the box was submitted.
+
+    Neither a draft nor a submission follows.
+    """
     scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("draft/get", error(40007))
     assert await scene.adapter.publish(send_request(attempt=2)) == Unknown(
@@ -288,7 +335,7 @@ async def test_a_consumed_draft_is_never_made_again(scene):
 
 
 class LosingScene(Scene):
-    """A WeChat that removes drafts from the box as they are submitted, and whose answers to that are lost."""
+    """A WeChat that removes drafts from the box on submission, and loses its answers to that."""
 
     def works(self):
         super().works()
@@ -296,8 +343,12 @@ class LosingScene(Scene):
         self.submitted = []
         self.router.post(url__startswith=f"{BASE}/cgi-bin/draft/add").mock(side_effect=self._add)
         self.router.post(url__startswith=f"{BASE}/cgi-bin/draft/get").mock(side_effect=self._get)
-        self.router.post(url__startswith=f"{BASE}/cgi-bin/draft/batchget").mock(side_effect=self._list)
-        self.router.post(url__startswith=f"{BASE}/cgi-bin/freepublish/submit").mock(side_effect=self._submit)
+        self.router.post(url__startswith=f"{BASE}/cgi-bin/draft/batchget").mock(
+            side_effect=self._list
+        )
+        self.router.post(url__startswith=f"{BASE}/cgi-bin/freepublish/submit").mock(
+            side_effect=self._submit
+        )
 
     async def publish(self, send_request, *, dies=None, loses_note=False):
         """Publish once; die at a failpoint, before the draft's id is stored if `loses_note`."""
@@ -324,7 +375,9 @@ class LosingScene(Scene):
         return httpx.Response(200, json=DRAFTED if known else error(40007))
 
     def _list(self, _request):
-        return httpx.Response(200, json=page(*(item(draft, key="media_id") for draft in self.drafts)))
+        return httpx.Response(
+            200, json=page(*(item(draft, key="media_id") for draft in self.drafts))
+        )
 
     def _submit(self, request):
         self.submitted.append(json.loads(request.content)["media_id"])
@@ -356,7 +409,10 @@ async def test_an_order_is_submitted_from_the_draft_that_still_exists_f07(losing
 )
 @pytest.mark.parametrize("is_consumed", [False, True])
 async def test_one_submission_for_each_order_at_every_kill_f07_f24(losing, is_consumed, death):
-    """F07, F24: between making, recording and submitting a kill changes nothing: an order leads to one submission."""
+    """F07, F24: an order leads to one submission at every kill.
+
+    A kill between making, recording and submitting changes nothing.
+    """
     first = {} if is_consumed else {"dies": "step.after_commit"}
     await losing.publish(send_request(), **first)
     before = len(losing.submitted)
@@ -373,9 +429,13 @@ async def test_one_submission_for_each_order_at_every_kill_f07_f24(losing, is_co
 async def test_a_draft_changed_before_the_order_waits_for_a_person(scene):
     """An order does not submit a draft that somebody changed either, and no other draft is made."""
     scene.state.values["draft:7"] = drafted("DRAFT")
-    scene.answers("draft/get", {"news_item": item("", title="改过")["content"]["news_item"], "update_time": 1})
+    scene.answers(
+        "draft/get", {"news_item": item("", title="改过")["content"]["news_item"], "update_time": 1}
+    )
     outcome = await scene.adapter.publish(send_request(attempt=2, resend_after_attempt=1))
-    assert outcome == Blocked(code="wechat_draft_changed", reason="DRAFT", hold_reason=HoldReason.EDITED)
+    assert outcome == Blocked(
+        code="wechat_draft_changed", reason="DRAFT", hold_reason=HoldReason.EDITED
+    )
     assert not scene.asked("draft/add")
 
 
@@ -394,21 +454,30 @@ async def test_a_draft_that_somebody_changed_is_not_submitted(scene, changes, is
     if is_noted:
         scene.state.values["draft:7"] = drafted("DRAFT")
     scene.answers("draft/batchget", page(item("DRAFT", key="media_id"), total=1))
-    scene.answers("draft/get", {"news_item": item("", **changes)["content"]["news_item"], "update_time": 1})
+    scene.answers(
+        "draft/get", {"news_item": item("", **changes)["content"]["news_item"], "update_time": 1}
+    )
     outcome = await scene.adapter.publish(send_request(attempt=2))
-    assert outcome == Blocked(code="wechat_draft_changed", reason="DRAFT", hold_reason=HoldReason.EDITED)
+    assert outcome == Blocked(
+        code="wechat_draft_changed", reason="DRAFT", hold_reason=HoldReason.EDITED
+    )
     assert not scene.asked("freepublish/submit")
 
 
 @pytest.mark.parametrize("code", CREDENTIALS)
 async def test_a_token_refused_on_the_submission_is_renewed_for_the_next_attempt(scene, code):
-    """F40: the attempt ends, the token is renewed once without force, and the next attempt submits the same draft."""
+    """F40: a token refused on the submission is renewed once, without force.
+
+    The attempt ends, and the next attempt submits the same draft.
+    """
     scene.answers("stable_token", {"access_token": "T2", "expires_in": 7200})
     scene.answers("freepublish/submit", error(code), {"errcode": 0, "publish_id": 1})
     assert await scene.adapter.publish(send_request()) == CredentialExpired(reason=f"wechat_{code}")
     assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [False]
     assert isinstance(await scene.adapter.publish(send_request(attempt=2)), Submitted)
-    assert [request.url.params["access_token"] for request in scene.asked("freepublish/submit")] == ["T1", "T2"]
+    assert [
+        request.url.params["access_token"] for request in scene.asked("freepublish/submit")
+    ] == ["T1", "T2"]
     assert len(scene.asked("draft/add")) == 1
 
 
@@ -424,7 +493,9 @@ async def test_a_token_refused_before_the_submission_is_renewed_at_once(scene):
 async def test_force_only_where_the_refused_token_comes_back(scene):
     """F42: the token is forced once, and only because WeChat still returns the refused one."""
     scene.answers(
-        "stable_token", {"access_token": "T1", "expires_in": 7200}, {"access_token": "T2", "expires_in": 7200}
+        "stable_token",
+        {"access_token": "T1", "expires_in": 7200},
+        {"access_token": "T2", "expires_in": 7200},
     )
     scene.answers("draft/add", error(40001), {"media_id": "DRAFT"})
     assert isinstance(await scene.adapter.publish(send_request()), Submitted)
@@ -432,28 +503,43 @@ async def test_force_only_where_the_refused_token_comes_back(scene):
 
 
 async def test_a_token_that_stays_refused_ends_the_attempt(scene):
-    """F43: where even a forced token is the refused one, the login counts as refused and no call is repeated."""
+    """F43: where even a forced token is the refused one, the login counts as refused.
+
+    No call is repeated.
+    """
     scene.answers("draft/add", error(40001))
-    assert await scene.adapter.publish(send_request()) == CredentialExpired(reason="wechat_no_token")
+    assert await scene.adapter.publish(send_request()) == CredentialExpired(
+        reason="wechat_no_token"
+    )
     assert len(scene.asked("draft/add")) == 1
 
 
 async def test_a_contested_token_is_not_renewed_for_ever(scene):
     """F42: after two renewals within five minutes the third is refused, and allowed again later."""
-    scene.answers("stable_token", *({"access_token": f"T{number}", "expires_in": 7200} for number in range(2, 6)))
+    scene.answers(
+        "stable_token",
+        *({"access_token": f"T{number}", "expires_in": 7200} for number in range(2, 6)),
+    )
     scene.answers("freepublish/submit", error(40001))
     outcomes = [await scene.adapter.publish(send_request(attempt=number)) for number in (1, 2)]
     assert outcomes == [CredentialExpired(reason="wechat_40001")] * 2
     scene.answers("draft/get", error(40001))
-    assert await scene.adapter.publish(send_request(attempt=3)) == CredentialExpired(reason="wechat_token_contested")
+    assert await scene.adapter.publish(send_request(attempt=3)) == CredentialExpired(
+        reason="wechat_token_contested"
+    )
     assert len(scene.asked("stable_token")) == 2
     scene.now = NOW + timedelta(minutes=6)
     await scene.adapter.publish(send_request(attempt=4))
-    assert len(scene.asked("stable_token")) == 4, "one instead of the token that was given up, one for its renewal"
+    assert len(scene.asked("stable_token")) == 4, (
+        "one instead of the token that was given up, one for its renewal"
+    )
 
 
 async def test_three_processes_with_one_refused_token_count_as_one(scene):
-    """F42: hosts that share a login are refused the same expired token; none of them takes that for a contest."""
+    """F42: hosts that share a login and are refused the same expired token count as one.
+
+    None of them takes that for a contest.
+    """
     scene.answers("stable_token", {"access_token": "T2", "expires_in": 7200})
     scene.answers("freepublish/batchget", *[error(40001), page()] * 3)
     for _host in range(3):
@@ -463,7 +549,10 @@ async def test_three_processes_with_one_refused_token_count_as_one(scene):
 
 
 async def test_a_renewal_that_another_process_forces_is_waited_for(scene):
-    """F42 F11: while another process forces a renewal none is forced; after half a minute the next may."""
+    """F42 F11: while another process forces a renewal none is forced.
+
+    After half a minute the next process may force one.
+    """
     first, second = ({"access_token": name, "expires_in": 7200} for name in ("T1", "T2"))
     scene.answers("draft/add", error(40001), error(40001), error(40001), {"media_id": "DRAFT"})
     scene.answers("stable_token", first, second, first, first, second)
@@ -475,7 +564,13 @@ async def test_a_renewal_that_another_process_forces_is_waited_for(scene):
     assert outcome == Busy(code="wechat_token_renewed_elsewhere", reason="beijing-wechat")
     scene.now, scene.tokens = NOW + timedelta(seconds=31), Tokens("T1")
     assert isinstance(await scene.adapter.publish(send_request(attempt=3)), Submitted)
-    assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [False, True, False, False, True]
+    assert [body["force_refresh"] for body in scene.bodies("stable_token")] == [
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
 
 
 async def test_no_third_renewal_is_forced_within_five_minutes(scene):
@@ -500,7 +595,10 @@ async def test_a_token_refused_on_the_submission_while_another_process_renews_it
 
 @pytest.mark.parametrize("times", range(8))
 async def test_credentials_that_vanish_during_an_attempt(scene, times):
-    """F43: a secret that is removed during an attempt ends it as a refused login, never as Unknown."""
+    """F43: a secret that is removed during an attempt ends it as a refused login.
+
+    It is never Unknown.
+    """
     whole, scene.tokens = scene.secret, Tokens()
     secrets = iter([whole] * times)
     scene.reads_secret = lambda: next(secrets, {})
@@ -509,7 +607,10 @@ async def test_credentials_that_vanish_during_an_attempt(scene, times):
 
 
 async def test_another_worker_renewed_the_token_already(scene):
-    """F42: a token that another worker has replaced meanwhile is used; WeChat is not asked again."""
+    """F42: a token that another worker has replaced meanwhile is used.
+
+    WeChat is not asked again.
+    """
     taken = iter(["T1"])
 
     class Slow(Tokens):
@@ -518,7 +619,9 @@ async def test_another_worker_renewed_the_token_already(scene):
 
     scene.tokens = Slow("T2")
     scene.answers("draft/add", error(42001), {"media_id": "DRAFT"})
-    scene.state.values.update({f"cover:{picture(COVER).sha256}": "C", f"image:{picture(INSIDE).sha256}": "http://m"})
+    scene.state.values.update(
+        {f"cover:{picture(COVER).sha256}": "C", f"image:{picture(INSIDE).sha256}": "http://m"}
+    )
     assert isinstance(await scene.adapter.publish(send_request()), Submitted)
     assert not scene.asked("stable_token")
 
@@ -535,7 +638,7 @@ async def test_kill_after_a_token_came(scene):
 
 @pytest.mark.parametrize("code", EXPECTED)
 async def test_each_code_on_the_sign_in(scene, code):
-    """F43 F50: a refused token call means what the table says, and no draft is made."""
+    """F43 F50: a refused token call has its meaning from the table, and no draft is made."""
     scene.tokens = Tokens()
     scene.answers("stable_token", error(code))
     assert await scene.adapter.publish(send_request()) == _expected_before(code)
@@ -543,9 +646,11 @@ async def test_each_code_on_the_sign_in(scene, code):
 
 
 async def test_the_address_to_allow_is_reported(scene):
-    """F50: WeChat's message, which names the address to add, is kept for people."""
+    """F50: WeChat's message with the address to add is kept for people."""
     scene.tokens = Tokens()
-    scene.answers("stable_token", error(40164, "invalid ip 203.0.113.9, not in whitelist rid: 6655aa01-1-2"))
+    scene.answers(
+        "stable_token", error(40164, "invalid ip 203.0.113.9, not in whitelist rid: 6655aa01-1-2")
+    )
     outcome = await scene.adapter.publish(send_request())
     assert isinstance(outcome, Blocked)
     assert "203.0.113.9" in outcome.reason
@@ -565,14 +670,18 @@ async def test_a_secret_that_lacks_a_part(scene, missing):
     """F43: an incomplete secret is a login that does not work, reported before any call."""
     del scene.secret[missing]
     scene.tokens = Tokens(None)
-    assert await scene.adapter.publish(send_request()) == CredentialExpired(reason="wechat_no_token")
+    assert await scene.adapter.publish(send_request()) == CredentialExpired(
+        reason="wechat_no_token"
+    )
     assert await scene.adapter.check_health() == CredentialExpired(reason="wechat_no_token")
     assert not scene.router.calls
 
 
 async def test_no_call_after_the_lease(scene):
-    """F15: a request whose lease has expired is not submitted."""
-    assert await scene.adapter.publish(send_request(start_by=-1.0)) == NotSent(reason="lease_used_up")
+    """F15: a request with an expired lease is not submitted."""
+    assert await scene.adapter.publish(send_request(start_by=-1.0)) == NotSent(
+        reason="lease_used_up"
+    )
 
 
 def test_the_day_ends_in_beijing():

@@ -65,7 +65,13 @@ class SimulatedWeChat:
         return WECHAT.create(account, context)
 
     async def inject_fault(self, endpoint, times=1, **fault):
-        rule = {"platform": "wechat", "account": "*", "endpoint": endpoint, "times": times, "fault": fault}
+        rule = {
+            "platform": "wechat",
+            "account": "*",
+            "endpoint": endpoint,
+            "times": times,
+            "fault": fault,
+        }
         assert (await self.control.post("/_sim/faults", json=rule)).status_code == 200
 
     async def pass_time(self, seconds):
@@ -91,7 +97,11 @@ def current_request(**changes):
 
 
 async def test_from_probe_to_retraction(stage):
-    """A login is probed, an article published with its pictures, reviewed, found by its marker, and deleted."""
+    """A login goes from probe to retraction.
+
+    It is probed. An article is published with its pictures, reviewed, found by its marker, and
+    deleted.
+    """
     assert WECHAT.validate(stage.adapter.account, article()) == ()
     assert await stage.adapter.check_health() == Healthy()
     outcome = await stage.adapter.publish(current_request())
@@ -115,20 +125,28 @@ async def test_from_probe_to_retraction(stage):
 
 @pytest.mark.parametrize("when", ["accept", "finish"])
 async def test_a_lost_reply_f24(stage, when):
-    """F24: a submission whose reply was lost is found when it is published; no second one is made."""
+    """F24: a submission with a lost reply is found when it is published.
+
+    No second one is made.
+    """
     await stage.control.post("/_sim/settings", json={"wechat_consume": when})
     await stage.inject_fault(SUBMIT, kind="status", code=504, acts=True)
     assert await stage.adapter.publish(current_request()) == Unknown(reason="server_error")
     second = await stage.adapter.publish(current_request(attempt=2))
     is_gone = when == "accept"
-    assert second == Unknown(reason="wechat_draft_consumed" if is_gone else "wechat_53503", is_duplicate=is_gone)
+    assert second == Unknown(
+        reason="wechat_draft_consumed" if is_gone else "wechat_53503", is_duplicate=is_gone
+    )
     await stage.pass_time(61)
     assert isinstance(await stage.adapter.find_post(current_request()), Published)
     assert len(await stage.posts()) == 1
 
 
 async def test_a_lost_request(stage):
-    """A submission that never arrived leaves its draft in the box; a second attempt submits the same draft."""
+    """A submission that never arrived leaves its draft in the box.
+
+    A second attempt submits the same draft.
+    """
     await stage.inject_fault(SUBMIT, kind="status", code=504)
     assert isinstance(await stage.adapter.publish(current_request()), Unknown)
     assert isinstance(await stage.adapter.find_post(current_request()), NotFound)
@@ -177,7 +195,9 @@ async def test_a_rejection_in_review_f46(stage):
     assert isinstance(outcome, Submitted)
     await stage.pass_time(2)
     assert isinstance(await stage.adapter.check_ticket(outcome.ticket), Rejected)
-    assert await stage.adapter.find_post(current_request()) == Unknown(reason="wechat_draft_consumed")
+    assert await stage.adapter.find_post(current_request()) == Unknown(
+        reason="wechat_draft_consumed"
+    )
 
 
 async def test_removed_by_the_platform_f48(stage):
@@ -193,7 +213,12 @@ async def test_removed_by_the_platform_f48(stage):
 
 async def test_posted_by_hand_f56(stage):
     """F56: the same text posted by hand leads to a person."""
-    by_hand = {"platform": "wechat", "account": APP_ID, "title": article().title, "text": article().summary}
+    by_hand = {
+        "platform": "wechat",
+        "account": APP_ID,
+        "title": article().title,
+        "text": article().summary,
+    }
     await stage.control.post("/_sim/posts", json=by_hand)
     assert isinstance(await stage.adapter.find_post(current_request()), PossibleMatch)
 
@@ -205,7 +230,9 @@ async def test_an_unreadable_list_f52(stage, kind):
     known = (await stage.control.post("/_sim/posts", json=old)).json()["id"]
     since = datetime.now(UTC) + timedelta(minutes=2)
     looked_for = send_request(baseline=Baseline(newest_id=known, taken_at=since))
-    assert await stage.adapter.find_post(looked_for) == NotFound(covered_since=since, can_resend=False)
+    assert await stage.adapter.find_post(looked_for) == NotFound(
+        covered_since=since, can_resend=False
+    )
     await stage.inject_fault(LIST, times=9, kind=kind)
     assert isinstance(await stage.adapter.find_post(looked_for), Unknown)
 
@@ -242,9 +269,14 @@ async def test_from_mass_send_to_retraction(stage):
 
 
 async def test_a_lost_reply_of_a_mass_send_f24(stage):
-    """F24: where the draft still exists, a repeat with the same key gets the first id; nobody is notified twice."""
+    """F24: where the draft still exists, a repeat with the same key gets the first id.
+
+    Nobody is notified twice.
+    """
     stage.profile = "mass"
-    await stage.control.post("/_sim/settings", json={"wechat_consume": "finish", "wechat_review_seconds": 600})
+    await stage.control.post(
+        "/_sim/settings", json={"wechat_consume": "finish", "wechat_review_seconds": 600}
+    )
     await stage.inject_fault(SEND, kind="status", code=504, acts=True)
     assert isinstance(await stage.adapter.publish(current_request(is_urgent=True)), Unknown)
     await stage.control.post("/_sim/settings", json={"wechat_consume": "accept"})
@@ -265,7 +297,10 @@ async def test_a_lost_reply_of_a_mass_send_f24(stage):
     ],
 )
 async def test_a_mass_send_too_many_f44(stage, settings, expected):
-    """F44: a second mass send of the day, and one of an account without the right, is held for a person."""
+    """F44: a mass send above the limit is held for a person.
+
+    It is a second one of the day, or one of an account without the right.
+    """
     stage.profile = "mass"
     assert isinstance(await stage.adapter.publish(current_request(is_urgent=True)), Submitted)
     await stage.control.post("/_sim/settings", json=settings)
@@ -276,7 +311,10 @@ async def test_a_mass_send_too_many_f44(stage, settings, expected):
 
 
 async def test_an_unlisted_address_f50(stage):
-    """F50: where the account's IP list lacks our address, a person is alerted, and nothing is created."""
+    """F50: where the account's IP list lacks our address, a person is alerted.
+
+    Nothing is created.
+    """
     await stage.control.post("/_sim/settings", json={"wechat_addresses": ["192.0.2.7"]})
     assert isinstance(await stage.adapter.check_health(), Blocked)
     assert isinstance(await stage.adapter.publish(current_request()), Blocked)
@@ -287,7 +325,9 @@ async def test_metrics_of_articles(stage):
     """Metrics of a publication and of a mass send are read in the days after."""
     stage.profile = "mass"
     outcomes = [await stage.adapter.publish(current_request())]
-    outcomes.append(await stage.adapter.publish(current_request(is_urgent=True, delivery=DeliveryId(8))))
+    outcomes.append(
+        await stage.adapter.publish(current_request(is_urgent=True, delivery=DeliveryId(8)))
+    )
     await stage.pass_time(61)
     receipts = [(await stage.adapter.check_ticket(outcome.ticket)).receipt for outcome in outcomes]
     assert await stage.adapter.read_metrics(receipts) == {}

@@ -1,4 +1,4 @@
-"""What is rejected before approval, its texts, and the platform's declared limits."""
+"""The rejections before approval, their texts, and the platform's declared limits."""
 
 from datetime import date, timedelta
 
@@ -69,15 +69,21 @@ def test_a_valid_article_passes():
         ({"text": "<p>a</p><img src='media:%s'>" % ("a" * 64)}, "wechat_foreign_image"),
         ({"text": '<p>a</p><img src="media:%s">' % ("a" * 64)}, "wechat_image_unknown"),
         ({"images": (), "text": "<p>a</p>"}, "wechat_cover_missing"),
-        ({"images": (picture(COVER, media_type="image/webp"), picture(INSIDE))}, "wechat_cover_type"),
+        (
+            {"images": (picture(COVER, media_type="image/webp"), picture(INSIDE))},
+            "wechat_cover_type",
+        ),
         ({"images": (picture(COVER, size=10_000_001), picture(INSIDE))}, "wechat_cover_too_large"),
-        ({"images": (picture(COVER), picture(INSIDE, media_type="image/gif"))}, "wechat_image_type"),
+        (
+            {"images": (picture(COVER), picture(INSIDE, media_type="image/gif"))},
+            "wechat_image_type",
+        ),
         ({"images": (picture(COVER), picture(INSIDE, size=1_000_001))}, "wechat_image_too_large"),
         ({"images": (picture(COVER),) * 10 + (picture(INSIDE),)}, "wechat_too_many_images"),
     ],
 )
 def test_each_limit(changes, code):
-    """F76: what WeChat would reject or drop is reported by exactly one problem, with a text."""
+    """F76: a text that WeChat would reject or drop has exactly one problem, with a text."""
     [problem] = WECHAT.validate(Scene().adapter.account, article(**changes))
     assert problem.code == code
     assert problem.is_error
@@ -92,12 +98,15 @@ def test_each_limit(changes, code):
     [
         ('<p class="a" id="b">a</p>', ["class", "id"]),
         ('<p style="color:red;POSITION : absolute">a</p>', ["position"]),
-        ('<p style="font-family:serif;font-size:17px">a</p><p style="font-family:serif">b</p>', ["font-family"]),
+        (
+            '<p style="font-family:serif;font-size:17px">a</p><p style="font-family:serif">b</p>',
+            ["font-family"],
+        ),
         ('<p style="color:red">a</p><p style>b</p>', []),
     ],
 )
 def test_layout_that_wechat_drops_is_a_warning(text, names):
-    """Layout that WeChat would silently drop is reported before anyone approves it, each thing once."""
+    """Layout that WeChat would silently drop is reported before any approval, each thing once."""
     problems = WECHAT.validate(Scene().adapter.account, article(text=text))
     assert [problem.facts["name"] for problem in problems] == names
     assert all(problem.code == "wechat_style_lost" and not problem.is_error for problem in problems)
@@ -130,7 +139,10 @@ def test_the_addresses_count():
 
 
 def test_characters_bound_the_bytes():
-    """No article within the limit of characters can exceed the limit of bytes, so that one needs no check."""
+    """No article within the limit of characters can exceed the limit of bytes.
+
+    The limit of bytes needs no check.
+    """
     assert CAPABILITIES.count_text("𠮷" * 19_999) <= CAPABILITIES.text_limit
     assert len(("𠮷" * 19_999).encode()) < 1_000_000
 
@@ -153,15 +165,21 @@ def test_each_code_has_a_text(code):
 
 
 def test_each_code_has_a_source():
-    """Each line of the table names its source, and the day on which it was read."""
+    """Each line of the table names its source and the day of its reading."""
     for meaning in CODES.values():
         assert meaning.source
         assert date.fromisoformat(meaning.read_on)
 
 
 def test_the_defaults_fit_together():
-    """A call ends before its lease, the lease before the visibility window, and that covers all delays."""
+    """A call ends before its lease, and the lease before the visibility window.
+
+    The window covers all delays.
+    """
     patience, quota = WECHAT.defaults.timing, WECHAT.defaults.rate_limit
     assert patience.has_valid_order
-    assert patience.visibility_window == CAPABILITIES.server_delay + CAPABILITIES.listing_lag + timedelta(minutes=2)
+    assert (
+        patience.visibility_window
+        == CAPABILITIES.server_delay + CAPABILITIES.listing_lag + timedelta(minutes=2)
+    )
     assert quota.per_day < 100

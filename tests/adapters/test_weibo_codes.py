@@ -155,17 +155,26 @@ def expected_outcome(code: int, now: datetime):
 
 
 def test_no_line_of_the_table_is_without_a_test():
-    """A code that is added to the table must be added here, with its meaning; none here is without a line."""
+    """No line of the table is without a test.
+
+    A code that is added to the table must be added here, with its meaning. No code here is without
+    a line.
+    """
     assert set(CODES) == set(EXPECTED)
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
 @pytest.mark.parametrize("spelling", [int, str])
 async def test_each_code_of_the_table_f34(make_server, make_request, code, spelling):
-    """F34: a listed code, as number or text, gives its outcome after one call, and has source, date and text."""
+    """F34: a listed code gives its outcome after one call, and has source, date and text.
+
+    The code may be a number or a text.
+    """
     server = make_server({"access_token": "t"})
     adapter = WEIBO.create(ACCOUNT_USED, server.context())
-    server.router.post(SHARE).respond(400, json={"error_code": spelling(code), "error": "words", "request": "/2/x"})
+    server.router.post(SHARE).respond(
+        400, json={"error_code": spelling(code), "error": "words", "request": "/2/x"}
+    )
     outcome = await adapter.publish(make_request("weibo", text="编号K7QM-4R2T"))
     expected = expected_outcome(code, server.now)
     if expected is None:
@@ -182,10 +191,14 @@ async def test_each_code_of_the_table_f34(make_server, make_request, code, spell
 
 @pytest.mark.parametrize("code", sorted(CODES))
 async def test_a_failed_upload_is_never_unknown_f19(make_server, make_request, picture, code):
-    """F19: whatever a code means, before the creating call it is never unknown: nothing was made."""
+    """F19: before the creating call no code is ever unknown: nothing was made."""
     server = make_server({"access_token": "t"})
     adapter = WEIBO.create(replace(ACCOUNT_USED, profile="biz"), server.context())
-    server.router.post("https://c.api.weibo.com/2/statuses/upload_pic/biz.json").respond(403, json={"error_code": code})
-    outcome = await adapter.publish(make_request("weibo", text="编号K7QM-4R2T", pictures=(picture,)))
+    server.router.post("https://c.api.weibo.com/2/statuses/upload_pic/biz.json").respond(
+        403, json={"error_code": code}
+    )
+    outcome = await adapter.publish(
+        make_request("weibo", text="编号K7QM-4R2T", pictures=(picture,))
+    )
     assert not isinstance(outcome, Unknown | Submitted)
     assert len(server.requests) == 1

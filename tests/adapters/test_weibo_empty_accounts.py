@@ -1,4 +1,7 @@
-"""F53: accounts without older posts, whose empty list proves absence where Weibo's own count does."""
+"""F53: accounts without older posts.
+
+Their empty list proves absence where Weibo's own count does.
+"""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +12,17 @@ import pytest
 from adapters.weibo import WEIBO
 from publisher.domain.post import Baseline
 from publisher.domain.results import NotFound, Published, RateLimited, Submitted, Unknown
-from tests.adapters.test_weibo import LINK, OLD, POST_ID, SHARE, TEXT, TIMELINE, account, listing, status
+from tests.adapters.test_weibo import (
+    LINK,
+    OLD,
+    POST_ID,
+    SHARE,
+    TEXT,
+    TIMELINE,
+    account,
+    listing,
+    status,
+)
 
 TOO_SHORT = Unknown(reason="weibo_list_too_short")
 LOST = Unknown(reason="reset")
@@ -24,7 +37,7 @@ def weibo(make_server):
 
 @pytest.fixture
 def first_request(make_request):
-    """The first attempt on an account on which nothing of ours is published."""
+    """The first attempt on an account without any published post of ours."""
     request = make_request("weibo", text=TEXT, link=LINK)
     return replace(request, baseline=Baseline(newest_id=None, taken_at=request.baseline.taken_at))
 
@@ -34,17 +47,27 @@ def paths(server):
 
 
 async def test_a_count_of_nought_before_and_after_the_call_proves_absence(weibo, first_request):
-    """F53: the list is read once before the account's first call; later it is empty, and so is the account."""
+    """F53: a count of nought before and after the call proves absence.
+
+    The list is read once before the account's first call. Later it is empty, and so is the account.
+    """
     adapter, server = weibo
     server.router.get(TIMELINE).mock(return_value=listing(total=0))
     await adapter.publish(first_request)
     assert paths(server) == ["user_timeline.json", "share.json"]
-    assert await adapter.find_post(first_request) == NotFound(covered_since=first_request.baseline.taken_at)
+    assert await adapter.find_post(first_request) == NotFound(
+        covered_since=first_request.baseline.taken_at
+    )
 
 
 @pytest.mark.parametrize("known", ["newest", "owned"])
-async def test_an_empty_list_proves_nothing_where_a_post_of_ours_is_known(weibo, first_request, known):
-    """F53: a post of ours is on the account, so a list that shows none is a fault, whatever an older one showed."""
+async def test_an_empty_list_proves_nothing_where_a_post_of_ours_is_known(
+    weibo, first_request, known
+):
+    """F53: an empty list proves nothing where a post of ours is on the account.
+
+    A list that shows no post is a fault, regardless of an older list.
+    """
     adapter, server = weibo
     server.router.get(TIMELINE).mock(return_value=listing(total=0))
     await adapter.publish(first_request)
@@ -72,7 +95,10 @@ async def test_an_accepted_post_ends_the_proof(weibo, first_request, reply, outc
 
 
 async def test_a_note_that_cannot_be_stored_costs_no_outcome(weibo, first_request, monkeypatch):
-    """F53: the platform has accepted the post: an outage of the database must not make that unknown."""
+    """F53: an outage of the database must not make an accepted post unknown.
+
+    A note that cannot be stored costs no outcome.
+    """
     adapter, server = weibo
     server.router.post(SHARE).respond(200, json=status(POST_ID, TEXT))
     server.router.get(TIMELINE).mock(return_value=listing(total=0))
@@ -86,15 +112,23 @@ async def test_a_note_that_cannot_be_stored_costs_no_outcome(weibo, first_reques
 
 
 async def test_a_count_of_nought_after_the_call_alone_proves_nothing(weibo, first_request):
-    """F53: what was there before is not known: the list may come back empty by a fault."""
+    """F53: a count of nought after the call alone proves nothing.
+
+    The earlier posts are not known, and the list may come back empty by a fault.
+    """
     adapter, server = weibo
     server.router.get(TIMELINE).mock(return_value=listing(total=0))
     assert await adapter.find_post(first_request) == TOO_SHORT
 
 
-@pytest.mark.parametrize("before", [listing(total=3), listing(OLD, total=1)], ids=["counted", "listed"])
+@pytest.mark.parametrize(
+    "before", [listing(total=3), listing(OLD, total=1)], ids=["counted", "listed"]
+)
 async def test_an_account_that_had_posts_is_never_proven_empty(weibo, first_request, before):
-    """F53: it had older posts, whatever a later list and its count say."""
+    """F53: an account that had older posts is never proven empty.
+
+    A later list and its count do not change that.
+    """
     adapter, server = weibo
     server.router.get(TIMELINE).mock(side_effect=[before, listing(total=0)])
     await adapter.publish(first_request)
@@ -110,7 +144,10 @@ async def test_a_list_that_comes_back_empty_beside_a_count_proves_nothing(weibo,
 
 
 async def test_a_read_counts_for_later_calls_of_its_account_alone(weibo, first_request):
-    """F53, F96: neither for a call made before it, nor for another account behind the same secret."""
+    """F53, F96: a read counts for later calls of its account alone.
+
+    It counts neither for a call made before it, nor for another account behind the same secret.
+    """
     adapter, server = weibo
     server.router.get(TIMELINE).mock(return_value=listing(total=0))
     await adapter.publish(first_request)
@@ -121,13 +158,18 @@ async def test_a_read_counts_for_later_calls_of_its_account_alone(weibo, first_r
 
 
 async def test_the_account_is_read_once_only(weibo, first_request):
-    """A list that was read before is not read again; with a post of ours on the account none is read at all."""
+    """A list that was read before is not read again.
+
+    With a post of ours on the account none is read at all.
+    """
     adapter, server = weibo
     server.router.get(TIMELINE).mock(return_value=listing(total=0))
     await adapter.list_recent()
     await adapter.publish(first_request)
     await adapter.publish(replace(first_request, delivery=2))
-    known = replace(first_request, delivery=3, baseline=replace(first_request.baseline, newest_id=POST_ID))
+    known = replace(
+        first_request, delivery=3, baseline=replace(first_request.baseline, newest_id=POST_ID)
+    )
     await adapter.publish(known)
     assert paths(server) == ["user_timeline.json", *["share.json"] * 3]
     assert isinstance(await adapter.find_post(replace(first_request, delivery=2)), NotFound)
@@ -147,6 +189,8 @@ async def test_a_read_that_fails_holds_no_post_up(weibo, first_request):
 async def test_a_limit_on_the_login_stops_the_call_too_f44(weibo, first_request):
     """F44: Weibo wants no more calls of the login: the creating call is not made either."""
     adapter, server = weibo
-    server.router.get(TIMELINE).respond(403, json={"error_code": 10023, "error": "out of rate limit"})
+    server.router.get(TIMELINE).respond(
+        403, json={"error_code": 10023, "error": "out of rate limit"}
+    )
     assert isinstance(await adapter.publish(first_request), RateLimited)
     assert paths(server) == ["user_timeline.json"]

@@ -17,9 +17,20 @@ PAGE = "https://pub.example.gov.cn/weibo/cb"
 CODE = "5a1c0e6f7d2b49c38e90aa41bb72c6d0"
 TOKEN_URL = "https://api.weibo.com/oauth2/access_token"
 INFO_URL = "https://api.weibo.com/oauth2/get_token_info"
-SECRET = {"app_key": "1352222456", "app_secret": "s3cret", "access_token": "old", "access_token_ends_at": "old"}
+SECRET = {
+    "app_key": "1352222456",
+    "app_secret": "s3cret",
+    "access_token": "old",
+    "access_token_ends_at": "old",
+}
 GRANT = {"access_token": "2.00NEW", "remind_in": "157679999", "expires_in": 157679999, "uid": UID}
-INFO = {"uid": int(UID), "appkey": 1352222456, "scope": None, "create_at": 1782952205, "expire_in": 157679471}
+INFO = {
+    "uid": int(UID),
+    "appkey": 1352222456,
+    "scope": None,
+    "create_at": 1782952205,
+    "expire_in": 157679471,
+}
 ACCOUNT = Account(
     id=AccountId("beijing-weibo"),
     platform=Platform("weibo"),
@@ -35,9 +46,12 @@ def server(make_server):
 
 
 def test_address_names_app_page_and_state():
-    """The consent page is the platform's, with the app's key, the redirect address and the state."""
+    """The consent page is the platform's, with the app's key, redirect address and state."""
     address = urlsplit(WEIBO.sign_in.build_authorization_url(ACCOUNT, SECRET, "n0nce"))
-    assert f"{address.scheme}://{address.netloc}{address.path}" == "https://api.weibo.com/oauth2/authorize"
+    assert (
+        f"{address.scheme}://{address.netloc}{address.path}"
+        == "https://api.weibo.com/oauth2/authorize"
+    )
     assert parse_qs(address.query) == {
         "client_id": ["1352222456"],
         "redirect_uri": [PAGE],
@@ -48,7 +62,10 @@ def test_address_names_app_page_and_state():
 
 
 def test_address_without_a_redirect_page():
-    """Without its own redirect address an app uses the platform's; a simulator's address replaces the host."""
+    """Without its own redirect address an app uses the platform's.
+
+    A simulator's address replaces the host.
+    """
     account = replace(ACCOUNT, options={}, base_url="http://127.0.0.1:8710/")
     address = WEIBO.sign_in.build_authorization_url(account, SECRET, "x")
     assert address.startswith("http://127.0.0.1:8710/oauth2/authorize?")
@@ -56,7 +73,10 @@ def test_address_without_a_redirect_page():
 
 
 async def test_exchange_golden(server, golden):
-    """The code is exchanged once, the token is proven to be ours, and the secret keeps its other parts."""
+    """The code is exchanged once, and the token is proven to be ours.
+
+    The secret keeps its other parts.
+    """
     server.router.post(TOKEN_URL).respond(200, json=GRANT)
     server.router.post(INFO_URL).respond(200, json=INFO)
     kept = await WEIBO.sign_in.exchange_code(
@@ -95,7 +115,10 @@ async def test_no_expiry_is_kept_where_none_is_known(server):
     ],
 )
 async def test_a_token_that_is_not_ours_is_not_kept_f38(server, grant, info, code):
-    """F38: a refused code, or a token of another account or app, gives a problem with a text, and no secret."""
+    """F38: a token that is not ours gives a problem with a text, and no secret.
+
+    The code was refused, or the token belongs to another account or app.
+    """
     server.router.post(TOKEN_URL).respond(400 if "error" in grant else 200, json=grant)
     server.router.post(INFO_URL).respond(200, json=info)
     problem = await WEIBO.sign_in.exchange_code(ACCOUNT, SECRET, CODE, server.context().http)
@@ -127,7 +150,10 @@ async def test_without_an_app_no_call_is_made(server, missing):
     [
         (CODE, CODE),
         (f"{PAGE}?code={CODE}", CODE),
-        (f"{PAGE}?error=access_denied&error_code=21330&error_uri=%2Foauth2%2Fauthorize", "weibo_21330"),
+        (
+            f"{PAGE}?error=access_denied&error_code=21330&error_uri=%2Foauth2%2Fauthorize",
+            "weibo_21330",
+        ),
         (f"{PAGE}?error=other&error_code=29999", "weibo_no_code"),
         (f"{PAGE}?code=a%20b", "weibo_no_code"),
         ("", "weibo_no_code"),
@@ -136,7 +162,10 @@ async def test_without_an_app_no_call_is_made(server, missing):
     ],
 )
 def test_each_pasted_answer(answer, found):
-    """The code alone or the whole address is accepted; a refusal is named, and anything else is no code."""
+    """The code alone or the whole address is accepted.
+
+    A refusal is named, and anything else is no code.
+    """
     got = parse_authorization_code(answer)
     assert (got.code if isinstance(got, Problem) else got) == found
     assert found == CODE or found in load_catalogue()
@@ -146,6 +175,11 @@ def test_a_token_is_not_shown():
     """I19: neither the secret of the app nor a new token appears in a representation."""
     from adapters.weibo.oauth import WeiboTokenGrant, encode_code_exchange  # noqa: PLC0415
 
-    shown = repr([WeiboTokenGrant(token="2.00NEW", lifetime_seconds=1), encode_code_exchange(ACCOUNT, SECRET, CODE)])
+    shown = repr(
+        [
+            WeiboTokenGrant(token="2.00NEW", lifetime_seconds=1),
+            encode_code_exchange(ACCOUNT, SECRET, CODE),
+        ]
+    )
     assert "2.00NEW" not in shown
     assert "s3cret" not in shown

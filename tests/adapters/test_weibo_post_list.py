@@ -22,7 +22,13 @@ FULL_HOUR = datetime(2026, 11, 24, 5, tzinfo=UTC)
 
 
 def account(profile: str | None = None) -> Account:
-    return Account(id=AccountId("beijing-weibo"), platform=Platform("weibo"), identity=UID, secret="w", profile=profile)
+    return Account(
+        id=AccountId("beijing-weibo"),
+        platform=Platform("weibo"),
+        identity=UID,
+        secret="w",
+        profile=profile,
+    )
 
 
 @pytest.fixture
@@ -41,7 +47,10 @@ def post(number: int, text: str) -> dict:
 
 
 async def test_counts_golden(weibo, golden, answer):
-    """One call counts many posts; what the platform leaves out, or was not asked for, is missing."""
+    """One call counts many posts.
+
+    A figure that the platform leaves out, or was not asked for, is missing.
+    """
     adapter, server = weibo
     server.router.get(COUNT).mock(return_value=answer("weibo/count"))
     figures = await adapter.read_metrics(receipts(5316149214569024, 5316149214569025))
@@ -64,7 +73,9 @@ async def test_business_counts_have_other_names(make_server):
     adapter = WEIBO.create(account("biz"), server.context())
     body = [{"id": "7", "comments": "1", "reposts": "20", "likes": "300"}]
     server.router.get("https://c.api.weibo.com/2/statuses/count/biz.json").respond(200, json=body)
-    assert await adapter.read_metrics(receipts(7)) == {"7": Reach(reposts=20, comments=1, likes=300)}
+    assert await adapter.read_metrics(receipts(7)) == {
+        "7": Reach(reposts=20, comments=1, likes=300)
+    }
 
 
 @pytest.mark.parametrize(
@@ -87,13 +98,20 @@ async def test_counts_that_cannot_be_read(weibo, reply, reason):
 async def test_recent_posts_come_newest_first(weibo):
     """The account's own list is returned newest first, a pinned post in its place."""
     adapter, server = weibo
-    listed = [post(5000000000000001, "置顶"), post(5316149214569024, "新"), post(5316149214569020, "旧")]
+    listed = [
+        post(5000000000000001, "置顶"),
+        post(5316149214569024, "新"),
+        post(5316149214569020, "旧"),
+    ]
     server.router.get(TIMELINE).respond(200, json={"statuses": listed, "total_number": 3})
     sightings = await adapter.list_recent()
     assert not isinstance(sightings, Unknown)
     assert [item.text for item in sightings] == ["新", "旧", "置顶"]
     assert sightings[2] == ObservedPost(
-        remote_id="5000000000000001", url=f"https://weibo.com/{UID}/O00000001", published_at=MADE, text="置顶"
+        remote_id="5000000000000001",
+        url=f"https://weibo.com/{UID}/O00000001",
+        published_at=MADE,
+        text="置顶",
     )
 
 
@@ -115,9 +133,14 @@ async def test_without_token_nothing_is_read(weibo):
 
 
 async def test_spare_reads_end_before_the_day_f44(weibo, make_request):
-    """F44: monitoring and metrics stop after a share of the day's reads; unknown outcomes and tokens are still read."""
+    """F44: monitoring and metrics stop after a share of the day's reads.
+
+    Unknown outcomes and tokens are still read.
+    """
     adapter, server = weibo
-    server.router.post(TOKEN_INFO).respond(200, json={"uid": int(UID), "appkey": "1", "expire_in": 3600})
+    server.router.post(TOKEN_INFO).respond(
+        200, json={"uid": int(UID), "appkey": "1", "expire_in": 3600}
+    )
     server.router.get(TIMELINE).respond(200, json={"statuses": [post(1, "x")], "total_number": 1})
     for _ in range(25):
         assert not isinstance(await adapter.list_recent(), Unknown)
@@ -131,7 +154,10 @@ async def test_spare_reads_end_before_the_day_f44(weibo, make_request):
 
 
 async def test_readbacks_count_as_reads_f44(weibo, make_request):
-    """F44: on a day of unknown outcomes, the reads that resolved them are not spent a second time on monitoring."""
+    """F44: read-backs of unknown outcomes count as reads of the day.
+
+    The same reads are not spent a second time on monitoring.
+    """
     adapter, server = weibo
     server.router.get(TIMELINE).respond(200, json={"statuses": [post(1, "x")], "total_number": 1})
     for _ in range(25):
@@ -152,8 +178,14 @@ async def test_business_reads_are_not_counted(make_server):
 @pytest.mark.parametrize(
     ("reply", "limit"),
     [
-        (httpx.Response(403, json={"error_code": 10022}), RateLimited(code="weibo_10022", until=FULL_HOUR)),
-        (httpx.Response(403, json={"error_code": 10023}), RateLimited(code="weibo_10023", until=FULL_HOUR)),
+        (
+            httpx.Response(403, json={"error_code": 10022}),
+            RateLimited(code="weibo_10022", until=FULL_HOUR),
+        ),
+        (
+            httpx.Response(403, json={"error_code": 10023}),
+            RateLimited(code="weibo_10023", until=FULL_HOUR),
+        ),
         (
             httpx.Response(429, headers={"retry-after": "90"}),
             RateLimited(code="weibo_429", until=NOON + timedelta(seconds=90)),
@@ -172,8 +204,10 @@ async def test_business_reads_are_not_counted(make_server):
         (TOKEN_INFO, lambda adapter, _send_request: adapter.check_health()),
     ],
 )
-async def test_a_limit_that_a_read_meets_is_reported_f26_f27(weibo, make_request, meeting, reply, limit):
-    """F26, F27: a limit on all calls of the address or the user is reported, whichever read met it."""
+async def test_a_limit_that_a_read_meets_is_reported_f26_f27(
+    weibo, make_request, meeting, reply, limit
+):
+    """F26, F27: a limit on all calls of the address or the user is reported from any read."""
     (adapter, server), (address, read) = weibo, meeting
     server.router.route(url__startswith=address).mock(return_value=reply)
     assert await read(adapter, make_request("weibo", text="不转账。")) == limit

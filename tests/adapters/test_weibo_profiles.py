@@ -1,4 +1,7 @@
-"""The calls of each profile of a Weibo login, its number of pictures, and what it does not demand."""
+"""The calls of each profile of a Weibo login.
+
+The tests also cover its number of pictures, and the demands it does not make.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,7 +30,11 @@ UID = "1404376560"
 POST_ID = "5316149214569024"
 LINK = "https://example.gov.cn/n/K7QM-4R2T"
 TEXT = f"【警惕“退款客服”诈骗】不转账、不透露验证码。编号K7QM-4R2T {LINK}"
-API, UPLOAD, BUSINESS = "https://api.weibo.com/2", "https://upload.api.weibo.com/2", "https://c.api.weibo.com/2"
+API, UPLOAD, BUSINESS = (
+    "https://api.weibo.com/2",
+    "https://upload.api.weibo.com/2",
+    "https://c.api.weibo.com/2",
+)
 ARTICLE = "https://api.weibo.com/proxy/article/publish.json"
 COVER = "https://example.gov.cn/cover.png"
 MADE = datetime(2026, 11, 24, 4, 0, 31, tzinfo=UTC)
@@ -38,7 +45,9 @@ def make_adapter(make_server):
     """Return a function that builds an adapter of a profile, and its mocked platform."""
 
     def make(profile: str | None, **options: str):
-        server = make_server({"access_token": "2.00TOKEN", "app_key": "1352222456", "app_secret": "x"})
+        server = make_server(
+            {"access_token": "2.00TOKEN", "app_key": "1352222456", "app_secret": "x"}
+        )
         account = Account(
             id=AccountId("beijing-weibo"),
             platform=Platform("weibo"),
@@ -56,7 +65,13 @@ def make_adapter(make_server):
 
 def post(text: str, number: str = POST_ID, **more) -> dict:
     user = {"idstr": UID}
-    return {"created_at": "Tue Nov 24 12:00:31 +0800 2026", "idstr": number, "text": text, "user": user, **more}
+    return {
+        "created_at": "Tue Nov 24 12:00:31 +0800 2026",
+        "idstr": number,
+        "text": text,
+        "user": user,
+        **more,
+    }
 
 
 OLD = post("旧闻", "5316149214500000", created_at="Tue Nov 24 09:00:31 +0800 2026")
@@ -66,7 +81,9 @@ def form_of(request: httpx.Request) -> dict[str, str]:
     return {key: values[0] for key, values in parse_qs(request.content.decode()).items()}
 
 
-@pytest.mark.parametrize(("profile", "pictures", "readable"), [(None, 1, 5), ("update", 1, 5), ("biz", 9, 100)])
+@pytest.mark.parametrize(
+    ("profile", "pictures", "readable"), [(None, 1, 5), ("update", 1, 5), ("biz", 9, 100)]
+)
 def test_traits_follow_the_profile(make_adapter, profile, pictures, readable):
     """The number of pictures and the length of a list follow the profile."""
     traits = WEIBO.capabilities(make_adapter(profile)[0].account)
@@ -74,7 +91,10 @@ def test_traits_follow_the_profile(make_adapter, profile, pictures, readable):
 
 
 async def test_update_golden(make_adapter, make_request, golden, answer):
-    """An app with permission for `update` posts text there, with the marker in a note that stays with the post."""
+    """An app with permission for `update` posts text there.
+
+    The marker is in a note that stays with the post.
+    """
     adapter, server = make_adapter("update")
     server.router.post(f"{API}/statuses/update.json").mock(return_value=answer("weibo/share"))
     assert isinstance(await adapter.publish(make_request("weibo", text=TEXT)), Published)
@@ -86,7 +106,9 @@ async def test_upload_golden(make_adapter, make_request, picture, golden, answer
     """With a picture it is `upload`, at the host for pictures; still one call."""
     adapter, server = make_adapter("update")
     server.router.post(f"{UPLOAD}/statuses/upload.json").mock(return_value=answer("weibo/share"))
-    assert isinstance(await adapter.publish(make_request("weibo", text=TEXT, pictures=(picture,))), Published)
+    assert isinstance(
+        await adapter.publish(make_request("weibo", text=TEXT, pictures=(picture,))), Published
+    )
     golden("weibo/upload", server.requests[0])
     assert len(server.requests) == 1
 
@@ -94,7 +116,9 @@ async def test_upload_golden(make_adapter, make_request, picture, golden, answer
 async def test_business_text_is_one_call(make_adapter, make_request, answer):
     """Without pictures a business login posts by `update`, at the business host."""
     adapter, server = make_adapter("biz")
-    server.router.post(f"{BUSINESS}/statuses/update/biz.json").mock(return_value=answer("weibo/share"))
+    server.router.post(f"{BUSINESS}/statuses/update/biz.json").mock(
+        return_value=answer("weibo/share")
+    )
     assert isinstance(await adapter.publish(make_request("weibo", text=TEXT)), Published)
     assert len(server.requests) == 1
 
@@ -103,12 +127,21 @@ def nine(picture):
     return tuple(replace(picture, sha256=f"{number:064}") for number in range(9))
 
 
-async def test_nine_pictures_are_stored_first_golden(make_adapter, make_request, picture, golden, answer):
-    """Up to nine pictures are uploaded one by one, and then posted by one creating call that names them in order."""
+async def test_nine_pictures_are_stored_first_golden(
+    make_adapter, make_request, picture, golden, answer
+):
+    """Up to nine pictures are uploaded one by one, before the post.
+
+    One creating call then posts them, and names them in order.
+    """
     adapter, server = make_adapter("biz")
-    stored = [httpx.Response(200, json={"pic_id": f"946308c5jw1dv288whty{number}"}) for number in range(9)]
+    stored = [
+        httpx.Response(200, json={"pic_id": f"946308c5jw1dv288whty{number}"}) for number in range(9)
+    ]
     server.router.post(f"{BUSINESS}/statuses/upload_pic/biz.json").mock(side_effect=stored)
-    server.router.post(f"{BUSINESS}/statuses/upload_url_text/biz.json").mock(return_value=answer("weibo/share"))
+    server.router.post(f"{BUSINESS}/statuses/upload_url_text/biz.json").mock(
+        return_value=answer("weibo/share")
+    )
     outcome = await adapter.publish(make_request("weibo", text=TEXT, pictures=nine(picture)))
     assert isinstance(outcome, Published)
     golden("weibo/upload_pic", server.requests[0])
@@ -117,12 +150,18 @@ async def test_nine_pictures_are_stored_first_golden(make_adapter, make_request,
     assert server.failpoints == ["media.after_upload"] * 9
 
 
-async def test_stored_pictures_are_not_stored_again_f06(make_adapter, make_request, picture, answer):
+async def test_stored_pictures_are_not_stored_again_f06(
+    make_adapter, make_request, picture, answer
+):
     """F06: an attempt that broke off between pictures continues where it stopped."""
     adapter, server = make_adapter("biz")
     upload = server.router.post(f"{BUSINESS}/statuses/upload_pic/biz.json")
-    server.router.post(f"{BUSINESS}/statuses/upload_url_text/biz.json").mock(return_value=answer("weibo/share"))
-    upload.mock(side_effect=[httpx.Response(200, json={"pic_id": "a1"}), httpx.Response(403, html="<html>")])
+    server.router.post(f"{BUSINESS}/statuses/upload_url_text/biz.json").mock(
+        return_value=answer("weibo/share")
+    )
+    upload.mock(
+        side_effect=[httpx.Response(200, json={"pic_id": "a1"}), httpx.Response(403, html="<html>")]
+    )
     send_request = make_request("weibo", text=TEXT, pictures=nine(picture)[:2])
     assert await adapter.publish(send_request) == NotSent(reason="bad_response")
     upload.mock(side_effect=[httpx.Response(200, json={"pic_id": "b2"})])
@@ -132,7 +171,9 @@ async def test_stored_pictures_are_not_stored_again_f06(make_adapter, make_reque
 
 
 @pytest.mark.parametrize("body", [{"pic_id": ""}, {"pic_id": "a,b"}, {"pic_id": 1}, {}, [1]])
-async def test_a_picture_without_number_stops_the_attempt(make_adapter, make_request, picture, body):
+async def test_a_picture_without_number_stops_the_attempt(
+    make_adapter, make_request, picture, body
+):
     """Without a valid id for each picture nothing is created."""
     adapter, server = make_adapter("biz")
     server.router.post(f"{BUSINESS}/statuses/upload_pic/biz.json").respond(200, json=body)
@@ -143,32 +184,47 @@ async def test_a_picture_without_number_stops_the_attempt(make_adapter, make_req
 
 @pytest.mark.parametrize("profile", ["update", "biz"])
 async def test_only_share_demands_a_link_and_strips_topics(make_adapter, make_request, profile):
-    """Other profiles accept topics, and texts without a link; an unreadable link is still reported."""
+    """Only `share` demands a link and strips topics.
+
+    Other profiles accept topics, and texts without a link; an unreadable link is still reported.
+    """
     adapter, _ = make_adapter(profile)
     rendered = make_request("weibo", text="#防诈骗# 编号K7QM-4R2T").rendered
     assert WEIBO.validate(adapter.account, rendered) == ()
     clinging = replace(rendered, text=f"见{LINK}详情", link=LINK)
-    assert [problem.code for problem in WEIBO.validate(adapter.account, clinging)] == ["weibo_link_not_apart"]
+    assert [problem.code for problem in WEIBO.validate(adapter.account, clinging)] == [
+        "weibo_link_not_apart"
+    ]
 
 
 async def test_long_text_needs_its_option(make_adapter, make_request, answer):
     """Only a business login with `long_text` may use up to 1900 characters."""
     words = "编号K7QM-4R2T" + "雨" * 1000
     rendered = make_request("weibo", text=words).rendered
-    for profile, options in (("biz", {}), ("update", {"long_text": "true"}), ("biz", {"long_text": "no"})):
+    for profile, options in (
+        ("biz", {}),
+        ("update", {"long_text": "true"}),
+        ("biz", {"long_text": "no"}),
+    ):
         assert "weibo_text_too_long" in {
-            item.code for item in WEIBO.validate(make_adapter(profile, **options)[0].account, rendered)
+            item.code
+            for item in WEIBO.validate(make_adapter(profile, **options)[0].account, rendered)
         }
     adapter, server = make_adapter("biz", long_text="true")
     assert WEIBO.validate(adapter.account, rendered) == ()
-    server.router.post(f"{BUSINESS}/statuses/update/biz.json").mock(return_value=answer("weibo/share"))
+    server.router.post(f"{BUSINESS}/statuses/update/biz.json").mock(
+        return_value=answer("weibo/share")
+    )
     await adapter.publish(make_request("weibo", text=words))
     await adapter.publish(make_request("weibo", text=TEXT))
     assert [form_of(request).get("is_longtext") for request in server.requests] == ["1", None]
 
 
 async def test_business_list_goes_deeper_f53(make_adapter, make_request):
-    """F53: a business list holds a hundred posts, so ninety newer ones still prove that ours is absent."""
+    """F53: a business list holds a hundred posts.
+
+    Ninety newer ones still prove that ours is absent.
+    """
     adapter, server = make_adapter("biz")
     newer = [post("别的", str(int(POST_ID) + 99 - number)) for number in range(90)]
     route = server.router.get(f"{BUSINESS}/statuses/user_timeline/biz.json")
@@ -180,15 +236,24 @@ async def test_business_list_goes_deeper_f53(make_adapter, make_request):
     assert [request.url.params["count"] for request in server.requests] == ["20", "20", "100"]
 
 
-async def test_a_longer_list_shows_our_post_below_one_that_looks_like_it_f54(make_adapter, make_request):
-    """F54: staff have posted the same text by hand since; the list that reaches back holds ours as well."""
+async def test_a_longer_list_shows_our_post_below_one_that_looks_like_it_f54(
+    make_adapter, make_request
+):
+    """F54: a longer list shows our post below one that looks like it.
+
+    Staff have posted the same text by hand since. The list that reaches back holds ours as well.
+    """
     adapter, server = make_adapter("biz")
     number = int(POST_ID)
     by_hand = post(TEXT.replace("K7QM-4R2T", ""), str(number + 40))
     newer = [post("别的", str(number + 39 - place)) for place in range(24)]
     route = server.router.get(f"{BUSINESS}/statuses/user_timeline/biz.json")
     route.side_effect = lambda request: httpx.Response(
-        200, json={"statuses": [by_hand, *newer, post(TEXT)][: int(request.url.params["count"])], "total_number": 900}
+        200,
+        json={
+            "statuses": [by_hand, *newer, post(TEXT)][: int(request.url.params["count"])],
+            "total_number": 900,
+        },
     )
     finding = await adapter.find_post(make_request("weibo", text=TEXT))
     assert isinstance(finding, Published)
@@ -196,8 +261,12 @@ async def test_a_longer_list_shows_our_post_below_one_that_looks_like_it_f54(mak
     assert [request.url.params["count"] for request in server.requests] == ["20", "100"]
 
 
-@pytest.mark.parametrize("longer", [{"statuses": [OLD], "total_number": 900}, {"error_code": 10009, "error": "x"}])
-async def test_a_possible_match_is_not_refuted_by_a_longer_list_f54(make_adapter, make_request, longer):
+@pytest.mark.parametrize(
+    "longer", [{"statuses": [OLD], "total_number": 900}, {"error_code": 10009, "error": "x"}]
+)
+async def test_a_possible_match_is_not_refuted_by_a_longer_list_f54(
+    make_adapter, make_request, longer
+):
     """F54: a person decides, although the longer list shows nothing of it, or cannot be read."""
     adapter, server = make_adapter("biz")
     by_hand = post(TEXT.replace("K7QM-4R2T", ""), str(int(POST_ID) + 40))
@@ -210,21 +279,33 @@ async def test_a_possible_match_is_not_refuted_by_a_longer_list_f54(make_adapter
 
 
 async def test_the_note_is_a_marker_f54(make_adapter, make_request):
-    """F54: a post whose text was changed is known by the note that stays with it, but its text is not verified."""
+    """F54: a post with a changed text is known by the note that stays with it.
+
+    Its text is not verified.
+    """
     adapter, server = make_adapter("update")
     garbled = post("内容已被调整", annotations=[{"type": "publisher", "marker": "K7QM-4R2T"}])
-    server.router.get(f"{API}/statuses/user_timeline.json").respond(200, json={"statuses": [garbled, OLD]})
+    server.router.get(f"{API}/statuses/user_timeline.json").respond(
+        200, json={"statuses": [garbled, OLD]}
+    )
     finding = await adapter.find_post(make_request("weibo", text=TEXT))
     assert isinstance(finding, Published)
     assert not finding.is_text_confirmed
 
 
 async def test_business_removal_is_confirmed_f78(make_adapter):
-    """F78: a business login deletes by its own call; that the post cannot be read any more is the proof."""
+    """F78: a business login deletes by its own call.
+
+    The proof is that the post cannot be read any more.
+    """
     adapter, server = make_adapter("biz")
-    server.router.get(f"{API}/statuses/show.json").respond(400, json={"error_code": 20101, "error": "x"})
+    server.router.get(f"{API}/statuses/show.json").respond(
+        400, json={"error_code": 20101, "error": "x"}
+    )
     server.router.post(f"{BUSINESS}/statuses/destroy/biz.json").respond(200, json=post(TEXT))
-    assert await adapter.retract(Receipt(remote_id=POST_ID, url="x", published_at=MADE)) == Deleted()
+    assert (
+        await adapter.retract(Receipt(remote_id=POST_ID, url="x", published_at=MADE)) == Deleted()
+    )
 
 
 # --- headline articles ---
@@ -237,7 +318,10 @@ def done(**data) -> httpx.Response:
 
 
 async def test_article_golden(make_adapter, make_request, golden):
-    """A text too long for a post is an article; it counts as published only when its post is seen on the account."""
+    """A text too long for a post is an article.
+
+    It counts as published only when its post is seen on the account.
+    """
     adapter, server = make_adapter(None, article_cover=COVER)
     send_request = make_request("weibo", text=LINES, link=LINK)
     assert WEIBO.validate(adapter.account, send_request.rendered) == ()
@@ -251,14 +335,22 @@ async def test_article_golden(make_adapter, make_request, golden):
     assert quote("<p>详情 &lt;如下&gt;。", safe="") in form["content"]
     timeline = server.router.get(f"{API}/statuses/user_timeline.json")
     timeline.respond(200, json={"statuses": [post(form["text"]), OLD]})
-    followed, found = await adapter.check_ticket(outcome.ticket), await adapter.find_post(send_request)
+    followed, found = (
+        await adapter.check_ticket(outcome.ticket),
+        await adapter.find_post(send_request),
+    )
     assert isinstance(followed, Published)
     assert followed == found
 
 
 @pytest.mark.parametrize(("cover", "method"), [(None, "article"), (COVER, "share")])
-async def test_f99_an_article_is_looked_for_as_it_was_sent(make_adapter, make_request, cover, method):
-    """F99: whether the account sends articles by now says nothing about a post that was sent before."""
+async def test_f99_an_article_is_looked_for_as_it_was_sent(
+    make_adapter, make_request, cover, method
+):
+    """F99: an article is looked for as it was sent.
+
+    The account's present setting for articles says nothing about a post that was sent before.
+    """
     now = {"article_cover": cover} if cover else {}
     adapter, server = make_adapter(None, **now)
     text = LINES if method == "article" else TEXT
@@ -281,8 +373,10 @@ async def test_f99_an_article_is_looked_for_as_it_was_sent(make_adapter, make_re
         ("biz", LINES, "article"),
     ],
 )
-def test_the_method_of_a_call_follows_from_profile_and_length(make_adapter, make_request, profile, text, method):
-    """What is stored with an attempt is the call that is made then."""
+def test_the_method_of_a_call_follows_from_profile_and_length(
+    make_adapter, make_request, profile, text, method
+):
+    """The call stored with an attempt is the call that is made then."""
     account = make_adapter(profile, article_cover=COVER)[0].account
     rendered = make_request("weibo", text=text, link=LINK).rendered
     assert WEIBO.call_method(account, rendered, is_urgent=False) == method
@@ -307,10 +401,15 @@ async def test_a_short_text_stays_a_post(make_adapter, make_request, answer):
     ],
 )
 async def test_unclear_articles_are_unknown_f34(make_adapter, make_request, reply, reason):
-    """F34: an article that may have been made halfway is Unknown, as is every answer that says nothing."""
+    """F34: an article that may have been made halfway is Unknown.
+
+    So is every answer that says nothing.
+    """
     adapter, server = make_adapter(None, article_cover=COVER)
     server.router.post(ARTICLE).mock(return_value=reply)
-    assert await adapter.publish(make_request("weibo", text=LINES, link=LINK)) == Unknown(reason=reason)
+    assert await adapter.publish(make_request("weibo", text=LINES, link=LINK)) == Unknown(
+        reason=reason
+    )
     assert len(server.requests) == 1
 
 
@@ -327,13 +426,20 @@ async def test_each_limit_of_an_article_f76(make_adapter, make_request, picture)
     for code, rendered in bad.items():
         assert [problem.code for problem in WEIBO.validate(adapter.account, rendered)] == [code]
     nowhere = make_adapter(None, article_cover="cover.png")[0]
-    assert [problem.code for problem in WEIBO.validate(nowhere.account, good)] == ["weibo_article_image"]
-    refused = await adapter.publish(make_request("weibo", text=LINES, link=LINK, pictures=(picture,)))
+    assert [problem.code for problem in WEIBO.validate(nowhere.account, good)] == [
+        "weibo_article_image"
+    ]
+    refused = await adapter.publish(
+        make_request("weibo", text=LINES, link=LINK, pictures=(picture,))
+    )
     assert isinstance(refused, Rejected)
 
 
 async def test_an_article_is_not_gone_with_its_post_f78(make_adapter, make_request):
-    """F78: deleting the post that leads to an article is not enough: a person is alerted before it counts as done."""
+    """F78: deleting the post that leads to an article is not enough.
+
+    A person is alerted before it counts as done.
+    """
     adapter, server = make_adapter(None, article_cover=COVER)
     send_request = make_request("weibo", text=LINES, link=LINK)
     timeline = server.router.get(f"{API}/statuses/user_timeline.json")
@@ -354,11 +460,18 @@ async def test_an_article_is_not_gone_with_its_post_f78(make_adapter, make_reque
 
 
 async def test_an_article_by_hand_is_a_possible_match_f56(make_adapter, make_request):
-    """F56: a post like the one that would lead to our article, without the marker, goes to a person."""
+    """F56: a post like the one that would lead to our article goes to a person.
+
+    It is a possible match without the marker.
+    """
     adapter, server = make_adapter(None, article_cover=COVER)
     by_hand = post("【警惕“退款客服”诈骗】不转账。 http://t.cn/A6abCDeF")
-    server.router.get(f"{API}/statuses/user_timeline.json").respond(200, json={"statuses": [by_hand, OLD]})
-    assert isinstance(await adapter.find_post(make_request("weibo", text=LINES, link=LINK)), PossibleMatch)
+    server.router.get(f"{API}/statuses/user_timeline.json").respond(
+        200, json={"statuses": [by_hand, OLD]}
+    )
+    assert isinstance(
+        await adapter.find_post(make_request("weibo", text=LINES, link=LINK)), PossibleMatch
+    )
 
 
 def test_the_old_post_of_these_tests_is_old():

@@ -10,7 +10,15 @@ from adapters.weibo import WEIBO
 from publisher.domain.account import Account, AccountId, Platform
 from publisher.domain.errors import Problem
 from publisher.domain.post import Baseline
-from publisher.domain.results import Blocked, Deleted, HoldReason, Published, Reach, Submitted, Unknown
+from publisher.domain.results import (
+    Blocked,
+    Deleted,
+    HoldReason,
+    Published,
+    Reach,
+    Submitted,
+    Unknown,
+)
 from publisher.simulator import create_app
 from tests.adapters.conftest import OLDEST_IDS, context_over
 
@@ -22,7 +30,10 @@ TEXT = f"【警惕“退款客服”诈骗】编号K7QM-4R2T {LINK}"
 
 @pytest.fixture
 async def platform():
-    """Return a function that builds an adapter of a simulated account, and one for the control endpoints."""
+    """Return a function that builds an adapter and a control client.
+
+    The adapter is for a simulated account, and the client for the control endpoints.
+    """
     transport = httpx.ASGITransport(app=create_app())
 
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
@@ -66,25 +77,33 @@ async def test_metrics_of_published_posts_only(platform, make_request):
 
 
 async def test_recent_shows_ours_and_what_is_posted_by_hand(platform, make_request):
-    """The account's newest posts are listed, whatever their origin, with the URLs that a reader would use."""
+    """The account's newest posts are listed, of any origin, with a reader's URLs."""
     speak, control = platform
     adapter = speak()
     published = await adapter.publish(fresh(make_request, text=TEXT, link=LINK))
     assert isinstance(published, Published)
-    await control.post("/_sim/posts", json={"platform": "weibo", "account": UID, "text": "人工发布"})
+    await control.post(
+        "/_sim/posts", json={"platform": "weibo", "account": UID, "text": "人工发布"}
+    )
     sightings = await adapter.list_recent()
     assert not isinstance(sightings, Unknown)
     assert [item.text[:4] for item in sightings] == ["人工发布", "【警惕“"]
     assert sightings[1].url == published.receipt.url
 
 
-@pytest.mark.parametrize(("profile", "pictures"), [("update", 0), ("update", 1), ("biz", 0), ("biz", 9)])
-async def test_granted_profiles_publish_and_find(platform, make_request, picture, profile, pictures):
-    """With its permission a profile publishes, finds its own post again, counts it, and deletes it."""
+@pytest.mark.parametrize(
+    ("profile", "pictures"), [("update", 0), ("update", 1), ("biz", 0), ("biz", 9)]
+)
+async def test_granted_profiles_publish_and_find(
+    platform, make_request, picture, profile, pictures
+):
+    """With its permission a profile publishes, finds its post, counts it, and deletes it."""
     speak, control = platform
     await control.post("/_sim/settings", json={"weibo_grants": {UID: ["update", "biz"]}})
     adapter = speak(profile)
-    send_request = fresh(make_request, text="#防汛#不转账。编号K7QM-4R2T", pictures=(picture,) * pictures)
+    send_request = fresh(
+        make_request, text="#防汛#不转账。编号K7QM-4R2T", pictures=(picture,) * pictures
+    )
     published = await adapter.publish(send_request)
     assert isinstance(published, Published)
     found = await adapter.find_post(send_request)
@@ -108,7 +127,10 @@ async def test_an_ordinary_app_is_blocked(platform, make_request):
 
 
 async def test_an_article_is_found_by_the_post_that_leads_to_it(platform, make_request):
-    """A long text is sent as an article, which is published once its post is seen."""
+    """A long text is sent as an article.
+
+    The article is published once its post is seen.
+    """
     speak, control = platform
     await control.post("/_sim/settings", json={"weibo_grants": {UID: ["article"]}})
     adapter = speak(None, article_cover="https://example.gov.cn/cover.png")
@@ -123,19 +145,29 @@ async def test_an_article_is_found_by_the_post_that_leads_to_it(platform, make_r
 
 
 async def test_a_person_signs_the_account_in(platform):
-    """The address leads to the page, the page's answer becomes a token, and the token is this account's."""
+    """A person signs the account in.
+
+    The address leads to the page, the page's answer becomes a token, and the token is this
+    account's.
+    """
     speak, control = platform
     adapter = speak()
-    address = WEIBO.sign_in.build_authorization_url(adapter.account, adapter.context.secret(), "n0nce")
+    address = WEIBO.sign_in.build_authorization_url(
+        adapter.account, adapter.context.secret(), "n0nce"
+    )
     assert "平安发布" in (await control.get(address)).text
     asked = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
-    answer = await control.post("/oauth2/authorize", data={**asked, "account": UID, "answer": "allow"})
+    answer = await control.post(
+        "/oauth2/authorize", data={**asked, "account": UID, "answer": "allow"}
+    )
     kept = await WEIBO.sign_in.exchange_code(
         adapter.account, adapter.context.secret(), answer.headers["location"], adapter.context.http
     )
     assert not isinstance(kept, Problem)
     assert kept["access_token"] != adapter.context.secret()["access_token"]
-    refused = await control.post("/oauth2/authorize", data={**asked, "account": UID, "answer": "deny"})
+    refused = await control.post(
+        "/oauth2/authorize", data={**asked, "account": UID, "answer": "deny"}
+    )
     problem = await WEIBO.sign_in.exchange_code(
         adapter.account, adapter.context.secret(), refused.headers["location"], adapter.context.http
     )
@@ -156,7 +188,10 @@ async def test_metrics_grow(platform, make_request):
 
 
 async def test_a_post_under_review_is_hidden_until_it_passes_f47(platform, make_request):
-    """F47: 20053 is accepted; until the review is over no list shows the post, and none counts it."""
+    """F47: 20053 is accepted.
+
+    Until the review is over no list shows the post, and no list counts it.
+    """
     speak, control = platform
     adapter = speak()
     share = {"platform": "weibo", "endpoint": "/2/statuses/share.json"}

@@ -1,4 +1,7 @@
-"""Runs the tests of alerts on SQLite; those on PostgreSQL are extra, but for what several hosts do at once."""
+"""Runs the tests of alerts on SQLite; most tests on PostgreSQL are extra.
+
+Tests of several hosts at once run there always.
+"""
 
 from pathlib import Path
 

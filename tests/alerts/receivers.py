@@ -1,4 +1,7 @@
-"""Where alerts go in tests: a webhook, a mail server, and a CONNECT proxy in place of WeCom, DingTalk and Feishu."""
+"""The receivers of alerts in tests: a webhook, a mail server and a CONNECT proxy.
+
+The proxy stands in place of WeCom, DingTalk and Feishu.
+"""
 
 import contextlib
 import datetime as dt
@@ -20,7 +23,10 @@ DRIP_SECONDS = 0.2
 
 
 class Webhook(ThreadingHTTPServer):
-    """A receiver on this machine; `answer` is how it treats a request: accept, error, redirect, hang, drip or cut."""
+    """A receiver on this machine; `answer` is its treatment of a request.
+
+    The treatments are accept, error, redirect, hang, drip and cut.
+    """
 
     daemon_threads = True
 
@@ -28,7 +34,7 @@ class Webhook(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), WebhookHandler)
         self.answer, self.name = answer, name
         self.log: list[dict[str, object]] = []
-        """What it was asked to take, as the checker of runs reads it."""
+        """The received requests in the form that the checker of runs reads."""
         self.requests: list[dict[str, object]] = []
         self.accepted: list[dict[str, object]] = []
         self.headers: list[dict[str, str]] = []
@@ -79,7 +85,10 @@ class WebhookHandler(BaseHTTPRequestHandler):
 
 
 class MailServer(socketserver.ThreadingTCPServer):
-    """An SMTP server on this machine; with `drips` it sends its greeting a letter at a time, without end."""
+    """An SMTP server on this machine.
+
+    With `drips` it sends its greeting a letter at a time, without end.
+    """
 
     daemon_threads = True
     allow_reuse_address = True
@@ -120,7 +129,10 @@ class MailHandler(socketserver.StreamRequestHandler):
 
 
 class ConnectProxy(socketserver.ThreadingTCPServer):
-    """A proxy that takes every CONNECT, and answers itself for the host, with a certificate of its own authority."""
+    """A proxy that takes every CONNECT and answers itself for the host.
+
+    It has a certificate of its own authority.
+    """
 
     daemon_threads = True
 
@@ -166,7 +178,10 @@ class ConnectHandler(socketserver.StreamRequestHandler):
         with self.server.context_for(host).wrap_socket(self.connection, server_side=True) as tunnel:
             stream = tunnel.makefile("rwb")
             path = stream.readline().split()[1].decode()
-            headers = dict(line.decode().strip().lower().split(": ", 1) for line in iter(stream.readline, b"\r\n"))
+            headers = dict(
+                line.decode().strip().lower().split(": ", 1)
+                for line in iter(stream.readline, b"\r\n")
+            )
             message = json.loads(stream.read(int(headers["content-length"])))
             self.server.requests.append((host, path, message))
             body = json.dumps(self.server.reply).encode()
@@ -174,7 +189,9 @@ class ConnectHandler(socketserver.StreamRequestHandler):
             stream.flush()
 
 
-def make_certificate(name: str, key: ec.EllipticCurvePrivateKey, issuer: tuple | None) -> x509.Certificate:
+def make_certificate(
+    name: str, key: ec.EllipticCurvePrivateKey, issuer: tuple | None
+) -> x509.Certificate:
     """Return a certificate for a host, or of an authority if nobody issues it."""
     named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     authority, signing_key = issuer or (None, key)
@@ -195,10 +212,15 @@ def make_certificate(name: str, key: ec.EllipticCurvePrivateKey, issuer: tuple |
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()),
+            critical=False,
+        )
     )
     if issuer:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False
+        )
     return builder.sign(signing_key, hashes.SHA256())
 
 

@@ -1,4 +1,4 @@
-"""The channels of alerts: what reaches them, what they may not do, and how long one may take."""
+"""The channels of alerts: their messages, their limits and their time limits."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ def channels_of(tmp_path):
 
 @dataclass(frozen=True, kw_only=True)
 class Bot:
-    """A service with a fixed address: what the operator writes, what is called, and what it answers."""
+    """A service with a fixed address: the operator's text, the called address, its answer."""
 
     url: str
     called: tuple[str, str]
@@ -80,7 +80,10 @@ BOTS = {
 
 @pytest.mark.parametrize("bot", BOTS.values(), ids=BOTS)
 async def test_a_bot_gets_the_message_and_its_refusal_counts(channels_of, tmp_path, bot):
-    """The message arrives at the service's own address; a code other than 0, or a page, is no acceptance."""
+    """The message arrives at the service's own address.
+
+    A code other than 0, or a page, is no acceptance.
+    """
     with serving(ConnectProxy(tmp_path, bot.fine)) as proxy:
         channels = channels_of(bot.url, extra=f'proxy = "{proxy.url}"\nca_file = "ca.pem"')
         assert await channels.send("c0", **WORDS) is None
@@ -101,13 +104,16 @@ async def test_a_webhook_gets_ids_that_are_the_same_each_time(channels_of):
         channels = channels_of(hook.url)
         for _ in range(2):
             assert await channels.send("c0", **WORDS) is None
-    assert [(message["title"], message["message"], message["ids"]) for message in hook.accepted] == [
-        (WORDS["title"], WORDS["body"], WORDS["ids"])
-    ] * 2
+    assert [
+        (message["title"], message["message"], message["ids"]) for message in hook.accepted
+    ] == [(WORDS["title"], WORDS["body"], WORDS["ids"])] * 2
 
 
 async def test_a_mail_is_delivered(channels_of):
-    """The subject and the text arrive; a refused recipient is a failure with the server's own code."""
+    """The subject and the text arrive.
+
+    A refused recipient is a failure with the server's own code.
+    """
     with serving(MailServer()) as server:
         assert await channels_of(server.url).send("c0", **WORDS) is None
         [mail] = server.messages
@@ -119,7 +125,11 @@ async def test_a_mail_is_delivered(channels_of):
 
 @pytest.mark.parametrize(
     ("answer", "code"),
-    [("error", "channel_refused"), ("redirect", "channel_redirected"), ("cut", "channel_unreachable")],
+    [
+        ("error", "channel_refused"),
+        ("redirect", "channel_redirected"),
+        ("cut", "channel_unreachable"),
+    ],
     ids=["error", "redirect", "cut"],
 )
 async def test_an_error_a_redirect_and_half_an_answer_are_failures(channels_of, answer, code):
@@ -152,10 +162,15 @@ async def test_a_channel_that_hangs_or_drips_is_cut_off(channels_of, monkeypatch
 
 
 async def test_a_thread_that_cannot_be_cut_is_not_joined_by_another(channels_of, monkeypatch):
-    """While one thread of a channel hangs, no second one is started: the channel counts as silent."""
+    """While one thread of a channel hangs, no second one is started.
+
+    The channel counts as silent.
+    """
     monkeypatch.setattr(alert_channels, "SEND_TIMEOUT_SECONDS", 0.2)
     released = threading.Event()
-    monkeypatch.setattr(alert_channels, "send_message", lambda *_args, **_more: released.wait(MUCH_TIME))
+    monkeypatch.setattr(
+        alert_channels, "send_message", lambda *_args, **_more: released.wait(MUCH_TIME)
+    )
     channels = channels_of("json://127.0.0.1:9/")
     problems = [await channels.send("c0", **WORDS) for _ in range(3)]
     assert [problem.code for problem in problems] == ["channel_timeout"] * 3
@@ -165,7 +180,9 @@ async def test_a_thread_that_cannot_be_cut_is_not_joined_by_another(channels_of,
 
 def test_a_hanging_thread_keeps_no_process_from_ending(tmp_path):
     """The process ends although a channel's thread never does."""
-    (tmp_path / "publisher.toml").write_text('[alerts]\nfirst = ["a"]\n[alerts.channels]\na = "hook"\n', "utf-8")
+    (tmp_path / "publisher.toml").write_text(
+        '[alerts]\nfirst = ["a"]\n[alerts.channels]\na = "hook"\n', "utf-8"
+    )
     code = f"""
 import asyncio, time
 from pathlib import Path
@@ -183,11 +200,15 @@ asyncio.run(main())
 """
     secret = {"PUBLISHER_SECRET_HOOK": json.dumps({"url": "json://127.0.0.1:9/"})}
     command, environment = [sys.executable, "-c", code], {**os.environ, **secret}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=MUCH_TIME, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=MUCH_TIME, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "channel_timeout\n"), done.stderr
 
 
-async def test_proxies_and_passwords_of_the_environment_are_not_used(channels_of, monkeypatch, tmp_path):
+async def test_proxies_and_passwords_of_the_environment_are_not_used(
+    channels_of, monkeypatch, tmp_path
+):
     """Only the proxy of the settings is, and no password file is read."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login a password b\n", "utf-8")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -201,19 +222,27 @@ async def test_proxies_and_passwords_of_the_environment_are_not_used(channels_of
 async def test_an_address_cannot_switch_on_what_is_switched_off(channels_of):
     """`redirect=yes` in an address changes nothing."""
     with serving(Webhook("redirect")) as hook:
-        assert (await channels_of(f"{hook.url}?redirect=yes").send("c0", **WORDS)).code == "channel_redirected"
+        assert (
+            await channels_of(f"{hook.url}?redirect=yes").send("c0", **WORDS)
+        ).code == "channel_redirected"
         assert len(hook.requests) == 1
 
 
 @pytest.mark.parametrize(
     "url",
-    ["jsons://example.gov.cn/hook", f"wecombot://{WECOM_KEY}", "mailto://127.0.0.1?smtp=mail.police.cn&to=a@b.cn"],
+    [
+        "jsons://example.gov.cn/hook",
+        f"wecombot://{WECOM_KEY}",
+        "mailto://127.0.0.1?smtp=mail.police.cn&to=a@b.cn",
+    ],
 )
 async def test_a_drill_reaches_this_machine_only(channels_of, url):
     """Any other target is refused before a connection, by `check` as an error."""
     channels = channels_of(url, environment="drill")
     assert (await channels.send("c0", **WORDS)).code == "channel_not_loopback"
-    assert [problem.code for problem in find_channel_problems(channels.settings)] == ["channel_not_loopback"]
+    assert [problem.code for problem in find_channel_problems(channels.settings)] == [
+        "channel_not_loopback"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -231,16 +260,25 @@ def test_a_wrong_address_is_named_with_its_line(channels_of, url, code):
     """The problem has file, line and key, and nothing of the address but its scheme."""
     channels = channels_of(url)
     [problem] = find_channel_problems(channels.settings)
-    assert (problem.code, problem.location.line, problem.location.path) == (code, 7, "alerts.channels.c0")
+    assert (problem.code, problem.location.line, problem.location.path) == (
+        code,
+        7,
+        "alerts.channels.c0",
+    )
     assert problem.is_error
     assert "example.gov.cn" not in str(problem.facts)
 
 
 def test_of_a_mail_address_only_the_password_is_a_secret():
-    """A post may name the agency's own mailbox; of other services every part may prove who sends."""
+    """Of a mail address only the password is a secret: a post may name the agency's mailbox.
+
+    Of other services every part may prove the sender.
+    """
     mail = "mailtos://duty:korrekt-pferd@mail.gaj.gov.cn?from=alarm@gaj.gov.cn&to=chef@gaj.gov.cn&pass=another-one"
     assert set(list_secret_parts(mail)) == {mail, "korrekt-pferd", "another-one"}
-    assert "token-of-a-hook" in set(list_secret_parts("jsons://example.gov.cn/hook?key=token-of-a-hook"))
+    assert "token-of-a-hook" in set(
+        list_secret_parts("jsons://example.gov.cn/hook?key=token-of-a-hook")
+    )
 
 
 def test_a_missing_secret_is_a_warning(channels_of, tmp_path):
@@ -256,7 +294,9 @@ def test_a_missing_secret_is_a_warning(channels_of, tmp_path):
 
 async def test_no_part_of_an_address_is_shown(channels_of):
     """The key of an address is redacted wherever it appears alone, as in a service's own words."""
-    channels = channels_of(f"wecombot://{WECOM_KEY}", extra=f'proxy = "http://127.0.0.1:{free_port()}"')
+    channels = channels_of(
+        f"wecombot://{WECOM_KEY}", extra=f'proxy = "http://127.0.0.1:{free_port()}"'
+    )
     problem = await channels.send("c0", **WORDS)
     assert problem.code == "channel_unreachable"
     assert WECOM_KEY not in str(problem.facts)
@@ -264,7 +304,12 @@ async def test_no_part_of_an_address_is_shown(channels_of):
 
 
 def test_apprise_is_imported_late():
-    """Importing the module, as every command that reads settings does, loads neither apprise nor requests."""
+    """Importing the module loads neither apprise nor requests.
+
+    Every command that reads settings imports it.
+    """
     code = "import sys, publisher.app.alert_channels; print({'apprise', 'requests'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=MUCH_TIME, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=MUCH_TIME, check=True
+    )
     assert found.stdout == "set()\n"

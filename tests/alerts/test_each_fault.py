@@ -1,4 +1,7 @@
-"""Each fault is provoked by the manual clock: people are notified within a minute, once, and again when it is over."""
+"""Each fault is provoked by the manual clock, and people are notified within a minute.
+
+They are notified once, and again when it is over.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,20 +32,31 @@ from publisher.engine.sender import send_due
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.monitor.login_health import PROBE_INTERVAL
 from publisher.store.store import Store
-from publisher.testing.builders import TEST_RATE_LIMIT, TEST_TIMING, enqueue_posts, make_policy, make_post
+from publisher.testing.builders import (
+    TEST_RATE_LIMIT,
+    TEST_TIMING,
+    enqueue_posts,
+    make_policy,
+    make_post,
+)
 from publisher.testing.fakes import FakeAdapter
 from tests.alerts.test_notices import RULES, ZONE, Receiver, make_notifier
 from tests.chaos.checker.artefacts import Artefacts, rows_of_file, rows_of_server
 from tests.chaos.checker.decoder import history_of
 from tests.chaos.checker.notices import people_are_notified
 
-SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+SECOND, MINUTE, HOUR, DAY = (
+    timedelta(seconds=1),
+    timedelta(minutes=1),
+    timedelta(hours=1),
+    timedelta(days=1),
+)
 STEP = 10 * SECOND
 WANG = named_person("王")
 
 
 class Platform(FakeAdapter):
-    """A platform whose answer to a health check is set."""
+    """A platform with an answer to health checks that is set."""
 
     health = Healthy()
 
@@ -52,7 +66,7 @@ class Platform(FakeAdapter):
 
 @dataclass
 class World:
-    """A store, its platform, and the daemon's jobs, which run at every step of the clock."""
+    """A store, its platform, and the daemon's jobs that run at every step of the clock."""
 
     store: Store
     platform: Platform
@@ -81,7 +95,9 @@ class World:
         await self.notifier.run()
         at = store.runtime.now().timestamp()
         for channel, keys, _title, _body in self.receiver.accepted[seen:]:
-            self.messages += [{"channel": channel, "key": key, "at": at, "is_accepted": True} for key in keys]
+            self.messages += [
+                {"channel": channel, "key": key, "at": at, "is_accepted": True} for key in keys
+            ]
         for key in self.receiver.numbers():
             self.noticed.setdefault(key, store.runtime.now())
 
@@ -90,7 +106,9 @@ class World:
             raise ZeroDivisionError
 
     async def add_post(self, name="fog", **more):
-        await enqueue_posts(self.store.posts, make_post(name, ["a"], self.store.runtime.now(), **more))
+        await enqueue_posts(
+            self.store.posts, make_post(name, ["a"], self.store.runtime.now(), **more)
+        )
 
     async def publish(self):
         """Publish a post, and see it on the account's list."""
@@ -100,7 +118,9 @@ class World:
 
     async def alerts(self, code):
         """Return all alerts of a code that there ever were."""
-        rows = await self.store.database.read(lambda connection: connection.execute(select(ALERT)).mappings().all())
+        rows = await self.store.database.read(
+            lambda connection: connection.execute(select(ALERT)).mappings().all()
+        )
         return [row for row in rows if row["code"] == code]
 
     async def delivery(self):
@@ -109,7 +129,9 @@ class World:
 
 
 async def hold(world):
-    world.platform.script.append(Blocked(code="fake_1", reason="", hold_reason=HoldReason.PERMISSION))
+    world.platform.script.append(
+        Blocked(code="fake_1", reason="", hold_reason=HoldReason.PERMISSION)
+    )
     await world.add_post()
 
 
@@ -137,13 +159,17 @@ async def cancel(world):
 
 
 async def resolve(world):
-    await resolve_delivery(world.store, await world.delivery(), Resolution.CANCEL, by=WANG, reason="改期")
+    await resolve_delivery(
+        world.store, await world.delivery(), Resolution.CANCEL, by=WANG, reason="改期"
+    )
 
 
 async def post_by_others(world):
     await world.step(3 * HOUR)  # monitoring begins
     now = world.store.runtime.now()
-    post = ObservedPost(remote_id="s1", url="https://fake.example/s1", published_at=now, text="转发微博")
+    post = ObservedPost(
+        remote_id="s1", url="https://fake.example/s1", published_at=now, text="转发微博"
+    )
     world.platform.external_posts.append(post)
     await world.step(3 * HOUR)
 
@@ -208,7 +234,7 @@ def set_job(*, is_broken):
 
 @dataclass(frozen=True)
 class FaultCase:
-    """A fault: the code of its alert, what provokes it and what cures it, and how people learn of that."""
+    """A fault: the code of its alert, its cause, its cure, and its notices to people."""
 
     code: str
     provoke: Callable[[World], Awaitable[None]]
@@ -222,12 +248,18 @@ FAULTS = {
     "failed": FaultCase("failed.fake_2", fail, cancel),
     "expired": FaultCase("expired.expired_retrying", expire, cancel),
     "removed": FaultCase("removed.removed_on_platform", remove, cancel),
-    "unauthorized post": FaultCase("unauthorized_post", post_by_others, acknowledge, last="已有人确认"),
+    "unauthorized post": FaultCase(
+        "unauthorized_post", post_by_others, acknowledge, last="已有人确认"
+    ),
     "sign-in refused": FaultCase(
-        "login_refused", set_health(CredentialExpired(reason="fake_3")), set_health(Healthy(), waits=True)
+        "login_refused",
+        set_health(CredentialExpired(reason="fake_3")),
+        set_health(Healthy(), waits=True),
     ),
     "credential ending": FaultCase(
-        "credentials_expiring", set_health(end_credentials_in(5)), set_health(end_credentials_in(90), waits=True)
+        "credentials_expiring",
+        set_health(end_credentials_in(5)),
+        set_health(end_credentials_in(90), waits=True),
     ),
     "silent account": FaultCase("silence_notice", fall_silent, publish_again),
     "backlog": FaultCase("backlog", pile_up, wait_for_quota, per_hour=1),
@@ -238,13 +270,18 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 async def test_a_fault_is_one_alert_within_a_minute_and_ends_with_its_cause(open_store, fault):
-    """One alert, one first notice within 60 s of it, and one more when it is over; nothing else on the way."""
+    """A fault is one alert with one first notice within 60 s, and one when it is over.
+
+    There is no other notice on the way.
+    """
     limit = replace(TEST_RATE_LIMIT, per_hour=fault.per_hour)
     policy = make_policy("a", rate_limit=limit, timing=replace(TEST_TIMING, retry_first=STEP))
     store = await open_store(replace(policy, account=replace(policy.account, is_exclusive=True)))
     receiver = Receiver()
     rules = RULES.model_copy(update={"digest_hour": 4, "second": []})
-    world = World(store, Platform(now=store.runtime.now), make_notifier(store, receiver, rules), receiver)
+    world = World(
+        store, Platform(now=store.runtime.now), make_notifier(store, receiver, rules), receiver
+    )
     await fault.provoke(world)
     for _ in range(7):
         await world.step()
@@ -281,7 +318,10 @@ async def test_an_unreadable_account_is_held_with_one_alert(open_store):
 
 @pytest.mark.long
 async def test_a_week_of_failing_and_working_sign_ins_is_one_alert(open_store, database_url):
-    """A login that every other check refuses is opened once, and the checker finds nothing sent twice or left out."""
+    """A login refused by every other check is opened once.
+
+    The checker finds nothing sent twice or left out.
+    """
     store = await open_store(make_policy("a"))
     receiver = Receiver()
     world = World(store, Platform(now=store.runtime.now), make_notifier(store, receiver), receiver)
@@ -294,7 +334,11 @@ async def test_a_week_of_failing_and_working_sign_ins_is_one_alert(open_store, d
     assert numbers == {str(alert["id"])}
     assert [kind for channel, kind in receiver.kinds() if channel == "duty"].count("新") == 1
     assert alert["reopenings"] >= 6
-    rows = rows_of_file(Path(database_url.removeprefix("sqlite:///"))) if "sqlite" in database_url else None
+    rows = (
+        rows_of_file(Path(database_url.removeprefix("sqlite:///")))
+        if "sqlite" in database_url
+        else None
+    )
     run = Artefacts(
         rows=rows or rows_of_server(database_url),
         lists={"messages": world.messages},

@@ -1,4 +1,4 @@
-"""Notices of alerts by the manual clock: what is sent when, to whom, with which id; and that none is lost."""
+"""Notices of alerts by the manual clock: their times, receivers and ids; none is lost."""
 
 import asyncio
 import json
@@ -27,13 +27,27 @@ from tests.store.test_backup import BackupWorkspace
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 ZONE = ZoneInfo("Asia/Shanghai")
 CHANNELS = {"duty": "alert-duty", "chief": "alert-chief"}
-RULES = AlertsEntry(channels=CHANNELS, first=["duty"], second=["chief"], dashboard="https://publisher.example.gov.cn/")
+RULES = AlertsEntry(
+    channels=CHANNELS,
+    first=["duty"],
+    second=["chief"],
+    dashboard="https://publisher.example.gov.cn/",
+)
 REFUSED = "login_refused"
-HEAD = Checkpoint(database="publisher.db", chain="c" * 64, sequence=9, hash="f" * 64, at="2026-11-25T00:00:00+00:00")
+HEAD = Checkpoint(
+    database="publisher.db",
+    chain="c" * 64,
+    sequence=9,
+    hash="f" * 64,
+    at="2026-11-25T00:00:00+00:00",
+)
 
 
 class Receiver:
-    """Stands for all channels: keeps what it was sent; the channels in `broken` refuse, as all do some words."""
+    """A receiver for all channels that keeps its messages.
+
+    The channels in `broken` refuse, as all do some words.
+    """
 
     def __init__(self):
         self.accepted: list[tuple[str, tuple[str, ...], str, str]] = []
@@ -58,10 +72,16 @@ class Receiver:
 
     def ids(self, channel="duty"):
         """Return the ids of the notices about alerts that a channel has accepted, in order."""
-        return [key for sent, ids, _title, _body in self.accepted if sent == channel for key in ids if key[0].isdigit()]
+        return [
+            key
+            for sent, ids, _title, _body in self.accepted
+            if sent == channel
+            for key in ids
+            if key[0].isdigit()
+        ]
 
     def numbers(self):
-        """Return the beginnings of these ids: the number of the alert, and that of the notice about it."""
+        """Return the beginnings of these ids: the numbers of the alert and of its notice."""
         return [key.partition("@")[0] for key in self.ids()]
 
 
@@ -98,7 +118,9 @@ def make_notifier(store, receiver, rules=RULES, lang="zh_CN"):
 async def open_alert(store, code=REFUSED, subject="login:fake/a", **facts):
     """Keep an alert open, as the job that finds its cause does."""
     known = {"account": "a", "reason": "weibo_21327", **facts}
-    await store.database.write(lambda unit: keep_alert(unit, store.runtime.now(), code, subject, known))
+    await store.database.write(
+        lambda unit: keep_alert(unit, store.runtime.now(), code, subject, known)
+    )
 
 
 async def close_alert(store, subject="login:fake/a"):
@@ -113,11 +135,16 @@ async def pass_time(notifier, duration, step=MINUTE):
 
 
 async def rows_of(store, table):
-    return await store.database.read(lambda connection: connection.execute(select(table)).mappings().all())
+    return await store.database.read(
+        lambda connection: connection.execute(select(table)).mappings().all()
+    )
 
 
 async def test_an_alert_is_opened_escalated_repeated_and_closed(notifier, receiver):
-    """Once each, with the number of the alert in the id of every notice, and to the second list when nobody reacts."""
+    """An alert is opened, escalated, repeated and closed, once each.
+
+    Every notice has the number of the alert in its id. The second list gets it when nobody reacts.
+    """
     await open_alert(notifier.store)
     await notifier.run()
     assert receiver.kinds() == [("duty", "新")]
@@ -152,7 +179,10 @@ async def test_an_acknowledged_alert_is_quiet_until_it_is_over(notifier, receive
 
 @pytest.mark.parametrize("code", [REFUSED, "credentials_expiring"])
 async def test_who_gives_an_alert_back_has_people_notified_of_it_again(notifier, receiver, code):
-    """Otherwise all think that somebody has taken it on, of an alert that is not repeated for ever."""
+    """An alert that a person gives back is notified again.
+
+    Otherwise all think that somebody has taken it on, and the alert is not repeated for ever.
+    """
     actions, wang = notifier.store.actions, named_person("王")
     await open_alert(notifier.store, code)
     await notifier.run()
@@ -165,7 +195,10 @@ async def test_who_gives_an_alert_back_has_people_notified_of_it_again(notifier,
 
 
 async def test_a_notice_waits_for_a_channel_as_long_as_the_alert_is_open(notifier, receiver):
-    """A channel that refuses for two days gets the alert once it works, under one id; that it failed is an alert."""
+    """A channel that refuses for two days gets the alert once it works, under one id.
+
+    The failure of the channel is an alert.
+    """
     receiver.broken = {"duty"}
     await open_alert(notifier.store)
     await pass_time(notifier, MINUTE, step=timedelta(seconds=5))
@@ -183,7 +216,10 @@ async def test_a_notice_waits_for_a_channel_as_long_as_the_alert_is_open(notifie
 
 
 async def test_a_channel_that_works_again_gets_all_that_it_has_missed(notifier, receiver):
-    """The first notice that it accepts brings the others, which would otherwise wait up to a quarter of an hour."""
+    """The first notice that a channel accepts brings the missed ones.
+
+    They would otherwise wait up to a quarter of an hour.
+    """
     receiver.broken = {"duty"}
     for number in range(3):
         await open_alert(notifier.store, subject=f"login:fake/{number}")
@@ -192,15 +228,27 @@ async def test_a_channel_that_works_again_gets_all_that_it_has_missed(notifier, 
     await open_alert(notifier.store, subject="login:fake/new")
     await notifier.run()
     about = {key.partition("-")[0] for key in receiver.ids()}
-    assert about == {str(alert["id"]) for alert in await rows_of(notifier.store, ALERT) if alert["code"] == REFUSED}
+    assert about == {
+        str(alert["id"])
+        for alert in await rows_of(notifier.store, ALERT)
+        if alert["code"] == REFUSED
+    }
 
 
 @pytest.mark.parametrize("refused", [(0,), (7,), (24,), (0, 13)])
-async def test_a_notice_that_is_refused_for_its_words_keeps_no_other_waiting(notifier, receiver, refused):
-    """Of many notices the channel gets all others within seconds, and what comes later; it is not asked without end."""
+async def test_a_notice_that_is_refused_for_its_words_keeps_no_other_waiting(
+    notifier, receiver, refused
+):
+    """A notice refused for its words delays no other notice of the channel.
+
+    Of many notices the channel gets all others within seconds, and later ones too. It is not asked
+    without end.
+    """
     receiver.refused_words = [f"beijing-{number} 登录" for number in refused]
     for number in range(25):
-        await open_alert(notifier.store, subject=f"login:fake/{number}", account=f"beijing-{number}")
+        await open_alert(
+            notifier.store, subject=f"login:fake/{number}", account=f"beijing-{number}"
+        )
     await pass_time(notifier, timedelta(seconds=40), step=timedelta(seconds=2))
     assert len(receiver.ids()) == len(set(receiver.ids())) == 25 - len(refused)
     asked = receiver.calls["duty"]
@@ -212,18 +260,34 @@ async def test_a_notice_that_is_refused_for_its_words_keeps_no_other_waiting(not
 
 
 async def test_every_other_channel_reports_the_one_that_fails(notifier, receiver):
-    """The alert about a channel goes to the others, after escalation to the second list; status shows it at once."""
+    """The alert about a failing channel goes to the others.
+
+    It goes there after escalation to the second list. The status shows it at once.
+    """
     receiver.broken = {"duty"}
     await open_alert(notifier.store)
     await pass_time(notifier, 20 * MINUTE, step=timedelta(seconds=30))
-    assert any("duty" in body for channel, _ids, _title, body in receiver.accepted if channel == "chief")
-    failing = [alert for alert in await notifier.store.queries.alerts() if alert.code == "alert_channel_failing"]
+    assert any(
+        "duty" in body for channel, _ids, _title, body in receiver.accepted if channel == "chief"
+    )
+    failing = [
+        alert
+        for alert in await notifier.store.queries.alerts()
+        if alert.code == "alert_channel_failing"
+    ]
     assert [alert.facts["channel"] for alert in failing] == ["duty"]
 
 
-async def test_what_a_dead_host_has_claimed_is_sent_by_another_with_the_same_id(open_store, receiver, world):
-    """A host that dies after sending may cause a second message, under the same id; one that works causes none."""
-    first, second = [make_notifier(await open_store(worker=f"w:{number}"), receiver) for number in (1, 2)]
+async def test_what_a_dead_host_has_claimed_is_sent_by_another_with_the_same_id(
+    open_store, receiver, world
+):
+    """A host that dies after sending may cause a second message, under the same id.
+
+    A host that works causes none.
+    """
+    first, second = [
+        make_notifier(await open_store(worker=f"w:{number}"), receiver) for number in (1, 2)
+    ]
     await open_alert(first.store)
     await first.store.notices.plan(RULES)
     [claimed] = await first.store.notices.claim("duty")
@@ -236,7 +300,10 @@ async def test_what_a_dead_host_has_claimed_is_sent_by_another_with_the_same_id(
 
 
 async def test_f85_no_id_is_used_again_after_an_older_database_is_restored(tmp_path):
-    """The numbers of alerts are used again: a receiver that removes duplicates by the id must not drop a new alert."""
+    """The numbers of alerts are used again after a restore, but no id is.
+
+    A receiver that removes duplicates by the id must not drop a new alert.
+    """
     workspace = await BackupWorkspace(tmp_path).open()
     workspace.copy()
 
@@ -259,7 +326,7 @@ async def test_f85_no_id_is_used_again_after_an_older_database_is_restored(tmp_p
 
 
 async def test_two_hosts_send_each_notice_once(open_store, receiver, world):
-    """While both work, neither sends what the other has claimed."""
+    """While both hosts work, neither sends a notice that the other has claimed."""
     hosts = [make_notifier(await open_store(worker=f"w:{number}"), receiver) for number in (1, 2)]
     for number in range(30):
         await open_alert(hosts[0].store, subject=f"login:fake/{number}")
@@ -270,13 +337,17 @@ async def test_two_hosts_send_each_notice_once(open_store, receiver, world):
 
 
 async def test_that_an_alert_is_over_is_given_up_after_a_day(notifier, receiver):
-    """A channel that is gone for good does not collect what no longer matters."""
+    """A channel that is gone for good does not collect notices without further use."""
     await open_alert(notifier.store)
     await notifier.run()
     receiver.broken = {"duty"}
     await close_alert(notifier.store)
     await pass_time(notifier, 26 * HOUR, step=HOUR)
-    unsent = [row for row in await rows_of(notifier.store, NOTICE) if row["kind"] == "closed" and not row["is_sent"]]
+    unsent = [
+        row
+        for row in await rows_of(notifier.store, NOTICE)
+        if row["kind"] == "closed" and not row["is_sent"]
+    ]
     assert {row["channel"] for row in unsent} == {"duty"}
     assert all(row["ended_at"] is not None for row in unsent)
 
@@ -284,7 +355,10 @@ async def test_that_an_alert_is_over_is_given_up_after_a_day(notifier, receiver)
 @pytest.mark.long
 @pytest.mark.parametrize("up", [1, 3, 20])
 async def test_a_week_of_flapping_gives_one_alert(notifier, receiver, up):
-    """A login that fails for half an hour again and again is one alert, opened once, over only when it stays away."""
+    """A login that fails for half an hour again and again is one alert, opened once.
+
+    It is over only when the fault stays away.
+    """
     store, step, down = notifier.store, 15 * MINUTE, 2
     for turn in range(7 * 24 * 4):
         if turn % (down + up) == 0:
@@ -304,7 +378,10 @@ async def test_a_week_of_flapping_gives_one_alert(notifier, receiver, up):
 
 
 async def test_changed_facts_are_news(notifier, receiver):
-    """That credentials end in three days is said although it was acknowledged that they end in seven."""
+    """Changed facts are notified: credentials end in three days instead of seven.
+
+    This holds although the seven days were acknowledged.
+    """
     await open_alert(notifier.store, "credentials_expiring", days="7", until="2026-12-02")
     await notifier.run()
     [alert] = await notifier.store.queries.alerts()
@@ -315,24 +392,39 @@ async def test_changed_facts_are_news(notifier, receiver):
     assert [kind for _channel, kind in receiver.kinds()] == ["新", "已有人确认", "仍未解决"]
 
 
-async def test_a_login_that_is_refused_blocked_and_refused_again_is_news_each_time(notifier, receiver):
-    """What another alert has stood for in between is news once more when it is back, although it was acknowledged."""
+async def test_a_login_that_is_refused_blocked_and_refused_again_is_news_each_time(
+    notifier, receiver
+):
+    """An alert that comes back after another stood for it is notified once more.
+
+    This holds although it was acknowledged.
+    """
     store = notifier.store
     for code in (REFUSED, "account_blocked", REFUSED):
         await store.database.write(
-            lambda unit, code=code: replace_alerts(unit, store.runtime.now(), code, "login:fake/a", {"account": "a"})
+            lambda unit, code=code: replace_alerts(
+                unit, store.runtime.now(), code, "login:fake/a", {"account": "a"}
+            )
         )
         await notifier.run()
         newest = (await store.queries.alerts())[0]
         if code == REFUSED and len(receiver.accepted) == 1:
             await store.actions.dismiss_alert(newest.id, named_person("王"))
         await pass_time(notifier, HOUR)
-    assert [kind for channel, kind in receiver.kinds() if channel == "duty"] == ["新", "已有人确认", "新", "仍未解决"]
+    assert [kind for channel, kind in receiver.kinds() if channel == "duty"] == [
+        "新",
+        "已有人确认",
+        "新",
+        "仍未解决",
+    ]
     assert [row["dismissed_at"] for row in await rows_of(store, ALERT)] == [None, None]
 
 
 async def test_without_news_the_job_asks_two_questions(notifier, receiver):
-    """Every two seconds it asks which alerts need a notice, and for which channels one waits: nothing else."""
+    """Every two seconds the job asks for alerts in need of a notice.
+
+    It also asks for channels with a waiting notice, and nothing else.
+    """
     await open_alert(notifier.store)
     await notifier.run()
     statements = []
@@ -342,23 +434,37 @@ async def test_without_news_the_job_asks_two_questions(notifier, receiver):
 
     event.listen(notifier.store.database.engine, "before_cursor_execute", count)
     await notifier.run()
-    asked = [statement.partition(" ")[0] for statement in statements if not statement.startswith("BEGIN")]
+    asked = [
+        statement.partition(" ")[0] for statement in statements if not statement.startswith("BEGIN")
+    ]
     assert asked == ["SELECT"] * 2
 
 
 async def test_many_alerts_share_messages_of_a_size_that_every_channel_takes(notifier, receiver):
     """A hundred alerts at once are a few messages; each alert is in one of them."""
     for number in range(100):
-        await open_alert(notifier.store, subject=f"login:fake/{number}", account=f"beijing-{number}")
+        await open_alert(
+            notifier.store, subject=f"login:fake/{number}", account=f"beijing-{number}"
+        )
     await notifier.run()
     assert len(receiver.ids()) == len(set(receiver.ids())) == 100
     assert len(receiver.accepted) < 40
-    assert all(len(body.encode()) <= MAX_MESSAGE_BYTES for _channel, _ids, _title, body in receiver.accepted)
+    assert all(
+        len(body.encode()) <= MAX_MESSAGE_BYTES
+        for _channel, _ids, _title, body in receiver.accepted
+    )
 
 
-@pytest.mark.parametrize(("lang", "words"), [("zh_CN", "等待人工处理"), ("en", "waits for a person")])
-async def test_i19_a_notice_names_what_to_do_and_no_secret_and_nobody(open_store, receiver, lang, words):
-    """I19: post, account, state, what to do, and a link; planted secrets, a platform's own words and names are not."""
+@pytest.mark.parametrize(
+    ("lang", "words"), [("zh_CN", "等待人工处理"), ("en", "waits for a person")]
+)
+async def test_i19_a_notice_names_what_to_do_and_no_secret_and_nobody(
+    open_store, receiver, lang, words
+):
+    """I19: a notice has post, account, state, the action to take, and a link.
+
+    It has no planted secret, no words of a platform and no names.
+    """
     secret = "2.00CanaryTokenOfWeiboAbCdEfGh"
     register_secrets([secret])
     notifier = make_notifier(await open_store(), receiver, lang=lang)
@@ -367,9 +473,19 @@ async def test_i19_a_notice_names_what_to_do_and_no_secret_and_nobody(open_store
     def raise_all(unit):
         now = notifier.store.runtime.now()
         raise_alert(unit, now, "held.captcha", "fog@a", facts)
-        raise_alert(unit, now, "break_glass", "x", {"user": "zhangsan", "by": "李四", "action": "resume"})
-        raise_alert(unit, now, "sign_in_reset", "user:x", {"user": "zhangsan", "by": "李四", "second": "王五"})
-        raise_alert(unit, now, "reload_refused", "schedule", {"reason": f"schedule.toml:3: 李四 {secret}"})
+        raise_alert(
+            unit, now, "break_glass", "x", {"user": "zhangsan", "by": "李四", "action": "resume"}
+        )
+        raise_alert(
+            unit,
+            now,
+            "sign_in_reset",
+            "user:x",
+            {"user": "zhangsan", "by": "李四", "second": "王五"},
+        )
+        raise_alert(
+            unit, now, "reload_refused", "schedule", {"reason": f"schedule.toml:3: 李四 {secret}"}
+        )
 
     await notifier.store.database.write(raise_all)
     await notifier.run()
@@ -377,11 +493,16 @@ async def test_i19_a_notice_names_what_to_do_and_no_secret_and_nobody(open_store
     assert words in sent
     assert "publisher why fog@a" in sent
     assert re.search(r"https://publisher\.example\.gov\.cn/alerts#alert-\d", sent)
-    assert not any(planted in sent for planted in (secret, secret[4:20], "李四", "王五", "zhangsan"))
+    assert not any(
+        planted in sent for planted in (secret, secret[4:20], "李四", "王五", "zhangsan")
+    )
 
 
 async def test_one_digest_and_one_checkpoint_a_day(open_store, receiver):
-    """At its hour, with the open alerts; the checkpoint's line is one that an auditor can compare."""
+    """The digest comes at its hour, with the open alerts.
+
+    The checkpoint's line is one that an auditor can compare.
+    """
     rules = RULES.model_copy(update={"checkpoints": ["chief"], "digest_hour": 10})
     notifier = make_notifier(await open_store(), receiver, rules)
     await open_alert(notifier.store, "credentials_expiring", days="7", until="2026-12-02")
@@ -394,8 +515,13 @@ async def test_one_digest_and_one_checkpoint_a_day(open_store, receiver):
     assert lines[0] == format_checkpoint(HEAD)
 
 
-async def test_without_channels_nothing_is_written_and_old_alerts_stay_unsaid(open_store, receiver, world):
-    """Channels that are added later report what is open, and nothing that was over long before."""
+async def test_without_channels_nothing_is_written_and_old_alerts_stay_unsaid(
+    open_store, receiver, world
+):
+    """Channels that are added later report open alerts.
+
+    They report nothing that was over long before.
+    """
     store = await open_store()
     silent = make_notifier(store, receiver, AlertsEntry())
     await open_alert(store)
@@ -409,7 +535,7 @@ async def test_without_channels_nothing_is_written_and_old_alerts_stay_unsaid(op
 
 
 async def test_a_clock_set_back_keeps_no_notice_waiting(notifier, receiver, world):
-    """What a wrong clock has put off until tomorrow is sent now."""
+    """A notice that a wrong clock has put off until tomorrow is sent now."""
     receiver.broken = {"duty"}
     world.jump_clock(DAY)
     await open_alert(notifier.store)
@@ -429,7 +555,10 @@ async def test_an_alert_that_was_over_before_anybody_knew_is_reported_once(notif
 
 
 async def test_what_comes_back_is_escalated_only_when_nobody_reacts_again(notifier, receiver):
-    """People have been notified that it was over, so the first list has its time once more before the second."""
+    """An alert that comes back gives the first list its time before the second.
+
+    People have been notified that it was over.
+    """
     await open_alert(notifier.store)
     await notifier.run()
     await close_alert(notifier.store)
@@ -441,38 +570,57 @@ async def test_what_comes_back_is_escalated_only_when_nobody_reacts_again(notifi
     assert receiver.kinds()[3:] == [("chief", "无人确认")]
 
 
-@pytest.mark.parametrize("rules", [AlertsEntry(), AlertsEntry(channels={"chief": "alert-chief"}, first=["chief"])])
+@pytest.mark.parametrize(
+    "rules", [AlertsEntry(), AlertsEntry(channels={"chief": "alert-chief"}, first=["chief"])]
+)
 async def test_the_alert_about_a_channel_ends_with_the_channel(notifier, receiver, rules):
-    """A channel that was taken out of the settings while it failed is nobody's concern, nor what waits for it."""
+    """The alert about a channel ends when the channel leaves the settings.
+
+    Notices that wait for it end as well.
+    """
     receiver.broken = {"duty"}
     await open_alert(notifier.store)
     await pass_time(notifier, 5 * MINUTE)
-    assert "alert_channel_failing" in {alert.code for alert in await notifier.store.queries.alerts()}
+    assert "alert_channel_failing" in {
+        alert.code for alert in await notifier.store.queries.alerts()
+    }
     await make_notifier(notifier.store, receiver, rules).run()
     assert [alert.code for alert in await notifier.store.queries.alerts()] == [REFUSED]
-    assert all(row["ended_at"] for row in await rows_of(notifier.store, NOTICE) if row["channel"] == "duty")
+    assert all(
+        row["ended_at"] for row in await rows_of(notifier.store, NOTICE) if row["channel"] == "duty"
+    )
 
 
 async def test_what_no_channel_has_got_goes_to_those_that_replace_it(notifier, receiver):
-    """With a channel renamed, people get at once what waited for it: what is new, acknowledged or over."""
+    """With a channel renamed, people get the waiting notices at once.
+
+    The alerts may be new, acknowledged or over.
+    """
     store, waiting = notifier.store, ("acknowledged", "over", "known")
     for name in waiting:
         await open_alert(store, subject=name)
     await notifier.run()
     receiver.broken = {"duty"}
-    [acknowledged] = [alert for alert in await store.queries.alerts() if alert.subject == "acknowledged"]
+    [acknowledged] = [
+        alert for alert in await store.queries.alerts() if alert.subject == "acknowledged"
+    ]
     await store.actions.dismiss_alert(acknowledged.id, named_person("王"))
     await close_alert(store, "over")
     await open_alert(store, "credentials_expiring", "quiet", days="7", until="2026-12-02")
     await pass_time(notifier, 2 * HOUR, step=10 * MINUTE)
     receiver.accepted.clear()
-    replaced = make_notifier(store, receiver, AlertsEntry(channels={"wecom": "alert-wecom"}, first=["wecom"]))
+    replaced = make_notifier(
+        store, receiver, AlertsEntry(channels={"wecom": "alert-wecom"}, first=["wecom"])
+    )
     await replaced.run()
     assert receiver.kinds() == [("wecom", kind) for kind in ("已有人确认", "已解除", "新")]
 
 
 async def test_a_channel_that_another_stands_beside_is_removed_in_silence(open_store, receiver):
-    """What one channel has accepted is not sent again when the other one is taken out of the settings."""
+    """A notice that one channel has accepted is not sent again.
+
+    This holds when the other channel is taken out of the settings.
+    """
     both = AlertsEntry(channels=CHANNELS, first=["duty", "chief"])
     notifier = make_notifier(await open_store(), receiver, both)
     receiver.broken = {"duty"}
@@ -486,7 +634,9 @@ async def test_a_channel_that_another_stands_beside_is_removed_in_silence(open_s
 async def test_what_a_host_with_older_settings_has_left_is_sent(notifier, receiver, world):
     """A notice for a channel that only a host knew that is gone reaches people within a minute."""
     store = notifier.store
-    renamed = make_notifier(store, receiver, AlertsEntry(channels={"wecom": "alert-wecom"}, first=["wecom"]))
+    renamed = make_notifier(
+        store, receiver, AlertsEntry(channels={"wecom": "alert-wecom"}, first=["wecom"])
+    )
     await renamed.run()
     await open_alert(store)
     await store.notices.plan(RULES)  # and here the host with the older settings is switched off
@@ -497,7 +647,7 @@ async def test_what_a_host_with_older_settings_has_left_is_sent(notifier, receiv
 
 
 async def test_channels_that_come_after_none_report_what_nobody_got(notifier, receiver):
-    """An alert whose only channel failed, and was removed, is new to the channel that is added days later."""
+    """An alert with only a failed and removed channel is new to a channel added days later."""
     receiver.broken = {"duty"}
     await open_alert(notifier.store)
     await notifier.run()
@@ -509,7 +659,10 @@ async def test_channels_that_come_after_none_report_what_nobody_got(notifier, re
 
 
 async def test_i24_alerts_that_are_over_are_deleted_in_the_end(notifier, receiver):
-    """I24: what is open stays, however old; what has ended is looked at no longer once it is not shown."""
+    """I24: open alerts stay, however old.
+
+    An ended alert is read no longer once it is not shown.
+    """
     store = notifier.store
     await open_alert(store)
     await open_alert(store, subject="login:fake/b")

@@ -1,4 +1,4 @@
-"""The calls that a workspace's posts need, and nothing else: what bounds publisher's own work."""
+"""The bare calls for a workspace's posts: the bound of publisher's own work."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,9 @@ def bare_calls(folder: Path, base_url: str) -> Sequence[BareCall]:
     """Return the creating calls for everything that is filed in a workspace."""
     clients: dict[str, LoginHttp] = {}
     calls = []
-    for number, (account, body) in enumerate(read_rows(folder, "SELECT account, body FROM rendered_post")):
+    for number, (account, body) in enumerate(
+        read_rows(folder, "SELECT account, body FROM rendered_post")
+    ):
         rendered = load_rendered_post(body)
         endpoint = api.WeiboEndpoint(profile=SHARE, base_url=base_url, token=uid_of(account))
         form = api.PostForm(text=rendered.text, marker_code="", client_ip=PUBLIC_IP)
@@ -85,7 +87,10 @@ async def make_calls(calls: Sequence[BareCall], in_flight: int) -> None:
 
 
 def make_raw_calls(calls: Sequence[BareCall], in_flight: int) -> None:
-    """Make the same calls by bare sockets, so many at once: nothing that speaks HTTP in Python is faster."""
+    """Make the same calls by bare sockets, `in_flight` at once.
+
+    Nothing that speaks HTTP in Python is faster.
+    """
     waiting = iter([_encode(call.request) for call in calls])
     received: dict[socket.socket, bytes] = {}
     with selectors.DefaultSelector() as selector:
@@ -127,5 +132,8 @@ def _encode(request: HttpRequest) -> tuple[tuple[str, int], bytes]:
         "connection": "close",
         **request.headers,
     }
-    lines = [f"{request.method} {url.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [
+        f"{request.method} {url.path} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
     return (url.hostname, url.port), ("\r\n".join(lines) + "\r\n\r\n" + body).encode()

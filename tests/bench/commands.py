@@ -1,4 +1,4 @@
-"""P10: what a person waits for at the command line."""
+"""P10: the wait of a person at the command line."""
 
 import asyncio
 import sys
@@ -13,20 +13,26 @@ from tests.bench.workspace import format_posts, workspace, write_schedule
 IMPORT = (sys.executable, "-c", "import sqlmodel")
 ACCOUNTS = 150
 POSTS = 100
-RECIPIENTS = [[f"a{number}", f"a{number + 1}", f"a{number + 2}"] for number in range(0, ACCOUNTS - 2, 3)]
+RECIPIENTS = [
+    [f"a{number}", f"a{number + 1}", f"a{number + 2}"] for number in range(0, ACCOUNTS - 2, 3)
+]
 """Three accounts for each post: 300 deliveries."""
 
 
 def p10(options: Options) -> Iterator[Figure]:
-    """Measure the processor time of `--help`, `check` and `status` against importing the ORM alone."""
+    """Measure the processor time of `--help`, `check` and `status` against an import of the ORM."""
     with workspace(ACCOUNTS) as folder:
-        write_schedule(folder, format_posts(POSTS, datetime.now(UTC) + timedelta(days=1), RECIPIENTS))
+        write_schedule(
+            folder, format_posts(POSTS, datetime.now(UTC) + timedelta(days=1), RECIPIENTS)
+        )
         asyncio.run(accept_schedule(folder))
         here = (*options.publisher, "-C", folder)
         commands = (IMPORT, (*options.publisher, "--help"), (*here, "check"), (*here, "status"))
         for command in commands:  # the first run compiles modules
             Cost.of_command(command)
-        base, *costs = measure_in_turn(options.runs, *(partial(Cost.of_command, command) for command in commands))
+        base, *costs = measure_in_turn(
+            options.runs, *(partial(Cost.of_command, command) for command in commands)
+        )
     names = ("publisher --help", "publisher check, 100 posts", "publisher status, 300 deliveries")
     for name, cost, goal in zip(names, costs, (0.5, 2, 1.5), strict=True):
         yield Figure(

@@ -1,7 +1,8 @@
-"""P2: publisher beside what a user would take instead, for the same job: its speed, and what `kill -9` does to it.
+"""P2: publisher beside a user's alternatives for the same job: speed, and effects of `kill -9`.
 
-The job: so many deliveries are enqueued durably, each is posted over a connection of its own, and each result is stored
-durably; 64 in flight, or the nearest setting. Peers run in environments of their own, with pinned versions.
+The job: many deliveries are enqueued durably, each is posted over a connection of its own, and each
+result is stored durably. 64 are in flight, or the nearest setting. Peers run in environments of
+their own, with pinned versions.
 """
 
 import asyncio
@@ -35,7 +36,10 @@ CALLS_BEFORE_KILL = 20
 KILL_LATENCY_SECONDS = 0.05
 """How long the platform takes to answer while processes are killed: calls are in flight then."""
 START_TIMEOUT_SECONDS = 60
-"""Until a restarted worker has made its first calls, on a busy machine; without any by then, all have been made."""
+"""Seconds until a restarted worker has made its first calls, on a busy machine.
+
+Without any call by then, all have been made.
+"""
 QUIET_SECONDS = 30
 """A job without a new call for so long is not going to make one: every recovery is faster."""
 SHORT_TIMES = """
@@ -49,15 +53,18 @@ platform_clock_tolerance = "1s"
 """
 """Of publisher while it is killed, as short as the heartbeats of Procrastinate."""
 _COUNT = "SELECT count(*) FROM delivery WHERE state"
-_WAITING = f"{_COUNT} NOT IN ('{State.PUBLISHED}', {', '.join(map(repr, map(str, sorted(FINAL_STATES))))})"
-"""What is held, and what is going to be: an unknown outcome that no read ends, and what waits behind it."""
+_WAITING = (
+    f"{_COUNT} NOT IN ('{State.PUBLISHED}', {', '.join(map(repr, map(str, sorted(FINAL_STATES))))})"
+)
+"""Held deliveries, and ones that will be: unread unknown outcomes, and posts behind them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One job that is enqueued and then worked on: the command of its worker, and how many results are stored.
+    """One job to enqueue and work on: the command of its worker, and the count of stored results.
 
-    `count_waiting` counts what a person has to look at: neither sent nor given up, and nothing goes on by itself.
+    `count_waiting` counts the deliveries for a person: neither sent nor given up, and nothing goes
+    on by itself.
     """
 
     worker: Sequence[str | Path]
@@ -68,9 +75,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A program of tests/bench/peers. `stored` counts its durable results; `pins` is its file of pinned versions.
+    """A program of tests/bench/peers.
 
-    Without `pins` it runs in our own environment.
+    `stored` counts its durable results. `pins` is its file of pinned versions. Without `pins` it
+    runs in our own environment.
     """
 
     name: str
@@ -81,17 +89,21 @@ class Peer:
 
     @contextlib.contextmanager
     def enqueued(self, platform: PlatformClient, count: int) -> Iterator[Job]:
-        """Enqueue a job in a new database. Raises SkippedError where the peer cannot be installed."""
+        """Enqueue a job in a new database. Raises SkippedError if the peer is not installable."""
         python = install(self.pins) if self.pins else Path(sys.executable)
         with contextlib.ExitStack() as stack:
             if self.needs_postgres:
                 url = stack.enter_context(postgres())()
             else:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="publisher-bench-peer-"))
+                folder = stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix="publisher-bench-peer-")
+                )
                 url = f"sqlite:///{folder}/jobs.db"
             program = [python, "-m", f"tests.bench.peers.{self.module}"]
             began = time.perf_counter()
-            subprocess.run([*program, "enqueue", url, platform.base_url, str(count)], check=True, cwd=ROOT)
+            subprocess.run(
+                [*program, "enqueue", url, platform.base_url, str(count)], check=True, cwd=ROOT
+            )
             seconds = time.perf_counter() - began
             worker = [*program, "work", url, platform.base_url]
             with counter(url, self.stored) as count_stored:
@@ -104,7 +116,9 @@ PEERS = (
         module="naive",
         stored="SELECT count(*) FROM job WHERE remote_id IS NOT NULL",
     ),
-    Peer(name="Huey + SQLite", module="huey_tasks", stored="SELECT count(*) FROM kv", pins="huey.txt"),
+    Peer(
+        name="Huey + SQLite", module="huey_tasks", stored="SELECT count(*) FROM kv", pins="huey.txt"
+    ),
     Peer(
         name="Procrastinate + PostgreSQL",
         module="procrastinate_tasks",
@@ -117,7 +131,10 @@ PEERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publisher:
-    """Publisher's daemon on SQLite, which has up to 300 calls in flight. Its job is a schedule, accepted and filed."""
+    """Publisher's daemon on SQLite, with up to 300 calls in flight.
+
+    Its job is a schedule, accepted and filed.
+    """
 
     command: Sequence[str]
     name: str = "publisher + SQLite"
@@ -131,9 +148,17 @@ class Publisher:
             asyncio.run(accept_schedule(folder))
             seconds = time.perf_counter() - began
             url = f"sqlite:///{database_file(folder)}"
-            with counter(url, f"{_COUNT} = '{State.PUBLISHED}'") as stored, counter(url, _WAITING) as waiting:
+            with (
+                counter(url, f"{_COUNT} = '{State.PUBLISHED}'") as stored,
+                counter(url, _WAITING) as waiting,
+            ):
                 worker = [*self.command, "-C", folder, "run"]
-                yield Job(worker=worker, count_stored=stored, enqueue_seconds=seconds, count_waiting=waiting)
+                yield Job(
+                    worker=worker,
+                    count_stored=stored,
+                    enqueue_seconds=seconds,
+                    count_waiting=waiting,
+                )
 
 
 @contextlib.contextmanager
@@ -150,9 +175,9 @@ def counter(url: str, query: str) -> Iterator[Callable[[], int]]:
 
 
 def install(file: str) -> Path:
-    """Return the Python of an environment with exactly these packages, made at first use and kept in the user's cache.
+    """Return the Python of an environment with exactly these packages, made at first use.
 
-    Raises SkippedError if they cannot be installed.
+    It is kept in the user's cache. Raises SkippedError if the packages cannot be installed.
     """
     pins = ROOT / "tests" / "bench" / "peers" / file
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "publisher-bench"
@@ -183,11 +208,19 @@ def p2(options: Options) -> Iterator[Figure]:
         except SkippedError as error:
             yield Figure(id="P2", name=peer.name, value=0, skipped=str(error))
     count, killed_count = options.choose(2000, 100), options.choose(600, 60)
-    runs = [[measure_speed(subject, count) for subject in subjects] for _ in range(options.few_runs)]
+    runs = [
+        [measure_speed(subject, count) for subject in subjects] for _ in range(options.few_runs)
+    ]
     speeds = [Speed.median(results) for results in zip(*runs, strict=True)]
-    damages = [kill_repeatedly(subject, killed_count, options.choose(KILLS, 1)) for subject in subjects]
+    damages = [
+        kill_repeatedly(subject, killed_count, options.choose(KILLS, 1)) for subject in subjects
+    ]
     for subject, speed, damage in zip(subjects, speeds, damages, strict=True):
-        parts = {"CPU ms a delivery": speed.processor_ms, "enqueued/s": speed.enqueued_rate, **damage}
+        parts = {
+            "CPU ms a delivery": speed.processor_ms,
+            "enqueued/s": speed.enqueued_rate,
+            **damage,
+        }
         yield Figure(id="P2", name=subject.name, value=speed.rate, unit="/s", parts=parts)
     best = max(speeds[1:], key=lambda speed: speed.rate)
     yield Figure(
@@ -199,7 +232,9 @@ def p2(options: Options) -> Iterator[Figure]:
         parts={"deliveries/s": speeds[0].rate, "of the best peer": best.rate},
     )
     lost = damages[0]["lost"] + damages[0]["doubled"]
-    name = f"lost or doubled by publisher, {damages[0]['kills']} kills over {killed_count} deliveries"
+    name = (
+        f"lost or doubled by publisher, {damages[0]['kills']} kills over {killed_count} deliveries"
+    )
     yield Figure(id="P2", name=name, value=lost, goal=0, parts=damages[0])
 
 
@@ -217,38 +252,56 @@ class Speed:
 
 
 def measure_speed(subject: Publisher | Peer, count: int) -> Speed:
-    """Let one worker do a job, and measure from the first call to the last: its start is not counted.
+    """Let one worker do a job, and measure from the first call to the last, without its start.
 
     The processor time is that of the worker's processes, without a database server.
     """
-    with run_platform() as platform, subject.enqueued(platform, count) as job, start_worker(job) as process:
+    with (
+        run_platform() as platform,
+        subject.enqueued(platform, count) as job,
+        start_worker(job) as process,
+    ):
         platform.wait_for(1, TIMEOUT_SECONDS)
         before = processor_seconds(process.pid)
         calls = platform.wait_for(count, TIMEOUT_SECONDS)
-        wait_until(lambda: job.count_stored() == count, TIMEOUT_SECONDS, f"the results of {subject.name}")
+        wait_until(
+            lambda: job.count_stored() == count, TIMEOUT_SECONDS, f"the results of {subject.name}"
+        )
         spent = processor_seconds(process.pid) - before
     if len(calls) != count:
         raise AssertionError(len(calls))
-    return Speed((count - 1) / (calls[-1] - calls[0]), spent / count * 1e3, count / job.enqueue_seconds)
+    return Speed(
+        (count - 1) / (calls[-1] - calls[0]), spent / count * 1e3, count / job.enqueue_seconds
+    )
 
 
 def kill_repeatedly(subject: Publisher | Peer, count: int, kills: int) -> Mapping[str, int]:
-    """Kill the worker of a job so many times, each after CALLS_BEFORE_KILL calls, and let the last one finish.
+    """Kill the worker of a job so many times, and let the last one finish.
 
-    Return how many deliveries never reached the platform, how many calls repeated one, how many wait for a person in
-    the end, how many have no result, and how often the worker was killed while it worked.
+    Each kill comes after CALLS_BEFORE_KILL calls. Return the number of deliveries that never
+    reached the platform, and of repeated calls. Return also the number of deliveries that wait for
+    a person in the end, of deliveries without a result, and of kills during work.
     """
     settings = {"limits": SHORT_TIMES} if isinstance(subject, Publisher) else {}
     killed = 0
-    with run_platform(KILL_LATENCY_SECONDS) as platform, subject.enqueued(platform, count, **settings) as job:
+    with (
+        run_platform(KILL_LATENCY_SECONDS) as platform,
+        subject.enqueued(platform, count, **settings) as job,
+    ):
         with contextlib.suppress(TimeoutError):  # all calls are made
             while killed < kills:
                 with start_worker(job) as process:
-                    platform.wait_for(len(platform.calls()) + CALLS_BEFORE_KILL, START_TIMEOUT_SECONDS)
+                    platform.wait_for(
+                        len(platform.calls()) + CALLS_BEFORE_KILL, START_TIMEOUT_SECONDS
+                    )
                     process.kill()
                     killed += 1
         with start_worker(job):
-            wait_until(lambda: is_finished(platform, job, count), TIMEOUT_SECONDS, f"the end of {subject.name}")
+            wait_until(
+                lambda: is_finished(platform, job, count),
+                TIMEOUT_SECONDS,
+                f"the end of {subject.name}",
+            )
         texts = Counter((login, text) for _at, login, text in platform.published())
         unstored, waiting = count - job.count_stored(), job.count_waiting()
     doubled = texts.total() - len(texts)

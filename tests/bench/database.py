@@ -51,27 +51,32 @@ WHERE past.state = 'published' AND post.id = 'post-0'
 @contextlib.asynccontextmanager
 async def application(folder: Path, *, can_send: bool) -> AsyncIterator[Application]:
     """Open the application on a workspace."""
-    async with open_application(await load_settings(folder), make_confirmed_runtime(), can_send=can_send) as opened:
+    async with open_application(
+        await load_settings(folder), make_confirmed_runtime(), can_send=can_send
+    ) as opened:
         yield opened
 
 
 async def accept_schedule(folder: Path) -> int:
-    """Accept the workspace's schedule and file what is within the planning window. Return the number of deliveries."""
+    """Accept and file the workspace's schedule. Return the number of deliveries.
+
+    Only posts within the planning window are filed.
+    """
     file = folder / "schedule.toml"
     async with application(folder, can_send=False) as opened:
         return (await apply_schedule(opened.planner, file.read_text("utf-8"), str(file))).filed
 
 
 async def promote_all(opened: Application) -> None:
-    """Promote whatever is due: one round of maintenance leaves some of a long backlog for the next."""
+    """Promote all due deliveries. One round of maintenance leaves some of a long backlog."""
     while await opened.store.maintenance.promote_due():
         pass
 
 
 def add_past_deliveries(folder: Path, rows: int, accounts: int) -> None:
-    """Add so many published deliveries with attempts and posts, spread over the accounts, and the journal of that time.
+    """Add published deliveries with attempts and posts, spread over the accounts, and the journal.
 
-    They are so old that the journal no longer has their lines.
+    The journal is of that time. The deliveries are so old that it no longer has their lines.
     """
     then = datetime.now(UTC) - 2 * JOURNAL_RETENTION
     facts = {"rows": rows, "accounts": accounts, "then": int(then.timestamp() * 1e6)}
@@ -91,7 +96,7 @@ def change_rows(folder: Path, statement: str, *values: object) -> None:
 
 
 def read_rows(folder: Path, query: str) -> Sequence[tuple[Any, ...]]:
-    """Return what a query finds in a workspace's SQLite database."""
+    """Return the rows of a query in a workspace's SQLite database."""
     with closing(sqlite3.connect(database_file(folder))) as connection:
         return connection.execute(query).fetchall()
 
@@ -102,9 +107,9 @@ def database_file(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def postgres() -> Iterator[Callable[[], str]]:
-    """Run a PostgreSQL of our own; yield a function that creates a database in it and returns its URL.
+    """Run a PostgreSQL; yield a function that creates a database in it and returns its URL.
 
-    Raises SkippedError where there is none.
+    Raises SkippedError where there is no PostgreSQL.
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # it warns where there is no XDG_RUNTIME_DIR
@@ -121,7 +126,9 @@ def postgres() -> Iterator[Callable[[], str]]:
             name = f"bench_{uuid.uuid4().hex}"
             with engine.connect() as connection:
                 connection.exec_driver_sql(f"CREATE DATABASE {name}")
-            return url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+            return url.set(drivername="postgresql", database=name).render_as_string(
+                hide_password=False
+            )
 
         try:
             yield create

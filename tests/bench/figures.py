@@ -21,7 +21,7 @@ class SkippedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is measured and how often: the command `publisher`, and runs of each subject. A brief run proves nothing."""
+    """The command `publisher` and the runs of each subject. A brief run proves nothing."""
 
     publisher: Sequence[str]
     runs: int
@@ -32,15 +32,16 @@ class Options:
 
     @property
     def few_runs(self) -> int:
-        """The number of runs of what takes long."""
+        """The number of runs of slow subjects."""
         return max(1, self.runs // 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One measured figure. `parts` are the absolute numbers behind it, which mean something on one machine only.
+    """One measured figure. `parts` are its absolute numbers, with a meaning on one machine only.
 
-    The goal is a minimum or a maximum; a figure without one is only reported. `skipped` is why it was not measured.
+    The goal is a minimum or a maximum. A figure without a goal is only reported. `skipped` is the
+    reason that it was not measured.
     """
 
     id: str
@@ -63,18 +64,31 @@ class Figure:
 
     @property
     def bound(self) -> str:
-        return "" if self.goal is None else f"{'>=' if self.is_minimum else '<='} {self.goal:g} {self.unit}".strip()
+        return (
+            ""
+            if self.goal is None
+            else f"{'>=' if self.is_minimum else '<='} {self.goal:g} {self.unit}".strip()
+        )
 
     def as_json(self) -> dict[str, Any]:
-        facts = {**asdict(self), "value": float(f"{self.value:.4g}"), "bound": self.bound, "verdict": self.verdict}
-        return facts | {"parts": {name: float(f"{value:.4g}") for name, value in self.parts.items()}}
+        facts = {
+            **asdict(self),
+            "value": float(f"{self.value:.4g}"),
+            "bound": self.bound,
+            "verdict": self.verdict,
+        }
+        return facts | {
+            "parts": {name: float(f"{value:.4g}") for name, value in self.parts.items()}
+        }
 
     def as_line(self) -> str:
         if self.skipped:
             return f"{self.id:<4} {self.name:<58} {self.verdict}: {self.skipped}"
         parts = ", ".join(f"{name} {value:,.4g}" for name, value in self.parts.items())
         value = f"{self.value:.3g} {self.unit}"
-        return f"{self.id:<4} {self.name:<58} {value:>10} {self.bound:<12} {self.verdict:<7} {parts}"
+        return (
+            f"{self.id:<4} {self.name:<58} {value:>10} {self.bound:<12} {self.verdict:<7} {parts}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +100,7 @@ class Cost:
 
     @classmethod
     def meter(cls, *, with_children: bool = False) -> Callable[[], "Cost"]:
-        """Return a function that returns what this process, and its running children, have spent since."""
+        """Return a function that returns the cost of this process and its children since now."""
 
         def processor_time() -> float:
             children = map(processor_seconds, child_pids(os.getpid())) if with_children else ()
@@ -112,10 +126,15 @@ class Cost:
 
 
 def measure_in_turn(runs: int, *subjects: Callable[[], Cost]) -> list[Cost]:
-    """Measure each subject once per round, so that a busy minute concerns all of them alike; return the medians."""
+    """Measure each subject once per round, and return the medians.
+
+    A busy minute then concerns all subjects alike.
+    """
     rounds = [[subject() for subject in subjects] for _ in range(runs)]
     return [
-        Cost(median(cost.seconds for cost in costs), median(cost.processor_seconds for cost in costs))
+        Cost(
+            median(cost.seconds for cost in costs), median(cost.processor_seconds for cost in costs)
+        )
         for costs in zip(*rounds, strict=True)
     ]
 

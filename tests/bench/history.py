@@ -1,4 +1,4 @@
-"""P4, P14: what claiming, planning, looking and starting cost on top of a long past."""
+"""P4, P14: the cost of claims, plans, looks and starts on top of a long past."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ ACCOUNTS = 150
 PASTS, BRIEF_PASTS = (1_000, 10_000, 100_000, 1_000_000), (100, 1_000)
 CLAIM = "claim + intend"
 START, CHECK = "start", "reading the whole file"
-"""A start reads the whole file to find damage: that cost grows with the file, so the two have no goal."""
+"""A start reads the whole file to find damage. Its cost grows with the file, so it has no goal."""
 DUE = "UPDATE delivery SET due_at = ?, next_action_at = ? WHERE state = 'pending'"
 PUBLISHED = """
 UPDATE delivery SET state = 'published', version = version + 1, remote_id = '9' || id, published_at = due_at
@@ -46,7 +46,7 @@ def p4(options: Options) -> Iterator[Figure]:
 
 
 def p14(options: Options) -> Iterator[Figure]:
-    """Measure the queries that people and the planner ask, and a start, on top of pasts of different lengths."""
+    """Measure people's and the planner's queries, and a start, on pasts of different lengths."""
     for name in costs_after(options.choose(PASTS, BRIEF_PASTS)[0]):
         if name != CLAIM:
             yield _figure("P14", name, None if name in {START, CHECK} else 2, options)
@@ -66,7 +66,10 @@ def _figure(figure_id: str, name: str, goal: float | None, options: Options) -> 
 
 @cache
 def costs_after(rows: int) -> Mapping[str, float]:
-    """Return the processor seconds of each operation after so many past deliveries; both figures use them."""
+    """Return the processor seconds of each operation after `rows` past deliveries.
+
+    Both figures use them.
+    """
     return asyncio.run(_measure(rows))
 
 
@@ -128,7 +131,10 @@ async def _median_cost(operation: Callable[[], Awaitable[object]]) -> float:
 
 
 async def _claim_and_intend(opened: Application, folder: Path) -> float:
-    """Claim one delivery on every account and record its intent; return the processor seconds of one."""
+    """Claim one delivery on every account and record its intent; return the seconds of one.
+
+    The unit is processor seconds.
+    """
     began = time.process_time()
     leases = await opened.store.outbox.claim(ACCOUNTS)
     answers = await asyncio.gather(*(opened.store.outbox.record_intent(lease) for lease in leases))

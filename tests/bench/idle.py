@@ -1,4 +1,4 @@
-"""P11, P12, P13: memory and processor of a daemon that waits, and how soon it calls again after a kill."""
+"""P11, P12, P13: memory and processor of an idle daemon, and the time to a call after a kill."""
 
 import asyncio
 import time
@@ -29,17 +29,26 @@ RESTART_POSTS = 70
 """Posts to every account that are open at the kill: 10,500 deliveries."""
 CALLS_BEFORE_KILL = 100
 SETTLE_SECONDS, WATCH_SECONDS = 35, 60
-"""Until each job of a daemon but those of hours has run once, and as long as the longest of their intervals."""
+"""Seconds until each job, except hourly ones, has run once; and the longest of their intervals."""
 
 
 def p11(options: Options) -> Iterator[Figure]:
-    """Measure the memory of a daemon with one post to come, and with a hundred thousand deliveries to come."""
+    """Measure the memory of a daemon with one post to come, and with 100,000 deliveries to come."""
     idle, renderer = _resident(options, 1)
     laden, _renderer = _resident(options, options.choose(BACKLOG_POSTS, 2))
     name = f"memory of an idle daemon, {ACCOUNTS} accounts"
-    yield Figure(id="P11", name=name, value=idle, goal=120, unit="MiB", parts={"renderer beside it MiB": renderer})
+    yield Figure(
+        id="P11",
+        name=name,
+        value=idle,
+        goal=120,
+        unit="MiB",
+        parts={"renderer beside it MiB": renderer},
+    )
     name = "100,000 open deliveries, in addition"
-    yield Figure(id="P11", name=name, value=laden - idle, goal=60, unit="MiB", parts={"in all MiB": laden})
+    yield Figure(
+        id="P11", name=name, value=laden - idle, goal=60, unit="MiB", parts={"in all MiB": laden}
+    )
 
 
 def _resident(options: Options, posts: int) -> tuple[float, float]:
@@ -51,19 +60,26 @@ def _resident(options: Options, posts: int) -> tuple[float, float]:
             raise AssertionError(filed)
         with daemon(folder, options.publisher) as process:
             wait_for_event(folder, STARTED)
-            time.sleep(options.choose(SETTLE_SECONDS, 1))  # what it holds after some time is measured
-            return resident_mebibytes(process.pid), sum(map(resident_mebibytes, child_pids(process.pid)))
+            time.sleep(
+                options.choose(SETTLE_SECONDS, 1)
+            )  # what it holds after some time is measured
+            return resident_mebibytes(process.pid), sum(
+                map(resident_mebibytes, child_pids(process.pid))
+            )
 
 
 def p12(options: Options) -> Iterator[Figure]:
-    """Measure the processor time of a daemon, and of its renderer, with nothing to do but posts to come.
+    """Measure the processor time of a daemon, and of its renderer, with only later posts.
 
     Its clock is confirmed, and its logins and lists have just been read.
     """
     posts = options.choose(FUTURE_POSTS, 100)
     with run_platform() as platform, workspace(ACCOUNTS, platform.base_url) as folder:
         write_schedule(
-            folder, format_posts(posts, _tomorrow(), [[f"a{number}"] for number in range(ACCOUNTS)], NO_BODY)
+            folder,
+            format_posts(
+                posts, _tomorrow(), [[f"a{number}"] for number in range(ACCOUNTS)], NO_BODY
+            ),
         )
         asyncio.run(accept_schedule(folder))
         asyncio.run(_postpone_reads(folder))
@@ -79,7 +95,7 @@ def p12(options: Options) -> Iterator[Figure]:
 
 
 async def _postpone_reads(folder: Path) -> None:
-    """Let no login and no list of posts be due to be read for hours: the logins have just been found to work."""
+    """Postpone the reads of logins and lists for hours. The logins have just been found to work."""
     async with application(folder, can_send=False) as opened:
         for account in await opened.store.login_health.claim_due_probes(ACCOUNTS):
             await opened.store.login_health.record_probe(account, Healthy())
@@ -87,7 +103,10 @@ async def _postpone_reads(folder: Path) -> None:
 
 
 def p13(options: Options) -> Iterator[Figure]:
-    """Measure from the start of a daemon to its first call: after a kill in a backlog, and with one delivery alone."""
+    """Measure from a daemon's start to its first call: after a kill in a backlog, and alone.
+
+    The second case has one delivery alone.
+    """
     posts = options.choose(RESTART_POSTS, 2)
     killed = [_first_call(options, posts, is_killed=True) for _ in range(options.few_runs)]
     empty = [_first_call(options, 1, is_killed=False) for _ in range(options.few_runs)]
@@ -96,12 +115,19 @@ def p13(options: Options) -> Iterator[Figure]:
         name=f"kill -9 to first call, {posts * ACCOUNTS:,} open, against an empty database",
         value=median(killed) / median(empty),
         goal=3,
-        parts={"s after a kill": median(killed), "s with an empty database": median(empty), "worst s": max(killed)},
+        parts={
+            "s after a kill": median(killed),
+            "s with an empty database": median(empty),
+            "worst s": max(killed),
+        },
     )
 
 
 def _first_call(options: Options, posts: int, *, is_killed: bool) -> float:
-    """Return the seconds from the start of a daemon to the first call; with one account unless another was killed."""
+    """Return the seconds from the start of a daemon to the first call.
+
+    It has one account, unless another daemon was killed.
+    """
     recipients = ["all"] if is_killed else ["a0"]
     with run_platform() as platform, workspace(ACCOUNTS, platform.base_url) as folder:
         write_schedule(folder, format_posts(posts, None, [recipients]))

@@ -37,7 +37,7 @@ URGENT_POSTS = 5
 
 
 def p5(options: Options) -> Iterator[Figure]:
-    """Measure until the last first byte of posts due at one instant, in a running daemon and in a bare loop."""
+    """Measure until the last first byte of simultaneous posts, in a daemon and in a bare loop."""
     most_open = 0
     for accounts, start_seconds, runs in options.choose(
         ((150, 8, options.runs), (1500, 25, options.few_runs)), ((50, 30, 1),)
@@ -45,11 +45,20 @@ def p5(options: Options) -> Iterator[Figure]:
         ours: list[Sequence[float]] = []
         bare: list[float] = []
         for _ in range(runs):
-            with run_platform(LATENCY_SECONDS) as platform, workspace(accounts, platform.base_url) as folder:
-                ours.append(_delays_of_daemon(options, platform, folder, accounts, timedelta(seconds=start_seconds)))
+            with (
+                run_platform(LATENCY_SECONDS) as platform,
+                workspace(accounts, platform.base_url) as folder,
+            ):
+                ours.append(
+                    _delays_of_daemon(
+                        options, platform, folder, accounts, timedelta(seconds=start_seconds)
+                    )
+                )
                 most_open = max(most_open, platform.most_open())
                 with run_platform(LATENCY_SECONDS) as other:
-                    bare.append(asyncio.run(_last_bare_call(bare_calls(folder, other.base_url), other)))
+                    bare.append(
+                        asyncio.run(_last_bare_call(bare_calls(folder, other.base_url), other))
+                    )
         last = median(map(max, ours))
         yield Figure(
             id="P5",
@@ -84,7 +93,10 @@ def _delays_of_daemon(
 
 
 async def _last_bare_call(calls: Sequence[BareCall], platform: PlatformClient) -> float:
-    """Make all calls at one instant, each in a task that waits for it; return when the last first byte came."""
+    """Make all calls at one instant, each in a waiting task; return when the last one arrived.
+
+    A call arrives with its first byte.
+    """
     freeze_gc()  # as the daemon does
     due_at = time.time() + BARE_START_SECONDS
 
@@ -97,7 +109,7 @@ async def _last_bare_call(calls: Sequence[BareCall], platform: PlatformClient) -
 
 
 def p6(options: Options) -> Iterator[Figure]:
-    """Measure until the first byte of an urgent post, while a backlog is sent and with nothing else to do."""
+    """Measure until an urgent post's first byte, while a backlog is sent and while idle."""
     posts = options.choose(POSTS, 4)
     backlog = _urgent_delays(options, posts)
     empty = _urgent_delays(options, 0)
@@ -109,13 +121,21 @@ def p6(options: Options) -> Iterator[Figure]:
         f"last of {ACCOUNTS} ms, no backlog": median(map(max, empty)) * 1e3,
     }
     name = f"urgent post behind {posts * ACCOUNTS:,} deliveries"
-    yield Figure(id="P6", name=f"{name}, against no backlog", value=first / bare_first, goal=2, parts=parts)
+    yield Figure(
+        id="P6", name=f"{name}, against no backlog", value=first / bare_first, goal=2, parts=parts
+    )
     yield Figure(id="P6", name=f"{name}, first byte", value=first, goal=1, unit="s")
 
 
 def _urgent_delays(options: Options, posts: int) -> Sequence[Sequence[float]]:
-    """Return for each urgent post how long after its due time the first byte of each call came, in seconds."""
-    with run_platform(LATENCY_SECONDS) as platform, workspace(ACCOUNTS, platform.base_url) as folder:
+    """Return, for each urgent post, the delay of each call's first byte, in seconds.
+
+    A delay counts from the post's due time.
+    """
+    with (
+        run_platform(LATENCY_SECONDS) as platform,
+        workspace(ACCOUNTS, platform.base_url) as folder,
+    ):
         tomorrow = datetime.now(UTC) + timedelta(days=1)
         write_schedule(folder, format_posts(max(posts, 1), tomorrow))
         filed = asyncio.run(accept_schedule(folder))
@@ -129,11 +149,14 @@ def _urgent_delays(options: Options, posts: int) -> Sequence[Sequence[float]]:
             wait_for_event(folder, STARTED)
             platform.wait_for(min(BACKLOG_CALLS, posts * ACCOUNTS // 2), 120)
             return [
-                _send_urgent(options, platform, folder, number) for number in range(options.choose(URGENT_POSTS, 1))
+                _send_urgent(options, platform, folder, number)
+                for number in range(options.choose(URGENT_POSTS, 1))
             ]
 
 
-def _send_urgent(options: Options, platform: PlatformClient, folder: Path, number: int) -> Sequence[float]:
+def _send_urgent(
+    options: Options, platform: PlatformClient, folder: Path, number: int
+) -> Sequence[float]:
     post = f"urgent-{number}"
     file = folder / f"{post}.toml"
     file.write_text(format_post(post, None, more=f"urgent = true\n{BODY}"), "utf-8")

@@ -1,4 +1,4 @@
-"""Measures publisher's figures, each beside what bounds it, in one go."""
+"""Measures publisher's figures, each beside its bound, in one go."""
 
 import argparse
 import dataclasses
@@ -52,14 +52,26 @@ FIGURES: Mapping[str, Callable[[Options], Iterator[Figure]]] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure what is asked for. Return 1 if a goal is missed or a figure fails, else 0."""
+    """Measure the requested figures. Return 1 if a goal is missed or a figure fails, else 0."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("--only", default=",".join(FIGURES), help="figures to measure, such as P1,P5")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
-    parser.add_argument("--brief", action="store_true", help="one very small run of each figure, without goals")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each subject; medians are printed")
-    parser.add_argument("--publisher", type=shlex.split, default=PUBLISHER, help="the command to measure")
-    parser.add_argument("--record", action="store_true", help="write the figures and plots to docs/performance.md")
+    parser.add_argument(
+        "--only", default=",".join(FIGURES), help="figures to measure, such as P1,P5"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the figures to FILE as well"
+    )
+    parser.add_argument(
+        "--brief", action="store_true", help="one very small run of each figure, without goals"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=5, help="runs of each subject; medians are printed"
+    )
+    parser.add_argument(
+        "--publisher", type=shlex.split, default=PUBLISHER, help="the command to measure"
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="write the figures and plots to docs/performance.md"
+    )
     asked = parser.parse_args(arguments)
     names = asked.only.upper().split(",")
     if unknown := [name for name in names if name not in FIGURES]:
@@ -72,7 +84,9 @@ def main(arguments: Sequence[str]) -> int:
             return 1
     if asked.record and asked.brief:
         parser.error("a brief run is not recorded")
-    options = Options(publisher=asked.publisher, runs=1 if asked.brief else asked.runs, is_brief=asked.brief)
+    options = Options(
+        publisher=asked.publisher, runs=1 if asked.brief else asked.runs, is_brief=asked.brief
+    )
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every start would compile all modules
     configure_logging(io.StringIO())
     raise_descriptor_limit()
@@ -87,7 +101,9 @@ def main(arguments: Sequence[str]) -> int:
             click.echo(f"{name:<4} FAILED")
             traceback.print_exc()
     if asked.json:
-        asked.json.write_text(json.dumps([figure.as_json() for figure in figures], ensure_ascii=False, indent=1))
+        asked.json.write_text(
+            json.dumps([figure.as_json() for figure in figures], ensure_ascii=False, indent=1)
+        )
     if asked.record:
         record(figures)
     return int(failed or any(figure.verdict == "MISSED" for figure in figures))
@@ -101,7 +117,7 @@ def is_in_memory(folder: Path) -> bool:
 
 
 def measure(name: str, options: Options) -> Iterator[Figure]:
-    """Yield what is measured under a name; a brief run has no goals."""
+    """Yield the figures under a name. A brief run has no goals."""
     try:
         for figure in FIGURES[name](options):
             yield dataclasses.replace(figure, goal=None) if options.is_brief else figure

@@ -1,4 +1,7 @@
-"""P15, P16, P17: what a page of the dashboard costs, what open ones cost during a send, and how soon Write answers."""
+"""P15, P16, P17: the costs of a dashboard page and of open pages in a send, and of Write.
+
+P17 is the time until Write answers.
+"""
 
 import asyncio
 import contextlib
@@ -22,7 +25,14 @@ from tests.bench.database import accept_schedule, application, change_rows
 from tests.bench.figures import Figure, Options, SkippedError, median, percentile
 from tests.bench.platform import PlatformClient, run_platform
 from tests.bench.process import child_pids, processor_seconds, running
-from tests.bench.workspace import STARTED, daemon, format_posts, wait_for_event, workspace, write_schedule
+from tests.bench.workspace import (
+    STARTED,
+    daemon,
+    format_posts,
+    wait_for_event,
+    workspace,
+    write_schedule,
+)
 from tests.e2e.test_browser import BROWSER, SILENT
 from tests.ports import free_port
 from tests.streams import find_stream
@@ -37,7 +47,7 @@ VIEWERS, PAGES_PER_VIEWER = 50, 10
 LATENCY_SECONDS = 0.05
 """How long the platform takes to answer."""
 START_SECONDS = 20
-"""From the start of the daemon to the instant, in which all viewers connect."""
+"""Seconds from the start of the daemon to the instant. All viewers connect in that time."""
 WATCH_SECONDS = 30
 TODAY = "/today"
 COOKIE = "publisher_session"
@@ -55,14 +65,12 @@ TYPE = """(field, word) => new Promise((done) => {
 })"""
 """Types into a field; returns how many milliseconds later its check is on the screen."""
 VIEWER = Actor(role=Role.PERSON, name="值班")
-PUBLISHED = (
-    "UPDATE delivery SET state = 'published', remote_id = '9' || id, due_at = ?, published_at = ? WHERE post = ?"
-)
+PUBLISHED = "UPDATE delivery SET state = 'published', remote_id = '9' || id, due_at = ?, published_at = ? WHERE post = ?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A workspace that serves the dashboard, and sessions of users who may see all of it."""
+    """A workspace with the dashboard, and sessions of users that may see all of it."""
 
     folder: Path
     port: int
@@ -90,7 +98,7 @@ class Site:
 
 
 def p15(options: Options) -> Iterator[Figure]:
-    """Measure how soon Today is answered, and how large it is, with 150 accounts and 10,000 deliveries of this day."""
+    """Measure the time and size of Today, with 150 accounts and 10,000 deliveries of this day."""
     accounts, posts = options.choose((ACCOUNTS, POSTS), (6, 3))
     open_posts = options.choose(OPEN_POSTS, 1)
     with _serving(accounts, None) as site:
@@ -116,11 +124,14 @@ def p15(options: Options) -> Iterator[Figure]:
 
 
 def p16(options: Options) -> Iterator[Figure]:
-    """Measure what 50 open pages cost during a send to 150 accounts, and how much later its calls come for them."""
+    """Measure the cost of 50 open pages in a send to 150 accounts, and the delay of its calls."""
     accounts, viewers = options.choose((ACCOUNTS, VIEWERS), (6, 3))
     alone, watched, costs = [], [], []
     for _ in range(options.few_runs):
-        with run_platform(LATENCY_SECONDS) as platform, workspace(accounts, platform.base_url) as folder:
+        with (
+            run_platform(LATENCY_SECONDS) as platform,
+            workspace(accounts, platform.base_url) as folder,
+        ):
             due_at = _file_post(options, folder)
             with daemon(folder, options.publisher):
                 alone.append(_last_delay(platform, folder, accounts, due_at))
@@ -128,11 +139,17 @@ def p16(options: Options) -> Iterator[Figure]:
             due_at = _file_post(options, site.folder)
             with daemon(site.folder, options.publisher) as process:
                 wait_until(site.answers, 60, "the dashboard did not answer")
-                costs.append(asyncio.run(_watch(options, site, viewers, _dashboard_pid(process.pid))))
+                costs.append(
+                    asyncio.run(_watch(options, site, viewers, _dashboard_pid(process.pid)))
+                )
                 watched.append(_last_delay(platform, site.folder, accounts, due_at))
     share = median(cost.processor_share for cost in costs)
     yield Figure(
-        id="P16", name=f"processor of the dashboard, {viewers} live pages", value=share * 100, goal=5, unit="%"
+        id="P16",
+        name=f"processor of the dashboard, {viewers} live pages",
+        value=share * 100,
+        goal=5,
+        unit="%",
     )
     sent = median(cost.bytes_per_minute for cost in costs)
     yield Figure(id="P16", name="sent to each in a minute", value=sent / 1024, goal=150, unit="KiB")
@@ -146,7 +163,10 @@ def p16(options: Options) -> Iterator[Figure]:
 
 
 def p17(options: Options) -> Iterator[Figure]:
-    """Measure how soon what is typed into a post to 150 accounts is checked, in a browser. Raises SkippedError."""
+    """Measure the check of typed text in a post to 150 accounts, in a browser.
+
+    Raises SkippedError without a browser.
+    """
     if BROWSER is None:
         raise SkippedError("no chromium on PATH, and PUBLISHER_CHROMIUM names none")
     accounts = options.choose(ACCOUNTS, 6)
@@ -154,7 +174,9 @@ def p17(options: Options) -> Iterator[Figure]:
         _serving(accounts, None, "author") as site,
         running([*options.publisher, "-C", site.folder, "web"], stderr=subprocess.DEVNULL),
         sync_playwright() as playwright,
-        contextlib.closing(playwright.chromium.launch(executable_path=BROWSER, args=SILENT)) as browser,
+        contextlib.closing(
+            playwright.chromium.launch(executable_path=BROWSER, args=SILENT)
+        ) as browser,
     ):
         wait_until(site.answers, 60, "the dashboard did not answer")
         page = browser.new_page(extra_http_headers={"Cookie": site.headers["Cookie"]})
@@ -163,7 +185,9 @@ def p17(options: Options) -> Iterator[Figure]:
             page.locator(f"[name='{name}']").fill(text)
         summary = page.locator("[name='data.summary']")
         summary.evaluate(TYPE, "！")
-        took = [summary.evaluate(TYPE, f"第{number}次") for number in range(options.choose(REQUESTS, 2))]
+        took = [
+            summary.evaluate(TYPE, f"第{number}次") for number in range(options.choose(REQUESTS, 2))
+        ]
     yield Figure(
         id="P17",
         name=f"typed to checked on Write, {accounts} accounts",
@@ -176,14 +200,14 @@ def p17(options: Options) -> Iterator[Figure]:
 
 @dataclass(frozen=True, slots=True)
 class LiveCost:
-    """What live pages cost: the dashboard's share of a processor, and the bytes sent to one page."""
+    """The cost of live pages: the dashboard's share of a processor, and the bytes for one page."""
 
     processor_share: float
     bytes_per_minute: float
 
 
 async def _watch(options: Options, site: Site, viewers: int, pid: int) -> LiveCost:
-    """Keep pages open during a send; return what that cost after they were open."""
+    """Keep pages open during a send; return the cost from their opening on."""
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{site.port}", timeout=60)
@@ -203,13 +227,17 @@ async def _watch(options: Options, site: Site, viewers: int, pid: int) -> LiveCo
             async with asyncio.timeout(options.choose(START_SECONDS + WATCH_SECONDS, 30)):
                 await asyncio.gather(*map(read, streams))
         seconds, spent = time.monotonic() - began, processor_seconds(pid) - before
-    if rows < viewers and not options.is_brief:  # on a slow machine a brief run may open the pages after the send
+    if (
+        rows < viewers and not options.is_brief
+    ):  # on a slow machine a brief run may open the pages after the send
         raise AssertionError(f"{rows} rows were sent to {viewers} pages")
     return LiveCost(spent / seconds, received / viewers / seconds * 60)
 
 
 @contextlib.asynccontextmanager
-async def _open_stream(client: httpx.AsyncClient, headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
+async def _open_stream(
+    client: httpx.AsyncClient, headers: Mapping[str, str]
+) -> AsyncIterator[httpx.Response]:
     page = (await client.get(TODAY, headers=headers)).text
     async with client.stream("GET", find_stream(page), headers=headers) as stream:
         if stream.status_code != 200:
@@ -218,7 +246,9 @@ async def _open_stream(client: httpx.AsyncClient, headers: Mapping[str, str]) ->
 
 
 def _file_post(options: Options, folder: Path) -> datetime:
-    due_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=options.choose(START_SECONDS, 15))
+    due_at = datetime.now(UTC).replace(microsecond=0) + timedelta(
+        seconds=options.choose(START_SECONDS, 15)
+    )
     write_schedule(folder, format_posts(1, due_at))
     asyncio.run(accept_schedule(folder))
     return due_at
@@ -232,8 +262,10 @@ def _last_delay(platform: PlatformClient, folder: Path, accounts: int, due_at: d
 
 
 @contextlib.contextmanager
-def _serving(accounts: int, platform: PlatformClient | None, role: str = "viewer") -> Iterator[Site]:
-    """Make a workspace whose dashboard will listen on a free port, with users of a role who have signed in."""
+def _serving(
+    accounts: int, platform: PlatformClient | None, role: str = "viewer"
+) -> Iterator[Site]:
+    """Make a workspace with a dashboard on a free port, and signed-in users of a role."""
     port = free_port()
     address = (platform.base_url,) if platform else ()
     with workspace(accounts, *address, dashboard=f'listen = "127.0.0.1:{port}"') as folder:
@@ -241,7 +273,10 @@ def _serving(accounts: int, platform: PlatformClient | None, role: str = "viewer
 
 
 async def _sign_in(folder: Path, role: str) -> Sequence[str]:
-    """Add users with a role on all accounts, as many as open pages in a measurement; return a session of each."""
+    """Add users with a role on all accounts, and return a session of each.
+
+    There are as many as open pages in a measurement.
+    """
     async with application(folder, can_send=False) as opened:
         users, sign_ins = opened.store.users, opened.store.sign_ins
         await users.add("主管", [parse_grant("admin")], VIEWER)
@@ -256,5 +291,9 @@ async def _sign_in(folder: Path, role: str) -> Sequence[str]:
 
 def _dashboard_pid(daemon_pid: int) -> int:
     """Return the process of a daemon that serves the dashboard."""
-    [pid] = [pid for pid in child_pids(daemon_pid) if b"web" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
+    [pid] = [
+        pid
+        for pid in child_pids(daemon_pid)
+        if b"web" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    ]
     return pid

@@ -1,7 +1,8 @@
-"""A platform reduced to its speed: it accepts Weibo's share call, remembers every call, and lists an account's posts.
+"""A platform reduced to its speed: it accepts Weibo's share call and remembers every call.
 
-It runs as a process of its own: `python -m tests.bench.platform DELAY` prints its port and serves until it is killed;
-DELAY is in seconds. Any client may post to it that sends Weibo's form; a token is the number of its account.
+It also lists an account's posts. It runs as a process of its own: `python -m tests.bench.platform
+DELAY` prints its port and serves until it is killed; DELAY is in seconds. Any client that sends
+Weibo's form may post to it. A token is the number of its account.
 """
 
 import asyncio
@@ -25,17 +26,25 @@ BEIJING = timezone(timedelta(hours=8))
 DAY_SECONDS = 86400
 FIRST_ID = 5_250_000_000_000_000
 CREATE_PATH = "/2/statuses/share.json"
-_CREATE, _TIMELINE, _TOKEN_INFO, _CALLS = b"/2/statuses/share", b"/user_timeline", b"get_token_info", b"GET /calls"
+_CREATE, _TIMELINE, _TOKEN_INFO, _CALLS = (
+    b"/2/statuses/share",
+    b"/user_timeline",
+    b"get_token_info",
+    b"GET /calls",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformClient:
-    """What the running platform has seen. `marker` limits an answer to calls whose body contains it, in ASCII."""
+    """The calls at the running platform.
+
+    `marker` limits an answer to calls with it in the body, in ASCII.
+    """
 
     base_url: str
 
     def calls(self, marker: str = "") -> Sequence[float]:
-        """Return when the first byte of each creating call arrived, in seconds of the epoch, earliest first."""
+        """Return the time of each creating call's first byte, in epoch seconds, earliest first."""
         return sorted(at for at, _login, _text in self._get(marker=marker)["calls"])
 
     def published(self) -> Sequence[tuple[float, str, str]]:
@@ -48,7 +57,9 @@ class PlatformClient:
 
     def wait_for(self, count: int, timeout: float, marker: str = "") -> Sequence[float]:
         """Wait until there were so many calls, and return them all. Raises TimeoutError."""
-        return sorted(at for at, _login, _text in self._get(timeout, marker=marker, count=count)["calls"])
+        return sorted(
+            at for at, _login, _text in self._get(timeout, marker=marker, count=count)["calls"]
+        )
 
     def _get(self, timeout: float = 60, **query: object) -> Mapping[str, Any]:
         url = f"{self.base_url}/calls?{urllib.parse.urlencode(query)}"
@@ -59,8 +70,10 @@ class PlatformClient:
 
 @contextlib.contextmanager
 def run_platform(delay: float = 0.0) -> Iterator[PlatformClient]:
-    """Run the platform, which answers each creating call after `delay` seconds."""
-    with running([sys.executable, "-m", "tests.bench.platform", str(delay)], stdout=subprocess.PIPE) as process:
+    """Run the platform. It answers each creating call after `delay` seconds."""
+    with running(
+        [sys.executable, "-m", "tests.bench.platform", str(delay)], stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
         yield PlatformClient(base_url=f"http://127.0.0.1:{port}")
@@ -68,7 +81,7 @@ def run_platform(delay: float = 0.0) -> Iterator[PlatformClient]:
 
 @dataclass(slots=True)
 class Waiter:
-    """A connection that is answered after `missing` more calls whose body contains the marker."""
+    """A connection that is answered after `missing` more calls with the marker in the body."""
 
     marker: bytes
     missing: int
@@ -100,19 +113,23 @@ class CallLog:
         if waiter in self.waiters:
             self.waiters.remove(waiter)
         found = [call for call in self.calls if waiter.marker in call[2]]
-        calls = [(at, login, _text_of(body) if waiter.with_texts else "") for at, login, body in found]
+        calls = [
+            (at, login, _text_of(body) if waiter.with_texts else "") for at, login, body in found
+        ]
         waiter.connection.reply({"calls": calls, "most_open": self.most_open})
 
     def timeline(self, login: str) -> Sequence[Mapping[str, object]]:
         """Return a login's posts, newest first."""
         numbered = reversed(list(enumerate(self.calls, FIRST_ID + 1)))
         return [
-            _post_as_json(number, owner, at, _text_of(body)) for number, (at, owner, body) in numbered if owner == login
+            _post_as_json(number, owner, at, _text_of(body))
+            for number, (at, owner, body) in numbered
+            if owner == login
         ]
 
 
 class Connection(asyncio.Protocol):
-    """One connection, which carries one call."""
+    """One connection for one call."""
 
     def __init__(self, log: CallLog, delay: float) -> None:
         self.log = log
@@ -148,7 +165,12 @@ class Connection(asyncio.Protocol):
             self.reply({"statuses": posts, "total_number": len(posts)})
         elif _TOKEN_INFO in target:
             uid = int(body.partition(b"access_token=")[2])
-            token = {"uid": uid, "appkey": "1000000000", "create_at": int(time.time()), "expire_in": DAY_SECONDS}
+            token = {
+                "uid": uid,
+                "appkey": "1000000000",
+                "create_at": int(time.time()),
+                "expire_in": DAY_SECONDS,
+            }
             self.reply(token)
         else:
             self.reply({})
@@ -166,7 +188,9 @@ class Connection(asyncio.Protocol):
 
     def reply(self, answer: Mapping[str, object]) -> None:
         body = json.dumps(answer).encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        head = (
+            f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        )
         head += f"Date: {formatdate(usegmt=True)}\r\nConnection: close\r\n\r\n"
         self.transport.write(head.encode() + body)
         self.transport.close()
@@ -174,7 +198,9 @@ class Connection(asyncio.Protocol):
 
 def _post_as_json(number: int, login: str, at: float, text: str = "") -> Mapping[str, object]:
     return {
-        "created_at": datetime.fromtimestamp(at, UTC).astimezone(BEIJING).strftime("%a %b %d %H:%M:%S %z %Y"),
+        "created_at": datetime.fromtimestamp(at, UTC)
+        .astimezone(BEIJING)
+        .strftime("%a %b %d %H:%M:%S %z %Y"),
         "id": number,
         "idstr": str(number),
         "user": {"id": int(login), "idstr": login},
@@ -194,7 +220,9 @@ def _content_length(head: bytes) -> int:
 async def serve(delay: float) -> None:
     """Serve on a free port of this machine."""
     log = CallLog()
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(log, delay), "127.0.0.1", backlog=4096)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(log, delay), "127.0.0.1", backlog=4096
+    )
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()

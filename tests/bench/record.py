@@ -1,4 +1,4 @@
-"""What a recorded run leaves: the tables of docs/performance.md, its plots, and the figures that they come from."""
+"""The output of a recorded run: the tables of docs/performance.md, its plots, and their figures."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,15 @@ from typing import Any
 
 from tests.bench.database import postgres_version
 from tests.bench.figures import Figure
-from tests.report import ROOT, Bars, Plot, describe_machine, format_table, write_plots, write_recorded
+from tests.report import (
+    ROOT,
+    Bars,
+    Plot,
+    describe_machine,
+    format_table,
+    write_plots,
+    write_recorded,
+)
 
 PAGE = ROOT / "docs" / "performance.md"
 IMAGES = ROOT / "docs" / "images" / "performance"
@@ -34,11 +42,14 @@ BARS = (
         },
     ),
 )
-"""Title and file of each plot, and where its values stand: figure, a part of its name, and the name of the part."""
+"""Title and file of each plot, and the place of its values.
+
+A place is a figure, a part of its name, and the name of the part.
+"""
 
 
 def record(figures: Sequence[Figure]) -> None:
-    """Write figures to the page; those of other ids stay as they were recorded before."""
+    """Write figures to the page. Figures of other ids stay as recorded before."""
     recorded = f"{describe_machine().removesuffix('.')}, PostgreSQL {postgres_version()}."
     measured = {figure.id for figure in figures}
     older = json.loads(DATA.read_text("utf-8")) if DATA.exists() else []
@@ -51,7 +62,9 @@ def record(figures: Sequence[Figure]) -> None:
     DATA.write_text(json.dumps(entries, ensure_ascii=False, indent=1) + "\n", "utf-8")
     compared = [entry for entry in entries if entry["id"] == "P2" and entry["unit"] == "/s"]
     ratios = [entry for entry in entries if entry not in compared]
-    write_recorded(PAGE, "bench", f"{format_table(list(map(_row, ratios)))}\n\n{_describe_runs(entries)}")
+    write_recorded(
+        PAGE, "bench", f"{format_table(list(map(_row, ratios)))}\n\n{_describe_runs(entries)}"
+    )
     if compared:
         write_recorded(PAGE, "bench --only P2", format_table(list(map(_peer_row, compared))))
     _draw(entries)
@@ -95,7 +108,11 @@ def _draw(entries: Sequence[Entry]) -> None:
     for title, image, places in BARS:
         values = {label: _find_part(entries, *place) for label, place in places.items()}
         _write_bars(image, title, {label: value for label, value in values.items() if value})
-    compared = {entry["name"]: entry["value"] for entry in entries if entry["unit"] == "/s" and entry["value"]}
+    compared = {
+        entry["name"]: entry["value"]
+        for entry in entries
+        if entry["unit"] == "/s" and entry["value"]
+    }
     _write_bars("peers", "Deliveries a second", compared)
     series = {}
     for entry in entries:
@@ -105,7 +122,9 @@ def _draw(entries: Sequence[Entry]) -> None:
             if name.startswith("ms at ")
         ]
         if points and entry["bound"]:
-            series[entry["name"].partition(",")[0]] = [(rows, value / points[0][1]) for rows, value in points]
+            series[entry["name"].partition(",")[0]] = [
+                (rows, value / points[0][1]) for rows, value in points
+            ]
     if series:
         title = "Cost on top of a past, against the shortest"
         plot = Plot(title=title, x_title="past deliveries", series=series, is_logarithmic=True)
@@ -113,7 +132,11 @@ def _draw(entries: Sequence[Entry]) -> None:
 
 
 def _find_part(entries: Sequence[Entry], figure_id: str, name: str, part: str) -> float | None:
-    found = [entry["parts"].get(part) for entry in entries if entry["id"] == figure_id and name in entry["name"]]
+    found = [
+        entry["parts"].get(part)
+        for entry in entries
+        if entry["id"] == figure_id and name in entry["name"]
+    ]
     return found[0] if found else None
 
 

@@ -22,7 +22,14 @@ from publisher.domain.post import (
 from publisher.rendering.child import RenderWorker
 from publisher.rendering.markdown import body_text
 from publisher.rendering.process import RenderProcess
-from publisher.rendering.renderer import RenderContext, RenderRequest, RenderTarget, compose, make_render_job, prepare
+from publisher.rendering.renderer import (
+    RenderContext,
+    RenderRequest,
+    RenderTarget,
+    compose,
+    make_render_job,
+    prepare,
+)
 from publisher.rendering.templates import load_templates
 from tests.bench.figures import Cost, Figure, Options, measure_in_turn
 from tests.bench.workspace import ROOT
@@ -49,16 +56,17 @@ POST = Post(
     trigger=OneTimeTrigger(at=DUE),
     accounts=(),
     content_hash="",
-    body="正规退款原路退回，不需要转账。自称客服要求转账退款的都是诈骗，请挂断并拨打报警电话。" * 10,
+    body="正规退款原路退回，不需要转账。自称客服要求转账退款的都是诈骗，请挂断并拨打报警电话。"
+    * 10,
     level=WarningLevel.ORANGE,
     data={"summary": "凡自称客服要求转账退款的都是诈骗，请挂断"},
 )
 
 
 def p9(options: Options) -> Iterator[Figure]:
-    """Measure whole renderings in the renderer's process, with all checks, against the same page in a bare sandbox.
+    """Measure whole renderings in the renderer's process against the same page in a bare sandbox.
 
-    Each batch has the texts of one post for fifty accounts.
+    The renderer does all checks. Each batch has the texts of one post for fifty accounts.
     """
     batches = options.choose(BATCHES, 2)
     renders = batches * ACCOUNTS

@@ -1,4 +1,4 @@
-"""How the cost of daily work grows with the past, and how far one PostgreSQL carries as workers are added."""
+"""The growth of daily costs with the past, and the capacity of a PostgreSQL with more workers."""
 
 import argparse
 import sys
@@ -19,10 +19,13 @@ STARTS = (START, CHECK)
 
 
 def measure_growth(pasts: Sequence[int], *, is_recorded: bool) -> Sequence[Mapping[str, str]]:
-    """Measure on top of each past what people and the daemon ask, in processor time."""
+    """Measure the queries of people and of the daemon on each past, in processor time."""
     costs = {rows: costs_after(rows) for rows in pasts}
     table = [
-        {"past deliveries": f"{rows:,}", **{f"{name}, ms": f"{cost * 1e3:.3g}" for name, cost in measured.items()}}
+        {
+            "past deliveries": f"{rows:,}",
+            **{f"{name}, ms": f"{cost * 1e3:.3g}" for name, cost in measured.items()},
+        }
         for rows, measured in costs.items()
     ]
     if is_recorded:
@@ -32,18 +35,30 @@ def measure_growth(pasts: Sequence[int], *, is_recorded: bool) -> Sequence[Mappi
 
 
 def plot_growth(costs: Mapping[int, Mapping[str, float]]) -> Sequence[Plot]:
-    """Plot the costs by the number of past deliveries: of queries as a ratio, of a start in milliseconds."""
+    """Plot the costs by past deliveries: queries as a ratio, a start in milliseconds."""
     base = costs[min(costs)]
-    ratios = {name: [(rows, costs[rows][name] / base[name]) for rows in costs] for name in base if name not in STARTS}
+    ratios = {
+        name: [(rows, costs[rows][name] / base[name]) for rows in costs]
+        for name in base
+        if name not in STARTS
+    }
     starts = {name: [(rows, costs[rows][name] * 1e3) for rows in costs] for name in STARTS}
     return [
         Plot(title=title, x_title="past deliveries", series=series, is_logarithmic=True)
-        for title, series in ((f"Cost against that at {min(costs):,}", ratios), ("A start, ms", starts))
+        for title, series in (
+            (f"Cost against that at {min(costs):,}", ratios),
+            ("A start, ms", starts),
+        )
     ]
 
 
-def measure_workers(counts: Sequence[int], posts: int, *, is_recorded: bool) -> Sequence[Mapping[str, str]]:
-    """Let more and more workers deliver the same posts; the platform takes its time, so a worker alone waits for it."""
+def measure_workers(
+    counts: Sequence[int], posts: int, *, is_recorded: bool
+) -> Sequence[Mapping[str, str]]:
+    """Let more and more workers deliver the same posts.
+
+    The platform takes its time, so a worker alone waits for it.
+    """
     table, reached = [], []
     with postgres() as create_database:
         for count in counts:
@@ -58,13 +73,27 @@ def measure_workers(counts: Sequence[int], posts: int, *, is_recorded: bool) -> 
                 cost.processor_seconds / deliveries * 1e3,
                 (_server_seconds(url) - before) / deliveries * 1e3,
             )
-            names = ("deliveries/s", "the platform allows", "CPU ms each, workers", "CPU ms each, PostgreSQL")
-            table.append({"workers": f"{count}"} | {n: f"{f:.3g}" for n, f in zip(names, figures, strict=True)})
+            names = (
+                "deliveries/s",
+                "the platform allows",
+                "CPU ms each, workers",
+                "CPU ms each, PostgreSQL",
+            )
+            table.append(
+                {"workers": f"{count}"}
+                | {n: f"{f:.3g}" for n, f in zip(names, figures, strict=True)}
+            )
     if is_recorded:
         allowed = [(count, count * IN_FLIGHT / LATENCY_SECONDS) for count in counts]
-        series = {"reached": list(zip(counts, reached, strict=True)), "the platform allows": allowed}
+        series = {
+            "reached": list(zip(counts, reached, strict=True)),
+            "the platform allows": allowed,
+        }
         write_table("workers", table)
-        write_plots(IMAGES / "workers.svg", [Plot(title="Deliveries a second", x_title="workers", series=series)])
+        write_plots(
+            IMAGES / "workers.svg",
+            [Plot(title="Deliveries a second", x_title="workers", series=series)],
+        )
     return table
 
 
@@ -82,11 +111,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/growth", description=__doc__)
     parser.add_argument("--brief", action="store_true", help="small sizes, which prove nothing")
     parser.add_argument("--only", choices=["past", "workers"])
-    parser.add_argument("--record", action="store_true", help="write the figures into docs/scaling.md")
+    parser.add_argument(
+        "--record", action="store_true", help="write the figures into docs/scaling.md"
+    )
     given = parser.parse_args()
     tables = []
     if given.only != "workers":
-        tables.append(measure_growth(BRIEF_PASTS if given.brief else PASTS, is_recorded=given.record))
+        tables.append(
+            measure_growth(BRIEF_PASTS if given.brief else PASTS, is_recorded=given.record)
+        )
     if given.only != "past":
         sizes = (BRIEF_WORKERS, BRIEF_POSTS) if given.brief else (WORKERS, POSTS)
         tables.append(measure_workers(*sizes, is_recorded=given.record))

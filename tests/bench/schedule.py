@@ -1,4 +1,4 @@
-"""P8: a schedule of 10,000 posts: loaded, loaded again with a change, and loaded while posts are sent."""
+"""P8: a schedule of 10,000 posts: loaded, reloaded with a change, and loaded during a send."""
 
 import asyncio
 import tomllib
@@ -28,7 +28,7 @@ ACCOUNTS = 150
 POSTS = 10_000
 """A file may have 4 MB: the rest is for the posts that are sent while it is loaded."""
 SPREAD = timedelta(days=365)
-"""The posts are spread over a year; planning files those of the next two days."""
+"""The posts are spread over a year. Planning files only the next two days."""
 SENT_INTERVAL = timedelta(milliseconds=50)
 """Between two posts that are sent while the schedule is loaded."""
 START_SECONDS, BRIEF_START_SECONDS = 10, 30
@@ -56,7 +56,10 @@ class BareSchedule(BaseModel):
 
 
 def p8(options: Options) -> Iterator[Figure]:
-    """Measure a first load and a reload in one process, then how late posts are sent while a daemon reloads."""
+    """Measure a first load and a reload, then the lateness of posts while a daemon reloads.
+
+    The loads are in one process.
+    """
     posts = options.choose(POSTS, 300)
     text = _year_of_posts(posts)
     changed = text.replace("凡自称客服", "凡是自称客服", 1)
@@ -96,13 +99,15 @@ def _year_of_posts(posts: int) -> str:
     """Return posts to the accounts in turn, at equal intervals over a year from now."""
     now = datetime.now(UTC) + timedelta(hours=1)
     return "".join(
-        format_post(f"post-{number}", now + SPREAD * number / posts, [f"a{number % ACCOUNTS}"], NO_BODY)
+        format_post(
+            f"post-{number}", now + SPREAD * number / posts, [f"a{number % ACCOUNTS}"], NO_BODY
+        )
         for number in range(posts)
     )
 
 
 async def _load(folder: Path, *texts: str) -> Sequence[Cost]:
-    """Apply one version of the schedule after the other; return what each cost this process and its renderer."""
+    """Apply the versions of the schedule in turn; return the cost of each, with the renderer's."""
     costs = []
     async with application(folder, can_send=False) as opened:
         for text in texts:
@@ -113,12 +118,16 @@ async def _load(folder: Path, *texts: str) -> Sequence[Cost]:
 
 
 def _delays_of_reload(
-    options: Options, platform: PlatformClient, folder: Path, texts: tuple[str, str], reload_seconds: float
+    options: Options,
+    platform: PlatformClient,
+    folder: Path,
+    texts: tuple[str, str],
+    reload_seconds: float,
 ) -> tuple[float, float]:
     """Send posts at short intervals while the daemon reloads a changed schedule.
 
-    The first of the `texts` is accepted already. Return the seconds from due time to first byte: the worst during the
-    reload, and the median before it.
+    The first of the `texts` is accepted already. Return the seconds from due time to first byte:
+    the worst during the reload, and the median before it.
     """
     accepted, changed = texts
     write_schedule(folder, accepted)
@@ -128,8 +137,14 @@ def _delays_of_reload(
             seconds=4 * reload_seconds + options.choose(START_SECONDS, BRIEF_START_SECONDS)
         )
         seconds = SENT_BEFORE_SECONDS + options.choose(3, 1) * reload_seconds + SENT_AFTER_SECONDS
-        due = [first_due + SENT_INTERVAL * number for number in range(round(seconds / SENT_INTERVAL.total_seconds()))]
-        posts = [format_post(f"sent-{number}", at, [f"a{number % ACCOUNTS}"], NO_BODY) for number, at in enumerate(due)]
+        due = [
+            first_due + SENT_INTERVAL * number
+            for number in range(round(seconds / SENT_INTERVAL.total_seconds()))
+        ]
+        posts = [
+            format_post(f"sent-{number}", at, [f"a{number % ACCOUNTS}"], NO_BODY)
+            for number, at in enumerate(due)
+        ]
         write_schedule(folder, accepted, *posts)
         wait_for_event(folder, ACCEPTED, timeout=seconds + 60)
         if datetime.now(UTC) > first_due:
@@ -140,7 +155,10 @@ def _delays_of_reload(
         wait_for_event(folder, ACCEPTED, timeout=seconds + 60, count=2)
         accepted_at = datetime.now(UTC)
         platform.wait_for(len(due), seconds + 60)
-    numbered = {int(text.partition("sent-")[2].partition("期")[0]): at for at, _login, text in platform.published()}
+    numbered = {
+        int(text.partition("sent-")[2].partition("期")[0]): at
+        for at, _login, text in platform.published()
+    }
     delays = [numbered[number] - at.timestamp() for number, at in enumerate(due)]
     during = [delay for delay, at in zip(delays, due, strict=True) if at < accepted_at][before:]
     if len(during) == len(delays) - before:

@@ -1,6 +1,6 @@
-"""P1, P1b, P3: durable deliveries a second against bare calls, and how often the disk is synced for them.
+"""P1, P1b, P3: durable deliveries a second against bare calls, and disk syncs for them.
 
-`python -m tests.bench.throughput FOLDER` delivers all that is due in a workspace, to be traced.
+`python -m tests.bench.throughput FOLDER` delivers all due posts in a workspace, to be traced.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ _SYNC_CALL = re.compile(r"\b(?:fsync|fdatasync)\(")
 
 
 def p1(options: Options) -> Iterator[Figure]:
-    """Measure a burst on both databases, the same calls by the same client alone, and the same by raw sockets."""
+    """Measure a burst on both databases, and the same calls by the client and raw sockets alone."""
     posts = options.choose(7, 1)
     deliveries = posts * ACCOUNTS
     with run_platform() as platform, postgres() as create_database:
@@ -69,13 +69,18 @@ def p1(options: Options) -> Iterator[Figure]:
         id="P1b",
         name="durable deliveries/s against raw sockets, SQLite",
         value=raw.seconds / sqlite.seconds,
-        parts={"deliveries/s": deliveries / sqlite.seconds, "raw calls/s": deliveries / raw.seconds},
+        parts={
+            "deliveries/s": deliveries / sqlite.seconds,
+            "raw calls/s": deliveries / raw.seconds,
+        },
     )
 
 
 @contextlib.contextmanager
-def filled_workspace(posts: int, base_url: str = NO_PLATFORM, database: str | None = None) -> Iterator[Path]:
-    """Make a workspace whose schedule has so many posts to every account, due at once and filed."""
+def filled_workspace(
+    posts: int, base_url: str = NO_PLATFORM, database: str | None = None
+) -> Iterator[Path]:
+    """Make a workspace with so many posts to every account, due at once and filed."""
     with workspace(ACCOUNTS, base_url, database=database) as folder:
         write_schedule(folder, format_posts(posts, None))
         filed = asyncio.run(accept_schedule(folder))
@@ -123,7 +128,7 @@ def p3(options: Options) -> Iterator[Figure]:
 
 
 def count_syncs(folder: Path) -> int:
-    """Deliver all that is filed in a process of its own, and count its calls of fsync and fdatasync."""
+    """Deliver all filed posts in a process of its own, and count its fsync and fdatasync calls."""
     if shutil.which("strace") is None:
         raise SkippedError("strace is not installed")
     trace = folder / "trace"
@@ -133,7 +138,10 @@ def count_syncs(folder: Path) -> int:
 
 
 async def lone_intent(folder: Path) -> tuple[float, float]:
-    """Return the median seconds of an intent, committed and journalled, and of two bare syncs on the same disk."""
+    """Return the median seconds of a committed and journalled intent, and of two bare syncs.
+
+    Both use the same disk.
+    """
     intents, syncs = [], []
     async with application(folder, can_send=True) as opened:
         await promote_all(opened)

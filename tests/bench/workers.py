@@ -1,7 +1,7 @@
 """P7: two workers on one PostgreSQL against one.
 
-`python -m tests.bench.workers FOLDER` prints a line, waits for one, delivers all that is due, and prints the processor
-seconds that this took.
+`python -m tests.bench.workers FOLDER` prints a line, waits for one, delivers all that is due, and
+prints the processor seconds that this took.
 """
 
 import asyncio
@@ -26,11 +26,14 @@ from tests.bench.workspace import format_posts, workspace, write_schedule
 ACCOUNTS = 150
 LATENCY_SECONDS = 0.1
 IN_FLIGHT = 16
-"""Calls at once of each worker: so few that the platform's latency bounds it, and not the processor of one machine."""
+"""Calls at once of each worker.
+
+They are so few that the platform's latency bounds a worker, and not the processor of one machine.
+"""
 
 
 def p7(options: Options) -> Iterator[Figure]:
-    """Measure how fast one worker and two deliver the same posts, and what they spend on a delivery."""
+    """Measure the speed and the cost per delivery of one worker and of two, for the same posts."""
     posts = options.choose(8, 1)
     deliveries = posts * ACCOUNTS
     with postgres() as create_database:
@@ -66,17 +69,23 @@ def p7(options: Options) -> Iterator[Figure]:
 def deliver_together(count: int, posts: int, database: str) -> Cost:
     """Deliver so many posts to every account by so many workers, each with a workspace of its own.
 
-    Return the seconds until the last has nothing to do, and the processor seconds of the workers alone.
+    Return the seconds until the last has nothing to do, and the processor seconds of the workers
+    alone.
     """
     with ExitStack() as stack:
         platform = stack.enter_context(run_platform(LATENCY_SECONDS))
-        folders = [stack.enter_context(workspace(ACCOUNTS, platform.base_url, database=database)) for _ in range(count)]
+        folders = [
+            stack.enter_context(workspace(ACCOUNTS, platform.base_url, database=database))
+            for _ in range(count)
+        ]
         write_schedule(folders[0], format_posts(posts, None))
         asyncio.run(accept_schedule(folders[0]))
         asyncio.run(_promote(folders[0]))
         command = [sys.executable, "-m", "tests.bench.workers"]
         workers = [
-            stack.enter_context(running([*command, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            stack.enter_context(
+                running([*command, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            )
             for folder in folders
         ]
         for worker in workers:

@@ -19,7 +19,7 @@ PUBLIC_IP = "192.0.2.1"
 NO_PLATFORM = "http://127.0.0.1:1"
 LOG = "daemon.log"
 STARTED = "own_leases_expired"
-"""The event after which a daemon has ended what an earlier process left."""
+"""The event that follows the end of an earlier process's leases."""
 ACCEPTED = "schedule_accepted"
 
 SETTINGS = """environment = "drill"
@@ -76,10 +76,10 @@ def workspace(
     limits: str = "",
     dashboard: str = "enabled = false",
 ) -> Iterator[Path]:
-    """Make a workspace with so many Weibo accounts, each with a login of its own; it is removed afterwards.
+    """Make a workspace with so many Weibo accounts, each with its own login; remove it afterwards.
 
-    `database` is the URL of a PostgreSQL, otherwise it is an SQLite file. `limits` are further lines of settings.
-    Without `dashboard`, its settings, no pages are served.
+    `database` is the URL of a PostgreSQL; otherwise the database is an SQLite file. `limits` are
+    further lines of settings. Without `dashboard`, its settings, no pages are served.
     """
     with tempfile.TemporaryDirectory(prefix="publisher-bench-") as name:
         folder = Path(name)
@@ -107,7 +107,7 @@ def add_account(folder: Path, number: int, base_url: str) -> str:
 
 
 def uid_of(account: str) -> str:
-    """Return the platform's number of an account of a workspace, which is its token as well."""
+    """Return the platform's number of a workspace's account. It is its token as well."""
     return str(FIRST_UID + int(account.removeprefix("a")))
 
 
@@ -118,15 +118,24 @@ def write_schedule(folder: Path, *parts: str) -> None:
     new.rename(folder / "schedule.toml")
 
 
-def format_post(post: str, at: datetime | None, to: Sequence[str] = ("all",), more: str = BODY) -> str:
-    """Return one post of a schedule; without an instant it is due at once. `more` are further lines."""
+def format_post(
+    post: str, at: datetime | None, to: Sequence[str] = ("all",), more: str = BODY
+) -> str:
+    """Return one post of a schedule. Without an instant it is due at once.
+
+    `more` are further lines.
+    """
     when = f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}" if at else '"asap"'
     return POST.format(id=post, at=when, to=json.dumps(list(to)), more=more)
 
 
-def format_posts(posts: int, at: datetime | None, to: Sequence[Sequence[str]] = (("all",),), more: str = BODY) -> str:
+def format_posts(
+    posts: int, at: datetime | None, to: Sequence[Sequence[str]] = (("all",),), more: str = BODY
+) -> str:
     """Return so many posts, all due at one instant, to these recipients in turn."""
-    return "".join(format_post(f"post-{number}", at, to[number % len(to)], more) for number in range(posts))
+    return "".join(
+        format_post(f"post-{number}", at, to[number % len(to)], more) for number in range(posts)
+    )
 
 
 @contextlib.contextmanager

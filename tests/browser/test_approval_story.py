@@ -35,7 +35,10 @@ async def serving(app):
 
 @contextlib.asynccontextmanager
 async def browsers(site, address):
-    """Yield a function that opens a browser profile of its own, signed in by a new user's one-time link."""
+    """Yield a function that opens an own browser profile.
+
+    The profile is signed in by a new user's one-time link.
+    """
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=BROWSER, args=SILENT)
 
@@ -56,9 +59,12 @@ async def browsers(site, address):
 
 
 async def complaints(page):
-    """Return what axe finds on a page."""
+    """Return the violations that axe finds on a page."""
     found = await Axe().run(page, options=WCAG)
-    return [(violation["id"], violation["nodes"][0]["target"]) for violation in found.response["violations"]]
+    return [
+        (violation["id"], violation["nodes"][0]["target"])
+        for violation in found.response["violations"]
+    ]
 
 
 async def approve_from_inbox(page):
@@ -69,9 +75,14 @@ async def approve_from_inbox(page):
     await expect(page.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
 
 
-@pytest.mark.skipif(BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none")
+@pytest.mark.skipif(
+    BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"
+)
 async def test_two_people_approve_a_text_and_its_change_on_a_phone(approving):  # noqa: F811 # the fixture
-    """Four touches from Today to a yes; after an edit the second look shows the change alone; axe has no complaint."""
+    """Four touches lead from Today to an approval on a phone.
+
+    After an edit the second look shows the change alone. Axe has no complaint.
+    """
     store = approving.store
     async with serving(approving.app) as address, browsers(approving, address) as enter:
         author, li = await enter("zhang", "author", DESK), await enter("李", "approver", PHONE)
@@ -104,4 +115,7 @@ async def test_two_people_approve_a_text_and_its_change_on_a_phone(approving):  
         await wang.get_by_test_id("act-approve").click()
         await expect(wang.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
         [task] = await store.approvals.tasks("refund")
-        assert (task.status.is_approved, [one.person for one in task.status.counted]) == (True, ["李", "王"])
+        assert (task.status.is_approved, [one.person for one in task.status.counted]) == (
+            True,
+            ["李", "王"],
+        )

@@ -1,4 +1,7 @@
-"""Every page in a real browser: axe finds nothing, none is wider than the screen, and open pages stay live."""
+"""Every page in a real browser: axe finds nothing and open pages stay live.
+
+No page is wider than the screen.
+"""
 
 import asyncio
 import os
@@ -15,14 +18,24 @@ from publisher.domain.user import parse_grant
 from publisher.i18n import LANGUAGES
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.web.routes import ROUTES
-from tests.browser.test_approval_story import DESK, PATIENCE_MS, PHONE, WCAG, browsers, complaints, serving
+from tests.browser.test_approval_story import (
+    DESK,
+    PATIENCE_MS,
+    PHONE,
+    WCAG,
+    browsers,
+    complaints,
+    serving,
+)
 from tests.e2e.test_browser import BROWSER
 from tests.web.posts import set_state
 from tests.web.test_approve import approving  # noqa: F401 # a fixture
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.skipif(BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"),
+    pytest.mark.skipif(
+        BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"
+    ),
 ]
 SCREENS = os.environ.get("PUBLISHER_SCREENS")
 """A folder that keeps a picture of every page in every look, if it is set."""
@@ -35,23 +48,48 @@ SUM_OF_SHIFTS = """() => new Promise((done) => {
     .observe({ type: "layout-shift", buffered: true });
   setTimeout(() => done(sum), 500);
 })"""
-"""How far parts of a page have moved since it was opened, the half second of an observer's delay included."""
+"""The distance that parts of a page have moved since it was opened.
+
+The half second of an observer's delay is included.
+"""
 SHIFT_OF_A_CLOCK = 0.0001
-"""What a time that changes a digit may move the text beside it by; a line that moves is a hundred times as much."""
+"""The limit of a shift by a time that changes a digit and moves the text beside it.
+
+A line that moves is a hundred times as much.
+"""
 LOADED = """() => performance.getEntriesByType("resource")
   .filter((each) => each.transferSize > 0 && !each.name.includes("/events")).map((each) => each.name)"""
-"""What a page has loaded besides itself and the stream, not what its browser had kept."""
-NO_PAGES = {"root", "events", "export_audit", "healthz", "metrics", "draft_article", "article", "media"}
+"""The loads of a page besides itself and the stream.
+
+Files kept by its browser do not count.
+"""
+NO_PAGES = {
+    "root",
+    "events",
+    "export_audit",
+    "healthz",
+    "metrics",
+    "draft_article",
+    "article",
+    "media",
+}
 SEEN_ELSEWHERE = {"draft", "occurrence", "occurrence_texts", "login_code"}
-"""Pages that look as others do, which are shown."""
+"""Pages that look as other, shown pages do."""
 REFUSED = {"resolve_form", "resend_form", "evergreen_form"}
 """Forms that the state of the post does not allow: the page of a refusal stands there."""
 BY = Actor(role=Role.PERSON, name="值班")
 
 
 def page_paths(names):
-    """Return the paths of all pages, with the name that is known of each thing; those before a sign-in come last."""
-    paths = [route for route in ROUTES if route.method == "GET" and route.name not in NO_PAGES | SEEN_ELSEWHERE]
+    """Return the paths of all pages, with the known name of each thing.
+
+    The pages before a sign-in come last.
+    """
+    paths = [
+        route
+        for route in ROUTES
+        if route.method == "GET" and route.name not in NO_PAGES | SEEN_ELSEWHERE
+    ]
     paths.sort(key=lambda route: route.permission is None)
     return {route.path.format(**names): route for route in paths}
 
@@ -61,7 +99,13 @@ async def arrange(site):
     accounts, now = list(site.store.policies), site.runtime.now()
     await enqueue_posts(
         site.store.posts,
-        make_post("soon", accounts, now + timedelta(minutes=10), title="警惕冒充公检法诈骗", is_urgent=True),
+        make_post(
+            "soon",
+            accounts,
+            now + timedelta(minutes=10),
+            title="警惕冒充公检法诈骗",
+            is_urgent=True,
+        ),
         make_post("later", accounts[:1], now + timedelta(hours=5), title="每周反诈提示"),
     )
     await site.store.actions.register_worker()
@@ -69,19 +113,28 @@ async def arrange(site):
 
 
 async def look_at(page, name, looks):
-    """Return what is wrong with an open page in each look, whose pictures have this name."""
+    """Return the faults of an open page in each look.
+
+    The pictures of the looks have this name.
+    """
     wrong = []
     await page.evaluate(Axe().axe_script)
     for viewport, theme in looks:
         await page.set_viewport_size(viewport)
         await page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-        found = await page.evaluate("options => axe.run(options)", {**WCAG, "resultTypes": ["violations"]})
+        found = await page.evaluate(
+            "options => axe.run(options)", {**WCAG, "resultTypes": ["violations"]}
+        )
         look = f"{viewport['width']}-{theme}"
         wrong += [(look, each["id"], each["nodes"][0]["target"]) for each in found["violations"]]
-        if await page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+        if await page.evaluate(
+            "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        ):
             wrong.append((look, "wide"))
         if SCREENS:
-            await page.screenshot(path=Path(SCREENS, f"{name}-{look}.png"), full_page=True, animations="disabled")
+            await page.screenshot(
+                path=Path(SCREENS, f"{name}-{look}.png"), full_page=True, animations="disabled"
+            )
     return wrong
 
 
@@ -95,9 +148,12 @@ async def look_at(page, name, looks):
     ],
 )
 async def test_no_page_shuts_anybody_out(approving, lang, looks):  # noqa: F811 # the fixture
-    """In both themes and widths axe (WCAG 2.2 AA) has no complaint about any page, and no page scrolls sideways.
+    """In both themes and widths axe (WCAG 2.2 AA) has no complaint about any page.
 
-    Every run tries each language, theme and width with each of the others; all three together are for releases.
+    No page scrolls sideways.
+
+    Every run tries each language, theme and width with each of the others. All three together are
+    for releases.
     """
     site = approving
     await arrange(site)
@@ -127,18 +183,29 @@ async def test_no_page_shuts_anybody_out(approving, lang, looks):  # noqa: F811 
 
 
 async def test_days_of_another_month_can_be_read(site):
-    """Axe has no complaint about a post on one of the days that a month shows of the next, whatever the date is."""
+    """Axe has no complaint about a post on a day of the next month, on any date.
+
+    A month shows some days of the next one.
+    """
     december = site.runtime.now() + timedelta(days=6)
-    await enqueue_posts(site.store.posts, make_post("next", list(site.store.policies)[:1], december))
+    await enqueue_posts(
+        site.store.posts, make_post("next", list(site.store.policies)[:1], december)
+    )
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("看", "viewer", DESK)
         await page.goto(f"{address}/calendar")
         await expect(page.locator(".other .entry-of-day")).to_have_count(1)
-        assert await look_at(page, "calendar-december", [look for looks in LOOKS for look in looks]) == []
+        assert (
+            await look_at(page, "calendar-december", [look for looks in LOOKS for look in looks])
+            == []
+        )
 
 
 async def test_a_row_changes_without_a_reload(site):
-    """What somebody else does appears on an open page in place, and the sign-in of its reader is not asked again."""
+    """An action of another person appears on an open page in place.
+
+    The sign-in of the page's reader is not asked again.
+    """
     await arrange(site)
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("看", "viewer", DESK)
@@ -153,7 +220,10 @@ async def test_a_row_changes_without_a_reload(site):
 
 
 async def test_a_page_loads_little_and_stays_where_it_is(site):
-    """Six requests for a first visit, one for a later one, the stream aside; no line moves once a page has loaded."""
+    """A first visit takes six requests, a later one takes one, the stream aside.
+
+    No line moves once a page has loaded.
+    """
     await arrange(site)
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("看", "viewer", DESK)
@@ -168,17 +238,24 @@ async def test_a_page_loads_little_and_stays_where_it_is(site):
 
 
 async def test_everything_is_paused_by_two_presses_of_a_key(site):
-    """With the keyboard alone: the button opens the dialog with its reason focused, and Enter pauses."""
+    """The keyboard alone is enough to pause everything.
+
+    The button opens the dialog with its reason focused, and Enter pauses.
+    """
     await site.store.actions.register_worker()
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("王", "author", DESK)
         await page.get_by_test_id("act-pause").focus()
         await page.keyboard.press("Enter")
-        await expect(page.locator("#pause-dialog [data-testid=field-reason]")).to_be_focused(timeout=PATIENCE_MS)
+        await expect(page.locator("#pause-dialog [data-testid=field-reason]")).to_be_focused(
+            timeout=PATIENCE_MS
+        )
         assert await complaints(page) == []
         await page.keyboard.type("账号疑似被盗用")
         await page.keyboard.press("Enter")
-        await expect(page.get_by_test_id("banner-paused")).to_contain_text("账号疑似被盗用", timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("banner-paused")).to_contain_text(
+            "账号疑似被盗用", timeout=PATIENCE_MS
+        )
     [pause] = await site.store.queries.pauses()
     assert (pause.scope, pause.by) == ("all", "王")
 
@@ -193,16 +270,26 @@ async def advance(site, condition):
 
 
 async def test_no_address_has_the_secret_of_a_one_time_link(site):
-    """The script sends it in a form's body, and takes it out of the address; opening the page again shows nothing."""
+    """The script sends the link's secret in a form's body and clears it from the address.
+
+    Opening the page again shows nothing.
+    """
     link, asked = await site.add_user("新", "author"), []
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("全", "viewer", DESK)
         await page.context.clear_cookies()
-        page.on("request", lambda request: asked.append((request.url, request.headers.get("referer", ""))))
+        page.on(
+            "request",
+            lambda request: asked.append((request.url, request.headers.get("referer", ""))),
+        )
         await page.goto(f"{address}/setup#{link}")
-        await expect(page.get_by_test_id("act-begin")).to_have_text("我是新，开始", timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("act-begin")).to_have_text(
+            "我是新，开始", timeout=PATIENCE_MS
+        )
         await page.locator(".foot a").click()
-        await expect(page.get_by_test_id("act-begin")).to_have_text("I am 新, begin", timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("act-begin")).to_have_text(
+            "I am 新, begin", timeout=PATIENCE_MS
+        )
         await page.get_by_test_id("act-begin").click()
         await expect(page.get_by_test_id("page-setup")).to_be_visible(timeout=PATIENCE_MS)
     assert len(asked) > 4

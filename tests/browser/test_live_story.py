@@ -1,4 +1,4 @@
-"""Open pages follow what happens, in a real browser: nothing is loaded again, and nothing moves."""
+"""Open pages follow changes in a real browser: nothing loads again, and nothing moves."""
 
 import asyncio
 from datetime import timedelta
@@ -19,13 +19,18 @@ from tests.web.posts import POST, SOON, plan, set_state
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.skipif(BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"),
+    pytest.mark.skipif(
+        BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"
+    ),
 ]
 LI = named_person("李")
 
 
 async def open_live(page, address, test_id):
-    """Open a page, mark it, so that a reload would be noticed, and return how far an element is from its top."""
+    """Open a page and mark it; return an element's distance from its top.
+
+    By the mark a reload would be noticed.
+    """
     async with page.expect_response(lambda answer: "/events" in answer.url):
         await page.goto(address)
     await page.evaluate("window.isStillHere = true")
@@ -34,14 +39,21 @@ async def open_live(page, address, test_id):
 
 
 async def test_open_pages_change_in_place(site):  # the fixture
-    """A row of a post, a cell of an account and a thing to do change where they are; what is new is announced below."""
+    """A post's row, an account's cell and a thing to do change where they are.
+
+    New things are announced below.
+    """
     await plan(site, POST)
     await site.store.actions.register_worker()
     await site.store.actions.pause("account:shanghai-weibo", named_person("王"), "换密码")
     async with serving(site.app) as address, browsers(site, address) as enter:
         post = await enter("张", "operator", DESK)
         inbox, accounts = await post.context.new_page(), await post.context.new_page()
-        row, task, card = "delivery-refund-beijing-tieba", "todo-account-shanghai-weibo", "account-shanghai-weibo"
+        row, task, card = (
+            "delivery-refund-beijing-tieba",
+            "todo-account-shanghai-weibo",
+            "account-shanghai-weibo",
+        )
         places = [
             await open_live(post, f"{address}/posts/refund?tab=all", row),
             await open_live(inbox, f"{address}/inbox", task),
@@ -58,26 +70,41 @@ async def test_open_pages_change_in_place(site):  # the fixture
         await expect(accounts.get_by_test_id(card)).to_contain_text("李", timeout=PATIENCE_MS)
         await expect(accounts.get_by_test_id("act-news")).to_be_visible(timeout=PATIENCE_MS)
         shown = [(post, row), (inbox, task), (accounts, card)]
-        assert [(await page.get_by_test_id(name).bounding_box())["y"] for page, name in shown] == places
+        assert [
+            (await page.get_by_test_id(name).bounding_box())["y"] for page, name in shown
+        ] == places
         assert [await page.evaluate("window.isStillHere") for page, _name in shown] == [True] * 3
         assert [await complaints(page) for page, _name in shown] == [[], [], []]
 
         await inbox.get_by_test_id("act-news").click()
-        await expect(inbox.get_by_test_id("todo-account-beijing-weibo")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(inbox.get_by_test_id("todo-account-beijing-weibo")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
 
 
 async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site):  # the fixture
-    """It says that its first connection failed; once the session has ended, that one has to sign in again."""
+    """An open page says that its first connection failed.
+
+    Once the session has ended, it asks the person to sign in again.
+    """
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("张", "operator", DESK)
-        cut_off, signed_out = (page.get_by_test_id(f"banner-{name}") for name in ("cut-off", "signed-out"))
-        await page.route("**/events?*", lambda route: route.fulfill(status=502, body="<p>proxy</p>"))
+        cut_off, signed_out = (
+            page.get_by_test_id(f"banner-{name}") for name in ("cut-off", "signed-out")
+        )
+        await page.route(
+            "**/events?*", lambda route: route.fulfill(status=502, body="<p>proxy</p>")
+        )
         await page.goto(f"{address}/today")
         await expect(cut_off).to_be_visible(timeout=PATIENCE_MS)
         await page.unroute("**/events?*")
         await open_live(page, f"{address}/today", "verdict")
         await expect(cut_off).to_be_hidden()
-        [cookie] = [each for each in await page.context.cookies() if each["name"].endswith("publisher_session")]
+        [cookie] = [
+            each
+            for each in await page.context.cookies()
+            if each["name"].endswith("publisher_session")
+        ]
         await site.store.sign_ins.end_session(cookie["value"], LI)
         site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
         await expect(signed_out).to_be_visible(timeout=PATIENCE_MS)
@@ -86,7 +113,10 @@ async def test_an_open_page_says_that_it_is_not_kept_up_to_date(site):  # the fi
 
 
 async def test_a_stream_that_falls_silent_is_opened_again(site, monkeypatch):  # the fixture
-    """The connection stands, and nothing comes, not even a ping: the page says so, and then shows the present state."""
+    """A silent stream makes the page say so, and then show the present state.
+
+    The connection stands, and nothing comes, not even a ping.
+    """
     is_cut, sent = asyncio.Event(), list[str]()
     monkeypatch.setattr(live, "PING_SECONDS", 3600)
     monkeypatch.setattr(live, "follow", partial(follow_until, live.follow, is_cut, sent))
@@ -95,7 +125,10 @@ async def test_a_stream_that_falls_silent_is_opened_again(site, monkeypatch):  #
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("张", "operator", DESK)
         await page.clock.install()
-        row, cut_off = page.get_by_test_id("delivery-refund-beijing-tieba"), page.get_by_test_id("banner-cut-off")
+        row, cut_off = (
+            page.get_by_test_id("delivery-refund-beijing-tieba"),
+            page.get_by_test_id("banner-cut-off"),
+        )
         await open_live(page, f"{address}/posts/refund?tab=all", "delivery-refund-beijing-tieba")
         await eventually(lambda: sent[-1] == "beat", PATIENCE_SECONDS, "the first beat")
         is_cut.set()
@@ -103,7 +136,9 @@ async def test_a_stream_that_falls_silent_is_opened_again(site, monkeypatch):  #
         await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
         await page.clock.fast_forward("00:31")
         await expect(cut_off).to_be_visible(timeout=PATIENCE_MS)
-        await eventually(lambda: sent.count("stream") > streams, PATIENCE_SECONDS, "a stream that is as silent")
+        await eventually(
+            lambda: sent.count("stream") > streams, PATIENCE_SECONDS, "a stream that is as silent"
+        )
         is_cut.clear()
         site.runtime.advance_time(timedelta(seconds=BEAT_SECONDS))
         await expect(row).not_to_contain_text("等待人工处理")
@@ -115,7 +150,10 @@ async def test_a_stream_that_falls_silent_is_opened_again(site, monkeypatch):  #
 
 
 async def follow_until(follow, is_cut, sent, *arguments, **options):
-    """Stream the changes of a page and note what is sent; once the line is cut nothing comes any more, and no end."""
+    """Stream the changes of a page and note the sent ones.
+
+    Once the line is cut nothing comes any more, and no end.
+    """
     sent.append("stream")
     async for event in follow(*arguments, **options):
         if is_cut.is_set():
@@ -125,7 +163,10 @@ async def follow_until(follow, is_cut, sent, *arguments, **options):
 
 
 async def test_a_dialog_that_is_open_keeps_what_is_typed(site):  # the fixture
-    """Its numbers are those of the moment, the reason and the focus stay; a button that is over keeps its place."""
+    """An open dialog keeps its typed reason and its focus.
+
+    Its numbers are the current ones. A button without further use keeps its place.
+    """
     await plan(site, POST)
     await site.store.actions.register_worker()
     async with serving(site.app) as address, browsers(site, address) as enter:
@@ -142,7 +183,9 @@ async def test_a_dialog_that_is_open_keeps_what_is_typed(site):  # the fixture
         await expect(dialog).to_contain_text("还没发的 3 个不再发", timeout=PATIENCE_MS)
         await reason.press_sequentially("了")
         await expect(reason).to_have_value("写错了")
-        await expect(page.get_by_test_id("act-pause-post")).to_have_attribute("aria-disabled", "true")
+        await expect(page.get_by_test_id("act-pause-post")).to_have_attribute(
+            "aria-disabled", "true"
+        )
         await page.keyboard.press("Escape")
         assert await page.get_by_test_id("act-pause-post").bounding_box() == place
         assert await complaints(page) == []
@@ -150,7 +193,10 @@ async def test_a_dialog_that_is_open_keeps_what_is_typed(site):  # the fixture
 
 @pytest.mark.parametrize("regions", [13])
 async def test_a_seat_says_its_name_and_leads_to_its_delivery(site):  # the fixture
-    """With the pointer and with the arrow keys; Enter opens the delivery, a click the post on that platform."""
+    """The pointer and the arrow keys show the name of a seat.
+
+    Enter opens the delivery, and a click opens the post on that platform.
+    """
     await plan(site, warning("refund", when=SOON))
     await set_state(site, State.PUBLISHED, attempts=1)
     await set_state(site, State.HELD, "shanghai-tieba", reason="uncheckable", attempts=1)
@@ -172,14 +218,19 @@ async def test_a_seat_says_its_name_and_leads_to_its_delivery(site):  # the fixt
         assert first.startswith("北京")
         assert await complaints(page) == []
         await page.keyboard.press("Enter")
-        await expect(page.get_by_test_id("page-delivery")).to_contain_text("上海", timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("page-delivery")).to_contain_text(
+            "上海", timeout=PATIENCE_MS
+        )
         await page.go_back()
         await page.get_by_test_id("map-refund-tieba").click(position={"x": 3, "y": 3})
         await expect(page.get_by_test_id("page-post")).to_be_visible(timeout=PATIENCE_MS)
 
 
 async def test_a_page_that_had_to_make_room_says_so(site):  # the fixture
-    """Of too many open pages the oldest says that it is no longer kept up to date, and does not connect again."""
+    """Of too many open pages the oldest says that it is no longer kept up to date.
+
+    It does not connect again.
+    """
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("张", "operator", DESK)
         await open_live(page, f"{address}/today", "verdict")

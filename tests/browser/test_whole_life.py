@@ -1,4 +1,7 @@
-"""The whole life of a post in the demo: two people write, approve, see, delete and account for it in two browsers."""
+"""The whole life of a post in the demo, by two people in two browsers.
+
+They write, approve, see, delete and account for it.
+"""
 
 import asyncio
 import contextlib
@@ -23,13 +26,16 @@ TITLE, REASON = "警惕刷单返利", "写错了电话"
 
 @contextlib.asynccontextmanager
 async def demo():
-    """Run the demo; yield the one-time links of the author and the approver, and where the feeds are.
+    """Run the demo; yield the links of the author and the approver, and the feeds' places.
 
-    At the end it is interrupted, and ends in order.
+    The links are one-time links. At the end the demo is interrupted, and ends in order.
     """
     command = publisher_command("demo", "--no-open", "--port", "0", "--fast", "--regions", "1")
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
     )
     text = ""
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -48,7 +54,7 @@ async def demo():
 
 @dataclass(slots=True)
 class Hands:
-    """Counts what people do by hand, in all their browsers together."""
+    """Counts the manual actions of people, in all their browsers together."""
 
     actions: int = 0
 
@@ -74,13 +80,22 @@ async def enter(browser, link, viewport):
 
 
 @pytest.mark.long(seconds=30)
-@pytest.mark.skipif(BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none")
+@pytest.mark.skipif(
+    BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"
+)
 async def test_two_people_publish_a_warning_and_take_it_down():
-    """In 15 actions: written, approved on a phone, on all feeds, deleted with proof, and all of it in the audit."""
+    """Two people publish a warning and take it down in 15 actions.
+
+    It is written, approved on a phone, on all feeds, and deleted with proof. All of it is in the
+    audit.
+    """
     hands = Hands()
     async with demo() as (author_link, approver_link, feeds), async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=BROWSER, args=SILENT)
-        zhang, li = await enter(browser, author_link, DESK), await enter(browser, approver_link, PHONE)
+        zhang, li = (
+            await enter(browser, author_link, DESK),
+            await enter(browser, approver_link, PHONE),
+        )
 
         await hands.press(zhang.get_by_test_id("menu-write"))
         await hands.type(zhang.get_by_test_id("field-title"), TITLE)
@@ -103,7 +118,9 @@ async def test_two_people_publish_a_warning_and_take_it_down():
         feed = await popup.value
         assert feed.url == feeds
         for platform in PLATFORMS:
-            await expect(feed.get_by_test_id(f"platform-{platform}")).to_contain_text(TITLE, timeout=PATIENCE_MS)
+            await expect(feed.get_by_test_id(f"platform-{platform}")).to_contain_text(
+                TITLE, timeout=PATIENCE_MS
+            )
 
         await hands.press(row.get_by_role("link", name=TITLE, exact=True))
         await hands.press(zhang.get_by_test_id("act-retract"))
@@ -113,14 +130,23 @@ async def test_two_people_publish_a_warning_and_take_it_down():
         await expect(zhang.get_by_test_id("page-retraction")).to_be_visible(timeout=PATIENCE_MS)
         deleted = zhang.get_by_test_id("verdict").locator(".chip.published")  # the page is live
         await expect(deleted).to_contain_text("3", timeout=1000 * PATIENCE_SECONDS)
-        proofs = [await zhang.get_by_test_id(f"delivery-{post}-beijing-{name}").inner_text() for name in PLATFORMS]
+        proofs = [
+            await zhang.get_by_test_id(f"delivery-{post}-beijing-{name}").inner_text()
+            for name in PLATFORMS
+        ]
         for platform in PLATFORMS:
-            await expect(feed.get_by_test_id(f"platform-{platform}")).not_to_contain_text(TITLE, timeout=PATIENCE_MS)
+            await expect(feed.get_by_test_id(f"platform-{platform}")).not_to_contain_text(
+                TITLE, timeout=PATIENCE_MS
+            )
 
         await hands.press(zhang.get_by_test_id("menu-audit"))
         await expect(zhang.get_by_test_id("page-audit")).to_be_visible(timeout=PATIENCE_MS)
         entries = zhang.locator("[data-testid^=entry-]").filter(has_text=TITLE)
-        found = {match.groups() for text in await entries.all_text_contents() if (match := ENTRY.search(text))}
+        found = {
+            match.groups()
+            for text in await entries.all_text_contents()
+            if (match := ENTRY.search(text))
+        }
         await browser.close()
     assert found >= {("张", "post_saved"), ("李", "approval_given"), ("张", "retraction_requested")}
     assert all("平台" in proof for proof in proofs), proofs

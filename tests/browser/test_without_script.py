@@ -1,4 +1,4 @@
-"""A real browser in which no script runs."""
+"""A real browser without running scripts."""
 
 import pytest
 from playwright.async_api import async_playwright, expect
@@ -10,7 +10,9 @@ from tests.web.posts import POST, plan
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.skipif(BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"),
+    pytest.mark.skipif(
+        BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"
+    ),
 ]
 
 
@@ -32,11 +34,16 @@ async def test_everything_works_without_script(site):  # the fixture
         await page.get_by_test_id("confirm-cancel").click()
         await expect(page.get_by_test_id("notice")).to_contain_text("已撤回，4 个不再发")
         await browser.close()
-    assert {item.state for item in await site.store.queries.deliveries("refund")} == {State.CANCELLED}
+    assert {item.state for item in await site.store.queries.deliveries("refund")} == {
+        State.CANCELLED
+    }
 
 
 async def test_a_one_time_link_is_pasted_without_script(site):
-    """The page of the link has a field for it: what stands behind # reaches no server by itself."""
+    """The page of the link has a field for it.
+
+    The part behind # reaches no server by itself.
+    """
     link = await site.add_user("作者", "author")
     async with serving(site.app) as address, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=BROWSER, args=SILENT)

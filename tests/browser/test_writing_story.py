@@ -1,4 +1,7 @@
-"""Two people write in a real browser: both change one post, and a sign-in ends in the middle of a sentence."""
+"""Two people write in a real browser.
+
+Both change one post, and a sign-in ends in the middle of a sentence.
+"""
 
 import asyncio
 import tomllib
@@ -8,7 +11,14 @@ import pytest
 from playwright.async_api import expect
 
 from publisher.engine.planner import apply_schedule
-from tests.browser.test_approval_story import DESK, PATIENCE_MS, PHONE, browsers, complaints, serving
+from tests.browser.test_approval_story import (
+    DESK,
+    PATIENCE_MS,
+    PHONE,
+    browsers,
+    complaints,
+    serving,
+)
 from tests.cli.posts import warning
 from tests.e2e.test_browser import BROWSER
 from tests.web.test_sign_in import PASSWORD, add_activated
@@ -16,7 +26,9 @@ from tests.web.test_write import FILE, file, without_waiting  # noqa: F401 # fix
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.skipif(BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"),
+    pytest.mark.skipif(
+        BROWSER is None, reason="NO BROWSER: no chromium on PATH, and PUBLISHER_CHROMIUM names none"
+    ),
 ]
 
 
@@ -32,7 +44,10 @@ async def read_posts(path):
 
 
 async def see_each_preview(page):
-    """See that the arrow keys go from one platform's preview to the next; a check takes the focus from nothing."""
+    """See that the arrow keys go from one platform's preview to the next.
+
+    A check takes the focus from nothing.
+    """
     frames = [page.get_by_test_id(f"preview-{platform}") for platform in ("weibo", "wechat")]
     await expect(frames[1]).to_be_hidden()
     await page.get_by_test_id("tab-weibo").focus()
@@ -50,7 +65,10 @@ async def see_each_preview(page):
 
 
 async def test_two_people_change_one_post_and_settle_it(site, file):  # noqa: F811 # the fixtures
-    """The second, whose right button is down, sees what differs, chooses, and both changes are in the file."""
+    """The second person sees the differences and chooses, and both changes are in the file.
+
+    The right button of the second person is down.
+    """
     async with serving(site.app) as address, browsers(site, address) as enter:
         wang, li = await enter("王", "author", DESK), await enter("李", "author", PHONE, "dark")
         for page in (wang, li):
@@ -62,11 +80,15 @@ async def test_two_people_change_one_post_and_settle_it(site, file):  # noqa: F8
         await wang.mouse.down(button="right")  # a menu may swallow that it is let go
         await wang.get_by_test_id("field-title").fill("王改过的标题")
         await wang.get_by_test_id("field-summary").fill("转账之前，先当面核实")
-        await expect(wang.get_by_test_id("preview-weibo")).to_contain_text("当面核实", timeout=PATIENCE_MS)
+        await expect(wang.get_by_test_id("preview-weibo")).to_contain_text(
+            "当面核实", timeout=PATIENCE_MS
+        )
         await see_each_preview(wang)
         assert await complaints(wang) == []
         await wang.get_by_test_id("act-save").click()
-        await expect(wang.get_by_test_id("page-conflict")).to_contain_text("李", timeout=PATIENCE_MS)
+        await expect(wang.get_by_test_id("page-conflict")).to_contain_text(
+            "李", timeout=PATIENCE_MS
+        )
         assert await complaints(wang) == []
         await wang.get_by_test_id("conflict-title").get_by_text("李改过的标题").click()
         await wang.get_by_test_id("act-save").click()
@@ -76,14 +98,19 @@ async def test_two_people_change_one_post_and_settle_it(site, file):  # noqa: F8
 
 
 async def test_a_sign_in_that_ends_while_somebody_writes_loses_no_word(site, file):  # noqa: F811 # the fixtures
-    """The page says so and keeps the form; what is sent then comes back after the sign-in, and is saved."""
+    """The page says that the sign-in has ended, and keeps the form.
+
+    A form sent then comes back after the sign-in, and is saved.
+    """
     await add_activated(site, "王")
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("李", "author", PHONE)
         await page.get_by_test_id("menu-write").click()
         await page.get_by_text("尽快").click()
         await page.get_by_test_id("field-title").fill("警惕刷单返利")
-        await expect(page.get_by_test_id("draft-status")).to_contain_text("草稿已存", timeout=PATIENCE_MS)
+        await expect(page.get_by_test_id("draft-status")).to_contain_text(
+            "草稿已存", timeout=PATIENCE_MS
+        )
         site.runtime.advance_time(timedelta(hours=13))
         await page.get_by_test_id("field-summary").fill("先垫钱的兼职都是诈骗")
         await expect(page.get_by_test_id("banner-signed-out")).to_be_visible(timeout=PATIENCE_MS)

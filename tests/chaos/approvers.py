@@ -1,4 +1,4 @@
-"""The people of a campaign who sign in: an administrator, an operator, and two who approve what waits, by tokens."""
+"""The users of a campaign: an administrator, an operator, and two approvers with tokens."""
 
 import contextlib
 import re
@@ -17,23 +17,29 @@ from tests.chaos.people import ADMIN, APPROVERS, PASSWORD, REWRITER, USERS
 from tests.chaos.publisher_process import DaemonError, Publisher
 
 GLANCE_SECONDS, RETRY_SECONDS = 0.5, 5.0
-"""Seconds from one look at what waits to the next, and until what was refused is tried again."""
+"""Seconds between two looks at the waiting texts, and until a refused approval is tried again."""
 LINK = re.compile(r"^[\w-]{43}$", re.MULTILINE)
 WAITING = """SELECT t.post, t.occurrence, t.fingerprint FROM approvable_text t
 WHERE EXISTS (SELECT 1 FROM delivery d WHERE d.post = t.post AND d.occurrence = t.occurrence
     AND d.state IN ('pending', 'due', 'claimed', 'retrying'))
 ORDER BY (SELECT min(d.due_at) FROM delivery d WHERE d.post = t.post AND d.occurrence = t.occurrence), t.at DESC"""
-"""All texts of what waits: which is the present one the database does not say, as an edit may be taken back. A yes to
-another is refused."""
+"""All texts of waiting deliveries.
+
+The database does not show the present text, as an edit may be taken back. An approval of another
+text is refused.
+"""
 GIVEN = "SELECT post, occurrence, fingerprint, person FROM approval WHERE ended_at IS NULL"
 UNAPPROVABLE = """SELECT DISTINCT a.post FROM approval a
 JOIN delivery d ON d.post = a.post AND d.occurrence = a.occurrence
 WHERE a.ended_at IS NULL AND d.state IN ('pending', 'due', 'claimed', 'retrying') AND a.post LIKE 'post-%'"""
-"""Posts whose approval can still be ended, of which some deliveries may be on their way."""
+"""Posts with an approval that can still be ended. Some of their deliveries may be on their way."""
 
 
 def enrol(publisher: Publisher) -> None:
-    """Add the users by commands, as the owner of the workspace and then as the administrator; keep their tokens."""
+    """Add the users by commands, and keep their tokens.
+
+    The owner of the workspace adds the administrator; the administrator adds the others.
+    """
     for name, (role, _scope) in USERS.items():
         by = () if name == ADMIN else ("--by", ADMIN)
         added = publisher.say("user", "add", name, "--role", role, *by, acts_as=ADMIN)
@@ -42,22 +48,31 @@ def enrol(publisher: Publisher) -> None:
 
 
 def issue_token(publisher: Publisher, name: str) -> None:
-    """Let a user sign in with the password, and keep the token for what the user has to do."""
+    """Let a user sign in with the password, and keep the token for the user's tasks."""
     wanted = [word for permission in USERS[name][1] for word in ("--scope", permission)]
-    publisher.tokens[name] = publisher.say("user", "token", name, *wanted, lines=[PASSWORD]).split()[-1]
+    publisher.tokens[name] = publisher.say(
+        "user", "token", name, *wanted, lines=[PASSWORD]
+    ).split()[-1]
 
 
 async def record_save(publisher: Publisher, post: str, by: str, text: str) -> None:
-    """Record what the dashboard does before a person's save of a post replaces the schedule by this text."""
+    """Record a person's save of a post, as the dashboard does before the schedule gets the text."""
     async with open_store(await load_settings(publisher.folder), Runtime()) as store:
         stored = await store.posts.get_post(PostId(post))
-        save = PostSave(id=PostId(post), post=stored, text=text, base_text=text, base_version=0, fields=["title"])
+        save = PostSave(
+            id=PostId(post),
+            post=stored,
+            text=text,
+            base_text=text,
+            base_version=0,
+            fields=["title"],
+        )
         await store.saves.record(save, named_person(by))
 
 
 @dataclass(slots=True)
 class Approvers:
-    """Approve what waits, each on their own, while daemons live and die."""
+    """Approve the waiting texts, each person separately, while daemons live and die."""
 
     publisher: Publisher
     rewritten: set[str] = field(default_factory=set)
@@ -69,7 +84,9 @@ class Approvers:
     def acting(self) -> Iterator[None]:
         """Let them act meanwhile. Raises DaemonError if one of their commands failed."""
         people = (*APPROVERS, REWRITER)
-        threads = [threading.Thread(target=self._approve, args=(name,), name=name) for name in people]
+        threads = [
+            threading.Thread(target=self._approve, args=(name,), name=name) for name in people
+        ]
         for thread in threads:
             thread.start()
         try:
@@ -91,7 +108,11 @@ class Approvers:
                 key = (row[0], row[1], row[2])
                 if name == REWRITER and key[0] not in self.rewritten:
                     continue
-                if key in given or refused.get(key, 0.0) > time.monotonic() or self.is_over.is_set():
+                if (
+                    key in given
+                    or refused.get(key, 0.0) > time.monotonic()
+                    or self.is_over.is_set()
+                ):
                     continue
                 try:
                     if not self.publisher.approve(key[0], key[2], by=name):

@@ -1,4 +1,4 @@
-"""What a campaign leaves for an independent judge, in the form of docs/checker.md."""
+"""The artefacts of a campaign for an independent judge, in the form of docs/checker.md."""
 
 import hashlib
 import json
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from tests.chaos.campaign import Campaign
 
 REST_WITHIN = 60.0
-"""Seconds after which what has not moved is stuck; a campaign waits longer for anything to move."""
+"""Seconds without a step until a delivery counts as stuck. A campaign waits longer for any step."""
 LASTS = timedelta(days=1)
 """How long a post holds true that says nothing else."""
 RSS, RSS_EACH = 250e6, 2e3
-"""Bytes that a daemon may hold at most, and more for each delivery, as the schedule is read whole."""
+"""Most bytes in a daemon, and more for each delivery, as the schedule is read whole."""
 HANDLES, HANDLES_EACH = 60, 2
 """Files that a daemon may have open at most, and more for each account: a call and a read."""
 DUMP = "server.dump"
@@ -63,13 +63,19 @@ def save(folder: Path, campaign: "Campaign") -> None:
     )
     _write(folder / "plan.json", _plan(campaign))
     _write_lines(folder / "log.jsonl", campaign.platforms.log())
-    orders = sorted((order for one in campaign.publishers for order in one.orders), key=lambda order: order["at"])
+    orders = sorted(
+        (order for one in campaign.publishers for order in one.orders),
+        key=lambda order: order["at"],
+    )
     _write_lines(folder / "orders.jsonl", orders)
     interruptions = [one for each in campaign.publishers for one in each.interruptions]
     _write_lines(folder / "interruptions.jsonl", interruptions)
     if campaign.receiver is not None:
         _write_lines(folder / "messages.jsonl", campaign.receiver.log)
-    _write_lines(folder / "metrics.jsonl", [measured for one in campaign.publishers for measured in one.measured])
+    _write_lines(
+        folder / "metrics.jsonl",
+        [measured for one in campaign.publishers for measured in one.measured],
+    )
     database = campaign.publisher.database
     if database:
         write_rows(folder / "publisher.db", rows_of_server(database))
@@ -80,21 +86,28 @@ def save(folder: Path, campaign: "Campaign") -> None:
 
 
 def _approvals(campaign: "Campaign") -> dict[str, Any]:
-    """Name the stages that every post must pass, and who may approve."""
+    """Return the stages that every post must pass, and the people that may approve."""
     if not campaign.options.approvals:
         return {}
     return {"stages": STAGES, "approvers": {name: [] for name in (*APPROVERS, REWRITER)}}
 
 
 def _dump(url: str, file: Path) -> None:
-    """Write down every table of a server, as it is: secrets are searched for where nobody else reads as well."""
+    """Write every table of a server to a file unchanged.
+
+    Secrets are then searched for even where nobody else reads.
+    """
     import psycopg  # noqa: PLC0415 # needed for this kind of database only
     from psycopg.sql import SQL, Identifier  # noqa: PLC0415 # same
 
     with psycopg.connect(url) as connection, file.open("wb") as to:
-        found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        found = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        ).fetchall()
         for (table,) in found:
-            with connection.cursor().copy(SQL("COPY {} TO STDOUT").format(Identifier(table))) as rows:
+            with connection.cursor().copy(
+                SQL("COPY {} TO STDOUT").format(Identifier(table))
+            ) as rows:
                 to.writelines(rows)
 
 
@@ -120,11 +133,17 @@ def _write_lines(file: Path, lines: Iterable[Any]) -> None:
 
 
 def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
-    """Give what the checker asks for of publisher.toml."""
+    """Return the values of publisher.toml that the checker needs."""
     limits = {
-        name: {key: _seconds(value) for key, value in table.items()} for name, table in settings["limits"].items()
+        name: {key: _seconds(value) for key, value in table.items()}
+        for name, table in settings["limits"].items()
     }
-    wanted = {"settle": "visibility_window", "gap": "min_interval", "per_hour": "per_hour", "per_day": "per_day"}
+    wanted = {
+        "settle": "visibility_window",
+        "gap": "min_interval",
+        "per_hour": "per_hour",
+        "per_day": "per_day",
+    }
     return {
         "environment": settings["environment"],
         "hosts": ["127.0.0.1"],
@@ -167,11 +186,22 @@ def _plan(campaign: "Campaign") -> dict[str, Any]:
         "began_at": now - campaign.seconds,
         "faults_end_at": campaign.calm_since or now,
         "ended_at": now,
-        "outages": [{"scope": "all", "from": begins, "to": ends} for begins, ends in campaign.outages],
-        "clocks": [{"from": one.begins, "to": one.ends, "ahead": one.ahead} for one in campaign.clocks],
+        "outages": [
+            {"scope": "all", "from": begins, "to": ends} for begins, ends in campaign.outages
+        ],
+        "clocks": [
+            {"from": one.begins, "to": one.ends, "ahead": one.ahead} for one in campaign.clocks
+        ],
         "duties": [
-            *(_duty(campaign, entry, account) for entry in written for account in (*entry.accounts, *entry.left_out)),
-            *({"post": post, "occurrence": instant, "account": account} for post, instant, account in repeating),
+            *(
+                _duty(campaign, entry, account)
+                for entry in written
+                for account in (*entry.accounts, *entry.left_out)
+            ),
+            *(
+                {"post": post, "occurrence": instant, "account": account}
+                for post, instant, account in repeating
+            ),
             *(_minutely_duty(campaign, instant, account) for _post, instant, account in minutely),
         ],
         "versions": [
@@ -189,19 +219,25 @@ def _plan(campaign: "Campaign") -> dict[str, Any]:
 
 
 def _repeating(campaign: "Campaign", shift: int | None = 0) -> Iterator[tuple[str, str, str]]:
-    """Name what is filed of the post that repeats: what falls into the next two days, moved by so many hours."""
+    """Yield the filed instants of the repeating post: the next two days, moved by `shift` hours."""
     workspace = campaign.workspace
     for account in workspace.repeating_accounts if shift is not None else ():
         for day in range(PLAN_DAYS):
-            yield REPEATING, (workspace.repeats_at + timedelta(days=day, hours=shift or 0)).isoformat(), account
+            yield (
+                REPEATING,
+                (workspace.repeats_at + timedelta(days=day, hours=shift or 0)).isoformat(),
+                account,
+            )
 
 
 def _minutely(campaign: "Campaign") -> Iterator[tuple[str, str, str]]:
-    """Name what is filed of the post that repeats each minute."""
+    """Yield the filed instants of the post that repeats each minute."""
     workspace = campaign.workspace
     first, last = workspace.minutes or (None, None)
     while first and last and first <= last:
-        yield from ((MINUTELY, first.isoformat(), account) for account in workspace.repeating_accounts)
+        yield from (
+            (MINUTELY, first.isoformat(), account) for account in workspace.repeating_accounts
+        )
         first += timedelta(minutes=1)
 
 
@@ -209,12 +245,21 @@ def _minutely_duty(campaign: "Campaign", instant: str, account: str) -> dict[str
     """The outage covers all instants; of these the last one is wanted."""
     last = campaign.workspace.minutes[1].isoformat() if campaign.workspace.minutes else ""
     end = "published" if instant == last else "expired"
-    known = {"post": MINUTELY, "occurrence": instant, "account": account, "due": instant, "end": end}
+    known = {
+        "post": MINUTELY,
+        "occurrence": instant,
+        "account": account,
+        "due": instant,
+        "end": end,
+    }
     return {**known, "max_delay": MINUTELY_LATE}
 
 
 def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
-    due, wanted = entry.due.astimezone(UTC).replace(microsecond=0), campaign.wanted[entry.id, account]
+    due, wanted = (
+        entry.due.astimezone(UTC).replace(microsecond=0),
+        campaign.wanted[entry.id, account],
+    )
     return {
         "post": entry.id,
         "occurrence": "once",
@@ -230,7 +275,7 @@ def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
 
 
 def order(kind: str, asked: float, *, by: str = "wang", **target: str) -> dict[str, str]:
-    """Spell what a person has just done, given when it was begun."""
+    """Return an order that a person has just given, with the start time of the command."""
     return {"kind": kind, "asked_at": _iso(asked), "at": _iso(time.time()), "by": by, **target}
 
 
@@ -239,7 +284,7 @@ def _iso(at: float) -> str:
 
 
 def write_rows(file: Path, found: Rows) -> None:
-    """Copy what the checker reads, whatever the database was: its server may be gone by then."""
+    """Copy the tables for the checker from any kind of database. Its server may be gone by then."""
     file.unlink(missing_ok=True)
     with closing(sqlite3.connect(file)) as connection, connection:
         for table, rows in found.items():
@@ -252,8 +297,12 @@ def write_rows(file: Path, found: Rows) -> None:
 
 
 def _keep_files(folder: Path, campaign: "Campaign") -> None:
-    """What the daemons wrote, whatever they died of: in none of it may the accounts' secret stand."""
-    secrets = [CANARY, *campaign.publisher.tokens.values(), *([PASSWORD] if campaign.publisher.tokens else [])]
+    """Keep the files of the daemons. None may hold the accounts' secret, after any death."""
+    secrets = [
+        CANARY,
+        *campaign.publisher.tokens.values(),
+        *([PASSWORD] if campaign.publisher.tokens else []),
+    ]
     lines = [*(f"canary: {secret}" for secret in secrets), "path: publisher.db"]
     if (folder / DUMP).exists():
         lines.append(f"path: {DUMP}")

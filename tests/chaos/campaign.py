@@ -1,8 +1,9 @@
-"""The kill campaign: the daemon dies again and again while it publishes, and every post must still go out once.
+"""The kill campaign: daemons die while they publish, and every post must still go out once.
 
-Platforms answer wrongly, the network cuts, disks fill, daemons sleep, people change their minds: every choice follows
-from the seed. The checker judges what the run has left behind; the campaign itself asks whether each delivery that
-waits for a person does so for one of its faults. One with approvals ends with the restore of an older database.
+Platforms answer wrongly, the network cuts, disks fill, daemons sleep, and people change their
+minds. Every choice follows from the seed. The checker judges the artefacts of the run. The campaign
+itself asks whether each delivery that waits for a person does so for one of its faults. A campaign
+with approvals ends with the restore of an older database.
 """
 
 import contextlib
@@ -51,66 +52,97 @@ from tests.chaos.operators import People
 from tests.chaos.options import Options, options_of
 from tests.chaos.platforms import Platforms, start_platforms
 from tests.chaos.publisher_process import DaemonError, Publisher
-from tests.chaos.store_reader import CALLED_SINCE, KNOWN, LATE, LEFT, NEXT, NOT_LIVE, OPEN, SITUATIONS, STATES
-from tests.chaos.workspace import HIDING, MANY, NAMED, UNUSED_TEMPLATE, USED_TEMPLATE, Workspace, design
+from tests.chaos.store_reader import (
+    CALLED_SINCE,
+    KNOWN,
+    LATE,
+    LEFT,
+    NEXT,
+    NOT_LIVE,
+    OPEN,
+    SITUATIONS,
+    STATES,
+)
+from tests.chaos.workspace import (
+    HIDING,
+    MANY,
+    NAMED,
+    UNUSED_TEMPLATE,
+    USED_TEMPLATE,
+    Workspace,
+    design,
+)
 from tests.postgres_server import start_postgres
 
 MOODS = ("accept", "accept", "accept", "error", "redirect", "hang", "drip", "cut")
 """How the channel of alerts answers during the life of a daemon."""
 LARGE = 40
-"""Kills from which on a campaign has time for every failpoint."""
+"""Number of kills that gives a campaign time for every failpoint."""
 COMPLETE, COMPLETE_IF_BUSY = 100, 300
-"""Kills from which on every failpoint must have struck; lives are short where there is much to send."""
+"""Number of kills until every failpoint must have struck. Lives are short under a large load."""
 WAVES = 4
 PER_WAVE = 10000
 MOMENT = "at a random moment"
 FREEZE, FULL, CLOCK = "(slept)", "(disk full)", "(clock wrong)"
 ENOUGH = 30
-"""Kills from which on a campaign has time for those."""
+"""Number of kills that gives a campaign time for sleeps, full disks and wrong clocks."""
 GATHERS = 2.0
-"""Seconds without a daemon, in which something falls due."""
+"""Seconds without a daemon, so that posts fall due."""
 LIVES, HANGS = 3.0, 7.0
-"""Seconds of work of such a daemon, and of one that hangs for a name: all calls to that platform wait by then."""
+"""Seconds of work of such a daemon, and of one that hangs for a name.
+
+By the second time all calls to that platform wait.
+"""
 QUIET, MOST_LEFT = 3.0, 2
 """So many seconds a daemon may send nothing, though it could on so many accounts."""
 MOST_TOLD = 40
 AFTERWORK = 45.0
 LAST_LASTS = 1.2
-"""So much longer than was measured the last wave lasts, or its posts would be over before all kills are done."""
+"""Factor for the length of the last wave over the measured one.
+
+Else its posts end before the kills do.
+"""
 FIRST_GUESS = 5.0
 """Seconds from one kill to the next, until they have been measured."""
 RETRACTIONS = 2
-"""Posts that are taken down for each point at which a daemon shall die over it."""
+"""Posts that are taken down for each failpoint of a retraction."""
 MOST_MORE = 12
-"""Kills beyond those that were ordered, for required failpoints that have not struck."""
+"""Extra kills for required failpoints that have not struck."""
 TRIES = 3
-"""Lives until one dies while it takes a post down: what the last one had leased is put off for a while."""
+"""Lives until one dies in a retraction.
+
+The deliveries that the last one had leased are put off for a while.
+"""
 GLANCE = 1.0
 SOON, LATER = 2.5, 25.0
-"""Seconds that a daemon needs to start and claim at least, and for which a sleep before an instant is waited for."""
+"""Seconds for a daemon to start and claim, and longest wait for a sleep before an instant."""
 ACCEPT_SECONDS = 60.0
 PER_SECOND = 100
 """Deliveries that are filed in a second at least."""
 SHORTEST = 5.0
-"""Seconds over which the posts of a wave fall due at least."""
+"""Shortest spread of a wave's due times, in seconds."""
 MISSED_AHEAD, MISSED_BY = 12.0, 3.0
-"""Seconds that a daemon needs to file what repeats each minute before it falls due, and by which it is missed."""
+"""Seconds before an instant of the minutely post for filing, and after it until it is missed."""
 STILL, LONGEST_REST = 75.0, 420.0
-"""Seconds without any change after which a campaign does not wait longer, unless a look is still to come; and seconds
-after which it waits for nothing else."""
+"""Longest wait of a campaign without any change, and in total, in seconds.
+
+The first limit does not apply while a look is still to come.
+"""
 MICRO = 1_000_000
 PATIENCE, QUICK = 2.5, 1.4
-"""Seconds of work after which a failpoint counts as not reached; the quick one where much happens in each life, but
-late enough for the first look at what is in doubt."""
+"""Seconds of work until a failpoint counts as not reached.
+
+The second value is for busy lives. It is late enough for the first look at deliveries in doubt.
+"""
 MOST_LATE = 500
 """Deliveries that may be late before a life is calm."""
 BUSY = 40
-"""Deliveries for each kill, from which on calm lives are seldom needed."""
+"""Deliveries for each kill that make calm lives seldom needed."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Campaign:
-    """One run: what is published, who dies where, and what came of it. Several publishers work on one database."""
+    """One run: its posts, its deaths and their results. Several publishers may share a database."""
 
     workspace: Workspace
     publishers: Sequence[Publisher]
@@ -133,7 +165,7 @@ class Campaign:
     people: People = field(init=False)
     changes: Changes = field(init=False)
     moods: Random = field(init=False)
-    """Draws how the channel of alerts answers, and nothing else: a seed stays the campaign that it was."""
+    """Draws the answers of the alert channel only. With this a seed keeps its campaign."""
     approvers: Approvers = field(init=False)
     deck: Deck = field(init=False)
     dealing: threading.Lock = field(default_factory=threading.Lock)
@@ -163,7 +195,7 @@ class Campaign:
 
     @property
     def clocks(self) -> Sequence[WrongClock]:
-        """Give the times in which the hosts' clock was wrong."""
+        """Return the times with a wrong clock of the hosts."""
         return [one for publisher in self.publishers for one in publisher.clocks]
 
     @property
@@ -182,13 +214,18 @@ class Campaign:
 
     @property
     def is_rough(self) -> bool:
-        """Whether everything may go wrong, not only what a named failpoint and lost replies bring."""
+        """True if everything may go wrong, not only a named failpoint and lost replies."""
         return not self.options.at and not self.options.plain
 
     @property
     def untouchable(self) -> set[str]:
-        """Posts with which people leave the others' stories alone."""
-        follows = {name for entry in self.workspace.entries if entry.follows for name in (entry.id, entry.follows)}
+        """Posts that people leave alone, because other actions depend on them."""
+        follows = {
+            name
+            for entry in self.workspace.entries
+            if entry.follows
+            for name in (entry.id, entry.follows)
+        }
         return follows | {entry.id for entry in self.workspace.entries if entry.withdrawn}
 
     def run(self) -> None:
@@ -202,7 +239,10 @@ class Campaign:
         self._settle()
 
     def _run_wave(self, wave: int, stack: contextlib.ExitStack) -> None:
-        """Publish a wave while daemons die; from the first one on, people change files until the stack is closed."""
+        """Publish a wave while daemons die.
+
+        From the first wave on, people change files until the stack is closed.
+        """
         self._write(wave, (self.kills - self.spent) // (self.waves - wave))
         self._open(wave)
         if self.is_rough and wave % self._waves_a_plan == 0:
@@ -211,7 +251,9 @@ class Campaign:
             self._order(wave)
         if wave < len(AT_ONCE) and self.is_rough and self.kills >= ENOUGH:
             AT_ONCE[wave](self)
-        if wave == 0 and self.has_changes:  # not before: with a broken template no warning can be rendered
+        if (
+            wave == 0 and self.has_changes
+        ):  # not before: with a broken template no warning can be rendered
             stack.enter_context(self.changes.acting())
         with ThreadPoolExecutor(len(self.publishers)) as pool:
             deaths = [pool.submit(self._die_on, wave, publisher) for publisher in self.publishers]
@@ -229,7 +271,9 @@ class Campaign:
             with self.dealing:
                 soon = round((time.time() + SOON) * MICRO)
                 situations = [name for (name,) in store.rows(SITUATIONS.format(until=soon))]
-                dealt = self.deck.deal(may_order=is_first, is_behind=is_behind, situations=situations)
+                dealt = self.deck.deal(
+                    may_order=is_first, is_behind=is_behind, situations=situations
+                )
                 kill = self._on_the_eve(dealt)
                 self._provoke(kill)
             if is_first and self.is_rough and not kill.order:
@@ -240,25 +284,33 @@ class Campaign:
                 self.deck.note_end(kill, is_reached=is_reached)
 
     def _may_die(self, wave: int) -> bool:
-        """True if the wave has kills left; the last one has some more for required failpoints that did not strike."""
+        """True if the wave has kills left. The last one has some more for required failpoints."""
         more = MOST_MORE if wave == self.waves - 1 and self.deck.owes else 0
         return self.spent < self.kills * (wave + 1) // self.waves + more
 
     def _provoke(self, kill: Kill) -> None:
-        """Let a platform do what brings a daemon to the failpoint soon, where ordinary work seldom does."""
+        """Let a platform cause the failpoint soon, where ordinary work seldom passes it."""
         if self.is_complete and kill.deed == "kill" and kill.point:
             self.platforms.add_rules(provocation(kill.point))
 
     def _on_the_eve(self, kill: Kill) -> Kill:
-        """Let a sleep that begins shortly before a post is due begin before the next such post; else anywhere.
+        """Let a sleep on the eve of a due time begin before the next such post, or else anywhere.
 
         A daemon that only has to outlive such an instant dies a while after it.
         """
         if not kill.is_eve:
             return kill
         now = datetime.now(UTC)
-        coming = [entry for entry in self.workspace.written if entry.id not in self.untouchable | self.people.touched]
-        dues = sorted(entry.due.replace(microsecond=0) for entry in coming if entry.due and (entry.tight or kill.order))
+        coming = [
+            entry
+            for entry in self.workspace.written
+            if entry.id not in self.untouchable | self.people.touched
+        ]
+        dues = sorted(
+            entry.due.replace(microsecond=0)
+            for entry in coming
+            if entry.due and (entry.tight or kill.order)
+        )
         due = next((due for due in dues if SOON < (due - now).total_seconds() < LATER), None)
         if due is None:
             return replace(kill, order="")
@@ -282,15 +334,21 @@ class Campaign:
     def task(self) -> Task:
         return Task(
             wanted=self.wanted,
-            identities={account.id: account.identity for account in self.workspace.accounts.values()},
+            identities={
+                account.id: account.identity for account in self.workspace.accounts.values()
+            },
             follows={entry.id: entry.follows for entry in self.workspace.entries if entry.follows},
             edited=frozenset(self.people.edited),
             only_once=frozenset(
-                one.id for one in self.workspace.accounts.values() if RESENDS[one.platform] is not True
+                one.id
+                for one in self.workspace.accounts.values()
+                if RESENDS[one.platform] is not True
             ),
             mass_sent=frozenset(self.workspace.mass_sent()),
             cut_beside_others=self.in_sending if len(self.publishers) > 1 else 0,
-            hiding=frozenset(one.id for one in self.workspace.accounts.values() if one.platform == HIDING),
+            hiding=frozenset(
+                one.id for one in self.workspace.accounts.values() if one.platform == HIDING
+            ),
         )
 
     def _write(self, wave: int, share: int) -> None:
@@ -304,10 +362,12 @@ class Campaign:
         self.wave_ends_at = time.monotonic() + spread
         for entry in self.workspace.written:
             for account in entry.accounts:
-                self.wanted.setdefault((entry.id, account), "published|expired" if entry.may_expire else "published")
+                self.wanted.setdefault(
+                    (entry.id, account), "published|expired" if entry.may_expire else "published"
+                )
 
     def _has_work(self, wave: int) -> bool:
-        """Whether posts of the wave still fall due; what the last wave leaves behind is worth some more kills."""
+        """True if posts of the wave still fall due. The last wave gets more time for kills."""
         if self.options.seconds and self.seconds > self._ends_after(wave):
             return False
         return time.monotonic() < self.wave_ends_at + (AFTERWORK if wave == self.waves - 1 else 0)
@@ -322,29 +382,35 @@ class Campaign:
             self._kill(Kill(point=FIRST_START), patience=patience)
         if wave == 0 and self.options.approvals:
             enrol(self.publisher)
-        for point in self.dice.sample(RELOAD_POINTS, len(RELOAD_POINTS) if self._is_thorough(wave) else 1):
+        for point in self.dice.sample(
+            RELOAD_POINTS, len(RELOAD_POINTS) if self._is_thorough(wave) else 1
+        ):
             self._put_off()
             self._kill(Kill(point=point), patience=patience)
         for _ in range(TRIES):
             if not self._put_off() or self.publisher.file(patience, self.dice.random()):
                 return
-            self.workspace.ahead *= 2  # on this host, instants are over before a daemon has read of them
+            self.workspace.ahead *= (
+                2  # on this host, instants are over before a daemon has read of them
+            )
         raise DaemonError("the schedule was refused each time")
 
     def _put_off(self) -> bool:
-        """Put off what would be missed by now; gives whether anything is in no book yet."""
+        """Put off posts that would soon be missed. Return True if any post is not filed yet."""
         known = {post for (post,) in self.publisher.store.rows(KNOWN)}
         self.workspace.put_off(known)
         return any(entry.id not in known for entry in self.workspace.written)
 
     def _is_thorough(self, wave: int) -> bool:
-        has_time = self.options.deliveries < MANY and (self.kills >= COMPLETE or not self.is_complete)
+        has_time = self.options.deliveries < MANY and (
+            self.kills >= COMPLETE or not self.is_complete
+        )
         return self.kills >= LARGE and (wave == 0 or has_time)
 
     def _order(self, wave: int) -> None:
-        """Withdraw a post that is not due yet, and take some live ones down, with deaths in between.
+        """Withdraw a post that is not due yet, and retract some live ones, with deaths in between.
 
-        A failpoint at which nobody died over it gets another wave.
+        A failpoint without a death during a retraction gets another wave.
         """
         if wave == 1:
             for entry in (entry for entry in self.workspace.written if entry.withdrawn):
@@ -352,7 +418,9 @@ class Campaign:
                 self.wanted.update({(entry.id, account): "cancelled" for account in entry.accounts})
             points = self.dice.sample(RETRACT_POINTS, self._few(len(RETRACT_POINTS)))
         else:
-            points = [point for point in RETRACT_POINTS if self.is_complete and not self.reached[point]]
+            points = [
+                point for point in RETRACT_POINTS if self.is_complete and not self.reached[point]
+            ]
         live = self.people.live() if points else []
         chosen = self.dice.sample(live, min(len(points) * RETRACTIONS, len(live)))
         for number, point in enumerate(points):
@@ -364,14 +432,20 @@ class Campaign:
             any(self._kill(Kill(point=point)) for _ in range(TRIES if mine else 0))
 
     def _start_in_trouble(self) -> None:
-        """Let a daemon start on a host that hangs for a name, and with a broken template: what is filed goes."""
+        """Let a daemon start on a host that hangs for a name, and with a broken template.
+
+        Filed posts must go out.
+        """
         self._send_by(Kill(deed="name", after=HANGS), besides=NAMED)
         templates = (UNUSED_TEMPLATE, USED_TEMPLATE)
         for name in templates if self.kills >= LARGE else (templates[self.options.seed % 2],):
             self._send_by(Kill(deed="template", after=LIVES, broken=name))
 
     def _start_wrongly(self) -> None:
-        """Let a second daemon start beside the first; on a server, one by a wrong clock, and then by a right one."""
+        """Let a second daemon start beside the first.
+
+        On a server, one with a wrong clock starts, and then one with a right clock.
+        """
         if self.options.database == "sqlite":
             self._send_by(Kill(deed="second", after=LIVES))
         else:
@@ -379,7 +453,10 @@ class Campaign:
             self._send_by(Kill(after=LIVES))
 
     def _start_by_mistake(self) -> None:
-        """Let daemons start that must be refused: in a copy of the workspace, and with another id for an account."""
+        """Let daemons start that must be refused.
+
+        One is in a copy of the workspace, and one has another id for an account.
+        """
         if not self.has_changes:
             return
         if self.options.database == "sqlite":
@@ -393,16 +470,18 @@ class Campaign:
                 self.workspace.write_settings()
 
     def _send_by(self, kill: Kill, besides: str = "nobody") -> None:
-        """Let a daemon live, and send to all platforms besides one until its end, as long as something is due there.
+        """Let a daemon live. It must send to platforms other than `besides` until its end.
 
-        On a host that is slow just now it lives longer.
+        This holds as long as posts are due there. The daemon lives longer while the host is slow.
         """
         self.people.clear_up()
         time.sleep(GATHERS)  # posts fall due
         self._kill(replace(kill, after=kill.after * self.publisher.slowness))
         ended, store = time.time(), self.publisher.store
         left = store.rows(LEFT.format(until=round((ended - QUIET / 2) * MICRO), besides=besides))
-        called = store.count(CALLED_SINCE.format(since=round((ended - QUIET) * MICRO), besides=besides))
+        called = store.count(
+            CALLED_SINCE.format(since=round((ended - QUIET) * MICRO), besides=besides)
+        )
         if len(left) >= MOST_LEFT and not called:
             what = AT_A_START.get(kill.deed, "after a wrong clock")
             raise DaemonError(
@@ -411,17 +490,21 @@ class Campaign:
 
     @property
     def _waves_a_plan(self) -> int:
-        """After so many waves people think of something to do; where there are many, they would hold up the deaths."""
+        """Number of waves between two plans of people. More plans would hold up the deaths."""
         return self.waves // WAVES if self.kills >= LARGE else self.waves
 
     def _few(self, number: int) -> int:
         """A small campaign has no time for more than one."""
         return number if self.kills >= LARGE else 1
 
-    def _kill(self, kill: Kill, publisher: Publisher | None = None, patience: float | None = None) -> bool:
+    def _kill(
+        self, kill: Kill, publisher: Publisher | None = None, patience: float | None = None
+    ) -> bool:
         victim = publisher or self.publisher
         self._let_receiver(self.moods.choice(MOODS))
-        is_reached = victim.die(kill, patience, partial(self.people.order, kill.order) if kill.order else None)
+        is_reached = victim.die(
+            kill, patience, partial(self.people.order, kill.order) if kill.order else None
+        )
         left = victim.in_sending()
         with self.dealing:
             self.spent += 1
@@ -449,7 +532,9 @@ class Campaign:
         if not self.publisher.file(ACCEPT_SECONDS + self.options.deliveries / PER_SECOND, 0.0):
             raise DaemonError("the schedule with what repeats each minute was refused")
         began = time.time()
-        time.sleep(max(0.0, last.timestamp() + MISSED_BY - began))  # posts fall due with nobody to send them
+        time.sleep(
+            max(0.0, last.timestamp() + MISSED_BY - began)
+        )  # posts fall due with nobody to send them
         ended = time.time()
         self.outages.append((began, ended))
         self.publisher.interruptions.append({"at": began, "until": ended, "kind": "down"})
@@ -457,7 +542,9 @@ class Campaign:
     def _settle(self) -> None:
         """Let nothing go wrong any more, and a last daemon of each worker finish."""
         self.fired = self.platforms.fired()
-        if self.options.missed or (self.is_rough and self.kills >= LARGE and not self.options.seconds):
+        if self.options.missed or (
+            self.is_rough and self.kills >= LARGE and not self.options.seconds
+        ):
             self._miss_some()
         self.platforms.calm()
         self._let_receiver(MOODS[0])
@@ -469,10 +556,14 @@ class Campaign:
             self._await_rest()
 
     def findings(self, expectations: Expectations) -> Iterator[Finding]:
-        """Give what the campaign did not expect: of the deliveries, of the daemons' logs and of its own deaths."""
+        """Yield unexpected findings about deliveries, the daemons' logs and the deaths."""
         yield from expectations.findings(self.platforms.log(), self.publisher.status())
-        for complaint in (complaint for publisher in self.publishers for complaint in publisher.complaints()):
-            yield Finding(by="campaign", invariant="LOG", what=f"the daemon logged an error: {complaint}")
+        for complaint in (
+            complaint for publisher in self.publishers for complaint in publisher.complaints()
+        ):
+            yield Finding(
+                by="campaign", invariant="LOG", what=f"the daemon logged an error: {complaint}"
+            )
         if self.has_changes:
             yield from self.changes.findings()
         complete = COMPLETE_IF_BUSY if _is_busy(self.options) else COMPLETE
@@ -483,7 +574,7 @@ class Campaign:
                 yield Finding(by="campaign", invariant="POINT", what=f"nobody died at {point}")
 
     def _await_rest(self) -> None:
-        """Wait until every duty has come to rest, or nothing has moved for a long while after the last is due."""
+        """Wait until every duty is at rest, or nothing moves for long after the last due time."""
         before, moved_at = {}, time.monotonic() + self.workspace.seconds_until_last_due
         last_due, latest = moved_at, moved_at + LONGEST_REST
         while time.monotonic() < min(moved_at + STILL, latest):
@@ -491,20 +582,26 @@ class Campaign:
             self.people.clear_up()
             store = self.publisher.store
             now = dict(store.rows(STATES))
-            if sum(now.values()) >= len(self.wanted) and _is_at_rest(store.rows(OPEN), set(store.rows(NOT_LIVE))):
+            if sum(now.values()) >= len(self.wanted) and _is_at_rest(
+                store.rows(OPEN), set(store.rows(NOT_LIVE))
+            ):
                 return
             until_next = store.count(NEXT) / MICRO - time.time()
-            if now != before or 0 < until_next < LONGEST_REST:  # what waits for hours waits by a wrong clock
+            if (
+                now != before or 0 < until_next < LONGEST_REST
+            ):  # what waits for hours waits by a wrong clock
                 until_next = until_next if 0 < until_next < LONGEST_REST else 0.0
                 before, moved_at = now, max(time.monotonic() + until_next, last_due)
                 latest = max(latest, moved_at)
 
 
 AT_ONCE = (Campaign._start_in_trouble, Campaign._start_wrongly, Campaign._start_by_mistake)
-"""What each of the first waves begins with."""
+"""The first action of each of the first waves."""
 
 
-def _is_at_rest(unfinished: Iterable[tuple[str, str, str, str | None]], held: Collection[tuple[str, str]]) -> bool:
+def _is_at_rest(
+    unfinished: Iterable[tuple[str, str, str, str | None]], held: Collection[tuple[str, str]]
+) -> bool:
     """Whether all that has not ended is waiting for a post that a person has to decide on first."""
     return all(
         state in {"pending", "due"} and follows is not None and (follows, account) in held
@@ -513,7 +610,10 @@ def _is_at_rest(unfinished: Iterable[tuple[str, str, str, str | None]], held: Co
 
 
 def _told_as(kill: Kill, *, is_reached: bool) -> str:
-    """Say what became of a daemon; one that did not fall asleep, or had no full disk, was only killed."""
+    """Return the name of a daemon's end.
+
+    A daemon that did not fall asleep, or had no full disk, was only killed.
+    """
     if kill.deed == "full" and is_reached:
         return FULL
     if kill.deed == "clock":
@@ -552,7 +652,10 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _database(kind: str, folder: Path) -> Iterator[str | None]:
-    """Give the URL of a PostgreSQL of the campaign's own; None where each worker has its own file."""
+    """Yield the URL of the campaign's own PostgreSQL.
+
+    It is None where each worker has its own file.
+    """
     if kind == "sqlite":
         yield None
         return
@@ -564,7 +667,7 @@ def _database(kind: str, folder: Path) -> Iterator[str | None]:
 
 
 def is_complete(options: Options) -> bool:
-    """Return True if a campaign is large enough for each required failpoint, and for each kind of change."""
+    """Return True if a campaign is large enough for each required failpoint and kind of change."""
     is_large = options.kills >= REQUIRED_KILLS and options.deliveries >= REQUIRED_DELIVERIES
     return is_large and not options.at and not options.seconds
 
@@ -578,16 +681,20 @@ def _waves(options: Options) -> int:
 
 
 def _run(options: Options, folder: Path, database: str | None, receiver: Webhook) -> list[Finding]:
-    """Run a campaign in a folder, print its figures, and give what must not have happened."""
+    """Run a campaign in a folder, print its figures, and return its findings."""
     dice = Random(options.seed)  # noqa: S311 # repeatable on purpose
     waves, is_rough = _waves(options), not options.at and not options.plain
     folders = [folder / f"worker-{number}" for number in range(1, options.workers + 1)]
     workspace = design(folders, options.deliveries, waves, dice, is_rough=is_rough)
-    platforms = start_platforms(folder / "platforms", options.seed, options.network if is_rough else 0.0)
+    platforms = start_platforms(
+        folder / "platforms", options.seed, options.network if is_rough else 0.0
+    )
     try:
         troubles = [*rules(dice, options.lost, options.deliveries, lost_only=not is_rough)]
         if is_rough:
-            named = [(account.platform, account.identity) for account in workspace.accounts.values()]
+            named = [
+                (account.platform, account.identity) for account in workspace.accounts.values()
+            ]
             troubles += [*blanks(dice, named, options.lost), *crowds(dice, named, options.lost)]
             troubles += excerpts(dice, named, options.lost)
         if is_rough and is_complete(options):
@@ -597,7 +704,9 @@ def _run(options: Options, folder: Path, database: str | None, receiver: Webhook
         workspace.needs_approval, workspace.alerts_url = options.approvals, receiver.url
         workspace.prepare(platforms.base_url, database)
         patience = options.patience or (QUICK if _is_busy(options) else PATIENCE)
-        publishers = [Publisher(worker, database, options.bug, patience) for worker in workspace.folders]
+        publishers = [
+            Publisher(worker, database, options.bug, patience) for worker in workspace.folders
+        ]
         campaign = Campaign(
             workspace=workspace,
             publishers=publishers,

@@ -1,7 +1,8 @@
-"""What people change under a campaign's daemons: slips in the files, put right later, and accounts that change hands.
+"""Changes by people during a campaign: slips in files, later corrections, and swapped accounts.
 
-Each kind of change is a generator that yields the seconds until it goes on. It has posts of its own, so that nobody
-else touches them. Meanwhile new urgent warnings are written into the same file, and none may be kept back.
+Each kind of change is a generator that yields the seconds until it goes on. It has posts of its
+own, so that nobody else touches them. Meanwhile new urgent warnings are written into the same file.
+No slip may keep one of them back.
 """
 
 import contextlib
@@ -29,18 +30,20 @@ GLANCE_SECONDS = 0.3
 SPACING_SECONDS = 4.0
 """Seconds from the beginning of one change to that of the next."""
 DUE_AFTER, SOON = timedelta(seconds=25), timedelta(seconds=2)
-"""How long before its instant a post is written whose slip comes before it, and one that is to be open."""
+"""Time from the writing of a post to its instant: with a slip before it, and with an open call."""
 ACCOUNTS_OF_ONE = 3
 SLIP_SECONDS = (3.0, 9.0)
 PATIENCE_SECONDS = 30.0
-"""Seconds within which a post is filed or called, as a daemon lives for two or three of them."""
+"""Longest wait for a post's filing or call, in seconds. A daemon lives for two or three."""
 MAX_TRIES = 3
 LIVES = 2
 """Starts of a daemon that a change of the settings lasts for at least: they are read at a start."""
 URGENT_EVERY = (8.0, 14.0)
 URGENT_SECONDS = 60.0
-"""Seconds from the file's saving within which an urgent warning must be called, however often daemons die; more on a
-host that is slow."""
+"""Seconds from a save of the file until an urgent warning must be called, despite all deaths.
+
+On a slow host the limit is longer.
+"""
 FOREIGN = "1499999999"
 """The identity of an account that is none of ours."""
 FAR = timedelta(days=30)
@@ -50,7 +53,7 @@ LONG_AGO = timedelta(hours=7)
 
 @dataclass(slots=True)
 class Changes:
-    """Everybody who changes files, and what the campaign asks about it at the end."""
+    """All people that change files, and the campaign's final questions about the changes."""
 
     campaign: "Campaign"
     dice: Random
@@ -89,14 +92,20 @@ class Changes:
         names = self.dice.sample(list(CHANGES), len(CHANGES))
         self.campaign.platforms.add_account(self.foreign)
         now = time.monotonic()
-        turns: list[tuple[float, str, Iterator[float]]] = [(now, "urgent", self._write_urgent_posts())]
+        turns: list[tuple[float, str, Iterator[float]]] = [
+            (now, "urgent", self._write_urgent_posts())
+        ]
         for place, name in enumerate(names):
             turns.append((now + place * SPACING_SECONDS, name, CHANGES[name](self)))
-        while turns and not (self.is_over and all(name == "urgent" for _at, name, _change in turns)):
+        while turns and not (
+            self.is_over and all(name == "urgent" for _at, name, _change in turns)
+        ):
             turns.sort(key=lambda turn: turn[0])
             at, name, change = turns.pop(0)
             if not self.is_over:
-                time.sleep(max(0.0, min(at - time.monotonic(), GLANCE_SECONDS)))  # others' databases are looked at
+                time.sleep(
+                    max(0.0, min(at - time.monotonic(), GLANCE_SECONDS))
+                )  # others' databases are looked at
             if at > time.monotonic() and not self.is_over:
                 turns.append((at, name, change))
                 continue
@@ -141,10 +150,12 @@ class Changes:
 
     @property
     def spare(self) -> Account:
-        """The account that changes hands, to which only posts of this module go."""
+        """The account that is swapped. Only posts of this module go to it."""
         return self.campaign.workspace.accounts[SPARE]
 
-    def write_post(self, accounts: Sequence[str], after: timedelta = DUE_AFTER, **more: Any) -> Entry:
+    def write_post(
+        self, accounts: Sequence[str], after: timedelta = DUE_AFTER, **more: Any
+    ) -> Entry:
         """Write a new post into the file."""
         entry = Entry(number=self._number, accounts=tuple(accounts), wave=-1, **more)
         self._number += 1
@@ -160,15 +171,17 @@ class Changes:
         return entry
 
     def excuse(self, entry: Entry) -> None:
-        """Let a post that was tried during its slip end as what the slip asked for."""
+        """Let a post that was tried during its slip end in the way that the slip demanded."""
         accounts = (*entry.accounts, *entry.left_out)
-        self.campaign.wanted |= {(entry.id, name): "published|cancelled|expired" for name in accounts}
+        self.campaign.wanted |= {
+            (entry.id, name): "published|cancelled|expired" for name in accounts
+        }
 
     def save(self) -> None:
         self.campaign.workspace.write()
 
     def swap(self, account: Account) -> None:
-        """Make the spare account another one in the settings, with that one's secret, or itself again."""
+        """Make the spare account another one in the settings, with its secret, or itself again."""
         workspace = self.campaign.workspace
         workspace.write_secret(SPARE, account)
         workspace.spare = account
@@ -183,7 +196,10 @@ class Changes:
     # --- what is found at the end ---
 
     def findings(self) -> Iterator[Finding]:
-        """Yield changes that nobody made, urgent warnings that were kept back, and posts on a foreign account."""
+        """Yield changes that were never made, late urgent warnings, and foreign posts.
+
+        A foreign post is one of ours on an account that is not ours.
+        """
         for name in (name for name in CHANGES if name not in self.done):
             yield Finding(by="campaign", invariant="CHANGE", what=f"nobody got to {name}")
         called = dict(self.campaign.publisher.store.rows(CALLED_FIRST))
@@ -191,18 +207,25 @@ class Changes:
             called_at = called.get(post, float("inf")) / 1e6
             late = called_at - saved_at - self._seconds_without_daemon(saved_at, called_at)
             if late > URGENT_SECONDS * min(self.campaign.publisher.slowest, SLOWEST):
-                yield Finding(by="campaign", invariant="URGENT", what=f"{post} was kept back for {late:.0f} s")
+                yield Finding(
+                    by="campaign", invariant="URGENT", what=f"{post} was kept back for {late:.0f} s"
+                )
         theirs = [made for made in self.campaign.platforms.posts() if made["account"] == FOREIGN]
         for made in theirs[1:]:
-            yield Finding(by="campaign", invariant="I8", what=f"made on a foreign account: {made['text']}")
+            yield Finding(
+                by="campaign", invariant="I8", what=f"made on a foreign account: {made['text']}"
+            )
 
     def _seconds_without_daemon(self, begins: float, ends: float) -> float:
         """Return for how many seconds between two instants the campaign let no daemon run."""
-        return sum(max(0.0, min(ends, until) - max(begins, since)) for since, until in self.campaign.outages)
+        return sum(
+            max(0.0, min(ends, until) - max(begins, since))
+            for since, until in self.campaign.outages
+        )
 
 
 def _slip(name: str, slip: Callable[[Changes, Entry], Callable[[], None]]) -> Change:
-    """Return the change in which a slip is made in a post that is filed, and put right."""
+    """Return the change that makes a slip in a filed post, and then corrects it."""
 
     def change(changes: Changes) -> Iterator[float]:
         ordinary = changes.campaign.workspace.ordinary_accounts
@@ -294,7 +317,7 @@ def _shrink_group(changes: Changes) -> Iterator[float]:
 
 
 def _make_urgent(changes: Changes) -> Iterator[float]:
-    """A routine article whose answer is lost is made urgent, which another interface sends."""
+    """A routine article with a lost answer is made urgent. Another interface sends urgent ones."""
     workspace = changes.campaign.workspace
     account = next(one for one in workspace.accounts.values() if one.platform == "wechat")
     for _ in range(MAX_TRIES):
@@ -309,10 +332,12 @@ def _make_urgent(changes: Changes) -> Iterator[float]:
 
 
 def _swap_identity(changes: Changes) -> Iterator[float]:
-    """The spare account becomes one that is none of ours while an outcome on it is open, and is put right."""
+    """The spare account becomes a foreign one while an outcome on it is open, and is corrected."""
     yield from changes.until_spare_is_free()
     for _ in range(MAX_TRIES):
-        changes.campaign.platforms.lose_next(changes.spare, "drop_before")  # what was never made stays open for longest
+        changes.campaign.platforms.lose_next(
+            changes.spare, "drop_before"
+        )  # what was never made stays open for longest
         entry = changes.write_post([SPARE], SOON)
         yield from changes.until_open(entry.id)
         if {"unknown", "submitted"} & changes.states(entry.id).keys():

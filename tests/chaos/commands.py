@@ -1,7 +1,7 @@
 """Commands as people give them, each in a process of its own.
 
-The processes are forked from one that has loaded the program: if each of the thousands of commands of a campaign began
-with the start of Python, they would take the processor from the daemons.
+The processes are forked from one that has loaded the program: if each of the thousands of commands
+of a campaign began with the start of Python, they would take the processor from the daemons.
 """
 
 import multiprocessing
@@ -33,19 +33,24 @@ LOADED = (
     "publisher.app.adapters",
     *(f"adapters.{name}" for name in ("tieba", "webhook", "wechat", "weibo")),
 )
-"""What the process has loaded from which the others are forked."""
+"""The modules in the process that forks all others."""
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(list(LOADED))
 
 
 def give_command(
-    arguments: Sequence[str], environment: Mapping[str, str], typed: str = "", mutant: str | None = None
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    typed: str = "",
+    mutant: str | None = None,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end. `typed` is its standard input, `mutant` the mistake that is planted in it."""
+    """Run a command to its end. `typed` is its standard input, `mutant` its planted mistake."""
     with tempfile.TemporaryDirectory(prefix="publisher-command-") as name:
         folder = Path(name)
         (folder / "0").write_text(typed, "utf-8")
-        process = _processes.Process(target=_run, args=(folder, list(arguments), dict(environment), mutant))
+        process = _processes.Process(
+            target=_run, args=(folder, list(arguments), dict(environment), mutant)
+        )
         process.start()
         process.join()
         # not the process's own exit code: of two threads that ask, as `start` does as well, one may get another
@@ -55,7 +60,9 @@ def give_command(
         return subprocess.CompletedProcess(list(arguments), code, output, errors)
 
 
-def _run(folder: Path, arguments: Sequence[str], environment: Mapping[str, str], mutant: str | None) -> None:
+def _run(
+    folder: Path, arguments: Sequence[str], environment: Mapping[str, str], mutant: str | None
+) -> None:
     """Be the program for one command, in a process that was just forked."""
     for number in range(3):
         opened = os.open(folder / str(number), os.O_RDWR | os.O_CREAT, 0o600)

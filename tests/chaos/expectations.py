@@ -1,7 +1,7 @@
-"""What a campaign expects beside the promises: who waits for a person, why, how many, and what the daemons logged.
+"""The expectations of a campaign beside the promises: held deliveries, reasons and log lines.
 
-A hold or a refusal is expected where a fault that was injected demands it, once for each time that it has struck.
-Whether anything was doubled, lost or wrong is the checker's to say.
+A hold or a refusal is expected where an injected fault demands it, once for each time that it has
+struck. Only the checker says whether anything was doubled, lost or wrong.
 """
 
 from collections import Counter
@@ -13,10 +13,16 @@ from tests.chaos.faults import REFUSED
 from tests.chaos.findings import Finding
 
 RULES = frozenset({"not_published_twice", "poison", "original_held"})
-"""The holds that a rule demands after deaths and lost replies: a second absence, a delivery that was in the hand of
-three workers that died, and what follows a post that is held itself. There may be few: a daemon could hold too soon."""
+"""The holds that a rule demands after deaths and lost replies.
+
+They are for a second absence, for a delivery of three workers that died, and for a post that
+follows a held one. There may be few: a daemon could hold too soon.
+"""
 ABSENT = "not_published"
-"""The hold of a first absence: always right where the platform allows no other call, however many there are."""
+"""The hold of a first absence.
+
+Any number is right where the platform allows no other call.
+"""
 NOT_LIVE = frozenset({"held", "failed", "expired", "cancelled", "retracted", "removed"})
 EXPLAINED = {
     "captcha": ("captcha",),
@@ -28,21 +34,33 @@ EXPLAINED = {
     "late_response": ("list_late", "empty_list"),
     ABSENT: ("duplicate", "review"),
 }
-"""Holds, each with the faults that demand it: one of these must have struck the account for each such hold."""
+"""Holds, with the faults that demand them.
+
+One of these must have struck the account for each such hold.
+"""
 UNDER_REVIEW = "review_possible"
-"""The hold of what a review may hide: of urgent posts, of those that expire before its end, and of others that a short
-list cannot show any more."""
+"""The hold of a post that a review may hide.
+
+It applies to urgent posts, to posts that expire before the review's end, and to others that a short
+list cannot show any more.
+"""
 REFUSALS = ("api_error",)
-"""Faults of which one must have struck an account for each of its deliveries that failed."""
+"""Faults for failed deliveries. One must have struck an account for each of its failed ones."""
 REFUSED_AS = frozenset(f"{platform}_{code}" for platform, code in REFUSED.items())
-"""The codes that refuse for good; anyone who takes another one for a refusal has lost a post."""
+"""The codes that refuse for good. A daemon that takes another one for a refusal loses a post."""
 MOST_HELD, FEW_HELD = 0.05, 25
-"""Share of the duties that may be held; a small campaign kills each of them more often, so some always may."""
+"""Share of the duties that may be held, and a number that always may.
+
+A small campaign kills each duty more often.
+"""
 BY_PEOPLE = frozenset({"edited", "identity_changed"})
-"""Holds that the campaign's own people bring about, as often as they edit posts and change accounts."""
+"""Holds by the campaign's own people, as often as they edit posts and change accounts."""
 COUNTED_APART = frozenset({*BY_PEOPLE, UNDER_REVIEW})
-"""Those, and the holds that a lost reply to an urgent post always leads to on a platform that hides reviews; they count
-for nothing in that share."""
+"""Holds that do not count in the share of held duties.
+
+They are holds by people, and the holds that always follow a lost reply to an urgent post on a
+platform that hides reviews.
+"""
 
 Duty = tuple[str, str]
 """A post and an account."""
@@ -51,12 +69,16 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What was asked for: the state in which each duty must end (or one of several, divided by `|`), the platform's own
-    name of each account, which post follows which, which were edited on their way, the accounts whose platform allows
-    no second call, the duties that are mass-sent, and the accounts whose platform hides what it reviews.
+    """The demands on the duties of a campaign.
 
-    `cut_beside_others` are the calls that deaths have cut open while other workers ran: these cannot read in the
-    record of the worker that died that a call had not begun, so each may be an absence where no second call is allowed.
+    It has the permitted end states of each duty (divided by `|`), and the platform's own name of
+    each account. It also has the posts that follow others, the posts edited on their way, and the
+    mass-sent duties. For accounts it has the ones on platforms without a second call, and the ones
+    with hidden reviews.
+
+    `cut_beside_others` are the calls that deaths have cut open while other workers ran. These
+    workers cannot read in the dead worker's record that a call had not begun. So each may be an
+    absence where no second call is allowed.
     """
 
     wanted: Mapping[Duty, str]
@@ -71,7 +93,7 @@ class Task:
 
 @dataclass(slots=True)
 class Expectations:
-    """How often each kind of fault has struck each account, and what of the holds and refusals it explains."""
+    """The strikes of each fault on each account, and the holds and refusals that they explain."""
 
     task: Task
     struck: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -80,10 +102,15 @@ class Expectations:
     created: int = 0
 
     def findings(self, log: Iterable[Row], status: Sequence[Row]) -> Iterator[Finding]:
-        """Hold what staff are shown against the faults in the log; give what nothing explains, and too many holds."""
+        """Compare the status with the faults in the log.
+
+        Yield unexplained holds and refusals, and too many holds.
+        """
         for entry in log:
             if entry["kind"] == "recv":
-                self.struck.update((entry["account"], fault) for fault in (entry["fault"] or "").split("+"))
+                self.struck.update(
+                    (entry["account"], fault) for fault in (entry["fault"] or "").split("+")
+                )
             is_ours = entry["kind"] == "act" and entry["endpoint"] and entry["post_id"]
             self.created += bool(is_ours) and not entry.get("thread")
         shown = {(row["post"], row["account"]): row for row in status}
@@ -92,27 +119,41 @@ class Expectations:
             if hold := self.hold_of(row, shown):
                 self.held[hold] += 1
                 if not self._demands(hold, duty):
-                    yield Finding(by="campaign", invariant="I9", what=f"held as {hold} without a cause: {name}")
+                    yield Finding(
+                        by="campaign",
+                        invariant="I9",
+                        what=f"held as {hold} without a cause: {name}",
+                    )
             elif row["state"] == "failed":
                 self.refused += 1
                 if row["reason"] not in REFUSED_AS or not self._strikes(duty, REFUSALS):
                     yield Finding(
-                        by="campaign", invariant="I9", what=f"failed ({row['reason']}) without a cause: {name}"
+                        by="campaign",
+                        invariant="I9",
+                        what=f"failed ({row['reason']}) without a cause: {name}",
                     )
         held = sum(number for reason, number in self.held.items() if reason not in COUNTED_APART)
-        most = max(FEW_HELD, MOST_HELD * len(self.task.wanted)) + min(self.held[ABSENT], self.task.cut_beside_others)
+        most = max(FEW_HELD, MOST_HELD * len(self.task.wanted)) + min(
+            self.held[ABSENT], self.task.cut_beside_others
+        )
         if held > most:
             share = 100 * held / len(self.task.wanted)
-            what = f"{held} of {len(self.task.wanted)} held by rule, {share:.1f} %: {dict(self.held)}"
+            what = (
+                f"{held} of {len(self.task.wanted)} held by rule, {share:.1f} %: {dict(self.held)}"
+            )
             yield Finding(by="campaign", invariant="HELD", what=what)
 
     def hold_of(self, row: Row, shown: Mapping[Duty, Row]) -> str | None:
-        """Name the rule for which a duty waits for a person; None when it does not."""
+        """Return the rule that makes a duty wait for a person, or None."""
         if row["state"] == "held":
             return str(row["reason"])
         original = shown.get((self.task.follows.get(row["post"], ""), row["account"]))
         is_without = row["state"] in {"pending", "due"} or row["reason"] == "original_not_published"
-        return "original_held" if is_without and original is not None and original["state"] in NOT_LIVE else None
+        return (
+            "original_held"
+            if is_without and original is not None and original["state"] in NOT_LIVE
+            else None
+        )
 
     def _demands(self, hold: str, duty: Duty) -> bool:
         """True if a rule demands the hold here."""
@@ -122,7 +163,9 @@ class Expectations:
         if hold == UNDER_REVIEW:
             return account in self.task.hiding
         if duty in self.task.mass_sent:
-            is_demanded = hold == ("undeletable" if "retracted" in self.task.wanted[duty] else "uncheckable")
+            is_demanded = hold == (
+                "undeletable" if "retracted" in self.task.wanted[duty] else "uncheckable"
+            )
         else:
             is_demanded = hold == ABSENT and account in self.task.only_once
         return is_demanded or self._strikes(duty, EXPLAINED.get(hold, ()))

@@ -1,8 +1,8 @@
-"""A PostgreSQL primary is killed in the middle of a burst, its standby takes over, and two daemons go on.
+"""A PostgreSQL primary is killed in a burst, its standby takes over, and two daemons go on.
 
-With a synchronous standby no commit is lost. With an asynchronous one the last commits are, and with them what was
-known of calls: the daemons' journals must bring back each of these. One daemon may die with the server and return
-later. The checker of the kill campaigns judges each run.
+With a synchronous standby no commit is lost. With an asynchronous one the last commits are lost,
+and with them the knowledge of calls. The daemons' journals must bring back each of these. One
+daemon may die with the server and return later. The checker of the kill campaigns judges each run.
 """
 
 import argparse
@@ -39,11 +39,14 @@ RUNS = {
 }
 HOSTS = 2
 BURST = timedelta(seconds=3)
-"""The time within which all posts become due."""
+"""The spread of all due times."""
 KILLED_AT_SHARE, LOST_SHARE = 0.5, 0.1
-"""Share of all posts that are made before the primary is killed, and of those made since replication has stopped."""
+"""Share of posts made before the primary dies, and of posts made since replication stopped."""
 ABSENT_SECONDS = 12.0
-"""How long the host is away that dies with the server: less than the minute for which the other waits for it."""
+"""Seconds of absence of the host that dies with the server.
+
+It is less than the minute that the other host waits for it.
+"""
 MAX_WAIT_SECONDS = 120.0
 STARTED = "进程号"
 """Part of a daemon's first message to people: until then, an outage of its database ends it."""
@@ -51,14 +54,17 @@ EXPECTED = {
     True: (),
     False: ("commits_lost", "audit_broken", "is not what was anchored"),
 }
-"""By whether the standby is synchronous, parts of what may be found: a daemon reports as errors that its database lacks
-calls of its journal, and audit entries of the last checkpoint."""
+"""Parts of permitted findings, by whether the standby is synchronous.
+
+A daemon reports as errors that its database lacks calls of its journal, and audit entries of the
+last checkpoint.
+"""
 RECOVERED = "SELECT count(*) FROM audit WHERE event = 'attempts_recovered'"
 
 
 @dataclass(slots=True, kw_only=True)
 class Failover(Campaign):
-    """A campaign in which the database's server dies."""
+    """A campaign with the death of the database's server."""
 
     servers: PostgresPair
     kills_host: bool
@@ -68,7 +74,11 @@ class Failover(Campaign):
     def run(self) -> None:
         for entry in self.workspace.entries:
             entry.withdrawn = False
-        self.wanted = {(entry.id, name): "published" for entry in self.workspace.entries for name in entry.accounts}
+        self.wanted = {
+            (entry.id, name): "published"
+            for entry in self.workspace.entries
+            for name in entry.accounts
+        }
         with contextlib.ExitStack() as hosts:
             first, second = self.publishers
             hosts.enter_context(first.running())
@@ -77,7 +87,11 @@ class Failover(Campaign):
             else:
                 hosts.enter_context(second.running())
             for host in self.publishers:
-                wait_until(lambda host=host: STARTED in host.log.read_text("utf-8"), MAX_WAIT_SECONDS, STARTED)
+                wait_until(
+                    lambda host=host: STARTED in host.log.read_text("utf-8"),
+                    MAX_WAIT_SECONDS,
+                    STARTED,
+                )
             self.workspace.write_wave(0, BURST, self.dice)
             if not self.servers.is_synchronous:
                 self._wait_for_posts(KILLED_AT_SHARE - LOST_SHARE)
@@ -97,19 +111,30 @@ class Failover(Campaign):
     def made_at(self) -> Iterator[float]:
         """Yield when each post was created on its platform, in seconds of the epoch."""
         for entry in self.platforms.log():
-            if entry["kind"] == "act" and entry["endpoint"] and entry["post_id"] and not entry.get("thread"):
+            if (
+                entry["kind"] == "act"
+                and entry["endpoint"]
+                and entry["post_id"]
+                and not entry.get("thread")
+            ):
                 yield entry["t"]
 
     def _wait_for_posts(self, share: float) -> None:
-        wait_until(lambda: sum(1 for _ in self.made_at()) >= share * len(self.wanted), MAX_WAIT_SECONDS, "posts")
+        wait_until(
+            lambda: sum(1 for _ in self.made_at()) >= share * len(self.wanted),
+            MAX_WAIT_SECONDS,
+            "posts",
+        )
 
 
 def fail_over(
     folder: Path, deliveries: int, seed: int, *, is_synchronous: bool, kills_host: bool
 ) -> tuple[Mapping[str, float], Sequence[Finding]]:
-    """Run one failover in an empty folder. Return its figures, and what must not have happened."""
+    """Run one failover in an empty folder. Return its figures and its findings."""
     dice = Random(seed)  # noqa: S311 # repeatable on purpose
-    options = Options(seed=seed, kills=0, deliveries=deliveries, database="postgres", workers=HOSTS, plain=True)
+    options = Options(
+        seed=seed, kills=0, deliveries=deliveries, database="postgres", workers=HOSTS, plain=True
+    )
     folders = [folder / f"worker-{number}" for number in range(1, HOSTS + 1)]
     workspace = design(folders, deliveries, 1, dice, is_rough=False)
     with postgres_pair(folder / "postgres", is_synchronous=is_synchronous) as servers:
@@ -118,9 +143,16 @@ def fail_over(
             platforms.furnish(workspace.accounts.values(), (), accepts_repeats=False)
             workspace.prepare(platforms.base_url, servers.url)
             workspace.allow_long_calls()
-            parts: dict[str, Any] = {"workspace": workspace, "platforms": platforms, "dice": dice, "options": options}
+            parts: dict[str, Any] = {
+                "workspace": workspace,
+                "platforms": platforms,
+                "dice": dice,
+                "options": options,
+            }
             publishers = [Publisher(worker, servers.url) for worker in folders]
-            run = Failover(**parts, publishers=publishers, waves=1, servers=servers, kills_host=kills_host)
+            run = Failover(
+                **parts, publishers=publishers, waves=1, servers=servers, kills_host=kills_host
+            )
             run.run()
             expectations = Expectations(run.task)
             findings = [*run.findings(expectations)]
@@ -139,7 +171,9 @@ def fail_over(
         "seconds to the next post": min(later, default=0.0),
     }
     findings += check(folder / "artefacts")
-    return figures, [one for one in findings if not any(part in one.what for part in EXPECTED[is_synchronous])]
+    return figures, [
+        one for one in findings if not any(part in one.what for part in EXPECTED[is_synchronous])
+    ]
 
 
 def main() -> int:
@@ -148,18 +182,29 @@ def main() -> int:
     parser.add_argument("--only", choices=RUNS)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--deliveries", type=int, default=1000)
-    parser.add_argument("--artefacts", type=Path, help="keep in this new folder what scripts/check-run judges")
     parser.add_argument(
-        "--record", action="store_true", help="write the figures of runs without findings into the docs"
+        "--artefacts", type=Path, help="keep in this new folder what scripts/check-run judges"
+    )
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="write the figures of runs without findings into the docs",
     )
     given = parser.parse_args()
     rows, violated = [], 0
     for name in [given.only] if given.only else RUNS:
         folder = Path(tempfile.mkdtemp(prefix="publisher-failover-"))
         figures, findings = fail_over(folder, given.deliveries, given.seed, **RUNS[name])
-        rows.append({"standby": name} | {title: f"{figure:.4g}" for title, figure in figures.items()})
-        click.echo("".join(f"{title:34} {figure}\n" for title, figure in rows[-1].items()), nl=False)
-        click.echo("".join(f"VIOLATION {finding}\n" for finding in findings) or "nothing lost, doubled or wrong\n")
+        rows.append(
+            {"standby": name} | {title: f"{figure:.4g}" for title, figure in figures.items()}
+        )
+        click.echo(
+            "".join(f"{title:34} {figure}\n" for title, figure in rows[-1].items()), nl=False
+        )
+        click.echo(
+            "".join(f"VIOLATION {finding}\n" for finding in findings)
+            or "nothing lost, doubled or wrong\n"
+        )
         violated += len(findings)
         if given.artefacts:
             shutil.copytree(folder / "artefacts", given.artefacts / name)

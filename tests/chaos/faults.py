@@ -1,11 +1,15 @@
-"""What the platforms do wrong in a campaign, all of it drawn by the seed: every kind of fault the simulator knows."""
+"""The faults of the platforms in a campaign, drawn by the seed. All the simulator's kinds occur."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
 CREATING = {
-    "weibo": ("/2/statuses/share.json", "/2/statuses/update/biz.json", "/2/statuses/upload_url_text/biz.json"),
+    "weibo": (
+        "/2/statuses/share.json",
+        "/2/statuses/update/biz.json",
+        "/2/statuses/upload_url_text/biz.json",
+    ),
     "wechat": ("/cgi-bin/freepublish/submit", "/cgi-bin/message/mass/sendall"),
     "tieba": ("/c/c/thread/add_pc",),
 }
@@ -23,13 +27,13 @@ HAS_REVIEW = ("weibo", "tieba")
 ACT_LATE, LIST_LATE = 1.6, 1.2
 """Seconds; both together stay within the settle time, as a platform's declared delays must."""
 HIDDEN_REVIEW = 5
-"""Seconds: longer than Weibo's visibility window, and with ACT_LATE shorter than its longest review."""
+"""Seconds: longer than Weibo's visibility window; with ACT_LATE shorter than its longest review."""
 SLOW_LIST = 9
-"""Seconds: WeChat's list may be later than any settle time, as a draft that is gone reports enough."""
+"""Seconds: WeChat's list may be later than any settle time, as a draft that is gone is proof."""
 SLOWER = 2.5
 """Seconds: later than any call's deadline."""
 RETRY_AFTER = 3
-"""Seconds for which every 429 of a campaign asks; the judge holds the next call against it."""
+"""Wait in seconds after every 429 of a campaign. The judge compares the next call with it."""
 BUSY = {"weibo": 20014, "wechat": 45011, "tieba": 2230204}
 REFUSED = {"weibo": 20020, "wechat": 45003, "tieba": 232000}
 UNLISTED = 987654
@@ -41,7 +45,7 @@ LOST: Sequence[tuple[float, Fault]] = (
     (4, {"kind": "drop_before"}),
     (3, {"kind": "act_late", "seconds": ACT_LATE}),
 )
-"""How a creating call may lose its reply, and in which share."""
+"""The faults of a creating call's lost reply, with their weights."""
 ODD: Sequence[tuple[float, Fault]] = (
     (2, {"kind": "delay", "seconds": SLOWER}),
     (1, {"kind": "drip", "bytes_per_second": 20}),
@@ -66,7 +70,7 @@ STOPPING: Sequence[Fault] = (
     {"kind": "duplicate", "acts": True},
     {"kind": "api_error", "refused": True},
 )
-"""What costs a post, or the work of a person: as often as the campaign can afford."""
+"""Faults that cost a post or a person's work, as often as the campaign can afford."""
 MISREADINGS: Sequence[tuple[float, Fault]] = (
     (2, {"kind": "drop_before"}),
     (1, {"kind": "status", "code": 503}),
@@ -86,20 +90,26 @@ LISTS = {
     "tieba": "/c/u/feed/*",
 }
 BLANKS, BLANK_SHARE = 6, 0.3
-"""So many lists in a row come empty, on so many of the accounts of a campaign in which much goes wrong."""
+"""Number of empty lists in a row, and the share of a rough campaign's accounts that show them."""
 EXCERPTS, EXCERPT_SHARE = 12, 0.3
-"""So many lists in a row show no more than the first characters of a text, on so many of those accounts."""
+"""Number of lists in a row with only the first characters of texts, and the share of accounts.
+
+They occur in rough campaigns.
+"""
 ENDINGS = ("…", "...全文", "")
 CROWDS, CROWD_SHARE = 8, 0.6
-"""At most so many of its first creating calls are one too many, every other time, on so many of those accounts: what
-may only go out right away meets that as well, and must end as expired instead of waiting."""
+"""Most first creating calls that are one too many, and the share of accounts in rough campaigns.
+
+Every other such call is refused. A post that may only go out right away meets that too, and must
+end as expired instead of waiting.
+"""
 PROVOCATIONS: Mapping[str, tuple[str, Fault]] = {
     "token.after_refresh": ("wechat", {"kind": "expire_token"}),
     "reconcile.before_read": ("weibo", {"kind": "drop_after"}),
     "reconcile.after_read": ("weibo", {"kind": "drop_after"}),
     "reconcile.before_commit": ("weibo", {"kind": "drop_after"}),
 }
-"""The fault of a creating call after which a daemon passes a failpoint, and on which platform it is provoked."""
+"""The fault of a creating call that leads to a failpoint, and the platform for it."""
 READ_SHARE = 1.0
 """So often reads go wrong, compared with creating calls."""
 OFTEN = 0.12
@@ -107,8 +117,10 @@ PER_STOP = 400
 """Deliveries for each time that one of the stopping faults strikes."""
 
 
-def rules(dice: Random, share: float, deliveries: int, *, lost_only: bool = False) -> Iterator[dict[str, Any]]:
-    """Give the simulator's rules: `share` of all creating calls goes wrong, in proportion to the weights."""
+def rules(
+    dice: Random, share: float, deliveries: int, *, lost_only: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Yield the simulator's rules: `share` of all creating calls fails, in weighted proportion."""
     kinds = LOST if lost_only else (*LOST, *ODD)
     total = sum(weight for weight, _fault in kinds)
     for platform, endpoints in CREATING.items():
@@ -135,10 +147,15 @@ def _each(
 
 
 def _own_errors(dice: Random, probability: float) -> Iterator[dict[str, Any]]:
-    """Errors in the platform's own shape: come back later, and a number that nobody has listed; and short reviews."""
+    """Yield errors in the platform's own shape, and short reviews.
+
+    The errors ask to come back later, or have a number that nobody has listed.
+    """
     for platform, endpoints in CREATING.items():
         for code in (BUSY[platform], UNLISTED):
-            yield from _each(dice, platform, endpoints, {"kind": "api_error", "code": code}, probability)
+            yield from _each(
+                dice, platform, endpoints, {"kind": "api_error", "code": code}, probability
+            )
     slow = {"kind": "list_late", "seconds": SLOW_LIST}
     yield from _each(dice, "wechat", CREATING["wechat"], slow, probability * 20)
     for platform in HAS_REVIEW:
@@ -148,7 +165,7 @@ def _own_errors(dice: Random, probability: float) -> Iterator[dict[str, Any]]:
 
 
 def _hidden_reviews(dice: Random, probability: float) -> Iterator[dict[str, Any]]:
-    """Calls to Weibo whose reply is lost while a long review hides the post: two faults that strike together."""
+    """Yield Weibo calls with a lost reply and a long review that hides the post, both together."""
     review = {"kind": "review", "seconds": HIDDEN_REVIEW, "verdict": "pass"}
     for rule in _each(dice, "weibo", CREATING["weibo"], review, probability):
         yield rule
@@ -158,7 +175,9 @@ def _hidden_reviews(dice: Random, probability: float) -> Iterator[dict[str, Any]
 def _stops(dice: Random, deliveries: int) -> Iterator[dict[str, Any]]:
     times = max(1, deliveries // PER_STOP // len(STOPPING))
     probability = min(OFTEN, 20 * times / deliveries)
-    for platform, fault in ((platform, fault) for platform in ("weibo", "wechat") for fault in STOPPING):
+    for platform, fault in (
+        (platform, fault) for platform in ("weibo", "wechat") for fault in STOPPING
+    ):
         if fault.get("kind") == "wrong_account" and platform != "weibo":
             continue  # the others name nobody in this answer
         own = {"kind": "api_error", "code": REFUSED[platform]} if fault.get("refused") else fault
@@ -166,25 +185,50 @@ def _stops(dice: Random, deliveries: int) -> Iterator[dict[str, Any]]:
             yield {**rule, "times": times}
 
 
-def blanks(dice: Random, accounts: Iterable[tuple[str, str]], share: float) -> Iterator[dict[str, Any]]:
-    """Give rules by which an account, named by platform and identity, shows nothing for a while."""
+def blanks(
+    dice: Random, accounts: Iterable[tuple[str, str]], share: float
+) -> Iterator[dict[str, Any]]:
+    """Yield rules that let an account show nothing for a while.
+
+    An account is named by platform and identity.
+    """
     for platform, identity in accounts:
         if dice.random() < min(share, BLANK_SHARE):
-            rule = {"platform": platform, "account": identity, "endpoint": LISTS[platform], "nth": "every"}
+            rule = {
+                "platform": platform,
+                "account": identity,
+                "endpoint": LISTS[platform],
+                "nth": "every",
+            }
             yield {**rule, "times": BLANKS, "fault": {"kind": "empty_list"}}
 
 
-def excerpts(dice: Random, accounts: Iterable[tuple[str, str]], share: float) -> Iterator[dict[str, Any]]:
-    """Give rules by which the lists of an account, named by platform and identity, show short texts for a while."""
+def excerpts(
+    dice: Random, accounts: Iterable[tuple[str, str]], share: float
+) -> Iterator[dict[str, Any]]:
+    """Yield rules that let an account's lists show short texts for a while.
+
+    An account is named by platform and identity.
+    """
     for platform, identity in accounts:
         if dice.random() < min(2 * share, EXCERPT_SHARE):
             cut = {"characters": dice.randint(20, 28), "ending": dice.choice(ENDINGS)}
-            rule = {"platform": platform, "account": identity, "endpoint": LISTS[platform], "nth": "every"}
+            rule = {
+                "platform": platform,
+                "account": identity,
+                "endpoint": LISTS[platform],
+                "nth": "every",
+            }
             yield {**rule, "times": EXCERPTS, "fault": {"kind": "rewrite", "how": "excerpt", **cut}}
 
 
-def crowds(dice: Random, accounts: Iterable[tuple[str, str]], share: float) -> Iterator[dict[str, Any]]:
-    """Give rules by which an account, named by platform and identity, is reported to wait again and again at first."""
+def crowds(
+    dice: Random, accounts: Iterable[tuple[str, str]], share: float
+) -> Iterator[dict[str, Any]]:
+    """Yield rules that let an account wait again and again at first.
+
+    An account is named by platform and identity.
+    """
     for platform, identity in accounts:
         if dice.random() < min(2 * share, CROWD_SHARE):
             for rule in _each(dice, platform, CREATING[platform], TOO_MANY, 0.5):
@@ -192,11 +236,17 @@ def crowds(dice: Random, accounts: Iterable[tuple[str, str]], share: float) -> I
 
 
 def provocation(point: str) -> Iterator[dict[str, Any]]:
-    """Yield the rules after which a daemon passes the failpoint soon; none where ordinary work passes it."""
+    """Yield the rules that lead to the failpoint soon, or none where ordinary work passes it."""
     if point in PROVOCATIONS:
         platform, fault = PROVOCATIONS[point]
         for endpoint in CREATING[platform]:
-            yield {"platform": platform, "endpoint": endpoint, "nth": "every", "times": 1, "fault": fault}
+            yield {
+                "platform": platform,
+                "endpoint": endpoint,
+                "nth": "every",
+                "times": 1,
+                "fault": fault,
+            }
 
 
 def _reads(dice: Random, share: float) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""The program with a mutant, or on a host with a fault: `python -m tests.chaos.faulty_host [OPTION…] -- ARGUMENT…`."""
+"""The program with a mutant or a host fault.
+
+It is run as `python -m tests.chaos.faulty_host [OPTION…] -- ARGUMENT…`.
+"""
 
 import argparse
 import socket
@@ -20,11 +23,13 @@ def set_ahead(ahead: timedelta) -> None:
         return right(runtime) + ahead
 
     Runtime.now = now
-    Runtime.is_kernel_clock_synchronized = lambda _runtime: False  # a clock that is kept right is right
+    Runtime.is_kernel_clock_synchronized = lambda _runtime: (
+        False
+    )  # a clock that is kept right is right
 
 
 def hang(name: str) -> None:
-    """Let anyone who asks for that name wait for ever; all others are answered."""
+    """Let any look-up of that name wait for ever. All others are answered."""
     right = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *more: Any, **facts: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What must not be in a campaign: what the checker finds in its artefacts, and what the campaign did not expect."""
+"""The findings of a campaign: from the checker, and from the campaign's own expectations."""
 
 import json
 import subprocess
@@ -9,12 +9,15 @@ from pathlib import Path
 from tests.chaos.publisher_process import module_command
 
 NOT_RECORDED = frozenset({"I5", "I20", "I23", "I25"})
-"""What a campaign has no artefact for; all else must be judged, or the run has proven nothing."""
+"""Invariants without an artefact in a campaign.
+
+All others must be judged, or the run has proven nothing.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that must not be: who found it, and the invariant that it breaks."""
+    """One thing that must not be: its finder, and the invariant that it breaks."""
 
     by: str
     invariant: str
@@ -25,7 +28,7 @@ class Finding:
 
 
 def check(artefacts: Path, *, needs_approval: bool = False) -> Iterator[Finding]:
-    """Have the checker judge what a run has left, in a process of its own."""
+    """Have the checker judge the artefacts of a run, in a process of its own."""
     excused = NOT_RECORDED - {"I5"} if needs_approval else NOT_RECORDED
     command = module_command("checker", str(artefacts), "--json")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -42,7 +45,9 @@ def check(artefacts: Path, *, needs_approval: bool = False) -> Iterator[Finding]
 
 
 def write(file: Path, findings: Sequence[Finding]) -> None:
-    file.write_text(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=1), "utf-8")
+    file.write_text(
+        json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=1), "utf-8"
+    )
 
 
 def read(file: Path) -> Sequence[Finding]:

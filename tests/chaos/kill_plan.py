@@ -30,10 +30,13 @@ READING = {
 }
 RECORDING = {"outcome.before_commit": 10, "outcome.after_commit": 10, "audit.before_append": 40}
 COMMON_POINTS = {**SENDING, **READING, **RECORDING}
-"""The failpoints that ordinary work passes, and the latest passing at which one may strike in a usual campaign."""
+"""The failpoints of ordinary work, and the latest passing for a strike in a usual campaign."""
 REQUIRED_POINTS = (*COMMON_POINTS, *RETRACT_POINTS)
-"""The failpoints of sending, reading and recording: a campaign of REQUIRED_KILLS and REQUIRED_DELIVERIES or more must
-have killed a daemon at each of them."""
+"""The failpoints of sending, reading, recording and retracting that must strike.
+
+A campaign of REQUIRED_KILLS and REQUIRED_DELIVERIES or more must have killed a daemon at each of
+them.
+"""
 REQUIRED_KILLS, REQUIRED_DELIVERIES = 40, 600
 SITUATION = {
     "token.after_refresh": "wechat_due",
@@ -41,66 +44,87 @@ SITUATION = {
     "submitted.after_poll": "submitted",
     **dict.fromkeys(READING.keys() - {"submitted.after_poll"}, "unknown"),
 }
-"""What must be there for a daemon to pass one of these; the others are passed wherever anything is due."""
+"""The situation that lets a daemon pass one of these. Others are passed wherever posts are due."""
 POINTS = (FIRST_START, *RELOAD_POINTS, *COMMON_POINTS, *RETRACT_POINTS)
 LONG = (2.8, 3.6)
 """Seconds: longer than a lease, and over before the platform counts as settled."""
 OVER = (2.9, 3.3)
-"""Seconds: just longer than a lease, so that others have ended it, and hardly ever looked what became of its call."""
+"""Seconds: just longer than a lease. Others have ended it, and hardly ever looked for its call."""
 DEEP = (10.0, 11.0)
 """Seconds: others have shown the absence of its call by then, and made another."""
 SHORT = (1.0, 1.2)
 EVE_SECONDS, ON_THE_EVE = 1.0, 2.7
-"""So long before an instant a daemon falls asleep that has claimed what is due then, and so long it sleeps: it wakes
-with its lease still its own, when the shortest-lived posts have expired and orders have long been in force."""
+"""Seconds before an instant until a daemon with claims for it falls asleep, and its sleep.
+
+It wakes with its lease still its own. By then the shortest-lived posts have expired, and orders
+have long been in force.
+"""
 AWAKE = 5.5
-"""Seconds for which a daemon that does not sleep outlives such an instant: time to be refused and to try again."""
+"""Seconds that a daemon without sleep outlives such an instant: time for another try.
+
+The first try may be refused.
+"""
 AHEAD = (8 * 3600.0, 8 * 3600.0, 3 * 3600.0, -8 * 3600.0)
-"""Seconds by which a host's clock is ahead: by more than a campaign lasts, so that each instant reports its clock."""
+"""Seconds that a host's clock is ahead.
+
+They are more than a campaign lasts, so that each instant shows its clock.
+"""
 WRONG_LASTS = (2.5, 5.0)
-"""Seconds for which a daemon lives under such a clock: time for the looks that would show an absence too soon."""
+"""Seconds of a daemon's life under such a clock: time for looks that show an absence too soon."""
 FULL = (0.8, 1.6)
-"""Seconds for which no file may grow."""
+"""Seconds without growth of any file."""
 AT_A_START = {
     "name": "(name hangs)",
     "template": "(template broken)",
     "second": "(second daemon)",
     "copy": "(copy started)",
 }
-"""Deeds of which each must leave a daemon that sends."""
+"""Actions at a start. Each must leave a daemon that sends."""
 TROUBLES = {"kill": 0.82, "freeze": 0.12, "full": 0.04, "clock": 0.02}
 TROUBLES_IF_BUSY = {"kill": 0.93, "freeze": 0.04, "full": 0.02, "clock": 0.01}
 TROUBLES_IN_BRIEF = {"kill": 0.38, "freeze": 0.5, "full": 0.05, "clock": 0.07}
-"""What happens in a life before its end, and in which share; where there are very many lives, a small one is enough."""
+"""Events in a life before its end, with their shares. Very many lives need only small shares."""
 MOMENT_SHARE = 0.2
 UNAIMED_SHARE = 0.2
 """The share of lives that end in another way while required failpoints have not struck yet."""
 SOONEST, LATEST, LATEST_IF_BUSY = 0.2, 2.5, 1.0
-"""Seconds after the start of work at which a kill without a failpoint strikes."""
+"""Seconds from the start of work to a kill without a failpoint."""
 BRIEF = 0.3
 """How much earlier the passings come where there is little work."""
 LATER_IF_BUSY, EACH_CALL = 20, ("http.", "outcome.", "audit.")
-"""How much later, where there is very much of it, those come that each call passes: a life must do its share first."""
+"""Factor that delays the passings of each call under a large load.
+
+A life must do its share of the work first.
+"""
 CALM_AFTER, SELDOM_CALM = 0.6, 0.25
 CALM = 4.0
-"""So often, and so long at least, the life after a failpoint is calm: time to answer a proven absence, which may be
-done once. Without it each post in doubt would be hit a second time, and then a person has to decide. A campaign of
-many posts needs it seldom, as in each life it is others that are hit, but needs it: most of its work is done then."""
+"""Least seconds of a calm life after a failpoint: time to answer a proven absence.
+
+That may be done once. Without it each post in doubt would be hit a second time, and then a person
+has to decide. A campaign of many posts needs it seldom, as each life hits other posts. It does need
+it, as most of its work is done then.
+"""
 CATCH_UP = 8.0
-"""Seconds of a life while very much is late: posts fall due all the same, and what is late is all leased at the next
-death, so that without calm a campaign falls behind more and more."""
+"""Seconds of a life while very much is late.
+
+Posts still fall due, and all late ones are leased at the next death. Without calm a campaign falls
+behind more and more.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
-    """One death: at the nth passing of a failpoint, or so many seconds after the daemon has begun to work.
+    """One death: at the nth passing of a failpoint, or some seconds after the start of work.
 
-    With the deed `freeze` the daemon falls asleep there for `lasts` seconds, with `full` no file may grow for so long;
-    it dies a while after that. With the deed `clock` the host's clock is `ahead` by so many seconds all its life, with
-    `name` the name server hangs for one platform's host, with `template` the template `broken` has a fault, with
-    `second` another daemon is started on its databases, and with `copy` one in a copy of its workspace.
-    `order` is what somebody orders while it sleeps; `is_eve` means that it falls asleep shortly before a post is due,
-    at the instant `asleep_at` by the clock, or that it outlives that instant.
+    With the deed `freeze` the daemon falls asleep there for `lasts` seconds. With `full` no file
+    may grow for so long. The daemon dies a while after that. With `clock` the host's clock is
+    `ahead` by so many seconds all its life. With `name` the name server hangs for one platform's
+    host, and with `template` the template `broken` has a fault. With `second` another daemon is
+    started on its databases, and with `copy` one in a copy of its workspace.
+
+    `order` is an order that somebody gives while it sleeps. `is_eve` means that it falls asleep
+    shortly before a post is due, at the instant `asleep_at` by the clock, or that it outlives that
+    instant.
     """
 
     point: str | None = None
@@ -120,10 +144,12 @@ class Kill:
 
 
 Sleep = tuple[Kill, tuple[float, float]]
-"""What a daemon does, and within which bounds its sleep lasts."""
+"""The action of a daemon, and the bounds of its sleep in seconds."""
 
 
-def _sleep(lasts: tuple[float, float], point: str | None = None, order: str = "", *, is_eve: bool = False) -> Sleep:
+def _sleep(
+    lasts: tuple[float, float], point: str | None = None, order: str = "", *, is_eve: bool = False
+) -> Sleep:
     return Kill(point=point, deed="freeze", order=order, is_eve=is_eve), lasts
 
 
@@ -146,20 +172,24 @@ SLEEPS: Sequence[Sleep] = (
     _sleep(LONG, "outcome.before_commit"),
     _sleep(LONG, "reconcile.before_commit"),
 )
-"""Where, for how long and beside what a daemon sleeps, or just does not; each comes once before any comes again."""
+"""Sleeps of a daemon and their controls: place, duration and orders.
+
+Each comes once before any comes again.
+"""
 TOGETHER = _sleep(OVER, "http.after_reply")
-"""Every other sleep, where several work: who has read an answer and not written it down loses its lease to them."""
+"""Every other sleep with several workers: with an answer not written down, the lease is lost."""
 STEP = 3
-"""By so many of them each seed begins further on: a few short campaigns in a row meet all of them."""
+"""Step between the first sleeps of two seeds. A few short campaigns in a row meet all of them."""
 
 
 @dataclass(slots=True)
 class Deck:
     """Deals deaths. A failpoint that was not reached is dealt again, at an earlier passing.
 
-    `is_brief` is for a campaign of little work: its passings come earlier, and no life is calm. `is_busy` is for one
-    of much work in each life: calm is seldom needed, but more often the more `workers` die beside one another.
-    `next_sleep` is the place in SLEEPS of the sleep to be dealt next.
+    `is_brief` is for a campaign of little work: its passings come earlier, and no life is calm.
+    `is_busy` is for one of much work in each life: calm is seldom needed, but more often the more
+    `workers` die beside one another. `next_sleep` is the place in SLEEPS of the sleep to be dealt
+    next.
     """
 
     dice: Random
@@ -168,7 +198,7 @@ class Deck:
     is_plain: bool = False
     workers: int = 1
     is_shared: bool = False
-    """Whether a server has the database, by whose clock a daemon with a wrong one is refused."""
+    """True if the database is on a server. By its clock a daemon with a wrong one is refused."""
     points: Sequence[str] = tuple(COMMON_POINTS)
     next_sleep: int = 0
     required: Sequence[str] = ()
@@ -191,8 +221,10 @@ class Deck:
         """True if a required failpoint has not struck yet."""
         return bool(self._owed)
 
-    def deal(self, *, may_order: bool = True, is_behind: bool = False, situations: Collection[str] = ()) -> Kill:
-        """Deal the next death; `situations` are those of SITUATION that the database shows."""
+    def deal(
+        self, *, may_order: bool = True, is_behind: bool = False, situations: Collection[str] = ()
+    ) -> Kill:
+        """Deal the next death. `situations` are the ones of SITUATION in the database now."""
         if is_behind:
             self._last = Kill(after=CATCH_UP)
         elif self._owed and self.dice.random() >= UNAIMED_SHARE:
@@ -202,20 +234,30 @@ class Deck:
         return self._last
 
     def _aim(self, situations: Collection[str]) -> Kill:
-        """Deal a required failpoint: one that the situation allows, and the rarest of those."""
-        point = next((one for one in self._owed if SITUATION.get(one, one) in {one, *situations}), self._owed[0])
+        """Deal a required failpoint: the rarest that the situation allows."""
+        point = next(
+            (one for one in self._owed if SITUATION.get(one, one) in {one, *situations}),
+            self._owed[0],
+        )
         self._owed.remove(point)
         is_rare = point in SITUATION or point in self._missed
-        return Kill(point=point, nth=1 if is_rare else self.dice.randint(1, ceil(COMMON_POINTS[point] * BRIEF)))
+        return Kill(
+            point=point,
+            nth=1 if is_rare else self.dice.randint(1, ceil(COMMON_POINTS[point] * BRIEF)),
+        )
 
     def _deal(self, *, may_order: bool) -> Kill:
         calm = SELDOM_CALM * self.workers if self.is_busy else CALM_AFTER
         if self._last.point and not self.is_brief and self.dice.random() < calm:
-            return Kill(after=CALM + self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST))
+            return Kill(
+                after=CALM + self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST)
+            )
         if not self.is_plain and (trouble := self._trouble(may_order=may_order)):
             return trouble
         if self.dice.random() < MOMENT_SHARE:
-            return Kill(after=self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST))
+            return Kill(
+                after=self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST)
+            )
         if self._again and self.dice.random() < 0.5 and (may_order or not self._again[0].order):
             return self._again.popleft()
         if not self._round:
@@ -229,7 +271,9 @@ class Deck:
 
     def _trouble(self, *, may_order: bool) -> Kill | None:
         """Deal another trouble than a plain death, now and then."""
-        shares = TROUBLES_IN_BRIEF if self.is_brief else TROUBLES_IF_BUSY if self.is_busy else TROUBLES
+        shares = (
+            TROUBLES_IN_BRIEF if self.is_brief else TROUBLES_IF_BUSY if self.is_busy else TROUBLES
+        )
         after = self.dice.uniform(SOONEST, LATEST_IF_BUSY if self.is_busy else LATEST)
         match self.dice.choices(list(shares), list(shares.values()))[0]:
             case "freeze":
@@ -237,12 +281,16 @@ class Deck:
             case "full":
                 return Kill(after=after, deed="full", lasts=self.dice.uniform(*FULL))
             case "clock" if not self.is_shared:
-                return Kill(after=self.dice.uniform(*WRONG_LASTS), deed="clock", ahead=self.dice.choice(AHEAD))
+                return Kill(
+                    after=self.dice.uniform(*WRONG_LASTS),
+                    deed="clock",
+                    ahead=self.dice.choice(AHEAD),
+                )
             case _:
                 return None
 
     def _sleep(self, after: float, *, may_order: bool) -> Kill:
-        """Deal the next sleep; one with an order waits for anyone who people give orders to."""
+        """Deal the next sleep. One with an order waits for a publisher that gets orders."""
         sleep, lasts = SLEEPS[self.next_sleep % len(SLEEPS)]
         self._sleeps += 1
         if self.workers > 1 and self._sleeps % 2 == 0:
@@ -255,7 +303,7 @@ class Deck:
         return replace(sleep, nth=nth, after=after, lasts=self.dice.uniform(*lasts))
 
     def note_end(self, kill: Kill, *, is_reached: bool) -> None:
-        """Strike a failpoint that was reached off the required ones; deal one that was not again."""
+        """Remove a reached failpoint from the required ones, or deal a missed one again."""
         if is_reached:
             if kill.deed == "kill" and kill.point:
                 self._struck.add(kill.point)
@@ -265,4 +313,6 @@ class Deck:
             if kill.point not in self._owed:
                 self._owed.append(kill.point)
         elif kill.point in COMMON_POINTS:
-            self._again.append(replace(kill, nth=kill.nth // 4 if self.is_busy and kill.nth > 4 else 1))
+            self._again.append(
+                replace(kill, nth=kill.nth // 4 if self.is_busy and kill.nth > 4 else 1)
+            )

@@ -1,4 +1,4 @@
-"""The figures of a campaign: reported, and written into a page of the docs between its two marks."""
+"""The figures of a campaign: reported, and written between the two marks of a docs page."""
 
 import subprocess
 from collections import Counter
@@ -47,7 +47,7 @@ def figures_of(
     lasted: float,
     network: Counter[str],
 ) -> Figures:
-    """Gather what there is to report a run."""
+    """Gather the figures for the report of a run."""
     published = sum(state == "published" for state in campaign.wanted.values())
     from_campaign = campaign.reached
     checked = Counter(finding.invariant for finding in findings if finding.by == "checker")
@@ -66,20 +66,34 @@ def figures_of(
         "at a start": ", ".join(f"{what} {from_campaign[what]}" for what in AT_A_START.values()),
         "waiting for a person": f"{expectations.held.total()}, {expectations.held[UNDER_REVIEW]} possibly under review",
         "held, share": f"{100 * expectations.held.total() / max(1, len(campaign.wanted)):.1f} %",
-        "held, by rule": ", ".join(f"{reason} {number}" for reason, number in sorted(expectations.held.items())) or "0",
-        "checker": ", ".join(f"{name} {number}" for name, number in sorted(checked.items())) or "nothing violated",
+        "held, by rule": ", ".join(
+            f"{reason} {number}" for reason, number in sorted(expectations.held.items())
+        )
+        or "0",
+        "checker": ", ".join(f"{name} {number}" for name, number in sorted(checked.items()))
+        or "nothing violated",
         "seconds": str(round(lasted)),
         "workers": f"{len(campaign.publishers)}, on {options.database}",
         "starts": str(sum(publisher.starts for publisher in campaign.publishers)),
-        "network": ", ".join(f"{fate} {number}" for fate, number in sorted(network.items())) or "direct",
-        "faults": ", ".join(f"{kind} {number}" for kind, number in sorted(campaign.fired.items()) if number) or "0",
-        "people": ", ".join(f"{kind} {number}" for kind, number in sorted(Counter(campaign.people.done).items())),
+        "network": ", ".join(f"{fate} {number}" for fate, number in sorted(network.items()))
+        or "direct",
+        "faults": ", ".join(
+            f"{kind} {number}" for kind, number in sorted(campaign.fired.items()) if number
+        )
+        or "0",
+        "people": ", ".join(
+            f"{kind} {number}" for kind, number in sorted(Counter(campaign.people.done).items())
+        ),
         "commit": _commit(),
     }
 
 
 def _command(options: Options) -> str:
-    words = [f"--seed {options.seed}", f"--kills {options.kills}", f"--deliveries {options.deliveries}"]
+    words = [
+        f"--seed {options.seed}",
+        f"--kills {options.kills}",
+        f"--deliveries {options.deliveries}",
+    ]
     if options.database != "sqlite":
         words.append(f"--database {options.database} --workers {options.workers}")
     if options.approvals:
@@ -88,7 +102,16 @@ def _command(options: Options) -> str:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=8", "--exclude=*"]
+    command = [
+        "git",
+        "-C",
+        str(ROOT),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=8",
+        "--exclude=*",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
 
@@ -106,9 +129,17 @@ def record(page: Path, figures: Figures) -> None:
 
 
 def put_row(
-    page: Path, marks: tuple[str, str], columns: Sequence[str], cells: Sequence[str], *, is_sorted: bool = False
+    page: Path,
+    marks: tuple[str, str],
+    columns: Sequence[str],
+    cells: Sequence[str],
+    *,
+    is_sorted: bool = False,
 ) -> None:
-    """Put a row into the table between two marks of a page, in the place of one with the same first cell."""
+    """Put a row into the table between two marks of a page.
+
+    It replaces one with the same first cell.
+    """
     before, _, rest = page.read_text("utf-8").partition(marks[0])
     table, _, after = rest.partition(marks[1])
     rows = {line.split(" | ")[0]: line for line in table.strip().splitlines()[2:]}
@@ -116,7 +147,10 @@ def put_row(
     rows[f"| {cells[0]}"] = _row(cells)
     lines = sorted(rows.values()) if is_sorted else rows.values()
     page.write_text(
-        before + "\n".join([marks[0], _row(columns), _row(["---"] * len(columns)), *lines, marks[1]]) + after, "utf-8"
+        before
+        + "\n".join([marks[0], _row(columns), _row(["---"] * len(columns)), *lines, marks[1]])
+        + after,
+        "utf-8",
     )
 
 

@@ -1,4 +1,4 @@
-"""What people do while a campaign lasts: they withdraw, retract, pause, edit, and clear up after platforms' whims."""
+"""Actions of people during a campaign: withdraw, retract, pause, edit, and resume accounts."""
 
 import asyncio
 import time
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS, SAVE_SECONDS = 2.5, 1.0
 HANDS = 4
-"""People who clear up at once."""
+"""People that clear up at once."""
 MOST_RETRACTED, MOST_RULED = 3, 12
 
 
 @dataclass(slots=True)
 class People:
-    """Everybody who acts on a campaign's databases, and what they mean to do next."""
+    """The people that act on a campaign's databases, and their next plans."""
 
     campaign: "Campaign"
     dice: Random
@@ -46,8 +46,12 @@ class People:
     touched: set[str] = field(default_factory=set)
 
     def plan(self) -> None:
-        """Think of what to do in this wave; what cannot be done yet is tried again."""
-        errands = (*ERRANDS, UNAPPROVE, UNAPPROVE, REWRITE) if self.campaign.options.approvals else ERRANDS
+        """Plan the actions of this wave. An action that is not possible yet is tried again."""
+        errands = (
+            (*ERRANDS, UNAPPROVE, UNAPPROVE, REWRITE)
+            if self.campaign.options.approvals
+            else ERRANDS
+        )
         self.waiting = [*self.waiting, *self.dice.sample(errands, len(errands))][: len(errands)]
 
     def act(self) -> None:
@@ -59,7 +63,7 @@ class People:
                 return
 
     def order(self, what: str) -> None:
-        """Give an order while the daemon sleeps, concerning what it has in its hands."""
+        """Give an order about the daemon's deliveries while the daemon sleeps."""
         publisher = self.campaign.publisher
         rows = sorted(set(publisher.store.rows(IN_HAND.format(worker=publisher.worker))))
         held = [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]
@@ -67,12 +71,16 @@ class People:
             case "pause_all":
                 publisher.pause("all")
             case "retract_sending":
-                self._retract([(post, account) for post, account, state in held if state == "sending"])
+                self._retract(
+                    [(post, account) for post, account, state in held if state == "sending"]
+                )
             case "retract_claimed":
-                self._retract([(post, account) for post, account, state in held if state == "claimed"])
+                self._retract(
+                    [(post, account) for post, account, state in held if state == "claimed"]
+                )
 
     def clear_up(self) -> None:
-        """Let what a platform's answer has stopped go on, as an operator does who has seen to it."""
+        """Resume scopes that a platform's answer has paused, as an operator does after a check."""
         scopes = [scope for (scope,) in self.campaign.publisher.store.rows(PAUSED)]
         with ThreadPoolExecutor(HANDS) as pool:
             list(pool.map(self.campaign.publisher.resume, scopes))
@@ -85,7 +93,7 @@ class People:
         return True
 
     def _begun(self) -> Entry | None:
-        """Find a post of which some copies were tried and others were not, and nobody has laid hands on."""
+        """Find an untouched post with some copies tried and others not."""
         rows = self.campaign.publisher.store.rows(BEGUN)
         found = sorted({post for (post,) in rows} - self.touched - self.campaign.untouchable)
         if not found:
@@ -116,7 +124,7 @@ class People:
         return entry is not None
 
     def _in_doubt(self) -> tuple[Entry, str] | None:
-        """Find a post, and an account on which nobody knows what became of it, that nobody has laid hands on."""
+        """Find an untouched post, and an account with its outcome in doubt."""
         rows = sorted(set(self.campaign.publisher.store.rows(OPEN_OUTCOME)))
         found = [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]
         if not found:
@@ -134,7 +142,10 @@ class People:
         return found is not None
 
     def _leave_out_in_doubt(self) -> bool:
-        """The account is taken out of the post, unless it is the only one: what is live stays, nothing else goes."""
+        """Take the account out of the post, unless it is its only one.
+
+        A live post stays, and nothing else goes out.
+        """
         if (found := self._in_doubt()) and len(found[0].accounts) > 1:
             entry, account = found
             entry.accounts = tuple(name for name in entry.accounts if name != account)
@@ -160,7 +171,9 @@ class People:
 
     def _retract_in_doubt(self) -> bool:
         rows = sorted(set(self.campaign.publisher.store.rows(IN_DOUBT)))
-        return self._retract([row for row in rows if row[0] not in self.touched | self.campaign.untouchable])
+        return self._retract(
+            [row for row in rows if row[0] not in self.touched | self.campaign.untouchable]
+        )
 
     def _retract(self, found: Sequence[tuple[str, str]]) -> bool:
         """Order some of these retracted, each on its account."""
@@ -171,10 +184,21 @@ class People:
         return bool(found)
 
     def _rewrite(self) -> bool:
-        """Let one person write the words of a post that waits, and another change them: the first may not approve."""
+        """Let one person write a waiting post's words, and another change them.
+
+        The first may not approve.
+        """
         campaign = self.campaign
-        waiting = {post for (post,) in campaign.publisher.store.rows(UNTRIED)} - self.touched - campaign.untouchable
-        entries = [entry for entry in campaign.workspace.written if entry.id in waiting and not entry.may_expire]
+        waiting = (
+            {post for (post,) in campaign.publisher.store.rows(UNTRIED)}
+            - self.touched
+            - campaign.untouchable
+        )
+        entries = [
+            entry
+            for entry in campaign.workspace.written
+            if entry.id in waiting and not entry.may_expire
+        ]
         if not entries:
             return False
         entry = max(entries, key=lambda one: one.due or EPOCH)
@@ -183,7 +207,9 @@ class People:
         for by in (REWRITER, OPERATOR):
             entry.edits += 1
             campaign.workspace.save_for(partial(self._record, entry.id, by))
-            time.sleep(SAVE_SECONDS)  # the daemon that lives reads the file between two saves, if it can
+            time.sleep(
+                SAVE_SECONDS
+            )  # the daemon that lives reads the file between two saves, if it can
         campaign.approvers.rewritten.add(entry.id)
         return True
 
@@ -191,10 +217,12 @@ class People:
         asyncio.run(record_save(self.campaign.publisher, post, by, text))
 
     def _unapprove(self) -> bool:
-        """End the approvals of what is on its way or about to be; the approvers give them again."""
+        """End the approvals of posts on their way or soon to be. The approvers give them again."""
         rows = self.campaign.publisher.store.rows(UNAPPROVABLE)
         found = sorted({post for (post,) in rows} - self.touched - self.campaign.untouchable)
-        return bool(found) and self.campaign.publisher.unapprove(self.dice.choice(found), by=APPROVERS[0])
+        return bool(found) and self.campaign.publisher.unapprove(
+            self.dice.choice(found), by=APPROVERS[0]
+        )
 
     def _change_hotline(self) -> bool:
         self.campaign.workspace.hotline = HOTLINES[1]
@@ -209,26 +237,30 @@ class People:
         return True
 
     def hand_out(self) -> None:
-        """Write the schedule without what has gone out everywhere."""
+        """Write the schedule without posts that have gone out everywhere."""
         self.note_finished()
         self.campaign.workspace.write()
 
     def note_finished(self) -> None:
-        """Know which posts have gone out everywhere."""
+        """Note the posts that have gone out everywhere."""
         finished = {post for (post,) in self.campaign.publisher.store.rows(FINISHED)}
         self.campaign.workspace.finished = finished - self.touched
 
     def live(self) -> list[tuple[str, str]]:
         """Give the deliveries that are live and nobody has laid hands on."""
         rows = sorted(set(self.campaign.publisher.store.rows(LIVE)))
-        return [(post, name) for post, name in rows if post not in self.touched | self.campaign.untouchable]
+        return [
+            (post, name)
+            for post, name in rows
+            if post not in self.touched | self.campaign.untouchable
+        ]
 
     def _want(self, entry: Entry, state: str) -> None:
         self.campaign.wanted.update({(entry.id, account): state for account in entry.accounts})
 
 
 UNAPPROVE, REWRITE = "unapprove", "rewrite"
-"""What people do only where posts need approvals."""
+"""Actions of people only where posts need approvals."""
 ERRAND: dict[str, Callable[[People], bool]] = {
     "pause": People._pause,
     "retract_begun": People._retract_begun,
@@ -245,4 +277,4 @@ ERRAND: dict[str, Callable[[People], bool]] = {
     "by_hand": People._by_hand,
 }
 ERRANDS = (*(name for name in ERRAND if name not in {UNAPPROVE, REWRITE}), "pause")
-"""What people mean to do in a wave."""
+"""The actions that people plan in a wave."""

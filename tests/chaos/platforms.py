@@ -1,4 +1,4 @@
-"""The simulated platforms of a campaign: one process, steered and read through its control endpoints."""
+"""The simulated platforms of a campaign: one process, used through its control endpoints."""
 
 import json
 import socket
@@ -23,7 +23,10 @@ SHOWN = 100
 
 
 NOT_YET = 10**12
-"""No simulator's log is so long: asking for what comes after brings the log up to date, and nothing else."""
+"""A number beyond any simulator log.
+
+A request for later entries brings the log up to date, and does nothing else.
+"""
 
 
 @dataclass(slots=True)
@@ -36,22 +39,29 @@ class Platforms:
 
     @property
     def base_url(self) -> str:
-        """Where publisher finds them: behind the network that cannot be trusted, where there is one."""
+        """The address of the platforms for publisher, behind the unreliable network if any."""
         return self.network_url or str(self.client.base_url)
 
     def furnish(
-        self, accounts: Iterable[Account], rules: Iterable[Mapping[str, Any]], *, accepts_repeats: bool
+        self,
+        accounts: Iterable[Account],
+        rules: Iterable[Mapping[str, Any]],
+        *,
+        accepts_repeats: bool,
     ) -> None:
-        """Make the accounts, give each an older post made by hand, as an empty list never proves absence, and let
-        things go wrong by these rules.
+        """Make the accounts, each with an older post made by hand, and add the rules for faults.
 
-        The platforms' own guard against repetition is off: the campaign asks whether we need it. Weibo shows as many
-        posts as are made here in the time of a doubt, as it does where an account posts a few times an hour, and grants
-        everybody what it grants to businesses. In some campaigns WeChat `accepts_repeats`: a draft that is submitted
-        again, and a key that is sent again, make another post.
+        The older post is needed, as an empty list never proves absence. The platforms' own guard
+        against repetition is off: the campaign asks whether we need it. Weibo shows as many posts
+        as are made here in the time of a doubt, as for an account with a few posts an hour. It also
+        grants everybody the permissions of businesses. In some campaigns WeChat `accepts_repeats`:
+        a draft that is submitted again, and a key that is sent again, make another post.
         """
         granted = {"*": ["biz"]}
-        self._post("settings", {"weibo_duplicates": "off", "weibo_timeline_cap": SHOWN, "weibo_grants": granted})
+        self._post(
+            "settings",
+            {"weibo_duplicates": "off", "weibo_timeline_cap": SHOWN, "weibo_grants": granted},
+        )
         if accepts_repeats:
             self._post("settings", {"wechat_repeats": "accept", "wechat_consume": "finish"})
         self._post("clock", {"shift": -LONG_AGO})
@@ -69,8 +79,15 @@ class Platforms:
 
     def lose_next(self, account: Account, kind: str) -> None:
         """Lose the next creating call of an account in this way."""
-        rule = {"platform": account.platform, "account": account.identity, "nth": "every", "times": 1}
-        self.add_rules([{**rule, "endpoint": CREATING[account.platform][0], "fault": {"kind": kind}}])
+        rule = {
+            "platform": account.platform,
+            "account": account.identity,
+            "nth": "every",
+            "times": 1,
+        }
+        self.add_rules(
+            [{**rule, "endpoint": CREATING[account.platform][0], "fault": {"kind": kind}}]
+        )
 
     def add_rules(self, rules: Iterable[Mapping[str, Any]]) -> None:
         """Let more go wrong."""
@@ -79,10 +96,18 @@ class Platforms:
 
     def post_by_hand(self, account: Account, words: str) -> None:
         """Somebody writes on the account directly."""
-        self._post("posts", {"platform": account.platform, "account": account.identity, "forum": "演练", "text": words})
+        self._post(
+            "posts",
+            {
+                "platform": account.platform,
+                "account": account.identity,
+                "forum": "演练",
+                "text": words,
+            },
+        )
 
     def log(self) -> Iterator[dict[str, Any]]:
-        """Give the log, entry by entry, as the simulator has written it down: it may be longer than memory likes."""
+        """Yield the log's entries from the simulator's file, as it may be too long for memory."""
         self._get("log", since=NOT_YET)
         with (self.state / "log.jsonl").open(encoding="utf-8") as lines:
             for line in lines:
@@ -105,7 +130,7 @@ class Platforms:
         self.client.delete("/_sim/faults").raise_for_status()
 
     def close(self) -> Counter[str]:
-        """End everything; gives how often the network did what."""
+        """End all processes. Return how often each fault of the network occurred."""
         self.client.close()
         self.process.terminate()
         self.process.wait()
@@ -143,7 +168,9 @@ def _put_network_before(platforms: Platforms, port: int, seed: int, rate: float)
     options = {"listen": door, "to": port, "seed": seed, "rate": rate, "counts": counts}
     words = [f"--{name}={value}" for name, value in options.items()]
     with (platforms.state.parent / "network.log").open("wb") as reported:
-        network = subprocess.Popen(module_command("proxy", *words), stdout=reported, stderr=reported)
+        network = subprocess.Popen(
+            module_command("proxy", *words), stdout=reported, stderr=reported
+        )
     platforms.network, platforms.network_url = network, f"http://127.0.0.1:{door}"
     wait_until(lambda: network.poll() is not None or _accepts(door), START_SECONDS, "the network")
 

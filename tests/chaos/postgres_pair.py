@@ -32,16 +32,21 @@ class PostgresPair:
     @property
     def url(self) -> str:
         """Return the URL that names both hosts and connects to the one that accepts writes."""
-        hosts = ",".join(str(server.get_postmaster_info().socket_dir) for server in (self.primary, self.standby))
+        hosts = ",".join(
+            str(server.get_postmaster_info().socket_dir) for server in (self.primary, self.standby)
+        )
         return f"postgresql://postgres@/postgres?host={hosts}&target_session_attrs=read-write"
 
     def stop_replication(self) -> None:
-        """Freeze the process that sends the log to the standby: what is committed from now on does not reach it."""
+        """Freeze the process that sends the log to the standby.
+
+        Later commits do not reach the standby.
+        """
         for (pid,) in _query(self.primary, "SELECT pid FROM pg_stat_replication"):
             os.kill(pid, signal.SIGSTOP)
 
     def fail_over(self) -> None:
-        """Kill every process of the primary, which never comes back, and promote the standby."""
+        """Kill every process of the primary, never to return, and promote the standby."""
         postmaster = psutil.Process(self.primary.get_pid())
         postmaster.suspend()  # it must not end its sessions in order
         for process in (*postmaster.children(recursive=True), postmaster):
@@ -61,7 +66,14 @@ def postgres_pair(folder: Path, *, is_synchronous: bool) -> Iterator[PostgresPai
     copy.mkdir(mode=0o700)
     if primary.system_user:
         shutil.chown(copy, primary.system_user)
-    options = ["--dbname", primary.get_uri(), "--pgdata", str(copy), "--write-recovery-conf", "--checkpoint=fast"]
+    options = [
+        "--dbname",
+        primary.get_uri(),
+        "--pgdata",
+        str(copy),
+        "--write-recovery-conf",
+        "--checkpoint=fast",
+    ]
     pgexec("pg_basebackup", options, bin_path=primary.bin_path, user=primary.system_user)
     for lock in copy.glob(".s.PGSQL.*"):
         lock.unlink()

@@ -1,7 +1,8 @@
-"""A network that cannot be trusted: `proxy.py --listen PORT --to PORT --seed N --rate P` stands before the platforms.
+"""An unreliable network before the platforms: `proxy.py --listen PORT --to PORT --seed N --rate P`.
 
-Each connection's fate follows from the seed and its number: most go through, some are cut after so many bytes on
-either way, reset, slowed down or made to drip. Now and then nobody answers the door for a while.
+Each connection's fate follows from the seed and its number. Most go through. Some are cut after so
+many bytes on either way, reset, slowed down or made to drip. Now and then no connection is accepted
+for a while.
 """
 
 import argparse
@@ -19,8 +20,11 @@ from random import Random
 
 CHUNK = 65536
 SLOWEST = 2.0
-"""Seconds that a reply may be kept waiting: longer than a call's deadline. Requests arrive at once or not at all, so
-that what reaches the platforms late is the platforms' own doing."""
+"""Longest wait for a reply, in seconds: longer than a call's deadline.
+
+Requests arrive at once or not at all. A call that reaches the platforms late is therefore the
+platforms' own fault.
+"""
 DRIP_BYTES, DRIP_EVERY = 24, 0.2
 SHUT = 0.6
 HEAD = 900
@@ -55,7 +59,10 @@ class Network:
             down = _dripping(down) if fate == "drip" else down
             down = _later(down, dice.uniform(0.2, SLOWEST)) if fate == "delay" else down
             ways = [asyncio.create_task(_pour(up, far)), asyncio.create_task(_pour(down, writer))]
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED if "cut" in fate else asyncio.ALL_COMPLETED)
+            await asyncio.wait(
+                ways,
+                return_when=asyncio.FIRST_COMPLETED if "cut" in fate else asyncio.ALL_COMPLETED,
+            )
             for way in ways:
                 way.cancel()
         except OSError:
@@ -70,7 +77,9 @@ class Network:
         dice = Random(f"{self.seed}/door")  # noqa: S311 # repeatable on purpose
         while True:
             server = await asyncio.start_server(self.carry, "127.0.0.1", port, reuse_address=True)
-            await asyncio.sleep(dice.uniform(0.5, 1.5) * self.shut_every if self.shut_every else 1e9)  # open
+            await asyncio.sleep(
+                dice.uniform(0.5, 1.5) * self.shut_every if self.shut_every else 1e9
+            )  # open
             server.close()
             self.counts["shut"] += 1
             await asyncio.sleep(SHUT)  # the fault: nobody answers
@@ -125,8 +134,12 @@ async def main() -> None:
     parser.add_argument("--to", type=int, required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=0.03)
-    parser.add_argument("--shut-every", type=float, default=20.0, help="seconds between two times of shut doors")
-    parser.add_argument("--counts", type=Path, help="where to write at the end how often what happened")
+    parser.add_argument(
+        "--shut-every", type=float, default=20.0, help="seconds between two times of shut doors"
+    )
+    parser.add_argument(
+        "--counts", type=Path, help="where to write at the end how often what happened"
+    )
     options = parser.parse_args()
     network = Network(options.to, options.seed, options.rate, options.shut_every)
     serving = asyncio.create_task(network.serve(options.listen))

@@ -35,7 +35,7 @@ FAILED, REFUSED = 1, 3
 """How a daemon ends that is to be started again by itself, and one that a person must see to."""
 FAULTY_PAGE = "{% if title %}{{ title }}"
 ACCEPTED, NOT_ACCEPTED = b'"schedule_accepted"', b'"reload_refused"'
-"""What it says when a new version of the schedule is in force, and when it has refused one."""
+"""Log entries of an accepted and of a refused version of the schedule."""
 SLOWEST = 4.0
 """How much longer than usual a failpoint is waited for at most, on a host that is slow just now."""
 USUAL_START_SECONDS = 1.5
@@ -43,7 +43,13 @@ USUAL_START_SECONDS = 1.5
 GLANCE = 0.02
 AFTERMATH = 1.5
 """Seconds that a daemon lives on after a sleep or a full disk, before it dies."""
-TOUCHED_BY_FULL = ("Errno 27", "File too large", "disk I/O error", "database or disk is full", "[Errno 28]")
+TOUCHED_BY_FULL = (
+    "Errno 27",
+    "File too large",
+    "disk I/O error",
+    "database or disk is full",
+    "[Errno 28]",
+)
 """By these words a complaint is about the disk that a campaign has filled."""
 
 
@@ -52,13 +58,16 @@ class DaemonError(Exception):
 
 
 def module_command(name: str, *arguments: str) -> Sequence[str]:
-    """Return the command that runs a module of the campaign; it is to be started in the root of the repository."""
+    """Return the command that runs a module of the campaign, in the root of the repository."""
     return (sys.executable, "-m", f"tests.chaos.{name}", *arguments)
 
 
 @dataclass(slots=True)
 class Publisher:
-    """One workspace's publisher; `database` is the URL of one it shares, `mutant` the mistake that is planted in it."""
+    """The publisher of one workspace.
+
+    `database` is the URL of a shared database, and `mutant` is the planted mistake.
+    """
 
     folder: Path
     database: str | None = None
@@ -76,7 +85,7 @@ class Publisher:
     slowest: float = 1.0
     """The same of the slowest."""
     tokens: dict[str, str] = field(default_factory=dict)
-    """With which the people sign in who have to, by their names."""
+    """The sign-in tokens of the people, by their names."""
     log: Path = field(init=False)
     store: StoreReader = field(init=False)
 
@@ -84,17 +93,21 @@ class Publisher:
         self.log = self.folder / "daemon.log"
         self.store = StoreReader(self.folder / "var" / "publisher.db", self.database)
 
-    def die(self, kill: Kill, patience: float | None = None, meanwhile: Callable[[], None] | None = None) -> bool:
-        """Run a daemon until it dies; returns whether it was at the failpoint, which may never be reached.
+    def die(
+        self, kill: Kill, patience: float | None = None, meanwhile: Callable[[], None] | None = None
+    ) -> bool:
+        """Run a daemon until it dies. Return True if it reached the failpoint, as it may never do.
 
-        `meanwhile` is what somebody does while it sleeps.
+        `meanwhile` is the action of somebody during its sleep.
         """
         began = time.time()
         page = self._break_template(kill.broken) if kill.broken else None
         daemon = self.start(kill.switch, kill.ahead, hangs=kill.deed == "name")
         try:
             self._await_begin(daemon)
-            is_reached = self._live(daemon, kill, patience or self.patience * min(self.slowness, SLOWEST), meanwhile)
+            is_reached = self._live(
+                daemon, kill, patience or self.patience * min(self.slowness, SLOWEST), meanwhile
+            )
         finally:
             self.measure(daemon)
             daemon.kill()
@@ -110,7 +123,7 @@ class Publisher:
         return is_reached
 
     def file(self, patience: float, after: float) -> bool:
-        """Run a daemon until it has accepted the schedule, and a while longer; returns False if it refuses it."""
+        """Run a daemon until it accepts the schedule, and longer. Return False for a refusal."""
         daemon = self.start()
         try:
             self._await_begin(daemon)
@@ -123,7 +136,9 @@ class Publisher:
         if daemon.wait() != -signal.SIGKILL:
             raise DaemonError(f"ended by itself with {daemon.returncode}: {self._last_words()}")
         if not is_answered:
-            raise DaemonError(f"the schedule was not read within {patience:.0f} s: {self._last_words()}")
+            raise DaemonError(
+                f"the schedule was not read within {patience:.0f} s: {self._last_words()}"
+            )
         self._listen()
         return ACCEPTED in self._said()
 
@@ -149,7 +164,10 @@ class Publisher:
         return True
 
     def fail_by_clock(self, ahead: float) -> None:
-        """Start a daemon whose clock is not the server's; it must end by itself, so that it is started again."""
+        """Start a daemon with a clock that is not the server's.
+
+        It must end by itself, so that it is started again.
+        """
         daemon = self.start(ahead=ahead)
         try:
             ended = daemon.wait(timeout=START_SECONDS)
@@ -158,20 +176,29 @@ class Publisher:
         finally:
             daemon.kill()
         if ended != FAILED:
-            raise DaemonError(f"with a clock {ahead:.0f} s ahead of the server's it ended with {ended}")
+            raise DaemonError(
+                f"with a clock {ahead:.0f} s ahead of the server's it ended with {ended}"
+            )
 
     def fail_by_settings(self, renamed: str) -> None:
-        """Start a daemon by settings in which an account has another id; it must be refused, naming the old one."""
+        """Start a daemon with another id for an account.
+
+        It must be refused, with the old id in its message.
+        """
         command = [*self._program(), "-C", str(self.folder), "run"]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_SECONDS)
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=START_SECONDS
+            )
         except subprocess.TimeoutExpired as error:
             raise DaemonError("a daemon works though an account has another id") from error
         if done.returncode <= 0 or "Traceback" in done.stderr or renamed not in done.stderr:
-            raise DaemonError(f"with another id for an account it ended with {done.returncode}: {done.stderr[-2000:]}")
+            raise DaemonError(
+                f"with another id for an account it ended with {done.returncode}: {done.stderr[-2000:]}"
+            )
 
     def _start_copy(self) -> None:
-        """Start a daemon in a copy of the workspace, made beside a running daemon; it must be refused."""
+        """Start a daemon in a copy of the workspace, beside a running one. It must be refused."""
         copy = self.folder.with_name(f"{self.folder.name}-copy")
         copy_folder(self.folder, copy)
         try:
@@ -187,10 +214,12 @@ class Publisher:
         finally:
             shutil.rmtree(copy)
         if done.returncode != REFUSED:
-            raise DaemonError(f"a daemon in a copy ended with {done.returncode}: {done.stderr[-2000:]}")
+            raise DaemonError(
+                f"a daemon in a copy ended with {done.returncode}: {done.stderr[-2000:]}"
+            )
 
     def _start_second(self, first: int) -> None:
-        """Start a daemon in another workspace, which reaches the same databases by a symbolic link.
+        """Start a daemon in another workspace that reaches the same databases by a symbolic link.
 
         It must be refused, in words that name the process of the first.
         """
@@ -199,14 +228,20 @@ class Publisher:
             shutil.copytree(self.folder / "secrets", other / "secrets")
             (other / "linked.db").symlink_to(self.folder / "var" / "publisher.db")
         settings = (self.folder / "publisher.toml").read_text("utf-8")
-        (other / "publisher.toml").write_text(f'database = "sqlite:///{other}/linked.db"\n{settings}', "utf-8")
+        (other / "publisher.toml").write_text(
+            f'database = "sqlite:///{other}/linked.db"\n{settings}', "utf-8"
+        )
         command = [*PUBLISHER, "-C", str(other), "run"]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_SECONDS)
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=START_SECONDS
+            )
         except subprocess.TimeoutExpired as error:
             raise DaemonError("a second daemon works on the database of the first") from error
         if done.returncode != REFUSED or str(first) not in done.stderr:
-            raise DaemonError(f"a second daemon ended with {done.returncode}: {done.stderr[-2000:]}")
+            raise DaemonError(
+                f"a second daemon ended with {done.returncode}: {done.stderr[-2000:]}"
+            )
 
     def _break_template(self, name: str) -> Path:
         """Put a page that cannot be read in the place of one that is shipped."""
@@ -215,8 +250,13 @@ class Publisher:
         page.write_text(FAULTY_PAGE, "utf-8")
         return page
 
-    def start(self, failpoints: str = "", ahead: float = 0.0, *, hangs: bool = False) -> subprocess.Popen[bytes]:
-        """Start a daemon, on a host whose clock is so much ahead, or whose name server hangs for one platform."""
+    def start(
+        self, failpoints: str = "", ahead: float = 0.0, *, hangs: bool = False
+    ) -> subprocess.Popen[bytes]:
+        """Start a daemon, on a host with a clock that is `ahead`, or with a hanging name server.
+
+        The name server hangs for one platform.
+        """
         self.starts += 1
         self.mark = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as reported:
@@ -228,7 +268,7 @@ class Publisher:
             )
 
     def _program(self, ahead: float = 0.0, *, hangs: bool = False) -> Sequence[str]:
-        """Give the command that starts this publisher's program, with its mistake and on such a host."""
+        """Return the command that starts this publisher, with its mistake and on such a host."""
         options = [f"--mutant={self.mutant}"] if self.mutant else []
         options += [f"--ahead={ahead}"] if ahead else []
         options += [f"--hang={NAME}"] if hangs else []
@@ -236,7 +276,7 @@ class Publisher:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Let a daemon run without harm; at the end it is asked to stop, and must do so in order."""
+        """Run a daemon without harm. At the end it is asked to stop, and must do so in order."""
         daemon = self.start()
         try:
             self._await_begin(daemon)
@@ -250,7 +290,9 @@ class Publisher:
             daemon.kill()
 
     def status(self) -> Sequence[dict[str, Any]]:
-        rows: list[dict[str, Any]] = json.loads(self.say("status", "--all", "--json", is_sound=True))["deliveries"]
+        rows: list[dict[str, Any]] = json.loads(
+            self.say("status", "--all", "--json", is_sound=True)
+        )["deliveries"]
         return rows
 
     def withdraw(self, post: str) -> None:
@@ -258,7 +300,14 @@ class Publisher:
 
     def retract(self, post: str, account: str | None = None) -> None:
         more = {"account": account} if account else {}
-        self._order("retract", *(("--account", account) if account else ()), "--reason", "drill", post=post, **more)
+        self._order(
+            "retract",
+            *(("--account", account) if account else ()),
+            "--reason",
+            "drill",
+            post=post,
+            **more,
+        )
 
     def pause(self, scope: str) -> None:
         self._order("pause", "--reason", "drill", scope=scope)
@@ -278,8 +327,10 @@ class Publisher:
         done = self._give("unapprove", post, "--by", by, "--reason", "drill", acts_as=by)
         return self._note("unapprove", asked, done, post=post, by=by)
 
-    def _note(self, kind: str, asked: float, done: "subprocess.CompletedProcess[str]", **target: str) -> bool:
-        """Note what was answered as done. Raises DaemonError for what is neither done nor refused."""
+    def _note(
+        self, kind: str, asked: float, done: "subprocess.CompletedProcess[str]", **target: str
+    ) -> bool:
+        """Note the orders that were done. Raises DaemonError for one neither done nor refused."""
         if done.returncode not in {0, COMMAND_REFUSED} or "Traceback" in done.stderr:
             raise DaemonError(f"{kind} ended with {done.returncode}: {done.stderr[-2000:]}")
         if done.returncode == 0:
@@ -288,7 +339,16 @@ class Publisher:
 
     def rule(self, post: str, account: str, ruling: str) -> None:
         asked = time.time()
-        self.say("resolve", f"{post}@{account}", ruling, "--by", "wang", "--reason", "drill", acts_as="wang")
+        self.say(
+            "resolve",
+            f"{post}@{account}",
+            ruling,
+            "--by",
+            "wang",
+            "--reason",
+            "drill",
+            acts_as="wang",
+        )
         self.orders.append(order("resolve", asked, post=post, account=account))
 
     def _order(self, kind: str, *more: str, **target: str) -> None:
@@ -297,7 +357,7 @@ class Publisher:
         self.orders.append(order(kind, asked, **target))
 
     def measure(self, daemon: subprocess.Popen[bytes]) -> None:
-        """Note how much memory, in bytes, a daemon has held at most, and how many files it holds, if it is alive."""
+        """Note the most memory of a live daemon, in bytes, and the number of files it holds."""
         process = Path(f"/proc/{daemon.pid}")
         with contextlib.suppress(OSError):
             handles = len(list((process / "fd").iterdir()))
@@ -306,20 +366,23 @@ class Publisher:
                 self.measured.append({"rss": float(most[1]) * 1024, "handles": float(handles)})
 
     def in_sending(self) -> int:
-        """Count the calls that a kill has left open. For the statistics only: the verdict does not use it."""
+        """Count the calls that a kill has left open.
+
+        The count is for the statistics only: the verdict does not use it.
+        """
         return self.store.count(IN_SENDING.format(worker=self.worker))
 
     @property
     def worker(self) -> str:
-        """By what name the database know anyone who works in this folder."""
+        """The name of the workers in this folder in the database."""
         return f"{socket.gethostname()}:{self.folder}"
 
     def complaints(self) -> Sequence[str]:
-        """Give what the daemons logged as going wrong, one line for each kind."""
+        """Return the faults that the daemons logged, one line for each kind."""
         return list(self.reported.values())
 
     def _listen(self, *, is_full: bool = False) -> None:
-        """Note what the last daemon complained of. While its disk was full it may complain of that."""
+        """Note the last daemon's complaints. With a full disk it may complain of that."""
         lines = self._said().decode("utf-8", "replace").splitlines()
         for number, line in enumerate(lines):
             is_complaint = '"level": "error"' in line or ("Traceback" in line and not is_full)
@@ -331,10 +394,12 @@ class Publisher:
             reported.seek(self.mark)
             return reported.read()
 
-    def say(self, *arguments: str, is_sound: bool = False, acts_as: str = "", lines: Sequence[str] = ()) -> str:
-        """Give a command, and lines of standard input; return what it prints. Raises DaemonError if it fails.
+    def say(
+        self, *arguments: str, is_sound: bool = False, acts_as: str = "", lines: Sequence[str] = ()
+    ) -> str:
+        """Give a command, with lines of standard input; return its output.
 
-        One that `is_sound` has no mistake planted in it.
+        Raises DaemonError if it fails. One that `is_sound` has no mistake planted in it.
         """
         done = self._give(*arguments, is_sound=is_sound, acts_as=acts_as, lines=lines)
         if done.returncode != 0:
@@ -360,7 +425,10 @@ class Publisher:
         self.slowest = max(self.slowest, self.slowness)
 
     def _await(self, daemon: subprocess.Popen[bytes], patience: float, *words: bytes) -> bool:
-        """Wait until a daemon has said any of these words; returns False if it is over, or the patience is."""
+        """Wait until a daemon logs any of these words.
+
+        Return False if it has ended, or `patience` seconds have passed.
+        """
         until = time.monotonic() + patience
         while daemon.poll() is None and time.monotonic() < until:
             said = self._said()
@@ -374,32 +442,47 @@ class Publisher:
 
 
 def copy_folder(folder: Path, copy: Path) -> None:
-    """Copy a folder as `cp -a` does, in which files come and go."""
+    """Copy a folder as `cp -a` does. Files may come and go in it."""
     with contextlib.suppress(shutil.Error):
         shutil.copytree(folder, copy, symlinks=True)
 
 
 def _interruptions(kill: Kill, began: float, ended: float) -> Sequence[dict[str, Any]]:
-    """Name what kept a daemon from working, as the checker does: at some time of its life, and since its end."""
+    """Return the interruptions of a daemon as the checker names them: in its life, and since.
+
+    The second kind begins at its end.
+    """
     kinds = {"freeze": "frozen", "full": "down", "clock": "clock"}
     during = [{"at": began, "until": ended, "kind": kinds[kill.deed]}] if kill.deed in kinds else []
     return [*during, {"at": ended, "kind": "killed"}]
 
 
 def _with_trace(lines: Sequence[str], number: int) -> str:
-    """Give a line, with what Python itself has printed around it: such lines are not entries of the log."""
+    """Return a line with Python's own output around it. Such lines are not entries of the log."""
     before = itertools.takewhile(_is_printed, reversed(lines[:number]))
-    return "\n".join([*reversed(list(before)), lines[number], *itertools.takewhile(_is_printed, lines[number + 1 :])])
+    return "\n".join(
+        [
+            *reversed(list(before)),
+            lines[number],
+            *itertools.takewhile(_is_printed, lines[number + 1 :]),
+        ]
+    )
 
 
 def _is_printed(line: str) -> bool:
     return not line.startswith("{")
 
 
-def _freeze(daemon: subprocess.Popen[bytes], kill: Kill, patience: float, meanwhile: Callable[[], None] | None) -> bool:
+def _freeze(
+    daemon: subprocess.Popen[bytes],
+    kill: Kill,
+    patience: float,
+    meanwhile: Callable[[], None] | None,
+) -> bool:
     """Let it sleep where it falls asleep, or at its moment, then wake it, and let it live a little.
 
-    It wakes in time even where the database are locked in its sleep, and an order has to wait for that.
+    It wakes in time even where the database are locked in its sleep, and an order has to wait for
+    that.
     """
     after = kill.asleep_at - time.time() if kill.asleep_at else kill.after
     until = time.monotonic() + (patience if kill.point else after)
@@ -424,7 +507,7 @@ def _is_asleep(pid: int) -> bool:
 
 
 def _fill_disk(daemon: subprocess.Popen[bytes], kill: Kill) -> bool:
-    """Let no file of it grow for a while: what it writes then fails as on a full disk, for any user."""
+    """Let no file of it grow for a while. Its writes fail as on a full disk, for any user."""
     _let_live(daemon, kill.after)
     if daemon.poll() is not None:
         return False

@@ -1,8 +1,9 @@
-"""A race: people approve, edit, rewrite, unapprove, cancel and pause a post in the very instants in which it is sent.
+"""A race: people approve, edit, rewrite, unapprove, cancel and pause a post as it is sent.
 
-Each round is one post on two accounts, and a few people at random moments, on connections of their own. Whether an
-intent or an answer came first is read from the audit, whose entries are in the order of the transactions. The checker
-judges the approvals of each intent (I5); here is judged whether a call follows what was answered as done.
+Each round is one post on two accounts, and a few people at random moments, on connections of their
+own. The audit shows whether an intent or an answer came first: its entries are in the order of the
+transactions. The checker judges the approvals of each intent (I5). This module judges whether a
+call follows an order that was answered as done.
 """
 
 import argparse
@@ -58,16 +59,16 @@ CHAIN = PRESET_CHAINS[ApprovalPreset.TWO_PERSONS]
 RULES = ApprovalRules(by_kind={"warning": CHAIN})
 LIMIT = replace(TEST_RATE_LIMIT, per_hour=10**6, per_day=10**6)
 FIRST_SPREAD_SECONDS = 0.04
-"""Within so many seconds of a post's instant people act, until it is known how long sending one takes here."""
+"""Seconds around a post's instant for people's actions, until the time of a send is known."""
 SLOW_CONNECTION_SECONDS = INTENT_RECHECK_AFTER.total_seconds() + 0.1
-"""So late after its intent a call begins now and then that it must be asked again whether it may."""
+"""Seconds from an intent to a late call. It must ask again whether it may begin."""
 STOPS = {"cancel": "cancelled", "pause": "paused"}
-"""The actions after which no call may begin, and their entries in the audit."""
+"""The actions that forbid any later call, and their entries in the audit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call that has begun: when, for which intent, and when it was asked whether it may."""
+    """A call that has begun: its time, its intent, and the time of its last permission check."""
 
     asked_at: float
     at: float
@@ -78,7 +79,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a person was answered, and when. `sent_before` is how much was on its way already by the answer itself."""
+    """An answer to a person, and its time.
+
+    `sent_before` is the number of calls already on the way, by the answer itself.
+    """
 
     kind: str
     post: str
@@ -89,7 +93,10 @@ class Answer:
 
 @dataclass(slots=True)
 class RacingAdapter(FakeAdapter):
-    """A platform that counts calls, after asking as the HTTP client does whether they may still begin."""
+    """A platform that counts calls.
+
+    It asks first whether they may still begin, as the HTTP client does.
+    """
 
     store: Store = field(kw_only=True)
     dice: Random = field(kw_only=True)
@@ -103,15 +110,25 @@ class RacingAdapter(FakeAdapter):
             return NotSent(reason="stopped")
         post, number = request.rendered.title.split()[0], len(self.begun)
         self.begun.append(
-            Call(asked_at=asked_at, at=time.monotonic(), post=post, delivery=request.delivery, attempt=request.attempt)
+            Call(
+                asked_at=asked_at,
+                at=time.monotonic(),
+                post=post,
+                delivery=request.delivery,
+                attempt=request.attempt,
+            )
         )
-        receipt = Receipt(remote_id=f"{request.account}-{number}", url="https://fake.example", published_at=self.now())
+        receipt = Receipt(
+            remote_id=f"{request.account}-{number}",
+            url="https://fake.example",
+            published_at=self.now(),
+        )
         return Published(receipt=receipt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Race:
-    """What a race has found, what was answered, and which calls have begun."""
+    """The findings of a race, its answers, and its calls."""
 
     findings: Sequence[str]
     answers: Sequence[Answer]
@@ -119,7 +136,7 @@ class Race:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How often each action was done or refused, and how many posts went to both accounts, to one, or to none."""
+        """Counts of actions done and refused, and of posts sent to both accounts, one or none."""
         done = Counter(f"{one.kind} {'done' if one.is_done else 'refused'}" for one in self.answers)
         calls = Counter(call.post for call in self.calls)
         sent = Counter(f"sent to {calls[post]}" for post in {one.post for one in self.answers})
@@ -136,7 +153,10 @@ class Racers:
     answers: list[Answer] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     spread: float = FIRST_SPREAD_SECONDS
-    """Seconds within which people act: twice as long as making a post due and sending it has taken lately."""
+    """Seconds for people's actions.
+
+    It is twice the recent time to make a post due and send it.
+    """
 
     async def run_round(self, number: int) -> None:
         """File a post that is due now, and let everybody act on it at once until nobody is left."""
@@ -158,8 +178,10 @@ class Racers:
         await act(post)
 
     async def _send_until(self, people: Sequence["asyncio.Task[None]"]) -> None:
-        """Do what the daemon does, until people have done all that they wanted, and once more."""
-        adapter = RacingAdapter(now=self.sender.runtime.now, store=self.sender, dice=self.dice, begun=self.calls)
+        """Do the daemon's work until people have done all their actions, and once more."""
+        adapter = RacingAdapter(
+            now=self.sender.runtime.now, store=self.sender, dice=self.dice, begun=self.calls
+        )
         adapters = {AccountId(name): adapter for name in ACCOUNTS}
         is_over = False
         while not is_over:
@@ -188,7 +210,7 @@ class Racers:
         await self._answer("approve", post, act)
 
     async def edit(self, post: Post, by: str | None = None, **changes: Any) -> None:
-        """Save another text, as somebody with an editor does, or as a named person in the dashboard."""
+        """Save another text, as an editor does, or as a named person in the dashboard."""
 
         async def act() -> int:
             words = {"title": f"{post.title}（改）", "content_hash": f"{post.content_hash}/edited"}
@@ -196,12 +218,21 @@ class Racers:
             assert isinstance(changed.trigger, OneTimeTrigger)
             assert changed.trigger.at is not None
             draft = make_rendered_delivery(changed, changed.trigger.at, is_new=False)
-            commit = PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[changed])
+            commit = PlanCommit(
+                plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[changed]
+            )
             if by is None:
                 commit = replace(commit, file_owner=EDITOR)
             else:
                 text = f"{post.id} by {by}"
-                saved = PostSave(id=post.id, post=changed, text=text, base_text="", base_version=0, fields=["title"])
+                saved = PostSave(
+                    id=post.id,
+                    post=changed,
+                    text=text,
+                    base_text="",
+                    base_version=0,
+                    fields=["title"],
+                )
                 await self.people.saves.record(saved, _person(by))
                 commit = replace(commit, schedule_text=text)
             await self.people.posts.commit_plan(commit)
@@ -210,7 +241,10 @@ class Racers:
         await self._answer("edit", post, act)
 
     async def rewrite(self, post: Post) -> None:
-        """Let an approver write the words, and another person change the date in them; two approve, one the writer."""
+        """Let an approver write the words, and another person change the date in them.
+
+        Two people approve, and one is the writer.
+        """
         rewriter, other = self.dice.sample(APPROVERS, 2)
         words = {"title": f"{post.title}（重写）", "content_hash": f"{post.content_hash}/rewritten"}
         moved = {name: f"{text}（改期）" for name, text in words.items()}
@@ -221,7 +255,9 @@ class Racers:
 
     async def unapprove(self, post: Post) -> None:
         async def act() -> int:
-            result = await self.people.approvals.unapprove(post.id, None, _person("li"), "wrong number")
+            result = await self.people.approvals.unapprove(
+                post.id, None, _person("li"), "wrong number"
+            )
             return result.sent_before
 
         await self._answer("unapprove", post, act)
@@ -241,20 +277,24 @@ class Racers:
         await self._answer("pause", post, act)
 
     async def _answer(self, kind: str, post: Post, act: Callable[[], Awaitable[int]]) -> None:
-        """Note what a person was answered, and when."""
+        """Note the answer to a person, and its time."""
         try:
             sent_before, is_done = await act(), True
         except PublisherError:
             sent_before, is_done = 0, False
         at = time.monotonic()
-        self.answers.append(Answer(kind=kind, post=post.id, at=at, is_done=is_done, sent_before=sent_before))
+        self.answers.append(
+            Answer(kind=kind, post=post.id, at=at, is_done=is_done, sent_before=sent_before)
+        )
 
 
 def _person(name: str) -> Actor:
     return Actor(role=Role.PERSON, name=name)
 
 
-async def race(url: str, folder: Path, *, rounds: int, seed: int, after_round: Callable[[int], None] = int) -> Race:
+async def race(
+    url: str, folder: Path, *, rounds: int, seed: int, after_round: Callable[[int], None] = int
+) -> Race:
     """Run so many rounds on an empty database, and judge them."""
     async with _racers(url, folder) as racers:
         for number in range(1, rounds + 1):
@@ -262,7 +302,11 @@ async def race(url: str, folder: Path, *, rounds: int, seed: int, after_round: C
             await racers.run_round(number)
             after_round(number)
     rows = _read_rows(url)
-    return Race(findings=[*_unapproved(rows), *_too_late(rows, racers)], answers=racers.answers, calls=racers.calls)
+    return Race(
+        findings=[*_unapproved(rows), *_too_late(rows, racers)],
+        answers=racers.answers,
+        calls=racers.calls,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -273,7 +317,9 @@ async def _racers(url: str, folder: Path) -> AsyncIterator[Racers]:
 
     def open_one(worker: str, own_journal: IntentJournal | None, own_runtime: Runtime) -> Store:
         database = Database(open_engine(url), own_runtime, own_journal)
-        return Store(database=database, policies=policies, worker=WorkerId(worker), approval_rules=RULES)
+        return Store(
+            database=database, policies=policies, worker=WorkerId(worker), approval_rules=RULES
+        )
 
     sender = open_one("sender", IntentJournal(journal), runtime)
     people = open_one("people", None, runtime)
@@ -290,7 +336,9 @@ def _read_rows(url: str) -> Rows:
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
         return rows_of_file(Path(str(address.database)))
-    return rows_of_server(address.set(drivername="postgresql").render_as_string(hide_password=False))
+    return rows_of_server(
+        address.set(drivername="postgresql").render_as_string(hide_password=False)
+    )
 
 
 def _unapproved(rows: Rows) -> Iterator[str]:
@@ -308,7 +356,7 @@ def _unapproved(rows: Rows) -> Iterator[str]:
 
 
 def _too_late(rows: Rows, racers: Racers) -> Iterator[str]:
-    """Yield the calls that follow an answer which says that there will be none."""
+    """Yield the calls that follow an answer that no call will follow."""
     names = {row["id"]: f"{row['post']}@{row['account']}" for row in rows["delivery"]}
     intents = _intents(rows)
     entries = {(row["event"], row["subject"]): row["id"] for row in reversed(rows["audit"])}
@@ -319,7 +367,9 @@ def _too_late(rows: Rows, racers: Racers) -> Iterator[str]:
         after = [call for call in by_post.get(answer.post, ()) if call.at > answer.at]
         if answer.kind == "unapprove":
             entry = entries["unapproved", answer.post]
-            under_way = [call for call in after if intents[names[call.delivery], call.attempt] < entry]
+            under_way = [
+                call for call in after if intents[names[call.delivery], call.attempt] < entry
+            ]
             if len(under_way) > answer.sent_before:
                 yield f"{answer.post}: {len(under_way)} calls after an unapprove that counted {answer.sent_before}"
         if answer.kind == "cancel" and len(after) > answer.sent_before:
@@ -346,7 +396,9 @@ def _intents(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[tuple[s
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="race", description="Let people and the sender race, and judge what left.")
+    parser = argparse.ArgumentParser(
+        prog="race", description="Let people and the sender race, and judge what left."
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
@@ -359,7 +411,9 @@ def main() -> int:
             sys.stderr.write(f"{number:5} rounds, {time.monotonic() - began:.0f} s\n")
 
     with _database(options.database, folder) as url:
-        result = asyncio.run(race(url, folder, rounds=options.rounds, seed=options.seed, after_round=report))
+        result = asyncio.run(
+            race(url, folder, rounds=options.rounds, seed=options.seed, after_round=report)
+        )
     shutil.rmtree(folder)
     lasted = timedelta(seconds=round(time.monotonic() - began))
     lines = [f"VIOLATION  {finding}" for finding in result.findings]

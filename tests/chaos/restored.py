@@ -1,7 +1,8 @@
-"""The last scene of a campaign with approvals: what was approved, backed up, unapproved and restored is not sent.
+"""The last scene of a campaign with approvals: a restored, unapproved post is not sent.
 
-It has a workspace and platforms of its own, as a restore takes away what the checker asks a campaign for. What people
-approve again after the restore goes out, so that the daemon could have sent the rest as well.
+The post was approved, backed up, unapproved and restored. The scene has a workspace and platforms
+of its own, as a restore takes away data that the checker needs of a campaign. Posts that people
+approve again after the restore go out, so the daemon could have sent the rest as well.
 """
 
 import time
@@ -24,24 +25,34 @@ from tests.wait import wait_until
 DELIVERIES, POSTS = 12, 2
 """Of three posts with four accounts each, so many are kept."""
 SPREAD = timedelta(seconds=5)
-"""The time within which they fall due. What has no approval waits, so a slow host changes nothing."""
+"""The spread of their due times.
+
+Posts without approval wait, so a slow host changes nothing.
+"""
 MAX_WAIT_SECONDS = 120.0
 LOST = (f"unapprove by {APPROVERS[0]} is not in the audit", "is not what was anchored")
-"""Parts of what is found after any restore: the audit ends where the backup did, and a checkpoint shows it."""
+"""Parts of the findings after any restore.
+
+The audit ends where the backup did, and a checkpoint shows it.
+"""
 RESTING = """SELECT count(*) FROM delivery WHERE post LIKE 'post-%' AND due_at <= {now}
 AND (state IN ('published', 'held') OR (state = 'pending' AND reason = 'awaiting_approval'))"""
 BEGUN = "SELECT count(*) FROM delivery WHERE post = '{post}' AND attempts > 0"
 
 
 class RestoreCampaign(Campaign):
-    """A few posts, of which one is unapproved after a backup that is restored then."""
+    """A few posts, one unapproved after a backup that is then restored."""
 
     def run(self) -> None:
         del self.workspace.entries[POSTS:]
         for entry in self.workspace.entries:
             entry.withdrawn, entry.follows = False, None
         self.workspace.write_wave(0, SPREAD, self.dice)
-        self.wanted = {(entry.id, name): "published" for entry in self.workspace.entries for name in entry.accounts}
+        self.wanted = {
+            (entry.id, name): "published"
+            for entry in self.workspace.entries
+            for name in entry.accounts
+        }
         unapproved = self.workspace.entries[0]
         self.wanted |= {(unapproved.id, name): "cancelled" for name in unapproved.accounts}
         enrol(self.publisher)
@@ -58,7 +69,10 @@ class RestoreCampaign(Campaign):
                 self.publisher.withdraw(unapproved.id)
 
     def _restore_what_was_unapproved(self, post: str) -> None:
-        """Back up, unapprove, restore; then the owner of the workspace enables who acts later; they sign in again."""
+        """Back up, unapprove and restore.
+
+        Then the owner of the workspace enables the later users, and they sign in again.
+        """
         backup = str(self.workspace.folder.with_name("kept.db"))
         self.publisher.say("backup", backup)
         if not self.publisher.unapprove(post, by=APPROVERS[0]):
@@ -75,11 +89,13 @@ class RestoreCampaign(Campaign):
                 self.publisher.approve(post, fingerprint, by=name)
 
     def _is_resting(self) -> bool:
-        return self.publisher.store.count(RESTING.format(now=round(time.time() * MICRO))) == len(self.wanted)
+        return self.publisher.store.count(RESTING.format(now=round(time.time() * MICRO))) == len(
+            self.wanted
+        )
 
 
 def restore_unapproved(folder: Path, bug: str | None = None) -> Sequence[Finding]:
-    """Play the scene in a folder, with a planted mistake if one is named. Return what must not have happened."""
+    """Play the scene in a folder, with a named planted mistake if any. Return its findings."""
     folder.mkdir()
     dice = Random(1)  # noqa: S311 # repeatable on purpose
     workspace = design([folder / "worker-1"], DELIVERIES, 1, dice, is_rough=False)

@@ -35,11 +35,13 @@ LEFT = """SELECT DISTINCT account FROM delivery WHERE state IN ('pending', 'due'
 AND post LIKE 'post-%' AND due_at < {until} AND account NOT LIKE '{besides}%' AND follows IS NULL
 AND coalesce(reason, '') <> 'awaiting_approval'
 AND account NOT IN (SELECT account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retrying'))"""
-"""Accounts of all platforms but one that had something to send at an instant, and nothing in doubt."""
-CALLED_SINCE = "SELECT count(*) FROM attempt WHERE intended_at >= {since} AND account NOT LIKE '{besides}%'"
+"""Accounts of all platforms but one that had a post to send at an instant, and none in doubt."""
+CALLED_SINCE = (
+    "SELECT count(*) FROM attempt WHERE intended_at >= {since} AND account NOT LIKE '{besides}%'"
+)
 UNTRIED = """SELECT post FROM delivery WHERE post LIKE 'post-%' GROUP BY post
 HAVING max(attempts) = 0 AND min(state) = 'pending' AND max(state) = 'pending'"""
-"""Posts of which nothing was tried yet."""
+"""Posts without any attempt yet."""
 PAUSED = "SELECT scope FROM pause"
 ACCEPTED = "SELECT text FROM schedule WHERE text IS NOT NULL"
 STATES_OF = "SELECT state, count(*) FROM delivery WHERE post = '{post}' GROUP BY state"
@@ -49,7 +51,7 @@ GROUP BY d.post"""
 SITUATIONS = """SELECT DISTINCT state FROM delivery WHERE state IN ('unknown', 'submitted')
 UNION SELECT 'wechat_due' FROM delivery WHERE account LIKE 'wechat%' AND follows IS NULL
 AND state IN ('pending', 'due', 'retrying') AND due_at <= {until}"""
-"""What a daemon that starts now meets: names of `kill_plan.SITUATION`."""
+"""The situation of a daemon that starts now: names of `kill_plan.SITUATION`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class StoreReader:
     url: str | None = None
 
     def rows(self, query: str) -> Sequence[tuple[Any, ...]]:
-        """Give what a query finds; nothing where the tables are not there yet."""
+        """Return the rows of a query, or none where the tables do not exist yet."""
         return self._of_server(query) if self.url else self._of_file(query)
 
     def count(self, query: str) -> int:
@@ -73,7 +75,9 @@ class StoreReader:
             ) as connection:
                 return connection.execute(query).fetchall()
         except sqlite3.OperationalError as error:
-            if "no such table" in str(error) or not self.file.exists():  # killed before the first migration was through
+            if (
+                "no such table" in str(error) or not self.file.exists()
+            ):  # killed before the first migration was through
                 return []
             raise
 

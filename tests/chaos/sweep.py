@@ -1,6 +1,7 @@
-"""Every planted bug, one after the other, in short campaigns, until a campaign catches it.
+"""Runs every planted bug in turn, in short campaigns, until a campaign catches it.
 
-A sound daemon goes first, under the same seeds and troubles: what a campaign finds in it would be no catch.
+A sound daemon goes first, under the same seeds and troubles. A finding of a campaign in it would be
+no catch.
 """
 
 import subprocess
@@ -21,22 +22,39 @@ from tests.chaos.mutants import MODULES, NONE, broken_by
 from tests.chaos.options import Options
 from tests.chaos.publisher_process import module_command
 
-SHORT = ("--deliveries", "100", "--kills", "13", "--lost", "0.3", "--network", "0.06", "--patience", "2")
-"""Few posts, and much trouble: what is uncommon must come often."""
+SHORT = (
+    "--deliveries",
+    "100",
+    "--kills",
+    "13",
+    "--lost",
+    "0.3",
+    "--network",
+    "0.06",
+    "--patience",
+    "2",
+)
+"""Few posts and much trouble, so that rare events come often."""
 SHARED = ("--database", "postgres", "--workers", "2")
 """Where others act while a worker sleeps; every third seed is spent there."""
 MISSED = ("--missed",)
-"""Instants of a repeating post are missed at the end, which takes two minutes; with the second seed and every third."""
+"""Option: instants of a repeating post are missed at the end.
+
+That takes two minutes. It is used with the second seed and every third.
+"""
 TOO_HARD = frozenset({"HELD", "POINT"})
-"""What says of a campaign that it is too hard or too short; of a daemon it says nothing."""
+"""Findings that show a too hard or too short campaign, and nothing about a daemon."""
 COLUMNS = ("planted mistake", "caught by `--seed`", "broken promises (who saw them)")
-BEGIN, END = "<!-- recorded by scripts/chaos --sweep --record: begin -->", "<!-- end of the sweep -->"
+BEGIN, END = (
+    "<!-- recorded by scripts/chaos --sweep --record: begin -->",
+    "<!-- end of the sweep -->",
+)
 LONGEST = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catch:
-    """With which seeds campaigns were run against a bug, and what the last one found."""
+    """The seeds of campaigns against a bug, and the findings of the last one."""
 
     name: str
     seeds: range
@@ -45,7 +63,7 @@ class Catch:
 
     @property
     def by(self) -> str:
-        """Which promises were seen broken, and how often."""
+        """The promises that were broken, with their counts."""
         counted = Counter(f"{finding.invariant} ({finding.by})" for finding in self.found)
         return ", ".join(f"{name} {number}" for name, number in counted.most_common())
 
@@ -55,7 +73,11 @@ class Catch:
 
     @property
     def cells(self) -> Sequence[str]:
-        return f"`{self.name}`", str(self.seeds[-1]) if self.found else f"not by {self.tried}", self.by
+        return (
+            f"`{self.name}`",
+            str(self.seeds[-1]) if self.found else f"not by {self.tried}",
+            self.by,
+        )
 
     def __str__(self) -> str:
         if not self.found:
@@ -83,7 +105,7 @@ def sweep(options: Options) -> int:
 
 
 def _hunt(name: str, seeds: range) -> Catch:
-    """Try seed after seed until something is found: what the bug says it breaks, or anything in a sound daemon."""
+    """Try seeds until one finds the broken promises of the bug, or anything in a sound daemon."""
     began, found, tried = time.monotonic(), list[Finding](), seeds[:1]
     for number, seed in enumerate(seeds):
         tried, all_found = seeds[: number + 1], _campaign(name, seed)
@@ -103,9 +125,13 @@ def _campaign(name: str, seed: int) -> list[Finding]:
         file = Path(folder) / "findings.json"
         command = module_command("campaign", *_words(name, seed), "--json", str(file))
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=LONGEST
+            )
         except subprocess.TimeoutExpired:
-            return [Finding(by="campaign", invariant="NONE", what=f"not over within {LONGEST:.0f} s")]
+            return [
+                Finding(by="campaign", invariant="NONE", what=f"not over within {LONGEST:.0f} s")
+            ]
         if not file.exists():
             return [Finding(by="campaign", invariant="NONE", what=done.stderr[-800:])]
         return [finding for finding in read(file) if finding.invariant not in TOO_HARD]

@@ -1,4 +1,4 @@
-"""What a campaign publishes: accounts, their secrets, and a schedule that is handed out in several versions."""
+"""The workspace of a campaign: accounts, secrets, and a schedule in several versions."""
 
 import hashlib
 import json
@@ -17,16 +17,22 @@ from PIL import Image
 PLATFORMS = ("weibo", "wechat", "tieba")
 MOST_REGIONS = 50
 PER_REGION = 20
-"""Deliveries that a region is worth, so that a small campaign has few accounts with several posts each."""
+"""Deliveries per region.
+
+With this a small campaign has few accounts with several posts each.
+"""
 TIEBA_SHARE = 0.03
-"""Few: on Tieba what is lost is never sent again by itself, so each loss there waits for a person."""
+"""A small share: a lost Tieba post is never sent again by itself and waits for a person."""
 CANARY = "canary-7d1f0a94-never-to-be-seen"
-"""The secret of every account, as far as it is one: anyone who finds it anywhere has found a leak."""
+"""The main part of every account's secret. Any copy of it elsewhere is a leak."""
 WECHAT_SHARE, WECHAT_SHARE_OF_MANY = 0.485, 0.06
-"""Fewer where there are very many: each article takes several calls and a read of its own, for which a daemon that
-lives for a second or two has little time."""
+"""Smaller where there are very many deliveries.
+
+Each article takes several calls and a read of its own. A daemon that lives for a second or two has
+little time for that.
+"""
 LATE = 6 * 3600
-"""Seconds for which most posts may still go out: that deaths hold them up is what a campaign is for."""
+"""Seconds that most posts may be late. Deaths delay them on purpose."""
 SIZES = (4, 12)
 """Accounts of one post."""
 MANY, WIDE_SIZES = 3000, (30, 54)
@@ -45,7 +51,7 @@ PROMPT_SHARE, PROMPT_LATE = 0.05, 1
 TIGHT_AHEAD = timedelta(seconds=20)
 REPEATING = "daily-1"
 MINUTELY, MINUTELY_TITLE = "minute-1", "每分钟提醒"
-"""What repeats while nothing gets through; its words are in no other post."""
+"""The post that repeats while nothing gets through. Its words are in no other post."""
 MINUTELY_LATE = 600
 HALF_A_DAY = timedelta(hours=12)
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -55,10 +61,10 @@ USED_TEMPLATE, UNUSED_TEMPLATE = "warning", "bulletin"
 HIDING = "weibo"
 """The platform that hides a post from its own list while it reviews it."""
 NAMED, NAME = "weibo", "localhost"
-"""The platform whose host is known by a name, and that name; the others are found by their address."""
+"""The platform with a named host, and that name. Others are found by their address."""
 
 AUTHOR = "zhang"
-"""Who writes all posts."""
+"""The author of all posts."""
 ALERTS = '\n[alerts]\nfirst = ["duty"]\n[alerts.channels]\nduty = "alert-duty"\n'
 SETTINGS = """environment = "drill"
 dashboard = { enabled = false }
@@ -66,7 +72,7 @@ secrets_dir = "secrets"
 public_ip = "192.0.2.1"
 """
 PRESET = 'approval_preset = "two persons"\napprove_days = 2\n'
-"""Every post needs two people; what repeats is filed no earlier than without them."""
+"""Every post needs two people. Filing of repeating posts is no earlier than without them."""
 LIMITS = """[limits.{platform}]
 min_interval = "0.05s"
 per_hour = 100000
@@ -79,14 +85,20 @@ retry_first = "0.2s"
 platform_clock_tolerance = "1s"
 """
 REVIEW_WINDOW = 'review_window = "7s"\n'
-"""Of Weibo, whose lists show nothing that is under review: the longest review of a campaign is shorter."""
+"""The window of Weibo. Its lists hide posts under review.
+
+The longest review of a campaign is shorter.
+"""
 CALL_LIMITS = {
     'request_timeout = "1.5s"': 'request_timeout = "6s"',
     'lease_timeout = "2s"': 'lease_timeout = "10s"',
     'visibility_window = "4s"': 'visibility_window = "15s"',
     'review_window = "7s"': 'review_window = "18s"',
 }
-"""Longer than in a campaign, where a call must outlive an outage of some seconds, or a slow host."""
+"""Limits longer than in a campaign.
+
+In a campaign a call must outlive an outage of some seconds, or a slow host.
+"""
 REGION = """[region.{account.region}]
 name = "第{account.number}区"
 police = "{account.police}"
@@ -100,8 +112,11 @@ OWN = {
     "tieba": 'forum = "演练"\naccept_risk = true\n',
 }
 OF_MANY = 'profile = "biz"\n'
-"""An ordinary Weibo account makes three posts at most while one is in doubt, as its list shows five. Where there is
-very much to send, each belongs to a business, of whose posts a hundred can be read."""
+"""An ordinary Weibo account makes at most three posts while one is in doubt: its list has five.
+
+Where there is very much to send, each account belongs to a business. A hundred of its posts can be
+read.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +138,11 @@ class Account:
     def secret(self) -> dict[str, str]:
         match self.platform:
             case "weibo":
-                return {"app_key": "1000000000", "app_secret": CANARY, "access_token": f"{CANARY}-{self.identity}"}
+                return {
+                    "app_key": "1000000000",
+                    "app_secret": CANARY,
+                    "access_token": f"{CANARY}-{self.identity}",
+                }
             case "wechat":
                 return {"app_id": self.identity, "app_secret": CANARY}
             case _:
@@ -132,7 +151,7 @@ class Account:
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """One post. `number` stands in its title, by which the judge knows its copies; `due` is set when it is written."""
+    """One post. `number` in its title lets the judge know its copies; `due` is set at writing."""
 
     number: int
     accounts: tuple[str, ...]
@@ -148,7 +167,7 @@ class Entry:
     left_out: tuple[str, ...] = ()
     """Accounts that were taken out of it."""
     names_group: bool = False
-    """True if it names the group, the accounts of which are its own."""
+    """True if it names the group. The group's accounts are its own."""
     is_made_urgent: bool = False
     """True if people made it urgent after it was tried."""
 
@@ -158,7 +177,7 @@ class Entry:
 
     @property
     def most_late(self) -> int:
-        """Seconds after its instant at which it may first be claimed."""
+        """Most seconds after its instant until it is first claimed."""
         return PROMPT_LATE if self.prompt else LATE
 
     @property
@@ -171,7 +190,7 @@ class Entry:
 
     @property
     def edited_title(self) -> str:
-        """The title as it stands now; what was asked for at first begins it."""
+        """The present title. It begins with the first one."""
         return f"{self.title}（更正{self.edits}）" if self.edits else self.title
 
     @property
@@ -183,14 +202,14 @@ class Entry:
         return f"{self.number:04d}号客服不存在，正规退款原路退回，不需要转账。"
 
     def says(self, account: Account) -> list[str]:
-        """Give the words that must arrive there, whatever a template makes of them, and however often it is edited."""
+        """Return the words that must arrive there, with any template and after any edit."""
         short = [self.title, self.summary]
         return short if account.platform == "weibo" else [*short, self.body, account.police]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One schedule that was handed out, and what of posts that go out once it named, by post and account."""
+    """One schedule that was handed out, and its duties of one-time posts, by post and account."""
 
     text: str
     duties: Sequence[tuple[str, str]]
@@ -214,15 +233,15 @@ class Workspace:
     struck: set[str] = field(default_factory=set)
     repeats_at: datetime = EPOCH
     minutes: tuple[datetime, datetime] | None = None
-    """The first and the last instant of what repeats each minute, if anything does."""
+    """The first and the last instant of the minutely post, if there is one."""
     repeating_edits: int = 0
     repeating_shift: int | None = 0
-    """By how many hours what repeats each day was moved; None while it is deleted."""
+    """Hours of the daily post's move; None while it is deleted."""
     hotline: str = HOTLINES[0]
     group: tuple[str, ...] = ()
     """The accounts of the group that settings name, if people change any files."""
     spare: Account | None = None
-    """Whose the account SPARE is in the settings, if there is one."""
+    """The account behind SPARE in the settings, if there is one."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     """Several people write files at once."""
     base_url: str = ""
@@ -239,14 +258,19 @@ class Workspace:
 
     @property
     def seconds_until_last_due(self) -> float:
-        """How long until the last post falls due that is to go out: waves overlap where kills come ever faster."""
+        """Seconds until the last outgoing post falls due. Waves overlap where kills come faster."""
         dues = [
-            entry.due for entry in self.written if entry.due and not entry.withdrawn and entry.id not in self.struck
+            entry.due
+            for entry in self.written
+            if entry.due and not entry.withdrawn and entry.id not in self.struck
         ]
         return max(0.0, (max(dues) - datetime.now(UTC)).total_seconds()) if dues else 0.0
 
     def prepare(self, base_url: str, database: str | None) -> None:
-        """Write everything but the schedule; `database` is a URL, unless each worker has its own file."""
+        """Write all files except the schedule.
+
+        `database` is a URL, unless each worker has its own file.
+        """
         self.base_url, self.database = base_url, database
         hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         self.repeats_at = hour + HALF_A_DAY
@@ -254,7 +278,9 @@ class Workspace:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for account in self.accounts.values():
             (self.folder / "secrets" / account.id).write_text(json.dumps(account.secret), "utf-8")
-        (self.folder / "secrets" / "alert-duty").write_text(json.dumps({"url": self.alerts_url}), "utf-8")
+        (self.folder / "secrets" / "alert-duty").write_text(
+            json.dumps({"url": self.alerts_url}), "utf-8"
+        )
         for entry in self.entries:
             if entry.pictured:
                 file = self.folder / "media" / f"{entry.id}.png"
@@ -265,14 +291,16 @@ class Workspace:
         self.write_settings()
 
     def write_settings(self, renamed: str = "") -> None:
-        """Write the settings; another hotline changes what templates say from now on, never what was frozen.
+        """Write the settings. A new hotline changes later templates' words, never frozen ones.
 
         The account `renamed` gets another id in them.
         """
         with self.lock:
             own = {**OWN, "weibo": OWN["weibo"] + OF_MANY} if self.is_large else OWN
             present = {**self.accounts, SPARE: self.spare} if self.spare else self.accounts
-            text = _settings(list(present.values()), self.base_url, self.database, self.hotline, own)
+            text = _settings(
+                list(present.values()), self.base_url, self.database, self.hotline, own
+            )
             if self.needs_approval:
                 text = PRESET + text
             if self.alerts_url:
@@ -299,9 +327,11 @@ class Workspace:
 
     @property
     def ordinary_accounts(self) -> tuple[str, ...]:
-        """The accounts of ordinary posts on platforms that allow a second call, at least for some."""
+        """The ordinary accounts of platforms that allow a second call, at least for some posts."""
         return tuple(
-            name for name, one in self.accounts.items() if name not in {SPARE, URGENT} and one.platform != "tieba"
+            name
+            for name, one in self.accounts.items()
+            if name not in {SPARE, URGENT} and one.platform != "tieba"
         )
 
     def allow_long_calls(self) -> None:
@@ -313,7 +343,10 @@ class Workspace:
             _replace(file, text)
 
     def write_wave(self, wave: int, spread: timedelta, dice: Random) -> None:
-        """Write the next version of the schedule: the new wave's posts fall due within `spread` from now."""
+        """Write the next version of the schedule.
+
+        The new wave's posts fall due within `spread` from now.
+        """
         with self.lock:
             self._write_wave(wave, spread, dice)
 
@@ -332,7 +365,7 @@ class Workspace:
         self.write()
 
     def put_off(self, known: Collection[str]) -> None:
-        """Move on what would soon be too late and is in no book yet: a file with a missed instant is refused."""
+        """Move unfiled posts that would soon be late. A file with a missed instant is refused."""
         soonest = datetime.now(UTC) + self.ahead
         unknown = (entry for entry in self.written if entry.may_expire and entry.id not in known)
         late = [entry for entry in unknown if entry.due and entry.due < soonest]
@@ -342,12 +375,15 @@ class Workspace:
             self.write()
 
     def write(self) -> None:
-        """Hand the schedule out as it is now. Posts that have gone out everywhere leave it, as staff clear up."""
+        """Hand out the schedule as it is now.
+
+        Posts that have gone out everywhere leave it, as when staff clear up.
+        """
         with self.lock:
             self._write()
 
     def save_for(self, record: Callable[[str], None]) -> None:
-        """Hand the schedule out as a person saves it, whose save is recorded with its text before."""
+        """Hand out the schedule as a person's save, recorded with its text before."""
         with self.lock:
             record(self._make_version().text)
             self._write()
@@ -372,10 +408,12 @@ class Workspace:
         )
 
     def mass_sent(self) -> Iterator[tuple[str, str]]:
-        """Name what followers are notified of, by post and account."""
+        """Yield the mass sends, by post and account."""
         for entry in (entry for entry in self.entries if entry.urgent):
             names = (*entry.accounts, *entry.left_out)
-            yield from ((entry.id, name) for name in names if self.accounts[name].platform == "wechat")
+            yield from (
+                (entry.id, name) for name in names if self.accounts[name].platform == "wechat"
+            )
 
     @property
     def repeating_accounts(self) -> list[str]:
@@ -409,7 +447,9 @@ def _replace(file: Path, text: str) -> None:
     part.replace(file)
 
 
-def design(folders: Sequence[Path], deliveries: int, waves: int, dice: Random, *, is_rough: bool) -> Workspace:
+def design(
+    folders: Sequence[Path], deliveries: int, waves: int, dice: Random, *, is_rough: bool
+) -> Workspace:
     """Spread so many deliveries over accounts, posts and waves."""
     regions = max(2, min(MOST_REGIONS, deliveries // PER_REGION))
     accounts = {account.id: account for account in _accounts(regions)}
@@ -423,10 +463,14 @@ def design(folders: Sequence[Path], deliveries: int, waves: int, dice: Random, *
         entry.wave = index * waves // len(entries)
         entry.urgent = dice.random() < 0.1
         entry.pictured = dice.random() < (0.1 if deliveries >= MANY else 0.4)
-        entry.tight = is_rough and dice.random() < (TIGHT_SHARE_OF_FEW if len(entries) < FEW_POSTS else TIGHT_SHARE)
+        entry.tight = is_rough and dice.random() < (
+            TIGHT_SHARE_OF_FEW if len(entries) < FEW_POSTS else TIGHT_SHARE
+        )
         entry.prompt = is_rough and not entry.tight and dice.random() < PROMPT_SHARE
     _make_special(entries, waves, is_rough=is_rough)
-    return Workspace(folders=folders, accounts=accounts, entries=entries, is_large=deliveries >= MANY)
+    return Workspace(
+        folders=folders, accounts=accounts, entries=entries, is_large=deliveries >= MANY
+    )
 
 
 def _accounts(regions: int) -> list[Account]:
@@ -438,20 +482,28 @@ def _accounts(regions: int) -> list[Account]:
             "tieba": f"tb.1.{number:08x}.drill",
         }
         made += [
-            Account(id=f"{platform}-{number:02d}", platform=platform, identity=identity, number=number)
+            Account(
+                id=f"{platform}-{number:02d}", platform=platform, identity=identity, number=number
+            )
             for platform, identity in identities.items()
         ]
     return made
 
 
 def _slots(accounts: dict[str, Account], deliveries: int, dice: Random) -> list[str]:
-    """Name an account for each delivery, each of a platform's in its turn: neighbours are different ones."""
+    """Return an account for each delivery.
+
+    A platform's accounts take turns, so neighbours are different accounts.
+    """
     tieba = round(deliveries * TIEBA_SHARE)
     wechat = round(deliveries * (WECHAT_SHARE_OF_MANY if deliveries >= MANY else WECHAT_SHARE))
     wanted = dict(zip(PLATFORMS, (deliveries - tieba - wechat, wechat, tieba), strict=True))
     platforms = [platform for platform, number in wanted.items() for _ in range(number)]
     dice.shuffle(platforms)
-    names = {name: cycle([one.id for one in accounts.values() if one.platform == name]) for name in PLATFORMS}
+    names = {
+        name: cycle([one.id for one in accounts.values() if one.platform == name])
+        for name in PLATFORMS
+    }
     return [next(names[platform]) for platform in platforms]
 
 
@@ -467,21 +519,34 @@ def _take(slots: deque[str], size: int) -> tuple[str, ...]:
 
 
 def _make_special(entries: list[Entry], waves: int, *, is_rough: bool) -> None:
-    """One post of the first wave will be withdrawn, one of the last follows one of the first, one may not be late."""
+    """Choose the special posts: one withdrawn, one that follows, and one that may not be late.
+
+    One of the first wave is withdrawn. One of the last wave follows one of the first.
+    """
     last = entries[-1]
-    original, *others = sorted((entry for entry in entries[:-1] if entry.wave == 0), key=lambda one: -len(one.accounts))
+    original, *others = sorted(
+        (entry for entry in entries[:-1] if entry.wave == 0), key=lambda one: -len(one.accounts)
+    )
     last.wave, last.follows = waves - 1, original.id
     last.accounts = original.accounts[: len(last.accounts)]
     others[-1].withdrawn = True
     for entry in (original, last, others[-1]):
         entry.tight = entry.prompt = False
     if is_rough:
-        brief = next(entry for entry in reversed(entries[:-1]) if not entry.withdrawn and entry is not original)
+        brief = next(
+            entry
+            for entry in reversed(entries[:-1])
+            if not entry.withdrawn and entry is not original
+        )
         brief.tight, brief.prompt = True, False
 
 
 def _settings(
-    accounts: Sequence[Account], base_url: str, database: str | None, hotline: str, own: Mapping[str, str]
+    accounts: Sequence[Account],
+    base_url: str,
+    database: str | None,
+    hotline: str,
+    own: Mapping[str, str],
 ) -> str:
     shared = f"database = {json.dumps(database)}\n" if database else ""
     limits = {platform: LIMITS.format(platform=platform) for platform in PLATFORMS}
@@ -495,7 +560,9 @@ def _settings(
             "identity": account.identity,
             "region": account.region,
             "secret": account.id,
-            "base_url": base_url.replace("127.0.0.1", NAME) if account.platform == NAMED else base_url,
+            "base_url": base_url.replace("127.0.0.1", NAME)
+            if account.platform == NAMED
+            else base_url,
         }
         body = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
         parts.append(f"[[account]]\n{body}{own[account.platform]}")
@@ -517,10 +584,16 @@ def _table(entry: Entry) -> str:
         **({"follows": entry.follows} if entry.follows else {}),
         "max_delay": f"{entry.most_late}s",
     }
-    table = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
+    table = "".join(
+        f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items()
+    )
     due = f"at = {_instant(entry.due)}\n" if entry.due else ""
     due += f"expires = {_instant(entry.due + TIGHT_EXPIRES)}\n" if entry.due and entry.tight else ""
-    image = f'images = [{{ file = "media/{entry.id}.png", alt = "退款诈骗的步骤" }}]\n' if entry.pictured else ""
+    image = (
+        f'images = [{{ file = "media/{entry.id}.png", alt = "退款诈骗的步骤" }}]\n'
+        if entry.pictured
+        else ""
+    )
     return f'[[post]]\n{table}{due}{image}[post.data]\nsummary = "{entry.summary}"\n'
 
 

@@ -1,4 +1,4 @@
-"""Shared by the tests of commands: a runner, workspaces, a simulator, and the daemon's part of the work."""
+"""Fixtures for the command tests: a runner, workspaces, a simulator and the daemon's part."""
 
 import asyncio
 import json
@@ -74,15 +74,21 @@ SECRET = b'{"app_id": "a", "app_secret": "s"}'
 BY = ("--by", "王", "--reason", "试验")
 TO_WEIBO = '["platform:weibo"]'
 PUBLISHED = Published(
-    receipt=Receipt(remote_id="1", url="https://weibo.com/1/a", published_at=datetime.fromtimestamp(0).astimezone())
+    receipt=Receipt(
+        remote_id="1",
+        url="https://weibo.com/1/a",
+        published_at=datetime.fromtimestamp(0).astimezone(),
+    )
 )
 CAPTCHA = Blocked(code="weibo_20031", reason="verify", hold_reason=HoldReason.CAPTCHA)
-NOTHING_CLAIMED = "no delivery could be claimed: none is due, or what is due is paused or in a cooldown"
+NOTHING_CLAIMED = (
+    "no delivery could be claimed: none is due, or what is due is paused or in a cooldown"
+)
 
 
 @pytest.fixture
 def log_as_before() -> Iterator[None]:
-    """Restore the log's settings, which belong to the process: a later test must not write to this one's stream."""
+    """Restore the log settings of the process, so that no later test writes to this stream."""
     kept = structlog.get_config() if structlog.is_configured() else None
     yield
     if kept is None:
@@ -92,10 +98,13 @@ def log_as_before() -> Iterator[None]:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_as_before: None) -> Run:
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_as_before: None
+) -> Run:
     """Return a function that runs a command in this process.
 
-    It leaves out the option -C of the commands that messages name, so that they read as in the folder itself.
+    It leaves out the option -C of the commands that messages name, so that they read as in the
+    folder itself.
     """
     monkeypatch.delenv("PUBLISHER_LANG", raising=False)
 
@@ -116,19 +125,28 @@ def publisher_command(*arguments: str | Path) -> list[str]:
 
 
 def format_live_settings() -> str:
-    """Return the settings of two regions with accounts on Weibo and WeChat, and one on Tieba that is off."""
+    """Return settings of two regions with Weibo and WeChat, and one Tieba account that is off."""
     parts = [f'environment = "live"\nsecrets_dir = "secrets"\n{PUBLIC_IP}\n']
     parts += [REGION.format(code=code, slug=slug, city=city) for code, slug, city in CITIES]
-    parts.append('\n[groups]\nnorth = ["beijing-weibo", "beijing-wechat", "tianjin-weibo", "tianjin-wechat"]\n')
+    parts.append(
+        '\n[groups]\nnorth = ["beijing-weibo", "beijing-wechat", "tianjin-weibo", "tianjin-wechat"]\n'
+    )
     for number, (code, slug, city) in enumerate(CITIES, 1):
         accounts = {
-            "weibo": (f"100000000{number}", f'link_template = "https://tips.{slug}.gov.cn/n/{{marker}}"\n'),
+            "weibo": (
+                f"100000000{number}",
+                f'link_template = "https://tips.{slug}.gov.cn/n/{{marker}}"\n',
+            ),
             "wechat": (f"wx000000000000000{number}", ""),
         }
         if slug == "beijing":
             accounts["tieba"] = (f"平安{city}", f'forum = "{city}"\nmode = "off"\n')
         for platform, (identity, more) in accounts.items():
-            parts.append(ACCOUNT.format(slug=slug, platform=platform, identity=identity, code=code, more=more))
+            parts.append(
+                ACCOUNT.format(
+                    slug=slug, platform=platform, identity=identity, code=code, more=more
+                )
+            )
     return "".join(parts)
 
 
@@ -153,28 +171,34 @@ def workspace(tmp_path: Path) -> Path:
 
 @cache
 def drill_files(address: str) -> Mapping[str, bytes]:
-    """Return the files of a drill workspace of one region, with an empty schedule and no pause between two posts."""
-    files = {**new_workspace_files(), **demo_files(DemoWorkspace(regions=read_regions()[:1], simulator_url=address))}
+    """Return the files of a drill workspace of one region.
+
+    Its schedule is empty and there is no pause between two posts.
+    """
+    files = {
+        **new_workspace_files(),
+        **demo_files(DemoWorkspace(regions=read_regions()[:1], simulator_url=address)),
+    }
     settings = re.sub(rb'min_interval = "\w+"', b'min_interval = "0s"', files["publisher.toml"])
     settings += b"\n[dashboard]\nenabled = false\n"
     return {**files, "publisher.toml": settings, "schedule.toml": b"post = []\n"}
 
 
 def make_drill(folder: Path, address: str) -> Path:
-    """Create a drill workspace whose platforms are at an address."""
+    """Create a drill workspace with its platforms at an address."""
     create_workspace(folder, drill_files(address))
     return folder
 
 
 @pytest.fixture
 def drill(tmp_path: Path) -> Path:
-    """Return a drill workspace whose platforms nobody serves."""
+    """Return a drill workspace with platforms that nobody serves."""
     return make_drill(tmp_path / "drill", "http://127.0.0.1:9")
 
 
 @pytest.fixture
 def simulated_drill(tmp_path: Path, simulator: SimulatorProcess) -> Path:
-    """Return a drill workspace whose platforms the simulator serves, all empty."""
+    """Return a drill workspace with empty platforms served by the simulator."""
     return make_drill(tmp_path / "drill", simulator.url)
 
 
@@ -188,10 +212,12 @@ def due_post(run: Run, drill: Path) -> Path:
 
 @pytest.fixture
 def run_on_database(drill: Path) -> Callable[..., Any]:
-    """Return a function that runs an action on the drill's database, opened as a daemon opens it."""
+    """Return a function that runs an action on the drill's database, opened as by a daemon."""
 
     async def run_action(action: Callable[[Application], Awaitable[Any]]) -> Any:
-        async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
+        async with open_application(
+            await load_settings(drill), make_confirmed_runtime(), can_send=True
+        ) as application:
             return await action(application)
 
     return lambda action: asyncio.run(run_action(action))
@@ -199,7 +225,10 @@ def run_on_database(drill: Path) -> Callable[..., Any]:
 
 @pytest.fixture
 def deliver(run_on_database: Callable[..., Any]) -> Callable[[Outcome], None]:
-    """Return a function that sends due deliveries as a daemon would, with the given outcome; it fails without any."""
+    """Return a function that sends due deliveries with an outcome as a daemon would.
+
+    It fails without any due delivery.
+    """
 
     def send_all(outcome: Outcome) -> None:
         async def send(application: Application) -> int:

@@ -22,7 +22,9 @@ level_basis = "本单位规定"
 """
 
 
-NINE_TODAY = datetime.now(ZoneInfo("Asia/Shanghai")).replace(hour=9, minute=0, second=0, microsecond=0, tzinfo=None)
+NINE_TODAY = datetime.now(ZoneInfo("Asia/Shanghai")).replace(
+    hour=9, minute=0, second=0, microsecond=0, tzinfo=None
+)
 
 
 def in_days(days: int) -> str:

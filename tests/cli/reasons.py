@@ -1,4 +1,4 @@
-"""The reasons in the source: every string that becomes the reason of a delivery, of a result or of an audit entry."""
+"""Reasons in the source: every string that becomes a delivery, result or audit entry reason."""
 
 import ast
 from collections.abc import Iterator
@@ -6,25 +6,29 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RESULTS_WITH_CODE = {"Rejected", "Blocked", "Busy", "RateLimited"}
-"""Results whose `code` becomes the reason of a delivery; their `reason` is what the platform itself said."""
+"""Results that give the delivery its reason by `code`; `reason` is the platform's own text."""
 
 
 def find_reasons(*folders: str) -> set[str]:
-    """Return the strings that the source gives as `reason`: to a parameter, a name, a field or a key of that name.
+    """Return the strings given as `reason` in the source, to a name, field, key or parameter.
 
-    Constants of a module and the branches of a condition count; a string that is put together at run time, or that a
-    function returns, does not.
+    Constants of a module and the branches of a condition count. A string built at run time or
+    returned by a function does not.
     """
     files = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
     trees = [ast.parse(file.read_text("utf-8")) for file in files]
     constants = {name: value for tree in trees for name, value in _find_constants(tree)}
-    positions = {name: position for tree in trees for name, position in _find_reason_parameters(tree)}
+    positions = {
+        name: position for tree in trees for name, position in _find_reason_parameters(tree)
+    }
     return {
         node.value
         for tree in trees
         for expression in _find_expressions(tree, positions)
         for node in _find_results(expression, constants | dict(_find_constants(tree)))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier()
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and node.value.isidentifier()
     }
 
 
@@ -38,7 +42,7 @@ def _find_constants(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _find_reason_parameters(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Yield the functions that have a parameter `reason`, with the place at which a call gives it."""
+    """Yield each function that has a parameter `reason`, with its position in a call."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             names = [argument.arg for argument in node.args.args if argument.arg != "self"]
@@ -47,10 +51,13 @@ def _find_reason_parameters(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def _find_expressions(tree: ast.Module, positions: dict[str, int]) -> Iterator[ast.expr]:
-    """Yield every expression whose value becomes a reason."""
+    """Yield every expression with a value that becomes a reason."""
     for node in ast.walk(tree):
         match node:
-            case ast.keyword(arg="reason", value=value) | ast.Assign(targets=[ast.Name(id="reason")], value=value):
+            case (
+                ast.keyword(arg="reason", value=value)
+                | ast.Assign(targets=[ast.Name(id="reason")], value=value)
+            ):
                 yield value
             case ast.AnnAssign(target=ast.Name(id="reason"), value=ast.expr() as value):
                 yield value
@@ -60,14 +67,18 @@ def _find_expressions(tree: ast.Module, positions: dict[str, int]) -> Iterator[a
                     for key, value in zip(keys, values, strict=True)
                     if isinstance(key, ast.Constant) and key.value == "reason"
                 )
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=arguments, keywords=keywords):
+            case ast.Call(
+                func=ast.Name(id=name) | ast.Attribute(attr=name), args=arguments, keywords=keywords
+            ):
                 if name in RESULTS_WITH_CODE:
                     yield from (keyword.value for keyword in keywords if keyword.arg == "code")
-                yield from arguments[positions[name] : positions[name] + 1] if name in positions else ()
+                yield from (
+                    arguments[positions[name] : positions[name] + 1] if name in positions else ()
+                )
 
 
 def _find_results(expression: ast.expr, constants: dict[str, ast.expr]) -> Iterator[ast.expr]:
-    """Yield what an expression may result in: both branches of a condition, and a constant's own value."""
+    """Yield the possible values of an expression: both branches, and a constant's own value."""
     match expression:
         case ast.IfExp(body=body, orelse=orelse):
             yield from _find_results(body, constants)
@@ -77,7 +88,9 @@ def _find_results(expression: ast.expr, constants: dict[str, ast.expr]) -> Itera
                 yield from _find_results(value, constants)
         case ast.Name(id=name) if name in constants:
             yield from _find_results(constants[name], {})
-        case ast.Subscript(value=ast.Name(id=name)) if name in constants and isinstance(constants[name], ast.Tuple):
+        case ast.Subscript(value=ast.Name(id=name)) if name in constants and isinstance(
+            constants[name], ast.Tuple
+        ):
             yield from constants[name].elts
         case _:
             yield expression

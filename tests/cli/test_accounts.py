@@ -11,7 +11,9 @@ from publisher.runtime.clock import Runtime
 from tests.cli.posts import warning, write_schedule
 
 CANARY = "2.00canaryTOKEN"
-RECEIPT = Receipt(remote_id="1", url="https://weibo.com/1/a", published_at=datetime(2026, 11, 1, tzinfo=UTC))
+RECEIPT = Receipt(
+    remote_id="1", url="https://weibo.com/1/a", published_at=datetime(2026, 11, 1, tzinfo=UTC)
+)
 
 
 @pytest.fixture
@@ -34,16 +36,21 @@ def test_accounts_shows_the_last_probe(run, drill, run_on_database):
 
     async def probe(application):
         by_platform = {
-            policy.account.platform: policy.account for policy in application.store.outbox.store.policies.values()
+            policy.account.platform: policy.account
+            for policy in application.store.outbox.store.policies.values()
         }
         soon = datetime.fromtimestamp(Runtime().now().timestamp() + 5.5 * 86400, UTC)
-        await application.store.login_health.record_probe(by_platform["weibo"], Healthy(credentials_expire_at=soon))
+        await application.store.login_health.record_probe(
+            by_platform["weibo"], Healthy(credentials_expire_at=soon)
+        )
         await application.store.login_health.record_probe(
             by_platform["wechat"], CredentialExpired(reason="wechat_40125")
         )
 
     run_on_database(probe)
-    shown = {row["platform"]: row for row in run("-C", drill, "accounts", "--json").json["accounts"]}
+    shown = {
+        row["platform"]: row for row in run("-C", drill, "accounts", "--json").json["accounts"]
+    }
     assert (shown["weibo"]["health"], shown["weibo"]["days_left"]) == ("healthy", 5)
     assert shown["wechat"]["health"] == "credential_expired"
     reported = run("-C", drill, "accounts").out
@@ -56,14 +63,14 @@ def test_accounts_shows_the_last_probe(run, drill, run_on_database):
 
 
 def test_doctor_names_what_does_not_answer_and_where_to_act(run, drill):
-    """With nobody serving the platforms every login is listed, with a place to check, and the exit code is 1."""
+    """`doctor` lists every unserved login with a place to check, and exits 1."""
     reported = run("-C", drill, "doctor")
     assert reported.code == 1
     assert reported.out.count("无法确认") == reported.out.count("处理：") == 3
 
 
 def test_reach_shows_the_newest_figures_and_the_whole_series(run, drill, run_on_database):
-    """The table has the newest reading, JSON all of them; what a platform does not report is not a zero."""
+    """The table has the newest reading, JSON has all; an unreported figure is not a zero."""
     write_schedule(drill, warning("refund", to='["platform:weibo"]'))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
     assert "还没有传播数据" in run("-C", drill, "reach").out
@@ -74,7 +81,9 @@ def test_reach_shows_the_newest_figures_and_the_whole_series(run, drill, run_on_
         await application.store.outbox.record_intent(lease)
         await application.store.outbox.record_outcome(lease, Published(receipt=RECEIPT))
         for reposts in (5, 812):
-            await application.store.monitoring.record_metrics({lease.delivery: Reach(reposts=reposts, comments=7)})
+            await application.store.monitoring.record_metrics(
+                {lease.delivery: Reach(reposts=reposts, comments=7)}
+            )
 
     run_on_database(publish)
     shown = run("-C", drill, "reach", "refund")
@@ -108,7 +117,7 @@ def test_a_secret_is_taken_from_standard_input_and_never_shown(run, drill, typed
 
 @pytest.mark.parametrize("text", ["", CANARY, f'["{CANARY}"]', f'{{"token": ["{CANARY}"]}}'])
 def test_a_malformed_secret_is_refused_without_repeating_it(run, drill, typed, text):
-    """I19: a wrong format is reported; the content, which may be a secret, is not."""
+    """I19: a wrong format is reported, without the content that may be a secret."""
     typed(text)
     reported = run("-C", drill, "secret", "set", "weibo-new")
     assert reported.code == 1
@@ -116,9 +125,11 @@ def test_a_malformed_secret_is_refused_without_repeating_it(run, drill, typed, t
     assert run("-C", drill, "secret", "set").code == 2
 
 
-@pytest.mark.parametrize("token", [{}, {"access_token": CANARY}], ids=["without token", "with token"])
+@pytest.mark.parametrize(
+    "token", [{}, {"access_token": CANARY}], ids=["without token", "with token"]
+)
 def test_a_secret_without_its_token_names_the_command_that_gets_it(run, drill, typed, token):
-    """What the platform's owner enters is stored; the token comes with a sign-in, unless it was entered as well."""
+    """The owner's fields are stored; the token comes with a sign-in, unless it was entered too."""
     (drill / "secrets" / "beijing-weibo").unlink()  # it would be used before the encrypted store
     typed(json.dumps({"app_key": "1", "app_secret": "2", **token}))
     stored = run("-C", drill, "secret", "set", "beijing-weibo")
@@ -126,9 +137,11 @@ def test_a_secret_without_its_token_names_the_command_that_gets_it(run, drill, t
     assert ("publisher login beijing-weibo" in stored.err) is (not token)
 
 
-@pytest.mark.parametrize("text", ["x", "{}", '{"app_key": "1"}', '{"app_key": "1", "app_secret": ""}'])
+@pytest.mark.parametrize(
+    "text", ["x", "{}", '{"app_key": "1"}', '{"app_key": "1", "app_secret": ""}']
+)
 def test_a_secret_without_the_fields_of_its_platform_is_not_stored(run, drill, typed, text):
-    """What is missing is named, with the form that the platform of its accounts needs."""
+    """A missing field is named, with the form that the platform of its accounts needs."""
     typed(text)
     refused = run("-C", drill, "secret", "set", "beijing-weibo")
     assert refused.code == 1
@@ -137,9 +150,11 @@ def test_a_secret_without_the_fields_of_its_platform_is_not_stored(run, drill, t
     assert run("-C", drill, "secret", "list").out == "加密库里还没有密钥\n"
 
 
-@pytest.mark.parametrize(("lang", "words"), [("zh_CN", "不是一个 JSON 对象"), ("en", "no JSON object")])
+@pytest.mark.parametrize(
+    ("lang", "words"), [("zh_CN", "不是一个 JSON 对象"), ("en", "no JSON object")]
+)
 def test_a_secret_that_is_no_json_is_called_so(run, drill, typed, lang, words):
-    """No field is said to be missing from what could not be read at all."""
+    """No field is reported missing from content that could not be read at all."""
     typed("oops")
     refused = run("-C", drill, "--lang", lang, "secret", "set", "beijing-weibo")
     assert (refused.code, words in refused.err, "oops" in refused.err) == (1, True, False)
@@ -157,7 +172,10 @@ def test_a_new_secret_names_the_account_that_is_still_paused(run, drill, due_pos
 
 
 def test_a_secret_that_another_place_overrides_is_an_error(run, drill, typed):
-    """It is stored, and the exit code says that it has no effect; a broken publisher.toml prevents neither."""
+    """An overridden secret is stored, and the exit code shows that it has no effect.
+
+    A broken publisher.toml prevents neither.
+    """
     typed('{"app_key": "1", "app_secret": "2"}')
     overridden = run("-C", drill, "secret", "set", "beijing-weibo")
     assert overridden.code == 1
@@ -170,10 +188,17 @@ def test_a_secret_that_another_place_overrides_is_an_error(run, drill, typed):
 
 @pytest.mark.parametrize(
     ("account", "code", "words"),
-    [("nobody", 4, "nobody"), ("beijing-wechat", 1, "不用浏览器授权"), ("beijing-weibo", 1, "移进加密库")],
+    [
+        ("nobody", 4, "nobody"),
+        ("beijing-wechat", 1, "不用浏览器授权"),
+        ("beijing-weibo", 1, "移进加密库"),
+    ],
 )
 def test_login_says_why_it_cannot_begin(run, drill, account, code, words):
-    """An unknown account, a platform without a browser login, a secret where a new token would not be used."""
+    """`login` names the cause: an unknown account, no browser login, or a useless secret place.
+
+    A new token would not be used in such a place.
+    """
     reported = run("-C", drill, "login", account)
     assert reported.code == code
     assert words in reported.err

@@ -1,4 +1,4 @@
-"""`alerts`: how one is listed and dismissed, and what ends it."""
+"""`alerts`: how an alert is listed, dismissed and ended."""
 
 import json
 import re
@@ -17,7 +17,10 @@ REFUSED = Rejected(code="weibo_20012", reason="too long")
 @pytest.fixture
 def alerts(run, due_post):
     """Return a function that lists the alerts by their numbers."""
-    return lambda: {alert["id"]: alert["code"] for alert in run("-C", due_post, "alerts", "--json").json["alerts"]}
+    return lambda: {
+        alert["id"]: alert["code"]
+        for alert in run("-C", due_post, "alerts", "--json").json["alerts"]
+    }
 
 
 def test_without_a_database_there_are_no_alerts(run, drill):
@@ -42,8 +45,14 @@ def test_the_alerts_are_listed_as_status_shows_them(run, due_post, deliver, aler
 @pytest.mark.parametrize(
     ("lang", "words"),
     [
-        ("zh_CN", "微博令牌已过期。1 条因此等待人工处理。请用该账号重新授权，并更新密钥中的 access_token。处理好之后"),
-        ("en", "the Weibo token has ended. Deliveries held for it: 1. Authorise again with the account and store"),
+        (
+            "zh_CN",
+            "微博令牌已过期。1 条因此等待人工处理。请用该账号重新授权，并更新密钥中的 access_token。处理好之后",
+        ),
+        (
+            "en",
+            "the Weibo token has ended. Deliveries held for it: 1. Authorise again with the account and store",
+        ),
     ],
 )
 def test_the_alert_of_a_pause_is_in_whole_sentences(run, due_post, deliver, lang, words):
@@ -56,7 +65,10 @@ def test_the_alert_of_a_pause_is_in_whole_sentences(run, due_post, deliver, lang
 
 
 def test_an_expired_login_is_one_alert_at_a_time(run, due_post, deliver, alerts):
-    """While the account is paused its alert counts the post that met it, which has one of its own after `resume`."""
+    """While its account is paused, an alert counts the post that met it.
+
+    After `resume` the post has an alert of its own.
+    """
     for _ in range(2):
         deliver(CredentialExpired(reason="weibo_21327"))
     assert [*alerts().values()] == ["account_paused"]
@@ -71,11 +83,16 @@ def test_a_refused_sign_in_names_the_command_that_renews_it(run, due_post, deliv
     """The first step of `why` can be given as it stands, for the account's platform."""
     for _ in range(2):
         deliver(CredentialExpired(reason="weibo_21327"))
-    assert re.search("1\\. .*publisher login beijing-weibo；", run("-C", due_post, "why", "refund").out)
+    assert re.search(
+        "1\\. .*publisher login beijing-weibo；", run("-C", due_post, "why", "refund").out
+    )
 
 
 def test_a_dismissed_alert_is_no_longer_shown(run, due_post, deliver, alerts):
-    """It is gone from `alerts` and `status`, the audit names the person, and a second time there is none."""
+    """A dismissed alert leaves `alerts` and `status`, and a second dismissal finds none.
+
+    The audit names the person.
+    """
     deliver(REFUSED)
     [number] = alerts()
     assert run("-C", due_post, "alerts", "dismiss", str(number), "--by", "王").code == 0
@@ -87,12 +104,16 @@ def test_a_dismissed_alert_is_no_longer_shown(run, due_post, deliver, alerts):
 
 @pytest.mark.parametrize(("lang", "words"), [("zh_CN", "怎么做："), ("en", "What to do: ")])
 def test_an_alert_about_a_repeating_post_names_its_occurrence(run, drill, deliver, lang, words):
-    """The name is the one that `status` and `why` use, and the command in it finds that delivery alone."""
+    """An alert names the occurrence as `status` and `why` do, with a command for it alone."""
     write_schedule(drill, warning("weekly", 'cron = "0 9 * * mon"', TO_WEIBO))
     for _ in range(2):
         assert run("-C", drill, "send", "weekly", "--by", "王").code == 0
         deliver(REFUSED)
-    row = next(row for row in run("-C", drill, "status", "--json").json["deliveries"] if row["state"] == "failed")
+    row = next(
+        row
+        for row in run("-C", drill, "status", "--json").json["deliveries"]
+        if row["state"] == "failed"
+    )
     name = f"weekly#{row['occurrence']}@{row['account']}"
     [message] = [
         alert["message"]
@@ -101,11 +122,17 @@ def test_an_alert_about_a_repeating_post_names_its_occurrence(run, drill, delive
     ]
     assert message.startswith(f"weekly#{row['occurrence']} ")
     assert message.endswith(f"{words}publisher why {name}")
-    heads = [line for line in run("-C", drill, "why", name).out.splitlines() if line.startswith("weekly#")]
+    heads = [
+        line
+        for line in run("-C", drill, "why", name).out.splitlines()
+        if line.startswith("weekly#")
+    ]
     assert [head.partition("：")[0] for head in heads] == [name]
 
 
-@pytest.mark.parametrize("arguments", [["dismiss"], ["dismiss", "1"], ["dismiss", "x", "--by", "王"], ["close", "1"]])
+@pytest.mark.parametrize(
+    "arguments", [["dismiss"], ["dismiss", "1"], ["dismiss", "x", "--by", "王"], ["close", "1"]]
+)
 def test_what_is_incomplete_is_a_usage_error(run, drill, arguments):
     """Number and name are needed."""
     assert run("-C", drill, "alerts", *arguments).code == 2
@@ -124,7 +151,9 @@ def test_the_alert_of_one_instant_stays_when_another_is_published(run, due_post,
     """Of a repeating post each instant is a matter of its own."""
     deliver(REFUSED)
     with sqlite3.connect(due_post / "var" / "publisher.db") as database:
-        database.execute("UPDATE alert SET subject = 'refund#2027-01-01T00:00:00+00:00@beijing-weibo'")
+        database.execute(
+            "UPDATE alert SET subject = 'refund#2027-01-01T00:00:00+00:00@beijing-weibo'"
+        )
     assert run("-C", due_post, "resend", "refund@beijing-weibo", *BY).code == 0
     deliver(PUBLISHED)
     assert len(alerts()) == 1
@@ -137,7 +166,9 @@ def test_a_refusal_is_over_when_the_post_is_cancelled(run, due_post, deliver, al
     assert alerts() == {}
 
 
-def test_a_dismissed_problem_is_not_raised_again_while_it_lasts(run, due_post, deliver, alerts, run_on_database):
+def test_a_dismissed_problem_is_not_raised_again_while_it_lasts(
+    run, due_post, deliver, alerts, run_on_database
+):
     """The account stays paused, and a probe that meets the same refusal adds no alert."""
     deliver(CAPTCHA)
     for code in ("account_paused", f"held.{CAPTCHA.hold_reason}"):
@@ -163,7 +194,7 @@ def add_channels(folder, **urls):
 
 
 def test_a_test_message_goes_to_each_channel(run, drill):
-    """What came back is printed for each, and one that did not accept it makes the exit code 1."""
+    """The answer of each channel is printed, and a channel that refuses makes the exit code 1."""
     with serving(Webhook()) as good, serving(Webhook("error")) as bad:
         add_channels(drill, duty=good.url, chief=bad.url)
         done = run("-C", drill, "alerts", "test")
@@ -181,7 +212,7 @@ def test_a_channel_that_is_unknown_or_missing_is_named(run, drill):
 
 
 def test_who_acknowledged_what_is_shown_on_request(run, due_post, deliver, alerts):
-    """`--all` lists what is acknowledged and not over, by whom and since when."""
+    """`--all` lists acknowledged alerts that are not over, with the person and the time."""
     deliver(REFUSED)
     [number] = alerts()
     assert run("-C", due_post, "alerts", "dismiss", str(number), "--by", "王").code == 0

@@ -1,4 +1,4 @@
-"""`approvals`, `approve`, `unapprove`, `duty`, and what `preview` shows to those who approve."""
+"""`approvals`, `approve`, `unapprove`, `duty`, and the `preview` for approvers."""
 
 import asyncio
 import contextlib
@@ -35,13 +35,15 @@ HOUR = timedelta(hours=1)
 
 
 def due_in(hours):
-    at = datetime.now(ZoneInfo("Asia/Shanghai")).replace(microsecond=0, tzinfo=None) + timedelta(hours=hours)
+    at = datetime.now(ZoneInfo("Asia/Shanghai")).replace(microsecond=0, tzinfo=None) + timedelta(
+        hours=hours
+    )
     return f"at = {at.isoformat()}"
 
 
 @pytest.fixture
 def approving(drill):
-    """Return a drill whose warnings need two people, with one post that is due in three hours."""
+    """Return a drill with two approvals for each warning, and one post due in three hours."""
     settings = drill / "publisher.toml"
     settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
     write_schedule(drill, warning("refund", due_in(3), TO_WEIBO))
@@ -56,15 +58,19 @@ def add_users(folder):
         async with open_store(await load_settings(folder), Runtime()) as store:
             for name, grant in PEOPLE.items():
                 link = await store.users.add(name, [parse_grant(grant)], named_person("root"))
-                user = await store.users.activate(link, NewSignIn(password_hash="none"), named_person)
-                issued[name] = await store.sign_ins.issue_token(name, permissions_of(user), named_person("root"))
+                user = await store.users.activate(
+                    link, NewSignIn(password_hash="none"), named_person
+                )
+                issued[name] = await store.sign_ins.issue_token(
+                    name, permissions_of(user), named_person("root")
+                )
         return issued
 
     return asyncio.run(add())
 
 
 def renew_token(folder, tokens, name):
-    """Give a user a token for what the roles allow now: the one of before allows no more than it did."""
+    """Give a user a token for the present roles; the former token allows no more than before."""
 
     async def renew():
         async with open_store(await load_settings(folder), Runtime()) as store:
@@ -97,11 +103,16 @@ def fingerprint_of(ask, post="refund"):
 
 
 def approve(ask, by, *more, fingerprint=None):
-    return ask("approve", "refund", "--fingerprint", fingerprint or fingerprint_of(ask), *more, by=by)
+    return ask(
+        "approve", "refund", "--fingerprint", fingerprint or fingerprint_of(ask), *more, by=by
+    )
 
 
 def test_a_workspace_that_asks_for_approvals_does_not_load_without_users(run, approving):
-    """The line that asks is named, and the way out; what only reads or stops works all the same."""
+    """The error names the line that asks for approvals, and the way out.
+
+    Commands that only read or stop work all the same.
+    """
     refused = run("-C", approving, "--lang", "en", "reload")
     assert refused.code == 1
     assert "publisher.toml:1:1: approval_preset" in refused.err
@@ -111,13 +122,19 @@ def test_a_workspace_that_asks_for_approvals_does_not_load_without_users(run, ap
 
 
 def test_two_people_approve_what_preview_shows(ask):
-    """Sixteen characters of the fingerprint suffice; the list and `why` show what is missing until it is complete."""
+    """Sixteen characters of the fingerprint suffice; the list and `why` show missing approvals."""
     whole = fingerprint_of(ask)
     [task] = ask("approvals", "--json").json["approvals"]
-    assert (task["fingerprint"], task["stages"][0]["missing"], task["is_approved"]) == (whole, 2, False)
+    assert (task["fingerprint"], task["stages"][0]["missing"], task["is_approved"]) == (
+        whole,
+        2,
+        False,
+    )
     first = approve(ask, "li", fingerprint=whole[:16])
     assert (first.code, "1 more" in first.out) == (0, True), first.err
-    assert [item["post"] for item in ask("approvals", "--for", "wang", "--json").json["approvals"]] == ["refund"]
+    assert [
+        item["post"] for item in ask("approvals", "--for", "wang", "--json").json["approvals"]
+    ] == ["refund"]
     assert ask("approvals", "--for", "li", "--json").json["approvals"] == []
     assert "审核 by li" in ask("approvals").out
     assert "missing: 审核: 1 (approver)" in ask("why", "refund").out
@@ -136,7 +153,10 @@ def test_two_people_approve_what_preview_shows(ask):
     ],
 )
 def test_i5_who_may_not_approve_is_refused(ask, by, reason):
-    """The author, an approver of another stage or of other accounts, an administrator: nothing is recorded."""
+    """The author, an approver of another stage or account, and an administrator are refused.
+
+    Nothing is recorded.
+    """
     refused = approve(ask, by)
     assert refused.code in {1, 3}
     assert reason in refused.err
@@ -144,7 +164,10 @@ def test_i5_who_may_not_approve_is_refused(ask, by, reason):
 
 
 def test_an_approver_decides_about_the_accounts_that_the_post_has_now(ask, approving):
-    """Not about one that an edit has taken away; what is refused before the edit is allowed after it."""
+    """An approver decides only about a post's present accounts.
+
+    A removed account is none of them. An order refused before the edit is allowed after it.
+    """
     write_schedule(approving, warning("refund", due_in(3), '["beijing-weibo", "beijing-wechat"]'))
     assert ask("reload").code == 0
     assert (refused := approve(ask, "north")).code == 3, refused.err
@@ -156,14 +179,17 @@ def test_an_approver_decides_about_the_accounts_that_the_post_has_now(ask, appro
 
 def test_i5_an_author_who_is_an_approver_too_cannot_approve_the_own_post(ask, approving, tokens):
     """The role does not help: the name in the post does not count."""
-    assert ask("user", "change", "zhang", "--role", "author", "--role", "approver", by="root").code == 0
+    assert (
+        ask("user", "change", "zhang", "--role", "author", "--role", "approver", by="root").code
+        == 0
+    )
     renew_token(approving, tokens, "zhang")
     refused = approve(ask, "zhang")
     assert (refused.code, "zhang wrote refund or saved it" in refused.err) == (1, True)
 
 
 def test_f69_an_edit_in_the_file_is_shown_as_changed_outside(ask, approving):
-    """The old fingerprint fails with 1; who approved before sees in what lines the text differs."""
+    """The old fingerprint fails with 1; earlier approvers see the lines that differ."""
     before = fingerprint_of(ask)
     assert approve(ask, "li").code == 0
     edited = warning("refund", due_in(3), TO_WEIBO).replace("不用转账", "不要转账")
@@ -188,10 +214,12 @@ def test_approvals_of_an_unknown_post_are_an_error(ask):
 
 
 def test_f105_a_refreshed_text_needs_its_approvals_again(ask, approving):
-    """F105: approvals count for the very text that was shown; what replaces it is a content of its own."""
+    """F105: approvals count only for the shown text; a refreshed text needs its own."""
     assert approve(ask, "li").code == 0
     settings = approving / "publisher.toml"
-    settings.write_text(settings.read_text("utf-8").replace('tip_line = "110"', 'tip_line = "96110"'), "utf-8")
+    settings.write_text(
+        settings.read_text("utf-8").replace('tip_line = "110"', 'tip_line = "96110"'), "utf-8"
+    )
     assert "publisher refresh refund" in ask("preview", "refund").out
     done = ask("refresh", "refund", by="zhang")
     assert (done.code, "must be approved again" in done.out + done.err) == (0, True)
@@ -215,9 +243,14 @@ def test_f105_a_post_without_stages_is_not_said_to_need_approvals(run, drill, mo
 
 
 def test_content_for_an_account_that_has_left_the_settings_is_not_previewed(ask, approving):
-    """Its length can no longer be counted: the account is named, instead of a traceback or a preview without it."""
+    """An account that has left the settings is named: its length can no longer be counted.
+
+    There is neither a traceback nor a preview without it.
+    """
     settings = approving / "publisher.toml"
-    settings.write_text(settings.read_text("utf-8").replace('"beijing-weibo"', '"other-weibo"'), "utf-8")
+    settings.write_text(
+        settings.read_text("utf-8").replace('"beijing-weibo"', '"other-weibo"'), "utf-8"
+    )
     shown = ask("preview", "refund")
     assert (shown.code, shown.out) == (4, ""), shown.err
     assert "beijing-weibo" in shown.err
@@ -233,21 +266,30 @@ def test_f72_an_approval_can_be_withdrawn(ask):
 
 
 def test_f72_withdrawn_after_the_call_has_begun(ask, approving):
-    """Exit code 1 and what can be done, but the approvals end: should the call have sent nothing, none follows."""
+    """With the call begun the exit code is 1, but the approvals end.
+
+    The possible next steps are printed. If the call has sent nothing, no call follows.
+    """
     assert [approve(ask, name).code for name in ("li", "wang")] == [0, 0]
     with sqlite3.connect(approving / "var" / "publisher.db") as database:
         database.execute("UPDATE delivery SET state = 'unknown', attempts = 1")
     late = ask("unapprove", "refund", *REASON, by="li")
-    assert (late.code, "cannot be stopped" in late.err, "publisher retract refund" in late.err) == (1, True, True)
+    assert (late.code, "cannot be stopped" in late.err, "publisher retract refund" in late.err) == (
+        1,
+        True,
+        True,
+    )
     assert ask("approvals", "--json").json["approvals"][0]["stages"][0]["missing"] == 2
 
 
 @pytest.mark.parametrize("is_stored", [True, False])
 def test_an_instant_that_is_no_occurrence_is_not_previewed_as_the_next(ask, approving, is_stored):
-    """Exit 4 names what was asked for; the instant of the next occurrence shows that one, as the plain name does."""
+    """Exit 4 names the unknown instant; the next occurrence's instant works like the plain name."""
     due = ask("preview", "refund", "--json").json["due"]
     if not is_stored:
-        write_schedule(approving, warning("refund", due_in(3), TO_WEIBO), warning("later", due_in(4), TO_WEIBO))
+        write_schedule(
+            approving, warning("refund", due_in(3), TO_WEIBO), warning("later", due_in(4), TO_WEIBO)
+        )
         due = ask("preview", "later", "--json").json["due"]
     post = "refund" if is_stored else "later"
     other = ask("preview", f"{post}#2031-01-01T09:00")
@@ -256,11 +298,13 @@ def test_an_instant_that_is_no_occurrence_is_not_previewed_as_the_next(ask, appr
 
 
 def test_a_post_sent_from_a_file_can_be_previewed_and_needs_its_approvals(ask, approving, tokens):
-    """`send FILE` is due once it is approved; the sender has saved the text, and may not approve it."""
+    """`send FILE` is due once approved; its sender has saved the text and may not approve it."""
     file = approving / "urgent.toml"
     file.write_text(warning("urgent", 'at = "asap"', TO_WEIBO), "utf-8")
     assert ask("send", str(file), by="wang").code == 3
-    assert ask("user", "change", "wang", "--role", "author", "--role", "approver", by="root").code == 0
+    assert (
+        ask("user", "change", "wang", "--role", "author", "--role", "approver", by="root").code == 0
+    )
     assert ask("send", str(file), by="wang").code == 3
     renew_token(approving, tokens, "wang")
     assert ask("send", str(file), by="wang").code == 0
@@ -274,7 +318,10 @@ def test_a_post_sent_from_a_file_can_be_previewed_and_needs_its_approvals(ask, a
 
 
 def test_an_emergency_release_takes_the_author_and_another_officer(ask):
-    """Both on duty; the regular approvals remain to be given, and the alert cannot be dismissed before."""
+    """The author and another officer on duty release a post; the approvals remain to be given.
+
+    Its alert cannot be dismissed before.
+    """
     emergency = ("--emergency", *REASON)
     assert approve(ask, "li", *emergency).code == 1
     for name in ("zhang", "li"):
@@ -285,17 +332,28 @@ def test_an_emergency_release_takes_the_author_and_another_officer(ask):
     assert not ask("approvals", "--json").json["approvals"][0]["is_approved"]
     assert approve(ask, "zhang", *emergency).code == 0
     [task] = ask("approvals", "--json").json["approvals"]
-    assert (task["is_approved"], task["is_emergency"], task["stages"][0]["missing"]) == (True, True, 2)
+    assert (task["is_approved"], task["is_emergency"], task["stages"][0]["missing"]) == (
+        True,
+        True,
+        2,
+    )
     [alert] = ask("alerts", "--json").json["alerts"]
     assert alert["code"] == "after_review_due"
-    until = datetime.strptime(alert["message"].partition("follow until ")[2][:19], "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007
-    assert abs(until - datetime.now(ZoneInfo("Asia/Shanghai")).replace(tzinfo=None) - timedelta(days=1)) < HOUR
+    until = datetime.strptime(
+        alert["message"].partition("follow until ")[2][:19], "%Y-%m-%d %H:%M:%S"
+    )
+    assert (
+        abs(
+            until - datetime.now(ZoneInfo("Asia/Shanghai")).replace(tzinfo=None) - timedelta(days=1)
+        )
+        < HOUR
+    )
     assert [approve(ask, name).code for name in ("li", "wang")] == [0, 0]
     assert ask("alerts", "--json").json["alerts"] == []
 
 
 def test_an_emergency_release_takes_somebody_who_may_approve_besides_the_author(ask):
-    """As on the dashboard: an operator on duty, who approves nothing, releases nothing either."""
+    """An operator on duty cannot approve, so cannot release either, as on the dashboard."""
     for name in ("zhang", "he"):
         assert ask("duty", "add", name, by="root").code == 0
     refused = approve(ask, "he", "--emergency", *REASON)
@@ -304,7 +362,7 @@ def test_an_emergency_release_takes_somebody_who_may_approve_besides_the_author(
 
 
 def test_an_officer_who_is_added_again_stays_on_duty_since_then(ask):
-    """`duty add` once more changes the telephone, if one is given; with any other action `--phone` is refused."""
+    """`duty add` again changes only a given telephone number; other actions refuse `--phone`."""
     add, since = ("duty", "add", "li"), set()
     for phone, shown in (("8112", "8112"), (None, "8112"), ("8113", "8113")):
         assert ask(*add, *(("--phone", phone) if phone else ()), by="root").code == 0
@@ -312,13 +370,18 @@ def test_an_officer_who_is_added_again_stays_on_duty_since_then(ask):
         assert officer["phone"] == shown
         since.add(officer["since"])
     assert len(since) == 1
-    refused = [ask("duty", "remove", "li", "--phone", "8112", by="root"), ask("duty", "--phone", "8112")]
-    assert [(reported.code, "goes with add only" in reported.err) for reported in refused] == [(2, True)] * 2
+    refused = [
+        ask("duty", "remove", "li", "--phone", "8112", by="root"),
+        ask("duty", "--phone", "8112"),
+    ]
+    assert [(reported.code, "goes with add only" in reported.err) for reported in refused] == [
+        (2, True)
+    ] * 2
     assert len(ask("duty", "--json").json["officers"]) == 1
 
 
 def test_who_is_disabled_or_has_left_cannot_be_on_duty(ask):
-    """`duty add` is refused until the person is enabled again; one who has left never is."""
+    """`duty add` is refused for a disabled person until enabled, and always for a departed one."""
     for action in ("disable", "leave"):
         assert ask("user", action, "li", by="root").code == 0
         refused = ask("duty", "add", "li", by="root")
@@ -327,7 +390,7 @@ def test_who_is_disabled_or_has_left_cannot_be_on_duty(ask):
 
 
 def test_without_a_database_the_list_of_officers_names_what_is_missing(run, approving):
-    """A workspace that asks for approvals names the users to add; only another says that it asks for none."""
+    """A workspace that asks for approvals names the users to add; another says that it has none."""
     assert "publisher user add" in run("-C", approving, "--lang", "en", "duty").err
     settings = approving / "publisher.toml"
     settings.write_text(settings.read_text("utf-8").partition("\n")[2], "utf-8")
@@ -340,7 +403,9 @@ def test_an_emergency_reason_that_is_spelt_like_a_code_stays_what_was_typed(ask,
         assert ask("duty", "add", name, by="root").code == 0
     assert approve(ask, "li", "--emergency", "--reason", "awaiting_approval").code == 0
     with sqlite3.connect(approving / "var" / "publisher.db") as database:
-        [(detail,)] = database.execute("SELECT detail FROM audit WHERE event = 'emergency_released'")
+        [(detail,)] = database.execute(
+            "SELECT detail FROM audit WHERE event = 'emergency_released'"
+        )
     assert json.loads(detail)["reason"] == "“awaiting_approval”"
 
 
@@ -348,7 +413,10 @@ def test_an_emergency_reason_that_is_spelt_like_a_code_stays_what_was_typed(ask,
 def test_f87_no_command_relies_on_people_before_the_daemon_knows_the_new_server(
     run, approving, database_url, monkeypatch
 ):
-    """What that server lacks may be the end of a yes or of a token: approving is refused, stopping works."""
+    """Approving is refused until the daemon knows the new server; stopping works.
+
+    The server may lack the end of an approval or of a token.
+    """
     settings = approving / "publisher.toml"
     settings.write_text(f'database = "{database_url}"\n' + settings.read_text("utf-8"), "utf-8")
     tokens = add_users(approving)
@@ -357,7 +425,9 @@ def test_f87_no_command_relies_on_people_before_the_daemon_knows_the_new_server(
     fingerprint = run("-C", approving, "preview", "refund", "--json").json["fingerprint"]
     engine = create_engine(make_url(database_url).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
-        connection.execute(insert(SERVER_TIMELINE).values(timeline="before", first_seen_at=datetime.now(UTC)))
+        connection.execute(
+            insert(SERVER_TIMELINE).values(timeline="before", first_seen_at=datetime.now(UTC))
+        )
     engine.dispose()
     monkeypatch.setenv("PUBLISHER_TOKEN", tokens["root"])
     for command in (
@@ -370,14 +440,22 @@ def test_f87_no_command_relies_on_people_before_the_daemon_knows_the_new_server(
         ("offboard", "beijing-weibo", "--by", "root", "--reason", "why"),
     ):
         refused = run("-C", approving, "--lang", "en", *command)
-        assert (refused.code, "another database server has just taken over" in refused.err) == (3, True), refused
+        assert (refused.code, "another database server has just taken over" in refused.err) == (
+            3,
+            True,
+        ), refused
     monkeypatch.setenv("PUBLISHER_TOKEN", tokens["li"])
     assert run("-C", approving, "pause", "--by", "li").code == 0
 
 
 @pytest.mark.long
-def test_i5_the_daemon_sends_nothing_before_the_last_approval(run, simulated_drill, simulator, monkeypatch):
-    """Over a real platform's interface: a run without the second yes makes no call, the next one publishes."""
+def test_i5_the_daemon_sends_nothing_before_the_last_approval(
+    run, simulated_drill, simulator, monkeypatch
+):
+    """A run without the second approval makes no call, and the next run publishes.
+
+    This test uses a real platform's interface.
+    """
     settings = simulated_drill / "publisher.toml"
     settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
     write_schedule(simulated_drill, warning("refund", 'at = "asap"', TO_WEIBO))
@@ -387,11 +465,16 @@ def test_i5_the_daemon_sends_nothing_before_the_last_approval(run, simulated_dri
 
     def give(name):
         monkeypatch.setenv("PUBLISHER_TOKEN", tokens[name])
-        return run("-C", simulated_drill, "approve", "refund", "--fingerprint", fingerprint, "--by", name).code
+        return run(
+            "-C", simulated_drill, "approve", "refund", "--fingerprint", fingerprint, "--by", name
+        ).code
 
     def state_after_run():
         finished = subprocess.run(
-            publisher_command("-C", simulated_drill, "run", "--once"), capture_output=True, text=True, check=False
+            publisher_command("-C", simulated_drill, "run", "--once"),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         deliveries = run("-C", simulated_drill, "status", "--json").json["deliveries"]
         return finished.returncode, {item["state"] for item in deliveries}
@@ -403,8 +486,13 @@ def test_i5_the_daemon_sends_nothing_before_the_last_approval(run, simulated_dri
 
 
 @pytest.mark.long
-def test_f85_a_yes_in_an_older_file_copied_into_place_sends_nothing(run, simulated_drill, monkeypatch):
-    """The journal knows of no call; the checkpoint outside shows that the yes may have been withdrawn since."""
+def test_f85_a_yes_in_an_older_file_copied_into_place_sends_nothing(
+    run, simulated_drill, monkeypatch
+):
+    """An approval in an older copied database sends nothing, as it may be withdrawn since.
+
+    The journal knows of no call. The checkpoint outside shows the possible withdrawal.
+    """
     settings, file = simulated_drill / "publisher.toml", simulated_drill / "var" / "publisher.db"
     settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
     write_schedule(simulated_drill, warning("refund", 'at = "asap"', TO_WEIBO))
@@ -413,12 +501,16 @@ def test_f85_a_yes_in_an_older_file_copied_into_place_sends_nothing(run, simulat
     fingerprint = run("-C", simulated_drill, "preview", "refund", "--json").json["fingerprint"]
     for name in ("li", "wang"):
         monkeypatch.setenv("PUBLISHER_TOKEN", tokens[name])
-        given = run("-C", simulated_drill, "approve", "refund", "--fingerprint", fingerprint, "--by", name)
+        given = run(
+            "-C", simulated_drill, "approve", "refund", "--fingerprint", fingerprint, "--by", name
+        )
         assert given.code == 0, given.err
     older = sqlite3.connect(simulated_drill / "older.db")
     with contextlib.closing(older), contextlib.closing(sqlite3.connect(file)) as current:
         current.backup(older)
-    withdrawn = run("-C", simulated_drill, "unapprove", "refund", "--by", "wang", "--reason", "wrong number")
+    withdrawn = run(
+        "-C", simulated_drill, "unapprove", "refund", "--by", "wang", "--reason", "wrong number"
+    )
     assert withdrawn.code == 0, withdrawn.err
     for puts_older in (False, True):
         if puts_older:
@@ -433,7 +525,7 @@ def test_f85_a_yes_in_an_older_file_copied_into_place_sends_nothing(run, simulat
 
 
 def test_an_evergreen_post_needs_its_yes_each_time_that_it_is_scheduled(ask, approving):
-    """What a person takes from the drawer waits for the approvals of its kind, and is due with the last of them."""
+    """An evergreen post needs the approvals of its kind each time, and is due with the last."""
     write_schedule(approving, warning("drawer", "evergreen = true", TO_WEIBO))
     assert ask("reload").code == 0
     scheduled = ask("evergreen", "beijing-weibo", by="zhang")

@@ -27,7 +27,9 @@ def set_manual(drill, platforms, mode="assisted"):
     parts = text.split("[[account]]")
     for place, part in enumerate(parts[1:], 1):
         if tomllib.loads(part)["platform"] in platforms:
-            parts[place] = f'\nmode = "{mode}"' + re.sub(r"(?m)^(?:link_template|accept_risk|mode) = .*\n", "", part)
+            parts[place] = f'\nmode = "{mode}"' + re.sub(
+                r"(?m)^(?:link_template|accept_risk|mode) = .*\n", "", part
+            )
     file.write_text("[[account]]".join(parts), "utf-8")
     for secret in (drill / "secrets").iterdir():
         secret.unlink()
@@ -43,7 +45,9 @@ def assigned_once(tmp_path_factory):
     assert run_command(["-C", str(folder), "send", "refund", "--by", "王"]) == 0
     command = publisher_command("-C", folder, "run", "--once")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
-        while running.poll() is None:  # no platform is asked for the time: a person confirms the clock
+        while (
+            running.poll() is None
+        ):  # no platform is asked for the time: a person confirms the clock
             run_command(["-C", str(folder), "doctor", "--confirm-clock", "--by", "王"])
         assert running.stderr
         assert running.returncode == 0, running.stderr.read()
@@ -60,23 +64,28 @@ def assigned(assigned_once, tmp_path):
 
 @pytest.mark.long
 def test_a_single_run_assigns_tasks_and_ends(run, assigned):
-    """No secret is needed, nothing is called, and an open task does not keep `run --once` from ending."""
+    """`run --once` assigns tasks and ends, needing no secret, call or wait for open tasks."""
     shown = run("-C", assigned, "status", "--json").json
     assert {row["state"] for row in shown["deliveries"]} == {"submitted"}
     assert {row["reason"] for row in shown["deliveries"]} == {"manual_task_open"}
-    assert ({alert["code"] for alert in shown["alerts"]}, shown["paused"]) == ({"manual_task_waiting"}, [])
+    assert ({alert["code"] for alert in shown["alerts"]}, shown["paused"]) == (
+        {"manual_task_waiting"},
+        [],
+    )
     assert run("-C", assigned, "status").out.count("等待人工发布") >= 3
 
 
 def test_the_counts_call_a_manual_task_as_its_row_does(run, assigned):
     """Nothing is said to be accepted by the platform where a person is to post it."""
-    [counts] = [line for line in run("-C", assigned, "status").out.splitlines() if line.startswith("共 ")]
+    [counts] = [
+        line for line in run("-C", assigned, "status").out.splitlines() if line.startswith("共 ")
+    ]
     assert "等待人工发布 3" in counts
     assert "平台已受理" not in counts
 
 
 def test_the_history_of_a_manual_task_names_no_call(run, assigned):
-    """`why` says that a person was asked to post, not that the platform was called or has accepted anything."""
+    """`why` says that a person was asked to post, not that the platform was called or accepted."""
     history = run("-C", assigned, "--lang", "en", "why", REFUND).out
     assert "handed to a person; the platform is not called" in history
     assert "waits to be posted manually" in history
@@ -86,19 +95,28 @@ def test_the_history_of_a_manual_task_names_no_call(run, assigned):
 
 
 def test_the_list_contains_what_a_person_needs(run, assigned):
-    """The exact text, the pictures as files, an article as a page, the deadline, and the time it has waited."""
+    """The list has the exact text, pictures as files, an article as a page, deadline and wait.
+
+    The wait is the time since the task was assigned.
+    """
     tasks = {row["platform"]: row for row in run("-C", assigned, "assist", "--json").json["tasks"]}
     with sqlite3.connect(assigned / "var" / "publisher.db") as connection:
-        frozen = [json.loads(body) for (body,) in connection.execute("SELECT body FROM rendered_post")]
+        frozen = [
+            json.loads(body) for (body,) in connection.execute("SELECT body FROM rendered_post")
+        ]
     connection.close()
-    assert {row["account"]: row["text"] for row in tasks.values()} == {body["account"]: body["text"] for body in frozen}
+    assert {row["account"]: row["text"] for row in tasks.values()} == {
+        body["account"]: body["text"] for body in frozen
+    }
     for row in tasks.values():
         assert row["marker"] in row["text"]
         assert row["deadline"].endswith("+08:00")
         assert (row["waiting_seconds"] >= 0, row["reported"], row["paused"]) == (True, None, False)
         assert row["folder"] == str(assigned / "var" / "assist" / f"refund@{row['account']}")
     article = tasks["wechat"]
-    page = (assigned / "var" / "assist" / f"refund@{article['account']}" / "article.html").read_text("utf-8")
+    page = (
+        assigned / "var" / "assist" / f"refund@{article['account']}" / "article.html"
+    ).read_text("utf-8")
     assert article["article"].endswith("article.html")
     assert "media:" not in page
     assert article["pictures"]
@@ -122,17 +140,19 @@ def test_a_picture_that_is_gone_is_named(run, assigned):
 
 
 def test_the_list_warns_of_what_can_never_be_verified(run, assigned):
-    """WeChat lists no mass sends, so the person who posts one is warned beforehand."""
+    """WeChat lists no mass sends, so a person is warned before posting one."""
     result = run("-C", assigned, "assist").out
     tasks = run("-C", assigned, "assist", "--json").json["tasks"]
     assert result.count("群发通知") == sum(row["platform"] == "wechat" for row in tasks) > 0
 
 
 def test_the_list_is_readable_for_people(run, assigned):
-    """Each task says where to post, what to copy, by when, and how to report."""
+    """Each task gives the place to post, the text to copy, the deadline and the way to report."""
     reported = run("-C", assigned, "assist").out
     text = next(
-        row["text"] for row in run("-C", assigned, "assist", "--json").json["tasks"] if row["platform"] == "weibo"
+        row["text"]
+        for row in run("-C", assigned, "assist", "--json").json["tasks"]
+        if row["platform"] == "weibo"
     )
     assert text in reported
     assert f"publisher assist done {REFUND} 网址 --by 姓名" in reported
@@ -152,10 +172,16 @@ def test_a_report_is_recorded_and_shown(run, assigned):
     """The report is shown until it is verified; the task stays open and the delivery submitted."""
     reported = run("-C", assigned, "assist", "done", REFUND, URL, "--by", "王")
     assert (reported.code, "没有运行" in reported.err) == (0, True)
-    row = next(row for row in run("-C", assigned, "assist", "--json").json["tasks"] if row["platform"] == "weibo")
+    row = next(
+        row
+        for row in run("-C", assigned, "assist", "--json").json["tasks"]
+        if row["platform"] == "weibo"
+    )
     assert (row["reported"]["url"], row["reported"]["by"]) == (URL, "王")
     delivery = next(
-        row for row in run("-C", assigned, "status", "--json").json["deliveries"] if row["platform"] == "weibo"
+        row
+        for row in run("-C", assigned, "status", "--json").json["deliveries"]
+        if row["platform"] == "weibo"
     )
     assert (delivery["state"], delivery["reason"]) == ("submitted", "manual_task_checking")
     why = run("-C", assigned, "why", REFUND).out
@@ -179,28 +205,42 @@ def test_a_report_is_recorded_and_shown(run, assigned):
 def test_an_impossible_report_is_refused(run, assigned, arguments, code):
     """Wrong usage ends with 2, an unknown delivery with 4; nothing is recorded."""
     assert run("-C", assigned, "assist", *arguments).code == code
-    assert all(row["reported"] is None for row in run("-C", assigned, "assist", "--json").json["tasks"])
+    assert all(
+        row["reported"] is None for row in run("-C", assigned, "assist", "--json").json["tasks"]
+    )
 
 
 def test_two_people_end_a_task_that_cannot_be_read(run, assigned):
     """Two confirmations publish it and end the task; a report that comes later says so."""
     for ruling, name in (("published", "王"), ("confirm", "李")):
         url = [URL] if ruling == "published" else []
-        resolved = run("-C", assigned, "resolve", REFUND, ruling, *url, "--by", name, "--reason", "试验")
+        resolved = run(
+            "-C", assigned, "resolve", REFUND, ruling, *url, "--by", name, "--reason", "试验"
+        )
         assert resolved.code == 0, resolved.err
-    row = next(row for row in run("-C", assigned, "status", "--json").json["deliveries"] if row["platform"] == "weibo")
+    row = next(
+        row
+        for row in run("-C", assigned, "status", "--json").json["deliveries"]
+        if row["platform"] == "weibo"
+    )
     assert (row["state"], row["url"], row["verified_at"]) == ("published", URL, None)
     again = run("-C", assigned, "assist", "done", REFUND, URL, "--by", "王")
     assert (again.code, "已经记为已发布" in again.out) == (0, True)
 
 
 def test_a_task_is_taken_back_by_a_resolution(run, assigned):
-    """`cancel` ends it, `resend` makes it due again in the account's present mode; neither can be reported then."""
+    """`cancel` ends a task, `resend` makes it due again, and neither can be reported then.
+
+    It is due in the account's present mode.
+    """
     assert run("-C", assigned, "resolve", REFUND, "cancel", *BY).code == 0
     late = run("-C", assigned, "assist", "done", REFUND, URL, "--by", "王")
     assert (late.code, "不在人工手里" in late.err) == (1, True)
     assert run("-C", assigned, "resolve", "refund@beijing-wechat", "resend", *BY).code == 0
-    states = {row["account"]: row["state"] for row in run("-C", assigned, "status", "--json").json["deliveries"]}
+    states = {
+        row["account"]: row["state"]
+        for row in run("-C", assigned, "status", "--json").json["deliveries"]
+    }
     assert (states["beijing-weibo"], states["beijing-wechat"]) == ("cancelled", "due")
 
 
@@ -217,7 +257,12 @@ def test_a_mode_override_is_set_shown_and_lifted(run, drill):
     reported = run("-C", drill, "mode", "beijing-weibo", "off", *BY)
     assert (reported.code, "停用（off）" in reported.out) == (0, True)
     [order] = run("-C", drill, "status", "--json").json["modes"]
-    assert (order["account"], order["mode"], order["by"], order["reason"]) == ("beijing-weibo", "off", "王", "试验")
+    assert (order["account"], order["mode"], order["by"], order["reason"]) == (
+        "beijing-weibo",
+        "off",
+        "王",
+        "试验",
+    )
     assert "publisher mode beijing-weibo settings" in run("-C", drill, "status").out
     assert "停用（off）" in run("-C", drill, "why", REFUND).out
     assert run("-C", drill, "mode", "beijing-weibo", "settings", *BY).code == 0
@@ -225,7 +270,11 @@ def test_a_mode_override_is_set_shown_and_lifted(run, drill):
 
 
 def test_modes_that_cannot_work_are_refused(run, drill):
-    """Automatic posting without permission, any mode on an account that is off, and unknown accounts."""
+    """Modes that cannot work are refused.
+
+    Examples are automatic posting without permission, any mode on an account that is off, and
+    unknown accounts.
+    """
     set_manual(drill, {"weibo"})
     set_manual(drill, {"wechat"}, "off")
     assert "link_template" in run("-C", drill, "mode", "beijing-weibo", "api", *BY).err
@@ -248,7 +297,7 @@ SECOND = "（接上层，2/2）〔K7QM-4R2T〕\r\n余下的话。"
 
 @pytest.fixture
 def begun(assigned):
-    """Return a drill whose Tieba post is published, with its second part assigned to a person."""
+    """Return a drill with a published Tieba post and its second part assigned to a person."""
     database = sqlite3.connect(assigned / "var" / "publisher.db")
     [(account, name, body)] = database.execute(
         "SELECT d.account, r.fingerprint, r.body FROM delivery d"
@@ -275,10 +324,21 @@ def change(folder, changes):
 
 
 def test_a_person_gets_the_part_and_its_address(run, begun):
-    """The part's own text without the post's title and pictures, and the address to reply under, in both languages."""
+    """A person gets the part's own text and the address to reply under, in both languages.
+
+    The post's title and pictures are left out.
+    """
     folder, account = begun
-    [row] = [row for row in run("-C", folder, "assist", "--json").json["tasks"] if row["account"] == account]
-    assert (row["text"], row["floor"], row["pictures"]) == (SECOND, {"number": 2, "under": THREAD}, [])
+    [row] = [
+        row
+        for row in run("-C", folder, "assist", "--json").json["tasks"]
+        if row["account"] == account
+    ]
+    assert (row["text"], row["floor"], row["pictures"]) == (
+        SECOND,
+        {"number": 2, "under": THREAD},
+        [],
+    )
     reported = run("-C", folder, "assist").out
     assert f"第 2 层，共 2 层：请在 {THREAD} 下面回复" in reported
     assert "余下的话" in reported
@@ -286,7 +346,7 @@ def test_a_person_gets_the_part_and_its_address(run, begun):
 
 
 def test_status_and_why_show_the_progress(run, begun):
-    """Which part is next while it waits, what to decide when it is held, and how it ended."""
+    """`status` and `why` show the next part, the decision about a held one, and how it ended."""
     folder, account = begun
     target = f"refund@{account}"
     rows = {row["account"]: row for row in run("-C", folder, "status", "--json").json["deliveries"]}
@@ -301,6 +361,8 @@ def test_status_and_why_show_the_progress(run, begun):
     assert "这里说的是第 2 层" in held
     change(folder, "reason = 'incomplete'")
     assert f"publisher resolve {target} cancel" in run("-C", folder, "why", target).out
-    assert run("-C", folder, "resolve", target, "cancel", "--by", "王", "--reason", "够了").code == 0
+    assert (
+        run("-C", folder, "resolve", target, "cancel", "--by", "王", "--reason", "够了").code == 0
+    )
     assert "只发布了 1 层，共 2 层" in run("-C", folder, "status", "--today").out
     assert "1 of 2 parts are published" in run("-C", folder, "--lang", "en", "why", target).out

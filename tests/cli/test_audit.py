@@ -19,7 +19,7 @@ BY = ("--by", "王", "--reason", "试验")
 
 @pytest.fixture
 def drill_with_orders(run, drill):
-    """Return a drill in which people gave orders, with one checkpoint of the last."""
+    """Return a drill with orders given by people, and one checkpoint of the last order."""
     write_schedule(drill, warning("refund", to='["platform:weibo"]'))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
     for _ in range(2):
@@ -30,15 +30,19 @@ def drill_with_orders(run, drill):
 
 
 def rebuild(folder, first):
-    """Replace the person in the entries from the first on, and recompute the chain so that it is consistent."""
+    """Replace the person in the entries from the first on, and rebuild a consistent chain."""
     tamper(folder, "DROP TRIGGER audit_no_replace;")
     with sqlite3.connect(folder / "var" / "publisher.db") as connection:
-        rows = connection.execute("SELECT * FROM audit WHERE id >= ? ORDER BY id", [first]).fetchall()
+        rows = connection.execute(
+            "SELECT * FROM audit WHERE id >= ? ORDER BY id", [first]
+        ).fetchall()
         previous = rows[0][-2]
         for number, at, role, _name, *rest in rows:
             digest = hash_entry(number, (at, role, "李", *rest[:-2]), previous)
             parts = ("李", previous, digest, number)
-            connection.execute("UPDATE audit SET name = ?, previous = ?, hash = ? WHERE id = ?", parts)
+            connection.execute(
+                "UPDATE audit SET name = ?, previous = ?, hash = ? WHERE id = ?", parts
+            )
             previous = digest
     connection.close()
 
@@ -46,7 +50,9 @@ def rebuild(folder, first):
 def tamper(folder, script):
     """Write into the database as an attacker would."""
     with sqlite3.connect(folder / "var" / "publisher.db") as connection:
-        connection.executescript("DROP TRIGGER audit_no_update; DROP TRIGGER audit_no_delete;" + script)
+        connection.executescript(
+            "DROP TRIGGER audit_no_update; DROP TRIGGER audit_no_delete;" + script
+        )
     connection.close()
 
 
@@ -62,7 +68,7 @@ def test_a_complete_audit_log_is_reported_as_complete(run, drill_with_orders, la
 
 
 def test_tampering_ends_in_1_and_names_the_entry(run, drill_with_orders):
-    """The text says what was changed, in which entry, and that entry's content."""
+    """The exit code is 1; the text names the change, the entry and its content."""
     tamper(drill_with_orders, "UPDATE audit SET name = '张' WHERE id = 5")
     result = run("-C", drill_with_orders, "--lang", "en", "audit", "verify")
     assert result.code == 1
@@ -76,7 +82,10 @@ def test_tampering_ends_in_1_and_names_the_entry(run, drill_with_orders):
 
 
 def test_a_cut_end_is_detected_by_any_checkpoint(run, drill_with_orders, tmp_path):
-    """Without any checkpoint, even the one kept beside the database, the command says that it cannot know."""
+    """A cut end is found by any checkpoint; without one the command says that it cannot know.
+
+    Not even the checkpoint kept beside the database is present then.
+    """
     tamper(drill_with_orders, "DELETE FROM audit WHERE id > (SELECT max(id) - 2 FROM audit)")
     assert "结尾被截掉" in run("-C", drill_with_orders, "audit", "verify").out
     own = drill_with_orders / "var" / "audit-anchors.log"
@@ -89,7 +98,10 @@ def test_a_cut_end_is_detected_by_any_checkpoint(run, drill_with_orders, tmp_pat
 
 
 def test_a_checkpoint_kept_elsewhere_detects_a_recomputed_chain(run, drill_with_orders, tmp_path):
-    """Even where the checkpoint file was changed to match; of several files, one without checkpoints is named."""
+    """A checkpoint kept elsewhere detects a recomputed chain and a changed checkpoint file.
+
+    Of several files, one without checkpoints is named.
+    """
     kept, other = tmp_path / "kept.log", tmp_path / "other.log"
     kept.write_bytes((drill_with_orders / "var" / "audit-anchors.log").read_bytes())
     other.write_text("你好\n", "utf-8")
@@ -136,7 +148,12 @@ def test_an_export_of_a_span_verifies_from_its_first_entry(run, drill_with_order
     title, first = (json.loads(line) for line in file.read_text("utf-8").splitlines()[:2])
     assert (title["first"], first["sequence"], title["previous"]) == (4, 4, first["previous"])
     assert run("audit", "verify", "--file", file).code == 0
-    assert run("-C", drill_with_orders, "audit", "export", "--to", "1970-01-01", tmp_path / "old.jsonl").code == 0
+    assert (
+        run(
+            "-C", drill_with_orders, "audit", "export", "--to", "1970-01-01", tmp_path / "old.jsonl"
+        ).code
+        == 0
+    )
     old = (tmp_path / "old.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["sequence"] for line in old[1:]] == [1, 2, 3]
 
@@ -151,7 +168,13 @@ def test_an_export_never_overwrites(run, drill_with_orders, tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("verify", "x"), ("export",), ("export", "-", "--json"), ("export", "x", "--from", "soon"), ("burn",)],
+    [
+        ("verify", "x"),
+        ("export",),
+        ("export", "-", "--json"),
+        ("export", "x", "--from", "soon"),
+        ("burn",),
+    ],
 )
 def test_wrong_usage_ends_in_2(run, drill, arguments):
     """Contradictory options are reported, and nothing is done."""
@@ -166,7 +189,10 @@ def test_verifying_before_anything_makes_no_database(run, drill):
 
 
 def test_every_action_of_a_person_has_its_entry(run, drill_with_orders, monkeypatch):
-    """Orders, and changes of secrets outside the database, are in the audit log under the person's name."""
+    """Every order has its entry under the person's name, including changes of secrets.
+
+    Secrets are changed outside the database.
+    """
     secret = '{"app_key": "1", "app_secret": "2", "access_token": "3"}'
     monkeypatch.setattr("sys.stdin", io.StringIO(secret))
     assert run("-C", drill_with_orders, "secret", "set", "weibo-beijing", "--by", "赵").code == 0
@@ -188,9 +214,14 @@ def test_every_action_of_a_person_has_its_entry(run, drill_with_orders, monkeypa
     assert run("-C", drill_with_orders, "audit", "verify").code == 0
 
 
-@pytest.mark.parametrize("login", ["0", "4294967295", None], ids=["root", "no login", "not kept here"])
+@pytest.mark.parametrize(
+    "login", ["0", "4294967295", None], ids=["root", "no login", "not kept here"]
+)
 def test_a_persons_entry_says_which_system_user_gave_the_order(run, drill, monkeypatch, login):
-    """A name is only a claim; user, login and sudo are in every entry of the order, bound into the chain."""
+    """User, login and sudo are in every entry of an order, since a name is only a claim.
+
+    They are bound into the chain.
+    """
     kept = drill / "loginuid"
     if login is not None:
         kept.write_text(login, "ascii")
@@ -203,19 +234,37 @@ def test_a_persons_entry_says_which_system_user_gave_the_order(run, drill, monke
     assert run("-C", drill, "audit", "export", file).code == 0
     lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()[1:]]
     name = pwd.getpwuid(os.getuid()).pw_name
-    expected = {"uid": os.getuid(), "user": name, "login_uid": None, "login_user": None, "sudo_user": ascii("chen\x1b")}
+    expected = {
+        "uid": os.getuid(),
+        "user": name,
+        "login_uid": None,
+        "login_user": None,
+        "sudo_user": ascii("chen\x1b"),
+    }
     if login == "0":
         expected |= {"login_uid": 0, "login_user": pwd.getpwuid(0).pw_name}
-    reported = [(line["event"], line["role"], json.loads(line["detail"]).get("system")) for line in lines]
-    assert {event for event, role, _system in reported if role == "person"} == {"send_requested", "cancelled"}
-    assert all(system == (expected if role == "person" else None) for _event, role, system in reported)
+    reported = [
+        (line["event"], line["role"], json.loads(line["detail"]).get("system")) for line in lines
+    ]
+    assert {event for event, role, _system in reported if role == "person"} == {
+        "send_requested",
+        "cancelled",
+    }
+    assert all(
+        system == (expected if role == "person" else None) for _event, role, system in reported
+    )
     assert run("audit", "verify", "--file", file).code == 0
 
 
 def test_a_changed_system_user_is_found_and_shown(run, drill_with_orders):
-    """It is part of what is hashed; table and JSON show it beside the name."""
-    tamper(drill_with_orders, "UPDATE audit SET detail = replace(detail, '\"uid\": ', '\"uid\": 77') WHERE id = 5")
-    assert f"王 [uid 77{os.getuid()}" in run("-C", drill_with_orders, "audit", "verify").out.replace("李", "王")
+    """A changed system user is found by the hash; table and JSON show it beside the name."""
+    tamper(
+        drill_with_orders,
+        "UPDATE audit SET detail = replace(detail, '\"uid\": ', '\"uid\": 77') WHERE id = 5",
+    )
+    assert f"王 [uid 77{os.getuid()}" in run(
+        "-C", drill_with_orders, "audit", "verify"
+    ).out.replace("李", "王")
     [found] = run("-C", drill_with_orders, "audit", "verify", "--json").json["breaks"]
     assert (found["damage"], found["sequence"]) == ("edited", 5)
     assert found["system"].startswith(f"uid 77{os.getuid()}")

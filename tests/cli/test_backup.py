@@ -1,4 +1,4 @@
-"""`backup` and `restore` for staff: exit codes, messages, and what is left unchanged."""
+"""`backup` and `restore` for staff: exit codes, messages, and unchanged files."""
 
 import hashlib
 import os
@@ -37,7 +37,7 @@ def digest(file):
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 def test_a_backup_names_its_file_and_what_else_to_keep(run, drill, backed_up, tmp_path, lang):
-    """One file; what is not in it is printed with the result; an existing file ends in 1, unchanged."""
+    """A backup prints its file and all that it lacks; an existing file ends in 1, unchanged."""
     result = run("-C", drill, "--lang", lang, "backup", tmp_path / "second.db")
     assert re.search(TIME, result.out)
     assert (result.code, "second.db" in result.out, "vault.json" in result.err) == (0, True, True)
@@ -56,30 +56,53 @@ def test_before_there_is_a_database_there_is_nothing_to_back_up(run, drill, tmp_
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
-def test_a_restore_pauses_everything_and_says_what_to_do_next(run, drill, backed_up, tmp_path, lang):
-    """The steps are named, the former database is kept, the person is in the audit log, and resuming ends the alert."""
+def test_a_restore_pauses_everything_and_says_what_to_do_next(
+    run, drill, backed_up, tmp_path, lang
+):
+    """A restore prints its steps and keeps the former database; resuming ends the alert.
+
+    The person is in the audit log.
+    """
     result = run("-C", drill, "--lang", lang, "restore", tmp_path / "kept.db", *BY)
     assert result.code == 0, result.err
     assert "publisher resume" in result.out
     assert re.search(TIME, result.out)
     assert len(list((drill / "var").glob("publisher.db.kept-*"))) == 1
-    assert list((drill / "var").glob("*incoming*")) == list((drill / "var").glob("*restoring*")) == []
+    assert (
+        list((drill / "var").glob("*incoming*")) == list((drill / "var").glob("*restoring*")) == []
+    )
     shown = run("-C", drill, "status", "--json").json
-    assert [(pause["scope"], pause["by"], pause["reason"]) for pause in shown["paused"]] == [("all", "王", "restored")]
-    assert sorted(alert["code"] for alert in shown["alerts"]) == ["audit_broken", "database_restored"]
+    assert [(pause["scope"], pause["by"], pause["reason"]) for pause in shown["paused"]] == [
+        ("all", "王", "restored")
+    ]
+    assert sorted(alert["code"] for alert in shown["alerts"]) == [
+        "audit_broken",
+        "database_restored",
+    ]
     assert "刚恢复过数据库" in run("-C", drill, "status").out
     assert run("-C", drill, "resume", *BY).code == 0
-    assert [alert["code"] for alert in run("-C", drill, "status", "--json").json["alerts"]] == ["audit_broken"]
+    assert [alert["code"] for alert in run("-C", drill, "status", "--json").json["alerts"]] == [
+        "audit_broken"
+    ]
     connection = sqlite3.connect(store(drill))
-    assert connection.execute("SELECT name FROM audit WHERE event = 'restored'").fetchall() == [("王",)]
-    assert connection.execute("SELECT count(*) FROM database_info WHERE key = 'backup'").fetchone() == (0,)
+    assert connection.execute("SELECT name FROM audit WHERE event = 'restored'").fetchall() == [
+        ("王",)
+    ]
+    assert connection.execute(
+        "SELECT count(*) FROM database_info WHERE key = 'backup'"
+    ).fetchone() == (0,)
     connection.close()
     assert run("-C", drill, "audit", "verify").code == 1
     assert run("-C", drill, "restore", tmp_path / "kept.db", *BY).code == 0
 
 
-def test_f84_a_damaged_database_is_refused_with_the_command_that_repairs_it(run, drill, backed_up, tmp_path):
-    """It stays as it is, byte by byte, until the backup replaces it; then it is kept aside, unchanged."""
+def test_f84_a_damaged_database_is_refused_with_the_command_that_repairs_it(
+    run, drill, backed_up, tmp_path
+):
+    """A damaged database stays unchanged to the byte until the backup replaces it.
+
+    The refusal names the command. Then the damaged file is kept aside, unchanged.
+    """
     for suffix in ("-wal", "-shm"):
         store(drill).with_name(f"publisher.db{suffix}").unlink(missing_ok=True)
     store(drill).write_bytes(b"no database" * 2000)
@@ -154,7 +177,9 @@ def test_wrong_usage_ends_in_2(run, drill, arguments):
 def test_for_postgresql_the_right_tool_is_named(run, drill, tmp_path):
     """Nothing is written, and no server is called."""
     settings = drill / "publisher.toml"
-    settings.write_text('database = "postgresql://nobody@127.0.0.1:9/none"\n' + settings.read_text("utf-8"), "utf-8")
+    settings.write_text(
+        'database = "postgresql://nobody@127.0.0.1:9/none"\n' + settings.read_text("utf-8"), "utf-8"
+    )
     assert "pg_dump" in run("-C", drill, "backup", tmp_path / "kept.db").err
     result = run("-C", drill, "restore", tmp_path / "kept.db", *BY)
     assert (result.code, "pg_restore" in result.err) == (1, True)

@@ -36,11 +36,16 @@ def correction(name="fix", follows="refund", when='at = "asap"', to='["all"]'):
 
 @pytest.fixture
 def deliver_by_platform(run_on_database):
-    """Return a function that makes the next call of each login, with outcomes by platform; others are left alone."""
+    """Return a function that makes the next call of each login, with outcomes by platform.
+
+    Other logins are left alone.
+    """
 
     def receipt(platform, delivery):
         return Receipt(
-            remote_id=f"{platform}-{delivery}", url=f"https://{platform}.example/{delivery}", published_at=NOW
+            remote_id=f"{platform}-{delivery}",
+            url=f"https://{platform}.example/{delivery}",
+            published_at=NOW,
         )
 
     def delivering(**outcomes):
@@ -70,7 +75,9 @@ DOUBT = Unknown(reason="timeout")
 @pytest.fixture
 def due_everywhere(run, drill):
     """Return the drill with one post due on all three platforms."""
-    write_schedule(drill, warning("refund", when='at = "asap"'), correction(when="at = 2030-01-05T09:00:00"))
+    write_schedule(
+        drill, warning("refund", when='at = "asap"'), correction(when="at = 2030-01-05T09:00:00")
+    )
     assert run("-C", drill, "send", "refund", *BY).code == 0
     return drill
 
@@ -83,7 +90,10 @@ def states(run, drill, post):
 def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is_unknown(
     run, due_everywhere, deliver_by_platform, run_on_database
 ):
-    """It is sent at once where the original is published, waits where unknown, and skips a rejecting account."""
+    """A correction is sent where the original is published, and waits where it is unknown.
+
+    It skips an account that rejects.
+    """
     deliver_by_platform(weibo="published", wechat=DOUBT, tieba=REFUSED)
     reported = run("-C", due_everywhere, "correct", "refund", "fix", *BY)
     assert reported.code == 0
@@ -92,7 +102,10 @@ def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is
     assert re.search(r"不发 1 个账号（原稿没有在那里发布过）：beijing-tieba", reported.out)
     assert states(run, due_everywhere, "fix") == {"beijing-wechat": "due", "beijing-weibo": "due"}
     deliver_by_platform(weibo="published", wechat="published")
-    assert states(run, due_everywhere, "fix") == {"beijing-wechat": "due", "beijing-weibo": "published"}
+    assert states(run, due_everywhere, "fix") == {
+        "beijing-wechat": "due",
+        "beijing-weibo": "published",
+    }
 
     async def resolve(application):
         [unknown] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
@@ -116,14 +129,17 @@ def test_a_correction_goes_where_the_original_is_published_and_waits_where_it_is
 def test_a_correction_is_dropped_where_the_original_is_not_published(
     run, due_everywhere, deliver_by_platform, run_on_database
 ):
-    """Where the original turns out not to be published, the correction is dropped, with an alert."""
+    """Where the original turns out to be unpublished, the correction is dropped with an alert."""
     deliver_by_platform(wechat=DOUBT)
     assert run("-C", due_everywhere, "correct", "refund", "fix", *BY).code == 0
 
     async def resolve(application):
         [unknown] = await application.store.queries.deliveries("refund", states=[State.UNKNOWN])
         await application.store.outbox.record_readback(
-            PendingReadback(delivery=unknown, request=None), REFUSED, RECONCILER, Runtime().monotonic()
+            PendingReadback(delivery=unknown, request=None),
+            REFUSED,
+            RECONCILER,
+            Runtime().monotonic(),
         )
         await application.store.maintenance.promote_due()
         await application.store.maintenance.cancel_orphans()
@@ -135,7 +151,10 @@ def test_a_correction_is_dropped_where_the_original_is_not_published(
 
 
 def test_f104_an_original_that_is_not_out_is_stopped(run, due_everywhere):
-    """F104: with nothing to correct yet the original is stopped, in words, and only single accounts get it again."""
+    """F104: with nothing to correct yet the original is stopped, and the text says so.
+
+    Only single accounts get it again.
+    """
     reported = run("-C", due_everywhere, "correct", "refund", "fix", *BY)
     assert reported.code == 0
     assert "已经停发" in reported.out
@@ -148,8 +167,10 @@ def test_f104_an_original_that_is_not_out_is_stopped(run, due_everywhere):
     assert run("-C", due_everywhere, "resend", "refund@beijing-weibo", *WHY).code == 3
 
 
-def test_f104_people_are_asked_at_once_where_the_original_is_in_doubt(run, due_everywhere, deliver_by_platform):
-    """F104: the order raises an alert that names the accounts; `why` says that no second call follows."""
+def test_f104_people_are_asked_at_once_where_the_original_is_in_doubt(
+    run, due_everywhere, deliver_by_platform
+):
+    """F104: the order raises an alert with the accounts; `why` says that no second call follows."""
     deliver_by_platform(weibo="published", wechat=DOUBT)
     assert run("-C", due_everywhere, "correct", "refund", "fix", *BY).code == 0
     [alert] = [
@@ -164,7 +185,10 @@ def test_f104_people_are_asked_at_once_where_the_original_is_in_doubt(run, due_e
 def test_a_correction_is_urgent_and_does_not_expire_while_it_waits(
     run, due_everywhere, deliver_by_platform, run_on_database
 ):
-    """It overtakes, is due now whatever its entry says, and does not expire while an unknown outcome is resolved."""
+    """A correction overtakes, is due now despite its entry, and does not expire.
+
+    It does not expire while an unknown outcome is resolved.
+    """
     deliver_by_platform(wechat=DOUBT)
     run("-C", due_everywhere, "correct", "refund", "fix", *BY)
 
@@ -177,7 +201,9 @@ def test_a_correction_is_urgent_and_does_not_expire_while_it_waits(
     assert delivery.due_at + delivery.max_delay >= delivery.expires_at
 
 
-def test_a_correction_reaches_accounts_that_its_own_entry_does_not_name(run, drill, deliver_by_platform):
+def test_a_correction_reaches_accounts_that_its_own_entry_does_not_name(
+    run, drill, deliver_by_platform
+):
     """It goes wherever the original is published; the next planning run keeps it."""
     write_schedule(drill, warning("refund", when='at = "asap"'))
     assert run("-C", drill, "send", "refund", *BY).code == 0
@@ -185,14 +211,19 @@ def test_a_correction_reaches_accounts_that_its_own_entry_does_not_name(run, dri
     write_schedule(drill, warning("refund", when='at = "asap"'), correction(to='["beijing-weibo"]'))
     assert run("-C", drill, "correct", "refund", "fix", *BY).code == 0
     assert states(run, drill, "fix") == {"beijing-tieba": "due", "beijing-weibo": "due"}
-    write_schedule(drill, warning("refund", when='at = "asap"'), correction(to='["beijing-weibo"]'), warning("other"))
+    write_schedule(
+        drill,
+        warning("refund", when='at = "asap"'),
+        correction(to='["beijing-weibo"]'),
+        warning("other"),
+    )
     assert run("-C", drill, "reload").code == 0
     deliver_by_platform(weibo="published", tieba="published")
     assert states(run, drill, "fix") == {"beijing-tieba": "published", "beijing-weibo": "published"}
 
 
 def test_a_file_of_its_own_is_a_correction_too(run, due_everywhere, deliver_by_platform, tmp_path):
-    """A file with the correction alone, outside the schedule, is enough, whatever accounts it names."""
+    """A file with only the correction, outside the schedule, suffices, for any accounts in it."""
     deliver_by_platform(weibo="published")
     file = tmp_path / "night.toml"
     file.write_text(correction("night", to='["beijing-tieba"]'), "utf-8")
@@ -205,8 +236,13 @@ def test_a_file_of_its_own_is_a_correction_too(run, due_everywhere, deliver_by_p
     assert run("-C", due_everywhere, "correct", "refund", tmp_path / "none.toml", *BY).code == 1
 
 
-def test_without_a_published_original_nothing_is_corrected(run, due_everywhere, deliver_by_platform):
-    """Where the original is published nowhere the command says why, account by account, files nothing, and exits 1."""
+def test_without_a_published_original_nothing_is_corrected(
+    run, due_everywhere, deliver_by_platform
+):
+    """With the original published nowhere the command gives a reason per account and exits 1.
+
+    It files nothing.
+    """
     deliver_by_platform(weibo=REFUSED, wechat=REFUSED, tieba=REFUSED)
     reported = run("-C", due_everywhere, "correct", "refund", "fix", *BY)
     assert reported.code == 1
@@ -226,9 +262,14 @@ def test_without_a_published_original_nothing_is_corrected(run, due_everywhere, 
     ],
 )
 def test_another_post_than_a_correction_of_it_is_refused(run, drill, names, code, words):
-    """A wrong kind, another original, a repeating entry and an unknown post are distinguished; nothing is planned."""
+    """A wrong kind, another original, a repeating entry and an unknown post are distinguished.
+
+    Nothing is planned.
+    """
     weekly = correction("weekly", when='cron = "0 9 * * mon"')
-    write_schedule(drill, warning("refund", when='at = "asap"'), warning("other"), correction(), weekly)
+    write_schedule(
+        drill, warning("refund", when='at = "asap"'), warning("other"), correction(), weekly
+    )
     assert run("-C", drill, "reload").code == 0
     refused = run("-C", drill, "correct", *names, *BY)
     assert refused.code == code
@@ -236,7 +277,10 @@ def test_another_post_than_a_correction_of_it_is_refused(run, drill, names, code
 
 
 def test_a_delay_of_a_correction_is_reported(run, due_everywhere, deliver_by_platform):
-    """A pause that covers it and an account that is off are shown with the command to lift them; others are not."""
+    """A pause over a correction, or an account that is off, is shown with its lifting command.
+
+    Other pauses and accounts are not shown.
+    """
     deliver_by_platform(weibo="published", tieba="published")
     run("-C", due_everywhere, "pause", "beijing-weibo", *BY)
     run("-C", due_everywhere, "pause", "beijing-wechat", *BY)
@@ -261,9 +305,14 @@ def answered(run_on_database):
 
     def answering(removal):
         async def act(application):
-            [delivery] = await application.store.queries.deliveries("refund", states=[State.RETRACTING])
+            [delivery] = await application.store.queries.deliveries(
+                "refund", states=[State.RETRACTING]
+            )
             await application.store.outbox.record_readback(
-                PendingReadback(delivery=delivery, request=None), removal, RETRACTOR, Runtime().monotonic()
+                PendingReadback(delivery=delivery, request=None),
+                removal,
+                RETRACTOR,
+                Runtime().monotonic(),
             )
 
         run_on_database(act)
@@ -280,7 +329,10 @@ def test_a_retraction_shows_its_proof(run, due_everywhere, deliver_by_platform, 
     answered(Deleted())
     reported = run("-C", due_everywhere, "why", "refund@beijing-weibo").out
     assert re.search(r"已确认删除：\d{4}-\d\d-\d\d \d\d:\d\d:\d\d 读取平台，它已经不在了", reported)
-    rows = {row["account"]: row for row in run("-C", due_everywhere, "status", "--json").json["deliveries"]}
+    rows = {
+        row["account"]: row
+        for row in run("-C", due_everywhere, "status", "--json").json["deliveries"]
+    }
     assert rows["beijing-weibo"]["gone_at"].endswith("+08:00")
     assert not rows["beijing-weibo"]["is_still_live"]
     assert "确认删除" in run("-C", due_everywhere, "status", "--today").out
@@ -289,7 +341,7 @@ def test_a_retraction_shows_its_proof(run, due_everywhere, deliver_by_platform, 
 def test_a_refused_retraction_says_still_published_and_what_a_person_can_do(
     run, due_everywhere, deliver_by_platform, answered
 ):
-    """F78: a refusal is shown with the address, the console and the next step; a correction can still be sent."""
+    """F78: a refusal has the address, the console and the next step; a correction can follow."""
     deliver_by_platform(weibo="published")
     run("-C", due_everywhere, "retract", "refund", "--account", "beijing-weibo", *WHY)
     assert run("-C", due_everywhere, "correct", "refund", "fix", *BY).code == 0

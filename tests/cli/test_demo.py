@@ -54,7 +54,7 @@ def is_alive(pid):
 
 @pytest.mark.long
 def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
-    """With its daemon killed the demonstration still publishes every post exactly once, and leaves no process."""
+    """A demonstration with a killed daemon publishes every post once and leaves no process."""
     with demo("--regions", "1", "--exit-when-settled") as process:
         lines, pids = [], []
         for line in process.stdout:
@@ -70,19 +70,23 @@ def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
 
 
 def test_a_command_to_type_is_not_broken_over_two_lines():
-    """On a narrow terminal the terminal itself wraps: what is copied has no line break in it."""
+    """A command to type has no line break in it, as a narrow terminal wraps by itself."""
     shown = io.StringIO()
-    unused = dict.fromkeys(("workspace", "store", "demo_workspace", "platforms", "simulator", "stopping", "where"))
+    unused = dict.fromkeys(
+        ("workspace", "store", "demo_workspace", "platforms", "simulator", "stopping", "where")
+    )
     formatter = Formatter(messages=Messages("zh_CN"), timezone=ZoneInfo("UTC"))
     scenario = Scenario(formatter=formatter, sample_posts=(), **unused)
-    scenario.live = Live(console=Console(file=shown, width=20, force_terminal=True), auto_refresh=False)
+    scenario.live = Live(
+        console=Console(file=shown, width=20, force_terminal=True), auto_refresh=False
+    )
     scenario.print_message("demo_daemon", pid=12345)
     assert "kill -9 12345：" in shown.getvalue()
 
 
 @pytest.mark.parametrize("is_removed", [True, False])
 async def test_what_people_take_back_is_not_a_mistake(simulator, capsys, is_removed):
-    """A retracted post that is gone from its platform fails nothing; one that still stands is shown as wrong."""
+    """A retracted post that is gone fails nothing; one that still stands is shown as wrong."""
     demo_workspace = DemoWorkspace(regions=read_regions()[:1], simulator_url=simulator.url)
     accounts = [account for account in demo_workspace.accounts if account.platform == "weibo"]
     platforms = SimulatedPlatforms(base_url=simulator.url)
@@ -91,16 +95,27 @@ async def test_what_people_take_back_is_not_a_mistake(simulator, capsys, is_remo
     for post, state in (("kept", State.PUBLISHED), ("taken-back", State.RETRACTED)):
         key = OccurrenceKey(post=PostId(post), occurrence="once")
         marker = derive_marker(key, AccountId(accounts[0].id))
-        text = {"platform": "weibo", "account": accounts[0].identity, "title": post, "text": f"警惕{marker.code}"}
+        text = {
+            "platform": "weibo",
+            "account": accounts[0].identity,
+            "title": post,
+            "text": f"警惕{marker.code}",
+        }
         made = simulator.post("/_sim/posts", text)
         if is_removed and state is State.RETRACTED:
             simulator.delete(f"/_sim/posts/{made['id']}")
         ended = delivery(state)
-        deliveries.append(replace(ended, id=len(deliveries), key=key, account=accounts[0].id, platform="weibo"))
+        deliveries.append(
+            replace(ended, id=len(deliveries), key=key, account=accounts[0].id, platform="weibo")
+        )
     formatter = Formatter(messages=Messages("zh_CN"), timezone=ZoneInfo("UTC"))
     unused = dict.fromkeys(("workspace", "store", "simulator", "stopping", "where"))
     scenario = Scenario(
-        formatter=formatter, sample_posts=(), demo_workspace=demo_workspace, platforms=platforms, **unused
+        formatter=formatter,
+        sample_posts=(),
+        demo_workspace=demo_workspace,
+        platforms=platforms,
+        **unused,
     )
     assert await scenario.verify(deliveries) == int(not is_removed)
     assert ("taken-back@" in capsys.readouterr().out) is not is_removed
@@ -114,7 +129,9 @@ def test_messages_of_the_simulated_wechat_are_accepted():
         reported = []
         for _line in process.stdout:
             with urllib.request.urlopen(f"{address}/_sim/log", timeout=PATIENCE) as reply:  # noqa: S310 # loopback
-                reported = [entry["status"] for entry in json.load(reply) if entry["kind"] == "callback"]
+                reported = [
+                    entry["status"] for entry in json.load(reply) if entry["kind"] == "callback"
+                ]
             if reported:
                 break
         process.send_signal(signal.SIGINT)
@@ -124,7 +141,10 @@ def test_messages_of_the_simulated_wechat_are_accepted():
 
 @pytest.mark.long
 def test_a_closed_terminal_ends_everything():
-    """Its signal ends daemon, simulator and demonstration in order, with exit code 0; tests/browser does that by ^C."""
+    """A closed terminal ends daemon, simulator and demonstration in order, with exit code 0.
+
+    tests/browser does that by ^C.
+    """
     with demo("--regions", "1") as process:
         text = ""
         for line in process.stdout:
@@ -141,12 +161,15 @@ def test_a_closed_terminal_ends_everything():
 
 
 def test_the_timetable_keeps_the_posts_and_moves_their_times():
-    """Every post is due between start and end, in the file's order, once; nothing else of it changes.
+    """Every post is due once between start and end, in the file's order, otherwise unchanged.
 
-    Corrections come after all others, by so much that their originals are out: else they would stop these.
+    Corrections come after all others, by so much that their originals are out. Otherwise they would
+    stop these.
     """
     before = tomllib.loads(find_shipped_schedule().read_text("utf-8"))["post"]
-    text = shift_schedule(find_shipped_schedule().read_text("utf-8"), START, timedelta(minutes=2), CORRECTION_DELAY)
+    text = shift_schedule(
+        find_shipped_schedule().read_text("utf-8"), START, timedelta(minutes=2), CORRECTION_DELAY
+    )
     after = tomllib.loads(text)["post"]
     assert [post["id"] for post in after] == [post["id"] for post in before]
     times = [post["at"] for post in after if post["kind"] != "correction"]
@@ -168,12 +191,19 @@ def test_the_timetable_keeps_the_posts_and_moves_their_times():
     ],
 )
 def test_the_posts_of_a_drill_are_never_past(now, weeks):
-    """Once a post would be due within a day, all of them and their limits are as many whole weeks later."""
+    """Once a post is due within a day, all posts and their limits are as many weeks later.
+
+    The weeks are whole.
+    """
     text = find_shipped_schedule().read_text("utf-8")
     before, after = (tomllib.loads(each)["post"] for each in (text, postpone_schedule(text, now)))
     later = timedelta(weeks=weeks)
     assert after == [
-        {key: value + later if isinstance(value, datetime) else value for key, value in post.items()} for post in before
+        {
+            key: value + later if isinstance(value, datetime) else value
+            for key, value in post.items()
+        }
+        for post in before
     ]
     first = min(post["at"] for post in after if "at" in post)
     assert first - now > timedelta(days=1)
@@ -189,7 +219,9 @@ def test_many_regions_show_one_warning():
         is_single_warning=True,
     )
     posts = tomllib.loads(text)["post"]
-    assert [(post["kind"], post["to"], post["at"]) for post in posts] == [("warning", ["all"], START)]
+    assert [(post["kind"], post["to"], post["at"]) for post in posts] == [
+        ("warning", ["all"], START)
+    ]
 
 
 @pytest.mark.parametrize("key", ["code", "slug", "forum", "agency"])

@@ -17,7 +17,7 @@ from tests.cli.posts import warning, write_schedule
 
 @pytest.fixture
 def drill(simulated_drill):
-    """Return a drill workspace whose platforms the simulator serves."""
+    """Return a drill workspace with platforms served by the simulator."""
     return simulated_drill
 
 
@@ -27,11 +27,15 @@ def examined(run, drill):
 
 
 def test_all_is_well(run, drill):
-    """Each login is probed; its address is accepted, posts are left today, and there is nothing to do."""
+    """Each login is probed: its address is accepted, posts are left today, nothing is to do."""
     code, logins = examined(run, drill)
     assert code == 0
     assert {row["health"] for row in logins.values()} == {"healthy"}
-    assert all(row["quota_left"] > 0 and row["to_do"] == [] for row in logins.values() if row["platform"] != "weibo")
+    assert all(
+        row["quota_left"] > 0 and row["to_do"] == []
+        for row in logins.values()
+        if row["platform"] != "weibo"
+    )
     shown = run("-C", drill, "doctor")
     assert shown.code == 0
     assert "平台接受本机地址" in shown.out
@@ -39,7 +43,10 @@ def test_all_is_well(run, drill):
 
 
 def test_an_address_that_is_not_on_the_list_names_the_console(run, drill, simulator):
-    """F50: the platform's own message with the address, the allowlist and the console; the others are healthy."""
+    """F50: the platform's message shows address, allowlist and console.
+
+    The other logins are healthy.
+    """
     simulator.post("/_sim/settings", {"wechat_addresses": ["203.0.113.7"]})
     code, logins = examined(run, drill)
     assert code == 1
@@ -59,10 +66,14 @@ def test_a_spent_quota_and_a_pause_are_shown(run, drill):
     text = (drill / "publisher.toml").read_text("utf-8")
     assert "per_day" in text
     settings = asyncio.run(load_settings(drill))
-    write_schedule(drill, *(warning(f"p{number}", 'at = "asap"', '["platform:tieba"]') for number in range(2)))
+    write_schedule(
+        drill, *(warning(f"p{number}", 'at = "asap"', '["platform:tieba"]') for number in range(2))
+    )
 
     async def spend():
-        async with open_application(settings, make_confirmed_runtime(), can_send=True) as application:
+        async with open_application(
+            settings, make_confirmed_runtime(), can_send=True
+        ) as application:
             await application.store.maintenance.promote_due()
             [lease] = await application.store.outbox.claim(1)
             await application.store.outbox.record_intent(lease)
@@ -70,7 +81,9 @@ def test_a_spent_quota_and_a_pause_are_shown(run, drill):
     run("-C", drill, "send", "p0", "--by", "王")
     asyncio.run(spend())
     lines = [line for line in text.splitlines() if not line.startswith("per_")]
-    limits = [line + "\nper_hour = 1\nper_day = 1" if line == "[limits.tieba]" else line for line in lines]
+    limits = [
+        line + "\nper_hour = 1\nper_day = 1" if line == "[limits.tieba]" else line for line in lines
+    ]
     (drill / "publisher.toml").write_text("\n".join(limits), "utf-8")
     run("-C", drill, "pause", "beijing-wechat", "--by", "王")
     code, logins = examined(run, drill)
@@ -93,10 +106,11 @@ def test_a_missing_secret_is_shown_with_the_commands_that_add_it(run, drill):
 
 
 @pytest.mark.parametrize(
-    ("lang", "words"), [("zh_CN", "账号 beijing-weibo 的密钥不能用"), ("en", "beijing-weibo cannot be")]
+    ("lang", "words"),
+    [("zh_CN", "账号 beijing-weibo 的密钥不能用"), ("en", "beijing-weibo cannot be")],
 )
 def test_no_line_for_developers_reaches_a_terminal(run, drill, monkeypatch, lang, words):
-    """What is logged meanwhile is said in the person's language, without an event's name or the time in UTC."""
+    """Log lines are in the person's language, without an event's name or the time in UTC."""
     (drill / "secrets" / "beijing-weibo").unlink()
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     shown = run("-C", drill, "--lang", lang, "doctor").err
@@ -106,12 +120,14 @@ def test_no_line_for_developers_reaches_a_terminal(run, drill, monkeypatch, lang
 
 @pytest.fixture
 def unsynchronised(monkeypatch):
-    """Make the kernel report an unsynchronised clock, whatever machine this is."""
+    """Make the kernel report an unsynchronised clock on any machine."""
     monkeypatch.setattr(Runtime, "is_kernel_clock_synchronized", lambda _runtime: False)
 
 
-def test_f61_a_clock_that_differs_from_the_platforms_is_shown(run, drill, simulator, unsynchronised):
-    """F60, F61: by how much, and what to do; a problem of a login is shown separately."""
+def test_f61_a_clock_that_differs_from_the_platforms_is_shown(
+    run, drill, simulator, unsynchronised
+):
+    """F60, F61: the difference and the remedy are shown; a login's problem is shown separately."""
     reported = run("-C", drill, "doctor", "--json")
     assert (reported.code, reported.json["clock"]) == (0, {"confirmed": True, "apart": None})
     simulator.post("/_sim/clock", {"shift": -90})
@@ -126,12 +142,18 @@ def test_f61_a_clock_that_differs_from_the_platforms_is_shown(run, drill, simula
 
 def confirmations(drill):
     with contextlib.closing(sqlite3.connect(drill / "var" / "publisher.db")) as connection:
-        return connection.execute("SELECT role, name FROM audit WHERE event = 'clock_confirmed'").fetchall()
+        return connection.execute(
+            "SELECT role, name FROM audit WHERE event = 'clock_confirmed'"
+        ).fetchall()
 
 
-@pytest.mark.parametrize("shift", [pytest.param(90, id="F60-behind"), pytest.param(-90, id="F61-ahead")])
-def test_a_person_cannot_confirm_a_clock_that_a_platform_contradicts(run, drill, simulator, unsynchronised, shift):
-    """F60, F61: refused with the difference and what to do; nothing is recorded."""
+@pytest.mark.parametrize(
+    "shift", [pytest.param(90, id="F60-behind"), pytest.param(-90, id="F61-ahead")]
+)
+def test_a_person_cannot_confirm_a_clock_that_a_platform_contradicts(
+    run, drill, simulator, unsynchronised, shift
+):
+    """F60, F61: the confirmation is refused with the difference and remedy, and not recorded."""
     simulator.post("/_sim/clock", {"shift": shift})
     refused = run("-C", drill, "--lang", "en", "doctor", "--confirm-clock", "--by", "王")
     assert (refused.code, refused.out) == (3, "")
@@ -142,10 +164,15 @@ def test_a_person_cannot_confirm_a_clock_that_a_platform_contradicts(run, drill,
 
 @pytest.mark.parametrize("is_reachable", [True, False])
 def test_a_person_confirms_the_clock(run, drill, simulator, unsynchronised, is_reachable):
-    """It is audited; where no platform says the time, the result says what a person's word is not enough for."""
+    """A confirmed clock is audited; without a platform's time the limits of the word are shown.
+
+    The word is that of the person alone.
+    """
     if not is_reachable:
         settings = drill / "publisher.toml"
-        settings.write_text(settings.read_text("utf-8").replace(simulator.url, "http://127.0.0.1:9"), "utf-8")
+        settings.write_text(
+            settings.read_text("utf-8").replace(simulator.url, "http://127.0.0.1:9"), "utf-8"
+        )
     assert run("-C", drill, "doctor", "--confirm-clock").code == 2
     assert run("-C", drill, "doctor", "--by", "王").code == 2
     reported = run("-C", drill, "doctor", "--confirm-clock", "--by", "王")
@@ -156,12 +183,21 @@ def test_a_person_confirms_the_clock(run, drill, simulator, unsynchronised, is_r
 
 
 def test_f26_a_login_in_cooldown_is_not_probed(run, drill, simulator):
-    """F26, I15: a 429 on the probe is shown with its end; until then no call is made, and the others are healthy."""
+    """F26, I15: a 429 on the probe is shown with its end; until then no call is made.
+
+    The other logins are healthy.
+    """
     limit = {"kind": "status", "code": 429, "headers": {"Retry-After": "600"}}
-    simulator.post("/_sim/faults", {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit})
+    simulator.post(
+        "/_sim/faults", {"platform": "tieba", "endpoint": "/dc/common/tbs", "fault": limit}
+    )
     for _ in range(2):
         code, logins = examined(run, drill)
-        assert (code, logins["tieba"]["health"], logins["wechat"]["health"]) == (1, "rate_limited", "healthy")
+        assert (code, logins["tieba"]["health"], logins["wechat"]["health"]) == (
+            1,
+            "rate_limited",
+            "healthy",
+        )
         assert "不用处理" in logins["tieba"]["to_do"][0]
     log = simulator.get("/_sim/log")
     calls = [item for item in log if item["kind"] == "recv" and item["platform"] == "tieba"]
@@ -170,13 +206,20 @@ def test_f26_a_login_in_cooldown_is_not_probed(run, drill, simulator):
 
 
 def test_a_right_that_the_dashboard_lacks_is_named(run, run_on_database, drill):
-    """The dashboard may have a user of its own: doctor shows what that one has found at its start."""
-    problem = Problem(code="right_missing_save", facts={"file": "/srv/publisher/staff", "user": "publisher-web"})
+    """Doctor shows a right that the dashboard's user lacked at its start.
+
+    The dashboard may have a user of its own.
+    """
+    problem = Problem(
+        code="right_missing_save", facts={"file": "/srv/publisher/staff", "user": "publisher-web"}
+    )
     run_on_database(lambda application: application.store.system_alerts.set_rights_alert([problem]))
     reported = run("-C", drill, "--lang", "en", "doctor", "--json")
     assert reported.code == 1
     [found] = reported.json["files"]
-    assert found["message"].endswith("user publisher-web may not write in the folder /srv/publisher/staff")
+    assert found["message"].endswith(
+        "user publisher-web may not write in the folder /srv/publisher/staff"
+    )
     assert "发布台保存不了文稿" in run("-C", drill, "doctor").out
     assert "/srv/publisher/staff" in run("-C", drill, "status").out
     run_on_database(lambda application: application.store.system_alerts.set_rights_alert([]))

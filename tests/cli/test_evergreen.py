@@ -1,4 +1,4 @@
-"""`evergreen` schedules a post of the drawer for one account, as often as people want, and never twice by mistake."""
+"""`evergreen` schedules a drawer post for one account, often, but never twice by mistake."""
 
 from datetime import datetime, timedelta
 
@@ -23,7 +23,10 @@ def deliveries(run, drill, *post):
 
 
 def test_the_drawer_is_listed_and_nothing_of_it_is_due_by_itself(run, drawer):
-    """Reading the schedule files no delivery; the list names the posts and on how many accounts they were used."""
+    """Reading the schedule files no delivery; the list has posts and their number of accounts.
+
+    The number is that of accounts with the post used on them.
+    """
     assert "没有备用内容" in run("-C", drawer, "evergreen").out
     assert run("-C", drawer, "reload").code == 0
     listed = run("-C", drawer, "evergreen", "--json").json["posts"]
@@ -36,7 +39,7 @@ def test_the_drawer_is_listed_and_nothing_of_it_is_due_by_itself(run, drawer):
 
 
 def test_an_account_gets_one_after_the_other(run, drawer, deliver):
-    """Each order is a delivery of its own on this account alone; once it has had all, a post has to be named."""
+    """Each order is a delivery on this account alone; after all posts one must be named."""
     chosen = []
     for _ in range(2):
         assert run("-C", drawer, "evergreen", "beijing-weibo", *BY).code == 0
@@ -44,7 +47,11 @@ def test_an_account_gets_one_after_the_other(run, drawer, deliver):
         chosen.append((post, account))
         receipt = PUBLISHED.receipt
         deliver(
-            type(PUBLISHED)(receipt=type(receipt)(remote_id=post, url=receipt.url, published_at=receipt.published_at))
+            type(PUBLISHED)(
+                receipt=type(receipt)(
+                    remote_id=post, url=receipt.url, published_at=receipt.published_at
+                )
+            )
         )
     assert chosen == [("elderly", "beijing-weibo"), ("parcels", "beijing-weibo")]
     used_up = run("-C", drawer, "evergreen", "beijing-weibo", *BY)
@@ -64,10 +71,14 @@ def test_a_second_click_schedules_nothing(run, drawer):
 
 
 def test_it_may_be_scheduled_for_later_and_stays_when_the_schedule_is_read_again(run, drawer):
-    """A time of tomorrow is kept; reading a changed file neither moves nor cancels it, nor orders it once more."""
+    """A time of tomorrow is kept; reading a changed file neither moves, cancels nor repeats it."""
     tomorrow = (datetime.now().astimezone() + timedelta(days=1)).replace(microsecond=0)
-    assert run("-C", drawer, "evergreen", "beijing-weibo", "--at", tomorrow.isoformat(), *BY).code == 0
-    write_schedule(drawer, *(warning(name, "evergreen = true") for name in ("elderly", "parcels", "rent")))
+    assert (
+        run("-C", drawer, "evergreen", "beijing-weibo", "--at", tomorrow.isoformat(), *BY).code == 0
+    )
+    write_schedule(
+        drawer, *(warning(name, "evergreen = true") for name in ("elderly", "parcels", "rent"))
+    )
     assert run("-C", drawer, "reload").code == 0
     [row] = run("-C", drawer, "status", "--json").json["deliveries"]
     assert (row["state"], datetime.fromisoformat(row["due"])) == ("pending", tomorrow)
@@ -90,11 +101,17 @@ def test_what_cannot_be_scheduled_is_refused(run, drawer, arguments, code):
     assert run("-C", drawer, "evergreen", *arguments).code == code
 
 
-@pytest.mark.parametrize("key", ['at = "asap"', 'cron = "0 9 * * mon"', 'follows = "other"', 'days = "all"'])
+@pytest.mark.parametrize(
+    "key", ['at = "asap"', 'cron = "0 9 * * mon"', 'follows = "other"', 'days = "all"']
+)
 def test_an_evergreen_post_has_no_time_and_follows_nothing(run, drill, key):
     """`check` names the key that does not go with it."""
     write_schedule(drill, warning("other"), warning("p", f"evergreen = true\n{key}"))
     found = run("-C", drill, "check", "--json")
     assert found.code == 1
-    problems = [(item["code"], item["path"]) for item in found.json["problems"] if item["severity"] == "error"]
+    problems = [
+        (item["code"], item["path"])
+        for item in found.json["problems"]
+        if item["severity"] == "error"
+    ]
     assert [path for _code, path in problems] == [f"post[1].{key.split()[0]}"]

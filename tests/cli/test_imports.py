@@ -33,7 +33,7 @@ def planted(workspace, monkeypatch):
     ids=["module", "safe path", "script"],
 )
 def test_i19_no_command_imports_from_the_working_directory(planted, program):
-    """I19: a json.py in the workspace is not run, by whatever name publisher is started there."""
+    """I19: a json.py in the workspace is not run, by any name of the started program."""
     asked = subprocess.run([*program, "check"], capture_output=True, text=True, check=False)
     assert asked.returncode == 0, asked.stderr
     assert not (planted / "ran").exists()
@@ -48,7 +48,7 @@ async def test_i19_the_demonstrations_children_import_nothing_from_there(planted
 
 
 def test_i19_processes_of_publisher_inherit_it(planted):
-    """I19: any Python that a process of publisher starts has the working directory out of its path."""
+    """I19: a Python started by publisher has no working directory in its path."""
     code = "from publisher.cli import harden_process as h; h(); import subprocess, sys; "
     code += "subprocess.run([sys.executable, '-c', 'import json'], check=True)"
     subprocess.run([sys.executable, "-P", "-c", code], check=True)

@@ -20,13 +20,18 @@ PATIENCE = 60
 
 
 def begin_on_terminal() -> None:
-    """Make the terminal the controlling one, and let ^C interrupt, which a shell's background jobs ignore."""
+    """Make the terminal controlling, and let ^C interrupt.
+
+    A shell's background jobs ignore ^C.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.close(os.open(os.ttyname(0), os.O_RDWR))
 
 
-def start_on_terminal(*arguments: str | Path, redirects_output: bool = False) -> tuple[subprocess.Popen[bytes], int]:
-    """Start a command with a terminal of its own as its controlling one; return it and our end of the terminal."""
+def start_on_terminal(
+    *arguments: str | Path, redirects_output: bool = False
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a command with its own controlling terminal; return it and our end of the terminal."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         publisher_command("--lang", "en", *arguments),
@@ -41,11 +46,13 @@ def start_on_terminal(*arguments: str | Path, redirects_output: bool = False) ->
 
 
 def read_until(terminal: int, pattern: str) -> str:
-    """Return what was shown up to a match; fail if the command ends before."""
+    """Return the output up to a match; fail if the command ends before."""
     shown = ""
     while not re.search(pattern, shown):
         assert select.select([terminal], [], [], PATIENCE)[0], shown
-        shown += os.read(terminal, 4096).decode(errors="replace")  # raises OSError once the command has ended
+        shown += os.read(terminal, 4096).decode(
+            errors="replace"
+        )  # raises OSError once the command has ended
     return shown
 
 
@@ -73,8 +80,13 @@ def read_rest(terminal: int) -> str:
         (("status", "--watch"), "Daemon"),
     ],
 )
-def test_an_interrupt_ends_a_command_at_once(drill: Path, arguments: tuple[str, ...], waits_for: str):
-    """^C at a prompt or in a repeated table ends the command with the code of shells, and shows no traceback."""
+def test_an_interrupt_ends_a_command_at_once(
+    drill: Path, arguments: tuple[str, ...], waits_for: str
+):
+    """^C at a prompt or in a repeated table ends the command with the shells' exit code.
+
+    It shows no traceback.
+    """
     (drill / "secrets" / "beijing-weibo").unlink()
     Vault(folder=drill / "var").write("beijing-weibo", {"app_key": "1", "app_secret": "2"})
     process, terminal = start_on_terminal("-C", drill, *arguments)
@@ -88,7 +100,7 @@ def test_an_interrupt_ends_a_command_at_once(drill: Path, arguments: tuple[str, 
 
 @pytest.mark.parametrize("command", ["run", "simulate"])
 def test_a_closed_terminal_ends_a_daemon_in_order(drill: Path, command: str):
-    """A daemon or simulator whose terminal is closed stops as on SIGTERM, not by the signal."""
+    """A daemon or simulator on a closed terminal stops as on SIGTERM, not by the signal."""
     port = ("--listen", "127.0.0.1:0") if command == "simulate" else ()
     process, terminal = start_on_terminal("-C", drill, command, *port)
     read_until(terminal, r"http://|pid \d+|process \d+")
@@ -98,7 +110,10 @@ def test_a_closed_terminal_ends_a_daemon_in_order(drill: Path, command: str):
 
 
 def test_a_daemon_on_a_terminal_speaks_to_a_person(drill: Path):
-    """`run` on a terminal prints readable lines in the operator's language and time, and no JSON; stopping is one."""
+    """`run` on a terminal prints readable lines in the operator's language and time, no JSON.
+
+    Stopping is one of the lines.
+    """
     process, terminal = start_on_terminal("-C", drill, "run")
     shown = read_until(terminal, r"http://|pid \d+|process \d+")
     os.write(terminal, b"\x03")
@@ -132,10 +147,17 @@ def add_user(run, drill, monkeypatch, password):
 
 
 @pytest.mark.parametrize("redirects_output", [False, True])
-def test_a_password_is_asked_for_on_the_terminal_and_not_shown(run, drill, monkeypatch, redirects_output):
-    """The prompt names the person; what is typed is not echoed, also while all output goes to a file."""
+def test_a_password_is_asked_for_on_the_terminal_and_not_shown(
+    run, drill, monkeypatch, redirects_output
+):
+    """The prompt names the person, and the password is not echoed, even with output to a file.
+
+    The file gets all output.
+    """
     add_user(run, drill, monkeypatch, "correct horse battery")
-    process, terminal = start_on_terminal("-C", drill, "resume", "--by", "zhang", redirects_output=redirects_output)
+    process, terminal = start_on_terminal(
+        "-C", drill, "resume", "--by", "zhang", redirects_output=redirects_output
+    )
     shown = read_until(terminal, "Password of zhang")
     type_line(terminal, "correct horse battery")
     shown += read_rest(terminal)
@@ -143,7 +165,7 @@ def test_a_password_is_asked_for_on_the_terminal_and_not_shown(run, drill, monke
 
 
 def test_enter_alone_pauses_without_sign_in(run, drill, monkeypatch):
-    """The owner of the workspace may stop everything at the prompt; ^C there ends the command and changes nothing."""
+    """The owner stops everything at the prompt by Enter; ^C there ends it and changes nothing."""
     add_user(run, drill, monkeypatch, "correct horse battery")
     process, terminal = start_on_terminal("-C", drill, "pause", "--by", "zhang")
     read_until(terminal, "Enter alone")
@@ -156,4 +178,6 @@ def test_enter_alone_pauses_without_sign_in(run, drill, monkeypatch):
     type_line(terminal, "")
     read_rest(terminal)
     assert process.wait(PATIENCE) == 0
-    assert [alert["code"] for alert in run("-C", drill, "alerts", "--json").json["alerts"]] == ["break_glass"]
+    assert [alert["code"] for alert in run("-C", drill, "alerts", "--json").json["alerts"]] == [
+        "break_glass"
+    ]

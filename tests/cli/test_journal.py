@@ -1,4 +1,4 @@
-"""A journal that does not match the database stops the daemon's start, but not people who read or stop."""
+"""A journal that does not match the database stops the daemon, but no reading or stopping."""
 
 import sqlite3
 
@@ -12,7 +12,9 @@ from tests.cli.posts import warning, write_schedule
 
 BY = ("--by", "王")
 WHY = (*BY, "--reason", "试验")
-PUBLISHED = Published(receipt=Receipt(remote_id="1", url="https://weibo.com/1/a", published_at=START_TIME))
+PUBLISHED = Published(
+    receipt=Receipt(remote_id="1", url="https://weibo.com/1/a", published_at=START_TIME)
+)
 AHEAD = JournalRecord(
     delivery=7,
     attempt=1,
@@ -67,13 +69,16 @@ MISFITS = {"journal_missing": lose, "journal_damaged": damage, "database_older":
 
 @pytest.fixture(params=MISFITS)
 def misfit(request, sent):
-    """Return a workspace whose journal does not match, in each way."""
+    """Return a workspace with a journal that does not match, in each way."""
     MISFITS[request.param](journal_of(sent))
     return sent
 
 
 def test_f85_reading_and_stopping_work_with_a_journal_that_does_not_match(run, misfit):
-    """A daemon may be running: pausing, cancelling and reading work; the problem is shown beside the answer."""
+    """Pausing, cancelling and reading work with a misfit journal, with the problem beside it.
+
+    A daemon may be running.
+    """
     file = journal_of(misfit)
     before = file.read_bytes() if file.exists() else None
     orders = [
@@ -89,15 +94,20 @@ def test_f85_reading_and_stopping_work_with_a_journal_that_does_not_match(run, m
     ]
     for order in orders:
         reported = run("-C", misfit, "--lang", "en", *order)
-        assert (reported.code, "does not know all that was sent" in reported.err) == (0, True), (order, reported)
-    assert [pause["scope"] for pause in run("-C", misfit, "status", "--json").json["paused"]] == ["all"]
+        assert (reported.code, "does not know all that was sent" in reported.err) == (0, True), (
+            order,
+            reported,
+        )
+    assert [pause["scope"] for pause in run("-C", misfit, "status", "--json").json["paused"]] == [
+        "all"
+    ]
     for order in (("audit", "verify"), ("doctor",)):
         assert run("-C", misfit, *order).code in {0, 1}, order
     assert (file.read_bytes() if file.exists() else None) == before
 
 
 def test_f85_commands_that_send_are_refused_while_the_journal_does_not_match(run, misfit, deliver):
-    """Exit code 3, and the pause stays: the database may have lost that something was sent already."""
+    """Sending commands exit 3 and the pause stays, since the database may have lost a sent post."""
     assert run("-C", misfit, "pause", *BY).code == 0
     orders = [
         ("resume", *BY),
@@ -111,7 +121,9 @@ def test_f85_commands_that_send_are_refused_while_the_journal_does_not_match(run
         assert run("-C", misfit, *order).code == 3, order
     with pytest.raises(RefusedError):
         deliver(PUBLISHED)
-    assert [pause["scope"] for pause in run("-C", misfit, "status", "--json").json["paused"]] == ["all"]
+    assert [pause["scope"] for pause in run("-C", misfit, "status", "--json").json["paused"]] == [
+        "all"
+    ]
 
 
 @pytest.mark.parametrize("place", ["restore.after_commit", "restore.mid"])
@@ -131,7 +143,9 @@ def test_f85_a_decided_restore_is_finished_with_its_journal(run, sent, monkeypat
     assert run("-C", sent, "resume", *BY).code == 0
 
 
-def test_f85_a_restore_killed_before_its_decision_leaves_the_journal_as_it_was(run, sent, monkeypatch):
+def test_f85_a_restore_killed_before_its_decision_leaves_the_journal_as_it_was(
+    run, sent, monkeypatch
+):
     """The older database must never be beside a journal that looks complete."""
     damage(journal_of(sent))
     before = journal_of(sent).read_bytes()

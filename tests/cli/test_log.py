@@ -14,13 +14,19 @@ import structlog
 from publisher.app.format import Formatter
 from publisher.cli.commands.run import format_log_event
 from publisher.i18n import Messages
-from publisher.runtime.logs import LogSink, configure_command_logging, configure_logging, dropped_line_count, log
+from publisher.runtime.logs import (
+    LogSink,
+    configure_command_logging,
+    configure_logging,
+    dropped_line_count,
+    log,
+)
 from publisher.store.system_alerts import SystemAlerts
 from tests.wait import PATIENCE_SECONDS
 
 
 class Stuck:
-    """A stream whose reader has stopped, until it continues."""
+    """A stream with a stopped reader, until it continues."""
 
     def __init__(self):
         self.taken, self.goes_on, self.is_stuck = [], threading.Event(), threading.Event()
@@ -35,7 +41,10 @@ class Stuck:
 
 
 def test_f91_a_stuck_log_makes_nobody_wait_and_dropped_lines_are_counted():
-    """F91: lines beyond the buffer are dropped and counted; the others are written in order once it is read."""
+    """F91: lines beyond the buffer are dropped and counted; the others are written in order.
+
+    They are written once the log is read.
+    """
     stream, before = Stuck(), dropped_line_count()
     sink = LogSink(stream, max_lines=10)
     sink.write("0")
@@ -66,18 +75,39 @@ def test_f91_a_log_that_cannot_be_written_is_counted():
 
 LINES = [
     (
-        {"event": "attempt_finished", "post": "p", "account": "a", "state": "held", "reason": "captcha"},
+        {
+            "event": "attempt_finished",
+            "post": "p",
+            "account": "a",
+            "state": "held",
+            "reason": "captcha",
+        },
         "p to a: waiting for a person (",
     ),
     (
-        {"event": "attempt_finished", "post": "p", "account": "a", "state": "published", "reason": None},
+        {
+            "event": "attempt_finished",
+            "post": "p",
+            "account": "a",
+            "state": "published",
+            "reason": None,
+        },
         "p to a: published",
     ),
     (
-        {"event": "attempt_finished", "post": "p", "account": "a", "state": "submitted", "is_manual": True},
+        {
+            "event": "attempt_finished",
+            "post": "p",
+            "account": "a",
+            "state": "submitted",
+            "is_manual": True,
+        },
         "p to a: to be posted manually",
     ),
-    ({"event": "readback_done", "post": "p", "account": "a", "state": "published"}, "p on a, after a look: published"),
+    (
+        {"event": "readback_done", "post": "p", "account": "a", "state": "published"},
+        "p on a, after a look: published",
+    ),
     (
         {
             "event": "alert_raised",
@@ -88,7 +118,10 @@ LINES = [
         "Alert: p failed on a: past its expiry. What to do: publisher why p@a",
     ),
     ({"event": "database_unavailable", "job": "send"}, "The database cannot be reached"),
-    ({"event": "job_failed", "level": "error", "error": "KeyError"}, "Internal fault: job_failed (KeyError)"),
+    (
+        {"event": "job_failed", "level": "error", "error": "KeyError"},
+        "Internal fault: job_failed (KeyError)",
+    ),
     ({"event": "readback_done", "post": "p", "account": "a", "state": "unknown"}, None),
     ({"event": "own_leases_expired", "leases": 0}, None),
 ]
@@ -96,7 +129,7 @@ LINES = [
 
 @pytest.mark.parametrize(("event", "line"), LINES, ids=[event["event"] for event, _line in LINES])
 def test_an_event_is_a_line_for_people_or_none(event, line):
-    """On a terminal an event is one line with the local time, in the operator's language, or none."""
+    """On a terminal an event is one line in the operator's language and local time, or none."""
     formatter = Formatter(messages=Messages("en"), timezone=ZoneInfo("Asia/Shanghai"))
     whole = {"level": "info", "timestamp": "2026-11-27T01:02:03.5Z", **event}
     shown = format_log_event(whole, formatter)
@@ -104,9 +137,12 @@ def test_an_event_is_a_line_for_people_or_none(event, line):
 
 
 def test_a_rendered_log_has_the_lines_alone(log_as_before):
-    """What the renderer drops is not written; secrets are redacted before it sees an event."""
+    """Events that the renderer drops are not written; it sees events with secrets redacted."""
     stream = io.StringIO()
-    configure_logging(stream, lambda event: f"{event['event']} {event.get('said', '')}" if "said" in event else None)
+    configure_logging(
+        stream,
+        lambda event: f"{event['event']} {event.get('said', '')}" if "said" in event else None,
+    )
     log.info("shown", said=f"access_token={SECRET}")
     log.info("dropped")
     structlog.get_config()["logger_factory"]()._file.close()  # waits for its thread
@@ -116,7 +152,7 @@ def test_a_rendered_log_has_the_lines_alone(log_as_before):
 
 
 def test_a_line_that_cannot_be_rendered_is_written_as_json(log_as_before):
-    """A mistake in a text for people stops nothing: what was logged is still there."""
+    """A mistake in a text for people loses no log line."""
     stream = io.StringIO()
     configure_logging(stream, lambda event: event["missing"])
     log.info("shown", number=1)
@@ -161,13 +197,15 @@ SECRET = "2.00secretsecretsecret"
 
 
 def result(script):
-    """Return what a process writes to its standard output and error."""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    """Return the standard output and error of a process."""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     return done.stdout, done.stderr
 
 
 def test_messages_of_libraries_are_log_lines_without_secrets():
-    """An error that only a library knows of, such as of a task that nobody awaited, shows no secret."""
+    """An error known only to a library, such as of an unawaited task, shows no secret."""
     _out, reported = result(
         "import logging; from publisher.runtime.logs import configure_logging; configure_logging();"
         f"logging.getLogger('httpx').error('refused: access_token={SECRET}', exc_info=ValueError('x'))"
@@ -189,7 +227,7 @@ def test_a_malformed_log_call_does_not_stop_a_library():
 
 
 def test_i19_a_failure_in_a_command_is_reported_beside_its_answer_without_secrets():
-    """I19: a command that sets up no log reports a failure on standard error, and no variable of it."""
+    """I19: a command without a log reports a failure on standard error, without any variable."""
     out, reported = result(
         "from publisher.runtime.logs import log\n"
         f"token = 'access_token={SECRET}'\n"
@@ -202,7 +240,7 @@ def test_i19_a_failure_in_a_command_is_reported_beside_its_answer_without_secret
 
 
 def test_a_command_logs_no_event_beside_its_answer(log_as_before, capsys):
-    """What a command did is in its output; of the log, warnings and errors alone are shown beside it."""
+    """A command's output says its result; of the log only warnings and errors stand beside it."""
     configure_command_logging()
     log.info("alert_raised", code="retracting")
     log.warning("audit_late")

@@ -27,12 +27,14 @@ summary = "不转账"
 
 
 def test_templates_are_listed_with_their_origin(run, drill):
-    """Shipped, the workspace's own, and a mixture are distinguished; required fields are shown beside each."""
+    """Shipped, own and mixed templates are distinguished, each with its required fields."""
     own = drill / "templates" / "notice"
     own.mkdir()
     own.joinpath("default.txt").write_text("{{ post.title }}", "utf-8")
     (drill / "templates" / "warning").mkdir()
-    shutil.copy(shipped_templates() / "warning" / "weibo.txt", drill / "templates" / "warning" / "weibo.txt")
+    shutil.copy(
+        shipped_templates() / "warning" / "weibo.txt", drill / "templates" / "warning" / "weibo.txt"
+    )
     rows = {row["name"]: row for row in run("-C", drill, "templates", "--json").json["templates"]}
     assert set(rows) == {*SHIPPED.names, "notice"}
     assert rows["notice"]["own"] == ["default.txt"]
@@ -58,7 +60,7 @@ def test_f74_templates_are_listed_although_one_has_a_fault(run, drill):
 
 @pytest.mark.parametrize("name", SHIPPED.names)
 def test_a_pasted_sample_is_refused_until_it_has_an_id_and_recipients(run, drill, name):
-    """All that is printed may be appended; it publishes nothing until it has an id, an author and recipients."""
+    """Everything printed may be appended; nothing publishes without id, author and recipients."""
     shown = run("-C", drill, "--lang", "en", "templates", name)
     file = drill / "schedule.toml"
     file.write_text(f"{ORIGINAL}\n{shown.out}", "utf-8")
@@ -70,13 +72,19 @@ def test_a_pasted_sample_is_refused_until_it_has_an_id_and_recipients(run, drill
         ("post[1].author", "warning"),
     }
     assert run("-C", drill, "send", "change-me", "--by", "王").code != 0
-    file.write_text(file.read_text("utf-8").replace("change-me", "mine").replace("to = []", 'to = ["all"]'), "utf-8")
+    file.write_text(
+        file.read_text("utf-8").replace("change-me", "mine").replace("to = []", 'to = ["all"]'),
+        "utf-8",
+    )
     checked = run("-C", drill, "check")
     assert checked.code == 0, checked.err + checked.out
 
 
 def test_migrate_says_from_where_to_where(run, drill):
-    """A new database, one that is up to date, and an older one; a damaged one is refused, not changed."""
+    """`migrate` distinguishes a new, a current and an older database; a damaged one is refused.
+
+    A damaged database is not changed.
+    """
     assert NEWEST_MIGRATION in run("-C", drill, "migrate").out
     assert "没有变化" in run("-C", drill, "migrate").out
     file = drill / "var" / "publisher.db"
@@ -93,15 +101,21 @@ def test_migrate_upgrades_an_older_database(run, drill, tmp_path, monkeypatch):
     assert NEWEST_MIGRATION in reported
     assert NUMBERS[-1] in reported
     with closing(sqlite3.connect(drill / "var" / "publisher.db")) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (NUMBERS[-1],)
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (
+            NUMBERS[-1],
+        )
 
 
 @pytest.mark.parametrize(("lang", "words"), [("zh_CN", "预发布版"), ("en", "pre-release")])
 def test_a_database_of_an_earlier_pre_release_is_called_so(run, due_post, lang, words):
-    """Where a table is missing, the message says where it comes from and what to do, and does not doubt the address."""
+    """A missing table's message gives its origin and the remedy, and does not doubt the address."""
     with closing(sqlite3.connect(due_post / "var" / "publisher.db")) as connection:
         connection.execute("DROP TABLE pause")
     for command in (("status",), ("pause", "--by", "王"), ("run", "--once")):
         reported = run("-C", due_post, "--lang", lang, *command)
-        assert (reported.code, words in reported.err, "publisher init" in reported.err) == (3, True, True)
+        assert (reported.code, words in reported.err, "publisher init" in reported.err) == (
+            3,
+            True,
+            True,
+        )
         assert "Traceback" not in reported.err

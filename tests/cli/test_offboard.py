@@ -17,7 +17,9 @@ from tests.cli.posts import warning, write_schedule
 
 WHO = "beijing-weibo"
 ORDER = ("offboard", WHO, "--by", "王", "--reason", "移交宣传科")
-LIVE = Published(receipt=Receipt(remote_id="1", url="https://weibo.example/1", published_at=Runtime().now()))
+LIVE = Published(
+    receipt=Receipt(remote_id="1", url="https://weibo.example/1", published_at=Runtime().now())
+)
 DOUBT = Unknown(reason="timeout")
 
 
@@ -38,7 +40,10 @@ def sent(run, drill, deliver):
 
 @pytest.fixture
 def secret(drill):
-    """Move the account's secret from its file into the encrypted store, and return the store and the secret's name."""
+    """Move the account's secret into the encrypted store, and return both.
+
+    The second result is the secret's name.
+    """
     settings = asyncio.run(load_settings(drill))
     name = settings.accounts[WHO].secret
     vault = Vault(folder=drill / "var")
@@ -53,7 +58,10 @@ def states(run, drill):
 
 
 def test_an_idle_account_is_offboarded_at_once(run, drill, sent, secret, run_on_database):
-    """It is off, its secret is deleted, published posts stay, and two steps remain: its entry, and the console."""
+    """An offboarded account is off and without its secret; published posts stay.
+
+    Two steps remain: its entry, and the console.
+    """
     vault, name = secret
     sent("refund", LIVE)
 
@@ -76,8 +84,10 @@ def test_an_idle_account_is_offboarded_at_once(run, drill, sent, secret, run_on_
     assert states(run, drill) == ["published"]
 
 
-def test_an_unknown_outcome_comes_first_and_keeps_the_secret(run, drill, sent, secret, run_on_database):
-    """An unknown outcome is shown and the secret kept, for it must be read; afterwards the same command succeeds."""
+def test_an_unknown_outcome_comes_first_and_keeps_the_secret(
+    run, drill, sent, secret, run_on_database
+):
+    """An unknown outcome is shown and keeps the secret for its read; later the command succeeds."""
     vault, name = secret
     sent("refund", DOUBT)
     reported = run("-C", drill, *ORDER)
@@ -99,7 +109,10 @@ def test_an_unknown_outcome_comes_first_and_keeps_the_secret(run, drill, sent, s
 
 
 def test_waiting_posts_are_listed_and_cancelled_on_demand(run, drill, sent, secret):
-    """Neither a waiting post nor one held before any call keeps an account for ever: `--cancel` ends them."""
+    """`--cancel` ends a waiting post and a held one, so neither keeps an account for ever.
+
+    The held post is held before any call.
+    """
     vault, _name = secret
     sent("held", CAPTCHA)
     sent("waiting")
@@ -120,8 +133,14 @@ def test_a_login_that_others_use_keeps_its_secret(run, drill, secret):
     """The secret stays while another account uses the login, and nobody is asked to revoke it."""
     vault, name = secret
     file = drill / "publisher.toml"
-    entry = re.search(rf'\[\[account\]\]\nid = "{WHO}"\n.*?(?=\n\[|\Z)', file.read_text("utf-8"), re.DOTALL)[0]
-    other = re.sub(r'identity = "[^"]*"', 'identity = "another"', entry.replace(f'id = "{WHO}"', 'id = "other-weibo"'))
+    entry = re.search(
+        rf'\[\[account\]\]\nid = "{WHO}"\n.*?(?=\n\[|\Z)', file.read_text("utf-8"), re.DOTALL
+    )[0]
+    other = re.sub(
+        r'identity = "[^"]*"',
+        'identity = "another"',
+        entry.replace(f'id = "{WHO}"', 'id = "other-weibo"'),
+    )
     file.write_text(f"{file.read_text('utf-8')}\n{other}\n", "utf-8")
     reported = run("-C", drill, *ORDER)
     assert reported.code == 0
@@ -131,7 +150,7 @@ def test_a_login_that_others_use_keeps_its_secret(run, drill, secret):
 
 
 def test_a_secret_kept_elsewhere_is_named_for_removal(run, drill):
-    """A file or a variable belongs to the operator: it is shown, and offboarding is incomplete until it is gone."""
+    """An operator's file or variable is shown; offboarding is incomplete until it is gone."""
     reported = run("-C", drill, *ORDER)
     assert reported.code == 1
     place = re.search(r"1\. 删除密钥 \S+，它现在放在 (\S+)", reported.out)
@@ -141,7 +160,10 @@ def test_a_secret_kept_elsewhere_is_named_for_removal(run, drill):
 
 
 def test_an_account_is_stopped_though_the_encrypted_store_is_damaged(run, drill, sent, secret):
-    """It is off and what waits is cancelled; the damage is reported, and the secret is left to the next time."""
+    """The account is off and its posts are cancelled; the damage is reported.
+
+    The secret is left to the next time.
+    """
     vault, name = secret
     sent("waiting")
     content = vault.file.read_bytes()
@@ -158,13 +180,19 @@ def test_an_account_is_stopped_though_the_encrypted_store_is_damaged(run, drill,
 
 
 def test_repeating_it_after_the_entry_is_gone_ends_it(run, drill, sent, secret):
-    """Once the entry has left the settings the database still knows the account; only the console step is left."""
+    """Once its entry is gone the database still knows the account; the console step is left."""
     sent("refund", LIVE)
     run("-C", drill, *ORDER)
     file = drill / "publisher.toml"
-    entry = re.search(rf'\[\[account\]\]\nid = "{WHO}"\n.*?(?=\n\[\[|\Z)', file.read_text("utf-8"), re.DOTALL)[0]
+    entry = re.search(
+        rf'\[\[account\]\]\nid = "{WHO}"\n.*?(?=\n\[\[|\Z)', file.read_text("utf-8"), re.DOTALL
+    )[0]
     file.write_text(
-        file.read_text("utf-8").replace(entry, "").replace(f'"{WHO}", ', "").replace(f'"{WHO}"', ""), "utf-8"
+        file.read_text("utf-8")
+        .replace(entry, "")
+        .replace(f'"{WHO}", ', "")
+        .replace(f'"{WHO}"', ""),
+        "utf-8",
     )
     reported = run("-C", drill, *ORDER)
     assert reported.code == 0

@@ -1,4 +1,4 @@
-"""`send`, `cancel`, `retract`, `resolve`, `resend`, `pause` and `reload`, on databases without a daemon."""
+"""`send`, `cancel`, `retract`, `resolve`, `resend`, `pause` and `reload`, without a daemon."""
 
 import re
 import sqlite3
@@ -46,12 +46,21 @@ def test_an_unknown_target_exits_4(run, due_post, arguments):
         ("why", "refund\udcff"),
         ("preview", "refund\udcff"),
         ("resend", "refund@bj\udcff", "--by", "li", "--reason", "x"),
-        ("resolve", "refund@bj", "published", "https://x.example/\udcff", "--by", "li", "--reason", "x"),
+        (
+            "resolve",
+            "refund@bj",
+            "published",
+            "https://x.example/\udcff",
+            "--by",
+            "li",
+            "--reason",
+            "x",
+        ),
         ("assist", "done", "refund@bj", "https://x.example/\udcff", "--by", "li"),
     ],
 )
 def test_a_byte_that_is_no_text_is_wrong_usage(run, due_post, arguments):
-    """What a terminal of another encoding sends is refused with what to do, and stored nowhere."""
+    """A byte of another encoding is refused with the remedy, and stored nowhere."""
     result = run("-C", due_post, *arguments)
     assert (result.code, "Traceback" in result.err) == (2, False), result.err
 
@@ -78,7 +87,7 @@ def test_a_byte_that_is_no_text_is_wrong_usage(run, due_post, arguments):
     ],
 )
 def test_a_misspelt_name_is_answered_with_the_right_one(run, due_post, arguments, meant):
-    """The hint names what exists and looks alike; a name like no other has none."""
+    """The hint names an existing similar name; a name like no other has none."""
     reported = run("-C", due_post, "--lang", "en", *arguments)
     assert (reported.code, reported.out) == (4, "")
     hint = reported.err.splitlines()[-1]
@@ -89,7 +98,7 @@ def test_a_misspelt_name_is_answered_with_the_right_one(run, due_post, arguments
 
 @pytest.mark.parametrize("reason", ["expired", "captcha", "weibo_20012"])
 def test_a_reason_that_is_spelt_like_a_code_stays_as_it_was_typed(run, due_post, deliver, reason):
-    """Neither a state's reason, nor that of a hold, nor a platform's code is read into what a person wrote."""
+    """A reason spelled like a code of a state, a hold or a platform stays as it was typed."""
     deliver(PUBLISHED)
     assert run("-C", due_post, "retract", "refund", "--by", "王", "--reason", reason).code == 0
     assert run("-C", due_post, "pause", "beijing-tieba", "--by", "王", "--reason", reason).code == 0
@@ -97,9 +106,11 @@ def test_a_reason_that_is_spelt_like_a_code_stays_as_it_was_typed(run, due_post,
     assert f"“{reason}”）。恢复" in run("-C", due_post, "status").out
 
 
-@pytest.mark.parametrize(("lang", "words"), [("zh_CN", "原因：改为明天发"), ("en", "reason: 改为明天发")])
+@pytest.mark.parametrize(
+    ("lang", "words"), [("zh_CN", "原因：改为明天发"), ("en", "reason: 改为明天发")]
+)
 def test_status_says_that_what_a_person_typed_is_a_reason(run, due_post, deliver, lang, words):
-    """A code's text explains itself; what a person wrote is introduced."""
+    """A code's text explains itself; a person's reason is introduced."""
     deliver(CAPTCHA)
     decision = ("resolve", "refund@beijing-weibo", "cancel", "--by", "王", "--reason", "改为明天发")
     assert run("-C", due_post, *decision).code == 0
@@ -107,7 +118,7 @@ def test_status_says_that_what_a_person_typed_is_a_reason(run, due_post, deliver
 
 
 def test_resuming_an_account_names_what_is_not_sent_by_itself(run, due_post, deliver):
-    """A post that was refused before the pause still waits for its own decision, and the command for it is printed."""
+    """A post refused before the pause still needs its decision, and its command is printed."""
     deliver(CAPTCHA)
     resumed = run("-C", due_post, "resume", "beijing-weibo", "--by", "王")
     assert (resumed.code, "publisher why refund@beijing-weibo" in resumed.err) == (0, True)
@@ -115,7 +126,7 @@ def test_resuming_an_account_names_what_is_not_sent_by_itself(run, due_post, del
 
 
 def test_a_reason_in_words_is_kept_as_it_is(run, due_post, deliver):
-    """A word that is no code gets no quotation marks; of a pause the reason may be left out, but not be blank."""
+    """A reason that is no code gets no quotation marks; a pause's may be absent, but not blank."""
     deliver(PUBLISHED)
     assert run("-C", due_post, "retract", "refund", "--by", "王", "--reason", "oops").code == 0
     assert "要求删帖：oops（王）" in run("-C", due_post, "why", "refund").out
@@ -140,7 +151,10 @@ def test_each_resolution_ends_in_its_state(run, due_post, deliver):
 
 
 def test_published_without_proof_takes_two_people(run, due_post, deliver):
-    """The first stores a request and cannot confirm it; the second makes it published, without proof."""
+    """The first person stores a request without confirming it; the second one publishes it.
+
+    It is published without proof.
+    """
     deliver(CAPTCHA)
     target = ("resolve", "refund@beijing-weibo")
     confirm = (*target, "confirm", "--reason", "试验", "--by")
@@ -154,7 +168,7 @@ def test_published_without_proof_takes_two_people(run, due_post, deliver):
 
 
 def test_two_people_confirm_what_was_posted_without_any_call(run, due_post):
-    """There is no call to look for, so the first word changes nothing yet, and the second makes it published."""
+    """Without a call, the first person's word changes nothing; the second makes it published."""
     with sqlite3.connect(due_post / "var" / "publisher.db") as database:
         database.execute("UPDATE delivery SET state = 'held', reason = 'poison'")
     target = ("resolve", "refund@beijing-weibo")
@@ -166,7 +180,7 @@ def test_two_people_confirm_what_was_posted_without_any_call(run, due_post):
 
 
 def test_a_second_person_confirms_nothing_about_an_earlier_call(run, due_post, deliver):
-    """What the first said of one call is no word about the next."""
+    """The first person's word about one call says nothing about the next."""
     deliver(CAPTCHA)
     target = ("resolve", "refund@beijing-weibo")
     assert run("-C", due_post, *target, "published", "https://weibo.com/1/b", *BY).code == 0
@@ -183,7 +197,12 @@ def test_another_spelling_is_no_second_person(run, due_post, deliver, second):
     """Case, width, spaces and look-alike letters make no second person of the first."""
     deliver(CAPTCHA)
     target, reason = ("resolve", "refund@beijing-weibo"), ("--reason", "试验")
-    assert run("-C", due_post, *target, "published", "https://weibo.com/1/b", *reason, "--by", "zhang").code == 0
+    assert (
+        run(
+            "-C", due_post, *target, "published", "https://weibo.com/1/b", *reason, "--by", "zhang"
+        ).code
+        == 0
+    )
     reported = run("-C", due_post, *target, "confirm", *reason, "--by", second)
     assert (reported.code, "不能还是" in reported.err) == (3, True)
     assert state_of(run, due_post) == "unknown"
@@ -191,8 +210,13 @@ def test_another_spelling_is_no_second_person(run, due_post, deliver, second):
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 def test_a_name_has_no_invisible_characters(run, due_post, lang):
-    """An invisible or control character is refused as wrong usage, with its position and code point."""
-    for letter, number in (("\u200b", "U+200B"), ("\u3164", "U+3164"), ("\u202e", "U+202E"), ("\x1b", "U+001B")):
+    """An invisible or control character in a name is wrong usage, with position and code point."""
+    for letter, number in (
+        ("\u200b", "U+200B"),
+        ("\u3164", "U+3164"),
+        ("\u202e", "U+202E"),
+        ("\x1b", "U+001B"),
+    ):
         reported = run("-C", due_post, "--lang", lang, "pause", "--by", f"王{letter}力")
         assert (reported.code, reported.out) == (2, "")
         assert number in reported.err
@@ -203,7 +227,18 @@ def test_a_name_has_no_invisible_characters(run, due_post, lang):
 def test_published_by_one_person_is_checked_by_reading(run, due_post, deliver):
     """One person's confirmation only makes publisher read the account."""
     deliver(CAPTCHA)
-    assert run("-C", due_post, "resolve", "refund@beijing-weibo", "published", "https://weibo.com/1/b", *BY).code == 0
+    assert (
+        run(
+            "-C",
+            due_post,
+            "resolve",
+            "refund@beijing-weibo",
+            "published",
+            "https://weibo.com/1/b",
+            *BY,
+        ).code
+        == 0
+    )
     assert state_of(run, due_post) == "unknown"
 
 
@@ -223,7 +258,7 @@ def test_resend_files_a_new_occurrence(run, due_post, deliver):
 
 
 def test_resend_sends_to_an_account_that_was_added_late(run, due_post, deliver):
-    """The answer of `reload` names the account and the command; an account that no entry names is none."""
+    """`reload` names the account and the command; an account without an entry is unknown."""
     deliver(PUBLISHED)
     write_schedule(due_post, warning("refund", to='["beijing-weibo", "beijing-wechat"]'))
     answer = run("-C", due_post, "reload")
@@ -232,17 +267,19 @@ def test_resend_sends_to_an_account_that_was_added_late(run, due_post, deliver):
     assert "beijing-wechat" in answer.err
     assert run("-C", due_post, "resend", "refund@beijing-wechat", *BY).code == 0
     rows = run("-C", due_post, "status", "--json").json["deliveries"]
-    assert [(row["account"], row["state"]) for row in rows if row["account"] != "beijing-weibo"] == [
-        ("beijing-wechat", "pending")
-    ]
+    assert [
+        (row["account"], row["state"]) for row in rows if row["account"] != "beijing-weibo"
+    ] == [("beijing-wechat", "pending")]
     assert run("-C", due_post, "resend", "refund@beijing-tieba", *BY).code == 4
 
 
 def test_resend_is_refused_where_the_account_gets_it_in_time(run, drill):
-    """Before the post is due an added account gets it with the others: another one would double it."""
+    """Before a post is due an added account gets it with the others; a resend would double it."""
     write_schedule(drill, warning("refund", when=in_days(1), to=TO_WEIBO))
     assert run("-C", drill, "reload").code == 0
-    write_schedule(drill, warning("refund", when=in_days(1), to='["beijing-weibo", "beijing-wechat"]'))
+    write_schedule(
+        drill, warning("refund", when=in_days(1), to='["beijing-weibo", "beijing-wechat"]')
+    )
     text = (drill / "schedule.toml").read_text("utf-8")
     with sqlite3.connect(drill / "var" / "publisher.db") as connection:
         connection.execute("UPDATE schedule SET text = ?", (text,))
@@ -252,7 +289,10 @@ def test_resend_is_refused_where_the_account_gets_it_in_time(run, drill):
 
 
 def test_f101_check_says_what_the_daemon_would_leave_out(run, due_post, deliver):
-    """An edit of a post that is over, and a filed one moved into the past: errors with file, line and key."""
+    """F101: an edited old post, and a filed one moved into the past, are errors with a place.
+
+    The place is file, line and key.
+    """
     deliver(PUBLISHED)
     planned = warning("planned", when=in_days(1), to=TO_WEIBO)
     write_schedule(due_post, warning("refund", to=TO_WEIBO), planned)
@@ -262,11 +302,18 @@ def test_f101_check_says_what_the_daemon_would_leave_out(run, due_post, deliver)
     write_schedule(due_post, edited, warning("planned", when=in_days(-1), to=TO_WEIBO))
     checked = run("-C", due_post, "check", "--json")
     assert checked.code == 1
-    found = {problem["code"]: problem for problem in checked.json["problems"] if problem["severity"] == "error"}
+    found = {
+        problem["code"]: problem
+        for problem in checked.json["problems"]
+        if problem["severity"] == "error"
+    }
     assert found.keys() == {"edited_after_end", "moved_into_past"}
     assert {problem["file"] for problem in found.values()} == {str(due_post / "schedule.toml")}
     assert {(problem["line"] > 1, problem["column"]) for problem in found.values()} == {(True, 6)}
-    assert (found["moved_into_past"]["path"], found["edited_after_end"]["id"]) == ("post[1].at", "refund")
+    assert (found["moved_into_past"]["path"], found["edited_after_end"]["id"]) == (
+        "post[1].at",
+        "refund",
+    )
     left_out = run("-C", due_post, "reload")
     assert left_out.code == 1
     assert "按原来登记的办：planned、refund\n" in left_out.err
@@ -302,9 +349,11 @@ def test_a_cancelled_post_is_not_sent(run, drill):
     ],
 )
 def test_pause_finds_its_scope(run, due_post, deliver, name, scope):
-    """The scope is found from the argument, keeps calls from starting, and is lifted by the same argument."""
+    """A pause finds its scope from its argument, stops calls, and is lifted by it again."""
     assert run("-C", due_post, "pause", *name, "--by", "王").code == 0
-    assert [pause["scope"] for pause in run("-C", due_post, "status", "--json").json["paused"]] == [scope]
+    assert [pause["scope"] for pause in run("-C", due_post, "status", "--json").json["paused"]] == [
+        scope
+    ]
     with pytest.raises(pytest.fail.Exception, match=NOTHING_CLAIMED):
         deliver(PUBLISHED)
     assert state_of(run, due_post) == "due"
@@ -319,16 +368,23 @@ def test_the_kill_switch_works_with_broken_templates(run, due_post):
     (due_post / "templates" / "own").mkdir()
     (due_post / "templates" / "own" / "weibo.txt").write_text("{% if %}", "utf-8")
     (due_post / "schedule.toml").write_text("[[post]\n", "utf-8")
-    for order in (("status",), ("why", "refund"), ("pause", "--by", "王"), ("cancel", "refund", *BY)):
+    for order in (
+        ("status",),
+        ("why", "refund"),
+        ("pause", "--by", "王"),
+        ("cancel", "refund", *BY),
+    ):
         assert run("-C", due_post, *order).code == 0
 
 
 def test_a_file_is_sent_at_once_and_only_once(run, drill, tmp_path):
-    """A post from a file of its own is due now whatever its time says; the same id again is refused."""
+    """A post from a file is due now despite its time; the same id again is refused."""
     file = tmp_path / "night.toml"
     file.write_text(warning("night", to=TO_WEIBO), "utf-8")
     assert run("-C", drill, "send", file, "--by", "王").code == 0
-    assert [row["post"] for row in run("-C", drill, "status", "--json").json["deliveries"]] == ["night"]
+    assert [row["post"] for row in run("-C", drill, "status", "--json").json["deliveries"]] == [
+        "night"
+    ]
     again = run("-C", drill, "send", file, "--by", "王")
     assert again.code == 1
     assert "night" in again.err
@@ -338,7 +394,7 @@ ASAP = 'at = "asap"'
 
 
 def test_f100_check_says_what_the_daemon_would_do(run, drill):
-    """Beside the database it counts what is added and cancelled, and names what comes back when it is put back."""
+    """F100: `check` counts additions and cancellations, and names posts that return if put back."""
     file = write_schedule(drill, warning("refund", ASAP, to=TO_WEIBO))
     assert run("-C", drill, "reload").code == 0
     before = file.read_text("utf-8")
@@ -350,16 +406,24 @@ def test_f100_check_says_what_the_daemon_would_do(run, drill):
     reloaded = run("-C", drill, "reload")
     assert (reloaded.code, "refund" in reloaded.err) == (0, True)
     file.write_text(before + warning("second", ASAP, to=TO_WEIBO), "utf-8")
-    assert run("-C", drill, "check", "--json").json["plan"] == {"added": 0, "changed": 1, "cancelled": 0}
+    assert run("-C", drill, "check", "--json").json["plan"] == {
+        "added": 0,
+        "changed": 1,
+        "cancelled": 0,
+    }
     assert run("-C", drill, "reload").code == 0
-    states = {row["post"]: row["state"] for row in run("-C", drill, "status", "--json").json["deliveries"]}
+    states = {
+        row["post"]: row["state"] for row in run("-C", drill, "status", "--json").json["deliveries"]
+    }
     assert states == {"refund": "pending", "second": "pending"}
 
 
 def test_a_bad_file_is_refused_with_its_lines(run, drill, tmp_path):
     """Problems of a file to be sent are reported by line, and nothing is filed."""
     file = tmp_path / "night.toml"
-    file.write_text(warning("night", to=TO_WEIBO).replace("正规退款原路退回", "正规退款原路退回" * 30), "utf-8")
+    file.write_text(
+        warning("night", to=TO_WEIBO).replace("正规退款原路退回", "正规退款原路退回" * 30), "utf-8"
+    )
     refused = run("-C", drill, "send", file, "--by", "王")
     assert refused.code == 1
     assert re.search(r"night\.toml:12:11: post\[0\]\.data\.summary: ", refused.err)
@@ -393,14 +457,16 @@ def test_a_post_sent_before_its_time_carries_the_minute_of_the_order(run, drill,
 
 
 def test_a_large_removal_needs_its_number(run, drill):
-    """Removal of many open posts is refused, as `check` says before, with the command that confirms it."""
+    """A removal of many open posts is refused, as `check` says, with the confirming command."""
     soon = f"at = {NOW + timedelta(days=3650):%Y-%m-%dT%H:%M:%S}"
     write_schedule(drill, *(warning(f"p{number}", soon, TO_WEIBO) for number in range(6)))
     assert run("-C", drill, "reload").code == 0
     for number in range(6):
         assert run("-C", drill, "send", f"p{number}", "--by", "王").code == 0
     write_schedule(drill, warning("p0", soon, TO_WEIBO))
-    announced = {each["code"]: each for each in run("-C", drill, "check", "--json").json["problems"]}
+    announced = {
+        each["code"]: each for each in run("-C", drill, "check", "--json").json["problems"]
+    }
     assert "publisher reload --confirm-removals 5 --by" in announced["large_removal_ahead"]["hint"]
     refused = run("-C", drill, "reload")
     assert refused.code == 1
@@ -415,12 +481,14 @@ def test_a_large_removal_needs_its_number(run, drill):
 
 
 def test_every_order_names_its_person(run, due_post, deliver):
-    """The audit log holds who ordered what, and why."""
+    """The audit log holds the person of each order, its content and its reason."""
     deliver(REFUSED)
     run("-C", due_post, "resend", "refund@beijing-weibo", *BY)
     run("-C", due_post, "pause", "--by", "李", "--reason", "演练")
     database = sqlite3.connect(due_post / "var" / "publisher.db")
-    entries = database.execute("SELECT event, name, detail FROM audit WHERE role = 'person' ORDER BY id").fetchall()
+    entries = database.execute(
+        "SELECT event, name, detail FROM audit WHERE role = 'person' ORDER BY id"
+    ).fetchall()
     database.close()
     assert [(event, name) for event, name, _ in entries] == [
         ("send_requested", "王"),
@@ -432,7 +500,7 @@ def test_every_order_names_its_person(run, due_post, deliver):
 
 
 def test_a_follow_up_is_not_sent_before_its_original(run, drill):
-    """Sent before its original it would only be cancelled, so it is refused and can be sent later."""
+    """A follow-up before its original would be cancelled, so it is refused; later it is sent."""
     update = warning("news", in_days(39), TO_WEIBO).replace('kind = "warning"', 'kind = "update"')
     update = update.replace('template = "warning"', 'template = "update"\nfollows = "refund"')
     write_schedule(drill, warning(to=TO_WEIBO), update)
@@ -448,15 +516,21 @@ def test_a_post_sent_early_expires_early(run, due_post):
     deliveries = run("-C", due_post, "status", "--json").json["deliveries"]
     assert deliveries
     with sqlite3.connect(due_post / "var" / "publisher.db") as database:
-        occurrences = {expires - due for due, expires in database.execute("SELECT due_at, expires_at FROM delivery")}
+        occurrences = {
+            expires - due
+            for due, expires in database.execute("SELECT due_at, expires_at FROM delivery")
+        }
     assert occurrences == {timedelta(days=1) // timedelta(microseconds=1)}
 
 
 def test_the_audit_gives_the_reason_that_a_person_gave(run, due_post, deliver):
-    """Cancelling a held delivery is not recorded with the reason of the hold, as if a person had given that."""
+    """Cancelling a held delivery is not recorded with the hold's reason as the person's own."""
     deliver(CAPTCHA)
     assert run("-C", due_post, "cancel", "refund", "--by", "李", "--reason", "不发了").code == 0
     with sqlite3.connect(due_post / "var" / "publisher.db") as database:
-        reasons = {text for (text,) in database.execute("SELECT detail FROM audit WHERE event = 'cancelled'")}
+        reasons = {
+            text
+            for (text,) in database.execute("SELECT detail FROM audit WHERE event = 'cancelled'")
+        }
     assert any("不发了" in text for text in reasons)
     assert not any("captcha" in text for text in reasons)

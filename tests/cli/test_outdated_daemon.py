@@ -1,4 +1,4 @@
-"""A daemon that has read other settings than the file says now, accounts that left them, and what keeps posts back."""
+"""A daemon with older settings, accounts that left them, and everything that keeps posts back."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -32,7 +32,7 @@ async def running_daemon(folder):
 
 @pytest.fixture
 def started(drill):
-    """Return the drill, in which a daemon counts as started just now."""
+    """Return the drill with a daemon that counts as started just now."""
 
     async def start():
         async with running_daemon(drill):
@@ -44,7 +44,9 @@ def started(drill):
 
 def change_settings(folder):
     settings = folder / "publisher.toml"
-    settings.write_text(settings.read_text("utf-8").replace('tip_line = "110"', 'tip_line = "96110"'), "utf-8")
+    settings.write_text(
+        settings.read_text("utf-8").replace('tip_line = "110"', 'tip_line = "96110"'), "utf-8"
+    )
 
 
 def without_account(folder, account):
@@ -58,12 +60,14 @@ def without_account(folder, account):
 
 
 def test_f106_commands_and_status_say_that_the_daemon_runs_with_older_settings(run, started):
-    """F106: nothing is said while they are the same; after a change each command that files or sends says so."""
+    """F106: equal settings are silent; after a change each filing or sending command says so."""
     write_schedule(started, warning("refund", in_days(1), BOTH), warning("other", in_days(1), BOTH))
     assert "重启" not in run("-C", started, "reload").err
     assert run("-C", started, "status", "--json").json["daemon"]["changed_since"] == {}
     change_settings(started)
-    assert [*run("-C", started, "status", "--json").json["daemon"]["changed_since"]] == ["publisher.toml"]
+    assert [*run("-C", started, "status", "--json").json["daemon"]["changed_since"]] == [
+        "publisher.toml"
+    ]
     assert "publisher.toml" in run("-C", started, "status").out
     for command in (("reload",), ("send", "refund", *BY), ("refresh", "other", *BY)):
         said = run("-C", started, *command)
@@ -72,18 +76,25 @@ def test_f106_commands_and_status_say_that_the_daemon_runs_with_older_settings(r
 
 
 def test_f106_send_names_what_keeps_a_post_back(run, started, run_on_database):
-    """F106: a paused account, one that the daemon does not know and one that cannot sign in are named at once."""
+    """F106: a paused account, an unknown one and one that cannot sign in are named at once.
+
+    The daemon does not know the unknown one.
+    """
     settings = started / "publisher.toml"
     entry = settings.read_text("utf-8").split("[[account]]")[1].replace('id = "', 'id = "new-', 1)
     entry = entry.replace('identity = "', 'identity = "9', 1)
     settings.write_text(settings.read_text("utf-8") + "\n[[account]]" + entry, "utf-8")
     new = entry.split('id = "')[1].partition('"')[0]
-    write_schedule(started, warning("refund", 'at = "asap"', f'["beijing-weibo", "beijing-wechat", "{new}"]'))
+    write_schedule(
+        started, warning("refund", 'at = "asap"', f'["beijing-weibo", "beijing-wechat", "{new}"]')
+    )
     run("-C", started, "pause", "beijing-wechat", *BY)
 
     async def refuse(application):
         account = application.settings.accounts["beijing-weibo"]
-        await application.store.login_health.record_probe(account, CredentialExpired(reason="weibo_21327"))
+        await application.store.login_health.record_probe(
+            account, CredentialExpired(reason="weibo_21327")
+        )
 
     run_on_database(refuse)
     said = run("-C", started, "send", "refund", *BY)
@@ -94,7 +105,7 @@ def test_f106_send_names_what_keeps_a_post_back(run, started, run_on_database):
 
 
 def test_f106_send_names_accounts_that_the_settings_switch_off(run, started):
-    """F106: they get nothing, which is no reason to be silent."""
+    """F106: accounts switched off get nothing, but are named."""
     write_schedule(started, warning("refund", in_days(1), BOTH))
     run("-C", started, "reload")
     without_account(started, "beijing-wechat")
@@ -103,9 +114,16 @@ def test_f106_send_names_accounts_that_the_settings_switch_off(run, started):
     assert "beijing-wechat 在 publisher.toml 里已停用或不再有" in said.err
 
 
-def test_f106_open_deliveries_of_an_account_that_left_the_settings_raise_an_alert(run, drill, deliver):
-    """F106: the daemon says so at its start, `why` says that nothing happens; the alert ends with the deliveries."""
-    write_schedule(drill, warning("refund", 'at = "asap"', BOTH), warning("later", in_days(1), BOTH))
+def test_f106_open_deliveries_of_an_account_that_left_the_settings_raise_an_alert(
+    run, drill, deliver
+):
+    """F106: the daemon alerts at its start, and `why` says that nothing happens.
+
+    The alert ends with the deliveries.
+    """
+    write_schedule(
+        drill, warning("refund", 'at = "asap"', BOTH), warning("later", in_days(1), BOTH)
+    )
     assert run("-C", drill, "send", "refund", *BY).code == 0
     deliver(Unknown(reason="timeout"))
     without_account(drill, "beijing-wechat")
@@ -116,7 +134,9 @@ def test_f106_open_deliveries_of_an_account_that_left_the_settings_raise_an_aler
 
     asyncio.run(start())
     [alert] = [
-        one for one in run("-C", drill, "status", "--json").json["alerts"] if one["code"] == "account_left_settings"
+        one
+        for one in run("-C", drill, "status", "--json").json["alerts"]
+        if one["code"] == "account_left_settings"
     ]
     assert "beijing-wechat" in alert["message"]
     assert "2 个" in alert["message"]
@@ -130,7 +150,10 @@ def test_f106_open_deliveries_of_an_account_that_left_the_settings_raise_an_aler
 
 
 def test_f106_why_is_true_without_a_daemon_and_preview_leaves_out_the_account_that_left(run, drill):
-    """F106: no daemon runs, and the next one will not have the account; the other's text is shown all the same."""
+    """F106: without a daemon `why` names the departed account; `preview` shows the other text.
+
+    The next daemon will not have the account either.
+    """
     write_schedule(drill, warning("refund", in_days(1), BOTH))
     assert run("-C", drill, "reload").code == 0
     assert "不在守护进程的设置里" not in run("-C", drill, "why", "refund@beijing-wechat").out
@@ -140,14 +163,17 @@ def test_f106_why_is_true_without_a_daemon_and_preview_leaves_out_the_account_th
     assert "publisher offboard beijing-wechat --cancel --by" in words
     assert "不在守护进程的设置里" not in run("-C", drill, "why", "refund@beijing-weibo").out
     shown = run("-C", drill, "preview", "refund", "--json")
-    assert (shown.code, [one["account"] for one in shown.json["rendered_posts"]]) == (0, ["beijing-weibo"])
+    assert (shown.code, [one["account"] for one in shown.json["rendered_posts"]]) == (
+        0,
+        ["beijing-weibo"],
+    )
     assert "beijing-wechat" in shown.err
     assert run("-C", drill, "preview", "refund", "--account", "beijing-weibo").err == ""
     assert run("-C", drill, "preview", "refund", "--account", "beijing-wechat").code == 4
 
 
 async def test_f106_an_account_of_another_running_daemon_has_not_left(open_store):
-    """F102, F106: hosts may have different settings; what one of them serves is nothing to warn of."""
+    """F102, F106: an account served by a host with other settings raises no warning."""
     one = await open_store(make_policy("a"), make_policy("b"), worker="one")
     await enqueue_posts(one.posts, make_post("p", ["a", "b"], START_TIME))
     two = await open_store(make_policy("a"), worker="two")

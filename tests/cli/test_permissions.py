@@ -1,4 +1,4 @@
-"""Which other users may read and change the workspace's files."""
+"""Access of other users to the workspace's files, for reading and changing."""
 
 import json
 import os
@@ -26,7 +26,7 @@ CLOSED = ("publisher.toml", "secrets/beijing-weibo", "var/vault.json", "var/vaul
 
 @pytest.fixture
 def drill(simulated_drill):
-    """Return a drill workspace that the simulator serves, with a secrets file for each account and one more secret."""
+    """Return a drill served by the simulator, with a secrets file per account and one more."""
     Vault(folder=simulated_drill / "var").write("spare", {"password": "canary-of-the-vault"})
     return simulated_drill
 
@@ -41,7 +41,9 @@ def live(drill):
 
 def findings(reported, key):
     return {
-        (each["code"], each["hint"], each["severity"]) for each in reported.json[key] if each["code"].endswith("able")
+        (each["code"], each["hint"], each["severity"])
+        for each in reported.json[key]
+        if each["code"].endswith("able")
     }
 
 
@@ -59,8 +61,10 @@ def findings(reported, key):
         ("var", 0o703, "go-w"),
     ],
 )
-def test_i19_a_live_daemon_does_not_start_on_files_that_others_can_read(run, live, name, mode, change):
-    """I19: run and check show the file and the command that fixes it; nothing is created or sent before that."""
+def test_i19_a_live_daemon_does_not_start_on_files_that_others_can_read(
+    run, live, name, mode, change
+):
+    """I19: run and check show the file and the fix; nothing is created or sent before that."""
     (live / name).chmod(mode)
     target = live / (name.split("/")[0] if change.startswith("-R") else name)
     refused = run("-C", live, "--lang", "en", "run", "--once")
@@ -75,7 +79,7 @@ def test_i19_a_live_daemon_does_not_start_on_files_that_others_can_read(run, liv
 
 
 def test_a_group_may_write_what_staff_write(run, live):
-    """Schedule, templates and pictures may be changed by the group, settings be read by all: no problem is reported."""
+    """The group may change schedule, templates and pictures, and all may read settings."""
     for name in SHARED:
         (live / name).chmod(0o775)
     (live / "publisher.toml").chmod(0o644)
@@ -84,7 +88,7 @@ def test_a_group_may_write_what_staff_write(run, live):
 
 
 def test_i19_settings_with_a_password_are_a_secret(run, live):
-    """I19: a publisher.toml whose database address contains a password may not be read by others."""
+    """I19: a publisher.toml with a database password may not be read by others."""
     settings = live / "publisher.toml"
     url = "postgresql://u:canary-of-a-password@127.0.0.1:1/d"
     settings.write_text(f"database = {json.dumps(url)}\n{settings.read_text('utf-8')}", "utf-8")
@@ -95,7 +99,7 @@ def test_i19_settings_with_a_password_are_a_secret(run, live):
 
 
 def test_a_drill_is_warned_and_runs(run, drill):
-    """A drill starts nevertheless; check and doctor show the file as a warning, and neither fails because of it."""
+    """A drill starts nevertheless; check and doctor show the file as a warning, and do not fail."""
     (drill / "publisher.toml").chmod(0o666)
     expected = {("file_changeable", f"run chmod go-w {drill / 'publisher.toml'}", "warning")}
     checked = run("-C", drill, "--lang", "en", "check", "--json")
@@ -107,7 +111,10 @@ def test_a_drill_is_warned_and_runs(run, drill):
 
 @pytest.mark.long
 def test_i19_files_of_publisher_are_private_to_its_user(tmp_path, simulator):
-    """I19: whatever the shell's umask, no file of a workspace, database, journal, store or backup is open to others."""
+    """I19: no workspace, database, journal, store or backup file is open to others.
+
+    This holds for any umask of the shell.
+    """
     folder = make_drill(tmp_path / "drill", simulator.url)
     write_schedule(folder, warning("refund", when='at = "asap"'))
     (folder / "var").rmdir()
@@ -122,9 +129,14 @@ def test_i19_files_of_publisher_are_private_to_its_user(tmp_path, simulator):
     publisher("secret", "set", "spare", input='{"password": "x"}')
     publisher("backup", str(tmp_path / "backup.db"))
     written = [*(tmp_path / "new").rglob("*"), *(folder / "var").rglob("*"), tmp_path / "backup.db"]
-    assert {"publisher.db", "intents.jsonl", "vault.json", "vault-key", "backup.db", "publisher.toml"} <= {
-        path.name for path in written
-    }
+    assert {
+        "publisher.db",
+        "intents.jsonl",
+        "vault.json",
+        "vault-key",
+        "backup.db",
+        "publisher.toml",
+    } <= {path.name for path in written}
     for path in (tmp_path / "new", folder / "var", *written):
         assert path.stat().st_mode & 0o077 == 0, path
 
@@ -144,7 +156,7 @@ OTHER_USER, GROUP = 61002, 61003
 
 @contextmanager
 def as_other_user():
-    """Be a user who has one group in common with the owner of the files, until the end."""
+    """Be a user with one group in common with the files' owner, until the end."""
     groups = os.getgroups()
     os.setgroups([GROUP])
     os.setresgid(GROUP, GROUP, 0)
@@ -171,12 +183,18 @@ def installed():
     for path in [folder, *folder.rglob("*")]:
         is_written = "staff" in path.parts or "db" in path.parts
         os.chown(path, 0, GROUP)
-        path.chmod((0o2770 if is_written else 0o2750) if path.is_dir() else 0o660 if is_written else 0o640)
+        path.chmod(
+            (0o2770 if is_written else 0o2750) if path.is_dir() else 0o660 if is_written else 0o640
+        )
     (folder / "var" / "vault.json").write_text("{}", "ascii")
     (folder / "var" / "vault.json").chmod(0o600)
-    text = 'staff_dir = "staff"\nsecrets_dir = "secrets"\ndatabase = "sqlite:///var/db/publisher.db"\n'
+    text = (
+        'staff_dir = "staff"\nsecrets_dir = "secrets"\ndatabase = "sqlite:///var/db/publisher.db"\n'
+    )
     settings = parse_settings(text, workspace=folder)
-    assert find_missing_rights(settings) == []  # all is loaded now that another user might not be able to load
+    assert (
+        find_missing_rights(settings) == []
+    )  # all is loaded now that another user might not be able to load
     yield settings
     shutil.rmtree(folder)
 
@@ -226,14 +244,21 @@ def test_a_file_of_the_dashboards_own_needs_its_group_too(installed, group, fold
 
 
 def test_pictures_need_their_folder_where_the_schedule_is_shared(installed):
-    """One made later would be closed to the daemon, or to staff, under a service that may set no setgid bit."""
+    """A pictures folder made later would be closed to the daemon, or to staff.
+
+    The service may set no setgid bit.
+    """
     (installed.staff_folder / "media").rmdir()
     assert [code for code, _user in find_as_other(installed)] == ["right_missing_pictures"]
 
 
 @pytest.mark.parametrize(
     ("can_send", "changed", "code"),
-    [(True, "var", "right_missing_var"), (False, "var/db", "right_missing_database"), (False, "var", None)],
+    [
+        (True, "var", "right_missing_var"),
+        (False, "var/db", "right_missing_database"),
+        (False, "var", None),
+    ],
 )
 def test_nothing_starts_that_cannot_write_what_it_must(installed, can_send, changed, code):
     """The daemon writes var and the database, the dashboard the database alone."""

@@ -37,7 +37,7 @@ STANDS_FOR = {
     **dict.fromkeys(("ROLE", "角色"), "viewer"),
     **dict.fromkeys(("PUBLIC", "公钥"), base64.b64encode(bytes(32)).decode()),
 }
-"""What a person writes for a blank that must have a form; any other blank is taken as it is."""
+"""Values for a blank with a required form; any other blank is taken as it is."""
 NUMBERS = {"alerts": {"编号": "5", "ID": "5"}}
 """Blanks that stand for a number, by command."""
 ACTION_OPTIONS = {
@@ -73,7 +73,9 @@ def half_commands_of(text: str) -> list[str]:
     text = re.sub(r"\[|\]…?", "", text)  # of a synopsis
     for found in COMMAND.finditer(text):
         rest = text[found.end() :]
-        ending = END_OF_COMMAND.search(re.sub(r'"[^"]*"', lambda quoted: "q" * len(quoted[0]), rest))
+        ending = END_OF_COMMAND.search(
+            re.sub(r'"[^"]*"', lambda quoted: "q" * len(quoted[0]), rest)
+        )
         words = shlex.split(rest[: ending.start() if ending else None].replace("'", "’"))
         try:
             accept_longest(found[1], words)
@@ -83,7 +85,7 @@ def half_commands_of(text: str) -> list[str]:
 
 
 def accept_longest(name: str, words: list[str]) -> None:
-    """Parse as many of the words as click takes; what is left is prose, without an option."""
+    """Parse as many of the words as click takes; the rest is prose, without an option."""
     reason, stands_for = "", STANDS_FOR | NUMBERS.get(name, {})
     required = {option for word in words for option in ACTION_OPTIONS.get((name, word), ())}
     for count in range(len(words), -1, -1):
@@ -102,14 +104,18 @@ def accept_longest(name: str, words: list[str]) -> None:
 
 
 def parse(name: str, arguments: list[str]) -> None:
-    command = getattr(import_module(f"publisher.cli.commands.{name.replace('-', '_')}"), name.replace("-", "_"))
-    root = click.Context(build_program(), info_name="publisher", obj=Terminal(messages=Messages(), workspace=Path()))
+    command = getattr(
+        import_module(f"publisher.cli.commands.{name.replace('-', '_')}"), name.replace("-", "_")
+    )
+    root = click.Context(
+        build_program(), info_name="publisher", obj=Terminal(messages=Messages(), workspace=Path())
+    )
     with root:
         command.make_context(name, list(arguments), parent=root)
 
 
 def test_a_command_in_a_message_is_whole(capsys: pytest.CaptureFixture[str]):
-    """Every command in a message has its arguments and the options that it requires, and no unknown ones."""
+    """Every command in a message has its arguments, its required options and no unknown ones."""
     texts = list(texts_with_commands())
     assert texts
     assert {code: half for code, text in texts if (half := half_commands_of(text))} == {}
@@ -139,7 +145,10 @@ def test_every_command_is_recognised_in_texts():
 
 
 def test_messages_name_the_program_and_folder_as_called():
-    """A command in a message begins as the command that printed it, except for a workspace of its own."""
+    """A command in a message begins like the command that printed it.
+
+    The exception is a command for a workspace of its own.
+    """
     messages = Messages("en", ".venv/bin/publisher", "-C work")
     assert "starts: .venv/bin/publisher -C work run" in messages.translate("no_daemon_hint")
     made = messages.translate("drill_made", folder="new")
@@ -154,7 +163,7 @@ def test_a_folder_with_braces_or_spaces_is_printed_as_it_is(run: Run, drill: Pat
 
 
 def test_an_error_names_the_program_and_the_folder(drill: Path, capsys: pytest.CaptureFixture[str]):
-    """The commands in an error begin as the failed command did, with its program and its option -C."""
+    """The commands in an error begin like the failed one, with its program and its option -C."""
     run_command(["-C", str(drill), "audit", "verify", "--key", "no key"], "bin/publisher")
     assert f"bin/publisher -C {drill} audit key" in capsys.readouterr().err
 
@@ -170,14 +179,21 @@ def test_an_error_names_the_program_and_the_folder(drill: Path, capsys: pytest.C
         (["-c"], ["python3", "-c", "pass"], "publisher"),
     ],
 )
-def test_a_module_is_called_as_such(argv: list[str], original: list[str], shown: str, monkeypatch: pytest.MonkeyPatch):
-    """`python -m publisher` is named with its interpreter; without a program file it is the plain name."""
+def test_a_module_is_called_as_such(
+    argv: list[str], original: list[str], shown: str, monkeypatch: pytest.MonkeyPatch
+):
+    """`python -m publisher` is named with its interpreter.
+
+    Without a program file the plain name is printed.
+    """
     monkeypatch.setattr("sys.argv", argv)
     monkeypatch.setattr("sys.orig_argv", original)
     assert program_as_called() == shown
 
 
-def test_a_script_is_plain_only_where_the_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_script_is_plain_only_where_the_shell_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """A script on PATH is `publisher`; another one is named by its path as it was typed."""
     script = tmp_path / "my env" / "publisher"
     script.parent.mkdir()
@@ -192,8 +208,14 @@ def test_a_script_is_plain_only_where_the_shell_finds_it(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("simulate", "--state", "{taken}"), "{taken}: a file or folder of that name exists already"),
-        (("simulate", "--listen", "127.0.0.1:{port}"), "127.0.0.1:{port}: that address and port are in use"),
+        (
+            ("simulate", "--state", "{taken}"),
+            "{taken}: a file or folder of that name exists already",
+        ),
+        (
+            ("simulate", "--listen", "127.0.0.1:{port}"),
+            "127.0.0.1:{port}: that address and port are in use",
+        ),
         (("simulate", "--listen", "no-host.invalid:1"), "no-host.invalid:1: there is no such host"),
         (("init", "{taken}/work"), "a part of the path is no folder"),
     ],
@@ -201,7 +223,7 @@ def test_a_script_is_plain_only_where_the_shell_finds_it(tmp_path: Path, monkeyp
 def test_an_error_of_the_system_says_what_and_what_to_do(
     run: Run, tmp_path: Path, arguments: tuple[str, ...], said: str
 ):
-    """A refusal of the system names the file or the address, the cause in words of ours, and what to do."""
+    """A refusal of the system names the file or address, the cause in our words, and the remedy."""
     taken = tmp_path / "taken"
     taken.touch()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -214,7 +236,7 @@ def test_an_error_of_the_system_says_what_and_what_to_do(
 
 
 def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A workspace that does not fit names the file at which the disk was full."""
+    """A workspace that does not fit names the file that was written when the disk was full."""
 
     def refuse(_file: Path, _mode: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -225,7 +247,7 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password(run: Run, drill: Path):
-    """A wrong address of the database is shown with host and port, and what to check; its password is not."""
+    """A wrong database address is shown with host, port and checks, but without its password."""
     settings = drill / "publisher.toml"
     address = 'database = "postgresql://user:canary@127.0.0.1:1/posts"\n'
     settings.write_text(address + settings.read_text("utf-8"), "utf-8")

@@ -43,9 +43,14 @@ def begun(*arguments, says, **how):
 
 
 def test_i19_a_crash_leaves_no_core_file(tmp_path):
-    """I19: whatever the shell allows, a process may write no core file, and none is written when it crashes."""
+    """I19: a process may write no core file under any shell limit, and writes none in a crash."""
     with begun(
-        "simulate", "--listen", "127.0.0.1:0", says="http://", preexec_fn=unlimit_cores, cwd=tmp_path
+        "simulate",
+        "--listen",
+        "127.0.0.1:0",
+        says="http://",
+        preexec_fn=unlimit_cores,
+        cwd=tmp_path,
     ) as process:
         if sys.platform == "linux":
             assert resource.prlimit(process.pid, resource.RLIMIT_CORE) == (0, 0)
@@ -59,10 +64,15 @@ def test_i19_a_crash_leaves_no_core_file(tmp_path):
 
 @LINUX
 def test_i19_no_other_process_of_the_user_may_read_its_memory():
-    """I19: the kernel passes no core to a program either, whatever its limit, and lets nobody trace the process."""
+    """I19: the kernel passes no core to a program under any limit.
+
+    It lets nobody trace the process.
+    """
     code = "import ctypes; from publisher.cli import harden_process; harden_process(); "
     asked = subprocess.run(
-        [sys.executable, "-c", code + "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"], capture_output=True, check=True
+        [sys.executable, "-c", code + "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"],
+        capture_output=True,
+        check=True,
     )
     assert asked.stdout.strip() == b"0"
 
@@ -91,7 +101,10 @@ def test_i19_no_keys_of_encrypted_connections_are_written(drill, tmp_path):
 )
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 def test_i19_a_password_on_the_command_line_is_refused(run, workspace, url, lang):
-    """I19: `move-database` accepts no address with a password, says where to put it, and does not repeat it."""
+    """I19: `move-database` refuses an address with a password, names the place for it.
+
+    It does not repeat the password.
+    """
     refused = run("--lang", lang, "-C", workspace, "move-database", url, "--by", "li")
     assert refused.code == 2
     assert ".pgpass" in refused.err
@@ -114,11 +127,18 @@ def test_an_address_without_a_password_is_none():
 
 
 def test_i19_a_pasted_secret_is_not_shown(workspace):
-    """I19: a secret pasted into `secret set` on a terminal is stored and not shown; echo is on again afterwards."""
-    (workspace / "secrets" / "weibo-beijing").unlink()  # it would be used before the encrypted store
+    """I19: a secret pasted into `secret set` on a terminal is stored and not shown.
+
+    Echo is on again afterwards.
+    """
+    (
+        workspace / "secrets" / "weibo-beijing"
+    ).unlink()  # it would be used before the encrypted store
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
-    with begun("-C", workspace, "secret", "set", "weibo-beijing", says="Paste", stdin=theirs) as process:
+    with begun(
+        "-C", workspace, "secret", "set", "weibo-beijing", says="Paste", stdin=theirs
+    ) as process:
         os.write(ours, json.dumps(SECRET).encode() + b"\n\x04")
         assert process.wait(PATIENCE_SECONDS) == 0
     assert termios.tcgetattr(theirs) == before

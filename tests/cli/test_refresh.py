@@ -1,4 +1,4 @@
-"""Filed texts when templates or settings are put right afterwards: what is shown, reported and taken over."""
+"""Filed texts when templates or settings are corrected later: shown, reported and taken over."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ def filed(run, drill):
 
 
 def put_right(folder):
-    """Change the region's tip line, which every text shows."""
+    """Change the region's tip line, shown by every text."""
     settings = folder / "publisher.toml"
     text = settings.read_text("utf-8")
     assert 'tip_line = "110"' in text
@@ -39,13 +39,16 @@ def texts(run, folder, *more):
 
 
 def test_f105_preview_shows_what_is_stored_and_says_that_another_text_would_come_now(run, filed):
-    """F105: the filed text is shown, byte for byte, beside the command that takes the present one over."""
+    """F105: the filed text is shown, byte for byte, beside the command for the present text."""
     before, shown = texts(run, filed)
     assert (shown["stored"], shown["newer"]["accounts"]) == (True, [])
     put_right(filed)
     after, shown = texts(run, filed)
     assert after == before
-    assert shown["newer"] == {"accounts": ["beijing-wechat", "beijing-weibo"], "can_be_taken_over": True}
+    assert shown["newer"] == {
+        "accounts": ["beijing-wechat", "beijing-weibo"],
+        "can_be_taken_over": True,
+    }
     assert "publisher refresh refund --by" in run("-C", filed, "preview", "refund").out
     present, shown = texts(run, filed, "--now")
     assert not shown["stored"]
@@ -53,7 +56,7 @@ def test_f105_preview_shows_what_is_stored_and_says_that_another_text_would_come
 
 
 def test_f105_a_named_person_takes_the_present_text_over(run, filed):
-    """F105: `refresh` stores the present text, in the audit; the same text again changes nothing."""
+    """F105: `refresh` stores the present text, with an audit entry; a repeat changes nothing."""
     put_right(filed)
     done = run("-C", filed, "refresh", "refund", *BY)
     assert done.code == 0
@@ -68,7 +71,10 @@ def test_f105_a_named_person_takes_the_present_text_over(run, filed):
 
 @pytest.mark.parametrize("outcome", [Unknown(reason="timeout"), None], ids=["unknown", "published"])
 def test_f105_nothing_is_replaced_once_a_call_has_begun(run, drill, deliver, outcome):
-    """F105: copies of one post never say different things; what is not out can be stopped, or corrected where it is."""
+    """F105: after a call has begun no text is replaced, as copies of a post never differ.
+
+    Copies that are not out can be stopped, and the others corrected.
+    """
     write_schedule(drill, warning("refund", 'at = "asap"', '["beijing-weibo", "beijing-wechat"]'))
     assert run("-C", drill, "send", "refund", *BY).code == 0
     receipt = Receipt(remote_id="1", url="https://weibo.example/1", published_at=Runtime().now())
@@ -78,7 +84,10 @@ def test_f105_nothing_is_replaced_once_a_call_has_begun(run, drill, deliver, out
     refused = run("-C", drill, "refresh", "refund", *BY)
     assert refused.code == 3
     assert "publisher correct refund" in refused.err
-    assert texts(run, drill)[1]["newer"] == {"accounts": ["beijing-wechat"], "can_be_taken_over": False}
+    assert texts(run, drill)[1]["newer"] == {
+        "accounts": ["beijing-wechat"],
+        "can_be_taken_over": False,
+    }
 
 
 def test_f105_check_warns_of_filed_texts_that_would_be_others(run, filed):
@@ -100,7 +109,10 @@ def test_f105_check_warns_of_filed_texts_that_would_be_others(run, filed):
 
 
 def test_f105_the_daemon_alerts_people_to_filed_texts_that_would_be_others(run, filed):
-    """F105: at its start it compares all that is filed; `status` and `why` say so until the text is taken over."""
+    """F105: the daemon compares all filed texts at its start and alerts people to outdated ones.
+
+    `status` and `why` say so until the text is taken over.
+    """
 
     async def compare(settings, *, is_current):
         async with open_application(settings, Runtime(), can_send=False) as application:
@@ -109,7 +121,9 @@ def test_f105_the_daemon_alerts_people_to_filed_texts_that_would_be_others(run, 
             await check.run()
 
     def codes():
-        return [alert["code"] for alert in run("-C", filed, "status", "refund", "--json").json["alerts"]]
+        return [
+            alert["code"] for alert in run("-C", filed, "status", "refund", "--json").json["alerts"]
+        ]
 
     asyncio.run(compare(asyncio.run(load_settings(filed)), is_current=True))
     assert codes() == []
@@ -129,11 +143,15 @@ def test_f105_a_text_that_is_replaced_after_it_was_found_is_compared_again(run, 
     put_right(filed)
 
     async def compare_around_an_edit():
-        async with open_application(await load_settings(filed), Runtime(), can_send=False) as application:
+        async with open_application(
+            await load_settings(filed), Runtime(), can_send=False
+        ) as application:
             check = FiledTextCheck(planner=application.planner, is_current=lambda: True)
             await check.run()
             before = await application.store.queries.alerts()
-            write_schedule(filed, warning("refund", in_days(2), '["beijing-weibo", "beijing-wechat"]'))
+            write_schedule(
+                filed, warning("refund", in_days(2), '["beijing-weibo", "beijing-wechat"]')
+            )
             await asyncio.to_thread(run, "-C", filed, "reload")
             await check.run()
             return before, await application.store.queries.alerts()
@@ -144,13 +162,16 @@ def test_f105_a_text_that_is_replaced_after_it_was_found_is_compared_again(run, 
 
 
 def test_f105_a_post_that_is_sent_ahead_keeps_the_text_of_its_time(run, filed):
-    """A moved occurrence carries the minute for which it was rendered, which is no difference."""
+    """F105: a moved occurrence keeps the minute of its rendering, and counts as unchanged."""
     assert run("-C", filed, "send", "refund", *BY).code == 0
     assert texts(run, filed)[1]["newer"]["accounts"] == []
 
 
 def test_loaded_files_differ_by_what_they_say(drill):
-    """Comments and line ends of publisher.toml change nothing; a setting, a template and a broken file do."""
+    """Comments and line ends of publisher.toml are no difference.
+
+    A setting, a template and a broken file are differences.
+    """
     loaded = describe_loaded_files(asyncio.run(load_settings(drill)))
     settings = drill / "publisher.toml"
     text = settings.read_text("utf-8")
@@ -167,7 +188,10 @@ def test_loaded_files_differ_by_what_they_say(drill):
 
 
 def test_f105_a_file_that_no_template_is_made_of_changes_nothing(drill):
-    """An editor's copy and a note beside the templates do not ask for a restart, and keep no refresh back."""
+    """F105: an editor's copy or a note beside the templates asks for no restart.
+
+    It keeps no refresh back.
+    """
     loaded = describe_loaded_files(asyncio.run(load_settings(drill)))
     folder = drill / "templates" / "own"
     folder.mkdir(parents=True)

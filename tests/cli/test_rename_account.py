@@ -1,4 +1,4 @@
-"""F97: an account whose id was changed in publisher.toml, at the command line."""
+"""F97: an account with an id that was changed in publisher.toml, at the command line."""
 
 import json
 
@@ -15,7 +15,10 @@ BY = ("--by", "王", "--reason", "统一命名")
 
 @pytest.fixture
 def renamed(due_post, deliver):
-    """Return a drill with a post published under the old id; publisher.toml and the schedule name the new one."""
+    """Return a drill with a post published under an old id; the files name the new one.
+
+    The files are publisher.toml and the schedule.
+    """
     deliver(PUBLISHED)
     for name in ("publisher.toml", "schedule.toml"):
         file = due_post / name
@@ -23,7 +26,9 @@ def renamed(due_post, deliver):
     return due_post
 
 
-@pytest.mark.parametrize("command", [("send", "refund", "--by", "王"), ("reload",), ("run", "--once")], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [("send", "refund", "--by", "王"), ("reload",), ("run", "--once")], ids=" ".join
+)
 def test_f97_what_files_or_sends_is_refused_under_another_id(run, renamed, command):
     """Exit code 3, with both ids and both ways out; nothing is filed."""
     refused = run("-C", renamed, *command)
@@ -33,9 +38,11 @@ def test_f97_what_files_or_sends_is_refused_under_another_id(run, renamed, comma
     assert [(row["account"], row["state"]) for row in rows] == [(OLD, "published")]
 
 
-@pytest.mark.parametrize("command", [("status",), ("why", "refund"), ("pause", "--by", "王")], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [("status",), ("why", "refund"), ("pause", "--by", "王")], ids=" ".join
+)
 def test_people_can_see_and_stop_all_the_same(run, renamed, command):
-    """What only reads or stops works under any id."""
+    """Reading and stopping work under any id."""
     assert run("-C", renamed, *command).code == 0
 
 
@@ -54,23 +61,37 @@ def test_f97_after_the_renaming_nothing_is_sent_again(run, renamed):
 
 
 def test_f97_a_correction_may_not_carry_the_number_of_its_original(run, renamed):
-    """That number followed from the former id, and readbacks still look for it: they would find the correction."""
+    """A correction may not carry its original's number, or readbacks would find the correction.
+
+    The number followed from the former id, and readbacks still look for it.
+    """
     assert run("-C", renamed, "rename-account", OLD, NEW, *BY).code == 0
     number = derive_marker(OccurrenceKey(post="refund", occurrence="once"), OLD).code
     correction = CORRECTION.format(id="fix", follows="refund", when='at = "asap"', to=TO_WEIBO)
-    write_schedule(renamed, warning("refund", to=TO_WEIBO), correction.replace("95188", f"95188（{number}）"))
+    write_schedule(
+        renamed, warning("refund", to=TO_WEIBO), correction.replace("95188", f"95188（{number}）")
+    )
     refused = run("-C", renamed, "reload")
     assert (refused.code, number in refused.err) == (1, True)
 
 
 def test_a_renaming_to_an_unknown_account_is_an_error(run, renamed):
-    """Exit code 4 for an id that publisher.toml does not have; exit code 3 while it still has the old one."""
+    """A renaming to an unknown id exits 4, and exits 3 while publisher.toml has the old id.
+
+    An unknown id is one that publisher.toml does not have.
+    """
     assert run("-C", renamed, "rename-account", OLD, "nobody", *BY).code == 4
     file = renamed / "publisher.toml"
     entry = (
-        file.read_text("utf-8").replace(f'"{NEW}"', f'"{OLD}"').partition("[[account]]")[2].partition("[[account]]")[0]
+        file.read_text("utf-8")
+        .replace(f'"{NEW}"', f'"{OLD}"')
+        .partition("[[account]]")[2]
+        .partition("[[account]]")[0]
     )
-    file.write_text(file.read_text("utf-8") + "\n[[account]]" + entry.replace('identity = "', 'identity = "9'), "utf-8")
+    file.write_text(
+        file.read_text("utf-8") + "\n[[account]]" + entry.replace('identity = "', 'identity = "9'),
+        "utf-8",
+    )
     refused = run("-C", renamed, "rename-account", OLD, NEW, *BY)
     assert (refused.code, "还有账号" in refused.err) == (3, True)
 

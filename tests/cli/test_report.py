@@ -20,22 +20,33 @@ DAYS = ("--from", "2026-01-01", "--to", "2099-12-31")
 
 @pytest.fixture
 def reported(run, drill):
-    """Return a drill in which one post is published on Weibo and Tieba, read twice there, and rejected by WeChat."""
+    """Return a drill with one post on three platforms.
+
+    It is published on Weibo and Tieba and read twice there. WeChat has rejected it.
+    """
 
     async def happen():
-        async with open_application(await load_settings(drill), make_confirmed_runtime(), can_send=True) as application:
+        async with open_application(
+            await load_settings(drill), make_confirmed_runtime(), can_send=True
+        ) as application:
             await application.store.maintenance.promote_due()
             for lease in await application.store.outbox.claim(10):
                 await application.store.outbox.record_intent(lease)
                 platform = application.settings.accounts[lease.account].platform
                 live_at = lease.due_at + timedelta(seconds=3)
-                receipt = Receipt(remote_id=f"{lease.delivery}", url="https://x.example/1", published_at=live_at)
+                receipt = Receipt(
+                    remote_id=f"{lease.delivery}", url="https://x.example/1", published_at=live_at
+                )
                 live = Published(receipt=receipt, is_text_confirmed=platform == "tieba")
                 refused = Rejected(code="wechat_45166", reason="bad content")
-                await application.store.outbox.record_outcome(lease, refused if platform == "wechat" else live)
+                await application.store.outbox.record_outcome(
+                    lease, refused if platform == "wechat" else live
+                )
                 if platform == "weibo":
                     for reposts in (5, 812):
-                        await application.store.monitoring.record_metrics({lease.delivery: Reach(reposts=reposts)})
+                        await application.store.monitoring.record_metrics(
+                            {lease.delivery: Reach(reposts=reposts)}
+                        )
 
     write_schedule(drill, warning("refund"))
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
@@ -44,7 +55,10 @@ def reported(run, drill):
 
 
 def test_the_report_counts_account_by_account(run, reported):
-    """Planned, published, read back, failed with its reason, lateness, the last metrics, and the tip line."""
+    """Per account the report has counts, read-backs, reasons, lateness, metrics and tip line.
+
+    The counts are planned, published and failed. The metrics are the last ones.
+    """
     shown = run("-C", reported, "report", *DAYS, "--json").json
     assert {row["account"]: row["published"] for row in shown["accounts"]} == {
         "beijing-tieba": 1,
@@ -53,14 +67,21 @@ def test_the_report_counts_account_by_account(run, reported):
     }
     assert [row["platform"] for row in shown["platforms"]] == ["tieba", "wechat", "weibo"]
     total = shown["total"]
-    assert (total["planned"], total["published"], total["verified"], total["failed"]) == (3, 2, 1, 1)
+    assert (total["planned"], total["published"], total["verified"], total["failed"]) == (
+        3,
+        2,
+        1,
+        1,
+    )
     assert (total["median_late"], total["max_delay"]) == (3.0, 3.0)
     assert total["reach"] == {"reads": None, "reposts": 812, "comments": None, "likes": None}
     assert total["reasons"] == {"failed": {"wechat_45166": 1}}
     assert (total["tip_line_named"], total["tip_line_asked"]) == (2, 2)
 
 
-@pytest.mark.parametrize(("lang", "words"), [("zh_CN", ("计划", "812", "2/2")), ("en", ("Planned", "812", "2/2"))])
+@pytest.mark.parametrize(
+    ("lang", "words"), [("zh_CN", ("计划", "812", "2/2")), ("en", ("Planned", "812", "2/2"))]
+)
 def test_the_report_is_a_table_in_both_languages(run, reported, lang, words):
     """The terminal shows the same figures with the reasons in words."""
     shown = run("-C", reported, "--lang", lang, "report", *DAYS)
@@ -81,8 +102,14 @@ def test_the_report_is_a_spreadsheet_too(run, reported, tmp_path):
 
 
 def test_days_are_the_workspaces_and_both_count(run, reported):
-    """A day without anything due says so; an invalid day, or an end before the start, is wrong usage."""
-    assert "没有计划发布的内容" in run("-C", reported, "report", "--from", "2020-01-01", "--to", "2020-01-01").out
+    """A day without due posts says so; an invalid day or an early end is wrong usage.
+
+    An early end is an end before the start.
+    """
+    assert (
+        "没有计划发布的内容"
+        in run("-C", reported, "report", "--from", "2020-01-01", "--to", "2020-01-01").out
+    )
     assert run("-C", reported, "report", "--from", "2020-01-02", "--to", "2020-01-01").code == 2
     assert run("-C", reported, "report", "--from", "yesterday", "--to", "2020-01-01").code == 2
 
@@ -95,16 +122,20 @@ def test_a_workspace_that_never_ran_has_an_empty_report(run, drill):
 
 @pytest.fixture
 def silent(reported):
-    """Return the drill a month later: two posts were verified, one account has published nothing."""
+    """Return the drill a month later: two posts are verified, one account has published nothing."""
 
     async def note_and_verify():
-        async with open_application(await load_settings(reported), make_confirmed_runtime(), can_send=True) as app:
+        async with open_application(
+            await load_settings(reported), make_confirmed_runtime(), can_send=True
+        ) as app:
             await app.store.silence.update(app.settings.timezone)
             long_ago = app.runtime.now() - timedelta(days=20)
             is_live = DELIVERY.c.remote_id.is_not(None)
 
             def age(transaction):
-                transaction.connection.execute(update(KNOWN_ACCOUNT).values(since=long_ago - timedelta(days=10)))
+                transaction.connection.execute(
+                    update(KNOWN_ACCOUNT).values(since=long_ago - timedelta(days=10))
+                )
                 values = {"published_at": long_ago, "verified_at": long_ago}
                 transaction.connection.execute(update(DELIVERY).where(is_live).values(values))
 
@@ -115,7 +146,10 @@ def silent(reported):
 
 
 def test_the_report_has_the_figures_of_inspections(run, silent, tmp_path):
-    """Accounts, posts and silent accounts for each platform; an account that published nothing is among them."""
+    """The report has accounts, posts and silent accounts for each platform.
+
+    An account that published nothing is among them.
+    """
     shown = run("-C", silent, "report", *DAYS, "--json").json
     days = {row["account"]: row["silence"] for row in shown["accounts"]}
     assert days["beijing-weibo"] == {"longest": 20, "red_days": 7, "days_now": 20}

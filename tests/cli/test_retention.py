@@ -1,4 +1,4 @@
-"""Pruned texts: what people see of them, and that a restart or a restore sends no such post."""
+"""Pruned texts: their display to people, and no resend of such a post by a restart or restore."""
 
 import asyncio
 import sqlite3
@@ -40,7 +40,9 @@ async def publish(folder):
         await application.store.maintenance.promote_due()
         for lease in await application.store.outbox.claim(10):
             await application.store.outbox.record_intent(lease)
-            receipt = Receipt(remote_id="1", url="https://weibo.com/1/a", published_at=datetime.now(UTC))
+            receipt = Receipt(
+                remote_id="1", url="https://weibo.com/1/a", published_at=datetime.now(UTC)
+            )
             await application.store.outbox.record_outcome(lease, Published(receipt=receipt))
 
 
@@ -48,7 +50,14 @@ async def run_for_a_day(folder, *, prunes=False):
     """Start as a daemon does, and run each job that may call, file or report."""
     async with daemon_of(folder) as daemon:
         await daemon.load_initial_schedule()
-        for job in ("plan", "run_maintenance", "send", "reconcile", "retract", *(["prune"] if prunes else [])):
+        for job in (
+            "plan",
+            "run_maintenance",
+            "send",
+            "reconcile",
+            "retract",
+            *(["prune"] if prunes else []),
+        ):
             await daemon.jobs[job].run()
 
 
@@ -65,7 +74,7 @@ def aged(run, drill):
 
 
 def state_of(folder):
-    """Return what must never change: the deliveries, their calls, and the metrics."""
+    """Return the data that must never change: the deliveries, their calls and the metrics."""
     with closing(sqlite3.connect(folder / "var" / "publisher.db")) as database:
         deliveries = database.execute(
             "SELECT post, occurrence, account, state, remote_id, attempts FROM delivery"
@@ -74,7 +83,9 @@ def state_of(folder):
 
 
 def alerts(run, folder):
-    return [alert["code"] for alert in run("-C", folder, "status", "--all", "--json").json["alerts"]]
+    return [
+        alert["code"] for alert in run("-C", folder, "status", "--all", "--json").json["alerts"]
+    ]
 
 
 def test_i24_pruned_texts_are_explained(run, aged):
@@ -84,14 +95,21 @@ def test_i24_pruned_texts_are_explained(run, aged):
     assert run("-C", aged, "report", *days, "--json").json["total"]["pruned"] == 0
     with capture_logs() as logged:
         asyncio.run(run_for_a_day(aged, prunes=True))
-    assert [(entry["deliveries"], entry["texts"]) for entry in logged if entry["event"] == "pruned"] == [(1, 1)]
+    assert [
+        (entry["deliveries"], entry["texts"]) for entry in logged if entry["event"] == "pruned"
+    ] == [(1, 1)]
     reported = {
         command: run("-C", aged, *command).out
         for command in (("why", "refund"), ("reach", "refund"), ("report", *days))
     }
     assert all("days_kept" in words for words in reported.values()), reported
     total = run("-C", aged, "report", *days, "--json").json["total"]
-    assert (total["planned"], total["removed"], total["pruned"], total["tip_line_asked"]) == (1, 1, 1, 0)
+    assert (total["planned"], total["removed"], total["pruned"], total["tip_line_asked"]) == (
+        1,
+        1,
+        1,
+        0,
+    )
     assert run("-C", aged, "reach", "refund", "--json").json == {"reach": [], "pruned": 1}
     [row] = run("-C", aged, "status", "--all", "--json").json["deliveries"]
     assert (row["state"], row["remote_id"]) == ("removed", "1")
@@ -99,7 +117,9 @@ def test_i24_pruned_texts_are_explained(run, aged):
     assert run("-C", aged, "audit", "verify").code == 0
 
 
-def test_i1_after_pruning_a_restart_or_a_restore_files_calls_and_reports_nothing(run, aged, tmp_path):
+def test_i1_after_pruning_a_restart_or_a_restore_files_calls_and_reports_nothing(
+    run, aged, tmp_path
+):
     """The post stays in the schedule all the time; the backups are from before and from after."""
     before = state_of(aged)
     assert run("-C", aged, "backup", tmp_path / "before.db").code == 0
@@ -112,4 +132,6 @@ def test_i1_after_pruning_a_restart_or_a_restore_files_calls_and_reports_nothing
         assert run("-C", aged, "resume", *BY).code == 0
         asyncio.run(run_for_a_day(aged, prunes=True))
         assert state_of(aged) == before
-        assert set(alerts(run, aged)) <= {"audit_broken"}  # of the entries that a restore loses, and of nothing else
+        assert set(alerts(run, aged)) <= {
+            "audit_broken"
+        }  # of the entries that a restore loses, and of nothing else

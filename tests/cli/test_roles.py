@@ -1,4 +1,4 @@
-"""Each role and each command that acts for a person, on a real workspace: who may, may, and nobody else."""
+"""Each role and each command of a person on a real workspace: only allowed users may act."""
 
 import asyncio
 import io
@@ -11,7 +11,11 @@ import pytest
 from publisher.app.application import open_application
 from publisher.cli import COMMANDS
 from publisher.cli.application import activate_schedule
-from publisher.cli.authentication import BREAK_GLASS_COMMANDS, COMMAND_PERMISSIONS, PASSWORD_COMMANDS
+from publisher.cli.authentication import (
+    BREAK_GLASS_COMMANDS,
+    COMMAND_PERMISSIONS,
+    PASSWORD_COMMANDS,
+)
 from publisher.config import load_settings
 from publisher.domain.results import Rejected
 from publisher.domain.user import ROLE_PERMISSIONS, Grant, UserRole, parse_grant, permissions_of
@@ -25,7 +29,15 @@ from tests.cli.test_correct import CORRECTION
 REASON = ("--reason", "test")
 SECRET = '{"app_key": "1", "app_secret": "2", "access_token": "3"}'
 ARGUMENTS = {
-    "preview --to": ("preview", "refund", "--account", "beijing-wechat", "--now", "--to", "someone"),
+    "preview --to": (
+        "preview",
+        "refund",
+        "--account",
+        "beijing-wechat",
+        "--now",
+        "--to",
+        "someone",
+    ),
     "approve": ("approve", "waiting", "--fingerprint", "0" * 16),
     "unapprove": ("unapprove", "waiting", *REASON),
     "duty add": ("duty", "add", "spare"),
@@ -65,9 +77,10 @@ ARGUMENTS = {
     "user password": ("user", "password", "{name}"),
     "user token": ("user", "token", "{name}", "--scope", "view"),
 }
-"""Command lines that come as far as the question who acts, and leave the workspace usable for the next one.
+"""Command lines that reach the sign-in check and leave the workspace usable for the next one.
 
-No alert has that number: one that an earlier command raised would be of an account."""
+No alert has that number: an alert of an earlier command would be of an account.
+"""
 ON_ACCOUNTS = {
     "preview --to": ["beijing-wechat"],
     "approve": ["beijing-weibo"],
@@ -99,7 +112,7 @@ WORKSPACE_LIMITED = {
     for role, permissions in ROLE_PERMISSIONS.items()
     for permission in permissions
 }
-"""The user for each permission whose role, limited to two platforms, has it."""
+"""The user for each permission, with a role limited to two platforms that has the permission."""
 PLATFORMS = ("weibo", "wechat", "tieba")
 KINDS = ("account", "group", "region", "platform")
 ACTING = [name for name, permission in COMMAND_PERMISSIONS.items() if permission is not None]
@@ -107,7 +120,7 @@ NOT_PERMITTED = "may not run publisher"
 
 
 def target_of(kind, account):
-    """Return what a role is limited to that covers an account."""
+    """Return the limit of a role that covers an account."""
     platform = account.rpartition("-")[2]
     of_platform = {"group": f"only-{platform}", "platform": f"platform:{platform}"}
     return {"account": account, "region": "region:110000", **of_platform}[kind]
@@ -123,8 +136,12 @@ def outside(name, kind):
     if kind == "region":
         return frozenset({"region:120000"})
     missing, *others = ON_ACCOUNTS[name]
-    instead = next(f"beijing-{each}" for each in PLATFORMS if f"beijing-{each}" not in ON_ACCOUNTS[name])
-    return frozenset(target_of(kind, account) for account in (*others, instead)) - {target_of(kind, missing)}
+    instead = next(
+        f"beijing-{each}" for each in PLATFORMS if f"beijing-{each}" not in ON_ACCOUNTS[name]
+    )
+    return frozenset(target_of(kind, account) for account in (*others, instead)) - {
+        target_of(kind, missing)
+    }
 
 
 def role_for(name):
@@ -139,16 +156,18 @@ LIMITED = {
     for kind in KINDS
     for targets in (inside, outside)
 }
-"""The grants of the users whose roles are limited; each user is called like the own grant."""
+"""The grants of users with limited roles; each user is named like its own grant."""
 
 
 @pytest.fixture(scope="module")
 def staffed(tmp_path_factory):
-    """Return a drill with a user of each role, and of each limited one, posts in several states, and their tokens."""
+    """Return a drill with a user of each role and limit, posts in several states, and tokens."""
     folder = make_drill(tmp_path_factory.mktemp("roles") / "drill", "http://127.0.0.1:9")
     settings = folder / "publisher.toml"
     groups = "".join(f'only-{platform} = ["beijing-{platform}"]\n' for platform in PLATFORMS)
-    settings.write_text(settings.read_text("utf-8").replace("[groups]\n", f"[groups]\n{groups}"), "utf-8")
+    settings.write_text(
+        settings.read_text("utf-8").replace("[groups]\n", f"[groups]\n{groups}"), "utf-8"
+    )
     now = datetime.now(ZoneInfo("Asia/Shanghai")).replace(microsecond=0, tzinfo=None)
     due, later = f"at = {now.isoformat()}", f"at = {(now + timedelta(hours=5)).isoformat()}"
     write_schedule(
@@ -168,18 +187,24 @@ def staffed(tmp_path_factory):
             await store.maintenance.promote_due()
             for lease in await store.outbox.claim(10):
                 await store.outbox.record_intent(lease)
-                await store.outbox.record_outcome(lease, Rejected(code="weibo_20012", reason="too long"))
+                await store.outbox.record_outcome(
+                    lease, Rejected(code="weibo_20012", reason="too long")
+                )
             tokens = {}
             for role in (UserRole.ADMIN, *UserRole, "spare", "gone"):
                 if role in tokens:
                     continue
                 grants = [Grant(role=role if isinstance(role, UserRole) else UserRole.VIEWER)]
                 link = await store.users.add(role, grants, by)
-                user = await store.users.activate(link, NewSignIn(password_hash="none"), named_person)
+                user = await store.users.activate(
+                    link, NewSignIn(password_hash="none"), named_person
+                )
                 tokens[role] = await store.sign_ins.issue_token(role, permissions_of(user), by)
             for grant in {*map(str, LIMITED), *WORKSPACE_LIMITED.values()}:
                 link = await store.users.add(grant, [parse_grant(grant)], by)
-                user = await store.users.activate(link, NewSignIn(password_hash="none"), named_person)
+                user = await store.users.activate(
+                    link, NewSignIn(password_hash="none"), named_person
+                )
                 tokens[grant] = await store.sign_ins.issue_token(grant, permissions_of(user), by)
             return tokens
 
@@ -205,7 +230,7 @@ def run_as(run, staffed, monkeypatch):
 @pytest.mark.parametrize("role", list(UserRole))
 @pytest.mark.parametrize("name", [name for name in ACTING if name not in PASSWORD_COMMANDS])
 def test_a_command_is_for_those_whose_role_allows_it(run_as, name, role):
-    """Where the role has the command's permission it is carried out or fails for its own reasons; else it exits 3."""
+    """A permitted command is carried out or fails for its own reasons; else it exits 3."""
     is_allowed = COMMAND_PERMISSIONS[name] in ROLE_PERMISSIONS[role]
     result = run_as(name, role)
     was_refused = (result.code, NOT_PERMITTED in result.err) == (3, True)
@@ -215,9 +240,11 @@ def test_a_command_is_for_those_whose_role_allows_it(run_as, name, role):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ON_ACCOUNTS)
 def test_a_limited_role_acts_on_its_accounts_alone(run_as, name, kind):
-    """Whatever it is limited by: it is refused over any other account, and over none of its own."""
+    """A role limited in any way is refused over any other account, and over none of its own."""
     others, own = (
-        run_as(name, str(Grant(role=role_for(name), targets=targets(name, kind))), **ARGUMENTS_OF_ONE)
+        run_as(
+            name, str(Grant(role=role_for(name), targets=targets(name, kind))), **ARGUMENTS_OF_ONE
+        )
         for targets in (outside, inside)
     )
     assert (others.code, NOT_PERMITTED in others.err) == (3, True), others.err
@@ -227,34 +254,45 @@ def test_a_limited_role_acts_on_its_accounts_alone(run_as, name, kind):
 def test_a_correction_is_sent_by_those_who_send_on_all_accounts_of_its_original(run_as):
     """Its own entry names one account; it stops the original on the other one too."""
     one, all_of_it = (
-        run_as("send", str(Grant(role=role_for("send"), targets=inside(name, "account"))), send=("send", "fix"))
+        run_as(
+            "send",
+            str(Grant(role=role_for("send"), targets=inside(name, "account"))),
+            send=("send", "fix"),
+        )
         for name in ("send", "correct")
     )
     assert (one.code, NOT_PERMITTED in one.err) == (3, True), one.err
     assert NOT_PERMITTED not in all_of_it.err
 
 
-@pytest.mark.parametrize("name", [name for name in ACTING if name not in {*ON_ACCOUNTS, *PASSWORD_COMMANDS}])
+@pytest.mark.parametrize(
+    "name", [name for name in ACTING if name not in {*ON_ACCOUNTS, *PASSWORD_COMMANDS}]
+)
 def test_a_limited_role_does_not_act_on_the_workspace(run_as, name):
-    """What concerns no account, or all of them, needs a role without limits."""
+    """A command for no account, or for all of them, needs a role without limits."""
     result = run_as(name, WORKSPACE_LIMITED[COMMAND_PERMISSIONS[name]])
     assert (result.code, NOT_PERMITTED in result.err) == (3, True), result.err
 
 
 @pytest.mark.parametrize("name", ACTING)
 def test_nobody_acts_without_a_sign_in(run_as, name, monkeypatch):
-    """Without a token and a password each command exits 3, also for the owner, but for those that break the glass."""
+    """Without a token and a password each command exits 3, except one that breaks the glass.
+
+    This includes the owner.
+    """
     monkeypatch.delenv("PUBLISHER_TOKEN", raising=False)
     result = run_as(name, None)
     if name in BREAK_GLASS_COMMANDS:
-        is_over = "Request 999 was settled" in result.err  # what there is to confirm is tried in test_user.py
+        is_over = (
+            "Request 999 was settled" in result.err
+        )  # what there is to confirm is tried in test_user.py
         assert result.code == 0 or (name == "user confirm" and is_over), result.err
     else:
         assert (result.code, "must know who acts" in result.err) == (3, True), result.err
 
 
 def test_every_command_declares_what_it_needs():
-    """A command without an entry, an entry without a command, and an entry that is not tried are found here."""
+    """A command without an entry, an entry without a command, and an untried entry are found."""
     assert {name.split(maxsplit=1)[0] for name in COMMAND_PERMISSIONS} == set(COMMANDS)
     assert set(ARGUMENTS) == set(ACTING)
 
@@ -265,5 +303,7 @@ def test_a_command_that_takes_a_name_asks_whose_it_is(name):
     module = name.replace("-", "_")
     command = getattr(import_module(f"publisher.cli.commands.{module}"), module)
     takes_name = any("--by" in param.opts for param in command.params)
-    needs = [need for entry, need in COMMAND_PERMISSIONS.items() if entry.split(maxsplit=1)[0] == name]
+    needs = [
+        need for entry, need in COMMAND_PERMISSIONS.items() if entry.split(maxsplit=1)[0] == name
+    ]
     assert takes_name is any(need is not None for need in needs)

@@ -27,21 +27,28 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def drill(simulated_drill):
-    """Return a drill workspace whose platforms the simulator serves."""
+    """Return a drill workspace with platforms served by the simulator."""
     return simulated_drill
 
 
 @contextmanager
 def daemon(drill, **environment):
-    """Run a daemon; it has started when the block begins. It logs to a file: a full pipe would stop it."""
+    """Run a daemon that has started when the block begins.
+
+    It logs to a file: a full pipe would stop it.
+    """
     command, log = publisher_command("-C", drill, "run"), drill.parent / "daemon.log"
     with (
         log.open("w") as stream,
-        subprocess.Popen(command, stderr=stream, env={**os.environ, **environment}, start_new_session=True) as process,
+        subprocess.Popen(
+            command, stderr=stream, env={**os.environ, **environment}, start_new_session=True
+        ) as process,
     ):
         try:
             wait_until(
-                lambda: process.poll() is not None or STARTED in log.read_text("utf-8", "replace"), PATIENCE, STARTED
+                lambda: process.poll() is not None or STARTED in log.read_text("utf-8", "replace"),
+                PATIENCE,
+                STARTED,
             )
             assert process.poll() is None, log.read_text("utf-8", "replace")
             yield process
@@ -60,9 +67,11 @@ def wait_for(run, drill, wanted):
 
 
 def test_once_publishes_all_that_is_due(run, drill):
-    """`run --once` publishes what is due on every platform, waits for its outcome, and exits 0."""
+    """`run --once` publishes due posts on every platform, waits for outcomes, and exits 0."""
     write_schedule(drill, warning(when='at = "asap"'))
-    done = subprocess.run(publisher_command("-C", drill, "run", "--once"), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        publisher_command("-C", drill, "run", "--once"), capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "")
     rows = run("-C", drill, "status", "--json").json["deliveries"]
     assert {(row["platform"], row["state"]) for row in rows} == {
@@ -74,7 +83,7 @@ def test_once_publishes_all_that_is_due(run, drill):
 
 @pytest.mark.long
 def test_a_daemon_is_visible_follows_orders_and_stops_in_order(run, drill):
-    """A running daemon appears in the status, sends what a command orders, and ends with 0 on SIGTERM."""
+    """A daemon appears in the status, sends ordered posts, and ends with 0 on SIGTERM."""
     write_schedule(drill)
     with daemon(drill) as process:
         shown = wait_for(run, drill, lambda found: found["daemon"]["running"])
@@ -82,8 +91,12 @@ def test_a_daemon_is_visible_follows_orders_and_stops_in_order(run, drill):
         write_schedule(drill, warning(to='["beijing-weibo"]'))
         sent = run("-C", drill, "send", "refund", "--by", "王")
         assert (sent.code, sent.err) == (0, "")
-        wait_for(run, drill, lambda found: [row["state"] for row in found["deliveries"]] == ["published"])
-        second = subprocess.run(publisher_command("-C", drill, "run"), capture_output=True, text=True, check=False)
+        wait_for(
+            run, drill, lambda found: [row["state"] for row in found["deliveries"]] == ["published"]
+        )
+        second = subprocess.run(
+            publisher_command("-C", drill, "run"), capture_output=True, text=True, check=False
+        )
         assert second.returncode == 3
         assert str(process.pid) in second.stderr
         assert "Traceback" not in second.stderr
@@ -101,7 +114,9 @@ def test_a_missing_secret_pauses_its_account_only(run, drill):
         shown = wait_for(
             run,
             drill,
-            lambda found: found["paused"] and any(row["state"] == "published" for row in found["deliveries"]),
+            lambda found: (
+                found["paused"] and any(row["state"] == "published" for row in found["deliveries"])
+            ),
         )
     assert [pause["scope"] for pause in shown["paused"]] == ["account:beijing-wechat"]
     assert "beijing-wechat" in shown["alerts"][0]["message"]
@@ -117,9 +132,15 @@ def test_a_secret_that_cannot_be_read_at_the_start_delays_its_account_only_for_s
     source.write_bytes(b" " * 100_000)
     write_schedule(drill, warning(when='at = "asap"', to='["beijing-weibo"]'))
     with daemon(drill):
-        wait_for(run, drill, lambda found: [row["reason"] for row in found["deliveries"]] == ["secret_unreadable"])
+        wait_for(
+            run,
+            drill,
+            lambda found: [row["reason"] for row in found["deliveries"]] == ["secret_unreadable"],
+        )
         source.write_bytes(secret)
-        shown = wait_for(run, drill, lambda found: [row["state"] for row in found["deliveries"]] == ["published"])
+        shown = wait_for(
+            run, drill, lambda found: [row["state"] for row in found["deliveries"]] == ["published"]
+        )
     assert shown["paused"] == []
 
 
@@ -138,7 +159,9 @@ def own_template(drill):
 
 
 def with_own(name, when=ASAP):
-    return warning(name, when, '["beijing-weibo"]').replace('template = "warning"', 'template = "own"')
+    return warning(name, when, '["beijing-weibo"]').replace(
+        'template = "warning"', 'template = "own"'
+    )
 
 
 def states_of(found):
@@ -146,15 +169,24 @@ def states_of(found):
 
 
 def run_once(drill):
-    return subprocess.run(publisher_command("-C", drill, "run", "--once"), capture_output=True, text=True, check=False)
+    return subprocess.run(
+        publisher_command("-C", drill, "run", "--once"), capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "fault", [pytest.param(fault, marks=pytest.mark.extra if number else ()) for number, fault in enumerate(FAULTS)]
+    "fault",
+    [
+        pytest.param(fault, marks=pytest.mark.extra if number else ())
+        for number, fault in enumerate(FAULTS)
+    ],
 )
 def test_f74_a_template_with_a_fault_delays_no_frozen_post(run, drill, fault):
-    """F74, I9: the daemon starts, sends what is filed, plans what does not need the template, and alerts."""
+    """F74, I9: with a faulty template the daemon starts, sends filed posts, and alerts.
+
+    It plans posts that do not need the template.
+    """
     own = own_template(drill)
     write_schedule(drill, with_own("frozen"))
     assert run("-C", drill, "reload", "--by", "王").code == 0
@@ -179,7 +211,7 @@ def test_f74_a_template_with_a_fault_delays_no_frozen_post(run, drill, fault):
 
 @pytest.mark.long
 def test_f74_a_schedule_that_needs_a_template_with_a_fault_is_refused(run, drill):
-    """F74, I22: the version in force stays, and the alert names the post's line and the template's."""
+    """F74, I22: the version in force stays; the alert names the lines of post and template."""
     own = own_template(drill)
     write_schedule(drill, with_own("frozen"))
     assert run("-C", drill, "reload", "--by", "王").code == 0
@@ -212,9 +244,11 @@ def test_f74_an_unused_template_stops_nothing(run, drill, how):
 
 @pytest.mark.long
 def test_f74_a_deleted_template_stops_no_other_post(run, drill):
-    """F74: posts that were accepted with it are sent, and posts that do not need it are planned further."""
+    """F74: posts accepted with a deleted template are sent, and other posts are still planned."""
     own = own_template(drill)
-    write_schedule(drill, with_own("frozen"), with_own("never", 'cron = "0 9 * * *"'), daily("fine"))
+    write_schedule(
+        drill, with_own("frozen"), with_own("never", 'cron = "0 9 * * *"'), daily("fine")
+    )
     assert run("-C", drill, "reload", "--by", "王").code == 0
     shutil.rmtree(own)
     settings = drill / "publisher.toml"
@@ -252,7 +286,7 @@ def test_failpoints_are_refused_in_live_operation(run, workspace, monkeypatch, v
 
 
 def prevented():
-    """Return the exit codes after which systemd does not restart the daemon."""
+    """Return the exit codes that keep systemd from restarting the daemon."""
     unit = (ROOT / "docs" / "examples" / "publisher.service").read_text("utf-8")
     [codes] = re.findall(r"^RestartPreventExitStatus=(.+)$", unit, re.MULTILINE)
     return {int(code) for code in codes.split()}
@@ -260,7 +294,7 @@ def prevented():
 
 @pytest.mark.parametrize(("code", "is_left_down"), [("clock_skew", False), ("second_daemon", True)])
 def test_a_temporary_problem_does_not_leave_the_daemon_down(capsys, code, is_left_down):
-    """A clock that becomes right soon after the start is waited for by restarts; other problems are not."""
+    """Restarts wait for a clock that becomes right soon after the start, and for nothing else."""
     terminal = Terminal(messages=Messages("en"), workspace=ROOT)
     facts = {"host": "h", "pid": "1", "file": "f", "seconds": "+60"}
     assert (report_error(RefusedError(code, **facts), terminal) in prevented()) == is_left_down
@@ -268,13 +302,16 @@ def test_a_temporary_problem_does_not_leave_the_daemon_down(capsys, code, is_lef
 
 
 def test_the_simulator_shows_agencies_by_their_names(simulator):
-    """A reader of a drill's feeds sees 福州市公安局, not an id, although nobody named the account."""
+    """A reader of a drill's feeds sees 福州市公安局, not an id.
+
+    Nobody has named the account.
+    """
     simulator.post("/_sim/posts", {"platform": "weibo", "account": "1350100001", "text": "甲"})
     assert [account["name"] for account in simulator.get("/_sim/accounts")] == ["福州市公安局"]
 
 
 def test_a_taken_port_is_reported(run, simulator):
-    """A simulator whose port is taken says so and exits 1."""
+    """A simulator with a taken port says so and exits 1."""
     reported = run("simulate", "--listen", simulator.url.removeprefix("http://"))
     assert reported.code == 1
     assert "占用" in reported.err

@@ -1,4 +1,4 @@
-"""`status`: what is shown of deliveries, pauses and the database, to people and to programs."""
+"""`status`: the display of deliveries, pauses and the database, to people and to programs."""
 
 import re
 import sqlite3
@@ -18,19 +18,24 @@ HEADINGS = {
 
 
 def documented_keys():
-    """Return the keys in the manual's two tables about `status --json`, each with the column that shows it."""
+    """Return the keys in the manual's two `status --json` tables, each with its column."""
     text = (Path(__file__).parents[2] / "docs" / "operating.md").read_text("utf-8")
-    section = re.search(r"^### The columns and keys of `status`.*?(?=^##)", text, re.MULTILINE | re.DOTALL)[0]
+    section = re.search(
+        r"^### The columns and keys of `status`.*?(?=^##)", text, re.MULTILINE | re.DOTALL
+    )[0]
     document, delivery = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)
-    return [dict(re.findall(r"^\| `(\w+)` \| (?:([^|]*) \|)?", table, re.MULTILINE)) for table in (document, delivery)]
+    return [
+        dict(re.findall(r"^\| `(\w+)` \| (?:([^|]*) \|)?", table, re.MULTILINE))
+        for table in (document, delivery)
+    ]
 
 
 DOCUMENTED = documented_keys()
-"""The keys of the document, then those of a delivery."""
+"""The keys of the document, then the keys of a delivery."""
 
 
 def documented_heading(key, language):
-    """Return the heading of the column that shows a key of a delivery: in the manual both languages share a cell."""
+    """Return the column heading of a delivery's key; in the manual both languages share a cell."""
     return DOCUMENTED[1][key].split(maxsplit=1)[LANGUAGES.index(language)]
 
 
@@ -50,12 +55,20 @@ def test_status_before_anything_makes_no_database(run, drill):
 
 
 def test_status_has_the_promised_shape(run, due_post, deliver):
-    """The document and a delivery have the documented keys; times have the workspace's offset; one-offs say `once`."""
+    """Document and delivery have the documented keys; times have an offset; one-offs say `once`.
+
+    The offset is that of the workspace.
+    """
     deliver(PUBLISHED)
     shown = run("-C", due_post, "status", "refund", "--json").json
     row = shown["deliveries"][0]
     assert [sorted(shown), sorted(row)] == [sorted(table) for table in DOCUMENTED]
-    assert (row["occurrence"], row["state"], row["attempts"], row["remote_id"]) == ("once", "published", 1, "1")
+    assert (row["occurrence"], row["state"], row["attempts"], row["remote_id"]) == (
+        "once",
+        "published",
+        1,
+        "1",
+    )
     assert row["due"].endswith("+08:00")
 
 
@@ -69,23 +82,38 @@ def test_status_as_a_table_speaks_chinese(run, due_post, deliver):
 
 
 def test_what_has_ended_is_counted_and_listed_on_request(run, due_post, deliver):
-    """Without a choice only what is open has a row; programs get what ended in the last days as well."""
+    """By default only open deliveries have a row; programs also get recently ended ones.
+
+    Recently ended are the ones of the last days.
+    """
     assert run("-C", due_post, "status").out.splitlines()[1].startswith("内容")
     deliver(PUBLISHED)
     shown = run("-C", due_post, "status").out
     assert "已发布 1" in shown
     assert "https://weibo.com/1/a" not in shown
     assert "publisher status --today" in shown
-    for arguments in (("refund",), ("--today",), ("--all",), ("--today", "--account", "beijing-weibo")):
+    for arguments in (
+        ("refund",),
+        ("--today",),
+        ("--all",),
+        ("--today", "--account", "beijing-weibo"),
+    ):
         assert "https://weibo.com/1/a" in run("-C", due_post, "status", *arguments).out
     assert len(run("-C", due_post, "status", "--json").json["deliveries"]) == 1
 
 
-@pytest.mark.parametrize(("urgent", "is_shown"), [("", True), ("urgent = true\n", False)], ids=["routine", "urgent"])
+@pytest.mark.parametrize(
+    ("urgent", "is_shown"), [("", True), ("urgent = true\n", False)], ids=["routine", "urgent"]
+)
 def test_what_waits_for_its_login_shows_until_when(run, drill, deliver, urgent, *, is_shown):
-    """A due post that the login's limits hold back has its earliest time in `status` and `why`, unless it overtakes."""
+    """A due post held back by login limits has its earliest time, unless it overtakes.
+
+    `status` and `why` show the time.
+    """
     settings = drill / "publisher.toml"
-    limits = re.sub(r"(\[limits.weibo\]\n.*\n)per_hour = \d+", r"\1per_hour = 2", settings.read_text("utf-8"))
+    limits = re.sub(
+        r"(\[limits.weibo\]\n.*\n)per_hour = \d+", r"\1per_hour = 2", settings.read_text("utf-8")
+    )
     settings.write_text(limits, "utf-8")
     for name, more in (("first", ""), ("second", urgent)):
         write_schedule(drill, warning(name, f'at = "asap"\n{more}', TO_WEIBO))
@@ -99,30 +127,40 @@ def test_what_waits_for_its_login_shows_until_when(run, drill, deliver, urgent, 
 
 
 def test_problems_are_listed_alone(run, due_post, deliver):
-    """What waits for a person and what is not on the platform; another account has none; an unknown one is an error."""
+    """Deliveries waiting for a person or missing on the platform are listed alone.
+
+    Another account has none, and an unknown account is an error.
+    """
     assert run("-C", due_post, "status", "--problems", "--json").json["deliveries"] == []
     deliver(CAPTCHA)
     [row] = run("-C", due_post, "status", "--problems", "--json").json["deliveries"]
     assert (row["state"], row["title"]) == ("held", "警惕“退款客服”诈骗")
-    wechat = run("-C", due_post, "status", "--problems", "--account", "beijing-wechat", "--json").json
+    wechat = run(
+        "-C", due_post, "status", "--problems", "--account", "beijing-wechat", "--json"
+    ).json
     assert wechat["deliveries"] == []
     assert run("-C", due_post, "status", "--account", "nobody").code == 4
 
 
 def test_alerts_come_before_everything_else(run, due_post, deliver):
-    """A person who looks sees first what needs them."""
+    """Alerts come first in `status`, before everything else."""
     deliver(CAPTCHA)
     assert run("-C", due_post, "status").out.startswith("提醒：\n")
 
 
 def test_monitoring_reads_the_exit_code(run, due_post, deliver, run_on_database):
-    """1 while no daemon runs, 0 while one does, 1 as soon as something is held; without the option always 0."""
+    """The exit code is 1 without a daemon, 0 with one, and 1 once something is held.
+
+    Without the option it is always 0.
+    """
 
     async def beat(application):
         await application.store.actions.register_worker()
 
     def exit_codes():
-        return [run("-C", due_post, "status", *arguments).code for arguments in ((), ("--exit-code",))]
+        return [
+            run("-C", due_post, "status", *arguments).code for arguments in ((), ("--exit-code",))
+        ]
 
     assert exit_codes() == [0, 1]
     run_on_database(beat)
@@ -145,12 +183,15 @@ def test_status_shows_the_attempts_after_the_state(run, due_post, deliver, langu
 
     def attempts_shown():
         lines = [
-            re.split(r"\s{2,}", line) for line in run("-C", due_post, "--lang", language, "status").out.splitlines()
+            re.split(r"\s{2,}", line)
+            for line in run("-C", due_post, "--lang", language, "status").out.splitlines()
         ]
         assert [cells for cells in lines if cells[0] == headings[0]] == [headings]
         [row] = [cells for cells in lines if cells[0] == "refund"]
         [delivery] = run("-C", due_post, "status", "--json").json["deliveries"]
-        assert row[headings.index(documented_heading("attempts", language))] == str(delivery["attempts"])
+        assert row[headings.index(documented_heading("attempts", language))] == str(
+            delivery["attempts"]
+        )
         return delivery["state"], delivery["attempts"]
 
     assert attempts_shown() == ("due", 0)
@@ -176,7 +217,7 @@ def test_status_colours_the_state_on_a_terminal(run, due_post, deliver, monkeypa
 
 @pytest.mark.parametrize(("columns", "is_below"), [("60", True), ("400", False)])
 def test_no_cell_is_broken_on_a_narrow_terminal(run, due_post, monkeypatch, columns, *, is_below):
-    """The remarks stand below the row where they would not fit, and the command in them stays in one piece."""
+    """A remark that does not fit stands below its row, and its command stays in one piece."""
     run("-C", due_post, "pause", "beijing-weibo", "--by", "王")
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setenv("NO_COLOR", "1")
@@ -190,16 +231,25 @@ def test_no_cell_is_broken_on_a_narrow_terminal(run, due_post, monkeypatch, colu
 
 @pytest.mark.parametrize("scope", ["all", "platform:weibo", "beijing-weibo", "refund"])
 def test_status_says_that_a_pause_delays_what_is_due(run, due_post, scope):
-    """Whatever the pause covers: a code for machines, and for people a text and the command, in both languages."""
+    """A pause shows a code for machines, and a text and command for people, in both languages.
+
+    This holds for any scope of the pause.
+    """
     assert run("-C", due_post, "status", "--json").json["deliveries"][0]["reason"] is None
     assert run("-C", due_post, "pause", scope, "--by", "王").code == 0
     [row] = run("-C", due_post, "status", "--json").json["deliveries"]
     assert (row["state"], row["reason"]) == ("due", "paused")
     command = f"publisher resume {scope} --by"
-    [reported] = [line for line in run("-C", due_post, "status").out.splitlines() if line.startswith("refund ")]
+    [reported] = [
+        line
+        for line in run("-C", due_post, "status").out.splitlines()
+        if line.startswith("refund ")
+    ]
     assert f"恢复：{command}" in reported
     [reported] = [
-        line for line in run("-C", due_post, "--lang", "en", "status").out.splitlines() if line.startswith("refund ")
+        line
+        for line in run("-C", due_post, "--lang", "en", "status").out.splitlines()
+        if line.startswith("refund ")
     ]
     assert f"to lift it: {command}" in reported
 
@@ -211,7 +261,7 @@ def test_a_pause_of_something_else_is_no_reason(run, due_post):
 
 
 def test_a_foreign_database_is_refused(run, due_post):
-    """A drill's database is refused in live operation, and a damaged one always, with exit code 3."""
+    """A drill's database is refused in live operation, a damaged one always, with exit code 3."""
     settings = (due_post / "publisher.toml").read_text("utf-8")
     (due_post / "publisher.toml").write_text(settings.replace('"drill"', '"live"'), "utf-8")
     refused = run("-C", due_post, "status")
@@ -226,7 +276,9 @@ def test_a_foreign_database_is_refused(run, due_post):
 def test_a_silent_database_is_reported(run, drill):
     """A database server that does not answer ends in a message and exit code 1."""
     settings = (drill / "publisher.toml").read_text("utf-8")
-    (drill / "publisher.toml").write_text(f'database = "postgresql://nobody@127.0.0.1:9/x"\n{settings}', "utf-8")
+    (drill / "publisher.toml").write_text(
+        f'database = "postgresql://nobody@127.0.0.1:9/x"\n{settings}', "utf-8"
+    )
     reported = run("-C", drill, "status")
     assert reported.code == 1
     assert "没有应答" in reported.err
@@ -234,7 +286,7 @@ def test_a_silent_database_is_reported(run, drill):
 
 
 def test_i24_old_ended_deliveries_are_shown_only_on_request(run, due_post, deliver):
-    """Open deliveries stay in `status` at any age; of the others only the last days, with a note."""
+    """Open deliveries stay in `status` at any age; ended ones only for some days, with a note."""
     deliver(PUBLISHED)
     with sqlite3.connect(due_post / "var" / "publisher.db") as database:
         database.execute("UPDATE delivery SET due_at = due_at - 8 * 86400000000 WHERE id = 1")

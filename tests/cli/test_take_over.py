@@ -1,4 +1,4 @@
-"""A copied workspace: what is refused in it, and how a person takes it over (F103)."""
+"""A copied workspace: commands refused in it, and its takeover by a person (F103)."""
 
 import shutil
 import sqlite3
@@ -12,7 +12,7 @@ BY = ("--by", "王")
 
 
 def use_as_daemon(run_on_database, drill, *, stops):
-    """Do what a daemon's start, and its orderly stop, write into the drill's database."""
+    """Do the writes of a daemon's start and orderly stop to the drill's database."""
 
     async def start(application):
         claim_folder(application.settings.database)
@@ -25,7 +25,10 @@ def use_as_daemon(run_on_database, drill, *, stops):
 
 @pytest.fixture
 def copy_after(run_on_database, drill, due_post, tmp_path):
-    """Return a function that copies the drill, with a post due in it, after its daemon was stopped or while it runs."""
+    """Return a function that copies a drill with a due post.
+
+    The copy is made after its daemon was stopped or while it runs.
+    """
 
     def copy(*, stops):
         use_as_daemon(run_on_database, drill, stops=stops)
@@ -43,7 +46,10 @@ def audit_of(folder, event):
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 def test_f103_commands_that_send_are_refused_in_a_copy(run, drill, copy_after, lang):
-    """F103: exit code 3, both folders and the way out are named; reading and stopping works, with a note."""
+    """F103: a refusal has exit code 3, both folders and the remedy; reading and stopping works.
+
+    A note is shown.
+    """
     copy = copy_after(stops=False)
     for command in (
         ("run", "--once"),
@@ -54,7 +60,10 @@ def test_f103_commands_that_send_are_refused_in_a_copy(run, drill, copy_after, l
     ):
         refused = run("-C", copy, "--lang", lang, *command)
         assert (refused.code, refused.out) == (3, ""), refused.err
-        assert all(part in refused.err for part in (str(drill / "var"), str(copy / "var"), "restore --take-over"))
+        assert all(
+            part in refused.err
+            for part in (str(drill / "var"), str(copy / "var"), "restore --take-over")
+        )
     shown = run("-C", copy, "--lang", lang, "status")
     assert (shown.code, "restore --take-over" in shown.err) == (0, True)
     assert run("-C", copy, "pause", *BY).code == 0
@@ -62,7 +71,10 @@ def test_f103_commands_that_send_are_refused_in_a_copy(run, drill, copy_after, l
 
 
 def test_f103_a_copy_of_a_stopped_workspace_is_taken_over_as_it_is(run, drill, copy_after):
-    """F103: a named person's order is in the audit, nothing is paused, and commands work; the original has lost it."""
+    """F103: a named person's order is in the audit, nothing is paused, and commands work.
+
+    The workspace no longer belongs to the original.
+    """
     copy = copy_after(stops=True)
     result = run("-C", copy, "restore", "--take-over", *BY)
     assert (result.code, "publisher run" in result.out) == (0, True)
@@ -73,8 +85,13 @@ def test_f103_a_copy_of_a_stopped_workspace_is_taken_over_as_it_is(run, drill, c
     assert run("-C", copy, "restore", "--take-over", *BY).code == 3
 
 
-def test_f103_what_the_original_may_have_sent_since_the_copy_is_looked_for_first(run, drill, copy_after):
-    """F103: a copy made while the daemon ran does not know what that sent since; nothing is sent until resume."""
+def test_f103_what_the_original_may_have_sent_since_the_copy_is_looked_for_first(
+    run, drill, copy_after
+):
+    """F103: a copy made while the daemon ran sends nothing until resume.
+
+    It does not know the posts that the daemon sent since.
+    """
     copy = copy_after(stops=False)
     result = run("-C", copy, "restore", "--take-over", *BY)
     assert (result.code, "publisher resume" in result.out) == (0, True)
@@ -85,15 +102,21 @@ def test_f103_what_the_original_may_have_sent_since_the_copy_is_looked_for_first
     assert run("-C", copy, "resume", *BY).code == 0
 
 
-def test_f103_accepting_a_copy_as_restored_trusts_its_journal_no_more_than_a_take_over(run, drill, copy_after):
+def test_f103_accepting_a_copy_as_restored_trusts_its_journal_no_more_than_a_take_over(
+    run, drill, copy_after
+):
     """F103: the journal beside a copy ends where the copy was made."""
     copy = copy_after(stops=False)
     assert run("-C", copy, "restore", "--accept-current", *BY).code == 0
-    assert [row["state"] for row in run("-C", copy, "status", "--json").json["deliveries"]] == ["unknown"]
+    assert [row["state"] for row in run("-C", copy, "status", "--json").json["deliveries"]] == [
+        "unknown"
+    ]
     assert run("-C", copy, "resume", *BY).code == 0
 
 
-def test_f103_a_backup_restored_in_another_workspace_belongs_to_it(run, run_on_database, drill, due_post, tmp_path):
+def test_f103_a_backup_restored_in_another_workspace_belongs_to_it(
+    run, run_on_database, drill, due_post, tmp_path
+):
     """F103: a person has ordered it, so that nothing more is asked at the start."""
     use_as_daemon(run_on_database, drill, stops=False)
     assert run("-C", drill, "backup", tmp_path / "kept.db").code == 0
@@ -113,7 +136,9 @@ def test_there_is_nothing_to_take_over_in_an_original(run, run_on_database, dril
     assert (drill / "var" / "publisher.db").exists() is has_database
 
 
-@pytest.mark.parametrize("options", [(), ("kept.db", "--take-over"), ("--accept-current", "--take-over")])
+@pytest.mark.parametrize(
+    "options", [(), ("kept.db", "--take-over"), ("--accept-current", "--take-over")]
+)
 def test_one_way_to_restore_is_named(run, drill, options):
     """A backup, the present database, or a take-over."""
     assert run("-C", drill, "restore", *options, *BY).code == 2

@@ -33,7 +33,7 @@ def test_f66_shown_text_cannot_control_a_terminal(capsys):
 
 
 def test_f66_json_has_the_same_text_and_cannot_control_a_terminal(capsys):
-    """A program that parses the document gets the exact characters; a person who reads it gets none of them."""
+    """A program that parses the JSON gets the exact characters; a human reader gets none."""
     Terminal(messages=Messages(), workspace=Path()).print_json({"reason": ATTACK})
     shown = capsys.readouterr().out
     assert json.loads(shown) == {"reason": ATTACK}
@@ -53,7 +53,10 @@ def test_f66_check_names_what_it_found_and_never_shows_it(run, workspace):
 def test_f66_facts_of_a_region_are_checked_like_texts(run, workspace):
     """The name of the police, a tip line, a link: they are in every text."""
     file = workspace / "publisher.toml"
-    file.write_text(file.read_text("utf-8") + '\n[region.x]\nname = "北\\u200b京"\ntip_line = "123\u200b77"\n', "utf-8")
+    file.write_text(
+        file.read_text("utf-8") + '\n[region.x]\nname = "北\\u200b京"\ntip_line = "123\u200b77"\n',
+        "utf-8",
+    )
     found = run("-C", workspace, "--lang", "en", "check", "--json")
     assert found.code == 1
     (problem,) = [each for each in found.json["problems"] if each["code"] == "invisible_character"]
@@ -84,7 +87,11 @@ def test_a_report_has_no_formula_for_a_spreadsheet(tmp_path, start):
     """A cell that would be a formula is text: it has a prefix."""
     account = AccountId(f"{start}HYPERLINK(1)\x1b")
     drawn = build_report(date(2027, 1, 1), date(2027, 1, 2), (), {}, {account: Platform("x")})
-    write_csv(tmp_path / "r.csv", drawn, Formatter(messages=Messages(), timezone=ZoneInfo("Asia/Shanghai")))
+    write_csv(
+        tmp_path / "r.csv",
+        drawn,
+        Formatter(messages=Messages(), timezone=ZoneInfo("Asia/Shanghai")),
+    )
     rows = [*csv.reader((tmp_path / "r.csv").read_text("utf-8-sig").splitlines())]
     assert f"'{start}HYPERLINK(1)\\u001b" in [row[0] for row in rows if row]
 
@@ -97,6 +104,7 @@ def test_only_one_place_writes_to_the_terminal():
         for path in folder.rglob("*.py")
         if path.name != "terminal.py"
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"click.echo", "click.secho", "print"}
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {"click.echo", "click.secho", "print"}
     ]
     assert calls == []

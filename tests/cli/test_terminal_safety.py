@@ -1,4 +1,7 @@
-"""Backup, change and restore cannot hide a loss of audit entries: it stays an alert until a named person accepts it."""
+"""Backup, change and restore cannot hide a loss of audit entries.
+
+The loss stays an alert until a named person accepts it.
+"""
 
 import asyncio
 import json
@@ -17,13 +20,18 @@ ACCEPT = ("--by", "陈", "--reason", "旧库是演练时换的")
 
 @pytest.fixture
 def audited(run, drill, tmp_path):
-    """Return a drill with a backup, orders given since, and what auditors hold: the checkpoints and the public key."""
+    """Return a drill with a backup, later orders, and the auditors' checkpoints and public key."""
     return AuditedDrill(run, drill, tmp_path)
 
 
 class AuditedDrill:
     def __init__(self, run, drill, tmp_path):
-        self.run, self.folder, self.kept, self.held = run, drill, tmp_path / "kept.db", tmp_path / "held.log"
+        self.run, self.folder, self.kept, self.held = (
+            run,
+            drill,
+            tmp_path / "kept.db",
+            tmp_path / "held.log",
+        )
         write_schedule(drill, warning("refund", to='["platform:weibo"]'))
         assert self.report("send", "refund", "--by", "王").code == 0
         (drill / "var" / "intents.jsonl").touch()  # as a daemon's first start does
@@ -51,11 +59,13 @@ class AuditedDrill:
         return self.report("audit", "verify", "--json", *arguments)
 
     def as_auditors(self):
-        """Verify an export with what the auditors hold, and nothing of the workspace."""
+        """Verify an export with the auditors' data, and nothing of the workspace."""
         file = self.folder.parent / "export.jsonl"
         file.unlink(missing_ok=True)
         assert self.report("audit", "export", file).code == 0
-        return self.run("audit", "verify", "--json", "--file", file, "--key", self.key, "--anchors", self.held)
+        return self.run(
+            "audit", "verify", "--json", "--file", file, "--key", self.key, "--anchors", self.held
+        )
 
     def alerts(self):
         return [alert["code"] for alert in self.report("status", "--json").json["alerts"]]
@@ -64,7 +74,7 @@ class AuditedDrill:
         asyncio.run(write_drill_checkpoint(self.folder))
 
     def copy_over(self):
-        """Replace the database with the backup's contents by hand, as if it had always been there."""
+        """Replace the database with the backup's contents by hand, as if they were always there."""
         for end in ("-wal", "-shm"):
             self.file.with_name(self.file.name + end).unlink(missing_ok=True)
         shutil.copy(self.kept, self.file)
@@ -94,7 +104,10 @@ class AuditedDrill:
 
 
 def test_a_restore_does_not_hide_a_loss_of_audit_entries(audited):
-    """I18: lost entries are named by numbers and times; the alert outlives the resume, until the loss is accepted."""
+    """I18: lost entries are named by number and time; the alert outlives resume until accepted.
+
+    The loss is accepted.
+    """
     assert audited.report("restore", audited.kept, "--by", "李").code == 0
     reported = audited.verify("--anchors", audited.held)
     [lost] = reported.json["breaks"]
@@ -119,7 +132,10 @@ def test_a_restore_does_not_hide_a_loss_of_audit_entries(audited):
 
 
 def test_a_restore_writes_checkpoints_before_and_after(audited):
-    """Entries since the last checkpoint are recorded before the older database takes over; the new head right after."""
+    """Entries since the last checkpoint are recorded before the restore, and the head after it.
+
+    The older database then takes over.
+    """
     assert audited.report("pause", "--by", "李").code == 0
     assert audited.report("restore", audited.kept, "--by", "李").code == 0
     *_, cut, after = read_checkpoints(audited.anchors)
@@ -127,13 +143,19 @@ def test_a_restore_writes_checkpoints_before_and_after(audited):
     assert cut.signature
     assert after.signature
     reported = audited.verify()
-    assert (reported.code, [item["until"] for item in reported.json["breaks"]]) == (1, [cut.sequence])
+    assert (reported.code, [item["until"] for item in reported.json["breaks"]]) == (
+        1,
+        [cut.sequence],
+    )
     assert reported.json["last"] == after.sequence
     assert sorted(audited.alerts()) == ["audit_broken", "database_restored"]
 
 
 def test_copied_files_do_not_hide_a_loss_of_audit_entries(audited):
-    """At first the end is missing; after new entries the chain is another one: both are reported, the alert stays."""
+    """The missing end, and later the other chain, are both reported, and the alert stays.
+
+    The chain differs after new entries.
+    """
     audited.copy_over()
     reported = audited.verify("--anchors", audited.held)
     [lost] = reported.json["breaks"]
@@ -147,7 +169,10 @@ def test_copied_files_do_not_hide_a_loss_of_audit_entries(audited):
         assert audited.report("resume", "--by", "李").code == 0
     audited.write_checkpoint()
     reported = audited.verify("--anchors", audited.held)
-    assert (reported.code, [item["damage"] for item in reported.json["breaks"]]) == (1, ["rewritten"])
+    assert (reported.code, [item["damage"] for item in reported.json["breaks"]]) == (
+        1,
+        ["rewritten"],
+    )
     assert audited.as_auditors().code == 1
     assert audited.alerts() == ["audit_broken"]
     assert audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 0
@@ -158,10 +183,12 @@ def test_copied_files_do_not_hide_a_loss_of_audit_entries(audited):
 
 @pytest.mark.parametrize("way", ["gone", "shorter"])
 def test_losing_the_checkpoint_file_with_the_entries_hides_nothing(audited, way):
-    """Its newest checkpoint is kept in a second place: the alert comes, comes back, and ends only by acceptance."""
+    """A newest checkpoint in a second place makes the alert come back until it is accepted."""
     audited.copy_over()
     lines = audited.anchors.read_text("utf-8").splitlines(keepends=True)
-    audited.anchors.write_text("".join(lines[:1]), "utf-8") if way == "shorter" else audited.anchors.unlink()
+    audited.anchors.write_text(
+        "".join(lines[:1]), "utf-8"
+    ) if way == "shorter" else audited.anchors.unlink()
     audited.write_checkpoint()
     assert audited.alerts() == ["audit_broken"]
     with sqlite3.connect(audited.file) as connection:
@@ -176,14 +203,19 @@ def test_losing_the_checkpoint_file_with_the_entries_hides_nothing(audited, way)
 
 
 def test_a_moved_or_restarted_checkpoint_file_raises_no_alert(audited):
-    """What counts is whether the database knows the checkpoints, wherever the file is now."""
+    """A moved checkpoint file raises no alert if the database knows its checkpoints."""
     audited.anchors.rename(audited.anchors.with_suffix(".1"))
     audited.write_checkpoint()
     settings = audited.folder / "publisher.toml"
-    settings.write_text(settings.read_text("utf-8") + '\n[audit]\ncheckpoint_file = "elsewhere.log"\n', "utf-8")
+    settings.write_text(
+        settings.read_text("utf-8") + '\n[audit]\ncheckpoint_file = "elsewhere.log"\n', "utf-8"
+    )
     audited.write_checkpoint()
     assert (audited.alerts(), audited.verify().code) == ([], 0)
-    assert [file.exists() for file in (audited.anchors, audited.folder / "elsewhere.log")] == [True, True]
+    assert [file.exists() for file in (audited.anchors, audited.folder / "elsewhere.log")] == [
+        True,
+        True,
+    ]
 
 
 def test_another_database_in_its_place_is_reported(audited):
@@ -192,7 +224,10 @@ def test_another_database_in_its_place_is_reported(audited):
         file.unlink()
     assert audited.report("pause", "--by", "李").code == 0
     reported = audited.verify("--anchors", audited.held)
-    assert (reported.code, [item["damage"] for item in reported.json["breaks"]]) == (1, ["other_chain"])
+    assert (reported.code, [item["damage"] for item in reported.json["breaks"]]) == (
+        1,
+        ["other_chain"],
+    )
     audited.write_checkpoint()
     assert audited.alerts() == ["audit_broken"]
     assert audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 0
@@ -204,10 +239,15 @@ def test_another_database_in_its_place_is_reported(audited):
 def test_an_acceptance_covers_no_later_checkpoint(audited):
     """Not even where a forged entry named an instant and a number far ahead."""
     audited.copy_over()
-    audited.forge("restored", "database", {"cut": [{"sequence": 10**6, "hash": "f" * 64}]}, at=4 * 10**15)
+    audited.forge(
+        "restored", "database", {"cut": [{"sequence": 10**6, "hash": "f" * 64}]}, at=4 * 10**15
+    )
     assert audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 0
     assert audited.report("resume", "--by", "李").code == 0
-    later = {**json.loads(audited.held.read_text("utf-8").splitlines()[-1]), "at": "2099-01-01T00:00:00+00:00"}
+    later = {
+        **json.loads(audited.held.read_text("utf-8").splitlines()[-1]),
+        "at": "2099-01-01T00:00:00+00:00",
+    }
     later |= {"sequence": audited.verify().json["last"], "hash": "e" * 64}
     del later["signature"]
     audited.held.write_text(json.dumps(later, separators=(",", ":")) + "\n", "utf-8")
@@ -226,14 +266,27 @@ def test_an_alert_that_was_deleted_comes_back(audited):
 
 
 def test_forged_entries_have_no_effect(audited):
-    """Neither a restore entry nor an acceptance entry counts by itself; an acceptance needs a signature."""
+    """Neither a restore entry nor an acceptance entry counts alone.
+
+    An acceptance needs a signature.
+    """
     audited.copy_over()
     last = list(read_checkpoints(audited.held))[-1]
     audited.forge("restored", "database", {"cut": [{"sequence": last.sequence, "hash": last.hash}]})
-    assert [item["damage"] for item in audited.verify("--anchors", audited.held).json["breaks"]] == ["replaced"]
-    loss = {"chain": last.chain, "sequence": 1, "until": 99, "hash": last.hash, "at": "2099-01-01T00:00:00+00:00"}
+    assert [
+        item["damage"] for item in audited.verify("--anchors", audited.held).json["breaks"]
+    ] == ["replaced"]
+    loss = {
+        "chain": last.chain,
+        "sequence": 1,
+        "until": 99,
+        "hash": last.hash,
+        "at": "2099-01-01T00:00:00+00:00",
+    }
     for signature in ("", last.signature):
-        audited.forge("loss_accepted", "audit", {"reason": "试验", "losses": [loss], "signature": signature})
+        audited.forge(
+            "loss_accepted", "audit", {"reason": "试验", "losses": [loss], "signature": signature}
+        )
         reported = audited.verify("--anchors", audited.held)
         assert (reported.code, reported.json["accepted"]) == (1, [])
         assert audited.as_auditors().code == 1
@@ -242,9 +295,11 @@ def test_forged_entries_have_no_effect(audited):
 
 
 def test_an_acceptance_needs_checkpoints_from_elsewhere_a_name_and_a_loss(audited):
-    """The workspace's own file does not count, and where nothing was lost there is nothing to accept."""
+    """The workspace's own file does not count; without a loss there is nothing to accept."""
     assert audited.report("audit", "accept", *ACCEPT).code == 2
-    assert audited.report("audit", "accept", "--anchors", audited.held, "--reason", "试验").code == 2
+    assert (
+        audited.report("audit", "accept", "--anchors", audited.held, "--reason", "试验").code == 2
+    )
     assert audited.report("audit", "accept", "--anchors", audited.held, *ACCEPT).code == 1
     assert audited.report("restore", audited.kept, "--by", "李").code == 0
     assert audited.report("audit", "accept", "--anchors", audited.anchors, *ACCEPT).code == 2
@@ -262,35 +317,59 @@ def test_an_accepted_loss_does_not_cover_the_next(audited):
 
 
 def test_a_checkpoint_is_signed_and_a_forged_one_is_reported(audited):
-    """With write access to the file but not the key nobody can change or add a line, signed or unsigned."""
+    """Without the key nobody can change or add a line, even with write access to the file.
+
+    This holds for signed and unsigned lines.
+    """
     lines = audited.held.read_text("utf-8").splitlines()
-    assert audited.verify("--key", audited.key, "--anchors", audited.held).json["signed"] == 2 * len(lines)
+    assert audited.verify("--key", audited.key, "--anchors", audited.held).json[
+        "signed"
+    ] == 2 * len(lines)
     row = json.loads(lines[-1])
     bare = {name: value for name, value in row.items() if name != "signature"}
     for forged in ({**row, "sequence": row["sequence"] - 1}, {**row, "signature": "AAAA"}, bare):
-        audited.held.write_text("\n".join([*lines, json.dumps(forged, separators=(",", ":"))]) + "\n", "utf-8")
+        audited.held.write_text(
+            "\n".join([*lines, json.dumps(forged, separators=(",", ":"))]) + "\n", "utf-8"
+        )
         reported = audited.verify("--anchors", audited.held)
-        assert (reported.code, [item["damage"] for item in reported.json["breaks"]]) == (1, ["forged_checkpoint"])
+        assert (reported.code, [item["damage"] for item in reported.json["breaks"]]) == (
+            1,
+            ["forged_checkpoint"],
+        )
     other = "A" * 43 + "="
     audited.held.write_text("\n".join(lines) + "\n", "utf-8")
     file = audited.folder.parent / "export.jsonl"
     assert audited.report("audit", "export", file).code == 0
-    assert audited.run("audit", "verify", "--file", file, "--key", other, "--anchors", audited.held).code == 1
-    assert audited.run("audit", "verify", "--file", file, "--key", audited.key, "--anchors", audited.held).code == 0
+    assert (
+        audited.run(
+            "audit", "verify", "--file", file, "--key", other, "--anchors", audited.held
+        ).code
+        == 1
+    )
+    assert (
+        audited.run(
+            "audit", "verify", "--file", file, "--key", audited.key, "--anchors", audited.held
+        ).code
+        == 0
+    )
 
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 def test_old_checkpoints_without_a_signature_are_accepted_and_reported_as_such(audited, lang):
-    """They were written before there were keys, and still show what was lost."""
+    """Unsigned checkpoints from before the keys still show a loss, and are reported as unsigned."""
     rows = [json.loads(line) for line in audited.held.read_text("utf-8").splitlines()]
     bare = [{name: value for name, value in row.items() if name != "signature"} for row in rows]
-    audited.held.write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in bare), "utf-8")
+    audited.held.write_text(
+        "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in bare), "utf-8"
+    )
     reported = audited.verify("--lang", lang, "--anchors", audited.held)
     assert (reported.code, reported.json["unsigned"]) == (0, len(bare))
     assert ("没有签名" if lang == "zh_CN" else "without a signature") in reported.err
     audited.anchors.unlink()
     audited.copy_over()
-    assert [item["damage"] for item in audited.verify("--anchors", audited.held).json["breaks"]] == ["truncated"]
+    assert [
+        item["damage"] for item in audited.verify("--anchors", audited.held).json["breaks"]
+    ] == ["truncated"]
 
 
 def test_the_key_is_a_secret_and_the_public_one_can_be_given_as_a_file(audited):

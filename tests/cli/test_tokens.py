@@ -1,4 +1,4 @@
-"""Tokens in live operation: what only a person may do takes password and code; in a drill a token is enough."""
+"""Tokens in live operation: person-only actions take password and code; in a drill a token does."""
 
 import asyncio
 import io
@@ -10,7 +10,11 @@ import pytest
 
 from publisher.app.application import open_application
 from publisher.cli.application import activate_schedule
-from publisher.cli.authentication import COMMAND_PERMISSIONS, PERSONAL_COMMANDS, PERSONAL_PERMISSIONS
+from publisher.cli.authentication import (
+    COMMAND_PERMISSIONS,
+    PERSONAL_COMMANDS,
+    PERSONAL_PERMISSIONS,
+)
 from publisher.config import load_settings
 from publisher.domain.user import Grant, Permission, UserRole
 from publisher.engine.authentication import hash_password
@@ -27,8 +31,10 @@ HELD = ("resolve", "waiting@beijing-weibo", "cancel", "--reason", "test")
 
 
 async def fill(folder):
-    """File a post that waits and is held, and add a user of all roles; return a token of theirs for everything."""
-    application_of = open_application(await load_settings(folder), make_confirmed_runtime(), can_send=False)
+    """File a waiting, held post and an all-role user; return a token of theirs for everything."""
+    application_of = open_application(
+        await load_settings(folder), make_confirmed_runtime(), can_send=False
+    )
     async with application_of as application:
         store, by = application.store, named_person("li")
         await activate_schedule(application)
@@ -68,14 +74,19 @@ def arguments_of(name):
 
 @pytest.mark.parametrize("name", sorted(PERSONAL_COMMANDS - {"resolve"}))
 def test_in_live_operation_a_token_is_not_enough(ask, name):
-    """Whatever its scope it approves, administers and recovers nothing; the message says what to do instead."""
+    """In live operation a token of any scope approves, administers and recovers nothing.
+
+    The message gives the next step.
+    """
     refused = ask(*arguments_of(name))
-    assert (refused.code, NOT_ENOUGH in refused.err, "--by" in refused.err) == (3, True, True), refused.err
+    assert (refused.code, NOT_ENOUGH in refused.err, "--by" in refused.err) == (3, True, True), (
+        refused.err
+    )
 
 
 @pytest.mark.parametrize("name", ["user add", "duty add", "approve"])
 def test_a_password_beside_the_token_is_asked_for_and_signs_in(ask, name):
-    """A person whose shell has a token exported is asked for the password and carries on."""
+    """A person with an exported token is asked for the password and carries on."""
     given = ask(*arguments_of(name), lines=[PASSWORD])
     assert given.code != 3, given.err
     assert ask(*arguments_of(name), lines=["not the password"]).code == 3
@@ -91,7 +102,7 @@ def test_in_a_drill_a_token_is_enough(ask, name):
 
 @pytest.mark.usefixtures("held")
 def test_a_live_resolution_takes_a_person(ask):
-    """To say what became of a call decides what is sent: in live operation no token does that."""
+    """A live resolution takes a person, not a token, as it decides the sending."""
     refused = ask(*HELD, "--by", NAME)
     assert (refused.code, NOT_ENOUGH in refused.err) == (3, True), refused.err
     assert ask(*HELD, "--by", NAME, lines=[PASSWORD]).code == 0
@@ -103,7 +114,9 @@ def held(staffed):
     folder, _token = staffed
 
     async def hold_all():
-        application_of = open_application(await load_settings(folder), make_confirmed_runtime(), can_send=True)
+        application_of = open_application(
+            await load_settings(folder), make_confirmed_runtime(), can_send=True
+        )
         async with application_of as application:
             store = application.store
             await store.maintenance.promote_due()
@@ -124,22 +137,31 @@ def test_no_token_for_what_takes_a_person_is_issued_in_live_operation(ask, scope
 
 
 def test_a_token_that_is_not_enough_does_not_break_the_glass(ask):
-    """The owner whose shell has a token is shown how to act without sign-in, and does not do so by accident."""
+    """An owner with a token is shown the way without sign-in, and never takes it by accident."""
     refused = ask("user", "reset", "spare", "--by", NAME)
-    assert (refused.code, "PUBLISHER_TOKEN= publisher user reset" in refused.err) == (3, True), refused.err
+    assert (refused.code, "PUBLISHER_TOKEN= publisher user reset" in refused.err) == (3, True), (
+        refused.err
+    )
     assert ask("alerts", "--json").json["alerts"] == []
 
 
 def test_a_token_that_is_not_enough_leaves_a_trace(ask, staffed):
-    """Who tries what a stolen token does not allow is in the audit, under the name of its user."""
+    """An attempt that a stolen token does not allow is in the audit, under its user's name."""
     ask("user", "disable", "spare")
     export = staffed[0] / "audit.jsonl"
     ask("audit", "export", str(export))
     entries = map(json.loads, export.read_text("utf-8").splitlines())
-    assert [entry["subject"] for entry in entries if entry.get("event") == "token_refused"] == [f"user:{NAME}"]
+    assert [entry["subject"] for entry in entries if entry.get("event") == "token_refused"] == [
+        f"user:{NAME}"
+    ]
 
 
 def test_what_stops_posts_takes_no_more_than_a_token():
-    """In an emergency nobody looks for a telephone: pausing, cancelling and ending approvals stay open to scripts."""
-    stopping = {name for name, permission in COMMAND_PERMISSIONS.items() if permission is Permission.STOP}
+    """Pausing, cancelling and ending approvals take no more than a token, for emergencies.
+
+    They stay open to scripts, as nobody looks for a telephone then.
+    """
+    stopping = {
+        name for name, permission in COMMAND_PERMISSIONS.items() if permission is Permission.STOP
+    }
     assert stopping & PERSONAL_COMMANDS == set()

@@ -1,4 +1,4 @@
-"""`user`, and how the commands of a person find out who acts."""
+"""`user`, and the way a person's commands find the acting user."""
 
 import contextlib
 import io
@@ -25,7 +25,7 @@ TOKEN = re.compile(r"^publisher-[\w-]{43}$", re.MULTILINE)
 
 @pytest.fixture
 def ask(run, drill, monkeypatch):
-    """Return a function that gives a command on the drill, with lines of standard input and a token, if any."""
+    """Return a function that runs a command on the drill, with input lines and a token, if any."""
 
     def run_with(*arguments, lines=(), token=None):
         monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
@@ -57,7 +57,10 @@ def enrol(ask):
 
 @pytest.fixture
 def issue_token(ask):
-    """Return a function that signs a user in with the password and returns a token of these permissions."""
+    """Return a function that signs a user in with the password and returns a limited token.
+
+    It has the given permissions.
+    """
 
     def issue(name, *scope):
         given = [part for permission in scope for part in ("--scope", permission)]
@@ -102,10 +105,11 @@ def test_a_link_sets_a_password_and_that_signs_in(ask, enrol):
 
 
 @pytest.mark.parametrize(
-    ("password", "message"), [("short", "too short"), ("a" * 40, "easily guessed"), ("x1y2" * 90, "at most 256")]
+    ("password", "message"),
+    [("short", "too short"), ("a" * 40, "easily guessed"), ("x1y2" * 90, "at most 256")],
 )
 def test_a_bad_password_leaves_the_link_open(ask, password, message):
-    """What is too short, repeats a letter or is too long is refused, and the same link works afterwards."""
+    """A short, repetitive or long password is refused; the same link works afterwards."""
     [link] = LINK.findall(ask("user", "add", "zhang", "--role", "admin").out)
     refused = ask("user", "activate", lines=[link, password])
     assert (refused.code, message in refused.err) == (1, True)
@@ -124,7 +128,10 @@ def test_roles_are_limited_to_accounts(ask, enrol, issue_token, drill):
     assert ask("pause", "platform:weibo", "--by", "wang", token=token).code == 0
     assert ask("pause", "beijing-tieba", "--by", "wang", token=token).code == 3
     assert ask("pause", "all", "--by", "wang", token=token).code == 3
-    assert ask("user", "add", "li", "--role", "author@no-such", "--by", "zhang", lines=[PASSWORD]).code == 2
+    assert (
+        ask("user", "add", "li", "--role", "author@no-such", "--by", "zhang", lines=[PASSWORD]).code
+        == 2
+    )
 
 
 def test_a_token_names_its_user_and_does_no_more_than_its_scope(ask, enrol, issue_token):
@@ -143,7 +150,10 @@ def test_a_token_names_its_user_and_does_no_more_than_its_scope(ask, enrol, issu
 
 
 def test_a_disabled_user_and_one_who_was_reset_are_out_at_once(ask, enrol, issue_token):
-    """Tokens and passwords end with the command; a reset gives a new link, enabling gives the old password back."""
+    """A disabled or reset user's tokens and passwords end; enabling gives the old password back.
+
+    A reset gives a new link.
+    """
     enrol("zhang", "admin")
     enrol("wang", "operator", by="zhang")
     token = issue_token("wang", "stop", "operate")
@@ -158,14 +168,23 @@ def test_a_disabled_user_and_one_who_was_reset_are_out_at_once(ask, enrol, issue
     assert ask("user", "activate", lines=[*LINK.findall(reset.out), OTHER_PASSWORD]).code == 0
     assert ask("resume", "--by", "wang", lines=[OTHER_PASSWORD]).code == 0
     assert ask("user", "disable", "zhang", "--by", "zhang", lines=[PASSWORD]).code == 3
-    assert ask("user", "change", "zhang", "--role", "viewer", "--by", "zhang", lines=[PASSWORD]).code == 3
+    assert (
+        ask("user", "change", "zhang", "--role", "viewer", "--by", "zhang", lines=[PASSWORD]).code
+        == 3
+    )
 
 
 def test_a_user_replaces_the_password_with_the_old_one(ask, enrol, issue_token):
-    """The old password is asked for, a token is not enough; sessions and tokens end, and the new one signs in."""
+    """The old password is asked for; a token is not enough, and the new one signs in.
+
+    Sessions and tokens end.
+    """
     enrol("zhang", "admin", "operator")
     token = issue_token("zhang", "operate")
-    assert ask("user", "password", "zhang", lines=[OTHER_PASSWORD, OTHER_PASSWORD], token=token).code == 3
+    assert (
+        ask("user", "password", "zhang", lines=[OTHER_PASSWORD, OTHER_PASSWORD], token=token).code
+        == 3
+    )
     assert ask("user", "password", "zhang", lines=[PASSWORD, "short"]).code == 1
     assert ask("resume", "--by", "zhang", token=token).code == 0
     assert ask("user", "password", "zhang", lines=[PASSWORD, OTHER_PASSWORD]).code == 0
@@ -176,12 +195,15 @@ def test_a_user_replaces_the_password_with_the_old_one(ask, enrol, issue_token):
 
 @pytest.fixture
 def with_second_factor(ask, drill, monkeypatch):
-    """Return the second factor and the recovery codes of the first user, `zhang`; the first code is used already."""
+    """Return the second factor and recovery codes of the first user, `zhang`.
+
+    The first code is used already.
+    """
     [link] = LINK.findall(ask("user", "add", "zhang", "--role", "admin", "--role", "operator").out)
     made = []
 
     class AnsweringInput(io.StringIO):
-        """Standard input whose last line is the code for the key that was printed meanwhile."""
+        """Standard input with the code of the key printed meanwhile as its last line."""
 
         def readline(self, *_size):
             if line := super().readline():
@@ -201,7 +223,9 @@ def with_second_factor(ask, drill, monkeypatch):
     monkeypatch.undo()
     assert activated.code == 0, activated.err
     with contextlib.closing(sqlite3.connect(drill / "var" / "publisher.db")) as database:
-        database.execute("UPDATE auth_user SET totp_step = 0")  # as if the code of the activation were long ago
+        database.execute(
+            "UPDATE auth_user SET totp_step = 0"
+        )  # as if the code of the activation were long ago
         database.commit()
     return made[0].secret, re.findall(r"^  ([A-Z2-7-]{29})$", activated.out, re.MULTILINE)
 
@@ -211,7 +235,7 @@ def present_code(secret):
 
 
 def test_a_code_and_a_recovery_code_work_once(ask, with_second_factor, drill):
-    """With a second factor the password is not enough; a code works once, and so does a recovery code."""
+    """With a second factor the password is not enough; a code or a recovery code works once."""
     secret, recovery_codes = with_second_factor
     assert len(recovery_codes) == RECOVERY_CODES
     assert ask("resume", "--by", "zhang", lines=[PASSWORD]).code == 3
@@ -225,8 +249,13 @@ def test_a_code_and_a_recovery_code_work_once(ask, with_second_factor, drill):
     assert secret.encode() not in (drill / "var" / "publisher.db").read_bytes()
 
 
-def test_without_its_key_a_second_factor_fails_clearly_and_recovery_codes_work(ask, with_second_factor, drill):
-    """The key is in the encrypted store, not in the database: without it only recovery codes and a reset help."""
+def test_without_its_key_a_second_factor_fails_clearly_and_recovery_codes_work(
+    ask, with_second_factor, drill
+):
+    """Without its key a second factor fails; only recovery codes and a reset help.
+
+    The key is in the encrypted store, not in the database.
+    """
     secret, recovery_codes = with_second_factor
     (drill / "var" / "vault.json").write_text("{}", "ascii")
     refused = ask("resume", "--by", "zhang", lines=[PASSWORD, present_code(secret)])
@@ -235,7 +264,10 @@ def test_without_its_key_a_second_factor_fails_clearly_and_recovery_codes_work(a
 
 
 def test_what_is_no_utf8_is_wrong_and_no_crash(ask, enrol):
-    """A terminal of another encoding gives bytes that are no text: a password, link or token of them is refused."""
+    """A password, link or token of bytes that are no text is refused, without a crash.
+
+    A terminal of another encoding gives such bytes.
+    """
     enrol("zhang", "admin", "operator")
     broken = b"\xd6\xd0\xce\xc4 password".decode("utf-8", "surrogateescape")
     assert ask("resume", "--by", "zhang", lines=[broken]).code == 3
@@ -244,17 +276,22 @@ def test_what_is_no_utf8_is_wrong_and_no_crash(ask, enrol):
 
 
 def test_guessing_makes_the_guesser_wait(ask, enrol, monkeypatch):
-    """After some wrong passwords the next attempt is refused for a while, the right password included: exit 1."""
+    """After some wrong passwords the next attempt is refused with exit 1, even the right one."""
     enrol("zhang", "admin", "operator")
-    monkeypatch.setattr("publisher.store.people.attempts.backoff_delay", lambda *_: MAX_DELAY_OF_USER)
-    wrong = [ask("resume", "--by", "zhang", lines=[OTHER_PASSWORD]).code for _ in range(FREE_ATTEMPTS_OF_USER)]
+    monkeypatch.setattr(
+        "publisher.store.people.attempts.backoff_delay", lambda *_: MAX_DELAY_OF_USER
+    )
+    wrong = [
+        ask("resume", "--by", "zhang", lines=[OTHER_PASSWORD]).code
+        for _ in range(FREE_ATTEMPTS_OF_USER)
+    ]
     assert wrong == [3] * FREE_ATTEMPTS_OF_USER
     refused = ask("resume", "--by", "zhang", lines=[PASSWORD])
     assert (refused.code, "try again in" in refused.err) == (1, True)
 
 
 def test_failed_sign_ins_are_shown_at_the_next_one(ask, enrol):
-    """Who signs in hears how often it has failed since the last time, and from where; once."""
+    """At a sign-in a person sees once the number and the source of failed ones since the last."""
     enrol("zhang", "admin", "operator")
     for _ in range(2):
         ask("resume", "--by", "zhang", lines=[OTHER_PASSWORD])
@@ -264,7 +301,10 @@ def test_failed_sign_ins_are_shown_at_the_next_one(ask, enrol):
 
 
 def test_what_is_refused_is_in_the_audit(ask, enrol, issue_token, drill):
-    """Wrong passwords, tokens and actions without a role leave an entry each, with the kind and the source."""
+    """Refused passwords, tokens and actions without a role leave an entry each, with the source.
+
+    The entry has the kind of the refusal, too.
+    """
     enrol("zhang", "admin", "operator")
     enrol("wang", "viewer", by="zhang")
     token = issue_token("wang", "view")
@@ -290,7 +330,10 @@ def test_a_name_that_breaks_addresses_is_refused(ask, name):
 
 
 def test_i19_what_signs_in_is_shown_once_and_stored_nowhere(ask, enrol, issue_token, drill):
-    """Passwords, tokens and links are in no output of later commands, right or wrong, and in no file."""
+    """Passwords, tokens and links are in no output of later commands and in no file.
+
+    This includes wrong ones.
+    """
     link = enrol("zhang", "admin", "operator")
     token = issue_token("zhang", "stop", "operate")
     shown = [
@@ -307,7 +350,9 @@ def test_i19_what_signs_in_is_shown_once_and_stored_nowhere(ask, enrol, issue_to
     text = "".join(result.out + result.err for result in shown)
     stored = b"".join(file.read_bytes() for file in (drill / "var").rglob("*") if file.is_file())
     assert [secret for secret in (link, token, PASSWORD, OTHER_PASSWORD) if secret in text] == []
-    assert [secret for secret in (link, token, PASSWORD, OTHER_PASSWORD) if secret.encode() in stored] == []
+    assert [
+        secret for secret in (link, token, PASSWORD, OTHER_PASSWORD) if secret.encode() in stored
+    ] == []
 
 
 def test_the_owner_of_the_workspace_may_pause_and_reset_without_sign_in(ask, enrol, drill):
@@ -316,7 +361,9 @@ def test_the_owner_of_the_workspace_may_pause_and_reset_without_sign_in(ask, enr
     assert ask("pause", "--by", "night shift").code == 0
     assert ask("status", "--json").json["paused"][0]["scope"] == "all"
     assert len(LINK.findall(ask("user", "reset", "zhang", "--by", "night shift").out)) == 1
-    alerts = [alert for alert in ask("alerts", "--json").json["alerts"] if alert["code"] == "break_glass"]
+    alerts = [
+        alert for alert in ask("alerts", "--json").json["alerts"] if alert["code"] == "break_glass"
+    ]
     assert len(alerts) == 2
     assert all(f"system user {system_user_name()} ran" in alert["message"] for alert in alerts)
     broken = [entry for entry in audit_of(ask, drill) if entry["event"] == "break_glass"]
@@ -328,15 +375,17 @@ def test_the_owner_of_the_workspace_may_pause_and_reset_without_sign_in(ask, enr
 
 
 def test_an_expired_token_does_not_keep_the_owner_from_stopping(ask, enrol):
-    """What is no token any more counts as none: the owner pauses without sign-in, others are refused."""
+    """An expired token counts as none: the owner pauses without sign-in, others are refused."""
     enrol("zhang", "admin")
     assert ask("pause", "--by", "zhang", token="publisher-expired").code == 0
     assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == ["break_glass"]
 
 
 @pytest.mark.parametrize(("name", "scope"), [("wang", "stop"), ("zhang", "view")])
-def test_an_owner_whose_token_will_not_do_sees_how_to_break_the_glass(ask, enrol, issue_token, name, scope):
-    """A token of another, or without the permission, is obeyed: exit 3. Left out, the command works."""
+def test_an_owner_whose_token_will_not_do_sees_how_to_break_the_glass(
+    ask, enrol, issue_token, name, scope
+):
+    """A token of another, or without the permission, exits 3; left out, the command works."""
     enrol("zhang", "admin")
     enrol("wang", "operator", by="zhang")
     token = issue_token(name, scope)
@@ -344,15 +393,19 @@ def test_an_owner_whose_token_will_not_do_sees_how_to_break_the_glass(ask, enrol
         refused = ask(*command, token=token)
         assert (refused.code, "PUBLISHER_TOKEN= publisher" in refused.err) == (3, True), refused.err
         assert ask(*command).code == 0
-    assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == ["break_glass"] * 2
+    assert [alert["code"] for alert in ask("alerts", "--json").json["alerts"]] == [
+        "break_glass"
+    ] * 2
 
 
 def test_nobody_else_sees_how_to_break_the_glass(ask, enrol, issue_token, monkeypatch):
-    """Another system user, and the owner who gives a command that needs a sign-in, are only refused."""
+    """Another system user is only refused; so is the owner at a command that needs a sign-in."""
     enrol("zhang", "admin")
     token = issue_token("zhang", "view")
     assert "PUBLISHER_TOKEN=" not in ask("resume", "--by", "zhang", token=token).err
-    monkeypatch.setattr("publisher.cli.authentication.is_system_owner", lambda _workspace, _uid: False)
+    monkeypatch.setattr(
+        "publisher.cli.authentication.is_system_owner", lambda _workspace, _uid: False
+    )
     refused = ask("pause", "--by", "zhang", token=token)
     assert (refused.code, "PUBLISHER_TOKEN=" in refused.err) == (3, False)
 
@@ -360,20 +413,27 @@ def test_nobody_else_sees_how_to_break_the_glass(ask, enrol, issue_token, monkey
 def test_another_system_user_cannot_break_the_glass(ask, enrol, monkeypatch):
     """Only the owner of the workspace's folder needs no sign-in to pause."""
     enrol("zhang", "admin")
-    monkeypatch.setattr("publisher.cli.authentication.is_system_owner", lambda _workspace, _uid: False)
+    monkeypatch.setattr(
+        "publisher.cli.authentication.is_system_owner", lambda _workspace, _uid: False
+    )
     assert ask("pause", "--by", "night shift").code == 3
     assert ask("user", "reset", "zhang", "--by", "night shift").code == 3
     assert ask("status", "--json").json["paused"] == []
 
 
 def test_who_leaves_is_out_and_leaves_a_list(ask, enrol, issue_token, drill, monkeypatch):
-    """Tokens end; accounts and secrets are listed, and each secret stays an alert until it is replaced."""
+    """Tokens of a departing user end; accounts and secrets are listed.
+
+    Each secret stays an alert until it is replaced.
+    """
     write_schedule(drill, warning("refund", to=TO_WEIBO))
     enrol("zhang", "admin", "operator")
     enrol("wang", "operator", by="zhang")
     token = issue_token("wang", "operate", "credentials", "stop")
     secret = '{"app_key": "1", "app_secret": "2", "access_token": "3"}'
-    assert ask("mode", "beijing-tieba", "off", "--by", "wang", "--reason", "x", token=token).code == 0
+    assert (
+        ask("mode", "beijing-tieba", "off", "--by", "wang", "--reason", "x", token=token).code == 0
+    )
     assert ask("secret", "set", "spare", "--by", "wang", token=token, lines=[secret]).code == 0
     monkeypatch.setattr("publisher.app.departure.is_system_owner", lambda _workspace, _uid: False)
     left = ask("user", "leave", "wang", "--by", "zhang", lines=[PASSWORD])
@@ -381,8 +441,13 @@ def test_who_leaves_is_out_and_leaves_a_list(ask, enrol, issue_token, drill, mon
     assert "tokens: 1" in left.out
     assert "beijing-tieba" in left.out
     assert "publisher secret set spare" in left.out
-    assert ask("mode", "beijing-tieba", "settings", "--by", "wang", "--reason", "x", token=token).code == 3
-    due = [alert for alert in ask("alerts", "--json").json["alerts"] if alert["code"] == "rotation_due"]
+    assert (
+        ask("mode", "beijing-tieba", "settings", "--by", "wang", "--reason", "x", token=token).code
+        == 3
+    )
+    due = [
+        alert for alert in ask("alerts", "--json").json["alerts"] if alert["code"] == "rotation_due"
+    ]
     assert [alert["subject"] for alert in due] == ["secret:spare"]
     assert due[0]["message"].endswith("publisher secret set spare")
     replaced = issue_token("zhang", "credentials")
@@ -391,22 +456,38 @@ def test_who_leaves_is_out_and_leaves_a_list(ask, enrol, issue_token, drill, mon
 
 
 def test_a_person_whose_command_reads_a_secret_is_noted(ask, enrol, drill):
-    """A preview on a phone is made with the account's secret: the audit says for whom it was read."""
+    """A phone preview reads the account's secret, and the audit names the person."""
     write_schedule(drill, warning("refund"))
     enrol("zhang", "admin", "author")
-    preview = ("preview", "refund", "--account", "beijing-wechat", "--to", "someone", "--by", "zhang")
+    preview = (
+        "preview",
+        "refund",
+        "--account",
+        "beijing-wechat",
+        "--to",
+        "someone",
+        "--by",
+        "zhang",
+    )
     assert ask(*preview, lines=[PASSWORD]).code == 1  # nobody serves the platform
     read = [entry for entry in audit_of(ask, drill) if entry["event"] == "secret_read"]
-    assert [(entry["name"], entry["subject"]) for entry in read] == [("zhang", "secret:beijing-wechat")]
+    assert [(entry["name"], entry["subject"]) for entry in read] == [
+        ("zhang", "secret:beijing-wechat")
+    ]
 
 
 def test_accounts_of_a_post_count_as_touched(ask, enrol, issue_token, drill):
-    """Who has cancelled a post has acted on all its accounts."""
+    """A person's cancellation of a post counts as an action on all its accounts."""
     write_schedule(drill, warning("refund"))
     assert ask("reload").code == 0
     enrol("zhang", "admin")
     enrol("wang", "author", by="zhang")
-    assert ask("cancel", "refund", "--by", "wang", "--reason", "x", token=issue_token("wang", "stop")).code == 0
+    assert (
+        ask(
+            "cancel", "refund", "--by", "wang", "--reason", "x", token=issue_token("wang", "stop")
+        ).code
+        == 0
+    )
     left = ask("user", "leave", "wang", "--by", "zhang", lines=[PASSWORD])
     [line] = re.findall(r"^Accounts acted on: (.+)$", left.out, re.MULTILINE)
     assert set(re.split(r"[、,] *", line)) == {"beijing-weibo", "beijing-wechat", "beijing-tieba"}
@@ -420,7 +501,7 @@ def test_an_approver_for_a_stage_that_is_not_configured_is_noted(ask, enrol):
 
 
 def test_who_acted_as_the_owner_could_read_every_secret(ask, enrol, issue_token, drill):
-    """Who gave commands as the system user who owns the workspace has had all secrets of platforms within reach."""
+    """A person with commands as the workspace's owner had all platform secrets within reach."""
     Vault(folder=drill / "var").write(USER_KEY_NAME, {"key": "no platform replaces it"})
     enrol("zhang", "admin")
     enrol("wang", "operator", by="zhang")
@@ -433,7 +514,10 @@ def test_who_acted_as_the_owner_could_read_every_secret(ask, enrol, issue_token,
 
 
 def test_the_audit_says_how_a_person_signed_in(ask, enrol, issue_token, drill):
-    """Each entry of a person who signed in names the method; no link, password or token is in database or audit."""
+    """Each entry of a signed-in person names the method.
+
+    No link, password or token is in database or audit.
+    """
     link = enrol("zhang", "admin", "operator")
     token = issue_token("zhang", "stop")
     ask("pause", "--by", "zhang", token=token)
@@ -447,8 +531,13 @@ def test_the_audit_says_how_a_person_signed_in(ask, enrol, issue_token, drill):
     assert [text for text in (link, token, PASSWORD) if text.encode() in stored] == []
 
 
-def test_after_a_restore_nobody_signs_in_before_being_enabled(ask, enrol, issue_token, drill, tmp_path):
-    """A backup may hold users who have left since: tokens are void, and each user is enabled by the owner, by name."""
+def test_after_a_restore_nobody_signs_in_before_being_enabled(
+    ask, enrol, issue_token, drill, tmp_path
+):
+    """After a restore tokens are void, and the owner enables each user by name.
+
+    A backup may hold users that have left since.
+    """
     enrol("zhang", "admin", "operator")
     token = issue_token("zhang", "recover", "stop")
     backup = tmp_path / "backup.db"
@@ -464,7 +553,10 @@ def test_after_a_restore_nobody_signs_in_before_being_enabled(ask, enrol, issue_
 
 
 def test_a_lost_database_is_restored_by_the_owner_with_a_red_alert(ask, enrol, drill, tmp_path):
-    """Without a database nobody can sign in; the restored one has users, so the action is marked."""
+    """A restored lost database has users, and the owner's action is marked with a red alert.
+
+    Without a database nobody can sign in.
+    """
     enrol("zhang", "admin")
     backup = tmp_path / "backup.db"
     assert ask("backup", str(backup)).code == 0
@@ -494,14 +586,24 @@ def test_wrong_usage_exits_2(ask, arguments):
 
 
 def test_a_second_administrator_confirms_by_command(ask, enrol, monkeypatch):
-    """The first requests and gets no link, the second confirms what is listed and gets it; the user is notified."""
-    monkeypatch.setattr("publisher.cli.authentication.is_system_owner", lambda _workspace, _uid: False)
+    """The first administrator requests without a link; the second confirms and gets the link.
+
+    The second confirms a listed request. The user is notified.
+    """
+    monkeypatch.setattr(
+        "publisher.cli.authentication.is_system_owner", lambda _workspace, _uid: False
+    )
     for name in ("zhang", "zhou"):
         enrol(name, "admin", by=None if name == "zhang" else "zhang")
     waits = ask("user", "add", "wang", "--role", "author", "--by", "zhang", lines=[PASSWORD])
     assert (waits.code, LINK.findall(waits.out)) == (0, [])
     [row] = ask("user", "requests", "--json").json["requests"]
-    assert (row["user"], row["kind"], row["roles"], row["by"]) == ("wang", "add", ["author"], "zhang")
+    assert (row["user"], row["kind"], row["roles"], row["by"]) == (
+        "wang",
+        "add",
+        ["author"],
+        "zhang",
+    )
     confirm = ("user", "confirm", str(row["number"]))
     own = ask(*confirm, "--by", "zhang", lines=[PASSWORD])
     assert (own.code, "another administrator must confirm" in own.err) == (3, True)
@@ -519,14 +621,22 @@ def test_a_second_administrator_confirms_by_command(ask, enrol, monkeypatch):
 
 
 def test_who_confirms_the_first_trusted_role_gets_a_new_link(ask, enrol, issue_token, monkeypatch):
-    """Both hear of it; password and token of before are void, and a token never had more than the viewer."""
-    monkeypatch.setattr("publisher.cli.authentication.is_system_owner", lambda _workspace, _uid: False)
+    """After confirmation of the first trusted role the earlier password and token are void.
+
+    Both people hear of it. A token never had more than the viewer.
+    """
+    monkeypatch.setattr(
+        "publisher.cli.authentication.is_system_owner", lambda _workspace, _uid: False
+    )
     enrol("zhang", "admin")
     enrol("zhou", "admin", by="zhang")
     enrol("wang", "viewer", by="zhang")
     token = issue_token("wang", "view")
     wider = ask("user", "token", "wang", "--scope", "view", "--scope", "stop", lines=[PASSWORD])
-    assert (wider.code, "do not allow this, and so no token does: stop" in wider.err) == (3, True), wider.err
+    assert (wider.code, "do not allow this, and so no token does: stop" in wider.err) == (
+        3,
+        True,
+    ), wider.err
     waits = ask("user", "change", "wang", "--role", "author", "--by", "zhang", lines=[PASSWORD])
     assert ("is set up again with a new link" in waits.out, LINK.findall(waits.out)) == (True, [])
     assert "is set up again with a new link" in ask("user", "requests").out
@@ -537,11 +647,14 @@ def test_who_confirms_the_first_trusted_role_gets_a_new_link(ask, enrol, issue_t
     assert [ask(*stop, token=token).code, ask(*stop, lines=[PASSWORD]).code] == [3, 3]
     assert ask("user", "activate", lines=[*LINK.findall(confirmed.out), OTHER_PASSWORD]).code == 0
     signed_in = ask(*stop, lines=[OTHER_PASSWORD])
-    assert (signed_in.code, "zhang reset your password and second factor" in signed_in.err) == (0, True)
+    assert (signed_in.code, "zhang reset your password and second factor" in signed_in.err) == (
+        0,
+        True,
+    )
 
 
 def test_the_owner_confirms_in_an_emergency_with_a_red_alert(ask, enrol):
-    """Where the second administrator is gone, the system user who owns the workspace confirms on the server."""
+    """If the second administrator is gone, the workspace's owner confirms on the server."""
     enrol("zhang", "admin")
     enrol("zhou", "admin", by="zhang")
     grant = ("user", "change", "zhang", "--role", "admin", "--role", "operator", "--by", "zhang")
@@ -561,5 +674,7 @@ def test_no_command_and_no_page_changes_a_user_past_the_second_administrator():
     """Both submit their changes; only a demo makes its people itself."""
     folder = Path(publisher.__file__).parent
     past = re.compile(r"users\.(add|change_grants|reset)\(")
-    files = [file for part in ("cli", "web", "app", "engine") for file in (folder / part).rglob("*.py")]
+    files = [
+        file for part in ("cli", "web", "app", "engine") for file in (folder / part).rglob("*.py")
+    ]
     assert [file.name for file in files if past.search(file.read_text("utf-8"))] == ["demo.py"]

@@ -17,14 +17,14 @@ from tests.wait import wait_until
 
 @pytest.fixture
 def watched(simulated_drill, monkeypatch):
-    """Return a drill; its daemon counts as silent after two missed heartbeats, to make the test quick."""
+    """Return a drill with a daemon that is silent after two missed heartbeats, for a quick test."""
     monkeypatch.setattr(watchdog, "DAEMON_SILENT_AFTER", timedelta(seconds=11))
     return simulated_drill
 
 
 @pytest.fixture
 def hooks(drill):
-    """Yield the receivers of the first and of the second list of a drill in which no daemon has ever run."""
+    """Yield the receivers of a drill's first and second list, with no daemon ever run."""
     with contextlib.ExitStack() as stack:
         served = {name: stack.enter_context(serving(Webhook())) for name in ("duty", "chief")}
         for name, hook in served.items():
@@ -61,7 +61,7 @@ def fill_disk(process, _drill):
 
 
 def test_a_fault_reaches_the_channels_of_alerts_once(run, drill, hooks):
-    """The first list gets it once, with what to do and a number; a second look sends nothing more."""
+    """A fault goes once to the first list, with remedy and number; a second look is silent."""
     assert run("-C", drill, "reload").code == 0
     looks = [run("-C", drill, "watchdog", "--once").code for _ in range(3)]
     [message] = hooks["duty"].accepted
@@ -73,7 +73,10 @@ def test_a_fault_reaches_the_channels_of_alerts_once(run, drill, hooks):
 
 
 def test_a_report_that_no_channel_of_the_first_list_accepts_goes_to_the_second(run, drill, hooks):
-    """The operator sees which channel has refused it; the report counts as sent and is not repeated at each look."""
+    """A report refused by the first list goes to the second, and the operator sees the refusal.
+
+    It counts as sent and is not repeated at each look.
+    """
     assert run("-C", drill, "reload").code == 0
     hooks["duty"].answer = "error"
     refused = run("-C", drill, "watchdog", "--once")
@@ -83,7 +86,10 @@ def test_a_report_that_no_channel_of_the_first_list_accepts_goes_to_the_second(r
 
 
 def test_a_report_that_nobody_accepts_is_sent_again_under_the_same_number(run, drill, hooks):
-    """Once a channel works again it gets the report, which no look in between has lost."""
+    """A refused report is sent again under the same number once a channel works.
+
+    No look in between loses it.
+    """
     assert run("-C", drill, "reload").code == 0
     for hook in hooks.values():
         hook.answer = "error"
@@ -96,7 +102,10 @@ def test_a_report_that_nobody_accepts_is_sent_again_under_the_same_number(run, d
 @pytest.mark.long
 @pytest.mark.parametrize("fault", [kill, freeze, pytest.param(fill_disk, marks=pytest.mark.extra)])
 def test_a_daemon_that_does_nothing_is_reported(run, watched, fault):
-    """Killed, frozen, or on a full disk: the watchdog ends with 1 and says that nothing is published."""
+    """A killed, frozen or full-disk daemon is reported: the watchdog ends with 1.
+
+    It says that nothing is published.
+    """
     with daemon(watched) as process:
         assert look_until(run, watched, "守护进程有心跳").code == 0
         fault(process, watched)

@@ -1,4 +1,4 @@
-"""`why`: what happened to a delivery, what comes next, and what a person must do."""
+"""`why`: the history of a delivery, its next step, and the work of a person."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.cli.posts import warning, write_schedule
 
 
 def test_a_captcha_is_explained_and_resolved(run, due_post, deliver):
-    """`why` on a held delivery says who must do what with the exact commands; following them queues it again."""
+    """`why` on a held delivery gives the person and the exact commands; they queue it again."""
     deliver(CAPTCHA)
     reported = run("-C", due_post, "why", "refund@beijing-weibo").out
     assert "等待人工处理" in reported
@@ -29,7 +29,7 @@ def test_a_captcha_is_explained_and_resolved(run, due_post, deliver):
 
 
 def test_why_shows_the_history_of_an_unknown_outcome(run, due_post, deliver):
-    """The history names the attempt, why the outcome is unknown, and when the account is read next."""
+    """The history names the attempt, the cause of the unknown outcome, and the next read."""
     deliver(Unknown(reason="timeout"))
     reported = run("-C", due_post, "why", "refund").out
     assert "结果不明，正在核实" in reported
@@ -40,9 +40,16 @@ def test_why_shows_the_history_of_an_unknown_outcome(run, due_post, deliver):
 
 @pytest.mark.parametrize(
     ("platform", "lang", "is_said"),
-    [("weibo", "zh_CN", False), ("wechat", "zh_CN", True), ("tieba", "en", False), ("wechat", "en", True)],
+    [
+        ("weibo", "zh_CN", False),
+        ("wechat", "zh_CN", True),
+        ("tieba", "en", False),
+        ("wechat", "en", True),
+    ],
 )
-def test_advice_of_one_platform_is_not_given_for_another(run, drill, deliver, platform, lang, *, is_said):
+def test_advice_of_one_platform_is_not_given_for_another(
+    run, drill, deliver, platform, lang, *, is_said
+):
     """Only an outcome on WeChat may be a mass send that still waits for its administrator."""
     write_schedule(drill, warning("refund", to=f'["platform:{platform}"]'))
     run("-C", drill, "send", "refund", "--by", "王")

@@ -23,7 +23,10 @@ from publisher.store.queries.queries import Alert, AuditLine, Pause
 from tests.cli.reasons import find_reasons
 
 ROOT = Path(__file__).parents[2]
-CORE = [*(ROOT / "publisher" / "store").rglob("*.py"), *(ROOT / "publisher" / "domain").glob("*.py")]
+CORE = [
+    *(ROOT / "publisher" / "store").rglob("*.py"),
+    *(ROOT / "publisher" / "domain").glob("*.py"),
+]
 CORE_TEXT = "".join(path.read_text("utf-8") for path in CORE)
 RECORDED = {
     *EVENT_CODES.values(),
@@ -79,7 +82,12 @@ def narrator(request):
 def test_the_lists_are_not_empty():
     """The searches above still find the codes in the source."""
     assert {"paused", "planned", "cancelled", "late_outcome_recorded"} <= RECORDED
-    assert {"cancelled_by_person", "original_not_published", "timeout", "id_owned_by_another"} <= REASONS
+    assert {
+        "cancelled_by_person",
+        "original_not_published",
+        "timeout",
+        "id_owned_by_another",
+    } <= REASONS
     assert {
         "account_paused",
         "cancelled.original_not_published",
@@ -91,7 +99,7 @@ def test_the_lists_are_not_empty():
 
 @pytest.mark.parametrize("state", State)
 def test_every_state_has_a_name_and_a_next_step(narrator, state):
-    """Each state has a name and a sentence about what happens next."""
+    """Each state has a name and a sentence about its next step."""
     assert narrator.state(state) != f"state_{state.value}"
     assert narrator.messages.hint(f"state_{state.value}")
 
@@ -125,22 +133,34 @@ def test_every_audit_event_has_a_text(narrator, event):
 
 @pytest.mark.parametrize("words", ["days", "nothing", "page_title"])
 def test_a_persons_reason_is_shown_as_it_is(narrator, words):
-    """What a person wrote is no message code, although a message has that code."""
+    """A person's text is no message code, even if a message has that code."""
     pause = Pause(scope="all", at=INSTANT, by="王", reason=words)
     assert narrator.reason(words) == words
     assert words in narrator.pause("paused_line", pause)
 
 
 def test_every_reason_has_a_text(narrator):
-    """Each reason that the core, the HTTP client or an adapter gives has a text of its own, without a placeholder."""
+    """Each reason of the core, the HTTP client or an adapter has a text of its own.
+
+    The text has no placeholder.
+    """
     texts = {reason: narrator.reason(reason) for reason in REASONS}
-    unlisted = {reason: narrator.messages.translate("reason_unlisted", code=reason) for reason in REASONS}
-    assert [reason for reason, text in texts.items() if text in {reason, unlisted[reason]} or "{" in text] == []
+    unlisted = {
+        reason: narrator.messages.translate("reason_unlisted", code=reason) for reason in REASONS
+    }
+    assert [
+        reason
+        for reason, text in texts.items()
+        if text in {reason, unlisted[reason]} or "{" in text
+    ] == []
 
 
 @pytest.mark.parametrize("reason", TransportReason)
 def test_a_hint_of_the_transport_claims_no_outcome(narrator, reason):
-    """Uploads and checks of a login have these reasons too: a hint says for which calls the account is read."""
+    """A transport reason's hint names the calls with a read of the account.
+
+    Uploads and login checks have these reasons too.
+    """
     hint = narrator.messages.hint(f"reason_{reason}")
     assert hint
     if re.search("读取账号|account is read|on the account", hint):
@@ -148,8 +168,13 @@ def test_a_hint_of_the_transport_claims_no_outcome(narrator, reason):
 
 
 def test_no_text_is_for_a_reason_that_nothing_gives():
-    """The source gives every reason that has a text: the search for reasons misses none, and no text is left over."""
-    texts = {code.removeprefix("reason_") for code in load_catalogue() if code.startswith("reason_")}
+    """The source gives every reason that has a text, and the search for reasons misses none.
+
+    No text is left over.
+    """
+    texts = {
+        code.removeprefix("reason_") for code in load_catalogue() if code.startswith("reason_")
+    }
     assert texts - {"none", "unlisted"} - REASONS == set()
 
 
@@ -172,12 +197,24 @@ def test_every_alert_has_a_text(narrator, code):
             "since": "2027-01-05",
         }
     facts |= (
-        {"worker": "host:/workspace", "seconds": "30", "host": "host", "platform": "weibo", "number": "5"}
+        {
+            "worker": "host:/workspace",
+            "seconds": "30",
+            "host": "host",
+            "platform": "weibo",
+            "number": "5",
+        }
         if code in ABOUT_THE_WHOLE
         else {}
     )
     reported = narrator.alert(
-        Alert(id=1, at=INSTANT, code=code, subject="p@beijing-weibo", facts={"reason": "timeout", **facts})
+        Alert(
+            id=1,
+            at=INSTANT,
+            code=code,
+            subject="p@beijing-weibo",
+            facts={"reason": "timeout", **facts},
+        )
     )
     assert code not in reported
     assert "beijing-weibo" in reported or code in ABOUT_THE_WHOLE
@@ -197,7 +234,9 @@ def test_every_job_has_a_text(narrator):
             "since": "2027-01-05T01:00:00+00:00",
         }
         reported = narrator.alert(
-            Alert(id=1, at=INSTANT, code="job_failing", subject="job", facts={**facts, "account": "a"})
+            Alert(
+                id=1, at=INSTANT, code="job_failing", subject="job", facts={**facts, "account": "a"}
+            )
         )
         assert f"job_{job}" not in reported
         assert "{" not in reported
@@ -205,7 +244,7 @@ def test_every_job_has_a_text(narrator):
 
 
 def test_an_unlisted_code_and_a_persons_text_stay_readable(narrator):
-    """A platform code without an entry is named as such; a text that a person wrote is left as it is."""
+    """A platform code without an entry is named as such; a person's text stays as it is."""
     assert "weibo_99999" in narrator.reason("weibo_99999")
     assert narrator.reason("weibo_99999") != "weibo_99999"
     assert narrator.reason("已电话核实") == "已电话核实"
@@ -214,7 +253,7 @@ def test_an_unlisted_code_and_a_persons_text_stay_readable(narrator):
 @pytest.mark.parametrize("lang", LANGUAGES)
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_is_in_the_chosen_language(capsys, command, lang):
-    """Every help page is in its language, without a bare code or a text of the command-line library."""
+    """Every help page is in its language, without a bare code or text of the library."""
     assert run_command(["--lang", lang, *filter(None, [command]), "--help"]) == 0
     page = capsys.readouterr().out
     assert not re.search(r"\b(?:opt|cmd)_\w+|options_blank|command_blank", page)
@@ -247,7 +286,7 @@ def test_help_is_in_the_chosen_language(capsys, command, lang):
     ],
 )
 def test_wrong_usage_is_reported_in_chinese(capsys, arguments, words):
-    """Wrong usage exits 2 and says in Chinese what is wrong and where the help is."""
+    """Wrong usage exits 2 and describes the fault and the help in Chinese."""
     assert run_command(arguments) == 2
     reported = capsys.readouterr()
     assert reported.out == ""

@@ -1,4 +1,7 @@
-"""Fixtures for the whole of publisher in a workspace, against the simulator in a process of its own."""
+"""Fixtures for the whole of publisher in a workspace.
+
+The simulator runs in its own process.
+"""
 
 import io
 import json
@@ -15,7 +18,14 @@ import pytest
 import tomlkit
 
 from publisher.cli import run_command
-from publisher.cli.workspace import PLATFORMS, DemoAccount, DemoWorkspace, create_workspace, demo_files, read_regions
+from publisher.cli.workspace import (
+    PLATFORMS,
+    DemoAccount,
+    DemoWorkspace,
+    create_workspace,
+    demo_files,
+    read_regions,
+)
 from tests import wait
 from tests.simulator_process import SimulatorProcess
 
@@ -33,12 +43,12 @@ LIMITS = {
 }
 
 REVIEW_WINDOW = "4s"
-"""Of Weibo, whose lists show nothing that is under review."""
+"""The review window of Weibo: its lists show no post under review."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all end-to-end tests as long, except those that belong to every run."""
+    """Mark all end-to-end tests as long, except the tests that belong to every run."""
     for item in items:
         if item.path.parent == Path(__file__).parent and not item.get_closest_marker("smoke"):
             item.add_marker("long")
@@ -48,7 +58,10 @@ class TwoCities(DemoWorkspace):
     """The drill of two cities on all platforms; the identity of an account is its id."""
 
     def __init__(self, simulator_url: str) -> None:
-        regions = [replace(each, agency=f"{each.name}市公安局", tip_line="12377") for each in read_regions()[:2]]
+        regions = [
+            replace(each, agency=f"{each.name}市公安局", tip_line="12377")
+            for each in read_regions()[:2]
+        ]
         super().__init__(regions=regions, simulator_url=simulator_url)
 
     @property
@@ -69,11 +82,16 @@ class Workspace:
         """Write publisher.toml and the secrets of all accounts; there is no schedule yet."""
         files = demo_files(TwoCities(self.simulator.url))
         settings = tomllib.loads(files["publisher.toml"].decode()) | {
-            "limits": {**dict.fromkeys(PLATFORMS, LIMITS), "weibo": {**LIMITS, "review_window": REVIEW_WINDOW}},
+            "limits": {
+                **dict.fromkeys(PLATFORMS, LIMITS),
+                "weibo": {**LIMITS, "review_window": REVIEW_WINDOW},
+            },
             "dashboard": {"enabled": False},
         }
         secrets = {name: content for name, content in files.items() if name.startswith("secrets/")}
-        create_workspace(self.folder, {**secrets, "publisher.toml": tomlkit.dumps(settings).encode()})
+        create_workspace(
+            self.folder, {**secrets, "publisher.toml": tomlkit.dumps(settings).encode()}
+        )
 
     def write_schedule(self, text: str) -> None:
         """Replace the schedule atomically, as an editor does."""
@@ -90,7 +108,8 @@ class Workspace:
     def run(self, *arguments: str, given: str = "") -> tuple[int, str, str]:
         """Run a command; return its exit code, its stdout and its stderr.
 
-        It runs in this process, which takes a tenth of the time; a daemon runs in its own, as it may be killed.
+        It runs in this process, at a tenth of the time. A daemon runs in its own, as it may be
+        killed.
         """
         command = ["-C", str(self.folder), *arguments]
         is_apart = "run" in arguments or FAILPOINTS in self.environment
@@ -133,7 +152,10 @@ class Workspace:
         return json.loads(self.publisher("status", "--json", *arguments))
 
     def states(self) -> dict[str, str]:
-        return {f"{item['post']}@{item['account']}": item["state"] for item in self.status()["deliveries"]}
+        return {
+            f"{item['post']}@{item['account']}": item["state"]
+            for item in self.status()["deliveries"]
+        }
 
     def log(self) -> str:
         return (self.folder / "log.jsonl").read_text(encoding="utf-8")
@@ -141,7 +163,7 @@ class Workspace:
 
 @pytest.fixture
 def workspace(tmp_path: Path, simulator: SimulatorProcess) -> Iterator[Workspace]:
-    """Yield a workspace whose platforms are the simulator."""
+    """Yield a workspace with the simulator as its platforms."""
     made = Workspace(tmp_path / "workspace", simulator)
     made.create()
     yield made
@@ -152,5 +174,8 @@ def workspace(tmp_path: Path, simulator: SimulatorProcess) -> Iterator[Workspace
 
 @pytest.fixture
 def wait_until() -> Callable[..., None]:
-    """Return a function that polls a condition until it holds, and fails after the given seconds."""
+    """Return a function that polls a condition until it holds.
+
+    It fails after the given seconds.
+    """
     return wait.wait_until

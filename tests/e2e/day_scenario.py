@@ -1,4 +1,7 @@
-"""The day of 108 accounts: what staff write, what people and platforms do, and the state in the evening."""
+"""The day of 108 accounts: the posts of staff, and the acts of people and platforms.
+
+The scenario ends with the state in the evening.
+"""
 
 import asyncio
 import tomllib
@@ -71,7 +74,7 @@ TITLES = {post[0]: post[2] for post in (*MORNING_POSTS, *NOON_POSTS)}
 
 @dataclass(slots=True)
 class Day:
-    """The day, and what people and platforms do in it."""
+    """The day, and the acts of people and platforms in it."""
 
     days: Days
     folder: Path
@@ -89,8 +92,13 @@ class Day:
     async def write(self, *posts: tuple) -> None:
         """Save a schedule as staff do, and let the daemon read it."""
         facts = [dict(zip(FIELDS, post, strict=True)) for post in posts]
-        moments = [{key: self.midnight + timedelta(hours=item[key]) for key in ("at", "expires")} for item in facts]
-        text = "".join(POST.format(**item | moment) for item, moment in zip(facts, moments, strict=True))
+        moments = [
+            {key: self.midnight + timedelta(hours=item[key]) for key in ("at", "expires")}
+            for item in facts
+        ]
+        text = "".join(
+            POST.format(**item | moment) for item, moment in zip(facts, moments, strict=True)
+        )
         (self.folder / "schedule.toml").write_text(text, "utf-8")
         await self.days.daemon.read_schedule()
 
@@ -100,22 +108,36 @@ class Day:
             await asyncio.to_thread(self.days.simulator.post, "/_sim/review", answer)
 
     async def resolve_holds(self, name: str, reason: str) -> None:
-        """Follow the hold's advice: resume the account, and resolve what is held with `resend`."""
+        """Follow the hold's advice.
+
+        Resume the account, and resolve the held delivery with `resend`.
+        """
         for account in self.troubles[name]:
             await self.app.store.actions.resume(f"account:{account.id}", named_person("王"))
-            for row in await self.app.store.queries.deliveries(account=account.id, states=[State.HELD]):
-                await resolve_delivery(self.app.store, row, Resolution.RESEND, by=named_person("王"), reason=reason)
+            for row in await self.app.store.queries.deliveries(
+                account=account.id, states=[State.HELD]
+            ):
+                await resolve_delivery(
+                    self.app.store, row, Resolution.RESEND, by=named_person("王"), reason=reason
+                )
 
     async def delete_some(self) -> frozenset[int]:
         """Make each platform delete four published posts."""
         found = await asyncio.to_thread(self.days.simulator.get, "/_sim/posts")
         ids = {post["url"]: post["id"] for post in found}
         others = {account.id for account in self.troubles.others}
-        published = await self.app.store.queries.deliveries(PostId("refund"), states=[State.PUBLISHED])
-        decks = [[row for row in published if row.platform == name and row.account in others] for name in PLATFORMS]
+        published = await self.app.store.queries.deliveries(
+            PostId("refund"), states=[State.PUBLISHED]
+        )
+        decks = [
+            [row for row in published if row.platform == name and row.account in others]
+            for name in PLATFORMS
+        ]
         chosen = [row for deck in decks for row in self.dice.sample(deck, 4)]
         for row in chosen:
-            await asyncio.to_thread(self.days.simulator.delete, f"/_sim/posts/{ids[row.receipt.url]}")
+            await asyncio.to_thread(
+                self.days.simulator.delete, f"/_sim/posts/{ids[row.receipt.url]}"
+            )
         return frozenset(row.id for row in chosen)
 
     async def run(self) -> frozenset[int]:
@@ -126,7 +148,9 @@ class Day:
         await self.until(9.75)
         await self.resolve_holds("signs_in_again", "已重新授权")
         await self.resolve_holds("captcha_solved", "已完成验证")
-        await self.resolve_holds("server_fails", "已登录查看，没有发出")  # it expires before the longest review ends
+        await self.resolve_holds(
+            "server_fails", "已登录查看，没有发出"
+        )  # it expires before the longest review ends
         await self.until(10.5)
         removed = await self.delete_some()
         await self.until(12)
@@ -168,7 +192,11 @@ class DayResult:
     @property
     def visible(self) -> set[tuple[str, str]]:
         """Return identity and post of everything that is visible."""
-        return {(post["account"], post_in(post)) for post in self.posts if post["visible"] and post_in(post)}
+        return {
+            (post["account"], post_in(post))
+            for post in self.posts
+            if post["visible"] and post_in(post)
+        }
 
 
 def post_in(post: Mapping) -> str:
@@ -188,7 +216,9 @@ def create_day_workspace(folder: Path, drill: DemoWorkspace, troubles: Troubles)
     for entry in settings["account"]:
         entry.update({"profile": "mass"} if entry["id"] in mass else {})
         entry.update({"exclusive": True} if entry["id"] in alone else {})
-    create_workspace(folder, files | {"publisher.toml": tomlkit.dumps(settings).encode(), "schedule.toml": b""})
+    create_workspace(
+        folder, files | {"publisher.toml": tomlkit.dumps(settings).encode(), "schedule.toml": b""}
+    )
 
 
 async def run_day(folder: Path, seed: int) -> DayResult:
@@ -199,7 +229,9 @@ async def run_day(folder: Path, seed: int) -> DayResult:
         troubles = deal(drill.accounts, dice)
         create_day_workspace(folder, drill, troubles)
         give_history(simulator, drill.accounts)
-        midnight = datetime.combine(world.now().astimezone(ZONE).date() + timedelta(days=1), time(), ZONE)
+        midnight = datetime.combine(
+            world.now().astimezone(ZONE).date() + timedelta(days=1), time(), ZONE
+        )
         world.shift = midnight + timedelta(hours=MORNING) - world.now()
         simulator.post("/_sim/clock", {"shift": world.shift.total_seconds()})
         world.confirm_clock(world.read_clocks())

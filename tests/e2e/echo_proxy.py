@@ -1,4 +1,7 @@
-"""A proxy before the simulator that can repeat each request in its answer; and a search for secrets."""
+"""A proxy before the simulator that can repeat each request in its answer.
+
+The module also searches for secrets.
+"""
 
 import base64
 import contextlib
@@ -12,8 +15,12 @@ from urllib.parse import quote, quote_plus
 import httpx
 
 CODES = {"weibo": 10004, "wechat": 40164, "tieba": 4010}
-"""Error codes whose platform message is kept."""
-WORDS = {"weibo": ("error_code", "error"), "wechat": ("errcode", "errmsg"), "tieba": ("error_code", "error_msg")}
+"""Error codes with a platform message that is kept."""
+WORDS = {
+    "weibo": ("error_code", "error"),
+    "wechat": ("errcode", "errmsg"),
+    "tieba": ("error_code", "error_msg"),
+}
 SHORT_LIVED = ("access_token", "tbs")
 
 
@@ -45,7 +52,11 @@ class Handler(BaseHTTPRequestHandler):
         self.server.answered.append(self.server.answers)
         match self.server.answers:
             case "page":
-                self._answer(502, "text/html", f"<html><pre>{html.escape(self._echo(body))}</pre></html>".encode())
+                self._answer(
+                    502,
+                    "text/html",
+                    f"<html><pre>{html.escape(self._echo(body))}</pre></html>".encode(),
+                )
             case "words":
                 platform = platform_of(self.path)
                 code, words = WORDS[platform]
@@ -59,16 +70,27 @@ class Handler(BaseHTTPRequestHandler):
     do_POST = do_GET  # noqa: N815 # the name that the server asks for
 
     def _echo(self, body: bytes) -> str:
-        """Repeat the request, the most secret part first: only the beginning of a platform's message is kept."""
-        reported = {name: value for name, value in self.headers.items() if name in {"authorization", "cookie"}}
+        """Repeat the request, the most secret part first.
+
+        Only the beginning of a platform's message is kept.
+        """
+        reported = {
+            name: value
+            for name, value in self.headers.items()
+            if name in {"authorization", "cookie"}
+        }
         return f"{self.path[-150:]} {reported} {body.decode('utf-8', 'replace')[-300:]} {self.headers} {self.path}"
 
     def _forward(self, body: bytes) -> None:
-        reply = self.server.simulator.request(self.command, self.path, content=body, headers=self.headers.items())
+        reply = self.server.simulator.request(
+            self.command, self.path, content=body, headers=self.headers.items()
+        )
         with contextlib.suppress(ValueError, AttributeError):  # no JSON, or no object
             secrets = {str(reply.json().get(name) or "") for name in SHORT_LIVED}
             self.server.seen |= {secret for secret in secrets if len(secret) >= 16}
-        self._answer(reply.status_code, reply.headers.get("content-type", "text/html"), reply.content)
+        self._answer(
+            reply.status_code, reply.headers.get("content-type", "text/html"), reply.content
+        )
 
     def _answer(self, status: int, kind: str, content: bytes) -> None:
         with contextlib.suppress(OSError):
@@ -95,16 +117,24 @@ def proxy_to(simulator: httpx.Client) -> Iterator[Proxy]:
 
 
 def forms_of(secret: str) -> set[bytes]:
-    """Return a secret and its first half in every encoding in which they might appear."""
+    """Return a secret and its first half in every encoding of their possible appearance."""
     found: set[bytes] = set()
     for part in (secret, secret[: max(12, len(secret) // 2)]):
         raw = part.encode()
-        found |= {raw, quote(part, safe="").encode(), quote(part).encode(), quote_plus(part).encode()}
+        found |= {
+            raw,
+            quote(part, safe="").encode(),
+            quote(part).encode(),
+            quote_plus(part).encode(),
+        }
         found |= {raw.hex().encode(), raw.hex().upper().encode(), json.dumps(part)[1:-1].encode()}
         found |= {part.encode("utf-16-le"), raw[::-1]}
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             # inside a longer base64 text: the letters that do not depend on the bytes around it
-            found |= {encode(b"x" * shift + raw)[4 if shift else 0 : (shift + len(raw)) // 3 * 4] for shift in range(3)}
+            found |= {
+                encode(b"x" * shift + raw)[4 if shift else 0 : (shift + len(raw)) // 3 * 4]
+                for shift in range(3)
+            }
     return found
 
 

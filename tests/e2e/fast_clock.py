@@ -1,4 +1,7 @@
-"""A runtime whose clock is moved forward, and a daemon whose jobs run in step with it and with the platforms' clock."""
+"""A runtime with a clock that is moved forward.
+
+A daemon's jobs run in step with it and with the platforms' clock.
+"""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -13,7 +16,10 @@ from publisher.runtime.clock import Runtime
 from tests.simulator_process import SimulatorProcess
 
 LEAST, MOST = timedelta(seconds=20), timedelta(minutes=10)
-"""Smallest and largest step of the clock: hardly past what is due, and far where nothing is."""
+"""Smallest and largest step of the clock.
+
+A step is small near a due time, and large where nothing is due.
+"""
 AT_ONCE = 50
 
 
@@ -32,7 +38,10 @@ class FastRuntime(Runtime):
 
 @dataclass(slots=True)
 class Days:
-    """A daemon whose jobs are run by hand, with its clock and the platforms' clock moved together."""
+    """A daemon with jobs that are run by hand.
+
+    Its clock and the platforms' clock move together.
+    """
 
     daemon: Daemon
     world: FastRuntime
@@ -56,7 +65,7 @@ class Days:
                 pass
 
     async def _next_due_at(self) -> datetime:
-        """Return the next instant at which a delivery or a login in cooldown is due."""
+        """Return the next due time of a delivery or of a login in cooldown."""
         app = self.daemon.application
         found = await app.store.queries.deliveries(states=sorted(OPEN_STATES - {State.HELD}))
         needs = [item.next_action_at for item in found if item.next_action_at is not None]
@@ -67,4 +76,6 @@ class Days:
     async def _advance(self, by: timedelta) -> None:
         if by > timedelta(0):
             self.world.shift += by
-            await asyncio.to_thread(self.simulator.post, "/_sim/clock", {"shift": by.total_seconds()})
+            await asyncio.to_thread(
+                self.simulator.post, "/_sim/clock", {"shift": by.total_seconds()}
+            )

@@ -1,4 +1,4 @@
-"""The faults of a day: what goes wrong, for which accounts, and how the simulator is configured for it."""
+"""The faults of a day, their accounts, and the simulator's configuration for them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,12 +44,18 @@ HANDS = {
     "thread_refused": ("tieba", 2),
     "shared": ("tieba", 2),
 }
-"""Each fault's platform and number of accounts; people post on `shared` accounts too, on `exclusive` ones never."""
+"""Each fault's platform and number of accounts.
+
+People post on `shared` accounts too, on `exclusive` ones never.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Troubles:
-    """The accounts of each fault, one fault each, and the others, which only lose replies now and then."""
+    """The accounts of each fault, one fault each, and the others.
+
+    The others only lose replies now and then.
+    """
 
     by_name: Mapping[str, Sequence[DemoAccount]]
     others: Sequence[DemoAccount]
@@ -63,12 +69,20 @@ def deal(accounts: Sequence[DemoAccount], dice: Random) -> Troubles:
     decks = {name: [item for item in accounts if item.platform == name] for name in PLATFORMS}
     for deck in decks.values():
         dice.shuffle(deck)
-    by_name = {name: [decks[platform].pop() for _ in range(number)] for name, (platform, number) in HANDS.items()}
-    return Troubles(by_name=by_name, others=[account for deck in decks.values() for account in deck])
+    by_name = {
+        name: [decks[platform].pop() for _ in range(number)]
+        for name, (platform, number) in HANDS.items()
+    }
+    return Troubles(
+        by_name=by_name, others=[account for deck in decks.values() for account in deck]
+    )
 
 
 def arrange(simulator: SimulatorProcess, troubles: Troubles) -> None:
-    """Configure the simulator: the faults, and for the other accounts one lost reply in twenty creating calls."""
+    """Configure the simulator with the faults.
+
+    The other accounts lose one reply in twenty creating calls.
+    """
 
     def fault(name: str, endpoint: str, kind: str, nth: object = "every", **facts: object) -> None:
         for account in troubles[name]:
@@ -81,7 +95,9 @@ def arrange(simulator: SimulatorProcess, troubles: Troubles) -> None:
     simulator.post("/_sim/settings", TRUE_LIMITS)
     creating = {"weibo": SHARE, "wechat": SUBMIT, "tieba": OPEN_THREAD}
     for seed, account in enumerate(troubles.others):
-        put(account, creating[account.platform], {"kind": "drop_after"}, probability=0.05, seed=seed)
+        put(
+            account, creating[account.platform], {"kind": "drop_after"}, probability=0.05, seed=seed
+        )
     fault("review_passes", SUBMIT, "review", seconds=1500, verdict="pass")
     fault("review_refuses", SUBMIT, "review", seconds=600, verdict="refuse")
     fault("review_never_ends", SUBMIT, "review", verdict="hold")
@@ -97,8 +113,24 @@ def arrange(simulator: SimulatorProcess, troubles: Troubles) -> None:
     fault("server_fails", SHARE, "status", nth=[1], code=503)
     fault("captcha", OPEN_THREAD, "captcha")
     fault("captcha_solved", OPEN_THREAD, "captcha", nth=[1])
-    fault("thread_reviewed", OPEN_THREAD, "review", nth=[1], seconds=1800, verdict="pass", announce=True)
-    fault("thread_refused", OPEN_THREAD, "review", nth=[1], seconds=1800, verdict="refuse", announce=True)
+    fault(
+        "thread_reviewed",
+        OPEN_THREAD,
+        "review",
+        nth=[1],
+        seconds=1800,
+        verdict="pass",
+        announce=True,
+    )
+    fault(
+        "thread_refused",
+        OPEN_THREAD,
+        "review",
+        nth=[1],
+        seconds=1800,
+        verdict="refuse",
+        announce=True,
+    )
 
 
 def give_history(simulator: SimulatorProcess, accounts: Sequence[DemoAccount]) -> None:
@@ -111,5 +143,9 @@ def give_history(simulator: SimulatorProcess, accounts: Sequence[DemoAccount]) -
 
 def post_by_hand(simulator: SimulatorProcess, account: DemoAccount, words: str) -> None:
     """Post as a person does, through the platform's own page."""
-    place = {"platform": account.platform, "account": account.identity, "forum": account.region.forum}
+    place = {
+        "platform": account.platform,
+        "account": account.identity,
+        "forum": account.region.forum,
+    }
     simulator.post("/_sim/posts", {**place, "text": f"{words}。", "title": words})

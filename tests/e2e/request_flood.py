@@ -1,7 +1,8 @@
-"""Clients that hold connections to an address: most send nothing, some send slowly. When closed they reconnect at once.
+"""Clients that hold connections to an address: most send nothing, some send slowly.
 
-Run as `request_flood.py PORT SILENT DRIPPING SECONDS`, a process of its own, so that it takes no time from the test. It
-writes a line when all have connected once, and at the end its figures as JSON.
+When closed they reconnect at once. Run as `request_flood.py PORT SILENT DRIPPING SECONDS`, in its
+own process, so that it takes no time from the test. It writes a line when all have connected once,
+and at the end its figures as JSON.
 """
 
 import asyncio
@@ -55,7 +56,9 @@ class Flood:
 
 async def _is_closed(stream: socket.socket, seconds: float) -> bool:
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):  # wait_for would now and then swallow the end of the flood
+        async with asyncio.timeout(
+            seconds
+        ):  # wait_for would now and then swallow the end of the flood
             return not await asyncio.get_running_loop().sock_recv(stream, 1)
     return False
 
@@ -67,7 +70,9 @@ def write(facts: dict[str, object]) -> None:
 
 async def flood(port: int, silent: int, dripping: int, seconds: float) -> dict[str, object]:
     together = Flood(port, silent + dripping)
-    tasks = [asyncio.create_task(together.hold(n, drips=n < dripping)) for n in range(silent + dripping)]
+    tasks = [
+        asyncio.create_task(together.hold(n, drips=n < dripping)) for n in range(silent + dripping)
+    ]
     began = time.monotonic()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(together.have_all_connected.wait(), seconds)

@@ -15,7 +15,10 @@ def add_channels(workspace, urls, first):
     """Write channels with these addresses into the settings."""
     file = workspace.folder / "publisher.toml"
     settings = tomlkit.parse(file.read_text("utf-8"))
-    settings["alerts"] = {"first": list(first), "channels": {name: f"alert-{name}" for name in urls}}
+    settings["alerts"] = {
+        "first": list(first),
+        "channels": {name: f"alert-{name}" for name in urls},
+    }
     file.write_text(tomlkit.dumps(settings), "utf-8")
     for name, url in urls.items():
         secret = workspace.folder / "secrets" / f"alert-{name}"
@@ -24,17 +27,25 @@ def add_channels(workspace, urls, first):
 
 
 def open_alerts(workspace):
-    return [alert["code"] for alert in json.loads(workspace.publisher("alerts", "--json"))["alerts"]]
+    return [
+        alert["code"] for alert in json.loads(workspace.publisher("alerts", "--json"))["alerts"]
+    ]
 
 
 def test_no_alert_is_lost_by_a_kill_or_by_bad_channels(workspace, wait_until):
-    """Killed while four channels misbehave, the daemon's successor brings each the alert once it works, with one id."""
+    """No alert is lost by a kill or by bad channels.
+
+    The daemon is killed while four channels misbehave. Its successor brings each channel the alert
+    once it works, with one id.
+    """
     with ExitStack() as stack:
         hooks = {name: stack.enter_context(serving(Webhook(name))) for name in BAD}
         hooks["good"] = stack.enter_context(serving(Webhook()))
         mail = stack.enter_context(serving(MailServer()))
         add_channels(
-            workspace, {**{name: hook.url for name, hook in hooks.items()}, "mail": mail.url}, [*hooks, "mail"]
+            workspace,
+            {**{name: hook.url for name, hook in hooks.items()}, "mail": mail.url},
+            [*hooks, "mail"],
         )
         workspace.write_schedule(BROKEN_SCHEDULE)
         daemon = workspace.start()

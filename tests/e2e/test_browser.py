@@ -1,4 +1,4 @@
-"""What a citizen sees, in a real browser."""
+"""A citizen's view, in a real browser."""
 
 import os
 import shutil
@@ -12,7 +12,13 @@ from tests.wait import PATIENCE_SECONDS
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = os.environ.get("PUBLISHER_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-SILENT = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+SILENT = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-sync",
+]
 
 
 @pytest.fixture
@@ -27,11 +33,17 @@ def page():
 
 
 def test_each_platforms_page_shows_the_warning(workspace, simulator, page):
-    """The feeds and the article show title, bulletin number and how to report, without a script error."""
+    """The feeds and the article show title, bulletin number and the way to report.
+
+    There is no script error.
+    """
     workspace.write_schedule(post("p"))
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     complaints = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type == "error" else None,
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     for platform in ("weibo", "wechat", "tieba"):
         page.goto(f"{simulator.url}/_sim/feed/{platform}/beijing-{platform}")

@@ -1,4 +1,7 @@
-"""WeChat reports the end of a publish job, and the daemon reads it at once: real sockets, both modes."""
+"""WeChat reports the end of a publish job, and the daemon reads it at once.
+
+The test uses real sockets and both modes.
+"""
 
 import contextlib
 import hashlib
@@ -50,20 +53,25 @@ FLOOD_SECONDS = 60
 SOFT_LIMIT = 1024
 """Descriptors that systemd gives a service by default; the test does not allow raising them."""
 LATEST = 5
-"""Seconds after its instant by which a post must be sent, whatever connects to us."""
+"""Maximum seconds from its instant to the sending of a post, with any clients connecting."""
 FIRST_POLL = 60
 """Seconds to the first status read that no message triggers."""
 
 
 @pytest.fixture
 def listener(workspace):
-    """Configure the workspace to listen on a free port, with a token for both accounts and a key for one."""
+    """Configure the workspace to listen on a free port.
+
+    Both accounts get a token, and one gets a key.
+    """
     port = free_port()
     file = workspace.folder / "publisher.toml"
     before, _wechat, after = file.read_text("utf-8").partition("[limits.wechat]")
     after = after.replace('first_check_after = "0.4s"', f'first_check_after = "{FIRST_POLL}s"', 1)
     after = after.replace('platform = "wechat"\n', 'platform = "wechat"\nprofile = "mass"\n')
-    file.write_text(f'{before}[callbacks]\nlisten = "127.0.0.1:{port}"\n\n[limits.wechat]{after}', "utf-8")
+    file.write_text(
+        f'{before}[callbacks]\nlisten = "127.0.0.1:{port}"\n\n[limits.wechat]{after}', "utf-8"
+    )
     for account, mode in MODES.items():
         secret = workspace.folder / "secrets" / account
         more = {"callback_token": TOKEN} | ({"encoding_aes_key": AES_KEY} if mode == "aes" else {})
@@ -85,19 +93,29 @@ def listens(address):
 def asked(simulator):
     """Count the status reads that reached the platform."""
     return sum(
-        entry["kind"] == "recv" and entry["endpoint"] in {"/cgi-bin/freepublish/get", "/cgi-bin/message/mass/get"}
+        entry["kind"] == "recv"
+        and entry["endpoint"] in {"/cgi-bin/freepublish/get", "/cgi-bin/message/mass/get"}
         for entry in simulator.get("/_sim/log")
     )
 
 
 @pytest.mark.parametrize("extra", ["", "urgent = true"], ids=["publication", "mass send"])
 def test_the_end_of_a_job_is_read_at_once(workspace, simulator, listener, wait_until, extra):
-    """The outcome is read right after the message about it, plain or encrypted, and not at the next poll."""
+    """The outcome is read right after the message about it, plain or encrypted.
+
+    It does not wait for the next poll.
+    """
     simulator.post("/_sim/settings", {"wechat_review_seconds": 5})
     workspace.start()
     wait_until(lambda: listens(listener))
     for account, mode in MODES.items():
-        wanted = {"account": account, "url": f"{listener}/{account}", "token": TOKEN, "mode": mode, "aes_key": AES_KEY}
+        wanted = {
+            "account": account,
+            "url": f"{listener}/{account}",
+            "token": TOKEN,
+            "mode": mode,
+            "aes_key": AES_KEY,
+        }
         simulator.post("/_sim/callbacks", wanted)
     workspace.write_schedule(POST.format(extra=extra))
     wait_until(lambda: list(workspace.states().values()) == ["submitted"] * 2)
@@ -106,7 +124,9 @@ def test_the_end_of_a_job_is_read_at_once(workspace, simulator, listener, wait_u
     assert time.monotonic() - began < FIRST_POLL - 10
     assert asked(simulator) == 2
     assert workspace.log().count('"checked": 1') == 2
-    reported = [entry["status"] for entry in simulator.get("/_sim/log") if entry["kind"] == "callback"]
+    reported = [
+        entry["status"] for entry in simulator.get("/_sim/log") if entry["kind"] == "callback"
+    ]
     assert reported == [200, 200]
 
 
@@ -118,11 +138,15 @@ def test_a_forged_message_is_refused_and_asks_nothing(workspace, simulator, list
     wait_until(lambda: listens(listener) and list(workspace.states().values()) == ["submitted"] * 2)
     before = asked(simulator)
     stamp = {"timestamp": str(int(time.time())), "nonce": "1"}
-    signed = hashlib.sha1("".join(sorted(["guessed", *stamp.values()])).encode(), usedforsecurity=False).hexdigest()
+    signed = hashlib.sha1(
+        "".join(sorted(["guessed", *stamp.values()])).encode(), usedforsecurity=False
+    ).hexdigest()
     body = b"<xml><Event>PUBLISHJOBFINISH</Event><PublishEventInfo><publish_id>1</publish_id></PublishEventInfo></xml>"
     for account in MODES:
         with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(f"{listener}/{account}?{urlencode(stamp | {'signature': signed})}", body, timeout=60)  # noqa: S310 # loopback
+            urllib.request.urlopen(
+                f"{listener}/{account}?{urlencode(stamp | {'signature': signed})}", body, timeout=60
+            )  # loopback
     assert set(workspace.states().values()) == {"submitted"}
     assert asked(simulator) == before
     assert "callback_refused" in workspace.log()
@@ -133,25 +157,39 @@ def port_of(listener):
 
 
 def report(listener, account, number):
-    """Send a signed message about an unknown job, as WeChat does; return the seconds until it was answered."""
+    """Send a signed message about an unknown job, as WeChat does.
+
+    Return the seconds until it was answered.
+    """
     words, now = FINISHED.replace("2247500001", str(number)), datetime.now(UTC)
-    message = {"plain": plain(words, at=now, nonce=str(number)), "aes": encrypted(words, app_id=account, at=now)}
+    message = {
+        "plain": plain(words, at=now, nonce=str(number)),
+        "aes": encrypted(words, app_id=account, at=now),
+    }
     query, body = message[MODES[account]].query, message[MODES[account]].body
     began = time.monotonic()
     with contextlib.suppress(OSError):
-        answer = urllib.request.urlopen(f"{listener}/{account}?{urlencode(query)}", body, timeout=PATIENCE)  # noqa: S310 # loopback
+        answer = urllib.request.urlopen(
+            f"{listener}/{account}?{urlencode(query)}", body, timeout=PATIENCE
+        )  # loopback
         seconds = time.monotonic() - began
         return seconds if answer.read() == b"success" and seconds < PATIENCE else None
     return None
 
 
 def test_f90_a_flood_of_slow_clients_holds_up_no_post(workspace, simulator, listener, wait_until):
-    """F90: while sixty clients send half a request and then nothing, posts are sent, signed messages answered."""
+    """F90: a flood of slow clients holds up no post.
+
+    While sixty clients send half a request and then nothing, posts are sent, and signed messages
+    are answered.
+    """
     workspace.start()
     wait_until(lambda: listens(listener))
     with contextlib.ExitStack() as flood:
         for _ in range(60):
-            client = flood.enter_context(socket.create_connection(("127.0.0.1", port_of(listener)), timeout=60))
+            client = flood.enter_context(
+                socket.create_connection(("127.0.0.1", port_of(listener)), timeout=60)
+            )
             client.sendall(b"POST /callback/wechat/beijing-wechat HTTP/1.1\r\n")
         assert report(listener, "beijing-wechat", 1) is not None
         workspace.write_schedule(POST.format(extra=""))
@@ -162,9 +200,17 @@ def test_f90_a_flood_of_slow_clients_holds_up_no_post(workspace, simulator, list
 
 @contextlib.contextmanager
 def flood(port, silent, dripping, seconds):
-    """Run a flood beside this process; return a function that waits for its end and returns its figures."""
-    arguments = [Path(__file__).with_name("request_flood.py"), *map(str, (port, silent, dripping, seconds))]
-    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as process:
+    """Run a flood beside this process.
+
+    Return a function that waits for its end and returns its figures.
+    """
+    arguments = [
+        Path(__file__).with_name("request_flood.py"),
+        *map(str, (port, silent, dripping, seconds)),
+    ]
+    with subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             began = json.loads(process.stdout.readline())
             yield lambda: began | json.loads(process.stdout.readline())
@@ -180,8 +226,13 @@ def cpu_seconds(process):
 
 @pytest.mark.extra
 @pytest.mark.long(seconds=65)
-def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(workspace, listener, wait_until):
-    """F90: for a minute, 2,000 silent and 200 slow clients: messages are answered, a due post is sent in time."""
+def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(
+    workspace, listener, wait_until
+):
+    """F90: a flood of 2,000 silent and 200 slow clients for a minute does not delay a post.
+
+    Messages are answered, and a due post is sent in time.
+    """
     daemon = workspace.start()
     wait_until(lambda: listens(listener))
     due_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=40)
@@ -196,14 +247,23 @@ def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(workspace, l
         while time.monotonic() < until:
             number = next(numbers)
             tries = (report(listener, list(MODES)[number % 2], number) for _ in range(TRIES))
-            answered.append(next(((n, seconds) for n, seconds in enumerate(tries, 1) if seconds is not None), None))
+            answered.append(
+                next(
+                    ((n, seconds) for n, seconds in enumerate(tries, 1) if seconds is not None),
+                    None,
+                )
+            )
             descriptors.append(len(list(Path(f"/proc/{daemon.pid}/fd").iterdir())))
             threading.Event().wait(0.5)
         saw = end()
     used = cpu_seconds(daemon) - before
     calls = [item for item in workspace.simulator.get("/_sim/log") if item["kind"] == "recv"]
     late = {
-        platform: [round(item["began"] - due_at.timestamp(), 2) for item in calls if item["endpoint"] == endpoint]
+        platform: [
+            round(item["began"] - due_at.timestamp(), 2)
+            for item in calls
+            if item["endpoint"] == endpoint
+        ]
         for platform, endpoint in CREATES.items()
     }
     lines = [line for line in workspace.log().splitlines() if '"connections_refused"' in line]
@@ -213,7 +273,9 @@ def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(workspace, l
         "messages": len(answered),
         "answered": len(taken),
         "heard_at_the_first_try": sum(found is not None and found[0] == 1 for found in answered),
-        "seconds_to_be_heard": {"median": taken[len(taken) // 2], "longest": taken[-1]} if taken else None,
+        "seconds_to_be_heard": {"median": taken[len(taken) // 2], "longest": taken[-1]}
+        if taken
+        else None,
         "seconds_before_the_flood": max(filter(None, quiet), default=None),
         "seconds_late": late,
         "daemon_descriptors_at_most": max(descriptors),
@@ -230,7 +292,10 @@ def test_f90_a_flood_of_2200_delays_no_post_and_silences_no_message(workspace, l
 
 
 def test_a_taken_port_stops_nothing(workspace, simulator, listener, wait_until):
-    """Publishing goes on where the port is taken; an alert says so, and outcomes are read by polling."""
+    """Publishing goes on where the port is taken.
+
+    An alert says so, and outcomes are read by polling.
+    """
     file = workspace.folder / "publisher.toml"
     file.write_text(file.read_text("utf-8").replace(f'"{FIRST_POLL}s"', '"3s"'), "utf-8")
     with socket.create_server(("127.0.0.1", port_of(listener))):

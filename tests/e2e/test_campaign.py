@@ -1,4 +1,7 @@
-"""The campaign's own code: what it draws follows from the seed, and it reports every hold that nothing explains."""
+"""The campaign's own code.
+
+Its draws follow from the seed, and it reports every hold that nothing explains.
+"""
 
 import subprocess
 import sys
@@ -21,7 +24,7 @@ def dice(seed):
 
 @pytest.fixture
 def chaos():
-    """Return a function that gives what a module of the campaign defines."""
+    """Return a function that gives the definitions of a module of the campaign."""
     return lambda name: vars(import_module(f"tests.chaos.{name}"))
 
 
@@ -35,7 +38,10 @@ def test_a_campaign_knows_every_kind_of_fault_that_the_simulator_has(chaos):
 
 
 def test_delays_of_a_campaign_end_before_the_visibility_window(chaos):
-    """An act and a listing that are late together stay within what the drill declares, or doubles were our fault."""
+    """An act and a listing that are late together stay within the drill's declaration.
+
+    Otherwise doubles would be our fault.
+    """
     troubles = chaos("faults")
     assert 'visibility_window = "4s"' in chaos("workspace")["LIMITS"]
     assert troubles["ACT_LATE"] + troubles["LIST_LATE"] < 4
@@ -43,7 +49,10 @@ def test_delays_of_a_campaign_end_before_the_visibility_window(chaos):
 
 @pytest.mark.parametrize("is_brief", [True, False])
 def test_deaths_sleeps_and_full_disks_follow_from_the_seed(chaos, is_brief):
-    """The same seed deals the same lives; a long deck holds kills, sleeps longer than a lease, and full disks."""
+    """The same seed deals the same lives.
+
+    A long deck holds kills, sleeps longer than a lease, and full disks.
+    """
     kills = chaos("kill_plan")
     decks = [kills["Deck"](dice(7), is_brief=is_brief) for _ in range(2)]
     first, second = ([deck.deal() for _ in range(300)] for deck in decks)
@@ -53,7 +62,10 @@ def test_deaths_sleeps_and_full_disks_follow_from_the_seed(chaos, is_brief):
 
 
 def lives(kills, seed, reaches):
-    """Deal lives as a campaign does, until each required failpoint has struck; return the points in their order."""
+    """Deal lives as a campaign does, until each required failpoint has struck.
+
+    Return the points in their order.
+    """
     deck = kills["Deck"](dice(seed), required=tuple(kills["COMMON_POINTS"]))
     dealt = []
     while deck.owes and len(dealt) < 100:
@@ -64,13 +76,20 @@ def lives(kills, seed, reaches):
 
 
 def test_each_required_failpoint_is_aimed_at_until_it_has_struck(chaos):
-    """Required failpoints strike within some thirty lives; one that was not reached is dealt again, earlier."""
+    """Required failpoints strike within some thirty lives.
+
+    A failpoint that was not reached is dealt again, earlier.
+    """
     kills = chaos("kill_plan")
     for seed in range(1, 20):
         dealt = lives(kills, seed, lambda _kill, _dealt: True)
         assert set(kills["COMMON_POINTS"]) <= set(dealt)
         assert len(dealt) < 40
-    missed = lives(kills, 7, lambda kill, dealt: kill.point != "media.after_upload" or dealt.count(kill.point) > 2)
+    missed = lives(
+        kills,
+        7,
+        lambda kill, dealt: kill.point != "media.after_upload" or dealt.count(kill.point) > 2,
+    )
     assert missed.count("media.after_upload") == 3
 
 
@@ -83,15 +102,31 @@ def test_a_failpoint_waits_for_its_situation(chaos):
 
 
 def unexpected(chaos, *, log, row, only_once=frozenset()):
-    """Return what a campaign of one duty does not expect, given the log and the status."""
+    """Return the unexpected findings of a campaign of one duty, from the log and status."""
     expectations = chaos("expectations")
-    task = expectations["Task"](wanted={DUTY: "published"}, identities={"weibo-01": "140"}, only_once=only_once)
-    shown = {"post": "post-0001", "occurrence": "once", "account": "weibo-01", "remote_id": None, **row}
+    task = expectations["Task"](
+        wanted={DUTY: "published"}, identities={"weibo-01": "140"}, only_once=only_once
+    )
+    shown = {
+        "post": "post-0001",
+        "occurrence": "once",
+        "account": "weibo-01",
+        "remote_id": None,
+        **row,
+    }
     return [*expectations["Expectations"](task).findings(log, [shown])]
 
 
 def call(t, fault):
-    return {"seq": 1, "t": t, "kind": "recv", "account": "140", "endpoint": SHARE, "post_id": None, "fault": fault}
+    return {
+        "seq": 1,
+        "t": t,
+        "kind": "recv",
+        "account": "140",
+        "endpoint": SHARE,
+        "post_id": None,
+        "fault": fault,
+    }
 
 
 @pytest.mark.parametrize(
@@ -104,13 +139,20 @@ def call(t, fault):
     ],
 )
 def test_what_a_platform_stops_is_excused_only_where_it_did(chaos, state, reason, fault):
-    """A hold or a refusal is no loss where its fault struck the account, and is one anywhere else."""
+    """A hold or a refusal is no loss where its fault struck the account.
+
+    It is a loss anywhere else.
+    """
     row = {"state": state, "reason": reason}
     assert unexpected(chaos, log=[call(1, fault)], row=row) == []
-    assert [one.invariant for one in unexpected(chaos, log=[call(1, "drop_before")], row=row)] == ["I9"]
+    assert [one.invariant for one in unexpected(chaos, log=[call(1, "drop_before")], row=row)] == [
+        "I9"
+    ]
 
 
-@pytest.mark.parametrize(("reason", "fault"), [("code", "api_error"), ("weibo_20020", "drop_before")])
+@pytest.mark.parametrize(
+    ("reason", "fault"), [("code", "api_error"), ("weibo_20020", "drop_before")]
+)
 def test_a_refusal_needs_a_code_that_refuses_and_a_fault_that_refused(chaos, reason, fault):
     """Another code, or a fault of another kind, has lost the post."""
     row = {"state": "failed", "reason": reason}
@@ -121,8 +163,13 @@ def test_a_fault_explains_one_hold_and_no_more(chaos):
     """A second absence is demanded by rule; a hold by a captcha uses up the captcha that it had."""
     expectations = chaos("expectations")
     other = ("post-0002", "weibo-01")
-    task = expectations["Task"](wanted={DUTY: "published", other: "published"}, identities={"weibo-01": "140"})
-    rows = [{"post": post, "account": account, "state": "held", "reason": "captcha"} for post, account in (DUTY, other)]
+    task = expectations["Task"](
+        wanted={DUTY: "published", other: "published"}, identities={"weibo-01": "140"}
+    )
+    rows = [
+        {"post": post, "account": account, "state": "held", "reason": "captcha"}
+        for post, account in (DUTY, other)
+    ]
     expected = expectations["Expectations"](task)
     assert len([*expected.findings([call(1, "captcha")], rows)]) == 1
     assert dict(expected.held) == {"captcha": 2}
@@ -137,15 +184,25 @@ def test_an_absence_is_held_without_a_fault_only_where_no_other_call_is_allowed(
 
 
 def test_a_recorded_run_replaces_its_own_line_and_no_other(chaos, tmp_path, monkeypatch):
-    """The page keeps what stands around the table, and one line for each run."""
+    """A recorded run replaces its own line and no other.
+
+    The page keeps the text around the table, and one line for each run.
+    """
     figures = chaos("metrics")
     page = tmp_path / "page.md"
     page.write_text(f"before\n{figures['BEGIN']}\n{figures['END']}\nafter\n", "utf-8")
     for run, seconds in (("one", "1"), ("two", "2"), ("one", "3")):
-        figures["record"](page, dict.fromkeys(figures["COLUMNS"], "") | {"run": run, "seconds": seconds})
+        figures["record"](
+            page, dict.fromkeys(figures["COLUMNS"], "") | {"run": run, "seconds": seconds}
+        )
     lines = page.read_text("utf-8").splitlines()
     assert (lines[0], lines[-1]) == ("before", "after")
-    assert [line.split("|")[1].strip() for line in lines if line.startswith("| ")] == ["run", "---", "two", "one"]
+    assert [line.split("|")[1].strip() for line in lines if line.startswith("| ")] == [
+        "run",
+        "---",
+        "two",
+        "one",
+    ]
 
 
 @pytest.mark.parametrize("words", [("--bug", "none"), ("--seeds", "few")])

@@ -1,4 +1,4 @@
-"""Real processes on a machine whose clock is a quarter of an hour ahead of the platforms'."""
+"""Real processes on a machine with a clock a quarter of an hour ahead of the platforms'."""
 
 import pytest
 
@@ -20,7 +20,11 @@ def alerts(workspace):
 def test_f61_a_clock_that_is_ahead_at_start_sends_nothing_until_a_platform_confirms_it(
     workspace, simulator, wait_until
 ):
-    """F61: people are alerted, and cannot confirm it against a platform; with the right time it goes on by itself."""
+    """F61: a clock that is ahead at the start sends nothing until a platform confirms it.
+
+    People are alerted, and cannot confirm it against a platform. With the right time the daemon
+    goes on by itself.
+    """
     simulator.post("/_sim/clock", {"shift": -AHEAD})
     workspace.write_schedule(post("p"))
     workspace.start()

@@ -32,18 +32,28 @@ SMALL = Size(
 @pytest.mark.long(seconds=60)
 @pytest.mark.parametrize("is_proxied", [False, pytest.param(True, marks=pytest.mark.extra)])
 def test_f90_a_flooded_dashboard_shuts_nobody_out_and_delays_no_post(is_proxied):
-    """F90: in a flood people soon pause, read and sign in, every live page goes on, and a due post leaves in time."""
+    """F90: a flooded dashboard shuts nobody out and delays no post.
+
+    People soon pause, read and sign in, every live page goes on, and a due post leaves in time.
+    """
     said = []
     outcome = run(replace(SMALL, is_proxied=is_proxied), said.append)
     assert outcome.quiet.failed == outcome.flooded.failed == []
-    assert [figure.as_line() for figure in outcome.figures(SMALL) if figure.verdict == "MISSED"] == []
+    assert [
+        figure.as_line() for figure in outcome.figures(SMALL) if figure.verdict == "MISSED"
+    ] == []
     assert outcome.counts["sign-ins sent"] > SMALL.addresses
     assert outcome.counts["streams answered 200"] > 0
 
 
 def test_what_a_flood_has_stopped_altogether_is_missed():
-    """Without a single call, pause, page or sign-in there are figures, none of which is met."""
-    nothing = Outcome(quiet=Noticed(late=[1.0]), flooded=Noticed(), live=0, reconnections=0, counts={})
+    """Without a single call, pause, page or sign-in there are figures.
+
+    None of them meets its goal.
+    """
+    nothing = Outcome(
+        quiet=Noticed(late=[1.0]), flooded=Noticed(), live=0, reconnections=0, counts={}
+    )
     verdicts = {figure.name: figure.verdict for figure in nothing.figures(SMALL)}
     assert verdicts.pop("requests of people that failed") == "met"
     assert set(verdicts.values()) == {"MISSED"}
@@ -62,5 +72,7 @@ def test_a_flood_begins_where_it_cannot_give_way(place, tmp_path):
     code = "import sys; from pathlib import Path; from tests.flood import clients as c; "
     code += "c.SESSION_NICENESS = Path(sys.argv[1]); c.give_way(); print('begins')"
     command = [sys.executable, "-c", code, tmp_path / place]
-    ended = subprocess.run(command, start_new_session=True, capture_output=True, text=True, timeout=90, check=False)
+    ended = subprocess.run(
+        command, start_new_session=True, capture_output=True, text=True, timeout=90, check=False
+    )
     assert (ended.stdout, ended.stderr) == ("begins\n", "")

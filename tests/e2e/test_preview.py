@@ -8,15 +8,27 @@ from tests.wait import PATIENCE_SECONDS
 
 
 def calls(simulator, path):
-    return [entry for entry in simulator.get("/_sim/log") if entry["kind"] == "recv" and entry["endpoint"] == path]
+    return [
+        entry
+        for entry in simulator.get("/_sim/log")
+        if entry["kind"] == "recv" and entry["endpoint"] == path
+    ]
 
 
 def test_a_preview_goes_to_one_person_and_makes_no_post(workspace, simulator):
-    """The platform sends the preview, the audit names who ordered it; then the post itself is published, once."""
+    """A preview goes to one person and makes no post.
+
+    The platform sends the preview, and the audit names the person that ordered it. Then the post
+    itself is published, once.
+    """
     workspace.write_schedule(POST.format(extra=""))
     where = ("--account", "beijing-wechat")
-    reported = workspace.publisher("preview", "p", *where, "--to", "wx-lisi", "--by", "李", "--json")
-    assert [item["account"] for item in json.loads(reported)["rendered_posts"]] == ["beijing-wechat"]
+    reported = workspace.publisher(
+        "preview", "p", *where, "--to", "wx-lisi", "--by", "李", "--json"
+    )
+    assert [item["account"] for item in json.loads(reported)["rendered_posts"]] == [
+        "beijing-wechat"
+    ]
     assert len(calls(simulator, "/cgi-bin/message/mass/preview")) == 1
     assert simulator.get("/_sim/posts") == []
     with sqlite3.connect(workspace.folder / "var" / "publisher.db") as connection:
@@ -39,5 +51,7 @@ def test_an_impossible_preview_is_refused_with_a_reason(workspace, simulator):
     workspace.publisher("preview", "p", "--to", "x", check=2)
     workspace.publisher("preview", "p", "--account", "beijing-wechat", "--to", "x", check=2)
     workspace.write_schedule(POST.format(extra="").replace("警惕", "警惕" * 40))
-    workspace.publisher("preview", "p", "--account", "beijing-wechat", "--to", "x", "--by", "李", check=1)
+    workspace.publisher(
+        "preview", "p", "--account", "beijing-wechat", "--to", "x", "--by", "李", check=1
+    )
     assert simulator.get("/_sim/log") == []

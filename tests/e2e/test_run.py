@@ -30,7 +30,10 @@ body = "接到**退款**电话，请先挂断。"
 summary = "自称客服、要求转账的，是诈骗。退款原路退回，不用转账。"
 """
 NO_SECOND_CALL = {"tieba", "wechat"}
-"""The platforms where no second call follows a routine one: Tieba never allows it, WeChat remembers no submission."""
+"""The platforms where no second call follows a routine one.
+
+Tieba never allows it, and WeChat remembers no submission.
+"""
 
 
 def post(name, at='"asap"', extra=""):
@@ -66,7 +69,7 @@ def test_due_posts_are_published_on_every_platform_once(workspace, simulator):
 
 
 def test_a_preview_shows_the_bytes_that_arrive(workspace, simulator):
-    """Text, article and pictures that the platform received are those of the preview, by hash.
+    """Text, article and pictures at the platform equal the preview, by hash.
 
     F75: the picture arrives without its author's name.
     """
@@ -97,7 +100,10 @@ def test_a_preview_shows_the_bytes_that_arrive(workspace, simulator):
 
 
 def test_a_file_with_five_mistakes_stops_nothing(workspace, simulator, wait_until):
-    """`check` names all five at their places; the running daemon goes on with the last good version."""
+    """`check` names all five mistakes at their places.
+
+    The running daemon goes on with the last good version.
+    """
     good = post("first") + post("second", at=in_seconds(15))
     workspace.write_schedule(good)
     workspace.start()
@@ -128,7 +134,9 @@ def test_a_file_with_five_mistakes_stops_nothing(workspace, simulator, wait_unti
 
 def in_seconds(seconds):
     """Format the instant so many seconds from now as staff do, without offset."""
-    return (datetime.now(ZoneInfo("Asia/Shanghai")) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    return (datetime.now(ZoneInfo("Asia/Shanghai")) + timedelta(seconds=seconds)).strftime(
+        "%Y-%m-%dT%H:%M:%S"
+    )
 
 
 def test_f14_a_stop_finishes_the_call_in_flight(workspace, simulator, wait_until):
@@ -140,10 +148,15 @@ def test_f14_a_stop_finishes_the_call_in_flight(workspace, simulator, wait_until
         'request_timeout = "1.5s"\nlease_timeout = "2s"\nvisibility_window = "3s"',
     )
     settings.write_text(
-        text.replace(hasty, 'request_timeout = "9s"\nlease_timeout = "11s"\nvisibility_window = "13s"'), "utf-8"
+        text.replace(
+            hasty, 'request_timeout = "9s"\nlease_timeout = "11s"\nvisibility_window = "13s"'
+        ),
+        "utf-8",
     )
     delay = {"kind": "delay", "seconds": 5}
-    simulator.post("/_sim/faults", {"platform": "weibo", "endpoint": endpoint, "nth": [1], "fault": delay})
+    simulator.post(
+        "/_sim/faults", {"platform": "weibo", "endpoint": endpoint, "nth": [1], "fault": delay}
+    )
     workspace.write_schedule(post("p") + post("q"))
     daemon = workspace.start()
 
@@ -178,15 +191,21 @@ def test_f14_a_stop_finishes_the_call_in_flight(workspace, simulator, wait_until
 def test_a_kill_around_the_call_doubles_none_and_loses_none(workspace, simulator, point, once_only):
     """Killed there, the next start leaves one post on each account, or one wait for a person.
 
-    A person is asked only where a call had begun, is proven absent, and the platform allows no second one.
+    A person is asked only where a call had begun, is proven absent, and the platform allows no
+    second one.
     """
     give_history(simulator)
     workspace.write_schedule(post("p"))
-    assert workspace.start(PUBLISHER_FAILPOINTS=f"{point}:kill@1").wait(PATIENCE_SECONDS) == -signal.SIGKILL
+    assert (
+        workspace.start(PUBLISHER_FAILPOINTS=f"{point}:kill@1").wait(PATIENCE_SECONDS)
+        == -signal.SIGKILL
+    )
     workspace.start("--once").wait(PATIENCE_SECONDS)
     deliveries = workspace.status()["deliveries"]
     published = [item["account"] for item in deliveries if item["state"] == "published"]
-    made = [item["account"] for item in simulator.get("/_sim/posts") if not item["extra"].get("by_hand")]
+    made = [
+        item["account"] for item in simulator.get("/_sim/posts") if not item["extra"].get("by_hand")
+    ]
     assert sorted(made) == sorted(published)
     waiting = [item for item in deliveries if item["state"] != "published"]
     assert {item["platform"] for item in waiting} <= once_only
@@ -204,7 +223,10 @@ def test_a_kill_around_the_call_doubles_none_and_loses_none(workspace, simulator
 def test_f10_a_kill_while_a_schedule_is_applied_leaves_the_old_plan_or_the_new_one(
     workspace, simulator, wait_until, point
 ):
-    """F10: killed there, nothing of the new schedule is filed; the next start files all of it, and sends each once."""
+    """F10: a kill while a schedule is applied leaves nothing of the new schedule filed.
+
+    The next start files all of it, and sends each post once.
+    """
     workspace.write_schedule(post("p"))
     daemon = workspace.start(PUBLISHER_FAILPOINTS=f"{point}:kill@1")
     assert daemon.wait(PATIENCE_SECONDS) == -signal.SIGKILL
@@ -214,9 +236,16 @@ def test_f10_a_kill_while_a_schedule_is_applied_leaves_the_old_plan_or_the_new_o
     assert len(simulator.get("/_sim/posts")) == 6
 
 
-@pytest.mark.parametrize("point", [pytest.param("retract.before_call", marks=pytest.mark.extra), "retract.after_call"])
-def test_f09_a_kill_while_posts_are_retracted_leaves_none_of_them_published(workspace, simulator, wait_until, point):
-    """F09: killed before or after the deleting call, the next start reads and repeats, and all are retracted."""
+@pytest.mark.parametrize(
+    "point", [pytest.param("retract.before_call", marks=pytest.mark.extra), "retract.after_call"]
+)
+def test_f09_a_kill_while_posts_are_retracted_leaves_none_of_them_published(
+    workspace, simulator, wait_until, point
+):
+    """F09: after a kill before or after the deleting call, all posts are retracted.
+
+    The next start reads and repeats.
+    """
     workspace.write_schedule(post("p").replace("all", "platform:weibo"))
     daemon = workspace.start(PUBLISHER_FAILPOINTS=f"{point}:kill@1")
     wait_until(lambda: list(workspace.states().values()) == ["published"] * 2)
@@ -240,7 +269,10 @@ def test_f79_a_second_daemon_is_refused(workspace, simulator, wait_until):
 
 
 def test_f103_a_copy_beside_its_original_sends_nothing(workspace, simulator, wait_until, tmp_path):
-    """F103, F79: it is refused while the original goes on, and so is a second daemon where the lock file is gone."""
+    """F103, F79: a copy beside its original is refused while the original goes on.
+
+    So is a second daemon where the lock file is gone.
+    """
     workspace.write_schedule(post("p"))
     original = workspace.start()
     wait_until(lambda: len(simulator.get("/_sim/posts")) == 6)
@@ -277,18 +309,29 @@ def test_f24_lost_replies_are_found_and_not_repeated(workspace, simulator):
     workspace.write_schedule(post("p"))
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 0, workspace.log()
     assert set(workspace.states().values()) == {"published"}
-    acts = [entry for entry in simulator.get("/_sim/log") if entry["kind"] == "act" and entry["post_id"]]
+    acts = [
+        entry for entry in simulator.get("/_sim/log") if entry["kind"] == "act" and entry["post_id"]
+    ]
     assert len([entry for entry in acts if entry["endpoint"]]) == 6
 
 
-def test_f77_a_lost_mass_send_that_is_to_be_retracted_goes_to_a_person(workspace, simulator, wait_until):
-    """F77: no list shows a mass send, so it is held; a person deletes it and confirms that it is done."""
+def test_f77_a_lost_mass_send_that_is_to_be_retracted_goes_to_a_person(
+    workspace, simulator, wait_until
+):
+    """F77: a lost mass send that is to be retracted is held, as no list shows it.
+
+    A person deletes it and confirms the deletion.
+    """
     file = workspace.folder / "publisher.toml"
     text = file.read_text("utf-8")
-    file.write_text(text.replace('platform = "wechat"\n', 'platform = "wechat"\nprofile = "mass"\n'), "utf-8")
+    file.write_text(
+        text.replace('platform = "wechat"\n', 'platform = "wechat"\nprofile = "mass"\n'), "utf-8"
+    )
     fault = {"platform": "wechat", "endpoint": "/cgi-bin/message/mass/sendall", "nth": [1]}
     simulator.post("/_sim/faults", {**fault, "fault": {"kind": "drop_after"}})
-    workspace.write_schedule(post("p", extra="urgent = true").replace('["all"]', '["beijing-wechat"]'))
+    workspace.write_schedule(
+        post("p", extra="urgent = true").replace('["all"]', '["beijing-wechat"]')
+    )
     workspace.start()
 
     def standing():

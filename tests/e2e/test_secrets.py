@@ -1,4 +1,7 @@
-"""Secrets: changed while posts are sent, and searched for in every byte that publisher leaves behind or prints."""
+"""Secrets: changed while posts are sent, and searched for in every byte.
+
+The search covers everything that publisher leaves behind or prints.
+"""
 
 import json
 import re
@@ -76,8 +79,13 @@ def move_to_vault(workspace, secrets, **environment):
 
 
 def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until):
-    """I19: under a stream of new values and new keys no post fails, and every read returns one whole value."""
-    secrets = {file.name: json.loads(file.read_text()) for file in (workspace.folder / "secrets").iterdir()}
+    """I19: under a stream of new values and new keys no post fails.
+
+    Every read returns one whole value.
+    """
+    secrets = {
+        file.name: json.loads(file.read_text()) for file in (workspace.folder / "secrets").iterdir()
+    }
     names = sorted(secrets)
     move_to_vault(workspace, secrets)
     file = workspace.folder / "publisher.toml"
@@ -86,16 +94,21 @@ def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until
         text = text.replace(hasty, patient)  # a call must not end for the machine being slow
     file.write_text(text, "utf-8")
     folder = workspace.folder / "var"
-    changer = subprocess.Popen([sys.executable, "-c", CHANGER, str(folder), *names], stdout=subprocess.PIPE)
+    changer = subprocess.Popen(
+        [sys.executable, "-c", CHANGER, str(folder), *names], stdout=subprocess.PIPE
+    )
     try:
         changer.stdout.readline()
         readers = [
-            subprocess.Popen([sys.executable, "-c", READER, str(folder), name, "6"]) for name in (names[0], names[-1])
+            subprocess.Popen([sys.executable, "-c", READER, str(folder), name, "6"])
+            for name in (names[0], names[-1])
         ]
         posts = [f"p{number}" for number in range(6)]
         workspace.write_schedule(schedule_of(*posts, to='["platform:weibo", "platform:wechat"]'))
         workspace.start()
-        wait_until(lambda: len(workspace.states()) == 24)  # the database is there, so that the rotation is recorded
+        wait_until(
+            lambda: len(workspace.states()) == 24
+        )  # the database is there, so that the rotation is recorded
         workspace.publisher("secret", "rotate")
         wait_until(lambda: list(workspace.states().values()) == ["published"] * 24)
         assert [reader.wait(PATIENCE_SECONDS) for reader in readers] == [0, 0]
@@ -104,16 +117,29 @@ def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until
         changer.kill()
         changer.communicate()
     outcomes = set(re.findall(r'"outcome": ?"(\w+)"', workspace.log()))
-    assert {"published", "submitted"} <= outcomes  # both platforms; a call that could not start is repeated ...
-    assert outcomes <= {"published", "submitted", "not_sent"}  # ... while a bad secret is refused or leaves a doubt
+    assert {
+        "published",
+        "submitted",
+    } <= outcomes  # both platforms; a call that could not start is repeated ...
+    assert outcomes <= {
+        "published",
+        "submitted",
+        "not_sent",
+    }  # ... while a bad secret is refused or leaves a doubt
     assert "secret_unreadable" not in workspace.log()
     assert "vault_" not in workspace.log()
     workspace.publisher("secret", "rotate")
     assert workspace.publisher("secret", "list").split() == sorted(names)
 
 
-def test_f98_the_secret_of_another_own_account_never_publishes_there(workspace, simulator, wait_until):
-    """F98: it is put in place beside a running daemon; the next post waits, and goes out once the right one is back."""
+def test_f98_the_secret_of_another_own_account_never_publishes_there(
+    workspace, simulator, wait_until
+):
+    """F98: the secret of another own account never publishes there.
+
+    It is put in place beside a running daemon. The next post waits, and goes out once the right
+    secret is back.
+    """
     folder = workspace.folder / "secrets"
     own, other = folder / "beijing-weibo", folder / "shanghai-weibo"
     right = own.read_text()
@@ -122,7 +148,11 @@ def test_f98_the_secret_of_another_own_account_never_publishes_there(workspace, 
     wait_until(lambda: workspace.states() == {"first@beijing-weibo": "published"})
     own.write_text(other.read_text())
     workspace.write_schedule(schedule_of("first", "second", to='["beijing-weibo"]'))
-    wait_until(lambda: [pause["scope"] for pause in workspace.status()["paused"]] == ["account:beijing-weibo"])
+    wait_until(
+        lambda: (
+            [pause["scope"] for pause in workspace.status()["paused"]] == ["account:beijing-weibo"]
+        )
+    )
     assert simulator.get("/_sim/posts?account=shanghai-weibo") == []
     own.write_text(right)
     workspace.publisher("resume", "beijing-weibo", "--by", "王")
@@ -132,7 +162,7 @@ def test_f98_the_secret_of_another_own_account_never_publishes_there(workspace, 
 
 
 def canaries(city, platform, mark="right"):
-    """Return credentials whose every secret part is unmistakable in a search."""
+    """Return credentials with secret parts that are unmistakable in a search."""
     label = f"{mark}-{city}-{platform}"
     return {
         "weibo": {
@@ -164,34 +194,51 @@ def hidden(secrets):
 
 @pytest.fixture
 def outputs(workspace, simulator, wait_until):
-    """Yield the output of all commands, by command; the workspace's platforms are behind a proxy that may echo."""
+    """Yield the output of all commands, by command.
+
+    The workspace's platforms are behind a proxy that may echo.
+    """
     with proxy_to(simulator.client) as proxy:
         file = workspace.folder / "publisher.toml"
         file.write_text(
-            file.read_text("utf-8").replace(simulator.url, f"http://127.0.0.1:{proxy.server_port}"), "utf-8"
+            file.read_text("utf-8").replace(simulator.url, f"http://127.0.0.1:{proxy.server_port}"),
+            "utf-8",
         )
         workspace.environment["PUBLISHER_VAULT_KEY"] = VAULT_KEY
         secrets = {f"{city}-{platform}": canaries(city, platform) for city, platform in LOGINS}
         for name, fields in secrets.items():
             platform = name.split("-")[1]
-            simulator.post("/_sim/accounts", {"platform": platform, "account": name, "secret": fields})
+            simulator.post(
+                "/_sim/accounts", {"platform": platform, "account": name, "secret": fields}
+            )
         move_to_vault(workspace, secrets, PUBLISHER_VAULT_KEY=VAULT_KEY)
         yield Outputs(workspace, proxy, secrets, wait_until)
 
 
 class Outputs:
     def __init__(self, workspace, proxy, secrets, wait_until):
-        self.workspace, self.proxy, self.secrets, self.wait_until = workspace, proxy, secrets, wait_until
+        self.workspace, self.proxy, self.secrets, self.wait_until = (
+            workspace,
+            proxy,
+            secrets,
+            wait_until,
+        )
         self.said = {}
 
     def run(self, *arguments, given=""):
-        """Run a command with any exit code, and keep its output; return its exit code and its output."""
+        """Run a command with any exit code, and keep its output.
+
+        Return its exit code and its output.
+        """
         code, out, err = self.workspace.run(*arguments, given=given)
         self.said[f"{len(self.said)} {' '.join(arguments)}"] = (out + err).encode()
         return code, out
 
     def run_daemon(self, answers, post, until, **environment):
-        """Run the daemon on one more post with the given answers, until a condition holds or it ends."""
+        """Run the daemon on one more post with the given answers.
+
+        It runs until a condition holds or it ends.
+        """
         self.proxy.answers = answers
         with (self.workspace.folder / "schedule.toml").open("a", encoding="utf-8") as schedule:
             schedule.write(schedule_of(post))
@@ -202,7 +249,9 @@ class Outputs:
         return daemon.wait(PATIENCE_SECONDS)
 
     def is_settled(self, post):
-        states = {row["state"] for row in self.workspace.status()["deliveries"] if row["post"] == post}
+        states = {
+            row["state"] for row in self.workspace.status()["deliveries"] if row["post"] == post
+        }
         return states and states <= {"published", "held", "failed"}
 
     def run_reports(self):
@@ -214,7 +263,15 @@ class Outputs:
             ["doctor", "--json"],
             ["accounts", "--json"],
             ["reach", "--json"],
-            ["report", "--from", "2026-01-01", "--to", "2030-01-01", "--csv", str(folder / "report.csv")],
+            [
+                "report",
+                "--from",
+                "2026-01-01",
+                "--to",
+                "2030-01-01",
+                "--csv",
+                str(folder / "report.csv"),
+            ],
             ["audit", "verify"],
             ["audit", "export", str(folder / "audit.jsonl")],
             ["preview", "words", "--html", str(folder / "preview.html")],
@@ -225,31 +282,52 @@ class Outputs:
             self.run(*command)
 
     def run_explanations(self):
-        """Run the commands that show what the platforms said."""
+        """Run the commands that show the platforms' messages."""
         whys = [["why", f"words@{city}-{platform}"] for city, platform in LOGINS[:3]]
-        for command in (["status"], *whys, ["doctor"], ["accounts"], ["assist"], ["login", "beijing-weibo"]):
+        for command in (
+            ["status"],
+            *whys,
+            ["doctor"],
+            ["accounts"],
+            ["assist"],
+            ["login", "beijing-weibo"],
+        ):
             self.run(*command)
 
     def all_bytes(self):
         """Return every byte that publisher has written or printed, except its own settings."""
-        files = [path for path in self.workspace.folder.rglob("*") if path.is_file() and path.name != "publisher.toml"]
-        assert {"publisher.db", "intents.jsonl", "vault.json", "audit-anchors.log"} <= {path.name for path in files}
+        files = [
+            path
+            for path in self.workspace.folder.rglob("*")
+            if path.is_file() and path.name != "publisher.toml"
+        ]
+        assert {"publisher.db", "intents.jsonl", "vault.json", "audit-anchors.log"} <= {
+            path.name for path in files
+        }
         return {str(path): path.read_bytes() for path in files} | self.said
 
 
 def test_i19_no_byte_of_a_secret_is_left_anywhere(outputs):
-    """I19: whatever platforms repeat or refuse, and however publisher dies: no file, log or output has any of it."""
+    """I19: no file, log or output has any byte of a secret.
+
+    This holds for every echo or refusal of a platform, and every death of publisher.
+    """
     workspace, wrong = outputs.workspace, {}
     (workspace.folder / "schedule.toml").write_text("")
     assert outputs.run_daemon("forward", "first", lambda: outputs.is_settled("first")) == 0
-    failpoints = {"killed": "http.after_body:kill@2", "raised": "http.after_body:raise@1,token.after_refresh:raise@1"}
+    failpoints = {
+        "killed": "http.after_body:kill@2",
+        "raised": "http.after_body:raise@1,token.after_refresh:raise@1",
+    }
     for post, points in failpoints.items():
         ended = outputs.run_daemon(
             "forward", post, lambda post=post: outputs.is_settled(post), PUBLISHER_FAILPOINTS=points
         )
         assert ended == (-signal.SIGKILL if post == "killed" else 0)
     for answers in ("page", "words", "nothing"):
-        outputs.run_daemon(answers, answers, lambda answers=answers: outputs.proxy.answered.count(answers) >= 4)
+        outputs.run_daemon(
+            answers, answers, lambda answers=answers: outputs.proxy.answered.count(answers) >= 4
+        )
         outputs.proxy.answers = answers
         outputs.run("doctor")
         outputs.run("login", "beijing-weibo", given="code=0123456789abcdef\n")
@@ -267,37 +345,61 @@ def test_i19_no_byte_of_a_secret_is_left_anywhere(outputs):
     workspace.environment["PUBLISHER_LANG"] = "en"
     outputs.run_explanations()
     settings = workspace.folder / "publisher.toml"
-    settings.write_text(settings.read_text("utf-8").replace("http://127.0.0.1", "https://127.0.0.1"), "utf-8")
+    settings.write_text(
+        settings.read_text("utf-8").replace("http://127.0.0.1", "https://127.0.0.1"), "utf-8"
+    )
     outputs.run("doctor")
     outputs.run_daemon("forward", "untrusted", lambda: "tls_failed" in workspace.log())
-    secrets = {**hidden(outputs.secrets), **{f"wrong {name}": value for name, value in hidden(wrong).items()}}
-    secrets |= {f"token {token[:6]}": token for token in outputs.proxy.seen} | {"vault key": VAULT_KEY}
+    secrets = {
+        **hidden(outputs.secrets),
+        **{f"wrong {name}": value for name, value in hidden(wrong).items()},
+    }
+    secrets |= {f"token {token[:6]}": token for token in outputs.proxy.seen} | {
+        "vault key": VAULT_KEY
+    }
     assert len(outputs.proxy.seen) >= 2
     assert leaks(outputs.all_bytes(), secrets) == []
 
 
 @pytest.mark.parametrize(
     "address",
-    ["{}@127.0.0.1:1/db", "{}@127.0.0.1:port/db", pytest.param("{}@@127.0.0.1:1/db", marks=pytest.mark.smoke)],
+    [
+        "{}@127.0.0.1:1/db",
+        "{}@127.0.0.1:port/db",
+        pytest.param("{}@@127.0.0.1:1/db", marks=pytest.mark.smoke),
+    ],
 )
 def test_i19_the_password_of_the_database_is_not_shown(outputs, address):
-    """I19: a server that does not answer and an address that cannot be read are outputs without the password in it."""
+    """I19: outputs about an unreachable server or an unreadable address show no password."""
     (outputs.workspace.folder / "schedule.toml").write_text("")
-    url = "postgresql://publisher:" + address.format(DATABASE if "@@" in address else quote(DATABASE, safe=""))
+    url = "postgresql://publisher:" + address.format(
+        DATABASE if "@@" in address else quote(DATABASE, safe="")
+    )
     url = url.replace("@@", "@rest-of-the-canary@")
     assert outputs.run("move-database", url, "--by", "li")[0] != 0
     settings = outputs.workspace.folder / "publisher.toml"
     settings.write_text(f"database = {json.dumps(url)}\n{settings.read_text('utf-8')}", "utf-8")
-    for command in (["status"], ["doctor"], ["run", "--once"], ["check"], ["audit", "verify"], ["backup", "x"]):
+    for command in (
+        ["status"],
+        ["doctor"],
+        ["run", "--once"],
+        ["check"],
+        ["audit", "verify"],
+        ["backup", "x"],
+    ):
         assert outputs.run(*command)[0] != 0 or command == ["check"]
     assert leaks(outputs.said, {"password": DATABASE, "rest": "rest-of-the-canary"}) == []
 
 
-@pytest.mark.parametrize("spell", [str, quote, lambda value: value.encode().hex(), lambda value: f"x{value[:120]}"])
+@pytest.mark.parametrize(
+    "spell", [str, quote, lambda value: value.encode().hex(), lambda value: f"x{value[:120]}"]
+)
 @pytest.mark.smoke
 def test_the_search_finds_what_it_seeks(spell):
     """A secret in any form, or half of it, is found by the search."""
     secret = canaries("beijing", "tieba")["BDUSS"]
     assert leaks({"log": f"a {spell(secret)} b".encode()}, {"x": secret})
     assert leaks({"log": urlsafe_b64encode(f"abcd{secret}".encode())}, {"x": secret})
-    assert not leaks({"log": re.sub("canary", "c", spell(secret)).encode()}, {"x": "another" + secret})
+    assert not leaks(
+        {"log": re.sub("canary", "c", spell(secret)).encode()}, {"x": "another" + secret}
+    )

@@ -1,4 +1,7 @@
-"""Daemon and dashboard as the shipped units run them: users of their own, and few folders that can be written."""
+"""Daemon and dashboard as the shipped units run them.
+
+Each has its own user, and few writable folders.
+"""
 
 import asyncio
 import io
@@ -22,7 +25,13 @@ import tomlkit
 from PIL import Image
 
 from publisher.app.open_store import open_store
-from publisher.cli.workspace import DemoWorkspace, create_workspace, demo_files, new_workspace_files, read_regions
+from publisher.cli.workspace import (
+    DemoWorkspace,
+    create_workspace,
+    demo_files,
+    new_workspace_files,
+    read_regions,
+)
 from publisher.config import load_settings
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.user import parse_grant
@@ -54,9 +63,10 @@ shift
 mount -o remount,bind,ro /srv/publisher
 exec "$@"
 """
-"""Puts the workspace where the units expect it, read-only but for the folders that are named before `--`.
+"""Puts the workspace where the units expect it, read-only but for some folders.
 
-A Python in a home that only root may enter is put where others reach it.
+The writable folders are named before `--`. A Python in a home that only root may enter is put where
+others reach it.
 """
 ISOLATED = ("unshare", "--mount", "/bin/sh", "-eu", "-c", MOUNT, "sh")
 REFUSE_CALLS = """
@@ -70,8 +80,15 @@ if ctypes.CDLL(None).prctl(22, 2, installed, 0, 0):
     sys.exit("no filter of system calls")
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""Refuses chown and its kin, and setpriority, as the units' SystemCallFilter= does; numbers are of x86-64."""
-WRITTEN = {"title": "假冒本局的转账电话", "data.summary": "公安机关没有“安全账户”，请立即挂断", "to": "all"}
+"""Refuses chown and its kin, and setpriority, as the units' SystemCallFilter= does.
+
+The numbers are of x86-64.
+"""
+WRITTEN = {
+    "title": "假冒本局的转账电话",
+    "data.summary": "公安机关没有“安全账户”，请立即挂断",
+    "to": "all",
+}
 POST_WITH_PICTURE = {
     "kind": "warning",
     "title": "警惕刷单返利",
@@ -91,7 +108,7 @@ ADMIN = Actor(role=Role.PERSON, name="主管")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """What a shipped unit says: who runs which command, and which folders it may write."""
+    """The contents of a shipped unit: its user, its command, and its writable folders."""
 
     user: str
     group: str
@@ -102,12 +119,22 @@ class Unit:
     def read(cls, name: str) -> "Unit":
         said = dict(re.findall(r"^(\w+)=(.*)$", (EXAMPLES / name).read_text("utf-8"), re.MULTILINE))
         command = said["ExecStart"].rpartition(" ")[2]
-        return cls(user=said["User"], group=said["Group"], command=command, written=said["ReadWritePaths"].split())
+        return cls(
+            user=said["User"],
+            group=said["Group"],
+            command=command,
+            written=said["ReadWritePaths"].split(),
+        )
 
     def wrap(self, folder: Path, command: list[str], written: list[str] | None = None) -> list[str]:
-        """Return a command that runs as this unit's user, and may write what this unit may."""
+        """Return a command that runs as this unit's user, with its write permissions."""
         groups = ",".join(str(number) for number in GROUPS.values())
-        own = ["setpriv", f"--reuid={USERS[self.user]}", f"--regid={GROUPS[self.group]}", f"--groups={groups}"]
+        own = [
+            "setpriv",
+            f"--reuid={USERS[self.user]}",
+            f"--regid={GROUPS[self.group]}",
+            f"--groups={groups}",
+        ]
         own += ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
         own += [sys.executable, "-I", "-c", REFUSE_CALLS] if platform.machine() == "x86_64" else []
         return [
@@ -132,14 +159,27 @@ class Installation:
     @contextmanager
     def run(self, unit: Unit, written: list[str] | None = None, **environment: str):
         """Run a service; yield its process."""
-        command = [sys.executable, "-P", "-m", "publisher", "--lang", "en", "-C", str(INSTALLED), unit.command]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "publisher",
+            "--lang",
+            "en",
+            "-C",
+            str(INSTALLED),
+            unit.command,
+        ]
         with (self.folder.parent / f"{unit.command}.log").open("ab") as log:
             process = subprocess.Popen(
                 unit.wrap(self.folder, command, written),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**{name: value for name, value in os.environ.items() if name != "TMPDIR"}, **environment},
+                env={
+                    **{name: value for name, value in os.environ.items() if name != "TMPDIR"},
+                    **environment,
+                },
                 start_new_session=True,
             )
         try:
@@ -175,8 +215,12 @@ class Installation:
 
 
 def make_folders(root: Path, simulator_url: str, port: int) -> Path:
-    """Create the workspace as docs/installation.md does, but for who owns it."""
-    demo = DemoWorkspace(regions=read_regions()[:1], simulator_url=simulator_url, dashboard_listen=f"127.0.0.1:{port}")
+    """Create the workspace as docs/installation.md does, apart from its owner."""
+    demo = DemoWorkspace(
+        regions=read_regions()[:1],
+        simulator_url=simulator_url,
+        dashboard_listen=f"127.0.0.1:{port}",
+    )
     create_workspace(root / "workspace", {**new_workspace_files(), **demo_files(demo)})
     folder = root / "workspace"
     settings = tomllib.loads((folder / "publisher.toml").read_text("utf-8"))
@@ -195,14 +239,16 @@ def make_folders(root: Path, simulator_url: str, port: int) -> Path:
 
 
 async def add_people(folder: Path) -> dict[str, str]:
-    """Add two officers on duty, one who writes and one who approves; return their sessions."""
+    """Add two officers on duty, a writer and an approver; return their sessions."""
     sessions = {}
     async with open_store(await load_settings(folder), Runtime()) as store:
         await store.users.add(ADMIN.name, [parse_grant("admin")], ADMIN)
         for name, grant in (("王", "author"), ("李", "approver"), ("赵", "operator")):
             link = await store.users.add(name, [parse_grant(grant)], ADMIN)
             actor = Actor(role=Role.PERSON, name=name)
-            await store.users.activate(link, NewSignIn(password_hash="none"), lambda _name, actor=actor: actor)
+            await store.users.activate(
+                link, NewSignIn(password_hash="none"), lambda _name, actor=actor: actor
+            )
             await store.duty.add(name, ADMIN, "内线 8112")
             sessions[name] = await store.sign_ins.start_session(name, "address 127.0.0.1", actor)
     return sessions
@@ -228,7 +274,10 @@ def set_owners(folder: Path) -> None:
 
 @pytest.fixture
 def installation(tmp_path_factory, simulator):
-    if os.geteuid() != 0 or subprocess.run([*ISOLATED[:2], "true"], capture_output=True, check=False).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run([*ISOLATED[:2], "true"], capture_output=True, check=False).returncode
+    ):
         pytest.skip("NO ROOT: other users and mounts cannot be made")
     root, port = tmp_path_factory.mktemp("installed"), free_port()
     folder = make_folders(root, simulator.url, port)
@@ -241,7 +290,10 @@ DAEMON, WEB = Unit.read("publisher.service"), Unit.read("publisher-web.service")
 
 
 def test_under_the_shipped_units_people_save_upload_and_send_an_emergency(installation, simulator):
-    """What the two services may write is enough, and the dashboard may write neither settings nor secrets."""
+    """The writable folders of the two services are enough for people's work.
+
+    People save, upload and send an emergency. The dashboard may write neither settings nor secrets.
+    """
     picture = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(picture, "JPEG")
     with installation.run(DAEMON), installation.run(WEB):
@@ -263,13 +315,34 @@ def test_under_the_shipped_units_people_save_upload_and_send_an_emergency(instal
     kept = (staff / first["images"][0]["file"]).stat()
     assert (kept.st_uid, kept.st_gid) == (USERS["publisher-web"], GROUPS["publisher-staff"])
     assert stat.S_IMODE(kept.st_mode) == 0o660
-    assert (second["urgent"], stat.S_IMODE((staff / "schedule.toml").stat().st_mode)) == (True, 0o660)
-    assert (journal.stat().st_uid, stat.S_IMODE(journal.stat().st_mode)) == (USERS["publisher"], 0o640)
-    assert not re.search("right_missing|PermissionError", installation.log("web") + installation.log("run"))
-    for written in ("publisher.toml", "templates", "var", "var/vault.json", "var/intents.jsonl", "."):
+    assert (second["urgent"], stat.S_IMODE((staff / "schedule.toml").stat().st_mode)) == (
+        True,
+        0o660,
+    )
+    assert (journal.stat().st_uid, stat.S_IMODE(journal.stat().st_mode)) == (
+        USERS["publisher"],
+        0o640,
+    )
+    assert not re.search(
+        "right_missing|PermissionError", installation.log("web") + installation.log("run")
+    )
+    for written in (
+        "publisher.toml",
+        "templates",
+        "var",
+        "var/vault.json",
+        "var/intents.jsonl",
+        ".",
+    ):
         assert not installation.succeeds(WEB, f"test -w {INSTALLED}/{written}"), written
-    secrets = [path for path in (installation.folder / "secrets").iterdir() if path.name != "user-key"]
-    for secret in (*(f"secrets/{path.name}" for path in secrets), "var/vault.json", "var/vault-key"):
+    secrets = [
+        path for path in (installation.folder / "secrets").iterdir() if path.name != "user-key"
+    ]
+    for secret in (
+        *(f"secrets/{path.name}" for path in secrets),
+        "var/vault.json",
+        "var/vault-key",
+    ):
         assert not installation.succeeds(WEB, f"test -r {INSTALLED}/{secret}"), secret
     assert installation.succeeds(WEB, f"test -r {INSTALLED}/secrets/user-key")
 
@@ -279,7 +352,10 @@ def is_published(simulator, words: str) -> bool:
 
 
 def test_a_dashboard_that_cannot_save_says_so_and_does_the_rest(installation):
-    """Where the unit leaves the staff's folder read-only, an alert names it, and what was typed stays."""
+    """A dashboard that cannot save says so and does the rest.
+
+    Where the unit leaves the staff's folder read-only, an alert names it, and the typed text stays.
+    """
     with installation.run(WEB, written=[str(INSTALLED / "var" / "db")]):
         wait_until(installation.is_served, 60, "the dashboard")
         with installation.client("王") as author:
@@ -293,11 +369,17 @@ def test_a_dashboard_that_cannot_save_says_so_and_does_the_rest(installation):
 
 
 def test_the_daemon_removes_the_secret_that_the_dashboard_cannot_read(installation):
-    """Who hands an account over clicks on a page, and the order is carried out by the one who has the secrets."""
+    """The daemon removes a secret that the dashboard cannot read.
+
+    The person that hands an account over clicks on a page. The order is carried out by the daemon,
+    as it has the secrets.
+    """
     path = f"/accounts/{IN_STORE}/offboard"
     with installation.run(DAEMON), installation.run(WEB), installation.client("赵") as operator:
         wait_until(installation.is_served, 60, "the dashboard")
-        wait_until(lambda: "Where the secret" not in operator.get(path).text, 60, "the daemon's report")
+        wait_until(
+            lambda: "Where the secret" not in operator.get(path).text, 60, "the daemon's report"
+        )
         begun = operator.post(path, data={"reason": "移交宣传科"}, follow_redirects=True)
         done = operator.post(path, data=fields_of(begun.text), follow_redirects=True)
     assert "All that publisher can do" in done.text
@@ -309,15 +391,23 @@ def test_a_process_that_cannot_write_the_database_says_which_folder(installation
     """Neither service starts, and each names the folder and its own user."""
     with installation.run(unit, written=[]) as process:
         assert process.wait(60) == 3
-    assert re.search(rf"system user {USERS[unit.user]} may not write {INSTALLED}/var", installation.log(unit.command))
+    assert re.search(
+        rf"system user {USERS[unit.user]} may not write {INSTALLED}/var",
+        installation.log(unit.command),
+    )
 
 
 def test_a_daemon_that_starts_the_dashboard_gives_it_no_secret(installation):
     """With one service for both, that may write var and the staff's folder, people save as well."""
     settings = installation.folder / "publisher.toml"
-    settings.write_text(settings.read_text("utf-8").replace("enabled = false", "enabled = true"), "utf-8")
+    settings.write_text(
+        settings.read_text("utf-8").replace("enabled = false", "enabled = true"), "utf-8"
+    )
     folders = [str(INSTALLED / "var"), str(INSTALLED / "staff")]
-    secrets = {"PUBLISHER_SECRET_BEIJING_WEIBO": '{"access_token": "of-weibo"}', "PUBLISHER_VAULT_KEY": "of-the-store"}
+    secrets = {
+        "PUBLISHER_SECRET_BEIJING_WEIBO": '{"access_token": "of-weibo"}',
+        "PUBLISHER_VAULT_KEY": "of-the-store",
+    }
     with installation.run(DAEMON, written=folders, **secrets):
         wait_until(installation.is_served, 60, "the dashboard")
         wait_until(installation.runs, 60, "the daemon")
@@ -325,17 +415,23 @@ def test_a_daemon_that_starts_the_dashboard_gives_it_no_secret(installation):
         with installation.client("王") as author:
             saved = author.post("/write", data={**POST_WITH_PICTURE, "picture_alt": ""})
             assert saved.headers.get("location", saved.text).startswith("/posts/")
-    assert {name for name in given if "SECRET" in name or "VAULT" in name} == {"PUBLISHER_SECRET_USER_KEY"}
+    assert {name for name in given if "SECRET" in name or "VAULT" in name} == {
+        "PUBLISHER_SECRET_USER_KEY"
+    }
     saved_file = (installation.folder / "staff" / "schedule.toml").stat()
     assert (saved_file.st_uid, stat.S_IMODE(saved_file.st_mode)) == (USERS["publisher"], 0o660)
 
 
 def find_processes(*ending: str) -> list[Path]:
-    """Return the folders in /proc of the processes whose command ends with these words and names the workspace."""
+    """Return the folders in /proc of the processes with this command.
+
+    The command ends with these words and names the workspace.
+    """
     return [
         folder
         for folder in Path("/proc").glob("[0-9]*")
-        if (words := read_words(folder / "cmdline"))[-len(ending) :] == list(ending) and str(INSTALLED) in words
+        if (words := read_words(folder / "cmdline"))[-len(ending) :] == list(ending)
+        and str(INSTALLED) in words
     ]
 
 

@@ -1,4 +1,7 @@
-"""A lost reply, and a list that shows only the beginning of every text: a person decides, nothing is sent twice."""
+"""A lost reply, and a list that shows only the beginning of every text.
+
+A person decides, and nothing is sent twice.
+"""
 
 from datetime import UTC, datetime
 
@@ -32,10 +35,19 @@ summary = "冒充客服退款的骗局近期多发，请勿转账。"
 """
 
 
-@pytest.mark.parametrize(("length", "ending"), [pytest.param(12, "", marks=pytest.mark.extra), (6, "… 全文")])
-def test_a_copy_of_which_a_list_shows_the_beginning_is_never_doubled(workspace, simulator, wait_until, length, ending):
-    """F54, I1, I7: on each platform the delivery is held as a possible match, and there is one copy."""
-    simulator.post("/_sim/settings", {"weibo_duplicates": "off"})  # the platform's duplicate check must not be needed
+@pytest.mark.parametrize(
+    ("length", "ending"), [pytest.param(12, "", marks=pytest.mark.extra), (6, "… 全文")]
+)
+def test_a_copy_of_which_a_list_shows_the_beginning_is_never_doubled(
+    workspace, simulator, wait_until, length, ending
+):
+    """F54, I1, I7: a copy with only its beginning in a list is held as a possible match.
+
+    This holds on each platform, and there is one copy.
+    """
+    simulator.post(
+        "/_sim/settings", {"weibo_duplicates": "off"}
+    )  # the platform's duplicate check must not be needed
     before = set()
     for platform, path in LISTS.items():
         old = {
@@ -46,7 +58,12 @@ def test_a_copy_of_which_a_list_shows_the_beginning_is_never_doubled(workspace, 
             "forum": "示例",
         }
         before.add(simulator.post("/_sim/posts", old)["id"])
-        lost = {"platform": platform, "endpoint": CREATES[platform], "times": 1, "fault": {"kind": "drop_after"}}
+        lost = {
+            "platform": platform,
+            "endpoint": CREATES[platform],
+            "times": 1,
+            "fault": {"kind": "drop_after"},
+        }
         cut = {"kind": "rewrite", "how": "excerpt", "characters": length, "ending": ending}
         simulator.post("/_sim/faults", lost)
         simulator.post("/_sim/faults", {"platform": platform, "endpoint": path, "fault": cut})

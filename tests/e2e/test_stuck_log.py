@@ -33,7 +33,11 @@ def fill(pipe: int) -> None:
 
 
 def test_f91_posts_are_sent_while_nobody_reads_the_log(workspace, wait_until):
-    """F91: with the pipe behind the log full, the daemon still reads the schedule and publishes on every account."""
+    """F91: posts are sent while nobody reads the log.
+
+    With the pipe behind the log full, the daemon still reads the schedule and publishes on every
+    account.
+    """
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALL)
     command = [sys.executable, "-m", "publisher", "-C", str(workspace.folder), "run"]

@@ -1,4 +1,7 @@
-"""Three processes that share one WeChat login, on one database of either kind: who renews its token, and how often."""
+"""Three processes that share one WeChat login, on one database of either kind.
+
+The tests cover the process that renews its token, and the number of renewals.
+"""
 
 import asyncio
 import hashlib
@@ -42,7 +45,9 @@ def workers(database_url, simulator, tmp_path, world):
 def token_calls(simulator):
     """Count the token calls, forced renewals separately."""
     asked = {
-        is_forced: hashlib.sha256(encode_token(simulator.url, APP_ID, "2", is_forced=is_forced).content).hexdigest()
+        is_forced: hashlib.sha256(
+            encode_token(simulator.url, APP_ID, "2", is_forced=is_forced).content
+        ).hexdigest()
         for is_forced in (False, True)
     }
     made = Counter(
@@ -55,12 +60,21 @@ def token_calls(simulator):
 
 
 def disturb(simulator, kind, times, **more):
-    place = {"platform": "wechat", "account": APP_ID, "endpoint": LIST, "nth": "every", "times": times}
+    place = {
+        "platform": "wechat",
+        "account": APP_ID,
+        "endpoint": LIST,
+        "nth": "every",
+        "times": times,
+    }
     simulator.post("/_sim/faults", place | {"fault": {"kind": kind, **more}})
 
 
 def test_f42_a_token_that_ends_is_fetched_by_each_and_forced_by_none(workers, simulator):
-    """F42: all get the same token; when it expires, each fetches the next one once, without forcing a new one."""
+    """F42: all processes get the same token, and none forces a new one.
+
+    When it expires, each fetches the next one once.
+    """
     members, read = workers
     assert read(*members) == ["read"] * 3
     assert token_calls(simulator) == (3, 0)
@@ -72,7 +86,10 @@ def test_f42_a_token_that_ends_is_fetched_by_each_and_forced_by_none(workers, si
 
 
 def test_f42_a_token_refused_to_all_at_once_is_forced_out_by_one(workers, simulator):
-    """F42: while the platform still returns the refused token, one process forces a new one; the others use it."""
+    """F42: while the platform still returns the refused token, one process forces a new one.
+
+    The others use it.
+    """
     members, read = workers
     assert read(*members) == ["read"] * 3
     simulator.post("/_sim/clock", {"shift": 60})
@@ -85,7 +102,9 @@ def test_f42_a_token_refused_to_all_at_once_is_forced_out_by_one(workers, simula
     assert token_calls(simulator)[1] == 1
 
 
-def test_f42_a_login_whose_token_is_always_refused_is_forced_once_and_left_alone(workers, simulator):
+def test_f42_a_login_whose_token_is_always_refused_is_forced_once_and_left_alone(
+    workers, simulator
+):
     """F42: however often the three try, half a minute brings one forced renewal."""
     members, read = workers
     assert read(*members) == ["read"] * 3

@@ -1,4 +1,7 @@
-"""The first hours of the simulated week: what grows without bound would show in days, what is broken shows here."""
+"""The first hours of the simulated week.
+
+Unbounded growth would show in days; a broken part shows here.
+"""
 
 import asyncio
 
@@ -18,4 +21,8 @@ def test_f92_hours_of_a_week_run_within_bounds(tmp_path):
     assert states["published"] > states.total() // 2
     assert max(sample["open files"] for sample in samples) <= MAX_OPEN_FILES
     assert max(sample["threads"] for sample in samples) <= MAX_THREADS
-    assert all(sample[name] > 0 for sample in samples for name in ("database MB", "journal MB", "memory MB"))
+    assert all(
+        sample[name] > 0
+        for sample in samples
+        for name in ("database MB", "journal MB", "memory MB")
+    )

@@ -22,10 +22,16 @@ TIMEOUT = timedelta(seconds=10)
 def adapter_of(database: Database, address: str, app_id: str) -> Adapter:
     world = database.runtime
     account = Account(
-        id=AccountId(app_id), platform=Platform("wechat"), identity=app_id, secret=app_id, base_url=address
+        id=AccountId(app_id),
+        platform=Platform("wechat"),
+        identity=app_id,
+        secret=app_id,
+        base_url=address,
     )
     kit = AdapterContext(
-        http=http_for_login(timeout=TIMEOUT, monotonic=world.monotonic, is_host_allowed=bool, can_create=False),
+        http=http_for_login(
+            timeout=TIMEOUT, monotonic=world.monotonic, is_host_allowed=bool, can_create=False
+        ),
         secret=lambda: {"app_id": app_id, "app_secret": "2"},
         tokens=MemoryTokenStore(login=f"wechat/{app_id}", now=world.now),
         state=StoredAdapterState(database=database, login=LoginId(f"wechat/{app_id}")),

@@ -1,7 +1,8 @@
-"""Seven days of 150 accounts on a fast clock: what the daemon's process holds, hour by hour.
+"""Seven days of 150 accounts on a fast clock: the resources of the daemon, hour by hour.
 
-All jobs of a daemon run at their own intervals in real threads, over real sockets, on a real file; only APScheduler,
-which starts them, is replaced by the clock of the week. The platforms are another process.
+All jobs of a daemon run at their own intervals in real threads, over real sockets, on a real file.
+Only APScheduler, their starter, is replaced by the clock of the week. The platforms are another
+process.
 """
 
 import argparse
@@ -36,7 +37,10 @@ DAYS, REGIONS = 7, 50
 GROUPS = 6
 """The post of each hour goes to one account in so many, in turn: four a day to each."""
 URGENT_HOUR = 9
-"""The hour of a post to all accounts, which is mass-sent on some: on the fifth day the month's quota is used up."""
+"""The hour of a post to all accounts, mass-sent on some.
+
+On the fifth day the month's quota is used up.
+"""
 HOURS_KEPT = 48
 """How long a post stays in the schedule after its time, as staff clear up."""
 TOKENS_FAIL = {
@@ -54,29 +58,42 @@ Sample = Mapping[str, float]
 
 @dataclass(slots=True)
 class Week(Days):
-    """A daemon of which every job runs at its interval."""
+    """A daemon with every job run at its interval."""
 
     ran_at: dict[str, datetime] = field(default_factory=dict)
 
     async def run_jobs(self) -> None:
         now = self.world.now()
         for job in self.daemon.jobs.values():
-            if now - self.ran_at.get(job.name, now - timedelta(days=1)) >= timedelta(seconds=job.interval_seconds):
+            if now - self.ran_at.get(job.name, now - timedelta(days=1)) >= timedelta(
+                seconds=job.interval_seconds
+            ):
                 self.ran_at[job.name] = now
                 await self.daemon.run_job(job)
         await Days.run_jobs(self)
 
 
 def write_schedule(folder: Path, start: datetime, hour: int, accounts: Sequence[str]) -> int:
-    """Write the posts of the last two days and of the next hour; return to how many accounts the new ones go."""
+    """Write the posts of the last two days and of the next hour.
+
+    Return the number of accounts of the new ones.
+    """
     posts, targets = [], 0
     for number in range(max(0, hour - HOURS_KEPT), hour + 1):
         at = start + timedelta(hours=number, minutes=5)
-        kinds = {f"hourly-{number}": (accounts[number % GROUPS :: GROUPS], f"第{number}号反诈提醒", "")}
+        kinds = {
+            f"hourly-{number}": (accounts[number % GROUPS :: GROUPS], f"第{number}号反诈提醒", "")
+        }
         if number % 24 == URGENT_HOUR:
             kinds[f"urgent-{number}"] = (accounts, f"第{number}号紧急提醒", "urgent = true")
         for name, (to, title, more) in kinds.items():
-            facts = {"id": name, "kind": "warning", "title": title, "at": at, "expires": at + timedelta(hours=18)}
+            facts = {
+                "id": name,
+                "kind": "warning",
+                "title": title,
+                "at": at,
+                "expires": at + timedelta(hours=18),
+            }
             extra = f'level = "orange"\n{more}'
             posts.append(POST.format(**facts, to='", "'.join(to), extra=extra))
             targets += len(to) if number == hour else 0
@@ -86,7 +103,9 @@ def write_schedule(folder: Path, start: datetime, hour: int, accounts: Sequence[
 
 def take_sample(folder: Path, hour: int, deliveries: int) -> Sample:
     """Measure this process and its files at the end of an hour."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text("ascii").splitlines())
+    status = dict(
+        line.split(":", 1) for line in Path("/proc/self/status").read_text("ascii").splitlines()
+    )
     gc.collect()
 
     def megabytes(name: str) -> float:
@@ -107,7 +126,10 @@ def take_sample(folder: Path, hour: int, deliveries: int) -> Sample:
 
 
 async def run_week(folder: Path, hours: int, regions: int) -> tuple[list[Sample], Counter[str]]:
-    """Run so many hours in an empty folder. Return a sample of each, and how many deliveries ended in each state."""
+    """Run so many hours in an empty folder.
+
+    Return a sample of each, and the number of deliveries that ended in each state.
+    """
     world, samples, deliveries = FastRuntime(), [], 0
     with run_simulator() as simulator:
         drill = DemoWorkspace(regions=read_regions()[:regions], simulator_url=simulator.url)
@@ -118,7 +140,9 @@ async def run_week(folder: Path, hours: int, regions: int) -> tuple[list[Sample]
         arrange(simulator, troubles)
         simulator.post("/_sim/faults", TOKENS_FAIL)
         today = world.now().astimezone(ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
-        start = (today.replace(day=28) + timedelta(days=4)).replace(day=1)  # a new month, with all of its quota
+        start = (today.replace(day=28) + timedelta(days=4)).replace(
+            day=1
+        )  # a new month, with all of its quota
         world.shift = start - world.now()
         simulator.post("/_sim/clock", {"shift": world.shift.total_seconds()})
         world.confirm_clock(world.read_clocks())
@@ -141,28 +165,47 @@ async def run_week(folder: Path, hours: int, regions: int) -> tuple[list[Sample]
 def record(samples: Sequence[Sample]) -> None:
     """Write the figures of each day's end, and the plots, into the docs."""
     days = [sample for sample in samples if sample["hour"] % 24 == 0]
-    write_table("week", [{"day": f"{day.pop('hour') / 24:.0f}", **_format(day)} for day in map(dict, days)])
+    write_table(
+        "week", [{"day": f"{day.pop('hour') / 24:.0f}", **_format(day)} for day in map(dict, days)]
+    )
 
     def line(name: str) -> Sequence[tuple[float, float]]:
         return [(sample["hour"] / 24, sample[name]) for sample in samples]
 
-    plots = (("Memory, MB", ("memory MB",)), ("Handles", ("open files", "threads")), ("Python objects", ("objects",)))
+    plots = (
+        ("Memory, MB", ("memory MB",)),
+        ("Handles", ("open files", "threads")),
+        ("Python objects", ("objects",)),
+    )
     files = ("Files, MB", ("database MB", "WAL MB", "journal MB"))
-    drawn = [Plot(title=title, x_title="days", series={n: line(n) for n in names}) for title, names in (*plots, files)]
+    drawn = [
+        Plot(title=title, x_title="days", series={n: line(n) for n in names})
+        for title, names in (*plots, files)
+    ]
     write_plots(IMAGES / "week.svg", drawn)
 
 
 def _format(sample: Sample) -> Mapping[str, str]:
-    return {name: f"{value:,.1f}" if name.endswith("MB") else f"{value:,.0f}" for name, value in sample.items()}
+    return {
+        name: f"{value:,.1f}" if name.endswith("MB") else f"{value:,.0f}"
+        for name, value in sample.items()
+    }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/week", description=__doc__)
     parser.add_argument("--hours", type=int, default=24 * DAYS)
-    parser.add_argument("--regions", type=int, default=REGIONS, help="each has an account on every platform")
-    parser.add_argument("--record", action="store_true", help="write the figures into docs/scaling.md")
+    parser.add_argument(
+        "--regions", type=int, default=REGIONS, help="each has an account on every platform"
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="write the figures into docs/scaling.md"
+    )
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="publisher-week-") as folder, Path(os.devnull).open("w") as nobody:
+    with (
+        tempfile.TemporaryDirectory(prefix="publisher-week-") as folder,
+        Path(os.devnull).open("w") as nobody,
+    ):
         configure_logging(nobody)
         samples, states = asyncio.run(run_week(Path(folder), given.hours, given.regions))
     click.echo(", ".join(f"{state} {number}" for state, number in states.most_common()))

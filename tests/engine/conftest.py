@@ -1,4 +1,4 @@
-"""Runs the engine's tests on SQLite; those on PostgreSQL are extra."""
+"""Runs the engine's tests on SQLite; the tests on PostgreSQL are extra."""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Approvals over the whole way of a post: filed ahead, sent, resent, corrected, posted by hand, in parts."""
+"""Approvals over the whole way of a post.
+
+It is filed ahead, sent, resent, corrected, posted by hand, and sent in parts.
+"""
 
 import asyncio
 from dataclasses import replace
@@ -36,7 +39,7 @@ A = AccountId("a")
 
 @pytest.fixture
 def approving(planner):  # noqa: F811 # as above
-    """Return a planner of a workspace in which every post needs one approval."""
+    """Return a planner of a workspace with one approval for every post."""
     return replace(planner, store=replace(planner.store, approval_rules=RULES))
 
 
@@ -45,15 +48,22 @@ async def approve(store, post, by="wang"):
     for task in await store.approvals.tasks(PostId(post)):
         if task.status.missing:
             approver = unlimited_approver(by)
-            await store.approvals.approve(PostId(post), task.status.fingerprint, approver, named_person(by))
+            await store.approvals.approve(
+                PostId(post), task.status.fingerprint, approver, named_person(by)
+            )
 
 
 async def states(store, post):
-    return sorted((item.state.value, item.reason) for item in await store.queries.deliveries(PostId(post)))
+    return sorted(
+        (item.state.value, item.reason) for item in await store.queries.deliveries(PostId(post))
+    )
 
 
 async def test_posts_that_need_approvals_are_rendered_ahead(approving):
-    """A one-time post as soon as it is saved, a repeating one a week ahead; without rules both two days ahead."""
+    """With approvals, a one-time post is rendered once it is saved.
+
+    A repeating one is rendered a week ahead. Without rules both are rendered two days ahead.
+    """
     far = (START_TIME + 30 * DAY).isoformat()
     text = entry("far", at=far) + cron("daily", "0 9 * * *")
     await apply_schedule(approving, text, "schedule.toml")
@@ -61,15 +71,25 @@ async def test_posts_that_need_approvals_are_rendered_ahead(approving):
     assert {item.key.occurrence for item in filed if item.key.post == "far"} == {"once"}
     assert len({item.key.occurrence for item in filed if item.key.post == "daily"}) == 8
     await approve(approving.store, "daily")
-    assert all(task.status.is_approved for task in await approving.store.approvals.tasks(PostId("daily")))
+    assert all(
+        task.status.is_approved for task in await approving.store.approvals.tasks(PostId("daily"))
+    )
     context = approving.schedule_context
     schedule = parse_schedule(text, file="schedule.toml", context=context)
-    assert await plan_window(approving, schedule, await approving.store.posts.schedule_version()) == 0
+    assert (
+        await plan_window(approving, schedule, await approving.store.posts.schedule_version()) == 0
+    )
 
 
 async def test_f100_what_is_approved_of_a_post_that_comes_back_stays_approved(approving):
-    """I5: a post deleted by a slip and put back needs no second yes, unless the one who gave it is gone by then."""
-    post, other = entry("p", at=(START_TIME + DAY).isoformat()), entry("other", at=(START_TIME + DAY).isoformat())
+    """I5: a post deleted by a slip and put back needs no second approval.
+
+    It needs one if the approver is gone by then.
+    """
+    post, other = (
+        entry("p", at=(START_TIME + DAY).isoformat()),
+        entry("other", at=(START_TIME + DAY).isoformat()),
+    )
     await apply_schedule(approving, post + other, "schedule.toml")
     await approve(approving.store, "p")
     await apply_schedule(approving, other, "schedule.toml")
@@ -78,7 +98,9 @@ async def test_f100_what_is_approved_of_a_post_that_comes_back_stays_approved(ap
     assert task.status.is_approved
     await apply_schedule(approving, other, "schedule.toml")
     await approving.store.database.write(
-        lambda unit: end_approvals_of(unit, START_TIME, "wang", named_person("ops"), "user_disabled")
+        lambda unit: end_approvals_of(
+            unit, START_TIME, "wang", named_person("ops"), "user_disabled"
+        )
     )
     await apply_schedule(approving, post + other, "schedule.toml")
     [task] = await approving.store.approvals.tasks(PostId("p"))
@@ -87,18 +109,22 @@ async def test_f100_what_is_approved_of_a_post_that_comes_back_stays_approved(ap
 
 async def test_without_rules_nothing_is_rendered_further_ahead(planner):  # noqa: F811 # as above
     """`plan_days` alone counts then."""
-    await apply_schedule(planner, entry("far", at=(START_TIME + 30 * DAY).isoformat()), "schedule.toml")
+    await apply_schedule(
+        planner, entry("far", at=(START_TIME + 30 * DAY).isoformat()), "schedule.toml"
+    )
     assert await planner.store.queries.deliveries() == []
 
 
 async def test_what_is_approved_is_sent_as_it_is_when_a_person_sends_it_now(approving):
-    """`send POST` renders no new text where people have approved one, and waits for the rest of the yeses."""
+    """`send POST` renders no new text for a post with approvals, and waits for the rest."""
     soon = START_TIME + timedelta(minutes=50)
     await apply_schedule(approving, entry("p", at=soon.isoformat()), "schedule.toml")
     await approve(approving.store, "p")
     [task] = await approving.store.approvals.tasks(PostId("p"))
     post = await approving.store.posts.get_post(PostId("p"))
-    await send_scheduled_now(approving, post, AuditAction(event="send_requested", subject="p", by=LI))
+    await send_scheduled_now(
+        approving, post, AuditAction(event="send_requested", subject="p", by=LI)
+    )
     await approving.store.maintenance.promote_requested([PostId("p")])
     [after] = await approving.store.approvals.tasks(PostId("p"))
     assert after.status.fingerprint == task.status.fingerprint
@@ -106,7 +132,10 @@ async def test_what_is_approved_is_sent_as_it_is_when_a_person_sends_it_now(appr
 
 
 async def test_each_order_of_a_person_waits_for_its_own_approval(approving):
-    """A file that is sent, a resend and a correction are new occurrences: no yes to another one counts for them."""
+    """A sent file, a resend and a correction are new occurrences with their own approval.
+
+    An approval of another occurrence does not count for them.
+    """
     store = approving.store
     [post] = parse_schedule(entry("p"), file="p.toml", context=approving.schedule_context).posts
     await send_now(approving, [post], [AuditAction(event="send_requested", subject="p", by=LI)])
@@ -115,7 +144,9 @@ async def test_each_order_of_a_person_waits_for_its_own_approval(approving):
     for lease in await store.outbox.claim(10):
         await store.outbox.record_intent(lease)
         receipt = Receipt(remote_id=lease.account, url="", published_at=START_TIME)
-        outcome = Published(receipt=receipt) if lease.account == A else NotSent(reason="cannot_connect")
+        outcome = (
+            Published(receipt=receipt) if lease.account == A else NotSent(reason="cannot_connect")
+        )
         await store.outbox.record_outcome(lease, outcome)
     store.runtime.advance_time(2 * DAY)
     await store.maintenance.run()
@@ -123,7 +154,9 @@ async def test_each_order_of_a_person_waits_for_its_own_approval(approving):
     await resend_post(approving, post, [AccountId("b")])
     await store.maintenance.run()
     assert ("pending", "awaiting_approval") in await states(store, "p")
-    correction = replace(post, id=PostId("fix"), kind=PostKind.CORRECTION, follows=PostId("p"), content_hash="fix")
+    correction = replace(
+        post, id=PostId("fix"), kind=PostKind.CORRECTION, follows=PostId("p"), content_hash="fix"
+    )
     await send_correction(approving, correction, LI, is_new=True)
     await store.maintenance.run()
     assert await states(store, "fix") == [("pending", "awaiting_approval")]
@@ -147,7 +180,7 @@ async def run_jobs(store, adapters):
 
 
 async def test_a_manual_task_is_assigned_only_once_approved(open_store):
-    """A person who posts by hand posts what was approved, too."""
+    """A post by hand also needs approval before its task is assigned."""
     store, adapters = await file_due(open_store, mode=Mode.ASSISTED)
     await run_jobs(store, adapters)
     assert await store.manual_tasks.list_open() == []
@@ -157,7 +190,10 @@ async def test_a_manual_task_is_assigned_only_once_approved(open_store):
 
 
 async def test_further_parts_wait_when_the_approval_is_withdrawn(open_store):
-    """After the first part of a long text the rest keeps its place and waits; approved again, it goes out."""
+    """After the first part of a text the rest keeps its place and waits for approval.
+
+    Approved again, it goes out.
+    """
     store, adapters = await file_due(open_store, parts=1)
     await approve(store, "p")
     await store.maintenance.run()
@@ -169,7 +205,11 @@ async def test_further_parts_wait_when_the_approval_is_withdrawn(open_store):
     store.runtime.advance_time(HOUR / 2)
     await run_jobs(store, adapters)
     [delivery] = await store.queries.deliveries(PostId("p"))
-    assert (delivery.state, delivery.reason, delivery.attempts) == (State.DUE, "awaiting_approval", 1)
+    assert (delivery.state, delivery.reason, delivery.attempts) == (
+        State.DUE,
+        "awaiting_approval",
+        1,
+    )
     await approve(store, "p")
     store.runtime.advance_time(HOUR)
     await run_jobs(store, adapters)
@@ -182,11 +222,17 @@ async def test_a_held_delivery_that_a_person_releases_needs_its_approval(open_st
     store, adapters = await file_due(open_store)
     [delivery] = await store.queries.deliveries(PostId("p"))
     hold = Held(reason=HoldReason.POISON)
-    held = await store.database.write(lambda unit: store.transition(unit, delivery, hold, MAINTENANCE))
+    held = await store.database.write(
+        lambda unit: store.transition(unit, delivery, hold, MAINTENANCE)
+    )
     await resolve_delivery(store, held, Resolution.RESEND, by=LI, reason="again")
     await run_jobs(store, adapters)
     [delivery] = await store.queries.deliveries(PostId("p"))
-    assert (delivery.state, delivery.reason, delivery.attempts) == (State.PENDING, "awaiting_approval", 0)
+    assert (delivery.state, delivery.reason, delivery.attempts) == (
+        State.PENDING,
+        "awaiting_approval",
+        0,
+    )
     await approve(store, "p")
     await run_jobs(store, adapters)
     [delivery] = await store.queries.deliveries(PostId("p"))

@@ -52,7 +52,7 @@ async def users(open_store):
 
 @pytest.fixture
 async def second_factor(users):
-    """Return the second factor of the user `wang`, whose code of the present time step is used."""
+    """Return the second factor of the user `wang`, with the present step's code used."""
     factor = make_second_factor("wang")
     link = await users.add("wang", [parse_grant("admin")], LI)
     code = pyotp.TOTP(factor.secret).at(users.runtime.now())
@@ -72,9 +72,9 @@ def product_parameters():
 
 @pytest.mark.usefixtures("product_parameters")
 async def test_a_password_is_stored_as_argon2id_with_a_salt_of_its_own():
-    """The parameters are those of OWASP: 19,456 KiB, two passes, one lane; two hashes of one password differ.
+    """The parameters are from OWASP: 19,456 KiB, two passes, one lane.
 
-    A name that nobody has costs the same.
+    Two hashes of one password differ. An unknown name costs the same.
     """
     one, other = await hash_password(PASSWORD), await hash_password(PASSWORD)
     assert all(re.match(r"\$argon2id\$v=19\$m=19456,t=2,p=1\$", each) for each in (one, ARGON2[-1]))
@@ -84,7 +84,10 @@ async def test_a_password_is_stored_as_argon2id_with_a_salt_of_its_own():
 
 
 async def test_the_same_characters_are_the_same_password():
-    """Full-width letters, as a Chinese keyboard may give, are the ordinary ones; nothing is cut off."""
+    """Full-width letters, as from a Chinese keyboard, are the ordinary ones.
+
+    Nothing is cut off.
+    """
     stored = await hash_password("ｃｏｒｒｅｃｔ horse battery")
     assert await verify_password(PASSWORD, stored)
     long = "长" * 200
@@ -92,7 +95,10 @@ async def test_the_same_characters_are_the_same_password():
 
 
 async def test_hashes_are_made_one_at_a_time_off_the_event_loop(monkeypatch):
-    """However many sign in at once, one hash is made at a time, in another thread, and the loop goes on."""
+    """One hash is made at a time, in another thread, for any number of sign-ins.
+
+    The event loop goes on.
+    """
     running, most, threads, turn = 0, 0, set(), threading.Semaphore(0)
 
     class SlowHasher:
@@ -116,7 +122,10 @@ async def test_hashes_are_made_one_at_a_time_off_the_event_loop(monkeypatch):
 
 
 async def test_a_wrong_password_and_an_unknown_name_look_the_same(users, monkeypatch):
-    """Both fail with one code, and both cost a hash; a wait comes after as many attempts, and is as long."""
+    """A wrong password and an unknown name fail with one code and both cost a hash.
+
+    A wait comes after as many attempts, and is as long.
+    """
     checked = []
 
     async def count(password, stored):
@@ -138,14 +147,16 @@ async def test_a_wrong_password_and_an_unknown_name_look_the_same(users, monkeyp
 
 
 async def refuse(users, name, source):
-    """Return the error of a wrong password, and what it says."""
+    """Return the code and the facts of the error for a wrong password."""
     with pytest.raises(SignInError) as caught:
         await check_password(users, name, "wrong password", source)
-    return caught.value.code, {key: value for key, value in caught.value.facts.items() if key != "name"}
+    return caught.value.code, {
+        key: value for key, value in caught.value.facts.items() if key != "name"
+    }
 
 
 async def test_a_disabled_user_cannot_sign_in(users):
-    """The right password does not help who is disabled."""
+    """The right password does not help a disabled user."""
     link = await users.add("wang", [parse_grant("admin")], LI)
     await activate_user(users, link, PASSWORD, by=named_person, load_user_key=no_key)
     await users.disable("wang", LI)
@@ -154,11 +165,21 @@ async def test_a_disabled_user_cannot_sign_in(users):
 
 
 async def test_a_code_counts_once_and_only_near_its_time(users, second_factor, world):
-    """The code of this step or of the one before is accepted, once; one of a step to come, or used, is not."""
+    """The code of this step or the one before is accepted, once.
+
+    A code of a step to come, or a used one, is not.
+    """
     totp = pyotp.TOTP(second_factor.secret)
     user = await check_password(users, "wang", PASSWORD, "here")
     outcomes = []
-    for passed, steps in ((0, 0), (0, 1), (2, 0), (0, 0), (2, -1), (2, -2)):  # the first was used to set it up
+    for passed, steps in (
+        (0, 0),
+        (0, 1),
+        (2, 0),
+        (0, 0),
+        (2, -1),
+        (2, -2),
+    ):  # the first was used to set it up
         world.advance_time(passed * timedelta(seconds=TOTP_SECONDS))
         code = totp.at(int(world.now().timestamp()) + steps * TOTP_SECONDS)
         try:
@@ -178,7 +199,10 @@ async def try_code(users, user, code, source, session=""):
 
 
 async def test_who_knows_the_password_cannot_guess_codes_freely(users, second_factor, world):
-    """Codes are counted for the user: neither more sign-ins nor more addresses, of one /48 or many, help."""
+    """Codes are counted for the user, so more sign-ins or more addresses do not help.
+
+    The addresses may be of one /48 or of many.
+    """
     codes = []
     for guess in range(FREE_CODES + 1):
         source = f"address 2001:db8:0:{guess:x}::/64"
@@ -188,9 +212,14 @@ async def test_who_knows_the_password_cannot_guess_codes_freely(users, second_fa
 
 
 async def test_a_recovery_code_lets_its_owner_in_while_somebody_guesses_codes(users, second_factor):
-    """The wait after wrong codes does not hold for what nobody can guess; a new password ends it."""
+    """The wait after wrong codes does not hold for recovery codes, as nobody can guess them.
+
+    A new password ends the wait.
+    """
     user = await check_password(users, "wang", PASSWORD, "there")
-    guessed = [await try_code(users, user, f"{guess:06}", "there") for guess in range(FREE_CODES + 1)]
+    guessed = [
+        await try_code(users, user, f"{guess:06}", "there") for guess in range(FREE_CODES + 1)
+    ]
     recovered = await try_code(users, user, second_factor.recovery_codes[0], "here")
     await change_password(users, user, "another horse battery", LI)
     user = await check_password(users, "wang", "another horse battery", "here")
@@ -198,33 +227,48 @@ async def test_a_recovery_code_lets_its_owner_in_while_somebody_guesses_codes(us
     assert await try_code(users, user, "000000", "here") == "sign_in_failed"
 
 
-async def test_who_has_stolen_a_session_does_not_delay_its_users_sign_in(users, second_factor, world):
+async def test_who_has_stolen_a_session_does_not_delay_its_users_sign_in(
+    users, second_factor, world
+):
     """Codes in a session are counted for that session: its thief does not know the password."""
     world.advance_time(timedelta(seconds=TOTP_SECONDS))
     user = await users.get("wang")
-    stolen = [await try_code(users, user, f"{guess:06}", "there", "stolen") for guess in range(FREE_CODES + 1)]
+    stolen = [
+        await try_code(users, user, f"{guess:06}", "there", "stolen")
+        for guess in range(FREE_CODES + 1)
+    ]
     code = pyotp.TOTP(second_factor.secret).at(world.now())
     assert stolen == ["sign_in_failed"] * FREE_CODES + ["sign_in_delayed"]
     assert (
-        await try_code(users, await check_password(users, "wang", PASSWORD, "here"), code, "here") == "password, code"
+        await try_code(users, await check_password(users, "wang", PASSWORD, "here"), code, "here")
+        == "password, code"
     )
 
 
 async def test_a_flood_of_wrong_passwords_delays_no_code(users, second_factor, world):
-    """Without the password nobody can make its owner wait for a code, however many try from wherever."""
+    """Without the password nobody can make its owner wait for a code.
+
+    This holds for any number of attempts from any address.
+    """
     world.advance_time(timedelta(seconds=TOTP_SECONDS))
     for number in range(FREE_CODES + 1):
         with pytest.raises(SignInError):
             await check_password(users, "wang", "wrong password", f"address 10.0.0.{number}")
     code = pyotp.TOTP(second_factor.secret).at(world.now())
     assert (
-        await try_code(users, await check_password(users, "wang", PASSWORD, "here"), code, "here") == "password, code"
+        await try_code(users, await check_password(users, "wang", PASSWORD, "here"), code, "here")
+        == "password, code"
     )
 
 
 @pytest.mark.parametrize("end", ["password", "reset", "disable", "disable and enable"])
-async def test_a_password_that_waits_for_its_code_does_not_survive(users, second_factor, world, end):
-    """Once the password is replaced, or the user disabled or reset, what was typed before opens nothing."""
+async def test_a_password_that_waits_for_its_code_does_not_survive(
+    users, second_factor, world, end
+):
+    """A password that waits for its code opens nothing once it is replaced.
+
+    The same holds once the user is disabled or reset.
+    """
     user = await check_password(users, "wang", PASSWORD, "there")
     match end:
         case "password":
@@ -267,13 +311,15 @@ async def test_codes_that_cannot_be_checked_are_no_wrong_ones(users, second_fact
 
 
 async def test_a_second_factor_is_bound_to_its_user(users, second_factor):
-    """Who copies the encrypted second factor into another row cannot sign in with it."""
+    """A copy of an encrypted second factor in another row signs nobody in."""
     from sqlalchemy import select, update  # noqa: PLC0415 # what an attacker with the database would run
 
     from publisher.store.db.user_tables import AUTH_USER  # noqa: PLC0415 # same
 
     copied = select(AUTH_USER.c.totp_secret).where(AUTH_USER.c.name == "wang").scalar_subquery()
-    change = update(AUTH_USER).where(AUTH_USER.c.name == "zhang").values(totp_secret=copied, totp_step=0)
+    change = (
+        update(AUTH_USER).where(AUTH_USER.c.name == "zhang").values(totp_secret=copied, totp_step=0)
+    )
     await users.database.write(lambda transaction: transaction.connection.execute(change))
     user = await check_password(users, "zhang", PASSWORD, "here")
     code = pyotp.TOTP(second_factor.secret).at(users.runtime.now())
@@ -284,13 +330,20 @@ async def test_a_second_factor_is_bound_to_its_user(users, second_factor):
 async def test_recovery_codes_are_random_enough_for_a_plain_hash(second_factor):
     """Each of the ten codes has 120 random bits in groups of four that can be read out."""
     assert len(set(second_factor.recovery_codes)) == 10
-    assert all(re.fullmatch(r"([A-Z2-7]{4}-){5}[A-Z2-7]{4}", code) for code in second_factor.recovery_codes)
+    assert all(
+        re.fullmatch(r"([A-Z2-7]{4}-){5}[A-Z2-7]{4}", code) for code in second_factor.recovery_codes
+    )
 
 
 async def test_a_reset_password_still_takes_the_second_factor(users, second_factor, world):
-    """Who holds the link but not the phone sets no password; with the phone its user does, and the phone stays."""
+    """A reset link sets no password without the phone.
+
+    With the phone its user sets one, and the phone stays.
+    """
     link = await users.reset("wang", LI, {SignInFactor.PASSWORD})
-    activate = partial(activate_user, users, link, f"{PASSWORD} new", by=named_person, load_user_key=load_key)
+    activate = partial(
+        activate_user, users, link, f"{PASSWORD} new", by=named_person, load_user_key=load_key
+    )
     other = make_second_factor("wang")
     for chosen, code in ((None, ""), (other, pyotp.TOTP(other.secret).at(users.runtime.now()))):
         with pytest.raises(SignInError, match="sign_in_failed"):
@@ -305,13 +358,18 @@ async def test_a_reset_password_still_takes_the_second_factor(users, second_fact
 
 
 async def test_a_reset_second_factor_still_takes_the_password(users, second_factor):
-    """Until another is set up the password alone signs nobody in, and who holds the link needs the password."""
+    """Until another second factor is set up, the password alone signs nobody in.
+
+    The holder of the link needs the password.
+    """
     link = await users.reset("wang", LI, {SignInFactor.SECOND_FACTOR})
     with pytest.raises(SignInError, match="second_factor_awaited"):
         await check_password(users, "wang", PASSWORD, "here")
     factor = make_second_factor("wang")
     code = pyotp.TOTP(factor.secret).at(users.runtime.now())
-    activate = partial(activate_user, users, link, by=named_person, code=code, load_user_key=load_key)
+    activate = partial(
+        activate_user, users, link, by=named_person, code=code, load_user_key=load_key
+    )
     with pytest.raises(SignInError, match="sign_in_failed"):
         await activate("another password of the thief", second_factor=factor)
     with pytest.raises(RefusedError, match="second_factor_awaited"):

@@ -35,7 +35,10 @@ from publisher.store.db.tables import dump_result
 
 
 async def test_the_first_batch_is_begun_before_the_second_is_claimed():
-    """Of very many items the first are begun while the others still wait to be claimed, and all are done."""
+    """Of very many items the first are begun while the others still wait to be claimed.
+
+    All items are done.
+    """
     left, done, reported = list(range(7)), [], []
 
     async def take(room):
@@ -82,7 +85,10 @@ def busy():
 
 
 async def test_a_failure_is_raised_once_the_other_work_is_done():
-    """One failure does not stop the other items, and is raised in the end; an outage of the database hides no bug."""
+    """One failure does not stop the other items, and is raised in the end.
+
+    An outage of the database hides no bug.
+    """
     mistake, done = KeyError("p"), []
     left = [None, mistake, busy(), None]
 
@@ -101,7 +107,7 @@ async def test_a_failure_is_raised_once_the_other_work_is_done():
 
 
 async def test_a_failure_of_work_that_has_begun_is_logged_where_no_more_can_be_taken():
-    """The error of taking is raised, and does not hide what happened to the items taken before."""
+    """The error of taking is raised, and the failures of items taken before are logged."""
     can_fail, left = asyncio.Event(), [["item"]]
 
     async def take(_room):
@@ -116,11 +122,16 @@ async def test_a_failure_of_work_that_has_begun_is_logged_where_no_more_can_be_t
 
     with capture_logs() as logged, pytest.raises(OperationalError):
         await run_bounded(take, work, 2, "failed")
-    assert [(line["event"], repr(line["exc_info"])) for line in logged] == [("failed", "KeyError('p')")]
+    assert [(line["event"], repr(line["exc_info"])) for line in logged] == [
+        ("failed", "KeyError('p')")
+    ]
 
 
 async def test_what_ends_is_replaced_at_once(monkeypatch):
-    """A free slot is filled as soon as one item ends, however long another takes, not at the next look for more."""
+    """A free slot is filled as soon as one item ends, not at the next look for more.
+
+    Another item may take long.
+    """
     monkeypatch.setattr("publisher.engine.calls.REFILL_SECONDS", 0.5)
     left, go_on = list(range(100)), asyncio.Event()
 
@@ -139,10 +150,15 @@ async def test_what_ends_is_replaced_at_once(monkeypatch):
 
 
 async def test_f86_an_adapter_that_cannot_reach_the_database_is_no_bug():
-    """F86: a call that ends because its adapter found no database is not logged as a fault: the outage is, once."""
+    """F86: a call that ends because its adapter found no database is not logged as a fault.
+
+    The outage is logged, once.
+    """
 
     async def read_state():
-        raise OperationalError("SELECT", {}, psycopg.OperationalError("the server closed the connection"))
+        raise OperationalError(
+            "SELECT", {}, psycopg.OperationalError("the server closed the connection")
+        )
 
     with capture_logs() as entries:
         result = await call_adapter(read_state(), timedelta(seconds=1))
@@ -170,7 +186,10 @@ SOUND = Receipt(remote_id="1", url="https://x.example/1", published_at=NOON)
     ],
 )
 def test_f31_what_a_code_proves_stays_proven(make, spoilt):
-    """F31: half an emoji, or U+0000, in what a platform writes is replaced; the result is the same otherwise."""
+    """F31: half an emoji, or U+0000, in a platform's text is replaced.
+
+    The result is the same otherwise.
+    """
     assert clean_result(make(f"no{spoilt}")) == make("no\ufffd")
 
 
@@ -189,13 +208,16 @@ def test_f31_what_a_code_proves_stays_proven(make, spoilt):
     ],
 )
 def test_f31_a_damaged_id_is_none(make, spoilt):
-    """F31: an id, address or ticket that would have to be changed is not used: the reply says nothing."""
+    """F31: an id, address or ticket that would have to be changed is not used.
+
+    The reply has no information then.
+    """
     assert clean_result(make(f"1{spoilt}")) == Unknown(reason="bad_response")
 
 
 @pytest.mark.parametrize("figure", [2**31, -(2**63) - 1])
 def test_f31_a_figure_that_no_column_holds_is_none(figure):
-    """F31: a count beyond what a database stores fails no job: the reply says nothing."""
+    """F31: a count beyond a database's range fails no job: the reply has no information."""
     assert clean_result({"1": Reach(reads=figure)}) == Unknown(reason="bad_response")
 
 
@@ -219,7 +241,9 @@ def test_a_sound_result_is_returned_as_it_is(result):
 
 def test_f31_a_foreign_post_leads_nobody_to_a_script():
     """F31: staff are asked to open its address."""
-    [post] = clean_result([ObservedPost(remote_id="1", url="javascript:alert(1)", published_at=NOON, text="x")])
+    [post] = clean_result(
+        [ObservedPost(remote_id="1", url="javascript:alert(1)", published_at=NOON, text="x")]
+    )
     assert post.url == ""
 
 
@@ -229,12 +253,18 @@ ANY_TEXT = st.text(st.characters() | st.sampled_from(SPOILT), max_size=6)
 @given(
     st.builds(Rejected, code=ANY_TEXT, reason=ANY_TEXT)
     | st.builds(Unknown, reason=ANY_TEXT)
-    | st.builds(Published, receipt=st.builds(Receipt, remote_id=ANY_TEXT, url=ANY_TEXT, published_at=st.just(NOON)))
+    | st.builds(
+        Published,
+        receipt=st.builds(Receipt, remote_id=ANY_TEXT, url=ANY_TEXT, published_at=st.just(NOON)),
+    )
     | st.builds(Submitted, ticket=st.builds(Ticket, payload=ANY_TEXT), check_again_at=st.just(NOON))
     | st.builds(PossibleMatch, remote_id=ANY_TEXT, url=ANY_TEXT)
 )
 def test_f31_whatever_a_platform_writes_can_be_stored(result):
-    """F31: every result leaves the gate so that it can be written, and a code's result with its type."""
+    """F31: every result leaves the gate in a form that can be written.
+
+    A code's result keeps its type.
+    """
     cleaned = clean_result(result)
     assert is_storable(dump_result(cleaned)["detail"])
     assert type(cleaned) is type(result) or cleaned == Unknown(reason="bad_response")

@@ -19,7 +19,10 @@ SCOPE = "platform:fake"
 
 
 async def unknown_responses(open_store, *names, reason="bad_response"):
-    """Return a worker on whose platform every account has just got a response of an unknown shape."""
+    """Return a worker on a platform with a response of an unknown shape for every account.
+
+    Every account has just got it.
+    """
     store, fake, adapters = await stage(open_store, *(names or NAMES))
     fake.script.extend(Unknown(reason=reason) for _ in names or NAMES)
     await enqueue_posts(store.posts, make_post("p", list(names or NAMES), START_TIME))
@@ -36,7 +39,10 @@ async def scopes(store):
 
 
 async def test_f58_responses_of_an_unknown_shape_stop_the_platform(open_store):
-    """F58: after the threshold of responses in a row no further call is made there; people are alerted once."""
+    """F58: after the threshold of responses in a row the platform gets no further call.
+
+    People are alerted once.
+    """
     store, fake, adapters = await unknown_responses(open_store)
     await enqueue_posts(store.posts, make_post("q", NAMES, START_TIME))
     await run_jobs(store, adapters)
@@ -72,7 +78,10 @@ class Probed(FakeAdapter):
 
 
 async def test_f58_a_good_probe_ends_the_stop_and_not_before_its_time(open_store, world):
-    """F58: a probe is made after the cooldown; a bad one is repeated, a good one closes the breaker."""
+    """F58: a probe is made after the cooldown; only a good one closes the breaker.
+
+    A bad probe is repeated.
+    """
     store, _fake, adapters = await unknown_responses(open_store)
     checkups, probed = store.login_health, Probed(now=world.now)
     probes = dict.fromkeys(adapters, probed)
@@ -115,8 +124,10 @@ async def test_f58_no_probe_resumes_a_pause_by_a_person(open_store, world):
         pytest.param("response_encoded", "response_too_large", id="F36-compressed"),
     ],
 )
-async def test_a_response_that_is_not_read_is_alerted_until_the_outcome_is_known(open_store, world, reason, alert):
-    """A redirect or an endless response has an alert of its own, which ends when the account was read."""
+async def test_a_response_that_is_not_read_is_alerted_until_the_outcome_is_known(
+    open_store, world, reason, alert
+):
+    """A redirect or an endless response has its own alert until the account was read."""
     store, fake, adapters = await stage(open_store, "a")
     fake.script.append(lambda request: fake.lose_reply(request) and Unknown(reason=reason))
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))

@@ -1,4 +1,7 @@
-"""The machine's clock is set, while a daemon runs or before it starts: what is reported, and what must not happen."""
+"""The machine's clock is set, while a daemon runs or before it starts.
+
+The tests state the reports and the forbidden effects.
+"""
 
 import asyncio
 from dataclasses import replace
@@ -42,13 +45,18 @@ def confirm(world):
 
 
 @pytest.mark.parametrize(
-    ("jump", "code"), [(-HOUR, "clock_jumped_back"), (HOUR, "clock_jumped_ahead")], ids=["F60", "F61"]
+    ("jump", "code"),
+    [(-HOUR, "clock_jumped_back"), (HOUR, "clock_jumped_ahead")],
+    ids=["F60", "F61"],
 )
 async def test_a_clock_jump_is_reported(open_store, world, jump, code):
     """F60, F61: more than two seconds are reported, once; smaller corrections are normal."""
     store = await open_store()
     system_alerts = SystemAlerts(store)
-    for by, expected in ((timedelta(seconds=1), []), (jump, [(code, "worker-1", f"{3600 + jump // HOUR}")])):
+    for by, expected in (
+        (timedelta(seconds=1), []),
+        (jump, [(code, "worker-1", f"{3600 + jump // HOUR}")]),
+    ):
         world.jump_clock(by)
         await system_alerts.update()
         await system_alerts.update()
@@ -56,7 +64,10 @@ async def test_a_clock_jump_is_reported(open_store, world, jump, code):
 
 
 async def test_people_are_alerted_while_the_clock_stays_unconfirmed(open_store, world):
-    """F60, F61: after ten seconds, with the platforms' time where it is known; until the clock is confirmed."""
+    """F60, F61: people are alerted after ten seconds, until the clock is confirmed.
+
+    The alert has the platforms' time where it is known.
+    """
     store = await open_store()
     system_alerts = SystemAlerts(store)
     world.jump_clock(HOUR)
@@ -70,7 +81,10 @@ async def test_people_are_alerted_while_the_clock_stays_unconfirmed(open_store, 
     await system_alerts.update()
     await system_alerts.update()
     assert sorted(await reported(store)) == [jumped, ("clock_wrong", "worker-1", "+3600")]
-    for date, apart in (("01:00:06", 3600), ("00:30:11", 5400)):  # a platform some seconds behind; a clock set forward
+    for date, apart in (
+        ("01:00:06", 3600),
+        ("00:30:11", 5400),
+    ):  # a platform some seconds behind; a clock set forward
         world.check_server_date(f"Wed, 25 Nov 2026 {date} GMT", world.monotonic())
         await system_alerts.update()
         assert sorted(await reported(store)) == [jumped, ("clock_wrong", "worker-1", f"+{apart}")]
@@ -92,7 +106,7 @@ async def test_an_alert_of_the_process_before_ends_when_the_clock_is_confirmed(o
 
 
 async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_store, world):
-    """F60: what was sent is not sent again when its instant comes a second time."""
+    """F60: a sent post is not sent again when its instant comes a second time."""
     store, fake, adapters = await stage(open_store, "a")
     post = make_post("p", ["a"], START_TIME)
     await enqueue_posts(store.posts, post)
@@ -105,7 +119,10 @@ async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_store, wo
 
 
 async def test_f60_a_claimed_delivery_releases_its_login_until_it_is_due_again(open_store, world):
-    """F60: after the clock went back a claimed delivery releases its login; what is urgent now is sent."""
+    """F60: after the clock went back a claimed delivery releases its login.
+
+    A delivery that is urgent now is sent.
+    """
     store, _fake, adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("routine", ["a"], START_TIME))
     await store.maintenance.promote_due()
@@ -122,10 +139,17 @@ async def test_f60_a_claimed_delivery_releases_its_login_until_it_is_due_again(o
     assert (await state_of(store, "urgent")).state is State.PUBLISHED
 
 
-async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_gone_back(open_store, world):
-    """F60: a clock that went back cannot make an old intent look fresh; the pause is read once more."""
+async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_gone_back(
+    open_store, world
+):
+    """F60: a clock that went back cannot make an old intent look fresh.
+
+    The pause is read once more.
+    """
     store, _fake, _adapters = await stage(open_store, "a")
-    await enqueue_posts(store.posts, replace(make_post("p", ["a"], START_TIME - 2 * HOUR), max_delay=5 * HOUR))
+    await enqueue_posts(
+        store.posts, replace(make_post("p", ["a"], START_TIME - 2 * HOUR), max_delay=5 * HOUR)
+    )
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(1)
     request = await store.outbox.record_intent(lease)
@@ -135,9 +159,14 @@ async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_go
     assert not await may_start_call(store.outbox, request)
 
 
-@pytest.mark.parametrize("jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(HOUR, id="F61-ahead")])
+@pytest.mark.parametrize(
+    "jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(HOUR, id="F61-ahead")]
+)
 async def test_a_lease_of_our_own_runs_by_the_monotonic_clock(open_store, world, jump):
-    """A jump neither ends nor extends a call's lease: its result is accepted in time, and a lost one is unknown."""
+    """A jump of the clock neither ends nor extends a call's lease.
+
+    Its result is accepted in time, and a lost one is unknown.
+    """
     store, fake, _adapters = await stage(open_store, "a", "b")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await store.maintenance.promote_due()
@@ -167,17 +196,27 @@ async def claim_and_expire(open_store, world):
     return store, fake, lease
 
 
-async def test_f15_a_maintenance_run_in_progress_does_not_end_the_lease_of_a_call_that_just_began(open_store, world):
-    """F15: a worker that slept after its claim records its intent; maintenance that began before leaves it alone."""
+async def test_f15_a_maintenance_run_in_progress_does_not_end_the_lease_of_a_call_that_just_began(
+    open_store, world
+):
+    """F15: a worker that slept after its claim records its intent.
+
+    Maintenance that began before leaves the intent alone.
+    """
     store, fake, lease = await claim_and_expire(open_store, world)
-    request, ended = await asyncio.gather(store.outbox.record_intent(lease), store.maintenance.expire_leases())
+    request, ended = await asyncio.gather(
+        store.outbox.record_intent(lease), store.maintenance.expire_leases()
+    )
     assert ended == 0
     after = await store.outbox.record_outcome(lease, Published(receipt=fake.add_post(request)))
     assert after.state is State.PUBLISHED
 
 
 async def test_f60_a_late_result_does_not_end_the_next_lease(open_store, world):
-    """F60: a result under a lost lease does not end the present lease, which runs by the monotonic clock."""
+    """F60: a result under a lost lease does not end the present lease.
+
+    The present lease runs by the monotonic clock.
+    """
     store, _fake, lost = await claim_and_expire(open_store, world)
     await store.maintenance.expire_leases()
     world.advance_time(CRASH_RETRY_SPREAD)
@@ -201,7 +240,7 @@ async def test_f60_a_lease_of_another_worker_runs_by_the_wall_clock(open_store, 
 
 @pytest.fixture
 async def daemon(tmp_path, world):
-    """Yield a daemon whose jobs are run by hand, in a workspace of two Weibo accounts."""
+    """Yield a daemon with its jobs run by hand, in a workspace of two Weibo accounts."""
     settings = parse_settings(SETTINGS, workspace=tmp_path)
     async with open_application(settings, world, can_send=False) as application:
         yield Daemon(application, tmp_path / "schedule.toml", Messages(settings.lang), world.now())
@@ -221,7 +260,7 @@ async def settled(daemon, world):
 
 
 async def _while_time_passes(work, world):
-    """Wait for work in which the fake clock must move on."""
+    """Wait for work that needs the fake clock to move on."""
     task = asyncio.create_task(work)
 
     def is_done():
@@ -232,9 +271,14 @@ async def _while_time_passes(work, world):
     await task
 
 
-@pytest.mark.parametrize("jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(6 * HOUR, id="F61-ahead")])
+@pytest.mark.parametrize(
+    "jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(6 * HOUR, id="F61-ahead")]
+)
 async def test_planning_waits_until_the_clock_is_confirmed(daemon, world, jump):
-    """F60, F61: nothing is planned and no file is applied until the clock is confirmed; then both happen at once."""
+    """F60, F61: nothing is planned and no file is applied until the clock is confirmed.
+
+    Then both happen at once.
+    """
     world.jump_clock(jump)
     write(daemon, entry("p"))
     await settled(daemon, world)
@@ -255,7 +299,9 @@ async def with_unknown_outcome(open_store, world):
 
 
 @pytest.mark.parametrize("jump", [timedelta(minutes=3), HOUR])
-async def test_f25_a_clock_set_ahead_does_not_shorten_the_visibility_window(open_store, world, jump):
+async def test_f25_a_clock_set_ahead_does_not_shorten_the_visibility_window(
+    open_store, world, jump
+):
     """F25, F61: no second call before the visibility window is over by the monotonic clock."""
     store, fake, adapters = await with_unknown_outcome(open_store, world)
     world.advance_time(MINUTE)
@@ -269,7 +315,10 @@ async def test_f25_a_clock_set_ahead_does_not_shorten_the_visibility_window(open
 
 
 async def test_f61_a_list_read_by_an_unconfirmed_clock_proves_no_absence(open_store, world):
-    """F61: a post that it shows counts, one that it lacks does not; afterwards two readbacks are needed as usual."""
+    """F61: a post in such a list counts, a missing post does not.
+
+    Afterwards two readbacks are needed as usual.
+    """
     store, _fake, adapters = await with_unknown_outcome(open_store, world)
     world.jump_clock(HOUR)
     await run_on(store, adapters, world, minutes=12)
@@ -294,7 +343,10 @@ class Lagging(FakeAdapter):
 
 
 async def test_f61_reads_by_an_unconfirmed_clock_do_not_prove_a_removal(open_store, world):
-    """F48, F61: the reads must be apart, and nobody can say how far these were; a later read finds the post."""
+    """F48, F61: the reads must be apart, and the distance of these reads is unknown.
+
+    A later read finds the post.
+    """
     store, fake, adapters = await stage(open_store, "a")
     fake.script.append(fake.lose_reply)
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
@@ -308,8 +360,10 @@ async def test_f61_reads_by_an_unconfirmed_clock_do_not_prove_a_removal(open_sto
     assert (await state_of(store)).state is State.UNKNOWN
 
 
-async def test_f61_an_unknown_outcome_cancelled_after_a_clock_was_ahead_is_read_soon(open_store, world):
-    """F61: the next readback was dated hours ahead; an order that comes before maintenance does not hide that."""
+async def test_f61_an_unknown_outcome_cancelled_after_a_clock_was_ahead_is_read_soon(
+    open_store, world
+):
+    """F61: an order before maintenance does not hide a readback dated hours ahead."""
     store, _fake, adapters = await with_unknown_outcome(open_store, world)
     world.jump_clock(8 * HOUR)
     await run_on(store, adapters, world, minutes=12)
@@ -320,8 +374,10 @@ async def test_f61_an_unknown_outcome_cancelled_after_a_clock_was_ahead_is_read_
     assert (await state_of(store)).state is State.CANCELLED
 
 
-async def test_f61_an_absence_shown_while_the_clock_is_unconfirmed_lets_nothing_expire(open_store, world):
-    """F61: what follows from absence may depend on the time, so it waits for a confirmed clock."""
+async def test_f61_an_absence_shown_while_the_clock_is_unconfirmed_lets_nothing_expire(
+    open_store, world
+):
+    """F61: the effects of absence wait for a confirmed clock, as they may depend on the time."""
     store, fake, adapters = await with_unknown_outcome(open_store, world)
     world.jump_clock(30 * HOUR)
     await run_on(store, adapters, world, minutes=12)
@@ -333,7 +389,10 @@ async def test_f61_an_absence_shown_while_the_clock_is_unconfirmed_lets_nothing_
 
 
 async def restarted(open_store, world, jump):
-    """Set the clock within the second before a kill, unnoticed; then start again with an unconfirmed clock."""
+    """Set the clock unnoticed within the second before a kill.
+
+    Then start again with an unconfirmed clock.
+    """
     world.jump_clock(jump)
     world.mark_clock_unconfirmed()
     world.clock_jumps.clear()
@@ -343,7 +402,10 @@ async def restarted(open_store, world, jump):
 
 
 async def test_f61_a_clock_that_is_ahead_at_start_ends_no_unknown_outcome(open_store, world):
-    """F25, F61: no second call before the visibility window is over, even once the clock is set right."""
+    """F25, F61: no second call is made before the visibility window is over.
+
+    This holds even once the clock is set right.
+    """
     _store, fake, adapters = await with_unknown_outcome(open_store, world)
     store = await restarted(open_store, world, 15 * MINUTE)
     await run_on(store, adapters, world, minutes=5)
@@ -357,8 +419,13 @@ async def test_f61_a_clock_that_is_ahead_at_start_ends_no_unknown_outcome(open_s
 
 
 @pytest.mark.parametrize("moment", ["at-the-end-of-the-call", "at-the-readback"])
-async def test_f08_a_window_across_a_restart_does_not_rest_on_a_persons_word(open_store, world, moment):
-    """F08, F60, F61: one who vouched for a clock 15 minutes behind before, or ahead after, shortens no window."""
+async def test_f08_a_window_across_a_restart_does_not_rest_on_a_persons_word(
+    open_store, world, moment
+):
+    """F08, F60, F61: a person's word for a wrong clock shortens no window.
+
+    The clock is 15 minutes behind before the restart, or ahead after it.
+    """
 
     def vouch():
         world.mark_clock_unconfirmed()
@@ -376,8 +443,10 @@ async def test_f08_a_window_across_a_restart_does_not_rest_on_a_persons_word(ope
     assert len(fake.calls) == 2
 
 
-async def test_f08_a_call_end_dated_by_an_unconfirmed_clock_counts_from_the_start_of_the_process(open_store, world):
-    """F08: where the clock was unconfirmed when the call ended, the visibility window restarts, only once."""
+async def test_f08_a_call_end_dated_by_an_unconfirmed_clock_counts_from_the_start_of_the_process(
+    open_store, world
+):
+    """F08: after a call's end under an unconfirmed clock the visibility window restarts once."""
     store, fake, _adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await store.maintenance.promote_due()
@@ -393,9 +462,16 @@ async def test_f08_a_call_end_dated_by_an_unconfirmed_clock_counts_from_the_star
     assert len(fake.calls) == 1
 
 
-@pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")])
-async def test_an_unknown_outcome_dated_by_a_wrong_clock_ends_as_soon_as_any_other(open_store, world, jump):
-    """F60, F61: once the clock is right, it is neither read hours late nor given to a person at once."""
+@pytest.mark.parametrize(
+    "jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")]
+)
+async def test_an_unknown_outcome_dated_by_a_wrong_clock_ends_as_soon_as_any_other(
+    open_store, world, jump
+):
+    """F60, F61: once the clock is right, the outcome is neither read late nor held at once.
+
+    Late means by hours. A hold gives it to a person.
+    """
     store, fake, _adapters = await stage(open_store, "a")
     fake.findings.extend([Unknown(reason="unreadable")] * 3)
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
@@ -414,7 +490,10 @@ async def test_an_unknown_outcome_dated_by_a_wrong_clock_ends_as_soon_as_any_oth
 async def test_f61_a_delivery_left_due_by_a_kill_under_a_clock_ahead_is_sent_once_it_is_set_right(
     open_store, world, is_announced
 ):
-    """F61: with or without an intent, it does not wait for the hours by which the clock was ahead."""
+    """F61: once the clock is right, a delivery does not wait for the hours of its lead.
+
+    This holds with or without an intent.
+    """
     store, fake, _adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await store.maintenance.promote_due()
@@ -430,10 +509,17 @@ async def test_f61_a_delivery_left_due_by_a_kill_under_a_clock_ahead_is_sent_onc
     assert ((await state_of(store)).state, len(fake.calls)) == (State.PUBLISHED, 1)
 
 
-@pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")])
+@pytest.mark.parametrize(
+    "jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")]
+)
 @pytest.mark.parametrize("is_noticed", [True, False])
-async def test_nothing_is_sent_or_expires_by_an_unconfirmed_clock(open_store, world, jump, is_noticed):
-    """F60, F61: whether wrong at start or set later; once the clock is right, everything is sent at its instant."""
+async def test_nothing_is_sent_or_expires_by_an_unconfirmed_clock(
+    open_store, world, jump, is_noticed
+):
+    """F60, F61: nothing is sent or expires while the clock is wrong at start or set later.
+
+    Once the clock is right, everything is sent at its instant.
+    """
     store, fake, adapters = await stage(open_store, "a")
     soon = make_post("soon", ["a"], START_TIME + 5 * MINUTE)
     await enqueue_posts(store.posts, soon, make_post("later", ["a"], START_TIME + 8 * HOUR))
@@ -463,7 +549,7 @@ async def test_f61_a_claimed_delivery_gets_no_intent_once_the_clock_is_set(open_
 
 
 async def test_f61_an_unconfirmed_clock_does_not_end_leases_of_other_hosts(open_store, world):
-    """F61: a host whose clock went ahead does not take over leases of other hosts."""
+    """F61: a host with its clock ahead does not take over leases of other hosts."""
     mine, other = await open_store(worker="mine"), await open_store(worker="other")
     await enqueue_posts(mine.posts, make_post("p", ["a"], START_TIME))
     await mine.maintenance.promote_due()
@@ -475,7 +561,10 @@ async def test_f61_an_unconfirmed_clock_does_not_end_leases_of_other_hosts(open_
 
 
 async def test_f61_a_delivery_late_by_a_confirmed_clock_expires(open_store, world):
-    """F61: the rule for late posts applies to posts filed before: too late is not sent, and reported."""
+    """F61: the rule for late posts applies to posts filed before.
+
+    A post that is too late is not sent, and is reported.
+    """
     store, fake, adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + HOUR))
     world.jump_clock(6 * HOUR)
@@ -490,9 +579,14 @@ async def test_f61_a_delivery_late_by_a_confirmed_clock_expires(open_store, worl
 YEAR_AHEAD = timedelta(days=400)
 
 
-@pytest.mark.parametrize("jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(YEAR_AHEAD, id="F61-ahead")])
+@pytest.mark.parametrize(
+    "jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(YEAR_AHEAD, id="F61-ahead")]
+)
 async def test_a_limit_by_an_unconfirmed_clock_ends_when_its_time_is_over(open_store, world, jump):
-    """F26, F60, F61, I15: it is kept by the monotonic clock, and dated once the wall clock is confirmed."""
+    """F26, F60, F61, I15: a limit is kept by the monotonic clock.
+
+    It is dated once the wall clock is confirmed.
+    """
     store, fake, adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await store.maintenance.promote_due()
@@ -512,7 +606,9 @@ async def test_a_limit_by_an_unconfirmed_clock_ends_when_its_time_is_over(open_s
     assert (await state_of(store, "urgent")).state is State.PUBLISHED
 
 
-async def test_f26_i15_a_limit_by_an_unconfirmed_clock_stops_the_other_reads_of_its_login(open_store, world):
+async def test_f26_i15_a_limit_by_an_unconfirmed_clock_stops_the_other_reads_of_its_login(
+    open_store, world
+):
     """F26, I15: no other delivery of the login is read, although the limit cannot be dated yet."""
     store, fake, adapters = await with_unknown_outcome(open_store, world)
     world.jump_clock(HOUR)
@@ -525,7 +621,10 @@ async def test_f26_i15_a_limit_by_an_unconfirmed_clock_stops_the_other_reads_of_
 
 
 async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_store, world):
-    """F61: no platform limit and no quota lasts longer than a day, and no probe or monitoring is postponed further."""
+    """F61: no platform limit and no quota lasts longer than a day after a wrong clock.
+
+    No probe and no monitoring is postponed further.
+    """
     store, _fake, _adapters = await stage(open_store, "a")
     far = world.now() + YEAR_AHEAD
     waits = dict.fromkeys(
@@ -544,7 +643,9 @@ async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_sto
         unit.connection.execute(insert(LOGIN_HEALTH).values(login="fake/a", next_action_at=far))
         unit.connection.execute(insert(MONITOR_SCHEDULE).values(account="a", next_action_at=far))
         unit.connection.execute(
-            insert(PAUSE).values(scope="platform:fake", at=far, by="sender", reason=RESPONSES_UNREADABLE)
+            insert(PAUSE).values(
+                scope="platform:fake", at=far, by="sender", reason=RESPONSES_UNREADABLE
+            )
         )
 
     await store.database.write(write)
@@ -558,7 +659,11 @@ async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_sto
             *login,
             *(
                 connection.scalar(select(column))
-                for column in (LOGIN_HEALTH.c.next_action_at, MONITOR_SCHEDULE.c.next_action_at, PAUSE.c.at)
+                for column in (
+                    LOGIN_HEALTH.c.next_action_at,
+                    MONITOR_SCHEDULE.c.next_action_at,
+                    PAUSE.c.at,
+                )
             ),
         ]
 

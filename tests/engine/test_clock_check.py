@@ -1,4 +1,7 @@
-"""What confirms the clock: the kernel, the dates of replies, a person; and what does not confirm it."""
+"""The proofs of a right clock: the kernel, the dates of replies, a person.
+
+The tests also state the facts that do not confirm it.
+"""
 
 import asyncio
 import itertools
@@ -27,7 +30,7 @@ def date(instant):
 
 @pytest.fixture
 def unconfirmed_world(world):
-    """Return a runtime whose clock is not confirmed."""
+    """Return a runtime with an unconfirmed clock."""
     world.mark_clock_unconfirmed()
     return world
 
@@ -40,11 +43,16 @@ def unconfirmed_world(world):
         pytest.param(SERVER_DATE_TOLERANCE, timedelta(0), True, id="as-far-behind-as-is-allowed"),
         pytest.param(-SERVER_DATE_TOLERANCE - SECOND, timedelta(0), False, id="F61-ahead"),
         pytest.param(SERVER_DATE_TOLERANCE + SECOND, timedelta(0), False, id="F60-behind"),
-        pytest.param(timedelta(0), SERVER_DATE_TOLERANCE + SECOND, False, id="a-reply-too-slow-to-tell"),
+        pytest.param(
+            timedelta(0), SERVER_DATE_TOLERANCE + SECOND, False, id="a-reply-too-slow-to-tell"
+        ),
     ],
 )
 def test_a_reply_confirms_the_clock_within_the_tolerance(unconfirmed_world, apart, took, is_right):
-    """F60, F61: its date must fit both ends of the call; what contradicts it is kept for people."""
+    """F60, F61: a reply's date must fit both ends of the call to confirm the clock.
+
+    A contradiction is kept for people.
+    """
     began = unconfirmed_world.monotonic()
     unconfirmed_world.advance_time(took)
     unconfirmed_world.check_server_date(date(START_TIME + apart), began)
@@ -56,7 +64,10 @@ def test_a_reply_confirms_the_clock_within_the_tolerance(unconfirmed_world, apar
 def test_an_invalid_date_says_nothing(unconfirmed_world, reported):
     """A date that cannot be parsed neither confirms nor contradicts."""
     unconfirmed_world.check_server_date(reported, unconfirmed_world.monotonic())
-    assert (unconfirmed_world.is_clock_confirmed(), unconfirmed_world.server_clock_offset) == (False, None)
+    assert (unconfirmed_world.is_clock_confirmed(), unconfirmed_world.server_clock_offset) == (
+        False,
+        None,
+    )
 
 
 @pytest.mark.parametrize("sign", [pytest.param(-1, id="F60"), pytest.param(1, id="F61")])
@@ -65,11 +76,14 @@ def test_a_set_clock_is_unconfirmed_at_once(world, sign):
     world.jump_clock(sign * CLOCK_JUMP_THRESHOLD)
     assert world.is_clock_confirmed()
     world.jump_clock(sign * SECOND)
-    assert (world.is_clock_confirmed(), world.clock_jumps) == (False, [sign * (CLOCK_JUMP_THRESHOLD + SECOND)])
+    assert (world.is_clock_confirmed(), world.clock_jumps) == (
+        False,
+        [sign * (CLOCK_JUMP_THRESHOLD + SECOND)],
+    )
 
 
 def test_a_reading_from_before_the_clock_was_set_confirms_nothing(unconfirmed_world):
-    """F61: what was right before is not right any more, but a clock set back to the same time is."""
+    """F61: a reading from before a jump counts only if the clock is set back to the same time."""
     reading = unconfirmed_world.read_clocks()
     unconfirmed_world.jump_clock(60 * SECOND)
     unconfirmed_world.confirm_clock(reading)
@@ -118,7 +132,10 @@ async def test_f60_a_clock_that_is_set_back_prolongs_no_sleep():
 
 
 class TimeAdapter(FakeAdapter):
-    """An adapter whose probe reports its platform's time; an answer without a date says nothing."""
+    """An adapter with a probe that reports its platform's time.
+
+    An answer without a date has no effect.
+    """
 
     def __init__(self, world, reports=None):
         super().__init__(now=world.now)
@@ -127,12 +144,14 @@ class TimeAdapter(FakeAdapter):
     async def check_health(self):
         self.probes += 1
         if self.reports is not None:
-            self.world.check_server_date(date(self.world.now() + self.reports), self.world.monotonic())
+            self.world.check_server_date(
+                date(self.world.now() + self.reports), self.world.monotonic()
+            )
         return Healthy()
 
 
 class Silent(TimeAdapter):
-    """An adapter whose probe gets no answer."""
+    """An adapter with a probe that gets no answer."""
 
     async def check_health(self):
         self.probes += 1
@@ -140,7 +159,10 @@ class Silent(TimeAdapter):
 
 
 async def check_of(open_store, world, *names, **adapters):
-    """Return a clock check over these accounts; accounts without an adapter of their own report no date."""
+    """Return a clock check over these accounts.
+
+    Accounts without an adapter of their own report no date.
+    """
     store = await open_store(*(make_policy(name) for name in names))
     every = {AccountId(name): adapters.get(name) or TimeAdapter(world) for name in names}
     return ClockCheck(store=store, adapters=every), store
@@ -155,8 +177,13 @@ async def test_the_kernel_confirms_without_any_read(open_store, unconfirmed_worl
 
 
 async def test_f61_the_kernel_does_not_overrule_a_platform(open_store, unconfirmed_world):
-    """F61: where a platform has contradicted the clock, only setting it, another platform or a person confirms it."""
-    check, _store = await check_of(open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND))
+    """F61: the kernel does not confirm a clock that a platform has contradicted.
+
+    Only setting it, another platform or a person confirms it.
+    """
+    check, _store = await check_of(
+        open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND)
+    )
     assert not await check.confirm()
     unconfirmed_world.is_synchronized = True
     assert not await check.confirm()
@@ -177,7 +204,10 @@ async def test_one_platform_that_answers_is_enough(open_store, unconfirmed_world
 
 
 async def test_every_login_has_its_turn(open_store, unconfirmed_world):
-    """A few at a time, and the next ones a little later: the last one may be the one that answers."""
+    """A few logins are asked at a time, and the next ones a little later.
+
+    The last one may be the only one that answers.
+    """
     names = [*"abcdefg"]
     check, _store = await check_of(
         open_store, unconfirmed_world, *names, g=TimeAdapter(unconfirmed_world, timedelta(0))
@@ -190,7 +220,9 @@ async def test_every_login_has_its_turn(open_store, unconfirmed_world):
 
 async def test_a_platform_that_contradicts_confirms_nothing(open_store, unconfirmed_world):
     """F61: asking it again does not help; once the clock is set, it is asked at once."""
-    check, _store = await check_of(open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND))
+    check, _store = await check_of(
+        open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND)
+    )
     for _ in range(3):
         assert not await check.confirm()
     assert (check.adapters["a"].probes, unconfirmed_world.server_clock_offset) == (1, 60 * SECOND)
@@ -211,8 +243,13 @@ async def test_a_person_confirms_the_clock(open_store, unconfirmed_world):
 
 
 async def test_f61_a_person_does_not_overrule_a_platform(open_store, unconfirmed_world):
-    """F60, F61: neither in the command's process, nor through an alert of the daemon, nor in the daemon."""
-    check, store = await check_of(open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND))
+    """F60, F61: a person overrules a platform neither in the command nor in the daemon.
+
+    An alert of the daemon makes no difference.
+    """
+    check, store = await check_of(
+        open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, -60 * SECOND)
+    )
     await check.ask_every_site()
     with pytest.raises(RefusedError, match="clock_contradicted") as refused:
         await store.actions.confirm_clock(named_person("li"))
@@ -227,9 +264,16 @@ async def test_f61_a_person_does_not_overrule_a_platform(open_store, unconfirmed
     assert not unconfirmed_world.is_clock_confirmed()
 
 
-@pytest.mark.parametrize("apart", [pytest.param(-60, id="F61-ahead"), pytest.param(60, id="F60-behind")])
-async def test_a_platform_that_contradicts_later_ends_a_persons_confirmation(open_store, unconfirmed_world, apart):
-    """F60, F61: platforms are asked on; the confirmation does not count again, and people are alerted."""
+@pytest.mark.parametrize(
+    "apart", [pytest.param(-60, id="F61-ahead"), pytest.param(60, id="F60-behind")]
+)
+async def test_a_platform_that_contradicts_later_ends_a_persons_confirmation(
+    open_store, unconfirmed_world, apart
+):
+    """F60, F61: a later contradiction by a platform ends a person's confirmation.
+
+    Platforms are asked on. The confirmation does not count again, and people are alerted.
+    """
     check, store = await check_of(open_store, unconfirmed_world, "a")
     await store.actions.confirm_clock(named_person("li"))
     assert await check.confirm()
@@ -245,7 +289,9 @@ async def test_a_platform_that_contradicts_later_ends_a_persons_confirmation(ope
     assert alerts == [("clock_wrong", f"{-apart:+d}")]
 
 
-async def test_a_platform_or_the_kernel_may_prove_what_a_person_has_confirmed(open_store, unconfirmed_world):
+async def test_a_platform_or_the_kernel_may_prove_what_a_person_has_confirmed(
+    open_store, unconfirmed_world
+):
     """From then on nothing is asked any more."""
     check, store = await check_of(open_store, unconfirmed_world, "a")
     await store.actions.confirm_clock(named_person("li"))
@@ -282,7 +328,7 @@ async def test_a_confirmation_from_before_the_jump_does_not_count(open_store, wo
 
 
 async def test_accounts_that_nobody_posts_on_are_not_asked(open_store, unconfirmed_world):
-    """Accounts posted on by hand are read where there are no others; those that are off never."""
+    """Manual accounts are read only where there are no others; disabled ones never are."""
     check, store = await check_of(
         open_store,
         unconfirmed_world,
@@ -311,9 +357,16 @@ async def set_cooldown(store, login, until):
         pytest.param(2 * 86400 * SECOND, 1, id="longer-than-any-limit"),
     ],
 )
-async def test_i15_a_login_in_cooldown_is_not_asked_for_the_time(open_store, unconfirmed_world, rest, probes):
-    """I15: a login in cooldown is not called before its end; a limit that only a slow clock can show is none."""
-    check, store = await check_of(open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, timedelta(0)))
+async def test_i15_a_login_in_cooldown_is_not_asked_for_the_time(
+    open_store, unconfirmed_world, rest, probes
+):
+    """I15: a login in cooldown is not called before its end.
+
+    A limit that only a slow clock can show is none.
+    """
+    check, store = await check_of(
+        open_store, unconfirmed_world, "a", a=TimeAdapter(unconfirmed_world, timedelta(0))
+    )
     await set_cooldown(store, "fake/a", START_TIME + rest)
     assert await check.confirm() is bool(probes)
     assert check.adapters["a"].probes == probes
@@ -332,7 +385,9 @@ class Dated(TimeAdapter):
 
 
 @pytest.mark.parametrize(("kind", "is_asked"), [(TimeAdapter, False), (Dated, True)])
-async def test_i15_a_login_in_cooldown_is_asked_only_without_credentials(open_store, unconfirmed_world, kind, is_asked):
+async def test_i15_a_login_in_cooldown_is_asked_only_without_credentials(
+    open_store, unconfirmed_world, kind, is_asked
+):
     """I15: during a cooldown no login is probed for the time."""
     own = kind(unconfirmed_world, timedelta(0))
     check, store = await check_of(open_store, unconfirmed_world, "a", a=own)
@@ -342,14 +397,16 @@ async def test_i15_a_login_in_cooldown_is_asked_only_without_credentials(open_st
 
 
 class Limited(TimeAdapter):
-    """An adapter whose probe meets a limit of a minute."""
+    """An adapter with a probe that meets a limit of a minute."""
 
     async def check_health(self):
         self.probes += 1
         return RateLimited(code="often", until=self.world.now() + 60 * SECOND)
 
 
-async def test_i15_a_login_that_wants_no_calls_is_left_out_of_the_check(open_store, unconfirmed_world):
+async def test_i15_a_login_that_wants_no_calls_is_left_out_of_the_check(
+    open_store, unconfirmed_world
+):
     """F26, I15: it is asked again at the end of its limit, by the monotonic clock."""
     check, _store = await check_of(open_store, unconfirmed_world, "a", a=Limited(unconfirmed_world))
     for _ in range(29):

@@ -1,4 +1,4 @@
-"""What has changed between two contents, as those see it who have approved the first."""
+"""The changes between two contents, as seen by the approvers of the first."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def side(pieces, left_out):
 
 @given(st.text("ab甲乙\n", max_size=50), st.text("ab甲乙\n", max_size=50))
 def test_the_pieces_are_both_texts(before, after):
-    """Without what was added they are the old text, without what was removed the new one."""
+    """Without additions the pieces are the old text, without removals the new one."""
     pieces = compare_texts(before, after)
     if all("…" not in piece.text for piece in pieces):
         assert (side(pieces, "added"), side(pieces, "removed")) == (before, after)
@@ -37,13 +37,16 @@ def test_of_what_is_the_same_only_what_is_near_is_shown():
 
 
 def test_long_texts_are_compared_in_no_time():
-    """What has nothing in common is shown as a whole, not compared character by character."""
+    """Texts with nothing in common are shown as a whole, not compared by character."""
     before, after = "甲" * 4_000, "乙" * 4_000
     assert [piece.kind for piece in compare_texts(before, after)] == ["removed", "added"]
 
 
 def test_a_difference_that_accounts_share_is_shown_once():
-    """Each account has a number of its own in its text, which has not changed."""
+    """A difference that accounts share is shown once.
+
+    Each account has its own number in its text, and the number has not changed.
+    """
     changes = compare_contents(contents(), contents(replace(POST, title="谈钱一定先核实")))
     assert [(change.field, change.accounts) for change in changes.texts] == [
         ("text", ["a", "b"]),
@@ -60,11 +63,18 @@ def test_accounts_that_come_and_go_are_named():
 
 
 def test_of_an_article_the_words_are_compared_and_the_markup_apart():
-    """Nobody reads HTML: a changed word is shown as such, and a change of the layout alone as that."""
+    """A changed word is shown as such, and a change of the layout alone as a layout change.
+
+    Nobody reads HTML.
+    """
     [first, _other] = contents()
     old, words, layout = (
         [replace(first, text=text)]
-        for text in ("<p>先核实</p><p>再转账</p>", "<p>先核实</p><p>不转账</p>", "<h2>先核实</h2><p>再转账</p>")
+        for text in (
+            "<p>先核实</p><p>再转账</p>",
+            "<p>先核实</p><p>不转账</p>",
+            "<h2>先核实</h2><p>再转账</p>",
+        )
     )
     assert [change.field for change in compare_contents(old, words, {"a"}).texts] == ["text"]
     assert [change.field for change in compare_contents(old, layout, {"a"}).texts] == ["markup"]

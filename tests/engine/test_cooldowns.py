@@ -1,4 +1,7 @@
-"""A platform that wants fewer calls: a limit that a read meets holds for every call of its login."""
+"""A platform wants fewer calls.
+
+A limit that a read meets holds for every call of its login.
+"""
 
 import asyncio
 from datetime import timedelta
@@ -35,7 +38,9 @@ class Strict(FakeAdapter):
     def add_post(self, request):
         remote_id = f"{request.account}-{request.delivery}"
         self.posts[remote_id], self.published_at[remote_id] = request, self.now()
-        return Receipt(remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=self.now())
+        return Receipt(
+            remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=self.now()
+        )
 
     async def _answer(self, kind, answer):
         self.asked.append(kind)
@@ -85,13 +90,20 @@ class Day:
         await check_logins_due(self.checkups.store, self.adapters, 10)
 
     async def state(self, post, account):
-        [found] = [item for item in await self.store.queries.deliveries(post=PostId(post)) if item.account == account]
+        [found] = [
+            item
+            for item in await self.store.queries.deliveries(post=PostId(post))
+            if item.account == account
+        ]
         return found
 
 
 @pytest.fixture
 async def day(open_store):
-    """Return a worker whose post on `a` has been unknown for a minute, and whose posts on `b` and `c` are hours old."""
+    """Return a worker with an unknown post on `a` and old posts on `b` and `c`.
+
+    The post on `a` has been unknown for a minute. The posts on `b` and `c` are hours old.
+    """
     store = await open_store(
         make_policy("a", login="one"), make_policy("b", login="one"), make_policy("c", login="two")
     )
@@ -112,8 +124,13 @@ async def day(open_store):
 
 
 @pytest.mark.parametrize("kind", ["find", "recent", "measure_reach", "probe", "retract"])
-async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a_read_met(day, world, kind):
-    """F26, I15: neither reads nor posts; another login is not affected; afterwards everything goes on."""
+async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a_read_met(
+    day, world, kind
+):
+    """F26, I15: a limit that a read met stops both reads and posts of its login.
+
+    Another login is not affected. Afterwards everything goes on.
+    """
     one, two = day.platforms["one"], day.platforms["two"]
     if kind == "retract":
         await day.orders.retract(PostId("live"), AccountId("b"), named_person("li"), "wrong")
@@ -142,11 +159,16 @@ async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a
     assert {"find", "publish"} <= set(one.asked)
     assert (await day.state("doubted", "a")).state is State.PUBLISHED
     assert (await day.state("next", "b")).state is State.PUBLISHED
-    assert (await day.state("live", "b")).state is (State.RETRACTED if kind == "retract" else State.PUBLISHED)
+    assert (await day.state("live", "b")).state is (
+        State.RETRACTED if kind == "retract" else State.PUBLISHED
+    )
 
 
 async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(day, world):
-    """F26, I7: the readback is stored, the outcome stays unknown and is read again at the end of the limit."""
+    """F26, I7: a limited readback is stored, and the outcome stays unknown.
+
+    It is read again at the end of the limit.
+    """
     day.platforms["one"].limited = "find"
     await reconcile_due(day.store, day.adapters, 10)
     doubted = await day.state("doubted", "a")
@@ -160,9 +182,12 @@ async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(day, 
 
 
 @pytest.mark.parametrize(
-    ("until", "rest"), [(timedelta(days=365), timedelta(days=1)), (None, timedelta(seconds=30)), (REST, REST)]
+    ("until", "rest"),
+    [(timedelta(days=365), timedelta(days=1)), (None, timedelta(seconds=30)), (REST, REST)],
 )
-async def test_f26_f27_a_cooldown_lasts_as_long_as_a_limit_says_a_day_at_most(day, world, until, rest):
+async def test_f26_f27_a_cooldown_lasts_as_long_as_a_limit_says_a_day_at_most(
+    day, world, until, rest
+):
     """F26, F27: without an end the cooldown lasts for the first pause between reads."""
     now = world.now()
     [unknown] = await day.store.outbox.due_readbacks([State.UNKNOWN], 5)
@@ -176,7 +201,9 @@ async def test_f26_a_limit_holds_although_the_delivery_has_moved_on(day, world):
     """F26, F15: the answer changes nothing about its delivery, yet the login is in cooldown."""
     [unknown] = await day.store.outbox.due_readbacks([State.UNKNOWN], 5)
     stale = PendingReadback(delivery=unknown.delivery, request=unknown.request)
-    await day.store.outbox.record_readback(unknown, Unknown(reason="timeout"), RECONCILER, world.monotonic())
+    await day.store.outbox.record_readback(
+        unknown, Unknown(reason="timeout"), RECONCILER, world.monotonic()
+    )
     limit = RateLimited(code="often", until=world.now() + REST)
     after = await day.store.outbox.record_readback(stale, limit, RECONCILER, world.monotonic())
     assert (after.state, after.reason) == (State.UNKNOWN, "timeout")
@@ -184,7 +211,10 @@ async def test_f26_a_limit_holds_although_the_delivery_has_moved_on(day, world):
 
 
 async def test_a_limit_on_a_creating_call_stops_posts_and_no_reads(day, world):
-    """F26: a limit on a creating call does not stop reads, which end the unknown outcomes of the login."""
+    """F26: a limit on a creating call does not stop reads.
+
+    Reads end the unknown outcomes of the login.
+    """
     one = day.platforms["one"]
     one.limited = "publish"
     await day.file("next", "b")
@@ -198,7 +228,7 @@ async def test_a_limit_on_a_creating_call_stops_posts_and_no_reads(day, world):
 
 
 async def test_a_cooldown_is_never_shortened(day, world):
-    """I15: whatever is written after it, the later instant of each kind stays."""
+    """I15: the later instant of each kind of cooldown stays after any later write."""
     now, login = world.now(), "fake/one"
 
     def write(unit):
@@ -220,4 +250,9 @@ async def test_a_cooldown_is_never_shortened(day, world):
 async def cooldowns_of(day, login):
     query = select(LOGIN).where(LOGIN.c.id == f"fake/{login}")
     row = await day.store.database.read(lambda connection: connection.execute(query).one())
-    return row.cooldown_until, row.routine_cooldown_until, row.parts_cooldown_until, row.reads_cooldown_until
+    return (
+        row.cooldown_until,
+        row.routine_cooldown_until,
+        row.parts_cooldown_until,
+        row.reads_cooldown_until,
+    )

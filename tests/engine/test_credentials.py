@@ -1,4 +1,4 @@
-"""F98: nothing is created with a secret before the platform has said that it is the account's own."""
+"""F98: nothing is created with a secret before the platform confirms its account."""
 
 import asyncio
 import json
@@ -10,7 +10,14 @@ import pytest
 from publisher.domain.account import Mode
 from publisher.domain.delivery import State
 from publisher.domain.post import PostId
-from publisher.domain.results import Blocked, CredentialExpired, Healthy, HoldReason, RateLimited, Unknown
+from publisher.domain.results import (
+    Blocked,
+    CredentialExpired,
+    Healthy,
+    HoldReason,
+    RateLimited,
+    Unknown,
+)
 from publisher.engine.credentials import CredentialCheck
 from publisher.engine.decisions import named_person
 from publisher.engine.monitor import check_logins_due
@@ -24,7 +31,7 @@ LI = named_person("li")
 
 @dataclass(slots=True)
 class OwnedAdapter(FakeAdapter):
-    """An adapter that publishes on whichever account its secret belongs to, as some platforms do."""
+    """An adapter that publishes on its secret's own account, as some platforms do."""
 
     account: str = ""
     secret: LoginSecret | None = None
@@ -48,12 +55,14 @@ class OwnedAdapter(FakeAdapter):
 
 
 class Stage:
-    """Accounts whose secrets name their owners, in files, and the jobs that send."""
+    """Accounts with secrets that name their owners, in files, and the sending jobs."""
 
     def __init__(self, store, folder):
         self.store, self.folder = store, folder
         self.secrets = {
-            name: LoginSecret(name=name, account=name, secrets_dir=folder, vault=Vault(folder=folder))
+            name: LoginSecret(
+                name=name, account=name, secrets_dir=folder, vault=Vault(folder=folder)
+            )
             for name in store.policies
         }
         self.adapters = {
@@ -70,14 +79,19 @@ class Stage:
 
     def restart(self):
         """Forget all that is not in the database."""
-        self.credentials = CredentialCheck(store=self.store, adapters=self.adapters, secrets=self.secrets)
+        self.credentials = CredentialCheck(
+            store=self.store, adapters=self.adapters, secrets=self.secrets
+        )
 
     async def send(self):
         await self.store.maintenance.run()
         await send_due(self.store, self.adapters, 10, asyncio.Event(), self.credentials)
 
     async def post(self, name, accounts=("a",), **facts):
-        await enqueue_posts(self.store.posts, make_post(name, accounts, self.store.runtime.now(), title=name, **facts))
+        await enqueue_posts(
+            self.store.posts,
+            make_post(name, accounts, self.store.runtime.now(), title=name, **facts),
+        )
         await self.send()
 
     async def delivery(self, post, account="a"):
@@ -91,14 +105,23 @@ async def stage(open_store, tmp_path):
 
 
 async def test_f98_the_secret_of_another_account_publishes_nothing(stage):
-    """The account is paused with an alert, its post waits unsent, and goes out once the secret is put right."""
+    """An account with a foreign secret is paused with an alert, and its post waits unsent.
+
+    The post goes out once the secret is put right.
+    """
     stage.put_secret("a", token="b")
     await stage.post("p", ["a", "b"])
     assert (stage.adapters["a"].published, stage.adapters["b"].published) == ([], [("b", "p")])
     waiting = await stage.delivery("p")
     assert (waiting.state, waiting.attempts) == (State.DUE, 0)
-    [alert] = [alert for alert in await stage.store.queries.alerts() if alert.code == "account_paused"]
-    assert (alert.facts["account"], alert.facts["reason"], alert.facts["said"]) == ("a", "other_owner", "b")
+    [alert] = [
+        alert for alert in await stage.store.queries.alerts() if alert.code == "account_paused"
+    ]
+    assert (alert.facts["account"], alert.facts["reason"], alert.facts["said"]) == (
+        "a",
+        "other_owner",
+        "b",
+    )
     stage.put_secret("a", token="a")
     await stage.store.actions.resume("account:a", LI)
     stage.store.runtime.advance_time(timedelta(minutes=1))
@@ -117,7 +140,7 @@ async def test_f98_a_secret_that_is_replaced_later_is_asked_for_again(stage):
 
 
 async def test_f98_resuming_an_account_does_not_vouch_for_its_secret(stage):
-    """A person resumes without putting the secret right: nothing is published, and the account pauses again."""
+    """A resume with the secret still wrong publishes nothing and pauses the account again."""
     stage.put_secret("a", token="b")
     await stage.post("p")
     for _ in range(2):
@@ -156,8 +179,13 @@ async def test_a_regular_check_of_a_login_vouches_for_its_secret(stage):
     ],
     ids=["no answer", "rate limit", "expired"],
 )
-async def test_a_check_that_cannot_be_made_sends_nothing_and_is_repeated(stage, answer, state, reason):
-    """F98: the post waits with the reason, as one that could not be sent, and goes out with the next try."""
+async def test_a_check_that_cannot_be_made_sends_nothing_and_is_repeated(
+    stage, answer, state, reason
+):
+    """F98: the post waits with the reason, like a post that could not be sent.
+
+    It goes out with the next try.
+    """
     stage.adapters["a"].answers.append(answer)
     await stage.post("p")
     waiting = await stage.delivery("p")
@@ -168,7 +196,10 @@ async def test_a_check_that_cannot_be_made_sends_nothing_and_is_repeated(stage, 
 
 
 async def test_f98_an_inconclusive_check_is_not_repeated_for_each_delivery(stage):
-    """F98: until the first readback would be due it counts for all deliveries, but for no other secret."""
+    """F98: an inconclusive check counts for all deliveries until the first readback is due.
+
+    It counts for no other secret.
+    """
     stage.adapters["a"].answers += [Unknown(reason="server_error")] * 3
     for name in ("p", "q", "r"):
         await stage.post(name)
@@ -182,7 +213,7 @@ async def test_f98_an_inconclusive_check_is_not_repeated_for_each_delivery(stage
 
 
 async def test_f98_a_check_that_never_succeeds_ends_with_the_deadline_and_is_told(stage):
-    """Within its deadlines the post is tried again and again; it expires at its end, with an alert."""
+    """A post is tried within its deadlines, and expires at their end with an alert."""
     stage.adapters["a"].answers += [Unknown(reason="timeout")] * 1000
     await stage.post("p", expires_at=START_TIME + timedelta(hours=2))
     for _ in range(30):
@@ -193,7 +224,10 @@ async def test_f98_a_check_that_never_succeeds_ends_with_the_deadline_and_is_tol
 
 
 async def test_f98_the_secret_that_was_asked_for_is_the_one_that_is_used(stage):
-    """It is replaced while the platform answers: the post goes out with the one that was verified."""
+    """The post goes out with the verified secret, though it is replaced meanwhile.
+
+    The replacement comes while the platform answers.
+    """
 
     def replace_secret():
         stage.put_secret("a", token="b")
@@ -203,18 +237,27 @@ async def test_f98_the_secret_that_was_asked_for_is_the_one_that_is_used(stage):
     await stage.post("p")
     assert stage.adapters["a"].published == [("a", "p")]
     await stage.post("q")
-    assert stage.adapters["a"].published == [("a", "p")]  # the new one was asked for, and is not used
+    assert stage.adapters["a"].published == [
+        ("a", "p")
+    ]  # the new one was asked for, and is not used
 
 
-async def test_f98_a_secret_that_is_replaced_right_before_the_instant_is_not_used(stage, world, monkeypatch):
-    """A post is prepared up to two seconds ahead, with its secret: what is put in place then comes too late for it."""
+async def test_f98_a_secret_that_is_replaced_right_before_the_instant_is_not_used(
+    stage, world, monkeypatch
+):
+    """A post is prepared with its secret up to two seconds ahead.
+
+    A secret put in place after that comes too late for it.
+    """
 
     async def replace_secret(_runtime, instant):
         stage.put_secret("a", token="b")
         world.advance_time(instant - world.clock)
 
     monkeypatch.setattr(FakeRuntime, "sleep_until", replace_secret)
-    await enqueue_posts(stage.store.posts, make_post("p", ["a"], START_TIME + timedelta(seconds=1), title="p"))
+    await enqueue_posts(
+        stage.store.posts, make_post("p", ["a"], START_TIME + timedelta(seconds=1), title="p")
+    )
     await stage.send()
     assert stage.adapters["a"].published == [("a", "p")]
 
@@ -228,7 +271,7 @@ async def test_manual_accounts_are_never_asked(stage):
 
 
 async def test_an_account_without_secret_is_left_to_its_adapter(stage):
-    """Without one there is nothing to ask for: the adapter itself says what is missing."""
+    """An account without secret is not asked for; the adapter itself reports the lack."""
     (stage.folder / "a").unlink()
     async with stage.credentials.verified("a") as refusal:
         assert refusal is None
@@ -239,7 +282,10 @@ async def test_a_secret_that_cannot_be_read_sends_nothing(stage):
     """Its source is away for now: the post waits and says so."""
     (stage.folder / "a").write_text("x" * (MAX_SECRET_BYTES + 1))
     await stage.post("p")
-    assert ((await stage.delivery("p")).reason, stage.adapters["a"].published) == ("secret_unreadable", [])
+    assert ((await stage.delivery("p")).reason, stage.adapters["a"].published) == (
+        "secret_unreadable",
+        [],
+    )
 
 
 async def test_no_value_of_a_secret_is_stored(stage):
@@ -261,8 +307,14 @@ async def test_f97_two_spellings_of_one_account_are_recognised_by_what_the_platf
     await stage.post("p", ["a"])
     await stage.post("q", ["b"])
     assert (stage.adapters["a"].published, stage.adapters["b"].published) == ([("a", "p")], [])
-    [alert] = [alert for alert in await stage.store.queries.alerts() if alert.code == "account_paused"]
-    assert (alert.facts["account"], alert.facts["reason"], alert.facts["said"]) == ("b", "same_account", "a")
+    [alert] = [
+        alert for alert in await stage.store.queries.alerts() if alert.code == "account_paused"
+    ]
+    assert (alert.facts["account"], alert.facts["reason"], alert.facts["said"]) == (
+        "b",
+        "same_account",
+        "a",
+    )
     assert (await stage.delivery("q", "b")).attempts == 0
 
 

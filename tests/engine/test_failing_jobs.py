@@ -48,7 +48,9 @@ async def daemon_of(folder, world):
 
 
 async def alerts(board):
-    return [(alert.code, alert.facts["job"], alert.facts["number"]) for alert in await board.alerts()]
+    return [
+        (alert.code, alert.facts["job"], alert.facts["number"]) for alert in await board.alerts()
+    ]
 
 
 def plan_job(work):
@@ -68,7 +70,10 @@ def failing_job(times):
 
 
 async def test_i10_a_job_that_fails_every_time_is_an_alert_until_it_works(tmp_path, world):
-    """I10: after three failures in a row, one alert for any number; it says since when, and ends by itself."""
+    """I10: after three failures in a row, there is one alert for any number of failures.
+
+    It states the time of the first failure, and ends by itself.
+    """
     async with daemon_of(tmp_path, world) as daemon:
         board, plan, reported = daemon.application.store.queries, failing_job(5), []
         since = world.now().isoformat()
@@ -82,7 +87,7 @@ async def test_i10_a_job_that_fails_every_time_is_an_alert_until_it_works(tmp_pa
 
 
 async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, world, monkeypatch):
-    """I10: whatever error planning raises, the daemon goes on and people are alerted."""
+    """I10: the daemon goes on after any error of planning, and people are alerted."""
 
     async def stumble(*_args):
         raise KeyError("p")
@@ -110,12 +115,17 @@ async def test_i9_a_bug_in_planning_keeps_no_daemon_from_starting(tmp_path, worl
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(publisher.daemon.Daemon, "read_schedule", stumble)
-    assert await publisher.daemon.run(parse_settings(SETTINGS, workspace=tmp_path), world, report=stop) == 0
+    assert (
+        await publisher.daemon.run(parse_settings(SETTINGS, workspace=tmp_path), world, report=stop)
+        == 0
+    )
     assert started == [True]
 
 
-async def test_a_file_that_could_not_be_read_at_the_start_is_read_later(tmp_path, world, monkeypatch):
-    """A file that a bug kept from being read at the start is read later, although it did not change."""
+async def test_a_file_that_could_not_be_read_at_the_start_is_read_later(
+    tmp_path, world, monkeypatch
+):
+    """A file left unread at the start by a bug is read later, although it did not change."""
     save(tmp_path, world)
     monkeypatch.setattr(publisher.daemon, "apply_schedule", failing_once(KeyError("p")))
     async with daemon_of(tmp_path, world) as daemon:
@@ -126,7 +136,7 @@ async def test_a_file_that_could_not_be_read_at_the_start_is_read_later(tmp_path
 
 
 def save(folder, world):
-    """Write a schedule whose last change is an hour old."""
+    """Write a schedule with its last change an hour ago."""
     file, instant = folder / "schedule.toml", (world.now() - HOUR).timestamp()
     file.write_text(entry("p"), "utf-8")
     os.utime(file, (instant, instant))
@@ -154,8 +164,10 @@ def failing_once(error):
 @pytest.mark.parametrize(
     "error", [busy(), KeyError("p"), ConcurrentUpdateError()], ids=["busy", "mistake", "overtaken"]
 )
-async def test_f81_a_file_that_could_not_be_filed_is_tried_again_by_the_next_run(tmp_path, world, monkeypatch, error):
-    """F81: whatever kept the file from being applied, nobody needs to save it again."""
+async def test_f81_a_file_that_could_not_be_filed_is_tried_again_by_the_next_run(
+    tmp_path, world, monkeypatch, error
+):
+    """F81: a file that was not applied for any reason is tried again without another save."""
     save(tmp_path, world)
     monkeypatch.setattr(publisher.daemon, "apply_schedule", failing_once(error))
     async with daemon_of(tmp_path, world) as daemon:
@@ -175,7 +187,9 @@ async def test_i10_a_file_that_can_never_be_filed_is_an_alert(tmp_path, world, m
     async with daemon_of(tmp_path, world) as daemon:
         for _ in range(FAILURES_BEFORE_ALERT):
             await daemon.run_job(daemon.jobs["read_schedule"])
-        assert await alerts(daemon.application.store.queries) == [("job_failing", "read_schedule", "3")]
+        assert await alerts(daemon.application.store.queries) == [
+            ("job_failing", "read_schedule", "3")
+        ]
 
 
 async def test_single_failures_of_a_job_are_no_alert(tmp_path, world):
@@ -190,7 +204,10 @@ async def test_single_failures_of_a_job_are_no_alert(tmp_path, world):
 
 
 async def test_f86_an_outage_of_the_database_is_no_failure_of_the_jobs(tmp_path, world):
-    """F86: a run that could not reach the database has not failed, and does not reset the count of failures either."""
+    """F86: a run without the database has not failed.
+
+    It does not reset the count of failures either.
+    """
 
     class psycopg_error(Exception):  # noqa: N801, N818 # only its module counts
         sqlstate = None
@@ -242,7 +259,7 @@ async def test_an_alert_that_cannot_be_written_is_written_later(open_store, worl
 
 
 class Odd(FakeAdapter):
-    """A platform whose answer makes monitoring fail, until it is repaired."""
+    """A platform with an answer that makes monitoring fail, until it is repaired."""
 
     is_odd = True
 
@@ -254,10 +271,16 @@ class Odd(FakeAdapter):
 
 
 @pytest.mark.parametrize(
-    ("job", "failure"), [("monitor_account", "monitor_failed"), ("check_login", "login_check_failed")]
+    ("job", "failure"),
+    [("monitor_account", "monitor_failed"), ("check_login", "login_check_failed")],
 )
-async def test_i10_monitoring_or_probing_that_fails_every_time_names_its_account(open_store, world, job, failure):
-    """I10, I20: if monitoring or probing of one account always fails, it has an alert; the other account's goes on."""
+async def test_i10_monitoring_or_probing_that_fails_every_time_names_its_account(
+    open_store, world, job, failure
+):
+    """I10, I20: an account has an alert if its monitoring or probing always fails.
+
+    The job of the other account goes on.
+    """
     store = await open_store(make_policy("a"), make_policy("b"))
     odd, fake, queries = Odd(now=world.now), FakeAdapter(now=world.now), store.queries
     adapters, monitoring, checkups = {"a": odd, "b": fake}, store.monitoring, store.login_health
@@ -289,17 +312,23 @@ async def test_the_alerts_of_an_account_end_when_it_is_offboarded(open_store, wo
         for _ in range(3):
             await jobs.run(job, plan, event="monitor_failed", account=AccountId("a"))
     assert len(await board.alerts()) == 2
-    await store.actions.finish_offboarding(AccountId("a"), LoginId("one"), named_person("王"), is_shared=False)
+    await store.actions.finish_offboarding(
+        AccountId("a"), LoginId("one"), named_person("王"), is_shared=False
+    )
     assert await board.alerts() == []
 
 
 @pytest.mark.parametrize(
-    ("verb", "inner"), [("send", "send_delivery"), ("reconcile", "reconcile"), ("retract", "retract_delivery")]
+    ("verb", "inner"),
+    [("send", "send_delivery"), ("reconcile", "reconcile"), ("retract", "retract_delivery")],
 )
 async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_job(
     tmp_path, world, monkeypatch, verb, inner
 ):
-    """I10: a bug that fails each delivery is reported like a failing job, although runs between find no work."""
+    """I10: a bug that fails each delivery is reported like a failing job.
+
+    Runs between find no work.
+    """
     module = {
         "send": publisher.engine.sender,
         "reconcile": publisher.engine.reconciler,
@@ -341,7 +370,10 @@ async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_
 
 
 async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, world, monkeypatch):
-    """I9: an error in one delivery does not end `run --once`: what else is due is sent in the same run."""
+    """I9: an error in one delivery does not end `run --once`.
+
+    The other due deliveries are sent in the same run.
+    """
     delivered = []
 
     async def look(*_facts):
@@ -360,18 +392,28 @@ async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, wo
 
 
 @pytest.mark.parametrize(("due_in_hours", "exit_code"), [(20, 0), (-1, 1)])
-async def test_a_single_run_asks_for_approvals_only_once_a_post_is_due(tmp_path, world, due_in_hours, exit_code):
-    """An alert about a post of tomorrow is no failure of today's run; one about a post that waits is."""
+async def test_a_single_run_asks_for_approvals_only_once_a_post_is_due(
+    tmp_path, world, due_in_hours, exit_code
+):
+    """An alert about a post of tomorrow is no failure of today's run.
+
+    An alert about a waiting post is one.
+    """
     async with daemon_of(tmp_path, world) as daemon:
         due_at = world.now() + timedelta(hours=due_in_hours)
         facts = {"post": "p", "due": due_at.isoformat(), "stages": "审核"}
         store = daemon.application.store
-        await store.database.write(lambda unit: raise_alert(unit, world.now(), APPROVAL_NEEDED, "p", facts))
+        await store.database.write(
+            lambda unit: raise_alert(unit, world.now(), APPROVAL_NEEDED, "p", facts)
+        )
         assert await run_once(daemon) == exit_code
 
 
 async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_store, world):
-    """I10: nothing to do proves nothing, but the alert does not stay for ever when no more work comes."""
+    """I10: the alert of a job without work ends after an hour.
+
+    A lack of work proves nothing, but the alert does not stay for ever.
+    """
     store = await open_store(make_policy("a"))
     jobs, board, plan = JobRunner(store), store.queries, failing_job(3)
 
@@ -389,7 +431,10 @@ async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_store
 
 @pytest.mark.parametrize("job", ["monitor_account", "check_login"])
 async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_store, world, job):
-    """I10: nobody monitors or probes an account that is off; an alert about another account stays."""
+    """I10: nobody monitors or probes an account that is off, so its alert ends.
+
+    An alert about another account stays.
+    """
     store = await open_store(make_policy("a"), make_policy("b"))
     board, monitoring, checkups = store.queries, store.monitoring, store.login_health
     odd = Odd(now=world.now)
@@ -414,7 +459,10 @@ async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_sto
 
 
 async def test_i10_file_watching_is_restarted_and_its_alert_ends(tmp_path, world, monkeypatch):
-    """I10: file watching that fails again and again is an alert; it ends once changes are noticed again."""
+    """I10: file watching that fails again and again is an alert.
+
+    It ends once changes are noticed again.
+    """
     reported = []
     async with daemon_of(tmp_path, world) as daemon:
 
@@ -436,7 +484,10 @@ async def test_i10_file_watching_is_restarted_and_its_alert_ends(tmp_path, world
 
 
 async def test_f86_an_outage_is_one_line_of_the_log(open_store, world):
-    """F86: the log has one line when the database goes away, however many jobs fail in it, and one when it is back."""
+    """F86: the log has one line when the database goes away and one when it is back.
+
+    The number of failing jobs does not matter.
+    """
     store = await open_store(make_policy("a"))
     jobs = JobRunner(store)
 

@@ -24,7 +24,7 @@ HANGING = [f"h{number}" for number in range(40)]
 
 
 class Named(FakeAdapter):
-    """A platform whose host is a name that must be resolved."""
+    """A platform with a host name that must be resolved."""
 
     def __init__(self, **facts):
         super().__init__(**facts)
@@ -39,7 +39,9 @@ class Named(FakeAdapter):
 
     async def publish(self, request):
         self.called.set()
-        return await self.http.create(HttpRequest(method="POST", url="http://platform.invalid/post"), request)
+        return await self.http.create(
+            HttpRequest(method="POST", url="http://platform.invalid/post"), request
+        )
 
 
 class Noticing(FakeAdapter):
@@ -70,8 +72,13 @@ def name_server(monkeypatch):
     free.set()
 
 
-async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(open_store, world, name_server):
-    """F18, I20: an urgent post elsewhere is sent and read back while calls to one platform wait for a name."""
+async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(
+    open_store, world, name_server
+):
+    """F18, I20: an urgent post elsewhere is sent and read back during a hanging name lookup.
+
+    Calls to one platform wait for the name.
+    """
     assert len(HANGING) > min(32, (os.cpu_count() or 1) + 4)
     store = await open_store(*(make_policy(name) for name in [*HANGING, "a"]))
     good = Noticing(now=world.now)

@@ -1,4 +1,7 @@
-"""What the daemon asks of the database while nothing is due, and how soon it notices what is."""
+"""The daemon's questions to the database while nothing is due.
+
+It notices due work soon.
+"""
 
 from datetime import timedelta
 
@@ -74,27 +77,39 @@ async def deliveries_of(daemon, post):
         (State.PUBLISHED, timedelta(0), False),
     ],
 )
-async def test_there_is_work_if_a_job_could_change_a_delivery_soon(open_store, state, due_in, is_work):
-    """Each state that a job acts on is found, by its next instant where it has one; what rests is not."""
+async def test_there_is_work_if_a_job_could_change_a_delivery_soon(
+    open_store, state, due_in, is_work
+):
+    """Each state that a job acts on is found, by its next instant where it has one.
+
+    A delivery at rest is not found.
+    """
     store = await open_store(make_policy("a"))
     await enqueue_posts(store.posts, make_post("p", ["a"], TOMORROW))
     values = {"state": state.value, "next_action_at": START_TIME + due_in}
-    await store.database.write(lambda transaction: transaction.connection.execute(update(DELIVERY).values(values)))
+    await store.database.write(
+        lambda transaction: transaction.connection.execute(update(DELIVERY).values(values))
+    )
     assert await store.maintenance.has_work(WORK_AHEAD) is (is_work or store.database.is_shared)
 
 
 async def test_there_is_work_when_a_waiting_delivery_expires(open_store):
-    """A delivery whose expiry has come is work, even if its next attempt is later."""
+    """An expired delivery is work, even if its next attempt is later."""
     store = await open_store(make_policy("a"))
     post = make_post("p", ["a"], TOMORROW, expires_at=TOMORROW + timedelta(hours=1))
     await enqueue_posts(store.posts, post)
     values = {"state": "retrying", "expires_at": START_TIME + WORK_AHEAD}
-    await store.database.write(lambda transaction: transaction.connection.execute(update(DELIVERY).values(values)))
+    await store.database.write(
+        lambda transaction: transaction.connection.execute(update(DELIVERY).values(values))
+    )
     assert await store.maintenance.has_work(WORK_AHEAD)
 
 
 async def test_an_idle_daemon_asks_one_question(idle_daemon, world):
-    """While nothing is due, sending asks a single statement, and the other jobs on deliveries hardly run."""
+    """While nothing is due, sending asks a single statement.
+
+    The other jobs on deliveries hardly run.
+    """
     jobs = idle_daemon.jobs
     assert len(await statements_of(idle_daemon, idle_daemon.send())) == 1
     assert {idle_daemon.interval_of(jobs[name]) for name in WORK_JOBS} == {IDLE_INTERVAL_SECONDS}
@@ -103,7 +118,7 @@ async def test_an_idle_daemon_asks_one_question(idle_daemon, world):
 
 
 async def test_an_idle_daemon_sends_at_once_what_a_person_orders(idle_daemon):
-    """A post that another process makes due is sent by the next run of one job, not after several."""
+    """A post that another process makes due is sent by the next run of one job."""
     store = idle_daemon.application.store
     await store.actions.send_now(PostId("p"), named_person("zhang"))
     await idle_daemon.send()
@@ -113,7 +128,7 @@ async def test_an_idle_daemon_sends_at_once_what_a_person_orders(idle_daemon):
 
 
 async def test_an_idle_daemon_wakes_before_a_post_is_due(idle_daemon, world):
-    """The jobs run at their own intervals before the instant at which a post is made due."""
+    """The jobs run at their own intervals before the instant that makes a post due."""
     world.advance_time(timedelta(days=1) - WORK_AHEAD - timedelta(seconds=1))
     idle_daemon.last_sending = world.monotonic()
     await idle_daemon.send()
@@ -131,7 +146,10 @@ async def plan_of(daemon, text):
 
 
 async def test_what_is_planned_is_not_compared_again_while_nothing_changes(daemon, world):
-    """With the same schedule and database, planning asks one question until the next occurrence comes within reach."""
+    """With the same schedule and database, planning asks one question.
+
+    This ends when the next occurrence comes within reach.
+    """
     await plan_of(daemon, cron("p", "0 9 * * *"))
     first = len(await deliveries_of(daemon, "p"))
     world.advance_time(timedelta(minutes=1))
@@ -141,7 +159,10 @@ async def test_what_is_planned_is_not_compared_again_while_nothing_changes(daemo
 
 @pytest.mark.parametrize("text", [cron("p", "30 9 * * *"), entry("p", at="2026-11-27T09:30:00")])
 async def test_an_occurrence_is_planned_once_it_comes_within_the_window(daemon, world, text):
-    """What comes within reach half an hour from now is filed then, though nothing else has changed."""
+    """An occurrence that comes within reach in half an hour is filed then.
+
+    Nothing else has changed.
+    """
     await plan_of(daemon, text)
     before = len(await deliveries_of(daemon, "p"))
     world.advance_time(timedelta(minutes=29))
@@ -152,8 +173,10 @@ async def test_an_occurrence_is_planned_once_it_comes_within_the_window(daemon, 
     assert len(await deliveries_of(daemon, "p")) == before + 2
 
 
-async def test_a_plan_that_is_overtaken_again_and_again_is_left_to_the_next_run(daemon, monkeypatch):
-    """However often newer versions are activated, a run plans a few times only; then the next one does."""
+async def test_a_plan_that_is_overtaken_again_and_again_is_left_to_the_next_run(
+    daemon, monkeypatch
+):
+    """A run that newer versions overtake plans only a few times; then the next run plans."""
     tries = []
 
     async def be_overtaken(*_args):
@@ -170,10 +193,12 @@ async def test_a_plan_that_is_overtaken_again_and_again_is_left_to_the_next_run(
 
 
 async def test_what_has_changed_in_the_database_is_compared(daemon, world):
-    """A delivery that is lost from the database is filed again as soon as anything is written to the audit."""
+    """A delivery lost from the database is filed again once the audit has a new entry."""
     await plan_of(daemon, entry("p", at="2026-11-26T09:30:00"))
     store = daemon.application.store
-    await store.database.write(lambda transaction: transaction.connection.execute(DELIVERY.delete()))
+    await store.database.write(
+        lambda transaction: transaction.connection.execute(DELIVERY.delete())
+    )
     await store.actions.pause("post:q", named_person("zhang"), "")
     world.advance_time(timedelta(minutes=1))
     await daemon.plan()
@@ -181,7 +206,7 @@ async def test_what_has_changed_in_the_database_is_compared(daemon, world):
 
 
 async def test_planning_that_failed_is_tried_again_soon(daemon, world, monkeypatch):
-    """A plan counts only once it is complete: the next run of the job makes it, not the one after an hour."""
+    """A plan counts only once it is complete: the next run makes it, not one an hour later."""
     await apply_schedule(daemon.application.planner, cron("every", "0 9 * * *"), "schedule.toml")
     await daemon.plan()
     world.advance_time(timedelta(days=1))
@@ -199,7 +224,10 @@ async def test_planning_that_failed_is_tried_again_soon(daemon, world, monkeypat
 
 
 async def test_checks_before_posts_ask_one_question_while_nothing_has_changed(idle_daemon, world):
-    """Ten thousand posts to come are read when something has changed, one has come near, or after five minutes."""
+    """Ten thousand posts to come are read only after a change or after five minutes.
+
+    They are also read when one of them has come near.
+    """
     store = idle_daemon.application.store
     await store.preflight.run()
     assert len(await statements_of(idle_daemon, store.preflight.run())) == 1

@@ -19,7 +19,7 @@ from tests.engine.test_planner import SETTINGS
 
 @dataclass(slots=True)
 class Counting(Daemon):
-    """A daemon that only runs its timers; what the jobs do in their first runs is given."""
+    """A daemon that only runs its timers, with given actions in the jobs' first runs."""
 
     deeds: list = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
@@ -27,8 +27,13 @@ class Counting(Daemon):
 
     def __post_init__(self):
         Daemon.__post_init__(self)
-        given = {"run_maintenance": self.act, **dict.fromkeys(("send", "reconcile", "retract"), self.call)}
-        self.jobs = {name: replace(job, run=given.get(name, job.run)) for name, job in self.jobs.items()}
+        given = {
+            "run_maintenance": self.act,
+            **dict.fromkeys(("send", "reconcile", "retract"), self.call),
+        }
+        self.jobs = {
+            name: replace(job, run=given.get(name, job.run)) for name, job in self.jobs.items()
+        }
 
     async def act(self):
         if self.deeds:
@@ -45,7 +50,9 @@ class Counting(Daemon):
 async def daemon(tmp_path, world):
     settings = parse_settings(SETTINGS, workspace=tmp_path)
     async with open_application(settings, world, can_send=False) as application:
-        yield Counting(application, tmp_path / "schedule.toml", Messages(settings.lang), world.now())
+        yield Counting(
+            application, tmp_path / "schedule.toml", Messages(settings.lang), world.now()
+        )
 
 
 async def stop(daemon):
@@ -53,14 +60,17 @@ async def stop(daemon):
 
 
 async def oversleep_and_stop(daemon):
-    """Request a stop at the very moment at which the next runs are due."""
+    """Request a stop at the very moment of the next due runs."""
     time.sleep(0.35)  # noqa: ASYNC251 # the loop must find them due together, as after a pause of the machine
     await asyncio.sleep(0)
     await stop(daemon)
 
 
 async def test_a_stop_interrupts_no_run_that_was_just_due(daemon, caplog):
-    """A run either goes to its end or does not begin; a log without cause for alarm has no error in it."""
+    """A run either goes to its end or does not begin.
+
+    A log without cause for alarm has no error in it.
+    """
     daemon.deeds = [oversleep_and_stop]
     await run_until_stopped(daemon)
     assert daemon.calls.count("begun") == daemon.calls.count("ended")
@@ -87,7 +97,7 @@ async def test_a_stop_waits_for_what_has_begun(daemon):
     ],
 )
 async def test_the_jobs_go_on_when_the_clock_is_set(daemon, monkeypatch, jump):
-    """Jobs neither wait until the clock is what it was, nor make up for runs that a jump skipped."""
+    """Jobs neither wait for the old time nor make up for runs that a jump skipped."""
 
     class Shifted(datetime):
         by = timedelta()

@@ -17,7 +17,7 @@ from publisher.testing.fakes import START_TIME, FakeAdapter
 
 
 class ScriptedHealth(FakeAdapter):
-    """An adapter whose health is scripted."""
+    """An adapter with scripted health."""
 
     answers: deque
 
@@ -45,7 +45,9 @@ async def test_each_login_is_probed_once_however_many_accounts_share_it(open_sto
     assert {type(item.health) for item in await checkups.list_accounts()} == {Healthy}
 
 
-async def test_f43_a_refused_login_is_alerted_at_once_and_cleared_when_it_works_again(open_store, world):
+async def test_f43_a_refused_login_is_alerted_at_once_and_cleared_when_it_works_again(
+    open_store, world
+):
     """F43: one alert for any number of refusals; a probe without a result changes nothing."""
     checkups, adapters, queries = await health_checks(
         open_store,
@@ -61,8 +63,13 @@ async def test_f43_a_refused_login_is_alerted_at_once_and_cleared_when_it_works_
 
 
 async def test_a_paused_account_is_alerted_once(open_store):
-    """F43: the alert of the pause says that the login has expired; the probe that meets it too adds no second one."""
-    checkups, adapters, queries = await health_checks(open_store, CredentialExpired(reason="weibo_21327"), Healthy())
+    """F43: the alert of the pause names the expired login.
+
+    The probe that meets it too adds no second one.
+    """
+    checkups, adapters, queries = await health_checks(
+        open_store, CredentialExpired(reason="weibo_21327"), Healthy()
+    )
     account = checkups.store.policies[AccountId("a")].account
     await checkups.store.actions.pause_account(account, PROBER, "weibo_21327")
     await check_logins_due(checkups.store, adapters, 10)
@@ -70,17 +77,29 @@ async def test_a_paused_account_is_alerted_once(open_store):
 
 
 async def test_another_alert_of_the_account_hides_no_refused_login(open_store):
-    """F43: a post that nobody knows of has an alert of its own; the refused login is alerted beside it."""
-    checkups, adapters, queries = await health_checks(open_store, CredentialExpired(reason="weibo_21327"))
+    """F43: a refused login is alerted beside an unauthorized post.
+
+    The unauthorized post has an alert of its own.
+    """
+    checkups, adapters, queries = await health_checks(
+        open_store, CredentialExpired(reason="weibo_21327")
+    )
     now = checkups.runtime.now()
-    await checkups.database.write(lambda unit: raise_alert(unit, now, "unauthorized_post", "account:a", {}))
+    await checkups.database.write(
+        lambda unit: raise_alert(unit, now, "unauthorized_post", "account:a", {})
+    )
     await check_logins_due(checkups.store, adapters, 10)
-    assert sorted(alert.code for alert in await queries.alerts()) == ["login_refused", "unauthorized_post"]
+    assert sorted(alert.code for alert in await queries.alerts()) == [
+        "login_refused",
+        "unauthorized_post",
+    ]
 
 
 async def test_after_a_person_has_signed_in_again_the_probe_comes_at_once(open_store):
     """F43: the alert ends with the next round of probes, and not after the probe interval."""
-    checkups, adapters, queries = await health_checks(open_store, CredentialExpired(reason="weibo_21327"), Healthy())
+    checkups, adapters, queries = await health_checks(
+        open_store, CredentialExpired(reason="weibo_21327"), Healthy()
+    )
     await check_logins_due(checkups.store, adapters, 10)
     assert len(await queries.alerts()) == 1
     await checkups.request_probe(checkups.store.policies[AccountId("a")].account)
@@ -123,15 +142,23 @@ async def test_quota_left_counts_what_was_sent_today(open_store):
 
 @pytest.mark.parametrize(
     ("settled", "ordered", "is_asked"),
-    [(Mode.ASSISTED, Mode.API, True), (Mode.API, Mode.ASSISTED, False), (Mode.API, Mode.OFF, False)],
+    [
+        (Mode.ASSISTED, Mode.API, True),
+        (Mode.API, Mode.ASSISTED, False),
+        (Mode.API, Mode.OFF, False),
+    ],
 )
-async def test_the_mode_in_force_decides_which_accounts_are_probed(open_store, settled, ordered, is_asked):
-    """Modes set at run time count, not those of the settings."""
+async def test_the_mode_in_force_decides_which_accounts_are_probed(
+    open_store, settled, ordered, is_asked
+):
+    """Modes set at run time decide on probes, not the modes of the settings."""
     terms = make_policy("a")
     store = await open_store(replace(terms, account=replace(terms.account, mode=settled)))
     await store.actions.set_mode(AccountId("a"), ordered, named_person("li"), "test")
     checkups = store.login_health
-    assert [account.id for account in await checkups.claim_due_probes(10)] == (["a"] if is_asked else [])
+    assert [account.id for account in await checkups.claim_due_probes(10)] == (
+        ["a"] if is_asked else []
+    )
     [checkup] = await checkups.list_accounts()
     assert checkup.mode is ordered
     watched = await store.monitoring.claim_due_accounts(10)

@@ -1,4 +1,4 @@
-"""Posts by hand, and accounts whose mode is changed while posts are due."""
+"""Posts by hand, and accounts with a mode that changes while posts are due."""
 
 import asyncio
 from dataclasses import replace
@@ -32,7 +32,7 @@ def settled_as(mode):
 
 
 class Scene:
-    """One account, the database, and a platform on which a person can post."""
+    """One account, the database, and a platform for a person's posts."""
 
     def __init__(self, store, world):
         self.store, self.world = store, world
@@ -71,9 +71,14 @@ class Scene:
         return self.fake.add_post(replace(request, rendered=replace(request.rendered, text=words)))
 
     async def request(self):
-        """Return the last attempt's request without claiming a read, as others on the same database would notice."""
+        """Return the last attempt's request without claiming a read.
+
+        Others on the same database would notice a claim.
+        """
         store, delivery = self.store, await self.now()
-        return await store.database.read(lambda connection: pending_readbacks(store, connection, [delivery])[0].request)
+        return await store.database.read(
+            lambda connection: pending_readbacks(store, connection, [delivery])[0].request
+        )
 
     async def report(self):
         await self.tasks.record_report((await self.now()).id, URL, LI)
@@ -89,7 +94,10 @@ async def scene(open_store, world):
 
 
 async def test_a_due_post_becomes_one_task_and_no_call(scene):
-    """The task holds the exact text; nothing is sent however long it waits, and people are alerted."""
+    """A due post becomes one task with the exact text, and people are alerted.
+
+    Nothing is sent however long it waits.
+    """
     assert [item.delivery.key.post for item in await scene.tasks.list_open()] == ["p"]
     await scene.run_on(minutes=180, step=timedelta(minutes=10))
     assert ((await scene.now()).state, (await scene.now()).attempts) == (State.SUBMITTED, 1)
@@ -102,27 +110,41 @@ async def test_a_report_is_verified_by_reading(scene):
     await scene.report()
     await scene.run_jobs()
     delivery = await scene.now()
-    assert (delivery.state, delivery.receipt.remote_id, scene.fake.calls) == (State.PUBLISHED, "1", [])
+    assert (delivery.state, delivery.receipt.remote_id, scene.fake.calls) == (
+        State.PUBLISHED,
+        "1",
+        [],
+    )
     assert delivery.verified_at is not None
     assert await scene.alerts() == set()
 
 
 async def test_a_report_alone_is_no_proof(scene):
-    """Reported but not found, it stays one open task; people are alerted after the visibility window, not before."""
+    """A reported post that is not found stays one open task.
+
+    People are alerted after the visibility window, not before.
+    """
     await scene.report()
     await scene.run_on(minutes=9)
     assert await scene.alerts() == set()
     await scene.run_on(minutes=3)
     assert await scene.alerts() == {"manual_task_not_seen"}
     await scene.run_on(minutes=120, step=timedelta(minutes=5))
-    assert ((await scene.now()).state, len(await scene.tasks.list_open()), scene.fake.calls) == (State.SUBMITTED, 1, [])
+    assert ((await scene.now()).state, len(await scene.tasks.list_open()), scene.fake.calls) == (
+        State.SUBMITTED,
+        1,
+        [],
+    )
     await scene.post_by_hand()
     await scene.run_on(minutes=30)
     assert ((await scene.now()).state, await scene.alerts()) == (State.PUBLISHED, set())
 
 
 async def test_done_without_a_report_is_seen_too(scene):
-    """The account is read now and then, so that a forgotten report costs an hour and not the post."""
+    """The account is read now and then.
+
+    A forgotten report therefore costs an hour and not the post.
+    """
     await scene.post_by_hand()
     await scene.run_on(minutes=61)
     assert (await scene.now()).state is State.PUBLISHED
@@ -138,7 +160,10 @@ async def test_another_text_under_our_marker_goes_to_a_person(scene):
 
 
 class Unlisted(FakeAdapter):
-    """A platform whose post is found by its number, while its list fails, or shows only newer posts."""
+    """A platform with a post that is found by its number only.
+
+    Its list fails, or shows only newer posts.
+    """
 
     listed = ()
 
@@ -146,9 +171,14 @@ class Unlisted(FakeAdapter):
         return self.listed
 
 
-@pytest.mark.parametrize(("listed", "reason"), [(Unknown(reason="timeout"), "timeout"), ((), "manual_task_not_listed")])
+@pytest.mark.parametrize(
+    ("listed", "reason"), [(Unknown(reason="timeout"), "timeout"), ((), "manual_task_not_listed")]
+)
 async def test_a_post_whose_text_cannot_be_read_stays_an_open_task(scene, listed, reason):
-    """Found by its number alone it may have other words: people are alerted why, until it can be read."""
+    """A post found by its number alone stays an open task, as it may have other words.
+
+    People are alerted with the reason, until it can be read.
+    """
     await scene.post_by_hand()
     await scene.report()
     unlisted = Unlisted(now=scene.world.now, posts=scene.fake.posts)
@@ -171,12 +201,18 @@ class Blind(FakeAdapter):
 
 
 async def test_an_unreadable_post_waits_for_two_people(scene):
-    """It stays submitted, people are alerted why, and two of them may confirm that it is published."""
+    """An unreadable post stays submitted, and people are alerted with the reason.
+
+    Two of them may confirm that it is published.
+    """
     blind = Blind(now=scene.world.now)
     scene.adapters = {A: blind}
     await scene.report()
     await scene.run_on(minutes=150, step=timedelta(minutes=5))
-    assert ((await scene.now()).state, await scene.alerts()) == (State.SUBMITTED, {"manual_task_uncheckable"})
+    assert ((await scene.now()).state, await scene.alerts()) == (
+        State.SUBMITTED,
+        {"manual_task_uncheckable"},
+    )
     ruled = await resolve_delivery(
         scene.store,
         await scene.now(),
@@ -186,12 +222,21 @@ async def test_an_unreadable_post_waits_for_two_people(scene):
         url=URL,
         second_person="wang",
     )
-    assert (ruled.state, ruled.receipt.is_manually_confirmed, ruled.verified_at) == (State.PUBLISHED, True, None)
+    assert (ruled.state, ruled.receipt.is_manually_confirmed, ruled.verified_at) == (
+        State.PUBLISHED,
+        True,
+        None,
+    )
 
 
 async def test_f26_a_limited_readback_leaves_a_task_open(scene):
-    """F26: a task whose account may not be read for now stays open, and is read when the limit is over."""
-    scene.fake.findings.append(RateLimited(code="often", until=scene.world.now() + timedelta(minutes=30)))
+    """F26: a task stays open while its account may not be read.
+
+    It is read when the limit is over.
+    """
+    scene.fake.findings.append(
+        RateLimited(code="often", until=scene.world.now() + timedelta(minutes=30))
+    )
     await scene.post_by_hand()
     await scene.report()
     await scene.run_on(minutes=29)
@@ -201,7 +246,10 @@ async def test_f26_a_limited_readback_leaves_a_task_open(scene):
 
 
 async def test_open_tasks_are_alerted_twice_and_then_held(scene):
-    """Reminders at half time and half an hour before the end; then a hold, and not after the two hours of a review."""
+    """Reminders come at half time and half an hour before the end; then comes a hold.
+
+    The hold does not come after the two hours of a review.
+    """
     reported = {}
     for _ in range(24 * 6):
         await scene.run_on(minutes=10, step=timedelta(minutes=10))
@@ -221,24 +269,37 @@ async def test_a_cancelled_task_is_not_listed(scene):
     """It is not listed any more, and somebody must confirm that it was not posted."""
     await scene.orders.cancel_post(PostId("p"), LI, "not wanted")
     await scene.run_jobs()
-    assert (await scene.tasks.list_open(), (await scene.now()).reason) == ([], "manual_task_cancelled")
+    assert (await scene.tasks.list_open(), (await scene.now()).reason) == (
+        [],
+        "manual_task_cancelled",
+    )
     ruled = await resolve_delivery(
-        scene.store, await scene.now(), Resolution.CANCEL, by=named_person("li"), reason="not posted"
+        scene.store,
+        await scene.now(),
+        Resolution.CANCEL,
+        by=named_person("li"),
+        reason="not posted",
     )
     assert ruled.state is State.CANCELLED
 
 
 async def test_a_cancelled_task_that_was_reported_is_still_verified(scene):
-    """What a person has posted meanwhile is published, and people are asked whether to delete it."""
+    """A post that a person made meanwhile is published.
+
+    People are asked whether to delete it.
+    """
     await scene.post_by_hand()
     await scene.report()
     await scene.orders.cancel_post(PostId("p"), LI, "not wanted")
     await scene.run_jobs()
-    assert ((await scene.now()).state, await scene.alerts()) == (State.PUBLISHED, {"published_after_cancellation"})
+    assert ((await scene.now()).state, await scene.alerts()) == (
+        State.PUBLISHED,
+        {"published_after_cancellation"},
+    )
 
 
 async def test_a_task_is_retracted_once_it_is_found(scene):
-    """A retraction of a task finds what the person posted, and deletes it."""
+    """A retraction of a task finds the person's post and deletes it."""
     await scene.post_by_hand()
     await scene.orders.retract(PostId("p"), None, LI, "wrong")
     await scene.run_on(minutes=10)
@@ -246,14 +307,23 @@ async def test_a_task_is_retracted_once_it_is_found(scene):
 
 
 async def test_a_task_to_be_retracted_ends_by_a_persons_confirmation_only(scene):
-    """Lists cannot show that a person will not post any more; the person who had the task must confirm it."""
+    """A task to be retracted ends only by a confirmation from its person.
+
+    Lists cannot show that a person will not post any more.
+    """
     await scene.orders.retract(PostId("p"), None, LI, "wrong")
     await scene.run_on(minutes=60)
     assert (await scene.now()).state is State.RETRACTING
     with pytest.raises(RefusedError):
-        await resolve_delivery(scene.store, await scene.now(), Resolution.RESEND, by=named_person("li"), reason="no")
+        await resolve_delivery(
+            scene.store, await scene.now(), Resolution.RESEND, by=named_person("li"), reason="no"
+        )
     ruled = await resolve_delivery(
-        scene.store, await scene.now(), Resolution.CANCEL, by=named_person("li"), reason="never posted"
+        scene.store,
+        await scene.now(),
+        Resolution.CANCEL,
+        by=named_person("li"),
+        reason="never posted",
     )
     assert ruled.state is State.RETRACTED
 
@@ -269,24 +339,41 @@ async def test_a_report_without_an_open_task_is_refused(scene):
 
 
 async def test_a_task_is_never_sent_by_the_interface_as_well(scene):
-    """Switched to automatic, an open task stays manual; taken back by a resolution, it is sent, once."""
+    """Switched to automatic, an open task stays manual.
+
+    Taken back by a resolution, it is sent, once.
+    """
     await scene.switch(Mode.API)
     await scene.run_on(minutes=120, step=timedelta(minutes=10))
     assert (scene.fake.calls, len(await scene.tasks.list_open())) == ([], 1)
     await resolve_delivery(
-        scene.store, await scene.now(), Resolution.RESEND, by=named_person("li"), reason="not posted"
+        scene.store,
+        await scene.now(),
+        Resolution.RESEND,
+        by=named_person("li"),
+        reason="not posted",
     )
     await scene.run_jobs()
-    assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.list_open()) == (State.PUBLISHED, 1, [])
+    assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.list_open()) == (
+        State.PUBLISHED,
+        1,
+        [],
+    )
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("first", [None, *(pytest.param(mode, marks=pytest.mark.long) for mode in Mode)])
+@pytest.mark.parametrize(
+    "first", [None, *(pytest.param(mode, marks=pytest.mark.long) for mode in Mode)]
+)
 @pytest.mark.parametrize("order", list(permutations(Mode)), ids="-".join)
-async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(open_store, world, order, first):
-    """Whatever mode people switch to, and when, a due post is neither lost nor doubled."""
+async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(
+    open_store, world, order, first
+):
+    """A due post is neither lost nor doubled by any switch of modes at any time."""
     scene = Scene(await open_store(settled_as(Mode.API)), world)
-    await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME + timedelta(seconds=6), expires_at=DAY))
+    await enqueue_posts(
+        scene.store.posts, make_post("p", ["a"], START_TIME + timedelta(seconds=6), expires_at=DAY)
+    )
     await scene.switch(first)
     for mode in order:
         await scene.run_on(minutes=1 / 20, step=timedelta(seconds=3))
@@ -316,7 +403,8 @@ async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(open_st
     scene = Scene(await open_store(settled_as(Mode.API)), world)
     await scene.switch(Mode.OFF)
     await enqueue_posts(
-        scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=START_TIME + timedelta(hours=1))
+        scene.store.posts,
+        make_post("p", ["a"], START_TIME, expires_at=START_TIME + timedelta(hours=1)),
     )
     await scene.run_on(minutes=61)
     assert ((await scene.now()).state, await scene.alerts()) == (State.EXPIRED, {"expired.expired"})
@@ -331,7 +419,11 @@ async def test_an_unknown_outcome_is_resolved_by_reading_in_any_mode(open_store,
     await scene.run_jobs()
     await scene.switch(mode)
     await scene.run_on(minutes=5)
-    assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.list_open()) == (State.PUBLISHED, 1, [])
+    assert ((await scene.now()).state, len(scene.fake.posts), await scene.tasks.list_open()) == (
+        State.PUBLISHED,
+        1,
+        [],
+    )
 
 
 async def test_an_absent_call_becomes_a_task_where_people_post_now(open_store, world):
@@ -342,7 +434,11 @@ async def test_an_absent_call_becomes_a_task_where_people_post_now(open_store, w
     await scene.run_jobs()
     await scene.switch(Mode.ASSISTED)
     await scene.run_on(minutes=15)
-    assert (len(scene.fake.calls), len(await scene.tasks.list_open()), (await scene.now()).attempts) == (1, 1, 2)
+    assert (
+        len(scene.fake.calls),
+        len(await scene.tasks.list_open()),
+        (await scene.now()).attempts,
+    ) == (1, 1, 2)
 
 
 async def test_f44_manual_posts_use_no_quota(open_store, world):
@@ -391,14 +487,18 @@ async def test_tasks_cause_no_cooldown_of_a_login(open_store, world):
     """A manual task is no call: several tasks of one login wait at once."""
     scene = Scene(await open_store(settled_as(Mode.ASSISTED)), world)
     await enqueue_posts(
-        scene.store.posts, *(make_post(name, ["a"], START_TIME, expires_at=DAY) for name in ("p", "q", "r"))
+        scene.store.posts,
+        *(make_post(name, ["a"], START_TIME, expires_at=DAY) for name in ("p", "q", "r")),
     )
     await scene.run_jobs()
     assert len(await scene.tasks.list_open()) == 3
 
 
 async def test_a_platforms_own_ticket_is_followed_up_by_the_platform(open_store, world):
-    """A submission from before the switch is followed up by its ticket, within the time of a review."""
+    """A submission from before the switch is followed up by its ticket.
+
+    This is within the time of a review.
+    """
     scene = Scene(await open_store(settled_as(Mode.API)), world)
     scene.fake.script.append(Submitted(ticket=Ticket(payload="none"), check_again_at=START_TIME))
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
@@ -409,7 +509,7 @@ async def test_a_platforms_own_ticket_is_followed_up_by_the_platform(open_store,
 
 
 class Reviewing(FakeAdapter):
-    """A platform whose own list shows a thread before anybody else sees it."""
+    """A platform with its own list showing a thread before anybody else sees it."""
 
     async def find_post(self, request):
         found = [key for key, held in self.posts.items() if held.marker == request.marker]
@@ -418,7 +518,9 @@ class Reviewing(FakeAdapter):
 
     async def list_recent(self):
         return [
-            ObservedPost(remote_id=key, url=URL, published_at=self.now(), text=held.rendered.text[:20])
+            ObservedPost(
+                remote_id=key, url=URL, published_at=self.now(), text=held.rendered.text[:20]
+            )
             for key, held in self.posts.items()
         ]
 

@@ -1,4 +1,7 @@
-"""Published posts are read again: metrics, posts deleted by others, posts that publisher did not make."""
+"""Published posts are read again: metrics, posts deleted by others, and foreign posts.
+
+Foreign posts are posts that publisher did not make.
+"""
 
 import asyncio
 from dataclasses import replace
@@ -18,7 +21,7 @@ HOUR = timedelta(hours=1)
 
 
 class Watched(FakeAdapter):
-    """A platform that records which posts it was asked about one by one."""
+    """A platform that records the posts it was asked about one by one."""
 
     asked: list
 
@@ -28,7 +31,10 @@ class Watched(FakeAdapter):
 
 
 class Brief(FakeAdapter):
-    """A platform whose list and metrics lack our posts; asked by id, it knows all but the first."""
+    """A platform with our posts missing from its list and metrics.
+
+    Asked by id, it knows all but the first.
+    """
 
     async def list_recent(self):
         return self.external_posts
@@ -43,7 +49,9 @@ class Brief(FakeAdapter):
 async def publish_one(open_store, *, is_exclusive=False):
     """Return a worker with one published post on one account, and the platform."""
     terms = make_policy("a")
-    store = await open_store(replace(terms, account=replace(terms.account, is_exclusive=is_exclusive)))
+    store = await open_store(
+        replace(terms, account=replace(terms.account, is_exclusive=is_exclusive))
+    )
     fake = FakeAdapter(now=store.runtime.now)
     adapters = dict.fromkeys(store.policies, fake)
     await publish(store, adapters, "p")
@@ -57,7 +65,12 @@ async def publish(store, adapters, post):
 
 
 def external_post(number, at):
-    return ObservedPost(remote_id=f"s{number}", url=f"https://fake.example/s{number}", published_at=at, text="转发微博")
+    return ObservedPost(
+        remote_id=f"s{number}",
+        url=f"https://fake.example/s{number}",
+        published_at=at,
+        text="转发微博",
+    )
 
 
 async def codes(store):
@@ -71,7 +84,10 @@ async def state(store, post="p"):
 
 @pytest.mark.long
 async def test_reach_is_read_again_at_the_pace_of_a_posts_age(open_store, world):
-    """First after the platform's delay, then every three hours on the first day, and never after a month."""
+    """Reach is read after the platform's delay, then every three hours on the first day.
+
+    It is never read after a month.
+    """
     _store, fake, adapters, monitoring = await publish_one(open_store)
     for hour in range(24 * 40):
         world.advance_time(HOUR)
@@ -88,12 +104,17 @@ async def test_reach_is_read_again_at_the_pace_of_a_posts_age(open_store, world)
 async def test_an_account_is_monitored_by_one_host_at_a_time(open_store):
     """Two hosts asking at the same time do not both read the account."""
     _store, _fake, _adapters, monitoring = await publish_one(open_store)
-    taken = await asyncio.gather(monitoring.claim_due_accounts(10), monitoring.claim_due_accounts(10))
+    taken = await asyncio.gather(
+        monitoring.claim_due_accounts(10), monitoring.claim_due_accounts(10)
+    )
     assert sorted(map(len, taken)) == [0, 1]
 
 
 async def test_f48_a_post_deleted_by_others_is_reported_after_two_readbacks(open_store, world):
-    """F48: one list without it is not believed; two complete ones an interval apart are; nothing is resent."""
+    """F48: two complete lists without the post, an interval apart, prove its removal.
+
+    One list is not believed. Nothing is resent.
+    """
     store, fake, adapters, monitoring = await publish_one(open_store)
     world.advance_time(HOUR)
     await publish(store, adapters, "later")
@@ -113,7 +134,10 @@ async def test_f48_a_post_deleted_by_others_is_reported_after_two_readbacks(open
 
 
 async def test_f48_the_only_post_of_an_account_is_missed_too(open_store, world):
-    """F48: an empty list hides no removal, as a list that short is complete; two complete readbacks prove it."""
+    """F48: an empty list hides no removal, as a list that short is complete.
+
+    Two complete readbacks prove it.
+    """
     store, fake, adapters, monitoring = await publish_one(open_store)
     del fake.posts["1"]
     for expected in (State.PUBLISHED, State.REMOVED):
@@ -126,7 +150,10 @@ GONE = Deleted()
 
 
 async def monitor_hourly(world, monitoring, adapters, *findings):
-    """Monitor once an hour; each time the list lacks the post, and asking for it returns the next finding."""
+    """Monitor once an hour, with a list that lacks the post each time.
+
+    A read of the post returns the next finding.
+    """
     for finding in findings:
         world.advance_time(HOUR)
         adapters["a"].findings.append(finding)
@@ -134,11 +161,16 @@ async def monitor_hourly(world, monitoring, adapters, *findings):
 
 
 async def test_f48_one_read_that_says_deleted_changes_nothing(open_store, world):
-    """F48: a stray answer is asked about again; a post found by a later read is left alone, and nobody is alerted."""
+    """F48: a single answer of a deletion is asked about again.
+
+    A post found by a later read is left alone, and nobody is alerted.
+    """
     store, fake, adapters, monitoring = await publish_one(open_store)
     held = fake.posts.pop("1")
     for _ in range(3):
-        await monitor_hourly(world, monitoring, adapters, GONE, Unknown(reason="timeout"), still_live())
+        await monitor_hourly(
+            world, monitoring, adapters, GONE, Unknown(reason="timeout"), still_live()
+        )
     await monitor_hourly(world, monitoring, adapters, GONE)
     fake.posts["1"] = held  # the list itself shows it
     world.advance_time(HOUR)
@@ -149,7 +181,9 @@ async def test_f48_one_read_that_says_deleted_changes_nothing(open_store, world)
 
 
 def still_live():
-    return Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
+    return Published(
+        receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+    )
 
 
 @pytest.mark.parametrize("between", [[], [Unknown(reason="timeout")]])
@@ -165,16 +199,21 @@ async def test_f48_two_reads_that_say_deleted_are_believed(open_store, world, be
 
 
 @pytest.mark.parametrize("reports", [True, False])
-async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_missing(open_store, world, reports):
-    """F48: a post beyond the list is noticed where metrics leave out what is deleted, and nowhere else."""
+async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_missing(
+    open_store, world, reports
+):
+    """F48: a post beyond the list is noticed only where metrics leave out deleted posts."""
     terms = make_policy("a")
-    store = await open_store(replace(terms, capabilities=replace(terms.capabilities, has_deletions_in_metrics=reports)))
+    store = await open_store(
+        replace(terms, capabilities=replace(terms.capabilities, has_deletions_in_metrics=reports))
+    )
     brief = Brief(now=store.runtime.now)
     adapters, monitoring = dict.fromkeys(store.policies, brief), store.monitoring
     await publish(store, adapters, "p")
     await publish(store, adapters, "q")
     brief.external_posts += [
-        external_post(number, START_TIME + number * timedelta(minutes=5)) for number in range(5, 0, -1)
+        external_post(number, START_TIME + number * timedelta(minutes=5))
+        for number in range(5, 0, -1)
     ]
     for _ in range(3):
         world.advance_time(HOUR)
@@ -184,7 +223,10 @@ async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_miss
 
 
 async def test_a_published_post_read_with_its_marker_counts_as_verified(open_store, world):
-    """The time since verification restarts when a read shows our own text, not when the platform reports success."""
+    """The time since verification restarts when a read shows our own text.
+
+    The platform's report of success does not restart it.
+    """
     store, _fake, adapters, monitoring = await publish_one(open_store)
     assert [item.verified_at for item in await store.queries.deliveries()] == [None]
     world.advance_time(HOUR)
@@ -208,29 +250,46 @@ async def test_a_post_that_a_readback_still_finds_stays_published(open_store, wo
 async def test_older_posts_are_not_reported(open_store, world):
     """The first read of an account reports no old posts."""
     store, fake, adapters, monitoring = await publish_one(open_store, is_exclusive=True)
-    fake.external_posts += [external_post(number, START_TIME - number * HOUR) for number in range(20)]
+    fake.external_posts += [
+        external_post(number, START_TIME - number * HOUR) for number in range(20)
+    ]
     for _ in range(3):
         world.advance_time(HOUR)
         await monitor_due(monitoring.store, adapters, 10)
     assert await codes(store) == []
 
 
-@pytest.mark.parametrize(("is_exclusive", "code"), [(True, "unauthorized_post"), (False, "external_post")])
+@pytest.mark.parametrize(
+    ("is_exclusive", "code"), [(True, "unauthorized_post"), (False, "external_post")]
+)
 async def test_f57_an_external_post_is_reported_once(open_store, world, is_exclusive, code):
-    """F57, I11: one alert for all that one read shows, red on an exclusive account; nothing is deleted."""
+    """F57, I11: there is one alert for all external posts of a read.
+
+    It is red on an exclusive account. Nothing is deleted.
+    """
     store, fake, adapters, monitoring = await publish_one(open_store, is_exclusive=is_exclusive)
     await monitor_due(monitoring.store, adapters, 10)
-    fake.external_posts += [external_post(1, START_TIME + HOUR / 2), external_post(2, START_TIME + HOUR / 3)]
+    fake.external_posts += [
+        external_post(1, START_TIME + HOUR / 2),
+        external_post(2, START_TIME + HOUR / 3),
+    ]
     for _ in range(3):
         world.advance_time(HOUR)
         await monitor_due(monitoring.store, adapters, 10)
     [alert] = await store.queries.alerts()
-    assert (alert.code, alert.facts["number"], alert.facts["url"]) == (code, "2", "https://fake.example/s1")
+    assert (alert.code, alert.facts["number"], alert.facts["url"]) == (
+        code,
+        "2",
+        "https://fake.example/s1",
+    )
     assert len(fake.external_posts) == 2
 
 
 async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(open_store, world):
-    """F53, F57: a repeated entry is one external post, one older post and one post of ours; the read does not fail."""
+    """F53, F57: a repeated entry of a list counts as one post, and the read does not fail.
+
+    It is one external post, one older post or one post of ours.
+    """
     store, fake, adapters, monitoring = await publish_one(open_store, is_exclusive=True)
     fake.external_posts += [external_post(0, START_TIME - HOUR)] * 2
     await monitor_due(monitoring.store, adapters, 10)
@@ -243,7 +302,10 @@ async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(open_sto
 
 
 async def test_an_old_post_that_appears_later_is_not_reported(open_store, world):
-    """When a newer post is deleted, or an old one pinned, what was there before us is no intrusion."""
+    """A post from before us is no intrusion when it appears later.
+
+    It appears when a newer post is deleted, or an old one pinned.
+    """
     store, fake, adapters, monitoring = await publish_one(open_store, is_exclusive=True)
     await monitor_due(monitoring.store, adapters, 10)
     fake.external_posts.append(external_post(1, START_TIME - 60 * 24 * HOUR))
@@ -252,15 +314,22 @@ async def test_an_old_post_that_appears_later_is_not_reported(open_store, world)
     assert await codes(store) == []
 
 
-async def test_a_pinned_post_does_not_set_off_a_search_for_all_that_is_older_than_the_list(open_store, world):
-    """The oldest entry of a list proves nothing, and only a few missed posts are asked about in one run."""
+async def test_a_pinned_post_does_not_set_off_a_search_for_all_that_is_older_than_the_list(
+    open_store, world
+):
+    """The oldest entry of a list proves nothing.
+
+    Only a few missed posts are asked about in one run.
+    """
     store, fake, adapters, monitoring = await publish_one(open_store)
     for number in range(12):
         world.advance_time(HOUR)
         await publish(store, adapters, f"p{number}")
     pinned = external_post(0, START_TIME - 60 * 24 * HOUR)
     newest = {key: fake.posts[key] for key in list(fake.posts)[-4:]}
-    watched = Watched(now=fake.now, posts=newest, published_at=fake.published_at, external_posts=[pinned])
+    watched = Watched(
+        now=fake.now, posts=newest, published_at=fake.published_at, external_posts=[pinned]
+    )
     watched.asked = []
     world.advance_time(HOUR)
     await monitor_due(monitoring.store, {"a": watched}, 10)
@@ -285,7 +354,10 @@ async def test_a_post_with_an_unknown_outcome_is_not_called_external(open_store,
 
 
 async def test_an_address_that_comes_late_is_kept(open_store):
-    """A published post without an address gets the one in its metrics; one that has its own keeps it."""
+    """A published post without an address gets the one in its metrics.
+
+    A post with its own address keeps it.
+    """
     store, _fake, adapters, monitoring = await publish_one(open_store)
     without = Published(receipt=Receipt(remote_id="mass-1", url="", published_at=START_TIME))
     adapters["a"].script.append(without)
@@ -295,5 +367,11 @@ async def test_an_address_that_comes_late_is_kept(open_store):
     await monitoring.record_metrics(reported)
     after = {item.key.post: item for item in await store.queries.deliveries()}
     assert after["p"] == found["p"]
-    assert (after["q"].receipt.url, after["q"].version) == ("https://fake.example/late", found["q"].version)
-    assert [reading.reach.reads for reading in await monitoring.store.queries.metrics_series()] == [1, 1]
+    assert (after["q"].receipt.url, after["q"].version) == (
+        "https://fake.example/late",
+        found["q"].version,
+    )
+    assert [reading.reach.reads for reading in await monitoring.store.queries.metrics_series()] == [
+        1,
+        1,
+    ]

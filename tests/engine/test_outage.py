@@ -39,18 +39,28 @@ class Down(FakeAdapter):
         return NotSent(reason="connect_failed")
 
     async def find_post(self, request):
-        return await FakeAdapter.find_post(self, request) if self.is_up else Unknown(reason="connect_failed")
+        return (
+            await FakeAdapter.find_post(self, request)
+            if self.is_up
+            else Unknown(reason="connect_failed")
+        )
 
 
 @pytest.mark.long(seconds=50)
 async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(open_store, world):
-    """F59: the rest is sent at its time; the backlog drains within the limits; what has expired is not sent."""
+    """F59: the other platforms' posts are sent at their time.
+
+    The backlog drains within the limits, and expired posts are not sent.
+    """
     store = await open_store(make_policy("a"), make_policy("b", rate_limit=SLOW))
     up, down = FakeAdapter(now=world.now), Down(now=world.now)
     adapters = {"a": up, "b": down}
     brief = make_post("brief", ["a", "b"], START_TIME, expires_at=START_TIME + HOUR)
     dues = [START_TIME + number * timedelta(minutes=20) for number in range(6)]
-    posts = [replace(make_post(f"p{n}", ["a", "b"], due), max_delay=6 * HOUR) for n, due in enumerate(dues)]
+    posts = [
+        replace(make_post(f"p{n}", ["a", "b"], due), max_delay=6 * HOUR)
+        for n, due in enumerate(dues)
+    ]
     await enqueue_posts(store.posts, brief, *posts)
     await run_jobs(store, adapters)
     await run_on(store, adapters, world, minutes=180, step=timedelta(minutes=1))
@@ -63,7 +73,10 @@ async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(ope
     down.is_up, tried = True, len(down.calls)
     await run_on(store, adapters, world, minutes=60, step=timedelta(seconds=15))
     states = {item.key.post: item.state for item in await queries.deliveries(account="b")}
-    assert states == {"brief": State.EXPIRED, **{f"p{number}": State.PUBLISHED for number in range(6)}}
+    assert states == {
+        "brief": State.EXPIRED,
+        **{f"p{number}": State.PUBLISHED for number in range(6)},
+    }
     calls = [request.intended_at for request in down.calls[tried:]]
     assert min(later - sooner for sooner, later in pairwise(calls)) >= SLOW.min_interval
 
@@ -82,17 +95,24 @@ async def pile_up(store, count):
         names = unit.connection.exec_driver_sql("SELECT * FROM delivery LIMIT 1").keys()
         columns = [name for name in names if name != "id"]
         values = ["'p' || n" if name == "post" else f"delivery.{name}" for name in columns]
-        unit.connection.exec_driver_sql(COPY.format(count=count, columns=", ".join(columns), values=", ".join(values)))
+        unit.connection.exec_driver_sql(
+            COPY.format(count=count, columns=", ".join(columns), values=", ".join(values))
+        )
 
     await store.database.write(operation)
 
 
 @pytest.mark.long
 async def test_f88_a_backlog_costs_no_memory_and_urgent_posts_go_first(open_store, world):
-    """F88: a claim takes what fits at once, however much waits; an urgent post overtakes all of it."""
+    """F88: a claim takes as many as fit at once, however much waits.
+
+    An urgent post overtakes the whole backlog.
+    """
     store, fake, _adapters = await stage(open_store, *(f"a{number}" for number in range(10)))
     names = sorted(store.policies)
-    await enqueue_posts(store.posts, make_post("p", names, START_TIME, expires_at=START_TIME + 999 * HOUR))
+    await enqueue_posts(
+        store.posts, make_post("p", names, START_TIME, expires_at=START_TIME + 999 * HOUR)
+    )
     await store.maintenance.promote_due()
     await pile_up(store, BACKLOG // 10)
     await enqueue_posts(store.posts, make_post("red", names[:3], START_TIME, is_urgent=True))
@@ -112,12 +132,16 @@ async def test_f88_a_backlog_costs_no_memory_and_urgent_posts_go_first(open_stor
 async def test_f88_a_backlog_drains_to_its_end(open_store, world):
     """F88: in the end each account has each post of the backlog once."""
     store, fake, adapters = await stage(open_store, "a", "b", "c")
-    await enqueue_posts(store.posts, make_post("p", ["a", "b", "c"], START_TIME, expires_at=START_TIME + 999 * HOUR))
+    await enqueue_posts(
+        store.posts, make_post("p", ["a", "b", "c"], START_TIME, expires_at=START_TIME + 999 * HOUR)
+    )
     await store.maintenance.promote_due()
     await pile_up(store, 60)
     await send_due(store, adapters, 50, asyncio.Event())
     assert Counter(request.account for request in fake.calls) == {"a": 61, "b": 61, "c": 61}
-    assert set(Counter(item.state for item in await store.queries.deliveries())) == {State.PUBLISHED}
+    assert set(Counter(item.state for item in await store.queries.deliveries())) == {
+        State.PUBLISHED
+    }
 
 
 def memory():
@@ -131,22 +155,32 @@ def handles():
 
 
 async def fill_threads(database):
-    """Let the loop's own pool and the database's have all the threads and connections that they may ever have."""
+    """Let the loop's own pool and the database's reach their maximum.
+
+    They then have all the threads and connections that they may ever have.
+    """
     together = threading.Barrier(min(32, (os.cpu_count() or 1) + 4))
     await asyncio.gather(*(asyncio.to_thread(together.wait) for _ in range(together.parties)))
     readers = threading.Barrier(READER_THREADS)
-    await asyncio.gather(*(database.read(lambda _connection: readers.wait()) for _ in range(READER_THREADS)))
+    await asyncio.gather(
+        *(database.read(lambda _connection: readers.wait()) for _ in range(READER_THREADS))
+    )
 
 
 @pytest.mark.long
 async def test_f92_job_runs_leak_nothing(open_store, world):
-    """F92: after many runs, with posts in them, there are as many handles and threads, and hardly more memory."""
+    """F92: many runs with posts leave as many handles and threads as before.
+
+    There is hardly more memory in use.
+    """
     store, _fake, adapters = await stage(open_store, "a", "b")
 
     async def live_on(beats):
         for number in range(beats):
             if number % 20 == 0:
-                await enqueue_posts(store.posts, make_post(f"p{world.now():%H%M%S}", ["a", "b"], world.now()))
+                await enqueue_posts(
+                    store.posts, make_post(f"p{world.now():%H%M%S}", ["a", "b"], world.now())
+                )
             await run_jobs(store, adapters)
             world.advance_time(timedelta(seconds=30))
 

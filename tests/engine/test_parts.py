@@ -11,13 +11,25 @@ from adapters.tieba import TIEBA
 from adapters.tieba.capabilities import CAPABILITIES as TIEBA_TRAITS
 from publisher.domain.account import Account, AccountId, AccountPolicy, Mode, Platform
 from publisher.domain.delivery import State
-from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId, derive_marker, format_part_prefix
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    OccurrenceKey,
+    PostId,
+    derive_marker,
+    format_part_prefix,
+)
 from publisher.domain.results import Busy, HoldReason, Published, Rejected, Unknown
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.reconciler import reconcile_due
 from publisher.simulator import create_app
 from publisher.store.deliveries.intents import pending_readbacks
-from publisher.testing.builders import TEST_RATE_LIMIT, TEST_TIMING, enqueue_posts, make_policy, make_post
+from publisher.testing.builders import (
+    TEST_RATE_LIMIT,
+    TEST_TIMING,
+    enqueue_posts,
+    make_policy,
+    make_post,
+)
 from publisher.testing.fakes import START_TIME, TEST_CAPABILITIES, FakeAdapter
 from tests.adapters.conftest import context_over
 from tests.engine.test_sender import run_jobs, run_on, state_of
@@ -28,8 +40,10 @@ ME = "tb.1.beijing"
 
 
 async def stage(open_store, *, can_resend=True, mode=Mode.API):
-    """Return a worker with one account whose platform supports parts, and the platform."""
-    terms = make_policy("a", capabilities=replace(TEST_CAPABILITIES, max_extra_parts=4, can_resend=can_resend))
+    """Return a worker with one account on a platform with parts, and the platform."""
+    terms = make_policy(
+        "a", capabilities=replace(TEST_CAPABILITIES, max_extra_parts=4, can_resend=can_resend)
+    )
     store = await open_store(replace(terms, account=replace(terms.account, mode=mode)))
     fake = FakeAdapter(now=store.runtime.now)
     return store, fake, {A: fake}
@@ -53,8 +67,16 @@ async def test_parts_are_sent_one_after_the_other(open_store, world):
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
     await run_on(store, adapters, world, minutes=5)
     delivery = await state_of(store)
-    assert (delivery.state, delivery.receipt.remote_id, texts(fake)) == (State.PUBLISHED, "1", wanted())
-    assert [request.parent and request.parent.remote_id for request in fake.calls] == [None, "1", "1"]
+    assert (delivery.state, delivery.receipt.remote_id, texts(fake)) == (
+        State.PUBLISHED,
+        "1",
+        wanted(),
+    )
+    assert [request.parent and request.parent.remote_id for request in fake.calls] == [
+        None,
+        "1",
+        "1",
+    ]
 
 
 async def test_f24_a_part_with_a_lost_reply_is_found(open_store, world):
@@ -63,7 +85,11 @@ async def test_f24_a_part_with_a_lost_reply_is_found(open_store, world):
     fake.script.extend([fake.lose_reply, fake.lose_reply, Busy(code="busy", reason="")])
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
     await run_on(store, adapters, world, minutes=6)
-    assert ((await state_of(store)).state, texts(fake), len(fake.calls)) == (State.PUBLISHED, wanted(), 4)
+    assert ((await state_of(store)).state, texts(fake), len(fake.calls)) == (
+        State.PUBLISHED,
+        wanted(),
+        4,
+    )
 
 
 async def test_f21_an_absent_part_is_sent_again_where_that_is_allowed(open_store, world):
@@ -72,7 +98,11 @@ async def test_f21_an_absent_part_is_sent_again_where_that_is_allowed(open_store
     fake.script.extend([Unknown(reason="lost"), fake_post(fake), Unknown(reason="lost")])
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=1)
     await run_on(store, adapters, world, minutes=30)
-    assert ((await state_of(store)).state, texts(fake), len(fake.calls)) == (State.PUBLISHED, wanted(2), 4)
+    assert ((await state_of(store)).state, texts(fake), len(fake.calls)) == (
+        State.PUBLISHED,
+        wanted(2),
+        4,
+    )
 
 
 def fake_post(fake):
@@ -80,7 +110,10 @@ def fake_post(fake):
 
 
 async def held_part(open_store, world):
-    """Return a delivery whose second part of three is missing, on a platform that forbids a second call."""
+    """Return a delivery with its second part of three missing.
+
+    The platform forbids a second call.
+    """
     store, fake, adapters = await stage(open_store, can_resend=False)
     fake.script.extend([fake_post(fake), Unknown(reason="lost")])
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
@@ -93,13 +126,18 @@ async def held_part(open_store, world):
 async def test_a_person_resends_the_part(open_store, world):
     """`resend` applies to the part: the post is not sent again, and the next parts follow."""
     store, fake, adapters, held = await held_part(open_store, world)
-    await resolve_delivery(store, held, Resolution.RESEND, by=named_person("li"), reason="not there")
+    await resolve_delivery(
+        store, held, Resolution.RESEND, by=named_person("li"), reason="not there"
+    )
     await run_on(store, adapters, world, minutes=3)
     assert ((await state_of(store)).state, texts(fake)) == (State.PUBLISHED, wanted())
 
 
 async def test_a_person_confirms_that_the_part_is_published(open_store, world):
-    """`published` reads first; what is found counts, and the next part is sent. A second person's word counts alone."""
+    """`published` reads first; a found part counts, and the next part is sent.
+
+    A second person's word counts alone.
+    """
     store, fake, adapters, held = await held_part(open_store, world)
     after = await resolve_delivery(
         store,
@@ -112,15 +150,22 @@ async def test_a_person_confirms_that_the_part_is_published(open_store, world):
     )
     assert (after.state, after.parts_done, after.receipt.remote_id) == (State.DUE, 2, "1")
     await run_on(store, adapters, world, minutes=3)
-    assert ((await state_of(store)).state, texts(fake)) == (State.PUBLISHED, [wanted()[0], wanted()[2]])
+    assert ((await state_of(store)).state, texts(fake)) == (
+        State.PUBLISHED,
+        [wanted()[0], wanted()[2]],
+    )
 
 
 async def test_a_person_leaves_the_incomplete_text_or_retracts_it(open_store, world):
-    """`not-published` keeps the hold, `cancel` keeps what is published, and a retraction nothing (F77)."""
+    """F77: `not-published` keeps the hold, `cancel` the published parts, a retraction nothing."""
     store, fake, adapters, held = await held_part(open_store, world)
-    asked = await resolve_delivery(store, held, Resolution.NOT_PUBLISHED, by=named_person("li"), reason="not there")
+    asked = await resolve_delivery(
+        store, held, Resolution.NOT_PUBLISHED, by=named_person("li"), reason="not there"
+    )
     assert (asked.state, asked.reason) == (State.HELD, HoldReason.INCOMPLETE)
-    left = await resolve_delivery(store, asked, Resolution.CANCEL, by=named_person("li"), reason="enough")
+    left = await resolve_delivery(
+        store, asked, Resolution.CANCEL, by=named_person("li"), reason="enough"
+    )
     assert (left.state, left.is_incomplete) == (State.PUBLISHED, True)
     await run_on(store, adapters, world, minutes=3)
     assert (len(fake.calls), len(fake.posts)) == (2, 1)
@@ -160,12 +205,17 @@ async def test_parts_by_hand_are_a_task_each(open_store, world):
 async def parcel_of(store):
     """Return the request of the only delivery's newest attempt."""
     delivery = await state_of(store)
-    return await store.database.read(lambda connection: pending_readbacks(store, connection, [delivery])[0].request)
+    return await store.database.read(
+        lambda connection: pending_readbacks(store, connection, [delivery])[0].request
+    )
 
 
 @pytest.fixture
 async def simulated(open_store, world) -> AsyncIterator:
-    """Yield the worker and adapter of a Tieba account on a simulator, and a function for its control endpoints."""
+    """Yield the worker and adapter of a Tieba account on a simulator.
+
+    A function for its control endpoints comes with them.
+    """
     world.clock = datetime.now(UTC)
     transport = httpx.ASGITransport(app=create_app())
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
@@ -178,7 +228,9 @@ async def simulated(open_store, world) -> AsyncIterator:
             forum="天气",
             has_accepted_risk=True,
         )
-        made = await control.post("/_sim/accounts", json={"platform": "tieba", "account": ME, "forums": ["天气"]})
+        made = await control.post(
+            "/_sim/accounts", json={"platform": "tieba", "account": ME, "forums": ["天气"]}
+        )
         context = context_over(transport, made.json, monotonic=world.monotonic, now=world.now)
         store = await open_store(
             AccountPolicy(
@@ -197,17 +249,23 @@ async def acts(control):
 
 
 async def test_f24_every_lost_reply_on_tieba_is_found_by_reading(simulated, world):
-    """Thread and parts are adopted from what anybody sees of them; none is created twice."""
+    """Thread and parts are adopted from their public view, and none is created twice."""
     store, adapters, control = simulated
     fault = {"platform": "tieba", "fault": {"kind": "status", "code": 504, "acts": True}}
     for endpoint in ("/c/c/thread/add_pc", "/c/c/post/add_pc"):
         await control.post("/_sim/faults", json={**fault, "endpoint": endpoint, "times": 2})
-    await enqueue_posts(store.posts, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=2)
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=2
+    )
     await run_jobs(store, adapters)
     await run_on(store, adapters, world, minutes=10)
     delivery = await state_of(store)
     [thread] = (await control.get("/_sim/posts")).json()
-    assert (delivery.state, delivery.attempts, delivery.receipt.remote_id) == (State.PUBLISHED, 3, thread["id"])
+    assert (delivery.state, delivery.attempts, delivery.receipt.remote_id) == (
+        State.PUBLISHED,
+        3,
+        thread["id"],
+    )
     assert [under for _, under in await acts(control)] == [None, thread["id"], thread["id"]]
 
 
@@ -215,8 +273,12 @@ async def test_f46_a_part_in_review_delays_the_next_one(simulated, world):
     """Seen by its author only, it is not published; when it passes, the rest follows."""
     store, adapters, control = simulated
     hold = {"kind": "review", "verdict": "hold", "seconds": 9999}
-    await control.post("/_sim/faults", json={"endpoint": "/c/c/post/add_pc", "times": 1, "fault": hold})
-    await enqueue_posts(store.posts, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=2)
+    await control.post(
+        "/_sim/faults", json={"endpoint": "/c/c/post/add_pc", "times": 1, "fault": hold}
+    )
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=2
+    )
     await run_on(store, adapters, world, minutes=10)
     waiting = await state_of(store)
     assert (waiting.state, waiting.parts_done, len(await acts(control))) == (State.SUBMITTED, 1, 2)
@@ -226,10 +288,15 @@ async def test_f46_a_part_in_review_delays_the_next_one(simulated, world):
 
 
 async def test_a_deleted_thread_accepts_no_part(simulated, world):
-    """F48: deleted between two parts: the next is refused, the account goes on, and a person decides."""
+    """F48: after a deletion between two parts the next part is refused.
+
+    The account goes on, and a person decides.
+    """
     store, adapters, control = simulated
     await control.post("/_sim/settings", json={"tieba_gap": 0})
-    await enqueue_posts(store.posts, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=1)
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=1
+    )
     await run_jobs(store, adapters)
     world.advance_time(timedelta(seconds=10))
     await reconcile_due(store, adapters, 10)

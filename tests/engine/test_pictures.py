@@ -27,7 +27,10 @@ def schedule(planner):  # noqa: F811 # as above
 
 
 def put(planner, media, data, *, age=UPLOAD_GRACE + timedelta(days=1), name=None):  # noqa: F811 # as above
-    """Put a file as an upload leaves it into the folder, with the age that it has by the planner's clock."""
+    """Put a file into the folder as an upload leaves it.
+
+    Its age is by the planner's clock.
+    """
     digest = hashlib.sha256(data).hexdigest()[:12]
     file = media / (name or f"2026-11-{digest}.png")
     file.write_bytes(data)
@@ -37,10 +40,20 @@ def put(planner, media, data, *, age=UPLOAD_GRACE + timedelta(days=1), name=None
 
 
 async def test_only_old_uploads_that_nothing_names_are_removed(planner, media, schedule):  # noqa: F811 # as above
-    """Named by a draft or the file, younger, put there by hand, changed, or a link: all these stay."""
-    unused, young = put(planner, media, b"unused"), put(planner, media, b"young", age=UPLOAD_GRACE - timedelta(hours=1))
+    """Only an old upload that nothing names is removed.
+
+    A file stays if a draft or the schedule names it, or if it is younger, put there by hand,
+    changed, or a link.
+    """
+    unused, young = (
+        put(planner, media, b"unused"),
+        put(planner, media, b"young", age=UPLOAD_GRACE - timedelta(hours=1)),
+    )
     drafted, planned = put(planner, media, b"drafted"), put(planner, media, b"planned")
-    by_hand, changed = put(planner, media, b"hand", name="police.png"), put(planner, media, b"first")
+    by_hand, changed = (
+        put(planner, media, b"hand", name="police.png"),
+        put(planner, media, b"first"),
+    )
     changed.write_bytes(b"second")
     os.utime(changed, (0, 0))
     outside = put(planner, media.parent, b"outside")
@@ -59,7 +72,7 @@ async def test_only_old_uploads_that_nothing_names_are_removed(planner, media, s
 
 
 async def test_nothing_is_removed_while_the_schedule_cannot_be_read(planner, media, schedule):  # noqa: F811 # as above
-    """What the file names is not known then."""
+    """Nothing is removed while the schedule is unreadable, as its named files are unknown."""
     picture = put(planner, media, b"unused")
     schedule.unlink()
     with pytest.raises(ScheduleError):

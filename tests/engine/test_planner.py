@@ -1,4 +1,7 @@
-"""From the text of a schedule to filed deliveries, with the shipped templates and the real adapters' limits."""
+"""From the text of a schedule to filed deliveries.
+
+The tests use the shipped templates and the real adapters' limits.
+"""
 
 import asyncio
 import hashlib
@@ -15,7 +18,13 @@ from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError, ScheduleError
 from publisher.domain.plan import Plan
-from publisher.domain.post import ONCE_OCCURRENCE, PostId, PostKind, RenderedRevision, make_occurrence
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    PostId,
+    PostKind,
+    RenderedRevision,
+    make_occurrence,
+)
 from publisher.domain.results import Published, Receipt
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.planner import (
@@ -87,8 +96,12 @@ async def planner(open_store, tmp_path):
     """Yield a planner for two Weibo accounts."""
     offline_app = build_offline_app(parse_settings(SETTINGS, workspace=tmp_path))
     store = await open_store(*offline_app.policies.values())
-    reading = make_schedule_context(offline_app.settings, templates=offline_app.post_renderer.templates.names)
-    return Planner(store=store, post_renderer=offline_app.post_renderer, schedule_context=reading, plan_days=2)
+    reading = make_schedule_context(
+        offline_app.settings, templates=offline_app.post_renderer.templates.names
+    )
+    return Planner(
+        store=store, post_renderer=offline_app.post_renderer, schedule_context=reading, plan_days=2
+    )
 
 
 def stores(planner):
@@ -107,12 +120,19 @@ async def publish(planner, account):
     for lease in await outbox.claim(10):
         if lease.account == account:
             await outbox.record_intent(lease)
-            receipt = Receipt(remote_id=f"{account}-{lease.delivery}", url="https://x.example", published_at=START_TIME)
+            receipt = Receipt(
+                remote_id=f"{account}-{lease.delivery}",
+                url="https://x.example",
+                published_at=START_TIME,
+            )
             await outbox.record_outcome(lease, Published(receipt=receipt))
 
 
 async def test_an_accepted_schedule_is_filed_with_its_final_words(planner):
-    """Each account's delivery holds the frozen text; the version in force is the one that was read."""
+    """Each account's delivery holds the frozen text.
+
+    The version in force is the version that was read.
+    """
     text = entry("p")
     assert (await apply_schedule(planner, text, "schedule.toml")).filed == 2
     filed = await deliveries(planner)
@@ -124,11 +144,16 @@ async def test_an_accepted_schedule_is_filed_with_its_final_words(planner):
 
 
 async def test_i22_a_version_and_what_it_files_are_written_at_one_instant(planner, world):
-    """However long the transaction takes, nothing of a version is filed later than the version came into force."""
+    """Nothing of a version is filed later than the version came into force.
+
+    The transaction may take long.
+    """
     world.tick = timedelta(milliseconds=5)
     await apply_schedule(planner, entry("p"), "schedule.toml")
     read_events = select(AUDIT.c.event, AUDIT.c.at)
-    rows = await planner.store.database.read(lambda connection: connection.execute(read_events).all())
+    rows = await planner.store.database.read(
+        lambda connection: connection.execute(read_events).all()
+    )
     instants = {row.event: row.at for row in rows}
     assert instants["planned"] == instants["schedule_accepted"]
 
@@ -153,7 +178,10 @@ async def test_f66_a_wrong_file_changes_nothing(planner):
     too_long = good + entry("r", title="很长" * 90)
     with pytest.raises(ScheduleError) as refused:
         await apply_schedule(planner, too_long, "schedule.toml")
-    assert all(problem.location and problem.location.line > good.count("\n") for problem in refused.value.problems)
+    assert all(
+        problem.location and problem.location.line > good.count("\n")
+        for problem in refused.value.problems
+    )
     assert await planner.store.posts.active_schedule_text() == good
     assert len(await deliveries(planner)) == 2
 
@@ -174,7 +202,9 @@ async def test_f69_an_edit_before_any_call_replaces_the_text(planner):
     """All deliveries get the new text and wait for their time again."""
     await apply_schedule(planner, entry("p", at="2026-11-26T09:00:00"), "schedule.toml")
     old = {item.rendered_hash for item in await deliveries(planner)}
-    await apply_schedule(planner, entry("p", at="2026-11-26T10:00:00", title="新的标题"), "schedule.toml")
+    await apply_schedule(
+        planner, entry("p", at="2026-11-26T10:00:00", title="新的标题"), "schedule.toml"
+    )
     filed = await deliveries(planner)
     assert {item.state for item in filed} == {State.PENDING}
     assert not old & {item.rendered_hash for item in filed}
@@ -193,7 +223,9 @@ async def test_f70_an_edit_after_part_went_out_holds_the_rest(planner):
 
 async def test_f71_a_removed_post_is_cancelled_where_it_is_not_published(planner):
     """Published deliveries stay until a person retracts them."""
-    await apply_schedule(planner, entry("p") + entry("q", at="2026-11-26T09:00:00"), "schedule.toml")
+    await apply_schedule(
+        planner, entry("p") + entry("q", at="2026-11-26T09:00:00"), "schedule.toml"
+    )
     await publish(planner, AccountId("a"))
     await apply_schedule(planner, entry("q", at="2026-11-26T09:00:00"), "schedule.toml")
     states = {item.account: item.state for item in await deliveries(planner, post=PostId("p"))}
@@ -209,16 +241,25 @@ async def test_an_account_no_longer_named_is_cancelled_and_a_new_one_added(plann
 
 
 async def test_a_moved_time_moves_the_one_occurrence_until_a_call_was_made(planner):
-    """F100: before the first intent it moves; afterwards that post alone stays as it is filed, with one alert."""
+    """F100: a post moves before the first intent; afterwards it stays as it is filed.
+
+    It alone stays, with one alert.
+    """
     await apply_schedule(planner, entry("p", at="2026-11-26T09:00:00"), "schedule.toml")
     await apply_schedule(planner, entry("p", at="2026-11-25T09:00:00"), "schedule.toml")
     assert len(await deliveries(planner)) == 2
     await publish(planner, AccountId("a"))
     before = await deliveries(planner, post="p")
-    moved = entry("p", at="2026-11-27T09:00:00", title="新的标题") + entry("urgent", extra="urgent = true")
+    moved = entry("p", at="2026-11-27T09:00:00", title="新的标题") + entry(
+        "urgent", extra="urgent = true"
+    )
     applied = await apply_schedule(planner, moved, "schedule.toml")
     [problem] = applied.left_out
-    assert (problem.code, problem.facts["post"], problem.location.line) == ("moved_after_start", "p", 3)
+    assert (problem.code, problem.facts["post"], problem.location.line) == (
+        "moved_after_start",
+        "p",
+        3,
+    )
     assert await deliveries(planner, post="p") == before
     assert len(await deliveries(planner, post="urgent")) == applied.filed == 2
     assert (await planner.store.posts.get_post(PostId("p"))).title == "警惕退款诈骗"
@@ -262,7 +303,9 @@ async def test_f63_of_missed_repeating_posts_only_the_newest_is_made_up_for(plan
     schedule = await active_schedule(planner, "schedule.toml")
     await plan_window(planner, schedule, await planner.store.posts.schedule_version())
     labels = sorted({item.key.occurrence[:10] for item in await deliveries(planner)})
-    assert labels == [f"2026-{day}" for day in ("11-25", "11-26", "11-27", "11-29", "11-30", "12-01")]
+    assert labels == [
+        f"2026-{day}" for day in ("11-25", "11-26", "11-27", "11-29", "11-30", "12-01")
+    ]
 
 
 async def test_a_post_from_outside_the_schedule_is_due_at_once_and_stays(planner):
@@ -284,11 +327,15 @@ async def test_a_resend_is_a_new_occurrence_with_a_marker_of_its_own(planner, wo
     post = await planner.store.posts.get_post(PostId("p"))
     assert await resend_post(planner, post, [AccountId("a")]) == 1
     old, new = await deliveries(planner, account=AccountId("a"))
-    assert (old.state, new.state, old.rendered_hash != new.rendered_hash) == (State.EXPIRED, State.PENDING, True)
+    assert (old.state, new.state, old.rendered_hash != new.rendered_hash) == (
+        State.EXPIRED,
+        State.PENDING,
+        True,
+    )
 
 
 async def test_a_cancelled_post_is_not_filed_again(planner):
-    """Reading the same file again does not bring back what a person cancelled."""
+    """A second reading of the same file does not bring back a post that a person cancelled."""
 
     text = entry("p", at="2026-11-26T09:00:00") + cron("daily", "0 12 * * *")
     await apply_schedule(planner, text, "schedule.toml")
@@ -303,7 +350,9 @@ async def test_a_follow_up_may_outlive_its_originals_entry(planner):
     """An original that was published and has left the file can still be followed, by its title."""
     await apply_schedule(planner, entry("p"), "schedule.toml")
     await publish(planner, AccountId("a"))
-    follow = entry("clear", title="预警解除").replace('kind = "warning"', 'kind = "all-clear"\nfollows = "p"')
+    follow = entry("clear", title="预警解除").replace(
+        'kind = "warning"', 'kind = "all-clear"\nfollows = "p"'
+    )
     text = follow.replace('template = "warning"', 'template = "all-clear"')
     assert (await apply_schedule(planner, text, "schedule.toml")).filed == 2
     assert {item.follows for item in await deliveries(planner, post=PostId("clear"))} == {"p"}
@@ -316,7 +365,9 @@ async def test_filing_never_overtakes_a_cancellation(planner):
     known = await planner.store.posts.stored_posts()
     later = replace(planner, plan_days=4)
     changes = diff_schedule(later, schedule, known)
-    proof = planner.post_renderer.render(schedule.posts[0], changes.planned[0].occurrence, ["a", "b"], {})
+    proof = planner.post_renderer.render(
+        schedule.posts[0], changes.planned[0].occurrence, ["a", "b"], {}
+    )
     revision = RenderedRevision(content_hash="x", rendered_posts=proof.rendered_posts)
     await planner.store.actions.cancel_post(PostId("daily"), named_person("li"), "mistake")
     drafts = [RenderedOccurrence(planned=changes.planned[0], revision=revision)]
@@ -338,7 +389,10 @@ async def test_a_plan_of_an_older_version_is_not_written(planner):
 async def test_planning_ahead_never_removes_what_a_newer_file_names(planner):
     """Only a reload removes posts; a planning run with an older schedule cancels nothing."""
     await apply_schedule(planner, entry("p", at="2026-11-26T09:00:00"), "schedule.toml")
-    older, version = await active_schedule(planner, "schedule.toml"), await planner.store.posts.schedule_version()
+    older, version = (
+        await active_schedule(planner, "schedule.toml"),
+        await planner.store.posts.schedule_version(),
+    )
     both = entry("p", at="2026-11-26T09:00:00") + entry("q", at="2026-11-26T09:00:00")
     await apply_schedule(planner, both, "schedule.toml")
     with pytest.raises(ConcurrentUpdateError):
@@ -346,18 +400,27 @@ async def test_planning_ahead_never_removes_what_a_newer_file_names(planner):
     assert {item.state for item in await deliveries(planner, post=PostId("q"))} == {State.PENDING}
 
 
-async def test_planning_ahead_files_nothing_of_a_post_that_a_newer_file_has_left_out(planner, world):
+async def test_planning_ahead_files_nothing_of_a_post_that_a_newer_file_has_left_out(
+    planner, world
+):
     """Between reading a version and filing from it another host may have applied a newer one."""
     await apply_schedule(planner, cron("daily", "0 12 * * *") + entry("p"), "schedule.toml")
-    older, version = await active_schedule(planner, "schedule.toml"), await planner.store.posts.schedule_version()
+    older, version = (
+        await active_schedule(planner, "schedule.toml"),
+        await planner.store.posts.schedule_version(),
+    )
     await apply_schedule(planner, entry("p"), "schedule.toml")
     world.advance_time(timedelta(days=1))
     with pytest.raises(ConcurrentUpdateError):
         await plan_window(planner, older, version)
-    assert {item.state for item in await deliveries(planner, post=PostId("daily"))} == {State.CANCELLED}
+    assert {item.state for item in await deliveries(planner, post=PostId("daily"))} == {
+        State.CANCELLED
+    }
 
 
-async def test_i20_a_post_that_broke_later_does_not_keep_the_others_from_being_filed(planner, tmp_path):
+async def test_i20_a_post_that_broke_later_does_not_keep_the_others_from_being_filed(
+    planner, tmp_path
+):
     """A missing picture stops its own post, with a problem; another post is filed."""
     (tmp_path / "media").mkdir()
     Image.new("RGB", (40, 40), "red").save(tmp_path / "media" / "x.png")
@@ -367,13 +430,20 @@ async def test_i20_a_post_that_broke_later_does_not_keep_the_others_from_being_f
     (tmp_path / "media" / "x.png").unlink()
     schedule = await active_schedule(planner, "schedule.toml")
     with pytest.raises(ScheduleError):
-        await plan_window(replace(planner, plan_days=3), schedule, await planner.store.posts.schedule_version())
+        await plan_window(
+            replace(planner, plan_days=3), schedule, await planner.store.posts.schedule_version()
+        )
     filed = {name: len(await deliveries(planner, post=PostId(name))) for name in ("daily", "other")}
     assert filed == {"daily": 4, "other": 6}
 
 
-async def test_i4_f75_a_picture_is_sent_as_it_was_previewed_and_without_its_author(planner, tmp_path):
-    """The bytes in the request are those that the preview shows and hashes, cleaned once and for all."""
+async def test_i4_f75_a_picture_is_sent_as_it_was_previewed_and_without_its_author(
+    planner, tmp_path
+):
+    """The bytes in the request are the bytes of the preview and its hash.
+
+    They are cleaned once and for all.
+    """
     exif = Image.Exif()
     exif[0x013B] = "canary"
     picture = tmp_path / "media" / "p.jpg"
@@ -382,10 +452,16 @@ async def test_i4_f75_a_picture_is_sent_as_it_was_previewed_and_without_its_auth
     pictured = entry("p", extra='images = [{ file = "media/p.jpg", alt = "步骤" }]')
     await apply_schedule(planner, pictured, "schedule.toml")
     [post] = parse_schedule(pictured, context=planner.schedule_context).posts
-    proof = planner.post_renderer.render(post, make_occurrence(post, ONCE_OCCURRENCE, START_TIME), ["a"], {})
+    proof = planner.post_renderer.render(
+        post, make_occurrence(post, ONCE_OCCURRENCE, START_TIME), ["a"], {}
+    )
     maintenance, outbox = stores(planner)
     await maintenance.promote_due()
-    [request] = [await outbox.record_intent(lease) for lease in await outbox.claim(10) if lease.account == "a"]
+    [request] = [
+        await outbox.record_intent(lease)
+        for lease in await outbox.claim(10)
+        if lease.account == "a"
+    ]
     [(_type, shown)] = proof.media.values()
     assert request.images == (shown,)
     assert b"canary" in picture.read_bytes()
@@ -395,8 +471,13 @@ async def test_i4_f75_a_picture_is_sent_as_it_was_previewed_and_without_its_auth
 
 
 @pytest.mark.parametrize("gone_out", [(), ("a",), ("a", "b")])
-async def test_a_filed_post_is_not_rendered_again_when_another_post_is_edited(planner, tmp_path, gone_out):
-    """A picture that was deleted stops neither its own frozen post nor a reload; it stops the post's next edit."""
+async def test_a_filed_post_is_not_rendered_again_when_another_post_is_edited(
+    planner, tmp_path, gone_out
+):
+    """A deleted picture stops neither its own frozen post nor a reload.
+
+    It stops the post's next edit.
+    """
     picture = tmp_path / "media" / "p.png"
     picture.parent.mkdir()
     Image.new("RGB", (300, 200)).save(picture)
@@ -407,11 +488,18 @@ async def test_a_filed_post_is_not_rendered_again_when_another_post_is_edited(pl
     picture.unlink()
     assert (await apply_schedule(planner, pictured + entry("q"), "schedule.toml")).filed == 2
     with pytest.raises(ScheduleError):
-        await apply_schedule(planner, pictured.replace("警惕", "谨防") + entry("q"), "schedule.toml")
+        await apply_schedule(
+            planner, pictured.replace("警惕", "谨防") + entry("q"), "schedule.toml"
+        )
 
 
-async def test_f88_a_picture_of_many_posts_is_read_once_and_again_when_it_changes(planner, tmp_path, monkeypatch):
-    """Reloads of a schedule with much to come take no longer by its pictures; a broken one is found all the same."""
+async def test_f88_a_picture_of_many_posts_is_read_once_and_again_when_it_changes(
+    planner, tmp_path, monkeypatch
+):
+    """Reloads of a schedule with many posts to come take no longer by their pictures.
+
+    A broken picture is found all the same.
+    """
     picture, read = tmp_path / "media" / "p.png", []
 
     def count(*arguments):
@@ -423,7 +511,9 @@ async def test_f88_a_picture_of_many_posts_is_read_once_and_again_when_it_change
     Image.new("RGB", (300, 200)).save(picture)
     pictures = ", ".join(['{ file = "media/p.png", alt = "步骤" }'] * 9)
     text = "".join(
-        cron(f"c{number}", "0 0 1 1 *").replace("[post.data]", f"images = [{pictures}]\n[post.data]")
+        cron(f"c{number}", "0 0 1 1 *").replace(
+            "[post.data]", f"images = [{pictures}]\n[post.data]"
+        )
         for number in range(3)
     )
     for title in ("一", "二"):
@@ -442,16 +532,20 @@ async def test_a_delivery_held_for_an_edit_and_resent_is_not_held_again(planner)
     await apply_schedule(planner, entry("p", title="新的标题"), "schedule.toml")
     [held] = await deliveries(planner, account=AccountId("b"))
     _rounds, _outbox = stores(planner)
-    await resolve_delivery(planner.store, held, Resolution.RESEND, by=named_person("li"), reason="old words are fine")
+    await resolve_delivery(
+        planner.store, held, Resolution.RESEND, by=named_person("li"), reason="old words are fine"
+    )
     await plan_window(
-        planner, await active_schedule(planner, "schedule.toml"), await planner.store.posts.schedule_version()
+        planner,
+        await active_schedule(planner, "schedule.toml"),
+        await planner.store.posts.schedule_version(),
     )
     [after] = await deliveries(planner, account=AccountId("b"))
     assert after.state is State.DUE
 
 
 async def test_only_a_change_of_text_counts_as_an_edit_after_the_first_call(planner):
-    """A longer expiry for what is still to be sent holds nothing."""
+    """A longer expiry for deliveries that are still to be sent holds nothing."""
     await apply_schedule(planner, entry("p"), "schedule.toml")
     await publish(planner, AccountId("a"))
     await apply_schedule(planner, entry("p", extra='max_delay = "3h"'), "schedule.toml")
@@ -460,7 +554,10 @@ async def test_only_a_change_of_text_counts_as_an_edit_after_the_first_call(plan
 
 
 async def test_f85_an_order_given_again_is_refused_while_its_lost_call_fits_no_delivery(planner):
-    """Its new occurrence has a marker of its own, by which nothing would be found. Other accounts are free."""
+    """A new occurrence has its own marker, so the lost call would not be found by it.
+
+    Other accounts are free.
+    """
     await apply_schedule(planner, cron("c", "0 12 * * *"), "schedule.toml")
     await lose_call(planner, "c", "2026-11-25T08:30:00+00:00")
     post = await planner.store.posts.get_post(PostId("c"))
@@ -471,18 +568,26 @@ async def test_f85_an_order_given_again_is_refused_while_its_lost_call_fits_no_d
 
 
 async def test_f85_a_correction_ordered_again_is_refused_or_takes_its_lost_call_as_its_own(planner):
-    """Under the same occurrence as the call it is found by its marker, so it is read first; under another it is not."""
+    """A lost call under the same occurrence is found by its marker, so it is read first.
+
+    A lost call under another occurrence is not found, and the order is refused.
+    """
     await apply_schedule(planner, entry("p"), "schedule.toml")
     await publish(planner, AccountId("a"))
     post = await planner.store.posts.get_post(PostId("p"))
     for name, label in (("x", "2026-11-25T08:30:00+00:00"), ("y", ONCE_OCCURRENCE)):
         await lose_call(planner, name, label)
-    x, y = (replace(post, id=PostId(name), kind=PostKind.CORRECTION, follows=post.id) for name in ("x", "y"))
+    x, y = (
+        replace(post, id=PostId(name), kind=PostKind.CORRECTION, follows=post.id)
+        for name in ("x", "y")
+    )
     with pytest.raises(RefusedError) as refused:
         await send_correction(planner, x, named_person("li"), is_new=True)
     assert (refused.value.code, refused.value.facts["account"]) == ("resend_attempt_orphaned", "a")
     await send_correction(planner, y, named_person("li"), is_new=True)
-    assert (await deliveries(planner, post=PostId("y"), account=AccountId("a")))[0].state is State.UNKNOWN
+    assert (await deliveries(planner, post=PostId("y"), account=AccountId("a")))[
+        0
+    ].state is State.UNKNOWN
 
 
 async def test_i1_a_second_resend_is_refused(planner, world):
@@ -511,7 +616,10 @@ async def test_a_repeating_post_may_be_sent_now_beside_its_later_instants(planne
 
 
 async def test_i1_of_two_simultaneous_orders_for_a_new_occurrence_one_is_refused(planner, world):
-    """Two people who order the same repeating post at the same moment send it once."""
+    """Of two simultaneous orders for a repeating post, one is refused.
+
+    Two people order at the same moment, and the post is sent once.
+    """
     await apply_schedule(planner, cron("weekly", "0 9 * * mon"), "schedule.toml")
     post = await planner.store.posts.get_post(PostId("weekly"))
 
@@ -543,8 +651,13 @@ async def lose_call(planner, post, label):
     await store.database.write(lambda unit: recover(store, unit, [call], RECOVERY_MAINTENANCE))
 
 
-async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_come_back_as_unknown(planner, world):
-    """However late it is: called accounts are read, the others count as late; other instants stay removed."""
+async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_come_back_as_unknown(
+    planner, world
+):
+    """Lost calls come back as unknown and are read, however late it is.
+
+    The other accounts count as late, and other instants stay removed.
+    """
     world.advance_time(timedelta(days=1, hours=3))
     names = (("p", "once"), ("c", START_TIME.isoformat()))
     calls = [
@@ -567,7 +680,14 @@ async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_come_back_a
     await database.write(lambda unit: recover(planner.store, unit, calls, RECOVERY_MAINTENANCE))
     text = entry("p", at="2026-11-25T09:00:00") + cron("c", "0 9 * * *")
     assert (await apply_schedule(planner, text, "schedule.toml")).filed == 2 + 2 + 2 * 2
-    found = {(item.key.post, item.key.occurrence, item.account): item.state for item in await deliveries(planner)}
-    assert {key for key, state in found.items() if state is State.UNKNOWN} == {(*name, "a") for name in names}
-    assert (await planner.store.posts.stored_posts())[PostId("p")].attempted_occurrences == frozenset()
+    found = {
+        (item.key.post, item.key.occurrence, item.account): item.state
+        for item in await deliveries(planner)
+    }
+    assert {key for key, state in found.items() if state is State.UNKNOWN} == {
+        (*name, "a") for name in names
+    }
+    assert (await planner.store.posts.stored_posts())[
+        PostId("p")
+    ].attempted_occurrences == frozenset()
     assert await database.read(orphaned_attempts) == []

@@ -1,4 +1,7 @@
-"""Before a post is due what it needs is checked; each cause has one alert, which ends with it."""
+"""The needs of a post are checked before it is due.
+
+Each cause has one alert, and the alert ends with it.
+"""
 
 import hashlib
 from collections import Counter
@@ -40,16 +43,21 @@ class Platform(FakeAdapter):
 
 
 class Scene:
-    """Accounts, their platform, and the jobs that check it, which run every half minute."""
+    """Accounts, their platform, and the jobs that check it every half minute."""
 
     def __init__(self, store):
         self.store, self.runtime = store, store.runtime
         self.asked = Counter()
         self.health = Healthy()
-        self.adapters = {name: Platform(now=self.runtime.now, scene=self, name=name) for name in store.policies}
+        self.adapters = {
+            name: Platform(now=self.runtime.now, scene=self, name=name) for name in store.policies
+        }
 
     async def run_until(self, instant, step=5 * MINUTE):
-        """Run the jobs until an instant; return the codes of all alerts that were open meanwhile, by first sight."""
+        """Run the jobs until an instant; return the codes of all alerts open meanwhile.
+
+        The codes are in the order of their first sight.
+        """
         seen = {}
         while self.runtime.now() < instant:
             await self.store.preflight.run()
@@ -74,7 +82,10 @@ async def scene_with_posts(open_store, *accounts, login=None, due=DUE, rate_limi
 
 
 async def test_a_login_is_checked_at_each_time_before_a_post(open_store):
-    """The login is asked once after each of the times, and by nothing else in the last six hours."""
+    """A login is asked once after each of the times before a post.
+
+    Nothing else asks it in the last six hours.
+    """
     scene = await scene_with_posts(open_store, "a")
     await scene.run_until(DUE - 5 * HOUR, step=3 * HOUR)
     asked = []
@@ -90,13 +101,20 @@ async def test_a_login_is_checked_at_each_time_before_a_post(open_store):
     ("health", "code"),
     [
         pytest.param(CredentialExpired(reason="weibo_21327"), "login_refused", id="sign-in"),
-        pytest.param(Blocked(code="wechat_48001", reason="no right"), "account_blocked", id="permission"),
-        pytest.param(Blocked(code="wechat_40164", reason="1.2.3.4"), "account_blocked", id="address"),
+        pytest.param(
+            Blocked(code="wechat_48001", reason="no right"), "account_blocked", id="permission"
+        ),
+        pytest.param(
+            Blocked(code="wechat_40164", reason="1.2.3.4"), "account_blocked", id="address"
+        ),
         pytest.param(Unknown(reason="timeout"), "platform_unreachable", id="host"),
     ],
 )
 async def test_a_login_that_does_not_work_is_one_alert_until_it_does(open_store, health, code):
-    """Fifty accounts of one login are one cause; the alert is raised once and ends when the cause is over."""
+    """Fifty accounts of one login are one cause with one alert.
+
+    The alert is raised once and ends when the cause is over.
+    """
     names = [f"a{number}" for number in range(50)]
     scene = await scene_with_posts(open_store, *names, login="shared")
     await scene.run_until(START_TIME + HOUR, step=HOUR)
@@ -122,11 +140,18 @@ async def test_the_logins_of_a_platform_that_cannot_be_reached_are_one_cause(ope
     await scene.run_until(DUE - 20 * HOUR, step=30 * MINUTE)
     [alert] = await scene.store.queries.alerts()
     assert alert.code == "platform_unreachable"
-    assert (alert.facts["number"], alert.facts["reason"], alert.facts["post"]) == ("3", "timeout", "p")
+    assert (alert.facts["number"], alert.facts["reason"], alert.facts["post"]) == (
+        "3",
+        "timeout",
+        "p",
+    )
 
 
 async def test_a_quota_that_leaves_no_room_is_alerted_a_day_ahead(open_store):
-    """Two an hour are too few for three posts on accounts of one login; without one of them it ends."""
+    """Two calls an hour are too few for three posts on accounts of one login.
+
+    Without one of the accounts the alert ends.
+    """
     limit = RateLimit(min_interval=timedelta(0), per_hour=2, per_day=10, urgent_share=0)
     scene = await scene_with_posts(open_store, "a", "b", "c", login="shared", rate_limit=limit)
     assert await scene.run_until(DUE - 24 * HOUR, step=HOUR) == []
@@ -153,29 +178,40 @@ async def test_what_waits_already_uses_the_quota_first(open_store):
 async def file_with_pictures(store, *pictures):
     """File a post with these pictures."""
     media = {hashlib.sha256(data).hexdigest(): ("image/png", data) for data in pictures}
-    images = [RenderedImage(sha256=key, media_type="image/png", size=9, width=3, height=3, alt="图") for key in media]
+    images = [
+        RenderedImage(sha256=key, media_type="image/png", size=9, width=3, height=3, alt="图")
+        for key in media
+    ]
     draft = make_rendered_delivery(make_post("p", ["a"], DUE), DUE)
     [rendered] = draft.revision.rendered_posts
-    revision = RenderedRevision(content_hash="p", rendered_posts=(replace(rendered, images=tuple(images)),))
+    revision = RenderedRevision(
+        content_hash="p", rendered_posts=(replace(rendered, images=tuple(images)),)
+    )
     draft = replace(draft, revision=revision)
-    commit = PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[draft.planned.post])
+    commit = PlanCommit(
+        plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[draft.planned.post]
+    )
     await store.posts.commit_plan(replace(commit, media=media))
 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["damaged", "missing"])
 async def test_a_picture_that_cannot_be_read_is_alerted_until_it_can(open_store, is_there):
-    """Bytes that are not those of the hash, and bytes that are gone, are found before the post is due."""
+    """Wrong or missing bytes of a picture are found before the post is due."""
     scene = Scene(await open_store(make_policy("a")))
     await file_with_pictures(scene.store, PICTURE)
     assert await scene.run_until(DUE - 2 * HOUR, step=HOUR) == []
     is_it = MEDIA.c.sha256 == PICTURE_HASH
-    spoil = update(MEDIA).where(is_it).values(data=b"torn") if is_there else delete(MEDIA).where(is_it)
+    spoil = (
+        update(MEDIA).where(is_it).values(data=b"torn") if is_there else delete(MEDIA).where(is_it)
+    )
     await scene.store.database.write(lambda unit: unit.connection.execute(spoil))
     assert await scene.run_until(DUE - 10 * MINUTE) == ["picture_unreadable"]
     restart = Scene(scene.store)
     assert await restart.run_until(DUE - 6 * MINUTE, step=MINUTE) == ["picture_unreadable"]
     row = {"sha256": PICTURE_HASH, "media_type": "image/png", "data": PICTURE, "shown_until": DUE}
-    repair = update(MEDIA).where(is_it).values(data=PICTURE) if is_there else insert(MEDIA).values(row)
+    repair = (
+        update(MEDIA).where(is_it).values(data=PICTURE) if is_there else insert(MEDIA).values(row)
+    )
     await scene.store.database.write(lambda unit: unit.connection.execute(repair))
     await scene.store.preflight.run()
     assert await scene.open_codes() == []
@@ -183,7 +219,10 @@ async def test_a_picture_that_cannot_be_read_is_alerted_until_it_can(open_store,
 
 @pytest.mark.parametrize("are_torn", [slice(-1, None), slice(None)], ids=["the last", "all"])
 async def test_of_many_pictures_each_is_read_before_the_post_is_due(open_store, are_torn):
-    """What one run leaves unread the next one reads, though nothing has changed, and though many are alerted."""
+    """The next run reads the pictures that one run leaves unread.
+
+    This holds though nothing has changed, and though many are alerted.
+    """
     pictures = [b"picture %d" % number for number in range(MAX_PICTURES_READ + 5)]
     scene = Scene(await open_store(make_policy("a")))
     await file_with_pictures(scene.store, *pictures)
@@ -195,4 +234,6 @@ async def test_of_many_pictures_each_is_read_before_the_post_is_due(open_store, 
     for _run in range(2):
         await scene.store.preflight.run()
         scene.runtime.advance_time(MINUTE / 2)
-    assert {alert.subject for alert in await scene.store.queries.alerts()} == {f"picture:{key}" for key in torn}
+    assert {alert.subject for alert in await scene.store.queries.alerts()} == {
+        f"picture:{key}" for key in torn
+    }

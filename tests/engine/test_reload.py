@@ -1,4 +1,7 @@
-"""A reload costs by what has changed: the rest is neither rendered again nor looked at in the transaction."""
+"""A reload costs by its changes.
+
+The rest is neither rendered again nor compared in the transaction.
+"""
 
 import threading
 from dataclasses import replace
@@ -21,7 +24,7 @@ SCHEDULE = ORIGINAL + CLEAR + OTHER
 
 
 class RecordingRenderer:
-    """Passes jobs on, and records the posts whose pages it was asked for."""
+    """A renderer that passes jobs on and records the posts of their pages."""
 
     def __init__(self, renderer):
         self.renderer = renderer
@@ -34,10 +37,12 @@ class RecordingRenderer:
 
 @pytest.fixture
 def recorder(planner):  # noqa: F811
-    """Return a planner with nothing checked yet, and what its renderer records."""
+    """Return a planner with nothing checked yet, and the recorder of its renderer."""
     renderer = RecordingRenderer(planner.post_renderer.templates.renderer)
     templates = replace(planner.post_renderer.templates, renderer=renderer)
-    return replace(planner, post_renderer=replace(planner.post_renderer, templates=templates)), renderer
+    return replace(
+        planner, post_renderer=replace(planner.post_renderer, templates=templates)
+    ), renderer
 
 
 @pytest.mark.parametrize(
@@ -54,7 +59,7 @@ def recorder(planner):  # noqa: F811
 )
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_reload_checks_the_texts_that_have_changed(recorder, old, new, rendered):
-    """What a text depends on is the post, its time, its accounts and the title of the post that it follows."""
+    """A text depends on the post, its time, its accounts and its original's title."""
     planning, renderer = recorder
     await apply_schedule(planning, SCHEDULE, "schedule.toml")
     assert renderer.posts == {"original", "clear", "other"}
@@ -65,7 +70,7 @@ async def test_a_reload_checks_the_texts_that_have_changed(recorder, old, new, r
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_i20_a_post_that_was_refused_is_checked_again(recorder):
-    """I20: the same wrong file is refused as often as it is read, and its sound posts are checked once."""
+    """I20: a wrong file is refused at each read, and its sound posts are checked once."""
     planning, renderer = recorder
     wrong = SCHEDULE.replace(OTHER, OTHER.replace("退款不用转账", "退" * 200))
     for posts in ({"original", "clear", "other"}, {"other"}):
@@ -78,7 +83,7 @@ async def test_i20_a_post_that_was_refused_is_checked_again(recorder):
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_reload_holds_the_database_for_what_has_changed_alone(planner):  # noqa: F811
-    """An intent waits for the transaction of a reload, so in it no post is compared that has stayed the same."""
+    """No unchanged post is compared in the transaction of a reload, as an intent waits for it."""
     await apply_schedule(planner, SCHEDULE, "schedule.toml")
     in_transaction = []
 
@@ -88,7 +93,9 @@ async def test_a_reload_holds_the_database_for_what_has_changed_alone(planner): 
 
     engine = planner.store.database.engine
     event.listen(engine, "before_cursor_execute", record)
-    await apply_schedule(planner, SCHEDULE.replace(OTHER, OTHER.replace("警惕", "谨防")), "schedule.toml")
+    await apply_schedule(
+        planner, SCHEDULE.replace(OTHER, OTHER.replace("警惕", "谨防")), "schedule.toml"
+    )
     event.remove(engine, "before_cursor_execute", record)
     named = {value for _statement, values in in_transaction for value in values}
     assert {"original", "clear", "other"} & named == {"other"}

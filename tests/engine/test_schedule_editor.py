@@ -1,4 +1,7 @@
-"""A person saves one post into schedule.toml, while others edit it, the machine dies, or another host was faster."""
+"""A person saves one post into schedule.toml.
+
+Others edit it meanwhile, the machine dies, or another host was faster.
+"""
 
 import asyncio
 import contextlib
@@ -73,7 +76,9 @@ async def make_change(planner, file, post, **changes):  # noqa: F811 # as above
     """Return a change of a post as a form makes it: drawn from the file as it is now."""
     schedule = await read_schedule_text(planner, file)
     base = await read_entry(schedule, PostId(post))
-    return PostChange(post=PostId(post), entry={**base, **changes}, base=base, base_sha256=schedule.sha256)
+    return PostChange(
+        post=PostId(post), entry={**base, **changes}, base=base, base_sha256=schedule.sha256
+    )
 
 
 def addition(**changes):
@@ -95,18 +100,26 @@ async def test_a_save_changes_the_one_post_and_keeps_the_file_as_it_was(planner,
     saved = await save_post(planner, file, change, writer)
     assert isinstance(saved, SavedEdit)
     before, found, after = written.rpartition('title = "警惕退款诈骗"')
-    assert file.read_bytes().decode() == before + found.replace("警惕退款诈骗", "改过的标题") + after
+    assert (
+        file.read_bytes().decode() == before + found.replace("警惕退款诈骗", "改过的标题") + after
+    )
     assert file.stat().st_mode & 0o777 == 0o640
     assert [path.name for path in file.parent.glob(".schedule*")] == []
 
 
-async def test_a_save_back_to_an_earlier_text_is_in_force_only_once_the_daemon_has_read_it(planner, file):  # noqa: F811
+async def test_a_save_back_to_an_earlier_text_is_in_force_only_once_the_daemon_has_read_it(
+    planner, file
+):
     """An undo writes a text that was in force before; the page after it has to show it."""
     await accept(planner, file)
     before = (await read_entry(await read_schedule_text(planner, file), PostId("two")))["title"]
-    await save_post(planner, file, await make_change(planner, file, "two", title="改过的标题"), writer)
+    await save_post(
+        planner, file, await make_change(planner, file, "two", title="改过的标题"), writer
+    )
     await accept(planner, file)
-    undone = await save_post(planner, file, await make_change(planner, file, "two", title=before), writer)
+    undone = await save_post(
+        planner, file, await make_change(planner, file, "two", title=before), writer
+    )
     assert not await wait_until_accepted(planner.store, undone, 0.1)
     await accept(planner, file)
     assert await wait_until_accepted(planner.store, undone, 0.1)
@@ -117,7 +130,9 @@ async def test_whose_words_it_is_is_known_whoever_puts_them_in_force(planner, fi
     approving = replace(planner, store=replace(planner.store, approval_rules=RULES))
     await accept(approving, file)
     await approve(approving.store, "two", by="li")
-    await save_post(approving, file, await make_change(approving, file, "two", title="改过的标题"), writer)
+    await save_post(
+        approving, file, await make_change(approving, file, "two", title="改过的标题"), writer
+    )
     await accept(approving, file)
     [task] = await approving.store.approvals.tasks(PostId("two"))
     assert (task.saved_by, task.file_owner, task.is_edit) == ("王", None, True)
@@ -132,7 +147,9 @@ async def test_whose_words_it_is_is_known_whoever_puts_them_in_force(planner, fi
 async def test_what_somebody_changes_after_a_save_is_a_change_from_outside(planner, file):  # noqa: F811
     """A save vouches for its own words only."""
     await accept(planner, file)
-    await save_post(planner, file, await make_change(planner, file, "two", title="王的标题"), writer)
+    await save_post(
+        planner, file, await make_change(planner, file, "two", title="王的标题"), writer
+    )
     file.write_text(file.read_text("utf-8").replace("王的标题", "别人的标题"), "utf-8")
     approving = replace(planner, store=replace(planner.store, approval_rules=RULES))
     await accept(approving, file)
@@ -141,7 +158,10 @@ async def test_what_somebody_changes_after_a_save_is_a_change_from_outside(plann
 
 
 async def test_a_post_changed_meanwhile_is_a_conflict_by_field(planner, file):  # noqa: F811
-    """Nothing is written; the differing fields come with what both began with. A choice made on it is saved."""
+    """A conflict writes nothing, and shows the differing fields with their common base.
+
+    A choice made on it is saved.
+    """
     change = await make_change(planner, file, "two", title="我的", max_delay="2h")
     file.write_text(file.read_text("utf-8").replace('警惕退款诈骗"', '他的"'), "utf-8")
     held = file.read_bytes()
@@ -172,7 +192,9 @@ async def test_a_post_removed_meanwhile_is_a_conflict_and_another_post_is_none(p
 async def test_two_saves_at_once_are_both_in_the_file(planner, file):  # noqa: F811
     """Saves of one host wait for each other."""
     changes = [addition(id=f"new-{number}", title=f"警惕刷单之{number}") for number in range(4)]
-    results = await asyncio.gather(*(save_post(planner, file, change, writer) for change in changes))
+    results = await asyncio.gather(
+        *(save_post(planner, file, change, writer) for change in changes)
+    )
     assert [type(result) for result in results] == [SavedEdit] * 4
     text = file.read_text("utf-8")
     assert text.startswith(FILE)
@@ -198,20 +220,24 @@ async def test_a_problem_of_the_post_names_its_own_key(planner, file, changes, p
     assert file.read_text("utf-8") == FILE
 
 
-@pytest.mark.parametrize("broken", ['title = "没有引号', 'level = "purple"'], ids=["syntax", "value"])
+@pytest.mark.parametrize(
+    "broken", ['title = "没有引号', 'level = "purple"'], ids=["syntax", "value"]
+)
 async def test_an_error_elsewhere_is_named_by_line_and_nothing_is_written(planner, file, broken):  # noqa: F811
     """The file is not accepted as it is, so nothing is added to it."""
     text = FILE.replace('author = "zhang"', f'author = "zhang"\n{broken}', 1)
     file.write_text(text, "utf-8")
     found = await save_post(planner, file, addition(), writer)
     assert isinstance(found, InvalidEdit)
-    assert [problem.location.line for problem in found.elsewhere] == [text.split("\n").index(broken) + 1]
+    assert [problem.location.line for problem in found.elsewhere] == [
+        text.split("\n").index(broken) + 1
+    ]
     assert not found.own
     assert file.read_text("utf-8") == text
 
 
 async def test_a_removed_post_is_gone_and_one_that_was_sent_stays(planner, file):  # noqa: F811
-    """What is published cannot be taken back by leaving it out."""
+    """A published post cannot be taken back by leaving it out."""
     await accept(planner, file)
     removal = replace(await make_change(planner, file, "one"), entry=None)
     assert isinstance(await save_post(planner, file, removal, writer), SavedEdit)
@@ -222,13 +248,20 @@ async def test_a_removed_post_is_gone_and_one_that_was_sent_stays(planner, file)
     await accept(planner, file)
     await publish(planner, "a")
     with pytest.raises(RefusedError, match="post_was_sent"):
-        await save_post(planner, file, replace(await make_change(planner, file, "new"), entry=None), writer)
+        await save_post(
+            planner, file, replace(await make_change(planner, file, "new"), entry=None), writer
+        )
     with pytest.raises(NoSuchItemError):
         await make_change(planner, file, "one")
 
 
-async def test_a_full_file_takes_only_what_is_urgent_or_makes_it_smaller(planner, file, monkeypatch):  # noqa: F811
-    """Nobody's posts make the file larger than is read, and the end of the room is kept for emergencies."""
+async def test_a_full_file_takes_only_what_is_urgent_or_makes_it_smaller(
+    planner, file, monkeypatch
+):
+    """Nobody's posts make the file larger than is read.
+
+    The end of the room is kept for emergencies.
+    """
     monkeypatch.setattr(save_limits, "MAX_SAVED_BYTES", 3_000)
     file.write_text(FILE + "# 警\n" * (3_000 // 6), "utf-8")
     refused = await save_post(planner, file, addition(), writer)
@@ -237,13 +270,15 @@ async def test_a_full_file_takes_only_what_is_urgent_or_makes_it_smaller(planner
     tomorrow = START_TIME.replace(tzinfo=None) + timedelta(days=1)
     later = await save_post(planner, file, addition(urgent=True, at=tomorrow), writer)
     assert [problem.code for problem in later.own] == ["schedule_full"]
-    assert isinstance(await save_post(planner, file, addition(urgent=True, at="asap"), writer), SavedEdit)
+    assert isinstance(
+        await save_post(planner, file, addition(urgent=True, at="asap"), writer), SavedEdit
+    )
     removal = replace(await make_change(planner, file, "one"), entry=None)
     assert isinstance(await save_post(planner, file, removal, writer), SavedEdit)
 
 
 async def test_an_account_has_room_for_a_bounded_number_of_posts_ahead(planner, file, monkeypatch):  # noqa: F811
-    """Who writes for one account cannot make so much of it that planning and lists get slow for all others."""
+    """An author for one account cannot make planning and lists slow for all others."""
     monkeypatch.setattr(save_limits, "MAX_AHEAD_PER_ACCOUNT", 30)
     hourly = addition(cron="0 * * * *", to=["a"])
     hourly.entry.pop("at")
@@ -254,45 +289,71 @@ async def test_an_account_has_room_for_a_bounded_number_of_posts_ahead(planner, 
     urgent = replace(hourly, entry=hourly.entry | {"urgent": True})
     assert isinstance(await save_post(planner, file, urgent, writer), InvalidEdit)
     monkeypatch.setattr(save_limits, "MAX_AHEAD_PER_ACCOUNT", 0)
-    assert isinstance(await save_post(planner, file, addition(urgent=True, at="asap"), writer), SavedEdit)
+    assert isinstance(
+        await save_post(planner, file, addition(urgent=True, at="asap"), writer), SavedEdit
+    )
 
 
 async def test_nobody_fills_the_disk_by_saving_again_and_again(planner, file, monkeypatch):  # noqa: F811
-    """A person saves so often in a day, and a little more in emergencies; old texts of the file go."""
+    """A person has a number of saves a day, and a few more in emergencies.
+
+    Old texts of the file are deleted.
+    """
     monkeypatch.setattr(save_limits, "MAX_SAVES_A_DAY", 2)
     monkeypatch.setattr(versions, "MAX_HISTORY_CHARACTERS", 2 * len(FILE) + 500)
     for number in range(2):
-        await save_post(planner, file, await make_change(planner, file, "one", title=f"第{number}次"), writer)
+        await save_post(
+            planner, file, await make_change(planner, file, "one", title=f"第{number}次"), writer
+        )
         await accept(planner, file)
-    refused = await save_post(planner, file, await make_change(planner, file, "one", title="又一次"), writer)
+    refused = await save_post(
+        planner, file, await make_change(planner, file, "one", title="又一次"), writer
+    )
     assert [problem.code for problem in refused.own] == ["saves_used"]
-    assert isinstance(await save_post(planner, file, addition(urgent=True, at="asap"), writer), SavedEdit)
+    assert isinstance(
+        await save_post(planner, file, addition(urgent=True, at="asap"), writer), SavedEdit
+    )
     await accept(planner, file)
-    texts = await planner.store.database.read(lambda connection: connection.scalars(select(SCHEDULE.c.text)).all())
+    texts = await planner.store.database.read(
+        lambda connection: connection.scalars(select(SCHEDULE.c.text)).all()
+    )
     assert [text != "" for text in texts] == [False, True, True]
     planner.store.runtime.advance_time(timedelta(days=1, seconds=1))
-    later = await save_post(planner, file, await make_change(planner, file, "one", title="第二天"), writer)
+    later = await save_post(
+        planner, file, await make_change(planner, file, "one", title="第二天"), writer
+    )
     assert isinstance(later, SavedEdit)
 
 
 async def test_nobody_fills_the_file_alone(planner, file, monkeypatch):  # noqa: F811
-    """A person's own saves of the last days count, urgent ones too; those of others are saved."""
+    """A person's own saves of the last days count, urgent ones too.
+
+    Saves of others succeed.
+    """
     monkeypatch.setattr(save_limits, "MAX_GROWTH", 1000)
     monkeypatch.setattr(save_limits, "EMERGENCY_GROWTH", 500)
     other = replace(writer, actor=named_person("李"))
-    assert isinstance(await save_post(planner, file, addition(body="警惕" * 100), writer), SavedEdit)
-    refused = await save_post(planner, file, addition(id="second", title="第二条", body="警惕" * 100), writer)
+    assert isinstance(
+        await save_post(planner, file, addition(body="警惕" * 100), writer), SavedEdit
+    )
+    refused = await save_post(
+        planner, file, addition(id="second", title="第二条", body="警惕" * 100), writer
+    )
     assert [problem.code for problem in refused.own] == ["room_used"]
     emergency = addition(id="second", body="警惕" * 50, urgent=True, at="asap")
     assert isinstance(await save_post(planner, file, emergency, writer), SavedEdit)
-    assert isinstance(await save_post(planner, file, addition(id="third", body="警惕" * 100), other), SavedEdit)
+    assert isinstance(
+        await save_post(planner, file, addition(id="third", body="警惕" * 100), other), SavedEdit
+    )
     planner.store.runtime.advance_time(GROWTH_PERIOD + timedelta(seconds=1))
     later = START_TIME.replace(year=2028, tzinfo=None)
-    assert isinstance(await save_post(planner, file, addition(id="fourth", at=later), writer), SavedEdit)
+    assert isinstance(
+        await save_post(planner, file, addition(id="fourth", at=later), writer), SavedEdit
+    )
 
 
 async def test_who_may_not_write_for_an_account_of_the_post_saves_nothing(planner, file):  # noqa: F811
-    """The accounts that the post had before count as well as those it gets."""
+    """The accounts that the post had before count as well as its new ones."""
     only_a = replace(writer, may_write=lambda accounts: set(accounts) <= {"a"})
     with pytest.raises(SignInError, match="not_permitted"):
         await save_post(planner, file, await make_change(planner, file, "two", to=["a"]), only_a)
@@ -301,7 +362,7 @@ async def test_who_may_not_write_for_an_account_of_the_post_saves_nothing(planne
 
 
 async def test_a_death_before_the_rename_leaves_the_old_file(planner, file, monkeypatch):  # noqa: F811
-    """What it leaves beside the file stops no later save."""
+    """The remains of a death before the rename stop no later save."""
 
     async def die(_runtime, name):
         if name == "schedule.before_rename":
@@ -317,8 +378,13 @@ async def test_a_death_before_the_rename_leaves_the_old_file(planner, file, monk
     assert not file.with_name(".schedule.toml.new").exists()
 
 
-async def test_a_file_saved_by_an_editor_in_the_last_moment_is_not_overwritten(planner, file, monkeypatch):  # noqa: F811
-    """The lock keeps out saves of the dashboard; what others write is compared once more before the rename."""
+async def test_a_file_saved_by_an_editor_in_the_last_moment_is_not_overwritten(
+    planner, file, monkeypatch
+):
+    """Writes by others are compared once more before the rename.
+
+    The lock keeps out only saves of the dashboard.
+    """
 
     async def edit(_runtime, name):
         if name == "schedule.before_rename":
@@ -332,8 +398,13 @@ async def test_a_file_saved_by_an_editor_in_the_last_moment_is_not_overwritten(p
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-async def test_a_save_against_an_older_file_than_the_accepted_one_is_no_revert(planner, file, tmp_path):  # noqa: F811
-    """On the host that lags behind it is a conflict first, and then a change of the version in force."""
+async def test_a_save_against_an_older_file_than_the_accepted_one_is_no_revert(
+    planner, file, tmp_path
+):
+    """On a host that lags behind a save is a conflict first.
+
+    Then it is a change of the version in force.
+    """
     await accept(planner, file)
     change = await make_change(planner, file, "two", title="这台主机的")
     elsewhere = tmp_path / "elsewhere.toml"
@@ -351,9 +422,14 @@ async def test_a_save_against_an_older_file_than_the_accepted_one_is_no_revert(p
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_a_save_that_another_host_overtakes_is_not_put_in_force(planner, file, tmp_path):  # noqa: F811
-    """Both hosts saved on top of the same version; the second to be read reverts nothing, and is saved again."""
+    """Of two saves on one version, the later to be read reverts nothing and is saved again.
+
+    The saves are on two hosts.
+    """
     await accept(planner, file)
-    await save_post(planner, file, await make_change(planner, file, "two", title="这台主机的"), writer)
+    await save_post(
+        planner, file, await make_change(planner, file, "two", title="这台主机的"), writer
+    )
     elsewhere = tmp_path / "elsewhere.toml"
     elsewhere.write_text(FILE.replace("警惕退款诈骗", "另一台主机改的", 1), "utf-8")
     await accept(planner, elsewhere)
@@ -362,7 +438,9 @@ async def test_a_save_that_another_host_overtakes_is_not_put_in_force(planner, f
     again = await make_change(planner, file, "two", title="这台主机的")
     assert isinstance(await save_post(planner, file, again, writer), SavedEdit)
     await accept(planner, file)
-    titles = {name: (await planner.store.posts.get_post(PostId(name))).title for name in ("one", "two")}
+    titles = {
+        name: (await planner.store.posts.get_post(PostId(name))).title for name in ("one", "two")
+    }
     assert titles == {"one": "另一台主机改的", "two": "这台主机的"}
 
 
@@ -381,8 +459,13 @@ async def test_saves_made_before_the_first_is_in_force_follow_one_another(planne
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-async def test_a_save_that_was_in_force_and_is_undone_elsewhere_stays_undone(planner, file, tmp_path):  # noqa: F811
-    """The host that still has its text brings nothing back, although it was made from the very text in force."""
+async def test_a_save_that_was_in_force_and_is_undone_elsewhere_stays_undone(
+    planner, file, tmp_path
+):
+    """A host that still has an undone text brings nothing back.
+
+    This holds although its save was made from the very text in force.
+    """
     await accept(planner, file)
     await save_post(planner, file, addition(), writer)
     await accept(planner, file)
@@ -395,13 +478,18 @@ async def test_a_save_that_was_in_force_and_is_undone_elsewhere_stays_undone(pla
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_a_new_post_is_saved_on_a_host_whose_file_is_older(planner, file, tmp_path):  # noqa: F811
-    """It changes nothing of others, so nobody is asked about their changes: the emergency lane stays open."""
+    """A new post changes nothing of others, so nobody is asked about their changes.
+
+    The emergency lane stays open.
+    """
     await accept(planner, file)
     elsewhere = tmp_path / "elsewhere.toml"
     elsewhere.write_text(FILE.replace("警惕退款诈骗", "另一台主机改的", 1), "utf-8")
     await accept(planner, elsewhere)
     only_a = Writer(
-        actor=WANG, may_write=lambda accounts: bool(accounts) and set(accounts) <= {"a"}, may_target=lambda _names: True
+        actor=WANG,
+        may_write=lambda accounts: bool(accounts) and set(accounts) <= {"a"},
+        may_target=lambda _names: True,
     )
     saved = await save_post(planner, file, addition(to=["a"]), only_a)
     assert isinstance(saved, SavedEdit)
@@ -424,14 +512,21 @@ async def test_old_saves_and_drafts_are_forgotten(planner, file):  # noqa: F811
         await planner.store.drafts.get(draft.id, "王")
     approving = replace(planner, store=replace(planner.store, approval_rules=RULES))
     await accept(approving, file)
-    assert [task.saved_by for task in await approving.store.approvals.tasks(PostId("new"))] == [None]
+    assert [task.saved_by for task in await approving.store.approvals.tasks(PostId("new"))] == [
+        None
+    ]
     assert ("post_saved", "王") in await audit(planner, "new")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-async def test_a_save_in_a_file_of_ten_thousand_posts_costs_little_more_than_loading_it(planner, file):  # noqa: F811
-    """It takes at most eight times as long as the parser alone; on a quiet machine less than two seconds."""
+async def test_a_save_in_a_file_of_ten_thousand_posts_costs_little_more_than_loading_it(
+    planner, file
+):
+    """A save takes at most eight times as long as the parser alone.
+
+    On a quiet machine it takes less than two seconds.
+    """
     text = "".join(entry(f"p-{number:05}", at=LATER) for number in range(10_000))
     file.write_text(text, "utf-8")
     change = await make_change(planner, file, "p-09999", title="改过的标题")
@@ -444,7 +539,10 @@ async def test_a_save_in_a_file_of_ten_thousand_posts_costs_little_more_than_loa
 
 
 async def test_a_second_save_waits_for_the_first_and_for_the_file_that_it_leaves(planner, file):  # noqa: F811
-    """The lock is on the file itself: a save that has waited reads what the one before it has put in its place."""
+    """A save that has waited reads the file that the one before it has put in place.
+
+    The lock is on the file itself.
+    """
     held = lock_present_file(file)
     with pytest.raises(BlockingIOError):
         lock_present_file(file)
@@ -470,7 +568,7 @@ async def test_a_lock_that_is_never_free_is_refused(planner, file, monkeypatch):
 
 @pytest.mark.parametrize("how", ["gone", "link", "folder"])
 async def test_a_save_without_a_file_says_what_is_wrong_with_it(planner, file, how):  # noqa: F811
-    """Nothing is written in the place of what is no file."""
+    """A save writes nothing in the place of a link, a folder or a missing file."""
     file.unlink()
     if how == "link":
         file.symlink_to("elsewhere")
@@ -479,14 +577,23 @@ async def test_a_save_without_a_file_says_what_is_wrong_with_it(planner, file, h
     result = await save_post(planner, file, addition(), writer)
     assert isinstance(result, InvalidEdit)
     [problem] = result.elsewhere
-    assert problem.code == {"gone": "file_missing", "link": "file_is_link", "folder": "file_not_regular"}[how]
+    assert (
+        problem.code
+        == {"gone": "file_missing", "link": "file_is_link", "folder": "file_not_regular"}[how]
+    )
 
 
 @pytest.mark.parametrize(
-    ("mode", "group", "is_kept"), [(0o660, 61003, True), (0o640, 61003, False), (0o660, 61004, False)]
+    ("mode", "group", "is_kept"),
+    [(0o660, 61003, True), (0o640, 61003, False), (0o660, 61004, False)],
 )
-def test_a_file_of_another_user_is_replaced_if_that_one_keeps_its_rights(tmp_path, monkeypatch, mode, group, is_kept):
-    """Staff, daemon and dashboard share a group; a new file has its group and mode, or there is none."""
+def test_a_file_of_another_user_is_replaced_if_that_one_keeps_its_rights(
+    tmp_path, monkeypatch, mode, group, is_kept
+):
+    """A new file keeps the group and mode of the old one, or is not written.
+
+    Staff, daemon and dashboard share a group.
+    """
     if os.geteuid() != 0:
         pytest.skip("NO ROOT: nobody else can be become")
     monkeypatch.chdir(tmp_path)  # others cannot go there
@@ -500,7 +607,11 @@ def test_a_file_of_another_user_is_replaced_if_that_one_keeps_its_rights(tmp_pat
     os.setegid(61005)
     os.seteuid(61002)
     try:
-        with contextlib.nullcontext() if is_kept else pytest.raises(RefusedError, match="schedule_owner_not_kept"):
+        with (
+            contextlib.nullcontext()
+            if is_kept
+            else pytest.raises(RefusedError, match="schedule_owner_not_kept")
+        ):
             write_temporary(file, "new\n").replace(file)
     finally:
         os.seteuid(0)
@@ -517,9 +628,13 @@ async def test_a_post_is_for_all_accounts_that_it_names_whatever_these_are(plann
     """An account that is off now, or comes later under a wide name, is the writer's too, or nothing is saved."""
     context = planner.schedule_context
     off = replace(context.accounts["b"], mode=Mode.OFF)
-    planner = replace(planner, schedule_context=replace(context, accounts={**context.accounts, "b": off}))
+    planner = replace(
+        planner, schedule_context=replace(context, accounts={**context.accounts, "b": off})
+    )
     only_a = replace(
-        writer, may_write=lambda accounts: set(accounts) <= {"a"}, may_target=lambda names: "all" not in names
+        writer,
+        may_write=lambda accounts: set(accounts) <= {"a"},
+        may_target=lambda names: "all" not in names,
     )
     for to in (["all"], ["a", "b"], ["platform:weibo"]):
         with pytest.raises(SignInError):
@@ -528,8 +643,13 @@ async def test_a_post_is_for_all_accounts_that_it_names_whatever_these_are(plann
 
 
 @pytest.mark.parametrize(("reach", "is_saved"), [(None, True), ({"a", "b"}, True), ({"b"}, False)])
-async def test_a_post_that_its_writer_may_not_see_is_unknown_as_an_original(planner, file, reach, is_saved):  # noqa: F811
-    """As any id that does not exist; no problem suggests another id to who does not see all accounts."""
+async def test_a_post_that_its_writer_may_not_see_is_unknown_as_an_original(
+    planner, file, reach, is_saved
+):
+    """A hidden original is unknown, like any id that does not exist.
+
+    No problem suggests another id to a writer with a limited view of accounts.
+    """
     file.write_text(FILE + entry("hidden", at=LATER, to='["a"]'), "utf-8")
     limited = replace(writer, reach=reach)
     for original in ("hidden", "hiddem"):
@@ -547,8 +667,11 @@ async def test_a_post_that_its_writer_may_not_see_is_unknown_as_an_original(plan
 
 
 async def test_a_suggested_id_is_free_and_the_same_post_is_saved_once(planner, file):  # noqa: F811
-    """Nobody keeps others from writing by ids that they may be given; a second click saves nothing."""
-    file.write_text(FILE + entry("warned", at=LATER, to='["a"]') + 'follows = "ahead"\nkind = "update"\n', "utf-8")
+    """A suggested id is free, so nobody blocks others by it; a second click saves nothing."""
+    file.write_text(
+        FILE + entry("warned", at=LATER, to='["a"]') + 'follows = "ahead"\nkind = "update"\n',
+        "utf-8",
+    )
     saved = []
     for suggested in ("warned", "ahead"):
         for _click in range(2):
@@ -561,30 +684,46 @@ async def test_an_id_of_an_earlier_post_is_for_those_who_write_for_its_accounts(
     """A pause, a correction or a cancellation of the earlier one would be of the new one too."""
     await apply_schedule(planner, FILE + entry("gone", at=LATER, to='["a"]'), "schedule.toml")
     only_b = Writer(
-        actor=WANG, may_write=lambda accounts: set(accounts) <= {"b"}, may_target=lambda _names: True, reach=["a", "b"]
+        actor=WANG,
+        may_write=lambda accounts: set(accounts) <= {"b"},
+        may_target=lambda _names: True,
+        reach=["a", "b"],
     )
     await apply_schedule(planner, FILE, "schedule.toml")
     file.write_text(FILE, "utf-8")
     refused = await save_post(planner, file, addition(id="gone", to=["b"]), only_b)
     assert [problem.code for problem in refused.own] == ["id_taken"]
-    assert isinstance(await save_post(planner, file, addition(id="gone", to=["b"]), writer), SavedEdit)
+    assert isinstance(
+        await save_post(planner, file, addition(id="gone", to=["b"]), writer), SavedEdit
+    )
 
 
 @pytest.mark.parametrize(("to", "codes"), [(["a"], []), (["a", "b"], ["correction_ahead"])])
 async def test_a_post_gets_no_further_account_once_its_correction_waits(planner, file, to, codes):  # noqa: F811
-    """The correction would stop it there too, and was written by somebody who was not asked for that account."""
+    """The correction would stop the post on the further account too.
+
+    Its author was not asked for that account.
+    """
     correction = entry("correction", at=LATER, to='["a"]')
     correction = correction.replace('kind = "warning"', 'kind = "correction"\nfollows = "p"')
     file.write_text(FILE + entry("p", at=LATER, to='["a"]') + correction, "utf-8")
-    result = await save_post(planner, file, await make_change(planner, file, "p", title="新", to=to), writer)
+    result = await save_post(
+        planner, file, await make_change(planner, file, "p", title="新", to=to), writer
+    )
     assert [problem.code for problem in getattr(result, "own", ())] == codes
 
 
 async def test_a_correction_is_for_those_who_write_for_all_accounts_of_its_original(planner, file):  # noqa: F811
-    """It stops the original everywhere, approved or not: an author of one account silences no other."""
+    """A correction stops the original everywhere, approved or not.
+
+    An author of one account silences no other account.
+    """
     file.write_text(FILE + entry("warned", at=LATER, to='["a", "b"]'), "utf-8")
     only_b = Writer(
-        actor=WANG, may_write=lambda accounts: set(accounts) <= {"b"}, may_target=lambda _names: True, reach=["a", "b"]
+        actor=WANG,
+        may_write=lambda accounts: set(accounts) <= {"b"},
+        may_target=lambda _names: True,
+        reach=["a", "b"],
     )
     change = addition(kind="correction", follows="warned", to=["b"])
     refused = await save_post(planner, file, change, only_b)
@@ -595,19 +734,29 @@ async def test_a_correction_is_for_those_who_write_for_all_accounts_of_its_origi
     turned = await make_change(planner, file, "new", kind="correction")
     assert isinstance(await save_post(planner, file, turned, only_b), InvalidEdit)
     assert isinstance(
-        await save_post(planner, file, replace(change, post=PostId("c"), entry=change.entry | {"id": "c"}), writer),
+        await save_post(
+            planner,
+            file,
+            replace(change, post=PostId("c"), entry=change.entry | {"id": "c"}),
+            writer,
+        ),
         SavedEdit,
     )
 
 
 async def test_posts_removed_one_by_one_are_no_file_cut_short(planner, file):  # noqa: F811
-    """However many a person removes before the next reading, what others save comes into force; a cut file does not."""
+    """Saves of others come into force after any number of removals by a person.
+
+    The removals are before the next reading. A cut file does not come into force.
+    """
     names = [f"p{number}" for number in range(8)]
     file.write_text(FILE + "".join(entry(name, at=LATER) for name in names), "utf-8")
     await accept(planner, file)
     whole = file.read_text("utf-8")
     for name in names[:6]:
-        await save_post(planner, file, replace(await make_change(planner, file, name), entry=None), writer)
+        await save_post(
+            planner, file, replace(await make_change(planner, file, name), entry=None), writer
+        )
     await save_post(planner, file, addition(), writer)
     await accept(planner, file)
     assert await planner.store.posts.get_post(PostId("new"))
@@ -620,7 +769,10 @@ async def test_posts_removed_one_by_one_are_no_file_cut_short(planner, file):  #
 
 
 async def test_f23_a_saved_post_that_is_late_by_now_holds_up_nobody(planner, file):  # noqa: F811
-    """The dashboard found it in time: it is filed, to expire, and what others have saved comes into force."""
+    """A saved post that is late by now is filed, to expire.
+
+    The dashboard found it in time. Saves of others come into force.
+    """
     await accept(planner, file)
     soon = START_TIME + timedelta(seconds=1)
     late = addition(id="late", at=soon, max_delay="1s")
@@ -633,7 +785,10 @@ async def test_f23_a_saved_post_that_is_late_by_now_holds_up_nobody(planner, fil
 
 
 async def test_a_secret_of_which_the_dashboard_knows_nothing_holds_up_nobody(planner, file):  # noqa: F811
-    """The daemon does not send that text, and says so; what others have saved comes into force."""
+    """The daemon does not send a text with a secret unknown to the dashboard, and says so.
+
+    Saves of others come into force.
+    """
     await accept(planner, file)
     secret = token_hex(16)
     leak = addition(id="leak", data={"summary": f"口令 {secret}"})
@@ -650,10 +805,16 @@ async def test_a_secret_of_which_the_dashboard_knows_nothing_holds_up_nobody(pla
 
 
 async def test_a_post_in_force_that_cannot_be_written_on_some_day_holds_up_nobody(planner, file):  # noqa: F811
-    """Such as one that is too long once the date has two digits: the next save of another post comes into force."""
+    """The next save of another post comes into force.
+
+    A post may be too long once the date has two digits, for example.
+    """
     secret = token_hex(16)
     file.write_text(
-        entry("daily", at='"x"\ncron = "0 9 * * *"', title=f"口令 {secret}").replace('at = "x"\n', ""), "utf-8"
+        entry("daily", at='"x"\ncron = "0 9 * * *"', title=f"口令 {secret}").replace(
+            'at = "x"\n', ""
+        ),
+        "utf-8",
     )
     await accept(planner, file)
     filed = len(await planner.store.queries.deliveries(PostId("daily")))

@@ -1,4 +1,4 @@
-"""What people change in a schedule while a post is filed, due or over, and what of it takes effect."""
+"""The edits of a schedule while a post is filed, due or over, and their effects."""
 
 from datetime import timedelta
 
@@ -33,10 +33,15 @@ async def alerts(planner, code):  # noqa: F811 # the fixture
 
 
 async def test_f101_a_post_moved_into_the_past_stays_as_it_is_filed(approving):  # noqa: F811 # the fixture
-    """It goes out at its own time, with its approvals; the problem has its line, and a new warning is filed at once."""
+    """A post moved into the past goes out at its own time, with its approvals.
+
+    The problem has its line, and a new warning is filed at once.
+    """
     await apply_schedule(approving, entry("p", at=TOMORROW.isoformat()), FILE)
     await approve(approving.store, "p")
-    slip = entry("p", at=(START_TIME - 5 * HOUR).isoformat()) + entry("urgent", extra="urgent = true")
+    slip = entry("p", at=(START_TIME - 5 * HOUR).isoformat()) + entry(
+        "urgent", extra="urgent = true"
+    )
     applied = await apply_schedule(approving, slip, FILE)
     [problem] = applied.left_out
     assert (problem.code, problem.location.line) == ("moved_into_past", 8)
@@ -45,7 +50,9 @@ async def test_f101_a_post_moved_into_the_past_stays_as_it_is_filed(approving): 
     await replan(approving)
     [alert] = await alerts(approving, "posts_left_out")
     assert alert["posts"] == "p"
-    await apply_schedule(approving, slip.replace((START_TIME - 5 * HOUR).isoformat(), TOMORROW.isoformat()), FILE)
+    await apply_schedule(
+        approving, slip.replace((START_TIME - 5 * HOUR).isoformat(), TOMORROW.isoformat()), FILE
+    )
     assert await alerts(approving, "posts_left_out") == []
     assert (await approving.store.approvals.tasks(PostId("p")))[0].status.is_approved
 
@@ -53,14 +60,19 @@ async def test_f101_a_post_moved_into_the_past_stays_as_it_is_filed(approving): 
 async def test_f101_a_post_moved_to_a_time_that_is_just_past_is_due_now(planner):  # noqa: F811 # the fixture
     """Within `max_delay` the person means now."""
     await apply_schedule(planner, entry("p", at=TOMORROW.isoformat()), FILE)
-    applied = await apply_schedule(planner, entry("p", at=(START_TIME - 20 * MINUTE).isoformat()), FILE)
+    applied = await apply_schedule(
+        planner, entry("p", at=(START_TIME - 20 * MINUTE).isoformat()), FILE
+    )
     assert (applied.left_out, await due_times(planner)) == ([], {START_TIME - 20 * MINUTE})
     await publish(planner, AccountId("a"))
     assert (await deliveries(planner, account=AccountId("a")))[0].state is State.PUBLISHED
 
 
 async def test_f101_asap_on_a_planned_post_sends_it(planner, world):  # noqa: F811 # the fixture
-    """Without approvals it is due at once, and stays there; put back before any call, it waits for its time again."""
+    """Without approvals an `asap` post is due at once, and stays due.
+
+    Put back before any call, it waits for its time again.
+    """
     await apply_schedule(planner, entry("p", at=TOMORROW.isoformat()), FILE)
     world.advance_time(HOUR)
     for _ in range(2):
@@ -76,7 +88,10 @@ async def test_f101_asap_on_a_planned_post_sends_it(planner, world):  # noqa: F8
 
 
 async def test_f101_asap_on_a_planned_post_means_after_its_approvals(approving, world):  # noqa: F811 # the fixture
-    """I5: those for tomorrow do not count; the new ones make it due, hours later. Back at a time, it waits for that."""
+    """I5: the approvals for tomorrow do not count; the new ones make the post due.
+
+    They come hours later. Put back to a time, the post waits for that time.
+    """
     planned = entry("p", at=TOMORROW.isoformat())
     await apply_schedule(approving, planned, FILE)
     await approve(approving.store, "p")
@@ -95,8 +110,13 @@ async def test_f101_asap_on_a_planned_post_means_after_its_approvals(approving, 
     assert len(await outbox.claim(10)) == 2
 
 
-async def test_an_account_that_is_added_to_what_is_due_gets_nothing_unless_a_person_asks(planner, world):  # noqa: F811
-    """Also within `max_delay`, and while others wait; it is reported once, and `resend` sends it."""
+async def test_an_account_that_is_added_to_what_is_due_gets_nothing_unless_a_person_asks(
+    planner, world
+):
+    """An account added to a due post is reported once, and `resend` sends it.
+
+    This holds within `max_delay` too, and while others wait.
+    """
     at = (START_TIME + HOUR).isoformat()
     await apply_schedule(planner, entry("p", at=at, to='["a"]'), FILE)
     world.advance_time(HOUR + 22 * MINUTE)
@@ -116,14 +136,17 @@ async def test_an_account_that_is_added_to_what_is_due_gets_nothing_unless_a_per
 
 
 async def test_an_account_of_the_settings_joins_what_is_to_come(planner, world):  # noqa: F811 # the fixture
-    """A group grows by a restart with other settings: the post of tomorrow is filed for the newcomer."""
+    """After a restart with a larger group, the post of tomorrow is filed for the newcomer."""
     await apply_schedule(planner, entry("p", at=TOMORROW.isoformat(), to='["a"]'), FILE)
     world.advance_time(HOUR)
     assert (await apply_schedule(planner, entry("p", at=TOMORROW.isoformat()), FILE)).filed == 1
 
 
 async def test_i1_an_account_does_not_join_while_another_one_is_called(planner, monkeypatch):  # noqa: F811 # the fixture
-    """A post that a person sends ahead has its time to come, and is called before the plan is written."""
+    """A post that a person sends ahead is called before the plan is written.
+
+    Its planned time is still to come.
+    """
     at = TOMORROW.isoformat()
     await apply_schedule(planner, entry("p", at=at, to='["a"]'), FILE)
 
@@ -139,7 +162,11 @@ async def test_i1_an_account_does_not_join_while_another_one_is_called(planner, 
         return known
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(planner.store.posts), "stored_posts", lambda _store, posts: read_and_send_ahead(posts))
+        patched.setattr(
+            type(planner.store.posts),
+            "stored_posts",
+            lambda _store, posts: read_and_send_ahead(posts),
+        )
         applied = await apply_schedule(planner, entry("p", at=at), FILE)
     assert (applied.filed, [item.account for item in await deliveries(planner)]) == (0, ["a"])
     await replan(planner)
@@ -147,7 +174,10 @@ async def test_i1_an_account_does_not_join_while_another_one_is_called(planner, 
 
 
 async def test_i1_an_account_does_not_join_what_a_person_sends_to_it(approving):  # noqa: F811 # the fixture
-    """A post that waits for approvals is joined, unless the account was ordered to get it by itself."""
+    """A post that waits for approvals is joined.
+
+    It is not joined if the account was ordered to get it by itself.
+    """
     await apply_schedule(approving, entry("p", to='["a"]'), FILE)
     post = await approving.store.posts.get_post(PostId("p"))
     await resend_post(approving, post, [AccountId("b")])
@@ -159,13 +189,20 @@ async def test_i1_an_account_does_not_join_what_a_person_sends_to_it(approving):
 
 @pytest.mark.parametrize("changed", [{"title": "新的标题"}, {"at": TOMORROW.isoformat()}])
 async def test_an_id_that_is_used_again_is_reported(planner, world, changed):  # noqa: F811 # the fixture
-    """F70: an edit of a post that is over changes nothing, has the line of its entry, and keeps no other back."""
+    """F70: an edit of a finished post changes nothing and has the line of its entry.
+
+    It keeps no other post back.
+    """
     await apply_schedule(planner, entry("p", to='["a"]'), FILE)
     await publish(planner, AccountId("a"))
     world.advance_time(2 * HOUR)
     assert (await apply_schedule(planner, entry("p", to='["a"]') + entry("q"), FILE)).left_out == []
-    applied = await apply_schedule(planner, entry("p", to='["a"]', **changed) + entry("q") + entry("r"), FILE)
-    assert [(problem.code, problem.location.line) for problem in applied.left_out] == [("edited_after_end", 3)]
+    applied = await apply_schedule(
+        planner, entry("p", to='["a"]', **changed) + entry("q") + entry("r"), FILE
+    )
+    assert [(problem.code, problem.location.line) for problem in applied.left_out] == [
+        ("edited_after_end", 3)
+    ]
     assert applied.filed == 2
     assert (await planner.store.posts.get_post(PostId("p"))).title == "警惕退款诈骗"
     await apply_schedule(planner, entry("q") + entry("r"), FILE)
@@ -173,7 +210,7 @@ async def test_an_id_that_is_used_again_is_reported(planner, world, changed):  #
 
 
 async def test_a_cancelled_post_that_is_edited_is_reported(planner):  # noqa: F811 # the fixture
-    """What a person has cancelled is not sent by an edit, and the edit is not taken in silence."""
+    """An edit does not send a post that a person has cancelled, and the edit is reported."""
     at = TOMORROW.isoformat()
     await apply_schedule(planner, entry("p", at=at), FILE)
     await planner.store.actions.cancel_post(PostId("p"), LI, "mistake")
@@ -183,13 +220,18 @@ async def test_a_cancelled_post_that_is_edited_is_reported(planner):  # noqa: F8
 
 
 async def test_an_edit_during_a_review_that_is_refused_goes_to_a_person(planner):  # noqa: F811 # the fixture
-    """F70: the platform refuses the old text, nothing is live, and the new one waits for a decision."""
+    """F70: the platform refuses the old text, and the new one waits for a decision.
+
+    Nothing is live.
+    """
     await apply_schedule(planner, entry("p", to='["a"]'), FILE)
     maintenance, outbox = stores(planner)
     await maintenance.promote_due()
     [lease] = await outbox.claim(10)
     await outbox.record_intent(lease)
-    await outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="1"), check_again_at=START_TIME + MINUTE))
+    await outbox.record_outcome(
+        lease, Submitted(ticket=Ticket(payload="1"), check_again_at=START_TIME + MINUTE)
+    )
     await apply_schedule(planner, entry("p", to='["a"]', title="新的标题"), FILE)
     [submitted] = await deliveries(planner)
     assert submitted.desired is DesiredState.EDITED

@@ -32,7 +32,7 @@ HALF = entry("p")
 
 
 class EditingRuntime(FakeRuntime):
-    """A runtime in which somebody saves the file once more while the daemon waits for it to be stable."""
+    """A runtime with another save of the file while the daemon waits for it to be stable."""
 
     saves = ()
 
@@ -85,21 +85,34 @@ def made_a_folder(file):
 
 
 async def test_recipients_are_updated_before_the_first_call(tmp_path, world):
-    """An account removed from a group while the daemon was down gets nothing, although the file is the same."""
+    """An account removed from a group while the daemon was down gets nothing.
+
+    The file is the same.
+    """
     (tmp_path / "schedule.toml").write_text(entry("p", to='["g"]'), "utf-8")
     states = []
     for members in ('["a", "b"]', '["a"]'):
         async with daemon_of(f"{SETTINGS}\n[groups]\ng = {members}\n", tmp_path, world) as daemon:
             await daemon.load_initial_schedule()
-            states.append({item.account: item.state for item in await daemon.application.store.queries.deliveries()})
+            states.append(
+                {
+                    item.account: item.state
+                    for item in await daemon.application.store.queries.deliveries()
+                }
+            )
     assert states == [
         {"a": State.PENDING, "b": State.PENDING},
         {"a": State.PENDING, "b": State.CANCELLED},
     ]
 
 
-async def test_i5_the_owner_of_the_file_is_noted_wherever_the_daemon_runs(daemon, tmp_path, monkeypatch):
-    """I5: who owns the file may not approve what is in it; a daemon started elsewhere must know the owner as well."""
+async def test_i5_the_owner_of_the_file_is_noted_wherever_the_daemon_runs(
+    daemon, tmp_path, monkeypatch
+):
+    """I5: the owner of the file is noted, as the owner may not approve its posts.
+
+    A daemon started elsewhere must know the owner as well.
+    """
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
@@ -134,24 +147,36 @@ async def test_f64_a_file_that_is_still_being_written_is_not_read(daemon, world)
 
 @pytest.mark.parametrize("spoil", [gone, emptied, linked, made_a_folder])
 async def test_f68_a_missing_file_cancels_nothing(daemon, spoil):
-    """F68: the last good version stays in force, all that is planned stays planned, and an alert says so."""
+    """F68: the last good version stays in force, and all plans stay.
+
+    An alert says so.
+    """
     daemon.schedule_file.write_text(WHOLE, "utf-8")
     await daemon.read_schedule()
     spoil(daemon.schedule_file)
     await daemon.read_schedule()
     assert await daemon.application.store.posts.active_schedule_text() == WHOLE
-    assert {item.state for item in await daemon.application.store.queries.deliveries()} == {State.PENDING}
-    assert [alert.code for alert in await daemon.application.store.queries.alerts()] == ["reload_refused"]
+    assert {item.state for item in await daemon.application.store.queries.deliveries()} == {
+        State.PENDING
+    }
+    assert [alert.code for alert in await daemon.application.store.queries.alerts()] == [
+        "reload_refused"
+    ]
 
 
 async def test_f64_a_file_cut_in_the_middle_leaves_the_last_good_version(daemon):
-    """F64: a half-written stable file is refused with its line; what was in force stays so."""
+    """F64: a half-written stable file is refused with its line.
+
+    The last good version stays in force.
+    """
     daemon.schedule_file.write_text(WHOLE, "utf-8")
     await daemon.read_schedule()
     daemon.schedule_file.write_text(WHOLE[: len(WHOLE) - 20], "utf-8")
     await daemon.read_schedule()
     assert await daemon.application.store.posts.active_schedule_text() == WHOLE
-    assert [alert.code for alert in await daemon.application.store.queries.alerts()] == ["reload_refused"]
+    assert [alert.code for alert in await daemon.application.store.queries.alerts()] == [
+        "reload_refused"
+    ]
 
 
 @pytest.fixture
@@ -169,7 +194,9 @@ def readings(monkeypatch):
 
 async def test_the_alert_calls_a_post_by_its_number_and_id(daemon):
     """As `check` does, with the name of the file and one problem a line."""
-    daemon.schedule_file.write_text(WHOLE.replace('id = "q"', 'id = "q"\nlevle = "red"') + entry("p"), "utf-8")
+    daemon.schedule_file.write_text(
+        WHOLE.replace('id = "q"', 'id = "q"\nlevle = "red"') + entry("p"), "utf-8"
+    )
     await daemon.read_schedule()
     [alert] = await daemon.application.store.queries.alerts()
     lines = alert.facts["reason"].splitlines()
@@ -180,7 +207,11 @@ async def test_the_alert_calls_a_post_by_its_number_and_id(daemon):
 
 
 async def test_a_refused_file_is_read_again_after_longer_and_longer_pauses(daemon, world, readings):
-    """Its job, every 20 s, does not parse it each time; five minutes are the longest pause, and a change ends it."""
+    """A refused file is read again after longer and longer pauses.
+
+    The job, every 20 s, does not parse it each time. Five minutes are the longest pause, and a
+    change ends it.
+    """
     daemon.schedule_file.write_text(WHOLE + entry("p"), "utf-8")
     read_at = []
     for second in range(0, 1500, 20):
@@ -206,7 +237,9 @@ async def test_a_picture_that_a_refused_file_lacks_is_noticed_when_it_comes(daem
     async with asyncio.timeout(30):
         while not await posts_of(daemon):
             Image.new("RGB", (200, 200), "navy").save(media / "late.png")
-            await asyncio.sleep(0.3)  # the watch may not have begun, and a save of each moment would never be settled
+            await asyncio.sleep(
+                0.3
+            )  # the watch may not have begun, and a save of each moment would never be settled
     daemon.stop_requested.set()
     await watching
     assert await posts_of(daemon) == {PostId("p")}
@@ -214,7 +247,10 @@ async def test_a_picture_that_a_refused_file_lacks_is_noticed_when_it_comes(daem
 
 @pytest.mark.long
 async def test_a_file_saved_before_it_is_watched_is_read_within_seconds(daemon, monkeypatch):
-    """What changes between the first reading and the start of the watch does not wait for the slow job."""
+    """A change between the first reading and the start of the watch is read within seconds.
+
+    It does not wait for the slow job.
+    """
 
     async def watch(*_paths, **_options):
         await daemon.stop_requested.wait()
@@ -232,9 +268,14 @@ async def test_a_file_saved_before_it_is_watched_is_read_within_seconds(daemon, 
 @pytest.mark.long
 @pytest.mark.parametrize("how", ["fault", "gone"])
 async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, world, how):
-    """F74: filed instants are sent although the template is unusable; an alert says that no more can be planned."""
+    """F74: filed instants are sent although the template is unusable.
+
+    An alert says that no more can be planned.
+    """
     own = shutil.copytree(shipped_templates() / "warning", tmp_path / "templates" / "own")
-    text = cron("daily", "0 12 * * *").replace('template = "warning"', 'template = "own"') + cron("fine", "0 15 * * *")
+    text = cron("daily", "0 12 * * *").replace('template = "warning"', 'template = "own"') + cron(
+        "fine", "0 15 * * *"
+    )
     (tmp_path / "schedule.toml").write_text(text, "utf-8")
     async with daemon_of(SETTINGS, tmp_path, world) as daemon:
         await daemon.load_initial_schedule()
@@ -251,7 +292,9 @@ async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, worl
             await application.store.maintenance.run()
             await send_due(application.store, dict.fromkeys("ab", fake), 50, daemon.stop_requested)
             world.advance_time(timedelta(hours=1))
-        states = Counter((item.key.post, item.state) for item in await application.store.queries.deliveries())
+        states = Counter(
+            (item.key.post, item.state) for item in await application.store.queries.deliveries()
+        )
         alerts = await application.store.queries.alerts()
     assert states["daily", State.PUBLISHED] == 4
     assert states["fine", State.PUBLISHED] == 8

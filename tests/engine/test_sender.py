@@ -8,7 +8,16 @@ import pytest
 
 from publisher.domain.delivery import SENDER, Held, State
 from publisher.domain.post import PostId
-from publisher.domain.results import Busy, Deleted, HoldReason, NotSent, Rejected, Submitted, Ticket, Unknown
+from publisher.domain.results import (
+    Busy,
+    Deleted,
+    HoldReason,
+    NotSent,
+    Rejected,
+    Submitted,
+    Ticket,
+    Unknown,
+)
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.reconciler import reconcile_due, retract_due
 from publisher.engine.sender import send_due
@@ -56,7 +65,7 @@ async def test_a_due_delivery_is_published_once(open_store, world):
 
 
 async def test_f24_a_post_with_a_lost_reply_is_found_and_never_repeated(open_store, world):
-    """The post whose reply was lost is adopted; one call was made."""
+    """The post with the lost reply is adopted, after one call."""
     store, fake, adapters = await stage(open_store, "a")
     fake.script.append(fake.lose_reply)
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
@@ -64,7 +73,11 @@ async def test_f24_a_post_with_a_lost_reply_is_found_and_never_repeated(open_sto
     assert (await state_of(store)).state is State.UNKNOWN
     await run_on(store, adapters, world, minutes=2)
     delivery = await state_of(store)
-    assert (delivery.state, delivery.receipt.remote_id, len(fake.calls)) == (State.PUBLISHED, "1", 1)
+    assert (delivery.state, delivery.receipt.remote_id, len(fake.calls)) == (
+        State.PUBLISHED,
+        "1",
+        1,
+    )
     assert delivery.verified_at is not None
 
 
@@ -94,8 +107,13 @@ async def test_f19_a_call_that_was_not_sent_is_tried_again_soon(open_store, worl
 
 
 @pytest.mark.parametrize("wait", [None, timedelta(minutes=1)], ids=["not sent", "still preparing"])
-async def test_an_adapter_that_claims_after_its_call_that_nothing_was_sent_is_not_believed(open_store, world, wait):
-    """Once the creating call has started, that would make it a second time: the outcome is unknown."""
+async def test_an_adapter_that_claims_after_its_call_that_nothing_was_sent_is_not_believed(
+    open_store, world, wait
+):
+    """Once the creating call has started, its outcome is unknown.
+
+    A claim that nothing was sent would make the call a second time.
+    """
     store, fake, adapters = await stage(open_store, "a")
 
     def create_and_wait(request):
@@ -153,7 +171,7 @@ async def hang():
 
 
 class Interrupted(FakeAdapter):
-    """An adapter that fails in what it does before its creating call, or right after that has begun."""
+    """An adapter that fails before its creating call, or right after the call has begun."""
 
     interruption = None
     record = None
@@ -175,7 +193,10 @@ class Interrupted(FakeAdapter):
 async def test_only_a_call_that_has_begun_leaves_an_unknown_outcome(  # noqa: PLR0917 # two ways to fail, at two times
     open_store, tmp_path, world, interruption, reason, starts_call
 ):
-    """An adapter that fails while it prepares has sent nothing: it is tried again, and nothing waits for a person."""
+    """An adapter that fails while it prepares has sent nothing and is tried again.
+
+    Nothing waits for a person.
+    """
     calls = CallRecord(tmp_path / "calls.log", "boot-1")
     timing = replace(TEST_TIMING, lease_timeout=timedelta(milliseconds=10))
     store = await open_store(make_policy("a", timing=timing), calls=calls)
@@ -205,7 +226,7 @@ async def test_f47_a_review_without_end_is_alerted_then_held(open_store, world):
 
 
 class Blind(FakeAdapter):
-    """A platform whose list cannot be read."""
+    """A platform with a list that cannot be read."""
 
     async def find_post(self, request):
         return Unknown(reason="list_unreadable")
@@ -246,9 +267,14 @@ class UndeletableAdapter(FakeAdapter):
 
 
 async def test_f78_an_adapter_that_cannot_retract_is_not_asked_to(open_store, world):
-    """F78: where no call deletes a post, an alert asks a person to; it is retracted once a read shows it gone."""
+    """F78: where no call deletes a post, an alert asks a person to delete it.
+
+    It is retracted once a read shows it gone.
+    """
     policy = make_policy("a")
-    store = await open_store(replace(policy, capabilities=replace(policy.capabilities, can_retract=False)))
+    store = await open_store(
+        replace(policy, capabilities=replace(policy.capabilities, can_retract=False))
+    )
     fake = UndeletableAdapter(now=store.runtime.now)
     adapters = dict.fromkeys(store.policies, fake)
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
@@ -264,10 +290,15 @@ async def test_f78_an_adapter_that_cannot_retract_is_not_asked_to(open_store, wo
 
 
 async def test_f77_a_post_confirmed_by_people_is_not_taken_for_deleted(open_store, world):
-    """F77: no call was ever made that could be searched for; two people saw it, so a person must delete it."""
+    """F77: a post confirmed by two people must be deleted by a person.
+
+    No call was ever made that could be searched for.
+    """
     store, _fake, adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + timedelta(hours=1)))
-    held = await store.actions.apply_event((await state_of(store)).id, Held(reason=HoldReason.POISON), SENDER)
+    held = await store.actions.apply_event(
+        (await state_of(store)).id, Held(reason=HoldReason.POISON), SENDER
+    )
     await resolve_delivery(
         store,
         held,
@@ -305,7 +336,12 @@ async def test_a_persons_confirmation_is_checked_by_reading_first(open_store, wo
     for expected in (State.HELD, State.PUBLISHED):
         held = await state_of(store)
         await resolve_delivery(
-            store, held, Resolution.PUBLISHED, by=named_person("li"), reason="seen", url="https://fake.example/1"
+            store,
+            held,
+            Resolution.PUBLISHED,
+            by=named_person("li"),
+            reason="seen",
+            url="https://fake.example/1",
         )
         await run_on(store, adapters, world, minutes=9)
         if expected is State.HELD:
@@ -317,7 +353,9 @@ async def test_a_persons_confirmation_is_checked_by_reading_first(open_store, wo
         fake.add_post(blind.calls[0])
 
 
-async def test_f39_a_report_during_a_retraction_is_checked_as_long_as_lists_may_lag(open_store, world):
+async def test_f39_a_report_during_a_retraction_is_checked_as_long_as_lists_may_lag(
+    open_store, world
+):
     """F39: the post that a person has just reported is shown minutes later, and deleted then."""
     store, fake, adapters = await stage(open_store, "a")
     blind = Blind(now=world.now)
@@ -342,7 +380,7 @@ async def test_f39_a_report_during_a_retraction_is_checked_as_long_as_lists_may_
 
 
 class Slow(FakeAdapter):
-    """A platform on which one account's list is not shown before an event is set."""
+    """A platform that hides one account's list until an event is set."""
 
     async def find_post(self, request):
         if request.account == "a":
@@ -353,7 +391,10 @@ class Slow(FakeAdapter):
 
 
 async def test_a_slow_read_delays_no_other(open_store, world):
-    """Of three unknown outcomes two are read at once; the third is read while the first still waits."""
+    """Of three unknown outcomes two are read at once.
+
+    The third is read while the first still waits.
+    """
     store, _fake, _adapters = await stage(open_store, "a", "b", "c")
     slow = Slow(now=world.now)
     slow.shown = asyncio.Event()
@@ -407,7 +448,7 @@ async def test_f14_a_stopping_daemon_begins_no_read(open_store, world):
 
 
 async def test_f14_a_stopping_daemon_claims_nothing_new(open_store):
-    """After the stop is requested no call starts; what is due stays due."""
+    """After the stop is requested no call starts, and due deliveries stay due."""
     store, fake, adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     stopping = asyncio.Event()
@@ -416,7 +457,9 @@ async def test_f14_a_stopping_daemon_claims_nothing_new(open_store):
     assert ((await state_of(store)).state, fake.calls) == (State.DUE, [])
 
 
-async def test_f02_a_delivery_left_in_sending_by_a_killed_process_is_resolved_by_reading(open_store, world):
+async def test_f02_a_delivery_left_in_sending_by_a_killed_process_is_resolved_by_reading(
+    open_store, world
+):
     """A restart ends every lease: calls with an intent are unknown, claims are due again."""
     store, fake, adapters = await stage(open_store, "a", "b")
     await enqueue_posts(store.posts, make_post("p", ["a", "b"], START_TIME))

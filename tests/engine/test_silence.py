@@ -1,4 +1,7 @@
-"""The 14-day clock of accounts: from the last verified post, with one alert whose severity rises."""
+"""The 14-day clock of accounts: from the last verified post, with one rising alert.
+
+The severity of the alert rises.
+"""
 
 import asyncio
 from dataclasses import replace
@@ -22,7 +25,7 @@ DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 class Platform(FakeAdapter):
-    """A platform whose list can be hidden."""
+    """A platform with a list that can be hidden."""
 
     is_hidden = False
 
@@ -56,7 +59,10 @@ async def days_of(store):
 
 
 async def test_one_alert_rises_from_notice_to_red_and_ends_with_a_verified_post(open_store, world):
-    """Each day has at most one open alert; every level is raised once; a verified post closes it."""
+    """Each day has at most one open alert, and every level is raised once.
+
+    A verified post closes the alert.
+    """
     store, adapters, _fake = await silent_account(open_store)
     seen = []
     for _day in range(20):
@@ -67,7 +73,11 @@ async def test_one_alert_rises_from_notice_to_red_and_ends_with_a_verified_post(
         world.advance_time(DAY)
     assert seen == ["silence_notice", "silence_alarm", "silence_red"]
     await publish(store, adapters, "p")
-    assert (await store.silence.update(BEIJING), await codes(store), await days_of(store)) == (1, [], 0)
+    assert (await store.silence.update(BEIJING), await codes(store), await days_of(store)) == (
+        1,
+        [],
+        0,
+    )
 
 
 async def test_an_alert_is_raised_once_however_often_it_is_looked_for(open_store, world):
@@ -83,7 +93,10 @@ async def test_an_alert_is_raised_once_however_often_it_is_looked_for(open_store
 
 
 async def test_a_post_counts_only_once_a_read_has_confirmed_it(open_store, world):
-    """What the platform says to have taken does not reset the clock; what its list shows does."""
+    """Only a post in the platform's list resets the clock.
+
+    A post that the platform only says to have taken does not.
+    """
     store, adapters, fake = await silent_account(open_store)
     world.advance_time(9 * DAY)
     fake.is_hidden = True
@@ -96,7 +109,7 @@ async def test_a_post_counts_only_once_a_read_has_confirmed_it(open_store, world
 
 
 async def test_reading_an_old_post_again_does_not_reset_the_clock(open_store, world):
-    """The list confirms a post every hour; what counts is when it was published."""
+    """Only the time of publication counts, though the list confirms a post every hour."""
     store, adapters, _fake = await silent_account(open_store)
     await publish(store, adapters, "p")
     for _day in range(10):
@@ -121,12 +134,18 @@ async def test_a_removed_post_moves_the_clock_back_to_the_one_before(open_store,
     [second] = await store.queries.deliveries(post=PostId("second"))
     assert second.state is State.REMOVED
     await store.silence.update(BEIJING)
-    assert (await days_of(store), sorted(await codes(store))) == (11, ["removed.removed_on_platform", "silence_notice"])
+    assert (await days_of(store), sorted(await codes(store))) == (
+        11,
+        ["removed.removed_on_platform", "silence_notice"],
+    )
 
 
 @pytest.mark.parametrize("is_in_settings", [True, False], ids=["settings", "at run time"])
 async def test_an_account_that_is_off_has_no_clock(open_store, world, is_in_settings):
-    """No days are counted where nobody publishes, and an open alert ends when the account is switched off."""
+    """No days are counted where nobody publishes.
+
+    An open alert ends when the account is switched off.
+    """
     terms = make_policy("a")
     if is_in_settings:
         terms = replace(terms, account=replace(terms.account, mode=Mode.OFF))
@@ -142,7 +161,7 @@ async def test_an_account_that_is_off_has_no_clock(open_store, world, is_in_sett
 
 
 async def test_an_account_that_leaves_the_settings_leaves_no_alert_behind(open_store, world):
-    """The next daemon, which does not know the account, closes what is open about it."""
+    """The next daemon does not know the account, and closes the open alerts about it."""
     store, _adapters, _fake = await silent_account(open_store)
     world.advance_time(14 * DAY)
     await store.silence.update(BEIJING)

@@ -1,4 +1,7 @@
-"""F100: slips in the schedule, put right later: what was never called is as before, and no other post waits."""
+"""F100: after a corrected slip, deliveries that were never called are as before.
+
+No other post waits for a slip in the schedule.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,7 +14,13 @@ from publisher.domain.delivery import Delivery, State
 from publisher.domain.post import PostId
 from publisher.domain.results import Busy, NotSent
 from publisher.engine.decisions import named_person
-from publisher.engine.planner import active_schedule, apply_schedule, plan_window, resend_post, send_correction
+from publisher.engine.planner import (
+    active_schedule,
+    apply_schedule,
+    plan_window,
+    resend_post,
+    send_correction,
+)
 from publisher.testing.fakes import START_TIME
 from tests.engine.test_planner import cron, deliveries, entry, planner, publish  # noqa: F401 # a fixture among them
 
@@ -37,7 +46,10 @@ ONE_OFF, REPEATING = entry("p", at=AT), cron("p", "0 12 * * *")
 SLIPS: dict[str, tuple[str, Edit]] = {
     "a post deleted": (ONE_OFF, deleted),
     "an account out of to": (ONE_OFF, changed('["all"]', '["a"]')),
-    "all accounts but a new one out of to": (entry("p", at=AT, to='["a"]'), changed('["a"]', '["b"]')),
+    "all accounts but a new one out of to": (
+        entry("p", at=AT, to='["a"]'),
+        changed('["a"]', '["b"]'),
+    ),
     "a wrong date": (ONE_OFF, changed(AT, "2026-12-25T12:00:00")),
     "a wrong expiry": (
         entry("p", at="2026-11-25T09:00:00", extra="expires = 2026-11-26T09:00:00"),
@@ -52,13 +64,21 @@ SLIPS: dict[str, tuple[str, Edit]] = {
 
 
 def shape(found: Sequence[Delivery]) -> list[Delivery]:
-    """Return deliveries without what grows with every step or edit, and without what the slip itself has filed."""
-    kept = [replace(item, version=0, updated_at=START_TIME, first_attempt_deadline=None) for item in found]
-    return sorted((item for item in kept if item.state is not State.CANCELLED), key=lambda item: item.id)
+    """Return deliveries without fields that grow with every step or edit.
+
+    Deliveries filed by the slip itself are left out.
+    """
+    kept = [
+        replace(item, version=0, updated_at=START_TIME, first_attempt_deadline=None)
+        for item in found
+    ]
+    return sorted(
+        (item for item in kept if item.state is not State.CANCELLED), key=lambda item: item.id
+    )
 
 
 async def reload(planner, text):  # noqa: F811 # the fixture's value
-    """Put a text in force, and run what comes after it: planning, and maintenance."""
+    """Put a text in force, and run the jobs after it: planning and maintenance."""
     applied = await apply_schedule(planner, text, "schedule.toml")
     schedule = await active_schedule(planner, "schedule.toml")
     await plan_window(planner, schedule, await planner.store.posts.schedule_version())
@@ -67,8 +87,13 @@ async def reload(planner, text):  # noqa: F811 # the fixture's value
 
 
 @pytest.mark.parametrize("slip", SLIPS)
-async def test_f100_a_slip_that_is_put_right_leaves_what_was_never_called_as_it_was(planner, world, slip):  # noqa: F811
-    """Slip, reload, correct it and write an urgent post, reload: the urgent post is filed, the rest is as before."""
+async def test_f100_a_slip_that_is_put_right_leaves_what_was_never_called_as_it_was(
+    planner, world, slip
+):
+    """After a slip and its correction the urgent post is filed, the rest is as before.
+
+    The steps are: slip, reload, correct it and write an urgent post, reload.
+    """
     post, edit = SLIPS[slip]
     await reload(planner, post + OTHER)
     await planner.store.maintenance.promote_due()
@@ -88,7 +113,10 @@ async def test_f100_a_slip_that_is_put_right_leaves_what_was_never_called_as_it_
 
 
 async def test_f100_of_what_comes_back_only_what_was_called_stays_cancelled(planner, world):  # noqa: F811
-    """One account has been called and may be tried again; the post is deleted and put back: the other comes back."""
+    """Of two accounts of a post that is deleted and put back, the uncalled one comes back.
+
+    The other account has been called and may be tried again.
+    """
     await reload(planner, entry("p"))
     await publish(planner, "a")
     await reload(planner, entry("urgent-1"))
@@ -102,17 +130,24 @@ async def test_f100_of_what_comes_back_only_what_was_called_stays_cancelled(plan
 
 
 async def test_f100_what_comes_back_too_late_is_left_out_alone(planner, world):  # noqa: F811
-    """A post that is put back after its time stays cancelled, with one alert, and a new one beside it is filed."""
+    """A post that is put back after its time stays cancelled, with one alert.
+
+    A new post beside it is filed.
+    """
     text = entry("p", at=AT)
     await reload(planner, text + OTHER)
     await reload(planner, OTHER)
     world.advance_time(timedelta(hours=4))
     for version in range(2):
         applied = await reload(planner, text + OTHER + entry(f"urgent-{version}"))
-        assert [(one.code, one.facts["post"]) for one in applied.left_out] == [("restored_too_late", "p")]
+        assert [(one.code, one.facts["post"]) for one in applied.left_out] == [
+            ("restored_too_late", "p")
+        ]
         assert len(await deliveries(planner, post=f"urgent-{version}")) == 2
     assert {item.state for item in await deliveries(planner, post="p")} == {State.CANCELLED}
-    assert [one.code for one in await planner.store.queries.alerts() if "left_out" in one.subject] == ["posts_left_out"]
+    assert [
+        one.code for one in await planner.store.queries.alerts() if "left_out" in one.subject
+    ] == ["posts_left_out"]
     await reload(planner, OTHER)
     assert not [one for one in await planner.store.queries.alerts() if "left_out" in one.subject]
 
@@ -134,7 +169,9 @@ LATER = "2026-11-27T12:00:00"
 async def live(planner, post="p"):  # noqa: F811 # the fixture's value
     """Return the accounts of a post that have got it or will, one for each delivery."""
     states = {State.PENDING, State.DUE, State.PUBLISHED}
-    return sorted(item.account for item in await deliveries(planner, post=post) if item.state in states)
+    return sorted(
+        item.account for item in await deliveries(planner, post=post) if item.state in states
+    )
 
 
 async def order_again(planner):  # noqa: F811 # the fixture's value
@@ -142,20 +179,30 @@ async def order_again(planner):  # noqa: F811 # the fixture's value
 
 
 async def test_f100_i1_what_was_sent_again_by_order_does_not_come_back(planner, world):  # noqa: F811
-    """Both accounts expire, a person sends the post to one, and it is moved: the other one alone comes back."""
+    """A post that was sent again to one account comes back for the other account alone.
+
+    Both accounts expire, a person sends the post to one, and it is moved.
+    """
     await reload(planner, entry("p", at=AT))
     world.advance_time(timedelta(hours=30))
     await planner.store.maintenance.run()
     await order_again(planner)
     await publish(planner, A)
     applied = await reload(planner, entry("p", at=LATER))
-    assert [(one.code, one.facts["subject"]) for one in applied.left_out] == [("restored_after_order", "p@a")]
+    assert [(one.code, one.facts["subject"]) for one in applied.left_out] == [
+        ("restored_after_order", "p@a")
+    ]
     await reload(planner, entry("p", at=LATER))
     assert await live(planner) == ["a", "b"]
 
 
-async def test_f100_i1_an_order_while_the_plan_is_made_keeps_the_delivery_away(planner, world, monkeypatch):  # noqa: F811
-    """A person sends the post again after the plan has read what is stored: the transaction asks once more."""
+async def test_f100_i1_an_order_while_the_plan_is_made_keeps_the_delivery_away(
+    planner, world, monkeypatch
+):
+    """An order during planning is found by the transaction, so no delivery comes back.
+
+    A person sends the post again after the plan has read the stored state.
+    """
     await reload(planner, entry("p", at=AT, to='["a"]'))
     world.advance_time(timedelta(hours=30))
     await planner.store.maintenance.run()
@@ -167,15 +214,22 @@ async def test_f100_i1_an_order_while_the_plan_is_made_keeps_the_delivery_away(p
         return known
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(planner.store.posts), "stored_posts", lambda _store, posts: read_and_order(posts))
+        patched.setattr(
+            type(planner.store.posts), "stored_posts", lambda _store, posts: read_and_order(posts)
+        )
         await apply_schedule(planner, entry("p", at=LATER, to='["a"]'), "schedule.toml")
     assert await live(planner) == ["a"]
 
 
 async def test_f100_i1_a_correction_that_was_ordered_is_not_sent_twice(planner):  # noqa: F811
-    """A planned correction loses an account, a person orders it there, and `to` is put right: that account has it."""
+    """A correction that a person ordered for an account is not sent there again.
+
+    The planned correction loses the account, the person orders it there, and `to` is put right.
+    """
     original = entry("p")
-    planned = entry("c", at=AT, extra='follows = "p"').replace('kind = "warning"', 'kind = "correction"')
+    planned = entry("c", at=AT, extra='follows = "p"').replace(
+        'kind = "warning"', 'kind = "correction"'
+    )
     await reload(planner, original + planned)
     for account in ("a", "b"):
         await publish(planner, account)
@@ -189,7 +243,7 @@ async def test_f100_i1_a_correction_that_was_ordered_is_not_sent_twice(planner):
 
 
 async def test_f100_i1_of_an_order_and_the_schedule_one_comes_back(planner, world):  # noqa: F811
-    """What was ordered leaves with its post: it stays so beside the post at a new time."""
+    """An order that left with its post stays so beside the post at a new time."""
     await reload(planner, entry("p", at=AT, to='["a"]') + OTHER)
     world.advance_time(timedelta(hours=30))
     await planner.store.maintenance.run()
@@ -202,7 +256,10 @@ async def test_f100_i1_of_an_order_and_the_schedule_one_comes_back(planner, worl
 
 
 async def test_f100_i1_an_older_order_does_not_come_back_beside_a_newer_one(planner, world):  # noqa: F811
-    """What was ordered leaves with its post, is ordered once more and published: the first order stays cancelled."""
+    """A first order stays cancelled beside a newer order that is published.
+
+    The first order leaves with its post, and the post is ordered once more.
+    """
     await reload(planner, entry("p", at=AT, to='["a"]') + OTHER)
     world.advance_time(timedelta(hours=30))
     await planner.store.maintenance.run()
@@ -215,9 +272,16 @@ async def test_f100_i1_an_older_order_does_not_come_back_beside_a_newer_one(plan
     assert await live(planner) == ["a"]
 
 
-@pytest.mark.parametrize("outcome", [NotSent(reason="connect_failed"), Busy(code="1", reason="busy")])
-async def test_f100_what_no_call_can_have_begun_for_comes_back_and_goes_out_once(planner, world, outcome):  # noqa: F811
-    """An urgent post is to be tried again; its account leaves `to` and is put back: after a refusal it stays out."""
+@pytest.mark.parametrize(
+    "outcome", [NotSent(reason="connect_failed"), Busy(code="1", reason="busy")]
+)
+async def test_f100_what_no_call_can_have_begun_for_comes_back_and_goes_out_once(
+    planner, world, outcome
+):
+    """An account that left `to` before any call can have begun comes back and is sent once.
+
+    The urgent post is to be tried again. After a refusal by the platform the account stays out.
+    """
     text = entry("p", extra="urgent = true")
     await reload(planner, text)
     await planner.store.maintenance.promote_due()
@@ -232,5 +296,7 @@ async def test_f100_what_no_call_can_have_begun_for_comes_back_and_goes_out_once
     await publish(planner, A)
     [back] = await deliveries(planner, post="p", account=A)
     is_back = isinstance(outcome, NotSent)
-    assert (back.state, back.attempts) == ((State.PUBLISHED, 2) if is_back else (State.CANCELLED, 1))
+    assert (back.state, back.attempts) == (
+        (State.PUBLISHED, 2) if is_back else (State.CANCELLED, 1)
+    )
     assert [one.code for one in applied.left_out] == ([] if is_back else ["restored_after_call"])

@@ -1,4 +1,4 @@
-"""The watchdog finds what stands still, and reports each fault once."""
+"""The watchdog finds jobs that stand still, and reports each fault once."""
 
 import asyncio
 import resource
@@ -44,7 +44,7 @@ class Scene:
         return find_faults(self.settings, worker, self.runtime.now()).faults
 
     async def beat_after(self, duration):
-        """Let time pass in which the daemon does nothing but to write its heartbeat."""
+        """Let time pass while the daemon only writes its heartbeat."""
         self.runtime.advance_time(duration)
         await self.store.actions.heartbeat()
 
@@ -57,13 +57,19 @@ async def scene(open_store, database_url, tmp_path):
 
 
 async def test_a_daemon_that_beats_and_has_nothing_to_do_is_fine(scene):
-    """No fault, also of another workspace's point of view, which sees that some daemon lives."""
+    """A daemon that beats and has nothing to do is no fault.
+
+    Another workspace sees that some daemon lives, so it reports no fault either.
+    """
     await enqueue_posts(scene.store.posts, make_post("later", ["a"], START_TIME + HOUR))
     assert scene.look() == scene.look("other:folder") == {}
 
 
 async def test_a_daemon_without_a_heartbeat_is_silent(scene):
-    """Half a minute without one is a fault, which names the last; so is a daemon that was stopped in order."""
+    """Half a minute without a heartbeat is a fault that names the last heartbeat.
+
+    A daemon that was stopped in order is a fault as well.
+    """
     scene.runtime.advance_time(timedelta(seconds=26))
     assert scene.look() == {Fault.DAEMON_SILENT: {"since": START_TIME.isoformat()}}
     await scene.beat_after(MINUTE)
@@ -73,15 +79,24 @@ async def test_a_daemon_without_a_heartbeat_is_silent(scene):
     assert list(scene.look()) == [Fault.DAEMON_SILENT]
 
 
-async def test_a_database_in_which_no_daemon_has_ever_run_is_a_fault(open_store, database_url, tmp_path):
+async def test_a_database_in_which_no_daemon_has_ever_run_is_a_fault(
+    open_store, database_url, tmp_path
+):
     """A watchdog that was enabled before the daemon says so."""
-    assert Scene(await open_store(make_policy("a")), database_url, tmp_path).look() == {Fault.DAEMON_SILENT: {}}
+    assert Scene(await open_store(make_policy("a")), database_url, tmp_path).look() == {
+        Fault.DAEMON_SILENT: {}
+    }
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("content", [None, b"no database at all" * 99], ids=["gone", "damaged"])
-async def test_a_database_that_cannot_be_read_is_a_fault_and_says_nothing_of_the_others(scene, content):
-    """What cannot be known is neither reported nor called over; nothing is created where nothing is."""
+async def test_a_database_that_cannot_be_read_is_a_fault_and_says_nothing_of_the_others(
+    scene, content
+):
+    """Facts that cannot be known are neither reported nor called over.
+
+    No file is created where there is none.
+    """
     file = scene.settings.workspace / "elsewhere.db"
     if content:
         file.write_bytes(content)
@@ -95,7 +110,9 @@ async def test_a_database_that_cannot_be_read_is_a_fault_and_says_nothing_of_the
 async def test_a_server_that_is_away_is_a_fault_and_its_password_is_not_shown(tmp_path):
     """The reason names the address, and nothing of the secret in it."""
     url = "postgresql://publisher:canary-of-the-server@127.0.0.1:9/publisher"
-    findings = find_faults(Settings(workspace=tmp_path, timezone=None, database=url), "worker-1", START_TIME)
+    findings = find_faults(
+        Settings(workspace=tmp_path, timezone=None, database=url), "worker-1", START_TIME
+    )
     reason = findings.faults[Fault.DATABASE_UNREADABLE]["reason"]
     assert ("127.0.0.1" in reason, "canary" in reason) == (True, False)
 
@@ -108,10 +125,14 @@ async def test_a_heartbeat_of_before_the_clock_was_set_back_is_silence(scene):
 
 
 async def test_what_is_due_and_not_sent_is_a_fault(scene):
-    """A daemon that beats while nothing becomes due, or nothing due is sent, has a job that stands still."""
+    """A daemon that beats while nothing becomes due or is sent has a job that stands still."""
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME))
     await scene.beat_after(3 * MINUTE)
-    assert scene.look()[Fault.DELIVERY_STUCK] == {"number": "1", "names": "p@a", "due": START_TIME.isoformat()}
+    assert scene.look()[Fault.DELIVERY_STUCK] == {
+        "number": "1",
+        "names": "p@a",
+        "due": START_TIME.isoformat(),
+    }
     await scene.store.maintenance.promote_due()
     assert list(scene.look()) == [Fault.DELIVERY_STUCK]
 
@@ -149,7 +170,9 @@ async def switch_off(scene):
 
 
 async def leave_settings(scene):
-    scene.settings = Settings(workspace=scene.settings.workspace, timezone=None, database=scene.settings.database)
+    scene.settings = Settings(
+        workspace=scene.settings.workspace, timezone=None, database=scene.settings.database
+    )
 
 
 async def start_cooldown(scene):
@@ -165,7 +188,7 @@ async def follow(scene):
 
 @pytest.mark.parametrize("reason", [pause, switch_off, leave_settings, start_cooldown, follow])
 async def test_what_waits_for_a_reason_is_no_fault(scene, reason):
-    """Neither a pause, nor an account that is off, nor a limit, nor an original that is not published stands still."""
+    """A pause, a disabled account, a limit or an unpublished original is no fault."""
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME))
     await scene.store.maintenance.promote_due()
     await reason(scene)
@@ -174,7 +197,10 @@ async def test_what_waits_for_a_reason_is_no_fault(scene, reason):
 
 
 def test_each_fault_is_reported_once_then_after_the_interval_and_once_when_it_is_over():
-    """An hour with a silent daemon is two reports; it is over two minutes after it was seen last."""
+    """An hour with a silent daemon gives two reports.
+
+    The fault is over two minutes after it was last seen.
+    """
     state, sent = {}, []
     for minute in range(90):
         now = START_TIME + minute * MINUTE
@@ -186,18 +212,23 @@ def test_each_fault_is_reported_once_then_after_the_interval_and_once_when_it_is
 
 
 def test_the_second_list_hears_of_a_fault_that_lasts_and_of_its_end():
-    """After a quarter of an hour it is reported once to both, and again after the interval; a short one only to one."""
+    """A fault that lasts a quarter of an hour is reported once to both lists.
+
+    It is reported again after the interval. A short fault is reported only to one list.
+    """
     state, sent = {}, []
     for minute in range(70):
         now = START_TIME + minute * MINUTE
-        state, reports = plan_reports(state, SILENT if minute < 60 else FINE, now, HOUR, 15 * MINUTE)
+        state, reports = plan_reports(
+            state, SILENT if minute < 60 else FINE, now, HOUR, 15 * MINUTE
+        )
         state = record_reports(state, reports, now)
         sent += [(minute, report.is_over, report.is_escalated) for report in reports]
     assert sent == [(0, False, False), (15, False, True), (61, True, True)]
 
 
 def test_a_daemon_that_dies_at_each_start_is_one_fault():
-    """What comes back within two minutes was not over."""
+    """A fault that comes back within two minutes was not over."""
     state, sent = {}, []
     for minute in range(30):
         now = START_TIME + minute * MINUTE
@@ -210,7 +241,9 @@ def test_a_daemon_that_dies_at_each_start_is_one_fault():
 def test_a_report_that_was_not_accepted_is_due_again_under_the_same_number():
     """Nothing is lost where a channel fails, neither the fault nor its end."""
     state, first = plan_reports({}, SILENT, START_TIME, HOUR)
-    state, second = plan_reports(record_reports(state, [], START_TIME), SILENT, START_TIME + MINUTE, HOUR)
+    state, second = plan_reports(
+        record_reports(state, [], START_TIME), SILENT, START_TIME + MINUTE, HOUR
+    )
     assert [report.id for report in first] == [report.id for report in second] == [first[0].id]
     state = record_reports(state, second, START_TIME + MINUTE)
     for minutes in (2, 3):
@@ -222,14 +255,19 @@ def test_what_cannot_be_known_is_neither_repeated_nor_over():
     """While the database cannot be read, an earlier fault stays as it was."""
     state, reports = plan_reports({}, SILENT, START_TIME, HOUR)
     state = record_reports(state, reports, START_TIME)
-    blind = Findings(faults={Fault.DATABASE_UNREADABLE: {}}, unknown=[Fault.DAEMON_SILENT, Fault.DELIVERY_STUCK])
+    blind = Findings(
+        faults={Fault.DATABASE_UNREADABLE: {}}, unknown=[Fault.DAEMON_SILENT, Fault.DELIVERY_STUCK]
+    )
     state, reports = plan_reports(state, blind, START_TIME + 9 * HOUR, HOUR)
     assert [report.fault for report in reports] == [Fault.DATABASE_UNREADABLE]
     assert Fault.DAEMON_SILENT in state
 
 
 def test_the_state_survives_and_is_rewritten_on_a_full_disk(tmp_path):
-    """The file keeps its size, so that no fault is reported at each look because it could not be noted."""
+    """The state file keeps its size, so it can be rewritten on a full disk.
+
+    Otherwise a fault would be reported at each look, because it could not be noted.
+    """
     file = tmp_path / "var" / "watchdog.json"
     save_state(file, {})
     size = file.stat().st_size
@@ -244,7 +282,9 @@ def test_the_state_survives_and_is_rewritten_on_a_full_disk(tmp_path):
     assert (load_state(file), file.stat().st_size) == (state, size)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"daemon_silent": {}}', '{"a fault of later": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"daemon_silent": {}}', '{"a fault of later": 1}']
+)
 def test_a_state_that_cannot_be_read_counts_as_empty(tmp_path, text):
     """A torn file makes the watchdog report once more, and never fail."""
     file = tmp_path / "watchdog.json"

@@ -1,4 +1,7 @@
-"""Saves in the dashboard, in the file and by commands: nobody approves words that they wrote in an earlier version."""
+"""Saves in the dashboard, in the file and by commands.
+
+Nobody approves words that they wrote in an earlier version.
+"""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -31,7 +34,7 @@ TWO = PostId("two")
 
 @pytest.fixture
 async def approving(planner, tmp_path, monkeypatch):  # noqa: F811 # as above
-    """Yield a planner of a workspace in which every post needs two people, with two posts in force."""
+    """Yield a planner with two posts in force and a rule of two people for every post."""
     monkeypatch.setattr(schedule_editor, "find_file_owner", lambda _file: "ops")
     approving = replace(planner, store=replace(planner.store, approval_rules=RULES))
     (tmp_path / "schedule.toml").write_text(FILE, "utf-8")
@@ -45,7 +48,9 @@ def find_file(planner):  # noqa: F811 # as above
 
 async def accept(planner, owner="ops"):  # noqa: F811 # as above
     """Put the file in force, as the daemon does."""
-    return await apply_schedule(planner, find_file(planner).read_text("utf-8"), "schedule.toml", file_owner=owner)
+    return await apply_schedule(
+        planner, find_file(planner).read_text("utf-8"), "schedule.toml", file_owner=owner
+    )
 
 
 async def save(planner, by, post="two", **changes):  # noqa: F811 # as above
@@ -53,7 +58,9 @@ async def save(planner, by, post="two", **changes):  # noqa: F811 # as above
     file = find_file(planner)
     schedule = await read_schedule_text(planner, file)
     base = await read_entry(schedule, PostId(post))
-    change = PostChange(post=PostId(post), entry={**base, **changes}, base=base, base_sha256=schedule.sha256)
+    change = PostChange(
+        post=PostId(post), entry={**base, **changes}, base=base, base_sha256=schedule.sha256
+    )
     assert isinstance(await save_post(planner, file, change, make_writer(by)), SavedEdit)
 
 
@@ -74,7 +81,9 @@ async def copy(planner, by, source, content_hash=None, **changes):  # noqa: F811
 
 
 def make_writer(by):
-    return Writer(actor=named_person(by), may_write=lambda _accounts: True, may_target=lambda _names: True)
+    return Writer(
+        actor=named_person(by), may_write=lambda _accounts: True, may_target=lambda _names: True
+    )
 
 
 def edit_file(planner, old, new):  # noqa: F811 # as above
@@ -91,7 +100,11 @@ async def barred(planner, post=TWO):  # noqa: F811 # as above
 
 @pytest.mark.parametrize("reads", [True, False], ids=["each read", "read together"])
 async def test_i5_a_rewriter_may_not_approve_after_another_persons_save_of_a_date(approving, reads):
-    """I5: also where the daemon has never had the rewriter's own version in force, and once saves are forgotten."""
+    """I5: a rewriter may not approve after another person's save of a date.
+
+    This holds if the daemon never had the rewriter's own version in force, and once saves are
+    forgotten.
+    """
     await save(approving, "王", title="改过的标题")
     if reads:
         await accept(approving)
@@ -107,20 +120,31 @@ async def test_i5_a_rewriter_may_not_approve_after_another_persons_save_of_a_dat
 
 
 async def test_an_approval_that_its_author_may_not_give_leaves_a_trace(approving):
-    """The audit has the attempt; one that comes too late, after the text has changed, is no attempt of that kind."""
+    """The audit has the attempt of an author to approve their own text.
+
+    An approval that comes too late, after the text has changed, is no such attempt.
+    """
     await save(approving, "王", title="改过的标题")
     await accept(approving)
     store = approving.store
     [task] = await store.approvals.tasks(TWO)
     approver = unlimited_approver("王")
-    for fingerprint, code in ((task.status.fingerprint, "approval_barred"), ("0" * 16, "approval_changed")):
+    for fingerprint, code in (
+        (task.status.fingerprint, "approval_barred"),
+        ("0" * 16, "approval_changed"),
+    ):
         with pytest.raises(ApprovalError, match=code):
             await approve_content(store, TWO, fingerprint, approver, named_person("王"))
-    assert [entry.event for entry in await store.queries.audit_history("user:?")] == ["approval_refused"]
+    assert [entry.event for entry in await store.queries.audit_history("user:?")] == [
+        "approval_refused"
+    ]
 
 
 async def test_i5_a_rewriter_may_not_approve_once_all_earlier_saves_are_forgotten(approving):
-    """I5: a save after months without one is numbered after them, not as one that is counted already."""
+    """I5: a save after months without one is numbered after the earlier saves.
+
+    It is not numbered as a save that is counted already.
+    """
     for title in ("改过的标题", "又改了标题"):
         await save(approving, "陈", title=title)
         await accept(approving)
@@ -141,8 +165,12 @@ async def test_a_change_in_the_file_does_not_free_who_saved_before(approving):
     assert await barred(approving) == ["zhang", "王"]
 
 
-@pytest.mark.parametrize("saves", [["two"], ["one", "two"]], ids=["of the post", "after one of another post"])
-async def test_a_change_in_the_file_is_its_owners_also_if_a_save_came_before_the_daemon(approving, saves):
+@pytest.mark.parametrize(
+    "saves", [["two"], ["one", "two"]], ids=["of the post", "after one of another post"]
+)
+async def test_a_change_in_the_file_is_its_owners_also_if_a_save_came_before_the_daemon(
+    approving, saves
+):
     """The save carries the words along; the audit says so."""
     file = find_file(approving)
     text = file.read_text("utf-8").replace('author = "zhang"', 'author = "chen"')
@@ -158,22 +186,36 @@ async def test_a_change_in_the_file_is_its_owners_also_if_a_save_came_before_the
     assert (task.saved_by, task.file_owner) == ("王", None)
     assert task.status.barred == {"chen", "ops", "王"}
     entries = await approving.store.queries.audit_history(TWO)
-    assert [line.detail["file_owners"] for line in entries if line.event == "post_saved"] == [["ops"]]
+    assert [line.detail["file_owners"] for line in entries if line.event == "post_saved"] == [
+        ["ops"]
+    ]
 
 
 @pytest.fixture
 async def read_by_all(approving, monkeypatch):
-    """Yield the planner, its second post approved by all, and a function that gives the file to a system user."""
+    """Yield the planner with its second post approved by all, and a function for the file.
+
+    The function gives the file to a system user.
+    """
     edit_file(approving, 'author = "zhang"', 'author = "chen"')
     await accept(approving)
     await approve(approving.store, "two", by="li")
     await approve(approving.store, "two", by="wang")
-    return approving, lambda name: monkeypatch.setattr(schedule_editor, "find_file_owner", lambda _file: name)
+    return approving, lambda name: monkeypatch.setattr(
+        schedule_editor, "find_file_owner", lambda _file: name
+    )
 
 
-@pytest.mark.parametrize("ends_in_file", [False, True], ids=["saved last", "changed in the file last"])
-async def test_i5_a_change_in_the_file_is_its_owners_also_if_another_post_is_saved(read_by_all, ends_in_file):
-    """I5: a save makes the file the dashboard's; the owners before it, each of them, have changed what nobody saved."""
+@pytest.mark.parametrize(
+    "ends_in_file", [False, True], ids=["saved last", "changed in the file last"]
+)
+async def test_i5_a_change_in_the_file_is_its_owners_also_if_another_post_is_saved(
+    read_by_all, ends_in_file
+):
+    """I5: each owner of the file has made the changes that nobody saved.
+
+    A save makes the file the dashboard's, and the owners are the ones before it.
+    """
     approving, give_file_to = read_by_all
     for owner, text, moved_to in (
         ("olga", "退款要先转账", NEXT_DAY),
@@ -191,8 +233,13 @@ async def test_i5_a_change_in_the_file_is_its_owners_also_if_another_post_is_sav
 
 
 @pytest.mark.parametrize("is_approved", [False, True], ids=["as it was", "what it was is approved"])
-async def test_i5_words_of_a_post_that_was_left_out_stay_those_of_the_files_owner(read_by_all, is_approved):
-    """I5: the version with the change is in force without it; the next save takes the words along."""
+async def test_i5_words_of_a_post_that_was_left_out_stay_those_of_the_files_owner(
+    read_by_all, is_approved
+):
+    """I5: words of a post that was left out stay the file owner's.
+
+    The version with the change is in force without the post. The next save takes the words along.
+    """
     approving, give_file_to = read_by_all
     edit_file(approving, "退款不用转账", "退款要先转账")
     edit_file(approving, f"at = {LATER}", "at = 2020-01-01T09:00:00")
@@ -226,15 +273,23 @@ async def test_who_made_a_left_out_change_is_freed_by_approvals_of_it(read_by_al
 
 async def refresh(planner):  # noqa: F811 # as above
     """Let a person have the post rendered again, with another telephone number."""
-    facts = {name: {**one, "hotline": "12345"} for name, one in planner.post_renderer.regions.items()}
+    facts = {
+        name: {**one, "hotline": "12345"} for name, one in planner.post_renderer.regions.items()
+    }
     newer = replace(planner, post_renderer=replace(planner.post_renderer, regions=facts))
     assert await refresh_texts(newer, TWO, named_person("赵"))
     return newer
 
 
 @pytest.mark.parametrize("reads", ["refresh", "file"])
-async def test_i5_approvals_of_an_older_text_free_nobody_whose_save_is_not_in_force(approving, reads):
-    """I5: a save may be recorded before a refresh, or while the daemon has an older text of the file already."""
+async def test_i5_approvals_of_an_older_text_free_nobody_whose_save_is_not_in_force(
+    approving, reads
+):
+    """I5: approvals of an older text free no author of a save that is not in force.
+
+    A save may be recorded before a refresh, or while the daemon already has an older text of the
+    file.
+    """
     edit_file(approving, "退款不用转账", "退款要先转账")
     older = find_file(approving).read_text("utf-8")
     await save(approving, "王", title="改过的标题")
@@ -250,7 +305,7 @@ async def test_i5_approvals_of_an_older_text_free_nobody_whose_save_is_not_in_fo
 
 
 async def test_an_undo_by_another_person_leaves_the_writer_barred(approving):
-    """Whose words a text still has is not read from it: all who saved it count."""
+    """The author of words in a text is not read from it: all its savers count."""
     await save(approving, "王", title="改过的标题")
     await accept(approving)
     await save(approving, "李", title="警惕退款诈骗")
@@ -260,7 +315,10 @@ async def test_an_undo_by_another_person_leaves_the_writer_barred(approving):
 
 @pytest.mark.parametrize("reads", [True, False], ids=["in force", "not read yet"])
 async def test_a_copy_is_its_writers_too(approving, reads):
-    """Copied in the dashboard and changed: what it began with is still another's."""
+    """A copy changed in the dashboard is still its first writer's too.
+
+    The words that it began with belong to another person.
+    """
     await save(approving, "王", title="改过的标题")
     if reads:
         await accept(approving)
@@ -307,7 +365,10 @@ async def test_a_post_that_is_removed_and_put_back_is_its_writers_still(approvin
 
 
 async def test_who_lets_a_new_text_be_rendered_may_not_approve_it(approving):
-    """`refresh` brings words of a template into the post: whose they are is not known, but who took them over."""
+    """The person behind a `refresh` may not approve the new text.
+
+    The author of the template words is not known, but the person that took them over is.
+    """
     await save(approving, "王", title="改过的标题")
     await accept(approving)
     await refresh(approving)
@@ -317,12 +378,17 @@ async def test_who_lets_a_new_text_be_rendered_may_not_approve_it(approving):
 async def test_who_sends_a_file_has_written_it(approving):
     """`send FILE`, and then a save of the post in the schedule by another person."""
     [post] = parse_schedule(entry("p"), file="p.toml", context=approving.schedule_context).posts
-    await send_now(approving, [post], [AuditAction(event="send_requested", subject="p", by=named_person("王"))])
+    await send_now(
+        approving, [post], [AuditAction(event="send_requested", subject="p", by=named_person("王"))]
+    )
     assert await barred(approving, PostId("p")) == ["zhang", "王"]
 
 
 async def test_a_text_with_every_approval_frees_who_wrote_before_it(approving):
-    """The audit has every save; the post has who may not approve it now."""
+    """A text with every approval frees its earlier writers.
+
+    The audit has every save. The post has the people barred from its approval now.
+    """
     await save(approving, "王", title="改过的标题")
     await accept(approving)
     await approve(approving.store, "two", by="li")
@@ -334,7 +400,7 @@ async def test_a_text_with_every_approval_frees_who_wrote_before_it(approving):
 
 
 async def test_f69_moving_a_date_keeps_the_approvals_of_others(approving):
-    """A save of the time ends no yes of people who have not written."""
+    """A save of the time ends no approval of people without a text of their own in the post."""
     await approve(approving.store, "two", by="li")
     await save(approving, "王", at=datetime.fromisoformat(LATER) + timedelta(minutes=30))
     await accept(approving)

@@ -1,10 +1,13 @@
-"""Clients that flood a dashboard: sign-ins from many addresses, slow connections, and many streams of one user.
+"""Clients that flood a dashboard.
 
-Run as `python -m tests.flood.clients` with a Flood as JSON in a line of standard input, a process of its own. It writes
-a line of JSON when all connections have been open once, and its counts when its standard input ends.
+They send sign-ins from many addresses, slow connections, and many streams of one user. Run as
+`python -m tests.flood.clients` with a Flood as JSON in a line of standard input, in its own
+process. It writes a line of JSON when all connections have been open once, and its counts when its
+standard input ends.
 
-In reality these clients are other machines, so the process gives way to publisher and to the people who use it: what it
-takes of the processors would be measured otherwise. A flood that is weakened by that shows in its counts.
+In reality these clients are other machines, so the process gives way to publisher and its users.
+Otherwise its share of the processors would be measured, too. A flood that is weakened by that shows
+in its counts.
 """
 
 import asyncio
@@ -24,7 +27,7 @@ from publisher.web.server import raise_descriptor_limit
 from tests.wait import eventually
 
 ATTEMPT_SECONDS = 1.0
-"""Between two sign-ins of an address, which waits for no answer."""
+"""Seconds between two sign-ins of an address; a sign-in waits for no answer."""
 DRIP_SECONDS = 0.5
 RECONNECT_SECONDS = 1.0
 """How soon a slow client connects again after it was closed."""
@@ -35,10 +38,16 @@ RIGHT_SHARE = 0.02
 ADDRESSES_OF_SLOW = 20
 NICENESS = 10
 SESSION_NICENESS = Path("/proc/self/autogroup")
-"""Where Linux shares processors among sessions first, a process gives way to another session only by this."""
+"""The priority of a session.
+
+Where Linux shares processors among sessions first, a process gives way to another session only by
+this.
+"""
 FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
 SLOW_HEAD = b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "
-SLOW_FORM = f"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\n{FORM}Content-Length: 500000\r\n\r\nname=".encode()
+SLOW_FORM = (
+    f"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\n{FORM}Content-Length: 500000\r\n\r\nname=".encode()
+)
 PROXY = "127.0.0.1"
 """Where the proxy connects from that is in front of the dashboard, if there is one."""
 PROXY_HOST = "publisher.example.gov.cn"
@@ -46,7 +55,7 @@ PROXY_HOST = "publisher.example.gov.cn"
 
 
 def proxy_headers(address: str) -> Mapping[str, str]:
-    """Return the headers by which the proxy says which client it passes on."""
+    """Return the proxy's headers for a request of a client with this address."""
     return {"Host": PROXY_HOST, "X-Forwarded-For": address, "X-Forwarded-Proto": "https"}
 
 
@@ -57,13 +66,19 @@ def format_headers(address: str, *, is_proxied: bool) -> str:
 
 
 def session_cookie_name(*, is_proxied: bool) -> str:
-    """Return the name of the session's cookie, which says by its prefix that it came by TLS."""
+    """Return the name of the session's cookie.
+
+    Its prefix says that it came by TLS.
+    """
     return "__Host-publisher_session" if is_proxied else "publisher_session"
 
 
 @dataclass(slots=True, kw_only=True)
 class Flood:
-    """How much comes from how many addresses. `passwords` are those of the users, by name."""
+    """The size of a flood and its number of addresses.
+
+    `passwords` are the users' passwords, by name.
+    """
 
     port: int
     addresses: int
@@ -75,7 +90,10 @@ class Flood:
     stream_addresses: int
     """How many addresses these come from."""
     is_proxied: bool
-    """Whether all come through one proxy, which passes on whole requests alone: then nobody is slow."""
+    """True if all come through one proxy.
+
+    The proxy passes on whole requests alone: then nobody is slow.
+    """
     session: str = field(repr=False)
     passwords: Mapping[str, str] = field(repr=False)
     counts: Counter[str] = field(default_factory=Counter)
@@ -97,7 +115,9 @@ class Flood:
             for number, beginning in enumerate(self.slow):
                 group.create_task(self._hold(number, beginning))
             for number in range(self.streams):
-                group.create_task(self._stream_again_and_again(f"127.0.2.{number % self.stream_addresses + 101}"))
+                group.create_task(
+                    self._stream_again_and_again(f"127.0.2.{number % self.stream_addresses + 101}")
+                )
 
     async def _sign_in_again_and_again(self, number: int, group: asyncio.TaskGroup) -> None:
         await asyncio.sleep(random.random() * ATTEMPT_SECONDS)  # noqa: S311 # the clients do not come in step
@@ -110,11 +130,15 @@ class Flood:
         is_right = random.random() < RIGHT_SHARE  # noqa: S311 # no secret
         password = self.passwords.get(name, "") if is_right else "a wrong password"
         body = urlencode({"name": name, "password": password})
-        head = f"POST /login HTTP/1.1\r\n{format_headers(address, is_proxied=self.is_proxied)}{FORM}"
+        head = (
+            f"POST /login HTTP/1.1\r\n{format_headers(address, is_proxied=self.is_proxied)}{FORM}"
+        )
         self.counts["sign-ins sent"] += 1
         with contextlib.suppress(OSError):
             async with self._connect(address) as (reader, writer):
-                writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
+                writer.write(
+                    f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+                )
                 status = (await reader.readline()).decode("ascii").partition(" ")[2].strip()
                 self.counts[f"sign-ins answered {status[:3] or 'by a close'}"] += 1
 
@@ -148,7 +172,9 @@ class Flood:
     @contextlib.asynccontextmanager
     async def _connect(self, address: str):
         local = PROXY if self.is_proxied else address
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(local, 0))
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self.port, local_addr=(local, 0)
+        )
         try:
             yield reader, writer
         finally:
@@ -164,12 +190,19 @@ async def _is_closed(reader: asyncio.StreamReader) -> bool:
 
 
 def give_way() -> None:
-    """Let this process run at a lower priority than what it floods, as far as the system permits."""
+    """Let this process run at a lower priority than the flooded dashboard.
+
+    It does so as far as the system permits.
+    """
     os.nice(NICENESS)
-    with contextlib.suppress(OSError):  # what an interactive shell has started leads a group already
+    with contextlib.suppress(
+        OSError
+    ):  # what an interactive shell has started leads a group already
         os.setsid()
     if os.getsid(0) == os.getpid():  # else it would be the shell whose session gives way
-        with contextlib.suppress(OSError):  # not on every system, and not when it was written a moment ago
+        with contextlib.suppress(
+            OSError
+        ):  # not on every system, and not when it was written a moment ago
             SESSION_NICENESS.write_text(str(NICENESS))
 
 
@@ -183,10 +216,16 @@ async def main() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     flood = Flood(**json.loads(await reader.readline()))
     running = asyncio.create_task(flood.run())
-    await eventually(lambda: len(flood.held) == len(flood.slow) or running.done(), PATIENCE_SECONDS, "slow connections")
+    await eventually(
+        lambda: len(flood.held) == len(flood.slow) or running.done(),
+        PATIENCE_SECONDS,
+        "slow connections",
+    )
     write_line({"held": len(flood.held)})
     began, spent = time.monotonic(), time.process_time()
-    await asyncio.wait([running, asyncio.create_task(reader.read())], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(
+        [running, asyncio.create_task(reader.read())], return_when=asyncio.FIRST_COMPLETED
+    )
     if running.done():
         await running
     running.cancel()

@@ -1,9 +1,12 @@
-"""A flood of sign-ins, slow connections and live pages against the dashboard, while a post falls due to many accounts.
+"""A flood against the dashboard, while a post falls due to many accounts.
 
-Most of the live pages are one user's, who opens far more than a person can look at.
+It has sign-ins, slow connections and live pages.
 
-The same work is done twice in one workspace, on the simulator: without the flood, and in it. An operator pauses and
-resumes everything, one who has signed in opens Today, and a user signs in from an address that does not flood.
+Most of the live pages are one user's: far more than a person can look at.
+
+The same work is done twice in one workspace, on the simulator: without the flood, and in it. An
+operator pauses and resumes everything, a signed-in person opens Today, and a user signs in from an
+address that does not flood.
 """
 
 import argparse
@@ -35,9 +38,23 @@ from publisher.web.server import raise_descriptor_limit
 from tests.bench.database import application, read_rows
 from tests.bench.figures import Figure, median, percentile
 from tests.bench.process import running
-from tests.bench.workspace import LOG, STARTED, daemon, format_post, wait_for_event, workspace, write_schedule
+from tests.bench.workspace import (
+    LOG,
+    STARTED,
+    daemon,
+    format_post,
+    wait_for_event,
+    workspace,
+    write_schedule,
+)
 from tests.flood import clients
-from tests.flood.clients import ATTEMPT_SECONDS, PROXY, PROXY_HOST, proxy_headers, session_cookie_name
+from tests.flood.clients import (
+    ATTEMPT_SECONDS,
+    PROXY,
+    PROXY_HOST,
+    proxy_headers,
+    session_cookie_name,
+)
 from tests.ports import free_port
 from tests.simulator_process import SimulatorProcess, run_simulator
 from tests.streams import find_stream
@@ -46,7 +63,9 @@ from tests.wait import eventually
 VIEWERS = ("值班", "值班-二", "值班-三", "值班-四", "值班-五")
 HOARDER = "囤页面的人"
 """Opens far more live pages than a person can look at."""
-GRANTS = {"主管": "admin", "操作员": "operator", "作者": "author"} | dict.fromkeys([*VIEWERS, HOARDER], "viewer")
+GRANTS = {"主管": "admin", "操作员": "operator", "作者": "author"} | dict.fromkeys(
+    [*VIEWERS, HOARDER], "viewer"
+)
 OPERATOR, USER, VIEWER = "操作员", "作者", VIEWERS[0]
 PASSWORDS = {name: f"the password of {name}, {grant}" for name, grant in GRANTS.items()}
 OPERATOR_ADDRESS, VIEWER_ADDRESS = "127.0.0.2", "127.0.0.4"
@@ -54,7 +73,7 @@ QUIET, FLOODED = "quiet", "flooded"
 """The posts that fall due without the flood and in it."""
 CREATE = "/2/statuses/share.json"
 PATIENCE_SECONDS = 120
-"""For what is not measured, and for an answer that is far too late."""
+"""Timeout in seconds of unmeasured work, and of an answer that is far too late."""
 CYCLE_SECONDS = 1.5
 """Between two pauses."""
 STILL_SECONDS = 4.0
@@ -67,18 +86,21 @@ SILENT_SECONDS = 25.0
 
 
 def make_address(number: int) -> str:
-    """Return an address of this machine from which nobody else comes."""
+    """Return an address of this machine that nobody else uses."""
     return f"127.0.{3 + number // 256}.{number % 256}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How large a flood is, and what may be noticed of it."""
+    """The size of a flood, and the limits of its noticeable effects."""
 
     seconds: float = 60
     quiet_seconds: float = 20
     lead_seconds: float = 10
-    """How long filing a post may take before the work that is measured begins; it gets more if that is too short."""
+    """Seconds that filing a post may take before the measured work begins.
+
+    They are extended if they are too short.
+    """
     accounts: int = 150
     live_pages: int = 50
     addresses: int = 100
@@ -99,7 +121,10 @@ class Size:
 
 @dataclass(slots=True, kw_only=True)
 class Noticed:
-    """What people notice, in seconds; `failed` are the requests that were not answered as they must be."""
+    """The seconds that people notice.
+
+    `failed` are the requests without the required answer.
+    """
 
     late: Sequence[float] = ()
     pauses: list[float] = field(default_factory=list)
@@ -110,7 +135,11 @@ class Noticed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What was noticed without the flood and in it, how many live pages were followed to the end, and what came."""
+    """The effects noticed without the flood and in it, and the counts of both.
+
+    `live` is the number of live pages that were followed to the end, and `counts` is the work of
+    the flood.
+    """
 
     quiet: Noticed
     flooded: Noticed
@@ -119,22 +148,62 @@ class Outcome:
     counts: Mapping[str, int]
 
     def figures(self, size: Size) -> Iterator[Figure]:
-        """Yield each figure with its goal, and how it compares with the same work without the flood.
+        """Yield each figure with its goal, compared with the same work without the flood.
 
-        What has not come at all took for ever.
+        A missing result counts as infinite time.
         """
         for name, goal, quiet, flooded in (
-            ("last call after the due time", size.max_late_seconds, self.quiet.late, self.flooded.late),
-            ("pause, click to written, 95 of 100", size.max_pause_seconds, self.quiet.pauses, self.flooded.pauses),
-            ("Today of who has signed in, 95 of 100", size.max_page_seconds, self.quiet.pages, self.flooded.pages),
-            ("sign-in elsewhere, worst", size.max_sign_in_seconds, self.quiet.sign_ins, self.flooded.sign_ins),
+            (
+                "last call after the due time",
+                size.max_late_seconds,
+                self.quiet.late,
+                self.flooded.late,
+            ),
+            (
+                "pause, click to written, 95 of 100",
+                size.max_pause_seconds,
+                self.quiet.pauses,
+                self.flooded.pauses,
+            ),
+            (
+                "Today of who has signed in, 95 of 100",
+                size.max_page_seconds,
+                self.quiet.pages,
+                self.flooded.pages,
+            ),
+            (
+                "sign-in elsewhere, worst",
+                size.max_sign_in_seconds,
+                self.quiet.sign_ins,
+                self.flooded.sign_ins,
+            ),
         ):
             share = 0.95 if "95" in name else 1.0
-            noticed, usually = ([1e3 * seconds for seconds in each] or [math.inf] for each in (flooded, quiet))
+            noticed, usually = (
+                [1e3 * seconds for seconds in each] or [math.inf] for each in (flooded, quiet)
+            )
             value, usual = percentile(noticed, share), percentile(usually, share)
-            parts = {"times": value / usual, "without": usual, "median": median(noticed), "worst": max(noticed)}
-            yield Figure(id="", name=name, value=value, goal=1e3 * goal, unit="ms", parts=parts | {"of": len(flooded)})
-        yield Figure(id="", name="calls of the post", value=len(self.flooded.late), goal=size.accounts, is_minimum=True)
+            parts = {
+                "times": value / usual,
+                "without": usual,
+                "median": median(noticed),
+                "worst": max(noticed),
+            }
+            yield Figure(
+                id="",
+                name=name,
+                value=value,
+                goal=1e3 * goal,
+                unit="ms",
+                parts=parts | {"of": len(flooded)},
+            )
+        yield Figure(
+            id="",
+            name="calls of the post",
+            value=len(self.flooded.late),
+            goal=size.accounts,
+            is_minimum=True,
+        )
         yield Figure(
             id="",
             name="live pages followed to the end",
@@ -149,12 +218,14 @@ class Outcome:
             self.counts.get("sign-ins sent", 0),
             size.min_share * size.addresses * size.seconds / ATTEMPT_SECONDS,
         )
-        yield Figure(id="", name="sign-ins of the flood", value=sent, goal=round(wanted), is_minimum=True)
+        yield Figure(
+            id="", name="sign-ins of the flood", value=sent, goal=round(wanted), is_minimum=True
+        )
 
 
 @dataclass(slots=True, kw_only=True)
 class Office:
-    """The workspace under the flood, and the sessions of those who work in it."""
+    """The workspace under the flood, and the sessions of its people."""
 
     folder: Path
     port: int
@@ -167,11 +238,16 @@ class Office:
     reconnections: int = 0
     """How often a live page has lost its stream."""
     addresses: Iterator[int] = field(default_factory=count)
-    """The numbers of the addresses from which a user signs in: one who works signs in once, not every second."""
+    """The numbers of the addresses of a user's sign-ins.
+
+    A person at work signs in once, not every second.
+    """
 
     @contextlib.asynccontextmanager
-    async def visit(self, address: str, name: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
-        """Open the dashboard from an address, as one who has signed in or as nobody."""
+    async def visit(
+        self, address: str, name: str | None = None
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        """Open the dashboard from an address, with a session or without one."""
         is_proxied = self.size.is_proxied
         cookie = session_cookie_name(is_proxied=is_proxied)
         async with httpx.AsyncClient(
@@ -190,13 +266,20 @@ class Office:
         return False
 
     async def ask(
-        self, seconds: list[float], path: str, address: str, name: str = "", form: Mapping[str, str] | None = None
+        self,
+        seconds: list[float],
+        path: str,
+        address: str,
+        name: str = "",
+        form: Mapping[str, str] | None = None,
     ) -> None:
-        """Get a page or send a form by a new connection, and note how long it took until that was done."""
+        """Get a page or send a form by a new connection, and note its duration."""
         try:
             async with self.visit(address, name or None) as client:
                 began = time.monotonic()
-                response = await (client.get(path) if form is None else client.post(path, data=dict(form)))
+                response = await (
+                    client.get(path) if form is None else client.post(path, data=dict(form))
+                )
                 seconds.append(time.monotonic() - began)
         except httpx.TransportError as error:
             self.noticed.failed.append(f"{path}: {type(error).__name__}")
@@ -206,15 +289,22 @@ class Office:
 
     async def pause(self) -> None:
         """Pause everything, see that it is written, and resume."""
-        await self.ask(self.noticed.pauses, "/pause", OPERATOR_ADDRESS, OPERATOR, {"reason": "洪水"})
+        await self.ask(
+            self.noticed.pauses, "/pause", OPERATOR_ADDRESS, OPERATOR, {"reason": "洪水"}
+        )
         if not (rows := read_rows(self.folder, "SELECT at FROM pause")):
             self.noticed.failed.append("/pause: answered, and not written")
             return
         paused_at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=rows[0][0])
-        await self.ask([], "/resume", OPERATOR_ADDRESS, OPERATOR, {"paused_at": paused_at.isoformat()})
+        await self.ask(
+            [], "/resume", OPERATOR_ADDRESS, OPERATOR, {"paused_at": paused_at.isoformat()}
+        )
 
     async def work_until(self, instant: float) -> None:
-        """Pause, open Today and sign in, at least once, until this instant, in seconds of the epoch."""
+        """Pause, open Today and sign in, at least once, until this instant.
+
+        The instant is in seconds of the epoch.
+        """
         while True:
             until = time.monotonic() + CYCLE_SECONDS
             await self.pause()
@@ -226,10 +316,15 @@ class Office:
 
     async def sign_in(self, name: str) -> None:
         form = {"name": name, "password": PASSWORDS[name]}
-        await self.ask(self.noticed.sign_ins, "/login", make_address(next(self.addresses)), form=form)
+        await self.ask(
+            self.noticed.sign_ins, "/login", make_address(next(self.addresses)), form=form
+        )
 
     async def follow(self, name: str, received_at: list[float]) -> None:
-        """Keep a live page open, which connects again as in a browser, and note when it last received something."""
+        """Keep a live page open, and note the time of its last event.
+
+        It connects again as in a browser.
+        """
         async with self.visit(VIEWER_ADDRESS, name) as client:
             address, headers = find_stream((await client.get("/today")).text), dict[str, str]()
             while True:
@@ -248,15 +343,20 @@ class Office:
         wanted = {(post, int(at.timestamp() * 1e6)) for post, at in self.due.items()}
 
         def are_filed() -> bool:
-            filed = read_rows(self.folder, "SELECT post, due_at, COUNT(*) FROM delivery GROUP BY post, due_at")
-            return {(post, at) for post, at, number in filed if number == self.size.accounts} >= wanted
+            filed = read_rows(
+                self.folder, "SELECT post, due_at, COUNT(*) FROM delivery GROUP BY post, due_at"
+            )
+            return {
+                (post, at) for post, at, number in filed if number == self.size.accounts
+            } >= wanted
 
         await eventually(are_filed, PATIENCE_SECONDS, "the deliveries")
 
     async def move_post(self, post: str, seconds: float) -> float:
-        """Let a filed post fall due in so many seconds, or later; return the instant, in seconds of the epoch.
+        """Let a filed post fall due in so many seconds, or later; return the instant.
 
-        Raises TimeoutError if that is filed too late again and again.
+        The instant is in seconds of the epoch. Raises TimeoutError if the move is filed too late
+        again and again.
         """
         for lead in (1, 2, 4):
             ahead = timedelta(seconds=seconds + lead * self.size.lead_seconds)
@@ -268,11 +368,18 @@ class Office:
         raise TimeoutError(f"{post} is not filed before its time")
 
     async def wait_for_calls(self, due: float) -> Sequence[float]:
-        """Wait until the post has left to every account; return how late each call began, in seconds."""
+        """Wait until the post has left to every account.
+
+        Return the delay of the start of each call, in seconds.
+        """
         latest = time.monotonic() + PATIENCE_SECONDS
         while True:
             log = await asyncio.to_thread(self.simulator.get, "/_sim/log")
-            calls = [item["began"] for item in log if item["kind"] == "recv" and item["endpoint"] == CREATE]
+            calls = [
+                item["began"]
+                for item in log
+                if item["kind"] == "recv" and item["endpoint"] == CREATE
+            ]
             late = [began - due for began in calls if began > due - STILL_SECONDS]
             if len(late) >= self.size.accounts or time.monotonic() > latest:
                 return late
@@ -282,7 +389,9 @@ class Office:
         """Work for so many seconds, or a little longer; a post falls due in the middle."""
         began = time.time()
         due = await self.move_post(post, seconds / 2)
-        self.report(f"at work; a post to {self.size.accounts} accounts falls due in {due - time.time():.0f} s")
+        self.report(
+            f"at work; a post to {self.size.accounts} accounts falls due in {due - time.time():.0f} s"
+        )
         await self.work_until(due - STILL_SECONDS)
         self.noticed.late = await self.wait_for_calls(due)
         self.report("the post has left")
@@ -297,11 +406,14 @@ async def measure(office: Office) -> Outcome:
     await office.file_posts()
     await office.work(QUIET, size.quiet_seconds)
     quiet, office.noticed = office.noticed, Noticed()
-    office.report(f"the flood begins: {size.addresses} addresses sign in, {size.live_pages} live pages")
+    office.report(
+        f"the flood begins: {size.addresses} addresses sign in, {size.live_pages} live pages"
+    )
     pages: list[list[float]] = [[] for _ in range(size.live_pages)]
     names = itertools.cycle(VIEWERS)
     viewers = [
-        asyncio.create_task(office.follow(name, received_at)) for name, received_at in zip(names, pages, strict=False)
+        asyncio.create_task(office.follow(name, received_at))
+        for name, received_at in zip(names, pages, strict=False)
     ]
     try:
         async with flood(office) as end:
@@ -319,14 +431,33 @@ async def measure(office: Office) -> Outcome:
         await asyncio.gather(*viewers, return_exceptions=True)
     for name in ("主管", OPERATOR, USER, VIEWER):
         await office.sign_in(name)
-    return Outcome(quiet=quiet, flooded=office.noticed, live=live, reconnections=office.reconnections, counts=counts)
+    return Outcome(
+        quiet=quiet,
+        flooded=office.noticed,
+        live=live,
+        reconnections=office.reconnections,
+        counts=counts,
+    )
 
 
 @contextlib.asynccontextmanager
-async def flood(office: Office) -> AsyncIterator[Callable[[], Coroutine[Any, Any, Mapping[str, int]]]]:
-    """Run the flood beside this process; once it is at its height, yield what ends it and returns its counts."""
+async def flood(
+    office: Office,
+) -> AsyncIterator[Callable[[], Coroutine[Any, Any, Mapping[str, int]]]]:
+    """Run the flood beside this process.
+
+    At its height, yield a function that ends it and returns its counts.
+    """
     size = office.size
-    names = ("addresses", "slow_heads", "slow_forms", "silent", "streams", "stream_addresses", "is_proxied")
+    names = (
+        "addresses",
+        "slow_heads",
+        "slow_forms",
+        "silent",
+        "streams",
+        "stream_addresses",
+        "is_proxied",
+    )
     parts = {name: getattr(size, name) for name in names}
     whose = {"session": office.sessions[HOARDER], "passwords": PASSWORDS}
     order = json.dumps(parts | whose | {"port": office.port}).encode() + b"\n"
@@ -355,12 +486,22 @@ async def add_users(folder: Path) -> Mapping[str, str]:
         users = opened.store.users
         for name, grant in GRANTS.items():
             link = await users.add(name, [parse_grant(grant)], by)
-            await users.activate(link, NewSignIn(password_hash=await hash_password(PASSWORDS[name])), lambda _name: by)
-        return {name: await opened.store.sign_ins.start_session(name, "address 127.0.0.1", by) for name in GRANTS}
+            await users.activate(
+                link,
+                NewSignIn(password_hash=await hash_password(PASSWORDS[name])),
+                lambda _name: by,
+            )
+        return {
+            name: await opened.store.sign_ins.start_session(name, "address 127.0.0.1", by)
+            for name in GRANTS
+        }
 
 
 def run(size: Size, report: Callable[[str], None]) -> Outcome:
-    """Run a flood of this size; `report` is called with each phase. All that it starts has ended afterwards."""
+    """Run a flood of this size; `report` is called with each phase.
+
+    All that it starts has ended afterwards.
+    """
     port = free_port()
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=20)
     settings = f'listen = "127.0.0.1:{port}"'
@@ -390,10 +531,17 @@ def run(size: Size, report: Callable[[str], None]) -> Outcome:
 
 
 def main() -> int:
-    """Run one flood, and print what people have noticed of it. Return 1 if that is too much."""
+    """Run one flood, and print its noticeable effects.
+
+    Return 1 if they exceed the limits.
+    """
     parser = argparse.ArgumentParser(prog="scripts/flood", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=Size().seconds, help="how long the flood lasts")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
+    parser.add_argument(
+        "--seconds", type=float, default=Size().seconds, help="how long the flood lasts"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the figures to FILE as well"
+    )
     parser.add_argument(
         "--stream-addresses",
         type=int,
@@ -402,19 +550,27 @@ def main() -> int:
         help="from how many addresses the one user opens live pages, at most 150",
     )
     parser.add_argument(
-        "--proxy", action="store_true", help="let everybody come through one proxy, which knows no slow clients"
+        "--proxy",
+        action="store_true",
+        help="let everybody come through one proxy, which knows no slow clients",
     )
     asked = parser.parse_args()
-    size = Size(seconds=asked.seconds, stream_addresses=asked.stream_addresses, is_proxied=asked.proxy)
+    size = Size(
+        seconds=asked.seconds, stream_addresses=asked.stream_addresses, is_proxied=asked.proxy
+    )
     began = time.monotonic()
     raise_descriptor_limit()
-    outcome = run(size, lambda said: click.echo(f"{time.monotonic() - began:6.1f} s  {said}", err=True))
+    outcome = run(
+        size, lambda said: click.echo(f"{time.monotonic() - began:6.1f} s  {said}", err=True)
+    )
     figures = list(outcome.figures(size))
     for figure in figures:
         click.echo(figure.as_line())
     for name, number in sorted(outcome.counts.items()):
         click.echo(f"     {name:<58} {number:>10}")
-    click.echo(f"     load of the machine, of {os.cpu_count()} processors{'':21} {os.getloadavg()[0]:10.1f}")
+    click.echo(
+        f"     load of the machine, of {os.cpu_count()} processors{'':21} {os.getloadavg()[0]:10.1f}"
+    )
     for failed in (*outcome.quiet.failed, *outcome.flooded.failed):
         click.echo(f"FAILED {failed}")
     if asked.json:

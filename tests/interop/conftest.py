@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 CACHE = "PUBLISHER_CLIENTS_CACHE"
-"""Names the folder in which environments are kept; without it, they are kept in pytest's own."""
+"""The variable that names the folder of the kept environments.
+
+Without it, they are kept in pytest's own.
+"""
 PATIENCE = 600
 KNOWN = "wheel"
 """A small package that every index has."""
@@ -29,9 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def environment(request: pytest.FixtureRequest) -> Environment:
-    """Return a function that installs a client and returns its Python. Without a package index the test is skipped.
+    """Return a function that installs a client and returns its Python.
 
-    Any other failure fails the test: a package that was removed or does not build would otherwise go unnoticed.
+    Without a package index the test is skipped. Any other failure fails the test: a package that
+    was removed or does not build would otherwise go unnoticed.
     """
     kept = Path(os.environ.get(CACHE) or request.config.cache.mkdir("clients"))
 
@@ -63,13 +67,29 @@ def _install(name: str, folder: Path, requirements: list[str]) -> None:
 
 
 def _commands(folder: Path) -> tuple[list[str], list[str], list[str]]:
-    """Return the commands that make an environment and install into it, and the options that bypass the cache."""
+    """Return the commands for a new environment and for its installation.
+
+    The options that bypass the cache are returned as well.
+    """
     python, uv = str(folder / "bin" / "python"), shutil.which("uv")
     if uv:
         make = [uv, "venv", "--quiet", "--python", sys.executable, str(folder)]
-        return make, [uv, "pip", "install", "--quiet", "--python", python], ["--no-cache", "--reinstall"]
+        return (
+            make,
+            [uv, "pip", "install", "--quiet", "--python", python],
+            ["--no-cache", "--reinstall"],
+        )
     make = [sys.executable, "-m", "venv", "--without-pip", str(folder)]
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check"]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     return make, install, ["--no-cache-dir", "--force-reinstall"]
 
 

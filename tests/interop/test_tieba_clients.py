@@ -36,7 +36,10 @@ PC_THREAD = (
     b"&post_prefix=&jt=&tbs=d10e260ec256e1591700000000&subapp_type=pc&_client_type=20"
     b"&sign=8079593967d87c6c2340ab9118531cd7"
 )
-"""The new editor's call, with a token of the year 2023: tokens do not grow old unless the settings say so."""
+"""The new editor's call, with a token of the year 2023.
+
+Tokens do not grow old unless the settings say so.
+"""
 
 
 @dataclass
@@ -64,10 +67,14 @@ class Simulated:
         return head.split(b"\r\n")[0], body
 
     async def run(self, python, **asked):
-        """Run a client and return what it reports."""
+        """Run a client and return its report."""
         reported = {**asked, "plain": self.plain, "tls": self.tls, "forum": FORUM}
         process = await asyncio.create_subprocess_exec(
-            python, SCRIPT, json.dumps(reported), stdout=asyncio.subprocess.PIPE, env={"PATH": os.environ["PATH"]}
+            python,
+            SCRIPT,
+            json.dumps(reported),
+            stdout=asyncio.subprocess.PIPE,
+            env={"PATH": os.environ["PATH"]},
         )
         out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
         assert process.returncode == 0
@@ -78,7 +85,9 @@ class Simulated:
 async def simulated():
     loop = asyncio.get_running_loop()
     plain, tls = loop.create_future(), loop.create_future()
-    door = TlsListener(host="127.0.0.1", port=0, on_ready=lambda port, _certificate: tls.set_result(port))
+    door = TlsListener(
+        host="127.0.0.1", port=0, on_ready=lambda port, _certificate: tls.set_result(port)
+    )
     task = asyncio.create_task(serve("127.0.0.1", 0, None, plain.set_result, tls=door))
     ports = [await asyncio.wait_for(port, PATIENCE) for port in (plain, tls)]
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports[0]}") as http:
@@ -113,9 +122,14 @@ async def test_the_golden_request_creates_a_thread(simulated):
 
 
 async def test_aiotieba_reads_and_deletes(simulated, secret, thread, environment):
-    """The newest release signs in, reads forum, thread, replies and users, deletes a reply and the thread."""
+    """The newest release signs in, and reads forum, thread, replies and users.
+
+    It deletes a reply and the thread.
+    """
     python = environment("aiotieba-4.8.2", ["aiotieba==4.8.2"])
-    await simulated.control("/_sim/settings", {"tieba_authors": "inline"})  # the one shape that it reads in lists
+    await simulated.control(
+        "/_sim/settings", {"tieba_authors": "inline"}
+    )  # the one shape that it reads in lists
     agency = Tieba(simulated.http, secret["BDUSS"])
     mark = f"#(pic,{(await agency.upload(PNG))['picId']},40,30)"
     pids = [int((await agency.reply(str(thread), f"二楼\r\n{mark}"))["pid"])]
@@ -131,22 +145,42 @@ async def test_aiotieba_reads_and_deletes(simulated, secret, thread, environment
     assert reported["thread"][:2] + reported["thread"][3:] == [thread, TITLE, FORUM]
     assert reported["floors"] == [[150000000001, 1, *first], [pids[0], 2, "二楼", ME]]
     digest = hashlib.sha256(PNG).hexdigest()
-    assert reported["images"] == [[f"http://tiebapic.baidu.com/forum/pic/item/{digest}.jpg", 40, 30, digest]]
-    assert (reported["pages"], reported["second"]) == ([2, True, 2, False], [[3, "三楼", []], [4, "四楼", []]])
+    assert reported["images"] == [
+        [f"http://tiebapic.baidu.com/forum/pic/item/{digest}.jpg", 40, 30, digest]
+    ]
+    assert (reported["pages"], reported["second"]) == (
+        [2, True, 2, False],
+        [[3, "三楼", []], [4, "四楼", []]],
+    )
     assert reported["answers"] == ["二楼", [["谢谢提醒", OTHER]]]
     assert [each[:3] for each in reported["mine"]] == [[thread, TITLE, 150000000001]]
     assert reported["said"] == [[pids[2], thread, "四楼"], [pids[0], thread, "二楼"]]
     assert reported["on_pc"] == [[pids[2], TITLE, "四楼"], [pids[0], TITLE, "二楼"]]
-    assert (reported["deleted"], reported["after"], reported["missing"]) == ([True, True], [1, 3, 4], READ_PB_PAGE)
-    removed = [each["id"] for each in await simulated.control("/_sim/posts?floors=1") if each["removed"]]
+    assert (reported["deleted"], reported["after"], reported["missing"]) == (
+        [True, True],
+        [1, 3, 4],
+        READ_PB_PAGE,
+    )
+    removed = [
+        each["id"] for each in await simulated.control("/_sim/posts?floors=1") if each["removed"]
+    ]
     assert sorted(removed) == sorted([str(thread), str(pids[0])])
 
 
 async def test_the_last_aiotieba_with_replies_writes_them(simulated, secret, thread, environment):
-    """It fetches client ids, nickname and token by itself, and its replies read back in their order."""
+    """The client fetches client ids, nickname and token by itself.
+
+    Its replies read back in their order.
+    """
     python = environment("aiotieba-4.7.1", ["aiotieba==4.7.1"])
-    reported = await simulated.run(python, **secret, do="reply", tid=thread, texts=["更正：损失数字有误", "补充"])
-    assert (reported["version"], reported["added"], reported["errors"]) == ("4.7.1", [True, True], [])
+    reported = await simulated.run(
+        python, **secret, do="reply", tid=thread, texts=["更正：损失数字有误", "补充"]
+    )
+    assert (reported["version"], reported["added"], reported["errors"]) == (
+        "4.7.1",
+        [True, True],
+        [],
+    )
     assert reported["floors"][1:] == [[2, "更正：损失数字有误"], [3, "补充"]]
     assert [each["account"] for each in await simulated.control("/_sim/posts?floors=1")] == [ME] * 3
 

@@ -31,16 +31,20 @@ def control(simulator):
 
 @pytest.fixture
 def run(simulator, control):
-    """Return a function that runs a client as the account and returns what it reports."""
+    """Return a function that runs a client as the account and returns its report."""
     wanted = {"platform": "wechat", "account": APP_ID, "name": "示例公安"}
     secret = control.post("/accounts", json=wanted).json()
     control.post("/settings", json={"wechat_review_seconds": 10})
 
     def running(python, script, **asked):
-        given = json.dumps({"base": simulator.url, "title": TITLE, "png": png(600, 400).hex(), **secret, **asked})
+        given = json.dumps(
+            {"base": simulator.url, "title": TITLE, "png": png(600, 400).hex(), **secret, **asked}
+        )
         command = [python, Path(__file__).with_name(script), given]
         environment = {"PATH": os.environ["PATH"], "NO_PROXY": "*"}
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE, env=environment)
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=PATIENCE, env=environment
+        )
         assert done.returncode == 0, done.stderr[-2000:]
         return json.loads(done.stdout.splitlines()[-1])
 
@@ -54,11 +58,18 @@ def wechatpy(environment, run):
 
 
 def test_wechatpy_publishes(wechatpy, control):
-    """It signs in, uploads, drafts, changes the draft, publishes, reads back by status and list, and deletes."""
+    """wechatpy signs in, uploads, drafts, changes the draft, and publishes.
+
+    It reads back by status and list, and deletes.
+    """
     reported = wechatpy(do="publish")
     (post,) = control.get("/posts").json()
     assert reported["version"] == "2.0.0a26"
-    assert (reported["drafts"], reported["consumed"], reported["statuses"]) == ([1, True], 40007, [1, 0, 5])
+    assert (reported["drafts"], reported["consumed"], reported["statuses"]) == (
+        [1, True],
+        40007,
+        [1, 0, 5],
+    )
     assert (reported["title"], reported["marker"], reported["deleted"]) == (
         TITLE,
         "https://example.gov.cn/?pub=1",
@@ -69,7 +80,10 @@ def test_wechatpy_publishes(wechatpy, control):
 
 
 def test_wechatpy_sends_to_followers(wechatpy, control):
-    """To all, to a tag, to a list: each draft is sent once, whatever the retries; its page can be deleted."""
+    """wechatpy sends to all, to a tag, and to a list: each draft is sent once.
+
+    Retries do not send it again. Its page can be deleted.
+    """
     reported = wechatpy(do="send")
     posts = {post["id"]: post for post in control.get("/posts").json()}
     assert reported["tags"] == [["星标组", 0], ["示例标签", 2]]
@@ -86,7 +100,14 @@ def test_wechatpy_sends_to_followers(wechatpy, control):
 def test_wechatpy_keeps_pictures(wechatpy):
     """Permanent and temporary pictures come back byte for byte; a temporary one is no cover."""
     reported = wechatpy(do="store", day="2025-11-02")
-    expected = {"counted": 1, "listed": True, "same": True, "temporary": 40007, "gone": 40007, "days": []}
+    expected = {
+        "counted": 1,
+        "listed": True,
+        "same": True,
+        "temporary": 40007,
+        "gone": 40007,
+        "days": [],
+    }
     assert reported == expected
 
 
@@ -99,7 +120,11 @@ def test_wechatpy_receives_events(wechatpy, control, mode):
     assert reported["taken"] == {"ok": True}
     assert job["PublishEventInfo"]["publish_id"] == str(reported["job"])
     assert (job["Event"], job["PublishEventInfo"]["publish_status"]) == ("PUBLISHJOBFINISH", "0")
-    assert (kind, mass["MsgID"], mass["Status"]) == ("MassSendJobFinishEvent", str(reported["mass"]), "send success")
+    assert (kind, mass["MsgID"], mass["Status"]) == (
+        "MassSendJobFinishEvent",
+        str(reported["mass"]),
+        "send success",
+    )
 
 
 def test_wechat_mcp_publisher_drafts_pictures(environment, run, control, tmp_path):
@@ -110,7 +135,9 @@ def test_wechat_mcp_publisher_drafts_pictures(environment, run, control, tmp_pat
         (tmp_path / name).write_bytes(data)
     pictures = [str(tmp_path / name) for name in ("a.png", "b.png")]
     small = str(tmp_path / "small.png")
-    reported = run(python, "with_wechat_mcp_publisher.py", title="防骗提醒", pictures=pictures, small=small)
+    reported = run(
+        python, "with_wechat_mcp_publisher.py", title="防骗提醒", pictures=pictures, small=small
+    )
     (name, item), (news, article) = reported["pictures"], reported["news"]
     assert (reported["version"], reported["same_token"]) == ("0.2.1", True)
     assert reported["listed"] == [[news, "防骗提醒"], [name, "防骗提醒"]]

@@ -39,7 +39,10 @@ async def control():
 
 @pytest.fixture
 async def secret(control):
-    """Return the credentials of an account with a registered redirect page, under strict settings."""
+    """Return the credentials of an account under strict settings.
+
+    The account has a registered redirect page.
+    """
     account = {"platform": "weibo", "account": UID, "name": "示例发布"}
     secret = (await control.post("/_sim/accounts", json=account)).json()
     switches = {
@@ -56,10 +59,18 @@ async def secret(control):
 
 
 async def run(control, python, **asked):
-    """Run the client and return what it reports."""
-    reported = {**asked, "address": str(control.base_url).rstrip("/"), "page": "https://pub.example.gov.cn/cb"}
+    """Run the client and return its report."""
+    reported = {
+        **asked,
+        "address": str(control.base_url).rstrip("/"),
+        "page": "https://pub.example.gov.cn/cb",
+    }
     process = await asyncio.create_subprocess_exec(
-        python, SCRIPT, json.dumps(reported), stdout=asyncio.subprocess.PIPE, env={"PATH": os.environ["PATH"]}
+        python,
+        SCRIPT,
+        json.dumps(reported),
+        stdout=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"]},
     )
     out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0
@@ -67,13 +78,20 @@ async def run(control, python, **asked):
 
 
 async def test_weibo_signs_in_publishes_and_deletes(control, secret, python, tmp_path):
-    """From consent to a token, two posts, one with a picture, the list, the counts, and one deletion."""
+    """The client goes from consent to a token, two posts, and one deletion.
+
+    One post has a picture. The client also reads the list and the counts.
+    """
     picture = tmp_path / "card.png"
     picture.write_bytes(PNG)
     reported = await run(control, python, **secret, do="publish", texts=TEXTS, picture=str(picture))
     plain, shown = reported["shared"]
     assert (reported["version"], reported["uid"], reported["alive"]) == ("0.2.2", UID, True)
-    assert (reported["before"], reported["after"], reported["gone"]) == ([shown, plain], [shown], plain)
+    assert (reported["before"], reported["after"], reported["gone"]) == (
+        [shown, plain],
+        [shown],
+        plain,
+    )
     assert reported["counted"] == [int(plain), int(shown)]
     assert (reported["pictures"], reported["left"]) == ([0, 1], 28)
     assert reported["texts"][0] == reported["texts"][1]
@@ -102,7 +120,11 @@ async def test_weibo_understands_refusals(control, secret, python, tmp_path):
 @pytest.mark.parametrize(
     "case",
     [
-        ({"kind": "api_error", "code": 10024}, "10024 User requests for (/statuses/share) out of rate limit!", 0),
+        (
+            {"kind": "api_error", "code": 10024},
+            "10024 User requests for (/statuses/share) out of rate limit!",
+            0,
+        ),
         (
             {"kind": "api_error", "code": 20032},
             "20032 Update success, while server slow now, please wait 1-2 minutes",
@@ -118,6 +140,8 @@ async def test_weibo_understands_refusals(control, secret, python, tmp_path):
 async def test_weibo_meets_faults_f24(control, secret, python, case):
     """A fault on `share` reads as on the platform; after a lost response the post exists."""
     fault, error, listed = case
-    await control.post("/_sim/faults", json={"platform": "weibo", "endpoint": SHARE, "fault": fault})
+    await control.post(
+        "/_sim/faults", json={"platform": "weibo", "endpoint": SHARE, "fault": fault}
+    )
     reported = await run(control, python, **secret, do="share", uid=UID, texts=TEXTS)
     assert reported == {"error": error, "listed": listed}

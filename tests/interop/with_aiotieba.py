@@ -1,4 +1,7 @@
-"""Run aiotieba: sign in, read and delete. The results go to standard output as JSON. Arguments: one JSON object."""
+"""Run aiotieba: sign in, read and delete.
+
+The results go to standard output as JSON. Arguments: one JSON object.
+"""
 
 import asyncio
 import json
@@ -11,7 +14,7 @@ from aiohttp.abc import AbstractResolver
 
 
 class LocalResolver(AbstractResolver):
-    """Resolve every host to this machine; the port decides which of the two servers is meant."""
+    """Resolve every host to this machine; the port selects one of the two servers."""
 
     def __init__(self, plain: int, tls: int) -> None:
         self._ports = {80: plain, 443: tls}
@@ -48,26 +51,60 @@ async def read_and_delete(asked: dict) -> dict:
         after = await client.get_posts(asked["tid"])
         gone = await client.del_thread(fid, asked["tid"])
         missing = await client.get_posts(asked["tid"])
-        read = (me, fid, listed, thread, second, answers, mine, said, on_pc, is_reply_deleted, after, gone)
+        read = (
+            me,
+            fid,
+            listed,
+            thread,
+            second,
+            answers,
+            mine,
+            said,
+            on_pc,
+            is_reply_deleted,
+            after,
+            gone,
+        )
         errors = [getattr(each, "err", None) for each in read]
         return {
             "version": version("aiotieba"),
             "errors": [repr(error) for error in errors if error is not None],
             "me": [me.user_id, me.portrait, me.nick_name, me.thread_num],
             "fid": int(fid),
-            "listed": [[each.tid, each.title, each.user.portrait, each.reply_num] for each in listed],
-            "thread": [thread.thread.tid, thread.thread.title, thread.thread.contents.text, thread.forum.fname],
+            "listed": [
+                [each.tid, each.title, each.user.portrait, each.reply_num] for each in listed
+            ],
+            "thread": [
+                thread.thread.tid,
+                thread.thread.title,
+                thread.thread.contents.text,
+                thread.forum.fname,
+            ],
             "floors": [[each.pid, each.floor, each.text, each.user.portrait] for each in thread],
-            "pages": [thread.page.total_page, thread.has_more, second.page.current_page, second.has_more],
-            "second": [[each.floor, each.text, [answer.text for answer in each.comments]] for each in second],
+            "pages": [
+                thread.page.total_page,
+                thread.has_more,
+                second.page.current_page,
+                second.has_more,
+            ],
+            "second": [
+                [each.floor, each.text, [answer.text for answer in each.comments]]
+                for each in second
+            ],
             "images": [
                 [image.origin_src, image.show_width, image.show_height, image.hash]
                 for post in thread
                 for image in post.contents.imgs
             ],
-            "answers": [answers.post.text.strip(), [[each.text, each.user.portrait] for each in answers]],
+            "answers": [
+                answers.post.text.strip(),
+                [[each.text, each.user.portrait] for each in answers],
+            ],
             "mine": [[each.tid, each.title, each.pid, each.text] for each in mine],
-            "said": [[each.pid, each.tid, each.text] for each in (post for posts in said for post in posts)],
+            "said": [
+                [each.pid, each.tid, each.text]
+                for each in (post for posts in said for post in posts)
+            ],
             "on_pc": [[each.pid, each.thread.title, each.text] for each in on_pc],
             "after": [each.floor for each in after],
             "deleted": [bool(is_reply_deleted), bool(gone)],
@@ -79,15 +116,23 @@ async def reply(asked: dict) -> dict:
     async with aiotieba.Client(asked["BDUSS"], asked["STOKEN"]) as client:
         client._http_core.net_core.connector._resolver = LocalResolver(asked["plain"], asked["tls"])
         client.account.z_id = "z"
-        answers = [await client.add_post(asked["forum"], asked["tid"], text) for text in asked["texts"]]
+        answers = [
+            await client.add_post(asked["forum"], asked["tid"], text) for text in asked["texts"]
+        ]
         thread = await client.get_posts(asked["tid"])
         return {
             "version": version("aiotieba"),
             "added": [bool(each) for each in answers],
-            "errors": [[type(each.err).__name__, getattr(each.err, "code", None)] for each in answers if each.err],
+            "errors": [
+                [type(each.err).__name__, getattr(each.err, "code", None)]
+                for each in answers
+                if each.err
+            ],
             "floors": [[each.floor, each.text] for each in thread],
         }
 
 
 asked = json.loads(sys.argv[1])
-sys.stdout.write(json.dumps(asyncio.run({"read": read_and_delete, "reply": reply}[asked["do"]](asked))))
+sys.stdout.write(
+    json.dumps(asyncio.run({"read": read_and_delete, "reply": reply}[asked["do"]](asked)))
+)

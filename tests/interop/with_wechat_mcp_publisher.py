@@ -1,4 +1,7 @@
-"""Run wechat-mcp-publisher: make drafts. The results go to standard output as JSON. Arguments: one JSON object."""
+"""Run wechat-mcp-publisher: make drafts.
+
+The results go to standard output as JSON. Arguments: one JSON object.
+"""
 
 import json
 import os

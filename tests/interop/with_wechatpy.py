@@ -1,4 +1,7 @@
-"""Run wechatpy: publish, send, read, delete. The results go to standard output as JSON. Arguments: one object."""
+"""Run wechatpy: publish, send, read, delete.
+
+The results go to standard output as JSON. Arguments: one object.
+"""
 
 import io
 import json
@@ -35,7 +38,9 @@ def client_of(asked: dict) -> Redirected:
 
 
 def control(asked: dict, path: str, body: dict) -> dict:
-    with urlopen(Request(f"{asked['base']}/_sim/{path}", json.dumps(body).encode()), timeout=PATIENCE) as answer:  # noqa: S310
+    with urlopen(
+        Request(f"{asked['base']}/_sim/{path}", json.dumps(body).encode()), timeout=PATIENCE
+    ) as answer:
         return json.load(answer)
 
 
@@ -46,7 +51,12 @@ def picture(asked: dict) -> io.BytesIO:
 def draft(client: Redirected, asked: dict, title: str) -> str:
     cover = client.material.add("image", picture(asked))["media_id"]
     inside = client.media.upload_image(picture(asked))
-    article = {"title": title, "digest": "摘要", "content": f'<p>正文<img src="{inside}"></p>', "thumb_media_id": cover}
+    article = {
+        "title": title,
+        "digest": "摘要",
+        "content": f'<p>正文<img src="{inside}"></p>',
+        "thumb_media_id": cover,
+    }
     article["content_source_url"] = "https://example.gov.cn/?pub=1"
     return client.draft.add([article])["media_id"]
 
@@ -63,7 +73,10 @@ def publish(asked: dict) -> dict:
     client = client_of(asked)
     name = draft(client, asked, "初稿")
     standing = client.draft.get(name)["news_item"][0]
-    changed = {each: standing[each] for each in ("content", "digest", "thumb_media_id", "content_source_url")}
+    changed = {
+        each: standing[each]
+        for each in ("content", "digest", "thumb_media_id", "content_source_url")
+    }
     client.draft.update(name, 0, {"title": asked["title"], **changed})
     counted, listed = client.draft.count(), client.draft.batchget(0, 20, 1)
     job = client.freepublish.submit(name)["publish_id"]
@@ -77,7 +90,11 @@ def publish(asked: dict) -> dict:
         "version": version("wechatpy"),
         "drafts": [counted["total_count"], [each["media_id"] for each in listed["item"]] == [name]],
         "consumed": refusal(client.draft.get, name),
-        "statuses": [working, done["publish_status"], client.freepublish.get(job)["publish_status"]],
+        "statuses": [
+            working,
+            done["publish_status"],
+            client.freepublish.get(job)["publish_status"],
+        ],
         "article": article,
         "url": done["article_detail"]["item"][0]["article_url"],
         "title": public["news_item"][0]["title"],
@@ -91,15 +108,25 @@ def send(asked: dict) -> dict:
     client.tag.create("示例标签")
     people = client.user.get_followers()["data"]["openid"][:2]
     client.tag.tag_user(100, people)
-    first, second, third = (draft(client, asked, title) for title in (asked["title"], "标签", "名单"))
+    first, second, third = (
+        draft(client, asked, title) for title in (asked["title"], "标签", "名单")
+    )
     client.message.send_mass_article(first, people[0], preview=True)
     sent = client.message.send_mass_article(first, is_to_all=True, client_msg_id="once")
-    fast = refusal(lambda: client.message.send_mass_article(first, is_to_all=True, client_msg_id="once"))
+    fast = refusal(
+        lambda: client.message.send_mass_article(first, is_to_all=True, client_msg_id="once")
+    )
     before = client.message.get_mass(sent["msg_id"])["msg_status"]
     control(asked, "clock", {"shift": 61})
-    again = refusal(lambda: client.message.send_mass_article(first, is_to_all=True, client_msg_id="once"))
-    other = refusal(lambda: client.message.send_mass_article(first, is_to_all=True, client_msg_id="other"))
-    to_tag, to_list = (client.message.send_mass_article(*each) for each in ((second, 100), (third, people)))
+    again = refusal(
+        lambda: client.message.send_mass_article(first, is_to_all=True, client_msg_id="once")
+    )
+    other = refusal(
+        lambda: client.message.send_mass_article(first, is_to_all=True, client_msg_id="other")
+    )
+    to_tag, to_list = (
+        client.message.send_mass_article(*each) for each in ((second, 100), (third, people))
+    )
     client.message.send_mass_text("提醒", 100)
     after = client.message.get_mass(sent["msg_id"])["msg_status"]
     client.message.delete_mass(sent["msg_id"])
@@ -148,7 +175,9 @@ class EventHandler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if "msg_signature" in query:
             crypto = WeChatCrypto(self.asked["token"], self.asked["aes_key"], self.asked["app_id"])
-            body = crypto.decrypt_message(body, query["msg_signature"], query["timestamp"], query["nonce"])
+            body = crypto.decrypt_message(
+                body, query["msg_signature"], query["timestamp"], query["nonce"]
+            )
         message = parse_message(body)
         self.received.append([type(message).__name__, message._data])
         self._answer("success")
@@ -167,12 +196,20 @@ def receive(asked: dict) -> dict:
     client = client_of(asked)
     with HTTPServer(("127.0.0.1", 0), EventHandler) as server:
         server.timeout = PATIENCE
-        wanted = {"account": asked["app_id"], "url": f"http://127.0.0.1:{server.server_port}/wx", "mode": asked["mode"]}
-        request = Request(f"{asked['base']}/_sim/callbacks", json.dumps(wanted | _secrets(asked)).encode())  # noqa: S310
+        wanted = {
+            "account": asked["app_id"],
+            "url": f"http://127.0.0.1:{server.server_port}/wx",
+            "mode": asked["mode"],
+        }
+        request = Request(
+            f"{asked['base']}/_sim/callbacks", json.dumps(wanted | _secrets(asked)).encode()
+        )
         taken = _register_while_serving(server, request)
         job = client.freepublish.submit(draft(client, asked, "甲"))["publish_id"]
         server.handle_request()
-        mass = client.message.send_mass_article(draft(client, asked, "乙"), is_to_all=True)["msg_id"]
+        mass = client.message.send_mass_article(draft(client, asked, "乙"), is_to_all=True)[
+            "msg_id"
+        ]
         server.handle_request()
     return {"taken": taken, "job": job, "mass": mass, "received": EventHandler.received}
 
@@ -193,5 +230,7 @@ def _register_while_serving(server: HTTPServer, request: Request) -> dict:
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
-    reported = {"publish": publish, "send": send, "store": store, "receive": receive}[asked["do"]](asked)
+    reported = {"publish": publish, "send": send, "store": store, "receive": receive}[asked["do"]](
+        asked
+    )
     sys.stdout.write(json.dumps(reported) + "\n")

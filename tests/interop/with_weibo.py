@@ -69,7 +69,9 @@ def publish(asked: dict) -> dict:
         "left": client.get("account/rate_limit_status")["api_rate_limits"][0]["remaining_hits"],
         "code_again": error_of(lambda: client.set_code(code)),
         "gone_again": error_of(lambda: client.post("statuses/destroy", id=plain["idstr"])),
-        "same_again": error_of(lambda: client.post("statuses/share", status=asked["texts"][1], rip=ADDRESS)),
+        "same_again": error_of(
+            lambda: client.post("statuses/share", status=asked["texts"][1], rip=ADDRESS)
+        ),
         "no_link": error_of(lambda: client.post("statuses/share", status="没有链接", rip=ADDRESS)),
         "too_long": error_of(lambda: client.post("statuses/share", status="雨" * 141, rip=ADDRESS)),
         "update": error_of(lambda: client.post("statuses/update", status="x", rip=ADDRESS)),
@@ -79,9 +81,13 @@ def publish(asked: dict) -> dict:
 def share(asked: dict) -> dict:
     """Share once, perhaps in vain, and count the posts of the account afterwards."""
     client = client_of(asked)
-    client.set_token({"uid": asked["uid"], "access_token": asked["access_token"], "expires_at": 2**33})
+    client.set_token(
+        {"uid": asked["uid"], "access_token": asked["access_token"], "expires_at": 2**33}
+    )
     return {
-        "error": error_of(lambda: client.post("statuses/share", status=asked["texts"][0], rip=ADDRESS)),
+        "error": error_of(
+            lambda: client.post("statuses/share", status=asked["texts"][0], rip=ADDRESS)
+        ),
         "listed": len(listed(client)),
     }
 

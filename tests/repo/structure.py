@@ -1,6 +1,7 @@
-"""Prints the figures that keep the code readable: files, names, sizes, words. `test_structure.py` checks them.
+"""Prints figures of readable code: files, names, sizes, words. `test_structure.py` checks them.
 
-`scripts/structure` runs it. The files of one delivery are measured by sending one post to an account.
+`scripts/structure` runs it. The files of one delivery are measured by sending one post to an
+account.
 """
 
 import ast
@@ -61,7 +62,7 @@ SEARCH_WORDS = {
     "skew": ("skew",),
     "policy": ("policy", "policies"),
 }
-"""What an engineer would search for, and how it may be spelled in the name of a module, class or function."""
+"""Search words of an engineer, and their spellings in names of modules, classes or functions."""
 
 BANNED_WORDS = (
     "anew",
@@ -81,8 +82,10 @@ BANNED_WORDS = (
     "books",
     "floors?",
 )
-"""Words of an older English, or of a private vocabulary; allowed in quotes and as others' attributes: Tieba calls its
-replies `floor`."""
+"""Words of an older English, or of a private vocabulary.
+
+They are allowed in quotes and as others' attributes: Tieba calls its replies `floor`.
+"""
 
 NOUNLESS_CLAUSE = re.compile(r"\b(?:what|who|whose|those|which)\b", re.IGNORECASE)
 """Begins a clause where a noun could stand."""
@@ -121,8 +124,12 @@ class Structure:
 
 def measure() -> Structure:
     trees = {path: ast.parse(path.read_text("utf-8")) for path in product_files()}
-    counted = [path for path in trees if not relative(path).startswith(APART) and trees[path].body[1:]]
-    sized = {path: tree for path, tree in trees.items() if not relative(path).startswith(MIGRATIONS)}
+    counted = [
+        path for path in trees if not relative(path).startswith(APART) and trees[path].body[1:]
+    ]
+    sized = {
+        path: tree for path, tree in trees.items() if not relative(path).startswith(MIGRATIONS)
+    }
     functions = {
         f"{relative(path)}:{function.name}:{function.lineno}": count_statements(function.body)
         for path, tree in sized.items()
@@ -137,18 +144,24 @@ def measure() -> Structure:
         lines=sum(_line_count(path) for path in trees),
         private_called_once=_share_called_once(trees),
         classes_defined_twice=_classes_defined_twice(trees),
-        gerund_modules=[relative(path) for path in trees if path.stem.endswith("ing") and path.stem != "string"],
+        gerund_modules=[
+            relative(path) for path in trees if path.stem.endswith("ing") and path.stem != "string"
+        ],
         commands_without_file=_commands_without_file(),
         words_not_found=_words_not_found(trees),
         banned_words=list(banned_words()),
         glossary_rows=_glossary_rows(),
         largest_functions=_largest(functions),
-        largest_files=_largest({relative(path): count_statements(tree.body) for path, tree in sized.items()}),
+        largest_files=_largest(
+            {relative(path): count_statements(tree.body) for path, tree in sized.items()}
+        ),
         median_function=sizes[len(sizes) // 2],
         ninth_decile_function=sizes[len(sizes) * 9 // 10],
         tokens=tokens,
         tokens_per_line=tokens / lines,
-        nounless_clauses=1000 * sum(len(NOUNLESS_CLAUSE.findall(text)) for text in docstrings) / words,
+        nounless_clauses=1000
+        * sum(len(NOUNLESS_CLAUSE.findall(text)) for text in docstrings)
+        / words,
     )
 
 
@@ -171,7 +184,9 @@ def banned_words() -> Iterator[str]:
             if path == ROOT / "THIRD_PARTY_NOTICES.md":  # the licences of others, word for word
                 continue
             for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-                yield from (f"{relative(path)}:{number}: {found[0]}" for found in _BANNED.finditer(line))
+                yield from (
+                    f"{relative(path)}:{number}: {found[0]}" for found in _BANNED.finditer(line)
+                )
 
 
 def _count_tokens(item: tuple[Path, ast.Module]) -> tuple[int, int]:
@@ -193,7 +208,11 @@ def _count_tokens(item: tuple[Path, ast.Module]) -> tuple[int, int]:
 
 def _docstrings(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
             yield node.value.value
 
 
@@ -202,16 +221,25 @@ def _line_count(path: Path) -> int:
 
 
 def count_statements(body: list[ast.stmt]) -> int:
-    """Count statements, also inside others; without imports and docstrings, which make nothing harder to follow."""
+    """Count statements, also inside others, without imports and docstrings.
+
+    Imports and docstrings make nothing harder to follow.
+    """
     return sum(
-        isinstance(node, ast.stmt) and not isinstance(node, ast.Import | ast.ImportFrom) and not _is_docstring(node)
+        isinstance(node, ast.stmt)
+        and not isinstance(node, ast.Import | ast.ImportFrom)
+        and not _is_docstring(node)
         for statement in body
         for node in ast.walk(statement)
     )
 
 
 def _is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def _largest(sizes: dict[str, int], count: int = 10) -> dict[str, int]:
@@ -220,11 +248,13 @@ def _largest(sizes: dict[str, int], count: int = 10) -> dict[str, int]:
 
 
 def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return (
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
 
 
 def _share_called_once(trees: dict[Path, ast.Module]) -> float:
-    """Return the share of private functions and methods that are named in one place of their module only."""
+    """Return the share of private functions and methods named only once in their module."""
     private, once = 0, 0
     for tree in trees.values():
         uses = Counter(
@@ -273,7 +303,7 @@ def _glossary_rows() -> int:
 
 
 def files_of_one_delivery() -> list[str]:
-    """Send one post to one Weibo account, and return the files that run between its claim and its receipt."""
+    """Send one post to one Weibo account. Return the files run from its claim to its receipt."""
     files: set[str] = set()
     roots = tuple(str(ROOT / package) for package in PRODUCT)
     is_recording = threading.Event()
@@ -292,7 +322,10 @@ def files_of_one_delivery() -> list[str]:
             [lease] = await opened.store.outbox.claim(1)
             await send_delivery(lease, opened.store, opened.adapters, asyncio.Event())
             is_recording.clear()
-            assert Counter(item.state for item in await opened.store.queries.deliveries())["published"] == 1
+            assert (
+                Counter(item.state for item in await opened.store.queries.deliveries())["published"]
+                == 1
+            )
 
     with run_platform() as platform, workspace(1, platform.base_url) as folder:
         write_schedule(folder, format_posts(1, None))
@@ -308,7 +341,11 @@ def files_of_one_delivery() -> list[str]:
 
 def main(show: Callable[[str], None] = print) -> None:
     delivery = files_of_one_delivery()
-    show(json.dumps({**asdict(measure()), "files_of_one_delivery": delivery}, indent=2, ensure_ascii=False))
+    show(
+        json.dumps(
+            {**asdict(measure()), "files_of_one_delivery": delivery}, indent=2, ensure_ascii=False
+        )
+    )
 
 
 if __name__ == "__main__":

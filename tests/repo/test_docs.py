@@ -30,14 +30,29 @@ TRACKED = subprocess.run(
 ).stdout.split()
 
 QUALITY = {
-    "sound": {"kit_passes", "codes_sourced", "one_create", "client_given", "one_refresh", "length_measured"},
-    "steady": {"find_past_baseline", "marker_survives", "probe_at_start", "logs_once", "sign_in_documented"},
+    "sound": {
+        "kit_passes",
+        "codes_sourced",
+        "one_create",
+        "client_given",
+        "one_refresh",
+        "length_measured",
+    },
+    "steady": {
+        "find_past_baseline",
+        "marker_survives",
+        "probe_at_start",
+        "logs_once",
+        "sign_in_documented",
+    },
     "polished": {"retraction_confirmed", "limits_documented", "golden_pairs"},
 }
 MACHINES = re.compile(
     r"/(?:home|Users|root)/[\w.-]+/|\b[\w-]+\.(?:internal|corp|intranet|lan)\b|https?://[^\s\"]+\.(?:whl|tgz|tar\.gz)\b"
 )
-PRIVATE = re.compile(r"\b(?:10(?:\.\d{1,3}){3}|(?:192\.168|172\.(?:1[6-9]|2\d|3[01]))(?:\.\d{1,3}){2})\b")
+PRIVATE = re.compile(
+    r"\b(?:10(?:\.\d{1,3}){3}|(?:192\.168|172\.(?:1[6-9]|2\d|3[01]))(?:\.\d{1,3}){2})\b"
+)
 
 
 def headings(page: str) -> list[str]:
@@ -46,7 +61,7 @@ def headings(page: str) -> list[str]:
 
 
 def keys_of(schema: dict, table: dict | None = None, where: str = "") -> list[str]:
-    """Return every key of a file, those of tables inside it with a dot."""
+    """Return every key of a file, with dots for keys of inner tables."""
     found = []
     for key, entry in (table or schema)["properties"].items():
         found.append(f"{where}{key}")
@@ -59,7 +74,9 @@ def keys_of(schema: dict, table: dict | None = None, where: str = "") -> list[st
 
 def alert_codes() -> set[str]:
     """Return the codes of all alerts that the store writes."""
-    text = "\n".join(path.read_text("utf-8") for path in (ROOT / "publisher" / "store").rglob("*.py"))
+    text = "\n".join(
+        path.read_text("utf-8") for path in (ROOT / "publisher" / "store").rglob("*.py")
+    )
     literal = re.findall(
         r'(?:raise_delivery_alert(?:_once)?|raise_alert(?:_hourly)?|replace_alerts)\(\s*transaction,\s+[\w.()]+,\s+"(\w+)"|alert="(\w+)"',
         text,
@@ -78,7 +95,10 @@ def alert_codes() -> set[str]:
         ("states.md", set(State)),
         ("operating.md", set(HoldReason) | alert_codes()),
         ("settings.md", set(keys_of(settings_schema()))),
-        ("schedule.md", {key.removeprefix("post.") for key in keys_of(schedule_schema())} - {"post"}),
+        (
+            "schedule.md",
+            {key.removeprefix("post.") for key in keys_of(schedule_schema())} - {"post"},
+        ),
         ("templates.md", {path.parent.name for path in (ROOT / "templates").glob("*/sample.toml")}),
         ("adapters.md", set(BUILT_IN_ADAPTERS)),
         ("codes.md", set(BUILT_IN_ADAPTERS)),
@@ -91,11 +111,18 @@ def test_everything_has_a_heading(page, wanted):
 
 
 def test_each_code_is_found_in_the_index():
-    """Each hold reason, alert and refusal of the operator's manual is in its index, with its message."""
+    """Each hold reason, alert and refusal of the operator's manual is in its index with text.
+
+    The text is its message.
+    """
     text = (DOCS / "operating.md").read_text("utf-8")
-    rows = re.findall(r"^\| \[(\w+)\]\(#\1\) \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    rows = re.findall(
+        r"^\| \[(\w+)\]\(#\1\) \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE
+    )
     codes = [code for code, *_ in rows]
-    assert codes == sorted(code for code in headings("operating.md") if code.islower() and re.fullmatch(r"\w+", code))
+    assert codes == sorted(
+        code for code in headings("operating.md") if code.islower() and re.fullmatch(r"\w+", code)
+    )
     assert set(HoldReason) | alert_codes() <= set(codes)
     assert [code for code, *messages in rows if code in messages] == []
 
@@ -121,13 +148,14 @@ def names(file: str, number: str) -> bool:
     text = (ROOT / "tests" / file).read_text("utf-8").replace("_", " ")
     ranges = re.findall(r"\b([FI])(\d+)(?:-| to )[FI](\d+)", text)
     return bool(re.search(rf"\b{number}(?!\d)", text, re.IGNORECASE)) or any(
-        kind == number[0] and int(first) <= int(number[1:]) <= int(last) for kind, first, last in ranges
+        kind == number[0] and int(first) <= int(number[1:]) <= int(last)
+        for kind, first, last in ranges
     )
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
 def test_each_row_has_a_status_and_what_it_names_exists(row):
-    """A row has a known status; the tests that an invariant names exist and, unless starred, name it."""
+    """A row has a known status. An invariant's tests exist and, unless starred, name it."""
     number, status = row[0], row[4] if row[0].startswith("F") else row[2]
     assert re.match(r"(done|partly|later)(:|$)", status)
     for file, star in re.findall(r"([\w/]+\.py)(\*?)", row[-1]) if number.startswith("I") else ():
@@ -147,7 +175,9 @@ def test_a_decision_has_its_three_parts(path):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_have_targets(path):
     """Each link to a file leads to one, and each `#…` to a heading of it."""
-    for target, fragment in re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]*))?\)", path.read_text("utf-8")):
+    for target, fragment in re.findall(
+        r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]*))?\)", path.read_text("utf-8")
+    ):
         file = (path.parent / target).resolve() if target else path
         assert file.exists(), target
         if fragment:
@@ -170,34 +200,57 @@ def test_the_simulators_page_names_every_fault_and_endpoint():
     text = (DOCS / "simulator.md").read_text("utf-8")
     control = (ROOT / "publisher" / "simulator" / "control.py").read_text("utf-8")
     endpoints = re.findall(r'\("(GET|POST|DELETE)", "(/_sim/[^"]*)"', control)
-    wanted = [*(f"`{kind}`" for kind in FAULT_KINDS), *(f"`{verb} {path}`" for verb, path in endpoints)]
+    wanted = [
+        *(f"`{kind}`" for kind in FAULT_KINDS),
+        *(f"`{verb} {path}`" for verb, path in endpoints),
+    ]
     assert [name for name in wanted if name not in text] == []
 
 
 def test_the_simulators_page_names_every_client_as_it_is_pinned():
     """Each client that was run against the simulator is listed in the version that works on it."""
-    tests = (path.read_text("utf-8") for path in sorted((ROOT / "tests" / "interop").glob("test_*_client*.py")))
-    pinned = {f"{name} {version}" for text in tests for name, version in re.findall(r'"([a-z-]+)==([^"]+)"', text)}
+    tests = (
+        path.read_text("utf-8")
+        for path in sorted((ROOT / "tests" / "interop").glob("test_*_client*.py"))
+    )
+    pinned = {
+        f"{name} {version}"
+        for text in tests
+        for name, version in re.findall(r'"([a-z-]+)==([^"]+)"', text)
+    }
     rows = re.findall(
-        r"^\| (?:Weibo|WeChat|Tieba) \| ([^|]+) \|", (DOCS / "simulator.md").read_text("utf-8"), re.MULTILINE
+        r"^\| (?:Weibo|WeChat|Tieba) \| ([^|]+) \|",
+        (DOCS / "simulator.md").read_text("utf-8"),
+        re.MULTILINE,
     )
     assert set(rows) == pinned
 
 
 def test_both_readmes_have_the_same_shape():
     """Both languages have the same number of sections, the same commands, pictures and pages."""
-    english, chinese = (ROOT.joinpath(name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
+    english, chinese = (
+        ROOT.joinpath(name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md")
+    )
     for pattern in (r"^## ", r"^!\[", r"^```"):
-        assert len(re.findall(pattern, english, re.MULTILINE)) == len(re.findall(pattern, chinese, re.MULTILINE))
-    assert set(re.findall(r"\]\((docs/[^)]+)\)", english)) == set(re.findall(r"\]\((docs/[^)]+)\)", chinese))
+        assert len(re.findall(pattern, english, re.MULTILINE)) == len(
+            re.findall(pattern, chinese, re.MULTILINE)
+        )
+    assert set(re.findall(r"\]\((docs/[^)]+)\)", english)) == set(
+        re.findall(r"\]\((docs/[^)]+)\)", chinese)
+    )
 
 
-SECTIONS = {"Changed": "变更", "Added": "新增", "Not yet there": "尚未提供", "What you must do": "您要做的"}
-"""The sections of a release in the changelog, and what they are called in Chinese."""
+SECTIONS = {
+    "Changed": "变更",
+    "Added": "新增",
+    "Not yet there": "尚未提供",
+    "What you must do": "您要做的",
+}
+"""The sections of a release in the changelog, with their Chinese names."""
 
 
 def test_both_changelogs_have_the_same_releases_and_sections():
-    """The changelog has each release, with the same sections in the same order, in both languages."""
+    """The changelog has the same releases and sections, in the same order, in both languages."""
     english, chinese = (
         re.findall(r"^(##+) (.+)$", ROOT.joinpath(name).read_text("utf-8"), re.MULTILINE)
         for name in ("CHANGELOG.md", "CHANGELOG.zh-CN.md")
@@ -219,13 +272,17 @@ def test_quality_is_answered_rule_by_rule(platform):
 
 
 def test_no_trace_of_a_machine():
-    """No tracked file names a folder of somebody's machine, a host of a private network, or a download address.
+    """No tracked file names a folder of a person's machine, a private host, or a download address.
 
     Addresses of private networks are allowed in tests, as input that must be refused.
     """
     if not TRACKED:
         pytest.skip("NO GIT: the list of tracked files cannot be had")
-    traces = [MACHINES, re.compile(re.escape(f"{ROOT.parent}/")), re.compile(re.escape(f"{Path.home()}/"))]
+    traces = [
+        MACHINES,
+        re.compile(re.escape(f"{ROOT.parent}/")),
+        re.compile(re.escape(f"{Path.home()}/")),
+    ]
     found = []
     for name in TRACKED:
         path = ROOT / name

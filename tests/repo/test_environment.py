@@ -1,4 +1,4 @@
-"""The set-up on a bare machine: the pip that `venv` brings, no uv; a small project, its packages in a folder."""
+"""The set-up on a bare machine: the pip of `venv`, no uv, a small project, packages in a folder."""
 
 import base64
 import hashlib
@@ -61,17 +61,21 @@ def wheel_of(folder: Path, name: str, version: str, requires: str = "") -> str:
         f"{name}.py": f"VERSION = '{version}'\n",
     }
     for path, text in contents.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        digest = (
+            base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        )
         record.append(f"{path},sha256={digest},{len(text)}")
     file = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(file, "w") as wheel:
-        for path, text in (contents | {f"{info}/RECORD": "\n".join([*record, f"{info}/RECORD,,"])}).items():
+        for path, text in (
+            contents | {f"{info}/RECORD": "\n".join([*record, f"{info}/RECORD,,"])}
+        ).items():
             wheel.writestr(path, text)
     return f"{name}=={version} --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
 
 
 class Project:
-    """A small project with our set-up, where a dependency has a newer release than the pinned one."""
+    """A small project with our set-up. A dependency has a newer release than the pinned one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -91,9 +95,18 @@ class Project:
 
     def run(self, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the project's script where there is no uv and no index but the folder."""
-        bare = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "PYTHON": sys.executable, "LC_ALL": "C.UTF-8"}
+        bare = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(self.folder),
+            "PYTHON": sys.executable,
+            "LC_ALL": "C.UTF-8",
+        }
         bare["PIP_USER"] = "1"
-        offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.folder / "wheels"), "PIP_CONFIG_FILE": os.devnull}
+        offline = {
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(self.folder / "wheels"),
+            "PIP_CONFIG_FILE": os.devnull,
+        }
         return subprocess.run(
             ["/bin/sh", "scripts/shine"],
             cwd=self.folder,
@@ -108,23 +121,31 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project_after_kill(tmp_path_factory):
-    """Return a project whose first set-up was killed halfway through a package, and the results of two more calls."""
+    """Return a project with a killed first set-up, and the results of two more calls.
+
+    The kill came halfway through a package.
+    """
     project = Project(tmp_path_factory.mktemp("project"))
     (project.folder / "trap").touch()
     killed = project.run()
     for half in (project.folder / ".venv").rglob("lamp.py"):
         half.write_text("", "utf-8")
-    return SimpleNamespace(project=project, killed=killed, repaired=project.run(), again=project.run())
+    return SimpleNamespace(
+        project=project, killed=killed, repaired=project.run(), again=project.run()
+    )
 
 
 def test_a_newer_release_of_a_dependency_does_not_matter(project_after_kill):
-    """The pinned version is installed, although the index has a newer release for a requirement with an extra."""
+    """The pinned version is installed, although the index has a newer one for a requirement.
+
+    The requirement has an extra.
+    """
     assert project_after_kill.repaired.returncode == 0, project_after_kill.repaired.stderr
     assert project_after_kill.repaired.stdout == "1.0\n"
 
 
 def test_a_set_up_that_was_killed_is_repaired_by_the_next_call(project_after_kill):
-    """A package that was half written when the set-up was killed is complete after the next call."""
+    """A package that was half written at the kill of the set-up is complete after the next call."""
     assert project_after_kill.killed.returncode == -signal.SIGKILL
     assert "installing publisher" in project_after_kill.killed.stderr
     assert "making the Python environment" in project_after_kill.repaired.stderr
@@ -132,7 +153,10 @@ def test_a_set_up_that_was_killed_is_repaired_by_the_next_call(project_after_kil
 
 
 def is_running(process: int) -> bool:
-    """Return True if a process still runs; a dead one stays in the table until its exit status is read."""
+    """Return True if a process still runs.
+
+    A dead one stays in the table until its exit status is read.
+    """
     try:
         return "State:\tZ" not in Path(f"/proc/{process}/status").read_text("utf-8")
     except FileNotFoundError:
@@ -140,9 +164,12 @@ def is_running(process: int) -> bool:
 
 
 def test_a_terminated_set_up_ends_all_that_it_started(project_after_kill):
-    """An installer's own child that ignores the signal is killed as well: nothing runs on beside the next call."""
+    """An installer's child that ignores the signal is killed. None runs beside the next call."""
     (project_after_kill.project.folder / "slow").touch()
-    shutil.copy(project_after_kill.project.folder / "pins.txt", project_after_kill.project.folder / "same.txt")
+    shutil.copy(
+        project_after_kill.project.folder / "pins.txt",
+        project_after_kill.project.folder / "same.txt",
+    )
     done = project_after_kill.project.run(PINNED="same.txt")
     builder = int((project_after_kill.project.folder / "builder").read_text("ascii"))
     assert done.returncode == -signal.SIGTERM
@@ -150,7 +177,7 @@ def test_a_terminated_set_up_ends_all_that_it_started(project_after_kill):
 
 
 def test_steps_are_shown_in_both_languages_and_a_finished_set_up_says_nothing(project_after_kill):
-    """Each step is named in Chinese and English; once all is installed, nothing is shown and nothing done."""
+    """Each step is named in Chinese and English. A finished set-up shows nothing, does nothing."""
     assert (
         "正在安装锁定的依赖（pins.txt） / installing the pinned packages (pins.txt) …"
         in project_after_kill.repaired.stderr
@@ -159,9 +186,16 @@ def test_steps_are_shown_in_both_languages_and_a_finished_set_up_says_nothing(pr
 
 
 def test_without_a_network_the_set_up_says_what_to_do(project_after_kill):
-    """Where the index cannot be reached the call fails with pip's own message and with advice in both languages."""
-    (project_after_kill.project.folder / "more.txt").write_text(f"absent==1.0 --hash=sha256:{'0' * 64}\n", "utf-8")
-    lonely = {"PIP_NO_INDEX": "0", "PIP_INDEX_URL": UNSERVED, "PIP_FIND_LINKS": "", "PIP_RETRIES": "0"}
+    """Without the index the call fails with pip's own message, and advice in both languages."""
+    (project_after_kill.project.folder / "more.txt").write_text(
+        f"absent==1.0 --hash=sha256:{'0' * 64}\n", "utf-8"
+    )
+    lonely = {
+        "PIP_NO_INDEX": "0",
+        "PIP_INDEX_URL": UNSERVED,
+        "PIP_FIND_LINKS": "",
+        "PIP_RETRIES": "0",
+    }
     done = project_after_kill.project.run(PINNED="more.txt", **lonely)
     assert done.returncode == 2
     assert "No matching distribution found for absent==1.0" in done.stderr
@@ -170,7 +204,7 @@ def test_without_a_network_the_set_up_says_what_to_do(project_after_kill):
 
 
 def test_an_environment_of_another_folder_is_left_alone(tmp_path):
-    """A linked .venv is neither emptied nor filled, and what to do is said."""
+    """A linked .venv is neither emptied nor filled, and the message says how to go on."""
     project, kept = Project(tmp_path), tmp_path / "other" / "file"
     kept.parent.mkdir()
     kept.touch()

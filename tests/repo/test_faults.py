@@ -1,4 +1,7 @@
-"""Each fault of the failure model has a test that carries its number; scripts/make_docs.py lists them in faults.md."""
+"""Each fault of the failure model has a test with its number.
+
+scripts/make_docs.py lists them in faults.md.
+"""
 
 import re
 from pathlib import Path
@@ -9,10 +12,18 @@ from scripts.make_docs import faults_by_test, faults_named
 
 DOCS = Path(__file__).parents[2] / "docs"
 STATUS = dict(
-    re.findall(r"^\| (F\d{2,3}) \|.*\| ([^|]+) \|$", (DOCS / "failure-model.md").read_text("utf-8"), re.MULTILINE)
+    re.findall(
+        r"^\| (F\d{2,3}) \|.*\| ([^|]+) \|$",
+        (DOCS / "failure-model.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
 )
 LISTED = dict(
-    re.findall(r"^\| (F\d{2,3}) \| [^|]+ \| ([^|]*) \|$", (DOCS / "faults.md").read_text("utf-8"), re.MULTILINE)
+    re.findall(
+        r"^\| (F\d{2,3}) \| [^|]+ \| ([^|]*) \|$",
+        (DOCS / "faults.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
 )
 
 
@@ -61,7 +72,10 @@ def test_whole():
 
 
 def test_cases_names_and_first_lines_are_read_without_running():
-    """The ids of cases count, also in a constant, before names and first lines; later lines and helpers do not."""
+    """The ids of cases count first, also in a constant, then names and first lines, and no more.
+
+    Later lines and helpers do not count.
+    """
     assert dict(faults_by_test(SOURCE)) == {
         "test_steps": {"F22", "F23", "F24"},
         "test_part_f40": {"F40"},

@@ -1,4 +1,7 @@
-"""The installation manual's commands, run in an empty root, and the container file, read without a container engine."""
+"""The installation manual's commands, run in an empty root; the container file, only read.
+
+No container engine is needed.
+"""
 
 import base64
 import hashlib
@@ -20,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "docs" / "installation.md"
 CONTAINERFILE = ROOT / "docs" / "examples" / "Containerfile"
 BLOCK = re.compile(
-    r"<!-- (runs|runs with the daemon|does not run: [^>]+) -->\n```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE
+    r"<!-- (runs|runs with the daemon|does not run: [^>]+) -->\n```sh\n(.*?)^```$",
+    re.DOTALL | re.MULTILINE,
 )
 BLOCKS = BLOCK.findall(MANUAL.read_text("utf-8"))
 SOURCE = (
@@ -51,7 +55,10 @@ mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 exec chroot "$root" /bin/sh -eu /steps/all
 """
-"""Makes a folder the root of what follows: the system's programs read-only, and nothing of its settings or data."""
+"""Makes a folder the root of later commands.
+
+The system's programs are read-only, and none of its settings or data are there.
+"""
 START = """
 setpriv --reuid publisher --regid publisher --init-groups \\
     /opt/publisher/.venv/bin/publisher -C /srv/publisher run 2>/run/log &
@@ -68,7 +75,11 @@ STOP = 'kill "$web" "$daemon" && wait "$web" && wait "$daemon"'
 
 def health_check() -> list[str]:
     """Return the command of the container file's health check."""
-    return json.loads(re.findall(r"^HEALTHCHECK .*? CMD (\[.*\])$", CONTAINERFILE.read_text("utf-8"), re.MULTILINE)[0])
+    return json.loads(
+        re.findall(
+            r"^HEALTHCHECK .*? CMD (\[.*\])$", CONTAINERFILE.read_text("utf-8"), re.MULTILINE
+        )[0]
+    )
 
 
 def test_every_shell_block_says_whether_it_is_run():
@@ -80,7 +91,9 @@ def test_every_shell_block_says_whether_it_is_run():
 @pytest.mark.parametrize("block", [block for _, block in BLOCKS], ids=range(len(BLOCKS)))
 def test_each_block_is_valid_shell(block):
     """A shell can read each block, also one that is not run."""
-    done = subprocess.run(["/bin/sh", "-n"], input=block, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["/bin/sh", "-n"], input=block, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -88,24 +101,35 @@ def test_each_block_is_valid_shell(block):
 def test_the_commands_that_are_named_exist(path):
     """Blocks that cannot be run here name commands of publisher all the same."""
     named = re.findall(
-        r"publisher(?:\", \"| )-C(?:\", \"| )/srv/publisher(?:\", \"| )([a-z-]+)", path.read_text("utf-8")
+        r"publisher(?:\", \"| )-C(?:\", \"| )/srv/publisher(?:\", \"| )([a-z-]+)",
+        path.read_text("utf-8"),
     )
     assert named
     assert set(named) <= set(COMMANDS)
 
 
 def pack(distribution: importlib.metadata.Distribution, folder: Path) -> str:
-    """Write the wheel that an installed distribution came from, without its scripts; return the line that pins it."""
-    info = next(file.parts[0] for file in distribution.files if file.parts[0].endswith(".dist-info"))
+    """Write an installed distribution's wheel, without scripts; return the line that pins it."""
+    info = next(
+        file.parts[0] for file in distribution.files if file.parts[0].endswith(".dist-info")
+    )
     tag = re.findall(r"^Tag: (.+)$", distribution.read_text("WHEEL"), re.MULTILINE)[-1]
     record = []
     file = folder / f"{info.removesuffix('.dist-info')}-{tag}.whl"
-    made_here = {f"{info}/{name}" for name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")}
+    made_here = {
+        f"{info}/{name}" for name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+    }
     with zipfile.ZipFile(file, "w") as wheel:
         for path in distribution.files:
-            if path.parts[0] != ".." and "__pycache__" not in path.parts and str(path) not in made_here:
+            if (
+                path.parts[0] != ".."
+                and "__pycache__" not in path.parts
+                and str(path) not in made_here
+            ):
                 content = path.locate().read_bytes()
-                digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+                digest = (
+                    base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+                )
                 record.append(f'"{path}",sha256={digest},{len(content)}')
                 wheel.writestr(str(path), content)
         wheel.writestr(f"{info}/RECORD", "\n".join([*record, f"{info}/RECORD,,\n"]))
@@ -114,29 +138,40 @@ def pack(distribution: importlib.metadata.Distribution, folder: Path) -> str:
 
 
 def packed_dependencies(folder: Path) -> dict[str, str]:
-    """Write the wheels of all pinned packages that are installed here; return what each file of pins says of them."""
-    installed = {item.name.lower().replace("_", "-"): item for item in importlib.metadata.distributions()}
+    """Write the wheels of all pinned and installed packages; return the lines of each pin file."""
+    installed = {
+        item.name.lower().replace("_", "-"): item for item in importlib.metadata.distributions()
+    }
     pinned = {
         name: re.findall(r"^([\w.-]+)==", (ROOT / name).read_text("utf-8"), re.MULTILINE)
         for name in ("constraints.txt", "constraints-build.txt")
     }
     return {
-        name: "".join(pack(installed[package], folder) for package in packages if package in installed)
+        name: "".join(
+            pack(installed[package], folder) for package in packages if package in installed
+        )
         for name, packages in pinned.items()
     }
 
 
 def unpack_releases(root: Path, pins: dict[str, str]) -> None:
-    """Put the source of two releases into a root, each with the wheels of its dependencies beside the first's."""
+    """Put the source of two releases into a root, with the wheels of their dependencies.
+
+    The wheels of each are beside the first's.
+    """
     for release in RELEASES:
         source = root / "opt" / f"publisher-{release}"
         for name in SOURCE:
             path = ROOT / name
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(path, source / name, ignore=ignored) if path.is_dir() else shutil.copy(path, source / name)
+            shutil.copytree(path, source / name, ignore=ignored) if path.is_dir() else shutil.copy(
+                path, source / name
+            )
         settings = (source / "pyproject.toml").read_text("utf-8")
-        settings = re.sub(r'^version = ".*"$', f'version = "{release}"', settings, count=1, flags=re.MULTILINE)
+        settings = re.sub(
+            r'^version = ".*"$', f'version = "{release}"', settings, count=1, flags=re.MULTILINE
+        )
         (source / "pyproject.toml").write_text(settings, "utf-8")
         for name, lines in pins.items():
             (source / name).write_text(lines, "utf-8")
@@ -172,22 +207,33 @@ def prepare_root(root: Path) -> None:
 
 
 def steps() -> dict[str, str]:
-    """Return the scripts that are run in the root, by name: the manual's blocks, and the container's health check."""
+    """Return the scripts for the root, by name: the manual's blocks, and the health check.
+
+    The health check is the container's.
+    """
     scripts = {}
     for number, (kind, _) in enumerate(BLOCKS):
         if kind == "runs":
             scripts[f"{number:02}"] = f"sh -eu /steps/{number:02}.sh"
         elif kind == "runs with the daemon":
-            scripts[f"{number:02}"] = f"{START}sh -eu /steps/{number:02}.sh\n{STOP}\n! sh -eu /steps/health.sh"
+            scripts[f"{number:02}"] = (
+                f"{START}sh -eu /steps/{number:02}.sh\n{STOP}\n! sh -eu /steps/health.sh"
+            )
     return scripts
 
 
 @pytest.mark.extra
 @pytest.mark.long(seconds=90)
 def test_the_manuals_commands_work_in_an_empty_root(tmp_path):
-    """From no user and no program to an upgraded daemon, back, and to a root that only has the records."""
+    """The commands lead from no user and program to an upgraded daemon, back, and to a new root.
+
+    The new root only has the records.
+    """
     probe = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child"]
-    if os.geteuid() != 0 or subprocess.run([*probe, "true"], capture_output=True, check=False).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run([*probe, "true"], capture_output=True, check=False).returncode
+    ):
         pytest.skip("NO ROOT: users, mounts and an empty root cannot be made")
     root = tmp_path / "root"
     prepare_root(root)
@@ -231,7 +277,13 @@ def test_the_manuals_commands_work_in_an_empty_root(tmp_path):
     assert "publisher" not in (root / "etc" / "passwd").read_text("utf-8")
     assert [*(root / "srv").iterdir(), *(root / "etc" / "systemd" / "system").iterdir()] == []
     kept = {path.name for path in (root / "var" / "backups" / "publisher").iterdir()}
-    assert {"last.db", "audit-anchors.log", "audit-anchors.newest", "intents.jsonl", "publisher.toml"} <= kept
+    assert {
+        "last.db",
+        "audit-anchors.log",
+        "audit-anchors.newest",
+        "intents.jsonl",
+        "publisher.toml",
+    } <= kept
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -242,7 +294,7 @@ def instructions() -> list[tuple[str, str]]:
 
 
 def test_the_container_runs_without_root_and_keeps_its_records():
-    """The image has a user of its own, a volume for what must last, and the signal that stops the daemon in order."""
+    """The image has its own user, a volume for the records, and a signal for an orderly stop."""
     last = instructions()[max(i for i, (name, _) in enumerate(instructions()) if name == "FROM") :]
     found = dict(last)
     assert re.search(rf"useradd .*--uid [1-9]\d+ .*\b{found['USER']}\b", found["RUN"])
@@ -253,14 +305,23 @@ def test_the_container_runs_without_root_and_keeps_its_records():
 
 
 def test_the_manual_owns_the_containers_folders_by_its_numbers():
-    """User and group of the image have the numbers that the manual gives to the folders and secrets of the host."""
+    """User and group of the image have the manual's numbers for the host's folders and secrets."""
     [made] = [words for name, words in instructions() if name == "RUN" and "useradd" in words]
-    groups = {name: number for number, name in re.findall(r"groupadd --system --gid (\d+) ([\w-]+)", made)}
-    users = {name: number for number, name in re.findall(r"useradd --system --uid (\d+) .*?nologin ([\w-]+)", made)}
+    groups = {
+        name: number for number, name in re.findall(r"groupadd --system --gid (\d+) ([\w-]+)", made)
+    }
+    users = {
+        name: number
+        for number, name in re.findall(r"useradd --system --uid (\d+) .*?nologin ([\w-]+)", made)
+    }
     manual = MANUAL.read_text("utf-8")
-    named = {*re.findall(r"install -d -o (\d+) -g (\d+)", manual), *re.findall(r"chown -R (\d+):(\d+)", manual)}
+    named = {
+        *re.findall(r"install -d -o (\d+) -g (\d+)", manual),
+        *re.findall(r"chown -R (\d+):(\d+)", manual),
+    }
     made_here = {
-        (users[user], groups[group]) for user, group in re.findall(r"install -d -o ([\w-]+) -g ([\w-]+)", made)
+        (users[user], groups[group])
+        for user, group in re.findall(r"install -d -o ([\w-]+) -g ([\w-]+)", made)
     }
     assert named == made_here
     assert re.findall(r"--secret \S+,uid=(\d+),", manual) == [users["publisher"]]
@@ -268,11 +329,24 @@ def test_the_manual_owns_the_containers_folders_by_its_numbers():
 
 
 def test_the_container_copies_files_that_exist_and_pins_what_it_installs():
-    """Every file that is copied from the source is there, and dependencies come with their hashes."""
-    copied = [words.split()[:-1] for name, words in instructions() if name == "COPY" and "--from" not in words]
+    """Every file copied from the source exists, and dependencies come with their hashes."""
+    copied = [
+        words.split()[:-1]
+        for name, words in instructions()
+        if name == "COPY" and "--from" not in words
+    ]
     assert [file for files in copied for file in files if not (ROOT / file).exists()] == []
     installs = [words for name, words in instructions() if name == "RUN" and "pip install" in words]
     assert installs
-    assert all("--no-deps" in words and ("--require-hashes" in words or words.endswith(".whl")) for words in installs)
-    environments = [words.partition("pip install")[0].split()[-1] for words in installs if "constraints" in words]
-    assert environments == ["/opt/publisher/.venv/bin/", "/build/bin/"], "what builds is not where it runs"
+    assert all(
+        "--no-deps" in words and ("--require-hashes" in words or words.endswith(".whl"))
+        for words in installs
+    )
+    environments = [
+        words.partition("pip install")[0].split()[-1]
+        for words in installs
+        if "constraints" in words
+    ]
+    assert environments == ["/opt/publisher/.venv/bin/", "/build/bin/"], (
+        "what builds is not where it runs"
+    )

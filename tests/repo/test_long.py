@@ -1,4 +1,4 @@
-"""No test is left out by all scripts: CI runs scripts/test and scripts/test-long, scripts/test-extra the others."""
+"""Every test is in some script: scripts/test and test-long in CI, scripts/test-extra apart."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ FOLDER = "tests/interop"
 
 
 def test_ci_runs_the_long_tests_too():
-    """CI runs both scripts; each script for tests that the other leaves out selects them by their mark."""
+    """CI runs both scripts. Each script for tests that the other omits selects them by mark."""
     lines = ROOT.joinpath(".ci", "run").read_text("utf-8").splitlines()
     assert {line.partition(" >")[0] for line in lines} >= RUNS
     for script, marked in {"test-long": '"long and not extra"', "test-extra": "extra"}.items():
@@ -31,5 +31,14 @@ def test_ci_runs_the_long_tests_too():
 )
 def test_long_tests_are_left_out_where_nothing_is_named(arguments, status):
     """A plain run has none of them; a run of one file has its own."""
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-o", f"testpaths={FOLDER}", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--collect-only",
+        "-qq",
+        "-o",
+        f"testpaths={FOLDER}",
+        *arguments,
+    ]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == status

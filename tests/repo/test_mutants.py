@@ -1,4 +1,4 @@
-"""Each planted mistake names what it breaks, changes the program, and can be undone."""
+"""Each planted mistake names its broken promise, changes the program, and can be undone."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_there_are_enough_mutants():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_mutant_changes_the_program_until_it_is_undone(name):
-    """Its docstring names an invariant; planting replaces something that is there, and undoing brings that back."""
+    """Its docstring names an invariant. Planting replaces something, and undoing restores that."""
     assert broken_by(name)
     with plant(name) as patch:
         assert patch.replaced

@@ -13,7 +13,7 @@ def blocks(page, language):
 
 
 def test_every_piece_of_code_is_from_the_example():
-    """What the reader is shown stands in the example, letter by letter, so the example's tests test the page."""
+    """All code shown to the reader is in the example, letter by letter. Its tests test the page."""
     source = "\n".join(path.read_text("utf-8") for path in sorted(EXAMPLE.rglob("*.py")))
     shown = blocks(PAGES[0], "python")
     assert shown
@@ -24,12 +24,17 @@ def test_both_languages_show_the_same():
     """The Chinese page has the same code, the same commands and the same sections."""
     english, chinese = ([blocks(page, language) for language in ("python", "sh")] for page in PAGES)
     assert chinese == english
-    assert len({len(re.findall(r"^## ", page.read_text("utf-8"), re.MULTILINE)) for page in PAGES}) == 1
+    assert (
+        len({len(re.findall(r"^## ", page.read_text("utf-8"), re.MULTILINE)) for page in PAGES})
+        == 1
+    )
 
 
 def test_every_file_that_the_page_names_exists():
-    """Files of the package are those of the example."""
+    """Files of the package are files of the example."""
     named = set(re.findall(r"`((?:tests/)?\w+\.(?:py|toml))`", PAGES[0].read_text("utf-8")))
-    existing = {path.name for path in EXAMPLE.rglob("*")} | {f"tests/{path.name}" for path in EXAMPLE.rglob("*.py")}
+    existing = {path.name for path in EXAMPLE.rglob("*")} | {
+        f"tests/{path.name}" for path in EXAMPLE.rglob("*.py")
+    }
     built_in = {"codes.py", "quality.toml", "pyproject.toml", "publisher.toml"}
     assert named - existing - built_in == set()

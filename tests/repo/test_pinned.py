@@ -1,4 +1,4 @@
-"""The pinned files are complete: the set-up installs them with `--no-deps`, so a missing package stays missing."""
+"""The pinned files are complete: the set-up uses `--no-deps` and adds no missing package."""
 
 import contextlib
 import importlib.util
@@ -23,16 +23,22 @@ PIN = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
 
 def read_pins(file):
     """Return the pinned versions by package."""
-    return {canonicalize_name(name): pin for name, pin in PIN.findall((ROOT / file).read_text("utf-8"))}
+    return {
+        canonicalize_name(name): pin for name, pin in PIN.findall((ROOT / file).read_text("utf-8"))
+    }
 
 
-def needed(package: str, extras: frozenset[str], met: dict[tuple[str, frozenset[str]], list[Requirement]]) -> None:
+def needed(
+    package: str, extras: frozenset[str], met: dict[tuple[str, frozenset[str]], list[Requirement]]
+) -> None:
     """Add to `met` the requirements of a package with these extras, and theirs in turn."""
     if (package, extras) in met:
         return
     candidates = [Requirement(line) for line in requires(package) or ()]
     met[package, extras] = [
-        one for one in candidates if not one.marker or any(one.marker.evaluate({"extra": e}) for e in extras | {""})
+        one
+        for one in candidates
+        if not one.marker or any(one.marker.evaluate({"extra": e}) for e in extras | {""})
     ]
     for one in met[package, extras]:
         needed(canonicalize_name(one.name), frozenset(one.extras), met)
@@ -47,21 +53,34 @@ def needed_by(lines):
     return wanted + [one for requirements in met.values() for one in requirements]
 
 
-@pytest.mark.parametrize(("file", "extras"), [("constraints.txt", set()), ("constraints-test.txt", {"test"})])
+@pytest.mark.parametrize(
+    ("file", "extras"), [("constraints.txt", set()), ("constraints-test.txt", {"test"})]
+)
 def test_every_package_that_is_needed_is_pinned(file, extras):
-    """Every requirement of publisher and its packages, extras included, is pinned in a version that satisfies it."""
+    """Every requirement of publisher and its packages is pinned in a version that satisfies it.
+
+    Extras are included.
+    """
     pins = read_pins(file)
-    optional = [line for extra in sorted(extras) for line in PROJECT["optional-dependencies"][extra]]
+    optional = [
+        line for extra in sorted(extras) for line in PROJECT["optional-dependencies"][extra]
+    ]
     wanted = needed_by([*PROJECT["dependencies"], *optional])  # not of an older installation
     assert {canonicalize_name(one.name) for one in wanted} - pins.keys() == set()
-    assert [str(one) for one in wanted if pins[canonicalize_name(one.name)] not in one.specifier] == []
+    assert [
+        str(one) for one in wanted if pins[canonicalize_name(one.name)] not in one.specifier
+    ] == []
 
 
 def test_what_only_builds_publisher_is_not_installed_to_run_it():
-    """The tools are pinned apart, complete, in versions that agree; none of them is needed by what runs."""
-    builders = {canonicalize_name(one.name) for one in needed_by(SETTINGS["dependency-groups"]["build"])}
+    """Tools are pinned apart, complete, in agreeing versions, and no running package needs them."""
+    builders = {
+        canonicalize_name(one.name) for one in needed_by(SETTINGS["dependency-groups"]["build"])
+    }
     runs = {canonicalize_name(one.name) for one in needed_by(PROJECT["dependencies"])}
-    pins, run_pins, test_pins = map(read_pins, ("constraints-build.txt", "constraints.txt", "constraints-test.txt"))
+    pins, run_pins, test_pins = map(
+        read_pins, ("constraints-build.txt", "constraints.txt", "constraints-test.txt")
+    )
     assert pins.keys() == builders
     assert (builders - runs) & run_pins.keys() == set()
     assert [name for name in pins.keys() & run_pins.keys() if pins[name] != run_pins[name]] == []
@@ -69,16 +88,21 @@ def test_what_only_builds_publisher_is_not_installed_to_run_it():
 
 
 def test_the_notices_name_what_is_installed_and_served():
-    """Every package that runs and every vendored file is there with its licence; `scripts/notices.py` writes it."""
+    """Every package that runs and every vendored file is there with its licence.
+
+    `scripts/notices.py` writes it.
+    """
     notices = load_script("notices")
     assert notices.NOTICES.read_text("utf-8") == notices.format_notices()
     assert "THIRD_PARTY_NOTICES.md" in PROJECT["license-files"]
 
 
 class OpenDatabase(BaseHTTPRequestHandler):
-    """Answers as the public database does: one package of those that are asked about has an advisory."""
+    """Answers as the public database does: one of the requested packages has an advisory."""
 
-    answer = staticmethod(lambda query: {"vulns": [{"id": "CVE-1"}]} if query["package"]["name"] == "jinja2" else {})
+    answer = staticmethod(
+        lambda query: {"vulns": [{"id": "CVE-1"}]} if query["package"]["name"] == "jinja2" else {}
+    )
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))["queries"]

@@ -1,4 +1,4 @@
-"""The core names no platform: what is special about one comes from its adapter."""
+"""The core names no platform: special rules of a platform come from its adapter."""
 
 import re
 import tomllib
@@ -20,8 +20,11 @@ EXEMPT = (
     "cli/workspace.py",
     "cli/workspace_files/",
 )
-"""The channels of alerts, whose services have hosts of their own; the simulator, what fills a workspace for it, and the
-examples that a new workspace is given."""
+"""Files that may name a platform.
+
+They are the alert channels with hosts of their own, and the simulator. They also include the files
+that fill a workspace for it, and the examples of a new workspace.
+"""
 MORE_NAMES = ("weixin", "baidu", "贴吧", "微信", "公众号", "百度")
 
 
@@ -43,21 +46,24 @@ def find_mentions(text: str) -> list[str]:
 
 
 def test_the_core_names_no_platform():
-    """Neither code, texts, pages nor names of files have a platform; the demo and the simulator may."""
+    """No code, text, page or file name has a platform. Only the demo and the simulator may."""
     files = [path for path in sorted(CORE.rglob("*")) if path.suffix in SUFFIXES]
     core = [path for path in files if not str(path.relative_to(CORE)).startswith(EXEMPT)]
     assert len(core) > 100
     found = {
         f"{path.relative_to(ROOT)}:{number}: {mention}"
         for path in core
-        for number, line in enumerate((str(path.relative_to(CORE)) + "\n" + path.read_text("utf-8")).split("\n"))
+        for number, line in enumerate(
+            (str(path.relative_to(CORE)) + "\n" + path.read_text("utf-8")).split("\n")
+        )
         for mention in find_mentions(line)
     }
     assert found == set()
 
 
 @pytest.mark.parametrize(
-    "text", ["Weibo", 'platform == "tieba"', "adapters_wechat", "微信公众号", "webhooks", "weibo.com"]
+    "text",
+    ["Weibo", 'platform == "tieba"', "adapters_wechat", "微信公众号", "webhooks", "weibo.com"],
 )
 def test_a_platforms_name_is_found(text):
     """In code and in texts, in either language."""

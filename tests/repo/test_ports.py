@@ -1,4 +1,7 @@
-"""Ports of the tests: no two get the same one, whatever the machine gives to sockets without a port."""
+"""Ports of the tests: no two get the same one, even if the machine gives it to other sockets.
+
+The other sockets ask for no particular port.
+"""
 
 import socket
 import subprocess
@@ -11,9 +14,11 @@ PATIENCE = 90
 
 
 def test_a_port_that_another_process_has_drawn_is_not_drawn_again(monkeypatch):
-    """A port is kept for who has drawn it, though nothing listens there yet."""
+    """A port is kept for its process, though nothing listens there yet."""
     code = "from tests.ports import free_port; print(free_port(), flush=True); input()"
-    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     drawn = int(other.stdout.readline())
     numbers = chain([drawn - ports.LOWEST], count())
     monkeypatch.setattr(ports.secrets, "randbelow", lambda _ports: next(numbers))
@@ -23,7 +28,7 @@ def test_a_port_that_another_process_has_drawn_is_not_drawn_again(monkeypatch):
 
 
 def test_where_the_kernel_gives_nearly_all_ports_it_gives_ours_too(tmp_path, monkeypatch):
-    """Where hardly any port is below the kernel's own, one of these is taken, on which a server can listen."""
+    """If the kernel takes nearly all ports, one of its own is drawn. A server can listen on it."""
     monkeypatch.setattr(ports, "EPHEMERAL_PORTS", tmp_path / "range")
     ports.EPHEMERAL_PORTS.write_text(f"{ports.LOWEST + 5}\t65535\n")
     monkeypatch.setattr(ports.secrets, "randbelow", None)

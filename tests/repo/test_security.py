@@ -1,4 +1,4 @@
-"""docs/security.md names tests that exist; what no test can run is checked in the code."""
+"""docs/security.md names existing tests. The code is checked where no test can run."""
 
 import ast
 import re
@@ -20,13 +20,24 @@ ROWS = {
 }
 DYNAMIC = {"eval", "exec", "system", "popen", "create_subprocess_shell"}
 UNSAFE = re.compile(r"^\s*(?:import|from) (?:pickle|marshal|shelve)\b", re.MULTILINE)
-STATEMENTS = {"text", "execute", "executemany", "scalar", "scalars", "exec_driver_sql", "executescript", "DDL"}
+STATEMENTS = {
+    "text",
+    "execute",
+    "executemany",
+    "scalar",
+    "scalars",
+    "exec_driver_sql",
+    "executescript",
+    "DDL",
+}
 
 
 @cache
 def calls(path):
     """Return every call in a file, with the last part of its name."""
-    nodes = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+    nodes = [
+        node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)
+    ]
     return [(getattr(node.func, "attr", getattr(node.func, "id", "")), node) for node in nodes]
 
 
@@ -43,14 +54,21 @@ def test_no_shell_is_started():
 
 
 def is_built(argument):
-    """Return True for a text with inserted values, except an identifier quoted by the function for that."""
-    parts = [part.value for part in getattr(argument, "values", ()) if isinstance(part, ast.FormattedValue)]
-    quoted = all(isinstance(part, ast.Call) and getattr(part.func, "id", "") == "quote_identifier" for part in parts)
+    """Return True for a text with inserted values, except one from `quote_identifier`."""
+    parts = [
+        part.value
+        for part in getattr(argument, "values", ())
+        if isinstance(part, ast.FormattedValue)
+    ]
+    quoted = all(
+        isinstance(part, ast.Call) and getattr(part.func, "id", "") == "quote_identifier"
+        for part in parts
+    )
     return isinstance(argument, ast.BinOp) or bool(parts and not quoted)
 
 
 def test_no_statement_is_built_from_values():
-    """SQL is written by SQLAlchemy or is a constant in the code; no value is ever a part of its text."""
+    """SQL is written by SQLAlchemy or is a constant in the code. No value is part of its text."""
     built = [
         f"{path.name}:{node.lineno}"
         for path in SOURCES
@@ -62,7 +80,7 @@ def test_no_statement_is_built_from_values():
 
 
 def test_sqlite_opens_no_file_unchecked():
-    """Beside a database may be files of another user: one function looks at them before each opening."""
+    """One function checks files of other users beside a database before each opening."""
     found = {
         path.relative_to(ROOT).as_posix()
         for path in SOURCES
@@ -85,7 +103,7 @@ def test_no_old_tls_is_used():
 
 @pytest.mark.parametrize("control", ROWS)
 def test_each_control_has_a_status_and_a_test_that_exists(control):
-    """A row has the requirement, the measure, its status, and its test; `later` and `no` need none."""
+    """A row has requirement, measure, status and test. Rows with `later` and `no` need no test."""
     *_words, status, named = ROWS[control]
     assert len(ROWS[control]) == 4
     assert status in {"done", "partly", "later", "no"}
@@ -98,5 +116,10 @@ def test_each_control_has_a_status_and_a_test_that_exists(control):
 
 def test_the_controls_are_in_order():
     """Each control has one row, in the order of the standard."""
-    numbers = [number for number, _cells in CONTROL.findall((ROOT / "docs" / "security.md").read_text("utf-8"))]
-    assert numbers == sorted(set(numbers), key=lambda number: [int(part) for part in number.split(".")])
+    numbers = [
+        number
+        for number, _cells in CONTROL.findall((ROOT / "docs" / "security.md").read_text("utf-8"))
+    ]
+    assert numbers == sorted(
+        set(numbers), key=lambda number: [int(part) for part in number.split(".")]
+    )

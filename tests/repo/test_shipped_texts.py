@@ -1,4 +1,4 @@
-"""What the program ships says nothing wrong: samples, templates, demo posts, messages, documentation."""
+"""The shipped texts are correct: samples, templates, demo posts, messages, documentation."""
 
 import re
 from pathlib import Path
@@ -53,7 +53,7 @@ WRONG_STATEMENTS = {
     # a fraud is never over: 情况更新; an all-clear is for traffic, weather and missing persons
     r"预警解除|骗局解除|诈骗解除",
 }
-"""Regular expressions of what a police account must not publish, each group with its reason."""
+"""Regular expressions of statements forbidden to a police account, in groups with reasons."""
 
 
 def find_statements(text: str) -> list[str]:
@@ -62,9 +62,11 @@ def find_statements(text: str) -> list[str]:
 
 
 def test_nothing_shipped_makes_a_wrong_statement():
-    """No sample, template, message or page says what the table forbids."""
+    """No sample, template, message or page has a statement that the table forbids."""
     assert SHIPPED
-    assert {path: found for path in SHIPPED if (found := find_statements(path.read_text("utf-8")))} == {}
+    assert {
+        path: found for path in SHIPPED if (found := find_statements(path.read_text("utf-8")))
+    } == {}
 
 
 @pytest.mark.parametrize(
@@ -84,14 +86,15 @@ def test_nothing_shipped_makes_a_wrong_statement():
     ],
 )
 def test_a_wrong_statement_is_found(text):
-    """What was published in earlier samples is recognised."""
+    """A wrong statement of earlier samples is recognised."""
     assert find_statements(text)
 
 
 FOR_STAFF = [
     path
     for path in SHIPPED
-    if path.suffix in {".md", ".toml", ".txt", ".html"} or path.name in {"config.py", "model.py", "page_texts.py"}
+    if path.suffix in {".md", ".toml", ".txt", ".html"}
+    or path.name in {"config.py", "model.py", "page_texts.py"}
 ]
 OLD_WORDS = {
     # a person's finding, not a judgment: 人工认定; a command is run, not ordered: 执行
@@ -105,14 +108,19 @@ OLD_WORDS = {
     # the product has one name
     r"系统(?:会|正在|继续核|不会|无从)|(?:本|在)系统中|程序(?:会|不会|靠|已经|没有|自己|内部|带来)",
 }
-"""Words that staff no longer see, each group with those that took their place."""
+"""Words that staff no longer see, each group with its replacements."""
 
 
 def test_no_old_word_is_shown():
     """Messages, samples and pages call each thing by its present name."""
     texts = {path: path.read_text("utf-8") for path in FOR_STAFF}
     assert texts
-    found = {(path, old[0]) for path, text in texts.items() for word in OLD_WORDS for old in re.finditer(word, text)}
+    found = {
+        (path, old[0])
+        for path, text in texts.items()
+        for word in OLD_WORDS
+        for old in re.finditer(word, text)
+    }
     assert found == set()
 
 
@@ -132,7 +140,7 @@ NEVER_ONE = {
     "parts_all_published",
     "too_many",
 }
-"""Messages whose count is never one."""
+"""Messages with a count that is never one."""
 
 
 def test_counts_read_well_for_one():
@@ -143,7 +151,12 @@ def test_counts_read_well_for_one():
 
 def test_both_languages_end_alike():
     """A message or hint ends with a full stop in both languages, or in neither."""
-    texts = [(code, text) for code, entry in load_catalogue().items() for text in (entry, entry.get("hint")) if text]
+    texts = [
+        (code, text)
+        for code, entry in load_catalogue().items()
+        for text in (entry, entry.get("hint"))
+        if text
+    ]
     assert [
         code
         for code, text in texts

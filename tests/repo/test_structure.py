@@ -16,7 +16,7 @@ MAX_FILE_STATEMENTS = 300
 
 @pytest.fixture(scope="module")
 def structure():
-    """Return what the repository measures now."""
+    """Return the present figures of the repository."""
     return measure()
 
 
@@ -32,7 +32,7 @@ def test_every_command_has_a_file_of_its_name(structure):
 
 
 def test_the_words_of_the_field_are_found(structure):
-    """What an engineer would search for is in the name of a module, class or function."""
+    """Each search word of an engineer is in the name of a module, class or function."""
     assert len(structure.words_not_found) <= MAX_WORDS_NOT_FOUND, structure.words_not_found
 
 
@@ -47,9 +47,11 @@ def test_no_banned_word_is_written(structure):
 
 
 def test_sizes_do_not_grow(structure):
-    """Files and functions stay within what a reader can follow."""
+    """Files and functions stay small enough for a reader to follow."""
     assert structure.private_called_once <= MAX_SHARE_CALLED_ONCE
-    assert max(structure.largest_functions.values()) <= MAX_FUNCTION_STATEMENTS, structure.largest_functions
+    assert max(structure.largest_functions.values()) <= MAX_FUNCTION_STATEMENTS, (
+        structure.largest_functions
+    )
     assert max(structure.largest_files.values()) <= MAX_FILE_STATEMENTS, structure.largest_files
 
 

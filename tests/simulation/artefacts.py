@@ -1,4 +1,4 @@
-"""What a run leaves for the checker, in the form of docs/checker.md, and the checker's findings."""
+"""The artefacts of a run, in the form of docs/checker.md, and the checker's findings."""
 
 import hashlib
 import tomllib
@@ -18,14 +18,14 @@ from tests.simulation.workspace import AUTHOR, GROUP
 NOT_RECORDED = frozenset({"I19", "I20", "I23", "I24", "I25"})
 """Promises that a run has no data about; all others must be judged."""
 CLOCK_ERROR = 2.0
-"""Seconds by which a clock that counts as right may be wrong."""
+"""Maximum error in seconds of a clock that counts as right."""
 RECOVERY = 900.0
-"""Seconds after an outage within which what is due has been tried again."""
+"""Maximum seconds from an outage to a new try of each due post."""
 LONGEST_READ = 60.0
 UNITS = {"s": 1, "m": 60, "h": 3600}
 USUAL_DELAY = "6h"
 PLANNED_AHEAD = 2 * 86400.0
-"""Seconds ahead of the file's time within which a post is filed at once."""
+"""Seconds ahead of the file's time; a post due before then is filed at once."""
 Row = Mapping[str, Any]
 
 
@@ -41,9 +41,12 @@ def violations(simulation: Simulation) -> list[str]:
 
 
 def artefacts_of(simulation: Simulation) -> Artefacts:
-    """Return what the checker asks for, as far as a simulated run has it."""
+    """Return the checker's input, as far as a simulated run has it."""
     rows = {**rows_of_file(simulation.workspace.database)}
-    rows["schedule"] = [{**row, "text": row["text"] or simulation.old_versions[row["id"]]} for row in rows["schedule"]]
+    rows["schedule"] = [
+        {**row, "text": row["text"] or simulation.old_versions[row["id"]]}
+        for row in rows["schedule"]
+    ]
     texts = [(text, posts) for text in simulation.workspace.texts if (posts := _posts_of(text))]
     return Artefacts(
         lists={
@@ -60,7 +63,9 @@ def artefacts_of(simulation: Simulation) -> Artefacts:
                 "faults_end_at": simulation.calm_since,
                 "ended_at": simulation.now,
                 "outages": simulation.outages,
-                "duties": list(_duties(simulation, [posts for _text, posts in texts], rows["delivery"])),
+                "duties": list(
+                    _duties(simulation, [posts for _text, posts in texts], rows["delivery"])
+                ),
                 "versions": [_version(simulation, text, posts) for text, posts in texts],
             },
             "instants": _instants(simulation, rows),
@@ -81,7 +86,7 @@ def _posts_of(text: str) -> Sequence[Row]:
 
 
 def _accounts_of(simulation: Simulation, post: Row) -> Sequence[str]:
-    """Return the accounts that a post names; for GROUP those that it has at most."""
+    """Return the accounts that a post names; for GROUP its largest set of accounts."""
     named: Sequence[str] = post["to"]
     return simulation.workspace.every[post["id"]].accounts if named == [GROUP] else named
 
@@ -100,21 +105,41 @@ def _settings(simulation: Simulation) -> Row:
     settings = tomllib.loads((simulation.workspace.folder / "publisher.toml").read_text("utf-8"))
     stages: dict[str, Any] = {}
     if simulation.shape.needs_approval:
-        chain = [{"name": stage.name, "people": stage.people} for stage in PRESET_CHAINS[ApprovalPreset.TWO_PERSONS]]
-        stages = {"stages": {"default": chain}, "approvers": {name: [] for name in (*APPROVERS, "chen")}}
-    more = {"clock_error": CLOCK_ERROR, "rest_within": 0, "recover_within": RECOVERY, "together": simulation.batch_size}
+        chain = [
+            {"name": stage.name, "people": stage.people}
+            for stage in PRESET_CHAINS[ApprovalPreset.TWO_PERSONS]
+        ]
+        stages = {
+            "stages": {"default": chain},
+            "approvers": {name: [] for name in (*APPROVERS, "chen")},
+        }
+    more = {
+        "clock_error": CLOCK_ERROR,
+        "rest_within": 0,
+        "recover_within": RECOVERY,
+        "together": simulation.batch_size,
+    }
     return {**settings_of(settings), **more, **stages}
 
 
-def _duties(simulation: Simulation, texts: Sequence[Sequence[Row]], deliveries: Sequence[Row]) -> Iterator[Row]:
-    """Yield what any schedule has named and was filed: each accepted version is judged by itself."""
+def _duties(
+    simulation: Simulation, texts: Sequence[Sequence[Row]], deliveries: Sequence[Row]
+) -> Iterator[Row]:
+    """Yield the filed deliveries of all schedules.
+
+    Each accepted version is judged by itself.
+    """
     filed = {(row["post"], row["account"]) for row in deliveries}
     entries: dict[tuple[str, str], list[Row]] = defaultdict(list)
     workspace = simulation.workspace
     for post in (post for posts in texts for post in posts):
         for account in _accounts_of(simulation, post):
             entries[post["id"], account].append(post)
-    stopped = {command["post"] for command in simulation.commands if command["kind"] in {"cancel", "retract"}}
+    stopped = {
+        command["post"]
+        for command in simulation.commands
+        if command["kind"] in {"cancel", "retract"}
+    }
     for (post, account), named in ((key, named) for key, named in entries.items() if key in filed):
         is_tight = any("expires" in one or one["max_delay"] != USUAL_DELAY for one in named)
         is_touched = post in stopped | workspace.edited
@@ -123,9 +148,12 @@ def _duties(simulation: Simulation, texts: Sequence[Sequence[Row]], deliveries: 
 
 
 def _window(entries: Sequence[Row]) -> Row:
-    """Return the time in which a post may be sent by any of the versions that named it, or how often it repeats."""
+    """Return the time for a post by any of the versions that named it, or its interval."""
     if "cron" in entries[-1]:
-        return {"occurrence": "*", "every": 60 * int(entries[-1]["cron"].split()[0].removeprefix("*/"))}
+        return {
+            "occurrence": "*",
+            "every": 60 * int(entries[-1]["cron"].split()[0].removeprefix("*/")),
+        }
     dues = [one["at"].timestamp() for one in entries]
     expires = [one["expires"].timestamp() if "expires" in one else None for one in entries]
     delays = [int(one["max_delay"][:-1]) * UNITS[one["max_delay"][-1]] for one in entries]
@@ -137,8 +165,13 @@ def _window(entries: Sequence[Row]) -> Row:
     }
 
 
-def _instants(simulation: Simulation, rows: Mapping[str, Sequence[Row]]) -> Mapping[str, Mapping[str, Row]]:
-    """Return the true instants; of a readback its start, by the clock of then, unless that was set since."""
+def _instants(
+    simulation: Simulation, rows: Mapping[str, Sequence[Row]]
+) -> Mapping[str, Mapping[str, Row]]:
+    """Return the true instants.
+
+    For a readback this is its start, by the clock of then, unless the clock was set since.
+    """
     known = dict(simulation.true_time.instants)
     began = {}
     for row in rows["readback"]:

@@ -1,7 +1,8 @@
-"""The storm `changes`: people make slips and put them right, and change what open deliveries depend on.
+"""The storm `changes`: people make slips and put them right.
 
-Each step is a generator that yields the seconds until it goes on; several of them are under way at once, while new
-urgent warnings come into the same file, daemons die, and platforms lose answers.
+They also change the things that open deliveries depend on. Each step is a generator that yields the
+seconds until it goes on. Several steps are under way at once, while new urgent warnings come into
+the same file, daemons die, and platforms lose answers.
 """
 
 import heapq
@@ -19,31 +20,50 @@ from publisher.simulator.faults import Fault
 from tests.simulation.platforms import EPOCH
 from tests.simulation.scenarios import HOUR, LOST, MADE, TITLES, SetUp, Storm, draw_shape
 from tests.simulation.simulation import CRASH_FAILPOINTS, Simulation
-from tests.simulation.workspace import SPARE_IDENTITIES, Entry, Waits, identity_of, instant, platform_of
+from tests.simulation.workspace import (
+    SPARE_IDENTITIES,
+    Entry,
+    Waits,
+    identity_of,
+    instant,
+    platform_of,
+)
 
 Step = Callable[["Changes"], Iterator[float]]
 
 URGENT_ACCOUNT, CHANGED_ACCOUNT = "weibo-b", "weibo-c"
-"""An account that only urgent warnings go to, which nothing goes wrong with; and one that changes hands."""
+"""An account for urgent warnings only, without any fault, and one that changes hands."""
 FOREIGN = "1400000009"
 """An account that is none of ours."""
 URGENT_EVERY = (25.0, 45.0)
 URGENT_SECONDS = 100.0
-"""Seconds from the file's saving within which an urgent warning must be called; the file is read twice a minute."""
+"""Maximum seconds from the file's saving to the call of an urgent warning.
+
+The file is read twice a minute.
+"""
 STEPS_OF_A_STORM = 5
 CALLED_AFTER = 40.0
 """Seconds until a post is due that is filed first."""
 DUE_AFTER = 200.0
-"""Seconds until a post is due whose slip is put right before that."""
-HIDDEN: Sequence[Fault | tuple[Fault, ...]] = (*LOST, ({"kind": "drop_after"}, {"kind": "list_late", "seconds": 20.0}))
-"""Lost answers to calls of which lists show nothing for a while."""
+"""Seconds until a post with a slip is due.
+
+The slip is put right before then.
+"""
+HIDDEN: Sequence[Fault | tuple[Fault, ...]] = (
+    *LOST,
+    ({"kind": "drop_after"}, {"kind": "list_late", "seconds": 20.0}),
+)
+"""Lost answers to calls that no list shows for a while."""
 LONG_REVIEW, LONGEST_REVIEW = 130.0, 150
-"""Seconds of a review that lasts far longer than the visibility window, and of the longest that there may be."""
+"""Seconds of a long review and of the longest one.
+
+The long review lasts far longer than the visibility window.
+"""
 GLANCE_SECONDS = 0.5
 BESIDE_SECONDS, STARTED_SECONDS = 10.0, 4.0
-"""Seconds within which a daemon that must not run beside another is refused, and for which that one has run."""
+"""Seconds until a daemon beside another is refused, and seconds that the other has run."""
 REFUSED_SECONDS = 40.0
-"""Seconds within which a daemon is refused that must not start by the settings."""
+"""Maximum seconds until the refusal of a daemon that must not start by the settings."""
 MAX_TRIES = 10
 
 
@@ -58,19 +78,19 @@ class UrgentPost:
 
 @dataclass(slots=True)
 class Changes:
-    """The state of the storm that its steps share, and what the judge asks at the end."""
+    """The state of the storm that its steps share, and the facts for the judge at the end."""
 
     simulation: Simulation
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     urgent_posts: list[UrgentPost] = field(default_factory=list)
     put_right: list[str] = field(default_factory=list)
-    """Posts whose slip was put right before any call."""
+    """Posts with a slip that was put right before any call."""
     not_before: dict[str, float] = field(default_factory=dict)
-    """Posts, and the instants before which none of them may be made."""
+    """Posts, each with its earliest permitted instant of creation."""
     not_after: dict[str, float] = field(default_factory=dict)
-    """Posts, and the instants after which none of them may be made."""
+    """Posts, each with its latest permitted instant of creation."""
     not_running: list[tuple[float, float]] = field(default_factory=list)
-    """Times, by the loop, in which no daemon could start or trust its clock."""
+    """Times, by the loop, without any daemon that could start or trust its clock."""
 
     @property
     def rng(self) -> Random:
@@ -79,7 +99,11 @@ class Changes:
     @property
     def accounts(self) -> tuple[str, ...]:
         """The accounts of ordinary posts."""
-        return tuple(one for one in self.simulation.shape.accounts if one not in (URGENT_ACCOUNT, CHANGED_ACCOUNT))
+        return tuple(
+            one
+            for one in self.simulation.shape.accounts
+            if one not in (URGENT_ACCOUNT, CHANGED_ACCOUNT)
+        )
 
     def find(self, promise: str, what: str) -> None:
         """Note a broken promise."""
@@ -143,7 +167,10 @@ class Changes:
         yield from self.until(lambda: set(self.states(post)) & set(states), 90.0)
 
     def states(self, post: str) -> list[str]:
-        return [row["state"] for row in self.simulation.rows("SELECT state FROM delivery WHERE post = ?", post)]
+        return [
+            row["state"]
+            for row in self.simulation.rows("SELECT state FROM delivery WHERE post = ?", post)
+        ]
 
     def slip(self) -> float:
         """Return how long a slip lasts: until it is noticed at once, or after the file was read."""
@@ -152,7 +179,10 @@ class Changes:
     # --- settings ---
 
     def change_account(self, name: str, *, restarts: bool = True, **changes: Any) -> None:
-        """Change the table of an account, or its secret, and restart the daemon by the new settings."""
+        """Change the table of an account, or its secret.
+
+        Restart the daemon by the new settings.
+        """
         tables = self.simulation.workspace.accounts
         tables[name] = replace(tables[name], **changes)
         self.save_settings(restarts=restarts)
@@ -165,7 +195,10 @@ class Changes:
     def open_outcome(
         self, name: str, account: str, *faults: Fault | tuple[Fault, ...], **more: Any
     ) -> Generator[float, None, str]:
-        """Let a post be called on an account with these faults, and wait until its outcome is open; return the post."""
+        """Let a post be called on an account with these faults; return the post.
+
+        Wait until its outcome is open.
+        """
         post = self.new_entry(name, (account,), CALLED_AFTER, **more)
         yield from self.until_filed(post)
         due = self.entry(post).at or instant(EPOCH)
@@ -249,11 +282,17 @@ def _break_cron(changes: Changes, slip: Callable[[str], None]) -> Iterator[float
 
 
 def _make_urgent(changes: Changes) -> Iterator[float]:
-    """A routine article is in review, its answer lost; then it is made urgent, which another interface sends."""
+    """A routine article is in review, its answer lost; then it is made urgent.
+
+    Another interface sends urgent articles.
+    """
     behaviour = changes.simulation.platforms.state.behaviour
     usual = behaviour.wechat_review_seconds, behaviour.wechat_consume, behaviour.wechat_repeats
     behaviour.wechat_review_seconds = 2 * LONG_REVIEW
-    behaviour.wechat_consume, behaviour.wechat_repeats = "finish", "accept"  # its draft stands, and can be sent again
+    behaviour.wechat_consume, behaviour.wechat_repeats = (
+        "finish",
+        "accept",
+    )  # its draft stands, and can be sent again
     post = yield from changes.open_outcome("made-urgent", "wechat-a", {"kind": "drop_after"})
     changes.edit(post, urgent=True)
     yield changes.rng.uniform(190, 240)
@@ -261,7 +300,10 @@ def _make_urgent(changes: Changes) -> Iterator[float]:
 
 
 def _swap_identity(changes: Changes) -> Iterator[float]:
-    """An account becomes one that is none of ours while an outcome on it is open, and is put right."""
+    """An account gets another's identity while an outcome on it is open, and is put right.
+
+    The identity is none of ours.
+    """
     yield from changes.open_outcome("swapped", CHANGED_ACCOUNT, changes.rng.choice(HIDDEN))
     changes.change_account(CHANGED_ACCOUNT, identity=FOREIGN)
     yield changes.rng.uniform(220, 280)
@@ -273,7 +315,9 @@ def _swap_secret(changes: Changes) -> Iterator[float]:
     """An account is given the secret of another of ours while a post for it falls due."""
     post = changes.new_entry("secret", (CHANGED_ACCOUNT,), 60.0)
     yield from changes.until_filed(post)
-    changes.change_account(CHANGED_ACCOUNT, token_of=identity_of(URGENT_ACCOUNT), restarts=changes.rng.random() < 0.5)
+    changes.change_account(
+        CHANGED_ACCOUNT, token_of=identity_of(URGENT_ACCOUNT), restarts=changes.rng.random() < 0.5
+    )
     yield 100.0
     changes.change_account(CHANGED_ACCOUNT, token_of=None, restarts=False)
     yield 5.0
@@ -290,7 +334,9 @@ def _rename_account(changes: Changes) -> Iterator[float]:
     yield from changes.until(lambda: len(changes.simulation.refusals) > refused, REFUSED_SECONDS)
     if len(changes.simulation.refusals) == refused:
         changes.find("I17", "a daemon started though an account has another id")
-    workspace.accounts[CHANGED_ACCOUNT] = replace(workspace.accounts[CHANGED_ACCOUNT], id=CHANGED_ACCOUNT)
+    workspace.accounts[CHANGED_ACCOUNT] = replace(
+        workspace.accounts[CHANGED_ACCOUNT], id=CHANGED_ACCOUNT
+    )
     changes.save_settings()
     yield 20.0
     changes.not_running.append((began, changes.simulation.loop.time()))
@@ -315,7 +361,7 @@ def _shrink_group(changes: Changes) -> Iterator[float]:
 
 
 def _change_profile(changes: Changes) -> Iterator[float]:
-    """What an account may do is changed while an outcome on it is open, and changed back."""
+    """The permissions of an account change while an outcome on it is open, and change back."""
     yield from changes.open_outcome("profile", "wechat-a", changes.rng.choice(MADE), urgent=True)
     changes.change_account("wechat-a", own="")
     yield changes.rng.uniform(60, 120)
@@ -347,7 +393,10 @@ def _remove_lock(changes: Changes) -> Iterator[float]:
 
 
 def _start_beside(changes: Changes, folder: Path, what: str) -> Iterator[float]:
-    """Start a daemon beside the one that runs; it must be refused, unless that one dies meanwhile."""
+    """Start a daemon beside the running one.
+
+    It must be refused, unless the first one dies meanwhile.
+    """
     simulation = changes.simulation
     for _ in range(MAX_TRIES):
         first = simulation.process
@@ -368,7 +417,9 @@ def _correct_unknown(changes: Changes) -> Iterator[float]:
     original = yield from changes.open_outcome(
         "original", account, changes.rng.choice(changes.rng.choice([LOST, MADE]))
     )
-    correction = changes.new_entry("correction", (account,), 5 * HOUR, follows=original, corrects=True)
+    correction = changes.new_entry(
+        "correction", (account,), 5 * HOUR, follows=original, corrects=True
+    )
     changes.simulation.run_command(changes.simulation.reload())
     changes.simulation.run_command(changes.simulation.correct(correction))
     changes.not_after[original] = changes.simulation.now + 1.0
@@ -377,7 +428,10 @@ def _correct_unknown(changes: Changes) -> Iterator[float]:
 
 
 def _review_for_long(changes: Changes) -> Iterator[float]:
-    """Weibo holds a post for a review that outlasts the visibility window, and says so, or loses its answer."""
+    """Weibo holds a post for a review that outlasts the visibility window.
+
+    It says so, or loses its answer.
+    """
     account = changes.rng.choice([one for one in changes.accounts if platform_of(one) == "weibo"])
     review: Fault = {"kind": "review", "seconds": LONG_REVIEW, "announce": True}
     how = changes.rng.choice([(review,), (review, {"kind": "drop_after"})])
@@ -388,7 +442,9 @@ def _review_for_long(changes: Changes) -> Iterator[float]:
 def _set_clock(changes: Changes) -> Iterator[float]:
     """The host's clock is set while an outcome is open, and set right."""
     simulation = changes.simulation
-    yield from changes.open_outcome("clock", changes.accounts[-1], changes.rng.choice(changes.rng.choice([LOST, MADE])))
+    yield from changes.open_outcome(
+        "clock", changes.accounts[-1], changes.rng.choice(changes.rng.choice([LOST, MADE]))
+    )
     began = simulation.loop.time()
     simulation.set_clock(changes.rng.choice([1800.0, 8 * HOUR, -90.0]))
     yield changes.rng.uniform(20, 40)
@@ -416,7 +472,10 @@ STEPS: Mapping[str, Step] = {
     "delete_cron": _delete_cron,
     "set_clock": _set_clock,
 }
-"""What people do. A storm has STEPS_OF_A_STORM of them, and storms in a row have all."""
+"""The steps of people.
+
+A storm has STEPS_OF_A_STORM of them, and storms in a row have all.
+"""
 
 
 # --- the storm ---
@@ -428,14 +487,21 @@ def _set_up_changes(rng: Random, _entry_rng: Random) -> SetUp:
     shape.waits = Waits(review=LONGEST_REVIEW)
     shape.accounts = tuple(sorted({*others, URGENT_ACCOUNT, CHANGED_ACCOUNT}))
     shape.crash_chance = rng.choice([0.0, 0.0, 0.002])
-    shape.at_failpoints = {name: rng.randint(1, 4) for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 1, 2]))}
+    shape.at_failpoints = {
+        name: rng.randint(1, 4) for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 1, 2]))
+    }
     shape.kills = [rng.uniform(5, 300) for _ in range(rng.choice([0, 1, 2]))]
-    first = Entry(id="first", title=f"{TITLES[0]}第00期", accounts=shape.accounts, at=instant(EPOCH + 8))
+    first = Entry(
+        id="first", title=f"{TITLES[0]}第00期", accounts=shape.accounts, at=instant(EPOCH + 8)
+    )
     return shape, [first]
 
 
 def _play_changes(simulation: Simulation) -> None:
-    """Let people take some of the steps at once, while urgent warnings come into the file; then judge these."""
+    """Let people take some of the steps at once, while urgent warnings come into the file.
+
+    Then judge the urgent warnings.
+    """
     changes, number = Changes(simulation), int(simulation.seed.rpartition("/")[2])
     simulation.expects_refusals = True
     for identity in (FOREIGN, *SPARE_IDENTITIES.values()):
@@ -444,7 +510,10 @@ def _play_changes(simulation: Simulation) -> None:
     names, first = list(STEPS), (number - 1) * STEPS_OF_A_STORM
     chosen = [names[(first + place) % len(names)] for place in range(STEPS_OF_A_STORM)]
     under_way: list[tuple[float, int, Iterator[float]]] = [(5.0, -1, _drop_urgent_posts(changes))]
-    under_way += [(changes.rng.uniform(15, 60), place, STEPS[name](changes)) for place, name in enumerate(chosen)]
+    under_way += [
+        (changes.rng.uniform(15, 60), place, STEPS[name](changes))
+        for place, name in enumerate(chosen)
+    ]
     heapq.heapify(under_way)
     while len(under_way) > 1 or under_way[0][1] >= 0:
         at, place, step = heapq.heappop(under_way)
@@ -468,18 +537,30 @@ def _drop_urgent_posts(changes: Changes) -> Iterator[float]:
 
 def _judge_urgent_posts(changes: Changes) -> None:
     """Find urgent warnings that were kept back."""
-    made = {post.text: post.created - EPOCH for post in changes.simulation.platforms.state.posts.values()}
+    made = {
+        post.text: post.created - EPOCH
+        for post in changes.simulation.platforms.state.posts.values()
+    }
     for urgent in changes.urgent_posts:
-        called_at = min((at for text, at in made.items() if urgent.title in text), default=float("inf"))
+        called_at = min(
+            (at for text, at in made.items() if urgent.title in text), default=float("inf")
+        )
         excused = sum(
-            max(0.0, min(called_at, ends) - max(urgent.saved_at, begins)) for begins, ends in changes.not_running
+            max(0.0, min(called_at, ends) - max(urgent.saved_at, begins))
+            for begins, ends in changes.not_running
         )
         if called_at > urgent.saved_at + URGENT_SECONDS + excused:
-            changes.find("I22", f"{urgent.id} was kept back: saved at {urgent.saved_at:.0f}, called at {called_at:.0f}")
+            changes.find(
+                "I22",
+                f"{urgent.id} was kept back: saved at {urgent.saved_at:.0f}, called at {called_at:.0f}",
+            )
 
 
 def _judge_rest(changes: Changes) -> None:
-    """Find posts on accounts that are not theirs, posts too early or too late, and posts put right that were lost."""
+    """Find posts on wrong accounts, posts too early or too late, and lost repaired posts.
+
+    A repaired post had a slip that was put right.
+    """
     simulation = changes.simulation
     for row in simulation.deliveries():
         for post in simulation.copies(row, everywhere=True):
@@ -490,17 +571,24 @@ def _judge_rest(changes: Changes) -> None:
                 changes.find("I6", f"{name} was made too early")
             if post.created > changes.not_after.get(row["post"], float("inf")):
                 changes.find("I16", f"{name} was made after it was corrected")
-    for row in simulation.rows("SELECT facts FROM alert WHERE code = 'reload_refused' AND cleared_at IS NULL"):
+    for row in simulation.rows(
+        "SELECT facts FROM alert WHERE code = 'reload_refused' AND cleared_at IS NULL"
+    ):
         changes.find("I22", f"the file is refused to the end: {row['facts']}")
-    decided = {(one["post"], one["account"]) for one in simulation.commands if one["kind"] == "resolve"}
+    decided = {
+        (one["post"], one["account"]) for one in simulation.commands if one["kind"] == "resolve"
+    }
     for post in changes.put_right:
         filed = {row["account"]: row for row in simulation.deliveries() if row["post"] == post}
         for account in changes.entry(post).accounts:
             row = filed.get(account)
-            is_lost = row is None or (row["state"] in ("cancelled", "expired") and not row["attempts"])
+            is_lost = row is None or (
+                row["state"] in ("cancelled", "expired") and not row["attempts"]
+            )
             if is_lost and (post, account) not in decided:
                 changes.find(
-                    "I9", f"{post}@{account} was put right and is lost: {row['state'] if row else 'not filed'}"
+                    "I9",
+                    f"{post}@{account} was put right and is lost: {row['state'] if row else 'not filed'}",
                 )
 
 

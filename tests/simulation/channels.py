@@ -1,4 +1,7 @@
-"""Channels of alerts in simulated time: people read what they accept; those that are broken refuse, or hang."""
+"""Channels of alerts in simulated time.
+
+People read the accepted messages. Broken channels refuse, or hang.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -16,16 +19,16 @@ ANSWER_SECONDS = 0.3
 
 @dataclass(slots=True)
 class Channels:
-    """All channels, which take their time from the loop."""
+    """All channels, timed by the loop."""
 
     loop: VirtualLoop
     now: Callable[[], float]
     broken: dict[str, str] = field(default_factory=dict)
     """How each channel fails that does."""
     messages: list[dict[str, Any]] = field(default_factory=list)
-    """What was asked of them, as the checker reads it."""
+    """The requests to the channels, as the checker reads them."""
     texts: list[str] = field(default_factory=list)
-    """What people have read."""
+    """The texts that people have read."""
 
     async def send(
         self, channel: str, *, ids: Sequence[str], title: str, body: str, is_problem: bool = True
@@ -34,7 +37,8 @@ class Channels:
         await asyncio.sleep(self.loop.rng.random() * ANSWER_SECONDS)  # simulated time, as below
         fault = self.broken.get(channel)
         self.messages += [
-            {"channel": channel, "key": key, "at": self.now(), "is_accepted": fault is None} for key in ids
+            {"channel": channel, "key": key, "at": self.now(), "is_accepted": fault is None}
+            for key in ids
         ]
         if fault == HANG:
             await asyncio.sleep(SEND_TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""Which storms are part of every run."""
+"""The selection of storms for every run."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,7 +7,10 @@ import pytest
 
 HERE = Path(__file__).parent
 EVERY_RUN = 1
-"""So many cases of each test, the first ones, are part of every run; scripts/test-long runs the others."""
+"""The first cases of each test that are part of every run.
+
+This is their number; scripts/test-long runs the others.
+"""
 PLANTED = ("test_a_broken_rule_is_found", "test_no_mutant_of_the_campaign_shows_without_faults")
 """Tests with a planted mistake in each case: scripts/test-extra runs the others."""
 

@@ -1,7 +1,8 @@
-"""An event loop with simulated time: it jumps to the next timer, runs one callback at a time, and lets processes crash.
+"""An event loop with simulated time: it jumps from timer to timer.
 
-Whatever a simulated process starts belongs to it, by its context; when the process ends, its callbacks are dropped
-where they are, as those of a killed process are, while everything else goes on.
+It runs one callback at a time, and lets processes crash. Everything that a simulated process starts
+belongs to it, by its context. When the process ends, its callbacks are dropped in their place, like
+the callbacks of a killed process, and everything else goes on.
 """
 
 import asyncio
@@ -38,7 +39,10 @@ class StuckError(Exception):
 
 @dataclass(eq=False, slots=True)
 class Process:
-    """One process: running, frozen or ended. `exit_callbacks` release what the system would release itself."""
+    """One process: running, frozen or ended.
+
+    `exit_callbacks` release the resources that the system would release itself.
+    """
 
     name: str
     can_crash: bool = False
@@ -56,14 +60,17 @@ PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
 def context_of(process: Process | None) -> Context:
-    """Return a context whose callbacks belong to a process, or to none."""
+    """Return a context with callbacks that belong to a process, or to none."""
     context = Context()
     context.run(PROCESS.set, process)
     return context
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """No clock, no sockets, no threads: the work of a thread is done here, after a simulated delay."""
+    """A loop without clock, sockets, or threads.
+
+    The work of a thread is done here, after a simulated delay.
+    """
 
     def __init__(self, rng: Random) -> None:
         super().__init__()
@@ -71,7 +78,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.elapsed = 0.0
         self.callbacks = 0
         self.extra_io_seconds = 0.0
-        """Additional seconds of the thread work that is running, which that work itself sets."""
+        """Additional seconds of the running thread work; the work itself sets them."""
         self._frozen: list[asyncio.Handle] = []
         self.set_exception_handler(lambda *_: None)
         self.set_task_factory(_start)
@@ -82,7 +89,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: object) -> None:
         """Nobody sends signals here."""
 
-    def run_in_executor(self, executor: Executor | None, func: Callable[..., T], *args: object) -> "asyncio.Future[T]":
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[..., T], *args: object
+    ) -> "asyncio.Future[T]":
         future: asyncio.Future[T] = self.create_future()
 
         def work() -> None:
@@ -91,7 +100,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 answer, deliver = func(*args), future.set_result
             except Exception as error:  # noqa: BLE001 # it goes to whom awaits it
                 answer, deliver = error, future.set_exception
-            self.call_later(self.rng.random() * MAX_IO_SECONDS + self.extra_io_seconds, give, deliver, answer)
+            self.call_later(
+                self.rng.random() * MAX_IO_SECONDS + self.extra_io_seconds, give, deliver, answer
+            )
 
         def give(deliver: Callable[[Any], None], answer: object) -> None:
             if not future.done():
@@ -147,7 +158,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._ready.append(handle)
 
     def _end(self, process: Process) -> None:
-        """Release what a process held, and close its coroutines without letting them do anything more."""
+        """Release a process's resources and close its coroutines without further effect."""
         for end in reversed(process.exit_callbacks):
             end()
         process.exit_callbacks.clear()
@@ -175,7 +186,9 @@ def _start(
     process = PROCESS.get() if context is None else context.get(PROCESS)
     if process is not None:
         process.tasks = (
-            [other for other in process.tasks if not other.done()] if len(process.tasks) > 200 else process.tasks
+            [other for other in process.tasks if not other.done()]
+            if len(process.tasks) > 200
+            else process.tasks
         )
         process.tasks.append(task)
     return task

@@ -1,4 +1,4 @@
-"""Storms in which the daemon prunes, files very many posts at once, or fails at one of its jobs."""
+"""Storms of pruning, of very many posts filed at once, and of a job that fails."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,18 @@ from tests.simulation import patched_runtime
 from tests.simulation.artefacts import violations
 from tests.simulation.patched_runtime import JOB_TIMES
 from tests.simulation.platforms import CREATING, EPOCH
-from tests.simulation.scenarios import HOUR, LOST, MADE, TITLES, SetUp, Storm, add_post, draw_shape, one_offs, standing
+from tests.simulation.scenarios import (
+    HOUR,
+    LOST,
+    MADE,
+    TITLES,
+    SetUp,
+    Storm,
+    add_post,
+    draw_shape,
+    one_offs,
+    standing,
+)
 from tests.simulation.simulation import ENDED, Simulation
 from tests.simulation.workspace import Entry, identity_of, instant
 
@@ -26,7 +37,7 @@ DAY = 24 * HOUR
 # --- what ended long ago is pruned ---
 
 LONG_AGO = (401 * DAY, 500 * DAY)
-"""Seconds without a daemon, after which what ended before them is pruned."""
+"""Seconds without a daemon, long enough to prune everything that ended before them."""
 PRUNE_TIMES = {"compact_journal": (10.0, 600.0), "prune": (20.0, 600.0)}
 """Jobs that run once a day otherwise."""
 IN_SIGHT = 1
@@ -41,10 +52,15 @@ def _set_up_pruned(rng: Random, entry_rng: Random) -> SetUp:
 
 
 def _play_pruned(simulation: Simulation) -> None:
-    """End posts, and let a year pass; prune them while they are in the schedule, with restarts and reloads."""
+    """End posts, and let a year pass.
+
+    Prune them while they are in the schedule, with restarts and reloads.
+    """
     rng = simulation.rng
     for account in simulation.shape.accounts:
-        simulation.platforms.faults.own[identity_of(account)] = list(rng.choice([(), (), LOST, MADE[:1]]))
+        simulation.platforms.faults.own[identity_of(account)] = list(
+            rng.choice([(), (), LOST, MADE[:1]])
+        )
     simulation.pass_time(rng.uniform(60, 120))
     simulation.run_command(simulation.cancel(rng.choice(sorted(simulation.workspace.entries))))
     simulation.settle()
@@ -55,7 +71,9 @@ def _play_pruned(simulation: Simulation) -> None:
     held = _leave_one_held(simulation)
     simulation.past = range(1, last["id"] + 1)
     simulation.remember_past()
-    simulation.old_versions = {row["id"]: row["text"] for row in simulation.rows("SELECT id, text FROM schedule")}
+    simulation.old_versions = {
+        row["id"]: row["text"] for row in simulation.rows("SELECT id, text FROM schedule")
+    }
     rest = rng.uniform(*LONG_AGO)
     simulation.stop_for(rest)
     simulation.pass_time(rest)
@@ -66,9 +84,13 @@ def _play_pruned(simulation: Simulation) -> None:
         patch.put(retention, "MAX_OWNED_IDS", IN_SIGHT)
         _live_after_a_year(simulation)
     if _count_past_rows(simulation) != before:
-        simulation.errors.append(f"what ended a year ago was {before} and is {_count_past_rows(simulation)}")
+        simulation.errors.append(
+            f"what ended a year ago was {before} and is {_count_past_rows(simulation)}"
+        )
     if (left := _past_alerts(simulation)) != waiting:
-        simulation.errors.append(f"of the alerts of then {waiting} wait for a person, and {left} are there")
+        simulation.errors.append(
+            f"of the alerts of then {waiting} wait for a person, and {left} are there"
+        )
     if not simulation.rows("SELECT id FROM delivery WHERE is_pruned"):
         simulation.errors.append("nothing was pruned")
     open_ones = "SELECT id FROM delivery WHERE state = 'held' AND is_pruned"
@@ -77,7 +99,7 @@ def _play_pruned(simulation: Simulation) -> None:
 
 
 def _leave_one_held(simulation: Simulation) -> str:
-    """Hold a post for a person, who never decides."""
+    """Hold a post for a person that never decides."""
     account = simulation.rng.choice(simulation.shape.accounts)
     simulation.platforms.faults.own[identity_of(account)] = [{"kind": "captcha"}]
     add_post(simulation, "held", (account,), 10.0)
@@ -86,7 +108,7 @@ def _leave_one_held(simulation: Simulation) -> str:
 
 
 def _live_after_a_year(simulation: Simulation) -> None:
-    """Publish new posts, one of which follows an old one, with restarts and reloads."""
+    """Publish new posts, one of them a follow-up to an old one, with restarts and reloads."""
     rng, accounts = simulation.rng, simulation.shape.accounts
     simulation.resume_all()
     simulation.pass_until(lambda: simulation.rows("SELECT id FROM delivery WHERE is_pruned"), 120)
@@ -110,16 +132,24 @@ def _live_after_a_year(simulation: Simulation) -> None:
 def _count_past_rows(simulation: Simulation) -> dict[str, int]:
     """Count the rows of the posts that ended long ago."""
     [filed] = simulation.rows("SELECT count(*) AS number FROM delivery WHERE post GLOB 'p[0-9]*'")
-    [calls] = simulation.rows("SELECT count(*) AS number FROM attempt WHERE delivery < ?", simulation.past.stop)
+    [calls] = simulation.rows(
+        "SELECT count(*) AS number FROM attempt WHERE delivery < ?", simulation.past.stop
+    )
     return {"deliveries": filed["number"], "calls": calls["number"]}
 
 
 def _past_alerts(simulation: Simulation, *, only_waiting: bool = False) -> list[int]:
-    """Return the numbers of the alerts about these posts, or of those that are open, and not about how one ended."""
+    """Return the numbers of the alerts about these posts, or of the open alerts.
+
+    The open alerts do not include alerts about the end of a post.
+    """
     return [
         row["id"]
-        for row in simulation.rows("SELECT id, code, cleared_at FROM alert WHERE subject GLOB 'p[0-9]*' ORDER BY id")
-        if not only_waiting or (row["cleared_at"] is None and row["code"].partition(".")[0] not in ENDED)
+        for row in simulation.rows(
+            "SELECT id, code, cleared_at FROM alert WHERE subject GLOB 'p[0-9]*' ORDER BY id"
+        )
+        if not only_waiting
+        or (row["cleared_at"] is None and row["code"].partition(".")[0] not in ENDED)
     ]
 
 
@@ -130,20 +160,28 @@ PORTION = 2
 EACH = 0.25
 """Seconds that it takes to insert one."""
 IN_TIME = 6.0
-"""Seconds within which a post that is sent now must be called: less than filing all the others takes."""
+"""Maximum seconds until the call of a post that is sent now.
+
+This is less than filing all the others takes.
+"""
 
 
 def _set_up_portions(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=300.0, pace=(1.0, 1.0))
     shape.accounts = tuple(sorted({"weibo-a", rng.choice(["weibo-b", "wechat-a"])}))
     entries = one_offs(entry_rng, shape, number=2, within=(100, 200))
-    urgent = Entry(id="u1", title=f"{TITLES[0]}紧急", accounts=(entry_rng.choice(shape.accounts),), urgent=True)
+    urgent = Entry(
+        id="u1", title=f"{TITLES[0]}紧急", accounts=(entry_rng.choice(shape.accounts),), urgent=True
+    )
     urgent.at = instant(EPOCH + 6 * HOUR)
     return shape, [*entries, urgent]
 
 
 def _play_portions(simulation: Simulation) -> None:
-    """Add many posts; while they are filed, send an urgent one, edit and remove others, and crash the daemon."""
+    """Add many posts.
+
+    While they are filed, send an urgent one, edit and remove others, and crash the daemon.
+    """
     rng = simulation.rng
     simulation.pass_time(10)
     simulation.batch_size = PORTION
@@ -152,7 +190,9 @@ def _play_portions(simulation: Simulation) -> None:
         patch.put(batches, "NEXT_BATCH_SIZE", PORTION)
         for number in range(rng.randint(18, 21)):
             add_post(simulation, f"m{number}", simulation.shape.accounts, rng.uniform(60, 200))
-        if not simulation.pass_until(lambda: simulation.rows("SELECT id FROM delivery WHERE post GLOB 'm*'"), 60):
+        if not simulation.pass_until(
+            lambda: simulation.rows("SELECT id FROM delivery WHERE post GLOB 'm*'"), 60
+        ):
             simulation.errors.append("the many were not filed")
         _send_meanwhile(simulation)
         dies = rng.random() < 0.5
@@ -167,13 +207,20 @@ def _play_portions(simulation: Simulation) -> None:
 
 
 def _send_meanwhile(simulation: Simulation) -> None:
-    """Send the urgent post now: the platform must receive it long before all the others are filed."""
+    """Send the urgent post now.
+
+    The platform must receive it long before all the others are filed.
+    """
     simulation.run_command(simulation.send("u1"))
     [account] = simulation.workspace.entries["u1"].accounts
     since, whose = simulation.now, identity_of(account)
 
     def is_called() -> bool:
-        heard = (line for line in simulation.log if line["kind"] == "recv" and line["endpoint"] in CREATING)
+        heard = (
+            line
+            for line in simulation.log
+            if line["kind"] == "recv" and line["endpoint"] in CREATING
+        )
         return any(line["account"] == whose and line["t"] > since for line in heard)
 
     if not simulation.pass_until(is_called, IN_TIME):
@@ -192,7 +239,10 @@ def _drop_meanwhile(simulation: Simulation) -> None:
 def _last_of_many(simulation: Simulation) -> str:
     """Return the post that is due, and so filed, last."""
     entries = simulation.workspace.entries.values()
-    return max((entry for entry in entries if entry.id.startswith("m")), key=lambda one: one.at or instant(EPOCH)).id
+    return max(
+        (entry for entry in entries if entry.id.startswith("m")),
+        key=lambda one: one.at or instant(EPOCH),
+    ).id
 
 
 CHANGES = (_edit_meanwhile, _drop_meanwhile)
@@ -200,9 +250,14 @@ CHANGES = (_edit_meanwhile, _drop_meanwhile)
 
 @contextlib.contextmanager
 def _writing_takes(simulation: Simulation, seconds: float) -> Iterator[None]:
-    """Make each insert of a delivery take so many seconds, as a slow disk does; other writers wait."""
+    """Make each insert of a delivery take so many seconds, like a slow disk.
 
-    def spend(_connection: Any, _cursor: Any, statement: str, rows: Any, _context: Any, is_many: bool) -> None:  # noqa: FBT001 # its face
+    Other writers wait.
+    """
+
+    def spend(
+        _connection: Any, _cursor: Any, statement: str, rows: Any, _context: Any, is_many: bool
+    ) -> None:  # its face
         if statement.startswith("INSERT INTO delivery "):
             simulation.loop.extra_io_seconds += seconds * (len(rows) if is_many else 1)
 
@@ -222,7 +277,7 @@ async def _fail(*_facts: object, **_named: object) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenJob:
-    """A function that is replaced by one that fails, the job that calls it, and what gives that job work."""
+    """A function to replace by one that fails, its calling job, and a source of that job's work."""
 
     place: Any
     name: str
@@ -247,28 +302,48 @@ def _retract_one(simulation: Simulation) -> None:
 
 BROKEN_JOBS = (
     BrokenJob(place=publisher.daemon, name="plan_window", job="plan"),
-    BrokenJob(place=publisher.daemon, name="apply_schedule", job="read_schedule", begin=_change_file),
-    BrokenJob(place=publisher.engine.reconciler, name="reconcile", job="reconcile", begin=_lose_calls),
-    BrokenJob(place=publisher.engine.reconciler, name="retract_delivery", job="retract", begin=_retract_one),
+    BrokenJob(
+        place=publisher.daemon, name="apply_schedule", job="read_schedule", begin=_change_file
+    ),
+    BrokenJob(
+        place=publisher.engine.reconciler, name="reconcile", job="reconcile", begin=_lose_calls
+    ),
+    BrokenJob(
+        place=publisher.engine.reconciler,
+        name="retract_delivery",
+        job="retract",
+        begin=_retract_one,
+    ),
 )
 STANDING = "SELECT id FROM alert WHERE code = ? AND cleared_at IS NULL AND facts LIKE ?"
 ALERT_SECONDS, CLEAR_SECONDS = 600.0, 400.0
-"""Seconds within which a failing job raises its alert, and within which that is cleared once it works again."""
+"""Seconds until a failing job raises its alert, and until the alert is cleared.
+
+The second counts from the repair of the job.
+"""
 
 
 def _set_up_failing(rng: Random, entry_rng: Random) -> SetUp:
-    """Draw posts of which the last enters the planning window during the storm."""
+    """Draw posts, the last of them entering the planning window during the storm."""
     shape = draw_shape(rng, storm=300.0, most=2, pace=(1.0, 1.5))
     entries = one_offs(entry_rng, shape, number=3, within=(5, 20))
     entries += one_offs(entry_rng, shape, number=2, within=(100, 250))
     for number, entry in enumerate(entries, 1):
         entry.id, entry.title = f"p{number}", f"{entry_rng.choice(TITLES)}第{number:02d}期"
-    far = Entry(id="far", title=f"{TITLES[1]}以后", accounts=shape.accounts, at=instant(EPOCH + 2 * DAY + 90))
+    far = Entry(
+        id="far",
+        title=f"{TITLES[1]}以后",
+        accounts=shape.accounts,
+        at=instant(EPOCH + 2 * DAY + 90),
+    )
     return shape, [*entries, far]
 
 
 def _play_failing(simulation: Simulation) -> None:
-    """Make one job fail for a while, by a bug or a broken template: people are alerted until it works again."""
+    """Make one job fail for a while, by a bug or a broken template.
+
+    People are alerted until it works again.
+    """
     rng = simulation.rng
     broken = rng.choice([*BROKEN_JOBS, None])
     if broken is None:
@@ -293,7 +368,10 @@ def _break_job(simulation: Simulation, broken: BrokenJob) -> None:
 
 
 def _break_template(simulation: Simulation) -> None:
-    """Break the template of all posts while the daemon starts: filed posts are sent, new ones wait."""
+    """Break the template of all posts while the daemon starts.
+
+    Filed posts are sent, and new ones wait.
+    """
     reported = [("templates_invalid", "%"), ("reload_refused", "%")]
     simulation.pass_time(10)
     simulation.workspace.break_template("warning")
@@ -303,8 +381,12 @@ def _break_template(simulation: Simulation) -> None:
     simulation.workspace.restore_template("warning")
     simulation.kill()
     _await_alerts(simulation, reported, 0)
-    if not simulation.pass_until(lambda: simulation.rows("SELECT id FROM delivery WHERE post = 'far'"), CLEAR_SECONDS):
-        simulation.errors.append("what could not be rendered is not filed, though its template is corrected")
+    if not simulation.pass_until(
+        lambda: simulation.rows("SELECT id FROM delivery WHERE post = 'far'"), CLEAR_SECONDS
+    ):
+        simulation.errors.append(
+            "what could not be rendered is not filed, though its template is corrected"
+        )
 
 
 def _await_alerts(simulation: Simulation, alerts: list[tuple[str, str]], number: int) -> None:

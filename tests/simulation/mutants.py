@@ -34,12 +34,12 @@ def audit_entry_lost(patch: Patch) -> None:
 
 
 def hour_is_a_minute(patch: Patch) -> None:
-    """What a login may do in an hour it does in each minute."""
+    """A login's calls of an hour are allowed in each minute."""
     patch.put(account, "HOUR", timedelta(minutes=1))
 
 
 def no_check_before_first_byte(patch: Patch) -> None:
-    """A recorded intent is sent, whatever people have commanded since."""
+    """A recorded intent is sent, regardless of people's later commands."""
 
     async def may_start_call(_outbox: object, _request: object) -> bool:
         return True
@@ -49,15 +49,25 @@ def no_check_before_first_byte(patch: Patch) -> None:
 
 def unsent_counts_in_quota(patch: Patch) -> None:
     """A call that never left spends the quota like any other."""
-    day = (ATTEMPT.c.login.in_(bindparam("logins", expanding=True)), ATTEMPT.c.intended_at > bindparam("since"))
-    counts = select(ATTEMPT.c.login, func.count().label("number"), func.max(ATTEMPT.c.intended_at).label("newest"))
+    day = (
+        ATTEMPT.c.login.in_(bindparam("logins", expanding=True)),
+        ATTEMPT.c.intended_at > bindparam("since"),
+    )
+    counts = select(
+        ATTEMPT.c.login,
+        func.count().label("number"),
+        func.max(ATTEMPT.c.intended_at).label("newest"),
+    )
     recent = select(ATTEMPT.c.login, ATTEMPT.c.intended_at).order_by(ATTEMPT.c.intended_at.desc())
     patch.put(cooldowns, "_ATTEMPT_COUNTS", counts.where(*day).group_by(ATTEMPT.c.login))
     patch.put(cooldowns, "_RECENT_ATTEMPTS", recent.where(*day))
 
 
 def unjournalled_intent_expires(patch: Patch) -> None:
-    """An intent that the journal refused is left alone, and its lease expires as if the daemon had crashed."""
+    """An intent that the journal refused is left alone.
+
+    Its lease expires as if the daemon had crashed.
+    """
 
     async def record_intent(outbox: Outbox, lease: Lease) -> SendRequest | intents.Declined:
         return await outbox.database.write_batched(outbox._record_intents, lease)
@@ -72,7 +82,10 @@ def unjournalled_intent_expires(patch: Patch) -> None:
 
 
 def short_life_waits_for_review(patch: Patch) -> None:
-    """What expires before the longest review ends is waited for, as if only what is urgent could not wait."""
+    """A post that expires before the longest review ends is waited for.
+
+    Only an urgent post is treated as unable to wait.
+    """
 
     def needs_person(delivery: Delivery, context: StepContext) -> bool:
         return delivery.is_urgent and kept(delivery, context)
@@ -104,7 +117,7 @@ def sent_notice_forgotten(patch: Patch) -> None:
 
 
 def each_return_is_new(patch: Patch) -> None:
-    """What comes back is reported as if it had never been there."""
+    """A returning alert is reported as if it had never been there."""
 
     def next_notice(*facts: Any) -> Any:
         kind = kept(*facts)
@@ -124,7 +137,7 @@ def end_not_reported(patch: Patch) -> None:
 
 
 def notices_every_two_minutes(patch: Patch) -> None:
-    """People are notified of what has been there for two minutes."""
+    """People are notified of alerts that are two minutes old."""
     late = timedelta(minutes=2)
 
     def next_notice(row: Any, rules: Any, now: datetime) -> Any:
@@ -135,9 +148,10 @@ def notices_every_two_minutes(patch: Patch) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """A broken rule, the promises of which it breaks at least one, and the kind of storm that notices, if not any.
+    """A broken rule, the promises it breaks, and the kind of storm that notices it.
 
-    Without a `function` it is one of the campaign's mutants. `seed` is the one that notices it soonest.
+    It breaks at least one of the promises. Without a kind, any storm notices it. Without a
+    `function` it is one of the campaign's mutants. `seed` is the one that notices it soonest.
     """
 
     promises: frozenset[str]
@@ -164,7 +178,10 @@ MUTANTS: Mapping[str, Mutant] = {
     "hour_is_a_minute": Mutant(promises=frozenset({"I15"}), seed=2, function=hour_is_a_minute),
     "edit_of_unknown_ignored": Mutant(promises=frozenset({"I4"}), storm="edits"),
     "no_check_before_first_byte": Mutant(
-        promises=frozenset({"I6", "I14", "I16"}), storm="slow", seed=5, function=no_check_before_first_byte
+        promises=frozenset({"I6", "I14", "I16"}),
+        storm="slow",
+        seed=5,
+        function=no_check_before_first_byte,
     ),
     "all_missed_sent": Mutant(promises=frozenset({"I6"}), storm="outage"),
     "unsent_counts_in_quota": Mutant(
@@ -173,7 +190,9 @@ MUTANTS: Mapping[str, Mutant] = {
     "unjournalled_intent_expires": Mutant(
         promises=frozenset({"I9"}), storm="full", function=unjournalled_intent_expires
     ),
-    "clock_always_confirmed": Mutant(promises=frozenset({"I1", "I6", "I7", "I9"}), storm="clock", seed=3),
+    "clock_always_confirmed": Mutant(
+        promises=frozenset({"I1", "I6", "I7", "I9"}), storm="clock", seed=3
+    ),
     "one_deletion_report_believed": Mutant(
         promises=frozenset({"I8"}), storm="gone", seed=9, function=one_deletion_report_believed
     ),
@@ -201,9 +220,15 @@ MUTANTS: Mapping[str, Mutant] = {
     "refused_notice_forgotten": Mutant(
         promises=frozenset({"I10"}), storm="flapping", function=refused_notice_forgotten
     ),
-    "sent_notice_forgotten": Mutant(promises=frozenset({"I10"}), storm="flapping", function=sent_notice_forgotten),
-    "each_return_is_new": Mutant(promises=frozenset({"I10"}), storm="flapping", function=each_return_is_new),
-    "end_not_reported": Mutant(promises=frozenset({"I10"}), storm="flapping", function=end_not_reported),
+    "sent_notice_forgotten": Mutant(
+        promises=frozenset({"I10"}), storm="flapping", function=sent_notice_forgotten
+    ),
+    "each_return_is_new": Mutant(
+        promises=frozenset({"I10"}), storm="flapping", function=each_return_is_new
+    ),
+    "end_not_reported": Mutant(
+        promises=frozenset({"I10"}), storm="flapping", function=end_not_reported
+    ),
     "notices_every_two_minutes": Mutant(
         promises=frozenset({"I10"}), storm="flapping", function=notices_every_two_minutes
     ),

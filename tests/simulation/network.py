@@ -1,4 +1,7 @@
-"""The network between processes and platforms: real bytes of HTTP/1.1, simulated delays, and no socket."""
+"""The network between processes and platforms.
+
+It has real bytes of HTTP/1.1, simulated delays, and no socket.
+"""
 
 import asyncio
 import socket
@@ -23,12 +26,15 @@ QUICK, SLOW = 0.005, 0.12
 
 @dataclass(eq=False, slots=True)
 class Connection:
-    """One connection. The platform's end belongs to no process: it goes on when the caller crashes."""
+    """One connection.
+
+    The platform's end belongs to no process: it goes on when the caller crashes.
+    """
 
     network: "Network"
     answer: asyncio.StreamReader = field(default_factory=asyncio.StreamReader)
     error: Exception | None = None
-    """What the caller's read raises after the answer's last byte; None at an orderly end."""
+    """The error of the caller's read after the last byte; None at an orderly end."""
     closed_by_caller: asyncio.Event = field(default_factory=asyncio.Event)
     server: h11.Connection = field(default_factory=lambda: h11.Connection(h11.SERVER))
     request: h11.Request | None = None
@@ -37,7 +43,7 @@ class Connection:
     in_flight: deque[bytes] = field(default_factory=deque)
 
     def receive(self) -> None:
-        """Receive the bytes that the caller sent first; serve the call as soon as it is complete."""
+        """Receive the next bytes of the caller; serve the call as soon as it is complete."""
         self.server.receive_data(self.in_flight.popleft())
         while True:
             event = self.server.next_event()
@@ -79,7 +85,10 @@ class Connection:
         async def send(message: Mapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 await self.network.pause()
-                head = [f"HTTP/1.1 {message['status']} .".encode(), *(b": ".join(pair) for pair in message["headers"])]
+                head = [
+                    f"HTTP/1.1 {message['status']} .".encode(),
+                    *(b": ".join(pair) for pair in message["headers"]),
+                ]
                 now = datetime.fromtimestamp(EPOCH + self.network.loop.time(), UTC)
                 date = f"date: {format_datetime(now, usegmt=True)}".encode()
                 self.answer.feed_data(b"\r\n".join([*head, date, b"connection: close", b"", b""]))
@@ -112,7 +121,8 @@ class Stream(httpcore.AsyncNetworkStream):
 class Network(httpcore.AsyncNetworkBackend):
     """Carries bytes to one application.
 
-    `connect_delay` returns the additional seconds of an attempt to connect, `connect_failure` how it fails.
+    `connect_delay` returns the additional seconds of an attempt to connect, `connect_failure` how
+    it fails.
     """
 
     loop: VirtualLoop

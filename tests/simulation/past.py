@@ -23,12 +23,17 @@ Row = dict[str, Any]
 
 
 def grow(simulation: Simulation, number: int) -> None:
-    """Add so many ended deliveries, copied from those that are live, while no daemon runs."""
-    with contextlib.closing(sqlite3.connect(simulation.workspace.database)) as connection, connection:
+    """Add so many ended deliveries, copied from live ones, while no daemon runs."""
+    with (
+        contextlib.closing(sqlite3.connect(simulation.workspace.database)) as connection,
+        connection,
+    ):
         connection.row_factory = sqlite3.Row
         examples = _rows(connection, "SELECT * FROM delivery WHERE state = 'published' ORDER BY id")
         first = _next_id(connection, "delivery")
-        copies = [_copy(simulation, examples[place % len(examples)], place) for place in range(number)]
+        copies = [
+            _copy(simulation, examples[place % len(examples)], place) for place in range(number)
+        ]
         for row_id, row in enumerate(copies, first):
             row["id"] = row_id
         _insert(connection, "rendered_post", [_words(connection, row) for row in copies])
@@ -44,14 +49,23 @@ def _copy(simulation: Simulation, example: Row, place: int) -> Row:
     rounds, hours = divmod(place, OLDEST_HOURS - NEWEST_HOURS)
     back = NEWEST_HOURS + hours
     row = {**example, "example": example["id"]}
-    row |= {name: row[name] and row[name] - back * HOUR_MICROS for name in example if name.endswith(INSTANT_SUFFIXES)}
+    row |= {
+        name: row[name] and row[name] - back * HOUR_MICROS
+        for name in example
+        if name.endswith(INSTANT_SUFFIXES)
+    }
     if simulation.workspace.every[row["post"]].cron:
         row["due_at"] = (row["due_at"] // HOUR_MICROS * 60 + rounds) * MINUTE_MICROS
         row["scheduled_at"] = row["due_at"]
         row["occurrence"] = instant(row["due_at"] / 1e6).isoformat()
     else:
         row["post"] = f"old-{place:05d}"
-    row |= {"state": ENDS[place % len(ENDS)], "reason": "of_old", "remote_id": None, "published_at": None}
+    row |= {
+        "state": ENDS[place % len(ENDS)],
+        "reason": "of_old",
+        "remote_id": None,
+        "published_at": None,
+    }
     if place % STANDING_EACH == 0:
         row |= {"state": "published", "reason": None, "published_at": row["due_at"]}
         row["remote_id"] = _standing(simulation, row["account"], row["due_at"] / 1e6)
@@ -62,23 +76,35 @@ def _standing(simulation: Simulation, account: str, at: float) -> str:
     """Create the live post of a past delivery, and return its id."""
     state = simulation.platforms.state
     state.clock_shift = at - simulation.now
-    name = simulation.platforms.post_by_hand(platform_of(account), identity_of(account), "往期提醒", "往期提醒")
+    name = simulation.platforms.post_by_hand(
+        platform_of(account), identity_of(account), "往期提醒", "往期提醒"
+    )
     state.clock_shift = 0.0
     return name
 
 
 def _words(connection: sqlite3.Connection, row: Row) -> Row:
     """Return a delivery's rendered post, with a marker of its own."""
-    [example] = _rows(connection, "SELECT * FROM rendered_post WHERE fingerprint = ?", row["rendered_hash"])
+    [example] = _rows(
+        connection, "SELECT * FROM rendered_post WHERE fingerprint = ?", row["rendered_hash"]
+    )
     body = json.loads(example["body"])
     body["marker"]["code"] = f"OLD-{row['id']}"
     row["rendered_hash"] = hashlib.sha256(f"old/{row['id']}".encode()).hexdigest()
-    return {**example, "fingerprint": row["rendered_hash"], "body": json.dumps(body, ensure_ascii=False)}
+    return {
+        **example,
+        "fingerprint": row["rendered_hash"],
+        "body": json.dumps(body, ensure_ascii=False),
+    }
 
 
 def _attempt(connection: sqlite3.Connection, row: Row) -> Row:
     """Return a delivery's attempt, copied from its example."""
-    [example] = _rows(connection, "SELECT * FROM attempt WHERE delivery = ? ORDER BY id LIMIT 1", row.pop("example"))
+    [example] = _rows(
+        connection,
+        "SELECT * FROM attempt WHERE delivery = ? ORDER BY id LIMIT 1",
+        row.pop("example"),
+    )
     instants = dict.fromkeys(("baseline_at", "intended_at", "ended_at"), row["due_at"])
     row["attempts"] = 1
     known = {"id": _next_id(connection, "attempt") + row["id"], "delivery": row["id"], "number": 1}
@@ -92,12 +118,30 @@ def _entries(connection: sqlite3.Connection, copies: Sequence[Row]) -> Iterator[
     for row in copies:
         label = "" if row["occurrence"] == "once" else f"#{row['occurrence']}"
         subject = f"{row['post']}{label}@{row['account']}"
-        detail = json.dumps({"version": row["version"], "attempt": 1, "fencing_token": 1, "reason": row["reason"]})
-        for event, before, after in (("planned", None, "pending"), ("Ended", "pending", row["state"])):
+        detail = json.dumps(
+            {"version": row["version"], "attempt": 1, "fencing_token": 1, "reason": row["reason"]}
+        )
+        for event, before, after in (
+            ("planned", None, "pending"),
+            ("Ended", "pending", row["state"]),
+        ):
             number += 1
-            values = (last["at"], "maintenance", "maintenance", event, subject, before, after, detail)
+            values = (
+                last["at"],
+                "maintenance",
+                "maintenance",
+                event,
+                subject,
+                before,
+                after,
+                detail,
+            )
             digest = hash_entry(number, values, previous)
-            yield dict(zip(ENTRY_FIELDS, values, strict=True)) | {"id": number, "previous": previous, "hash": digest}
+            yield dict(zip(ENTRY_FIELDS, values, strict=True)) | {
+                "id": number,
+                "previous": previous,
+                "hash": digest,
+            }
             previous = digest
 
 

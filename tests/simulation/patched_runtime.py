@@ -1,4 +1,7 @@
-"""The rest of the simulated machine: clocks, random numbers, the log, and the times of the daemon's jobs."""
+"""The rest of the simulated machine.
+
+It has clocks, random numbers, the log, and the times of the daemon's jobs.
+"""
 
 import asyncio
 import contextlib
@@ -49,14 +52,14 @@ JOB_TIMES = {
     "monitor": (30.0, 15.0),
     "write_checkpoint": (10.0, 300.0),
 }
-"""The daemon's jobs, the seconds to the first run of each, and those between two."""
+"""The daemon's jobs: the seconds to the first run, and between two runs."""
 NOTIFYING_JOB_TIMES = {
     "check_preflight": (15.0, 30.0),
     "check_silence": (20.0, 60.0),
     "check_backlog": (25.0, 30.0),
     "notify": (1.0, 2.0),
 }
-"""The same of those that run only where people are notified."""
+"""The same times of the jobs that run only where people are notified."""
 LONGEST_PERIOD = {"notify": 20.0, "monitor": 30.0}
 """Seconds between two runs of a job at most, however slow the pace.
 
@@ -80,7 +83,11 @@ TRIGGERS = (
     ("notice", "id", "ended_at", ENDED),
     ("observed_post", "remote_id", "seen_at", INSERTED),
 )
-"""Which instants are recorded: the table, its key, the column that the host's clock fills, the statement and when."""
+"""The recorded instants.
+
+Each has the table, its key, the column that the host's clock fills, the statement, and the
+condition.
+"""
 
 
 @dataclass(slots=True)
@@ -91,10 +98,15 @@ class TrueTime:
     """
 
     now: Callable[[], float]
-    instants: dict[str, dict[str, dict[str, float]]] = field(default_factory=lambda: defaultdict(dict))
+    instants: dict[str, dict[str, dict[str, float]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
 
     def follow(self, connection: sqlite3.Connection, _record: Any = None) -> None:
-        """Record the rows that a connection writes from now on, without a trace in the database's file."""
+        """Record the rows that a connection writes from now on.
+
+        This leaves no trace in the database's file.
+        """
         connection.create_function("note_true_time", 3, self._note)
         for table, key, column, (statement, where) in TRIGGERS:
             connection.execute(
@@ -106,13 +118,16 @@ class TrueTime:
         self.instants[table].setdefault(str(row), {})[column] = self.now()
 
     def of_attempt(self, row: int) -> float:
-        """Return the instant at which an attempt was recorded; 0 for those from before the run."""
+        """Return the instant of an attempt's recording; 0 for attempts from before the run."""
         return self.instants["attempt"].get(str(row), {}).get("intended_at", 0.0)
 
 
 @dataclass(slots=True)
 class CrashPlan:
-    """Where a daemon crashes: by chance at any failpoint, or at the n-th passing of those that are named."""
+    """The crash points of a daemon.
+
+    It crashes by chance at any failpoint, or at the n-th passing of a named one.
+    """
 
     rng: Random
     chance: float = 0.0
@@ -129,7 +144,7 @@ class CrashPlan:
 
 @dataclass(slots=True)
 class Host:
-    """The machine of all processes: by how many seconds its clock is ahead, and when it was booted."""
+    """The machine of all processes: its clock's lead in seconds, and its boot time."""
 
     ahead: float = 0.0
     booted_at: float = 0.0
@@ -137,7 +152,10 @@ class Host:
 
 @dataclass(slots=True)
 class SimulatedRuntime(Runtime):
-    """The runtime of one process: the loop's time, by the host's clock, and crashes at failpoints."""
+    """The runtime of one process.
+
+    It has the loop's time, by the host's clock, and crashes at failpoints.
+    """
 
     loop: VirtualLoop = field(kw_only=True)
     crash_plan: CrashPlan = field(kw_only=True)
@@ -145,7 +163,9 @@ class SimulatedRuntime(Runtime):
     on_crash: Callable[[str], None] = lambda _name: None
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(EPOCH, UTC) + timedelta(seconds=self.loop.time() + self.host.ahead)
+        return datetime.fromtimestamp(EPOCH, UTC) + timedelta(
+            seconds=self.loop.time() + self.host.ahead
+        )
 
     def monotonic(self) -> float:
         return self.loop.time() - self.host.booted_at
@@ -159,7 +179,12 @@ class SimulatedRuntime(Runtime):
 
     def hit_failpoint_now(self, name: str) -> None:
         process = PROCESS.get()
-        if process is None or not process.can_crash or process.has_ended or not self.crash_plan.is_due(name):
+        if (
+            process is None
+            or not process.can_crash
+            or process.has_ended
+            or not self.crash_plan.is_due(name)
+        ):
             return
         process.ended_by = name
         self.on_crash(name)
@@ -186,7 +211,9 @@ def patched(
         if not trace:
             raise structlog.DropEvent
         process = PROCESS.get()
-        reported = " ".join(f"{key}={value}" for key, value in fields.items() if key not in ("event", "exc_info"))
+        reported = " ".join(
+            f"{key}={value}" for key, value in fields.items() if key not in ("event", "exc_info")
+        )
         if fields.get("exc_info"):
             reported += f" {sys.exc_info()[1]!r}"
         return f"{loop.time():9.3f} {process.name if process else '-'} {fields['event']} {reported}"
@@ -196,7 +223,11 @@ def patched(
             (time, "time", lambda: EPOCH + loop.time()),
             (time, "monotonic", loop.time),
             (adapters._http, "_NetworkBackend", lambda: network),
-            (publisher.daemon, "run_until_stopped", lambda daemon: _run_jobs(daemon, pace, notifying)),
+            (
+                publisher.daemon,
+                "run_until_stopped",
+                lambda daemon: _run_jobs(daemon, pace, notifying),
+            ),
             (publisher.daemon, "AlertChannels", lambda _settings: channels),
             (publisher.daemon, "freeze_gc", lambda: None),
             (publisher.app.open_store, "IntentJournal", _closed_at_exit(IntentJournal)),
@@ -206,7 +237,9 @@ def patched(
             patch.put(place, name, value)
         stack.callback(structlog.configure, **structlog.get_config())
         printer = structlog.PrintLoggerFactory(sys.stderr)
-        structlog.configure(processors=[format_entry], logger_factory=printer, cache_logger_on_first_use=False)
+        structlog.configure(
+            processors=[format_entry], logger_factory=printer, cache_logger_on_first_use=False
+        )
         for follow in (_close_at_exit, true_time.follow):
             event.listen(Engine, "connect", follow)
             stack.callback(event.remove, Engine, "connect", follow)
@@ -224,7 +257,10 @@ def seeded_bytes(seed: str) -> Patch:
 
 
 def _close_at_exit(file: Any, _record: object = None) -> None:
-    """Close a file when its process ends, as the system does; SQLite then rolls back what was not committed."""
+    """Close a file when its process ends, as the system does.
+
+    SQLite then rolls back uncommitted changes.
+    """
     process = PROCESS.get()
     if process is not None:
         process.exit_callbacks.append(file.close)
@@ -233,7 +269,11 @@ def _close_at_exit(file: Any, _record: object = None) -> None:
 def _load_once(folders: Sequence[Path], _process: object, pages: Iterable[Path] = ()) -> Templates:
     """Compile the shipped templates once; few runs have templates of their own."""
     has_own = any(next(folder.rglob("*.*"), None) for folder in folders[:-1])
-    return load_templates(folders, RenderWorker(), pages) if has_own else _shipped(folders[-1], tuple(pages))
+    return (
+        load_templates(folders, RenderWorker(), pages)
+        if has_own
+        else _shipped(folders[-1], tuple(pages))
+    )
 
 
 @cache
@@ -242,7 +282,10 @@ def _shipped(folder: Path, pages: tuple[Path, ...]) -> Templates:
 
 
 def _closed_at_exit(kind: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that opens a file of some kind, which is closed when the process that opened it ends."""
+    """Return a function that opens a file of some kind.
+
+    The file is closed when the process that opened it ends.
+    """
 
     def opened(*facts: Any) -> Any:
         file = kind(*facts)
@@ -252,8 +295,13 @@ def _closed_at_exit(kind: Callable[..., Any]) -> Callable[..., Any]:
     return opened
 
 
-async def _run_jobs(daemon: Daemon, pace: Callable[[], float], more: Mapping[str, tuple[float, float]]) -> None:
-    """Run the daemon's jobs at their times, `pace` times as seldom as `JOB_TIMES` says, and `more` jobs."""
+async def _run_jobs(
+    daemon: Daemon, pace: Callable[[], float], more: Mapping[str, tuple[float, float]]
+) -> None:
+    """Run the daemon's jobs, and `more` jobs, at their times.
+
+    The jobs run `pace` times as seldom as `JOB_TIMES` says.
+    """
     times = {**JOB_TIMES, **more}
 
     async def repeat(name: str) -> None:
@@ -262,7 +310,9 @@ async def _run_jobs(daemon: Daemon, pace: Callable[[], float], more: Mapping[str
         await asyncio.sleep(first)
         while not daemon.stop_requested.is_set():
             now = asyncio.get_running_loop().time()
-            if daemon.interval_of(job) == job.interval_seconds or now >= last_run + daemon.interval_of(job):
+            if daemon.interval_of(
+                job
+            ) == job.interval_seconds or now >= last_run + daemon.interval_of(job):
                 last_run = now
                 await daemon.run_job(job)
             await asyncio.sleep(min(period * pace(), LONGEST_PERIOD.get(name, math.inf)))

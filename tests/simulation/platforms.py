@@ -14,7 +14,7 @@ from publisher.simulator.state import SimulatorState
 from tests.simulation.loop import VirtualLoop, context_of
 
 EPOCH = 1795568400.0
-"""2026-11-25 01:00 UTC: the instant at which every run begins."""
+"""2026-11-25 01:00 UTC: the start of every run."""
 CREATING = frozenset({
     "/2/statuses/share.json",
     "/cgi-bin/freepublish/submit",
@@ -31,10 +31,15 @@ LISTING = frozenset({
     "/2/statuses/show.json",
 })  # fmt: skip
 LATE, LAG = 25.0, 20.0
-"""Seconds by which a platform acts late, and its lists lag, at most; together less than the visibility window."""
+"""Maximum delay in seconds of a platform's act, and of its lists.
+
+Together they are less than the visibility window.
+"""
 LONG_REVIEW = 80.0
-"""Seconds that a review may take where lists hide it; with the time by which a platform acts late, less than its
-longest."""
+"""Seconds that a review may take where lists hide it.
+
+With the platform's own delay, this is less than the longest review.
+"""
 BUSY = {"weibo": "20014", "wechat": "-1", "tieba": "110001"}
 HALF_EMOJI = "\ud83d"
 """The end of a text that a platform cuts after so many UTF-16 units."""
@@ -97,17 +102,21 @@ class TimedState(SimulatorState):
         return EPOCH + self.loop.time() + self.clock_shift
 
     def start_timer(self, seconds: float, action: Callable[[], None]) -> TimerHandle:
-        """Start a timer that belongs to no process, so that it outlives the one whose call needs it."""
+        """Start a timer that belongs to no process.
+
+        It outlives the process of the call that needs it.
+        """
         return self.loop.call_later(seconds, action, context=context_of(None))
 
 
 @dataclass(slots=True)
 class RandomFaults:
-    """The faults of calls, in place of the simulator's own rules, drawn at random until the storm is over.
+    """The faults of calls, in place of the simulator's own rules.
 
-    `chance` is by what share of the creating calls, the reads and the others. `once` holds faults for the next creating
-    calls, before any random one, `own` the same for an account, one or several for a call; `lists` befall every list,
-    `always` every call of an account.
+    They are drawn at random until the storm is over. `chance` is the share of faulty calls: of the
+    creating calls, the reads and the others. `once` holds faults for the next creating calls,
+    before any random one. `own` holds the same for an account, one or several for a call. `lists`
+    apply to every list, `always` to every call of an account.
     """
 
     rng: Random
@@ -121,7 +130,11 @@ class RandomFaults:
 
     def collect_faults(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
         always = tuple(self.lists) if endpoint in LISTING else ()
-        return (*always, *self.always.get(account, ()), *self._striking(platform, account, endpoint))
+        return (
+            *always,
+            *self.always.get(account, ()),
+            *self._striking(platform, account, endpoint),
+        )
 
     def _striking(self, platform: str, account: str, endpoint: str) -> tuple[Fault, ...]:
         if endpoint in CREATING:
@@ -137,7 +150,10 @@ class RandomFaults:
             chance, weighted = self.other, _OTHER
         if self.rng.random() >= chance:
             return ()
-        return tuple(self.fault(self._draw(weighted), platform) for _ in range(1 + (self.rng.random() < 0.15)))
+        return tuple(
+            self.fault(self._draw(weighted), platform)
+            for _ in range(1 + (self.rng.random() < 0.15))
+        )
 
     def clear(self) -> None:
         self.create = self.read = self.other = 0.0
@@ -145,7 +161,9 @@ class RandomFaults:
             held.clear()
 
     def _draw(self, weighted: Weighted) -> str:
-        return self.rng.choices([kind for _, kind in weighted], [weight for weight, _ in weighted])[0]
+        return self.rng.choices([kind for _, kind in weighted], [weight for weight, _ in weighted])[
+            0
+        ]
 
     def fault(self, kind: str, platform: str) -> Fault:
         """Return a fault of a kind with its fields."""
@@ -154,9 +172,21 @@ class RandomFaults:
             "act_late": {"kind": "act_late", "seconds": rng.uniform(0.5, LATE)},
             "delay": {"kind": "delay", "seconds": rng.uniform(0.5, LATE), "when": "before"},
             "late_response": {"kind": "delay", "seconds": rng.uniform(0.5, LATE)},
-            "status": {"kind": "status", "code": rng.choice([500, 502, 503, 504]), "acts": rng.random() < 0.5},
-            "rate": {"kind": "status", "code": 429, "headers": {"Retry-After": rng.choice(["7", "30", "soon"])}},
-            "api_error": {"kind": "api_error", "code": BUSY[platform], "message": f"busy{HALF_EMOJI}"},
+            "status": {
+                "kind": "status",
+                "code": rng.choice([500, 502, 503, 504]),
+                "acts": rng.random() < 0.5,
+            },
+            "rate": {
+                "kind": "status",
+                "code": 429,
+                "headers": {"Retry-After": rng.choice(["7", "30", "soon"])},
+            },
+            "api_error": {
+                "kind": "api_error",
+                "code": BUSY[platform],
+                "message": f"busy{HALF_EMOJI}",
+            },
             "list_late": {"kind": "list_late", "seconds": rng.uniform(1, LAG)},
             "rewrite": {"kind": "rewrite", "how": rng.choice(sorted(REWRITES))},
             "review": {
@@ -171,7 +201,7 @@ class RandomFaults:
 
 @dataclass(eq=False, slots=True)
 class Platforms:
-    """All platforms, their faults, and what people do there."""
+    """All platforms, their faults, and people's actions there."""
 
     state: TimedState
     faults: RandomFaults
@@ -182,7 +212,9 @@ class Platforms:
 
         async def fetch() -> list[dict[str, Any]]:
             transport = httpx.ASGITransport(self.application)
-            async with httpx.AsyncClient(transport=transport, base_url="http://simulator") as client:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://simulator"
+            ) as client:
                 found: list[dict[str, Any]] = (await client.get("/_sim/posts?floors=1")).json()
                 return found
 
@@ -191,8 +223,16 @@ class Platforms:
     def post_by_hand(self, platform: str, identity: str, title: str, text: str) -> str:
         """Post as a person does, and return the post's id."""
         self.state.ensure_account(platform, identity)
-        wanted = {"platform": platform, "account": identity, "title": title, "text": text, "forum": "演练"}
-        return self.state.create_post(None, PLATFORMS[platform].make_external_post(self.state, wanted)).id
+        wanted = {
+            "platform": platform,
+            "account": identity,
+            "title": title,
+            "text": text,
+            "forum": "演练",
+        }
+        return self.state.create_post(
+            None, PLATFORMS[platform].make_external_post(self.state, wanted)
+        ).id
 
     def add_older_post(self, platform: str, identity: str) -> None:
         """Give an account an old post, as an empty list never proves absence."""

@@ -1,6 +1,7 @@
-"""Runs seeded storms in simulated time: `run.py --seed N` replays one, `--seeds N` runs so many from it on.
+"""Runs seeded storms in simulated time.
 
-With `--storm NAME` they are all of one kind, with `--storm all` of each kind in turn.
+`run.py --seed N` replays one, `--seeds N` runs so many from it on. With `--storm NAME` they are all
+of one kind, with `--storm all` of each kind in turn.
 """
 
 import argparse
@@ -22,14 +23,18 @@ def report(verdict: Verdict) -> str:
         return verdict.line
     storm, _, number = verdict.seed.rpartition("/")
     words = f"--storm {storm} --seed {number}" if storm else f"--seed {number}"
-    return "\n".join([verdict.line, *(f"  {one}" for one in verdict.violations), REPLAY.format(words=words)])
+    return "\n".join(
+        [verdict.line, *(f"  {one}" for one in verdict.violations), REPLAY.format(words=words)]
+    )
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seed", type=int, default=1, help="the first seed, a number")
     options.add_argument("--seeds", type=int, default=1, help="how many seeds")
-    options.add_argument("--storm", choices=[*STORMS, "all"], help="only storms of this kind, or of each kind")
+    options.add_argument(
+        "--storm", choices=[*STORMS, "all"], help="only storms of this kind, or of each kind"
+    )
     options.add_argument("--steps", type=int, help="at most so many of people's commands")
     options.add_argument("--trace", action="store_true", help="log what happens to standard error")
     options.add_argument("--digest", action="store_true", help="print the digest of each history")
@@ -42,11 +47,15 @@ def main() -> int:
                 verdict = run_storm(kind, number, trace=asked.trace)
             else:
                 verdict = run_seed(str(number), steps=asked.steps, trace=asked.trace)
-            sys.stdout.write(report(verdict) + (f"\n{verdict.digest}" if asked.digest else "") + "\n")
+            sys.stdout.write(
+                report(verdict) + (f"\n{verdict.digest}" if asked.digest else "") + "\n"
+            )
             sys.stdout.flush()
             lived += 1
             bad += [verdict.seed] if verdict.violations else []
-    sys.stdout.write(f"{lived} seeds in {time.perf_counter() - began:.1f} s; with violations: {bad or 'none'}\n")
+    sys.stdout.write(
+        f"{lived} seeds in {time.perf_counter() - began:.1f} s; with violations: {bad or 'none'}\n"
+    )
     return int(bool(bad))
 
 

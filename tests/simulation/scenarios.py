@@ -1,4 +1,4 @@
-"""From a seed to a storm: what is published, what goes wrong and when, and what people do in it."""
+"""From a seed to a storm: its posts, its faults and their times, and people's actions."""
 
 import contextlib
 from collections import Counter
@@ -27,7 +27,10 @@ MADE: Sequence[Fault] = (
     {"kind": "status", "code": 502, "acts": True},
 )
 FEW = 3
-"""Calls of a login in an hour, in some storms: what is too many must wait for the next one."""
+"""Calls of a login in an hour, in some storms.
+
+Any further call must wait for the next hour.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +49,24 @@ SetUp = tuple[Shape, list[Entry]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storm:
-    """One kind of storm: its shape, what is published in it, and what happens."""
+    """One kind of storm: its shape, its posts, and its events."""
 
     set_up: Callable[[Random, Random], SetUp]
     """Draw its shape by the first generator, and its posts by the second."""
     play: Callable[[Simulation], None]
 
 
-def draw_shape(rng: Random, *, storm: float, most: int = 3, pace: tuple[float, float] = (1.0, 1.5)) -> Shape:
-    """Draw a shape in which people take part and nothing goes wrong by itself."""
+def draw_shape(
+    rng: Random, *, storm: float, most: int = 3, pace: tuple[float, float] = (1.0, 1.5)
+) -> Shape:
+    """Draw a shape with people and without any faults of its own."""
     accounts = tuple(sorted(rng.sample(sorted(IDENTITIES), rng.randint(1, most))))
     return Shape(
-        accounts=accounts, storm=storm, pace=rng.uniform(*pace), skew=rng.uniform(-1, 1), command_times=[storm]
+        accounts=accounts,
+        storm=storm,
+        pace=rng.uniform(*pace),
+        skew=rng.uniform(-1, 1),
+        command_times=[storm],
     )
 
 
@@ -68,7 +77,9 @@ def one_offs(rng: Random, shape: Shape, *, number: int, within: tuple[float, flo
         accounts = tuple(sorted(rng.sample(shape.accounts, rng.randint(1, len(shape.accounts)))))
         due = instant(EPOCH + rng.uniform(*within))
         title = f"{rng.choice(TITLES)}第{place:02d}期"
-        entries.append(Entry(id=f"p{place}", title=title, accounts=accounts, at=due, urgent=rng.random() < 0.1))
+        entries.append(
+            Entry(id=f"p{place}", title=title, accounts=accounts, at=due, urgent=rng.random() < 0.1)
+        )
     return entries
 
 
@@ -80,10 +91,18 @@ def standing(simulation: Simulation, *states: str) -> list[tuple[str, str]]:
 
 
 def shape_of(seed: str) -> Shape:
-    """Draw a storm. About one in seventeen has no faults at all: then everything must be published."""
+    """Draw a storm.
+
+    About one in seventeen has no faults at all: then everything must be published.
+    """
     rng = rng_for(f"{seed}/shape")
     accounts = tuple(sorted(rng.sample(sorted(IDENTITIES), rng.choice([1, 2, 2, 3]))))
-    shape = Shape(accounts=accounts, storm=rng.uniform(90, 240), pace=rng.uniform(3, 10), skew=rng.uniform(-1, 1))
+    shape = Shape(
+        accounts=accounts,
+        storm=rng.uniform(90, 240),
+        pace=rng.uniform(3, 10),
+        skew=rng.uniform(-1, 1),
+    )
     shape.per_hour = rng_for(f"{seed}/limits").choice([1000, 1000, FEW])
     if rng.random() < 0.06:
         return shape
@@ -92,22 +111,33 @@ def shape_of(seed: str) -> Shape:
     )
     shape.connect = rng.choice([0.0, 0.0, 0.1])
     shape.crash_chance = rng.choice([0.0, 0.0, 0.003, 0.03])
-    shape.at_failpoints = {name: rng.randint(1, 4) for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 1, 2, 4]))}
+    shape.at_failpoints = {
+        name: rng.randint(1, 4) for name in rng.sample(CRASH_FAILPOINTS, rng.choice([0, 1, 2, 4]))
+    }
     shape.kills = [rng.uniform(1, shape.storm) for _ in range(rng.choice([0, 0, 1, 2]))]
-    shape.freezes = [(rng.uniform(1, shape.storm), rng.uniform(3, 40)) for _ in range(rng.choice([0, 0, 1, 2]))]
-    shape.command_times = sorted(rng.uniform(5, shape.storm) for _ in range(rng.choice([0, 3, 6, 10])))
+    shape.freezes = [
+        (rng.uniform(1, shape.storm), rng.uniform(3, 40)) for _ in range(rng.choice([0, 0, 1, 2]))
+    ]
+    shape.command_times = sorted(
+        rng.uniform(5, shape.storm) for _ in range(rng.choice([0, 3, 6, 10]))
+    )
     return shape
 
 
 def entries_of(seed: str, shape: Shape) -> list[Entry]:
-    """Draw a schedule whose posts are due in the first part of the storm."""
+    """Draw a schedule of posts that are due in the first part of the storm."""
     rng = rng_for(f"{seed}/entries")
     start, calm = instant(EPOCH), not (shape.create or shape.command_times or shape.at_failpoints)
     entries: list[Entry] = []
     for number in range(1, rng.choice([2, 3, 4, 5]) + 1):
         accounts = tuple(sorted(rng.sample(shape.accounts, rng.randint(1, len(shape.accounts)))))
         due = start + timedelta(seconds=rng.uniform(3, shape.storm * 0.6))
-        entry = Entry(id=f"p{number}", title=f"{rng.choice(TITLES)}第{number:02d}期", accounts=accounts, at=due)
+        entry = Entry(
+            id=f"p{number}",
+            title=f"{rng.choice(TITLES)}第{number:02d}期",
+            accounts=accounts,
+            at=due,
+        )
         entry.urgent = rng.random() < 0.15
         if not calm and rng.random() < 0.12:
             entry.expires = due + timedelta(seconds=rng.uniform(30, 240))
@@ -124,12 +154,17 @@ def entries_of(seed: str, shape: Shape) -> list[Entry]:
             entry.until = start + timedelta(seconds=shape.storm * 0.8)
         entries.append(entry)
     if not any(entry.at for entry in entries):
-        entries.append(Entry(id="p9", title=f"{TITLES[0]}第09期", accounts=accounts, at=start + LATER))
+        entries.append(
+            Entry(id="p9", title=f"{TITLES[0]}第09期", accounts=accounts, at=start + LATER)
+        )
     return entries
 
 
 def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> Verdict:
-    """Run one storm until everything is settled; with `steps`, with only so many of people's commands."""
+    """Run one storm until everything is settled.
+
+    With `steps`, run only so many of people's commands.
+    """
     shape = shape_of(seed)
     shape.command_times = shape.command_times[:steps]
     with opened(seed, shape, entries_of(seed, shape), trace=trace) as simulation:
@@ -140,15 +175,23 @@ def run_seed(seed: str, *, steps: int | None = None, trace: bool = False) -> Ver
 
 
 def finish(simulation: Simulation) -> Verdict:
-    """Let the rest of the storm pass, and judge what is left when all is settled."""
+    """Let the rest of the storm pass, and judge the settled result."""
     simulation.pass_time(max(0.0, simulation.shape.storm - simulation.loop.time()))
     simulation.settle()
     found = violations(simulation)
     states = sorted(Counter(row["state"] for row in simulation.deliveries()).items())
-    made = sum(1 for line in simulation.log if line["kind"] == "act" and line["post_id"] and line["endpoint"])
+    made = sum(
+        1
+        for line in simulation.log
+        if line["kind"] == "act" and line["post_id"] and line["endpoint"]
+    )
     result = ", ".join(f"{number} {state}" for state, number in states)
-    line = f"seed {simulation.seed}: {result}; {made} made, {sum(simulation.crashes.values())} deaths"
-    line += f", {simulation.loop.time() / HOUR:.1f} h" + (f"; {len(found)} VIOLATIONS" if found else "")
+    line = (
+        f"seed {simulation.seed}: {result}; {made} made, {sum(simulation.crashes.values())} deaths"
+    )
+    line += f", {simulation.loop.time() / HOUR:.1f} h" + (
+        f"; {len(found)} VIOLATIONS" if found else ""
+    )
     return Verdict(seed=simulation.seed, violations=found, digest=simulation.digest(), line=line)
 
 
@@ -184,7 +227,9 @@ def resolve_something(simulation: Simulation) -> None:
 
 
 def resend_something(simulation: Simulation) -> None:
-    ended = (row for row in simulation.deliveries() if row["state"] in ("failed", "expired", "removed"))
+    ended = (
+        row for row in simulation.deliveries() if row["state"] in ("failed", "expired", "removed")
+    )
     for row in [*ended][:1]:
         simulation.run_command(simulation.resend(row["id"]))
 
@@ -210,11 +255,15 @@ def add_something(simulation: Simulation) -> None:
     add_post(simulation, f"p{number}", simulation.shape.accounts, simulation.rng.uniform(5, 60))
 
 
-def add_post(simulation: Simulation, name: str, accounts: tuple[str, ...], after: float, **more: Any) -> None:
+def add_post(
+    simulation: Simulation, name: str, accounts: tuple[str, ...], after: float, **more: Any
+) -> None:
     """Add a post to the schedule that is due so many seconds from now, and save the file."""
     number = len(simulation.workspace.every) + 10
     title = f"{simulation.rng.choice(TITLES)}第{number:02d}期"
-    entry = Entry(id=name, title=title, accounts=accounts, at=instant(simulation.now + after), **more)
+    entry = Entry(
+        id=name, title=title, accounts=accounts, at=instant(simulation.now + after), **more
+    )
     simulation.workspace.add(entry)
     simulation.save()
 
@@ -231,9 +280,16 @@ def post_by_hand(simulation: Simulation) -> None:
 
 
 def remove_something(simulation: Simulation) -> None:
-    """Remove a post as the platform does, one that was seen: no read distinguishes others from absent ones."""
+    """Remove a post that was seen, as the platform does.
+
+    No read distinguishes other posts from absent ones.
+    """
     known = {post_id(row["remote_id"]) for row in simulation.deliveries()}
-    live = [one for one in simulation.platforms.state.posts.values() if one.state == "live" and one.id in known]
+    live = [
+        one
+        for one in simulation.platforms.state.posts.values()
+        if one.state == "live" and one.id in known
+    ]
     if live:
         post = simulation.rng.choice(sorted(live, key=lambda one: one.id))
         simulation.platforms.state.remove_post(post, "platform")
@@ -242,13 +298,19 @@ def remove_something(simulation: Simulation) -> None:
 def _open_post(simulation: Simulation) -> str:
     """Return a post that is being sent or live, if there is one."""
     moving = "('sending', 'claimed', 'unknown', 'submitted', 'retrying', 'published', 'held')"
-    rows = simulation.rows(f"SELECT DISTINCT post FROM delivery WHERE state IN {moving} ORDER BY post")  # noqa: S608
+    rows = simulation.rows(
+        f"SELECT DISTINCT post FROM delivery WHERE state IN {moving} ORDER BY post"
+    )
     every = simulation.workspace.every
-    return simulation.rng.choice([row["post"] for row in rows if row["post"] in every] or sorted(every))
+    return simulation.rng.choice(
+        [row["post"] for row in rows if row["post"] in every] or sorted(every)
+    )
 
 
 def _any_entry(simulation: Simulation) -> tuple[str, Entry]:
-    return simulation.rng.choice(sorted(simulation.workspace.entries.items(), key=lambda item: item[0]))
+    return simulation.rng.choice(
+        sorted(simulation.workspace.entries.items(), key=lambda item: item[0])
+    )
 
 
 ACTIONS: Mapping[Callable[[Simulation], None], int] = {
@@ -264,7 +326,7 @@ ACTIONS: Mapping[Callable[[Simulation], None], int] = {
     post_by_hand: 3,
     remove_something: 2,
 }
-"""What people and platforms do, with weights."""
+"""The actions of people and platforms, with weights."""
 
 
 def act(simulation: Simulation) -> None:

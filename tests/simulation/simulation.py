@@ -31,7 +31,12 @@ from publisher.domain.errors import (
 )
 from publisher.domain.post import PostId
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
-from publisher.engine.planner import apply_schedule, resend_post, send_correction, send_scheduled_now
+from publisher.engine.planner import (
+    apply_schedule,
+    resend_post,
+    send_correction,
+    send_scheduled_now,
+)
 from publisher.engine.post_change import PostChange, SavedEdit, Writer
 from publisher.engine.schedule_editor import read_entry, read_schedule_text, save_post
 from publisher.runtime.clock import FAILPOINT_NAMES, Runtime
@@ -41,9 +46,24 @@ from publisher.testing.builders import unlimited_approver
 from tests.simulation.channels import Channels
 from tests.simulation.loop import Process, VirtualLoop, rng_for
 from tests.simulation.network import Network
-from tests.simulation.patched_runtime import CrashPlan, Host, SimulatedRuntime, TrueTime, patched, seeded_bytes
+from tests.simulation.patched_runtime import (
+    CrashPlan,
+    Host,
+    SimulatedRuntime,
+    TrueTime,
+    patched,
+    seeded_bytes,
+)
 from tests.simulation.platforms import EPOCH, Platforms, open_platforms
-from tests.simulation.workspace import Entry, Waits, Workspace, identity_of, instant, make_workspace, platform_of
+from tests.simulation.workspace import (
+    Entry,
+    Waits,
+    Workspace,
+    identity_of,
+    instant,
+    make_workspace,
+    platform_of,
+)
 
 ENDED = frozenset({"published", "retracted", "removed", "failed", "expired", "cancelled"})
 MAX_SETTLE_SECONDS = 6 * 3600.0
@@ -51,17 +71,17 @@ MAX_RESOLUTIONS = 8
 POLL_SECONDS = 0.25
 """Seconds between two checks of a condition that is waited for."""
 NEWER_RELEASE_CHANCE = 0.3
-"""The share of crashes after which the journal looks as if a newer release had written it."""
+"""The share of crashes with a journal that looks as if a newer release had written it."""
 RESTART_SECONDS = (0.2, 8.0)
 """Seconds until a daemon that has crashed is started again, at least and at most."""
 APPROVERS = ("li", "wang")
-"""Who says yes to everything that is asked of them; there is one more approver who does not."""
+"""The approvers that approve everything on request; one more approver does not."""
 CRASH_FAILPOINTS = tuple(sorted(FAILPOINT_NAMES - {"migrate.mid"}))
 
 
 @dataclass(slots=True, kw_only=True)
 class Shape:
-    """What a seed stands for: the accounts, what goes wrong, and how many seconds the storm lasts."""
+    """The meaning of a seed: the accounts, the faults, and the storm's length in seconds."""
 
     accounts: tuple[str, ...]
     storm: float
@@ -103,32 +123,35 @@ class Simulation:
     interruptions: list[dict[str, Any]] = field(default_factory=list)
     """Kills, freezes and changes of the clock, as the checker reads them."""
     outages: list[dict[str, Any]] = field(default_factory=list)
-    """Times in which no call reached a platform, or no daemon ran."""
+    """Times without any call that reached a platform, or without a running daemon."""
     clocks: list[tuple[float, float]] = field(default_factory=list)
     """True instants, and by how many seconds the host's clock was ahead from each on."""
     errors: list[str] = field(default_factory=list)
     broken_promises: list[str] = field(default_factory=list)
-    """What a storm's own judge has found, each with the number of the promise."""
+    """The findings of a storm's own judge, each with the number of the promise."""
     crashes: Counter[str] = field(default_factory=Counter)
     process: Process = field(default_factory=lambda: Process(name="none", ended_by="never started"))
     is_over: bool = False
     pace: float = 2.0
     starts: int = 0
     restart_after: float = 0.0
-    """The earliest loop time at which a daemon is started again."""
+    """The earliest loop time for a new start of a daemon."""
     connect_failure: str | None = None
     """How every attempt to connect fails; None if it does not."""
     past: range = range(0)
-    """The numbers of deliveries that ended before the run began, and what was known of them."""
+    """The numbers of the deliveries that ended before the run began.
+
+    `remembered` holds the facts that were known of them.
+    """
     remembered: Sequence[sqlite3.Row] = ()
     began_at: float = EPOCH
-    """The instant from which the platforms' log is judged."""
+    """The start of the judged part of the platforms' log."""
     calm_since: float = 0.0
     commands: list[dict[str, Any]] = field(default_factory=list)
     batch_size: int = 1000
     """The number of new deliveries that are filed in one transaction with their schedule."""
     expects_refusals: bool = False
-    """True if a daemon may refuse to start, because of what people have changed."""
+    """True if a daemon may refuse to start, because of people's changes."""
     refusals: list[PublisherError] = field(default_factory=list)
     """Why daemons have refused to start."""
     settings_error: SettingsError | None = None
@@ -139,8 +162,10 @@ class Simulation:
     # --- processes ---
 
     def new_runtime(self) -> SimulatedRuntime:
-        """Return the runtime of a new process, whose clock is not confirmed yet."""
-        return SimulatedRuntime(loop=self.loop, crash_plan=self.crash_plan, host=self.host, on_crash=self.on_crash)
+        """Return the runtime of a new process, with a clock that is not confirmed yet."""
+        return SimulatedRuntime(
+            loop=self.loop, crash_plan=self.crash_plan, host=self.host, on_crash=self.on_crash
+        )
 
     async def supervise(self) -> None:
         """Restart the daemon whenever it has ended, as the system's supervisor does."""
@@ -164,7 +189,9 @@ class Simulation:
                 self.interrupt("killed")
             if rng.random() < NEWER_RELEASE_CHANCE:
                 self.workspace.add_journal_key()
-            await asyncio.sleep(max(self.rng.uniform(*RESTART_SECONDS), self.restart_after - self.loop.time()))
+            await asyncio.sleep(
+                max(self.rng.uniform(*RESTART_SECONDS), self.restart_after - self.loop.time())
+            )
 
     def _run_daemon(self) -> Coroutine[Any, Any, object]:
         """Return the work of a daemon under the settings as they were saved last."""
@@ -183,17 +210,24 @@ class Simulation:
         """Save the settings. Commands follow them at once, the daemon from its next start on."""
         self.workspace.write_settings()
         try:
-            loaded = self.loop.run_until_complete(self.loop.live(None, load_settings(self.workspace.folder)))
+            loaded = self.loop.run_until_complete(
+                self.loop.live(None, load_settings(self.workspace.folder))
+            )
         except SettingsError as error:
             self.settings_error = error
         else:
             self.settings_error, self.settings = None, replace(loaded, users_needed=None)
 
     def start_beside(self, folder: Path, seconds: float) -> BaseException | None:
-        """Run another daemon in a folder for so many seconds; return what ended it before."""
+        """Run another daemon in a folder for so many seconds.
+
+        Return the error that ended it before, or None.
+        """
         settings = self.loop.run_until_complete(self.loop.live(None, load_settings(folder)))
         process = Process(name="beside")
-        task = self.loop.live(process, run(replace(settings, users_needed=None), self.new_runtime()))
+        task = self.loop.live(
+            process, run(replace(settings, users_needed=None), self.new_runtime())
+        )
         self.pass_until(task.done, seconds)
         error = task.exception() if task.done() and not task.cancelled() else None
         self.loop.kill(process, "end")
@@ -235,7 +269,9 @@ class Simulation:
 
     def ahead_at(self, instant: float) -> float:
         """Return how many seconds the host's clock was ahead at a true instant."""
-        return next((ahead for since, ahead in reversed(self.clocks) if since <= instant), self.shape.skew)
+        return next(
+            (ahead for since, ahead in reversed(self.clocks) if since <= instant), self.shape.skew
+        )
 
     def freeze(self, seconds: float) -> None:
         """Freeze the daemon for so many seconds."""
@@ -260,20 +296,29 @@ class Simulation:
         return EPOCH + self.loop.time()
 
     def pass_time(self, seconds: float, *, pace: float | None = None) -> None:
-        """Let time pass; the daemon's jobs run `pace` times as seldom as usual, or as the shape says."""
+        """Let time pass.
+
+        The daemon's jobs run `pace` times as seldom as usual, or as the shape says.
+        """
         self.pace = pace or self.shape.pace
         self.loop.run_until_complete(self.loop.live(None, asyncio.sleep(seconds)))
         self.pace = self.shape.pace
 
     def pass_until(self, is_so: Callable[[], object], most: float) -> bool:
-        """Let time pass until the condition holds, at most so many seconds; return True if it does."""
+        """Let time pass until the condition holds; return True if it does.
+
+        At most so many seconds pass.
+        """
         until = self.loop.time() + most
         while not (found := bool(is_so())) and self.loop.time() < until:
             self.pass_time(POLL_SECONDS)
         return found
 
     def settle(self) -> None:
-        """End all faults; then let time pass, and people resolve what is held, until nothing changes any more."""
+        """End all faults, and let time pass until nothing changes any more.
+
+        Meanwhile people resolve the held deliveries.
+        """
         self.calm_since = self.now
         if self.clocks:
             self.set_clock(self.shape.skew)
@@ -312,7 +357,9 @@ class Simulation:
     def is_at_rest(self) -> bool:
         """Return True if every delivery has ended, is held, or waits for one that is."""
         rows = self.rows("SELECT * FROM delivery")
-        is_read = bool(rows) or bool(self.rows("SELECT id FROM alert WHERE code = 'reload_refused'"))
+        is_read = bool(rows) or bool(
+            self.rows("SELECT id FROM alert WHERE code = 'reload_refused'")
+        )
         return is_read and all(
             row["state"] in ENDED
             or row["state"] == "held"
@@ -322,7 +369,10 @@ class Simulation:
         )
 
     def is_stuck_retracting(self, row: sqlite3.Row) -> bool:
-        """Return True if it is to be retracted, and its review has ended on the platform without a notice."""
+        """True if a row is to be retracted after its review ended without a notice.
+
+        The review has ended on the platform.
+        """
         copies = [post for post in self.copies(row) if post.state in ("live", "review")]
         return bool(row["state"] == "retracting" and row["ticket"] is not None and not copies)
 
@@ -340,8 +390,12 @@ class Simulation:
             return connection.execute(query, facts).fetchall()
 
     def deliveries(self) -> list[sqlite3.Row]:
-        """Return the deliveries of the run, without those of the past."""
-        return self.rows("SELECT * FROM delivery WHERE id < ? OR id >= ? ORDER BY id", self.past.start, self.past.stop)
+        """Return the deliveries of the run, without the ones of the past."""
+        return self.rows(
+            "SELECT * FROM delivery WHERE id < ? OR id >= ? ORDER BY id",
+            self.past.start,
+            self.past.stop,
+        )
 
     def remember_past(self) -> None:
         """Keep the present rows of the past deliveries, for the checker."""
@@ -362,11 +416,14 @@ class Simulation:
         return reported.hexdigest()
 
     def copies(self, delivery: sqlite3.Row, *, everywhere: bool = False) -> list[Any]:
-        """Return the posts of a delivery, oldest first; none if its text, and so its marker, is no longer kept.
+        """Return the posts of a delivery, oldest first.
 
-        Those on other accounts than its own are left out, unless it is asked for them.
+        There are none if its text, and so its marker, is no longer kept. Posts on accounts other
+        than its own are left out, unless `everywhere` asks for them.
         """
-        kept = self.rows("SELECT body FROM rendered_post WHERE fingerprint = ?", delivery["rendered_hash"])
+        kept = self.rows(
+            "SELECT body FROM rendered_post WHERE fingerprint = ?", delivery["rendered_hash"]
+        )
         marker = json.loads(kept[0]["body"])["marker"]["code"] if kept else None
         found = [
             post
@@ -417,7 +474,7 @@ class Simulation:
                 await store.actions.retract(PostId(post), account, named_person("li"), "wrong")  # type: ignore[arg-type]
 
     def approve_rest(self) -> None:
-        """Let people approve what still waits for them, where posts need that."""
+        """Let people approve the waiting tasks, where posts need approval."""
         if self.shape.needs_approval and not self.is_over:
             self.approve_all()
 
@@ -427,18 +484,26 @@ class Simulation:
             self.run_command(self.approve(person))
 
     async def approve(self, by: str, post: str | None = None) -> None:
-        """Say yes to the content of each occurrence as it is shown, or to those of one post, where it may be said."""
+        """Approve the displayed content of each occurrence, where permitted.
+
+        With a post, approve only the occurrences of this post.
+        """
         async with open_store(self.settings, self.new_runtime()) as store:
             for task in await store.approvals.tasks(PostId(post) if post else None):
                 approver = unlimited_approver(by)
-                with contextlib.suppress(ApprovalError), self._record("approve", by, post=task.key.post):
+                with (
+                    contextlib.suppress(ApprovalError),
+                    self._record("approve", by, post=task.key.post),
+                ):
                     shown = task.status.fingerprint
                     await store.approvals.approve(task.key.post, shown, approver, named_person(by))
 
     async def unapprove(self, post: str) -> None:
         async with open_store(self.settings, self.new_runtime()) as store:
             with self._record("unapprove", "li", post=post):
-                await store.approvals.unapprove(PostId(post), None, named_person("li"), "wrong number")
+                await store.approvals.unapprove(
+                    PostId(post), None, named_person("li"), "wrong number"
+                )
 
     @contextlib.contextmanager
     def _record(self, kind: str, by: str, **target: str | None) -> Iterator[None]:
@@ -449,13 +514,17 @@ class Simulation:
 
     async def reload(self) -> None:
         """Read the schedule now, as `publisher reload` does."""
-        async with open_application(self.settings, self.new_runtime(), can_send=False) as application:
+        async with open_application(
+            self.settings, self.new_runtime(), can_send=False
+        ) as application:
             file = self.workspace.schedule
             await apply_schedule(application.planner, file.read_text("utf-8"), str(file))
 
     async def send(self, post: str) -> None:
         """Send a post of the schedule now, as `publisher send` does."""
-        async with open_application(self.settings, self.new_runtime(), can_send=False) as application:
+        async with open_application(
+            self.settings, self.new_runtime(), can_send=False
+        ) as application:
             filed = await application.store.posts.get_post(PostId(post))
             if filed is None:
                 return
@@ -466,7 +535,9 @@ class Simulation:
 
     async def correct(self, correction: str) -> None:
         """Send a correction of the schedule now, as `publisher correct` does."""
-        async with open_application(self.settings, self.new_runtime(), can_send=False) as application:
+        async with open_application(
+            self.settings, self.new_runtime(), can_send=False
+        ) as application:
             filed = await application.store.posts.get_post(PostId(correction))
             if filed is None:
                 return
@@ -475,25 +546,35 @@ class Simulation:
 
     async def resend(self, number: int) -> None:
         """File a new occurrence for one that failed, as `publisher resend` does."""
-        async with open_application(self.settings, self.new_runtime(), can_send=False) as application:
-            [old] = [item for item in await application.store.queries.deliveries() if item.id == number]
+        async with open_application(
+            self.settings, self.new_runtime(), can_send=False
+        ) as application:
+            [old] = [
+                item for item in await application.store.queries.deliveries() if item.id == number
+            ]
             post = await application.store.posts.get_post(old.key.post)
             if post is None or old.state not in {State.FAILED, State.EXPIRED, State.REMOVED}:
                 return
             act = AuditAction(
-                event="resend_requested", subject=f"{old.key.post}@{old.account}", by=named_person("wang")
+                event="resend_requested",
+                subject=f"{old.key.post}@{old.account}",
+                by=named_person("wang"),
             )
             with self._record("resend", "wang", post=old.key.post, account=old.account):
                 await resend_post(application.planner, post, [old.account], [act])
 
     async def rule(self, number: int, if_absent: Resolution | None = None) -> None:
-        """Resolve a held delivery as a careful person does: look at the platform first, and wait if it may lag.
+        """Resolve a held delivery as a careful person does.
 
-        What is not there is resolved as `if_absent` says, or at random.
+        Look at the platform first, and wait if it may lag. A missing post is resolved as
+        `if_absent` says, or at random.
         """
         [row] = self.rows("SELECT * FROM delivery WHERE id = ?", number)
         [last] = self.rows("SELECT max(id) AS id FROM attempt WHERE delivery = ?", number)
-        if last["id"] and self.now < self.true_time.of_attempt(last["id"]) + self.shape.waits.visibility + 20:
+        if (
+            last["id"]
+            and self.now < self.true_time.of_attempt(last["id"]) + self.shape.waits.visibility + 20
+        ):
             return
         copies = [post for post in self.copies(row) if post.state in ("live", "review")]
         if any(post.state == "review" for post in copies):
@@ -502,7 +583,9 @@ class Simulation:
             for post in copies:
                 self.platforms.state.remove_post(post, "owner")
             copies = []
-        resolution, more = self._choose(row, copies) if copies or if_absent is None else (if_absent, {})
+        resolution, more = (
+            self._choose(row, copies) if copies or if_absent is None else (if_absent, {})
+        )
         await self.resolve(number, resolution, **more)
 
     async def resolve(self, number: int, resolution: Resolution, **more: str) -> None:
@@ -510,11 +593,17 @@ class Simulation:
         async with open_store(self.settings, self.new_runtime()) as store:
             [held] = [item for item in await store.queries.deliveries() if item.id == number]
             if first := more.get("second_person"):
-                await store.actions.request_confirmation(held.id, more["url"], named_person(first), "seen")
+                await store.actions.request_confirmation(
+                    held.id, more["url"], named_person(first), "seen"
+                )
             with self._record("resolve", "zhao", post=held.key.post, account=held.account):
-                await resolve_delivery(store, held, resolution, by=named_person("zhao"), reason="looked", **more)
+                await resolve_delivery(
+                    store, held, resolution, by=named_person("zhao"), reason="looked", **more
+                )
 
-    def _choose(self, held: sqlite3.Row, copies: Sequence[Any]) -> tuple[Resolution, dict[str, str]]:
+    def _choose(
+        self, held: sqlite3.Row, copies: Sequence[Any]
+    ) -> tuple[Resolution, dict[str, str]]:
         if copies:
             url = {"url": f"https://example.com/{copies[-1].id}"}
             again = held["reason"] in ("report_not_confirmed", "possible_match", "uncheckable")
@@ -523,7 +612,9 @@ class Simulation:
             return Resolution.NOT_PUBLISHED, {}
         if held["attempts"] == 0 and self.rng.random() < 0.5:
             return Resolution.RESEND, {}
-        return self.rng.choice([Resolution.RESEND, Resolution.RESEND, Resolution.NOT_PUBLISHED, Resolution.CANCEL]), {}
+        return self.rng.choice(
+            [Resolution.RESEND, Resolution.RESEND, Resolution.NOT_PUBLISHED, Resolution.CANCEL]
+        ), {}
 
     def edit(self, post: str, **changes: Any) -> None:
         """Change an entry of the schedule and save the file."""
@@ -535,17 +626,25 @@ class Simulation:
 
     async def save_by(self, person: str, post: str, **changes: Any) -> None:
         """Save an entry of the schedule for a person, as the dashboard does."""
-        async with open_application(self.settings, self.new_runtime(), can_send=False) as application:
+        async with open_application(
+            self.settings, self.new_runtime(), can_send=False
+        ) as application:
             planner, file = application.planner, self.workspace.schedule
             schedule = await read_schedule_text(planner, file)
             base = await read_entry(schedule, PostId(post))
             entry = {**base, **changes}
-            change = PostChange(post=PostId(post), entry=entry, base=base, base_sha256=schedule.sha256)
+            change = PostChange(
+                post=PostId(post), entry=entry, base=base, base_sha256=schedule.sha256
+            )
             writer = Writer(
-                actor=named_person(person), may_write=lambda _accounts: True, may_target=lambda _names: True
+                actor=named_person(person),
+                may_write=lambda _accounts: True,
+                may_target=lambda _names: True,
             )
             if isinstance(await save_post(planner, file, change, writer), SavedEdit):
-                self.workspace.take_over(replace(self.workspace.entries[post], **changes), instant(self.now))
+                self.workspace.take_over(
+                    replace(self.workspace.entries[post], **changes), instant(self.now)
+                )
 
     def drop_entry(self, post: str) -> None:
         """Remove an entry from the schedule and save the file."""
@@ -554,7 +653,10 @@ class Simulation:
             self.save()
 
     def save(self) -> None:
-        """Save the schedule, sometimes in two steps, the first of which leaves half a file."""
+        """Save the schedule, sometimes in two steps.
+
+        The first step leaves half a file.
+        """
         if self.rng.random() < 0.2:
             self.workspace.write(instant(self.now), cut=True)
             self.loop.call_later(3.0, lambda: self.workspace.write(instant(self.now)))
@@ -567,7 +669,10 @@ async def _refuse(error: PublisherError) -> None:
 
 
 def _texts_of(post: Any) -> tuple[str, str]:
-    """Return all texts of a post, also as they were before the platform changed them, forwards and backwards."""
+    """Return all texts of a post, forwards and backwards.
+
+    The texts from before the platform changed them are included.
+    """
     words = f"{json.dumps(post.extra, ensure_ascii=False)} {post.title} {post.text} {post.html}"
     return words, words[::-1]
 
@@ -577,7 +682,11 @@ def follows_held(rows: Sequence[sqlite3.Row]) -> set[int]:
     stuck = {(row["post"], row["account"]) for row in rows if row["state"] == "held"}
     waiting: set[int] = set()
     for _ in rows:  # a chain is no longer than all of them
-        found = [row for row in rows if row["state"] == "due" and (row["follows"], row["account"]) in stuck]
+        found = [
+            row
+            for row in rows
+            if row["state"] == "due" and (row["follows"], row["account"]) in stuck
+        ]
         stuck |= {(row["post"], row["account"]) for row in found}
         waiting |= {row["id"] for row in found}
     return waiting
@@ -590,15 +699,19 @@ def migrated_database() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     file = folder / "publisher.db"
     with seeded_bytes("empty"):
-        asyncio.run(prepare_database(f"sqlite:///{file}", "drill", folder / "intents.jsonl", Runtime()))
+        asyncio.run(
+            prepare_database(f"sqlite:///{file}", "drill", folder / "intents.jsonl", Runtime())
+        )
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return file
 
 
 @contextlib.contextmanager
-def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = False) -> Iterator[Simulation]:
-    """Yield a run whose daemon is about to start."""
+def opened(
+    seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = False
+) -> Iterator[Simulation]:
+    """Yield a run with a daemon that is about to start."""
     loop = VirtualLoop(rng_for(f"{seed}/loop"))
     platforms = open_platforms(loop, rng_for(f"{seed}/mischief"))
     connect = rng_for(f"{seed}/connect")
@@ -630,7 +743,9 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
                 platforms=platforms,
                 host=Host(ahead=shape.skew),
                 crash_plan=crash_plan,
-                settings=replace(settings, users_needed=None),  # nobody signs in here: people act on the store
+                settings=replace(
+                    settings, users_needed=None
+                ),  # nobody signs in here: people act on the store
                 network=network,
                 true_time=true_time,
                 channels=channels,
@@ -638,7 +753,11 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
             )
             network.connect_failure = lambda: (
                 simulation.connect_failure
-                or (connect.choice(["refused", "no_name", "silence"]) if connect.random() < shape.connect else None)
+                or (
+                    connect.choice(["refused", "no_name", "silence"])
+                    if connect.random() < shape.connect
+                    else None
+                )
             )
             faults = platforms.faults
             faults.create, faults.read, faults.other = shape.create, shape.read, shape.other
@@ -647,7 +766,9 @@ def opened(seed: str, shape: Shape, entries: Sequence[Entry], *, trace: bool = F
             for entry in entries:
                 workspace.add(entry)
             workspace.write(instant(simulation.now - 5))
-            loop.live(None, simulation.supervise()).add_done_callback(simulation.note_supervisor_end)
+            loop.live(None, simulation.supervise()).add_done_callback(
+                simulation.note_supervisor_end
+            )
             for at in shape.kills:
                 loop.call_later(at, simulation.kill)
             for at, seconds in shape.freezes:

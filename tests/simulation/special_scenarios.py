@@ -1,4 +1,7 @@
-"""Storms of one kind each, drawn from a name and a number: what the general storms never meet."""
+"""Storms of one kind each, drawn from a name and a number.
+
+They have conditions that the general storms never meet.
+"""
 
 import errno
 from collections.abc import Mapping, Sequence
@@ -54,7 +57,9 @@ def run_storm(name: str, number: int, *, trace: bool = False) -> Verdict:
 
 def _set_up_edits(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=240.0, pace=(1.5, 2.5))
-    shape.accounts = tuple(sorted({*shape.accounts, "weibo-a", rng.choice(["weibo-b", "wechat-a"])}))
+    shape.accounts = tuple(
+        sorted({*shape.accounts, "weibo-a", rng.choice(["weibo-b", "wechat-a"])})
+    )
     entries = one_offs(entry_rng, shape, number=entry_rng.randint(2, 3), within=(5, 40))
     for entry in entries:
         entry.accounts = shape.accounts if entry_rng.random() < 0.7 else entry.accounts
@@ -85,11 +90,16 @@ def _play_edits(simulation: Simulation) -> None:
 
 
 def _edit_what_is(simulation: Simulation, state: str) -> None:
-    """Edit a post that has a delivery in that state, if any has: its title or accounts; or remove it."""
+    """Edit or remove a post that has a delivery in that state, if any has.
+
+    An edit changes its title or accounts.
+    """
     rng = simulation.rng
     entries = simulation.workspace.entries
     known = [(post, account) for post, account in standing(simulation, state) if post in entries]
-    post, account = rng.choice(known or [(post, entries[post].accounts[0]) for post in sorted(entries)])
+    post, account = rng.choice(
+        known or [(post, entries[post].accounts[0]) for post in sorted(entries)]
+    )
     entry = entries[post]
     others = tuple(one for one in entry.accounts if one != account)
     match rng.choice(["title", "title", "account", "strike"]):
@@ -110,17 +120,31 @@ PERIOD = 20
 
 
 def _set_up_outage(rng: Random, entry_rng: Random) -> SetUp:
-    shape = draw_shape(rng, storm=BEFORE + rng.uniform(1, 3) * HOUR + AFTER, most=2, pace=(6.0, 10.0))
+    shape = draw_shape(
+        rng, storm=BEFORE + rng.uniform(1, 3) * HOUR + AFTER, most=2, pace=(6.0, 10.0)
+    )
     shape.per_hour = rng.choice([1000, 1000, 12])
-    entries = one_offs(entry_rng, shape, number=entry_rng.randint(2, 4), within=(60, shape.storm - AFTER))
+    entries = one_offs(
+        entry_rng, shape, number=entry_rng.randint(2, 4), within=(60, shape.storm - AFTER)
+    )
     for entry in entries:
         if entry_rng.random() < 0.25:
             entry.max_delay = "30m"
         elif entry_rng.random() < 0.3:
-            entry.expires = (entry.at or instant(EPOCH)) + timedelta(seconds=entry_rng.uniform(600, 5400))
+            entry.expires = (entry.at or instant(EPOCH)) + timedelta(
+                seconds=entry_rng.uniform(600, 5400)
+            )
     for number in range(entry_rng.choice([1, 1, 2])):
-        repeating = Entry(id=f"r{number}", title=f"{TITLES[number]}每日提醒", accounts=shape.accounts, max_delay="1h")
-        repeating.cron, repeating.until = f"*/{PERIOD} * * * *", instant(EPOCH + shape.storm - HOUR / 3)
+        repeating = Entry(
+            id=f"r{number}",
+            title=f"{TITLES[number]}每日提醒",
+            accounts=shape.accounts,
+            max_delay="1h",
+        )
+        repeating.cron, repeating.until = (
+            f"*/{PERIOD} * * * *",
+            instant(EPOCH + shape.storm - HOUR / 3),
+        )
         entries.append(repeating)
     return shape, entries
 
@@ -142,14 +166,19 @@ def _play_outage(simulation: Simulation) -> None:
 def _set_up_full(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=rng.uniform(2400, 4200), pace=(2.0, 4.0))
     shape.create = rng.choice([0.0, 0.0, 0.2])
-    entries = one_offs(entry_rng, shape, number=entry_rng.randint(3, 6), within=(5, shape.storm - 600))
+    entries = one_offs(
+        entry_rng, shape, number=entry_rng.randint(3, 6), within=(5, shape.storm - 600)
+    )
     for entry in entries:
         entry.max_delay = entry_rng.choice(["6h", "10m"])
     return shape, entries
 
 
 def _play_full(simulation: Simulation) -> None:
-    """Fill the journal's disk in the middle of a line, for up to forty minutes, and free it again."""
+    """Fill the journal's disk in the middle of a line, and free it again.
+
+    It stays full for up to forty minutes.
+    """
     rng = simulation.rng
 
     def take_a_part(file: FileIO, data: bytes) -> None:
@@ -170,7 +199,7 @@ def _play_full(simulation: Simulation) -> None:
 AHEAD = (8 * HOUR, 8 * HOUR, 2 * HOUR, 1800.0, 240.0, 90.0, 30.0)
 BEHIND = (-90.0, -1800.0, -8 * HOUR)
 CLOCK_SECONDS = 90.0
-"""Within so many seconds more a clock that is right counts as confirmed: a slow daemon asks seldom."""
+"""Additional seconds until a right clock counts as confirmed: a slow daemon asks seldom."""
 
 
 def _set_up_clock(rng: Random, entry_rng: Random) -> SetUp:
@@ -184,7 +213,10 @@ def _set_up_clock(rng: Random, entry_rng: Random) -> SetUp:
 
 
 def _play_clock(simulation: Simulation) -> None:
-    """Restart the host with a wrong clock while outcomes are unknown, or set its clock right before a crash."""
+    """Restart the host with a wrong clock while outcomes are unknown.
+
+    Or set its clock right before a crash.
+    """
     rng = simulation.rng
     for account in simulation.shape.accounts:
         kinds = rng.choices([LOST, MADE], [2, 3], k=rng.randint(1, 3))
@@ -210,13 +242,20 @@ def _play_clock(simulation: Simulation) -> None:
         else:
             simulation.set_clock(right)
         if (unknown := standing(simulation, "unknown")) and rng.random() < 0.4:
-            post, _account = rng.choice(unknown)  # as soon as the clock is right, before the daemon has seen that
+            post, _account = rng.choice(
+                unknown
+            )  # as soon as the clock is right, before the daemon has seen that
             simulation.run_command(simulation.cancel(post))
         simulation.pass_time(rng.uniform(30, 60))
         late = "SELECT post, account FROM delivery WHERE state = 'unknown' AND next_action_at > ?"
-        simulation.pass_until(lambda late=late: not simulation.rows(late, (simulation.now + HOUR) * 1e6), CLOCK_SECONDS)
+        simulation.pass_until(
+            lambda late=late: not simulation.rows(late, (simulation.now + HOUR) * 1e6),
+            CLOCK_SECONDS,
+        )
         for row in simulation.rows(late, (simulation.now + HOUR) * 1e6):
-            simulation.errors.append(f"{row['post']}@{row['account']} is in doubt, and is not read for hours")
+            simulation.errors.append(
+                f"{row['post']}@{row['account']} is in doubt, and is not read for hours"
+            )
 
 
 # --- a stop while a call waits ---
@@ -230,17 +269,21 @@ def _set_up_slow(rng: Random, entry_rng: Random) -> SetUp:
     entries = one_offs(entry_rng, shape, number=entry_rng.randint(3, 5), within=(5, 200))
     for entry in entries:
         if entry_rng.random() < 0.4:
-            entry.expires = (entry.at or instant(EPOCH)) + timedelta(seconds=entry_rng.uniform(2, 20))
+            entry.expires = (entry.at or instant(EPOCH)) + timedelta(
+                seconds=entry_rng.uniform(2, 20)
+            )
     return shape, entries
 
 
 def _play_slow(simulation: Simulation) -> None:
-    """Slow down connections and reads, and stop what is being sent."""
+    """Slow down connections and reads, and stop deliveries that are being sent."""
     rng = simulation.rng
     simulation.network.connect_delay = lambda: rng.uniform(3, 28) if rng.random() < 0.6 else 0.0
     simulation.platforms.faults.lists.append({"kind": "delay", "seconds": 8})
     for account in simulation.shape.accounts:
-        simulation.platforms.faults.own[identity_of(account)] = [{"kind": "drop_after"}] * rng.choice([0, 1])
+        simulation.platforms.faults.own[identity_of(account)] = [
+            {"kind": "drop_after"}
+        ] * rng.choice([0, 1])
     for _ in range(4):
         if not simulation.pass_until(lambda: standing(simulation, "sending"), 80):
             return
@@ -269,7 +312,7 @@ def _stop_sending(simulation: Simulation) -> None:
 
 
 def _set_up_lists(rng: Random, entry_rng: Random) -> SetUp:
-    """Draw posts whose short excerpt does not show the marker."""
+    """Draw posts with a short excerpt that does not show the marker."""
     shape = draw_shape(rng, storm=260.0, pace=(1.0, 3.0))
     shape.accounts = tuple(sorted({*shape.accounts, "weibo-a"}))
     entries = one_offs(entry_rng, shape, number=entry_rng.randint(2, 4), within=(5, 90))
@@ -279,13 +322,18 @@ def _set_up_lists(rng: Random, entry_rng: Random) -> SetUp:
 
 
 def _play_lists(simulation: Simulation) -> None:
-    """Lose calls on platforms whose lists show only excerpts, or an item twice."""
+    """Lose calls on platforms with lists that show only excerpts, or an item twice."""
     rng, faults = simulation.rng, simulation.platforms.faults
     if (how := rng.choice(["excerpt", "excerpt", "twice", "again", "both"])) in ("excerpt", "both"):
-        cut = {"characters": rng.choice([20, 24, 28, 50]), "ending": rng.choice(["…", "...全文", ""])}
+        cut = {
+            "characters": rng.choice([20, 24, 28, 50]),
+            "ending": rng.choice(["…", "...全文", ""]),
+        }
         faults.lists.append({"kind": "rewrite", "how": "excerpt", **cut})
     if how != "excerpt":
-        faults.lists.append({"kind": "reorder", "how": how if how != "both" else rng.choice(["twice", "again"])})
+        faults.lists.append(
+            {"kind": "reorder", "how": how if how != "both" else rng.choice(["twice", "again"])}
+        )
     for account in simulation.shape.accounts:
         kinds = rng.choices([LOST, MADE], [1, 4], k=rng.randint(1, 3))
         faults.own[identity_of(account)] = [rng.choice(kind) for kind in kinds]
@@ -300,18 +348,28 @@ def _play_lists(simulation: Simulation) -> None:
 # --- a second submit that succeeds ---
 
 
-OVER_A_SUBMIT = ("http.mid_body", "http.after_body", "http.after_reply", "outcome.before_commit", "step.after_commit")
+OVER_A_SUBMIT = (
+    "http.mid_body",
+    "http.after_body",
+    "http.after_reply",
+    "outcome.before_commit",
+    "step.after_commit",
+)
 """Where a crash leaves a submission unknown, or a draft that is not submitted."""
 
 
 def _set_up_repeats(rng: Random, entry_rng: Random) -> SetUp:
     shape = draw_shape(rng, storm=260.0, pace=(1.0, 3.0))
     shape.accounts = tuple(sorted({"wechat-a", *shape.accounts[: rng.choice([0, 0, 1])]}))
-    shape.create, shape.read, shape.other = rng.choice([(0.0, 0.2, 0.1), (0.2, 0.2, 0.1), (0.6, 0.3, 0.2)])
+    shape.create, shape.read, shape.other = rng.choice(
+        [(0.0, 0.2, 0.1), (0.2, 0.2, 0.1), (0.6, 0.3, 0.2)]
+    )
     shape.crash_chance = rng.choice([0.0, 0.003, 0.01])
     shape.at_failpoints = {name: rng.randint(1, 3) for name in rng.sample(OVER_A_SUBMIT, 3)}
     shape.kills = [rng.uniform(5, 200) for _ in range(rng.choice([0, 1, 2, 4]))]
-    shape.freezes = [(rng.uniform(5, 200), rng.uniform(11, 40)) for _ in range(rng.choice([0, 0, 1]))]
+    shape.freezes = [
+        (rng.uniform(5, 200), rng.uniform(11, 40)) for _ in range(rng.choice([0, 0, 1]))
+    ]
     entries = one_offs(entry_rng, shape, number=entry_rng.randint(3, 5), within=(5, 160))
     for entry in entries:
         entry.urgent = entry_rng.random() < 0.4
@@ -319,7 +377,10 @@ def _set_up_repeats(rng: Random, entry_rng: Random) -> SetUp:
 
 
 def _play_repeats(simulation: Simulation) -> None:
-    """Let the platform create another post for every repeated call, and crash the daemon during its own."""
+    """Let the platform create another post for every repeated call.
+
+    Crash the daemon during its own calls.
+    """
     settings = simulation.platforms.state.behaviour
     settings.wechat_repeats, settings.wechat_consume = "accept", "finish"
     settings.wechat_review_seconds = simulation.rng.choice([0.3, 10.0, LATE])
@@ -328,7 +389,7 @@ def _play_repeats(simulation: Simulation) -> None:
 # --- a lost answer, and a review that hides the post ---
 
 SHORT_LIFE = 95.0
-"""Seconds that a person needs at least to find out that a post is not there, and to send it again."""
+"""Minimum seconds for a person to find a post missing, and to send it again."""
 
 
 def _set_up_reviews(rng: Random, entry_rng: Random) -> SetUp:
@@ -343,31 +404,46 @@ def _set_up_reviews(rng: Random, entry_rng: Random) -> SetUp:
 
 
 def _draw_short_lives(rng: Random, shape: Shape) -> list[Entry]:
-    """Draw posts that come before all others and expire before a review of them ends, some with a follow-up."""
+    """Draw posts that come first and expire before their review ends.
+
+    They come before all others, and some have a follow-up.
+    """
     entries: list[Entry] = []
     for number in range(1, rng.choice([1, 1, 2]) + 1):
         due, title = rng.uniform(6, 14), f"{rng.choice(TITLES)}第{number:02d}期"
-        short = Entry(id=f"short{number}", title=title, accounts=("weibo-a",), at=instant(EPOCH + due))
+        short = Entry(
+            id=f"short{number}", title=title, accounts=("weibo-a",), at=instant(EPOCH + due)
+        )
         short.expires = instant(EPOCH + due + rng.uniform(SHORT_LIFE, shape.waits.review))
         entries.append(short)
         if rng.random() < 0.5:
-            follow_up = replace(short, id=f"update{number}", title=f"续报：{title}", follows=short.id, expires=None)
+            follow_up = replace(
+                short, id=f"update{number}", title=f"续报：{title}", follows=short.id, expires=None
+            )
             entries.append(replace(follow_up, at=instant(EPOCH + due + rng.uniform(5, 100))))
     return entries
 
 
 def _play_reviews(simulation: Simulation) -> None:
-    """Lose answers on Weibo while the post is under review; edit, retract and fill up the list meanwhile.
+    """Lose answers on Weibo while the post is under review.
 
-    What has a short life is lost before it is made. A person looks for it, and sends it again.
+    Edit, retract and fill up the list meanwhile. A post with a short life is lost before it is
+    made. A person looks for it, and sends it again.
     """
     rng, faults = simulation.rng, simulation.platforms.faults
     for account in simulation.shape.accounts:
         calls: list[Fault | tuple[Fault, ...]] = []
         for _ in range(rng.randint(2, 4)):
-            review = {"seconds": rng.uniform(40, LONG_REVIEW), "verdict": rng.choice(["pass", "pass", "refuse"])}
+            review = {
+                "seconds": rng.uniform(40, LONG_REVIEW),
+                "verdict": rng.choice(["pass", "pass", "refuse"]),
+            }
             hidden: tuple[Fault, ...] = ({"kind": "review", **review}, {"kind": "drop_after"})
-            calls.append(rng.choice([hidden, hidden, hidden, {"kind": "drop_before"}, {"kind": "drop_after"}]))
+            calls.append(
+                rng.choice(
+                    [hidden, hidden, hidden, {"kind": "drop_before"}, {"kind": "drop_after"}]
+                )
+            )
         faults.own[identity_of(account)] = calls
     short = [post for post, entry in simulation.workspace.entries.items() if entry.expires]
     faults.own[identity_of("weibo-a")][:0] = [*LOST] * len(short)
@@ -385,7 +461,10 @@ def _play_reviews(simulation: Simulation) -> None:
                 case "others":
                     for _ in range(rng.choice([2, 6])):
                         simulation.platforms.post_by_hand(
-                            platform_of(account), identity_of(account), "值班安排", "本周值班安排已更新"
+                            platform_of(account),
+                            identity_of(account),
+                            "值班安排",
+                            "本周值班安排已更新",
                         )
                 case _:
                     resolve_something(simulation)
@@ -393,16 +472,21 @@ def _play_reviews(simulation: Simulation) -> None:
 
 
 def _resend_hidden(simulation: Simulation, seconds: float) -> None:
-    """Let time pass, while a person looks for what a review may hide, and sends again what is not there."""
+    """Let time pass, while a person resends missing posts.
+
+    The person looks for the posts that a review may hide.
+    """
     until = simulation.loop.time() + seconds
     while simulation.loop.time() < until:
         simulation.pass_time(1.0)
-        for row in simulation.rows("SELECT id FROM delivery WHERE state = 'held' AND reason = 'review_possible'"):
+        for row in simulation.rows(
+            "SELECT id FROM delivery WHERE state = 'held' AND reason = 'review_possible'"
+        ):
             simulation.run_command(simulation.rule(row["id"], Resolution.RESEND))
 
 
 def _shorten_life(simulation: Simulation, post: str) -> None:
-    """Let a post whose outcome is unknown expire before its review ends."""
+    """Let a post with an unknown outcome expire before its review ends."""
     query = "SELECT unknown_since AS at FROM delivery WHERE state = 'unknown' AND post = ?"
     since = max(row["at"] / 1e6 for row in simulation.rows(query, post))
     expires = since + simulation.rng.uniform(SHORT_LIFE, simulation.shape.waits.review)
@@ -416,15 +500,21 @@ PAST = 3000
 
 
 def _set_up_past(rng: Random, entry_rng: Random) -> SetUp:
-    """Draw posts of which some are live, on every account, before the past is copied from them."""
+    """Draw posts, some of them live on every account, before the past is copied from them."""
     shape = draw_shape(rng, storm=360.0, pace=(2.0, 4.0))
     shape.create, shape.read, shape.other = rng.choice([(0.1, 0.2, 0.0), (0.4, 0.2, 0.1)])
     shape.crash_chance = rng.choice([0.0, 0.003, 0.01])
     shape.kills = [rng.uniform(130, 300) for _ in range(rng.choice([0, 1, 2]))]
-    first = Entry(id="p0", title=f"{TITLES[0]}第00期", accounts=shape.accounts, at=instant(EPOCH + 5))
+    first = Entry(
+        id="p0", title=f"{TITLES[0]}第00期", accounts=shape.accounts, at=instant(EPOCH + 5)
+    )
     repeating = Entry(id="r0", title=f"{TITLES[1]}每日提醒", accounts=shape.accounts)
     repeating.cron, repeating.until = "*/1 * * * *", instant(EPOCH + shape.storm - 60)
-    return shape, [first, repeating, *one_offs(entry_rng, shape, number=entry_rng.randint(2, 4), within=(130, 260))]
+    return shape, [
+        first,
+        repeating,
+        *one_offs(entry_rng, shape, number=entry_rng.randint(2, 4), within=(130, 260)),
+    ]
 
 
 def _play_past(simulation: Simulation) -> None:
@@ -444,7 +534,7 @@ def _play_past(simulation: Simulation) -> None:
 # --- reads that report live posts as deleted ---
 
 SPELL = 80.0
-"""Seconds for which a platform does so at most: less than its lists may lag."""
+"""Maximum seconds of such reports from a platform: less than its lists may lag."""
 
 
 def _set_up_gone(rng: Random, entry_rng: Random) -> SetUp:
@@ -457,7 +547,10 @@ def _set_up_gone(rng: Random, entry_rng: Random) -> SetUp:
 
 
 def _play_gone(simulation: Simulation) -> None:
-    """Let platforms report new posts as deleted for a while, and hours later those that are monitored."""
+    """Let platforms report new posts as deleted for a while.
+
+    Hours later, let them report monitored posts as deleted.
+    """
     rng = simulation.rng
     for account in simulation.shape.accounts:
         kinds = rng.choices([LOST, MADE], [1, 4], k=rng.randint(1, 3))

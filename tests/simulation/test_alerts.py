@@ -1,4 +1,7 @@
-"""Each fault that people must hear of, provoked on the simulated platforms: reported in a minute, once, and ended."""
+"""Each fault that people must hear of, provoked on the simulated platforms.
+
+It is reported in a minute, once, and its end is reported, too.
+"""
 
 import sqlite3
 from collections.abc import Callable
@@ -11,7 +14,13 @@ import pytest
 import publisher.daemon
 from publisher.app.open_store import build_worker_id, open_store
 from publisher.engine.decisions import Resolution, named_person
-from publisher.engine.watchdog import DAEMON_SILENT_AFTER, Fault, find_faults, plan_reports, record_reports
+from publisher.engine.watchdog import (
+    DAEMON_SILENT_AFTER,
+    Fault,
+    find_faults,
+    plan_reports,
+    record_reports,
+)
 from publisher.simulator.weibo.auth import TOKENS_TABLE
 from publisher.store.monitor.preflight import MAX_LOOK_AGE
 from tests.chaos.mutants.patch import Patch
@@ -30,7 +39,7 @@ SOON = timedelta(seconds=25)
 
 @dataclass
 class Scene:
-    """A running simulation in which one fault is provoked on one account, and cured."""
+    """A running simulation with one fault that is provoked on one account, and cured."""
 
     simulation: Simulation
     account: str
@@ -51,7 +60,11 @@ class Scene:
         simulation = self.simulation
         simulation.workspace.add(
             Entry(
-                id=name, title=f"大雾提醒{name}", accounts=(self.account,), at=instant(simulation.now + after), **more
+                id=name,
+                title=f"大雾提醒{name}",
+                accounts=(self.account,),
+                at=instant(simulation.now + after),
+                **more,
             )
         )
         simulation.workspace.write(instant(simulation.now))
@@ -59,16 +72,21 @@ class Scene:
 
     def publish(self, name="fog"):
         self.post(name)
-        assert self.simulation.pass_until(lambda: (name, self.account) in standing(self.simulation, "published"), 90)
+        assert self.simulation.pass_until(
+            lambda: (name, self.account) in standing(self.simulation, "published"), 90
+        )
 
     def pass_hours(self, is_so, most):
-        """Let at most so many hours pass, with jobs that follow each other slowly, until the condition holds."""
+        """Let at most so many hours pass, until the condition holds.
+
+        Jobs follow each other slowly.
+        """
         until = self.simulation.loop.time() + most * HOUR
         while not is_so() and self.simulation.loop.time() < until:
             self.simulation.pass_time(5 * MINUTE, pace=120)
 
     def check_sign_in(self):
-        """Ask the platform now whether the sign-in works, as after a person has changed something."""
+        """Ask the platform now whether the sign-in works, as after a person's change."""
         self.simulation.run_command(request_probe(self.simulation, self.account))
 
     def acknowledge(self, code):
@@ -88,11 +106,13 @@ class Scene:
         return self.simulation.rows("SELECT * FROM alert WHERE code = ? ORDER BY id", code)
 
     def accepted(self, alert, channel="duty"):
-        """Return the numbers of the notices about an alert that a channel has accepted, with their times."""
+        """Return the numbers of an alert's notices that a channel accepted, with their times."""
         return {
             message["key"].partition("@")[0]: message["at"]
             for message in self.simulation.channels.messages
-            if message["channel"] == channel and message["key"].startswith(f"{alert}-") and message["is_accepted"]
+            if message["channel"] == channel
+            and message["key"].startswith(f"{alert}-")
+            and message["is_accepted"]
         }
 
 
@@ -138,7 +158,9 @@ def remove(scene):
 
 def post_by_others(scene):
     scene.pass_hours(lambda: False, 3)
-    scene.simulation.platforms.post_by_hand(platform_of(scene.account), scene.identity, "转发", "转发抽奖")
+    scene.simulation.platforms.post_by_hand(
+        platform_of(scene.account), scene.identity, "转发", "转发抽奖"
+    )
     scene.pass_hours(lambda: scene.alerts("unauthorized_post"), 6)
 
 
@@ -263,7 +285,7 @@ def repair_picture(scene):
 
 @dataclass(frozen=True, kw_only=True)
 class FaultCase:
-    """A fault: the code of its alert, what provokes and what cures it, and how people learn that it is over."""
+    """A fault: the code of its alert, its cause and cure, and the report of its end."""
 
     code: str
     provoke: Callable[[Scene], object]
@@ -273,7 +295,10 @@ class FaultCase:
     per_hour: int = 1000
     needs_approval: bool = False
     reported_within: float = MINUTE
-    """Within how many seconds; `provoke` itself waits for the reading or the failures that show a fault."""
+    """Maximum seconds until the report.
+
+    `provoke` itself waits for the reading or the failures that show a fault.
+    """
 
 
 FAULTS = {
@@ -287,23 +312,33 @@ FAULTS = {
         cure=lambda scene: scene.acknowledge("unauthorized_post"),
         last="acknowledged",
     ),
-    "credential ending": FaultCase(code="credentials_expiring", provoke=end_token_in(5), cure=end_token_in(90)),
+    "credential ending": FaultCase(
+        code="credentials_expiring", provoke=end_token_in(5), cure=end_token_in(90)
+    ),
     "silent account": FaultCase(code="silence_notice", provoke=fall_silent, cure=publish_again),
     "backlog": FaultCase(code="backlog", provoke=pile_up, cure=wait_for_quota, per_hour=1),
     "clock": FaultCase(code="clock_wrong", provoke=lose_clock, cure=correct_clock),
     "job": FaultCase(code="job_failing", provoke=break_job, cure=repair_job),
     "pre-flight: sign-in": FaultCase(code="login_refused", provoke=refuse_sign_in, cure=work_again),
-    "pre-flight: permission": FaultCase(code="account_blocked", provoke=block("10014"), cure=work_again),
+    "pre-flight: permission": FaultCase(
+        code="account_blocked", provoke=block("10014"), cure=work_again
+    ),
     "pre-flight: address": FaultCase(
         code="account_blocked", provoke=block("40164"), cure=work_again, account="wechat-a"
     ),
-    "pre-flight: host": FaultCase(code="platform_unreachable", provoke=be_unreachable, cure=be_reachable),
-    "pre-flight: quota": FaultCase(code="quota_short", provoke=fill_quota, cure=cancel_two, per_hour=1),
+    "pre-flight: host": FaultCase(
+        code="platform_unreachable", provoke=be_unreachable, cure=be_reachable
+    ),
+    "pre-flight: quota": FaultCase(
+        code="quota_short", provoke=fill_quota, cure=cancel_two, per_hour=1
+    ),
     "pre-flight: picture": FaultCase(
         code="picture_unreadable",
         provoke=tear_picture,
         cure=repair_picture,
-        reported_within=MINUTE + MAX_LOOK_AGE.total_seconds() + MINUTE,  # the check follows in a minute
+        reported_within=MINUTE
+        + MAX_LOOK_AGE.total_seconds()
+        + MINUTE,  # the check follows in a minute
     ),
     "pre-flight: approvals": FaultCase(
         code="approval_needed", provoke=post_unapproved, cure=approve, needs_approval=True
@@ -319,7 +354,10 @@ FAULTS = {
     ],
 )
 def test_a_fault_on_a_platform_is_reported_within_a_minute_once_and_ends(fault):
-    """One alert, one first notice within 60 s of the fault, and one more when it is cured; the checker agrees."""
+    """A fault causes one alert, one notice within 60 s, and one more when it is cured.
+
+    The checker agrees.
+    """
     shape = Shape(
         accounts=(fault.account,),
         storm=0.0,
@@ -328,7 +366,9 @@ def test_a_fault_on_a_platform_is_reported_within_a_minute_once_and_ends(fault):
         needs_approval=fault.needs_approval,
         notifies=True,
     )
-    entry = Entry(id="far", title="以后的提醒", accounts=shape.accounts, at=instant(EPOCH + 3 * DAY))
+    entry = Entry(
+        id="far", title="以后的提醒", accounts=shape.accounts, at=instant(EPOCH + 3 * DAY)
+    )
     with opened(f"fault/{fault.code}", shape, [entry]) as simulation, ExitStack() as patches:
         scene = Scene(simulation, fault.account, patches)
         simulation.pass_time(45)
@@ -343,19 +383,29 @@ def test_a_fault_on_a_platform_is_reported_within_a_minute_once_and_ends(fault):
         assert scene.accepted(alert["id"])[first] - raised_at <= MINUTE
         assert scene.accepted(alert["id"])[first] - provoked_at <= fault.reported_within
         fault.cure(scene)
-        simulation.pass_until(lambda: f"{alert['id']}-2" in scene.accepted(alert["id"]), 15 * MINUTE)
+        simulation.pass_until(
+            lambda: f"{alert['id']}-2" in scene.accepted(alert["id"]), 15 * MINUTE
+        )
         simulation.pass_time(5 * MINUTE, pace=4)
         [alert] = scene.alerts(fault.code)
-        assert (alert["notice"], list(scene.accepted(alert["id"]))) == (fault.last, [first, f"{alert['id']}-2"])
+        assert (alert["notice"], list(scene.accepted(alert["id"]))) == (
+            fault.last,
+            [first, f"{alert['id']}-2"],
+        )
         assert [found for found in violations(simulation) if found.startswith("I10")] == []
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("stop", [Simulation.stop_for, Simulation.freeze], ids=["killed", "frozen"])
 def test_a_daemon_that_stops_is_reported_by_the_watchdog_within_a_minute_once_and_ends(stop):
-    """The watchdog looks every 30 seconds, as its timer lets it, at the database of a simulated daemon."""
+    """The watchdog reports a stopped daemon within a minute, once, and its end.
+
+    It looks every 30 seconds, as its timer lets it, at the database of a simulated daemon.
+    """
     shape = Shape(accounts=("weibo-a",), storm=0.0, pace=1.0)
-    entry = Entry(id="far", title="以后的提醒", accounts=shape.accounts, at=instant(EPOCH + 3 * DAY))
+    entry = Entry(
+        id="far", title="以后的提醒", accounts=shape.accounts, at=instant(EPOCH + 3 * DAY)
+    )
     state, reports = {}, []
     with opened("fault/daemon", shape, [entry]) as simulation:
         worker = build_worker_id(simulation.settings)
@@ -365,7 +415,9 @@ def test_a_daemon_that_stops_is_reported_by_the_watchdog_within_a_minute_once_an
             until = simulation.now + seconds
             while simulation.now < until:
                 now = instant(simulation.now)
-                state, due = plan_reports(state, find_faults(simulation.settings, worker, now), now, timedelta(hours=1))
+                state, due = plan_reports(
+                    state, find_faults(simulation.settings, worker, now), now, timedelta(hours=1)
+                )
                 state = record_reports(state, due, now)
                 reports.extend((report.fault, report.is_over, simulation.now) for report in due)
                 simulation.pass_time(30)
@@ -379,7 +431,9 @@ def test_a_daemon_that_stops_is_reported_by_the_watchdog_within_a_minute_once_an
         simulation.pass_until(lambda: beat() != last, MINUTE)
         stopped_at = simulation.now
         stop(simulation, 4 * MINUTE)
-        simulation.pass_time(DAEMON_SILENT_AFTER.total_seconds() - 1)  # the next look comes a second too early
+        simulation.pass_time(
+            DAEMON_SILENT_AFTER.total_seconds() - 1
+        )  # the next look comes a second too early
         watch(9 * MINUTE)
     [(fault, is_over, reported_at), (_, was_over, ended_at)] = reports
     assert (fault, is_over, was_over) == (Fault.DAEMON_SILENT, False, True)

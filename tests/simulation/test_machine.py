@@ -1,4 +1,7 @@
-"""The same world, driven step by step by Hypothesis, which looks for the shortest story that breaks a promise."""
+"""The same world, driven step by step by Hypothesis.
+
+It looks for the shortest story that breaks a promise.
+"""
 
 from datetime import timedelta
 
@@ -35,14 +38,23 @@ KINDS = st.sampled_from([
 
 
 class Newsroom(RuleBasedStateMachine):
-    """Staff, platforms and a daemon that dies; at the end it grows calm and every promise is checked."""
+    """Staff, platforms and a daemon that dies.
 
-    @initialize(accounts=st.lists(ACCOUNTS, min_size=1, max_size=2, unique=True), seed=st.integers(0, 2**16))
+    At the end it grows calm and every promise is checked.
+    """
+
+    @initialize(
+        accounts=st.lists(ACCOUNTS, min_size=1, max_size=2, unique=True), seed=st.integers(0, 2**16)
+    )
     def begin(self, accounts, seed):
         self.accounts = tuple(sorted(accounts))
-        self.begun = opened(f"machine-{seed}", Shape(accounts=self.accounts, storm=0.0, pace=4.0, create=0.0), [])
+        self.begun = opened(
+            f"machine-{seed}", Shape(accounts=self.accounts, storm=0.0, pace=4.0, create=0.0), []
+        )
         self.simulation = self.begun.__enter__()
-        self.simulation.shape.command_times = [0.0]  # people take part: not everything need end as published
+        self.simulation.shape.command_times = [
+            0.0
+        ]  # people take part: not everything need end as published
         self.add(after=5, urgent=False)
 
     @precondition(lambda self: len(self.simulation.workspace.every) < MOST_POSTS)
@@ -50,7 +62,9 @@ class Newsroom(RuleBasedStateMachine):
     def add(self, after, urgent):
         number = len(self.simulation.workspace.every) + 1
         due = instant(self.simulation.now) + timedelta(seconds=after)
-        entry = Entry(id=f"p{number}", title=f"{TITLES[0]}第{number:02d}期", accounts=self.accounts, at=due)
+        entry = Entry(
+            id=f"p{number}", title=f"{TITLES[0]}第{number:02d}期", accounts=self.accounts, at=due
+        )
         entry.urgent = urgent
         self.simulation.workspace.add(entry)
         self.simulation.save()
@@ -113,7 +127,9 @@ class Newsroom(RuleBasedStateMachine):
     @rule()
     def post_by_hand(self):
         account = self.accounts[0]
-        self.simulation.platforms.post_by_hand(platform_of(account), identity_of(account), "今日天气", "晴")
+        self.simulation.platforms.post_by_hand(
+            platform_of(account), identity_of(account), "今日天气", "晴"
+        )
 
     @rule()
     def remove(self):

@@ -1,4 +1,7 @@
-"""Approved, backed up, unapproved, restored: what an older database says was approved is not sent."""
+"""Approved, backed up, unapproved, restored: an ended approval does not send a post.
+
+The approval exists only in the older database.
+"""
 
 from publisher.app.restore import restore
 from publisher.engine.decisions import named_person
@@ -19,7 +22,9 @@ async def put_back(simulation: Simulation) -> None:
     """Restore the backup, as `publisher restore` does."""
     workspace, runtime = simulation.workspace, simulation.new_runtime()
     by = named_person("zhao")
-    await restore(simulation.settings, runtime, workspace.database, workspace.folder / "backup.db", by)
+    await restore(
+        simulation.settings, runtime, workspace.database, workspace.folder / "backup.db", by
+    )
 
 
 async def back_up(simulation: Simulation) -> None:
@@ -29,9 +34,14 @@ async def back_up(simulation: Simulation) -> None:
 
 
 def live() -> tuple[list[str], list[str]]:
-    """Approve, back up, unapprove and restore before a post is due. Return its calls, and what breaks I5."""
+    """Return the calls and the I5 violations after an unapproval and a restore.
+
+    Approve, back up, unapprove and restore before a post is due.
+    """
     shape = Shape(accounts=("weibo-a", "weibo-b"), storm=0.0, needs_approval=True)
-    entry = Entry(id="p1", title=f"{TITLES[0]}第1期", accounts=shape.accounts, at=instant(EPOCH + DUE_SECONDS))
+    entry = Entry(
+        id="p1", title=f"{TITLES[0]}第1期", accounts=shape.accounts, at=instant(EPOCH + DUE_SECONDS)
+    )
     with opened("restored", shape, [entry]) as simulation:
         simulation.pass_until(lambda: simulation.rows("SELECT id FROM delivery"), 60)
         simulation.approve_all()
@@ -43,7 +53,9 @@ def live() -> tuple[list[str], list[str]]:
         simulation.resume_all()
         simulation.pass_time(DUE_SECONDS + 60)
         simulation.workspace.journal.touch()  # without an intent there may be none
-        calls = [line["post_id"] for line in simulation.log if line["kind"] == "act" and line["endpoint"]]
+        calls = [
+            line["post_id"] for line in simulation.log if line["kind"] == "act" and line["endpoint"]
+        ]
         finding = judge_history(history_of(artefacts_of(simulation))).of("I5")
         events = {row["event"] for row in simulation.rows("SELECT event FROM audit")}
         assert (finding.why_not, {"approval_given", "restored"} - events) == (None, set())
@@ -51,12 +63,18 @@ def live() -> tuple[list[str], list[str]]:
 
 
 def test_i5_f85_what_was_unapproved_is_not_sent_by_an_older_database():
-    """F85: the older database knows of both yeses and not of their end; nothing is called, and I5 holds."""
+    """F85: an older database with ended approvals sends nothing, and I5 holds.
+
+    It knows of both approvals and not of their end.
+    """
     assert live() == ([], [])
 
 
 def test_i5_an_older_database_that_is_believed_is_found():
-    """With the planted mistake both posts leave, and the order to unapprove shows that they must not."""
+    """With the planted mistake both posts leave.
+
+    The order to unapprove shows that they must not.
+    """
     with plant("restored_approval_honoured"):
         calls, violations = live()
     assert len(calls) == 2

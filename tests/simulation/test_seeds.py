@@ -1,4 +1,7 @@
-"""Seeded storms in simulated time: under the product's rules nothing breaks; with one rule broken, something does."""
+"""Seeded storms in simulated time.
+
+Under the product's rules nothing breaks; with one rule broken, something does.
+"""
 
 import subprocess
 import sys
@@ -21,19 +24,25 @@ from tests.simulation.workspace import Entry, identity_of, instant, platform_of
 
 MOST_FOR_A_MUTANT = 12
 SEEN_WITHIN = 60.0
-"""Seconds after it is due within which the checker wants an account to have been read."""
+"""The checker's maximum seconds from the due time of an account to its read."""
 RUN = Path(__file__).with_name("run.py")
 
 
 def seeds(number, *, extra):
     """Return the seeds from 1 to a number as parameters; scripts/test-extra runs the last ones."""
     first_extra = number - extra + 1
-    return [pytest.param(seed, marks=pytest.mark.extra if seed >= first_extra else ()) for seed in range(1, number + 1)]
+    return [
+        pytest.param(seed, marks=pytest.mark.extra if seed >= first_extra else ())
+        for seed in range(1, number + 1)
+    ]
 
 
 @pytest.mark.parametrize("seed", seeds(36, extra=24))
 def test_nothing_breaks_in_a_storm(seed):
-    """Deaths, lost replies, late posts, bad reads, people: none breaks I1-I4, I6-I10, I12-I18, I21 or I22."""
+    """No storm breaks I1-I4, I6-I10, I12-I18, I21 or I22.
+
+    It has deaths, lost replies, late posts, bad reads, and people.
+    """
     verdict = run_seed(str(seed))
     assert not verdict.violations, report(verdict)
 
@@ -41,10 +50,15 @@ def test_nothing_breaks_in_a_storm(seed):
 @pytest.mark.long
 @pytest.mark.parametrize("seed", seeds(2, extra=1))
 @pytest.mark.parametrize(
-    "storm", [pytest.param(storm, marks=pytest.mark.extra if storm == "past" else ()) for storm in STORMS]
+    "storm",
+    [pytest.param(storm, marks=pytest.mark.extra if storm == "past" else ()) for storm in STORMS],
 )
 def test_nothing_breaks_in_a_storm_of_one_kind(storm, seed):
-    """Edits in doubt, slow turns, outages, short lists, repeats, wrong clocks, a long past: no promise is broken."""
+    """A storm of one kind breaks no promise.
+
+    The kinds are edits in doubt, slow turns, outages, short lists, repeats, wrong clocks, and a
+    long past.
+    """
     verdict = run_storm(storm, seed)
     assert not verdict.violations, report(verdict)
 
@@ -58,9 +72,14 @@ def test_a_broken_rule_is_found(name):
             verdict = run_storm(mutant.storm, seed) if mutant.storm else run_seed(str(seed))
         if mutant.promises & {found.partition(":")[0] for found in verdict.violations}:
             kind = f"--storm {mutant.storm} " if mutant.storm else ""
-            assert f"replay: .venv/bin/python tests/simulation/run.py {kind}--seed {seed}" in report(verdict)
+            assert (
+                f"replay: .venv/bin/python tests/simulation/run.py {kind}--seed {seed}"
+                in report(verdict)
+            )
             return
-    pytest.fail(f"{name} was not noticed by seed {mutant.seed}, nor by the first {MOST_FOR_A_MUTANT}")
+    pytest.fail(
+        f"{name} was not noticed by seed {mutant.seed}, nor by the first {MOST_FOR_A_MUTANT}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,13 +90,20 @@ def test_a_broken_rule_is_found(name):
     ],
 )
 def test_i11_posts_by_hand_are_seen_in_time_at_a_slow_pace(account, made):
-    """The monitor is not slowed down so far that a sound program reads an account later than I11 allows."""
+    """The monitor keeps I11 at a slow pace: posts by hand are seen in time.
+
+    It is not slowed down so far that a sound program reads an account later than I11 allows.
+    """
     shape = Shape(accounts=(account,), storm=60.0, pace=1.0, command_times=[60.0])
-    entry = Entry(id="p1", title=f"{TITLES[0]}第1期", accounts=shape.accounts, at=instant(EPOCH + 20))
+    entry = Entry(
+        id="p1", title=f"{TITLES[0]}第1期", accounts=shape.accounts, at=instant(EPOCH + 20)
+    )
     with opened("by hand", shape, [entry]) as simulation:
         simulation.pass_time(60)
         for _ in range(made):
-            simulation.platforms.post_by_hand(platform_of(account), identity_of(account), "今日天气", "晴")
+            simulation.platforms.post_by_hand(
+                platform_of(account), identity_of(account), "今日天气", "晴"
+            )
         simulation.pass_time(WATCH_EVERY + SEEN_WITHIN, pace=50.0)
         seen = simulation.rows("SELECT remote_id FROM observed_post WHERE NOT predates_monitoring")
         found = violations(simulation)
@@ -85,21 +111,36 @@ def test_i11_posts_by_hand_are_seen_in_time_at_a_slow_pace(account, made):
 
 
 def calm_run():
-    """Live through a time without faults; give what was published, in which words, and what was alerted to."""
+    """Run a time without faults.
+
+    Return the published posts with their words, and the alerts.
+    """
     shape = Shape(accounts=("tieba-a", "wechat-a", "weibo-a", "weibo-b"), storm=90.0)
     due = instant(EPOCH + 20)
-    entries = [Entry(id=f"p{n}", title=f"{TITLES[n]}第{n}期", accounts=shape.accounts, at=due) for n in range(3)]
+    entries = [
+        Entry(id=f"p{n}", title=f"{TITLES[n]}第{n}期", accounts=shape.accounts, at=due)
+        for n in range(3)
+    ]
     with opened("calm", shape, entries) as simulation:
         simulation.pass_time(shape.storm)
         simulation.settle()
         states = Counter(row["state"] for row in simulation.deliveries())
-        words = sorted((post["account"], post["title"], post["text"]) for post in simulation.platforms.posts())
-        return states, words, [row["code"] for row in simulation.rows("SELECT code FROM alert ORDER BY id")]
+        words = sorted(
+            (post["account"], post["title"], post["text"]) for post in simulation.platforms.posts()
+        )
+        return (
+            states,
+            words,
+            [row["code"] for row in simulation.rows("SELECT code FROM alert ORDER BY id")],
+        )
 
 
 @pytest.fixture(scope="module")
 def calm():
-    """Return what a sound program does in a calm run: everything is published, and nothing alerted to."""
+    """Return the result of a calm run of a sound program.
+
+    Everything is published, without any alert.
+    """
     states, words, alerts = calm_run()
     assert (states, alerts) == ({"published": 12}, [])
     return states, words, alerts
@@ -107,7 +148,10 @@ def calm():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_no_mutant_of_the_campaign_shows_without_faults(calm, name):
-    """Every mutant publishes the same posts in the same words, without an alert: it takes a fault to notice one."""
+    """Every mutant publishes the same posts in the same words, without an alert.
+
+    It takes a fault to notice one.
+    """
     with plant_mutant(name):
         assert calm_run() == calm
 
@@ -115,12 +159,27 @@ def test_no_mutant_of_the_campaign_shows_without_faults(calm, name):
 @pytest.mark.long
 @pytest.mark.parametrize("storm", [None, pytest.param("lists", marks=pytest.mark.extra)])
 def test_one_seed_gives_one_history(storm):
-    """What the platforms saw and the whole audit are the same, byte for byte, in another process too (I25)."""
+    """One seed gives one history, byte for byte, in another process too (I25).
+
+    The history is the platforms' log and the whole audit.
+    """
 
     def digest(hashing):
-        command = [sys.executable, str(RUN), "--seed", "7", "--digest", *(("--storm", storm) if storm else ())]
+        command = [
+            sys.executable,
+            str(RUN),
+            "--seed",
+            "7",
+            "--digest",
+            *(("--storm", storm) if storm else ()),
+        ]
         done = subprocess.run(
-            command, env={"PYTHONHASHSEED": hashing}, capture_output=True, text=True, check=False, timeout=120
+            command,
+            env={"PYTHONHASHSEED": hashing},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
         )
         assert done.returncode == 0, done.stdout + done.stderr[-2000:]
         return done.stdout.splitlines()[1]

@@ -1,4 +1,7 @@
-"""Storms in which the machine's clock is wrong: set while a daemon runs, or within the second before it is killed."""
+"""Storms with a wrong machine clock.
+
+It is set while a daemon runs, or within the second before it is killed.
+"""
 
 import pytest
 
@@ -15,12 +18,19 @@ AMOUNTS = (-8 * HOUR, -900.0, -30.0, 30.0, 900.0, 8 * HOUR)
 
 
 def run_seed(seed):
-    """Live through a storm without people's orders, in which the clock is set, often right before the daemon dies."""
+    """Run a storm without people's orders and with a changing clock.
+
+    The clock is often set right before the daemon dies.
+    """
     shape, rng = shape_of(seed), rng_for(f"{seed}/clock")
     shape.command_times = shape.freezes = []
     with opened(seed, shape, entries_of(seed, shape)) as simulation:
         for _ in range(SETS):
-            at, by, seconds = rng.uniform(1, shape.storm * 0.7), rng.choice(AMOUNTS), rng.uniform(2, 90)
+            at, by, seconds = (
+                rng.uniform(1, shape.storm * 0.7),
+                rng.choice(AMOUNTS),
+                rng.uniform(2, 90),
+            )
             simulation.loop.call_later(at, simulation.set_clock, by)
             simulation.loop.call_later(at + seconds, simulation.set_clock, 0.0)
             if rng.random() < 0.6:
@@ -29,10 +39,17 @@ def run_seed(seed):
 
 
 @pytest.mark.parametrize(
-    "seed", [pytest.param(seed, marks=pytest.mark.extra if seed > SEEDS // 3 else ()) for seed in range(1, SEEDS + 1)]
+    "seed",
+    [
+        pytest.param(seed, marks=pytest.mark.extra if seed > SEEDS // 3 else ())
+        for seed in range(1, SEEDS + 1)
+    ],
 )
 def test_nothing_breaks_by_a_wrong_clock(seed):
-    """F08, F25, F60, F61: nothing is doubled, early, late or lost, however the clock is set and whenever that shows."""
+    """F08, F25, F60, F61: no clock setting doubles, advances, delays or loses a post.
+
+    The moment of the discovery of the setting does not matter.
+    """
     assert not run_seed(f"clock-{seed}").violations
 
 

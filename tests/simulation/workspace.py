@@ -1,4 +1,7 @@
-"""The folder that publisher works in: settings, secrets, and a schedule that staff write and rewrite."""
+"""The folder that publisher works in.
+
+It has settings, secrets, and a schedule that staff write and rewrite.
+"""
 
 import json
 import os
@@ -23,12 +26,12 @@ IDENTITIES = {
 GROUP = "everyone"
 """The name of the group of accounts that settings may have."""
 SPARE_IDENTITIES = {"weibo-c": "1400000003", "wechat-b": "wx0000000000000002"}
-"""Accounts of single kinds of storms, which no shape draws."""
+"""Accounts of single kinds of storms that no shape draws."""
 PORT = 8710
 SEALED_LINE = re.compile(rb'^(\{.+),"crc32":"[0-9a-f]{8}"\}\n', re.MULTILINE)
 """A whole line of the journal, without its checksum."""
 AUTHOR = "zhang"
-"""Who writes all posts."""
+"""The author of all posts."""
 GAP = 2.0
 """Seconds between two calls of a login, as the settings below say."""
 SETTINGS = """environment = "drill"
@@ -70,7 +73,7 @@ OWN = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """Seconds: how long a call may last, how long its lease, and when its post is visible at the latest.
+    """Maximum seconds of a call, of its lease, and until its post is visible.
 
     `review` is how long a review may hide a post from Weibo's list.
     """
@@ -109,7 +112,7 @@ class Entry:
     picture: str | None = None
     """A file in the workspace."""
     names_group: bool = False
-    """True if its accounts are those of GROUP."""
+    """True if its accounts are the accounts of GROUP."""
 
     @property
     def text(self) -> str:
@@ -130,16 +133,25 @@ class Entry:
         lines |= {"cron": self.cron} if self.cron else {}
         since = instant(EPOCH) if self.cron and self.until else None
         instants = {"at": self.at, "from": since, "until": self.until, "expires": self.expires}
-        table = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
-        table += "".join(f"{key} = {value:%Y-%m-%dT%H:%M:%SZ}\n" for key, value in instants.items() if value)
+        table = "".join(
+            f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items()
+        )
+        table += "".join(
+            f"{key} = {value:%Y-%m-%dT%H:%M:%SZ}\n" for key, value in instants.items() if value
+        )
         table += f'images = [{{ file = "{self.picture}", alt = "配图" }}]\n' if self.picture else ""
         table += '[post.data]\nsummary = "凡自称客服要求转账退款的都是诈骗，请挂断"\n'
-        return f"[[post]]\n{table}" + ('wrong = "电话号码有误"\nright = "请拨打110"\n' if self.corrects else "")
+        return f"[[post]]\n{table}" + (
+            'wrong = "电话号码有误"\nright = "请拨打110"\n' if self.corrects else ""
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountTable:
-    """One account of the settings. `token_of` is another identity, of which it has the secret."""
+    """One account of the settings.
+
+    `token_of` is another identity; the account has the secret of this identity.
+    """
 
     id: str
     identity: str
@@ -184,7 +196,10 @@ class AccountTable:
 
 @dataclass(slots=True, kw_only=True)
 class Workspace:
-    """A folder, and the entries of its schedule as last written; `edited`: the posts that were changed or removed."""
+    """A folder, and the entries of its schedule as last written.
+
+    `edited` holds the posts that were changed or removed.
+    """
 
     folder: Path
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -217,7 +232,9 @@ class Workspace:
     def write_settings(self) -> None:
         """Save the settings, and the secret of each account, as they are now."""
         for table in self.accounts.values():
-            (self.folder / "secrets" / table.secret).write_text(json.dumps(table.secret_values), "utf-8")
+            (self.folder / "secrets" / table.secret).write_text(
+                json.dumps(table.secret_values), "utf-8"
+            )
         groups = [f"[groups]\n{GROUP} = {json.dumps(list(self.group))}\n"] if self.group else []
         parts = [self.settings_head, *groups, *(table.text for table in self.accounts.values())]
         (self.folder / "publisher.toml").write_text("\n".join(parts), "utf-8")
@@ -233,20 +250,26 @@ class Workspace:
         os.utime(self.schedule, (now.timestamp(), now.timestamp()))
 
     def write(self, now: datetime, *, cut: bool = False) -> None:
-        """Save the schedule as of now, or only its first half, as an editor that is still writing does."""
+        """Save the schedule as of now, or only its first half.
+
+        A half is the work of an editor that is still writing.
+        """
         whole = self.text
         self.texts.append(whole[: len(whole) // 2] if cut else whole)
         self.schedule.write_text(self.texts[-1], "utf-8")
         os.utime(self.schedule, (now.timestamp(), now.timestamp()))
 
     def tear_journal(self, share: float) -> None:
-        """Append the beginning of a line to the journal, as a crash in the middle of writing does."""
+        """Append the beginning of a line to the journal, like a crash in the middle of writing."""
         line = '{"delivery":1,"attempt":1,"fencing_token":1,"rendered_hash":"00","at":"2026-11-25T01:00:00+00:00"}'
         with self.journal.open("a", encoding="utf-8") as file:
             file.write(line[: max(1, int(share * len(line)))])
 
     def add_journal_key(self) -> None:
-        """Add a key that this release does not know to every whole line, as a newer release might."""
+        """Add an unknown key to every whole line, as a newer release might.
+
+        This release does not know the key.
+        """
         if self.journal.exists():
             self.journal.write_bytes(SEALED_LINE.sub(_with_another_key, self.journal.read_bytes()))
 
@@ -282,13 +305,25 @@ def make_workspace(
     One that notifies people has channels, and accounts that nobody else posts on.
     """
     memory = Path("/dev/shm")  # noqa: S108 # a folder of our own is made in it
-    folder = Path(tempfile.mkdtemp(prefix="publisher-sim-", dir=memory if memory.is_dir() else None))
+    folder = Path(
+        tempfile.mkdtemp(prefix="publisher-sim-", dir=memory if memory.is_dir() else None)
+    )
     for name in ("secrets", "media", "templates", "var"):
         (folder / name).mkdir()
-    limits = [LIMITS.format(platform=platform, per_hour=per_hour, waits=waits) for platform in PLATFORMS]
+    limits = [
+        LIMITS.format(platform=platform, per_hour=per_hour, waits=waits) for platform in PLATFORMS
+    ]
     limits[PLATFORMS.index("weibo")] += f'review_window = "{waits.review}s"\n'
-    head = [*([APPROVALS] if needs_approval else []), SETTINGS, *limits, *([ALERTS] if notifies else [])]
-    tables = {name: AccountTable(id=name, identity=identity_of(name), is_exclusive=notifies) for name in accounts}
+    head = [
+        *([APPROVALS] if needs_approval else []),
+        SETTINGS,
+        *limits,
+        *([ALERTS] if notifies else []),
+    ]
+    tables = {
+        name: AccountTable(id=name, identity=identity_of(name), is_exclusive=notifies)
+        for name in accounts
+    }
     workspace = Workspace(folder=folder, settings_head="\n".join(head), accounts=tables)
     workspace.write_settings()
     shutil.copy(template, folder / "var" / "publisher.db")

@@ -1,4 +1,7 @@
-"""Protocol Buffers written and read by hand, for tests that must not trust the simulator's own code."""
+"""Protocol Buffers written and read by hand.
+
+They serve tests that must not trust the simulator's own code.
+"""
 
 
 def varint(value):

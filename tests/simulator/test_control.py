@@ -17,7 +17,7 @@ EVIL = "<script>alert(1)</script>"
 
 
 class StatefulSimulator:
-    """A simulator with a state directory, which can be restarted."""
+    """A simulator with a state directory that can be restarted."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -25,7 +25,9 @@ class StatefulSimulator:
 
     def start(self):
         self.app = create_app(self.folder)
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://sim")
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app), base_url="http://sim"
+        )
 
     async def restart(self):
         await self.close()
@@ -44,7 +46,9 @@ async def kept(tmp_path):
 
 
 async def share(sim, text=f"警告 {LINK}", **more):
-    return (await sim.post("/2/statuses/share.json", data={"access_token": "7", "status": text}, **more)).json()
+    return (
+        await sim.post("/2/statuses/share.json", data={"access_token": "7", "status": text}, **more)
+    ).json()
 
 
 async def wechat_token(sim):
@@ -62,7 +66,18 @@ async def test_posts_have_the_promised_shape(sim):
     """Each post carries the fields of the public interface."""
     await share(sim)
     (post,) = (await sim.get("/_sim/posts?account=7")).json()
-    promised = {"id", "account", "platform", "created", "text", "title", "html", "images", "removed", "visible"}
+    promised = {
+        "id",
+        "account",
+        "platform",
+        "created",
+        "text",
+        "title",
+        "html",
+        "images",
+        "removed",
+        "visible",
+    }
     assert promised <= post.keys()
     assert (await sim.get("/_sim/posts?account=8")).json() == []
 
@@ -70,7 +85,18 @@ async def test_posts_have_the_promised_shape(sim):
 async def test_log_entries_have_the_promised_shape(sim):
     """Each entry carries the fields of the public interface."""
     await share(sim)
-    promised = {"seq", "t", "platform", "account", "endpoint", "kind", "post_id", "body_sha256", "status", "fault"}
+    promised = {
+        "seq",
+        "t",
+        "platform",
+        "account",
+        "endpoint",
+        "kind",
+        "post_id",
+        "body_sha256",
+        "status",
+        "fault",
+    }
     for entry in (await sim.get("/_sim/log")).json():
         assert promised <= entry.keys()
     assert (await sim.get("/_sim/log?since=x")).status_code == 400
@@ -78,11 +104,18 @@ async def test_log_entries_have_the_promised_shape(sim):
 
 @pytest.mark.parametrize("platform", ["weibo", "wechat", "tieba"])
 async def test_a_post_by_hand_is_a_creation_and_can_be_removed(sim, platform):
-    """A person's post is logged once as act, its removal as removed, and it stays listed as removed."""
+    """A person's post is logged once as act, its removal as removed.
+
+    It stays listed as removed.
+    """
     post = await by_hand(sim, platform, text="手工", title="标题")
     gone = (await sim.request("DELETE", f"/_sim/posts/{post['id']}")).json()
     assert (gone["removed"], gone["visible"]) == (True, False)
-    assert [each["kind"] for each in (await sim.get("/_sim/log")).json()] == ["act", "visible", "removed"]
+    assert [each["kind"] for each in (await sim.get("/_sim/log")).json()] == [
+        "act",
+        "visible",
+        "removed",
+    ]
     assert (await sim.get("/_sim/posts")).json() == [gone]
     assert (await sim.request("DELETE", "/_sim/posts/none")).status_code == 404
 
@@ -109,7 +142,9 @@ async def test_invalid_input_is_refused(sim, path, body):
 
 async def test_a_review_of_nothing_is_not_found(sim):
     """A verdict on an unknown post is a 404."""
-    assert (await sim.post("/_sim/review", json={"post_id": "1", "verdict": "pass"})).status_code == 404
+    assert (
+        await sim.post("/_sim/review", json={"post_id": "1", "verdict": "pass"})
+    ).status_code == 404
 
 
 async def test_reset_empties_the_state(sim):
@@ -135,12 +170,20 @@ async def test_a_name_is_shown_once_given(sim):
 
 
 async def test_an_account_that_nobody_named_has_the_name_it_was_given_at_the_start():
-    """An account is shown by its agency's name, not by its id, from its first call on; others keep their id."""
+    """An account is shown by its agency's name, not by its id, from its first call on.
+
+    Other accounts keep their id.
+    """
     app = create_app(account_names={("weibo", "7"): "福州市公安局"})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sim") as sim:
         for token in ("7", "8"):
-            await sim.post("/_sim/posts", json={"platform": "weibo", "account": token, "text": "甲"})
-        assert [each["name"] for each in (await sim.get("/_sim/accounts")).json()] == ["福州市公安局", "8"]
+            await sim.post(
+                "/_sim/posts", json={"platform": "weibo", "account": token, "text": "甲"}
+            )
+        assert [each["name"] for each in (await sim.get("/_sim/accounts")).json()] == [
+            "福州市公安局",
+            "8",
+        ]
 
 
 async def test_a_restart_keeps_posts_log_and_pictures(kept):
@@ -148,10 +191,16 @@ async def test_a_restart_keeps_posts_log_and_pictures(kept):
     first = await share(kept.http, files={"pic": ("a.png", PNG, "image/png")})
     second = await share(kept.http, f"二 {LINK}")
     await kept.http.request("DELETE", f"/_sim/posts/{second['idstr']}")
-    await kept.http.post("/_sim/accounts", json={"platform": "weibo", "account": "7", "name": "平安"})
-    before = [(await kept.http.get(f"/_sim/{path}")).json() for path in ("posts", "log", "accounts")]
+    await kept.http.post(
+        "/_sim/accounts", json={"platform": "weibo", "account": "7", "name": "平安"}
+    )
+    before = [
+        (await kept.http.get(f"/_sim/{path}")).json() for path in ("posts", "log", "accounts")
+    ]
     await kept.restart()
-    assert [(await kept.http.get(f"/_sim/{path}")).json() for path in ("posts", "log", "accounts")] == before
+    assert [
+        (await kept.http.get(f"/_sim/{path}")).json() for path in ("posts", "log", "accounts")
+    ] == before
     digest = before[0][0]["images"][0]
     assert (await kept.http.get(f"/_sim/media/{digest}")).content == PNG
     third = await share(kept.http, f"三 {LINK}")
@@ -164,16 +213,25 @@ async def test_a_restart_keeps_drafts_tokens_and_reviews(kept):
     await kept.http.post("/_sim/settings", json={"wechat_review_seconds": 60})
     query = {"access_token": await wechat_token(kept.http)}
     files = {"media": ("a.png", PNG, "image/png")}
-    answer = await kept.http.post("/cgi-bin/material/add_material", params={**query, "type": "image"}, files=files)
+    answer = await kept.http.post(
+        "/cgi-bin/material/add_material", params={**query, "type": "image"}, files=files
+    )
     article = {"title": "题", "content": "<p>文</p>", "thumb_media_id": answer.json()["media_id"]}
     names = [
-        (await kept.http.post("/cgi-bin/draft/add", params=query, json={"articles": [article]})).json()["media_id"]
+        (
+            await kept.http.post("/cgi-bin/draft/add", params=query, json={"articles": [article]})
+        ).json()["media_id"]
         for _ in range(2)
     ]
     await kept.http.post("/cgi-bin/freepublish/submit", params=query, json={"media_id": names[0]})
     await kept.restart()
     assert await wechat_token(kept.http) == query["access_token"]
-    assert "news_item" in (await kept.http.post("/cgi-bin/draft/get", params=query, json={"media_id": names[1]})).json()
+    assert (
+        "news_item"
+        in (
+            await kept.http.post("/cgi-bin/draft/get", params=query, json={"media_id": names[1]})
+        ).json()
+    )
     assert not (await kept.http.get("/_sim/posts")).json()[0]["visible"]
     await kept.http.post("/_sim/clock", json={"shift": 61})
     assert (await kept.http.get("/_sim/posts")).json()[0]["visible"]
@@ -256,8 +314,14 @@ async def test_pages_escape_what_people_wrote(sim, platform, language):
     """No script in a post, a title or a name reaches a page; the policy would forbid it as well."""
     await sim.post("/_sim/accounts", json={"platform": platform, "account": "acc", "name": EVIL})
     post = await by_hand(sim, platform, text=EVIL, title=EVIL, forum=EVIL)
-    for path in ("/_sim/", f"/_sim/feed/{platform}/acc", f"/_sim/feed/{platform}/acc?post={post['id']}"):
-        page = await sim.get(path, params={"lang": language} | ({"post": post["id"]} if "post" in path else {}))
+    for path in (
+        "/_sim/",
+        f"/_sim/feed/{platform}/acc",
+        f"/_sim/feed/{platform}/acc?post={post['id']}",
+    ):
+        page = await sim.get(
+            path, params={"lang": language} | ({"post": post["id"]} if "post" in path else {})
+        )
         assert page.status_code == 200
         assert "<script" not in page.text
         assert "&lt;script&gt;" in page.text
@@ -277,7 +341,7 @@ async def test_pages_show_links_pictures_and_removals(sim):
 
 
 async def test_an_article_shows_its_cleaned_html(sim):
-    """The body is HTML with its pictures taken from the simulator, without what was forbidden."""
+    """The body is HTML with its pictures from the simulator, without forbidden parts."""
     digest = "a" * 64
     html = f'<p onclick="x()"><b>粗</b><img src="http://mmbiz.qpic.cn/mmbiz_png/{digest}/0?wx_fmt=png">{EVIL}</p>'
     post = await by_hand(sim, "wechat", title="题", html=html)

@@ -47,7 +47,10 @@ async def share(sim, n=1, user="7"):
 
 
 async def timeline(sim):
-    return [each["idstr"] for each in (await sim.get(TIMELINE, params={"access_token": "7"})).json()["statuses"]]
+    return [
+        each["idstr"]
+        for each in (await sim.get(TIMELINE, params={"access_token": "7"})).json()["statuses"]
+    ]
 
 
 async def log(sim, since=0):
@@ -142,7 +145,10 @@ async def test_list_late_on_a_post_hides_it_from_lists(sim):
 
 
 async def test_a_read_can_report_a_live_post_as_deleted(sim):
-    """`gone`: a read by id reports a deletion, once; the list shows the post, and nothing is logged."""
+    """`gone`: a read by id reports a deletion, once.
+
+    The list shows the post, and nothing is logged.
+    """
     number = (await share(sim)).json()["idstr"]
     show = {"access_token": "7", "id": number}
     await fault(sim, "gone", {"endpoint": "/2/statuses/show.json", "times": 1})
@@ -154,7 +160,10 @@ async def test_a_read_can_report_a_live_post_as_deleted(sim):
 
 @pytest.mark.parametrize(("how", "shown"), [("twice", (1, 1, 0, 0)), ("again", (1, 0, 1, 0))])
 async def test_a_list_shows_items_twice(sim, how, shown):
-    """With `twice` an item comes twice in a row, with `again` the list is repeated after its end."""
+    """With `twice` an item comes twice in a row.
+
+    With `again` the list is repeated after its end.
+    """
     ids = [(await share(sim, n)).json()["idstr"] for n in range(2)]
     await fault(sim, "reorder", {"endpoint": TIMELINE}, how=how)
     assert await timeline(sim) == [ids[place] for place in shown]
@@ -229,13 +238,17 @@ async def test_a_review_can_be_held_and_decided_by_hand(sim):
     await sim.post("/_sim/clock", json={"shift": 10**6})
     (post,) = await posts(sim)
     assert post["state"] == "review"
-    judged = await sim.post("/_sim/review", json={"account": "7", "post_id": post["id"], "verdict": "refuse"})
+    judged = await sim.post(
+        "/_sim/review", json={"account": "7", "post_id": post["id"], "verdict": "refuse"}
+    )
     assert judged.json() == {"judged": [post["id"]]}
     assert (await kinds(sim))[-1] == "removed"
     assert not (await posts(sim))[0]["visible"]
 
 
-@pytest.mark.parametrize("how", ["spaces", "emoji", "tail", "punctuation", "width", "short", "garble"])
+@pytest.mark.parametrize(
+    "how", ["spaces", "emoji", "tail", "punctuation", "width", "short", "garble"]
+)
 async def test_texts_can_be_rewritten(sim, how):
     """The stored text differs from the text sent; the response shows the stored one."""
     await fault(sim, "rewrite", how=how)
@@ -294,7 +307,9 @@ async def test_the_log_records_when_a_request_began(port, served):
     """`began` is the arrival of the head, `t` that of the whole body."""
     body = b"access_token=7&status=1"
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"POST {SHARE} HTTP/1.1\r\nHost: sim\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    head = (
+        f"POST {SHARE} HTTP/1.1\r\nHost: sim\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    )
     writer.write(f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode())
     await writer.drain()
     await served.get("/_sim/log")
@@ -306,7 +321,10 @@ async def test_the_log_records_when_a_request_began(port, served):
 
 
 async def talk(port, n=1):
-    """Share once over a bare socket; return all bytes received, and whether the connection was reset."""
+    """Share once over a bare socket.
+
+    Return all bytes received, and True if the connection was reset.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = f"access_token=7&status={n}+{LINK}".encode()
     head = f"POST {SHARE} HTTP/1.1\r\nHost: sim\r\nContent-Length: {len(body)}\r\n"
@@ -324,7 +342,9 @@ async def talk(port, n=1):
     return got, False
 
 
-@pytest.mark.parametrize(("kind", "created"), [("drop_before", 0), ("drop_after", 1), ("act_late", 0)])
+@pytest.mark.parametrize(
+    ("kind", "created"), [("drop_before", 0), ("drop_after", 1), ("act_late", 0)]
+)
 async def test_a_cut_is_a_reset_on_the_wire(served, port, kind, created):
     """No byte comes back, no error page, and the connection is reset."""
     await fault(served, kind, seconds=60)
@@ -379,7 +399,11 @@ async def test_a_call_is_recorded_in_order(sim):
     assert [entry["seq"] for entry in entries] == [1, 2, 3, 4]
     assert entries[0]["body_sha256"] == hashlib.sha256(request.content).hexdigest()
     assert entries[1]["post_id"] == answer.json()["idstr"]
-    assert (entries[3]["status"], entries[3]["endpoint"], entries[3]["account"]) == (200, SHARE, "7")
+    assert (entries[3]["status"], entries[3]["endpoint"], entries[3]["account"]) == (
+        200,
+        SHARE,
+        "7",
+    )
     assert await log(sim, since=3) == entries[3:]
 
 
@@ -415,7 +439,10 @@ async def test_the_response_waits_for_the_disk(tmp_path):
     ],
 )
 def test_ids_are_missing_from_lists_too(platform, body):
-    """The fault no_id finds the ids of a list in the format of each platform, and leaves the rest."""
+    """The fault no_id finds the ids of a list in the format of each platform.
+
+    It leaves the rest.
+    """
     left = json.dumps(_remove_keys(body, PLATFORMS[platform].id_keys))
     assert not [key for key in PLATFORMS[platform].id_keys if f'"{key}"' in left]
     assert left != json.dumps(body)

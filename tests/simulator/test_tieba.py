@@ -9,7 +9,12 @@ from tests.simulator.tieba_calls import FORUM, ME, OTHER, PC_FIELDS, PNG, TEXT, 
 
 
 async def delete(tieba, tid, forum=None):
-    fields = {"fid": forum or await tieba.fid(), "z": tid, "tbs": await tieba.tbs(), "is_frs_mask": "0"}
+    fields = {
+        "fid": forum or await tieba.fid(),
+        "z": tid,
+        "tbs": await tieba.tbs(),
+        "is_frs_mask": "0",
+    }
     return (await tieba.app("/c/c/bawu/delthread", **fields))["error_code"]
 
 
@@ -20,7 +25,15 @@ async def show(tieba, tid, who=""):
 def test_signatures_are_those_of_the_clients():
     """Both clients' signatures are as recorded."""
     app = {"BDUSS": "B0", "fid": "1234", "is_frs_mask": "0", "tbs": "t0", "z": "42"}
-    web = {**PC_FIELDS, "content": "测试", "ext": "", "fid": "1234", "kw": "天气", "tbs": "t0", "title": "标题"}
+    web = {
+        **PC_FIELDS,
+        "content": "测试",
+        "ext": "",
+        "fid": "1234",
+        "kw": "天气",
+        "tbs": "t0",
+        "title": "标题",
+    }
     assert sign(app, APP_SALT) == "2c6a0556a7bd49c11343be8575f24d44"
     assert sign(web, WEB_SALT) == "2c9681f519a676194488f2020d42a328"
 
@@ -30,17 +43,24 @@ async def test_a_session_shows_in_tbs_and_sync(tieba):
     signed_in = (await tieba.sim.get("/dc/common/tbs", headers=tieba.cookies)).json()
     assert (signed_in["is_login"], len(signed_in["tbs"])) == (1, 26)
     assert (await tieba.sim.get("/dc/common/tbs")).json()["is_login"] == 0
-    synced = (await tieba.sim.get("/c/s/pc/sync", params=signed(PC_FIELDS), headers=tieba.cookies)).json()
+    synced = (
+        await tieba.sim.get("/c/s/pc/sync", params=signed(PC_FIELDS), headers=tieba.cookies)
+    ).json()
     assert (synced["user"]["is_login"], synced["user"]["portrait"]) == (1, ME)
 
 
 async def test_forums_have_stable_numbers(tieba):
-    """In open mode each name is a forum; without a name there is none; closed, only known ones are."""
+    """In open mode each name is a forum; without a name there is none.
+
+    In closed mode, only known names are forums.
+    """
     assert await tieba.fid() == await tieba.fid() != await tieba.fid("别的")
     assert await tieba.fid("") == "0"
     await tieba.settings(open=False)
     assert await tieba.fid() == "0"
-    await tieba.sim.post("/_sim/accounts", json={"platform": "tieba", "account": ME, "forums": [FORUM]})
+    await tieba.sim.post(
+        "/_sim/accounts", json={"platform": "tieba", "account": ME, "forums": [FORUM]}
+    )
     assert await tieba.fid() != "0"
 
 
@@ -84,7 +104,9 @@ async def test_signature_and_session_come_first(tieba):
     """A wrong signature is 110001, a missing session 100023 or 230265."""
 
     async def code(fields, headers=None):
-        return (await tieba.sim.post("/c/c/thread/add_pc", data=fields, headers=headers)).json()["error_code"]
+        return (await tieba.sim.post("/c/c/thread/add_pc", data=fields, headers=headers)).json()[
+            "error_code"
+        ]
 
     data = signed({**PC_FIELDS, **await tieba.place(), "title": TITLE, "content": TEXT})
     assert await code({**data, "sign": "0" * 32}, tieba.cookies) == "110001"
@@ -106,7 +128,11 @@ async def test_pictures_are_uploaded_and_shown_in_place(tieba):
     assert picture["error_code"] == "0"
     made = await tieba.thread(content=f"上\r\n#(pic,{picture['picId']},20,10)\r\n下")
     content = (await show(tieba, made["tid"]))["first_floor"]["content"]
-    assert [(each["type"], each.get("text")) for each in content] == [(0, "上"), (3, None), (0, "下")]
+    assert [(each["type"], each.get("text")) for each in content] == [
+        (0, "上"),
+        (3, None),
+        (0, "下"),
+    ]
     assert (await tieba.posts())[0]["images"] == [hashlib.sha256(PNG).hexdigest()]
     assert (await tieba.upload(b"text"))["error_code"] == "2230201"
 
@@ -146,7 +172,9 @@ async def test_lists_are_paged(tieba):
     assert (first["has_more"], len(second["list"]), second["has_more"]) == (1, 1, 0)
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("captcha", "5"), ("duplicate", "220034"), ("expire_token", "230265")])
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("captcha", "5"), ("duplicate", "220034"), ("expire_token", "230265")]
+)
 async def test_refusals_have_the_platforms_format(tieba, kind, expected):
     """A captcha sets need_vcode, and no refusal creates anything."""
     await tieba.fault("/c/c/thread/add_pc", kind=kind)

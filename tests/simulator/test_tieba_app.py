@@ -37,9 +37,14 @@ async def test_a_bad_sign_in_is_refused(tieba):
 
 
 async def test_each_client_type_has_its_own_salt(tieba):
-    """A form of the app signed with the PC site's salt is refused, and vice versa; PC calls name their type."""
+    """A form of the app signed with the PC site's salt is refused, and vice versa.
+
+    PC calls name their type.
+    """
     data = {"BDUSS": ME, "title": TITLE, "content": TEXT, **await tieba.place()}
-    assert (await tieba.sim.post("/c/c/bawu/delthread", data=signed(data))).json()["error_code"] == "110001"
+    assert (await tieba.sim.post("/c/c/bawu/delthread", data=signed(data))).json()[
+        "error_code"
+    ] == "110001"
     sent = await tieba.sim.post("/c/c/thread/add_pc", data=signed(data, APP), headers=tieba.cookies)
     assert sent.json()["error_code"] == "110001"
     unnamed = await tieba.sim.post("/c/c/thread/add_pc", data=signed(data), headers=tieba.cookies)
@@ -51,7 +56,9 @@ async def test_the_apps_small_reads(tieba):
     """Client ids and nickname."""
     made = {"platform": "tieba", "account": ME, "name": "示例公安", "forums": [FORUM]}
     await tieba.sim.post("/_sim/accounts", json=made)
-    assert re.fullmatch(r"wappc_\d{13}_\d{3}", (await tieba.app("/c/s/sync"))["client"]["client_id"])
+    assert re.fullmatch(
+        r"wappc_\d{13}_\d{3}", (await tieba.app("/c/s/sync"))["client"]["client_id"]
+    )
     assert (await tieba.app("/c/s/initNickname"))["user_info"]["user_name"] == "示例公安"
 
 
@@ -62,7 +69,10 @@ async def test_the_apps_small_reads(tieba):
 
 
 async def test_a_reply_by_message(tieba):
-    """Ids come back as text, the captcha's field as `0`; the thread reads back without a session."""
+    """Ids come back as text, the captcha's field as `0`.
+
+    The thread reads back without a session.
+    """
     made = await tieba.thread()
     tid, pid = made["tid"], made["pid"]
     reply = await tieba.say(tid, "补充")
@@ -71,7 +81,11 @@ async def test_a_reply_by_message(tieba):
     page = await tieba.message("/c/f/pb/page", PB_PAGE, message((4, int(tid)), (13, 30), (18, 1)))
     said = [(at(each, 3), text_at(each, 5, 2)) for each in read_message(at(page, 2))[6]]
     assert said == [(1, TEXT.replace("\r\n", "\n")), (2, "补充")]
-    assert (text_at(page, 2, 8, 3), at(page, 2, 8, 52), text_at(page, 2, 2, 2)) == (TITLE, int(pid), FORUM)
+    assert (text_at(page, 2, 8, 3), at(page, 2, 8, 52), text_at(page, 2, 2, 2)) == (
+        TITLE,
+        int(pid),
+        FORUM,
+    )
     assert text_at(page, 2, 13, 4) == ME
 
 
@@ -103,7 +117,9 @@ async def test_an_invalid_message_is_refused(tieba):
     """Truncated bytes are 110001."""
     files = {"data": ("file", b"\x0a\x7f\x01", None)}
     headers = {"x_bd_data_type": "protobuf"}
-    answer = await tieba.sim.post("/c/f/pb/page", params={"cmd": PB_PAGE}, files=files, headers=headers)
+    answer = await tieba.sim.post(
+        "/c/f/pb/page", params={"cmd": PB_PAGE}, files=files, headers=headers
+    )
     assert error(read_message(answer.content)) == 110001
 
 
@@ -117,11 +133,21 @@ async def test_users_and_forums_are_read_by_message(tieba):
     made = await tieba.thread()
     await tieba.reply(made["tid"])
     listed = await tieba.message("/c/f/frs/page", FRS_PAGE, message((1, FORUM), (2, 30), (15, 0)))
-    assert (text_at(listed, 2, 7, 3), at(listed, 2, 7, 1), at(listed, 2, 7, 4)) == (TITLE, int(made["tid"]), 1)
+    assert (text_at(listed, 2, 7, 3), at(listed, 2, 7, 1), at(listed, 2, 7, 4)) == (
+        TITLE,
+        int(made["tid"]),
+        1,
+    )
     assert (str(at(listed, 2, 2, 1)), text_at(listed, 2, 17, 4)) == (await tieba.fid(), ME)
     uid = at(listed, 2, 7, 56)
-    mine = await tieba.message("/c/u/feed/userpost", USERPOST, message((1, uid), (4, 1), (26, 1), (33, 1)))
-    assert (at(mine, 2, 1, 2), text_at(mine, 2, 1, 7), text_at(mine, 2, 1, 6)) == (int(made["tid"]), TITLE, FORUM)
+    mine = await tieba.message(
+        "/c/u/feed/userpost", USERPOST, message((1, uid), (4, 1), (26, 1), (33, 1))
+    )
+    assert (at(mine, 2, 1, 2), text_at(mine, 2, 1, 7), text_at(mine, 2, 1, 6)) == (
+        int(made["tid"]),
+        TITLE,
+        FORUM,
+    )
     said = await tieba.message("/c/u/feed/userpost", USERPOST, message((1, uid), (26, 1)))
     assert text_at(said, 2, 1, 8, 1, 2) == "二楼的更正"
     profile = await tieba.message("/c/u/user/profile", PROFILE, message((1, uid), (6, 1)))
@@ -136,8 +162,14 @@ async def test_comments_are_read_by_message(tieba):
     answer = (await tieba.as_(OTHER).reply(tid, "谢谢提醒", quote_id=pid))["pid"]
     for name in ((2, int(pid)), (3, int(answer))):
         read = await tieba.message("/c/f/pb/floor", PB_FLOOR, message((1, int(tid)), name, (4, 1)))
-        assert (text_at(read, 2, 4, 2, 2), text_at(read, 2, 4, 7, 4), at(read, 2, 3, 3)) == ("谢谢提醒", OTHER, 2)
-    read = await tieba.message("/c/f/pb/floor", PB_FLOOR, message((1, int(elsewhere)), (2, int(pid)), (4, 1)))
+        assert (text_at(read, 2, 4, 2, 2), text_at(read, 2, 4, 7, 4), at(read, 2, 3, 3)) == (
+            "谢谢提醒",
+            OTHER,
+            2,
+        )
+    read = await tieba.message(
+        "/c/f/pb/floor", PB_FLOOR, message((1, int(elsewhere)), (2, int(pid)), (4, 1))
+    )
     assert error(read) == 273
 
 
@@ -151,18 +183,26 @@ async def test_a_message_can_lack_its_ids(tieba):
 
 
 @pytest.mark.parametrize(
-    ("fault", "expected", "wanted"), [({"kind": "captcha"}, 5, "1"), ({"kind": "captcha", "code": 0}, 0, "1")]
+    ("fault", "expected", "wanted"),
+    [({"kind": "captcha"}, 5, "1"), ({"kind": "captcha", "code": 0}, 0, "1")],
 )
 async def test_a_captcha_shows_in_a_message(tieba, fault, expected, wanted):
-    """`need_vcode` is set, whatever the code."""
+    """`need_vcode` is set with any code."""
     tid = (await tieba.thread())["tid"]
     await tieba.fault("/c/c/post/add", **fault)
     refused = await tieba.say(tid, "补充")
-    assert (error(refused), text_at(refused, 2, 14, 3), at(refused, 2, 15, 8)) == (expected, wanted, 1)
+    assert (error(refused), text_at(refused, 2, 14, 3), at(refused, 2, 15, 8)) == (
+        expected,
+        wanted,
+        1,
+    )
 
 
 def test_the_codec_agrees_with_the_format():
-    """Encoded by hand and by the simulator, a message is the same bytes; negative numbers take ten."""
+    """Encoded by hand and by the simulator, a message is the same bytes.
+
+    Negative numbers take ten.
+    """
     shape = {"number": 1, "text": 2, "inner": (3, {"flag": 200})}
     value = {"number": 300, "text": "测", "inner": {"flag": 1}}
     written = message((1, 300), (2, "测"), (3, message((200, 1))))
@@ -172,7 +212,8 @@ def test_the_codec_agrees_with_the_format():
 
 
 @pytest.mark.parametrize(
-    "data", [b"\x08", b"\x0a\x05ab", b"\x00\x01", b"\x0b", b"\x80" * 11, b"\x0d\x01", b"\x0a\x01\xff"]
+    "data",
+    [b"\x08", b"\x0a\x05ab", b"\x00\x01", b"\x0b", b"\x80" * 11, b"\x0d\x01", b"\x0a\x01\xff"],
 )
 def test_the_codec_refuses_invalid_messages(data):
     """Truncated, without a field number, of an unknown wire type, or no UTF-8."""

@@ -10,16 +10,27 @@ from tests.simulator.tieba_calls import ME, OTHER, Tieba, replies
 
 
 async def test_replies_are_read_back_page_by_page(tieba):
-    """Each reply has the next number; pages state how many there are; `lz` selects the author's own."""
+    """Each reply has the next number, and pages state their count.
+
+    `lz` selects the author's own replies.
+    """
     tid = (await tieba.thread())["tid"]
     for number in range(2, 6):
         who = tieba if number % 2 else tieba.as_(OTHER)
         assert (await who.reply(tid, f"第{number}层"))["error_code"] == "0"
     page = await tieba.page(tid, rn="2")
     assert replies(page) == [(1, "第一行\n〔2026-118〕第二行"), (2, "第2层")]
-    assert (page["page"]["total_page"], page["page"]["has_more"], page["thread"]["reply_num"]) == (3, 1, 4)
+    assert (page["page"]["total_page"], page["page"]["has_more"], page["thread"]["reply_num"]) == (
+        3,
+        1,
+        4,
+    )
     last = await tieba.page(tid, rn="2", pn="3")
-    assert (replies(last), last["page"]["has_more"], last["page"]["has_prev"]) == ([(5, "第5层")], 0, 1)
+    assert (replies(last), last["page"]["has_more"], last["page"]["has_prev"]) == (
+        [(5, "第5层")],
+        0,
+        1,
+    )
     assert [number for number, _ in replies(await tieba.page(tid, lz="1"))] == [1, 3, 5]
 
 
@@ -32,11 +43,17 @@ async def test_a_reply_is_no_second_post(tieba):
     acts = [entry for entry in (await tieba.sim.get("/_sim/log")).json() if entry["kind"] == "act"]
     assert [(entry["post_id"], entry.get("thread")) for entry in acts] == [(tid, None), (pid, tid)]
     await tieba.sim.delete(f"/_sim/posts/{tid}")
-    assert [(post["id"], post["visible"]) for post in await tieba.posts()] == [(tid, False), (pid, False)]
+    assert [(post["id"], post["visible"]) for post in await tieba.posts()] == [
+        (tid, False),
+        (pid, False),
+    ]
 
 
 async def test_a_comment_belongs_to_its_reply(tieba):
-    """It has no number of its own and is counted by the reply; a comment on it belongs to the same reply."""
+    """A comment has no number of its own and is counted by the reply.
+
+    A comment on it belongs to the same reply.
+    """
     tid = (await tieba.thread())["tid"]
     pid = (await tieba.reply(tid))["pid"]
     answer = (await tieba.as_(OTHER).reply(tid, "谢谢提醒", quote_id=pid))["pid"]
@@ -44,7 +61,9 @@ async def test_a_comment_belongs_to_its_reply(tieba):
     page = await tieba.page(tid)
     assert [each["sub_post_number"] for each in page["post_list"]] == [0, 2]
     reply = (await tieba.page(tid, with_floor="1", floor_rn="1"))["post_list"][1]
-    assert [each["content"][0]["text"] for each in reply["sub_post_list"]["sub_post_list"]] == ["谢谢提醒"]
+    assert [each["content"][0]["text"] for each in reply["sub_post_list"]["sub_post_list"]] == [
+        "谢谢提醒"
+    ]
 
 
 async def test_comments_disappear_with_their_reply(tieba):
@@ -93,7 +112,11 @@ async def test_a_reply_is_deleted_by_its_author_only(tieba):
         fields = {"fid": await tieba.fid(), "z": tid, "pid": pid, "tbs": await who.tbs()}
         return (await who.app("/c/c/bawu/delpost", **fields))["error_code"]
 
-    assert [await delete(tieba.as_(OTHER)), await delete(tieba), await delete(tieba)] == ["230308", "0", "230273"]
+    assert [await delete(tieba.as_(OTHER)), await delete(tieba), await delete(tieba)] == [
+        "230308",
+        "0",
+        "230273",
+    ]
     assert [number for number, _ in replies(await tieba.page(tid))] == [1]
     await tieba.reply(tid, "三楼")
     assert [number for number, _ in replies(await tieba.page(tid))] == [1, 3]
@@ -103,7 +126,12 @@ async def test_a_reply_is_deleted_by_its_author_only(tieba):
 async def test_a_first_post_is_deleted_only_with_its_thread(tieba):
     """delpost with the first post's id removes nothing."""
     made = await tieba.thread()
-    fields = {"fid": await tieba.fid(), "z": made["tid"], "pid": made["pid"], "tbs": await tieba.tbs()}
+    fields = {
+        "fid": await tieba.fid(),
+        "z": made["tid"],
+        "pid": made["pid"],
+        "tbs": await tieba.tbs(),
+    }
     assert (await tieba.app("/c/c/bawu/delpost", **fields))["error_code"] == "230273"
     assert (await tieba.page(made["tid"]))["error_code"] == 0
 
@@ -146,7 +174,10 @@ async def test_replies_are_listed_with_their_thread(tieba):
 
 
 async def test_a_page_shows_replies_and_removals(tieba):
-    """The public page has each reply, its comments, and a note on what is removed; a list counts replies."""
+    """The public page has each reply, its comments, and a note on each removal.
+
+    A list counts replies.
+    """
     tid = (await tieba.thread())["tid"]
     pid = (await tieba.reply(tid, "更正内容"))["pid"]
     by_hand = {"platform": "tieba", "account": OTHER, "text": "路过", "thread": tid}
@@ -156,7 +187,12 @@ async def test_a_page_shows_replies_and_removals(tieba):
     shown = (await tieba.sim.get(f"/_sim/feed/tieba/{ME}", params={"post": tid})).text
     assert shown.count('data-testid="reply"') == 3
     assert shown.count('data-testid="comment"') == 1
-    assert ("更正内容" in shown, "已删除" in shown, "3楼" in shown, shown.count("楼主")) == (True, True, True, 2)
+    assert ("更正内容" in shown, "已删除" in shown, "3楼" in shown, shown.count("楼主")) == (
+        True,
+        True,
+        True,
+        2,
+    )
     listed = (await tieba.sim.get(f"/_sim/feed/tieba/{ME}")).text
     assert listed.count('data-testid="post"') == 1
     assert '<span class="replies">3</span>' in listed
@@ -174,7 +210,9 @@ async def test_replies_survive_a_restart(tmp_path):
     @contextlib.asynccontextmanager
     async def running():
         app = create_app(tmp_path)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sim") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://sim"
+        ) as client:
             yield Tieba(client)
         app.simulator_state.files.close()
 

@@ -15,13 +15,18 @@ from tests.simulator.tieba_calls import FORUM, ME, OTHER
     ],
 )
 async def test_a_ban_refuses_an_account(tieba, standing, expected, shown):
-    """Threads and replies alike are refused, and the response contains the account's restrictions."""
+    """A ban refuses threads and replies alike.
+
+    The response contains the account's restrictions.
+    """
     tid = (await tieba.as_(OTHER).thread())["tid"]
     await tieba.settings(tieba_standing={ME: standing})
     for answer in (await tieba.thread(), await tieba.reply(tid)):
         assert answer["error_code"] == expected
         assert answer["anti_stat"].items() >= shown.items()
-        assert (answer["info"] or {"need_vcode": "0"})["need_vcode"] == ("1" if expected == "5" else "0")
+        assert (answer["info"] or {"need_vcode": "0"})["need_vcode"] == (
+            "1" if expected == "5" else "0"
+        )
     assert len(await tieba.posts()) == 1
 
 
@@ -38,7 +43,10 @@ async def test_a_captcha_is_required_whatever_is_sent(tieba):
 
 
 async def test_a_hidden_account_gets_a_success(tieba):
-    """Its threads and replies are visible to itself alone; only the restrictions in the response show it."""
+    """A hidden account's threads and replies are visible to itself alone.
+
+    Only the restrictions in the response show it.
+    """
     await tieba.settings(tieba_standing={ME: {"hide_stat": 1}})
     made = await tieba.thread()
     assert (made["error_code"], made["anti_stat"]["hide_stat"]) == ("0", "1")
@@ -77,7 +85,10 @@ async def test_forbidden_words_are_named(tieba):
     """220015 with the words found, and no captcha."""
     await tieba.settings(tieba_words=["退款", "客服", "无关"])
     refused = await tieba.thread()
-    assert (refused["error_code"], refused["info"]["confilter_hitwords"]) == ("220015", ["退款", "客服"])
+    assert (refused["error_code"], refused["info"]["confilter_hitwords"]) == (
+        "220015",
+        ["退款", "客服"],
+    )
     assert refused["info"]["need_vcode"] == "0"
 
 
@@ -102,7 +113,11 @@ async def test_numbers_can_be_text(tieba):
     tid = (await tieba.thread())["tid"]
     await tieba.settings(tieba_types="text")
     page = await tieba.page(tid)
-    assert (page["error_code"], page["thread"]["id"], page["thread"]["reply_num"]) == ("0", tid, "0")
+    assert (page["error_code"], page["thread"]["id"], page["thread"]["reply_num"]) == (
+        "0",
+        tid,
+        "0",
+    )
 
 
 async def test_texts_can_be_numbers(tieba):
@@ -132,7 +147,10 @@ async def test_the_charset_can_be_gbk(tieba):
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        ({"kind": "expire_token"}, {"no": 265, "err_code": 230265, "error": "用户未登录", "data": None}),
+        (
+            {"kind": "expire_token"},
+            {"no": 265, "err_code": 230265, "error": "用户未登录", "data": None},
+        ),
         ({"kind": "captcha"}, {"no": 4011, "err_code": 224011, "error": None}),
     ],
 )
@@ -141,4 +159,6 @@ async def test_the_former_site_refuses_with_two_codes(tieba, fault, expected):
     await tieba.fault("/dc/common/tbs", **fault)
     answer = (await tieba.sim.get("/dc/common/tbs", headers=tieba.cookies)).json()
     assert answer.items() >= expected.items()
-    assert (answer["data"] or {"vcode": {"need_vcode": 0}})["vcode"]["need_vcode"] == (fault["kind"] == "captcha")
+    assert (answer["data"] or {"vcode": {"need_vcode": 0}})["vcode"]["need_vcode"] == (
+        fault["kind"] == "captcha"
+    )

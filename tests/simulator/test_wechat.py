@@ -6,7 +6,18 @@ import json
 import pytest
 
 from publisher.simulator.wechat.html import sanitise
-from tests.simulator.wechat_calls import JPEG, PNG, article, call, draft, posts, shift, stable, submit, upload
+from tests.simulator.wechat_calls import (
+    JPEG,
+    PNG,
+    article,
+    call,
+    draft,
+    posts,
+    shift,
+    stable,
+    submit,
+    upload,
+)
 from tests.wait import eventually
 
 PATIENCE = 60
@@ -36,7 +47,10 @@ async def test_a_forced_refresh_expires_the_old_token(sim):
 
 
 async def test_the_plain_token_replaces_the_one_before(sim):
-    """Each call issues a new one, the old one expires after five minutes, stable tokens are not affected."""
+    """Each call issues a new token, and the old one expires after five minutes.
+
+    Stable tokens are not affected.
+    """
     steady = (await stable(sim))["access_token"]
     query = {"grant_type": "client_credential", "appid": "wx1", "secret": "s"}
     first = (await sim.get("/cgi-bin/token", params=query)).json()["access_token"]
@@ -48,7 +62,8 @@ async def test_the_plain_token_replaces_the_one_before(sim):
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"), [({"appid": ""}, 41002), ({"secret": ""}, 41004), ({"grant_type": "x"}, 40002)]
+    ("changes", "expected"),
+    [({"appid": ""}, 41002), ({"secret": ""}, 41004), ({"grant_type": "x"}, 40002)],
 )
 async def test_token_calls_are_checked(sim, changes, expected):
     """Missing fields have their own codes; the response is HTTP 200 all the same."""
@@ -70,7 +85,9 @@ async def test_calls_need_a_valid_token_and_post(sim, token):
     unknown = await call(sim, "nonsense", "draft/add")
     assert unknown["errcode"] == 40001
     assert " rid: " in unknown["errmsg"]
-    assert (await sim.get("/cgi-bin/draft/add", params={"access_token": token})).json()["errcode"] == 43002
+    assert (await sim.get("/cgi-bin/draft/add", params={"access_token": token})).json()[
+        "errcode"
+    ] == 43002
 
 
 async def test_the_url_of_an_inline_picture_names_its_bytes(sim, token):
@@ -164,7 +181,9 @@ async def test_clean_content_is_stored_byte_for_byte(sim, token):
     """Content without anything forbidden comes back exactly as sent."""
     html = "<section style='a:b'>\n<P>A&amp;B &nbsp;<br/><!-- c --><img data-w=\"1\"\tsrc='http://mmbiz.qpic.cn/x/0'></P></section>"
     name = await draft(sim, token, content=html)
-    assert (await call(sim, token, "draft/get", {"media_id": name}))["news_item"][0]["content"] == html
+    assert (await call(sim, token, "draft/get", {"media_id": name}))["news_item"][0][
+        "content"
+    ] == html
     await submit(sim, token, name)
     assert (await posts(sim))[0]["html"] == html
 
@@ -177,25 +196,36 @@ async def test_clean_content_is_stored_byte_for_byte(sim, token):
         ("a<iframe src='x'>y</iframe>b", "ab"),
         ('<p class="c" id="i" onclick="x()" style="s">t</p>', '<p style="s">t</p>'),
         ('<img src="https://elsewhere.cn/a.png" alt="&quot;">', '<img src="" alt="&quot;">'),
-        ('<a href="https://mp.weixin.qq.com/s?x=1">t</a>', '<a href="https://mp.weixin.qq.com/s?x=1">t</a>'),
+        (
+            '<a href="https://mp.weixin.qq.com/s?x=1">t</a>',
+            '<a href="https://mp.weixin.qq.com/s?x=1">t</a>',
+        ),
         ('<a href="javascript:x()">t</a>', None),
         ("<svg/onload=x()><p>t</p>", "<svg><p>t</p>"),
     ],
 )
 def test_forbidden_html_is_removed(html, expected):
-    """Scripts, frames, handlers, classes and external pictures are removed; external links are refused."""
+    """Scripts, frames, handlers, classes and external pictures are removed.
+
+    External links are refused.
+    """
     assert sanitise(html) == expected
 
 
 async def test_publishing_goes_through_review(sim, token):
-    """Accepted at once, in progress first, then public with a URL; the draft is gone at acceptance."""
+    """A submission is accepted at once, in progress first, then public with a URL.
+
+    The draft is gone at acceptance.
+    """
     url = (await upload(sim, token, "media/uploadimg", JPEG)).json()["url"]
     name = await draft(sim, token, content=f'<p><img src="{url}"></p>')
     job = await submit(sim, token, name)
     assert job["errcode"] == 0
     assert (await call(sim, token, "draft/get", {"media_id": name}))["errcode"] == 40007
     assert (await submit(sim, token, name))["errcode"] == 40007
-    assert (await call(sim, token, "freepublish/get", {"publish_id": job["publish_id"]}))["publish_status"] == 1
+    assert (await call(sim, token, "freepublish/get", {"publish_id": job["publish_id"]}))[
+        "publish_status"
+    ] == 1
     await shift(sim, 1)
     done = await call(sim, token, "freepublish/get", {"publish_id": str(job["publish_id"])})
     assert done["publish_status"] == 0
@@ -221,19 +251,29 @@ async def test_a_review_ends_by_itself(sim, token):
 
 
 async def test_a_job_makes_one_creation(sim, token):
-    """The creation is logged when the submit is accepted, once, whatever the verdict."""
-    await sim.post("/_sim/faults", json={"platform": "wechat", "fault": {"kind": "review", "verdict": "hold"}})
+    """The creation is logged once, when the submit is accepted, with any verdict."""
+    await sim.post(
+        "/_sim/faults", json={"platform": "wechat", "fault": {"kind": "review", "verdict": "hold"}}
+    )
     job = await submit(sim, token, await draft(sim, token))
     (post,) = await posts(sim)
-    await sim.post("/_sim/review", json={"account": "wx1", "post_id": str(job["publish_id"]), "verdict": "refuse"})
+    await sim.post(
+        "/_sim/review",
+        json={"account": "wx1", "post_id": str(job["publish_id"]), "verdict": "refuse"},
+    )
     state = await call(sim, token, "freepublish/get", {"publish_id": job["publish_id"]})
     assert (state["publish_status"], state["fail_idx"]) == (4, [1])
     log = (await sim.get("/_sim/log")).json()
-    assert [each["post_id"] for each in log if each["kind"] == "act" and each["post_id"]] == [post["id"]]
+    assert [each["post_id"] for each in log if each["kind"] == "act" and each["post_id"]] == [
+        post["id"]
+    ]
 
 
 async def test_a_draft_can_stay_until_its_job_ends(sim, token):
-    """With `finish` the draft stays during the review, cannot be submitted again, and is then removed."""
+    """With `finish` the draft stays during the review and cannot be submitted again.
+
+    Then it is removed.
+    """
     await sim.post("/_sim/settings", json={"wechat_consume": "finish"})
     name = await draft(sim, token)
     await submit(sim, token, name)
@@ -250,18 +290,27 @@ async def test_a_draft_can_be_submitted_again_while_it_exists(sim, token):
     assert [(await submit(sim, token, name))["errcode"] for _ in range(2)] == [0, 0]
     await shift(sim, 1)
     assert (await submit(sim, token, name))["errcode"] == 40007
-    assert len((await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 20}))["item"]) == 2
+    assert (
+        len((await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 20}))["item"])
+        == 2
+    )
 
 
 async def test_published_articles_are_listed_read_and_deleted(sim, token):
     """batchget and getarticle show it with its marker; a deletion shows in both and in the job."""
-    job = await submit(sim, token, await draft(sim, token, content_source_url="https://a.cn/?pub=9"))
+    job = await submit(
+        sim, token, await draft(sim, token, content_source_url="https://a.cn/?pub=9")
+    )
     await shift(sim, 1)
-    listed = await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 1, "no_content": 1})
+    listed = await call(
+        sim, token, "freepublish/batchget", {"offset": 0, "count": 1, "no_content": 1}
+    )
     (item,) = listed["item"]
     assert item["content"]["news_item"][0]["content_source_url"] == "https://a.cn/?pub=9"
     wanted = {"article_id": item["article_id"]}
-    assert not (await call(sim, token, "freepublish/getarticle", wanted))["news_item"][0]["is_deleted"]
+    assert not (await call(sim, token, "freepublish/getarticle", wanted))["news_item"][0][
+        "is_deleted"
+    ]
     assert (await call(sim, token, "freepublish/delete", wanted))["errcode"] == 0
     assert (await call(sim, token, "freepublish/getarticle", wanted))["news_item"][0]["is_deleted"]
     state = await call(sim, token, "freepublish/get", {"publish_id": job["publish_id"]})
@@ -270,14 +319,20 @@ async def test_published_articles_are_listed_read_and_deleted(sim, token):
 
 async def test_a_list_can_show_excerpts(sim, token):
     """Title, digest and link are cut in the list; the article itself keeps them."""
-    await submit(sim, token, await draft(sim, token, content_source_url="https://a.cn/?pub=9", digest="请勿转账"))
+    await submit(
+        sim,
+        token,
+        await draft(sim, token, content_source_url="https://a.cn/?pub=9", digest="请勿转账"),
+    )
     await shift(sim, 1)
     rule = {
         "endpoint": "/cgi-bin/freepublish/batchget",
         "fault": {"kind": "rewrite", "how": "excerpt", "characters": 3},
     }
     await sim.post("/_sim/faults", json=rule)
-    [item] = (await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 1, "no_content": 1}))["item"]
+    [item] = (
+        await call(sim, token, "freepublish/batchget", {"offset": 0, "count": 1, "no_content": 1})
+    )["item"]
     news = item["content"]["news_item"][0]
     assert (news["title"], news["digest"], news["content_source_url"]) == ("警惕退…", "请勿转…", "")
     whole = await call(sim, token, "freepublish/getarticle", {"article_id": item["article_id"]})
@@ -287,7 +342,9 @@ async def test_a_list_can_show_excerpts(sim, token):
 async def test_unknown_ids_have_their_codes(sim, token):
     """Unknown jobs, articles and drafts are refused."""
     assert (await call(sim, token, "freepublish/get", {"publish_id": 1}))["errcode"] == 53502
-    assert (await call(sim, token, "freepublish/getarticle", {"article_id": "x"}))["errcode"] == 53600
+    assert (await call(sim, token, "freepublish/getarticle", {"article_id": "x"}))[
+        "errcode"
+    ] == 53600
     assert (await call(sim, token, "freepublish/delete", {"article_id": "x"}))["errcode"] == 53600
     assert (await submit(sim, token, "x"))["errcode"] == 40007
 
@@ -303,7 +360,10 @@ async def test_a_removal_by_the_platform_is_another_state(sim, token):
 
 async def test_an_expired_token_stays_expired(sim, token):
     """The fault expires the token before the call runs; stable_token returns another."""
-    await sim.post("/_sim/faults", json={"endpoint": "*/draft/add", "nth": [1], "fault": {"kind": "expire_token"}})
+    await sim.post(
+        "/_sim/faults",
+        json={"endpoint": "*/draft/add", "nth": [1], "fault": {"kind": "expire_token"}},
+    )
     body = {"articles": [{"title": "t"}]}
     assert (await call(sim, token, "draft/add", body))["errcode"] == 42001
     assert (await call(sim, token, "draft/batchget"))["errcode"] == 42001

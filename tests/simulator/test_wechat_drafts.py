@@ -40,7 +40,13 @@ def image(width, height):
 async def newspic(sim, token, **changes):
     names = [{"image_media_id": await cover(sim, token)} for _ in range(2)]
     info = {"image_list": names}
-    return {"article_type": "newspic", "title": "防骗提醒", "content": "第一行\n第二行", "image_info": info, **changes}
+    return {
+        "article_type": "newspic",
+        "title": "防骗提醒",
+        "content": "第一行\n第二行",
+        "image_info": info,
+        **changes,
+    }
 
 
 async def add(sim, token, one):
@@ -48,7 +54,10 @@ async def add(sim, token, one):
 
 
 async def test_pictures_are_published_with_their_text(sim, token):
-    """A newspic keeps its pictures in order, reads back as one, and its page shows pictures and text."""
+    """A newspic keeps its pictures in order and reads back as one.
+
+    Its page shows pictures and text.
+    """
     one = await newspic(sim, token)
     name = (await add(sim, token, one))["media_id"]
     (kept,) = (await call(sim, token, "draft/get", {"media_id": name}))["news_item"]
@@ -84,7 +93,9 @@ async def test_newspics_are_checked(sim, token, changes, expected):
 @pytest.mark.parametrize(("size", "expected"), [((1, 1), 53402), ((600, 600), None)])
 async def test_a_tiny_cover_cannot_be_cropped(sim, token, size, expected):
     """A picture of one pixel is refused as a cover."""
-    thumb = (await upload(sim, token, "material/add_material", image(*size), type="image")).json()["media_id"]
+    thumb = (await upload(sim, token, "material/add_material", image(*size), type="image")).json()[
+        "media_id"
+    ]
     answer = await add(sim, token, await article(sim, token, thumb_media_id=thumb))
     assert answer.get("errcode") == expected
 
@@ -94,7 +105,9 @@ async def test_a_draft_is_changed_in_place(sim, token):
     name, other = await draft(sim, token), await article(sim, token, title="更正")
     changed = {"media_id": name, "index": 0, "articles": other}
     assert (await call(sim, token, "draft/update", changed))["errcode"] == 0
-    assert (await call(sim, token, "draft/get", {"media_id": name}))["news_item"][0]["title"] == "更正"
+    assert (await call(sim, token, "draft/get", {"media_id": name}))["news_item"][0][
+        "title"
+    ] == "更正"
     for wrong, code in (
         ({"articles": [other]}, 47001),
         ({"media_id": "x"}, 40007),
@@ -109,7 +122,9 @@ async def test_a_submitted_draft_cannot_be_changed(sim, token):
     await settle(sim, wechat_consume="finish")
     name, other = await draft(sim, token), await article(sim, token)
     await submit(sim, token, name)
-    assert (await call(sim, token, "draft/update", {"media_id": name, "articles": other}))["errcode"] == 53401
+    assert (await call(sim, token, "draft/update", {"media_id": name, "articles": other}))[
+        "errcode"
+    ] == 53401
     assert (await call(sim, token, "draft/delete", {"media_id": name}))["errcode"] == 53401
 
 
@@ -118,20 +133,28 @@ async def test_the_library_lists_returns_and_deletes(sim, token):
     names = [await cover(sim, token) for _ in range(2)]
     count = await sim.get("/cgi-bin/material/get_materialcount", params={"access_token": token})
     assert count.json()["image_count"] == 2
-    listed = await call(sim, token, "material/batchget_material", {"type": "image", "offset": 0, "count": 20})
+    listed = await call(
+        sim, token, "material/batchget_material", {"type": "image", "offset": 0, "count": 20}
+    )
     assert [item["media_id"] for item in listed["item"]] == names[::-1]
     query = {"access_token": token}
-    given = await sim.post("/cgi-bin/material/get_material", params=query, json={"media_id": names[0]})
+    given = await sim.post(
+        "/cgi-bin/material/get_material", params=query, json={"media_id": names[0]}
+    )
     assert given.content == PNG
     assert (await call(sim, token, "material/del_material", {"media_id": names[0]}))["errcode"] == 0
-    assert (await call(sim, token, "material/get_material", {"media_id": names[0]}))["errcode"] == 40007
+    assert (await call(sim, token, "material/get_material", {"media_id": names[0]}))[
+        "errcode"
+    ] == 40007
     assert (await call(sim, token, "material/batchget_material", {"type": "x"}))["errcode"] == 40004
 
 
 async def test_a_temporary_picture_lasts_three_days(sim, token):
     """It is returned until then, and is no cover."""
     name = (await upload(sim, token, "media/upload", type="image")).json()["media_id"]
-    assert (await add(sim, token, await article(sim, token, thumb_media_id=name)))["errcode"] == 40007
+    assert (await add(sim, token, await article(sim, token, thumb_media_id=name)))[
+        "errcode"
+    ] == 40007
     query = {"access_token": token, "media_id": name}
     assert (await sim.get("/cgi-bin/media/get", params=query)).content == PNG
     await shift(sim, 3 * 86_400)
@@ -145,7 +168,9 @@ async def test_tokens_are_for_listed_addresses(sim):
     await settle(sim, wechat_addresses=["127.0.0.1"])
     refused = await stable(sim)
     assert refused["errcode"] == 40164
-    assert refused["errmsg"].startswith("invalid ip 192.0.2.7 ipv6 ::ffff:192.0.2.7, not in whitelist rid: ")
+    assert refused["errmsg"].startswith(
+        "invalid ip 192.0.2.7 ipv6 ::ffff:192.0.2.7, not in whitelist rid: "
+    )
     assert "errcode" not in await call(sim, token, "draft/batchget")
     await settle(sim, wechat_addresses=["192.0.2.7"])
     assert "access_token" in await stable(sim)

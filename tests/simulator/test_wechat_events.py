@@ -43,7 +43,9 @@ class EventReceiver:
             await reader.read()
         else:
             status, text = answer
-            writer.write(f"HTTP/1.0 {status} OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+            writer.write(
+                f"HTTP/1.0 {status} OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode()
+            )
             await writer.drain()
         writer.close()
 
@@ -60,7 +62,12 @@ async def receiver():
 
 
 async def register(sim, receiver, **changes):
-    wanted = {"account": "wx1", "url": f"http://127.0.0.1:{receiver.port}/wx?a=1", "token": TOKEN, **changes}
+    wanted = {
+        "account": "wx1",
+        "url": f"http://127.0.0.1:{receiver.port}/wx?a=1",
+        "token": TOKEN,
+        **changes,
+    }
     return await sim.post("/_sim/callbacks", json=wanted)
 
 
@@ -68,7 +75,9 @@ async def wait_for_callbacks(sim, count):
     """Wait until this many callbacks are logged, and return them."""
 
     async def calls():
-        found = [entry for entry in (await sim.get("/_sim/log")).json() if entry["kind"] == "callback"]
+        found = [
+            entry for entry in (await sim.get("/_sim/log")).json() if entry["kind"] == "callback"
+        ]
         return (found,) if len(found) >= count else None  # none is an answer as well
 
     [found] = await eventually(calls, PATIENCE)
@@ -76,16 +85,25 @@ async def wait_for_callbacks(sim, count):
 
 
 def test_encryption_and_signatures_are_wechatpys():
-    """They equal what wechatpy makes of the same input, byte for byte."""
+    """Encryption and signatures equal wechatpy's for the same input, byte for byte."""
     event = "<xml><Event><![CDATA[PUBLISHJOBFINISH]]></Event></xml>"
-    assert compute_signature(TOKEN, "1700000000", "n0nce") == "2913e9e6ba69b4cc869b3cf12031f795d85e7fda"
+    assert (
+        compute_signature(TOKEN, "1700000000", "n0nce")
+        == "2913e9e6ba69b4cc869b3cf12031f795d85e7fda"
+    )
     assert encrypt(event, AES_KEY, "wx0000000000000001", b"0123456789abcdef") == ENCRYPTED
-    assert compute_signature(TOKEN, "1700000000", "n0nce", ENCRYPTED) == "5c5eb66ec7bff666c4133aafa9f6c4ec2b60f6d4"
+    assert (
+        compute_signature(TOKEN, "1700000000", "n0nce", ENCRYPTED)
+        == "5c5eb66ec7bff666c4133aafa9f6c4ec2b60f6d4"
+    )
 
 
 def test_lists_repeat_their_name():
     """Numbers are bare, texts CDATA, each item of a list has its own element."""
-    assert to_xml({"a": {"b": [1, 2]}, "c": "x"}) == "<xml><a><b>1</b><b>2</b></a><c><![CDATA[x]]></c></xml>"
+    assert (
+        to_xml({"a": {"b": [1, 2]}, "c": "x"})
+        == "<xml><a><b>1</b><b>2</b></a><c><![CDATA[x]]></c></xml>"
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,16 +141,24 @@ async def test_a_publication_is_sent_with_its_signature(sim, receiver, token):
     await shift(sim, 1)
     method, query, body = await receiver.event()
     expected = sorted([TOKEN, query["timestamp"], query["nonce"]])
-    assert query["signature"] == hashlib.sha1("".join(expected).encode(), usedforsecurity=False).hexdigest()
+    assert (
+        query["signature"]
+        == hashlib.sha1("".join(expected).encode(), usedforsecurity=False).hexdigest()
+    )
     assert (method, query["a"], query["openid"]) == ("POST", "1", "mphelper")
     (post,) = await posts(sim)
     assert "<Event><![CDATA[PUBLISHJOBFINISH]]></Event>" in body
     assert f"<publish_id>{job['publish_id']}</publish_id><publish_status>0</publish_status>" in body
     assert (
-        f"<article_id><![CDATA[{post['id']}]]></article_id><article_detail><count>1</count><item><idx>1</idx>" in body
+        f"<article_id><![CDATA[{post['id']}]]></article_id><article_detail><count>1</count><item><idx>1</idx>"
+        in body
     )
     (logged,) = await wait_for_callbacks(sim, 1)
-    assert (logged["endpoint"], logged["post_id"], logged["status"]) == ("/callback/PUBLISHJOBFINISH", post["id"], 200)
+    assert (logged["endpoint"], logged["post_id"], logged["status"]) == (
+        "/callback/PUBLISHJOBFINISH",
+        post["id"],
+        200,
+    )
 
 
 @pytest.mark.parametrize("status", [2, 3, None])
@@ -147,7 +173,10 @@ async def test_a_refusal_lists_its_articles(sim, receiver, token, status):
     await submit(sim, token, both)
     await shift(sim, 2)
     _, _, body = await receiver.event()
-    assert f"<publish_status>{status or 4}</publish_status><fail_idx>1</fail_idx><fail_idx>2</fail_idx>" in body
+    assert (
+        f"<publish_status>{status or 4}</publish_status><fail_idx>1</fail_idx><fail_idx>2</fail_idx>"
+        in body
+    )
 
 
 async def test_a_mass_send_is_reported_with_its_counts(sim, receiver, token):
@@ -158,16 +187,22 @@ async def test_a_mass_send_is_reported_with_its_counts(sim, receiver, token):
     _, _, body = await receiver.event()
     url = (await posts(sim))[0]["url"]
     assert (
-        f"<MsgID>{sent['msg_id']}</MsgID><Status><![CDATA[send success]]></Status><TotalCount>1000</TotalCount>" in body
+        f"<MsgID>{sent['msg_id']}</MsgID><Status><![CDATA[send success]]></Status><TotalCount>1000</TotalCount>"
+        in body
     )
-    assert "<FilterCount>1000</FilterCount><SentCount>1000</SentCount><ErrorCount>0</ErrorCount>" in body
+    assert (
+        "<FilterCount>1000</FilterCount><SentCount>1000</SentCount><ErrorCount>0</ErrorCount>"
+        in body
+    )
     assert (
         f"<ArticleUrlResult><Count>1</Count><ResultList><item><ArticleIdx>1</ArticleIdx><ArticleUrl><![CDATA[{url}]"
         in body
     )
 
 
-@pytest.mark.parametrize(("fault", "expected"), [({"status": 20001}, "err(20001)"), ({}, "send fail")])
+@pytest.mark.parametrize(
+    ("fault", "expected"), [({"status": 20001}, "err(20001)"), ({}, "send fail")]
+)
 async def test_a_refused_mass_send_has_a_reason(sim, receiver, token, fault, expected):
     """With a code if there is one; nobody received it."""
     await register(sim, receiver)
@@ -189,13 +224,18 @@ async def test_an_encrypted_event_is_signed_twice(sim, receiver, token, mode):
     _, query, body = await receiver.event()
     ciphertext = re.search(r"<Encrypt><!\[CDATA\[(.+?)\]\]></Encrypt>", body)[1]
     assert query["encrypt_type"] == "aes"
-    assert query["msg_signature"] == compute_signature(TOKEN, query["timestamp"], query["nonce"], ciphertext)
+    assert query["msg_signature"] == compute_signature(
+        TOKEN, query["timestamp"], query["nonce"], ciphertext
+    )
     assert ("PUBLISHJOBFINISH" in body) is (mode == "compatible")
 
 
 @pytest.mark.parametrize("answer", [(500, "success"), (200, '{"ok":true}'), None])
 async def test_an_event_is_sent_three_times(sim, receiver, token, answer, monkeypatch):
-    """After an error, a wrong response or a timeout the same event is sent again, twice; then it is lost."""
+    """After an error, a wrong response or a timeout the same event is sent again, twice.
+
+    Then it is lost.
+    """
     await register(sim, receiver)
     monkeypatch.setattr(callbacks, "RESPONSE_TIMEOUT_SECONDS", 0.1)
     receiver.responses = [answer] * 3
@@ -203,7 +243,9 @@ async def test_an_event_is_sent_three_times(sim, receiver, token, answer, monkey
     await shift(sim, 1)
     bodies = [(await receiver.event())[2] for _ in range(3)]
     assert len(set(bodies)) == 1
-    assert [entry["status"] for entry in await wait_for_callbacks(sim, 3)] == [answer and answer[0]] * 3
+    assert [entry["status"] for entry in await wait_for_callbacks(sim, 3)] == [
+        answer and answer[0]
+    ] * 3
     assert receiver.received.empty()
 
 
@@ -220,8 +262,12 @@ async def test_an_empty_response_is_a_success(sim, receiver, token):
 async def test_fault_rules_apply_to_events(sim, receiver, token):
     """One is lost, the next sent twice, the third late; the log names the fault."""
     await register(sim, receiver)
-    for nth, fault in enumerate(({"kind": "drop_before"}, {"kind": "duplicate"}, {"kind": "delay", "seconds": 0.1}), 1):
-        await sim.post("/_sim/faults", json={"endpoint": "/callback/*", "nth": [nth], "fault": fault})
+    for nth, fault in enumerate(
+        ({"kind": "drop_before"}, {"kind": "duplicate"}, {"kind": "delay", "seconds": 0.1}), 1
+    ):
+        await sim.post(
+            "/_sim/faults", json={"endpoint": "/callback/*", "nth": [nth], "fault": fault}
+        )
     for count in (1, 3, 4):
         await submit(sim, token, await draft(sim, token))
         await shift(sim, 1)

@@ -14,7 +14,10 @@ DAY = 86_400
 
 
 async def until_noon(sim, *, months=0, days=0):
-    """Shift the clock to noon in Beijing, days later or in the middle of a later month; return a valid token."""
+    """Shift the clock to noon in Beijing, and return a valid token.
+
+    The noon is days later or in the middle of a later month.
+    """
     shifted = (await sim.post("/_sim/clock", json={"shift": 0})).json()["now"]
     now = datetime.fromtimestamp(shifted, BEIJING)
     noon = now.replace(hour=12, minute=0, second=0, microsecond=0) + timedelta(days=days)
@@ -29,7 +32,10 @@ async def status(sim, token, number):
 
 
 async def test_a_mass_send_is_one_article_in_no_list(sim, token):
-    """Sending, then sent; its draft is gone, its page is public, and the list of published articles omits it."""
+    """A mass send is one article in no list: first sending, then sent.
+
+    Its draft is gone, its page is public, and the list of published articles omits it.
+    """
     name = await draft(sim, token)
     sent = await send(sim, token, name)
     assert sent["errmsg"] == "send job submission success"
@@ -39,22 +45,33 @@ async def test_a_mass_send_is_one_article_in_no_list(sim, token):
     await shift(sim, 1)
     assert await status(sim, token, sent["msg_id"]) == "SEND_SUCCESS"
     assert (await call(sim, token, "freepublish/batchget"))["total_count"] == 0
-    assert (await call(sim, token, "freepublish/getarticle", {"article_id": str(sent["msg_id"])}))["errcode"] == 53600
+    assert (await call(sim, token, "freepublish/getarticle", {"article_id": str(sent["msg_id"])}))[
+        "errcode"
+    ] == 53600
     (post,) = await posts(sim)
     assert (post["id"], post["visible"]) == (str(sent["msg_id"]), True)
     assert f"mid={sent['msg_data_id']}&idx=1" in post["url"]
     log = (await sim.get("/_sim/log")).json()
-    assert [each["post_id"] for each in log if each["kind"] == "act" and each["post_id"]] == [post["id"]]
+    assert [each["post_id"] for each in log if each["kind"] == "act" and each["post_id"]] == [
+        post["id"]
+    ]
 
 
 async def test_a_key_sends_once(sim, token):
-    """Too soon is refused, later the first id is returned, for a day; the key is checked before the draft."""
+    """A key sends once: an early repeat is refused, a later one gets the first id.
+
+    The first id is returned for a day. The key is checked before the draft.
+    """
     name = await draft(sim, token)
     first = await send(sim, token, name, clientmsgid="k")
     assert (await send(sim, token, name, clientmsgid="k"))["errcode"] == 45066
     await shift(sim, 61)
     again = await send(sim, token, name, clientmsgid="k")
-    assert (again["errcode"], again["msg_id"], "msg_data_id" in again) == (45065, first["msg_id"], False)
+    assert (again["errcode"], again["msg_id"], "msg_data_id" in again) == (
+        45065,
+        first["msg_id"],
+        False,
+    )
     await shift(sim, DAY)
     token = (await stable(sim))["access_token"]
     assert (await send(sim, token, await draft(sim, token), clientmsgid="k"))["errcode"] == 0
@@ -75,8 +92,12 @@ async def test_without_a_key_the_same_text_is_sent_once(sim, token):
     assert (await call(sim, token, "message/mass/sendall", said))["errcode"] == 0
     await shift(sim, 61)
     assert (await call(sim, token, "message/mass/sendall", said))["errcode"] == 45065
-    assert (await call(sim, token, "message/mass/sendall", {**said, "text": {"content": "其他"}}))["errcode"] == 0
-    assert (await call(sim, token, "message/mass/sendall", {**said, "clientmsgid": "k" * 65}))["errcode"] == 45067
+    assert (await call(sim, token, "message/mass/sendall", {**said, "text": {"content": "其他"}}))[
+        "errcode"
+    ] == 0
+    assert (await call(sim, token, "message/mass/sendall", {**said, "clientmsgid": "k" * 65}))[
+        "errcode"
+    ] == 45067
 
 
 @pytest.mark.parametrize(
@@ -103,11 +124,15 @@ async def test_a_tag_has_members(sim, token):
     made = await call(sim, token, "tags/create", {"tag": {"name": "网格员"}})
     assert made["tag"] == {"id": 100, "name": "网格员"}
     assert (await call(sim, token, "tags/create", {"tag": {"name": "网格员"}}))["errcode"] == 45157
-    people = (await sim.get("/cgi-bin/user/get", params={"access_token": token})).json()["data"]["openid"]
+    people = (await sim.get("/cgi-bin/user/get", params={"access_token": token})).json()["data"][
+        "openid"
+    ]
     assert len(people) == 1000
     wanted = {"tagid": 100, "openid_list": people[:3]}
     assert (await call(sim, token, "tags/members/batchtagging", wanted))["errcode"] == 0
-    assert (await call(sim, token, "tags/members/batchtagging", {**wanted, "tagid": 5}))["errcode"] == 45159
+    assert (await call(sim, token, "tags/members/batchtagging", {**wanted, "tagid": 5}))[
+        "errcode"
+    ] == 45159
     tags = (await sim.get("/cgi-bin/tags/get", params={"access_token": token})).json()["tags"]
     assert tags[1] == {"id": 100, "name": "网格员", "count": 3}
     await send(sim, token, await draft(sim, token), filter={"is_to_all": False, "tag_id": 100})
@@ -116,7 +141,9 @@ async def test_a_tag_has_members(sim, token):
 
 async def test_a_list_has_at_least_two_receivers(sim, token):
     """Open ids are counted and checked; subscription accounts may not send to them."""
-    people = (await sim.get("/cgi-bin/user/get", params={"access_token": token})).json()["data"]["openid"]
+    people = (await sim.get("/cgi-bin/user/get", params={"access_token": token})).json()["data"][
+        "openid"
+    ]
 
     async def to(names):
         body = {"touser": names, "msgtype": "text", "text": {"content": "提醒"}}
@@ -128,12 +155,14 @@ async def test_a_list_has_at_least_two_receivers(sim, token):
 
 
 async def test_a_subscription_account_sends_once_a_day(sim):
-    """A second one is refused until midnight, whatever its audience."""
+    """A second mass send is refused until midnight, for any audience."""
     await settle(sim, wechat_kind="subscription", wechat_mass_per_day=1)
     token = await until_noon(sim)
     assert (await send(sim, token, await draft(sim, token)))["errcode"] == 0
     second = await draft(sim, token)
-    assert (await send(sim, token, second, filter={"is_to_all": False, "tag_id": 2}))["errcode"] == 45028
+    assert (await send(sim, token, second, filter={"is_to_all": False, "tag_id": 2}))[
+        "errcode"
+    ] == 45028
     token = await until_noon(sim, days=1)
     assert (await send(sim, token, second))["errcode"] == 0
 
@@ -142,7 +171,9 @@ async def test_a_service_account_reaches_a_follower_four_times_a_month(sim):
     """The fifth send to all is refused, one to a tag reaches nobody; next month it does."""
     await settle(sim, wechat_mass_per_month=4)
     token = await until_noon(sim, months=1)
-    people = (await sim.get("/cgi-bin/user/get", params={"access_token": token})).json()["data"]["openid"]
+    people = (await sim.get("/cgi-bin/user/get", params={"access_token": token})).json()["data"][
+        "openid"
+    ]
     await call(sim, token, "tags/members/batchtagging", {"tagid": 2, "openid_list": people[:5]})
     for _ in range(4):
         assert (await send(sim, token, await draft(sim, token)))["errcode"] == 0
@@ -172,17 +203,26 @@ async def test_a_preview_leaves_the_draft(sim, token):
     said = {"msgtype": "mpnews", "mpnews": {"media_id": name}}
     seen = await call(sim, token, "message/mass/preview", {**said, "towxname": "pengjing"})
     assert (seen["errcode"], seen["errmsg"]) == (0, "preview success")
-    assert (await call(sim, token, "message/mass/preview", {**said, "touser": "x"}))["errcode"] == 40003
+    assert (await call(sim, token, "message/mass/preview", {**said, "touser": "x"}))[
+        "errcode"
+    ] == 40003
     assert (await call(sim, token, "draft/get", {"media_id": name}))["news_item"]
     assert await posts(sim) == []
 
 
 async def test_the_first_response_can_report_a_known_key(sim, token):
     """A call repeated inside the platform is sent once, and the response contains its id."""
-    rule = {"endpoint": "*/sendall", "nth": [1], "fault": {"kind": "api_error", "code": 45065, "acts": True}}
+    rule = {
+        "endpoint": "*/sendall",
+        "nth": [1],
+        "fault": {"kind": "api_error", "code": 45065, "acts": True},
+    }
     await sim.post("/_sim/faults", json=rule)
     answer = await send(sim, token, await draft(sim, token), clientmsgid="k")
-    assert (answer["errcode"], [str(answer["msg_id"])]) == (45065, [post["id"] for post in await posts(sim)])
+    assert (answer["errcode"], [str(answer["msg_id"])]) == (
+        45065,
+        [post["id"] for post in await posts(sim)],
+    )
 
 
 # --- statistics ---
@@ -195,7 +235,10 @@ async def figures(sim, token, name, begin, end=None):
 
 @pytest.fixture
 async def published(sim):
-    """Yield a token, the day and the ids of two articles, one published, one mass-sent, at noon two days later."""
+    """Yield a token, the day and the ids of two articles.
+
+    One is published and one mass-sent, at noon two days later.
+    """
     token = await until_noon(sim)
     job = await submit(sim, token, await draft(sim, token))
     mass = await send(sim, token, await draft(sim, token))
@@ -206,13 +249,21 @@ async def published(sim):
 
 
 async def test_articles_are_summed_up_by_days(sim, published):
-    """Each article has its message id and index, its way of publication, and metrics that only grow."""
+    """Each article has its message id and index, and its way of publication.
+
+    Its metrics only grow.
+    """
     token, today, job, mass = published
     reported = await figures(sim, token, "getarticletotaldetail", today.isoformat())
-    assert [(each["msgid"], each["publish_type"]) for each in reported["list"]] == [(f"{job}_1", 1), (f"{mass}_1", 0)]
+    assert [(each["msgid"], each["publish_type"]) for each in reported["list"]] == [
+        (f"{job}_1", 1),
+        (f"{mass}_1", 0),
+    ]
     assert reported["is_delay"] is False
     lines = reported["list"][0]["detail_list"]
-    assert [line["stat_date"] for line in lines] == [(today + timedelta(days=n)).isoformat() for n in range(2)]
+    assert [line["stat_date"] for line in lines] == [
+        (today + timedelta(days=n)).isoformat() for n in range(2)
+    ]
     assert 0 < lines[0]["read_user"] < lines[1]["read_user"]
     assert sum(each["user_count"] for each in lines[0]["read_user_source"]) == lines[0]["read_user"]
 
@@ -250,15 +301,22 @@ async def test_a_restart_keeps_keys(tmp_path):
     numbers = []
     for _ in range(2):
         app = create_app(tmp_path)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sim") as sim:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://sim"
+        ) as sim:
             await shift(sim, 61 * len(numbers))
             token = (await stable(sim))["access_token"]
             if not numbers:
                 await call(sim, token, "tags/create", {"tag": {"name": "网格员"}})
             answer = await send(sim, token, await draft(sim, token), clientmsgid="k")
             numbers.append(answer["msg_id"])
-            tags = (await sim.get("/cgi-bin/tags/get", params={"access_token": token})).json()["tags"]
+            tags = (await sim.get("/cgi-bin/tags/get", params={"access_token": token})).json()[
+                "tags"
+            ]
             assert len(tags) == 2
-            assert await status(sim, token, numbers[0]) == ("SENDING", "SEND_SUCCESS")[len(numbers) - 1]
+            assert (
+                await status(sim, token, numbers[0])
+                == ("SENDING", "SEND_SUCCESS")[len(numbers) - 1]
+            )
         app.simulator_state.files.close()
     assert numbers[0] == numbers[1]

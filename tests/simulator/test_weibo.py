@@ -12,7 +12,9 @@ NOON = 515483463
 
 
 async def share(sim, text=f"警告 {LINK}", user="140437", **more):
-    return await sim.post(SHARE, data={"access_token": user, "status": text, "rip": "211.156.0.1"}, **more)
+    return await sim.post(
+        SHARE, data={"access_token": user, "status": text, "rip": "211.156.0.1"}, **more
+    )
 
 
 async def timeline(sim, user="140437", **query):
@@ -91,14 +93,19 @@ async def test_the_token_can_be_in_three_places(sim, where):
     ],
 )
 async def test_each_check_has_its_code(sim, data, expected):
-    """Every refusal of share has the documented code, the earliest check wins, nothing is created."""
+    """Every refusal of share has the documented code, and nothing is created.
+
+    The earliest check wins.
+    """
     answer = await sim.post(SHARE, data=data)
     assert code(answer) == expected
     assert answer.status_code == 400
     assert (await sim.get("/_sim/posts")).json() == []
 
 
-@pytest.mark.parametrize(("data", "expected"), [(b"BM0000", 20005), (PNG + b"0" * 5 * 1024 * 1024, 20006)])
+@pytest.mark.parametrize(
+    ("data", "expected"), [(b"BM0000", 20005), (PNG + b"0" * 5 * 1024 * 1024, 20006)]
+)
 async def test_pictures_are_checked(sim, data, expected):
     """A picture of another type or of 5 MB and more is refused."""
     assert code(await share(sim, files={"pic": ("a", data, "image/png")})) == expected
@@ -107,11 +114,13 @@ async def test_pictures_are_checked(sim, data, expected):
 async def test_other_methods_and_paths_are_refused(sim):
     """A GET on share is 10021, an unknown path is 10020."""
     assert code(await sim.get(SHARE, params={"access_token": "7"})) == 10021
-    assert code(await sim.get("/2/statuses/home_timeline.json", params={"access_token": "7"})) == 10020
+    assert (
+        code(await sim.get("/2/statuses/home_timeline.json", params={"access_token": "7"})) == 10020
+    )
 
 
 async def test_strict_settings_refuse_more(sim):
-    """Strict rip and bound domains each refuse what is accepted by default."""
+    """Strict rip and bound domains each refuse calls that are accepted by default."""
     await settings(sim, weibo_rip="strict", weibo_safe_domains=["example.gov.cn"])
     assert code(await sim.post(SHARE, data={"access_token": "7", "status": f"x {LINK}"})) == 10016
     assert code(await share(sim, "x https://www.example.gov.cn/")) == 10017
@@ -123,7 +132,9 @@ async def test_a_repetition_is_refused_within_its_window(sim):
     first = (await share(sim)).json()
     assert code(await share(sim)) == 20019
     assert (await share(sim, user="other")).status_code == 200
-    await sim.post("/2/statuses/destroy.json", data={"access_token": "140437", "id": first["idstr"]})
+    await sim.post(
+        "/2/statuses/destroy.json", data={"access_token": "140437", "id": first["idstr"]}
+    )
     assert (await share(sim)).status_code == 200
     await sim.post("/_sim/clock", json={"shift": 601})
     assert (await share(sim)).status_code == 200
@@ -132,7 +143,10 @@ async def test_a_repetition_is_refused_within_its_window(sim):
 
 
 async def test_quotas_count_on_fixed_windows(sim):
-    """Publishing over the hourly or daily limit is refused until the window of Beijing's clock ends."""
+    """Publishing over the hourly or daily limit is refused.
+
+    The refusal lasts until the window of Beijing's clock ends.
+    """
     await settings(sim, weibo_per_hour=1)
     await share(sim, f"1 {LINK}")
     assert code(await share(sim, f"2 {LINK}")) == 10024
@@ -170,7 +184,10 @@ async def test_show_destroy_and_count_agree(sim):
     assert (await sim.get("/2/statuses/show.json", params=query)).json()["idstr"] == mine
     counted = {"access_token": "140437", "ids": f"{mine},1"}
     assert len((await sim.get("/2/statuses/count.json", params=counted)).json()) == 1
-    assert code(await sim.post("/2/statuses/destroy.json", data={**query, "access_token": "8"})) == 20102
+    assert (
+        code(await sim.post("/2/statuses/destroy.json", data={**query, "access_token": "8"}))
+        == 20102
+    )
     assert (await sim.post("/2/statuses/destroy.json", data=query)).json()["idstr"] == mine
     assert code(await sim.post("/2/statuses/destroy.json", data=query)) == 20101
     assert code(await sim.get("/2/statuses/show.json", params=query)) == 20101
@@ -185,7 +202,9 @@ async def test_token_and_rate_limit_can_be_read(sim):
     assert code(await sim.post("/oauth2/get_token_info", data={})) == 10006
     await settings(sim, weibo_per_hour=30)
     await share(sim)
-    rate = (await sim.get("/2/account/rate_limit_status.json", params={"access_token": "140437"})).json()
+    rate = (
+        await sim.get("/2/account/rate_limit_status.json", params={"access_token": "140437"})
+    ).json()
     assert rate["api_rate_limits"][0]["remaining_hits"] == 29
 
 

@@ -28,7 +28,7 @@ GRANTED = {
 
 @pytest.fixture
 async def granted(sim):
-    """Return a simulator whose one account has every grant but long texts."""
+    """Return a simulator with one account that has every grant but long texts."""
     await settings(sim, weibo_grants={UID: GRANTS})
     return sim
 
@@ -54,13 +54,18 @@ async def posts(sim):
 async def write(sim, **words):
     """Publish an article; its content is encoded before the form is."""
     return await call(
-        sim, ARTICLE, **{name: quote(text) if name == "content" else text for name, text in words.items()}
+        sim,
+        ARTICLE,
+        **{name: quote(text) if name == "content" else text for name, text in words.items()},
     )
 
 
 @pytest.mark.parametrize(("path", "grant"), GRANTED.items())
 async def test_an_ordinary_app_can_only_share(sim, path, grant):
-    """Without its grant a call is 10014 before any parameter is read; with it the parameters are checked."""
+    """Without its grant a call is 10014 before any parameter is read.
+
+    With it the parameters are checked.
+    """
     refused = await sim.post(path, data={"access_token": UID})
     assert (refused.status_code, refused.json()["error_code"]) == (403, 10014)
     await settings(sim, weibo_grants={"*": [grant]})
@@ -104,11 +109,16 @@ async def test_upload_needs_its_picture(granted):
 
 
 async def test_up_to_nine_stored_pictures(granted):
-    """Stored pictures are in the post in their order; a tenth, another account's or an unknown one is refused."""
+    """Stored pictures are in the post in their order.
+
+    A tenth, another account's or an unknown one is refused.
+    """
     wanted = [PNG + bytes([n]) for n in range(9)]
     stored = [await call(granted, "upload_pic/biz", data) for data in wanted]
     numbers = [each["pic_id"] for each in stored]
-    assert all(numbers[0] in stored[0][f"{size}_pic"] for size in ("thumbnail", "bmiddle", "original"))
+    assert all(
+        numbers[0] in stored[0][f"{size}_pic"] for size in ("thumbnail", "bmiddle", "original")
+    )
     assert await posts(granted) == []
     name = "upload_url_text/biz"
     status = await call(granted, name, status="x", pic_id=",".join(numbers), url="ignored")
@@ -124,13 +134,18 @@ async def test_up_to_nine_stored_pictures(granted):
 
 
 async def test_a_picture_by_url(granted):
-    """A URL stands for a picture, which the simulator does not fetch; without either it is 10016."""
+    """A URL stands for a picture, and the simulator does not fetch it.
+
+    Without either it is 10016.
+    """
     assert await code(granted, "upload_url_text/biz", status="x") == 10016
     assert await code(granted, "upload_url_text/biz", status="x", url="ftp://a.cn/a.png") == 10017
     status = await call(granted, "upload_url_text/biz", status="x", url="https://a.cn/a.png")
     assert len(status["pic_urls"]) == 1
     (post,) = await posts(granted)
-    assert (await granted.get(f"/_sim/media/{post['images'][0]}")).headers["content-type"] == "image/png"
+    assert (await granted.get(f"/_sim/media/{post['images'][0]}")).headers[
+        "content-type"
+    ] == "image/png"
 
 
 async def test_pictures_to_store_are_checked(granted):
@@ -140,7 +155,10 @@ async def test_pictures_to_store_are_checked(granted):
 
 
 async def test_long_texts_need_a_grant(granted):
-    """Over 140 characters a text needs is_longtext and the grant; over the long limit it is 20049."""
+    """Over 140 characters a text needs is_longtext and the grant.
+
+    Over the long limit it is 20049.
+    """
     name = "upload_url_text/biz"
     long = {"status": "雨" * 1500, "url": "https://a.cn/a.png", "is_longtext": "1"}
     assert await code(granted, name, **long) == 20012
@@ -153,20 +171,30 @@ async def test_long_texts_need_a_grant(granted):
 
 
 async def test_an_article_and_its_post(granted):
-    """The response names both; the post has the text and the article's URL, the page shows the article."""
+    """The response names both the article and its post.
+
+    The post has the text and the article's URL, and the page shows the article.
+    """
     answer = await write(granted, **WORDS)
     data = answer["data"]
     assert (answer["code"], answer["msg"]) == ("100000", "")
     assert data["object_id"] == f"1022:2309404{data['mid']}"
     assert data["url"] == f"https://weibo.com/ttarticle/p/show?id=2309404{data['mid']}"
     (post,) = await posts(granted)
-    assert (post["id"], post["title"], post["html"]) == (data["mid"], WORDS["title"], WORDS["content"])
+    assert (post["id"], post["title"], post["html"]) == (
+        data["mid"],
+        WORDS["title"],
+        WORDS["content"],
+    )
     listed = await granted.get("/2/statuses/user_timeline.json", params={"access_token": UID})
     (status,) = listed.json()["statuses"]
     assert status["text"].startswith(WORDS["text"] + " http://t.cn/")
     assert status["url_objects"][0]["url_ori"] == data["url"]
     assert WORDS["title"] in (await granted.get(f"/_sim/feed/weibo/{UID}")).text
-    assert "<p>100%+ 正规</p>" in (await granted.get(f"/_sim/feed/weibo/{UID}?post={data['mid']}")).text
+    assert (
+        "<p>100%+ 正规</p>"
+        in (await granted.get(f"/_sim/feed/weibo/{UID}?post={data['mid']}")).text
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,9 +209,16 @@ async def test_an_article_and_its_post(granted):
     ],
 )
 async def test_an_articles_parameters_are_named(granted, changed, named):
-    """An invalid parameter is 10008 in the article's own envelope, with HTTP 200, and creates nothing."""
+    """An invalid parameter is 10008 in the article's own envelope, with HTTP 200.
+
+    It creates nothing.
+    """
     answer = await write(granted, **(WORDS | changed))
-    assert (answer["code"], answer["msg"], answer["data"]) == ("10008", f"param {named} invalid", "")
+    assert (answer["code"], answer["msg"], answer["data"]) == (
+        "10008",
+        f"param {named} invalid",
+        "",
+    )
     assert await posts(granted) == []
 
 
@@ -206,7 +241,9 @@ async def test_articles_can_need_rip(granted):
 )
 async def test_faults_apply_to_articles(granted, fault, made, shown):
     """Errors of the article call keep its envelope, all others have the usual body."""
-    await granted.post("/_sim/faults", json={"platform": "weibo", "endpoint": ARTICLE, "fault": fault})
+    await granted.post(
+        "/_sim/faults", json={"platform": "weibo", "endpoint": ARTICLE, "fault": fault}
+    )
     answer = await write(granted, **WORDS)
     assert answer[shown[0]] == shown[1]
     assert len(await posts(granted)) == made
@@ -226,7 +263,9 @@ async def test_limits_by_address_and_by_call(granted):
     await settings(granted, weibo_per_ip=1)
     assert await code(granted, "update/biz", status="5") is None
     assert await code(granted, "update/biz", status="6", access_token="8") == 10014
-    refused = await granted.post("/2/statuses/update/biz.json", data={"access_token": UID, "status": "6"})
+    refused = await granted.post(
+        "/2/statuses/update/biz.json", data={"access_token": UID, "status": "6"}
+    )
     assert (refused.status_code, refused.json()["error_code"]) == (403, 10022)
     await granted.post("/_sim/clock", json={"shift": 3600})
     assert await code(granted, "update", status="7") is None

@@ -21,7 +21,9 @@ FIVE_YEARS = 157_679_999
 
 @pytest.fixture
 async def secret(sim):
-    answer = await sim.post("/_sim/accounts", json={"platform": "weibo", "account": UID, "name": "示例发布"})
+    answer = await sim.post(
+        "/_sim/accounts", json={"platform": "weibo", "account": UID, "name": "示例发布"}
+    )
     return answer.json()
 
 
@@ -34,13 +36,22 @@ async def pass_time(sim, seconds):
 
 
 async def consent(sim, secret, answer="allow", **more):
-    asked = {"client_id": secret["app_key"], "redirect_uri": PAGE, "state": "n0nce", "account": UID, "answer": answer}
+    asked = {
+        "client_id": secret["app_key"],
+        "redirect_uri": PAGE,
+        "state": "n0nce",
+        "account": UID,
+        "answer": answer,
+    }
     return await sim.post(AUTHORIZE, data=asked | more)
 
 
 def query_of(answer):
     assert answer.status_code == 302
-    return {name: values[0] for name, values in parse_qs(urlsplit(answer.headers["location"]).query).items()}
+    return {
+        name: values[0]
+        for name, values in parse_qs(urlsplit(answer.headers["location"]).query).items()
+    }
 
 
 async def code_for(sim, secret, **more):
@@ -71,7 +82,10 @@ async def code_of_timeline(sim, token):
 
 
 async def test_a_person_consents_on_a_page(sim, secret):
-    """The page names app and accounts; its form, sent as by a browser, redirects with code and state."""
+    """The page names app and accounts.
+
+    Its form, sent as by a browser, redirects with code and state.
+    """
     asked = {
         "client_id": secret["app_key"],
         "redirect_uri": f"{PAGE}?from=weibo",
@@ -85,7 +99,9 @@ async def test_a_person_consents_on_a_page(sim, secret):
     assert f'value="{UID}" selected' in page.text
     hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text))
     assert hidden["state"] == "é&lt;"
-    answer = await sim.post(AUTHORIZE, data={**asked, "account": UID, "other": "", "answer": "allow"})
+    answer = await sim.post(
+        AUTHORIZE, data={**asked, "account": UID, "other": "", "answer": "allow"}
+    )
     assert answer.headers["location"].startswith(f"{PAGE}?from=weibo&state=")
     assert query_of(answer)["state"] == "é<"
     assert re.fullmatch(r"[0-9a-f]{32}", query_of(answer)["code"])
@@ -105,7 +121,10 @@ async def test_a_person_can_refuse(sim, secret):
 
 
 async def test_without_an_answer_the_page_stays(sim, secret):
-    """A form without an answer, or for an unknown account, shows the page again; open mode accepts a new account."""
+    """A form without an answer, or for an unknown account, shows the page again.
+
+    Open mode accepts a new account.
+    """
     assert (await consent(sim, secret, answer="")).status_code == 200
     assert (await consent(sim, secret, other=OTHER)).status_code == 302
     await settings(sim, open=False)
@@ -116,12 +135,17 @@ async def test_without_an_answer_the_page_stays(sim, secret):
 async def test_consent_can_be_given_at_once(sim, secret):
     """The page is skipped, as for a browser that is signed in."""
     await settings(sim, weibo_consent="allow")
-    reported = await sim.get(AUTHORIZE, params={"client_id": secret["app_key"], "redirect_uri": PAGE})
+    reported = await sim.get(
+        AUTHORIZE, params={"client_id": secret["app_key"], "redirect_uri": PAGE}
+    )
     assert "code" in query_of(reported)
 
 
 async def test_the_platforms_own_page_shows_the_code(sim, secret):
-    """An app without a page of its own is redirected to the platform's, which the simulator serves."""
+    """An app without a page of its own is redirected to the platform's.
+
+    The simulator serves this page.
+    """
     answer = await consent(sim, secret, redirect_uri=OWN_PAGE)
     assert answer.headers["location"].startswith("/oauth2/default.html?state=n0nce&code=")
     page = await sim.get(answer.headers["location"])
@@ -145,7 +169,12 @@ async def test_a_wrong_request_gets_no_page(sim, secret, changed, expected):
     """An unknown app, an unregistered page and another response type are refused at once."""
     redirects = {} if "javascript" in changed.get("redirect_uri", "") else {secret["app_key"]: PAGE}
     await settings(sim, open=False, weibo_redirects=redirects)
-    asked = {"client_id": secret["app_key"], "redirect_uri": PAGE, "response_type": "code", **changed}
+    asked = {
+        "client_id": secret["app_key"],
+        "redirect_uri": PAGE,
+        "response_type": "code",
+        **changed,
+    }
     answer = (await sim.get(AUTHORIZE, params=asked)).json()
     assert answer["error_code"] == expected
     assert (answer["request"], answer["error_uri"]) == (AUTHORIZE, AUTHORIZE)
@@ -154,20 +183,32 @@ async def test_a_wrong_request_gets_no_page(sim, secret, changed, expected):
 async def test_a_code_gives_a_token_of_the_account(sim, secret):
     """The response has the platform's types; the token works and knows app and user."""
     grant = (await exchange(sim, secret, await code_for(sim, secret))).json()
-    assert (grant["expires_in"], grant["remind_in"], grant["uid"]) == (FIVE_YEARS, str(FIVE_YEARS), UID)
+    assert (grant["expires_in"], grant["remind_in"], grant["uid"]) == (
+        FIVE_YEARS,
+        str(FIVE_YEARS),
+        UID,
+    )
     assert list(grant) == ["access_token", "remind_in", "expires_in", "uid"]
     facts = await info(sim, grant["access_token"])
-    assert (facts["uid"], facts["appkey"], facts["scope"]) == (int(UID), int(secret["app_key"]), None)
+    assert (facts["uid"], facts["appkey"], facts["scope"]) == (
+        int(UID),
+        int(secret["app_key"]),
+        None,
+    )
     assert 0 < facts["expire_in"] <= FIVE_YEARS
     assert await code_of_timeline(sim, grant["access_token"]) is None
-    received = [entry for entry in (await sim.get("/_sim/log")).json() if entry["endpoint"] == EXCHANGE]
+    received = [
+        entry for entry in (await sim.get("/_sim/log")).json() if entry["endpoint"] == EXCHANGE
+    ]
     assert received[0]["account"] == UID
 
 
 async def test_a_code_is_valid_once_and_for_ten_minutes(sim, secret):
     """A used or expired code is no grant; a failed exchange does not use it up."""
     code = await code_for(sim, secret)
-    assert (await exchange(sim, secret, code, redirect_uri=f"{PAGE}/")).json()["error_code"] == 21322
+    assert (await exchange(sim, secret, code, redirect_uri=f"{PAGE}/")).json()[
+        "error_code"
+    ] == 21322
     assert (await exchange(sim, secret, code)).status_code == 200
     used = await exchange(sim, secret, code)
     assert (used.json()["error"], used.json()["error_code"]) == ("invalid_grant", 21325)
@@ -205,7 +246,10 @@ async def test_a_json_body_is_not_read(sim, secret):
 
 
 async def test_tokens_expire(sim, secret):
-    """A token of a reviewed app expires after thirty days: 21327 in calls, a negative lifetime in its details."""
+    """A token of a reviewed app expires after thirty days.
+
+    It is 21327 in calls, and has a negative lifetime in its details.
+    """
     await settings(sim, weibo_app="reviewed")
     token = await token_for(sim, secret)
     await pass_time(sim, 30 * DAY - 60)
@@ -230,7 +274,9 @@ async def test_a_newer_token_supersedes_the_old_one(sim, secret):
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_revoked_token_is_refused(sim, secret, method):
     """The response is the word "true", and every later call with that token is refused."""
-    answer = await sim.request(method, "/oauth2/revokeoauth2", params={"access_token": secret["access_token"]})
+    answer = await sim.request(
+        method, "/oauth2/revokeoauth2", params={"access_token": secret["access_token"]}
+    )
     assert answer.json() == {"result": "true"}
     assert await code_of_timeline(sim, secret["access_token"]) == 21321
     assert (await info(sim, secret["access_token"]))["error_code"] == 21321
@@ -242,7 +288,9 @@ async def test_a_revoked_token_is_refused(sim, secret, method):
 @contextlib.asynccontextmanager
 async def kept_in(folder):
     app = create_app(folder)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sim") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://sim"
+    ) as client:
         yield client
     app.simulator_state.files.close()
 
@@ -250,7 +298,9 @@ async def kept_in(folder):
 async def test_tokens_survive_a_restart(tmp_path):
     """A kept state contains tokens, used codes and revocations."""
     async with kept_in(tmp_path) as sim:
-        secret = (await sim.post("/_sim/accounts", json={"platform": "weibo", "account": UID})).json()
+        secret = (
+            await sim.post("/_sim/accounts", json={"platform": "weibo", "account": UID})
+        ).json()
         code = await code_for(sim, secret)
         token = (await exchange(sim, secret, code)).json()["access_token"]
         dead = await token_for(sim, secret)
@@ -264,7 +314,10 @@ async def test_tokens_survive_a_restart(tmp_path):
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        ({"kind": "api_error", "code": 21331}, {"error": "temporarily_unavailable", "error_uri": EXCHANGE}),
+        (
+            {"kind": "api_error", "code": 21331},
+            {"error": "temporarily_unavailable", "error_uri": EXCHANGE},
+        ),
         ({"kind": "api_error", "code": 21325, "message": "late"}, {"error_description": "late"}),
         ({"kind": "no_id"}, {"uid": UID}),
         ({"kind": "wrong_account", "to": OTHER}, {"uid": OTHER}),
@@ -289,9 +342,11 @@ async def test_a_lost_exchange_uses_the_code_up(sim, secret):
     assert (await exchange(sim, secret, code)).json()["error_code"] == 21325
 
 
-@pytest.mark.parametrize("kind", ["html", "status", "bad_json", "no_id", "truncate", "drop_before", "wrong_account"])
+@pytest.mark.parametrize(
+    "kind", ["html", "status", "bad_json", "no_id", "truncate", "drop_before", "wrong_account"]
+)
 async def test_faults_apply_to_the_page(sim, secret, kind):
-    """Whatever the fault, the server continues and the fault is logged."""
+    """With any fault on the page, the server continues and the fault is logged."""
     rule = {"platform": "weibo", "endpoint": AUTHORIZE, "times": 1, "fault": {"kind": kind}}
     await sim.post("/_sim/faults", json=rule)
     try:

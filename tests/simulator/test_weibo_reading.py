@@ -37,7 +37,9 @@ async def settings(sim, **values):
 
 
 async def share(sim, n):
-    return await sim.post("/2/statuses/share.json", data={"access_token": UID, "status": f"{n} {LINK}"})
+    return await sim.post(
+        "/2/statuses/share.json", data={"access_token": UID, "status": f"{n} {LINK}"}
+    )
 
 
 async def get(sim, name, user=UID, **query):
@@ -66,7 +68,10 @@ async def test_metrics_grow_with_time(sim, ids):
     status = (await get(sim, "show", id=ids[0])).json()
     reported = [status[f"{name}_count"] for name in ("comments", "reposts", "attitudes")]
     assert reported == [seen[-1][name] for name in ("comments", "reposts", "attitudes")]
-    assert f"转发 {seen[-1]['reposts']}<" in (await sim.get(f"/_sim/feed/weibo/{UID}?post={ids[0]}")).text
+    assert (
+        f"转发 {seen[-1]['reposts']}<"
+        in (await sim.get(f"/_sim/feed/weibo/{UID}?post={ids[0]}")).text
+    )
 
 
 async def test_business_counts_are_text(sim, ids):
@@ -74,9 +79,10 @@ async def test_business_counts_are_text(sim, ids):
     await pass_time(sim, HOUR)
     plain = (await get(sim, "count", ids=ids[0])).json()[0]
     business = (await get(sim, "count/biz", ids=ids[0])).json()[0]
-    assert business == {"id": ids[0], **{name: str(plain[name]) for name in ("comments", "reposts")}} | {
-        "likes": str(plain["attitudes"])
-    }
+    assert business == {
+        "id": ids[0],
+        **{name: str(plain[name]) for name in ("comments", "reposts")},
+    } | {"likes": str(plain["attitudes"])}
     assert (await get(sim, "count/biz", user="8", ids=ids[0])).json()["error_code"] == 10014
 
 
@@ -97,7 +103,11 @@ async def test_the_business_list_is_longer(sim):
     assert await listed(sim, "user_timeline/biz") == ids[::-1]
     page = (await get(sim, "user_timeline/biz", count=3, page=2)).json()
     assert [each["idstr"] for each in page["statuses"]] == ids[4:1:-1]
-    assert (page["next_cursor"], page["previous_cursor"], page["total_number"]) == (int(ids[1]), 0, 8)
+    assert (page["next_cursor"], page["previous_cursor"], page["total_number"]) == (
+        int(ids[1]),
+        0,
+        8,
+    )
     assert (await get(sim, "user_timeline/biz", user="8")).json()["error_code"] == 10014
 
 
@@ -106,12 +116,18 @@ async def test_deletion(sim, ids, name):
     """The deleted status is returned; the page shows it as deleted, lists and counts omit it."""
     path = f"/2/statuses/{name}.json"
     assert (await sim.post(path, data={"access_token": UID})).json()["error_code"] == 10016
-    assert (await sim.post(path, data={"access_token": UID, "id": ids[0]})).json()["idstr"] == ids[0]
-    assert (await sim.post(path, data={"access_token": UID, "id": ids[0]})).json()["error_code"] == 20101
+    assert (await sim.post(path, data={"access_token": UID, "id": ids[0]})).json()["idstr"] == ids[
+        0
+    ]
+    assert (await sim.post(path, data={"access_token": UID, "id": ids[0]})).json()[
+        "error_code"
+    ] == 20101
     assert await listed(sim) == [ids[2], ids[1]]
     page = (await sim.get(f"/_sim/feed/weibo/{UID}")).text
     assert page.count('<span class="note removed">已删除</span>') == 1
-    assert (await sim.get(path, params={"access_token": UID, "id": ids[1]})).json()["error_code"] == 10021
+    assert (await sim.get(path, params={"access_token": UID, "id": ids[1]})).json()[
+        "error_code"
+    ] == 10021
 
 
 async def test_reading_the_rate_limit_is_free(sim):
@@ -130,7 +146,10 @@ async def test_reading_the_rate_limit_is_free(sim):
 
 @pytest.mark.parametrize("code", sorted(ERROR_TEXTS))
 async def test_every_code_has_the_platforms_format(sim, code):
-    """Each code of the table can be injected: a number and a text beside the path that was called."""
+    """Each code of the table can be injected.
+
+    It is a number and a text beside the path that was called.
+    """
     fault = {"kind": "api_error", "code": code}
     await sim.post("/_sim/faults", json={"platform": "weibo", "fault": fault})
     answer = await share(sim, 1)
@@ -143,10 +162,15 @@ async def test_every_code_has_the_platforms_format(sim, code):
 
 
 def calls(ids):
-    """Return every endpoint with a valid call: method, path, parameters, whether it creates a post."""
+    """Return every endpoint with a valid call.
+
+    A call has method, path, parameters, and True if it creates a post.
+    """
     words, mine = {"status": f"新 {LINK}"}, {"id": ids[0]}
     article = {"title": "t", "content": "c", "cover": "https://a.cn/c.png", "text": f"新 {LINK}"}
-    writing = {f"/2/statuses/{name}.json": words for name in ("share", "update", "upload", "update/biz")}
+    writing = {
+        f"/2/statuses/{name}.json": words for name in ("share", "update", "upload", "update/biz")
+    }
     stored = {"/2/statuses/upload_url_text/biz.json": words | {"url": "https://a.cn/a.png"}}
     made = [
         ("POST", path, form, True)
@@ -174,7 +198,9 @@ def calls(ids):
 async def make(sim, method, path, given):
     """Call as a client would; None when the connection was reset."""
     given = {"access_token": UID, **given}
-    files = {"pic": ("a.png", PNG, "image/png")} if "/upload" in path and "url" not in given else None
+    files = (
+        {"pic": ("a.png", PNG, "image/png")} if "/upload" in path and "url" not in given else None
+    )
     try:
         if method == "GET":
             return await sim.get(path, params=given)
@@ -184,7 +210,10 @@ async def make(sim, method, path, given):
 
 
 async def test_every_endpoint_responds(sim, ids):
-    """Without faults each call of the table succeeds, and except for signing in they are all that is served."""
+    """Without faults each call of the table succeeds.
+
+    Except for signing in, the simulator serves no other calls.
+    """
     table = calls(ids)
     for method, path, given, _ in table:
         answer = await make(sim, method, path, given)
@@ -207,7 +236,10 @@ FACTS = {
 
 @pytest.mark.parametrize("kind", sorted(FAULT_KINDS))
 async def test_every_fault_on_every_call(sim, ids, kind):
-    """Each kind affects each endpoint as documented, acts once or not at all, and is logged with its call."""
+    """Each kind affects each endpoint as documented.
+
+    It acts once or not at all, and is logged with its call.
+    """
     for method, path, given, makes_post in calls(ids):
         fault = {"kind": kind, **FACTS.get(kind, {})}
         before = len((await sim.get("/_sim/posts")).json())
@@ -217,7 +249,9 @@ async def test_every_fault_on_every_call(sim, ids, kind):
         answer = await make(sim, method, path, given)
         record = (await sim.get(f"/_sim/log?since={since}")).json()
         assert record[0]["fault"] == kind, path
-        assert len((await sim.get("/_sim/posts")).json()) - before == (1 if makes_post and kind in ACTS else 0), path
+        assert len((await sim.get("/_sim/posts")).json()) - before == (
+            1 if makes_post and kind in ACTS else 0
+        ), path
         assert (answer is None) == (kind in CUT), path
         if answer is not None:
             check(kind, answer, path)
@@ -239,7 +273,9 @@ def check(kind, answer, path):
     elif kind == "no_id":
         entries = answer.json() if isinstance(answer.json(), list) else [answer.json()]
         entries += [each for entry in entries for each in entry.get("statuses", [])]
-        assert not {"id", "idstr", "mid", "pic_id"} & {key for entry in entries for key in entry}, path
+        assert not {"id", "idstr", "mid", "pic_id"} & {key for entry in entries for key in entry}, (
+            path
+        )
 
 
 @pytest.mark.parametrize(("kind", "shown"), [("empty_list", 0), ("list_late", 0), ("reorder", 3)])
@@ -249,7 +285,9 @@ async def test_faults_apply_to_lists(sim, ids, name, kind, shown):
     path = f"/2/statuses/{name}.json"
     query = {"access_token": UID, "ids": ",".join(ids)}
     straight = (await sim.get(path, params=query)).json()
-    await sim.post("/_sim/faults", json={"platform": "weibo", "endpoint": path, "fault": {"kind": kind}})
+    await sim.post(
+        "/_sim/faults", json={"platform": "weibo", "endpoint": path, "fault": {"kind": kind}}
+    )
     bent = (await sim.get(path, params=query)).json()
     if isinstance(straight, dict):
         straight, bent = straight["statuses"], bent["statuses"]
@@ -257,9 +295,14 @@ async def test_faults_apply_to_lists(sim, ids, name, kind, shown):
     assert bent == straight[::-1][:shown]
 
 
-@pytest.mark.parametrize("path", ["/2/statuses/update/biz.json", "/2/statuses/upload_url_text/biz.json"])
+@pytest.mark.parametrize(
+    "path", ["/2/statuses/update/biz.json", "/2/statuses/upload_url_text/biz.json"]
+)
 async def test_posts_are_held_rewritten_and_late(sim, ids, path):
-    """Calls with a grant behave alike: review responds 20032, the text changes, and the post appears later."""
+    """Calls with a grant behave alike: held, rewritten and late.
+
+    A review responds 20032, the text changes, and the post appears later.
+    """
     form = {"access_token": UID, "status": "注意  防范", "url": "https://a.cn/a.png"}
 
     async def spoiled(**fault):

@@ -1,4 +1,7 @@
-"""Calls as Tieba's clients make them, written from what is known of the clients, not from the simulator."""
+"""Calls as Tieba's clients make them.
+
+They are written from knowledge of the clients, not from the simulator.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -21,12 +24,15 @@ def signed(fields, salt=PC, **unsent):
     """Add the signature that a client would."""
     wanted = {**fields, **unsent}
     text = "".join(f"{key}={wanted[key]}" for key in sorted(wanted))
-    return {**fields, "sign": hashlib.md5((text + salt).encode(), usedforsecurity=False).hexdigest()}
+    return {
+        **fields,
+        "sign": hashlib.md5((text + salt).encode(), usedforsecurity=False).hexdigest(),
+    }
 
 
 @dataclass
 class Tieba:
-    """One reader or author who calls the simulator."""
+    """A reader or author that calls the simulator."""
 
     sim: httpx.AsyncClient
     who: str = ME
@@ -42,7 +48,9 @@ class Tieba:
         return (await self.sim.get("/dc/common/tbs", headers=self.cookies)).json()["tbs"]
 
     async def fid(self, name=FORUM):
-        answer = await self.sim.get("/f/commit/share/fnameShareApi", params={"fname": name, "ie": "utf-8"})
+        answer = await self.sim.get(
+            "/f/commit/share/fnameShareApi", params={"fname": name, "ie": "utf-8"}
+        )
         return str(answer.json()["data"]["fid"])
 
     async def place(self):
@@ -58,7 +66,10 @@ class Tieba:
         return (await self.sim.post(path, data=signed({"BDUSS": self.who, **fields}, APP))).json()
 
     async def message(self, path, cmd, data, part="data"):
-        """Call the app's server with a message; return the fields of its response by their numbers."""
+        """Call the app's server with a message.
+
+        Return the fields of its response by their numbers.
+        """
         answer = await self.sim.post(
             path,
             params={"cmd": cmd},
@@ -76,23 +87,45 @@ class Tieba:
 
     async def thread(self, **changes):
         """Create a thread on the PC site."""
-        return await self.pc("/c/c/thread/add_pc", **{**await self.place(), "title": TITLE, "content": TEXT, **changes})
+        return await self.pc(
+            "/c/c/thread/add_pc",
+            **{**await self.place(), "title": TITLE, "content": TEXT, **changes},
+        )
 
     async def reply(self, tid, text="二楼的更正", **changes):
         """Write a reply on the PC site."""
-        fields = {"tid": tid, "content": text, "quote_id": "", "repostid": "", "sub_post_id": "", **changes}
+        fields = {
+            "tid": tid,
+            "content": text,
+            "quote_id": "",
+            "repostid": "",
+            "sub_post_id": "",
+            **changes,
+        }
         return await self.pc("/c/c/post/add_pc", **{**await self.place(), **fields})
 
     async def upload(self, data=PNG, **changes):
         """Upload a picture on the PC site."""
-        fields = {"chunkNo": "1", "isFinish": "1", "width": "40", "height": "30", "tbs": await self.tbs(), **PC_FIELDS}
+        fields = {
+            "chunkNo": "1",
+            "isFinish": "1",
+            "width": "40",
+            "height": "30",
+            "tbs": await self.tbs(),
+            **PC_FIELDS,
+        }
         fields |= changes
-        data = {"data": signed(fields, chunk="[object File]"), "files": {"chunk": ("a.png", data, "image/png")}}
+        data = {
+            "data": signed(fields, chunk="[object File]"),
+            "files": {"chunk": ("a.png", data, "image/png")},
+        }
         return (await self.sim.post("/c/s/uploadPicture_pc", **data, headers=self.cookies)).json()
 
     async def page(self, tid, **changes):
         """Read a thread on the PC site."""
-        return await self.pc("/c/f/pb/page_pc", **{"kz": tid, "pn": "1", "lz": "0", "r": "2", "tbs": "", **changes})
+        return await self.pc(
+            "/c/f/pb/page_pc", **{"kz": tid, "pn": "1", "lz": "0", "r": "2", "tbs": "", **changes}
+        )
 
     async def threads(self, kind="1", **changes):
         """Read the first author's list on the PC site."""
@@ -100,15 +133,28 @@ class Tieba:
 
     async def thread_list(self, **changes):
         """Read one page of the first author's list on the PC site."""
-        query = {"pn": "1", "rn": "20", "portrait": ME, "type": "1", "un": "", **PC_FIELDS, **changes}
-        answer = await self.sim.get("/c/u/feed/myThread", params=signed(query), headers=self.cookies)
+        query = {
+            "pn": "1",
+            "rn": "20",
+            "portrait": ME,
+            "type": "1",
+            "un": "",
+            **PC_FIELDS,
+            **changes,
+        }
+        answer = await self.sim.get(
+            "/c/u/feed/myThread", params=signed(query), headers=self.cookies
+        )
         return answer.json()["data"]
 
     async def settings(self, **changes):
         assert (await self.sim.post("/_sim/settings", json=changes)).status_code == 200
 
     async def fault(self, path, **fault):
-        assert "id" in (await self.sim.post("/_sim/faults", json={"endpoint": path, "fault": fault})).json()
+        assert (
+            "id"
+            in (await self.sim.post("/_sim/faults", json={"endpoint": path, "fault": fault})).json()
+        )
 
     async def posts(self):
         return (await self.sim.get("/_sim/posts", params={"floors": "1"})).json()

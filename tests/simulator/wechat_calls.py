@@ -5,17 +5,23 @@ import json
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 64
 JPEG = b"\xff\xd8\xff" + b"0" * 64
 DAY, BEIJING = 86_400, 8 * 3_600
-"""Seconds of a day, and by which Beijing is ahead of UTC."""
+"""Seconds of a day, and Beijing's lead over UTC in seconds."""
 
 
 async def stable(sim, *, force=False, **more):
     body = {"grant_type": "client_credential", "appid": "wx1", "secret": "s", **more}
-    return (await sim.post("/cgi-bin/stable_token", json=body | ({"force_refresh": True} if force else {}))).json()
+    return (
+        await sim.post(
+            "/cgi-bin/stable_token", json=body | ({"force_refresh": True} if force else {})
+        )
+    ).json()
 
 
 async def call(sim, token, path, body=None, **query):
     content = json.dumps(body or {}, ensure_ascii=False).encode()
-    return (await sim.post(f"/cgi-bin/{path}", params={"access_token": token, **query}, content=content)).json()
+    return (
+        await sim.post(f"/cgi-bin/{path}", params={"access_token": token, **query}, content=content)
+    ).json()
 
 
 async def upload(sim, token, path, data=PNG, name="a.png", **query):
@@ -33,7 +39,9 @@ async def article(sim, token, **changes):
 
 
 async def draft(sim, token, **changes):
-    return (await call(sim, token, "draft/add", {"articles": [await article(sim, token, **changes)]}))["media_id"]
+    return (
+        await call(sim, token, "draft/add", {"articles": [await article(sim, token, **changes)]})
+    )["media_id"]
 
 
 async def submit(sim, token, name):
@@ -49,7 +57,10 @@ async def shift(sim, seconds):
 
 
 async def begin_day(sim):
-    """Go on to the next midnight in Beijing, so that what follows is on one day, at whatever hour the tests run."""
+    """Go on to the next midnight in Beijing.
+
+    All later calls are then on one day, at any hour of the test run.
+    """
     now = (await sim.post("/_sim/clock", json={})).json()["now"]
     await shift(sim, DAY - (now + BEIJING) % DAY + 1)
 
@@ -59,5 +70,10 @@ async def settle(sim, **settings):
 
 
 async def send(sim, token, name, **more):
-    body = {"filter": {"is_to_all": True}, "msgtype": "mpnews", "mpnews": {"media_id": name}, **more}
+    body = {
+        "filter": {"is_to_all": True},
+        "msgtype": "mpnews",
+        "mpnews": {"media_id": name},
+        **more,
+    }
     return await call(sim, token, "message/mass/sendall", body)

@@ -1,4 +1,4 @@
-"""Runs these tests on both databases; on PostgreSQL those without statements of its own are extra."""
+"""Run these tests on both databases; tests without PostgreSQL statements are extra there."""
 
 from pathlib import Path
 
@@ -10,7 +10,10 @@ ALIKE = frozenset({
     "test_expiring.py", "test_follow_ups.py", "test_late_responses.py", "test_parts.py", "test_retention.py",
     "test_reviews.py", "test_stored_posts.py", "test_unknown_outcomes.py", "test_users.py", "test_writers.py",
 })  # fmt: skip
-"""Files about rules: what they write and read is the same on either database, and neither locks nor types differ."""
+"""Test files about rules that read and write the same on both databases.
+
+Neither locks nor types differ in them.
+"""
 
 
 @pytest.hookimpl(tryfirst=True)

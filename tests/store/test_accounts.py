@@ -1,4 +1,4 @@
-"""F97: an account of a platform has one id, under which everything is stored; another one needs a renaming."""
+"""F97: all data of an account is stored under one id; another id needs a renaming."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -34,7 +34,9 @@ IDENTITY = "1404376560"
 
 def policy(account, identity=IDENTITY, *, forum=None, server=""):
     """Return the policy of an account id that is this identity on its platform."""
-    known = Account(id=account, platform=Platform("fake"), identity=identity, secret="s", forum=forum)
+    known = Account(
+        id=account, platform=Platform("fake"), identity=identity, secret="s", forum=forum
+    )
     return AccountPolicy(
         account=known,
         capabilities=TEST_CAPABILITIES,
@@ -57,12 +59,14 @@ async def opened(open_store):
 
 
 async def publish(store, post, outcome=None):
-    """Send what is due, with an outcome; published by default."""
+    """Send the due delivery with an outcome, published by default."""
     await enqueue_posts(store.posts, post)
     await store.maintenance.promote_due()
     for lease in await store.outbox.claim(10):
         request = await store.outbox.record_intent(lease)
-        receipt = Receipt(remote_id=f"r{lease.delivery}", url="https://fake.example/1", published_at=START_TIME)
+        receipt = Receipt(
+            remote_id=f"r{lease.delivery}", url="https://fake.example/1", published_at=START_TIME
+        )
         await store.outbox.record_outcome(lease, outcome or Published(receipt=receipt))
     return request
 
@@ -95,7 +99,7 @@ async def test_an_id_without_anything_stored_gives_way(opened):
 
 @pytest.mark.parametrize("stopped_by", ["pause", "mode"])
 async def test_f97_a_pause_is_not_lost_by_another_id(opened, stopped_by):
-    """What a person has ordered for an account is something stored, too."""
+    """An order of a person for an account counts as stored data."""
     store = await opened(policy("old"))
     if stopped_by == "pause":
         await store.actions.pause("account:old", LI, "wait")
@@ -105,7 +109,10 @@ async def test_f97_a_pause_is_not_lost_by_another_id(opened, stopped_by):
 
 
 async def test_f97_ids_that_were_exchanged_are_refused(opened):
-    """Two accounts swap their ids: each would get what the other has. The way is back, not a renaming."""
+    """Two accounts that swap their ids are refused.
+
+    Each would get the other's data. The remedy is to swap back, not to rename.
+    """
     store = await opened(policy("a", "1"), policy("b", "2"))
     await publish(store, make_post("p", ["a"], START_TIME))
     store.runtime.advance_time(MINUTE)
@@ -114,7 +121,7 @@ async def test_f97_ids_that_were_exchanged_are_refused(opened):
 
 
 async def test_an_identity_that_was_only_a_slip_is_free(opened):
-    """A wrong number, put right before anything was sent with it, may be that of another account later."""
+    """A wrong identity corrected before any use may later belong to another account."""
     await opened(policy("a", "slip"))
     store = await opened(policy("a", "right"))
     store.runtime.advance_time(MINUTE)
@@ -126,12 +133,18 @@ async def test_an_identity_that_was_only_a_slip_is_free(opened):
 async def test_the_same_identity_elsewhere_is_another_account(opened):
     """Another forum, or another server of one's own."""
     await publish(await opened(policy("a", forum="x")), make_post("p", ["a"], START_TIME))
-    after = await opened(policy("a", forum="x"), policy("b", forum="y"), policy("c", server="two.example"))
+    after = await opened(
+        policy("a", forum="x"), policy("b", forum="y"), policy("c", server="two.example")
+    )
     assert [item.account for item in await after.queries.deliveries()] == ["a"]
 
 
 async def test_f97_a_process_with_older_settings_files_nothing(opened):
-    """A host that was started before the renaming, or whose server has lost it, must not post everything again."""
+    """A host with settings from before the renaming files nothing.
+
+    It was started before the renaming, or its server has lost the renaming. It must not post
+    everything again.
+    """
     before = await opened(policy("old"))
     await publish(before, make_post("p", ["old"], START_TIME))
     after = replace_store(await opened(policy("old")), policy("new"))
@@ -149,17 +162,25 @@ def replace_store(store, *policies, **more):
 
 @pytest.fixture
 async def renaming(opened):
-    """Return a store in which `old` has a post that is out, one in doubt and one to come, and that of the command."""
+    """Return a store with posts of `old`, and the store of the renaming command.
+
+    One post is out, one is in doubt and one is to come.
+    """
     store = await opened(policy("old"))
     await publish(store, make_post("out", ["old"], START_TIME))
-    await publish(store, make_post("doubt", ["old"], START_TIME, is_urgent=True), Unknown(reason="timeout"))
+    await publish(
+        store, make_post("doubt", ["old"], START_TIME, is_urgent=True), Unknown(reason="timeout")
+    )
     await enqueue_posts(store.posts, make_post("later", ["old"], START_TIME + 60 * MINUTE))
     await store.actions.pause("account:old", LI, "wait")
     return store, replace_store(await opened(policy("old")), policy("new"))
 
 
 async def test_f97_a_renaming_takes_everything_along(renaming, opened):
-    """Posts, attempts, pause and the texts with their markers: the outcome in doubt is looked for by the old marker."""
+    """A renaming moves posts, attempts, the pause and texts with their markers.
+
+    An outcome in doubt is looked for by the old marker.
+    """
     _before, command = renaming
     assert await command.accounts.rename("old", "new", LI, "new name") == 3
     store = await opened(policy("new"))
@@ -177,25 +198,32 @@ async def test_f97_a_renaming_takes_everything_along(renaming, opened):
     assert (pending.request.account, pending.request.marker) == ("new", marker)
     assert pending.delivery.marker == marker.code
     assert (await store.posts.get_post(PostId("out"))).accounts == ("new",)
-    assert await store.accounts.markers_under_former_ids({PostId("doubt")}) == {("doubt", "new"): marker}
+    assert await store.accounts.markers_under_former_ids({PostId("doubt")}) == {
+        ("doubt", "new"): marker
+    }
 
 
 async def test_f97_a_published_post_stays_known_after_a_renaming(renaming, opened):
-    """The list still shows the marker that followed from the former id: it is ours, and confirmed by it."""
+    """A post listed with the marker of the former id is ours, and is confirmed by that marker."""
     _before, command = renaming
     await command.accounts.rename("old", "new", LI, "new name")
     store = await opened(policy("new"))
     [out] = await store.queries.deliveries(post=PostId("out"))
     await store.monitoring.claim_due_accounts(1)
     shown = ObservedPost(
-        remote_id=out.receipt.remote_id, url="", published_at=START_TIME, text=f"警惕诈骗〔{out.marker}〕"
+        remote_id=out.receipt.remote_id,
+        url="",
+        published_at=START_TIME,
+        text=f"警惕诈骗〔{out.marker}〕",
     )
     await store.monitoring.compare_list("new", [shown])
-    assert (await store.queries.deliveries(post=PostId("out")))[0].verified_at == store.runtime.now()
+    assert (await store.queries.deliveries(post=PostId("out")))[
+        0
+    ].verified_at == store.runtime.now()
 
 
 async def test_a_history_goes_on_under_the_new_id(renaming, opened):
-    """The audit keeps the old names, and the history of a delivery and of the account finds them."""
+    """The audit keeps the old names; the histories of a delivery and of the account find them."""
     _before, command = renaming
     await command.accounts.rename("old", "new", LI, "new name")
     store = await opened(policy("new"))
@@ -212,14 +240,19 @@ async def test_f97_a_line_of_the_journal_finds_the_renamed_account(renaming, ope
     [record] = [one for one in read_records(before.database.journal.path) if one.post == "doubt"]
     await command.accounts.rename("old", "new", LI, "new name")
     store = await opened(policy("new"))
-    lost = replace(record, post="later", at=(START_TIME + MINUTE).isoformat(), rendered_hash="lost", attempt=1)
+    lost = replace(
+        record, post="later", at=(START_TIME + MINUTE).isoformat(), rendered_hash="lost", attempt=1
+    )
     await store.database.write(lambda transaction: recover(store, transaction, [lost], MAINTENANCE))
     [later] = await store.queries.deliveries(post=PostId("later"))
     assert (later.account, later.state) == ("new", State.UNKNOWN)
 
 
 async def test_open_alerts_are_about_the_new_id(opened):
-    """An alert ends when its cause does: its subject has to be the one by which it is cleared."""
+    """An open alert gets the new id as its subject.
+
+    An alert ends with its cause, and is cleared by its subject.
+    """
     store = await opened(policy("old"))
     await publish(store, make_post("p", ["old"], START_TIME))
     await store.actions.pause_account(policy("old").account, MAINTENANCE, "secret_missing")
@@ -233,29 +266,35 @@ async def test_open_alerts_are_about_the_new_id(opened):
 
 
 async def test_roles_on_an_account_follow_its_id(renaming):
-    """Who was responsible for the account still is."""
+    """The people responsible for an account remain so after its renaming."""
     _before, command = renaming
     link = await command.users.add("admin", [Grant(role=UserRole.ADMIN)], LI)
     await command.users.activate(link, NewSignIn(password_hash="none"), named_person)
-    await command.users.add("zhao", [Grant(role=UserRole.OPERATOR, targets=frozenset({"old", "north"}))], LI)
+    await command.users.add(
+        "zhao", [Grant(role=UserRole.OPERATOR, targets=frozenset({"old", "north"}))], LI
+    )
     await command.accounts.rename("old", "new", LI, "new name")
     assert (await command.users.get("zhao")).grants[0].targets == {"new", "north"}
 
 
 async def test_what_is_not_sent_yet_needs_its_approvals_again(opened):
-    """To which account a text goes is part of what was approved."""
+    """The target account of a text is part of its approval."""
     rules = ApprovalRules(default=(Stage(name="review"),))
     store = replace_store(await opened(policy("old")), policy("old"), approval_rules=rules)
     await enqueue_posts(store.posts, make_post("later", ["old"], START_TIME + 60 * MINUTE))
     wang = unlimited_approver("wang")
     [task] = await store.approvals.tasks(PostId("later"))
-    await store.approvals.approve(PostId("later"), task.status.fingerprint, wang, named_person("wang"))
+    await store.approvals.approve(
+        PostId("later"), task.status.fingerprint, wang, named_person("wang")
+    )
     assert (await store.approvals.tasks(PostId("later")))[0].status.is_approved
     command = replace_store(store, policy("new"), approval_rules=rules)
     await command.accounts.rename("old", "new", LI, "new name")
     [again] = await command.approvals.tasks(PostId("later"))
     assert not again.status.is_approved
-    await command.approvals.approve(PostId("later"), again.status.fingerprint, wang, named_person("wang"))
+    await command.approvals.approve(
+        PostId("later"), again.status.fingerprint, wang, named_person("wang")
+    )
 
 
 @pytest.mark.parametrize(
@@ -280,12 +319,14 @@ async def test_a_renaming_that_is_none_is_refused(opened, policies, running, cod
 
 
 async def test_posts_of_two_ids_are_never_mixed(opened):
-    """An id with posts of its own cannot take over those of another."""
+    """An id with posts of its own cannot take over the posts of another id."""
     store = await opened(policy("old"))
     await publish(store, make_post("p", ["old"], START_TIME))
     await publish(await opened(policy("new", "2")), make_post("q", ["new"], START_TIME))
     command = replace_store(store, policy("new"))
-    assert (await refusal_of(command.accounts.rename("old", "new", LI, "x")))[0] == "rename_has_posts"
+    assert (await refusal_of(command.accounts.rename("old", "new", LI, "x")))[
+        0
+    ] == "rename_has_posts"
 
 
 async def test_a_former_id_may_be_taken_back_but_not_given_away(renaming, opened):
@@ -300,7 +341,10 @@ async def test_a_former_id_may_be_taken_back_but_not_given_away(renaming, opened
 
 
 async def test_f97_a_reported_spelling_allows_the_renaming(opened):
-    """The id and the spelling of the identity were changed together: the platform has said that it is the same."""
+    """A changed id and spelling may be renamed if the platform reports one identity.
+
+    Id and spelling were changed together.
+    """
     store = await opened(policy("old", "tb.1.abc"))
     await publish(store, make_post("p", ["old"], START_TIME))
     renamed = policy("new", "平安发布")
@@ -322,7 +366,10 @@ async def test_f97_a_reported_spelling_allows_the_renaming(opened):
     ],
 )
 def test_f96_an_account_is_shown_with_all_that_decides_where_its_posts_appear(forum, server, text):
-    """F96: this text is stored with each attempt; also once the settings of a policy are replaced."""
+    """F96: the full identity text is stored with each attempt.
+
+    This also holds once the settings of a policy are replaced.
+    """
     elsewhere = policy("a", forum="z", server="three.example")
     known = policy("a", forum=forum)
     assert replace(elsewhere, account=known.account, server=server).identity == text
@@ -330,12 +377,17 @@ def test_f96_an_account_is_shown_with_all_that_decides_where_its_posts_appear(fo
 
 def test_a_presence_is_compared_by_its_characters():
     """A name typed with other code points, or with a blank, is the same one."""
-    composed, decomposed = (Presence(platform="p", server="", forum="", identity=text) for text in ("é", " e\u0301"))
+    composed, decomposed = (
+        Presence(platform="p", server="", forum="", identity=text) for text in ("é", " e\u0301")
+    )
     assert composed == decomposed
 
 
 async def test_registering_again_writes_nothing(opened):
-    """Each command registers: most of the time there is nothing to write, and nobody is kept waiting."""
+    """Registering again writes nothing, so no command waits for it.
+
+    Each command registers its accounts.
+    """
     store, writes = await opened(policy("a"), make_policy("b")), []
 
     async def note_write(*arguments):

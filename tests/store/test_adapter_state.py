@@ -11,12 +11,19 @@ from publisher.store.recovery.setup import prepare_database
 
 
 async def test_no_change_of_adapter_state_is_lost(database_url, tmp_path, world):
-    """F42: three workers that count in one value count right, and each gets the value from before its own write."""
+    """F42: three workers that count in one value count right.
+
+    Each worker gets the value from before its own write.
+    """
     await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", world)
     workers = [Database(open_engine(database_url), world) for _ in range(3)]
     notes = [StoredAdapterState(database=worker, login=LoginId("wechat/a")) for worker in workers]
     reported = await asyncio.gather(
-        *(note.update("count", lambda noted: str(int(noted or 0) + 1)) for _ in range(10) for note in notes)
+        *(
+            note.update("count", lambda noted: str(int(noted or 0) + 1))
+            for _ in range(10)
+            for note in notes
+        )
     )
     assert sorted(reported, key=lambda noted: int(noted or 0)) == [None, *map(str, range(1, 30))]
     assert await notes[0].get("count") == "30"
@@ -27,7 +34,10 @@ async def test_no_change_of_adapter_state_is_lost(database_url, tmp_path, world)
 
 
 async def test_f98_a_token_is_good_with_its_own_secret_only(world):
-    """F98: a token of the former secret must not answer for the new one, nor one fetched while it was replaced."""
+    """F98: a former secret's token, or one fetched during the replacement, is never used.
+
+    It must not answer for the new secret.
+    """
     secret, fetched = {"app_secret": "1"}, iter("abc")
     tokens = MemoryTokenStore(login="l", now=world.now, secret=lambda: secret)
 

@@ -1,4 +1,4 @@
-"""People and the sender race: nothing leaves without valid approvals, or after an answer that it is stopped."""
+"""People and the sender race: nothing leaves unapproved, or after an answer that it is stopped."""
 
 import pytest
 
@@ -13,18 +13,28 @@ PLANTED = (
     "edit_keeps_approvals",
     "only_last_saver_barred",
 )
-"""What shows only in the order of transactions, or between an answer and a call, and who has written before it."""
+"""Faults of transaction order, of the time between an answer and a call, and of earlier writers."""
 
 pytestmark = pytest.mark.long
 
 
-@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.extra)], indirect=True)
-async def test_i5_i14_nothing_leaves_without_approvals_and_nothing_follows_an_answer(database_url, tmp_path):
-    """F72: approve, edit, unapprove, cancel and pause, against the sender, in the very instants of a post's intent."""
+@pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.extra)], indirect=True
+)
+async def test_i5_i14_nothing_leaves_without_approvals_and_nothing_follows_an_answer(
+    database_url, tmp_path
+):
+    """F72: approve, edit, unapprove, cancel and pause race the sender at a post's intent."""
     result = await race(database_url, tmp_path, rounds=ROUNDS, seed=1)
     assert result.findings == []
     assert result.calls, "nothing was sent, so that nothing was shown"
-    assert {answer.kind for answer in result.answers} == {"approve", "edit", "unapprove", "cancel", "pause"}
+    assert {answer.kind for answer in result.answers} == {
+        "approve",
+        "edit",
+        "unapprove",
+        "cancel",
+        "pause",
+    }
 
 
 @pytest.mark.extra

@@ -1,4 +1,7 @@
-"""Approvals in the store: nothing leaves without every yes that its chain asks for, over exactly what is sent."""
+"""Approvals in the store: nothing leaves without every approval of its chain.
+
+The approvals cover exactly the bytes sent.
+"""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -25,7 +28,13 @@ from publisher.store.deliveries.intents import Declined
 from publisher.store.people.users import NewSignIn
 from publisher.store.plan.posts import PlanCommit
 from publisher.store.recovery.backup import RecoveredIntents, finish_restore
-from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery, unlimited_approver
+from publisher.testing.builders import (
+    enqueue_posts,
+    make_policy,
+    make_post,
+    make_rendered_delivery,
+    unlimited_approver,
+)
 from publisher.testing.fakes import START_TIME
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -41,7 +50,9 @@ def person(name):
 
 async def file_post(open_store, post=POST, rules=RULES):
     """Open a store under these rules, and file a post."""
-    store = replace(await open_store(make_policy("a"), make_policy("b"), make_policy("c")), approval_rules=rules)
+    store = replace(
+        await open_store(make_policy("a"), make_policy("b"), make_policy("c")), approval_rules=rules
+    )
     await enqueue_posts(store.posts, post)
     return store
 
@@ -59,7 +70,7 @@ async def approve_all(store, post=P):
 
 
 async def try_to_send(store):
-    """Run maintenance, and record the intents that the guards allow. Return the accounts of these."""
+    """Run maintenance, record the intents that the guards allow, and return their accounts."""
     await store.maintenance.run()
     answers = [await store.outbox.record_intent(lease) for lease in await store.outbox.claim(10)]
     return sorted(answer.account for answer in answers if isinstance(answer, SendRequest))
@@ -67,12 +78,17 @@ async def try_to_send(store):
 
 async def edit(store, post):
     draft = make_rendered_delivery(post, post.trigger.at, is_new=False)
-    commit = PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post], file_owner="ops")
+    commit = PlanCommit(
+        plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post], file_owner="ops"
+    )
     await store.posts.commit_plan(commit)
 
 
 async def test_i5_a_post_waits_at_its_time_until_every_stage_has_approved_it(open_store):
-    """F72: at its time it is pending with its reason; the last yes within `max_delay` sends it, to both accounts."""
+    """F72: a post waits at its time with its reason until the last approval.
+
+    The last approval within `max_delay` sends it to both accounts.
+    """
     store = await file_post(open_store)
     await approve(store, "li")
     store.runtime.advance_time(HOUR)
@@ -105,8 +121,13 @@ async def test_i6_a_post_that_nobody_approves_expires_with_an_alert(open_store):
     assert [alert.code for alert in await store.queries.alerts()] == ["expired.not_approved"]
 
 
-async def test_a_post_of_tomorrow_that_was_written_today_raises_no_alert_before_its_last_hours(open_store):
-    """Filed less than a day ahead, it is reported two hours before its time, when its approvers had theirs."""
+async def test_a_post_of_tomorrow_that_was_written_today_raises_no_alert_before_its_last_hours(
+    open_store,
+):
+    """A post filed less than a day ahead is reported two hours before its time.
+
+    Its approvers had their time until then.
+    """
     store = await file_post(open_store, make_post("p", ["a"], START_TIME + 20 * HOUR))
     store.runtime.advance_time(18 * HOUR - MINUTE)
     await store.maintenance.run()
@@ -117,7 +138,7 @@ async def test_a_post_of_tomorrow_that_was_written_today_raises_no_alert_before_
 
 
 async def test_f72_a_yes_can_be_ended_until_the_intent(open_store):
-    """Ended after the claim, no call is made; what was approved again afterwards is sent."""
+    """An approval ended after the claim stops the call; a later approval sends it."""
     store = await file_post(open_store)
     await approve_all(store)
     store.runtime.advance_time(HOUR)
@@ -125,14 +146,20 @@ async def test_f72_a_yes_can_be_ended_until_the_intent(open_store):
     leases = await store.outbox.claim(10)
     result = await store.approvals.unapprove(P, None, person("li"), "wrong number")
     assert (result.approvals, result.sent_before) == (2, 0)
-    assert [await store.outbox.record_intent(lease) for lease in leases] == [Declined(guard="not_approved")] * 2
+    assert [await store.outbox.record_intent(lease) for lease in leases] == [
+        Declined(guard="not_approved")
+    ] * 2
     assert {item.state for item in await store.queries.deliveries(P)} == {State.PENDING}
     await approve_all(store)
     assert await try_to_send(store) == ["a", "b"]
 
 
 async def test_what_is_sent_already_is_reported_when_a_yes_is_ended(open_store):
-    """Of two accounts one has been called: its call is counted, the other one waits; nothing left is an error."""
+    """Ending an approval reports the calls already made.
+
+    Of two accounts one has been called. Its call is counted, and the other account waits. With
+    nothing left to stop, the order is an error.
+    """
     store = await file_post(open_store)
     await approve_all(store)
     store.runtime.advance_time(HOUR)
@@ -164,7 +191,7 @@ async def test_f72_a_call_that_sent_nothing_is_not_repeated_once_its_yes_is_ende
 
 
 async def test_f69_an_edit_ends_every_yes(open_store):
-    """Also where the text returns to what was approved: each change needs each person again."""
+    """Each edit ends every approval, even an edit back to the approved text."""
     store = await file_post(open_store)
     await approve_all(store)
     shown = (await store.approvals.tasks(P))[0].status.fingerprint
@@ -180,7 +207,10 @@ async def test_f69_an_edit_ends_every_yes(open_store):
 
 
 async def test_an_edit_without_another_text_ends_every_yes(open_store):
-    """What staff wrote has changed, so nobody has approved it as it is, even if the final text is the same."""
+    """An edit ends every approval even if the final text is the same.
+
+    The text by staff has changed, so nobody has approved the new one.
+    """
     store = await file_post(open_store)
     await approve_all(store)
     await edit(store, replace(POST, content_hash="other"))
@@ -190,7 +220,10 @@ async def test_an_edit_without_another_text_ends_every_yes(open_store):
 
 
 async def test_i4_a_yes_covers_the_bytes_of_every_account(open_store):
-    """An account added or taken away afterwards needs a new yes for all of them, also when it is taken back."""
+    """An account added or removed after an approval needs new approvals for all accounts.
+
+    This also holds when the change is taken back.
+    """
     store = await file_post(open_store)
     await approve_all(store)
     added = make_rendered_delivery(replace(POST, accounts=(AccountId("c"),)), START_TIME + HOUR)
@@ -204,7 +237,10 @@ async def test_i4_a_yes_covers_the_bytes_of_every_account(open_store):
 
 
 async def test_i5_author_and_those_who_saved_the_text_do_not_count(open_store):
-    """However their names are spelled; the author is barred at the intent as well, should the schedule rename them."""
+    """The author and all savers of the text are barred, in any spelling of their names.
+
+    The author is also barred at the intent, if the schedule names another author by then.
+    """
     store = await file_post(open_store)
     for name in ("zhang", " ＺＨＡＮＧ "):
         with pytest.raises(ApprovalError, match="approval_barred"):
@@ -220,16 +256,21 @@ async def test_i5_author_and_those_who_saved_the_text_do_not_count(open_store):
 
 
 async def test_i5_nobody_approves_twice_in_one_chain(open_store):
-    """The second yes of one person is refused, whatever the spelling."""
+    """The second approval by one person in a chain is refused, in any spelling of the name."""
     store = await file_post(open_store)
     await approve(store, "li")
     with pytest.raises(ApprovalError, match="approval_given_already"):
         await approve(store, "LI")
-    assert [missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing] == [LAST]
+    assert [missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing] == [
+        LAST
+    ]
 
 
 async def test_a_changed_kind_is_judged_by_the_chain_of_its_text(open_store):
-    """A yes to a warning is none to the same words as a bulletin, whose kind needs its own."""
+    """An approval of a warning is none for the same words as a bulletin.
+
+    The bulletin needs the approvals of its own kind.
+    """
     rules = ApprovalRules(default=(FIRST,), by_kind={"warning": (FIRST, LAST)})
     store = await file_post(open_store, rules=rules)
     await approve_all(store)
@@ -241,7 +282,7 @@ async def test_a_changed_kind_is_judged_by_the_chain_of_its_text(open_store):
 
 
 async def test_a_kind_edited_after_a_part_was_sent_is_approved_for_each_chain(open_store):
-    """An account that is added with another kind needs the chain of that kind alone; the others keep theirs."""
+    """An account added with another kind needs only that kind's chain; the others keep theirs."""
     rules = ApprovalRules(default=(LAST,), by_kind={"warning": (FIRST, LAST)})
     store = await file_post(open_store, rules=rules)
     await approve_all(store)
@@ -249,7 +290,9 @@ async def test_a_kind_edited_after_a_part_was_sent_is_approved_for_each_chain(op
     await store.maintenance.run()
     [sent] = await store.outbox.claim(1)
     await store.outbox.record_intent(sent)
-    post = replace(POST, kind=PostKind.BULLETIN, content_hash="bulletin", accounts=(AccountId("c"),))
+    post = replace(
+        POST, kind=PostKind.BULLETIN, content_hash="bulletin", accounts=(AccountId("c"),)
+    )
     added = make_rendered_delivery(post, START_TIME + HOUR)
     commit = PlanCommit(plan=Plan(planned=(added.planned,)), rendered=[added], posts=[post])
     await store.posts.commit_plan(commit)
@@ -269,7 +312,10 @@ async def test_a_kind_edited_after_a_part_was_sent_is_approved_for_each_chain(op
 
 @pytest.mark.parametrize("chain", [(FIRST,), (LAST,), (FIRST, LAST, Stage(name="more"))])
 async def test_yeses_of_another_chain_do_not_count(open_store, chain):
-    """After the settings have changed the chain, to fewer stages or more, the same people are asked again."""
+    """After the settings change the chain, the same people must approve again.
+
+    This holds for fewer stages and for more.
+    """
     store = await file_post(open_store)
     await approve_all(store)
     changed = replace(store, approval_rules=ApprovalRules(by_kind={"warning": chain}))
@@ -282,11 +328,16 @@ async def test_yeses_of_another_chain_do_not_count(open_store, chain):
 
 
 async def test_a_post_due_when_approved_is_not_late_before(open_store):
-    """`asap`: its time, and its allowed delay, begin with the last yes, hours after it was saved."""
+    """`asap`: the due time and the allowed delay begin with the last approval.
+
+    That may be hours after the post was saved.
+    """
     post = replace(make_post("p", ["a"], START_TIME), trigger=OneTimeTrigger(at=None))
     store = replace(await open_store(make_policy("a")), approval_rules=RULES)
     draft = make_rendered_delivery(post, START_TIME)
-    await store.posts.commit_plan(PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post]))
+    await store.posts.commit_plan(
+        PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post])
+    )
     for _ in range(5):
         assert await try_to_send(store) == []
         store.runtime.advance_time(HOUR)
@@ -298,7 +349,10 @@ async def test_a_post_due_when_approved_is_not_late_before(open_store):
 
 @pytest.mark.parametrize("end", ["disable", "reset", "change", "leave"])
 async def test_what_a_leaver_has_approved_does_not_count(open_store, end):
-    """Disabling, resetting, leaving or losing a role ends one's yeses to what is not sent yet, and no others."""
+    """Disabling, resetting, leaving or losing a role ends a person's approvals of unsent posts.
+
+    It ends no other approvals.
+    """
     store = await file_post(open_store)
     admin = await store.users.add("root", [parse_grant("admin")], person("root"))
     await store.users.add("Li", [parse_grant("approver")], person("root"))
@@ -319,21 +373,28 @@ async def test_what_a_leaver_has_approved_does_not_count(open_store, end):
             await store.duty.add("Li", person("root"))
             await store.users.leave("Li", [], person("root"))
     assert await store.duty.officers() == []
-    assert [missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing] == [FIRST]
+    assert [missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing] == [
+        FIRST
+    ]
     store.runtime.advance_time(HOUR)
     assert await try_to_send(store) == []
 
 
 @pytest.mark.parametrize("end", ["disable", "leave"])
 async def test_what_a_person_asked_a_second_one_to_confirm_ends_with_the_person(open_store, end):
-    """Only the requests of who is disabled or has left end, with an audit entry that names the delivery."""
+    """Only requests of a disabled or departed person end.
+
+    An audit entry names the delivery.
+    """
     store = await file_post(open_store)
     link = await store.users.add("root", [parse_grant("admin")], person("root"))
     await store.users.activate(link, NewSignIn(password_hash="x"), person)
     await store.users.add("Li", [parse_grant("operator")], person("root"))
     mine, other = await store.queries.deliveries(P)
     for delivery, name in ((mine, "Li"), (other, "wang")):
-        await store.actions.request_confirmation(delivery.id, "https://a.example/1", person(name), "seen")
+        await store.actions.request_confirmation(
+            delivery.id, "https://a.example/1", person(name), "seen"
+        )
     if end == "disable":
         await store.users.disable("Li", person("root"))
     else:
@@ -345,7 +406,10 @@ async def test_what_a_person_asked_a_second_one_to_confirm_ends_with_the_person(
 
 
 async def test_who_is_disabled_is_off_duty(open_store):
-    """The list shows whom one can call; enabled again, the person has to be put on it again."""
+    """A disabled person leaves the duty list, and must be added again after being enabled.
+
+    The list shows only people that one can call.
+    """
     store = await file_post(open_store)
     link = await store.users.add("root", [parse_grant("admin")], person("root"))
     await store.users.activate(link, NewSignIn(password_hash="x"), person)
@@ -362,24 +426,36 @@ async def test_who_is_disabled_is_off_duty(open_store):
 
 
 async def test_f85_a_restored_database_asks_nobody_to_confirm(open_store):
-    """It may lack that the first person took back what a second one is asked to confirm."""
+    """A restored database asks nobody to confirm a request.
+
+    It may lack a withdrawal by the first person.
+    """
     store = await file_post(open_store)
     delivery, _other = await store.queries.deliveries(P)
-    await store.actions.request_confirmation(delivery.id, "https://a.example/1", person("li"), "seen")
+    await store.actions.request_confirmation(
+        delivery.id, "https://a.example/1", person("li"), "seen"
+    )
     none_lost = RecoveredIntents(records=())
-    await store.database.write(lambda unit: finish_restore(store, unit, none_lost, None, [], person("root")))
+    await store.database.write(
+        lambda unit: finish_restore(store, unit, none_lost, None, [], person("root"))
+    )
     assert await store.actions.confirmation_request(delivery.id) is None
     events = [line.event for line in await store.queries.audit_history(f"p@{delivery.account}")]
     assert "confirmation_request_ended" in events
 
 
 async def test_f85_a_restored_database_counts_no_yes_and_no_sign_in(open_store):
-    """It may lack that one was withdrawn, or that a user was disabled: all of them are needed again."""
+    """A restored database voids all approvals and sign-ins, so all are needed again.
+
+    It may lack that an approval was withdrawn, or that a user was disabled.
+    """
     store = await file_post(open_store)
     await store.users.add("root", [parse_grant("admin")], person("root"))
     await approve_all(store)
     none_lost = RecoveredIntents(records=())
-    await store.database.write(lambda unit: finish_restore(store, unit, none_lost, None, [], person("root")))
+    await store.database.write(
+        lambda unit: finish_restore(store, unit, none_lost, None, [], person("root"))
+    )
     await store.actions.resume("all", person("root"))
     store.runtime.advance_time(HOUR)
     assert await try_to_send(store) == []
@@ -389,8 +465,13 @@ async def test_f85_a_restored_database_counts_no_yes_and_no_sign_in(open_store):
     assert {"approvals_voided", "users_suspended"} <= codes
 
 
-async def test_f85_a_database_that_lacks_what_a_checkpoint_knows_counts_no_yes_and_no_sign_in(open_store, tmp_path):
-    """An older one was copied into place: once, all are void; what is given after that counts."""
+async def test_f85_a_database_that_lacks_what_a_checkpoint_knows_counts_no_yes_and_no_sign_in(
+    open_store, tmp_path
+):
+    """An older database copied into place voids all approvals and sign-ins, once.
+
+    Approvals and sign-ins given after that count.
+    """
     store = await file_post(open_store)
     await store.users.add("root", [parse_grant("admin")], person("root"))
     await approve_all(store)
@@ -415,13 +496,15 @@ async def test_f85_a_database_that_lacks_what_a_checkpoint_knows_counts_no_yes_a
 
 
 async def release(store, *names, post=P):
-    """Release the content in an emergency, by these officers on duty, of whom one is the author."""
+    """Release the content in an emergency, by these officers on duty, including the author."""
     await store.users.add("root", [parse_grant("admin")], person("root"))
     for name in names:
         await store.duty.add(name, person("root"))
         [task] = await store.approvals.tasks(post)
         officer = unlimited_approver(name)
-        await store.approvals.release_in_emergency(post, task.status.fingerprint, officer, person(name), "flood")
+        await store.approvals.release_in_emergency(
+            post, task.status.fingerprint, officer, person(name), "flood"
+        )
 
 
 async def alert_codes(store):
@@ -430,7 +513,10 @@ async def alert_codes(store):
 
 
 async def test_the_review_after_an_emergency_is_overdue_after_a_day(open_store):
-    """Sent at once; a second alert after 24 hours, none before, and both end with the last regular yes."""
+    """An emergency release is sent at once, and its overdue review alerts after 24 hours.
+
+    There is no second alert before. Both alerts end with the last regular approval.
+    """
     store = await file_post(open_store, make_post("p", ["a"], START_TIME))
     await release(store, "zhang", "chen")
     assert await try_to_send(store) == ["a"]
@@ -448,8 +534,13 @@ async def test_the_review_after_an_emergency_is_overdue_after_a_day(open_store):
 
 
 @pytest.mark.parametrize("change", ["edit", "unapprove", "unapprove and cancel"])
-async def test_the_review_after_an_emergency_can_be_given_whatever_became_of_the_release(open_store, change):
-    """Nobody can dismiss its alert, so the regular yeses end it also where the release itself was ended."""
+async def test_the_review_after_an_emergency_can_be_given_whatever_became_of_the_release(
+    open_store, change
+):
+    """The regular approvals end the review alert even if the release itself was ended.
+
+    Nobody can dismiss this alert.
+    """
     store = await file_post(open_store)
     await release(store, "zhang", "chen")
     if change == "edit":
@@ -461,11 +552,16 @@ async def test_the_review_after_an_emergency_can_be_given_whatever_became_of_the
     assert "after_review_due" in await alert_codes(store)
     await approve_all(store)
     assert await alert_codes(store) == []
-    assert [line.event for line in await store.queries.audit_history("p")].count("after_review_done") == 1
+    assert [line.event for line in await store.queries.audit_history("p")].count(
+        "after_review_done"
+    ) == 1
 
 
 async def test_the_review_after_an_emergency_can_be_dismissed_once_nothing_asks_for_it(open_store):
-    """While the settings ask for the regular yeses nobody can; without approvals no yes could ever end the alert."""
+    """A review alert can be dismissed only once the settings ask for no regular approvals.
+
+    Without approvals no approval could ever end the alert.
+    """
     store = await file_post(open_store, make_post("p", ["a"], START_TIME))
     await release(store, "zhang", "chen")
     [alert] = [item for item in await store.queries.alerts() if item.code == "after_review_due"]
@@ -488,7 +584,10 @@ async def test_half_a_release_of_what_has_expired_waits_for_nobody(open_store):
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_f87_a_server_that_took_over_counts_no_yes(open_store):
-    """What it lacks may be the end of a yes: no intent relies on one, and the next claim ends them all."""
+    """After a takeover no intent relies on an approval, and the next claim ends them all.
+
+    The new server may lack the end of an approval.
+    """
     store = await file_post(open_store)
     await approve_all(store)
     store.runtime.advance_time(HOUR)
@@ -496,7 +595,9 @@ async def test_f87_a_server_that_took_over_counts_no_yes(open_store):
     leases = await store.outbox.claim(1)
     took_over = update(SERVER_TIMELINE).values(timeline="before")
     await store.database.write(lambda unit: unit.connection.execute(took_over))
-    assert [await store.outbox.record_intent(lease) for lease in leases] == [Declined(guard="not_approved")]
+    assert [await store.outbox.record_intent(lease) for lease in leases] == [
+        Declined(guard="not_approved")
+    ]
     assert await try_to_send(store) == []
     assert len((await store.approvals.tasks(P))[0].status.missing) == 2
     await approve_all(store)
@@ -504,7 +605,10 @@ async def test_f87_a_server_that_took_over_counts_no_yes(open_store):
 
 
 async def test_hosts_with_other_rules_do_not_work_together(open_store):
-    """One that asks for no approvals would send what the other holds back; a change is in the audit."""
+    """Hosts with other approval rules do not work together; a change is in the audit.
+
+    A host that asks for no approvals would send the posts that the other host holds back.
+    """
     first = replace(await open_store(), approval_rules=RULES)
     assert await first.actions.register_worker()
     second = await open_store(worker="worker-2")
@@ -516,9 +620,16 @@ async def test_hosts_with_other_rules_do_not_work_together(open_store):
     assert events == ["approval_rules_changed"] * 2
 
 
-@pytest.mark.parametrize(("ahead", "is_sent"), [(HOUR, True), (HOUR + MINUTE, False), (-5 * HOUR, True)])
-async def test_f101_approvals_hold_for_a_later_time_and_within_the_margin(open_store, ahead, is_sent):
-    """I5: brought forward by more than an hour, the same text is approved again; put back, the first yeses count."""
+@pytest.mark.parametrize(
+    ("ahead", "is_sent"), [(HOUR, True), (HOUR + MINUTE, False), (-5 * HOUR, True)]
+)
+async def test_f101_approvals_hold_for_a_later_time_and_within_the_margin(
+    open_store, ahead, is_sent
+):
+    """I5: a post moved forward by over an hour needs new approvals; a post put back keeps them.
+
+    Its text is the same.
+    """
     planned = START_TIME + 10 * HOUR
     store = await file_post(open_store, make_post("p", ["a"], planned))
     await approve_all(store)
@@ -526,7 +637,9 @@ async def test_f101_approvals_hold_for_a_later_time_and_within_the_margin(open_s
     store.runtime.advance_time(10 * HOUR - ahead)
     assert await try_to_send(store) == (["a"] if is_sent else [])
     if not is_sent:
-        assert [missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing] == [FIRST, LAST]
+        assert [
+            missing.stage for missing in (await store.approvals.tasks(P))[0].status.missing
+        ] == [FIRST, LAST]
         await edit(store, make_post("p", ["a"], planned))
         assert (await store.approvals.tasks(P))[0].status.is_approved
 
@@ -543,7 +656,11 @@ async def test_f101_a_post_moved_in_steps_is_compared_with_the_time_that_was_app
 
 
 async def test_f101_what_a_person_sends_far_ahead_needs_its_approvals_again(open_store):
-    """As a change of the time in the schedule does: nobody alone ends an embargo that others have approved."""
+    """A post that a person sends far ahead of its time needs its approvals again.
+
+    A change of its time in the schedule does the same. Nobody alone ends an embargo that others
+    have approved.
+    """
     store = await file_post(open_store, make_post("p", ["a"], START_TIME + HOUR + MINUTE))
     await approve_all(store)
     await store.actions.send_now(P, person("chen"))

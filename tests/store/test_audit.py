@@ -1,4 +1,4 @@
-"""The audit log is one chain: written with the change it records, append-only, with checkpoints outside."""
+"""The audit log is one append-only chain, written with each change, with checkpoints outside."""
 
 import asyncio
 import os
@@ -17,11 +17,21 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import DatabaseError
 
-from publisher.domain.audit_chain import Checkpoint, checkpoint_signing_text, format_checkpoint, hash_entry
+from publisher.domain.audit_chain import (
+    Checkpoint,
+    checkpoint_signing_text,
+    format_checkpoint,
+    hash_entry,
+)
 from publisher.domain.audit_verifier import ChainDefect
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.results import Published, Receipt
-from publisher.engine.checkpoints import CheckpointTargets, last_checkpoint, read_checkpoints, write_checkpoint
+from publisher.engine.checkpoints import (
+    CheckpointTargets,
+    last_checkpoint,
+    read_checkpoints,
+    write_checkpoint,
+)
 from publisher.engine.decisions import named_person
 from publisher.runtime.clock import FailpointRaisedError
 from publisher.secrets import Vault, is_signed_by, load_audit_key
@@ -34,12 +44,16 @@ from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeRuntime
 
 ACCOUNTS = ("a", "b", "c")
-LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
+LIVE = Published(
+    receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+)
 
 
 async def work(store, posts=2):
     """File posts, send one of each account, and give an order."""
-    await enqueue_posts(store.posts, *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(posts)))
+    await enqueue_posts(
+        store.posts, *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(posts))
+    )
     await store.maintenance.promote_due()
     for lease in await store.outbox.claim(10):
         await store.outbox.record_intent(lease)
@@ -54,7 +68,7 @@ async def open_with_entries(open_store):
 
 
 async def test_every_entry_is_chained_to_the_one_before(open_store):
-    """Everything the store writes verifies, from the database's first entry to the head, numbered without a gap."""
+    """Everything the store writes verifies from the first entry to the head, without a gap."""
     store = await open_with_entries(open_store)
     verification = await store.audit.verify(())
     assert verification.is_sound
@@ -100,7 +114,10 @@ async def test_a_change_and_its_entry_come_together_or_not_at_all(open_store, wo
 
 
 async def test_f83_a_full_disk_at_the_outcome_leaves_it_unknown_and_stops_claiming(tmp_path):
-    """Without room for the entry the delivery stays in sending and nothing more is claimed; later it is unknown."""
+    """Without disk space for the entry, the delivery stays in sending and is later unknown.
+
+    Nothing more is claimed meanwhile.
+    """
     world, disk = FakeRuntime(), SmallDisk()
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     await prepare_database(url, "drill", tmp_path / "intents.jsonl", world)
@@ -109,7 +126,9 @@ async def test_f83_a_full_disk_at_the_outcome_leaves_it_unknown_and_stops_claimi
     terms = {item.account.id: item for item in map(make_policy, ACCOUNTS)}
     store = Store(database=database, policies=terms, worker=WorkerId("worker-1"))
     await store.posts.register_logins()
-    await enqueue_posts(store.posts, *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(2)))
+    await enqueue_posts(
+        store.posts, *(make_post(f"p{number}", ACCOUNTS, START_TIME) for number in range(2))
+    )
     await store.maintenance.promote_due()
     leases = await store.outbox.claim(2)
     for lease in leases:
@@ -120,17 +139,23 @@ async def test_f83_a_full_disk_at_the_outcome_leaves_it_unknown_and_stops_claimi
     with pytest.raises(DatabaseError, match="full"):
         await store.outbox.claim(10)
     queries = store.queries
-    assert Counter(item.state for item in await queries.deliveries()) == {State.DUE: 4, State.SENDING: 2}
+    assert Counter(item.state for item in await queries.deliveries()) == {
+        State.DUE: 4,
+        State.SENDING: 2,
+    }
     disk.pages = disk.PLENTY
     world.advance_time(timedelta(hours=1))
     assert await store.maintenance.expire_leases() == 2
-    assert Counter(item.state for item in await queries.deliveries()) == {State.DUE: 4, State.UNKNOWN: 2}
+    assert Counter(item.state for item in await queries.deliveries()) == {
+        State.DUE: 4,
+        State.UNKNOWN: 2,
+    }
     assert (await store.audit.verify(())).is_sound
     await database.close()
 
 
 class SmallDisk:
-    """A disk on which the database is limited to a number of pages."""
+    """A disk that limits the database to a number of pages."""
 
     PLENTY = 2**30
 
@@ -176,42 +201,61 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("database_url", [pytest.param("sqlite", marks=pytest.mark.extra), "postgres"], indirect=True)
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("sqlite", marks=pytest.mark.extra), "postgres"], indirect=True
+)
 async def test_several_processes_write_one_chain(database_url, tmp_path):
-    """Processes that write at the same time neither fork the chain, nor lose an entry, nor leave a gap."""
+    """Concurrent processes neither fork the chain, nor lose an entry, nor leave a gap."""
     await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
     names = [f"w{number}" for number in range(4)]
     pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
-    command_of = partial(asyncio.create_subprocess_exec, sys.executable, "-c", WRITER, database_url, **pipes)
+    command_of = partial(
+        asyncio.create_subprocess_exec, sys.executable, "-c", WRITER, database_url, **pipes
+    )
     writers = await asyncio.gather(*map(command_of, names))
-    assert await asyncio.gather(*(writer.stdout.readline() for writer in writers)) == [b"ready\n"] * 4
+    assert (
+        await asyncio.gather(*(writer.stdout.readline() for writer in writers)) == [b"ready\n"] * 4
+    )
     for writer in writers:
         writer.stdin.write(b"go\n")
     assert await asyncio.gather(*(writer.wait() for writer in writers)) == [0] * 4
-    store = Store(database=Database(open_engine(database_url), FakeRuntime()), policies={}, worker=WorkerId("w"))
+    store = Store(
+        database=Database(open_engine(database_url), FakeRuntime()),
+        policies={},
+        worker=WorkerId("w"),
+    )
     verification = await store.audit.verify(())
     assert (verification.is_sound, verification.entry_count) == (True, 4 * 91)
     changes = select(AUDIT.c.name).order_by(AUDIT.c.id)
     order = await store.database.read(lambda connection: list(connection.scalars(changes)))
-    assert sum(one != other for one, other in pairwise(order[4:])) > 3, "they wrote at the same time"
+    assert sum(one != other for one, other in pairwise(order[4:])) > 3, (
+        "they wrote at the same time"
+    )
     await store.database.close()
 
 
 @pytest.fixture
 async def copy(tmp_path):
-    """Return an open copy of a used SQLite database without triggers, its audit log, checkpoints and intents."""
+    """Return an open copy of a used SQLite database, its audit log, checkpoints and intents.
+
+    The copy has no triggers.
+    """
     world = FakeRuntime()
     url = f"sqlite:///{tmp_path / 'true.db'}"
     journal = tmp_path / "intents.jsonl"
     await prepare_database(url, "drill", journal, world)
     terms = {item.account.id: item for item in map(make_policy, ACCOUNTS)}
     store = Store(
-        database=Database(open_engine(url), world, IntentJournal(journal)), policies=terms, worker=WorkerId("w")
+        database=Database(open_engine(url), world, IntentJournal(journal)),
+        policies=terms,
+        worker=WorkerId("w"),
     )
     await store.posts.register_logins()
     targets = CheckpointTargets(file=tmp_path / "anchors.log")
     for number in range(3):
-        await work(store, posts=1) if number == 1 else await store.actions.pause("all", named_person("王"), "演练")
+        await work(store, posts=1) if number == 1 else await store.actions.pause(
+            "all", named_person("王"), "演练"
+        )
         await store.actions.resume("all", named_person("王"))
         await write_checkpoint(store.audit, targets)
     await store.database.close()
@@ -220,7 +264,9 @@ async def copy(tmp_path):
         for name in ("update", "delete", "replace"):
             connection.execute(f"DROP TRIGGER audit_no_{name}")
     store = Store(
-        database=Database(open_engine(f"sqlite:///{tmp_path / 'publisher.db'}"), world), policies={}, worker="w"
+        database=Database(open_engine(f"sqlite:///{tmp_path / 'publisher.db'}"), world),
+        policies={},
+        worker="w",
     )
     yield Copy(store, list(read_checkpoints(targets.file)), read_records(journal), connection)
     connection.close()
@@ -231,7 +277,12 @@ class Copy:
     """A database that an attacker may change at will."""
 
     def __init__(self, store, anchors, intents, connection):
-        self.store, self.anchors, self.intents, self.connection = store, anchors, intents, connection
+        self.store, self.anchors, self.intents, self.connection = (
+            store,
+            anchors,
+            intents,
+            connection,
+        )
 
     def tamper(self, script):
         self.connection.executescript(script)
@@ -247,7 +298,9 @@ class Copy:
 
 async def test_an_unchanged_copy_is_complete(copy):
     """Checkpoints and journal agree with an unchanged database."""
-    assert [item.sequence for item in copy.anchors] == sorted({item.sequence for item in copy.anchors})
+    assert [item.sequence for item in copy.anchors] == sorted(
+        {item.sequence for item in copy.anchors}
+    )
     assert len(copy.anchors) == len(copy.intents) == 3
     assert await copy.find(copy.anchors, copy.intents) == []
 
@@ -277,14 +330,20 @@ PUT_IN = """
         ("UPDATE audit SET at = at + 1 WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
         ("UPDATE audit SET at = 'soon' WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
         ("UPDATE audit SET detail = CAST(detail AS BLOB) WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
-        ("UPDATE audit SET detail = CAST(x'ff' || detail AS TEXT) WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
+        (
+            "UPDATE audit SET detail = CAST(x'ff' || detail AS TEXT) WHERE id = 7",
+            (ChainDefect.EDITED, 7, 7),
+        ),
         ("UPDATE audit SET hash = previous WHERE id = 7", (ChainDefect.EDITED, 7, 7)),
         ("DELETE FROM audit WHERE id = 7", (ChainDefect.MISSING, 7, 7)),
         ("DELETE FROM audit WHERE id BETWEEN 3 AND 6", (ChainDefect.MISSING, 3, 6)),
         (CLOSE_UP, (ChainDefect.MISSING, 7, 7)),
         (SWAP, (ChainDefect.SWAPPED, 7, 7)),
         (PUT_IN, (ChainDefect.INSERTED, 7, 7)),
-        ("UPDATE database_info SET value = '00' WHERE key = 'audit_genesis'", (ChainDefect.GENESIS, 0, 0)),
+        (
+            "UPDATE database_info SET value = '00' WHERE key = 'audit_genesis'",
+            (ChainDefect.GENESIS, 0, 0),
+        ),
     ],
 )
 async def test_each_kind_of_tampering_is_named_with_its_place(copy, script, found):
@@ -299,7 +358,9 @@ async def test_a_cut_end_is_detected_by_checkpoints_and_by_the_journal(copy):
     copy.cut(copy.anchors[0].sequence)
     assert await copy.find() == []
     assert await copy.find(copy.anchors) == [(ChainDefect.CUT, copy.anchors[0].sequence + 1, last)]
-    assert [damage for damage, _from, _to in await copy.find((), copy.intents)] == [ChainDefect.UNKNOWN_ATTEMPT] * 3
+    assert [damage for damage, _from, _to in await copy.find((), copy.intents)] == [
+        ChainDefect.UNKNOWN_ATTEMPT
+    ] * 3
 
 
 async def test_a_recomputed_chain_is_detected_by_checkpoints(copy):
@@ -311,7 +372,9 @@ async def test_a_recomputed_chain_is_detected_by_checkpoints(copy):
         fields = (at, role, "李", *rest[:-2])
         digest = hash_entry(number, fields, previous)
         parts = ("李", previous, digest, number)
-        copy.connection.execute("UPDATE audit SET name = ?, previous = ?, hash = ? WHERE id = ?", parts)
+        copy.connection.execute(
+            "UPDATE audit SET name = ?, previous = ?, hash = ? WHERE id = ?", parts
+        )
         previous = digest
     copy.connection.commit()
     assert await copy.find() == []
@@ -321,15 +384,21 @@ async def test_a_recomputed_chain_is_detected_by_checkpoints(copy):
 async def test_a_replaced_database_is_detected_by_checkpoints(copy):
     """A chain with another beginning contradicts every checkpoint."""
     genesis, previous = "11" * 32, "11" * 32
-    for number, *fields, _previous, _hash in copy.connection.execute("SELECT * FROM audit ORDER BY id").fetchall():
+    for number, *fields, _previous, _hash in copy.connection.execute(
+        "SELECT * FROM audit ORDER BY id"
+    ).fetchall():
         digest = hash_entry(number, fields, previous)
         parts = (previous, digest, number)
         copy.connection.execute("UPDATE audit SET previous = ?, hash = ? WHERE id = ?", parts)
         previous = digest
-    copy.connection.execute("UPDATE database_info SET value = ? WHERE key = 'audit_genesis'", [genesis])
+    copy.connection.execute(
+        "UPDATE database_info SET value = ? WHERE key = 'audit_genesis'", [genesis]
+    )
     copy.connection.commit()
     assert await copy.find() == []
-    assert {damage for damage, _from, _to in await copy.find(copy.anchors)} == {ChainDefect.OTHER_CHAIN}
+    assert {damage for damage, _from, _to in await copy.find(copy.anchors)} == {
+        ChainDefect.OTHER_CHAIN
+    }
 
 
 async def test_a_checkpoint_is_written_when_the_head_has_moved(open_store, tmp_path):
@@ -350,7 +419,10 @@ async def test_a_checkpoint_is_written_when_the_head_has_moved(open_store, tmp_p
     assert lines[1].hash == (await audit.read_checkpoint()).hash
     assert heard[1].startswith("<85>publisher: audit anchor ")
     logged = tmp_path / "messages"
-    logged.write_text("".join(f"Nov 26 04:00:00 host1 {line[len('<85>') :]}\n" for line in heard), encoding="utf-8")
+    logged.write_text(
+        "".join(f"Nov 26 04:00:00 host1 {line[len('<85>') :]}\n" for line in heard),
+        encoding="utf-8",
+    )
     assert list(read_checkpoints(logged)) == lines
     assert "://" not in targets.file.read_text()
     assert (await audit.verify(lines)).last_confirmed == lines[1].sequence
@@ -362,11 +434,15 @@ async def test_a_torn_checkpoint_line_is_skipped(open_store, tmp_path):
     file = tmp_path / "anchors.log"
     file.write_text('{"database":"d","cha', encoding="utf-8")
     await write_checkpoint(store.audit, CheckpointTargets(file=file))
-    assert [item.sequence for item in read_checkpoints(file)] == [(await store.audit.read_checkpoint()).sequence]
+    assert [item.sequence for item in read_checkpoints(file)] == [
+        (await store.audit.read_checkpoint()).sequence
+    ]
     assert last_checkpoint(file) == next(read_checkpoints(file))
 
 
-async def test_f16_a_new_checkpoint_file_is_found_after_a_power_cut(open_store, tmp_path, monkeypatch):
+async def test_f16_a_new_checkpoint_file_is_found_after_a_power_cut(
+    open_store, tmp_path, monkeypatch
+):
     """F16: not only its contents are synced, but also the folder that holds its name."""
     store, synced, fsync = await open_with_entries(open_store), set(), os.fsync
 
@@ -381,8 +457,17 @@ async def test_f16_a_new_checkpoint_file_is_found_after_a_power_cut(open_store, 
 
 
 def test_only_checkpoint_lines_are_read_whatever_an_editor_put_around_them(tmp_path):
-    """A file with a byte order mark, with other text before the line, or without any checkpoint is read."""
-    head = Checkpoint(database="公安.db", chain="c" * 64, sequence=7, hash="d" * 64, at="2026-11-25T01:00:00+00:00")
+    """A file with a byte order mark, other text or no checkpoint is read.
+
+    The other text stands before the line.
+    """
+    head = Checkpoint(
+        database="公安.db",
+        chain="c" * 64,
+        sequence=7,
+        hash="d" * 64,
+        at="2026-11-25T01:00:00+00:00",
+    )
     line, file = format_checkpoint(head), tmp_path / "saved.txt"
     for words, found in (
         (f"\ufeff{line}", [head]),
@@ -400,7 +485,8 @@ async def test_a_failure_of_one_checkpoint_target_does_not_affect_the_other(open
     store = await open_with_entries(open_store)
     file, newest = tmp_path / "anchors.log", tmp_path / "newest"
     await write_checkpoint(
-        store.audit, CheckpointTargets(file=file, newest_file=newest, syslog_socket=tmp_path / "none")
+        store.audit,
+        CheckpointTargets(file=file, newest_file=newest, syslog_socket=tmp_path / "none"),
     )
     assert len(list(read_checkpoints(file))) == len(list(read_checkpoints(newest))) == 1
     assert await alerts(store) == ["audit_checkpoint_failed"]
@@ -423,10 +509,15 @@ async def test_a_checkpoint_that_cannot_be_written_is_alerted_until_it_can(open_
 
 
 async def test_no_checkpoint_is_written_unsigned_while_the_key_is_missing(open_store, tmp_path):
-    """An alert stands until the key is there; nothing is written meanwhile: an unsigned line would look forged."""
+    """While the key is missing an alert stands and no checkpoint is written.
+
+    An unsigned line would look forged.
+    """
     store = await open_with_entries(open_store)
     vault = Vault(folder=tmp_path, environment={})
-    targets = CheckpointTargets(file=tmp_path / "anchors.log", load_key=partial(load_audit_key, vault))
+    targets = CheckpointTargets(
+        file=tmp_path / "anchors.log", load_key=partial(load_audit_key, vault)
+    )
     vault.write("audit-key", {"private": "no key"})
     await write_checkpoint(store.audit, targets)
     assert (await alerts(store), targets.file.exists()) == (["audit_checkpoint_failed"], False)
@@ -434,13 +525,15 @@ async def test_no_checkpoint_is_written_unsigned_while_the_key_is_missing(open_s
     await write_checkpoint(store.audit, targets)
     [line] = read_checkpoints(targets.file)
     assert await alerts(store) == []
-    assert is_signed_by(checkpoint_signing_text(line), line.signature, [load_audit_key(vault).public])
+    assert is_signed_by(
+        checkpoint_signing_text(line), line.signature, [load_audit_key(vault).public]
+    )
     other = load_audit_key(Vault(folder=tmp_path / "other", environment={}))
     assert not is_signed_by(checkpoint_signing_text(line), line.signature, [other.public])
 
 
 async def test_the_daemon_detects_an_audit_log_that_contradicts_its_checkpoint(copy, tmp_path):
-    """The next checkpoint reports that the last one is not in the audit log any more, without a command."""
+    """The next checkpoint reports a last one missing from the audit log, without a command."""
     targets = CheckpointTargets(file=tmp_path / "anchors.log")
     await write_checkpoint(copy.store.audit, targets)
     assert [alert.code for alert in await copy.store.queries.alerts()].count("audit_broken") == 0
@@ -449,8 +542,13 @@ async def test_the_daemon_detects_an_audit_log_that_contradicts_its_checkpoint(c
     assert [alert.code for alert in await copy.store.queries.alerts()].count("audit_broken") == 1
 
 
-async def test_a_head_that_the_system_log_did_not_accept_is_alerted_until_it_does(open_store, tmp_path):
-    """The file has it already; the alert stands, and the same head is sent again, until the system log accepts it."""
+async def test_a_head_that_the_system_log_did_not_accept_is_alerted_until_it_does(
+    open_store, tmp_path
+):
+    """A head refused by the system log is sent again, and its alert stands until it is accepted.
+
+    The file has the head already.
+    """
     store = await open_with_entries(open_store)
     audit, log = store.audit, tmp_path / "log"
     targets = CheckpointTargets(file=tmp_path / "anchors.log", syslog_socket=log)

@@ -1,4 +1,4 @@
-"""Backups, and restored older databases: nothing that may be published is sent again, nothing is lost."""
+"""Backups and restores: no post that may be published is sent again, and nothing is lost."""
 
 import asyncio
 import os
@@ -17,7 +17,12 @@ from publisher.domain.audit_verifier import ChainDefect
 from publisher.domain.delivery import State, WorkerId
 from publisher.domain.errors import RefusedError
 from publisher.domain.results import Blocked, HoldReason, Unknown
-from publisher.engine.checkpoints import CheckpointTargets, last_checkpoint, read_checkpoints, write_checkpoint
+from publisher.engine.checkpoints import (
+    CheckpointTargets,
+    last_checkpoint,
+    read_checkpoints,
+    write_checkpoint,
+)
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.reconciler import reconcile_due
 from publisher.engine.sender import send_due
@@ -44,7 +49,13 @@ from publisher.store.recovery.backup import (
     read_intents,
     stage_copy,
 )
-from publisher.store.recovery.setup import check_integrity, commit_swap, finish_swaps, migrate, prepare_database
+from publisher.store.recovery.setup import (
+    check_integrity,
+    commit_swap,
+    finish_swaps,
+    migrate,
+    prepare_database,
+)
 from publisher.store.store import Store
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter, FakeRuntime
@@ -59,7 +70,10 @@ class BackupWorkspace:
 
     def __init__(self, folder):
         self.file, self.journal = folder / "publisher.db", folder / "intents.jsonl"
-        self.backup, self.targets = folder / "backup.db", CheckpointTargets(file=folder / "anchors.log")
+        self.backup, self.targets = (
+            folder / "backup.db",
+            CheckpointTargets(file=folder / "anchors.log"),
+        )
         self.world = FakeRuntime()
         self.fake = FakeAdapter(now=self.world.now)
         self.store = None
@@ -76,7 +90,11 @@ class BackupWorkspace:
 
     def use(self, database):
         self.store = Store(database=database, policies={A: make_policy("a")}, worker=WorkerId("w"))
-        self.outbox, self.post_store, self.queries = self.store.outbox, self.store.posts, self.store.queries
+        self.outbox, self.post_store, self.queries = (
+            self.store.outbox,
+            self.store.posts,
+            self.store.queries,
+        )
 
     async def enqueue_posts(self, *names, at=START_TIME):
         await enqueue_posts(self.post_store, *(make_post(name, ["a"], at) for name in names))
@@ -131,14 +149,20 @@ def workspace(tmp_path):
 
 
 async def test_a_backup_is_made_while_others_write_and_names_itself(workspace):
-    """It holds what was committed, passes its own check, needs no other file, and is private to its owner."""
+    """A backup has everything committed, passes its own check and is private to its owner.
+
+    It needs no other file.
+    """
     await workspace.open()
     await workspace.enqueue_posts("p")
     await workspace.send()
     label = workspace.copy()
     await workspace.store.actions.pause("all", LI, "later")
     assert read_backup_info(workspace.backup) == label
-    assert (label.environment, label.newest_record) == ("drill", read_records(workspace.journal)[-1])
+    assert (label.environment, label.newest_record) == (
+        "drill",
+        read_records(workspace.journal)[-1],
+    )
     assert [path.name for path in workspace.backup.parent.glob("backup*")] == ["backup.db"]
     assert workspace.backup.stat().st_mode & 0o077 == 0
     await workspace.close()
@@ -159,7 +183,7 @@ async def test_a_backup_is_dated_to_the_beginning_of_its_creation(workspace, mon
 
 
 async def test_a_restored_database_is_readable_only_by_its_owner(workspace):
-    """Whatever the permissions of the replaced file."""
+    """A restored database is private, regardless of the permissions of the replaced file."""
     await workspace.open()
     workspace.copy()
     await workspace.close()
@@ -210,7 +234,10 @@ async def test_f84_a_damaged_backup_is_detected_by_any_byte(workspace, position)
     ],
 )
 async def test_a_database_with_code_of_others_is_neither_restored_nor_opened(workspace, code):
-    """A trigger or a column would undo what a restore does for safety: the pause, the end of all approvals."""
+    """A database with a foreign trigger or column is neither restored nor opened.
+
+    Such code would undo the safety steps of a restore: the pause, and the end of all approvals.
+    """
     await workspace.open()
     workspace.copy()
     await workspace.close()
@@ -225,10 +252,15 @@ async def test_a_database_with_code_of_others_is_neither_restored_nor_opened(wor
 
 
 def test_a_table_with_a_name_that_is_half_a_statement_is_read_as_a_table(tmp_path):
-    """A file from elsewhere may contain anything: such a table is sealed too, and no other is read in its workspace."""
+    """A table named like half a statement is sealed too, and no other is read in its place.
+
+    A file from elsewhere may contain anything.
+    """
     file = tmp_path / "hostile.db"
     seals = set()
-    label = BackupInfo(at="", database="", environment="", chain="", entries=0, newest_record=None, checksum="")
+    label = BackupInfo(
+        at="", database="", environment="", chain="", entries=0, newest_record=None, checksum=""
+    )
     for word in ("a", "b"):
         with sqlite3.connect(file) as connection:
             connection.execute('CREATE TABLE IF NOT EXISTS "audit"(x)')
@@ -250,7 +282,10 @@ async def test_a_database_that_was_only_copied_is_no_backup(workspace):
 
 
 async def test_f85_posts_sent_after_the_backup_are_read_and_not_sent_again(workspace):
-    """Known then and sent since; filed and sent since; never sent: each is published once in the end, and explained."""
+    """Each post around a backup is published once in the end, and explained.
+
+    One was known to the backup and sent since. One was filed and sent since. One was never sent.
+    """
     await workspace.open()
     await workspace.enqueue_posts("before")
     await workspace.send()
@@ -286,8 +321,13 @@ async def test_f85_posts_sent_after_the_backup_are_read_and_not_sent_again(works
     await workspace.close()
 
 
-async def test_f85_a_call_after_a_resend_that_the_backup_does_not_know_is_the_unknown_one(workspace):
-    """An unknown outcome before the backup, resolved since by a second call, waits for that call's own time."""
+async def test_f85_a_call_after_a_resend_that_the_backup_does_not_know_is_the_unknown_one(
+    workspace,
+):
+    """A resend that the backup does not know is waited for, for its own time.
+
+    Before the backup the outcome was unknown, and since then a second call has resolved it.
+    """
     await workspace.open()
     await workspace.enqueue_posts("p")
     workspace.fake.script.append(Unknown(reason="reset"))
@@ -309,7 +349,10 @@ async def test_f85_a_call_after_a_resend_that_the_backup_does_not_know_is_the_un
 
 
 async def test_f85_without_a_journal_whatever_may_be_published_is_read_first(workspace):
-    """Refused without the option; then what was due starts as unknown, and what comes later does not."""
+    """Without a journal, posts due before start as unknown; later posts do not.
+
+    Without the option the restore is refused.
+    """
     await workspace.open()
     await workspace.enqueue_posts("p", "later", at=START_TIME + timedelta(minutes=1))
     workspace.copy()
@@ -337,17 +380,26 @@ async def test_f85_without_a_journal_whatever_may_be_published_is_read_first(wor
     await workspace.close()
 
 
-async def test_f85_without_a_journal_held_deliveries_may_have_been_resolved_since_and_are_read_first(workspace):
-    """A repeated resolution finds nothing held; what the account does not show waits for a person again."""
+async def test_f85_without_a_journal_held_deliveries_may_have_been_resolved_since_and_are_read_first(
+    workspace,
+):
+    """A repeated resolution finds no held delivery; after a read a person decides again.
+
+    A person is asked only if the account does not show the post.
+    """
     await workspace.open()
-    workspace.fake.script.extend(Blocked(code="x", reason="x", hold_reason=HoldReason.CAPTCHA) for _ in range(2))
+    workspace.fake.script.extend(
+        Blocked(code="x", reason="x", hold_reason=HoldReason.CAPTCHA) for _ in range(2)
+    )
     for name in ("ruled", "left"):
         await workspace.enqueue_posts(name)
         await workspace.send()
         await workspace.store.actions.resume("account:a", LI)
     workspace.copy()
     [ruled] = await workspace.queries.deliveries("ruled")
-    await resolve_delivery(workspace.store, ruled, Resolution.RESEND, by=named_person("li"), reason="solved")
+    await resolve_delivery(
+        workspace.store, ruled, Resolution.RESEND, by=named_person("li"), reason="solved"
+    )
     await workspace.send()
     assert await workspace.states() == {"ruled": "published", "left": "held"}
     await workspace.close()
@@ -359,7 +411,9 @@ async def test_f85_without_a_journal_held_deliveries_may_have_been_resolved_sinc
     await workspace.open()
     [ruled] = await workspace.queries.deliveries("ruled")
     with pytest.raises(RefusedError) as refused:
-        await resolve_delivery(workspace.store, ruled, Resolution.RESEND, by=named_person("li"), reason="given again")
+        await resolve_delivery(
+            workspace.store, ruled, Resolution.RESEND, by=named_person("li"), reason="given again"
+        )
     assert refused.value.code == "not_read_yet"
     await workspace.read()
     await workspace.store.actions.resume("all", LI)
@@ -384,8 +438,14 @@ async def test_f85_without_a_journal_a_known_unknown_outcome_keeps_its_own_basel
     await workspace.restore_backup(workspace.backup, is_incomplete_fine=True)
     workspace.journal.touch()
     await workspace.open()
-    query = select(ATTEMPT.c.newest_id, ATTEMPT.c.baseline_at).where(ATTEMPT.c.delivery == 2).order_by(ATTEMPT.c.number)
-    known, doubted = await workspace.store.database.read(lambda connection: connection.execute(query).all())
+    query = (
+        select(ATTEMPT.c.newest_id, ATTEMPT.c.baseline_at)
+        .where(ATTEMPT.c.delivery == 2)
+        .order_by(ATTEMPT.c.number)
+    )
+    known, doubted = await workspace.store.database.read(
+        lambda connection: connection.execute(query).all()
+    )
     assert known.newest_id == "1"
     assert known.baseline_at < workspace.world.now() - SETTLE
     assert doubted == known
@@ -393,7 +453,7 @@ async def test_f85_without_a_journal_a_known_unknown_outcome_keeps_its_own_basel
 
 
 async def test_f85_another_journal_is_no_journal(workspace):
-    """A journal without the newest line of the backup's time cannot show what came after."""
+    """A journal without the newest line of the backup's time cannot show later calls."""
     await workspace.open()
     await workspace.enqueue_posts("p")
     await workspace.send()
@@ -406,7 +466,9 @@ async def test_f85_another_journal_is_no_journal(workspace):
     await workspace.close()
 
 
-async def test_f85_a_backup_restored_by_hand_is_recognised_even_if_nothing_was_sent_since(workspace):
+async def test_f85_a_backup_restored_by_hand_is_recognised_even_if_nothing_was_sent_since(
+    workspace,
+):
     """Its metadata says so at the next start, and it can be accepted as it is."""
     await workspace.open()
     workspace.copy()
@@ -422,7 +484,7 @@ async def test_f85_a_backup_restored_by_hand_is_recognised_even_if_nothing_was_s
 
 
 async def test_f95_a_drill_backup_is_not_restored_live_nor_another_workspaces(workspace, tmp_path):
-    """The environment and the audit chain in the file say whose it is."""
+    """The environment and the audit chain in the file identify its workspace."""
     await workspace.open()
     workspace.copy()
     await workspace.close()
@@ -441,7 +503,10 @@ async def test_f95_a_drill_backup_is_not_restored_live_nor_another_workspaces(wo
 
 @pytest.mark.parametrize("passing", [1, 2])
 async def test_a_killed_restore_is_finished_by_the_next_start(workspace, passing):
-    """Between the decision and its end only the new database is found; the old one is kept complete."""
+    """After a killed restore, only the new database is found; the old one is kept complete.
+
+    The kill is between the decision and the end of the restore.
+    """
     await workspace.open()
     workspace.copy()
     await workspace.store.actions.pause("all", LI, "newer than the backup")
@@ -453,7 +518,9 @@ async def test_a_killed_restore_is_finished_by_the_next_start(workspace, passing
     kept = commit_swap(incoming, workspace.file, workspace.world.now())
     if passing == 2:
         with pytest.raises(FailpointRaisedError):
-            finish_swaps(workspace.file, workspace.journal, Runtime(failpoints={"restore.mid": ("raise", 1)}))
+            finish_swaps(
+                workspace.file, workspace.journal, Runtime(failpoints={"restore.mid": ("raise", 1)})
+            )
         assert not workspace.file.exists()
     with pytest.raises(RefusedError) as refused:
         await workspace.open()
@@ -464,7 +531,10 @@ async def test_a_killed_restore_is_finished_by_the_next_start(workspace, passing
 
 
 async def test_a_recorded_restore_is_distinguished_from_a_silent_cut(workspace):
-    """`restored` names the checkpoint that it cut off, so the loss has a name; both are losses that nobody accepted."""
+    """`restored` names the checkpoint that it cut off; a silent cut has no such name.
+
+    Both are losses that nobody has accepted.
+    """
     await workspace.open()
     await workspace.enqueue_posts("p")
     workspace.copy()
@@ -477,7 +547,9 @@ async def test_a_recorded_restore_is_distinguished_from_a_silent_cut(workspace):
     await write_checkpoint(workspace.store.audit, workspace.targets)
     anchors = list(read_checkpoints(workspace.targets.file))
     found = await workspace.store.audit.verify(anchors, read_records(workspace.journal))
-    assert [(item.defect, item.facts["name"]) for item in found.breaks] == [(ChainDefect.REPLACED, "li")]
+    assert [(item.defect, item.facts["name"]) for item in found.breaks] == [
+        (ChainDefect.REPLACED, "li")
+    ]
     assert [item.code for item in await workspace.queries.alerts()].count("audit_broken") == 1
     beyond = replace(anchors[0], sequence=99, hash="f" * 64)
     found = await workspace.store.audit.verify([beyond, *anchors])
@@ -486,9 +558,13 @@ async def test_a_recorded_restore_is_distinguished_from_a_silent_cut(workspace):
     await workspace.restore_backup(workspace.backup)
     await workspace.open()
     found = await workspace.store.audit.verify(anchors)
-    assert [(item.defect, item.facts["name"]) for item in found.breaks] == [(ChainDefect.REPLACED, "li")]
+    assert [(item.defect, item.facts["name"]) for item in found.breaks] == [
+        (ChainDefect.REPLACED, "li")
+    ]
     await workspace.close()
-    silent = Database(open_engine(f"sqlite:///{workspace.file.with_name('silent.db')}"), workspace.world)
+    silent = Database(
+        open_engine(f"sqlite:///{workspace.file.with_name('silent.db')}"), workspace.world
+    )
     workspace.use(silent)
     found = await workspace.store.audit.verify(anchors)
     assert ChainDefect.CUT in {item.defect for item in found.breaks}
@@ -511,7 +587,10 @@ async def test_f84_damage_in_the_middle_of_a_database_is_found_at_the_start(work
 
 
 async def test_f84_a_damaged_database_keeps_the_log_that_a_kill_left_beside_it(workspace):
-    """A killed daemon left its newest commits in a file of their own: the refusal changes neither file."""
+    """The refusal of a damaged database changes neither it nor the log of a killed daemon.
+
+    The killed daemon left its newest commits in that separate file.
+    """
     await workspace.open()
     await workspace.enqueue_posts(*(f"p{number}" for number in range(60)))
     await workspace.close()
@@ -526,11 +605,15 @@ async def test_f84_a_damaged_database_keeps_the_log_that_a_kill_left_beside_it(w
     data = bytearray((dead / workspace.file.name).read_bytes())
     data[(page - 1) * 4096 : page * 4096] = os.urandom(4096)
     (dead / workspace.file.name).write_bytes(data)
-    before = {left.name: left.read_bytes() for left in dead.glob("*.db*") if left.suffix != ".db-shm"}
+    before = {
+        left.name: left.read_bytes() for left in dead.glob("*.db*") if left.suffix != ".db-shm"
+    }
     assert len(before) > 1
     url = f"sqlite:///{dead / workspace.file.name}"
     with pytest.raises(RefusedError) as refused:
-        await prepare_database(url, "drill", workspace.journal, workspace.world, checks_integrity=True)
+        await prepare_database(
+            url, "drill", workspace.journal, workspace.world, checks_integrity=True
+        )
     assert refused.value.code == "database_corrupt"
     assert {name: (dead / name).read_bytes() for name in before} == before
 
@@ -565,13 +648,19 @@ async def test_a_missing_journal_is_refused(workspace):
 
 
 async def test_old_lines_leave_the_journal_once_their_calls_are_over(workspace):
-    """The lines of unknown outcomes, young calls and the newest stay; lines appended meanwhile are not lost."""
+    """Only lines of completed old calls leave the journal.
+
+    Lines of unknown outcomes, of young calls and the newest line stay. Lines appended meanwhile are
+    not lost.
+    """
     await workspace.open()
     await workspace.enqueue_posts("over", "doubt")
     workspace.fake.script.extend([workspace.fake.lose_reply, workspace.fake.lose_reply])
     await workspace.send()
     await workspace.store.database.write(
-        lambda unit: unit.connection.execute(ATTEMPT.update().where(ATTEMPT.c.delivery == 2).values(ended_at=None))
+        lambda unit: unit.connection.execute(
+            ATTEMPT.update().where(ATTEMPT.c.delivery == 2).values(ended_at=None)
+        )
     )
     workspace.world.advance_time(JOURNAL_RETENTION + timedelta(days=1))
     await workspace.read()
@@ -586,7 +675,9 @@ async def test_old_lines_leave_the_journal_once_their_calls_are_over(workspace):
     assert read_journal(workspace.journal).complete_since == START_TIME
     await workspace.close()
     await workspace.open()
-    attempts = await workspace.store.database.read(lambda connection: len(connection.execute(select(ATTEMPT)).all()))
+    attempts = await workspace.store.database.read(
+        lambda connection: len(connection.execute(select(ATTEMPT)).all())
+    )
     assert attempts == 4
     await workspace.close()
 

@@ -1,4 +1,4 @@
-"""A large acceptance in batches: other work goes on in between, and a kill in the middle loses and doubles nothing."""
+"""A large acceptance in batches lets other work go on, and a kill loses and doubles nothing."""
 
 import asyncio
 import threading
@@ -14,7 +14,12 @@ from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, OneTimeTrigger
 from publisher.runtime.clock import FailpointRaisedError
 from publisher.store.db.database import MAX_BATCH_SIZE
 from publisher.store.db.tables import DELIVERY
-from publisher.store.plan.batches import FIRST_BATCH_SIZE, NEXT_BATCH_SIZE, PlanBatch, split_into_batches
+from publisher.store.plan.batches import (
+    FIRST_BATCH_SIZE,
+    NEXT_BATCH_SIZE,
+    PlanBatch,
+    split_into_batches,
+)
 from publisher.store.plan.posts import PlanCommit
 from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, mark_waiting_unresolved
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
@@ -30,12 +35,12 @@ URGENT = make_post("urgent", ["a0"], START_TIME, is_urgent=True)
 
 @pytest.fixture(autouse=True)
 def _few_come_together(monkeypatch):
-    """Limit what is applied with a version to one batch of new posts."""
+    """Limit the part applied with a version to one batch of new posts."""
     monkeypatch.setattr("publisher.store.plan.batches.FIRST_BATCH_SIZE", NEXT_BATCH_SIZE)
 
 
 async def test_i22_a_small_change_is_applied_with_its_version(open_store, monkeypatch):
-    """Up to a limit the plan is that of the old version or that of the new one, and never anything between."""
+    """Up to a limit, the plan is the old version's or the new version's, and never a mix."""
     monkeypatch.setattr("publisher.store.plan.batches.FIRST_BATCH_SIZE", FIRST_BATCH_SIZE)
     store = await open_store(*map(make_policy, NAMES))
     die(store, 2)
@@ -51,17 +56,26 @@ async def store(open_store):
 async def accept(store, posts, *, changes=NOTHING, drafts=(), text="new", based_on=0):
     """Accept a version of the schedule with these posts."""
     drafted = [*drafts, *(make_rendered_delivery(post, post.trigger.at) for post in posts)]
-    acceptance = PlanCommit(plan=changes, rendered=drafted, posts=posts, schedule_text=text, base_version=based_on)
+    acceptance = PlanCommit(
+        plan=changes, rendered=drafted, posts=posts, schedule_text=text, base_version=based_on
+    )
     return await store.posts.commit_plan(acceptance)
 
 
 async def complete(store, *posts):
-    """Plan again from the version in force, as every planning run does; return the number of new deliveries."""
+    """Plan again from the version in force, as each run does; return the number of deliveries.
+
+    Only new deliveries are counted.
+    """
     now, known = store.runtime.now(), await store.posts.stored_posts(posts)
     found = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + 48 * HOUR), {})
-    drafts = [make_rendered_delivery(filing.post, filing.occurrence.due_at) for filing in found.planned]
+    drafts = [
+        make_rendered_delivery(filing.post, filing.occurrence.due_at) for filing in found.planned
+    ]
     based_on = await store.posts.schedule_version()
-    return await store.posts.commit_plan(PlanCommit(plan=Plan(), rendered=drafts, base_version=based_on))
+    return await store.posts.commit_plan(
+        PlanCommit(plan=Plan(), rendered=drafts, base_version=based_on)
+    )
 
 
 async def states(store):
@@ -73,10 +87,15 @@ def die(store, portion):
 
 
 async def test_i20_a_claim_is_made_between_the_batches_of_an_acceptance(store, monkeypatch):
-    """An urgent post is claimed and its intent written while most of what was accepted is still to be filed."""
+    """An urgent post is claimed and its intent written while most accepted posts are unfiled."""
     await enqueue_posts(store.posts, URGENT)
     await store.maintenance.promote_due()
-    loop, has_begun, is_asked, filed = asyncio.get_running_loop(), asyncio.Event(), threading.Event(), []
+    loop, has_begun, is_asked, filed = (
+        asyncio.get_running_loop(),
+        asyncio.Event(),
+        threading.Event(),
+        [],
+    )
     record_intents = store.outbox._record_intents
 
     def wait_for_the_claim(_runtime, name):
@@ -104,7 +123,10 @@ async def test_i20_a_claim_is_made_between_the_batches_of_an_acceptance(store, m
 
 @pytest.mark.parametrize("portion", range(1, 6))
 async def test_i22_a_kill_in_any_batch_is_repaired_by_the_next_run(store, portion):
-    """In the first batch nothing has happened; later the version is in force, and what is missing is filed once."""
+    """A kill in the first batch changes nothing; after a later one missing posts are filed once.
+
+    After a later kill the new version is in force.
+    """
     die(store, portion)
     with pytest.raises(FailpointRaisedError):
         await accept(store, MANY)
@@ -119,7 +141,7 @@ async def test_i22_a_kill_in_any_batch_is_repaired_by_the_next_run(store, portio
 
 
 async def test_i21_cancellations_and_edits_are_applied_with_the_version(store):
-    """A kill among the new posts leaves no old text that could be sent, no wrong recipient, and no account missing."""
+    """A kill among new posts leaves no old text, wrong recipient or missing account."""
     edited, gone, spared, joined = (
         make_post(name, ["a0", "a1"], START_TIME) for name in ("edited", "gone", "spared", "joined")
     )
@@ -129,14 +151,21 @@ async def test_i21_cancellations_and_edits_are_applied_with_the_version(store):
     changes = Plan(
         removed_posts=(gone.id,),
         removed_targets=(
-            RemovedTargets(key=OccurrenceKey(post=spared.id, occurrence=ONCE_OCCURRENCE), accounts=("a1",)),
+            RemovedTargets(
+                key=OccurrenceKey(post=spared.id, occurrence=ONCE_OCCURRENCE), accounts=("a1",)
+            ),
         ),
     )
     join = make_rendered_delivery(others, START_TIME)
     join = replace(join, planned=replace(join.planned, is_late_addition=True))
     die(store, 2)
     with pytest.raises(FailpointRaisedError):
-        await accept(store, MANY, changes=changes, drafts=[make_rendered_delivery(new, START_TIME, is_new=False), join])
+        await accept(
+            store,
+            MANY,
+            changes=changes,
+            drafts=[make_rendered_delivery(new, START_TIME, is_new=False), join],
+        )
     found = {key: state for key, state in (await states(store)).items() if key not in ALL}
     gone_ones = {("gone", "a0"), ("gone", "a1"), ("spared", "a1")}
     assert {key for key, state in found.items() if state is State.CANCELLED} == gone_ones
@@ -166,25 +195,38 @@ async def test_a_newer_version_ends_the_filing_of_an_older_one(store, monkeypatc
     changes = Plan(removed_posts=tuple(post.id for post in MANY))
     await accept(store, [URGENT], changes=changes, text="newer", based_on=1)
     assert 0 < await older < len(ALL)
-    assert {state for key, state in (await states(store)).items() if key in ALL} == {State.CANCELLED}
+    assert {state for key, state in (await states(store)).items() if key in ALL} == {
+        State.CANCELLED
+    }
     assert await complete(store, URGENT) == 0
 
 
 async def test_posts_of_a_data_loss_window_are_filed_as_unknown_in_one_transaction(store):
-    """A kill between batches would leave posts that a later run sends at once, as if they were not unknown."""
+    """Posts of a data loss window are filed as unknown in one transaction.
+
+    After a kill between batches, a later run would send the rest at once, as if they were not
+    unknown.
+    """
     at_once = [replace(post, trigger=OneTimeTrigger(at=None)) for post in MANY]
     await store.database.write(
-        lambda unit: mark_waiting_unresolved(store, unit, START_TIME - HOUR, RECOVERY_MAINTENANCE, exclude=())
+        lambda unit: mark_waiting_unresolved(
+            store, unit, START_TIME - HOUR, RECOVERY_MAINTENANCE, exclude=()
+        )
     )
     die(store, 2)
     drafts = [make_rendered_delivery(post, START_TIME) for post in at_once]
-    acceptance = PlanCommit(plan=Plan(), rendered=drafts, posts=at_once, schedule_text="new", base_version=0)
+    acceptance = PlanCommit(
+        plan=Plan(), rendered=drafts, posts=at_once, schedule_text="new", base_version=0
+    )
     assert await store.posts.commit_plan(acceptance) == len(ALL)
     assert set((await states(store)).values()) == {State.UNKNOWN}
 
 
 def test_no_follow_up_is_filed_before_its_original():
-    """A follow-up without its original is cancelled: originals come first, however late and routine they are."""
+    """Originals are filed before their follow-ups, however late and routine they are.
+
+    A follow-up without its original is cancelled.
+    """
     original = make_post("original", NAMES, START_TIME + HOUR)
     update = make_post("update", NAMES, START_TIME + HOUR, follows="original")
     correction = make_post("correction", NAMES, START_TIME + HOUR, follows="update", is_urgent=True)
@@ -212,14 +254,20 @@ def test_urgent_posts_are_filed_first_and_no_occurrence_is_split():
 
 
 async def test_an_intent_waits_for_no_outcome(store):
-    """What starts a call is written before all that waits already, in a transaction that has room for both or not."""
+    """An intent is written before all waiting outcomes.
+
+    This holds whether or not its transaction has room for both.
+    """
     done = []
 
     def record(_transaction, names):
         done.extend(names)
         return names
 
-    writes = [store.database.write_batched(record, f"outcome {number}") for number in range(MAX_BATCH_SIZE + 1)]
+    writes = [
+        store.database.write_batched(record, f"outcome {number}")
+        for number in range(MAX_BATCH_SIZE + 1)
+    ]
     await asyncio.gather(*writes, store.database.write_batched(record, "intent", goes_first=True))
     assert done[0] == "intent"
     assert len(done) == MAX_BATCH_SIZE + 2
@@ -231,10 +279,16 @@ NEW_TITLE = "改过的标题"
 
 
 async def file_and_edit(store):
-    """File some posts; return the version that edits half of them, and that the other half has left."""
+    """File posts, and return a version that edits half of them and drops the other half."""
     filed = [make_rendered_delivery(post, post.trigger.at) for post in (*EDITED, *GONE)]
     await store.posts.commit_plan(
-        PlanCommit(plan=NOTHING, rendered=filed, posts=[*EDITED, *GONE], schedule_text="old", base_version=0)
+        PlanCommit(
+            plan=NOTHING,
+            rendered=filed,
+            posts=[*EDITED, *GONE],
+            schedule_text="old",
+            base_version=0,
+        )
     )
     return [replace(post, title=NEW_TITLE, content_hash=f"{post.id}/new") for post in EDITED]
 
@@ -242,9 +296,12 @@ async def file_and_edit(store):
 async def find_changes(store, posts):
     """Compare the posts with the store; return the plan and its final texts."""
     now, known = store.runtime.now(), await store.posts.stored_posts(posts)
-    found = plan(Schedule(posts=tuple(posts)), known, PlanWindow(now=now, until=now + 48 * HOUR), {})
+    found = plan(
+        Schedule(posts=tuple(posts)), known, PlanWindow(now=now, until=now + 48 * HOUR), {}
+    )
     return found, [
-        make_rendered_delivery(item.post, item.occurrence.due_at, is_new=item.is_new) for item in found.planned
+        make_rendered_delivery(item.post, item.occurrence.due_at, is_new=item.is_new)
+        for item in found.planned
     ]
 
 
@@ -271,7 +328,7 @@ async def change(store, posts, text=None):
 
 
 async def titles(store):
-    """Return what each account of each open occurrence would get now, as the set of an occurrence's titles."""
+    """Return the set of titles of each open occurrence, over all its accounts."""
     found = {}
     for item in await store.queries.deliveries():
         if item.state is State.PENDING:
@@ -281,7 +338,10 @@ async def titles(store):
 
 
 async def test_f88_an_edit_of_many_posts_lets_other_writers_in(store):
-    """Revisions and removals come in portions, as new posts do: a claim waits for one of them at most."""
+    """Revisions and removals come in portions, so a claim waits for one portion at most.
+
+    New posts come in portions too.
+    """
     new = await file_and_edit(store)
     assert await change(store, new, "new") > 5
     assert await titles(store) == {post.id: {NEW_TITLE} for post in new}
@@ -291,7 +351,10 @@ async def test_f88_an_edit_of_many_posts_lets_other_writers_in(store):
 
 @pytest.mark.parametrize("portion", [1, 2, 4, 6])
 async def test_i22_a_kill_in_any_portion_of_an_edit_is_completed_by_the_next_run(store, portion):
-    """I21: no occurrence has two texts in between, and the next run asks nobody again about what was removed."""
+    """I21: after a kill no occurrence has two texts, and the next run completes the edit.
+
+    It asks nobody again about the removals.
+    """
     new = await file_and_edit(store)
     die(store, portion)
     with pytest.raises(FailpointRaisedError):
@@ -318,12 +381,17 @@ async def test_i20_an_urgent_post_in_a_large_edit_is_filed_first(store):
 
 @pytest.mark.parametrize("is_urgent", [False, True])
 def test_f100_a_moved_occurrence_is_taken_out_before_it_is_filed_at_its_new_time(is_urgent):
-    """F100: were it filed first, a daemon that ends between the batches could send it at both times."""
+    """F100: a moved occurrence is removed before it is filed at its new time.
+
+    In the other order, a daemon that ends between the batches could send it at both times.
+    """
     moved = make_post("moved", NAMES, START_TIME + HOUR, is_urgent=is_urgent)
     others = [make_rendered_delivery(post, START_TIME + HOUR / 2) for post in MANY]
     new = make_rendered_delivery(moved, START_TIME + HOUR, occurrence_id="new")
     old = RemovedTargets(
-        key=OccurrenceKey(post=moved.id, occurrence="old"), accounts=moved.accounts, due_at=START_TIME + 2 * HOUR
+        key=OccurrenceKey(post=moved.id, occurrence="old"),
+        accounts=moved.accounts,
+        due_at=START_TIME + 2 * HOUR,
     )
     batches = split_into_batches(Plan(removed_targets=(old,)), [*others, new])
     [removed_in] = [number for number, batch in enumerate(batches) if old in batch.removed_targets]

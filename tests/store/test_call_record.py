@@ -1,4 +1,4 @@
-"""The call record: what proves that a call with an intent never began, and what proves nothing."""
+"""The call record: proof that a call with an intent never began, and the limits of that proof."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ def path(tmp_path):
 
 
 def record_of(path, boot="boot-1"):
-    """Open the record as a daemon does at its start: it knows what the one before wrote."""
+    """Open the record as a daemon does at its start: it knows the lines of the daemon before."""
     return CallRecord(path, boot)
 
 
@@ -36,7 +36,7 @@ def written(path, boot="boot-1"):
 
 
 def test_f02_after_a_kill_a_call_without_a_second_line_never_began(path):
-    """Of two calls with an intent, the one that began is distinguished from the one that did not."""
+    """Of two calls with an intent, the one that began is distinguished from the other."""
     written(path)
     found = record_of(path)
     assert found.may_have_started(ONE, 1)
@@ -57,7 +57,9 @@ def test_a_call_without_an_intent_here_is_not_proven(path):
     assert record_of(path).may_have_started(DeliveryId(3), 1)
 
 
-@pytest.mark.parametrize(("old", "new"), [("boot", "b00t"), ("intended 2", "inten"), ("started", "began")])
+@pytest.mark.parametrize(
+    ("old", "new"), [("boot", "b00t"), ("intended 2", "inten"), ("started", "began")]
+)
 def test_an_unreadable_record_proves_nothing(path, old, new):
     """A foreign head, a line torn by a full disk, an unknown word: every call may have begun."""
     written(path)
@@ -87,8 +89,13 @@ def test_i24_the_record_stays_small(path):
     assert not record_of(path).may_have_started(ONE, 1)
 
 
-async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_unknown_outcome(open_store, path, world):
-    """The next start finds that the call never began: the delivery is due again, and its attempt counts for nothing."""
+async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_unknown_outcome(
+    open_store, path, world
+):
+    """The next start finds that the call never began, and the delivery is due again.
+
+    Its attempt counts for nothing.
+    """
     store = await open_store(make_policy("a"), make_policy("b"), calls=record_of(path))
     await store.maintenance.expire_own_leases()
     await enqueue_posts(store.posts, make_post("p", ["a", "b"], START_TIME))
@@ -108,7 +115,7 @@ async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_unknown_outco
 
 
 async def expire_before_call(open_store, path, world):
-    """Write the intent of a call that never begins, and let its lease expire in the same process."""
+    """Write the intent of a call that never begins, and let its lease expire in this process."""
     store = await open_store(calls=record_of(path))
     await store.maintenance.expire_own_leases()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
@@ -123,23 +130,31 @@ async def expire_before_call(open_store, path, world):
 async def test_f82_a_lease_that_ends_without_a_call_leaves_no_unknown_outcome_in_the_same_process(
     open_store, path, world
 ):
-    """A call that could not be written to the journal did not begin: after its lease, it is tried again."""
+    """A call that was not written to the journal did not begin, and is tried after its lease.
+
+    It could not be written.
+    """
     store, _lease = await expire_before_call(open_store, path, world)
     [delivery] = await store.queries.deliveries()
     assert delivery.state is State.DUE
 
 
 async def test_f15_a_late_unknown_does_not_overrule_the_proof(open_store, path, world):
-    """A late Unknown has less information than the record: the call never began, so nothing is unknown."""
+    """A late Unknown does not overrule the record: the call never began.
+
+    It has less information than the record, so nothing is unknown.
+    """
     store, lease = await expire_before_call(open_store, path, world)
     assert (await store.outbox.record_outcome(lease, Unknown(reason="timeout"))).state is State.DUE
     ended = select(ATTEMPT.c.outcome, ATTEMPT.c.detail)
-    [(outcome, detail)] = await store.database.read(lambda connection: connection.execute(ended).all())
+    [(outcome, detail)] = await store.database.read(
+        lambda connection: connection.execute(ended).all()
+    )
     assert load_result(outcome, detail) == NotSent(reason="never_started")
 
 
 def test_f82_a_record_that_cannot_be_written_leaves_no_older_one_behind(path):
-    """What another process proved must not be taken for the missing line of this one."""
+    """A record of another process is not taken for the missing line of this one."""
     written(path)
     path.with_name("calls.log.new").mkdir()
     assert not record_of(path).reset()
@@ -159,7 +174,10 @@ def test_a_call_does_not_begin_once_its_record_is_closed(path):
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_f15_a_record_proves_nothing_about_another_hosts_call(open_store, path, world):
-    """A call with an intent that failed here, and made elsewhere, is unknown when the other host dies."""
+    """A call that failed here and was made elsewhere is unknown when the other host dies.
+
+    The call has an intent.
+    """
     one = await open_store(make_policy("a"), calls=record_of(path))
     await one.maintenance.expire_own_leases()
     other = await open_store(make_policy("a"), worker="w2")

@@ -1,4 +1,4 @@
-"""An account, or the way it sends, becomes another one while posts of it are open; on SQLite and on PostgreSQL."""
+"""An account or its method changes while posts of it are open, on SQLite and PostgreSQL."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ BOTH = {"sent_as": "former", "identity": "present"}
 
 
 class ForbiddenAdapter(FakeAdapter):
-    """The account that came in the place of another: whatever is asked of it about the former one is an error."""
+    """An account in the place of another; each question to it about the former one is an error."""
 
     async def _refuse(self, *_about: object) -> object:
         pytest.fail("the present account was called for a post of the former one")
@@ -54,7 +54,9 @@ class Accounts:
         """
         capabilities = replace(TEST_CAPABILITIES, max_extra_parts=parts)
         policy = make_policy("a", identity=identity, capabilities=capabilities)
-        store = await self.open_store(replace(policy, call_method=lambda _rendered, **_facts: method))
+        store = await self.open_store(
+            replace(policy, call_method=lambda _rendered, **_facts: method)
+        )
         await store.accounts.register()
         for name in reported:
             assert await store.login_health.record_verified(policy.account, "f", name) is None
@@ -85,10 +87,12 @@ async def run_jobs(store, world, adapter):
 
 
 async def verify_held(store):
-    """The delivery waits for a person, who reads both identities in the alert and in `why`."""
+    """Verify that the delivery is held, with both identities in the alert and in `why`."""
     held = await only(store)
     assert (held.state, held.reason) == (State.HELD, "identity_changed")
-    [alert] = [alert for alert in await store.queries.alerts() if alert.code == "held.identity_changed"]
+    [alert] = [
+        alert for alert in await store.queries.alerts() if alert.code == "held.identity_changed"
+    ]
     assert BOTH.items() <= alert.facts.items()
     formatter = Formatter(messages=Messages("en"), timezone=START_TIME.tzinfo)
     assert "sent as former, the account is now present" in formatter.alert(alert)
@@ -106,7 +110,7 @@ async def verify_held(store):
     ids=["unknown", "submitted"],
 )
 async def test_f96_an_open_outcome_is_not_looked_for_on_another_account(accounts, world, outcome):
-    """F96: neither a read of the present account nor a second call on it follows; a person decides."""
+    """F96: the present account gets neither a read nor a second call; a person decides."""
     await make_open(await accounts.open("former"), outcome)
     store = await accounts.open("present")
     await run_jobs(store, world, ForbiddenAdapter(now=world.now))
@@ -115,7 +119,7 @@ async def test_f96_an_open_outcome_is_not_looked_for_on_another_account(accounts
 
 
 async def test_f96_a_restored_identity_is_looked_for_again(accounts, world):
-    """F96: once the settings are put back, the delivery is looked for and found on the account that sent it."""
+    """F96: once the settings are put back, the delivery is found on the account that sent it."""
     fake = FakeAdapter(now=world.now)
     former = await accounts.open("former")
     await enqueue_posts(former.posts, make_post("p", ["a"], START_TIME))
@@ -131,7 +135,7 @@ async def test_f96_a_restored_identity_is_looked_for_again(accounts, world):
 
 
 async def test_f96_a_person_may_send_it_on_the_present_account(accounts, world):
-    """F96: on a person's order the post goes out as the present account, and is that one's from then on."""
+    """F96: on a person's order the post is sent as the present account, and stays its own."""
     await make_open(await accounts.open("former"), Unknown(reason="reset"))
     store, fake = await accounts.open("present"), FakeAdapter(now=world.now)
     await reconcile_due_after(store, world)
@@ -152,7 +156,10 @@ async def reconcile_due_after(store, world):
     "outcome", [Published(receipt=receipt()), Unknown(reason="reset")], ids=["published", "unknown"]
 )
 async def test_f96_nothing_is_deleted_on_another_account(accounts, world, outcome):
-    """F96: a retraction of what the former account has posted calls nothing on the present one; a person deletes it."""
+    """F96: a retraction of the former account's post calls nothing on the present one.
+
+    A person deletes the post.
+    """
     await make_open(await accounts.open("former"), outcome)
     store = await accounts.open("present")
     await store.actions.retract(PostId("p"), None, WANG, "wrong")
@@ -163,7 +170,10 @@ async def test_f96_nothing_is_deleted_on_another_account(accounts, world, outcom
 
 
 async def test_f96_a_further_part_does_not_follow_on_another_account(accounts, world):
-    """F96: of a text that the former account has begun, the present one sends no part, even if a person orders it."""
+    """F96: the present account sends no part of a text begun by the former one.
+
+    Not even a person's order changes that.
+    """
     await make_open(await accounts.open("former", parts=1), Published(receipt=receipt()), parts=1)
     store = await accounts.open("present", parts=1)
     for _ in range(2):
@@ -189,19 +199,30 @@ async def test_f96_what_was_never_called_goes_out_on_the_present_account(account
     world.advance_time(MINUTE)
     await store.maintenance.run()
     await send_due(store, {AccountId("a"): fake}, 10, asyncio.Event())
-    assert ((await only(store)).state, [call.identity for call in fake.calls]) == (State.PUBLISHED, ["present"])
+    assert ((await only(store)).state, [call.identity for call in fake.calls]) == (
+        State.PUBLISHED,
+        ["present"],
+    )
 
 
 async def test_f96_posts_of_the_former_account_are_not_taken_for_removed(accounts, world):
-    """F96: the present account's list, figures and older posts say nothing of the former one; one alert says so."""
+    """F96: the present account's list proves nothing about the former one; one alert says so.
+
+    The same holds for its figures and its older posts.
+    """
     former = await accounts.open("former")
     fake = FakeAdapter(now=world.now)
     await enqueue_posts(former.posts, make_post("p", ["a"], START_TIME))
     await former.maintenance.run()
     await send_due(former, {AccountId("a"): fake}, 10, asyncio.Event())
     await monitor_due(former, {AccountId("a"): fake}, 10)
-    own = ObservedPost(remote_id="s", url="https://fake.example/s", published_at=START_TIME + MINUTE, text="别的")
-    store, present = await accounts.open("present"), ForbiddenAdapter(now=world.now, external_posts=[own])
+    own = ObservedPost(
+        remote_id="s", url="https://fake.example/s", published_at=START_TIME + MINUTE, text="别的"
+    )
+    store, present = (
+        await accounts.open("present"),
+        ForbiddenAdapter(now=world.now, external_posts=[own]),
+    )
     for _ in range(5):
         world.advance_time(2 * HOUR)
         assert await monitor_due(store, {AccountId("a"): present}, 10) == 1
@@ -232,8 +253,13 @@ async def test_f96_posts_of_the_former_account_are_not_taken_for_removed(account
         "another's name", "a name that was another's", "a name that was another's between",
     ],
 )  # fmt: skip
-async def test_f96_two_spellings_of_one_account_are_no_change(accounts, world, first, second, is_same):
-    """F96, F97: only the platform's own word makes two spellings one; a name that it gave to two proves nothing."""
+async def test_f96_two_spellings_of_one_account_are_no_change(
+    accounts, world, first, second, is_same
+):
+    """F96, F97: only the platform's own word makes two spellings one.
+
+    A name that the platform gave to two accounts proves nothing.
+    """
     former = await accounts.open(first[0], reported=first[1])
     await make_open(former, Unknown(reason="reset"))
     store = await accounts.open(second[0], reported=second[1])
@@ -244,7 +270,7 @@ async def test_f96_two_spellings_of_one_account_are_no_change(accounts, world, f
 
 
 async def test_f96_the_same_name_in_another_forum_is_another_account(open_store, world):
-    """F96: what the platform calls the account is the same there, and yet its posts appear elsewhere."""
+    """F96: one platform name in two forums is two accounts, since their posts appear elsewhere."""
     policy = make_policy("a", identity="name")
     for forum in ("x", "y"):
         placed = replace(policy, account=replace(policy.account, forum=forum))
@@ -283,8 +309,10 @@ async def test_f96_posts_under_another_spelling_are_watched_on(accounts, world):
     assert (await store.queries.alerts(), (await only(store)).verified_at) == ([], world.now())
 
 
-async def test_f96_an_attempt_from_the_journal_keeps_its_identity_and_method(accounts, world, tmp_path):
-    """F85, F96, F99: what the database has lost, or gets as an orphan, is judged by what its journal line says."""
+async def test_f96_an_attempt_from_the_journal_keeps_its_identity_and_method(
+    accounts, world, tmp_path
+):
+    """F85, F96, F99: a lost or orphaned attempt is judged by its journal line."""
     former = await accounts.open("former", method="quiet")
     await make_open(former, Unknown(reason="reset"))
     [line] = read_records(tmp_path / "intents.jsonl")
@@ -297,17 +325,24 @@ async def test_f96_an_attempt_from_the_journal_keeps_its_identity_and_method(acc
         recover(store, transaction, [line], RECOVERY_MAINTENANCE)
 
     await store.database.write(lose)
-    orphan = await store.database.read(lambda connection: connection.execute(select(ORPHANED_ATTEMPT)).one())
+    orphan = await store.database.read(
+        lambda connection: connection.execute(select(ORPHANED_ATTEMPT)).one()
+    )
     assert (orphan.identity, orphan.method) == ("former", "quiet")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
-    attempt = await store.database.read(lambda connection: connection.execute(select(ATTEMPT)).one())
+    attempt = await store.database.read(
+        lambda connection: connection.execute(select(ATTEMPT)).one()
+    )
     assert (attempt.identity, attempt.method) == ("former", "quiet")
     await run_jobs(store, world, ForbiddenAdapter(now=world.now))
     await verify_held(store)
 
 
 async def test_f99_a_readback_is_told_how_the_call_was_made(accounts, world):
-    """F99: whatever the settings and the post are by now, the request of a readback has the method of its attempt."""
+    """F99: a readback request has the method of its attempt, even after the settings change.
+
+    The post may have changed by then, too.
+    """
     await make_open(await accounts.open("a", method="quiet"), Unknown(reason="reset"))
     store = await accounts.open("a", method="loud")
     await store.database.write(
@@ -331,7 +366,10 @@ async def test_f99_a_readback_is_told_how_the_call_was_made(accounts, world):
 async def test_f99_a_second_call_is_made_by_the_method_of_the_first_or_not_at_all(
     accounts, world, first, second, is_made
 ):
-    """F99: only the first call's method was judged, so no other follows; one that nobody knows was judged by none."""
+    """F99: a second call has the method of the first, since only that method was judged.
+
+    If nobody knows the first call's method, none was judged, and no call follows.
+    """
     store = await accounts.open("a", method=first)
     await make_open(store, Unknown(reason="reset"))
     assert (await prove_absent(store, world)).state is State.DUE
@@ -342,14 +380,23 @@ async def test_f99_a_second_call_is_made_by_the_method_of_the_first_or_not_at_al
         assert answer.method == second
         return
     held = await only(store)
-    assert (answer, held.state, held.reason) == (Declined(guard="not_published"), State.HELD, "not_published")
+    assert (answer, held.state, held.reason) == (
+        Declined(guard="not_published"),
+        State.HELD,
+        "not_published",
+    )
     await resolve_delivery(store, held, Resolution.RESEND, by=WANG, reason="checked")
     _lease, ordered = await claim_and_intend(store)
     assert ordered.method == second
 
 
-async def test_f99_after_a_call_without_effect_the_next_may_be_made_by_another_method(accounts, world):
-    """F99: a call that was not sent is no first call: what follows is made as the post is by now."""
+async def test_f99_after_a_call_without_effect_the_next_may_be_made_by_another_method(
+    accounts, world
+):
+    """F99: after a call that was not sent, the next call uses the post's present method.
+
+    A call that was not sent is no first call.
+    """
     await make_open(await accounts.open("a", method="quiet"), NotSent(reason="dns_failed"))
     store = await accounts.open("a", method="loud")
     world.advance_time(MINUTE)

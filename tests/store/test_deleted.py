@@ -5,20 +5,30 @@ from datetime import timedelta
 import pytest
 
 from publisher.domain.delivery import RECONCILER, RETRACTOR, RetractionRequested, State
-from publisher.domain.results import Deleted, NotFound, Published, Receipt, Submitted, Ticket, Unknown
+from publisher.domain.results import (
+    Deleted,
+    NotFound,
+    Published,
+    Receipt,
+    Submitted,
+    Ticket,
+    Unknown,
+)
 from publisher.engine.decisions import named_person
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
 
 LAG = make_policy("a").capabilities.listing_lag
-LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
+LIVE = Published(
+    receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+)
 UNREADABLE = Unknown(reason="timeout")
 IN_REVIEW = Submitted(ticket=Ticket(payload="7"), check_again_at=START_TIME)
 
 
 @pytest.fixture
 async def asked(open_store, world):
-    """Return a function that files a post whose call is answered so, and one that reads it after a pause."""
+    """Return a function that files a post and answers its call, and one that reads it later."""
     store = await open_store()
 
     async def sent(answer, *, is_retraction_requested=False):
@@ -28,7 +38,9 @@ async def asked(open_store, world):
         await store.outbox.record_intent(lease)
         await store.outbox.record_outcome(lease, answer)
         if is_retraction_requested:
-            await store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+            await store.actions.apply_event(
+                lease.delivery, RetractionRequested(reason="wrong"), named_person("li")
+            )
 
     async def read(*findings, pause=LAG * 1.1):
         for finding in findings:
@@ -38,7 +50,9 @@ async def asked(open_store, world):
             by = RETRACTOR if delivery.state is State.RETRACTING else RECONCILER
             after = await store.outbox.record_readback(unknown, finding, by, world.monotonic())
             world.advance_time(
-                max(after.next_action_at - world.now(), timedelta()) if after.next_action_at else timedelta()
+                max(after.next_action_at - world.now(), timedelta())
+                if after.next_action_at
+                else timedelta()
             )
         return after
 
@@ -58,14 +72,17 @@ async def test_f48_an_unknown_post_is_deleted_only_by_the_second_read(asked, ans
 
 @pytest.mark.parametrize("answer", [UNREADABLE, IN_REVIEW])
 async def test_f48_a_post_reported_deleted_once_and_then_found_is_published(asked, answer):
-    """F48: what the next read shows counts."""
+    """F48: the result of the next read counts."""
     sent, read = asked
     await sent(answer)
     assert (await read(Deleted(), LIVE)).state is State.PUBLISHED
 
 
 async def test_f48_a_read_between_starts_the_count_again(asked):
-    """F48: deleted, not listed, deleted: the last answer is a first one again, and leads to no second call either."""
+    """F48: after deleted, then not listed, a second deleted counts as a first one again.
+
+    It leads to no second call either.
+    """
     sent, read = asked
     await sent(UNREADABLE)
     after = await read(Deleted(), NotFound(covered_since=START_TIME - timedelta(days=1)), Deleted())
@@ -73,7 +90,10 @@ async def test_f48_a_read_between_starts_the_count_again(asked):
 
 
 async def test_f48_reads_right_after_one_another_count_once(asked):
-    """F48: a platform's replicas agree only after a while, so the two reads must be further apart than that."""
+    """F48: two reads count as two only if the time between them exceeds the replicas' lag.
+
+    A platform's replicas agree only after a while.
+    """
     sent, read = asked
     await sent(UNREADABLE)
     await read(Deleted())

@@ -1,4 +1,4 @@
-"""Drafts are their user's own, small, and written seldom; what a user uploads is bounded."""
+"""Drafts are their user's own, small, and written seldom; a user's uploads are bounded."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -71,7 +71,10 @@ async def test_a_draft_has_64_kb_and_a_user_so_many_drafts(store):
 
 
 async def test_the_draft_deleted_last_comes_back_within_a_day(store):
-    """Nobody sees it meanwhile, only its user restores it, and a second click deletes no more than the first."""
+    """Only its user restores the last deleted draft, within a day; nobody sees it meanwhile.
+
+    A second click deletes no more than the first.
+    """
     older, draft = await store.drafts.create("王", "一"), await store.drafts.create("王", "二")
     await store.drafts.delete(older.id, "王")
     await store.drafts.delete(draft.id, "王")
@@ -99,7 +102,10 @@ async def test_who_leaves_leaves_no_drafts(store):
 
 
 async def test_uploads_are_counted_for_a_day(store, monkeypatch):
-    """A second upload of the same picture counts once; the next day there is room again, and others have their own."""
+    """A picture uploaded twice counts once; the daily limit is per user.
+
+    The next day there is room again.
+    """
     monkeypatch.setattr(drafts, "MAX_UPLOADED_BYTES_PER_DAY", 100)
     for _ in range(2):
         await store.uploads.record("王", "media/2026-11-0123456789ab.png", 60)
@@ -112,7 +118,10 @@ async def test_uploads_are_counted_for_a_day(store, monkeypatch):
 
 
 async def test_pictures_that_something_names_leave_room_for_others(store, monkeypatch):
-    """A draft, a stored post and the schedule in force name pictures; after their time uploads are forgotten."""
+    """Pictures named by a draft, a stored post or the schedule in force leave room for others.
+
+    After their time uploads are forgotten.
+    """
     names = [f"media/2026-11-{number:012x}.png" for number in range(4)]
     monkeypatch.setattr(drafts, "MAX_UNUSED_UPLOADS", 4)
     for name in names:
@@ -121,7 +130,8 @@ async def test_pictures_that_something_names_leave_room_for_others(store, monkey
         await store.uploads.require_room("王", 1)
     await store.drafts.create("李", f'{{"image_file": ["{names[0]}"]}}')
     post = replace(
-        make_post("p", [next(iter(store.policies))], START_TIME), images=(PostImage(file=names[1], alt="x"),)
+        make_post("p", [next(iter(store.policies))], START_TIME),
+        images=(PostImage(file=names[1], alt="x"),),
     )
     await enqueue_posts(store.posts, post, text=f'images = ["{names[2]}"]')
     assert await store.uploads.find_used() == set(names[:3])

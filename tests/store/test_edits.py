@@ -36,9 +36,11 @@ async def call_both(open_store, outcome=None):
 
 
 async def edit(store, post=NEW):
-    """Accept another text for what is filed."""
+    """Accept another text for the filed post."""
     draft = make_rendered_delivery(post, post.trigger.at, is_new=False)
-    await store.posts.commit_plan(PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post]))
+    await store.posts.commit_plan(
+        PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post])
+    )
 
 
 async def show_absent(store):
@@ -47,7 +49,9 @@ async def show_absent(store):
         store.runtime.advance_time(8 * MINUTE)
         for unknown in await store.outbox.due_readbacks([State.UNKNOWN], 10):
             found = NotFound(covered_since=START_TIME - timedelta(days=1))
-            await store.outbox.record_readback(unknown, found, RECONCILER, store.runtime.monotonic())
+            await store.outbox.record_readback(
+                unknown, found, RECONCILER, store.runtime.monotonic()
+            )
 
 
 async def standing(store):
@@ -64,30 +68,42 @@ async def test_f70_after_an_edit_during_an_unknown_outcome_no_old_text_is_sent(o
     assert [alert.code for alert in await store.queries.alerts()] == ["held.edited"] * 2
     assert await store.outbox.claim(10) == []
     chosen = await resolve_delivery(
-        store, found[AccountId("a")], Resolution.RESEND, by=named_person("li"), reason="the old words will do"
+        store,
+        found[AccountId("a")],
+        Resolution.RESEND,
+        by=named_person("li"),
+        reason="the old words will do",
     )
     assert chosen.state is State.DUE
 
 
 async def test_f70_an_account_removed_during_an_unknown_outcome_is_cancelled(open_store):
-    """Removed from `to` while the outcome was unknown: no second call there, one where it is still wanted."""
+    """An account removed from `to` during an unknown outcome gets no second call.
+
+    The account that is still wanted gets one.
+    """
     store = await call_both(open_store, Unknown(reason="timeout"))
     gone = RemovedTargets(
-        key=make_rendered_delivery(OLD, START_TIME).planned.occurrence.key, accounts=(AccountId("b"),)
+        key=make_rendered_delivery(OLD, START_TIME).planned.occurrence.key,
+        accounts=(AccountId("b"),),
     )
     await store.posts.commit_plan(PlanCommit(plan=Plan(removed_targets=(gone,))))
     known = (await store.posts.stored_posts())[OLD.id].occurrences["once"]
     assert (known.open_accounts, known.untargeted_accounts) == ({"a"}, {"b"})
     await show_absent(store)
     found = await standing(store)
-    assert (found[AccountId("a")].state, found[AccountId("b")].state) == (State.DUE, State.CANCELLED)
+    assert (found[AccountId("a")].state, found[AccountId("b")].state) == (
+        State.DUE,
+        State.CANCELLED,
+    )
 
 
 async def test_f70_an_account_added_again_during_an_unknown_outcome_is_wanted_again(open_store):
     """An edit that is undone before the outcome is known has no effect."""
     store = await call_both(open_store, Unknown(reason="timeout"))
     gone = RemovedTargets(
-        key=make_rendered_delivery(OLD, START_TIME).planned.occurrence.key, accounts=(AccountId("b"),)
+        key=make_rendered_delivery(OLD, START_TIME).planned.occurrence.key,
+        accounts=(AccountId("b"),),
     )
     await store.posts.commit_plan(PlanCommit(plan=Plan(removed_targets=(gone,))))
     await edit(store, replace(OLD, accounts=(AccountId("b"),)))
@@ -96,8 +112,13 @@ async def test_f70_an_account_added_again_during_an_unknown_outcome_is_wanted_ag
     assert {item.state for item in (await standing(store)).values()} == {State.DUE}
 
 
-async def test_f70_after_an_edit_during_a_call_that_was_not_sent_no_old_text_is_sent(open_store, world):
-    """The other account may have been call_both with the old text: this one is not sent again automatically."""
+async def test_f70_after_an_edit_during_a_call_that_was_not_sent_no_old_text_is_sent(
+    open_store, world
+):
+    """A call that was not sent before an edit is not sent again automatically.
+
+    The other account may have been called with the old text.
+    """
     store = await open_store(make_policy("a"), make_policy("b"))
     await enqueue_posts(store.posts, OLD)
     await store.maintenance.promote_due()
@@ -110,7 +131,10 @@ async def test_f70_after_an_edit_during_a_call_that_was_not_sent_no_old_text_is_
 
 
 async def test_an_edit_after_calls_that_were_all_not_sent_replaces_the_text(open_store, world):
-    """F18, F69: where no byte was sent for any account nothing is started, and the new text is sent."""
+    """F18, F69: where no byte was sent, nothing is started and the new text is sent.
+
+    No byte was sent for any account.
+    """
     store = await call_both(open_store, NotSent(reason="dns_failed"))
     await edit(store)
     found = await standing(store)
@@ -122,19 +146,23 @@ async def test_an_edit_after_calls_that_were_all_not_sent_replaces_the_text(open
 
 
 async def test_f70_a_post_published_with_the_old_text_is_reported(open_store):
-    """The call made before the edit succeeded: people learn that the account shows the earlier text."""
+    """After a successful call made before the edit, people learn that the earlier text is shown."""
     store = await call_both(open_store, Unknown(reason="timeout"))
     await edit(store)
     store.runtime.advance_time(MINUTE)
     [unknown, _other] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
-    seen = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
+    seen = Published(
+        receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+    )
     assert (
         await store.outbox.record_readback(unknown, seen, RECONCILER, store.runtime.monotonic())
     ).state is State.PUBLISHED
     assert [alert.code for alert in await store.queries.alerts()] == ["published_after_edit"]
 
 
-async def test_planning_after_an_edit_during_an_unknown_outcome_finds_nothing_more_to_do(open_store):
+async def test_planning_after_an_edit_during_an_unknown_outcome_finds_nothing_more_to_do(
+    open_store,
+):
     """The edit is stored once: the plan made from the same schedule is empty."""
     store = await call_both(open_store, Unknown(reason="timeout"))
     await edit(store)
@@ -144,9 +172,10 @@ async def test_planning_after_an_edit_during_an_unknown_outcome_finds_nothing_mo
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_i21_an_edit_waits_for_another_hosts_intent(open_store, monkeypatch):
-    """One occurrence is sent in one text: an intent of another host during the edit counts as started.
+    """One occurrence is sent in one text: another host's intent during the edit counts as started.
 
-    The other host's transaction is open, with the intent written, while the edit checks whether anything has started.
+    The other host's transaction is open, with the intent written, while the edit checks whether
+    anything has started.
     """
     one, other = (
         await open_store(make_policy("a"), make_policy("b")),
@@ -179,13 +208,17 @@ async def test_i21_an_edit_waits_for_another_hosts_intent(open_store, monkeypatc
 
 
 async def refresh(store, post=NEW):
-    draft = make_rendered_delivery(replace(post, content_hash=OLD.content_hash), START_TIME, is_new=False)
+    draft = make_rendered_delivery(
+        replace(post, content_hash=OLD.content_hash), START_TIME, is_new=False
+    )
     plan = Plan(planned=(draft.planned,))
-    await store.posts.commit_plan(PlanCommit(plan=plan, rendered=[draft], is_scheduled=False, is_refresh=True))
+    await store.posts.commit_plan(
+        PlanCommit(plan=plan, rendered=[draft], is_scheduled=False, is_refresh=True)
+    )
 
 
 async def test_f105_a_refresh_replaces_no_text_of_which_a_call_has_begun_meanwhile(open_store):
-    """F105: it is asked again in the transaction: an intent that came first keeps every text as it is."""
+    """F105: a refresh checks again in its transaction; an earlier intent keeps every text."""
     store = await open_store(make_policy("a"), make_policy("b"))
     await enqueue_posts(store.posts, OLD)
     before = {account: one.rendered_hash for account, one in (await standing(store)).items()}

@@ -17,11 +17,13 @@ NARROW = RateLimit(min_interval=timedelta(0), per_hour=5, per_day=2, urgent_shar
 
 
 async def expired(store):
-    """Let two hours pass, and return the reasons with which deliveries ended, each of which must be an alert too."""
+    """Let two hours pass, and return the reasons of ended deliveries, each also an alert."""
     store.runtime.advance_time(2 * HOUR)
     await store.maintenance.expire()
     ended = await store.queries.deliveries(states=[State.EXPIRED])
-    codes = [alert.code for alert in await store.queries.alerts() if alert.code.startswith("expired.")]
+    codes = [
+        alert.code for alert in await store.queries.alerts() if alert.code.startswith("expired.")
+    ]
     assert sorted(codes) == sorted(f"expired.{row.reason}" for row in ended)
     return {row.key.post: row.reason for row in ended}
 
@@ -50,9 +52,14 @@ async def test_a_post_delayed_by_a_pause_says_so(open_store, scope):
 
 
 async def test_f44_a_post_delayed_by_the_quota_says_so(open_store):
-    """F44: a routine post that its login had no quota for is distinguished from one that was merely late."""
+    """F44: a routine post without quota of its login is distinguished from a merely late one."""
     store = await open_store(make_policy("a", rate_limit=NARROW))
-    await enqueue_posts(store.posts, due("first"), due("second", minutes=1), due("urgent", minutes=1, is_urgent=True))
+    await enqueue_posts(
+        store.posts,
+        due("first"),
+        due("second", minutes=1),
+        due("urgent", minutes=1, is_urgent=True),
+    )
     await send(store, Unknown(reason="timeout"))
     store.runtime.advance_time(timedelta(minutes=2))
     await store.maintenance.promote_due()
@@ -70,7 +77,7 @@ async def test_f44_a_post_delayed_by_the_platform_says_so(open_store):
 
 
 async def test_a_follow_up_without_original_says_so(open_store):
-    """A follow-up whose original stayed unknown is distinguished from one that its own account delayed."""
+    """A follow-up of an unknown original is distinguished from one that its account delayed."""
     store = await open_store()
     update = make_post("update", ["a"], START_TIME, follows="p", expires_at=START_TIME + 2 * HOUR)
     await enqueue_posts(store.posts, due("p"), update)

@@ -52,7 +52,10 @@ def refusal_of(action, *arguments):
 
 @pytest.mark.parametrize("stops", [True, False], ids=["stopped", "running"])
 async def test_f103_a_copy_is_refused_and_named(tmp_path, stops):
-    """The refusal says where the original ran, until when, and where the copy is; a command is refused as well."""
+    """The refusal names the place of the original, its last time there, and the copy's place.
+
+    A command is refused as well.
+    """
     first, second = tmp_path / "first", tmp_path / "second"
     await run_daemon_in(first, stops=stops)
     shutil.copytree(first, second)
@@ -70,7 +73,7 @@ async def test_f103_a_copy_is_refused_and_named(tmp_path, stops):
 
 
 async def test_f103_a_copy_that_came_back_in_place_of_the_original_is_refused(tmp_path):
-    """A backup of the whole folder, put where the original was, knows less than the original did."""
+    """A folder backup in place of the original is refused: it knows less than the original."""
     folder, kept = tmp_path / "folder", tmp_path / "kept"
     await run_daemon_in(folder, stops=True)
     folder.rename(kept)
@@ -90,23 +93,33 @@ async def test_a_folder_that_is_renamed_needs_nobody(tmp_path):
 async def test_a_database_that_no_daemon_has_used_may_be_copied(tmp_path):
     """A prepared workspace is no copy of a running one."""
     (tmp_path / "first").mkdir()
-    await prepare_database(url_of(tmp_path / "first"), "drill", tmp_path / "intents.jsonl", FakeRuntime())
+    await prepare_database(
+        url_of(tmp_path / "first"), "drill", tmp_path / "intents.jsonl", FakeRuntime()
+    )
     shutil.copytree(tmp_path / "first", tmp_path / "second")
     check_folder(url_of(tmp_path / "second"))
 
 
 def test_f103_two_disks_may_use_one_inode_number(tmp_path):
-    """Where the file system gives inodes a generation, it decides; path, device and machine never do."""
+    """An inode generation decides where it exists; path, device and machine never do.
+
+    Some file systems give inodes a generation.
+    """
     here = FolderIdentity.read(tmp_path)
     here = replace(here, generation=7)
-    assert here.is_same(replace(here, path="/elsewhere", device=here.device + 1, host="other", machine="other"))
+    assert here.is_same(
+        replace(here, path="/elsewhere", device=here.device + 1, host="other", machine="other")
+    )
     assert here.is_same(replace(here, generation=None))
     assert not here.is_same(replace(here, generation=8))
     assert not here.is_same(replace(here, inode=here.inode + 1))
 
 
 def test_f79_a_removed_lock_file_lets_no_second_daemon_in(tmp_path):
-    """F79: the folder stays locked; the first daemon creates the file again, and the next refusal names it."""
+    """F79: the folder stays locked without its lock file, and the first daemon creates it again.
+
+    The next refusal names the first daemon.
+    """
     held = lock_process(url_of(tmp_path), tmp_path)
     (tmp_path / "publisher.db.lock").unlink()
     assert refusal_of(lock_process, url_of(tmp_path), tmp_path).facts["pid"] == "?"
@@ -140,7 +153,10 @@ def test_f79_a_daemon_whose_lock_file_became_anothers_is_refused(tmp_path):
 
 
 def test_f79_where_folders_cannot_be_locked_the_file_is(tmp_path, monkeypatch):
-    """F79: as on a network file system, which may hold the workspace of a shared database."""
+    """F79: if the folder cannot be locked, the lock file is locked.
+
+    An example is a network file system with the workspace of a shared database.
+    """
     lock = fcntl.flock
 
     def lock_files_only(file, operation):
@@ -154,8 +170,13 @@ def test_f79_where_folders_cannot_be_locked_the_file_is(tmp_path, monkeypatch):
     held.release()
 
 
-def test_a_set_up_whose_lock_file_was_removed_during_the_wait_locks_the_next_one(tmp_path, monkeypatch):
-    """What was deleted serializes nobody any more: a process that waited for it waits for its successor."""
+def test_a_set_up_whose_lock_file_was_removed_during_the_wait_locks_the_next_one(
+    tmp_path, monkeypatch
+):
+    """A process that waited for a deleted lock file waits for its successor.
+
+    A deleted file serializes nobody any more.
+    """
     file, order = tmp_path / "publisher.db", []
     flock, is_asking = fcntl.flock, threading.Event()
 
@@ -210,9 +231,14 @@ def lock(folder):
 
 
 @pytest.mark.parametrize("kind", ["symlink_to", "hardlink_to"])
-@pytest.mark.parametrize(("name", "use"), [("publisher.db.setup", enter_set_up), ("publisher.db.lock", lock)])
+@pytest.mark.parametrize(
+    ("name", "use"), [("publisher.db.setup", enter_set_up), ("publisher.db.lock", lock)]
+)
 def test_a_link_in_place_of_a_lock_file_is_refused(shared, name, use, kind):
-    """The dashboard's user may put it there: what it leads to is neither written, nor opened to the group."""
+    """A link in place of a lock file is refused; its target is neither written nor opened.
+
+    The dashboard's user may put the link there. Its target is not opened to the group.
+    """
     getattr(shared / name, kind)(shared.parent / "vault.json")
     refused = refusal_of(use, shared)
     assert (refused.code, refused.facts) == ("database_linked", {"file": str(shared / name)})
@@ -233,10 +259,15 @@ def test_a_link_that_a_swap_has_put_in_place_is_refused(shared):
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
 async def test_sqlite_follows_no_link_in_place_of_its_own_files(shared, suffix):
-    """It opens them by name beside the database; a link of another user fails, and what it leads to stays."""
+    """SQLite fails on another user's link in place of its own files; the link's target stays.
+
+    SQLite opens these files by name beside the database.
+    """
     (shared / f"publisher.db{suffix}").symlink_to(shared.parent / "vault.json")
     with contextlib.suppress(DBAPIError, RefusedError):
-        await prepare_database(url_of(shared), "drill", shared.parent / "intents.jsonl", FakeRuntime())
+        await prepare_database(
+            url_of(shared), "drill", shared.parent / "intents.jsonl", FakeRuntime()
+        )
         with open_engine(url_of(shared)).begin() as connection:
             connection.exec_driver_sql("CREATE TABLE one (two)")
 
@@ -252,7 +283,7 @@ def test_an_operators_link_in_a_folder_of_their_own_leads_to_the_database(tmp_pa
 
 
 def test_f79_a_planted_holder_does_not_hold_up_the_refusal(shared):
-    """F79: whatever the lock files of a shared folder contain, the second daemon is refused by name."""
+    """F79: any content of a shared folder's lock files leaves the second daemon refused by name."""
     held = lock_process(url_of(shared), shared)
     (shared / "a.lock").write_text('["neither"]', "ascii")
     (shared / "b.lock").symlink_to(shared.parent / "vault.json")

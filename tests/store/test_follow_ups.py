@@ -7,7 +7,15 @@ import pytest
 
 from publisher.domain.account import AccountId, LoginId
 from publisher.domain.approval import PRESET_CHAINS, ApprovalPreset, ApprovalRules
-from publisher.domain.delivery import RECONCILER, RETRACTOR, Actor, DesiredState, RetractionRequested, Role, State
+from publisher.domain.delivery import (
+    RECONCILER,
+    RETRACTOR,
+    Actor,
+    DesiredState,
+    RetractionRequested,
+    Role,
+    State,
+)
 from publisher.domain.plan import Plan
 from publisher.domain.post import PostId, PostKind
 from publisher.domain.results import NotFound, Published, Receipt, Rejected, Unknown
@@ -17,7 +25,9 @@ from publisher.testing.builders import enqueue_posts, make_policy, make_post, ma
 from publisher.testing.fakes import START_TIME
 
 WANG = Actor(role=Role.PERSON, name="王")
-LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
+LIVE = Published(
+    receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+)
 REFUSED = Rejected(code="fake_2", reason="not allowed")
 
 
@@ -30,8 +40,10 @@ async def send(store, outcome):
 
 
 @pytest.mark.parametrize(("answer", "number"), [(Unknown(reason="timeout"), 0), (REFUSED, 1)])
-async def test_a_refused_retraction_leaves_an_original_that_can_be_followed(open_store, answer, number):
-    """While a deletion is open no follow-up is sent; once the platform has refused it, the post counts as published."""
+async def test_a_refused_retraction_leaves_an_original_that_can_be_followed(
+    open_store, answer, number
+):
+    """No follow-up is sent during a deletion; after its refusal the post counts as published."""
     store = await open_store()
     follow_up = make_post("two", ["a"], START_TIME, title="更正", follows="one")
     await enqueue_posts(store.posts, make_post("one", ["a"], START_TIME), follow_up)
@@ -39,17 +51,25 @@ async def test_a_refused_retraction_leaves_an_original_that_can_be_followed(open
     ordered = await store.actions.apply_event(live.id, RetractionRequested(reason="wrong"), WANG)
     assert await store.outbox.claim(1) == []
     await store.outbox.record_readback(
-        PendingReadback(delivery=ordered, request=None), answer, RETRACTOR, store.runtime.monotonic()
+        PendingReadback(delivery=ordered, request=None),
+        answer,
+        RETRACTOR,
+        store.runtime.monotonic(),
     )
     assert len(await store.outbox.claim(1)) == number
 
 
 async def test_offboarding_cancels_waiting_deliveries_and_nothing_else(open_store):
-    """Waiting deliveries are cancelled; published and unknown ones stay, and no other account is affected."""
+    """Waiting deliveries are cancelled; published and unknown ones and other accounts stay."""
     store = await open_store(make_policy("a"), make_policy("b"))
     names = ("live", "doubt", "waits", "later")
-    posts = [make_post(name, ["a"], START_TIME + timedelta(seconds=place)) for place, name in enumerate(names)]
-    await enqueue_posts(store.posts, *posts, make_post("other", ["b"], START_TIME + timedelta(hours=1)))
+    posts = [
+        make_post(name, ["a"], START_TIME + timedelta(seconds=place))
+        for place, name in enumerate(names)
+    ]
+    await enqueue_posts(
+        store.posts, *posts, make_post("other", ["b"], START_TIME + timedelta(hours=1))
+    )
     store.runtime.advance_time(timedelta(seconds=2))
     await send(store, LIVE)
     await send(store, Unknown(reason="timeout"))
@@ -82,7 +102,9 @@ async def test_offboarding_is_recorded_once(open_store):
 
 
 def make_correction(accounts, at):
-    return replace(make_post("fix", accounts, at, title="更正", follows="one"), kind=PostKind.CORRECTION)
+    return replace(
+        make_post("fix", accounts, at, title="更正", follows="one"), kind=PostKind.CORRECTION
+    )
 
 
 async def prove_absent(store, name):
@@ -91,7 +113,9 @@ async def prove_absent(store, name):
         store.runtime.advance_time(timedelta(minutes=8))
         for unknown in await store.outbox.due_readbacks([State.UNKNOWN], 10):
             found = NotFound(covered_since=START_TIME - timedelta(days=1))
-            await store.outbox.record_readback(unknown, found, RECONCILER, store.runtime.monotonic())
+            await store.outbox.record_readback(
+                unknown, found, RECONCILER, store.runtime.monotonic()
+            )
     return (await of_post(store, name))[0]
 
 
@@ -104,7 +128,10 @@ async def open_codes(store):
 
 
 async def test_f104_no_second_call_of_an_original_follows_its_correction(open_store):
-    """F104: unknown when a correction is filed for now; once absence is proven nothing at all is sent."""
+    """F104: an unknown original of a filed correction gets no second call, even once absent.
+
+    The correction is filed for now. Once absence is proven nothing at all is sent.
+    """
     store = await open_store()
     await enqueue_posts(store.posts, make_post("one", ["a"], START_TIME))
     await send(store, Unknown(reason="timeout"))
@@ -123,7 +150,10 @@ async def test_f104_no_second_call_of_an_original_follows_its_correction(open_st
 
 
 async def test_f104_a_correction_stops_its_original_wherever_it_is_not_out(open_store):
-    """F104: what waits is stopped in the correction's transaction, for later accounts too; what is out stays."""
+    """F104: a correction stops waiting copies of its original in its own transaction.
+
+    This includes accounts added later. Published copies stay.
+    """
     store = await open_store(*map(make_policy, "abc"))
     original = make_post("one", ["a", "b"], START_TIME)
     await enqueue_posts(store.posts, original)
@@ -135,14 +165,22 @@ async def test_f104_a_correction_stops_its_original_wherever_it_is_not_out(open_
     assert await store.outbox.record_intent(second) == Declined(guard="lease_lost")
     found = {one.account: one for one in await of_post(store, "one")}
     assert found[first.account].state is State.PUBLISHED
-    assert (found[second.account].state, found[second.account].reason) == (State.CANCELLED, "corrected")
-    await enqueue_posts(store.posts, replace(original, accounts=(*original.accounts, AccountId("c"))))
+    assert (found[second.account].state, found[second.account].reason) == (
+        State.CANCELLED,
+        "corrected",
+    )
+    await enqueue_posts(
+        store.posts, replace(original, accounts=(*original.accounts, AccountId("c")))
+    )
     assert len(await of_post(store, "one")) == 2
     assert (await store.posts.stored_posts([original]))[original.id].is_cancelled
 
 
 async def test_f104_a_correction_for_later_stops_its_original_once_its_time_has_come(open_store):
-    """F104: until then the original goes out as planned; then it is stopped, though the correction lacks approvals."""
+    """F104: the original is sent as planned until its correction's time, and is stopped then.
+
+    It is stopped even if the correction lacks approvals.
+    """
     rules = ApprovalRules(by_kind={PostKind.CORRECTION: PRESET_CHAINS[ApprovalPreset.TWO_PERSONS]})
     store = replace(await open_store(*map(make_policy, "ab")), approval_rules=rules)
     await enqueue_posts(store.posts, make_post("one", ["a"], START_TIME + timedelta(hours=2)))
@@ -151,12 +189,14 @@ async def test_f104_a_correction_for_later_stops_its_original_once_its_time_has_
     assert [one.state for one in await of_post(store, "one")] == [State.PENDING]
     store.runtime.advance_time(timedelta(hours=1))
     await store.maintenance.run()
-    assert [(one.state, one.reason) for one in await of_post(store, "one")] == [(State.CANCELLED, "corrected")]
+    assert [(one.state, one.reason) for one in await of_post(store, "one")] == [
+        (State.CANCELLED, "corrected")
+    ]
     assert [one.state for one in await of_post(store, "fix")] == [State.PENDING]
 
 
 async def test_f104_a_person_may_send_the_original_after_all(open_store):
-    """What a correction has stopped is not revived by itself, but a person may order it again."""
+    """A post that a correction has stopped is sent again only by a person's order."""
     store = await open_store()
     original = make_post("one", ["a"], START_TIME)
     await enqueue_posts(store.posts, original)
@@ -164,6 +204,8 @@ async def test_f104_a_person_may_send_the_original_after_all(open_store):
     await store.actions.cancel_post(PostId("fix"), WANG, "the number was right")
     assert [one.state for one in await of_post(store, "one")] == [State.CANCELLED]
     again = make_rendered_delivery(original, START_TIME, occurrence_id="again")
-    ordered = PlanCommit(plan=Plan(planned=(again.planned,)), rendered=[again], is_scheduled=False, is_resend=True)
+    ordered = PlanCommit(
+        plan=Plan(planned=(again.planned,)), rendered=[again], is_scheduled=False, is_resend=True
+    )
     assert await store.posts.commit_plan(ordered) == 1
     assert (await send(store, LIVE)).state is State.PUBLISHED

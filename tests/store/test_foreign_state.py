@@ -24,13 +24,19 @@ async def test_f93_an_unknown_state_is_held_until_a_person_resolves_it(open_stor
     await store.database.write(lambda unit: unit.connection.execute(strange))
     await run_on(store, adapters, world, minutes=5)
     [delivery] = await store.queries.deliveries()
-    assert (delivery.state, delivery.reason, fake.calls) == (State.HELD, HoldReason.UNKNOWN_STATE, [])
-    after = await resolve_delivery(store, delivery, Resolution.CANCEL, by=named_person("li"), reason="nobody knows it")
+    assert (delivery.state, delivery.reason, fake.calls) == (
+        State.HELD,
+        HoldReason.UNKNOWN_STATE,
+        [],
+    )
+    after = await resolve_delivery(
+        store, delivery, Resolution.CANCEL, by=named_person("li"), reason="nobody knows it"
+    )
     assert after.state is State.CANCELLED
 
 
 async def test_f93_work_in_progress_is_continued_by_the_next_version(open_store, world):
-    """F93: deliveries that an older version left claimed, unknown or waiting are read as such, and end as usual."""
+    """F93: claimed, unknown or waiting deliveries of an older version are read and end as usual."""
     store, fake, adapters = await stage(open_store, "a", "b", "c")
     await enqueue_posts(store.posts, make_post("p", ["a", "b", "c"], START_TIME))
     await store.maintenance.promote_due()
@@ -43,5 +49,7 @@ async def test_f93_work_in_progress_is_continued_by_the_next_version(open_store,
         await send_due(later, adapters, 10, asyncio.Event())
         await reconcile_due(later, adapters, 10)
     await run_on(later, adapters, world, minutes=15)
-    assert set(Counter(item.state for item in await later.queries.deliveries())) == {State.PUBLISHED}
+    assert set(Counter(item.state for item in await later.queries.deliveries())) == {
+        State.PUBLISHED
+    }
     assert len(fake.posts) == 3

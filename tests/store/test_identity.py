@@ -1,4 +1,4 @@
-"""A shared database that was restored from a dump: how it is noticed, and which hosts are waited for afterwards."""
+"""A shared database restored from a dump: how it is noticed, and how hosts are waited for."""
 
 from datetime import timedelta
 from functools import partial
@@ -20,7 +20,11 @@ from publisher.store.recovery.recover import (
     is_original_database,
     workers_to_compare,
 )
-from publisher.store.recovery.setup import check_against_journal, check_awaited_journal, check_journals_compared
+from publisher.store.recovery.setup import (
+    check_against_journal,
+    check_awaited_journal,
+    check_journals_compared,
+)
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
 
@@ -30,7 +34,9 @@ pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True
 def restore_dump(store):
     """Leave the database as pg_restore does: the stored identity names other tables."""
     with store.database.engine.begin() as connection:
-        connection.execute(update(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY).values(value="1/2/3"))
+        connection.execute(
+            update(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY).values(value="1/2/3")
+        )
 
 
 async def accept(store, *, awaits_others=True):
@@ -38,7 +44,9 @@ async def accept(store, *, awaits_others=True):
 
     def operation(unit):
         begins_at = last_known_at(unit.connection) or START_TIME
-        accept_restored(unit, store.worker, store.runtime.now(), begins_at, awaits_others=awaits_others)
+        accept_restored(
+            unit, store.worker, store.runtime.now(), begins_at, awaits_others=awaits_others
+        )
 
     await store.database.write(operation)
 
@@ -59,8 +67,13 @@ async def alerts(store):
     return [(alert.code, alert.facts.get("worker")) for alert in await store.queries.alerts()]
 
 
-async def test_f85_on_a_restored_dump_nobody_starts_and_nobody_calls(database_url, open_store, tmp_path):
-    """A daemon that was running during the restore neither claims nor calls; accepted by a person, it goes on."""
+async def test_f85_on_a_restored_dump_nobody_starts_and_nobody_calls(
+    database_url, open_store, tmp_path
+):
+    """A daemon running during a restore neither claims nor calls until the dump is accepted.
+
+    A person accepts it. Then the daemon goes on.
+    """
     store = await open_store(make_policy("a"), make_policy("b"))
     await enqueue_posts(store.posts, make_post("p", ["a", "b"], START_TIME))
     await store.maintenance.promote_due()
@@ -78,8 +91,13 @@ async def test_f85_on_a_restored_dump_nobody_starts_and_nobody_calls(database_ur
 
 
 @pytest.mark.parametrize("order", ["register_worker", "heartbeat", "deregister_worker"])
-async def test_f85_a_process_from_before_the_restore_leaves_the_heartbeats_as_they_were(open_bare_store, world, order):
-    """Their heartbeats show up to when the dump knew what was sent."""
+async def test_f85_a_process_from_before_the_restore_leaves_the_heartbeats_as_they_were(
+    open_bare_store, world, order
+):
+    """A process from before the restore leaves the heartbeats as they were.
+
+    The heartbeats show up to when the dump knew the sent posts.
+    """
     store = open_bare_store()
     orders = store.actions
     await orders.register_worker()
@@ -90,7 +108,10 @@ async def test_f85_a_process_from_before_the_restore_leaves_the_heartbeats_as_th
 
 
 async def test_f85_a_database_without_identity_is_refused(open_bare_store):
-    """As in the middle of a pg_restore, which fills one table after the other."""
+    """A database without identity is refused.
+
+    A running pg_restore leaves such a database, because it fills one table after the other.
+    """
     store = open_bare_store()
     with store.database.engine.begin() as connection:
         connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == IDENTITY_KEY))
@@ -98,8 +119,15 @@ async def test_f85_a_database_without_identity_is_refused(open_bare_store):
 
 
 async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_bare_store, world):
-    """It uses the data from before; the accepting host, and stopped or silent hosts, do not prevent it."""
-    mine, other, stopped = open_bare_store(), open_bare_store(worker="other"), open_bare_store(worker="stopped")
+    """A dump is not accepted while another host works with the data from before.
+
+    The accepting host, and stopped or silent hosts, do not prevent it.
+    """
+    mine, other, stopped = (
+        open_bare_store(),
+        open_bare_store(worker="other"),
+        open_bare_store(worker="stopped"),
+    )
     await send_heartbeats(stopped)
     for store in (mine, other):
         await store.actions.register_worker()
@@ -113,8 +141,13 @@ async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_bare_sto
     assert await has_own_identity(mine)
 
 
-async def test_f85_sending_waits_until_every_host_has_compared_its_journal(database_url, open_store, world):
-    """A host silent for longer than a journal reaches back is not waited for, nor any host once a journal is lost."""
+async def test_f85_sending_waits_until_every_host_has_compared_its_journal(
+    database_url, open_store, world
+):
+    """Sending waits for every host's journal, but for no host silent beyond a journal's reach.
+
+    Once a journal is lost, no host is waited for.
+    """
     mine, other = await open_store(), await open_store(worker="other")
     await send_heartbeats(await open_store(worker="retired"))
     world.advance_time(timedelta(days=91))
@@ -163,7 +196,7 @@ async def test_f85_a_process_from_before_the_restore_never_works_on_it(open_bare
 
 
 async def test_f85_no_delivery_ends_while_a_host_may_bring_its_calls(open_store, world):
-    """A post that expired in the meantime may be published: its host reports, and then it is read."""
+    """An expired post may be published: its host reports, and then the post is read."""
     mine, other = await open_store(), await open_store(worker="other")
     await send_heartbeats(mine, other)
     await enqueue_posts(mine.posts, make_post("p", ["a"], START_TIME))
@@ -180,12 +213,13 @@ async def test_f85_no_delivery_ends_while_a_host_may_bring_its_calls(open_store,
 
 
 @pytest.mark.parametrize(
-    ("left", "code"), [(None, "journal_missing"), ("", "journal_mismatch"), ("x\n", "journal_damaged")]
+    ("left", "code"),
+    [(None, "journal_missing"), ("", "journal_mismatch"), ("x\n", "journal_damaged")],
 )
 async def test_f85_a_host_whose_journal_is_lost_does_not_count_as_compared(
     database_url, open_store, tmp_path, left, code
 ):
-    """It is refused at its start while it is waited for, unless it has the journal with its intents."""
+    """A host waited for without its journal of intents is refused at its start."""
     mine, other = await open_store(), await open_store(worker="other")
     await enqueue_posts(other.posts, make_post("p", ["a"], START_TIME))
     await other.maintenance.promote_due()
@@ -207,9 +241,10 @@ async def test_f85_a_host_whose_journal_is_lost_does_not_count_as_compared(
 async def test_f87_a_host_whose_journal_is_lost_does_not_start_once_another_server_has_taken_over(
     database_url, open_store, tmp_path
 ):
-    """Nobody could report what it had sent that the new server does not know, as long as others wait for that.
+    """After a takeover, a host without its journal is refused while others wait for its report.
 
-    Without a takeover nothing is lost.
+    Nobody else could report sent posts that the new server does not know. Without a takeover
+    nothing is lost.
     """
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))

@@ -1,4 +1,4 @@
-"""The intent journal as a file: a disk that fills in the middle of a line, and lines written while it is shortened."""
+"""The intent journal as a file: a disk full within a line, and writes during shortening."""
 
 import json
 import resource
@@ -8,7 +8,13 @@ from dataclasses import asdict, fields
 
 import pytest
 
-from publisher.store.db.intent_journal import IntentJournal, JournalRecord, read_journal, read_records, sync_directory
+from publisher.store.db.intent_journal import (
+    IntentJournal,
+    JournalRecord,
+    read_journal,
+    read_records,
+    sync_directory,
+)
 from publisher.testing.fakes import START_TIME
 
 ROOM = 50
@@ -16,9 +22,21 @@ ROOM = 50
 
 
 def line(number):
-    facts = {"attempt": 1, "fencing_token": 1, "rendered_hash": "r" * 64, "at": START_TIME.isoformat()}
+    facts = {
+        "attempt": 1,
+        "fencing_token": 1,
+        "rendered_hash": "r" * 64,
+        "at": START_TIME.isoformat(),
+    }
     return JournalRecord(
-        delivery=number, **facts, post=f"p{number}", occurrence="once", account="a", part=0, identity="a", method=""
+        delivery=number,
+        **facts,
+        post=f"p{number}",
+        occurrence="once",
+        account="a",
+        part=0,
+        identity="a",
+        method="",
     )
 
 
@@ -54,7 +72,7 @@ def test_f82_a_disk_that_fills_within_a_line_leaves_no_damage(journal):
 
 
 def test_f82_after_a_refusal_the_journal_reports_when_lines_can_be_written_again(journal):
-    """F82: it is probed by writing a line's worth of nothing, which leaves no trace."""
+    """F82: the journal is probed by writing a line's worth of nothing, without any trace."""
     with room_for(journal.path.stat().st_size + ROOM):
         with pytest.raises(OSError, match="large"):
             journal.append([line(2)])
@@ -72,19 +90,23 @@ def later_line(row):
 
 
 def test_a_key_of_a_later_release_is_no_damage(journal):
-    """After a downgrade every intent is still known: the line, and those removed before it."""
+    """After a downgrade every intent is still known, including lines removed before it."""
     journal.path.write_text(
         later_line({"kept_since": START_TIME.isoformat(), "kept_by": "later"})
         + later_line({**asdict(line(2)), "shard": 3})
         + later_line({"shard": {"at": 1}, **asdict(line(3))})
     )
     contents = read_journal(journal.path)
-    assert (contents.records, contents.damaged_lines, contents.complete_since) == ([line(2), line(3)], [], START_TIME)
+    assert (contents.records, contents.damaged_lines, contents.complete_since) == (
+        [line(2), line(3)],
+        [],
+        START_TIME,
+    )
 
 
 @pytest.mark.parametrize("name", [item.name for item in fields(JournalRecord)])
 def test_a_line_that_lacks_a_key_is_damage(journal, name):
-    """Without it nobody knows which call was meant, whatever the checksum says."""
+    """A line without a key is damage, even with a right checksum, as its call is not known."""
     row = asdict(line(2))
     del row[name]
     journal.path.write_text(later_line(row))
@@ -92,7 +114,10 @@ def test_a_line_that_lacks_a_key_is_damage(journal, name):
 
 
 def test_a_line_that_was_changed_anywhere_is_damage(journal):
-    """The checksum is over the line's own bytes: no changed byte is accepted, in a key or in the checksum."""
+    """Any changed byte in a line is damage, in a key or in the checksum.
+
+    The checksum is over the line's own bytes.
+    """
     written = journal.path.read_bytes()
     for position in range(len(written) - 1):
         changed = bytearray(written)
@@ -102,9 +127,12 @@ def test_a_line_that_was_changed_anywhere_is_damage(journal):
 
 
 def test_a_line_without_a_checksum_is_damage(journal):
-    """Nobody can know whether it is what was written."""
+    """A line without a checksum is damage, as nobody can verify its content."""
     journal.path.write_text(json.dumps(asdict(line(2))) + "\n")
-    assert (read_journal(journal.path).records, read_journal(journal.path).damaged_lines) == ([], [1])
+    assert (read_journal(journal.path).records, read_journal(journal.path).damaged_lines) == (
+        [],
+        [1],
+    )
 
 
 def test_f82_a_deleted_journal_refuses_until_it_can_be_created(tmp_path):
@@ -118,7 +146,7 @@ def test_f82_a_deleted_journal_refuses_until_it_can_be_created(tmp_path):
 
 
 class AppendingContainer(frozenset):
-    """Attempts to be removed; an intent is written as soon as somebody asks which."""
+    """Attempts to be removed; the first membership test writes an intent."""
 
     journal = None
 
@@ -140,7 +168,10 @@ def test_an_intent_written_while_the_journal_is_shortened_stays_in_it(journal):
 
 
 def test_a_shortened_journal_that_is_not_synced_accepts_no_line_until_it_is(journal, monkeypatch):
-    """A folder that cannot be synced costs no line: intents are refused until it can, and accepted from then on."""
+    """A folder that cannot be synced costs no line: intents are refused until a sync succeeds.
+
+    From then on intents are accepted.
+    """
     journal.append([line(2)])
     refusals = [OSError("too many open files"), OSError("too many open files")]
 

@@ -1,4 +1,4 @@
-"""Which posts are too late, which are not, and which missed instant of a repeating post is still sent."""
+"""Late and not late posts, and the missed instant of a repeating post that is still sent."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -18,7 +18,9 @@ from publisher.testing.builders import enqueue_posts, make_policy, make_post, ma
 from publisher.testing.fakes import START_TIME
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
+LIVE = Published(
+    receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+)
 
 
 async def claim(store):
@@ -39,11 +41,16 @@ async def file_repeating(store, minutes, accounts=("a",)):
     for minute in minutes:
         at = START_TIME + minute * MINUTE
         draft = make_rendered_delivery(post, at, occurrence_id=at.isoformat())
-        await store.posts.commit_plan(PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post]))
+        await store.posts.commit_plan(
+            PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft], posts=[post])
+        )
 
 
 async def test_f63_a_claim_without_a_call_does_not_excuse_being_late(open_store, world):
-    """Claimed a second before its instant by a process that dies: twenty hours later it is too late."""
+    """A claim a second before the instant, by a process that dies, is no excuse for being late.
+
+    Twenty hours later the post is too late.
+    """
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + timedelta(seconds=1)))
     assert len(await claim(store)) == 1
@@ -57,7 +64,9 @@ async def test_f63_a_claim_without_a_call_does_not_excuse_being_late(open_store,
 async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_store, world):
     """The post that got the answer and the one behind it are both sent when the hour is over."""
     store = await open_store()
-    await enqueue_posts(store.posts, make_post("first", ["a"], START_TIME), make_post("second", ["a"], START_TIME))
+    await enqueue_posts(
+        store.posts, make_post("first", ["a"], START_TIME), make_post("second", ["a"], START_TIME)
+    )
     [lease] = await claim(store)
     await store.outbox.record_intent(lease)
     await store.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + HOUR))
@@ -65,24 +74,30 @@ async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_store, world
     for number in range(2):
         [lease] = await claim(store)
         assert isinstance(await store.outbox.record_intent(lease), SendRequest)
-        await store.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        await store.outbox.record_outcome(
+            lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number)))
+        )
     assert {state for state, _reason in (await states(store)).values()} == {State.PUBLISHED}
 
 
 @pytest.mark.long
 async def test_f18_an_hour_without_network_makes_nobody_late(open_store, world):
-    """A post tried in time is sent when the network is back; one that nobody tried meanwhile is late as usual."""
+    """A post tried in time is sent when the network is back; one never tried is late as usual."""
     store = await open_store()
     late = timedelta(minutes=30)
     await enqueue_posts(
-        store.posts, *(replace(make_post(name, ["a"], START_TIME), max_delay=late) for name in ("p", "q"))
+        store.posts,
+        *(replace(make_post(name, ["a"], START_TIME), max_delay=late) for name in ("p", "q")),
     )
     for _ in range(120):
         for lease in await claim(store):
             assert isinstance(await store.outbox.record_intent(lease), SendRequest)
             await store.outbox.record_outcome(lease, NotSent(reason="dns_failed"))
         world.advance_time(MINUTE)
-    assert {state for state, _reason in (await states(store)).values()} <= {State.RETRYING, State.DUE}
+    assert {state for state, _reason in (await states(store)).values()} <= {
+        State.RETRYING,
+        State.DUE,
+    }
     for _ in range(40):
         for lease in await claim(store):
             assert isinstance(await store.outbox.record_intent(lease), SendRequest)
@@ -94,11 +109,15 @@ async def test_f18_an_hour_without_network_makes_nobody_late(open_store, world):
 
 @pytest.mark.long
 async def test_f18_posts_behind_one_that_cannot_be_sent_are_not_late(open_store, world):
-    """One login, thirty posts due together, and each try takes half a minute: after an hour all are sent."""
+    """After an hour, thirty due posts on one login are all sent, at half a minute a try."""
     store = await open_store(
-        make_policy("a", rate_limit=RateLimit(min_interval=timedelta(0), per_hour=1000, per_day=1000))
+        make_policy(
+            "a", rate_limit=RateLimit(min_interval=timedelta(0), per_hour=1000, per_day=1000)
+        )
     )
-    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(30)))
+    await enqueue_posts(
+        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(30))
+    )
     ends_at = world.now() + HOUR
     while world.now() < ends_at + HOUR:
         for lease in await claim(store):
@@ -106,21 +125,28 @@ async def test_f18_posts_behind_one_that_cannot_be_sent_are_not_late(open_store,
             is_away = world.now() < ends_at
             world.advance_time(timedelta(seconds=30))
             live = Published(receipt=replace(LIVE.receipt, remote_id=str(lease.delivery)))
-            await store.outbox.record_outcome(lease, NotSent(reason="connect_timeout") if is_away else live)
+            await store.outbox.record_outcome(
+                lease, NotSent(reason="connect_timeout") if is_away else live
+            )
         world.advance_time(timedelta(seconds=30))
     assert set((await states(store)).values()) == {(State.PUBLISHED, None)}
 
 
 @pytest.mark.long
 async def test_f18_people_are_alerted_once_to_posts_that_cannot_be_sent_in_time(open_store, world):
-    """It is still tried, so nothing else would report it before it expires; the alert ends with that."""
+    """A post that cannot be sent in time raises one alert until it expires.
+
+    The post is still tried, so nothing else would report it before that.
+    """
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     seen = []
     for minute in range(90):
         for lease in await claim(store):
             await store.outbox.record_intent(lease)
-            await store.outbox.record_outcome(lease, NotSent(reason="connect_failed") if minute < 60 else LIVE)
+            await store.outbox.record_outcome(
+                lease, NotSent(reason="connect_failed") if minute < 60 else LIVE
+            )
         codes = [alert.code for alert in await store.queries.alerts()]
         seen += [codes] if codes != (seen[-1] if seen else []) else []
         world.advance_time(MINUTE)
@@ -129,25 +155,37 @@ async def test_f18_people_are_alerted_once_to_posts_that_cannot_be_sent_in_time(
 
 
 async def test_f44_a_queue_behind_a_quota_is_not_late(open_store, world):
-    """With twenty minutes between two calls the fourth post is sent an hour late, though 30 minutes are allowed."""
+    """A queue behind a quota is not late.
+
+    With twenty minutes between two calls the fourth post is sent an hour late, though 30 minutes
+    are allowed.
+    """
     store = await open_store(
         make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=100, per_day=100))
     )
-    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4)))
+    await enqueue_posts(
+        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4))
+    )
     for number in range(4):
         [lease] = await claim(store)
         await store.outbox.record_intent(lease)
-        await store.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        await store.outbox.record_outcome(
+            lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number)))
+        )
         world.advance_time(20 * MINUTE)
     assert {state for state, _reason in (await states(store)).values()} == {State.PUBLISHED}
 
 
-async def test_f63_after_the_quota_would_have_let_it_go_a_dead_daemon_makes_it_late(open_store, world):
+async def test_f63_after_the_quota_would_have_let_it_go_a_dead_daemon_makes_it_late(
+    open_store, world
+):
     """A cooldown that ended long ago excuses nothing."""
     store = await open_store(
         make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=100, per_day=100))
     )
-    await enqueue_posts(store.posts, make_post("first", ["a"], START_TIME), make_post("second", ["a"], START_TIME))
+    await enqueue_posts(
+        store.posts, make_post("first", ["a"], START_TIME), make_post("second", ["a"], START_TIME)
+    )
     [lease] = await claim(store)
     await store.outbox.record_intent(lease)
     await store.outbox.record_outcome(lease, LIVE)
@@ -157,7 +195,7 @@ async def test_f63_after_the_quota_would_have_let_it_go_a_dead_daemon_makes_it_l
 
 
 async def test_f18_without_a_network_the_time_runs(open_store, world):
-    """Tries of which no byte was sent are no first call: beyond the allowed time nothing is sent any more."""
+    """A try that sent no byte is no first call: beyond the allowed time nothing is sent."""
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     [lease] = await claim(store)
@@ -169,10 +207,12 @@ async def test_f18_without_a_network_the_time_runs(open_store, world):
 
 
 async def test_f53_a_post_delayed_by_an_unknown_outcome_is_not_late(open_store, world):
-    """Posts behind an unknown outcome that they would hide have their whole time from its end on."""
+    """Posts that would hide an unknown outcome have their whole allowed time from its end on."""
     traits = replace(make_policy("a").capabilities, list_size=3)
     store = await open_store(make_policy("a", capabilities=traits))
-    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4)))
+    await enqueue_posts(
+        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(4))
+    )
     for outcome in (Unknown(reason="timeout"), LIVE):
         [lease] = await claim(store)
         await store.outbox.record_intent(lease)
@@ -187,10 +227,14 @@ async def test_f53_a_post_delayed_by_an_unknown_outcome_is_not_late(open_store, 
     for number in (3, 4):
         [lease] = await claim(store)
         assert isinstance(await store.outbox.record_intent(lease), SendRequest)
-        await store.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        await store.outbox.record_outcome(
+            lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number)))
+        )
 
 
-async def test_f63_of_the_missed_instants_only_the_newest_goes_and_one_alert_names_the_rest(open_store, world):
+async def test_f63_of_the_missed_instants_only_the_newest_goes_and_one_alert_names_the_rest(
+    open_store, world
+):
     """Filed ahead, then three minutes down: one post for each account, the others expire."""
     store = await open_store(make_policy("a"), make_policy("b"))
     await file_repeating(store, range(1, 4), ["a", "b"])
@@ -198,14 +242,20 @@ async def test_f63_of_the_missed_instants_only_the_newest_goes_and_one_alert_nam
     leases = await claim(store)
     newest = (START_TIME + 3 * MINUTE).isoformat()
     found = {item.id: item for item in await store.queries.deliveries()}
-    assert [(found[lease.delivery].account, found[lease.delivery].key.occurrence) for lease in leases] == [
+    assert [
+        (found[lease.delivery].account, found[lease.delivery].key.occurrence) for lease in leases
+    ] == [
         ("a", newest),
         ("b", newest),
     ]
     others = [item for item in found.values() if item.key.occurrence != newest]
     assert {(item.state, item.reason) for item in others} == {(State.EXPIRED, "superseded")}
     [alert] = await store.queries.alerts()
-    assert (alert.code, alert.subject, alert.facts["number"]) == ("occurrences_missed", "daily", "4")
+    assert (alert.code, alert.subject, alert.facts["number"]) == (
+        "occurrences_missed",
+        "daily",
+        "4",
+    )
 
 
 async def test_f63_the_newest_missed_instant_must_be_in_time_as_well(open_store, world):
@@ -229,9 +279,12 @@ async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(open_store,
 
 
 async def test_f18_a_call_that_was_not_sent_costs_no_quota_and_no_interval(open_store, world):
-    """Without a network the login's quota stays whole: the next try waits only for its own pause."""
+    """Without a network the login's quota stays whole; a retry waits only for its own pause."""
     store = await open_store(
-        make_policy("a", rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=1, per_day=2, urgent_share=0))
+        make_policy(
+            "a",
+            rate_limit=RateLimit(min_interval=20 * MINUTE, per_hour=1, per_day=2, urgent_share=0),
+        )
     )
     await enqueue_posts(store.posts, replace(make_post("p", ["a"], START_TIME), max_delay=2 * HOUR))
     for _ in range(3):
@@ -245,12 +298,18 @@ async def test_f18_a_call_that_was_not_sent_costs_no_quota_and_no_interval(open_
 
 async def test_what_the_platform_still_prepares_costs_no_quota(open_store, world):
     """A video that takes an hour leaves the login's one call of the hour for the post itself."""
-    store = await open_store(make_policy("a", rate_limit=RateLimit(min_interval=0 * MINUTE, per_hour=1, per_day=2)))
-    await enqueue_posts(store.posts, replace(make_post("p", ["a"], START_TIME), max_delay=2 * MINUTE))
+    store = await open_store(
+        make_policy("a", rate_limit=RateLimit(min_interval=0 * MINUTE, per_hour=1, per_day=2))
+    )
+    await enqueue_posts(
+        store.posts, replace(make_post("p", ["a"], START_TIME), max_delay=2 * MINUTE)
+    )
     for _ in range(6):
         [lease] = await claim(store)
         await store.outbox.record_intent(lease)
-        after = await store.outbox.record_outcome(lease, NotSent(reason="video", until=world.now() + 5 * MINUTE))
+        after = await store.outbox.record_outcome(
+            lease, NotSent(reason="video", until=world.now() + 5 * MINUTE)
+        )
         assert after.next_action_at == world.now() + 5 * MINUTE
         world.advance_time(5 * MINUTE)
     [lease] = await claim(store)
@@ -258,7 +317,7 @@ async def test_what_the_platform_still_prepares_costs_no_quota(open_store, world
 
 
 async def test_f63_instants_delayed_by_a_quota_were_not_missed(open_store, world):
-    """Behind another post of its login a repeating post loses no instant, and they are sent in order.
+    """A repeating post behind another post of its login loses no instant and keeps the order.
 
     That another login was free meanwhile makes no difference.
     """
@@ -276,10 +335,16 @@ async def test_f63_instants_delayed_by_a_quota_were_not_missed(open_store, world
         )
         went.append(after.key.occurrence)
         world.advance_time(5 * MINUTE)
-    assert went == ["once", (START_TIME + MINUTE).isoformat(), (START_TIME + 2 * MINUTE).isoformat()]
+    assert went == [
+        "once",
+        (START_TIME + MINUTE).isoformat(),
+        (START_TIME + 2 * MINUTE).isoformat(),
+    ]
 
 
-async def test_f63_an_instant_at_which_the_login_was_busy_is_still_overtaken_after_an_outage(open_store, world):
+async def test_f63_an_instant_at_which_the_login_was_busy_is_still_overtaken_after_an_outage(
+    open_store, world
+):
     """A moment's interval at the old instant does not bring it back hours later."""
     store = await open_store(
         make_policy("a", rate_limit=RateLimit(min_interval=10 * MINUTE, per_hour=100, per_day=100))
@@ -300,7 +365,9 @@ async def test_f71_a_cancelled_later_instant_overtakes_nothing(open_store, world
     store = await open_store()
     await file_repeating(store, (1, 2))
     later = {"post": "daily", "occurrence": (START_TIME + 2 * MINUTE).isoformat()}
-    await store.database.write(lambda unit: cancel_matching(store, unit, later, PLANNER, reason="target_removed"))
+    await store.database.write(
+        lambda unit: cancel_matching(store, unit, later, PLANNER, reason="target_removed")
+    )
     world.advance_time(2 * MINUTE)
     assert len(await claim(store)) == 1
 
@@ -320,24 +387,35 @@ async def test_f63_a_resend_is_not_overtaken(open_store, world):
 
 @pytest.mark.long
 async def test_f94_a_long_pause_makes_posts_late_however_busy_the_login(open_store, world):
-    """A post that only a pause delayed for longer than allowed expires when it is lifted; the others are sent."""
-    store = await open_store(make_policy("a", rate_limit=RateLimit(min_interval=MINUTE, per_hour=1000, per_day=1000)))
+    """A post delayed only by a pause, for longer than allowed, expires when the pause is lifted.
+
+    The other posts are sent.
+    """
+    store = await open_store(
+        make_policy("a", rate_limit=RateLimit(min_interval=MINUTE, per_hour=1000, per_day=1000))
+    )
     await enqueue_posts(store.posts, make_post("kept", ["a"], START_TIME))
     await store.actions.pause("post:kept", named_person("li"), "drill")
     for number in range(40):
         await enqueue_posts(store.posts, make_post(f"p{number}", ["a"], world.now()))
         [lease] = await claim(store)
         await store.outbox.record_intent(lease)
-        await store.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        await store.outbox.record_outcome(
+            lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number)))
+        )
         world.advance_time(MINUTE)
     await store.actions.resume("post:kept", named_person("li"))
     assert (await states(store))["kept"] == (State.EXPIRED, "too_late")
 
 
-async def test_f26_the_time_after_a_limit_is_whole_although_the_login_was_idle_for_a_moment(open_store, world):
+async def test_f26_the_time_after_a_limit_is_whole_although_the_login_was_idle_for_a_moment(
+    open_store, world
+):
     """A restart at the end of the limit costs the posts behind the first one nothing."""
     store = await open_store()
-    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(3)))
+    await enqueue_posts(
+        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(3))
+    )
     [lease] = await claim(store)
     await store.outbox.record_intent(lease)
     await store.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + HOUR))
@@ -345,6 +423,8 @@ async def test_f26_the_time_after_a_limit_is_whole_although_the_login_was_idle_f
     for number in range(3):
         [lease] = await claim(store)
         await store.outbox.record_intent(lease)
-        await store.outbox.record_outcome(lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number))))
+        await store.outbox.record_outcome(
+            lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number)))
+        )
         world.advance_time(MINUTE)
     assert {state for state, _reason in (await states(store)).values()} == {State.PUBLISHED}

@@ -39,15 +39,25 @@ class Moving:
     async def open(self, url):
         await prepare_database(url, "drill", self.journal, self.world)
         database = Database(open_engine(url), self.world, IntentJournal(self.journal))
-        return Store(database=database, policies={"a": make_policy("a"), "b": make_policy("b")}, worker=WorkerId("w"))
+        return Store(
+            database=database,
+            policies={"a": make_policy("a"), "b": make_policy("b")},
+            worker=WorkerId("w"),
+        )
 
     async def fill(self):
         store = await self.open(self.source)
         post_store, outbox = store.posts, store.outbox
         await post_store.register_logins()
-        await enqueue_posts(post_store, make_post("p", ["a", "b"], START_TIME, title="警惕“退款”诈骗"), text="schedule")
+        await enqueue_posts(
+            post_store,
+            make_post("p", ["a", "b"], START_TIME, title="警惕“退款”诈骗"),
+            text="schedule",
+        )
         picture = {"sha256": "0" * 64, "media_type": "image/png", "data": bytes(range(256))}
-        await store.database.write(lambda unit: unit.connection.execute(insert(MEDIA).values(picture)))
+        await store.database.write(
+            lambda unit: unit.connection.execute(insert(MEDIA).values(picture))
+        )
         await store.maintenance.promote_due()
         [lease, _other] = await outbox.claim(2)
         await outbox.record_intent(lease)
@@ -75,7 +85,7 @@ async def moving(tmp_path, database_url):
 
 
 async def test_everything_moves_and_the_old_database_is_closed(moving):
-    """The new database holds the same deliveries under the same ids; the old one refuses, and names the new one."""
+    """The new database has the same deliveries and ids; the old one refuses and names it."""
     before = await moving.deliveries(moving.source)
     counts = await moving.go()
     assert await moving.deliveries(moving.target) == before
@@ -122,15 +132,24 @@ async def test_work_goes_on_in_the_new_database(moving):
     store = await moving.open(moving.target)
     await enqueue_posts(store.posts, make_post("q", ["a"], START_TIME))
     assert await store.maintenance.expire_own_leases() == 1
-    states = {item.key.post: item.state for item in await store.queries.deliveries() if item.account == "a"}
-    highest = await store.database.read(lambda connection: connection.scalar(select(func.max(DELIVERY.c.id))))
+    states = {
+        item.key.post: item.state
+        for item in await store.queries.deliveries()
+        if item.account == "a"
+    }
+    highest = await store.database.read(
+        lambda connection: connection.scalar(select(func.max(DELIVERY.c.id)))
+    )
     await store.database.close()
     assert states["q"] is State.PENDING
     assert highest == 3
 
 
 async def test_a_move_killed_before_the_old_database_is_closed_is_repeated(moving):
-    """Killed between the two commits, the same command finds its own copy, compares it, and closes the old database."""
+    """After a kill between the two commits, the same command compares its copy and finishes.
+
+    It finds its own copy, and closes the old database.
+    """
     moving.world.failpoints = {"migrate.mid": ("raise", 1)}
     for url in (moving.source, moving.target):
         await prepare_database(url, "drill", moving.journal, FakeRuntime())
@@ -156,7 +175,11 @@ async def test_a_target_that_holds_something_is_refused_and_nothing_changes(movi
 
 
 async def test_a_moved_database_counts_no_yes(tmp_path, database_url):
-    """The old database stays readable, so what is withdrawn there must not count as approved in the new one."""
+    """A moved database voids all approvals.
+
+    The old database stays readable, so a withdrawal there must not count as an approval in the new
+    one.
+    """
     moving = Moving(tmp_path, database_url)
     store = replace(await moving.open(moving.source), approval_rules=RULES)
     await store.posts.register_logins()

@@ -18,7 +18,12 @@ from publisher.engine.sender import send_due
 from publisher.store.db import database as engine
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
-from publisher.store.db.postgres import DATABASE_BUSY, DISK_FULL, JOURNAL_UNWRITABLE, CommitUnknownError
+from publisher.store.db.postgres import (
+    DATABASE_BUSY,
+    DISK_FULL,
+    JOURNAL_UNWRITABLE,
+    CommitUnknownError,
+)
 from publisher.store.db.tables import ATTEMPT, RENDERED_POST
 from publisher.store.recovery.setup import prepare_database
 from publisher.store.store import Store
@@ -28,7 +33,9 @@ from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.store.test_audit import SmallDisk
 from tests.wait import eventually
 
-LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
+LIVE = Published(
+    receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+)
 
 
 @pytest.fixture
@@ -48,14 +55,16 @@ async def store(tmp_path, world, monkeypatch):
 
 @pytest.fixture
 def holder(tmp_path, store):
-    """Yield another program's connection, which locks the database for writing from now on."""
+    """Yield the connection of another program that locks the database for writing from now on."""
     with closing(sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
 
 
 async def attempts(store):
-    return len(await store.database.read(lambda connection: connection.execute(select(ATTEMPT)).all()))
+    return len(
+        await store.database.read(lambda connection: connection.execute(select(ATTEMPT)).all())
+    )
 
 
 async def reported(store):
@@ -68,7 +77,10 @@ async def state_of(store):
 
 
 async def test_f81_while_another_program_holds_the_database_nothing_is_called(store, holder, world):
-    """F81: after a bounded wait there is no intent and no call; later it is sent, and an alert says why it was late."""
+    """F81: after a bounded wait no intent or call is made; the post is sent later with an alert.
+
+    The alert gives the reason for the delay.
+    """
     fake = FakeAdapter(now=world.now)
     with pytest.raises(OperationalError, match="locked"):
         await send_due(store, {"a": fake}, 10, asyncio.Event())
@@ -80,7 +92,7 @@ async def test_f81_while_another_program_holds_the_database_nothing_is_called(st
 
 
 async def lose_reply(store, call, *, commits):
-    """Run a write whose connection breaks during its commit, which cannot be asked whether it succeeded."""
+    """Run a write with a connection that breaks during the commit, with an unknown result."""
     write = store.database.write
 
     async def break_connection(operation):
@@ -96,7 +108,7 @@ async def lose_reply(store, call, *, commits):
 
 @pytest.mark.parametrize("is_released", [False, True])
 async def test_f86_a_claim_whose_reply_is_lost_is_no_crash_of_its_post(store, world, is_released):
-    """F86, F89: a lease that expires because the database did not answer says nothing about its post."""
+    """F86, F89: a lease that expires because the database is silent is no crash of its post."""
     for _ in range(MAX_WORKER_CRASHES):
         if is_released:
             [lease] = await store.outbox.claim(1)
@@ -113,7 +125,8 @@ async def test_f86_a_claim_whose_reply_is_lost_is_no_crash_of_its_post(store, wo
 async def test_f81_those_who_wait_together_are_refused_together(store, holder):
     """F81: many writes at once wait once, not one after the other."""
     answers = await asyncio.wait_for(
-        asyncio.gather(*(store.outbox.claim(1) for _ in range(400)), return_exceptions=True), timeout=60
+        asyncio.gather(*(store.outbox.claim(1) for _ in range(400)), return_exceptions=True),
+        timeout=60,
     )
     assert {type(answer) for answer in answers} == {OperationalError}
 
@@ -125,7 +138,11 @@ async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, store):
     with closing(sqlite3.connect(tmp_path / "publisher.db", isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         settling = asyncio.create_task(store.outbox.record_outcome(lease, LIVE))
-        await eventually(lambda: DATABASE_BUSY in store.database.unreported_errors, 60, "the other program's lock")
+        await eventually(
+            lambda: DATABASE_BUSY in store.database.unreported_errors,
+            60,
+            "the other program's lock",
+        )
         holder.execute("ROLLBACK")
     assert (await settling).state is State.PUBLISHED
 
@@ -142,7 +159,7 @@ async def test_f81_a_recurring_lock_is_alerted_once_an_hour(store, world):
 
 @pytest.fixture
 def disk(store):
-    """Return the disk of this database, which has room until it is filled."""
+    """Return the disk of this database, with room until it is filled."""
     small = SmallDisk()
     event.listen(store.database.engine, "begin", small.limit)
     return small
@@ -162,7 +179,11 @@ async def test_f82_without_room_for_the_intent_there_is_no_call(store, disk, wor
     await SystemAlerts(store).update()
     world.advance_time(CRASH_RETRY_SPREAD)
     await send_due(store, {"a": fake}, 10, asyncio.Event())
-    assert (await state_of(store), len(fake.calls), await reported(store)) == (State.PUBLISHED, 1, [DISK_FULL])
+    assert (await state_of(store), len(fake.calls), await reported(store)) == (
+        State.PUBLISHED,
+        1,
+        [DISK_FULL],
+    )
 
 
 def write_to(journal, path):
@@ -172,7 +193,10 @@ def write_to(journal, path):
 
 
 async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(store, world):
-    """F82: after half an hour all that was due is sent, once; meanwhile no more is claimed than at the first try."""
+    """F82: all due posts are sent once after half an hour without the journal.
+
+    Meanwhile no more is claimed than at the first try.
+    """
     posts = [make_post(f"p{number}", ["a"], START_TIME) for number in range(5)]
     await enqueue_posts(store.posts, *posts)
     fake, journal = FakeAdapter(now=world.now), store.database.journal
@@ -187,7 +211,11 @@ async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(sto
 
     for _ in range(30):
         await run_jobs()
-    assert (await attempts(store), fake.calls, await reported(store)) == (1, [], [JOURNAL_UNWRITABLE])
+    assert (await attempts(store), fake.calls, await reported(store)) == (
+        1,
+        [],
+        [JOURNAL_UNWRITABLE],
+    )
     write_to(journal, journal.path)
     for _ in range(10):
         await run_jobs()
@@ -196,7 +224,7 @@ async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(sto
 
 
 async def test_f81_failed_writes_of_a_running_process_are_no_crash(store, disk, world):
-    """F81, F82: claims whose intent the database refuses again and again are not held as if they killed the daemon."""
+    """F81, F82: claims of a repeatedly refused intent are not held as a crash of the daemon."""
     fake = FakeAdapter(now=world.now)
     for _ in range(3):
         [lease] = await store.outbox.claim(1)

@@ -1,4 +1,4 @@
-"""What pages list: occurrences by state and platform, search, the audit; and how many statements that takes."""
+"""Lists of the pages: occurrences by state and platform, search, the audit, statement counts."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -27,13 +27,13 @@ WANG = named_person("王")
 
 
 async def set_columns(store, post, **values):
-    """Write columns of a post's deliveries, whatever led to them."""
+    """Write columns of a post's deliveries, regardless of their cause."""
     statement = update(DELIVERY).where(DELIVERY.c.post == post).values(values)
     await store.database.write(lambda unit: unit.connection.execute(statement))
 
 
 async def set_ticket(store, post, ticket):
-    """Store what a post's only delivery waits for."""
+    """Store the ticket that a post's only delivery waits for."""
     [before] = await store.queries.deliveries(post)
     await set_columns(store, post, **changed_columns(before, replace(before, ticket=ticket)))
 
@@ -52,7 +52,7 @@ async def count_statements(store, call):
 
 
 async def test_deliveries_are_counted_as_their_signs_show_them(open_store, world):
-    """The database and the pages agree on the sign of every state, with and without what needs a person."""
+    """The database and the pages agree on the sign of every state, also with a person's part."""
     store = await open_store(make_policy("a"), make_policy("b"))
     manual = Ticket(manual_task=ManualTask(assigned_at=START_TIME))
     reported = Ticket(manual_task=ManualTask(assigned_at=START_TIME, done_at=START_TIME))
@@ -74,40 +74,63 @@ async def test_deliveries_are_counted_as_their_signs_show_them(open_store, world
         if ticket is not None:
             await set_ticket(store, name, ticket)
     await store.database.write(
-        lambda unit: raise_alert(unit, START_TIME, APPROVAL_NEEDED, "unapproved", {"post": "unapproved"})
+        lambda unit: raise_alert(
+            unit, START_TIME, APPROVAL_NEEDED, "unapproved", {"post": "unapproved"}
+        )
     )
     await store.actions.pause("account:b", WANG, "")
-    counted = {item.key.post: item for item in await store.occurrences.find(OccurrenceFilter(), limit=100)}
+    counted = {
+        item.key.post: item for item in await store.occurrences.find(OccurrenceFilter(), limit=100)
+    }
     for delivery in await store.queries.deliveries():
         name = delivery.key.post
         expected = choose_glyph(
-            delivery, world.now(), is_paused=delivery.account == "b", is_unapproved=name == "unapproved"
+            delivery,
+            world.now(),
+            is_paused=delivery.account == "b",
+            is_unapproved=name == "unapproved",
         )
         assert (name, counted[name].by_glyph) == (name, {expected: 1})
-    assert counted["unapproved"].glyph is counted["paused"].glyph is counted["task"].glyph is Glyph.ACTION
+    assert (
+        counted["unapproved"].glyph
+        is counted["paused"].glyph
+        is counted["task"].glyph
+        is Glyph.ACTION
+    )
 
 
 async def test_an_occurrence_is_counted_by_platform(open_store):
-    """A summary has its post's words, and the number of accounts of each platform by sign, the worst first."""
+    """A summary has its post's words and the accounts of each platform by sign, the worst first."""
     tieba = make_policy("t")
-    store = await open_store(make_policy("a"), make_policy("b"), replace(tieba, account=tieba.account))
+    store = await open_store(
+        make_policy("a"), make_policy("b"), replace(tieba, account=tieba.account)
+    )
     await enqueue_posts(store.posts, make_post("p", ["a", "b", "t"], START_TIME, title="谨防假冒"))
     ids = [item.id for item in await store.queries.deliveries("p")]
     for number, state in zip(ids, ("held", "published", "published"), strict=True):
         values = {"state": state, "platform": "other" if number == ids[2] else "fake"}
         statement = update(DELIVERY).where(DELIVERY.c.id == number).values(values)
-        await store.database.write(lambda unit, statement=statement: unit.connection.execute(statement))
+        await store.database.write(
+            lambda unit, statement=statement: unit.connection.execute(statement)
+        )
     [found] = await store.occurrences.of_post("p")
     assert (found.title, found.total, found.glyph) == ("谨防假冒", 3, Glyph.ACTION)
-    assert found.counts == {"fake": {Glyph.ACTION: 1, Glyph.PUBLISHED: 1}, "other": {Glyph.PUBLISHED: 1}}
+    assert found.counts == {
+        "fake": {Glyph.ACTION: 1, Glyph.PUBLISHED: 1},
+        "other": {Glyph.PUBLISHED: 1},
+    }
     assert list(found.by_glyph) == [Glyph.ACTION, Glyph.PUBLISHED]
 
 
 async def test_posts_are_found_by_words_level_kind_state_account_and_time(open_store):
-    """Each filter leaves out what does not match; the list is sorted by due time, latest first."""
+    """Each filter leaves out the posts that do not match; the list is sorted latest due first."""
     store = await open_store(make_policy("a"), make_policy("b"))
-    red = replace(make_post("red", ["a"], START_TIME + HOUR, title="冒充公检法"), level=WarningLevel.RED)
-    worded = replace(make_post("worded", ["a", "b"], START_TIME + 2 * HOUR), body="不要点击链接100%安全")
+    red = replace(
+        make_post("red", ["a"], START_TIME + HOUR, title="冒充公检法"), level=WarningLevel.RED
+    )
+    worded = replace(
+        make_post("worded", ["a", "b"], START_TIME + 2 * HOUR), body="不要点击链接100%安全"
+    )
     later = make_post("later", ["b"], START_TIME + 3 * DAY)
     await enqueue_posts(store.posts, red, worded, later)
     await set_columns(store, "worded", state="held")
@@ -136,57 +159,83 @@ async def test_a_bulletin_number_leads_to_its_delivery(open_store):
     key = OccurrenceKey(post="p", occurrence="once")
     code = derive_marker(key, "a").code
     assert await store.occurrences.find_marker(code) == (key, "a")
-    assert await store.occurrences.find_marker(f"〔{code.lower().replace('-', ' ')}〕") == (key, "a")
+    assert await store.occurrences.find_marker(f"〔{code.lower().replace('-', ' ')}〕") == (
+        key,
+        "a",
+    )
     assert await store.occurrences.find_marker("2222-2222") is None
     assert await store.occurrences.find_marker("冒充公检法诈骗啊") is None
 
 
 async def test_posts_of_the_schedule_are_listed_before_they_are_filed(open_store):
-    """A month shows what repeats and what is due in it once; not what was cancelled or is due in another year."""
+    """A month shows repeating posts and its one-off posts, without cancelled ones.
+
+    Posts due in another year are not shown.
+    """
     store = await open_store(make_policy("a"))
     weekly = replace(make_post("weekly", ["a"], START_TIME), trigger=CronTrigger(text="0 9 * * 1"))
-    posts = [weekly, make_post("soon", ["a"], START_TIME + DAY), make_post("far", ["a"], START_TIME + 400 * DAY)]
+    posts = [
+        weekly,
+        make_post("soon", ["a"], START_TIME + DAY),
+        make_post("far", ["a"], START_TIME + 400 * DAY),
+    ]
     gone = make_post("gone", ["a"], START_TIME + DAY)
-    await store.posts.commit_plan(PlanCommit(plan=Plan(), rendered=[], posts=[*posts, gone], schedule_text="x"))
+    await store.posts.commit_plan(
+        PlanCommit(plan=Plan(), rendered=[], posts=[*posts, gone], schedule_text="x")
+    )
     await store.actions.cancel_post("gone", WANG, "不需要了")
     found = await store.occurrences.planned_posts(START_TIME - DAY, START_TIME + 10 * DAY)
     assert sorted(post.id for post in found) == ["soon", "weekly"]
 
 
 async def test_accounts_show_what_they_have_to_do(open_store, world):
-    """By account: what needs a person, what is open, when the next one is due, and what others have posted there."""
+    """By account: work for a person, open deliveries, the next due one, and posts of others."""
     store = await open_store(make_policy("a"), make_policy("b"))
     await enqueue_posts(
-        store.posts, make_post("p", ["a", "b"], START_TIME), make_post("q", ["a"], START_TIME + 2 * DAY)
+        store.posts,
+        make_post("p", ["a", "b"], START_TIME),
+        make_post("q", ["a"], START_TIME + 2 * DAY),
     )
     [first] = [item for item in await store.queries.deliveries("p") if item.account == "a"]
     statement = update(DELIVERY).where(DELIVERY.c.id == first.id).values(state="held")
     await store.database.write(lambda unit: unit.connection.execute(statement))
     counts = await store.occurrences.open_counts()
-    assert (counts["a"].needing_person, counts["a"].is_open, counts["a"].next_due_at) == (1, 2, START_TIME + 2 * DAY)
-    assert (counts["b"].needing_person, counts["b"].is_open, counts["b"].next_due_at) == (0, 1, START_TIME)
+    assert (counts["a"].needing_person, counts["a"].is_open, counts["a"].next_due_at) == (
+        1,
+        2,
+        START_TIME + 2 * DAY,
+    )
+    assert (counts["b"].needing_person, counts["b"].is_open, counts["b"].next_due_at) == (
+        0,
+        1,
+        START_TIME,
+    )
     seen = {"account": "b", "seen_at": world.now(), "published_at": world.now()}
     rows = [
         {**seen, "remote_id": "1", "url": "https://fake.example/1", "predates_monitoring": False},
         {**seen, "remote_id": "2", "url": "https://fake.example/2", "predates_monitoring": True},
     ]
     await store.database.write(lambda unit: unit.connection.execute(insert(OBSERVED_POST), rows))
-    assert [post.url for post in await store.occurrences.foreign_posts(START_TIME - DAY)] == ["https://fake.example/1"]
+    assert [post.url for post in await store.occurrences.foreign_posts(START_TIME - DAY)] == [
+        "https://fake.example/1"
+    ]
     assert await store.occurrences.foreign_posts(START_TIME - DAY, "a") == []
 
 
 async def test_posts_at_one_instant_on_one_login_clash(open_store):
-    """The number of logins with several posts at an instant, and the fullest login of a day, are counted."""
+    """Logins with several posts at an instant, and the fullest login of a day, are counted."""
     store = await open_store(make_policy("a"), make_policy("b"))
     posts = [make_post(name, ["a", "b"], START_TIME + DAY) for name in "pq"]
     await enqueue_posts(store.posts, *posts, make_post("r", ["b"], START_TIME + DAY + HOUR))
     [clash] = await store.occurrences.clashes(START_TIME, START_TIME + 3 * DAY)
     assert (clash.due_at, clash.logins, clash.number) == (START_TIME + DAY, 2, 2)
-    assert await store.occurrences.busiest_logins(START_TIME, START_TIME + 3 * DAY) == {"fake": ("fake/b", 3)}
+    assert await store.occurrences.busiest_logins(START_TIME, START_TIME + 3 * DAY) == {
+        "fake": ("fake/b", 3)
+    }
 
 
 async def test_audit_entries_are_found_by_person_action_subject_and_day(open_store, world):
-    """The newest come first; what jobs did is left out unless it is asked for."""
+    """The newest entries come first; entries of jobs are listed only on request."""
     store = await open_store(make_policy("a"))
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + DAY))
     await store.actions.pause("account:a", WANG, "看一看")
@@ -205,7 +254,9 @@ async def test_audit_entries_are_found_by_person_action_subject_and_day(open_sto
     assert await events(since=START_TIME + HOUR, by="王") == ["cancelled", "cancelled"]
     assert "planned" in await events(has_jobs=True)
     newest, *rest = await store.audit.search(AuditFilter(), 50)
-    assert [entry.id for entry in await store.audit.search(AuditFilter(before=newest.id), 50)] == [e.id for e in rest]
+    assert [entry.id for entry in await store.audit.search(AuditFilter(before=newest.id), 50)] == [
+        e.id for e in rest
+    ]
     assert list(await store.audit.people()) == ["李", "王"]
     assert set(await store.audit.events_of_people()) == {"cancelled", "paused", "resumed"}
 
@@ -217,12 +268,18 @@ async def test_no_page_asks_once_for_each_account_or_post(open_store):
     store = await open_store(*map(make_policy, names))
     posts = [make_post(f"p{number}", names, START_TIME + number * HOUR) for number in range(10)]
     await enqueue_posts(store.posts, *posts)
-    end, needing_yes = START_TIME + 30 * DAY, ApprovalRules(by_kind={"warning": (Stage(name="first"),)})
+    end, needing_yes = (
+        START_TIME + 30 * DAY,
+        ApprovalRules(by_kind={"warning": (Stage(name="first"),)}),
+    )
     calls = {
         "list": (lambda: store.occurrences.find(OccurrenceFilter(text="p")), 2),
         "month": (lambda: store.occurrences.between(START_TIME, end), 2),
         "accounts": (store.occurrences.open_counts, 1),
-        "texts": (lambda: store.occurrences.renditions(OccurrenceKey(post="p1", occurrence="once")), 1),
+        "texts": (
+            lambda: store.occurrences.renditions(OccurrenceKey(post="p1", occurrence="once")),
+            1,
+        ),
         "audit": (lambda: store.audit.search(AuditFilter(), 50), 1),
         "approvals": (replace(store, approval_rules=needing_yes).approvals.tasks, 7),
     }

@@ -36,7 +36,7 @@ SECOND = timedelta(seconds=1)
 
 
 async def claim_and_intend(store, *, index=0):
-    """Claim what is due and write the intent of one call."""
+    """Claim due deliveries and write the intent of one call."""
     await store.maintenance.promote_due()
     lease = (await store.outbox.claim(10))[index]
     return lease, await store.outbox.record_intent(lease)
@@ -49,7 +49,9 @@ async def only(store, **where):
 
 
 def receipt(remote_id="1"):
-    return Receipt(remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=START_TIME)
+    return Receipt(
+        remote_id=remote_id, url=f"https://fake.example/{remote_id}", published_at=START_TIME
+    )
 
 
 async def test_filing_twice_changes_nothing(open_store):
@@ -60,13 +62,17 @@ async def test_filing_twice_changes_nothing(open_store):
     assert await enqueue_posts(store.posts, post) == 0
 
 
-async def test_an_intent_is_committed_and_journalled_before_its_request_is_returned(open_store, tmp_path):
-    """A worker that gets a send request finds its attempt in the database and its line in the journal."""
+async def test_an_intent_is_committed_and_journalled_before_its_request_is_returned(
+    open_store, tmp_path
+):
+    """A worker with a send request finds its attempt in the database and its journal line."""
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     lease, request = await claim_and_intend(store)
     assert isinstance(request, SendRequest)
-    attempt = await store.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().one())
+    attempt = await store.database.read(
+        lambda connection: connection.execute(select(ATTEMPT)).mappings().one()
+    )
     assert (attempt["delivery"], attempt["number"], attempt["fencing_token"]) == (
         lease.delivery,
         1,
@@ -74,7 +80,11 @@ async def test_an_intent_is_committed_and_journalled_before_its_request_is_retur
     )
     assert attempt["rendered_hash"] == request.rendered.fingerprint
     [line] = read_records(tmp_path / "intents.jsonl")
-    assert (line.delivery, line.attempt, line.rendered_hash) == (lease.delivery, 1, request.rendered.fingerprint)
+    assert (line.delivery, line.attempt, line.rendered_hash) == (
+        lease.delivery,
+        1,
+        request.rendered.fingerprint,
+    )
 
 
 async def test_every_change_of_state_has_one_audit_entry(open_store):
@@ -84,7 +94,9 @@ async def test_every_change_of_state_has_one_audit_entry(open_store):
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(lease, Published(receipt=receipt()))
     entries = select(AUDIT).where(AUDIT.c.subject == "p@a").order_by(AUDIT.c.id)
-    rows = await store.database.read(lambda connection: connection.execute(entries).mappings().all())
+    rows = await store.database.read(
+        lambda connection: connection.execute(entries).mappings().all()
+    )
     assert [(row["event"], row["after"]) for row in rows] == [
         ("planned", "pending"),
         ("became_due", "due"),
@@ -95,7 +107,7 @@ async def test_every_change_of_state_has_one_audit_entry(open_store):
 
 
 async def test_a_login_has_one_claimed_delivery_at_a_time(open_store):
-    """Accounts that share a login take turns, and a second claim finds nothing while the first is open."""
+    """Accounts that share a login take turns; during an open claim a second one finds nothing."""
     store = await open_store(make_policy("a", login="shared"), make_policy("b", login="shared"))
     await enqueue_posts(store.posts, make_post("p", ["a", "b"], START_TIME))
     await store.maintenance.promote_due()
@@ -107,9 +119,13 @@ async def test_f80_two_workers_never_take_the_same_delivery(open_store):
     """Of many workers that claim at once, one gets each delivery."""
     terms = [make_policy(f"a{number}") for number in range(12)]
     stores = [await open_store(*terms, worker=f"worker-{number}") for number in range(4)]
-    await enqueue_posts(stores[0].posts, make_post("p", [f"a{number}" for number in range(12)], START_TIME))
+    await enqueue_posts(
+        stores[0].posts, make_post("p", [f"a{number}" for number in range(12)], START_TIME)
+    )
     await stores[0].maintenance.promote_due()
-    maintenance = await asyncio.gather(*(store.outbox.claim(12) for store in stores for _ in range(2)))
+    maintenance = await asyncio.gather(
+        *(store.outbox.claim(12) for store in stores for _ in range(2))
+    )
     taken = [lease.delivery for leases in maintenance for lease in leases]
     assert len(taken) == len(set(taken))
     later = [lease.delivery for lease in await stores[0].outbox.claim(12)]
@@ -131,7 +147,10 @@ async def test_urgent_posts_overtake(open_store):
 
 @pytest.mark.parametrize("is_urgent", [True, False])
 async def test_a_request_says_whether_it_is_urgent(open_store, is_urgent):
-    """The request says which of an adapter's two ways to take, for sending and for reading."""
+    """A request says whether it is urgent, for sending and for reading.
+
+    This selects one of an adapter's two ways.
+    """
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME, is_urgent=is_urgent))
     lease, request = await claim_and_intend(store)
@@ -167,10 +186,12 @@ async def test_f63_a_post_too_late_for_its_first_call_expires_with_an_alert(open
 
 
 async def test_i6_a_post_about_to_expire_starts_no_call_after_that(open_store, world):
-    """The time in which a first byte may be sent ends with the post's, however new its intent is."""
+    """The time to send a first byte ends with the post's own time, however new its intent is."""
     store = await open_store()
     left = timedelta(milliseconds=100)
-    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME, expires_at=START_TIME + left))
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], START_TIME, expires_at=START_TIME + left)
+    )
     _lease, request = await claim_and_intend(store)
     assert request.start_by == pytest.approx(world.monotonic() + left.total_seconds())
 
@@ -178,14 +199,19 @@ async def test_i6_a_post_about_to_expire_starts_no_call_after_that(open_store, w
 async def test_f73_a_post_that_waits_past_its_expiry_expires(open_store, world):
     """An expired delivery ends with an alert and is never sent."""
     store = await open_store()
-    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME, expires_at=START_TIME + timedelta(minutes=5)))
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], START_TIME, expires_at=START_TIME + timedelta(minutes=5))
+    )
     world.advance_time(timedelta(minutes=6))
     assert await store.maintenance.expire() == 1
     assert (await only(store)).state is State.EXPIRED
 
 
 async def test_f94_nothing_starts_in_a_paused_scope(open_store):
-    """A pause of all, a platform, an account or a post stops claims and intents, after a restart too, until resumed."""
+    """A pause of all, a platform, an account or a post stops claims and intents until resumed.
+
+    A restart does not end it.
+    """
     store = await open_store()
     orders = store.actions
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
@@ -216,7 +242,9 @@ async def test_a_quota_sets_the_cooldown_in_the_intents_transaction(open_store, 
     """After one post the login waits for its minimum interval."""
     quota = RateLimit(min_interval=timedelta(seconds=30), per_hour=10, per_day=10)
     store = await open_store(make_policy("a", rate_limit=quota))
-    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME)
+    )
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert await store.outbox.claim(10) == []
@@ -227,9 +255,13 @@ async def test_a_quota_sets_the_cooldown_in_the_intents_transaction(open_store, 
 async def test_f26_a_rate_limit_sets_the_cooldown_until_it_ends(open_store, world):
     """No call of the login starts before the instant that the platform named."""
     store = await open_store(make_policy("a", login="shared"), make_policy("b", login="shared"))
-    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME + SECOND))
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME + SECOND)
+    )
     lease, _request = await claim_and_intend(store)
-    after = await store.outbox.record_outcome(lease, RateLimited(code="429", until=START_TIME + timedelta(minutes=10)))
+    after = await store.outbox.record_outcome(
+        lease, RateLimited(code="429", until=START_TIME + timedelta(minutes=10))
+    )
     assert after.state is State.RETRYING
     world.advance_time(timedelta(minutes=9))
     await store.maintenance.promote_due()
@@ -240,11 +272,13 @@ async def test_f26_a_rate_limit_sets_the_cooldown_until_it_ends(open_store, worl
 
 
 async def test_f88_urgent_posts_are_promoted_before_a_backlog(open_store, monkeypatch):
-    """A maintenance run promotes urgent posts first, and leaves some of a long backlog to the next."""
+    """Maintenance promotes urgent posts first, and leaves some of a long backlog for later."""
     monkeypatch.setattr("publisher.store.deliveries.maintenance.MAX_PROMOTED", 200)
     store = await open_store(make_policy("a"))
     routine = [make_post(f"p{number}", ["a"], START_TIME) for number in range(250)]
-    await enqueue_posts(store.posts, *routine, replace(make_post("red", ["a"], START_TIME), is_urgent=True))
+    await enqueue_posts(
+        store.posts, *routine, replace(make_post("red", ["a"], START_TIME), is_urgent=True)
+    )
     assert await store.maintenance.promote_due() == 201
     states = {item.key.post: item.state for item in await store.queries.deliveries()}
     assert states["red"] is State.DUE
@@ -255,7 +289,9 @@ async def test_f88_urgent_posts_are_promoted_before_a_backlog(open_store, monkey
 async def test_no_id_belongs_to_two_deliveries(open_store):
     """A receipt with another delivery's id proves nothing, and the outcome stays unknown."""
     store = await open_store()
-    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME)
+    )
     for expected in (State.PUBLISHED, State.UNKNOWN):
         lease, _request = await claim_and_intend(store)
         after = await store.outbox.record_outcome(lease, Published(receipt=receipt("same")))
@@ -265,7 +301,11 @@ async def test_no_id_belongs_to_two_deliveries(open_store):
 async def test_f50_a_blocked_account_is_paused_with_an_alert(open_store):
     """The delivery is held, the account is paused until a person resumes it, others go on."""
     store = await open_store(make_policy("a"), make_policy("b"))
-    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a", "b"], START_TIME + SECOND))
+    await enqueue_posts(
+        store.posts,
+        make_post("p", ["a"], START_TIME),
+        make_post("q", ["a", "b"], START_TIME + SECOND),
+    )
     lease, _request = await claim_and_intend(store)
     after = await store.outbox.record_outcome(lease, Blocked(code="20015", reason="frozen"))
     assert after.state is State.HELD
@@ -290,11 +330,17 @@ async def test_f43_a_second_sign_in_refusal_pauses_every_account_of_the_login(op
         assert after.state is expected
     codes = sorted(alert.code for alert in await store.queries.alerts())
     assert codes == ["account_paused", "account_paused"]
-    assert sorted(pause.scope for pause in await store.queries.pauses()) == ["account:a", "account:b"]
+    assert sorted(pause.scope for pause in await store.queries.pauses()) == [
+        "account:a",
+        "account:b",
+    ]
 
 
 async def test_f20_three_tls_failures_in_a_row_pause_the_account(open_store, world):
-    """It may be an attack: no more calls until a person has checked. Other failures in between break the row."""
+    """Three TLS failures in a row pause the account until a person has checked.
+
+    It may be an attack. Other failures in between break the row.
+    """
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     refused = NotSent(reason="tls_failed")
@@ -308,10 +354,15 @@ async def test_f20_three_tls_failures_in_a_row_pause_the_account(open_store, wor
 
 
 async def test_a_follow_up_waits_for_its_original_and_ends_with_it(open_store):
-    """An update is sent only where the original is published, and is cancelled where it never will be."""
+    """An update is sent only where the original is published; otherwise it is cancelled.
+
+    It is cancelled where the original never will be published.
+    """
     store = await open_store(make_policy("a"), make_policy("b"))
     await enqueue_posts(
-        store.posts, make_post("p", ["a"], START_TIME), make_post("u", ["a", "b"], START_TIME, follows="p")
+        store.posts,
+        make_post("p", ["a"], START_TIME),
+        make_post("u", ["a", "b"], START_TIME, follows="p"),
     )
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(10)
@@ -329,7 +380,9 @@ async def test_i16_a_retraction_ordered_during_a_call_is_remembered(open_store):
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     lease, _request = await claim_and_intend(store)
-    await store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+    await store.actions.apply_event(
+        lease.delivery, RetractionRequested(reason="wrong"), named_person("li")
+    )
     after = await store.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert after.state is State.RETRACTING
 
@@ -343,11 +396,16 @@ async def test_only_a_person_orders_a_retraction(open_store, role):
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(lease, Published(receipt=receipt()))
     with pytest.raises(IllegalTransitionError):
-        await store.actions.apply_event(lease.delivery, RetractionRequested(reason="x"), Actor(role=role, name="x"))
+        await store.actions.apply_event(
+            lease.delivery, RetractionRequested(reason="x"), Actor(role=role, name="x")
+        )
 
 
 async def test_a_recorded_cancellation_keeps_the_lease_of_the_call(open_store, world):
-    """A worker that dies after a cancellation was recorded leaves an unknown outcome, not a login blocked for ever."""
+    """After a recorded cancellation and a dead worker, the outcome is unknown.
+
+    The login is not blocked for ever.
+    """
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await claim_and_intend(store)
@@ -361,7 +419,9 @@ async def test_a_rate_limit_never_shortens_a_cooldown(open_store, world):
     """A cooldown for the quota goes on when the platform names a sooner time, or none."""
     quota = RateLimit(min_interval=timedelta(hours=1), per_hour=10, per_day=10)
     store = await open_store(make_policy("a", rate_limit=quota))
-    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME)
+    )
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(lease, RateLimited(code="429", until=None))
     world.advance_time(timedelta(minutes=30))
@@ -374,15 +434,25 @@ async def test_i14_a_stop_between_intent_and_call_is_seen(open_store, world):
     store = await open_store(make_policy("a"), make_policy("b"), make_policy("c"))
     for account in ("a", "b", "c"):
         expires_at = START_TIME + timedelta(seconds=20) if account == "c" else None
-        await enqueue_posts(store.posts, make_post(f"p{account}", [account], START_TIME, expires_at=expires_at))
+        await enqueue_posts(
+            store.posts, make_post(f"p{account}", [account], START_TIME, expires_at=expires_at)
+        )
     await store.maintenance.promote_due()
     requests = [await store.outbox.record_intent(lease) for lease in await store.outbox.claim(10)]
-    assert [await store.outbox.may_still_send(request) for request in requests] == [True, True, True]
+    assert [await store.outbox.may_still_send(request) for request in requests] == [
+        True,
+        True,
+        True,
+    ]
     orders = store.actions
     await orders.pause("account:a", named_person("li"), "drill")
     await orders.retract(PostId("pb"), None, named_person("li"), "wrong")
     world.advance_time(timedelta(seconds=21))
-    assert [await store.outbox.may_still_send(request) for request in requests] == [False, False, False]
+    assert [await store.outbox.may_still_send(request) for request in requests] == [
+        False,
+        False,
+        False,
+    ]
 
 
 async def test_a_post_published_after_its_cancellation_is_alerted(open_store):
@@ -420,17 +490,22 @@ async def test_a_released_lease_counts_no_crash(open_store):
 
 
 async def submitted(store, *names):
-    """File one post on each account and let each platform answer with a ticket named like the account."""
+    """File one post on each account and let each platform answer with a ticket.
+
+    Each ticket is named like its account.
+    """
     await enqueue_posts(store.posts, make_post("p", list(names), START_TIME))
     await store.maintenance.promote_due()
     for lease in await store.outbox.claim(10):
         await store.outbox.record_intent(lease)
-        answer = Submitted(ticket=Ticket(payload=lease.account), check_again_at=START_TIME + 20 * SECOND)
+        answer = Submitted(
+            ticket=Ticket(payload=lease.account), check_again_at=START_TIME + 20 * SECOND
+        )
         await store.outbox.record_outcome(lease, answer)
 
 
 async def test_only_the_named_submission_is_read_sooner(open_store):
-    """The read of one account's ticket is due; others, and other tickets of that account, wait on."""
+    """The read of one account's ticket is due; other accounts and other tickets wait on."""
     store = await open_store(make_policy("a"), make_policy("b"))
     await submitted(store, "a", "b")
     assert await store.outbox.check_now(AccountId("a"), lambda ticket: ticket.payload == "b") == 0
@@ -466,7 +541,7 @@ async def test_an_ended_delivery_is_not_read_sooner(open_store):
 
 
 async def test_a_start_claims_nothing_while_it_compiles_its_queries(open_store):
-    """Before the first call the daemon runs each query once: what is due stays as it is."""
+    """Before the first call the daemon runs each query once; due deliveries stay as they are."""
     store = await open_store(make_policy("a"))
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await store.maintenance.promote_due()

@@ -8,7 +8,16 @@ from sqlalchemy import select
 from publisher.domain.account import RateLimit
 from publisher.domain.delivery import RECONCILER, RETRACTOR, State
 from publisher.domain.post import format_part_prefix
-from publisher.domain.results import Deleted, NotFound, ObservedPost, Published, RateLimited, Submitted, Ticket, Unknown
+from publisher.domain.results import (
+    Deleted,
+    NotFound,
+    ObservedPost,
+    Published,
+    RateLimited,
+    Submitted,
+    Ticket,
+    Unknown,
+)
 from publisher.engine.decisions import named_person
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.tables import ATTEMPT
@@ -20,7 +29,9 @@ from tests.store.test_outbox import SECOND, claim_and_intend, only, receipt
 
 FLOORED = replace(TEST_CAPABILITIES, max_extra_parts=4)
 MINUTE = 60 * SECOND
-ELSE = ObservedPost(remote_id="9", url="https://fake.example/9", published_at=START_TIME - MINUTE, text="别的")
+ELSE = ObservedPost(
+    remote_id="9", url="https://fake.example/9", published_at=START_TIME - MINUTE, text="别的"
+)
 PACED = RateLimit(min_interval=10 * MINUTE, per_hour=3, per_day=5, part_interval=2 * MINUTE)
 """Of three in an hour, one is reserved for urgent posts."""
 
@@ -30,7 +41,7 @@ def with_parts(name="a", *, quota=TEST_RATE_LIMIT, **rest):
 
 
 async def half_published(open_store, *terms, parts=2):
-    """Return a worker, and a delivery of which only the post itself is published."""
+    """Return a worker, and a delivery with only the post itself published, not its parts."""
     store = await open_store(*(terms or (with_parts(),)))
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=parts)
     lease, _request = await claim_and_intend(store)
@@ -44,30 +55,53 @@ async def claim_next_part(store):
 
 
 async def test_each_part_is_an_attempt_with_a_request_that_says_where_it_goes(open_store):
-    """Part by part: the next number, its own text, no pictures, the post's receipt to reply to (I3, I13)."""
+    """Each part has the next number, its own text and no pictures (I3, I13).
+
+    It replies to the post's receipt.
+    """
     store = await half_published(open_store)
     for part in (1, 2):
         lease, request = await claim_next_part(store)
-        assert (request.attempt, request.part, request.parent, request.images) == (part + 1, part, receipt(), ())
-        assert request.text == f"{format_part_prefix(request.rendered.marker, part + 1, 3)}其{part + 1}"
+        assert (request.attempt, request.part, request.parent, request.images) == (
+            part + 1,
+            part,
+            receipt(),
+            (),
+        )
+        assert (
+            request.text
+            == f"{format_part_prefix(request.rendered.marker, part + 1, 3)}其{part + 1}"
+        )
         assert request.marker.is_in(request.text)
         await store.outbox.record_outcome(lease, Published(receipt=receipt(f"f{part}")))
     done = await only(store)
-    assert (done.state, done.extra_parts, done.parts_done, done.receipt) == (State.PUBLISHED, 2, 3, receipt())
+    assert (done.state, done.extra_parts, done.parts_done, done.receipt) == (
+        State.PUBLISHED,
+        2,
+        3,
+        receipt(),
+    )
     query = select(ATTEMPT.c.number, ATTEMPT.c.part).order_by(ATTEMPT.c.number)
     rows = await store.database.read(lambda connection: connection.execute(query).all())
     assert [tuple(row) for row in rows] == [(1, 0), (2, 1), (3, 2)]
 
 
 async def test_an_unknown_outcome_is_about_its_part(open_store, world):
-    """F02: an unanswered call for a part is searched as that part, with its own attempt's visibility window."""
+    """F02: an unanswered call for a part is searched as that part.
+
+    The search uses the visibility window of the part's own attempt.
+    """
     store = await half_published(open_store)
     world.advance_time(MINUTE)
     lease, _request = await claim_next_part(store)
     await store.outbox.record_outcome(lease, Unknown(reason="reset"))
     world.advance_time(MINUTE)
     [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
-    assert (unknown.request.part, unknown.request.attempt, unknown.request.parent) == (1, 2, receipt())
+    assert (unknown.request.part, unknown.request.attempt, unknown.request.parent) == (
+        1,
+        2,
+        receipt(),
+    )
     assert unknown.request.baseline.taken_at > START_TIME
     found = Published(receipt=receipt("f1"), is_text_confirmed=True)
     after = await store.outbox.record_readback(unknown, found, RECONCILER, world.monotonic())
@@ -75,7 +109,7 @@ async def test_an_unknown_outcome_is_about_its_part(open_store, world):
 
 
 async def test_f15_a_late_answer_for_a_part_that_was_found_stops_nothing(open_store, world):
-    """F15: it only confirms what a read has shown; the next part is sent."""
+    """F15: a late answer for a found part only confirms the read, and the next part is sent."""
     store = await half_published(open_store)
     world.advance_time(MINUTE)
     lease, _request = await claim_next_part(store)
@@ -84,7 +118,10 @@ async def test_f15_a_late_answer_for_a_part_that_was_found_stops_nothing(open_st
     world.advance_time(MINUTE)
     [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     await store.outbox.record_readback(
-        unknown, Published(receipt=receipt("f1"), is_text_confirmed=True), RECONCILER, world.monotonic()
+        unknown,
+        Published(receipt=receipt("f1"), is_text_confirmed=True),
+        RECONCILER,
+        world.monotonic(),
     )
     await store.outbox.record_outcome(lease, Published(receipt=receipt("f1")))
     after = await only(store)
@@ -92,7 +129,10 @@ async def test_f15_a_late_answer_for_a_part_that_was_found_stops_nothing(open_st
 
 
 async def test_a_part_has_its_own_interval_and_uses_no_quota(open_store, world):
-    """I15: posts keep the quota; a part follows after its own interval, before other posts, and uses no quota."""
+    """I15: a part follows after its own interval, before other posts, and uses no quota.
+
+    Posts keep the quota.
+    """
     store = await half_published(open_store, with_parts(quota=PACED), parts=1)
     await enqueue_posts(store.posts, make_post("q", ["a"], START_TIME))
     await store.maintenance.promote_due()
@@ -107,12 +147,16 @@ async def test_a_part_has_its_own_interval_and_uses_no_quota(open_store, world):
 
 
 async def test_f26_a_rate_limit_delays_parts_as_well(open_store, world):
-    """Whatever the platform refused, no part of another post is sent before the cooldown is over."""
-    store = await half_published(open_store, with_parts(login="shared"), with_parts("b", login="shared"))
+    """After any refusal by the platform no part of another post is sent in the cooldown."""
+    store = await half_published(
+        open_store, with_parts(login="shared"), with_parts("b", login="shared")
+    )
     await enqueue_posts(store.posts, make_post("q", ["b"], START_TIME, is_urgent=True))
     lease, request = await claim_and_intend(store)
     assert request.account == "b"
-    await store.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + 30 * MINUTE))
+    await store.outbox.record_outcome(
+        lease, RateLimited(code="often", until=START_TIME + 30 * MINUTE)
+    )
     assert await store.outbox.claim(10) == []
     world.advance_time(31 * MINUTE)
     [again] = await store.outbox.claim(10)
@@ -130,7 +174,10 @@ async def test_f73_an_incomplete_text_that_expires_is_alerted_and_held(open_stor
 
 
 async def test_f72_f77_an_incomplete_text_is_cancelled_or_retracted(open_store, world):
-    """A cancellation holds it, a claimed worker is refused, and an order retracts the post from where it waits."""
+    """A cancellation holds the post and refuses a claimed worker; an order retracts the post.
+
+    The order retracts the post from its waiting state.
+    """
     store = await half_published(open_store)
     [lease] = await store.outbox.claim(10)
     await store.actions.cancel_post("p", named_person("li"), "no")
@@ -138,7 +185,11 @@ async def test_f72_f77_an_incomplete_text_is_cancelled_or_retracted(open_store, 
     assert (await only(store)).reason == "incomplete"
     other = await half_published_too(store)
     [ordered] = await store.actions.retract("q", None, named_person("li"), "wrong")
-    assert (ordered.id, ordered.state, ordered.receipt) == (other.id, State.RETRACTING, receipt("2"))
+    assert (ordered.id, ordered.state, ordered.receipt) == (
+        other.id,
+        State.RETRACTING,
+        receipt("2"),
+    )
     world.advance_time(SECOND)
     [unknown] = await store.outbox.due_readbacks([State.RETRACTING], 10)
     assert (unknown.request.part, unknown.delivery.receipt) == (0, receipt("2"))
@@ -155,7 +206,7 @@ async def half_published_too(store):
 
 
 async def test_an_order_cancels_what_waits_with_nothing_published(open_store):
-    """A post of several parts of which none was sent just ends."""
+    """A post of several parts ends at once if none was sent."""
     store = await open_store(with_parts())
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
     await store.maintenance.promote_due()
@@ -164,7 +215,7 @@ async def test_an_order_cancels_what_waits_with_nothing_published(open_store):
 
 
 async def test_a_parts_id_is_no_posts_id(open_store):
-    """I8: a part may have the id of another delivery's post; it is kept as evidence, never as the receipt."""
+    """I8: a part's id that belongs to another delivery's post is evidence, never the receipt."""
     store = await half_published(open_store, with_parts(), with_parts("b"))
     await half_published_too(store)
     lease, request = await claim_next_part(store)
@@ -174,11 +225,16 @@ async def test_a_parts_id_is_no_posts_id(open_store):
 
 
 async def test_a_published_post_is_monitored_as_a_post(open_store, world):
-    """F48: when all parts are published, the account's list is compared with the post and its publication time."""
+    """F48: once all parts are published, the account's list is compared with the post.
+
+    It is compared with the publication time, too.
+    """
     store = await half_published(open_store, parts=1)
     world.advance_time(MINUTE)
     lease, _request = await claim_next_part(store)
-    await store.outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now()))
+    await store.outbox.record_outcome(
+        lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now())
+    )
     world.advance_time(SECOND)
     [unknown] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
     published = await store.outbox.record_readback(
@@ -198,7 +254,10 @@ async def test_a_published_post_is_monitored_as_a_post(open_store, world):
 
 
 async def test_f85_calls_for_several_parts_that_the_database_has_lost_go_to_a_person(open_store):
-    """The journal shows two parts, which may be up to the second: searching for the first would send it again."""
+    """A journal that shows two parts sends the delivery to a person.
+
+    Both parts may be published. A search for the first part would send it again.
+    """
     store = await open_store(with_parts())
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
     lost = await only(store)

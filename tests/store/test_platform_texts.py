@@ -1,4 +1,4 @@
-"""What a platform writes is stored on either database, or costs no more than itself."""
+"""A platform's text is stored on either database, or costs no more than itself."""
 
 import asyncio
 from collections.abc import Mapping
@@ -57,7 +57,9 @@ async def get_delivery(store):
 
 
 async def read_rows(store, table):
-    return await store.database.read(lambda connection: connection.execute(table.select()).mappings().all())
+    return await store.database.read(
+        lambda connection: connection.execute(table.select()).mappings().all()
+    )
 
 
 @SPOILT
@@ -77,22 +79,32 @@ async def test_f31_f45_a_refusal_with_half_an_emoji_is_final(open_store, world, 
 
 @SPOILT
 @pytest.mark.parametrize("is_ticket", [False, True], ids=["id", "ticket"])
-async def test_f31_a_post_with_a_damaged_id_is_found_by_reading(open_store, world, spoilt, is_ticket):
-    """F31, F33: a damaged id or ticket is as none: the outcome is unknown until the account shows the post."""
+async def test_f31_a_post_with_a_damaged_id_is_found_by_reading(
+    open_store, world, spoilt, is_ticket
+):
+    """F31, F33: a damaged id or ticket counts as none, so the outcome is unknown until a read."""
     store, fake = await stage(open_store)
 
     def reply(request):
         receipt = fake.add_post(request)
         if is_ticket:
             return Submitted(ticket=Ticket(payload=f"1{spoilt}"), check_again_at=START_TIME)
-        return Published(receipt=Receipt(remote_id=f"1{spoilt}", url=receipt.url, published_at=receipt.published_at))
+        return Published(
+            receipt=Receipt(
+                remote_id=f"1{spoilt}", url=receipt.url, published_at=receipt.published_at
+            )
+        )
 
     fake.script.append(reply)
     assert (await send(store, fake)).state is State.UNKNOWN
     world.advance_time(timedelta(minutes=2))
     await reconcile_due(store, {"a": fake}, 10)
     delivery = await get_delivery(store)
-    assert (delivery.state, delivery.receipt.remote_id, len(fake.calls)) == (State.PUBLISHED, "1", 1)
+    assert (delivery.state, delivery.receipt.remote_id, len(fake.calls)) == (
+        State.PUBLISHED,
+        "1",
+        1,
+    )
 
 
 @SPOILT
@@ -103,7 +115,11 @@ async def test_f31_f52_a_damaged_read_is_stored_and_proves_nothing(open_store, w
     await send(store, fake)
     fake.findings += [
         PossibleMatch(remote_id=f"9{spoilt}", url="https://fake.example/9"),
-        Published(receipt=Receipt(remote_id="9", url=f"https://fake.example/{spoilt}", published_at=START_TIME)),
+        Published(
+            receipt=Receipt(
+                remote_id="9", url=f"https://fake.example/{spoilt}", published_at=START_TIME
+            )
+        ),
         Unknown(reason=f"no{spoilt}"),
         Rejected(code="refused", reason=f"no{spoilt}"),
     ]
@@ -119,7 +135,7 @@ async def test_f31_f52_a_damaged_read_is_stored_and_proves_nothing(open_store, w
 
 
 class DamagedLists(FakeAdapter):
-    """A platform whose list and figures are as they are given."""
+    """A platform with a given list and given figures."""
 
     listed: list[ObservedPost]
     reach: Mapping[str, Reach]
@@ -133,12 +149,18 @@ class DamagedLists(FakeAdapter):
 
 @SPOILT
 async def test_f31_f57_an_observed_post_is_stored_with_what_can_be(open_store, world, spoilt):
-    """F31, F57: a list with a spoilt text is used, one with a spoilt id is not: what it lacks is not missing."""
+    """F31, F57: a list with a spoilt text is used, one with a spoilt id is not.
+
+    Posts that it lacks are not missing.
+    """
     store, _fake = await stage(open_store)
     platform = DamagedLists(now=world.now)
     await send(store, platform)
     platform.reach = {"1": Reach(reads=2**40)}
-    own, other = (ObservedPost(remote_id=name, url="u", published_at=START_TIME, text=f"x{spoilt}") for name in "1s")
+    own, other = (
+        ObservedPost(remote_id=name, url="u", published_at=START_TIME, text=f"x{spoilt}")
+        for name in "1s"
+    )
     damaged = ObservedPost(remote_id=f"s{spoilt}", url="u", published_at=START_TIME, text="")
     for listed in ([damaged], [own, other]):
         platform.listed = listed
@@ -150,7 +172,7 @@ async def test_f31_f57_an_observed_post_is_stored_with_what_can_be(open_store, w
 
 @SPOILT
 async def test_f31_f78_a_refused_deletion_is_stored(open_store, world, spoilt, monkeypatch):
-    """F31, F78: a deletion that the platform refuses with half an emoji is shown, with its reason."""
+    """F31, F78: a deletion refused by the platform with half an emoji is shown with its reason."""
     store, fake = await stage(open_store)
     await send(store, fake)
 
@@ -160,7 +182,9 @@ async def test_f31_f78_a_refused_deletion_is_stored(open_store, world, spoilt, m
     monkeypatch.setattr(FakeAdapter, "retract", refuse)
     await store.actions.retract(PostId("p"), None, named_person("li"), "wrong")
     await retract_due(store, {"a": fake}, 10)
-    [alert] = [alert for alert in await store.queries.alerts() if alert.code == "retraction_refused"]
+    [alert] = [
+        alert for alert in await store.queries.alerts() if alert.code == "retraction_refused"
+    ]
     assert alert.facts["said"] == "no\ufffd"
 
 
@@ -183,8 +207,10 @@ NAIVE = START_TIME.replace(tzinfo=None)
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, State) else str(value),
 )
-async def test_f31_an_outcome_that_cannot_be_stored_is_stored_without_its_details(open_store, outcome, state):
-    """F31: whatever passes the gate, a definite outcome is not lost; the log says what was left out."""
+async def test_f31_an_outcome_that_cannot_be_stored_is_stored_without_its_details(
+    open_store, outcome, state
+):
+    """F31: a definite outcome is never lost, and the log names the details left out."""
     store, _fake = await stage(open_store)
     [lease] = await store.outbox.claim(10)
     await store.outbox.record_intent(lease)

@@ -23,7 +23,15 @@ from publisher.store.base import HEARTBEAT_TIMEOUT
 from publisher.store.db import postgres as link
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal, read_records
-from publisher.store.db.tables import ATTEMPT, AUDIT, DATABASE_INFO, DELIVERY, LOGIN, SERVER_TIMELINE, WORKER_STATE
+from publisher.store.db.tables import (
+    ATTEMPT,
+    AUDIT,
+    DATABASE_INFO,
+    DELIVERY,
+    LOGIN,
+    SERVER_TIMELINE,
+    WORKER_STATE,
+)
 from publisher.store.deliveries.intents import Declined
 from publisher.store.recovery.folder import lock_process
 from publisher.store.recovery.setup import NEWEST_MIGRATION, migration_of, prepare_database
@@ -43,7 +51,9 @@ class Host:
         self.journal = folder / name / "intents.jsonl"
         self.database = Database(open_engine(url), world, IntentJournal(self.journal))
         self.store = Store(
-            database=self.database, policies={item.account.id: item for item in terms}, worker=WorkerId(name)
+            database=self.database,
+            policies={item.account.id: item for item in terms},
+            worker=WorkerId(name),
         )
         self.outbox, self.maintenance = self.store.outbox, self.store.maintenance
         self.post_store, self.orders, self.queries = (
@@ -70,7 +80,10 @@ async def open_host(database_url, tmp_path, world):
 
 
 async def test_f80_a_machine_whose_name_is_taken_does_not_start(open_host, world, monkeypatch):
-    """F80: cloned machines have one name; each would take the other's leases and journal for its own."""
+    """F80: cloned machines with one name do not start.
+
+    Each would take the other's leases and journal for its own.
+    """
     boots = iter(["one boot", "one boot", "another boot", "another boot", "one boot"])
     monkeypatch.setattr(type(world), "boot_id", lambda _runtime: next(boots))
     first = await open_host("host")
@@ -85,8 +98,13 @@ async def test_f80_a_machine_whose_name_is_taken_does_not_start(open_host, world
 
 
 @pytest.mark.parametrize("seconds", [-60, 60])
-async def test_f60_f61_a_host_whose_clock_is_not_the_servers_does_not_start(database_url, tmp_path, world, seconds):
-    """F60, F61: a clock wrong from the start does not jump; the server's shows it, before anything is changed."""
+async def test_f60_f61_a_host_whose_clock_is_not_the_servers_does_not_start(
+    database_url, tmp_path, world, seconds
+):
+    """F60, F61: a clock wrong from the start is found by the server's, before any change.
+
+    It does not jump.
+    """
     settings = parse_settings(f'database = "{database_url}"\n{SETTINGS}', workspace=tmp_path)
     world.clock = datetime.now(UTC) + timedelta(seconds=seconds)
     with pytest.raises(RefusedError) as refused:
@@ -95,8 +113,10 @@ async def test_f60_f61_a_host_whose_clock_is_not_the_servers_does_not_start(data
     assert abs(int(refused.value.facts["seconds"]) - seconds) < 30
 
 
-async def test_f60_f61_a_host_starts_by_itself_once_its_clock_is_the_servers(database_url, tmp_path, world):
-    """F60, F61: each start tries again; one alert stands meanwhile, and the right time clears it."""
+async def test_f60_f61_a_host_starts_by_itself_once_its_clock_is_the_servers(
+    database_url, tmp_path, world
+):
+    """F60, F61: each start tries again; one alert stands until the clock is right."""
     settings = parse_settings(f'database = "{database_url}"\n{SETTINGS}', workspace=tmp_path)
     (tmp_path / "schedule.toml").write_text("# none\n", "utf-8")
     world.clock = datetime.now(UTC) - timedelta(days=300)
@@ -125,11 +145,16 @@ async def only(host):
 
 
 def published():
-    return Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
+    return Published(
+        receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+    )
 
 
 async def test_maintenance_leaves_what_another_host_is_changing(open_host, world):
-    """An outcome that is being committed neither delays maintenance nor makes it fail: the next run sees it."""
+    """An outcome that is being committed neither delays nor fails maintenance.
+
+    The next run sees the outcome.
+    """
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
     await claim_and_intend(first)
@@ -142,18 +167,23 @@ async def test_maintenance_leaves_what_another_host_is_changing(open_host, world
 
 async def test_hosts_that_start_together_make_one_database(database_url, tmp_path, world):
     """Each waits for the migrations of the first, and finds them done."""
-    starts = (prepare_database(database_url, "drill", tmp_path / f"{number}.jsonl", world) for number in range(4))
+    starts = (
+        prepare_database(database_url, "drill", tmp_path / f"{number}.jsonl", world)
+        for number in range(4)
+    )
     await asyncio.gather(*starts)
     assert migration_of(database_url) == NEWEST_MIGRATION
 
 
 async def test_f80_hosts_that_claim_at_once_never_share_a_login(open_host):
-    """Of many due deliveries of one login, one is leased at a time, whichever host claims; no claim fails."""
+    """Of many due deliveries of one login, one is leased at a time by any host; no claim fails."""
     terms = [make_policy(f"a{number}", login=f"login-{number % 3}") for number in range(9)]
     hosts = [await open_host(f"host-{number}", *terms) for number in range(4)]
     names = [f"a{number}" for number in range(9)]
     await enqueue_posts(
-        hosts[0].post_store, make_post("p", names, START_TIME), make_post("q", names, START_TIME, is_urgent=True)
+        hosts[0].post_store,
+        make_post("p", names, START_TIME),
+        make_post("q", names, START_TIME, is_urgent=True),
     )
     await hosts[0].maintenance.promote_due()
     maintenance = await asyncio.gather(*(host.outbox.claim(9) for host in hosts for _ in range(3)))
@@ -163,7 +193,10 @@ async def test_f80_hosts_that_claim_at_once_never_share_a_login(open_host):
 
 
 async def test_a_host_that_starts_expires_its_own_leases_and_no_others(open_host):
-    """Its own claim is due again and its own call unknown at once; those of a living host stay leased."""
+    """A starting host ends its own leases at once; leases of a living host stay.
+
+    Its own claim is due again, and its own call is unknown.
+    """
     terms = [make_policy(name) for name in "abcd"]
     first, second = await open_host("first", *terms), await open_host("second", *terms)
     await enqueue_posts(first.post_store, make_post("p", list("abcd"), START_TIME))
@@ -177,8 +210,13 @@ async def test_a_host_that_starts_expires_its_own_leases_and_no_others(open_host
     assert [states[lease.delivery] for lease in theirs] == [State.SENDING, State.CLAIMED]
 
 
-async def test_f15_leases_of_a_dead_or_frozen_host_are_taken_over_after_they_expire(open_host, world):
-    """Another host ends the leases; a later result of the frozen host is evidence, and no second call is made."""
+async def test_f15_leases_of_a_dead_or_frozen_host_are_taken_over_after_they_expire(
+    open_host, world
+):
+    """Another host ends expired leases; a later result of the frozen host is only evidence.
+
+    No second call is made.
+    """
     terms = [make_policy("a"), make_policy("b")]
     sleeper, other = await open_host("sleeper", *terms), await open_host("other", *terms)
     await enqueue_posts(sleeper.post_store, make_post("p", ["a", "b"], START_TIME))
@@ -196,10 +234,15 @@ async def test_f15_leases_of_a_dead_or_frozen_host_are_taken_over_after_they_exp
 
 
 async def test_f26_a_cooldown_is_not_shortened_by_another_hosts_intent(open_host, world):
-    """F26, I15: a 429 arrives while the other host writes an intent by older data; its Retry-After stays."""
+    """F26, I15: a 429's Retry-After stays if the other host writes an intent by older data.
+
+    The 429 arrives during that write.
+    """
     terms = [make_policy(name, login="shared") for name in "ab"]
     first, second = await open_host("first", *terms), await open_host("second", *terms)
-    await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME))
+    await enqueue_posts(
+        first.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME)
+    )
     slow, _request = await claim_and_intend(first)
     world.advance_time(LEASE)
     assert await second.maintenance.expire_leases() == 1
@@ -217,7 +260,11 @@ async def test_f26_a_cooldown_is_not_shortened_by_another_hosts_intent(open_host
     assert isinstance(await second.outbox.record_intent(lease), SendRequest)
     assert (await asyncio.wrap_future(hearing[0])).state is State.UNKNOWN
     rest = await first.database.read(lambda connection: connection.execute(select(LOGIN)).one())
-    assert (rest.cooldown_until, rest.routine_cooldown_until, rest.parts_cooldown_until) == (until, until, until)
+    assert (rest.cooldown_until, rest.routine_cooldown_until, rest.parts_cooldown_until) == (
+        until,
+        until,
+        until,
+    )
 
 
 async def test_an_unknown_outcome_is_read_by_one_host_at_a_time(open_host, world):
@@ -231,7 +278,10 @@ async def test_an_unknown_outcome_is_read_by_one_host_at_a_time(open_host, world
     assert sorted(map(len, taken)) == [0, 1]
     [unknown] = [item for found in taken for item in found]
     after = await hosts[0].outbox.record_readback(
-        unknown, NotFound(covered_since=unknown.request.baseline.taken_at), RECONCILER, world.monotonic()
+        unknown,
+        NotFound(covered_since=unknown.request.baseline.taken_at),
+        RECONCILER,
+        world.monotonic(),
     )
     assert (after.state, after.readbacks) == (State.UNKNOWN, 1)
     world.advance_time(timedelta(hours=1))
@@ -269,7 +319,7 @@ async def test_a_second_daemon_in_the_same_workspace_is_refused(database_url, tm
 
 
 async def test_an_old_copy_of_the_schedule_is_recognised(open_host):
-    """A version that was in force once and is not any more counts as superseded; a new text does not."""
+    """A version once in force and no longer so counts as superseded; a new text does not."""
     host = await open_host("first")
     for body in ("one", "two"):
         await enqueue_posts(host.post_store, text=body)
@@ -291,7 +341,7 @@ async def test_every_session_commits_to_disk_whatever_the_server_says(database_u
 
 
 def cut(engine, *, before):
-    """Let the next commit lose its connection: before the server has done it, or before its answer arrives."""
+    """Let the next commit lose its connection before it is done, or before its answer arrives."""
     commit = engine.dialect.do_commit
 
     def commit_and_lose(raw):
@@ -306,7 +356,7 @@ def cut(engine, *, before):
 
 @pytest.mark.parametrize("before", [True, False])
 async def test_f86_a_commit_whose_answer_was_lost_is_read_back(open_host, before):
-    """Whether it was committed or not, there is one attempt, one line in the journal, and one request."""
+    """With or without the commit there is one attempt, one journal line and one request."""
     host = await open_host("first")
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     await host.maintenance.promote_due()
@@ -322,11 +372,16 @@ async def test_f86_a_commit_whose_answer_was_lost_is_read_back(open_host, before
 
 
 async def test_f87_an_order_is_not_taken_for_done_by_the_number_of_another_commit(open_host):
-    """A server after a takeover gives the same numbers again: what was written must be there as well."""
+    """A commit counts as done by its number only if its written rows are there as well.
+
+    After a takeover a server gives the same numbers again.
+    """
     host = await open_host("first")
     await host.orders.pause("all", named_person("li"), "drill")
     engine = host.database.engine
-    [head] = await host.database.read(lambda connection: connection.execute(select(AUDIT.c.id, AUDIT.c.hash)).all())
+    [head] = await host.database.read(
+        lambda connection: connection.execute(select(AUDIT.c.id, AUDIT.c.hash)).all()
+    )
     with engine.begin() as connection:
         connection.execute(insert(DATABASE_INFO).values(key="other", value="host"))
         mark = link.read_transaction_id(connection, (head.id, "0" * 64))
@@ -339,14 +394,19 @@ def outage(database_url):
     """Return a function that makes the database unavailable, or available again."""
     admin = open_engine(database_url).execution_options(isolation_level="AUTOCOMMIT")
     name = admin.url.database
-    elsewhere = open_engine(admin.url.set(database="postgres", drivername="postgresql").render_as_string())
+    elsewhere = open_engine(
+        admin.url.set(database="postgres", drivername="postgresql").render_as_string()
+    )
 
     def switch(*, is_away):
         with elsewhere.execution_options(isolation_level="AUTOCOMMIT").connect() as server:
             server.execute(text(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {not is_away}'))
             if is_away:
                 server.execute(
-                    text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"), {"name": name}
+                    text(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+                    ),
+                    {"name": name},
                 )
 
     yield switch
@@ -355,7 +415,10 @@ def outage(database_url):
 
 
 async def test_f86_no_call_starts_while_the_database_is_away(open_host, outage, monkeypatch):
-    """An intent that cannot be committed gives an error and no line in the journal; later it goes on as before."""
+    """An intent that cannot be committed gives an error and no journal line.
+
+    Later the work goes on as before.
+    """
     monkeypatch.setattr(link, "OUTAGE_SECONDS", 0.2)
     monkeypatch.setattr(link, "RETRY_SECONDS", 0.05)
     host = await open_host("first")
@@ -371,7 +434,9 @@ async def test_f86_no_call_starts_while_the_database_is_away(open_host, outage, 
     assert isinstance(await host.outbox.record_intent(lease), SendRequest)
 
 
-async def test_f86_an_outcome_waits_for_the_database_and_is_written_once(open_host, outage, monkeypatch):
+async def test_f86_an_outcome_waits_for_the_database_and_is_written_once(
+    open_host, outage, monkeypatch
+):
     """The outcome of a call outlives an outage that is longer than any retry."""
     monkeypatch.setattr(link, "OUTAGE_SECONDS", 0.1)
     monkeypatch.setattr(link, "RETRY_SECONDS", 0.05)
@@ -395,14 +460,18 @@ async def test_f86_an_outcome_waits_for_the_database_and_is_written_once(open_ho
 
 
 async def lose_commits(host, *, since):
-    """Undo the newest commits about the only delivery, as a server does that lacked them at a takeover."""
+    """Undo the newest commits about the only delivery, as a server that lost them at a takeover."""
     with host.database.engine.begin() as connection:
         connection.execute(delete(ATTEMPT))
         connection.execute(update(DELIVERY).values(since) if since else delete(DELIVERY))
 
 
 async def row_of(host):
-    return dict(await host.database.read(lambda connection: connection.execute(select(DELIVERY)).mappings().one()))
+    return dict(
+        await host.database.read(
+            lambda connection: connection.execute(select(DELIVERY)).mappings().one()
+        )
+    )
 
 
 async def test_i16_a_call_of_another_host_during_a_retraction_is_not_left_published(open_host):
@@ -415,18 +484,24 @@ async def test_i16_a_call_of_another_host_during_a_retraction_is_not_left_publis
 
     def announce(_connection, _cursor, statement, *_rest):
         if "FROM delivery" in statement and not announcing:
-            announcing.append(asyncio.run_coroutine_threadsafe(second.outbox.record_intent(lease), loop))
+            announcing.append(
+                asyncio.run_coroutine_threadsafe(second.outbox.record_intent(lease), loop)
+            )
             wait(announcing, timeout=1)
 
     event.listen(first.database.engine, "after_cursor_execute", announce)
     await first.orders.retract(PostId("p"), None, named_person("li"), "wrong")
     answer = await asyncio.wrap_future(announcing[0])
     delivery = await only(first)
-    assert isinstance(answer, Declined) if delivery.state is State.CANCELLED else delivery.is_retraction_requested
+    assert (
+        isinstance(answer, Declined)
+        if delivery.state is State.CANCELLED
+        else delivery.is_retraction_requested
+    )
 
 
 async def test_f87_a_call_that_the_database_has_lost_is_recovered_as_unknown(open_host, world):
-    """The host whose journal knows it claims nothing in its place, and reading resolves it: one receipt."""
+    """The host with the call in its journal makes no second claim, and a read gives one receipt."""
     host = await open_host("first")
     fake = FakeAdapter(now=world.now)
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
@@ -446,11 +521,20 @@ async def test_f87_a_call_that_the_database_has_lost_is_recovered_as_unknown(ope
     assert await host.queries.alerts() == []
     story = await host.queries.delivery_history(await only(host))
     events = [entry.event for entry in story.audit_lines]
-    assert events[-5:] == ["claimed", "attempt_started", "lease_expired", "attempts_recovered", "published"]
+    assert events[-5:] == [
+        "claimed",
+        "attempt_started",
+        "lease_expired",
+        "attempts_recovered",
+        "published",
+    ]
 
 
 async def test_f87_an_outcome_of_a_lost_call_recovers_it_and_is_kept_as_evidence(open_host, world):
-    """The outcome comes before anybody has noticed: nothing is sent again, absence cannot be shown any more."""
+    """An outcome before the loss is noticed recovers the call; nothing is sent again.
+
+    The outcome is evidence. Absence cannot be shown any more.
+    """
     host = await open_host("first")
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(host)
@@ -463,13 +547,19 @@ async def test_f87_an_outcome_of_a_lost_call_recovers_it_and_is_kept_as_evidence
     assert len(story.attempts) == 1
 
 
-async def test_f87_nothing_is_claimed_before_every_living_host_has_compared_its_journal(open_host, world):
+async def test_f87_nothing_is_claimed_before_every_living_host_has_compared_its_journal(
+    open_host, world
+):
     """After a takeover, a host waits for the others' journals, for a minute at most."""
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
     await first.maintenance.promote_due()
     assert await second.outbox.claim(0) == []
-    older = update(WORKER_STATE).where(WORKER_STATE.c.worker == "second").values(compared_timeline="00000000")
+    older = (
+        update(WORKER_STATE)
+        .where(WORKER_STATE.c.worker == "second")
+        .values(compared_timeline="00000000")
+    )
     await first.database.write(lambda unit: unit.connection.execute(older))
     assert await first.outbox.claim(1) == []
     await second.outbox.claim(0)
@@ -510,7 +600,7 @@ async def test_f87_a_host_that_stops_in_order_leaves_nothing_unreported(open_hos
 
 
 async def test_f87_hosts_that_could_not_send_a_heartbeat_are_waited_for(open_host, world):
-    """However long there was no server: the first host that comes back waits for the journals of the others."""
+    """The first host to come back waits for the others' journals, after any time without server."""
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(first)
@@ -525,8 +615,13 @@ async def test_f87_hosts_that_could_not_send_a_heartbeat_are_waited_for(open_hos
     assert (await only(first)).state is State.UNKNOWN
 
 
-async def test_f85_a_pause_before_the_first_start_keeps_a_host_from_what_anothers_journal_knows(open_host):
-    """An older dump was restored: nothing is sent until every host has compared, as everything is paused."""
+async def test_f85_a_pause_before_the_first_start_keeps_a_host_from_what_anothers_journal_knows(
+    open_host,
+):
+    """After a restored older dump nothing is sent until every host has compared.
+
+    Everything is paused.
+    """
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(first)
@@ -562,4 +657,6 @@ async def test_a_session_that_was_lost_between_two_runs_is_replaced(open_host, o
     outage(is_away=True)
     outage(is_away=False)
     assert await host.queries.deliveries() == []
-    await host.database.write(lambda unit: unit.connection.execute(insert(DATABASE_INFO).values(key="k", value="v")))
+    await host.database.write(
+        lambda unit: unit.connection.execute(insert(DATABASE_INFO).values(key="k", value="v"))
+    )

@@ -53,10 +53,12 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 
 
 def cut_power(folder: Path, copy: Path, point: str) -> None:
-    """Kill a worker at a failpoint, and copy the files as they are on disk then, without unsynced data."""
+    """Kill a worker at a failpoint, and copy the files on disk then, without unsynced data."""
     folder.mkdir()
     copy.mkdir()
-    with subprocess.Popen([sys.executable, "-c", WORKER, str(folder), point], stdout=subprocess.PIPE) as worker:
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(folder), point], stdout=subprocess.PIPE
+    ) as worker:
         _pid, status = os.waitpid(worker.pid, os.WUNTRACED)
         for file in folder.iterdir():
             if not file.name.endswith("-shm"):
@@ -72,16 +74,23 @@ async def store_after_power_cut(tmp_path: Path, point: str) -> Store:
     cut_power(tmp_path / "before", folder, point)
     url, world = f"sqlite:///{folder / 'publisher.db'}", FakeRuntime()
     await prepare_database(url, "drill", folder / "intents.jsonl", world)
-    return Store(database=Database(open_engine(url), world), policies={"a": make_policy("a")}, worker=WorkerId("w"))
+    return Store(
+        database=Database(open_engine(url), world),
+        policies={"a": make_policy("a")},
+        worker=WorkerId("w"),
+    )
 
 
 @pytest.mark.parametrize(
-    ("point", "lines"), [("intent.after_commit", 0), pytest.param("journal.after_append", 1, marks=pytest.mark.long)]
+    ("point", "lines"),
+    [("intent.after_commit", 0), pytest.param("journal.after_append", 1, marks=pytest.mark.long)],
 )
 async def test_f16_after_the_intent_the_disk_knows_of_the_call(tmp_path, point, lines):
     """F16: the files on disk know the attempt, and the call that may have followed is unknown."""
     store = await store_after_power_cut(tmp_path, point)
-    attempts = await store.database.read(lambda connection: connection.execute(select(ATTEMPT)).mappings().all())
+    attempts = await store.database.read(
+        lambda connection: connection.execute(select(ATTEMPT)).mappings().all()
+    )
     assert [(row["number"], row["ended_at"]) for row in attempts] == [(1, None)]
     assert len(read_records(tmp_path / "after" / "intents.jsonl")) == lines
     assert await store.maintenance.expire_own_leases() == 1
@@ -91,7 +100,7 @@ async def test_f16_after_the_intent_the_disk_knows_of_the_call(tmp_path, point, 
 
 @pytest.mark.long
 async def test_f16_before_the_intent_is_committed_the_disk_knows_of_no_call(tmp_path):
-    """F16: after an earlier power cut there is a claim, which is due again."""
+    """F16: after an earlier power cut the disk has only a claim, and the delivery is due again."""
     store = await store_after_power_cut(tmp_path, "intent.before_commit")
     assert await store.maintenance.expire_own_leases() == 1
     assert set(Counter(item.state for item in await store.queries.deliveries())) == {State.DUE}
@@ -99,17 +108,21 @@ async def test_f16_before_the_intent_is_committed_the_disk_knows_of_no_call(tmp_
 
 
 async def test_f16_sqlite_waits_for_the_disk_on_every_connection(tmp_path):
-    """F16: the connection that commits intents has full synchronisation; nothing turns it off later."""
+    """F16: the connection for intents has full synchronisation, and nothing turns it off later."""
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     await prepare_database(url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
     database = Database(open_engine(url), FakeRuntime())
-    asked = await database.write(lambda unit: unit.connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+    asked = await database.write(
+        lambda unit: unit.connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+    )
     assert asked == 2
     await database.close()
 
 
 @pytest.mark.long
-@pytest.mark.skipif(shutil.which("strace") is None, reason="NO STRACE: the system's own calls are not watched")
+@pytest.mark.skipif(
+    shutil.which("strace") is None, reason="NO STRACE: the system's own calls are not watched"
+)
 def test_f16_both_files_are_synced_before_the_request_is_returned(tmp_path):
     """F16: the database's log is synced, then the journal, and only then a call may begin."""
     trace = tmp_path / "trace"
@@ -125,7 +138,10 @@ def test_f16_both_files_are_synced_before_the_request_is_returned(tmp_path):
 
 
 def order_of(trace: str) -> list[str]:
-    """Return the last sync of the database's log before the journal's line, the journal's own, and what came after."""
+    """Return the order of the last syncs of the database and the journal, and the later events.
+
+    The database's sync is that of its log before the journal's line.
+    """
     happened = []
     for line in trace.splitlines():
         if "sync(" in line and "publisher.db-wal" in line:

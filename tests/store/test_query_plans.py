@@ -1,4 +1,4 @@
-"""Which queries read the whole past: the daemon's jobs must not, however long it is."""
+"""Queries over the whole past: the daemon's jobs have none, however long the past is."""
 
 import re
 from datetime import UTC, timedelta
@@ -13,11 +13,13 @@ from publisher.domain.results import Published, Receipt
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME
 
-LIVE = Published(receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME))
+LIVE = Published(
+    receipt=Receipt(remote_id="1", url="https://fake.example/1", published_at=START_TIME)
+)
 
 
 async def deliver(store):
-    """Claim what is due, record its intent and its outcome."""
+    """Claim the due delivery, and record its intent and its outcome."""
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(10)
     await store.outbox.record_intent(lease)
@@ -38,24 +40,34 @@ JOBS = {
     "status": lambda store: store.queries.current_deliveries(),
 }
 GROWING_TABLES = ("delivery", "attempt", "readback", "rendered_post", "published")
-"""And the alias under which the guards read the past of an account."""
-PARTIAL_INDEXES_OF_THE_PAST = ("recurring_by_account", "published_by_account", "one_owner_per_remote_id")
+"""The growing tables, and the alias with the past of an account in the guards' queries."""
+PARTIAL_INDEXES_OF_THE_PAST = (
+    "recurring_by_account",
+    "published_by_account",
+    "one_owner_per_remote_id",
+)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
 async def test_no_job_reads_the_whole_past(open_store, world, job):
-    """SQLite plans none of a job's statements as a scan of all deliveries, or of all that were once of some kind."""
+    """SQLite plans no job's statement as a scan of all deliveries, or of all of some past kind."""
     store = await open_store(make_policy("a"))
-    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME))
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME)
+    )
     world.advance_time(timedelta(seconds=1))
     engine, scans = store.database.engine, []
 
     def explain(connection, _cursor, statement, parameters, _context, is_many):
         if statement.startswith(("SELECT", "UPDATE")):
             values = parameters[0] if is_many else parameters
-            plan = connection.connection.driver_connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
-            steps = [row[3] for row in plan if re.match(rf"SCAN ({'|'.join(GROWING_TABLES)})\b", row[3])]
+            plan = connection.connection.driver_connection.execute(
+                f"EXPLAIN QUERY PLAN {statement}", values
+            )
+            steps = [
+                row[3] for row in plan if re.match(rf"SCAN ({'|'.join(GROWING_TABLES)})\b", row[3])
+            ]
             scans.extend(
                 (step, statement)
                 for step in steps

@@ -10,9 +10,14 @@ from publisher.testing.fakes import START_TIME
 
 
 async def test_cases_have_their_kind_their_last_reach_and_their_tip_line(open_store):
-    """Only deliveries due in the period, with the newest metrics and whether the frozen text contains the tip line."""
+    """A report has only deliveries due in the period, with the newest metrics and the tip line.
+
+    The tip line's presence is that of the frozen text.
+    """
     store = await open_store()
-    update = make_post("two", ["a"], START_TIME + timedelta(hours=1), title="拨打12377", follows="one")
+    update = make_post(
+        "two", ["a"], START_TIME + timedelta(hours=1), title="拨打12377", follows="one"
+    )
     await enqueue_posts(
         store.posts,
         make_post("one", ["a"], START_TIME),
@@ -26,7 +31,9 @@ async def test_cases_have_their_kind_their_last_reach_and_their_tip_line(open_st
     await store.outbox.record_outcome(lease, Published(receipt=receipt))
     for reads in (1, 2):
         await store.monitoring.record_metrics({lease.delivery: Reach(reads=reads)})
-    found = await store.queries.report_rows(START_TIME, START_TIME + timedelta(days=1), {AccountId("a"): "12377"})
+    found = await store.queries.report_rows(
+        START_TIME, START_TIME + timedelta(days=1), {AccountId("a"): "12377"}
+    )
     assert [(case.delivery.key.post, case.kind) for case in found] == [
         ("one", PostKind.WARNING),
         ("two", PostKind.UPDATE),

@@ -1,4 +1,4 @@
-"""How far a database without backup metadata knows what was sent."""
+"""The last time of the sent posts that a database without backup metadata knows of."""
 
 from datetime import timedelta
 
@@ -26,7 +26,9 @@ async def test_f85_a_pause_in_an_older_database_does_not_make_it_younger(open_ba
     assert await store.database.read(last_known_at) == START_TIME + timedelta(hours=1)
 
 
-async def test_f85_a_database_that_knows_no_daemon_knows_nothing_of_what_was_sent(open_bare_store, world):
+async def test_f85_a_database_that_knows_no_daemon_knows_nothing_of_what_was_sent(
+    open_bare_store, world
+):
     """It was copied before the first start: every post since its beginning may be published."""
     store = open_bare_store()
     assert await store.database.read(last_known_at) is None

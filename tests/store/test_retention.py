@@ -1,4 +1,4 @@
-"""Deliveries that ended long ago lose texts, pictures, readbacks and metrics, and nothing that is still needed."""
+"""Old ended deliveries lose texts, pictures, readbacks and metrics, and nothing still needed."""
 
 import asyncio
 from dataclasses import replace
@@ -16,9 +16,22 @@ from publisher.engine.reconciler import retract_due
 from publisher.store.db.intent_journal import JOURNAL_RETENTION
 from publisher.store.db.monitor_tables import REACH
 from publisher.store.db.rows import write_readback
-from publisher.store.db.tables import ATTEMPT, AUDIT, DELIVERY, MEDIA, READBACK, RENDERED_POST, SCHEDULE
+from publisher.store.db.tables import (
+    ATTEMPT,
+    AUDIT,
+    DELIVERY,
+    MEDIA,
+    READBACK,
+    RENDERED_POST,
+    SCHEDULE,
+)
 from publisher.store.deliveries.intents import MAX_OWNED_IDS
-from publisher.store.deliveries.retention import PRUNE_BATCH_SIZE, PruneCounts, compact_journal, prune
+from publisher.store.deliveries.retention import (
+    PRUNE_BATCH_SIZE,
+    PruneCounts,
+    compact_journal,
+    prune,
+)
 from publisher.store.plan.posts import PlanCommit
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME, FakeAdapter
@@ -26,7 +39,9 @@ from publisher.testing.fakes import START_TIME, FakeAdapter
 KEPT_FOR = timedelta(days=400)
 LONG = KEPT_FOR + timedelta(days=2)
 POST = make_post("p", ["a"], START_TIME)
-PICTURE = RenderedImage(sha256="5" * 64, media_type="image/png", size=4, width=1, height=1, alt="示意")
+PICTURE = RenderedImage(
+    sha256="5" * 64, media_type="image/png", size=4, width=1, height=1, alt="示意"
+)
 
 
 @pytest.fixture
@@ -40,13 +55,19 @@ async def go_live(store, outcome=None):
     while leases := await store.outbox.claim(10):
         for lease in leases:
             await store.outbox.record_intent(lease)
-            receipt = Receipt(remote_id=str(lease.delivery), url="https://x.example", published_at=store.runtime.now())
+            receipt = Receipt(
+                remote_id=str(lease.delivery),
+                url="https://x.example",
+                published_at=store.runtime.now(),
+            )
             await store.outbox.record_outcome(lease, outcome or Published(receipt=receipt))
 
 
 async def count(store, *tables):
     counts = [select(func.count()).select_from(table) for table in tables]
-    return await store.database.read(lambda connection: tuple(connection.scalar(query) for query in counts))
+    return await store.database.read(
+        lambda connection: tuple(connection.scalar(query) for query in counts)
+    )
 
 
 async def change(store, post, **values):
@@ -58,7 +79,12 @@ async def change(store, post, **values):
 async def push_down(store, account="a"):
     """Publish so many newer posts on an account that no list shows the older ones any more."""
     rows = [
-        {**(await row_of(store)), "post": f"newer-{number}", "remote_id": f"n-{number}", "account": account}
+        {
+            **(await row_of(store)),
+            "post": f"newer-{number}",
+            "remote_id": f"n-{number}",
+            "account": account,
+        }
         for number in range(MAX_OWNED_IDS)
     ]
     now = store.runtime.now()
@@ -78,7 +104,7 @@ async def is_pruned(store, post="p"):
 
 
 async def publish_long_ago(store):
-    """Return one post that has been published for so long that its texts may be pruned, with readbacks and metrics."""
+    """Return one post published long ago, with readbacks and metrics and prunable texts."""
     await enqueue_posts(store.posts, POST)
     await go_live(store)
     [live] = await store.queries.deliveries(POST.id)
@@ -102,7 +128,9 @@ async def test_i24_texts_readbacks_and_metrics_are_pruned_and_the_history_stays(
     await publish_long_ago(store)
     [before, *_] = await store.queries.deliveries(POST.id)
     kept = await count(store, ATTEMPT, AUDIT)
-    assert await prune(store, KEPT_FOR) == PruneCounts(deliveries=1, texts=1, readbacks=1, metrics=1)
+    assert await prune(store, KEPT_FOR) == PruneCounts(
+        deliveries=1, texts=1, readbacks=1, metrics=1
+    )
     assert await count(store, RENDERED_POST, READBACK, REACH) == (1, 0, 0)
     [after, *_] = await store.queries.deliveries(POST.id)
     assert after == replace(before, is_pruned=True)
@@ -111,7 +139,10 @@ async def test_i24_texts_readbacks_and_metrics_are_pruned_and_the_history_stays(
 
 
 async def test_i1_a_pruned_delivery_is_neither_filed_nor_called_again(store, open_store):
-    """Its post stays in the schedule, the daemon starts again: no call, no alert, no new delivery."""
+    """A pruned delivery causes no call, no alert and no new delivery after a restart.
+
+    Its post stays in the schedule.
+    """
     await publish_long_ago(store)
     assert (await prune(store, KEPT_FOR)).deliveries == 1
     again = await open_store(make_policy("a"), make_policy("b"))
@@ -122,7 +153,9 @@ async def test_i1_a_pruned_delivery_is_neither_filed_nor_called_again(store, ope
     found = plan(Schedule(posts=posts), known, PlanWindow(now=now, until=now + LONG), {})
     assert found == Plan()
     drafts = [make_rendered_delivery(POST, START_TIME)]
-    await again.posts.commit_plan(PlanCommit(plan=found, rendered=drafts, posts=posts, schedule_text="again"))
+    await again.posts.commit_plan(
+        PlanCommit(plan=found, rendered=drafts, posts=posts, schedule_text="again")
+    )
     for step in (
         again.maintenance.promote_due,
         again.maintenance.expire,
@@ -165,7 +198,11 @@ async def test_only_ended_deliveries_are_pruned(store, state, goes):
 
 @pytest.mark.parametrize("what", ["in the list", "by word", "ended of late"])
 async def test_a_published_post_that_is_known_only_by_its_text_keeps_it(store, what):
-    """It may still be in its account's list, or only a person's confirmation says that it is published."""
+    """A published post keeps its text if only the text identifies it.
+
+    It may still be in its account's list, or only a person's confirmation says that it is
+    published.
+    """
     await publish_long_ago(store)
     if what == "in the list":
         await change(store, "newer-0", published_at=START_TIME - timedelta(days=1))
@@ -214,10 +251,17 @@ async def test_a_delivery_named_in_the_journal_is_kept(store):
 
 async def file_with_picture(store, post, at):
     draft = make_rendered_delivery(post, at)
-    rendered_posts = tuple(replace(item, images=(PICTURE,)) for item in draft.revision.rendered_posts)
-    draft = replace(draft, revision=RenderedRevision(content_hash=post.content_hash, rendered_posts=rendered_posts))
+    rendered_posts = tuple(
+        replace(item, images=(PICTURE,)) for item in draft.revision.rendered_posts
+    )
+    draft = replace(
+        draft,
+        revision=RenderedRevision(content_hash=post.content_hash, rendered_posts=rendered_posts),
+    )
     media = {PICTURE.sha256: ("image/png", b"data")}
-    await store.posts.commit_plan(PlanCommit(plan=Plan(), rendered=[draft], posts=[post], media=media))
+    await store.posts.commit_plan(
+        PlanCommit(plan=Plan(), rendered=[draft], posts=[post], media=media)
+    )
 
 
 async def test_a_picture_is_pruned_when_no_post_uses_it_any_more(store):
@@ -259,7 +303,9 @@ async def test_i24_old_versions_of_the_schedule_lose_their_texts_and_the_newest_
     """Their acceptance and their hashes stay."""
     for text in ("first", "second", "third"):
         await store.posts.commit_plan(
-            PlanCommit(plan=Plan(), schedule_text=text, base_version=await store.posts.schedule_version())
+            PlanCommit(
+                plan=Plan(), schedule_text=text, base_version=await store.posts.schedule_version()
+            )
         )
     store.runtime.advance_time(LONG)
     await prune(store, KEPT_FOR)
@@ -273,7 +319,11 @@ async def test_an_edited_post_loses_its_earlier_texts_as_well(store):
     await enqueue_posts(store.posts, POST)
     edited = replace(POST, title="改", content_hash="p/new")
     await store.posts.commit_plan(
-        PlanCommit(plan=Plan(), rendered=[make_rendered_delivery(edited, START_TIME, is_new=False)], posts=[edited])
+        PlanCommit(
+            plan=Plan(),
+            rendered=[make_rendered_delivery(edited, START_TIME, is_new=False)],
+            posts=[edited],
+        )
     )
     assert await count(store, RENDERED_POST) == (2,)
     store.runtime.advance_time(LONG)
@@ -282,8 +332,10 @@ async def test_an_edited_post_loses_its_earlier_texts_as_well(store):
 
 
 async def test_i20_other_work_goes_on_during_a_long_pruning(store):
-    """An urgent post is claimed while most of the old ones are still there; in the end all of them are pruned."""
-    posts = [make_post(f"p{number}", ["a", "b"], START_TIME) for number in range(3 * PRUNE_BATCH_SIZE)]
+    """An urgent post is claimed while most old posts are unpruned; in the end all are pruned."""
+    posts = [
+        make_post(f"p{number}", ["a", "b"], START_TIME) for number in range(3 * PRUNE_BATCH_SIZE)
+    ]
     await enqueue_posts(store.posts, *posts)
     old = update(DELIVERY).values(state=State.CANCELLED.value, updated_at=START_TIME)
     await store.database.write(lambda unit: unit.connection.execute(old))

@@ -1,4 +1,4 @@
-"""F47: an unknown outcome where a review may hide the post from the account's own list for hours."""
+"""F47: an unknown outcome under a review that may hide the post from its list for hours."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -7,7 +7,15 @@ from itertools import pairwise
 import pytest
 
 from publisher.domain.account import AccountId
-from publisher.domain.delivery import PLANNER, RECONCILER, RETRACTOR, Cancelled, RetractionRequested, Revised, State
+from publisher.domain.delivery import (
+    PLANNER,
+    RECONCILER,
+    RETRACTOR,
+    Cancelled,
+    RetractionRequested,
+    Revised,
+    State,
+)
 from publisher.domain.post import PostId, SendRequest
 from publisher.domain.results import NotFound, Published, Unknown
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
@@ -22,27 +30,31 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 def reviewing(list_size=None):
-    """Return an account whose platform's longest review lasts REVIEW."""
+    """Return an account of a platform with a longest review of REVIEW."""
     policy = make_policy("a", timing=replace(TEST_TIMING, review_window=REVIEW))
-    traits = replace(policy.capabilities, longest_review=REVIEW, account_url=PAGE, list_size=list_size)
+    traits = replace(
+        policy.capabilities, longest_review=REVIEW, account_url=PAGE, list_size=list_size
+    )
     return replace(policy, capabilities=traits)
 
 
 async def leave_unknown(store, *, is_urgent=False, **changes):
-    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME, is_urgent=is_urgent, **changes))
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], START_TIME, is_urgent=is_urgent, **changes)
+    )
     lease, _request = await claim_and_intend(store)
     return await store.outbox.record_outcome(lease, Unknown(reason="reset"))
 
 
 async def read_missing(store, state=State.UNKNOWN, by=RECONCILER):
-    """Make the read that is due, which does not show the post."""
+    """Make the due read, without the post in its result."""
     [pending] = await store.outbox.due_readbacks([state], 10)
     missing = NotFound(covered_since=pending.request.baseline.taken_at)
     return await store.outbox.record_readback(pending, missing, by, store.runtime.monotonic())
 
 
 async def read_until(store, world, end, state=State.UNKNOWN, by=RECONCILER):
-    """Read whenever a read is due until `end`, or until the delivery changes its state; return it, and the instants."""
+    """Read at each due time until `end` or a change of state; return the delivery and instants."""
     delivery, taken = await only(store, post=PostId("p")), []
     while delivery.state is state and delivery.next_action_at <= end:
         world.advance_time(max(delivery.next_action_at - world.now(), timedelta(0)))
@@ -83,12 +95,14 @@ async def test_f47_a_post_that_appears_after_its_review_is_published(open_store,
     await read_until(store, world, START_TIME + timedelta(hours=3))
     world.advance_time(timedelta(hours=1))
     [pending] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
-    found = await store.outbox.record_readback(pending, Published(receipt=receipt()), RECONCILER, world.monotonic())
+    found = await store.outbox.record_readback(
+        pending, Published(receipt=receipt()), RECONCILER, world.monotonic()
+    )
     assert (found.state, found.attempts) == (State.PUBLISHED, 1)
 
 
 async def test_f47_an_urgent_post_goes_to_a_person_instead(open_store, world):
-    """An alert at the first read that does not show it, and a hold when it would have been sent again otherwise."""
+    """An urgent post not shown at the first read is an alert, and is held, not sent again."""
     store = await open_store(reviewing())
     await leave_unknown(store, is_urgent=True)
     world.advance_time(timedelta(seconds=31))
@@ -101,7 +115,9 @@ async def test_f47_an_urgent_post_goes_to_a_person_instead(open_store, world):
     assert await alert_codes(store) == {"held.review_possible"}
 
 
-async def test_f47_what_expires_before_the_end_of_a_review_goes_to_a_person_in_time(open_store, world):
+async def test_f47_what_expires_before_the_end_of_a_review_goes_to_a_person_in_time(
+    open_store, world
+):
     """F47: waiting would lose it, as a second call is allowed only when it has expired."""
     store = await open_store(reviewing())
     await leave_unknown(store, expires_at=START_TIME + REVIEW)
@@ -117,7 +133,9 @@ async def test_f47_a_person_sends_it_again_who_has_looked(open_store, world):
     await leave_unknown(store, is_urgent=True)
     held, _taken = await read_until(store, world, START_TIME + REVIEW)
     by = named_person("li")
-    after = await resolve_delivery(store, held, Resolution.RESEND, by=by, reason="looked, not there")
+    after = await resolve_delivery(
+        store, held, Resolution.RESEND, by=by, reason="looked, not there"
+    )
     assert after.state is State.DUE
 
 
@@ -129,7 +147,10 @@ async def test_f47_a_person_sends_it_again_who_has_looked(open_store, world):
     ],
 )
 async def test_f47_what_cannot_wait_any_more_is_read_at_once(open_store, world, change):
-    """F47, F99: an edit makes it urgent, or shortens its life: no person waits an hour for the next read."""
+    """F47, F99: an edit that makes the post urgent or shortens its life is read at once.
+
+    No person waits an hour for the next read.
+    """
     store = await open_store(reviewing())
     await leave_unknown(store)
     unknown, _taken = await read_until(store, world, START_TIME + 2 * HOUR)
@@ -142,7 +163,9 @@ async def test_f47_what_cannot_wait_any_more_is_read_at_once(open_store, world, 
         has_started=True,
     )
     edit = replace(as_filed, **change)
-    await store.database.write(lambda transaction: store.transition(transaction, unknown, edit, PLANNER))
+    await store.database.write(
+        lambda transaction: store.transition(transaction, unknown, edit, PLANNER)
+    )
     held = await read_missing(store)
     assert (held.state, held.reason) == (State.HELD, "review_possible")
 
@@ -173,18 +196,29 @@ async def test_f47_f77_a_retraction_ends_only_after_the_longest_review(open_stor
     """A post that is to be deleted and that no read shows may be under review."""
     store = await open_store(reviewing())
     unknown = await leave_unknown(store)
-    await store.actions.apply_event(unknown.id, RetractionRequested(reason="wrong"), named_person("li"))
-    waiting, _taken = await read_until(store, world, START_TIME + REVIEW, State.RETRACTING, RETRACTOR)
+    await store.actions.apply_event(
+        unknown.id, RetractionRequested(reason="wrong"), named_person("li")
+    )
+    waiting, _taken = await read_until(
+        store, world, START_TIME + REVIEW, State.RETRACTING, RETRACTOR
+    )
     assert (waiting.state, waiting.reason) == (State.RETRACTING, "wrong")
-    ended, _taken = await read_until(store, world, START_TIME + REVIEW + MINUTE, State.RETRACTING, RETRACTOR)
+    ended, _taken = await read_until(
+        store, world, START_TIME + REVIEW + MINUTE, State.RETRACTING, RETRACTOR
+    )
     assert ended.state is State.RETRACTED
 
 
 async def test_f47_f53_a_review_blocks_no_other_post_of_the_account(open_store, world):
-    """Once only a review can hide it, the others go out; if they push it off the list, a person is asked."""
+    """Once only a review can hide the post, the others are sent.
+
+    If they push it off the list, a person is asked.
+    """
     store = await open_store(reviewing(list_size=5))
     await leave_unknown(store)
-    await enqueue_posts(store.posts, *(make_post(f"q{number}", ["a"], START_TIME) for number in range(6)))
+    await enqueue_posts(
+        store.posts, *(make_post(f"q{number}", ["a"], START_TIME) for number in range(6))
+    )
     for number in range(3):
         lease, _request = await claim_and_intend(store)
         await store.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
@@ -203,14 +237,21 @@ async def test_f47_f53_a_review_blocks_no_other_post_of_the_account(open_store, 
     assert "held.review_possible" in await alert_codes(store)
 
 
-async def test_f47_f52_a_list_that_cannot_be_read_any_more_leads_to_a_person_after_the_review(open_store, world):
-    """Failed reads change nothing of what is known; without the last one no absence is proven."""
+async def test_f47_f52_a_list_that_cannot_be_read_any_more_leads_to_a_person_after_the_review(
+    open_store, world
+):
+    """After failed reads no absence is proven, so a person decides after the review.
+
+    Failed reads change nothing of the known facts. Without the last read there is no proof.
+    """
     store = await open_store(reviewing())
     await leave_unknown(store)
     unknown, _taken = await read_until(store, world, START_TIME + timedelta(hours=2))
     world.advance_time(unknown.next_action_at - world.now())
     [pending] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
-    failed = await store.outbox.record_readback(pending, Unknown(reason="server_error"), RECONCILER, world.monotonic())
+    failed = await store.outbox.record_readback(
+        pending, Unknown(reason="server_error"), RECONCILER, world.monotonic()
+    )
     assert (failed.state, failed.reason) == (State.UNKNOWN, "review_possible")
     world.advance_time(START_TIME + REVIEW + timedelta(hours=1) - world.now())
     assert await store.maintenance.hold_overdue() == 0

@@ -41,7 +41,7 @@ INTENT = JournalRecord(
 
 
 async def test_the_migrations_make_the_tables_of_the_code(database_url, tmp_path):
-    """A migrated database has exactly what the row classes describe."""
+    """A migrated database is exactly the one that the row classes describe."""
     await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", FakeRuntime())
     engine = open_engine(database_url)
     with engine.connect() as connection:
@@ -55,7 +55,10 @@ async def test_the_migrations_make_the_tables_of_the_code(database_url, tmp_path
 
 
 async def test_the_schema_is_known_by_its_hash(tmp_path):
-    """A change of the tables, or of how they are written down, changes the hash by which a restore accepts a backup."""
+    """A change of the tables or of their notation changes the schema hash.
+
+    A restore accepts a backup by this hash.
+    """
     file = tmp_path / "publisher.db"
     await prepare_database(f"sqlite:///{file}", "drill", tmp_path / "intents.jsonl", FakeRuntime())
     with closing(sqlite3.connect(file)) as connection:
@@ -73,7 +76,7 @@ def _indexes(connection):
 
 
 async def test_f85_a_database_older_than_its_journal_is_refused(tmp_path):
-    """A journal line that a SQLite file does not know stops the start; a shared database recovers it instead."""
+    """A journal line unknown to a SQLite file stops the start; a shared database recovers it."""
     journal, database_url = tmp_path / "intents.jsonl", f"sqlite:///{tmp_path / 'publisher.db'}"
     await prepare_database(database_url, "drill", journal, FakeRuntime())
     writer = IntentJournal(journal)
@@ -108,7 +111,9 @@ async def test_f84_a_corrupt_file_is_refused_and_left_alone(tmp_path):
     file.write_bytes(b"not a database at all" * 300)
     before = file.read_bytes()
     with pytest.raises(RefusedError) as refused:
-        await prepare_database(f"sqlite:///{file}", "drill", tmp_path / "intents.jsonl", FakeRuntime())
+        await prepare_database(
+            f"sqlite:///{file}", "drill", tmp_path / "intents.jsonl", FakeRuntime()
+        )
     assert refused.value.code == "database_corrupt"
     assert file.read_bytes() == before
 
@@ -151,12 +156,18 @@ def test_f79_a_second_daemon_on_the_same_file_is_refused_until_the_first_is_gone
     """The refusal names the holder's process; its death, however sudden, frees the file."""
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as holder:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(RefusedError) as refused:
             lock_process(url, tmp_path)
-        assert (refused.value.code, refused.value.facts["pid"]) == ("second_daemon", str(holder.pid))
+        assert (refused.value.code, refused.value.facts["pid"]) == (
+            "second_daemon",
+            str(holder.pid),
+        )
         holder.kill()
     occupation = lock_process(url, tmp_path)
     assert json.loads((tmp_path / "publisher.db.lock").read_text())["pid"] != holder.pid
@@ -187,7 +198,7 @@ def go_round(first: Path, second: Path) -> str:
 @pytest.mark.parametrize("spell", [link_file, link_folder, chain_links, go_round])
 @pytest.mark.parametrize("exists", [True, False], ids=["a file", "no file yet"])
 def test_f79_one_file_under_two_names_has_one_daemon(tmp_path: Path, spell, exists):
-    """Whatever the settings call it: one lock."""
+    """Every spelling of one database file in the settings takes the same lock."""
     first, second = tmp_path / "first", tmp_path / "second"
     (first / "var").mkdir(parents=True)
     second.mkdir()
@@ -205,7 +216,7 @@ def test_f79_one_file_under_two_names_has_one_daemon(tmp_path: Path, spell, exis
 @pytest.mark.parametrize("exists", [True, False], ids=["a file", "no file yet"])
 @pytest.mark.parametrize("spell", [link_file, link_folder])
 def test_f84_the_journal_is_not_on_the_disk_of_the_database(tmp_path: Path, spell, exists):
-    """Where that disk is not mounted, the journal shows calls that an empty database knows nothing of."""
+    """With the disk not mounted, the journal shows calls unknown to an empty database."""
     disk, workspace = tmp_path / "disk", tmp_path / "workspace"
     (disk / "var").mkdir(parents=True)
     workspace.mkdir()
@@ -216,7 +227,10 @@ def test_f84_the_journal_is_not_on_the_disk_of_the_database(tmp_path: Path, spel
 
 
 def test_f79_a_database_with_a_second_hard_link_is_refused(tmp_path: Path):
-    """SQLite keeps a separate log for each name, so two names would damage the file; with one again it starts."""
+    """A database with two hard links is refused; with one link again it starts.
+
+    SQLite keeps a separate log for each name, so two names would damage the file.
+    """
     file, other = tmp_path / "publisher.db", tmp_path / "other.db"
     file.touch()
     other.hardlink_to(file)
@@ -243,7 +257,7 @@ def note(key):
 
 
 async def test_writes_that_gather_share_one_commit(tmp_path):
-    """Of many writes at once, few transactions are made, and each is done when its caller goes on."""
+    """Many writes at once share few transactions, and each is done when its caller goes on."""
 
     database = await open_database(tmp_path)
     commits = []
@@ -260,16 +274,20 @@ async def test_one_failed_write_does_not_fail_its_group(tmp_path):
 
     database = await open_database(tmp_path)
     await database.write(note("taken"))
-    results = await asyncio.gather(*(database.write(note(key)) for key in ("a", "taken", "b")), return_exceptions=True)
+    results = await asyncio.gather(
+        *(database.write(note(key)) for key in ("a", "taken", "b")), return_exceptions=True
+    )
     assert [results[0], results[2]] == ["a", "b"]
     assert isinstance(results[1], Exception)
-    keys = await database.read(lambda connection: set(connection.scalars(select(ADAPTER_STATE.c.key))))
+    keys = await database.read(
+        lambda connection: set(connection.scalars(select(ADAPTER_STATE.c.key)))
+    )
     assert keys == {"a", "b", "taken"}
     await database.close()
 
 
 class FullDisk(IntentJournal):
-    """A journal whose disk is full."""
+    """A journal on a full disk."""
 
     def append(self, intents):
         raise OSError(28, "No space left on device")
@@ -285,7 +303,9 @@ async def test_f82_no_call_starts_when_the_journal_cannot_be_written(tmp_path):
     def announce(unit):
         unit.journal_records.append(INTENT)
 
-    results = await asyncio.gather(database.write(announce), database.write(note("a")), return_exceptions=True)
+    results = await asyncio.gather(
+        database.write(announce), database.write(note("a")), return_exceptions=True
+    )
     assert isinstance(results[0], IntentNotJournaledError)
     assert results[1] == "a"
     await database.close()

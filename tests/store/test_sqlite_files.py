@@ -1,4 +1,4 @@
-"""A file that another user puts beside the database makes SQLite touch no other file than its own."""
+"""A file put beside the database by another user makes SQLite touch only its own file."""
 
 import contextlib
 import os
@@ -22,12 +22,21 @@ JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 
 def rollback_journal(database, super_journal=b""):
-    """Return a journal that changes no page, and that SQLite rolls back; it may end in a super-journal's name."""
-    header = JOURNAL_MAGIC + struct.pack(">5I", 0, 1, database.stat().st_size // PAGE_BYTES, SECTOR_BYTES, PAGE_BYTES)
+    """Return a journal that changes no page and that SQLite rolls back.
+
+    It may end in a super-journal's name.
+    """
+    header = JOURNAL_MAGIC + struct.pack(
+        ">5I", 0, 1, database.stat().st_size // PAGE_BYTES, SECTOR_BYTES, PAGE_BYTES
+    )
     if not super_journal:
         return header.ljust(SECTOR_BYTES, b"\0")
     checksum = sum(super_journal)
-    name = struct.pack(">I", PENDING_BYTE_PAGE) + super_journal + struct.pack(">2I", len(super_journal), checksum)
+    name = (
+        struct.pack(">I", PENDING_BYTE_PAGE)
+        + super_journal
+        + struct.pack(">2I", len(super_journal), checksum)
+    )
     return header.ljust(SECTOR_BYTES, b"\0") + name + JOURNAL_MAGIC
 
 
@@ -74,12 +83,18 @@ def test_sqlite_deletes_what_a_crafted_journal_names(shared):
 
 @pytest.mark.parametrize("opening", OPENINGS.values(), ids=OPENINGS)
 def test_a_journal_that_names_another_file_is_refused_at_every_opening(shared, opening):
-    """Nothing is opened, and the named file stays, whichever part of publisher comes first."""
+    """Every opening refuses the journal, and the named file stays.
+
+    The first opening may be in any part of publisher.
+    """
     journal, kept = shared.with_name("publisher.db-journal"), shared.parents[1] / "intents.jsonl"
     journal.write_bytes(rollback_journal(shared, os.fsencode(kept)))
     with pytest.raises(RefusedError) as refused:
         opening(shared)
-    assert (refused.value.code, refused.value.facts) == ("database_journal_unsafe", {"file": str(journal)})
+    assert (refused.value.code, refused.value.facts) == (
+        "database_journal_unsafe",
+        {"file": str(journal)},
+    )
     assert kept.exists()
 
 
@@ -102,7 +117,7 @@ def test_a_running_daemon_looks_at_every_new_connection(shared):
 
 
 def test_an_unfinished_migration_is_rolled_back(shared):
-    """Its journal names no other file: it is what a crash leaves, and SQLite uses it."""
+    """A journal without another file's name is left by a crash, and SQLite uses it."""
     shared.with_name("publisher.db-journal").write_bytes(rollback_journal(shared))
     with contextlib.closing(connect_sqlite(shared)) as connection:
         assert connection.execute("SELECT * FROM one").fetchall() == []
@@ -120,7 +135,10 @@ def test_nothing_but_a_plain_file_is_opened_beside_the_database(shared, suffix, 
         getattr(companion, kind)(shared.parents[1] / "intents.jsonl")
     with pytest.raises(RefusedError) as refused:
         begin(open_engine(url_of(shared)))
-    assert (refused.value.code, refused.value.facts) == ("database_linked", {"file": str(companion)})
+    assert (refused.value.code, refused.value.facts) == (
+        "database_linked",
+        {"file": str(companion)},
+    )
     assert (shared.parents[1] / "intents.jsonl").read_text("ascii") == "kept\n"
 
 
@@ -134,12 +152,20 @@ def test_the_files_beside_the_end_of_a_link_count(tmp_path, shared):
 
 
 def test_the_check_ends_no_lock_of_an_open_connection(shared):
-    """To close a file ends the locks that the process has on it: the index is looked at, not opened."""
+    """The check examines the index without opening it, so no lock of a connection ends.
+
+    Closing a file ends the locks that the process has on it.
+    """
     engine = open_engine(url_of(shared))
     with engine.begin() as writer:
         writer.exec_driver_sql("INSERT INTO one VALUES (1)")
         with engine.connect() as reader:
-            assert reader.execution_options(reads_only=True).exec_driver_sql("SELECT * FROM one").fetchall() == []
+            assert (
+                reader.execution_options(reads_only=True)
+                .exec_driver_sql("SELECT * FROM one")
+                .fetchall()
+                == []
+            )
         locked = Path("/proc/locks").read_text("ascii")
         assert f":{shared.with_name('publisher.db-shm').stat().st_ino} " in locked
     engine.dispose()

@@ -5,8 +5,12 @@ import asyncio
 from publisher.store.recovery.setup import NEWEST_MIGRATION, migration_of, prepare_database
 
 
-async def test_f12_a_reader_does_not_disturb_the_first_start_of_the_daemon(database_url, tmp_path, world):
-    """F12: a new database opened by several at once is created by one of them, and is complete for all."""
+async def test_f12_a_reader_does_not_disturb_the_first_start_of_the_daemon(
+    database_url, tmp_path, world
+):
+    """F12: one of several concurrent starts creates the new database, complete for all."""
     journal = tmp_path / "intents.jsonl"
-    await asyncio.gather(*(prepare_database(database_url, "drill", journal, world) for _ in range(5)))
+    await asyncio.gather(
+        *(prepare_database(database_url, "drill", journal, world) for _ in range(5))
+    )
     assert migration_of(database_url) == NEWEST_MIGRATION

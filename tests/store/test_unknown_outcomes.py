@@ -1,4 +1,4 @@
-"""Calls whose outcome is unknown, or came too late, on SQLite and on PostgreSQL."""
+"""Calls with an unknown or late outcome, on SQLite and on PostgreSQL."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -32,11 +32,13 @@ IN_REVIEW = Submitted(ticket=Ticket(payload="7"), check_again_at=START_TIME + ti
 
 
 def listing_five():
-    """Return an account whose platform shows its five newest posts."""
+    """Return an account of a platform that shows its five newest posts."""
     return make_policy("a", capabilities=replace(make_policy("a").capabilities, list_size=5))
 
 
-async def test_f15_a_result_with_an_old_fencing_token_is_kept_but_changes_nothing(open_store, world):
+async def test_f15_a_result_with_an_old_fencing_token_is_kept_but_changes_nothing(
+    open_store, world
+):
     """A result after the lease was lost is kept as evidence; the delivery stays unknown."""
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
@@ -58,9 +60,11 @@ async def test_f15_a_result_with_an_old_fencing_token_is_kept_but_changes_nothin
     ],
 )
 async def test_f15_a_late_result_still_applies_to_the_login(open_store, world, outcome):
-    """F15: a rate limit or a blocked account in the answer counts although the answer came too late."""
+    """F15: a rate limit or a blocked account in a late answer still applies to the login."""
     store = await open_store(make_policy("a"))
-    await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME + SECOND))
+    await enqueue_posts(
+        store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME + SECOND)
+    )
     lease, _request = await claim_and_intend(store)
     world.advance_time(timedelta(minutes=2))
     await store.maintenance.expire_leases()
@@ -86,7 +90,9 @@ async def prove_absent(store, world):
     return after
 
 
-async def test_f15_after_a_late_published_a_delivery_shown_absent_is_not_sent_again(open_store, world):
+async def test_f15_after_a_late_published_a_delivery_shown_absent_is_not_sent_again(
+    open_store, world
+):
     """F15: the answer contradicts the lists; a person decides before there could be two."""
     store = await open_store()
     lease = await intend_and_expire(store, world)
@@ -112,14 +118,19 @@ async def test_f02_an_expired_call_is_unknown_and_an_expired_claim_is_due(open_s
 
 
 async def die(store, world):
-    """Let another process, which has nothing leased, end the leases of this one."""
+    """Let another process, without any lease, end the leases of this one."""
     store.leases.clear()
     world.advance_time(timedelta(minutes=2))
     await store.maintenance.expire_leases()
 
 
-async def test_f89_of_deliveries_that_crashed_together_only_the_one_at_fault_is_held(open_store, world):
-    """Deliveries of one crash come back one by one: the one at fault crashes alone next time, the others are sent."""
+async def test_f89_of_deliveries_that_crashed_together_only_the_one_at_fault_is_held(
+    open_store, world
+):
+    """After one crash, deliveries return one by one; only the one at fault crashes and is held.
+
+    The other deliveries are sent.
+    """
     store = await open_store(*map(make_policy, "abcd"))
     await enqueue_posts(store.posts, make_post("p", ["a", "b", "c", "d"], START_TIME))
     await store.maintenance.promote_due()
@@ -132,17 +143,23 @@ async def test_f89_of_deliveries_that_crashed_together_only_the_one_at_fault_is_
                 await die(store, world)
             else:
                 await store.outbox.record_intent(lease)
-                await store.outbox.record_outcome(lease, Published(receipt=receipt(str(lease.delivery))))
+                await store.outbox.record_outcome(
+                    lease, Published(receipt=receipt(str(lease.delivery)))
+                )
     found = {item.id: (item.state, item.reason) for item in await store.queries.deliveries()}
     assert found.pop(killer) == (State.HELD, "poison")
     assert list(found.values()) == [(State.PUBLISHED, None)] * 3
 
 
-async def test_f89_a_delivery_delayed_by_a_crash_delays_no_other_post_of_its_login(open_store, world):
+async def test_f89_a_delivery_delayed_by_a_crash_delays_no_other_post_of_its_login(
+    open_store, world
+):
     """While a delivery waits after a crash, its account's next one is sent."""
     store = await open_store(make_policy("a"))
     await enqueue_posts(
-        store.posts, make_post("first", ["a"], START_TIME - SECOND), make_post("second", ["a"], START_TIME)
+        store.posts,
+        make_post("first", ["a"], START_TIME - SECOND),
+        make_post("second", ["a"], START_TIME),
     )
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(10)
@@ -162,7 +179,9 @@ async def leave_unknown(store):
 async def learn_missing(store, *, can_resend=True):
     [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     missing = NotFound(covered_since=unknown.request.baseline.taken_at, can_resend=can_resend)
-    return await store.outbox.record_readback(unknown, missing, RECONCILER, store.runtime.monotonic())
+    return await store.outbox.record_readback(
+        unknown, missing, RECONCILER, store.runtime.monotonic()
+    )
 
 
 async def test_absence_takes_two_reads_the_last_after_the_visibility_window(open_store, world):
@@ -178,7 +197,7 @@ async def test_absence_takes_two_reads_the_last_after_the_visibility_window(open
 
 
 async def test_f24_absence_without_a_safe_resend_goes_to_a_person(open_store, world):
-    """F24: where a repeated call might publish once more, a list that proves absence leads to a person."""
+    """F24: if a repeated call might publish twice, a list that proves absence leads to a person."""
     store = await open_store()
     await leave_unknown(store)
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
@@ -188,7 +207,10 @@ async def test_f24_absence_without_a_safe_resend_goes_to_a_person(open_store, wo
 
 
 async def test_f15_a_late_answer_is_alerted_where_a_person_might_resend(open_store, world):
-    """F15: a delivery held as absent was published, by its first call; nobody should resolve it without knowing."""
+    """F15: a late answer is alerted if the delivery is held as absent.
+
+    The first call has published it, and nobody should resolve it without that knowledge.
+    """
     store = await open_store()
     first = await intend_and_expire(store, world)
     assert (await prove_absent(store, world)).state is State.DUE
@@ -196,13 +218,18 @@ async def test_f15_a_late_answer_is_alerted_where_a_person_might_resend(open_sto
     await store.outbox.record_outcome(second, Unknown(reason="reset"))
     after = await prove_absent(store, world)
     assert (after.state, after.reason) == (State.HELD, "not_published_twice")
-    assert (await store.outbox.record_outcome(first, Published(receipt=receipt()))).state is State.HELD
+    assert (
+        await store.outbox.record_outcome(first, Published(receipt=receipt()))
+    ).state is State.HELD
     reported = {alert.code: alert.facts for alert in await store.queries.alerts()}
     assert reported["response_late"]["url"] == receipt().url
 
 
 async def test_f53_a_post_that_a_person_saw_and_no_list_shows_takes_two_people(open_store, world):
-    """F53: no list can check the address that one person gives any more; the hold asks for a second person."""
+    """F53: an address given by one person that no list can check needs a second person.
+
+    The hold asks for the second person.
+    """
     store = await open_store()
     await leave_unknown(store)
     world.advance_time(timedelta(minutes=11))
@@ -216,7 +243,9 @@ async def test_f53_a_post_that_a_person_saw_and_no_list_shows_takes_two_people(o
     assert (again.state, again.reason) == (State.HELD, "report_not_confirmed")
 
 
-async def test_i24_of_what_is_under_check_only_the_overdue_is_read_each_second(open_store, world, monkeypatch):
+async def test_i24_of_what_is_under_check_only_the_overdue_is_read_each_second(
+    open_store, world, monkeypatch
+):
     """I24: after an outage thousands of outcomes are unknown, and hardly one of them is overdue."""
     read = []
 
@@ -235,7 +264,10 @@ async def test_i24_of_what_is_under_check_only_the_overdue_is_read_each_second(o
 
 
 async def read_without_finding(store, world, state, by):
-    """Read before and after the visibility window without finding it; return the state after each, and the delivery."""
+    """Read before and after the visibility window without a finding; return states and delivery.
+
+    The state after each read is returned.
+    """
     states = []
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
         world.advance_time(wait)
@@ -246,8 +278,13 @@ async def read_without_finding(store, world, state, by):
     return states, after
 
 
-async def test_f53_an_unlistable_post_goes_to_a_person_once_it_cannot_appear_any_more(open_store, world):
-    """F53: others have posted so much since that no list can show it; its account is not blocked for hours."""
+async def test_f53_an_unlistable_post_goes_to_a_person_once_it_cannot_appear_any_more(
+    open_store, world
+):
+    """F53: a post beyond any list goes to a person once it cannot appear any more.
+
+    Others have posted so much since then. Its account is not blocked for hours.
+    """
     store = await open_store()
     await leave_unknown(store)
     states, after = await read_without_finding(store, world, State.UNKNOWN, RECONCILER)
@@ -256,11 +293,16 @@ async def test_f53_an_unlistable_post_goes_to_a_person_once_it_cannot_appear_any
 
 
 async def test_f77_an_unlistable_post_to_be_retracted_goes_to_a_person(open_store, world):
-    """F77: no read will ever show what to delete; once its call can have no more effect, a person must do it."""
+    """F77: if no read can show the post to delete, a person must do it once its call is over.
+
+    The call is over once it can have no more effect.
+    """
     store = await open_store()
     await leave_unknown(store)
     delivery = await only(store)
-    await store.actions.apply_event(delivery.id, RetractionRequested(reason="wrong"), named_person("li"))
+    await store.actions.apply_event(
+        delivery.id, RetractionRequested(reason="wrong"), named_person("li")
+    )
     states, after = await read_without_finding(store, world, State.RETRACTING, RETRACTOR)
     assert states == [State.RETRACTING, State.HELD]
     assert after.reason == "undeletable"
@@ -272,13 +314,22 @@ async def test_f77_an_unlistable_post_to_be_retracted_goes_to_a_person(open_stor
     assert ended.state is State.RETRACTED
 
 
-async def test_f77_a_post_to_be_retracted_from_a_review_is_read_until_the_review_ends(open_store, world):
-    """F77: as long as the platform works on it, it may still be published, although no list shows it yet."""
+async def test_f77_a_post_to_be_retracted_from_a_review_is_read_until_the_review_ends(
+    open_store, world
+):
+    """F77: a post in review is read until the review ends, as it may still be published.
+
+    No list shows it yet.
+    """
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     lease, _request = await claim_and_intend(store)
-    await store.outbox.record_outcome(lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now()))
-    await store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+    await store.outbox.record_outcome(
+        lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now())
+    )
+    await store.actions.apply_event(
+        lease.delivery, RetractionRequested(reason="wrong"), named_person("li")
+    )
     world.advance_time(timedelta(hours=1))
     [unknown] = await store.outbox.due_readbacks([State.RETRACTING], 10)
     after = await store.outbox.record_readback(
@@ -288,7 +339,7 @@ async def test_f77_a_post_to_be_retracted_from_a_review_is_read_until_the_review
 
 
 async def test_f08_the_visibility_window_outlives_restarts(open_store, world):
-    """Another process that continues with the unknown outcome neither restarts nor shortens the window."""
+    """Another process neither restarts nor shortens the window of an unknown outcome."""
     store = await open_store()
     await leave_unknown(store)
     world.advance_time(timedelta(seconds=31))
@@ -316,7 +367,7 @@ async def test_a_second_absence_is_held(open_store, world):
 
 
 async def test_an_unknown_post_is_not_pushed_off_the_list(open_store):
-    """While a post is unknown, no more posts follow than keep it readable in the platform's short list."""
+    """While a post is unknown, only so many posts follow that the short list still shows it."""
     store = await open_store(listing_five())
     posts = [make_post(f"p{number}", ["a"], START_TIME) for number in range(6)]
     await enqueue_posts(store.posts, *posts)
@@ -330,13 +381,20 @@ async def test_an_unknown_post_is_not_pushed_off_the_list(open_store):
         sent += 1
         await store.outbox.record_outcome(lease, Published(receipt=receipt(str(sent))))
     assert (sent, answer.guard) == (3, "blocked_by_unknown")
-    assert [alert.code for alert in await store.queries.alerts() if alert.subject == "p4@a"] == ["blocked_by_unknown"]
+    assert [alert.code for alert in await store.queries.alerts() if alert.subject == "p4@a"] == [
+        "blocked_by_unknown"
+    ]
 
 
 async def test_f53_calls_that_created_nothing_push_nothing_off_the_list(open_store, world):
-    """F53: retries of one post, none of which was sent, block no post: it would never show that the first is absent."""
+    """F53: unsent retries of one post block no post, since they push nothing off the list.
+
+    A blocked list would never show that the first post is absent.
+    """
     store = await open_store(listing_five())
-    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(2)))
+    await enqueue_posts(
+        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(2))
+    )
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(lease, Unknown(reason="reset"))
     for _ in range(5):
@@ -347,8 +405,10 @@ async def test_f53_calls_that_created_nothing_push_nothing_off_the_list(open_sto
 
 
 async def delay_by_unknown(store, order=None):
-    """Leave an unknown outcome that delays what is due after it; return its delivery."""
-    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8)))
+    """Leave an unknown outcome that delays later due posts; return its delivery."""
+    await enqueue_posts(
+        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8))
+    )
     unknown, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(unknown, Unknown(reason="reset"))
     for number in (1, 2, 3):
@@ -362,12 +422,16 @@ async def delay_by_unknown(store, order=None):
     return PendingReadback(delivery=await only(store, post=PostId("p0")), request=None)
 
 
-async def test_posts_delayed_by_an_unknown_one_are_tried_once_and_sent_when_it_ends(open_store, world):
-    """The others that are due there are not even tried, and wait no longer than the outcome is unknown."""
+async def test_posts_delayed_by_an_unknown_one_are_tried_once_and_sent_when_it_ends(
+    open_store, world
+):
+    """The other due posts are not even tried until the unknown outcome ends, and then are sent."""
     store = await open_store(listing_five())
     unknown = await delay_by_unknown(store)
     assert await store.outbox.next_due_at() == world.now() + BLOCKED_RETRY_DELAY
-    await store.outbox.record_readback(unknown, Published(receipt=receipt("0")), RECONCILER, world.monotonic())
+    await store.outbox.record_readback(
+        unknown, Published(receipt=receipt("0")), RECONCILER, world.monotonic()
+    )
     _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
 
@@ -376,14 +440,16 @@ async def test_a_post_to_be_retracted_delays_others_until_it_is_found(open_store
     """Once it has its id no list is needed to delete it, so the others are sent at once."""
     store = await open_store(listing_five())
     unknown = await delay_by_unknown(store, RetractionRequested(reason="wrong"))
-    found = await store.outbox.record_readback(unknown, Published(receipt=receipt("0")), RETRACTOR, world.monotonic())
+    found = await store.outbox.record_readback(
+        unknown, Published(receipt=receipt("0")), RETRACTOR, world.monotonic()
+    )
     assert (found.state, found.receipt) == (State.RETRACTING, receipt("0"))
     _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
 
 
 async def test_i20_an_urgent_post_is_not_delayed_by_an_unknown_one(open_store):
-    """A warning is sent although a routine outcome is unknown; the unknown post, once hidden, is for a person."""
+    """A warning is sent during a routine unknown outcome; the hidden post needs a person."""
     store = await open_store(listing_five())
     await delay_by_unknown(store)
     await enqueue_posts(store.posts, make_post("red", ["a"], START_TIME, is_urgent=True))
@@ -395,7 +461,7 @@ async def test_i20_an_urgent_post_is_not_delayed_by_an_unknown_one(open_store):
 async def test_f77_a_retraction_of_a_post_that_never_appeared_delays_others_for_the_visibility_window_only(
     open_store, world
 ):
-    """A post in review that is to be retracted and never appears does not block its account for ever."""
+    """A retracted post in review that never appears does not block its account for ever."""
     store = await open_store(listing_five())
     await delay_by_unknown(store, RetractionRequested(reason="wrong"))
     world.advance_time(store.timing(AccountId("a")).visibility_window + SECOND)
@@ -404,25 +470,40 @@ async def test_f77_a_retraction_of_a_post_that_never_appeared_delays_others_for_
 
 
 @pytest.mark.parametrize("ruling", [Resolution.NOT_PUBLISHED, Resolution.RESEND, Resolution.CANCEL])
-async def test_f52_a_person_resolves_an_unknown_outcome_that_no_read_ends(open_store, world, ruling):
-    """The list cannot be read: a named person decides at once, and what waited behind it is sent."""
+async def test_f52_a_person_resolves_an_unknown_outcome_that_no_read_ends(
+    open_store, world, ruling
+):
+    """If the list cannot be read, a named person decides at once, and waiting posts are sent."""
     store = await open_store(listing_five())
     unknown = await delay_by_unknown(store)
     if ruling is Resolution.RESEND:
         with pytest.raises(RefusedError, match="not_read_yet"):
             await resolve_delivery(
-                store, unknown.delivery, ruling, by=named_person("li"), reason="looked at the account"
+                store,
+                unknown.delivery,
+                ruling,
+                by=named_person("li"),
+                reason="looked at the account",
             )
-    unread = await store.outbox.record_readback(unknown, Unknown(reason="unreadable"), RECONCILER, world.monotonic())
-    after = await resolve_delivery(store, unread, ruling, by=named_person("li"), reason="looked at the account")
+    unread = await store.outbox.record_readback(
+        unknown, Unknown(reason="unreadable"), RECONCILER, world.monotonic()
+    )
+    after = await resolve_delivery(
+        store, unread, ruling, by=named_person("li"), reason="looked at the account"
+    )
     assert after.state in {State.FAILED, State.DUE, State.CANCELLED}
     _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
 
 
 @pytest.mark.parametrize("finding", [IN_REVIEW, Unknown(reason="connect_failed")])
-async def test_i1_a_post_in_review_is_sent_again_only_once_a_read_was_tried(open_store, world, finding):
-    """The answer to the call itself is no read: a person decides once publisher has tried one, whatever came of it."""
+async def test_i1_a_post_in_review_is_sent_again_only_once_a_read_was_tried(
+    open_store, world, finding
+):
+    """A post in review is resent only after a read was tried, with any result.
+
+    The answer to the call itself is no read. Then a person decides.
+    """
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     lease, _request = await claim_and_intend(store)
@@ -437,20 +518,30 @@ async def test_i1_a_post_in_review_is_sent_again_only_once_a_read_was_tried(open
 
 
 async def test_an_unlistable_post_to_be_retracted_delays_no_other_post(open_store, world):
-    """Posts were sent after a person was to judge it; reading cannot bring it back into the list."""
+    """An unlistable post that a person must judge delays no other post.
+
+    Posts were sent after that. A read cannot bring it back into the list.
+    """
     store = await open_store(listing_five())
-    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(9)))
+    await enqueue_posts(
+        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(9))
+    )
     first, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(first, Unknown(reason="reset"))
     world.advance_time(store.timing(AccountId("a")).first_check_after)
     [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 1)
     await store.outbox.record_readback(
-        unknown, PossibleMatch(remote_id="0", url="https://fake.example/0"), RECONCILER, world.monotonic()
+        unknown,
+        PossibleMatch(remote_id="0", url="https://fake.example/0"),
+        RECONCILER,
+        world.monotonic(),
     )
     for number in range(1, 7):
         lease, _request = await claim_and_intend(store)
         await store.outbox.record_outcome(lease, Published(receipt=receipt(str(number))))
-    after = await store.actions.apply_event(first.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+    after = await store.actions.apply_event(
+        first.delivery, RetractionRequested(reason="wrong"), named_person("li")
+    )
     assert (after.state, after.receipt) == (State.RETRACTING, None)
     _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
@@ -459,10 +550,14 @@ async def test_an_unlistable_post_to_be_retracted_delays_no_other_post(open_stor
 async def test_i9_a_refused_deletion_delays_no_other_post(open_store):
     """A post to be deleted with a known id needs no list to be found in, so the account goes on."""
     store = await open_store(listing_five())
-    await enqueue_posts(store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8)))
+    await enqueue_posts(
+        store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(8))
+    )
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(lease, Published(receipt=receipt("0")))
-    await store.actions.apply_event(lease.delivery, RetractionRequested(reason="wrong"), named_person("li"))
+    await store.actions.apply_event(
+        lease.delivery, RetractionRequested(reason="wrong"), named_person("li")
+    )
     for number in range(1, 8):
         lease, answer = await claim_and_intend(store)
         assert not isinstance(answer, Declined)

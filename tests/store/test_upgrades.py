@@ -1,6 +1,6 @@
-"""An older database is migrated with all its data, and a kill in the middle leaves it as it was.
+"""An older database is migrated with all its data; a kill in the middle changes nothing.
 
-There is one migration today: the tests add those of a later release.
+There is one migration today. The tests add migrations of a later release.
 """
 
 import signal
@@ -18,7 +18,12 @@ from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import IntentJournal
-from publisher.store.recovery.setup import MIGRATIONS_FOLDER, NEWEST_MIGRATION, migration_of, prepare_database
+from publisher.store.recovery.setup import (
+    MIGRATIONS_FOLDER,
+    NEWEST_MIGRATION,
+    migration_of,
+    prepare_database,
+)
 from publisher.store.store import Store
 from publisher.testing.builders import make_policy
 from publisher.testing.fakes import FakeRuntime
@@ -89,7 +94,16 @@ class Old:
         connection.close()
 
     def start(self, failpoints: str, migrations: Path) -> int:
-        line = [sys.executable, "-c", START, self.url, str(self.journal), failpoints, str(migrations), NUMBERS[-1]]
+        line = [
+            sys.executable,
+            "-c",
+            START,
+            self.url,
+            str(self.journal),
+            failpoints,
+            str(migrations),
+            NUMBERS[-1],
+        ]
         return subprocess.run(line, check=False, timeout=60).returncode
 
     async def is_complete(self) -> bool:
@@ -98,39 +112,54 @@ class Old:
         database = Database(open_engine(self.url), FakeRuntime(), IntentJournal(self.journal))
         store = Store(database=database, policies={"a": make_policy("a")}, worker="w")
         [delivery] = await store.queries.deliveries()
-        is_kept = (delivery.state, delivery.receipt.remote_id, delivery.attempts) == (State.PUBLISHED, "77", 1)
+        is_kept = (delivery.state, delivery.receipt.remote_id, delivery.attempts) == (
+            State.PUBLISHED,
+            "77",
+            1,
+        )
         is_sound = (await store.audit.verify(())).is_sound
         await database.close()
         return migration_of(self.url) == NUMBERS[-1] and is_kept and is_sound
 
 
 async def test_a_database_of_an_earlier_version_is_migrated_with_its_data(tmp_path, later):
-    """What was published is published, and the audit chain is complete."""
+    """After a migration, published posts are published and the audit chain is complete."""
     assert later.is_dir()
     assert await Old(tmp_path).is_complete()
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("step", range(1, len(NUMBERS) + 1))
-async def test_f12_a_kill_after_any_step_of_a_migration_leaves_the_database_as_it_was(tmp_path, later, step):
+async def test_f12_a_kill_after_any_step_of_a_migration_leaves_the_database_as_it_was(
+    tmp_path, later, step
+):
     """Killed in the middle, it keeps the former version; the next start migrates it completely."""
     old = Old(tmp_path)
     assert old.start(f"migrate.mid:kill@{step}", later) == -signal.SIGKILL
     with sqlite3.connect(old.file) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
-        names = {column for (_id, column, *_rest) in connection.execute("PRAGMA table_info(delivery)")}
+        names = {
+            column for (_id, column, *_rest) in connection.execute("PRAGMA table_info(delivery)")
+        }
     connection.close()
     assert not {name for name in names if name.startswith("new_")}
     assert await old.is_complete()
 
 
-async def test_f84_a_damaged_database_of_an_earlier_version_is_refused_before_it_is_changed(tmp_path, later):
-    """What a migration would write into a damaged file could not be undone: it stays as it is, to the byte."""
+async def test_f84_a_damaged_database_of_an_earlier_version_is_refused_before_it_is_changed(
+    tmp_path, later
+):
+    """A damaged older database is refused and stays unchanged, to the byte.
+
+    The writes of a migration into a damaged file could not be undone.
+    """
     assert later.is_dir()
     old = Old(tmp_path)
     data = bytearray(old.file.read_bytes())
     with sqlite3.connect(old.file) as connection:
-        [page] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'readback'").fetchone()
+        [page] = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'readback'"
+        ).fetchone()
         [size] = connection.execute("PRAGMA page_size").fetchone()
     connection.close()
     data[(page - 1) * size : page * size] = bytes(range(256)) * (size // 256)
@@ -147,7 +176,10 @@ def test_f12_a_kill_while_a_new_database_is_created_leaves_none(tmp_path):
     journal = tmp_path / "intents.jsonl"
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
     line = [sys.executable, "-c", START, url, str(journal)]
-    assert subprocess.run([*line, "migrate.mid:kill@1"], check=False, timeout=60).returncode == -signal.SIGKILL
+    assert (
+        subprocess.run([*line, "migrate.mid:kill@1"], check=False, timeout=60).returncode
+        == -signal.SIGKILL
+    )
     assert migration_of(url) is None
     assert subprocess.run([*line, ""], check=False, timeout=60).returncode == 0
     assert migration_of(url) == NEWEST_MIGRATION

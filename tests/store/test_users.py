@@ -18,7 +18,13 @@ from publisher.domain.user import (
     permissions_of,
 )
 from publisher.engine.decisions import named_person
-from publisher.store.db.user_tables import AUTH_SESSION, AUTH_TOKEN, AUTH_USER, RECOVERY_CODE, SIGN_IN_ATTEMPT
+from publisher.store.db.user_tables import (
+    AUTH_SESSION,
+    AUTH_TOKEN,
+    AUTH_USER,
+    RECOVERY_CODE,
+    SIGN_IN_ATTEMPT,
+)
 from publisher.store.people import attempts
 from publisher.store.people.attempts import ALERT_OF_KIND, REFUSAL_WINDOW, REFUSALS_BEFORE_ALERT
 from publisher.store.people.sign_ins import (
@@ -34,7 +40,9 @@ from publisher.store.people.users import LINK_LIFETIME, NewSignIn, suspend_all
 
 LI = named_person("li")
 ADMIN, AUTHOR = (parse_grant("admin"),), (parse_grant("author@bj-weibo"),)
-SIGN_IN = NewSignIn(password_hash="hash", totp_secret="sealed", totp_step=7, recovery_codes=["aaaa", "bbbb"])
+SIGN_IN = NewSignIn(
+    password_hash="hash", totp_secret="sealed", totp_step=7, recovery_codes=["aaaa", "bbbb"]
+)
 SECOND = timedelta(seconds=1)
 
 
@@ -130,7 +138,7 @@ async def test_of_two_administrators_who_disable_each_other_one_stays(open_store
 
 @pytest.mark.parametrize("end", ["disable", "leave", "reset", "suspend"])
 async def test_ending_a_user_ends_sessions_tokens_and_links_at_once(open_store, end):
-    """What a user is signed in with is void from the commit on; another user's stays, unless all are suspended."""
+    """A user's sign-ins end with the commit; another user's stay, unless all are suspended."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     await add_active(store, "wang")
@@ -147,7 +155,9 @@ async def test_ending_a_user_ends_sessions_tokens_and_links_at_once(open_store, 
         case "reset":
             await store.users.reset("wang", LI)
         case _:
-            await store.database.write(lambda transaction: suspend_all(transaction.connection, store.runtime.now()))
+            await store.database.write(
+                lambda transaction: suspend_all(transaction.connection, store.runtime.now())
+            )
     session, token = signed_in["wang"]
     assert await store.sign_ins.find_session(session) is None
     assert await store.sign_ins.find_token(token) is None
@@ -158,13 +168,18 @@ async def test_ending_a_user_ends_sessions_tokens_and_links_at_once(open_store, 
 
 
 async def test_a_suspended_user_signs_in_again_once_enabled(open_store):
-    """Enabling keeps the password; one who has left is added again instead."""
+    """Enabling keeps the password; a departed user is added again instead."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     await add_active(store, "wang")
     await store.users.leave("wang", [], LI)
-    await store.database.write(lambda transaction: suspend_all(transaction.connection, store.runtime.now()))
-    assert [user.state for user in await store.users.list()] == [UserState.LEFT, UserState.SUSPENDED]
+    await store.database.write(
+        lambda transaction: suspend_all(transaction.connection, store.runtime.now())
+    )
+    assert [user.state for user in await store.users.list()] == [
+        UserState.LEFT,
+        UserState.SUSPENDED,
+    ]
     await store.users.enable("zhang", LI)
     user = await store.users.get("zhang")
     assert (user.is_enabled, user.has_password) == (True, True)
@@ -206,14 +221,16 @@ async def test_step_up_gives_a_new_id_for_ten_minutes(open_store, world):
     with pytest.raises(NoSuchItemError):
         await store.sign_ins.step_up(before, LI)
     world.advance_time(SESSION_IDLE_LIFETIME)
-    with pytest.raises(NoSuchItemError):  # it was not used for too long, and a step-up does not bring it back
+    with pytest.raises(
+        NoSuchItemError
+    ):  # it was not used for too long, and a step-up does not bring it back
         await store.sign_ins.step_up(after, LI)
     assert await store.sign_ins.end_session(after, LI)
     assert not await store.sign_ins.end_session(after, LI)
 
 
 async def test_a_token_has_its_scope_and_two_lifetimes(open_store, world):
-    """A token ends 90 days after its issue, or after 30 days without use, and carries what it is limited to."""
+    """A token ends 90 days after issue or 30 days without use, and is limited to its scope."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     token = await store.sign_ins.issue_token("zhang", [Permission.STOP], LI)
@@ -234,7 +251,9 @@ async def test_recovery_codes_and_steps_are_used_once(open_store):
     """A recovery code works once; a time step only if it is later than the last one used."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
-    assert [await store.users.use_recovery_code("zhang", code) for code in ("aaaa", "aaaa", "cccc")] == [
+    assert [
+        await store.users.use_recovery_code("zhang", code) for code in ("aaaa", "aaaa", "cccc")
+    ] == [
         True,
         False,
         False,
@@ -249,7 +268,7 @@ async def test_recovery_codes_and_steps_are_used_once(open_store):
 
 
 async def test_guessing_is_slowed_for_its_source_alone(open_store, world):
-    """Failures from one source make that source wait, ever longer up to a bound; a sign-in from elsewhere is free."""
+    """Failures make their source wait ever longer, up to a bound; other sources are free."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     waits = []
@@ -283,7 +302,7 @@ async def test_guessing_names_is_slowed_too(open_store, world):
 
 
 async def test_attempts_do_not_show_who_is_a_user(open_store, world):
-    """The waits of a name that nobody has are those of a user, and so are the rows that are stored."""
+    """A name without a user has the waits and the stored rows of a user."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     waits, stored = {}, {}
@@ -295,7 +314,9 @@ async def test_attempts_do_not_show_who_is_a_user(open_store, world):
             world.advance_time(SECOND)
         is_theirs = SIGN_IN_ATTEMPT.c.source == f"address of {name}"
         rows = await store.database.read(
-            lambda connection, which=is_theirs: connection.execute(SIGN_IN_ATTEMPT.select().where(which)).all()
+            lambda connection, which=is_theirs: connection.execute(
+                SIGN_IN_ATTEMPT.select().where(which)
+            ).all()
         )
         stored[name] = sorted((row.failures, row.name_hash == "") for row in rows)
         assert not [row for row in rows if name in row.name_hash]
@@ -316,18 +337,25 @@ async def test_names_that_nobody_has_do_not_fill_the_database(open_store, world,
         await store.users.attempts.start(f"name-{number}", f"address {number}")
     count = select(func.count()).select_from(SIGN_IN_ATTEMPT)
     assert await store.database.read(lambda connection: connection.scalar(count)) <= 23
-    codes = select(SIGN_IN_ATTEMPT.c.failures).where(SIGN_IN_ATTEMPT.c.source.in_([attempts.CODES, "session stolen"]))
+    codes = select(SIGN_IN_ATTEMPT.c.failures).where(
+        SIGN_IN_ATTEMPT.c.source.in_([attempts.CODES, "session stolen"])
+    )
     kept = await store.database.read(lambda connection: connection.scalars(codes).all())
     assert kept == [attempts.FREE_CODES] * 2
 
 
-async def refuse(store, number, *, name="zhang", kind=RefusalKind.PASSWORD, source="address 10.0.0.1"):
+async def refuse(
+    store, number, *, name="zhang", kind=RefusalKind.PASSWORD, source="address 10.0.0.1"
+):
     """Refuse something so many times, and return how many of them the audit names."""
     return [await store.users.attempts.record_refusal(kind, name, source) for _ in range(number)]
 
 
 async def test_what_is_refused_is_in_the_audit_and_a_flood_does_not_fill_it(open_store, world):
-    """Named are the first of an hour, those of new sources, and each tenth power; the rest is counted at the end."""
+    """The audit names the first of an hour, each new source and each tenth power.
+
+    The rest is counted at the end.
+    """
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     for source in range(12):
@@ -335,8 +363,16 @@ async def test_what_is_refused_is_in_the_audit_and_a_flood_does_not_fill_it(open
     await refuse(store, 120, name="nobody at all")
     world.advance_time(REFUSAL_WINDOW)
     await store.users.attempts.close_windows()
-    entries = [entry for entry in await store.queries.audit_history("user:zhang") if entry.event == "password_refused"]
-    others = [entry for entry in await store.queries.audit_history("user:?") if entry.event == "password_refused"]
+    entries = [
+        entry
+        for entry in await store.queries.audit_history("user:zhang")
+        if entry.event == "password_refused"
+    ]
+    others = [
+        entry
+        for entry in await store.queries.audit_history("user:?")
+        if entry.event == "password_refused"
+    ]
     assert [entry.detail["number"] for entry in entries] == [1, 10, 21, 41, 61, 81, 100, 240]
     assert [entry.detail["number"] for entry in others] == [1, 10, 100, 120]
     assert entries[2].detail["source"] == "address 10.0.0.1"
@@ -344,7 +380,7 @@ async def test_what_is_refused_is_in_the_audit_and_a_flood_does_not_fill_it(open
 
 
 async def test_a_flood_of_wrong_tokens_is_written_once_a_second(open_store, world):
-    """What costs its sender nothing does not keep the database busy, and is counted all the same."""
+    """A free flood of wrong tokens does not keep the database busy, and is fully counted."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     written = await store.dashboard.audit_number()
@@ -360,7 +396,7 @@ async def test_a_flood_of_wrong_tokens_is_written_once_a_second(open_store, worl
 
 
 async def test_a_burst_within_a_second_is_counted_though_none_follows(open_store, world):
-    """The last of it waits for no other refusal: all of them are in figures, alert and audit a moment later."""
+    """A burst that ends is in figures, alert and audit a moment later, without another refusal."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     attempts = store.users.attempts
@@ -400,7 +436,10 @@ async def test_a_burst_of_refusals_is_an_alert_that_ends_by_itself(open_store, w
 
 
 async def test_a_user_hears_once_of_failed_sign_ins(open_store, world):
-    """Passwords and codes since the last sign-in are counted together; actions that were refused are not."""
+    """Failed passwords and codes since the last sign-in are counted together.
+
+    Refused actions are not counted.
+    """
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     await refuse(store, 3)
@@ -413,7 +452,7 @@ async def test_a_user_hears_once_of_failed_sign_ins(open_store, world):
 
 
 async def test_no_session_begins_after_its_user_was_reset(open_store):
-    """A sign-in that was checked before a reset, a disabling or a new password is not completed after it."""
+    """A reset, a disabling or a new password stops a sign-in that was checked before it."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     checked = await store.users.get("zhang")
@@ -429,7 +468,10 @@ async def test_no_session_begins_after_its_user_was_reset(open_store):
 
 
 async def test_each_change_of_users_is_in_the_audit(open_store):
-    """Adding, changing, activating, disabling, enabling, resetting and breaking the glass each leave one entry."""
+    """Each change of a user, and breaking the glass, leaves one entry.
+
+    The changes are adding, changing, activating, disabling, enabling and resetting.
+    """
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     await add_active(store, "wang")
@@ -441,7 +483,10 @@ async def test_each_change_of_users_is_in_the_audit(open_store):
     assert [entry.event for entry in history] == [
         "user_added", "user_activated", "user_changed", "user_disabled", "user_enabled", "break_glass", "user_reset",
     ]  # fmt: skip
-    assert sorted(alert.code for alert in await store.queries.alerts()) == ["break_glass", "sign_in_reset"]
+    assert sorted(alert.code for alert in await store.queries.alerts()) == [
+        "break_glass",
+        "sign_in_reset",
+    ]
 
 
 ADD, CHANGE, RESET = UserChangeKind
@@ -449,15 +494,24 @@ RESETS = [frozenset({factor}) for factor in SignInFactor]
 
 
 async def test_a_link_that_is_opened_again_and_again_elsewhere_does_not_fill_the_audit(open_store):
-    """Every opening is refused; an alert is open for the next link too, though no more of them are counted."""
+    """Every opening of the link is refused, and an alert stays open for the next link too.
+
+    After a limit no more refusals are counted.
+    """
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     openings = []
     for _ in range(2):
-        link = await store.users.add("wang", AUTHOR, LI) if not openings else await store.users.reset("wang", LI)
+        link = (
+            await store.users.add("wang", AUTHOR, LI)
+            if not openings
+            else await store.users.reset("wang", LI)
+        )
         await store.sign_ins.open_link(link, "", "address 10.0.0.1", begins=True)
         for number in range(MAX_LINK_REFUSALS + 5):
-            opened = await store.sign_ins.open_link(link, "", f"address 10.0.1.{number}", begins=True)
+            opened = await store.sign_ins.open_link(
+                link, "", f"address 10.0.1.{number}", begins=True
+            )
             openings.append(opened.is_elsewhere)
         alerts = [alert.code for alert in await store.queries.alerts()]
     entries = [entry.event for entry in await store.queries.audit_history("user:wang")]
@@ -496,16 +550,22 @@ TAKEOVERS = [
     pytest.param(change_of(ADD, "new", "approver"), id="new-user"),
     pytest.param(change_of(ADD, "former", "viewer"), id="name-of-somebody-who-left"),
 ]
-"""Ways in which an administrator could pass for somebody, or become one who writes, approves or operates."""
+"""Ways for an administrator to pass for another user, or to write, approve or operate."""
 
 
 async def list_people(store):
-    return {(user.name, user.grants, user.has_password, user.has_second_factor) for user in await store.users.list()}
+    return {
+        (user.name, user.grants, user.has_password, user.has_second_factor)
+        for user in await store.users.list()
+    }
 
 
 @pytest.mark.parametrize("change", TAKEOVERS)
 async def test_one_administrator_alone_becomes_nobody(open_store, change):
-    """Each takeover waits for a second administrator: not who has requested it, and none who is no administrator."""
+    """Each takeover waits for a second administrator.
+
+    Neither the requester nor a user without that role can confirm it.
+    """
     store = await add_admins(open_store)
     await add_active(store, "former")
     await store.users.leave("former", [], LI)
@@ -520,14 +580,16 @@ async def test_one_administrator_alone_becomes_nobody(open_store, change):
     assert await list_people(store) != before
     with pytest.raises(RefusedError, match="user_request_over"):
         await store.user_changes.confirm(changed.request.id, named_person("two"))
-    events = [entry.event for entry in await store.queries.audit_history(f"user:{change.user}")][-3:]
+    events = [entry.event for entry in await store.queries.audit_history(f"user:{change.user}")][
+        -3:
+    ]
     made = {ADD: "user_added", CHANGE: "user_changed", RESET: "user_reset"}[change.kind]
     assert events == ["user_change_requested", "user_change_confirmed", made]
 
 
 @pytest.mark.parametrize("change", TAKEOVERS)
 async def test_who_removes_the_second_administrator_is_not_free(open_store, world, change):
-    """One who was an administrator until lately still counts, so that disabling comes first gains nothing."""
+    """A recent administrator still counts, so disabling the second one first gains nothing."""
     store = await add_admins(open_store)
     await add_active(store, "former")
     await store.users.leave("former", [], LI)
@@ -538,7 +600,10 @@ async def test_who_removes_the_second_administrator_is_not_free(open_store, worl
 
 
 async def test_what_makes_nobody_is_done_at_once(open_store):
-    """A viewer is added, roles are taken away and a viewer is reset without a second administrator."""
+    """Viewer changes and removals of roles need no second administrator.
+
+    A viewer is added, roles are taken away and a viewer is reset.
+    """
     store = await add_admins(open_store)
     changes = [
         change_of(ADD, "guest", "viewer"),
@@ -554,8 +619,14 @@ async def test_what_makes_nobody_is_done_at_once(open_store):
 
 @pytest.mark.parametrize("way", ["added", "never-used", "reset", "role-taken-away", "disabled"])
 @pytest.mark.parametrize("breaks_glass", [False, True])
-async def test_the_first_trusted_role_ends_what_one_administrator_could_set_up(open_store, way, breaks_glass):
-    """Who adds or resets a viewer alone holds no sign-in of an author afterwards: who confirms gets a new link."""
+async def test_the_first_trusted_role_ends_what_one_administrator_could_set_up(
+    open_store, way, breaks_glass
+):
+    """The first trusted role voids the sign-in set up by one administrator; a new link follows.
+
+    The administrator that confirms the role gets the link. Nobody holds an author's sign-in by
+    adding or resetting a viewer alone.
+    """
     store = await add_admins(open_store)
     one, two = named_person("one"), named_person("two")
     if way == "role-taken-away":
@@ -567,7 +638,9 @@ async def test_the_first_trusted_role_ends_what_one_administrator_could_set_up(o
     link = (await store.user_changes.submit(first, one)).link
     if way == "reset":
         await store.users.activate(link, SIGN_IN, named_person)
-        link = (await store.user_changes.submit(change_of(RESET, name, factors=RESETS[0]), one)).link
+        link = (
+            await store.user_changes.submit(change_of(RESET, name, factors=RESETS[0]), one)
+        ).link
     if way != "never-used":
         await store.users.activate(link, SIGN_IN, named_person)
     session = await store.sign_ins.start_session(name, "here", one)
@@ -598,10 +671,12 @@ async def test_the_first_trusted_role_ends_what_one_administrator_could_set_up(o
 
 
 async def test_a_viewer_who_becomes_an_administrator_counts_once_set_up_again(open_store):
-    """Without a sign-in of their own, new administrators neither confirm nor count as a second one."""
+    """A new administrator without an own sign-in neither confirms nor counts as a second one."""
     store = await add_admins(open_store)
     await add_active(store, "guest", (parse_grant("viewer"),))
-    request = (await store.user_changes.submit(change_of(CHANGE, "guest", "admin"), named_person("one"))).request
+    request = (
+        await store.user_changes.submit(change_of(CHANGE, "guest", "admin"), named_person("one"))
+    ).request
     link = (await store.user_changes.confirm(request.id, named_person("two"))).link
     assert not (await store.users.get("guest")).is_active_admin
     ended_at = select(AUTH_USER.c.admin_ended_at).where(AUTH_USER.c.name == "guest")
@@ -610,10 +685,15 @@ async def test_a_viewer_who_becomes_an_administrator_counts_once_set_up_again(op
 
 
 async def test_a_further_role_leaves_the_sign_in(open_store):
-    """One who was trusted, if only on one account, has a sign-in that no administrator could set up alone."""
+    """A trusted user keeps the sign-in at a further role.
+
+    No administrator could set it up alone, even if the trust was on one account only.
+    """
     store = await add_admins(open_store)
     session = await store.sign_ins.start_session("wang", "here", LI)
-    changed = await store.user_changes.submit(change_of(CHANGE, "wang", "author", "operator"), named_person("one"))
+    changed = await store.user_changes.submit(
+        change_of(CHANGE, "wang", "author", "operator"), named_person("one")
+    )
     confirmed = await store.user_changes.confirm(changed.request.id, named_person("two"))
     assert (changed.request.renews_sign_in, confirmed.link) == (False, "")
     assert await store.sign_ins.find_session(session) is not None
@@ -621,10 +701,15 @@ async def test_a_further_role_leaves_the_sign_in(open_store):
 
 
 async def test_a_sole_administrator_promotes_without_a_new_link(open_store):
-    """There is no second one to be deceived, and a sole administrator could add the author at once."""
+    """A sole administrator promotes a user without a new link.
+
+    There is no second administrator to deceive, and a sole one could add the author at once.
+    """
     store = await add_admins(open_store, 1)
     await add_active(store, "guest", (parse_grant("viewer"),))
-    changed = await store.user_changes.submit(change_of(CHANGE, "guest", "author"), named_person("one"))
+    changed = await store.user_changes.submit(
+        change_of(CHANGE, "guest", "author"), named_person("one")
+    )
     assert (changed.link, changed.request) == ("", None)
     assert (await store.users.get("guest")).has_password
 
@@ -634,18 +719,27 @@ async def test_a_token_is_for_no_more_than_the_roles_of_its_user(open_store):
     store = await add_admins(open_store)
     await add_active(store, "guest", (parse_grant("viewer"),))
     with pytest.raises(RefusedError, match="token_wider_than_roles") as refused:
-        await store.sign_ins.issue_token("guest", [Permission.VIEW, Permission.WRITE, Permission.SEND], LI)
+        await store.sign_ins.issue_token(
+            "guest", [Permission.VIEW, Permission.WRITE, Permission.SEND], LI
+        )
     assert refused.value.facts == {"name": "guest", "scope": "send, write"}
     assert await store.sign_ins.tokens_of("guest") == []
-    token = await store.sign_ins.issue_token("wang", permissions_of(await store.users.get("wang")), LI)
+    token = await store.sign_ins.issue_token(
+        "wang", permissions_of(await store.users.get("wang")), LI
+    )
     await store.users.change_grants("wang", tuple(map(parse_grant, ["author", "operator"])), LI)
     assert Permission.OPERATE not in (await store.sign_ins.find_token(token)).scope
 
 
 async def test_a_sole_administrator_resets_with_an_alert(open_store):
-    """There is nobody to ask, so the reset is an alert, and the user sees it at each sign-in for a week."""
+    """A reset by a sole administrator is an alert.
+
+    There is nobody to ask. The user sees the reset at each sign-in for a week.
+    """
     store = await add_admins(open_store, 1)
-    changed = await store.user_changes.submit(change_of(RESET, "wang", factors=RESETS[0]), named_person("one"))
+    changed = await store.user_changes.submit(
+        change_of(RESET, "wang", factors=RESETS[0]), named_person("one")
+    )
     assert changed.link
     [alert] = await store.queries.alerts()
     assert (alert.code, alert.subject, alert.facts["by"]) == ("sign_in_reset", "user:wang", "one")
@@ -654,9 +748,11 @@ async def test_a_sole_administrator_resets_with_an_alert(open_store):
 
 
 async def test_a_confirmed_reset_names_both(open_store):
-    """Alert and audit have who has requested it and who has confirmed it."""
+    """The alert and the audit name the requester and the confirmer."""
     store = await add_admins(open_store)
-    changed = await store.user_changes.submit(change_of(RESET, "wang", factors=RESETS[0]), named_person("one"))
+    changed = await store.user_changes.submit(
+        change_of(RESET, "wang", factors=RESETS[0]), named_person("one")
+    )
     await store.user_changes.confirm(changed.request.id, named_person("two"))
     [alert] = await store.queries.alerts()
     assert (alert.code, alert.facts["by"], alert.facts["second"]) == ("sign_in_reset", "one", "two")
@@ -664,9 +760,11 @@ async def test_a_confirmed_reset_names_both(open_store):
     assert (reset.by, reset.confirmed_by) == ("one", "two")
 
 
-@pytest.mark.parametrize("end", ["expired", "declined", "requester-disabled", "replaced", "restored"])
+@pytest.mark.parametrize(
+    "end", ["expired", "declined", "requester-disabled", "replaced", "restored"]
+)
 async def test_a_request_that_is_over_cannot_be_confirmed(open_store, world, end):
-    """It expires after a day, and ends with who has requested it, with a newer one, and with a restore."""
+    """A request ends after a day, with its requester, with a newer request, and with a restore."""
     store = await add_admins(open_store, 3)
     change = change_of(RESET, "wang", factors=RESETS[0])
     number = (await store.user_changes.submit(change, named_person("one"))).request.id
@@ -678,18 +776,24 @@ async def test_a_request_that_is_over_cannot_be_confirmed(open_store, world, end
         case "requester-disabled":
             await store.users.disable("one", named_person("two"))
         case "replaced":
-            await store.user_changes.submit(change_of(CHANGE, "wang", "operator"), named_person("three"))
+            await store.user_changes.submit(
+                change_of(CHANGE, "wang", "operator"), named_person("three")
+            )
         case _:
-            await store.database.write(lambda transaction: suspend_all(transaction.connection, store.runtime.now()))
+            await store.database.write(
+                lambda transaction: suspend_all(transaction.connection, store.runtime.now())
+            )
     with pytest.raises(RefusedError, match="user_request_over"):
         await store.user_changes.confirm(number, named_person("two"))
     assert (await store.users.get("wang")).has_password
 
 
 async def test_the_owner_of_the_workspace_may_confirm_in_an_emergency(open_store):
-    """With a red alert: where the second administrator is gone, the command line on the server remains."""
+    """The server's command line confirms with a red alert if the second administrator is gone."""
     store = await add_admins(open_store)
-    changed = await store.user_changes.submit(change_of(RESET, "wang", factors=RESETS[0]), named_person("one"))
+    changed = await store.user_changes.submit(
+        change_of(RESET, "wang", factors=RESETS[0]), named_person("one")
+    )
     await store.user_changes.confirm(changed.request.id, named_person("one"), breaks_glass=True)
     assert [alert.code for alert in await store.queries.alerts()] == ["break_glass"]
 
@@ -699,7 +803,9 @@ async def test_two_resets_replace_both_factors(open_store):
     store = await add_admins(open_store, 1)
     left = []
     for factors in RESETS:
-        await store.user_changes.submit(change_of(RESET, "wang", factors=factors), named_person("one"))
+        await store.user_changes.submit(
+            change_of(RESET, "wang", factors=factors), named_person("one")
+        )
         user = await store.users.get("wang")
         left.append((user.has_password, user.has_second_factor, user.awaits_second_factor))
     assert left == [(False, True, False), (False, False, True)]

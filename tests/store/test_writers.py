@@ -1,4 +1,4 @@
-"""The writers of a post over all its versions: none of them approves it, though another person saved it last."""
+"""The writers of any version of a post may not approve it, even if another person saved last."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +13,12 @@ from publisher.domain.post import PostId
 from publisher.i18n import Messages
 from publisher.store.approvals import end_approvals_of, void_approvals
 from publisher.store.plan.posts import PlanCommit
-from publisher.testing.builders import make_policy, make_post, make_rendered_delivery, unlimited_approver
+from publisher.testing.builders import (
+    make_policy,
+    make_post,
+    make_rendered_delivery,
+    unlimited_approver,
+)
 from publisher.testing.fakes import START_TIME
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -26,7 +31,7 @@ OPS = Actor(role=Role.PERSON, name="ops")
 
 @pytest.fixture
 async def store(open_store):
-    """Yield a store in which every post needs two people, with one that zhang has written."""
+    """Yield a store that needs two approvals for every post, with one post by zhang."""
     store = replace(await open_store(make_policy("a"), make_policy("b")), approval_rules=RULES)
     await save(store, POST, is_new=True)
     return store
@@ -37,7 +42,9 @@ async def save(store, post, by=None, *, is_new=False, occurrence="once", file_ow
     store.runtime.advance_time(MINUTE)
     draft = make_rendered_delivery(post, post.trigger.at, is_new=is_new, occurrence_id=occurrence)
     plan = Plan(planned=(draft.planned,))
-    commit = PlanCommit(plan=plan, rendered=[draft], posts=[post], saved_by=by, file_owner=file_owner)
+    commit = PlanCommit(
+        plan=plan, rendered=[draft], posts=[post], saved_by=by, file_owner=file_owner
+    )
     await store.posts.commit_plan(commit)
 
 
@@ -47,7 +54,7 @@ def words(text, post=POST):
 
 
 def moved(post, by=HOUR):
-    """Return a post at another time, which its text names."""
+    """Return a post at another time, with the new time in its text."""
     at = post.trigger.at + by
     dated = f"{post.title}, {at:%d %H:%M}"
     return replace(post, trigger=replace(post.trigger, at=at), title=dated, content_hash=dated)
@@ -67,7 +74,7 @@ async def barred(store, post=P):
 
 
 async def test_i5_a_rewriter_may_not_approve_once_another_has_moved_the_date(store):
-    """I5: the words are still those of the rewriter. The refusal names all who may not."""
+    """I5: a writer of the words stays barred after another's save; the refusal lists all barred."""
     await save(store, words("wang's"), "wang")
     await save(store, moved(words("wang's")), "chen")
     with pytest.raises(ApprovalError, match="approval_barred") as refused:
@@ -76,19 +83,34 @@ async def test_i5_a_rewriter_may_not_approve_once_another_has_moved_the_date(sto
 
 
 async def test_a_refusal_names_the_writers_and_the_command_that_says_who_may(store):
-    """One occurrence of a repeating post is refused by its name; the command takes the id of the post."""
-    await save(store, make_post("q", ["b"], START_TIME + 6 * HOUR), "wang", is_new=True, occurrence="20261201T0900Z")
+    """A refused occurrence is named by its own name; the command takes the post's id."""
+    await save(
+        store,
+        make_post("q", ["b"], START_TIME + 6 * HOUR),
+        "wang",
+        is_new=True,
+        occurrence="20261201T0900Z",
+    )
     with pytest.raises(ApprovalError) as refused:
         await approve(store, "wang", post=PostId("q"))
     error, english = refused.value, Messages("en")
-    assert english.translate(error.code, **error.facts).startswith("wang wrote q#20261201T0900Z or saved it")
-    assert english.translate(error.code, **error.facts).endswith("Who may not approve it: wang, zhang")
-    assert Messages("zh_CN").translate(error.code, **error.facts).endswith("不能审批它的：wang、zhang")
+    assert english.translate(error.code, **error.facts).startswith(
+        "wang wrote q#20261201T0900Z or saved it"
+    )
+    assert english.translate(error.code, **error.facts).endswith(
+        "Who may not approve it: wang, zhang"
+    )
+    assert (
+        Messages("zh_CN").translate(error.code, **error.facts).endswith("不能审批它的：wang、zhang")
+    )
     assert english.hint(error.code, **error.facts).endswith("publisher approvals q")
 
 
 async def test_i5_a_yes_that_was_given_before_the_words_became_ones_own_does_not_count(store):
-    """I5: it is asked for again at the intent: wang has saved what wang had approved, and another one has since."""
+    """I5: an approval is checked again at the intent, after its giver has saved the text.
+
+    wang has saved the text that wang had approved, and another person has saved it since.
+    """
     await approve(store, "wang")
     await save(store, replace(POST, target_hash="for other accounts"), "wang")
     await save(store, replace(POST, target_hash="for these accounts"), "chen")
@@ -101,7 +123,7 @@ async def test_i5_a_yes_that_was_given_before_the_words_became_ones_own_does_not
 
 
 async def test_a_text_with_every_approval_is_everybodys(store):
-    """Who wrote before it may approve what comes after it; its author and the last saver may not."""
+    """Writers before a full approval may approve later texts; author and last saver may not."""
     await save(store, words("wang's"), "wang")
     await approve(store, "li", "zhao")
     assert await barred(store) == ["wang", "zhang"]
@@ -142,16 +164,20 @@ async def send_back(store):
 
 
 async def disable_one(store):
-    await store.database.write(lambda unit: end_approvals_of(unit, store.runtime.now(), "zhao", OPS, "user_disabled"))
+    await store.database.write(
+        lambda unit: end_approvals_of(unit, store.runtime.now(), "zhao", OPS, "user_disabled")
+    )
 
 
 async def void_all(store):
-    await store.database.write(lambda unit: void_approvals(unit, store.runtime.now(), OPS, "restored"))
+    await store.database.write(
+        lambda unit: void_approvals(unit, store.runtime.now(), OPS, "restored")
+    )
 
 
 @pytest.mark.parametrize("withdraw", [take_back, send_back, disable_one, void_all])
 async def test_what_people_take_back_is_the_writers_again(store, withdraw):
-    """A text that was approved, and is not any more, clears nobody, also where another save came between."""
+    """A withdrawn approval clears no writer, even with another save in between."""
     await save(store, words("wang's"), "wang")
     await approve(store, "li", "zhao")
     await save(store, replace(words("wang's"), target_hash="for other accounts"), "chen")
@@ -161,7 +187,10 @@ async def test_what_people_take_back_is_the_writers_again(store, withdraw):
 
 
 async def test_words_are_cleared_only_where_people_have_seen_them(store):
-    """Approved in one template, a post may say in another what nobody has read: there its writers are barred."""
+    """Words unread in a template are not cleared there by an approval in another template.
+
+    In the unread template the writers are barred.
+    """
     await save(store, words("wang's"), "wang")
     await approve(store, "li", "zhao")
     await save(store, words("chen's"), "chen")
@@ -173,7 +202,7 @@ async def test_words_are_cleared_only_where_people_have_seen_them(store):
 
 
 async def test_approvals_of_an_earlier_text_clear_nobody(store):
-    """An occurrence that was sent keeps its approvals: they are of its own text, not of what came after it."""
+    """A sent occurrence's approvals are for its own text, and clear no writer of a later text."""
     first = words("zhang's")
     await save(store, first)
     await approve(store, "li", "zhao")
@@ -182,7 +211,9 @@ async def test_approvals_of_an_earlier_text_clear_nobody(store):
     [lease] = await store.outbox.claim(10)
     await store.outbox.record_intent(lease)
     later = replace(POST.trigger, at=store.runtime.now() + 9 * HOUR)
-    await save(store, replace(words("wang's"), trigger=later), "wang", is_new=True, occurrence="later")
+    await save(
+        store, replace(words("wang's"), trigger=later), "wang", is_new=True, occurrence="later"
+    )
     await save(store, replace(words("chen's"), trigger=later), "chen", occurrence="later")
     tasks = {task.key.occurrence: task.status for task in await store.approvals.tasks(P)}
     assert sorted(tasks["later"].barred) == ["chen", "wang", "zhang"]

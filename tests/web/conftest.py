@@ -1,4 +1,7 @@
-"""The dashboard in this process: a drill of two regions, a manual clock, and a client for each user."""
+"""The dashboard in this process.
+
+A drill of two regions, a manual clock, and a client for each user.
+"""
 
 import asyncio
 import shutil
@@ -12,7 +15,13 @@ import pytest
 from starlette.applications import Starlette
 
 from publisher.app.application import Application, open_application
-from publisher.cli.workspace import DemoWorkspace, create_workspace, demo_files, new_workspace_files, read_regions
+from publisher.cli.workspace import (
+    DemoWorkspace,
+    create_workspace,
+    demo_files,
+    new_workspace_files,
+    read_regions,
+)
 from publisher.config import load_settings
 from publisher.domain.delivery import Actor, Role
 from publisher.domain.user import parse_grant
@@ -26,7 +35,10 @@ ADDRESS = "http://127.0.0.1:8700"
 
 @dataclass(slots=True, kw_only=True)
 class WebSite:
-    """A dashboard, and those who use it. `application` gives the store, to arrange and to look."""
+    """A dashboard and its users.
+
+    `application` gives the store, to arrange and to look.
+    """
 
     application: Application
     app: Starlette
@@ -43,26 +55,31 @@ class WebSite:
         return ADMIN
 
     def client(self, cookies=None, address="127.0.0.1"):
-        """Return the client of a visitor who has not signed in."""
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(address, 40000))
+        """Return the client of a visitor without a session."""
+        transport = httpx.ASGITransport(
+            self.app, raise_app_exceptions=False, client=(address, 40000)
+        )
         client = httpx.AsyncClient(transport=transport, base_url=ADDRESS, cookies=cookies)
         self.clients.append(client)
         return client
 
     async def add_user(self, name, *grants):
-        """Add a user with these roles, such as `author@north`, who has not used his link; return the link."""
+        """Add a user with these roles, such as `author@north`, and return the unused link."""
         if not await self.store.users.exist():
             await self.store.users.add(ADMIN.name, [parse_grant("admin")], ADMIN)
         return await self.store.users.add(name, [parse_grant(grant) for grant in grants], ADMIN)
 
     async def begin_setup(self, client, link):
-        """Let a browser open a one-time link and begin with it; return the page that it then gets."""
+        """Let a browser open a one-time link and begin with it; return the resulting page."""
         await client.post("/setup", data={"link": link})
         await client.post("/setup/begin", data={"link": link})
         return await client.get("/setup/form")
 
     async def signed_in(self, *grants, name=None):
-        """Return the client of a user with these roles; the name is that of the first role unless given."""
+        """Return the client of a user with these roles.
+
+        The name is that of the first role unless given.
+        """
         name = name or grants[0].partition("@")[0].partition(":")[0]
         link = await self.add_user(name, *grants)
         actor = Actor(role=Role.PERSON, name=name)
@@ -81,13 +98,19 @@ MakeWorkspace = Callable[[Path], Path]
 
 @cache
 def drill_files(regions: int) -> Mapping[str, bytes]:
-    """Return the files of a drill of some regions; to write its settings takes a tenth of a second."""
+    """Return the files of a drill of some regions.
+
+    Writing its settings takes a tenth of a second.
+    """
     demo = DemoWorkspace(regions=read_regions()[:regions], simulator_url="http://127.0.0.1:9")
     return {**new_workspace_files(), **demo_files(demo), "schedule.toml": b"post = []\n"}
 
 
 def make_workspace(folder: Path, regions: int = 2, staff_dir: str = "") -> Path:
-    """Create a drill of some regions whose platforms nobody serves; what staff write may be in a folder of its own."""
+    """Create a drill of some regions without any server for their platforms.
+
+    The files of staff may be in their own folder.
+    """
     create_workspace(folder, drill_files(regions))
     if staff_dir:
         (folder / staff_dir).mkdir()
@@ -116,8 +139,12 @@ async def site(tmp_path, sqlite_template, regions, staff_dir) -> AsyncIterator[W
     folder = await asyncio.to_thread(make_workspace, tmp_path / "drill", regions, staff_dir)
     shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
     runtime = FakeRuntime()
-    async with open_application(await load_settings(folder), runtime, can_send=False) as application:
-        opened = WebSite(application=application, app=create_dashboard(application), runtime=runtime)
+    async with open_application(
+        await load_settings(folder), runtime, can_send=False
+    ) as application:
+        opened = WebSite(
+            application=application, app=create_dashboard(application), runtime=runtime
+        )
         yield opened
         for client in opened.clients:
             await client.aclose()

@@ -19,8 +19,13 @@ async def plan(site, *entries):
 
 
 async def set_state(site, state, *accounts, **values):
-    """Put the post's deliveries on these accounts into a state, whatever led to it; on all accounts without any."""
-    statement = update(DELIVERY).where(DELIVERY.c.post == "refund").values(state=state.value, **values)
+    """Put the post's deliveries on these accounts into a state, regardless of its cause.
+
+    Without accounts, the deliveries on all accounts are changed.
+    """
+    statement = (
+        update(DELIVERY).where(DELIVERY.c.post == "refund").values(state=state.value, **values)
+    )
     if accounts:
         statement = statement.where(DELIVERY.c.account.in_(accounts))
     await site.store.database.write(lambda unit: unit.connection.execute(statement))
@@ -28,5 +33,7 @@ async def set_state(site, state, *accounts, **values):
 
 def hidden_fields(page, action):
     """Return the hidden fields of the form of an action on a page."""
-    [form] = re.findall(rf'<form method="post" action="{re.escape(action)}">(.*?)</form>', page, re.DOTALL)[:1]
+    [form] = re.findall(
+        rf'<form method="post" action="{re.escape(action)}">(.*?)</form>', page, re.DOTALL
+    )[:1]
     return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form))

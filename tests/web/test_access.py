@@ -1,4 +1,7 @@
-"""Who may open which page: the table of routes for every role, sessions, and requests of other sites."""
+"""Access to pages.
+
+The table of routes for every role, sessions, and requests of other sites.
+"""
 
 import pytest
 
@@ -22,10 +25,16 @@ def path_of(route):
 
 @pytest.mark.parametrize("role", UserRole)
 async def test_each_role_reaches_what_the_table_gives_it(site, role):
-    """For every row of the table, a role is let in if it has the permission, and is refused otherwise."""
+    """For every row of the table, a role with the permission is let in.
+
+    Any other role is refused.
+    """
     wrong = []
     for route in ROUTES:
-        if route.permission is None or route.name in {"log_out", "events"}:  # one ends the session, one never ends
+        if route.permission is None or route.name in {
+            "log_out",
+            "events",
+        }:  # one ends the session, one never ends
             continue
         client = site.clients[0] if site.clients else await site.signed_in(role)
         answer = await client.request(route.method, path_of(route))
@@ -46,13 +55,16 @@ async def test_each_role_reaches_what_the_table_gives_it(site, role):
     ],
 )
 async def test_an_address_that_makes_no_sense_is_no_error(site, path):
-    """What nobody can mean is passed over."""
+    """An address that makes no sense is ignored, without an error."""
     client = await site.signed_in("operator")
     assert (await client.get(path)).status_code == 200
 
 
 async def test_what_no_database_stores_is_refused(site):
-    """U+0000 in an address, a query or a form is no error of ours, whichever database there is; nothing is done."""
+    """U+0000 in an address, a query or a form is refused.
+
+    It is no internal error with any database, and nothing is done.
+    """
     client = await site.signed_in("operator")
     answers = [
         await client.get("/posts/p%00"),
@@ -65,7 +77,10 @@ async def test_what_no_database_stores_is_refused(site):
 
 
 async def test_opening_a_page_changes_nothing(site):
-    """Whatever a link of another site opens, by a browser that is signed in, no action of a person follows."""
+    """Opening any page changes nothing.
+
+    A link of another site, opened by a browser that is signed in, causes no action of a person.
+    """
     client = await site.signed_in("admin", "operator", "author", "approver", "auditor")
     before = await site.store.dashboard.audit_number()
     for route in ROUTES:
@@ -75,7 +90,10 @@ async def test_opening_a_page_changes_nothing(site):
 
 
 async def test_without_a_session_only_the_sign_in_is_open(site):
-    """Who has not signed in is sent to the sign-in, and a form that was posted is not carried out."""
+    """A visitor without a session is sent to the sign-in.
+
+    A form that was posted is not carried out.
+    """
     await site.add_user("作者", "author")
     client = site.client()
     answers = {
@@ -90,20 +108,34 @@ async def test_without_a_session_only_the_sign_in_is_open(site):
 
 
 async def test_a_picture_is_sent_to_who_may_see_a_text_that_has_it(site):
-    """Its hash is no key: neither to who sees other regions only, nor in the name of another text."""
+    """A picture is sent only to a viewer of a text that has it.
+
+    Its hash is no key: neither for a viewer of other regions only, nor in the name of another text.
+    """
     await plan(site, warning("refund", when=SOON))
-    texts = await site.store.occurrences.renditions(OccurrenceKey(post=PostId("refund"), occurrence="once"))
+    texts = await site.store.occurrences.renditions(
+        OccurrenceKey(post=PostId("refund"), occurrence="once")
+    )
     [beijing] = [text for text in texts if text.account == "beijing-wechat"]
     [weibo] = [text for text in texts if text.account == "beijing-weibo"]
-    path, elsewhere = (f"/media/{text.fingerprint}/{beijing.images[0].sha256}" for text in (beijing, weibo))
-    own, other = await site.signed_in("viewer@region:110000"), await site.signed_in("viewer@shanghai-weibo", name="远")
+    path, elsewhere = (
+        f"/media/{text.fingerprint}/{beijing.images[0].sha256}" for text in (beijing, weibo)
+    )
+    own, other = (
+        await site.signed_in("viewer@region:110000"),
+        await site.signed_in("viewer@shanghai-weibo", name="远"),
+    )
     answers = [await own.get(path), await own.get(elsewhere), await other.get(path)]
     assert [answer.status_code for answer in answers] == [200, 404, 404]
     assert answers[0].headers["content-type"].startswith("image/")
 
 
 async def test_who_sees_one_region_reads_no_title_and_no_number_of_another(site):
-    """A chain leaves out what is for other regions, and the calendar counts on one's own accounts."""
+    """A viewer of one region reads no title and no number of another.
+
+    A chain leaves out the posts for other regions, and the calendar counts on the viewer's own
+    accounts.
+    """
     correction = CORRECTION.format(id="fix", when=SOON, to='["beijing-weibo"]')
     await plan(site, POST, correction, warning("second", to='["beijing-weibo"]', when=SOON))
     pages = {}
@@ -112,7 +144,9 @@ async def test_who_sees_one_region_reads_no_title_and_no_number_of_another(site)
         pages[name] = [(await client.get(path)).text for path in ("/posts/refund", "/calendar")]
     assert ['href="/posts/fix"' in post for post, _calendar in pages.values()] == [True, False]
     assert ["1 个账号同时 3 条" in calendar for _post, calendar in pages.values()] == [True, False]
-    assert ["3 / " in calendar.partition('id="quota"')[2] for _post, calendar in pages.values()] == [True, False]
+    assert [
+        "3 / " in calendar.partition('id="quota"')[2] for _post, calendar in pages.values()
+    ] == [True, False]
 
 
 async def test_a_post_that_was_sent_in_a_region_stays_visible_there(site):

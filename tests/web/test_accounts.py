@@ -20,21 +20,28 @@ WANG = named_person("王")
 
 async def hand_out(site, account):
     """Make the delivery on an account a manual task."""
-    [before] = [item for item in await site.store.queries.deliveries("refund") if item.account == account]
+    [before] = [
+        item for item in await site.store.queries.deliveries("refund") if item.account == account
+    ]
     ticket = Ticket(manual_task=ManualTask(assigned_at=START_TIME))
     columns = changed_columns(before, replace(before, ticket=ticket))
     await set_state(site, State.SUBMITTED, account, attempts=1, **columns)
 
 
 async def test_accounts_that_need_somebody_stand_out(site):
-    """A refused sign-in, a pause and a short authorisation are cards; what is fine is a dot and two words.
+    """A refused sign-in, a pause and a short authorisation are cards.
 
-    Who may has a second button for what helps most often.
+    A healthy account is a dot and two words. A visitor with the permission has a second button for
+    the most frequent remedy.
     """
     accounts = site.application.settings.accounts
     expires_at = START_TIME + timedelta(days=3, hours=1)
-    await site.store.login_health.record_probe(accounts["beijing-weibo"], Healthy(credentials_expire_at=expires_at))
-    await site.store.login_health.record_probe(accounts["shanghai-weibo"], CredentialExpired(reason="auth"))
+    await site.store.login_health.record_probe(
+        accounts["beijing-weibo"], Healthy(credentials_expire_at=expires_at)
+    )
+    await site.store.login_health.record_probe(
+        accounts["shanghai-weibo"], CredentialExpired(reason="auth")
+    )
     await site.store.actions.pause("account:beijing-wechat", WANG, "换密码")
     client = await site.signed_in("viewer")
     page = (await client.get("/accounts")).text
@@ -52,37 +59,55 @@ async def test_accounts_that_need_somebody_stand_out(site):
         ("resume-account", "beijing-wechat"),
     }
     regions = (await client.get("/accounts?status=action")).text
-    assert ("/accounts/shanghai-weibo" in regions, "/accounts/shanghai-tieba" in regions) == (True, False)
+    assert ("/accounts/shanghai-weibo" in regions, "/accounts/shanghai-tieba" in regions) == (
+        True,
+        False,
+    )
     listed = (await client.get("/accounts?view=list&status=action")).text
-    assert ("/accounts/shanghai-weibo" in listed, "/accounts/shanghai-tieba" in listed) == (True, False)
+    assert ("/accounts/shanghai-weibo" in listed, "/accounts/shanghai-tieba" in listed) == (
+        True,
+        False,
+    )
 
 
 async def test_an_account_is_paused_and_resumed(site):
     """Both ask first; a resumption that was drawn from another pause does nothing."""
     client = await site.signed_in("operator", name="王")
-    done = await client.post("/accounts/beijing-weibo/pause", data={"reason": "看一看"}, follow_redirects=True)
+    done = await client.post(
+        "/accounts/beijing-weibo/pause", data={"reason": "看一看"}, follow_redirects=True
+    )
     assert "已暂停北京" in done.text
     fields = hidden_fields(done.text, "/accounts/beijing-weibo/resume")
     site.runtime.advance_time(timedelta(minutes=1))
     await site.store.actions.pause("account:beijing-weibo", WANG, "又一次")
     assert (await client.post("/accounts/beijing-weibo/resume", data=fields)).status_code == 409
     assert [pause.reason for pause in await site.store.queries.pauses()] == ["又一次"]
-    fields = hidden_fields((await client.get("/accounts/beijing-weibo")).text, "/accounts/beijing-weibo/resume")
+    fields = hidden_fields(
+        (await client.get("/accounts/beijing-weibo")).text, "/accounts/beijing-weibo/resume"
+    )
     assert (await client.post("/accounts/beijing-weibo/resume", data=fields)).status_code == 303
     assert await site.store.queries.pauses() == []
 
 
 async def test_a_login_is_checked_when_somebody_asks(site):
-    """Its next check is due at once, which is in the audit log; who has no button is refused."""
+    """A login is checked on request.
+
+    Its next check is due at once, and the audit log has it. A visitor without the button is
+    refused.
+    """
     accounts = site.application.settings.accounts
     await site.store.login_health.record_probe(accounts["beijing-weibo"], Healthy())
-    assert "beijing-weibo" not in [account.id for account in await site.store.login_health.claim_due_probes(99)]
+    assert "beijing-weibo" not in [
+        account.id for account in await site.store.login_health.claim_due_probes(99)
+    ]
     operator, viewer = await site.signed_in("operator"), await site.signed_in("viewer")
     assert "act-probe" in (await operator.get("/accounts/beijing-weibo")).text
     assert "act-probe" not in (await viewer.get("/accounts/beijing-weibo")).text
     answers = [await client.post("/accounts/beijing-weibo/probe") for client in (viewer, operator)]
     assert [answer.status_code for answer in answers] == [403, 303]
-    assert "beijing-weibo" in [account.id for account in await site.store.login_health.claim_due_probes(99)]
+    assert "beijing-weibo" in [
+        account.id for account in await site.store.login_health.claim_due_probes(99)
+    ]
     [entry] = await site.store.queries.audit_history("account:beijing-weibo")
     assert (entry.event, entry.name) == ("login_check_requested", "operator")
     await site.store.actions.set_mode("beijing-weibo", Mode.ASSISTED, WANG, "手动")
@@ -91,12 +116,18 @@ async def test_a_login_is_checked_when_somebody_asks(site):
 
 
 async def test_the_mode_of_an_account_is_changed_with_a_reason(site):
-    """It says who has changed it and why; who lacks the permission for this account is refused."""
+    """The mode of an account is changed with a reason.
+
+    The page shows the person and the reason. A visitor without the permission for this account is
+    refused.
+    """
     client = await site.signed_in("operator@beijing-tieba", name="王")
     path = "/accounts/beijing-tieba"
     fields = hidden_fields((await client.get(path)).text, f"{path}/mode?mode=assisted")
     assert (await client.post(f"{path}/mode", data=fields)).status_code == 422
-    done = await client.post(f"{path}/mode", data={**fields, "reason": "接口坏了"}, follow_redirects=True)
+    done = await client.post(
+        f"{path}/mode", data={**fields, "reason": "接口坏了"}, follow_redirects=True
+    )
     assert "接口坏了" in done.text
     [override] = await site.store.queries.mode_overrides()
     assert (override.account, override.mode, override.by) == ("beijing-tieba", Mode.ASSISTED, "王")
@@ -107,7 +138,11 @@ async def test_the_mode_of_an_account_is_changed_with_a_reason(site):
 
 
 async def test_a_post_by_hand_is_copied_and_reported(site):
-    """The task has the exact text with its number; the report is checked, and a second one finds it recorded."""
+    """A post by hand is copied and reported.
+
+    The task has the exact text with its number. The report is checked, and a second one finds it
+    recorded.
+    """
     await plan(site, POST)
     await hand_out(site, "beijing-tieba")
     client = await site.signed_in("author", name="王")
@@ -116,20 +151,33 @@ async def test_a_post_by_hand_is_copied_and_reported(site):
     page = (await client.get(path)).text
     [rendered] = [
         item
-        for item in await site.store.occurrences.renditions((await site.store.queries.deliveries("refund"))[0].key)
+        for item in await site.store.occurrences.renditions(
+            (await site.store.queries.deliveries("refund"))[0].key
+        )
         if item.account == "beijing-tieba"
     ]
     assert f"<mark>{rendered.marker.code}</mark>" in page
     fields = hidden_fields(page, f"{path}/done")
-    assert (await client.post(f"{path}/done", data={**fields, "url": "javascript:x"})).status_code == 422
-    done = await client.post(f"{path}/done", data={**fields, "url": "https://example.com/1"}, follow_redirects=True)
+    assert (
+        await client.post(f"{path}/done", data={**fields, "url": "javascript:x"})
+    ).status_code == 422
+    done = await client.post(
+        f"{path}/done", data={**fields, "url": "https://example.com/1"}, follow_redirects=True
+    )
     assert "王 说发好了，正在核实" in done.text
     [task] = await site.store.manual_tasks.list_open()
     assert (task.task.url, task.task.reported_by) == ("https://example.com/1", "王")
     await set_state(
-        site, State.PUBLISHED, "beijing-tieba", remote_id="1", url="https://example.com/1", published_at=START_TIME
+        site,
+        State.PUBLISHED,
+        "beijing-tieba",
+        remote_id="1",
+        url="https://example.com/1",
+        published_at=START_TIME,
     )
-    late = await client.post(f"{path}/done", data={**fields, "url": "https://example.com/1"}, follow_redirects=True)
+    late = await client.post(
+        f"{path}/done", data={**fields, "url": "https://example.com/1"}, follow_redirects=True
+    )
     assert "publisher 已经看到它了" in late.text
 
 
@@ -140,12 +188,18 @@ async def test_a_viewer_may_look_at_a_post_by_hand_only(site):
     client = await site.signed_in("viewer")
     page = (await client.get("/assist/refund/once/beijing-tieba")).text
     assert "confirm-done" not in page
-    answer = await client.post("/assist/refund/once/beijing-tieba/done", data={"url": "https://example.com/1"})
+    answer = await client.post(
+        "/assist/refund/once/beijing-tieba/done", data={"url": "https://example.com/1"}
+    )
     assert answer.status_code == 403
 
 
 async def test_an_evergreen_post_is_scheduled_by_one_click_and_not_by_two(site):
-    """The page offers the next of the drawer; the same form sent again, also once that one has ended, does nothing."""
+    """An evergreen post is scheduled by one click, and not by two.
+
+    The page offers the next of the drawer. The same form sent again does nothing, also once that
+    one has ended.
+    """
     await plan(site, *(warning(name, "evergreen = true") for name in ("elderly", "parcels")))
     client = await site.signed_in("author", name="王")
     path = "/accounts/beijing-weibo"
@@ -157,7 +211,9 @@ async def test_an_evergreen_post_is_scheduled_by_one_click_and_not_by_two(site):
     assert (await client.post(f"{path}/evergreen", data=fields)).status_code == 409
     [filed] = await site.store.queries.deliveries()
     assert (filed.key.post, filed.account, filed.due_at) == ("elderly", "beijing-weibo", START_TIME)
-    ended = update(DELIVERY).values(state=State.PUBLISHED.value, remote_id="1", published_at=START_TIME, url="")
+    ended = update(DELIVERY).values(
+        state=State.PUBLISHED.value, remote_id="1", published_at=START_TIME, url=""
+    )
     await site.store.database.write(lambda unit: unit.connection.execute(ended))
     assert (await client.post(f"{path}/evergreen", data=fields)).status_code == 409
     assert len(await site.store.queries.deliveries()) == 1

@@ -1,4 +1,4 @@
-"""Alerts on a page: what is open, who has taken it on."""
+"""Alerts on a page: the open ones, and the person responsible for each."""
 
 import re
 
@@ -26,11 +26,31 @@ async def raise_two(site):
 
 @pytest.mark.parametrize("code", sorted(GENERAL_ALERTS))
 def test_what_everybody_sees_names_nobody(code):
-    """Text and hint of an alert about publisher itself have no place for a person, a post or an account."""
+    """An alert about publisher itself names nobody in its text and hint.
+
+    They have no place for a person, a post or an account.
+    """
     catalogue = load_catalogue()[code]
     texts = [*catalogue.values(), *catalogue.get("hint", {}).values()]
-    named = {name for text in texts if isinstance(text, str) for name in re.findall(r"\{(\w+)\}", text)}
-    assert named & {"by", "second", "user", "name", "post", "posts", "account", "accounts", "login", "source"} == set()
+    named = {
+        name for text in texts if isinstance(text, str) for name in re.findall(r"\{(\w+)\}", text)
+    }
+    assert (
+        named
+        & {
+            "by",
+            "second",
+            "user",
+            "name",
+            "post",
+            "posts",
+            "account",
+            "accounts",
+            "login",
+            "source",
+        }
+        == set()
+    )
 
 
 async def test_an_alert_is_acknowledged_once(site):
@@ -52,7 +72,10 @@ async def test_an_alert_is_acknowledged_once(site):
 async def test_an_acknowledgement_is_taken_back_by_who_gave_it(site):
     """The notice offers it; the alert is open again as before."""
     disk, credentials = await raise_two(site)
-    wang, li = await site.signed_in("operator", name="王"), await site.signed_in("operator", name="李")
+    wang, li = (
+        await site.signed_in("operator", name="王"),
+        await site.signed_in("operator", name="李"),
+    )
     done = await wang.post(f"/alerts/{disk}/acknowledge", follow_redirects=True)
     undo = f"/alerts/{disk}/unacknowledge"
     assert f'action="{undo}"' in done.text
@@ -72,19 +95,34 @@ async def test_only_who_may_operate_on_the_account_takes_an_alert_on(site):
 
 
 async def test_alerts_about_other_regions_are_not_shown(site):
-    """Who may see some accounts only sees the alerts about them, about posts on them, and about the machine."""
+    """A viewer of some accounts sees only alerts about them, their posts, and the machine."""
     disk, credentials = await raise_two(site)
-    await enqueue_posts(site.store.posts, make_post("south", [AccountId("shanghai-weibo")], site.runtime.now()))
-    await enqueue_posts(site.store.posts, make_post("north", [AccountId("beijing-weibo")], site.runtime.now()))
+    await enqueue_posts(
+        site.store.posts, make_post("south", [AccountId("shanghai-weibo")], site.runtime.now())
+    )
+    await enqueue_posts(
+        site.store.posts, make_post("north", [AccountId("beijing-weibo")], site.runtime.now())
+    )
 
     def write(unit):
         for post in ("south", "north"):
-            raise_alert(unit, site.runtime.now(), "occurrences_missed", post, {"post": post, "number": "1"})
+            raise_alert(
+                unit, site.runtime.now(), "occurrences_missed", post, {"post": post, "number": "1"}
+            )
 
     await site.store.database.write(write)
-    north, south = [alert.id for alert in await site.store.queries.alerts() if alert.subject in {"south", "north"}]
+    north, south = [
+        alert.id
+        for alert in await site.store.queries.alerts()
+        if alert.subject in {"south", "north"}
+    ]
     south_operator = await site.signed_in("operator@shanghai-weibo", name="李")
     page = (await south_operator.get("/alerts")).text
     assert set(map(int, re.findall(r'id="alert-(\d+)"', page))) == {disk, south}
     everyone = (await (await site.signed_in("operator")).get("/alerts")).text
-    assert set(map(int, re.findall(r'id="alert-(\d+)"', everyone))) == {disk, credentials, south, north}
+    assert set(map(int, re.findall(r'id="alert-(\d+)"', everyone))) == {
+        disk,
+        credentials,
+        south,
+        north,
+    }

@@ -1,4 +1,8 @@
-"""Inbox and Approve: who sees which button, what a yes covers, and what has changed since one's own last yes."""
+"""Inbox and Approve.
+
+The buttons of each visitor, the scope of an approval, and the changes since one's own last
+approval.
+"""
 
 import asyncio
 import re
@@ -34,14 +38,16 @@ TO_ALL = '["beijing-weibo", "beijing-wechat", "beijing-tieba"]'
 
 @pytest.fixture
 async def approving(tmp_path, sqlite_template):
-    """Yield a dashboard whose warnings need two people, with one that is due in three hours."""
+    """Yield a dashboard with two approvals per warning, and one warning due in three hours."""
     folder = await asyncio.to_thread(make_workspace, tmp_path / "drill")
     shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
     runtime, settings = make_confirmed_runtime(), folder / "publisher.toml"
     async with open_store(await load_settings(folder), runtime) as store:
         await store.users.add(ADMIN.name, [parse_grant("admin")], ADMIN)
     settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
-    async with open_application(await load_settings(folder), runtime, can_send=False) as application:
+    async with open_application(
+        await load_settings(folder), runtime, can_send=False
+    ) as application:
         site = WebSite(application=application, app=create_dashboard(application), runtime=runtime)
         await write(site)
         yield site
@@ -72,23 +78,32 @@ async def approve(client):
     return await client.post("/approve/refund", data={"fingerprint": await fingerprint_on(client)})
 
 
-@pytest.mark.parametrize("path", ["/urgent/refund", "/approve/refund/return", "/approve/refund/return/undo"])
+@pytest.mark.parametrize(
+    "path", ["/urgent/refund", "/approve/refund/return", "/approve/refund/return/undo"]
+)
 async def test_a_form_acts_on_no_occurrence_of_another_region(approving, monkeypatch, path):
-    """A fingerprint decides which occurrence is meant: that one must be within the roles, not the one that is shown."""
+    """A form acts on no occurrence of another region.
+
+    A fingerprint names the occurrence. The named occurrence must be within the roles, not the
+    displayed one.
+    """
     jing = await approving.signed_in("approver@region:110000", name="京")
     await approving.store.duty.add("京", ADMIN, "")
     fingerprint = await fingerprint_on(jing)
     approvals = approving.store.approvals
     [task] = await approvals.tasks(PostId("refund"))
     status = replace(task.status, fingerprint="f" * 64)
-    other = replace(task, key=replace(task.key, occurrence="2"), accounts=["shanghai-weibo"], status=status)
+    other = replace(
+        task, key=replace(task.key, occurrence="2"), accounts=["shanghai-weibo"], status=status
+    )
 
     async def with_another(post=None):
         return [task, other]
 
     monkeypatch.setattr(approvals, "tasks", with_another)
     answers = [
-        await jing.post(path, data={"fingerprint": named, "reason": "改电话"}) for named in ("f" * 64, fingerprint)
+        await jing.post(path, data={"fingerprint": named, "reason": "改电话"})
+        for named in ("f" * 64, fingerprint)
     ]
     assert [answer.status_code == 403 for answer in answers] == [True, False]
 
@@ -98,12 +113,17 @@ async def test_the_number_in_the_menu_is_that_of_the_inbox(approving):
     li = await approving.signed_in("approver", name="李")
     before = (await li.get("/accounts")).text
     await approving.store.actions.cancel_post(PostId("refund"), ADMIN, "不发了")
-    badges = ['id="badge-inbox" aria-label' in page for page in (before, (await li.get("/accounts")).text)]
+    badges = [
+        'id="badge-inbox" aria-label' in page for page in (before, (await li.get("/accounts")).text)
+    ]
     assert badges == [True, False]
 
 
 async def test_open_pages_notice_what_has_been_returned_or_cancelled(approving):
-    """What waits for people has another version after each."""
+    """Open pages notice a return or a cancellation.
+
+    The list of tasks for people has another version after each.
+    """
     li, dashboard = await approving.signed_in("approver", name="李"), approving.store.dashboard
     versions = [await dashboard.todo_version()]
     form = {"fingerprint": await fingerprint_on(li), "reason": "写上日期"}
@@ -115,19 +135,31 @@ async def test_open_pages_notice_what_has_been_returned_or_cancelled(approving):
 
 
 async def test_two_people_approve_what_the_page_shows(approving):
-    """The inbox leads to the page, the page shows the final texts; after the last yes nothing waits any more."""
-    li, wang = await approving.signed_in("approver", name="李"), await approving.signed_in("approver", name="王")
+    """Two people approve the text that the page shows.
+
+    The inbox leads to the page, and the page shows the final texts. After the last approval nothing
+    waits any more.
+    """
+    li, wang = (
+        await approving.signed_in("approver", name="李"),
+        await approving.signed_in("approver", name="王"),
+    )
     inbox = await li.get("/inbox")
     assert 'data-testid="todo-approve-refund"' in inbox.text
     page = await li.get("/approve/refund?platform=weibo")
     assert "正规退款原路退回" in page.text
     first = await approve(li)
     assert (first.status_code, first.headers["location"]) == (303, "/inbox")
-    assert "已同意《警惕“退款客服”诈骗》（审核）" in (await li.get("/inbox")).text.replace("&#34;", '"')
+    assert "已同意《警惕“退款客服”诈骗》（审核）" in (await li.get("/inbox")).text.replace(
+        "&#34;", '"'
+    )
     assert 'data-testid="refusal"' in (await li.get("/approve/refund")).text
     assert (await approve(wang)).status_code == 303
     [task] = await approving.store.approvals.tasks("refund")
-    assert (task.status.is_approved, [one.person for one in task.status.counted]) == (True, ["李", "王"])
+    assert (task.status.is_approved, [one.person for one in task.status.counted]) == (
+        True,
+        ["李", "王"],
+    )
     assert 'data-testid="todo-approve-refund"' not in (await wang.get("/inbox")).text
 
 
@@ -142,7 +174,11 @@ async def test_the_text_of_each_account_can_be_looked_at(approving):
 
 
 async def test_an_author_sees_why_there_is_no_button(approving):
-    """The text is the author's own: the pages say so, and who may; a form that is sent all the same is refused."""
+    """An author sees why there is no button: the text is the author's own.
+
+    The pages say so, and name the people with the permission. A form that is sent all the same is
+    refused.
+    """
     await approving.signed_in("approver", name="李")
     zhang = await approving.signed_in("author", "approver", name="zhang")
     page = await zhang.get("/approve/refund")
@@ -162,18 +198,31 @@ async def test_what_changed_while_somebody_looks_is_not_approved(approving):
     seen = await fingerprint_on(li)
     await write(approving, words={"不用转账": "不需要转账"})
     stale = await li.post("/approve/refund", data={"fingerprint": seen})
-    assert (stale.status_code, "您的同意没有记录" in stale.text, "不需要转账" in stale.text) == (409, True, True)
+    assert (stale.status_code, "您的同意没有记录" in stale.text, "不需要转账" in stale.text) == (
+        409,
+        True,
+        True,
+    )
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
     assert await fingerprint_on(li) != seen
 
 
 async def test_f101_a_yes_to_a_later_time_than_the_present_one_is_not_recorded(approving):
-    """The form carries the time that the page showed: the post was brought forward by hours since."""
+    """An approval for a later time than the present one is not recorded.
+
+    The form carries the time that the page showed. The post was brought forward by hours since.
+    """
     li = await approving.signed_in("approver", name="李")
     [task] = await approving.store.approvals.tasks("refund")
     scheduled_at = task.status.scheduled_at
-    assert f'name="scheduled_at" value="{scheduled_at.isoformat()}"' in (await li.get("/approve/refund")).text
-    form = {"fingerprint": task.status.fingerprint, "scheduled_at": (scheduled_at + timedelta(hours=5)).isoformat()}
+    assert (
+        f'name="scheduled_at" value="{scheduled_at.isoformat()}"'
+        in (await li.get("/approve/refund")).text
+    )
+    form = {
+        "fingerprint": task.status.fingerprint,
+        "scheduled_at": (scheduled_at + timedelta(hours=5)).isoformat(),
+    }
     assert (await li.post("/approve/refund", data=form)).status_code == 409
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
     form["scheduled_at"] = scheduled_at.isoformat()
@@ -181,7 +230,10 @@ async def test_f101_a_yes_to_a_later_time_than_the_present_one_is_not_recorded(a
 
 
 async def test_an_open_page_says_that_the_text_has_changed(approving):
-    """Over the buttons, which are off from then on; the words lead to the change."""
+    """An open page says over its buttons that the text has changed.
+
+    The buttons are off from then on, and the words lead to the change.
+    """
     viewer = await open_page(approving, "/approve/refund", "approver")
     assert viewer.sent["stale"].count(" hidden") == 1
     await write(approving, words={"不用转账": "不需要转账"})
@@ -191,8 +243,14 @@ async def test_an_open_page_says_that_the_text_has_changed(approving):
 
 
 async def test_a_change_is_shown_against_ones_own_last_yes(approving):
-    """Only what differs, marked; who has approved nothing yet is led to the whole."""
-    li, wang = await approving.signed_in("approver", name="李"), await approving.signed_in("approver", name="王")
+    """A change is shown against one's own last approval.
+
+    Only the differences are shown, marked. A person without an approval is led to the whole text.
+    """
+    li, wang = (
+        await approving.signed_in("approver", name="李"),
+        await approving.signed_in("approver", name="王"),
+    )
     await approve(li)
     await write(approving, words={"先挂断": "请先挂断"})
     assert 'data-testid="changed"' in (await li.get("/approve/refund")).text
@@ -201,16 +259,25 @@ async def test_a_change_is_shown_against_ones_own_last_yes(approving):
     assert "加了 1 个字" in changes.text
     assert "其余文字、图片、账号没变" in changes.text
     assert (await wang.get("/approve/refund/changes")).headers["location"] == "/approve/refund"
-    sent = await li.post("/approve/refund", data={"fingerprint": await fingerprint_on(li, "/approve/refund/changes")})
+    sent = await li.post(
+        "/approve/refund", data={"fingerprint": await fingerprint_on(li, "/approve/refund/changes")}
+    )
     assert sent.status_code == 303
 
 
 async def test_a_change_shows_nothing_of_accounts_outside_ones_reach(approving):
-    """A post that now goes to another region, too, has neither names nor texts of it for who approved the first one."""
+    """A change shows nothing of accounts outside the viewer's reach.
+
+    A post that now goes to another region, too, shows none of its names and texts to the first
+    region's approver.
+    """
     jing = await approving.signed_in("approver@region:110000", name="京")
     await approve(jing)
     await write(approving, words={TO_ALL: '["all"]', "先挂断": "请先挂断"})
-    changes, whole = (await jing.get("/approve/refund/changes")).text, (await jing.get("/approve/refund")).text
+    changes, whole = (
+        (await jing.get("/approve/refund/changes")).text,
+        (await jing.get("/approve/refund")).text,
+    )
     assert "<ins>请</ins>先挂断" in changes
     assert "您能看到的账号里，没有别的改动" in changes
     assert "上海" not in changes
@@ -218,33 +285,52 @@ async def test_a_change_shows_nothing_of_accounts_outside_ones_reach(approving):
 
 
 async def test_a_move_in_the_calendar_says_that_approvals_end(approving, monkeypatch):
-    """It offers no undo, which would not bring them back."""
+    """A move in the calendar says that approvals end.
+
+    It offers no undo, as an undo would not bring them back.
+    """
 
     async def accept(*_arguments):
         await activate_schedule(approving.application)
         return True
 
     monkeypatch.setattr(move, "wait_until_accepted", accept)
-    li, zhang = await approving.signed_in("approver", name="李"), await approving.signed_in("author", name="zhang")
+    li, zhang = (
+        await approving.signed_in("approver", name="李"),
+        await approving.signed_in("author", name="zhang"),
+    )
     await approve(li)
     [task] = await approving.store.approvals.tasks("refund")
     was = task.due_at.astimezone(approving.application.settings.timezone)
-    sent = {name: f"{at:%Y-%m-%dT%H:%M:%S}" for name, at in (("was", was), ("at", was + timedelta(days=1)))}
-    shown = (await zhang.post("/posts/refund/move", data={**sent, "back": "/calendar"}, follow_redirects=True)).text
+    sent = {
+        name: f"{at:%Y-%m-%dT%H:%M:%S}"
+        for name, at in (("was", was), ("at", was + timedelta(days=1)))
+    }
+    shown = (
+        await zhang.post(
+            "/posts/refund/move", data={**sent, "back": "/calendar"}, follow_redirects=True
+        )
+    ).text
     assert "原来的 1 个同意已作废" in shown
     assert "act-undo" not in shown
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
 
 
 async def test_a_text_is_returned_with_a_reason(approving):
-    """The yeses end, the author finds the reason in the inbox, and nobody else is asked before it changes."""
+    """A text is returned with a reason.
+
+    The approvals end, the author finds the reason in the inbox, and nobody else is asked before the
+    text changes.
+    """
     li = await approving.signed_in("approver", name="李")
     wang = await approving.signed_in("approver@region:110000", name="王")
     zhang = await approving.signed_in("author", name="zhang")
     await approve(li)
     form = {"fingerprint": await fingerprint_on(wang)}
     assert (await wang.post("/approve/refund/return", data=form)).status_code == 422
-    done = await wang.post("/approve/refund/return", data={**form, "ready": "web_return_facts", "reason": "电话不对"})
+    done = await wang.post(
+        "/approve/refund/return", data={**form, "ready": "web_return_facts", "reason": "电话不对"}
+    )
     assert done.status_code == 303
     assert "王 退回：事实或数字要核实，电话不对" in (await zhang.get("/inbox")).text
     assert 'data-testid="done-returned"' in (await wang.get("/inbox")).text
@@ -253,8 +339,14 @@ async def test_a_text_is_returned_with_a_reason(approving):
 
 async def test_a_return_is_taken_back_by_who_gave_it(approving):
     """The text waits again as before; where a yes was ended by it there is no way back."""
-    li, wang = await approving.signed_in("approver", name="李"), await approving.signed_in("approver", name="王")
-    form, undo = {"fingerprint": await fingerprint_on(li), "reason": "电话不对"}, "/approve/refund/return/undo"
+    li, wang = (
+        await approving.signed_in("approver", name="李"),
+        await approving.signed_in("approver", name="王"),
+    )
+    form, undo = (
+        {"fingerprint": await fingerprint_on(li), "reason": "电话不对"},
+        "/approve/refund/return/undo",
+    )
     shown = await li.post("/approve/refund/return", data=form, follow_redirects=True)
     assert f'action="{undo}"' in shown.text
     assert (await wang.post(undo, data=form)).status_code == 409
@@ -267,8 +359,15 @@ async def test_a_return_is_taken_back_by_who_gave_it(approving):
 
 
 async def test_undoing_ones_own_yes_leaves_that_of_others(approving):
-    """The notice after a yes, and the inbox, end the visitor's own; the approval page can end all."""
-    li, wang = await approving.signed_in("approver", name="李"), await approving.signed_in("approver", name="王")
+    """Undoing one's own approval leaves the approvals of others.
+
+    The notice after an approval, and the inbox, end the visitor's own. The approval page can end
+    all.
+    """
+    li, wang = (
+        await approving.signed_in("approver", name="李"),
+        await approving.signed_in("approver", name="王"),
+    )
     await approve(li)
     await approve(wang)
     ended = await wang.post("/approve/refund/end", data={"own": "1"})
@@ -277,7 +376,10 @@ async def test_undoing_ones_own_yes_leaves_that_of_others(approving):
 
 
 async def test_a_yes_can_be_taken_back(approving):
-    """From what one has done in the last seven days, without being asked why."""
+    """An approval of the last seven days can be taken back from the inbox.
+
+    No reason is asked.
+    """
     li = await approving.signed_in("approver", name="李")
     await approve(li)
     assert 'data-testid="act-end-refund"' in (await li.get("/inbox")).text
@@ -288,7 +390,11 @@ async def test_a_yes_can_be_taken_back(approving):
 
 
 async def test_a_yes_stays_in_the_inbox_until_it_cannot_be_taken_back(approving, monkeypatch):
-    """However much was decided after it; of the rest the newest are listed, with a way to the others."""
+    """An approval stays in the inbox until it cannot be taken back.
+
+    Any number of later decisions does not remove it. Of the rest the newest are listed, with a way
+    to the others.
+    """
     monkeypatch.setattr(inbox, "MAX_DONE", 2)
     li = await approving.signed_in("approver", name="李")
     await approve(li)
@@ -302,7 +408,11 @@ async def test_a_yes_stays_in_the_inbox_until_it_cannot_be_taken_back(approving,
 
 
 async def test_an_approver_of_other_accounts_is_refused(approving):
-    """With some of the accounts the page says so; with none there is nothing to see; neither can say yes."""
+    """An approver of other accounts is refused.
+
+    With some of the accounts the page says so; with none there is nothing to see. Neither can
+    approve.
+    """
     some = await approving.signed_in("approver@beijing-weibo", name="微")
     none = await approving.signed_in("approver@shanghai-weibo", name="沪")
     page = await some.get("/approve/refund")
@@ -312,15 +422,24 @@ async def test_an_approver_of_other_accounts_is_refused(approving):
     assert "todo-approve-refund" not in (await none.get("/inbox")).text
     task = (await approving.store.approvals.tasks("refund"))[0]
     for path in ("/approve/refund", "/approve/refund/return"):
-        assert (await some.post(path, data={"fingerprint": task.status.fingerprint})).status_code == 403
-        assert (await none.post(path, data={"fingerprint": task.status.fingerprint})).status_code == 404
+        assert (
+            await some.post(path, data={"fingerprint": task.status.fingerprint})
+        ).status_code == 403
+        assert (
+            await none.post(path, data={"fingerprint": task.status.fingerprint})
+        ).status_code == 404
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
 
 
 async def test_the_inbox_has_rulings_posts_by_hand_and_accounts_too(site):
-    """By kind, with a way to each; who may only look finds them with others, and who may not look finds nothing."""
+    """The inbox has rulings, posts by hand and accounts, by kind, with a way to each.
+
+    A viewer finds them with others. A person without permission to look finds nothing.
+    """
     await plan(site, POST)
-    await set_state(site, State.HELD, "beijing-tieba", "shanghai-tieba", reason="uncheckable", attempts=1)
+    await set_state(
+        site, State.HELD, "beijing-tieba", "shanghai-tieba", reason="uncheckable", attempts=1
+    )
     await hand_out(site, "beijing-weibo")
     await site.store.actions.pause("account:shanghai-weibo", ADMIN, "换密码")
     operator = await site.signed_in("operator", name="王")
@@ -337,7 +456,10 @@ async def test_the_inbox_has_rulings_posts_by_hand_and_accounts_too(site):
 
 
 async def test_the_inbox_has_all_that_one_has_decided(site):
-    """Rulings, orders and pauses of the last seven days, newest first, an order as one line; nobody else's."""
+    """The inbox has the visitor's rulings, orders and pauses of the last seven days.
+
+    They are listed newest first, with an order as one line. Decisions of others are left out.
+    """
     await plan(site, POST, warning("second", to='["platform:weibo", "platform:tieba"]', when=SOON))
     await set_state(site, State.PUBLISHED, attempts=1)
     site.runtime.tick = timedelta(microseconds=1)
@@ -348,10 +470,19 @@ async def test_the_inbox_has_all_that_one_has_decided(site):
     site.runtime.advance_time(timedelta(minutes=1))
     await site.store.actions.retract("refund", None, wang, "写错了")
     await site.store.actions.cancel_post("second", wang, "不发了")
-    operator, li = await site.signed_in("operator", name="王"), await site.signed_in("operator", name="李")
+    operator, li = (
+        await site.signed_in("operator", name="王"),
+        await site.signed_in("operator", name="李"),
+    )
     pages = [(await operator.get(f"/inbox{query}")).text for query in ("", "?kind=account")]
-    done, accounts = (re.sub(r"<[^>]*>|\s+", "", page).partition("已办（最近七天）")[2] for page in pages)
-    assert re.findall(r'data-testid="done-(\w+)"', pages[0]) == ["cancelled", "retraction_requested", "paused"]
+    done, accounts = (
+        re.sub(r"<[^>]*>|\s+", "", page).partition("已办（最近七天）")[2] for page in pages
+    )
+    assert re.findall(r'data-testid="done-(\w+)"', pages[0]) == [
+        "cancelled",
+        "retraction_requested",
+        "paused",
+    ]
     assert done.index("要求删帖：写错了4个账号") < done.index("暂停：密码被改")
     assert "不发了4个账号" in done
     assert "旧事" not in done
@@ -360,13 +491,21 @@ async def test_the_inbox_has_all_that_one_has_decided(site):
 
 
 async def test_who_is_on_duty_finds_the_emergency_lane(approving):
-    """Only on duty; what was released stays with the approvers, whose approvals must follow."""
-    zhang, wang = await approving.signed_in("author", name="zhang"), await approving.signed_in("approver", name="王")
+    """A person on duty finds the emergency lane; others do not.
+
+    A released post stays with the approvers, as their approvals must follow.
+    """
+    zhang, wang = (
+        await approving.signed_in("author", name="zhang"),
+        await approving.signed_in("approver", name="王"),
+    )
     await approving.signed_in("approver", name="李")
     assert 'data-testid="emergency"' not in (await zhang.get("/approve/refund")).text
     for name in ("zhang", "李"):
         await approving.store.duty.add(name, ADMIN)
-    assert 'href="/urgent/refund" data-testid="emergency"' in (await zhang.get("/approve/refund")).text
+    assert (
+        'href="/urgent/refund" data-testid="emergency"' in (await zhang.get("/approve/refund")).text
+    )
     task = (await approving.store.approvals.tasks("refund"))[0]
     for name in ("zhang", "李"):
         officer = unlimited_approver(name)
@@ -381,7 +520,10 @@ SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
 async def start_session(approving, name):
-    """Add an approver with a second factor, and return the id of a session in which it is still to be repeated."""
+    """Add an approver with a second factor, and return the id of a new session.
+
+    The second factor is still to be repeated in the session.
+    """
     site = approving.app.state.site
     link = await approving.add_user(name, "approver")
     sealed = encrypt_totp_secret(SECRET, name, site.load_user_key)
@@ -391,7 +533,10 @@ async def start_session(approving, name):
 
 
 async def test_a_session_outlives_a_yes_that_is_refused_after_its_code(approving):
-    """The code gives the session a new id, whatever the answer is: nobody signs out others by changing a text."""
+    """A session outlives an approval that is refused after its code.
+
+    The code gives the session a new id with any answer. Nobody signs out others by changing a text.
+    """
     li = approving.client({"publisher_session": await start_session(approving, "李")})
     form = {"fingerprint": "0" * 64, "code": code_of(SECRET, approving.runtime)}
     refused = await li.post("/approve/refund", data=form)
@@ -408,7 +553,9 @@ async def test_a_yes_takes_the_second_factor_once_in_ten_minutes(approving):
     without = await li.post("/approve/refund", data=form)
     assert (without.status_code, 'name="code"' in without.text) == (422, True)
     assert (await approving.store.approvals.tasks("refund"))[0].status.counted == []
-    done = await li.post("/approve/refund", data={**form, "code": code_of(SECRET, approving.runtime)})
+    done = await li.post(
+        "/approve/refund", data={**form, "code": code_of(SECRET, approving.runtime)}
+    )
     assert done.status_code == 303
     assert len((await approving.store.approvals.tasks("refund"))[0].status.counted) == 1
     replaced = approving.client({"publisher_session": done.cookies["publisher_session"]})

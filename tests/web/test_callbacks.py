@@ -1,4 +1,7 @@
-"""The address that platforms call: its answers, and that a message only ever makes publisher read sooner."""
+"""The address that platforms call, and its answers.
+
+A message only ever makes publisher read sooner.
+"""
 
 import asyncio
 import json
@@ -34,7 +37,16 @@ from publisher.web.callbacks import (
     make_endpoint_finder,
 )
 from publisher.web.server import MAX_BODY_BYTES, HttpServer
-from tests.adapters.test_wechat_callback import AES_KEY, APP_ID, FINISHED, PLAIN, SEALED, SENT, encrypted, plain
+from tests.adapters.test_wechat_callback import (
+    AES_KEY,
+    APP_ID,
+    FINISHED,
+    PLAIN,
+    SEALED,
+    SENT,
+    encrypted,
+    plain,
+)
 
 PATH = "/callback/wechat/a"
 LATER = START_TIME + timedelta(seconds=20)
@@ -47,12 +59,17 @@ def database_url(tmp_path):
 
 
 class CallbackFixture:
-    """The address of account `a`, over a database in which its one delivery waits for the job that FINISHED reports."""
+    """The address of account `a`, over a database with one delivery.
+
+    The delivery waits for the job that FINISHED reports.
+    """
 
     def __init__(self, store, world, secret):
         self.store = store
         self.checked = []
-        account = Account(id=AccountId("a"), platform=Platform("wechat"), identity=APP_ID, secret="w")
+        account = Account(
+            id=AccountId("a"), platform=Platform("wechat"), identity=APP_ID, secret="w"
+        )
         endpoint = CallbackEndpoint(account=account, callbacks=WeChatCallbacks(), secret=secret)
 
         async def read_sooner(endpoint, hint):
@@ -71,7 +88,9 @@ class CallbackFixture:
 
     async def push(self, message, **changes):
         body = changes.get("body", message.body)
-        return await self.client.post(changes.get("path", PATH), params=dict(message.query), content=body)
+        return await self.client.post(
+            changes.get("path", PATH), params=dict(message.query), content=body
+        )
 
     async def begin(self, message, path=PATH):
         """Send the head of a message alone, and return the whole answer."""
@@ -88,7 +107,9 @@ class CallbackFixture:
 
     async def entries(self):
         query = select(AUDIT.c.id)
-        return len(await self.store.database.read(lambda connection: connection.execute(query).all()))
+        return len(
+            await self.store.database.read(lambda connection: connection.execute(query).all())
+        )
 
 
 @pytest.fixture
@@ -130,14 +151,23 @@ async def test_a_finished_job_is_read_at_once(open_callbacks, secret, message, n
     assert (answer.status_code, answer.text) == (200, "success")
     after = await callbacks.delivery()
     assert (before.next_action_at, after.next_action_at) == (LATER, START_TIME)
-    assert (after.state, after.version, after.updated_at) == (State.SUBMITTED, before.version, before.updated_at)
+    assert (after.state, after.version, after.updated_at) == (
+        State.SUBMITTED,
+        before.version,
+        before.updated_at,
+    )
     assert await callbacks.entries() == entries
     assert len(await callbacks.store.outbox.due_readbacks([State.SUBMITTED], 10)) == 1
 
 
-@pytest.mark.parametrize(("job", "kept"), [("7", {"said:7": "no\ufffd"}), ("7\ud83d", {})], ids=["reason", "job"])
+@pytest.mark.parametrize(
+    ("job", "kept"), [("7", {"said:7": "no\ufffd"}), ("7\ud83d", {})], ids=["reason", "job"]
+)
 async def test_f31_what_an_event_says_is_stored_as_far_as_it_can_be(open_callbacks, job, kept):
-    """F31: half an emoji in a reason is replaced; a damaged name of a job names none, and the message is accepted."""
+    """F31: half an emoji in a reason is replaced.
+
+    A damaged name of a job names none, and the message is accepted.
+    """
     callbacks = await open_callbacks(PLAIN)
     event = CallbackEvent(job_id=job, reason="no\ud83d")
     account = Account(id=AccountId("a"), platform=Platform("wechat"), identity=APP_ID, secret="w")
@@ -156,7 +186,12 @@ async def test_f31_what_an_event_says_is_stored_as_far_as_it_can_be(open_callbac
         (SEALED, encrypted(FINISHED, app_id="wx0000000000000002"), {}, 403),
         (SEALED, encrypted(FINISHED, key="b" + AES_KEY[1:]), {}, 403),
         (PLAIN, plain(FINISHED), {"body": b"x" * (MAX_BODY_BYTES + 1)}, 413),
-        (PLAIN, plain(FINISHED), {"body": b"<!DOCTYPE xml [<!ENTITY a 'aaaa'>]><xml><Event>&a;</Event></xml>"}, 403),
+        (
+            PLAIN,
+            plain(FINISHED),
+            {"body": b"<!DOCTYPE xml [<!ENTITY a 'aaaa'>]><xml><Event>&a;</Event></xml>"},
+            403,
+        ),
         (PLAIN, plain(FINISHED), {"body": b"<xml>"}, 403),
         (PLAIN, plain(FINISHED), {"path": "/callback/weibo/a"}, 403),
         (PLAIN, plain(FINISHED), {"path": "/callback/wechat/b"}, 403),
@@ -166,23 +201,34 @@ async def test_f31_what_an_event_says_is_stored_as_far_as_it_can_be(open_callbac
     ],
 )
 async def test_an_invalid_message_changes_nothing(open_callbacks, secret, message, changes, status):
-    """Forged, stale, unencrypted, foreign, oversized, broken, misdirected or irrelevant: the delivery waits on."""
+    """An invalid message changes nothing: the delivery waits on.
+
+    It is forged, stale, unencrypted, foreign, oversized, broken, misdirected or irrelevant.
+    """
     callbacks = await open_callbacks(secret)
     assert (await callbacks.push(message, **changes)).status_code == status
     assert (await callbacks.delivery()).next_action_at == LATER
 
 
 async def test_the_reason_of_a_failure_is_stored_for_the_read(open_callbacks):
-    """WeChat's reason for a failure decides nothing, and is used when the read finds that it failed."""
+    """WeChat's reason for a failure decides nothing.
+
+    It is used when the read finds that the delivery failed.
+    """
     callbacks = await open_callbacks(SEALED, "mass-3147400001")
-    assert (await callbacks.push(encrypted(SENT.replace("send success", "err(20008)")))).status_code == 200
+    assert (
+        await callbacks.push(encrypted(SENT.replace("send success", "err(20008)")))
+    ).status_code == 200
     notes = StoredAdapterState(database=callbacks.store.database, login=LoginId("wechat/w"))
     assert await notes.get("said:mass-3147400001") == "20008"
     assert (await callbacks.delivery()).state is State.SUBMITTED
 
 
 async def test_f90_a_repeated_message_has_one_read_at_most(open_callbacks):
-    """F90: a repeat triggers nothing, its body is not read, and it is accepted, so that it is not sent again."""
+    """F90: a repeated message triggers nothing, and its body is not read.
+
+    It is accepted, so that it is not sent again.
+    """
     callbacks = await open_callbacks(PLAIN)
     answers = await asyncio.gather(*(callbacks.push(plain(FINISHED)) for _ in range(10)))
     assert {(answer.status_code, answer.text) for answer in answers} == {(200, "success")}
@@ -204,7 +250,10 @@ async def test_f90_one_job_is_read_sooner_once_in_ten_seconds(open_callbacks, wo
 
 
 async def test_a_failed_message_may_be_sent_again(open_callbacks, monkeypatch):
-    """A message that meets an internal error is answered with 500, and processed when it is sent again."""
+    """A message that meets an internal error is answered with 500.
+
+    It is processed when it is sent again.
+    """
     callbacks = await open_callbacks(PLAIN)
     with monkeypatch.context() as broken:
         broken.setattr(callbacks.store.database, "write", None)
@@ -214,13 +263,17 @@ async def test_a_failed_message_may_be_sent_again(open_callbacks, monkeypatch):
 
 
 async def test_f90_no_body_is_read_before_a_signature(open_callbacks):
-    """F90: a forged, stale or misdirected message is refused by its head, with the same answer and no redirect."""
+    """F90: a forged, stale or misdirected message is refused by its head.
+
+    The answer is the same for each, without a redirect.
+    """
     callbacks = await open_callbacks(SEALED)
     forged, good = encrypted(FINISHED, token="guessed"), encrypted(FINISHED)
     stale = encrypted(FINISHED, at=START_TIME - timedelta(minutes=6))
     answers = [await callbacks.begin(message) for message in (forged, stale)]
     answers += [
-        await callbacks.begin(good, path) for path in ("/callback/wechat/b", "/callback/weibo/a", f"{PATH}/", "/")
+        await callbacks.begin(good, path)
+        for path in ("/callback/wechat/b", "/callback/weibo/a", f"{PATH}/", "/")
     ]
     assert len(set(answers)) == 1
     assert answers[0].startswith(b"HTTP/1.1 403 ")
@@ -233,15 +286,23 @@ async def test_the_address_answers_the_echo(open_callbacks):
     query = dict(plain("").query)
     answer = await callbacks.client.get(PATH, params=query | {"echostr": "8412"})
     assert (answer.status_code, answer.text) == (200, "8412")
-    assert (await callbacks.client.get(PATH, params=query | {"echostr": "8412", "nonce": "x"})).status_code == 403
+    assert (
+        await callbacks.client.get(PATH, params=query | {"echostr": "8412", "nonce": "x"})
+    ).status_code == 403
     assert (await callbacks.client.delete(PATH)).status_code == 403
 
 
 def test_only_accounts_that_expect_messages_have_an_address(tmp_path):
-    """Known to the settings, not off, on a platform with callbacks, with a token in a readable secret."""
+    """Only accounts that expect messages have an address.
+
+    They are known to the settings, not off, on a platform with callbacks, with a token in a
+    readable secret.
+    """
 
     def account(name, platform, mode=Mode.API):
-        return Account(id=AccountId(name), platform=Platform(platform), identity=name, secret=name, mode=mode)
+        return Account(
+            id=AccountId(name), platform=Platform(platform), identity=name, secret=name, mode=mode
+        )
 
     accounts = [
         account("ours", "wechat"),
@@ -264,13 +325,23 @@ def test_only_accounts_that_expect_messages_have_an_address(tmp_path):
         )
     )
     names = [item.id for item in accounts] + [AccountId("nobody")]
-    heard = {(platform, name) for platform in ("wechat", "weibo") for name in names if find(platform, name)}
+    heard = {
+        (platform, name)
+        for platform in ("wechat", "weibo")
+        for name in names
+        if find(platform, name)
+    }
     assert heard == {("wechat", "ours"), ("wechat", "by-hand")}
 
 
 def test_f90_a_secret_is_read_once_a_second(tmp_path):
-    """F90: forged messages do not keep publisher reading secrets; a changed token counts a second later."""
-    account = Account(id=AccountId("ours"), platform=Platform("wechat"), identity="ours", secret="ours")
+    """F90: forged messages do not keep publisher reading secrets.
+
+    A changed token counts a second later.
+    """
+    account = Account(
+        id=AccountId("ours"), platform=Platform("wechat"), identity="ours", secret="ours"
+    )
     settings = Settings(
         workspace=tmp_path,
         timezone=ZoneInfo("Asia/Shanghai"),

@@ -1,4 +1,4 @@
-"""Live pages: what has changed is sent, once, to those who may see it."""
+"""Live pages: each change is sent, once, to the viewers with the permission."""
 
 import asyncio
 import re
@@ -48,13 +48,15 @@ P, Q = (row_element(OccurrenceKey(post=PostId(name), occurrence="once")) for nam
 
 
 async def load_page(site, path="/today", *grants):
-    """Return who has loaded a page, and what the address of its stream says."""
+    """Return the visitor of a loaded page, and the parameters of its stream."""
     client = next(iter(site.clients), None) or await site.signed_in(*(grants or ("viewer",)))
     page = (await client.get(path)).text
     address = find_stream(page).removeprefix("/events?")
     session_id = client.cookies["publisher_session"]
     session = await site.store.sign_ins.find_session(session_id)
-    visitor = Visitor(site=site.app.state.site, lang="zh_CN", session_id=session_id, session=session)
+    visitor = Visitor(
+        site=site.app.state.site, lang="zh_CN", session_id=session_id, session=session
+    )
     return visitor, dict(parse_qsl(address))
 
 
@@ -95,7 +97,10 @@ async def change(site, *posts, seconds=3600.0):
 
 
 async def test_only_the_rows_that_have_changed_are_sent(site):
-    """A change of one post sends its row, and nothing of another post; without a change nothing is sent."""
+    """A change of one post sends its row, and nothing of another post.
+
+    Without a change nothing is sent.
+    """
     await change(site, "p", "q")
     await site.store.actions.register_worker()
     viewer = await open_page(site)
@@ -122,7 +127,10 @@ async def test_a_pause_reaches_every_open_page(site):
 
 
 async def test_who_loses_a_region_gets_no_more_of_it(site):
-    """An open page has the roles of the moment, not those with which it was opened."""
+    """An open page has the present roles of its user.
+
+    After the loss of a region, the user gets no more of it.
+    """
     await change(site, "p")
     viewer = await open_page(site, "/today", "viewer@beijing-weibo")
     await site.store.users.change_grants("viewer", [parse_grant("viewer@shanghai-weibo")], ADMIN)
@@ -134,7 +142,10 @@ async def test_who_loses_a_region_gets_no_more_of_it(site):
 
 @pytest.mark.parametrize("end", ["log out", "disable", "reset", "leave", "password"])
 async def test_a_stream_ends_as_soon_as_its_session_has(site, monkeypatch, end):
-    """With the next frame, long before the next beat, whichever process has ended the session."""
+    """A stream ends as soon as its session has ended, in any process.
+
+    It ends with the next frame, long before the next beat.
+    """
     monkeypatch.setattr(live, "FRAME_SECONDS", 0.01)
     visitor, page = await load_page(site, "/today")
     following = asyncio.create_task(drain(start_stream(visitor, page)))
@@ -156,7 +167,9 @@ async def test_a_stream_ends_as_soon_as_its_session_has(site, monkeypatch, end):
     assert await site.store.sign_ins.find_session(visitor.session_id) is None
 
 
-@pytest.mark.parametrize("path", ["/logout", "/people/viewer/disable", "/people/viewer/reset", "/people/viewer/leave"])
+@pytest.mark.parametrize(
+    "path", ["/logout", "/people/viewer/disable", "/people/viewer/reset", "/people/viewer/leave"]
+)
 async def test_a_stream_of_the_same_process_ends_by_a_signal(site, monkeypatch, path):
     """It does not even wait for the next frame."""
     monkeypatch.setattr(live, "FRAME_SECONDS", 60.0)
@@ -218,7 +231,7 @@ async def keep(events, sent):
 
 
 async def test_a_page_that_asks_by_itself_does_not_keep_its_user_signed_in(site):
-    """Only what a person does counts as use of a session."""
+    """Only a person's actions count as use of a session; a page's own requests do not."""
     client = await site.signed_in("viewer")
     for _ in range(2):
         site.runtime.advance_time(SESSION_IDLE_LIFETIME * 0.6)
@@ -228,7 +241,10 @@ async def test_a_page_that_asks_by_itself_does_not_keep_its_user_signed_in(site)
 
 
 async def test_something_new_to_do_does_not_move_the_list(site):
-    """What newly waits for the visitor is announced by a line; the sentence and the number in the menu change."""
+    """Something new to do is announced by a line and does not move the list.
+
+    The sentence and the number in the menu change.
+    """
     await site.store.actions.register_worker()
     viewer = await open_page(site, "/today", "operator")
     await site.store.actions.pause(f"account:{ACCOUNT}", BY, "密码被改")
@@ -240,13 +256,18 @@ async def test_something_new_to_do_does_not_move_the_list(site):
 
 
 async def test_a_post_that_is_planned_later_is_announced_on_today(site):
-    """Its row is not on the page: a line says that there is one more, also to a page that was hidden meanwhile."""
+    """A post that is planned later is announced on Today by a line.
+
+    Its row is not on the page. A page that was hidden meanwhile gets the line, too.
+    """
     await change(site, "p")
     await site.store.actions.register_worker()
     viewer = await open_page(site)
     await plan(site, POST)
     frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
-    again = await open_viewer(viewer.visitor, {**viewer.page, "view": "today", "row": P[4:], "since": "0"})
+    again = await open_viewer(
+        viewer.visitor, {**viewer.page, "view": "today", "row": P[4:], "since": "0"}
+    )
     back = await again.next_frame()
     assert "有1条新的" in words(frame)
     assert "有1条新的" in words(back)
@@ -254,23 +275,39 @@ async def test_a_post_that_is_planned_later_is_announced_on_today(site):
 
 
 async def test_what_comes_next_changes_where_it_stands(site):
-    """A line says that its post is due, not sent any more, or on another day; what is new of tomorrow is announced."""
+    """A line of the next posts changes in place.
+
+    It says that its post is due, not sent any more, or on another day. A new post of tomorrow is
+    announced.
+    """
     await change(site, "due")
     await change(site, "cancelled", "moved", seconds=24 * 3600)
     await site.store.actions.register_worker()
     viewer = await open_page(site)
-    moved = update(DELIVERY).where(DELIVERY.c.post == "moved").values(due_at=site.runtime.now() + timedelta(days=3))
+    moved = (
+        update(DELIVERY)
+        .where(DELIVERY.c.post == "moved")
+        .values(due_at=site.runtime.now() + timedelta(days=3))
+    )
     await site.store.database.write(lambda unit: unit.connection.execute(moved))
     await site.store.actions.cancel_post(PostId("cancelled"), BY, "x")
     await change(site, "new", seconds=25 * 3600)
     site.runtime.advance_time(timedelta(hours=1))
     await site.store.maintenance.run()
     frame = await next_frame(site, viewer, seconds=BEATS_PER_REFRESH * BEAT_SECONDS)
-    parts = dict(re.findall(r'hx-target="#([\w-]+)" hx-swap="outerMorph">(.*?)</hx-partial>', frame, re.DOTALL))
+    parts = dict(
+        re.findall(
+            r'hx-target="#([\w-]+)" hx-swap="outerMorph">(.*?)</hx-partial>', frame, re.DOTALL
+        )
+    )
     due, cancelled = coming_id("due", "2026-11-25"), coming_id("cancelled", "2026-11-26")
     over = f"over-{coming_id('moved', '2026-11-26')}"
     assert {name for name in parts if "coming" in name} == {due, cancelled, over}
-    assert [words(parts[name])[-3:] for name in (due, cancelled, over)] == ["正在发", "已了结", "改期了"]
+    assert [words(parts[name])[-3:] for name in (due, cancelled, over)] == [
+        "正在发",
+        "已了结",
+        "改期了",
+    ]
     assert "有1条新的" in words(parts["news"])
 
 
@@ -284,7 +321,10 @@ async def test_a_page_that_is_left_open_overnight_offers_the_new_day(site):
 
 
 async def test_what_others_have_done_turns_grey_with_their_name(site):
-    """The thing to do stays where it is, on Today and in the inbox, and says who has done it and when."""
+    """A thing that others have done turns grey, with their name and the time.
+
+    It stays in its place, on Today and in the inbox.
+    """
     await site.store.actions.pause(f"account:{ACCOUNT}", BY, "密码被改")
     await site.store.actions.register_worker()
     viewers = [await open_page(site, path, "operator") for path in ("/today", "/inbox")]
@@ -297,7 +337,11 @@ async def test_what_others_have_done_turns_grey_with_their_name(site):
 
 
 async def test_holds_of_one_reason_stay_one_card_until_the_last_is_ruled_on(site):
-    """A second account, or the ruling on one of two, changes its words; the ruling on the last ends it, by whom."""
+    """Holds of one reason stay one card until the last is ruled on.
+
+    A second account, or the ruling on one of two, changes its words. The ruling on the last ends
+    the card, with the person's name.
+    """
     await plan(site, POST)
     await site.store.actions.register_worker()
     await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
@@ -310,7 +354,9 @@ async def test_holds_of_one_reason_stay_one_card_until_the_last_is_ruled_on(site
     ]:
         reason = "uncheckable" if state is State.HELD else None
         await set_state(site, state, account, reason=reason, updated_at=site.runtime.now())
-        await record(site, "resolved", f"refund@{account}", before="held" if reason is None else None)
+        await record(
+            site, "resolved", f"refund@{account}", before="held" if reason is None else None
+        )
         frames.append(await next_frame(site, viewer, seconds=BEAT_SECONDS))
     card = todo_id(TodoKind.RESOLVE, "refund", "uncheckable")
     assert [(card in targets(frame), f"over-{card}" in targets(frame)) for frame in frames] == [
@@ -330,11 +376,17 @@ async def test_holds_of_two_reasons_are_two_cards(site):
         await set_state(site, State.HELD, *accounts, reason=reason, attempts=1)
     _visitor, address = await load_page(site, "/inbox", "operator")
     ids = {address["todo"][:10], address["todo"][10:]}
-    assert ids == {todo_id(TodoKind.RESOLVE, "refund", reason)[5:] for reason in ("poison", "uncheckable")}
+    assert ids == {
+        todo_id(TodoKind.RESOLVE, "refund", reason)[5:] for reason in ("poison", "uncheckable")
+    }
 
 
 async def test_only_who_has_ended_a_thing_is_named_for_it(site):
-    """A person who did something else to the same post, or the same before, has not done what ended by itself."""
+    """Only the person that ended a thing is named for it.
+
+    Another action on the same post, or the same action before, did not end a thing that ended by
+    itself.
+    """
     await plan(site, POST)
     await site.store.actions.register_worker()
     await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
@@ -342,7 +394,9 @@ async def test_only_who_has_ended_a_thing_is_named_for_it(site):
     await record(site, "resolved", "refund@beijing-tieba", before="held")
     await next_frame(site, viewer, seconds=BEAT_SECONDS)
     await record(site, "confirmation_requested", "refund@beijing-tieba")
-    await set_state(site, State.EXPIRED, "beijing-tieba", reason=None, updated_at=site.runtime.now())
+    await set_state(
+        site, State.EXPIRED, "beijing-tieba", reason=None, updated_at=site.runtime.now()
+    )
     frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
     assert f"over-{todo_id(TodoKind.RESOLVE, 'refund', 'uncheckable')}" in targets(frame)
     assert "已经不用处理了" in words(frame)
@@ -350,7 +404,10 @@ async def test_only_who_has_ended_a_thing_is_named_for_it(site):
 
 
 async def test_a_page_that_comes_back_gets_what_it_missed(site):
-    """A tab that was hidden drops its stream: what changed meanwhile reaches it, also without an entry in the audit."""
+    """A page that comes back gets the changes it missed.
+
+    A hidden tab drops its stream. Changes without an entry in the audit reach it, too.
+    """
     visitor, address = await load_page(site, "/accounts", "viewer")
     await (await open_viewer(visitor, address)).next_frame()
     account = site.application.settings.accounts[ACCOUNT]
@@ -378,7 +435,10 @@ async def test_what_changes_while_a_page_is_read_is_sent(site, monkeypatch):
 
 
 async def test_a_page_without_news_reads_nothing(site, monkeypatch):
-    """Between two refreshes, what is a viewer's own is read only after something has happened."""
+    """A page without news reads nothing.
+
+    Between two refreshes, a viewer's own data is read only after something has happened.
+    """
     await site.store.actions.register_worker()
     viewer = await open_page(site, "/alerts", "operator")
     read = []
@@ -410,7 +470,9 @@ async def test_what_moves_up_in_the_list_is_not_new(site):
         await site.store.actions.pause(f"account:{account}", BY, "")
     await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
     viewer = await open_page(site, "/today", "operator")
-    await set_state(site, State.PUBLISHED, "beijing-tieba", reason=None, updated_at=site.runtime.now())
+    await set_state(
+        site, State.PUBLISHED, "beijing-tieba", reason=None, updated_at=site.runtime.now()
+    )
     await record(site, "resolved", "refund@beijing-tieba", before="held")
     moved_up = await next_frame(site, viewer, seconds=BEAT_SECONDS)
     await set_state(site, State.HELD, "shanghai-tieba", reason="poison", attempts=1)
@@ -423,10 +485,16 @@ async def test_what_moves_up_in_the_list_is_not_new(site):
 
 
 async def test_a_page_of_very_many_things_has_a_stream(site):
-    """Its address fits into the head of a request; as nobody knows which of them the page has, none counts as new."""
+    """A page of very many things has a stream.
+
+    Its address fits into the head of a request. As the page's share of the things is unknown, none
+    counts as new.
+    """
     await site.store.actions.register_worker()
     visitor, _address = await load_page(site, "/alerts", "operator")
-    address = stream_path("alerts", [item_id("alert", f"no {number}") for number in range(2 * MAX_FOLLOWED)])
+    address = stream_path(
+        "alerts", [item_id("alert", f"no {number}") for number in range(2 * MAX_FOLLOWED)]
+    )
     await site.store.actions.pause(f"account:{ACCOUNT}", BY, "")
     viewer = await open_viewer(visitor, dict(parse_qsl(address.partition("?")[2])))
     frame = await viewer.next_frame()
@@ -436,7 +504,10 @@ async def test_a_page_of_very_many_things_has_a_stream(site):
 
 
 async def test_a_post_shows_each_account_as_it_is(site):
-    """The row of an account, the counts and the maps change in place; what newly needs a person is announced."""
+    """The row of an account, the counts and the maps of a post change in place.
+
+    A new task for a person is announced.
+    """
     await plan(site, POST)
     await set_state(site, State.PUBLISHED, attempts=1)
     await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
@@ -447,20 +518,30 @@ async def test_a_post_shows_each_account_as_it_is(site):
     await site.store.actions.pause("post:refund", BY, "")
     frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
     line = item_id("line", "beijing-tieba")
-    assert {line, "delivery-maps", "delivery-tabs", "post-chips", "why-words"} <= set(targets(frame))
+    assert {line, "delivery-maps", "delivery-tabs", "post-chips", "why-words"} <= set(
+        targets(frame)
+    )
     assert item_id("line", "shanghai-tieba") not in targets(frame)
     assert "有2条新的" in words(frame)
 
 
 async def test_the_buttons_of_a_post_are_those_of_the_moment(site):
-    """One that is not offered any more keeps its place, its dialog says the present number, a new one is announced."""
+    """The buttons of a post are the present ones.
+
+    A withdrawn button keeps its place, its dialog says the present number, and a new button is
+    announced.
+    """
     await plan(site, POST)
     await site.store.actions.register_worker()
     viewer = await open_page(site, "/posts/refund", "operator")
     await set_state(site, State.PUBLISHED, "beijing-tieba", attempts=1)
     await site.store.actions.pause("post:refund", BY, "")
     frame = await next_frame(site, viewer, seconds=BEAT_SECONDS)
-    parts = dict(re.findall(r'hx-target="#([\w-]+)" hx-swap="outerMorph">(.*?)</hx-partial>', frame, re.DOTALL))
+    parts = dict(
+        re.findall(
+            r'hx-target="#([\w-]+)" hx-swap="outerMorph">(.*?)</hx-partial>', frame, re.DOTALL
+        )
+    )
     pause = item_id("button", "pause-post")
     assert {name for name in parts if name.startswith("button")} == {pause}
     assert 'aria-disabled="true"' in parts[pause]
@@ -470,7 +551,10 @@ async def test_the_buttons_of_a_post_are_those_of_the_moment(site):
 
 
 async def test_a_delivery_says_what_has_become_of_it(site):
-    """The state and the words change in place; as its buttons are those of the old state, a line offers to reload."""
+    """The state and the words of a delivery change in place.
+
+    A line offers to reload, as the buttons belong to the old state.
+    """
     await plan(site, POST)
     await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
     viewer = await open_page(site, "/deliveries/refund/once/beijing-tieba", "operator")
@@ -499,7 +583,10 @@ async def test_a_retraction_shows_each_account_as_it_goes(site):
 
 
 async def test_accounts_change_in_their_cells_and_cards(site):
-    """A pause colours the cell and announces a card; a card whose account was resumed says by whom."""
+    """A pause colours the cell and announces a card.
+
+    A card of a resumed account names the person.
+    """
     await site.store.actions.pause("account:shanghai-weibo", BY, "换密码")
     viewer = await open_page(site, "/accounts")
     await site.store.actions.pause(f"account:{ACCOUNT}", BY, "密码被改")
@@ -511,7 +598,10 @@ async def test_accounts_change_in_their_cells_and_cards(site):
 
 
 async def test_a_board_that_is_filtered_stays_so(site):
-    """Its cells show the accounts of the chosen status alone, also once the page is brought up to date."""
+    """The cells of a filtered board show the accounts of the chosen status alone.
+
+    This holds also once the page is brought up to date.
+    """
     await site.store.actions.pause(f"account:{ACCOUNT}", BY, "")
     visitor, address = await load_page(site, "/accounts?status=action", "viewer")
     frame = await (await open_viewer(visitor, address, is_new=False)).next_frame()
@@ -532,9 +622,11 @@ async def test_a_task_by_hand_that_somebody_has_done_says_so(site):
 
 
 async def test_an_alert_that_somebody_has_taken_on_says_so(site):
-    """Its row names who has, on every open page of alerts."""
+    """The row of an alert names the responsible person on every open page of alerts."""
     await site.store.actions.pause(f"account:{ACCOUNT}", BY, "")
-    await site.store.database.write(lambda unit: raise_alert(unit, site.runtime.now(), "disk_full", "machine", {}))
+    await site.store.database.write(
+        lambda unit: raise_alert(unit, site.runtime.now(), "disk_full", "machine", {})
+    )
     viewer = await open_page(site, "/alerts", "operator")
     [alert] = await site.store.queries.alerts()
     await site.store.actions.dismiss_alert(alert.id, BY)
@@ -544,7 +636,7 @@ async def test_an_alert_that_somebody_has_taken_on_says_so(site):
 
 
 async def test_a_row_is_rendered_once_for_all(site, monkeypatch):
-    """Fifty viewers who may see the same cost one rendering of the row."""
+    """Fifty viewers with the same permissions cost one rendering of the row."""
     await change(site, "p")
     await site.store.actions.register_worker()
     viewers = [await open_page(site) for _ in range(50)]
@@ -578,15 +670,21 @@ async def test_much_that_changes_at_once_comes_in_small_frames(site):
 
 
 def list_displaced(*opened):
-    """Open streams of (user, session), and return which of them had to make room."""
-    streams, each = Streams(), [OpenStream(user=user, session_id=session) for user, session in opened]
+    """Open streams of (user, session), and return the ones that had to make room."""
+    streams, each = (
+        Streams(),
+        [OpenStream(user=user, session_id=session) for user, session in opened],
+    )
     for stream in each:
         streams.add(stream, 0.0)
     return [number for number, stream in enumerate(each) if stream.is_displaced]
 
 
 def test_f90_of_many_streams_the_oldest_of_the_same_person_end():
-    """F90: who opens too many pages in a session, or in several, loses the oldest; others lose none."""
+    """F90: a person with too many open pages, in one session or several, loses the oldest.
+
+    Others lose none.
+    """
     other = [("李", "other")]
     one_session = [("张", "a")] * (MAX_STREAMS_PER_SESSION + 2)
     many_sessions = [("张", str(number)) for number in range(MAX_STREAMS_PER_USER + 2)]
@@ -595,13 +693,16 @@ def test_f90_of_many_streams_the_oldest_of_the_same_person_end():
 
 
 def test_f90_where_all_streams_are_taken_the_person_with_the_most_loses_one(monkeypatch):
-    """F90: one who opens a first page gets its stream."""
+    """F90: where all streams are taken, a person with a first page still gets a stream."""
     monkeypatch.setattr(web_site, "MAX_STREAMS", 5)
     assert list_displaced(("王", "w"), *[("张", "a")] * 3, ("李", "b"), ("赵", "c")) == [1]
 
 
 async def test_f90_a_user_whose_streams_have_not_ended_yet_gets_no_other(site):
-    """F90: however fast pages are opened, the streams of one user hold a bounded number of connections."""
+    """F90: the streams of one user hold a bounded number of connections.
+
+    This holds however fast pages are opened.
+    """
     client = await site.signed_in("viewer")
     streams = site.app.state.site.streams
     for number in range(MAX_HELD_PER_USER):
@@ -611,11 +712,17 @@ async def test_f90_a_user_whose_streams_have_not_ended_yet_gets_no_other(site):
 
 
 async def test_f90_streams_are_opened_at_a_bounded_rate(site, monkeypatch):
-    """F90: each reads all that its page shows, so a user opens a few in some seconds; none is counted after its end."""
+    """F90: streams are opened at a bounded rate, as each reads all that its page shows.
+
+    A user opens a few in some seconds. No stream is counted after its end.
+    """
     monkeypatch.setattr(turns, "LINGER_SECONDS", 0)
     client, dashboard = await site.signed_in("viewer"), site.app.state.site
     dashboard.stopping.set()  # each stream ends at once
-    answers = [(await client.get("/events?view=today")).status_code for _ in range(MAX_STREAMS_PER_USER + 1)]
+    answers = [
+        (await client.get("/events?view=today")).status_code
+        for _ in range(MAX_STREAMS_PER_USER + 1)
+    ]
     site.runtime.advance_time(timedelta(seconds=OPENING_SECONDS))
     later = await client.get("/events?view=today")
     assert answers == [200] * MAX_STREAMS_PER_USER + [429]
@@ -624,7 +731,10 @@ async def test_f90_streams_are_opened_at_a_bounded_rate(site, monkeypatch):
 
 
 async def test_f90_a_displaced_stream_ends_and_says_why(site):
-    """F90: its last event is `displaced`, so that the page does not connect again and displace another one."""
+    """F90: the last event of a displaced stream is `displaced`.
+
+    The page then does not connect again and displace another one.
+    """
     visitor, page = await load_page(site)
     events = start_stream(visitor, page)
     await anext(events)

@@ -19,7 +19,10 @@ WEEKLY = warning("weekly", to='["beijing-weibo"]', when='cron = "0 9 * * 1"')
 
 
 async def test_the_calendar_shows_what_is_filed_and_what_is_only_planned(site):
-    """A month has each post on its day; one that repeats stands in weeks for which nothing is filed yet."""
+    """A month of the calendar has each post on its day.
+
+    A repeating post is also shown in weeks without any filed post.
+    """
     await plan(site, POST, WEEKLY, warning("distant", when="at = 2026-12-20T10:00:00+08:00"))
     client = await site.signed_in("viewer")
     page = (await client.get("/calendar")).text
@@ -35,7 +38,10 @@ async def test_the_calendar_shows_what_is_filed_and_what_is_only_planned(site):
 
 
 async def test_a_week_shows_its_hours_and_the_gaps_between_them(site):
-    """An entry stands at its hour; hours before and after work in which nothing is due are one line."""
+    """An entry of a week is at its hour.
+
+    Empty hours before and after work are one line.
+    """
     await plan(site, POST, warning("late", when="at = 2026-11-27T21:30:00+08:00"))
     client = await site.signed_in("viewer")
     page = (await client.get("/calendar/week?from=2026-11-25")).text
@@ -46,9 +52,15 @@ async def test_a_week_shows_its_hours_and_the_gaps_between_them(site):
 
 
 async def test_the_calendar_shows_some_accounts_alone(site):
-    """Those of a platform, a region or one account, in each view; who sees some accounts only chooses among those."""
+    """The calendar shows the accounts of a platform, a region or one account, in each view.
+
+    A viewer of some accounts only chooses among the same accounts.
+    """
     await plan(site, POST, warning("second", to='["beijing-weibo"]', when=SOON), WEEKLY)
-    client, limited = await site.signed_in("viewer"), await site.signed_in("viewer@shanghai-tieba", name="远")
+    client, limited = (
+        await site.signed_in("viewer"),
+        await site.signed_in("viewer@shanghai-tieba", name="远"),
+    )
     found = {}
     for to in ("platform:tieba", "region:110000", "shanghai-weibo", "nonsense"):
         pages = [await client.get(f"/calendar{view}?to={to}") for view in ("", "/week", "/list")]
@@ -57,9 +69,17 @@ async def test_the_calendar_shows_some_accounts_alone(site):
     choices = re.findall(r'<option value="([^"]+)"', (await limited.get("/calendar")).text)
     assert found == {
         "platform:tieba": [{"refund"}] * 3,
-        "region:110000": [{"refund", "second", "weekly"}, {"refund", "second"}, {"refund", "second", "weekly"}],
+        "region:110000": [
+            {"refund", "second", "weekly"},
+            {"refund", "second"},
+            {"refund", "second", "weekly"},
+        ],
         "shanghai-weibo": [{"refund"}] * 3,
-        "nonsense": [{"refund", "second", "weekly"}, {"refund", "second"}, {"refund", "second", "weekly"}],
+        "nonsense": [
+            {"refund", "second", "weekly"},
+            {"refund", "second"},
+            {"refund", "second", "weekly"},
+        ],
     }
     assert 'href="?month=2026-12&amp;to=region%3A110000"' in month
     assert 'href="/calendar/week?to=region%3A110000"' in month
@@ -77,16 +97,29 @@ async def test_the_calendar_marks_holidays_and_clashes(site):
 
 
 async def test_the_calendar_of_one_account_counts_what_its_login_sends_elsewhere(site):
-    """A clash, and a full quota, come from all accounts of the login that the visitor sees; other logins stay out."""
+    """A clash and a full quota in one account's calendar count its whole login.
+
+    They come from all accounts of the login that the visitor sees. Other logins stay out.
+    """
     await plan(site, POST)
     await set_state(
-        site, State.PENDING, "shanghai-weibo", login=site.application.settings.accounts["beijing-weibo"].login
+        site,
+        State.PENDING,
+        "shanghai-weibo",
+        login=site.application.settings.accounts["beijing-weibo"].login,
     )
-    viewers = [await site.signed_in("viewer"), await site.signed_in("viewer@beijing-weibo", name="微")]
-    pages = [(await client.get("/calendar?day=2026-11-25&to=beijing-weibo")).text for client in viewers]
+    viewers = [
+        await site.signed_in("viewer"),
+        await site.signed_in("viewer@beijing-weibo", name="微"),
+    ]
+    pages = [
+        (await client.get("/calendar?day=2026-11-25&to=beijing-weibo")).text for client in viewers
+    ]
     other = (await viewers[0].get("/calendar?day=2026-11-25&to=beijing-tieba")).text
     assert ["1 个账号同时 2 条" in page for page in (*pages, other)] == [True, False, False]
-    quotas = [re.findall(r"(\d+) / \d+", page.partition('id="quota"')[2]) for page in (*pages, other)]
+    quotas = [
+        re.findall(r"(\d+) / \d+", page.partition('id="quota"')[2]) for page in (*pages, other)
+    ]
     assert quotas == [["2"], ["1"], ["1"]]
 
 
@@ -104,7 +137,10 @@ async def test_an_account_that_will_fall_silent_is_named(site):
 
 
 async def test_what_people_did_is_found_in_the_audit(site):
-    """By person, by action, by day; each entry is a sentence that leads to what it is about."""
+    """The audit finds actions by person, by action, and by day.
+
+    Each entry is a sentence that leads to its subject.
+    """
     await plan(site, POST)
     await set_state(site, State.PUBLISHED, attempts=1)
     await site.store.actions.retract("refund", None, named_person("王"), "写错了")
@@ -116,18 +152,26 @@ async def test_what_people_did_is_found_in_the_audit(site):
     assert "写错了" in page
     assert 'href="/accounts/beijing-weibo"' not in page
     later = (await client.get("/audit?from=2026-11-26")).text
-    assert ('href="/accounts/beijing-weibo"' in later, 'href="/posts/refund"' in later) == (True, False)
+    assert ('href="/accounts/beijing-weibo"' in later, 'href="/posts/refund"' in later) == (
+        True,
+        False,
+    )
     assert 'href="/accounts/beijing-weibo"' in (await client.get("/audit?event=paused")).text
     assert "没有找到" in (await client.get("/audit?q=nothing&before=x")).text
 
 
 async def test_the_audit_is_exported_for_people_and_for_verification(site):
-    """The table has a sentence an entry; the lines are those that `audit verify --file` reads."""
+    """The audit is exported for people and for verification.
+
+    The table has a sentence an entry. The lines are the ones that `audit verify --file` reads.
+    """
     await plan(site, POST)
     await site.store.actions.pause("all", named_person("=王"), "看一看")
     client = await site.signed_in("auditor")
     table = await client.get("/audit/export?as=csv&by=%3D王")
-    assert re.fullmatch(r'attachment; filename="audit-[\d-]+\.csv"', table.headers["content-disposition"])
+    assert re.fullmatch(
+        r'attachment; filename="audit-[\d-]+\.csv"', table.headers["content-disposition"]
+    )
     rows = list(csv.reader(io.StringIO(table.content.decode("utf-8-sig"))))
     assert len(rows) == 2
     assert rows[1][2] == "'=王"
@@ -138,11 +182,19 @@ async def test_the_audit_is_exported_for_people_and_for_verification(site):
 
 @pytest.mark.parametrize("roles", [["viewer"], ["operator", "author"], ["auditor@beijing-weibo"]])
 async def test_the_audit_is_exported_by_those_who_answer_for_it(site, roles):
-    """It has the words and names of all regions: who only looks, or has a part of the accounts, takes none away."""
+    """The audit is exported only by people responsible for all of it.
+
+    It has the words and names of all regions. A mere viewer, or a person with a part of the
+    accounts, exports none of it.
+    """
     client = await site.signed_in(*roles)
     assert "act-export" not in (await client.get("/audit")).text
-    assert [(await client.get(f"/audit/export?as={form}")).status_code for form in ("csv", "jsonl")] == [403, 403]
-    assert (await (await site.signed_in("admin", name="administrator")).get("/audit/export")).status_code == 200
+    assert [
+        (await client.get(f"/audit/export?as={form}")).status_code for form in ("csv", "jsonl")
+    ] == [403, 403]
+    assert (
+        await (await site.signed_in("admin", name="administrator")).get("/audit/export")
+    ).status_code == 200
 
 
 async def test_a_role_on_some_accounts_sees_the_audit_of_those(site):
@@ -170,7 +222,8 @@ async def test_search_finds_posts_accounts_regions_and_numbers(site):
 
 
 @pytest.mark.parametrize(
-    ("typed", "is_found"), [("chongqing", True), ("Chong Qing", True), ("cq", True), ("zhongqing", False), ("c", False)]
+    ("typed", "is_found"),
+    [("chongqing", True), ("Chong Qing", True), ("cq", True), ("zhongqing", False), ("c", False)],
 )
 def test_a_region_is_found_by_its_pinyin(typed, is_found):
     """Whole, begun, or by the first letters of its syllables; one letter finds nothing."""

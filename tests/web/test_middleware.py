@@ -1,4 +1,7 @@
-"""What every request passes: other sites are refused, and every response limits what a browser does with it."""
+"""The middleware of every request.
+
+Other sites are refused, and every response limits the browser's use of it.
+"""
 
 import asyncio
 
@@ -9,13 +12,17 @@ from publisher.web.middleware import CONTENT_SECURITY_POLICY, HEADERS, MAX_BODY_
 from tests.wait import eventually
 
 UPLOAD_HEADERS = {"content-type": "multipart/form-data; boundary=x"}
-UPLOAD = b'--x\r\ncontent-disposition: form-data; name="picture"; filename="a.png"\r\n\r\n' + b"x" * (
-    MAX_BODY_BYTES + 1
+UPLOAD = (
+    b'--x\r\ncontent-disposition: form-data; name="picture"; filename="a.png"\r\n\r\n'
+    + b"x" * (MAX_BODY_BYTES + 1)
 )
 
 
 async def test_other_sites_change_nothing(site):
-    """A form of another site, or of another port of this machine, is refused; one of our own pages is not."""
+    """A form of another site, or of another port of this machine, is refused.
+
+    A form of our own pages is not.
+    """
     client = await site.signed_in("author")
     refused = [
         {"sec-fetch-site": "cross-site", "origin": "https://evil.example"},
@@ -30,7 +37,10 @@ async def test_other_sites_change_nothing(site):
 
 
 async def test_another_server_on_this_machine_reads_nothing(site):
-    """All ports of a host share their cookies, so even a read by a page of another port is refused."""
+    """Another server on this machine reads nothing, not even by a page of its port.
+
+    All ports of a host share their cookies.
+    """
     client = await site.signed_in("author")
     other = await client.get("/today", headers={"sec-fetch-site": "same-site"})
     foreign_name = await client.get("/today", headers={"host": "rebound.example:8700"})
@@ -43,7 +53,9 @@ async def test_every_response_limits_the_browser(site):
     """Pages and refusals carry the policy that lets no script but ours run."""
     client = await site.signed_in("author")
     answers = [await client.get("/today"), await client.get("/none"), await client.get("/login")]
-    assert {answer.headers["content-security-policy"] for answer in answers} == {CONTENT_SECURITY_POLICY}
+    assert {answer.headers["content-security-policy"] for answer in answers} == {
+        CONTENT_SECURITY_POLICY
+    }
     assert {answer.headers["x-content-type-options"] for answer in answers} == {"nosniff"}
     assert "style=" not in answers[0].text
 
@@ -72,7 +84,9 @@ async def answer_in_a_flood(site, monkeypatch):
 
 
 ASKED = {
-    400: lambda client: client.post("/login", content=b"--x\r\nbad", headers={"content-type": "multipart/form-data"}),
+    400: lambda client: client.post(
+        "/login", content=b"--x\r\nbad", headers={"content-type": "multipart/form-data"}
+    ),
     403: lambda client: client.post("/pause", headers={"origin": "https://evil.example"}),
     404: lambda client: client.get("/static/none/none.css"),
     405: lambda client: client.put("/pause"),
@@ -82,7 +96,10 @@ ASKED = {
 
 @pytest.mark.parametrize(("status", "ask"), ASKED.items(), ids=ASKED)
 async def test_every_refusal_limits_the_browser(site, status, ask):
-    """Whichever layer refuses, routes, bodies or static files: the headers are those of all other responses."""
+    """Every refusal has the headers of all other responses.
+
+    It comes from routes, bodies or static files.
+    """
     answer = await ask(await site.signed_in("author"))
     assert answer.status_code == status
     assert {name: answer.headers[name] for name in HEADERS} == HEADERS
@@ -90,10 +107,14 @@ async def test_every_refusal_limits_the_browser(site, status, ask):
 
 
 @pytest.mark.parametrize(
-    ("status", "ask"), [(500, answer_with_500), (500, answer_without_database), (429, answer_in_a_flood)]
+    ("status", "ask"),
+    [(500, answer_with_500), (500, answer_without_database), (429, answer_in_a_flood)],
 )
 async def test_every_error_limits_the_browser(site, monkeypatch, status, ask):
-    """An error of ours has the headers too, and a reference, even where the database gives no page."""
+    """An error of ours has the headers too, and a reference.
+
+    This holds even where the database gives no page.
+    """
     answer = await ask(site, monkeypatch)
     assert answer.status_code == status
     assert {name: answer.headers[name] for name in HEADERS} == HEADERS
@@ -114,7 +135,10 @@ async def test_every_error_limits_the_browser(site, monkeypatch, status, ask):
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_bad_origin_is_refused_and_no_error(site, method, origin):
-    """What a browser would never send, or only for another page, gets a refusal with the usual headers."""
+    """A bad origin gets a refusal with the usual headers, not an error.
+
+    A browser would never send it, or only for another page.
+    """
     client = await site.signed_in("author")
     answer = await client.request(method, "/pause", headers=[(b"origin", origin)])
     assert answer.status_code == 403
@@ -131,14 +155,17 @@ async def test_a_header_that_is_no_ascii_is_refused(site, header):
 
 
 async def test_pages_and_pictures_stay_in_no_browsers_files(site):
-    """On a machine that several people use the next one finds nothing; only files of ours are kept."""
+    """Pages and pictures are not kept by the browser.
+
+    On a machine that several people use the next one finds nothing. Only files of ours are kept.
+    """
     client = await site.signed_in("author", "auditor")
     answers = [await client.get(path) for path in ("/today", "/me", "/audit/export", "/none")]
     assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
 
 
 async def test_signing_out_clears_what_the_browser_keeps(site):
-    """Cookie, cache and storage go; what a person likes to see stays."""
+    """Signing out clears cookie, cache and storage; a person's display preferences stay."""
     client = await site.signed_in("author")
     answer = await client.post("/logout")
     assert answer.headers["clear-site-data"] == '"cache", "storage"'
@@ -166,7 +193,10 @@ async def test_a_body_larger_than_any_form_is_refused(site, content):
 
 
 async def test_who_goes_before_the_end_of_a_form_is_no_error(site):
-    """A flood of forms that never end, and are closed for others, fills no log with failures of ours."""
+    """A visitor that leaves before the end of a form is no error.
+
+    A flood of forms that never end, and are closed for others, fills no log with failures of ours.
+    """
     sent = []
 
     async def receive():
@@ -175,8 +205,17 @@ async def test_who_goes_before_the_end_of_a_form_is_no_error(site):
     async def send(message):
         sent.append(message)
 
-    headers = [(b"host", b"127.0.0.1:8700"), (b"content-type", b"application/x-www-form-urlencoded")]
-    scope = {"type": "http", "method": "POST", "path": "/login", "headers": headers, "query_string": b""}
+    headers = [
+        (b"host", b"127.0.0.1:8700"),
+        (b"content-type", b"application/x-www-form-urlencoded"),
+    ]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/login",
+        "headers": headers,
+        "query_string": b"",
+    }
     await site.app(scope, receive, send)
     assert [message.get("status") for message in sent] == [400, None]
 
@@ -197,7 +236,8 @@ async def test_what_people_type_is_never_markup(site):
     typed = '<img src=x onerror="alert(1)">'
     await client.post("/pause", data={"reason": typed})
     pages = [
-        await client.get(path, params={"q": typed, "by": typed}) for path in ("/today", "/audit", "/search", "/me")
+        await client.get(path, params={"q": typed, "by": typed})
+        for path in ("/today", "/audit", "/search", "/me")
     ]
     assert any("&lt;img src=x" in page.text for page in pages)
     assert [page.url.path for page in pages if "<img src=x" in page.text] == []
@@ -214,25 +254,33 @@ async def test_no_other_site_may_read_and_no_other_method_does_anything(site):
         await client.get("/static/vendor/"),
     ]
     assert [answer.status_code for answer in answers] == [200, 405, 405, 404, 404]
-    assert [name for answer in answers for name in answer.headers if name.startswith("access-control")] == []
+    assert [
+        name for answer in answers for name in answer.headers if name.startswith("access-control")
+    ] == []
 
 
 @pytest.mark.parametrize(
     "target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)"]
 )
 async def test_a_sign_in_leads_to_no_other_site(site, target):
-    """What stands in an address decides only between pages of ours."""
+    """The target in an address decides only between pages of ours."""
     client = await site.signed_in("author")
     answer = await client.get("/login", params={"next": target})
     assert (answer.status_code, answer.headers["location"]) == (303, "/today")
 
 
 async def test_only_forms_with_pictures_take_large_bodies(site):
-    """Elsewhere nobody fills the disk with what no form has, signed in or not."""
+    """Only forms with pictures take large bodies.
+
+    Nobody fills the disk through another form, signed in or not.
+    """
     await site.add_user("王", "author")
     client = site.client()
     paths = ("/login", "/write/check", "/write")
-    answers = [await client.post(path, content=UPLOAD + b"\r\n--x--\r\n", headers=UPLOAD_HEADERS) for path in paths]
+    answers = [
+        await client.post(path, content=UPLOAD + b"\r\n--x--\r\n", headers=UPLOAD_HEADERS)
+        for path in paths
+    ]
     assert [answer.status_code for answer in answers] == [413, 413, 401]
 
 
@@ -255,7 +303,14 @@ async def test_f90_bodies_that_are_never_finished_take_little_memory(site, monke
 
     peers = {name: site.client(address=f"10.0.0.{number}") for number, name in enumerate("abc", 1)}
     peers["x"] = await site.signed_in("author", name="x")
-    for name, size in (("a1", 99_999), ("a2", 99_999), ("b1", 99_999), ("c1", 99_999), ("c2", 999), ("x1", 99_999)):
+    for name, size in (
+        ("a1", 99_999),
+        ("a2", 99_999),
+        ("b1", 99_999),
+        ("c1", 99_999),
+        ("c2", 999),
+        ("x1", 99_999),
+    ):
         tasks.append(asyncio.create_task(post(name, size)))
         await eventually(lambda: len(begun) + len(statuses) == len(tasks), 5)
     assert statuses == {"a2": 503, "c1": 503}
@@ -265,7 +320,11 @@ async def test_f90_bodies_that_are_never_finished_take_little_memory(site, monke
 
 
 async def test_so_many_uploads_are_received_at_once(site, monkeypatch):
-    """A user has a few, and all who have not signed in together, who take no place of users, as one who comes later."""
+    """The number of simultaneous uploads is bounded.
+
+    A user has a few, and so have all visitors without a session together. They take no place of
+    users, not even of a later one.
+    """
     monkeypatch.setattr(middleware, "MAX_UPLOADS_EACH", 2)
     monkeypatch.setattr(middleware, "MAX_UPLOADS", 3)
     monkeypatch.setattr(middleware, "MAX_UPLOADS_WITHOUT_SESSION", 3)

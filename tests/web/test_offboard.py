@@ -30,18 +30,24 @@ def without_waiting(monkeypatch):
 
 
 async def let_daemon_run(site):
-    """Do what the daemon does every few seconds."""
+    """Do the periodic work of the daemon, as it does every few seconds."""
     await remove_ordered_secrets(site.store, site.application.settings)
     await report_secrets(site.store, site.application.settings)
 
 
 def steps(page):
-    """Return which steps are done."""
-    return {key: mark == "done" for mark, key in re.findall(r'<li class="(done|open)" data-testid="step-(\w+)"', page)}
+    """Return the steps, each with True if it is done."""
+    return {
+        key: mark == "done"
+        for mark, key in re.findall(r'<li class="(done|open)" data-testid="step-(\w+)"', page)
+    }
 
 
 async def test_an_account_is_taken_out_of_service_step_by_step(site):
-    """It is off at once; what waits is cancelled if asked to, what is open keeps the secret; later the list goes on."""
+    """An account is taken out of service step by step, and is off at once.
+
+    Waiting deliveries are cancelled on request. Open ones keep the secret. The list goes on later.
+    """
     settings = site.application.settings
     vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
     (settings.secrets_dir / secret).unlink()
@@ -55,18 +61,33 @@ async def test_an_account_is_taken_out_of_service_step_by_step(site):
     assert not any(steps(page).values())
     assert (await client.post(PATH, data={"cancel": "1"})).status_code == 422
     [seen] = re.findall(r'name="cancel" value="(\d+)"', page)
-    await plan(site, POST, POST.replace('"refund"', '"third"'))  # one waits as before, but another one
+    await plan(
+        site, POST, POST.replace('"refund"', '"third"')
+    )  # one waits as before, but another one
     stale = await client.post(PATH, data={"cancel": seen, "reason": "移交宣传科"})
     assert (stale.status_code, fields_of(stale.text)["reason"]) == (409, ["移交宣传科"])
     [newest] = re.findall(r'name="cancel" value="(\d+)"', stale.text)
-    begun = await client.post(PATH, data={"cancel": newest, "reason": "移交宣传科"}, follow_redirects=True)
-    wanted = {"off": True, "unresolved": False, "waiting": True, "secret": False, "entry": False, "revoke": False}
+    begun = await client.post(
+        PATH, data={"cancel": newest, "reason": "移交宣传科"}, follow_redirects=True
+    )
+    wanted = {
+        "off": True,
+        "unresolved": False,
+        "waiting": True,
+        "secret": False,
+        "entry": False,
+        "revoke": False,
+    }
     assert steps(begun.text) == wanted
     assert "移交或停用没有做完" in (await client.get(f"/accounts/{ACCOUNT}")).text
     assert vault.list_names() == [secret]
 
-    await set_state(site, State.PUBLISHED, ACCOUNT, remote_id="1", url="", published_at=site.runtime.now())
-    ordered = await client.post(PATH, data=fields_of((await client.get(PATH)).text), follow_redirects=True)
+    await set_state(
+        site, State.PUBLISHED, ACCOUNT, remote_id="1", url="", published_at=site.runtime.now()
+    )
+    ordered = await client.post(
+        PATH, data=fields_of((await client.get(PATH)).text), follow_redirects=True
+    )
     assert steps(ordered.text) == {**wanted, "unresolved": True}
     assert "已要求删除" in ordered.text
     assert vault.list_names() == [secret]
@@ -77,11 +98,19 @@ async def test_an_account_is_taken_out_of_service_step_by_step(site):
     assert "移交或停用没有做完" not in (await client.get(f"/accounts/{ACCOUNT}")).text
     assert vault.list_names() == []
     [override] = await site.store.queries.mode_overrides()
-    assert (override.account, override.mode, override.by, override.reason) == (ACCOUNT, Mode.OFF, "王", "移交宣传科")
+    assert (override.account, override.mode, override.by, override.reason) == (
+        ACCOUNT,
+        Mode.OFF,
+        "王",
+        "移交宣传科",
+    )
 
 
 async def test_an_account_is_stopped_though_the_encrypted_store_is_damaged(site):
-    """The order turns it off; the list says what is wrong with the store, and is not complete."""
+    """An account is stopped though the encrypted store is damaged.
+
+    The order turns it off. The list names the problem of the store, and is not complete.
+    """
     settings = site.application.settings
     vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
     (settings.secrets_dir / secret).unlink()
@@ -113,7 +142,11 @@ async def test_the_first_click_never_removes_a_secret(site):
     await let_daemon_run(site)
     assert vault.list_names() == []
     assert steps((await client.get(PATH)).text)["secret"]
-    [entry] = [one for one in await site.store.queries.audit_history(f"account:{ACCOUNT}") if one.event == "offboarded"]
+    [entry] = [
+        one
+        for one in await site.store.queries.audit_history(f"account:{ACCOUNT}")
+        if one.event == "offboarded"
+    ]
     assert entry.name == "王"
 
 
@@ -123,21 +156,29 @@ async def test_an_order_removes_nothing_once_the_account_is_used_again(site):
     vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
     (settings.secrets_dir / secret).unlink()
     vault.write(secret, {"access_token": "x"})
-    await site.store.kept_secrets.order(SecretRemoval(account=ACCOUNT, name="王", sign_in="session"))
+    await site.store.kept_secrets.order(
+        SecretRemoval(account=ACCOUNT, name="王", sign_in="session")
+    )
     await let_daemon_run(site)
     assert vault.list_names() == [secret]
     assert await site.store.kept_secrets.orders() == []
 
 
 async def test_done_is_said_only_of_what_is_done(site, monkeypatch):
-    """The daemon also answers an order that it may not carry out: the account was turned on again meanwhile."""
+    """The page does not say that a removal is done unless it is.
+
+    The daemon also answers an order that it may not carry out: the account was turned on again
+    meanwhile.
+    """
     settings = site.application.settings
     vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
     (settings.secrets_dir / secret).unlink()
     vault.write(secret, {"access_token": "x"})
     await let_daemon_run(site)
     client = await site.signed_in("operator", name="王")
-    await client.post(PATH, data=fields_of((await client.get(PATH)).text) | {"reason": "移交宣传科"})
+    await client.post(
+        PATH, data=fields_of((await client.get(PATH)).text) | {"reason": "移交宣传科"}
+    )
 
     async def answer(store, order):
         await store.actions.set_mode(ACCOUNT, None, order.person, "留用")
@@ -146,21 +187,29 @@ async def test_done_is_said_only_of_what_is_done(site, monkeypatch):
         return True
 
     monkeypatch.setattr(offboard, "order_removal", answer)
-    shown = await client.post(PATH, data=fields_of((await client.get(PATH)).text), follow_redirects=True)
+    shown = await client.post(
+        PATH, data=fields_of((await client.get(PATH)).text), follow_redirects=True
+    )
     assert vault.list_names() == [secret]
     assert "能做的都做完了" not in shown.text
     assert "的密钥没有删除" in shown.text
 
 
 async def test_an_order_that_cannot_be_carried_out_holds_up_no_other(site):
-    """One account is unknown by now, the secret of another cannot be removed: the third is off all the same."""
+    """An order that cannot be carried out holds up no other.
+
+    One account is unknown by now, and the secret of another cannot be removed. The third is off all
+    the same.
+    """
     settings = site.application.settings
     vault, secret = Vault(folder=settings.workspace / "var"), settings.accounts[ACCOUNT].secret
     (settings.secrets_dir / secret).unlink()
     vault.write(secret, {"access_token": "x"})
     await site.store.actions.set_mode(ACCOUNT, Mode.OFF, Actor(role=Role.PERSON, name="王"), "移交")
     for account in ("a-gone", ACCOUNT):
-        await site.store.kept_secrets.order(SecretRemoval(account=account, name="王", sign_in="session"))
+        await site.store.kept_secrets.order(
+            SecretRemoval(account=account, name="王", sign_in="session")
+        )
     await let_daemon_run(site)
     assert vault.list_names() == []
     assert await site.store.kept_secrets.orders() == []
@@ -187,20 +236,32 @@ async def test_a_store_that_cannot_be_written_holds_up_no_other_order(site, monk
 
 
 async def test_a_secret_outside_the_store_is_left_to_people(site):
-    """The page names its place, which the daemon has reported, also once the account is out of the settings."""
+    """A secret outside the store is left to people.
+
+    The page names its place, as the daemon reported it, also once the account is out of the
+    settings.
+    """
     await let_daemon_run(site)
     client = await site.signed_in("operator")
     begun = await client.post(PATH, data={"reason": "移交宣传科"}, follow_redirects=True)
-    place = str(site.application.settings.secrets_dir / site.application.settings.accounts[ACCOUNT].secret)
+    place = str(
+        site.application.settings.secrets_dir / site.application.settings.accounts[ACCOUNT].secret
+    )
     assert place in begun.text
-    accounts = {key: value for key, value in site.application.settings.accounts.items() if key != ACCOUNT}
+    accounts = {
+        key: value for key, value in site.application.settings.accounts.items() if key != ACCOUNT
+    }
     await report_secrets(site.store, replace(site.application.settings, accounts=accounts))
     report = await site.store.kept_secrets.read_report()
     assert place in report.elsewhere.values()
 
 
 async def test_a_reason_typed_while_the_second_factor_lapses_is_kept(site):
-    """It is typed once: the form is there after a wrong code and a right one, and does nothing until it is sent."""
+    """A reason typed while the second factor lapses is kept.
+
+    It is typed once. The form is there after a wrong code and a right one, and does nothing until
+    it is sent.
+    """
     secret = await add_activated(site, "王", "operator", with_factor=True)
     client = site.client()
 
@@ -223,14 +284,17 @@ async def test_a_reason_typed_while_the_second_factor_lapses_is_kept(site):
 
 async def test_only_who_keeps_the_secrets_of_an_account_takes_it_out(site):
     """An author is refused, and an operator of another region does not find it."""
-    author, other = await site.signed_in("author"), await site.signed_in("operator@shanghai-weibo", name="李")
+    author, other = (
+        await site.signed_in("author"),
+        await site.signed_in("operator@shanghai-weibo", name="李"),
+    )
     answers = [await client.post(PATH, data={"reason": "x"}) for client in (author, other)]
     assert [answer.status_code for answer in answers] == [403, 404]
     assert await site.store.queries.mode_overrides() == []
 
 
 async def test_accounts_of_others_that_share_the_login_are_counted_alone(site, monkeypatch):
-    """Who sees one region reads that others have the login too, and not which."""
+    """A viewer of one region sees only that others share the login, not their accounts."""
     find = offboard.find_account
 
     async def find_shared(*arguments):

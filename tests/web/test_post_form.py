@@ -1,4 +1,7 @@
-"""The form of a post and the post are each other: what nobody touches is saved as it was."""
+"""The form of a post and the post convert into each other.
+
+An untouched field is saved as it was.
+"""
 
 import tomllib
 from datetime import UTC, datetime
@@ -10,7 +13,14 @@ from starlette.datastructures import FormData
 
 from publisher.rendering.templates import TemplateSample
 from publisher.web.forms import read_reason
-from publisher.web.post_form import clean_text, dump_entry, fill_form, load_entry, read_entry, suggest_id
+from publisher.web.post_form import (
+    clean_text,
+    dump_entry,
+    fill_form,
+    load_entry,
+    read_entry,
+    suggest_id,
+)
 
 ROOT = Path(__file__).parents[2]
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -85,8 +95,13 @@ def test_an_id_is_made_of_the_title():
 
 
 def test_a_base_that_was_tampered_with_is_no_post():
-    """Whatever a browser sends as the post to change, it is a table or nothing."""
-    assert [load_entry(text) for text in ("", "x", "post = 1", "[[post]]\nid = 1", "post = [2]")] == [
+    """A base that was tampered with is no post.
+
+    Any text that a browser sends as the post to change is a table or nothing.
+    """
+    assert [
+        load_entry(text) for text in ("", "x", "post = 1", "[[post]]\nid = 1", "post = [2]")
+    ] == [
         {},
         {},
         {},

@@ -1,4 +1,4 @@
-"""Posts and deliveries on pages: what they show, and what people do there."""
+"""Posts and deliveries on pages: their display, and people's actions there."""
 
 import html
 import re
@@ -22,7 +22,10 @@ PATH = "/posts/refund"
 
 
 async def test_a_post_shows_each_account_with_its_text(site):
-    """Before its time the texts come first, with the number of accounts; the bulletin number is in them."""
+    """Before the time of a post its texts come first, with the number of accounts.
+
+    The bulletin number is in the texts.
+    """
     deliveries = await plan(site, POST)
     client = await site.signed_in("viewer")
     page = (await client.get(PATH)).text
@@ -51,7 +54,10 @@ async def test_what_needs_a_person_stands_first_with_the_words_of_why(site):
 
 
 async def test_a_map_of_one_platform_leads_to_its_accounts(site):
-    """What needs a person on another platform neither hides them nor is counted; one link leads to all platforms."""
+    """A map of one platform leads to its accounts.
+
+    A task on another platform neither hides them nor is counted. One link leads to all platforms.
+    """
     await plan(site, POST)
     await set_state(site, State.HELD, "beijing-tieba", reason="captcha")
     client = await site.signed_in("viewer")
@@ -60,7 +66,9 @@ async def test_a_map_of_one_platform_leads_to_its_accounts(site):
     assert sorted(rows) == ["beijing-weibo", "shanghai-weibo"]
     tabs = {
         name: (html.unescape(path), number)
-        for path, name, number in re.findall(r'<a href="([^"]+)"[^>]* data-testid="tab-(\w+)">\D+(\d+)</a>', page)
+        for path, name, number in re.findall(
+            r'<a href="([^"]+)"[^>]* data-testid="tab-(\w+)">\D+(\d+)</a>', page
+        )
     }
     assert tabs["all"] == (f"{PATH}?tab=all&platform=weibo", "2")
     assert tabs["action"] == (f"{PATH}?tab=action&platform=weibo", "0")
@@ -69,7 +77,10 @@ async def test_a_map_of_one_platform_leads_to_its_accounts(site):
 
 
 async def test_a_post_is_checked_again_within_minutes(site, monkeypatch):
-    """Its texts are rendered once for all who look meanwhile, whatever else live pages keep."""
+    """A post is checked again within minutes.
+
+    Its texts are rendered once for all viewers in between, independent of the cache of live pages.
+    """
     checks, numbers = [], []
 
     async def check(*arguments):
@@ -88,8 +99,13 @@ async def test_a_post_is_checked_again_within_minutes(site, monkeypatch):
 
 
 async def test_a_post_that_is_not_planned_yet_names_its_accounts(site):
-    """The head and the checks have the number of accounts that the post is for, and that the visitor sees."""
-    await plan(site, warning("later", to='["platform:weibo"]', when="at = 2027-11-25T10:00:00+08:00"))
+    """A post that is not planned yet names its accounts.
+
+    The head and the checks have the number of the post's accounts that the visitor sees.
+    """
+    await plan(
+        site, warning("later", to='["platform:weibo"]', when="at = 2027-11-25T10:00:00+08:00")
+    )
     all_seen = await site.signed_in("viewer")
     some_seen = await site.signed_in("viewer@region:110000", name="京")
     pages = [(await client.get("/posts/later")).text for client in (all_seen, some_seen)]
@@ -101,21 +117,33 @@ async def test_a_post_that_is_not_planned_yet_names_its_accounts(site):
 
 async def test_a_post_says_what_its_checks_have_found(site):
     """The warnings of `check` and the open alerts about it; without any that nothing was found."""
-    await plan(site, POST, warning("other", to='["beijing-weibo"]', when=SOON).replace("level_basis", "# level_basis"))
+    await plan(
+        site,
+        POST,
+        warning("other", to='["beijing-weibo"]', when=SOON).replace("level_basis", "# level_basis"),
+    )
     client = await site.signed_in("viewer")
     fine, other = [(await client.get(f"/posts/{post}")).text for post in ("refund", "other")]
     facts = {"post": "refund", "number": "1"}
     at = site.runtime.now()
-    await site.store.database.write(lambda unit: raise_alert(unit, at, "occurrences_missed", "refund", facts))
+    await site.store.database.write(
+        lambda unit: raise_alert(unit, at, "occurrences_missed", "refund", facts)
+    )
     alerted = (await client.get(PATH)).text
-    found = [re.search(r'data-testid="checks">(.*?)</section>', page, re.DOTALL)[1] for page in (fine, other, alerted)]
+    found = [
+        re.search(r'data-testid="checks">(.*?)</section>', page, re.DOTALL)[1]
+        for page in (fine, other, alerted)
+    ]
     assert ["没有发现问题" in card for card in found] == [True, False, False]
     assert ["1 个提醒" in card for card in found] == [False, True, True]
     assert "依据" in found[1]
 
 
 async def test_a_retraction_takes_three_clicks_and_names_its_number(site):
-    """The post, the button, the number in it: then each account is listed, with what proves that it is gone."""
+    """A retraction takes three clicks: the post, the button, and the number in it.
+
+    Then each account is listed, with the proof of its removal.
+    """
     await plan(site, POST)
     await set_state(site, State.PUBLISHED, "beijing-weibo", "shanghai-weibo", attempts=1)
     client = await site.signed_in("author", name="王")
@@ -124,18 +152,27 @@ async def test_a_retraction_takes_three_clicks_and_names_its_number(site):
     assert "还没发的 2 个不再发" in page
     fields = hidden_fields(page, f"{PATH}/retract")
     assert (await client.post(f"{PATH}/retract", data=fields)).status_code == 422
-    answer = await client.post(f"{PATH}/retract", data={**fields, "reason": "写错了"}, follow_redirects=True)
+    answer = await client.post(
+        f"{PATH}/retract", data={**fields, "reason": "写错了"}, follow_redirects=True
+    )
     assert 'data-testid="page-retraction"' in answer.text
     assert "正在删 2 条" in answer.text
     states = {item.account: item.state for item in await site.store.queries.deliveries("refund")}
     assert states["beijing-weibo"] is State.RETRACTING
     assert states["shanghai-tieba"] is State.CANCELLED
     [entry] = await site.store.queries.audit_history("refund")
-    assert (entry.event, entry.name, entry.detail["reason"]) == ("retraction_requested", "王", "写错了")
+    assert (entry.event, entry.name, entry.detail["reason"]) == (
+        "retraction_requested",
+        "王",
+        "写错了",
+    )
 
 
 async def test_a_retraction_drawn_before_more_accounts_were_added_does_nothing(site):
-    """A form that has not shown all that it would take down is refused with what changed."""
+    """A retraction drawn before more accounts were added does nothing.
+
+    A form that has not shown all that it would take down is refused with the changes.
+    """
     await plan(site, warning("refund", to='["platform:weibo"]', when=SOON))
     client = await site.signed_in("author")
     await set_state(site, State.PUBLISHED, attempts=1)
@@ -148,7 +185,7 @@ async def test_a_retraction_drawn_before_more_accounts_were_added_does_nothing(s
 
 
 async def test_a_post_in_flight_can_still_be_taken_down(site):
-    """What goes on meanwhile is no reason to refuse: the form covers it."""
+    """A post in flight can still be taken down: the form covers its progress."""
     await plan(site, POST)
     client = await site.signed_in("author")
     await set_state(site, State.PUBLISHED, "beijing-weibo", attempts=1)
@@ -160,7 +197,11 @@ async def test_a_post_in_flight_can_still_be_taken_down(site):
 
 
 async def test_a_role_on_some_accounts_takes_down_nothing_else(site):
-    """The whole post is refused to who may act on one account of it; that account is not."""
+    """A role on some accounts takes down nothing else.
+
+    A person with permission for one account of a post is refused the whole post, but not that
+    account.
+    """
     await plan(site, POST)
     await set_state(site, State.PUBLISHED, attempts=1)
     client = await site.signed_in("author@beijing-weibo")
@@ -170,8 +211,12 @@ async def test_a_role_on_some_accounts_takes_down_nothing_else(site):
     assert "act-retract" not in page
     newest = str(await site.store.occurrences.newest_delivery("refund"))
     whole = await client.post(f"{PATH}/retract", data={"newest": newest, "reason": "x"})
-    other = await client.post("/deliveries/refund/once/shanghai-weibo/retract", data={"newest": newest, "reason": "x"})
-    own = await client.post("/deliveries/refund/once/beijing-weibo/retract", data={"newest": newest, "reason": "x"})
+    other = await client.post(
+        "/deliveries/refund/once/shanghai-weibo/retract", data={"newest": newest, "reason": "x"}
+    )
+    own = await client.post(
+        "/deliveries/refund/once/beijing-weibo/retract", data={"newest": newest, "reason": "x"}
+    )
     assert (whole.status_code, other.status_code, own.status_code) == (403, 404, 303)
     taken = await site.store.queries.deliveries(states=[State.RETRACTING])
     assert [item.account for item in taken] == ["beijing-weibo"]
@@ -193,17 +238,28 @@ async def test_two_people_decide_that_a_post_is_there(site):
     await plan(site, POST)
     await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
     path = "/deliveries/refund/once/beijing-tieba"
-    first, second = await site.signed_in("operator", name="王"), await site.signed_in("operator", name="李")
+    first, second = (
+        await site.signed_in("operator", name="王"),
+        await site.signed_in("operator", name="李"),
+    )
     fields = hidden_fields((await first.get(path)).text, f"{path}/resolve?ruling=published")
-    assert (await first.post(f"{path}/resolve", data={**fields, "reason": "看到了"})).status_code == 422
+    assert (
+        await first.post(f"{path}/resolve", data={**fields, "reason": "看到了"})
+    ).status_code == 422
     said = {**fields, "reason": "看到了", "url": "https://example.com/p/1"}
     assert (await first.post(f"{path}/resolve", data=said)).status_code == 303
     assert "act-resolve-confirm" not in (await first.get(path)).text
     page = (await second.get(path)).text
     assert "王 说在 https://example.com/p/1 看到了" in page
     fields = hidden_fields(page, f"{path}/resolve?ruling=confirm")
-    assert (await second.post(f"{path}/resolve", data={**fields, "reason": "也看到了"})).status_code == 303
-    [delivery] = [item for item in await site.store.queries.deliveries("refund") if item.account == "beijing-tieba"]
+    assert (
+        await second.post(f"{path}/resolve", data={**fields, "reason": "也看到了"})
+    ).status_code == 303
+    [delivery] = [
+        item
+        for item in await site.store.queries.deliveries("refund")
+        if item.account == "beijing-tieba"
+    ]
     assert delivery.state is State.PUBLISHED
     assert delivery.receipt.is_manually_confirmed
 
@@ -226,7 +282,11 @@ async def test_what_is_said_of_an_earlier_state_is_not_left_to_be_confirmed(site
     """Another person has decided a moment before: nothing is stored that somebody could confirm."""
     await plan(site, POST)
     await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
-    [seen] = [item for item in await site.store.queries.deliveries("refund") if item.account == "beijing-tieba"]
+    [seen] = [
+        item
+        for item in await site.store.queries.deliveries("refund")
+        if item.account == "beijing-tieba"
+    ]
     await decide(site.store, seen, "resend", by=site.actor, reason="没有", version=seen.version)
     with pytest.raises(RefusedError, match="changed_meanwhile"):
         await decide(
@@ -242,7 +302,10 @@ async def test_what_is_said_of_an_earlier_state_is_not_left_to_be_confirmed(site
 
 
 async def test_a_post_is_paused_resumed_and_cancelled(site):
-    """Each asks with numbers, and each says afterwards what was done."""
+    """Pause, resumption and cancellation of a post each ask with numbers.
+
+    Each reports its effect afterwards.
+    """
     await plan(site, POST)
     client = await site.signed_in("operator")
     paused = await client.post(f"{PATH}/pause", data={"reason": "等一等"}, follow_redirects=True)
@@ -252,9 +315,13 @@ async def test_a_post_is_paused_resumed_and_cancelled(site):
     assert (await client.post(f"{PATH}/resume", data=fields)).status_code == 303
     assert (await client.post(f"{PATH}/resume", data=fields)).status_code == 409
     fields = hidden_fields((await client.get(PATH)).text, f"{PATH}/cancel")
-    done = await client.post(f"{PATH}/cancel", data={**fields, "reason": "不需要了"}, follow_redirects=True)
+    done = await client.post(
+        f"{PATH}/cancel", data={**fields, "reason": "不需要了"}, follow_redirects=True
+    )
     assert "已撤回，4 个不再发" in done.text
-    assert {item.state for item in await site.store.queries.deliveries("refund")} == {State.CANCELLED}
+    assert {item.state for item in await site.store.queries.deliveries("refund")} == {
+        State.CANCELLED
+    }
 
 
 async def test_a_reason_that_is_spelt_like_a_code_stays_what_was_typed(site):
@@ -266,7 +333,10 @@ async def test_a_reason_that_is_spelt_like_a_code_stays_what_was_typed(site):
 
 
 async def test_only_the_pause_that_was_shown_is_lifted(site):
-    """Neither the page, nor the button to take a pause back, lifts one that somebody ordered since."""
+    """Only the displayed pause is lifted.
+
+    Neither the page, nor the button to take a pause back, lifts one that somebody ordered since.
+    """
     client = await site.signed_in("operator")
     paused = await client.post("/pause", data={"reason": "演练"}, follow_redirects=True)
     page = (await client.get("/resume")).text
@@ -276,7 +346,9 @@ async def test_only_the_pause_that_was_shown_is_lifted(site):
     answers = [(await client.post("/resume", data=fields)).status_code for fields in stale]
     assert answers == [409, 409, 409]
     assert [pause.reason for pause in await site.store.queries.pauses()] == ["机房起火"]
-    assert (await client.post("/resume", data=fields_of((await client.get("/resume")).text))).status_code == 303
+    assert (
+        await client.post("/resume", data=fields_of((await client.get("/resume")).text))
+    ).status_code == 303
     assert await site.store.queries.pauses() == []
 
 
@@ -294,7 +366,10 @@ async def test_what_failed_is_sent_again(site):
 
 
 async def test_f105_the_page_offers_the_present_text_of_a_post_filed_with_another(site):
-    """F105: once the daemon has found that another text would come now, its page says so and has a button for it."""
+    """F105: a post's page offers its present text where another text was filed.
+
+    The page says so, with a button, once the daemon has found that another text would come now.
+    """
     await plan(site, POST)
     client = await site.signed_in("author")
     assert "act-refresh" not in (await client.get(PATH)).text
@@ -308,7 +383,10 @@ async def test_f105_the_page_offers_the_present_text_of_a_post_filed_with_anothe
 
 
 async def test_a_retraction_counts_what_was_sent_again(site):
-    """All times a post was sent are in the number, and an account stands once in its list, with its newest delivery."""
+    """A retraction counts each time a post was sent.
+
+    An account is listed once, with its newest delivery.
+    """
     await plan(site, POST)
     await set_state(site, State.PUBLISHED, attempts=1)
     await set_state(site, State.REMOVED, "beijing-weibo", attempts=1)
@@ -321,18 +399,25 @@ async def test_a_retraction_counts_what_was_sent_again(site):
     assert "从 5 个账号删掉这一条？" in page
     assert page.count('data-testid="delivery-refund-') == 4
     fields = hidden_fields(page, f"{PATH}/retract")
-    done = await client.post(f"{PATH}/retract", data={**fields, "reason": "写错了"}, follow_redirects=True)
+    done = await client.post(
+        f"{PATH}/retract", data={**fields, "reason": "写错了"}, follow_redirects=True
+    )
     assert done.text.count('data-testid="delivery-refund-') == 5
 
 
 async def test_nothing_is_sent_while_the_database_may_lack_what_was_sent(site, monkeypatch):
-    """While a worker's journal is still to be compared, no resumption or resend begins; stopping always works."""
+    """While a worker's journal is still to be compared, no resumption or resend begins.
+
+    Stopping always works.
+    """
 
     def refuse(_url):
         raise RefusedError("waiting_for_workers", workers="host:b")
 
     await plan(site, POST)
-    await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1, readbacks=1)
+    await set_state(
+        site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1, readbacks=1
+    )
     await site.store.actions.pause("all", named_person("王"), "")
     client = await site.signed_in("operator")
     path = "/deliveries/refund/once/beijing-tieba"
@@ -342,14 +427,20 @@ async def test_nothing_is_sent_while_the_database_may_lack_what_was_sent(site, m
     sent = await client.post(f"{path}/resolve", data={**fields, "reason": "再发"})
     assert (resumed.status_code, sent.status_code) == (409, 409)
     assert [pause.scope for pause in await site.store.queries.pauses()] == ["all"]
-    given_up = await client.post(f"{path}/resolve", data={**fields, "ruling": "cancel", "reason": "不发了"})
+    given_up = await client.post(
+        f"{path}/resolve", data={**fields, "ruling": "cancel", "reason": "不发了"}
+    )
     assert given_up.status_code == 303
-    [held] = [item for item in await site.store.queries.deliveries("refund") if item.account == "beijing-tieba"]
+    [held] = [
+        item
+        for item in await site.store.queries.deliveries("refund")
+        if item.account == "beijing-tieba"
+    ]
     assert held.state is State.CANCELLED
 
 
 async def test_posts_are_listed_and_found(site):
-    """By words and by state; what is not there is said to be so."""
+    """Posts are found by words and by state; a missing post is reported as missing."""
     await plan(site, POST, warning("other", when=LATER))
     await set_state(site, State.HELD, "beijing-tieba", reason="captcha")
     client = await site.signed_in("viewer")
@@ -363,7 +454,11 @@ async def test_posts_are_listed_and_found(site):
 
 
 async def test_all_texts_can_be_compared(site):
-    """Texts that differ in facts of regions alone count as one; an article is shut off in a response of its own."""
+    """All texts can be compared.
+
+    Texts that differ in facts of regions alone count as one. An article is isolated in its own
+    response.
+    """
     await plan(site, warning("refund", to='["all"]', when=SOON))
     client = await site.signed_in("viewer")
     page = (await client.get(f"{PATH}/texts?a=beijing-weibo&b=shanghai-weibo")).text
@@ -379,21 +474,41 @@ async def test_all_texts_can_be_compared(site):
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 async def test_no_text_is_missing(site, lang):
-    """Neither a code nor an unfilled fact is shown, whatever state a delivery is in."""
+    """Neither a code nor an unfilled fact is shown in any state of a delivery."""
     await plan(site, POST, warning("other", to='["all"]', when=LATER))
     client = await site.signed_in("operator", "author", name="王")
     for state in State:
-        await set_state(site, state, "beijing-tieba", reason="captcha" if state is State.HELD else None, attempts=1)
-        for path in (PATH, f"{PATH}?tab=all", "/deliveries/refund/once/beijing-tieba", "/posts", "/posts/other"):
+        await set_state(
+            site,
+            state,
+            "beijing-tieba",
+            reason="captcha" if state is State.HELD else None,
+            attempts=1,
+        )
+        for path in (
+            PATH,
+            f"{PATH}?tab=all",
+            "/deliveries/refund/once/beijing-tieba",
+            "/posts",
+            "/posts/other",
+        ):
             answer = await client.get(path, params={"lang": lang} if "?" not in path else None)
             words = re.sub(r"<[^>]*>", " ", answer.text)
             assert answer.status_code == 200
-            assert not re.search(r"\b(?:pages|web|column|why|state|hold)_\w+|\{\w+\}", words), (path, state)
+            assert not re.search(r"\b(?:pages|web|column|why|state|hold)_\w+|\{\w+\}", words), (
+                path,
+                state,
+            )
 
 
-@pytest.mark.parametrize(("when", "repeats"), [("at = 2099-01-05T09:00:00", False), ('cron = "0 9 * * *"', True)])
+@pytest.mark.parametrize(
+    ("when", "repeats"), [("at = 2099-01-05T09:00:00", False), ('cron = "0 9 * * *"', True)]
+)
 async def test_a_correction_of_a_repeating_post_says_that_it_ends(site, when, *, repeats):
-    """Before anything is sent, the page says what `correct` says on the command line."""
+    """The page of a correction says that a repeating post ends, as `correct` does.
+
+    It says so before anything is sent. `correct` is the command on the command line.
+    """
     await plan(site, warning("refund", when))
     client = await site.signed_in("operator")
     page = (await client.get(f"{PATH}/correct")).text

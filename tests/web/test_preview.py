@@ -1,4 +1,7 @@
-"""What many previews and pictures of one person cost others: turns at the renderer, and limits before the work."""
+"""The cost of one person's many previews and pictures to others.
+
+Turns at the renderer, and limits before the work.
+"""
 
 import asyncio
 import io
@@ -16,13 +19,18 @@ from publisher.rendering.jobs import ReadBody, RenderPage
 from publisher.store.people import drafts
 from publisher.web import dashboard
 from publisher.web.pages import write
-from publisher.web.preview import MAX_ARTICLE_CHARACTERS_PER_USER, MAX_WAITING_PER_USER, Articles, RenderTurns
+from publisher.web.preview import (
+    MAX_ARTICLE_CHARACTERS_PER_USER,
+    MAX_WAITING_PER_USER,
+    Articles,
+    RenderTurns,
+)
 from tests.wait import eventually
 from tests.web.test_write import NEW, file  # noqa: F401 # the fixture
 
 COLUMNS = 1_300
 TABLE = "|" + "a|" * COLUMNS + "\n|" + "-|" * COLUMNS + "\n" + "a\n" * COLUMNS
-"""Less than 8 kB, of which 65,000 cells are made."""
+"""A table of less than 8 kB that makes 65,000 cells."""
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +40,10 @@ def without_waiting(monkeypatch):
 
 
 class Queue:
-    """Requests at the renderer, each of which holds it until it is let go."""
+    """Requests at the renderer.
+
+    Each holds the renderer until it is released.
+    """
 
     def __init__(self):
         self.turns, self.order, self.tasks = RenderTurns(), [], []
@@ -58,7 +69,10 @@ class Queue:
 
 
 async def test_users_take_turns_whoever_asks_for_most():
-    """Three people who ask after one with three requests wait for one of these, and saves go first."""
+    """Users take turns, and saves go first.
+
+    Three people that ask after one with three requests wait for one of these.
+    """
     queue = Queue()
     for name in ("王1", "王2", "王3", "李1", "赵1"):
         await queue.ask(name)
@@ -91,7 +105,11 @@ async def test_a_request_that_is_given_up_keeps_nobody_waiting():
 
 
 async def test_a_request_that_is_given_up_in_the_moment_of_its_turn_keeps_nobody_waiting():
-    """Its wait has ended before its task runs: the turn goes to the next, and a newer check takes no place of it."""
+    """A request that is given up in the moment of its turn keeps nobody waiting.
+
+    Its wait has ended before its task runs. The turn goes to the next, and a newer check takes no
+    place of it.
+    """
     queue = Queue()
     for name in ("王1", "李1", "赵1"):
         await queue.ask(name)
@@ -128,11 +146,15 @@ async def test_who_has_too_many_waiting_is_refused():
     ],
     ids=["table", "quoted table", "lines", "marks", "data", "platform's text"],
 )
-async def test_what_would_cost_the_renderer_seconds_is_refused_before_any_work(site, monkeypatch, field, text, problem):
+async def test_what_would_cost_the_renderer_seconds_is_refused_before_any_work(
+    site, monkeypatch, field, text, problem
+):
     """The problem stands at the field, and nothing of it was given to the renderer."""
     renderer, jobs = site.application.planner.post_renderer.templates.renderer, []
     run = type(renderer).run
-    monkeypatch.setattr(type(renderer), "run", lambda self, found: jobs.extend(found) or run(self, found))
+    monkeypatch.setattr(
+        type(renderer), "run", lambda self, found: jobs.extend(found) or run(self, found)
+    )
     author = await site.signed_in("author")
     answer = await author.post("/write/check", data={**NEW, field: text})
     assert answer.status_code == 200
@@ -143,8 +165,16 @@ async def test_what_would_cost_the_renderer_seconds_is_refused_before_any_work(s
 
 @pytest.mark.usefixtures("file")
 async def test_one_author_with_many_previews_lets_others_through(site, monkeypatch):
-    """While one of theirs runs, the newest of the rest waits; another person's is next, and the first of all a save."""
-    renderer, begun, go = site.application.planner.post_renderer.templates.renderer, [], threading.Semaphore(0)
+    """One author with many previews lets others through.
+
+    While one preview of the author runs, the newest of the rest waits. Another person's is next,
+    and a save is first of all.
+    """
+    renderer, begun, go = (
+        site.application.planner.post_renderer.templates.renderer,
+        [],
+        threading.Semaphore(0),
+    )
     run = type(renderer).run
 
     def wait(self, jobs):
@@ -192,14 +222,19 @@ async def upload(client, number=0):
 
 @pytest.mark.parametrize("limit", ["bytes", "unused", "disk"])
 async def test_one_author_cannot_fill_the_disk_with_pictures(site, monkeypatch, limit):
-    """What is too much is said at the field and not written; another author's pictures are kept as before."""
+    """Pictures above a limit are refused at the field and not written.
+
+    Another author's pictures are kept as before.
+    """
     if limit == "unused":
         monkeypatch.setattr(drafts, "MAX_UNUSED_UPLOADS", 2)
     wang, li = await site.signed_in("author", name="王"), await site.signed_in("author", name="李")
     media, answers = site.application.settings.staff_folder / "media", [await upload(wang)]
     if limit == "bytes":
         [first] = media.glob("2026-11-*.png")
-        monkeypatch.setattr(drafts, "MAX_UPLOADED_BYTES_PER_DAY", first.stat().st_size + len(make_picture()) + 20)
+        monkeypatch.setattr(
+            drafts, "MAX_UPLOADED_BYTES_PER_DAY", first.stat().st_size + len(make_picture()) + 20
+        )
     answers.append(await upload(wang, 1))
     if limit == "disk":
         monkeypatch.setattr(pictures, "MIN_FREE_BYTES", 2**62)
@@ -211,7 +246,7 @@ async def test_one_author_cannot_fill_the_disk_with_pictures(site, monkeypatch, 
 
 
 async def test_pictures_of_drafts_and_posts_are_not_counted_as_unused(site, monkeypatch):
-    """Who uses what he uploads may go on."""
+    """A user that uses the uploaded pictures may go on uploading."""
     monkeypatch.setattr(drafts, "MAX_UNUSED_UPLOADS", 1)
     author = await site.signed_in("author", name="王")
     first = await upload(author)
@@ -220,11 +255,18 @@ async def test_pictures_of_drafts_and_posts_are_not_counted_as_unused(site, monk
     await author.post("/write/check", data={**NEW, "image_file": path, "image_alt": "红"})
     answer = await upload(author, 1)
     assert path.startswith("media/2026-11-")
-    assert ["problem-images" in found.text for found in (first, refused, answer)] == [False, True, False]
+    assert ["problem-images" in found.text for found in (first, refused, answer)] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_the_articles_of_one_user_take_so_much_memory_and_displace_no_others():
-    """The newest is kept in any case; of the older ones as many, and as much, as a user may have."""
+    """The articles of one user take bounded memory and displace no others.
+
+    The newest is kept in any case. Of the older ones, a user may have a number and a size.
+    """
     articles, media = Articles(), {"0" * 64: ("image/png", b"x" * 3_000_000)}
     articles.keep("李", make_article("li"), {})
     for number in range(12):
@@ -233,7 +275,9 @@ def test_the_articles_of_one_user_take_so_much_memory_and_displace_no_others():
     for number in range(20):
         articles.keep("王", make_article(f"big {number}", f"media:{'0' * 64}"), media)
     kept = articles._kept["王"]
-    assert [title for title, _text in small.values()] == [f"small {number}" for number in range(4, 12)]
+    assert [title for title, _text in small.values()] == [
+        f"small {number}" for number in range(4, 12)
+    ]
     assert sum(len(text) for _title, text in kept.values()) <= MAX_ARTICLE_CHARACTERS_PER_USER
     assert next(reversed(kept.values()))[0] == "big 19"
     assert articles.get("李", make_article("li").fingerprint)[0] == "li"
@@ -241,11 +285,16 @@ def test_the_articles_of_one_user_take_so_much_memory_and_displace_no_others():
 
 def make_article(title, text="x"):
     marker = derive_marker(OccurrenceKey(post=PostId("p"), occurrence="once"), AccountId("a"))
-    return RenderedPost(account=AccountId("a"), platform=Platform("wechat"), marker=marker, title=title, text=text)
+    return RenderedPost(
+        account=AccountId("a"), platform=Platform("wechat"), marker=marker, title=title, text=text
+    )
 
 
 async def test_the_dashboard_removes_unused_pictures_by_itself(site, monkeypatch):
-    """Once a day, with saves kept out; where the schedule cannot be read it goes on the next day."""
+    """The dashboard removes unused pictures once a day, with saves kept out.
+
+    Where the schedule cannot be read it goes on the next day.
+    """
     monkeypatch.setattr(dashboard, "CLEANING_DELAY_SECONDS", 0)
     monkeypatch.setattr(dashboard, "CLEANING_INTERVAL_SECONDS", 0.01)
     author, settings, warnings = await site.signed_in("author"), site.application.settings, []

@@ -1,4 +1,4 @@
-"""What monitoring asks for: /healthz and /metrics."""
+"""The addresses for monitoring: /healthz and /metrics."""
 
 import json
 import re
@@ -13,7 +13,10 @@ BOARD = ROOT / "docs" / "examples" / "grafana" / "publisher.json"
 
 
 async def test_health_is_that_of_the_daemon(site):
-    """Without a sign-in: 503 before a daemon runs and after it has fallen silent, 200 while its heart beats."""
+    """Health is that of the daemon, without a sign-in: 200 while its heart beats.
+
+    It is 503 before a daemon runs and after it has fallen silent.
+    """
     client, statuses = site.client(), []
     for step in ("never", "runs", "silent"):
         if step == "runs":
@@ -49,13 +52,21 @@ async def test_metrics_from_elsewhere_need_a_token(site):
 
 
 async def test_a_token_for_some_accounts_gets_no_figure_of_other_people(site):
-    """What was refused to people is counted for the whole workspace: only who sees all of it gets the numbers."""
-    await site.store.users.attempts.record_refusal(RefusalKind.PASSWORD, "nobody", "address 10.0.0.1", 7)
+    """A token for some accounts gets no figure of other people.
+
+    Refusals of people are counted for the whole workspace. Only a viewer of all of it gets the
+    numbers.
+    """
+    await site.store.users.attempts.record_refusal(
+        RefusalKind.PASSWORD, "nobody", "address 10.0.0.1", 7
+    )
     account, texts = next(iter(site.store.policies)), []
     for name, grant in (("一处", f"viewer@{account}"), ("全部", "viewer")):
         await site.signed_in(grant, name=name)
         token = await site.store.sign_ins.issue_token(name, [Permission.VIEW], site.actor)
-        texts.append((await site.client().get("/metrics", headers={"authorization": f"Bearer {token}"})).text)
+        texts.append(
+            (await site.client().get("/metrics", headers={"authorization": f"Bearer {token}"})).text
+        )
     assert ["publisher_refusals" in text for text in texts] == [False, True]
     assert 'publisher_refusals_total{kind="password"} 7.0' in texts[1]
 
@@ -67,6 +78,8 @@ async def test_the_board_asks_for_figures_that_exist(site):
     await site.store.actions.register_worker()
     text = (await site.client().get("/metrics")).text
     known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
-    asked = set(re.findall(r"publisher_\w+", json.dumps(json.loads(BOARD.read_text("utf-8"))["panels"])))
+    asked = set(
+        re.findall(r"publisher_\w+", json.dumps(json.loads(BOARD.read_text("utf-8"))["panels"]))
+    )
     assert asked
     assert asked <= known

@@ -1,4 +1,7 @@
-"""The dashboard's process: it serves beside the daemon, ends with it, and its failures are reported."""
+"""The dashboard's process.
+
+It serves beside the daemon, ends with it, and its failures are reported.
+"""
 
 import asyncio
 import contextlib
@@ -40,14 +43,20 @@ def read_login(port):
     """Return the page of the sign-in; None while nobody serves it."""
     address = f"http://127.0.0.1:{port}/login"
     gone = (OSError, http.client.HTTPException)  # it may end while it answers
-    with contextlib.suppress(*gone), urllib.request.urlopen(address, timeout=PATIENCE) as page:  # loopback
+    with (
+        contextlib.suppress(*gone),
+        urllib.request.urlopen(address, timeout=PATIENCE) as page,
+    ):  # loopback
         return page.read().decode()
     return None
 
 
 @pytest.mark.long
 def test_the_daemon_brings_the_pages_and_takes_them_with_it(tmp_path):
-    """`run` serves the dashboard in another process, which ends even when the daemon is killed."""
+    """`run` serves the dashboard in another process.
+
+    This process ends even when the daemon is killed.
+    """
     port = free_port()
     serve_at(tmp_path / "drill", port)
     with (tmp_path / "log").open("w") as log:
@@ -67,7 +76,9 @@ def test_the_daemon_brings_the_pages_and_takes_them_with_it(tmp_path):
 async def test_a_dashboard_that_cannot_start_is_reported(tmp_path, monkeypatch, capfd):
     """Where another program has the port, an alert is raised after the attempts to start."""
     monkeypatch.setattr(supervisor, "ALERT_AFTER_FAILURES", 1)
-    monkeypatch.setattr(supervisor, "STABLE_SECONDS", PATIENCE)  # a slow start does not count as running
+    monkeypatch.setattr(
+        supervisor, "STABLE_SECONDS", PATIENCE
+    )  # a slow start does not count as running
     with socket.create_server(("127.0.0.1", 0)) as taken:
         await asyncio.to_thread(serve_at, tmp_path / "drill", taken.getsockname()[1])
         reported = asyncio.Queue()
@@ -83,7 +94,12 @@ async def serving(app, batch=process.ACCEPT_BATCH):
     with socket.create_server(("127.0.0.1", 0)) as place:
         server = process.PatientServer(
             uvicorn.Config(
-                app, http=process.BoundedConnection, ws="none", lifespan="off", log_config=None, backlog=batch
+                app,
+                http=process.BoundedConnection,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                backlog=batch,
             )
         )
         task = asyncio.create_task(server.serve(sockets=[place]))
@@ -103,10 +119,14 @@ async def connect(port, address, sent=b""):
 
 
 @pytest.mark.parametrize(
-    "first", [b"", b"GET / HTTP/1.1\r\nX: ", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"]
+    "first",
+    [b"", b"GET / HTTP/1.1\r\nX: ", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"],
 )
 async def test_clients_that_never_finish_shut_nobody_out(first, monkeypatch):
-    """Where all connections are taken by who sends no end, new ones are served, and who holds few keeps them."""
+    """Clients that never finish shut nobody out.
+
+    Where such clients take all connections, new ones are served, and a client with few keeps them.
+    """
     monkeypatch.setattr(process, "MAX_CONNECTIONS", 8)
     monkeypatch.setattr(process, "NEW_CONNECTION_SECONDS", 0.0)
 
@@ -129,7 +149,10 @@ async def test_clients_that_never_finish_shut_nobody_out(first, monkeypatch):
 
 
 async def test_f90_a_connection_has_one_request_at_a_time():
-    """F90: of requests that are sent all at once one is worked on; who waits for each response keeps the connection."""
+    """F90: of requests that are sent all at once one is worked on.
+
+    A client that waits for each response keeps the connection.
+    """
     begun, is_over = [], asyncio.Event()
 
     async def app(scope, receive, send):
@@ -140,7 +163,9 @@ async def test_f90_a_connection_has_one_request_at_a_time():
 
     request = REQUEST.replace(b"Connection: close\r\n", b"")
     async with serving(app) as port, asyncio.timeout(PATIENCE):
-        flood, flooding = await connect(port, "127.0.0.2", request.replace(b"GET /", b"GET /flood") * 30)
+        flood, flooding = await connect(
+            port, "127.0.0.2", request.replace(b"GET /", b"GET /flood") * 30
+        )
         closed = await flood.read()
         reader, writer = await connect(port, "127.0.0.1")
         answers = []
@@ -154,14 +179,21 @@ async def test_f90_a_connection_has_one_request_at_a_time():
 
 
 async def test_f90_connections_are_accepted_a_few_at_a_time(monkeypatch):
-    """F90: of all that connect at once a few are accepted in a turn of the event loop; the kernel keeps the others."""
+    """F90: of simultaneous connections a few are accepted in a turn of the event loop.
+
+    The kernel keeps the others.
+    """
     made, made_in_turn = [], []
-    monkeypatch.setattr(process.BoundedConnection, "connection_made", lambda *_args: made.append(None))
+    monkeypatch.setattr(
+        process.BoundedConnection, "connection_made", lambda *_args: made.append(None)
+    )
     monkeypatch.setattr(process.BoundedConnection, "connection_lost", lambda *_args: None)
     async with serving(None, batch=4) as port, asyncio.timeout(PATIENCE):
         with contextlib.ExitStack() as clients:
             for _ in range(40):  # nothing is accepted before the loop's next turn
-                clients.enter_context(socket.create_connection(("127.0.0.1", port), timeout=CONNECT_SECONDS))
+                clients.enter_context(
+                    socket.create_connection(("127.0.0.1", port), timeout=CONNECT_SECONDS)
+                )
             while len(made) < 40:
                 before = len(made)
                 await asyncio.sleep(0)
@@ -177,7 +209,10 @@ def find_held(client):
 
 
 async def test_f90_a_flood_of_new_connections_closes_only_its_own(monkeypatch):
-    """F90: who connects again and again loses the newest connections; nobody else loses one, be it old or new."""
+    """F90: a flood of new connections closes only its own, newest ones.
+
+    Nobody else loses a connection, be it old or new.
+    """
     monkeypatch.setattr(process, "MAX_CONNECTIONS", 6)
     monkeypatch.setattr(process, "NEW_CONNECTION_SECONDS", PATIENCE)
     monkeypatch.setattr(process, "HEAD_TIMEOUT_SECONDS", PATIENCE)
@@ -199,7 +234,10 @@ async def test_f90_a_flood_of_new_connections_closes_only_its_own(monkeypatch):
 
 
 async def test_f90_an_office_with_many_live_pages_is_still_answered(monkeypatch):
-    """F90: streams do not count among the connections that one address may have; those that wait for a request do."""
+    """F90: streams do not count as connections of an address; waiting ones do.
+
+    The limit for an address counts its connections that wait for a request.
+    """
     monkeypatch.setattr(process, "MAX_CONNECTIONS_PER_PEER", 4)
     is_over = asyncio.Event()
 
@@ -209,9 +247,14 @@ async def test_f90_an_office_with_many_live_pages_is_still_answered(monkeypatch)
         await PlainTextResponse("served")(scope, receive, send)
 
     async with serving(app) as port, asyncio.timeout(PATIENCE):
-        pages = [await connect(port, "127.0.0.1", REQUEST.replace(b"GET /", b"GET /events")) for _ in range(8)]
+        pages = [
+            await connect(port, "127.0.0.1", REQUEST.replace(b"GET /", b"GET /events"))
+            for _ in range(8)
+        ]
         for page in pages:
-            await eventually(lambda page=page: (held := find_held(page)) and held.is_stream, PATIENCE)
+            await eventually(
+                lambda page=page: (held := find_held(page)) and held.is_stream, PATIENCE
+            )
         others = [await connect(port, "127.0.0.1", REQUEST) for _ in range(3)]
         answers = [await reader.read() for reader, _writer in others]
         is_over.set()
@@ -228,15 +271,33 @@ class Held:
 
 
 def test_an_office_with_many_live_pages_does_not_give_way_to_a_flood():
-    """The peer that sends least of what it has to closes, not the one with the most connections; of it the oldest."""
-    office = dict.fromkeys([*(Held(is_waited_for=False) for _ in range(5)), Held(is_waited_for=True)])
+    """An office with many live pages does not give way to a flood.
+
+    The peer that sends the least of its due data loses its oldest connection, not the one with the
+    most connections.
+    """
+    office = dict.fromkeys(
+        [*(Held(is_waited_for=False) for _ in range(5)), Held(is_waited_for=True)]
+    )
     flood = dict.fromkeys(Held(is_waited_for=True) for _ in range(4))
     assert process.BoundedConnection.find_one_to_close([office, flood]) is next(iter(flood))
 
 
 def test_of_one_peer_the_oldest_closes_or_of_new_ones_the_newest():
-    """A connection in its first second closes only where its peer has none that is waited for longer."""
-    live, newer, newest = Held(is_waited_for=False), *(Held(is_waited_for=True, is_new=True) for _ in range(2))
+    """Of one peer the oldest connection closes, or of new ones the newest.
+
+    A connection in its first second closes only where its peer has none that is waited for longer.
+    """
+    live, newer, newest = (
+        Held(is_waited_for=False),
+        *(Held(is_waited_for=True, is_new=True) for _ in range(2)),
+    )
     older = Held(is_waited_for=True)
-    assert process.BoundedConnection.find_one_to_close([dict.fromkeys([live, older, newer, newest])]) is older
-    assert process.BoundedConnection.find_one_to_close([dict.fromkeys([live, newer, newest])]) is newest
+    assert (
+        process.BoundedConnection.find_one_to_close([dict.fromkeys([live, older, newer, newest])])
+        is older
+    )
+    assert (
+        process.BoundedConnection.find_one_to_close([dict.fromkeys([live, newer, newest])])
+        is newest
+    )

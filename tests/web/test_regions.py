@@ -1,4 +1,7 @@
-"""What people of one region may open, for every row of the table of routes, and that nothing names another region's."""
+"""The access of people of one region, for every row of the table of routes.
+
+Nothing names another region's objects.
+"""
 
 import asyncio
 import re
@@ -30,7 +33,10 @@ from tests.web.test_access import reaches
 OWN, OTHER = "110000", "310000"
 EVERY_ROLE = tuple(f"{role}@region:{OWN}" for role in UserRole)
 NAMES = ("shanghai-", "上海", f"region:{OTHER}", "hush-")
-"""Accounts, region and posts of the other region. What a request names itself is no news to its sender."""
+"""Accounts, region and posts of the other region.
+
+A request's own names are no news to its sender.
+"""
 SECRETS = ("沪内部", "沪甲", "沪乙", "13900000001", "沪的草稿", "沪停发")
 """Titles, people, a telephone, a draft and a reason of the other region."""
 
@@ -51,14 +57,16 @@ def without_waiting(monkeypatch):
 
 @pytest.fixture
 async def regions_site(tmp_path, sqlite_template):
-    """Yield a dashboard on which two regions have everything that can be looked at, and one post is for both."""
+    """Yield a dashboard with every kind of object in two regions, and one post for both."""
     folder = await asyncio.to_thread(make_workspace, tmp_path / "drill")
     shutil.copyfile(sqlite_template, folder / "var" / "publisher.db")
     runtime, settings = make_confirmed_runtime(), folder / "publisher.toml"
     async with open_store(await load_settings(folder), runtime) as store:
         await store.users.add(ADMIN.name, [parse_grant("admin")], ADMIN)
     settings.write_text('approval_preset = "two persons"\n' + settings.read_text("utf-8"), "utf-8")
-    async with open_application(await load_settings(folder), runtime, can_send=False) as application:
+    async with open_application(
+        await load_settings(folder), runtime, can_send=False
+    ) as application:
         site = WebSite(application=application, app=create_dashboard(application), runtime=runtime)
         yield site
         for client in site.clients:
@@ -66,18 +74,27 @@ async def regions_site(tmp_path, sqlite_template):
 
 
 async def fill(site):
-    """Create the objects of both regions; return what an address can name in each, as the table of routes calls it."""
+    """Create the objects of both regions.
+
+    Return the names that an address can use in each, as the table of routes calls them.
+    """
     due = f"at = {site.runtime.now() + timedelta(hours=3):%Y-%m-%dT%H:%M:%S}Z"
     correction = WARNING.replace('kind = "warning"', 'kind = "correction"\nfollows = "hush-post"')
     posts = [
         warning("own-post", due, f'["region:{OWN}"]'),
         warning("both-post", due, '["beijing-weibo", "shanghai-weibo"]'),
         warning("hush-post", due, f'["region:{OTHER}"]').replace("警惕", "沪内部"),
-        correction.format(id="hush-fix", when=due, to=f'["region:{OTHER}"]').replace("警惕", "沪内部"),
+        correction.format(id="hush-fix", when=due, to=f'["region:{OTHER}"]').replace(
+            "警惕", "沪内部"
+        ),
     ]
     write_schedule(site.application.settings.workspace, *posts)
     await activate_schedule(site.application)
-    for name, region, phone in (("京甲", OWN, "1380"), ("沪甲", OTHER, "13900000001"), ("沪乙", OTHER, "")):
+    for name, region, phone in (
+        ("京甲", OWN, "1380"),
+        ("沪甲", OTHER, "13900000001"),
+        ("沪乙", OTHER, ""),
+    ):
         await site.signed_in(f"author@region:{region}", f"approver@region:{region}", name=name)
         await site.store.duty.add(name, named_person("沪乙"), phone)
     await site.store.actions.pause("account:shanghai-tieba", named_person("沪乙"), "沪停发")
@@ -88,21 +105,44 @@ async def fill(site):
 
 def raise_alerts(unit, now):
     for post, account in (("own-post", "beijing-weibo"), ("hush-post", "shanghai-weibo")):
-        raise_alert(unit, now, "held.captcha", f"{post}@{account}", {"post": post, "account": account})
+        raise_alert(
+            unit, now, "held.captcha", f"{post}@{account}", {"post": post, "account": account}
+        )
     raise_alert(unit, now, "reload_refused", "schedule", {"reason": "hush-post: 沪内部"})
-    raise_alert(unit, now, "posts_removed", "posts", {"number": "1", "posts": "hush-post", "all": '["hush-post"]'})
-    raise_alert(unit, now, "accounts_added_late", "both-post", {"post": "both-post", "accounts": "shanghai-weibo"})
+    raise_alert(
+        unit,
+        now,
+        "posts_removed",
+        "posts",
+        {"number": "1", "posts": "hush-post", "all": '["hush-post"]'},
+    )
+    raise_alert(
+        unit,
+        now,
+        "accounts_added_late",
+        "both-post",
+        {"post": "both-post", "accounts": "shanghai-weibo"},
+    )
 
 
 async def describe(site, client, stem, writer, title):
-    """Return what an address can name of a region: a post, its parts, and what its `writer` has typed and previewed."""
+    """Return the names that an address can use for a region.
+
+    They name a post, its parts, and the draft and preview of its `writer`.
+    """
     post, city = PostId(f"{stem}-post"), "beijing" if stem == "own" else "shanghai"
-    [alert] = [one for one in await site.store.queries.alerts() if one.facts.get("account") == f"{city}-weibo"]
+    [alert] = [
+        one
+        for one in await site.store.queries.alerts()
+        if one.facts.get("account") == f"{city}-weibo"
+    ]
     texts = await site.store.occurrences.renditions(OccurrenceKey(post=post, occurrence="once"))
     [article] = [text for text in texts if text.account == f"{city}-wechat"]
     form = {**FORM, "title": title, "to": f"{city}-wechat"}
     await client.post("/write/check", data=form)
-    draft = next((draft.id for draft in await site.store.drafts.list(writer)), "none")  # not every role may write
+    draft = next(
+        (draft.id for draft in await site.store.drafts.list(writer)), "none"
+    )  # not every role may write
     preview = next(iter(site.app.state.site.articles._kept.get(writer, ())), "none")
     return {
         "post": post, "occurrence": "once", "account": f"{city}-weibo", "number": str(alert.id), "draft": draft,
@@ -117,15 +157,20 @@ def fill_path(route, names):
 
 
 def find_names(answer, *sent):
-    """Return which names of the other region an answer has, without the words that the request has sent itself."""
-    text = answer if isinstance(answer, str) else f"{answer.text}{answer.headers.get('location', '')}"
+    """Return the names of the other region in an answer, without the request's own words."""
+    text = (
+        answer if isinstance(answer, str) else f"{answer.text}{answer.headers.get('location', '')}"
+    )
     for word in sorted(sent, key=len, reverse=True):
         text = text.replace(word, "")
     return sorted({name for name in (*NAMES, *SECRETS) if name in text})
 
 
 async def sign_in(site, *roles):
-    """Return the client of a person with these roles, which sends a token of theirs too, for the figures."""
+    """Return the client of a person with these roles.
+
+    The client sends a token of the person too, for the figures.
+    """
     client = await site.signed_in(*roles, name="京全")
     token = await site.store.sign_ins.issue_token("京全", [Permission.VIEW], ADMIN)
     client.headers["authorization"] = f"Bearer {token}"
@@ -133,7 +178,10 @@ async def sign_in(site, *roles):
 
 
 async def arrange(site, *roles):
-    """Return the client of a person with these roles, and what addresses can name in both regions."""
+    """Return the client of a person with these roles, and the names in both regions.
+
+    The names are the ones that an address can use.
+    """
     await fill(site)
     theirs = site.clients[1]
     client = await sign_in(site, *roles)
@@ -142,9 +190,9 @@ async def arrange(site, *roles):
 
 
 async def ask_routes(client, names):
-    """Ask every route for what these names name; return the statuses, and the names in any answer.
+    """Request every route with these names; return the statuses, and the names in any answer.
 
-    The stream never ends, and so is looked at by itself; to sign out comes last, by another client.
+    The stream never ends, and is tested by itself. Signing out comes last, by another client.
     """
     statuses, leaks = {}, {}
     for route in ROUTES:
@@ -190,22 +238,34 @@ EXPECTED = {
     "audit": (200, 200), "export_audit": (403, 403), "search": (200, 200), "help": (200, 200),
     "article": (200, 404), "media": (200, 404),
 }  # fmt: skip
-"""What a person whose roles are all on one region is answered: for what is there, and for what is in another one.
+"""The answers to a person with roles on one region only.
 
-An answer to an empty form is 422, or 409 where nothing is to be done; 404 does not say whether there is such a thing.
+The first is for objects of this region, the second for objects of another one. An answer to an
+empty form is 422, or 409 where nothing is to be done. 404 does not say whether there is such a
+thing.
 """
 
 
 def expect(role, place):
-    """Return the statuses that a role is to get: 403 wherever the table of routes has a permission it lacks."""
-    refused = {route.name for route in ROUTES if route.permission and not reaches(role, route.permission)}
-    if place == 0 and not reaches(role, Permission.APPROVE):  # who is on duty releases, or who wrote it
+    """Return the expected statuses of a role.
+
+    The status is 403 wherever the table of routes has a permission the role lacks.
+    """
+    refused = {
+        route.name for route in ROUTES if route.permission and not reaches(role, route.permission)
+    }
+    if place == 0 and not reaches(
+        role, Permission.APPROVE
+    ):  # who is on duty releases, or who wrote it
         refused.add("release")
     return {name: 403 if name in refused else found[place] for name, found in EXPECTED.items()}
 
 
 async def test_a_person_of_one_region_gets_nothing_of_another(regions_site):
-    """Every route, asked for the other region's objects by a person with all roles on one: no name of theirs."""
+    """A person with all roles on one region gets no name of another from any route.
+
+    Every route is asked for the other region's objects.
+    """
     client, _own, other = await arrange(regions_site, *EVERY_ROLE)
     statuses, leaks = await ask_routes(client, other)
     assert leaks == {}
@@ -215,19 +275,29 @@ async def test_a_person_of_one_region_gets_nothing_of_another(regions_site):
 @pytest.mark.long(seconds=50)
 @pytest.mark.parametrize("role", UserRole)
 async def test_each_role_on_one_region_gets_only_what_is_its_own(regions_site, role):
-    """Every route, for the objects of both regions: the status that the table gives, and never a name of the other."""
+    """Each role on one region gets the status of the table from every route.
+
+    The routes are asked for the objects of both regions. No answer has a name of the other region.
+    """
     client, *regions = await arrange(regions_site, f"{role}@region:{OWN}")
     for place, names in enumerate(regions):
-        await regions_site.store.actions.heartbeat()  # a busy machine may have taken longer than a daemon is silent
+        await (
+            regions_site.store.actions.heartbeat()
+        )  # a busy machine may have taken longer than a daemon is silent
         regions_site.app.state.site.frame_facts = None  # and pages have kept that
         statuses, leaks = await ask_routes(client, names)
         assert leaks == {}
         expected = expect(role, place)
-        assert {key: (value, expected[key]) for key, value in statuses.items() if value != expected[key]} == {}
+        assert {
+            key: (value, expected[key]) for key, value in statuses.items() if value != expected[key]
+        } == {}
 
 
 def list_questions(other):
-    """Return requests that name things of the other region in all ways that addresses and forms have, with statuses."""
+    """Return requests that name things of the other region, with the expected statuses.
+
+    They use all ways that addresses and forms have.
+    """
     marker, post, account = other["marker"], other["post"], other["account"]
     gets = {
         f"/write?kind=correction&follows={post}": 200,
@@ -268,17 +338,26 @@ def list_questions(other):
         ("/write", {**form, "follows": "hush-pos", "to": "beijing-wechat", "do": "save"}, 422),
         ("/write", {**FORM, "title": "警惕", "to": "shanghai", "do": "save"}, 422),
         ("/write", {**FORM, "title": "警惕", "to": account, "do": "save"}, 422),
-        ("/write", {**FORM, "title": "警惕", "id": post, "to": "beijing-wechat", "do": "save"}, 422),
+        (
+            "/write",
+            {**FORM, "title": "警惕", "id": post, "to": "beijing-wechat", "do": "save"},
+            422,
+        ),
         ("/urgent", {**FORM, "title": "警惕", "to": ["all"], "do": "preview"}, 200),
         (f"/posts/{post}/move", move, 404),
         ("/posts/both-post/correct", {"correction": "hush-fix"}, 403),
         ("/posts/own-post/correct", {"correction": "hush-fix"}, 404),
     ]
-    return [("GET", path, {}, status) for path, status in gets.items()] + [("POST", *each) for each in sent]
+    return [("GET", path, {}, status) for path, status in gets.items()] + [
+        ("POST", *each) for each in sent
+    ]
 
 
 async def test_nothing_of_another_region_is_got_by_naming_it(regions_site):
-    """Originals, copies, searches, filters, recipients, ids: a query or form gets back its own words at most."""
+    """A query or form that names another region's things gets back its own words at most.
+
+    It names originals, copies, searches, filters, recipients, and ids.
+    """
     client, _own, other = await arrange(regions_site, *EVERY_ROLE)
     [marker] = [
         one.marker
@@ -295,7 +374,10 @@ async def test_nothing_of_another_region_is_got_by_naming_it(regions_site):
 
 
 async def test_a_post_of_another_region_cannot_be_followed(regions_site):
-    """Its title would stand in the preview, and in what is published: to its writer there is no such post."""
+    """A post of another region cannot be followed: to the writer there is no such post.
+
+    Its title would appear in the preview, and in the published text.
+    """
     client, _own, _other = await arrange(regions_site, *EVERY_ROLE)
     form = {
         **FORM,
@@ -306,21 +388,38 @@ async def test_a_post_of_another_region_cannot_be_followed(regions_site):
         "do": "save",
     }
     answers = {
-        original: [await client.post(path, data={**form, "follows": original}) for path in ("/write/check", "/write")]
+        original: [
+            await client.post(path, data={**form, "follows": original})
+            for path in ("/write/check", "/write")
+        ]
         for original in ("hush-post", "none", "both-post")
     }
     statuses = {key: [answer.status_code for answer in found] for key, found in answers.items()}
-    is_unknown = {key: ["problem-follows" in answer.text for answer in found] for key, found in answers.items()}
+    is_unknown = {
+        key: ["problem-follows" in answer.text for answer in found]
+        for key, found in answers.items()
+    }
     assert statuses == {"hush-post": [200, 422], "none": [200, 422], "both-post": [200, 303]}
-    assert is_unknown == {"hush-post": [True, True], "none": [True, True], "both-post": [False, False]}
-    assert not any(find_names(answer, "hush-post") for found in answers.values() for answer in found)
+    assert is_unknown == {
+        "hush-post": [True, True],
+        "none": [True, True],
+        "both-post": [False, False],
+    }
+    assert not any(
+        find_names(answer, "hush-post") for found in answers.values() for answer in found
+    )
 
 
 async def test_a_refused_file_names_no_post_of_another_region(regions_site):
-    """Neither the form, nor a save, nor the page of an error says what is wrong with posts of others."""
+    """A refused file names no post of another region.
+
+    Neither the form, nor a save, nor the page of an error describes a problem of others' posts.
+    """
     client, _own, _other = await arrange(regions_site, *EVERY_ROLE)
     file = regions_site.application.settings.schedule_file
-    broken = await asyncio.to_thread(lambda: file.read_text("utf-8").replace('title = "沪内部', 'titel = "沪内部'))
+    broken = await asyncio.to_thread(
+        lambda: file.read_text("utf-8").replace('title = "沪内部', 'titel = "沪内部')
+    )
     await asyncio.to_thread(file.write_text, broken, "utf-8")
     form = {**FORM, "title": "警惕", "to": "beijing-wechat", "do": "save"}
     answers = [await client.post("/write", data=form)]
@@ -332,26 +431,44 @@ async def test_a_refused_file_names_no_post_of_another_region(regions_site):
 
 
 async def test_a_stream_names_nothing_of_another_region(regions_site):
-    """Whatever its view and its address name: posts, items that others have done, the banner of a refused file."""
+    """A stream names nothing of another region, for any view and address.
+
+    It covers posts, items that others have done, and the banner of a refused file.
+    """
     client, _own, other = await arrange(regions_site, *EVERY_ROLE)
     session = await regions_site.store.sign_ins.find_session(client.cookies["publisher_session"])
-    visitor = Visitor(site=regions_site.app.state.site, lang="zh_CN", session_id="x", session=session)
+    visitor = Visitor(
+        site=regions_site.app.state.site, lang="zh_CN", session_id="x", session=session
+    )
     await regions_site.store.actions.resume("account:shanghai-tieba", named_person("沪乙"))
     done = [item_id(kind, "account:shanghai-tieba") for kind in ("card", "task")]
-    done += [todo_id(TodoKind.ACCOUNT, "account:shanghai-tieba"), todo_id(TodoKind.APPROVE, "hush-post")]
+    done += [
+        todo_id(TodoKind.ACCOUNT, "account:shanghai-tieba"),
+        todo_id(TodoKind.APPROVE, "hush-post"),
+    ]
     digits, found = "".join(one.rpartition("-")[2] for one in done), {}
     for view, parts in VIEWS.items():
         for post in (other["post"], "both-post"):
-            query = {"post": post, "occurrence": "once", "account": other["account"], "open": other["account"]}
+            query = {
+                "post": post,
+                "occurrence": "once",
+                "account": other["account"],
+                "open": other["account"],
+            }
             known = {kind: digits for part in parts for kind in part.kinds}
-            viewer = await open_viewer(visitor, {"view": view, "since": "0", **query, **known}, is_new=False)
+            viewer = await open_viewer(
+                visitor, {"view": view, "since": "0", **query, **known}, is_new=False
+            )
             if leaked := find_names(await viewer.next_frame(), *other.values()):
                 found[view, post] = leaked
     assert found == {}
 
 
 async def test_who_sees_everything_finds_all_of_it(regions_site):
-    """The names that the other tests look for are there: pages, figures and banner of somebody with all accounts."""
+    """A person with all accounts finds the names that the other tests look for.
+
+    They are in pages, figures and the banner.
+    """
     client, _own, other = await arrange(regions_site, *UserRole)
     _statuses, found = await ask_routes(client, {**other, "name": ADMIN.name})
     shown = set().union(*found.values())

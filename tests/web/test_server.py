@@ -1,4 +1,7 @@
-"""F90: clients can use a bounded share of the listener, and requests are answered among many silent clients."""
+"""F90: clients can use a bounded share of the listener.
+
+Requests are answered among many silent clients.
+"""
 
 import asyncio
 import contextlib
@@ -36,7 +39,7 @@ PATIENT = {
     "read_interval_seconds": 0.001,
     "shortage_pause_seconds": 0.001,
 }
-"""Limits under which nothing is closed for being slow."""
+"""Limits that close no slow client."""
 GET, POST = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n", b"POST /x HTTP/1.1\r\nHost: a\r\n"
 
 
@@ -57,12 +60,17 @@ class ServerFixture:
 
     async def call(self, address="127.0.0.1"):
         """Connect from an address of this machine, and send nothing."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(address, 0))
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self.port, local_addr=(address, 0)
+        )
         self.stack.callback(writer.close)
         return reader, writer
 
     async def ask(self, request, address="127.0.0.1"):
-        """Send a request, and return the status of the answer, or None when the connection was closed without one."""
+        """Send a request and return the status of the answer.
+
+        Return None when the connection was closed without an answer.
+        """
         return await status(await self.begin(request, address))
 
     async def begin(self, request, address="127.0.0.1"):
@@ -97,7 +105,10 @@ async def read_on(request):
 
 
 async def test_f90_a_request_is_answered_among_silent_clients():
-    """F90: a full server closes the oldest silent connection, and a client that sends a request gets its answer."""
+    """F90: a full server closes the oldest silent connection.
+
+    A client that sends a request gets its answer.
+    """
     async with open_server(max_connections=4, max_connections_per_peer=4, accept_batch=2) as here:
         silent = [await here.call() for _ in range(20)]
         assert await here.ask(GET) == 200
@@ -105,10 +116,14 @@ async def test_f90_a_request_is_answered_among_silent_clients():
         assert len(here.server.connections) <= 4
 
 
-@pytest.mark.parametrize("half", [GET[:-2], POST + b"Content-Length: 5\r\n\r\n1234"], ids=["head", "body"])
+@pytest.mark.parametrize(
+    "half", [GET[:-2], POST + b"Content-Length: 5\r\n\r\n1234"], ids=["head", "body"]
+)
 async def test_f90_an_incomplete_request_counts_as_silent(half):
     """F90: half a head, or a missing body, keeps no other client out."""
-    async with open_server(read_on, max_connections=2, max_connections_per_peer=2, accept_batch=1) as here:
+    async with open_server(
+        read_on, max_connections=2, max_connections_per_peer=2, accept_batch=1
+    ) as here:
         halves = [await here.begin(half) for _ in range(6)]
         assert [await here.ask(GET) for _ in range(3)] == [200] * 3
         assert [await status(reader) for reader in halves[:4]] == [None] * 4
@@ -123,7 +138,9 @@ async def test_f90_a_connection_that_is_being_answered_is_not_closed():
         await may_answer.wait()
         return 200, ""
 
-    async with open_server(wait, max_connections=2, max_connections_per_peer=2, accept_batch=1) as here:
+    async with open_server(
+        wait, max_connections=2, max_connections_per_peer=2, accept_batch=1
+    ) as here:
         first = [asyncio.create_task(here.ask(GET)) for _ in range(2)]
         for _ in first:
             await asked.acquire()
@@ -133,7 +150,10 @@ async def test_f90_a_connection_that_is_being_answered_is_not_closed():
 
 
 async def test_f90_clients_are_accepted_a_few_at_a_time():
-    """F90: of many clients that connect at once, one batch is accepted per interval; the others wait in the kernel."""
+    """F90: of many simultaneous clients, one batch is accepted per interval.
+
+    The others wait in the kernel.
+    """
     asked = asyncio.Semaphore(0)
 
     async def wait(request):
@@ -187,9 +207,14 @@ async def drip(reader, writer, data):
         assert await answer == b""
 
 
-@pytest.mark.parametrize("started", [b"", POST + b"Content-Length: 5000\r\n\r\n"], ids=["head", "body"])
+@pytest.mark.parametrize(
+    "started", [b"", POST + b"Content-Length: 5000\r\n\r\n"], ids=["head", "body"]
+)
 async def test_f90_silent_and_slow_clients_are_closed(started):
-    """F90: a head, and a body, must be complete within their time, however steadily bytes arrive."""
+    """F90: a head, and a body, must be complete within their time.
+
+    A steady arrival of bytes does not extend it.
+    """
     async with open_server(read_on, head_timeout_seconds=0.1, body_timeout_seconds=0.1) as here:
         silent, writer = await here.call()
         writer.write(started)
@@ -205,7 +230,12 @@ async def test_f90_silent_and_slow_clients_are_closed(started):
     [
         (b"GET /x HTTP/1.1\r\nHost: a\r\nX: " + b"x" * MAX_HEAD_BYTES * 2, 400),
         (b"GET /x HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * MAX_HEAD_LINES + b"\r\n", 400),
-        (b"GET /x?" + b"&".join(b"%d=1" % n for n in range(17)) + b" HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (
+            b"GET /x?"
+            + b"&".join(b"%d=1" % n for n in range(17))
+            + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+            400,
+        ),
         (b"GET /x?a=" + b"x" * 129 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET /x?" + b"x" * 129 + b"=a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET /x?a=1&a=2 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
@@ -236,7 +266,10 @@ async def test_f90_an_oversized_body_is_refused(body):
 
 
 async def test_f90_nobody_is_accepted_while_descriptors_are_short():
-    """F90: a client waits while fewer descriptors are free than sending may need, and is answered once there are."""
+    """F90: a client waits while fewer descriptors are free than sending may need.
+
+    It is answered once there are enough.
+    """
     looks, free = asyncio.Semaphore(0), [5 + 2 - 1]
 
     def count_free_descriptors():
@@ -293,15 +326,22 @@ asyncio.run(serve())
 
 
 async def test_f90_sending_has_descriptors_however_many_clients_connect():
-    """F90: with few descriptors, the limit is raised as far as it goes, and half of them stay reserved."""
+    """F90: with few descriptors, the limit is raised as far as possible.
+
+    Half of the descriptors stay reserved.
+    """
     command = [sys.executable, "-c", CHILD]
-    child = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child = await asyncio.create_subprocess_exec(
+        *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     try:
         async with asyncio.timeout(LONGEST), AsyncExitStack() as stack:
             port = int(await child.stdout.readline())
             for number in range(120):
                 address = f"127.0.0.{1 + number // 25}"
-                _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+                _, writer = await asyncio.open_connection(
+                    "127.0.0.1", port, local_addr=(address, 0)
+                )
                 stack.callback(writer.close)
             found = json.loads(await child.stdout.readline())
             child.stdin.close()
@@ -315,7 +355,10 @@ async def test_f90_sending_has_descriptors_however_many_clients_connect():
 
 
 async def test_f90_a_line_a_minute_reports_how_many_were_refused(monkeypatch):
-    """F90: the first is reported at once, the others are counted by reason, and nothing is lost at the end."""
+    """F90: a line a minute reports the number of refused clients.
+
+    The first is reported at once, the others are counted by reason, and nothing is lost at the end.
+    """
     lines = []
 
     class Lines:
@@ -337,7 +380,10 @@ async def test_f90_a_line_a_minute_reports_how_many_were_refused(monkeypatch):
 
 
 async def test_f90_an_internal_error_ends_one_answer_alone():
-    """F90: a request that meets an internal error is answered with 500, and the next one is served."""
+    """F90: a request that meets an internal error is answered with 500.
+
+    The next request is served.
+    """
     troubles = iter([ValueError("x"), OSError("y")])
 
     async def fail(request):
@@ -350,10 +396,15 @@ async def test_f90_an_internal_error_ends_one_answer_alone():
 
 
 async def test_every_answer_limits_what_a_browser_does_with_it():
-    """A platform ignores these headers; a browser that somebody leads to the address shows and keeps nothing."""
+    """Every answer limits the browser's use of it.
+
+    A platform ignores these headers. A browser that somebody leads to the address shows and keeps
+    nothing.
+    """
     async with open_server() as here:
         answers = [
-            await (await here.begin(request)).read() for request in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"?\r\n\r\n")
+            await (await here.begin(request)).read()
+            for request in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"?\r\n\r\n")
         ]
     assert [answer.split()[1] for answer in answers] == [b"200", b"400"]
     assert all(SECURITY_HEADERS.encode() in answer for answer in answers)

@@ -1,4 +1,7 @@
-"""Sign-in: by password and second factor, by a one-time link, its limits, and what an expired session keeps."""
+"""Sign-in: by password and second factor, or by a one-time link.
+
+The tests also cover its limits, and the forms that an expired session keeps.
+"""
 
 import asyncio
 import re
@@ -29,7 +32,7 @@ SEED = re.compile(r"<code>([A-Z2-7]{32})</code>")
 
 
 async def add_activated(site, name="作者", *grants, with_factor=False):
-    """Add a user who has set up his password and, if asked for, a second factor; return its secret."""
+    """Add a user with a password and, if requested, a second factor; return its secret."""
     link = await site.add_user(name, *(grants or ("author",)))
     factor = make_second_factor(name) if with_factor else None
     await activate_user(
@@ -45,11 +48,13 @@ async def add_activated(site, name="作者", *grants, with_factor=False):
 
 
 async def test_a_password_opens_the_page_that_was_asked_for(site):
-    """A user who signs in gets to where he wanted to, with a cookie that scripts cannot read."""
+    """A password opens the requested page, with a cookie that scripts cannot read."""
     await add_activated(site)
     client = site.client()
     asked = await client.get("/pause?next=/today")
-    answer = await client.post("/login", data={"name": "作者", "password": PASSWORD, "next": "/pause"})
+    answer = await client.post(
+        "/login", data={"name": "作者", "password": PASSWORD, "next": "/pause"}
+    )
     assert asked.headers["location"] == "/login?next=%2Fpause%3Fnext%3D%2Ftoday"
     assert (answer.status_code, answer.headers["location"]) == (303, "/pause")
     assert "HttpOnly; Path=/; SameSite=lax" in answer.headers["set-cookie"]
@@ -77,7 +82,9 @@ async def test_a_wrong_name_and_a_wrong_password_look_alike(site):
     await add_activated(site)
     client = site.client()
     wrong = [
-        await client.post("/login", data={"name": name, "password": "x"}, headers={"accept-language": "zh"})
+        await client.post(
+            "/login", data={"name": name, "password": "x"}, headers={"accept-language": "zh"}
+        )
         for name in ("作者", "无此人")
     ]
     pages = [re.sub(r'value="[^"]*"', "", answer.text) for answer in wrong]
@@ -86,13 +93,17 @@ async def test_a_wrong_name_and_a_wrong_password_look_alike(site):
 
 
 async def test_waits_do_not_show_who_is_a_user(site):
-    """The page says for a name that nobody has what it says for a user, attempt by attempt."""
+    """The page for an unknown name equals the page for a user, attempt by attempt."""
     await add_activated(site)
-    site.app.state.site.limits._clock = SimpleNamespace(now=lambda: 0)  # the time that the attempts take is no matter
+    site.app.state.site.limits._clock = SimpleNamespace(
+        now=lambda: 0
+    )  # the time that the attempts take is no matter
     found = {}
     for name, address in (("作者", "10.0.0.1"), ("无此人", "10.0.0.2")):
         client = site.client(address=address)
-        answers = [await client.post("/login", data={"name": name, "password": "x"}) for _ in range(8)]
+        answers = [
+            await client.post("/login", data={"name": name, "password": "x"}) for _ in range(8)
+        ]
         found[name] = [(answer.status_code, read_problem(answer)) for answer in answers]
     assert found["作者"] == found["无此人"]
     assert found["作者"][-1][0] == 429
@@ -104,7 +115,10 @@ def read_problem(answer):
 
 
 async def test_failed_sign_ins_are_shown_at_the_next_one(site):
-    """Who signs in hears how often it has failed since the last time, when and from where; once."""
+    """Failed sign-ins are shown once, at the next sign-in of the user.
+
+    The page has their number since the last time, the times, and the addresses.
+    """
     await add_activated(site)
     attacker, owner = site.client(address="10.0.0.1"), site.client(address="10.1.2.3")
     for _ in range(2):
@@ -117,20 +131,39 @@ async def test_failed_sign_ins_are_shown_at_the_next_one(site):
 
 
 async def test_what_is_refused_leaves_a_trace(site):
-    """A wrong password, a page without a role for it and a wrong token are in the audit and the figures."""
+    """Each refusal leaves a trace in the audit and the figures.
+
+    It is a wrong password, a page without a role for it, or a wrong token.
+    """
     client = await site.signed_in("viewer")
     await client.get("/people")
     await client.post("/login", data={"name": "viewer", "password": "x"})
-    await site.client(address="10.0.0.1").get("/metrics", headers={"authorization": "Bearer publisher-wrong"})
+    await site.client(address="10.0.0.1").get(
+        "/metrics", headers={"authorization": "Bearer publisher-wrong"}
+    )
     entries = await site.store.queries.audit_history("user:viewer")
-    assert [(entry.event, entry.detail["source"]) for entry in entries if entry.event.endswith("_refused")] == [
+    assert [
+        (entry.event, entry.detail["source"])
+        for entry in entries
+        if entry.event.endswith("_refused")
+    ] == [
         ("action_refused", "address 127.0.0.1"),
         ("password_refused", "address 127.0.0.1"),
     ]
-    assert "密码不对（一小时内第 1 次，来自 address 127.0.0.1）" in (await client.get("/audit")).text
+    assert (
+        "密码不对（一小时内第 1 次，来自 address 127.0.0.1）" in (await client.get("/audit")).text
+    )
     figures = (await client.get("/metrics")).text
-    found = dict(re.findall(r'^publisher_refusals_total{kind="(\w+)"} (\S+)$', figures, re.MULTILINE))
-    assert found == {"password": "1.0", "code": "0.0", "token": "1.0", "permission": "1.0", "approval": "0.0"}
+    found = dict(
+        re.findall(r'^publisher_refusals_total{kind="(\w+)"} (\S+)$', figures, re.MULTILINE)
+    )
+    assert found == {
+        "password": "1.0",
+        "code": "0.0",
+        "token": "1.0",
+        "permission": "1.0",
+        "approval": "0.0",
+    }
 
 
 async def test_a_burst_of_refusals_is_shown_as_an_alert(site):
@@ -169,16 +202,24 @@ async def test_the_last_refusals_of_a_burst_are_written_by_the_dashboard_itself(
 
 
 async def test_who_knows_one_password_pushes_out_no_sign_in_of_others(site):
-    """However often it is typed, few of its sign-ins wait for a code at once; those of others stay."""
+    """A known password pushes out no sign-in of others.
+
+    However often it is typed, few of its sign-ins wait for a code at once. Sign-ins of others stay.
+    """
     await add_activated(site, with_factor=True)
     owner = site.client()
     await owner.post("/login", data={"name": "作者", "password": PASSWORD})
     pending = site.app.state.site.pending_sign_ins
     [waiting] = pending.values()
-    flood = [replace(waiting, user=replace(waiting.user, name="别人")) for _ in range(MAX_PENDING_OF_USER)]
+    flood = [
+        replace(waiting, user=replace(waiting.user, name="别人"))
+        for _ in range(MAX_PENDING_OF_USER)
+    ]
     pending |= {f"other {number}": each for number, each in enumerate(flood)}
     await add_activated(site, "别人", with_factor=True)
-    await site.client(address="10.0.0.1").post("/login", data={"name": "别人", "password": PASSWORD})
+    await site.client(address="10.0.0.1").post(
+        "/login", data={"name": "别人", "password": PASSWORD}
+    )
     assert sum(each.user.name == "别人" for each in pending.values()) == MAX_PENDING_OF_USER
     assert "other 0" not in pending
     assert (await owner.get("/login/code")).status_code == 200
@@ -192,7 +233,9 @@ async def test_a_code_for_a_replaced_password_opens_nothing(site):
     await site.store.users.disable("作者", site.actor)
     await site.store.users.enable("作者", site.actor)
     site.runtime.advance_time(timedelta(seconds=30))
-    answer = await client.post("/login/code", data={"code": pyotp.TOTP(secret).at(site.runtime.now())})
+    answer = await client.post(
+        "/login/code", data={"code": pyotp.TOTP(secret).at(site.runtime.now())}
+    )
     assert answer.status_code == 401
     assert "请重新登录" in read_problem(answer)
     assert (await client.get("/today")).status_code == 303
@@ -203,14 +246,21 @@ async def test_a_flood_of_attempts_locks_nobody_else_out(site):
     """Too many attempts have to wait; the same user signs in from elsewhere meanwhile."""
     await add_activated(site)
     attacker, owner = site.client(), site.client(address="10.1.2.3")
-    statuses = [(await attacker.post("/login", data={"name": "作者", "password": "x"})).status_code for _ in range(8)]
+    statuses = [
+        (await attacker.post("/login", data={"name": "作者", "password": "x"})).status_code
+        for _ in range(8)
+    ]
     answer = await owner.post("/login", data={"name": "作者", "password": PASSWORD})
     assert statuses[-1] == 429
     assert answer.status_code == 303
 
 
 async def test_a_neighbour_locks_nobody_out_of_a_browser_they_have_used(site):
-    """Failures of others at the same address count apart; a cookie of another user, or a made-up one, helps nobody."""
+    """A neighbour locks nobody out of a browser they have used.
+
+    Failures of others at the same address count apart. A cookie of another user, or a made-up one,
+    helps nobody.
+    """
     await add_activated(site)
     await add_activated(site, "另一人")
     owner, neighbour, newcomer = site.client(), site.client(), site.client()
@@ -221,7 +271,10 @@ async def test_a_neighbour_locks_nobody_out_of_a_browser_they_have_used(site):
         await neighbour.post("/login", data={"name": f"无此人{number}", "password": "x"})
     newcomer.cookies.set("publisher_browser", "made-up~" + owner.cookies["publisher_browser"][:-2])
     refused = await newcomer.post("/login", data={"name": "第三人", "password": PASSWORD})
-    answers = [await owner.post("/login", data={"name": name, "password": PASSWORD}) for name in ("作者", "另一人")]
+    answers = [
+        await owner.post("/login", data={"name": name, "password": PASSWORD})
+        for name in ("作者", "另一人")
+    ]
     assert refused.status_code == 429
     assert [answer.status_code for answer in answers] == [303, 303]
 
@@ -232,7 +285,10 @@ async def test_guesses_in_a_browser_that_is_known_are_counted(site):
     client = site.client()
     await client.post("/login", data={"name": "作者", "password": PASSWORD})
     await client.post("/logout")
-    answers = [(await client.post("/login", data={"name": "作者", "password": "x"})).status_code for _ in range(8)]
+    answers = [
+        (await client.post("/login", data={"name": "作者", "password": "x"})).status_code
+        for _ in range(8)
+    ]
     assert answers[0] == 422
     assert answers[-1] == 429
 
@@ -241,15 +297,23 @@ async def test_a_flood_from_many_addresses_locks_nobody_out(site):
     """However many sign-ins wait, one from an address that has sent none before is answered."""
     await add_activated(site)
     floods = [site.client(address=f"10.0.0.{number}") for number in range(25)]
-    wrong = [asyncio.create_task(client.post("/login", data={"name": "无", "password": "x"})) for client in floods]
+    wrong = [
+        asyncio.create_task(client.post("/login", data={"name": "无", "password": "x"}))
+        for client in floods
+    ]
     await asyncio.wait(wrong, return_when=asyncio.FIRST_COMPLETED)
-    answer = await site.client(address="10.1.2.3").post("/login", data={"name": "作者", "password": PASSWORD})
+    answer = await site.client(address="10.1.2.3").post(
+        "/login", data={"name": "作者", "password": PASSWORD}
+    )
     assert answer.status_code == 303
     assert {each.status_code for each in await asyncio.gather(*wrong)} == {422}
 
 
 async def test_a_flood_waits_for_who_has_tried_less():
-    """Staff's addresses come before all, then those that have tried less; of equals the last comes first."""
+    """Sign-ins from staff's addresses come before all, then from addresses with fewer tries.
+
+    Of equals the last comes first.
+    """
     counted, order = Limits(), []
     counted.note_success("office", "somebody")
 
@@ -259,12 +323,18 @@ async def test_a_flood_waits_for_who_has_tried_less():
             order.append(address)
             await asyncio.sleep(0)
 
-    await asyncio.gather(*(sign_in(address) for address in ["flood", "flood", "early", "office", "late", "office"]))
+    await asyncio.gather(
+        *(sign_in(address) for address in ["flood", "flood", "early", "office", "late", "office"])
+    )
     assert order == ["flood", "office", "office", "late", "early", "flood"]
 
 
 async def test_a_flood_with_a_right_password_waits_as_well():
-    """An address from which somebody has signed in comes first for a few attempts; after these it has tried most."""
+    """A flood with a right password waits as well.
+
+    An address with a successful sign-in comes first for a few attempts. After these it has the most
+    tries.
+    """
     counted, order = Limits(), []
     counted.note_success("flood", "somebody")
 
@@ -285,7 +355,10 @@ async def test_a_flood_with_a_right_password_waits_as_well():
 
 
 async def test_where_too_many_wait_the_flood_comes_again(monkeypatch):
-    """The place of an address that has tried often goes to one that has not, and who leaves makes room."""
+    """With too many waiting, an address with many tries loses its place to a newer one.
+
+    A visitor that leaves makes room.
+    """
     monkeypatch.setattr(limits, "MAX_WAITING", 2)
     counted = Limits()
 
@@ -314,7 +387,11 @@ async def test_a_one_time_link_is_used_up_by_its_form_only(site):
     first, shown = await site.begin_setup(client, link), await site.begin_setup(client, link)
     secret = SEED.search(shown.text)[1]
     assert secret in first.text
-    form = {"password": PASSWORD, "password_again": PASSWORD, "code": pyotp.TOTP(secret).at(site.runtime.now())}
+    form = {
+        "password": PASSWORD,
+        "password_again": PASSWORD,
+        "code": pyotp.TOTP(secret).at(site.runtime.now()),
+    }
     done = await client.post("/setup/form", data=form)
     again = await site.client().post("/setup", data={"link": link})
     assert (done.status_code, done.headers["location"]) == (303, "/today")
@@ -323,7 +400,10 @@ async def test_a_one_time_link_is_used_up_by_its_form_only(site):
 
 
 async def test_whoever_only_opens_a_link_sees_nothing_and_binds_nothing(site):
-    """A scanner of mail opens every address, and may even run its script: the user can still begin."""
+    """Opening a link alone shows nothing and binds nothing: the user can still begin.
+
+    A scanner of mail opens every address, and may even run its script.
+    """
     link = await site.add_user("作者", "author")
     scanner, client = site.client(), site.client()
     opened = [
@@ -339,13 +419,19 @@ async def test_whoever_only_opens_a_link_sees_nothing_and_binds_nothing(site):
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 async def test_a_second_browser_sees_no_seed_and_administrators_get_an_alert(site, lang):
-    """Who has copied the link reads neither seed nor codes, and cannot go on, before and after its user is done."""
+    """A second browser sees no seed, and administrators get an alert.
+
+    A thief of the link reads neither seed nor codes, and cannot go on, before and after its user is
+    done.
+    """
     link = await site.add_user("作者", "author")
     client, thief = site.client(), site.client(address="10.1.2.3")
     seed = SEED.search((await site.begin_setup(client, link)).text)[1]
     opened = await thief.post(f"/setup?lang={lang}", data={"link": link})
     begun = await thief.post("/setup/begin", data={"link": link})
-    form = await thief.post("/setup/form", data={"password": PASSWORD, "password_again": PASSWORD, "skip": "1"})
+    form = await thief.post(
+        "/setup/form", data={"password": PASSWORD, "password_again": PASSWORD, "skip": "1"}
+    )
     assert [page.status_code for page in (opened, begun, form)] == [409, 409, 404]
     assert 'data-testid="page-link-elsewhere"' in opened.text
     assert [seed in page.text for page in (opened, begun, form)] == [False] * 3
@@ -353,25 +439,42 @@ async def test_a_second_browser_sees_no_seed_and_administrators_get_an_alert(sit
         ("link_opened_elsewhere", "user:作者")
     ]
     history = await site.store.queries.audit_history("user:作者")
-    assert [entry.event for entry in history] == ["user_added", "link_begun", "link_refused", "link_refused"]
+    assert [entry.event for entry in history] == [
+        "user_added",
+        "link_begun",
+        "link_refused",
+        "link_refused",
+    ]
     assert not (await site.store.users.get("作者")).has_password
 
 
 async def test_a_new_link_ends_what_another_browser_has_begun(site):
-    """The administrator's answer to a stolen link: who holds the old one has nothing, and the alert is over."""
+    """A new link ends the work of another browser: its holder has nothing.
+
+    This is the administrator's answer to a stolen link. The alert is over.
+    """
     link = await site.add_user("作者", "author")
     thief, client = site.client(), site.client()
     stolen = SEED.search((await site.begin_setup(thief, link)).text)[1]
     await client.post("/setup", data={"link": link})
     new = await site.store.users.reset("作者", ADMIN)
-    form = {"password": PASSWORD, "password_again": PASSWORD, "code": pyotp.TOTP(stolen).at(site.runtime.now())}
+    form = {
+        "password": PASSWORD,
+        "password_again": PASSWORD,
+        "code": pyotp.TOTP(stolen).at(site.runtime.now()),
+    }
     assert (await thief.post("/setup/form", data=form)).status_code == 404
     assert SEED.search((await site.begin_setup(client, new)).text)[1] != stolen
-    assert "link_opened_elsewhere" not in {alert.code for alert in await site.store.queries.alerts()}
+    assert "link_opened_elsewhere" not in {
+        alert.code for alert in await site.store.queries.alerts()
+    }
 
 
 async def test_the_secret_of_a_link_is_in_no_address(site):
-    """Proxies log paths and queries: no route takes it there, and no page leads to such an address."""
+    """The secret of a link is in no address, as proxies log paths and queries.
+
+    No route takes it there, and no page leads to such an address.
+    """
     link = await site.add_user("作者", "author")
     client = site.client()
     assert (await client.get(f"/setup/{link}")).status_code == 404
@@ -395,7 +498,10 @@ async def test_a_drill_on_this_machine_can_be_entered_by_the_link_alone(site):
 
 
 async def test_what_was_sent_after_the_session_had_ended_is_kept(site):
-    """A form whose sender has to sign in first is shown again afterwards, with all that was in it."""
+    """A form sent after the session had ended is kept, with all its fields.
+
+    It is shown again after the sign-in.
+    """
     await add_activated(site)
     client = site.client()
     refused = await client.post("/pause", data={"reason": "账号被盗 & 急", "next": "/today"})
@@ -409,7 +515,11 @@ async def test_what_was_sent_after_the_session_had_ended_is_kept(site):
 
 
 async def test_who_was_reset_hears_of_it_beside_a_form_that_was_kept(site):
-    """The form is shown first, and says that the sign-in was reset; failed sign-ins are for the next time."""
+    """A user after a reset is informed of it beside a form that was kept.
+
+    The form is shown first, and says that the sign-in was reset. Failed sign-ins are for the next
+    time.
+    """
     link = await site.add_user("作者", "author")
     await site.store.users.activate(link, NewSignIn(password_hash="none"), named_person)
     link = await site.store.users.reset("作者", ADMIN, [SignInFactor.PASSWORD])
@@ -418,21 +528,33 @@ async def test_who_was_reset_hears_of_it_beside_a_form_that_was_kept(site):
     form = {"name": "作者", "next": "/pause"}
     shown = [
         await site.client().post("/login", data={**form, **more}, follow_redirects=True)
-        for more in ({"password": "x" * 12}, {"password": PASSWORD, "resume": "reason=x"}, {"password": PASSWORD})
+        for more in (
+            {"password": "x" * 12},
+            {"password": PASSWORD, "resume": "reason=x"},
+            {"password": PASSWORD},
+        )
     ]
-    said = [re.findall(r'data-testid="notice">.*?<span>(.*?)</span>', answer.text, re.DOTALL) for answer in shown]
+    said = [
+        re.findall(r'data-testid="notice">.*?<span>(.*?)</span>', answer.text, re.DOTALL)
+        for answer in shown
+    ]
     assert said[1] == ["您的登录被重置过"]
     assert "有 1 次登录没有成功" in said[2][0]
     assert 'data-testid="reset"' in shown[2].text
 
 
 async def test_no_password_is_kept_after_the_session_had_ended(site):
-    """A form with passwords is to be filled in again; nothing that was typed is on the page that asks to sign in."""
+    """A form with passwords is not kept after the session had ended.
+
+    It is to be filled in again. None of its fields is on the page that asks to sign in.
+    """
     client, typed = site.client(), "typed-just-now"
     form = {"old": typed, "password": typed, "password_again": typed}
     await add_activated(site)
     answers = [
-        await client.post("/me/password", data=form, headers={"referer": "http://127.0.0.1:8700/me?x=1"}),
+        await client.post(
+            "/me/password", data=form, headers={"referer": "http://127.0.0.1:8700/me?x=1"}
+        ),
         await client.post("/me/tokens", data={"scope": "view", "token_password": typed}),
         await client.post("/resume", data={"code": typed, "reason": "x"}),
     ]
@@ -444,9 +566,19 @@ async def test_no_password_is_kept_after_the_session_had_ended(site):
 
 
 def test_every_secret_field_is_known():
-    """What a template asks for as a password, or as a code, is never kept in a form that waits for a sign-in."""
-    templates = [path.read_text("utf-8") for path in Path(web.__file__).parent.joinpath("html").rglob("*.html")]
-    named = {name for text in templates for name in re.findall(r'field\("(\w+)"[^}]*type="password"', text)}
+    """Every field that a template requests as a password or a code is known as secret.
+
+    It is never kept in a form that waits for a sign-in.
+    """
+    templates = [
+        path.read_text("utf-8")
+        for path in Path(web.__file__).parent.joinpath("html").rglob("*.html")
+    ]
+    named = {
+        name
+        for text in templates
+        for name in re.findall(r'field\("(\w+)"[^}]*type="password"', text)
+    }
     assert named == PASSWORD_FIELDS
     assert any('field("code"' in text for text in templates)
     assert PASSWORD_FIELDS | {"code"} == SECRET_FIELDS

@@ -1,4 +1,7 @@
-"""The dashboard on a public address: by TLS of its own, and behind a reverse proxy that brings it."""
+"""The dashboard on a public address.
+
+It uses its own TLS, or runs behind a reverse proxy that brings it.
+"""
 
 import asyncio
 import contextlib
@@ -38,14 +41,19 @@ def workspace(tmp_path, sqlite_template):
 
 @contextlib.asynccontextmanager
 async def serving(folder, entry):
-    """Serve the dashboard as `publisher web` does, with this entry in its settings, for a user with a password."""
+    """Serve the dashboard as `publisher web` does, for a user with a password.
+
+    The entry is in its settings.
+    """
     with (folder / "publisher.toml").open("a", encoding="utf-8") as file:
         file.write(f"\n[dashboard]\n{entry}\n")
     settings, runtime, listening = await load_settings(folder), FakeRuntime(), asyncio.Event()
     async with open_application(settings, runtime, can_send=False) as application:
         site = WebSite(application=application, app=create_dashboard(application), runtime=runtime)
         await add_activated(site)
-    served = asyncio.create_task(serve_dashboard(settings, runtime, report=lambda *_code, **_facts: listening.set()))
+    served = asyncio.create_task(
+        serve_dashboard(settings, runtime, report=lambda *_code, **_facts: listening.set())
+    )
     try:
         await asyncio.wait_for(listening.wait(), PATIENCE)
         yield
@@ -56,12 +64,19 @@ async def serving(folder, entry):
 
 
 def write_certificates(folder):
-    """Write certificate and key of a host, signed by an authority of our own; return a context that trusts it."""
+    """Write certificate and key of a host, signed by an authority of our own.
+
+    Return a context that trusts the authority.
+    """
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root = make_certificate("authority", root_key, None)
     certificate = make_certificate(NAME, key, (root, root_key))
     (folder / "tls.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    plain = (
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
     (folder / "tls.key").write_bytes(key.private_bytes(*plain))
     return ssl.create_default_context(cadata=root.public_bytes(serialization.Encoding.PEM).decode())
 
@@ -71,12 +86,18 @@ async def sign_in(client, password=PASSWORD, **headers):
 
 
 async def test_by_its_own_certificate_nothing_goes_in_clear(workspace):
-    """The cookie is bound to this host and to TLS, another site changes nothing, and plain HTTP gets no answer."""
+    """With its own certificate the dashboard sends nothing in clear.
+
+    The cookie is bound to this host and to TLS. Another site changes nothing, and plain HTTP gets
+    no answer.
+    """
     trusted, port = write_certificates(workspace), free_port()
     entry = f'listen = "127.0.0.1:{port}"\ncertificate = "tls.pem"\nkey = "tls.key"\nurl = "https://{NAME}:{port}"'
     async with (
         serving(workspace, entry),
-        httpx.AsyncClient(base_url=f"https://{NAME}:{port}", verify=trusted, timeout=PATIENCE) as client,
+        httpx.AsyncClient(
+            base_url=f"https://{NAME}:{port}", verify=trusted, timeout=PATIENCE
+        ) as client,
     ):
         entered = await sign_in(client, origin=f"https://{NAME}:{port}")
         today = await client.get("/today")
@@ -93,21 +114,29 @@ async def test_by_its_own_certificate_nothing_goes_in_clear(workspace):
     assert "max-age" in today.headers["strict-transport-security"]
     assert no_http.startswith(b"HTTP/1.1 400")
     assert all(
-        f"\r\n{name}: {value}\r\n".encode() in no_http for name, value in security_headers(is_secure=True).items()
+        f"\r\n{name}: {value}\r\n".encode() in no_http
+        for name, value in security_headers(is_secure=True).items()
     )
-    kept = {name: cookie for answer in (wish, left) for name, cookie in read_cookies(answer).items()}
+    kept = {
+        name: cookie for answer in (wish, left) for name, cookie in read_cookies(answer).items()
+    }
     assert kept.keys() == {"__Host-publisher_theme", "__Host-publisher_session"}
     assert all({"Secure", "HttpOnly", "Path=/"} <= attributes for attributes in kept.values())
 
 
 async def test_f90_handshakes_that_do_not_end_are_bounded(workspace, monkeypatch):
-    """F90: clients that begin TLS and send nothing close their own connections; others are answered."""
+    """F90: clients that begin TLS and send nothing close their own connections.
+
+    Others are answered.
+    """
     monkeypatch.setattr(process, "MAX_HANDSHAKES", 5)
     trusted, port = write_certificates(workspace), free_port()
     entry = f'listen = "127.0.0.1:{port}"\ncertificate = "tls.pem"\nkey = "tls.key"\nurl = "https://{NAME}:{port}"'
     async with (
         serving(workspace, entry),
-        httpx.AsyncClient(base_url=f"https://{NAME}:{port}", verify=trusted, timeout=PATIENCE) as client,
+        httpx.AsyncClient(
+            base_url=f"https://{NAME}:{port}", verify=trusted, timeout=PATIENCE
+        ) as client,
     ):
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
         closed = [await asyncio.wait_for(reader.read(), PATIENCE) for reader, _writer in silent[:3]]
@@ -124,7 +153,9 @@ async def test_f90_handshakes_that_do_not_end_are_bounded(workspace, monkeypatch
 
 async def ask_in_bytes(port, request, trusted):
     """Return the whole answer to some bytes."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusted, server_hostname=NAME)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=trusted, server_hostname=NAME
+    )
     writer.write(request)
     answer = await reader.read()
     writer.close()
@@ -139,20 +170,41 @@ def read_cookies(answer):
 
 @contextlib.asynccontextmanager
 async def proxying(port, *, says_proto="https"):
-    """Pass requests on to a port with the address of each client, as a reverse proxy does; yield the proxy's port."""
+    """Pass requests on to a port like a reverse proxy, with the address of each client.
+
+    Yield the proxy's port.
+    """
 
     async def pass_on(reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         client = writer.get_extra_info("peername")[0]
-        known = next((line.partition(": ")[2] for line in lines if line.lower().startswith("x-forwarded-for")), "")
-        kept = [line for line in lines[1:-2] if not line.lower().startswith(("x-forwarded", "connection"))]
+        known = next(
+            (
+                line.partition(": ")[2]
+                for line in lines
+                if line.lower().startswith("x-forwarded-for")
+            ),
+            "",
+        )
+        kept = [
+            line
+            for line in lines[1:-2]
+            if not line.lower().startswith(("x-forwarded", "connection"))
+        ]
         added = [
             f"X-Forwarded-For: {', '.join(filter(None, [known, client]))}",
             f"X-Forwarded-Proto: {says_proto}",
             "Connection: close",
         ]
-        length = next((int(line.partition(": ")[2]) for line in lines if line.lower().startswith("content-length")), 0)
+        length = next(
+            (
+                int(line.partition(": ")[2])
+                for line in lines
+                if line.lower().startswith("content-length")
+            ),
+            0,
+        )
         behind, ahead = await asyncio.open_connection("127.0.0.1", port)
         ahead.write("\r\n".join([lines[0], *kept, *added, "", ""]).encode("latin-1"))
         ahead.write(await reader.readexactly(length))
@@ -166,14 +218,20 @@ async def proxying(port, *, says_proto="https"):
 
 
 async def test_behind_a_proxy_each_client_counts_for_itself(workspace, monkeypatch):
-    """The proxy's word on the client's address is believed, a client's own is not, and nobody gets past the proxy."""
+    """Behind a proxy each client counts for itself.
+
+    The proxy's word on the client's address is believed, a client's own is not, and nobody gets
+    past the proxy.
+    """
     monkeypatch.setattr(limits, "RATES_OF_NAME", (Rate(1, Duration.MINUTE),))
     port, url = free_port(), "https://fabu.example.gov.cn"
     own = {"host": "fabu.example.gov.cn", "origin": url}
 
     def open_client(place, address):
         transport = httpx.AsyncHTTPTransport(local_address=address)
-        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{place}", transport=transport, timeout=PATIENCE)
+        return httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{place}", transport=transport, timeout=PATIENCE
+        )
 
     async with (
         serving(workspace, f'listen = "127.0.0.1:{port}"\nproxy = "127.0.0.1"\nurl = "{url}"'),
@@ -185,17 +243,23 @@ async def test_behind_a_proxy_each_client_counts_for_itself(workspace, monkeypat
         open_client(port, "127.0.0.9") as past,
     ):
         wrong = [
-            await sign_in(other, "falsch", **own, **{"x-forwarded-for": f"10.0.0.{number}"}) for number in range(3)
+            await sign_in(other, "falsch", **own, **{"x-forwarded-for": f"10.0.0.{number}"})
+            for number in range(3)
         ]
         entered = await sign_in(author, **own)
         session = entered.headers["set-cookie"].partition(";")[0]
         today = await author.get("/today", headers={**own, "cookie": session})
-        foreign = await author.post("/pause", headers={**own, "cookie": session, "origin": "https://evil.example"})
+        foreign = await author.post(
+            "/pause", headers={**own, "cookie": session, "origin": "https://evil.example"}
+        )
         forged = {"x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "https"}
         refused = [await sign_in(in_clear, **own), await sign_in(past, **own, **forged)]
         metrics = await author.get("/metrics", headers=own)
     assert [answer.status_code for answer in wrong] == [422, 429, 429]
     assert entered.headers["set-cookie"].startswith("__Host-publisher_session=")
     assert (entered.status_code, today.status_code, foreign.status_code) == (303, 200, 403)
-    assert [(answer.status_code, url in answer.text) for answer in refused] == [(403, True), (403, True)]
+    assert [(answer.status_code, url in answer.text) for answer in refused] == [
+        (403, True),
+        (403, True),
+    ]
     assert metrics.status_code == 401

@@ -1,4 +1,4 @@
-"""Today: the verdict, what waits for the visitor, and a row for each post of the day."""
+"""Today: the verdict, the visitor's tasks, and a row for each post of the day."""
 
 import gzip
 import re
@@ -28,7 +28,9 @@ async def open_today(site, *grants, query=""):
 async def test_a_calm_day_says_so_and_names_the_next_post(site):
     """With nothing to do the first sentence says it, and the next post is named."""
     at = site.runtime.now() + timedelta(hours=2)
-    await enqueue_posts(site.store.posts, make_post("p", [next(iter(site.store.policies))], at, title="反诈提示"))
+    await enqueue_posts(
+        site.store.posts, make_post("p", [next(iter(site.store.policies))], at, title="反诈提示")
+    )
     page = await open_today(site)
     assert verdict_of(page) == ("fine", "一切正常，不用您做什么")
     assert "下一条 11:00《反诈提示》，1 个账号" in page
@@ -36,7 +38,7 @@ async def test_a_calm_day_says_so_and_names_the_next_post(site):
 
 
 async def test_a_held_delivery_is_mine_if_i_may_decide_about_it(site):
-    """What waits for a ruling stands first for an operator, and is another's matter for an author."""
+    """A held delivery is first for an operator, and is another's matter for an author."""
     account = AccountId(next(iter(site.store.policies)))
     await enqueue_posts(site.store.posts, make_post("p", [account], site.runtime.now()))
     await site.store.maintenance.run()
@@ -49,18 +51,27 @@ async def test_a_held_delivery_is_mine_if_i_may_decide_about_it(site):
 
 async def test_what_is_due_tomorrow_is_said_to_be(site):
     """The verdict and the next post name the day, as the list does."""
-    account, at = AccountId(next(iter(site.store.policies))), site.runtime.now() + timedelta(hours=23)
+    account, at = (
+        AccountId(next(iter(site.store.policies))),
+        site.runtime.now() + timedelta(hours=23),
+    )
     await enqueue_posts(site.store.posts, make_post("p", [account], at, title="反诈提示"))
     held = update(DELIVERY).values(state="held", reason="uncheckable", expires_at=at)
     page = await open_today(site, "viewer")
     await site.store.database.write(lambda unit: unit.connection.execute(held))
     operator = await site.signed_in("operator")
     assert "下一条 明天 08:00《反诈提示》" in page
-    assert verdict_of((await operator.get("/today")).text)[1] == "有 1 件事要您处理，最急的 明天 08:00 到期"
+    assert (
+        verdict_of((await operator.get("/today")).text)[1]
+        == "有 1 件事要您处理，最急的 明天 08:00 到期"
+    )
 
 
 async def test_the_menu_counts_what_waits_for_the_visitor(site):
-    """The number is that of the inbox, for who may act, and goes once it is done."""
+    """The number in the menu is that of the visitor's inbox.
+
+    It counts tasks within the visitor's permissions, and goes once they are done.
+    """
     account = AccountId(next(iter(site.store.policies)))
     await enqueue_posts(site.store.posts, make_post("p", [account], site.runtime.now()))
     operator, author = await site.signed_in("operator"), await site.signed_in("author")
@@ -70,7 +81,12 @@ async def test_the_menu_counts_what_waits_for_the_visitor(site):
     await site.store.actions.resume(f"account:{account}", BY)
     after = (await operator.get("/accounts")).text
     badge = '<b class="badge" id="badge-inbox" aria-label="1 件">1</b>'
-    assert [badge in page for page in (before, paused, others, after)] == [False, True, False, False]
+    assert [badge in page for page in (before, paused, others, after)] == [
+        False,
+        True,
+        False,
+        False,
+    ]
 
 
 async def test_a_pause_of_everything_is_said_first(site):
@@ -88,7 +104,9 @@ async def test_a_pause_of_everything_is_said_first(site):
 async def test_other_days_and_tabs_are_links(site):
     """The day and the tab are in the address; a day without posts says so."""
     account = next(iter(site.store.policies))
-    await enqueue_posts(site.store.posts, make_post("p", [account], site.runtime.now() + timedelta(days=1)))
+    await enqueue_posts(
+        site.store.posts, make_post("p", [account], site.runtime.now() + timedelta(days=1))
+    )
     tomorrow = await open_today(site, query="?day=2026-11-26")
     today = (await site.clients[0].get("/today?tab=eventful")).text
     assert 'data-testid="row-p"' in tomorrow
@@ -97,19 +115,31 @@ async def test_other_days_and_tabs_are_links(site):
 
 
 async def test_what_is_long_finished_is_folded_away(site):
-    """It is counted in one line, which says that all is verified only if nothing was given up."""
+    """Long finished posts are folded away and counted in one line.
+
+    The line says that all is verified only if nothing was given up.
+    """
     account, at = AccountId(next(iter(site.store.policies))), site.runtime.now()
-    await enqueue_posts(site.store.posts, make_post("p", [account], at), make_post("q", [account], at))
+    await enqueue_posts(
+        site.store.posts, make_post("p", [account], at), make_post("q", [account], at)
+    )
     published = update(DELIVERY).values(state="published", remote_id="1", published_at=at, url="")
-    await site.store.database.write(lambda unit: unit.connection.execute(published.where(DELIVERY.c.post == "p")))
+    await site.store.database.write(
+        lambda unit: unit.connection.execute(published.where(DELIVERY.c.post == "p"))
+    )
     await site.store.actions.cancel_post("q", BY, "x")
     site.runtime.advance_time(timedelta(hours=2))
     mixed = await open_today(site)
     await site.store.database.write(
-        lambda unit: unit.connection.execute(published.where(DELIVERY.c.post == "q").values(remote_id="2"))
+        lambda unit: unit.connection.execute(
+            published.where(DELIVERY.c.post == "q").values(remote_id="2")
+        )
     )
     verified = (await site.clients[0].get("/today")).text
-    assert [re.search(r'data-testid="folded".*?(已完成[^<]*)<', page, re.DOTALL)[1] for page in (mixed, verified)] == [
+    assert [
+        re.search(r'data-testid="folded".*?(已完成[^<]*)<', page, re.DOTALL)[1]
+        for page in (mixed, verified)
+    ] == [
         "已完成 2 条",
         "已完成 2 条，全部核实",
     ]
@@ -118,13 +148,23 @@ async def test_what_is_long_finished_is_folded_away(site):
 @pytest.mark.long
 @pytest.mark.parametrize("regions", [50])
 async def test_a_large_day_is_a_page_within_its_budget(site, regions):
-    """10,000 deliveries of 67 posts on 150 accounts: a page of 25 KB at most, compressed. P15 measures its time."""
+    """A large day is a page of 25 KB at most, compressed.
+
+    It has 10,000 deliveries of 67 posts on 150 accounts. P15 measures its time.
+    """
     start, accounts = site.runtime.now(), list(site.store.policies)
-    posts = [make_post(f"p{number}", accounts, start + timedelta(minutes=7 * number)) for number in range(67)]
+    posts = [
+        make_post(f"p{number}", accounts, start + timedelta(minutes=7 * number))
+        for number in range(67)
+    ]
     await enqueue_posts(site.store.posts, *posts)
     for platform in ("weibo", "wechat", "tieba"):
-        of_platform = update(DELIVERY).where(DELIVERY.c.account.endswith(platform)).values(platform=platform)
-        await site.store.database.write(lambda transaction, change=of_platform: transaction.connection.execute(change))
+        of_platform = (
+            update(DELIVERY).where(DELIVERY.c.account.endswith(platform)).values(platform=platform)
+        )
+        await site.store.database.write(
+            lambda transaction, change=of_platform: transaction.connection.execute(change)
+        )
     await site.store.actions.register_worker()
     client = await site.signed_in("viewer")
     page = (await client.get("/today")).text

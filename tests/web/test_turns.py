@@ -31,7 +31,9 @@ class Site:
 
     def __init__(self):
         self.pages = Pages()
-        self.turns = FairTurns(self.pages, find_known_user=lambda scope: scope["user"], find_user=look_up)
+        self.turns = FairTurns(
+            self.pages, find_known_user=lambda scope: scope["user"], find_user=look_up
+        )
         self.sent = []
 
     async def send(self, path, *, user="", peer="127.0.0.2", method="GET", receive=None, found=""):
@@ -66,16 +68,26 @@ async def site():
 
 
 async def test_a_flood_of_one_user_takes_no_place_of_another(site):
-    """However many requests one user sends, few are worked on at once, and those of others begin at once."""
+    """A flood of one user takes no place of another.
+
+    Few requests of one user are worked on at once, and requests of others begin at once.
+    """
     for number in range(20):
         await site.send(f"flood-{number}", user="囤")
     await site.send("pause", user="操作员")
     await site.send("login")
-    assert site.pages.working == [*(f"flood-{number}" for number in range(PLACES)), "pause", "login"]
+    assert site.pages.working == [
+        *(f"flood-{number}" for number in range(PLACES)),
+        "pause",
+        "login",
+    ]
 
 
 async def test_a_session_that_is_new_takes_no_place_of_others_once_it_is_looked_up(site):
-    """Who signs in again and again works in the places of the same user."""
+    """A new session works in the places of its user once it is looked up.
+
+    A user that signs in again and again takes no place of others.
+    """
     for number in range(20):
         await site.send(f"flood-{number}", user=None, found="囤")
     await site.send("login")
@@ -83,7 +95,10 @@ async def test_a_session_that_is_new_takes_no_place_of_others_once_it_is_looked_
 
 
 async def test_clients_without_a_session_get_places_in_turns(site):
-    """Who sends one request waits for one of each other client, not for all of theirs."""
+    """Clients without a session get places in turns.
+
+    A client with one request waits for one of each other client, not for all of theirs.
+    """
     for number in range(20):
         await site.send(f"flood-{number}", peer="127.0.0.3")
     await site.send("login", peer="127.0.0.4")
@@ -141,7 +156,7 @@ async def test_a_response_gives_its_place_back_with_its_first_part(site):
 
 
 async def test_a_place_given_to_a_request_that_is_cancelled_at_once_goes_on(site):
-    """No place is lost, whatever comes together."""
+    """A place given to a request that is cancelled at once goes on: no place is lost."""
     for number in range(PLACES):
         await site.send(f"flood-{number}")
     waiting: RequestTurn = (await site.send("waiting"))[TURN]

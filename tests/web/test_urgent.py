@@ -18,12 +18,16 @@ from tests.web.conftest import ADMIN
 from tests.web.test_write import fields_of, posts
 
 POST = PostId("jia-mao-ben-ju-de-zhuan-2026-11")
-WORDS = {"title": "假冒本局的转账电话", "data.summary": "公安机关没有“安全账户”，请立即挂断", "to": "all"}
+WORDS = {
+    "title": "假冒本局的转账电话",
+    "data.summary": "公安机关没有“安全账户”，请立即挂断",
+    "to": "all",
+}
 
 
 @pytest.fixture
 async def lane(site, monkeypatch):
-    """Yield a site in which warnings need an approval, and what is saved is in force at once."""
+    """Yield a site with approvals for warnings, and with saved schedules in force at once."""
     opened, rules = site.application, ApprovalRules(default=(Stage(name="初审"),))
     store = replace(opened.store, approval_rules=rules)
     planner = replace(opened.planner, store=store)
@@ -46,8 +50,15 @@ async def send(client):
 
 
 async def test_two_officers_release_it_at_once(lane):
-    """The author's own release comes with the save, that of the other officer sends it; the review stays due."""
-    author, other = await lane.signed_in("author", name="王"), await lane.signed_in("approver", name="李")
+    """Two officers release an urgent post at once.
+
+    The author's own release comes with the save, and the other officer's release sends it. The
+    review stays due.
+    """
+    author, other = (
+        await lane.signed_in("author", name="王"),
+        await lane.signed_in("approver", name="李"),
+    )
     for name in ("王", "李"):
         await lane.store.duty.add(name, ADMIN, "内线 8112")
     shown, sent = await send(author)
@@ -58,7 +69,8 @@ async def test_two_officers_release_it_at_once(lane):
     page = await other.get(f"/urgent/{POST}")
     assert "王 放行" in page.text
     heads = [
-        re.search("<h2.*?>(.*?)</h2>", text)[1] for text in (page.text, (await author.get(f"/urgent/{POST}")).text)
+        re.search("<h2.*?>(.*?)</h2>", text)[1]
+        for text in (page.text, (await author.get(f"/urgent/{POST}")).text)
     ]
     assert heads == ["等您放行", "请李 内线 8112在手机上同意"]
     third = await lane.signed_in("viewer", name="三")
@@ -68,10 +80,19 @@ async def test_two_officers_release_it_at_once(lane):
     assert released.status_code == 303
     assert {item.state for item in await lane.store.queries.deliveries(POST)} == {State.DUE}
     assert "24 小时内要补审：初审" in (await author.get(f"/urgent/{POST}")).text
-    row = (await author.get("/today")).text.partition(f'data-testid="row-{POST}"')[2].partition("</article>")[0]
+    row = (
+        (await author.get("/today"))
+        .text.partition(f'data-testid="row-{POST}"')[2]
+        .partition("</article>")[0]
+    )
     assert ("紧急放行，缺补审" in row, "审批没过就不发" in row) == (True, False)
     [post] = posts(lane.application.settings.workspace / "schedule.toml")
-    assert (post["at"], post["urgent"], post["kind"], post["author"]) == ("asap", True, "warning", "王")
+    assert (post["at"], post["urgent"], post["kind"], post["author"]) == (
+        "asap",
+        True,
+        "warning",
+        "王",
+    )
 
 
 async def test_what_is_not_in_force_yet_is_not_asked_to_be_released(lane, monkeypatch):
@@ -88,8 +109,11 @@ async def test_what_is_not_in_force_yet_is_not_asked_to_be_released(lane, monkey
 
 
 async def test_a_text_that_has_changed_meanwhile_is_not_released(lane):
-    """The fingerprint of what was shown counts."""
-    author, other = await lane.signed_in("author", name="王"), await lane.signed_in("approver", name="李")
+    """A text that has changed meanwhile is not released: the displayed fingerprint counts."""
+    author, other = (
+        await lane.signed_in("author", name="王"),
+        await lane.signed_in("approver", name="李"),
+    )
     for name in ("王", "李"):
         await lane.store.duty.add(name, ADMIN)
     await send(author)
@@ -110,7 +134,10 @@ async def test_who_is_not_on_duty_takes_the_regular_approvals(lane):
 
 async def test_an_author_does_not_release_the_post_of_another_by_saving_it(lane):
     """Neither by the form of the lane nor by a call of the store."""
-    author, other = await lane.signed_in("author", name="王"), await lane.signed_in("author", name="李")
+    author, other = (
+        await lane.signed_in("author", name="王"),
+        await lane.signed_in("author", name="李"),
+    )
     for name in ("王", "李"):
         await lane.store.duty.add(name, ADMIN)
     shown, _sent = await send(author)
@@ -121,23 +148,29 @@ async def test_an_author_does_not_release_the_post_of_another_by_saving_it(lane)
     site = lane.app.state.site
     [task] = await site.store.approvals.tasks(POST)
     assert [given.person for given in task.status.in_time] == ["王"]
-    officer = make_approver(Principal(user=await lane.store.users.get("李"), method=""), site.members)
+    officer = make_approver(
+        Principal(user=await lane.store.users.get("李"), method=""), site.members
+    )
     with pytest.raises(ApprovalError, match="release_not_allowed"):
-        await release_in_emergency(site.store, POST, task.status.fingerprint, officer, ADMIN, "紧急")
+        await release_in_emergency(
+            site.store, POST, task.status.fingerprint, officer, ADMIN, "紧急"
+        )
     assert {item.state for item in await lane.store.queries.deliveries(POST)} == {State.PENDING}
 
 
 async def test_a_problem_keeps_it_in_the_first_step(lane):
     """Too long a sentence is no preview to send."""
     author = await lane.signed_in("author")
-    answer = await author.post("/urgent", data={**WORDS, "data.summary": "长" * 200, "do": "preview"})
+    answer = await author.post(
+        "/urgent", data={**WORDS, "data.summary": "长" * 200, "do": "preview"}
+    )
     assert "problem-summary" in answer.text
     assert "act-send" not in answer.text
     assert "长" * 200 in answer.text
 
 
 async def test_a_post_of_other_regions_is_not_shown(lane):
-    """Its page does not exist for who may see other accounts only."""
+    """The page of a post does not exist for a viewer of other accounts only."""
     author = await lane.signed_in("author", name="王")
     shown = await author.post("/urgent", data={**WORDS, "to": "region:310000", "do": "preview"})
     await author.post("/urgent", data=fields_of(shown.text) | {"do": "save"})

@@ -1,4 +1,4 @@
-"""The files of others are unchanged, and what a browser loads stays small."""
+"""The files of others are unchanged, and a browser's downloads stay small."""
 
 import gzip
 import hashlib
@@ -14,7 +14,8 @@ def test_vendored_files_have_their_hashes():
     listed = tomllib.loads((STATIC_FOLDER / "vendor.toml").read_text("utf-8"))
     entries = [*listed["file"], listed["icons"]]
     found = {
-        entry["path"]: hashlib.sha256((STATIC_FOLDER / entry["path"]).read_bytes()).hexdigest() for entry in entries
+        entry["path"]: hashlib.sha256((STATIC_FOLDER / entry["path"]).read_bytes()).hexdigest()
+        for entry in entries
     }
     assert found == {entry["path"]: entry["sha256"] for entry in entries}
 
@@ -30,7 +31,10 @@ def test_what_a_browser_loads_is_within_its_budget():
 
 
 def test_the_script_keeps_nothing_and_speaks_to_no_other_page():
-    """What people type or read is in no storage of the browser, and no page of another site is heard."""
+    """The script keeps nothing in the browser and listens to no page of another site.
+
+    The texts that people type or read are in no storage of the browser.
+    """
     text = load_static_files()["app.js"].body.decode()
     unwanted = (
         "localStorage",

@@ -1,4 +1,7 @@
-"""Write and edit: what is typed is checked, kept as a draft, saved into schedule.toml, and never lost."""
+"""Write and edit: a text is checked, kept as a draft, and saved into schedule.toml.
+
+It is never lost.
+"""
 
 import asyncio
 import html
@@ -59,8 +62,10 @@ async def file(site):
 
 
 def fields_of(page):
-    """Return what the form of a page would send as it is."""
-    form = re.search(r'<form class="(?:compose[^"]*|card sheet[^"]*|actions)".*?</form>', page, re.DOTALL)[0]
+    """Return the fields that the form of a page would send unchanged."""
+    form = re.search(
+        r'<form class="(?:compose[^"]*|card sheet[^"]*|actions)".*?</form>', page, re.DOTALL
+    )[0]
     fields = {}
     for tag in re.findall(r"<input[^>]*>", form):
         attributes = dict(re.findall(r'([a-z]+)="([^"]*)"', tag))
@@ -68,9 +73,13 @@ def fields_of(page):
             continue
         if name := attributes.get("name"):
             fields.setdefault(name, []).append(html.unescape(attributes.get("value", "")))
-    for name, value in re.findall(r'<textarea[^>]*name="([^"]+)"[^>]*>\n(.*?)</textarea>', form, re.DOTALL):
+    for name, value in re.findall(
+        r'<textarea[^>]*name="([^"]+)"[^>]*>\n(.*?)</textarea>', form, re.DOTALL
+    ):
         fields[name] = [html.unescape(value)]
-    for name, options in re.findall(r'<select[^>]*name="([^"]+)"[^>]*>(.*?)</select>', form, re.DOTALL):
+    for name, options in re.findall(
+        r'<select[^>]*name="([^"]+)"[^>]*>(.*?)</select>', form, re.DOTALL
+    ):
         fields[name] = re.findall(r'value="([^"]*)" selected', options)
     return fields
 
@@ -80,7 +89,10 @@ def posts(file):
 
 
 async def test_a_new_post_is_written_at_the_end_of_the_file(site, file):
-    """Its author is who has signed in, its id is made of the title, and nothing else in the file changes."""
+    """A new post is written at the end of the file, and nothing else in the file changes.
+
+    Its author is the user of the session, and its id is made of the title.
+    """
     author = await site.signed_in("author", name="王")
     answer = await author.post("/write", data=NEW)
     assert answer.status_code == 303
@@ -92,22 +104,33 @@ async def test_a_new_post_is_written_at_the_end_of_the_file(site, file):
 
 
 async def test_i5_a_copy_names_the_post_that_it_began_with(site, file):
-    """Its writers cannot approve the copy either, so the save knows of them, also by way of a draft."""
+    """A copy names the post that it began with.
+
+    The writers of that post cannot approve the copy either. The save knows of them, also by way of
+    a draft.
+    """
     text = FILE.replace('"all"', '"region:110000"')
     await asyncio.to_thread(file.write_text, text, "utf-8")
     await apply_schedule(site.application.planner, text, file.name)
-    author, other = await site.signed_in("author", name="王"), await site.signed_in("author@region:310000")
+    author, other = (
+        await site.signed_in("author", name="王"),
+        await site.signed_in("author@region:310000"),
+    )
     fields = fields_of((await author.get("/write?like=weekly")).text)
     assert fields["like"] == ["weekly"]
     draft = await author.post("/write", data={**fields, "title": "转账之前先核实", "do": "draft"})
     kept = fields_of((await author.get(draft.headers["location"])).text)
     weekly = await site.store.posts.get_post("weekly")
     assert kept["like_hash"] == [weekly.content_hash]
-    assert (await author.post("/write", data={**kept, "id": "copied", "do": "save"})).status_code == 303
+    assert (
+        await author.post("/write", data={**kept, "id": "copied", "do": "save"})
+    ).status_code == 303
     unseen = {**NEW, "id": "own", "to": "region:310000", "like": "weekly"}
     assert (await other.post("/write", data=unseen)).status_code == 303
     entries = {name: await site.store.queries.audit_history(name) for name in ("copied", "own")}
-    origins = {name: [line.detail.get("copied_from") for line in lines] for name, lines in entries.items()}
+    origins = {
+        name: [line.detail.get("copied_from") for line in lines] for name, lines in entries.items()
+    }
     assert origins == {"copied": ["weekly"], "own": [None]}
 
 
@@ -124,7 +147,10 @@ async def test_a_refused_save_shows_each_problem_at_its_field_and_keeps_what_was
 
 
 async def test_the_check_answers_with_counts_previews_and_the_draft(site, file):
-    """What is not filled in yet is no problem while somebody writes; what is too long is one."""
+    """The check answers with counts, previews and the draft.
+
+    A field that is not filled in yet is no problem during writing; a text that is too long is one.
+    """
     author = await site.signed_in("author")
     empty = await author.post("/write/check", data={"kind": "warning", "to": "all", "when": "asap"})
     full = await author.post("/write/check", data={**NEW, "data.summary": "长" * 200})
@@ -149,7 +175,10 @@ async def test_the_text_of_any_account_can_be_previewed(site, file):
     author = await site.signed_in("author")
     page = await author.post("/write/check", data={**NEW, "shown.weibo": "shanghai-weibo"})
     assert '<option value="shanghai-weibo" selected>' in page.text
-    assert "上海市公安局" in page.text.partition('data-testid="preview-weibo"')[2].partition("</figure>")[0]
+    assert (
+        "上海市公安局"
+        in page.text.partition('data-testid="preview-weibo"')[2].partition("</figure>")[0]
+    )
 
 
 async def test_a_time_at_which_others_are_due_gets_an_advice(site, file):
@@ -164,7 +193,10 @@ async def test_a_time_at_which_others_are_due_gets_an_advice(site, file):
 
 
 async def test_an_advice_that_was_seen_is_said_no_more(site, file):
-    """It stays away while somebody writes on, and in the draft; another one, or a problem, is said all the same."""
+    """An advice that was seen is not repeated during writing, nor in the draft.
+
+    Another advice, or a problem, is shown all the same.
+    """
     author = await site.signed_in("author")
     soon = {**NEW, "at_date": f"{site.runtime.now() + timedelta(days=1):%Y-%m-%d}"}
     await author.post("/write", data=soon)
@@ -175,7 +207,9 @@ async def test_an_advice_that_was_seen_is_said_no_more(site, file):
         data = {**soon, "title": "另外一条预警", "data.summary": "", "tried": "1", **changes}
         return (await author.post("/write/check", data=data)).text
 
-    offered = re.search(r'name="seen" value="([^"]+)" data-testid="act-seen-web_write_clash"', await check())[1]
+    offered = re.search(
+        r'name="seen" value="([^"]+)" data-testid="act-seen-web_write_clash"', await check()
+    )[1]
     elsewhere = await check(seen=offered, at_time="10:00")
     kept = re.findall(r'type="hidden" name="seen" value="([^"]+)"', elsewhere)
     pages = [await check(seen=kept, at_time=time) for time in ("09:00", "09:30")]
@@ -187,7 +221,10 @@ async def test_an_advice_that_was_seen_is_said_no_more(site, file):
 
 async def test_an_article_is_shown_to_its_author_only_and_may_run_nothing(site, file):
     """The frame has the article itself, in a sandbox; for anybody else there is no such preview."""
-    author, other = await site.signed_in("author", name="王"), await site.signed_in("author", name="李")
+    author, other = (
+        await site.signed_in("author", name="王"),
+        await site.signed_in("author", name="李"),
+    )
     page = await author.post("/write/check", data=NEW)
     path = re.search(r'src="(/write/article/[0-9a-f]+)"', page.text)[1]
     shown, hidden = await author.get(path), await other.get(path)
@@ -198,13 +235,18 @@ async def test_an_article_is_shown_to_its_author_only_and_may_run_nothing(site, 
 
 async def test_a_draft_is_its_authors_and_comes_back_as_it_was(site, file):
     """Another author has no such draft; a save deletes it."""
-    author, other = await site.signed_in("author", name="王"), await site.signed_in("author", name="李")
+    author, other = (
+        await site.signed_in("author", name="王"),
+        await site.signed_in("author", name="李"),
+    )
     checked = await author.post("/write/check", data={**NEW, "body": "写到一半 & “没完”"})
     draft = re.search(r'name="draft" value="([^"]+)"', checked.text)[1]
     shown, hidden = await author.get(f"/write/{draft}"), await other.get(f"/write/{draft}")
     assert "写到一半 &amp; “没完”" in shown.text
     assert hidden.status_code == 404
-    saved = await author.post("/write", data=fields_of(shown.text) | {"do": "save", "data.signs": "一"})
+    saved = await author.post(
+        "/write", data=fields_of(shown.text) | {"do": "save", "data.signs": "一"}
+    )
     assert saved.status_code == 303
     assert (await author.get(f"/write/{draft}")).status_code == 404
 
@@ -226,13 +268,18 @@ async def test_an_edit_changes_the_one_line(site, file):
     """The form of a post sends it back as it is; one changed field is one changed line."""
     author = await site.signed_in("author", name="王")
     page = await author.get("/posts/weekly/edit")
-    answer = await author.post("/write", data=fields_of(page.text) | {"title": "每周反诈小提示", "do": "save"})
+    answer = await author.post(
+        "/write", data=fields_of(page.text) | {"title": "每周反诈小提示", "do": "save"}
+    )
     assert answer.status_code == 303
     assert file.read_text("utf-8") == FILE.replace("每周反诈提示", "每周反诈小提示")
 
 
 async def test_what_was_sent_leads_to_a_correction(site, file):
-    """An edit does not reach what is on a platform: the page says so, and begins a correction of that post."""
+    """The edit page of a sent post says so, and begins a correction of that post.
+
+    An edit does not reach a post on a platform.
+    """
     author = await site.signed_in("author", name="王")
     await author.post("/write", data={**NEW, "when": "asap"})
     await apply_schedule(site.application.planner, file.read_text("utf-8"), file.name)
@@ -248,21 +295,38 @@ async def test_what_was_sent_leads_to_a_correction(site, file):
 
 
 async def test_two_edits_of_one_post_are_settled_field_by_field(site, file):
-    """The second to save sees only what differs, and what it chooses is what is saved."""
+    """Two edits of one post are settled field by field.
+
+    The second person to save sees only the differences, and this person's choice is saved.
+    """
     wang, li = await site.signed_in("author", name="王"), await site.signed_in("author", name="李")
     mine, theirs = (
         fields_of((await wang.get("/posts/weekly/edit")).text),
         fields_of((await li.get("/posts/weekly/edit")).text),
     )
-    await li.post("/write", data=theirs | {"title": "李写的标题", "repeat_time": "10:00", "do": "save"})
-    conflict = await wang.post("/write", data=mine | {"title": "王写的标题", "data.summary": "王的摘要", "do": "save"})
+    await li.post(
+        "/write", data=theirs | {"title": "李写的标题", "repeat_time": "10:00", "do": "save"}
+    )
+    conflict = await wang.post(
+        "/write", data=mine | {"title": "王写的标题", "data.summary": "王的摘要", "do": "save"}
+    )
     assert conflict.status_code == 409
-    assert set(re.findall(r'data-testid="conflict-([^"]+)"', conflict.text)) == {"title", "cron", "data.summary"}
+    assert set(re.findall(r'data-testid="conflict-([^"]+)"', conflict.text)) == {
+        "title",
+        "cron",
+        "data.summary",
+    }
     assert "李" in re.search("<h1>(.*?)</h1>", conflict.text)[1]
-    settled = await wang.post("/write", data=fields_of(conflict.text) | {"pick.title": "mine", "do": "save"})
+    settled = await wang.post(
+        "/write", data=fields_of(conflict.text) | {"pick.title": "mine", "do": "save"}
+    )
     assert settled.status_code == 303
     [post] = posts(file)
-    assert (post["title"], post["cron"], post["data"]["summary"]) == ("王写的标题", "0 10 * * mon", "王的摘要")
+    assert (post["title"], post["cron"], post["data"]["summary"]) == (
+        "王写的标题",
+        "0 10 * * mon",
+        "王的摘要",
+    )
 
 
 async def test_an_error_elsewhere_in_the_file_is_shown_with_its_line(site, file):
@@ -280,7 +344,11 @@ async def test_an_error_elsewhere_in_the_file_is_shown_with_its_line(site, file)
 
 
 async def test_whatever_stops_a_save_the_form_stays(site, file, monkeypatch):
-    """A full disk and a file that is gone are said above the words; an edit page says what cannot be read."""
+    """The form stays whenever a save is stopped.
+
+    A full disk and a missing file are reported above the words. An edit page names the unreadable
+    part.
+    """
     author = await site.signed_in("author")
 
     def fail(*_arguments):
@@ -310,7 +378,11 @@ async def test_who_may_write_for_one_region_saves_nothing_for_another(site, file
 
 
 async def test_posts_of_other_regions_are_not_shown_to_who_writes(site, file):
-    """Neither to edit, copy or remove, nor in what a made-up conflict answers, nor as an original to follow."""
+    """Posts of other regions are not shown to a writer.
+
+    They are not shown to edit, copy or remove, nor in the answer to a made-up conflict, nor as an
+    original to follow.
+    """
     await apply_schedule(site.application.planner, FILE, file.name)
     elsewhere = FILE.replace('"all"', '"region:310000"')
     await asyncio.to_thread(file.write_text, elsewhere, "utf-8")
@@ -329,15 +401,22 @@ async def test_posts_of_other_regions_are_not_shown_to_who_writes(site, file):
 
 @pytest.mark.parametrize("staff_dir", ["", "staff"])
 async def test_a_picture_is_cleaned_and_named_in_the_post(site, file):
-    """What is no picture is refused at its field; one that is goes to media/ without its place and camera."""
+    """A file that is no picture is refused at its field.
+
+    A picture goes to media/ without its place and camera.
+    """
     author = await site.signed_in("author")
     exif = Image.Exif()
     exif[0x010E] = "secret place"
     data = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(data, "JPEG", exif=exif)
     form = {**NEW, "picture_alt": "红色"}
-    refused = await author.post("/write", data=form, files={"picture": ("a.png", b"no picture", "image/png")})
-    saved = await author.post("/write", data=form, files={"picture": ("a.jpg", data.getvalue(), "image/jpeg")})
+    refused = await author.post(
+        "/write", data=form, files={"picture": ("a.png", b"no picture", "image/png")}
+    )
+    saved = await author.post(
+        "/write", data=form, files={"picture": ("a.jpg", data.getvalue(), "image/jpeg")}
+    )
     assert refused.status_code == 422
     assert "problem-images" in refused.text
     assert saved.status_code == 303
@@ -349,10 +428,15 @@ async def test_a_picture_is_cleaned_and_named_in_the_post(site, file):
 
 
 async def test_a_save_after_the_session_has_ended_loses_nothing(site, file):
-    """The sign-in carries the form, and what is sent after it is saved."""
+    """A save after the session has ended loses nothing.
+
+    The sign-in carries the form, and the form is saved after it.
+    """
     await add_activated(site, "王")
     client = site.client()
-    refused = await client.post("/write", data=NEW, files={"picture": ("", b"", "application/octet-stream")})
+    refused = await client.post(
+        "/write", data=NEW, files={"picture": ("", b"", "application/octet-stream")}
+    )
     resumed = html.unescape(re.search(r'name="resume" value="([^"]*)"', refused.text)[1])
     assert refused.status_code == 401
     assert file.read_text("utf-8") == FILE
@@ -364,7 +448,11 @@ async def test_a_save_after_the_session_has_ended_loses_nothing(site, file):
 
 
 async def test_a_post_is_taken_out_of_the_schedule(site, file, monkeypatch):
-    """It asks first; one that has changed since is not taken out, and what is not in force yet is said to wait."""
+    """A post is taken out of the schedule after a question.
+
+    One that has changed since is not taken out. A change that is not in force yet is reported as
+    waiting.
+    """
 
     async def fail(*_arguments):
         raise OSError(28, "No space left on device")
@@ -384,8 +472,13 @@ async def test_a_post_is_taken_out_of_the_schedule(site, file, monkeypatch):
 
 
 async def test_what_else_keeps_a_post_in_the_schedule_is_said(site, file):
-    """An error elsewhere in the file is shown with its line, and nothing is said of a change that nobody made."""
-    other = FILE.partition("\n")[2].replace('"weekly"', '"broken"').replace('"bulletin"', '"bulletins"')
+    """An error elsewhere that keeps a post in the schedule is shown with its line.
+
+    Nothing is said of a change that nobody made.
+    """
+    other = (
+        FILE.partition("\n")[2].replace('"weekly"', '"broken"').replace('"bulletin"', '"bulletins"')
+    )
     await asyncio.to_thread(file.write_text, FILE + other, "utf-8")
     author = await site.signed_in("author")
     page = fields_of((await author.get("/posts/weekly/remove")).text)
@@ -398,7 +491,9 @@ async def test_what_else_keeps_a_post_in_the_schedule_is_said(site, file):
 async def test_with_approvals_a_save_says_who_comes_next(site, file):
     """The button sends for approval where the kind needs one."""
     opened, rules = site.application, ApprovalRules(default=(Stage(name="初审"),))
-    site.app.state.site.application = replace(opened, store=replace(opened.store, approval_rules=rules))
+    site.app.state.site.application = replace(
+        opened, store=replace(opened.store, approval_rules=rules)
+    )
     author = await site.signed_in("author")
     page = await author.get("/write")
     assert "保存并送审" in page.text
@@ -406,7 +501,11 @@ async def test_with_approvals_a_save_says_who_comes_next(site, file):
 
 
 async def test_a_post_dragged_to_another_day_gets_that_time_and_nothing_else(site, file):
-    """The entry of the calendar says what it may be moved by; the notice says what waits, and takes the move back."""
+    """A post dragged to another day gets that time and nothing else.
+
+    A movable entry of the calendar carries its time. The notice says that the change is not in
+    force yet, and takes the move back.
+    """
     author = await site.signed_in("author", name="王")
     await author.post("/write", data=NEW)
     await apply_schedule(site.application.planner, file.read_text("utf-8"), file.name)
@@ -414,7 +513,11 @@ async def test_a_post_dragged_to_another_day_gets_that_time_and_nothing_else(sit
     month = (await author.get("/calendar?month=2026-12")).text
     assert f'href="/posts/{name}" data-row data-at="2026-12-20T09:00:00" draggable="true"' in month
     assert 'href="/posts/weekly" data-row>' in month
-    sent = {"was": "2026-12-20T09:00:00", "at": "2026-12-23T09:00:00", "back": "/calendar?month=2026-12"}
+    sent = {
+        "was": "2026-12-20T09:00:00",
+        "at": "2026-12-23T09:00:00",
+        "back": "/calendar?month=2026-12",
+    }
     moved = await author.post(f"/posts/{name}/move", data=sent)
     assert (moved.status_code, moved.headers["location"]) == (303, "/calendar?month=2026-12")
     assert file.read_text("utf-8") == before.replace("2026-12-20", "2026-12-23")
@@ -440,7 +543,11 @@ async def test_a_move_that_cannot_be_written_says_why(site, file, monkeypatch):
 
 
 async def test_a_move_of_what_has_changed_meanwhile_changes_nothing(site, file):
-    """Neither over another time than the calendar showed, nor of a post that repeats, nor to a time that is past."""
+    """A move of a changed post changes nothing.
+
+    It is refused over another time than the calendar showed, for a post that repeats, and to a time
+    that is past.
+    """
     author = await site.signed_in("author", name="王")
     await author.post("/write", data=NEW)
     before, name = file.read_text("utf-8"), posts(file)[1]["id"]
@@ -449,7 +556,12 @@ async def test_a_move_of_what_has_changed_meanwhile_changes_nothing(site, file):
     repeating = await author.post("/posts/weekly/move", data=sent)
     past = await author.post(f"/posts/{name}/move", data={**sent, "at": "2026-11-01T09:00:00"})
     nonsense = await author.post(f"/posts/{name}/move", data={**sent, "at": "bald"})
-    assert (stale.status_code, repeating.status_code, past.status_code, nonsense.status_code) == (409, 409, 422, 400)
+    assert (stale.status_code, repeating.status_code, past.status_code, nonsense.status_code) == (
+        409,
+        409,
+        422,
+        400,
+    )
     assert "problem-when" in past.text
     assert file.read_text("utf-8") == before
 
@@ -460,6 +572,9 @@ async def test_a_deleted_draft_comes_back_by_the_notice(site, file):
     checked = await author.post("/write/check", data={**NEW, "body": "写到一半"})
     draft = re.search(r'name="draft" value="([^"]+)"', checked.text)[1]
     page = (await author.post(f"/write/{draft}/delete", follow_redirects=True)).text
-    assert (f'href="/write/{draft}"' in page, f'action="/write/{draft}/restore"' in page) == (False, True)
+    assert (f'href="/write/{draft}"' in page, f'action="/write/{draft}/restore"' in page) == (
+        False,
+        True,
+    )
     restored = await author.post(f"/write/{draft}/restore", follow_redirects=True)
     assert "写到一半" in restored.text

@@ -14,7 +14,11 @@ from publisher.domain.results import result_code
 from publisher.domain.silence import SilenceClock, SilenceLevel, read_silence_clock
 from publisher.store.monitor.login_health import AccountHealth
 
-SILENCE_STYLES = {SilenceLevel.NOTICE: "yellow", SilenceLevel.ALARM: "bold yellow", SilenceLevel.RED: "bold red"}
+SILENCE_STYLES = {
+    SilenceLevel.NOTICE: "yellow",
+    SilenceLevel.ALARM: "bold yellow",
+    SilenceLevel.RED: "bold red",
+}
 
 
 @command("accounts")
@@ -28,7 +32,9 @@ async def accounts(terminal: Terminal, *, as_json: bool) -> None:
     else:
         policies = await asyncio.to_thread(build_policies, settings)
         logins = [
-            AccountHealth(account=item.account, mode=item.account.mode, quota_left=item.rate_limit.per_day)
+            AccountHealth(
+                account=item.account, mode=item.account.mode, quota_left=item.rate_limit.per_day
+            )
             for item in policies.values()
         ]
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
@@ -67,7 +73,15 @@ async def accounts(terminal: Terminal, *, as_json: bool) -> None:
         )
         for login in logins
     ]
-    columns = ("account", "platform", "health", "days_left", "quota_left", "last_verified", "silence")
+    columns = (
+        "account",
+        "platform",
+        "health",
+        "days_left",
+        "quota_left",
+        "last_verified",
+        "silence",
+    )
     levels = [clock.level if (clock := clocks.get(login.account.id)) else None for login in logins]
     styles = [SILENCE_STYLES.get(level, "") if level else "" for level in levels]
     terminal.print_table(columns, rows, styled_column="silence", styles=styles)

@@ -1,4 +1,4 @@
-"""`alerts`: what people should know, what they have acknowledged, and whether notices reach the channels."""
+"""`alerts`: the open alerts, the acknowledged ones, and whether notices reach the channels."""
 
 import asyncio
 import socket
@@ -8,7 +8,15 @@ import click
 from publisher.app.format import Formatter
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
-from publisher.cli.framework import LocalizedUsageError, choice, command, int_range, json_option, one_line, person_name
+from publisher.cli.framework import (
+    LocalizedUsageError,
+    choice,
+    command,
+    int_range,
+    json_option,
+    one_line,
+    person_name,
+)
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings
 from publisher.domain.account import AccountId
@@ -24,7 +32,13 @@ MAX_ID = 2**31 - 1
 @click.option("--all", "shows_all", is_flag=True, help="opt_all_alerts")
 @json_option
 async def alerts(  # noqa: PLR0913 # one argument an option
-    terminal: Terminal, action: str | None, target: str | None, by: str | None, *, shows_all: bool, as_json: bool
+    terminal: Terminal,
+    action: str | None,
+    target: str | None,
+    by: str | None,
+    *,
+    shows_all: bool,
+    as_json: bool,
 ) -> int:
     settings = await load_workspace_settings(terminal)
     if action == "test":
@@ -37,7 +51,9 @@ async def alerts(  # noqa: PLR0913 # one argument an option
     else:
         async with open_command_store(settings, policies={}) as store:
             acknowledged = await store.queries.acknowledged_alerts() if shows_all else ()
-            shown = sorted([*await store.queries.alerts(), *acknowledged], key=lambda item: -item.id)
+            shown = sorted(
+                [*await store.queries.alerts(), *acknowledged], key=lambda item: -item.id
+            )
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
         terminal.print_json({"alerts": [formatter.alert_as_json(item) for item in shown]})
@@ -45,7 +61,8 @@ async def alerts(  # noqa: PLR0913 # one argument an option
         for item in shown:
             notes = formatter.alert_notes(item)
             echo(
-                f"{item.id:>6}  {formatter.time(item.at)}  {formatter.alert(item)}" + (f"  ({notes})" if notes else "")
+                f"{item.id:>6}  {formatter.time(item.at)}  {formatter.alert(item)}"
+                + (f"  ({notes})" if notes else "")
             )
         terminal.print_message("alerts_dismiss_how")
     else:
@@ -53,7 +70,9 @@ async def alerts(  # noqa: PLR0913 # one argument an option
     return 0
 
 
-async def dismiss(terminal: Terminal, settings: Settings, number: str | None, by: str | None) -> None:
+async def dismiss(
+    terminal: Terminal, settings: Settings, number: str | None, by: str | None
+) -> None:
     """Acknowledge an alert. Raises NoSuchItemError if there is no open one of this number."""
     if number is None or by is None:
         raise LocalizedUsageError("missing_parameter", name="--by" if number else "ID")
@@ -64,14 +83,19 @@ async def dismiss(terminal: Terminal, settings: Settings, number: str | None, by
         known = next((item for item in await store.queries.alerts() if item.id == alert), None)
         account = known.facts.get("account") if known else None
         accounts = [AccountId(account)] if account else None
-        person = await authenticate(terminal, settings, store, command="alerts dismiss", by=by, accounts=accounts)
+        person = await authenticate(
+            terminal, settings, store, command="alerts dismiss", by=by, accounts=accounts
+        )
         if not await store.actions.dismiss_alert(alert, person):
             raise NoSuchItemError("alert", number)
         terminal.print_message("alert_dismissed", number=alert)
 
 
 async def test_channels(terminal: Terminal, settings: Settings, channel: str | None) -> int:
-    """Send a test message to one channel or to all, and print what came back. Return 1 if one did not accept it."""
+    """Send a test message to one channel or to all, and print the replies.
+
+    Return 1 if one did not accept it.
+    """
     from publisher.app.alert_channels import AlertChannels  # noqa: PLC0415 # only here
 
     if channel is not None and channel not in settings.alerts.channels:
@@ -97,5 +121,7 @@ async def test_channels(terminal: Terminal, settings: Settings, channel: str | N
         if problem is None:
             terminal.print_message("channel_accepted", channel=name)
         else:
-            terminal.print_message("channel_not_accepted", channel=name, reason=terminal.messages.describe(problem))
+            terminal.print_message(
+                "channel_not_accepted", channel=name, reason=terminal.messages.describe(problem)
+            )
     return int(any(results))

@@ -1,4 +1,4 @@
-"""`approvals`: what waits for an approval, what it has, and what is missing."""
+"""`approvals`: the items that wait for an approval, their approvals, and the missing ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,9 @@ from publisher.store.plan.approvals import ApprovalTask
 @click.argument("post", metavar="[POST]", type=one_line, required=False)
 @click.option("--for", "approver", metavar="NAME", type=person_name, help="opt_for_approver")
 @json_option
-async def approvals(terminal: Terminal, post: PostId | None, approver: str | None, *, as_json: bool) -> None:
+async def approvals(
+    terminal: Terminal, post: PostId | None, approver: str | None, *, as_json: bool
+) -> None:
     settings = await load_workspace_settings(terminal)
     tasks: Sequence[ApprovalTask] = ()
     paired: list[tuple[ApprovalTask, Sequence[str]]] = []
@@ -42,15 +44,25 @@ async def approvals(terminal: Terminal, post: PostId | None, approver: str | Non
         raise NoSuchItemError("post", post)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
-        terminal.print_json({"approvals": [{**task_as_json(task), "may_approve": people} for task, people in paired]})
+        terminal.print_json(
+            {
+                "approvals": [
+                    {**task_as_json(task), "may_approve": people} for task, people in paired
+                ]
+            }
+        )
         return
     for task, approvers in paired:
         echo(format_task(task, formatter))
         if task.status.missing:
-            people = terminal.messages.translate("list_comma").join(approvers) or terminal.messages.translate("nothing")
+            people = terminal.messages.translate("list_comma").join(
+                approvers
+            ) or terminal.messages.translate("nothing")
             terminal.print_message("approvals_may_approve", approvers=people)
     if not tasks:
-        terminal.print_message("approvals_none" if settings.approval_rules.is_active else "approvals_not_asked")
+        terminal.print_message(
+            "approvals_none" if settings.approval_rules.is_active else "approvals_not_asked"
+        )
     elif any(task.status.missing for task in tasks):
         terminal.print_message("approvals_how")
 
@@ -60,9 +72,14 @@ def format_task(task: ApprovalTask, formatter: Formatter) -> str:
     translate, status = formatter.messages.translate, task.status
     comma = translate("list_comma")
     due = formatter.time(task.due_at) if task.due_at else translate("approvals_due_when_approved")
-    given = [translate("approvals_given", stage=approval.stage, person=approval.person) for approval in status.counted]
+    given = [
+        translate("approvals_given", stage=approval.stage, person=approval.person)
+        for approval in status.counted
+    ]
     missing = [
-        translate("approvals_missing", stage=item.stage.name, people=item.people, role=item.stage.role)
+        translate(
+            "approvals_missing", stage=item.stage.name, people=item.people, role=item.stage.role
+        )
         for item in status.missing
     ]
     lines = [

@@ -6,10 +6,21 @@ import click
 
 from publisher.app.format import Formatter
 from publisher.app.open_store import AccessMode
-from publisher.cli.authentication import ActingPerson, accounts_of_post, identify, require_permission
+from publisher.cli.authentication import (
+    ActingPerson,
+    accounts_of_post,
+    identify,
+    require_permission,
+)
 from publisher.cli.context import load_workspace_settings, open_command_store, warn_about_daemon
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.framework import LocalizedUsageError, by_option, command, keep_typed_reason, one_line
+from publisher.cli.framework import (
+    LocalizedUsageError,
+    by_option,
+    command,
+    keep_typed_reason,
+    one_line,
+)
 from publisher.cli.target import DeliveryTarget, post_target, require_post
 from publisher.cli.terminal import Terminal
 from publisher.config import Settings
@@ -28,9 +39,21 @@ from publisher.store.store import Store
 @click.option("--fingerprint", metavar="F", required=True, type=one_line, help="opt_fingerprint")
 @by_option
 @click.option("--emergency", "is_emergency", is_flag=True, help="opt_emergency")
-@click.option("--reason", metavar="TEXT", type=one_line, callback=keep_typed_reason, help="opt_emergency_reason")
+@click.option(
+    "--reason",
+    metavar="TEXT",
+    type=one_line,
+    callback=keep_typed_reason,
+    help="opt_emergency_reason",
+)
 async def approve(  # noqa: PLR0913 # one argument an option
-    terminal: Terminal, target: DeliveryTarget, fingerprint: str, by: str, *, is_emergency: bool, reason: str | None
+    terminal: Terminal,
+    target: DeliveryTarget,
+    fingerprint: str,
+    by: str,
+    *,
+    is_emergency: bool,
+    reason: str | None,
 ) -> None:
     if is_emergency != bool(reason):
         raise LocalizedUsageError("emergency_needs_reason")
@@ -42,19 +65,32 @@ async def approve(  # noqa: PLR0913 # one argument an option
         is_author = any(is_same_name(task.status.author, person.actor.name) for task in tasks)
         waiting: list[Collection[AccountId]] = [task.accounts for task in tasks]
         targets = waiting or [await accounts_of_post(store, target.post)]
-        accounts = next((each for each in targets if _may(person, settings, Permission.APPROVE, each)), targets[0])
-        if not (is_emergency and is_author and _may(person, settings, Permission.WRITE, set().union(*targets))):
+        accounts = next(
+            (each for each in targets if _may(person, settings, Permission.APPROVE, each)),
+            targets[0],
+        )
+        if not (
+            is_emergency
+            and is_author
+            and _may(person, settings, Permission.WRITE, set().union(*targets))
+        ):
             await require_permission(store, person, settings, "approve", accounts)
         if not settings.approval_rules.is_active:
             raise CommandFailedError("approvals_not_asked")
         if person.principal is None:  # a workspace that asks for approvals has users
             raise CommandFailedError("duty_no_users")
-        approver = make_approver(person.principal, list_members(settings.accounts.values(), settings.groups))
+        approver = make_approver(
+            person.principal, list_members(settings.accounts.values(), settings.groups)
+        )
         if is_emergency and reason:
-            task = await release_in_emergency(store, target.post, fingerprint, approver, person.actor, reason)
+            task = await release_in_emergency(
+                store, target.post, fingerprint, approver, person.actor, reason
+            )
         else:
             task = await approve_content(store, target.post, fingerprint, approver, person.actor)
-        _print_result(terminal, Formatter(messages=terminal.messages, timezone=settings.timezone), task, by)
+        _print_result(
+            terminal, Formatter(messages=terminal.messages, timezone=settings.timezone), task, by
+        )
         if task.status.is_approved:
             await warn_about_daemon(terminal, settings, store.queries)
 
@@ -62,27 +98,50 @@ async def approve(  # noqa: PLR0913 # one argument an option
 async def _list_tasks(store: Store, post: PostId, fingerprint: str) -> Sequence[ApprovalTask]:
     """Return the tasks with this fingerprint, for each chain, else all tasks of a post."""
     tasks = await store.approvals.tasks(post)
-    return [task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)] or tasks
+    return [
+        task for task in tasks if is_fingerprint_of(fingerprint, task.status.fingerprint)
+    ] or tasks
 
 
-def _may(person: ActingPerson, settings: Settings, permission: Permission, accounts: Collection[AccountId]) -> bool:
+def _may(
+    person: ActingPerson,
+    settings: Settings,
+    permission: Permission,
+    accounts: Collection[AccountId],
+) -> bool:
     members = list_members(settings.accounts.values(), settings.groups)
     return person.principal is not None and person.principal.may(permission, accounts, members)
 
 
 def _print_result(terminal: Terminal, formatter: Formatter, task: ApprovalTask, by: str) -> None:
-    """Print what was approved, and who must act next or when it is sent."""
+    """Print the approved content, and the next person to act or the time of sending."""
     status = task.status
     given = status.approvals[-1]
-    proofread = any(stage.includes_proofreading for stage in status.chain if stage.name == given.stage)
-    code = "approve_emergency" if given.is_emergency else "approve_proofread" if proofread else "approve_done"
-    terminal.print_message(code, post=task.name, by=by, stage=given.stage, fingerprint=status.fingerprint[:16])
+    proofread = any(
+        stage.includes_proofreading for stage in status.chain if stage.name == given.stage
+    )
+    code = (
+        "approve_emergency"
+        if given.is_emergency
+        else "approve_proofread"
+        if proofread
+        else "approve_done"
+    )
+    terminal.print_message(
+        code, post=task.name, by=by, stage=given.stage, fingerprint=status.fingerprint[:16]
+    )
     if status.is_approved:
         due = formatter.time(task.due_at) if task.due_at else None
-        terminal.print_message("approve_complete_at" if due else "approve_complete_now", post=task.name, due=due)
+        terminal.print_message(
+            "approve_complete_at" if due else "approve_complete_now", post=task.name, due=due
+        )
     elif given.is_emergency:
         terminal.print_message("approve_emergency_next", post=task.name, author=status.author)
     else:
         following = status.missing[0]
-        facts = {"stage": following.stage.name, "people": following.people, "role": following.stage.role}
+        facts = {
+            "stage": following.stage.name,
+            "people": following.people,
+            "role": following.stage.role,
+        }
         terminal.print_message("approve_next", post=task.name, **facts)

@@ -12,8 +12,20 @@ import click
 
 from publisher.app.format import Formatter, pauses_covering
 from publisher.cli.authentication import authenticate
-from publisher.cli.context import has_database, load_workspace_settings, open_command_store, warn_about_daemon
-from publisher.cli.framework import LocalizedUsageError, choice, command, json_option, one_line, person_name
+from publisher.cli.context import (
+    has_database,
+    load_workspace_settings,
+    open_command_store,
+    warn_about_daemon,
+)
+from publisher.cli.framework import (
+    LocalizedUsageError,
+    choice,
+    command,
+    json_option,
+    one_line,
+    person_name,
+)
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings
@@ -23,16 +35,20 @@ from publisher.domain.post import format_delivery_name
 from publisher.store.plan.actions import OpenManualTask
 from publisher.store.queries.queries import Pause
 
-SUFFIXES = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/bmp": "bmp", "image/webp": "webp"}
-PAGE_TEMPLATE = (
-    '<!doctype html>\n<html lang="zh-CN">\n<meta charset="utf-8">\n<title>{title}</title>\n{body}\n</html>\n'
-)
+SUFFIXES = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/gif": "gif",
+    "image/bmp": "bmp",
+    "image/webp": "webp",
+}
+PAGE_TEMPLATE = '<!doctype html>\n<html lang="zh-CN">\n<meta charset="utf-8">\n<title>{title}</title>\n{body}\n</html>\n'
 SEPARATOR_LINE = "-" * 72
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedTask:
-    """An open task with its files: those of its images by hash, as far as they are stored; for an article its page."""
+    """An open task with its files: stored images by hash; for an article its page."""
 
     task: OpenManualTask
     account: Account | None
@@ -40,10 +56,16 @@ class ListedTask:
     images: Mapping[str, Path]
     article: Path | None
 
-    def as_json(self, pauses: Sequence[Pause], formatter: Formatter, now: datetime) -> dict[str, Any]:
+    def as_json(
+        self, pauses: Sequence[Pause], formatter: Formatter, now: datetime
+    ) -> dict[str, Any]:
         delivery, rendered, report = self.task.delivery, self.task.rendered, self.task.task
         under = delivery.receipt.url if self.task.part and delivery.receipt else None
-        reported = {"url": report.url, "by": report.reported_by, "at": formatter.iso(report.done_at)}
+        reported = {
+            "url": report.url,
+            "by": report.reported_by,
+            "at": formatter.iso(report.done_at),
+        }
         return {
             **formatter.key_as_json(delivery),
             "title": rendered.title,
@@ -98,11 +120,15 @@ async def assist(  # noqa: PLR0913 # one argument an option
             queries, target, settings.timezone, lambda item: item.manual_task is not None
         )
         subject, receipt = formatter.subject(delivery), delivery.receipt
-        if delivery.state is State.PUBLISHED and receipt is not None:  # it was found before a person reported it
+        if (
+            delivery.state is State.PUBLISHED and receipt is not None
+        ):  # it was found before a person reported it
             terminal.print_message("assist_done_already", subject=subject, url=receipt.url)
             return
         accounts = [delivery.account]
-        person = await authenticate(terminal, settings, store, command="assist done", by=by, accounts=accounts)
+        person = await authenticate(
+            terminal, settings, store, command="assist done", by=by, accounts=accounts
+        )
         await store.manual_tasks.record_report(delivery.id, url, person)
         terminal.print_message("assist_done_recorded", subject=subject)
         await warn_about_daemon(terminal, settings, queries)
@@ -120,7 +146,9 @@ async def _list_tasks(terminal: Terminal, *, as_json: bool) -> None:
                 pictures = await store.manual_tasks.read_pictures(task.rendered)
                 policy = store.policies.get(task.delivery.account)
                 is_article = policy is not None and policy.capabilities.is_article
-                listed.append(await asyncio.to_thread(write_task_files, settings, task, pictures, is_article))
+                listed.append(
+                    await asyncio.to_thread(write_task_files, settings, task, pictures, is_article)
+                )
             pauses, now = await store.queries.pauses(), store.runtime.now()
     if as_json:
         terminal.print_json({"tasks": [item.as_json(pauses, formatter, now) for item in listed]})
@@ -138,7 +166,10 @@ def write_task_files(
     pictures: Mapping[str, bytes],
     is_article: bool,  # noqa: FBT001 # to_thread passes positions
 ) -> ListedTask:
-    """Write a task's files, over older ones of the same names; `pictures` lacks what is no longer stored."""
+    """Write a task's files, over older ones of the same names.
+
+    `pictures` lacks the pictures that are no longer stored.
+    """
     delivery, rendered = task.delivery, task.rendered
     name = format_delivery_name(delivery.key.post, delivery.key.occurrence, delivery.account)
     folder = settings.workspace / "var" / "assist" / name
@@ -162,7 +193,12 @@ def write_task_files(
 
 
 def _print_task(terminal: Terminal, item: ListedTask, formatter: Formatter, now: datetime) -> None:
-    task, delivery, rendered, report = item.task, item.task.delivery, item.task.rendered, item.task.task
+    task, delivery, rendered, report = (
+        item.task,
+        item.task.delivery,
+        item.task.rendered,
+        item.task.task,
+    )
     facts = {
         "subject": formatter.subject(delivery),
         "account": delivery.account,
@@ -182,9 +218,13 @@ def _print_task(terminal: Terminal, item: ListedTask, formatter: Formatter, now:
         terminal.print_message(code, identity=item.account.identity, forum=item.account.forum)
     if task.part and delivery.receipt:
         total = len(rendered.all_parts)
-        terminal.print_message("assist_part", number=task.part + 1, total=total, url=delivery.receipt.url)
+        terminal.print_message(
+            "assist_part", number=task.part + 1, total=total, url=delivery.receipt.url
+        )
     else:
-        terminal.print_message("assist_post_titles" if rendered.summary else "assist_post_title", **facts)
+        terminal.print_message(
+            "assist_post_titles" if rendered.summary else "assist_post_title", **facts
+        )
     if item.article:
         terminal.print_message("assist_article", file=display_path(item.article), **facts)
     else:
@@ -201,6 +241,8 @@ def _print_task(terminal: Terminal, item: ListedTask, formatter: Formatter, now:
         terminal.print_message(note, **facts)
     if report.reported_by:
         reported_at = formatter.time(report.done_at)
-        terminal.print_message("assist_reported", by=report.reported_by, url=report.url, at=reported_at)
+        terminal.print_message(
+            "assist_reported", by=report.reported_by, url=report.url, at=reported_at
+        )
     else:
         terminal.print_message("assist_report_done", **facts)

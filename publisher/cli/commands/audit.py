@@ -26,7 +26,12 @@ from publisher.cli.framework import (
 )
 from publisher.cli.terminal import Terminal, display_path, echo
 from publisher.config import Settings
-from publisher.domain.audit_chain import AcceptedDataLoss, Checkpoint, checkpoint_signing_text, format_time
+from publisher.domain.audit_chain import (
+    AcceptedDataLoss,
+    Checkpoint,
+    checkpoint_signing_text,
+    format_time,
+)
 from publisher.domain.audit_verifier import ChainBreak, ChainDefect, ChainVerifier, verify_export
 from publisher.domain.characters import escape_forbidden
 from publisher.engine.checkpoints import (
@@ -44,7 +49,10 @@ MAX_LINE_CHARACTERS = 2**20
 
 
 def time_or_day(value: str) -> tuple[datetime, bool]:
-    """Parse a day or an instant, as ISO 8601; without an offset it is in the workspace's zone. True for a day."""
+    """Parse a day or an instant, as ISO 8601. True for a day.
+
+    Without an offset it is in the workspace's zone.
+    """
     try:
         return datetime.fromisoformat(value), len(value) <= len("2026-11-25")
     except ValueError as error:
@@ -52,11 +60,15 @@ def time_or_day(value: str) -> tuple[datetime, bool]:
 
 
 def public_key(value: str) -> str:
-    """Parse a public key, given as text or as a file that holds it. Raise LocalizedUsageError, OSError."""
+    """Parse a public key, given as text or as a file. Raises LocalizedUsageError, OSError."""
     given = one_line(value)
     if is_public_key(given):
         return given
-    text = Path(given).read_text("utf-8-sig", errors="replace").strip() if Path(given).is_file() else ""
+    text = (
+        Path(given).read_text("utf-8-sig", errors="replace").strip()
+        if Path(given).is_file()
+        else ""
+    )
     if not is_public_key(text):
         raise LocalizedUsageError("not_a_public_key", value=given)
     return text
@@ -64,7 +76,7 @@ def public_key(value: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedCheckpoints:
-    """Checkpoints to compare with, and those whose signature is not ours."""
+    """Checkpoints to compare with, and the ones with a signature that is not ours."""
 
     checkpoints: Sequence[Checkpoint]
     forged: Sequence[Checkpoint]
@@ -72,15 +84,23 @@ class CheckedCheckpoints:
 
 
 @command("audit")
-@click.argument("subcommand", metavar="verify|export|accept|key", type=choice("verify", "export", "accept", "key"))
+@click.argument(
+    "subcommand",
+    metavar="verify|export|accept|key",
+    type=choice("verify", "export", "accept", "key"),
+)
 @click.argument("target", metavar="[FILE|-]", required=False, type=one_line)
 @click.option("--anchors", metavar="FILE", multiple=True, type=one_line, help="opt_checkpoints")
-@click.option("--key", "keys", metavar="PUBLIC", multiple=True, type=public_key, help="opt_audit_key")
+@click.option(
+    "--key", "keys", metavar="PUBLIC", multiple=True, type=public_key, help="opt_audit_key"
+)
 @click.option("--file", "file", metavar="FILE", type=one_line, help="opt_export_file")
 @click.option("--from", "since", metavar="TIME", type=time_or_day, help="opt_from")
 @click.option("--to", "until", metavar="TIME", type=time_or_day, help="opt_to")
 @click.option("--by", metavar="NAME", type=person_name, help="opt_by_accept")
-@click.option("--reason", metavar="TEXT", type=one_line, callback=keep_typed_reason, help="opt_reason_accept")
+@click.option(
+    "--reason", metavar="TEXT", type=one_line, callback=keep_typed_reason, help="opt_reason_accept"
+)
 @json_option
 async def audit(  # noqa: PLR0913, PLR0917 # one argument an option
     terminal: Terminal,
@@ -96,7 +116,13 @@ async def audit(  # noqa: PLR0913, PLR0917 # one argument an option
     *,
     as_json: bool,
 ) -> int:
-    options: dict[str, object] = {"anchors": anchors, "keys": keys, "file": file, "since": since, "until": until}
+    options: dict[str, object] = {
+        "anchors": anchors,
+        "keys": keys,
+        "file": file,
+        "since": since,
+        "until": until,
+    }
     options |= {"by": by, "reason": reason, "target": target, "json": as_json}
     require_valid_options(subcommand, {name for name, value in options.items() if value})
     paths = [Path(name) for name in anchors]
@@ -105,7 +131,9 @@ async def audit(  # noqa: PLR0913, PLR0917 # one argument an option
             await _export(terminal, target or STDOUT_NAME, since, until)
             return 0
         case "key":
-            key = await asyncio.to_thread(load_workspace_audit_key, await load_workspace_settings(terminal))
+            key = await asyncio.to_thread(
+                load_workspace_audit_key, await load_workspace_settings(terminal)
+            )
             echo(key.public if key else "")
             terminal.print_note("audit_key_shown")
             return 0
@@ -131,7 +159,11 @@ def require_valid_options(subcommand: str, given: Collection[str]) -> None:
     }
     required = {"export": {"target"}, "accept": {"anchors", "by", "reason"}}
     if not (required.get(subcommand, set()) <= set(given) <= allowed[subcommand]):
-        codes = {"export": "audit_export_usage", "key": "audit_key_usage", "accept": "audit_accept_usage"}
+        codes = {
+            "export": "audit_export_usage",
+            "key": "audit_key_usage",
+            "accept": "audit_accept_usage",
+        }
         raise LocalizedUsageError(codes.get(subcommand, "audit_verify_usage"))
 
 
@@ -146,7 +178,9 @@ async def verify_database(
         terminal.print_note("audit_no_checkpoints", file=display_path(targets.file))
     known = list(publics)
     try:
-        if key := await asyncio.to_thread(load_workspace_audit_key, settings, creates_missing=False):
+        if key := await asyncio.to_thread(
+            load_workspace_audit_key, settings, creates_missing=False
+        ):
             known.insert(0, key.public)
     except SecretError as error:
         report_error(error, terminal)
@@ -180,10 +214,13 @@ def verify_exported(
     return verification, checked
 
 
-def check_signatures(terminal: Terminal, files: Sequence[Path], publics: Sequence[str]) -> CheckedCheckpoints:
-    """Read the checkpoints of the files and check their signatures, with a note for a file without any.
+def check_signatures(
+    terminal: Terminal, files: Sequence[Path], publics: Sequence[str]
+) -> CheckedCheckpoints:
+    """Read the files' checkpoints and check the signatures, with a note for a file without any.
 
-    A checkpoint without a signature is accepted, unless it comes after a signed one in its file. Raise OSError.
+    A checkpoint without a signature is accepted, unless it comes after a signed one in its file.
+    Raises OSError.
     """
     checkpoints: list[Checkpoint] = []
     forged: list[Checkpoint] = []
@@ -209,15 +246,21 @@ def check_signatures(terminal: Terminal, files: Sequence[Path], publics: Sequenc
     return CheckedCheckpoints(checkpoints=checkpoints, forged=forged, unsigned=unsigned)
 
 
-async def _accept_loss(terminal: Terminal, named: Sequence[Path], publics: Sequence[str], by: str, reason: str) -> int:
-    """Record as a signed audit entry that a named holder of checkpoints accepts what was lost."""
+async def _accept_loss(
+    terminal: Terminal, named: Sequence[Path], publics: Sequence[str], by: str, reason: str
+) -> int:
+    """Record as a signed audit entry that a named holder of checkpoints accepts a loss."""
     person = await authenticate_offline(
         terminal, await load_workspace_settings(terminal), command="audit accept", by=by
     )
     verification, _checked, settings = await verify_database(terminal, named, publics)
     targets = build_checkpoint_targets(settings)
-    own = [file for file in (targets.file, targets.newest_file) if file is not None and file.exists()]
-    if not any(next(read_checkpoints(file), None) for file in named if not any(map(file.samefile, own))):
+    own = [
+        file for file in (targets.file, targets.newest_file) if file is not None and file.exists()
+    ]
+    if not any(
+        next(read_checkpoints(file), None) for file in named if not any(map(file.samefile, own))
+    ):
         raise LocalizedUsageError("audit_accept_usage")
     lost = [item for item in verification.breaks if item.loss is not None]
     if not lost or not has_database(settings):
@@ -225,7 +268,9 @@ async def _accept_loss(terminal: Terminal, named: Sequence[Path], publics: Seque
     key = await asyncio.to_thread(load_workspace_audit_key, settings)
     # a forged entry may name an instant far ahead: nothing later than now is accepted
     now = datetime.now(UTC).isoformat()
-    losses = [replace(item.loss, at=min(item.loss.at, now)) for item in lost if item.loss is not None]
+    losses = [
+        replace(item.loss, at=min(item.loss.at, now)) for item in lost if item.loss is not None
+    ]
     acceptance = AcceptedDataLoss(name=by, reason=reason, losses=losses)
     signature = key.sign(acceptance.signing_text) if key else ""
     is_all = len(lost) == len(verification.breaks) + verification.unlisted_breaks
@@ -242,16 +287,30 @@ async def _accept_loss(terminal: Terminal, named: Sequence[Path], publics: Seque
 
 
 def _print_verification(
-    terminal: Terminal, verification: ChainVerifier, checked: CheckedCheckpoints, zone: tzinfo | None, *, as_json: bool
+    terminal: Terminal,
+    verification: ChainVerifier,
+    checked: CheckedCheckpoints,
+    zone: tzinfo | None,
+    *,
+    as_json: bool,
 ) -> None:
     last, digest = verification.head
     anchored, broken = verification.last_confirmed, verification.breaks
-    facts = {"entries": verification.entry_count, "last": last, "hash": digest, "anchored": anchored}
+    facts = {
+        "entries": verification.entry_count,
+        "last": last,
+        "hash": digest,
+        "anchored": anchored,
+    }
     accepted = []
     for entry in verification.accepted_losses:
         for loss in entry.accepted_loss.losses:
             place = {"sequence": loss.sequence, "until": loss.until, "till": loss.at}
-            accepted.append(_localize_times({**entry.facts, **place, "reason": entry.accepted_loss.reason}, zone))
+            accepted.append(
+                _localize_times(
+                    {**entry.facts, **place, "reason": entry.accepted_loss.reason}, zone
+                )
+            )
     if as_json:
         breaks = [
             {
@@ -264,16 +323,23 @@ def _print_verification(
             }
             for item in broken
         ]
-        signatures = {"signed": len(checked.checkpoints) - checked.unsigned, "unsigned": checked.unsigned}
+        signatures = {
+            "signed": len(checked.checkpoints) - checked.unsigned,
+            "unsigned": checked.unsigned,
+        }
         lists = {"breaks": breaks, "untold": verification.unlisted_breaks, "accepted": accepted}
         terminal.print_json({"ok": verification.is_sound, **facts, **signatures, **lists})
         return
     for loss_facts in accepted:
         terminal.print_message("audit_loss_accepted", **_with_system_user(loss_facts))
     if verification.is_sound:
-        terminal.print_message("audit_sound" if anchored else "audit_sound_without_checkpoints", **facts)
+        terminal.print_message(
+            "audit_sound" if anchored else "audit_sound_without_checkpoints", **facts
+        )
         return
-    terminal.print_message("audit_broken_head", number=len(broken) + verification.unlisted_breaks, **facts)
+    terminal.print_message(
+        "audit_broken_head", number=len(broken) + verification.unlisted_breaks, **facts
+    )
     for item in broken:
         echo(f"- {format_break(terminal, item, zone)}")
     if verification.unlisted_breaks:
@@ -286,17 +352,26 @@ def _print_verification(
 def format_break(terminal: Terminal, item: ChainBreak, zone: tzinfo | None) -> str:
     code = f"damage_{item.defect.value}{'_many' if item.until > item.sequence else ''}"
     facts = _with_system_user(_localize_times(item.facts, zone))
-    words = terminal.translate(code, sequence=item.sequence, until=item.until, other=item.other, **facts)
+    words = terminal.translate(
+        code, sequence=item.sequence, until=item.until, other=item.other, **facts
+    )
     if "since" in facts:
         words += terminal.translate("damage_between", **{**facts, "since": facts["since"] or "?"})
     if item.defect is ChainDefect.REPLACED or "event" not in facts:
         return words
-    about = "damage_entry_before" if item.defect in {ChainDefect.MISSING, ChainDefect.CUT} else "damage_entry_now"
+    about = (
+        "damage_entry_before"
+        if item.defect in {ChainDefect.MISSING, ChainDefect.CUT}
+        else "damage_entry_now"
+    )
     return words + terminal.translate(about, **facts)
 
 
 def _localize_times(facts: Mapping[str, Any], zone: tzinfo | None) -> dict[str, Any]:
-    """Return the facts with their times in the workspace's zone, else this machine's; invalid times stay."""
+    """Return the facts with times in the workspace's zone, else this machine's.
+
+    Invalid times stay.
+    """
     localized = dict(facts)
     for name in {"at", "since", "till"} & facts.keys():
         with suppress(ValueError, OverflowError):
@@ -307,11 +382,16 @@ def _localize_times(facts: Mapping[str, Any], zone: tzinfo | None) -> dict[str, 
 
 def _with_system_user(facts: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the facts with the system user beside the name, as a name is only claimed."""
-    return {**facts, "name": f"{facts['name']} [{facts['system']}]"} if facts.get("system") else facts
+    return (
+        {**facts, "name": f"{facts['name']} [{facts['system']}]"} if facts.get("system") else facts
+    )
 
 
 async def _export(
-    terminal: Terminal, target: str, since: tuple[datetime, bool] | None, until: tuple[datetime, bool] | None
+    terminal: Terminal,
+    target: str,
+    since: tuple[datetime, bool] | None,
+    until: tuple[datetime, bool] | None,
 ) -> None:
     settings = await load_workspace_settings(terminal)
     if not has_database(settings):

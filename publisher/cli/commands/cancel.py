@@ -19,6 +19,8 @@ async def cancel(terminal: Terminal, post: PostId, by: str, reason: str) -> None
     async with open_command_store(settings) as store:
         await require_post(store.queries, post)
         accounts = await accounts_of_post(store, post)
-        person = await authenticate(terminal, settings, store, command="cancel", by=by, accounts=accounts)
+        person = await authenticate(
+            terminal, settings, store, command="cancel", by=by, accounts=accounts
+        )
         number = await store.actions.cancel_post(post, person, reason)
     terminal.print_message("cancel_done", post=post, number=number)

@@ -22,7 +22,14 @@ from publisher.cli.framework import command, json_option
 from publisher.cli.terminal import Terminal, echo
 from publisher.config import Settings, find_schedule_file, load_settings
 from publisher.domain.account import AccountId
-from publisher.domain.errors import InputError, Location, Problem, PublisherError, ScheduleError, Severity
+from publisher.domain.errors import (
+    InputError,
+    Location,
+    Problem,
+    PublisherError,
+    ScheduleError,
+    Severity,
+)
 from publisher.domain.plan import Plan, PlanWindow, StoredPosts
 from publisher.domain.post import CronTrigger, Occurrence, Post, PostId, RenderedPost, Schedule
 from publisher.domain.removals import find_removals, needs_confirmation, without_unknown_accounts
@@ -57,11 +64,14 @@ from publisher.tomlfile.validate import find_placeholders
 HOLIDAY_LOOKAHEAD = timedelta(days=60)
 """How far ahead the holidays should be known."""
 REPETITION_WINDOW = timedelta(days=31)
-"""Equal texts within this time look like a double to readers, and platforms may refuse the second."""
+"""Equal texts within this time look like a double to readers.
+
+Platforms may refuse the second.
+"""
 MAX_NEXT_TIMES = 20
 """The next times of at most this many repeating posts are printed; --json has them all."""
 _MOMENT = re.compile(r"\d{4}年\d{1,2}月\d{1,2}日 \d\d:\d\d")
-"""The time that an article carries, as templates write it; it differs between posts that say the same."""
+"""The time in an article, as templates write it. It differs between otherwise equal posts."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,7 +83,7 @@ class CheckReport:
     accounts: int = 0
     rendered_posts: int = 0
     plan: Plan | None = None
-    """What the daemon would do with the file; None without a database."""
+    """The daemon's plan for the file; None without a database."""
     next_times: dict[PostId, list[datetime]] = field(default_factory=dict)
     """The next due times of each repeating post, in the workspace's zone."""
 
@@ -106,15 +116,20 @@ def check(terminal: Terminal, file: Path | None, *, as_json: bool) -> int:
             report.problems += find_unfinished_settings(settings)
         with report.collect_problems():
             offline_app = build_offline_app(settings)
-            report.problems += [*offline_app.warnings, *offline_app.post_renderer.templates.problems]
+            report.problems += [
+                *offline_app.warnings,
+                *offline_app.post_renderer.templates.problems,
+            ]
         if toml is not None:
             with report.collect_problems():
                 _check_posts(terminal, toml, settings, offline_app, report)
     return _print_report(terminal, report, source, as_json=as_json)
 
 
-def _print_report(terminal: Terminal, report: CheckReport, source: ScheduleSource | None, *, as_json: bool) -> int:
-    """Print what was found; return the exit code."""
+def _print_report(
+    terminal: Terminal, report: CheckReport, source: ScheduleSource | None, *, as_json: bool
+) -> int:
+    """Print the findings; return the exit code."""
     settings_file = Location(file=str(terminal.workspace.absolute() / "publisher.toml"))
     problems = sorted_problems(
         replace(problem, location=problem.location or settings_file) for problem in report.problems
@@ -123,21 +138,36 @@ def _print_report(terminal: Terminal, report: CheckReport, source: ScheduleSourc
     counts = count_changes(report.plan) if report.plan is not None else None
     if as_json:
         found = [problem_as_json(problem, terminal.messages, source) for problem in problems]
-        following = {post: [at.isoformat() for at in times] for post, times in report.next_times.items()}
+        following = {
+            post: [at.isoformat() for at in times] for post, times in report.next_times.items()
+        }
         terminal.print_json(
-            {"ok": not errors, "problems": found, "next": following, **({"plan": counts} if counts is not None else {})}
+            {
+                "ok": not errors,
+                "problems": found,
+                "next": following,
+                **({"plan": counts} if counts is not None else {}),
+            }
         )
     elif problems:
         echo(format_problems(problems, terminal.messages, source))
     if not as_json and not errors:
         print_next_times(terminal, report.next_times)
     found_counts = {"errors": errors, "warnings": len(problems) - errors}
-    checked = {"posts": report.posts, "accounts": report.accounts, "rendered_posts": report.rendered_posts}
+    checked = {
+        "posts": report.posts,
+        "accounts": report.accounts,
+        "rendered_posts": report.rendered_posts,
+    }
     terminal.print_note("check_failed" if errors else "check_passed", **found_counts, **checked)
     if report.plan is not None and counts is not None:
         terminal.print_note("check_plan", **counts)
-        if names := {problem.facts.get("name", problem.facts["post"]) for problem in report.plan.left_out}:
-            terminal.print_note("check_left_out", number=len(names), posts="、".join(sorted(names)[:MAX_NAMES]))
+        if names := {
+            problem.facts.get("name", problem.facts["post"]) for problem in report.plan.left_out
+        }:
+            terminal.print_note(
+                "check_left_out", number=len(names), posts="、".join(sorted(names)[:MAX_NAMES])
+            )
     return int(errors > 0)
 
 
@@ -153,27 +183,42 @@ def print_next_times(terminal: Terminal, next_times: Mapping[PostId, Sequence[da
     """Print when each repeating post comes next, so that a slip in its cron text shows."""
     for post, times in islice(next_times.items(), MAX_NEXT_TIMES):
         if times:
-            terminal.print_message("next_times", post=post, times="　".join(f"{at:%Y-%m-%d %H:%M}" for at in times))
+            terminal.print_message(
+                "next_times", post=post, times="　".join(f"{at:%Y-%m-%d %H:%M}" for at in times)
+            )
     if len(next_times) > MAX_NEXT_TIMES:
         terminal.print_message("more_next_times", number=len(next_times) - MAX_NEXT_TIMES)
 
 
 def _check_posts(
-    terminal: Terminal, toml: TomlDocument, settings: Settings, offline_app: OfflineApp | None, report: CheckReport
+    terminal: Terminal,
+    toml: TomlDocument,
+    settings: Settings,
+    offline_app: OfflineApp | None,
+    report: CheckReport,
 ) -> None:
-    """Check every post. Where one is broken, the final texts of the others are checked all the same.
+    """Check every post. The final texts of sound posts are checked even if another one is broken.
 
-    Only the workspace's schedule is compared with what is filed: posts that another file does not have stay.
+    Only the workspace's schedule is compared with the filed posts: posts that another file does not
+    have stay.
     """
     known = read_known_posts(settings.database)
     context = _make_context(settings, offline_app, known or {})
     schedule, problems = parse_leniently(toml, context)
     report.posts = len(schedule.posts)
     report.problems += problems
-    placeholders = [found for found in find_placeholders(toml.data) if found.path[-1] != "id"]  # that is an error above
-    report.problems += [replace(found, severity=Severity.WARNING) for found in toml.locate_problems(placeholders)]
+    placeholders = [
+        found for found in find_placeholders(toml.data) if found.path[-1] != "id"
+    ]  # that is an error above
+    report.problems += [
+        replace(found, severity=Severity.WARNING) for found in toml.locate_problems(placeholders)
+    ]
     now = datetime.now(settings.timezone)
-    found = [problem for problem in find_overdue_posts(schedule, now) if problem.facts["post"] not in (known or ())]
+    found = [
+        problem
+        for problem in find_overdue_posts(schedule, now)
+        if problem.facts["post"] not in (known or ())
+    ]
     if known is None:
         found = [replace(problem, severity=Severity.WARNING) for problem in found]
     zone = settings.timezone
@@ -194,29 +239,47 @@ def _check_posts(
     found += find_follow_up_warnings(schedule)
     if offline_app is not None:
         found += find_unsafe_timings(offline_app.policies.values(), settings.environment)
-        found += find_capacity_warnings(schedule, offline_app.policies, known or (), datetime.now(UTC), zone)
+        found += find_capacity_warnings(
+            schedule, offline_app.policies, known or (), datetime.now(UTC), zone
+        )
         found += render_all(terminal, offline_app, schedule, report, ended)
-        found = [problem for problem in found if problem not in offline_app.post_renderer.templates.problems]
+        found = [
+            problem
+            for problem in found
+            if problem not in offline_app.post_renderer.templates.problems
+        ]
     if known is not None and Path(toml.file).resolve() == settings.schedule_file.resolve():
         found += find_plan_problems(settings, schedule, toml, report, known)
     report.problems += locate_problems(found, text=toml.text, file=toml.file)
-    over = {f"post[{index}]" for index, table in enumerate(post_tables(toml)) if entry_id(table) in ended}
+    over = {
+        f"post[{index}]"
+        for index, table in enumerate(post_tables(toml))
+        if entry_id(table) in ended
+    }
     report.problems = [  # a warning of what is over helps nobody
         problem
         for problem in report.problems
-        if problem.is_error or not problem.location or problem.location.path.partition(".")[0] not in over
+        if problem.is_error
+        or not problem.location
+        or problem.location.path.partition(".")[0] not in over
     ]
 
 
 def _make_context(
     settings: Settings, offline_app: OfflineApp | None, known: Mapping[PostId, KnownPost]
 ) -> ScheduleContext:
-    """Return what posts may refer to: templates and platforms also where the settings are incomplete."""
+    """Return the context for posts: templates and platforms, even with incomplete settings."""
     if offline_app:
         template_names: Collection[str] = offline_app.post_renderer.templates.names
     else:
-        folders = [path for path in (settings.workspace / "templates", shipped_templates()) if path.is_dir()]
-        template_names = {path.name for folder in folders for path in folder.iterdir() if path.is_dir()}
+        folders = [
+            path
+            for path in (settings.workspace / "templates", shipped_templates())
+            if path.is_dir()
+        ]
+        template_names = {
+            path.name for folder in folders for path in folder.iterdir() if path.is_dir()
+        }
     return make_schedule_context(
         settings,
         templates=template_names,
@@ -233,19 +296,24 @@ def find_plan_problems(
     report: CheckReport,
     known: Mapping[PostId, KnownPost],
 ) -> Iterator[Problem]:
-    """Yield what keeps the daemon from doing all that the file says, and what it would cancel.
+    """Yield the obstacles to carrying out the file, and the daemon's cancellations.
 
-    The plan goes into the report. A post that would stay as it is filed is an error, and the rest comes into force.
+    The plan goes into the report. A post that would stay as it is filed is an error, and the rest
+    comes into force.
     """
     compared = asyncio.run(_compare_with_database(settings, schedule))
     if compared is None:
         yield from find_large_removal(toml, known)
         return
     found, stored = compared
-    named = {entry_id(table) for table in post_tables(toml)}  # a post that is broken has not left the schedule
+    named = {
+        entry_id(table) for table in post_tables(toml)
+    }  # a post that is broken has not left the schedule
     gone = tuple(post for post in found.removed_posts if post not in named)
     kept = tuple(
-        item for item in found.removed_targets if item.key.post in gone or item.key.post not in found.removed_posts
+        item
+        for item in found.removed_targets
+        if item.key.post in gone or item.key.post not in found.removed_posts
     )
     changes = without_unknown_accounts(
         replace(found, removed_posts=gone, removed_targets=kept), frozenset(settings.accounts)
@@ -253,18 +321,30 @@ def find_plan_problems(
     report.plan = changes
     yield from changes.left_out
     removals = find_removals(changes, stored)
-    asked = [("large_removal_ahead", removals.by_schedule)] if removals.must_ask_about_schedule else []
+    asked = (
+        [("large_removal_ahead", removals.by_schedule)] if removals.must_ask_about_schedule else []
+    )
     if removals.must_ask_about_settings:
         asked.append(("settings_removal_ahead", removals.by_settings))
     waiting = {post for _code, posts in asked for post in posts}
-    for code, posts in (*asked, ("removal_ahead", [post for post in removals.taken if post not in waiting])):
+    for code, posts in (
+        *asked,
+        ("removal_ahead", [post for post in removals.taken if post not in waiting]),
+    ):
         if posts:
             facts = {"number": str(len(posts)), "posts": "、".join(sorted(posts)[:MAX_NAMES])}
-            yield Problem(code=code, severity=Severity.WARNING, location=Location(file=toml.file), facts=facts)
+            yield Problem(
+                code=code, severity=Severity.WARNING, location=Location(file=toml.file), facts=facts
+            )
 
 
-async def _compare_with_database(settings: Settings, schedule: Schedule) -> tuple[Plan, StoredPosts] | None:
-    """Return the daemon's plan, and what it compares with; None where there is no database, or it cannot be read."""
+async def _compare_with_database(
+    settings: Settings, schedule: Schedule
+) -> tuple[Plan, StoredPosts] | None:
+    """Return the daemon's plan, and its basis of comparison.
+
+    None if there is no database, or if it cannot be read.
+    """
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 # most checks are made without a database
 
     from publisher.app.open_store import open_unchecked_store  # noqa: PLC0415
@@ -286,7 +366,10 @@ async def _compare_with_database(settings: Settings, schedule: Schedule) -> tupl
 
 
 def find_large_removal(toml: TomlDocument, known: Mapping[PostId, KnownPost]) -> list[Problem]:
-    """Warn that the daemon will not take this file unless a person confirms how many open posts it drops."""
+    """Warn that the daemon needs a person's confirmation for this file.
+
+    The person confirms how many open posts it drops.
+    """
     named = {entry_id(table) for table in post_tables(toml)}
     open_posts = [post for post, stored in known.items() if stored.counts_as_open]
     removed = sorted(post for post in open_posts if post not in named)
@@ -294,43 +377,70 @@ def find_large_removal(toml: TomlDocument, known: Mapping[PostId, KnownPost]) ->
         return []
     facts = {"number": str(len(removed)), "posts": "、".join(removed[:MAX_NAMES])}
     location = Location(file=toml.file)
-    return [Problem(code="large_removal_ahead", severity=Severity.WARNING, location=location, facts=facts)]
+    return [
+        Problem(
+            code="large_removal_ahead", severity=Severity.WARNING, location=location, facts=facts
+        )
+    ]
 
 
 def find_outdated_texts(offline_app: OfflineApp, schedule: Schedule) -> list[Problem]:
-    """Warn of filed texts that present templates and settings would make others: what is filed is what is sent."""
+    """Warn of filed texts that present templates and settings would change.
+
+    The filed text is the one that is sent.
+    """
     posts = {post.id: post for post in schedule.posts}
     filed = read_filed_texts(offline_app.settings.database)
     problems: dict[PostId, Problem] = {}
     for newer in find_newer_texts(offline_app.post_renderer, filed, posts):
         post, accounts = newer.filed.key.post, "、".join(newer.accounts[:MAX_NAMES])
-        facts = {"post": post, "key": "id", "number": str(len(newer.accounts)), "accounts": accounts}
+        facts = {
+            "post": post,
+            "key": "id",
+            "number": str(len(newer.accounts)),
+            "accounts": accounts,
+        }
         code = "filed_text_late" if newer.filed.has_started else "filed_text_differs"
         problems.setdefault(post, Problem(code=code, severity=Severity.WARNING, facts=facts))
     return list(problems.values())
 
 
 def render_all(
-    terminal: Terminal, offline_app: OfflineApp, schedule: Schedule, report: CheckReport, ended: Collection[PostId] = ()
+    terminal: Terminal,
+    offline_app: OfflineApp,
+    schedule: Schedule,
+    report: CheckReport,
+    ended: Collection[PostId] = (),
 ) -> list[Problem]:
     """Render the next occurrence of every post for each of its accounts; return each problem once.
 
-    Posts that say the same on one account are reported, unless they are `ended` or a month apart.
-    A post that follows an original stands in for it where the original is broken, or is in the database only.
+    Posts that say the same on one account are reported, unless they are `ended` or a month apart. A
+    post that follows an original stands in for it where the original is broken, or is in the
+    database only.
     """
     now = datetime.now(UTC)
-    by_id = {post.follows: replace(post, id=post.follows) for post in schedule.posts if post.follows is not None}
+    by_id = {
+        post.follows: replace(post, id=post.follows)
+        for post in schedule.posts
+        if post.follows is not None
+    }
     by_id |= {post.id: post for post in schedule.posts}
     problems = find_outdated_texts(offline_app, schedule)
     said: dict[tuple[AccountId, str], Occurrence] = {}
     zone = offline_app.settings.timezone
-    items = [(post, find_next_occurrence(post, now, zone), post.accounts) for post in schedule.posts]
+    items = [
+        (post, find_next_occurrence(post, now, zone), post.accounts) for post in schedule.posts
+    ]
     results = offline_app.post_renderer.render_all(items, by_id)
     watched: AbstractContextManager[Iterable[Post]] = contextlib.nullcontext(schedule.posts)
     if sys.stderr.isatty():
-        watched = click.progressbar(schedule.posts, label=terminal.translate("proofreading"), file=sys.stderr)
+        watched = click.progressbar(
+            schedule.posts, label=terminal.translate("proofreading"), file=sys.stderr
+        )
     with watched as posts:
-        for post, (_post, occurrence, _accounts), render_result in zip(posts, items, results, strict=True):
+        for post, (_post, occurrence, _accounts), render_result in zip(
+            posts, items, results, strict=True
+        ):
             report.rendered_posts += len(render_result.rendered_posts)
             problems += render_result.problems
             problems += [
@@ -351,7 +461,11 @@ def render_all(
             if post.id not in ended:
                 problems += find_repetitions(post, occurrence, render_result.rendered_posts, said)
     report.accounts = len({account for post in schedule.posts for account in post.accounts})
-    return list({(found.code, found.location, *sorted(found.facts.items())): found for found in problems}.values())
+    return list(
+        {
+            (found.code, found.location, *sorted(found.facts.items())): found for found in problems
+        }.values()
+    )
 
 
 def find_repetitions(
@@ -362,14 +476,22 @@ def find_repetitions(
 ) -> Iterator[Problem]:
     """Yield a warning if an earlier post says the same on one of the accounts.
 
-    `said` has the first occurrence of each text on each account; number and link of a bulletin are no part of a text.
+    `said` has the first occurrence of each text on each account; number and link of a bulletin are
+    no part of a text.
     """
     for rendered in rendered_posts:
-        text = "\n".join((rendered.title, *rendered.all_parts)).replace(rendered.link or rendered.marker.code, "")
+        text = "\n".join((rendered.title, *rendered.all_parts)).replace(
+            rendered.link or rendered.marker.code, ""
+        )
         words = _MOMENT.sub("", text.replace(rendered.marker.code, ""))
         key = rendered.account, hashlib.sha256(words.encode()).hexdigest()
         first = said.setdefault(key, occurrence)
         if first.key.post != post.id and abs(occurrence.due_at - first.due_at) <= REPETITION_WINDOW:
-            facts = {"post": post.id, "key": "id", "other": first.key.post, "account": rendered.account}
+            facts = {
+                "post": post.id,
+                "key": "id",
+                "other": first.key.post,
+                "account": rendered.account,
+            }
             yield Problem(code="same_text", severity=Severity.WARNING, facts=facts)
             return

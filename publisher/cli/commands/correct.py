@@ -1,4 +1,4 @@
-"""`correct`: send a correction wherever the original is or may be published, and stop the original elsewhere."""
+"""`correct`: send a correction where the original is or may be published; elsewhere stop it."""
 
 import contextlib
 from collections.abc import Collection
@@ -44,7 +44,9 @@ async def correct(terminal: Terminal, post: PostId, correction: str, by: str) ->
         await require_post(application.store.queries, post)
         require_correction(new, post, terminal)
         accounts = {*new.accounts, *await accounts_of_post(application.store, post)}
-        person = await authenticate(terminal, settings, application.store, command="correct", by=by, accounts=accounts)
+        person = await authenticate(
+            terminal, settings, application.store, command="correct", by=by, accounts=accounts
+        )
         with with_locations(toml) if toml else contextlib.nullcontext():
             plan = await send_correction(application.planner, new, person, is_new=toml is not None)
         await application.store.maintenance.promote_requested([new.id])
@@ -61,10 +63,14 @@ def require_correction(correction: Post, original: PostId, terminal: Terminal) -
     """Raise CommandFailedError unless the post is a one-time correction of the original."""
     if correction.kind is not PostKind.CORRECTION:
         kind = terminal.translate(f"kind_{correction.kind}")
-        raise CommandFailedError("correct_no_correction", post=correction.id, original=original, kind=kind)
+        raise CommandFailedError(
+            "correct_no_correction", post=correction.id, original=original, kind=kind
+        )
     if correction.follows != original:
         follows = correction.follows or terminal.translate("nothing")
-        raise CommandFailedError("correct_of_another", post=correction.id, original=original, follows=follows)
+        raise CommandFailedError(
+            "correct_of_another", post=correction.id, original=original, follows=follows
+        )
     if not isinstance(correction.trigger, OneTimeTrigger):
         raise CommandFailedError("correct_repeats", post=correction.id)
 
@@ -85,6 +91,8 @@ def _print_result(terminal: Terminal, correction: Post, plan: CorrectionPlan) ->
         terminal.print_message("correct_not_published", **facts)
     for why, accounts in plan.skipped.items():
         if why is not SkipReason.STOPPED:
-            print_accounts("correct_skipped", accounts, reason=terminal.translate(f"skipped_{why}", **facts))
+            print_accounts(
+                "correct_skipped", accounts, reason=terminal.translate(f"skipped_{why}", **facts)
+            )
     if plan.targets:
         terminal.print_message("correct_watch", **facts)

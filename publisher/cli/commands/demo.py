@@ -54,7 +54,7 @@ PEOPLE: Mapping[str, Sequence[UserRole]] = {
     AUTHOR: (UserRole.AUTHOR, UserRole.AUDITOR),
     APPROVER: (UserRole.APPROVER, UserRole.OPERATOR, UserRole.AUDITOR),
 }
-"""Who acts in the demo's dashboard, and as what."""
+"""The people in the demo's dashboard, and their roles."""
 MAX_REGIONS = 50
 MANY_REGION_COUNT = 10
 """From this number of regions on, one warning to all is enough for a quick look."""
@@ -63,12 +63,17 @@ DAEMON_START_DELAY = timedelta(seconds=4)
 FAST_SPREAD = timedelta(seconds=5)
 NORMAL_SPREAD = timedelta(seconds=90)
 CORRECTION_DELAY = timedelta(seconds=30)
-"""Enough for all originals to be out before a correction is due, even if the daemon was killed meanwhile."""
+"""Enough for all originals to be out before a correction is due.
+
+This holds even if the daemon was killed meanwhile.
+"""
 
 
 @command("demo")
 @click.option("--port", metavar="N", type=int_range(0, 65535), help="opt_port")
-@click.option("--regions", metavar="N", type=int_range(1, MAX_REGIONS), default="3", help="opt_regions")
+@click.option(
+    "--regions", metavar="N", type=int_range(1, MAX_REGIONS), default="3", help="opt_regions"
+)
 @click.option("--no-open", is_flag=True, help="opt_no_open")
 @click.option("--exit-when-settled", "exits", is_flag=True, help="opt_exit_when_settled")
 @click.option("--fast", "is_fast", is_flag=True, help="opt_fast")
@@ -96,15 +101,24 @@ async def demo(  # noqa: PLR0913 # one argument an option
             dashboard_listen=f"127.0.0.1:{find_port(0 if port == 0 else DASHBOARD_PORT)}",
         )
         platforms = SimulatedPlatforms(base_url=address)
-        samples = await asyncio.to_thread(create_demo_workspace, workspace, demo_workspace, platforms, is_fast)
+        samples = await asyncio.to_thread(
+            create_demo_workspace, workspace, demo_workspace, platforms, is_fast
+        )
         settings = replace(await load_settings(workspace), lang=terminal.messages.lang)
         store = await stack.enter_async_context(open_command_store(settings))
         author_link, approver_link = await add_people(store, settings)
         log = stack.enter_context((workspace / LOG_FILE).open("ab"))
         await stack.enter_async_context(run_dashboard(settings, report_nothing, output=log))
         # on Linux without a display, a browser would take over this terminal
-        has_browser = sys.platform != "linux" or any(name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-        people = {"author": AUTHOR, "author_link": author_link, "approver": APPROVER, "approver_link": approver_link}
+        has_browser = sys.platform != "linux" or any(
+            name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY")
+        )
+        people = {
+            "author": AUTHOR,
+            "author_link": author_link,
+            "approver": APPROVER,
+            "approver_link": approver_link,
+        }
         scenario = Scenario(
             formatter=Formatter(messages=terminal.messages, timezone=settings.timezone),
             workspace=workspace,
@@ -126,7 +140,10 @@ async def demo(  # noqa: PLR0913 # one argument an option
 
 
 async def add_people(store: Store, settings: Settings) -> Sequence[str]:
-    """Add an author, an approver, and the administrator that there must be; return the links of the first two."""
+    """Add an author, an approver, and the required administrator.
+
+    Return the links of the first two.
+    """
     by = named_person(ADMINISTRATOR)
     await store.users.add(ADMINISTRATOR, [Grant(role=UserRole.ADMIN)], by)
     links = []
@@ -137,7 +154,7 @@ async def add_people(store: Store, settings: Settings) -> Sequence[str]:
 
 
 async def report_nothing(_reason: str) -> None:
-    """Raise no alert: who runs the demo sees whether pages open."""
+    """Raise no alert. The person at the demo sees whether pages open."""
 
 
 def find_port(wanted: int) -> int:
@@ -155,14 +172,16 @@ def create_demo_workspace(
     platforms: SimulatedPlatforms,
     is_fast: bool,  # noqa: FBT001 # to_thread passes positions
 ) -> Collection[PostId]:
-    """Create the workspace with accounts that exist on the simulator already, and posts that are due soon.
+    """Create the workspace with accounts that the simulator already has, and posts due soon.
 
     Return the ids of the posts.
     """
     secrets = platforms.create_accounts(demo_workspace.accounts)
     files = {**new_workspace_files(), **demo_files(demo_workspace)}
     for account in demo_workspace.accounts:
-        files[f"secrets/{account.id}"] = json.dumps({**account.secret, **secrets[account.id]}).encode()
+        files[f"secrets/{account.id}"] = json.dumps(
+            {**account.secret, **secrets[account.id]}
+        ).encode()
     schedule = shift_schedule(
         files["schedule.toml"].decode(),
         datetime.now(ZoneInfo(TIMEZONE)).replace(tzinfo=None) + DAEMON_START_DELAY,

@@ -1,4 +1,4 @@
-"""`doctor`: check every login now, and show what to do."""
+"""`doctor`: check every login now, and show the needed steps."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ EXPIRY_NOTICE = timedelta(days=max(EXPIRY_WARNING_DAYS))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginDiagnosis:
-    """The result of one login's health check, by one of its accounts, and the pauses of those accounts."""
+    """The result of one login's health check, by one of its accounts, and their pauses."""
 
     login_health: AccountHealth
     health: HealthCheckResult
@@ -56,7 +56,11 @@ class LoginDiagnosis:
 
     @property
     def is_healthy(self) -> bool:
-        return isinstance(self.health, Healthy) and self.login_health.quota_left > 0 and not self.pauses
+        return (
+            isinstance(self.health, Healthy)
+            and self.login_health.quota_left > 0
+            and not self.pauses
+        )
 
 
 @command("doctor")
@@ -94,24 +98,36 @@ async def doctor(terminal: Terminal, *, confirm_clock: bool, by: str | None, as_
 
 
 async def find_file_problems(application: Application) -> Sequence[Problem]:
-    """Return which files others may change, and which rights are lacking: here, and where a dashboard has found it.
+    """Return the files that others may change, and the missing rights, here and in a dashboard.
 
-    A dashboard that the daemon does not start may have a user of its own, whose rights are not those of this process.
+    A dashboard reports its missing rights itself. A dashboard that the daemon does not start may
+    have a user of its own, with rights other than this process has.
     """
     settings = application.settings
     lacking = find_missing_rights(settings) if settings.dashboard.enabled else ()
-    alerts = [alert for alert in await application.store.queries.alerts() if alert.code == RIGHTS_MISSING]
+    alerts = [
+        alert for alert in await application.store.queries.alerts() if alert.code == RIGHTS_MISSING
+    ]
     stored = [facts for alert in alerts for facts in json.loads(alert.facts["problems"])]
     shown = {problem.code for problem in lacking}
-    reported = [Problem(code=facts["code"], facts=facts) for facts in stored if facts["code"] not in shown]
+    reported = [
+        Problem(code=facts["code"], facts=facts) for facts in stored if facts["code"] not in shown
+    ]
     return [*find_unsafe_permissions(settings), *lacking, *reported]
 
 
-async def vouch_for_clock(terminal: Terminal, settings: Settings, formatter: Formatter, by: str) -> None:
-    """Record that a person vouches for this machine's clock, unless a platform contradicts it. Raises RefusedError."""
+async def vouch_for_clock(
+    terminal: Terminal, settings: Settings, formatter: Formatter, by: str
+) -> None:
+    """Record that a person vouches for this machine's clock, unless a platform contradicts it.
+
+    Raises RefusedError.
+    """
     async with open_command_application(settings, can_read=True) as application:
         store = application.store
-        person = await authenticate(terminal, settings, store, command="doctor --confirm-clock", by=by)
+        person = await authenticate(
+            terminal, settings, store, command="doctor --confirm-clock", by=by
+        )
         await ClockCheck(store=store, adapters=application.adapters).ask_every_site()
         reading = await store.actions.confirm_clock(person)
         is_proven = store.runtime.is_clock_proven()
@@ -135,7 +151,11 @@ async def diagnose_logins(application: Application) -> Sequence[LoginDiagnosis]:
     gate = asyncio.Semaphore(MAX_HEALTH_CHECKS)
 
     async def diagnose(login: AccountHealth) -> LoginDiagnosis:
-        scopes = {f"account:{one.account.id}" for one in accounts if one.account.login == login.account.login}
+        scopes = {
+            f"account:{one.account.id}"
+            for one in accounts
+            if one.account.login == login.account.login
+        }
         health: HealthCheckResult = RateLimited(code="rate_limited", until=login.cooldown_until)
         if login.cooldown_until is None:
             async with gate:
@@ -148,7 +168,9 @@ async def diagnose_logins(application: Application) -> Sequence[LoginDiagnosis]:
     return await asyncio.gather(*map(diagnose, one_by_login.values()))
 
 
-def login_as_json(diagnosis: LoginDiagnosis, formatter: Formatter, now: datetime) -> dict[str, object]:
+def login_as_json(
+    diagnosis: LoginDiagnosis, formatter: Formatter, now: datetime
+) -> dict[str, object]:
     """Return a login's diagnosis as it is printed with --json."""
     return {
         "account": diagnosis.account.id,
@@ -179,7 +201,10 @@ def _print_diagnoses(
     for one in diagnoses:
         is_healthy = isinstance(one.health, Healthy)
         health = terminal.translate("doctor_ready") if is_healthy else formatter.health(one.health)
-        platform, quota = formatter.messages.platform_name(one.account.platform), str(one.login_health.quota_left)
+        platform, quota = (
+            formatter.messages.platform_name(one.account.platform),
+            str(one.login_health.quota_left),
+        )
         rows.append((one.account.id, platform, health, formatter.days_left(one.health, now), quota))
     if rows:
         terminal.print_table(("account", "platform", "health", "days_left", "quota_left"), rows)
@@ -194,17 +219,23 @@ def _print_diagnoses(
 
 
 def required_steps(diagnosis: LoginDiagnosis, formatter: Formatter, now: datetime) -> Iterator[str]:
-    """Yield what a person has to do about a login, and where."""
+    """Yield the steps for a person about a login, and their places."""
     translate, account = formatter.messages.translate, diagnosis.account
     platform_message = diagnosis.health.reason if isinstance(diagnosis.health, Blocked) else ""
-    facts = {"account": account.id, "name": account.secret, "place": formatter.sign_in_place(account.platform)}
+    facts = {
+        "account": account.id,
+        "name": account.secret,
+        "place": formatter.sign_in_place(account.platform),
+    }
     facts |= {"address": formatter.ip_address(platform_message), "secret": account.secret}
     facts["renewal"] = translate(
         formatter.messages.first_known(f"renewal_{account.platform}", "renewal_other"), **facts
     )
     match diagnosis.health:
         case Healthy(credentials_expire_at=datetime() as until) if until - now <= EXPIRY_NOTICE:
-            yield translate("doctor_renew_soon", **facts, days=credential_days_left(diagnosis.health, now))
+            yield translate(
+                "doctor_renew_soon", **facts, days=credential_days_left(diagnosis.health, now)
+            )
         case Healthy():
             pass
         case CredentialExpired(reason=reason):
@@ -227,5 +258,7 @@ def required_steps(diagnosis: LoginDiagnosis, formatter: Formatter, now: datetim
 
 
 def _hints_for_code(code: str, formatter: Formatter, facts: dict[str, str]) -> Iterator[str]:
-    if hint := formatter.messages.hint(code, **facts) or formatter.messages.hint(f"reason_{code}", **facts):
+    if hint := formatter.messages.hint(code, **facts) or formatter.messages.hint(
+        f"reason_{code}", **facts
+    ):
         yield hint

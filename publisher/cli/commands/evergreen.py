@@ -1,4 +1,4 @@
-"""`evergreen`: the drawer of posts that may be published at any time, and one of them for an account."""
+"""`evergreen`: the drawer of posts for any time, and one of them for an account."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -53,9 +53,13 @@ async def evergreen(  # noqa: PLR0913 # one argument an option
         is_approved = not application.store.approval_rules.chain_for(scheduled.kind)
         code = "evergreen_done" if is_approved else "evergreen_awaits_approval"
         if as_json:
-            terminal.print_json({"post": scheduled.id, "account": account, "needs_approval": not is_approved})
+            terminal.print_json(
+                {"post": scheduled.id, "account": account, "needs_approval": not is_approved}
+            )
         else:
-            terminal.print_message(code, post=scheduled.id, title=scheduled.title, account=account, due=due)
+            terminal.print_message(
+                code, post=scheduled.id, title=scheduled.title, account=account, due=due
+            )
         await print_obstacles(terminal, application, [scheduled.id])
 
 
@@ -67,18 +71,25 @@ async def _schedule(  # noqa: PLR0913, PLR0917 # what, where, when, by whom
     due_at: datetime | None,
     by: str,
 ) -> Post:
-    """Schedule a post of the drawer, of the present file if the database does not have the one that is named."""
+    """Schedule a post of the drawer.
+
+    It is taken from the present file if the database does not have the named one.
+    """
     queries, settings = application.store.queries, application.settings
     drawer = await queries.evergreen_posts()
     if not drawer or (post is not None and all(item.post.id != post for item in drawer)):
         await activate_schedule(application)
-    person = await authenticate(terminal, settings, application.store, command="evergreen", by=by, accounts=[account])
+    person = await authenticate(
+        terminal, settings, application.store, command="evergreen", by=by, accounts=[account]
+    )
     scheduled = await schedule_evergreen(application.planner, account, person, post, due_at)
     await application.store.maintenance.promote_requested([scheduled.id])
     return scheduled
 
 
-async def _list_drawer(terminal: Terminal, settings: Settings, formatter: Formatter, *, as_json: bool) -> None:
+async def _list_drawer(
+    terminal: Terminal, settings: Settings, formatter: Formatter, *, as_json: bool
+) -> None:
     drawer: list[EvergreenPost] = []
     if has_database(settings):
         async with open_command_store(settings, policies={}) as store:
@@ -113,7 +124,10 @@ async def _list_drawer(terminal: Terminal, settings: Settings, formatter: Format
 
 
 def parse_time(text: str, timezone: ZoneInfo) -> datetime:
-    """Return a time that a person typed; without an offset it is in the workspace's zone. It must be in the future."""
+    """Return a time that a person typed. It must be in the future.
+
+    Without an offset it is in the workspace's zone.
+    """
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -29,7 +29,9 @@ SIMULATOR_URL = "http://127.0.0.1:8710"
 def init(terminal: Terminal, folder: Path, *, is_drill: bool) -> None:
     files = new_workspace_files()
     if is_drill:
-        files |= demo_files(DemoWorkspace(regions=read_regions()[:DEMO_REGION_COUNT], simulator_url=SIMULATOR_URL))
+        files |= demo_files(
+            DemoWorkspace(regions=read_regions()[:DEMO_REGION_COUNT], simulator_url=SIMULATOR_URL)
+        )
         now = datetime.now(ZoneInfo(TIMEZONE)).replace(tzinfo=None)
         files["schedule.toml"] = postpone_schedule(files["schedule.toml"].decode(), now).encode()
     create_workspace(folder, files)

@@ -24,7 +24,9 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
     settings = await load_workspace_settings(terminal)
     if (known := settings.accounts.get(account)) is None:
         raise NoSuchItemError("account", account, settings.accounts)
-    person = await authenticate_offline(terminal, settings, command="login", by=by, accounts=[account])
+    person = await authenticate_offline(
+        terminal, settings, command="login", by=by, accounts=[account]
+    )
     session = start_login(settings, known, Runtime())
     if isinstance(session, Problem):
         raise CommandFailedError(session.code, **session.facts)
@@ -35,8 +37,12 @@ async def login(terminal: Terminal, account: AccountId, by: str | None) -> int:
         terminal.print_note("login_paste")
         answer = sys.stdin.readline()  # in this thread, which ^C interrupts; nothing else runs here
     if problem := await session.finish(answer.strip()):
-        if (reason := f"reason_{problem.code}") in terminal.messages.entries:  # of a call, which was made for a sign-in
-            raise CommandFailedError("login_failed", account=account, reason=terminal.translate(reason))
+        if (
+            reason := f"reason_{problem.code}"
+        ) in terminal.messages.entries:  # of a call, which was made for a sign-in
+            raise CommandFailedError(
+                "login_failed", account=account, reason=terminal.translate(reason)
+            )
         raise CommandFailedError(problem.code, **problem.facts)
     ends_at = read_secret(session.account.secret, vault=session.vault).get("access_token_ends_at")
     days = str((datetime.fromisoformat(ends_at) - datetime.now(UTC)).days) if ends_at else "?"

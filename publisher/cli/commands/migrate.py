@@ -2,7 +2,11 @@
 
 import asyncio
 
-from publisher.cli.context import load_workspace_settings, open_command_store, report_database_errors
+from publisher.cli.context import (
+    load_workspace_settings,
+    open_command_store,
+    report_database_errors,
+)
 from publisher.cli.framework import command
 from publisher.cli.terminal import Terminal
 from publisher.store.recovery.setup import NEWEST_MIGRATION, migration_of
@@ -15,5 +19,11 @@ async def migrate(terminal: Terminal) -> None:
         before = await asyncio.to_thread(migration_of, settings.database)
     async with open_command_store(settings):  # opening migrates
         pass
-    code = "migrate_made" if before is None else "migrate_same" if before == NEWEST_MIGRATION else "migrate_done"
+    code = (
+        "migrate_made"
+        if before is None
+        else "migrate_same"
+        if before == NEWEST_MIGRATION
+        else "migrate_done"
+    )
     terminal.print_message(code, before=before, after=NEWEST_MIGRATION)

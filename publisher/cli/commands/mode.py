@@ -1,4 +1,4 @@
-"""`mode`: set how an account publishes from now on, whatever the settings say."""
+"""`mode`: set how an account publishes from now on, regardless of the settings."""
 
 import click
 
@@ -24,15 +24,25 @@ async def mode(terminal: Terminal, account: AccountId, mode: str, *, by: str, re
     wanted = None if mode == SETTINGS_MODE else Mode(mode)
     settings = await load_workspace_settings(terminal)
     known = settings.accounts.get(account)
-    async with open_command_store(settings, AccessMode.READ if wanted is Mode.OFF else AccessMode.COMMAND) as store:
-        is_overridden = account in {override.account for override in await store.queries.mode_overrides()}
-        if known is None and (wanted is not None or not is_overridden):  # an override outlives its account's settings
+    async with open_command_store(
+        settings, AccessMode.READ if wanted is Mode.OFF else AccessMode.COMMAND
+    ) as store:
+        is_overridden = account in {
+            override.account for override in await store.queries.mode_overrides()
+        }
+        if known is None and (
+            wanted is not None or not is_overridden
+        ):  # an override outlives its account's settings
             raise NoSuchItemError("account", account, settings.accounts)
         if known is not None and known.mode is Mode.OFF and wanted is not None:
             raise CommandFailedError("mode_off_in_settings", account=account)
         if known is not None and wanted is Mode.API and (blocker := find_api_blocker(known)):
-            raise CommandFailedError("mode_not_api", account=account, reason=terminal.messages.describe(blocker))
-        person = await authenticate(terminal, settings, store, command="mode", by=by, accounts=[account])
+            raise CommandFailedError(
+                "mode_not_api", account=account, reason=terminal.messages.describe(blocker)
+            )
+        person = await authenticate(
+            terminal, settings, store, command="mode", by=by, accounts=[account]
+        )
         await store.actions.set_mode(account, wanted, person, reason)
         now = wanted or (known.mode if known else Mode.OFF)
         code = "mode_override_set" if wanted else "mode_override_cleared"

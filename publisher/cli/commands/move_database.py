@@ -35,6 +35,8 @@ async def move_database(terminal: Terminal, url: str, by: str) -> None:
     with contextlib.ExitStack() as stack, report_database_errors(url):
         stack.callback(lock_process(settings.database, settings.workspace).release)
         for database in (settings.database, url):
-            await prepare_database(database, settings.environment.value, journal_path(settings), runtime)
+            await prepare_database(
+                database, settings.environment.value, journal_path(settings), runtime
+            )
         rows = sum((await copy_to_postgres(settings.database, url, runtime, person)).values())
     terminal.print_message("moved_done", rows=rows)

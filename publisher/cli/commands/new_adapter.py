@@ -1,4 +1,4 @@
-"""`new-adapter`: write a package with an adapter for another platform, its double, its tests and its CI."""
+"""`new-adapter`: write a package for another platform: the adapter, its double, tests and CI."""
 
 import keyword
 import re
@@ -39,7 +39,9 @@ def new_adapter(terminal: Terminal, name: str) -> None:
         raise LocalizedUsageError("adapter_name_taken", name=name)
     folder = terminal.workspace / f"publisher-{name}"
     if folder.exists() or folder.is_symlink():
-        raise CommandFailedError("workspace_not_empty", folder=terminal.workspace, names=folder.name)
+        raise CommandFailedError(
+            "workspace_not_empty", folder=terminal.workspace, names=folder.name
+        )
     for template, place in PLACES.items():
         text = TEMPLATES.joinpath(f"{template}.tmpl").read_text("utf-8")
         file = folder / place.format(name=name)
@@ -50,6 +52,10 @@ def new_adapter(terminal: Terminal, name: str) -> None:
 
 def fill_in(text: str, name: str) -> str:
     """Return a template's text for a platform of this name."""
-    for stand_in, word in (("myplatform", name), ("MyPlatform", name.capitalize()), ("MYPLATFORM", name.upper())):
+    for stand_in, word in (
+        ("myplatform", name),
+        ("MyPlatform", name.capitalize()),
+        ("MYPLATFORM", name.upper()),
+    ):
         text = text.replace(stand_in, word)
     return text

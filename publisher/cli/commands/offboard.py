@@ -20,12 +20,16 @@ from publisher.domain.reports import OpenWork
 @by_option
 @reason_option
 @click.option("--cancel", "cancels", is_flag=True, help="opt_cancel")
-async def offboard(terminal: Terminal, account: AccountId, *, by: str, reason: str, cancels: bool) -> int:
+async def offboard(
+    terminal: Terminal, account: AccountId, *, by: str, reason: str, cancels: bool
+) -> int:
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     async with open_command_store(settings) as store:
         leaving = await find_account(store.queries, settings, account)
-        person = await authenticate(terminal, settings, store, command="offboard", by=by, accounts=[account])
+        person = await authenticate(
+            terminal, settings, store, command="offboard", by=by, accounts=[account]
+        )
         step = await offboard_account(store, settings, leaving, person, reason, cancels=cancels)
         open_work = step.after.open_work
         is_last = step.after.is_settled and not leaving.shared_with
@@ -44,9 +48,13 @@ async def offboard(terminal: Terminal, account: AccountId, *, by: str, reason: s
 
 
 def _print_work(
-    terminal: Terminal, formatter: Formatter, account: AccountId, open_work: OpenWork, cancelled: int
+    terminal: Terminal,
+    formatter: Formatter,
+    account: AccountId,
+    open_work: OpenWork,
+    cancelled: int,
 ) -> None:
-    """Print what is open, what was cancelled and what stays published."""
+    """Print the open, the cancelled and the still published posts."""
 
     def print_deliveries(code: str, deliveries: Sequence[Delivery]) -> None:
         if deliveries:
@@ -63,11 +71,16 @@ def _print_work(
 
 
 def _print_steps(
-    terminal: Terminal, leaving: OffboardingAccount, open_work: OpenWork, secret_location: str | None
+    terminal: Terminal,
+    leaving: OffboardingAccount,
+    open_work: OpenWork,
+    secret_location: str | None,
 ) -> None:
-    """Print what is left for a person, in the order in which it can be done."""
+    """Print the remaining steps for a person, in a workable order."""
     is_settled = not (open_work.unresolved or open_work.waiting)
-    revoke = terminal.messages.first_known(f"revoke_{leaving.login.partition('/')[0]}", "revoke_other")
+    revoke = terminal.messages.first_known(
+        f"revoke_{leaving.login.partition('/')[0]}", "revoke_other"
+    )
     possible_steps = {
         "offboard_restore_entry": bool(open_work.unresolved) and not leaving.is_in_settings,
         "offboard_repeat": not is_settled,
@@ -76,7 +89,11 @@ def _print_steps(
         revoke: is_settled and not leaving.shared_with,
     }
     steps = [step for step, is_left in possible_steps.items() if is_left]
-    terminal.print_message("offboard_to_do" if steps else "offboard_complete", account=leaving.account)
+    terminal.print_message(
+        "offboard_to_do" if steps else "offboard_complete", account=leaving.account
+    )
     for number, step in enumerate(steps, 1):
-        text = terminal.translate(step, account=leaving.account, name=leaving.secret, place=secret_location or "")
+        text = terminal.translate(
+            step, account=leaving.account, name=leaving.secret, place=secret_location or ""
+        )
         echo(f"  {number}. {text}")

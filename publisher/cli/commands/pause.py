@@ -14,13 +14,17 @@ from publisher.store.db.filters import SCOPE_ALL
 @command("pause")
 @click.argument("scope", metavar="[all|platform:P|ACCOUNT|POST]", default=SCOPE_ALL, type=one_line)
 @by_option
-@click.option("--reason", metavar="TEXT", type=one_line, callback=keep_typed_reason, help="opt_reason")
+@click.option(
+    "--reason", metavar="TEXT", type=one_line, callback=keep_typed_reason, help="opt_reason"
+)
 async def pause(terminal: Terminal, scope: str, by: str, reason: str | None) -> None:
     settings = await load_workspace_settings(terminal)
     async with open_command_store(settings) as store:
         resolved = await resolve_scope(scope, settings, store)
         accounts = await accounts_in_scope(resolved, settings, store)
-        person = await authenticate(terminal, settings, store, command="pause", by=by, accounts=accounts)
+        person = await authenticate(
+            terminal, settings, store, command="pause", by=by, accounts=accounts
+        )
         await store.actions.pause(resolved, person, reason or "")
     text = Formatter(messages=terminal.messages, timezone=settings.timezone).scope(resolved)
     terminal.print_message("paused_done", scope=text, argument=scope_argument(resolved))

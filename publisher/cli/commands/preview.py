@@ -27,7 +27,14 @@ from publisher.domain.account import AccountId, Capabilities
 from publisher.domain.approval import Rendition, hash_renditions
 from publisher.domain.delivery import DESIRED_NO_SEND, OPEN_STATES, State
 from publisher.domain.errors import NoSuchItemError, Problem, ScheduleError
-from publisher.domain.post import MEDIA_REFERENCE, ONCE_OCCURRENCE, OccurrenceKey, Post, PostId, RenderedPost
+from publisher.domain.post import (
+    MEDIA_REFERENCE,
+    ONCE_OCCURRENCE,
+    OccurrenceKey,
+    Post,
+    PostId,
+    RenderedPost,
+)
 from publisher.i18n import Messages
 from publisher.rendering.markdown import article_lines
 from publisher.rendering.newer_texts import find_newer_texts
@@ -60,16 +67,19 @@ class PostPreview:
     problems: Sequence[Problem]
     fingerprint: str
     task: "ApprovalTask | None" = None
-    """What the content needs and has, if people must approve it: then it is shown as it is stored."""
+    """The required and given approvals of the content. It is then shown as it is stored.
+
+    It is set if people must approve the content.
+    """
     changes: Sequence[str] = ()
-    """How it differs from what a person approved last."""
+    """Its differences from the person's last approved content."""
     is_stored: bool = False
     """True if it is filed, so that exactly this is sent."""
     newer: Sequence[AccountId] = ()
     """Where present templates and settings give another text than the filed one."""
     has_started: bool = False
     is_file_newer: bool = False
-    """True if the file has another version of the post, which is not in force."""
+    """True if the file has another version of the post. That version is not in force."""
     capabilities: Mapping[AccountId, Capabilities]
 
     def as_json(self) -> dict[str, Any]:
@@ -81,7 +91,11 @@ class PostPreview:
 
         def text_as_json(account: AccountId, text: str) -> dict[str, Any]:
             sha256 = hashlib.sha256(text.encode()).hexdigest()
-            return {"text": text, "sha256": sha256, "length": self.capabilities[account].count_text(text)}
+            return {
+                "text": text,
+                "sha256": sha256,
+                "length": self.capabilities[account].count_text(text),
+            }
 
         image_fields = ("sha256", "media_type", "size", "width", "height", "alt")
         return {
@@ -89,7 +103,10 @@ class PostPreview:
             "due": self.due.isoformat(),
             "fingerprint": self.fingerprint,
             "stored": self.is_stored,
-            "newer": {"accounts": list(self.newer), "can_be_taken_over": bool(self.newer) and not self.has_started},
+            "newer": {
+                "accounts": list(self.newer),
+                "can_be_taken_over": bool(self.newer) and not self.has_started,
+            },
             "file_differs": self.is_file_newer,
             **approval,
             "rendered_posts": [
@@ -98,12 +115,19 @@ class PostPreview:
                     "platform": rendered.platform,
                     "title": rendered.title,
                     **text_as_json(rendered.account, rendered.text),
-                    "limit": self.capabilities[rendered.account].text_limit_beside(len(rendered.images)),
+                    "limit": self.capabilities[rendered.account].text_limit_beside(
+                        len(rendered.images)
+                    ),
                     "summary": rendered.summary,
                     "link": rendered.link,
                     "marker": rendered.marker.code,
-                    "pictures": [{name: getattr(image, name) for name in image_fields} for image in rendered.images],
-                    "floors": [text_as_json(rendered.account, part) for part in rendered.extra_parts],
+                    "pictures": [
+                        {name: getattr(image, name) for name in image_fields}
+                        for image in rendered.images
+                    ],
+                    "floors": [
+                        text_as_json(rendered.account, part) for part in rendered.extra_parts
+                    ],
                 }
                 for rendered in self.result.rendered_posts
             ],
@@ -116,7 +140,9 @@ class PostPreview:
             media_type, data = self.result.media.get(sha256, ("image/png", b""))
             return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
-        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        environment = Environment(
+            autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
         source = (files("publisher.cli") / "preview.html").read_text("utf-8")
         return environment.from_string(source).render(
             post=self.post,
@@ -168,16 +194,20 @@ def preview(  # noqa: PLR0913 # one argument an option
     if to and by:
         from publisher.cli.application import send_preview  # noqa: PLC0415 # loads store and adapters
 
-        asyncio.run(send_preview(terminal, shown.settings, shown.post.id, shown.result, to=to, by=by))
+        asyncio.run(
+            send_preview(terminal, shown.settings, shown.post.id, shown.result, to=to, by=by)
+        )
         return 0
     return int(any(problem.is_error for problem in shown.problems))
 
 
 def _print_preview(terminal: Terminal, shown: PostPreview, by: str | None) -> None:
-    """Print all texts, then the fingerprint, what has approved them, and what else would come now."""
+    """Print all texts, then the fingerprint, its approvals, and the changes that would come now."""
     for rendered_post in shown.as_json()["rendered_posts"]:
         is_article = shown.capabilities[rendered_post["account"]].is_article
-        _print_rendered_post(terminal, {**rendered_post, "post": shown.post.id}, shown.due, is_article=is_article)
+        _print_rendered_post(
+            terminal, {**rendered_post, "post": shown.post.id}, shown.due, is_article=is_article
+        )
     terminal.print_message("preview_fingerprint", fingerprint=shown.fingerprint)
     if shown.task is not None:
         from publisher.app.format import Formatter  # noqa: PLC0415 # same
@@ -210,11 +240,12 @@ def _write_page(terminal: Terminal, shown: PostPreview, html: Path | None, *, op
 async def find_stored_preview(
     terminal: Terminal, target: DeliveryTarget, only_account: AccountId | None, by: str | None
 ) -> PostPreview | None:
-    """Return a post as it is stored, if it is filed: exactly that is sent, whatever file, templates and settings say.
+    """Return a post as stored, if it is filed. Exactly that is sent.
 
-    With several occurrences it is the next one, or the one of the instant. `by` is shown what has changed since they
-    approved it. Accounts that have left the settings are named and left out. Raises NoSuchItemError for an account
-    that it is not for, or that has left the settings, and where none is left.
+    Present file, templates and settings make no difference. With several occurrences it is the next
+    one, or the one of the instant. `by` gets the changes since their last approval. Accounts that
+    have left the settings are named and left out. Raises NoSuchItemError for an account that it is
+    not for, or that has left the settings. Also raises it if no account is left.
     """
     settings = await load_settings(terminal.workspace)
     from publisher.cli.context import has_database, open_command_store  # noqa: PLC0415 # loads the store
@@ -227,7 +258,9 @@ async def find_stored_preview(
             return None
         shown = tuple(item for item in content.texts if only_account in {None, item.account})
         if not shown:
-            raise NoSuchItemError("account", str(only_account), [item.account for item in content.texts])
+            raise NoSuchItemError(
+                "account", str(only_account), [item.account for item in content.texts]
+            )
         gone = [item.account for item in shown if item.account not in store.policies]
         if only_account in gone or len(gone) == len(shown):
             raise NoSuchItemError("account", gone[0])
@@ -238,9 +271,14 @@ async def find_stored_preview(
         media: dict[str, tuple[str, bytes]] = {}
         for rendered in shown:
             data = await store.manual_tasks.read_pictures(rendered)
-            media |= {image.sha256: (image.media_type, data[image.sha256]) for image in rendered.images}
+            media |= {
+                image.sha256: (image.media_type, data[image.sha256]) for image in rendered.images
+            }
         changes: list[str] = []
-        if by is not None and (before := await store.approvals.last_approved(content.key, by)) is not None:
+        if (
+            by is not None
+            and (before := await store.approvals.last_approved(content.key, by)) is not None
+        ):
             earlier = await store.approvals.contents(content.key, before.fingerprint)
             changes = list(compare_contents(earlier, content.texts))
         found = PostPreview(
@@ -252,7 +290,9 @@ async def find_stored_preview(
             fingerprint=content.fingerprint,
             task=content.task,
             changes=changes,
-            capabilities={item.account: store.policies[item.account].capabilities for item in shown},
+            capabilities={
+                item.account: store.policies[item.account].capabilities for item in shown
+            },
             is_stored=True,
         )
         return await _add_newer(store, found, content.key)
@@ -270,9 +310,13 @@ class StoredContent:
     task: "ApprovalTask | None" = None
 
 
-async def _find_content(store: "Store", target: DeliveryTarget, settings: Settings) -> StoredContent | None:
-    """Return what is stored of the named occurrence, else of the next that is open, else of one that is published."""
-    occurrence = target.instant and in_zone(target.instant, settings.timezone).astimezone(UTC).isoformat()
+async def _find_content(
+    store: "Store", target: DeliveryTarget, settings: Settings
+) -> StoredContent | None:
+    """Return the stored content of the named, else the next open, else a published occurrence."""
+    occurrence = (
+        target.instant and in_zone(target.instant, settings.timezone).astimezone(UTC).isoformat()
+    )
     tasks = await store.approvals.tasks(target.post) if settings.approval_rules.is_active else ()
     for task in (task for task in tasks if occurrence in {None, task.key.occurrence}):
         texts = await store.approvals.contents(task.key, task.status.fingerprint)
@@ -284,8 +328,14 @@ async def _find_content(store: "Store", target: DeliveryTarget, settings: Settin
             fingerprint=task.status.fingerprint,
             task=task,
         )
-    filed = [one for one in await store.queries.deliveries(target.post) if occurrence in {None, one.key.occurrence}]
-    wanted = [one for one in filed if one.state in OPEN_STATES and one.desired not in DESIRED_NO_SEND]
+    filed = [
+        one
+        for one in await store.queries.deliveries(target.post)
+        if occurrence in {None, one.key.occurrence}
+    ]
+    wanted = [
+        one for one in filed if one.state in OPEN_STATES and one.desired not in DESIRED_NO_SEND
+    ]
     published = [one for one in filed if one.state is State.PUBLISHED]
     is_named = occurrence is not None
     sent = [one for one in published if is_named or one.key.occurrence == ONCE_OCCURRENCE]
@@ -296,10 +346,15 @@ async def _find_content(store: "Store", target: DeliveryTarget, settings: Settin
     own = {one.account: one for one in (*wanted, *published) if one.key == first.key}
     texts = [item for item in await store.occurrences.renditions(first.key) if item.account in own]
     renditions = [
-        Rendition(account=one.account, kind=one.kind, rendered_hash=one.rendered_hash) for one in own.values()
+        Rendition(account=one.account, kind=one.kind, rendered_hash=one.rendered_hash)
+        for one in own.values()
     ]
     return StoredContent(
-        key=first.key, post=post, due_at=first.due_at, texts=texts, fingerprint=hash_renditions(renditions)
+        key=first.key,
+        post=post,
+        due_at=first.due_at,
+        texts=texts,
+        fingerprint=hash_renditions(renditions),
     )
 
 
@@ -307,7 +362,10 @@ async def _add_newer(store: "Store", found: PostPreview, key: OccurrenceKey) -> 
     """Note where file, templates and settings give another text now than the stored one."""
     filed = [one for one in await store.occurrences.filed_texts() if one.key == key]
     post, posts = found.post, {found.post.id: found.post}
-    if post.follows is not None and (original := await store.posts.get_post(post.follows)) is not None:
+    if (
+        post.follows is not None
+        and (original := await store.posts.get_post(post.follows)) is not None
+    ):
         posts[original.id] = original
     known_posts = await store.queries.post_ids()
 
@@ -321,27 +379,38 @@ async def _add_newer(store: "Store", found: PostPreview, key: OccurrenceKey) -> 
             found,
             newer=sorted(shown & {account for one in newer for account in one.accounts}),
             has_started=any(one.has_started for one in filed),
-            is_file_newer=bool(filed) and in_file is not None and in_file.content_hash != post.content_hash,
+            is_file_newer=bool(filed)
+            and in_file is not None
+            and in_file.content_hash != post.content_hash,
         )
 
     return await asyncio.to_thread(compare)
 
 
-def _find_in_file(offline_app: OfflineApp, post: PostId, known_posts: Collection[PostId]) -> Post | None:
-    """Return a post of schedule.toml as it is written now; None if it is not there, or wrong, which `check` reports."""
+def _find_in_file(
+    offline_app: OfflineApp, post: PostId, known_posts: Collection[PostId]
+) -> Post | None:
+    """Return a post of schedule.toml as written now; None if it is missing or wrong.
+
+    `check` reports a wrong one.
+    """
     settings = offline_app.settings
     try:
         toml = read_toml(settings.schedule_file, SCHEDULE_READ_LIMITS, ScheduleError)
     except ScheduleError:
         return None
     names, platforms = offline_app.post_renderer.templates.names, find_sources().keys()
-    context = make_schedule_context(settings, templates=names, known_posts=frozenset(known_posts), platforms=platforms)
+    context = make_schedule_context(
+        settings, templates=names, known_posts=frozenset(known_posts), platforms=platforms
+    )
     schedule, _problems = parse_leniently(toml, context)
     return next((found for found in schedule.posts if found.id == post), None)
 
 
-def compare_contents(before: Sequence[RenderedPost], after: Sequence[RenderedPost]) -> Iterator[str]:
-    """Yield the lines in which the texts and pictures of each account differ, as a unified diff."""
+def compare_contents(
+    before: Sequence[RenderedPost], after: Sequence[RenderedPost]
+) -> Iterator[str]:
+    """Yield the different lines of each account's texts and pictures, as a unified diff."""
 
     def to_lines(rendered: RenderedPost | None) -> list[str]:
         if rendered is None:
@@ -350,33 +419,48 @@ def compare_contents(before: Sequence[RenderedPost], after: Sequence[RenderedPos
         pictures = [f"[{image.sha256[:16]}] {image.alt}" for image in rendered.images]
         return [line for text in texts for line in text.splitlines()] + pictures
 
-    old, new = ({rendered.account: rendered for rendered in contents} for contents in (before, after))
+    old, new = (
+        {rendered.account: rendered for rendered in contents} for contents in (before, after)
+    )
     for account in sorted({*old, *new}):
         lines = to_lines(old.get(account)), to_lines(new.get(account))
         yield from unified_diff(*lines, fromfile=account, tofile=account, n=0, lineterm="")
 
 
-def render_preview(terminal: Terminal, target: DeliveryTarget, only_account: AccountId | None) -> PostPreview:
-    """Render a post's next occurrence. Raise NoSuchItemError, if another is asked for as well, or InputError."""
+def render_preview(
+    terminal: Terminal, target: DeliveryTarget, only_account: AccountId | None
+) -> PostPreview:
+    """Render a post's next occurrence.
+
+    Raises NoSuchItemError if another one is asked for as well, or InputError.
+    """
     post_id, settings = target.post, asyncio.run(load_settings(terminal.workspace))
     offline_app = build_offline_app(settings)
     toml = read_toml(settings.schedule_file, SCHEDULE_READ_LIMITS, ScheduleError)
     names, platforms = offline_app.post_renderer.templates.names, find_sources().keys()
     context = make_schedule_context(settings, templates=names, platforms=platforms)
-    posts = {post.id: post for post in parse_schedule(toml.text, file=toml.file, context=context).posts}
+    posts = {
+        post.id: post for post in parse_schedule(toml.text, file=toml.file, context=context).posts
+    }
     if (post := posts.get(post_id)) is None:
         raise NoSuchItemError("post", post_id, posts)
     if only_account is not None and only_account not in offline_app.post_renderer.accounts:
         raise NoSuchItemError("account", only_account, offline_app.post_renderer.accounts)
     if only_account is not None and only_account not in post.accounts:
-        raise NoSuchItemError("delivery", f"{post_id}@{only_account}", [f"{post_id}@{name}" for name in post.accounts])
+        raise NoSuchItemError(
+            "delivery", f"{post_id}@{only_account}", [f"{post_id}@{name}" for name in post.accounts]
+        )
     occurrence = find_next_occurrence(post, datetime.now(UTC), settings.timezone)
     due = occurrence.due_at.astimezone(settings.timezone)
     if target.instant is not None and in_zone(target.instant, settings.timezone) != due:
         raise NoSuchItemError("occurrence", target.text, [f"{post_id}#{due.isoformat()}"])
     accounts = [only_account] if only_account else post.accounts
     result = offline_app.post_renderer.render(post, occurrence, accounts, posts)
-    whole = offline_app.post_renderer.render(post, occurrence, post.accounts, posts) if only_account else result
+    whole = (
+        offline_app.post_renderer.render(post, occurrence, post.accounts, posts)
+        if only_account
+        else result
+    )
     return PostPreview(
         settings=settings,
         post=post,
@@ -384,20 +468,29 @@ def render_preview(terminal: Terminal, target: DeliveryTarget, only_account: Acc
         result=result,
         problems=locate_problems(result.problems, text=toml.text, file=toml.file),
         fingerprint=hash_renditions(
-            Rendition(account=rendered.account, kind=post.kind.value, rendered_hash=rendered.fingerprint)
+            Rendition(
+                account=rendered.account, kind=post.kind.value, rendered_hash=rendered.fingerprint
+            )
             for rendered in whole.rendered_posts
         ),
-        capabilities={account: offline_app.policies[account].capabilities for account in post.accounts},
+        capabilities={
+            account: offline_app.policies[account].capabilities for account in post.accounts
+        },
     )
 
 
 def _print_rendered_post(
     terminal: Terminal, rendered_post: Mapping[str, Any], due: datetime, *, is_article: bool
 ) -> None:
-    """Print one of the rendered posts of a preview's JSON; of an article what readers see, without its HTML."""
+    """Print one rendered post of a preview's JSON.
+
+    Of an article, only the visible text is printed, without its HTML.
+    """
     platform = terminal.messages.platform_name(rendered_post["platform"])
     facts = {"platform": platform, "link": rendered_post["link"] or terminal.translate("nothing")}
-    terminal.print_message("preview_head", **{**rendered_post, **facts, "due": f"{due:%Y-%m-%d %H:%M}"})
+    terminal.print_message(
+        "preview_head", **{**rendered_post, **facts, "due": f"{due:%Y-%m-%d %H:%M}"}
+    )
     for picture in rendered_post["pictures"]:
         terminal.print_message("preview_image", **picture)
     parts = [rendered_post, *rendered_post["floors"]]

@@ -32,10 +32,17 @@ async def reach(terminal: Terminal, post: PostId | None, *, as_json: bool) -> No
             readings = await store.queries.metrics_series(post)
     elif post is not None:
         raise NoSuchItemError("post", post)
-    all_series = [list(points) for _id, points in groupby(readings, key=lambda point: point.delivery.id)]
+    all_series = [
+        list(points) for _id, points in groupby(readings, key=lambda point: point.delivery.id)
+    ]
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
-        terminal.print_json({"reach": [series_as_json(series, formatter) for series in all_series], "pruned": pruned})
+        terminal.print_json(
+            {
+                "reach": [series_as_json(series, formatter) for series in all_series],
+                "pruned": pruned,
+            }
+        )
         return
     if all_series:
         rows = []
@@ -58,7 +65,10 @@ def series_as_json(series: Sequence[MetricsPoint], formatter: Formatter) -> dict
         "url": receipt.url if receipt else None,
         "live": formatter.iso(receipt.published_at if receipt else None),
         "series": [
-            {"at": formatter.iso(point.at), **{name: getattr(point.reach, name) for name in METRIC_NAMES}}
+            {
+                "at": formatter.iso(point.at),
+                **{name: getattr(point.reach, name) for name in METRIC_NAMES},
+            }
             for point in series
         ],
     }

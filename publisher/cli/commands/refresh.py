@@ -1,4 +1,4 @@
-"""`refresh`: take over what present templates and settings give for a filed post, before any call of it."""
+"""`refresh`: take over present templates and settings for a filed post, before any call of it."""
 
 import click
 
@@ -20,10 +20,14 @@ async def refresh(terminal: Terminal, post: PostId, by: str) -> None:
     async with open_command_application(settings) as application:
         await require_post(application.store.queries, post)
         accounts = await accounts_of_post(application.store, post)
-        person = await authenticate(terminal, settings, application.store, command="refresh", by=by, accounts=accounts)
+        person = await authenticate(
+            terminal, settings, application.store, command="refresh", by=by, accounts=accounts
+        )
         number = await refresh_texts(application.planner, post, person)
         needs_approvals = bool(number and await application.store.approvals.tasks(post))
         await warn_about_daemon(terminal, settings, application.store.queries)
-    terminal.print_message("refresh_done" if number else "refresh_unchanged", post=post, number=number)
+    terminal.print_message(
+        "refresh_done" if number else "refresh_unchanged", post=post, number=number
+    )
     if needs_approvals:
         terminal.print_note("refresh_needs_approvals")

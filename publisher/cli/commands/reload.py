@@ -14,7 +14,12 @@ MAX_CONFIRMED_REMOVALS = 1_000_000
 
 
 @command("reload")
-@click.option("--confirm-removals", metavar="N", type=int_range(1, MAX_CONFIRMED_REMOVALS), help="opt_confirm_removals")
+@click.option(
+    "--confirm-removals",
+    metavar="N",
+    type=int_range(1, MAX_CONFIRMED_REMOVALS),
+    help="opt_confirm_removals",
+)
 @click.option("--by", metavar="NAME", type=person_name, help="opt_by")
 async def reload(terminal: Terminal, confirm_removals: int | None, by: str | None) -> int:
     if confirm_removals is not None and by is None:
@@ -23,7 +28,9 @@ async def reload(terminal: Terminal, confirm_removals: int | None, by: str | Non
     async with open_command_application(settings) as application:
         if confirm_removals is not None:
             command = "reload --confirm-removals"
-            person = await authenticate(terminal, settings, application.store, command=command, by=by)
+            person = await authenticate(
+                terminal, settings, application.store, command=command, by=by
+            )
         applied = await activate_schedule(application, confirm_removals, person)
         await warn_about_daemon(terminal, settings, application.store.queries)
     if applied is None:
@@ -31,9 +38,13 @@ async def reload(terminal: Terminal, confirm_removals: int | None, by: str | Non
         return 0
     terminal.print_message("reload_done", filed=applied.filed)
     for late in applied.late_accounts:
-        terminal.print_note("reload_late_accounts", post=late.post, accounts="、".join(late.accounts))
+        terminal.print_note(
+            "reload_late_accounts", post=late.post, accounts="、".join(late.accounts)
+        )
     if applied.taken:
-        terminal.print_note("reload_removed", number=len(applied.taken), posts=name_posts(applied.taken))
+        terminal.print_note(
+            "reload_removed", number=len(applied.taken), posts=name_posts(applied.taken)
+        )
     if applied.withheld:
         code = "settings_differ" if applied.hosts else "removals_waiting"
         facts = {"number": len(applied.withheld), "posts": name_posts(applied.withheld)}

@@ -1,4 +1,7 @@
-"""`rename-account`: give an account whose id was changed in publisher.toml what is stored under its former one."""
+"""`rename-account`: give an account with a changed id the data stored under its former one.
+
+The id was changed in publisher.toml.
+"""
 
 import click
 
@@ -16,7 +19,9 @@ from publisher.domain.errors import NoSuchItemError
 @click.argument("new", metavar="NEW", type=one_line)
 @by_option
 @reason_option
-async def rename_account(terminal: Terminal, old: AccountId, new: AccountId, by: str, reason: str) -> None:
+async def rename_account(
+    terminal: Terminal, old: AccountId, new: AccountId, by: str, reason: str
+) -> None:
     settings = await load_workspace_settings(terminal)
     async with open_command_store(settings, AccessMode.COMMAND) as store:
         if new not in store.policies:

@@ -19,11 +19,20 @@ from publisher.domain.reports import METRIC_NAMES, ReportRow, ReportTotals, summ
 from publisher.domain.silence import RED_DAYS, SilenceFigures
 
 KEY_COLUMNS = ("account", "platform")
-COUNT_COLUMNS = ("planned", "published", "verified", "waiting", "held", "failed", "expired", "cancelled")
+COUNT_COLUMNS = (
+    "planned",
+    "published",
+    "verified",
+    "waiting",
+    "held",
+    "failed",
+    "expired",
+    "cancelled",
+)
 FOLLOW_UP_COLUMNS = ("corrections", "retracted", "retracting", "removed")
 LATENESS_COLUMNS = ("median_late", "max_delay")
 INSPECTION_COLUMNS = ("platform", "accounts", "posts", "silent_accounts", "silent_now", "removed")
-"""What the notices of inspections list: the accounts, what they have published, those not kept up, what is gone."""
+"""Columns of inspection notices: accounts, their posts, neglected accounts, removed posts."""
 SILENCE_COLUMNS = ("longest_silence", "red_days", "days_now")
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n")
 ReportLine = tuple[str, str, ReportTotals]
@@ -39,7 +48,10 @@ def calendar_day(value: str) -> date:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryReport:
-    """The totals of whole days, `last` included: by platform, by account, and of all; and the silence of accounts."""
+    """The totals of whole days, `last` included, by platform, by account, and of all.
+
+    The silence of accounts is included.
+    """
 
     first: date
     last: date
@@ -50,20 +62,34 @@ class DeliveryReport:
 
 
 @command("report")
-@click.option("--from", "first", metavar="DAY", required=True, type=calendar_day, help="opt_first_day")
+@click.option(
+    "--from", "first", metavar="DAY", required=True, type=calendar_day, help="opt_first_day"
+)
 @click.option("--to", "last", metavar="DAY", required=True, type=calendar_day, help="opt_last_day")
-@click.option("--csv", "file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="opt_csv")
+@click.option(
+    "--csv", "file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="opt_csv"
+)
 @json_option
-async def report(terminal: Terminal, first: date, last: date, *, file: Path | None, as_json: bool) -> None:
+async def report(
+    terminal: Terminal, first: date, last: date, *, file: Path | None, as_json: bool
+) -> None:
     if last < first:
         raise LocalizedUsageError("days_reversed", first=first, last=last)
     settings = await load_workspace_settings(terminal)
     rows: Sequence[ReportRow] = ()
     silence: Mapping[AccountId, SilenceFigures] = {}
     if has_database(settings):
-        since, until = (datetime.combine(day, time(), settings.timezone) for day in (first, last + timedelta(days=1)))
-        regions = {key: settings.regions.get(account.region or "", {}) for key, account in settings.accounts.items()}
-        tip_lines = {key: region["tip_line"] for key, region in regions.items() if region.get("tip_line")}
+        since, until = (
+            datetime.combine(day, time(), settings.timezone)
+            for day in (first, last + timedelta(days=1))
+        )
+        regions = {
+            key: settings.regions.get(account.region or "", {})
+            for key, account in settings.accounts.items()
+        }
+        tip_lines = {
+            key: region["tip_line"] for key, region in regions.items() if region.get("tip_line")
+        }
         async with open_command_store(settings) as store:
             rows = await store.queries.report_rows(since, until, tip_lines)
             silence = await store.silence.figures(first, last, settings.timezone)
@@ -93,7 +119,8 @@ async def report(terminal: Terminal, first: date, last: date, *, file: Path | No
                     for account, platform, totals in delivery_report.accounts
                 ],
                 "inspection": [
-                    dict(zip(INSPECTION_COLUMNS, line, strict=True)) for line in inspection_lines(delivery_report)
+                    dict(zip(INSPECTION_COLUMNS, line, strict=True))
+                    for line in inspection_lines(delivery_report)
                 ],
             }
         )
@@ -110,7 +137,10 @@ def build_report(
     silence: Mapping[AccountId, SilenceFigures],
     platforms: Mapping[AccountId, Platform],
 ) -> DeliveryReport:
-    """Build the report; an account that has published nothing is in it, too, as inspections ask about it."""
+    """Build the report.
+
+    An account without publications is in it, too, as inspections ask about it.
+    """
     accounts = sorted(
         {(row.delivery.platform, row.delivery.account) for row in rows}
         | {(platform, account) for account, platform in platforms.items()}
@@ -132,20 +162,35 @@ def build_report(
 
 
 def inspection_lines(delivery_report: DeliveryReport) -> Sequence[tuple[str | int, ...]]:
-    """Return a line for each platform, and one with a blank name for all: the values of INSPECTION_COLUMNS."""
+    """Return a line for each platform, and one with a blank name for all.
+
+    The lines have the values of INSPECTION_COLUMNS.
+    """
     lines: list[tuple[str | int, ...]] = []
     for _all, platform, totals in (*delivery_report.platforms, ("", "", delivery_report.total)):
-        accounts = [account for account, its_own, _ in delivery_report.accounts if platform in {"", its_own}]
-        figures = [found for account in accounts if (found := delivery_report.silence.get(AccountId(account)))]
+        accounts = [
+            account for account, its_own, _ in delivery_report.accounts if platform in {"", its_own}
+        ]
+        figures = [
+            found
+            for account in accounts
+            if (found := delivery_report.silence.get(AccountId(account)))
+        ]
         silent = sum(found.red_days > 0 for found in figures)
         silent_now = sum(found.days_now >= RED_DAYS for found in figures)
-        lines.append((platform, len(accounts), totals.published, silent, silent_now, totals.removed))
+        lines.append(
+            (platform, len(accounts), totals.published, silent, silent_now, totals.removed)
+        )
     return lines
 
 
 def silence_as_json(figures: SilenceFigures | None) -> dict[str, int] | None:
     """Return the days of an account's silence; None for one without a clock."""
-    return None if figures is None else {name: getattr(figures, name) for name in ("longest", "red_days", "days_now")}
+    return (
+        None
+        if figures is None
+        else {name: getattr(figures, name) for name in ("longest", "red_days", "days_now")}
+    )
 
 
 def totals_as_json(totals: ReportTotals) -> dict[str, Any]:
@@ -166,12 +211,21 @@ def _seconds(lateness: timedelta | None) -> float | None:
     return None if lateness is None else round(lateness.total_seconds(), 3)
 
 
-def _print_report(terminal: Terminal, delivery_report: DeliveryReport, formatter: Formatter) -> None:
+def _print_report(
+    terminal: Terminal, delivery_report: DeliveryReport, formatter: Formatter
+) -> None:
     """Print two tables with the reasons below."""
     total, every = delivery_report.total, terminal.translate("report_all")
     counts, follow_up = [], []
-    for account, platform, totals in (*delivery_report.accounts, *delivery_report.platforms, ("", "", total)):
-        names = (account or every, formatter.messages.platform_name(platform) if platform else every)
+    for account, platform, totals in (
+        *delivery_report.accounts,
+        *delivery_report.platforms,
+        ("", "", total),
+    ):
+        names = (
+            account or every,
+            formatter.messages.platform_name(platform) if platform else every,
+        )
         lateness = (_seconds(totals.median_lateness), _seconds(totals.longest_lateness))
         metrics = (getattr(totals.reach, name) for name in METRIC_NAMES)
         counts.append((*names, *(str(getattr(totals, name)) for name in COUNT_COLUMNS)))
@@ -188,7 +242,9 @@ def _print_report(terminal: Terminal, delivery_report: DeliveryReport, formatter
     echo()
     terminal.print_table((*KEY_COLUMNS, *COUNT_COLUMNS), counts)
     echo()
-    terminal.print_table((*KEY_COLUMNS, *FOLLOW_UP_COLUMNS, *LATENESS_COLUMNS, *METRIC_NAMES, "tip_line"), follow_up)
+    terminal.print_table(
+        (*KEY_COLUMNS, *FOLLOW_UP_COLUMNS, *LATENESS_COLUMNS, *METRIC_NAMES, "tip_line"), follow_up
+    )
     echo()
     _print_silence(terminal, delivery_report, formatter)
     if total.pruned:
@@ -201,7 +257,9 @@ def _print_report(terminal: Terminal, delivery_report: DeliveryReport, formatter
             echo(f"  {number}  {formatter.reason(reason)}")
 
 
-def _print_silence(terminal: Terminal, delivery_report: DeliveryReport, formatter: Formatter) -> None:
+def _print_silence(
+    terminal: Terminal, delivery_report: DeliveryReport, formatter: Formatter
+) -> None:
     """Print the lines of the notices of inspections, and below them the silence of each account."""
     every, names = terminal.translate("report_all"), formatter.messages.platform_name
     lines = [
@@ -212,7 +270,11 @@ def _print_silence(terminal: Terminal, delivery_report: DeliveryReport, formatte
     terminal.print_table(INSPECTION_COLUMNS, lines)
     echo()
     silences = [
-        (account, names(Platform(platform)), *(str(days) for days in (silence_as_json(found) or {}).values()))
+        (
+            account,
+            names(Platform(platform)),
+            *(str(days) for days in (silence_as_json(found) or {}).values()),
+        )
         for account, platform, _totals in delivery_report.accounts
         if (found := delivery_report.silence.get(AccountId(account)))
     ]
@@ -221,8 +283,15 @@ def _print_silence(terminal: Terminal, delivery_report: DeliveryReport, formatte
 
 
 def write_csv(file: Path, delivery_report: DeliveryReport, formatter: Formatter) -> None:
-    """Write one line an account, with the byte order mark by which spreadsheets recognise UTF-8."""
-    names = (*COUNT_COLUMNS, *FOLLOW_UP_COLUMNS, *LATENESS_COLUMNS, *METRIC_NAMES, "tip_line_named", "tip_line_asked")
+    """Write one line an account, with a byte order mark, so that spreadsheets recognise UTF-8."""
+    names = (
+        *COUNT_COLUMNS,
+        *FOLLOW_UP_COLUMNS,
+        *LATENESS_COLUMNS,
+        *METRIC_NAMES,
+        "tip_line_named",
+        "tip_line_asked",
+    )
     with file.open("w", encoding="utf-8-sig", newline="") as stream:
         table = csv.writer(stream)
         columns = (*KEY_COLUMNS, *names, *SILENCE_COLUMNS)
@@ -237,6 +306,6 @@ def write_csv(file: Path, delivery_report: DeliveryReport, formatter: Formatter)
 
 
 def _escape_cell(text: str) -> str:
-    """Escape invisible characters, and prefix an apostrophe where a spreadsheet would see a formula."""
+    """Escape invisible characters, and prefix an apostrophe to a formula of a spreadsheet."""
     escaped = escape_forbidden(text)
     return f"'{escaped}" if escaped.startswith(FORMULA_PREFIXES) else escaped

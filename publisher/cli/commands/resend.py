@@ -1,4 +1,4 @@
-"""`resend`: send a delivery that has ended without a published post once more, or to an account that was added late."""
+"""`resend`: repeat a delivery that has ended unpublished, or send to an account added late."""
 
 import click
 
@@ -34,8 +34,12 @@ async def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: st
         post = await application.store.posts.get_post(target.post)
         if post is None:
             raise NoSuchItemError("post", target.post)
-        person = await authenticate(terminal, settings, application.store, command="resend", by=by, accounts=[account])
-        action = AuditAction(event="resend_requested", subject=subject, by=person, detail={"reason": reason})
+        person = await authenticate(
+            terminal, settings, application.store, command="resend", by=by, accounts=[account]
+        )
+        action = AuditAction(
+            event="resend_requested", subject=subject, by=person, detail={"reason": reason}
+        )
         await resend_post(application.planner, post, [account], [action])
         terminal.print_message("resend_done", post=post.id, account=account)
         await print_obstacles(terminal, application, [post.id])
@@ -44,7 +48,10 @@ async def resend(terminal: Terminal, target: DeliveryTarget, by: str, reason: st
 async def _choose_delivery(
     application: Application, formatter: Formatter, target: DeliveryTarget
 ) -> tuple[AccountId, str]:
-    """Return the account, and the name of what is sent again. Raise CommandFailedError if it has not ended."""
+    """Return the account and the name of the resent delivery.
+
+    Raises CommandFailedError if it has not ended.
+    """
     if target.account is not None and await _was_added_late(application, target, target.account):
         return target.account, format_delivery_name(target.post, ONCE_OCCURRENCE, target.account)
     [old] = await find_deliveries(
@@ -55,20 +62,32 @@ async def _choose_delivery(
     )
     subject = formatter.subject(old)
     if not old.can_be_resent:
-        raise CommandFailedError("resend_not_ended", subject=subject, state=formatter.state(old.state))
+        raise CommandFailedError(
+            "resend_not_ended", subject=subject, state=formatter.state(old.state)
+        )
     return old.account, subject
 
 
-async def _was_added_late(application: Application, target: DeliveryTarget, account: AccountId) -> bool:
-    """Return True if a post names the account, and others have it, but this one was added too late to get it.
+async def _was_added_late(
+    application: Application, target: DeliveryTarget, account: AccountId
+) -> bool:
+    """Return True if a post names the account, but it was added too late to get it with the others.
 
-    Raise CommandFailedError if it will get it with the others.
+    Raises CommandFailedError if it will get it with the others.
     """
     deliveries = await application.store.queries.deliveries(target.post)
-    if target.instant or not deliveries or any(delivery.account == account for delivery in deliveries):
+    if (
+        target.instant
+        or not deliveries
+        or any(delivery.account == account for delivery in deliveries)
+    ):
         return False
     schedule = await active_schedule(application.planner, SCHEDULE_FILE)
-    named = {one for post in schedule.posts if post.id == target.post for one in post.accounts} if schedule else set()
+    named = (
+        {one for post in schedule.posts if post.id == target.post for one in post.accounts}
+        if schedule
+        else set()
+    )
     if account not in named:
         return False
     now = application.runtime.now()

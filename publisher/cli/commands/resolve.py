@@ -7,7 +7,14 @@ from publisher.app.open_store import AccessMode
 from publisher.cli.authentication import authenticate
 from publisher.cli.context import load_workspace_settings, open_command_store, warn_about_daemon
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.framework import LocalizedUsageError, by_option, choice, command, one_line, reason_option
+from publisher.cli.framework import (
+    LocalizedUsageError,
+    by_option,
+    choice,
+    command,
+    one_line,
+    reason_option,
+)
 from publisher.cli.target import DeliveryTarget, delivery_target, find_deliveries
 from publisher.cli.terminal import Terminal, echo
 from publisher.domain.delivery import OPEN_STATES
@@ -38,7 +45,9 @@ async def resolve(  # noqa: PLR0913 # one argument an option
     async with open_command_store(settings, access) as store:
         queries = store.queries
         [held] = await find_deliveries(queries, target, settings.timezone, can_be_resolved)
-        person = await authenticate(terminal, settings, store, command="resolve", by=by, accounts=[held.account])
+        person = await authenticate(
+            terminal, settings, store, command="resolve", by=by, accounts=[held.account]
+        )
         subject = formatter.subject(held)
         if ruling == CONFIRM and await store.actions.confirmation_request(held.id) is None:
             raise CommandFailedError("nothing_to_confirm", subject=subject)
@@ -47,7 +56,13 @@ async def resolve(  # noqa: PLR0913 # one argument an option
             terminal.print_message("resolve_requested", subject=subject, by=by)
         if decision.code == "resolve_requested":
             return
-        facts = {"subject": subject, "by": by, "reason": reason, "url": decision.url, "second": decision.second}
+        facts = {
+            "subject": subject,
+            "by": by,
+            "reason": reason,
+            "url": decision.url,
+            "second": decision.second,
+        }
         terminal.print_message(decision.code, **facts)
         after = decision.delivery
         if resolution is Resolution.RESEND:

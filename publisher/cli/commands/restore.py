@@ -1,4 +1,4 @@
-"""`restore`: put an older database in the place of the present one, or accept the present one as restored."""
+"""`restore`: replace the database by an older one, or accept the present one as restored."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,12 @@ from publisher.app.format import Formatter
 from publisher.app.restore import RestoreResult, accept_current, take_over
 from publisher.app.restore import restore as restore_database
 from publisher.cli.authentication import authenticate_offline
-from publisher.cli.context import load_workspace_settings, make_runtime, open_command_store, report_database_errors
+from publisher.cli.context import (
+    load_workspace_settings,
+    make_runtime,
+    open_command_store,
+    report_database_errors,
+)
 from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import LocalizedUsageError, by_option, command, one_line
 from publisher.cli.terminal import Terminal, display_path
@@ -23,7 +28,9 @@ from publisher.store.db.database import sqlite_file
 @click.option("--accept-current", "accepts_current", is_flag=True, help="opt_accept_current")
 @click.option("--take-over", "takes_over", is_flag=True, help="opt_take_over")
 @click.option("--without-journal", is_flag=True, help="opt_without_journal")
-@click.option("--anchors", metavar="FILE", multiple=True, type=one_line, help="opt_newer_checkpoints")
+@click.option(
+    "--anchors", metavar="FILE", multiple=True, type=one_line, help="opt_newer_checkpoints"
+)
 @by_option
 async def restore(  # noqa: PLR0913 # one argument an option
     terminal: Terminal,
@@ -53,10 +60,18 @@ async def restore(  # noqa: PLR0913 # one argument an option
         if takes_over:
             result = await take_over(settings, runtime, file, person, checkpoint_files)
         elif file is None:
-            result = await accept_current(settings, runtime, person, checkpoint_files, allow_incomplete=without_journal)
+            result = await accept_current(
+                settings, runtime, person, checkpoint_files, allow_incomplete=without_journal
+            )
         else:
             result = await restore_database(
-                settings, runtime, file, replacement, person, checkpoint_files, allow_incomplete=without_journal
+                settings,
+                runtime,
+                file,
+                replacement,
+                person,
+                checkpoint_files,
+                allow_incomplete=without_journal,
             )
     async with open_command_store(settings, policies={}) as store:
         await store.users.mark_unproved(person, "restore")
@@ -68,8 +83,12 @@ async def restore(  # noqa: PLR0913 # one argument an option
 
 def _print_result(terminal: Terminal, settings: Settings, result: RestoreResult) -> None:
     summary = result.summary
-    taken_at = Formatter(messages=terminal.messages, timezone=settings.timezone).time(summary.taken_at)
-    terminal.print_message("restore_done", at=taken_at, calls=summary.recovered, unknown=summary.unresolved)
+    taken_at = Formatter(messages=terminal.messages, timezone=settings.timezone).time(
+        summary.taken_at
+    )
+    terminal.print_message(
+        "restore_done", at=taken_at, calls=summary.recovered, unknown=summary.unresolved
+    )
     if summary.orphaned:
         terminal.print_message("restore_orphaned", number=summary.orphaned)
     if result.replaced_database is not None:

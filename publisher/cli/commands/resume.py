@@ -26,14 +26,18 @@ async def resume(terminal: Terminal, scope: str, by: str) -> None:
     async with open_command_store(settings, AccessMode.COMMAND) as store:
         resolved = await resolve_scope(scope, settings, store)
         accounts = await accounts_in_scope(resolved, settings, store)
-        person = await authenticate(terminal, settings, store, command="resume", by=by, accounts=accounts)
+        person = await authenticate(
+            terminal, settings, store, command="resume", by=by, accounts=accounts
+        )
         held: Sequence[Delivery] = ()
         was_paused = await store.actions.resume(resolved, person)
         if account := settings.accounts.get(AccountId(resolved.removeprefix("account:"))):
             await store.login_health.request_probe(account)
             held = await store.queries.deliveries(account=account.id, states=[State.HELD])
         left = await store.queries.pauses()
-    terminal.print_message("resumed_done" if was_paused else "resumed_nothing", scope=formatter.scope(resolved))
+    terminal.print_message(
+        "resumed_done" if was_paused else "resumed_nothing", scope=formatter.scope(resolved)
+    )
     for pause in left:
         echo(formatter.pause("still_paused", pause), err=True)
     for delivery in held:

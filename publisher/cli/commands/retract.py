@@ -17,17 +17,25 @@ from publisher.domain.post import PostId
 @click.option("--account", metavar="ACCOUNT", type=one_line, help="opt_account")
 @by_option
 @reason_option
-async def retract(terminal: Terminal, post: PostId, account: AccountId | None, by: str, reason: str) -> None:
+async def retract(
+    terminal: Terminal, post: PostId, account: AccountId | None, by: str, reason: str
+) -> None:
     settings = await load_workspace_settings(terminal)
     async with open_command_store(settings) as store:
         queries = store.queries
         await require_post(queries, post)
         if account is not None and not await queries.deliveries(post, account):
             accounts = {delivery.account for delivery in await queries.deliveries(post)}
-            raise NoSuchItemError("delivery", f"{post}@{account}", [f"{post}@{name}" for name in accounts])
+            raise NoSuchItemError(
+                "delivery", f"{post}@{account}", [f"{post}@{name}" for name in accounts]
+            )
         concerned = [account] if account else await accounts_of_post(store, post)
-        person = await authenticate(terminal, settings, store, command="retract", by=by, accounts=concerned)
+        person = await authenticate(
+            terminal, settings, store, command="retract", by=by, accounts=concerned
+        )
         number = len(await store.actions.retract(post, account, person, reason))
-        terminal.print_message("retract_done" if number else "retract_nothing", post=post, number=number)
+        terminal.print_message(
+            "retract_done" if number else "retract_nothing", post=post, number=number
+        )
         if number:
             await warn_about_daemon(terminal, settings, queries)

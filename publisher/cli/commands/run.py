@@ -1,4 +1,4 @@
-"""`run`: the daemon. Its log is JSON, but on a terminal lines for the person who watches it."""
+"""`run`: the daemon. Its log is JSON, but on a terminal it prints lines for its watcher."""
 
 import sys
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ WAITING = frozenset(
         ("retraction_attempted", State.RETRACTING),
     }
 )
-"""Events after which a delivery is in the state in which it was: they come again and again."""
+"""Events that leave a delivery in its state. They come again and again."""
 
 
 @command("run")
@@ -32,10 +32,14 @@ WAITING = frozenset(
 async def run(terminal: Terminal, *, once: bool) -> int:
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
-    configure_logging(render=(lambda event: format_log_event(event, formatter)) if sys.stderr.isatty() else None)
+    configure_logging(
+        render=(lambda event: format_log_event(event, formatter)) if sys.stderr.isatty() else None
+    )
     raise_descriptor_limit()
     with report_database_errors(settings.database):
-        exit_code = await run_daemon(settings, make_runtime(settings), once=once, report=terminal.print_note)
+        exit_code = await run_daemon(
+            settings, make_runtime(settings), once=once, report=terminal.print_note
+        )
     if once:
         terminal.print_note("once_done_with_problems" if exit_code else "once_done")
     else:
@@ -44,24 +48,35 @@ async def run(terminal: Terminal, *, once: bool) -> int:
 
 
 def format_log_event(event: Mapping[str, Any], formatter: Formatter) -> str | None:
-    """Return a log event as a line for people, with its time; None for one that only developers need."""
+    """Return a log event as a line for people, with its time.
+
+    None if only developers need it.
+    """
     line = describe_log_event(event, formatter)
     return f"{formatter.time(datetime.fromisoformat(event['timestamp']))}  {line}" if line else None
 
 
 def describe_log_event(event: Mapping[str, Any], formatter: Formatter) -> str | None:
     """Return a log event in words for people; None for one that only developers need."""
-    name, messages, reason = event["event"], formatter.messages, event.get("reason") or event.get("code")
+    name, messages, reason = (
+        event["event"],
+        formatter.messages,
+        event.get("reason") or event.get("code"),
+    )
     if (name, event.get("state")) in WAITING:
         return None
     facts = {**event, "reason": formatter.reason(reason)}
     if state := event.get("state"):
         facts["state"] = (
-            messages.translate("manual_task_open") if event.get("is_manual") else formatter.state(State(state))
+            messages.translate("manual_task_open")
+            if event.get("is_manual")
+            else formatter.state(State(state))
         )
     if name == "alert_raised":
         at = datetime.fromisoformat(event["timestamp"])
-        alert = Alert(id=0, at=at, code=event["code"], subject=event["subject"], facts=event["facts"])
+        alert = Alert(
+            id=0, at=at, code=event["code"], subject=event["subject"], facts=event["facts"]
+        )
         facts["alert"] = formatter.alert(alert)
     code = messages.first_known(*([f"logged_{name}_why"] if reason else []), f"logged_{name}")
     if code not in messages.entries:

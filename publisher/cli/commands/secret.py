@@ -17,14 +17,22 @@ from publisher.config import Settings
 from publisher.domain.account import Account
 from publisher.domain.errors import InputError, NoSuchItemError
 from publisher.engine.decisions import named_person
-from publisher.secrets import AUDIT_KEY_NAME, USER_KEY_NAME, Vault, find_external_source, parse_fields
+from publisher.secrets import (
+    AUDIT_KEY_NAME,
+    USER_KEY_NAME,
+    Vault,
+    find_external_source,
+    parse_fields,
+)
 
 MAX_SECRET_CHARACTERS = 64 * 1024
 AUDIT_EVENTS = {"set": "secret_stored", "remove": "secret_removed", "rotate": "secrets_rotated"}
 
 
 @command("secret")
-@click.argument("action", metavar="set|list|rotate|remove", type=choice("set", "list", "rotate", "remove"))
+@click.argument(
+    "action", metavar="set|list|rotate|remove", type=choice("set", "list", "rotate", "remove")
+)
 @click.argument("name", metavar="[NAME]", required=False, type=one_line)
 @click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_or_system_user")
 async def secret(terminal: Terminal, action: str, name: str | None, by: str | None) -> int:
@@ -37,27 +45,41 @@ async def secret(terminal: Terminal, action: str, name: str | None, by: str | No
         InputError, CommandFailedError
     ):  # a leaked secret can be replaced whatever is wrong in publisher.toml
         settings = await load_workspace_settings(terminal)
-    users = [account for account in settings.accounts.values() if account.secret == name] if settings else []
+    users = (
+        [account for account in settings.accounts.values() if account.secret == name]
+        if settings
+        else []
+    )
     person = named_person(by or system_user_name())
     if settings is not None and action != "list":
         accounts, command_name = [account.id for account in users], f"secret {action}"
-        person = await authenticate_offline(terminal, settings, command=command_name, by=by, accounts=accounts)
+        person = await authenticate_offline(
+            terminal, settings, command=command_name, by=by, accounts=accounts
+        )
     match action:
         case "set":
             fields = _read_fields(terminal, name or "", users)
             vault.write(name or "", fields)
-            terminal.print_message("secret_stored", name=name, file=vault.file, key=vault.key_source)
+            terminal.print_message(
+                "secret_stored", name=name, file=vault.file, key=vault.key_source
+            )
         case "remove":
             if not vault.remove(name or ""):
                 raise NoSuchItemError("secret", name or "", vault.list_names())
             terminal.print_message("secret_removed", name=name)
         case "rotate":
-            terminal.print_message("secrets_reencrypted", number=vault.rotate(), key=vault.key_source)
+            terminal.print_message(
+                "secrets_reencrypted", number=vault.rotate(), key=vault.key_source
+            )
         case _:
             echo("\n".join(vault.list_names()) or terminal.translate("no_secrets"))
             return 0
     is_recorded = await record_action(
-        terminal, AUDIT_EVENTS[action], f"secret:{name or '*'}", person, users if action == "set" else ()
+        terminal,
+        AUDIT_EVENTS[action],
+        f"secret:{name or '*'}",
+        person,
+        users if action == "set" else (),
     )
     if action == "set" and settings is not None:
         report_use(terminal, settings, name or "", users, fields)
@@ -65,9 +87,13 @@ async def secret(terminal: Terminal, action: str, name: str | None, by: str | No
 
 
 def report_use(
-    terminal: Terminal, settings: Settings, name: str, users: Sequence[Account], fields: Mapping[str, str]
+    terminal: Terminal,
+    settings: Settings,
+    name: str,
+    users: Sequence[Account],
+    fields: Mapping[str, str],
 ) -> None:
-    """Print what a stored secret still lacks: an account that uses it, or the token that a sign-in adds.
+    """Print the missing parts of a stored secret: an account that uses it, or a sign-in's token.
 
     Raises CommandFailedError if another source comes before the encrypted store.
     """
@@ -77,16 +103,23 @@ def report_use(
         terminal.print_note("secret_unused", name=name)
     for account in users[:1]:  # the others share its sign-in
         factory = load_factories([account])[account.platform]
-        if get_hook(factory, "sign_in") and fields.keys() <= set(get_hook(factory, "secret_fields")):
+        if get_hook(factory, "sign_in") and fields.keys() <= set(
+            get_hook(factory, "secret_fields")
+        ):
             terminal.print_note("secret_needs_login", account=account.id)
 
 
 def _read_fields(terminal: Terminal, name: str, users: Sequence[Account]) -> Mapping[str, str]:
-    """Read a secret from standard input, so that neither other users of the machine nor onlookers see it.
+    """Read a secret from standard input, hidden from other users of the machine and onlookers.
 
-    Raises CommandFailedError, which never repeats it, unless it has the fields that the platform of its users needs.
+    Raises CommandFailedError, without the secret in it, unless it has the fields that its users'
+    platform needs.
     """
-    needed = [field for factory in load_factories(users).values() for field in get_hook(factory, "secret_fields")]
+    needed = [
+        field
+        for factory in load_factories(users).values()
+        for field in get_hook(factory, "secret_fields")
+    ]
     example = json.dumps(dict.fromkeys(needed, "…"), ensure_ascii=False)
     with hidden_input():
         if sys.stdin.isatty():
@@ -94,7 +127,11 @@ def _read_fields(terminal: Terminal, name: str, users: Sequence[Account]) -> Map
         fields = parse_fields(sys.stdin.read(MAX_SECRET_CHARACTERS))
     if fields is None:
         code = "secret_no_json" if needed else "secret_not_json"
-        raise CommandFailedError(code, name=name, places=terminal.translate("standard_input"), example=example)
+        raise CommandFailedError(
+            code, name=name, places=terminal.translate("standard_input"), example=example
+        )
     if missing := [field for field in needed if field not in fields]:
-        raise CommandFailedError("secret_incomplete", name=name, missing=", ".join(missing), example=example)
+        raise CommandFailedError(
+            "secret_incomplete", name=name, missing=", ".join(missing), example=example
+        )
     return fields

@@ -35,7 +35,9 @@ async def send(terminal: Terminal, what: str, by: str) -> None:
             sent = await _send_file(terminal, application, named, by)
         else:
             sent = {named: await _send_post(terminal, application, named, by)}
-        await application.store.maintenance.promote_requested(list(sent))  # no need to wait for the daemon's next check
+        await application.store.maintenance.promote_requested(
+            list(sent)
+        )  # no need to wait for the daemon's next check
         for post, number in sent.items():
             terminal.print_message("send_done", post=post, number=number)
             await _print_left_out(terminal, application, post)
@@ -43,21 +45,27 @@ async def send(terminal: Terminal, what: str, by: str) -> None:
 
 
 async def _print_left_out(terminal: Terminal, application: Application, post_id: PostId) -> None:
-    """Name the accounts of a post that the settings switch off or no longer have: they get nothing."""
+    """Name the accounts of a post that the settings switch off or lack. They get nothing."""
     post = await application.store.posts.get_post(post_id)
     for account in post.accounts if post else ():
         if account not in application.planner.post_renderer.accounts:
             terminal.print_note("account_left_out", account=account, post=post_id)
 
 
-async def _send_file(terminal: Terminal, application: Application, file: Path, by: str) -> dict[PostId, int]:
-    """File all posts of a file, due now; none when one of them is known already or cannot be sent."""
+async def _send_file(
+    terminal: Terminal, application: Application, file: Path, by: str
+) -> dict[PostId, int]:
+    """File all posts of a file, due now.
+
+    File none when one of them is known already or cannot be sent.
+    """
     toml, posts = await read_posts_file(application, file)
     for post in posts:
         await _require_sendable(application, post, {item.id for item in posts})
     person = await _authenticate(terminal, application, by, posts)
     actions = [
-        AuditAction(event="send_requested", subject=post.id, by=person, detail={"file": file.name}) for post in posts
+        AuditAction(event="send_requested", subject=post.id, by=person, detail={"file": file.name})
+        for post in posts
     ]
     with with_locations(toml):
         await send_now(application.planner, posts, actions)
@@ -78,22 +86,35 @@ async def _send_post(terminal: Terminal, application: Application, post_id: Post
     return number
 
 
-async def _authenticate(terminal: Terminal, application: Application, by: str, posts: Sequence[Post]) -> Actor:
+async def _authenticate(
+    terminal: Terminal, application: Application, by: str, posts: Sequence[Post]
+) -> Actor:
     accounts = {account for post in posts for account in post.accounts}
     for post in posts:
-        if post.kind is PostKind.CORRECTION and post.follows is not None:  # it stops its original on all of them
+        if (
+            post.kind is PostKind.CORRECTION and post.follows is not None
+        ):  # it stops its original on all of them
             accounts.update(await accounts_of_post(application.store, post.follows))
     return await authenticate(
         terminal, application.settings, application.store, command="send", by=by, accounts=accounts
     )
 
 
-async def _require_sendable(application: Application, post: Post, sent_with: Collection[PostId] = ()) -> None:
-    """Raise CommandFailedError without accounts, or if the original is neither published, under way nor sent too."""
+async def _require_sendable(
+    application: Application, post: Post, sent_with: Collection[PostId] = ()
+) -> None:
+    """Raise CommandFailedError without accounts, or without a sendable original.
+
+    The original must be published, under way, or sent too.
+    """
     if not post.accounts:
         raise CommandFailedError("send_no_accounts", post=post.id)
     if post.follows is None or post.follows in sent_with:
         return
     originals = await application.store.queries.deliveries(post.follows)
-    if not any(item.state in OPEN_STATES | {State.PUBLISHED} for item in originals if item.account in post.accounts):
+    if not any(
+        item.state in OPEN_STATES | {State.PUBLISHED}
+        for item in originals
+        if item.account in post.accounts
+    ):
         raise CommandFailedError("send_original_missing", post=post.id, original=post.follows)

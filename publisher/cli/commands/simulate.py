@@ -17,22 +17,34 @@ Address = tuple[str, int]
 
 
 @command("simulate")
-@click.option("--listen", metavar="HOST:PORT", default=DEFAULT_ADDRESS, type=host_port, help="opt_listen")
+@click.option(
+    "--listen", metavar="HOST:PORT", default=DEFAULT_ADDRESS, type=host_port, help="opt_listen"
+)
 @click.option("--tls-listen", metavar="HOST:PORT", type=host_port, help="opt_tls_listen")
 @click.option("--state", metavar="DIR", type=click.Path(path_type=Path), help="opt_state")
-async def simulate(terminal: Terminal, listen: Address, tls_listen: Address | None, state: Path | None) -> None:
+async def simulate(
+    terminal: Terminal, listen: Address, tls_listen: Address | None, state: Path | None
+) -> None:
     def on_ready(port: int) -> None:
         terminal.print_message("simulator_started", address=_format_url("http", listen[0], port))
 
     def on_tls_ready(port: int, certificate: Path) -> None:
         address = _format_url("https", tls_listen[0] if tls_listen else "", port)
-        terminal.print_message("simulator_tls_started", address=address, certificate=display_path(certificate))
+        terminal.print_message(
+            "simulator_tls_started", address=address, certificate=display_path(certificate)
+        )
 
     if state is not None:
         state.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 # nothing else runs yet
-    tls = TlsListener(host=tls_listen[0], port=tls_listen[1], on_ready=on_tls_ready) if tls_listen else None
+    tls = (
+        TlsListener(host=tls_listen[0], port=tls_listen[1], on_ready=on_tls_ready)
+        if tls_listen
+        else None
+    )
     drill = DemoWorkspace(regions=read_regions(), simulator_url="")
-    names = {(account.platform, account.identity): account.region.agency for account in drill.accounts}
+    names = {
+        (account.platform, account.identity): account.region.agency for account in drill.accounts
+    }
     serving = asyncio.create_task(serve(*listen, state, on_ready, tls=tls, account_names=names))
     handle_stop_signals(serving.cancel)
     await asyncio.wait([serving])

@@ -8,7 +8,12 @@ from typing import Any
 import click
 
 from publisher.app.format import Formatter, format_counts, pauses_covering, reason_code
-from publisher.cli.context import find_changed_since_start, has_database, load_workspace_settings, open_command_store
+from publisher.cli.context import (
+    find_changed_since_start,
+    has_database,
+    load_workspace_settings,
+    open_command_store,
+)
 from publisher.cli.errors import EXIT_FAILED
 from publisher.cli.framework import LocalizedUsageError, command, json_option, one_line
 from publisher.cli.target import require_post
@@ -22,7 +27,7 @@ from publisher.store.queries.queries import MAX_STATUS_AGE, ModeOverride, Pause,
 from publisher.store.queries.snapshot import StatusSnapshot, take_snapshot
 
 PROBLEM_STATES = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.REMOVED})
-"""A person is needed, or what was planned is not on the platform."""
+"""A person is needed, or a planned post is not on the platform."""
 WATCH_SECONDS = 2.0
 MAX_TITLE_WIDTH = 24
 """In columns of the terminal: twelve Chinese characters."""
@@ -30,7 +35,10 @@ MAX_TITLE_WIDTH = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusFilter:
-    """Which deliveries to show. Without any choice people see what is open, programs also what ended lately."""
+    """The choice of deliveries to show.
+
+    Without any choice people see open ones. Programs also see recently ended ones.
+    """
 
     post: PostId | None = None
     account: AccountId | None = None
@@ -73,7 +81,9 @@ async def status(  # noqa: PLR0913 # one argument an option
 ) -> int:
     if repeats and (as_json or is_check):
         raise LocalizedUsageError("watch_alone")
-    chosen = StatusFilter(post=post, account=account, has_problem=has_problem, is_today=is_today, shows_all=shows_all)
+    chosen = StatusFilter(
+        post=post, account=account, has_problem=has_problem, is_today=is_today, shows_all=shows_all
+    )
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     while True:
@@ -92,7 +102,10 @@ async def status(  # noqa: PLR0913 # one argument an option
 
 
 async def _read_status(settings: Settings, chosen: StatusFilter) -> StatusSnapshot:
-    """Read what was chosen. Raise NoSuchItemError for a post or an account that does not exist."""
+    """Read the chosen deliveries.
+
+    Raises NoSuchItemError for a post or an account that does not exist.
+    """
     if chosen.account is not None and chosen.account not in settings.accounts:
         raise NoSuchItemError("account", chosen.account, settings.accounts)
     now = datetime.now(settings.timezone)
@@ -104,16 +117,24 @@ async def _read_status(settings: Settings, chosen: StatusFilter) -> StatusSnapsh
         if chosen.post is not None:
             await require_post(store.queries, chosen.post)
         snapshot = await take_snapshot(store.queries, chosen.post, shows_all=chosen.shows_all)
-        own = next((one for one in snapshot.workers if one.id == store.worker and snapshot.is_alive(one)), None)
+        own = next(
+            (one for one in snapshot.workers if one.id == store.worker and snapshot.is_alive(one)),
+            None,
+        )
         changed = await find_changed_since_start(settings, own) if own is not None else {}
     shown = [item for item in snapshot.deliveries if chosen.covers(item, now)]
-    return replace(snapshot, deliveries=shown, changed_files={own.id: changed} if own is not None else {})
+    return replace(
+        snapshot, deliveries=shown, changed_files={own.id: changed} if own is not None else {}
+    )
 
 
 def snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str, Any]:
     def worker_as_json(worker: WorkerStatus) -> dict[str, Any]:
         started, beat = formatter.iso(worker.started_at), formatter.iso(worker.heartbeat_at)
-        changed = {name: formatter.iso(at) for name, at in snapshot.changed_files.get(worker.id, {}).items()}
+        changed = {
+            name: formatter.iso(at)
+            for name, at in snapshot.changed_files.get(worker.id, {}).items()
+        }
         return {
             "running": snapshot.is_alive(worker),
             "host": worker.host,
@@ -148,7 +169,9 @@ def snapshot_as_json(snapshot: StatusSnapshot, formatter: Formatter) -> dict[str
     }
 
 
-def delivery_as_json(delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter) -> dict[str, Any]:
+def delivery_as_json(
+    delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter
+) -> dict[str, Any]:
     receipt = delivery.receipt
     return {
         **formatter.key_as_json(delivery),
@@ -161,9 +184,13 @@ def delivery_as_json(delivery: Delivery, snapshot: StatusSnapshot, formatter: Fo
         "updated": formatter.iso(delivery.updated_at),
         "next_try": formatter.iso(delivery.next_action_at or snapshot.waits_until(delivery)),
         "verified_at": formatter.iso(delivery.verified_at),
-        "gone_at": formatter.iso(delivery.updated_at) if delivery.state is State.RETRACTED else None,
+        "gone_at": formatter.iso(delivery.updated_at)
+        if delivery.state is State.RETRACTED
+        else None,
         "is_still_live": is_still_published(delivery),
-        "floors": {"live": delivery.parts_done, "total": delivery.extra_parts + 1} if delivery.extra_parts else None,
+        "floors": {"live": delivery.parts_done, "total": delivery.extra_parts + 1}
+        if delivery.extra_parts
+        else None,
     }
 
 
@@ -173,16 +200,23 @@ def is_still_published(delivery: Delivery) -> bool:
     return delivery.receipt is not None and (is_held or delivery.state is State.RETRACTING)
 
 
-def _print_status(terminal: Terminal, snapshot: StatusSnapshot, formatter: Formatter, *, includes_ended: bool) -> None:
+def _print_status(
+    terminal: Terminal, snapshot: StatusSnapshot, formatter: Formatter, *, includes_ended: bool
+) -> None:
     if snapshot.alerts:
         terminal.print_message("alerts_title")
     for alert in snapshot.alerts:
         echo(f"  {formatter.time(alert.at)}  {formatter.alert(alert)}")
     for worker in filter(snapshot.is_alive, snapshot.workers):
         terminal.print_message(
-            "daemon_running", host=worker.host, pid=worker.pid, beat=formatter.time(worker.heartbeat_at)
+            "daemon_running",
+            host=worker.host,
+            pid=worker.pid,
+            beat=formatter.time(worker.heartbeat_at),
         )
-        if note := formatter.newer_files(snapshot.changed_files.get(worker.id, {}), worker.started_at):
+        if note := formatter.newer_files(
+            snapshot.changed_files.get(worker.id, {}), worker.started_at
+        ):
             echo(note)
     if not snapshot.is_running:
         terminal.print_message("daemon_stopped")
@@ -221,7 +255,9 @@ def _print_deliveries(
     if snapshot.deliveries:
         counts = "counts_listed" if snapshot.has_older else "counts_line"
         terminal.print_message(
-            counts, total=len(snapshot.deliveries), counts=format_counts(snapshot.deliveries, formatter)
+            counts,
+            total=len(snapshot.deliveries),
+            counts=format_counts(snapshot.deliveries, formatter),
         )
     if len(shown) < len(snapshot.deliveries):
         terminal.print_message("ended_line", number=len(snapshot.deliveries) - len(shown))
@@ -230,9 +266,19 @@ def _print_deliveries(
 
 
 def format_details(delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter) -> str:
-    translate, receipt, parts = formatter.messages.translate, delivery.receipt, formatter.parts_progress(delivery)
+    translate, receipt, parts = (
+        formatter.messages.translate,
+        delivery.receipt,
+        formatter.parts_progress(delivery),
+    )
     if delivery.state is State.PUBLISHED and receipt:
-        code = "manually_confirmed" if receipt.is_manually_confirmed else "is_verified" if delivery.verified_at else ""
+        code = (
+            "manually_confirmed"
+            if receipt.is_manually_confirmed
+            else "is_verified"
+            if delivery.verified_at
+            else ""
+        )
         return " ".join(filter(None, [receipt.url, translate(code) if code else "", parts]))
     details = []
     if is_still_published(delivery) and receipt:
@@ -245,7 +291,10 @@ def format_details(delivery: Delivery, snapshot: StatusSnapshot, formatter: Form
         text = formatter.reason(delivery.reason)
         details.append(translate("typed_reason", reason=text) if text == delivery.reason else text)
     if delivery.state is State.DUE:
-        details += [formatter.pause("blocked_by_pause", pause) for pause in pauses_covering(snapshot.pauses, delivery)]
+        details += [
+            formatter.pause("blocked_by_pause", pause)
+            for pause in pauses_covering(snapshot.pauses, delivery)
+        ]
     if until := snapshot.waits_until(delivery):
         details.append(translate("sent_from", at=formatter.time(until)))
     if delivery.next_action_at and delivery.state is not State.PENDING:

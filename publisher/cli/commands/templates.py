@@ -14,7 +14,12 @@ from publisher.cli.terminal import Terminal, align_columns, display_path, echo
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostKind
 from publisher.rendering.process import RenderProcess
-from publisher.rendering.templates import Templates, TemplateSample, load_templates, shipped_templates
+from publisher.rendering.templates import (
+    Templates,
+    TemplateSample,
+    load_templates,
+    shipped_templates,
+)
 from publisher.tomlfile.validate import PLACEHOLDER
 
 
@@ -35,8 +40,13 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
                 "about": found.samples[each].explain("about", lang),
                 "files": {file: str(path) for file, path in found.file_paths(each).items()},
                 "own": own_files(each, found, own_folder),
-                "needs": {key: found.samples[each].explain(key, lang) for key in found.samples[each].needs},
-                "offers": {key: found.samples[each].explain(key, lang) for key in found.samples[each].offers},
+                "needs": {
+                    key: found.samples[each].explain(key, lang) for key in found.samples[each].needs
+                },
+                "offers": {
+                    key: found.samples[each].explain(key, lang)
+                    for key in found.samples[each].offers
+                },
                 "sample": sample_entry(terminal, each, found.samples[each]),
             }
             for each in names
@@ -66,7 +76,9 @@ def templates(terminal: Terminal, name: str | None, *, as_json: bool) -> int:
 
 def own_files(name: str, found: Templates, own_folder: Path) -> list[str]:
     """Return the files of a template that are the workspace's own."""
-    return sorted(file for file, path in found.file_paths(name).items() if path.is_relative_to(own_folder))
+    return sorted(
+        file for file, path in found.file_paths(name).items() if path.is_relative_to(own_folder)
+    )
 
 
 def _origin(terminal: Terminal, name: str, found: Templates, own_folder: Path) -> str:
@@ -74,11 +86,16 @@ def _origin(terminal: Terminal, name: str, found: Templates, own_folder: Path) -
     if not files:
         return terminal.translate("template_shipped")
     is_whole = len(files) == len(found.file_paths(name))
-    return terminal.translate("template_own" if is_whole else "template_mixed", files=", ".join(files))
+    return terminal.translate(
+        "template_own" if is_whole else "template_mixed", files=", ".join(files)
+    )
 
 
 def _print_template(terminal: Terminal, name: str, found: Templates, own_folder: Path) -> None:
-    """Print what a template is for and needs, as comments, so that all of it may be appended to schedule.toml."""
+    """Print a template's purpose and fields, as comments.
+
+    All of it may then be appended to schedule.toml.
+    """
     sample, lang, translate = found.samples[name], terminal.messages.lang, terminal.translate
     lines = [
         f"{name}  {sample.explain('about', lang)}".rstrip(),
@@ -87,7 +104,10 @@ def _print_template(terminal: Terminal, name: str, found: Templates, own_folder:
     ]
     for code, keys in (("template_needs", sample.needs), ("template_offers", sample.offers)):
         if keys:
-            lines += [translate(code), *align_columns([(f"    data.{key}", sample.explain(key, lang)) for key in keys])]
+            lines += [
+                translate(code),
+                *align_columns([(f"    data.{key}", sample.explain(key, lang)) for key in keys]),
+            ]
     echo("\n".join(f"# {line}" for line in [*lines, translate("template_sample")]))
     echo(f"\n{sample_entry(terminal, name, sample)}", nl=False)
 
@@ -95,7 +115,11 @@ def _print_template(terminal: Terminal, name: str, found: Templates, own_folder:
 def _as_toml(text: str) -> str:
     """Return a text as TOML, one of several lines as staff would write it."""
     quoted = json.dumps(text, ensure_ascii=False)
-    return f'"""\n{text.strip()}\n"""' if "\n" in text and "\\" not in quoted.replace("\\n", "") else quoted
+    return (
+        f'"""\n{text.strip()}\n"""'
+        if "\n" in text and "\\" not in quoted.replace("\\n", "")
+        else quoted
+    )
 
 
 def sample_entry(terminal: Terminal, name: str, sample: TemplateSample) -> str:

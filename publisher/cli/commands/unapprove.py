@@ -1,4 +1,4 @@
-"""`unapprove`: end every approval of what is not sent yet of a post."""
+"""`unapprove`: end every approval of a post's unsent content."""
 
 from datetime import UTC
 
@@ -24,10 +24,16 @@ async def unapprove(terminal: Terminal, target: DeliveryTarget, by: str, reason:
         occurrence = aware.astimezone(UTC).isoformat()
     async with open_command_store(settings) as store:
         await require_post(store.queries, target.post)
-        tasks = [task for task in await store.approvals.tasks(target.post) if occurrence in {None, task.key.occurrence}]
+        tasks = [
+            task
+            for task in await store.approvals.tasks(target.post)
+            if occurrence in {None, task.key.occurrence}
+        ]
         waiting = {account for task in tasks for account in task.accounts}
         accounts = waiting or await accounts_of_post(store, target.post)
-        person = await authenticate(terminal, settings, store, command="unapprove", by=by, accounts=accounts)
+        person = await authenticate(
+            terminal, settings, store, command="unapprove", by=by, accounts=accounts
+        )
         result = await store.approvals.unapprove(target.post, occurrence, person, reason)
     if result.is_too_late:
         raise CommandFailedError("unapprove_too_late", post=target.post)

@@ -1,4 +1,4 @@
-"""`user`: who may sign in, as what, and with which tokens."""
+"""`user`: people, their roles and their tokens."""
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,7 +19,14 @@ from publisher.cli.authentication import (
 )
 from publisher.cli.context import has_database, load_workspace_settings, open_command_store
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.framework import LocalizedUsageError, choice, command, int_range, json_option, person_name
+from publisher.cli.framework import (
+    LocalizedUsageError,
+    choice,
+    command,
+    int_range,
+    json_option,
+    person_name,
+)
 from publisher.cli.terminal import Terminal, echo, hidden_input
 from publisher.config import Environment, Settings
 from publisher.domain.delivery import Actor
@@ -68,9 +75,16 @@ def grant(value: str) -> Grant:
 @command("user")
 @click.argument("action", metavar="|".join(ACTIONS), type=choice(*ACTIONS))
 @click.argument("name", metavar="[NAME]", required=False, type=person_name)
-@click.option("--role", "roles", metavar="ROLE[:STAGE][@TARGET]", multiple=True, type=grant, help="opt_role")
 @click.option(
-    "--scope", "scope", metavar="|".join(Permission), multiple=True, type=choice(*Permission), help="opt_scope"
+    "--role", "roles", metavar="ROLE[:STAGE][@TARGET]", multiple=True, type=grant, help="opt_role"
+)
+@click.option(
+    "--scope",
+    "scope",
+    metavar="|".join(Permission),
+    multiple=True,
+    type=choice(*Permission),
+    help="opt_scope",
 )
 @click.option("--second-factor", is_flag=True, help="opt_second_factor")
 @click.option("--by", "by", metavar="NAME", type=person_name, help="opt_by_user")
@@ -87,11 +101,17 @@ async def user(  # noqa: PLR0913 # one argument an option
     as_json: bool,
 ) -> None:
     if (name is None) is not (action in WITHOUT_NAME):
-        raise LocalizedUsageError("user_takes_name" if name is None else "user_takes_no_name", action=action)
+        raise LocalizedUsageError(
+            "user_takes_name" if name is None else "user_takes_no_name", action=action
+        )
     if bool(roles) is not (action in WITH_ROLES):
-        raise LocalizedUsageError("user_needs_role" if not roles else "user_takes_no_role", action=action)
+        raise LocalizedUsageError(
+            "user_needs_role" if not roles else "user_takes_no_role", action=action
+        )
     if bool(scope) is not (action == "token"):
-        raise LocalizedUsageError("user_needs_scope" if not scope else "user_takes_no_scope", action=action)
+        raise LocalizedUsageError(
+            "user_needs_scope" if not scope else "user_takes_no_scope", action=action
+        )
     settings = await load_workspace_settings(terminal)
     require_known_targets(settings, roles)
     warn_of_unknown_stages(terminal, settings, roles)
@@ -104,7 +124,9 @@ async def user(  # noqa: PLR0913 # one argument an option
         elif action == "activate":
             await activate(terminal, settings, store, with_second_factor=second_factor)
         elif action == "token":
-            await issue_token(terminal, settings, store, name or "", frozenset(map(Permission, scope)))
+            await issue_token(
+                terminal, settings, store, name or "", frozenset(map(Permission, scope))
+            )
         elif action == "password":
             await replace_password(terminal, settings, store, name or "")
         else:
@@ -112,16 +134,25 @@ async def user(  # noqa: PLR0913 # one argument an option
             await require_permission(store, person, settings, f"user {action}")
             if action in CHANGES:
                 change = make_change(action, name or "", roles, person, second_factor=second_factor)
-                changed = await store.user_changes.submit(change, person.actor, breaks_glass=person.breaks_glass)
+                changed = await store.user_changes.submit(
+                    change, person.actor, breaks_glass=person.breaks_glass
+                )
                 _print_change(terminal, settings, changed)
             else:
                 await administer(terminal, settings, store, action, name or "", person)
 
 
-async def show(terminal: Terminal, settings: Settings, store: Store | None, action: str, *, as_json: bool) -> None:
-    """Print the users, or what waits for a second administrator; nothing of either without a database."""
+async def show(
+    terminal: Terminal, settings: Settings, store: Store | None, action: str, *, as_json: bool
+) -> None:
+    """Print the users, or the requests for a second administrator; nothing without a database."""
     if action == "requests":
-        _print_requests(terminal, settings, await store.user_changes.requests() if store else [], as_json=as_json)
+        _print_requests(
+            terminal,
+            settings,
+            await store.user_changes.requests() if store else [],
+            as_json=as_json,
+        )
         return
     users = await store.users.list() if store else []
     counts = [await store.sign_ins.count_valid(known.name) for known in users] if store else []
@@ -129,35 +160,56 @@ async def show(terminal: Terminal, settings: Settings, store: Store | None, acti
 
 
 def require_known_targets(settings: Settings, grants: Collection[Grant]) -> None:
-    """Raise LocalizedUsageError for a target that is neither an account nor a group, region or platform of one."""
+    """Raise LocalizedUsageError for an unknown target.
+
+    A target is an account, or a group, region or platform of one.
+    """
     if unknown := find_unknown_targets(grants, settings.accounts, settings.groups):
         raise LocalizedUsageError("grant_target_unknown", value=", ".join(unknown))
 
 
-def warn_of_unknown_stages(terminal: Terminal, settings: Settings, grants: Collection[Grant]) -> None:
-    """Print a note of stages that no kind of post has: users come before the approvals that need them."""
+def warn_of_unknown_stages(
+    terminal: Terminal, settings: Settings, grants: Collection[Grant]
+) -> None:
+    """Print a note of stages that no kind of post has.
+
+    Users come before the approvals that need them.
+    """
     rules = settings.approval_rules
     known = {stage.name for chain in (rules.default, *rules.by_kind.values()) for stage in chain}
     if unknown := sorted({stage for each in grants for stage in each.stages} - known):
-        terminal.print_note("grant_stage_unknown", value=terminal.translate("list_comma").join(unknown))
+        terminal.print_note(
+            "grant_stage_unknown", value=terminal.translate("list_comma").join(unknown)
+        )
 
 
 def make_change(
     action: str, name: str, roles: Sequence[Grant], person: ActingPerson, *, second_factor: bool
 ) -> UserChange:
-    """Return the change that a command asks for. A reset is of one factor; who breaks the glass may reset both."""
+    """Return the change that a command asks for.
+
+    A reset is of one factor. A person that breaks the glass may reset both.
+    """
     factors = {SignInFactor.SECOND_FACTOR if second_factor else SignInFactor.PASSWORD}
     if person.breaks_glass and not second_factor:
         factors = set(SignInFactor)
     kind = UserChangeKind(action)
     is_reset = kind is UserChangeKind.RESET
     return UserChange(
-        kind=kind, user=name, grants=tuple(roles), factors=frozenset(factors) if is_reset else frozenset()
+        kind=kind,
+        user=name,
+        grants=tuple(roles),
+        factors=frozenset(factors) if is_reset else frozenset(),
     )
 
 
 async def administer(  # noqa: PLR0913, PLR0917 # who does what to whom
-    terminal: Terminal, settings: Settings, store: Store, action: str, name: str, person: ActingPerson
+    terminal: Terminal,
+    settings: Settings,
+    store: Store,
+    action: str,
+    name: str,
+    person: ActingPerson,
 ) -> None:
     users, actor = store.users, person.actor
     match action:
@@ -168,11 +220,15 @@ async def administer(  # noqa: PLR0913, PLR0917 # who does what to whom
             await users.enable(name, actor, breaks_glass=person.breaks_glass)
             terminal.print_message("user_enabled", name=name)
         case "confirm":
-            changed = await store.user_changes.confirm(_read_number(name), actor, breaks_glass=person.breaks_glass)
+            changed = await store.user_changes.confirm(
+                _read_number(name), actor, breaks_glass=person.breaks_glass
+            )
             _print_change(terminal, settings, changed)
         case "decline":
             change = await store.user_changes.decline(_read_number(name), actor)
-            said = Formatter(messages=terminal.messages, timezone=settings.timezone).user_change(change)
+            said = Formatter(messages=terminal.messages, timezone=settings.timezone).user_change(
+                change
+            )
             terminal.print_message("user_change_declined", change=said)
         case _:
             await leave(terminal, settings, store, name, actor)
@@ -182,22 +238,35 @@ _read_number = int_range(1, 2**63 - 1)
 
 
 def _print_change(terminal: Terminal, settings: Settings, changed: ChangedUser) -> None:
-    """Print what came of a change, with the one-time link if there is one."""
-    change, formatter = changed.change, Formatter(messages=terminal.messages, timezone=settings.timezone)
+    """Print the result of a change, with the one-time link if there is one."""
+    change, formatter = (
+        changed.change,
+        Formatter(messages=terminal.messages, timezone=settings.timezone),
+    )
     facts = {"name": change.user, "link": changed.link, "address": settings.dashboard.address}
     if changed.request is not None:
         until = formatter.time(changed.request.expires_at)
-        waiting = {"change": formatter.user_request(changed.request), "number": changed.request.id, "until": until}
+        waiting = {
+            "change": formatter.user_request(changed.request),
+            "number": changed.request.id,
+            "until": until,
+        }
         terminal.print_message("user_change_waits", **waiting)
     elif change.kind is UserChangeKind.RESET:
         terminal.print_message("user_reset", change=formatter.user_change(change), **facts)
     else:
         is_change = change.kind is UserChangeKind.CHANGE
-        code = ("user_changed_renewed" if changed.link else "user_changed") if is_change else "user_added"
+        code = (
+            ("user_changed_renewed" if changed.link else "user_changed")
+            if is_change
+            else "user_added"
+        )
         terminal.print_message(code, roles=", ".join(map(str, change.grants)), **facts)
 
 
-def _print_requests(terminal: Terminal, settings: Settings, requests: Sequence[UserRequest], *, as_json: bool) -> None:
+def _print_requests(
+    terminal: Terminal, settings: Settings, requests: Sequence[UserRequest], *, as_json: bool
+) -> None:
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     if as_json:
         rows = [
@@ -217,7 +286,11 @@ def _print_requests(terminal: Terminal, settings: Settings, requests: Sequence[U
         terminal.print_json({"requests": rows})
         return
     for request in requests:
-        facts = {"number": request.id, "by": request.by, "until": formatter.time(request.expires_at)}
+        facts = {
+            "number": request.id,
+            "by": request.by,
+            "until": formatter.time(request.expires_at),
+        }
         terminal.print_message("user_request", change=formatter.user_request(request), **facts)
     if not requests:
         terminal.print_message("no_user_requests")
@@ -226,7 +299,7 @@ def _print_requests(terminal: Terminal, settings: Settings, requests: Sequence[U
 async def issue_token(
     terminal: Terminal, settings: Settings, store: Store, name: str, scope: frozenset[Permission]
 ) -> None:
-    """Print a new token of the user who signs in, limited to what the sign-in itself is limited to."""
+    """Print a new token of the signed-in user, with the limits of the sign-in itself."""
     if not await store.users.exist():
         raise CommandFailedError("no_users_yet")
     if settings.environment is Environment.LIVE and (useless := scope & PERSONAL_PERMISSIONS):
@@ -240,7 +313,9 @@ async def issue_token(
     echo(token)
 
 
-async def activate(terminal: Terminal, settings: Settings, store: Store, *, with_second_factor: bool) -> None:
+async def activate(
+    terminal: Terminal, settings: Settings, store: Store, *, with_second_factor: bool
+) -> None:
     """Use up a one-time link from standard input, and store the new password that follows it."""
     link = read_link(_read_hidden(terminal, "ask_link"))
     opened = await store.sign_ins.open_link(link, "", own_source(), begins=False)
@@ -274,19 +349,23 @@ async def activate(terminal: Terminal, settings: Settings, store: Store, *, with
         words=list_agency_words(settings),
     )
     if factor is not None:
-        terminal.print_message("recovery_codes", codes="\n".join(f"  {each}" for each in factor.recovery_codes))
+        terminal.print_message(
+            "recovery_codes", codes="\n".join(f"  {each}" for each in factor.recovery_codes)
+        )
     terminal.print_message("user_activated", name=known.name)
 
 
 async def replace_password(terminal: Terminal, settings: Settings, store: Store, name: str) -> None:
-    """Let a user who signs in with the old password set a new one."""
+    """Let a user set a new password after a sign-in with the old one."""
     if not await store.users.exist():
         raise CommandFailedError("no_users_yet")
     person = await identify(terminal, settings, store, "user password", name)
     if person.principal is None:
         raise CommandFailedError("no_users_yet")
     password = _read_new_password(terminal, name)
-    await change_password(store.users, person.principal.user, password, person.actor, list_agency_words(settings))
+    await change_password(
+        store.users, person.principal.user, password, person.actor, list_agency_words(settings)
+    )
     terminal.print_message("password_changed", name=name)
 
 
@@ -304,8 +383,10 @@ def _read_hidden(terminal: Terminal, prompt: str, **facts: object) -> str:
         return sys.stdin.readline().rstrip("\r\n")
 
 
-async def leave(terminal: Terminal, settings: Settings, store: Store, name: str, actor: Actor) -> None:
-    """End all that a person can do, and list what that person has touched and seen."""
+async def leave(
+    terminal: Terminal, settings: Settings, store: Store, name: str, actor: Actor
+) -> None:
+    """End all rights of a person, and list all that the person has touched and seen."""
     touched = await read_touched(store, settings, name)
     traces, seen, is_owner = touched.traces, touched.secrets, touched.is_owner
     departure = await store.users.leave(name, seen, actor)
@@ -322,14 +403,18 @@ async def leave(terminal: Terminal, settings: Settings, store: Store, name: str,
     if not seen:
         terminal.print_message("left_no_secrets")
         return
-    terminal.print_message("left_saw_all" if is_owner else "left_saw", name=name, secrets=comma.join(seen))
+    terminal.print_message(
+        "left_saw_all" if is_owner else "left_saw", name=name, secrets=comma.join(seen)
+    )
     for secret in seen:
         terminal.print_message("left_rotate", secret=secret)
     if is_owner:
         terminal.print_message("left_system_user", name=name)
 
 
-def _print_users(terminal: Terminal, users: Sequence[tuple[User, tuple[int, int]]], *, as_json: bool) -> None:
+def _print_users(
+    terminal: Terminal, users: Sequence[tuple[User, tuple[int, int]]], *, as_json: bool
+) -> None:
     def as_row(known: User, sessions: int, tokens: int) -> Mapping[str, Any]:
         return {
             "name": known.name,

@@ -1,4 +1,4 @@
-"""`watchdog`: look from outside whether the daemon works, and report what is wrong."""
+"""`watchdog`: check from outside whether the daemon works, and report faults."""
 
 import asyncio
 import socket
@@ -38,7 +38,10 @@ async def watchdog(terminal: Terminal, *, once: bool) -> int:
 
 
 async def _look(terminal: Terminal) -> int:
-    """Look once, report what is due, and return 1 if there is a fault, or a report could not be sent or noted."""
+    """Look once and report the due faults.
+
+    Return 1 if there is a fault, or if a report could not be sent or noted.
+    """
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     now, file = datetime.now(UTC), state_file(settings)
@@ -56,25 +59,32 @@ async def _look(terminal: Terminal) -> int:
     try:
         await asyncio.to_thread(save_state, file, record_reports(state, sent, now))
     except OSError as error:
-        terminal.print_note("watchdog_state_unwritable", file=file, error=error.strerror or type(error).__name__)
+        terminal.print_note(
+            "watchdog_state_unwritable", file=file, error=error.strerror or type(error).__name__
+        )
         return 1
     return int(bool(findings.faults) or len(sent) < len(reports))
 
 
 async def send_report(terminal: Terminal, settings: Settings, report: Report) -> bool:
-    """Send a report to the channels of alerts; return True if one of them has accepted it, or there is none.
+    """Send a report to the alert channels; return True if one has accepted it, or there is none.
 
-    The second list gets it as well where the fault lasts, and where no channel of the first has accepted it.
+    The second list gets it as well if the fault lasts, or if no channel of the first has accepted
+    it.
     """
     from publisher.app.alert_channels import AlertChannels  # noqa: PLC0415 # most looks find nothing to send
 
     rules, channels = settings.alerts, AlertChannels(settings)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
-    title = terminal.translate("watchdog_title_over" if report.is_over else "watchdog_title", host=socket.gethostname())
+    title = terminal.translate(
+        "watchdog_title_over" if report.is_over else "watchdog_title", host=socket.gethostname()
+    )
     body = describe_report(report, formatter)
 
     async def send(channel: str) -> bool:
-        problem = await channels.send(channel, ids=[report.id], title=title, body=body, is_problem=not report.is_over)
+        problem = await channels.send(
+            channel, ids=[report.id], title=title, body=body, is_problem=not report.is_over
+        )
         if problem is not None:
             reason = terminal.messages.describe(problem)
             terminal.print_note("watchdog_not_sent", channel=channel, reason=reason)
@@ -87,19 +97,27 @@ async def send_report(terminal: Terminal, settings: Settings, report: Report) ->
 
 
 def describe_report(report: Report, formatter: Formatter) -> str:
-    """Return what people read: the fault or that it is over, what to do, since when, and the number of the fault."""
-    translate, described = formatter.messages.translate, describe_fault(report.fault, report.record.facts, formatter)
+    """Return the text for people: the fault or its end, the remedy, its start and number."""
+    translate, described = (
+        formatter.messages.translate,
+        describe_fault(report.fault, report.record.facts, formatter),
+    )
     if report.is_over:
         described = translate("watchdog_over", fault=described)
     since = translate("watchdog_since", at=formatter.time(report.record.since), id=report.id)
-    hint = "" if report.is_over else formatter.messages.hint(_code(report.fault, report.record.facts))
+    hint = (
+        "" if report.is_over else formatter.messages.hint(_code(report.fault, report.record.facts))
+    )
     return "\n".join(filter(None, [described, hint, since]))
 
 
 def describe_fault(fault: Fault, facts: Facts, formatter: Formatter) -> str:
-    """Return what is wrong."""
+    """Return the description of a fault."""
     instants = {name: facts[name] for name in ("since", "due") if name in facts}
-    shown = {**facts, **{name: formatter.time(datetime.fromisoformat(at)) for name, at in instants.items()}}
+    shown = {
+        **facts,
+        **{name: formatter.time(datetime.fromisoformat(at)) for name, at in instants.items()},
+    }
     return formatter.messages.translate(_code(fault, facts), **shown)
 
 

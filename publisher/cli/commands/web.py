@@ -1,4 +1,7 @@
-"""`web`: the dashboard alone, as for a host that sends nothing. `run` starts it beside the daemon."""
+"""`web`: the dashboard alone, as for a host that sends nothing.
+
+`run` starts it beside the daemon.
+"""
 
 import click
 
@@ -18,4 +21,6 @@ async def web(terminal: Terminal, *, supervised: bool) -> None:
     raise_descriptor_limit()
     with report_database_errors(settings.database):
         runtime = make_runtime(settings)
-        await serve_dashboard(settings, runtime, report=terminal.print_note, is_supervised=supervised)
+        await serve_dashboard(
+            settings, runtime, report=terminal.print_note, is_supervised=supervised
+        )

@@ -1,4 +1,4 @@
-"""`why`: what happened to a delivery, what comes next, and who must act where."""
+"""`why`: the history of a delivery, its next step, and the person that must act."""
 
 from collections.abc import Iterator
 
@@ -29,21 +29,35 @@ async def why(terminal: Terminal, target: DeliveryTarget) -> None:
         if not deliveries:
             terminal.print_message("why_not_planned", post=target.post, days=settings.plan_days)
             return
-        actions = [entry for entry in await queries.audit_history(target.post) if entry.event in POST_EVENTS]
-        snapshot = await take_snapshot(queries, target.post, configured_accounts=frozenset(settings.accounts))
+        actions = [
+            entry
+            for entry in await queries.audit_history(target.post)
+            if entry.event in POST_EVENTS
+        ]
+        snapshot = await take_snapshot(
+            queries, target.post, configured_accounts=frozenset(settings.accounts)
+        )
         histories = [await queries.delivery_history(delivery) for delivery in deliveries]
-        tasks = await store.approvals.tasks(target.post) if settings.approval_rules.is_active else ()
-    explained = [(item.delivery, explain_delivery(item, actions, snapshot, formatter)) for item in histories]
+        tasks = (
+            await store.approvals.tasks(target.post) if settings.approval_rules.is_active else ()
+        )
+    explained = [
+        (item.delivery, explain_delivery(item, actions, snapshot, formatter)) for item in histories
+    ]
     echo("\n\n".join("\n".join(format_explanation(*item, formatter)) for item in explained))
     for task in tasks:
         if task.status.missing:
             echo(f"\n{format_task(task, formatter)}")
 
 
-def format_explanation(delivery: Delivery, explanation: Explanation, formatter: Formatter) -> Iterator[str]:
+def format_explanation(
+    delivery: Delivery, explanation: Explanation, formatter: Formatter
+) -> Iterator[str]:
     """Yield the lines about one delivery."""
     translate = formatter.messages.translate
-    yield translate("why_head", subject=formatter.subject(delivery), state=formatter.status(delivery))
+    yield translate(
+        "why_head", subject=formatter.subject(delivery), state=formatter.status(delivery)
+    )
     yield from explanation.facts
     yield translate("why_history")
     yield from (f"    {formatter.time(event.at)}  {event.text}" for event in explanation.events)

@@ -45,7 +45,10 @@ def make_secret(identity: str) -> dict[str, str]:
 
 
 def make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
-    """Return a thread, or with the id of a `thread` a reply in it; raises ValueError for an unknown thread."""
+    """Return a thread, or with the id of a `thread` a reply in it.
+
+    Raises ValueError for an unknown thread.
+    """
     account = state.ensure_account("tieba", str(fields["account"]))
     text, title = str(fields.get("text") or ""), str(fields.get("title") or "")
     if fields.get("thread"):
@@ -53,8 +56,12 @@ def make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> Simu
         if thread is None or not is_thread(thread):
             raise ValueError("no such thread")
         pid, extra = reserve_reply_id(state, thread, "")
-        return SimulatedPost(pid, "tieba", account.identity, state.now(), text, extra={"by_hand": True, **extra})
-    forum = str(fields.get("forum") or (account.forums[0] if account.forums else account.display_name))
+        return SimulatedPost(
+            pid, "tieba", account.identity, state.now(), text, extra={"by_hand": True, **extra}
+        )
+    forum = str(
+        fields.get("forum") or (account.forums[0] if account.forums else account.display_name)
+    )
     extra = {"by_hand": True, "forum": forum, "fid": get_forum_id(forum), "floor": 1}
     tid = str(state.take_number("tieba/thread", FIRST_THREAD_ID))
     return SimulatedPost(tid, "tieba", account.identity, state.now(), text, title, extra=extra)
@@ -66,7 +73,10 @@ def get_public_url(post: SimulatedPost) -> str:
 
 
 def vary_response(state: SimulatorState, response: ApiResponse) -> ApiResponse:
-    """Apply the settings to a JSON response: variants of ids and numbers that clients have seen, a wrong charset."""
+    """Apply the settings to a JSON response.
+
+    They set variants of ids and numbers that clients have seen, and a wrong charset.
+    """
     behaviour = state.behaviour
     if response.content_type != JSON_CONTENT_TYPE:
         return response
@@ -75,9 +85,13 @@ def vary_response(state: SimulatorState, response: ApiResponse) -> ApiResponse:
         ids = {name: value[name] for name in VARIANT_ID_KEYS if name in value}
         if ids and behaviour.tieba_ids_in == "data":
             value = {**{name: each for name, each in value.items() if name not in ids}, "data": ids}
-        response = ApiResponse.from_json(_convert_types(value, behaviour.tieba_types), response.status)
+        response = ApiResponse.from_json(
+            _convert_types(value, behaviour.tieba_types), response.status
+        )
     if behaviour.tieba_charset == "gbk":
-        return ApiResponse(response.body, response.status, "text/html; charset=GBK", response.headers)
+        return ApiResponse(
+            response.body, response.status, "text/html; charset=GBK", response.headers
+        )
     return response
 
 

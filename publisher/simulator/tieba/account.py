@@ -1,7 +1,8 @@
 """The session, the session's account, other users, and forum ids.
 
-The calls are those of public clients: `dc/common/tbs`, `c/s/pc/sync` and `f/commit/share/fnameShareApi` of the web,
-`c/s/login`, `c/s/sync`, `c/s/initNickname` and `c/u/user/profile` of the app; read on 2026-11-24.
+The calls are the ones of public clients. The web has `dc/common/tbs`, `c/s/pc/sync` and
+`f/commit/share/fnameShareApi`. The app has `c/s/login`, `c/s/sync`, `c/s/initNickname` and
+`c/u/user/profile`. They were read on 2026-11-24.
 """
 
 from collections.abc import Mapping
@@ -38,7 +39,9 @@ def find_user(state: SimulatorState, wanted: Mapping[str, str]) -> SimulatedAcco
 
 def show_tbs(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     """Check a session: `is_login` is 0 without one, and a token is returned in any case."""
-    return ApiResponse.from_json({"tbs": make_tbs(state, request.account), "is_login": int(bool(request.account))})
+    return ApiResponse.from_json(
+        {"tbs": make_tbs(state, request.account), "is_login": int(bool(request.account))}
+    )
 
 
 def sync_pc(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -62,7 +65,9 @@ def login_app(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         return refusal or refuse(request, "1")
     user = format_author(state, request.account)
     shown = {"id": str(user["id"]), "name": user["name"], "portrait": user["portrait"]}
-    return make_read_response(request, {"user": shown, "anti": {"tbs": make_tbs(state, request.account)}})
+    return make_read_response(
+        request, {"user": shown, "anti": {"tbs": make_tbs(state, request.account)}}
+    )
 
 
 def sync_app(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -80,7 +85,11 @@ def show_nickname(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     if refusal:
         return refusal
     user = format_author(state, request.account)
-    shown = {"user_name": user["name"], "name_show": user["name_show"], "tieba_uid": str(user["id"])}
+    shown = {
+        "user_name": user["name"],
+        "name_show": user["name_show"],
+        "tieba_uid": str(user["id"]),
+    }
     return make_read_response(request, {"user_info": shown})
 
 
@@ -107,5 +116,9 @@ def show_forum(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     is_closed = state.behaviour.tieba_forums.get(name, {}).get("closed")
     found = is_forum(state, name) and not is_closed
     return ApiResponse.from_json(
-        {"no": 0, "error": "success", "data": {"fid": get_forum_id(name) if found else 0, "can_send_pics": 1}}
+        {
+            "no": 0,
+            "error": "success",
+            "data": {"fid": get_forum_id(name) if found else 0, "can_send_pics": 1},
+        }
     )

@@ -1,6 +1,7 @@
-"""Lists of threads: of a user on the PC site (`myThread`) and in the app (`userpost`), of a forum (`frs/page`).
+"""Lists of threads: of a user on the PC site and in the app, of a forum.
 
-Field names are those that public clients read; read on 2026-11-24.
+The calls are `myThread` on the PC site, `userpost` in the app, and `frs/page` for a forum. Field
+names are as read by public clients, seen on 2026-11-24.
 """
 
 from collections.abc import Sequence
@@ -38,17 +39,28 @@ def list_own_posts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     if not portrait:
         return refuse(request, "230265")
     kind = request.query.get("type", TYPE_THREADS)
-    posts = _select_posts(state, request, portrait, request.account, are_threads=kind == TYPE_THREADS)
-    shown, page = paginate(request, posts if kind in (TYPE_THREADS, TYPE_REPLIES) else [], DEFAULT_PAGE_SIZE)
+    posts = _select_posts(
+        state, request, portrait, request.account, are_threads=kind == TYPE_THREADS
+    )
+    shown, page = paginate(
+        request, posts if kind in (TYPE_THREADS, TYPE_REPLIES) else [], DEFAULT_PAGE_SIZE
+    )
     entries = [_format_entry(state, post, request.account) for post in shown]
-    named = [entry[key] for entry in entries for key in ("thread_info", "post_info") if key in entry]
+    named = [
+        entry[key] for entry in entries for key in ("thread_info", "post_info") if key in entry
+    ]
     users = move_authors(state, named)
     listed = {"user_list": users} if state.behaviour.tieba_authors == "listed" else {}
-    return make_read_response(request, {"data": {"has_more": page["has_more"], "list": entries, **listed}})
+    return make_read_response(
+        request, {"data": {"has_more": page["has_more"], "list": entries, **listed}}
+    )
 
 
 def move_authors(state: SimulatorState, posts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the authors of these posts, and leave only their numbers in the posts, unless they are named inline."""
+    """Return the authors of these posts, and leave only their numbers in the posts.
+
+    Authors named inline stay in the posts.
+    """
     users = {post["author_id"]: post["author"] for post in posts}
     if state.behaviour.tieba_authors != "inline":
         for post in posts:
@@ -59,7 +71,10 @@ def move_authors(state: SimulatorState, posts: Sequence[dict[str, Any]]) -> list
 def _select_posts(
     state: SimulatorState, request: ApiRequest, author: str, reader: str, *, are_threads: bool
 ) -> list[SimulatedPost]:
-    """Return an author's posts that the reader sees; a reply is listed as long as its thread is visible."""
+    """Return an author's posts that the reader sees.
+
+    A reply is listed as long as its thread is visible.
+    """
     posts = [
         post
         for post in reversed(state.get_posts("tieba", author))
@@ -84,7 +99,12 @@ def _format_entry(state: SimulatorState, post: SimulatedPost, reader: str) -> di
     }
     thread = state.posts[post.extra["thread"]]
     info = _format_thread(state, thread, reader)
-    return {"type": 3 if "under" in post.extra else 2, "private": private, "thread_info": info, "post_info": reply}
+    return {
+        "type": 3 if "under" in post.extra else 2,
+        "private": private,
+        "thread_info": info,
+        "post_info": reply,
+    }
 
 
 def _format_thread(state: SimulatorState, post: SimulatedPost, reader: str) -> dict[str, Any]:
@@ -99,12 +119,16 @@ def _format_thread(state: SimulatorState, post: SimulatedPost, reader: str) -> d
         "is_good": 0,
         "is_top": 0,
         "is_frs_mask": 0,
-        "abstract": [{"type": 0, "text": PICTURE_MARKUP.sub("", post.text).strip()[:ABSTRACT_CHARACTERS]}],
+        "abstract": [
+            {"type": 0, "text": PICTURE_MARKUP.sub("", post.text).strip()[:ABSTRACT_CHARACTERS]}
+        ],
         "first_post_content": parse_markup(state, post.text),
     }
 
 
-def format_thread_head(state: SimulatorState, post: SimulatedPost, reply_count: int) -> dict[str, Any]:
+def format_thread_head(
+    state: SimulatorState, post: SimulatedPost, reply_count: int
+) -> dict[str, Any]:
     """Return the fields of a thread that lists and its own page have in common."""
     author = format_author(state, post.account)
     return {
@@ -125,7 +149,12 @@ def format_thread_head(state: SimulatorState, post: SimulatedPost, reply_count: 
 
 
 def format_forum(thread: SimulatedPost) -> dict[str, Any]:
-    return {"id": thread.extra["fid"], "name": thread.extra["forum"], "member_num": 0, "post_num": 0}
+    return {
+        "id": thread.extra["fid"],
+        "name": thread.extra["forum"],
+        "member_num": 0,
+        "post_num": 0,
+    }
 
 
 def list_by_user(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -135,7 +164,9 @@ def list_by_user(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     if refusal or account is None:
         return refusal or refuse(request, "110001")
     are_threads = request.form.get("is_thread") == "1"
-    posts = _select_posts(state, request, account.identity, request.account, are_threads=are_threads)
+    posts = _select_posts(
+        state, request, account.identity, request.account, are_threads=are_threads
+    )
     shown, _ = paginate(request, posts, DEFAULT_PAGE_SIZE)
     entries = [_format_user_post(state, post, request.account) for post in shown]
     return make_read_response(request, {"post_list": entries})
@@ -143,7 +174,9 @@ def list_by_user(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 
 def _format_user_post(state: SimulatorState, post: SimulatedPost, reader: str) -> dict[str, Any]:
     author = format_author(state, post.account)
-    thread = _format_thread(state, post if is_thread(post) else state.posts[post.extra["thread"]], reader)
+    thread = _format_thread(
+        state, post if is_thread(post) else state.posts[post.extra["thread"]], reader
+    )
     entry = {
         "forum_id": thread["fid"],
         "forum_name": thread["fname"],
@@ -164,7 +197,12 @@ def _format_user_post(state: SimulatorState, post: SimulatedPost, reader: str) -
         return {**entry, "first_post_content": thread["first_post_content"]}
     text = [{"type": 0, "text": PICTURE_MARKUP.sub("", post.text).strip()}]
     kind = int("under" in post.extra)
-    reply = {"post_content": text, "create_time": int(post.created), "post_type": kind, "post_id": int(post.id)}
+    reply = {
+        "post_content": text,
+        "create_time": int(post.created),
+        "post_type": kind,
+        "post_id": int(post.id),
+    }
     return {**entry, "content": [reply]}
 
 
@@ -186,12 +224,18 @@ def list_by_forum(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     forum = {"id": get_forum_id(name), "name": name, **counts}
     users = {info["author_id"]: info["author"] for info in shown}
     return make_read_response(
-        request, {"forum": forum, "page": page, "thread_list": shown, "user_list": list(users.values())}
+        request,
+        {"forum": forum, "page": page, "thread_list": shown, "user_list": list(users.values())},
     )
 
 
-def paginate(request: ApiRequest, items: Sequence[Any], default_size: int) -> tuple[Sequence[Any], dict[str, int]]:
-    """Return the requested page of a list, and its description; pages count from 1, and 0 means the first as well."""
+def paginate(
+    request: ApiRequest, items: Sequence[Any], default_size: int
+) -> tuple[Sequence[Any], dict[str, int]]:
+    """Return the requested page of a list, and its description.
+
+    Pages count from 1, and 0 means the first as well.
+    """
     number = max(1, request.get_int("pn", 1))
     size = max(1, min(request.get_int("rn", default_size), MAX_PAGE_SIZE))
     start, total = (number - 1) * size, len(items)

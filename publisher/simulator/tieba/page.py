@@ -1,6 +1,6 @@
 """One thread, reply by reply: the PC site's `page_pc`, the app's `pb/page` and `pb/floor`.
 
-Field names are those that public clients read; read on 2026-11-24.
+Field names are as read by public clients, seen on 2026-11-24.
 """
 
 from typing import Any
@@ -20,7 +20,10 @@ COMMENTS_SHOWN = 4
 
 
 def show_thread(state: SimulatorState, request: ApiRequest) -> ApiResponse:
-    """Show one page of a thread; without a session, posts that only their author sees are missing."""
+    """Show one page of a thread.
+
+    Without a session, posts that only their author sees are missing.
+    """
     refusal = check_signed_post(request)
     if refusal:
         return refusal
@@ -37,7 +40,10 @@ def show_thread(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         replies = [each for each in replies if each.account == thread.account]
     shown, page = paginate(request, replies, POSTS_PER_PAGE)
     posts = [_format_reply(state, request, each, visible) for each in shown]
-    with_comments = [*posts, *(comment for each in posts for comment in each["sub_post_list"]["sub_post_list"])]
+    with_comments = [
+        *posts,
+        *(comment for each in posts for comment in each["sub_post_list"]["sub_post_list"]),
+    ]
     first_post = _format_reply(state, request, thread, visible)
     if get_client_type(request) is ClientType.PC_SITE:
         users = move_authors(state, [first_post, *with_comments])
@@ -66,10 +72,17 @@ def show_comments(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     named = state.posts.get(request.form.get("pid") or request.form.get("spid", ""))
     reply = state.posts.get(named.extra.get("under", named.id)) if named else None
     are_visible = [each is not None and can_see(each, request.account) for each in (thread, reply)]
-    if thread is None or reply is None or not all(are_visible) or reply.extra.get("thread") != thread.id:
+    if (
+        thread is None
+        or reply is None
+        or not all(are_visible)
+        or reply.extra.get("thread") != thread.id
+    ):
         return make_missing_response(request)
     visible = _get_visible_replies(state, request, thread)
-    comments = [_format_comment(state, each) for each in visible if each.extra.get("under") == reply.id]
+    comments = [
+        _format_comment(state, each) for each in visible if each.extra.get("under") == reply.id
+    ]
     shown, page = paginate(request, comments, POSTS_PER_PAGE)
     return make_read_response(
         request,
@@ -83,12 +96,19 @@ def show_comments(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     )
 
 
-def _get_visible_replies(state: SimulatorState, request: ApiRequest, thread: SimulatedPost) -> list[SimulatedPost]:
+def _get_visible_replies(
+    state: SimulatorState, request: ApiRequest, thread: SimulatedPost
+) -> list[SimulatedPost]:
     return state.apply_list_faults(request, get_visible_replies(state, thread.id, request.account))
 
 
 def _format_thread(state: SimulatorState, post: SimulatedPost, replies: int) -> dict[str, Any]:
-    origin = {"title": post.title, "fname": post.extra["forum"], "tid": post.id, "fid": post.extra["fid"]}
+    origin = {
+        "title": post.title,
+        "fname": post.extra["forum"],
+        "tid": post.id,
+        "fid": post.extra["fid"],
+    }
     return {
         **format_thread_head(state, post, replies),
         "post_id": int(get_first_post_id(post.id)),
@@ -110,7 +130,9 @@ def _format_reply(
         "floor": post.extra.get("floor", 1),
         "title": post.title,
         "sub_post_number": len(comments),
-        "sub_post_list": {"sub_post_list": [_format_comment(state, each) for each in comments[:limit]]},
+        "sub_post_list": {
+            "sub_post_list": [_format_comment(state, each) for each in comments[:limit]]
+        },
     }
 
 

@@ -1,6 +1,7 @@
-"""The Protocol Buffers wire format, as far as Tieba's app uses it: varints and length-delimited fields.
+"""The Protocol Buffers wire format, as Tieba's app uses it: varints and length-delimited fields.
 
-A schema maps the field names of one message to their numbers; other fields are neither sent nor read.
+A schema maps the field names of one message to their numbers. Other fields are neither sent nor
+read.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,8 +25,12 @@ def encode(schema: MessageSchema, value: Mapping[str, Any]) -> bytes:
             if isinstance(each, int):
                 pieces.append(_encode_varint(number << 3 | VARINT) + _encode_varint(each))
                 continue
-            payload = encode(inner_schema, each) if isinstance(each, Mapping) else str(each).encode()
-            pieces.append(_encode_varint(number << 3 | LENGTH) + _encode_varint(len(payload)) + payload)
+            payload = (
+                encode(inner_schema, each) if isinstance(each, Mapping) else str(each).encode()
+            )
+            pieces.append(
+                _encode_varint(number << 3 | LENGTH) + _encode_varint(len(payload)) + payload
+            )
     return b"".join(pieces)
 
 
@@ -40,8 +45,13 @@ def _encode_varint(value: int) -> bytes:
 
 
 def decode(schema: MessageSchema, data: bytes) -> dict[str, Any]:
-    """Decode a message; of a repeated field the last one counts. Raises ValueError for an invalid message."""
-    names = {field[0] if isinstance(field, tuple) else field: name for name, field in schema.items()}
+    """Decode a message; of a repeated field the last one counts.
+
+    Raises ValueError for an invalid message.
+    """
+    names = {
+        field[0] if isinstance(field, tuple) else field: name for name, field in schema.items()
+    }
     found: dict[str, Any] = {}
     for number, value in _iter_fields(data):
         name = names.get(number)

@@ -1,7 +1,8 @@
 """Field numbers of the app's messages, and the messages of each call.
 
-They come from the official app's messages (n0099/tbclient.protobuf, August 2024) and from what aiotieba 4.7.1 and
-4.8.2 send and read; both were read on 2026-11-24. Only what the simulator sends or reads is named.
+They come from the official app's messages (n0099/tbclient.protobuf, August 2024) and from the
+fields that aiotieba 4.7.1 and 4.8.2 send and read. Both were read on 2026-11-24. Only fields that
+the simulator sends or reads are named.
 """
 
 from collections.abc import Mapping
@@ -42,7 +43,13 @@ PAGE_SCHEMA: MessageSchema = {
     "has_more": 6,
     "has_prev": 7,
 }
-ORIGIN_SCHEMA: MessageSchema = {"title": 1, "fname": 4, "tid": 5, "fid": 7, "content": (14, CONTENT_SCHEMA)}
+ORIGIN_SCHEMA: MessageSchema = {
+    "title": 1,
+    "fname": 4,
+    "tid": 5,
+    "fid": 7,
+    "content": (14, CONTENT_SCHEMA),
+}
 THREAD_SCHEMA: MessageSchema = {
     "id": 1,
     "title": 3,
@@ -133,13 +140,22 @@ USER_POST_SCHEMA: MessageSchema = {
     "agree": (40, AGREE_SCHEMA),
     "first_post_content": (49, CONTENT_SCHEMA),
 }
-FORUM_SCHEMA: MessageSchema = {"id": 1, "name": 2, "member_num": 9, "thread_num": 10, "post_num": 11}
+FORUM_SCHEMA: MessageSchema = {
+    "id": 1,
+    "name": 2,
+    "member_num": 9,
+    "thread_num": 10,
+    "post_num": 11,
+}
 SIMPLE_FORUM_SCHEMA: MessageSchema = {"id": 1, "name": 2, "member_num": 12, "post_num": 13}
 
 
 @dataclass(frozen=True, slots=True)
 class MessageType:
-    """One call in Protocol Buffers: its `cmd` number, and the `data` of its request and response."""
+    """One call in Protocol Buffers.
+
+    It has the `cmd` number, and the `data` of its request and response.
+    """
 
     cmd: str
     request: MessageSchema
@@ -149,7 +165,14 @@ class MessageType:
 MESSAGE_TYPES: Mapping[str, MessageType] = {
     "/c/c/post/add": MessageType(
         "309731",
-        {"common": (1, COMMON_SCHEMA), "content": 19, "fid": 26, "kw": 30, "tid": 45, "quote_id": 46},
+        {
+            "common": (1, COMMON_SCHEMA),
+            "content": 19,
+            "fid": 26,
+            "kw": 30,
+            "tid": 45,
+            "quote_id": 46,
+        },
         CREATED_SCHEMA,
     ),
     "/c/f/frs/page": MessageType(
@@ -164,7 +187,15 @@ MESSAGE_TYPES: Mapping[str, MessageType] = {
     ),
     "/c/f/pb/page": MessageType(
         "302001",
-        {"kz": 4, "lz": 5, "with_floor": 8, "floor_rn": 9, "rn": 13, "pn": 18, "common": (25, COMMON_SCHEMA)},
+        {
+            "kz": 4,
+            "lz": 5,
+            "with_floor": 8,
+            "floor_rn": 9,
+            "rn": 13,
+            "pn": 18,
+            "common": (25, COMMON_SCHEMA),
+        },
         {
             "forum": (2, SIMPLE_FORUM_SCHEMA),
             "page": (3, PAGE_SCHEMA),

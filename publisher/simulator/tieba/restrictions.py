@@ -1,4 +1,4 @@
-"""What an account may do in a forum: bans, captchas, closed forums, rate limits."""
+"""Restrictions of an account in a forum: bans, captchas, closed forums, rate limits."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,10 @@ BANNED_EVERYWHERE, BANNED_IN_FORUM = 2, 3
 
 
 def get_restrictions(state: SimulatorState, account: str) -> Mapping[str, Any]:
-    """Return an account's entry in the setting `tieba_standing`; `forum` limits a ban to one forum."""
+    """Return an account's entry in the setting `tieba_standing`.
+
+    `forum` limits a ban to one forum.
+    """
     return state.behaviour.tieba_standing.get(account, {})
 
 
@@ -27,14 +30,18 @@ def get_level(state: SimulatorState, account: str) -> int:
 
 
 def check_ban(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
-    """Refuse a banned account, then one that needs a captcha, whatever solution it sends."""
+    """Refuse a banned account, then one that needs a captcha, with any solution that it sends."""
     restrictions = get_restrictions(state, request.account)
     block, forum = restrictions.get("block_stat"), restrictions.get("forum")
     if block == BANNED_EVERYWHERE:
         return refuse(request, BANNED_CODE, restrictions=restrictions)
     if block == BANNED_IN_FORUM and forum in (None, request.form.get("kw")):
         return refuse(request, BANNED_IN_FORUM_CODE, restrictions=restrictions)
-    return refuse(request, CAPTCHA_CODE, restrictions=restrictions) if restrictions.get("vcode_stat") else None
+    return (
+        refuse(request, CAPTCHA_CODE, restrictions=restrictions)
+        if restrictions.get("vcode_stat")
+        else None
+    )
 
 
 def check_rate_limit(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
@@ -50,7 +57,10 @@ def check_rate_limit(state: SimulatorState, request: ApiRequest) -> ApiResponse 
 
 
 def check_forum_access(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
-    """Refuse by the setting `tieba_forums`, and with 230274 for a forum name that does not match its id."""
+    """Refuse by the setting `tieba_forums`.
+
+    Refuse with 230274 for a forum name that does not match its id.
+    """
     name = request.form.get("kw", "")
     if not is_forum(state, name) or request.form.get("fid") != str(get_forum_id(name)):
         return refuse(request, "230274")

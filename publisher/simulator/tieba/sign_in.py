@@ -1,7 +1,7 @@
 """Sessions, signatures and the anti-forgery token, as the web and app clients use them.
 
-There is no official interface; the formats come from public clients (aiotieba's `helper/crypto/sign.py`, the
-request signing of the 2026 PC site).
+There is no official interface; the formats come from public clients (aiotieba's
+`helper/crypto/sign.py`, the request signing of the 2026 PC site).
 """
 
 import hashlib
@@ -34,7 +34,10 @@ def identify_caller(state: SimulatorState, request: ApiRequest) -> str:
 
 
 def _decode_message(request: ApiRequest) -> ApiRequest:
-    """Decode a message's fields into the request's form; an invalid message leaves the form empty."""
+    """Decode a message's fields into the request's form.
+
+    An invalid message leaves the form empty.
+    """
     if get_client_type(request) is not ClientType.APP_PROTOBUF:
         return request
     request.form = {}
@@ -51,9 +54,9 @@ def _decode_message(request: ApiRequest) -> ApiRequest:
 
 
 def check_signature(request: ApiRequest, **extra: str) -> ApiResponse | None:
-    """Refuse a form with a missing or wrong signature, upper or lower case, and an invalid message, with 110001.
+    """Refuse a form with a missing or wrong signature, and an invalid message, with 110001.
 
-    Messages carry no signature.
+    A signature may be upper or lower case. Messages carry no signature.
     """
     client_type = get_client_type(request)
     if client_type is ClientType.APP_PROTOBUF:
@@ -64,18 +67,25 @@ def check_signature(request: ApiRequest, **extra: str) -> ApiResponse | None:
         salt = WEB_SALT
         if any(fields.get(name) != value for name, value in PC_FIELDS.items()):
             return refuse(request, "110001")
-    return None if fields.get("sign", "").lower() == sign(fields, salt) else refuse(request, "110001")
+    return (
+        None if fields.get("sign", "").lower() == sign(fields, salt) else refuse(request, "110001")
+    )
 
 
 def check_signed_post(request: ApiRequest, **extra: str) -> ApiResponse | None:
     """Refuse another method than POST, and an invalid signature, with 110001."""
-    return refuse(request, "110001") if request.method != "POST" else check_signature(request, **extra)
+    return (
+        refuse(request, "110001") if request.method != "POST" else check_signature(request, **extra)
+    )
 
 
 def check_signed_in(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
     """Refuse a call without a session."""
     if not request.account:
-        return refuse(request, "230265" if request.headers.get("cookie") or request.form.get("BDUSS") else "100023")
+        return refuse(
+            request,
+            "230265" if request.headers.get("cookie") or request.form.get("BDUSS") else "100023",
+        )
     state.ensure_account("tieba", request.account)
     return None
 
@@ -85,7 +95,9 @@ def check_tbs(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
     if refusal := check_signed_in(state, request):
         return refusal
     tbs = request.get_parameter("tbs") or ""
-    return None if tbs == _make_tbs(request.account, tbs[TBS_DIGITS:]) else refuse(request, "230308")
+    return (
+        None if tbs == _make_tbs(request.account, tbs[TBS_DIGITS:]) else refuse(request, "230308")
+    )
 
 
 def make_tbs(state: SimulatorState, account: str) -> str:

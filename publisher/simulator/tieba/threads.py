@@ -54,8 +54,13 @@ def get_visible_replies(state: SimulatorState, tid: str, reader: str) -> list[Si
     return [each for each in visible if each.extra.get("under", each.id) in visible_ids]
 
 
-def reserve_reply_id(state: SimulatorState, thread: SimulatedPost, quoted: str) -> tuple[str, dict[str, Any]]:
-    """Reserve an id in a thread, or under the reply that `quoted` names, for a post that is created at once."""
+def reserve_reply_id(
+    state: SimulatorState, thread: SimulatedPost, quoted: str
+) -> tuple[str, dict[str, Any]]:
+    """Reserve an id in a thread, or under the reply that `quoted` names.
+
+    The id is for a post that is created at once.
+    """
     known = state.get_row(REPLIES_TABLE, thread.id) or {"pids": [], "last": 1}
     extra = {"forum": thread.extra["forum"], "fid": thread.extra["fid"], "thread": thread.id}
     if quoted:  # a comment on a comment belongs to the same reply

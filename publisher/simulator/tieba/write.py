@@ -1,8 +1,8 @@
 """Creating threads, replies, comments and pictures, and deleting one's own.
 
-Field names and codes are those of the 2026 PC editor's `c/c/thread/add_pc`, `c/c/post/add_pc` and
-`c/s/uploadPicture_pc`, and of the app's `c/c/post/add`, `c/c/bawu/delthread` and `c/c/bawu/delpost`, as public clients
-use them; read on 2026-11-24.
+Field names and codes are as public clients use them, read on 2026-11-24. The 2026 PC editor has
+`c/c/thread/add_pc`, `c/c/post/add_pc` and `c/s/uploadPicture_pc`. The app has `c/c/post/add`,
+`c/c/bawu/delthread` and `c/c/bawu/delpost`.
 """
 
 from publisher.simulator.request import ApiRequest, ApiResponse
@@ -46,7 +46,9 @@ def add_thread(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         return refusal
     tid, forum = str(state.take_number("tieba/thread", FIRST_THREAD_ID)), request.form["kw"]
     extra = {"forum": forum, "fid": get_forum_id(forum), "floor": 1}
-    post = SimulatedPost(tid, "tieba", request.account, state.now(), title=request.form["title"], extra=extra)
+    post = SimulatedPost(
+        tid, "tieba", request.account, state.now(), title=request.form["title"], extra=extra
+    )
     return _create_post(state, request, post, tid, get_first_post_id(tid))
 
 
@@ -63,7 +65,11 @@ def add_reply(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     quoted = "" if quoted == "0" else quoted
     if quoted and quoted != get_first_post_id(thread.id):
         reply = state.posts.get(quoted)
-        if reply is None or reply.extra.get("thread") != thread.id or not can_see(reply, request.account):
+        if (
+            reply is None
+            or reply.extra.get("thread") != thread.id
+            or not can_see(reply, request.account)
+        ):
             return refuse(request, POST_GONE_CODE)
     if refusal := _check_content(state, request):
         return refusal
@@ -88,7 +94,9 @@ def _check_content(state: SimulatorState, request: ApiRequest) -> ApiResponse | 
     if len(PICTURE_MARKUP.sub("", content)) > MAX_BODY_CHARACTERS:
         return refuse(request, "230046")
     if any(each in "<>" for each in content + title):  # the platform reads them as tags
-        return refuse(request, "2000" if get_client_type(request) is ClientType.PC_SITE else "232000")
+        return refuse(
+            request, "2000" if get_client_type(request) is ClientType.PC_SITE else "232000"
+        )
     names = [match.group(1) for match in PICTURE_MARKUP.finditer(content)]
     if len(names) > MAX_PICTURES:
         return refuse(request, "230809")
@@ -99,8 +107,13 @@ def _check_content(state: SimulatorState, request: ApiRequest) -> ApiResponse | 
     return check_rate_limit(state, request)
 
 
-def _create_post(state: SimulatorState, request: ApiRequest, post: SimulatedPost, tid: str, pid: str) -> ApiResponse:
-    """Add the post to the state and respond; an account whose posts are hidden gets a success as well."""
+def _create_post(
+    state: SimulatorState, request: ApiRequest, post: SimulatedPost, tid: str, pid: str
+) -> ApiResponse:
+    """Add the post to the state and respond.
+
+    An account with hidden posts gets a success as well.
+    """
     post.text = request.form["content"]
     post.images = get_picture_digests(state, post.text)
     restrictions = get_restrictions(state, request.account)
@@ -123,23 +136,34 @@ def delete_reply(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     return _delete(state, request, post if is_in_thread else None, is_reply=True)
 
 
-def _delete(state: SimulatorState, request: ApiRequest, post: SimulatedPost | None, *, is_reply: bool) -> ApiResponse:
+def _delete(
+    state: SimulatorState, request: ApiRequest, post: SimulatedPost | None, *, is_reply: bool
+) -> ApiResponse:
     refusal = check_signed_post(request) or check_tbs(state, request)
     if refusal:
         return refusal
-    if post is None or post.platform != "tieba" or is_thread(post) == is_reply or post.state == "removed":
+    if (
+        post is None
+        or post.platform != "tieba"
+        or is_thread(post) == is_reply
+        or post.state == "removed"
+    ):
         return refuse(request, POST_GONE_CODE)
     if post.account != request.account or request.form.get("fid") != str(post.extra["fid"]):
         return refuse(request, NOT_ALLOWED_CODE)
     state.remove_post(post, "owner", request)
-    return ApiResponse.from_json({"error_code": "0", "error_msg": "", "ctime": 0, "logid": request.event_number})
+    return ApiResponse.from_json(
+        {"error_code": "0", "error_msg": "", "ctime": 0, "logid": request.event_number}
+    )
 
 
 def upload_picture(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     refusal = check_signed_post(request, chunk=FILE_PLACEHOLDER) or check_tbs(state, request)
     if refusal:
         return refusal
-    file = request.files.get("chunk")  # the editor sends one chunk; an incomplete file counts as empty
+    file = request.files.get(
+        "chunk"
+    )  # the editor sends one chunk; an incomplete file counts as empty
     is_complete = (request.form.get("chunkNo"), request.form.get("isFinish")) == ("1", "1")
     data = file.data if file and is_complete else b""
     kind = next((kind for start, kind in FILE_SIGNATURES.items() if data.startswith(start)), None)

@@ -1,4 +1,7 @@
-"""WeChat Official Accounts: tokens, pictures, drafts, publishing, mass sends, events, statistics."""
+"""WeChat Official Accounts.
+
+Tokens, pictures, drafts, publishing, mass sends, events and statistics.
+"""
 
 import hashlib
 import secrets
@@ -64,14 +67,23 @@ def make_secret(identity: str) -> dict[str, str]:
 def make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> SimulatedPost:
     text, title = str(fields.get("text") or ""), str(fields.get("title") or "")
     html = str(fields.get("html") or f"<p>{text}</p>")
-    article = {"title": title, "digest": text, "content": html, "author": "", "content_source_url": ""}
+    article = {
+        "title": title,
+        "digest": text,
+        "content": html,
+        "author": "",
+        "content_source_url": "",
+    }
     extra = {"by_hand": True, "articles": [article], "publish_id": publish.make_job_id(state)}
     account, name = str(fields["account"]), make_media_id(secrets.token_hex(8))
     return SimulatedPost(name, "wechat", account, state.now(), text, title, html, extra=extra)
 
 
 def refuse_by_fault(request: ApiRequest, code: str, message: str | None) -> ApiResponse:
-    """Refuse; a duplicate key names the mass send that was created under it, even if by this very call."""
+    """Refuse a call.
+
+    A duplicate key names the mass send that was created under it, even if by this very call.
+    """
     created = request.post_id or ""
     more = {"msg_id": int(created)} if code == DUPLICATE_KEY_CODE and created.isdecimal() else {}
     return refuse(request, int(code), message, **more)
@@ -90,7 +102,9 @@ PLATFORM = Platform(
     unknown_endpoint_code="40066",
     expire_token=tokens.expire_all,
     fault_codes={"duplicate": DUPLICATE_KEY_CODE, "captcha": "53504"},
-    id_keys=frozenset({"publish_id", "msg_id", "msg_data_id", "media_id", "article_id", "url", "access_token"}),
+    id_keys=frozenset(
+        {"publish_id", "msg_id", "msg_data_id", "media_id", "article_id", "url", "access_token"}
+    ),
     make_external_post=make_external_post,
     get_public_url=lambda post: build_article_url(post.account, post.extra["publish_id"], 1),
     make_secret=make_secret,

@@ -1,10 +1,12 @@
-"""The events at the end of a job, and how they are sent to a URL (developers.weixin.qq.com, Access_Overview).
+"""The events at the end of a job, and how they are sent to a URL.
 
-A URL first proves that it knows the token, then receives an event at each job's end (Callback_on_finish, Batch_Sends).
-It answers `success` or nothing within five seconds, or the event is sent again, three times in all. An event is signed,
-and encrypted by AES-256 in CBC mode over sixteen random bytes, the length in four bytes, the text and the AppID, padded
-to 32 bytes (Message_encryption_and_decryption). Fault rules apply to the endpoint `/callback/EVENT`: `drop_before`
-loses the event, `duplicate` sends it twice, `delay` sends it late.
+The source is developers.weixin.qq.com, Access_Overview. A URL first proves that it knows the token,
+then receives an event at each job's end (Callback_on_finish, Batch_Sends). It answers `success` or
+nothing within five seconds, or the event is sent again, three times in all. An event is signed, and
+encrypted by AES-256 in CBC mode. The encryption covers sixteen random bytes, the length in four
+bytes, the text and the AppID, padded to 32 bytes (Message_encryption_and_decryption). Fault rules
+apply to the endpoint `/callback/EVENT`: `drop_before` loses the event, `duplicate` sends it twice,
+`delay` sends it late.
 """
 
 import asyncio
@@ -37,9 +39,10 @@ BLOCK_BYTES = 32
 
 
 async def register_callback(state: SimulatorState, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Register an account's `url`, `token`, `aes_key` and `mode` after the handshake, or remove them without a url.
+    """Register an account's `url`, `token`, `aes_key` and `mode` after the handshake.
 
-    Raises ValueError for an invalid registration and for a failed handshake.
+    Without a url, remove them. Raises ValueError for an invalid registration and for a failed
+    handshake.
     """
     account, url, token = (str(fields.get(name) or "") for name in ("account", "url", "token"))
     mode, aes_key = str(fields.get("mode") or "plain"), str(fields.get("aes_key") or "")
@@ -69,12 +72,16 @@ def schedule_event(state: SimulatorState, post: SimulatedPost) -> None:
     if state.get_row("wechat_callbacks", post.account) is None:
         return
     endpoint, event = f"/callback/{get_event_name(post)}", make_event(post, state)
-    request = ApiRequest("wechat", endpoint, "POST", {}, {}, to_xml(event).encode(), account=post.account)
+    request = ApiRequest(
+        "wechat", endpoint, "POST", {}, {}, to_xml(event).encode(), account=post.account
+    )
     request.faults = state.fault_rules.collect_faults("wechat", post.account, endpoint)
     state.start_task(_deliver(state, post, event, request))
 
 
-async def _deliver(state: SimulatorState, post: SimulatedPost, event: Mapping[str, Any], request: ApiRequest) -> None:
+async def _deliver(
+    state: SimulatorState, post: SimulatedPost, event: Mapping[str, Any], request: ApiRequest
+) -> None:
     await state.files.wait_synced()
     if delay := request.get_fault("delay"):
         await asyncio.sleep(float(delay.get("seconds", 1)))
@@ -94,14 +101,20 @@ async def _deliver(state: SimulatorState, post: SimulatedPost, event: Mapping[st
 
 
 def _encrypt(
-    state: SimulatorState, event: Mapping[str, Any], body: bytes, account: str, registration: Mapping[str, str]
+    state: SimulatorState,
+    event: Mapping[str, Any],
+    body: bytes,
+    account: str,
+    registration: Mapping[str, str],
 ) -> tuple[dict[str, str], bytes]:
     """Return the query and the body in the account's mode."""
     query = _sign_query(state, registration["token"]) | {"openid": str(event["FromUserName"])}
     if registration["mode"] == "plain":
         return query, body
     encrypted = encrypt(body.decode(), registration["aes_key"], account)
-    signature = compute_signature(registration["token"], query["timestamp"], query["nonce"], encrypted)
+    signature = compute_signature(
+        registration["token"], query["timestamp"], query["nonce"], encrypted
+    )
     shown = event if registration["mode"] == "compatible" else {"ToUserName": event["ToUserName"]}
     query |= {"encrypt_type": "aes", "msg_signature": signature}
     return query, to_xml({**shown, "Encrypt": encrypted}).encode()
@@ -109,16 +122,28 @@ def _encrypt(
 
 def _sign_query(state: SimulatorState, token: str) -> dict[str, str]:
     timestamp, nonce = str(int(state.now())), str(secrets.randbelow(10**10))
-    return {"signature": compute_signature(token, timestamp, nonce), "timestamp": timestamp, "nonce": nonce}
+    return {
+        "signature": compute_signature(token, timestamp, nonce),
+        "timestamp": timestamp,
+        "nonce": nonce,
+    }
 
 
-async def _request(method: str, url: str, query: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+async def _request(
+    method: str, url: str, query: Mapping[str, str], body: bytes
+) -> tuple[int, bytes]:
     """Return status and body of the response; status 0 if none came in time."""
     url = f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"
     try:
         async with asyncio.timeout(RESPONSE_TIMEOUT_SECONDS):
             return await _send_http(method, url, body)
-    except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+    except (
+        OSError,
+        TimeoutError,
+        ValueError,
+        asyncio.IncompleteReadError,
+        asyncio.LimitOverrunError,
+    ):
         return 0, b""
 
 
@@ -127,16 +152,27 @@ async def _send_http(method: str, url: str, body: bytes) -> tuple[int, bytes]:
     parts = urlsplit(url)
     is_tls = parts.scheme == "https"
     context = ssl.create_default_context() if is_tls else None
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port or (443 if is_tls else 80), ssl=context)
+    reader, writer = await asyncio.open_connection(
+        parts.hostname, parts.port or (443 if is_tls else 80), ssl=context
+    )
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         head = f"{method} {target} HTTP/1.0\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nContent-Type: text/xml\r\n"
-        writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+        writer.write(
+            f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+        )
         await writer.drain()
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        headers = {
+            name.strip().lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines)
+        }
         length = min(int(headers.get("content-length", MAX_RESPONSE_BYTES)), MAX_RESPONSE_BYTES)
-        data = await reader.readexactly(length) if "content-length" in headers else await reader.read(length)
+        data = (
+            await reader.readexactly(length)
+            if "content-length" in headers
+            else await reader.read(length)
+        )
         return int(first.split(" ")[1]), data
     finally:
         writer.close()
@@ -161,7 +197,12 @@ def decode_key(encoding_aes_key: str) -> bytes:
 def encrypt(text: str, encoding_aes_key: str, app_id: str, salt: bytes | None = None) -> str:
     """Encrypt a text; `salt` replaces the sixteen random bytes."""
     key, data = decode_key(encoding_aes_key), text.encode()
-    plain = (salt or secrets.token_hex(8).encode()) + len(data).to_bytes(4, "big") + data + app_id.encode()
+    plain = (
+        (salt or secrets.token_hex(8).encode())
+        + len(data).to_bytes(4, "big")
+        + data
+        + app_id.encode()
+    )
     padding = BLOCK_BYTES - len(plain) % BLOCK_BYTES
     encryptor = Cipher(algorithms.AES(key), modes.CBC(key[:16])).encryptor()
     encrypted = encryptor.update(plain + bytes([padding]) * padding) + encryptor.finalize()
@@ -173,15 +214,26 @@ def get_event_name(post: SimulatedPost) -> str:
 
 
 def make_event(post: SimulatedPost, state: SimulatorState) -> dict[str, Any]:
-    """Return the event at the end of a post's job; numbers stay bare, texts become CDATA, lists repeat their name."""
+    """Return the event at the end of a post's job.
+
+    Numbers stay bare, texts become CDATA, lists repeat their name.
+    """
     if "mass" in post.extra:
         fields = _make_mass_send_fields(post)
     else:
         job = format_job(post)
         info = {"publish_id": int(job["publish_id"]), "publish_status": job["publish_status"]}
-        info |= {name: job[name] for name in ("article_id", "article_detail", "fail_idx") if job.get(name)}
+        info |= {
+            name: job[name]
+            for name in ("article_id", "article_detail", "fail_idx")
+            if job.get(name)
+        }
         fields = {"PublishEventInfo": info}
-    head = {"ToUserName": make_original_id(post.account), "FromUserName": SENDER_NAME, "CreateTime": int(state.now())}
+    head = {
+        "ToUserName": make_original_id(post.account),
+        "FromUserName": SENDER_NAME,
+        "CreateTime": int(state.now()),
+    }
     return {**head, "MsgType": "event", "Event": get_event_name(post), **fields}
 
 
@@ -203,7 +255,10 @@ def _make_mass_send_fields(post: SimulatedPost) -> dict[str, Any]:
         for index in indexes
     ]
     urls = [
-        {"ArticleIdx": index, "ArticleUrl": build_article_url(post.account, post.extra["publish_id"], index)}
+        {
+            "ArticleIdx": index,
+            "ArticleUrl": build_article_url(post.account, post.extra["publish_id"], index),
+        }
         for index in indexes
         if post.state == "live"
     ]
@@ -219,7 +274,11 @@ def _make_mass_send_fields(post: SimulatedPost) -> dict[str, Any]:
         "FilterCount": mass["sent"],
         "SentCount": sent,
         "ErrorCount": mass["sent"] - sent,
-        "CopyrightCheckResult": {"Count": len(checked), "ResultList": {"item": checked}, "CheckState": NOT_A_REPRINT},
+        "CopyrightCheckResult": {
+            "Count": len(checked),
+            "ResultList": {"item": checked},
+            "CheckState": NOT_A_REPRINT,
+        },
         "ArticleUrlResult": {"Count": len(urls), "ResultList": {"item": urls}},
     }
 

@@ -1,7 +1,8 @@
-"""The draft box and the validation of its articles (developers.weixin.qq.com, draftbox/draftmanage, api_draft_add).
+"""The draft box and the validation of its articles.
 
-There are two types of articles: `news`, HTML text with a cover, and `newspic`, pictures with plain text. Where the page
-and users disagree about a limit, the users' wider limit applies.
+The sources are developers.weixin.qq.com, draftbox/draftmanage and api_draft_add. There are two
+types of articles: `news`, HTML text with a cover, and `newspic`, pictures with plain text. If the
+page and users disagree about a limit, the users' wider limit applies.
 """
 
 import secrets
@@ -31,7 +32,10 @@ MAX_PICTURE_TITLE_LENGTH = 20
 MAX_PICTURE_TEXT_LENGTH = 1000
 MAX_PICTURES = 20
 MIN_COVER_PIXELS = 10
-"""One pixel is known to be too small for a cover and 600 to be enough; the value between them is our choice."""
+"""Least width of a cover: one pixel is too small, 600 are enough.
+
+The value between them is our choice.
+"""
 TEXT_FIELDS = ("title", "author", "digest", "content", "content_source_url", "thumb_media_id")
 FLAG_FIELDS = ("show_cover_pic", "need_open_comment", "only_fans_can_comment")
 
@@ -89,7 +93,10 @@ def find_draft(state: SimulatorState, request: ApiRequest, name: object) -> dict
 
 
 def mark_submitted(state: SimulatorState, name: str) -> None:
-    """Remove an accepted draft; with `wechat_consume` at `finish`, only mark it until its job ends."""
+    """Remove an accepted draft.
+
+    With `wechat_consume` at `finish`, only mark it until its job ends.
+    """
     draft = state.get_row("wechat_drafts", name)
     stays = state.behaviour.wechat_consume == "finish"
     state.put_row("wechat_drafts", name, {**draft, "submitted": True} if draft and stays else None)
@@ -111,7 +118,11 @@ def get_draft(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 
 def batch_get_drafts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     fields = request.parse_json() or {}
-    own = [(name, each) for name, each in state.tables["wechat_drafts"].items() if each["app_id"] == request.account]
+    own = [
+        (name, each)
+        for name, each in state.tables["wechat_drafts"].items()
+        if each["app_id"] == request.account
+    ]
     own.sort(key=lambda pair: -float(pair[1]["update_time"]))
     if request.get_fault("empty_list"):
         own = []
@@ -143,16 +154,24 @@ def delete_draft(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 
 def count_drafts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     drafts = state.tables["wechat_drafts"].values()
-    return ApiResponse.from_json({"total_count": sum(1 for each in drafts if each["app_id"] == request.account)})
+    return ApiResponse.from_json(
+        {"total_count": sum(1 for each in drafts if each["app_id"] == request.account)}
+    )
 
 
-def _format_draft(state: SimulatorState, name: str, draft: dict[str, Any], *, no_content: bool) -> dict[str, Any]:
+def _format_draft(
+    state: SimulatorState, name: str, draft: dict[str, Any], *, no_content: bool
+) -> dict[str, Any]:
     preview = f"http://mp.weixin.qq.com/s?__biz=preview&tempkey={name}&idx="
     items = [
         format_article(state, article, f"{preview}{index}", no_content=no_content)
         for index, article in enumerate(draft["articles"], 1)
     ]
-    return {"news_item": items, "create_time": draft["create_time"], "update_time": int(draft["update_time"])}
+    return {
+        "news_item": items,
+        "create_time": draft["create_time"],
+        "update_time": int(draft["update_time"]),
+    }
 
 
 def _find_error(state: SimulatorState, request: ApiRequest, article: Article) -> int | None:
@@ -160,7 +179,11 @@ def _find_error(state: SimulatorState, request: ApiRequest, article: Article) ->
     kind = article.get("article_type") or NEWS_TYPE
     if kind not in (NEWS_TYPE, PICTURES_TYPE):
         return 40035
-    checks = _check_news(state, request, article) if kind == NEWS_TYPE else _check_pictures(state, request, article)
+    checks = (
+        _check_news(state, request, article)
+        if kind == NEWS_TYPE
+        else _check_pictures(state, request, article)
+    )
     return next((code for is_wrong, code in checks if is_wrong), None)
 
 
@@ -205,10 +228,15 @@ def _normalize(article: Article) -> Article:
             "title": article["title"],
             "content": article["content"],
             "digest": str(article["content"])[:DEFAULT_DIGEST_LENGTH],
-            "image_info": {"image_list": [{"image_media_id": name} for name in _get_picture_ids(article)]},
+            "image_info": {
+                "image_list": [{"image_media_id": name} for name in _get_picture_ids(article)]
+            },
         }
     else:
-        stored = {"article_type": NEWS_TYPE, **{name: article.get(name) or "" for name in TEXT_FIELDS}}
+        stored = {
+            "article_type": NEWS_TYPE,
+            **{name: article.get(name) or "" for name in TEXT_FIELDS},
+        }
         stored["content"] = sanitise(str(stored["content"])) or ""
         stored["digest"] = stored["digest"] or _extract_digest(str(stored["content"]))
     return stored | {flag: int(article.get(flag) in (1, "1", True)) for flag in FLAG_FIELDS}
@@ -218,15 +246,24 @@ def get_picture_digests(state: SimulatorState, article: Article) -> list[str]:
     """Return the digests of an article's pictures, the cover first."""
     names = _get_picture_ids(article) or [str(article.get("thumb_media_id") or "")]
     materials = [state.get_row("wechat_materials", name) for name in names]
-    inside = find_pictures(str(article["content"])) if article.get("article_type") != PICTURES_TYPE else []
+    inside = (
+        find_pictures(str(article["content"]))
+        if article.get("article_type") != PICTURES_TYPE
+        else []
+    )
     return [str(each["sha256"]) for each in materials if each] + inside
 
 
-def format_article(state: SimulatorState, article: Article, url: str, *, no_content: bool) -> Article:
+def format_article(
+    state: SimulatorState, article: Article, url: str, *, no_content: bool
+) -> Article:
     """Return an article as drafts and lists show it."""
     material = state.get_row("wechat_materials", str(article.get("thumb_media_id") or ""))
     hidden = ("pictures", "content") if no_content else ("pictures",)
-    response = {**{name: value for name, value in article.items() if name not in hidden}, "url": url}
+    response = {
+        **{name: value for name, value in article.items() if name not in hidden},
+        "url": url,
+    }
     if article.get("article_type") != PICTURES_TYPE:
         response["thumb_url"] = material["url"] if material else ""
     return response
@@ -239,7 +276,7 @@ def _is_valid_cover(state: SimulatorState, name: str) -> bool:
 
 
 def _get_picture_ids(article: Article) -> list[str]:
-    """The names of a `newspic`'s pictures; none for what has another shape."""
+    """The names of a `newspic`'s pictures, or none for another shape of article."""
     info = article.get("image_info")
     listed = info.get("image_list") if isinstance(info, dict) else None
     items = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []

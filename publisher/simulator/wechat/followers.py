@@ -1,4 +1,7 @@
-"""Followers and their tags (developers.weixin.qq.com, user/tag), and the audience of a mass send (Batch_Sends)."""
+"""Followers and their tags, and the audience of a mass send.
+
+The sources are developers.weixin.qq.com, user/tag and Batch_Sends.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,8 +29,10 @@ class Audience:
     count: int
 
 
-def parse_filter(state: SimulatorState, request: ApiRequest, fields: Mapping[str, Any]) -> Audience | int:
-    """Return the audience of `sendall`: all followers, or those with a tag; else an error code."""
+def parse_filter(
+    state: SimulatorState, request: ApiRequest, fields: Mapping[str, Any]
+) -> Audience | int:
+    """Return the audience of `sendall`: all followers, or only some by tag; else an error code."""
     chosen = fields.get("filter")
     if not isinstance(chosen, dict):
         return 40035
@@ -50,7 +55,10 @@ def parse_open_ids(fields: Mapping[str, Any]) -> Audience | int:
 
 
 def count_receivers(state: SimulatorState, account: str, audience: Audience) -> int | None:
-    """Return how many receivers a mass send still reaches this month; None if the account may not send now."""
+    """Return how many receivers a mass send still reaches this month.
+
+    Return None if the account may not send now.
+    """
     settings = state.behaviour
     if not settings.wechat_mass_per_day and not settings.wechat_mass_per_month:
         return audience.count
@@ -60,7 +68,9 @@ def count_receivers(state: SimulatorState, account: str, audience: Audience) -> 
         if "mass" in post.extra and _is_in_window(state, post, "%Y-%m")
     ]
     if settings.wechat_kind == "subscription" or audience.kind == "all":
-        counted = [post for post in month if settings.wechat_kind == "subscription" or _is_to_all(post)]
+        counted = [
+            post for post in month if settings.wechat_kind == "subscription" or _is_to_all(post)
+        ]
         today = [post for post in counted if _is_in_window(state, post, "%Y-%m-%d")]
         if settings.wechat_mass_per_day and len(today) >= settings.wechat_mass_per_day:
             return None
@@ -78,7 +88,9 @@ def count_receivers(state: SimulatorState, account: str, audience: Audience) -> 
 
 
 def _is_in_window(state: SimulatorState, post: SimulatedPost, window: str) -> bool:
-    moments = (datetime.fromtimestamp(at, BEIJING).strftime(window) for at in (post.created, state.now()))
+    moments = (
+        datetime.fromtimestamp(at, BEIJING).strftime(window) for at in (post.created, state.now())
+    )
     return len(set(moments)) == 1
 
 
@@ -90,14 +102,22 @@ def _get_tags(state: SimulatorState, account: str) -> dict[str, dict[str, Any]]:
 def list_tags(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     tags = _get_tags(state, request.account).values()
     return ApiResponse.from_json(
-        {"tags": [{"id": tag["id"], "name": tag["name"], "count": len(tag["members"])} for tag in tags]}
+        {
+            "tags": [
+                {"id": tag["id"], "name": tag["name"], "count": len(tag["members"])} for tag in tags
+            ]
+        }
     )
 
 
 def create_tag(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     tag, tags = request.get_json("tag"), _get_tags(state, request.account)
     name = str(tag.get("name") or "") if isinstance(tag, dict) else ""
-    if not name or len(name.encode()) > MAX_TAG_NAME_BYTES or name in {each["name"] for each in tags.values()}:
+    if (
+        not name
+        or len(name.encode()) > MAX_TAG_NAME_BYTES
+        or name in {each["name"] for each in tags.values()}
+    ):
         return refuse(request, 45157)
     number = max([FIRST_TAG_ID - 1, *(each["id"] for each in tags.values())]) + 1
     tag = {"id": number, "name": name, "members": []}
@@ -107,20 +127,33 @@ def create_tag(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 
 def tag_members(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     fields = request.parse_json() or {}
-    number, names, tags = str(fields.get("tagid")), fields.get("openid_list"), _get_tags(state, request.account)
+    number, names, tags = (
+        str(fields.get("tagid")),
+        fields.get("openid_list"),
+        _get_tags(state, request.account),
+    )
     if number not in tags:
         return refuse(request, 45159)
-    if not isinstance(names, list) or not all(isinstance(name, str) and len(name) == OPEN_ID_LENGTH for name in names):
+    if not isinstance(names, list) or not all(
+        isinstance(name, str) and len(name) == OPEN_ID_LENGTH for name in names
+    ):
         return refuse(request, 40003)
     members = list(dict.fromkeys([*tags[number]["members"], *names]))
-    state.put_row("wechat_tags", request.account, {**tags, number: {**tags[number], "members": members}})
+    state.put_row(
+        "wechat_tags", request.account, {**tags, number: {**tags[number], "members": members}}
+    )
     return ApiResponse.from_json(OK_BODY)
 
 
 def list_followers(_state: SimulatorState, request: ApiRequest) -> ApiResponse:
     names = [make_open_id(request.account, number) for number in range(FOLLOWER_COUNT)]
     return ApiResponse.from_json(
-        {"total": len(names), "count": len(names), "data": {"openid": names}, "next_openid": names[-1]}
+        {
+            "total": len(names),
+            "count": len(names),
+            "data": {"openid": names},
+            "next_openid": names[-1],
+        }
     )
 
 

@@ -1,7 +1,8 @@
 """How WeChat cleans an article's HTML before it stores it.
 
-Scripts are removed, external picture URLs are blanked, external links are refused (developers.weixin.qq.com,
-api_draft_add and api_uploadimage). Clean content is stored unchanged, byte for byte.
+Scripts are removed, external picture URLs are blanked, external links are refused
+(developers.weixin.qq.com, api_draft_add and api_uploadimage). Clean content is stored unchanged,
+byte for byte.
 """
 
 from html import escape
@@ -15,7 +16,19 @@ REMOVED_WITH_CONTENT = frozenset(
 )
 """Tags that are removed together with their content."""
 REMOVED_TAGS = frozenset(
-    {"html", "head", "body", "meta", "link", "base", "embed", "input", "button", "frame", "frameset"}
+    {
+        "html",
+        "head",
+        "body",
+        "meta",
+        "link",
+        "base",
+        "embed",
+        "input",
+        "button",
+        "frame",
+        "frameset",
+    }
 )
 """Tags that are removed while their content stays."""
 LINK_HOST = "mp.weixin.qq.com"
@@ -93,11 +106,16 @@ class HtmlSanitiser(HTMLParser):
             self.pieces.append(self.get_starttag_text() or "")
             return
         self.is_changed = True
-        attributes = "".join(f" {name}" if value is None else f' {name}="{escape(value)}"' for name, value in cleaned)
+        attributes = "".join(
+            f" {name}" if value is None else f' {name}="{escape(value)}"' for name, value in cleaned
+        )
         self.pieces.append(f"<{tag}{attributes}{'/' if closed else ''}>")
 
     def _is_external(self, tag: str, name: str, value: str) -> bool:
-        """True if the attribute loads something from another host; links of `a` are refused elsewhere."""
+        """True if the attribute loads something from another host.
+
+        Links of `a` are refused elsewhere.
+        """
         if name in ("src", "xlink:href", "srcset", "poster"):
             return urlsplit(value.strip()).hostname not in PICTURE_HOSTS
         return tag != "a" and name == "href" and not value.startswith("#")

@@ -1,6 +1,8 @@
-"""Mass sends (developers.weixin.qq.com, Batch_Sends, api_sendall, api_masssend, api_massmsgget, api_deletemassmsg).
+"""Mass sends.
 
-An accepted mass send is one post, which becomes public when its job ends; no list ever shows it.
+The sources are developers.weixin.qq.com, Batch_Sends, api_sendall, api_masssend, api_massmsgget and
+api_deletemassmsg. An accepted mass send is one post. It becomes public when its job ends, and no
+list ever shows it.
 """
 
 import hashlib
@@ -23,7 +25,12 @@ MAX_KEY_BYTES = 64
 KEY_LIFETIME_SECONDS = 24 * 3600
 KEY_RETRY_SECONDS = 60
 """A key repeated within this time is refused as a retry that came too fast."""
-STATUS_BY_STATE = {"review": "SENDING", "live": "SEND_SUCCESS", "refused": "SEND_FAIL", "removed": "DELETE"}
+STATUS_BY_STATE = {
+    "review": "SENDING",
+    "live": "SEND_SUCCESS",
+    "refused": "SEND_FAIL",
+    "removed": "DELETE",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +44,11 @@ class MassSendContent:
 
 def send_all(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     fields = request.parse_json()
-    return _send(state, request, fields, parse_filter(state, request, fields)) if fields else refuse(request, 47001)
+    return (
+        _send(state, request, fields, parse_filter(state, request, fields))
+        if fields
+        else refuse(request, 47001)
+    )
 
 
 def send_to_list(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -45,7 +56,9 @@ def send_to_list(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     if state.behaviour.wechat_kind != "service":
         return refuse(request, 48001)
     fields = request.parse_json()
-    return _send(state, request, fields, parse_open_ids(fields)) if fields else refuse(request, 47001)
+    return (
+        _send(state, request, fields, parse_open_ids(fields)) if fields else refuse(request, 47001)
+    )
 
 
 def _send(
@@ -57,7 +70,9 @@ def _send(
     if len(key.encode()) > MAX_KEY_BYTES:
         return refuse(request, 45067)
     if not key:  # audience and content stand in for a missing key
-        message = {name: value for name, value in fields.items() if name not in ("filter", "touser")}
+        message = {
+            name: value for name, value in fields.items() if name not in ("filter", "touser")
+        }
         key = hashlib.sha256(to_json([audience.kind, audience.key, message])).hexdigest()
     key = f"{request.account}/{key}"
     if refusal := _check_repeated_key(state, request, key):
@@ -84,7 +99,9 @@ def _send(
         mark_submitted(state, content.draft)
     state.put_row("wechat_keys", key, {"msg_id": number, "at": state.now()})
     body = {**OK_BODY, "errmsg": "send job submission success", "msg_id": number}
-    return ApiResponse.from_json(body | ({"msg_data_id": post.extra["publish_id"]} if content.draft else {}))
+    return ApiResponse.from_json(
+        body | ({"msg_data_id": post.extra["publish_id"]} if content.draft else {})
+    )
 
 
 def _check_repeated_key(state: SimulatorState, request: ApiRequest, key: str) -> ApiResponse | None:
@@ -99,7 +116,9 @@ def _check_repeated_key(state: SimulatorState, request: ApiRequest, key: str) ->
     return refuse(request, 45065, msg_id=known["msg_id"])
 
 
-def _parse_content(state: SimulatorState, request: ApiRequest, fields: Mapping[str, Any]) -> MassSendContent | int:
+def _parse_content(
+    state: SimulatorState, request: ApiRequest, fields: Mapping[str, Any]
+) -> MassSendContent | int:
     """Return the content or an error code."""
     kind = fields.get("msgtype")
     message = fields.get(str(kind))
@@ -138,7 +157,11 @@ def get_mass_send(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 def delete_mass_send(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     """Delete all articles of a mass send; the page disappears, the card in the chat stays."""
     post = _find_mass_send(state, request)
-    if post is None or post.extra["mass"]["kind"] != "mpnews" or post.state not in ("live", "removed"):
+    if (
+        post is None
+        or post.extra["mass"]["kind"] != "mpnews"
+        or post.state not in ("live", "removed")
+    ):
         return refuse(request, 40059)
     if post.state == "live":
         state.remove_post(post, "owner", request)

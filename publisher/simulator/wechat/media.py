@@ -1,4 +1,7 @@
-"""Pictures: inside articles, permanent, or kept for three days (developers.weixin.qq.com, api/material)."""
+"""Pictures: inside articles, permanent, or kept for three days.
+
+The source is developers.weixin.qq.com, api/material.
+"""
 
 import io
 import secrets
@@ -12,7 +15,12 @@ from publisher.simulator.state import SimulatorState
 
 from .responses import OK_BODY, build_picture_url, make_media_id, parse_page, refuse
 
-FILE_SIGNATURES = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png", b"GIF8": "gif", b"BM": "bmp"}
+FILE_SIGNATURES = {
+    b"\xff\xd8\xff": "jpeg",
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"GIF8": "gif",
+    b"BM": "bmp",
+}
 MAX_INLINE_BYTES = 1024 * 1024
 MAX_COVER_BYTES = 10 * 1024 * 1024
 TEMPORARY_TYPES = ("jpeg", "png", "gif")
@@ -100,7 +108,9 @@ def _validate_upload(request: ApiRequest) -> tuple[bytes, str, int | None]:
 # --- the library ---
 
 
-def find_material(state: SimulatorState, request: ApiRequest, name: object) -> dict[str, Any] | None:
+def find_material(
+    state: SimulatorState, request: ApiRequest, name: object
+) -> dict[str, Any] | None:
     """Return the caller's permanent picture of that id."""
     found = state.get_row("wechat_materials", str(name or ""))
     return found if found and found["app_id"] == request.account else None
@@ -132,7 +142,9 @@ def delete_material(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 
 def count_materials(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     count = len(_list_materials(state, request))
-    return ApiResponse.from_json({"voice_count": 0, "video_count": 0, "image_count": count, "news_count": 0})
+    return ApiResponse.from_json(
+        {"voice_count": 0, "video_count": 0, "image_count": count, "news_count": 0}
+    )
 
 
 def batch_get_materials(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -142,14 +154,25 @@ def batch_get_materials(state: SimulatorState, request: ApiRequest) -> ApiRespon
     found = _list_materials(state, request) if fields["type"] == "image" else []
     start, count = parse_page(fields)
     items = [
-        {"media_id": name, "name": each["name"], "update_time": each["update_time"], "url": each["url"], "tags": []}
+        {
+            "media_id": name,
+            "name": each["name"],
+            "update_time": each["update_time"],
+            "url": each["url"],
+            "tags": [],
+        }
         for name, each in found[start : start + count]
     ]
-    return ApiResponse.from_json({"item": items, "total_count": len(found), "item_count": len(items)})
+    return ApiResponse.from_json(
+        {"item": items, "total_count": len(found), "item_count": len(items)}
+    )
 
 
 def _get_uploaded_file(request: ApiRequest) -> UploadedFile | None:
-    """Return the uploaded picture; without a file name or a content length there is none (41005, as users report)."""
+    """Return the uploaded picture.
+
+    Without a file name or a content length there is none (41005, as users report).
+    """
     file = request.files.get("media")
     return file if file and file.filename and "content-length" in request.headers else None
 
@@ -159,5 +182,11 @@ def _measure_picture(data: bytes) -> list[int] | None:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return list(image.size)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ):
         return None

@@ -1,7 +1,8 @@
 """Publishing without a push (developers.weixin.qq.com, public/api_freepublish_*).
 
-An accepted submit creates one post at once, which becomes public when its review has passed. The creation is the
-submit's acceptance, and one submitted draft is one post, however many articles it contains.
+An accepted submit creates one post at once. The post becomes public when its review has passed. The
+creation is the submit's acceptance, and one submitted draft is one post, however many articles it
+contains.
 """
 
 import secrets
@@ -24,7 +25,9 @@ def submit(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         return refuse(request, 40007 if name else 41006)
     if draft.get("submitted") and state.behaviour.wechat_repeats == "refuse":
         return refuse(request, 53503)
-    post = build_post(state, request, str(name), draft["articles"], make_media_id(secrets.token_hex(8)))
+    post = build_post(
+        state, request, str(name), draft["articles"], make_media_id(secrets.token_hex(8))
+    )
     state.create_post(request, post)
     mark_submitted(state, str(name))
     number = post.extra["publish_id"]
@@ -37,7 +40,9 @@ def build_post(
 ) -> SimulatedPost:
     """Return a post of a draft's articles; its job id is the `mid` in their URLs."""
     now, first = state.now(), articles[0]
-    pictured = [{**article, "pictures": get_picture_digests(state, article)} for article in articles]
+    pictured = [
+        {**article, "pictures": get_picture_digests(state, article)} for article in articles
+    ]
     return SimulatedPost(
         name,
         "wechat",
@@ -46,7 +51,9 @@ def build_post(
         text=str(first["digest"]),
         title=str(first["title"]),
         html=str(first["content"]),
-        images=list(dict.fromkeys(digest for article in pictured for digest in article["pictures"])),
+        images=list(
+            dict.fromkeys(digest for article in pictured for digest in article["pictures"])
+        ),
         state="review",
         review={"due": now + state.behaviour.wechat_review_seconds, "verdict": "pass"},
         extra={"articles": pictured, "publish_id": make_job_id(state), "draft": draft},
@@ -73,7 +80,10 @@ def get_job(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 
 
 def batch_get_articles(state: SimulatorState, request: ApiRequest) -> ApiResponse:
-    """List posts published without a push, newest first, deleted ones included; mass sends are in no list."""
+    """List posts published without a push, newest first, deleted ones included.
+
+    Mass sends are in no list.
+    """
     fields = request.parse_json() or {}
     posts = [
         post
@@ -86,26 +96,36 @@ def batch_get_articles(state: SimulatorState, request: ApiRequest) -> ApiRespons
         {
             "article_id": post.id,
             "content": _format_content(
-                state, state.apply_read_faults(request, post), no_content=bool(fields.get("no_content"))
+                state,
+                state.apply_read_faults(request, post),
+                no_content=bool(fields.get("no_content")),
             ),
             "update_time": int(post.created),
         }
         for post in posts[start : start + count]
     ]
-    return ApiResponse.from_json({"total_count": len(posts), "item_count": len(items), "item": items})
+    return ApiResponse.from_json(
+        {"total_count": len(posts), "item_count": len(items), "item": items}
+    )
 
 
 def _find_post(state: SimulatorState, request: ApiRequest) -> SimulatedPost | None:
     post = state.posts.get(str(request.get_json("article_id") or ""))
     owned = post is not None and (post.platform, post.account) == ("wechat", request.account)
-    return post if post and owned and post.state in ("live", "removed") and "mass" not in post.extra else None
+    return (
+        post
+        if post and owned and post.state in ("live", "removed") and "mass" not in post.extra
+        else None
+    )
 
 
 def get_article(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     post = _find_post(state, request)
     if post is None:
         return refuse(request, 53600)
-    return ApiResponse.from_json(_format_content(state, state.apply_read_faults(request, post), no_content=False))
+    return ApiResponse.from_json(
+        _format_content(state, state.apply_read_faults(request, post), no_content=False)
+    )
 
 
 def delete_article(state: SimulatorState, request: ApiRequest) -> ApiResponse:
@@ -118,10 +138,14 @@ def delete_article(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     return ApiResponse.from_json(OK_BODY)
 
 
-def _format_content(state: SimulatorState, post: SimulatedPost, *, no_content: bool) -> dict[str, Any]:
+def _format_content(
+    state: SimulatorState, post: SimulatedPost, *, no_content: bool
+) -> dict[str, Any]:
     number = post.extra["publish_id"]
     items = [
-        format_article(state, article, build_article_url(post.account, number, index), no_content=no_content)
+        format_article(
+            state, article, build_article_url(post.account, number, index), no_content=no_content
+        )
         | {"is_deleted": post.state == "removed"}
         for index, article in enumerate(post.extra["articles"], 1)
     ]
@@ -139,7 +163,10 @@ def format_job(post: SimulatedPost) -> dict[str, Any]:
         status = SUCCESS if post.state == "live" else IN_PROGRESS
     response: dict[str, Any] = {"publish_id": str(publish_id), "publish_status": status}
     if status in (SUCCESS, DELETED_BY_OWNER, BANNED_BY_SYSTEM):
-        items = [{"idx": n, "article_url": build_article_url(post.account, publish_id, n)} for n in indexes]
+        items = [
+            {"idx": n, "article_url": build_article_url(post.account, publish_id, n)}
+            for n in indexes
+        ]
         response |= {"article_id": post.id, "article_detail": {"count": len(items), "item": items}}
     is_refused = status not in (SUCCESS, IN_PROGRESS, DELETED_BY_OWNER, BANNED_BY_SYSTEM)
     return response | {"fail_idx": list(indexes) if is_refused else []}

@@ -1,4 +1,7 @@
-"""WeChat's error format (HTTP 200, `errcode`, and a text that ends in a request id), its ids and addresses."""
+"""WeChat's error format, ids and addresses.
+
+An error has HTTP 200, `errcode`, and a text that ends in a request id.
+"""
 
 import base64
 import hashlib
@@ -15,7 +18,9 @@ BEIJING = timezone(timedelta(hours=8))
 MAX_LIST_SIZE = 20
 
 PICTURE_HOSTS = ("mmbiz.qpic.cn", "mmbiz.qlogo.cn")
-PICTURE_URL = re.compile(r"https?://mmbiz\.q(?:pic|logo)\.cn/[a-z_]+/([0-9a-f]{64})/0(?:\?[^\s\"'<>)]*)?")
+PICTURE_URL = re.compile(
+    r"https?://mmbiz\.q(?:pic|logo)\.cn/[a-z_]+/([0-9a-f]{64})/0(?:\?[^\s\"'<>)]*)?"
+)
 ERROR_TEXTS = {
     -1: "system error",
     40001: "invalid credential, access_token is invalid or not latest",
@@ -83,11 +88,18 @@ ERROR_TEXTS = {
 }
 
 
-def refuse(request: ApiRequest, code: int, message: str | None = None, **more: object) -> ApiResponse:
-    """Return an error body as seen in real responses: `… rid: 8hex-8hex-8hex`, the first group being the time."""
+def refuse(
+    request: ApiRequest, code: int, message: str | None = None, **more: object
+) -> ApiResponse:
+    """Return an error body as seen in real responses: `… rid: 8hex-8hex-8hex`.
+
+    The first group is the time.
+    """
     digest = hashlib.sha256(f"{request.event_number}/{request.endpoint}".encode()).hexdigest()
     if message is None:
-        message = ERROR_TEXTS.get(code, "system error").format(peer=request.peer_address or "127.0.0.1")
+        message = ERROR_TEXTS.get(code, "system error").format(
+            peer=request.peer_address or "127.0.0.1"
+        )
     text = f"{message} rid: {int(time.time()):08x}-{digest[:8]}-{digest[8:16]}"
     return ApiResponse.from_json({"errcode": code, "errmsg": text, **more})
 

@@ -1,6 +1,7 @@
-"""Statistics (developers.weixin.qq.com, wedata/news): metrics of articles by day, ready from 08:00 the next day.
+"""Statistics of articles by day (developers.weixin.qq.com, wedata/news).
 
-The platform has given up getarticlesummary; wechatpy still calls it.
+The metrics are ready from 08:00 the next day. The platform has given up getarticlesummary; wechatpy
+still calls it.
 """
 
 from collections.abc import Iterable
@@ -8,7 +9,12 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from publisher.simulator.request import ApiRequest, ApiResponse
-from publisher.simulator.state import SimulatedMetrics, SimulatedPost, SimulatorState, compute_metrics
+from publisher.simulator.state import (
+    SimulatedMetrics,
+    SimulatedPost,
+    SimulatorState,
+    compute_metrics,
+)
 
 from .responses import BEIJING, build_article_url, refuse
 
@@ -33,7 +39,9 @@ def show_details(state: SimulatorState, request: ApiRequest) -> ApiResponse:
             "publish_type": 0 if "mass" in post.extra else 1,
             "title": article["title"],
             "content_url": build_article_url(post.account, post.extra["publish_id"], index),
-            "detail_list": [_format_detail(post, day) for day in _iter_days(state, post, (published, date.max))],
+            "detail_list": [
+                _format_detail(post, day) for day in _iter_days(state, post, (published, date.max))
+            ],
         }
         for post, index, article in _iter_articles(state, request.account)
         if days[0] <= (published := _get_publish_day(post)) <= days[1]
@@ -42,7 +50,7 @@ def show_details(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 
 
 def show_old_summary(state: SimulatorState, request: ApiRequest) -> ApiResponse:
-    """List what each article gained on one day."""
+    """List each article's gains on one day."""
     days = _parse_range(state, request)
     if isinstance(days, int):
         return refuse(request, days)
@@ -51,7 +59,10 @@ def show_old_summary(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     entries = []
     for post, index, article in _iter_articles(state, request.account):
         for day in _iter_days(state, post, days):
-            total, before = _compute_metrics_until(post, day), _compute_metrics_until(post, day - timedelta(days=1))
+            total, before = (
+                _compute_metrics_until(post, day),
+                _compute_metrics_until(post, day - timedelta(days=1)),
+            )
             reads, reposts = total.reads - before.reads, total.reposts - before.reposts
             entries.append(
                 {
@@ -72,10 +83,12 @@ def show_old_summary(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 
 
 def _parse_range(state: SimulatorState, request: ApiRequest) -> DateRange | int:
-    """Return the requested days, which end yesterday at the latest; else an error code."""
+    """Return the requested days, ending yesterday at the latest; else an error code."""
     fields = request.parse_json() or {}
     try:
-        begin, end = (date.fromisoformat(str(fields.get(name) or "")) for name in ("begin_date", "end_date"))
+        begin, end = (
+            date.fromisoformat(str(fields.get(name) or "")) for name in ("begin_date", "end_date")
+        )
     except ValueError:
         return 61500
     return (begin, end) if FIRST_STATISTICS_DAY <= begin <= end < _now(state).date() else 61501
@@ -86,12 +99,14 @@ def _now(state: SimulatorState) -> datetime:
 
 
 def _get_newest_day(state: SimulatorState) -> date:
-    """Return the last day whose statistics are ready."""
+    """Return the last day with ready statistics."""
     now = _now(state)
     return now.date() - timedelta(days=2 if now.time() < READY_AT else 1)
 
 
-def _iter_articles(state: SimulatorState, account: str) -> Iterable[tuple[SimulatedPost, int, StatisticsRow]]:
+def _iter_articles(
+    state: SimulatorState, account: str
+) -> Iterable[tuple[SimulatedPost, int, StatisticsRow]]:
     """Yield each article that was ever public; texts have no statistics."""
     for post in state.get_posts("wechat", account):
         is_article = post.extra.get("mass", {}).get("kind", "mpnews") == "mpnews"
@@ -116,7 +131,9 @@ def _get_publish_day(post: SimulatedPost) -> date:
 
 def _compute_metrics_until(post: SimulatedPost, day: date) -> SimulatedMetrics:
     """Return the totals of a post at the end of a day."""
-    return compute_metrics(post, datetime.combine(day + timedelta(days=1), time(), BEIJING).timestamp())
+    return compute_metrics(
+        post, datetime.combine(day + timedelta(days=1), time(), BEIJING).timestamp()
+    )
 
 
 def _format_detail(post: SimulatedPost, day: date) -> StatisticsRow:
@@ -130,7 +147,9 @@ def _format_detail(post: SimulatedPost, day: date) -> StatisticsRow:
     return {
         "stat_date": day.isoformat(),
         "read_user": metrics.reads,
-        "read_user_source": [{"user_count": count, "scene_desc": scene} for scene, count in sources.items()],
+        "read_user_source": [
+            {"user_count": count, "scene_desc": scene} for scene, count in sources.items()
+        ],
         "share_user": metrics.reposts,
         "zaikan_user": metrics.likes // 2,
         "like_user": metrics.likes,

@@ -1,6 +1,8 @@
-"""Access tokens and daily quotas (developers.weixin.qq.com, getStableAccessToken, Get_access_token, API_Call_Limits).
+"""Access tokens and daily quotas.
 
-`stable_token` and `token` are isolated from each other; only `token` replaces the old token on each call.
+The sources are developers.weixin.qq.com, getStableAccessToken, Get_access_token and
+API_Call_Limits. `stable_token` and `token` are isolated from each other. Only `token` replaces the
+old token on each call.
 """
 
 import secrets
@@ -63,7 +65,9 @@ def require_token(handler: Handler, method: str) -> Handler:
             return refuse(request, 40001)
         if state.now() >= found["dies_at"]:
             return refuse(request, 42001)
-        if not state.behaviour.wechat_verified and request.endpoint.startswith(VERIFIED_ONLY_PREFIXES):
+        if not state.behaviour.wechat_verified and request.endpoint.startswith(
+            VERIFIED_ONLY_PREFIXES
+        ):
             return refuse(request, 48001)
         return check_quota(state, request) or handler(state, request)
 
@@ -78,7 +82,10 @@ def expire_all(state: SimulatorState, request: ApiRequest) -> None:
 
 
 def issue_stable(state: SimulatorState, request: ApiRequest) -> ApiResponse:
-    """Return the current token, or a new one; a forced renewal too soon after the last one renews nothing."""
+    """Return the current token, or a new one.
+
+    A forced renewal too soon after the last one renews nothing.
+    """
     fields = request.parse_json()
     if request.method != "POST":
         return refuse(request, 43002)
@@ -106,7 +113,9 @@ def issue_plain(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     return _make_response(state, _issue(state, request.account, "plain"))
 
 
-def _check_credentials(state: SimulatorState, request: ApiRequest, fields: Mapping[str, Any]) -> ApiResponse | None:
+def _check_credentials(
+    state: SimulatorState, request: ApiRequest, fields: Mapping[str, Any]
+) -> ApiResponse | None:
     if not fields.get("appid"):
         return refuse(request, 41002)
     if not fields.get("secret"):
@@ -119,7 +128,11 @@ def _check_credentials(state: SimulatorState, request: ApiRequest, fields: Mappi
     if known and known != fields["secret"]:
         return refuse(request, 40125)
     listed = state.behaviour.wechat_addresses
-    return refuse(request, 40164) if listed and request.peer_address not in listed else check_quota(state, request)
+    return (
+        refuse(request, 40164)
+        if listed and request.peer_address not in listed
+        else check_quota(state, request)
+    )
 
 
 def _find_current(state: SimulatorState, app_id: str, kind: str) -> dict[str, Any] | None:
@@ -131,7 +144,12 @@ def _find_current(state: SimulatorState, app_id: str, kind: str) -> dict[str, An
 def _issue(state: SimulatorState, app_id: str, kind: str) -> dict[str, Any]:
     now = state.now()
     token = f"60_{secrets.token_urlsafe(96)}"
-    issued = {"token": token, "app_id": app_id, "made_at": now, "dies_at": now + TOKEN_LIFETIME_SECONDS}
+    issued = {
+        "token": token,
+        "app_id": app_id,
+        "made_at": now,
+        "dies_at": now + TOKEN_LIFETIME_SECONDS,
+    }
     state.put_row("wechat_tokens", token, issued)
     state.put_row("wechat_current", f"{kind}/{app_id}", {"token": token})
     return issued
@@ -143,18 +161,27 @@ def _expire(state: SimulatorState, token: dict[str, Any], after: float = 0) -> N
 
 
 def _make_response(state: SimulatorState, token: dict[str, Any]) -> ApiResponse:
-    return ApiResponse.from_json({"access_token": token["token"], "expires_in": int(token["dies_at"] - state.now())})
+    return ApiResponse.from_json(
+        {"access_token": token["token"], "expires_in": int(token["dies_at"] - state.now())}
+    )
 
 
 def check_quota(state: SimulatorState, request: ApiRequest) -> ApiResponse | None:
     """Count a call, or refuse it if the day's quota is used up."""
-    limit = DAILY_LIMITS.get(request.endpoint) if state.behaviour.wechat_quotas == "platform" else None
+    limit = (
+        DAILY_LIMITS.get(request.endpoint) if state.behaviour.wechat_quotas == "platform" else None
+    )
     calls_today = count_call(state, request.account, request.endpoint)
     return refuse(request, 45009) if limit is not None and calls_today > limit else None
 
 
 def count_call(state: SimulatorState, account: str, resource: str) -> int:
     """Count one more call on the current day, and return the new count."""
-    key = "wechat", account, resource, datetime.fromtimestamp(state.now(), BEIJING).strftime("%Y-%m-%d")
+    key = (
+        "wechat",
+        account,
+        resource,
+        datetime.fromtimestamp(state.now(), BEIJING).strftime("%Y-%m-%d"),
+    )
     state.quota_usage[key] += 1
     return state.quota_usage[key]

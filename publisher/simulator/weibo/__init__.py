@@ -1,4 +1,4 @@
-"""Sina Weibo's open platform: the calls of an ordinary app, and those that need a grant."""
+"""Sina Weibo's open platform: the calls of an ordinary app, and the ones that need a grant."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,7 +15,10 @@ from .responses import ARTICLE_PATH, encode_bid, make_post_id, refuse
 from .text import shorten_links
 
 ERROR_DETAILS = {"10007": "json", "10016": "status", "10017": "status"}
-"""The detail in the text of an error that a fault causes; for other codes it is the name of the call."""
+"""The detail in the text of an error that a fault causes.
+
+For other codes it is the name of the call.
+"""
 ENDPOINTS: Mapping[str, Handler] = {
     "/oauth2/authorize": oauth.authorize,
     "/oauth2/default.html": oauth.show_code_page,
@@ -23,7 +26,10 @@ ENDPOINTS: Mapping[str, Handler] = {
     "/oauth2/get_token_info": oauth.show_token,
     "/oauth2/revokeoauth2": oauth.revoke_token,
     "/2/account/rate_limit_status.json": show_rate_limit,
-    **{path: partial(post.create_post, endpoint=endpoint) for path, endpoint in post.CREATE_ENDPOINTS.items()},
+    **{
+        path: partial(post.create_post, endpoint=endpoint)
+        for path, endpoint in post.CREATE_ENDPOINTS.items()
+    },
     "/2/statuses/upload_pic/biz.json": post.upload_picture,
     ARTICLE_PATH: post.publish_article,
     "/2/statuses/user_timeline.json": timeline.list_posts,
@@ -50,11 +56,15 @@ def make_external_post(state: SimulatorState, fields: Mapping[str, Any]) -> Simu
     sent = str(fields.get("text") or "")
     text, links = shorten_links(sent)
     extra = {"by_hand": True, "sent": sent, "url_objects": links}
-    return SimulatedPost(make_post_id(state, now), "weibo", str(fields["account"]), now, text, extra=extra)
+    return SimulatedPost(
+        make_post_id(state, now), "weibo", str(fields["account"]), now, text, extra=extra
+    )
 
 
 def refuse_by_fault(request: ApiRequest, code: str, message: str | None) -> ApiResponse:
-    return refuse(request, int(code), ERROR_DETAILS.get(code, "") or get_resource_name(request), message)
+    return refuse(
+        request, int(code), ERROR_DETAILS.get(code, "") or get_resource_name(request), message
+    )
 
 
 PLATFORM = Platform(

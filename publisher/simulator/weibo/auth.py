@@ -1,7 +1,7 @@
 """Sign-in, tokens, grants and rate limits of a call.
 
-Sources: open.weibo.com wiki OAuth2, Error_code, Rate-limiting, 2/account/rate_limit_status. Limits are counted by the
-full hour in Beijing.
+Sources: open.weibo.com wiki OAuth2, Error_code, Rate-limiting, 2/account/rate_limit_status. Limits
+are counted by the full hour in Beijing.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,13 @@ from .responses import BEIJING, refuse
 SCHEME = "oauth2 "
 TOKEN_LIFETIME_SECONDS = {"own": 157_679_999, "reviewed": 2_592_000}
 """Five years if the user is the app's own developer, else thirty days."""
-NO_TOKEN, UNKNOWN_TOKEN, TOKEN_EXPIRED, TOKEN_REVOKED, NOT_GRANTED = 10006, 21332, 21327, 21321, 10014
+NO_TOKEN, UNKNOWN_TOKEN, TOKEN_EXPIRED, TOKEN_REVOKED, NOT_GRANTED = (
+    10006,
+    21332,
+    21327,
+    21321,
+    10014,
+)
 CODES_TABLE, TOKENS_TABLE = "weibo_codes", "weibo_access"
 OPEN_APP_KEY = "1000000000"
 """The app of all accounts that are not registered."""
@@ -44,7 +50,10 @@ class WeiboAccessToken:
 
 
 def get_token(request: ApiRequest) -> str:
-    """Return the token from body, query, or the header `Authorization: OAuth2 TOKEN`: real clients use each."""
+    """Return the token from body, query, or the header `Authorization: OAuth2 TOKEN`.
+
+    Real clients use each of these places.
+    """
     header = request.headers.get("authorization", "")
     if header[: len(SCHEME)].lower() == SCHEME:
         return header[len(SCHEME) :].strip()
@@ -63,11 +72,19 @@ def identify_caller(state: SimulatorState, request: ApiRequest) -> str:
 def _find_token_owner(state: SimulatorState, token: str) -> str:
     """Return the account of a token, valid or not; empty for an unknown token."""
     known = state.get_row(TOKENS_TABLE, token)
-    return str(known["account"]) if known and "account" in known else state.get_identity("weibo", token)
+    return (
+        str(known["account"])
+        if known and "account" in known
+        else state.get_identity("weibo", token)
+    )
 
 
 def find_token(state: SimulatorState, token: str) -> WeiboAccessToken | None:
-    """Return a token; the lifetime of one that an account has from the start begins with its first use."""
+    """Return a token.
+
+    An account may have a token from the start. The lifetime of such a token begins with its first
+    use.
+    """
     owner = _find_token_owner(state, token)
     if not owner:
         return None
@@ -92,7 +109,9 @@ def compute_lifetime(state: SimulatorState) -> dict[str, Any]:
     return {"made": now, "ends": now + TOKEN_LIFETIME_SECONDS[state.behaviour.weibo_app]}
 
 
-def validate_token(state: SimulatorState, request: ApiRequest, *methods: str) -> ApiResponse | WeiboAccessToken:
+def validate_token(
+    state: SimulatorState, request: ApiRequest, *methods: str
+) -> ApiResponse | WeiboAccessToken:
     """Return the call's token if it is valid, else the refusal of the call."""
     if request.method not in methods:
         return refuse(request, 10021)
@@ -106,7 +125,12 @@ def validate_token(state: SimulatorState, request: ApiRequest, *methods: str) ->
 
 
 def check_access(
-    state: SimulatorState, request: ApiRequest, method: str, grant: str = "", *, is_publishing: bool = False
+    state: SimulatorState,
+    request: ApiRequest,
+    method: str,
+    grant: str = "",
+    *,
+    is_publishing: bool = False,
 ) -> ApiResponse | None:
     """Return the refusal of a call, if any, in the order: HTTP method, token, grant, rate.
 
@@ -132,13 +156,20 @@ def has_grant(state: SimulatorState, account: str, grant: str) -> bool:
     return grant in grants.get(account, ()) or grant in grants.get(ALL_CALLERS, ())
 
 
-def _check_quota(state: SimulatorState, request: ApiRequest, *, is_publishing: bool) -> ApiResponse | None:
-    """Count a call, or refuse it if a window is full. Business calls have a limit per IP address only."""
+def _check_quota(
+    state: SimulatorState, request: ApiRequest, *, is_publishing: bool
+) -> ApiResponse | None:
+    """Count a call, or refuse it if a window is full.
+
+    Business calls have a limit per IP address only.
+    """
     settings = state.behaviour
     limits = [(ALL_CALLERS, "hour", settings.weibo_per_ip, 10022)]
     if not is_business(request):
         limits.append((request.account, "day", settings.weibo_per_day, 10023))
-        limits.append((request.account, "hour", settings.weibo_per_hour if is_publishing else 0, 10024))
+        limits.append(
+            (request.account, "hour", settings.weibo_per_hour if is_publishing else 0, 10024)
+        )
     for account, unit, limit, code in limits:
         if limit and state.quota_usage[_get_window(state, account, unit)] >= limit:
             return refuse(request, code, get_resource_name(request))
@@ -169,7 +200,10 @@ def show_rate_limit(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     settings, usage = state.behaviour, state.quota_usage
     now = datetime.fromtimestamp(state.now(), BEIJING)
     reset = (now + timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)
-    ip, hourly = settings.weibo_per_ip or MAX_IP_CALLS_PER_HOUR, settings.weibo_per_hour or MAX_USER_POSTS_PER_HOUR
+    ip, hourly = (
+        settings.weibo_per_ip or MAX_IP_CALLS_PER_HOUR,
+        settings.weibo_per_hour or MAX_USER_POSTS_PER_HOUR,
+    )
     daily = settings.weibo_per_day or MAX_USER_CALLS_PER_DAY
     share = {
         "api": "/statuses/share",

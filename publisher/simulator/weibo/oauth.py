@@ -1,6 +1,7 @@
-"""OAuth: consent, token and revocation (open.weibo.com wiki Oauth2/authorize, access_token, revokeoauth2).
+"""OAuth: consent, token and revocation.
 
-Each registered account has an app of its own; all others share the app of the open mode.
+The sources are open.weibo.com wiki Oauth2/authorize, access_token and revokeoauth2. Each registered
+account has an app of its own; all others share the app of the open mode.
 """
 
 import secrets
@@ -12,7 +13,15 @@ from publisher.simulator.page_texts import SECURITY_HEADERS, render_page
 from publisher.simulator.request import ApiRequest, ApiResponse
 from publisher.simulator.state import SimulatorState
 
-from .auth import CODES_TABLE, TOKEN_EXPIRED, TOKENS_TABLE, compute_lifetime, find_token, get_token, validate_token
+from .auth import (
+    CODES_TABLE,
+    TOKEN_EXPIRED,
+    TOKENS_TABLE,
+    compute_lifetime,
+    find_token,
+    get_token,
+    validate_token,
+)
 from .responses import refuse, to_uid_number
 
 DEFAULT_REDIRECT_PAGE = "https://api.weibo.com/oauth2/default.html"
@@ -36,10 +45,16 @@ HEADERS = SECURITY_HEADERS | {
 
 
 def authorize(state: SimulatorState, request: ApiRequest) -> ApiResponse:
-    """Ask a person for consent and redirect to the app's page; the setting `weibo_consent` can answer instead."""
+    """Ask a person for consent and redirect to the app's page.
+
+    The setting `weibo_consent` can answer instead.
+    """
     if request.method not in ("GET", "POST"):
         return refuse(request, 10021)
-    app_key, page = request.get_parameter("client_id") or "", request.get_parameter("redirect_uri") or ""
+    app_key, page = (
+        request.get_parameter("client_id") or "",
+        request.get_parameter("redirect_uri") or "",
+    )
     if not app_key:
         return refuse(request, INVALID_REQUEST, message="miss client id")
     if not state.behaviour.open and not _find_developer(state, app_key):
@@ -59,7 +74,11 @@ def authorize(state: SimulatorState, request: ApiRequest) -> ApiResponse:
         state.put_row(CODES_TABLE, code, facts)
         return _redirect_back(request, {"code": code})
     context = {
-        "kept": {name: request.get_parameter(name) for name in KEPT_PARAMETERS if request.get_parameter(name)},
+        "kept": {
+            name: request.get_parameter(name)
+            for name in KEPT_PARAMETERS
+            if request.get_parameter(name)
+        },
         "accounts": [account for account in state.accounts.values() if account.platform == "weibo"],
         "chosen": _find_developer(state, app_key),
         "is_open": state.behaviour.open,
@@ -81,11 +100,18 @@ def exchange_code(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     """Exchange a code for a token, once, for the app and the page that the code was issued to."""
     if request.method != "POST":
         return refuse(request, 10021)
-    app_key, app_secret = request.get_parameter("client_id") or "", request.get_parameter("client_secret") or ""
+    app_key, app_secret = (
+        request.get_parameter("client_id") or "",
+        request.get_parameter("client_secret") or "",
+    )
     if not app_key or not app_secret:
         return refuse(request, INVALID_REQUEST, message="miss client id or secret")
     owner = _find_developer(state, app_key)  # in open mode an unregistered app accepts any secret
-    if state.accounts["weibo", owner].secret.get("app_secret") != app_secret if owner else not state.behaviour.open:
+    if (
+        state.accounts["weibo", owner].secret.get("app_secret") != app_secret
+        if owner
+        else not state.behaviour.open
+    ):
         return refuse(request, INVALID_CLIENT)
     kind = request.get_parameter("grant_type")
     if kind == "refresh_token":  # only the platform's own mobile SDK receives refresh tokens
@@ -103,7 +129,9 @@ def exchange_code(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     account = facts["account"]
     state.put_row(CODES_TABLE, code, {**facts, "used": True})
     token, life = _issue_token(state, account, app_key)
-    return ApiResponse.from_json({"access_token": token, "remind_in": str(life), "expires_in": life, "uid": account})
+    return ApiResponse.from_json(
+        {"access_token": token, "remind_in": str(life), "expires_in": life, "uid": account}
+    )
 
 
 def _find_code(state: SimulatorState, code: str) -> dict[str, Any] | None:
@@ -135,11 +163,16 @@ def _find_developer(state: SimulatorState, app_key: str) -> str:
 
 
 def show_token(state: SimulatorState, request: ApiRequest) -> ApiResponse:
-    """Report the remaining lifetime, negative for an expired token unless a newer token superseded it."""
+    """Report the remaining lifetime.
+
+    It is negative for an expired token, unless a newer token superseded it.
+    """
     token = find_token(state, get_token(request))
     checked = validate_token(state, request, "POST")
     is_expired = token is not None and token.find_error(state.now()) == TOKEN_EXPIRED
-    if token is None or (isinstance(checked, ApiResponse) and (not is_expired or token.is_superseded)):
+    if token is None or (
+        isinstance(checked, ApiResponse) and (not is_expired or token.is_superseded)
+    ):
         return checked if isinstance(checked, ApiResponse) else refuse(request, TOKEN_EXPIRED)
     return ApiResponse.from_json(
         {
@@ -165,24 +198,35 @@ def revoke_token(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 def _redirect_back(request: ApiRequest, parameters: Mapping[str, str]) -> ApiResponse:
     """Redirect to the app's page, with the parameters in its URL."""
     page = request.get_parameter("redirect_uri") or ""
-    state = {"state": request.get_parameter("state") or ""} if request.get_parameter("state") else {}
+    state = (
+        {"state": request.get_parameter("state") or ""} if request.get_parameter("state") else {}
+    )
     query = urlencode({**state, **parameters})
     target = urlsplit(page).path if page.split("?")[0] == DEFAULT_REDIRECT_PAGE else page
     return ApiResponse(
-        b"", HTTP_FOUND, HTML_CONTENT_TYPE, {"location": f"{target}{'&' if '?' in target else '?'}{query}"}
+        b"",
+        HTTP_FOUND,
+        HTML_CONTENT_TYPE,
+        {"location": f"{target}{'&' if '?' in target else '?'}{query}"},
     )
 
 
 def show_code_page(_state: SimulatorState, request: ApiRequest) -> ApiResponse:
-    """Serve the platform's own redirect page, which shows the code for a person to copy."""
+    """Serve the platform's own redirect page with the code for a person to copy."""
     return _render(
-        "code.html", request, {"code": request.get_parameter("code"), "error": request.get_parameter("error")}
+        "code.html",
+        request,
+        {"code": request.get_parameter("code"), "error": request.get_parameter("error")},
     )
 
 
 def _render(name: str, request: ApiRequest, facts: dict[str, object]) -> ApiResponse:
-    language = "en" if "en" in (request.get_parameter("language"), request.get_parameter("lang")) else "zh"
-    other = {name: value for name, value in request.query.items() if name not in ("language", "lang")}
+    language = (
+        "en" if "en" in (request.get_parameter("language"), request.get_parameter("lang")) else "zh"
+    )
+    other = {
+        name: value for name, value in request.query.items() if name not in ("language", "lang")
+    }
     switch = urlencode({**other, "language": "zh" if language == "en" else "en"})
     html = render_page(name, language, switch, **facts)
     return ApiResponse(html.encode(), 200, HTML_CONTENT_TYPE, HEADERS)

@@ -1,8 +1,9 @@
-"""The calls that create a post (open.weibo.com wiki 2/statuses/share, update, upload; C/2/statuses/…/biz; Error_code).
+"""The calls that create a post.
 
-An ordinary app may use `share`, with a link to a bound domain; every other call needs a grant. Headline articles are a
-long text behind a short post (wiki Toutiao/api, 2022-11-29). Their responses have an envelope of their own, except for
-a missing grant, which comes in the usual body.
+The sources are open.weibo.com wiki 2/statuses/share, update, upload; C/2/statuses/…/biz;
+Error_code. An ordinary app may use `share`, with a link to a bound domain. Every other call needs a
+grant. Headline articles are a long text behind a short post (wiki Toutiao/api, 2022-11-29). Their
+responses have an envelope of their own, except for a missing grant. That comes in the usual body.
 """
 
 import base64
@@ -29,7 +30,13 @@ PLACEHOLDER_PICTURE = base64.b64decode(
 )
 """One grey pixel, used for a picture given by URL: the simulator fetches nothing."""
 PICTURES_TABLE = "weibo_pictures"
-MISSING_PARAMETER, INVALID_PARAMETER, EMPTY_TEXT, TEXT_TOO_LONG, LONG_TEXT_TOO_LONG = 10016, 10017, 20008, 20012, 20049
+MISSING_PARAMETER, INVALID_PARAMETER, EMPTY_TEXT, TEXT_TOO_LONG, LONG_TEXT_TOO_LONG = (
+    10016,
+    10017,
+    20008,
+    20012,
+    20049,
+)
 NO_IMAGE, WRONG_IMAGE_TYPE, IMAGE_TOO_LARGE = 20007, 20005, 20006
 UNBOUND_DOMAIN, DELAYED_SUCCESS, HELD_FOR_REVIEW, SAME_TEXT = 10017, 20032, 20053, 20019
 REPETITION_SECONDS = 600
@@ -46,7 +53,10 @@ class CreateEndpoint:
     grant: str = ""
     picture: Literal["may", "must", "none", "stored"] = "none"
     is_strict: bool = False
-    """True if the text needs a link to a bound domain, topics lose their marks, and annotations are ignored."""
+    """True if the text needs a link to a bound domain.
+
+    Topics then lose their marks, and annotations are ignored.
+    """
     can_be_long: bool = False
 
 
@@ -59,8 +69,13 @@ CREATE_ENDPOINTS = {
 }
 
 
-def create_post(state: SimulatorState, request: ApiRequest, endpoint: CreateEndpoint) -> ApiResponse:
-    """Create a post; checks in the order: access, parameters, picture, length, domain, repetition."""
+def create_post(
+    state: SimulatorState, request: ApiRequest, endpoint: CreateEndpoint
+) -> ApiResponse:
+    """Create a post.
+
+    The checks come in this order: access, parameters, picture, length, domain, repetition.
+    """
     refusal = (
         check_access(state, request, "POST", endpoint.grant, is_publishing=True)
         or _check_parameters(state, request, endpoint)
@@ -82,7 +97,9 @@ def create_post(state: SimulatorState, request: ApiRequest, endpoint: CreateEndp
     if endpoint.picture == "stored" and not images:
         images = [state.store_media(PLACEHOLDER_PICTURE)]
     now = state.now()
-    post = SimulatedPost(make_post_id(state, now), "weibo", request.account, now, text, images=images, extra=extra)
+    post = SimulatedPost(
+        make_post_id(state, now), "weibo", request.account, now, text, images=images, extra=extra
+    )
     _publish(state, request, post)
     if post.state == "review":
         is_announced = (request.get_fault("review") or {}).get("announce")
@@ -98,7 +115,9 @@ def _publish(state: SimulatorState, request: ApiRequest, post: SimulatedPost) ->
     state.create_post(request, post)
 
 
-def _check_parameters(state: SimulatorState, request: ApiRequest, endpoint: CreateEndpoint) -> ApiResponse | None:
+def _check_parameters(
+    state: SimulatorState, request: ApiRequest, endpoint: CreateEndpoint
+) -> ApiResponse | None:
     text = request.get_parameter("status")
     if text is None:
         return refuse(request, MISSING_PARAMETER, "status")
@@ -113,10 +132,16 @@ def _check_parameters(state: SimulatorState, request: ApiRequest, endpoint: Crea
         json.loads(annotations)
     except ValueError:
         return refuse(request, INVALID_PARAMETER, "annotations")
-    return refuse(request, INVALID_PARAMETER, "annotations") if len(annotations) > MAX_ANNOTATION_LENGTH else None
+    return (
+        refuse(request, INVALID_PARAMETER, "annotations")
+        if len(annotations) > MAX_ANNOTATION_LENGTH
+        else None
+    )
 
 
-def _check_text(state: SimulatorState, request: ApiRequest, endpoint: CreateEndpoint) -> ApiResponse | None:
+def _check_text(
+    state: SimulatorState, request: ApiRequest, endpoint: CreateEndpoint
+) -> ApiResponse | None:
     text = request.get_parameter("status") or ""
     size = count_characters(text)
     may_be_long = (
@@ -130,7 +155,9 @@ def _check_text(state: SimulatorState, request: ApiRequest, endpoint: CreateEndp
         return refuse(request, LONG_TEXT_TOO_LONG)
     links = LINK.findall(text) if "http" in text.lower() else []
     bound = state.behaviour.weibo_safe_domains
-    if endpoint.is_strict and not any(not bound or urlsplit(link).hostname in bound for link in links):
+    if endpoint.is_strict and not any(
+        not bound or urlsplit(link).hostname in bound for link in links
+    ):
         return refuse(request, UNBOUND_DOMAIN, message="text not find domain!")
     return refuse(request, SAME_TEXT) if _is_repeated(state, request.account, text) else None
 
@@ -166,15 +193,22 @@ def publish_article(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     number = f"2309404{mid}"
     url = f"https://weibo.com/ttarticle/p/show?id={number}"
     post = SimulatedPost(mid, "weibo", request.account, now, f"{given['text']} {url}", title, html)
-    post.extra["articles"] = [{"title": title, "content": html, "author": "", "content_source_url": ""}]
+    post.extra["articles"] = [
+        {"title": title, "content": html, "author": "", "content_source_url": ""}
+    ]
     _publish(state, request, post)
     data = {"object_id": f"1022:{number}", "url": url, "mid": mid}
     return ApiResponse.from_json({"code": ARTICLE_SUCCESS, "msg": "", "data": data})
 
 
 def upload_picture(state: SimulatorState, request: ApiRequest) -> ApiResponse:
-    """Serve upload_pic: store a picture for a later post, under an id that only its account may use."""
-    refusal = check_access(state, request, "POST") or _check_uploaded_picture(request, is_needed=True)
+    """Serve upload_pic: store a picture for a later post.
+
+    Only its account may use its id.
+    """
+    refusal = check_access(state, request, "POST") or _check_uploaded_picture(
+        request, is_needed=True
+    )
     if refusal:
         return refusal
     digest, pic_id = _store_pictures(state, request)[0], secrets.token_hex(13)[:25]
@@ -182,15 +216,22 @@ def upload_picture(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     return ApiResponse.from_json({"pic_id": pic_id, **build_picture_urls(pic_id)})
 
 
-def _check_picture(state: SimulatorState, request: ApiRequest, endpoint: CreateEndpoint) -> ApiResponse | None:
-    """Return the refusal of the picture in the body, of picture ids, or without ids of a URL, if any."""
+def _check_picture(
+    state: SimulatorState, request: ApiRequest, endpoint: CreateEndpoint
+) -> ApiResponse | None:
+    """Return the refusal, if any, of the picture in the body or of picture ids.
+
+    Without ids it is the refusal of a URL.
+    """
     if endpoint.picture == "none":
         return None
     if endpoint.picture != "stored":
         return _check_uploaded_picture(request, is_needed=endpoint.picture == "must")
     ids, url = _get_picture_ids(request), request.get_parameter("url") or ""
     if ids:
-        is_valid = len(ids) <= MAX_PICTURES and all(_find_digest(state, request, pic_id) for pic_id in ids)
+        is_valid = len(ids) <= MAX_PICTURES and all(
+            _find_digest(state, request, pic_id) for pic_id in ids
+        )
         return None if is_valid else refuse(request, INVALID_PARAMETER, "pic_id")
     if not url:
         return refuse(request, MISSING_PARAMETER, "pic_id or url")
@@ -220,4 +261,6 @@ def _find_digest(state: SimulatorState, request: ApiRequest, pic_id: str) -> str
 
 
 def _get_picture_ids(request: ApiRequest) -> list[str]:
-    return [each.strip() for each in (request.get_parameter("pic_id") or "").split(",") if each.strip()]
+    return [
+        each.strip() for each in (request.get_parameter("pic_id") or "").split(",") if each.strip()
+    ]

@@ -15,7 +15,10 @@ BEIJING = timezone(timedelta(hours=8))
 ARTICLE_PATH = "/proxy/article/publish.json"
 WEB_SOURCE, APP_SOURCE = "微博网页版", "平安发布"
 ID_EPOCH_SECONDS = 515483463
-"""`unix = (mid >> 22) + 515483463` gives the second of the sample on open.weibo.com wiki 2/statuses/share."""
+"""Offset for `unix = (mid >> 22) + 515483463`.
+
+It gives the second of the sample on open.weibo.com wiki 2/statuses/share.
+"""
 SECOND_BITS = 22
 HTTP_FORBIDDEN = 403
 HTTP_BAD_REQUEST = 400
@@ -120,15 +123,25 @@ ERROR_TEXTS = {
 }
 
 
-def refuse(request: ApiRequest, code: int, detail: str = "", message: str | None = None) -> ApiResponse:
-    """Return an error in the endpoint's format: OAuth adds fields, the article call has an envelope of its own."""
+def refuse(
+    request: ApiRequest, code: int, detail: str = "", message: str | None = None
+) -> ApiResponse:
+    """Return an error in the endpoint's format.
+
+    OAuth adds fields, and the article call has an envelope of its own.
+    """
     text = ERROR_TEXTS.get(code, "System error").format(detail) if message is None else message
     if request.endpoint == ARTICLE_PATH and code in ARTICLE_CODES:
         return ApiResponse.from_json({"code": str(code), "msg": text, "data": ""})
     body: dict[str, object] = {"request": request.endpoint, "error_code": code, "error": text}
     if request.endpoint.startswith("/oauth2/"):
         name = ERROR_TEXTS.get(code, "System error").format("")
-        body = {"error": name, "error_code": code, "request": request.endpoint, "error_uri": request.endpoint}
+        body = {
+            "error": name,
+            "error_code": code,
+            "request": request.endpoint,
+            "error_uri": request.endpoint,
+        }
         if message:
             body["error_description"] = message
     # missing permission, rate limits, invalid tokens; the platform is not consistent
@@ -139,7 +152,10 @@ def refuse(request: ApiRequest, code: int, detail: str = "", message: str | None
 def build_picture_urls(name: str) -> dict[str, str]:
     """Return the URLs of one picture, as a status and a stored picture name them."""
     sizes = {"thumbnail": "thumbnail", "bmiddle": "bmiddle", "original": "large"}
-    return {f"{size}_pic": f"http://ww2.sinaimg.cn/{folder}/{name}.jpg" for size, folder in sizes.items()}
+    return {
+        f"{size}_pic": f"http://ww2.sinaimg.cn/{folder}/{name}.jpg"
+        for size, folder in sizes.items()
+    }
 
 
 def format_status(state: SimulatorState, post: SimulatedPost) -> dict[str, Any]:
@@ -148,7 +164,9 @@ def format_status(state: SimulatorState, post: SimulatedPost) -> dict[str, Any]:
     account = state.ensure_account("weibo", post.account)
     source = WEB_SOURCE if extra.get("by_hand") else APP_SOURCE
     return {
-        "created_at": datetime.fromtimestamp(post.created, BEIJING).strftime("%a %b %d %H:%M:%S %z %Y"),
+        "created_at": datetime.fromtimestamp(post.created, BEIJING).strftime(
+            "%a %b %d %H:%M:%S %z %Y"
+        ),
         "id": int(post.id),
         "idstr": post.id,
         "mid": post.id,
@@ -161,7 +179,9 @@ def format_status(state: SimulatorState, post: SimulatedPost) -> dict[str, Any]:
         "in_reply_to_user_id": "",
         "in_reply_to_screen_name": "",
         **(build_picture_urls(post.images[0]) if post.images else {}),
-        "pic_urls": [{"thumbnail_pic": build_picture_urls(each)["thumbnail_pic"]} for each in post.images],
+        "pic_urls": [
+            {"thumbnail_pic": build_picture_urls(each)["thumbnail_pic"]} for each in post.images
+        ],
         "geo": None,
         "reposts_count": metrics.reposts,
         "comments_count": metrics.comments,
@@ -188,7 +208,10 @@ def make_post_id(state: SimulatorState, now: float) -> str:
 
 
 def encode_bid(mid: str) -> str:
-    """Return the id as a post's URL shows it: groups of seven digits from the right, four characters each."""
+    """Return the id as a post's URL shows it.
+
+    Groups of seven digits from the right become four characters each.
+    """
     groups: list[str] = []
     while mid:
         mid, group = mid[:-7], mid[-7:]

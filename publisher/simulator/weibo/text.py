@@ -7,9 +7,14 @@ import re
 import zlib
 
 URL_CHARACTERS = r"[A-Za-z0-9\-_$.+!*()/,:;@&=?~#%]"
-COUNTED_LINK = re.compile(rf"https?://(?:[A-Za-z0-9]+\.)+[A-Za-z0-9]+{URL_CHARACTERS}*", re.IGNORECASE)
+COUNTED_LINK = re.compile(
+    rf"https?://(?:[A-Za-z0-9]+\.)+[A-Za-z0-9]+{URL_CHARACTERS}*", re.IGNORECASE
+)
 LINK = re.compile(rf"https?://[A-Za-z0-9]{URL_CHARACTERS}*", re.IGNORECASE)
-OWN_LINK = re.compile(r"http://(?:[A-Za-z0-9]+\.)*(?:weibo\.com|weibo\.cn|t\.sina\.com\.cn|t\.sina\.cn)", re.IGNORECASE)
+OWN_LINK = re.compile(
+    r"http://(?:[A-Za-z0-9]+\.)*(?:weibo\.com|weibo\.cn|t\.sina\.com\.cn|t\.sina\.cn)",
+    re.IGNORECASE,
+)
 TOPIC = re.compile(r"#([^#\n]+)#")
 LINK_WEIGHT = 20
 MAX_FIXED_WEIGHT_LINK_LENGTH = 140
@@ -66,7 +71,9 @@ def shorten_links(text: str) -> tuple[str, list[dict[str, str]]]:
         found[code] = link
         return code
 
-    return LINK.sub(short, text), [{"url_short": code, "url_ori": link} for code, link in found.items()]
+    return LINK.sub(short, text), [
+        {"url_short": code, "url_ori": link} for code, link in found.items()
+    ]
 
 
 def strip_topics(text: str) -> str:

@@ -17,13 +17,16 @@ NO_IDS, TOO_MANY_IDS = 20001, 20009
 
 
 def list_posts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
-    """List the caller's own posts, newest first, whatever `uid` is given; an ordinary app sees only the newest few.
+    """List the caller's own posts, newest first, for any given `uid`.
 
-    The platform's count comes from elsewhere: a list that comes back empty or disordered leaves it as it is.
+    An ordinary app sees only the newest few. The platform's count comes from elsewhere: a list that
+    comes back empty or disordered leaves it as it is.
     """
     if refusal := check_access(state, request, "GET"):
         return refusal
-    posts = [post for post in reversed(state.get_posts("weibo", request.account)) if post.state == "live"]
+    posts = [
+        post for post in reversed(state.get_posts("weibo", request.account)) if post.state == "live"
+    ]
     count_of_all = len(state.hide_late_posts(request, posts))
     posts = state.apply_list_faults(request, posts)
     listed = posts if is_business(request) else posts[: state.behaviour.weibo_timeline_cap]
@@ -93,6 +96,11 @@ def show_counts(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     entries = []
     for post in state.apply_list_faults(request, listed):
         metrics = compute_metrics(post, state.now())
-        counts = {"id": int(post.id), "comments": metrics.comments, "reposts": metrics.reposts, likes: metrics.likes}
+        counts = {
+            "id": int(post.id),
+            "comments": metrics.comments,
+            "reposts": metrics.reposts,
+            likes: metrics.likes,
+        }
         entries.append({name: convert(count) for name, count in counts.items()})
     return ApiResponse.from_json(entries)

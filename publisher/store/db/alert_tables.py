@@ -10,10 +10,11 @@ from publisher.store.db.tables import SERVER_DEFAULT_FALSE, SERVER_DEFAULT_ZERO,
 
 
 class AlertRow(SQLModel, table=True):
-    """Alerts; `cleared_at` is set when the problem is over, `dismissed_at` when a person has acknowledged it.
+    """Alerts, with `cleared_at` set once the problem is over, and `dismissed_at` once acknowledged.
 
-    `notice` is the kind of the last notice about it, "" before the first, `notices` how many there were. `is_settled`:
-    nothing more is to be said about it. `reopenings`: how often it came back soon after it was over.
+    A person acknowledges an alert. `notice` is the kind of the last notice about it, and "" before
+    the first. `notices` is the number of notices. `is_settled` means that nothing more is to be
+    said about it. `reopenings` is the number of times that it came back soon after it was over.
     """
 
     __tablename__: ClassVar[str] = "alert"
@@ -40,11 +41,11 @@ class AlertRow(SQLModel, table=True):
 class NoticeRow(SQLModel, table=True):
     """The outbox of notices: one row for each channel that a notice goes to.
 
-    `key` names the notice, and is sent with it: the same each time, and never used again, as it has the instant at
-    which the notice was written. `alert` is None for the daily digest and for a
-    checkpoint of the audit. While one is sent, `next_action_at` is the end of its lease; once it is sent, replaced by a
-    later one, or given up, `ended_at` is set. `error` is the code of the last failure, and empty again while the
-    notice is sent once more.
+    `key` names the notice and is sent with it. It is the same each time and is never used again, as
+    it has the instant at which the notice was written. `alert` is None for the daily digest and for
+    a checkpoint of the audit. While a notice is sent, `next_action_at` is the end of its lease.
+    Once it is sent, replaced by a later one, or given up, `ended_at` is set. `error` is the code of
+    the last failure. It is empty again while the notice is sent once more.
     """
 
     __tablename__: ClassVar[str] = "notice"

@@ -1,4 +1,4 @@
-"""The tables of approvals, who saved which text, the officers on duty, and decisions that wait for a second person."""
+"""The tables of approvals, saves of texts, officers on duty, and decisions for a second person."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -10,9 +10,10 @@ from publisher.store.db.tables import SERVER_DEFAULT_FALSE, Instant, table_of
 
 
 class ApprovalRow(SQLModel, table=True):
-    """Every yes that a person has given to the exact content of an occurrence; it counts until `ended_at` is set.
+    """Every approval of the exact content of an occurrence. It counts until `ended_at` is set.
 
-    `chain` is the hash of the chain under which it was given, `scheduled_at` the time in the schedule.
+    A person has given it. `chain` is the hash of the chain under which it was given. `scheduled_at`
+    is the time in the schedule.
     """
 
     __tablename__: ClassVar[str] = "approval"
@@ -33,11 +34,12 @@ class ApprovalRow(SQLModel, table=True):
 
 
 class ApprovableTextRow(SQLModel, table=True):
-    """The contents of an occurrence that approvals refer to: by account the hash of its rendered post, as JSON.
+    """The contents of an occurrence that approvals refer to, as JSON.
 
-    `saved_by`, `file_owner` and `content_hash` are those of the post when it was rendered; `is_edit`: it replaced an
-    earlier content.
-    `returned_*`: who has asked for a change of it, if anybody has, and why.
+    The JSON maps each account to the hash of its rendered post. `saved_by`, `file_owner` and
+    `content_hash` are the values of the post when it was rendered. `is_edit` means that it replaced
+    an earlier content. `returned_*` names the person that asked for a change of it, if anybody has,
+    and the reason.
     """
 
     __tablename__: ClassVar[str] = "approvable_text"
@@ -57,13 +59,14 @@ class ApprovableTextRow(SQLModel, table=True):
 
 
 class PostSaveRow(SQLModel, table=True):
-    """Every save of a post into schedule.toml by a person who has signed in.
+    """Every save of a post into schedule.toml by a person that has signed in.
 
-    `body_sha256` is of the post as the store keeps it, empty for one that was removed; `text_sha256` is of the whole
-    text of the file. That was made from a text of the hash `base_sha256`, while the schedule version `base_version` was
-    in force, and `growth` is by how many bytes it became larger. `copied_from` is the post that a new one
-    began as a copy of, with the content of `copied_hash`. `file_owners`: these had changed the file before, and
-    that was not in force yet; a JSON list.
+    `body_sha256` is of the post as the store keeps it, and empty for a removed post. `text_sha256`
+    is of the whole text of the file. That text was made from a text of the hash `base_sha256`,
+    while the schedule version `base_version` was in force. `growth` is the number of bytes by which
+    it became larger. `copied_from` is the post that a new one began as a copy of, with the content
+    of `copied_hash`. `file_owners` is a JSON list of the owners that had changed the file before.
+    Their change was not in force yet.
     """
 
     __tablename__: ClassVar[str] = "post_save"
@@ -83,7 +86,7 @@ class PostSaveRow(SQLModel, table=True):
 
 
 class DutyOfficerRow(SQLModel, table=True):
-    """The officers on duty, who may release a post in an emergency."""
+    """The officers on duty, with the right to release a post in an emergency."""
 
     __tablename__: ClassVar[str] = "duty_officer"
     name: str = Field(primary_key=True)

@@ -1,4 +1,4 @@
-"""The database: how it is opened, and the one writer thread, which commits several operations together."""
+"""The database: how it opens, and the one writer thread that commits operations together."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,18 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, Dialect, Engine, NullPool, UpdateBase, create_engine, event, func, insert, select
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Engine,
+    NullPool,
+    UpdateBase,
+    create_engine,
+    event,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -38,8 +49,10 @@ from publisher.store.db.sqlite_files import connect_sqlite, require_safe_compani
 from publisher.store.db.tables import AUDIT, DATABASE_INFO, MICROSECOND, UNIX_EPOCH
 
 GENESIS_KEY = "audit_genesis"
-"""The key whose value the first audit entry of a database is chained to."""
-_LOCK_GENESIS = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == GENESIS_KEY).with_for_update()
+"""The key with the value that the first audit entry of a database is chained to."""
+_LOCK_GENESIS = (
+    select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == GENESIS_KEY).with_for_update()
+)
 _INSERT_ENTRY = insert(AUDIT)
 _MISSING_IN_SCHEMA_SQLSTATES = frozenset({"42P01", "42703"})
 """No such table, no such column."""
@@ -48,7 +61,7 @@ _HEAD = select(AUDIT.c.id, AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledStatement:
-    """A statement as the driver gets it: its text, its constants, and how the values of a row become parameters."""
+    """A statement for the driver: text, constants, and the mapping of row values to parameters."""
 
     text: str
     constants: Mapping[str, Any]
@@ -57,7 +70,9 @@ class CompiledStatement:
 
 
 @lru_cache(maxsize=200)
-def compile_statement(statement: UpdateBase, dialect: Dialect, keys: tuple[str, ...]) -> CompiledStatement:
+def compile_statement(
+    statement: UpdateBase, dialect: Dialect, keys: tuple[str, ...]
+) -> CompiledStatement:
     """Return a statement, prepared for rows with these keys."""
     compiled = statement.compile(dialect=dialect, column_keys=list(keys))
     converters = {
@@ -68,17 +83,24 @@ def compile_statement(statement: UpdateBase, dialect: Dialect, keys: tuple[str, 
     constants = {name: value for name, value in compiled.params.items() if name not in keys}
     return CompiledStatement(
         text=compiled.string,
-        constants={name: converters[name](value) if name in converters else value for name, value in constants.items()},
+        constants={
+            name: converters[name](value) if name in converters else value
+            for name, value in constants.items()
+        },
         converters=[item for item in converters.items() if item[0] in keys],
         to_parameters=itemgetter(*compiled.positiontup) if compiled.positiontup else dict,
     )
 
 
-def execute_rows(connection: Connection, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Execute a statement, a constant, for each of at least one row; return how many rows of the table it has written.
+def execute_rows(
+    connection: Connection, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]
+) -> int:
+    """Execute a constant statement for each of at least one row, and return the rows written.
 
-    The rows have the same keys: parameters, and all columns that are written, as no default of a column is applied.
-    SQLAlchemy's own `execute` prepares every row from the beginning, which takes longer than the database needs for it.
+    The return value is the number of rows of the table that it has written. The rows have the same
+    keys: parameters, and all columns that are written, as no default of a column is applied.
+    SQLAlchemy's own `execute` prepares every row from the beginning. That takes longer than the
+    database needs for it.
     """
     compiled = compile_statement(statement, connection.dialect, tuple(rows[0]))
     parameters = []
@@ -90,11 +112,14 @@ def execute_rows(connection: Connection, statement: UpdateBase, rows: Sequence[M
     return connection.exec_driver_sql(compiled.text, parameters).rowcount
 
 
-def append_entries(connection: Connection, entries: Sequence[Mapping[str, object]]) -> tuple[int, str]:
-    """Number these audit entries, chain and insert them. Return the number and hash of the last one.
+def append_entries(
+    connection: Connection, entries: Sequence[Mapping[str, object]]
+) -> tuple[int, str]:
+    """Number, chain and insert audit entries, and return the number and hash of the last one.
 
-    Other workers wait for this lock until the transaction ends, so this comes last in one. The head is read in a
-    statement of its own after the wait: only then does it show what the others have committed.
+    Other workers wait for this lock until the transaction ends, so this comes last in a
+    transaction. The head is read in a statement of its own after the wait. Only then does it show
+    the commits of the others.
     """
     genesis: str = connection.execute(_LOCK_GENESIS).scalar_one()
     head = connection.execute(_HEAD).first()
@@ -117,27 +142,40 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_SECONDS = 10.0
 READER_THREADS = 8
-"""Concurrent reads. They have threads of their own, so that other work hanging in a thread blocks no read."""
+"""Concurrent reads.
+
+They have threads of their own. Other work that hangs in a thread blocks no read.
+"""
 POOL_SIZE = READER_THREADS + 1
 """A connection for each reader and one for the writer; they stay open."""
 MAX_CONFLICT_RETRIES = 3
 """How often a single operation is run again because another transaction changed its row first."""
 MAX_BATCH_SIZE = 80
-"""How many operations share a commit at most: with more, the first of a burst would wait too long for the last."""
+"""The maximum number of operations in a commit.
+
+With more, the first of a burst would wait too long for the last.
+"""
 MOVED_TO_KEY = "moved_to"
-"""The key in a database whose contents were moved; its value is the address of the new one."""
+"""The key in a database with moved contents. Its value is the address of the new database."""
 _MOVED_TO = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == MOVED_TO_KEY)
 GROUP_WINDOW_SECONDS = 0.002
-"""How long several writes that are waiting wait for more, unless a call cannot start before one of them."""
+"""The time that several waiting writes wait for more.
+
+They do not wait if a call cannot start before one of them.
+"""
 YIELDS_BETWEEN_BATCHES = 5
-"""How many turns of the event loop pass before the next commit. A call needs them to connect and to send its first
-bytes, which the next batch's transaction would delay."""
+"""The number of event loop turns before the next commit.
+
+A call needs them to connect and to send its first bytes. The transaction of the next batch would
+delay both.
+"""
 
 
 class IntentNotJournaledError(PublisherError):
-    """The intent is committed, but its line could not be written to the journal: its call must not begin.
+    """The intent is committed but not in the journal, so its call must not begin.
 
-    `result` is the operation's result, since it may share its transaction with others.
+    The line could not be written to the journal. `result` is the operation's result, since it may
+    share its transaction with others.
     """
 
     def __init__(self, result: object, cause: Exception) -> None:
@@ -146,12 +184,15 @@ class IntentNotJournaledError(PublisherError):
 
 
 class ConcurrentUpdateError(PublisherError):
-    """The row changed between reading and writing: another transaction was first, and nothing was written."""
+    """The row changed between reading and writing.
+
+    Another transaction was first, and nothing was written.
+    """
 
 
 @dataclass(slots=True)
 class Transaction:
-    """An open transaction: its connection, its audit entries, and the intents to journal, and alerts to log, after it.
+    """An open transaction: connection, audit entries, intents to journal after it, alerts to log.
 
     The audit entries are written last, because other workers wait for their lock.
     """
@@ -163,7 +204,7 @@ class Transaction:
 
 
 BatchOperation = Callable[[Transaction, Sequence[Any]], Sequence[Any]]
-"""Applies one operation to several items in one transaction; returns one result for each, in order."""
+"""Apply one operation to several items in one transaction. Return one result for each, in order."""
 
 
 @dataclass(slots=True)
@@ -174,14 +215,18 @@ class _QueuedWrite:
 
 
 def open_engine(url: str) -> Engine:
-    """Return an engine whose commits survive a power cut, and whose errors hide parameters: texts must not be logged.
+    """Return an engine with commits that survive a power cut, and with errors that hide parameters.
 
-    On PostgreSQL a lost server or a frozen worker is noticed within seconds.
+    Texts must not be logged. On PostgreSQL a lost server or a frozen worker is noticed within
+    seconds.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(
-            parsed, hide_parameters=True, pool_size=POOL_SIZE, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
+            parsed,
+            hide_parameters=True,
+            pool_size=POOL_SIZE,
+            connect_args={"timeout": BUSY_TIMEOUT_SECONDS},
         )
 
         def require_safe_files(*_connection: object) -> None:
@@ -193,7 +238,9 @@ def open_engine(url: str) -> Engine:
             cursor = connection.cursor()
             cursor.execute("PRAGMA synchronous=FULL")
             cursor.execute("PRAGMA foreign_keys=ON")
-            if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):  # the file keeps it; setting needs a lock
+            if cursor.execute("PRAGMA journal_mode").fetchone() != (
+                "wal",
+            ):  # the file keeps it; setting needs a lock
                 cursor.execute("PRAGMA journal_mode=WAL")
             cursor.close()
 
@@ -207,7 +254,10 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "begin", begin)
         return engine
     given = parsed.query.get("options", "")
-    options = [given if isinstance(given, str) else " ".join(given), *(f"-c {item}" for item in SESSION_OPTIONS)]
+    options = [
+        given if isinstance(given, str) else " ".join(given),
+        *(f"-c {item}" for item in SESSION_OPTIONS),
+    ]
     return create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         hide_parameters=True,
@@ -221,12 +271,17 @@ READ_ONLY_TIMEOUT_SECONDS = 5
 
 
 def open_read_only_engine(url: str) -> Engine:
-    """Return an engine that changes nothing, creates no database, and waits READ_ONLY_TIMEOUT_SECONDS at most."""
+    """Return a read-only engine that creates no database.
+
+    It changes nothing, and waits READ_ONLY_TIMEOUT_SECONDS at most.
+    """
     file = sqlite_file(url)
     if file is not None:
         connect = partial(connect_sqlite, file, "ro", READ_ONLY_TIMEOUT_SECONDS)
         return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
-    options = f"-c default_transaction_read_only=on -c statement_timeout={READ_ONLY_TIMEOUT_SECONDS}s"
+    options = (
+        f"-c default_transaction_read_only=on -c statement_timeout={READ_ONLY_TIMEOUT_SECONDS}s"
+    )
     return create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         hide_parameters=True,
@@ -238,18 +293,23 @@ def open_read_only_engine(url: str) -> Engine:
 def sqlite_file(url: str) -> Path | None:
     """Return the file of a SQLite URL; None for another database."""
     parsed = make_url(url)
-    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+    return (
+        Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+    )
 
 
 class Database:
-    """Runs reads concurrently, and all writes in one thread, which commits those that are waiting together.
+    """Run reads concurrently, and all writes in one thread that commits waiting writes together.
 
-    A write operation is plain code inside a transaction that others may share: it must not wait for anything but the
-    database. If one of a batch fails, the batch is rolled back and each operation is run again alone, so an operation
-    must change nothing but the database, or what may be changed twice or without effect.
+    A write operation is plain code inside a transaction that others may share. It must wait for
+    nothing but the database. If one operation of a batch fails, the batch is rolled back and each
+    operation is run again alone. So an operation must change only the database, or state that may
+    be changed twice or without effect.
     """
 
-    def __init__(self, engine: Engine, runtime: Runtime, journal: IntentJournal | None = None) -> None:
+    def __init__(
+        self, engine: Engine, runtime: Runtime, journal: IntentJournal | None = None
+    ) -> None:
         self.engine = engine
         self.runtime = runtime
         self.journal = journal
@@ -258,11 +318,13 @@ class Database:
         self.expected_identity: str | None = None
         """The identity of the tables, if they must stay the same while this process runs."""
         self.unreported_errors: set[str] = set()
-        """Codes of write errors for which no alert has been raised yet."""
+        """Codes of write errors that have raised no alert yet."""
         self._queue: asyncio.PriorityQueue[tuple[bool, int, _QueuedWrite]] = asyncio.PriorityQueue()
         self._numbers = count()
         self._writer_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
-        self._reader_threads = ThreadPoolExecutor(max_workers=READER_THREADS, thread_name_prefix="reader")
+        self._reader_threads = ThreadPoolExecutor(
+            max_workers=READER_THREADS, thread_name_prefix="reader"
+        )
         self._writer_task: asyncio.Task[None] | None = None
 
     async def read(self, query: Callable[[Connection], T]) -> T:
@@ -275,15 +337,19 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._reader_threads, run)
 
     async def write(self, operation: Callable[[Transaction], T]) -> T:
-        """Run an operation; return its result once it is committed and its intents are journaled."""
+        """Run an operation. Return its result once it is committed and its intents journaled."""
         return await self.write_batched(lambda transaction, _items: [operation(transaction)], None)
 
     async def write_batched(
-        self, operation: Callable[[Transaction, Sequence[S]], Sequence[T]], item: S, *, goes_first: bool = False
+        self,
+        operation: Callable[[Transaction, Sequence[S]], Sequence[T]],
+        item: S,
+        *,
+        goes_first: bool = False,
     ) -> T:
-        """Run an operation like `write`, together with the same operation on other items that are waiting.
+        """Run an operation like `write`, batched with the same operation on other waiting items.
 
-        One that `goes_first` is run before all that do not, however long they have been waiting.
+        An operation that `goes_first` runs before all others, however long they have waited.
         """
         if self._writer_task is None:
             self._writer_task = asyncio.create_task(self._run_writer())
@@ -337,20 +403,27 @@ class Database:
     ) -> list[tuple[_QueuedWrite, Any]]:
         """Return each write's result, or the error that it ended with.
 
-        What was lost together with the connection is run again on a new one, unless it was committed.
+        Writes lost with the connection run again on a new connection, unless they were committed.
         """
         try:
             results, records = self._execute_batch(writes)
         except Exception as error:  # noqa: BLE001 # every error goes to those who queued the writes
-            if is_connection_lost(error) and (retry_window := retry_window or RetryWindow()).wait_to_retry():
+            if (
+                is_connection_lost(error)
+                and (retry_window := retry_window or RetryWindow()).wait_to_retry()
+            ):
                 return self._commit_batch(writes, retries, retry_window)
             if is_unavailable(error):
                 return [(queued, error) for queued in writes]
             if len(writes) > 1:
                 return [
-                    result for queued in writes for result in self._commit_batch([queued], retry_window=retry_window)
+                    result
+                    for queued in writes
+                    for result in self._commit_batch([queued], retry_window=retry_window)
                 ]
-            if (isinstance(error, ConcurrentUpdateError) or is_serialization_failure(error)) and retries:
+            if (
+                isinstance(error, ConcurrentUpdateError) or is_serialization_failure(error)
+            ) and retries:
                 return self._commit_batch(writes, retries - 1, retry_window)
             return [(writes[0], error)]
         journal_error: Exception | None = None
@@ -362,16 +435,22 @@ class Database:
             except Exception as error:  # noqa: BLE001 # after any error the calls of these intents must not start
                 journal_error = error
         return [
-            (queued, IntentNotJournaledError(result, journal_error) if has_records and journal_error else result)
+            (
+                queued,
+                IntentNotJournaledError(result, journal_error)
+                if has_records and journal_error
+                else result,
+            )
             for queued, result, has_records in results
         ]
 
     def _execute_batch(
         self, writes: Sequence[_QueuedWrite]
     ) -> tuple[list[tuple[_QueuedWrite, Any, bool]], list[JournalRecord]]:
-        """Commit the writes. Return each one's result, and whether it has intents that must be journaled.
+        """Commit the writes. Return each one's result, and True if its intents must be journaled.
 
-        Raises RefusedError if the database was moved while the writes were waiting: nobody would read them.
+        Raises RefusedError if the database was moved while the writes were waiting. Nobody would
+        read them.
         """
         writes_by_operation: dict[BatchOperation, list[_QueuedWrite]] = {}
         for queued in writes:
@@ -395,14 +474,20 @@ class Database:
                     records += transaction.journal_records
                     entries += transaction.audit_entries
                     alerts += transaction.raised_alerts
-                for _ in entries:  # counted by entry: how many share a commit depends on the load, a kill must not
+                for _ in (
+                    entries
+                ):  # counted by entry: how many share a commit depends on the load, a kill must not
                     self.runtime.hit_failpoint_now("audit.before_append")
                 head = append_entries(connection, entries) if entries else None
                 if records:
                     self.runtime.hit_failpoint_now("intent.before_commit")
                 transaction_id = read_transaction_id(connection, head) if self.is_shared else None
         except DBAPIError as error:
-            if transaction_id is None or not is_connection_lost(error) or not did_commit(self.engine, transaction_id):
+            if (
+                transaction_id is None
+                or not is_connection_lost(error)
+                or not did_commit(self.engine, transaction_id)
+            ):
                 raise
         for alert in alerts:
             log.info("alert_raised", **alert)
@@ -410,7 +495,7 @@ class Database:
 
 
 class HasDatabase(Protocol):
-    """What `in_transaction` needs of a method's object."""
+    """The parts of a method's object that `in_transaction` needs."""
 
     @property
     def database(self) -> Database: ...
@@ -419,14 +504,16 @@ class HasDatabase(Protocol):
 def in_transaction(
     method: Callable[Concatenate[H, Transaction, P], T],
 ) -> Callable[Concatenate[H, P], Coroutine[Any, Any, T]]:
-    """Run each call of a method as `Database.write` does, in an open transaction that is its first argument.
+    """Run each call of a method as `Database.write` does, with an open transaction as argument.
 
-    The caller awaits the method without that argument.
+    The transaction is the first argument. The caller awaits the method without it.
     """
 
     @wraps(method)
     async def write(part: H, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await part.database.write(lambda transaction: method(part, transaction, *args, **kwargs))
+        return await part.database.write(
+            lambda transaction: method(part, transaction, *args, **kwargs)
+        )
 
     return write
 
@@ -443,7 +530,9 @@ def is_incomplete(error: BaseException) -> bool:
     """Return True if the database lacks a table or a column that this version uses."""
     original = getattr(error, "orig", error)
     if isinstance(original, sqlite3.OperationalError):
-        return any(words in str(original) for words in ("no such table", "no such column", "has no column"))
+        return any(
+            words in str(original) for words in ("no such table", "no such column", "has no column")
+        )
     return getattr(original, "sqlstate", None) in _MISSING_IN_SCHEMA_SQLSTATES
 
 
@@ -462,5 +551,7 @@ def try_lock(transaction: Transaction, name: str) -> bool:
     if transaction.connection.dialect.name == "sqlite":
         return True
     return bool(
-        transaction.connection.scalar(select(func.pg_try_advisory_xact_lock(func.hashtext(f"publisher/{name}"))))
+        transaction.connection.scalar(
+            select(func.pg_try_advisory_xact_lock(func.hashtext(f"publisher/{name}")))
+        )
     )

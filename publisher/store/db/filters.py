@@ -1,10 +1,21 @@
-"""SQL conditions on deliveries that several queries share. `row` is the delivery table or an alias of it."""
+"""SQL conditions on deliveries shared by queries. `row` is the delivery table or an alias of it."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, String, and_, case, exists, literal, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    String,
+    and_,
+    case,
+    exists,
+    literal,
+    literal_column,
+    or_,
+    select,
+)
 
 from publisher.domain.account import Mode
 from publisher.domain.delivery import DesiredState, State
@@ -19,7 +30,11 @@ SqlInstant = datetime | ColumnElement[datetime]
 _DELIVERY_LOGIN = LOGIN.alias("delivery_login")
 _NEWER = DELIVERY.alias("newer")
 _FOLLOWED = DELIVERY.alias("followed")
-"""Aliases of tables take longer to make than the conditions that use them, which the daemon builds each second."""
+"""Aliases of tables, made once.
+
+An alias takes longer to make than the conditions that use it. The daemon builds the conditions each
+second.
+"""
 
 
 def _text_literal(value: str) -> ColumnElement[str]:
@@ -27,27 +42,35 @@ def _text_literal(value: str) -> ColumnElement[str]:
 
 
 def in_state(row: FromClause, *states: State) -> ColumnElement[bool]:
-    """True if a delivery is in one of these states. They are literals: with bound values no partial index is used."""
+    """True if a delivery is in one of these states.
+
+    The states are literals: with bound values no partial index is used.
+    """
     literals = [_text_literal(state) for state in states]
     state: ColumnElement[str] = row.c.state
     return state == literals[0] if len(literals) == 1 else state.in_(literals)
 
 
 def in_open_state(row: FromClause, *states: State) -> ColumnElement[bool]:
-    """True if a delivery is in one of these open states, written so that the index of open states is used."""
+    """True if a delivery is in one of these open states.
+
+    The condition is written so that the index of open states is used.
+    """
     ended = [_text_literal(name) for name in ("published", "cancelled", "expired")]
     return and_(row.c.state.not_in(ended), in_state(row, *states))
 
 
 LOGIN_IDLE_AFTER = timedelta(minutes=1)
-"""A login whose last cooldown ended longer ago than this has been idle; one call takes less."""
+"""The time since the last cooldown of a login after which it was idle. One call takes less."""
 
 
-def may_call(row: FromClause, now: SqlInstant, due_by: SqlInstant | None = None) -> ColumnElement[bool]:
-    """The one condition for a call that creates a post to begin at `now`.
+def may_call(
+    row: FromClause, now: SqlInstant, due_by: SqlInstant | None = None
+) -> ColumnElement[bool]:
+    """True if a call that creates a post may begin at `now`. This is the one condition for it.
 
-    It is checked at the claim, at the intent, and again right before the first byte. A delivery must be due by
-    `due_by`, which is later than `now` when it is prepared ahead of its instant.
+    It is checked at the claim, at the intent, and again right before the first byte. A delivery
+    must be due by `due_by`. This is later than `now` when it is prepared ahead of its instant.
     """
     return and_(
         row.c.desired == _text_literal(DesiredState.AS_PLANNED.value),
@@ -64,19 +87,27 @@ def may_call(row: FromClause, now: SqlInstant, due_by: SqlInstant | None = None)
 def is_late(row: FromClause, now: SqlInstant) -> ColumnElement[bool]:
     """True if the first call would begin later than `max_delay` allows.
 
-    Time in which a quota or a rate limit blocks the login does not count: from its end the whole `max_delay` runs
-    again. But what was too late before the login became busy stays too late, and so does a delivery whose `max_delay`
-    is shorter than LOGIN_IDLE_AFTER.
+    Time in which a quota or a rate limit blocks the login does not count. From its end the whole
+    `max_delay` runs again. A delivery that was too late before the login became busy stays too
+    late. So does a delivery with a `max_delay` shorter than LOGIN_IDLE_AFTER.
     """
-    is_over = _login_was_free(row, row.c.first_attempt_deadline, lambda free_since: free_since + row.c.max_delay < now)
+    is_over = _login_was_free(
+        row, row.c.first_attempt_deadline, lambda free_since: free_since + row.c.max_delay < now
+    )
     is_tight = row.c.max_delay < literal(LOGIN_IDLE_AFTER, row.c.max_delay.type)
-    return and_(row.c.first_attempt_deadline.is_not(None), row.c.first_attempt_deadline < now, or_(is_tight, is_over))
+    return and_(
+        row.c.first_attempt_deadline.is_not(None),
+        row.c.first_attempt_deadline < now,
+        or_(is_tight, is_over),
+    )
 
 
 def _login_was_free(
-    row: FromClause, at: ColumnElement[Any], is_match: Callable[[ColumnElement[datetime]], ColumnElement[bool]]
+    row: FromClause,
+    at: ColumnElement[Any],
+    is_match: Callable[[ColumnElement[datetime]], ColumnElement[bool]],
 ) -> ColumnElement[bool]:
-    """True if a delivery's login was not yet busy at an instant, or if the end of its cooldown matches."""
+    """True if a delivery's login was not busy yet at an instant, or the cooldown end matches."""
     login = _DELIVERY_LOGIN
     free_since = case(
         (
@@ -85,14 +116,19 @@ def _login_was_free(
         ),
         else_=login.c.routine_cooldown_until,
     )
-    was_free = exists().where(login.c.id == row.c.login, or_(login.c.busy_since > at, is_match(free_since)))
-    return was_free.correlate_except(login)  # by itself it would correlate with the innermost query only
+    was_free = exists().where(
+        login.c.id == row.c.login, or_(login.c.busy_since > at, is_match(free_since))
+    )
+    return was_free.correlate_except(
+        login
+    )  # by itself it would correlate with the innermost query only
 
 
 def is_superseded(row: FromClause, now: SqlInstant) -> ColumnElement[bool]:
-    """True if this instant of a recurring post was missed: a later one is due, and this one has not been called yet.
+    """True if this instant of a recurring post was missed: a later one is due, and it is uncalled.
 
-    What a quota or a rate limit blocked was not missed, unless the later one has been called already.
+    An instant blocked by a quota or a rate limit was not missed, unless the later one has been
+    called already.
     """
     newer = _NEWER
     was_free = _login_was_free(row, row.c.due_at, lambda free_since: free_since <= newer.c.due_at)
@@ -103,14 +139,19 @@ def is_superseded(row: FromClause, now: SqlInstant) -> ColumnElement[bool]:
         newer.c.due_at > row.c.due_at,
         newer.c.due_at <= now,
         newer.c.state != _text_literal(State.CANCELLED.value),
-        newer.c.desired.in_([_text_literal(desired) for desired in (DesiredState.AS_PLANNED, DesiredState.EDITED)]),
+        newer.c.desired.in_(
+            [_text_literal(desired) for desired in (DesiredState.AS_PLANNED, DesiredState.EDITED)]
+        ),
         or_(was_free, newer.c.first_attempt_deadline.is_(None)),
     )
     return and_(_is_recurring(row), row.c.first_attempt_deadline.is_not(None), overtakes)
 
 
 def _is_recurring(row: FromClause) -> ColumnElement[bool]:
-    """True for an instant of a recurring post; the occurrence of a resend has fractions of a second instead."""
+    """True for an instant of a recurring post.
+
+    The occurrence of a resend has fractions of a second instead.
+    """
     return and_(row.c.occurrence != _text_literal(ONCE_OCCURRENCE), ~row.c.occurrence.contains("."))
 
 
@@ -146,19 +187,28 @@ def counts_against_quota() -> ColumnElement[bool]:
 
 
 def is_in_cooldown(now: SqlInstant) -> ColumnElement[bool]:
-    """True if the delivery's login is in cooldown, by its quota or by a rate limit of the platform."""
-    cooldowns = or_(LOGIN.c.cooldown_until > now, and_(~DELIVERY.c.is_urgent, LOGIN.c.routine_cooldown_until > now))
+    """True if the delivery's login is in cooldown, by its quota or by a platform rate limit."""
+    cooldowns = or_(
+        LOGIN.c.cooldown_until > now,
+        and_(~DELIVERY.c.is_urgent, LOGIN.c.routine_cooldown_until > now),
+    )
     return exists().where(LOGIN.c.id == DELIVERY.c.login, cooldowns)
 
 
 def is_switched_off(row: FromClause) -> ColumnElement[bool]:
     """True if a person has switched the delivery's account off at run time."""
-    return exists().where(MODE_OVERRIDE.c.account == row.c.account, MODE_OVERRIDE.c.mode == Mode.OFF.value)
+    return exists().where(
+        MODE_OVERRIDE.c.account == row.c.account, MODE_OVERRIDE.c.mode == Mode.OFF.value
+    )
 
 
 def mode_override(row: FromClause) -> ColumnElement[str | None]:
     """Return the mode that a person set for the delivery's account at run time, if any."""
-    return select(MODE_OVERRIDE.c.mode).where(MODE_OVERRIDE.c.account == row.c.account).scalar_subquery()
+    return (
+        select(MODE_OVERRIDE.c.mode)
+        .where(MODE_OVERRIDE.c.account == row.c.account)
+        .scalar_subquery()
+    )
 
 
 def original_is_published(row: FromClause) -> ColumnElement[bool]:
@@ -191,6 +241,8 @@ def is_in_force() -> ColumnElement[bool]:
 
 def subject_column(row: FromClause = DELIVERY) -> ColumnElement[str]:
     """Return a delivery's name as the audit spells it."""
-    instant = case((row.c.occurrence == ONCE_OCCURRENCE, ""), else_=literal("#").concat(row.c.occurrence))
+    instant = case(
+        (row.c.occurrence == ONCE_OCCURRENCE, ""), else_=literal("#").concat(row.c.occurrence)
+    )
     name: ColumnElement[str] = row.c.post.concat(instant).concat(literal("@")).concat(row.c.account)
     return name

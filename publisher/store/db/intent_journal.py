@@ -1,18 +1,20 @@
-"""The intent journal and the call record: what is known of calls outside the database, after a crash.
+"""The intent journal and the call record: knowledge of calls outside the database, after a crash.
 
 The journal has one synced line for each recorded intent.
 
-A line that the database does not have proves that the database is older than what was done. A line torn by a crash at
-the very end belongs to a call that never began; damage anywhere else means that a call may be missing.
+A line missing from the database proves that the database is older than the calls. A line torn by a
+crash at the very end belongs to a call that never began. Damage anywhere else means that a call may
+be missing.
 
-A line is one JSON object, whose last key `crc32` is the checksum of all bytes before it. A release reads the keys that
-it knows, and checks the sum over all.
+A line is one JSON object. Its last key `crc32` is the checksum of all bytes before it. A release
+reads the keys that it knows, and checks the sum over all.
 
-The call record says which calls of recorded intents have begun, as far as one process knows within one boot. A line is
-written before an intent is committed, and another one right before the first byte of its call. They are not synced:
-what a process has written outlives a crash of the process, because the system holds it, but not one of the machine. So
-a call with an intent line and no start line provably never began, if the machine has not been booted since. A missing
-line proves nothing else, and what is not proven counts as begun.
+The call record lists the calls of recorded intents that have begun, as far as one process knows
+within one boot. A line is written before an intent is committed. Another one is written right
+before the first byte of its call. They are not synced. A line outlives a crash of the process that
+wrote it, because the system holds it. It does not outlive a crash of the machine. So a call with an
+intent line and no start line provably never began, if the machine has not been booted since. A
+missing line proves nothing else. A call without proof counts as begun.
 """
 
 import errno
@@ -33,11 +35,14 @@ from publisher.domain.post import DeliveryId
 from publisher.runtime.shared_files import open_plain, share
 
 TAIL_BYTES = 256 * 1024
-"""How much of the end is compared at startup: if the database lacks any line, it lacks the newest ones."""
+"""The size of the end compared at startup.
+
+If the database lacks any line, it lacks the newest ones.
+"""
 JOURNAL_RETENTION = timedelta(days=90)
 """The journal may not reach back to a backup that is older than this."""
 CallKey = tuple[DeliveryId, int]
-"""A delivery and the fencing token of the lease under which it is called: no other call has both."""
+"""A delivery and the fencing token of its lease during the call. No other call has both."""
 MAX_CALL_RECORD_BYTES = 1024 * 1024
 """Above this size the file is rewritten with the open calls only."""
 
@@ -46,8 +51,9 @@ MAX_CALL_RECORD_BYTES = 1024 * 1024
 class JournalRecord:
     """One intent. `post`, `occurrence` and `account` identify its delivery in any database.
 
-    `part` is the part of a long text that the call was for, 0 being the post itself. `identity` is the account's own on
-    its platform then, `method` the adapter's word for the way of the call, empty where it is not known.
+    `part` is the part of a long text that the call was for, 0 being the post itself. `identity` is
+    the account's own on its platform then, `method` the adapter's word for the way of the call,
+    empty where it is not known.
     """
 
     delivery: int
@@ -64,7 +70,10 @@ class JournalRecord:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Return the record of a row, ignoring the keys of later releases. Raises TypeError if a key is missing."""
+        """Return the record of a row without the keys of later releases.
+
+        Raises TypeError if a key is missing.
+        """
         known = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in row.items() if name in known})
 
@@ -77,8 +86,8 @@ class JournalRecord:
 class JournalContents:
     """The records of a journal, oldest line first.
 
-    `damaged_lines` are numbers, counted from the first line read. `complete_since` is set once the journal was
-    compacted: lines up to that instant may be missing.
+    `damaged_lines` are numbers, counted from the first line read. `complete_since` is set once the
+    journal was compacted: lines up to that instant may be missing.
     """
 
     records: Sequence[JournalRecord] = ()
@@ -87,7 +96,10 @@ class JournalContents:
 
 
 class IntentJournal:
-    """Appends intents to a file; a line is on disk when `append` returns. `last_record` is the newest line."""
+    """Append intents to a file. A line is on disk when `append` returns.
+
+    `last_record` is the newest line.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +112,10 @@ class IntentJournal:
         self._has_failed = False
 
     def append(self, records: Sequence[JournalRecord]) -> None:
-        """Write and sync the intents together. Raises OSError if the disk fails; then none of their calls may start."""
+        """Write and sync the intents together.
+
+        Raises OSError if the disk fails. Then none of their calls may start.
+        """
         lines = b"".join(_format_line(record.to_row()) for record in records)
         with self._lock:
             try:
@@ -114,7 +129,7 @@ class IntentJournal:
         self.last_record = records[-1]
 
     def can_append(self) -> bool:
-        """Return True if lines can be written; after a failure, each call tries it until it succeeds."""
+        """Return True if lines can be written. After a failure, each call tries it again."""
         with self._lock:
             if self._has_failed:
                 try:
@@ -124,15 +139,18 @@ class IntentJournal:
                     os.fdatasync(self._file.fileno())
                     self._file.truncate(end)
                 except OSError:
-                    self._is_repaired = False  # the trial bytes have no line end, and are cut off like a torn line
+                    self._is_repaired = (
+                        False  # the trial bytes have no line end, and are cut off like a torn line
+                    )
                     return False
                 self._has_failed = False
         return True
 
     def _repair(self) -> None:
-        """Cut off a line torn by a crash or a full disk, whose call never started, and sync the file's name.
+        """Cut off a line torn by a crash or a full disk, and sync the file's name.
 
-        This waits until a line of our own is due: a process that only reads must not touch what another one writes.
+        The call of that line never started. This waits until a line of our own is due. A process
+        that only reads must not touch the lines of another one.
         """
         if self._is_repaired:
             return
@@ -149,14 +167,18 @@ class IntentJournal:
     def compact(self, obsolete: Collection[JournalRecord]) -> int:
         """Remove obsolete lines, but never the newest line. Return how many.
 
-        The new file replaces the old one atomically; a damaged journal stays as it is. Intents are appended meanwhile:
-        the lock is held only to copy the lines that have been added since.
+        The new file replaces the old one atomically; a damaged journal stays as it is. Intents are
+        appended meanwhile: the lock is held only to copy the lines that have been added since.
         """
         with self._lock:
             self._repair()
             end = self.path.stat().st_size
         contents = read_journal(self.path, end=end)
-        removed = {record for record in contents.records if record in obsolete and record != self.last_record}
+        removed = {
+            record
+            for record in contents.records
+            if record in obsolete and record != self.last_record
+        }
         if contents.damaged_lines or not removed:
             return 0
         newest = max(datetime.fromisoformat(record.at) for record in removed)
@@ -180,12 +202,17 @@ class IntentJournal:
 
 
 def read_records(path: Path, max_bytes: int | None = TAIL_BYTES) -> list[JournalRecord]:
-    """Return the lines in the last `max_bytes` of the journal, oldest first; all lines if that is None."""
+    """Return the lines in the last `max_bytes` of the journal, oldest first, or all if None."""
     return list(read_journal(path, max_bytes).records)
 
 
-def read_journal(path: Path, max_bytes: int | None = None, end: int | None = None) -> JournalContents:
-    """Read the lines in the `max_bytes` before `end`, which is the journal's end by default; all lines if None."""
+def read_journal(
+    path: Path, max_bytes: int | None = None, end: int | None = None
+) -> JournalContents:
+    """Read the lines in the `max_bytes` before `end`, or all lines if None.
+
+    `end` is the journal's end by default.
+    """
     if not path.exists():
         return JournalContents()
     with path.open("rb") as file:
@@ -196,7 +223,9 @@ def read_journal(path: Path, max_bytes: int | None = None, end: int | None = Non
     records: list[JournalRecord] = []
     damaged: list[int] = []
     complete_since: datetime | None = None
-    for number, line in enumerate(lines[bool(start) : -1], 1):  # the first line of a tail may be cut, the last one torn
+    for number, line in enumerate(
+        lines[bool(start) : -1], 1
+    ):  # the first line of a tail may be cut, the last one torn
         match _parse_line(line):
             case JournalRecord() as record:
                 records.append(record)
@@ -207,16 +236,22 @@ def read_journal(path: Path, max_bytes: int | None = None, end: int | None = Non
     return JournalContents(records=records, damaged_lines=damaged, complete_since=complete_since)
 
 
-def write_journal(path: Path, records: Sequence[JournalRecord], complete_since: datetime | None) -> None:
+def write_journal(
+    path: Path, records: Sequence[JournalRecord], complete_since: datetime | None
+) -> None:
     """Replace the journal by just these lines, atomically and synced."""
     _write_temporary(path, records, complete_since).replace(path)
     sync_directory(path.parent)
 
 
-def _write_temporary(path: Path, records: Sequence[JournalRecord], complete_since: datetime | None) -> Path:
+def _write_temporary(
+    path: Path, records: Sequence[JournalRecord], complete_since: datetime | None
+) -> Path:
     """Write a journal of just these lines next to the journal, synced; return its path."""
     fresh = path.with_name(path.name + ".new")
-    lines: list[dict[str, Any]] = [{"kept_since": complete_since.isoformat()}] if complete_since else []
+    lines: list[dict[str, Any]] = (
+        [{"kept_since": complete_since.isoformat()}] if complete_since else []
+    )
     lines += [record.to_row() for record in records]
     with open(fresh, "wb", opener=open_plain) as file:
         file.write(b"".join(map(_format_line, lines)))
@@ -274,7 +309,8 @@ def _parse_line(line: bytes) -> JournalRecord | datetime | None:
 class CallRecord:
     """The call record of this process; until `reset()`, that of the previous process.
 
-    `boot` identifies the current boot of the machine. Without it, or without a file, nothing is proven.
+    `boot` identifies the current boot of the machine. Without it, or without a file, nothing is
+    proven.
     """
 
     def __init__(self, path: Path | None = None, boot: str | None = None) -> None:
@@ -287,8 +323,8 @@ class CallRecord:
     def reset(self) -> bool:
         """Start this process's own record, after all leases of the previous process have expired.
 
-        Return False if it cannot be written; then nothing is proven. Raises OSError if the old record cannot be
-        removed: it would be taken for ours after the next crash.
+        Return False if it cannot be written; then nothing is proven. Raises OSError if the old
+        record cannot be removed: it would be taken for ours after the next crash.
         """
         with self._lock:
             self._pending, self._started = set(), set()
@@ -301,7 +337,10 @@ class CallRecord:
             return True
 
     def record_pending(self, calls: Iterable[CallKey]) -> None:
-        """Write that the intents of these calls are about to be committed. Raises OSError; then none may be."""
+        """Write that the intents of these calls will now be committed.
+
+        Raises OSError. Then none may be committed.
+        """
         new = set(calls)
         if self._file is None:  # then nothing is proven
             return
@@ -312,7 +351,7 @@ class CallRecord:
             self._pending |= new
 
     def record_start(self, delivery: DeliveryId, fencing_token: int) -> None:
-        """Write that the first byte of a call is sent now. Raises OSError; then it must not be sent."""
+        """Write that the first byte of a call is sent now. Raises OSError: it must not be sent."""
         call = (delivery, fencing_token)
         with self._lock:
             if call in self._pending and self._file is None:
@@ -326,11 +365,14 @@ class CallRecord:
         return call not in self._pending or call in self._started
 
     def has_started(self, delivery: DeliveryId, fencing_token: int) -> bool:
-        """Return True if this call was recorded as started, which is done right before its first byte."""
+        """Return True if this call was recorded as started.
+
+        That record is written right before its first byte.
+        """
         return (delivery, fencing_token) in self._started
 
     def forget(self, delivery: DeliveryId, fencing_token: int) -> None:
-        """Drop a call whose outcome is recorded: it is not looked up again."""
+        """Drop a call with a recorded outcome. It is not looked up again."""
         with self._lock:
             self._pending.discard((delivery, fencing_token))
             self._started.discard((delivery, fencing_token))
@@ -346,7 +388,11 @@ class CallRecord:
             return
         fresh = self._path.with_name(self._path.name + ".new")
         file = fresh.open("wb", buffering=0)
-        lines = f"boot {self._boot}\n" + _lines("intended", self._pending) + _lines("started", self._started)
+        lines = (
+            f"boot {self._boot}\n"
+            + _lines("intended", self._pending)
+            + _lines("started", self._started)
+        )
         _write_all(file, lines.encode())
         fresh.replace(self._path)
         self.close()
@@ -359,13 +405,16 @@ class CallRecord:
 
 
 def _lines(kind: str, calls: Iterable[CallKey]) -> str:
-    return "".join(f"{kind} {delivery} {fencing_token}\n" for delivery, fencing_token in sorted(calls))
+    return "".join(
+        f"{kind} {delivery} {fencing_token}\n" for delivery, fencing_token in sorted(calls)
+    )
 
 
 def _read(path: Path, boot: str) -> tuple[set[CallKey], set[CallKey]]:
-    """Return the pending and the started calls of another process in this boot. A torn last line is ignored.
+    """Return the pending and started calls of another process in this boot.
 
-    A record that cannot be read, or that has a torn line in the middle, proves nothing.
+    A torn last line is ignored. A record that cannot be read, or that has a torn line in the
+    middle, proves nothing.
     """
     try:
         first, *lines = path.read_text(encoding="ascii").split("\n")

@@ -1,4 +1,4 @@
-"""The tables of what is known of accounts and logins: what is read of them, and when it is read next."""
+"""The tables of accounts and logins: the facts read of them, and the time of the next read."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -11,7 +11,10 @@ from publisher.store.db.tables import Instant, table_of
 
 
 class MonitorScheduleRow(SQLModel, table=True):
-    """When each account is monitored next. Posts older than `monitored_since` predate monitoring of this `identity`."""
+    """The time of the next monitoring of each account.
+
+    Posts older than `monitored_since` predate monitoring of this `identity`.
+    """
 
     __tablename__: ClassVar[str] = "monitor_schedule"
     account: str = Field(primary_key=True)
@@ -29,11 +32,12 @@ class KnownAccountRow(SQLModel, table=True):
 
 
 class PresenceRow(SQLModel, table=True):
-    """What an account is, or was, on its platform: an identity in one place. No other account may be the same.
+    """The present or former identity of an account on its platform, in one place. It is unique.
 
-    `spelled_as` is the identity in the settings; the platform itself may have reported another spelling, `identity`.
-    `reported` is what the platform has called the account that the settings spelled as `identity`; empty where it has
-    given two names. `until` is when the settings were first seen to name another identity or place.
+    No other account may be the same. `spelled_as` is the identity in the settings. The platform
+    itself may have reported another spelling, `identity`. `reported` is the platform's name for the
+    account that the settings spelled as `identity`. It is empty if the platform has given two
+    names. `until` is when the settings were first seen to name another identity or place.
     """
 
     __tablename__: ClassVar[str] = "presence"
@@ -50,7 +54,7 @@ class PresenceRow(SQLModel, table=True):
 
 
 class FormerIdRow(SQLModel, table=True):
-    """Ids that accounts had before they were renamed: audit entries and lines of the journal still name them."""
+    """Ids of accounts before a rename. Audit entries and journal lines still name them."""
 
     __tablename__: ClassVar[str] = "former_id"
     id: str = Field(primary_key=True)
@@ -59,10 +63,11 @@ class FormerIdRow(SQLModel, table=True):
 
 
 class CredentialRow(SQLModel, table=True):
-    """The secret of an account for which its platform last said whose it is. The secret itself is not stored.
+    """The secret of an account for which its platform last named the owner, not stored itself.
 
-    `fingerprint` is a keyed hash of it, and empty where the platform named another account than this one.
-    `identity` is that of the settings then, `reported` the platform's own spelling, if any.
+    `fingerprint` is a keyed hash of it. It is empty if the platform named another account than this
+    one. `identity` is the identity in the settings then. `reported` is the platform's own spelling,
+    if any.
     """
 
     __tablename__: ClassVar[str] = "credential"
@@ -74,7 +79,10 @@ class CredentialRow(SQLModel, table=True):
 
 
 class ObservedPostRow(SQLModel, table=True):
-    """Posts seen on an account that belong to no delivery. `predates_monitoring`: they were there before."""
+    """Posts seen on an account that belong to no delivery.
+
+    `predates_monitoring` means that they were there before monitoring began.
+    """
 
     __tablename__: ClassVar[str] = "observed_post"
     account: str = Field(primary_key=True)
@@ -86,7 +94,7 @@ class ObservedPostRow(SQLModel, table=True):
 
 
 class ReachRow(SQLModel, table=True):
-    """The metrics of a published post at an instant; NULL for what the platform does not report."""
+    """The metrics of a published post at an instant. NULL if the platform reports none."""
 
     __tablename__: ClassVar[str] = "reach"
     __table_args__ = (Index("reach_by_delivery", "delivery", "at"),)
@@ -122,4 +130,6 @@ LOGIN_HEALTH = table_of(LoginHealthRow)
 
 
 def to_presence(row: Row[Any]) -> Presence:
-    return Presence(platform=Platform(row.platform), server=row.server, forum=row.forum, identity=row.identity)
+    return Presence(
+        platform=Platform(row.platform), server=row.server, forum=row.forum, identity=row.identity
+    )

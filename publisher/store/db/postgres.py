@@ -1,4 +1,4 @@
-"""PostgreSQL connections: their options, when one counts as lost, and whether an interrupted commit succeeded."""
+"""PostgreSQL connections: their options, their loss, and the outcome of interrupted commits."""
 
 import errno
 import sqlite3
@@ -20,17 +20,27 @@ CONNECT_ARGS = {
     "tcp_user_timeout": 15_000,
 }
 """A server that has vanished is noticed within seconds."""
-SESSION_OPTIONS = ("synchronous_commit=on", "lock_timeout=10s", "idle_in_transaction_session_timeout=10s")
-"""A commit is on disk when it returns, whatever the server's own setting; waits for locks are bounded; and a worker
-that freezes inside a transaction loses it, so that others can continue."""
+SESSION_OPTIONS = (
+    "synchronous_commit=on",
+    "lock_timeout=10s",
+    "idle_in_transaction_session_timeout=10s",
+)
+"""The options of a session.
+
+A commit is on disk when it returns, regardless of the server's own setting. Waits for locks are
+bounded. A worker that freezes inside a transaction loses it, so that others can continue.
+"""
 OUTAGE_SECONDS = 20.0
 """How long an interrupted write is retried before its caller gets the error."""
 RETRY_SECONDS = 0.5
 _UNAVAILABLE_SQLSTATES = ("08", "57P", "25P03", "25006", "53300")
-"""SQLSTATE prefixes of a server that stops, starts, is a standby, is full, or has ended our session."""
+"""SQLSTATE prefixes of a server that stops, starts, is a standby, is full, or ended our session."""
 _CONFLICT_SQLSTATES = frozenset({"40001", "40P01", "23505"})
 _UNASSIGNED_ID_SQLSTATE = "22023"
-"""Raised for a transaction id that the server never assigned: another server took its place, without our commit."""
+"""The SQLSTATE of a transaction id that the server never assigned.
+
+Another server took its place, without our commit.
+"""
 _TRANSACTION_STATUS = select(func.pg_xact_status(text("CAST(:xid AS xid8)")))
 _TRANSACTION_ID = text("SELECT CAST(pg_current_xact_id_if_assigned() AS text)")
 
@@ -40,24 +50,30 @@ ChainHead = tuple[int, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionId:
-    """Identifies a transaction that has written: the server's own id, and the last audit entry it wrote, if any."""
+    """The id of a transaction that has written.
+
+    It consists of the server's own id and the last audit entry that it wrote, if any.
+    """
 
     xid: str
     chain_head: ChainHead | None
 
 
 class CommitUnknownError(PublisherError):
-    """The connection broke during a commit, and the database could not be asked whether it succeeded."""
+    """The connection broke during a commit, and its success could not be asked of the database."""
 
 
 @dataclass(slots=True)
 class RetryWindow:
-    """One outage of the database, during which writes are retried."""
+    """One outage of the database with retries of writes."""
 
     ends_at: float = field(default_factory=lambda: time.monotonic() + OUTAGE_SECONDS)
 
     def wait_to_retry(self) -> bool:
-        """Wait before a retry; return False after OUTAGE_SECONDS. Blocks, so only the writer's thread may call it."""
+        """Wait before a retry. Return False after OUTAGE_SECONDS.
+
+        The wait blocks, so only the writer's thread may call it.
+        """
         if time.monotonic() >= self.ends_at:
             return False
         time.sleep(RETRY_SECONDS)
@@ -65,18 +81,25 @@ class RetryWindow:
 
 
 def is_connection_lost(error: BaseException) -> bool:
-    """Return True if the connection broke, or none could be opened: the statement itself is not at fault."""
+    """Return True if the connection broke, or none could be opened.
+
+    The statement itself is not at fault.
+    """
     original = _driver_error(error)
     if original is None:
         return False
     state = getattr(original, "sqlstate", None)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return isinstance(error, OperationalError) if state is None else state.startswith(_UNAVAILABLE_SQLSTATES)
+    return (
+        isinstance(error, OperationalError)
+        if state is None
+        else state.startswith(_UNAVAILABLE_SQLSTATES)
+    )
 
 
 def is_serialization_failure(error: BaseException) -> bool:
-    """Return True if another worker was faster: a retry sees what it has written."""
+    """Return True if another worker was faster. A retry sees its writes."""
     return getattr(_driver_error(error), "sqlstate", None) in _CONFLICT_SQLSTATES
 
 
@@ -85,17 +108,23 @@ def _driver_error(error: BaseException) -> Any:  # noqa: ANN401 # the driver's o
     return original if type(original).__module__.startswith("psycopg") else None
 
 
-def read_transaction_id(connection: Connection, chain_head: ChainHead | None) -> TransactionId | None:
-    """Return the id of the open transaction, whose newest audit entry is `chain_head`; None if it has not written."""
+def read_transaction_id(
+    connection: Connection, chain_head: ChainHead | None
+) -> TransactionId | None:
+    """Return the id of the open transaction, or None if it has not written.
+
+    Its newest audit entry is `chain_head`.
+    """
     xid = connection.scalar(_TRANSACTION_ID)
     return TransactionId(xid=xid, chain_head=chain_head) if xid is not None else None
 
 
 def did_commit(engine: Engine, transaction: TransactionId) -> bool:
-    """Return True if a commit whose response was lost has succeeded.
+    """Return True if a commit succeeded after its response was lost.
 
-    A server that takes another one's place assigns the same ids again, so the audit entry is checked as well. Raises
-    CommitUnknownError if the database cannot be asked, or the transaction is still in progress, for too long.
+    A server that takes another one's place assigns the same ids again, so the audit entry is
+    checked as well. Raises CommitUnknownError if the database cannot be asked, or the transaction
+    is in progress for too long.
     """
     outage = RetryWindow()
     while True:
@@ -130,13 +159,16 @@ _CODE_BY_ERRNO = {errno.ENOSPC: DISK_FULL, errno.EDQUOT: DISK_FULL}
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Return True if the database is away or locked, or did not say whether it committed: no operation is at fault."""
+    """Return True if the database is away or locked, or did not confirm a commit.
+
+    No operation is at fault then.
+    """
     is_busy = write_error_code(error) == DATABASE_BUSY
     return is_busy or is_connection_lost(error) or isinstance(error, CommitUnknownError)
 
 
 def write_error_code(error: BaseException) -> str | None:
-    """Return the code of a write error: the database is locked, or the disk is full; None for any other error."""
+    """Return the code of a write error: database locked, or disk full. None for any other error."""
     original = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, sqlite3.Error):
         # the lowest byte of SQLite's extended code is the primary one

@@ -1,4 +1,7 @@
-"""Rows read and written with a change of state: deliveries, audit entries, alerts, pauses, readbacks, attempts."""
+"""Rows read and written with a state change.
+
+They are deliveries, audit entries, alerts, pauses, readbacks and attempts.
+"""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -6,7 +9,18 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, bindparam, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Table,
+    bindparam,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import SIGN_IN_KEY, SYSTEM_USER_KEY
@@ -30,12 +44,18 @@ from publisher.store.db.tables import (
 
 ACCOUNT_PAUSED = "account_paused"
 AUDIT_BROKEN = "audit_broken"
-"""Code and subject of the alert that external checkpoints know entries the audit lacks. A person has to clear it."""
+"""The code and subject of the alert that checkpoints know entries missing from the audit.
+
+The checkpoints are external. A person has to clear it.
+"""
 
 EXTERNAL_POST = "external_post"
-"""Code of the alert that people posted on an account that is not publisher's alone. A later one replaces it."""
+"""The code of the alert that people posted on an account not exclusive to publisher.
+
+A later alert replaces it.
+"""
 REOPEN_WINDOW = timedelta(days=1)
-"""An alert that ended no longer ago is opened again, where it is about a condition that may come and go."""
+"""The window in which an ended alert about a condition that may come and go opens again."""
 
 QUERY_BATCH_SIZE = 500
 """How many values one statement names at most, where there may be many."""
@@ -45,7 +65,9 @@ R = TypeVar("R", bound=Outcome | ReadbackResult)
 
 _encode_detail = json.JSONEncoder(ensure_ascii=False).encode
 
-SELECT_DELIVERIES = select(DELIVERY).where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
+SELECT_DELIVERIES = select(DELIVERY).where(
+    DELIVERY.c.id.in_(bindparam("deliveries", expanding=True))
+)
 _OWNERS_OF_IDS = select(DELIVERY.c.id, DELIVERY.c.account, DELIVERY.c.remote_id).where(
     tuple_(DELIVERY.c.account, DELIVERY.c.remote_id).in_(bindparam("claimed", expanding=True)),
     DELIVERY.c.remote_id.is_not(None),
@@ -55,11 +77,16 @@ _IS_ABOUT_OUTCOME = or_(*(ALERT.c.code.startswith(f"{state}.") for state in sort
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Split a sequence, so that no statement gets too many parameters, and no transaction lasts too long."""
+    """Split a sequence into batches.
+
+    So no statement gets too many parameters, and no transaction lasts too long.
+    """
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def write_row(connection: Connection, table: Table, key: Mapping[str, object], values: Mapping[str, object]) -> None:
+def write_row(
+    connection: Connection, table: Table, key: Mapping[str, object], values: Mapping[str, object]
+) -> None:
     """Update the row with this key, or insert it if there is none."""
     is_row = [table.c[name] == value for name, value in key.items()]
     if not connection.execute(update(table).where(*is_row).values(values)).rowcount:
@@ -73,7 +100,7 @@ def get_delivery(transaction: Transaction, delivery: DeliveryId) -> Delivery:
 
 
 def newest_outcomes(transaction: Transaction, delivery: Delivery, number: int) -> list[CallResult]:
-    """Return the known outcomes of a delivery's newest attempts, at most `number` of them, the newest first."""
+    """Return up to `number` known outcomes of a delivery's newest attempts, newest first."""
     newest = select(ATTEMPT.c.outcome, ATTEMPT.c.detail).where(
         ATTEMPT.c.delivery == delivery.id, ATTEMPT.c.outcome.is_not(None)
     )
@@ -108,7 +135,10 @@ def audit_entry(  # noqa: PLR0913 # an entry has that many parts
     after: str | None = None,
     detail: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """Return an audit entry as its columns; for a person's action the detail holds system user and sign-in."""
+    """Return an audit entry as its columns.
+
+    For a person's action the detail holds the system user and the sign-in.
+    """
     system = {} if by.system is None else {SYSTEM_USER_KEY: asdict(by.system)}
     sign_in = {} if by.sign_in is None else {SIGN_IN_KEY: by.sign_in}
     return {
@@ -124,7 +154,7 @@ def audit_entry(  # noqa: PLR0913 # an entry has that many parts
 
 
 def write_entries(transaction: Transaction, entries: Sequence[Mapping[str, object]]) -> None:
-    """Queue entries to be written at the end of the transaction, atomically with the change they describe."""
+    """Queue entries to write at the end of the transaction, atomically with their change."""
     transaction.audit_entries += entries
 
 
@@ -141,7 +171,11 @@ def write_audit(  # noqa: PLR0913 # an entry has that many parts
 
 
 def raise_delivery_alert(
-    transaction: Transaction, at: datetime, code: str, delivery: Delivery, facts: Mapping[str, str] | None = None
+    transaction: Transaction,
+    at: datetime,
+    code: str,
+    delivery: Delivery,
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     named = {"post": delivery.key.post, "account": delivery.account, **(facts or {})}
     if delivery.key.occurrence != ONCE_OCCURRENCE:
@@ -150,30 +184,45 @@ def raise_delivery_alert(
 
 
 def raise_delivery_alert_once(
-    transaction: Transaction, at: datetime, code: str, delivery: Delivery, facts: Mapping[str, str] | None = None
+    transaction: Transaction,
+    at: datetime,
+    code: str,
+    delivery: Delivery,
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     """Raise an alert unless the same one about this delivery is open."""
     if code not in dict(open_alerts(transaction.connection, subject_of(delivery))):
         raise_delivery_alert(transaction, at, code, delivery, facts)
 
 
-def raise_alert(transaction: Transaction, at: datetime, code: str, subject: str, facts: Mapping[str, str]) -> None:
-    transaction.connection.execute(insert(ALERT).values(at=at, code=code, subject=subject, facts=_encode_detail(facts)))
+def raise_alert(
+    transaction: Transaction, at: datetime, code: str, subject: str, facts: Mapping[str, str]
+) -> None:
+    transaction.connection.execute(
+        insert(ALERT).values(at=at, code=code, subject=subject, facts=_encode_detail(facts))
+    )
     transaction.raised_alerts.append({"code": code, "subject": subject, "facts": facts})
 
 
 def open_alerts(connection: Connection, subject: str) -> list[tuple[str, dict[str, str]]]:
     """Return the codes of the open alerts about a subject, with their facts, oldest first."""
-    query = select(ALERT.c.code, ALERT.c.facts).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
-    return [(row.code, json.loads(row.facts)) for row in connection.execute(query.order_by(ALERT.c.id))]
+    query = select(ALERT.c.code, ALERT.c.facts).where(
+        ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None)
+    )
+    return [
+        (row.code, json.loads(row.facts)) for row in connection.execute(query.order_by(ALERT.c.id))
+    ]
 
 
-def keep_alert(transaction: Transaction, at: datetime, code: str, subject: str, facts: Mapping[str, str]) -> None:
-    """Keep one alert of this code about a subject open: the open one, or one that ended lately, or else a new one.
+def keep_alert(
+    transaction: Transaction, at: datetime, code: str, subject: str, facts: Mapping[str, str]
+) -> None:
+    """Keep one alert of this code about a subject open: the open one, a recent one, or a new one.
 
-    So what comes and goes stays one alert. An acknowledgement ends when its facts change, and when people have been
-    notified that it is over, or of another alert in its place; then it begins again at this instant, with all its time
-    until it is escalated.
+    A recent one is one that ended lately. So a condition that comes and goes stays one alert. An
+    acknowledgement ends when the alert's facts change. It also ends when people have been notified
+    that it is over, or of another alert in its place. Then the alert begins again at this instant,
+    with all its time until it is escalated.
     """
     is_same = (ALERT.c.code == code, ALERT.c.subject == subject)
     is_recent = or_(ALERT.c.cleared_at.is_(None), ALERT.c.cleared_at > at - REOPEN_WINDOW)
@@ -182,7 +231,11 @@ def keep_alert(transaction: Transaction, at: datetime, code: str, subject: str, 
     if row is None:
         raise_alert(transaction, at, code, subject, facts)
         return
-    values: dict[str, object] = {"facts": _encode_detail(facts), "cleared_at": None, "is_settled": False}
+    values: dict[str, object] = {
+        "facts": _encode_detail(facts),
+        "cleared_at": None,
+        "is_settled": False,
+    }
     if row.cleared_at is None:
         if values["facts"] == row.facts:
             return
@@ -203,7 +256,11 @@ def replace_alerts(
 
     Of an alert that another replaces nobody is notified that it is over.
     """
-    others = (ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None), ALERT.c.code != (code or ""))
+    others = (
+        ALERT.c.subject == subject,
+        ALERT.c.cleared_at.is_(None),
+        ALERT.c.code != (code or ""),
+    )
     values = {"cleared_at": at, **({"is_settled": True} if code else {})}
     transaction.connection.execute(update(ALERT).where(*others).values(values))
     if code:
@@ -217,9 +274,10 @@ AlertContent = tuple[str, Mapping[str, str]]
 def find_alert_changes(
     connection: Connection, codes: Collection[str], wanted: Mapping[str, AlertContent]
 ) -> Mapping[str, AlertContent | None]:
-    """Return, for each subject whose open alert of these codes is not the wanted one, which it must get; None for none.
+    """Return, for each subject with an unwanted open alert of these codes, the wanted one or None.
 
-    An alert that has the code stays as it is, whatever the facts, unless the `since` of the facts differs.
+    None means that the subject must get no alert. An alert that has the code stays as it is, unless
+    the `since` of the facts differs. Other facts do not matter.
     """
     is_open = (ALERT.c.code.in_(list(codes)), ALERT.c.cleared_at.is_(None))
     rows = connection.execute(select(ALERT.c.subject, ALERT.c.code, ALERT.c.facts).where(*is_open))
@@ -229,7 +287,9 @@ def find_alert_changes(
     return {one: wanted.get(one) for one in subjects if needed.get(one) != found.get(one)}
 
 
-def apply_alert_changes(transaction: Transaction, at: datetime, changes: Mapping[str, AlertContent | None]) -> int:
+def apply_alert_changes(
+    transaction: Transaction, at: datetime, changes: Mapping[str, AlertContent | None]
+) -> int:
     """Clear and raise alerts as `find_alert_changes` says. Return how many subjects there are."""
     for subject, content in changes.items():
         code, facts = content or (None, {})
@@ -244,16 +304,23 @@ def lock_planning(transaction: Transaction) -> None:
     )
 
 
-def clear_alerts(transaction: Transaction, subject: str, at: datetime, code: str | None = None) -> None:
-    """Clear the open alerts about a subject, or those of one code."""
+def clear_alerts(
+    transaction: Transaction, subject: str, at: datetime, code: str | None = None
+) -> None:
+    """Clear the open alerts about a subject, or the open alerts of one code."""
     open_alerts = update(ALERT).where(ALERT.c.subject == subject, ALERT.c.cleared_at.is_(None))
     if code:
         open_alerts = open_alerts.where(ALERT.c.code == code)
     transaction.connection.execute(open_alerts.values(cleared_at=at))
 
 
-def clear_outcome_alerts(transaction: Transaction, at: datetime, subjects: ColumnElement[bool]) -> None:
-    """Clear the alerts that deliveries ended unpublished or were removed, of the subjects that meet a condition."""
+def clear_outcome_alerts(
+    transaction: Transaction, at: datetime, subjects: ColumnElement[bool]
+) -> None:
+    """Clear the alerts of deliveries that ended unpublished or were removed.
+
+    It clears the alerts of the subjects that meet a condition.
+    """
     is_open = (ALERT.c.cleared_at.is_(None), _IS_ABOUT_OUTCOME)
     transaction.connection.execute(update(ALERT).where(subjects, *is_open).values(cleared_at=at))
 
@@ -273,25 +340,37 @@ def pause_account(  # noqa: PLR0913 # who, why, and what the alert says
     The alert has the platform's own text, `message`, or the name of the `secret` that is wrong.
     """
     scope = f"account:{account}"
-    if transaction.connection.scalar(select(PAUSE.c.scope).where(PAUSE.c.scope == scope)) is not None:
+    if (
+        transaction.connection.scalar(select(PAUSE.c.scope).where(PAUSE.c.scope == scope))
+        is not None
+    ):
         return
-    transaction.connection.execute(insert(PAUSE).values(scope=scope, at=at, by=by.name, reason=reason))
+    transaction.connection.execute(
+        insert(PAUSE).values(scope=scope, at=at, by=by.name, reason=reason)
+    )
     write_audit(transaction, at, by, event="paused", subject=scope, detail={"reason": reason})
     facts = {"account": account, "reason": reason, "said": message, "secret": secret}
     keep_alert(transaction, at, ACCOUNT_PAUSED, scope, facts)
 
 
-def reject_foreign_ids(transaction: Transaction, results: Sequence[tuple[Delivery, R]]) -> list[R | Unknown]:
-    """Replace each result by Unknown whose receipt names the id of another delivery: it proves nothing about ours.
+def reject_foreign_ids(
+    transaction: Transaction, results: Sequence[tuple[Delivery, R]]
+) -> list[R | Unknown]:
+    """Replace each result by Unknown if its receipt names the id of another delivery.
 
-    Ids of further parts are not checked: they are of another kind and not stored. Their receipt is that of the post.
+    Such a receipt proves nothing about ours. Ids of further parts are not checked: they are of
+    another kind and not stored. Their receipt is the receipt of the post.
     """
     claimed = {
         index: (delivery.account, result.receipt.remote_id)
         for index, (delivery, result) in enumerate(results)
         if isinstance(result, Published) and not delivery.is_incomplete
     }
-    rows = transaction.connection.execute(_OWNERS_OF_IDS, {"claimed": [*claimed.values()]}) if claimed else ()
+    rows = (
+        transaction.connection.execute(_OWNERS_OF_IDS, {"claimed": [*claimed.values()]})
+        if claimed
+        else ()
+    )
     owners = {(row.account, row.remote_id): row.id for row in rows}
     return [
         Unknown(reason="id_owned_by_another")
@@ -302,9 +381,19 @@ def reject_foreign_ids(transaction: Transaction, results: Sequence[tuple[Deliver
 
 
 def write_readback(
-    transaction: Transaction, delivery: DeliveryId, attempt: int, at: datetime, finding: ReadbackResult
+    transaction: Transaction,
+    delivery: DeliveryId,
+    attempt: int,
+    at: datetime,
+    finding: ReadbackResult,
 ) -> None:
-    """Store one readback: the evidence for what follows from it."""
+    """Store one readback: the evidence for the steps that follow from it."""
     result = dump_result(finding)
-    row = {"delivery": delivery, "attempt": attempt, "at": at, "result": result["kind"], "detail": result["detail"]}
+    row = {
+        "delivery": delivery,
+        "attempt": attempt,
+        "at": at,
+        "result": result["kind"],
+        "detail": result["detail"],
+    }
     transaction.connection.execute(insert(READBACK).values(row))

@@ -1,4 +1,4 @@
-"""What somebody may have put into a SQLite database, or beside it by the names that SQLite looks for."""
+"""Foreign contents in a SQLite database, or in files beside it with names that SQLite looks for."""
 
 import hashlib
 import os
@@ -12,10 +12,11 @@ from publisher.domain.errors import RefusedError
 from publisher.runtime.shared_files import is_plain, is_writable_to_others
 
 SUPER_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
-"""Ends a rollback journal that names a super-journal (https://www.sqlite.org/fileformat.html, "The Rollback Journal").
+"""The end of a rollback journal that names a super-journal.
 
-SQLite deletes the file of that name when it opens the database. It writes such a name only for a transaction of several
-databases at once, and there is none here.
+See https://www.sqlite.org/fileformat.html, "The Rollback Journal". SQLite deletes the file of that
+name when it opens the database. It writes such a name only for a transaction of several databases
+at once, and there is none here.
 """
 DEFAULT_TIMEOUT_SECONDS = 5.0
 AUDIT_TRIGGERS = (
@@ -28,20 +29,32 @@ AUDIT_TRIGGERS = (
     BEGIN SELECT RAISE(ABORT, 'the audit is only ever added to'); END""",
 )
 """All code in a database of ours."""
-SCHEMA_HASHES: Mapping[str, str] = {"0001": "2af80885b32fd74d2912bedeaae95ae000b4ae1c45f5a4ae53b3936a1614e693"}
-"""What a migration leaves, by its number: the hash of all tables and indexes, as `hash_schema` returns it."""
+SCHEMA_HASHES: Mapping[str, str] = {
+    "0001": "2af80885b32fd74d2912bedeaae95ae000b4ae1c45f5a4ae53b3936a1614e693"
+}
+"""What a migration leaves, by its number: the hash of all tables and indexes, as `hash_schema` returns it.
+"""
 SCHEMA = """SELECT type, name, COALESCE(sql, '') FROM sqlite_master
     WHERE NOT (type = 'table' AND name IN ('sqlite_stat1', 'sqlite_stat4')) ORDER BY type, name"""
 """All but the statistics that SQLite keeps by itself."""
 CODE = frozenset({"trigger", "view"})
-"""Types of rows of SCHEMA. A trigger of ours that is missing is for the audit's checkpoints to find."""
+"""Types of rows of SCHEMA. A trigger of ours that is missing is for the audit's checkpoints to find.
+"""
 MIGRATION = "SELECT version_num FROM alembic_version"
 NO_LAYOUT = str.maketrans("", "", ' \t\r\n"')
-"""Removes from an SQL statement what may differ between versions of the library that writes it."""
+"""The characters that may differ between versions of the library that writes an SQL statement.
+
+They are removed from the statement.
+"""
 
 
-def connect_sqlite(file: Path, mode: str = "rwc", timeout: float = DEFAULT_TIMEOUT_SECONDS) -> sqlite3.Connection:
-    """Open a SQLite file, by default one that need not exist. Raises RefusedError as `require_safe_companions` does."""
+def connect_sqlite(
+    file: Path, mode: str = "rwc", timeout: float = DEFAULT_TIMEOUT_SECONDS
+) -> sqlite3.Connection:
+    """Open a SQLite file, by default one that need not exist.
+
+    Raises RefusedError as `require_safe_companions` does.
+    """
     require_safe_companions(file)
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True, timeout=timeout)
 
@@ -49,16 +62,18 @@ def connect_sqlite(file: Path, mode: str = "rwc", timeout: float = DEFAULT_TIMEO
 def require_safe_companions(file: Path) -> None:
     """Refuse a database beside which SQLite would write, or delete, another file than its own.
 
-    Raises RefusedError for a link or no plain file in place of a journal, a write-ahead log or its index, and for a
-    journal that names a super-journal; OSError. It must not open log and index: to close them would end the locks that
-    this process has on them.
+    Raises RefusedError for a link or no plain file in place of a journal, a write-ahead log or its
+    index. Raises RefusedError for a journal that names a super-journal. Raises OSError. It must not
+    open the log and the index. To close them would end the locks that this process has on them.
     """
     real = Path(os.path.realpath(file))
     for suffix in ("-journal", "-wal", "-shm"):
         companion = real.with_name(f"{real.name}{suffix}")
         with suppress(FileNotFoundError):
             found = companion.lstat()
-            if not stat.S_ISREG(found.st_mode) or (not is_plain(found) and is_writable_to_others(real.parent)):
+            if not stat.S_ISREG(found.st_mode) or (
+                not is_plain(found) and is_writable_to_others(real.parent)
+            ):
                 raise RefusedError("database_linked", file=str(companion))
     journal = real.with_name(f"{real.name}-journal")
     with suppress(FileNotFoundError):
@@ -67,10 +82,10 @@ def require_safe_companions(file: Path) -> None:
 
 
 def require_own_schema(query: Callable[[str], Iterable[Sequence[str]]], file: Path) -> None:
-    """Refuse a database that has another schema than its migration has made, by the rows of a query.
+    """Refuse a database with another schema than its migration has made, by the rows of a query.
 
-    A trigger, a view, or a column that drops what is written could undo a pause, or give approvals. Of a migration that
-    is not known, triggers and views alone are compared. Raises RefusedError.
+    A trigger, a view, or a column that drops a write could undo a pause, or give approvals. For an
+    unknown migration, only triggers and views are compared. Raises RefusedError.
     """
     items = [(kind, name, sql) for kind, name, sql in query(SCHEMA)]
     for kind, name, sql in items:
@@ -85,12 +100,14 @@ def require_own_schema(query: Callable[[str], Iterable[Sequence[str]]], file: Pa
 
 def hash_schema(items: Iterable[tuple[str, str, str]]) -> str:
     """Return the hash of the rows of SCHEMA without triggers, whatever the layout of their statements is."""
-    plain = [(kind, name, sql.translate(NO_LAYOUT)) for kind, name, sql in items if kind not in CODE]
+    plain = [
+        (kind, name, sql.translate(NO_LAYOUT)) for kind, name, sql in items if kind not in CODE
+    ]
     return hashlib.sha256(repr(plain).encode()).hexdigest()
 
 
 def names_super_journal(journal: Path) -> bool:
-    """Return True if a rollback journal ends in the name of a super-journal, whether SQLite accepts that name or not.
+    """Return True if a rollback journal ends in a super-journal name, accepted by SQLite or not.
 
     Raises OSError, for a link too.
     """

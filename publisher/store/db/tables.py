@@ -1,7 +1,8 @@
-"""The tables, and their rows as domain objects and back. Rows never leave `store`.
+"""The tables, and the conversion of rows to and from domain objects. Rows never leave `store`.
 
-The conditions of partial indexes are given here for SQLite only; for PostgreSQL the migrations have them. Giving them
-here as well would load that dialect at every start, which costs a command 0.05 s.
+The conditions of partial indexes are given here for SQLite only. For PostgreSQL the migrations have
+them. To give them here as well would load that dialect at every start, at a cost of 0.05 s for each
+command.
 """
 
 from collections.abc import Mapping
@@ -48,7 +49,10 @@ SERVER_DEFAULT_FALSE = {"server_default": false()}
 
 
 class Instant(TypeDecorator[datetime]):
-    """An aware datetime, stored as whole microseconds in UTC: the same number, order and index on every database."""
+    """An aware datetime, stored as whole microseconds in UTC.
+
+    It has the same number, order and index on every database.
+    """
 
     impl = BigInteger
     cache_ok = True
@@ -74,7 +78,7 @@ class Duration(TypeDecorator[timedelta]):
 
 
 class DatabaseInfoRow(SQLModel, table=True):
-    """The database's own facts: its environment, audit genesis and identity, and whether it is a backup."""
+    """The database's own facts: environment, audit genesis, identity, and backup flag."""
 
     __tablename__: ClassVar[str] = "database_info"
     key: str = Field(primary_key=True)
@@ -94,10 +98,11 @@ class ScheduleRow(SQLModel, table=True):
 class PostRow(SQLModel, table=True):
     """Every post ever accepted. `body` is the post as JSON.
 
-    `is_scheduled`: it is from the schedule, not by `send`. Its text was last saved by a named person, or read from a
-    file that this system user owns. The correction that `corrected_by` names has ended the wish to publish it.
-    `planned_hash` is the `target_hash` by which all its deliveries were planned last. `writers` is JSON, see
-    `saves.py`; all saves up to `last_save` are in it. `words_hash` is of what people wrote to be read.
+    `is_scheduled` means that it is from the schedule, not by `send`. A named person last saved its
+    text, or it was read from a file that this system user owns. The correction named by
+    `corrected_by` has ended the wish to publish it. `planned_hash` is the `target_hash` by which
+    all its deliveries were planned last. `writers` is JSON, see `saves.py`. All saves up to
+    `last_save` are in it. `words_hash` is of the words that people wrote to be read.
     """
 
     __tablename__: ClassVar[str] = "post"
@@ -122,13 +127,18 @@ class PostRow(SQLModel, table=True):
 
 
 class MediaRow(SQLModel, table=True):
-    """Images, by hash; only these bytes are sent. `shown_until`: when the last delivery that shows it expires."""
+    """Images, by hash. Only these bytes are sent.
+
+    `shown_until` is when the last delivery that shows the image expires.
+    """
 
     __tablename__: ClassVar[str] = "media"
     __table_args__ = (Index("media_by_use", "shown_until"),)
     sha256: str = Field(primary_key=True)
     media_type: str
-    shown_until: datetime = Field(default=UNIX_EPOCH, sa_type=Instant, sa_column_kwargs=SERVER_DEFAULT_ZERO)
+    shown_until: datetime = Field(
+        default=UNIX_EPOCH, sa_type=Instant, sa_column_kwargs=SERVER_DEFAULT_ZERO
+    )
     data: bytes = Field(sa_type=LargeBinary)
 
 
@@ -146,11 +156,12 @@ class RenderedPostRow(SQLModel, table=True):
 
 
 class LoginRow(SQLModel, table=True):
-    """When a login may call again: `cooldown_until` for every post, `routine_cooldown_until` for routine posts.
+    """The cooldown ends of a login: `cooldown_until` for all posts, others for some calls.
 
-    `parts_cooldown_until` is for further parts of a post that has begun, `reads_cooldown_until` for reads.
-    `rate_limited_until` is what the platform itself asked for; the others include it. Since `busy_since` the login has
-    been in cooldown without a break.
+    `routine_cooldown_until` is for routine posts. `parts_cooldown_until` is for further parts of a
+    post that has begun, `reads_cooldown_until` for reads. `rate_limited_until` is the limit that
+    the platform itself asked for. The others include it. Since `busy_since` the login has been in
+    cooldown without a break.
     """
 
     __tablename__: ClassVar[str] = "login"
@@ -158,37 +169,96 @@ class LoginRow(SQLModel, table=True):
     id: str = Field(primary_key=True)
     cooldown_until: datetime = Field(sa_type=Instant)
     routine_cooldown_until: datetime = Field(sa_type=Instant)
-    parts_cooldown_until: datetime = Field(default=UNIX_EPOCH, sa_type=Instant, sa_column_kwargs=SERVER_DEFAULT_ZERO)
-    reads_cooldown_until: datetime = Field(default=UNIX_EPOCH, sa_type=Instant, sa_column_kwargs=SERVER_DEFAULT_ZERO)
-    rate_limited_until: datetime = Field(default=UNIX_EPOCH, sa_type=Instant, sa_column_kwargs=SERVER_DEFAULT_ZERO)
-    busy_since: datetime = Field(default=UNIX_EPOCH, sa_type=Instant, sa_column_kwargs=SERVER_DEFAULT_ZERO)
+    parts_cooldown_until: datetime = Field(
+        default=UNIX_EPOCH, sa_type=Instant, sa_column_kwargs=SERVER_DEFAULT_ZERO
+    )
+    reads_cooldown_until: datetime = Field(
+        default=UNIX_EPOCH, sa_type=Instant, sa_column_kwargs=SERVER_DEFAULT_ZERO
+    )
+    rate_limited_until: datetime = Field(
+        default=UNIX_EPOCH, sa_type=Instant, sa_column_kwargs=SERVER_DEFAULT_ZERO
+    )
+    busy_since: datetime = Field(
+        default=UNIX_EPOCH, sa_type=Instant, sa_column_kwargs=SERVER_DEFAULT_ZERO
+    )
 
 
 class DeliveryRow(SQLModel, table=True):
-    """One delivery; the columns are the fields of the domain's Delivery. `worker` holds its lease, if any.
+    """One delivery, with the fields of the domain's Delivery as columns.
 
-    `scheduled_at` is the instant in the schedule; `due_at` differs from it if a person sent the post sooner.
-    `is_pruned`: retention has deleted its texts, readbacks and metrics. `marker` is its bulletin number.
+    `worker` holds its lease, if any. `scheduled_at` is the instant in the schedule. `due_at`
+    differs from it if a person sent the post sooner. `is_pruned` means that retention has deleted
+    its texts, readbacks and metrics. `marker` is its bulletin number.
     """
 
     __tablename__: ClassVar[str] = "delivery"
     __table_args__ = (
         UniqueConstraint("post", "occurrence", "account"),
-        Index("one_in_flight_per_login", "login", unique=True, sqlite_where=text("state IN ('claimed', 'sending')")),
-        Index("due_by_login", "login", text("is_urgent DESC"), "due_at", "id", sqlite_where=text("state = 'due'")),
-        Index("started_by_login", "login", "due_at", "id", sqlite_where=text("state = 'due' AND parts_done > 0")),
+        Index(
+            "one_in_flight_per_login",
+            "login",
+            unique=True,
+            sqlite_where=text("state IN ('claimed', 'sending')"),
+        ),
+        Index(
+            "due_by_login",
+            "login",
+            text("is_urgent DESC"),
+            "due_at",
+            "id",
+            sqlite_where=text("state = 'due'"),
+        ),
+        Index(
+            "started_by_login",
+            "login",
+            "due_at",
+            "id",
+            sqlite_where=text("state = 'due' AND parts_done > 0"),
+        ),
         Index("deliveries_by_marker", "marker"),
         Index("deliveries_by_due_time", "is_pruned", "due_at"),
         Index("scheduled_by_occurrence", "post", "occurrence", "scheduled_at"),
-        Index("recurring_by_account", "post", "account", "due_at", sqlite_where=text("occurrence != 'once'")),
-        Index("next_action_by_state", "state", "next_action_at", sqlite_where=text("next_action_at IS NOT NULL")),
-        Index("expiry_of_waiting", "expires_at", sqlite_where=text("state IN ('pending', 'due', 'retrying')")),
-        Index("unresolved_by_account", "account", sqlite_where=text("state IN ('sending', 'unknown', 'retracting')")),
-        Index("published_by_account", "account", "published_at", sqlite_where=text("published_at IS NOT NULL")),
         Index(
-            "one_owner_per_remote_id", "account", "remote_id", unique=True, sqlite_where=text("remote_id IS NOT NULL")
+            "recurring_by_account",
+            "post",
+            "account",
+            "due_at",
+            sqlite_where=text("occurrence != 'once'"),
         ),
-        Index("open_by_state", "state", sqlite_where=text("state NOT IN ('published', 'cancelled', 'expired')")),
+        Index(
+            "next_action_by_state",
+            "state",
+            "next_action_at",
+            sqlite_where=text("next_action_at IS NOT NULL"),
+        ),
+        Index(
+            "expiry_of_waiting",
+            "expires_at",
+            sqlite_where=text("state IN ('pending', 'due', 'retrying')"),
+        ),
+        Index(
+            "unresolved_by_account",
+            "account",
+            sqlite_where=text("state IN ('sending', 'unknown', 'retracting')"),
+        ),
+        Index(
+            "published_by_account",
+            "account",
+            "published_at",
+            sqlite_where=text("published_at IS NOT NULL"),
+        ),
+        Index(
+            "one_owner_per_remote_id",
+            "account",
+            "remote_id",
+            unique=True,
+            sqlite_where=text("remote_id IS NOT NULL"),
+        ),
+        Index(
+            "open_by_state",
+            "state",
+            sqlite_where=text("state NOT IN ('published', 'cancelled', 'expired')"),
+        ),
     )
     id: int | None = Field(default=None, primary_key=True)
     post: str
@@ -240,10 +310,11 @@ class DeliveryRow(SQLModel, table=True):
 
 
 class AttemptRow(SQLModel, table=True):
-    """Intents: each row was committed before its call began. `part` is the part of the text that it was for.
+    """Intents: each row was committed before its call began.
 
-    `identity` and `method` are the account on its platform and the way of the call, as they were then.
-    `is_end_confirmed`: kernel or platform had confirmed the clock that wrote `ended_at`. `is_manual`: a person was
+    `part` is the part of the text that it was for. `identity` and `method` are the account on its
+    platform and the way of the call, as they were then. `is_end_confirmed` means that kernel or
+    platform had confirmed the clock that wrote `ended_at`. `is_manual` means that a person was
     asked to post it, and no call was made.
     """
 
@@ -287,13 +358,16 @@ class ReadbackRow(SQLModel, table=True):
 
 
 class AuditRow(SQLModel, table=True):
-    """One entry for each change of state and each action by a person, written in the transaction of the change.
+    """One entry for each state change and each action by a person, in the change's transaction.
 
-    `id` has no gaps; `hash` covers the whole row, including `previous`, the hash of the entry before it.
+    `id` has no gaps. `hash` covers the whole row, including `previous`, the hash of the entry
+    before it.
     """
 
     __tablename__: ClassVar[str] = "audit"
-    __table_args__ = (Index("entries_of_people", "id", "name", "event", sqlite_where=text("role = 'person'")),)
+    __table_args__ = (
+        Index("entries_of_people", "id", "name", "event", sqlite_where=text("role = 'person'")),
+    )
     id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     at: datetime = Field(sa_type=Instant)
     role: str
@@ -318,7 +392,7 @@ class PauseRow(SQLModel, table=True):
 
 
 class ModeOverrideRow(SQLModel, table=True):
-    """Account modes that a person set at run time, instead of those in the settings."""
+    """Account modes set by a person at run time, instead of the modes in the settings."""
 
     __tablename__: ClassVar[str] = "mode_override"
     account: str = Field(primary_key=True)
@@ -339,9 +413,10 @@ class AdapterStateRow(SQLModel, table=True):
 
 
 class WorkerRow(SQLModel, table=True):
-    """Daemons, by name, and the last heartbeat of each; `boot_id` distinguishes machines of one name.
+    """Daemons by name, and the last heartbeat of each.
 
-    The hashes are of the settings and templates that it has read at its start, `accounts` are those of the settings.
+    `boot_id` distinguishes machines of one name. The hashes are of the settings and templates read
+    at the daemon's start. `accounts` are the accounts in the settings.
     """
 
     __tablename__: ClassVar[str] = "worker"
@@ -360,9 +435,10 @@ class WorkerRow(SQLModel, table=True):
 class WorkerStateRow(SQLModel, table=True):
     """The state of a worker that outlives its process.
 
-    `config_hash` is of the settings with which it planned last. `compared_timeline` is the server timeline with which
-    it compared its journal last; `is_comparison_pending`: it must compare it again, because an older database was
-    accepted. A person confirmed its host's clock when that showed `clock_at`, `clock_ticks` seconds after boot.
+    `config_hash` is of the settings with which it planned last. `compared_timeline` is the server
+    timeline with which it compared its journal last. `is_comparison_pending` means that it must
+    compare it again, because an older database was accepted. A person confirmed its host's clock
+    when that showed `clock_at`, `clock_ticks` seconds after boot.
     """
 
     __tablename__: ClassVar[str] = "worker_state"
@@ -375,7 +451,10 @@ class WorkerStateRow(SQLModel, table=True):
 
 
 class ServerTimelineRow(SQLModel, table=True):
-    """Timelines of a PostgreSQL server, one more with each failover, and when a worker first saw each."""
+    """The timelines of a PostgreSQL server, and the first sight of each by a worker.
+
+    Each failover adds one timeline.
+    """
 
     __tablename__: ClassVar[str] = "server_timeline"
     timeline: str = Field(primary_key=True)
@@ -383,19 +462,22 @@ class ServerTimelineRow(SQLModel, table=True):
 
 
 class DataLossRow(SQLModel, table=True):
-    """The data-loss window, for which neither database nor journal shows what was sent; at most one row.
+    """The data-loss window without a record of sent posts, in at most one row.
 
-    `covers_new_posts`: posts that are added to the schedule now may have been sent in it, too.
+    Neither database nor journal shows the posts sent in it. `covers_new_posts` means that posts
+    added to the schedule now may have been sent in it, too.
     """
 
     __tablename__: ClassVar[str] = "data_loss"
-    since: datetime = Field(primary_key=True, sa_type=Instant, sa_column_kwargs={"autoincrement": False})
+    since: datetime = Field(
+        primary_key=True, sa_type=Instant, sa_column_kwargs={"autoincrement": False}
+    )
     until: datetime = Field(sa_type=Instant)
     covers_new_posts: bool
 
 
 class OrphanedAttemptRow(SQLModel, table=True):
-    """Journal lines for which there is no delivery; the columns are the keys of the line."""
+    """Journal lines without a delivery. The columns are the keys of the line."""
 
     __tablename__: ClassVar[str] = "orphaned_attempt"
     rendered_hash: str = Field(primary_key=True)
@@ -453,7 +535,11 @@ def to_delivery(row: RowMapping) -> Delivery:
     """Return the delivery of a row. A state that this release does not know reads as held."""
     state = _STATE_BY_CODE.get(row["state"])
     plain = {name: row[name] for name in _PLAIN_COLUMNS}
-    receipt = Receipt(**{name: row[name] for name in _RECEIPT_COLUMNS}) if row["remote_id"] is not None else None
+    receipt = (
+        Receipt(**{name: row[name] for name in _RECEIPT_COLUMNS})
+        if row["remote_id"] is not None
+        else None
+    )
     return Delivery(
         **{**plain, **({} if state else {"reason": HoldReason.UNKNOWN_STATE.value})},
         id=DeliveryId(row["id"]),
@@ -478,9 +564,11 @@ def read_deliveries(
 
 
 def changed_columns(before: Delivery, after: Delivery) -> dict[str, Any]:
-    """Return the columns in which two versions of a delivery differ, with their new values."""
+    """Return the differing columns of two versions of a delivery, with their new values."""
     changed: dict[str, Any] = {
-        name: value for name in _PLAIN_COLUMNS if (value := getattr(after, name)) != getattr(before, name)
+        name: value
+        for name in _PLAIN_COLUMNS
+        if (value := getattr(after, name)) != getattr(before, name)
     }
     if after.state is not before.state:
         changed["state"] = after.state.value
@@ -493,7 +581,9 @@ def changed_columns(before: Delivery, after: Delivery) -> dict[str, Any]:
         changed |= {name: getattr(receipt, name) if receipt else None for name in _RECEIPT_COLUMNS}
         changed["is_manually_confirmed"] = receipt is not None and receipt.is_manually_confirmed
     if after.ticket != before.ticket:
-        changed["ticket"] = _type_adapter("ticket").dump_json(after.ticket).decode() if after.ticket else None
+        changed["ticket"] = (
+            _type_adapter("ticket").dump_json(after.ticket).decode() if after.ticket else None
+        )
     return changed
 
 

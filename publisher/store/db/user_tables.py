@@ -1,4 +1,4 @@
-"""The tables of users: who may sign in, with what (only hashes of it), and what they draft and upload."""
+"""The tables of users: sign-in rights, factors (as hashes only), drafts and uploads."""
 
 import json
 from collections.abc import Collection
@@ -13,13 +13,14 @@ from publisher.store.db.tables import SERVER_DEFAULT_FALSE, SERVER_DEFAULT_ZERO,
 
 
 class AuthUserRow(SQLModel, table=True):
-    """A user. `grants` are JSON, each as it is typed. `name_skeleton` keeps apart names that look alike.
+    """A user. `grants` are JSON, each as typed. `name_skeleton` keeps apart names that look alike.
 
-    `link_hash` is of the one-time link that is open, if any; `link_browser_hash` is of the key that the browser got in
-    which its user has begun to set up the sign-in: no other may go on. `totp_secret` is encrypted with a key that is
-    not in the database; `totp_step` is the time step of the last code that was used.
-    `awaits_second_factor`: it was reset, so a password alone signs nobody in. `admin_ended_at` is when the user last
-    stopped being an administrator who can act. `epoch` counts how often all sign-ins ended.
+    `link_hash` is of the open one-time link, if any. `link_browser_hash` is of the key of the
+    browser in which its user has begun to set up the sign-in. No other browser may go on.
+    `totp_secret` is encrypted with a key that is not in the database. `totp_step` is the time step
+    of the last used code. `awaits_second_factor` means that the second factor was reset, so a
+    password alone signs nobody in. `admin_ended_at` is when the user last stopped being an
+    administrator that can act. `epoch` counts how often all sign-ins ended.
     """
 
     __tablename__: ClassVar[str] = "auth_user"
@@ -48,7 +49,7 @@ class RecoveryCodeRow(SQLModel, table=True):
 
 
 class AuthSessionRow(SQLModel, table=True):
-    """A session of a browser. Its id changes at sign-in and at step-up; `source` is where it came from."""
+    """A session of a browser. Its id changes at sign-in and step-up; `source` is its origin."""
 
     __tablename__: ClassVar[str] = "auth_session"
     id_hash: str = Field(primary_key=True)
@@ -74,9 +75,9 @@ class AuthTokenRow(SQLModel, table=True):
 
 
 class UserRequestRow(SQLModel, table=True):
-    """A change of a user that one administrator has requested and a second one must confirm, one for each user.
+    """A change of a user requested by one administrator, to be confirmed by a second one.
 
-    `kind` is that of the change; `grants` and `factors` are JSON.
+    Each user has at most one. `kind` is the kind of the change. `grants` and `factors` are JSON.
     """
 
     __tablename__: ClassVar[str] = "user_request"
@@ -91,9 +92,10 @@ class UserRequestRow(SQLModel, table=True):
 
 
 class SignInAttemptRow(SQLModel, table=True):
-    """Failed sign-ins in a row by name and source, and when the next may begin.
+    """Failed sign-ins in a row by name and source, and the earliest time of the next attempt.
 
-    `name_hash` is of the name that was typed, whether anybody has it or not; of "" for those of all names.
+    `name_hash` is of the name that was typed, even if nobody has it. It is of "" for the attempts
+    of all names.
     """
 
     __tablename__: ClassVar[str] = "sign_in_attempt"
@@ -105,10 +107,10 @@ class SignInAttemptRow(SQLModel, table=True):
 
 
 class RefusalRow(SQLModel, table=True):
-    """What was refused to a user, by kind. `user` is "?" for all names that nobody has.
+    """Refusals to a user, by kind. `user` is "?" for all unknown names.
 
-    `number` are those since `since`, of which the audit has counted `recorded`; `sources` is JSON. `unseen` are those
-    since the user's last sign-in, `total` all.
+    `number` counts the refusals since `since`. The audit has counted `recorded` of them. `sources`
+    is JSON. `unseen` counts the refusals since the user's last sign-in, `total` all.
     """
 
     __tablename__: ClassVar[str] = "refusal"
@@ -127,7 +129,8 @@ class RefusalRow(SQLModel, table=True):
 class DraftRow(SQLModel, table=True):
     """A post that a user is writing; nobody else sees it. `content` is JSON: the form as it stands.
 
-    `post` is the post that is edited, None for a new one. The one that was deleted last can be restored.
+    `post` is the post that is edited, None for a new one. The one that was deleted last can be
+    restored.
     """
 
     __tablename__: ClassVar[str] = "draft"
@@ -141,7 +144,7 @@ class DraftRow(SQLModel, table=True):
 
 
 class UploadRow(SQLModel, table=True):
-    """A picture that a user has uploaded of late: its path as posts name it, its size in bytes, and when."""
+    """A recent picture upload by a user: its path as posts name it, size in bytes, and time."""
 
     __tablename__: ClassVar[str] = "upload"
     file: str = Field(primary_key=True)

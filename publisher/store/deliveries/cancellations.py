@@ -1,4 +1,4 @@
-"""How the wish to publish ends: the schedule, people and corrections cancel what may still lead to a call."""
+"""The end of the wish to publish: the schedule, people and corrections cancel possible calls."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -7,7 +7,15 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, or_, select, update
 
-from publisher.domain.delivery import CHECKED_STATES, PLANNER, REVISABLE_STATES, Actor, Cancelled, DesiredState, State
+from publisher.domain.delivery import (
+    CHECKED_STATES,
+    PLANNER,
+    REVISABLE_STATES,
+    Actor,
+    Cancelled,
+    DesiredState,
+    State,
+)
 from publisher.domain.plan import PlannedDeliveries
 from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
 from publisher.store.base import BaseStore
@@ -25,7 +33,10 @@ from publisher.store.db.rows import (
 from publisher.store.db.tables import DELIVERY, POST, load_post, read_deliveries
 
 ORIGINAL_IN_DOUBT = "original_in_doubt"
-"""The alert that a post is corrected whose outcome is open on some accounts: the correction waits for it there."""
+"""The alert that a corrected post has an open outcome on some accounts.
+
+The correction waits for it there.
+"""
 MAX_NAMED_ACCOUNTS = 5
 _IN_DOUBT = (
     select(DELIVERY.c.post, DELIVERY.c.account, POST.c.corrected_by)
@@ -40,7 +51,7 @@ _IN_DOUBT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderedCorrection:
-    """The correction of a post, and the person who has ordered it to be sent."""
+    """The correction of a post, and the person that ordered it to be sent."""
 
     original: PostId
     correction: PostId
@@ -65,7 +76,9 @@ def cancel_matching(  # noqa: PLR0913 # what is cancelled, by whom, and why
     query = select(DELIVERY).where(
         *(DELIVERY.c[column] == value for column, value in target.items()),
         DELIVERY.c.state.in_([state.value for state in REVISABLE_STATES]),
-        DELIVERY.c.desired.in_([weaker.value for weaker in DesiredState if weaker.rank < wish.rank]),
+        DELIVERY.c.desired.in_(
+            [weaker.value for weaker in DesiredState if weaker.rank < wish.rank]
+        ),
     )
     deliveries = read_deliveries(transaction.connection, query)
     after = [store.transition(transaction, delivery, event, by) for delivery in deliveries]
@@ -73,52 +86,77 @@ def cancel_matching(  # noqa: PLR0913 # what is cancelled, by whom, and why
 
 
 def find_due_corrections(planned: Sequence[PlannedDeliveries], now: datetime) -> list[PostId]:
-    """Return which of these posts are corrections whose time has come; their approvals may still be missing."""
+    """Return the due corrections among these posts. Their approvals may still be missing."""
 
     def is_asap(post: Post) -> bool:
         return isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
 
     corrections = [item for item in planned if item.post.kind is PostKind.CORRECTION]
-    return [item.post.id for item in corrections if is_asap(item.post) or item.occurrence.due_at <= now]
+    return [
+        item.post.id for item in corrections if is_asap(item.post) or item.occurrence.due_at <= now
+    ]
 
 
-def stop_corrected(store: BaseStore, transaction: Transaction, corrections: Collection[PostId]) -> None:
-    """End the wish to publish what these posts correct, where no correction has ended it yet: their time has come."""
+def stop_corrected(
+    store: BaseStore, transaction: Transaction, corrections: Collection[PostId]
+) -> None:
+    """End the wish to publish the posts that these posts correct, if no correction has ended it.
+
+    The time of these corrections has come.
+    """
     if not corrections:
         return
     connection = transaction.connection
     lock_planning(transaction)
     bodies = connection.scalars(select(POST.c.body).where(POST.c.id.in_(list(corrections)))).all()
-    corrected = {post.follows: post.id for post in map(load_post, bodies) if post.kind is PostKind.CORRECTION}
-    uncorrected = select(POST.c.id).where(POST.c.id.in_(list(filter(None, corrected))), POST.c.corrected_by.is_(None))
+    corrected = {
+        post.follows: post.id for post in map(load_post, bodies) if post.kind is PostKind.CORRECTION
+    }
+    uncorrected = select(POST.c.id).where(
+        POST.c.id.in_(list(filter(None, corrected))), POST.c.corrected_by.is_(None)
+    )
     for original in connection.scalars(uncorrected.order_by(POST.c.id)).all():
         order = OrderedCorrection(original=original, correction=corrected[original], by=PLANNER)
         stop_original(store, transaction, order)
 
 
 def stop_original(store: BaseStore, transaction: Transaction, order: OrderedCorrection) -> None:
-    """End the wish to publish a post wherever it is not out, now and in future: its text is known to be wrong.
+    """End the wish to publish a post wherever it is not out, now and in future: its text is wrong.
 
-    Where a call may have been made, none follows it; people are asked at once to look there.
+    If a call may have been made, none follows it. People are asked at once to look there.
     """
     now, connection = store.runtime.now(), transaction.connection
     original, detail = order.original, {"correction": order.correction}
-    connection.execute(update(POST).where(POST.c.id == original).values(corrected_by=order.correction))
-    write_audit(transaction, now, order.by, event="correction_requested", subject=original, detail=detail)
+    connection.execute(
+        update(POST).where(POST.c.id == original).values(corrected_by=order.correction)
+    )
+    write_audit(
+        transaction, now, order.by, event="correction_requested", subject=original, detail=detail
+    )
     of_post = (ALERT.c.subject.startswith(f"{original}{mark}", autoescape=True) for mark in "@#")
     clear_outcome_alerts(transaction, now, or_(*of_post))
-    cancel_matching(store, transaction, {"post": original}, order.by, reason="corrected", is_corrected=True)
+    cancel_matching(
+        store, transaction, {"post": original}, order.by, reason="corrected", is_corrected=True
+    )
     apply_alert_changes(transaction, now, find_doubt_changes(connection))
 
 
 def find_doubt_changes(connection: Connection) -> Mapping[str, AlertContent | None]:
-    """Return which alerts ORIGINAL_IN_DOUBT are missing, or over: one for each post, whatever the accounts."""
+    """Return the ORIGINAL_IN_DOUBT alerts that are missing or over, one for each post.
+
+    The accounts do not matter.
+    """
     found: dict[str, list[RowMapping]] = defaultdict(list)
     for row in connection.execute(_IN_DOUBT).mappings():
         found[row["post"]].append(row)
     wanted: dict[str, AlertContent] = {}
     for post, rows in found.items():
         accounts = "、".join(row["account"] for row in rows[:MAX_NAMED_ACCOUNTS])
-        facts = {"post": post, "correction": rows[0]["corrected_by"], "number": str(len(rows)), "accounts": accounts}
+        facts = {
+            "post": post,
+            "correction": rows[0]["corrected_by"],
+            "number": str(len(rows)),
+            "accounts": accounts,
+        }
         wanted[f"corrected:{post}"] = (ORIGINAL_IN_DOUBT, facts)
     return find_alert_changes(connection, [ORIGINAL_IN_DOUBT], wanted)

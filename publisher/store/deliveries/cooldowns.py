@@ -1,15 +1,26 @@
-"""Cooldowns: when a login may make its next calls. Circuit breaker: when a whole platform gets no sends.
+"""Cooldowns: the earliest next calls of a login. Circuit breaker: a stop of sends to a platform.
 
-Every cooldown is written here. None is ever shortened, except by the share of a call that never left this machine, and
-where only a wrong clock can have written it. A platform whose responses are unreadable gets no sends until a health
-check succeeds.
+Every cooldown is written here. None is ever shortened, with two exceptions. One is the share of a
+call that never left this machine. The other is a cooldown that only a wrong clock can have written.
+A platform with unreadable responses gets no sends until a health check succeeds.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from publisher.domain.account import DAY, MAX_COOLDOWN, Account, LoginId, Platform
 from publisher.domain.delivery import Actor, Delivery, State
@@ -29,29 +40,49 @@ from publisher.store.db.database import Transaction, execute_rows
 from publisher.store.db.filters import LOGIN_IDLE_AFTER, counts_against_quota, in_state
 from publisher.store.db.monitor_tables import LOGIN_HEALTH, MONITOR_SCHEDULE
 from publisher.store.db.rows import clear_alerts, keep_alert, write_audit, write_row
-from publisher.store.db.tables import ATTEMPT, DELIVERY, LOGIN, PAUSE, UNIX_EPOCH, CallResult, load_result
+from publisher.store.db.tables import (
+    ATTEMPT,
+    DELIVERY,
+    LOGIN,
+    PAUSE,
+    UNIX_EPOCH,
+    CallResult,
+    load_result,
+)
 
 FAILURE_THRESHOLD = 5
 """How many unreadable responses to sends, in a row, pause a platform."""
 OPEN_DURATION = timedelta(minutes=15)
-"""The pause lasts at least this long; after that, a successful health check ends it, if no person has."""
+"""The minimum length of the pause.
+
+After that, a successful health check ends it, if no person has.
+"""
 RESPONSES_UNREADABLE = "responses_unreadable"
 _NO_RESPONSE_REASONS = frozenset({
     TransportReason.TIMEOUT, TransportReason.RESET, TransportReason.RESPONSE_TRUNCATED, TransportReason.SERVER_ERROR,
 })  # fmt: skip
-"""Reasons of unknown outcomes that show no response format: there was none, or the platform had a fault."""
+"""Reasons of unknown outcomes that show no response format.
+
+There was no response, or the platform had a fault.
+"""
 _LAST_DAY = (
     ATTEMPT.c.login.in_(bindparam("logins", expanding=True)),
     ATTEMPT.c.intended_at > bindparam("since"),
     counts_against_quota(),
 )
 _ATTEMPT_COUNTS = (
-    select(ATTEMPT.c.login, func.count().label("number"), func.max(ATTEMPT.c.intended_at).label("newest"))
+    select(
+        ATTEMPT.c.login,
+        func.count().label("number"),
+        func.max(ATTEMPT.c.intended_at).label("newest"),
+    )
     .where(*_LAST_DAY)
     .group_by(ATTEMPT.c.login)
 )
 _RECENT_ATTEMPTS = (
-    select(ATTEMPT.c.login, ATTEMPT.c.intended_at).where(*_LAST_DAY).order_by(ATTEMPT.c.intended_at.desc())
+    select(ATTEMPT.c.login, ATTEMPT.c.intended_at)
+    .where(*_LAST_DAY)
+    .order_by(ATTEMPT.c.intended_at.desc())
 )
 _COOLDOWN_COLUMNS = (
     LOGIN.c.cooldown_until,
@@ -72,15 +103,28 @@ _EXTEND_COOLDOWN = (
     update(LOGIN)
     .where(LOGIN.c.id == bindparam("its_login"))
     .values(
-        {column.name: case((column > _given(column), column), else_=_given(column)) for column in _COOLDOWN_COLUMNS}
+        {
+            column.name: case((column > _given(column), column), else_=_given(column))
+            for column in _COOLDOWN_COLUMNS
+        }
     )
-    .values(busy_since=case((LOGIN.c.routine_cooldown_until < _IDLE_SINCE, _NOW), else_=LOGIN.c.busy_since))
+    .values(
+        busy_since=case(
+            (LOGIN.c.routine_cooldown_until < _IDLE_SINCE, _NOW), else_=LOGIN.c.busy_since
+        )
+    )
 )
-"""The database takes the later instant, because another host may have written a longer cooldown meanwhile."""
+"""The update that extends a cooldown to the later instant.
+
+The database takes the later one, because another host may have written a longer cooldown meanwhile.
+"""
 _IDLE_LOGINS = select(LOGIN.c.id).where(
-    LOGIN.c.id.in_(bindparam("logins", expanding=True)), LOGIN.c.routine_cooldown_until < _IDLE_SINCE
+    LOGIN.c.id.in_(bindparam("logins", expanding=True)),
+    LOGIN.c.routine_cooldown_until < _IDLE_SINCE,
 )
-_COOLDOWN_END = select(LOGIN.c.routine_cooldown_until).where(LOGIN.c.id == DELIVERY.c.login).scalar_subquery()
+_COOLDOWN_END = (
+    select(LOGIN.c.routine_cooldown_until).where(LOGIN.c.id == DELIVERY.c.login).scalar_subquery()
+)
 _EXTEND_DEADLINES = (
     update(DELIVERY)
     .where(
@@ -95,14 +139,19 @@ _EXTEND_DEADLINES = (
     )
     .values(first_attempt_deadline=_COOLDOWN_END + DELIVERY.c.max_delay)
 )
-"""A delivery blocked by a cooldown has its whole `max_delay` from the end of it, even if the login is idle then."""
+"""The update that gives a delivery its whole `max_delay` from the end of a cooldown.
+
+A blocked delivery has it even if the login is idle then.
+"""
 _LIMITED_UNTIL = LOGIN.c.rate_limited_until
 _SHORTEN_COOLDOWN = (
     update(LOGIN)
     .where(LOGIN.c.id == bindparam("its_login"))
     .values(
         {
-            column.name: case((_given(column) < _LIMITED_UNTIL, _LIMITED_UNTIL), else_=_given(column))
+            column.name: case(
+                (_given(column) < _LIMITED_UNTIL, _LIMITED_UNTIL), else_=_given(column)
+            )
             for column in (LOGIN.c.cooldown_until, LOGIN.c.routine_cooldown_until)
         }
     )
@@ -115,17 +164,24 @@ _EXTEND_QUEUE_DEADLINES = (
         in_state(DELIVERY, State.DUE),
         DELIVERY.c.max_delay >= MIN_EXTENDABLE_DELAY,
     )
-    .where(DELIVERY.c.first_attempt_deadline >= _NOW, DELIVERY.c.first_attempt_deadline < _UNTIL + DELIVERY.c.max_delay)
+    .where(
+        DELIVERY.c.first_attempt_deadline >= _NOW,
+        DELIVERY.c.first_attempt_deadline < _UNTIL + DELIVERY.c.max_delay,
+    )
     .values(first_attempt_deadline=_UNTIL + DELIVERY.c.max_delay)
 )
-"""A post that cannot reach the platform delays its login's others too; none that was in time becomes late by it."""
+"""The update that extends the deadlines of a login's queue.
+
+A post that cannot reach the platform delays its login's others too. No post that was in time
+becomes late by it.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cooldown:
     """The cooldowns of a login, named like their columns in LoginRow.
 
-    `rate_limited_until` is the platform's own limit, which no quota of ours shortens.
+    `rate_limited_until` is the platform's own limit. No quota of ours shortens it.
     """
 
     login: LoginId
@@ -136,7 +192,9 @@ class Cooldown:
     rate_limited_until: datetime = UNIX_EPOCH
 
 
-def extend_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown], now: datetime) -> None:
+def extend_cooldowns(
+    transaction: Transaction, cooldowns: Sequence[Cooldown], now: datetime
+) -> None:
     """Extend the cooldowns of logins to at least these; a longer one stays."""
     if not cooldowns:
         return
@@ -145,7 +203,8 @@ def extend_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown], no
     parameters = {"logins": [cooldown.login for cooldown in cooldowns], "idle_since": idle_since}
     if idle := transaction.connection.scalars(_IDLE_LOGINS, parameters).all():
         transaction.connection.execute(
-            _EXTEND_DEADLINES, [{"its_login": login, "idle_since": idle_since} for login in sorted(idle)]
+            _EXTEND_DEADLINES,
+            [{"its_login": login, "idle_since": idle_since} for login in sorted(idle)],
         )
     rows = [
         {"now": now, "idle_since": idle_since}
@@ -155,17 +214,21 @@ def extend_cooldowns(transaction: Transaction, cooldowns: Sequence[Cooldown], no
     execute_rows(transaction.connection, _EXTEND_COOLDOWN, rows)
 
 
-def start_quota_cooldowns(store: BaseStore, transaction: Transaction, deliveries: Sequence[Delivery]) -> None:
-    """Start the cooldowns that the quotas ask for after the calls of these deliveries, which begin now."""
+def start_quota_cooldowns(
+    store: BaseStore, transaction: Transaction, deliveries: Sequence[Delivery]
+) -> None:
+    """Start the quota cooldowns for the calls of these deliveries that begin now."""
     if deliveries:
         now = store.runtime.now()
         extend_cooldowns(transaction, _quota_cooldowns(store, transaction, deliveries, now), now)
 
 
-def revert_quota_cooldowns(store: BaseStore, transaction: Transaction, deliveries: Sequence[Delivery]) -> None:
-    """Set the cooldowns of logins as if the last calls of these deliveries, which never left, had not been recorded.
+def revert_quota_cooldowns(
+    store: BaseStore, transaction: Transaction, deliveries: Sequence[Delivery]
+) -> None:
+    """Set the cooldowns of logins as if the last calls of these deliveries had not been recorded.
 
-    They do not fall below the platforms' own rate limits.
+    These calls never left. The cooldowns do not fall below the platforms' own rate limits.
     """
     if not deliveries:
         return
@@ -182,53 +245,87 @@ def revert_quota_cooldowns(store: BaseStore, transaction: Transaction, deliverie
 def _quota_cooldowns(
     store: BaseStore, transaction: Transaction, deliveries: Sequence[Delivery], since: datetime
 ) -> list[Cooldown]:
-    """Return the cooldowns that the quotas ask of these deliveries' logins, counted from `since`."""
+    """Return the quota cooldowns of these deliveries' logins, counted from `since`."""
     quotas = {
         delivery.login: store.policies[delivery.account].rate_limit
         for delivery in deliveries
         if delivery.account in store.policies
     }
     last_day = {"since": store.runtime.now() - DAY}
-    counts = transaction.connection.execute(_ATTEMPT_COUNTS, {**last_day, "logins": list(quotas)}).all()
+    counts = transaction.connection.execute(
+        _ATTEMPT_COUNTS, {**last_day, "logins": list(quotas)}
+    ).all()
     crowded = [row.login for row in counts if row.number >= quotas[row.login].always_allowed_calls]
     # where no window can be full yet, the newest attempt is enough
-    sent: dict[LoginId, list[datetime]] = {row.login: [row.newest] for row in counts if row.login not in crowded}
-    for row in transaction.connection.execute(_RECENT_ATTEMPTS, {**last_day, "logins": crowded}) if crowded else ():
+    sent: dict[LoginId, list[datetime]] = {
+        row.login: [row.newest] for row in counts if row.login not in crowded
+    }
+    for row in (
+        transaction.connection.execute(_RECENT_ATTEMPTS, {**last_day, "logins": crowded})
+        if crowded
+        else ()
+    ):
         sent.setdefault(row.login, []).append(row.intended_at)
     return [
         Cooldown(
             login=login,
             cooldown_until=quota.next_allowed_at(sent.get(login, ()), since, is_urgent=True),
-            routine_cooldown_until=quota.next_allowed_at(sent.get(login, ()), since, is_urgent=False),
+            routine_cooldown_until=quota.next_allowed_at(
+                sent.get(login, ()), since, is_urgent=False
+            ),
             parts_cooldown_until=since + quota.effective_part_interval,
         )
         for login, quota in quotas.items()
     ]
 
 
-def extend_queue_deadlines(transaction: Transaction, login: LoginId, until: datetime, now: datetime) -> None:
-    """Restart `max_delay` from `until` for what is due on a login, when a call that never left will be retried."""
-    transaction.connection.execute(_EXTEND_QUEUE_DEADLINES, {"its_login": login, "until": until, "now": now})
+def extend_queue_deadlines(
+    transaction: Transaction, login: LoginId, until: datetime, now: datetime
+) -> None:
+    """Restart `max_delay` from `until` for due deliveries of a login.
+
+    It applies when a call that never left will be retried.
+    """
+    transaction.connection.execute(
+        _EXTEND_QUEUE_DEADLINES, {"its_login": login, "until": until, "now": now}
+    )
 
 
 def start_rate_limit(  # noqa: PLR0913 # whose limit, and what it holds for
-    store: BaseStore, transaction: Transaction, login: LoginId, until: datetime, now: datetime, *, is_for_reads: bool
+    store: BaseStore,
+    transaction: Transaction,
+    login: LoginId,
+    until: datetime,
+    now: datetime,
+    *,
+    is_for_reads: bool,
 ) -> datetime:
-    """Apply a platform's rate limit, and return its end: one that a read met holds for every call, others for posts."""
+    """Apply a platform's rate limit, and return its end.
+
+    A limit met by a read holds for every call, others for posts.
+    """
     until = min(until, now + MAX_COOLDOWN)
     if store.runtime.is_clock_confirmed():
-        extend_cooldowns(transaction, [_rate_limit_cooldown(login, until, is_for_reads=is_for_reads)], now)
+        extend_cooldowns(
+            transaction, [_rate_limit_cooldown(login, until, is_for_reads=is_for_reads)], now
+        )
     else:
         store.record_undated_limit(login, until - now, is_for_reads=is_for_reads)
     return until
 
 
 def start_login_cooldown(
-    store: BaseStore, transaction: Transaction, login: LoginId, limit: RateLimited, default_duration: timedelta
+    store: BaseStore,
+    transaction: Transaction,
+    login: LoginId,
+    limit: RateLimited,
+    default_duration: timedelta,
 ) -> RateLimited:
     """Apply a rate limit that a read met. Return the limit as applied."""
     now = store.runtime.now()
-    until = start_rate_limit(store, transaction, login, limit.until or now + default_duration, now, is_for_reads=True)
+    until = start_rate_limit(
+        store, transaction, login, limit.until or now + default_duration, now, is_for_reads=True
+    )
     return replace(limit, until=until)
 
 
@@ -244,19 +341,26 @@ def _rate_limit_cooldown(login: LoginId, until: datetime, *, is_for_reads: bool)
 
 
 def redate_cooldowns(store: BaseStore, transaction: Transaction, clocks: ClockReading) -> None:
-    """Correct, once the clock is confirmed, what only a clock that was ahead can have written.
+    """Correct, once the clock is confirmed, the cooldowns that only a fast clock can have written.
 
     Rate limits that came while the clock was not confirmed are written now.
     """
     now = clocks.at
     for column in _COOLDOWN_COLUMNS:
         is_impossible = column > now + MAX_COOLDOWN + MAX_TIMESTAMP_SKEW
-        transaction.connection.execute(update(LOGIN).where(is_impossible).values({column.name: now + MAX_COOLDOWN}))
+        transaction.connection.execute(
+            update(LOGIN).where(is_impossible).values({column.name: now + MAX_COOLDOWN})
+        )
     for table in (LOGIN_HEALTH, MONITOR_SCHEDULE):
         transaction.connection.execute(
-            update(table).where(table.c.next_action_at > now + MAX_COOLDOWN).values(next_action_at=now)
+            update(table)
+            .where(table.c.next_action_at > now + MAX_COOLDOWN)
+            .values(next_action_at=now)
         )
-    is_breaker_ahead = (PAUSE.c.reason == RESPONSES_UNREADABLE, PAUSE.c.at > now + MAX_TIMESTAMP_SKEW)
+    is_breaker_ahead = (
+        PAUSE.c.reason == RESPONSES_UNREADABLE,
+        PAUSE.c.at > now + MAX_TIMESTAMP_SKEW,
+    )
     transaction.connection.execute(update(PAUSE).where(*is_breaker_ahead).values(at=now))
     for limit in store.undated_limits:
         until = now + timedelta(seconds=limit.until - clocks.monotonic_seconds)
@@ -269,17 +373,26 @@ def may_read(now: datetime) -> ColumnElement[bool]:
     return ~exists().where(LOGIN.c.id == DELIVERY.c.login, LOGIN.c.reads_cooldown_until > now)
 
 
-def logins_in_cooldown(connection: Connection, now: datetime, latest: datetime | None = None) -> frozenset[LoginId]:
-    """Return the logins whose reads are in cooldown; a cooldown that ends after `latest` is ignored."""
+def logins_in_cooldown(
+    connection: Connection, now: datetime, latest: datetime | None = None
+) -> frozenset[LoginId]:
+    """Return the logins with reads in cooldown.
+
+    A cooldown that ends after `latest` is ignored.
+    """
     query = select(LOGIN.c.id).where(LOGIN.c.reads_cooldown_until > now)
     return frozenset(
-        connection.scalars(query if latest is None else query.where(LOGIN.c.reads_cooldown_until <= latest))
+        connection.scalars(
+            query if latest is None else query.where(LOGIN.c.reads_cooldown_until <= latest)
+        )
     )
 
 
 _LAST_RESULTS = (
     select(ATTEMPT.c.outcome, ATTEMPT.c.detail)
-    .where(ATTEMPT.c.account.in_(bindparam("accounts", expanding=True)), ATTEMPT.c.outcome.is_not(None))
+    .where(
+        ATTEMPT.c.account.in_(bindparam("accounts", expanding=True)), ATTEMPT.c.outcome.is_not(None)
+    )
     .order_by(ATTEMPT.c.id.desc())
     .limit(40)
 )
@@ -287,19 +400,32 @@ _LAST_RESULTS = (
 
 def is_unreadable(result: CallResult) -> bool:
     """Return True if a response came and could not be interpreted."""
-    return isinstance(result, Unknown) and not result.is_duplicate and result.reason not in _NO_RESPONSE_REASONS
+    return (
+        isinstance(result, Unknown)
+        and not result.is_duplicate
+        and result.reason not in _NO_RESPONSE_REASONS
+    )
 
 
-def trip_circuit_breakers(store: BaseStore, transaction: Transaction, platforms: Iterable[Platform], by: Actor) -> None:
-    """Pause those platforms whose newest responses were all unreadable, alert staff, and schedule health checks.
+def trip_circuit_breakers(
+    store: BaseStore, transaction: Transaction, platforms: Iterable[Platform], by: Actor
+) -> None:
+    """Pause each platform with only unreadable newest responses, alert staff, and schedule checks.
 
-    Only what the platform itself answered counts: no timeouts, no calls that never left, no manual posts.
+    The checks are health checks. Only answers of the platform itself count: no timeouts, no calls
+    that never left, no manual posts.
     """
     now = store.runtime.now()
     for platform in platforms:
-        policies = {key: policy for key, policy in store.policies.items() if policy.account.platform == platform}
+        policies = {
+            key: policy
+            for key, policy in store.policies.items()
+            if policy.account.platform == platform
+        }
         responses: list[CallResult] = []
-        for row in transaction.connection.execute(_LAST_RESULTS, {"accounts": list(policies)}).mappings():
+        for row in transaction.connection.execute(
+            _LAST_RESULTS, {"accounts": list(policies)}
+        ).mappings():
             result = load_result(row["outcome"], row["detail"])
             has_no_response = isinstance(result, NotSent) or (
                 isinstance(result, Unknown) and result.reason in _NO_RESPONSE_REASONS
@@ -310,11 +436,23 @@ def trip_circuit_breakers(store: BaseStore, transaction: Transaction, platforms:
         newest, scope = responses[:FAILURE_THRESHOLD], f"platform:{platform}"
         if len(newest) < FAILURE_THRESHOLD or not all(map(is_unreadable, newest)):
             continue
-        if transaction.connection.execute(select(PAUSE.c.scope).where(PAUSE.c.scope == scope)).first() is not None:
+        if (
+            transaction.connection.execute(
+                select(PAUSE.c.scope).where(PAUSE.c.scope == scope)
+            ).first()
+            is not None
+        ):
             continue
         pause = {"scope": scope, "at": now, "by": by.name, "reason": RESPONSES_UNREADABLE}
         transaction.connection.execute(insert(PAUSE).values(pause))
-        write_audit(transaction, now, by, event="paused", subject=scope, detail={"reason": RESPONSES_UNREADABLE})
+        write_audit(
+            transaction,
+            now,
+            by,
+            event="paused",
+            subject=scope,
+            detail={"reason": RESPONSES_UNREADABLE},
+        )
         facts = {"platform": platform, "number": str(FAILURE_THRESHOLD)}
         keep_alert(transaction, now, "circuit_breaker_open", scope, facts)
         next_check = {"next_action_at": now + OPEN_DURATION}
@@ -325,9 +463,9 @@ def trip_circuit_breakers(store: BaseStore, transaction: Transaction, platforms:
 def update_circuit_breaker(
     transaction: Transaction, account: Account, health: HealthCheckResult, at: datetime, by: Actor
 ) -> None:
-    """Resume a platform after a successful health check, once OPEN_DURATION has passed; else schedule another check.
+    """Resume a platform after a successful check and OPEN_DURATION; else schedule another check.
 
-    A pause that a person ordered stays.
+    The check is a health check. A pause that a person ordered stays.
     """
     scope = f"platform:{account.platform}"
     pause = transaction.connection.execute(
@@ -338,7 +476,9 @@ def update_circuit_breaker(
     if isinstance(health, Healthy) and pause.at <= at - OPEN_DURATION:
         transaction.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
         clear_alerts(transaction, scope, at)
-        write_audit(transaction, at, by, event="resumed", subject=scope, detail={"reason": "probed"})
+        write_audit(
+            transaction, at, by, event="resumed", subject=scope, detail={"reason": "probed"}
+        )
     else:
         schedule = update(LOGIN_HEALTH).where(LOGIN_HEALTH.c.login == account.login)
         transaction.connection.execute(schedule.values(next_action_at=at + OPEN_DURATION))

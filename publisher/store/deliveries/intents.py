@@ -1,7 +1,7 @@
-"""Claims and intents: which delivery each free login sends next, and whether its call may start.
+"""Claims and intents: the next delivery of each free login, and the permission to start its call.
 
-Urgent deliveries are claimed first, then posts already begun, then routine ones. Of several intents the guards are read
-together, and the rows are written together.
+Urgent deliveries are claimed first, then posts already begun, then routine ones. For several
+intents, the guards are read together, and the rows are written together.
 """
 
 from collections import defaultdict
@@ -51,7 +51,12 @@ from publisher.domain.results import (
 )
 from publisher.runtime.logs import log
 from publisher.store.approvals import APPROVAL_RECHECK_INTERVAL, find_unapproved
-from publisher.store.base import BLOCKED_BY_UNKNOWN, BaseStore, StateChange, extend_blocked_deadlines
+from publisher.store.base import (
+    BLOCKED_BY_UNKNOWN,
+    BaseStore,
+    StateChange,
+    extend_blocked_deadlines,
+)
 from publisher.store.db.database import Transaction, execute_rows, wait_for_lock
 from publisher.store.db.filters import in_state, is_late, is_superseded, may_call, mode_override
 from publisher.store.db.intent_journal import JournalRecord
@@ -69,16 +74,29 @@ from publisher.store.db.tables import (
     to_delivery,
 )
 from publisher.store.deliveries.cooldowns import start_quota_cooldowns
-from publisher.store.recovery.recover import is_original_database, is_timeline_new, recover_lost_attempts
+from publisher.store.recovery.recover import (
+    is_original_database,
+    is_timeline_new,
+    recover_lost_attempts,
+)
 
 PREPARE_AHEAD = timedelta(seconds=2)
-"""How long before its instant a delivery is prepared, so that only the call remains to be made then."""
+"""The time before its instant at which a delivery is prepared.
+
+Then only the call remains to be made at the instant.
+"""
 PAUSED_RETRY_DELAY = timedelta(seconds=5)
 """How soon a delivery that a pause blocks is tried again."""
 BLOCKED_RETRY_DELAY = timedelta(seconds=15)
-"""How soon a delivery is tried again that an unknown outcome on its account blocks, unless that is resolved before."""
+"""The delay before a delivery blocked by an unknown outcome on its account is tried again.
+
+The delivery is tried sooner if the outcome is resolved before.
+"""
 PAUSE_LOCK = "pause"
-"""Shared by intents: a pause waits for those that did not see it, and is answered after them."""
+"""The lock that intents share.
+
+A pause waits for the intents that did not see it, and is answered after them.
+"""
 MAX_OWNED_IDS = 200
 """How many of an account's own ids go along with a request, newest first."""
 
@@ -88,7 +106,10 @@ _DUE_BY = bindparam("due_by", type_=DELIVERY.c.due_at.type)
 
 
 def is_claimable(row: FromClause) -> ColumnElement[bool]:
-    """True if a delivery may be claimed, apart from its login's cooldowns and its own `next_action_at`."""
+    """True if a delivery may be claimed.
+
+    Its login's cooldowns and its own `next_action_at` are ignored.
+    """
     is_listed = row.c.account.in_(bindparam("accounts", expanding=True))
     return and_(in_state(row, State.DUE), is_listed, may_call(row, _NOW, _DUE_BY))
 
@@ -96,7 +117,10 @@ def is_claimable(row: FromClause) -> ColumnElement[bool]:
 def _claim_query(
     is_kind: Callable[[FromClause], ColumnElement[bool]], *cooldowns: ColumnElement[datetime]
 ) -> Select[Any]:
-    """Select logins whose cooldowns are over, longest idle first, and the delivery of one kind that each may claim."""
+    """Select idle logins, longest idle first, each with the delivery of one kind to claim.
+
+    The cooldowns of an idle login are over.
+    """
     inner = DELIVERY.alias("candidate")
     pick = (
         select(inner.c.id)
@@ -106,7 +130,9 @@ def _claim_query(
         .limit(1)
         .scalar_subquery()
     )
-    busy = exists().where(DELIVERY.c.login == LOGIN.c.id, in_state(DELIVERY, State.CLAIMED, State.SENDING))
+    busy = exists().where(
+        DELIVERY.c.login == LOGIN.c.id, in_state(DELIVERY, State.CLAIMED, State.SENDING)
+    )
     return (
         select(LOGIN.c.id, pick.label("candidate"))
         .where(*(cooldown <= _NOW for cooldown in cooldowns), ~busy, pick.is_not(None))
@@ -118,7 +144,10 @@ def _claim_query(
 
 
 def has_published_parts(row: FromClause) -> ColumnElement[bool]:
-    """True if the next part of a post is due; a literal, because an index with this condition needs it."""
+    """True if the next part of a post is due. It is a literal, as an index needs it.
+
+    The index has this condition.
+    """
     return row.c.parts_done > literal_column("0")
 
 
@@ -137,11 +166,15 @@ _BLOCKED_ACCOUNTS = (
     .where(in_state(DELIVERY, State.DUE), DELIVERY.c.next_action_at > _NOW)
     .where(DELIVERY.c.reason == BLOCKED_BY_UNKNOWN)
 )
-"""Accounts on which an unknown outcome has just blocked a post: it would block all others that are not urgent too."""
+"""Accounts on which an unknown outcome has just blocked a post.
+
+It would block all other posts that are not urgent too.
+"""
 STILL_CLAIMABLE = SELECT_DELIVERIES.where(
     in_state(DELIVERY, State.DUE),
     ~exists().where(
-        _OTHER_DELIVERY.c.login == DELIVERY.c.login, in_state(_OTHER_DELIVERY, State.CLAIMED, State.SENDING)
+        _OTHER_DELIVERY.c.login == DELIVERY.c.login,
+        in_state(_OTHER_DELIVERY, State.CLAIMED, State.SENDING),
     ),
 )
 
@@ -149,8 +182,8 @@ STILL_CLAIMABLE = SELECT_DELIVERIES.where(
 def choose_claims(store: BaseStore, transaction: Transaction, limit: int) -> list[Delivery]:
     """Return a due delivery for each of at most `limit` free logins, and lock these logins.
 
-    Within a kind, the logins that have been idle longest come first. The logins are locked before their deliveries are
-    read, so that claims by other workers are seen.
+    Within a kind, the logins that have been idle longest come first. The logins are locked before
+    their deliveries are read, so that claims by other workers are seen.
     """
     now = store.runtime.now()
     blocked = set(transaction.connection.scalars(_BLOCKED_ACCOUNTS, {"now": now}))
@@ -158,7 +191,9 @@ def choose_claims(store: BaseStore, transaction: Transaction, limit: int) -> lis
     unblocked = [account for account in active if account not in blocked]
     found: dict[LoginId, int] = {}
 
-    def find(query: Select[Any], accounts: Sequence[AccountId], exclude: Collection[LoginId] = ()) -> None:
+    def find(
+        query: Select[Any], accounts: Sequence[AccountId], exclude: Collection[LoginId] = ()
+    ) -> None:
         if len(found) == limit:
             return
         parameters = {
@@ -168,7 +203,9 @@ def choose_claims(store: BaseStore, transaction: Transaction, limit: int) -> lis
             "logins": [*exclude, *found],
             "accounts": accounts,
         }
-        found.update({row.id: row.candidate for row in transaction.connection.execute(query, parameters)})
+        found.update(
+            {row.id: row.candidate for row in transaction.connection.execute(query, parameters)}
+        )
 
     def logins_of(accounts: Sequence[AccountId]) -> set[LoginId]:
         return {store.policies[account].account.login for account in accounts}
@@ -179,7 +216,9 @@ def choose_claims(store: BaseStore, transaction: Transaction, limit: int) -> lis
     find(ROUTINE_CLAIMS, unblocked, blocked_logins)
     if not found:
         return []
-    return read_deliveries(transaction.connection, STILL_CLAIMABLE, {"deliveries": list(found.values())})
+    return read_deliveries(
+        transaction.connection, STILL_CLAIMABLE, {"deliveries": list(found.values())}
+    )
 
 
 _OWNED_IDS = (
@@ -199,9 +238,9 @@ _NEWEST_ATTEMPT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingReadback:
-    """A delivery whose platform must be read, and the request of its last attempt, if it ever had one.
+    """A delivery to check on its platform, and the request of its last attempt, if it had one.
 
-    `conflict` is set where the account is another one by now: reading it would prove nothing.
+    `conflict` is set if the account is another one by now. To read it would prove nothing.
     """
 
     delivery: Delivery
@@ -212,20 +251,27 @@ class PendingReadback:
 def pending_readbacks(
     store: BaseStore, connection: Connection, deliveries: Sequence[Delivery]
 ) -> list[PendingReadback]:
-    """Return deliveries with the request of their newest attempt, which has no image bytes; None without attempt.
+    """Return deliveries with the request of their newest attempt, without image bytes.
 
-    For a post of several parts it is the request of the current part, or the newest before it if that was not called.
+    The request is None without an attempt. For a post of several parts, it is the request of the
+    current part, or of the newest part before it that was called.
     """
     owned: dict[AccountId, frozenset[str]] = {}
     pending: list[PendingReadback] = []
     for delivery in deliveries:
-        parameters = {"delivery": delivery.id, "part": _current_part(delivery), "rendered_hash": delivery.rendered_hash}
+        parameters = {
+            "delivery": delivery.id,
+            "part": _current_part(delivery),
+            "rendered_hash": delivery.rendered_hash,
+        }
         row = connection.execute(_NEWEST_ATTEMPT, parameters).mappings().one_or_none()
         if row is None:
             pending.append(PendingReadback(delivery=delivery, request=None))
             continue
         if delivery.account not in owned:
-            owned[delivery.account] = frozenset(connection.scalars(_OWNED_IDS, {"account": delivery.account}))
+            owned[delivery.account] = frozenset(
+                connection.scalars(_OWNED_IDS, {"account": delivery.account})
+            )
         others = owned[delivery.account] - {delivery.receipt.remote_id if delivery.receipt else ""}
         request = _build(store, delivery, to_attempt(row), row["newest_id"], row["body"])
         request = replace(request, owned_ids=others, is_manual=delivery.manual_task is not None)
@@ -234,25 +280,32 @@ def pending_readbacks(
     return pending
 
 
-def find_identity_change(store: BaseStore, connection: Connection, account: AccountId, identity: str) -> Held | None:
-    """Return the hold of an attempt that was made as another identity than the account has now; None if it is the same.
+def find_identity_change(
+    store: BaseStore, connection: Connection, account: AccountId, identity: str
+) -> Held | None:
+    """Return the hold of an attempt made as another identity than the account's; None if the same.
 
-    An empty identity is not known: the one of the settings is the only one to look at.
+    An empty identity is unknown. Only the identity in the settings is compared then.
     """
     present = store.policies[account].identity
     if identity in {present, ""} or identity in find_spellings(store, connection, account):
         return None
-    return Held(reason=HoldReason.IDENTITY_CHANGED, facts={"sent_as": identity, "identity": present})
+    return Held(
+        reason=HoldReason.IDENTITY_CHANGED, facts={"sent_as": identity, "identity": present}
+    )
 
 
 def find_spellings(store: BaseStore, connection: Connection, account: AccountId) -> frozenset[str]:
     """Return every text by which an attempt may name the identity that the account has now.
 
-    Two spellings are one identity where the platform has called the account by the same name under both.
+    Two spellings are one identity if the platform has called the account by the same name under
+    both.
     """
     present = store.policies[account].presence
     rows = connection.execute(select(PRESENCE).where(PRESENCE.c.account == account))
-    names = {to_presence(row): row.identity if row.reported is None else row.reported for row in rows}
+    names = {
+        to_presence(row): row.identity if row.reported is None else row.reported for row in rows
+    }
     name = names.get(present, present.identity)
     one_name = [other for other, its_name in names.items() if name and its_name == name]
     here = [other for other in one_name if replace(other, identity=present.identity) == present]
@@ -264,8 +317,8 @@ def build_request(
 ) -> SendRequest | None:
     """Return the request of the delivery's next attempt; None if the bytes of an image are gone.
 
-    `facts` has the delivery's rendered `body`, the `newest_id` known on its account, and the account's `mode`, if a
-    person has set one.
+    `facts` has the delivery's rendered `body`, the `newest_id` known on its account, and the
+    account's `mode`, if a person has set one.
     """
     now, policy = store.runtime.now(), store.policies[delivery.account]
     attempt = Attempt(
@@ -281,11 +334,15 @@ def build_request(
     if Mode(facts["mode"] or policy.account.mode) is Mode.ASSISTED:
         request = replace(request, is_manual=True)
     else:
-        request = replace(request, method=_name_method(policy, request.rendered, is_urgent=delivery.is_urgent))
+        request = replace(
+            request, method=_name_method(policy, request.rendered, is_urgent=delivery.is_urgent)
+        )
     if request.part or not request.rendered.images:  # images go with the post itself
         return request
     hashes = [image.sha256 for image in request.rendered.images]
-    rows = connection.execute(select(MEDIA.c.sha256, MEDIA.c.data).where(MEDIA.c.sha256.in_(hashes)))
+    rows = connection.execute(
+        select(MEDIA.c.sha256, MEDIA.c.data).where(MEDIA.c.sha256.in_(hashes))
+    )
     stored = {row.sha256: row.data for row in rows}
     if not set(hashes) <= set(stored):
         return None
@@ -293,7 +350,10 @@ def build_request(
 
 
 def _name_method(policy: AccountPolicy, rendered: RenderedPost, *, is_urgent: bool) -> str:
-    """Return the adapter's word for the way of a call; empty, as where nobody knows it, if the adapter fails."""
+    """Return the adapter's word for the way of a call.
+
+    It is empty if the adapter fails, as it is where nobody knows the way.
+    """
     try:
         method: object = policy.call_method(rendered, is_urgent=is_urgent)
     except Exception as error:  # noqa: BLE001 # an adapter's bug must stop no other delivery
@@ -302,9 +362,13 @@ def _name_method(policy: AccountPolicy, rendered: RenderedPost, *, is_urgent: bo
     return method if isinstance(method, str) else ""
 
 
-def _build(store: BaseStore, delivery: Delivery, attempt: Attempt, newest_id: str | None, body: str) -> SendRequest:
+def _build(
+    store: BaseStore, delivery: Delivery, attempt: Attempt, newest_id: str | None, body: str
+) -> SendRequest:
     timing, part = store.timing(delivery.account), _current_part(delivery)
-    time_left = min(timing.lease_timeout - timing.request_timeout, delivery.expires_at - attempt.intended_at)
+    time_left = min(
+        timing.lease_timeout - timing.request_timeout, delivery.expires_at - attempt.intended_at
+    )
     return SendRequest(
         delivery=delivery.id,
         attempt=attempt.number,
@@ -325,13 +389,19 @@ def _build(store: BaseStore, delivery: Delivery, attempt: Attempt, newest_id: st
 
 
 def _current_part(delivery: Delivery) -> int:
-    """Return the first part not known to be published; 0, the post itself, if all are or it is to be deleted."""
-    is_part_open = delivery.is_incomplete and delivery.state not in {State.PUBLISHED, State.RETRACTING}
+    """Return the first part not known to be published.
+
+    Return 0, the post itself, if all are published or it is to be deleted.
+    """
+    is_part_open = delivery.is_incomplete and delivery.state not in {
+        State.PUBLISHED,
+        State.RETRACTING,
+    }
     return delivery.parts_done if is_part_open else 0
 
 
 def guard_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:
-    """Select all that the guards need about some deliveries, and whether a condition for their calls holds."""
+    """Select the guards' data about some deliveries, and a condition for their calls."""
     published = DELIVERY.alias("published")
     newest_id = (
         select(published.c.remote_id)
@@ -361,7 +431,10 @@ def guard_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[
         )
         .join(RENDERED_POST, RENDERED_POST.c.fingerprint == DELIVERY.c.rendered_hash)
         .join(LOGIN, LOGIN.c.id == DELIVERY.c.login)
-        .outerjoin(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
+        .outerjoin(
+            ATTEMPT,
+            and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts),
+        )
         .where(DELIVERY.c.id.in_(bindparam("deliveries", expanding=True)))
     )
 
@@ -369,16 +442,22 @@ def guard_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[
 GUARD_QUERY = guard_query(may_call)
 _UNRESOLVED_ATTEMPTS = (
     select(DELIVERY.c.account, DELIVERY.c.state, ATTEMPT.c.id, ATTEMPT.c.ended_at)
-    .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
+    .join(
+        ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts)
+    )
     .where(
         in_state(DELIVERY, State.SENDING, State.UNKNOWN, State.RETRACTING),
-        or_(~in_state(DELIVERY, State.RETRACTING), DELIVERY.c.remote_id.is_(None)),  # an id is deleted without the list
+        or_(
+            ~in_state(DELIVERY, State.RETRACTING), DELIVERY.c.remote_id.is_(None)
+        ),  # an id is deleted without the list
         or_(DELIVERY.c.reason.is_(None), DELIVERY.c.reason != HoldReason.REVIEW_POSSIBLE.value),
         DELIVERY.c.account.in_(bindparam("accounts", expanding=True)),
     )
 )
 _INSERT_ATTEMPT = insert(ATTEMPT).inline()
-_CREATED_NOTHING = [RESULT_CODES[kind] for kind in (NotSent, RateLimited, Busy, CredentialExpired, Rejected)]
+_CREATED_NOTHING = [
+    RESULT_CODES[kind] for kind in (NotSent, RateLimited, Busy, CredentialExpired, Rejected)
+]
 _NEWEST_ATTEMPTS = (
     select(ATTEMPT.c.id)
     .where(ATTEMPT.c.account == bindparam("account"))
@@ -395,15 +474,24 @@ class Declined:
     guard: str
 
 
-def record_intents(store: BaseStore, transaction: Transaction, leases: Sequence[Lease]) -> list[SendRequest | Declined]:
-    """Record an intent for each lease whose guards all agree; release the others, or end the delivery if it is late."""
+def record_intents(
+    store: BaseStore, transaction: Transaction, leases: Sequence[Lease]
+) -> list[SendRequest | Declined]:
+    """Record an intent for each lease that passes all guards.
+
+    Release the others, or end the delivery if it is late.
+    """
     if not is_original_database(store.database, transaction.connection):
         return [Declined(guard="database_replaced") for _ in leases]
     recover_lost_attempts(store, transaction)
     wait_for_lock(transaction, PAUSE_LOCK, is_shared=True)
     parameters = {"deliveries": [lease.delivery for lease in leases], "now": store.runtime.now()}
-    rows = {row["id"]: row for row in transaction.connection.execute(GUARD_QUERY, parameters).mappings()}
-    since_unresolved = _attempts_since_unresolved(store, transaction, [lease.account for lease in leases])
+    rows = {
+        row["id"]: row for row in transaction.connection.execute(GUARD_QUERY, parameters).mappings()
+    }
+    since_unresolved = _attempts_since_unresolved(
+        store, transaction, [lease.account for lease in leases]
+    )
     unapproved = _find_unapproved(store, transaction, map(to_delivery, rows.values()))
     answers: dict[DeliveryId, SendRequest | Declined] = {}
     stopped: list[StateChange] = []
@@ -414,9 +502,14 @@ def record_intents(store: BaseStore, transaction: Transaction, leases: Sequence[
         if delivery.state is not State.CLAIMED or not lease.has_current_fencing_token(delivery):
             answers[lease.delivery] = Declined(guard="lease_lost")
             continue
-        failed = _first_failing_guard(store, delivery, row, since_unresolved.get(delivery.account, 0))
+        failed = _first_failing_guard(
+            store, delivery, row, since_unresolved.get(delivery.account, 0)
+        )
         if failed is None and delivery.id in unapproved:
-            failed = "not_approved", ApprovalMissing(until=store.runtime.now() + APPROVAL_RECHECK_INTERVAL)
+            failed = (
+                "not_approved",
+                ApprovalMissing(until=store.runtime.now() + APPROVAL_RECHECK_INTERVAL),
+            )
         request = failed or _prepare_request(store, transaction.connection, delivery, row)
         if isinstance(request, SendRequest):
             ready.append((delivery, request))
@@ -430,8 +523,10 @@ def record_intents(store: BaseStore, transaction: Transaction, leases: Sequence[
     return [answers[lease.delivery] for lease in leases]
 
 
-def _stop(store: BaseStore, transaction: Transaction, delivery: Delivery, failed: tuple[str, Event]) -> StateChange:
-    """Return what a failed guard does to its delivery, with the alert that another one blocks it."""
+def _stop(
+    store: BaseStore, transaction: Transaction, delivery: Delivery, failed: tuple[str, Event]
+) -> StateChange:
+    """Return the state change of a failed guard, with the alert about the blocking delivery."""
     guard, event = failed
     if guard == BLOCKED_BY_UNKNOWN:
         raise_delivery_alert_once(transaction, store.runtime.now(), BLOCKED_BY_UNKNOWN, delivery)
@@ -444,19 +539,26 @@ def _prepare_request(
 ) -> SendRequest | tuple[str, Event]:
     """Return the request of the delivery's next attempt, or why a person has to decide instead.
 
-    A further part, and a second call after a proven absence, goes out as the same identity as the attempt before. Such
-    a second call is made by the same method as well, as only that method was judged, unless a person has ordered it.
+    A further part, and a second call after a proven absence, goes out as the same identity as the
+    attempt before. Such a second call is made by the same method as well, as only that method was
+    judged, unless a person has ordered it.
     """
     request = build_request(store, connection, delivery, facts)
     if request is None:
         return _hold(HoldReason.IMAGE_MISSING)
     is_second_call = delivery.was_resent and delivery.resend_after_attempt < delivery.attempts
     if delivery.is_incomplete or is_second_call:
-        changed = find_identity_change(store, connection, delivery.account, facts["last_identity"] or "")
+        changed = find_identity_change(
+            store, connection, delivery.account, facts["last_identity"] or ""
+        )
         if changed is not None:
             return changed.reason, changed
     # by hand no call is made; an adapter that no longer names the method may use any
-    is_other_method = not request.is_manual and facts["last_method"] not in ("", None, request.method)
+    is_other_method = not request.is_manual and facts["last_method"] not in (
+        "",
+        None,
+        request.method,
+    )
     return _hold(HoldReason.NOT_PUBLISHED) if is_second_call and is_other_method else request
 
 
@@ -467,50 +569,63 @@ def _hold(reason: HoldReason) -> tuple[str, Event]:
 def _find_unapproved(
     store: BaseStore, transaction: Transaction, deliveries: Iterable[Delivery]
 ) -> frozenset[DeliveryId]:
-    """Return what may not be sent for lack of approvals: nothing may, while the server has just taken over.
+    """Return the deliveries that lack approvals to be sent: all, if the server just took over.
 
-    Such a server may lack that an approval was ended.
+    Such a server may lack the end of an approval.
     """
     if not store.approval_rules.is_active:
         return frozenset()
     if store.database.is_shared and is_timeline_new(transaction.connection):
-        return frozenset(item.id for item in deliveries if store.approval_rules.chain_for(item.kind))
+        return frozenset(
+            item.id for item in deliveries if store.approval_rules.chain_for(item.kind)
+        )
     return find_unapproved(store, transaction, deliveries)
 
 
 def _attempts_since_unresolved(
     store: BaseStore, transaction: Transaction, accounts: Sequence[AccountId]
 ) -> Mapping[AccountId, int]:
-    """Count the attempts since the oldest unresolved one, for accounts whose list shows a limited number of posts.
+    """Count the attempts since the oldest unresolved one, for accounts with a limited list.
 
-    One that created nothing pushes nothing off the list.
-    An unresolved attempt that is beyond the list already blocks nothing any more. Neither does a post that is to be
-    deleted once its visibility window is over, nor one that only a review can hide: that may last for hours.
+    The list of such an account shows a limited number of posts. An attempt that created nothing
+    pushes nothing off the list. An unresolved attempt that is beyond the list already blocks
+    nothing any more. Neither does a post that is to be deleted once its visibility window is over.
+    Neither does a post that only a review can hide: that may last for hours.
     """
     now = store.runtime.now()
     list_sizes = {
-        account: size for account in accounts if (size := store.policies[account].capabilities.list_size) is not None
+        account: size
+        for account in accounts
+        if (size := store.policies[account].capabilities.list_size) is not None
     }
     if not list_sizes:
         return {}
     unresolved: dict[AccountId, set[int]] = defaultdict(set)
     for row in transaction.connection.execute(_UNRESOLVED_ATTEMPTS, {"accounts": list(list_sizes)}):
-        is_window_over = row.ended_at is not None and now > row.ended_at + store.timing(row.account).visibility_window
+        is_window_over = (
+            row.ended_at is not None
+            and now > row.ended_at + store.timing(row.account).visibility_window
+        )
         if row.state != State.RETRACTING or not is_window_over:
             unresolved[row.account].add(row.id)
     since: dict[AccountId, int] = {}
     for account, attempts in unresolved.items():
-        newest = transaction.connection.scalars(_NEWEST_ATTEMPTS, {"account": account, "limit": list_sizes[account]})
-        since[account] = max((number for number, attempt in enumerate(newest) if attempt in attempts), default=0)
+        newest = transaction.connection.scalars(
+            _NEWEST_ATTEMPTS, {"account": account, "limit": list_sizes[account]}
+        )
+        since[account] = max(
+            (number for number, attempt in enumerate(newest) if attempt in attempts), default=0
+        )
     return since
 
 
 def _first_failing_guard(
     store: BaseStore, delivery: Delivery, row: RowMapping, since_unresolved: int
 ) -> tuple[str, Event] | None:
-    """Return the first guard that forbids the call, and the event that follows; None if the call may start.
+    """Return the first guard that forbids the call, and its event, or None if the call may start.
 
-    An unknown outcome does not block urgent posts. If one pushes it beyond the list, a person is asked.
+    An unknown outcome does not block urgent posts. If an urgent post pushes it beyond the list, a
+    person is asked.
     """
     now = store.runtime.now_if_confirmed()
     if now is None:
@@ -524,7 +639,9 @@ def _first_failing_guard(
             return "superseded", Released(until=now + PAUSED_RETRY_DELAY)
         if row["is_late"]:
             return "too_late", Expired(reason="too_late")
-        return "paused", Released(until=now + PAUSED_RETRY_DELAY)  # or switched off, or its original is not published
+        return "paused", Released(
+            until=now + PAUSED_RETRY_DELAY
+        )  # or switched off, or its original is not published
     list_size = store.policies[delivery.account].capabilities.list_size
     # one more post could push the unresolved one beyond the list
     would_hide = list_size is not None and since_unresolved >= list_size - 2
@@ -537,10 +654,14 @@ def _first_failing_guard(
         allowed_at = row["parts_cooldown_until"]
     elif not delivery.is_urgent:
         allowed_at = max(row["cooldown_until"], row["routine_cooldown_until"])
-    return ("quota", Released(until=allowed_at, extends_deadline=True)) if now < allowed_at else None
+    return (
+        ("quota", Released(until=allowed_at, extends_deadline=True)) if now < allowed_at else None
+    )
 
 
-def _write_intents(store: BaseStore, transaction: Transaction, ready: Sequence[tuple[Delivery, SendRequest]]) -> None:
+def _write_intents(
+    store: BaseStore, transaction: Transaction, ready: Sequence[tuple[Delivery, SendRequest]]
+) -> None:
     changes = [
         StateChange(
             before=delivery,
@@ -549,10 +670,14 @@ def _write_intents(store: BaseStore, transaction: Transaction, ready: Sequence[t
         )
         for delivery, request in ready
     ]
-    store.call_record.record_pending((delivery.id, request.fencing_token) for delivery, request in ready)
+    store.call_record.record_pending(
+        (delivery.id, request.fencing_token) for delivery, request in ready
+    )
     store.transition_all(transaction, changes, SENDER)
     for delivery, request in ready:
-        store.start_lease(delivery.id, request.fencing_token, store.timing(delivery.account).lease_timeout)
+        store.start_lease(
+            delivery.id, request.fencing_token, store.timing(delivery.account).lease_timeout
+        )
     rows = [
         {
             "delivery": delivery.id,
@@ -574,7 +699,9 @@ def _write_intents(store: BaseStore, transaction: Transaction, ready: Sequence[t
         for delivery, request in ready
     ]
     execute_rows(transaction.connection, _INSERT_ATTEMPT, rows)
-    start_quota_cooldowns(store, transaction, [delivery for delivery, request in ready if not request.is_manual])
+    start_quota_cooldowns(
+        store, transaction, [delivery for delivery, request in ready if not request.is_manual]
+    )
     transaction.journal_records += [
         JournalRecord(
             delivery=delivery.id,

@@ -1,4 +1,7 @@
-"""Changes that follow from time alone: deliveries become due or expire, leases expire, overdue checks are held."""
+"""Changes by time alone: deliveries become due or expire, leases expire, checks are held.
+
+The held checks are the overdue ones.
+"""
 
 import asyncio
 import json
@@ -102,28 +105,45 @@ from publisher.store.recovery.recover import can_plan
 
 MAINTENANCE_BATCH_SIZE = 200
 MAX_PROMOTED = 1000
-"""How many deliveries one run makes due: more than are sent until the next run, so that none waits for it."""
+"""The maximum number of deliveries that one run makes due.
+
+It is more than are sent until the next run, so that none waits for it.
+"""
 MAINTENANCE_LOCK = "maintenance"
 APPROVAL_REMINDER_SECONDS = 30.0
 """How often is looked for posts that are due soon and still need an approval."""
-_CALLED_STATES = sorted(frozenset(State) - {State.PENDING, State.PUBLISHED, State.CANCELLED, State.EXPIRED})
+_CALLED_STATES = sorted(
+    frozenset(State) - {State.PENDING, State.PUBLISHED, State.CANCELLED, State.EXPIRED}
+)
 """States in which a call may have been made, and another may follow."""
 _TIMED_STATES = CHECKED_STATES | {State.RETRYING}
-"""States whose `next_action_at` was counted from the instant at which it was written."""
+"""States with a `next_action_at` counted from the instant at which it was written."""
 
 
 def misdated_deliveries(latest_possible: datetime) -> Select[Any]:
-    """Return the query of the called deliveries, with their last attempt, that an unconfirmed clock may have dated."""
+    """Return the query of the called deliveries possibly dated by an unconfirmed clock.
+
+    It includes the last attempt of each.
+    """
     is_undated = and_(
         ATTEMPT.c.ended_at.is_not(None),
         ~ATTEMPT.c.is_end_confirmed,
         or_(in_state(DELIVERY, *CHECKED_STATES), ATTEMPT.c.ended_at > latest_possible),
     )
-    was_read_ahead = exists().where(READBACK.c.delivery == DELIVERY.c.id, READBACK.c.at > latest_possible)
+    was_read_ahead = exists().where(
+        READBACK.c.delivery == DELIVERY.c.id, READBACK.c.at > latest_possible
+    )
     return (
-        select(DELIVERY, ATTEMPT.c.id.label("its_attempt"), ATTEMPT.c.fencing_token.label("its_fencing_token"))
+        select(
+            DELIVERY,
+            ATTEMPT.c.id.label("its_attempt"),
+            ATTEMPT.c.fencing_token.label("its_fencing_token"),
+        )
         .add_columns(is_undated.label("is_undated"))
-        .join(ATTEMPT, and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts))
+        .join(
+            ATTEMPT,
+            and_(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.number == DELIVERY.c.attempts),
+        )
         .where(in_open_state(DELIVERY, *_CALLED_STATES), DELIVERY.c.attempts > 0)
         .where(or_(DELIVERY.c.updated_at > latest_possible, is_undated, was_read_ahead))
     )
@@ -132,11 +152,18 @@ def misdated_deliveries(latest_possible: datetime) -> Select[Any]:
 def compare_approval_alerts(
     store: BaseStore, connection: Connection, now: datetime
 ) -> tuple[Mapping[str, Mapping[str, str]], set[str]]:
-    """Return the facts of each alert about a missing approval that there must be, by subject, and those there are."""
-    is_near = or_(DELIVERY.c.next_action_at <= now + REMINDER_LEAD, DELIVERY.c.due_at <= now + REMINDER_LEAD)
-    near = read_deliveries(connection, select(DELIVERY).where(in_state(DELIVERY, State.PENDING), is_near))
+    """Return the facts of each required missing-approval alert, by subject, and the open ones."""
+    is_near = or_(
+        DELIVERY.c.next_action_at <= now + REMINDER_LEAD, DELIVERY.c.due_at <= now + REMINDER_LEAD
+    )
+    near = read_deliveries(
+        connection, select(DELIVERY).where(in_state(DELIVERY, State.PENDING), is_near)
+    )
     found = [item for item in near if store.approval_rules.chain_for(item.kind)]
-    waiting, chained = {(item.key, item.kind) for item in found}, {item.key: item for item in reversed(found)}
+    waiting, chained = (
+        {(item.key, item.kind) for item in found},
+        {item.key: item for item in reversed(found)},
+    )
     texts = read_texts(connection, chained)
     wanted = {}
     for (key, kind), status in read_approval_statuses(store, connection, chained).items():
@@ -146,13 +173,22 @@ def compare_approval_alerts(
         # what was sent as another kind, before an edit, waits for nobody
         if (key, kind) in waiting and not status.is_approved and now >= due_at - lead:
             stages = "、".join(missing.stage.name for missing in status.missing)
-            wanted[name_occurrence(key)] = {**alert_facts(key), "due": due_at.isoformat(), "stages": stages}
-    open_alerts = select(ALERT.c.subject).where(ALERT.c.code == APPROVAL_NEEDED, ALERT.c.cleared_at.is_(None))
+            wanted[name_occurrence(key)] = {
+                **alert_facts(key),
+                "due": due_at.isoformat(),
+                "stages": stages,
+            }
+    open_alerts = select(ALERT.c.subject).where(
+        ALERT.c.code == APPROVAL_NEEDED, ALERT.c.cleared_at.is_(None)
+    )
     return wanted, set(connection.scalars(open_alerts))
 
 
 class Maintenance(StorePart):
-    """The maintenance job and its periodic writes. Each may be repeated, by any worker, at any time."""
+    """The maintenance job and its periodic writes.
+
+    Each may be repeated, by any worker, at any time.
+    """
 
     def __init__(self, store: BaseStore) -> None:
         super().__init__(store)
@@ -161,9 +197,10 @@ class Maintenance(StorePart):
         self._next_reminders = float("-inf")
 
     async def has_work(self, within: timedelta) -> bool:
-        """Return True if a delivery is being sent, or needs a job of the daemon before `within` has passed.
+        """Return True if a delivery is being sent, or needs a job of the daemon within `within`.
 
-        Hosts that share a database always have work: each must prove that its journal has no more than the database.
+        Hosts that share a database always have work. Each must prove that its journal has no more
+        than the database.
         """
         if self.database.is_shared:
             return True
@@ -171,7 +208,7 @@ class Maintenance(StorePart):
         return bool(await self.database.read(lambda connection: connection.scalar(HAS_WORK, soon)))
 
     async def run(self) -> None:
-        """Run all of it once. While the clock is not confirmed, only this process's own leases are handled."""
+        """Run all of it once. While the clock is unconfirmed, handle only this process's leases."""
         async with self._lock:
             if number := await self.correct_timestamps():
                 log.warning("times_corrected", deliveries=number)
@@ -184,9 +221,10 @@ class Maintenance(StorePart):
             await self.hold_overdue()
 
     async def promote_due(self) -> int:
-        """Make due what has reached its instant, urgent posts first; nothing while the clock is not confirmed.
+        """Make due the deliveries at their instant, urgent posts first. Return the number.
 
-        Return how many. The rest of a long backlog is left for the next run, which again begins with urgent posts.
+        Nothing is made due while the clock is not confirmed. The rest of a long backlog is left for
+        the next run. That run begins with urgent posts again.
         """
         now = self.runtime.now_if_confirmed()
         if now is None:
@@ -195,13 +233,17 @@ class Maintenance(StorePart):
         return await self._promote(COME_DUE_URGENT, limits) + await self._promote(COME_DUE, limits)
 
     async def _promote(self, sweep: Sweep, parameters: Mapping[str, object] | None = None) -> int:
-        """Make due what matches; what still needs an approval at its time waits for it as it is.
+        """Make matching deliveries due. One without its approval at its time waits as it is.
 
-        Before that, what corrections correct whose time has come is stopped.
+        Before that, the posts that due corrections correct are stopped.
         """
         of_corrections = IS_CORRECTION.where(sweep.condition)
-        if corrections := await self.database.read(lambda one: one.scalars(of_corrections, parameters).all()):
-            await self.database.write(lambda transaction: stop_corrected(self.store, transaction, corrections))
+        if corrections := await self.database.read(
+            lambda one: one.scalars(of_corrections, parameters).all()
+        ):
+            await self.database.write(
+                lambda transaction: stop_corrected(self.store, transaction, corrections)
+            )
         if not self.store.approval_rules.is_active:
             return await self._apply_to_matching(sweep, BecameDue(), parameters=parameters)
 
@@ -219,23 +261,27 @@ class Maintenance(StorePart):
                     changes.append(StateChange(before=delivery, event=ApprovalMissing(until=until)))
                 else:  # it waits already: no step, and no audit entry, only to look again
                     is_same = (DELIVERY.c.id == delivery.id, DELIVERY.c.version == delivery.version)
-                    transaction.connection.execute(update(DELIVERY).where(*is_same).values(next_action_at=until))
+                    transaction.connection.execute(
+                        update(DELIVERY).where(*is_same).values(next_action_at=until)
+                    )
             return changes
 
         return await self._apply_to_matching(sweep, decide=decide, parameters=parameters)
 
     async def promote_requested(self, posts: Collection[PostId]) -> int:
-        """Make due what a person has just ordered to be sent now, whether the clock is confirmed or not.
+        """Make due the deliveries that a person has just ordered to send now. Return the number.
 
-        Return how many.
+        It makes no difference if the clock is confirmed or not.
         """
-        requested = and_(DELIVERY.c.post.in_(list(posts)), DELIVERY.c.next_action_at <= self.runtime.now())
+        requested = and_(
+            DELIVERY.c.post.in_(list(posts)), DELIVERY.c.next_action_at <= self.runtime.now()
+        )
         return await self._promote(Sweep(and_(in_state(DELIVERY, State.PENDING), requested)))
 
     async def expire(self) -> int:
-        """Expire what is past its expiry, too late, or superseded by a later instant. Return how many.
+        """Expire deliveries past their expiry, too late, or superseded. Return the number.
 
-        Nothing expires while the clock is not confirmed.
+        A later instant supersedes a delivery. Nothing expires while the clock is not confirmed.
         """
         now = self.runtime.now_if_confirmed()
         if now is None:
@@ -252,7 +298,9 @@ class Maintenance(StorePart):
             SUPERSEDED_INSTANTS, Expired(reason=SUPERSEDED), alert=alert_missed, parameters=facts
         )
         if self.store.approval_rules.is_active:
-            number += await self._apply_to_matching(LATE_UNAPPROVED, Expired(reason=NOT_APPROVED), parameters=facts)
+            number += await self._apply_to_matching(
+                LATE_UNAPPROVED, Expired(reason=NOT_APPROVED), parameters=facts
+            )
         for reason, sweep in EXPIRED.items():
             number += await self._apply_to_matching(sweep, Expired(reason=reason), parameters=facts)
         return number + await self._apply_to_matching(PAST_EXPIRY, _expiry_event, parameters=facts)
@@ -260,51 +308,66 @@ class Maintenance(StorePart):
     async def expire_leases(self) -> int:
         """Expire the leases of all workers that have run out. Return how many.
 
-        This process's own leases run by the monotonic clock, all others by the wall clock, while that is confirmed.
+        This process's own leases run by the monotonic clock, all others by the wall clock, while
+        that is confirmed.
         """
         store, now = self.store, self.runtime.now_if_confirmed()
         sweep = OWN_LEASES_OVER if now is None else LEASES_OVER
         own: dict[str, object] = {"worker": store.worker, "over": store.leased_ids(is_expired=True)}
         own |= {} if now is None else {"now": now, "running": store.leased_ids(is_expired=False)}
-        return await self._apply_to_matching(sweep, self.lease_expiry_event, ends_attempts=True, parameters=own)
+        return await self._apply_to_matching(
+            sweep, self.lease_expiry_event, ends_attempts=True, parameters=own
+        )
 
     async def expire_own_leases(self) -> int:
-        """Expire all leases of this worker's previous process, at startup; on SQLite the leases of all workers.
+        """Expire all leases of this worker's previous process at startup. Return the number.
 
-        Return how many. The process lock proves that the previous process is gone.
+        On SQLite, expire the leases of all workers. The process lock proves that the previous
+        process is gone.
         """
         condition = DELIVERY.c.worker == self.store.worker if self.database.is_shared else true()
         number = await self._apply_to_matching(
-            Sweep(and_(IS_LEASED, condition)), self._own_expiry_event, ends_attempts=True, waits_for_lock=True
+            Sweep(and_(IS_LEASED, condition)),
+            self._own_expiry_event,
+            ends_attempts=True,
+            waits_for_lock=True,
         )
         if not self.store.call_record.reset():
-            log.warning("call_record_unwritable")  # a crash then leaves unknown outcomes, as a power cut does
+            log.warning(
+                "call_record_unwritable"
+            )  # a crash then leaves unknown outcomes, as a power cut does
         return number
 
     def _own_expiry_event(self, delivery: Delivery) -> LeaseExpired:
         return LeaseExpired(
-            may_have_started=self.store.call_record.may_have_started(delivery.id, delivery.fencing_token)
+            may_have_started=self.store.call_record.may_have_started(
+                delivery.id, delivery.fencing_token
+            )
         )
 
     def lease_expiry_event(self, delivery: Delivery) -> LeaseExpired | None:
-        """Return the event for an expired lease; None if this process has leased the delivery since the run began.
+        """Return the event for an expired lease; None if this process leased it during the run.
 
-        A process may not start a call after its lease has expired, so its call record proves whether one has begun. Of
-        another process's lease the record proves nothing.
+        The run is the present one. A process may not start a call after its lease has expired. So
+        its call record proves the start of a call, or the lack of it. Of another process's lease
+        the record proves nothing.
         """
         if self.store.holds_lease(delivery):
             return None
         lease = self.store.leases.get(delivery.id)
         if lease is None or lease.fencing_token != delivery.fencing_token:
             return LeaseExpired()
-        return replace(self._own_expiry_event(delivery), has_worker_crashed=not lease.has_write_failed)
+        return replace(
+            self._own_expiry_event(delivery), has_worker_crashed=not lease.has_write_failed
+        )
 
     async def correct_timestamps(self) -> int:
-        """Correct, once the clock is confirmed, what was dated by an unconfirmed one. Return how many deliveries.
+        """Correct the times dated by an unconfirmed clock, once it is confirmed. Return the number.
 
-        Otherwise an unknown outcome would be read again only in hours, if the clock was ahead, or would go to a person
-        at once, if it was behind. A delivery may have been written since by a worker with a correct clock; then the
-        date of one of its readbacks still shows it.
+        The number is of deliveries. Otherwise an unknown outcome would be read again only in hours,
+        if the clock was ahead. If the clock was behind, the outcome would go to a person at once. A
+        worker with a correct clock may have written a delivery since. Then the date of one of its
+        readbacks still shows it.
         """
         trust, undated_limits = self.runtime.clock_trust, self.store.undated_limits
         if not trust.is_confirmed or (trust is self._redated_trust and not undated_limits):
@@ -314,9 +377,16 @@ class Maintenance(StorePart):
             clocks = self.runtime.read_clocks()
             redate_cooldowns(self.store, transaction, clocks)
             latest_possible = clocks.at + MAX_TIMESTAMP_SKEW
-            rows = transaction.connection.execute(misdated_deliveries(latest_possible)).mappings().all()
+            rows = (
+                transaction.connection.execute(misdated_deliveries(latest_possible))
+                .mappings()
+                .all()
+            )
             # after a worker crash what is due was spread out: by a clock that was ahead it would wait for hours
-            was_spread = and_(DELIVERY.c.updated_at > latest_possible, DELIVERY.c.next_action_at > DELIVERY.c.due_at)
+            was_spread = and_(
+                DELIVERY.c.updated_at > latest_possible,
+                DELIVERY.c.next_action_at > DELIVERY.c.due_at,
+            )
             number = transaction.connection.execute(
                 update(DELIVERY)
                 .where(in_state(DELIVERY, State.DUE), was_spread)
@@ -325,17 +395,28 @@ class Maintenance(StorePart):
             for row in rows:
                 latest = clocks.at
                 if row["is_undated"]:
-                    end = self.store.call_ends.get_end(row["id"], row["its_fencing_token"], clocks.monotonic_seconds)
+                    end = self.store.call_ends.get_end(
+                        row["id"], row["its_fencing_token"], clocks.monotonic_seconds
+                    )
                     latest -= timedelta(seconds=clocks.monotonic_seconds - end.known_since_ticks)
                     ended = {"ended_at": latest, "is_end_confirmed": trust.is_proven}
                     transaction.connection.execute(
                         update(ATTEMPT).where(ATTEMPT.c.id == row["its_attempt"]).values(ended)
                     )
-                begun = {name: row[name] for name in ("unknown_since", "submitted_at") if row[name] is not None}
-                begun = {name: latest if row["is_undated"] else min(at, latest) for name, at in begun.items()}
+                begun = {
+                    name: row[name]
+                    for name in ("unknown_since", "submitted_at")
+                    if row[name] is not None
+                }
+                begun = {
+                    name: latest if row["is_undated"] else min(at, latest)
+                    for name, at in begun.items()
+                }
                 next_action = {"next_action_at": clocks.at} if row["state"] in _TIMED_STATES else {}
                 values = {"updated_at": clocks.at, **next_action, **begun}
-                transaction.connection.execute(update(DELIVERY).where(DELIVERY.c.id == row["id"]).values(values))
+                transaction.connection.execute(
+                    update(DELIVERY).where(DELIVERY.c.id == row["id"]).values(values)
+                )
             return number + len(rows)
 
         limits_before = len(undated_limits)
@@ -345,27 +426,35 @@ class Maintenance(StorePart):
         return number
 
     async def cancel_orphans(self) -> int:
-        """Cancel due follow-ups whose original is not published and never will be. Return how many.
+        """Cancel due follow-ups of originals that will never be published. Return the number.
 
-        The alerts about originals in doubt are brought up to date before.
+        Such an original is not published now either. Before that, the alerts about originals in
+        doubt are brought up to date.
         """
         if await self.database.read(find_doubt_changes):
             now = self.runtime.now()
             await self.database.write(
-                lambda transaction: apply_alert_changes(transaction, now, find_doubt_changes(transaction.connection))
+                lambda transaction: apply_alert_changes(
+                    transaction, now, find_doubt_changes(transaction.connection)
+                )
             )
 
         def alert_orphans(transaction: Transaction, cancelled: Sequence[Delivery]) -> None:
             for delivery in cancelled:
-                raise_delivery_alert(transaction, delivery.updated_at, "cancelled.original_not_published", delivery)
+                raise_delivery_alert(
+                    transaction, delivery.updated_at, "cancelled.original_not_published", delivery
+                )
 
-        return await self._apply_to_matching(ORPHANED, Cancelled(reason="original_not_published"), alert=alert_orphans)
+        return await self._apply_to_matching(
+            ORPHANED, Cancelled(reason="original_not_published"), alert=alert_orphans
+        )
 
     async def remind_of_approvals(self) -> int:
-        """Keep one alert for each occurrence that is due soon, or already, and not approved. Return how many are new.
+        """Keep one alert for each unapproved occurrence that is due soon. Return the new count.
 
-        A text that was filed within REMINDER_LEAD of its time is reported only LAST_REMINDER_LEAD before it. Nothing
-        is asked where no post needs an approval, and otherwise once in APPROVAL_REMINDER_SECONDS.
+        An occurrence that is due already has one too. A text filed within REMINDER_LEAD of its time
+        is reported only LAST_REMINDER_LEAD before it. Nothing is asked if no post needs an
+        approval. Otherwise it is asked once in APPROVAL_REMINDER_SECONDS.
         """
         now, ticks = self.runtime.now_if_confirmed(), self.runtime.monotonic()
         if now is None or not self.store.approval_rules.is_active or ticks < self._next_reminders:
@@ -389,10 +478,12 @@ class Maintenance(StorePart):
         return await self.database.write(update_alerts) if set(wanted) != found else 0
 
     async def _remind_of_after_reviews(self, now: datetime) -> None:
-        """Alert once more where what was released in an emergency should have been approved by now."""
+        """Alert once more about emergency releases that should have been approved by now."""
         again = ALERT.alias("again")
         is_reminded = exists().where(
-            again.c.subject == ALERT.c.subject, again.c.code == AFTER_REVIEW_OVERDUE, again.c.cleared_at.is_(None)
+            again.c.subject == ALERT.c.subject,
+            again.c.code == AFTER_REVIEW_OVERDUE,
+            again.c.cleared_at.is_(None),
         )
         overdue = select(ALERT.c.subject, ALERT.c.facts).where(
             ALERT.c.code == AFTER_REVIEW_DUE,
@@ -405,25 +496,35 @@ class Maintenance(StorePart):
         def raise_overdue(transaction: Transaction) -> None:
             if try_lock(transaction, MAINTENANCE_LOCK):
                 for row in transaction.connection.execute(overdue).all():
-                    raise_alert(transaction, now, AFTER_REVIEW_OVERDUE, row.subject, json.loads(row.facts))
+                    raise_alert(
+                        transaction, now, AFTER_REVIEW_OVERDUE, row.subject, json.loads(row.facts)
+                    )
 
-        if await self.database.read(lambda connection: connection.execute(overdue).first()) is not None:
+        if (
+            await self.database.read(lambda connection: connection.execute(overdue).first())
+            is not None
+        ):
             await self.database.write(raise_overdue)
 
     async def hold_overdue(self) -> int:
-        """Hold for a person what has been in review, or unreadable, for too long. Return how many.
+        """Hold for a person deliveries too long in review, or unreadable. Return the number.
 
-        Alerts are raised before that, once each. Most runs find neither, and write nothing; each run handles at most
-        MAINTENANCE_BATCH_SIZE of both. While the clock is not confirmed, nothing is overdue.
+        Alerts are raised before that, once each. Most runs find neither, and write nothing. Each
+        run handles at most MAINTENANCE_BATCH_SIZE of both. While the clock is not confirmed,
+        nothing is overdue.
         """
         now = self.runtime.now_if_confirmed()
         if now is None:
             return 0
         timings = [Timing(), *(policy.timing for policy in self.store.policies.values())]
         unknown_before = now - min(timing.unreadable_hold_after for timing in timings)
-        submitted_before = now - min(min(timing.review_alert_after, timing.review_hold_after) for timing in timings)
+        submitted_before = now - min(
+            min(timing.review_alert_after, timing.review_hold_after) for timing in timings
+        )
         before = {"unknown_before": unknown_before, "submitted_before": submitted_before}
-        deliveries = await self.database.read(lambda connection: read_deliveries(connection, MAY_BE_OVERDUE, before))
+        deliveries = await self.database.read(
+            lambda connection: read_deliveries(connection, MAY_BE_OVERDUE, before)
+        )
         reminders = {
             (code, subject_of(delivery)): delivery.id
             for delivery in deliveries
@@ -431,9 +532,12 @@ class Maintenance(StorePart):
         }
         if reminders:
             raised = select(ALERT.c.code, ALERT.c.subject).where(
-                ALERT.c.cleared_at.is_(None), ALERT.c.code.in_({code for code, _subject in reminders})
+                ALERT.c.cleared_at.is_(None),
+                ALERT.c.code.in_({code for code, _subject in reminders}),
             )
-            for code, subject in await self.database.read(lambda connection: connection.execute(raised).all()):
+            for code, subject in await self.database.read(
+                lambda connection: connection.execute(raised).all()
+            ):
                 reminders.pop((code, subject), None)
         unreminded = list(reminders.values())[:MAINTENANCE_BATCH_SIZE]
 
@@ -447,7 +551,9 @@ class Maintenance(StorePart):
 
         if unreminded:
             await self.database.write(raise_reminders)
-        overdue = [item.id for item in deliveries if self._hold_event_for(item, now)][:MAINTENANCE_BATCH_SIZE]
+        overdue = [item.id for item in deliveries if self._hold_event_for(item, now)][
+            :MAINTENANCE_BATCH_SIZE
+        ]
         if not overdue:
             return 0
         return await self._apply_to_matching(
@@ -462,21 +568,35 @@ class Maintenance(StorePart):
             return Held(reason=reason) if reason else None
         if delivery.state is State.SUBMITTED:
             since = delivery.submitted_at or now
-            return Held(reason=HoldReason.REVIEW_TIMEOUT) if now >= since + timing.review_hold_after else None
+            return (
+                Held(reason=HoldReason.REVIEW_TIMEOUT)
+                if now >= since + timing.review_hold_after
+                else None
+            )
         since = (delivery.unknown_since or now) + timing.unreadable_hold_after
-        if delivery.is_review_possible:  # it was readable; only the last read, after the longest review, is missing
+        if (
+            delivery.is_review_possible
+        ):  # it was readable; only the last read, after the longest review, is missing
             since += timing.review_window
         return Held(reason=HoldReason.UNCHECKABLE) if now >= since else None
 
     def _reminder_for(self, delivery: Delivery, now: datetime) -> str | None:
-        """Return the code of the alert that is due for a long review, or for a manual task that nobody has done."""
+        """Return the code of the due alert for a long review or an undone manual task."""
         if delivery.state is not State.SUBMITTED:
             return None
         if task := delivery.manual_task:
-            reminder = None if delivery.desired in DESIRED_NO_SEND else due_reminder(task, delivery.expires_at, now)
+            reminder = (
+                None
+                if delivery.desired in DESIRED_NO_SEND
+                else due_reminder(task, delivery.expires_at, now)
+            )
             return reminder.value if reminder else None
         since = delivery.submitted_at or now
-        return "review_overdue" if now >= since + self.store.timing(delivery.account).review_alert_after else None
+        return (
+            "review_overdue"
+            if now >= since + self.store.timing(delivery.account).review_alert_after
+            else None
+        )
 
     async def _apply_to_matching(  # noqa: PLR0913 # the options of one maintenance write
         self,
@@ -489,20 +609,27 @@ class Maintenance(StorePart):
         alert: Callable[[Transaction, Sequence[Delivery]], None] | None = None,
         parameters: Mapping[str, object] | None = None,
     ) -> int:
-        """Apply an event to all deliveries that match, in batches. Return how many.
+        """Apply an event to all matching deliveries, in batches. Return the number.
 
         With `decide` the events of a batch are decided together, in its transaction.
 
-        The ids are read first, by whichever index fits: most runs find nothing, and write nothing. While another worker
-        does maintenance, this one does nothing, unless `waits_for_lock`. What another worker is changing is left for
-        the next run: it may not match any more.
+        The ids are read first, by an index that fits. Most runs find nothing, and write nothing.
+        While another worker does maintenance, this one does nothing, unless `waits_for_lock`.
+        Deliveries that another worker is changing are left for the next run. They may not match any
+        more.
         """
-        found = await self.database.read(lambda connection: connection.scalars(sweep.ids, parameters).all())
+        found = await self.database.read(
+            lambda connection: connection.scalars(sweep.ids, parameters).all()
+        )
 
         def apply_events(transaction: Transaction, batch: Sequence[int]) -> int:
             if not (waits_for_lock or try_lock(transaction, MAINTENANCE_LOCK)):
                 return 0
-            query = select(DELIVERY).where(DELIVERY.c.id.in_(batch), sweep.condition).order_by(DELIVERY.c.id)
+            query = (
+                select(DELIVERY)
+                .where(DELIVERY.c.id.in_(batch), sweep.condition)
+                .order_by(DELIVERY.c.id)
+            )
             query = query.with_for_update(of=DELIVERY, skip_locked=not waits_for_lock)
             deliveries = read_deliveries(transaction.connection, query, parameters)
             changes = decide(transaction, deliveries) if decide else []
@@ -539,7 +666,10 @@ class Maintenance(StorePart):
 
 
 def _next_approval_check(delivery: Delivery, now: datetime) -> datetime:
-    """Return when an unapproved delivery is looked at again: when it is too late, if that is sooner."""
+    """Return the next check of an unapproved delivery, or its deadline if that is sooner.
+
+    The deadline is the time when it is too late.
+    """
     limits = (delivery.first_attempt_deadline, delivery.expires_at)
     future = [limit + timedelta.resolution for limit in limits if limit is not None and limit > now]
     return min([now + APPROVAL_RECHECK_INTERVAL, *future])
@@ -554,7 +684,8 @@ def _expiry_event(delivery: Delivery) -> Expired:
 def _mark_suspects(changes: Sequence[StateChange]) -> list[StateChange]:
     """Mark each expired lease as the only suspect, or not.
 
-    If several expire together that a worker has crashed with before, none of them is known to be the cause.
+    If several expire together that a worker has crashed with before, none of them is known to be
+    the cause.
     """
     is_only_suspect = sum(change.before.worker_crashes > 0 for change in changes) <= 1
     return [

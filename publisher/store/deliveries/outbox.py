@@ -6,7 +6,17 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, RowMapping, Select, bindparam, case, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    bindparam,
+    case,
+    exists,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from publisher.domain.account import AccountId, Mode
@@ -55,7 +65,13 @@ from publisher.domain.results import (
 from publisher.domain.verification import is_confirmed, proves_absent
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockReading
 from publisher.runtime.logs import log
-from publisher.store.base import BLOCKED_BY_UNKNOWN, CANNOT_SEND, UPDATE_DELIVERY, StateChange, StorePart
+from publisher.store.base import (
+    BLOCKED_BY_UNKNOWN,
+    CANNOT_SEND,
+    UPDATE_DELIVERY,
+    StateChange,
+    StorePart,
+)
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import IntentNotJournaledError, Transaction, in_transaction
 from publisher.store.db.filters import in_open_state, in_state, may_call, mode_override
@@ -117,14 +133,19 @@ _NOW = bindparam("now", type_=DELIVERY.c.due_at.type)
 
 
 def pending_call_query(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Select[Any]:
-    """Select an intent whose call may still begin: no rate limit came meanwhile, and its account is in API mode."""
+    """Select an intent with a call that may still begin.
+
+    No rate limit came meanwhile, and its account is in API mode.
+    """
     return select(DELIVERY.c.id).where(
         DELIVERY.c.id == bindparam("delivery"),
         DELIVERY.c.attempts == bindparam("attempt"),
         in_state(DELIVERY, State.SENDING),
         condition(DELIVERY, _NOW),
         ~exists().where(LOGIN.c.id == DELIVERY.c.login, LOGIN.c.rate_limited_until > _NOW),
-        func.coalesce(mode_override(DELIVERY), bindparam("configured_mode", type_=DELIVERY.c.platform.type))
+        func.coalesce(
+            mode_override(DELIVERY), bindparam("configured_mode", type_=DELIVERY.c.platform.type)
+        )
         == Mode.API.value,
     )
 
@@ -133,10 +154,13 @@ PENDING_CALL_QUERY = pending_call_query(may_call)
 
 
 class Outbox(StorePart):
-    """Claims, intents, outcomes and readbacks. Whatever a method writes, a second caller finds done."""
+    """Claims, intents, outcomes and readbacks. A second caller finds each write already done."""
 
     async def preload(self) -> None:
-        """Claim and record nothing: the first posts that are due would wait for the queries to be compiled."""
+        """Claim and record nothing.
+
+        Without this, the first due posts would wait for the queries to be compiled.
+        """
 
         def compile_queries(transaction: Transaction) -> None:
             choose_claims(self.store, transaction, 1)
@@ -158,13 +182,16 @@ class Outbox(StorePart):
             if now is None or not can_claim(self.store, transaction):
                 return
             if database.journal and not database.journal.can_append():
-                database.unreported_errors.add(JOURNAL_UNWRITABLE)  # repeats the alert for as long as it lasts
+                database.unreported_errors.add(
+                    JOURNAL_UNWRITABLE
+                )  # repeats the alert for as long as it lasts
                 return
             changes = [
                 StateChange(
                     before=delivery,
                     event=Claimed(),
-                    lease_until=max(now, delivery.due_at) + self.store.timing(delivery.account).lease_timeout,
+                    lease_until=max(now, delivery.due_at)
+                    + self.store.timing(delivery.account).lease_timeout,
                 )
                 for delivery in choose_claims(self.store, transaction, limit)
             ]
@@ -177,7 +204,9 @@ class Outbox(StorePart):
                     due_at=after.due_at,
                     until=change.lease_until,
                 )
-                for change, after in zip(changes, self.store.transition_all(transaction, changes, SENDER), strict=True)
+                for change, after in zip(
+                    changes, self.store.transition_all(transaction, changes, SENDER), strict=True
+                )
                 if change.lease_until is not None
             )
             for lease in leases:
@@ -190,7 +219,7 @@ class Outbox(StorePart):
         return leases
 
     async def next_due_at(self) -> datetime | None:
-        """Return when the next due delivery, retry or retraction may be worked on; None if there is none."""
+        """Return the time of the next due delivery, retry or retraction; None if there is none."""
         query = (
             select(DELIVERY.c.account, DELIVERY.c.reason, DELIVERY.c.next_action_at)
             .add_columns(
@@ -204,28 +233,44 @@ class Outbox(StorePart):
             .where(is_claimable(DELIVERY))
         )
         now = self.runtime.now()
-        parameters = {"accounts": self.store.active_accounts, "now": now, "due_by": now + PREPARE_AHEAD}
-        waits = select(DELIVERY.c.next_action_at).where(in_open_state(DELIVERY, State.RETRYING, State.RETRACTING))
-        rows = await self.database.read(lambda connection: connection.execute(query, parameters).all())
+        parameters = {
+            "accounts": self.store.active_accounts,
+            "now": now,
+            "due_by": now + PREPARE_AHEAD,
+        }
+        waits = select(DELIVERY.c.next_action_at).where(
+            in_open_state(DELIVERY, State.RETRYING, State.RETRACTING)
+        )
+        rows = await self.database.read(
+            lambda connection: connection.execute(query, parameters).all()
+        )
         blocked = sorted(
-            (row.next_action_at, row.account) for row in rows if row.reason == BLOCKED_BY_UNKNOWN and row.next_action_at
+            (row.next_action_at, row.account)
+            for row in rows
+            if row.reason == BLOCKED_BY_UNKNOWN and row.next_action_at
         )
         blocked_until = {account: until for until, account in blocked}  # the latest of each account
         ready = [
-            max(filter(None, (row.next_action_at, row.allowed_at, blocked_until.get(row.account)))) for row in rows
+            max(filter(None, (row.next_action_at, row.allowed_at, blocked_until.get(row.account))))
+            for row in rows
         ]
-        ready += filter(None, await self.database.read(lambda connection: connection.scalars(waits).all()))
+        ready += filter(
+            None, await self.database.read(lambda connection: connection.scalars(waits).all())
+        )
         return min(ready, default=None)
 
     async def record_intent(self, lease: Lease) -> SendRequest | Declined:
-        """Commit and journal the intent of a call if every guard agrees; else release the lease or end the delivery.
+        """Commit and journal the intent of a call if every guard agrees.
 
-        If the journal refuses its line, the attempt is recorded as not sent, since its call never began.
+        Otherwise release the lease or end the delivery. If the journal refuses its line, the
+        attempt is recorded as not sent, since its call never began.
         """
         try:
             with self._mark_if_write_fails([lease]):
                 # before the outcomes of calls that are over: it is the start of a call that can be late
-                answer = await self.database.write_batched(self._record_intents, lease, goes_first=True)
+                answer = await self.database.write_batched(
+                    self._record_intents, lease, goes_first=True
+                )
         except IntentNotJournaledError as error:
             if isinstance(error.result, SendRequest):
                 await self.record_outcome(lease, NotSent(reason="journal_write_failed"))
@@ -235,12 +280,17 @@ class Outbox(StorePart):
             self.store.end_lease(lease)
         return answer
 
-    def _record_intents(self, transaction: Transaction, leases: Sequence[Lease]) -> list[SendRequest | Declined]:
+    def _record_intents(
+        self, transaction: Transaction, leases: Sequence[Lease]
+    ) -> list[SendRequest | Declined]:
         return record_intents(self.store, transaction, leases)
 
     @contextmanager
     def _mark_if_write_fails(self, leases: Sequence[Lease]) -> Iterator[None]:
-        """Mark leases that will expire because the store could not write; any other error is the delivery's own."""
+        """Mark leases that will expire because the store could not write.
+
+        Any other error is the delivery's own.
+        """
         try:
             yield
         except (DBAPIError, CommitUnknownError, OSError) as error:
@@ -262,9 +312,9 @@ class Outbox(StorePart):
         self.store.end_lease(lease)
 
     async def may_still_send(self, request: SendRequest) -> bool:
-        """Return True if the call of a recorded intent may still begin; asked right before its first byte.
+        """Return True if the call of a recorded intent may still begin.
 
-        Return False while the database cannot be read.
+        It is asked right before the first byte. Return False while the database cannot be read.
         """
         parameters = {
             "delivery": request.delivery,
@@ -273,29 +323,41 @@ class Outbox(StorePart):
             "configured_mode": self.store.policies[request.account].account.mode.value,
         }
         try:
-            found = await self.database.read(lambda connection: connection.scalar(PENDING_CALL_QUERY, parameters))
+            found = await self.database.read(
+                lambda connection: connection.scalar(PENDING_CALL_QUERY, parameters)
+            )
         except DBAPIError as error:
             log.warning("call_not_confirmed", delivery=request.delivery, error=type(error).__name__)
             return False
         return found is not None
 
     async def record_outcome(self, lease: Lease, outcome: Outcome) -> Delivery:
-        """Record the outcome of a call. An outcome that arrives after its lease was lost is only kept as evidence.
+        """Record the outcome of a call. After its lease was lost, it is only kept as evidence.
 
-        While the database is away this retries without limit, because nothing else knows the outcome. One that cannot
-        be stored as it is, is stored without its details.
+        While the database is away this retries without limit, because nothing else knows the
+        outcome. An outcome that cannot be stored as it is, is stored without its details.
         """
         stored = outcome
         while True:
             try:
                 with self._mark_if_write_fails([lease]):
-                    after = await self.database.write_batched(self._record_outcomes, (lease, stored))
+                    after = await self.database.write_batched(
+                        self._record_outcomes, (lease, stored)
+                    )
                 break
-            except (StatementError, CommitUnknownError, ValueError, TypeError, OverflowError) as error:
+            except (
+                StatementError,
+                CommitUnknownError,
+                ValueError,
+                TypeError,
+                OverflowError,
+            ) as error:
                 if is_unavailable(error):
                     log.warning("outcome_delayed", delivery=lease.delivery, account=lease.account)
                 elif stored is outcome and write_error_code(error) is None:
-                    log.exception("outcome_reduced", delivery=lease.delivery, outcome=result_code(outcome))
+                    log.exception(
+                        "outcome_reduced", delivery=lease.delivery, outcome=result_code(outcome)
+                    )
                     stored = drop_details(outcome)
                 else:
                     raise
@@ -304,51 +366,77 @@ class Outbox(StorePart):
         await self.runtime.hit_failpoint("outcome.after_commit")
         return after
 
-    def _record_outcomes(self, transaction: Transaction, outcomes: Sequence[tuple[Lease, Outcome]]) -> list[Delivery]:
+    def _record_outcomes(
+        self, transaction: Transaction, outcomes: Sequence[tuple[Lease, Outcome]]
+    ) -> list[Delivery]:
         now = self.runtime.now()
         recover_lost_attempts(self.store, transaction)
         ids = {"deliveries": [lease.delivery for lease, _outcome in outcomes]}
-        before = {item.id: item for item in read_deliveries(transaction.connection, SELECT_DELIVERIES, ids)}
+        before = {
+            item.id: item
+            for item in read_deliveries(transaction.connection, SELECT_DELIVERIES, ids)
+        }
         self.store.finish_attempts(
-            transaction, [(lease.delivery, lease.fencing_token, outcome) for lease, outcome in outcomes]
+            transaction,
+            [(lease.delivery, lease.fencing_token, outcome) for lease, outcome in outcomes],
         )
         in_time = [item for item in outcomes if is_lease_current(before[item[0].delivery], item[0])]
-        events = reject_foreign_ids(transaction, [(before[lease.delivery], outcome) for lease, outcome in in_time])
+        events = reject_foreign_ids(
+            transaction, [(before[lease.delivery], outcome) for lease, outcome in in_time]
+        )
         changes = [
             StateChange(before=before[lease.delivery], event=event)
             for (lease, _outcome), event in zip(in_time, events, strict=True)
         ]
-        changed = {after.id: after for after in self.store.transition_all(transaction, changes, SENDER)}
+        changed = {
+            after.id: after for after in self.store.transition_all(transaction, changes, SENDER)
+        }
         afters = before | changed
         for lease, outcome in outcomes:
             is_in_time = lease.delivery in changed
-            self._apply_side_effects(transaction, afters[lease.delivery], outcome, now, is_in_time=is_in_time)
+            self._apply_side_effects(
+                transaction, afters[lease.delivery], outcome, now, is_in_time=is_in_time
+            )
             if is_in_time:
                 self.runtime.hit_failpoint_now("outcome.before_commit")
             else:
                 self.record_late_outcome(transaction, before[lease.delivery], lease, outcome, now)
         unsent = sorted(
-            lease.delivery for lease, outcome in outcomes if isinstance(outcome, NotSent) and lease.delivery in changed
+            lease.delivery
+            for lease, outcome in outcomes
+            if isinstance(outcome, NotSent) and lease.delivery in changed
         )
         revert_quota_cooldowns(self.store, transaction, [afters[delivery] for delivery in unsent])
         for delivery in (afters[item] for item in unsent):
             if delivery.next_action_at is not None:
                 extend_queue_deadlines(transaction, delivery.login, delivery.next_action_at, now)
-        if unreadable := {before[lease.delivery].platform for lease, outcome in outcomes if is_unreadable(outcome)}:
+        if unreadable := {
+            before[lease.delivery].platform for lease, outcome in outcomes if is_unreadable(outcome)
+        }:
             trip_circuit_breakers(self.store, transaction, sorted(unreadable), SENDER)
         return [afters[lease.delivery] for lease, _outcome in outcomes]
 
     def record_late_outcome(
-        self, transaction: Transaction, delivery: Delivery, lease: Lease, outcome: Outcome, now: datetime
+        self,
+        transaction: Transaction,
+        delivery: Delivery,
+        lease: Lease,
+        outcome: Outcome,
+        now: datetime,
     ) -> None:
         """Keep a late outcome as evidence: a post that it reports cannot be proven absent any more.
 
-        If absence was concluded before, the delivery is held, or an alert is raised: a person must check before
-        the next call. Nothing else follows from it.
+        If absence was concluded before, the delivery is held, or an alert is raised: a person must
+        check before the next call. Nothing else follows from it.
         """
         detail = dict(dump_result(outcome))
         write_audit(
-            transaction, now, SENDER, event="late_outcome_recorded", subject=subject_of(delivery), detail=detail
+            transaction,
+            now,
+            SENDER,
+            event="late_outcome_recorded",
+            subject=subject_of(delivery),
+            detail=detail,
         )
         query = select(ATTEMPT.c.number, ATTEMPT.c.part).where(
             ATTEMPT.c.delivery == lease.delivery, ATTEMPT.c.fencing_token == lease.fencing_token
@@ -360,39 +448,68 @@ class Outbox(StorePart):
         if attempt.part < delivery.parts_done or delivery.state in CHECKED_STATES:
             return
         if delivery.state in WAITING_STATES:
-            self.store.transition(transaction, delivery, Held(reason=HoldReason.LATE_RESPONSE), SENDER)
+            self.store.transition(
+                transaction, delivery, Held(reason=HoldReason.LATE_RESPONSE), SENDER
+            )
         else:
             url = outcome.receipt.url if isinstance(outcome, Published) else ""
             raise_delivery_alert(transaction, now, "response_late", delivery, {"url": url})
 
     def _apply_side_effects(  # noqa: C901 # one flat match
-        self, transaction: Transaction, delivery: Delivery, outcome: Outcome, now: datetime, *, is_in_time: bool
+        self,
+        transaction: Transaction,
+        delivery: Delivery,
+        outcome: Outcome,
+        now: datetime,
+        *,
+        is_in_time: bool,
     ) -> None:
-        """Apply what an outcome means beyond its delivery: for the account, the login, and as an alert for staff.
+        """Apply an outcome to the account and the login, and as an alert for staff.
 
-        What a platform reports about an account or a login counts even if the outcome is too late for the delivery.
+        A platform's report about an account or a login counts even if the outcome is too late for
+        the delivery.
         """
         match outcome:
             case Blocked():
                 pause_account(
-                    transaction, delivery.account, at=now, by=SENDER, reason=outcome.code, message=outcome.reason
+                    transaction,
+                    delivery.account,
+                    at=now,
+                    by=SENDER,
+                    reason=outcome.code,
+                    message=outcome.reason,
                 )
             case RateLimited():
                 retry_at = delivery.next_action_at if delivery.state is State.RETRYING else None
-                until = outcome.until or retry_at or now + self.store.timing(delivery.account).retry_first
-                start_rate_limit(self.store, transaction, delivery.login, until, now, is_for_reads=False)
+                until = (
+                    outcome.until
+                    or retry_at
+                    or now + self.store.timing(delivery.account).retry_first
+                )
+                start_rate_limit(
+                    self.store, transaction, delivery.login, until, now, is_for_reads=False
+                )
             case _ if not is_in_time:
                 pass
             case CredentialExpired() if delivery.auth_failures >= MAX_AUTH_FAILURES:
                 for account, policy in self.store.policies.items():
                     if policy.account.login == delivery.login:
-                        pause_account(transaction, account, at=now, by=SENDER, reason=outcome.reason)
-                clear_alerts(transaction, f"login:{delivery.login}", now)  # those of the pauses say so from now on
+                        pause_account(
+                            transaction, account, at=now, by=SENDER, reason=outcome.reason
+                        )
+                clear_alerts(
+                    transaction, f"login:{delivery.login}", now
+                )  # those of the pauses say so from now on
             case NotSent(reason=TransportReason.TLS_FAILED) if (
-                newest_outcomes(transaction, delivery, MAX_TLS_FAILURES) == [outcome] * MAX_TLS_FAILURES
+                newest_outcomes(transaction, delivery, MAX_TLS_FAILURES)
+                == [outcome] * MAX_TLS_FAILURES
             ):
-                pause_account(transaction, delivery.account, at=now, by=SENDER, reason=outcome.reason)
-            case NotSent() if delivery.state is State.RETRYING and now > delivery.due_at + delivery.max_delay:
+                pause_account(
+                    transaction, delivery.account, at=now, by=SENDER, reason=outcome.reason
+                )
+            case NotSent() if (
+                delivery.state is State.RETRYING and now > delivery.due_at + delivery.max_delay
+            ):
                 facts = {"reason": outcome.reason, "until": delivery.expires_at.isoformat()}
                 raise_delivery_alert_once(transaction, now, CANNOT_SEND, delivery, facts)
             case Submitted() if outcome.ticket.manual_task and delivery.state is State.SUBMITTED:
@@ -405,10 +522,11 @@ class Outbox(StorePart):
     async def due_readbacks(
         self, states: Iterable[State], limit: int, *, exclude: Collection[DeliveryId] = ()
     ) -> Sequence[PendingReadback]:
-        """Return deliveries in these states whose next readback is due, longest waiting first.
+        """Return deliveries in these states with a due readback, longest waiting first.
 
-        One whose account is another by now is held instead: nothing on the new account is proof of what was sent. On a
-        shared database each one is postponed by its lease timeout, so that no other worker reads it meanwhile.
+        A delivery is held instead if its account is another one by now. Nothing on the new account
+        proves the former call. On a shared database each one is postponed by its lease timeout, so
+        that no other worker reads it meanwhile.
         """
         query = (
             select(DELIVERY)
@@ -428,11 +546,17 @@ class Outbox(StorePart):
             now = self.runtime.now()
             postponed = [
                 replace(item, next_action_at=now + self.store.timing(item.account).lease_timeout)
-                for item in read_deliveries(transaction.connection, query.with_for_update(skip_locked=True))
+                for item in read_deliveries(
+                    transaction.connection, query.with_for_update(skip_locked=True)
+                )
             ]
             if postponed:
                 values = [
-                    {"its_id": item.id, "its_version": item.version, "next_action_at": item.next_action_at}
+                    {
+                        "its_id": item.id,
+                        "its_version": item.version,
+                        "next_action_at": item.next_action_at,
+                    }
                     for item in postponed
                 ]
                 transaction.connection.execute(UPDATE_DELIVERY, values)
@@ -440,7 +564,9 @@ class Outbox(StorePart):
 
         if not self.database.is_shared:
             pending = await self.database.read(
-                lambda connection: pending_readbacks(self.store, connection, read_deliveries(connection, query))
+                lambda connection: pending_readbacks(
+                    self.store, connection, read_deliveries(connection, query)
+                )
             )
         elif await self.database.read(lambda connection: connection.execute(query).first()):
             pending = await self.database.write(postpone)
@@ -452,7 +578,7 @@ class Outbox(StorePart):
 
     @in_transaction
     def _hold_conflicts(self, transaction: Transaction, pending: Sequence[PendingReadback]) -> None:
-        """Hold the deliveries whose attempt was made as another identity, unless they have changed since."""
+        """Hold the deliveries with an attempt made as another identity, unless changed since."""
         for item in pending:
             delivery = get_delivery(transaction, item.delivery.id)
             if item.conflict is not None and delivery.version == item.delivery.version:
@@ -461,22 +587,38 @@ class Outbox(StorePart):
 
     @in_transaction
     def record_readback(
-        self, transaction: Transaction, pending: PendingReadback, seen: ReadbackResult, by: Actor, started_ticks: float
+        self,
+        transaction: Transaction,
+        pending: PendingReadback,
+        seen: ReadbackResult,
+        by: Actor,
+        started_ticks: float,
     ) -> Delivery:
-        """Store the result of a readback that began at `started_ticks`, in monotonic seconds, and apply it.
+        """Store the result of a readback that began at `started_ticks`, and apply it.
 
-        It is not applied if the delivery has changed since. A list without the post proves nothing while the clock is
-        not confirmed, because the instant of the readback would be unknown.
+        `started_ticks` is in monotonic seconds. The result is not applied if the delivery has
+        changed since. A list without the post proves nothing while the clock is not confirmed,
+        because the instant of the readback would be unknown.
         """
         clocks = self.runtime.read_clocks()
         delivery = get_delivery(transaction, pending.delivery.id)
-        proves_by_date = isinstance(seen, NotFound) or (isinstance(seen, Deleted) and not _is_deleted_by_us(delivery))
+        proves_by_date = isinstance(seen, NotFound) or (
+            isinstance(seen, Deleted) and not _is_deleted_by_us(delivery)
+        )
         is_undated = proves_by_date and not self.runtime.is_clock_confirmed()
         result = applied = Unknown(reason="clock_unconfirmed_at_read") if is_undated else seen
-        write_readback(transaction, delivery.id, pending.delivery.attempts, _wall_time(clocks, started_ticks), result)
+        write_readback(
+            transaction,
+            delivery.id,
+            pending.delivery.attempts,
+            _wall_time(clocks, started_ticks),
+            result,
+        )
         if isinstance(result, RateLimited):
             default_duration = self.store.timing(delivery.account).first_check_after
-            applied = start_login_cooldown(self.store, transaction, delivery.login, result, default_duration)
+            applied = start_login_cooldown(
+                self.store, transaction, delivery.login, result, default_duration
+            )
         if delivery.state not in CHECKED_STATES or delivery.version != pending.delivery.version:
             return delivery
         event = self._decide_event(transaction, delivery, applied, started_ticks)
@@ -489,46 +631,69 @@ class Outbox(StorePart):
         self.runtime.hit_failpoint_now("reconcile.before_commit")
         after = self.store.transition(transaction, delivery, event, by)
         self._alert_if_urgent_is_unseen(transaction, after, event)
-        if after.state is State.RETRACTING and isinstance(result, Rejected) and after.reason != delivery.reason:
+        if (
+            after.state is State.RETRACTING
+            and isinstance(result, Rejected)
+            and after.reason != delivery.reason
+        ):
             url = after.receipt.url if after.receipt else ""
             facts = {"reason": result.code, "said": result.reason, "url": url}
             raise_delivery_alert(transaction, clocks.at, "retraction_refused", after, facts)
         return after
 
     @in_transaction
-    def check_now(self, transaction: Transaction, account: AccountId, is_match: Callable[[Ticket], bool]) -> int:
-        """Make the next readback due now for an account's submitted deliveries with a matching ticket.
+    def check_now(
+        self, transaction: Transaction, account: AccountId, is_match: Callable[[Ticket], bool]
+    ) -> int:
+        """Make the next readback due now for submitted deliveries with a matching ticket.
 
-        Return how many; no state changes.
+        The deliveries are of one account. Return the number. No state changes.
         """
-        query = select(DELIVERY).where(DELIVERY.c.account == account, in_state(DELIVERY, State.SUBMITTED))
+        query = select(DELIVERY).where(
+            DELIVERY.c.account == account, in_state(DELIVERY, State.SUBMITTED)
+        )
         submitted = read_deliveries(transaction.connection, query)
         matching = [item for item in submitted if item.ticket is not None and is_match(item.ticket)]
         for item in matching:
             is_same = (DELIVERY.c.id == item.id, DELIVERY.c.version == item.version)
-            transaction.connection.execute(update(DELIVERY).where(*is_same).values(next_action_at=self.runtime.now()))
+            transaction.connection.execute(
+                update(DELIVERY).where(*is_same).values(next_action_at=self.runtime.now())
+            )
         return len(matching)
 
     def _decide_event(
-        self, transaction: Transaction, delivery: Delivery, result: ReadbackResult, started_ticks: float
+        self,
+        transaction: Transaction,
+        delivery: Delivery,
+        result: ReadbackResult,
+        started_ticks: float,
     ) -> Event:
         """Return the event that follows from a readback result.
 
-        Absence takes several readbacks, and so does a deletion that is not ours. An address that a person reported must
-        be seen before the visibility window, which starts with the report, is over.
+        Absence takes several readbacks. So does a deletion that is not ours. A person's reported
+        address must be seen before the visibility window is over. That window starts with the
+        report.
         """
         if isinstance(result, Published):
             return reject_foreign_ids(transaction, [(delivery, result)])[0]
         if isinstance(result, Deleted) and delivery.attempts and not _is_deleted_by_us(delivery):
             result = self._confirm_deletion(transaction, delivery, result)
-        is_searched = delivery.state is State.UNKNOWN or (delivery.state is State.RETRACTING and not delivery.receipt)
+        is_searched = delivery.state is State.UNKNOWN or (
+            delivery.state is State.RETRACTING and not delivery.receipt
+        )
         if is_searched and delivery.reported_url and isinstance(result, NotFound):
             began_at = _wall_time(self.runtime.read_clocks(), started_ticks)
-            visible_at = (delivery.unknown_since or began_at) + self.store.timing(delivery.account).visibility_window
+            visible_at = (delivery.unknown_since or began_at) + self.store.timing(
+                delivery.account
+            ).visibility_window
             return Held(reason=HoldReason.REPORT_NOT_CONFIRMED) if began_at > visible_at else result
         if delivery.state is State.SUBMITTED and (task := delivery.manual_task):
             return self._check_manual_task(transaction, delivery, task, result)
-        if delivery.state is not State.SUBMITTED and isinstance(result, Unknown) and result.is_beyond_list:
+        if (
+            delivery.state is not State.SUBMITTED
+            and isinstance(result, Unknown)
+            and result.is_beyond_list
+        ):
             return self._hold_beyond_list(transaction, delivery, result, started_ticks)
         return (
             self._prove_absence(transaction, delivery, result, started_ticks)
@@ -536,8 +701,13 @@ class Outbox(StorePart):
             else result
         )
 
-    def _confirm_deletion(self, transaction: Transaction, delivery: Delivery, result: Deleted) -> Deleted | Unknown:
-        """Return the deletion if several readbacks over more than the listing lag report it; else nothing is known."""
+    def _confirm_deletion(
+        self, transaction: Transaction, delivery: Delivery, result: Deleted
+    ) -> Deleted | Unknown:
+        """Return the deletion if several readbacks over more than the listing lag report it.
+
+        Otherwise nothing is known.
+        """
         lag = self.store.policies[delivery.account].capabilities.listing_lag
 
         def shows_deletion(readback: Readback) -> bool:
@@ -551,24 +721,38 @@ class Outbox(StorePart):
     def _hold_beyond_list(
         self, transaction: Transaction, delivery: Delivery, result: Unknown, started_ticks: float
     ) -> Unknown | Held:
-        """Hold a post that no readback can show any more once it would be visible, instead of blocking its account."""
+        """Hold a post that no readback can show any more once it would be visible.
+
+        The post is held instead of blocking its account.
+        """
         if delivery.attempts and not self.is_visibility_window_over(
             delivery, last_attempt_row(transaction, delivery), started_ticks
         ):
             return result
-        if delivery.state is State.RETRACTING:  # with a ticket it may still be published: keep looking
+        if (
+            delivery.state is State.RETRACTING
+        ):  # with a ticket it may still be published: keep looking
             return result if delivery.ticket else Held(reason=HoldReason.UNDELETABLE)
         if delivery.is_review_possible:
             return Held(reason=HoldReason.REVIEW_POSSIBLE)
-        return Held(reason=HoldReason.REPORT_NOT_CONFIRMED if delivery.reported_url else HoldReason.UNCHECKABLE)
+        return Held(
+            reason=HoldReason.REPORT_NOT_CONFIRMED
+            if delivery.reported_url
+            else HoldReason.UNCHECKABLE
+        )
 
     def _prove_absence(
         self, transaction: Transaction, delivery: Delivery, result: NotFound, started_ticks: float
     ) -> NotFound | ReviewPossible | AbsenceProven:
-        """Return what the readbacks prove by now; where a review may hide a post, its longest time must be over too."""
+        """Return the present proof of the readbacks.
+
+        If a review may hide a post, the review's longest time must be over too.
+        """
         attempt = last_attempt_row(transaction, delivery)
         is_window_over = self.is_visibility_window_over(delivery, attempt, started_ticks)
-        if not proves_absent(readbacks_of(transaction, delivery), to_attempt(attempt), is_window_over=is_window_over):
+        if not proves_absent(
+            readbacks_of(transaction, delivery), to_attempt(attempt), is_window_over=is_window_over
+        ):
             return result
         review_window = self.store.timing(delivery.account).review_window
         is_review_over = self.is_window_over(delivery, attempt, started_ticks, review_window)
@@ -577,12 +761,17 @@ class Outbox(StorePart):
         outcome = load_result(attempt["outcome"], attempt["detail"]) if attempt["outcome"] else None
         is_duplicate = isinstance(outcome, Unknown) and outcome.is_duplicate
         capabilities = self.store.policies[delivery.account].capabilities
-        return AbsenceProven(can_resend=capabilities.can_resend and result.can_resend and not is_duplicate)
+        return AbsenceProven(
+            can_resend=capabilities.can_resend and result.can_resend and not is_duplicate
+        )
 
     def _check_manual_task(
         self, transaction: Transaction, delivery: Delivery, task: ManualTask, result: ReadbackResult
     ) -> ReadbackResult:
-        """Keep a manual task open if its post was not seen; alert once when it should have been seen."""
+        """Keep a manual task open if its post was not seen.
+
+        Alert once when the post should have been seen.
+        """
         if not isinstance(result, NotFound | ReadFailure):
             return result
         now, timing = self.runtime.now(), self.store.timing(delivery.account)
@@ -591,43 +780,76 @@ class Outbox(StorePart):
             if isinstance(result, ReadFailure):
                 reason = result.reason if isinstance(result, Unknown) else "rate_limited"
                 raise_delivery_alert_once(
-                    transaction, now, "manual_task_uncheckable", delivery, {**facts, "reason": reason}
+                    transaction,
+                    now,
+                    "manual_task_uncheckable",
+                    delivery,
+                    {**facts, "reason": reason},
                 )
             else:
                 raise_delivery_alert_once(transaction, now, "manual_task_not_seen", delivery, facts)
-        return Submitted(ticket=Ticket(manual_task=task), check_again_at=task.next_check_at(timing, now))
+        return Submitted(
+            ticket=Ticket(manual_task=task), check_again_at=task.next_check_at(timing, now)
+        )
 
-    def _alert_if_urgent_is_unseen(self, transaction: Transaction, after: Delivery, event: Event) -> None:
-        """Alert at the first read that does not show an urgent post where a review may hide it: it is not resent."""
+    def _alert_if_urgent_is_unseen(
+        self, transaction: Transaction, after: Delivery, event: Event
+    ) -> None:
+        """Alert at the first read without an urgent post that a review may hide.
+
+        The post is not resent.
+        """
         policy = self.store.policies[after.account]
-        is_wanted = after.state is State.UNKNOWN and after.is_urgent and after.desired not in DESIRED_NO_SEND
+        is_wanted = (
+            after.state is State.UNKNOWN
+            and after.is_urgent
+            and after.desired not in DESIRED_NO_SEND
+        )
         if is_wanted and isinstance(event, NotFound) and policy.timing.review_window:
             facts = {"url": policy.capabilities.account_url or policy.account.identity}
-            raise_delivery_alert_once(transaction, self.runtime.now(), "urgent_not_seen", after, facts)
+            raise_delivery_alert_once(
+                transaction, self.runtime.now(), "urgent_not_seen", after, facts
+            )
 
-    def is_visibility_window_over(self, delivery: Delivery, attempt: RowMapping, started_ticks: float) -> bool:
-        """Return True if everything that a call may lead to was visible when a readback began, but for a review."""
+    def is_visibility_window_over(
+        self, delivery: Delivery, attempt: RowMapping, started_ticks: float
+    ) -> bool:
+        """Return True if all results of a call were visible when a readback began.
+
+        A review may still hide a result.
+        """
         window = self.store.timing(delivery.account).visibility_window
         return self.is_window_over(delivery, attempt, started_ticks, window)
 
-    def is_window_over(self, delivery: Delivery, attempt: RowMapping, started_ticks: float, window: timedelta) -> bool:
+    def is_window_over(
+        self, delivery: Delivery, attempt: RowMapping, started_ticks: float, window: timedelta
+    ) -> bool:
         """Return True if a window after the end of a call was over when a readback began.
 
-        The window runs from when this process learned that the call had ended. For a call that another
-        process ended, the stored end counts as well, if kernel or platform had confirmed the clock that wrote it, and
-        have now: a person's word is not enough. While the clock is not confirmed at all the answer is False, because
-        what follows may depend on the instant.
+        The window runs from the time when this process learned the end of the call. For a call that
+        another process ended, the stored end counts as well, under two conditions. Kernel or
+        platform had confirmed the clock that wrote it, and have confirmed it now. A person's word
+        is not enough. While the clock is not confirmed at all the answer is False, because the next
+        step may depend on the instant.
         """
         if attempt["ended_at"] is None:
             return False
         clocks = self.runtime.read_clocks()
-        end = self.store.call_ends.get_end(delivery.id, attempt["fencing_token"], clocks.monotonic_seconds)
+        end = self.store.call_ends.get_end(
+            delivery.id, attempt["fencing_token"], clocks.monotonic_seconds
+        )
         if not self.runtime.is_clock_confirmed():
             return False
         is_over_here = started_ticks > end.known_since_ticks + window.total_seconds()
-        if is_over_here or end.is_own or not (attempt["is_end_confirmed"] and self.runtime.is_clock_proven()):
+        if (
+            is_over_here
+            or end.is_own
+            or not (attempt["is_end_confirmed"] and self.runtime.is_clock_proven())
+        ):
             return is_over_here
-        return bool(_wall_time(clocks, started_ticks) > attempt["ended_at"] + window + MAX_TIMESTAMP_SKEW)
+        return bool(
+            _wall_time(clocks, started_ticks) > attempt["ended_at"] + window + MAX_TIMESTAMP_SKEW
+        )
 
 
 def _wall_time(clocks: ClockReading, ticks: float) -> datetime:
@@ -636,11 +858,15 @@ def _wall_time(clocks: ClockReading, ticks: float) -> datetime:
 
 
 def is_lease_current(delivery: Delivery, lease: Lease) -> bool:
-    """Return True if the delivery is still being sent under this lease, so that its outcome counts."""
+    """Return True if the delivery is still being sent under this lease. Its outcome counts then."""
     return delivery.state is State.SENDING and lease.has_current_fencing_token(delivery)
 
 
 def _is_deleted_by_us(delivery: Delivery) -> bool:
     """Return True if a readback that shows the post gone answers our own deletion."""
     receipt = delivery.receipt
-    return delivery.state is State.RETRACTING and receipt is not None and not receipt.is_manually_confirmed
+    return (
+        delivery.state is State.RETRACTING
+        and receipt is not None
+        and not receipt.is_manually_confirmed
+    )

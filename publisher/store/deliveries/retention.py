@@ -1,8 +1,8 @@
-"""Retention: the contents of deliveries that ended long ago are deleted; their rows and their audit stay.
+"""Retention: contents of deliveries that ended long ago are deleted. Their rows and audit stay.
 
-Texts, images, readbacks and metrics are deleted. The text of a published post is only needed to find it in its
-account's list; to delete the post, its id is enough. The intent journal is compacted: old records go once the database
-has their attempt, and it has ended.
+Texts, images, readbacks and metrics are deleted. The text of a published post is only needed to
+find it in its account's list. To delete the post, its id is enough. The intent journal is
+compacted. Old records go once the database has their attempt, and it has ended.
 """
 
 import asyncio
@@ -21,7 +21,15 @@ from publisher.store.db.filters import in_open_state, in_state
 from publisher.store.db.intent_journal import JOURNAL_RETENTION, read_records
 from publisher.store.db.monitor_tables import REACH
 from publisher.store.db.rows import lock_planning
-from publisher.store.db.tables import ATTEMPT, DELIVERY, MEDIA, READBACK, RENDERED_POST, SCHEDULE, load_rendered_post
+from publisher.store.db.tables import (
+    ATTEMPT,
+    DELIVERY,
+    MEDIA,
+    READBACK,
+    RENDERED_POST,
+    SCHEDULE,
+    load_rendered_post,
+)
 from publisher.store.deliveries.intents import MAX_OWNED_IDS
 from publisher.store.notices import prune_alerts, prune_notices
 from publisher.store.people.drafts import delete_old_drafts, delete_old_uploads
@@ -57,25 +65,30 @@ class PruneCounts:
 
 
 async def prune(store: BaseStore, retention: timedelta) -> PruneCounts:
-    """Delete the contents of deliveries that ended longer than `retention` ago, in small batches between other writes.
+    """Delete the contents of deliveries that ended longer than `retention` ago, in small batches.
 
-    Nothing is deleted while the clock is not confirmed, and nothing that this worker's journal names.
+    The batches run between other writes. Nothing is deleted while the clock is not confirmed.
+    Nothing that this worker's journal names is deleted.
     """
     now = store.runtime.now_if_confirmed()
     if now is None:
         return PruneCounts()
     before, journal = now - retention, store.database.journal
-    records = await asyncio.to_thread(read_records, journal.path, None) if journal is not None else ()
+    records = (
+        await asyncio.to_thread(read_records, journal.path, None) if journal is not None else ()
+    )
     journaled = frozenset(record.delivery for record in records)
     pruned, position = PruneCounts(), None
     while True:
-        counts, position = await store.database.write(partial(_prune_batch, before, journaled, position))
+        counts, position = await store.database.write(
+            partial(_prune_batch, before, journaled, position)
+        )
         pruned += counts
         if position is None:
             break
 
     def clear_old_schedules(transaction: Transaction) -> None:
-        """Clear the texts of old schedule versions; their hashes, and when they were accepted, stay."""
+        """Clear the texts of old schedule versions. Their hashes and acceptance times stay."""
         newest = select(func.max(SCHEDULE.c.id)).scalar_subquery()
         is_old = (SCHEDULE.c.accepted_at < before, SCHEDULE.c.id < newest, SCHEDULE.c.text != "")
         transaction.connection.execute(update(SCHEDULE).where(*is_old).values(text=""))
@@ -92,9 +105,12 @@ async def prune(store: BaseStore, retention: timedelta) -> PruneCounts:
 
 
 def _prune_batch(
-    before: datetime, journaled: Collection[int], after: PrunePosition | None, transaction: Transaction
+    before: datetime,
+    journaled: Collection[int],
+    after: PrunePosition | None,
+    transaction: Transaction,
 ) -> tuple[PruneCounts, PrunePosition | None]:
-    """Prune what may go of the next few deliveries. Return the counts, and the position reached; None at the end."""
+    """Prune the next few deliveries. Return the counts, and the position, or None at the end."""
     lock_planning(transaction)
     columns = [DELIVERY.c[name] for name in ("id", "due_at", "post", "occurrence", "account")]
     query = select(*columns, _can_prune(before).label("can_prune")).where(
@@ -102,7 +118,9 @@ def _prune_batch(
     )
     if after is not None:
         due_at, number = after
-        query = query.where(DELIVERY.c.due_at >= due_at, or_(DELIVERY.c.due_at > due_at, DELIVERY.c.id > number))
+        query = query.where(
+            DELIVERY.c.due_at >= due_at, or_(DELIVERY.c.due_at > due_at, DELIVERY.c.id > number)
+        )
     rows = transaction.connection.execute(
         query.order_by(DELIVERY.c.due_at, DELIVERY.c.id).limit(PRUNE_BATCH_SIZE)
     ).all()
@@ -128,8 +146,8 @@ def _prune_batch(
 def _can_prune(before: datetime) -> ColumnElement[bool]:
     """True if the contents of a delivery are not needed any more.
 
-    A published post is recognized by its text as long as its account's list may show it, and without limit if it is
-    only manually confirmed.
+    A published post is recognized by its text as long as its account's list may show it, and
+    without limit if it is only manually confirmed.
     """
     newer = DELIVERY.alias("newer")
     oldest_listed = (
@@ -146,13 +164,18 @@ def _can_prune(before: datetime) -> ColumnElement[bool]:
         ~DELIVERY.c.is_manually_confirmed,
         DELIVERY.c.published_at <= oldest_listed,
     )
-    has_open_call = exists().where(ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.ended_at.is_(None))
+    has_open_call = exists().where(
+        ATTEMPT.c.delivery == DELIVERY.c.id, ATTEMPT.c.ended_at.is_(None)
+    )
     is_over = or_(in_state(DELIVERY, *FINAL_STATES), is_beyond_list)
     return and_(DELIVERY.c.updated_at < before, ~has_open_call, is_over)
 
 
 def _delete_pictures(before: datetime, transaction: Transaction) -> int:
-    """Delete a few images that nothing has shown since `before`, and that no open delivery needs. Return how many."""
+    """Delete a few images unused since `before` by any delivery. Return the number.
+
+    An image that an open delivery needs stays.
+    """
     lock_planning(transaction)
     is_old = MEDIA.c.shown_until < before
     if transaction.connection.scalar(select(MEDIA.c.sha256).where(is_old).limit(1)) is None:
@@ -163,9 +186,15 @@ def _delete_pictures(before: datetime, transaction: Transaction) -> int:
         .where(in_open_state(DELIVERY, *OPEN_STATES))
     )
     needed = {
-        image.sha256 for body in transaction.connection.scalars(open_posts) for image in load_rendered_post(body).images
+        image.sha256
+        for body in transaction.connection.scalars(open_posts)
+        for image in load_rendered_post(body).images
     }
-    query = select(MEDIA.c.sha256).where(is_old, MEDIA.c.sha256.not_in(needed)).limit(PICTURE_BATCH_SIZE)
+    query = (
+        select(MEDIA.c.sha256)
+        .where(is_old, MEDIA.c.sha256.not_in(needed))
+        .limit(PICTURE_BATCH_SIZE)
+    )
     hashes = transaction.connection.scalars(query).all()
     if not hashes:
         return 0
@@ -173,9 +202,10 @@ def _delete_pictures(before: datetime, transaction: Transaction) -> int:
 
 
 async def compact_journal(store: BaseStore) -> int:
-    """Drop old records of ended attempts. Returns how many; a crash at any moment leaves a complete journal.
+    """Drop old records of ended attempts. Return the number.
 
-    Nothing is dropped while the clock is not confirmed.
+    A crash at any moment leaves a complete journal. Nothing is dropped while the clock is not
+    confirmed.
     """
     journal, now = store.database.journal, store.runtime.now_if_confirmed()
     if journal is None or now is None:

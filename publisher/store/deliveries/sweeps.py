@@ -1,6 +1,7 @@
-"""What maintenance looks for: conditions on deliveries, and the queries for them, whose times are parameters.
+"""The sweeps of maintenance: conditions on deliveries, and queries with times as parameters.
 
-All are asked each second of a busy hour, and to build one takes longer than to ask it: they are constants.
+All are run each second of a busy hour. To build one takes longer than to run it, so they are
+constants.
 """
 
 from collections.abc import Mapping
@@ -8,7 +9,17 @@ from dataclasses import InitVar, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Integer, Select, and_, bindparam, exists, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    or_,
+    select,
+)
 
 from publisher.domain.approval import AWAITING_APPROVAL
 from publisher.domain.delivery import FINAL_STATES, State
@@ -26,17 +37,26 @@ from publisher.store.db.filters import (
 from publisher.store.db.tables import DELIVERY, POST
 
 MANUAL_TASK_IN_TICKET = '"manual_task":{'
-"""Found in the stored ticket of a manual task alone: in a platform's own reference the quotes would be escaped."""
+"""A text found in the stored ticket of a manual task alone.
+
+In a platform's own reference the quotes would be escaped.
+"""
 IS_UNDER_CHECK = in_open_state(DELIVERY, State.SUBMITTED, State.UNKNOWN)
 DELIVERIES_UNDER_CHECK = select(DELIVERY).where(IS_UNDER_CHECK)
 _IS_WAITING = in_state(DELIVERY, State.PENDING, State.DUE, State.RETRYING)
-_IS_TIMED = in_state(DELIVERY, State.PENDING, State.RETRYING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING)
+_IS_TIMED = in_state(
+    DELIVERY, State.PENDING, State.RETRYING, State.SUBMITTED, State.UNKNOWN, State.RETRACTING
+)
 HAS_WORK = select(
     or_(
         exists().where(in_state(DELIVERY, State.DUE)),
         exists().where(in_state(DELIVERY, State.CLAIMED, State.SENDING)),
-        exists().where(_IS_TIMED, DELIVERY.c.next_action_at <= bindparam("soon", type_=DELIVERY.c.due_at.type)),
-        exists().where(_IS_WAITING, DELIVERY.c.expires_at <= bindparam("soon", type_=DELIVERY.c.due_at.type)),
+        exists().where(
+            _IS_TIMED, DELIVERY.c.next_action_at <= bindparam("soon", type_=DELIVERY.c.due_at.type)
+        ),
+        exists().where(
+            _IS_WAITING, DELIVERY.c.expires_at <= bindparam("soon", type_=DELIVERY.c.due_at.type)
+        ),
     )
 )
 _ORIGINAL = DELIVERY.alias("original")
@@ -45,12 +65,14 @@ _MAY_BE_PUBLISHED = exists().where(
     _ORIGINAL.c.account == DELIVERY.c.account,
     _ORIGINAL.c.state.not_in([state.value for state in FINAL_STATES]),
 )
-_IS_ORPHANED = and_(in_state(DELIVERY, State.DUE), DELIVERY.c.follows.is_not(None), ~_MAY_BE_PUBLISHED)
+_IS_ORPHANED = and_(
+    in_state(DELIVERY, State.DUE), DELIVERY.c.follows.is_not(None), ~_MAY_BE_PUBLISHED
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A condition on deliveries that a run looks for, and the query of their ids, of `limit` at most."""
+    """A condition on deliveries that a run looks for, and the query of up to `limit` ids."""
 
     condition: ColumnElement[bool]
     limit: InitVar[BindParameter[int] | None] = None
@@ -78,7 +100,7 @@ IS_CORRECTION = (
     .where(DELIVERY.c.kind == PostKind.CORRECTION.value, _CORRECTED.c.corrected_by.is_(None))
     .distinct()
 )
-"""The corrections among deliveries whose original no correction has stopped yet."""
+"""The corrections among deliveries of an original that no correction has stopped yet."""
 _DUE_BY_NOW = (
     select(DELIVERY.c.id)
     .where(in_state(DELIVERY, State.PENDING), DELIVERY.c.next_action_at <= _NOW)
@@ -87,13 +109,17 @@ _DUE_BY_NOW = (
 _IS_LATE_AND_FREE = and_(
     is_late(DELIVERY, _NOW),
     DELIVERY.c.account.in_(bindparam("accounts", expanding=True)),
-    ~or_(is_paused(DELIVERY), is_switched_off(DELIVERY)),  # lateness is decided once it could be sent again
+    ~or_(
+        is_paused(DELIVERY), is_switched_off(DELIVERY)
+    ),  # lateness is decided once it could be sent again
     original_is_published(DELIVERY),
 )
 _IS_PAST_EXPIRY = and_(_IS_WAITING, DELIVERY.c.expires_at <= _NOW)
 SUPERSEDED_INSTANTS = Sweep(and_(DELIVERY.c.id.in_(_DUE_BY_NOW), is_superseded(DELIVERY, _NOW)))
 LATE_UNAPPROVED = Sweep(
-    and_(in_state(DELIVERY, State.PENDING), DELIVERY.c.reason == AWAITING_APPROVAL, _IS_LATE_AND_FREE)
+    and_(
+        in_state(DELIVERY, State.PENDING), DELIVERY.c.reason == AWAITING_APPROVAL, _IS_LATE_AND_FREE
+    )
 )
 EXPIRED: Mapping[str, Sweep] = {
     "too_late": Sweep(and_(in_open_state(DELIVERY, State.DUE, State.RETRYING), _IS_LATE_AND_FREE)),
@@ -101,7 +127,7 @@ EXPIRED: Mapping[str, Sweep] = {
     "expired_original": Sweep(and_(_IS_PAST_EXPIRY, ~original_is_published(DELIVERY))),
     "expired_rate_limited": Sweep(and_(_IS_PAST_EXPIRY, is_in_cooldown(_NOW))),
 }
-"""What has expired for a reason of its own, by the reason."""
+"""The sweeps of deliveries that expire for a reason of their own, by the reason."""
 PAST_EXPIRY = Sweep(_IS_PAST_EXPIRY)
 ORPHANED = Sweep(_IS_ORPHANED)
 IS_LEASED = in_state(DELIVERY, State.CLAIMED, State.SENDING)
@@ -120,10 +146,18 @@ LEASES_OVER = Sweep(
         ),
     )
 )
-MAY_BE_OVERDUE = DELIVERIES_UNDER_CHECK.where(  # thousands may be under check, and hardly one of them is overdue
-    or_(
-        and_(in_state(DELIVERY, State.UNKNOWN), DELIVERY.c.unknown_since <= _instant("unknown_before")),
-        and_(in_state(DELIVERY, State.SUBMITTED), DELIVERY.c.submitted_at <= _instant("submitted_before")),
-        DELIVERY.c.ticket.contains(MANUAL_TASK_IN_TICKET, autoescape=True),
+MAY_BE_OVERDUE = (
+    DELIVERIES_UNDER_CHECK.where(  # thousands may be under check, and hardly one of them is overdue
+        or_(
+            and_(
+                in_state(DELIVERY, State.UNKNOWN),
+                DELIVERY.c.unknown_since <= _instant("unknown_before"),
+            ),
+            and_(
+                in_state(DELIVERY, State.SUBMITTED),
+                DELIVERY.c.submitted_at <= _instant("submitted_before"),
+            ),
+            DELIVERY.c.ticket.contains(MANUAL_TASK_IN_TICKET, autoescape=True),
+        )
     )
 )

@@ -1,1 +1,1 @@
-"""What is published, and whether logins work."""
+"""Monitoring of published posts and of logins."""

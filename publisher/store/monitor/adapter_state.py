@@ -26,7 +26,9 @@ class StoredAdapterState:
 
     async def get(self, key: str) -> str | None:
         """Return the value of a key, or None."""
-        query = select(ADAPTER_STATE.c.value).where(ADAPTER_STATE.c.login == self.login, ADAPTER_STATE.c.key == key)
+        query = select(ADAPTER_STATE.c.value).where(
+            ADAPTER_STATE.c.login == self.login, ADAPTER_STATE.c.key == key
+        )
         value: str | None = await self.database.read(lambda connection: connection.scalar(query))
         return value
 
@@ -35,11 +37,15 @@ class StoredAdapterState:
         await self.update(key, lambda _stored: value)
 
     @in_transaction
-    def update(self, transaction: Transaction, key: str, change: Callable[[str | None], str]) -> str | None:
-        """Replace a value by what `change` makes of it, under a row lock, and return the old value."""
+    def update(
+        self, transaction: Transaction, key: str, change: Callable[[str | None], str]
+    ) -> str | None:
+        """Replace a value by the result of `change`, under a row lock, and return the old value."""
         is_row = (ADAPTER_STATE.c.login == self.login, ADAPTER_STATE.c.key == key)
         connection = transaction.connection
-        stored: str | None = connection.scalar(select(ADAPTER_STATE.c.value).where(*is_row).with_for_update())
+        stored: str | None = connection.scalar(
+            select(ADAPTER_STATE.c.value).where(*is_row).with_for_update()
+        )
         values = {"value": change(stored), "at": self.database.runtime.now()}
         if stored is None:
             connection.execute(insert(ADAPTER_STATE).values(login=self.login, key=key, **values))
@@ -50,9 +56,10 @@ class StoredAdapterState:
 
 @dataclass(slots=True, kw_only=True)
 class MemoryTokenStore:
-    """The access token of one login, in memory only: it is a secret, and fetching another one costs nothing.
+    """The access token of one login, in memory only.
 
-    It is good only with the `secret` that it was fetched with: a new secret must not be vouched for by an old token.
+    It is a secret, and fetching another one costs nothing. It is good only with the `secret` that
+    it was fetched with. A new secret must not be vouched for by an old token.
     """
 
     login: str
@@ -69,13 +76,20 @@ class MemoryTokenStore:
             return None
         return token.value if self.secret() == self._fetched_with else None
 
-    async def renew(self, stale: str | None, fetch: Callable[[], Awaitable[Token | None]]) -> str | None:
-        """Replace `stale` by the token that `fetch` returns. Concurrent callers wait and share the new token."""
+    async def renew(
+        self, stale: str | None, fetch: Callable[[], Awaitable[Token | None]]
+    ) -> str | None:
+        """Replace `stale` by the token from `fetch`. Concurrent callers share the new token.
+
+        They wait for it.
+        """
         async with self._lock:
             current = await self.current()
             if current is not None and current != stale:
                 return current
-            secret = self.secret()  # before the fetch: one that is replaced meanwhile is fetched with again
+            secret = (
+                self.secret()
+            )  # before the fetch: one that is replaced meanwhile is fetched with again
             self._token = await fetch()
             self._fetched_with = secret
             if self._token is None:

@@ -1,4 +1,4 @@
-"""The backlog of each login: posts that are due, and wait for its quota or for the gap between posts."""
+"""The backlog of each login: due posts that wait for its quota or for the gap between posts."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -20,10 +20,13 @@ BACKLOG_LOCK = "backlog"
 
 
 class Backlog(StorePart):
-    """Keeps one alert for each login whose posts are late."""
+    """Keeps one alert for each login with late posts."""
 
     async def update(self) -> int:
-        """Raise and clear the alerts. Return how many have changed; none while the clock is not confirmed."""
+        """Raise and clear the alerts. Return the number changed.
+
+        Nothing changes while the clock is not confirmed.
+        """
         now = self.runtime.now_if_confirmed()
         if now is None or not await self.database.read(self._changes):
             return 0
@@ -38,8 +41,8 @@ class Backlog(StorePart):
     def _changes(self, connection: Connection) -> Mapping[str, AlertContent | None]:
         """Return the alerts that must change.
 
-        What waits for a person, for another post, or for an outcome that is unknown does not count: that is shown, or
-        has an alert of its own.
+        A post that waits for a person, for another post, or for an unknown outcome does not count.
+        It is shown, or has an alert of its own.
         """
         waiting = (
             in_state(DELIVERY, State.DUE),
@@ -50,7 +53,11 @@ class Backlog(StorePart):
         )
         oldest = func.min(DELIVERY.c.due_at)
         query = (
-            select(DELIVERY.c.login, func.min(DELIVERY.c.account).label("account"), func.count().label("number"))
+            select(
+                DELIVERY.c.login,
+                func.min(DELIVERY.c.account).label("account"),
+                func.count().label("number"),
+            )
             .add_columns(oldest.label("due"))
             .where(*waiting, DELIVERY.c.due_at <= self.runtime.now() - BACKLOG_AGE)
             .group_by(DELIVERY.c.login)

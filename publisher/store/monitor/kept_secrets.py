@@ -1,6 +1,7 @@
-"""What a host's daemon says of its secrets, and people's orders to remove one.
+"""A host daemon's report of its secrets, and people's orders to remove one.
 
-The dashboard has no secret: here it reads where they are, and leaves an order. No secret itself is stored.
+The dashboard has no secret. Here it reads their places, and leaves an order. No secret itself is
+stored.
 """
 
 import json
@@ -24,9 +25,9 @@ REPORT_PREFIX, ORDER_PREFIX = "secrets:", "secret_removal:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretReport:
-    """The names of the secrets in the encrypted store, and the places of those outside it, by name.
+    """The names of secrets in the encrypted store, and the places of secrets outside it, by name.
 
-    `vault_error` has code, name and places of the error with which the encrypted store cannot be read.
+    `vault_error` has code, name and places of the error that makes the encrypted store unreadable.
     """
 
     stored: Sequence[str] = ()
@@ -39,7 +40,9 @@ class SecretReport:
         if not self.vault_error:
             return None
         code, name, *places = self.vault_error
-        [known] = [each for each in get_args(SecretErrorCode) if each == code] or ["vault_unreadable"]
+        [known] = [each for each in get_args(SecretErrorCode) if each == code] or [
+            "vault_unreadable"
+        ]
         return SecretError(known, name, tuple(places))
 
 
@@ -60,16 +63,18 @@ class KeptSecrets(StorePart):
     """The report of one host's daemon about its secrets, and the orders to it."""
 
     async def report(self, report: SecretReport) -> None:
-        """Keep what the daemon has found, if it is new."""
+        """Keep the daemon's report, if it is new."""
         value = json.dumps(asdict(report), ensure_ascii=False, sort_keys=True)
         if value != await self._read_value(self._report_key):
             key = {"key": self._report_key}
             await self.database.write(
-                lambda transaction: write_row(transaction.connection, DATABASE_INFO, key, {"value": value})
+                lambda transaction: write_row(
+                    transaction.connection, DATABASE_INFO, key, {"value": value}
+                )
             )
 
     async def read_report(self) -> SecretReport | None:
-        """Return what this host's daemon has found last; None if it has not run yet."""
+        """Return the last report of this host's daemon; None if it has not run yet."""
         value = await self._read_value(self._report_key)
         return None if value is None else SecretReport(**json.loads(value))
 
@@ -82,7 +87,9 @@ class KeptSecrets(StorePart):
 
     async def orders(self) -> Sequence[SecretRemoval]:
         """Return the orders that this host's daemon has not carried out yet."""
-        query = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key.startswith(self._order_key, autoescape=True))
+        query = select(DATABASE_INFO.c.value).where(
+            DATABASE_INFO.c.key.startswith(self._order_key, autoescape=True)
+        )
         values = await self.database.read(lambda connection: connection.scalars(query).all())
         return [SecretRemoval(**json.loads(value)) for value in values]
 

@@ -1,4 +1,4 @@
-"""Health of the logins: the result of the last probe, the remaining quota, and the alerts about them."""
+"""Health of the logins: the result of the last probe, the remaining quota, and their alerts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,9 +23,20 @@ from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction, try_lock
 from publisher.store.db.filters import counts_against_quota
 from publisher.store.db.monitor_tables import CREDENTIAL, LOGIN_HEALTH
-from publisher.store.db.rows import ACCOUNT_PAUSED, open_alerts, pause_account, replace_alerts, write_audit, write_row
+from publisher.store.db.rows import (
+    ACCOUNT_PAUSED,
+    open_alerts,
+    pause_account,
+    replace_alerts,
+    write_audit,
+    write_row,
+)
 from publisher.store.db.tables import ATTEMPT, DATABASE_INFO, LOGIN
-from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown, update_circuit_breaker
+from publisher.store.deliveries.cooldowns import (
+    logins_in_cooldown,
+    start_login_cooldown,
+    update_circuit_breaker,
+)
 from publisher.store.monitor.silence import read_activities
 from publisher.store.plan.accounts import claim_presence, record_reported
 from publisher.store.plan.actions import active_modes
@@ -34,20 +45,23 @@ from publisher.store.system_alerts import JobRunner
 CREDENTIAL_KEY = "credential_key"
 """Key of the database's key for hashes of secrets."""
 SAME_ACCOUNT = "same_account"
-"""Why an account is paused that is another one of the settings, or of the stored ones, by another spelling."""
+"""The pause reason of an account that is another account by another spelling.
+
+The other account is one of the settings, or a stored one.
+"""
 PROBER = Actor(role=Role.RECONCILER, name="login_checker")
 PROBE_INTERVAL = timedelta(hours=6)
 """How often each login is probed."""
 EXPIRY_WARNING_DAYS = (1, 3, 7, 14)
-"""An alert about expiring credentials is raised, and raised again, this many days before they expire."""
+"""The days before expiry on which an alert about credentials is raised, and raised again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountHealth:
-    """One account: its mode, its login's last probe and remaining quota for today, and when it last posted.
+    """One account: mode, its login's last probe and remaining quota today, and its last post.
 
-    Until `cooldown_until` the platform accepts no call of the login at all. `activity` is None for an account that the
-    database does not know yet.
+    Until `cooldown_until` the platform accepts no call of the login at all. `activity` is None for
+    an account that the database does not know yet.
     """
 
     account: Account
@@ -61,7 +75,7 @@ class AccountHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretState:
-    """What is known of an account's secret before a call: the last one verified, and whether a call is made at all."""
+    """An account's secret before a call: the last one verified, and if a call is made at all."""
 
     verified: str | None
     is_used: bool
@@ -76,7 +90,10 @@ class LoginHealthStore(StorePart):
 
     @in_transaction
     def claim_due_probes(self, transaction: Transaction, limit: int) -> Sequence[Account]:
-        """Claim the logins whose probe is due, one account for each; they are due again after the probe interval."""
+        """Claim the logins with a due probe, one account each.
+
+        They are due again after the probe interval.
+        """
         if not try_lock(transaction, "check_logins"):
             return []
         now, connection = self.runtime.now(), transaction.connection
@@ -87,25 +104,40 @@ class LoginHealthStore(StorePart):
         accounts = {
             policy.account.login: policy.account
             for account, policy in self.store.policies.items()
-            if modes[account] is Mode.API  # where people post by hand, nobody has to be able to log in
+            if modes[account]
+            is Mode.API  # where people post by hand, nobody has to be able to log in
         }
-        self.jobs.clear_other_alerts(transaction, "check_login", [account.id for account in accounts.values()])
-        due = [login for login in accounts if login not in skipped and due_at.get(login, now) <= now][:limit]
+        self.jobs.clear_other_alerts(
+            transaction, "check_login", [account.id for account in accounts.values()]
+        )
+        due = [
+            login for login in accounts if login not in skipped and due_at.get(login, now) <= now
+        ][:limit]
         for login in due:
             _write_health(connection, login, now, {"next_action_at": now + PROBE_INTERVAL})
         return [accounts[login] for login in due]
 
     @in_transaction
-    def request_probe(self, transaction: Transaction, account: Account, by: Actor | None = None) -> None:
-        """Let an account's login be probed at the next occasion, after a change or because a person asks for it."""
+    def request_probe(
+        self, transaction: Transaction, account: Account, by: Actor | None = None
+    ) -> None:
+        """Let an account's login be probed at the next occasion.
+
+        The cause is a change, or a request by a person.
+        """
         now = self.runtime.now()
         _write_health(transaction.connection, account.login, now, {"next_action_at": now})
         if by is not None:
             subject = f"account:{account.id}"
-            write_audit(transaction, now, by, event="login_check_requested", subject=subject, detail={})
+            write_audit(
+                transaction, now, by, event="login_check_requested", subject=subject, detail={}
+            )
 
     async def readable_accounts(self) -> Sequence[Account]:
-        """Return one account of each login that may be read, preferably one that publisher itself posts on."""
+        """Return one account of each login that may be read.
+
+        It is preferably one that publisher itself posts on.
+        """
         modes = await self.database.read(lambda connection: active_modes(self.store, connection))
         by_login: dict[LoginId, Account] = {}
         for mode in (Mode.API, Mode.ASSISTED):
@@ -117,12 +149,19 @@ class LoginHealthStore(StorePart):
     async def logins_in_cooldown(self) -> frozenset[LoginId]:
         """Return the logins that may not be called yet, as far as an unconfirmed clock shows."""
         now = self.runtime.now()
-        stored = await self.database.read(lambda connection: logins_in_cooldown(connection, now, now + MAX_COOLDOWN))
+        stored = await self.database.read(
+            lambda connection: logins_in_cooldown(connection, now, now + MAX_COOLDOWN)
+        )
         return stored | self.store.rate_limited_logins()
 
     @in_transaction
-    def record_probe(self, transaction: Transaction, account: Account, health: HealthCheckResult) -> None:
-        """Store the result of a probe. An alert stays open, and is not repeated, until the result changes."""
+    def record_probe(
+        self, transaction: Transaction, account: Account, health: HealthCheckResult
+    ) -> None:
+        """Store the result of a probe.
+
+        An alert stays open, and is not repeated, until the result changes.
+        """
         now, connection, result = self.runtime.now(), transaction.connection, health
         if isinstance(result, RateLimited):
             usual = self.store.timing(account.id).first_check_after
@@ -152,16 +191,19 @@ class LoginHealthStore(StorePart):
         replace_alerts(transaction, now, alert[0] if alert else None, subject, facts)
 
     async def credential_key(self) -> bytes:
-        """Return the key of the hashes by which secrets are recognised: each database has its own."""
+        """Return the key of the hashes that identify secrets. Each database has its own."""
         query = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == CREDENTIAL_KEY)
         key = await self.database.read(lambda connection: connection.execute(query).scalar_one())
         return bytes.fromhex(key)
 
     async def read_secret_state(self, account: Account) -> SecretState:
-        """Return the fingerprint of the secret that was verified last for what the account is in the settings now."""
+        """Return the fingerprint of the secret verified last for an account's present settings."""
 
         def read(connection: Connection) -> SecretState:
-            is_same = (CREDENTIAL.c.account == account.id, CREDENTIAL.c.identity == account.identity)
+            is_same = (
+                CREDENTIAL.c.account == account.id,
+                CREDENTIAL.c.identity == account.identity,
+            )
             return SecretState(
                 verified=connection.scalar(select(CREDENTIAL.c.fingerprint).where(*is_same)),
                 is_used=active_modes(self.store, connection)[account.id] is Mode.API,
@@ -173,15 +215,18 @@ class LoginHealthStore(StorePart):
     def record_verified(
         self, transaction: Transaction, account: Account, fingerprint: str, reported: str | None
     ) -> AccountId | None:
-        """Record that a secret is this account's, whose identity its platform may have `reported` in its own spelling.
+        """Record that a secret is this account's. The platform may have `reported` its identity.
 
-        Return the other account that has this identity, if any: then nothing is verified, and this one is paused.
+        The reported identity is in the platform's own spelling. Return the other account with this
+        identity, if any. Then nothing is verified, and this account is paused.
         """
         connection, now = transaction.connection, self.runtime.now()
         spelled, other = self.store.policies[account.id].presence, None
         if reported is not None:
             presence = replace(spelled, identity=reported)
-            other = claim_presence(self.store, connection, account.id, presence, now, spelled.identity)
+            other = claim_presence(
+                self.store, connection, account.id, presence, now, spelled.identity
+            )
             if other is None:
                 record_reported(connection, account.id, spelled, presence.identity)
         values = {
@@ -192,22 +237,33 @@ class LoginHealthStore(StorePart):
         }
         write_row(connection, CREDENTIAL, {"account": account.id}, values)
         if other is not None:
-            pause_account(transaction, account.id, at=now, by=PROBER, reason=SAME_ACCOUNT, message=other)
+            pause_account(
+                transaction, account.id, at=now, by=PROBER, reason=SAME_ACCOUNT, message=other
+            )
         return other
 
     @in_transaction
     def record_refused(self, transaction: Transaction, account: Account, refusal: Blocked) -> None:
-        """Pause an account whose secret is not its own, or whose platform refuses it, before anything is sent by it."""
+        """Pause an account before anything is sent by it.
+
+        Its secret is not its own, or its platform refuses it.
+        """
         now = self.runtime.now()
-        pause_account(transaction, account.id, at=now, by=PROBER, reason=refusal.code, message=refusal.reason)
+        pause_account(
+            transaction, account.id, at=now, by=PROBER, reason=refusal.code, message=refusal.reason
+        )
 
     async def list_accounts(self) -> Sequence[AccountHealth]:
         """Return the health of every account, in the order of the settings."""
 
         def read(connection: Connection) -> list[AccountHealth]:
             now = self.runtime.now()
-            cooldowns = select(LOGIN.c.id, LOGIN.c.reads_cooldown_until).where(LOGIN.c.reads_cooldown_until > now)
-            cooldown_until = {row.id: row.reads_cooldown_until for row in connection.execute(cooldowns)}
+            cooldowns = select(LOGIN.c.id, LOGIN.c.reads_cooldown_until).where(
+                LOGIN.c.reads_cooldown_until > now
+            )
+            cooldown_until = {
+                row.id: row.reads_cooldown_until for row in connection.execute(cooldowns)
+            }
             probes = {row.login: row for row in connection.execute(select(LOGIN_HEALTH))}
             attempts = (
                 select(ATTEMPT.c.login, func.count().label("number"))
@@ -222,7 +278,9 @@ class LoginHealthStore(StorePart):
                     account=account,
                     mode=modes[account.id],
                     probed_at=probe.at if probe else None,
-                    health=_load_health(probe.kind, probe.reason, probe.until) if probe and probe.kind else None,
+                    health=_load_health(probe.kind, probe.reason, probe.until)
+                    if probe and probe.kind
+                    else None,
                     quota_left=max(0, policy.rate_limit.per_day - used.get(account.login, 0)),
                     activity=activities.get(account.id),
                     cooldown_until=cooldown_until.get(account.login),
@@ -234,9 +292,13 @@ class LoginHealthStore(StorePart):
         return await self.database.read(read)
 
 
-def _write_health(connection: Connection, login: LoginId, now: datetime, values: Mapping[str, object]) -> None:
+def _write_health(
+    connection: Connection, login: LoginId, now: datetime, values: Mapping[str, object]
+) -> None:
     """Update a login's row, or insert it with its first probe due after the probe interval."""
-    updated = connection.execute(update(LOGIN_HEALTH).where(LOGIN_HEALTH.c.login == login).values(values))
+    updated = connection.execute(
+        update(LOGIN_HEALTH).where(LOGIN_HEALTH.c.login == login).values(values)
+    )
     if not updated.rowcount:
         row = {"login": login, "next_action_at": now + PROBE_INTERVAL, **values}
         connection.execute(insert(LOGIN_HEALTH).values(row))
@@ -250,8 +312,14 @@ def _alert_for(health: HealthCheckResult, now: datetime) -> tuple[str, Mapping[s
         case Blocked(code=code, reason=said):
             return "account_blocked", {"reason": code, "said": said}
         case Healthy(credentials_expire_at=datetime() as until):
-            days = next((days for days in EXPIRY_WARNING_DAYS if until - now <= timedelta(days=days)), None)
-            return None if days is None else ("credentials_expiring", {"days": str(days), "until": f"{until:%Y-%m-%d}"})
+            days = next(
+                (days for days in EXPIRY_WARNING_DAYS if until - now <= timedelta(days=days)), None
+            )
+            return (
+                None
+                if days is None
+                else ("credentials_expiring", {"days": str(days), "until": f"{until:%Y-%m-%d}"})
+            )
         case _:
             return None
 

@@ -1,8 +1,8 @@
-"""What the posts of the next day need: logins that work, hosts that answer, quota, pictures that can be read.
+"""The needs of the next day's posts: working logins, answering hosts, quota, readable pictures.
 
-Approvals that are missing have reminders of their own (`Maintenance.remind_of_approvals`), as has a login that is
-refused, blocked or about to expire (`LoginHealthStore.record_probe`). Each cause has one alert, however many posts and
-accounts it concerns.
+Missing approvals have reminders of their own (`Maintenance.remind_of_approvals`). So does a login
+that is refused, blocked or about to expire (`LoginHealthStore.record_probe`). Each cause has one
+alert, even if it concerns many posts and accounts.
 """
 
 import hashlib
@@ -35,26 +35,46 @@ from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import counts_against_quota, in_open_state, in_state
 from publisher.store.db.monitor_tables import LOGIN_HEALTH
 from publisher.store.db.rows import AlertContent, apply_alert_changes, batches, find_alert_changes
-from publisher.store.db.tables import ATTEMPT, AUDIT, DELIVERY, MEDIA, RENDERED_POST, WORKER, load_rendered_post
+from publisher.store.db.tables import (
+    ATTEMPT,
+    AUDIT,
+    DELIVERY,
+    MEDIA,
+    RENDERED_POST,
+    WORKER,
+    load_rendered_post,
+)
 from publisher.store.plan.actions import active_modes
 
-PLATFORM_UNREACHABLE, QUOTA_SHORT, PICTURE_UNREADABLE = "platform_unreachable", "quota_short", "picture_unreadable"
+PLATFORM_UNREACHABLE, QUOTA_SHORT, PICTURE_UNREADABLE = (
+    "platform_unreachable",
+    "quota_short",
+    "picture_unreadable",
+)
 ACCOUNT_LEFT = "account_left_settings"
 PREFLIGHT_LOCK = "preflight"
 MAX_CHECK_AGE = timedelta(hours=1)
-"""A login that could not be checked is checked again sooner than that; an older result says nothing of today."""
+"""The maximum age of a check of a login. An older result says nothing of today.
+
+A login that could not be checked is checked again sooner than that.
+"""
 MAX_PICTURES_READ = 20
 """How many pictures one run reads whole: it must not keep the reads of calls waiting."""
 MAX_TEXTS_READ = MAX_LOGINS_READ = 200
 MAX_LOOK_AGE = timedelta(minutes=5)
-"""How long what one run has found is believed while nothing has changed that it depends on."""
+"""The age up to which the findings of a run are trusted, if their basis has not changed."""
 _PICTURE_SUBJECT = "picture:"
-_PICTURE_ALERTS = select(ALERT.c.subject).where(ALERT.c.code == PICTURE_UNREADABLE, ALERT.c.cleared_at.is_(None))
+_PICTURE_ALERTS = select(ALERT.c.subject).where(
+    ALERT.c.code == PICTURE_UNREADABLE, ALERT.c.cleared_at.is_(None)
+)
 _CODES = (PLATFORM_UNREACHABLE, QUOTA_SHORT, PICTURE_UNREADABLE, ACCOUNT_LEFT)
 
 
 class Upcoming(NamedTuple):
-    """What the checks ask of a delivery: thousands may be due within a day, and more would take much longer to read."""
+    """The facts of a delivery that the checks need.
+
+    Thousands may be due within a day. More facts would take much longer to read.
+    """
 
     id: DeliveryId
     post: PostId
@@ -70,7 +90,10 @@ class Upcoming(NamedTuple):
 
 
 class Basis(NamedTuple):
-    """What a run depends on beside the time: every change of a delivery, a mode or a call has an audit entry."""
+    """The basis of a run apart from the time.
+
+    Every change of a delivery, a mode or a call has an audit entry.
+    """
 
     audit_entry: int | None
     checked_at: datetime | None
@@ -108,9 +131,9 @@ _BACKLOG = (
 
 
 class Preflight(StorePart):
-    """The checks before posts. Every host may run them: what one of them has noted, the others find.
+    """The checks before posts. Every host may run them, and each finds the notes of the others.
 
-    Which pictures were read in order is known to the process alone; after a restart they are read again.
+    Only the process knows the pictures that it read in order. After a restart they are read again.
     """
 
     def __init__(self, store: BaseStore) -> None:
@@ -120,17 +143,19 @@ class Preflight(StorePart):
         self._pictures_of: dict[Fingerprint, Sequence[str]] = {}
         """The hashes of the pictures of each text."""
         self._looked: tuple[Basis, datetime] | None = None
-        """What the last complete run depended on, and when it was."""
+        """The basis of the last complete run, and its time."""
 
     async def run(self) -> int:
-        """Order the checks of logins that are due, and keep one alert for each cause. Return how many have changed.
+        """Order due checks of logins, and keep one alert for each cause. Return the number changed.
 
         Nothing happens while the clock is not confirmed, nor while the last run still holds true.
         """
         now = self.runtime.now_if_confirmed()
         if now is None:
             return 0
-        basis, has_neared = await self.database.read(lambda connection: self._read_basis(connection, now))
+        basis, has_neared = await self.database.read(
+            lambda connection: self._read_basis(connection, now)
+        )
         if not has_neared and not basis.alerts and self._looked is not None:
             looked, at = self._looked
             if looked == basis and at <= now < at + MAX_LOOK_AGE:
@@ -141,16 +166,25 @@ class Preflight(StorePart):
         return changed
 
     def _read_basis(self, connection: Connection, now: datetime) -> tuple[Basis, bool]:
-        """Return what a run depends on, and if a post has come so near since the last one that it is checked again."""
+        """Return the basis of a run, and True if a post has come near enough for a check.
+
+        The post has come so near since the last run that it is checked again.
+        """
         since = self._looked[1] if self._looked else now
-        row = connection.execute(_BASIS, {"since": since + LAST_LEAD, "until": now + LAST_LEAD}).one()
+        row = connection.execute(
+            _BASIS, {"since": since + LAST_LEAD, "until": now + LAST_LEAD}
+        ).one()
         return Basis(*row[:3]), row[3]
 
     async def _look(self, now: datetime) -> tuple[int, bool]:
         """Return how many alerts have changed, and True if no picture is left to the next run."""
         upcoming = await self.database.read(lambda connection: self.list_upcoming(connection, now))
-        if await self.database.read(lambda connection: self.logins_to_check(connection, upcoming, now)):
-            await self.database.write(lambda transaction: self.order_checks(transaction, upcoming, now))
+        if await self.database.read(
+            lambda connection: self.logins_to_check(connection, upcoming, now)
+        ):
+            await self.database.write(
+                lambda transaction: self.order_checks(transaction, upcoming, now)
+            )
         unreadable, is_complete = await self.find_unreadable(upcoming, now)
 
         def find_changes(connection: Connection) -> Mapping[str, AlertContent | None]:
@@ -167,17 +201,26 @@ class Preflight(StorePart):
                 return 0
             return apply_alert_changes(transaction, now, find_changes(transaction.connection))
 
-        changed = await self.database.write(update_alerts) if await self.database.read(find_changes) else 0
+        changed = (
+            await self.database.write(update_alerts)
+            if await self.database.read(find_changes)
+            else 0
+        )
         return changed, is_complete
 
     def list_upcoming(self, connection: Connection, now: datetime) -> Sequence[Upcoming]:
-        """Return what becomes due within PREFLIGHT_LEAD on the accounts that are not off, by due time."""
+        """Return the deliveries due within PREFLIGHT_LEAD on active accounts, by due time.
+
+        An active account is one that is not off.
+        """
         modes = active_modes(self.store, connection)
         found = connection.execute(_UPCOMING, {"since": now, "until": now + PREFLIGHT_LEAD})
         return [Upcoming(*row) for row in found if modes.get(row.account, Mode.OFF) is not Mode.OFF]
 
-    def _by_login(self, connection: Connection, upcoming: Sequence[Upcoming]) -> Mapping[LoginId, Sequence[Upcoming]]:
-        """Return what publisher itself will send, by the login that it needs."""
+    def _by_login(
+        self, connection: Connection, upcoming: Sequence[Upcoming]
+    ) -> Mapping[LoginId, Sequence[Upcoming]]:
+        """Return the deliveries that publisher itself will send, by the login that they need."""
         modes = active_modes(self.store, connection)
         by_login: dict[LoginId, list[Upcoming]] = defaultdict(list)
         for delivery in upcoming:
@@ -185,7 +228,9 @@ class Preflight(StorePart):
                 by_login[delivery.login].append(delivery)
         return by_login
 
-    def logins_to_check(self, connection: Connection, upcoming: Sequence[Upcoming], now: datetime) -> list[LoginId]:
+    def logins_to_check(
+        self, connection: Connection, upcoming: Sequence[Upcoming], now: datetime
+    ) -> list[LoginId]:
         by_login = self._by_login(connection, upcoming)
         is_published = ATTEMPT.c.outcome == RESULT_CODES[Published]
         published = _attempts_since(connection, list(by_login), now - DAY, is_published)
@@ -203,36 +248,56 @@ class Preflight(StorePart):
                 logins.append(login)
         return logins
 
-    def order_checks(self, transaction: Transaction, upcoming: Sequence[Upcoming], now: datetime) -> None:
+    def order_checks(
+        self, transaction: Transaction, upcoming: Sequence[Upcoming], now: datetime
+    ) -> None:
         if try_lock(transaction, PREFLIGHT_LOCK):
-            for batch in batches(self.logins_to_check(transaction.connection, upcoming, now), MAX_LOGINS_READ):
+            for batch in batches(
+                self.logins_to_check(transaction.connection, upcoming, now), MAX_LOGINS_READ
+            ):
                 is_login = LOGIN_HEALTH.c.login.in_(batch)
-                transaction.connection.execute(update(LOGIN_HEALTH).where(is_login).values(next_action_at=now))
+                transaction.connection.execute(
+                    update(LOGIN_HEALTH).where(is_login).values(next_action_at=now)
+                )
 
     def unreachable_platforms(
         self, connection: Connection, upcoming: Sequence[Upcoming], now: datetime
     ) -> Mapping[str, AlertContent]:
-        """Return an alert for each platform whose logins could not be checked, with the commonest reason."""
-        is_unknown = (LOGIN_HEALTH.c.kind == RESULT_CODES[Unknown], LOGIN_HEALTH.c.at >= now - MAX_CHECK_AGE)
-        reasons = {row.login: row.reason for row in connection.execute(select(LOGIN_HEALTH).where(*is_unknown))}
+        """Return an alert for each platform with unchecked logins, with the commonest reason.
+
+        Its logins could not be checked.
+        """
+        is_unknown = (
+            LOGIN_HEALTH.c.kind == RESULT_CODES[Unknown],
+            LOGIN_HEALTH.c.at >= now - MAX_CHECK_AGE,
+        )
+        reasons = {
+            row.login: row.reason
+            for row in connection.execute(select(LOGIN_HEALTH).where(*is_unknown))
+        }
         unchecked: dict[str, list[Upcoming]] = defaultdict(list)
         for login, deliveries in self._by_login(connection, upcoming).items():
             if login in reasons:
                 unchecked[deliveries[0].platform].append(deliveries[0])
         wanted: dict[str, AlertContent] = {}
         for platform, firsts in unchecked.items():
-            [(reason, _number)] = Counter(reasons[delivery.login] for delivery in firsts).most_common(1)
+            [(reason, _number)] = Counter(
+                reasons[delivery.login] for delivery in firsts
+            ).most_common(1)
             facts = {"platform": platform, "number": str(len(firsts)), "reason": reason or ""}
             first = min(firsts, key=lambda delivery: delivery.due_at)
-            wanted[f"unreachable:{platform}"] = (PLATFORM_UNREACHABLE, {**_first_facts(first), **facts})
+            wanted[f"unreachable:{platform}"] = (
+                PLATFORM_UNREACHABLE,
+                {**_first_facts(first), **facts},
+            )
         return wanted
 
     def short_quotas(
         self, connection: Connection, upcoming: Sequence[Upcoming], now: datetime
     ) -> Mapping[str, AlertContent]:
-        """Return an alert for each login whose limits leave no room in time for all that becomes due.
+        """Return an alert for each login with limits too tight for all due deliveries in time.
 
-        What waits already comes before that, whatever becomes of it.
+        Waiting calls come before the due ones, with any outcome.
         """
         backlog = {row.login: row.number for row in connection.execute(_BACKLOG)}
         by_login = self._by_login(connection, upcoming)
@@ -253,16 +318,27 @@ class Preflight(StorePart):
                 made.insert(0, rate_limit.next_allowed_at(made, now, is_urgent=False))
             if late := find_late_calls(calls, made, rate_limit):
                 first = next(item for item in deliveries if item.id == late[0].delivery)
-                wanted[f"quota:{login}"] = (QUOTA_SHORT, {**_first_facts(first), "number": str(len(late))})
+                wanted[f"quota:{login}"] = (
+                    QUOTA_SHORT,
+                    {**_first_facts(first), "number": str(len(late))},
+                )
         return wanted
 
     def left_accounts(self, connection: Connection, now: datetime) -> Mapping[str, AlertContent]:
-        """Return an alert for each account with open deliveries that the settings of no running daemon have."""
+        """Return an alert for each account with open deliveries that no running daemon knows.
+
+        The settings of no running daemon have the account.
+        """
         is_alive = (WORKER.c.stopped_at.is_(None), WORKER.c.heartbeat_at > now - HEARTBEAT_TIMEOUT)
-        elsewhere = connection.scalars(select(WORKER.c.accounts).where(*is_alive, WORKER.c.accounts.is_not(None)))
+        elsewhere = connection.scalars(
+            select(WORKER.c.accounts).where(*is_alive, WORKER.c.accounts.is_not(None))
+        )
         known = set(self.store.policies).union(*map(json.loads, elsewhere))
         return {
-            f"left:{row.account}": (ACCOUNT_LEFT, {"account": row.account, "number": str(row.number)})
+            f"left:{row.account}": (
+                ACCOUNT_LEFT,
+                {"account": row.account, "number": str(row.number)},
+            )
             for row in connection.execute(_OPEN_BY_ACCOUNT)
             if row.account not in known
         }
@@ -270,10 +346,11 @@ class Preflight(StorePart):
     async def find_unreadable(
         self, upcoming: Sequence[Upcoming], now: datetime
     ) -> tuple[Mapping[str, AlertContent], bool]:
-        """Return an alert for each picture of what is due that is missing, or whose bytes do not have its hash.
+        """Return an alert for each missing picture of a due delivery, or one with other bytes.
 
-        A picture is read at each of the times before a post, and while an alert about it is open; those with an alert
-        come last, so that many of them keep no other waiting. Return with it True if all were read.
+        Its bytes do not have its hash. A picture is read at each of the times before a post, and
+        while an alert about it is open. Pictures with an alert come last, so that many of them keep
+        no other waiting. Return with it True if all were read.
         """
         await self._note_pictures(upcoming)
         first_use: dict[str, Upcoming] = {}
@@ -282,7 +359,9 @@ class Preflight(StorePart):
                 first_use.setdefault(picture, delivery)
         alerted = {
             subject.removeprefix(_PICTURE_SUBJECT)
-            for subject in await self.database.read(lambda connection: connection.scalars(_PICTURE_ALERTS).all())
+            for subject in await self.database.read(
+                lambda connection: connection.scalars(_PICTURE_ALERTS).all()
+            )
         }
         self._read_at = {key: at for key, at in self._read_at.items() if key in first_use}
         unread = [
@@ -298,19 +377,27 @@ class Preflight(StorePart):
                 unreadable.discard(picture)
             else:
                 unreadable.add(picture)
-        wanted = {f"{_PICTURE_SUBJECT}{one}": (PICTURE_UNREADABLE, _first_facts(first_use[one])) for one in unreadable}
+        wanted = {
+            f"{_PICTURE_SUBJECT}{one}": (PICTURE_UNREADABLE, _first_facts(first_use[one]))
+            for one in unreadable
+        }
         return wanted, len(unread) <= MAX_PICTURES_READ
 
     async def _note_pictures(self, upcoming: Sequence[Upcoming]) -> None:
-        """Find out which pictures belong to each text."""
+        """Find the pictures of each text."""
         hashes = {delivery.rendered_hash for delivery in upcoming}
-        self._pictures_of = {key: names for key, names in self._pictures_of.items() if key in hashes}
+        self._pictures_of = {
+            key: names for key, names in self._pictures_of.items() if key in hashes
+        }
         for batch in batches(sorted(hashes - self._pictures_of.keys()), MAX_TEXTS_READ):
             self._pictures_of |= await self.database.read(partial(read_pictures, texts=batch))
 
 
 def _attempts_since(
-    connection: Connection, logins: Sequence[LoginId], since: datetime, condition: ColumnElement[bool]
+    connection: Connection,
+    logins: Sequence[LoginId],
+    since: datetime,
+    condition: ColumnElement[bool],
 ) -> Mapping[LoginId, Sequence[datetime]]:
     """Return when each of these logins made the calls that match a condition, newest first."""
     made: dict[LoginId, list[datetime]] = defaultdict(list)
@@ -323,7 +410,7 @@ def _attempts_since(
 
 
 def _first_facts(first: Upcoming) -> Mapping[str, str]:
-    """Return what names the first delivery that a cause concerns."""
+    """Return the facts of the first delivery that a cause concerns."""
     return {
         **alert_facts(OccurrenceKey(post=first.post, occurrence=first.occurrence)),
         "account": first.account,
@@ -331,10 +418,16 @@ def _first_facts(first: Upcoming) -> Mapping[str, str]:
     }
 
 
-def read_pictures(connection: Connection, texts: Sequence[Fingerprint]) -> Mapping[Fingerprint, Sequence[str]]:
+def read_pictures(
+    connection: Connection, texts: Sequence[Fingerprint]
+) -> Mapping[Fingerprint, Sequence[str]]:
     """Return the hashes of each text's pictures."""
-    query = select(RENDERED_POST.c.fingerprint, RENDERED_POST.c.body).where(RENDERED_POST.c.fingerprint.in_(texts))
-    found = {row.fingerprint: load_rendered_post(row.body).images for row in connection.execute(query)}
+    query = select(RENDERED_POST.c.fingerprint, RENDERED_POST.c.body).where(
+        RENDERED_POST.c.fingerprint.in_(texts)
+    )
+    found = {
+        row.fingerprint: load_rendered_post(row.body).images for row in connection.execute(query)
+    }
     return {text: [image.sha256 for image in found.get(text, ())] for text in texts}
 
 

@@ -44,21 +44,30 @@ _LAST_POST = (
     .limit(1)
     .scalar_subquery()
 )
-"""The index by account and time is read from its end to the first match: the past makes it no slower."""
+"""The newest publication of an account.
+
+The index by account and time is read from its end to the first match. The past makes it no slower.
+"""
 _ACTIVITIES = select(KNOWN_ACCOUNT, _LAST_POST.label("last_post_at"))
 
 
 class SilenceStore(StorePart):
-    """The silence of the accounts whose mode is not off."""
+    """The silence of the accounts with a mode that is not off."""
 
     async def clocks(self, timezone: tzinfo) -> Mapping[AccountId, SilenceClock]:
-        """Return the clock of each account that has one, in the order of the settings: it is known, and not off."""
+        """Return the clock of each account that has one, in the order of the settings.
+
+        Such an account is known, and not off.
+        """
         return await self.database.read(lambda connection: self._clocks(connection, timezone))
 
-    async def figures(self, first: date, last: date, timezone: tzinfo) -> Mapping[AccountId, SilenceFigures]:
-        """Return the silence from `first` to `last`, or to today, of the accounts with a clock that were known then.
+    async def figures(
+        self, first: date, last: date, timezone: tzinfo
+    ) -> Mapping[AccountId, SilenceFigures]:
+        """Return the silence from `first` to `last`, or to today, of the accounts with a clock.
 
-        In the order of the settings. Posts that are gone by now count as never published.
+        The accounts were known then. They are in the order of the settings. Posts that are gone by
+        now count as never published.
         """
         last = min(last, self.runtime.now().astimezone(timezone).date())
 
@@ -66,7 +75,9 @@ class SilenceStore(StorePart):
             clocks, activities = self._clocks(connection, timezone), read_activities(connection)
             is_verified = (DELIVERY.c.verified_at.is_not(None), in_state(DELIVERY, State.PUBLISHED))
             posts: dict[str, list[datetime]] = defaultdict(list)
-            for row in connection.execute(select(DELIVERY.c.account, DELIVERY.c.published_at).where(*is_verified)):
+            for row in connection.execute(
+                select(DELIVERY.c.account, DELIVERY.c.published_at).where(*is_verified)
+            ):
                 posts[row.account].append(row.published_at)
             found = {}
             for account, clock in clocks.items():
@@ -87,10 +98,10 @@ class SilenceStore(StorePart):
         }
 
     async def update(self, timezone: tzinfo) -> int:
-        """Note new accounts, and keep one alert for each that nears the limit. Return how many alerts have changed.
+        """Note new accounts, and keep one alert for each near the limit. Return the number changed.
 
-        An alert is replaced by the next as the days pass, and ends once a post is verified. Nothing happens while the
-        clock is not confirmed.
+        The number is of alerts. An alert is replaced by the next as the days pass, and ends once a
+        post is verified. Nothing happens while the clock is not confirmed.
         """
         if self.runtime.now_if_confirmed() is None:
             return 0
@@ -98,10 +109,14 @@ class SilenceStore(StorePart):
             await self.database.write(self.note_accounts)
         if not await self.database.read(lambda connection: self._changes(connection, timezone)):
             return 0
-        return await self.database.write(lambda transaction: self.update_alerts(transaction, timezone))
+        return await self.database.write(
+            lambda transaction: self.update_alerts(transaction, timezone)
+        )
 
     def _unknown_accounts(self, connection: Connection) -> list[AccountId]:
-        return sorted(set(self.store.policies) - set(connection.scalars(select(KNOWN_ACCOUNT.c.account))))
+        return sorted(
+            set(self.store.policies) - set(connection.scalars(select(KNOWN_ACCOUNT.c.account)))
+        )
 
     def note_accounts(self, transaction: Transaction) -> None:
         if try_lock(transaction, SILENCE_LOCK):
@@ -110,11 +125,17 @@ class SilenceStore(StorePart):
             if rows:
                 transaction.connection.execute(insert(KNOWN_ACCOUNT), rows)
 
-    def _changes(self, connection: Connection, timezone: tzinfo) -> Mapping[str, AlertContent | None]:
+    def _changes(
+        self, connection: Connection, timezone: tzinfo
+    ) -> Mapping[str, AlertContent | None]:
         wanted: dict[str, AlertContent] = {}
         for account, clock in self._clocks(connection, timezone).items():
             if code := ALERT_OF_LEVEL.get(clock.level):
-                facts = {"account": account, "since": clock.since.isoformat(), "red_on": clock.red_on.isoformat()}
+                facts = {
+                    "account": account,
+                    "since": clock.since.isoformat(),
+                    "red_on": clock.red_on.isoformat(),
+                }
                 wanted[f"{SUBJECT_PREFIX}{account}"] = (code, facts)
         return find_alert_changes(connection, ALERT_OF_LEVEL.values(), wanted)
 
@@ -128,6 +149,8 @@ class SilenceStore(StorePart):
 def read_activities(connection: Connection) -> Mapping[AccountId, AccountActivity]:
     """Return the activity of each account that the database knows."""
     return {
-        AccountId(row.account): AccountActivity(known_since=row.since, last_post_at=row.last_post_at)
+        AccountId(row.account): AccountActivity(
+            known_since=row.since, last_post_at=row.last_post_at
+        )
         for row in connection.execute(_ACTIVITIES)
     }

@@ -1,1 +1,1 @@
-"""Users: who may sign in, with what, and what they are signed in with."""
+"""Users: sign-in rights, factors, and present sign-ins."""

@@ -1,6 +1,7 @@
-"""Drafts: what users type and upload before it is saved. A user's own, and never in a commit with an intent.
+"""Drafts: the texts and uploads of users before they are saved.
 
-Only the dashboard writes them, in a process that sends nothing.
+A draft is a user's own, and never in a commit with an intent. Only the dashboard writes drafts, in
+a process that sends nothing.
 """
 
 import re
@@ -10,7 +11,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.store.base import StorePart
@@ -37,7 +49,10 @@ PICTURE_PATH = re.compile(r"media/\d{4}-\d{2}-[0-9a-f]{12}\.(?:jpg|png|gif)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A post that its user is writing: the form as JSON. `post` is the post that it changes, None for a new one."""
+    """A post that its user is writing: the form as JSON.
+
+    `post` is the post that it changes, None for a new one.
+    """
 
     id: str
     post: str | None
@@ -46,40 +61,58 @@ class Draft:
 
 
 class Drafts(StorePart):
-    """The drafts. Every method acts for one user, who has no others'."""
+    """The drafts. Every method acts for one user, and touches no other user's drafts."""
 
     @in_transaction
-    def create(self, transaction: Transaction, user: str, content: str, post: str | None = None) -> Draft:
+    def create(
+        self, transaction: Transaction, user: str, content: str, post: str | None = None
+    ) -> Draft:
         """Store a new draft. Raises RefusedError if it is too big, or the user has too many."""
         _require_size(content)
         connection, now = transaction.connection, self.runtime.now()
         _require_room(connection, user)
-        draft = Draft(id=secrets.token_urlsafe(DRAFT_ID_BYTES), post=post, content=content, updated_at=now)
-        row = {"id": draft.id, "user": user, "post": post, "content": content, "created_at": now, "updated_at": now}
+        draft = Draft(
+            id=secrets.token_urlsafe(DRAFT_ID_BYTES), post=post, content=content, updated_at=now
+        )
+        row = {
+            "id": draft.id,
+            "user": user,
+            "post": post,
+            "content": content,
+            "created_at": now,
+            "updated_at": now,
+        }
         connection.execute(insert(DRAFT).values(row))
         return draft
 
     @in_transaction
-    def change(self, transaction: Transaction, draft: str, user: str, content: str) -> datetime | None:
-        """Replace what a draft says; return when, or None if the user wrote one less than DRAFT_INTERVAL ago.
+    def change(
+        self, transaction: Transaction, draft: str, user: str, content: str
+    ) -> datetime | None:
+        """Replace the text of a draft. Return the time, or None if it is too soon.
 
-        Raises NoSuchItemError if the user has no such draft, and RefusedError if it is too big.
+        It is too soon if the user wrote one less than DRAFT_INTERVAL ago. Raises NoSuchItemError if
+        the user has no such draft, and RefusedError if it is too big.
         """
         _require_size(content)
         connection, now = transaction.connection, self.runtime.now()
-        newest = select(func.max(DRAFT.c.updated_at, type_=DRAFT.c.updated_at.type)).where(_is_of(user))
+        newest = select(func.max(DRAFT.c.updated_at, type_=DRAFT.c.updated_at.type)).where(
+            _is_of(user)
+        )
         last = connection.scalar(newest)
         if last is not None and now - DRAFT_INTERVAL < last <= now:
             return None
         is_it = (DRAFT.c.id == draft, _is_of(user))
-        changed = connection.execute(update(DRAFT).where(*is_it).values(content=content, updated_at=now)).rowcount
+        changed = connection.execute(
+            update(DRAFT).where(*is_it).values(content=content, updated_at=now)
+        ).rowcount
         if not changed:
             raise NoSuchItemError("draft", draft)
         return now
 
     @in_transaction
     def delete(self, transaction: Transaction, draft: str, user: str) -> None:
-        """Delete a draft, if the user has it; of those that are deleted the last can be restored."""
+        """Delete a draft, if the user has it. The last deleted drafts can be restored."""
         connection = transaction.connection
         is_other = (DRAFT.c.id != draft, DRAFT.c.user == user, DRAFT.c.deleted_at.is_not(None))
         connection.execute(delete(DRAFT).where(*is_other))
@@ -88,7 +121,10 @@ class Drafts(StorePart):
 
     @in_transaction
     def restore(self, transaction: Transaction, draft: str, user: str) -> None:
-        """Take back a draft that its user has deleted. Raises NoSuchItemError, or RefusedError where there are many."""
+        """Take back a draft that its user has deleted.
+
+        Raises NoSuchItemError, or RefusedError if there are many.
+        """
         connection = transaction.connection
         _require_room(connection, user)
         is_it = (DRAFT.c.id == draft, DRAFT.c.user == user, DRAFT.c.deleted_at.is_not(None))
@@ -106,39 +142,61 @@ class Drafts(StorePart):
     async def list(self, user: str) -> Sequence[Draft]:
         """Return the drafts of a user, the newest first."""
         query = select(DRAFT).where(_is_of(user)).order_by(DRAFT.c.updated_at.desc())
-        return await self.database.read(lambda connection: list(map(_to_draft, connection.execute(query))))
+        return await self.database.read(
+            lambda connection: list(map(_to_draft, connection.execute(query)))
+        )
 
 
 class Uploads(StorePart):
-    """The pictures that users have uploaded of late, by which each user's share of the disk is bounded."""
+    """The recent picture uploads of users. They bound each user's share of the disk."""
 
     async def require_room(self, user: str, size: int) -> None:
-        """Raise RefusedError if a user has uploaded too much within a day, or too many pictures that nothing names."""
+        """Raise RefusedError if a user's uploads of a day are too large, or too many are unused.
+
+        An unused picture is one that nothing names.
+        """
         since = self.runtime.now() - timedelta(days=1)
         is_of_day = (UPLOAD.c.user == user, UPLOAD.c.at > since)
         of_day = select(func.coalesce(func.sum(UPLOAD.c.size), 0)).where(*is_of_day)
         files = select(UPLOAD.c.file).where(UPLOAD.c.user == user)
-        uploaded = await self.database.read(lambda connection: connection.execute(of_day).scalar_one())
+        uploaded = await self.database.read(
+            lambda connection: connection.execute(of_day).scalar_one()
+        )
         if uploaded + size > MAX_UPLOADED_BYTES_PER_DAY:
             raise RefusedError("upload_too_much", most=str(MAX_UPLOADED_BYTES_PER_DAY // 2**20))
         own = await self.database.read(lambda connection: connection.scalars(files).all())
-        if len(own) >= MAX_UNUSED_UPLOADS and len(set(own) - await self.find_used()) >= MAX_UNUSED_UPLOADS:
-            raise RefusedError("upload_too_many", most=str(MAX_UNUSED_UPLOADS), days=str(UPLOAD_GRACE.days))
+        if (
+            len(own) >= MAX_UNUSED_UPLOADS
+            and len(set(own) - await self.find_used()) >= MAX_UNUSED_UPLOADS
+        ):
+            raise RefusedError(
+                "upload_too_many", most=str(MAX_UNUSED_UPLOADS), days=str(UPLOAD_GRACE.days)
+            )
 
     @in_transaction
     def record(self, transaction: Transaction, user: str, file: str, size: int) -> None:
         """Record that a user has uploaded a picture; a second time it is as new."""
         connection, is_it = transaction.connection, (UPLOAD.c.file == file, UPLOAD.c.user == user)
         connection.execute(delete(UPLOAD).where(*is_it))
-        connection.execute(insert(UPLOAD).values(file=file, user=user, size=size, at=self.runtime.now()))
+        connection.execute(
+            insert(UPLOAD).values(file=file, user=user, size=size, at=self.runtime.now())
+        )
 
     async def find_used(self) -> set[str]:
-        """Return the uploaded pictures that a draft names, a post that is stored, or the schedule in force."""
+        """Return the uploaded pictures named by a draft, a stored post, or the present schedule.
+
+        The present schedule is the one in force.
+        """
         newest = select(SCHEDULE.c.text).order_by(SCHEDULE.c.id.desc()).limit(1)
-        posts, drafts = (select(column).where(column.contains("media/")) for column in (POST.c.body, DRAFT.c.content))
+        posts, drafts = (
+            select(column).where(column.contains("media/"))
+            for column in (POST.c.body, DRAFT.c.content)
+        )
 
         def read(connection: Connection) -> set[str]:
-            texts = chain.from_iterable(connection.scalars(query) for query in (newest, posts, drafts))
+            texts = chain.from_iterable(
+                connection.scalars(query) for query in (newest, posts, drafts)
+            )
             return {name for text in texts for name in PICTURE_PATH.findall(text)}
 
         return await self.database.read(read)
@@ -149,7 +207,9 @@ def delete_old_uploads(now: datetime, transaction: Transaction) -> None:
 
 
 def delete_old_drafts(now: datetime, transaction: Transaction) -> None:
-    is_old = or_(DRAFT.c.updated_at < now - DRAFT_LIFETIME, DRAFT.c.deleted_at < now - DELETED_DRAFT_LIFETIME)
+    is_old = or_(
+        DRAFT.c.updated_at < now - DRAFT_LIFETIME, DRAFT.c.deleted_at < now - DELETED_DRAFT_LIFETIME
+    )
     transaction.connection.execute(delete(DRAFT).where(is_old))
 
 
@@ -158,7 +218,9 @@ def _is_of(user: str) -> ColumnElement[bool]:
 
 
 def _require_room(connection: Connection, user: str) -> None:
-    number = connection.execute(select(func.count()).select_from(DRAFT).where(_is_of(user))).scalar_one()
+    number = connection.execute(
+        select(func.count()).select_from(DRAFT).where(_is_of(user))
+    ).scalar_one()
     if number >= MAX_DRAFTS_PER_USER:
         raise RefusedError("draft_too_many", most=str(MAX_DRAFTS_PER_USER))
 

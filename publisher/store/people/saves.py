@@ -1,7 +1,8 @@
-"""Who saved which post into schedule.toml, kept from before the file changes until retention.
+"""The savers of posts into schedule.toml, kept from before the file changes until retention.
 
-Any process may put the new file in force, so it learns here whose words they are: nobody may approve their own. With a
-post is kept who has written it since it began: a later save does not make earlier words those of another person.
+Any process may put the new file in force, so it learns here the authors of the words. Nobody may
+approve their own words. With a post, the writers since it began are kept. A later save does not
+give earlier words to another person.
 """
 
 import json
@@ -25,22 +26,29 @@ from publisher.store.db.rows import batches, write_audit
 from publisher.store.db.tables import POST, SCHEDULE, dump_post
 
 SAVES_KEPT = timedelta(days=30)
-"""How long a save is kept: a file that is not put in force by then was given up. The audit keeps it for good."""
+"""The time that a save is kept.
+
+A file that is not put in force by then was given up. The audit keeps the save for good.
+"""
 POSTS_PER_QUERY = 500
 
 
 def hash_text(text: str) -> str:
-    """Return the hash by which a version of the schedule is known; `text` has no byte-order mark and no CRLF."""
+    """Return the hash that names a version of the schedule.
+
+    `text` has no byte-order mark and no CRLF.
+    """
     return sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostSave:
-    """One post as a person saves it, None if it is removed; `fields` are those that change.
+    """One post as a person saves it, None if it is removed. `fields` are the changed ones.
 
-    The file's whole text `base_text` becomes `text`; it was made from the schedule version `base_version`. The system
-    user `file_owner` owns the file. The post was begun as a copy of `copied_from`, if of any, with the content of this
-    hash; empty if it was not in force.
+    The file's whole text `base_text` becomes `text`. It was made from the schedule version
+    `base_version`. The system user `file_owner` owns the file. The post was begun as a copy of
+    `copied_from`, if of any, with the content of this hash. It is empty if the post was not in
+    force.
     """
 
     id: PostId
@@ -89,53 +97,80 @@ class PostSaves(StorePart):
         write_audit(transaction, now, by, event=save.event, subject=save.id, detail=detail)
 
     @in_transaction
-    def record_failure(self, transaction: Transaction, post: PostId, by: Actor, reason: str) -> None:
-        """Record that a save which was recorded did not reach the file."""
+    def record_failure(
+        self, transaction: Transaction, post: PostId, by: Actor, reason: str
+    ) -> None:
+        """Record that a recorded save did not reach the file."""
         detail = {"reason": reason}
-        write_audit(transaction, self.runtime.now(), by, event="post_save_failed", subject=post, detail=detail)
+        write_audit(
+            transaction,
+            self.runtime.now(),
+            by,
+            event="post_save_failed",
+            subject=post,
+            detail=detail,
+        )
 
     async def last_saver(self, post: PostId) -> tuple[str, datetime] | None:
-        """Return who saved a post last, and when; None if nobody has within SAVES_KEPT."""
+        """Return the last saver of a post, and the time.
+
+        Return None if nobody has saved it within SAVES_KEPT.
+        """
         is_recent = POST_SAVE.c.at >= self.runtime.now() - SAVES_KEPT
         query = select(POST_SAVE.c.by, POST_SAVE.c.at).where(POST_SAVE.c.post == post, is_recent)
         query = query.order_by(POST_SAVE.c.id.desc())
-        row = await self.database.read(lambda connection: connection.execute(query.limit(1)).first())
+        row = await self.database.read(
+            lambda connection: connection.execute(query.limit(1)).first()
+        )
         return None if row is None else (row.by, row.at)
 
     async def growth_since(self, person: str, since: datetime) -> int:
-        """Return by how many bytes the saves of a person since an instant have made the file larger."""
+        """Return the bytes by which a person's saves since an instant have made the file larger."""
         query = select(func.coalesce(func.sum(POST_SAVE.c.growth), 0))
         query = query.where(POST_SAVE.c.by == person, POST_SAVE.c.at >= since)
         return int(await self.database.read(lambda connection: connection.scalar(query)) or 0)
 
     async def count_since(self, person: str, since: datetime) -> int:
         """Return how often a person has saved since an instant."""
-        query = select(func.count(POST_SAVE.c.id)).where(POST_SAVE.c.by == person, POST_SAVE.c.at >= since)
+        query = select(func.count(POST_SAVE.c.id)).where(
+            POST_SAVE.c.by == person, POST_SAVE.c.at >= since
+        )
         return await self.database.read(lambda connection: connection.execute(query).scalar_one())
 
     async def posts_saved_in(self, text: str) -> frozenset[PostId]:
-        """Return the posts that people have saved, or removed, one by one from the version in force to a text."""
+        """Return the posts that people saved, or removed, one by one up to a text.
+
+        The saves begin at the version in force.
+        """
         newest = select(SCHEDULE.c.sha256).order_by(SCHEDULE.c.id.desc()).limit(1)
 
         def read(connection: Connection) -> frozenset[PostId]:
             active, digest, seen = connection.scalar(newest), hash_text(text), dict[str, PostId]()
-            while digest not in {active, *seen} and (save := _find_save_of(connection, digest)) is not None:
+            while (
+                digest not in {active, *seen}
+                and (save := _find_save_of(connection, digest)) is not None
+            ):
                 seen[digest], digest = PostId(save.post), save.base_sha256
             return frozenset(seen.values())
 
         return await self.database.read(read)
 
     async def is_superseded(self, text: str) -> bool:
-        """Return True if a person saved this text on top of a version that another host has replaced meanwhile.
+        """Return True if this text was saved on top of a version replaced by another host.
 
-        Only where hosts share a database: each of them has a file of its own. Saves made one after the other before the
-        first of them is in force have the same version below them, so what counts is the text that each was made from.
+        It applies only if hosts share a database. Each host has a file of its own. Saves made one
+        after the other before the first is in force have the same base version. So the text that
+        each was made from decides.
         """
         newest = select(SCHEDULE.c.id, SCHEDULE.c.sha256).order_by(SCHEDULE.c.id.desc()).limit(1)
 
         def read(connection: Connection) -> bool:
             active, digest = connection.execute(newest).first(), hash_text(text)
-            if active is None or active.sha256 == digest or _find_save_of(connection, digest) is None:
+            if (
+                active is None
+                or active.sha256 == digest
+                or _find_save_of(connection, digest) is None
+            ):
                 return False
             return not _is_made_from(connection, digest, active.id, active.sha256)
 
@@ -145,7 +180,8 @@ class PostSaves(StorePart):
 class PostSource(Protocol):
     """Where posts come from: a person has saved them, or a file of this owner has them.
 
-    `schedule_text` is the whole file if it comes into force, in the place of the version `base_version`.
+    `schedule_text` is the whole file if it comes into force, in the place of the version
+    `base_version`.
     """
 
     @property
@@ -159,64 +195,90 @@ class PostSource(Protocol):
 
 
 def find_savers(connection: Connection, posts: Sequence[Post]) -> Mapping[PostId, str]:
-    """Return who saved these posts exactly as they are, last; those that nobody did are left out."""
+    """Return the last savers of these posts exactly as they are.
+
+    Posts without a saver are left out.
+    """
     bodies = {post.id: _hash_body(post) for post in posts}
     savers: dict[PostId, str] = {}
     for ids in batches(sorted(bodies), POSTS_PER_QUERY):
         query = select(POST_SAVE).where(POST_SAVE.c.post.in_(ids)).order_by(POST_SAVE.c.id)
-        savers |= {row.post: row.by for row in connection.execute(query) if row.body_sha256 == bodies[row.post]}
+        savers |= {
+            row.post: row.by
+            for row in connection.execute(query)
+            if row.body_sha256 == bodies[row.post]
+        }
     return savers
 
 
 @dataclass(slots=True, kw_only=True)
 class PostWriters:
-    """All who have written a post, each with the presentations approved since.
+    """All writers of a post, each with the presentations approved since.
 
-    A text that is approved in some presentations is everybody's in these; what it says in others is still its writers'.
-    Saves after `last_save` may not be in force: they are read each time, as the approvals are of an older text.
+    A text that is approved in some presentations is everybody's in these. The words in other
+    presentations are still its writers'. Saves after `last_save` may not be in force. They are read
+    each time, as the approvals are of an older text.
     """
 
     approved: dict[str, frozenset[str]] = field(default_factory=dict)
     last_save: int = 0
 
     def leave_out(self, *people: str) -> None:
-        """Note who has written what the version in force has of the post, and the post itself has not yet."""
+        """Note the writers of words that the version in force has and the post itself lacks.
+
+        They are words of the post.
+        """
         self.approved |= dict.fromkeys(people, frozenset([LEFT_OUT]))
 
     def take_over(self) -> None:
-        """Make what was left out part of the present text."""
-        written = {person: frozenset[str]() for person, approved in self.approved.items() if LEFT_OUT in approved}
+        """Make the left-out words part of the present text."""
+        written = {
+            person: frozenset[str]()
+            for person, approved in self.approved.items()
+            if LEFT_OUT in approved
+        }
         self.approved |= written
 
     def add(self, *people: str | None) -> "PostWriters":
-        """Note who has written the present text; return all."""
+        """Note the writers of the present text. Return all of them."""
         for person in filter(None, people):
             self.approved[person] = self.approved.get(person, frozenset()) & {LEFT_OUT}
         return self
 
     def join(self, source: "PostWriters", *, is_same: bool = True) -> None:
-        """Note who has written what was taken over from another post; its approvals count if `is_same` as then."""
+        """Note the writers of the words taken over from another post.
+
+        Its approvals count if `is_same` as then.
+        """
         for person, known in source.approved.items():
             approved = known if is_same else known & {LEFT_OUT}
             self.approved[person] = self.approved.get(person, approved) & approved
 
     def dump(self) -> str:
-        return json.dumps({name: sorted(approved) for name, approved in self.approved.items()}, ensure_ascii=False)
+        return json.dumps(
+            {name: sorted(approved) for name, approved in self.approved.items()}, ensure_ascii=False
+        )
 
 
 def read_writers(
     store: BaseStore, connection: Connection, posts: Collection[str], seen: Collection[str] = ()
 ) -> Mapping[str, PostWriters]:
-    """Return who has written posts, with all saves until now, and lock their rows.
+    """Return the writers of posts, with all saves until now, and lock their rows.
 
-    The writers of a post have written its copies too; `seen` are the copies on the way to these posts.
+    The writers of a post have written its copies too. `seen` are the copies on the way to these
+    posts.
     """
     approved = read_approved_presentations(store, connection, posts)
     found: dict[str, PostWriters] = defaultdict(PostWriters)
     for ids in batches(sorted(posts), POSTS_PER_QUERY):
         columns = select(POST.c.id, POST.c.writers, POST.c.last_save)
-        for row in connection.execute(columns.where(POST.c.id.in_(ids)).order_by(POST.c.id).with_for_update()):
-            names = {name: _join_approved(known, approved.get(row.id, ())) for name, known in _load(row.writers)}
+        for row in connection.execute(
+            columns.where(POST.c.id.in_(ids)).order_by(POST.c.id).with_for_update()
+        ):
+            names = {
+                name: _join_approved(known, approved.get(row.id, ()))
+                for name, known in _load(row.writers)
+            }
             found[row.id] = PostWriters(approved=names, last_save=row.last_save)
         saves = select(POST_SAVE).where(POST_SAVE.c.post.in_(ids), POST_SAVE.c.body_sha256 != "")
         for save in connection.execute(saves.order_by(POST_SAVE.c.id)).all():
@@ -224,8 +286,12 @@ def read_writers(
             if save.id <= writers.last_save:
                 continue
             if save.copied_from and save.copied_from not in (copies := {*seen, save.post}):
-                present = connection.scalar(select(POST.c.content_hash).where(POST.c.id == save.copied_from))
-                source = read_writers(store, connection, [save.copied_from], copies)[save.copied_from]
+                present = connection.scalar(
+                    select(POST.c.content_hash).where(POST.c.id == save.copied_from)
+                )
+                source = read_writers(store, connection, [save.copied_from], copies)[
+                    save.copied_from
+                ]
                 writers.join(source, is_same=present == save.copied_hash)
             writers.add(save.by, *json.loads(save.file_owners))
     return {post: found[post] for post in posts}
@@ -234,11 +300,16 @@ def read_writers(
 def find_writers(
     store: BaseStore, connection: Connection, posts: Sequence[Post], new: Collection[PostId]
 ) -> Mapping[str, PostWriters]:
-    """Return who has written these posts until now. A `new` one with the words of another is a copy of it."""
+    """Return the writers of these posts until now.
+
+    A `new` post with the words of another is a copy of it.
+    """
     writers = read_writers(store, connection, [post.id for post in posts])
     words = {hash_words(post): post.id for post in posts if post.id in new}
     for hashes in batches(sorted(words), POSTS_PER_QUERY):
-        same = connection.execute(select(POST.c.id, POST.c.words_hash).where(POST.c.words_hash.in_(hashes))).all()
+        same = connection.execute(
+            select(POST.c.id, POST.c.words_hash).where(POST.c.words_hash.in_(hashes))
+        ).all()
         sources = read_writers(store, connection, [row.id for row in same])
         for row in same:
             writers[words[row.words_hash]].join(sources[row.id])
@@ -246,16 +317,27 @@ def find_writers(
 
 
 def find_authorship(
-    store: BaseStore, connection: Connection, posts: Sequence[Post], stored: Collection[str], source: PostSource
+    store: BaseStore,
+    connection: Connection,
+    posts: Sequence[Post],
+    stored: Collection[str],
+    source: PostSource,
 ) -> Mapping[PostId, Mapping[str, object]]:
-    """Return the columns of posts that say who has written them, for those that are written now.
+    """Return the authorship columns of posts that are written now.
 
-    Only what the schedule's text is made from is counted for good: a later save may be recorded already.
+    Only saves that the schedule's text is made from count for good. A later save may be recorded
+    already.
     """
     hands, savers = _find_hands_of(connection, source), find_savers(connection, posts)
-    made = None if source.schedule_text is None else _find_save_of(connection, hash_text(source.schedule_text))
+    made = (
+        None
+        if source.schedule_text is None
+        else _find_save_of(connection, hash_text(source.schedule_text))
+    )
     found: dict[PostId, Mapping[str, object]] = {}
-    all_writers = find_writers(store, connection, posts, {post.id for post in posts}.difference(stored))
+    all_writers = find_writers(
+        store, connection, posts, {post.id for post in posts}.difference(stored)
+    )
     for post in posts:
         saved_by, writers = source.saved_by or savers.get(post.id), all_writers[post.id]
         if source.schedule_text is not None:
@@ -271,35 +353,46 @@ def find_authorship(
     return found
 
 
-def note_left_out(store: BaseStore, transaction: Transaction, posts: Collection[str], source: PostSource) -> None:
-    """Note who has written what a version says of posts that stay as they are: a later save may take it along.
+def note_left_out(
+    store: BaseStore, transaction: Transaction, posts: Collection[str], source: PostSource
+) -> None:
+    """Note the writers of a version's words about posts that stay as they are.
 
-    A save of such a post itself is read again when its post is written.
+    A later save may take these words along. A save of such a post itself is read again when its
+    post is written.
     """
     if source.schedule_text is None or not posts:
         return
     hands = _find_hands_of(transaction.connection, source)
     for post, writers in read_writers(store, transaction.connection, posts).items():
         writers.leave_out(*hands)
-        transaction.connection.execute(update(POST).where(POST.c.id == post).values(writers=writers.dump()))
+        transaction.connection.execute(
+            update(POST).where(POST.c.id == post).values(writers=writers.dump())
+        )
 
 
 def add_writers(store: BaseStore, transaction: Transaction, people: Mapping[str, str]) -> None:
-    """Note who has brought another text into each of some posts, without a save."""
+    """Note the people that put another text into some posts without a save."""
     for post, writers in read_writers(store, transaction.connection, people).items():
         values = {"writers": writers.add(people[post]).dump()}
         transaction.connection.execute(update(POST).where(POST.c.id == post).values(values))
 
 
 def hash_words(post: Post) -> Fingerprint:
-    """Return the hash of what people wrote in a post to be read: equal for a copy, whatever its number and time."""
+    """Return the hash of the words that people wrote in a post to be read.
+
+    It is equal for a copy with any number and time.
+    """
     images = [asdict(image) for image in post.images]
     texts = {str(platform): text for platform, text in post.text_by_platform.items()}
     return fingerprint([post.title, post.body, images, texts, dict(post.data)])
 
 
 def _join_approved(known: Sequence[str], present: Collection[str]) -> frozenset[str]:
-    """Return where a person's words are approved, with the approvals of the present text: not of what it left out."""
+    """Return the presentations of a person's approved words, with the present text's approvals.
+
+    These approvals do not cover the words that the present text left out.
+    """
     return frozenset(known) if LEFT_OUT in known else frozenset([*known, *present])
 
 
@@ -309,47 +402,63 @@ def _load(writers: str) -> Collection[tuple[str, Sequence[str]]]:
 
 
 def _find_hands_of(connection: Connection, source: PostSource) -> Sequence[str]:
-    """Return all owners of the file who may have changed in it what nobody saved, the last one at the end."""
+    """Return all file owners that may have changed unsaved parts, the last one at the end."""
     if source.schedule_text is None:
         return () if source.file_owner is None else (source.file_owner,)
     return _find_hands(connection, source.schedule_text, source.base_version, source.file_owner)
 
 
 def _find_hands_before(connection: Connection, save: PostSave) -> Sequence[str]:
-    """Return the owners of the file whose changes are not in force yet, and come along with a save."""
+    """Return the file owners with changes that are not in force yet, and come along with a save."""
     in_force = select(SCHEDULE.c.sha256).order_by(SCHEDULE.c.id.desc()).limit(1)
     if connection.scalar(in_force) == hash_text(save.base_text):
         return ()
     return _find_hands(connection, save.base_text, save.base_version, save.file_owner)
 
 
-def _find_hands(connection: Connection, text: str, base_version: int | None, file_owner: str | None) -> Sequence[str]:
-    """Return the owners of the file who have changed it into this text since a version, but for saves.
+def _find_hands(
+    connection: Connection, text: str, base_version: int | None, file_owner: str | None
+) -> Sequence[str]:
+    """Return the file owners that changed it into this text since a version, except by saves.
 
-    A save took its text over with the hands before it. A text that nobody saved is its owner's, and that of all hands
-    since the version.
+    A save took its text over with the earlier owners' changes. A text that nobody saved is its
+    owner's, and that of all owners since the version.
     """
     if (made := _find_save_of(connection, hash_text(text))) is not None:
         return tuple(json.loads(made.file_owners))
-    since = select(POST_SAVE.c.file_owners).where(POST_SAVE.c.base_version == base_version).order_by(POST_SAVE.c.id)
+    since = (
+        select(POST_SAVE.c.file_owners)
+        .where(POST_SAVE.c.base_version == base_version)
+        .order_by(POST_SAVE.c.id)
+    )
     hands = [hand for hands in connection.scalars(since) for hand in json.loads(hands)]
     return tuple(dict.fromkeys(filter(None, [*hands, file_owner])))
 
 
 def _find_save_of(connection: Connection, digest: str) -> Row[Any] | None:
     """Return the last save that made the file a text of this hash."""
-    query = select(POST_SAVE).where(POST_SAVE.c.text_sha256 == digest).order_by(POST_SAVE.c.id.desc())
+    query = (
+        select(POST_SAVE).where(POST_SAVE.c.text_sha256 == digest).order_by(POST_SAVE.c.id.desc())
+    )
     return connection.execute(query.limit(1)).first()
 
 
 def delete_old_saves(before: datetime, transaction: Transaction) -> None:
-    """Forget old saves, but for the newest one: SQLite would number the next one from 1, as if it were counted."""
+    """Forget old saves, except for the newest one.
+
+    SQLite would number the next one from 1, as if it were counted.
+    """
     newest = select(func.max(POST_SAVE.c.id)).scalar_subquery()
-    transaction.connection.execute(delete(POST_SAVE).where(POST_SAVE.c.at < before, POST_SAVE.c.id < newest))
+    transaction.connection.execute(
+        delete(POST_SAVE).where(POST_SAVE.c.at < before, POST_SAVE.c.id < newest)
+    )
 
 
 def _is_made_from(connection: Connection, digest: str, version: int, active: str) -> bool:
-    """Return True if saves lead from the active version, of the hash `active`, to a text of the hash `digest`."""
+    """Return True if saves lead from the active version to a text of the hash `digest`.
+
+    `active` is the hash of the active version.
+    """
     pending, seen = [digest], set[str]()
     while pending:
         seen.add(text := pending.pop())
@@ -362,9 +471,14 @@ def _is_made_from(connection: Connection, digest: str, version: int, active: str
 
 
 def _read_saves_of(connection: Connection, digest: str) -> Sequence[Row[Any]]:
-    """Return the saves that made a text of this hash, unless it was in force and has been replaced since."""
+    """Return the saves that made a text of this hash.
+
+    They are left out if the text was in force and has been replaced since.
+    """
     replaced = exists().where(SCHEDULE.c.sha256 == digest, SCHEDULE.c.id > POST_SAVE.c.base_version)
-    return connection.execute(select(POST_SAVE).where(POST_SAVE.c.text_sha256 == digest, ~replaced)).all()
+    return connection.execute(
+        select(POST_SAVE).where(POST_SAVE.c.text_sha256 == digest, ~replaced)
+    ).all()
 
 
 def _hash_body(post: Post) -> str:

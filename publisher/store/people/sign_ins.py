@@ -1,4 +1,4 @@
-"""What users are signed in with: sessions of browsers, and tokens for commands. Each is a row that can be ended.
+"""The sign-ins of users: browser sessions, and tokens for commands. Each is a row that can end.
 
 The first sign-in begins with a one-time link.
 """
@@ -17,7 +17,14 @@ from publisher.store.base import StorePart
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import keep_alert, write_audit
 from publisher.store.db.tables import AUDIT
-from publisher.store.db.user_tables import AUTH_SESSION, AUTH_TOKEN, AUTH_USER, dump_scope, load_scope, to_user
+from publisher.store.db.user_tables import (
+    AUTH_SESSION,
+    AUTH_TOKEN,
+    AUTH_USER,
+    dump_scope,
+    load_scope,
+    to_user,
+)
 from publisher.store.people.users import (
     LINK_BYTES,
     LINK_LIFETIME,
@@ -39,7 +46,10 @@ SEEN_INTERVAL = timedelta(minutes=1)
 """How often it is recorded at most that a session or token is in use."""
 
 LINK_REFUSED, MAX_LINK_REFUSALS = "link_refused", 20
-"""The audit's event of a link that was opened elsewhere, and how many there are of a user within the life of a link."""
+"""The audit's event of a link opened elsewhere, and its limit for a user.
+
+The limit is within the life of a link.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +64,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEntry:
-    """A valid session as its user sees it; `id` is the hash of the real one, good for nothing but ending it."""
+    """A valid session as its user sees it.
+
+    `id` is the hash of the real id, and only good for ending the session.
+    """
 
     id: str
     source: str
@@ -75,9 +88,10 @@ class TokenEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedLink:
-    """A one-time link that was opened, and the key of the browser that may go on; empty before anybody has begun.
+    """A one-time link that was opened, and the key of the browser that may go on.
 
-    `is_elsewhere`: another browser has begun with it, so this one may not.
+    The key is empty before anybody has begun. `is_elsewhere` means that another browser has begun
+    with it, so this one may not.
     """
 
     user: User
@@ -86,28 +100,54 @@ class OpenedLink:
 
 
 class SignIns(StorePart):
-    """The sessions and tokens. Only hashes of them are stored; disabling or resetting a user ends all of them."""
+    """The sessions and tokens. Only hashes of them are stored.
+
+    Disabling or resetting a user ends all of them.
+    """
 
     @in_transaction
     def start_session(
-        self, transaction: Transaction, user: str, source: str, by: Actor, *, signed_in: User | None = None
+        self,
+        transaction: Transaction,
+        user: str,
+        source: str,
+        by: Actor,
+        *,
+        signed_in: User | None = None,
     ) -> str:
-        """Start a session of a user who has just signed in, and return its new id.
+        """Start a session of a user that has just signed in, and return its new id.
 
-        Raises SignInError if all sign-ins of `signed_in`, the user as the password was checked, have ended since.
+        Raises SignInError if all sign-ins of `signed_in`, the user as the password was checked,
+        have ended since.
         """
         now, session = self.runtime.now(), secrets.token_urlsafe(SESSION_BYTES)
         connection = transaction.connection
         if signed_in is not None:
             require_current(connection, signed_in)
         connection.execute(delete(AUTH_SESSION).where(AUTH_SESSION.c.expires_at <= now))
-        row = {"id_hash": hash_secret(session), "user": user, "source": source, "created_at": now, "seen_at": now}
+        row = {
+            "id_hash": hash_secret(session),
+            "user": user,
+            "source": source,
+            "created_at": now,
+            "seen_at": now,
+        }
         connection.execute(insert(AUTH_SESSION).values(**row, expires_at=now + SESSION_LIFETIME))
-        write_audit(transaction, now, by, event="session_started", subject=f"user:{user}", detail={"source": source})
+        write_audit(
+            transaction,
+            now,
+            by,
+            event="session_started",
+            subject=f"user:{user}",
+            detail={"source": source},
+        )
         return session
 
     async def find_session(self, session: str, *, is_use: bool = True) -> Session | None:
-        """Return a session that is valid now, and record that it is in use if it is; None if it has ended."""
+        """Return a session that is valid now, or None. Record its use if `is_use`.
+
+        None means that it has ended.
+        """
         now, id_hash = self.runtime.now(), hash_secret(session)
         query = (
             select(AUTH_USER, AUTH_SESSION)
@@ -119,7 +159,9 @@ class SignIns(StorePart):
                 AUTH_USER.c.state == UserState.ENABLED.value,
             )
         )
-        row = await self.database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        row = await self.database.read(
+            lambda connection: connection.execute(query).mappings().one_or_none()
+        )
         if row is None:
             return None
         if is_use and row["seen_at"] <= now - SEEN_INTERVAL:
@@ -135,9 +177,9 @@ class SignIns(StorePart):
 
     @in_transaction
     def step_up(self, transaction: Transaction, session: str, by: Actor) -> str:
-        """Record that the second factor was repeated, and return the session's new id; the old one has ended.
+        """Record that the second factor was repeated, and return the session's new id.
 
-        Raises NoSuchItemError if the session has ended meanwhile.
+        The old id has ended. Raises NoSuchItemError if the session has ended meanwhile.
         """
         now, replaced = self.runtime.now(), secrets.token_urlsafe(SESSION_BYTES)
         changed = update(AUTH_SESSION).where(
@@ -158,7 +200,9 @@ class SignIns(StorePart):
         ended = delete(AUTH_SESSION).where(AUTH_SESSION.c.id_hash == hash_secret(session))
         user = transaction.connection.scalar(ended.returning(AUTH_SESSION.c.user))
         if user is not None:
-            write_audit(transaction, self.runtime.now(), by, event="session_ended", subject=f"user:{user}")
+            write_audit(
+                transaction, self.runtime.now(), by, event="session_ended", subject=f"user:{user}"
+            )
         return user is not None
 
     @in_transaction
@@ -173,8 +217,8 @@ class SignIns(StorePart):
     ) -> str:
         """Return a new token of a user, limited to these permissions. Raises NoSuchItemError.
 
-        Raises RefusedError for a permission that the user has nowhere: the token would grow with a later role. Raises
-        SignInError as `start_session` does.
+        Raises RefusedError for a permission that the user has nowhere: the token would grow with a
+        later role. Raises SignInError as `start_session` does.
         """
         now, token = self.runtime.now(), f"{TOKEN_PREFIX}{secrets.token_urlsafe(TOKEN_BYTES)}"
         connection = transaction.connection
@@ -185,17 +229,24 @@ class SignIns(StorePart):
         if known is None:
             raise NoSuchItemError("user", user, connection.scalars(select(AUTH_USER.c.name)).all())
         if missing := set(scope) - permissions_of(to_user(known)):
-            raise RefusedError("token_wider_than_roles", name=user, scope=", ".join(sorted(missing)))
+            raise RefusedError(
+                "token_wider_than_roles", name=user, scope=", ".join(sorted(missing))
+            )
         connection.execute(delete(AUTH_TOKEN).where(AUTH_TOKEN.c.expires_at <= now))
         row = {"token_hash": hash_secret(token), "user": user, "scope": dump_scope(scope)}
         times = {"created_at": now, "used_at": now, "expires_at": now + TOKEN_LIFETIME}
         connection.execute(insert(AUTH_TOKEN).values(**row, **times))
         detail = {"scope": dump_scope(scope)}
-        write_audit(transaction, now, by, event="token_issued", subject=f"user:{user}", detail=detail)
+        write_audit(
+            transaction, now, by, event="token_issued", subject=f"user:{user}", detail=detail
+        )
         return token
 
     async def find_token(self, token: str) -> Principal | None:
-        """Return who signs in with a token, and record that it is in use; None if it is unknown or has ended."""
+        """Return the owner of a token, and record its use.
+
+        Return None if the token is unknown or has ended.
+        """
         now = self.runtime.now()
         query = (
             select(AUTH_USER, AUTH_TOKEN)
@@ -207,18 +258,25 @@ class SignIns(StorePart):
                 AUTH_USER.c.state == UserState.ENABLED.value,
             )
         )
-        row = await self.database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        row = await self.database.read(
+            lambda connection: connection.execute(query).mappings().one_or_none()
+        )
         if row is None:
             return None
         if row["used_at"] <= now - SEEN_INTERVAL:
             used = update(AUTH_TOKEN).where(AUTH_TOKEN.c.id == row["id"]).values(used_at=now)
             await self.database.write(lambda transaction: transaction.connection.execute(used))
-        return Principal(user=to_user(row), method=f"token {row['id']}", scope=load_scope(row["scope"]))
+        return Principal(
+            user=to_user(row), method=f"token {row['id']}", scope=load_scope(row["scope"])
+        )
 
-    async def open_link(self, link: str, browser: str, source: str, *, begins: bool) -> OpenedLink | None:
-        """Return whose one-time link this is, None if it is not open. `begins` binds it to a browser, with a new key.
+    async def open_link(
+        self, link: str, browser: str, source: str, *, begins: bool
+    ) -> OpenedLink | None:
+        """Return the user of a one-time link, or None if it is not open.
 
-        `browser` is the key that the browser has, if any. Another browser than the first is refused, with an alert.
+        `begins` binds the link to a browser, with a new key. `browser` is the key that the browser
+        has, if any. Another browser than the first is refused, with an alert.
         """
         known = select(AUTH_USER.c.name).where(*self._is_link(link))
         if await self.database.read(lambda connection: connection.scalar(known)) is None:
@@ -231,20 +289,41 @@ class SignIns(StorePart):
     ) -> OpenedLink | None:
         now, connection = self.runtime.now(), transaction.connection
         is_it = self._is_link(link)
-        row = connection.execute(select(AUTH_USER).where(*is_it).with_for_update()).mappings().one_or_none()
+        row = (
+            connection.execute(select(AUTH_USER).where(*is_it).with_for_update())
+            .mappings()
+            .one_or_none()
+        )
         if row is None:
             return None
         user, holder = to_user(row), row["link_browser_hash"]
-        by, subject = Actor(role=Role.PERSON, name=user.name, sign_in=LINK_METHOD), f"user:{user.name}"
+        by, subject = (
+            Actor(role=Role.PERSON, name=user.name, sign_in=LINK_METHOD),
+            f"user:{user.name}",
+        )
         if holder is not None and holder != hash_secret(browser):
-            if _count_entries(connection, LINK_REFUSED, subject, now - LINK_LIFETIME) < MAX_LINK_REFUSALS:
-                write_audit(transaction, now, by, event=LINK_REFUSED, subject=subject, detail={"source": source})
+            if (
+                _count_entries(connection, LINK_REFUSED, subject, now - LINK_LIFETIME)
+                < MAX_LINK_REFUSALS
+            ):
+                write_audit(
+                    transaction,
+                    now,
+                    by,
+                    event=LINK_REFUSED,
+                    subject=subject,
+                    detail={"source": source},
+                )
             keep_alert(transaction, now, LINK_OPENED_ELSEWHERE, subject, {"user": user.name})
             return OpenedLink(user=user, is_elsewhere=True)
         if holder is None and begins:
             browser = secrets.token_urlsafe(LINK_BYTES)
-            connection.execute(update(AUTH_USER).where(*is_it).values(link_browser_hash=hash_secret(browser)))
-            write_audit(transaction, now, by, event="link_begun", subject=subject, detail={"source": source})
+            connection.execute(
+                update(AUTH_USER).where(*is_it).values(link_browser_hash=hash_secret(browser))
+            )
+            write_audit(
+                transaction, now, by, event="link_begun", subject=subject, detail={"source": source}
+            )
         return OpenedLink(user=user, browser=browser)
 
     def _is_link(self, link: str) -> Sequence[ColumnElement[bool]]:
@@ -254,16 +333,24 @@ class SignIns(StorePart):
         """Return a user's valid sessions, the one used last first."""
         query = select(AUTH_SESSION).where(*self._valid_sessions(), AUTH_SESSION.c.user == user)
         rows = await self.database.read(
-            lambda connection: connection.execute(query.order_by(AUTH_SESSION.c.seen_at.desc())).all()
+            lambda connection: connection.execute(
+                query.order_by(AUTH_SESSION.c.seen_at.desc())
+            ).all()
         )
         return [
-            SessionEntry(id=row.id_hash, source=row.source, created_at=row.created_at, seen_at=row.seen_at)
+            SessionEntry(
+                id=row.id_hash, source=row.source, created_at=row.created_at, seen_at=row.seen_at
+            )
             for row in rows
         ]
 
     async def tokens_of(self, user: str) -> Sequence[TokenEntry]:
         """Return a user's valid tokens, oldest first."""
-        query = select(AUTH_TOKEN).where(*self._valid_tokens(), AUTH_TOKEN.c.user == user).order_by(AUTH_TOKEN.c.id)
+        query = (
+            select(AUTH_TOKEN)
+            .where(*self._valid_tokens(), AUTH_TOKEN.c.user == user)
+            .order_by(AUTH_TOKEN.c.id)
+        )
         rows = await self.database.read(lambda connection: connection.execute(query).all())
         return [
             TokenEntry(
@@ -277,20 +364,28 @@ class SignIns(StorePart):
         ]
 
     async def last_seen(self) -> Mapping[str, datetime]:
-        """Return for each user who is signed in when a session or a token of theirs was last in use."""
+        """Return the time of the last use of a session or token, for each user signed in."""
         sessions = select(AUTH_SESSION.c.user, AUTH_SESSION.c.seen_at.label("at"))
-        used = sessions.union_all(select(AUTH_TOKEN.c.user, AUTH_TOKEN.c.used_at.label("at"))).subquery()
-        query = select(used.c.user, func.max(used.c.at, type_=AUTH_SESSION.c.seen_at.type)).group_by(used.c.user)
+        used = sessions.union_all(
+            select(AUTH_TOKEN.c.user, AUTH_TOKEN.c.used_at.label("at"))
+        ).subquery()
+        query = select(
+            used.c.user, func.max(used.c.at, type_=AUTH_SESSION.c.seen_at.type)
+        ).group_by(used.c.user)
         rows = await self.database.read(lambda connection: connection.execute(query).all())
         return {row[0]: row[1] for row in rows}
 
     @in_transaction
     def end_session_of(self, transaction: Transaction, user: str, session: str, by: Actor) -> bool:
         """End one of a user's sessions, by its entry. Returns False if it had ended before."""
-        ended = delete(AUTH_SESSION).where(AUTH_SESSION.c.id_hash == session, AUTH_SESSION.c.user == user)
+        ended = delete(AUTH_SESSION).where(
+            AUTH_SESSION.c.id_hash == session, AUTH_SESSION.c.user == user
+        )
         is_ended = transaction.connection.execute(ended).rowcount > 0
         if is_ended:
-            write_audit(transaction, self.runtime.now(), by, event="session_ended", subject=f"user:{user}")
+            write_audit(
+                transaction, self.runtime.now(), by, event="session_ended", subject=f"user:{user}"
+            )
         return is_ended
 
     @in_transaction
@@ -301,7 +396,9 @@ class SignIns(StorePart):
         if is_ended:
             detail = {"token": str(token)}
             now = self.runtime.now()
-            write_audit(transaction, now, by, event="token_ended", subject=f"user:{user}", detail=detail)
+            write_audit(
+                transaction, now, by, event="token_ended", subject=f"user:{user}", detail=detail
+            )
         return is_ended
 
     def _valid_sessions(self) -> tuple[ColumnElement[bool], ...]:
@@ -317,7 +414,10 @@ class SignIns(StorePart):
         sessions = select(func.count()).where(*self._valid_sessions(), AUTH_SESSION.c.user == user)
         tokens = select(func.count()).where(*self._valid_tokens(), AUTH_TOKEN.c.user == user)
         return await self.database.read(
-            lambda connection: (connection.execute(sessions).scalar_one(), connection.execute(tokens).scalar_one())
+            lambda connection: (
+                connection.execute(sessions).scalar_one(),
+                connection.execute(tokens).scalar_one(),
+            )
         )
 
 

@@ -1,6 +1,6 @@
-"""Changes of users by administrators: what lets one pass for somebody waits for a second administrator.
+"""Changes of users by administrators: changes that give access wait for a second administrator.
 
-A reset gives away a sign-in, and a role or a new user lets an administrator act as somebody trusted.
+A reset gives away a sign-in. A role or a new user lets an administrator act as a trusted person.
 """
 
 import json
@@ -18,24 +18,37 @@ from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import write_audit
 from publisher.store.db.tables import AUDIT
-from publisher.store.db.user_tables import AUTH_USER, USER_REQUEST, dump_grants, load_grants, to_user
+from publisher.store.db.user_tables import (
+    AUTH_USER,
+    USER_REQUEST,
+    dump_grants,
+    load_grants,
+    to_user,
+)
 from publisher.store.people.users import Users, lock_users, require_possible
 
 RESET_SHOWN_FOR = timedelta(days=7)
-"""How long users see at each sign-in that theirs was reset: somebody else may have seen it first."""
+"""The time that users are shown, at each sign-in, the reset of their sign-in.
+
+Another person may have seen it first.
+"""
 REQUEST_LIFETIME = timedelta(hours=24)
 """How long a change of a user waits for a second administrator."""
 MIN_REQUEST_NUMBER = 10_000_000
 """Numbers are random: one that was seen never means another request."""
 ADMIN_COUNTED_FOR = timedelta(days=7)
-"""How long one who administers no more still counts: who removes the second administrator is not free at once."""
+"""The time that a former administrator still counts.
+
+The person that removes the second administrator is not free at once.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserRequest:
     """A change of a user that one administrator has requested, and that a second one must confirm.
 
-    `renews_sign_in`: with it all ends that the user signs in with, and there is a new one-time link.
+    `renews_sign_in`: with it all ends that the user signs in with, and there is a new one-time
+    link.
     """
 
     id: int
@@ -48,7 +61,10 @@ class UserRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedUser:
-    """What came of a change: it was made, perhaps with a one-time link, or it waits for a second administrator."""
+    """The result of a change: it was made, or it waits for a second administrator.
+
+    A change that was made may have a one-time link.
+    """
 
     change: UserChange
     link: str = field(default="", repr=False)
@@ -57,7 +73,7 @@ class ChangedUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignInReset:
-    """That a user's sign-in was reset: by whom, and who has confirmed it, empty for nobody."""
+    """The reset of a user's sign-in: its author, and the confirming person, empty for nobody."""
 
     at: datetime
     by: str
@@ -66,7 +82,10 @@ class SignInReset:
 
 
 class UserChanges(StorePart):
-    """The changes that administrators submit. Each has its audit entries in the same transaction."""
+    """The changes that administrators submit.
+
+    Each has its audit entries in the same transaction.
+    """
 
     def __init__(self, store: BaseStore) -> None:
         super().__init__(store)
@@ -76,9 +95,10 @@ class UserChanges(StorePart):
     def submit(
         self, transaction: Transaction, change: UserChange, by: Actor, *, breaks_glass: bool = False
     ) -> ChangedUser:
-        """Make a change of a user, or keep it as a request where it takes a second administrator and there is one.
+        """Make a change of a user, or keep it as a request for a second administrator.
 
-        Raises what `add`, `change_grants` and `reset` raise.
+        It is kept if it takes a second administrator and there is one. Raises the errors of `add`,
+        `change_grants` and `reset`.
         """
         now, connection = self.runtime.now(), transaction.connection
         known = lock_users(connection)
@@ -101,19 +121,25 @@ class UserChanges(StorePart):
             "at": now,
             "expires_at": now + REQUEST_LIFETIME,
         }
-        added = connection.execute(insert(USER_REQUEST).values(columns).returning(USER_REQUEST)).mappings().one()
+        added = (
+            connection.execute(insert(USER_REQUEST).values(columns).returning(USER_REQUEST))
+            .mappings()
+            .one()
+        )
         _audit_request(transaction, now, by, "user_change_requested", change)
         return ChangedUser(change=change, request=_to_request(added, before))
 
     @in_transaction
-    def confirm(self, transaction: Transaction, number: int, by: Actor, *, breaks_glass: bool = False) -> ChangedUser:
+    def confirm(
+        self, transaction: Transaction, number: int, by: Actor, *, breaks_glass: bool = False
+    ) -> ChangedUser:
         """Make a change that another administrator has requested.
 
-        A first trusted role ends all that the user signs in with, and makes a new link: the requester alone could have
-        set that up.
+        A first trusted role ends all sign-ins of the user, and makes a new link. The requester
+        alone could have set them up.
 
-        Raises RefusedError for a request that is over, that was one's own, or whose requester is no administrator any
-        more. Who breaks the glass may confirm any.
+        Raises RefusedError for a request that is over, that is one's own, or with a requester that
+        is no administrator any more. A person that breaks the glass may confirm any request.
         """
         now = self.runtime.now()
         known = {row["name"]: to_user(row) for row in lock_users(transaction.connection)}
@@ -124,8 +150,12 @@ class UserChanges(StorePart):
         if request.by == by.name and not breaks_glass:
             raise RefusedError("user_request_own", name=request.change.user)
         self._end_request(transaction, request.change.user)
-        _audit_request(transaction, now, by, "user_change_confirmed", request.change, requested_by=request.by)
-        link = self.users.apply(transaction, request.change, by, requested_by=request.by, breaks_glass=breaks_glass)
+        _audit_request(
+            transaction, now, by, "user_change_confirmed", request.change, requested_by=request.by
+        )
+        link = self.users.apply(
+            transaction, request.change, by, requested_by=request.by, breaks_glass=breaks_glass
+        )
         return ChangedUser(change=request.change, link=link)
 
     @in_transaction
@@ -134,7 +164,9 @@ class UserChanges(StorePart):
         request = self._take_request(transaction, number)
         self._end_request(transaction, request.change.user)
         facts = {"requested_by": request.by}
-        _audit_request(transaction, self.runtime.now(), by, "user_change_declined", request.change, **facts)
+        _audit_request(
+            transaction, self.runtime.now(), by, "user_change_declined", request.change, **facts
+        )
         return request.change
 
     async def requests(self) -> Sequence[UserRequest]:
@@ -146,8 +178,14 @@ class UserChanges(StorePart):
         )
 
         def read(connection: Connection) -> Sequence[UserRequest]:
-            users = {row["name"]: to_user(row) for row in connection.execute(select(AUTH_USER)).mappings()}
-            return [_to_request(row, users.get(row["user"])) for row in connection.execute(query).mappings()]
+            users = {
+                row["name"]: to_user(row)
+                for row in connection.execute(select(AUTH_USER)).mappings()
+            }
+            return [
+                _to_request(row, users.get(row["user"]))
+                for row in connection.execute(query).mappings()
+            ]
 
         return await self.database.read(read)
 
@@ -155,7 +193,9 @@ class UserChanges(StorePart):
         """Return how a user's sign-in was reset within RESET_SHOWN_FOR, oldest first."""
         is_recent = AUDIT.c.at > self.runtime.now() - RESET_SHOWN_FOR
         query = select(AUDIT.c.at, AUDIT.c.name, AUDIT.c.detail).order_by(AUDIT.c.id)
-        query = query.where(AUDIT.c.subject == f"user:{name}", AUDIT.c.event == "user_reset", is_recent)
+        query = query.where(
+            AUDIT.c.subject == f"user:{name}", AUDIT.c.event == "user_reset", is_recent
+        )
         rows = await self.database.read(lambda connection: connection.execute(query).all())
         resets = []
         for row in rows:
@@ -168,7 +208,9 @@ class UserChanges(StorePart):
 
     def _take_request(self, transaction: Transaction, number: int) -> UserRequest:
         """Return a request that is open. Raises RefusedError."""
-        query = select(USER_REQUEST).where(USER_REQUEST.c.id == number, USER_REQUEST.c.expires_at > self.runtime.now())
+        query = select(USER_REQUEST).where(
+            USER_REQUEST.c.id == number, USER_REQUEST.c.expires_at > self.runtime.now()
+        )
         row = transaction.connection.execute(query.with_for_update()).mappings().one_or_none()
         if row is None:
             raise RefusedError("user_request_over", number=str(number))
@@ -217,6 +259,8 @@ def _audit_request(
 
 
 def _counts_as_admin(row: RowMapping, now: datetime) -> bool:
-    """Return True for an administrator, and for one who was until lately."""
+    """Return True for a present administrator, and for a recent one."""
     ended_at = row["admin_ended_at"]
-    return to_user(row).is_active_admin or (ended_at is not None and ended_at > now - ADMIN_COUNTED_FOR)
+    return to_user(row).is_active_admin or (
+        ended_at is not None and ended_at > now - ADMIN_COUNTED_FOR
+    )

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    and_,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import SYSTEM_USER_KEY
@@ -47,36 +57,51 @@ LINK_LIFETIME = timedelta(hours=24)
 LINK_BYTES = 32
 MAX_NAMES_PER_QUERY = 500
 LINK_METHOD = "one-time link"
-"""How a person has signed in, in the audit, who has set up the sign-in with a one-time link."""
+"""The audit's sign-in method of a person that set up the sign-in with a one-time link."""
 LINK_OPENED_ELSEWHERE = "link_opened_elsewhere"
 """Code of the alert that a one-time link was opened a second time, in another browser."""
-NO_LINK: Mapping[str, object] = {"link_hash": None, "link_expires_at": None, "link_browser_hash": None}
-"""The columns of a user who has no one-time link."""
+NO_LINK: Mapping[str, object] = {
+    "link_hash": None,
+    "link_expires_at": None,
+    "link_browser_hash": None,
+}
+"""The columns of a user without a one-time link."""
 NO_SECOND_FACTOR: Mapping[str, object] = {"totp_secret": None, "totp_step": 0}
 NO_SIGN_IN: Mapping[str, object] = {
     "password_hash": None, "awaits_second_factor": False, **NO_SECOND_FACTOR, **NO_LINK,
 }  # fmt: skip
-"""The columns of a user who has nothing to sign in with."""
+"""The columns of a user with nothing to sign in with."""
 SECRET_EVENTS = frozenset({"secret_stored", "secret_read"})
-"""Audit events of people who had a secret before their eyes."""
+"""Audit events of people that had a secret before their eyes."""
 ROTATION_DUE = "rotation_due"
-"""Code of the alert that a person who has left knows a secret."""
+"""The code of the alert that a person that has left knows a secret."""
 SIGN_IN_RESET = "sign_in_reset"
-"""Code of the alert that the sign-in of a user was reset who writes, approves, operates or administers."""
+"""The code of the alert about a reset sign-in of a user with a trusted role.
+
+Such a user writes, approves, operates or administers.
+"""
 NOBODY = "—"
 """Stands in that alert for the second administrator where there was none."""
 BREAK_GLASS = "break_glass"
-"""Code of the alert that somebody acted without sign-in, as the system user who owns the workspace."""
+"""The code of the alert that a person acted without sign-in.
+
+The person acted as the system user that owns the workspace.
+"""
 
 
 def hash_secret(text: str) -> str:
-    """Return what is stored of a link, token, session or recovery code: all are random, so no slow hash is needed."""
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()  # what is typed may be no UTF-8
+    """Return the stored form of a link, token, session or recovery code.
+
+    All are random, so no slow hash is needed.
+    """
+    return sha256(
+        text.encode("utf-8", "surrogatepass")
+    ).hexdigest()  # what is typed may be no UTF-8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignInProofs:
-    """What a user must know or have; the second factor is encrypted."""
+    """The proofs that a user must give at sign-in. The second factor is encrypted."""
 
     user: User
     password_hash: str | None = field(repr=False)
@@ -85,9 +110,9 @@ class SignInProofs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSignIn:
-    """What a user sets up with a one-time link; a code of the second factor was used, that of `totp_step`.
+    """The setup of a user by a one-time link. A second-factor code of `totp_step` was used.
 
-    What is None stays as it is: the user has proved to have it.
+    A value of None stays as it is. The user has proved to have it.
     """
 
     password_hash: str | None = field(default=None, repr=False)
@@ -98,7 +123,7 @@ class NewSignIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonTraces:
-    """What a person has acted on, which secrets were seen, and which system users were used."""
+    """A person's actions, seen secrets, and used system users."""
 
     accounts: frozenset[AccountId]
     secrets: frozenset[str]
@@ -107,7 +132,7 @@ class PersonTraces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departure:
-    """What ended when a user left."""
+    """The items that ended when a user left."""
 
     sessions: int
     tokens: int
@@ -122,14 +147,18 @@ class Users(StorePart):
         self.attempts = Attempts(store)
 
     async def exist(self) -> bool:
-        """Return True once there is a user: from then on a person who acts must sign in."""
+        """Return True once there is a user. From then on, an acting person must sign in."""
         query = select(AUTH_USER.c.name).limit(1)
-        return await self.database.read(lambda connection: connection.execute(query).first() is not None)
+        return await self.database.read(
+            lambda connection: connection.execute(query).first() is not None
+        )
 
     async def list(self) -> Sequence[User]:
-        """Return all users, those who have left included."""
+        """Return all users, including the departed ones."""
         query = select(AUTH_USER).order_by(AUTH_USER.c.name)
-        return await self.database.read(lambda connection: list(map(to_user, connection.execute(query).mappings())))
+        return await self.database.read(
+            lambda connection: list(map(to_user, connection.execute(query).mappings()))
+        )
 
     async def get(self, name: str) -> User:
         """Return a user. Raises NoSuchItemError."""
@@ -145,29 +174,42 @@ class Users(StorePart):
         requested_by: str = "",
         breaks_glass: bool = False,
     ) -> str:
-        """Make a change, and return the one-time link if it makes one. Whether it may be made is for the caller."""
+        """Make a change, and return the one-time link if it makes one.
+
+        The permission for it is up to the caller.
+        """
         if breaks_glass:
-            subject, action = f"user:{change.user}", f"user {'confirm' if requested_by else change.kind}"
+            subject, action = (
+                f"user:{change.user}",
+                f"user {'confirm' if requested_by else change.kind}",
+            )
             record_break_glass(transaction, self.runtime.now(), by, subject, action)
         facts = {"requested_by": requested_by} if requested_by else {}
         match change.kind:
             case UserChangeKind.ADD:
                 return self._add(transaction, change, by, facts)
             case UserChangeKind.CHANGE:
-                return self._change_grants(transaction, change, by, facts, is_alerted=not breaks_glass)
+                return self._change_grants(
+                    transaction, change, by, facts, is_alerted=not breaks_glass
+                )
             case UserChangeKind.RESET:
                 return self._reset(transaction, change, by, facts, is_alerted=not breaks_glass)
 
     @in_transaction
     def add(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> str:
-        """Add a user and return a one-time link; one who has left and comes back is the same user with new grants.
+        """Add a user and return a one-time link. A returning user is the same one with new grants.
 
-        No second administrator is asked: that is `UserChanges.submit`. Raises RefusedError for a name that looks like
-        that of another user or that breaks addresses, or if the first user is no administrator.
+        No second administrator is asked: that is `UserChanges.submit`. Raises RefusedError for a
+        name that looks like the name of another user or that breaks addresses. Raises RefusedError
+        if the first user is no administrator.
         """
-        return self.apply(transaction, UserChange(kind=UserChangeKind.ADD, user=name, grants=tuple(grants)), by)
+        return self.apply(
+            transaction, UserChange(kind=UserChangeKind.ADD, user=name, grants=tuple(grants)), by
+        )
 
-    def _add(self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str]) -> str:
+    def _add(
+        self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str]
+    ) -> str:
         now, connection, name = self.runtime.now(), transaction.connection, change.user
         known = lock_users(connection)
         require_possible(change, known)
@@ -182,15 +224,26 @@ class Users(StorePart):
         return self._issue_link(transaction, name, now)
 
     @in_transaction
-    def change_grants(self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor) -> None:
-        """Replace a user's grants. Losing one ends approvals of what is not sent. Raises what `disable` raises.
+    def change_grants(
+        self, transaction: Transaction, name: str, grants: Collection[Grant], by: Actor
+    ) -> None:
+        """Replace a user's grants. The loss of one ends approvals of unsent content.
 
-        No second administrator is asked: that is `UserChanges.submit`.
+        No second administrator is asked: that is `UserChanges.submit`. Raises the errors of
+        `disable`.
         """
-        self.apply(transaction, UserChange(kind=UserChangeKind.CHANGE, user=name, grants=tuple(grants)), by)
+        self.apply(
+            transaction, UserChange(kind=UserChangeKind.CHANGE, user=name, grants=tuple(grants)), by
+        )
 
     def _change_grants(
-        self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str], *, is_alerted: bool
+        self,
+        transaction: Transaction,
+        change: UserChange,
+        by: Actor,
+        facts: Mapping[str, str],
+        *,
+        is_alerted: bool,
     ) -> str:
         name, grants = change.user, change.grants
         row, now = _get_row(transaction.connection, name), self.runtime.now()
@@ -203,14 +256,16 @@ class Users(StorePart):
         detail: dict[str, object] = {"roles": dump_grants(grants), **facts}
         if set(to_user(row).grants) - set(grants):
             detail["approvals_ended"] = end_approvals_of(transaction, now, name, by, "user_changed")
-        write_audit(transaction, now, by, event="user_changed", subject=f"user:{name}", detail=detail)
+        write_audit(
+            transaction, now, by, event="user_changed", subject=f"user:{name}", detail=detail
+        )
         return link
 
     @in_transaction
     def disable(self, transaction: Transaction, name: str, by: Actor) -> None:
-        """Disable a user; ends sessions, tokens, link, duty, and approvals of what is not sent yet.
+        """Disable a user. End the sessions, tokens, link, duty, and approvals of unsent content.
 
-        Raises NoSuchItemError, or RefusedError for one who has left and for the last administrator.
+        Raises NoSuchItemError, or RefusedError for a departed user and for the last administrator.
         """
         _require_present(_get_row(transaction.connection, name))
         self._change_user(transaction, name, {"state": UserState.DISABLED.value})
@@ -219,10 +274,12 @@ class Users(StorePart):
         end_duty(transaction, now, name, by)
         ended = end_approvals_of(transaction, now, name, by, "user_disabled")
         detail = {"approvals_ended": ended} if ended else {}
-        write_audit(transaction, now, by, event="user_disabled", subject=f"user:{name}", detail=detail)
+        write_audit(
+            transaction, now, by, event="user_disabled", subject=f"user:{name}", detail=detail
+        )
 
     async def read_traces(self, name: str) -> PersonTraces:
-        """Return what the audit says that a person has done and seen."""
+        """Return a person's actions and seen secrets, according to the audit."""
         query = select(AUDIT.c.event, AUDIT.c.subject, AUDIT.c.detail).where(
             AUDIT.c.role == Role.PERSON.value, AUDIT.c.name == name
         )
@@ -243,19 +300,25 @@ class Users(StorePart):
                 of_posts = select(DELIVERY.c.account).where(DELIVERY.c.post.in_(names)).distinct()
                 accounts.update(connection.scalars(of_posts))
                 for body in connection.scalars(select(POST.c.body).where(POST.c.id.in_(names))):
-                    accounts.update(load_post(body).accounts)  # what is not planned yet has no delivery
+                    accounts.update(
+                        load_post(body).accounts
+                    )  # what is not planned yet has no delivery
             return PersonTraces(
-                accounts=frozenset(map(AccountId, accounts)), secrets=frozenset(secrets_seen), uids=frozenset(uids)
+                accounts=frozenset(map(AccountId, accounts)),
+                secrets=frozenset(secrets_seen),
+                uids=frozenset(uids),
             )
 
         return await self.database.read(read)
 
     @in_transaction
-    def leave(self, transaction: Transaction, name: str, secrets_seen: Collection[str], by: Actor) -> Departure:
+    def leave(
+        self, transaction: Transaction, name: str, secrets_seen: Collection[str], by: Actor
+    ) -> Departure:
         """Mark a user as left: sessions, tokens, link, drafts, open approvals and duty end at once.
 
-        An alert for each secret that the user has seen stays until it is replaced. Raises NoSuchItemError, or
-        RefusedError for the last administrator.
+        An alert for each secret that the user has seen stays until it is replaced. Raises
+        NoSuchItemError, or RefusedError for the last administrator.
         """
         now, connection = self.runtime.now(), transaction.connection
         _get_row(connection, name)
@@ -266,17 +329,26 @@ class Users(StorePart):
         end_duty(transaction, now, name, by)
         approvals = end_approvals_of(transaction, now, name, by, "user_left")
         for secret in sorted(secrets_seen):
-            replace_alerts(transaction, now, ROTATION_DUE, f"secret:{secret}", {"secret": secret, "user": name})
+            replace_alerts(
+                transaction, now, ROTATION_DUE, f"secret:{secret}", {"secret": secret, "user": name}
+            )
         detail = {"approvals": approvals, "secrets": sorted(secrets_seen)}
         write_audit(transaction, now, by, event="user_left", subject=f"user:{name}", detail=detail)
         return Departure(sessions=sessions, tokens=tokens, approvals=approvals)
 
     @in_transaction
-    def enable(self, transaction: Transaction, name: str, by: Actor, *, breaks_glass: bool = False) -> None:
-        """Enable a user who was disabled or suspended, with the password of before. Raises what `reset` raises."""
+    def enable(
+        self, transaction: Transaction, name: str, by: Actor, *, breaks_glass: bool = False
+    ) -> None:
+        """Enable a disabled or suspended user, with the old password.
+
+        Raises the errors of `reset`.
+        """
         now, connection = self.runtime.now(), transaction.connection
         _require_present(_get_row(connection, name))
-        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(state=UserState.ENABLED.value))
+        connection.execute(
+            update(AUTH_USER).where(AUTH_USER.c.name == name).values(state=UserState.ENABLED.value)
+        )
         write_audit(transaction, now, by, event="user_enabled", subject=f"user:{name}")
         if breaks_glass:
             record_break_glass(transaction, now, by, f"user:{name}", "user enable")
@@ -289,19 +361,26 @@ class Users(StorePart):
         by: Actor,
         factors: Collection[SignInFactor] = frozenset(SignInFactor),
     ) -> str:
-        """Take away what a user signs in with, the sessions and the tokens, and return a new one-time link.
+        """Take away a user's sign-in, sessions and tokens, and return a new one-time link.
 
-        A factor that is left must be proved when the link is used. Approvals of what is not sent yet end too: somebody
-        else may have given them. A disabled or suspended user is enabled by it.
+        A factor that is left must be proved when the link is used. Approvals of unsent content end
+        too, because another person may have given them. A disabled or suspended user is enabled by
+        it.
 
-        No second administrator is asked: that is `UserChanges.submit`. Raises NoSuchItemError, or RefusedError for one
-        who has left.
+        No second administrator is asked: that is `UserChanges.submit`. Raises NoSuchItemError, or
+        RefusedError for a departed user.
         """
         change = UserChange(kind=UserChangeKind.RESET, user=name, factors=frozenset(factors))
         return self.apply(transaction, change, by)
 
     def _reset(
-        self, transaction: Transaction, change: UserChange, by: Actor, facts: Mapping[str, str], *, is_alerted: bool
+        self,
+        transaction: Transaction,
+        change: UserChange,
+        by: Actor,
+        facts: Mapping[str, str],
+        *,
+        is_alerted: bool,
     ) -> str:
         """Take away the factors that a reset names, or all of them with a first trusted role.
 
@@ -327,25 +406,33 @@ class Users(StorePart):
         write_audit(transaction, now, by, event="user_reset", subject=f"user:{name}", detail=detail)
         if is_alerted and is_trusted((*to_user(row).grants, *change.grants)):
             requested_by = facts.get("requested_by", "")
-            alert = {"user": name, "by": requested_by or by.name, "second": by.name if requested_by else NOBODY}
+            alert = {
+                "user": name,
+                "by": requested_by or by.name,
+                "second": by.name if requested_by else NOBODY,
+            }
             raise_alert(transaction, now, SIGN_IN_RESET, f"user:{name}", alert)
         return self._issue_link(transaction, name, now)
 
     async def find_link(self, link: str) -> User | None:
-        """Return whose one-time link this is, if it is still open. Using it is `activate`.
+        """Return the user of a one-time link, if it is still open. To use it is `activate`.
 
-        `link` is one that no browser has begun with, or the key of the browser that has.
+        `link` is a link that no browser has begun with, or the key of the browser that has.
         """
         query = select(AUTH_USER).where(_is_usable(link), *has_open_link(self.runtime.now()))
-        row = await self.database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        row = await self.database.read(
+            lambda connection: connection.execute(query).mappings().one_or_none()
+        )
         return None if row is None else to_user(row)
 
     @in_transaction
-    def activate(self, transaction: Transaction, link: str, sign_in: NewSignIn, by: Callable[[str], Actor]) -> User:
-        """Use up a one-time link, as `find_link` knows it: store the password and the second factor, if they are new.
+    def activate(
+        self, transaction: Transaction, link: str, sign_in: NewSignIn, by: Callable[[str], Actor]
+    ) -> User:
+        """Use up a one-time link, and store the password and second factor if they are new.
 
-        `by` makes an actor of the name. Earlier sessions and tokens end. Raises RefusedError for a link that is
-        unknown, used or expired.
+        The link is one that `find_link` knows. `by` makes an actor of the name. Earlier sessions
+        and tokens end. Raises RefusedError for a link that is unknown, used or expired.
         """
         now, connection = self.runtime.now(), transaction.connection
         used = update(AUTH_USER).where(_is_usable(link), *has_open_link(now))
@@ -364,34 +451,65 @@ class Users(StorePart):
             connection.execute(insert(RECOVERY_CODE).values(user=name, code_hash=hash_secret(code)))
         end_sign_ins(connection, name)
         detail = {"second_factor": str(sign_in.totp_secret is not None).lower()}
-        write_audit(transaction, now, by(name), event="user_activated", subject=f"user:{name}", detail=detail)
+        write_audit(
+            transaction,
+            now,
+            by(name),
+            event="user_activated",
+            subject=f"user:{name}",
+            detail=detail,
+        )
         return to_user(_get_row(connection, name))
 
     @in_transaction
-    def change_password(self, transaction: Transaction, user: User, password_hash: str, by: Actor) -> None:
-        """Replace the password of a user who has just signed in with the old one; ends sessions and tokens.
+    def change_password(
+        self, transaction: Transaction, user: User, password_hash: str, by: Actor
+    ) -> None:
+        """Replace the password of a user just signed in with the old one. End sessions and tokens.
 
         Raises SignInError if all sign-ins of the user have ended since, as by a reset.
         """
         connection = transaction.connection
         require_current(connection, user)
-        connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == user.name).values(password_hash=password_hash))
+        connection.execute(
+            update(AUTH_USER)
+            .where(AUTH_USER.c.name == user.name)
+            .values(password_hash=password_hash)
+        )
         end_sign_ins(connection, user.name)
-        write_audit(transaction, self.runtime.now(), by, event="password_changed", subject=f"user:{user.name}")
+        write_audit(
+            transaction,
+            self.runtime.now(),
+            by,
+            event="password_changed",
+            subject=f"user:{user.name}",
+        )
 
     async def read_proofs(self, name: str) -> SignInProofs | None:
-        """Return what a sign-in is checked against; None for an unknown user."""
+        """Return the proofs that a sign-in is checked against; None for an unknown user."""
         query = select(AUTH_USER).where(AUTH_USER.c.name == name)
-        row = await self.database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        row = await self.database.read(
+            lambda connection: connection.execute(query).mappings().one_or_none()
+        )
         if row is None:
             return None
-        return SignInProofs(user=to_user(row), password_hash=row["password_hash"], totp_secret=row["totp_secret"])
+        return SignInProofs(
+            user=to_user(row), password_hash=row["password_hash"], totp_secret=row["totp_secret"]
+        )
 
     @in_transaction
     def use_totp_step(self, transaction: Transaction, name: str, step: int) -> bool:
-        """Use up a time step of the second factor. Returns False if this one or a later one was used already."""
+        """Use up a time step of the second factor.
+
+        Return False if this one or a later one was used already.
+        """
         is_new = (AUTH_USER.c.name == name, AUTH_USER.c.totp_step < step)
-        return transaction.connection.execute(update(AUTH_USER).where(*is_new).values(totp_step=step)).rowcount == 1
+        return (
+            transaction.connection.execute(
+                update(AUTH_USER).where(*is_new).values(totp_step=step)
+            ).rowcount
+            == 1
+        )
 
     @in_transaction
     def use_recovery_code(self, transaction: Transaction, name: str, code: str) -> bool:
@@ -405,12 +523,17 @@ class Users(StorePart):
         record_break_glass(transaction, self.runtime.now(), by, f"command:{command}", command)
 
     async def mark_unproved(self, by: Actor, command: str) -> None:
-        """Do what `record_break_glass` does, if nobody could sign in before the command and there are users."""
+        """Do the work of `record_break_glass` if nobody could sign in and there are users.
+
+        Nobody could sign in before the command.
+        """
         if by.sign_in is None and await self.exist():
             await self.record_break_glass(by, command)
 
-    def _change_user(self, transaction: Transaction, name: str, values: Mapping[str, object]) -> None:
-        """Change a user's row. Raises RefusedError if it would leave the workspace without an administrator."""
+    def _change_user(
+        self, transaction: Transaction, name: str, values: Mapping[str, object]
+    ) -> None:
+        """Change a user's row. Raises RefusedError if no administrator would be left."""
         had_admins, has_admins = self._update_user(transaction, name, values)
         if had_admins and not has_admins:
             raise RefusedError("last_admin", name=name)
@@ -418,7 +541,10 @@ class Users(StorePart):
     def _update_user(
         self, transaction: Transaction, name: str, values: Mapping[str, object]
     ) -> tuple[Collection[str], Collection[str]]:
-        """Change a user's row, and return the names of those who could administer users before, and can after it."""
+        """Change a user's row. Return the names of user administrators before and after it.
+
+        These users can administer users.
+        """
         connection = transaction.connection
         before = _list_admins(connection)
         connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
@@ -427,48 +553,66 @@ class Users(StorePart):
         return before, after
 
     def _issue_link(self, transaction: Transaction, name: str, now: datetime) -> str:
-        """Store a new one-time link, which ends the one before, and return it."""
+        """Store and return a new one-time link. It ends the one before."""
         link = secrets.token_urlsafe(LINK_BYTES)
         values = {**NO_LINK, "link_hash": hash_secret(link), "link_expires_at": now + LINK_LIFETIME}
-        transaction.connection.execute(update(AUTH_USER).where(AUTH_USER.c.name == name).values(values))
+        transaction.connection.execute(
+            update(AUTH_USER).where(AUTH_USER.c.name == name).values(values)
+        )
         clear_alerts(transaction, f"user:{name}", now, LINK_OPENED_ELSEWHERE)
         return link
 
 
-def record_break_glass(transaction: Transaction, at: datetime, by: Actor, subject: str, action: str) -> None:
-    """Record an action without sign-in: the name is claimed, so the alert names the system user beside it."""
+def record_break_glass(
+    transaction: Transaction, at: datetime, by: Actor, subject: str, action: str
+) -> None:
+    """Record an action without sign-in.
+
+    The name is claimed, so the alert names the system user beside it.
+    """
     user = "?" if by.system is None else by.system.user or f"uid {by.system.uid}"
     write_audit(transaction, at, by, event=BREAK_GLASS, subject=subject, detail={"action": action})
-    raise_alert(transaction, at, BREAK_GLASS, subject, {"user": user, "by": by.name, "action": action})
+    raise_alert(
+        transaction, at, BREAK_GLASS, subject, {"user": user, "by": by.name, "action": action}
+    )
 
 
 def end_sign_ins(connection: Connection, user: str | None = None) -> tuple[int, int]:
-    """End the sessions and tokens of a user, or of all, and return how many of each there were.
+    """End the sessions and tokens of a user, or of all, and return the number of each.
 
-    What only leads to a sign-in ends too: a one-time link, and a password that waits for its code.
+    Steps that only lead to a sign-in end too: a one-time link, and a password that waits for its
+    code.
     """
     ended = update(AUTH_USER) if user is None else update(AUTH_USER).where(AUTH_USER.c.name == user)
     connection.execute(ended.values({**NO_LINK, "epoch": AUTH_USER.c.epoch + 1}))
     forget_codes(connection, user)
     sessions, tokens = (
-        connection.execute(delete(table) if user is None else delete(table).where(table.c.user == user)).rowcount
+        connection.execute(
+            delete(table) if user is None else delete(table).where(table.c.user == user)
+        ).rowcount
         for table in (AUTH_SESSION, AUTH_TOKEN)
     )
     return sessions, tokens
 
 
 def require_current(connection: Connection, user: User) -> None:
-    """Raise SignInError if all sign-ins of a user have ended since the password was checked; the row is locked."""
+    """Raise SignInError if all sign-ins of a user have ended since the password check.
+
+    The row is locked.
+    """
     is_current = (AUTH_USER.c.name == user.name, AUTH_USER.c.epoch == user.epoch)
-    query = select(AUTH_USER.c.name).where(*is_current, AUTH_USER.c.state == UserState.ENABLED.value)
+    query = select(AUTH_USER.c.name).where(
+        *is_current, AUTH_USER.c.state == UserState.ENABLED.value
+    )
     if connection.scalar(query.with_for_update()) is None:
         raise SignInError("sign_in_ended", name=user.name)
 
 
 def suspend_all(connection: Connection, now: datetime) -> int:
-    """End all sessions, tokens and links, and suspend all users until each is enabled by name; return their number.
+    """End all sessions, tokens and links, and suspend all users until each is enabled by name.
 
-    For a database that may be older than the last change of its users.
+    Return the number of users. It is for a database that may be older than the last change of its
+    users.
     """
     end_sign_ins(connection)
     connection.execute(delete(USER_REQUEST))
@@ -490,34 +634,45 @@ def require_possible(change: UserChange, known: Sequence[RowMapping]) -> None:
     if same is not None and (same["name"] != name or same["state"] != UserState.LEFT):
         raise RefusedError("user_exists", name=name, other=same["name"])
     if same is None and not is_usable_name(name):
-        raise RefusedError("user_name_unusable", name=name, characters=" ".join(NAME_BREAKING_CHARACTERS))
+        raise RefusedError(
+            "user_name_unusable", name=name, characters=" ".join(NAME_BREAKING_CHARACTERS)
+        )
     if not known and not User(name=name, grants=change.grants, has_password=True).is_active_admin:
         raise RefusedError("first_user_admin")
 
 
 def _list_admins(connection: Connection) -> frozenset[str]:
-    """Return the names of those who can administer users, with all users locked."""
+    """Return the names of the users that can administer users, with all users locked."""
     return frozenset(row["name"] for row in lock_users(connection) if to_user(row).is_active_admin)
 
 
 def _note_ended_admins(connection: Connection, names: Collection[str], now: datetime) -> None:
-    connection.execute(update(AUTH_USER).where(AUTH_USER.c.name.in_(names)).values(admin_ended_at=now))
+    connection.execute(
+        update(AUTH_USER).where(AUTH_USER.c.name.in_(names)).values(admin_ended_at=now)
+    )
 
 
 def _get_row(connection: Connection, name: str) -> RowMapping:
-    row = connection.execute(select(AUTH_USER).where(AUTH_USER.c.name == name)).mappings().one_or_none()
+    row = (
+        connection.execute(select(AUTH_USER).where(AUTH_USER.c.name == name))
+        .mappings()
+        .one_or_none()
+    )
     if row is None:
         raise NoSuchItemError("user", name, connection.scalars(select(AUTH_USER.c.name)).all())
     return row
 
 
 def has_open_link(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions of a user whose one-time link has not expired."""
+    """Return the conditions of a user with a one-time link that has not expired."""
     return AUTH_USER.c.link_expires_at > now, AUTH_USER.c.state == UserState.ENABLED.value
 
 
 def _is_usable(link: str) -> ColumnElement[bool]:
-    """Return the condition of the user of a one-time link that no browser has begun with, or of a browser's key."""
+    """Return the condition of a user with this unused one-time link, or this browser key.
+
+    An unused link is one that no browser has begun with.
+    """
     hashed = hash_secret(link)
     is_unbegun = and_(AUTH_USER.c.link_hash == hashed, AUTH_USER.c.link_browser_hash.is_(None))
     return or_(is_unbegun, AUTH_USER.c.link_browser_hash == hashed)
@@ -529,5 +684,12 @@ def _require_present(row: RowMapping) -> None:
 
 
 def lock_users(connection: Connection) -> Sequence[RowMapping]:
-    """Return all users, locked: of two administrators who disable each other, one must fail."""
-    return connection.execute(select(AUTH_USER).order_by(AUTH_USER.c.name).with_for_update()).mappings().all()
+    """Return all users, locked.
+
+    Of two administrators that disable each other, one must fail.
+    """
+    return (
+        connection.execute(select(AUTH_USER).order_by(AUTH_USER.c.name).with_for_update())
+        .mappings()
+        .all()
+    )

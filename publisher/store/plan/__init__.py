@@ -1,1 +1,1 @@
-"""Accepted schedules, planned deliveries, and what people order."""
+"""Accepted schedules, planned deliveries, and people's orders."""

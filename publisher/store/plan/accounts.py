@@ -1,7 +1,7 @@
-"""The ids of accounts: what each is on its platform, that no two are the same, and how one is renamed.
+"""The ids of accounts: identity on the platform, uniqueness, and renaming.
 
-What was sent is stored by account id. Under another id the same account would get everything again, and what is open
-under the old one would stay so.
+Sent posts are stored by account id. Under another id the same account would get everything again.
+The open items under the old id would stay open.
 """
 
 import json
@@ -9,7 +9,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, insert, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
 
 from publisher.domain.account import AccountId, Presence
 from publisher.domain.delivery import OPEN_STATES, Actor
@@ -56,9 +67,9 @@ class AccountStore(StorePart):
     """The accounts of the settings, as the database knows them. Every method is one transaction."""
 
     async def register(self) -> None:
-        """Record what each account of the settings is on its platform, where that is new.
+        """Record each account's identity on its platform, if it is new.
 
-        Raises RefusedError where the database knows the same account under another id.
+        Raises RefusedError if the database knows the same account under another id.
         """
         now = self.runtime.now()
 
@@ -66,7 +77,10 @@ class AccountStore(StorePart):
             found = {to_presence(row): row for row in connection.execute(select(PRESENCE))}
             wanted = {policy.presence: account for account, policy in self.store.policies.items()}
             return (
-                all(one in found and (found[one].account, found[one].until) == (wanted[one], None) for one in wanted)
+                all(
+                    one in found and (found[one].account, found[one].until) == (wanted[one], None)
+                    for one in wanted
+                )
                 and not _outdated(self.store, found.values())
                 and not _reused_ids(self.store, connection)
             )
@@ -78,19 +92,30 @@ class AccountStore(StorePart):
             connection = transaction.connection
             rows = connection.execute(select(PRESENCE)).all()
             for row in _outdated(self.store, rows):
-                connection.execute(update(PRESENCE).where(_is_presence(to_presence(row))).values(until=now))
+                connection.execute(
+                    update(PRESENCE).where(_is_presence(to_presence(row))).values(until=now)
+                )
             for account, policy in self.store.policies.items():
                 presence = policy.presence
                 if other := claim_presence(self.store, connection, account, presence, now):
-                    code = "account_ids_exchanged" if other in self.store.policies else "account_renamed"
+                    code = (
+                        "account_ids_exchanged"
+                        if other in self.store.policies
+                        else "account_renamed"
+                    )
                     raise RefusedError(code, old=other, new=account, identity=presence.identity)
             for old, account in _reused_ids(self.store, connection).items():
                 raise RefusedError("account_id_used", old=old, account=account)
 
         await self.database.write(write)
 
-    async def markers_under_former_ids(self, posts: Collection[PostId]) -> Mapping[tuple[PostId, AccountId], Marker]:
-        """Return the markers of one-off posts on renamed accounts: they may follow from a former id."""
+    async def markers_under_former_ids(
+        self, posts: Collection[PostId]
+    ) -> Mapping[tuple[PostId, AccountId], Marker]:
+        """Return the markers of one-off posts on renamed accounts.
+
+        They may follow from a former id.
+        """
         if not posts:
             return {}
         query = select(DELIVERY.c.post, DELIVERY.c.account, DELIVERY.c.marker).where(
@@ -102,13 +127,17 @@ class AccountStore(StorePart):
         return {(PostId(row.post), AccountId(row.account)): Marker(code=row.marker) for row in rows}
 
     @in_transaction
-    def rename(self, transaction: Transaction, old: AccountId, new: AccountId, by: Actor, reason: str) -> int:
-        """Give an account of the settings, `new`, everything that is stored under its former id. Return how many posts.
+    def rename(
+        self, transaction: Transaction, old: AccountId, new: AccountId, by: Actor, reason: str
+    ) -> int:
+        """Give an account of the settings, `new`, everything stored under its former id.
 
-        The ids in audit entries and in the journal stay: `former_id` says what they mean. A text that is not sent yet
-        keeps its marker until it is edited, and needs its approvals again.
+        Return the number of posts. The ids in audit entries and in the journal stay. `former_id`
+        explains them. An unsent text keeps its marker until it is edited, and needs its approvals
+        again.
 
-        Raises RefusedError where a daemon runs, where the two are not the same account, or where both have posts.
+        Raises RefusedError if a daemon runs, if the two are not the same account, or if both have
+        posts.
         """
         lock_planning(transaction)
         connection, now = transaction.connection, self.runtime.now()
@@ -118,7 +147,9 @@ class AccountStore(StorePart):
         for table in _OWN_ROWS:
             if connection.execute(select(table).where(table.c.account == old)).first() is not None:
                 connection.execute(delete(table).where(table.c.account == new))
-        connection.execute(delete(CREDENTIAL).where(CREDENTIAL.c.account == old))  # it is asked for again
+        connection.execute(
+            delete(CREDENTIAL).where(CREDENTIAL.c.account == old)
+        )  # it is asked for again
         connection.execute(delete(OBSERVED_POST).where(OBSERVED_POST.c.account == new))
         for table in (*_OWN_ROWS, *_SHARED_ROWS):
             connection.execute(update(table).where(table.c.account == old).values(account=new))
@@ -130,21 +161,34 @@ class AccountStore(StorePart):
         if self.store.approval_rules.is_active:
             record_contents(self.store, transaction, keys, (), by)
         detail = {"old": old, "new": new, "posts": number, "reason": reason}
-        write_audit(transaction, now, by, event="account_renamed", subject=f"account:{new}", detail=detail)
+        write_audit(
+            transaction, now, by, event="account_renamed", subject=f"account:{new}", detail=detail
+        )
         return number
 
-    def _require_same_account(self, connection: Connection, old: AccountId, new: AccountId, now: datetime) -> None:
+    def _require_same_account(
+        self, connection: Connection, old: AccountId, new: AccountId, now: datetime
+    ) -> None:
         policies = self.store.policies
         if old in policies:
             raise RefusedError("rename_still_in_settings", old=old, new=new)
         alive = WORKER.c.stopped_at.is_(None) & (WORKER.c.heartbeat_at > now - STOPPED_FOR)
-        if names := connection.scalars(select(WORKER.c.id).where(alive).order_by(WORKER.c.id)).all():
+        if names := connection.scalars(
+            select(WORKER.c.id).where(alive).order_by(WORKER.c.id)
+        ).all():
             raise RefusedError("rename_while_running", workers=", ".join(names))
         is_old = PRESENCE.c.account == old
-        known = {to_presence(row) for row in connection.execute(select(PRESENCE).where(is_old, _IS_PRESENT))}
+        known = {
+            to_presence(row)
+            for row in connection.execute(select(PRESENCE).where(is_old, _IS_PRESENT))
+        }
         wanted = policies[new].presence
-        reported = connection.scalar(select(CREDENTIAL.c.reported).where(CREDENTIAL.c.account == new))
-        if wanted not in known and (reported is None or replace(wanted, identity=reported) not in known):
+        reported = connection.scalar(
+            select(CREDENTIAL.c.reported).where(CREDENTIAL.c.account == new)
+        )
+        if wanted not in known and (
+            reported is None or replace(wanted, identity=reported) not in known
+        ):
             raise RefusedError("rename_other_account", old=old, new=new)
         if has_posts(connection, new):
             raise RefusedError("rename_has_posts", old=old, new=new)
@@ -158,9 +202,10 @@ def claim_presence(  # noqa: PLR0913, PLR0917 # who is what, where, and since wh
     now: datetime,
     spelled_as: str | None = None,
 ) -> AccountId | None:
-    """Record that an account is this on its platform. Return the other account that is, or may have sent as it.
+    """Record an account's presence on its platform. Return the other account that has it.
 
-    One that has left the settings, and of which nothing is stored, gives way.
+    The other account has this presence, or may have sent as it. An account that has left the
+    settings, and has nothing stored, gives way.
     """
     row = connection.execute(select(PRESENCE).where(_is_presence(presence))).one_or_none()
     if row is not None and row.account != account and _is_taken(store, connection, row):
@@ -177,37 +222,53 @@ def claim_presence(  # noqa: PLR0913, PLR0917 # who is what, where, and since wh
     return None
 
 
-def record_reported(connection: Connection, account: AccountId, presence: Presence, reported: str) -> None:
-    """Record what the platform calls an account that the settings spell otherwise; two names for one prove nothing."""
+def record_reported(
+    connection: Connection, account: AccountId, presence: Presence, reported: str
+) -> None:
+    """Record the platform's name for an account that the settings spell otherwise.
+
+    Two names for one account prove nothing.
+    """
     is_row = _is_presence(presence) & (PRESENCE.c.account == account)
     earlier = func.coalesce(PRESENCE.c.reported, reported)
     name = case((earlier == reported, reported), else_="")
     connection.execute(update(PRESENCE).where(is_row).values(reported=name))
 
 
-def lock_filing(store: BaseStore, transaction: Transaction, planned: Collection[PlannedDeliveries]) -> None:
-    """Serialize changes of the plan. Raise RefusedError where a new delivery's account has another id by now.
+def lock_filing(
+    store: BaseStore, transaction: Transaction, planned: Collection[PlannedDeliveries]
+) -> None:
+    """Serialize changes of the plan.
 
-    A process that was started with older settings would file everything again, and so would one whose database server
-    has lost a renaming.
+    Raises RefusedError if a new delivery's account has another id by now. A process started with
+    older settings would file everything again. So would a process with a database server that has
+    lost a renaming.
     """
     lock_planning(transaction)
-    connection, accounts = transaction.connection, {one for item in planned if item.is_new for one in item.accounts}
+    connection, accounts = (
+        transaction.connection,
+        {one for item in planned if item.is_new for one in item.accounts},
+    )
     if not accounts:
         return
-    owners = {to_presence(row): AccountId(row.account) for row in connection.execute(select(PRESENCE))}
+    owners = {
+        to_presence(row): AccountId(row.account) for row in connection.execute(select(PRESENCE))
+    }
     for account in sorted(accounts & store.policies.keys()):
         presence = store.policies[account].presence
         owner = owners.get(presence, account)
         if owner != account and has_posts(connection, owner):
-            raise RefusedError("account_renamed", old=owner, new=account, identity=presence.identity)
+            raise RefusedError(
+                "account_renamed", old=owner, new=account, identity=presence.identity
+            )
 
 
 def has_posts(connection: Connection, account: str) -> bool:
     """Return True if anything was filed for an account, or sent to it."""
     sources = (DELIVERY, ORPHANED_ATTEMPT)
     return any(
-        connection.execute(select(true()).where(table.c.account == account).limit(1)).first() is not None
+        connection.execute(select(true()).where(table.c.account == account).limit(1)).first()
+        is not None
         for table in sources
     )
 
@@ -216,9 +277,12 @@ _IS_PRESENT = PRESENCE.c.until.is_(None)
 
 
 def _is_taken(store: BaseStore, connection: Connection, row: Row[tuple[object, ...]]) -> bool:
-    """Return True if an account is still what a row says, or something may have been sent to it as that."""
+    """Return True if an account is still the one in a row, or may have been sent to as it."""
     if row.until is not None:
-        sent = (ATTEMPT.c.account == row.account, ATTEMPT.c.intended_at.between(row.since, row.until))
+        sent = (
+            ATTEMPT.c.account == row.account,
+            ATTEMPT.c.intended_at.between(row.since, row.until),
+        )
         return connection.execute(select(ATTEMPT.c.id).where(*sent).limit(1)).first() is not None
     if row.account in store.policies or has_posts(connection, row.account):
         return True
@@ -227,8 +291,10 @@ def _is_taken(store: BaseStore, connection: Connection, row: Row[tuple[object, .
     return connection.scalar(pause) is not None or connection.scalar(mode) is not None
 
 
-def _outdated(store: BaseStore, rows: Collection[Row[tuple[object, ...]]]) -> list[Row[tuple[object, ...]]]:
-    """Return the rows of accounts whose settings name another identity or place by now."""
+def _outdated(
+    store: BaseStore, rows: Collection[Row[tuple[object, ...]]]
+) -> list[Row[tuple[object, ...]]]:
+    """Return the rows of accounts with settings that name another identity or place by now."""
     present = {account: policy.presence for account, policy in store.policies.items()}
     return [
         row
@@ -240,7 +306,10 @@ def _outdated(store: BaseStore, rows: Collection[Row[tuple[object, ...]]]) -> li
 
 
 def _reused_ids(store: BaseStore, connection: Connection) -> Mapping[AccountId, AccountId]:
-    """Return the ids of the settings that another account had before it was renamed, with its present id."""
+    """Return the ids of the settings that another account had before, with its present id.
+
+    The other account was renamed.
+    """
     rows = connection.execute(select(FORMER_ID).where(FORMER_ID.c.id.in_(list(store.policies))))
     return {AccountId(row.id): AccountId(row.account) for row in rows}
 
@@ -264,15 +333,21 @@ def _open_occurrences(connection: Connection, account: AccountId) -> list[Occurr
         DELIVERY.c.account == account, in_open_state(DELIVERY, *OPEN_STATES)
     )
     return [
-        OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence) for row in connection.execute(query.distinct())
+        OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)
+        for row in connection.execute(query.distinct())
     ]
 
 
 def _rename_pause(connection: Connection, old: AccountId, new: AccountId) -> None:
     """Let a pause of the account hold under its new id."""
-    if connection.execute(select(PAUSE).where(PAUSE.c.scope == f"account:{old}")).first() is not None:
+    if (
+        connection.execute(select(PAUSE).where(PAUSE.c.scope == f"account:{old}")).first()
+        is not None
+    ):
         connection.execute(delete(PAUSE).where(PAUSE.c.scope == f"account:{new}"))
-        connection.execute(update(PAUSE).where(PAUSE.c.scope == f"account:{old}").values(scope=f"account:{new}"))
+        connection.execute(
+            update(PAUSE).where(PAUSE.c.scope == f"account:{old}").values(scope=f"account:{new}")
+        )
 
 
 def _rename_in_alerts(connection: Connection, old: AccountId, new: AccountId) -> None:
@@ -310,14 +385,18 @@ def _rename_in_grants(connection: Connection, old: AccountId, new: AccountId) ->
     for user in map(to_user, connection.execute(select(AUTH_USER)).mappings().all()):
         if any(old in grant.targets for grant in user.grants):
             grants = [
-                replace(grant, targets=grant.targets - {old} | {new}) if old in grant.targets else grant
+                replace(grant, targets=grant.targets - {old} | {new})
+                if old in grant.targets
+                else grant
                 for grant in user.grants
             ]
             is_user = AUTH_USER.c.name == user.name
             connection.execute(update(AUTH_USER).where(is_user).values(grants=dump_grants(grants)))
 
 
-def _record_former_id(connection: Connection, old: AccountId, new: AccountId, now: datetime) -> None:
+def _record_former_id(
+    connection: Connection, old: AccountId, new: AccountId, now: datetime
+) -> None:
     connection.execute(delete(FORMER_ID).where(FORMER_ID.c.id == new))  # it has its old id back
     connection.execute(update(FORMER_ID).where(FORMER_ID.c.account == old).values(account=new))
     connection.execute(insert(FORMER_ID).values(id=old, account=new, at=now))

@@ -1,4 +1,4 @@
-"""Actions of people: about posts, accounts, pauses and manual tasks; and the heartbeats of daemons."""
+"""Actions of people about posts, accounts, pauses and manual tasks, and daemons' heartbeats."""
 
 import json
 import os
@@ -7,7 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, Update, and_, case, delete, exists, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Update,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from publisher.domain.account import Account, AccountId, LoadedFiles, LoginId, Mode
 from publisher.domain.approval import hash_rules
@@ -28,7 +41,14 @@ from publisher.domain.delivery import (
     State,
 )
 from publisher.domain.errors import RefusedError
-from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, Post, PostId, RenderedPost, make_occurrence
+from publisher.domain.post import (
+    ONCE_OCCURRENCE,
+    DeliveryId,
+    Post,
+    PostId,
+    RenderedPost,
+    make_occurrence,
+)
 from publisher.domain.reports import is_not_started
 from publisher.domain.results import HoldReason, ManualTask, Rejected, Submitted, Ticket
 from publisher.runtime.clock import ClockReading
@@ -74,12 +94,17 @@ from publisher.store.recovery.recover import (
     recover_lost_attempts,
     set_worker_state,
 )
-from publisher.store.system_alerts import ACCOUNT_JOBS, CLOCK_SUBJECT_PREFIX, CLOCK_WRONG, subject_of_job
+from publisher.store.system_alerts import (
+    ACCOUNT_JOBS,
+    CLOCK_SUBJECT_PREFIX,
+    CLOCK_WRONG,
+    subject_of_job,
+)
 
 SECRET_STORED = "secret_stored"  # noqa: S105 # the name of an event
 """The audit event of a new value of a secret."""
 APPROVAL_RULES_KEY = "approval_rules"
-"""Key of the hash of the rules for approvals under which the daemons of a database run."""
+"""The key of the hash of the approval rules of a database's daemons."""
 _WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
 
 
@@ -93,18 +118,25 @@ class ConfirmationRequest:
 
 
 class OperatorActions(StorePart):
-    """The actions of named people, each with its audit entry in the same transaction, and who works on the database.
+    """The actions of named people, with their audit entries, and the workers on the database.
 
-    The steps of an offboarding may be repeated after a crash: what is done already stays as it is.
+    Each action has its audit entry in the same transaction. The steps of an offboarding may be
+    repeated after a crash. A completed step stays as it is.
     """
 
     @in_transaction
     def apply_event(
-        self, transaction: Transaction, delivery: DeliveryId, event: Event, by: Actor, version: int | None = None
+        self,
+        transaction: Transaction,
+        delivery: DeliveryId,
+        event: Event,
+        by: Actor,
+        version: int | None = None,
     ) -> Delivery:
-        """Apply a person's event to a delivery. Raises IllegalTransitionError where the table does not allow it.
+        """Apply a person's event to a delivery.
 
-        Raises RefusedError `changed_meanwhile` if it is not the `version` that the person has seen.
+        Raises IllegalTransitionError if the table does not allow it. Raises RefusedError
+        `changed_meanwhile` if it is not the `version` that the person has seen.
         """
         before = get_delivery(transaction, delivery)
         require_version(before, version)
@@ -120,7 +152,7 @@ class OperatorActions(StorePart):
         reason: str,
         version: int | None = None,
     ) -> None:
-        """Store what a person says of a delivery: it counts once another person has confirmed it.
+        """Store a person's statement about a delivery. It counts once another person confirms it.
 
         Raises RefusedError if the delivery is not the `version` that the person has seen.
         """
@@ -128,76 +160,135 @@ class OperatorActions(StorePart):
         require_version(said_of, version)
         now, detail = self.runtime.now(), {"url": url, "reason": reason}
         write_row(
-            transaction.connection, DECISION_REQUEST, {"delivery": delivery}, {**detail, "at": now, "by": by.name}
+            transaction.connection,
+            DECISION_REQUEST,
+            {"delivery": delivery},
+            {**detail, "at": now, "by": by.name},
         )
-        write_audit(transaction, now, by, event="confirmation_requested", subject=subject_of(said_of), detail=detail)
+        write_audit(
+            transaction,
+            now,
+            by,
+            event="confirmation_requested",
+            subject=subject_of(said_of),
+            detail=detail,
+        )
 
     async def confirmation_request(self, delivery: DeliveryId) -> ConfirmationRequest | None:
-        """Return what waits for a second person's confirmation of a delivery's last attempt, if anything."""
-        is_outdated = exists().where(ATTEMPT.c.delivery == delivery, ATTEMPT.c.intended_at > DECISION_REQUEST.c.at)
-        query = select(DECISION_REQUEST).where(DECISION_REQUEST.c.delivery == delivery, ~is_outdated)
+        """Return the statement about a delivery that waits for a second person, if any.
+
+        It is about the delivery's last attempt.
+        """
+        is_outdated = exists().where(
+            ATTEMPT.c.delivery == delivery, ATTEMPT.c.intended_at > DECISION_REQUEST.c.at
+        )
+        query = select(DECISION_REQUEST).where(
+            DECISION_REQUEST.c.delivery == delivery, ~is_outdated
+        )
         row = await self.database.read(lambda connection: connection.execute(query).one_or_none())
         return ConfirmationRequest(url=row.url, by=row.by, reason=row.reason) if row else None
 
     @in_transaction
     def end_confirmation_request(self, transaction: Transaction, delivery: DeliveryId) -> None:
         """Forget the request: it was confirmed, or decided otherwise."""
-        transaction.connection.execute(delete(DECISION_REQUEST).where(DECISION_REQUEST.c.delivery == delivery))
+        transaction.connection.execute(
+            delete(DECISION_REQUEST).where(DECISION_REQUEST.c.delivery == delivery)
+        )
 
     @in_transaction
     def pause(self, transaction: Transaction, scope: str, by: Actor, reason: str) -> datetime:
-        """Stop new calls in a scope: `all`, `platform:P`, `account:A` or `post:P`. Return since when.
+        """Stop new calls in a scope, and return the start of the stop.
 
-        No intent follows this.
+        The scope is `all`, `platform:P`, `account:A` or `post:P`. No intent follows this.
         """
         wait_for_lock(transaction, PAUSE_LOCK, is_shared=False)
         now = self.runtime.now()
         transaction.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
-        transaction.connection.execute(insert(PAUSE).values(scope=scope, at=now, by=by.name, reason=reason))
+        transaction.connection.execute(
+            insert(PAUSE).values(scope=scope, at=now, by=by.name, reason=reason)
+        )
         write_audit(transaction, now, by, event="paused", subject=scope, detail={"reason": reason})
         return now
 
     @in_transaction
-    def pause_account(self, transaction: Transaction, account: Account, by: Actor, reason: str) -> None:
-        """Pause an account whose secret is wrong, with an alert; do nothing if it is paused already."""
-        pause_account(transaction, account.id, at=self.runtime.now(), by=by, reason=reason, secret=account.secret)
+    def pause_account(
+        self, transaction: Transaction, account: Account, by: Actor, reason: str
+    ) -> None:
+        """Pause an account with a wrong secret, with an alert; do nothing if already paused."""
+        pause_account(
+            transaction,
+            account.id,
+            at=self.runtime.now(),
+            by=by,
+            reason=reason,
+            secret=account.secret,
+        )
 
     @in_transaction
     def dismiss_alert(self, transaction: Transaction, alert: int, by: Actor) -> bool:
         """Stop showing an open alert. Returns False if there is none of this number.
 
-        Its problem is not solved by that: it stays open, so that the same one is not raised again, until it is over.
-        That a review is still to be done stays shown, unless the settings no longer ask for one.
+        Its problem is not solved by that: it stays open, so that the same one is not raised again,
+        until it is over. That a review is still to be done stays shown, unless the settings no
+        longer ask for one.
         """
         if needs_review(self.store, transaction.connection, alert):
             return False
-        now, is_shown = self.runtime.now(), (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
-        query = update(ALERT).where(ALERT.c.id == alert, *is_shown).values(dismissed_at=now, dismissed_by=by.name)
+        now, is_shown = (
+            self.runtime.now(),
+            (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None)),
+        )
+        query = (
+            update(ALERT)
+            .where(ALERT.c.id == alert, *is_shown)
+            .values(dismissed_at=now, dismissed_by=by.name)
+        )
         return self._change_alert(transaction, query, by, "alert_dismissed")
 
     @in_transaction
     def restore_alert(self, transaction: Transaction, alert: int, by: Actor) -> bool:
-        """Show an alert again that this person has dismissed, and notify people of it again. False if there is none."""
-        is_theirs = (ALERT.c.id == alert, ALERT.c.dismissed_by == by.name, ALERT.c.cleared_at.is_(None))
-        query = update(ALERT).where(*is_theirs).values(dismissed_at=None, dismissed_by=None, noticed_at=None)
+        """Show an alert again that this person has dismissed, and notify people of it again.
+
+        Return False if there is none.
+        """
+        is_theirs = (
+            ALERT.c.id == alert,
+            ALERT.c.dismissed_by == by.name,
+            ALERT.c.cleared_at.is_(None),
+        )
+        query = (
+            update(ALERT)
+            .where(*is_theirs)
+            .values(dismissed_at=None, dismissed_by=None, noticed_at=None)
+        )
         return self._change_alert(transaction, query, by, "alert_restored")
 
     def _change_alert(self, transaction: Transaction, query: Update, by: Actor, event: str) -> bool:
-        changed = transaction.connection.execute(query.returning(ALERT.c.code, ALERT.c.subject)).all()
+        changed = transaction.connection.execute(
+            query.returning(ALERT.c.code, ALERT.c.subject)
+        ).all()
         for row in changed:
             write_audit(
-                transaction, self.runtime.now(), by, event=event, subject=row.subject, detail={"code": row.code}
+                transaction,
+                self.runtime.now(),
+                by,
+                event=event,
+                subject=row.subject,
+                detail={"code": row.code},
             )
         return bool(changed)
 
     @in_transaction
-    def resume(self, transaction: Transaction, scope: str, by: Actor, paused_at: datetime | None = None) -> bool:
-        """Lift a pause and clear its alert. Returns True if there was one.
+    def resume(
+        self, transaction: Transaction, scope: str, by: Actor, paused_at: datetime | None = None
+    ) -> bool:
+        """Lift a pause and clear its alert. Return True if there was one.
 
-        With `paused_at` only the pause of that moment: raises RefusedError if there is none, or another one.
+        With `paused_at` only the pause of that moment is lifted. Raises RefusedError if there is
+        none, or another one.
 
-        Deliveries that only the pause delayed beyond their allowed delay expire. Time in which their login was busy
-        does not excuse them.
+        Deliveries that only the pause delayed beyond their allowed delay expire. Time in which
+        their login was busy does not excuse them.
         """
         now, connection = self.runtime.now(), transaction.connection
         since = connection.scalar(select(PAUSE.c.at).where(PAUSE.c.scope == scope))
@@ -212,7 +303,10 @@ class OperatorActions(StorePart):
                 DELIVERY.c.first_attempt_deadline.is_not(None),
                 delayed_since + DELIVERY.c.max_delay < literal(now, DELIVERY.c.due_at.type),
             )
-            expired, found = Expired(reason="too_late"), read_deliveries(connection, late.with_for_update())
+            expired, found = (
+                Expired(reason="too_late"),
+                read_deliveries(connection, late.with_for_update()),
+            )
             changes = [StateChange(before=delivery, event=expired) for delivery in found]
             self.store.transition_all(transaction, changes, MAINTENANCE)
         result = connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
@@ -224,20 +318,30 @@ class OperatorActions(StorePart):
 
     @in_transaction
     def cancel_post(
-        self, transaction: Transaction, post: PostId, by: Actor, reason: str, newest: DeliveryId | None = None
+        self,
+        transaction: Transaction,
+        post: PostId,
+        by: Actor,
+        reason: str,
+        newest: DeliveryId | None = None,
     ) -> int:
-        """Cancel every delivery of a post that is not published, now and in future. Returns how many are not sent.
+        """Cancel every unpublished delivery of a post, now and in future. Return the unsent count.
 
-        Raises RefusedError `changed_meanwhile_more` if there are deliveries after the `newest` a person has seen.
+        Raises RefusedError `changed_meanwhile_more` if there are deliveries after the `newest` a
+        person has seen.
         """
         lock_planning(transaction)
         require_no_newer(transaction, post, newest)
-        transaction.connection.execute(update(POST).where(POST.c.id == post).values(is_cancelled=True))
+        transaction.connection.execute(
+            update(POST).where(POST.c.id == post).values(is_cancelled=True)
+        )
         now, detail = self.runtime.now(), {"reason": reason}
         write_audit(transaction, now, by, event="cancelled", subject=post, detail=detail)
         of_post = (ALERT.c.subject.startswith(f"{post}{mark}", autoescape=True) for mark in "@#")
         clear_outcome_alerts(transaction, now, or_(*of_post))
-        return cancel_matching(self.store, transaction, {"post": post}, by, reason="cancelled_by_person")
+        return cancel_matching(
+            self.store, transaction, {"post": post}, by, reason="cancelled_by_person"
+        )
 
     @in_transaction
     def retract(  # noqa: PLR0913, PLR0917 # who takes down what, and what they have seen
@@ -249,35 +353,57 @@ class OperatorActions(StorePart):
         reason: str,
         newest: DeliveryId | None = None,
     ) -> list[Delivery]:
-        """Order the deletion of what is published or may be, and cancel the rest. Returns what is to be deleted.
+        """Order the deletion of published or possibly published deliveries, and cancel the rest.
 
-        Raises RefusedError `changed_meanwhile_more` if there are deliveries after the `newest` a person has seen.
+        Return the deliveries to be deleted. Raises RefusedError `changed_meanwhile_more` if there
+        are deliveries after the `newest` a person has seen.
         """
-        connection, target = transaction.connection, {"post": post} | ({"account": account} if account else {})
+        connection, target = (
+            transaction.connection,
+            {"post": post} | ({"account": account} if account else {}),
+        )
         lock_planning(transaction)
         require_no_newer(transaction, post, newest)
         if account is None:
             connection.execute(update(POST).where(POST.c.id == post).values(is_cancelled=True))
         now = self.runtime.now()
-        write_audit(transaction, now, by, event="retraction_requested", subject=post, detail={"reason": reason})
+        write_audit(
+            transaction,
+            now,
+            by,
+            event="retraction_requested",
+            subject=post,
+            detail={"reason": reason},
+        )
         conditions = [DELIVERY.c[column] == value for column, value in target.items()]
         # locked first: nothing may become published between the two queries below and be cancelled instead
-        connection.execute(select(DELIVERY.c.id).where(*conditions).order_by(DELIVERY.c.id).with_for_update())
+        connection.execute(
+            select(DELIVERY.c.id).where(*conditions).order_by(DELIVERY.c.id).with_for_update()
+        )
         may_be_published = or_(
             DELIVERY.c.state.in_([state.value for state in MAYBE_PUBLISHED_STATES]),
             and_(in_state(DELIVERY, *WAITING_STATES), DELIVERY.c.parts_done > 0),
         )
-        deliveries = read_deliveries(connection, select(DELIVERY).where(*conditions, may_be_published))
+        deliveries = read_deliveries(
+            connection, select(DELIVERY).where(*conditions, may_be_published)
+        )
         request = RetractionRequested(reason=reason)
-        retracted = [self.store.transition(transaction, delivery, request, by) for delivery in deliveries]
+        retracted = [
+            self.store.transition(transaction, delivery, request, by) for delivery in deliveries
+        ]
         cancel_matching(self.store, transaction, target, by, reason="cancelled_by_person")
         return retracted
 
     @in_transaction
     def send_now(self, transaction: Transaction, post: PostId, by: Actor) -> int:
-        """Make a planned one-off post due now; its validity starts now too. Returns how many deliveries it concerns."""
+        """Make a planned one-off post due now. Return the number of deliveries.
+
+        Its validity starts now too.
+        """
         now = self.runtime.now()
-        ordered = load_post(transaction.connection.scalars(select(POST.c.body).where(POST.c.id == post)).one())
+        ordered = load_post(
+            transaction.connection.scalars(select(POST.c.body).where(POST.c.id == post)).one()
+        )
         expires_at = make_occurrence(ordered, ONCE_OCCURRENCE, now).expires_at
         needs_approval = bool(self.store.approval_rules.chain_for(ordered.kind))
         result = transaction.connection.execute(
@@ -298,16 +424,24 @@ class OperatorActions(StorePart):
         return result.rowcount
 
     @in_transaction
-    def prioritize(self, transaction: Transaction, deliveries: Sequence[DeliveryId], post: Post) -> None:
-        """Make a correction's waiting deliveries urgent and due now; the validity of all starts now too."""
+    def prioritize(
+        self, transaction: Transaction, deliveries: Sequence[DeliveryId], post: Post
+    ) -> None:
+        """Make a correction's waiting deliveries urgent and due now.
+
+        The validity of all starts now too.
+        """
         now = self.runtime.now()
         expires_at = make_occurrence(post, ONCE_OCCURRENCE, now).expires_at
         has_called = DELIVERY.c.first_attempt_deadline.is_(None)
         values = {
             "is_urgent": True,
             "expires_at": expires_at,
-            "max_delay": expires_at - now,  # the original may stay unknown for longer than most posts may be late
-            "first_attempt_deadline": case((has_called, None), else_=literal(expires_at, DELIVERY.c.due_at.type)),
+            "max_delay": expires_at
+            - now,  # the original may stay unknown for longer than most posts may be late
+            "first_attempt_deadline": case(
+                (has_called, None), else_=literal(expires_at, DELIVERY.c.due_at.type)
+            ),
             "updated_at": now,
             "version": DELIVERY.c.version + 1,
         }
@@ -320,7 +454,8 @@ class OperatorActions(StorePart):
     async def confirm_clock(self, by: Actor) -> ClockReading:
         """Confirm this machine's clock as it is now, so that a daemon that distrusts it continues.
 
-        Raises RefusedError where a platform contradicts it, in this process or in the daemon: both may be wrong.
+        Raises RefusedError where a platform contradicts it, in this process or in the daemon: both
+        may be wrong.
         """
         reading, subject = self.runtime.read_clocks(), f"{CLOCK_SUBJECT_PREFIX}{self.store.worker}"
         is_proven, offset = self.runtime.is_clock_proven(), self.runtime.server_clock_offset
@@ -332,10 +467,15 @@ class OperatorActions(StorePart):
             for facts in (facts for code, facts in alerts if code == CLOCK_WRONG):
                 raise RefusedError("clock_contradicted", seconds=facts["seconds"])
             set_worker_state(
-                transaction.connection, self.store.worker, clock_at=reading.at, clock_ticks=reading.monotonic_seconds
+                transaction.connection,
+                self.store.worker,
+                clock_at=reading.at,
+                clock_ticks=reading.monotonic_seconds,
             )
             detail = {"at": reading.at.isoformat()}
-            write_audit(transaction, reading.at, by, event="clock_confirmed", subject=subject, detail=detail)
+            write_audit(
+                transaction, reading.at, by, event="clock_confirmed", subject=subject, detail=detail
+            )
 
         await self.database.write(write_reading)
         return reading
@@ -350,11 +490,16 @@ class OperatorActions(StorePart):
 
     @in_transaction
     def record_action(
-        self, transaction: Transaction, event: str, subject: str, by: Actor, detail: Mapping[str, str]
+        self,
+        transaction: Transaction,
+        event: str,
+        subject: str,
+        by: Actor,
+        detail: Mapping[str, str],
     ) -> None:
         """Write an audit entry for an action that other modules carry out.
 
-        Alerts about a secret end once it is replaced: what others know of it is void.
+        Alerts about a secret end once it is replaced. Other people's knowledge of it is void.
         """
         now = self.runtime.now()
         write_audit(transaction, now, by, event=event, subject=subject, detail=detail)
@@ -362,22 +507,26 @@ class OperatorActions(StorePart):
             clear_alerts(transaction, subject, now)
 
     async def register_worker(self, loaded: LoadedFiles | None = None) -> bool:
-        """Record the start of this daemon. Returns False, and writes nothing, if the database was replaced.
+        """Record the start of this daemon.
 
-        Raises RefusedError while a daemon of the same name runs on another machine: each would take the other's leases
-        and journal for its own.
+        Return False, and write nothing, if the database was replaced. Raises RefusedError while a
+        daemon of the same name runs on another machine. Each would take the other's leases and
+        journal for its own.
         """
         return await self._write_heartbeat(is_start=True, loaded=loaded)
 
     async def heartbeat(self) -> bool:
-        """Record that this daemon is alive. Returns False, and writes nothing, if the database was replaced.
+        """Record that this daemon is alive.
 
-        Raises RefusedError if another machine has taken its name, as it may after a long silence.
+        Return False, and write nothing, if the database was replaced. Raises RefusedError if
+        another machine has taken the daemon's name, as it may after a long silence.
         """
         return await self._write_heartbeat(is_start=False)
 
     @in_transaction
-    def _write_heartbeat(self, transaction: Transaction, *, is_start: bool, loaded: LoadedFiles | None = None) -> bool:
+    def _write_heartbeat(
+        self, transaction: Transaction, *, is_start: bool, loaded: LoadedFiles | None = None
+    ) -> bool:
         now, connection = self.runtime.now(), transaction.connection
         if not is_original_database(self.database, connection):
             return False
@@ -391,7 +540,9 @@ class OperatorActions(StorePart):
             and known.stopped_at is None
             and now - known.heartbeat_at < HEARTBEAT_TIMEOUT
         ):
-            raise RefusedError("worker_name_taken", worker=self.store.worker, host=known.host, pid=str(known.pid))
+            raise RefusedError(
+                "worker_name_taken", worker=self.store.worker, host=known.host, pid=str(known.pid)
+            )
         if is_start:
             self._record_approval_rules(transaction, now)
         process = {
@@ -411,14 +562,17 @@ class OperatorActions(StorePart):
         return True
 
     def _record_approval_rules(self, transaction: Transaction, now: datetime) -> None:
-        """Store which approvals are asked for, with an audit entry if that has changed.
+        """Store the required approvals, with an audit entry if they have changed.
 
-        Raises RefusedError while a daemon with other rules runs: one of the two would send what the other holds back.
+        Raises RefusedError while a daemon with other rules runs. One of the two would send posts
+        that the other holds back.
         """
         connection, rules = transaction.connection, self.store.approval_rules
         key = {"key": APPROVAL_RULES_KEY}
         present = hash_rules(rules) if rules.is_active else "none"
-        stored = connection.scalar(select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == APPROVAL_RULES_KEY))
+        stored = connection.scalar(
+            select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == APPROVAL_RULES_KEY)
+        )
         if present == (stored or "none"):
             return
         alive = select(WORKER.c.id).where(
@@ -430,81 +584,151 @@ class OperatorActions(StorePart):
             raise RefusedError("approval_rules_differ", workers=", ".join(others))
         write_row(connection, DATABASE_INFO, key, {"value": present})
         detail = {"before": stored or "none", "after": present}
-        write_audit(transaction, now, MAINTENANCE, event="approval_rules_changed", subject="approvals", detail=detail)
+        write_audit(
+            transaction,
+            now,
+            MAINTENANCE,
+            event="approval_rules_changed",
+            subject="approvals",
+            detail=detail,
+        )
 
     @in_transaction
     def deregister_worker(self, transaction: Transaction) -> None:
-        """Record the orderly stop of this daemon; a replaced database keeps what it says of it."""
+        """Record the orderly stop of this daemon. A replaced database keeps its record of it."""
         now = self.runtime.now()
         if not is_original_database(self.database, transaction.connection):
             return
         # once it has stopped, no other worker waits for its journal any more
         recover_lost_attempts(self.store, transaction)
-        stopped = update(WORKER).where(WORKER.c.id == self.store.worker).values(stopped_at=now, heartbeat_at=now)
+        stopped = (
+            update(WORKER)
+            .where(WORKER.c.id == self.store.worker)
+            .values(stopped_at=now, heartbeat_at=now)
+        )
         transaction.connection.execute(stopped)
 
     @in_transaction
-    def set_mode(self, transaction: Transaction, account: AccountId, mode: Mode | None, by: Actor, reason: str) -> None:
+    def set_mode(
+        self,
+        transaction: Transaction,
+        account: AccountId,
+        mode: Mode | None,
+        by: Actor,
+        reason: str,
+    ) -> None:
         """Set an account's mode from now on; None returns it to the mode of the settings."""
         now = self.runtime.now()
-        transaction.connection.execute(delete(MODE_OVERRIDE).where(MODE_OVERRIDE.c.account == account))
+        transaction.connection.execute(
+            delete(MODE_OVERRIDE).where(MODE_OVERRIDE.c.account == account)
+        )
         if mode is not None:
-            row = {"account": account, "mode": mode.value, "at": now, "by": by.name, "reason": reason}
+            row = {
+                "account": account,
+                "mode": mode.value,
+                "at": now,
+                "by": by.name,
+                "reason": reason,
+            }
             transaction.connection.execute(insert(MODE_OVERRIDE).values(row))
         detail = {"mode": mode.value if mode else "settings", "reason": reason}
-        write_audit(transaction, now, by, event="mode_changed", subject=f"account:{account}", detail=detail)
+        write_audit(
+            transaction, now, by, event="mode_changed", subject=f"account:{account}", detail=detail
+        )
 
     @in_transaction
-    def cancel_waiting(self, transaction: Transaction, account: AccountId, by: Actor, reason: str) -> int:
-        """Cancel what waits on an account; no unknown delivery will return to waiting. Returns how many end."""
+    def cancel_waiting(
+        self, transaction: Transaction, account: AccountId, by: Actor, reason: str
+    ) -> int:
+        """Cancel the waiting deliveries on an account. Return the number that ends.
+
+        No unknown delivery will return to waiting.
+        """
         lock_planning(transaction)
-        deliveries = read_deliveries(transaction.connection, select(DELIVERY).where(DELIVERY.c.account == account))
+        deliveries = read_deliveries(
+            transaction.connection, select(DELIVERY).where(DELIVERY.c.account == account)
+        )
         waiting = [delivery for delivery in deliveries if is_not_started(delivery)]
         resolution = Resolved(to=State.CANCELLED, reason=reason)
-        changes = [StateChange(before=one, event=resolution) for one in waiting if one.state is State.HELD]
+        changes = [
+            StateChange(before=one, event=resolution) for one in waiting if one.state is State.HELD
+        ]
         self.store.transition_all(transaction, changes, by)
-        cancel_matching(self.store, transaction, {"account": account}, by, reason="account_offboarded")
+        cancel_matching(
+            self.store, transaction, {"account": account}, by, reason="account_offboarded"
+        )
         return len(waiting)
 
     @in_transaction
     def request_offboarding(
         self, transaction: Transaction, account: AccountId, login: LoginId, by: Actor, reason: str
     ) -> None:
-        """Record that an account's offboarding was requested, and which login it had."""
+        """Record that an account's offboarding was requested, with its login."""
         detail = {"login": login, "reason": reason}
         self._record_offboarding(transaction, account, "offboarding_requested", by, detail)
 
     @in_transaction
     def finish_offboarding(
-        self, transaction: Transaction, account: AccountId, login: LoginId, by: Actor, *, is_shared: bool
+        self,
+        transaction: Transaction,
+        account: AccountId,
+        login: LoginId,
+        by: Actor,
+        *,
+        is_shared: bool,
     ) -> None:
-        """Record that nothing is left to do for an account, and clear its alerts; those of a shared login stay."""
-        subjects = [f"account:{account}", f"account:{account}/by-hand", *([] if is_shared else [f"login:{login}"])]
+        """Record that nothing is left to do for an account, and clear its alerts.
+
+        The alerts of a shared login stay.
+        """
+        subjects = [
+            f"account:{account}",
+            f"account:{account}/by-hand",
+            *([] if is_shared else [f"login:{login}"]),
+        ]
         subjects += (subject_of_job(job, account) for job in ACCOUNT_JOBS)
         for subject in subjects:
             clear_alerts(transaction, subject, self.runtime.now())
         self._record_offboarding(transaction, account, "offboarded", by, {"login": login})
 
     def _record_offboarding(
-        self, transaction: Transaction, account: AccountId, event: str, by: Actor, detail: Mapping[str, str]
+        self,
+        transaction: Transaction,
+        account: AccountId,
+        event: str,
+        by: Actor,
+        detail: Mapping[str, str],
     ) -> None:
-        """Write an audit entry, unless the newest one about the account already has this event or `offboarded`."""
+        """Write an audit entry, unless it would repeat the newest one about the account.
+
+        It would repeat it if the newest one already has this event or `offboarded`.
+        """
         subject = f"account:{account}"
-        newest = select(AUDIT.c.event).where(AUDIT.c.subject == subject).order_by(AUDIT.c.id.desc()).limit(1)
+        newest = (
+            select(AUDIT.c.event)
+            .where(AUDIT.c.subject == subject)
+            .order_by(AUDIT.c.id.desc())
+            .limit(1)
+        )
         if transaction.connection.scalar(newest) not in {event, "offboarded"}:
-            write_audit(transaction, self.runtime.now(), by, event=event, subject=subject, detail=detail)
+            write_audit(
+                transaction, self.runtime.now(), by, event=event, subject=subject, detail=detail
+            )
 
 
 def require_version(delivery: Delivery, seen: int | None) -> None:
     """Raise RefusedError if a delivery has changed since a person has seen it."""
     if seen is not None and delivery.version != seen:
-        raise RefusedError("changed_meanwhile", subject=subject_of(delivery), state=delivery.state.value)
+        raise RefusedError(
+            "changed_meanwhile", subject=subject_of(delivery), state=delivery.state.value
+        )
 
 
 def require_no_newer(transaction: Transaction, post: PostId, seen: DeliveryId | None) -> None:
     """Raise RefusedError if a post has deliveries after the newest that a person has seen.
 
-    That those seen go on meanwhile is no reason to refuse: a post that is being sent can still be stopped.
+    Changes of the seen deliveries are no reason to refuse. A post that is being sent can still be
+    stopped.
     """
     if seen is None:
         return
@@ -517,7 +741,10 @@ def active_modes(store: BaseStore, connection: Connection) -> Mapping[AccountId,
     """Return each account's mode: the override if there is one, else the mode of the settings."""
     rows = connection.execute(select(MODE_OVERRIDE.c.account, MODE_OVERRIDE.c.mode))
     overrides = {row.account: Mode(row.mode) for row in rows}
-    return {account: overrides.get(account, policy.account.mode) for account, policy in store.policies.items()}
+    return {
+        account: overrides.get(account, policy.account.mode)
+        for account, policy in store.policies.items()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -542,7 +769,10 @@ class ManualTasks(StorePart):
     """The stored manual tasks. Every method is one transaction."""
 
     async def list_open(self) -> Sequence[OpenManualTask]:
-        """Return the tasks that wait for a person, or for their report to be verified; earliest deadline first."""
+        """Return the tasks that wait for a person, or for a check of their report.
+
+        The earliest deadline is first.
+        """
         query = (
             select(DELIVERY, RENDERED_POST.c.body)
             .join(RENDERED_POST, RENDERED_POST.c.fingerprint == DELIVERY.c.rendered_hash)
@@ -568,7 +798,9 @@ class ManualTasks(StorePart):
         return {row.sha256: row.data for row in rows}
 
     @in_transaction
-    def record_report(self, transaction: Transaction, delivery: DeliveryId, url: str, by: Actor) -> Delivery:
+    def record_report(
+        self, transaction: Transaction, delivery: DeliveryId, url: str, by: Actor
+    ) -> Delivery:
         """Record that a person reports the task as done, and schedule a check of it now.
 
         Raises RefusedError `no_open_manual_task` if the delivery is not an open manual task.
@@ -578,7 +810,9 @@ class ManualTasks(StorePart):
         if task is None or before.state is not State.SUBMITTED:
             raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
         clear_alerts(transaction, subject, now)
-        write_audit(transaction, now, by, event="manual_task_done", subject=subject, detail={"reason": url})
+        write_audit(
+            transaction, now, by, event="manual_task_done", subject=subject, detail={"reason": url}
+        )
         ticket = Ticket(manual_task=replace(task, url=url, reported_by=by.name, done_at=now))
         event = Submitted(ticket=ticket, check_again_at=now)
         return self.store.transition(transaction, before, event, RECONCILER)
@@ -594,19 +828,27 @@ class ManualTasks(StorePart):
     ) -> Delivery:
         """Take a task back from the person by a resolution, so that it is never assigned twice.
 
-        A deletion task can only be resolved as not posted. Raises RefusedError `no_open_manual_task` otherwise, and if
-        the delivery is not an open manual task; `changed_meanwhile` if it is not the `version` a person has seen.
+        A deletion task can only be resolved as not posted. Raises RefusedError
+        `no_open_manual_task` otherwise, and if the delivery is not an open manual task;
+        `changed_meanwhile` if it is not the `version` a person has seen.
         """
         before = get_delivery(transaction, delivery)
         require_version(before, version)
         is_deletion, subject = before.state is State.RETRACTING, subject_of(before)
-        is_open = before.manual_task is not None and (is_deletion or before.state is State.SUBMITTED)
-        is_posted = before.receipt is not None or resolution.to not in {State.FAILED, State.CANCELLED}
+        is_open = before.manual_task is not None and (
+            is_deletion or before.state is State.SUBMITTED
+        )
+        is_posted = before.receipt is not None or resolution.to not in {
+            State.FAILED,
+            State.CANCELLED,
+        }
         if not is_open or (is_deletion and is_posted):
             raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
         if is_deletion:
             now, detail = self.runtime.now(), {"reason": resolution.reason}
-            write_audit(transaction, now, by, event="manual_task_cancelled", subject=subject, detail=detail)
+            write_audit(
+                transaction, now, by, event="manual_task_cancelled", subject=subject, detail=detail
+            )
             not_posted = Rejected(code="manual_task_not_posted", reason=by.name)
             return self.store.transition(transaction, before, not_posted, RETRACTOR)
         hold = Held(reason=HoldReason.MANUAL_TASK_CANCELLED)

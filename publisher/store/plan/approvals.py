@@ -1,4 +1,4 @@
-"""What people do about approvals: they give, end and return them, and release in an emergency."""
+"""Actions of people about approvals: give, end, return, and release in an emergency."""
 
 import json
 from collections import defaultdict
@@ -75,7 +75,10 @@ from publisher.store.plan.stored_posts import post_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approver:
-    """Who approves: `may_take` a stage, or `may` do something else, is asked for all accounts of an occurrence."""
+    """The approver. `may_take` a stage, or `may` do something else, for all accounts.
+
+    It is asked for all accounts of an occurrence.
+    """
 
     name: str
     may_take: Callable[[Stage, Collection[AccountId]], bool]
@@ -84,7 +87,7 @@ class Approver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return:
-    """What a person wants changed before anybody approves."""
+    """A person's request for a change before anybody approves."""
 
     by: str
     at: datetime
@@ -93,7 +96,10 @@ class Return:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnApproval:
-    """A yes that a person has given, and whether it can still be ended. `ended_reason` is set once it has been."""
+    """A person's approval, and whether it can still be ended.
+
+    `ended_reason` is set once it has been ended.
+    """
 
     key: OccurrenceKey
     post: Post
@@ -104,10 +110,11 @@ class OwnApproval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalTask:
-    """An occurrence that needs approvals, what it has, and how its content came about.
+    """An occurrence that needs approvals, its approvals, and the origin of its content.
 
-    `due_at` is None for one that is due when approved. The content was saved by a named person, or read from a file of
-    this owner; `is_edit`: it replaced an earlier one. `returned` is what a person wants changed in it, if any does.
+    `due_at` is None for one that is due when approved. A named person saved the content, or it was
+    read from a file of this owner. `is_edit` means that it replaced an earlier one. `returned` is
+    the change that a person wants in it, if any.
     """
 
     key: OccurrenceKey
@@ -128,9 +135,10 @@ class ApprovalTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnapproveResult:
-    """How many yeses were ended, of which occurrences, and how many of their deliveries had been sent before.
+    """The number of ended approvals, the occurrences, and the number of sent deliveries.
 
-    `is_too_late`: there is none whose call has not begun. One that turns out to have sent nothing is not repeated.
+    The sent deliveries are the ones sent before. `is_too_late` means that every call has begun. A
+    call that turns out to have sent nothing is not repeated.
     """
 
     approvals: int
@@ -143,10 +151,11 @@ class ApprovalStore(StorePart):
     """The approvals of people. Each writing method is one transaction."""
 
     async def tasks(self, post: PostId | None = None) -> Sequence[ApprovalTask]:
-        """Return the occurrences, or those of a post, whose content people approve before it is sent; earliest first.
+        """Return the occurrences with content that people approve before sending, earliest first.
 
-        One whose kind was edited while part of it was sent is there once for each chain. One that was released in an
-        emergency stays among them until its chain is complete, whatever became of it.
+        With a post, return only its occurrences. An occurrence is there once for each chain if its
+        kind was edited while part of it was sent. An emergency release stays among them until its
+        chain is complete, with any outcome.
         """
         return await self.database.read(lambda connection: self._tasks(connection, post))
 
@@ -158,8 +167,18 @@ class ApprovalStore(StorePart):
             ALERT.c.subject.in_([DELIVERY.c.post, DELIVERY.c.post + "#" + DELIVERY.c.occurrence]),
         )
         # only these: there may be ten thousand rows
-        columns = ("post", "occurrence", "account", "kind", "state", "due_at", "is_due_when_approved")
-        query = select(*(DELIVERY.c[name] for name in columns)).where(or_(is_open, is_released), IS_TARGETED)
+        columns = (
+            "post",
+            "occurrence",
+            "account",
+            "kind",
+            "state",
+            "due_at",
+            "is_due_when_approved",
+        )
+        query = select(*(DELIVERY.c[name] for name in columns)).where(
+            or_(is_open, is_released), IS_TARGETED
+        )
         query = query.order_by(DELIVERY.c.due_at, DELIVERY.c.id)
         if post is not None:
             query = query.where(DELIVERY.c.post == post)
@@ -168,11 +187,15 @@ class ApprovalStore(StorePart):
             if chain := self.store.approval_rules.chain_for(row.kind):
                 found[row.post, row.occurrence, chain].append(row)
         # what a call may be made for comes before what was sent, of another kind, before an edit
-        ordered = sorted(found.values(), key=lambda rows: (rows[0].due_at, not _can_be_stopped(rows)))
+        ordered = sorted(
+            found.values(), key=lambda rows: (rows[0].due_at, not _can_be_stopped(rows))
+        )
         keys = {_key_of(rows[0]) for rows in ordered}
         statuses = read_approval_statuses(self.store, connection, keys)
         texts = read_texts(connection, keys)
-        posts = {row.id: load_post(row.body) for row in post_rows(connection, [key.post for key in keys])}
+        posts = {
+            row.id: load_post(row.body) for row in post_rows(connection, [key.post for key in keys])
+        }
         tasks = []
         for rows in ordered:
             first, key = rows[0], _key_of(rows[0])
@@ -198,16 +221,21 @@ class ApprovalStore(StorePart):
 
     @staticmethod
     def _text(connection: Connection, key: OccurrenceKey, content: Fingerprint) -> Row[Any] | None:
-        return connection.execute(select(APPROVABLE_TEXT).where(*_is_text(key, content))).one_or_none()
+        return connection.execute(
+            select(APPROVABLE_TEXT).where(*_is_text(key, content))
+        ).one_or_none()
 
     async def contents(self, key: OccurrenceKey, content: Fingerprint) -> Sequence[RenderedPost]:
-        """Return the final texts that a fingerprint stands for, by account; nothing if they are not stored."""
+        """Return the final texts of a fingerprint, by account; nothing if they are not stored."""
 
         def read(connection: Connection) -> list[RenderedPost]:
             text = self._text(connection, key, content)
             hashes = sorted(json.loads(text.rendered_hashes).values()) if text else []
             query = select(RENDERED_POST.c.body).where(RENDERED_POST.c.fingerprint.in_(hashes))
-            return [load_rendered_post(body) for body in connection.scalars(query.order_by(RENDERED_POST.c.account))]
+            return [
+                load_rendered_post(body)
+                for body in connection.scalars(query.order_by(RENDERED_POST.c.account))
+            ]
 
         return await self.database.read(read)
 
@@ -218,7 +246,7 @@ class ApprovalStore(StorePart):
         return next((to_approval(row) for row in rows if is_same_name(row.person, person)), None)
 
     async def given_by(self, person: str, since: datetime) -> Sequence[OwnApproval]:
-        """Return what a person has approved since an instant, newest first."""
+        """Return a person's approvals since an instant, newest first."""
         query = (
             select(APPROVAL, IS_UNSENT.label("is_unsent"), POST.c.body)
             .join(POST, POST.c.id == APPROVAL.c.post)
@@ -248,10 +276,12 @@ class ApprovalStore(StorePart):
         by: Actor,
         seen_at: datetime | None = None,
     ) -> ApprovalTask:
-        """Record a person's yes to exactly this content, at the first stage that is not complete.
+        """Record a person's approval of exactly this content, at the first incomplete stage.
 
-        With the last one, what has waited for it becomes due. Raises ApprovalError if the content has changed since, or
-        the time that the person has seen was brought forward; nothing needs an approval; or they may not give it.
+        With the last approval, the deliveries that waited for it become due. Raises ApprovalError
+        if the content has changed since, or if the time that the person has seen was brought
+        forward. Raises ApprovalError if nothing needs an approval, or if the person may not give
+        it.
         """
         lock_planning(transaction)
         found = self._find(transaction.connection, post, fingerprint)
@@ -260,11 +290,15 @@ class ApprovalStore(StorePart):
         refusals = [find_refusal(task, approver) for task in found]
         for task, refusal in zip(found, refusals, strict=True):
             if refusal is None:
-                return self._record(transaction, task, task.status.missing[0].stage, approver.name, by)
+                return self._record(
+                    transaction, task, task.status.missing[0].stage, approver.name, by
+                )
         raise next(filter(None, refusals))
 
-    def _find(self, connection: Connection, post: PostId, fingerprint: str) -> Sequence[ApprovalTask]:
-        """Return the occurrence whose content has this fingerprint, for each of its chains, incomplete ones first.
+    def _find(
+        self, connection: Connection, post: PostId, fingerprint: str
+    ) -> Sequence[ApprovalTask]:
+        """Return the occurrence with this fingerprint, once for each chain, incomplete ones first.
 
         Raises ApprovalError if there is none.
         """
@@ -279,11 +313,16 @@ class ApprovalStore(StorePart):
         return sorted(found, key=lambda task: not task.status.missing)
 
     def _record(
-        self, transaction: Transaction, task: ApprovalTask, stage: Stage | None, person: str, by: Actor
+        self,
+        transaction: Transaction,
+        task: ApprovalTask,
+        stage: Stage | None,
+        person: str,
+        by: Actor,
     ) -> ApprovalTask:
-        """Store a yes, and make due what has waited for it. Without a stage it is one of an emergency.
+        """Store an approval, and make due the deliveries that waited for it.
 
-        Return the occurrence as it is then.
+        Without a stage it is an approval of an emergency. Return the occurrence as it is then.
         """
         now = self.runtime.now()
         approval = Approval(
@@ -301,8 +340,14 @@ class ApprovalStore(StorePart):
         if approval.scheduled_at is not None:
             detail["scheduled_at"] = approval.scheduled_at.isoformat()
         write_audit(transaction, now, by, event="approval_given", subject=task.name, detail=detail)
-        after = replace(task, status=replace(task.status, approvals=[*task.status.approvals, approval]))
-        same = [other for other in self._tasks(transaction.connection, task.key.post) if other.key == task.key]
+        after = replace(
+            task, status=replace(task.status, approvals=[*task.status.approvals, approval])
+        )
+        same = [
+            other
+            for other in self._tasks(transaction.connection, task.key.post)
+            if other.key == task.key
+        ]
         others = [other for other in same if other.status.chain != task.status.chain]
         approved = [one for one in (after, *others) if one.status.is_approved]
         self._release(transaction, task, {one.status.chain for one in approved}, now, by)
@@ -314,23 +359,35 @@ class ApprovalStore(StorePart):
 
     @staticmethod
     def _end_after_review(transaction: Transaction, name: str, now: datetime, by: Actor) -> None:
-        """Note that the review which an emergency release has left to do is done, if there is one."""
-        if any(code == AFTER_REVIEW_DUE for code, _facts in open_alerts(transaction.connection, name)):
+        """Note that the review left by an emergency release is done, if there is one."""
+        if any(
+            code == AFTER_REVIEW_DUE for code, _facts in open_alerts(transaction.connection, name)
+        ):
             for code in (AFTER_REVIEW_DUE, AFTER_REVIEW_OVERDUE):
                 clear_alerts(transaction, name, now, code)
             write_audit(transaction, now, by, event="after_review_done", subject=name)
 
     def _release(
-        self, transaction: Transaction, task: ApprovalTask, chains: Collection[Chain], now: datetime, by: Actor
+        self,
+        transaction: Transaction,
+        task: ApprovalTask,
+        chains: Collection[Chain],
+        now: datetime,
+        by: Actor,
     ) -> None:
-        """Let go what has waited at its time for the last yes of these chains, and give a time to what had none."""
+        """Let go the deliveries held for the last approval of these chains.
+
+        They have waited at their time. Give a time to the ones without one.
+        """
         is_waiting = (
             DELIVERY.c.post == task.key.post,
             DELIVERY.c.occurrence == task.key.occurrence,
             in_state(DELIVERY, State.PENDING),
             or_(DELIVERY.c.reason == AWAITING_APPROVAL, DELIVERY.c.is_due_when_approved),
         )
-        waiting = read_deliveries(transaction.connection, select(DELIVERY).where(*is_waiting).with_for_update())
+        waiting = read_deliveries(
+            transaction.connection, select(DELIVERY).where(*is_waiting).with_for_update()
+        )
         event = Approved(expires_at=make_occurrence(task.post, task.key.occurrence, now).expires_at)
         rules = self.store.approval_rules
         released = [delivery for delivery in waiting if rules.chain_for(delivery.kind) in chains]
@@ -339,32 +396,52 @@ class ApprovalStore(StorePart):
 
     @in_transaction
     def release_in_emergency(  # noqa: PLR0913, PLR0917 # who releases what, and why
-        self, transaction: Transaction, post: PostId, fingerprint: str, approver: Approver, by: Actor, reason: str
+        self,
+        transaction: Transaction,
+        post: PostId,
+        fingerprint: str,
+        approver: Approver,
+        by: Actor,
+        reason: str,
     ) -> ApprovalTask:
-        """Record that an officer on duty releases this content without its chain, which must follow within a day.
+        """Record that an officer on duty releases this content without its chain.
 
-        It takes two: the author, and another officer who may approve. Raises ApprovalError.
+        The chain must follow within a day. It takes two people: the author, and another officer
+        that may approve. Raises ApprovalError.
         """
         lock_planning(transaction)
-        task = min(self._find(transaction.connection, post, fingerprint), key=lambda one: one.status.is_approved)
+        task = min(
+            self._find(transaction.connection, post, fingerprint),
+            key=lambda one: one.status.is_approved,
+        )
         status, facts = task.status, {"post": task.name, "by": approver.name}
         if status.is_approved:
             raise ApprovalError("approval_complete", **facts)
-        on_duty = set(map(name_skeleton, transaction.connection.scalars(select(DUTY_OFFICER.c.name))))
+        on_duty = set(
+            map(name_skeleton, transaction.connection.scalars(select(DUTY_OFFICER.c.name)))
+        )
         for person, code in ((approver.name, "not_on_duty"), (status.author, "author_not_on_duty")):
             if name_skeleton(person) not in on_duty:
                 raise ApprovalError(code, **{**facts, "author": status.author})
         is_author = is_same_name(status.author, approver.name)
         if not approver.may(Permission.WRITE if is_author else Permission.APPROVE, task.accounts):
             raise ApprovalError("release_not_allowed", **facts)
-        if any(item.is_emergency and is_same_name(item.person, approver.name) for item in status.in_time):
+        if any(
+            item.is_emergency and is_same_name(item.person, approver.name)
+            for item in status.in_time
+        ):
             raise ApprovalError("approval_given_already", **facts)
         after = self._record(transaction, task, None, approver.name, by)
         now, detail = self.runtime.now(), {"reason": reason, "fingerprint": status.fingerprint}
-        write_audit(transaction, now, by, event="emergency_released", subject=task.name, detail=detail)
+        write_audit(
+            transaction, now, by, event="emergency_released", subject=task.name, detail=detail
+        )
         if after.status.is_emergency:
             facts = {**alert_facts(task.key), "until": (now + AFTER_REVIEW_PERIOD).isoformat()}
-            if not any(code == AFTER_REVIEW_DUE for code, _facts in open_alerts(transaction.connection, task.name)):
+            if not any(
+                code == AFTER_REVIEW_DUE
+                for code, _facts in open_alerts(transaction.connection, task.name)
+            ):
                 raise_alert(transaction, now, AFTER_REVIEW_DUE, task.name, facts)
         return after
 
@@ -372,7 +449,10 @@ class ApprovalStore(StorePart):
     def return_text(
         self, transaction: Transaction, post: PostId, fingerprint: str, by: Actor, reason: str
     ) -> ApprovalTask:
-        """Ask for a change of exactly this content, and end each yes to it. Raises ApprovalError."""
+        """Ask for a change of exactly this content, and end its approvals.
+
+        Raises ApprovalError.
+        """
         lock_planning(transaction)
         task = self._find(transaction.connection, post, fingerprint)[0]
         now, content = self.runtime.now(), task.status.fingerprint
@@ -386,16 +466,23 @@ class ApprovalStore(StorePart):
         return task
 
     @in_transaction
-    def undo_return(self, transaction: Transaction, post: PostId, fingerprint: str, by: Actor) -> ApprovalTask:
-        """Take back what a person has asked for by `return_text`. What it has ended stays ended.
+    def undo_return(
+        self, transaction: Transaction, post: PostId, fingerprint: str, by: Actor
+    ) -> ApprovalTask:
+        """Take back the request of `return_text`. The ended approvals stay ended.
 
-        Raises ApprovalError if the content has changed since, or another has returned it.
+        Raises ApprovalError if the content has changed since, or if another person has returned it.
         """
         lock_planning(transaction)
         task = self._find(transaction.connection, post, fingerprint)[0]
-        is_theirs = (*_is_text(task.key, task.status.fingerprint), APPROVABLE_TEXT.c.returned_by == by.name)
+        is_theirs = (
+            *_is_text(task.key, task.status.fingerprint),
+            APPROVABLE_TEXT.c.returned_by == by.name,
+        )
         values = {"returned_at": None, "returned_by": None, "returned_reason": None}
-        if not transaction.connection.execute(update(APPROVABLE_TEXT).where(*is_theirs).values(values)).rowcount:
+        if not transaction.connection.execute(
+            update(APPROVABLE_TEXT).where(*is_theirs).values(values)
+        ).rowcount:
             raise ApprovalError("return_not_theirs", post=task.name)
         write_audit(transaction, self.runtime.now(), by, event="return_undone", subject=task.name)
         return task
@@ -410,9 +497,9 @@ class ApprovalStore(StorePart):
         reason: str,
         of: str | None = None,
     ) -> UnapproveResult:
-        """End every yes to what is not sent yet of a post, or of one occurrence of it; with `of` only this person's.
+        """End every approval of unsent content of a post, or of one of its occurrences.
 
-        Raises ApprovalError if there is none.
+        With `of`, end only this person's approvals. Raises ApprovalError if there is none.
         """
         lock_planning(transaction)
         now, connection = self.runtime.now(), transaction.connection
@@ -421,7 +508,9 @@ class ApprovalStore(StorePart):
             given.append(APPROVAL.c.occurrence == occurrence)
         if of is not None:
             rows = connection.execute(select(APPROVAL.c.id, APPROVAL.c.person).where(*given)).all()
-            given.append(APPROVAL.c.id.in_([row.id for row in rows if is_same_name(row.person, of)]))
+            given.append(
+                APPROVAL.c.id.in_([row.id for row in rows if is_same_name(row.person, of)])
+            )
         names = connection.scalars(select(APPROVAL.c.occurrence).where(*given).distinct()).all()
         forget_approved(transaction, POST.c.id == post)
         # ended first: an intent that relies on one has committed by then, and its delivery counts as sent
@@ -433,7 +522,12 @@ class ApprovalStore(StorePart):
             raise ApprovalError("unapprove_nothing", post=post)
         for key in keys:
             write_audit(
-                transaction, now, by, event="unapproved", subject=name_occurrence(key), detail={"reason": reason}
+                transaction,
+                now,
+                by,
+                event="unapproved",
+                subject=name_occurrence(key),
+                detail={"reason": reason},
             )
         sent_before = [delivery for delivery in deliveries if delivery.state in SENT_STATES]
         return UnapproveResult(
@@ -448,7 +542,11 @@ def find_refusal(task: ApprovalTask, approver: Approver) -> ApprovalError | None
     """Return why a person may not give the next approval of an occurrence, if so."""
     status, facts = task.status, {"post": task.name, "by": approver.name}
     if status.is_barred(approver.name):
-        named = {"name": task.name, "post": task.key.post, "writers": "、".join(sorted(status.barred))}
+        named = {
+            "name": task.name,
+            "post": task.key.post,
+            "writers": "、".join(sorted(status.barred)),
+        }
         return ApprovalError("approval_barred", by=approver.name, **named)
     if status.has_approved(approver.name):
         return ApprovalError("approval_given_already", **facts)
@@ -462,7 +560,11 @@ def find_refusal(task: ApprovalTask, approver: Approver) -> ApprovalError | None
 
 def _is_text(key: OccurrenceKey, content: Fingerprint) -> tuple[ColumnElement[bool], ...]:
     columns = APPROVABLE_TEXT.c
-    return columns.post == key.post, columns.occurrence == key.occurrence, columns.fingerprint == content
+    return (
+        columns.post == key.post,
+        columns.occurrence == key.occurrence,
+        columns.fingerprint == content,
+    )
 
 
 def _to_return(text: Row[Any] | None) -> Return | None:
@@ -480,7 +582,7 @@ def _can_be_stopped(rows: Iterable[Row[Any]]) -> bool:
 
 
 STOPPABLE_STATES = WAITING_STATES | {State.HELD}
-"""States from which only an approved delivery goes on to a call."""
+"""States from where only an approved delivery goes on to a call."""
 STOPPABLE_STATE_NAMES = frozenset(state.value for state in STOPPABLE_STATES)
 SENT_STATES = OPEN_STATES - STOPPABLE_STATES | {State.PUBLISHED}
-"""States in which a call has begun, or may have."""
+"""States of deliveries with a call that has begun, or may have."""

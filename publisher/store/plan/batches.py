@@ -1,7 +1,8 @@
-"""A plan in batches, each a transaction of its own: other writers get their turn between them.
+"""A plan in batches, each a transaction of its own: other writers get their turn in between.
 
-The first one is written with the schedule version. What a person waits for comes first: what is urgent, then what is
-due first. After a crash the next planning run finds what is still missing. An occurrence is never split.
+The first one is written with the schedule version. Content that a person waits for comes first:
+urgent posts, then the earliest due. After a crash the next planning run finds the missing part. An
+occurrence is never split.
 """
 
 from collections import defaultdict
@@ -13,7 +14,10 @@ from publisher.domain.plan import Plan, PlannedDeliveries, RemovedTargets
 from publisher.domain.post import OccurrenceKey, PostId, RenderedRevision
 
 FIRST_BATCH_SIZE = 1000
-"""New deliveries committed together with their schedule version: about half a second of work on slow hardware."""
+"""New deliveries committed together with their schedule version.
+
+That is about half a second of work on slow hardware.
+"""
 NEXT_BATCH_SIZE = 100
 """New deliveries in each later batch: about a twentieth of a second of work on slow hardware."""
 CHANGE_SIZE = 5
@@ -31,7 +35,10 @@ class RenderedOccurrence:
 
 @dataclass(slots=True, kw_only=True)
 class PlanBatch:
-    """What one transaction writes of a plan. The last one `is_last`: after it the whole plan is written."""
+    """The part of a plan that one transaction writes.
+
+    The last one `is_last`: after it the whole plan is written.
+    """
 
     rendered: list[RenderedOccurrence] = field(default_factory=list)
     removed_targets: list[RemovedTargets] = field(default_factory=list)
@@ -41,7 +48,10 @@ class PlanBatch:
 
 @dataclass(slots=True, kw_only=True)
 class OccurrenceChange:
-    """All that a plan writes of one occurrence; `unschedules` its post, of which it is the last one."""
+    """The plan's changes of one occurrence.
+
+    `unschedules` means that it unschedules its post, and is the post's last change.
+    """
 
     key: OccurrenceKey
     follows: PostId | None = None
@@ -53,13 +63,15 @@ class OccurrenceChange:
 
     @property
     def turn(self) -> tuple[bool, datetime, bool]:
-        """What is urgent comes first, then what is due first."""
+        """Urgent changes come first, then the earliest due."""
         return not self.is_urgent, self.due_at, bool(self.rendered)
 
     @property
     def size(self) -> int:
         new = sum(len(item.planned.accounts) for item in self.rendered if item.planned.is_new)
-        changed = sum(len(item.planned.accounts) for item in self.rendered if not item.planned.is_new)
+        changed = sum(
+            len(item.planned.accounts) for item in self.rendered if not item.planned.is_new
+        )
         removed = sum(len(target.accounts) for target in self.removed_targets)
         return new + CHANGE_SIZE * (changed + removed + self.unschedules)
 
@@ -67,8 +79,8 @@ class OccurrenceChange:
 def split_into_batches(plan: Plan, rendered: Sequence[RenderedOccurrence]) -> Sequence[PlanBatch]:
     """Split a plan into batches; there is always at least one.
 
-    Urgent posts come first, then the earliest due. An occurrence never precedes the one it follows, nor a removed one
-    of its own post.
+    Urgent posts come first, then the earliest due. An occurrence never precedes the one it follows,
+    nor a removed one of its own post.
     """
     batches, size, limit = [PlanBatch()], 0, FIRST_BATCH_SIZE
     for change in _list_changes(plan, rendered):
@@ -95,11 +107,13 @@ def join_batches(batches: Sequence[PlanBatch]) -> PlanBatch:
 
 
 def _list_changes(plan: Plan, rendered: Sequence[RenderedOccurrence]) -> Iterator[OccurrenceChange]:
-    """Yield the changes of all occurrences, in the order in which they are written."""
+    """Yield the changes of all occurrences, in write order."""
     changes: dict[OccurrenceKey, OccurrenceChange] = {}
     for item in rendered:
         planned = item.planned
-        change = changes.setdefault(planned.occurrence.key, OccurrenceChange(key=planned.occurrence.key))
+        change = changes.setdefault(
+            planned.occurrence.key, OccurrenceChange(key=planned.occurrence.key)
+        )
         change.rendered.append(item)
         change.follows, change.is_urgent = planned.post.follows, planned.post.is_urgent
         change.due_at = planned.occurrence.due_at
@@ -111,18 +125,24 @@ def _list_changes(plan: Plan, rendered: Sequence[RenderedOccurrence]) -> Iterato
     ordered = sorted(changes.values(), key=lambda change: change.turn)
     first_turns = {change.key.post: change.turn for change in reversed(ordered)}
     # An occurrence that has moved is taken out before it is filed again: both must never be able to be sent.
-    ordered.sort(key=lambda change: change.turn if change.rendered else (*first_turns[change.key.post][:2], False))
+    ordered.sort(
+        key=lambda change: (
+            change.turn if change.rendered else (*first_turns[change.key.post][:2], False)
+        )
+    )
     last = {change.key.post: change for change in ordered}
     for post in plan.removed_posts:
         if post in last:
             last[post].unschedules = True
         else:
-            ordered.insert(0, OccurrenceChange(key=OccurrenceKey(post=post, occurrence=""), unschedules=True))
+            ordered.insert(
+                0, OccurrenceChange(key=OccurrenceKey(post=post, occurrence=""), unschedules=True)
+            )
     return _originals_first(ordered)
 
 
 def _originals_first(changes: Sequence[OccurrenceChange]) -> Iterator[OccurrenceChange]:
-    """Yield changes in their order, but each after those of the post that its own post follows."""
+    """Yield changes in their order, but each after the changes of the post that its own follows."""
     by_post: dict[PostId, list[OccurrenceChange]] = defaultdict(list)
     for change in changes:
         by_post[change.key.post].append(change)
@@ -130,7 +150,9 @@ def _originals_first(changes: Sequence[OccurrenceChange]) -> Iterator[Occurrence
     for change in changes:
         chain = [change]
         posts = [change.key.post]
-        while (originals := by_post.get(chain[-1].follows or PostId(""))) and originals[0].key.post not in posts:
+        while (originals := by_post.get(chain[-1].follows or PostId(""))) and originals[
+            0
+        ].key.post not in posts:
             chain.append(originals[0])
             posts.append(originals[0].key.post)
         for one in [*(one for post in reversed(posts[1:]) for one in by_post.pop(post)), change]:

@@ -18,19 +18,28 @@ def write_contents(
     rendered: Sequence[RenderedOccurrence],
     cancelled: AbstractSet[PostId],
 ) -> None:
-    """Store the images of these occurrences, until when they are needed, and the texts of those not cancelled."""
+    """Store the images of these occurrences, with their end of use, and the uncancelled texts."""
     connection = transaction.connection
     needed_until: dict[str, datetime] = {}
     for item in rendered:
         expires_at = item.planned.occurrence.expires_at
-        for image in (image for rendered_post in item.revision.rendered_posts for image in rendered_post.images):
+        for image in (
+            image
+            for rendered_post in item.revision.rendered_posts
+            for image in rendered_post.images
+        ):
             needed_until[image.sha256] = max(expires_at, needed_until.get(image.sha256, expires_at))
     for digest, expires_at in sorted(needed_until.items()):
         is_image = MEDIA.c.sha256 == digest
         stored_until = connection.scalar(select(MEDIA.c.shown_until).where(is_image))
         if stored_until is None:
             media_type, data = media[digest]
-            row = {"sha256": digest, "media_type": media_type, "data": data, "shown_until": expires_at}
+            row = {
+                "sha256": digest,
+                "media_type": media_type,
+                "data": data,
+                "shown_until": expires_at,
+            }
             connection.execute(insert(MEDIA), [row])
         elif stored_until < expires_at:
             connection.execute(update(MEDIA).where(is_image).values(shown_until=expires_at))
@@ -38,8 +47,13 @@ def write_contents(
         if item.planned.post.id in cancelled:
             continue
         key, revision = item.planned.occurrence.key, item.revision.id
-        rendered_posts = {rendered_post.fingerprint: rendered_post for rendered_post in item.revision.rendered_posts}
-        query = select(RENDERED_POST.c.fingerprint).where(RENDERED_POST.c.fingerprint.in_(list(rendered_posts)))
+        rendered_posts = {
+            rendered_post.fingerprint: rendered_post
+            for rendered_post in item.revision.rendered_posts
+        }
+        query = select(RENDERED_POST.c.fingerprint).where(
+            RENDERED_POST.c.fingerprint.in_(list(rendered_posts))
+        )
         stored = set(connection.scalars(query))
         rows = [
             {

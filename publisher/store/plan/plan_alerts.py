@@ -1,4 +1,4 @@
-"""The alerts about a plan: what it leaves out, what it has taken from open posts, and what it waits for."""
+"""The alerts about a plan: posts left out, open posts with losses, and waits."""
 
 import json
 from collections import defaultdict
@@ -12,29 +12,44 @@ from publisher.domain.plan import LateAccounts
 from publisher.domain.post import PostId
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction
-from publisher.store.db.rows import AlertContent, clear_alerts, keep_alert, open_alerts, replace_alerts
+from publisher.store.db.rows import (
+    AlertContent,
+    clear_alerts,
+    keep_alert,
+    open_alerts,
+    replace_alerts,
+)
 
 ACCOUNTS_ADDED_LATE = "accounts_added_late"
 """The alert that accounts were added to a post too late to get it."""
 POSTS_LEFT_OUT = "posts_left_out"
 """The alert that the version in force leaves posts as they are filed."""
 POSTS_REMOVED = "posts_removed"
-"""The alert that a new version, or other settings, have cancelled what was filed of posts."""
+"""The alert that a new version, or other settings, have cancelled filed deliveries."""
 REMOVALS_WAITING = "removals_waiting"
 """The alert that the settings take so much that a person must confirm it."""
 SETTINGS_DIFFER = "settings_differ"
-"""The alert that another daemon plans with other settings, so that neither takes anything from the other."""
-LEFT_OUT_SUBJECT, REMOVED_SUBJECT, SETTINGS_SUBJECT = "schedule:left_out", "schedule:removed", "schedule:settings"
+"""The alert that another daemon plans with other settings.
+
+So neither takes anything from the other.
+"""
+LEFT_OUT_SUBJECT, REMOVED_SUBJECT, SETTINGS_SUBJECT = (
+    "schedule:left_out",
+    "schedule:removed",
+    "schedule:settings",
+)
 MAX_NAMED_POSTS = 20
 
 PlanAlerts = Mapping[str, AlertContent | None]
 """The alert that must be open about each of these subjects; None for none."""
 
 
-def make_plan_alerts(left_out: Sequence[Problem], withheld: Sequence[PostId], hosts: Sequence[str]) -> PlanAlerts:
-    """Return the alerts about a plan: posts that it leaves out, and those that settings would take something from.
+def make_plan_alerts(
+    left_out: Sequence[Problem], withheld: Sequence[PostId], hosts: Sequence[str]
+) -> PlanAlerts:
+    """Return the alerts about a plan: posts that it leaves out, and posts that lose something.
 
-    `hosts` are the daemons with other settings.
+    The settings would take something from the latter. `hosts` are the daemons with other settings.
     """
     facts = {"number": str(len(withheld)), "posts": name_posts(withheld)}
     settings: AlertContent | None = (REMOVALS_WAITING, facts) if withheld else None
@@ -60,9 +75,13 @@ def left_out_facts(left_out: Sequence[Problem]) -> dict[str, str]:
 
 
 def find_outdated(connection: Connection, alerts: PlanAlerts) -> PlanAlerts:
-    """Return those of these alerts that are not open as they must be."""
+    """Return the alerts that are not open as they must be."""
     wanted = {subject: [content] if content else [] for subject, content in alerts.items()}
-    return {subject: alerts[subject] for subject, found in wanted.items() if open_alerts(connection, subject) != found}
+    return {
+        subject: alerts[subject]
+        for subject, found in wanted.items()
+        if open_alerts(connection, subject) != found
+    }
 
 
 def keep_plan_alerts(transaction: Transaction, now: datetime, alerts: PlanAlerts) -> None:
@@ -74,8 +93,12 @@ def keep_plan_alerts(transaction: Transaction, now: datetime, alerts: PlanAlerts
 def report_removed(
     transaction: Transaction, now: datetime, taken: Collection[PostId], restored: Collection[PostId]
 ) -> None:
-    """Keep one alert that names the posts from which something was taken, until it is back or a person has seen it."""
-    is_open = (ALERT.c.subject == REMOVED_SUBJECT, ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
+    """Keep one alert naming the posts with a loss, until it is back or seen by a person."""
+    is_open = (
+        ALERT.c.subject == REMOVED_SUBJECT,
+        ALERT.c.cleared_at.is_(None),
+        ALERT.c.dismissed_at.is_(None),
+    )
     if not taken and not restored:
         return
     facts = transaction.connection.scalar(select(ALERT.c.facts).where(*is_open))
@@ -86,12 +109,21 @@ def report_removed(
     if not posts:
         clear_alerts(transaction, REMOVED_SUBJECT, now)
         return
-    content = {"number": str(len(posts)), "posts": name_posts(posts), "all": json.dumps(posts, ensure_ascii=False)}
+    content = {
+        "number": str(len(posts)),
+        "posts": name_posts(posts),
+        "all": json.dumps(posts, ensure_ascii=False),
+    }
     keep_alert(transaction, now, POSTS_REMOVED, REMOVED_SUBJECT, content)
 
 
-def find_unreported(late_accounts: Sequence[LateAccounts], connection: Connection) -> list[LateAccounts]:
-    """Return the posts whose late accounts no alert has named yet, one that is over included."""
+def find_unreported(
+    late_accounts: Sequence[LateAccounts], connection: Connection
+) -> list[LateAccounts]:
+    """Return the posts with late accounts that no alert has named yet.
+
+    An alert that is over counts as well.
+    """
     query = select(ALERT.c.subject, ALERT.c.facts).where(ALERT.c.code == ACCOUNTS_ADDED_LATE)
     named: dict[str, set[str]] = defaultdict(set)
     for subject, facts in connection.execute(query) if late_accounts else ():
@@ -99,7 +131,9 @@ def find_unreported(late_accounts: Sequence[LateAccounts], connection: Connectio
     return [late for late in late_accounts if not set(late.accounts) <= named[late.post]]
 
 
-def raise_late_account_alerts(transaction: Transaction, now: datetime, late_accounts: Sequence[LateAccounts]) -> None:
+def raise_late_account_alerts(
+    transaction: Transaction, now: datetime, late_accounts: Sequence[LateAccounts]
+) -> None:
     for late in find_unreported(late_accounts, transaction.connection):
         facts = {"post": late.post, "accounts": "、".join(late.accounts)}
         keep_alert(transaction, now, ACCOUNTS_ADDED_LATE, late.post, facts)

@@ -24,7 +24,13 @@ from publisher.domain.delivery import (
     State,
 )
 from publisher.domain.errors import RefusedError
-from publisher.domain.plan import LateAccounts, Plan, PlannedDeliveries, StoredPosts, find_sent_elsewhere
+from publisher.domain.plan import (
+    LateAccounts,
+    Plan,
+    PlannedDeliveries,
+    StoredPosts,
+    find_sent_elsewhere,
+)
 from publisher.domain.post import (
     CronTrigger,
     Fingerprint,
@@ -72,7 +78,12 @@ from publisher.store.deliveries.cancellations import (
 )
 from publisher.store.people.saves import add_writers, find_authorship, note_left_out
 from publisher.store.plan.accounts import lock_filing
-from publisher.store.plan.batches import PlanBatch, RenderedOccurrence, join_batches, split_into_batches
+from publisher.store.plan.batches import (
+    PlanBatch,
+    RenderedOccurrence,
+    join_batches,
+    split_into_batches,
+)
 from publisher.store.plan.contents import write_contents
 from publisher.store.plan.plan_alerts import (
     ACCOUNTS_ADDED_LATE,
@@ -83,7 +94,12 @@ from publisher.store.plan.plan_alerts import (
     raise_late_account_alerts,
     report_removed,
 )
-from publisher.store.plan.stored_posts import REMOVAL_REASONS, post_rows, read_live_deliveries, read_stored_posts
+from publisher.store.plan.stored_posts import (
+    REMOVAL_REASONS,
+    post_rows,
+    read_live_deliveries,
+    read_stored_posts,
+)
 from publisher.store.plan.versions import NEWEST_VERSION, write_version
 from publisher.store.recovery.recover import (
     attach_orphans,
@@ -100,7 +116,10 @@ HASH_SEPARATOR = " "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditAction:
-    """A person's recorded action. Its audit entry is written in the same transaction as its effect."""
+    """A person's recorded action.
+
+    Its audit entry is written in the same transaction as its effect.
+    """
 
     event: str
     subject: str
@@ -114,12 +133,14 @@ class PlanCommit:
 
     A person has ordered the correction `corrects`, if any, of the post that it names.
 
-    `schedule_text` is set for a new version of the schedule, and `posts` are its posts. `media` maps an image's hash to
-    its media type and bytes. `is_scheduled` is False for posts sent from outside the schedule. `base_version` is the
-    version that the plan was made from, if any. `is_resend`: a person ordered these deliveries in addition to those of
-    the schedule, so no delivery of their posts may be open on their accounts. A named person has saved the texts of
-    `posts`, or they are from a file of this owner; what a person saved into that file is known from PostSaves. The
-    `alerts` are kept with a new version; people are alerted to the posts of which something is `taken`.
+    `schedule_text` is set for a new version of the schedule, and `posts` are its posts. `media`
+    maps an image's hash to its media type and bytes. `is_scheduled` is False for posts sent from
+    outside the schedule. `base_version` is the version that the plan was made from, if any.
+    `is_resend` means that a person ordered these deliveries in addition to the ones in the
+    schedule. So no delivery of their posts may be open on their accounts. A named person has saved
+    the texts of `posts`, or they are from a file of this owner. A person's saves into that file are
+    known from PostSaves. The `alerts` are kept with a new version. People are alerted to the posts
+    of which something is `taken`.
     """
 
     plan: Plan
@@ -137,12 +158,18 @@ class PlanCommit:
     alerts: PlanAlerts = field(default_factory=dict)
     taken: Collection[PostId] = ()
     is_refresh: bool = False
-    """A person wants what is filed rendered again: nothing is changed where a call has begun meanwhile."""
+    """A person wants the filed deliveries rendered again.
+
+    Nothing is changed if a call has begun meanwhile.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenDeliveries:
-    """What a batch has written: how many deliveries are new, and where a text was replaced or a delivery came back."""
+    """The result of a batch: the number of new deliveries, and the places of other changes.
+
+    There a text was replaced or a delivery came back.
+    """
 
     inserted: int
     edited: Collection[OccurrenceKey]
@@ -155,7 +182,7 @@ _STARTED_ATTEMPTS = (
     .where(or_(ATTEMPT.c.outcome.is_(None), ATTEMPT.c.outcome != RESULT_CODES[NotSent]))
     .limit(1)
 )
-"""Attempts whose creating call has begun, or may have."""
+"""Attempts with a creating call that has begun, or may have."""
 
 
 class PostStore(StorePart):
@@ -166,9 +193,10 @@ class PostStore(StorePart):
         return await self.database.read(lambda connection: connection.scalar(NEWEST_VERSION) or 0)
 
     async def plan_basis(self) -> tuple[int, int, Sequence[str]]:
-        """Return the version in force and the newest audit entry, 0 before the first, and the settings of all daemons.
+        """Return the version in force, the newest audit entry, and the settings of all daemons.
 
-        Every change that a plan depends on has an entry, so what is planned stays complete while these are the same.
+        The entry is 0 before the first. Every change that a plan depends on has an entry. So a plan
+        stays complete while these are the same.
         """
         settings = select(func.aggregate_strings(WORKER_STATE.c.config_hash, HASH_SEPARATOR))
         basis = select(
@@ -176,11 +204,13 @@ class PostStore(StorePart):
             select(func.coalesce(func.max(AUDIT.c.id), 0)).scalar_subquery(),
             settings.where(*self._is_running_elsewhere()).scalar_subquery(),
         )
-        version, entry, hashes = await self.database.read(lambda connection: connection.execute(basis).one())
+        version, entry, hashes = await self.database.read(
+            lambda connection: connection.execute(basis).one()
+        )
         return version, entry, sorted(set((hashes or "").split()))
 
     async def hosts_with_other_settings(self, config_hash: str) -> list[str]:
-        """Return the hosts of other running daemons that have planned with other settings than these last."""
+        """Return the hosts of other running daemons that planned last with other settings."""
         has_others = (*self._is_running_elsewhere(), WORKER_STATE.c.config_hash != config_hash)
         query = select(WORKER.c.host).where(*has_others)
         return await self.database.read(lambda connection: sorted(set(connection.scalars(query))))
@@ -195,14 +225,16 @@ class PostStore(StorePart):
         )
 
     async def config_hash(self) -> str | None:
-        """Return the hash of the settings that this worker last planned with; None before the first plan."""
+        """Return the settings hash of this worker's last plan; None before the first plan."""
         query = select(WORKER_STATE.c.config_hash).where(WORKER_STATE.c.worker == self.store.worker)
         return await self.database.read(lambda connection: connection.scalar(query))
 
     async def set_config_hash(self, config_hash: str) -> None:
         if await self.config_hash() != config_hash:
             await self.database.write(
-                lambda transaction: set_worker_state(transaction.connection, self.store.worker, config_hash=config_hash)
+                lambda transaction: set_worker_state(
+                    transaction.connection, self.store.worker, config_hash=config_hash
+                )
             )
 
     async def active_schedule_text(self) -> str | None:
@@ -212,19 +244,27 @@ class PostStore(StorePart):
         return text
 
     async def is_accepted(self, sha256: str, since: int) -> bool:
-        """Return True if a text of this hash is in force, or was since the version of this number."""
-        query = select(SCHEDULE.c.id).where(SCHEDULE.c.sha256 == sha256, SCHEDULE.c.id >= since).limit(1)
+        """Return True if a text of this hash is in force, or was since the version `since`."""
+        query = (
+            select(SCHEDULE.c.id)
+            .where(SCHEDULE.c.sha256 == sha256, SCHEDULE.c.id >= since)
+            .limit(1)
+        )
         return await self.database.read(lambda connection: connection.scalar(query)) is not None
 
     async def is_old_schedule(self, text: str) -> bool:
         """Return True if a shared database once had this text in force, and has another one now.
 
-        A worker that starts with such a file has an outdated copy. To go back to an earlier version, edit the file.
+        A worker that starts with such a file has an outdated copy. To go back to an earlier
+        version, edit the file.
         """
         digest = sha256(text.encode()).hexdigest()
         query = select(SCHEDULE.c.id).where(SCHEDULE.c.sha256 == digest).limit(1)
         database = self.database
-        return database.is_shared and await database.read(lambda connection: connection.scalar(query)) is not None
+        return (
+            database.is_shared
+            and await database.read(lambda connection: connection.scalar(query)) is not None
+        )
 
     async def get_post(self, post: PostId) -> Post | None:
         """Return a post as last accepted."""
@@ -238,12 +278,19 @@ class PostStore(StorePart):
         That is a cancellation, an open delivery, or a one-off post that is published or may be.
         """
         now = self.runtime.now()
-        return await self.database.read(lambda connection: _resend_blocker(connection, post, account, now))
+        return await self.database.read(
+            lambda connection: _resend_blocker(connection, post, account, now)
+        )
 
     async def stored_posts(self, posts: Sequence[Post] = ()) -> StoredPosts:
-        """Return the stored state of the scheduled posts and of `posts`, to compare a schedule with."""
+        """Return the stored state of the scheduled posts and of `posts`.
+
+        It is compared with a schedule.
+        """
         now = self.runtime.now()
-        return await self.database.read(lambda connection: read_stored_posts(connection, posts, now))
+        return await self.database.read(
+            lambda connection: read_stored_posts(connection, posts, now)
+        )
 
     async def is_cancelled(self, post: PostId) -> bool:
         """Return True if a person has cancelled the post."""
@@ -253,23 +300,28 @@ class PostStore(StorePart):
     async def corrected_by(self, post: PostId) -> PostId | None:
         """Return the correction that has ended the wish to publish a post, if one has."""
         query = select(POST.c.corrected_by).where(POST.c.id == post)
-        correction: PostId | None = await self.database.read(lambda connection: connection.scalar(query))
+        correction: PostId | None = await self.database.read(
+            lambda connection: connection.scalar(query)
+        )
         return correction
 
     async def commit_plan(self, commit: PlanCommit, by: Actor = PLANNER) -> int:
-        """Write a plan, and return how many deliveries are new. Idempotent.
+        """Write a plan, and return the number of new deliveries. Idempotent.
 
-        A plan made from a schedule version is written in batches. What is left is dropped when a newer version comes
-        into force meanwhile, as that one plans whatever is still missing.
+        A plan made from a schedule version is written in batches. The rest is dropped when a newer
+        version comes into force meanwhile. That version plans the missing part.
 
-        Raises ConcurrentUpdateError when another schedule version came into force since the plan was made, and
-        RefusedError when somebody else has ordered the same new occurrence meanwhile.
+        Raises ConcurrentUpdateError when another schedule version came into force since the plan
+        was made. Raises RefusedError when another person has ordered the same new occurrence
+        meanwhile.
         """
         batches, write = split_into_batches(commit.plan, commit.rendered), self.database.write
         if commit.base_version is None:
             batches = [join_batches(batches)]
         if commit.posts:
-            changed = await self.database.read(lambda connection: find_changed_posts(connection, commit))
+            changed = await self.database.read(
+                lambda connection: find_changed_posts(connection, commit)
+            )
             commit = replace(commit, posts=changed)
         inserted, version, remaining = await write(partial(self._begin_plan, commit, batches, by))
         for batch in remaining:
@@ -282,29 +334,48 @@ class PostStore(StorePart):
     def _begin_plan(
         self, commit: PlanCommit, batches: Sequence[PlanBatch], by: Actor, transaction: Transaction
     ) -> tuple[int, int, Sequence[PlanBatch]]:
-        """Write a version with the first batch; return the number of new deliveries, the version, and what remains.
+        """Write a version with the first batch. Return the new deliveries, version, and rest.
 
-        Nothing is deferred while new posts may have been sent already, in a data-loss window.
+        The new deliveries are a number. Nothing is deferred while new posts may have been sent
+        already, in a data-loss window.
         """
         now, connection = self.runtime.now(), transaction.connection
         lock_filing(self.store, transaction, [item.planned for item in commit.rendered])
-        if commit.base_version is not None and commit.base_version != connection.scalar(NEWEST_VERSION):
+        if commit.base_version is not None and commit.base_version != connection.scalar(
+            NEWEST_VERSION
+        ):
             raise ConcurrentUpdateError(commit.base_version)
         first, *remaining = [join_batches(batches)] if covers_new_posts(transaction) else batches
-        if commit.is_resend:  # asked again inside the transaction: two people may order the same in the same second
+        if (
+            commit.is_resend
+        ):  # asked again inside the transaction: two people may order the same in the same second
             new = [item.planned for item in first.rendered if item.planned.is_new]
             _require_resendable(connection, new, now)
-            for subject in {planned.post.id for planned in new}:  # a person has decided about accounts added late
+            for subject in {
+                planned.post.id for planned in new
+            }:  # a person has decided about accounts added late
                 clear_alerts(transaction, subject, now, ACCOUNTS_ADDED_LATE)
         for action in commit.actions:
-            write_audit(transaction, now, action.by, event=action.event, subject=action.subject, detail=action.detail)
+            write_audit(
+                transaction,
+                now,
+                action.by,
+                event=action.event,
+                subject=action.subject,
+                detail=action.detail,
+            )
         self._write_version(transaction, commit, now, by)
         report_removed(transaction, now, commit.taken, ())
         inserted = self._write_batch(transaction, commit, first, by, now)
         return inserted, connection.execute(NEWEST_VERSION).scalar_one(), remaining
 
     def _continue_plan(
-        self, commit: PlanCommit, batch: PlanBatch, version: int, by: Actor, transaction: Transaction
+        self,
+        commit: PlanCommit,
+        batch: PlanBatch,
+        version: int,
+        by: Actor,
+        transaction: Transaction,
     ) -> int:
         """Write a later batch of a plan; return the number of new deliveries."""
         lock_filing(self.store, transaction, [item.planned for item in batch.rendered])
@@ -313,9 +384,17 @@ class PostStore(StorePart):
         return self._write_batch(transaction, commit, batch, by, self.runtime.now())
 
     def _write_batch(
-        self, transaction: Transaction, commit: PlanCommit, batch: PlanBatch, by: Actor, now: datetime
+        self,
+        transaction: Transaction,
+        commit: PlanCommit,
+        batch: PlanBatch,
+        by: Actor,
+        now: datetime,
     ) -> int:
-        """Write what one transaction holds of a plan, at its one instant; return the number of new deliveries."""
+        """Write one transaction's part of a plan, at its one instant.
+
+        Return the number of new deliveries.
+        """
         connection = transaction.connection
         stopped = {
             row.id
@@ -324,13 +403,23 @@ class PostStore(StorePart):
         }
         if commit.is_refresh:
             _require_unstarted(transaction, batch.rendered, now)
-            add_writers(self.store, transaction, {action.subject: action.by.name for action in commit.actions})
+            add_writers(
+                self.store,
+                transaction,
+                {action.subject: action.by.name for action in commit.actions},
+            )
         write_contents(transaction, commit.media, batch.rendered, stopped)
         wanted = [item for item in batch.rendered if item.planned.post.id not in stopped]
-        written = self._write_deliveries(transaction, wanted, now, is_ordered=not commit.is_scheduled)
+        written = self._write_deliveries(
+            transaction, wanted, now, is_ordered=not commit.is_scheduled
+        )
         attach_orphans(self.store, transaction)
-        keys = [(item.planned.post, item.planned.occurrence.key.occurrence) for item in batch.rendered]
-        mark_new_unresolved(self.store, transaction, keys, is_new_version=commit.schedule_text is not None)
+        keys = [
+            (item.planned.post, item.planned.occurrence.key.occurrence) for item in batch.rendered
+        ]
+        mark_new_unresolved(
+            self.store, transaction, keys, is_new_version=commit.schedule_text is not None
+        )
         self.runtime.hit_failpoint_now("plan.after_insert")
         gone = frozenset(commit.plan.removed_posts)
         self._cancel_removed(transaction, batch, gone)
@@ -338,20 +427,33 @@ class PostStore(StorePart):
         if commit.corrects is not None:
             stop_original(self.store, transaction, commit.corrects)
         else:
-            stop_corrected(self.store, transaction, find_due_corrections([item.planned for item in wanted], now))
+            stop_corrected(
+                self.store,
+                transaction,
+                find_due_corrections([item.planned for item in wanted], now),
+            )
         if self.store.approval_rules.is_active:
             # what is approved of a post that leaves the schedule stays approved: it may come back
-            changed = {target.key for target in batch.removed_targets if target.key.post not in gone}
+            changed = {
+                target.key for target in batch.removed_targets if target.key.post not in gone
+            }
             changed |= {item.planned.occurrence.key for item in wanted}
             record_contents(self.store, transaction, changed, written.edited, by)
         if batch.is_last and commit.base_version is not None:
             is_behind = POST.c.planned_hash != POST.c.target_hash
-            connection.execute(update(POST).where(is_behind).values(planned_hash=POST.c.target_hash))
+            connection.execute(
+                update(POST).where(is_behind).values(planned_hash=POST.c.target_hash)
+            )
         self.runtime.hit_failpoint_now("reload.before_commit")
         return written.inserted
 
     def _write_deliveries(
-        self, transaction: Transaction, wanted: Sequence[RenderedOccurrence], now: datetime, *, is_ordered: bool
+        self,
+        transaction: Transaction,
+        wanted: Sequence[RenderedOccurrence],
+        now: datetime,
+        *,
+        is_ordered: bool,
     ) -> WrittenDeliveries:
         """Write new and revised deliveries."""
         inserted, edited, restored = 0, set(), set()
@@ -364,23 +466,42 @@ class PostStore(StorePart):
             restored |= {item.planned.occurrence.key} if is_restored else set()
         return WrittenDeliveries(inserted=inserted, edited=edited, restored=restored)
 
-    def _cancel_removed(self, transaction: Transaction, batch: PlanBatch, gone: AbstractSet[PostId]) -> None:
-        """Cancel the deliveries of posts that have left the schedule, and those of accounts that a post has lost."""
+    def _cancel_removed(
+        self, transaction: Transaction, batch: PlanBatch, gone: AbstractSet[PostId]
+    ) -> None:
+        """Cancel the deliveries of removed posts, and of accounts that a post has lost.
+
+        A removed post has left the schedule.
+        """
         for target in batch.removed_targets:
             reason = REMOVAL_REASONS[0 if target.key.post in gone else 1]
             for account in target.accounts:
-                of_account = {"post": target.key.post, "occurrence": target.key.occurrence, "account": account}
+                of_account = {
+                    "post": target.key.post,
+                    "occurrence": target.key.occurrence,
+                    "account": account,
+                }
                 cancel_matching(self.store, transaction, of_account, PLANNER, reason=reason)
         for post in batch.removed_posts:
-            cancel_matching(self.store, transaction, {"post": post}, PLANNER, reason=REMOVAL_REASONS[0])
-            transaction.connection.execute(update(POST).where(POST.c.id == post).values(is_scheduled=False))
+            cancel_matching(
+                self.store, transaction, {"post": post}, PLANNER, reason=REMOVAL_REASONS[0]
+            )
+            transaction.connection.execute(
+                update(POST).where(POST.c.id == post).values(is_scheduled=False)
+            )
 
     @in_transaction
     def record_rejection(self, transaction: Transaction, reason: str) -> None:
-        """Raise an alert that a new version of the schedule was rejected, unless one with this reason is open."""
-        query = select(ALERT.c.facts).where(ALERT.c.code == "reload_refused", ALERT.c.cleared_at.is_(None))
-        if reason not in [json.loads(facts)["reason"] for facts in transaction.connection.scalars(query)]:
-            replace_alerts(transaction, self.runtime.now(), "reload_refused", "schedule", {"reason": reason})
+        """Raise an alert about a rejected schedule version, unless one with this reason is open."""
+        query = select(ALERT.c.facts).where(
+            ALERT.c.code == "reload_refused", ALERT.c.cleared_at.is_(None)
+        )
+        if reason not in [
+            json.loads(facts)["reason"] for facts in transaction.connection.scalars(query)
+        ]:
+            replace_alerts(
+                transaction, self.runtime.now(), "reload_refused", "schedule", {"reason": reason}
+            )
 
     @in_transaction
     def clear_rejection(self, transaction: Transaction) -> None:
@@ -398,32 +519,48 @@ class PostStore(StorePart):
             lock_planning(transaction)
             if version != transaction.connection.scalar(NEWEST_VERSION):
                 raise ConcurrentUpdateError(version)
-            keep_plan_alerts(transaction, self.runtime.now(), find_outdated(transaction.connection, alerts))
+            keep_plan_alerts(
+                transaction, self.runtime.now(), find_outdated(transaction.connection, alerts)
+            )
 
         if await self.database.read(lambda connection: find_outdated(connection, alerts)):
             await self.database.write(report)
 
     async def report_late_accounts(self, late_accounts: Sequence[LateAccounts]) -> None:
-        """Raise an alert about each post that accounts were added to too late, unless people know it already."""
+        """Raise an alert about each post with accounts added too late, unless people know it."""
         if await self.database.read(partial(find_unreported, late_accounts)):
             now = self.runtime.now()
-            await self.database.write(partial(raise_late_account_alerts, now=now, late_accounts=late_accounts))
+            await self.database.write(
+                partial(raise_late_account_alerts, now=now, late_accounts=late_accounts)
+            )
 
     @in_transaction
     def register_logins(self, transaction: Transaction) -> None:
         """Insert a row for every login of the settings that has none."""
         logins = {policy.account.login for policy in self.store.policies.values()}
         new = sorted(logins - set(transaction.connection.scalars(select(LOGIN.c.id))))
-        rows = [{"id": login, "cooldown_until": UNIX_EPOCH, "routine_cooldown_until": UNIX_EPOCH} for login in new]
+        rows = [
+            {"id": login, "cooldown_until": UNIX_EPOCH, "routine_cooldown_until": UNIX_EPOCH}
+            for login in new
+        ]
         if rows:
             transaction.connection.execute(insert(LOGIN), rows)
 
-    def _write_version(self, transaction: Transaction, commit: PlanCommit, now: datetime, by: Actor) -> None:
-        """Write the new schedule version, if any, and the posts, which are new or have changed."""
+    def _write_version(
+        self, transaction: Transaction, commit: PlanCommit, now: datetime, by: Actor
+    ) -> None:
+        """Write the new schedule version, if any, and the new or changed posts."""
         connection = transaction.connection
         if commit.schedule_text is not None:
             digest = write_version(connection, commit.schedule_text, now)
-            write_audit(transaction, now, by, event="schedule_accepted", subject="schedule", detail={"sha256": digest})
+            write_audit(
+                transaction,
+                now,
+                by,
+                event="schedule_accepted",
+                subject="schedule",
+                detail={"sha256": digest},
+            )
             clear_alerts(transaction, "schedule", now)
             keep_plan_alerts(transaction, now, commit.alerts)
             raise_late_account_alerts(transaction, now, commit.plan.late_accounts)
@@ -442,7 +579,12 @@ class PostStore(StorePart):
             }
             if row is None:
                 planned_hash = "" if commit.base_version is not None else post.target_hash
-                once = {"id": post.id, "in_force_since": now, "is_cancelled": False, "planned_hash": planned_hash}
+                once = {
+                    "id": post.id,
+                    "in_force_since": now,
+                    "is_cancelled": False,
+                    "planned_hash": planned_hash,
+                }
                 new.append({**values, **once})
             else:
                 if load_post(row.body).trigger != post.trigger:
@@ -456,7 +598,8 @@ class PostStore(StorePart):
     ) -> int:
         """Insert the deliveries that do not exist yet, with their audit entries. Returns how many.
 
-        An account joins no occurrence that has been called meanwhile, nor a one-time post that a person sends to it.
+        An account joins no occurrence that has been called meanwhile, nor a one-time post that a
+        person sends to it.
         """
         key, post, revision = item.planned.occurrence.key, item.planned.post, item.revision.id
         is_of_key = DELIVERY.c.occurrence == key.occurrence
@@ -468,38 +611,58 @@ class PostStore(StorePart):
         query = select(DELIVERY.c.account).where(DELIVERY.c.post == key.post, is_of_key)
         existing = set(transaction.connection.scalars(query))
         is_ordered_now = is_ordered and item.planned.occurrence.due_at <= now
-        is_immediate = is_ordered_now or (isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None)
+        is_immediate = is_ordered_now or (
+            isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
+        )
         waits = is_immediate and bool(self.store.approval_rules.chain_for(post.kind))
         rows = [
-            delivery_row(item, revision, rendered_post, self.store.policies, now, is_due_when_approved=waits)
+            delivery_row(
+                item, revision, rendered_post, self.store.policies, now, is_due_when_approved=waits
+            )
             for rendered_post in item.revision.rendered_posts
             if rendered_post.account not in existing
         ]
         if rows:
             transaction.connection.execute(insert(DELIVERY), rows)
         for row in rows:
-            subject = format_delivery_name(str(row["post"]), str(row["occurrence"]), str(row["account"]))
-            entry = audit_entry(now, PLANNER, event="planned", subject=subject, after=State.PENDING.value)
+            subject = format_delivery_name(
+                str(row["post"]), str(row["occurrence"]), str(row["account"])
+            )
+            entry = audit_entry(
+                now, PLANNER, event="planned", subject=subject, after=State.PENDING.value
+            )
             write_entries(transaction, [entry])
         return len(rows)
 
     def _is_due_when_approved(self, planned: PlannedDeliveries) -> bool:
-        """Return True if a post has no time of its own and needs approvals, as `asap`, or one that a person sends."""
+        """Return True if a post has no time of its own and needs approvals.
+
+        Examples are `asap`, or a post that a person sends.
+        """
         trigger = planned.post.trigger
-        is_immediate = planned.scheduled_at is not None or (isinstance(trigger, OneTimeTrigger) and trigger.at is None)
+        is_immediate = planned.scheduled_at is not None or (
+            isinstance(trigger, OneTimeTrigger) and trigger.at is None
+        )
         return is_immediate and bool(self.store.approval_rules.chain_for(planned.post.kind))
 
-    def _revise_deliveries(self, transaction: Transaction, item: RenderedOccurrence) -> tuple[bool, bool]:
+    def _revise_deliveries(
+        self, transaction: Transaction, item: RenderedOccurrence
+    ) -> tuple[bool, bool]:
         """Apply an edit to each delivery that may still lead to a call.
 
-        Return if it replaced what was written, and if a delivery came back.
+        Return True if it replaced a text, and True if a delivery came back.
 
-        The occurrence is locked first: another host's intent is either counted here as started, or reads the new text.
-        What was never called, and ended because of the schedule or of time, comes back, unless a person has ordered
-        another delivery in its place meanwhile. Every delivery records the content it was compared with. One that is
-        being sent, or is held for the edit, keeps its own text and revision.
+        The occurrence is locked first. Another host's intent either counts here as started, or
+        reads the new text. A delivery that was never called, and ended because of the schedule or
+        of time, comes back. It does not if a person has ordered another delivery in its place
+        meanwhile. Every delivery records the content it was compared with. A delivery that is being
+        sent, or is held for the edit, keeps its own text and revision.
         """
-        planned, occurrence, connection = item.planned, item.planned.occurrence, transaction.connection
+        planned, occurrence, connection = (
+            item.planned,
+            item.planned.occurrence,
+            transaction.connection,
+        )
         rows, has_started = _lock_occurrence(connection, occurrence.key)
         revision, is_edited, has_restored = item.revision.id, False, False
         has_no_time = self._is_due_when_approved(planned)
@@ -513,8 +676,14 @@ class PostStore(StorePart):
             is_restored = delivery.is_restorable and delivery.account not in sent_elsewhere
             if not is_restored and delivery.state not in REVISABLE_STATES:
                 continue
-            was_sent_ahead = planned.scheduled_at is None and row["due_at"] < row["scheduled_at"] == occurrence.due_at
-            if is_restored and (row["first_attempt_deadline"] or row["expires_at"]) <= self.runtime.now():
+            was_sent_ahead = (
+                planned.scheduled_at is None
+                and row["due_at"] < row["scheduled_at"] == occurrence.due_at
+            )
+            if (
+                is_restored
+                and (row["first_attempt_deadline"] or row["expires_at"]) <= self.runtime.now()
+            ):
                 was_sent_ahead = False  # it is too late for that
             content = Revised(
                 rendered_hash=rendered_post.fingerprint,
@@ -535,7 +704,9 @@ class PostStore(StorePart):
                 "scheduled_at": planned.scheduled_at or occurrence.due_at,
                 "follows": planned.post.follows,
             }
-            is_edited = is_edited or (not has_started and row["content_hash"] != item.revision.content_hash)
+            is_edited = is_edited or (
+                not has_started and row["content_hash"] != item.revision.content_hash
+            )
             has_restored = has_restored or is_restored
             if after.rendered_hash == rendered_post.fingerprint:
                 values |= {"revision_hash": revision, "marker": rendered_post.marker.code}
@@ -543,18 +714,25 @@ class PostStore(StorePart):
         return is_edited, has_restored
 
 
-def _lock_occurrence(connection: Connection, key: OccurrenceKey) -> tuple[Mapping[str, RowMapping], bool]:
-    """Lock an occurrence. Return its rows by account, and whether a creating call has begun, or may have."""
+def _lock_occurrence(
+    connection: Connection, key: OccurrenceKey
+) -> tuple[Mapping[str, RowMapping], bool]:
+    """Lock an occurrence. Return its rows by account, and True if a creating call has begun.
+
+    It is also True if such a call may have begun.
+    """
     matches_key = (DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
     locked = select(DELIVERY).where(*matches_key).order_by(DELIVERY.c.id).with_for_update()
     rows = {row["account"]: row for row in connection.execute(locked).mappings()}
     return rows, connection.execute(_STARTED_ATTEMPTS.where(*matches_key)).first() is not None
 
 
-def _require_unstarted(transaction: Transaction, rendered: Sequence[RenderedOccurrence], now: datetime) -> None:
-    """Lock the deliveries of these occurrences. Raise RefusedError if a call has begun, or may have.
+def _require_unstarted(
+    transaction: Transaction, rendered: Sequence[RenderedOccurrence], now: datetime
+) -> None:
+    """Lock the deliveries of these occurrences.
 
-    The alerts that their texts are out of date end.
+    Raises RefusedError if a call has begun, or may have. The alerts about their outdated texts end.
     """
     for item in rendered:
         key = item.planned.occurrence.key
@@ -569,7 +747,8 @@ def _require_unstarted(transaction: Transaction, rendered: Sequence[RenderedOccu
 def find_changed_posts(connection: Connection, commit: PlanCommit) -> list[Post]:
     """Return the posts that are not stored as the commit has them.
 
-    Comparing thousands takes long, so it is done before the transaction, in which a call's intent would have to wait.
+    A comparison of thousands takes long. So it is done before the transaction, because a call's
+    intent would have to wait in it.
     """
     stored = {row.id: row for row in post_rows(connection, [post.id for post in commit.posts])}
     return [
@@ -581,22 +760,38 @@ def find_changed_posts(connection: Connection, commit: PlanCommit) -> list[Post]
     ]
 
 
-def _require_resendable(connection: Connection, new: Sequence[PlannedDeliveries], now: datetime) -> None:
+def _require_resendable(
+    connection: Connection, new: Sequence[PlannedDeliveries], now: datetime
+) -> None:
     """Raise RefusedError if one of these deliveries may not be ordered again."""
     for planned in new:
         for account in planned.accounts:
-            if blocker := _resend_blocker(connection, planned.post, account, now, planned.occurrence.key.occurrence):
+            if blocker := _resend_blocker(
+                connection, planned.post, account, now, planned.occurrence.key.occurrence
+            ):
                 raise RefusedError(blocker, post=planned.post.id, account=account)
 
 
 def _resend_blocker(
-    connection: Connection, post: Post, account: AccountId, now: datetime, occurrence: str | None = None
+    connection: Connection,
+    post: Post,
+    account: AccountId,
+    now: datetime,
+    occurrence: str | None = None,
 ) -> str | None:
-    """Return why a post may not be sent again. An orphaned attempt of `occurrence` itself does not block it."""
-    if connection.scalar(select(POST.c.id).where(POST.c.id == post.id, POST.c.is_cancelled)) is not None:
+    """Return the reason why a post may not be sent again.
+
+    An orphaned attempt of `occurrence` itself does not block it.
+    """
+    if (
+        connection.scalar(select(POST.c.id).where(POST.c.id == post.id, POST.c.is_cancelled))
+        is not None
+    ):
         return "resend_cancelled"
     is_one_off = isinstance(post.trigger, OneTimeTrigger)
-    states = [state.value for state in (OPEN_STATES | {State.PUBLISHED} if is_one_off else OPEN_STATES)]
+    states = [
+        state.value for state in (OPEN_STATES | {State.PUBLISHED} if is_one_off else OPEN_STATES)
+    ]
     blocking = select(DELIVERY.c.id).where(
         DELIVERY.c.post == post.id, DELIVERY.c.account == account, DELIVERY.c.state.in_(states)
     )
@@ -604,8 +799,14 @@ def _resend_blocker(
         blocking = blocking.where(DELIVERY.c.due_at <= now)
     if connection.scalar(blocking) is not None:
         return "resend_not_needed"
-    orphans = [one for one in orphaned_attempts(connection) if (one.post, one.account) == (post.id, account)]
-    return "resend_attempt_orphaned" if any(one.occurrence != occurrence for one in orphans) else None
+    orphans = [
+        one
+        for one in orphaned_attempts(connection)
+        if (one.post, one.account) == (post.id, account)
+    ]
+    return (
+        "resend_attempt_orphaned" if any(one.occurrence != occurrence for one in orphans) else None
+    )
 
 
 def delivery_row(  # noqa: PLR0913 # what a delivery is made from
@@ -636,7 +837,9 @@ def delivery_row(  # noqa: PLR0913 # what a delivery is made from
         "next_action_at": occurrence.due_at,
         "expires_at": occurrence.expires_at,
         "max_delay": post.max_delay,
-        "first_attempt_deadline": occurrence.expires_at if is_due_when_approved else occurrence.due_at + post.max_delay,
+        "first_attempt_deadline": occurrence.expires_at
+        if is_due_when_approved
+        else occurrence.due_at + post.max_delay,
         "updated_at": now,
         "is_urgent": post.is_urgent,
         "follows": post.follows,

@@ -13,7 +13,7 @@ NEWEST_VERSION = select(func.coalesce(func.max(SCHEDULE.c.id), 0))
 
 
 def write_version(connection: Connection, text: str, at: datetime) -> str:
-    """Write a version that is in force from now on, and clear the texts of old ones. Return its hash."""
+    """Write a version in force from now on, and clear old texts. Return its hash."""
     digest = sha256(text.encode()).hexdigest()
     new = insert(SCHEDULE).values(accepted_at=at, sha256=digest, text=text).returning(SCHEDULE.c.id)
     version = connection.execute(new).scalar_one()

@@ -1,1 +1,1 @@
-"""What people are shown."""
+"""Views of the store for people."""

@@ -1,4 +1,4 @@
-"""Reads the audit: its head for checkpoints, the whole chain to verify it, and a part of it for an export."""
+"""Reads the audit: its head for checkpoints, the whole chain to verify, and a part to export."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, func, literal_column, or_, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    func,
+    literal_column,
+    or_,
+    select,
+    type_coerce,
+)
 
 from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import (
@@ -43,20 +52,36 @@ AUDIT_SUBJECT = "audit"
 _AT = type_coerce(AUDIT.c.at, BigInteger)
 """The instant as stored: after tampering it may not even be a number."""
 _CHAIN_ENTRIES = select(
-    AUDIT.c.id, _AT.label("at"), *(AUDIT.c[name] for name in ENTRY_FIELDS[1:]), AUDIT.c.previous, AUDIT.c.hash
+    AUDIT.c.id,
+    _AT.label("at"),
+    *(AUDIT.c[name] for name in ENTRY_FIELDS[1:]),
+    AUDIT.c.previous,
+    AUDIT.c.hash,
 ).order_by(AUDIT.c.id)
 _IS_OF_PERSON = AUDIT.c.role == literal_column(f"'{Role.PERSON.value}'")
 """Written as a literal, so that the index of people's entries is used."""
-_RECORD_COLUMNS = ("id", "at", "role", "name", "event", "subject", "before", "after", "detail", "hash")
+_RECORD_COLUMNS = (
+    "id",
+    "at",
+    "role",
+    "name",
+    "event",
+    "subject",
+    "before",
+    "after",
+    "detail",
+    "hash",
+)
 _GENESIS = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == GENESIS_KEY)
 _HEAD = select(AUDIT.c.id, AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
-    """Which entries to list. `text` stands in their subject; `by` is a person; entries of jobs only with `has_jobs`.
+    """The filter of listed entries: `text` in the subject, `by` a person, jobs with `has_jobs`.
 
-    If there are `events`, only entries of these.
+    Entries of jobs are listed only with `has_jobs`. If there are `events`, only their entries are
+    listed.
     """
 
     text: str = ""
@@ -101,14 +126,19 @@ class AuditLog(StorePart):
             if head is None:
                 return None
             chain, at = str(connection.scalar(_GENESIS)), self.runtime.now().isoformat()
-            return Checkpoint(database=self.name, chain=chain, sequence=head.id, hash=head.hash, at=at)
+            return Checkpoint(
+                database=self.name, chain=chain, sequence=head.id, hash=head.hash, at=at
+            )
 
         return await self.database.read(read)
 
     async def mismatched_checkpoints(
         self, checkpoints: Sequence[Checkpoint], is_ours: SignatureCheck = reject_signature
     ) -> Sequence[Checkpoint]:
-        """Return the checkpoints whose entries differ or are missing, unless a person has accepted that loss."""
+        """Return the checkpoints with differing or missing entries.
+
+        A checkpoint is left out if a person has accepted that loss.
+        """
         sequences = {checkpoint.sequence for checkpoint in checkpoints}
         query = select(AUDIT.c.id, AUDIT.c.hash).where(AUDIT.c.id.in_(sequences))
         accepted = select(AUDIT.c.name, AUDIT.c.detail).where(
@@ -118,10 +148,14 @@ class AuditLog(StorePart):
         def read(connection: Connection) -> Sequence[Checkpoint]:
             chain = connection.scalar(_GENESIS)
             stored = {(chain, row.id, row.hash) for row in connection.execute(query)}
-            lost = [item for item in checkpoints if (item.chain, item.sequence, item.hash) not in stored]
+            lost = [
+                item for item in checkpoints if (item.chain, item.sequence, item.hash) not in stored
+            ]
             if not lost:
                 return lost
-            acceptances = [parse_accepted_loss(row.name, row.detail) for row in connection.execute(accepted)]
+            acceptances = [
+                parse_accepted_loss(row.name, row.detail) for row in connection.execute(accepted)
+            ]
             losses = [
                 loss
                 for item in acceptances
@@ -134,23 +168,45 @@ class AuditLog(StorePart):
 
     @in_transaction
     def void_authority_once(self, transaction: Transaction, lost: Checkpoint) -> None:
-        """End sign-ins and approvals of what is unsent, unless that was done when this checkpoint was first missed."""
+        """End sign-ins and approvals of unsent content, once for each missed checkpoint.
+
+        It is skipped if it was done when this checkpoint was first missed.
+        """
         connection, cut = transaction.connection, (lost.sequence, lost.hash)
-        known = select(AUDIT.c.detail).where(AUDIT.c.event.in_([RESTORED_EVENT, OLDER_DATABASE_EVENT]))
+        known = select(AUDIT.c.detail).where(
+            AUDIT.c.event.in_([RESTORED_EVENT, OLDER_DATABASE_EVENT])
+        )
         if any(cut in parse_cut_checkpoints(detail) for detail in connection.scalars(known)):
             return
         now, by = self.runtime.now(), RECOVERY_MAINTENANCE
         detail = {"cut": [{"sequence": lost.sequence, "hash": lost.hash}]}
-        write_audit(transaction, now, by, event=OLDER_DATABASE_EVENT, subject="database", detail=detail)
+        write_audit(
+            transaction, now, by, event=OLDER_DATABASE_EVENT, subject="database", detail=detail
+        )
         void_authority(transaction, now, by, "older")
 
     @in_transaction
     def record_acceptance(
-        self, transaction: Transaction, acceptance: AcceptedDataLoss, by: Actor, *, is_everything_accepted: bool
+        self,
+        transaction: Transaction,
+        acceptance: AcceptedDataLoss,
+        by: Actor,
+        *,
+        is_everything_accepted: bool,
     ) -> None:
-        """Record that a person has accepted a loss; the alert is cleared if nothing else is wrong."""
+        """Record that a person has accepted a loss.
+
+        The alert is cleared if nothing else is wrong.
+        """
         now = self.runtime.now()
-        write_audit(transaction, now, by, event=LOSS_ACCEPTED_EVENT, subject=AUDIT_SUBJECT, detail=acceptance.detail)
+        write_audit(
+            transaction,
+            now,
+            by,
+            event=LOSS_ACCEPTED_EVENT,
+            subject=AUDIT_SUBJECT,
+            detail=acceptance.detail,
+        )
         if is_everything_accepted:
             clear_alerts(transaction, AUDIT_BROKEN, now)
 
@@ -160,7 +216,10 @@ class AuditLog(StorePart):
         records: Sequence[JournalRecord] = (),
         is_ours: SignatureCheck = reject_signature,
     ) -> ChainVerifier:
-        """Recompute the whole chain, and compare it with checkpoints and journal, which are outside the database."""
+        """Recompute the whole chain, and compare it with checkpoints and journal.
+
+        Both are outside the database.
+        """
 
         def read(connection: Connection) -> ChainVerifier:
             unseen = {(subject_of_record(record), record.attempt): record for record in records}
@@ -173,7 +232,9 @@ class AuditLog(StorePart):
                     yield entry
 
             verifier = ChainVerifier(
-                genesis=connection.scalar(_GENESIS), checkpoints=checkpoints, is_own_signature=is_ours
+                genesis=connection.scalar(_GENESIS),
+                checkpoints=checkpoints,
+                is_own_signature=is_ours,
             )
             with _lossless_text(connection):
                 verifier.verify(discard_recorded(_chain_entries(connection)))
@@ -183,10 +244,13 @@ class AuditLog(StorePart):
 
         return await self.database.read(read)
 
-    async def export(self, write: Callable[[str], object], since: datetime | None, until: datetime | None) -> int:
+    async def export(
+        self, write: Callable[[str], object], since: datetime | None, until: datetime | None
+    ) -> int:
         """Write a header and the entries of a time span, one per line. Return how many entries.
 
-        The clock may have gone back between two entries, so all between the first and the last of the span are written.
+        The clock may have gone back between two entries, so all between the first and the last of
+        the span are written.
         """
 
         def read(connection: Connection) -> int:
@@ -235,46 +299,72 @@ class AuditLog(StorePart):
         if wanted.before is not None:
             conditions.append(AUDIT.c.id < wanted.before)
         conditions += await self._list_limits(wanted.accounts)
-        newest = select(*(AUDIT.c[name] for name in _RECORD_COLUMNS)).order_by(AUDIT.c.id.desc()).limit(limit)
+        newest = (
+            select(*(AUDIT.c[name] for name in _RECORD_COLUMNS))
+            .order_by(AUDIT.c.id.desc())
+            .limit(limit)
+        )
         query = newest.where(*conditions)
-        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).mappings().all()
+        )
         return [AuditRecord(**{**row, "detail": load_detail(row["detail"])}) for row in rows]
 
-    async def _list_limits(self, accounts: Collection[AccountId] | None) -> Sequence[ColumnElement[bool]]:
-        """Return the conditions of entries about these accounts, under former ids too; none for all entries."""
+    async def _list_limits(
+        self, accounts: Collection[AccountId] | None
+    ) -> Sequence[ColumnElement[bool]]:
+        """Return the conditions of entries about these accounts, under former ids too.
+
+        For all entries there are none.
+        """
         if accounts is None:
             return ()
         former = select(FORMER_ID.c.id).where(FORMER_ID.c.account.in_(accounts))
-        names = [*accounts, *await self.database.read(lambda connection: connection.scalars(former).all())]
+        names = [
+            *accounts,
+            *await self.database.read(lambda connection: connection.scalars(former).all()),
+        ]
         own = [AUDIT.c.subject.endswith(f"@{account}", autoescape=True) for account in names]
         return [or_(AUDIT.c.subject.in_([f"account:{account}" for account in names]), *own)]
 
-    async def events_of_people(self, accounts: Collection[AccountId] | None = None) -> Sequence[str]:
-        """Return the kinds of entries that people have caused, by code; if given, of those about these accounts."""
+    async def events_of_people(
+        self, accounts: Collection[AccountId] | None = None
+    ) -> Sequence[str]:
+        """Return the kinds of entries that people caused, by code.
+
+        If accounts are given, return the kinds of entries about them.
+        """
         limits = await self._list_limits(accounts)
-        query = select(AUDIT.c.event).where(_IS_OF_PERSON, *limits).distinct().order_by(AUDIT.c.event)
+        query = (
+            select(AUDIT.c.event).where(_IS_OF_PERSON, *limits).distinct().order_by(AUDIT.c.event)
+        )
         return await self.database.read(lambda connection: connection.scalars(query).all())
 
     async def people(self, accounts: Collection[AccountId] | None = None) -> Sequence[str]:
-        """Return the names of the people who have acted; if given, on these accounts."""
+        """Return the names of the people that have acted; if given, on these accounts."""
         limits = await self._list_limits(accounts)
         query = select(AUDIT.c.name).where(_IS_OF_PERSON, *limits).distinct().order_by(AUDIT.c.name)
         return await self.database.read(lambda connection: connection.scalars(query).all())
 
     @in_transaction
     def raise_alert_once(self, transaction: Transaction, code: str, reason: str) -> None:
-        """Raise an alert about the audit, whose subject is its code, unless it is open already."""
+        """Raise an alert about the audit, unless it is open already. Its subject is its code."""
         if not open_alerts(transaction.connection, code):
             keep_alert(transaction, self.runtime.now(), code, code, {"reason": reason})
 
     async def clear_alert(self, code: str) -> None:
         """Clear an alert about the audit, if it is open."""
         if await self.database.read(lambda connection: open_alerts(connection, code)):
-            await self.database.write(lambda transaction: clear_alerts(transaction, code, self.runtime.now()))
+            await self.database.write(
+                lambda transaction: clear_alerts(transaction, code, self.runtime.now())
+            )
 
 
 def load_detail(text: str) -> Mapping[str, object]:
-    """Return the detail of an entry; nothing where it was tampered with, which `verify` reports."""
+    """Return the detail of an entry.
+
+    It is empty if it was tampered with. `verify` reports that.
+    """
     try:
         detail = json.loads(text)
     except ValueError:
@@ -282,9 +372,16 @@ def load_detail(text: str) -> Mapping[str, object]:
     return detail if isinstance(detail, dict) else {}
 
 
-def _chain_entries(connection: Connection, first: int = 1, last: int | None = None) -> Iterator[ChainEntry]:
-    """Read entries in order, one page at a time, including any with a number below 1, which is not ours."""
-    query = _CHAIN_ENTRIES if last is None else _CHAIN_ENTRIES.where(AUDIT.c.id.between(first, last))
+def _chain_entries(
+    connection: Connection, first: int = 1, last: int | None = None
+) -> Iterator[ChainEntry]:
+    """Read entries in order, page by page.
+
+    It includes entries with a number below 1. They are not ours.
+    """
+    query = (
+        _CHAIN_ENTRIES if last is None else _CHAIN_ENTRIES.where(AUDIT.c.id.between(first, last))
+    )
     rows = connection.execution_options(yield_per=AUDIT_PAGE_SIZE).execute(query)
     for number, at, *fields, previous, digest in rows:
         yield ChainEntry(sequence=number, fields=(at, *fields), previous=previous, hash=digest)
@@ -309,7 +406,10 @@ AttemptKey = tuple[str, int]
 
 
 def _recorded_attempts(entry: ChainEntry) -> list[AttemptKey]:
-    """Return the attempts that an entry shows as started, recovered or orphaned; none if its detail is unreadable."""
+    """Return the attempts that an entry shows as started, recovered or orphaned.
+
+    Return none if its detail is unreadable.
+    """
     event, subject, text = entry.fields[3], entry.fields[4], entry.fields[7]
     try:
         if event == "attempt_started":

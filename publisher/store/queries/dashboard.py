@@ -1,4 +1,4 @@
-"""Queries of the dashboard's frame: one read, whatever the number of deliveries."""
+"""Queries of the dashboard's frame: one read for any number of deliveries."""
 
 import json
 from collections import defaultdict
@@ -21,10 +21,22 @@ from publisher.store.db.filters import SCOPE_ALL, in_open_state
 from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, POST, WORKER, read_deliveries
 from publisher.store.db.user_tables import REFUSAL
 from publisher.store.people.duty import DutyOfficer, read_officers
-from publisher.store.queries.occurrences import OccurrenceSummary, count_by_state, is_on, sign_of, summarize
+from publisher.store.queries.occurrences import (
+    OccurrenceSummary,
+    count_by_state,
+    is_on,
+    sign_of,
+    summarize,
+)
 from publisher.store.queries.queries import Alert, Pause
 
-BANNER_ALERTS = ("audit_broken", "reload_refused", "waiting_for_journal", "database_restored", "settings_outdated")
+BANNER_ALERTS = (
+    "audit_broken",
+    "reload_refused",
+    "waiting_for_journal",
+    "database_restored",
+    "settings_outdated",
+)
 """Alerts that every page shows, the heaviest first."""
 ACCOUNT_SEPARATOR = ","
 """No account's id has one."""
@@ -33,15 +45,20 @@ WAITING_AHEAD = timedelta(hours=24)
 MAX_CHANGES = 2_000
 """After more audit entries than this all posts count as changed."""
 WIDE_SUBJECTS = frozenset({"all", "schedule", "approvals", "database"})
-"""What audit entries name that are about more than one post."""
+"""Subjects of audit entries about more than one post."""
 
 USER_SUBJECT_PREFIX = "user:"
-_REFUSALS = select(REFUSAL.c.kind, func.sum(REFUSAL.c.total).label("total")).group_by(REFUSAL.c.kind)
+_REFUSALS = select(REFUSAL.c.kind, func.sum(REFUSAL.c.total).label("total")).group_by(
+    REFUSAL.c.kind
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonStatus:
-    """The last heartbeat of any daemon, None if there never was one; and what waits for one within WAITING_AHEAD."""
+    """The last heartbeat of any daemon, and the deliveries waiting for one within WAITING_AHEAD.
+
+    The heartbeat is None if there never was one.
+    """
 
     heartbeat_at: datetime | None
     is_running: bool
@@ -51,7 +68,7 @@ class DaemonStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameFacts:
-    """What every page shows. `audit_number` is that of the newest audit entry."""
+    """The facts on every page. `audit_number` is the number of the newest audit entry."""
 
     daemon: DaemonStatus
     pause: Pause | None
@@ -62,7 +79,10 @@ class FrameFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardRow:
-    """An occurrence with the sign of each account; `next_check_at`: when one of them is read next, if any is."""
+    """An occurrence with the sign of each account.
+
+    `next_check_at` is the time of the next read of any of them.
+    """
 
     summary: OccurrenceSummary
     seats: Mapping[Platform, Mapping[AccountId, Glyph]]
@@ -71,7 +91,10 @@ class BoardRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """What a person has done: to what, and when. `before` is the state of a delivery until then."""
+    """A person's action, its subject, and its time.
+
+    `before` is the state of a delivery until then.
+    """
 
     subject: str
     event: str
@@ -82,9 +105,11 @@ class Act:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What monitoring asks for. Deliveries are counted by platform and state, alerts by code, refusals by kind.
+    """The figures for monitoring: deliveries, alerts and refusals.
 
-    `lateness` is that of the delivery which has been due for longest. `refusals` is None for some accounts.
+    Deliveries are counted by platform and state, alerts by code, refusals by kind. `lateness` is
+    the lateness of the delivery that has been due for longest. `refusals` is None for some
+    accounts.
     """
 
     daemon: DaemonStatus
@@ -100,20 +125,32 @@ class Figures:
 
 class DashboardQueries(StorePart):
     async def frame_facts(self) -> FrameFacts:
-        """Return what every page shows."""
+        """Return the facts on every page."""
         return await self.database.read(self._read_frame_facts)
 
     async def needing_people(self) -> Sequence[Delivery]:
-        """Return what is held for a person's ruling, and what a person is to post and has not yet."""
+        """Return the deliveries held for a person's ruling, and the posts for a person to send.
+
+        These posts have not been sent yet.
+        """
         is_task = DELIVERY.c.ticket.contains("manual_task")
         query = select(DELIVERY).where(
-            or_(in_open_state(DELIVERY, State.HELD), and_(in_open_state(DELIVERY, State.SUBMITTED), is_task))
+            or_(
+                in_open_state(DELIVERY, State.HELD),
+                and_(in_open_state(DELIVERY, State.SUBMITTED), is_task),
+            )
         )
         found = await self.database.read(
-            lambda connection: read_deliveries(connection, query.order_by(DELIVERY.c.expires_at, DELIVERY.c.id))
+            lambda connection: read_deliveries(
+                connection, query.order_by(DELIVERY.c.expires_at, DELIVERY.c.id)
+            )
         )
         tasks = [delivery.manual_task for delivery in found]
-        return [each for each, task in zip(found, tasks, strict=True) if task is None or task.done_at is None]
+        return [
+            each
+            for each, task in zip(found, tasks, strict=True)
+            if task is None or task.done_at is None
+        ]
 
     async def count_sending(self) -> int:
         """Return how many calls are under way."""
@@ -127,17 +164,24 @@ class DashboardQueries(StorePart):
         accounts: Collection[AccountId] | None = None,
         posts: Collection[PostId] | None = None,
     ) -> Sequence[BoardRow]:
-        """Return the occurrences due from `start` until before `end`, by their time, with the sign of each account.
+        """Return the occurrences due from `start` until before `end`, by their time.
 
-        If given, only those of these posts, and only these accounts. Two grouped statements, however many deliveries.
+        Each has the sign of each account. If given, return only the occurrences of these posts, and
+        only these accounts. It takes two grouped statements for any number of deliveries.
         """
         query = (
             count_by_state(self.runtime.now())
             .add_columns(
                 func.aggregate_strings(DELIVERY.c.account, ACCOUNT_SEPARATOR).label("accounts"),
-                func.min(DELIVERY.c.next_action_at, type_=DELIVERY.c.due_at.type).label("next_action_at"),
+                func.min(DELIVERY.c.next_action_at, type_=DELIVERY.c.due_at.type).label(
+                    "next_action_at"
+                ),
             )
-            .where(DELIVERY.c.is_pruned.in_([False, True]), DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
+            .where(
+                DELIVERY.c.is_pruned.in_([False, True]),
+                DELIVERY.c.due_at >= start,
+                DELIVERY.c.due_at < end,
+            )
             .where(is_on(accounts))
         )
         if posts is not None:
@@ -147,40 +191,71 @@ class DashboardQueries(StorePart):
             groups: dict[OccurrenceKey, list[Row[Any]]] = defaultdict(list)
             for row in connection.execute(query):
                 groups[OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)].append(row)
-            of_posts = select(POST.c.id, POST.c.body).where(POST.c.id.in_(sorted({key.post for key in groups})))
+            of_posts = select(POST.c.id, POST.c.body).where(
+                POST.c.id.in_(sorted({key.post for key in groups}))
+            )
             bodies = {row.id: json.loads(row.body) for row in connection.execute(of_posts)}
-            found = [make_board_row(summarize(key, bodies[key.post], rows), rows) for key, rows in groups.items()]
+            found = [
+                make_board_row(summarize(key, bodies[key.post], rows), rows)
+                for key, rows in groups.items()
+            ]
             return sorted(found, key=lambda row: (row.summary.due_at, row.summary.key))
 
         return await self.database.read(read)
 
     async def changed_posts(self, since: int, until: int) -> Collection[PostId] | None:
-        """Return the posts that audit entries after `since`, up to `until`, are about; None if all may have changed."""
+        """Return the posts named by audit entries after `since`, up to `until`.
+
+        Return None if all may have changed.
+        """
         if until - since > MAX_CHANGES:
             return None
         query = select(AUDIT.c.subject).where(AUDIT.c.id > since, AUDIT.c.id <= until).distinct()
         subjects = await self.database.read(lambda connection: connection.scalars(query).all())
-        named = {subject.partition("@")[0].partition("#")[0].removeprefix("post:") for subject in subjects}
-        if any(name in WIDE_SUBJECTS or name.startswith(("account:", "platform:")) for name in named):
+        named = {
+            subject.partition("@")[0].partition("#")[0].removeprefix("post:")
+            for subject in subjects
+        }
+        if any(
+            name in WIDE_SUBJECTS or name.startswith(("account:", "platform:")) for name in named
+        ):
             return None
         return {PostId(name) for name in named if ":" not in name}
 
     async def acts_since(self, number: int) -> Sequence[Act]:
-        """Return what people have done after an audit entry, the newest last; of very many the newest."""
+        """Return people's actions after an audit entry, the newest last.
+
+        Of very many, return the newest.
+        """
         is_theirs = (
             AUDIT.c.id > number,
             AUDIT.c.role == Role.PERSON.value,
             ~AUDIT.c.subject.startswith(USER_SUBJECT_PREFIX),
         )
-        columns = (AUDIT.c.subject, AUDIT.c.event, AUDIT.c.before, AUDIT.c.name.label("by"), AUDIT.c.at)
+        columns = (
+            AUDIT.c.subject,
+            AUDIT.c.event,
+            AUDIT.c.before,
+            AUDIT.c.name.label("by"),
+            AUDIT.c.at,
+        )
         query = select(*columns).where(*is_theirs)
         query = query.order_by(AUDIT.c.id.desc()).limit(MAX_CHANGES)
-        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).mappings().all()
+        )
         return [Act(**row) for row in reversed(rows)]
 
     async def changed_users(self, since: int, until: int) -> Collection[str]:
-        """Return the names that audit entries after `since`, up to `until`, are about: sign-ins, roles, states."""
-        is_theirs = (AUDIT.c.id > since, AUDIT.c.id <= until, AUDIT.c.subject.startswith(USER_SUBJECT_PREFIX))
+        """Return the names in audit entries after `since`, up to `until`.
+
+        The entries are about sign-ins, roles and states.
+        """
+        is_theirs = (
+            AUDIT.c.id > since,
+            AUDIT.c.id <= until,
+            AUDIT.c.subject.startswith(USER_SUBJECT_PREFIX),
+        )
         query = select(AUDIT.c.subject).where(*is_theirs).distinct()
         subjects = await self.database.read(lambda connection: connection.scalars(query).all())
         return {subject.removeprefix(USER_SUBJECT_PREFIX) for subject in subjects}
@@ -190,35 +265,55 @@ class DashboardQueries(StorePart):
         return await self.database.read(_read_audit_number)
 
     async def todo_version(self) -> Collection[object]:
-        """Return what changes whenever something begins or ceases to wait for a person."""
+        """Return a value that changes when something begins or ceases to wait for a person."""
         is_held = in_open_state(DELIVERY, State.HELD)
-        is_task = and_(in_open_state(DELIVERY, State.SUBMITTED), DELIVERY.c.ticket.contains("manual_task"))
+        is_task = and_(
+            in_open_state(DELIVERY, State.SUBMITTED), DELIVERY.c.ticket.contains("manual_task")
+        )
         waiting = select(func.count(), func.max(DELIVERY.c.updated_at)).where(or_(is_held, is_task))
         paused = select(func.count(), func.max(PAUSE.c.at))
-        approved = select(func.count(APPROVAL.c.id), func.max(APPROVAL.c.id), func.max(APPROVAL.c.ended_at))
-        texts = select(func.count(), func.max(APPROVABLE_TEXT.c.returned_at)).select_from(APPROVABLE_TEXT)
-        is_held_up = and_(in_open_state(DELIVERY, State.DUE), DELIVERY.c.reason == AWAITING_APPROVAL)
+        approved = select(
+            func.count(APPROVAL.c.id), func.max(APPROVAL.c.id), func.max(APPROVAL.c.ended_at)
+        )
+        texts = select(func.count(), func.max(APPROVABLE_TEXT.c.returned_at)).select_from(
+            APPROVABLE_TEXT
+        )
+        is_held_up = and_(
+            in_open_state(DELIVERY, State.DUE), DELIVERY.c.reason == AWAITING_APPROVAL
+        )
         unsent = select(func.count()).where(or_(in_open_state(DELIVERY, State.PENDING), is_held_up))
         parts = (waiting, paused, approved, texts, unsent)
-        return await self.database.read(lambda connection: [tuple(connection.execute(each).one()) for each in parts])
+        return await self.database.read(
+            lambda connection: [tuple(connection.execute(each).one()) for each in parts]
+        )
 
     async def figures(self, accounts: Collection[AccountId] | None = None) -> Figures:
-        """Return the figures for monitoring; if accounts are given, of these alone, without alerts and refusals."""
+        """Return the figures for monitoring.
+
+        If accounts are given, return the figures of these alone, without alerts and refusals.
+        """
         return await self.database.read(lambda connection: self._read_figures(connection, accounts))
 
-    def _read_figures(self, connection: Connection, accounts: Collection[AccountId] | None) -> Figures:
+    def _read_figures(
+        self, connection: Connection, accounts: Collection[AccountId] | None
+    ) -> Figures:
         now, daemon = self.runtime.now(), self._read_daemon(connection, counts_waiting=False)
         by_state = (DELIVERY.c.platform, DELIVERY.c.state)
         is_theirs = is_on(accounts)
         is_open = in_open_state(DELIVERY, *OPEN_STATES)
-        is_recent = (DELIVERY.c.is_pruned.in_([False, True]), DELIVERY.c.due_at.between(now - WAITING_AHEAD, now))
+        is_recent = (
+            DELIVERY.c.is_pruned.in_([False, True]),
+            DELIVERY.c.due_at.between(now - WAITING_AHEAD, now),
+        )
         is_shown = (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
         is_due = (in_open_state(DELIVERY, State.DUE), is_theirs)
         due_at = connection.scalar(select(func.min(DELIVERY.c.due_at)).where(*is_due))
         scopes = connection.scalars(select(PAUSE.c.scope)).all()
         known = None if accounts is None else {f"account:{account}" for account in accounts}
         open_rows, recent_rows = (
-            connection.execute(select(*by_state, func.count()).where(*which, is_theirs).group_by(*by_state)).all()
+            connection.execute(
+                select(*by_state, func.count()).where(*which, is_theirs).group_by(*by_state)
+            ).all()
             for which in ((is_open,), is_recent)
         )
         by_code = select(ALERT.c.code, func.count()).where(*is_shown).group_by(ALERT.c.code)
@@ -227,16 +322,27 @@ class DashboardQueries(StorePart):
             daemon=daemon,
             heartbeat_age=None if daemon.heartbeat_at is None else now - daemon.heartbeat_at,
             is_paused=SCOPE_ALL in scopes,
-            paused_accounts=sum(scope.startswith("account:") and (known is None or scope in known) for scope in scopes),
+            paused_accounts=sum(
+                scope.startswith("account:") and (known is None or scope in known)
+                for scope in scopes
+            ),
             lateness=timedelta(0) if due_at is None else max(now - due_at, timedelta(0)),
             open_deliveries={(platform, state): number for platform, state, number in open_rows},
-            recent_deliveries={(platform, state): number for platform, state, number in recent_rows},
+            recent_deliveries={
+                (platform, state): number for platform, state, number in recent_rows
+            },
             alerts={code: number for code, number in alert_rows},  # noqa: C416 # rows, which mypy does not see as pairs
-            refusals={row.kind: int(row.total) for row in connection.execute(_REFUSALS)} if accounts is None else None,
+            refusals={row.kind: int(row.total) for row in connection.execute(_REFUSALS)}
+            if accounts is None
+            else None,
         )
 
     def _read_frame_facts(self, connection: Connection) -> FrameFacts:
-        pause = connection.execute(select(PAUSE).where(PAUSE.c.scope == SCOPE_ALL)).mappings().one_or_none()
+        pause = (
+            connection.execute(select(PAUSE).where(PAUSE.c.scope == SCOPE_ALL))
+            .mappings()
+            .one_or_none()
+        )
         daemon = self._read_daemon(connection, counts_waiting=pause is not None)
         return FrameFacts(
             daemon=daemon,
@@ -247,7 +353,7 @@ class DashboardQueries(StorePart):
         )
 
     def _read_daemon(self, connection: Connection, *, counts_waiting: bool) -> DaemonStatus:
-        """Return the daemons' status; what waits is counted only while nothing is sent."""
+        """Return the daemons' status. Waiting deliveries are counted only while nothing is sent."""
         now = self.runtime.now()
         is_started = WORKER.c.stopped_at.is_(None)
         heartbeat_at = connection.scalar(select(func.max(WORKER.c.heartbeat_at)).where(is_started))
@@ -260,7 +366,12 @@ class DashboardQueries(StorePart):
             in_open_state(DELIVERY, *WAITING_STATES), DELIVERY.c.due_at < now + WAITING_AHEAD
         )
         waiting, next_due_at = connection.execute(held_up).one()
-        return DaemonStatus(heartbeat_at=heartbeat_at, is_running=is_running, waiting=waiting, next_due_at=next_due_at)
+        return DaemonStatus(
+            heartbeat_at=heartbeat_at,
+            is_running=is_running,
+            waiting=waiting,
+            next_due_at=next_due_at,
+        )
 
 
 def _read_audit_number(connection: Connection) -> int:
@@ -274,16 +385,28 @@ def make_board_row(summary: OccurrenceSummary, rows: Sequence[Row[Any]]) -> Boar
         seats[Platform(row.platform)].update(
             dict.fromkeys(map(AccountId, row.accounts.split(ACCOUNT_SEPARATOR)), glyph)
         )
-    checks = [row.next_action_at for row in rows if row.next_action_at and sign_of(row) is Glyph.CHECKING]
+    checks = [
+        row.next_action_at for row in rows if row.next_action_at and sign_of(row) is Glyph.CHECKING
+    ]
     return BoardRow(summary=summary, seats=seats, next_check_at=min(checks, default=None))
 
 
 def read_open_alerts(connection: Connection, codes: Collection[str]) -> list[Alert]:
     """Return the open alerts of some codes that nobody has dismissed, in the order of the codes."""
-    is_shown = (ALERT.c.code.in_(codes), ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
+    is_shown = (
+        ALERT.c.code.in_(codes),
+        ALERT.c.cleared_at.is_(None),
+        ALERT.c.dismissed_at.is_(None),
+    )
     rows = connection.execute(select(ALERT).where(*is_shown).order_by(ALERT.c.id.desc())).mappings()
     found = [
-        Alert(id=row["id"], at=row["at"], code=row["code"], subject=row["subject"], facts=json.loads(row["facts"]))
+        Alert(
+            id=row["id"],
+            at=row["at"],
+            code=row["code"],
+            subject=row["subject"],
+            facts=json.loads(row["facts"]),
+        )
         for row in rows
     ]
     order = list(codes)

@@ -1,4 +1,4 @@
-"""What the watchdog reads, without the store: when a daemon last wrote, and what nobody has gone on with."""
+"""The watchdog's reads, without the store: the last daemon write, and unattended deliveries."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -19,24 +19,35 @@ from publisher.store.db.filters import (
 from publisher.store.db.tables import ATTEMPT, DELIVERY, LOGIN, WORKER, read_deliveries
 
 SEND_GRACE = timedelta(minutes=2)
-"""A call that nothing keeps waiting has begun, and ended, well within this time after its due time."""
+"""The time in which a call that nothing keeps waiting has begun, and ended.
+
+It counts from the call's due time, and is ample.
+"""
 CHECK_GRACE = timedelta(minutes=15)
 """A read of an account may wait for other reads of its login."""
-_LAST_WRITE = func.max(func.coalesce(WORKER.c.stopped_at, WORKER.c.heartbeat_at), type_=WORKER.c.heartbeat_at.type)
+_LAST_WRITE = func.max(
+    func.coalesce(WORKER.c.stopped_at, WORKER.c.heartbeat_at), type_=WORKER.c.heartbeat_at.type
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReading:
-    """When a daemon last wrote its heartbeat, None if none ever has; deliveries that stand still, earliest first."""
+    """The last daemon heartbeat, None if there is none, and the stuck deliveries.
+
+    The stuck deliveries stand still, earliest first.
+    """
 
     heartbeat_at: datetime | None
     stuck: Sequence[Delivery]
 
 
-def read_health(url: str, worker: WorkerId, accounts: Collection[AccountId], now: datetime) -> HealthReading:
+def read_health(
+    url: str, worker: WorkerId, accounts: Collection[AccountId], now: datetime
+) -> HealthReading:
     """Read the database. Changes nothing. Raises DBAPIError where it cannot be read.
 
-    The heartbeat is that of this worker, or, where it has never run, of any. Only deliveries on `accounts` count.
+    The heartbeat is that of this worker, or, where it has never run, of any. Only deliveries on
+    `accounts` count.
     """
     engine = open_read_only_engine(url)
     try:
@@ -50,13 +61,23 @@ def read_health(url: str, worker: WorkerId, accounts: Collection[AccountId], now
 
 
 def _read_stuck(connection: Connection, now: datetime) -> Sequence[Delivery]:
-    """Return the deliveries that a daemon would have gone on with, and that nothing keeps waiting."""
+    """Return the deliveries that a daemon would have continued, and that nothing keeps waiting."""
     should_be_sent, should_be_checked = now - SEND_GRACE, now - CHECK_GRACE
-    is_idle = ~exists().where(ATTEMPT.c.login == DELIVERY.c.login, ATTEMPT.c.intended_at > should_be_sent)
-    was_readable = ~exists().where(LOGIN.c.id == DELIVERY.c.login, LOGIN.c.reads_cooldown_until > should_be_checked)
+    is_idle = ~exists().where(
+        ATTEMPT.c.login == DELIVERY.c.login, ATTEMPT.c.intended_at > should_be_sent
+    )
+    was_readable = ~exists().where(
+        LOGIN.c.id == DELIVERY.c.login, LOGIN.c.reads_cooldown_until > should_be_checked
+    )
     is_stuck: ColumnElement[bool] = or_(
-        and_(in_open_state(DELIVERY, State.PENDING, State.RETRYING), DELIVERY.c.next_action_at <= should_be_sent),
-        and_(in_open_state(DELIVERY, State.CLAIMED, State.SENDING), DELIVERY.c.lease_until <= should_be_sent),
+        and_(
+            in_open_state(DELIVERY, State.PENDING, State.RETRYING),
+            DELIVERY.c.next_action_at <= should_be_sent,
+        ),
+        and_(
+            in_open_state(DELIVERY, State.CLAIMED, State.SENDING),
+            DELIVERY.c.lease_until <= should_be_sent,
+        ),
         and_(
             in_open_state(DELIVERY, State.DUE),
             DELIVERY.c.desired == DesiredState.AS_PLANNED.value,

@@ -1,4 +1,4 @@
-"""Reads what the database knows of posts with the bare driver, without opening the store, to keep `check` fast."""
+"""Reads the database's posts with the bare driver, not the store, to keep `check` fast."""
 
 import contextlib
 import sqlite3
@@ -10,7 +10,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from publisher.domain.delivery import DESIRED_NO_SEND, REVISABLE_STATES, WAITING_STATES, DesiredState, State
+from publisher.domain.delivery import (
+    DESIRED_NO_SEND,
+    REVISABLE_STATES,
+    WAITING_STATES,
+    DesiredState,
+    State,
+)
 from publisher.domain.errors import RefusedError
 from publisher.domain.post import ONCE_OCCURRENCE, FiledTexts, OccurrenceKey, PostId
 from publisher.store.db.sqlite_files import connect_sqlite
@@ -22,10 +28,11 @@ QUERY_TIMEOUT_SECONDS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownPost:
-    """What the database knows of a post.
+    """The database's knowledge of a post.
 
-    `is_waiting`: one of its deliveries may still lead to a call. `counts_as_open`: the daemon counts it among those
-    that a new schedule may not drop in great number without confirmation.
+    `is_waiting` means that one of its deliveries may still lead to a call. `counts_as_open` means
+    that the daemon counts it among the posts that a new schedule may not drop in great number
+    without confirmation.
     """
 
     is_waiting: bool
@@ -33,18 +40,26 @@ class KnownPost:
 
 
 def read_known_posts(url: str) -> Mapping[PostId, KnownPost] | None:
-    """Return the posts in the store; None if there is no store yet, or it does not answer. Changes nothing."""
+    """Return the posts in the store, or None if there is no store yet, or no answer.
+
+    The call changes nothing.
+    """
     rows = _read(url, _QUERY)
     if rows is None:
         return None
     return {
-        PostId(post): KnownPost(is_waiting=bool(is_waiting), counts_as_open=bool(is_kept and (is_waiting or repeats)))
+        PostId(post): KnownPost(
+            is_waiting=bool(is_waiting), counts_as_open=bool(is_kept and (is_waiting or repeats))
+        )
         for post, is_kept, repeats, is_waiting in rows
     }
 
 
 def read_filed_texts(url: str) -> Sequence[FiledTexts]:
-    """Return the texts that wait for their calls, by due time; none without a store that answers. Changes nothing."""
+    """Return the texts that wait for their calls, by due time.
+
+    Return none without a store that answers. The call changes nothing.
+    """
     return group_filed_texts(_read(url, FILED_TEXTS_QUERY) or ())
 
 
@@ -55,11 +70,15 @@ def _read(url: str, query: str) -> Sequence[tuple[Any, ...]] | None:
         if not file.is_file():
             return None
         try:
-            with contextlib.closing(connect_sqlite(file, "ro", QUERY_TIMEOUT_SECONDS)) as connection:
+            with contextlib.closing(
+                connect_sqlite(file, "ro", QUERY_TIMEOUT_SECONDS)
+            ) as connection:
                 return connection.execute(query).fetchall()
         except (sqlite3.Error, RefusedError):
             return None
-    psycopg = import_module("psycopg")  # loaded only where it is needed: half of all workspaces use SQLite
+    psycopg = import_module(
+        "psycopg"
+    )  # loaded only where it is needed: half of all workspaces use SQLite
     try:
         server = "postgresql://" + url.partition("://")[2]
         with psycopg.connect(server, connect_timeout=QUERY_TIMEOUT_SECONDS) as connection:
@@ -70,7 +89,10 @@ def _read(url: str, query: str) -> Sequence[tuple[Any, ...]] | None:
 
 
 def group_filed_texts(rows: Iterable[Sequence[Any]]) -> list[FiledTexts]:
-    """Return the texts of FILED_TEXTS_QUERY by occurrence, and apart where a person has moved some of its accounts."""
+    """Return the texts of FILED_TEXTS_QUERY by occurrence.
+
+    They are separate if a person has moved some accounts of an occurrence.
+    """
     found = []
     for (post, occurrence), deliveries in groupby(rows, key=lambda row: (row[0], row[1])):
         same = list(deliveries)
@@ -107,10 +129,12 @@ _QUERY = f"""
         EXISTS ({_DELIVERY} state IN ({_quote(REVISABLE_STATES)}) AND desired NOT IN ({_quote(DESIRED_NO_SEND)}))
     FROM post
 """  # noqa: S608 # of our own constants only
-"""One row for each post: is it in the schedule, does it repeat or wait to be filed, may it still lead to a call."""
-_IS_WAITING = (
-    f"state IN ({_quote({*WAITING_STATES, State.HELD})}) AND desired = '{DesiredState.AS_PLANNED}'"  # of our own
-)
+"""One row for each post: scheduled, repeating or waiting to be filed, or open to a call.
+
+The columns are: is it in the schedule, does it repeat or wait to be filed, may it still lead to a
+call.
+"""
+_IS_WAITING = f"state IN ({_quote({*WAITING_STATES, State.HELD})}) AND desired = '{DesiredState.AS_PLANNED}'"  # of our own
 FILED_TEXTS_QUERY = f"""
     SELECT
         post, occurrence, account, rendered_hash, due_at, scheduled_at, expires_at, content_hash,
@@ -120,4 +144,7 @@ FILED_TEXTS_QUERY = f"""
     WHERE (post, occurrence) IN (SELECT post, occurrence FROM delivery WHERE {_IS_WAITING})
     ORDER BY post, occurrence, account
 """  # noqa: S608 # the same
-"""The deliveries of each occurrence that waits for calls: which of them wait, and which have been called."""
+"""The deliveries of each occurrence that waits for calls.
+
+They show the waiting deliveries, and the called ones.
+"""

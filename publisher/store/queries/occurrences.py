@@ -1,4 +1,4 @@
-"""Posts as pages list them: each occurrence with the number of its deliveries by platform and sign."""
+"""Posts as pages list them: each occurrence with its delivery counts by platform and sign."""
 
 import json
 from collections import Counter, defaultdict
@@ -29,7 +29,14 @@ from sqlalchemy import (
 
 from publisher.domain.account import AccountId, LoginId, Platform
 from publisher.domain.approval import AWAITING_APPROVAL, REMINDER_LEAD
-from publisher.domain.delivery import MAYBE_PUBLISHED_STATES, OPEN_STATES, WAITING_STATES, Delivery, Readback, State
+from publisher.domain.delivery import (
+    MAYBE_PUBLISHED_STATES,
+    OPEN_STATES,
+    WAITING_STATES,
+    Delivery,
+    Readback,
+    State,
+)
 from publisher.domain.glyph import GLYPHS, Glyph, worst_glyph
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
@@ -63,7 +70,10 @@ from publisher.store.queries.known_posts import FILED_TEXTS_QUERY, group_filed_t
 
 PAGE_SIZE = 50
 MAX_ACCOUNTS_PER_PAGE = 20_000
-"""How many deliveries are looked through for one page of the list, newest first: its cost must not grow for years."""
+"""The maximum number of deliveries read for one page of the list, newest first.
+
+The cost of a page must not grow for years.
+"""
 MARKER_LENGTH = 8
 _APPROVAL_COLUMNS = (
     "stage", "person", "at", "fingerprint", "is_emergency", "ended_at", "ended_by", "ended_reason",
@@ -74,7 +84,7 @@ _OPEN_TASK = '"done_at":null'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OccurrenceSummary:
-    """One occurrence of a post, and how many of its deliveries have which sign, by platform."""
+    """One occurrence of a post, with the number of its deliveries by sign and platform."""
 
     key: OccurrenceKey
     title: str
@@ -107,7 +117,7 @@ class OccurrenceSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OccurrenceFilter:
-    """Which occurrences to list. `text` stands in a post's id or words."""
+    """The filter of listed occurrences. `text` is in a post's id or words."""
 
     text: str = ""
     kind: str = ""
@@ -115,12 +125,12 @@ class OccurrenceFilter:
     glyph: Glyph | None = None
     before: datetime | None = None
     accounts: Collection[AccountId] | None = None
-    """Those that count; None for all."""
+    """The accounts that count; None for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPostDetails:
-    """A post as it is in force, who saved it, and whether it still is in the schedule."""
+    """A post as it is in force, its saver, and its presence in the schedule."""
 
     post: Post
     saved_by: str | None
@@ -148,7 +158,7 @@ class RelatedPost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenApproval:
-    """A person's yes to an occurrence, and who or what has ended it, if anything has."""
+    """A person's approval of an occurrence, and the person or cause that ended it, if any."""
 
     stage: str
     person: str
@@ -162,7 +172,7 @@ class GivenApproval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenCounts:
-    """What an account has to do: how many of its deliveries need a person, and how many are open at all."""
+    """The work of an account: deliveries that need a person, and open deliveries."""
 
     needing_person: int = 0
     is_open: int = 0
@@ -205,7 +215,9 @@ class Clash:
 class OccurrenceQueries(StorePart):
     """Grouped queries for pages: a few statements each, however many accounts there are."""
 
-    async def find(self, wanted: OccurrenceFilter, limit: int = PAGE_SIZE) -> Sequence[OccurrenceSummary]:
+    async def find(
+        self, wanted: OccurrenceFilter, limit: int = PAGE_SIZE
+    ) -> Sequence[OccurrenceSummary]:
         """Return occurrences, latest due first."""
 
         def read(connection: Connection) -> list[OccurrenceSummary]:
@@ -235,9 +247,13 @@ class OccurrenceQueries(StorePart):
     ) -> Sequence[OccurrenceSummary]:
         """Return the occurrences due from `start` until before `end`, latest first.
 
-        If given, only those of these posts, and only these accounts.
+        If given, return only the occurrences of these posts, and only these accounts.
         """
-        is_due = (DELIVERY.c.is_pruned.in_([False, True]), DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
+        is_due = (
+            DELIVERY.c.is_pruned.in_([False, True]),
+            DELIVERY.c.due_at >= start,
+            DELIVERY.c.due_at < end,
+        )
         keys = select(DELIVERY.c.post, DELIVERY.c.occurrence).where(*is_due).distinct()
         if posts is not None:
             keys = keys.where(DELIVERY.c.post.in_(posts))
@@ -267,13 +283,18 @@ class OccurrenceQueries(StorePart):
     def _summaries(
         self, connection: Connection, keys: FromClause, accounts: Collection[AccountId] | None
     ) -> list[OccurrenceSummary]:
-        """Return the summaries of the occurrences that a query names, of these accounts if given: two statements."""
+        """Return the summaries of the occurrences that a query names.
+
+        If given, they are of these accounts. It takes two statements.
+        """
         is_key = and_(DELIVERY.c.post == keys.c.post, DELIVERY.c.occurrence == keys.c.occurrence)
         groups: dict[OccurrenceKey, list[Row[Any]]] = defaultdict(list)
         counts = count_by_state(self.runtime.now()).join(keys, is_key).where(is_on(accounts))
         for row in connection.execute(counts):
             groups[OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence)].append(row)
-        posts = select(POST.c.id, POST.c.body).where(POST.c.id.in_(sorted({key.post for key in groups})))
+        posts = select(POST.c.id, POST.c.body).where(
+            POST.c.id.in_(sorted({key.post for key in groups}))
+        )
         bodies = {row.id: json.loads(row.body) for row in connection.execute(posts)}
         found = [summarize(key, bodies[key.post], rows) for key, rows in groups.items()]
         return sorted(found, key=lambda item: (item.due_at, item.key), reverse=True)
@@ -294,8 +315,14 @@ class OccurrenceQueries(StorePart):
         )
 
     async def planned_posts(self, start: datetime, end: datetime) -> Sequence[Post]:
-        """Return the posts of the schedule that repeat, or are due in the months of a time span, filed or not."""
-        days = [start - timedelta(days=1) + timedelta(days=number) for number in range((end - start).days + 3)]
+        """Return the scheduled posts that repeat, or are due in a time span's months.
+
+        They may be filed or not.
+        """
+        days = [
+            start - timedelta(days=1) + timedelta(days=number)
+            for number in range((end - start).days + 3)
+        ]
         months = sorted({f"{day:%Y-%m}" for day in days})
         marks = [*(f'"at":"{month}-' for month in months), '"text":']
         may_be_due = or_(*map(POST.c.body.contains, marks))
@@ -303,10 +330,16 @@ class OccurrenceQueries(StorePart):
         bodies = await self.database.read(lambda connection: connection.scalars(query).all())
         return [load_post(body) for body in bodies]
 
-    async def related(self, post: Post, accounts: Collection[AccountId] | None = None) -> Sequence[RelatedPost]:
-        """Return the post that a post follows, and those that follow it; on these accounts, if given."""
+    async def related(
+        self, post: Post, accounts: Collection[AccountId] | None = None
+    ) -> Sequence[RelatedPost]:
+        """Return the post that a post follows, and its followers; on these accounts, if given."""
         follows = POST.c.body.contains(f'"follows":{json.dumps(post.id)}', autoescape=True)
-        query = select(POST.c.id, POST.c.body).where(or_(POST.c.id == post.follows, follows)).order_by(POST.c.id)
+        query = (
+            select(POST.c.id, POST.c.body)
+            .where(or_(POST.c.id == post.follows, follows))
+            .order_by(POST.c.id)
+        )
 
         def read(connection: Connection) -> list[RelatedPost]:
             bodies = {PostId(row.id): json.loads(row.body) for row in connection.execute(query)}
@@ -325,14 +358,18 @@ class OccurrenceQueries(StorePart):
 
     async def deliveries(self, key: OccurrenceKey) -> Sequence[Delivery]:
         """Return the deliveries of an occurrence."""
-        query = select(DELIVERY).where(DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence)
+        query = select(DELIVERY).where(
+            DELIVERY.c.post == key.post, DELIVERY.c.occurrence == key.occurrence
+        )
         return await self.database.read(lambda connection: read_deliveries(connection, query))
 
     async def delivery(self, key: OccurrenceKey, account: AccountId) -> Delivery | None:
         """Return one delivery, if there is one."""
         names = (DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.account)
         query = select(DELIVERY).where(tuple_(*names) == tuple_(key.post, key.occurrence, account))
-        row = await self.database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        row = await self.database.read(
+            lambda connection: connection.execute(query).mappings().one_or_none()
+        )
         return to_delivery(row) if row else None
 
     async def renditions(self, key: OccurrenceKey) -> Sequence[RenderedPost]:
@@ -348,7 +385,9 @@ class OccurrenceQueries(StorePart):
 
     async def filed_texts(self) -> Sequence[FiledTexts]:
         """Return the texts of all occurrences that wait for calls, by due time."""
-        rows = await self.database.read(lambda connection: connection.exec_driver_sql(FILED_TEXTS_QUERY).all())
+        rows = await self.database.read(
+            lambda connection: connection.exec_driver_sql(FILED_TEXTS_QUERY).all()
+        )
         return group_filed_texts(rows)
 
     async def rendition(self, fingerprint: str) -> RenderedPost | None:
@@ -360,20 +399,28 @@ class OccurrenceQueries(StorePart):
     async def accounts_of(self, post: PostId) -> frozenset[AccountId]:
         """Return the accounts that have, or had, a delivery of a post."""
         query = select(DELIVERY.c.account).where(DELIVERY.c.post == post).distinct()
-        return frozenset(await self.database.read(lambda connection: connection.scalars(query).all()))
+        return frozenset(
+            await self.database.read(lambda connection: connection.scalars(query).all())
+        )
 
-    async def concerned(self, posts: Collection[PostId], accounts: Collection[AccountId] | None) -> Collection[PostId]:
-        """Return those of the posts that concern one of the accounts; see `find_concerned`."""
-        return await self.database.read(lambda connection: find_concerned(connection, posts, accounts))
+    async def concerned(
+        self, posts: Collection[PostId], accounts: Collection[AccountId] | None
+    ) -> Collection[PostId]:
+        """Return the posts that concern one of the accounts; see `find_concerned`."""
+        return await self.database.read(
+            lambda connection: find_concerned(connection, posts, accounts)
+        )
 
     async def is_on_any(self, post: PostId, accounts: Collection[AccountId] | None) -> bool:
         """Return True if a post concerns one of the accounts; for None always."""
         return bool(await self.concerned([post], accounts))
 
     async def stop_counts(self, post: PostId, account: AccountId | None = None) -> StopCounts:
-        """Return what stopping a post would concern: all its occurrences, on all accounts or on one."""
+        """Return the effects of stopping a post: all its occurrences, on all accounts or on one."""
         has_parts = case((DELIVERY.c.parts_done > 0, true()), else_=false()).label("has_parts")
-        query = select(DELIVERY.c.state, has_parts, func.count().label("number")).where(DELIVERY.c.post == post)
+        query = select(DELIVERY.c.state, has_parts, func.count().label("number")).where(
+            DELIVERY.c.post == post
+        )
         if account is not None:
             query = query.where(DELIVERY.c.account == account)
         query = query.group_by(DELIVERY.c.state, has_parts)
@@ -381,19 +428,26 @@ class OccurrenceQueries(StorePart):
         for row in await self.database.read(lambda connection: connection.execute(query).all()):
             if row.state == State.PUBLISHED:
                 numbers["published"] += row.number
-            elif row.state in MAYBE_PUBLISHED_STATES or (row.state in WAITING_STATES and row.has_parts):
+            elif row.state in MAYBE_PUBLISHED_STATES or (
+                row.state in WAITING_STATES and row.has_parts
+            ):
                 numbers["doubtful"] += row.number
             elif row.state in WAITING_STATES:
                 numbers["unsent"] += row.number
         return StopCounts(**{name: numbers[name] for name in ("published", "doubtful", "unsent")})
 
     async def newest_delivery(self, post: PostId) -> DeliveryId:
-        """Return the highest id of a post's deliveries: later ones were not there yet; 0 if there are none."""
+        """Return the highest id of a post's deliveries; 0 if there are none.
+
+        Deliveries with a higher id were not there yet.
+        """
         query = select(func.coalesce(func.max(DELIVERY.c.id), 0)).where(DELIVERY.c.post == post)
-        return DeliveryId(await self.database.read(lambda connection: connection.execute(query).scalar_one()))
+        return DeliveryId(
+            await self.database.read(lambda connection: connection.execute(query).scalar_one())
+        )
 
     async def given_approvals(self, key: OccurrenceKey) -> Sequence[GivenApproval]:
-        """Return every yes that was given to an occurrence, oldest first, those that were ended too."""
+        """Return every approval of an occurrence, oldest first, including ended ones."""
         query = select(*(APPROVAL.c[name] for name in _APPROVAL_COLUMNS)).where(
             APPROVAL.c.post == key.post, APPROVAL.c.occurrence == key.occurrence
         )
@@ -411,24 +465,35 @@ class OccurrenceQueries(StorePart):
     async def newest_readbacks(self, post: PostId) -> Mapping[DeliveryId, Readback]:
         """Return the newest readback of each delivery of a post that has any."""
         of_post = select(DELIVERY.c.id).where(DELIVERY.c.post == post)
-        newest = select(func.max(READBACK.c.id)).where(READBACK.c.delivery.in_(of_post)).group_by(READBACK.c.delivery)
+        newest = (
+            select(func.max(READBACK.c.id))
+            .where(READBACK.c.delivery.in_(of_post))
+            .group_by(READBACK.c.delivery)
+        )
         query = select(READBACK).where(READBACK.c.id.in_(newest))
-        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).mappings().all()
+        )
         return {DeliveryId(row["delivery"]): to_readback(row) for row in rows}
 
     async def find_marker(self, typed: str) -> tuple[OccurrenceKey, AccountId] | None:
-        """Return the delivery with a bulletin number, typed in whichever way; None if there is none."""
+        """Return the delivery with a bulletin number, typed in any way; None if there is none."""
         code = normalize(typed).upper()
         query = select(DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.account).where(
             DELIVERY.c.marker == f"{code[: MARKER_LENGTH // 2]}-{code[MARKER_LENGTH // 2 :]}"
         )
         row = await self.database.read(lambda connection: connection.execute(query).first())
         return (
-            (OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence), AccountId(row.account)) if row else None
+            (
+                OccurrenceKey(post=PostId(row.post), occurrence=row.occurrence),
+                AccountId(row.account),
+            )
+            if row
+            else None
         )
 
     async def open_counts(self) -> Mapping[AccountId, OpenCounts]:
-        """Return what each account has to do."""
+        """Return the work of each account."""
         now = self.runtime.now()
         waits = in_state(DELIVERY, *WAITING_STATES)
         due_at = case((waits, DELIVERY.c.due_at), else_=None)
@@ -445,12 +510,16 @@ class OccurrenceQueries(StorePart):
         rows = await self.database.read(lambda connection: connection.execute(query).all())
         return {
             row.account: OpenCounts(
-                needing_person=int(row.needing_person), is_open=row.is_open, next_due_at=row.next_due_at
+                needing_person=int(row.needing_person),
+                is_open=row.is_open,
+                next_due_at=row.next_due_at,
             )
             for row in rows
         }
 
-    async def foreign_posts(self, since: datetime, account: AccountId | None = None) -> Sequence[ForeignPost]:
+    async def foreign_posts(
+        self, since: datetime, account: AccountId | None = None
+    ) -> Sequence[ForeignPost]:
         """Return the posts that others have published on the accounts, newest first."""
         names = ("account", "url", "published_at", "seen_at")
         query = select(*(OBSERVED_POST.c[name] for name in names)).where(
@@ -459,7 +528,9 @@ class OccurrenceQueries(StorePart):
         if account is not None:
             query = query.where(OBSERVED_POST.c.account == account)
         query = query.order_by(OBSERVED_POST.c.published_at.desc())
-        rows = await self.database.read(lambda connection: connection.execute(query).mappings().all())
+        rows = await self.database.read(
+            lambda connection: connection.execute(query).mappings().all()
+        )
         return [ForeignPost(**row) for row in rows]
 
     async def clashes(
@@ -469,20 +540,29 @@ class OccurrenceQueries(StorePart):
         accounts: Collection[AccountId] | None = None,
         logins: Collection[LoginId] | None = None,
     ) -> Sequence[Clash]:
-        """Return the instants at which logins have several deliveries that are still to be sent, earliest first.
+        """Return the instants at which logins have several unsent deliveries, earliest first.
 
-        If accounts are given, only what is on them counts; if logins are given, only these are looked at.
+        The deliveries are still to be sent. If accounts are given, only their deliveries count. If
+        logins are given, only these are considered.
         """
         crowded = (
             select(DELIVERY.c.login, DELIVERY.c.due_at, func.count().label("number"))
-            .where(in_state(DELIVERY, *WAITING_STATES), DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
+            .where(
+                in_state(DELIVERY, *WAITING_STATES),
+                DELIVERY.c.due_at >= start,
+                DELIVERY.c.due_at < end,
+            )
             .where(is_on(accounts), is_by(logins))
             .group_by(DELIVERY.c.login, DELIVERY.c.due_at)
             .having(func.count() > 1)
             .subquery()
         )
         query = (
-            select(crowded.c.due_at, func.count().label("logins"), func.max(crowded.c.number).label("number"))
+            select(
+                crowded.c.due_at,
+                func.count().label("logins"),
+                func.max(crowded.c.number).label("number"),
+            )
             .group_by(crowded.c.due_at)
             .order_by(crowded.c.due_at)
         )
@@ -496,11 +576,16 @@ class OccurrenceQueries(StorePart):
         accounts: Collection[AccountId] | None = None,
         logins: Collection[LoginId] | None = None,
     ) -> Mapping[Platform, tuple[LoginId, int]]:
-        """Return for each platform the login with the most posts due in a time span, and their number.
+        """Return for each platform the login with the most posts due in a time span.
 
-        If accounts are given, only what is on them counts; if logins are given, only these are looked at.
+        Their number is returned too. If accounts are given, only their posts count. If logins are
+        given, only these are considered.
         """
-        unsent = (DELIVERY.c.state != State.CANCELLED.value, DELIVERY.c.due_at >= start, DELIVERY.c.due_at < end)
+        unsent = (
+            DELIVERY.c.state != State.CANCELLED.value,
+            DELIVERY.c.due_at >= start,
+            DELIVERY.c.due_at < end,
+        )
         query = (
             select(DELIVERY.c.platform, DELIVERY.c.login, func.count().label("number"))
             .where(DELIVERY.c.is_pruned.in_([False, True]), *unsent, is_on(accounts), is_by(logins))
@@ -524,7 +609,10 @@ def is_by(logins: Collection[LoginId] | None) -> ColumnElement[bool]:
 def find_concerned(
     connection: Connection, posts: Collection[PostId], accounts: Collection[AccountId] | None
 ) -> Collection[PostId]:
-    """Return those of the posts that are for one of the accounts, or have or had a delivery there; for None all."""
+    """Return the posts that are for one of the accounts, or have or had a delivery there.
+
+    For None, return all of them.
+    """
     if accounts is None:
         return frozenset(posts)
     filed = select(DELIVERY.c.post).where(DELIVERY.c.post.in_(posts), is_on(accounts)).distinct()
@@ -544,17 +632,21 @@ def list_conditions(wanted: OccurrenceFilter, now: datetime) -> list[ColumnEleme
         is_of_level = POST.c.body.contains(f'"level":{json.dumps(wanted.level)}', autoescape=True)
         conditions.append(DELIVERY.c.post.in_(select(POST.c.id).where(is_of_level)))
     if wanted.text:
-        words = or_(*(column.icontains(wanted.text, autoescape=True) for column in (POST.c.id, POST.c.body)))
+        words = or_(
+            *(column.icontains(wanted.text, autoescape=True) for column in (POST.c.id, POST.c.body))
+        )
         conditions.append(DELIVERY.c.post.in_(select(POST.c.id).where(words)))
     if wanted.glyph is Glyph.ACTION:
         conditions += [in_open_state(DELIVERY, *OPEN_STATES), needs_person(now)]
     elif wanted.glyph is not None:
-        conditions.append(in_state(DELIVERY, *(state for state in State if GLYPHS[state] is wanted.glyph)))
+        conditions.append(
+            in_state(DELIVERY, *(state for state in State if GLYPHS[state] is wanted.glyph))
+        )
     return conditions
 
 
 def needs_person(now: datetime) -> ColumnElement[bool]:
-    """True if somebody has to do something about a delivery; the same as Glyph.ACTION of `choose_glyph`."""
+    """True if a person has to act on a delivery; the same as Glyph.ACTION of `choose_glyph`."""
     at = literal(now, DELIVERY.c.due_at.type)
     name = case(
         (DELIVERY.c.occurrence == ONCE_OCCURRENCE, DELIVERY.c.post),
@@ -562,22 +654,30 @@ def needs_person(now: datetime) -> ColumnElement[bool]:
     )
     is_unapproved = or_(
         DELIVERY.c.reason == AWAITING_APPROVAL,
-        exists().where(ALERT.c.subject == name, ALERT.c.code == APPROVAL_NEEDED, ALERT.c.cleared_at.is_(None)),
+        exists().where(
+            ALERT.c.subject == name, ALERT.c.code == APPROVAL_NEEDED, ALERT.c.cleared_at.is_(None)
+        ),
     )
     is_soon = DELIVERY.c.due_at <= literal(now + REMINDER_LEAD, DELIVERY.c.due_at.type)
     return case(  # no subquery is run for what is not due soon
         (in_state(DELIVERY, State.HELD), true()),
-        (in_state(DELIVERY, State.SUBMITTED), func.coalesce(DELIVERY.c.ticket, "").contains(_OPEN_TASK)),
+        (
+            in_state(DELIVERY, State.SUBMITTED),
+            func.coalesce(DELIVERY.c.ticket, "").contains(_OPEN_TASK),
+        ),
         (
             and_(in_state(DELIVERY, *WAITING_STATES), is_soon),
-            or_(func.coalesce(is_unapproved, false()), and_(DELIVERY.c.due_at <= at, is_paused(DELIVERY))),
+            or_(
+                func.coalesce(is_unapproved, false()),
+                and_(DELIVERY.c.due_at <= at, is_paused(DELIVERY)),
+            ),
         ),
         else_=false(),
     )
 
 
 def count_by_state(now: datetime) -> Select[Any]:
-    """Return the query that counts deliveries by occurrence, platform, state, and whether they need a person."""
+    """Return the query of delivery counts by occurrence, platform, state, and need of a person."""
     is_action = needs_person(now).label("is_action")
     by = (DELIVERY.c.post, DELIVERY.c.occurrence, DELIVERY.c.platform, DELIVERY.c.state, is_action)
     return select(
@@ -596,7 +696,9 @@ def sign_of(row: Row[Any]) -> Glyph:
     return Glyph.ACTION if row.is_action else GLYPHS[state]
 
 
-def summarize(key: OccurrenceKey, body: Mapping[str, Any], rows: Iterable[Row[Any]]) -> OccurrenceSummary:
+def summarize(
+    key: OccurrenceKey, body: Mapping[str, Any], rows: Iterable[Row[Any]]
+) -> OccurrenceSummary:
     counts: dict[Platform, Counter[Glyph]] = defaultdict(Counter)
     found = list(rows)
     for row in found:

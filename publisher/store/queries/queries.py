@@ -1,4 +1,4 @@
-"""Queries for people: deliveries, alerts, pauses, workers, the history of one delivery, and reports."""
+"""Queries for people: deliveries, alerts, pauses, workers, one delivery's history, and reports."""
 
 import json
 from collections import defaultdict
@@ -7,7 +7,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, RowMapping, Select, and_, func, literal, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+)
 
 from publisher.domain.account import AccountId, LoadedFiles, LoginId, Mode
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
@@ -40,33 +51,52 @@ from publisher.store.db.tables import (
 )
 from publisher.store.system_alerts import MACHINE_SUBJECT
 
-HELD_WITH_ACCOUNT = frozenset(f"held.{reason}" for reason in (HoldReason.AUTH, HoldReason.CAPTCHA, HoldReason.ACCOUNT))
-"""Alerts about deliveries that are held for what also pauses their account."""
+HELD_WITH_ACCOUNT = frozenset(
+    f"held.{reason}" for reason in (HoldReason.AUTH, HoldReason.CAPTCHA, HoldReason.ACCOUNT)
+)
+"""Alerts about deliveries held for a reason that also pauses their account."""
 MAX_STATUS_AGE = timedelta(days=7)
-"""How long ended deliveries, and alerts about what cannot be changed any more, are shown by default."""
+"""The time that ended deliveries, and alerts about final facts, are shown by default.
+
+A final fact cannot be changed any more.
+"""
 
 
 def is_about(subject: str) -> ColumnElement[bool]:
-    """True if an audit entry has this subject, or had it while the account that it ends with had another id."""
-    head, separator, account = subject.rpartition("@") if "@" in subject else subject.partition("account:")
-    former = select(literal(f"{head}{separator}") + FORMER_ID.c.id).where(FORMER_ID.c.account == account)
+    """True if an audit entry has this subject, or had it under another account id.
+
+    The other account id is a former id of the account that the subject ends with.
+    """
+    head, separator, account = (
+        subject.rpartition("@") if "@" in subject else subject.partition("account:")
+    )
+    former = select(literal(f"{head}{separator}") + FORMER_ID.c.id).where(
+        FORMER_ID.c.account == account
+    )
     return or_(AUDIT.c.subject == subject, AUDIT.c.subject.in_(former))
 
 
 _NEWEST_METRICS = select(func.max(REACH.c.id).label("id")).group_by(REACH.c.delivery).subquery()
 _REPORT_ROWS = (
-    select(DELIVERY, RENDERED_POST.c.body, *(REACH.c[name].label(f"its_{name}") for name in ("id", *METRIC_NAMES)))
+    select(
+        DELIVERY,
+        RENDERED_POST.c.body,
+        *(REACH.c[name].label(f"its_{name}") for name in ("id", *METRIC_NAMES)),
+    )
     .outerjoin(RENDERED_POST, RENDERED_POST.c.fingerprint == DELIVERY.c.rendered_hash)
-    .outerjoin(REACH, (REACH.c.delivery == DELIVERY.c.id) & REACH.c.id.in_(select(_NEWEST_METRICS.c.id)))
+    .outerjoin(
+        REACH, (REACH.c.delivery == DELIVERY.c.id) & REACH.c.id.in_(select(_NEWEST_METRICS.c.id))
+    )
     .order_by(DELIVERY.c.due_at, DELIVERY.c.id)
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """Something for a person to know. `id` is what they dismiss it by.
+    """Information for a person to know. `id` is the id for a dismissal.
 
-    People were notified of it last at `noticed_at`, and the second list of channels at `escalated_at`.
+    People were notified of it last at `noticed_at`, and the second list of channels at
+    `escalated_at`.
     """
 
     id: int
@@ -90,7 +120,10 @@ class Pause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginCooldown:
-    """Until when the gap and the limits of a login keep its urgent posts, and all others, from being sent."""
+    """The end of the time in which a login's gap and limits keep posts from being sent.
+
+    There is one end for urgent posts, and one for all others.
+    """
 
     urgent_until: datetime
     routine_until: datetime
@@ -106,7 +139,7 @@ class WorkerStatus:
     heartbeat_at: datetime
     stopped_at: datetime | None
     loaded: LoadedFiles | None = None
-    """What it has read at its start, if that is known."""
+    """The files read at its start, if known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +163,7 @@ class DeliveryHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModeOverride:
-    """A mode that replaces the one of the settings, who set it, and why."""
+    """A mode that replaces the one in the settings, with its author and reason."""
 
     account: AccountId
     mode: Mode
@@ -150,9 +183,12 @@ class MetricsPoint:
 
 class Queries(StorePart):
     async def deliveries(
-        self, post: PostId | None = None, account: AccountId | None = None, states: Sequence[State] = ()
+        self,
+        post: PostId | None = None,
+        account: AccountId | None = None,
+        states: Sequence[State] = (),
     ) -> Sequence[Delivery]:
-        """Return deliveries by due time: all, or those of a post, an account, some states."""
+        """Return deliveries by due time: all, or the ones of a post, an account, some states."""
         conditions: list[ColumnElement[bool]] = []
         if post is not None:
             conditions.append(DELIVERY.c.post == post)
@@ -160,21 +196,36 @@ class Queries(StorePart):
             conditions.append(DELIVERY.c.account == account)
         if states:
             conditions.append(DELIVERY.c.state.in_([state.value for state in states]))
-        query = select(DELIVERY).where(*conditions).order_by(DELIVERY.c.due_at, DELIVERY.c.post, DELIVERY.c.id)
+        query = (
+            select(DELIVERY)
+            .where(*conditions)
+            .order_by(DELIVERY.c.due_at, DELIVERY.c.post, DELIVERY.c.id)
+        )
         return [to_delivery(row) for row in await self._rows(query)]
 
     async def current_deliveries(self) -> Sequence[Delivery]:
-        """Return, by due time, the deliveries that are open, were due within MAX_STATUS_AGE, or are due later."""
+        """Return, by due time, the deliveries that are open, recent, or due later.
+
+        A recent one was due within MAX_STATUS_AGE.
+        """
         is_open = select(DELIVERY.c.id).where(in_open_state(DELIVERY, *OPEN_STATES))
-        is_recent = select(DELIVERY.c.id).where(~DELIVERY.c.is_pruned, DELIVERY.c.due_at >= self._recent_cutoff)
+        is_recent = select(DELIVERY.c.id).where(
+            ~DELIVERY.c.is_pruned, DELIVERY.c.due_at >= self._recent_cutoff
+        )
         is_current = DELIVERY.c.id.in_(is_open.union(is_recent))
-        query = select(DELIVERY).where(is_current).order_by(DELIVERY.c.due_at, DELIVERY.c.post, DELIVERY.c.id)
+        query = (
+            select(DELIVERY)
+            .where(is_current)
+            .order_by(DELIVERY.c.due_at, DELIVERY.c.post, DELIVERY.c.id)
+        )
         return [to_delivery(row) for row in await self._rows(query)]
 
     async def has_older_deliveries(self) -> bool:
         """Return True if `current_deliveries` leaves out some."""
         query, is_open = select(DELIVERY.c.id).limit(1), in_open_state(DELIVERY, *OPEN_STATES)
-        older = query.where(~DELIVERY.c.is_pruned, DELIVERY.c.due_at < self._recent_cutoff, ~is_open)
+        older = query.where(
+            ~DELIVERY.c.is_pruned, DELIVERY.c.due_at < self._recent_cutoff, ~is_open
+        )
         return bool(await self._rows(older) or await self._rows(query.where(DELIVERY.c.is_pruned)))
 
     async def has_post(self, post: PostId) -> bool:
@@ -193,15 +244,23 @@ class Queries(StorePart):
     async def titles(self, posts: Collection[PostId]) -> Mapping[PostId, str]:
         """Return the titles of these posts, as they are in force."""
         query = select(POST.c.id, POST.c.body)
-        read = [await self._rows(query.where(POST.c.id.in_(ids))) for ids in batches(sorted(posts), QUERY_BATCH_SIZE)]
-        return {PostId(row["id"]): json.loads(row["body"])["title"] for rows in read for row in rows}
+        read = [
+            await self._rows(query.where(POST.c.id.in_(ids)))
+            for ids in batches(sorted(posts), QUERY_BATCH_SIZE)
+        ]
+        return {
+            PostId(row["id"]): json.loads(row["body"])["title"] for rows in read for row in rows
+        }
 
     async def evergreen_posts(self) -> Sequence[EvergreenPost]:
-        """Return the drawer: the evergreen posts of the schedule that nobody has cancelled, by id."""
+        """Return the drawer: the uncancelled evergreen posts of the schedule, by id."""
         is_in_drawer = (is_in_force(), POST.c.body.contains('"is_evergreen":true'))
 
         def read(connection: Connection) -> list[EvergreenPost]:
-            posts = [load_post(body) for body in connection.scalars(select(POST.c.body).where(*is_in_drawer))]
+            posts = [
+                load_post(body)
+                for body in connection.scalars(select(POST.c.body).where(*is_in_drawer))
+            ]
             names = [post.id for post in posts if isinstance(post.trigger, EvergreenTrigger)]
             columns = (DELIVERY.c.post, DELIVERY.c.account, DELIVERY.c.due_at, DELIVERY.c.state)
             uses: dict[str, list[EvergreenUse]] = defaultdict(list)
@@ -214,9 +273,10 @@ class Queries(StorePart):
         return await self.database.read(read)
 
     async def alerts(self) -> Sequence[Alert]:
-        """Return the open alerts that nobody has dismissed, newest first; about the past only for MAX_STATUS_AGE.
+        """Return the open, undismissed alerts, newest first.
 
-        What pauses an account is one alert, with the number of deliveries that it holds; they follow once it is over.
+        Alerts about the past are returned only for MAX_STATUS_AGE. The cause of an account's pause
+        is one alert, with the number of deliveries that it holds. They follow once it is over.
         """
         alerts = await self._open_alerts()
         paused = {alert.subject: 0 for alert in alerts if alert.code == ACCOUNT_PAUSED}
@@ -256,26 +316,40 @@ class Queries(StorePart):
             LOGIN.c.routine_cooldown_until > self.runtime.now()
         )
         return {
-            row["id"]: LoginCooldown(urgent_until=row["cooldown_until"], routine_until=row["routine_cooldown_until"])
+            row["id"]: LoginCooldown(
+                urgent_until=row["cooldown_until"], routine_until=row["routine_cooldown_until"]
+            )
             for row in await self._rows(query)
         }
 
     async def workers(self) -> Sequence[WorkerStatus]:
-        """Return the daemons with a heartbeat within MAX_STATUS_AGE: running ones first, newest heartbeat first."""
+        """Return the daemons with a recent heartbeat: running first, newest heartbeat first.
+
+        A recent heartbeat is within MAX_STATUS_AGE.
+        """
         recent = WORKER.c.heartbeat_at >= self.runtime.now() - MAX_STATUS_AGE
         order = (WORKER.c.stopped_at.is_not(None), WORKER.c.heartbeat_at.desc())
         rows = await self._rows(select(WORKER).where(recent).order_by(*order))
         return [_to_worker(row) for row in rows]
 
     async def audit_history(self, subject: str) -> Sequence[AuditLine]:
-        """Return the audit entries of a subject that is not a delivery, such as a post, oldest first."""
+        """Return the audit entries of a subject other than a delivery, such as a post.
+
+        The oldest is first.
+        """
         rows = await self._rows(select(AUDIT).where(is_about(subject)).order_by(AUDIT.c.id))
         return [_audit_line(row) for row in rows]
 
     async def delivery_history(self, delivery: Delivery) -> DeliveryHistory:
-        attempts = await self._rows(select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id).order_by(ATTEMPT.c.number))
-        readbacks = await self._rows(select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id))
-        entries = await self._rows(select(AUDIT).where(is_about(subject_of(delivery))).order_by(AUDIT.c.id))
+        attempts = await self._rows(
+            select(ATTEMPT).where(ATTEMPT.c.delivery == delivery.id).order_by(ATTEMPT.c.number)
+        )
+        readbacks = await self._rows(
+            select(READBACK).where(READBACK.c.delivery == delivery.id).order_by(READBACK.c.id)
+        )
+        entries = await self._rows(
+            select(AUDIT).where(is_about(subject_of(delivery))).order_by(AUDIT.c.id)
+        )
         return DeliveryHistory(
             delivery=delivery,
             attempts=[to_attempt(row) for row in attempts],
@@ -292,7 +366,7 @@ class Queries(StorePart):
         ]
 
     async def metrics_series(self, post: PostId | None = None) -> Sequence[MetricsPoint]:
-        """Return all metrics, or those of one post, by delivery and then oldest first."""
+        """Return all metrics, or the metrics of one post, by delivery and then oldest first."""
         columns = (REACH.c[name].label(f"metrics_{name}") for name in ("at", *METRIC_NAMES))
         query = select(DELIVERY, *columns).join(REACH, REACH.c.delivery == DELIVERY.c.id)
         if post is not None:
@@ -310,9 +384,14 @@ class Queries(StorePart):
     async def report_rows(
         self, since: datetime, until: datetime, tip_lines: Mapping[AccountId, str]
     ) -> Sequence[ReportRow]:
-        """Return every delivery due from `since` until before `until`; `tip_lines` are what its text should contain."""
+        """Return every delivery due from `since` until before `until`.
+
+        `tip_lines` are the lines that its text should contain.
+        """
         is_due = (DELIVERY.c.due_at >= since, DELIVERY.c.due_at < until)
-        posts = select(POST.c.id, POST.c.body).where(POST.c.id.in_(select(DELIVERY.c.post).where(*is_due)))
+        posts = select(POST.c.id, POST.c.body).where(
+            POST.c.id.in_(select(DELIVERY.c.post).where(*is_due))
+        )
 
         def read(connection: Connection) -> list[ReportRow]:
             kinds = {row.id: load_post(row.body).kind for row in connection.execute(posts)}
@@ -328,7 +407,9 @@ class Queries(StorePart):
                         delivery=delivery,
                         kind=kind,
                         reach=None if row["its_id"] is None else Reach(**metrics),
-                        has_tip_line=tip_line in load_rendered_post(row["body"]).text if tip_line else None,
+                        has_tip_line=tip_line in load_rendered_post(row["body"]).text
+                        if tip_line
+                        else None,
                     )
                 )
             return report
@@ -340,38 +421,62 @@ class Queries(StorePart):
         return self.runtime.now() - MAX_STATUS_AGE
 
     async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
-        return await self.database.read(lambda connection: connection.execute(query).mappings().all())
+        return await self.database.read(
+            lambda connection: connection.execute(query).mappings().all()
+        )
 
 
 def needs_person_now(alert: Alert, now: datetime) -> bool:
-    """True unless an alert only says that a manual task waits, or that a post which is not due yet lacks approvals."""
+    """True unless an alert only says that a manual task waits, or an undue post lacks approvals.
+
+    An undue post is not due yet.
+    """
     if alert.code == APPROVAL_NEEDED:
         return datetime.fromisoformat(alert.facts["due"]) <= now
     return alert.code != "manual_task_waiting"
 
 
 _IS_ABOUT_PAST = or_(
-    *(ALERT.c.code.startswith(f"{state}.") for state in sorted(FINAL_STATES)), ALERT.c.subject == MACHINE_SUBJECT
+    *(ALERT.c.code.startswith(f"{state}.") for state in sorted(FINAL_STATES)),
+    ALERT.c.subject == MACHINE_SUBJECT,
 )
 _IS_OPEN = and_(ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
 
 
 def is_shown(now: datetime) -> ColumnElement[bool]:
-    """True if an alert is open and nobody has dismissed it; one about the past only for MAX_STATUS_AGE."""
+    """True if an alert is open and undismissed.
+
+    An alert about the past is shown only for MAX_STATUS_AGE.
+    """
     return is_shown_since(now - MAX_STATUS_AGE)
 
 
 def is_shown_since(instant: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
-    """True if an alert is open and nobody has dismissed it; one about the past only if it is not older."""
+    """True if an alert is open and undismissed.
+
+    An alert about the past is shown only if it is not older.
+    """
     return and_(_IS_OPEN, ~and_(_IS_ABOUT_PAST, ALERT.c.at < instant))
 
 
 def is_past(now: datetime) -> ColumnElement[bool]:
-    """True if an alert is about what has ended, MAX_STATUS_AGE ago: nothing can be done about it, so none clears it."""
+    """True if an alert is about a matter that ended MAX_STATUS_AGE ago.
+
+    Nothing can be done about it, so nothing clears it.
+    """
     return and_(_IS_ABOUT_PAST, ALERT.c.at < now - MAX_STATUS_AGE)
 
 
-_ALERT_COLUMNS = ("id", "at", "code", "subject", "noticed_at", "escalated_at", "dismissed_at", "dismissed_by")
+_ALERT_COLUMNS = (
+    "id",
+    "at",
+    "code",
+    "subject",
+    "noticed_at",
+    "escalated_at",
+    "dismissed_at",
+    "dismissed_by",
+)
 
 
 def to_alert(row: RowMapping) -> Alert:
@@ -383,7 +488,9 @@ def _to_worker(row: RowMapping) -> WorkerStatus:
     loaded = None
     if row["settings_hash"] is not None:
         accounts = frozenset(map(AccountId, json.loads(row["accounts"])))
-        loaded = LoadedFiles(settings=row["settings_hash"], templates=row["templates_hash"], accounts=accounts)
+        loaded = LoadedFiles(
+            settings=row["settings_hash"], templates=row["templates_hash"], accounts=accounts
+        )
     return WorkerStatus(**{name: row[name] for name in names}, loaded=loaded)
 
 

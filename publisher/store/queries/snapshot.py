@@ -1,4 +1,7 @@
-"""What `status` shows of the store: daemons, pauses, deliveries, alerts, modes and cooldowns, read one by one."""
+"""The store's part of `status`: daemons, pauses, deliveries, alerts, modes and cooldowns.
+
+They are read one by one.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +12,14 @@ from publisher.domain.delivery import Delivery, State
 from publisher.domain.post import PostId
 from publisher.store.base import HEARTBEAT_TIMEOUT
 from publisher.store.db.rows import ACCOUNT_PAUSED
-from publisher.store.queries.queries import Alert, LoginCooldown, ModeOverride, Pause, Queries, WorkerStatus
+from publisher.store.queries.queries import (
+    Alert,
+    LoginCooldown,
+    ModeOverride,
+    Pause,
+    Queries,
+    WorkerStatus,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +36,15 @@ class StatusSnapshot:
     """True if deliveries that ended long ago are left out."""
     cooldowns: Mapping[LoginId, LoginCooldown] = field(default_factory=dict)
     changed_files: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
-    """Which files have changed since a daemon has read them, and when, by its id; only of daemons on this host."""
+    """The files changed since a daemon read them, with the time, by daemon id.
+
+    Only daemons on this host are covered.
+    """
     configured_accounts: frozenset[AccountId] | None = None
-    """The accounts of the present settings, which a daemon will have once it runs; None if they were not asked for."""
+    """The accounts of the present settings, for a daemon once it runs; None if not asked for."""
 
     def waits_until(self, delivery: Delivery) -> datetime | None:
-        """Return until when its login's gap and limits keep a due delivery waiting; None if they do not."""
+        """Return the end of a due delivery's wait for its login's gap and limits; None if none."""
         cooldown = self.cooldowns.get(delivery.login)
         if cooldown is None or delivery.state is not State.DUE:
             return None
@@ -41,7 +54,11 @@ class StatusSnapshot:
     @property
     def latest_worker(self) -> WorkerStatus | None:
         """Return the daemon that was last seen, one that is alive first."""
-        return max(self.workers, key=lambda worker: (self.is_alive(worker), worker.heartbeat_at), default=None)
+        return max(
+            self.workers,
+            key=lambda worker: (self.is_alive(worker), worker.heartbeat_at),
+            default=None,
+        )
 
     @property
     def is_running(self) -> bool:
@@ -49,7 +66,10 @@ class StatusSnapshot:
 
     @property
     def loaded_accounts(self) -> frozenset[AccountId] | None:
-        """Return the accounts that a running daemon has in its settings, or would have; None where it is not known."""
+        """Return the accounts in a running daemon's settings, or its future ones.
+
+        Return None if they are unknown.
+        """
         loaded = [worker.loaded for worker in self.workers if self.is_alive(worker)]
         if not loaded:
             return self.configured_accounts
@@ -58,7 +78,10 @@ class StatusSnapshot:
         return frozenset[AccountId]().union(*(one.accounts for one in loaded if one))
 
     def is_loaded(self, account: AccountId) -> bool:
-        """Return False if no running daemon has this account in its settings, or would have it where none runs."""
+        """Return False if no running daemon has this account in its settings.
+
+        Where none runs, return False if none would have it.
+        """
         return self.loaded_accounts is None or account in self.loaded_accounts
 
     def is_alive(self, worker: WorkerStatus) -> bool:
@@ -72,7 +95,10 @@ async def take_snapshot(
     shows_all: bool = False,
     configured_accounts: frozenset[AccountId] | None = None,
 ) -> StatusSnapshot:
-    """Read the store, or what concerns one post; without a post, what ended long ago only with `shows_all`."""
+    """Read the store, or the part about one post.
+
+    Without a post, old ended deliveries are read only with `shows_all`.
+    """
     alerts, is_whole = await queries.alerts(), shows_all or post is not None
     deliveries = await (queries.deliveries(post) if is_whole else queries.current_deliveries())
     return StatusSnapshot(

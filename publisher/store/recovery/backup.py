@@ -1,7 +1,7 @@
 """Backups of a SQLite database, and the restore of an older database.
 
-A backup is made while the database is in use, checked, and labelled with a checksum. Whatever may have been sent since
-a restored database was written becomes unknown before it is used.
+A backup is made while the database is in use, checked, and labelled with a checksum. Deliveries
+that may have been sent since a restored database was written become unknown before it is used.
 """
 
 import errno
@@ -23,8 +23,19 @@ from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
 from publisher.store.base import BaseStore
-from publisher.store.db.database import BUSY_TIMEOUT_SECONDS, GENESIS_KEY, Transaction, is_corrupt, sqlite_file
-from publisher.store.db.intent_journal import JournalRecord, read_journal, read_records, sync_directory
+from publisher.store.db.database import (
+    BUSY_TIMEOUT_SECONDS,
+    GENESIS_KEY,
+    Transaction,
+    is_corrupt,
+    sqlite_file,
+)
+from publisher.store.db.intent_journal import (
+    JournalRecord,
+    read_journal,
+    read_records,
+    sync_directory,
+)
 from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
 from publisher.store.db.sqlite_files import connect_sqlite, require_own_schema
 from publisher.store.db.tables import AUDIT, DATABASE_INFO, PAUSE, WORKER
@@ -51,7 +62,8 @@ RESTORE_PAUSE_REASON = "restored"
 class BackupInfo:
     """The label inside a backup.
 
-    `newest_record` is the last one of the journal at that time, and `checksum` is a hash of everything in the backup.
+    `newest_record` is the last one of the journal at that time, and `checksum` is a hash of
+    everything in the backup.
     """
 
     at: str
@@ -66,7 +78,8 @@ class BackupInfo:
 def make_backup(source: Path, target: Path, journal: Path, runtime: Runtime) -> BackupInfo:
     """Copy a database to a part file, check it, and only then give it its final name.
 
-    Raises RefusedError when the database is damaged, FileExistsError rather than overwrite anything, OSError.
+    Raises RefusedError when the database is damaged, FileExistsError rather than overwrite
+    anything, OSError.
     """
     if target.exists():
         raise FileExistsError(17, os.strerror(17), str(target))
@@ -100,23 +113,33 @@ def make_backup(source: Path, target: Path, journal: Path, runtime: Runtime) -> 
 def read_backup_info(file: Path) -> BackupInfo:
     """Read the label of a backup and check that it is intact, without writing anything.
 
-    Raises RefusedError for a file that is no backup of ours, is damaged, or has another schema; OSError.
+    Raises RefusedError for a file that is no backup of ours, is damaged, or has another schema;
+    OSError.
     """
     with file.open("rb"):
         pass
     immutable = "ro&immutable=1"  # so that SQLite creates no file beside it
-    with _reject_damage(file, "backup_damaged"), closing(connect_sqlite(file, immutable)) as connection:
+    with (
+        _reject_damage(file, "backup_damaged"),
+        closing(connect_sqlite(file, immutable)) as connection,
+    ):
         info = _read_info(connection)
         if info is None:
             raise RefusedError("not_a_backup", file=str(file))
         require_own_schema(connection.execute, file)
-        if not _passes_integrity_check(connection) or _checksum_of(connection, info) != info.checksum:
+        if (
+            not _passes_integrity_check(connection)
+            or _checksum_of(connection, info) != info.checksum
+        ):
             raise RefusedError("backup_damaged", file=str(file))
     return info
 
 
 def stored_backup_info(file: Path) -> BackupInfo | None:
-    """Read the label of a database in use; it has one only if a backup was copied there manually."""
+    """Read the label of a database in use.
+
+    It has a label only if a backup was copied there manually.
+    """
     with _reject_damage(file), closing(_open(file)) as connection:
         return _read_info(connection)
 
@@ -136,18 +159,26 @@ def read_checkpoint(file: Path, runtime: Runtime) -> Checkpoint | None:
         return None
     try:
         with closing(_open(file)) as connection:
-            newest = connection.execute("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1").fetchone()
+            newest = connection.execute(
+                "SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1"
+            ).fetchone()
             chain = _database_info(connection).get(GENESIS_KEY)
     except sqlite3.DatabaseError:
         return None
     if newest is None or chain is None:
         return None
     sequence, digest = int(newest[0]), str(newest[1])
-    return Checkpoint(database=file.name, chain=chain, sequence=sequence, hash=digest, at=runtime.now().isoformat())
+    return Checkpoint(
+        database=file.name,
+        chain=chain,
+        sequence=sequence,
+        hash=digest,
+        at=runtime.now().isoformat(),
+    )
 
 
 def restore_details(file: Path) -> list[str]:
-    """Return the details of earlier restores in a database's audit; none where it cannot be read."""
+    """Return the details of earlier restores in a database's audit; none if it is unreadable."""
     query = "SELECT detail FROM audit WHERE event = ? AND subject = 'database' ORDER BY id"
     try:
         with closing(_open(file)) as connection:
@@ -157,7 +188,10 @@ def restore_details(file: Path) -> list[str]:
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copy a consistent snapshot of a database, its write-ahead log included, into a new private file."""
+    """Copy a consistent snapshot of a database into a new private file.
+
+    The snapshot includes its write-ahead log.
+    """
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with closing(_open(source)) as old, closing(connect_sqlite(target)) as new:
         old.backup(new)
@@ -185,7 +219,9 @@ def _write_info(part: Path, source: Path, newest: JournalRecord | None, at: date
             checksum="",
         )
         info = replace(info, checksum=_checksum_of(connection, info))
-        connection.execute("INSERT INTO database_info VALUES (?, ?)", (BACKUP_KEY, json.dumps(asdict(info))))
+        connection.execute(
+            "INSERT INTO database_info VALUES (?, ?)", (BACKUP_KEY, json.dumps(asdict(info)))
+        )
     return info
 
 
@@ -199,13 +235,18 @@ def _read_info(connection: sqlite3.Connection) -> BackupInfo | None:
 
 
 def _database_info(connection: sqlite3.Connection) -> dict[str, str]:
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'database_info'").fetchone():
+    if not connection.execute(
+        "SELECT 1 FROM sqlite_master WHERE name = 'database_info'"
+    ).fetchone():
         return {}
     return dict(connection.execute("SELECT key, value FROM database_info"))
 
 
 def _checksum_of(connection: sqlite3.Connection, info: BackupInfo) -> str:
-    """Hash every row and the rest of the label, as the integrity check does not see damage inside a text."""
+    """Hash every row and the rest of the label.
+
+    The integrity check does not see damage inside a text.
+    """
     connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
     digest = sha256(repr(replace(info, checksum="")).encode())
     tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
@@ -227,8 +268,10 @@ def _passes_integrity_check(connection: sqlite3.Connection) -> bool:
 
 
 @contextmanager
-def _reject_damage(file: Path, code: str = "database_corrupt", written: Path | None = None) -> Iterator[None]:
-    """Translate SQLite errors about a damaged file, or one that is no database, or no room for the one `written`.
+def _reject_damage(
+    file: Path, code: str = "database_corrupt", written: Path | None = None
+) -> Iterator[None]:
+    """Translate SQLite errors about a damaged file, no database, or no room for `written`.
 
     Raises RefusedError, OSError.
     """
@@ -255,7 +298,10 @@ def _sync(file: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveredIntents:
-    """The journalled attempts since a backup; `since` is set where the journal may not hold all of them."""
+    """The journalled attempts since a backup.
+
+    `since` is set if the journal may not hold all of them.
+    """
 
     records: Sequence[JournalRecord]
     since: datetime | None = None
@@ -263,9 +309,10 @@ class RecoveredIntents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreSummary:
-    """Result of a restore: lost attempts, deliveries unknown without an attempt, and orphans left to a person.
+    """The result of a restore: lost attempts, unknown deliveries, and orphans for a person.
 
-    `workers_to_compare` are the other workers whose journals are still to be compared.
+    The unknown deliveries have no attempt. `workers_to_compare` are the other workers with journals
+    still to be compared.
     """
 
     taken_at: datetime
@@ -278,9 +325,10 @@ class RestoreSummary:
 def stage_copy(
     source: Path | None, file: Path, environment: str, expected_chain: str | None
 ) -> tuple[Path, BackupInfo | None]:
-    """Copy a backup, or the database itself, to a staging file beside the database. Returns the copy and its label.
+    """Copy a backup, or the database itself, to a staging file. Return the copy and its label.
 
-    Raises RefusedError when the backup is not ours, damaged, of another environment, or of another audit chain.
+    The staging file is beside the database. Raises RefusedError when the backup is not ours,
+    damaged, of another environment, or of another audit chain.
     """
     info = read_backup_info(source) if source is not None else stored_backup_info(file)
     if source is not None and info is not None:
@@ -296,12 +344,12 @@ def stage_copy(
 
 
 def staging_path(file: Path) -> Path:
-    """Return the path of the copy in which a restored database is prepared."""
+    """Return the path of the copy that a restored database is prepared in."""
     return file.with_name(f"{file.name}.incoming")
 
 
 def remove_staging(staging: Path) -> None:
-    """Remove an unused copy, and whatever is left from preparing one."""
+    """Remove an unused copy, and the leftovers of preparing one."""
     for suffix in ("", "-wal", "-shm", "-journal", ".setup"):
         staging.with_name(staging.name + suffix).unlink(missing_ok=True)
 
@@ -309,9 +357,10 @@ def remove_staging(staging: Path) -> None:
 def read_intents(
     journal: Path, info: BackupInfo | None, begins_at: datetime, *, allows_incomplete: bool
 ) -> RecoveredIntents:
-    """Read the journal, and check that it holds every attempt since a backup, or since `begins_at`.
+    """Read the journal, and check that it holds every attempt since a backup or `begins_at`.
 
-    Raises RefusedError where it does not, unless `allows_incomplete`: then what it may lack becomes unknown.
+    Raises RefusedError if it does not, unless `allows_incomplete`. Then the attempts it may lack
+    become unknown.
     """
     contents = read_journal(journal)
     taken_at = datetime.fromisoformat(info.at) if info else begins_at
@@ -324,25 +373,37 @@ def read_intents(
     elif complete_since is not None and complete_since > taken_at:
         problem = "journal_mismatch"
     elif newest is not None and newest not in contents.records:
-        is_compacted = complete_since is not None and datetime.fromisoformat(newest.at) <= complete_since
+        is_compacted = (
+            complete_since is not None and datetime.fromisoformat(newest.at) <= complete_since
+        )
         problem = None if is_compacted else "journal_mismatch"
     if problem is not None and not allows_incomplete:
-        raise RefusedError(problem, journal=str(journal), line=str(next(iter(contents.damaged_lines), 0)))
+        raise RefusedError(
+            problem, journal=str(journal), line=str(next(iter(contents.damaged_lines), 0))
+        )
     return RecoveredIntents(records=contents.records, since=taken_at if allows_incomplete else None)
 
 
-def checkpoints_to_compare(newest: Sequence[Checkpoint], file: Path | None) -> list[tuple[int, str]]:
-    """Return the newest external checkpoints, and those that earlier restores of the present file cut off."""
+def checkpoints_to_compare(
+    newest: Sequence[Checkpoint], file: Path | None
+) -> list[tuple[int, str]]:
+    """Return the newest external checkpoints, and the ones cut off by earlier restores.
+
+    The restores are of the present file.
+    """
     details = restore_details(file) if file is not None else []
     cut = [checkpoint for detail in details for checkpoint in parse_cut_checkpoints(detail)]
-    return [*dict.fromkeys([*cut, *((checkpoint.sequence, checkpoint.hash) for checkpoint in newest)])]
+    return [
+        *dict.fromkeys([*cut, *((checkpoint.sequence, checkpoint.hash) for checkpoint in newest)])
+    ]
 
 
 def last_known_at(connection: Connection) -> datetime | None:
-    """Return the instant up to which a database without a label knows what was sent; None where it knows nothing.
+    """Return the instant up to which a database without a label knows the sent posts.
 
-    That is the last heartbeat or audit entry, whichever is earlier: people may have cancelled posts since the last
-    heartbeat. An accepted database that still waits for workers knows no more than when it was accepted.
+    Return None if it knows nothing. The instant is the last heartbeat or audit entry, taking the
+    earlier one. People may have cancelled posts since the last heartbeat. An accepted database that
+    still waits for workers knows no more than when it was accepted.
     """
     first, last = connection.execute(select(func.min(AUDIT.c.at), func.max(AUDIT.c.at))).one()
     heartbeat_at: datetime | None = connection.scalar(select(func.max(WORKER.c.heartbeat_at)))
@@ -359,20 +420,25 @@ def finish_restore(  # noqa: PLR0913, PLR0917 # who restored what, from where, a
     checkpoints: Sequence[tuple[int, str]],
     by: Actor,
 ) -> RestoreSummary:
-    """Recover lost attempts as unknown, pause everything until a person has looked at it, and record the restore.
+    """Recover lost attempts as unknown, pause everything for a person, and record the restore.
 
-    Actions of people since then are lost as well: what they stopped must not be sent before they look.
-    Raises RefusedError while another worker is alive on a shared database.
+    The pause lasts until a person has looked at it. Actions of people since then are lost as well.
+    Posts that they stopped must not be sent before they look. Raises RefusedError while another
+    worker is alive on a shared database.
     """
     now, connection = store.runtime.now(), transaction.connection
     begins_at = datetime.fromisoformat(info.at) if info else last_known_at(connection) or now
     if store.database.is_shared:
-        accept_restored(transaction, store.worker, now, begins_at, awaits_others=intents.since is None)
+        accept_restored(
+            transaction, store.worker, now, begins_at, awaits_others=intents.since is None
+        )
     if (file := sqlite_file(str(store.database.engine.url))) is not None:
         take_over_folder(transaction, file.parent, now, by)
     lost = missing_from(connection, intents.records)
     connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == BACKUP_KEY))
-    named = select(AUDIT.c.id, AUDIT.c.hash).where(AUDIT.c.id.in_([number for number, _ in checkpoints]))
+    named = select(AUDIT.c.id, AUDIT.c.hash).where(
+        AUDIT.c.id.in_([number for number, _ in checkpoints])
+    )
     held = {(row.id, row.hash) for row in connection.execute(named)}
     cut = [checkpoint for checkpoint in checkpoints if checkpoint not in held]
     cut_entries = [{"sequence": number, "hash": digest} for number, digest in cut]
@@ -382,12 +448,18 @@ def finish_restore(  # noqa: PLR0913, PLR0917 # who restored what, from where, a
         clear_alerts(transaction, AUDIT_BROKEN, now)
         raise_alert(transaction, now, AUDIT_BROKEN, AUDIT_BROKEN, {"reason": str(max(cut)[0])})
     connection.execute(delete(PAUSE).where(PAUSE.c.scope == "all"))
-    connection.execute(insert(PAUSE).values(scope="all", at=now, by=by.name, reason=RESTORE_PAUSE_REASON))
-    write_audit(transaction, now, by, event="paused", subject="all", detail={"reason": RESTORE_PAUSE_REASON})
+    connection.execute(
+        insert(PAUSE).values(scope="all", at=now, by=by.name, reason=RESTORE_PAUSE_REASON)
+    )
+    write_audit(
+        transaction, now, by, event="paused", subject="all", detail={"reason": RESTORE_PAUSE_REASON}
+    )
     recovered = {delivery.id for delivery in recover(store, transaction, lost, by)}
     unresolved = 0
     if intents.since is not None:
-        unresolved = mark_waiting_unresolved(store, transaction, intents.since, by, exclude=recovered)
+        unresolved = mark_waiting_unresolved(
+            store, transaction, intents.since, by, exclude=recovered
+        )
     void_authority(transaction, now, by, "restored")
     clear_alerts(transaction, "all", now)
     facts = {"since": begins_at.isoformat(timespec="seconds"), "by": by.name}

@@ -1,4 +1,7 @@
-"""The folder of a database: one process at a time holds it, and a copy of it in another folder is recognised."""
+"""The folder of a database: one process at a time holds it.
+
+A copy of it in another folder is recognised.
+"""
 
 import contextlib
 import errno
@@ -23,19 +26,25 @@ from publisher.store.db.rows import write_audit, write_row
 from publisher.store.db.tables import DATABASE_INFO, WORKER
 
 FOLDER_KEY = "folder"
-"""Key of the folder in which a SQLite database was last used, by a daemon or by a person's order."""
+"""The key of the folder in which a SQLite database was last used.
+
+A daemon or a person's order used it there.
+"""
 MACHINE_ID_FILE = Path("/etc/machine-id")
 FS_IOC_GETVERSION = 0x80087601
 """Asks ext4, xfs or btrfs for the generation of an inode, a random number (ioctl_iflags(2))."""
-_LAST_WRITE = func.coalesce(WORKER.c.stopped_at, WORKER.c.heartbeat_at, type_=WORKER.c.heartbeat_at.type)
+_LAST_WRITE = func.coalesce(
+    WORKER.c.stopped_at, WORKER.c.heartbeat_at, type_=WORKER.c.heartbeat_at.type
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderIdentity:
-    """A folder. Inode and generation distinguish it from its copies; both stay when it is renamed on its file system.
+    """A folder. Inode and generation distinguish it from its copies.
 
-    Two disks may have folders of one inode number; their generations differ, on file systems that have any. The rest
-    is only reported: path, device and machine differ in a container, by another mount, or after a boot.
+    Both stay when it is renamed on its file system. Two disks may have folders of one inode number.
+    Their generations differ, on file systems that have any. The rest is only reported: path, device
+    and machine differ in a container, by another mount, or after a boot.
     """
 
     inode: int
@@ -67,16 +76,19 @@ class FolderIdentity:
         )
 
     def is_same(self, other: "FolderIdentity") -> bool:
-        """Return True if this is the same folder, under whatever path."""
+        """Return True if this is the same folder, under any path."""
         has_generations = self.generation is not None and other.generation is not None
-        return self.inode == other.inode and (not has_generations or self.generation == other.generation)
+        return self.inode == other.inode and (
+            not has_generations or self.generation == other.generation
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopiedFolder:
-    """A database in another folder than the one in which it was last used, and what it knows of the daemon there.
+    """A database in another folder than its last one, and its knowledge of the daemon there.
 
-    `was_stopped`: that daemon had been stopped in an orderly way, at `last_at`, before the copy was made.
+    `was_stopped` means that that daemon had been stopped in an orderly way, at `last_at`, before
+    the copy was made.
     """
 
     original: FolderIdentity
@@ -87,19 +99,35 @@ class CopiedFolder:
     def facts(self) -> dict[str, str]:
         """Return the facts of a refusal."""
         places = {"there": self.original, "here": self.present}
-        facts = {f"{name}_{key}": str(value) for name, one in places.items() for key, value in asdict(one).items()}
-        return {**facts, "last": self.last_at.isoformat(timespec="seconds") if self.last_at else "?"}
+        facts = {
+            f"{name}_{key}": str(value)
+            for name, one in places.items()
+            for key, value in asdict(one).items()
+        }
+        return {
+            **facts,
+            "last": self.last_at.isoformat(timespec="seconds") if self.last_at else "?",
+        }
 
 
 def find_copied_folder(connection: Connection, folder: Path) -> CopiedFolder | None:
-    """Return where a database was last used, if that is another folder; None where it is this one, or not known."""
-    stored = connection.scalar(select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == FOLDER_KEY))
+    """Return the folder where a database was last used, if it is another one.
+
+    Return None if it is this one, or not known.
+    """
+    stored = connection.scalar(
+        select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == FOLDER_KEY)
+    )
     if stored is None:
         return None
     original, present = FolderIdentity(**json.loads(stored)), FolderIdentity.read(folder)
     if original.is_same(present):
         return None
-    newest = select(WORKER.c.stopped_at, _LAST_WRITE.label("last_at")).order_by(WORKER.c.heartbeat_at.desc()).limit(1)
+    newest = (
+        select(WORKER.c.stopped_at, _LAST_WRITE.label("last_at"))
+        .order_by(WORKER.c.heartbeat_at.desc())
+        .limit(1)
+    )
     worker = connection.execute(newest).one_or_none()
     return CopiedFolder(
         original=original,
@@ -110,11 +138,21 @@ def find_copied_folder(connection: Connection, folder: Path) -> CopiedFolder | N
 
 
 def take_over_folder(transaction: Transaction, folder: Path, now: datetime, by: Actor) -> None:
-    """Record a person's order to use a database in this folder from now on; as an audit entry if it is a copy."""
+    """Record a person's order to use a database in this folder from now on.
+
+    It is an audit entry if the database is a copy.
+    """
     copied = find_copied_folder(transaction.connection, folder)
     store_folder(transaction.connection, folder)
     if copied is not None:
-        write_audit(transaction, now, by, event="workspace_taken_over", subject="database", detail=copied.facts())
+        write_audit(
+            transaction,
+            now,
+            by,
+            event="workspace_taken_over",
+            subject="database",
+            detail=copied.facts(),
+        )
 
 
 def store_folder(connection: Connection, folder: Path) -> None:
@@ -138,7 +176,8 @@ def read_generation(descriptor: int) -> int | None:
 def file_lock(file: Path | None) -> Iterator[None]:
     """Serialize the set-up of a SQLite file across processes; the lock ends with its process.
 
-    Raises RefusedError where the file, or that of the lock, is a link that another user may have put there.
+    Raises RefusedError where the file, or that of the lock, is a link that another user may have
+    put there.
     """
     if file is None:
         yield
@@ -149,7 +188,9 @@ def file_lock(file: Path | None) -> Iterator[None]:
         with _open_beside(lock_file, "a") as lock:
             share(lock_file)
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if _is_still_at(lock, lock_file):  # else it was deleted during the wait, and others lock its successor
+            if _is_still_at(
+                lock, lock_file
+            ):  # else it was deleted during the wait, and others lock its successor
                 yield
                 return
 
@@ -158,8 +199,8 @@ def file_lock(file: Path | None) -> Iterator[None]:
 class ProcessLock:
     """The lock of the only daemon here; the operating system releases it when the process ends.
 
-    The folder itself is locked, as no tidy-up removes it while the database is in it. A file beside the database is
-    locked too, and names the holder.
+    The folder itself is locked, as no tidy-up removes it while the database is in it. A file beside
+    the database is locked too, and names the holder.
     """
 
     locked: Path
@@ -203,10 +244,11 @@ class ProcessLock:
 
 
 def lock_process(url: str, workspace: Path) -> ProcessLock:
-    """Lock a SQLite file and its folder for this process; for a shared database, lock the workspace.
+    """Lock a SQLite file and its folder for this process; for a shared database, the workspace.
 
-    Raises RefusedError naming the holder when another process has the lock, and where a SQLite file has a second hard
-    link: SQLite would keep one log for each name, and damage the file. Also as `require_no_link` does.
+    Raises RefusedError naming the holder when another process has the lock. Raises RefusedError if
+    a SQLite file has a second hard link: SQLite would keep one log for each name, and damage the
+    file. Raises as `require_no_link` does.
     """
     locked = sqlite_file(url) or workspace / "var" / "daemon"
     if locked.is_file() and locked.stat().st_nlink > 1:
@@ -226,7 +268,10 @@ def require_no_link(file: Path) -> None:
 
 
 def _open_beside(file: Path, mode: str) -> IO[str]:
-    """Open a file beside a database. Raises RefusedError for a link or a pipe in its place, OSError."""
+    """Open a file beside a database.
+
+    Raises RefusedError for a link or a pipe in its place, OSError.
+    """
     try:
         return open(file, mode, encoding="utf-8", opener=open_plain)
     except OSError as error:
@@ -254,13 +299,19 @@ def _lock_by_name(locked: Path, lock_file: Path) -> IO[str]:
 
 
 def _second_daemon(locked: Path) -> RefusedError:
-    """Return the refusal; the holder is not named where its lock file is gone, or is just being written."""
+    """Return the refusal.
+
+    The holder is not named if its lock file is gone, or is just being written.
+    """
     holder: dict[str, object] = {}
     for lock_file in (
         *locked.parent.glob("*.lock"),
         _lock_file_of(locked),
     ):  # it may use another database in the folder
-        with contextlib.suppress(OSError, ValueError, RefusedError), _open_beside(lock_file, "r") as file:
+        with (
+            contextlib.suppress(OSError, ValueError, RefusedError),
+            _open_beside(lock_file, "r") as file,
+        ):
             named = json.load(file)
             holder = named if named and isinstance(named, dict) else holder
     facts = {name: str(holder.get(name, "?")) for name in ("host", "pid")}

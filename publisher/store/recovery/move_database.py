@@ -1,4 +1,7 @@
-"""Move of a database from SQLite to PostgreSQL: copied in one transaction, compared, then the source is closed."""
+"""Move of a database from SQLite to PostgreSQL.
+
+It is copied in one transaction and compared. Then the source is closed.
+"""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,21 +26,28 @@ COPIED_FROM_KEY = "copied_from"
 """Key of a copied database: the hash of everything that was copied."""
 
 
-async def copy_to_postgres(source: str, target: str, runtime: Runtime, by: Actor) -> Mapping[str, int]:
-    """Copy a prepared database into an empty one, and mark the source as moved. Returns the rows of each table.
+async def copy_to_postgres(
+    source: str, target: str, runtime: Runtime, by: Actor
+) -> Mapping[str, int]:
+    """Copy a prepared database into an empty one, and mark the source as moved.
 
-    The target is written in one transaction, and the source marked after its commit: after a crash in between it can be
-    run again. Raises RefusedError when the target holds anything else, or differs after the copy.
+    Return the rows of each table. The target is written in one transaction, and the source marked
+    after its commit. After a crash in between it can be run again. Raises RefusedError when the
+    target holds anything else, or differs after the copy.
     """
 
     def move() -> Mapping[str, int]:
         old, new = open_engine(source), open_engine(target)
-        shown = make_url(target).set(query={}).render_as_string(hide_password=True)  # a query may hold one as well
+        shown = (
+            make_url(target).set(query={}).render_as_string(hide_password=True)
+        )  # a query may hold one as well
         try:
             with old.begin() as from_source:  # on SQLite this keeps every other writer out
                 with new.begin() as to_target:
                     counts = _copy(from_source, to_target)
-                    entry = audit_entry(runtime.now(), by, event="database_moved", subject="database", detail=counts)
+                    entry = audit_entry(
+                        runtime.now(), by, event="database_moved", subject="database", detail=counts
+                    )
                     unit = Transaction(to_target)
                     void_authority(unit, runtime.now(), by, "moved")
                     append_entries(to_target, [entry, *unit.audit_entries])
@@ -53,14 +63,16 @@ async def copy_to_postgres(source: str, target: str, runtime: Runtime, by: Actor
 
 
 def _copy(source: Connection, target: Connection) -> Mapping[str, int]:
-    """Copy every row, unless exactly that was done before. Returns the number of rows of each table."""
+    """Copy every row, unless exactly that was done before. Return the row counts by table."""
     digests, counts = _digests(source)
     digest = sha256(repr(sorted(digests.items())).encode()).hexdigest()
     copied_from = select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == COPIED_FROM_KEY)
     copied = target.scalar(copied_from.with_for_update())
     if copied == digest:
         return counts
-    if copied is not None or any(target.scalar(select(func.count()).select_from(table)) for table in _tables()):
+    if copied is not None or any(
+        target.scalar(select(func.count()).select_from(table)) for table in _tables()
+    ):
         raise RefusedError("target_not_empty")
     target.execute(delete(DATABASE_INFO))
     for table in (*_tables(), DATABASE_INFO):
@@ -74,13 +86,18 @@ def _copy(source: Connection, target: Connection) -> Mapping[str, int]:
     if _digests(target) != (digests, counts):
         raise RefusedError("copy_differs")
     target.execute(insert(DATABASE_INFO).values(key=COPIED_FROM_KEY, value=digest))
-    target.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == FOLDER_KEY))  # a server has none
+    target.execute(
+        delete(DATABASE_INFO).where(DATABASE_INFO.c.key == FOLDER_KEY)
+    )  # a server has none
     store_identity(target)
     return counts
 
 
 def _tables() -> list[Table]:
-    """Return every table but `database_info`, which has rows even in an empty database."""
+    """Return every table except `database_info`.
+
+    That table has rows even in an empty database.
+    """
     return [table for table in SQLModel.metadata.sorted_tables if table is not DATABASE_INFO]
 
 
@@ -92,10 +109,16 @@ def _pages(connection: Connection, table: Table) -> Iterator[Sequence[RowMapping
 
 
 def _digests(connection: Connection) -> tuple[Mapping[str, str], Mapping[str, int]]:
-    """Hash every table, and count its rows. Rows are hashed one by one, as each database sorts text in its own way."""
+    """Hash every table, and count its rows.
+
+    Rows are hashed one by one, as each database sorts text in its own way.
+    """
 
     def digest_row(row: RowMapping) -> bytes:
-        values = (sha256(value).hexdigest() if isinstance(value, bytes) else repr(value) for value in row.values())
+        values = (
+            sha256(value).hexdigest() if isinstance(value, bytes) else repr(value)
+            for value in row.values()
+        )
         return sha256("\x1f".join(values).encode()).digest()
 
     digests, counts = {}, {}

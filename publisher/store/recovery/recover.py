@@ -1,10 +1,12 @@
 """Recovery of attempts that the database has lost, from the intent journals, as unknown outcomes.
 
-A server that takes over from another may lack the newest commits. Each worker's journal holds the attempts it intended;
-no work is claimed until every live worker has compared its journal with the new server.
+A server that takes over from another may lack the newest commits. Each worker's journal holds the
+attempts it intended. No work is claimed until every live worker has compared its journal with the
+new server.
 
-A restored backup loses more: everything that may have been sent in the data-loss window becomes unknown. On a shared
-database, tables restored from a dump are recognized by their identity, which is made of their object ids.
+A restored backup loses more: everything that may have been sent in the data-loss window becomes
+unknown. On a shared database, tables restored from a dump are recognized by their identity. It is
+made of their object ids.
 """
 
 from collections import defaultdict
@@ -54,7 +56,12 @@ from publisher.store.approvals import end_confirmation_requests, void_approvals
 from publisher.store.base import BaseStore
 from publisher.store.db.database import Database, Transaction
 from publisher.store.db.filters import in_state
-from publisher.store.db.intent_journal import JOURNAL_RETENTION, JournalRecord, read_journal, read_records
+from publisher.store.db.intent_journal import (
+    JOURNAL_RETENTION,
+    JournalRecord,
+    read_journal,
+    read_records,
+)
 from publisher.store.db.monitor_tables import FORMER_ID
 from publisher.store.db.rows import (
     batches,
@@ -86,9 +93,15 @@ ATTEMPT_RECOVERED = "attempt_recovered"
 """Why an outcome is unknown: the journal has a later attempt than the database."""
 RECOVERY_BATCH_SIZE = 500
 IDENTITY_KEY = "database_identity"
-"""Key of the server, database and table in which everything was written, or which a person accepted last."""
+"""The key of the server, database and table that hold everything, or were accepted last.
+
+A person accepts them.
+"""
 ACCEPTED_KEY = "accepted_until"
-"""Key of the instant up to which an accepted database knows what was sent; kept until a person resumes."""
+"""The key of the instant up to which an accepted database knows the sent posts.
+
+It is kept until a person resumes.
+"""
 COMPARE_TIMEOUT = timedelta(minutes=1)
 """How long after its last heartbeat a worker is waited for, so that it can compare its journal."""
 CURRENT_IDENTITY: ColumnElement[str] = literal_column(
@@ -101,13 +114,17 @@ CURRENT_IDENTITY: ColumnElement[str] = literal_column(
 def store_identity(connection: Connection) -> None:
     """Store the identity of this database; for a new one the migrations do it."""
     connection.execute(
-        insert(DATABASE_INFO).from_select(["key", "value"], select(literal(IDENTITY_KEY), CURRENT_IDENTITY))
+        insert(DATABASE_INFO).from_select(
+            ["key", "value"], select(literal(IDENTITY_KEY), CURRENT_IDENTITY)
+        )
     )
 
 
 def stored_identity(connection: Connection) -> str | None:
     """Return the stored identity of the database."""
-    return connection.scalar(select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == IDENTITY_KEY))
+    return connection.scalar(
+        select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == IDENTITY_KEY)
+    )
 
 
 def current_identity(connection: Connection) -> str:
@@ -117,9 +134,10 @@ def current_identity(connection: Connection) -> str:
 
 
 def is_original_database(database: Database, connection: Connection) -> bool:
-    """Return True if these are the tables into which everything was written, and on which this process was started.
+    """Return True if these are the original tables, and this process was started on them.
 
-    After a dump was restored they are not, until a person accepts it; for a process that survives that, never again.
+    Everything was written into the original tables. After a dump was restored they are not
+    original, until a person accepts it. For a process that survives that, they never are again.
     """
     if not database.is_shared:
         return True
@@ -130,7 +148,10 @@ def is_original_database(database: Database, connection: Connection) -> bool:
 
 
 async def can_plan(database: Database) -> bool:
-    """Return True if the plan may change: no worker may still report attempts of what would be cancelled or planned."""
+    """Return True if the plan may change.
+
+    No worker may still report attempts of deliveries that would be cancelled or planned.
+    """
 
     def is_settled(connection: Connection) -> bool:
         return is_original_database(database, connection) and not workers_to_compare(connection)
@@ -139,38 +160,60 @@ async def can_plan(database: Database) -> bool:
 
 
 def accept_restored(
-    transaction: Transaction, worker: WorkerId, now: datetime, known_until: datetime, *, awaits_others: bool
+    transaction: Transaction,
+    worker: WorkerId,
+    now: datetime,
+    known_until: datetime,
+    *,
+    awaits_others: bool,
 ) -> None:
-    """Accept a restored database; every worker that may know of later attempts has to compare its journal again.
+    """Accept a restored database. Workers with possible later attempts must compare again.
 
-    Raises RefusedError while another worker is alive: it still acts on the previous contents.
+    Each of them compares its journal. Raises RefusedError while another worker is alive. It still
+    acts on the previous contents.
     """
-    connection, others = transaction.connection, select(WORKER.c.id).where(WORKER.c.id != worker).order_by(WORKER.c.id)
-    alive = others.where(WORKER.c.stopped_at.is_(None), WORKER.c.heartbeat_at > now - COMPARE_TIMEOUT)
+    connection, others = (
+        transaction.connection,
+        select(WORKER.c.id).where(WORKER.c.id != worker).order_by(WORKER.c.id),
+    )
+    alive = others.where(
+        WORKER.c.stopped_at.is_(None), WORKER.c.heartbeat_at > now - COMPARE_TIMEOUT
+    )
     if names := connection.scalars(alive).all():
         raise RefusedError("workers_running", workers=", ".join(names))
     for name in workers_to_compare(connection):
         clear_alerts(transaction, f"worker:{name}", now)
-    connection.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key.in_([IDENTITY_KEY, ACCEPTED_KEY])))
-    connection.execute(update(WORKER_STATE).values(compared_timeline=None, is_comparison_pending=False))
+    connection.execute(
+        delete(DATABASE_INFO).where(DATABASE_INFO.c.key.in_([IDENTITY_KEY, ACCEPTED_KEY]))
+    )
+    connection.execute(
+        update(WORKER_STATE).values(compared_timeline=None, is_comparison_pending=False)
+    )
     store_identity(connection)
     # journals keep no attempts that are older than their retention
     with_journal = others.where(WORKER.c.heartbeat_at > known_until - JOURNAL_RETENTION)
     for name in connection.scalars(with_journal).all() if awaits_others else ():
         set_worker_state(connection, WorkerId(name), is_comparison_pending=True)
         raise_alert(transaction, now, "waiting_for_journal", f"worker:{name}", {"worker": name})
-    connection.execute(insert(DATABASE_INFO).values(key=ACCEPTED_KEY, value=known_until.isoformat()))
+    connection.execute(
+        insert(DATABASE_INFO).values(key=ACCEPTED_KEY, value=known_until.isoformat())
+    )
 
 
 def workers_to_compare(connection: Connection) -> Sequence[str]:
-    """Return the workers whose journals have not been compared since an older database was accepted."""
+    """Return the workers with uncompared journals since an older database was accepted."""
     pending = select(WORKER_STATE.c.worker).where(WORKER_STATE.c.is_comparison_pending)
     return connection.scalars(pending.order_by(WORKER_STATE.c.worker)).all()
 
 
 def accepted_until(connection: Connection) -> datetime | None:
-    """Return up to when an accepted database knows what was sent; None once a person has resumed."""
-    written = connection.scalar(select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == ACCEPTED_KEY))
+    """Return the instant up to which an accepted database knows the sent posts.
+
+    Return None once a person has resumed.
+    """
+    written = connection.scalar(
+        select(DATABASE_INFO.c.value).where(DATABASE_INFO.c.key == ACCEPTED_KEY)
+    )
     return datetime.fromisoformat(written) if written else None
 
 
@@ -198,29 +241,35 @@ _IS_OTHER_BEHIND = exists().where(
     ~_IS_OWN_STATE,
     WORKER_STATE.c.compared_timeline != _TIMELINE,
 )
-_FIRST_SEEN_AT = select(SERVER_TIMELINE.c.first_seen_at).where(SERVER_TIMELINE.c.timeline == _TIMELINE)
+_FIRST_SEEN_AT = select(SERVER_TIMELINE.c.first_seen_at).where(
+    SERVER_TIMELINE.c.timeline == _TIMELINE
+)
 """When a worker first saw the server's timeline.
 
-For COMPARE_TIMEOUT after it every worker of the previous timeline is waited for: while there was no server, nobody
-could write a heartbeat.
+For COMPARE_TIMEOUT after it every worker of the previous timeline is waited for: while there was no
+server, nobody could write a heartbeat.
 """
 _COMPARISON_STATUS = select(
     _TIMELINE.label("timeline"),
-    select(WORKER_STATE.c.compared_timeline).where(_IS_OWN_STATE).scalar_subquery().label("compared_timeline"),
+    select(WORKER_STATE.c.compared_timeline)
+    .where(_IS_OWN_STATE)
+    .scalar_subquery()
+    .label("compared_timeline"),
     _FIRST_SEEN_AT.scalar_subquery().label("first_seen_at"),
     _IS_OTHER_BEHIND.label("is_other_behind"),
-    _IS_OTHER_BEHIND.where(WORKER.c.heartbeat_at > bindparam("alive_since", type_=WORKER.c.heartbeat_at.type)).label(
-        "is_live_worker_behind"
-    ),
+    _IS_OTHER_BEHIND.where(
+        WORKER.c.heartbeat_at > bindparam("alive_since", type_=WORKER.c.heartbeat_at.type)
+    ).label("is_live_worker_behind"),
     exists().where(_IS_OWN_STATE, WORKER_STATE.c.is_comparison_pending).label("is_own_pending"),
     exists().where(~_IS_OWN_STATE, WORKER_STATE.c.is_comparison_pending).label("is_other_pending"),
 )
 
 
 def can_claim(store: BaseStore, transaction: Transaction) -> bool:
-    """Return True if this worker may claim work: it and all live ones have compared their journals with this server.
+    """Return True if this worker may claim work: all live ones have compared their journals.
 
-    After a dump was restored nobody may claim before a person has accepted the database and all workers have compared.
+    It has compared its own journal with this server too. After a dump was restored nobody may claim
+    before a person has accepted the database and all workers have compared.
     """
     connection = transaction.connection
     if not store.database.is_shared:
@@ -229,7 +278,9 @@ def can_claim(store: BaseStore, transaction: Transaction) -> bool:
         return False
     recover_lost_attempts(store, transaction)
     now = store.runtime.now()
-    status = connection.execute(_COMPARISON_STATUS, {"own": store.worker, "alive_since": now - COMPARE_TIMEOUT}).one()
+    status = connection.execute(
+        _COMPARISON_STATUS, {"own": store.worker, "alive_since": now - COMPARE_TIMEOUT}
+    ).one()
     if status.is_own_pending:
         mark_compared(transaction, store.worker, now)
     if status.compared_timeline != status.timeline:
@@ -237,16 +288,20 @@ def can_claim(store: BaseStore, transaction: Transaction) -> bool:
     if status.first_seen_at is None:
         if is_timeline_new(connection):
             void_authority(transaction, now, RECOVERY_MAINTENANCE, "failover")
-        connection.execute(insert(SERVER_TIMELINE).values(timeline=status.timeline, first_seen_at=now))
-    may_still_come = status.is_other_behind and now < (status.first_seen_at or now) + COMPARE_TIMEOUT
+        connection.execute(
+            insert(SERVER_TIMELINE).values(timeline=status.timeline, first_seen_at=now)
+        )
+    may_still_come = (
+        status.is_other_behind and now < (status.first_seen_at or now) + COMPARE_TIMEOUT
+    )
     return not status.is_live_worker_behind and not may_still_come and not status.is_other_pending
 
 
 def void_authority(transaction: Transaction, now: datetime, by: Actor, reason: str) -> None:
-    """End all sign-ins, and every approval of what is not sent yet, in a database that others may be ahead of.
+    """End all sign-ins and approvals of unsent content in a database that others may be ahead of.
 
-    It may lack that an approval was withdrawn, that a user was disabled, or that a token or a link was used up. What a
-    person has asked a second one to confirm ends too.
+    It may lack a withdrawn approval, a disabled user, or a used-up token or link. Requests for a
+    second confirmation end too.
     """
     void_approvals(transaction, now, by, reason)
     end_confirmation_requests(transaction, now, by, reason)
@@ -255,19 +310,26 @@ def void_authority(transaction: Transaction, now: datetime, by: Actor, reason: s
         detail = {"reason": reason, "users": number}
         write_audit(transaction, now, by, event="users_suspended", subject="users", detail=detail)
         clear_alerts(transaction, "users", now)
-        raise_alert(transaction, now, "users_suspended", "users", {"reason": reason, "number": str(number)})
+        raise_alert(
+            transaction, now, "users_suspended", "users", {"reason": reason, "number": str(number)}
+        )
 
 
 def is_timeline_new(connection: Connection) -> bool:
-    """Return True if the server took over from another one, and no worker has taken note of that yet."""
+    """Return True if the server took over from another one, and no worker has noted that yet."""
     known = select(SERVER_TIMELINE.c.timeline)
     is_known = exists(known.where(SERVER_TIMELINE.c.timeline == _TIMELINE))
     return connection.scalar(select(and_(exists(known), ~is_known))) is True
 
 
 def is_comparison_expected(connection: Connection, worker: WorkerId, now: datetime) -> bool:
-    """Return True if others wait, or would, for a worker that has compared its journal with the old server only."""
-    is_behind = select(WORKER_STATE.c.compared_timeline != _TIMELINE).where(WORKER_STATE.c.worker == worker)
+    """Return True if others wait for a worker with a journal compared only with the old server.
+
+    It is also True if they would wait.
+    """
+    is_behind = select(WORKER_STATE.c.compared_timeline != _TIMELINE).where(
+        WORKER_STATE.c.worker == worker
+    )
     first_seen_at = connection.scalar(_FIRST_SEEN_AT)
     is_over = first_seen_at is not None and now >= first_seen_at + COMPARE_TIMEOUT
     return connection.scalar(is_behind) is True and not is_over
@@ -276,7 +338,8 @@ def is_comparison_expected(connection: Connection, worker: WorkerId, now: dateti
 def recover_lost_attempts(store: BaseStore, transaction: Transaction) -> None:
     """Recover the attempts that are in this worker's journal and missing from a shared database.
 
-    Commits are lost from the end, so while the newest record is known nothing else needs to be read.
+    Commits are lost from the end, so while the newest record is known nothing else needs to be
+    read.
     """
     journal = store.database.journal
     if not store.database.is_shared or journal is None or journal.last_record is None:
@@ -289,23 +352,35 @@ def recover_lost_attempts(store: BaseStore, transaction: Transaction) -> None:
 
 
 def journal_problem(connection: Connection, worker: WorkerId, journal: Path) -> str | None:
-    """Return why a worker's journal cannot prove what it sent, beyond what its database knows; None if it can."""
+    """Return the reason that a worker's journal cannot prove its sends; None if it can.
+
+    The sends are the ones beyond its database's knowledge.
+    """
     if not journal.exists():
         return "journal_missing"
     contents = read_journal(journal)
     if contents.damaged_lines:
         return "journal_damaged"
-    attempts = select(ATTEMPT.c.rendered_hash, ATTEMPT.c.intended_at).where(ATTEMPT.c.worker == worker)
+    attempts = select(ATTEMPT.c.rendered_hash, ATTEMPT.c.intended_at).where(
+        ATTEMPT.c.worker == worker
+    )
     if contents.complete_since is not None:
         attempts = attempts.where(ATTEMPT.c.intended_at > contents.complete_since)
-    newest = connection.execute(attempts.order_by(ATTEMPT.c.intended_at.desc()).limit(RECOVERY_BATCH_SIZE)).all()
+    newest = connection.execute(
+        attempts.order_by(ATTEMPT.c.intended_at.desc()).limit(RECOVERY_BATCH_SIZE)
+    ).all()
     journalled = {_identity_of(record) for record in contents.records}
-    is_another = newest and not any((row.rendered_hash, row.intended_at) in journalled for row in newest)
+    is_another = newest and not any(
+        (row.rendered_hash, row.intended_at) in journalled for row in newest
+    )
     return "journal_mismatch" if is_another else None
 
 
 def missing_from(connection: Connection, records: Sequence[JournalRecord]) -> list[JournalRecord]:
-    """Return the journal records that the database lacks. A record is identified by its rendered text and instant."""
+    """Return the journal records missing from the database.
+
+    A record is identified by its rendered text and instant.
+    """
     missing = []
     for batch in batches(records, RECOVERY_BATCH_SIZE):
         known = _known_attempts(connection, "delivery", [record.delivery for record in batch])
@@ -328,8 +403,10 @@ def _known_attempts(
     return {(row.rendered_hash, row.intended_at) for row in connection.execute(attempts)}
 
 
-def ended_records(connection: Connection, records: Sequence[JournalRecord]) -> frozenset[JournalRecord]:
-    """Return the journal records whose attempt has ended, as far as the database knows."""
+def ended_records(
+    connection: Connection, records: Sequence[JournalRecord]
+) -> frozenset[JournalRecord]:
+    """Return the journal records of attempts that have ended, as far as the database knows."""
     ended: set[JournalRecord] = set()
     for batch in batches(records, RECOVERY_BATCH_SIZE):
         deliveries = [record.delivery for record in batch]
@@ -342,18 +419,23 @@ def _identity_of(record: JournalRecord) -> tuple[str, datetime]:
     return record.rendered_hash, datetime.fromisoformat(record.at)
 
 
-def recover(store: BaseStore, transaction: Transaction, records: Sequence[JournalRecord], by: Actor) -> list[Delivery]:
-    """Recover those of these attempts that the database lacks. Idempotent."""
+def recover(
+    store: BaseStore, transaction: Transaction, records: Sequence[JournalRecord], by: Actor
+) -> list[Delivery]:
+    """Recover the missing ones among these attempts. Idempotent.
+
+    The database lacks the missing ones.
+    """
     return mark_unresolved(store, transaction, missing_from(transaction.connection, records), by)
 
 
 def mark_unresolved(
     store: BaseStore, transaction: Transaction, records: Sequence[JournalRecord], by: Actor
 ) -> list[Delivery]:
-    """Move the deliveries of attempts that were made, or may have been, to `unknown`, to be resolved by readbacks.
+    """Move the deliveries of made or possible attempts to `unknown`, for readbacks to resolve.
 
-    An attempt becomes an orphan, with an alert, where its delivery does not exist or has moved on: only a person can
-    judge it. Away from a hold, too, only a person moves a delivery.
+    An attempt becomes an orphan, with an alert, if its delivery does not exist or has moved on.
+    Only a person can judge it. Away from a hold, too, only a person moves a delivery.
     """
     lock_planning(transaction)
     by_delivery: dict[Delivery | None, list[JournalRecord]] = defaultdict(list)
@@ -371,14 +453,24 @@ def mark_unresolved(
         for record in attempts:
             subject = subject_of_record(record)
             transaction.connection.execute(insert(ORPHANED_ATTEMPT).values(asdict(record)))
-            write_audit(transaction, now, by, event="attempt_orphaned", subject=subject, detail=asdict(record))
+            write_audit(
+                transaction,
+                now,
+                by,
+                event="attempt_orphaned",
+                subject=subject,
+                detail=asdict(record),
+            )
             facts = {"post": record.post, "account": record.account, "since": record.at}
             raise_alert(transaction, now, "attempt_orphaned", subject, facts)
     return unresolved
 
 
 def attach_orphans(store: BaseStore, transaction: Transaction) -> None:
-    """Attach orphaned attempts to deliveries planned since: what may be published already is read, not sent."""
+    """Attach orphaned attempts to deliveries planned since.
+
+    A delivery that may be published already is read, not sent.
+    """
     by_delivery: dict[Delivery, list[JournalRecord]] = defaultdict(list)
     for record in orphaned_attempts(transaction.connection):
         delivery = _delivery_of(transaction.connection, record)
@@ -394,14 +486,16 @@ def attach_orphans(store: BaseStore, transaction: Transaction) -> None:
 
 def orphaned_attempts(connection: Connection) -> list[JournalRecord]:
     """Return the journalled attempts that have no delivery."""
-    rows = connection.execute(select(ORPHANED_ATTEMPT).order_by(ORPHANED_ATTEMPT.c.at, ORPHANED_ATTEMPT.c.attempt))
+    rows = connection.execute(
+        select(ORPHANED_ATTEMPT).order_by(ORPHANED_ATTEMPT.c.at, ORPHANED_ATTEMPT.c.attempt)
+    )
     return [JournalRecord(**row) for row in rows.mappings()]
 
 
 def _delivery_of(connection: Connection, record: JournalRecord) -> Delivery | None:
-    """Return an attempt's delivery, by post, occurrence and account: in another database it has another number.
+    """Return an attempt's delivery, by post, occurrence and account.
 
-    The account may have been renamed since.
+    In another database it has another number. The account may have been renamed since.
     """
     renamed = select(FORMER_ID.c.account).where(FORMER_ID.c.id == record.account).scalar_subquery()
     query = select(DELIVERY).where(
@@ -414,9 +508,13 @@ def _delivery_of(connection: Connection, record: JournalRecord) -> Delivery | No
 
 
 def _mark_delivery_unresolved(
-    store: BaseStore, transaction: Transaction, delivery: Delivery, records: Sequence[JournalRecord], by: Actor
+    store: BaseStore,
+    transaction: Transaction,
+    delivery: Delivery,
+    records: Sequence[JournalRecord],
+    by: Actor,
 ) -> Delivery:
-    """Repeat the steps that were lost, so that the delivery ends as if its worker had crashed during the call."""
+    """Repeat the lost steps, so that the delivery ends as after a worker crash during the call."""
     now = store.runtime.now()
     first = max(delivery.attempts + 1, records[0].attempt)
     transaction.connection.execute(
@@ -430,7 +528,9 @@ def _mark_delivery_unresolved(
         attempts=first + len(records) - 2,
         first_attempt_deadline=None,
     )
-    if delivery.state not in WAITING_STATES:  # its known result led to another call, whose outcome is unknown now
+    if (
+        delivery.state not in WAITING_STATES
+    ):  # its known result led to another call, whose outcome is unknown now
         start = replace(
             start,
             attempts=start.attempts + 1,
@@ -459,7 +559,10 @@ def _lost_steps(state: State, by: Actor) -> list[tuple[Event, Actor]]:
             return [(Unknown(reason=ATTEMPT_RECOVERED), RECOVERY_RECONCILER)]
         case State.HELD:
             return [(Resolved(to=State.UNKNOWN, reason=ATTEMPT_RECOVERED), by)]
-    steps: list[tuple[Event, Actor]] = [(AttemptStarted(), RECOVERY_SENDER), (LeaseExpired(), RECOVERY_MAINTENANCE)]
+    steps: list[tuple[Event, Actor]] = [
+        (AttemptStarted(), RECOVERY_SENDER),
+        (LeaseExpired(), RECOVERY_MAINTENANCE),
+    ]
     if state is not State.CLAIMED:
         steps = [(Claimed(), RECOVERY_SENDER), *steps]
     if state in {State.PENDING, State.RETRYING}:
@@ -468,12 +571,16 @@ def _lost_steps(state: State, by: Actor) -> list[tuple[Event, Actor]]:
 
 
 def _attempt_rows(
-    store: BaseStore, connection: Connection, delivery: Delivery, records: Sequence[JournalRecord], first_number: int
+    store: BaseStore,
+    connection: Connection,
+    delivery: Delivery,
+    records: Sequence[JournalRecord],
+    first_number: int,
 ) -> list[dict[str, object]]:
     """Return recovered attempts as rows.
 
-    Where an earlier attempt is known, its baseline counts too: a post found since then may be of that attempt, and is
-    ours as well.
+    Where an earlier attempt is known, its baseline counts too: a post found since then may be of
+    that attempt, and is ours as well.
     """
     known = None
     if delivery.state not in WAITING_STATES:
@@ -511,14 +618,26 @@ def subject_of_record(record: JournalRecord) -> str:
 
 
 def mark_waiting_unresolved(
-    store: BaseStore, transaction: Transaction, since: datetime, by: Actor, *, exclude: Collection[DeliveryId]
+    store: BaseStore,
+    transaction: Transaction,
+    since: datetime,
+    by: Actor,
+    *,
+    exclude: Collection[DeliveryId],
 ) -> int:
-    """Mark as unknown whatever may have been sent since then, and store that data-loss window. Returns how many."""
+    """Mark the deliveries possibly sent since then as unknown, and store that data-loss window.
+
+    Return the number.
+    """
     now = store.runtime.now()
     transaction.connection.execute(delete(DATA_LOSS))
-    transaction.connection.execute(insert(DATA_LOSS).values(since=since, until=now, covers_new_posts=True))
+    transaction.connection.execute(
+        insert(DATA_LOSS).values(since=since, until=now, covers_new_posts=True)
+    )
     waiting = in_state(DELIVERY, State.PENDING, State.DUE, State.CLAIMED, State.RETRYING)
-    unresolved = in_state(DELIVERY, State.SENDING, State.UNKNOWN, State.HELD)  # a person may have released a hold since
+    unresolved = in_state(
+        DELIVERY, State.SENDING, State.UNKNOWN, State.HELD
+    )  # a person may have released a hold since
     may_be_sent = or_(waiting & (DELIVERY.c.due_at <= now), unresolved)
     rows = transaction.connection.execute(select(DELIVERY).where(may_be_sent)).mappings().all()
     records = [_assumed_attempt(store, row, since) for row in rows if row["id"] not in exclude]
@@ -526,12 +645,16 @@ def mark_waiting_unresolved(
 
 
 def mark_new_unresolved(
-    store: BaseStore, transaction: Transaction, created: Iterable[tuple[Post, str]], *, is_new_version: bool
+    store: BaseStore,
+    transaction: Transaction,
+    created: Iterable[tuple[Post, str]],
+    *,
+    is_new_version: bool,
 ) -> None:
-    """Mark as unknown those new or restored deliveries that may have been sent in the data-loss window.
+    """Mark the new or restored deliveries possibly sent in the data-loss window as unknown.
 
-    These are the ones that were due in it and, the first time that a schedule is read after it, the ones that are sent
-    immediately.
+    These are the ones that were due in it. The first time that a schedule is read after it, they
+    include the ones that are sent immediately.
     """
     window = transaction.connection.execute(select(DATA_LOSS)).one_or_none()
     if window is None:
@@ -539,7 +662,11 @@ def mark_new_unresolved(
     records = []
     for post, occurrence in created:
         is_immediate = isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
-        is_created = (DELIVERY.c.post == post.id, DELIVERY.c.occurrence == occurrence, DELIVERY.c.attempts == 0)
+        is_created = (
+            DELIVERY.c.post == post.id,
+            DELIVERY.c.occurrence == occurrence,
+            DELIVERY.c.attempts == 0,
+        )
         pending = select(DELIVERY).where(*is_created, in_state(DELIVERY, State.PENDING))
         records += [
             _assumed_attempt(store, row, window.since)
@@ -552,17 +679,25 @@ def mark_new_unresolved(
 
 
 def covers_new_posts(transaction: Transaction) -> bool:
-    """Return True if no schedule was read since a data-loss window, so immediate posts may have been sent in it."""
+    """Return True if no schedule was read since a data-loss window.
+
+    So immediate posts may have been sent in it.
+    """
     return transaction.connection.scalar(select(DATA_LOSS.c.covers_new_posts)) is True
 
 
 def trust_schedule(transaction: Transaction) -> None:
-    """Record that a schedule was read after the data-loss window: posts added from now on were not sent in it."""
-    transaction.connection.execute(update(DATA_LOSS).where(DATA_LOSS.c.covers_new_posts).values(covers_new_posts=False))
+    """Record that a schedule was read after the data-loss window.
+
+    Posts added from now on were not sent in it.
+    """
+    transaction.connection.execute(
+        update(DATA_LOSS).where(DATA_LOSS.c.covers_new_posts).values(covers_new_posts=False)
+    )
 
 
 def _assumed_attempt(store: BaseStore, row: RowMapping, since: datetime) -> JournalRecord:
-    """Assume that a delivery was sent at the beginning of the data-loss window, by a method that nobody knows."""
+    """Assume that a delivery was sent at the data-loss window's start, by an unknown method."""
     policy = store.policies.get(row["account"])
     return JournalRecord(
         delivery=row["id"],

@@ -1,6 +1,7 @@
 """Set-up of a database: migrated, of the right environment, intact, and not older than the journal.
 
-A database file is swapped for another one by one rename; after a crash the swap is finished at the next start.
+A database file is swapped for another one by one rename; after a crash the swap is finished at the
+next start.
 """
 
 import asyncio
@@ -19,7 +20,12 @@ from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
 from publisher.runtime.shared_files import share
 from publisher.store.db.database import MOVED_TO_KEY, is_corrupt, sqlite_file
-from publisher.store.db.intent_journal import TAIL_BYTES, read_journal, sync_directory, write_journal
+from publisher.store.db.intent_journal import (
+    TAIL_BYTES,
+    read_journal,
+    sync_directory,
+    write_journal,
+)
 from publisher.store.db.postgres import CONNECT_ARGS
 from publisher.store.db.sqlite_files import require_own_schema, require_safe_companions
 from publisher.store.db.tables import ATTEMPT, DATABASE_INFO
@@ -40,10 +46,13 @@ from publisher.store.recovery.recover import (
 )
 
 NEWEST_MIGRATION = "0001"
-"""The newest migration; a database at it needs no Alembic, which would slow down the start."""
+"""The newest migration.
+
+A database at it needs no Alembic. Alembic would slow down the start.
+"""
 MIGRATIONS_FOLDER = Path(__file__).parents[1] / "db" / "migrations"
 BACKUP_KEY = "backup"
-"""Key of a backup: when it was made, of what, and where the journal was then."""
+"""The key of a backup: its time, its source, and the journal position then."""
 READY_INFIX = ".restoring-"
 """Marks the file that is to replace the database; the instant of the commit follows."""
 KEPT_INFIX = ".kept-"
@@ -61,22 +70,30 @@ async def prepare_database(  # noqa: PLR0913 # which database, and what is check
 ) -> None:
     """Create or migrate the database, and reject one that must not be used.
 
-    Raises RefusedError for a corrupt file, a database of another environment, a backup, a database of a newer version,
-    one that was moved, and a server that does not sync its commits to disk; unless `allows_older`, also as
-    `check_against_journal` and `check_folder` do; with `checks_integrity`, also as `check_integrity` does.
+    Raises RefusedError for a corrupt file, a database of another environment, a backup, a database
+    of a newer version, one that was moved, and a server that does not sync its commits to disk;
+    unless `allows_older`, also as `check_against_journal` and `check_folder` do; with
+    `checks_integrity`, also as `check_integrity` does.
     """
-    await asyncio.to_thread(migrate, url, environment, journal, runtime, checks_integrity=checks_integrity)
+    await asyncio.to_thread(
+        migrate, url, environment, journal, runtime, checks_integrity=checks_integrity
+    )
     if not allows_older:
         await asyncio.to_thread(check_against_journal, url, journal)
         await asyncio.to_thread(check_folder, url)
 
 
 def migrate(
-    url: str, environment: str, journal: Path | None, runtime: Runtime, *, checks_integrity: bool = False
+    url: str,
+    environment: str,
+    journal: Path | None,
+    runtime: Runtime,
+    *,
+    checks_integrity: bool = False,
 ) -> None:
-    """Create or migrate the database without comparing it with the journal. A staged copy has no journal.
+    """Create or migrate the database without comparing it with the journal.
 
-    Raises RefusedError as `prepare_database` does.
+    A staged copy has no journal. Raises RefusedError as `prepare_database` does.
     """
     file = sqlite_file(url)
     if file is not None:
@@ -84,7 +101,9 @@ def migrate(
     if checks_integrity:
         check_integrity(url)
     with file_lock(file), _connect(url) as connection:
-        if file is None:  # hosts that start together migrate one after the other; the lock ends with the connection
+        if (
+            file is None
+        ):  # hosts that start together migrate one after the other; the lock ends with the connection
             connection.execute(select(func.pg_advisory_lock(func.hashtext("publisher/migration"))))
             if connection.exec_driver_sql("SHOW fsync").scalar_one() == "off":
                 raise RefusedError("database_unsafe")
@@ -105,7 +124,10 @@ def migrate(
 
 
 def prepare_file(file: Path, journal: Path | None, runtime: Runtime) -> None:
-    """Finish what a swap has left, and create the file: those that SQLite makes beside it get its mode and group."""
+    """Finish the leftovers of a swap, and create the file.
+
+    The files that SQLite makes beside it get its mode and group.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(file):
         if journal is not None:
@@ -117,7 +139,7 @@ def prepare_file(file: Path, journal: Path | None, runtime: Runtime) -> None:
 
 
 def migration_of(url: str) -> str | None:
-    """Return which migration a database is at; None where there is none yet. Changes nothing."""
+    """Return the migration of a database, or None if there is none yet. Changes nothing."""
     file = sqlite_file(url)
     if file is not None and not file.is_file():
         return None
@@ -127,21 +149,27 @@ def migration_of(url: str) -> str | None:
 
 @contextmanager
 def _connect(url: str, *, may_write: bool = True) -> Iterator[Connection]:
-    """Connect with a plain engine, which changes no settings of the file: it may not be ours.
+    """Connect with a plain engine that changes no settings of the file: it may not be ours.
 
-    Raises RefusedError where the file is damaged or no database, and as `require_safe_companions` and
-    `require_own_schema` do.
+    Raises RefusedError if the file is damaged or no database. Raises as `require_safe_companions`
+    and `require_own_schema` do.
     """
     file = sqlite_file(url)
     if file is None:
-        engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), connect_args=CONNECT_ARGS)
+        engine = create_engine(
+            make_url(url).set(drivername="postgresql+psycopg"), connect_args=CONNECT_ARGS
+        )
     else:
         require_safe_companions(file)
-        engine = create_engine(url if may_write else f"sqlite:///{file.absolute().as_uri()}?mode=ro&uri=true")
+        engine = create_engine(
+            url if may_write else f"sqlite:///{file.absolute().as_uri()}?mode=ro&uri=true"
+        )
     try:
         with engine.connect() as connection:
             if file is not None:
-                require_own_schema(lambda sql: [tuple(row) for row in connection.exec_driver_sql(sql)], file)
+                require_own_schema(
+                    lambda sql: [tuple(row) for row in connection.exec_driver_sql(sql)], file
+                )
             yield connection
     except DatabaseError as error:
         if is_corrupt(error):
@@ -154,8 +182,8 @@ def _connect(url: str, *, may_write: bool = True) -> Iterator[Connection]:
 def check_integrity(url: str) -> None:
     """Read a whole SQLite file, and reject a damaged one. Raises RefusedError.
 
-    It is opened read-only and stays as a crash left it: a write would merge its write-ahead log into the damage. Only
-    an unfinished migration must be rolled back first.
+    It is opened read-only and stays as a crash left it: a write would merge its write-ahead log
+    into the damage. Only an unfinished migration must be rolled back first.
     """
     file = sqlite_file(url)
     if file is None or not file.is_file():
@@ -196,15 +224,17 @@ def _run_migrations(connection: Connection, runtime: Runtime) -> None:
 def _read_migration(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    version: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
+    version: str | None = connection.exec_driver_sql(
+        "SELECT version_num FROM alembic_version"
+    ).scalar_one_or_none()
     return version
 
 
 def check_against_journal(url: str, journal: Path) -> None:
-    """Reject a file that lacks an attempt of the journal, and a journal that is missing or damaged.
+    """Reject a file that lacks an attempt of the journal, and a missing or damaged journal.
 
-    A shared database recovers what it has lost, see `recover`; it is rejected only where a dump was restored into it.
-    Raises RefusedError, OSError.
+    A shared database recovers its losses, see `recover`. It is rejected only if a dump was restored
+    into it. Raises RefusedError, OSError.
     """
     with _connect(url) as connection:
         if sqlite_file(url) is None:
@@ -223,16 +253,20 @@ def check_against_journal(url: str, journal: Path) -> None:
 
 
 def check_folder(url: str) -> None:
-    """Reject a copy of a SQLite database: the daemon of the original may still send what the copy would send.
+    """Reject a copy of a SQLite database.
 
-    Raises RefusedError, OSError.
+    The daemon of the original may still send the posts that the copy would send. Raises
+    RefusedError, OSError.
     """
     if (copied := read_copied_folder(url)) is not None:
         raise RefusedError("workspace_copied", **copied.facts())
 
 
 def read_copied_folder(url: str) -> CopiedFolder | None:
-    """Return from where a SQLite database was copied, if it was; None for a shared database. Raises OSError."""
+    """Return the origin of a copied SQLite database, or None.
+
+    Return None if it was not copied, or for a shared database. Raises OSError.
+    """
     file = sqlite_file(url)
     if file is None:
         return None
@@ -241,9 +275,9 @@ def read_copied_folder(url: str) -> CopiedFolder | None:
 
 
 def claim_folder(url: str) -> None:
-    """Record that a SQLite database is used in its present folder, at the start of a daemon or by a person's order.
+    """Record that a SQLite database is used in its present folder.
 
-    Raises OSError.
+    It is recorded at the start of a daemon or by a person's order. Raises OSError.
     """
     if (file := sqlite_file(url)) is not None:
         with _connect(url) as connection:
@@ -252,7 +286,10 @@ def claim_folder(url: str) -> None:
 
 
 def check_journals_compared(url: str) -> None:
-    """Reject a shared database while a journal may hold attempts that it lacks. Raises RefusedError."""
+    """Reject a shared database while a journal may hold attempts that it lacks.
+
+    Raises RefusedError.
+    """
     if sqlite_file(url) is not None:
         return
     with _connect(url) as connection:
@@ -261,26 +298,36 @@ def check_journals_compared(url: str) -> None:
 
 
 def check_awaited_journal(url: str, worker: WorkerId, journal: Path, now: datetime) -> None:
-    """Reject a worker that others of a shared database wait for, if its journal cannot prove what it sent.
+    """Reject an awaited worker if its journal cannot prove its sends.
 
-    Otherwise it would count as compared. Raises RefusedError, OSError.
+    Others of a shared database wait for it. Otherwise it would count as compared. Raises
+    RefusedError, OSError.
     """
     if sqlite_file(url) is not None:
         return
     with _connect(url) as connection:
-        if worker in workers_to_compare(connection) or is_comparison_expected(connection, worker, now):
+        if worker in workers_to_compare(connection) or is_comparison_expected(
+            connection, worker, now
+        ):
             require_own_journal(connection, worker, journal)
 
 
 def require_own_journal(connection: Connection, worker: WorkerId, journal: Path) -> None:
-    """Reject a journal that cannot prove what this worker sent. Raises RefusedError, OSError."""
+    """Reject a journal that cannot prove this worker's sends. Raises RefusedError, OSError."""
     if problem := journal_problem(connection, worker, journal):
-        line = next(iter(read_journal(journal).damaged_lines), 0) if problem == "journal_damaged" else 0
+        line = (
+            next(iter(read_journal(journal).damaged_lines), 0)
+            if problem == "journal_damaged"
+            else 0
+        )
         raise RefusedError(problem, journal=str(journal), line=str(line))
 
 
 def commit_swap(incoming: Path, file: Path, at: datetime) -> Path:
-    """Commit to a swap: it is finished even after a crash. Returns where the present file will be kept."""
+    """Commit to a swap. It is finished even after a crash.
+
+    Return the place where the present file will be kept.
+    """
     instant = f"{at:%Y%m%dT%H%M%S%f}"
     incoming.rename(file.with_name(f"{file.name}{READY_INFIX}{instant}"))
     sync_directory(file.parent)
@@ -296,8 +343,8 @@ def pending_swaps(file: Path) -> list[Path]:
 def finish_swaps(file: Path, journal: Path, runtime: Runtime) -> None:
     """Finish the committed swaps, if any. The old file keeps its write-ahead log beside it.
 
-    The journal is repaired in between. Before the commit, a crash would leave the old file with a journal that looks
-    complete; after the last rename, the next start would refuse the swap.
+    The journal is repaired in between. Before the commit, a crash would leave the old file with a
+    journal that looks complete; after the last rename, the next start would refuse the swap.
     """
     for ready in pending_swaps(file):
         instant = ready.name.rpartition(READY_INFIX)[2]
@@ -313,7 +360,10 @@ def finish_swaps(file: Path, journal: Path, runtime: Runtime) -> None:
 
 
 def repair_journal(journal: Path, instant: str) -> None:
-    """Leave a journal that can be appended to: create a missing one, and keep a copy of a damaged one."""
+    """Leave a journal that can be appended to.
+
+    Create a missing one, and keep a copy of a damaged one.
+    """
     contents = read_journal(journal)
     if journal.exists() and not contents.damaged_lines:
         return

@@ -1,6 +1,7 @@
-"""The conformance kit: rules for every adapter, checked by running it against a test server of its platform.
+"""The conformance kit: rules for every adapter.
 
-Subclass `AdapterConformance` in a test module, set its fields, and run it by pytest (with pytest-asyncio):
+The kit checks them by running the adapter against a test server of its platform. Subclass
+`AdapterConformance` in a test module, set its fields, and run it by pytest (with pytest-asyncio):
 
     class TestMine(AdapterConformance):
         factory = MINE
@@ -54,7 +55,10 @@ __all__ = [
 
 @pytest.mark.asyncio
 class AdapterConformance(PublishChecks, ReadChecks, GeneralChecks, ABC):
-    """All rules. A subclass sets the adapter, its account and a sample post, and opens the platform's server."""
+    """All rules.
+
+    A subclass sets the adapter, its account and a sample post, and opens the platform's server.
+    """
 
     factory: AdapterFactory
     account: Account
@@ -64,10 +68,12 @@ class AdapterConformance(PublishChecks, ReadChecks, GeneralChecks, ABC):
     response_format: ResponseFormat | None = None
     """How the platform's JSON looks, where its server does not make such faults itself."""
     settle_time: timedelta = timedelta(seconds=1)
-    """How long a server whose clock cannot be moved takes at most to do what it does late."""
+    """The maximum delay of late effects on a server with a clock that cannot be moved."""
 
     @abstractmethod
-    def open_platform(self) -> AbstractAsyncContextManager[tuple[PlatformServer, Mapping[str, str]]]:
+    def open_platform(
+        self,
+    ) -> AbstractAsyncContextManager[tuple[PlatformServer, Mapping[str, str]]]:
         """Start a server with the account on it; yield the server and the login's secret."""
 
     @pytest_asyncio.fixture

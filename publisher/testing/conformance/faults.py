@@ -13,7 +13,9 @@ class AdapterFault:
     facts: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        facts = (f"{key}={value}" for key, value in self.facts.items() if not isinstance(value, Mapping))
+        facts = (
+            f"{key}={value}" for key, value in self.facts.items() if not isinstance(value, Mapping)
+        )
         return "-".join([self.kind, *facts])
 
 
@@ -34,7 +36,11 @@ UNKNOWN_OUTCOME_FAULTS = (
     make_fault("html", acts=True),
     make_fault("bad_json"),
     make_fault("no_id"),
-    *(make_fault("status", code=code, acts=acts) for code in SERVER_ERRORS for acts in (False, True)),
+    *(
+        make_fault("status", code=code, acts=acts)
+        for code in SERVER_ERRORS
+        for acts in (False, True)
+    ),
     make_fault("status", code=500, body='{"error":"down"}', acts=True),
     make_fault("status", code=200, acts=True),
     make_fault("status", code=302, headers={"location": "http://127.0.0.1:1/elsewhere"}, acts=True),
@@ -62,7 +68,10 @@ ANSWERED_FAULTS = (
     make_fault("review", seconds=30, verdict="refuse"),
     make_fault("list_late", seconds=60),
 )
-"""The platform responds; the adapter's table decides what the response means."""
+"""Faults of a platform that responds.
+
+The adapter's table decides the meaning of the response.
+"""
 
 TEXT_REWRITES = ("spaces", "emoji", "tail", "punctuation", "width")
 
@@ -102,10 +111,22 @@ FAILED_READ_FAULTS = (
 )
 """Reads that return nothing usable."""
 
-PROXY_FAULTS = (make_fault("status", code=404), make_fault("html", code=404), make_fault("status", code=410))
-"""Responses of a proxy that has lost the platform: they look like "no such post", and say nothing about it."""
+PROXY_FAULTS = (
+    make_fault("status", code=404),
+    make_fault("html", code=404),
+    make_fault("status", code=410),
+)
+"""Responses of a proxy that has lost the platform.
 
-UNCONFIRMED_DELETION_FAULTS = (*FAILED_READ_FAULTS, make_fault("drop_after"), make_fault("truncate"), *PROXY_FAULTS)
+They look like "no such post", and say nothing about it.
+"""
+
+UNCONFIRMED_DELETION_FAULTS = (
+    *FAILED_READ_FAULTS,
+    make_fault("drop_after"),
+    make_fault("truncate"),
+    *PROXY_FAULTS,
+)
 """Responses to a deletion that do not show whether the post is gone."""
 
 UPLOAD_FAULTS = (make_fault("html"), make_fault("status", code=400))

@@ -35,27 +35,50 @@ class GeneralChecks:
     public_fields: frozenset[str] = frozenset()
     """Fields of the secret that only name the account."""
     not_shown: Mapping[str, str] = {}
-    """What this platform cannot show, as `KIND on TARGET` or a rule, and why: such checks are skipped."""
+    """The limits of this platform, as `KIND on TARGET` or a rule, and why.
+
+    Checks of these are skipped.
+    """
 
     async def test_declares_only_what_is_checked(self) -> None:
-        """Each entry of `not_shown` names a fault on a target or a rule that may be declared, and gives a reason."""
+        """Each entry of `not_shown` names a declarable fault or rule, and gives a reason.
+
+        A fault is named on a target.
+        """
         kinds = TRANSPORT_KINDS | PLAIN_KINDS | RESPONSE_KINDS | STORED_KINDS
-        known = {f"{kind} on {target}" for kind in kinds for target in FaultTarget} | DECLARABLE_RULES
+        known = {
+            f"{kind} on {target}" for kind in kinds for target in FaultTarget
+        } | DECLARABLE_RULES
         unknown = set(self.not_shown) - known
-        ConformanceRule.FAULT_BITES.require(not unknown, f"not_shown has {unknown}, which no check would skip")
-        ConformanceRule.FAULT_BITES.require(all(self.not_shown.values()), "not_shown gives no reason")
+        ConformanceRule.FAULT_BITES.require(
+            not unknown, f"not_shown has {unknown}, which no check would skip"
+        )
+        ConformanceRule.FAULT_BITES.require(
+            all(self.not_shown.values()), "not_shown gives no reason"
+        )
 
     def lengthen(self, rendered: RenderedPost, by: int) -> RenderedPost:
-        """Lengthen a text by so many full-width characters, without breaking the platform's rules for it."""
+        """Lengthen a text by so many full-width characters.
+
+        The platform's rules for the text are kept.
+        """
         return replace(rendered, text="公" * by + rendered.text)
 
     def _lengthen_to_limit(self, harness: Harness, sample: RenderedPost) -> RenderedPost:
-        limit, count_text = harness.capabilities.text_limit_beside(len(sample.images)), harness.capabilities.count_text
-        spare = bisect_right(range(limit + 1), limit, key=lambda by: count_text(self.lengthen(sample, by).text))
+        limit, count_text = (
+            harness.capabilities.text_limit_beside(len(sample.images)),
+            harness.capabilities.count_text,
+        )
+        spare = bisect_right(
+            range(limit + 1), limit, key=lambda by: count_text(self.lengthen(sample, by).text)
+        )
         return self.lengthen(sample, max(spare - 1, 0))
 
     async def test_takes_texts_up_to_the_limit(self, harness: Harness) -> None:
-        """A text of exactly the limit is valid, the next longer one is not, counted as the platform counts."""
+        """A text of exactly the limit is valid, the next longer one is not.
+
+        It is counted as the platform counts.
+        """
         sample = harness.make_request().rendered
         ConformanceRule.LENGTH_MEASURED.require(
             not _errors(harness, sample), f"the sample has {_errors(harness, sample)}"
@@ -74,7 +97,8 @@ class GeneralChecks:
         request = replace(request, rendered=self._lengthen_to_limit(harness, request.rendered))
         outcome = await publish_once(harness, harness.build_adapter(), request)
         ConformanceRule.LENGTH_MEASURED.require(
-            isinstance(outcome, Published | Submitted), f"at the limit by the adapter's count, but {outcome!r}"
+            isinstance(outcome, Published | Submitted),
+            f"at the limit by the adapter's count, but {outcome!r}",
         )
         await harness.wait_until_visible()
         [post] = await harness.created_posts()
@@ -84,7 +108,9 @@ class GeneralChecks:
         """A link in a text counts, by its own length or by that of the platform's short link."""
         count_text = harness.capabilities.count_text
         without, having = count_text("公告"), count_text(f"公告 {LINK}")
-        ConformanceRule.LENGTH_MEASURED.require(having > without + 1, f"{LINK} adds {having - without} to a text")
+        ConformanceRule.LENGTH_MEASURED.require(
+            having > without + 1, f"{LINK} adds {having - without} to a text"
+        )
 
     async def test_takes_pictures_up_to_the_limit(self, harness: Harness) -> None:
         """One picture above the platform's limit is refused."""
@@ -95,7 +121,9 @@ class GeneralChecks:
         for count in (limit, limit + 1):
             errors = _errors(harness, replace(sample, images=sample.images[:1] * count))
             is_right = bool(errors) == (count > limit)
-            ConformanceRule.LENGTH_MEASURED.require(is_right, f"{count} of {limit} pictures, but {errors}")
+            ConformanceRule.LENGTH_MEASURED.require(
+                is_right, f"{count} of {limit} pictures, but {errors}"
+            )
 
     async def test_renews_a_sign_in_once_for_a_call(self, harness: Harness) -> None:
         """However often it is refused, one call renews its sign-in at most once."""
@@ -114,7 +142,9 @@ class GeneralChecks:
                 before = harness.call_tally.renewal_count
                 answer = await call()
                 often = harness.call_tally.renewal_count - before
-                ConformanceRule.ONE_REFRESH.require(often <= 1, f"{often} renewals for {answer!r}, after {outcome!r}")
+                ConformanceRule.ONE_REFRESH.require(
+                    often <= 1, f"{often} renewals for {answer!r}, after {outcome!r}"
+                )
 
     async def test_measures_reach(self, harness: Harness) -> None:
         """Metrics cover only the requested posts, or are Unknown."""
@@ -144,21 +174,29 @@ class GeneralChecks:
             return
         live = {post.remote_id for post in await harness.platform.posts() if post.is_published}
         seen = [post.remote_id for post in recent]
-        ConformanceRule.READS_OR_SAYS_SO.require(set(seen) <= live, f"{set(seen) - live} is shown, but not live")
+        ConformanceRule.READS_OR_SAYS_SO.require(
+            set(seen) <= live, f"{set(seen) - live} is shown, but not live"
+        )
         missing = {post.remote_id for post in await harness.created_posts()} - set(seen)
-        ConformanceRule.READS_OR_SAYS_SO.require(not missing, f"the newest post {missing} is not shown")
+        ConformanceRule.READS_OR_SAYS_SO.require(
+            not missing, f"the newest post {missing} is not shown"
+        )
         at = [post.published_at for post in recent]
-        ConformanceRule.READS_OR_SAYS_SO.require(at == sorted(at, reverse=True), f"not newest first: {at}")
+        ConformanceRule.READS_OR_SAYS_SO.require(
+            at == sorted(at, reverse=True), f"not newest first: {at}"
+        )
 
     @pytest.mark.parametrize("kind", [None, "drop_after", "html", "api_error", "expire_token"])
     async def test_never_leaks_a_secret(
         self, harness: Harness, kind: str | None, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """No secret and no token is in an outcome, a URL, a log, the adapter's state or a representation."""
+        """No outcome, URL, log, adapter state or representation has a secret or a token."""
         caplog.set_level(logging.DEBUG)
         adapter, request = harness.build_adapter(), harness.make_request()
         facts = {"code": UNLISTED_ERROR_CODE} if kind == "api_error" else {}
-        async with harness.fault(FaultTarget.ANY, make_fault(kind, **facts)) if kind else nullcontext():
+        async with (
+            harness.fault(FaultTarget.ANY, make_fault(kind, **facts)) if kind else nullcontext()
+        ):
             outcome = await publish_once(harness, adapter, request)
             found = {
                 "the outcome of publish": outcome,
@@ -172,11 +210,19 @@ class GeneralChecks:
             **{place: f"{value!r} {value}" for place, value in found.items()},
             "the adapter's repr": f"{adapter!r} {adapter}",
             "the adapter's state": repr(harness.adapter_state),
-            **{f"the repr of a {call.method} request": repr(call) for call in harness.call_tally.requests},
+            **{
+                f"the repr of a {call.method} request": repr(call)
+                for call in harness.call_tally.requests
+            },
             **{f"the log of {record.name}": record.getMessage() for record in caplog.records},
         }
-        hidden = {name: value for name, value in harness.secret.items() if name not in self.public_fields}
-        kept = {**hidden, **{f"token {number}": value for number, value in enumerate(harness.call_tally.tokens)}}
+        hidden = {
+            name: value for name, value in harness.secret.items() if name not in self.public_fields
+        }
+        kept = {
+            **hidden,
+            **{f"token {number}": value for number, value in enumerate(harness.call_tally.tokens)},
+        }
         shown = [
             f"{name} is in {place}: {text.replace(value, '…')[:MAX_EXCERPT_CHARACTERS]}"
             for name, value in kept.items()

@@ -1,11 +1,22 @@
-"""The interface of a test platform, one account on it, and the context that its adapters receive and are counted by."""
+"""The interface of a test platform, one account on it, and the adapter's context.
+
+The context also counts its calls.
+"""
 
 import asyncio
 import base64
 import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -68,13 +79,19 @@ from publisher.testing.fault_front import (
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT = timedelta(seconds=30)
-"""The timeout of a call; long, as the machine may be slow. No check waits for it: where a response is held back, the
-client leaves at once, as it does at its timeout."""
+"""The timeout of a call.
+
+It is long, as the machine may be slow. No check waits for it. If a response is held back, the
+client leaves at once, as it does at its timeout.
+"""
 MAX_FOLLOW_UPS = 8
 LEASE_SECONDS = 3600.0
 """Time until the lease of a send request ends."""
 REAL_CLOCK_GAP_SECONDS = 1.1
-"""How much older than the baseline the old post must be where the clock cannot be moved: a second is tolerated."""
+"""How much older than the baseline the old post is if the clock cannot be moved.
+
+A second is tolerated.
+"""
 
 
 class FaultTarget(StrEnum):
@@ -94,7 +111,8 @@ class FaultTarget(StrEnum):
 class PlatformPost:
     """One post ever created on the account, as the platform itself knows it.
 
-    `is_published`: not in review, refused or deleted. `is_public`: anybody can read it without signing in.
+    `is_published`: not in review, refused or deleted. `is_public`: anybody can read it without
+    signing in.
     """
 
     remote_id: str
@@ -105,9 +123,10 @@ class PlatformPost:
 
 
 class PlatformServer(Protocol):
-    """A platform with one account on it: a double on this machine, or a real server that serves tests only.
+    """A platform with one account on it: a double on this machine, or a real test server.
 
-    A double that can move its clock is a `MovableClock`, one with faults of its own a `FaultInjector`.
+    A real server serves tests only. A double that can move its clock is a `MovableClock`, one with
+    faults of its own a `FaultInjector`.
     """
 
     @property
@@ -125,21 +144,28 @@ class PlatformServer(Protocol):
 
 @runtime_checkable
 class MovableClock(Protocol):
-    """A test platform whose clock can be moved. Without it the kit waits `settle_time` instead, in real time."""
+    """A test platform with a movable clock.
+
+    Without it the kit waits `settle_time` instead, in real time.
+    """
 
     async def advance_time(self, duration: timedelta) -> None:
-        """Advance the platform's clock, and run what has become due."""
+        """Advance the platform's clock, and run the due actions."""
 
 
 @runtime_checkable
 class FaultInjector(Protocol):
-    """A test platform with faults of its own, besides those that the fault front makes on the way.
+    """A test platform with faults of its own, besides the faults that the fault front makes.
 
-    Kinds of faults and their fields are those of the simulator (docs/simulator.md).
+    The front makes them on the way. Kinds of faults and their fields are the ones of the simulator
+    (docs/simulator.md).
     """
 
     async def inject_fault(self, target: FaultTarget, kind: str, **facts: object) -> bool:
-        """Inject a fault into every such call until `clear_faults`; return False if this server cannot."""
+        """Inject a fault into every such call until `clear_faults`.
+
+        Return False if this server cannot.
+        """
 
     async def fault_count(self) -> int:
         """Return how many calls the present faults have changed."""
@@ -164,7 +190,7 @@ class CallTally:
 class CountingHttp:
     """Counts calls, and tags them for the fault front; a closed client cannot connect.
 
-    A call whose response the front holds back ends as at its timeout, without the wait for it.
+    A call with a response held back by the front ends as at its timeout, without the wait for it.
     """
 
     inner: Http
@@ -182,18 +208,29 @@ class CountingHttp:
         return await self._unless_held(self.inner.fetch(self._tag(request, call)))
 
     async def fetch_date(self, base_url: str) -> HttpResponse | NotSent | Unknown:
-        return NotSent(reason="connect_failed") if self.is_closed else await self.inner.fetch_date(base_url)
+        return (
+            NotSent(reason="connect_failed")
+            if self.is_closed
+            else await self.inner.fetch_date(base_url)
+        )
 
-    async def create(self, request: HttpRequest, send_request: SendRequest) -> HttpResponse | NotSent | Unknown:
+    async def create(
+        self, request: HttpRequest, send_request: SendRequest
+    ) -> HttpResponse | NotSent | Unknown:
         self.tally.requests.append(request)
         if self.is_closed:
             return NotSent(reason="connect_failed")
         self.tally.create_count += 1
         self.tally.created_by.append(request)
-        return await self._unless_held(self.inner.create(self._tag(request, "create"), send_request))
+        return await self._unless_held(
+            self.inner.create(self._tag(request, "create"), send_request)
+        )
 
     def _tag(self, request: HttpRequest, call: str) -> HttpRequest:
-        return replace(request, headers={**request.headers, TAG_HEADER: f"{self.tag} {self.tally.method} {call}"})
+        return replace(
+            request,
+            headers={**request.headers, TAG_HEADER: f"{self.tag} {self.tally.method} {call}"},
+        )
 
     async def _unless_held(
         self, call: Coroutine[None, None, HttpResponse | NotSent | Unknown]
@@ -211,7 +248,9 @@ class CountingHttp:
 def count_pictures(request: HttpRequest, images: Sequence[bytes]) -> int:
     """Return how many of these pictures a request carries."""
     bodies = [*(part.data for part in request.uploads), request.content or b""]
-    return sum(image in body or base64.b64encode(image) in body for body in bodies for image in images)
+    return sum(
+        image in body or base64.b64encode(image) in body for body in bodies for image in images
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +263,9 @@ class CountingTokenStore:
     async def current(self) -> str | None:
         return await self.inner.current()
 
-    async def renew(self, stale: str | None, fetch: Callable[[], Awaitable[Token | None]]) -> str | None:
+    async def renew(
+        self, stale: str | None, fetch: Callable[[], Awaitable[Token | None]]
+    ) -> str | None:
         async def counted() -> Token | None:
             self.tally.renewal_count += stale is not None
             token = await fetch()
@@ -256,7 +297,7 @@ class MemoryAdapterState:
 
 @dataclass(frozen=True, slots=True)
 class ObservedAdapter:
-    """An adapter that breaks a rule where it calls the platform past the given client, or creates while it reads."""
+    """An adapter that breaks a rule by a call past the given client, or a creation in a read."""
 
     inner: Adapter
     tally: CallTally
@@ -290,10 +331,16 @@ class ObservedAdapter:
             result = await call
         finally:
             self.tally.method = ""
-        untagged = [request for request in self.front.requests if not request.tag.startswith(self.tag)]
+        untagged = [
+            request for request in self.front.requests if not request.tag.startswith(self.tag)
+        ]
         calls = [f"{request.method} {request.target.partition('?')[0]}" for request in untagged]
-        past = [call for call in calls if not call.endswith("/robots.txt")]  # `fetch_date`, which cannot be tagged
-        ConformanceRule.CLIENT_GIVEN.require(not past, f"{method} called {past} without the given client")
+        past = [
+            call for call in calls if not call.endswith("/robots.txt")
+        ]  # `fetch_date`, which cannot be tagged
+        ConformanceRule.CLIENT_GIVEN.require(
+            not past, f"{method} called {past} without the given client"
+        )
         is_read = method != "publish" and self.tally.create_count > created
         ConformanceRule.ONE_CREATE.require(not is_read, f"{method} made a creating call")
         return result
@@ -312,9 +359,10 @@ _TARGET_METHODS: Mapping[FaultTarget, Collection[str]] = {
 
 @dataclass(slots=True, kw_only=True)
 class Harness:
-    """The environment of a check; its clock advances together with the test platform's, where that can be moved.
+    """The environment of a check; its clock advances with the test platform's, if movable.
 
-    `not_shown` maps a fault (`KIND on TARGET`) or a rule to the reason why this platform cannot show it.
+    `not_shown` maps a fault (`KIND on TARGET`) or a rule to the reason why this platform cannot
+    show it.
     """
 
     platform: PlatformServer
@@ -361,12 +409,18 @@ class Harness:
         state: MemoryAdapterState | None = None,
         is_closed: bool = False,
     ) -> Adapter:
-        """Build an adapter as after a restart of the daemon: adapter state and tokens are kept, nothing else."""
+        """Build an adapter as after a restart of the daemon.
+
+        Adapter state and tokens are kept, nothing else.
+        """
         account = replace(self.account, base_url=base_url or self.account.base_url)
         host = urlsplit(account.base_url or "").hostname
         is_host_allowed = {host, None}.__contains__
         http = http_for_login(
-            timeout=DEFAULT_TIMEOUT, monotonic=time.monotonic, is_host_allowed=is_host_allowed, can_create=True
+            timeout=DEFAULT_TIMEOUT,
+            monotonic=time.monotonic,
+            is_host_allowed=is_host_allowed,
+            can_create=True,
         )
         self._tokens = self._tokens or CountingTokenStore(
             MemoryTokenStore(login="conformance", now=self.now), self.call_tally
@@ -383,15 +437,23 @@ class Harness:
             now=self.now,
             failpoint=ignore_failpoint,
         )
-        return ObservedAdapter(self.factory.create(account, context), self.call_tally, self.front, self._tag)
+        return ObservedAdapter(
+            self.factory.create(account, context), self.call_tally, self.front, self._tag
+        )
 
     async def prepare(self) -> None:
-        """Create a manual post, an hour ago where time can be moved, which serves as the baseline of every readback."""
+        """Create a manual post as the baseline of every readback.
+
+        It is an hour old if time can be moved.
+        """
         self._baseline = await self.take_baseline()
         self._known_ids |= {post.remote_id for post in await self.platform.posts()}
 
     async def take_baseline(self) -> Baseline:
-        """Create a manual post, let some time pass, and return the baseline of an attempt that is made now."""
+        """Create a manual post, let some time pass, and return the baseline of an attempt.
+
+        The attempt is made now.
+        """
         newest_id = await self.post_manually("一小时前的旧消息", "这是一小时前由人工发布的旧消息。")
         if self.has_movable_clock:
             await self.advance_time(timedelta(hours=1))
@@ -400,7 +462,10 @@ class Harness:
         return Baseline(newest_id=newest_id, taken_at=self.now())
 
     def make_request(self, *, attempt: int = 1, start_by: float | None = None) -> SendRequest:
-        """Return the send request of a new delivery, with the account's existing post as its baseline."""
+        """Return the send request of a new delivery.
+
+        Its baseline is the account's existing post.
+        """
         number = next(self._numbers)
         rendered = self.render_sample(self.make_marker(number))
         assert self._baseline is not None  # noqa: S101 # `prepare` comes first
@@ -416,17 +481,24 @@ class Harness:
             identity=str(find_presence(self.account, self.factory)),
         )
         name_method = get_hook(self.factory, "call_method")
-        return replace(request, method=name_method(self.account, rendered, is_urgent=request.is_urgent))
+        return replace(
+            request, method=name_method(self.account, rendered, is_urgent=request.is_urgent)
+        )
 
     def make_marker(self, number: int) -> Marker:
-        """Return the marker of a delivery of this run; a real server still has the posts of earlier runs."""
+        """Return the marker of a delivery of this run.
+
+        A real server still has the posts of earlier runs.
+        """
         run = "" if self.has_movable_clock else f"-{self._run}"
         key = OccurrenceKey(post=PostId(f"conformance{run}-{number}"), occurrence=ONCE_OCCURRENCE)
         return derive_marker(key, self.account.id)
 
     async def created_posts(self) -> Sequence[PlatformPost]:
         """Return the posts created on the account since `prepare`, except manual ones."""
-        return [post for post in await self.platform.posts() if post.remote_id not in self._known_ids]
+        return [
+            post for post in await self.platform.posts() if post.remote_id not in self._known_ids
+        ]
 
     async def post_manually(self, title: str, text: str) -> str:
         remote_id = await self.platform.post_manually(title, text)
@@ -434,18 +506,23 @@ class Harness:
         return remote_id
 
     @asynccontextmanager
-    async def fault(self, target: FaultTarget, fault: AdapterFault, *, is_needed: bool = True) -> AsyncIterator[None]:
+    async def fault(
+        self, target: FaultTarget, fault: AdapterFault, *, is_needed: bool = True
+    ) -> AsyncIterator[None]:
         """Make such calls fail within the block. Skips the check where `not_shown` names the fault.
 
-        Raises BrokenRuleError if nothing can make the fault, or if it has changed no call within the block, unless the
-        check shows something without it as well (`is_needed` False).
+        Raises BrokenRuleError if nothing can make the fault, or if it has changed no call within
+        the block, unless the check shows something without it as well (`is_needed` False).
         """
         kind, facts, name = fault.kind, fault.facts, f"{fault.kind} on {target}"
         self.skip_where_not_shown(name)
         injector = self.platform if isinstance(self.platform, FaultInjector) else None
         injected: InjectedFault | None = None
         is_on_the_way = injector is None or kind in TRANSPORT_KINDS | PLAIN_KINDS
-        seen, made = len(self.front.exchanges), {post.remote_id for post in await self.created_posts()}
+        seen, made = (
+            len(self.front.exchanges),
+            {post.remote_id for post in await self.created_posts()},
+        )
         if is_on_the_way or not (injector and await injector.inject_fault(target, kind, **facts)):
             ConformanceRule.FAULT_BITES.require(
                 self.front.can(kind),
@@ -456,7 +533,9 @@ class Harness:
         try:
             yield
             count = injected.count if injected else await injector.fault_count() if injector else 0
-            is_ignored = injected is None and await self._is_ignored(target, kind, facts, seen, made)
+            is_ignored = injected is None and await self._is_ignored(
+                target, kind, facts, seen, made
+            )
         finally:
             self.front.clear()
             self._held.clear()
@@ -468,25 +547,42 @@ class Harness:
         )
 
     async def _is_ignored(
-        self, target: FaultTarget, kind: str, facts: Mapping[str, object], seen: int, made: Collection[str]
+        self,
+        target: FaultTarget,
+        kind: str,
+        facts: Mapping[str, object],
+        seen: int,
+        made: Collection[str],
     ) -> bool:
         """True if a fault that the platform says it made has visibly changed nothing.
 
-        A call that it was to refuse has created a post, a post that it was to review is published at once, or reads got
-        what the same reads had got before.
+        Either a call that it was to refuse has created a post, or a post that it was to review is
+        published at once. Or reads got the same result as before.
         """
         if target is FaultTarget.CREATE:
             new = [post for post in await self.created_posts() if post.remote_id not in made]
             if kind == "review":
                 return any(post.is_published for post in new)
             return bool(new) and kind in REFUSAL_KINDS and not facts.get("acts")
-        exchanges = [(replace(request, headers=()), response) for request, response in self.front.exchanges]
-        before = {request: (response.status, response.body) for request, response in exchanges[:seen]}
-        after = [(response.status, response.body) == before.get(request) for request, response in exchanges[seen:]]
+        exchanges = [
+            (replace(request, headers=()), response) for request, response in self.front.exchanges
+        ]
+        before = {
+            request: (response.status, response.body) for request, response in exchanges[:seen]
+        }
+        after = [
+            (response.status, response.body) == before.get(request)
+            for request, response in exchanges[seen:]
+        ]
         return bool(after) and all(after)
 
-    def _inject_on_the_way(self, target: FaultTarget, kind: str, facts: Mapping[str, object]) -> InjectedFault:
-        """Let the front make the fault. What a platform stores otherwise is what its reads show otherwise."""
+    def _inject_on_the_way(
+        self, target: FaultTarget, kind: str, facts: Mapping[str, object]
+    ) -> InjectedFault:
+        """Let the front make the fault.
+
+        For a change of the stored post, the front changes the post in the reads.
+        """
         if kind == "rewrite" and target is FaultTarget.CREATE:
             target = FaultTarget.ANY
         own = {"own": self.account.identity} if kind == "wrong_account" else {}
@@ -500,7 +596,7 @@ class Harness:
         return injected
 
     async def advance_time(self, duration: timedelta) -> None:
-        """Let the platform act on late calls, then let time pass: at once where the clock can be moved."""
+        """Let the platform act on late calls, then let time pass, at once with a movable clock."""
         await self.front.settle()
         if isinstance(self.platform, MovableClock):
             self._shift += duration

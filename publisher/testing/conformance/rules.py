@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class ConformanceRule(StrEnum):
-    """The rules of an adapter, whatever its platform does."""
+    """The rules of an adapter, for any behaviour of its platform."""
 
     ONE_CREATE = "one_create"
     HONEST_OUTCOME = "honest_outcome"

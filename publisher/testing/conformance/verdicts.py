@@ -41,7 +41,8 @@ async def publish_once(harness: Harness, adapter: Adapter, request: SendRequest)
     calls, count = harness.call_tally.create_count, len(await harness.created_posts())
     outcome = await adapter.publish(request)
     ConformanceRule.ONE_CREATE.require(
-        harness.call_tally.create_count - calls <= 1, f"{harness.call_tally.create_count - calls} creating calls"
+        harness.call_tally.create_count - calls <= 1,
+        f"{harness.call_tally.create_count - calls} creating calls",
     )
     ConformanceRule.ONE_CREATE.require(
         len(await harness.created_posts()) - count <= 1, "one attempt created more than one post"
@@ -50,7 +51,10 @@ async def publish_once(harness: Harness, adapter: Adapter, request: SendRequest)
 
 
 async def publish_well(harness: Harness, adapter: Adapter, request: SendRequest) -> Outcome:
-    """Make one attempt that nothing stands in the way of. Raises BrokenRuleError unless it succeeds."""
+    """Make one attempt with nothing in its way.
+
+    Raises BrokenRuleError unless it succeeds.
+    """
     outcome = await publish_once(harness, adapter, request)
     ConformanceRule.HONEST_OUTCOME.require(
         isinstance(outcome, Published | Submitted), f"nothing is wrong, but {outcome!r}"
@@ -59,26 +63,33 @@ async def publish_well(harness: Harness, adapter: Adapter, request: SendRequest)
 
 
 def verify_content(harness: Harness, request: SendRequest, post: PlatformPost) -> None:
-    """Check that a post has the title, all words, a link for each link, and each picture. Raises BrokenRuleError.
+    """Check that a post has the title, all words, a link for each link, and each picture.
 
-    The platform may have replaced links by short ones.
+    Raises BrokenRuleError. The platform may have replaced links by short ones.
     """
     rendered, shown = request.rendered, _to_words(post.text)
     title = rendered.title if harness.capabilities.title_limits[1] else ""
     for words in (title, *_LINK.split(request.text)):
         missing, whole = words[:MAX_EXCERPT_CHARACTERS], post.text[:MAX_EXCERPT_CHARACTERS]
-        ConformanceRule.WHOLE_CONTENT.require(_to_words(words) in shown, f"{missing!r} is missing in {whole!r}")
+        ConformanceRule.WHOLE_CONTENT.require(
+            _to_words(words) in shown, f"{missing!r} is missing in {whole!r}"
+        )
     wanted, links = len(_LINK.findall(request.text)), len(_LINK.findall(post.text))
     ConformanceRule.WHOLE_CONTENT.require(links >= wanted, f"{links} of {wanted} links")
     ConformanceRule.WHOLE_CONTENT.require(
-        post.picture_count == len(rendered.images), f"{post.picture_count} of {len(rendered.images)} pictures"
+        post.picture_count == len(rendered.images),
+        f"{post.picture_count} of {len(rendered.images)} pictures",
     )
 
 
 def count_uploads(harness: Harness, *, since: int) -> int:
     """Return how many pictures were sent before creating calls, from that request on."""
     tally = harness.call_tally
-    calls = [call for call in tally.requests[since:] if not any(call is created for created in tally.created_by)]
+    calls = [
+        call
+        for call in tally.requests[since:]
+        if not any(call is created for created in tally.created_by)
+    ]
     return sum(count_pictures(call, harness.images) for call in calls)
 
 
@@ -87,22 +98,30 @@ def _to_words(text: str) -> str:
 
 
 async def verify_outcome(harness: Harness, request: SendRequest, outcome: Outcome) -> None:
-    """Wait for late effects of the platform, check the outcome against the created posts, then check the readback.
+    """Wait for late effects, check the outcome by the created posts, then check the readback.
 
-    Raises BrokenRuleError.
+    The effects are the platform's. Raises BrokenRuleError.
     """
     await harness.advance_time(harness.capabilities.server_delay)
     created = await harness.created_posts()
-    ConformanceRule.ONE_CREATE.require(len(created) <= 1, f"{len(created)} posts exist instead of one")
+    ConformanceRule.ONE_CREATE.require(
+        len(created) <= 1, f"{len(created)} posts exist instead of one"
+    )
     if isinstance(outcome, DENIAL_TYPES) or (
         isinstance(outcome, Blocked) and outcome.hold_reason not in CREATED_HOLD_REASONS
     ):
-        ConformanceRule.HONEST_OUTCOME.require(not created, f"{outcome!r}, but the platform created the post")
+        ConformanceRule.HONEST_OUTCOME.require(
+            not created, f"{outcome!r}, but the platform created the post"
+        )
     if isinstance(outcome, Published | Submitted):
-        ConformanceRule.HONEST_OUTCOME.require(created, f"{outcome!r}, but the platform created nothing")
+        ConformanceRule.HONEST_OUTCOME.require(
+            created, f"{outcome!r}, but the platform created nothing"
+        )
     if isinstance(outcome, Published):
         ids = {post.remote_id for post in created}
-        ConformanceRule.HONEST_OUTCOME.require(outcome.receipt.remote_id in ids, f"{outcome!r}, but the post is {ids}")
+        ConformanceRule.HONEST_OUTCOME.require(
+            outcome.receipt.remote_id in ids, f"{outcome!r}, but the post is {ids}"
+        )
     await harness.advance_time(harness.capabilities.listing_lag)
     await verify_readback(harness, request)
 
@@ -114,9 +133,17 @@ async def verify_readback(harness: Harness, request: SendRequest) -> None:
     finding = await harness.find_post(request)
     if live:
         is_found = any(is_found_as(finding, remote_id) for remote_id in live)
-        ConformanceRule.FIND_PAST_BASELINE.require(is_found, f"{live} is live, but find says {finding!r}")
+        ConformanceRule.FIND_PAST_BASELINE.require(
+            is_found, f"{live} is live, but find says {finding!r}"
+        )
         return
-    is_honest = isinstance(finding, NotFound | Unknown | Rejected if created else NotFound | Unknown)
-    ConformanceRule.ADOPTS_ITS_OWN_ONLY.require(is_honest, f"nothing of ours is live, but find says {finding!r}")
+    is_honest = isinstance(
+        finding, NotFound | Unknown | Rejected if created else NotFound | Unknown
+    )
+    ConformanceRule.ADOPTS_ITS_OWN_ONLY.require(
+        is_honest, f"nothing of ours is live, but find says {finding!r}"
+    )
     is_certain = created or not harness.capabilities.can_resend or isinstance(finding, NotFound)
-    ConformanceRule.FIND_PAST_BASELINE.require(is_certain, f"the list is short and whole, but find says {finding!r}")
+    ConformanceRule.FIND_PAST_BASELINE.require(
+        is_certain, f"the list is short and whole, but find says {finding!r}"
+    )

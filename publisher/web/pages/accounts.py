@@ -1,4 +1,4 @@
-"""The accounts: who needs somebody, how each region is, and one account with all that is known of it."""
+"""The accounts: the ones that need a person, the state of each region, and each account's facts."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class AccountStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountLine:
-    """An account as the board shows it. `word` says in short what is wrong, `text` what to do about it."""
+    """An account as the board shows it. `word` names the fault in short, `text` the remedy."""
 
     account: Account
     status: AccountStatus
@@ -87,7 +87,7 @@ class AccountLine:
 
 
 async def read_lines(visitor: Visitor) -> Sequence[AccountLine]:
-    """Return the accounts that a visitor may see, in the order of the settings: a fixed number of statements."""
+    """Return the visitor's accounts in settings order, in a fixed number of statements."""
     site = visitor.site
     store, reach = site.store, visitor.reach(Permission.VIEW)
     since = site.runtime.now() - FOREIGN_POST_AGE
@@ -119,7 +119,7 @@ def find_pause(account: Account, pauses: Sequence[Pause]) -> Pause | None:
 
 
 def group_alerts(alerts: Sequence[Alert]) -> Mapping[AccountId, Sequence[Alert]]:
-    """Return the alerts about accounts themselves, not about what is sent on them."""
+    """Return the alerts about accounts themselves, not about deliveries on them."""
     grouped: dict[AccountId, list[Alert]] = {}
     for alert in alerts:
         if "post" not in alert.facts and (account := alert.facts.get("account")):
@@ -173,22 +173,38 @@ def _judge(  # noqa: PLR0913, PLR0917 # all that may be wrong
     foreign: Sequence[ForeignPost],
     days_left: int | None,
 ) -> Iterator[tuple[AccountStatus, str, str]]:
-    """Yield what there is to say of an account, the worst first; the last that it is fine."""
+    """Yield the findings about an account, the worst first; the last one is that it is fine."""
     t, formatter = visitor.messages.translate, visitor.formatter
     if health.mode is Mode.OFF:
         yield AccountStatus.OFF, t("mode_off"), ""
     if pause is not None:
-        yield AccountStatus.ACTION, t("pages_account_paused"), formatter.pause("pages_paused", pause)
+        yield (
+            AccountStatus.ACTION,
+            t("pages_account_paused"),
+            formatter.pause("pages_paused", pause),
+        )
     if is_refused(health):
-        code = "pages_account_refused" if isinstance(health.health, CredentialExpired) else "pages_account_blocked"
+        code = (
+            "pages_account_refused"
+            if isinstance(health.health, CredentialExpired)
+            else "pages_account_blocked"
+        )
         yield AccountStatus.ACTION, t(code), formatter.health(health.health)
     if foreign:
         says = t("pages_account_foreign_says", at=formatter.time(foreign[0].published_at))
         yield AccountStatus.WARN, t("pages_account_foreign"), says
     if days_left is not None and days_left <= MAX_DAYS_SHOWN // 2 and health.mode is Mode.API:
-        yield AccountStatus.WARN, t("pages_account_days", days=days_left), t("pages_account_days_says")
+        yield (
+            AccountStatus.WARN,
+            t("pages_account_days", days=days_left),
+            t("pages_account_days_says"),
+        )
     if clock is not None and clock.level in {SilenceLevel.RED, SilenceLevel.ALARM}:
-        yield AccountStatus.WARN, t("pages_account_silent", days=clock.days), t("pages_account_silent_says")
+        yield (
+            AccountStatus.WARN,
+            t("pages_account_silent", days=clock.days),
+            t("pages_account_silent_says"),
+        )
     if health.mode is Mode.ASSISTED:
         yield AccountStatus.HAND, t("pages_account_by_hand"), ""
     yield AccountStatus.FINE, "", ""
@@ -210,7 +226,7 @@ class RegionRow:
 def group_regions(
     lines: Sequence[AccountLine], names: AccountNames, regions: Mapping[str, Mapping[str, str]]
 ) -> Sequence[RegionRow]:
-    """Return the regions in the order of the settings; an account without one has a row of its own."""
+    """Return the regions in the order of the settings; an account without one has its own row."""
     rows: dict[str, dict[Platform, list[AccountLine]]] = {}
     labels: dict[str, str] = {}
     for line in sorted(lines, key=lambda item: names.order(item.account.id)):
@@ -222,7 +238,10 @@ def group_regions(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountBoard:
-    """All accounts that a visitor may see; of them those `shown` are of the platform and status that were chosen."""
+    """All accounts that a visitor may see.
+
+    Of them the `shown` ones are of the chosen platform and status.
+    """
 
     lines: Sequence[AccountLine]
     names: AccountNames
@@ -245,7 +264,9 @@ class AccountBoard:
     @property
     def needing(self) -> Sequence[AccountLine]:
         """The accounts that need somebody, the worst first."""
-        found = [line for line in self.lines if line.status in {AccountStatus.ACTION, AccountStatus.WARN}]
+        found = [
+            line for line in self.lines if line.status in {AccountStatus.ACTION, AccountStatus.WARN}
+        ]
         return sorted(found, key=lambda line: list(AccountStatus).index(line.status))
 
     @property
@@ -257,7 +278,11 @@ class AccountBoard:
             if self.platform in {None, line.account.platform} and self.status in {None, line.status}
         ]
         return sorted(
-            found, key=lambda line: (list(AccountStatus).index(line.status), self.names.order(line.account.id))
+            found,
+            key=lambda line: (
+                list(AccountStatus).index(line.status),
+                self.names.order(line.account.id),
+            ),
         )
 
     @property
@@ -273,28 +298,35 @@ class AccountBoard:
 
 
 async def read_account_board(visitor: Visitor, query: Mapping[str, str]) -> AccountBoard:
-    """Return the accounts, with what a query has chosen."""
+    """Return the accounts, filtered by a query."""
     settings, lines = visitor.site.settings, await read_lines(visitor)
     platforms = {line.account.platform for line in lines}
     return AccountBoard(
         lines=lines,
         names=name_accounts(settings, visitor.messages),
         regions_of_settings=settings.regions,
-        platform=next((platform for platform in platforms if platform == query.get("platform")), None),
+        platform=next(
+            (platform for platform in platforms if platform == query.get("platform")), None
+        ),
         status=next((status for status in AccountStatus if status == query.get("status")), None),
     )
 
 
 async def show_accounts(request: Request) -> Response:
-    """Show the accounts: those that need somebody first, then every region at its place, or a list to filter."""
+    """Show the accounts in need of a person, then each region in its place, or a list to filter."""
     board = await read_account_board(get_visitor(request), request.query_params)
     is_list = request.query_params.get("view") == "list"
     cells = [row.cell(platform) for row in board.rows for platform in board.platforms]
-    items = [*(line.card for line in board.needing), *([line.row for line in board.shown] if is_list else cells)]
+    items = [
+        *(line.card for line in board.needing),
+        *([line.row for line in board.shown] if is_list else cells),
+    ]
     return await render_page(
         request,
         "accounts",
-        stream=stream_path("accounts", items, platform=board.platform or "", status=board.status or ""),
+        stream=stream_path(
+            "accounts", items, platform=board.platform or "", status=board.status or ""
+        ),
         view="list" if is_list else "regions",
         board=board,
         names=board.names,
@@ -304,15 +336,26 @@ async def show_accounts(request: Request) -> Response:
     )
 
 
-async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
-    """Return the sentence, the cells and the rows; what single posts change there is read with the next refresh."""
+async def read_live(
+    visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None
+) -> Parts:
+    """Return the sentence, the cells and the rows.
+
+    Changes by single posts there are read with the next refresh.
+    """
     if posts is not None:
         return NO_PARTS
     board = await read_account_board(visitor, page)
-    make_cell, make_row = (load_macro(visitor, "accounts", name) for name in ("account_cell", "account_row"))
-    shown = {row.key: row for row in board.rows}  # a region in which no account is of the chosen status any more stays
+    make_cell, make_row = (
+        load_macro(visitor, "accounts", name) for name in ("account_cell", "account_row")
+    )
+    shown = {
+        row.key: row for row in board.rows
+    }  # a region in which no account is of the chosen status any more stays
     cells = {
-        row.cell(platform): make_cell(shown.get(row.key, row), platform, board.names, MAX_DAYS_SHOWN)
+        row.cell(platform): make_cell(
+            shown.get(row.key, row), platform, board.names, MAX_DAYS_SHOWN
+        )
         for row in group_regions(board.lines, board.names, board.regions_of_settings)
         for platform in board.platforms
     }
@@ -321,11 +364,20 @@ async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection
     return Parts(fixed={"verdict": sentence}, items=cells | rows)
 
 
-async def read_live_cards(visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
-    """Return the cards of the accounts that need somebody, each with what the visitor may do."""
+async def read_live_cards(
+    visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None
+) -> Parts:
+    """Return the cards of the accounts that need a person, each with the visitor's actions."""
     site = visitor.site
     number = (await read_frame_facts(site)).audit_number
-    key = ("accounts", visitor.reach(Permission.VIEW), visitor.lang, tuple(page.items()), number, site.beat)
+    key = (
+        "accounts",
+        visitor.reach(Permission.VIEW),
+        visitor.lang,
+        tuple(page.items()),
+        number,
+        site.beat,
+    )
     board = await site.shared.get(key, partial(read_account_board, visitor, page))
     make_card = load_macro(visitor, "accounts", "account_card")
     second_form = partial(find_second_form, visitor, board.names)
@@ -334,11 +386,18 @@ async def read_live_cards(visitor: Visitor, page: Mapping[str, str], _posts: Col
 
 
 def find_second_form(visitor: Visitor, names: AccountNames, line: AccountLine) -> ActionForm | None:
-    """Return what helps an account that needs somebody, besides the steps on its page; None if nothing does at once."""
+    """Return the form that helps an account in need, besides the steps on its page.
+
+    None if nothing helps at once.
+    """
     account, pause, name = line.account, line.pause, names.name(line.account.id)
     may_operate = visitor.may(Permission.OPERATE, [account.id])
     if line.is_refused or (pause is not None and pause.by in frozenset(Role)):
-        return mode_form(visitor, line, name, Mode.ASSISTED) if may_operate and line.mode is Mode.API else None
+        return (
+            mode_form(visitor, line, name, Mode.ASSISTED)
+            if may_operate and line.mode is Mode.API
+            else None
+        )
     if pause is not None:
         is_own = pause.scope == f"account:{account.id}"
         return resume_form(visitor, line, name) if is_own and may_operate else None
@@ -348,7 +407,10 @@ def find_second_form(visitor: Visitor, names: AccountNames, line: AccountLine) -
 
 
 async def load_line(request: Request) -> AccountLine:
-    """Return the account of the path. Raises NoSuchItemError, also for one outside the visitor's reach."""
+    """Return the account of the path.
+
+    Raises NoSuchItemError, also for one outside the visitor's reach.
+    """
     account = request.path_params["account"]
     for line in await read_lines(get_visitor(request)):
         if line.account.id == account:
@@ -423,7 +485,7 @@ def evergreen_form(request: Request, line: AccountLine, post: Post) -> ActionFor
 
 
 async def suggest_evergreen(request: Request, line: AccountLine) -> Post | None:
-    """Return the evergreen post that the account would get now; None while one is under way there."""
+    """Return the next evergreen post of the account; None while one is under way there."""
     site, account = get_site(request), line.account.id
     drawer = await site.store.queries.evergreen_posts()
     if line.mode is Mode.OFF or any(item.is_open_on(account) for item in drawer):
@@ -431,8 +493,10 @@ async def suggest_evergreen(request: Request, line: AccountLine) -> Post | None:
     return choose_evergreen(drawer, account, site.runtime.now())
 
 
-def list_forms(visitor: Visitor, line: AccountLine, override: ModeOverride | None, name: str) -> Sequence[ActionForm]:
-    """Return what a visitor may do to an account now, the likeliest first."""
+def list_forms(
+    visitor: Visitor, line: AccountLine, override: ModeOverride | None, name: str
+) -> Sequence[ActionForm]:
+    """Return the visitor's possible actions on an account now, the likeliest first."""
     account, forms = line.account, list[ActionForm]()
     own_pause = line.pause is not None and line.pause.scope == f"account:{account.id}"
     if own_pause and visitor.may(Permission.OPERATE, [account.id]):
@@ -451,13 +515,19 @@ def list_forms(visitor: Visitor, line: AccountLine, override: ModeOverride | Non
 
 
 async def show_account(request: Request) -> Response:
-    """Show one account: sign-in, quota, silence, mode, what was published there, and who else has."""
+    """Show one account: sign-in, quota, silence, mode, its posts, and posts from elsewhere."""
     site, visitor, line = get_site(request), get_visitor(request), await load_line(request)
     account, queries = line.account, site.store.occurrences
     overrides = {item.account: item for item in await site.store.queries.mode_overrides()}
     name = name_accounts(site.settings, visitor.messages).name(account.id)
-    evergreen = await suggest_evergreen(request, line) if visitor.may(Permission.SEND, [account.id]) else None
-    health = {item.account.id: item for item in await site.store.login_health.list_accounts()}[account.id]
+    evergreen = (
+        await suggest_evergreen(request, line)
+        if visitor.may(Permission.SEND, [account.id])
+        else None
+    )
+    health = {item.account.id: item for item in await site.store.login_health.list_accounts()}[
+        account.id
+    ]
     return await render_page(
         request,
         "account",
@@ -481,7 +551,9 @@ async def show_account(request: Request) -> Response:
 async def is_leaving(request: Request, account: AccountId) -> bool:
     """Return True if an account is on its way out, and something is left to do."""
     history = await get_site(request).store.queries.audit_history(f"account:{account}")
-    steps = [entry.event for entry in history if entry.event in {"offboarding_requested", "offboarded"}]
+    steps = [
+        entry.event for entry in history if entry.event in {"offboarding_requested", "offboarded"}
+    ]
     return steps[-1:] == ["offboarding_requested"]
 
 
@@ -492,14 +564,18 @@ async def show_pause(request: Request) -> Response:
 
 
 def name_of(request: Request, line: AccountLine) -> str:
-    return name_accounts(get_site(request).settings, get_visitor(request).messages).name(line.account.id)
+    return name_accounts(get_site(request).settings, get_visitor(request).messages).name(
+        line.account.id
+    )
 
 
 async def pause(request: Request) -> Response:
     line, visitor, form = await load_line(request), get_visitor(request), await request.form()
     account = line.account.id
     visitor.require(Permission.STOP, [account])
-    at = await get_site(request).store.actions.pause(f"account:{account}", visitor.actor, read_reason(form))
+    at = await get_site(request).store.actions.pause(
+        f"account:{account}", visitor.actor, read_reason(form)
+    )
     undo = f"/accounts/{account}/resume" if visitor.may(Permission.OPERATE, [account]) else ""
     facts, undo_fields = {"name": name_of(request, line)}, {"paused_at": at.isoformat()}
     done = Notice(code="pages_account_now_paused", facts=facts, undo=undo, undo_fields=undo_fields)
@@ -513,7 +589,10 @@ async def show_resume(request: Request) -> Response:
 
 
 async def resume(request: Request) -> Response:
-    """Lift the pause of an account, and let its login be checked soon. Raises RefusedError if the pause has changed."""
+    """Lift the pause of an account, and let its login be checked soon.
+
+    Raises RefusedError if the pause has changed.
+    """
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     line = await load_line(request)
     account, paused_at = line.account, read_paused_at(form)
@@ -522,29 +601,42 @@ async def resume(request: Request) -> Response:
     await site.store.actions.resume(f"account:{account.id}", visitor.actor, paused_at)
     await site.store.login_health.request_probe(account)
     facts = {"name": name_of(request, line)}
-    return redirect(request, f"/accounts/{account.id}", Notice(code="pages_account_resumed", facts=facts))
+    return redirect(
+        request, f"/accounts/{account.id}", Notice(code="pages_account_resumed", facts=facts)
+    )
 
 
 async def probe(request: Request) -> Response:
-    """Let the login of an account be checked at the next occasion. Raises RefusedError where nothing is sent by API."""
+    """Let the login of an account be checked at the next occasion.
+
+    Raises RefusedError if nothing is sent by API.
+    """
     line, visitor = await load_line(request), get_visitor(request)
     visitor.require(Permission.OPERATE, [line.account.id])
     if line.mode is not Mode.API:
         raise RefusedError("pages_probe_not_api")
     await get_site(request).store.login_health.request_probe(line.account, visitor.actor)
     facts = {"name": name_of(request, line)}
-    return redirect(request, f"/accounts/{line.account.id}", Notice(code="pages_probe_ordered", facts=facts))
+    return redirect(
+        request, f"/accounts/{line.account.id}", Notice(code="pages_probe_ordered", facts=facts)
+    )
 
 
 async def show_mode(request: Request) -> Response:
     line, visitor = await load_line(request), get_visitor(request)
     visitor.require(Permission.OPERATE, [line.account.id])
-    mode = next((mode for mode in (*Mode, SETTINGS_MODE) if mode == request.query_params.get("mode")), SETTINGS_MODE)
+    mode = next(
+        (mode for mode in (*Mode, SETTINGS_MODE) if mode == request.query_params.get("mode")),
+        SETTINGS_MODE,
+    )
     return await show_form(request, mode_form(visitor, line, name_of(request, line), mode))
 
 
 async def set_mode(request: Request) -> Response:
-    """Set how an account publishes from now on. Raises RefusedError where settings or adapter do not allow it."""
+    """Set how an account publishes from now on.
+
+    Raises RefusedError if settings or adapter do not allow it.
+    """
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     line, reason = await load_line(request), read_reason(form)
     account, text = line.account, str(form.get("mode", ""))
@@ -555,16 +647,23 @@ async def set_mode(request: Request) -> Response:
         raise RefusedError("pages_mode_changed")
     if not reason:
         problem = visitor.messages.translate("pages_reason_needed")
-        return await show_form(request, mode_form(visitor, line, name_of(request, line), text), 422, problem=problem)
+        return await show_form(
+            request, mode_form(visitor, line, name_of(request, line), text), 422, problem=problem
+        )
     wanted = None if text == SETTINGS_MODE else Mode(text)
     if account.mode is Mode.OFF and wanted is not None:
         raise RefusedError("mode_off_in_settings", account=account.id)
     if wanted is Mode.API and (blocker := find_api_blocker(account)):
-        raise RefusedError("mode_not_api", account=account.id, reason=visitor.messages.describe(blocker))
+        raise RefusedError(
+            "mode_not_api", account=account.id, reason=visitor.messages.describe(blocker)
+        )
     if wanted is not Mode.OFF:
         await check_command_access(site.store, site.settings)
     await site.store.actions.set_mode(account.id, wanted, visitor.actor, reason)
-    facts = {"name": name_of(request, line), "mode": visitor.messages.translate(f"mode_{wanted or account.mode}")}
+    facts = {
+        "name": name_of(request, line),
+        "mode": visitor.messages.translate(f"mode_{wanted or account.mode}"),
+    }
     return redirect(request, f"/accounts/{account.id}", Notice(code="pages_mode_set", facts=facts))
 
 
@@ -578,7 +677,10 @@ async def show_evergreen(request: Request) -> Response:
 
 
 async def schedule_post(request: Request) -> Response:
-    """Schedule the evergreen post that the page has shown. Raises RefusedError if another one is next by now."""
+    """Schedule the evergreen post that the page has shown.
+
+    Raises RefusedError if another one is next by now.
+    """
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     line = await load_line(request)
     account = line.account.id
@@ -589,4 +691,6 @@ async def schedule_post(request: Request) -> Response:
     await check_command_access(site.store, site.settings)
     await schedule_evergreen(site.application.planner, account, visitor.actor)
     facts = {"title": post.title, "name": name_of(request, line)}
-    return redirect(request, f"/accounts/{account}", Notice(code="pages_evergreen_done", facts=facts))
+    return redirect(
+        request, f"/accounts/{account}", Notice(code="pages_evergreen_done", facts=facts)
+    )

@@ -1,4 +1,4 @@
-"""Alerts: what people were notified of, and who has taken it on."""
+"""Alerts: the notifications to people, and the person that has taken on each of them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -18,7 +18,7 @@ from publisher.web.site import Notice, Visitor, get_site, get_visitor, name_post
 
 
 async def show_alerts(request: Request) -> Response:
-    """List the alerts about what the visitor may see, and about publisher itself."""
+    """List the alerts about the visitor's accounts and posts, and about publisher itself."""
     visitor = get_visitor(request)
     alerts, acknowledged = await read_alerts(visitor)
     return await render_page(
@@ -34,12 +34,14 @@ async def show_alerts(request: Request) -> Response:
 
 
 async def read_alerts(visitor: Visitor) -> tuple[Sequence[Alert], Sequence[Alert]]:
-    """Return the alerts that are open, and those that somebody has taken on, as far as the visitor may see them."""
+    """Return the open alerts and the acknowledged ones, as far as the visitor may see them."""
     queries = visitor.site.store.queries
     alerts, acknowledged = await queries.alerts(), await queries.acknowledged_alerts()
     named = {name_post(alert) for alert in (*alerts, *acknowledged) if "post" in alert.facts}
     posts = await visitor.find_visible(named)
-    shown, known = ([one for one in found if visitor.sees_alert(one, posts)] for found in (alerts, acknowledged))
+    shown, known = (
+        [one for one in found if visitor.sees_alert(one, posts)] for found in (alerts, acknowledged)
+    )
     return shown, known
 
 
@@ -52,16 +54,22 @@ def may_acknowledge(visitor: Visitor, alert: Alert) -> bool:
     return visitor.may(Permission.OPERATE, accounts_of(visitor, alert))
 
 
-async def read_live(visitor: Visitor, _page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
-    """Return how many alerts are open, and each of them, with who has taken it on."""
+async def read_live(
+    visitor: Visitor, _page: Mapping[str, str], _posts: Collection[PostId] | None
+) -> Parts:
+    """Return the number of open alerts, and each alert with the person that has taken it on."""
     alerts, acknowledged = await read_alerts(visitor)
     make_row = load_macro(visitor, "alerts", "alert_row")
     rows = {
-        alert_element(alert): make_row(alert, alert_element(alert), page_of(alert), may_acknowledge(visitor, alert))
+        alert_element(alert): make_row(
+            alert, alert_element(alert), page_of(alert), may_acknowledge(visitor, alert)
+        )
         for alert in [*alerts, *acknowledged]
     }
     sentence = load_macro(visitor, "alerts", "alert_sentence")(len(alerts))
-    return Parts(fixed={"verdict": sentence}, items=rows, wanted=[alert_element(alert) for alert in alerts])
+    return Parts(
+        fixed={"verdict": sentence}, items=rows, wanted=[alert_element(alert) for alert in alerts]
+    )
 
 
 def is_about(alert: Alert, post: PostId) -> bool:
@@ -70,18 +78,36 @@ def is_about(alert: Alert, post: PostId) -> bool:
 
 
 async def acknowledge(request: Request) -> Response:
-    """Take an alert on: it is neither repeated nor escalated any more. Raises NoSuchItemError if it is not open."""
-    store, visitor, number = get_site(request).store, get_visitor(request), request.path_params["number"]
+    """Acknowledge an alert: it is neither repeated nor escalated any more.
+
+    Raises NoSuchItemError if it is not open.
+    """
+    store, visitor, number = (
+        get_site(request).store,
+        get_visitor(request),
+        request.path_params["number"],
+    )
     alert = require_operable(visitor, (await read_alerts(visitor))[0], number)
     if not await store.actions.dismiss_alert(alert.id, visitor.actor):
         raise NoSuchItemError("alert", number)
     undo = f"/alerts/{number}/unacknowledge"
-    return redirect(request, "/alerts", Notice(code="web_alert_acknowledged", facts={"number": number}, undo=undo))
+    return redirect(
+        request,
+        "/alerts",
+        Notice(code="web_alert_acknowledged", facts={"number": number}, undo=undo),
+    )
 
 
 async def unacknowledge(request: Request) -> Response:
-    """Take back one's own acknowledgement. Raises NoSuchItemError if there is none, or the alert is over."""
-    store, visitor, number = get_site(request).store, get_visitor(request), request.path_params["number"]
+    """Take back one's own acknowledgement.
+
+    Raises NoSuchItemError if there is none, or if the alert is over.
+    """
+    store, visitor, number = (
+        get_site(request).store,
+        get_visitor(request),
+        request.path_params["number"],
+    )
     alert = require_operable(visitor, (await read_alerts(visitor))[1], number)
     if not await store.actions.restore_alert(alert.id, visitor.actor):
         raise NoSuchItemError("alert", number)
@@ -89,7 +115,7 @@ async def unacknowledge(request: Request) -> Response:
 
 
 def require_operable(visitor: Visitor, alerts: Collection[Alert], number: str) -> Alert:
-    """Return the alert of a number among those that are shown. Raises NoSuchItemError, SignInError."""
+    """Return the alert of a number among the shown ones. Raises NoSuchItemError, SignInError."""
     for alert in alerts:
         if str(alert.id) == number:
             visitor.require(Permission.OPERATE, accounts_of(visitor, alert))

@@ -1,4 +1,4 @@
-"""Approve: what is sent to every account, what has changed since one's own last yes, and the yes itself."""
+"""Approve: the content for every account, the changes since one's last approval, the approval."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -29,7 +29,10 @@ RETURN_REASONS = ("web_return_facts", "web_return_words", "web_return_time")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownText:
-    """The preview of one account, those of its platform, and how many texts these have but for number and link."""
+    """The preview of one account, its platform's accounts, and the number of distinct texts.
+
+    Texts that differ only in number and link count as one.
+    """
 
     rendered: RenderedPost
     policy: AccountPolicy
@@ -42,18 +45,22 @@ class ShownText:
 
 
 async def show_approve(request: Request) -> Response:
-    """Show what a yes covers. A stale address leads to what waits now."""
+    """Show the content that an approval covers. A stale address leads to the current one."""
     task = await find_task(request)
     if task is None:
-        return await render_page(request, "approve_none", status=404, post=request.path_params["post"])
+        return await render_page(
+            request, "approve_none", status=404, post=request.path_params["post"]
+        )
     return await render_task(request, task)
 
 
 async def show_changes(request: Request) -> Response:
-    """Show only what differs from what the visitor has approved last."""
+    """Show only the differences from the visitor's last approved content."""
     task = await find_task(request)
     if task is None:
-        return await render_page(request, "approve_none", status=404, post=request.path_params["post"])
+        return await render_page(
+            request, "approve_none", status=404, post=request.path_params["post"]
+        )
     store, visitor = get_site(request).store, get_visitor(request)
     last = await store.approvals.last_approved(task.key, visitor.user.name)
     if last is None or last.fingerprint == task.status.fingerprint:
@@ -78,7 +85,7 @@ def keep_visible(visitor: Visitor, contents: Sequence[RenderedPost]) -> Sequence
 
 
 async def find_task(request: Request) -> ApprovalTask | None:
-    """Return the occurrence that an address names: of several the one that waits for the visitor, else the first."""
+    """Return the occurrence of an address: the one that waits for the visitor, else the first."""
     post, at = PostId(request.path_params["post"]), request.query_params.get("at", "")
     store = get_site(request).store
     visitor = get_visitor(request)
@@ -95,15 +102,22 @@ async def find_task(request: Request) -> ApprovalTask | None:
     )
 
 
-def require_text(visitor: Visitor, permission: Permission, tasks: Sequence[ApprovalTask], fingerprint: str) -> None:
-    """Raise SignInError unless the visitor may act on the text that a form names, whichever occurrence has it."""
+def require_text(
+    visitor: Visitor, permission: Permission, tasks: Sequence[ApprovalTask], fingerprint: str
+) -> None:
+    """Raise SignInError unless the visitor may act on a form's text, in every occurrence of it."""
     for task in tasks:
         if is_fingerprint_of(fingerprint, task.status.fingerprint):
             visitor.require(permission, task.accounts)
 
 
 async def render_task(
-    request: Request, task: ApprovalTask, problem: str = "", *, status: int = 200, asks_code: bool = False
+    request: Request,
+    task: ApprovalTask,
+    problem: str = "",
+    *,
+    status: int = 200,
+    asks_code: bool = False,
 ) -> Response:
     store, visitor = get_site(request).store, get_visitor(request)
     last = await store.approvals.last_approved(task.key, visitor.user.name)
@@ -119,7 +133,9 @@ async def render_task(
         *(name for name in there if name not in order),
     ]
     wanted = request.query_params.get("platform")
-    chosen = next((name for name in platforms if name == wanted), platforms[0] if platforms else None)
+    chosen = next(
+        (name for name in platforms if name == wanted), platforms[0] if platforms else None
+    )
     return await render_page(
         request,
         "approve",
@@ -131,24 +147,38 @@ async def render_task(
         shown=describe_text(request, contents, chosen) if chosen else None,
         at=request.query_params.get("at", ""),
         number_of_texts=len(contents),
-        number_of_pictures=len({image.sha256 for rendered in contents for image in rendered.images}),
+        number_of_pictures=len(
+            {image.sha256 for rendered in contents for image in rendered.images}
+        ),
         **await describe_task(request, task, last),
     )
 
 
-async def describe_task(request: Request, task: ApprovalTask, last: Approval | None) -> Mapping[str, Any]:
-    """Return what both pages show of an occurrence."""
+async def describe_task(
+    request: Request, task: ApprovalTask, last: Approval | None
+) -> Mapping[str, Any]:
+    """Return the values that both pages show of an occurrence."""
     visitor = get_visitor(request)
     approver = make_visitor_approver(visitor)
-    mine = [item for item in await read_todo(visitor) if item.is_mine and item.kind is TodoKind.APPROVE]
+    mine = [
+        item for item in await read_todo(visitor) if item.is_mine and item.kind is TodoKind.APPROVE
+    ]
     refusal = find_refusal(task, approver)
-    page = {"post": task.key.post, "occurrence": task.key.occurrence, "fingerprint": task.status.fingerprint}
+    page = {
+        "post": task.key.post,
+        "occurrence": task.key.occurrence,
+        "fingerprint": task.status.fingerprint,
+    }
     return {
         "stream": stream_path("approve", **page),
         "task": task,
-        "accounts": [account for account in task.accounts if visitor.may(Permission.VIEW, [account])],
+        "accounts": [
+            account for account in task.accounts if visitor.may(Permission.VIEW, [account])
+        ],
         "names": name_accounts(get_site(request).settings, visitor.messages),
-        "place": next((number for number, item in enumerate(mine, 1) if item.subject == task.name), None),
+        "place": next(
+            (number for number, item in enumerate(mine, 1) if item.subject == task.name), None
+        ),
         "places": len(mine),
         "last": last if last is not None and last.fingerprint != task.status.fingerprint else None,
         "refusal": await explain_refusal(request, task, refusal) if refusal is not None else "",
@@ -164,8 +194,10 @@ async def describe_task(request: Request, task: ApprovalTask, last: Approval | N
     }
 
 
-async def read_live(visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
-    """Return what stands over the buttons of an open page: that the text is another one by now, if it is."""
+async def read_live(
+    visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None
+) -> Parts:
+    """Return the banner over an open page's buttons, if the text has changed by now."""
     store, occurrence = visitor.site.store, page.get("occurrence", "")
     tasks = [
         task
@@ -179,9 +211,12 @@ async def read_live(visitor: Visitor, page: Mapping[str, str], _posts: Collectio
 
 
 async def may_release(request: Request, task: ApprovalTask) -> bool:
-    """Return True if the visitor is on duty, may send or approve this, and has not released it yet."""
+    """Return True if the visitor is on duty, may send or approve this, and has not released it."""
     visitor = get_visitor(request)
-    if not any(visitor.may(permission, task.accounts) for permission in (Permission.SEND, Permission.APPROVE)):
+    if not any(
+        visitor.may(permission, task.accounts)
+        for permission in (Permission.SEND, Permission.APPROVE)
+    ):
         return False
     officers = [officer.name for officer in await get_site(request).store.duty.officers()]
     released = [one.person for one in task.status.in_time if one.is_emergency]
@@ -189,7 +224,10 @@ async def may_release(request: Request, task: ApprovalTask) -> bool:
 
 
 async def explain_refusal(request: Request, task: ApprovalTask, refusal: ApprovalError) -> str:
-    """Return the sentence why there is no button; it says what the person is, not what a command would answer."""
+    """Return the reason why there is no button.
+
+    It describes the person's role, not the reply of a command.
+    """
     site, translate = get_site(request), get_visitor(request).messages.translate
     comma = translate("list_names")
     approvers = list_approvers(task, await site.store.users.list(), site.members)
@@ -201,25 +239,34 @@ async def explain_refusal(request: Request, task: ApprovalTask, refusal: Approva
     return translate(f"web_{refusal.code}", **facts)
 
 
-def describe_text(request: Request, contents: Sequence[RenderedPost], platform: Platform) -> ShownText | None:
-    """Return the preview of the account that the visitor has chosen, else of the first one of a platform."""
+def describe_text(
+    request: Request, contents: Sequence[RenderedPost], platform: Platform
+) -> ShownText | None:
+    """Return the preview of the visitor's chosen account, else of a platform's first account."""
     of_platform = [rendered for rendered in contents if rendered.platform == platform]
     wanted = request.query_params.get("account")
-    shown = next((rendered for rendered in of_platform if rendered.account == wanted), of_platform[0])
+    shown = next(
+        (rendered for rendered in of_platform if rendered.account == wanted), of_platform[0]
+    )
     policy = get_site(request).store.policies.get(shown.account)
     if policy is None:
         return None
     texts = {
-        "\n".join(rendered.all_parts).replace(rendered.marker.code, "").replace(rendered.link or "\0", "")
+        "\n".join(rendered.all_parts)
+        .replace(rendered.marker.code, "")
+        .replace(rendered.link or "\0", "")
         for rendered in of_platform
     }
     return ShownText(
-        rendered=shown, policy=policy, choices=[rendered.account for rendered in of_platform], variants=len(texts)
+        rendered=shown,
+        policy=policy,
+        choices=[rendered.account for rendered in of_platform],
+        variants=len(texts),
     )
 
 
 async def give_approval(request: Request) -> Response:
-    """Record a yes to the content that the form was drawn from, and go on to the next one that waits."""
+    """Record an approval of the content of the form, and go on to the next one that waits."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     fingerprint = str(form.get("fingerprint", ""))
     task = await find_task(request)
@@ -234,13 +281,20 @@ async def give_approval(request: Request) -> Response:
             return await render_task(request, task, problem, status=422, asks_code=True)
     visitor = get_visitor(request)
     try:
-        approver, seen_at = make_visitor_approver(visitor), read_instant(str(form.get("scheduled_at", "")))
-        done = await approve_content(site.store, task.key.post, fingerprint, approver, visitor.actor, seen_at)
+        approver, seen_at = (
+            make_visitor_approver(visitor),
+            read_instant(str(form.get("scheduled_at", ""))),
+        )
+        done = await approve_content(
+            site.store, task.key.post, fingerprint, approver, visitor.actor, seen_at
+        )
     except ApprovalError as error:
         return await _render_stale(request, task, error)
     facts = {"title": done.post.title, "stage": done.status.approvals[-1].stage}
     code = "web_done_approved_last" if done.status.is_approved else "web_done_approved"
-    notice = Notice(code=code, facts=facts, undo=approval_path(done.key, "/end"), undo_fields={"own": "1"})
+    notice = Notice(
+        code=code, facts=facts, undo=approval_path(done.key, "/end"), undo_fields={"own": "1"}
+    )
     return redirect(request, await _find_next_path(request), notice)
 
 
@@ -253,39 +307,47 @@ def read_instant(text: str) -> datetime | None:
 
 
 async def _render_stale(request: Request, task: ApprovalTask, error: ApprovalError) -> Response:
-    """Show what is to be approved now, instead of what the visitor has looked at, or why not by the visitor."""
+    """Show the content to approve now, not the seen one, or why the visitor may not approve."""
     translate = get_visitor(request).messages.translate
     if error.code == "approval_barred":
         return await render_task(request, task, status=409)
     if error.code != "approval_changed":
         raise error
-    problem = translate("web_changed_meanwhile", by=task.saved_by or task.file_owner or task.status.author)
+    problem = translate(
+        "web_changed_meanwhile", by=task.saved_by or task.file_owner or task.status.author
+    )
     return await render_task(request, task, problem, status=409)
 
 
 async def _find_next_path(request: Request) -> str:
     """Return where to go after an approval: to the next one that waits for the visitor."""
     items = await read_todo(get_visitor(request))
-    return next((item.path for item in items if item.is_mine and item.kind is TodoKind.APPROVE), "/inbox")
+    return next(
+        (item.path for item in items if item.is_mine and item.kind is TodoKind.APPROVE), "/inbox"
+    )
 
 
 async def show_return(request: Request) -> Response:
-    """Ask why a text is sent back; without script this page is what the button leads to."""
+    """Ask why a text is sent back. Without script, this page is the target of the button."""
     task = await find_task(request)
     if task is None:
-        return await render_page(request, "approve_none", status=404, post=request.path_params["post"])
+        return await render_page(
+            request, "approve_none", status=404, post=request.path_params["post"]
+        )
     return await render_page(request, "approve_return", **await describe_task(request, task, None))
 
 
 async def return_text(request: Request) -> Response:
-    """Send a text back to its author with what should change; the yeses that it has end."""
+    """Send a text back to its author with the wanted changes. Its approvals end."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     task = await find_task(request)
     if task is None:
         raise ApprovalError("approval_nothing_waits", post=request.path_params["post"])
     visitor.require(Permission.APPROVE, task.accounts)
     fingerprint, ready = str(form.get("fingerprint", "")), str(form.get("ready", ""))
-    require_text(visitor, Permission.APPROVE, await site.store.approvals.tasks(task.key.post), fingerprint)
+    require_text(
+        visitor, Permission.APPROVE, await site.store.approvals.tasks(task.key.post), fingerprint
+    )
     reason = read_reason(form)
     words = [visitor.messages.translate(ready) if ready in RETURN_REASONS else "", reason]
     said = visitor.messages.translate("list_comma").join(filter(None, words))
@@ -297,7 +359,9 @@ async def return_text(request: Request) -> Response:
     except ApprovalError as error:
         return await _render_stale(request, task, error)
     facts = {"title": task.post.title, "author": task.status.author}
-    undo = "" if task.status.counted else approval_path(task.key, "/return/undo")  # no one gives others' yeses back
+    undo = (
+        "" if task.status.counted else approval_path(task.key, "/return/undo")
+    )  # no one gives others' yeses back
     undo_fields = {"fingerprint": task.status.fingerprint}
     done = Notice(code="web_done_returned", facts=facts, undo=undo, undo_fields=undo_fields)
     return redirect(request, await _find_next_path(request), done)
@@ -317,7 +381,7 @@ async def undo_return(request: Request) -> Response:
 
 
 async def end_approvals(request: Request) -> Response:
-    """End the yeses to what is not sent yet of an occurrence: the visitor's own alone, or all of them."""
+    """End the approvals of the unsent part of an occurrence: the visitor's own alone, or all."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     task = await find_task(request)
     if task is None:
@@ -325,8 +389,12 @@ async def end_approvals(request: Request) -> Response:
     visitor.require(Permission.STOP, task.accounts)
     reason = read_reason(form) or visitor.messages.translate("web_end_reason")
     of = visitor.user.name if form.get("own") else None
-    result = await site.store.approvals.unapprove(task.key.post, task.key.occurrence, visitor.actor, reason, of)
+    result = await site.store.approvals.unapprove(
+        task.key.post, task.key.occurrence, visitor.actor, reason, of
+    )
     if result.is_too_late:
         raise ApprovalError("unapprove_too_late", post=task.name)
-    notice = Notice(code="web_done_ended", facts={"title": task.post.title, "number": result.approvals})
+    notice = Notice(
+        code="web_done_ended", facts={"title": task.post.title, "number": result.approvals}
+    )
     return redirect(request, approval_path(task.key), notice)

@@ -31,7 +31,9 @@ async def show_tasks(request: Request) -> Response:
     site, visitor = get_site(request), get_visitor(request)
     names, tasks = name_accounts(site.settings, visitor.messages), await list_tasks(visitor)
     stream = stream_path("assist", map(task_element, tasks))
-    return await render_page(request, "assist", stream=stream, tasks=tasks, names=names, task_element=task_element)
+    return await render_page(
+        request, "assist", stream=stream, tasks=tasks, names=names, task_element=task_element
+    )
 
 
 def task_element(task: OpenManualTask) -> str:
@@ -39,7 +41,9 @@ def task_element(task: OpenManualTask) -> str:
     return item_id("task", subject_of(task.delivery))
 
 
-async def read_live(visitor: Visitor, _page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
+async def read_live(
+    visitor: Visitor, _page: Mapping[str, str], _posts: Collection[PostId] | None
+) -> Parts:
     """Return how many tasks there are, and each of them."""
     names, tasks = name_accounts(visitor.site.settings, visitor.messages), await list_tasks(visitor)
     make_card = load_macro(visitor, "assist", "task_card")
@@ -49,7 +53,10 @@ async def read_live(visitor: Visitor, _page: Mapping[str, str], _posts: Collecti
 
 
 async def find_task(request: Request) -> OpenManualTask | None:
-    """Return the open task of the path; None once it is over. Raises NoSuchItemError if there is no such delivery."""
+    """Return the open task of the path; None once it is over.
+
+    Raises NoSuchItemError if there is no such delivery.
+    """
     params = request.path_params
     key = OccurrenceKey(post=PostId(params["post"]), occurrence=params["occurrence"])
     account = AccountId(params["account"])
@@ -66,11 +73,15 @@ async def show_task(request: Request) -> Response:
     task = await find_task(request)
     if task is None:
         params = request.path_params
-        return redirect(request, f"/deliveries/{params['post']}/{params['occurrence']}/{params['account']}")
+        return redirect(
+            request, f"/deliveries/{params['post']}/{params['occurrence']}/{params['account']}"
+        )
     return await _render_task(request, task)
 
 
-async def _render_task(request: Request, task: OpenManualTask, status: int = 200, problem: str = "") -> Response:
+async def _render_task(
+    request: Request, task: OpenManualTask, status: int = 200, problem: str = ""
+) -> Response:
     site, visitor = get_site(request), get_visitor(request)
     account = task.delivery.account
     policy = site.store.policies.get(account)
@@ -93,7 +104,10 @@ async def _render_task(request: Request, task: OpenManualTask, status: int = 200
 
 
 async def report_done(request: Request) -> Response:
-    """Record that a person has posted it. Raises RefusedError if the task is over or has changed."""
+    """Record that a person has posted it.
+
+    Raises RefusedError if the task is over or has changed.
+    """
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     params, task = request.path_params, await find_task(request)
     account = AccountId(params["account"])
@@ -101,14 +115,18 @@ async def report_done(request: Request) -> Response:
     if task is None:
         key = OccurrenceKey(post=PostId(params["post"]), occurrence=params["occurrence"])
         delivery = await site.store.occurrences.delivery(key, account)
-        if delivery is not None and delivery.state is State.PUBLISHED:  # it was found before a person reported it
+        if (
+            delivery is not None and delivery.state is State.PUBLISHED
+        ):  # it was found before a person reported it
             return redirect(request, delivery_path(delivery), Notice(code="pages_assist_found"))
         raise RefusedError("changed_meanwhile", subject=f"{key.post}@{account}")
     if str(form.get("seen", "")) != seen_state(task.delivery):
         raise RefusedError("changed_meanwhile", subject=f"{task.delivery.key.post}@{account}")
     url = read_url(form)
     if not url:
-        return await _render_task(request, task, 422, visitor.messages.translate("pages_url_needed"))
+        return await _render_task(
+            request, task, 422, visitor.messages.translate("pages_url_needed")
+        )
     await site.store.manual_tasks.record_report(task.delivery.id, url, visitor.actor)
     path = delivery_path(task.delivery).replace("/deliveries/", "/assist/")
     return redirect(request, path, Notice(code="pages_assist_recorded"))

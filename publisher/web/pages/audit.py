@@ -1,4 +1,4 @@
-"""The audit: who did what, searched by person, action and day, and exported in two forms."""
+"""The audit: all actions, searched by person, action and day, and exported in two forms."""
 
 import asyncio
 import codecs
@@ -36,7 +36,7 @@ CHUNK_BYTES = 2**16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSentence:
-    """An entry as a sentence: who, what, and about what, with its page if there is one."""
+    """An entry as a sentence: person, action and subject, with the page of the subject, if any."""
 
     record: AuditRecord
     who: str
@@ -46,7 +46,10 @@ class AuditSentence:
 
 
 def read_filter(visitor: Visitor, query: Mapping[str, str]) -> AuditFilter:
-    """Return what a visitor looks for; one who may not see all accounts sees entries about theirs."""
+    """Return the filter of the visitor's search.
+
+    A visitor without access to all accounts sees the entries about their own.
+    """
     zone = visitor.site.settings.timezone
     first, last = parse_day(query.get("from", "")), parse_day(query.get("to", ""))
     before = query.get("before", "")
@@ -56,7 +59,9 @@ def read_filter(visitor: Visitor, query: Mapping[str, str]) -> AuditFilter:
         event=query.get("event", ""),
         since=midnight(first, zone) if first else None,
         until=midnight(last + timedelta(days=1), zone) if last else None,
-        before=int(before) if before.isdecimal() and before.isascii() and len(before) < 19 else None,
+        before=int(before)
+        if before.isdecimal() and before.isascii() and len(before) < 19
+        else None,
         has_jobs="jobs" in query,
         accounts=visitor.reach(Permission.VIEW),
     )
@@ -76,7 +81,9 @@ def make_sentence(
     )
     return AuditSentence(
         record=record,
-        who=record.name if record.role == Role.PERSON else visitor.messages.translate("by_publisher"),
+        who=record.name
+        if record.role == Role.PERSON
+        else visitor.messages.translate("by_publisher"),
         text=describe_event(line, visitor.formatter),
         subject=name_subject(record.subject, names, titles),
         path=path_of_subject(record.subject),
@@ -84,23 +91,30 @@ def make_sentence(
 
 
 def split_subject(subject: str) -> tuple[PostId, AccountId]:
-    """Return the post and the account in the name of what an entry is about; both are empty for anything else."""
+    """Return the post and the account named as an entry's subject; both are empty for others."""
     named, at, account = subject.partition("@")
     kind, colon, name = subject.partition(":")
     if not at and colon:
-        return (PostId(name), AccountId("")) if kind == "post" else (PostId(""), AccountId(name * (kind == "account")))
+        return (
+            (PostId(name), AccountId(""))
+            if kind == "post"
+            else (PostId(""), AccountId(name * (kind == "account")))
+        )
     return PostId(named.partition("#")[0]), AccountId(account)
 
 
 def name_subject(subject: str, names: AccountNames, titles: Mapping[PostId, str]) -> str:
-    """Return what an entry is about as pages call it: 《title》, an account by region and platform, or both."""
+    """Return the subject of an entry as pages call it: 《title》, region and platform, or both."""
     post, account = split_subject(subject)
-    parts = [f"《{titles[post]}》" if post in titles else "", names.name(account) if account else ""]
+    parts = [
+        f"《{titles[post]}》" if post in titles else "",
+        names.name(account) if account else "",
+    ]
     return " ".join(filter(None, parts)) or subject
 
 
 def path_of_subject(subject: str) -> str:
-    """Return the page about what an entry names: a delivery, an account or a post; empty for anything else."""
+    """Return the page of an entry's subject: a delivery, an account or a post; empty for others."""
     named, at, account = subject.partition("@")
     post, _, occurrence = named.partition("#")
     if at:
@@ -108,13 +122,21 @@ def path_of_subject(subject: str) -> str:
     kind, colon, name = subject.partition(":")
     if colon:
         return {"account": f"/accounts/{name}", "post": f"/posts/{name}"}.get(kind, "")
-    return f"/posts/{post}" if post not in {"all", "schedule", "audit", "database", "approvals"} else ""
+    return (
+        f"/posts/{post}"
+        if post not in {"all", "schedule", "audit", "database", "approvals"}
+        else ""
+    )
 
 
-async def make_sentences(visitor: Visitor, records: Sequence[AuditRecord]) -> Sequence[AuditSentence]:
+async def make_sentences(
+    visitor: Visitor, records: Sequence[AuditRecord]
+) -> Sequence[AuditSentence]:
     """Return entries as sentences, with the titles of their posts."""
     names = name_accounts(visitor.site.settings, visitor.messages)
-    titles = await visitor.site.store.queries.titles({split_subject(record.subject)[0] for record in records})
+    titles = await visitor.site.store.queries.titles(
+        {split_subject(record.subject)[0] for record in records}
+    )
     return [make_sentence(visitor, record, names, titles) for record in records]
 
 
@@ -139,7 +161,7 @@ async def show_audit(request: Request) -> Response:
 
 
 def read_checkpoint(visitor: Visitor) -> Checkpoint | None:
-    """Return the newest checkpoint that is kept outside the database; None where the file cannot be read."""
+    """Return the newest checkpoint outside the database; None if the file cannot be read."""
     try:
         return last_checkpoint(build_checkpoint_targets(visitor.site.settings).file)
     except OSError:
@@ -147,7 +169,7 @@ def read_checkpoint(visitor: Visitor) -> Checkpoint | None:
 
 
 async def export(request: Request) -> Response:
-    """Send entries: as lines that `audit verify` checks, of whole days; or as a table, of what was searched for."""
+    """Send entries: whole days as lines for `audit verify`, or the search result as a table."""
     site, visitor, query = get_site(request), get_visitor(request), request.query_params
     visitor.require_everywhere(Permission.EXPORT)
     wanted = read_filter(visitor, query)
@@ -180,7 +202,12 @@ async def write_table(visitor: Visitor, wanted: AuditFilter, file: IO[bytes]) ->
     """Write entries as CSV, newest first, with a byte-order mark for spreadsheets."""
     translate, buffer = visitor.messages.translate, io.StringIO(newline="")
     writer = csv.writer(buffer)
-    writer.writerow([translate(f"pages_audit_{name}") for name in ("number", "time", "who", "what", "about", "hash")])
+    writer.writerow(
+        [
+            translate(f"pages_audit_{name}")
+            for name in ("number", "time", "who", "what", "about", "hash")
+        ]
+    )
     file.write(codecs.BOM_UTF8)
     while found := await visitor.site.store.audit.search(wanted, EXPORT_PAGE_SIZE):
         for item in await make_sentences(visitor, found):

@@ -1,4 +1,4 @@
-"""The calendar: what was and will be sent in a month, clashes, accounts that will fall silent, and a day's quota."""
+"""The calendar: a month's posts, clashes, accounts that will fall silent, and a day's quota."""
 
 import asyncio
 from collections import defaultdict
@@ -29,12 +29,18 @@ LIST_DAYS = 31
 MAX_ENTRIES = 4
 """More posts on one day are counted, and listed on the page of that day."""
 DAY_HOURS = range(8, 18)
-"""Hours that a week always shows; of the others those with a post, and what lies between as one line."""
+"""Hours that a week always shows.
+
+Of the others it shows the hours with a post. The gaps between them take one line.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalendarEntry:
-    """An occurrence on its day, filed or not yet. `can_be_moved`: it is due once, and nothing of it was sent."""
+    """An occurrence on its day, filed or not yet.
+
+    `can_be_moved`: it is due once, and nothing of it was sent.
+    """
 
     at: datetime
     title: str
@@ -53,7 +59,7 @@ class CalendarEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalendarDay:
-    """A day with its posts, earliest first, and what is to be seen about it."""
+    """A day with its posts, earliest first, and the notes about it."""
 
     day: date
     is_in_month: bool
@@ -66,7 +72,10 @@ class CalendarDay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourRow:
-    """The entries of an hour, for each day of a week; one without any day is the gap of several empty hours."""
+    """The entries of an hour, for each day of a week.
+
+    A row without any day is the gap of several empty hours.
+    """
 
     start: int
     end: int
@@ -75,7 +84,7 @@ class HourRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SilentAccount:
-    """An account that reaches the limit of inspections on a day, unless something is published on it before."""
+    """An account that reaches the limit of inspections on a day if nothing is published before."""
 
     account: AccountId
     name: str
@@ -84,8 +93,12 @@ class SilentAccount:
 
 
 def read_reach(request: Request) -> Collection[AccountId] | None:
-    """Return the accounts that the calendar is about: of those that the visitor may see the ones that were chosen."""
-    site, reach, chosen = get_site(request), get_visitor(request).reach(Permission.VIEW), read_chosen(request)
+    """Return the accounts of the calendar: the chosen ones among the visitor's accounts."""
+    site, reach, chosen = (
+        get_site(request),
+        get_visitor(request).reach(Permission.VIEW),
+        read_chosen(request),
+    )
     if not chosen:
         return reach
     members = site.members.get(chosen, frozenset({AccountId(chosen)}))
@@ -93,35 +106,44 @@ def read_reach(request: Request) -> Collection[AccountId] | None:
 
 
 def read_logins(request: Request) -> Collection[LoginId] | None:
-    """Return the logins of the accounts that were chosen and the visitor may see; None where none were chosen.
+    """Return the logins of the chosen accounts that the visitor may see; None if none were chosen.
 
-    Whatever else the visitor may see of such a login counts too: its accounts share one queue and one quota.
+    Other visible accounts of such a login count too: its accounts share one queue and one quota.
     """
     accounts = get_site(request).settings.accounts
-    return {accounts[key].login for key in read_reach(request) or ()} if read_chosen(request) else None
+    return (
+        {accounts[key].login for key in read_reach(request) or ()} if read_chosen(request) else None
+    )
 
 
 def read_chosen(request: Request) -> str:
-    """Return which accounts were chosen: a platform, a group, a region or one account; empty for all of them."""
+    """Return the chosen accounts: a platform, a group, a region or one account; empty for all."""
     site, chosen = get_site(request), request.query_params.get("to", "")
     return chosen if chosen in site.members or chosen in site.settings.accounts else ""
 
 
 def list_choices(request: Request) -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
-    """Return the names of accounts to choose from that the visitor may see, by kind, each with its label."""
+    """Return the visitor's names of accounts to choose from, by kind, each with its label."""
     site, visitor = get_site(request), get_visitor(request)
     reach, names = visitor.reach(Permission.VIEW), name_accounts(site.settings, visitor.messages)
     accounts = [key for key in site.settings.accounts if reach is None or key in reach]
     return [
         (sort, [(key, names.name(key)) for key in sorted(accounts, key=names.order)])
         if sort == "account"
-        else (sort, [(key, label) for key, label, _number in found if not set(accounts).isdisjoint(site.members[key])])
+        else (
+            sort,
+            [
+                (key, label)
+                for key, label, _number in found
+                if not set(accounts).isdisjoint(site.members[key])
+            ],
+        )
         for sort, found in list_recipients(site, visitor)
     ]
 
 
 async def render_calendar(request: Request, template: str, **values: Any) -> Response:  # noqa: ANN401 # whatever the template shows
-    """Return a view of the calendar, with what its views share."""
+    """Return a view of the calendar, with the common values of all views."""
     zone, chosen = get_site(request).settings.timezone, read_chosen(request)
     return await render_page(
         request,
@@ -138,7 +160,7 @@ async def render_calendar(request: Request, template: str, **values: Any) -> Res
 async def read_entries(
     request: Request, start: datetime, end: datetime
 ) -> tuple[Sequence[CalendarEntry], Mapping[AccountId, datetime]]:
-    """Return the entries of a time span, and when each account gets its next post that is not filed yet."""
+    """Return the entries of a time span, and the time of each account's next unfiled post."""
     site, visitor = get_site(request), get_visitor(request)
     now, reach, may_write = site.runtime.now(), read_reach(request), visitor.may(Permission.WRITE)
     filed = await site.store.occurrences.between(start, end, reach)
@@ -151,7 +173,9 @@ async def read_entries(
         for at in list_unfiled(post, max(start, now), end, site.settings.timezone, known):
             if accounts:
                 can_be_moved = may_write and isinstance(post.trigger, OneTimeTrigger)
-                entries.append(make_planned_entry(post, at, len(accounts), can_be_moved=can_be_moved))
+                entries.append(
+                    make_planned_entry(post, at, len(accounts), can_be_moved=can_be_moved)
+                )
             for account in accounts:
                 upcoming[account] = min(upcoming.get(account, at), at)
     return sorted(entries, key=lambda entry: entry.at), upcoming
@@ -160,7 +184,7 @@ async def read_entries(
 def list_unfiled(
     post: Post, start: datetime, end: datetime, zone: ZoneInfo, known: Collection[tuple[str, str]]
 ) -> list[datetime]:
-    """Return the instants of a post in a time span for which nothing is filed yet."""
+    """Return the instants of a post in a time span that have nothing filed yet."""
     if isinstance(post.trigger, OneTimeTrigger):
         at = post.trigger.at
         is_due = at is not None and start <= at < end and (post.id, ONCE_OCCURRENCE) not in known
@@ -171,7 +195,11 @@ def list_unfiled(
 
 def is_movable(item: OccurrenceSummary, now: datetime) -> bool:
     """Return True if a post is due once, later, and nothing of it was sent or stopped."""
-    return not item.is_repeating and item.due_at > now and set(item.by_glyph) <= {Glyph.WAITING, Glyph.ACTION}
+    return (
+        not item.is_repeating
+        and item.due_at > now
+        and set(item.by_glyph) <= {Glyph.WAITING, Glyph.ACTION}
+    )
 
 
 def make_entry(item: OccurrenceSummary, *, can_be_moved: bool) -> CalendarEntry:
@@ -188,7 +216,9 @@ def make_entry(item: OccurrenceSummary, *, can_be_moved: bool) -> CalendarEntry:
     )
 
 
-def make_planned_entry(post: Post, at: datetime, total: int, *, can_be_moved: bool) -> CalendarEntry:
+def make_planned_entry(
+    post: Post, at: datetime, total: int, *, can_be_moved: bool
+) -> CalendarEntry:
     return CalendarEntry(
         at=at,
         title=post.title,
@@ -204,7 +234,7 @@ def make_planned_entry(post: Post, at: datetime, total: int, *, can_be_moved: bo
 async def find_silent(
     request: Request, start: date, end: date, upcoming: Mapping[AccountId, datetime]
 ) -> Sequence[SilentAccount]:
-    """Return the accounts that reach the limit of inspections in a time span, with no post before that."""
+    """Return the accounts that reach the limit of inspections in a time span, without a post."""
     site, visitor = get_site(request), get_visitor(request)
     zone, names = site.settings.timezone, name_accounts(site.settings, visitor.messages)
     counts, reach = await site.store.occurrences.open_counts(), read_reach(request)
@@ -214,17 +244,23 @@ async def find_silent(
         if not start <= clock.red_on <= end or (reach is not None and account not in reach):
             continue
         filed = counts[account].next_due_at if account in counts else None
-        following = min((at for at in (filed, upcoming.get(account)) if at is not None), default=None)
+        following = min(
+            (at for at in (filed, upcoming.get(account)) if at is not None), default=None
+        )
         is_paused = f"account:{account}" in paused
         if is_paused or following is None or following.astimezone(zone).date() > clock.red_on:
-            found.append(SilentAccount(account=account, name=names.name(account), on=clock.red_on, is_paused=is_paused))
+            found.append(
+                SilentAccount(
+                    account=account, name=names.name(account), on=clock.red_on, is_paused=is_paused
+                )
+            )
     return sorted(found, key=lambda item: (item.on, names.order(item.account)))
 
 
 async def read_days(
     request: Request, first: date, last: date, month: date
 ) -> tuple[Sequence[CalendarDay], Sequence[SilentAccount]]:
-    """Return the days from `first` to the one before `last`, and the accounts that fall silent in them."""
+    """Return the days from `first` to the one before `last`, and the accounts falling silent."""
     site, reach = get_site(request), get_visitor(request).reach(Permission.VIEW)
     zone = site.settings.timezone
     today = site.runtime.now().astimezone(zone).date()
@@ -235,7 +271,8 @@ async def read_days(
     await asyncio.to_thread(mark_day, month)  # the holidays are slow to load
     numbers = range((last - first).days)
     return [
-        make_day(first + timedelta(days=number), month, today, entries, zone, clashes, silent) for number in numbers
+        make_day(first + timedelta(days=number), month, today, entries, zone, clashes, silent)
+        for number in numbers
     ], silent
 
 
@@ -247,7 +284,9 @@ async def show_calendar(request: Request) -> Response:
     month = parse_month(query.get("month", "")) or today.replace(day=1)
     following = (month + timedelta(days=31)).replace(day=1)
     first = month - timedelta(days=month.weekday())
-    days, silent = await read_days(request, first, following + timedelta(days=-following.weekday() % WEEK_DAYS), month)
+    days, silent = await read_days(
+        request, first, following + timedelta(days=-following.weekday() % WEEK_DAYS), month
+    )
     day = parse_day(query.get("day", "")) or (today if month <= today < following else month)
     return await render_calendar(
         request,
@@ -278,7 +317,9 @@ def make_day(  # noqa: PLR0913, PLR0917 # all that a day shows
         is_today=day == today,
         mark=mark_day(day),
         entries=[entry for entry in entries if entry.at.astimezone(zone).date() == day],
-        clash=next((clash for clash in clashes if clash.due_at.astimezone(zone).date() == day), None),
+        clash=next(
+            (clash for clash in clashes if clash.due_at.astimezone(zone).date() == day), None
+        ),
         silent=[item.name for item in silent if item.on == day],
     )
 
@@ -289,12 +330,18 @@ def midnight(day: date, zone: ZoneInfo) -> datetime:
 
 
 def parse_month(text: str) -> date | None:
-    """Return the first day of a month such as `2027-01`; None for anything else, or too far away to add to."""
+    """Return the first day of a month such as `2027-01`.
+
+    None for anything else, or if it is too far away to add to.
+    """
     return parse_day(f"{text}-01")
 
 
 def parse_day(text: str) -> date | None:
-    """Return the day of a query such as `2027-01-11`; None for anything else, or too far away to add to."""
+    """Return the day of a query such as `2027-01-11`.
+
+    None for anything else, or if it is too far away to add to.
+    """
     try:
         day = date.fromisoformat(text)
     except ValueError:
@@ -303,12 +350,23 @@ def parse_day(text: str) -> date | None:
 
 
 async def read_quotas(request: Request, day: date) -> Sequence[tuple[Platform, int, int]]:
-    """Return how many posts the fullest login of each platform has on a day, and may have; the tightest first."""
+    """Return the used and the allowed posts of each platform's fullest login on a day.
+
+    The tightest platform comes first.
+    """
     site, reach = get_site(request), get_visitor(request).reach(Permission.VIEW)
     start = midnight(day, site.settings.timezone)
-    busiest = await site.store.occurrences.busiest_logins(start, start + timedelta(days=1), reach, read_logins(request))
-    limits = {policy.account.login: policy.rate_limit.per_day for policy in site.store.policies.values()}
-    quotas = [(platform, number, limits[login]) for platform, (login, number) in busiest.items() if login in limits]
+    busiest = await site.store.occurrences.busiest_logins(
+        start, start + timedelta(days=1), reach, read_logins(request)
+    )
+    limits = {
+        policy.account.login: policy.rate_limit.per_day for policy in site.store.policies.values()
+    }
+    quotas = [
+        (platform, number, limits[login])
+        for platform, (login, number) in busiest.items()
+        if login in limits
+    ]
     return sorted(quotas, key=lambda quota: (-quota[1] / quota[2], quota[0]))
 
 
@@ -332,7 +390,7 @@ async def show_week(request: Request) -> Response:
 
 
 def make_rows(days: Sequence[CalendarDay], zone: ZoneInfo) -> Sequence[HourRow]:
-    """Return the hours of a week; empty ones outside of DAY_HOURS that follow each other make up one gap."""
+    """Return the hours of a week. Consecutive empty hours outside of DAY_HOURS make up one gap."""
     cells: dict[tuple[date, int], list[CalendarEntry]] = defaultdict(list)
     for day in days:
         for entry in day.entries:
@@ -343,14 +401,17 @@ def make_rows(days: Sequence[CalendarDay], zone: ZoneInfo) -> Sequence[HourRow]:
         hours = list(group)
         if is_shown:
             filled = [[(day.day, cells[day.day, hour]) for day in days] for hour in hours]
-            rows += [HourRow(start=hour, end=hour + 1, days=row) for hour, row in zip(hours, filled, strict=True)]
+            rows += [
+                HourRow(start=hour, end=hour + 1, days=row)
+                for hour, row in zip(hours, filled, strict=True)
+            ]
         else:
             rows.append(HourRow(start=hours[0], end=hours[-1] + 1, days=()))
     return rows
 
 
 async def show_list(request: Request) -> Response:
-    """Show the days from one on below each other, those without a post left out."""
+    """Show a list of the days from one on, without the days that have no post."""
     zone = get_site(request).settings.timezone
     today = get_site(request).runtime.now().astimezone(zone).date()
     first = parse_day(request.query_params.get("from", "")) or today

@@ -1,4 +1,4 @@
-"""One delivery: what happened, what comes next, and what a person decides about it."""
+"""One delivery: its history, its next step, and the decisions that a person can take."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,14 @@ from publisher.store.plan.actions import ConfirmationRequest
 from publisher.store.plan.posts import AuditAction
 from publisher.store.queries.occurrences import StopCounts
 from publisher.store.queries.snapshot import take_snapshot
-from publisher.web.forms import ActionForm, read_number, read_reason, read_url, require_seen, seen_state
+from publisher.web.forms import (
+    ActionForm,
+    read_number,
+    read_reason,
+    read_url,
+    require_seen,
+    seen_state,
+)
 from publisher.web.live_parts import NO_PARTS, Parts, item_id, stream_path
 from publisher.web.page import load_macro, redirect, render_page
 from publisher.web.pages.post_actions import needs_retraction, show_form
@@ -31,7 +38,10 @@ from publisher.web.site import Notice, Visitor, get_site, get_visitor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryView:
-    """All that is shown of one delivery. `request` waits for a second person; actions are drawn from `newest`."""
+    """The data shown of one delivery. `request` waits for a second person.
+
+    Actions are drawn from `newest`.
+    """
 
     post: Post
     delivery: Delivery
@@ -40,7 +50,7 @@ class DeliveryView:
     request: ConfirmationRequest | None
     newest: int
     stops: StopCounts
-    """What taking the post down on this account concerns, in all its occurrences."""
+    """The counts for taking the post down on this account, in all its occurrences."""
 
     @property
     def path(self) -> str:
@@ -48,7 +58,7 @@ class DeliveryView:
 
     @property
     def version(self) -> str:
-        """What its buttons are drawn from, as a page and its stream name it."""
+        """The data that its buttons are drawn from, as a page and its stream name it."""
         return item_id("version", seen_state(self.delivery))
 
     @property
@@ -66,13 +76,18 @@ def delivery_path(delivery: Delivery) -> str:
 
 
 async def load_delivery_view(request: Request) -> DeliveryView:
-    """Return the delivery of the path. Raises NoSuchItemError, also for one outside the visitor's accounts."""
+    """Return the delivery of the path.
+
+    Raises NoSuchItemError, also for one outside the visitor's accounts.
+    """
     params = request.path_params
     key = OccurrenceKey(post=PostId(params["post"]), occurrence=params["occurrence"])
     return await read_delivery_view(get_visitor(request), key, AccountId(params["account"]))
 
 
-async def read_delivery_view(visitor: Visitor, key: OccurrenceKey, account: AccountId) -> DeliveryView:
+async def read_delivery_view(
+    visitor: Visitor, key: OccurrenceKey, account: AccountId
+) -> DeliveryView:
     """Return one delivery. Raises NoSuchItemError, also for one outside the visitor's accounts."""
     queries = visitor.site.store.occurrences
     delivery, details = await queries.delivery(key, account), await queries.post(key.post)
@@ -82,7 +97,7 @@ async def read_delivery_view(visitor: Visitor, key: OccurrenceKey, account: Acco
 
 
 async def view_delivery(visitor: Visitor, post: Post, delivery: Delivery) -> DeliveryView:
-    """Return what is shown of a delivery of a post."""
+    """Return the view of a post's delivery."""
     site = visitor.site
     return DeliveryView(
         post=post,
@@ -105,18 +120,29 @@ async def explain(visitor: Visitor, delivery: Delivery) -> Explanation:
     """Return the words about one delivery, as `why` gives them."""
     store = visitor.site.store
     history = await store.queries.delivery_history(delivery)
-    actions = [entry for entry in await store.queries.audit_history(delivery.key.post) if entry.event in POST_EVENTS]
+    actions = [
+        entry
+        for entry in await store.queries.audit_history(delivery.key.post)
+        if entry.event in POST_EVENTS
+    ]
     configured = frozenset(visitor.site.settings.accounts)
     snapshot = await take_snapshot(store.queries, delivery.key.post, configured_accounts=configured)
     return explain_delivery(history, actions, snapshot, visitor.formatter)
 
 
 def ruling_form(visitor: Visitor, view: DeliveryView, ruling: str) -> ActionForm:
-    """Ask for what a ruling needs: the address where it was seen, or the reason."""
+    """Ask for the input of a ruling: the address where the post was seen, or the reason."""
     t, delivery = visitor.messages.translate, view.delivery
     texts = [t(f"pages_rule_{ruling}_says", name=view.name, marker=view.marker)]
     if ruling == CONFIRM and view.request is not None:
-        texts.append(t("pages_rule_confirm_of", by=view.request.by, url=view.request.url, reason=view.request.reason))
+        texts.append(
+            t(
+                "pages_rule_confirm_of",
+                by=view.request.by,
+                url=view.request.url,
+                reason=view.request.reason,
+            )
+        )
     return ActionForm(
         verb=f"resolve-{ruling}",
         path=f"{view.path}/resolve?ruling={ruling}",
@@ -178,18 +204,28 @@ def list_rulings(view: DeliveryView, visitor: Visitor) -> Sequence[str]:
         return ()
     own = view.request is not None and view.request.by == visitor.user.name
     confirm = [CONFIRM] if view.request is not None and not own else []
-    return [*confirm, Resolution.PUBLISHED, Resolution.RESEND, Resolution.NOT_PUBLISHED, Resolution.CANCEL]
+    return [
+        *confirm,
+        Resolution.PUBLISHED,
+        Resolution.RESEND,
+        Resolution.NOT_PUBLISHED,
+        Resolution.CANCEL,
+    ]
 
 
 def list_forms(visitor: Visitor, view: DeliveryView) -> Sequence[ActionForm]:
-    """Return what a visitor may do to a delivery now, the likeliest first and danger last."""
+    """Return the visitor's possible actions on a delivery, the likeliest first and danger last."""
     accounts, delivery = [view.delivery.account], view.delivery
     forms: list[ActionForm] = []
     if visitor.may(Permission.OPERATE, accounts):
         forms += [ruling_form(visitor, view, ruling) for ruling in list_rulings(view, visitor)]
     if delivery.can_be_resent and visitor.may(Permission.SEND, accounts):
         forms.append(resend_form(visitor, view))
-    if needs_retraction(delivery) and delivery.attempts and visitor.may(Permission.RETRACT, accounts):
+    if (
+        needs_retraction(delivery)
+        and delivery.attempts
+        and visitor.may(Permission.RETRACT, accounts)
+    ):
         forms.append(retract_form(visitor, view))
     return forms
 
@@ -213,8 +249,13 @@ async def show_delivery(request: Request) -> Response:
     )
 
 
-async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
-    """Return the state and the words about a delivery. Its buttons stay: what they were drawn from is refused."""
+async def read_live(
+    visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None
+) -> Parts:
+    """Return the state and the words about a delivery.
+
+    Its buttons stay. An action that was drawn from older data is refused.
+    """
     key = OccurrenceKey(post=PostId(page.get("post", "")), occurrence=page.get("occurrence", ""))
     if posts is not None and key.post not in posts:
         return NO_PARTS
@@ -222,7 +263,9 @@ async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection
         view = await read_delivery_view(visitor, key, AccountId(page.get("account", "")))
     except NoSuchItemError:
         return NO_PARTS
-    words = load_macro(visitor, "why", "why_words")(view.delivery, await explain(visitor, view.delivery))
+    words = load_macro(visitor, "why", "why_words")(
+        view.delivery, await explain(visitor, view.delivery)
+    )
     facts = load_macro(visitor, "why", "delivery_facts")(view)
     return Parts(fixed={"delivery-facts": facts, "why-words": words}, wanted=[view.version])
 
@@ -250,7 +293,9 @@ async def resolve(request: Request) -> Response:
         problem = "" if reason else t("pages_reason_needed")
         url_problem = "" if url or ruling != Resolution.PUBLISHED else t("pages_url_needed")
         asked = ruling_form(visitor, view, ruling)
-        return await show_form(request, asked, 422, problem=problem, url_problem=url_problem, url=url)
+        return await show_form(
+            request, asked, 422, problem=problem, url_problem=url_problem, url=url
+        )
     if ruling != Resolution.CANCEL:  # which can lead to no post, whatever the database has lost
         await check_command_access(site.store, site.settings)
     decision = await decide(
@@ -283,7 +328,7 @@ def require_resendable(delivery: Delivery) -> None:
 
 
 async def resend(request: Request) -> Response:
-    """Send once more what has ended without a published post. Raises RefusedError, ScheduleError."""
+    """Send once more after an end without a published post. Raises RefusedError, ScheduleError."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     view, reason = await load_delivery_view(request), read_reason(form)
     account = view.delivery.account
@@ -297,9 +342,13 @@ async def resend(request: Request) -> Response:
         raise NoSuchItemError("account", account)
     await check_command_access(site.store, site.settings)
     subject = visitor.formatter.subject(view.delivery)
-    action = AuditAction(event="resend_requested", subject=subject, by=visitor.actor, detail={"reason": reason})
+    action = AuditAction(
+        event="resend_requested", subject=subject, by=visitor.actor, detail={"reason": reason}
+    )
     await resend_post(site.application.planner, view.post, [account], [action])
-    return redirect(request, f"/posts/{view.post.id}", Notice(code="pages_resent", facts={"name": view.name}))
+    return redirect(
+        request, f"/posts/{view.post.id}", Notice(code="pages_resent", facts={"name": view.name})
+    )
 
 
 async def show_retract(request: Request) -> Response:
@@ -317,5 +366,9 @@ async def retract(request: Request) -> Response:
     if not reason:
         problem = visitor.messages.translate("pages_reason_needed")
         return await show_form(request, retract_form(visitor, view), 422, problem=problem)
-    ordered = await site.store.actions.retract(view.post.id, account, visitor.actor, reason, DeliveryId(newest))
-    return redirect(request, view.path, Notice(code="pages_retracting", facts={"number": len(ordered)}))
+    ordered = await site.store.actions.retract(
+        view.post.id, account, visitor.actor, reason, DeliveryId(newest)
+    )
+    return redirect(
+        request, view.path, Notice(code="pages_retracting", facts={"number": len(ordered)})
+    )

@@ -1,4 +1,4 @@
-"""Inbox: what waits for the visitor by deadline, and what he has decided in the last seven days."""
+"""Inbox: the visitor's waiting items by deadline, and their decisions of the last seven days."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,14 +23,25 @@ SHOWN_ENDINGS = frozenset({"changed", "unapproved", "returned"})
 DECISIONS: Mapping[TodoKind, frozenset[str]] = {
     TodoKind.APPROVE: frozenset({"returned", "return_undone"}),
     TodoKind.RESOLVE: frozenset(
-        {"resolved", "resend_requested", "confirmation_requested", "cancelled", "retraction_requested"}
+        {
+            "resolved",
+            "resend_requested",
+            "confirmation_requested",
+            "cancelled",
+            "retraction_requested",
+        }
     ),
     TodoKind.ASSIST: frozenset({"manual_task_done", "manual_task_cancelled"}),
-    TodoKind.ACCOUNT: frozenset({"paused", "resumed", "mode_changed", "evergreen_scheduled", "alert_dismissed"}),
+    TodoKind.ACCOUNT: frozenset(
+        {"paused", "resumed", "mode_changed", "evergreen_scheduled", "alert_dismissed"}
+    ),
 }
-"""The audit entries that a person's decisions leave, by what they are about; approvals are stored by themselves."""
+"""The audit entries of a person's decisions, by subject; approvals are stored by themselves."""
 ORDER_GAP = timedelta(seconds=2)
-"""The entries of one order on many deliveries are written one after the other: the longest time between two of them."""
+"""The longest time between two audit entries of one order.
+
+The entries of one order on many deliveries are written one after the other.
+"""
 MAX_ENTRIES = 5_000
 """Several orders on 1,000 accounts, each with an entry for every delivery."""
 MAX_DONE = 50
@@ -38,7 +49,7 @@ MAX_DONE = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoneItem:
-    """What the visitor has decided: an approval, or one order as its audit entry says it."""
+    """A decision of the visitor: an approval, or one order as its audit entry says it."""
 
     at: datetime
     approval: OwnApproval | None = None
@@ -49,7 +60,10 @@ class DoneItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoneList:
-    """What the visitor has decided, newest first: all that may be taken back, and `has_more` than is listed."""
+    """The visitor's decisions, newest first. It lists all that may be taken back.
+
+    `has_more`: there are more than the listed ones.
+    """
 
     items: Sequence[DoneItem]
     has_more: bool
@@ -57,7 +71,7 @@ class DoneList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxView:
-    """What waits for the visitor, of all kinds or of the `chosen` one, and for others."""
+    """The items that wait for the visitor, of all kinds or of the `chosen` one, and for others."""
 
     items: Sequence[TodoItem]
     chosen: TodoKind | None
@@ -72,7 +86,9 @@ class InboxView:
 
     @property
     def others(self) -> Sequence[TodoItem]:
-        return [item for item in self.items if not item.is_mine and self.chosen in {None, item.kind}]
+        return [
+            item for item in self.items if not item.is_mine and self.chosen in {None, item.kind}
+        ]
 
     @property
     def tabs(self) -> Mapping[TodoKind, int]:
@@ -87,7 +103,9 @@ async def show_inbox(request: Request) -> Response:
     return await render_page(
         request,
         "inbox",
-        stream=stream_path("inbox", [item.element for item in [*view.listed, *view.others]], kind=chosen or ""),
+        stream=stream_path(
+            "inbox", [item.element for item in [*view.listed, *view.others]], kind=chosen or ""
+        ),
         view=view,
         done=await read_done(visitor, chosen),
         approval_path=approval_path,
@@ -96,28 +114,39 @@ async def show_inbox(request: Request) -> Response:
 
 
 async def read_done(visitor: Visitor, chosen: TodoKind | None) -> DoneList:
-    """Return what the visitor has decided of late, of all kinds or of the chosen one."""
+    """Return the visitor's recent decisions, of all kinds or of the chosen one."""
     store, since = visitor.site.store, visitor.site.runtime.now() - DONE_PERIOD
     events = frozenset().union(*DECISIONS.values()) if chosen is None else DECISIONS[chosen]
     wanted = AuditFilter(by=visitor.user.name, events=events, since=since)
     entries = await store.audit.search(wanted, MAX_ENTRIES)
     orders = group_orders(entries)
-    sentences = await make_sentences(visitor, [summarize_order(order) for order in orders[:MAX_DONE]])
+    sentences = await make_sentences(
+        visitor, [summarize_order(order) for order in orders[:MAX_DONE]]
+    )
     done = [
-        DoneItem(at=sentence.record.at, sentence=sentence, number=sum("@" in entry.subject for entry in order))
+        DoneItem(
+            at=sentence.record.at,
+            sentence=sentence,
+            number=sum("@" in entry.subject for entry in order),
+        )
         for sentence, order in zip(sentences, orders, strict=False)
     ]
     if chosen in {None, TodoKind.APPROVE}:
         given = await store.approvals.given_by(visitor.user.name, since)
         done += [DoneItem(at=one.approval.at, approval=one) for one in given]
     done.sort(key=lambda item: item.at, reverse=True)
-    listed = done[:MAX_DONE] + [one for one in done[MAX_DONE:] if one.approval and one.approval.can_be_ended]
+    listed = done[:MAX_DONE] + [
+        one for one in done[MAX_DONE:] if one.approval and one.approval.can_be_ended
+    ]
     has_more = len(entries) == MAX_ENTRIES or len(orders) > MAX_DONE or len(done) > len(listed)
     return DoneList(items=listed, has_more=has_more)
 
 
 def group_orders(entries: Sequence[AuditRecord]) -> Sequence[Sequence[AuditRecord]]:
-    """Return audit entries of one person, in their order, those of one order on a post and its deliveries together."""
+    """Group audit entries of one person by order, with a post and its deliveries together.
+
+    The entries keep their order.
+    """
     orders: list[list[AuditRecord]] = []
     for entry in entries:
         if orders and is_of_same_order(orders[-1][-1], entry):
@@ -128,13 +157,16 @@ def group_orders(entries: Sequence[AuditRecord]) -> Sequence[Sequence[AuditRecor
 
 
 def is_of_same_order(one: AuditRecord, other: AuditRecord) -> bool:
-    """Return True if two neighbours say the same of one post, or of its deliveries, one right after the other."""
-    is_alike = (one.event, one.subject.partition("@")[0]) == (other.event, other.subject.partition("@")[0])
+    """Return True if two neighbours say the same of a post, or of its deliveries, in sequence."""
+    is_alike = (one.event, one.subject.partition("@")[0]) == (
+        other.event,
+        other.subject.partition("@")[0],
+    )
     return is_alike and abs(one.at - other.at) < ORDER_GAP
 
 
 def summarize_order(entries: Sequence[AuditRecord]) -> AuditRecord:
-    """Return the entry that stands for those of one order: the one about the post, which has the person's reason.
+    """Return the entry that represents one order: the one about the post, with the person's reason.
 
     Without one it is that of the only delivery, or one of several with the post as its subject.
     """
@@ -144,7 +176,9 @@ def summarize_order(entries: Sequence[AuditRecord]) -> AuditRecord:
     return replace(entries[0], subject=entries[0].subject.partition("@")[0])
 
 
-async def read_live(visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
+async def read_live(
+    visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None
+) -> Parts:
     """Return how many things wait, and each of them."""
     chosen = next((kind for kind in TodoKind if kind == page.get("kind")), None)
     view = InboxView(items=await read_live_todo(visitor), chosen=chosen)
@@ -154,6 +188,9 @@ async def read_live(visitor: Visitor, page: Mapping[str, str], _posts: Collectio
             "verdict": load_macro(visitor, "todo", "inbox_sentence")(view),
             "inbox-tabs": load_macro(visitor, "todo", "inbox_tabs")(view),
         },
-        items={item.element: make_item(item, item in view.listed[:1]) for item in [*view.listed, *view.others]},
+        items={
+            item.element: make_item(item, item in view.listed[:1])
+            for item in [*view.listed, *view.others]
+        },
         wanted=[item.element for item in view.listed],
     )

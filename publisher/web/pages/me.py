@@ -20,7 +20,9 @@ async def show_me(request: Request) -> Response:
     return await _render_me(request)
 
 
-async def _render_me(request: Request, problems: Mapping[str, str] | None = None, *, status: int = 200) -> Response:
+async def _render_me(
+    request: Request, problems: Mapping[str, str] | None = None, *, status: int = 200
+) -> Response:
     store, visitor = get_site(request).store, get_visitor(request)
     return await render_page(
         request,
@@ -29,46 +31,59 @@ async def _render_me(request: Request, problems: Mapping[str, str] | None = None
         sessions=await store.sign_ins.sessions_of(visitor.user.name),
         tokens=await store.sign_ins.tokens_of(visitor.user.name),
         this_session=hash_secret(visitor.session_id),
-        scopes=[each for each in list_token_scopes(get_site(request).settings) if each in permissions_of(visitor.user)],
+        scopes=[
+            each
+            for each in list_token_scopes(get_site(request).settings)
+            if each in permissions_of(visitor.user)
+        ],
         preferences=PREFERENCES,
         problems=problems or {},
     )
 
 
 async def show_resets(request: Request) -> Response:
-    """Show that the visitor's sign-in was reset, after each sign-in for a week, and then where the visitor goes on."""
-    resets = await get_site(request).store.user_changes.recent_resets(get_visitor(request).user.name)
+    """Show that the visitor's sign-in was reset, after each sign-in for a week, and then go on."""
+    resets = await get_site(request).store.user_changes.recent_resets(
+        get_visitor(request).user.name
+    )
     following = safe_path(request.query_params.get("next", ""))
     return await render_page(request, "resets", resets=resets, next=following)
 
 
 def list_token_scopes(settings: Settings) -> Sequence[Permission]:
-    """Return what tokens may be good for: in live operation nothing that takes a person with password and code."""
+    """Return the possible scopes of tokens.
+
+    In live operation, these exclude everything that takes a person with password and code.
+    """
     is_live = settings.environment is Environment.LIVE
     return [each for each in Permission if not (is_live and each in PERSONAL_PERMISSIONS)]
 
 
 async def enter_step_up(request: Request) -> Response:
-    """Check the second factor once more, and go back to where that was asked for, with the form that was sent there."""
+    """Check the second factor again, and go back to the page that asked, with its sent form."""
     visitor, form = get_visitor(request), await request.form()
     following, resumed = safe_path(str(form.get("next", ""))), str(form.get("resume", ""))
     try:
         await step_up(request, str(form.get("code", "")))
     except SignInError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
-        return await render_page(request, "step_up", status=422, next=following, resume=resumed, problem=problem)
+        return await render_page(
+            request, "step_up", status=422, next=following, resume=resumed, problem=problem
+        )
     return await go_on(request, get_visitor(request).session_id, following, resumed)
 
 
 async def replace_password(request: Request) -> Response:
-    """Set a new password after the old one was typed; every session and token ends, this one too."""
+    """Set a new password after the old one was typed; all sessions and tokens end, this one too."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     translate, name = visitor.messages.translate, visitor.user.name
     if not visitor.is_stepped_up:
         raise SignInError("web_step_up_needed")
     try:
         site.limits.require_attempt(visitor.source, name)
-        user = await check_password(site.store.users, name, str(form.get("old", "")), visitor.source)
+        user = await check_password(
+            site.store.users, name, str(form.get("old", "")), visitor.source
+        )
     except SignInError as error:
         code = "web_password_wrong" if error.code == "sign_in_failed" else error.code
         return await _render_me(request, {"old": translate(code, **error.facts)}, status=422)
@@ -79,7 +94,9 @@ async def replace_password(request: Request) -> Response:
         words = list_agency_words(site.settings)
         await change_password(site.store.users, user, password, visitor.actor, words)
     except RefusedError as error:
-        return await _render_me(request, {"password": translate(error.code, **error.facts)}, status=422)
+        return await _render_me(
+            request, {"password": translate(error.code, **error.facts)}, status=422
+        )
     site.streams.end_user(name)
     response = redirect(request, "/login?next=/me")
     clear_session_cookie(request, response)
@@ -103,17 +120,23 @@ async def issue_token(request: Request) -> Response:
     """Issue a token for scripts, after the password was typed; it is shown once."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     translate, name = visitor.messages.translate, visitor.user.name
-    scope = {each for each in list_token_scopes(site.settings) if str(each) in form.getlist("scope")}
+    scope = {
+        each for each in list_token_scopes(site.settings) if str(each) in form.getlist("scope")
+    }
     if not visitor.is_stepped_up:
         raise SignInError("web_step_up_needed")
     if not scope:
         return await _render_me(request, {"scope": translate("web_scope_missing")}, status=422)
     try:
         site.limits.require_attempt(visitor.source, name)
-        user = await check_password(site.store.users, name, str(form.get("token_password", "")), visitor.source)
+        user = await check_password(
+            site.store.users, name, str(form.get("token_password", "")), visitor.source
+        )
     except SignInError as error:
         code = "web_password_wrong" if error.code == "sign_in_failed" else error.code
-        return await _render_me(request, {"token_password": translate(code, **error.facts)}, status=422)
+        return await _render_me(
+            request, {"token_password": translate(code, **error.facts)}, status=422
+        )
     try:
         token = await site.store.sign_ins.issue_token(name, scope, visitor.actor, signed_in=user)
     except RefusedError:

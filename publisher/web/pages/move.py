@@ -1,4 +1,4 @@
-"""Give a post of the schedule another time: what dragging an entry of the calendar does."""
+"""Give a post of the schedule another time, as dragging an entry of the calendar does."""
 
 from datetime import datetime
 
@@ -27,9 +27,10 @@ from publisher.web.site import Notice, Site, get_site, get_visitor
 
 
 async def move_post(request: Request) -> Response:
-    """Save the new time as an edit would be saved, and offer the way back if it has ended no approval.
+    """Save the new time as an edit would be saved, and offer an undo if it has ended no approval.
 
-    `was` is the time that the calendar showed. Raises RefusedError if the post has another one by now.
+    `was` is the time that the calendar showed. Raises RefusedError if the post has another one by
+    now.
     """
     site, visitor, sent = get_site(request), get_visitor(request), await request.form()
     post, zone = PostId(str(request.path_params["post"])), site.settings.timezone
@@ -43,19 +44,27 @@ async def move_post(request: Request) -> Response:
     try:
         result = await save_change(request, make_change(form))
     except OSError as error:
-        return await show_form(request, form, status=409, refused=InvalidEdit(own=[describe_failure(error)]))
+        return await show_form(
+            request, form, status=409, refused=InvalidEdit(own=[describe_failure(error)])
+        )
     if not isinstance(result, SavedEdit):
         return await show_result(request, form, result)
     is_accepted = await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
     ended = approvals - await count_approvals(site, post) if is_accepted else approvals
     back = safe_path(str(sent.get("back", "")))
-    facts = {"title": base.get("title", ""), "at": visitor.clock.when(at.replace(tzinfo=zone)), "number": ended}
+    facts = {
+        "title": base.get("title", ""),
+        "at": visitor.clock.when(at.replace(tzinfo=zone)),
+        "number": ended,
+    }
     code = "web_move_done_unapproved" if ended else "web_move_done"
     undo_fields = {"was": at.isoformat(), "at": was.isoformat(), "back": back}
     notice = Notice(
         code=code if is_accepted else "web_move_done_waiting",
         facts=facts,
-        undo="" if ended else f"/posts/{post}/move",  # moving it back may not bring the approvals back
+        undo=""
+        if ended
+        else f"/posts/{post}/move",  # moving it back may not bring the approvals back
         undo_fields=undo_fields,
     )
     return redirect(request, back, notice)
@@ -67,7 +76,10 @@ async def count_approvals(site: Site, post: PostId) -> int:
 
 
 def read_local(text: str) -> datetime:
-    """Return a time of the workspace's zone, such as 2027-01-11T09:00. Raises HTTPException for anything else."""
+    """Return a time of the workspace's zone, such as 2027-01-11T09:00.
+
+    Raises HTTPException for anything else.
+    """
     try:
         return datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError:

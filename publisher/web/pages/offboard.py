@@ -1,4 +1,4 @@
-"""The off-boarding of an account: a list of what is done and what is left, which may be left and taken up again."""
+"""The off-boarding of an account: a list of the done and open steps. It may be left and resumed."""
 
 import asyncio
 
@@ -19,11 +19,17 @@ from publisher.web.seats import name_accounts
 from publisher.web.site import Notice, get_site, get_visitor
 
 REMOVED_WITHIN_SECONDS, REMOVAL_POLL_SECONDS = 8.0, 0.2
-"""How long the page waits for the daemon, which looks for orders every few seconds."""
+"""How long the page waits for the daemon, and how often it looks.
+
+The daemon looks for orders every few seconds.
+"""
 
 
 async def load_offboarding(request: Request) -> Offboarding:
-    """Return how far the account of the path is. Raises NoSuchItemError, also for one outside the visitor's reach."""
+    """Return the off-boarding state of the path's account.
+
+    Raises NoSuchItemError, also for one outside the visitor's reach.
+    """
     site, visitor = get_site(request), get_visitor(request)
     account = AccountId(request.path_params["account"])
     if not visitor.may(Permission.VIEW, [account]):
@@ -33,18 +39,26 @@ async def load_offboarding(request: Request) -> Offboarding:
 
 
 async def show_offboard(request: Request) -> Response:
-    """Show what ends, what is left to publisher, and what is left to people."""
+    """Show the things that end, the steps left to publisher, and the steps left to people."""
     offboarding = await load_offboarding(request)
     get_visitor(request).require(Permission.CREDENTIALS, [offboarding.leaving.account])
     return await _render(request, offboarding)
 
 
 async def _render(
-    request: Request, offboarding: Offboarding, status: int = 200, problem: str = "", reason: str = ""
+    request: Request,
+    offboarding: Offboarding,
+    status: int = 200,
+    problem: str = "",
+    reason: str = "",
 ) -> Response:
     site, visitor, leaving = get_site(request), get_visitor(request), offboarding.leaving
     history = await site.store.queries.audit_history(f"account:{leaving.account}")
-    reasons = [str(entry.detail.get("reason", "")) for entry in history if entry.event == "offboarding_requested"]
+    reasons = [
+        str(entry.detail.get("reason", ""))
+        for entry in history
+        if entry.event == "offboarding_requested"
+    ]
     platform = leaving.login.partition("/")[0]
     shared: list[str] = [key for key in leaving.shared_with if visitor.may(Permission.VIEW, [key])]
     if hidden := len(leaving.shared_with) - len(shared):
@@ -68,9 +82,10 @@ async def _render(
 
 
 async def order_removal(store: Store, order: SecretRemoval) -> bool:
-    """Have the daemon remove a secret, which this process cannot; return False without its answer within some seconds.
+    """Have the daemon remove a secret, as this process cannot; return False if no answer comes.
 
-    It may have answered without removing anything, as what is open or shared keeps a secret.
+    The wait lasts some seconds. The daemon may have answered without removing anything, as an open
+    or shared item keeps a secret.
     """
     await store.kept_secrets.order(order)
     for _ in range(int(REMOVED_WITHIN_SECONDS / REMOVAL_POLL_SECONDS)):
@@ -81,12 +96,12 @@ async def order_removal(store: Store, order: SecretRemoval) -> bool:
 
 
 def find_newest(offboarding: Offboarding) -> int:
-    """Return the id of the newest delivery that waits, from which the order to cancel is drawn; 0 without any."""
+    """Return the id of the newest waiting delivery, for the order to cancel; 0 without any."""
     return max((delivery.id for delivery in offboarding.open_work.waiting), default=0)
 
 
 async def offboard(request: Request) -> Response:
-    """Do what can be done by now: each order goes on where the last one ended."""
+    """Do the steps that are possible by now: each order goes on from the end of the last one."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     before, reason = await load_offboarding(request), read_reason(form)
     account = before.leaving.account
@@ -94,9 +109,13 @@ async def offboard(request: Request) -> Response:
     if not visitor.is_stepped_up:
         return await _render(request, before, 422)
     if not reason:
-        return await _render(request, before, 422, visitor.messages.translate("pages_reason_needed"))
+        return await _render(
+            request, before, 422, visitor.messages.translate("pages_reason_needed")
+        )
     if "cancel" in form and read_number(form, "cancel") < find_newest(before):
-        return await _render(request, before, 409, visitor.messages.translate("pages_offboard_changed"), reason)
+        return await _render(
+            request, before, 409, visitor.messages.translate("pages_offboard_changed"), reason
+        )
     step = await offboard_account(
         site.store,
         site.settings,
@@ -107,11 +126,18 @@ async def offboard(request: Request) -> Response:
         has_secrets=False,
     )
     code = "pages_offboard_done" if step.after.is_done else "pages_offboard_begun"
-    if "remove" in form and step.after.may_remove_secret:  # it cannot be undone: only where the button says so
-        order = SecretRemoval(account=account, name=visitor.actor.name, sign_in=visitor.actor.sign_in)
+    if (
+        "remove" in form and step.after.may_remove_secret
+    ):  # it cannot be undone: only where the button says so
+        order = SecretRemoval(
+            account=account, name=visitor.actor.name, sign_in=visitor.actor.sign_in
+        )
         is_answered = await order_removal(site.store, order)
         after = await read_offboarding(site.store, site.settings, before.leaving, has_secrets=False)
         left = "pages_offboard_kept" if is_answered else "pages_offboard_ordered"
         code = "pages_offboard_done" if after.is_done else left
-    facts = {"name": name_accounts(site.settings, visitor.messages).name(account), "cancelled": step.cancelled}
+    facts = {
+        "name": name_accounts(site.settings, visitor.messages).name(account),
+        "cancelled": step.cancelled,
+    }
     return redirect(request, f"/accounts/{account}/offboard", Notice(code=code, facts=facts))

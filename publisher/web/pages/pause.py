@@ -19,12 +19,15 @@ async def show_pause(request: Request) -> Response:
 
 
 async def count_sending(request: Request) -> int:
-    """Return how many calls are under way, which a pause does not stop."""
+    """Return how many calls are under way. A pause does not stop them."""
     return await get_site(request).store.dashboard.count_sending()
 
 
 async def pause_all(request: Request) -> Response:
-    """Stop all new calls. Nothing is asked for a second time: stopping is always allowed to who answers for posts."""
+    """Stop all new calls, with no second question.
+
+    Stopping is always allowed to a person responsible for posts.
+    """
     visitor, form = get_visitor(request), await request.form()
     visitor.require_everywhere(Permission.STOP)
     site, reason = get_site(request), read_reason(form)
@@ -38,11 +41,16 @@ async def pause_all(request: Request) -> Response:
 
 async def show_resume(request: Request) -> Response:
     facts = await get_site(request).store.dashboard.frame_facts()
-    return await render_page(request, "resume_all", pause=facts.pause, daemon=facts.daemon, problem="")
+    return await render_page(
+        request, "resume_all", pause=facts.pause, daemon=facts.daemon, problem=""
+    )
 
 
 async def resume_all(request: Request) -> Response:
-    """Let calls begin again, after the second factor was repeated. Raises RefusedError if the pause has changed."""
+    """Let calls begin again, after the second factor was repeated.
+
+    Raises RefusedError if the pause has changed.
+    """
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
     visitor.require_everywhere(Permission.OPERATE)
     paused_at = read_paused_at(form)

@@ -1,4 +1,4 @@
-"""People: who may sign in as what, who is on duty, and what ends when somebody leaves."""
+"""People: their roles, the officers on duty, and the things that end when somebody leaves."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,11 @@ async def show_people(request: Request) -> Response:
 
 
 async def _render_people(
-    request: Request, problems: Mapping[str, str] | None = None, name: str = "", *, status: int = 200
+    request: Request,
+    problems: Mapping[str, str] | None = None,
+    name: str = "",
+    *,
+    status: int = 200,
 ) -> Response:
     store = get_site(request).store
     visitor = get_visitor(request)
@@ -50,7 +54,9 @@ async def _render_people(
         "people",
         status=status,
         users=users,
-        requests=await store.user_changes.requests() if visitor.may_everywhere(Permission.ADMINISTER) else (),
+        requests=await store.user_changes.requests()
+        if visitor.may_everywhere(Permission.ADMINISTER)
+        else (),
         officers=officers,
         on_duty={officer.name for officer in officers},
         last_seen=await store.sign_ins.last_seen(),
@@ -64,14 +70,20 @@ async def _render_people(
 
 
 def list_targets(visitor: Visitor) -> Sequence[str]:
-    """Return what a role can be limited to, as far as the visitor may see it: groups, regions, platforms, accounts."""
+    """Return the possible limits of a role that the visitor may see:
+
+    groups, regions, platforms, accounts.
+    """
     reach, members = visitor.reach(Permission.VIEW), visitor.site.members
     names = [*sorted(members), *visitor.site.settings.accounts]
     return [name for name in names if reach is None or reach.issuperset(members.get(name, [name]))]
 
 
 async def load_person(request: Request) -> User:
-    """Return the person of the path as the visitor may see them. Raises NoSuchItemError for others."""
+    """Return the person of the path as the visitor may see them.
+
+    Raises NoSuchItemError for others.
+    """
     name = read_person(request)
     user = get_visitor(request).limit_person(await get_site(request).store.users.get(name))
     if user is None:
@@ -83,7 +95,9 @@ async def show_person(request: Request) -> Response:
     return await _render_person(request)
 
 
-async def _render_person(request: Request, problems: Mapping[str, str] | None = None, *, status: int = 200) -> Response:
+async def _render_person(
+    request: Request, problems: Mapping[str, str] | None = None, *, status: int = 200
+) -> Response:
     store, name = get_site(request).store, read_person(request)
     user = await load_person(request)
     sessions, tokens = await store.sign_ins.count_valid(name)
@@ -105,14 +119,21 @@ async def _render_person(request: Request, problems: Mapping[str, str] | None = 
 
 
 async def read_grants(request: Request) -> Sequence[Grant]:
-    """Return the roles that a form names. Raises RefusedError, with the reason, if they are no roles."""
+    """Return the roles that a form names.
+
+    Raises RefusedError, with the reason, if they are invalid.
+    """
     form, site = await request.form(), get_site(request)
-    columns = [[str(value).strip() for value in form.getlist(key)] for key in ("role", "stages", "targets")]
+    columns = [
+        [str(value).strip() for value in form.getlist(key)] for key in ("role", "stages", "targets")
+    ]
     grants = []
     for role, stages, targets in zip(*columns, strict=False):
         if not role:
             continue
-        text = f"{role}{f':{stages}' if stages else ''}{f'@{targets}' if targets else ''}".replace("，", ",")
+        text = f"{role}{f':{stages}' if stages else ''}{f'@{targets}' if targets else ''}".replace(
+            "，", ","
+        )
         try:
             grants.append(parse_grant(text))
         except GrantSyntaxError as error:
@@ -125,7 +146,10 @@ async def read_grants(request: Request) -> Sequence[Grant]:
 
 
 def require_administrator(request: Request) -> None:
-    """Raise SignInError unless the visitor administers users and has repeated the second factor a moment ago."""
+    """Raise SignInError unless the visitor administers users and has just stepped up.
+
+    To step up is to repeat the second factor.
+    """
     visitor = get_visitor(request)
     visitor.require_everywhere(Permission.ADMINISTER)
     if not visitor.is_stepped_up:
@@ -141,7 +165,9 @@ async def add_person(request: Request) -> Response:
         problem = visitor.messages.translate("web_name_missing")
         return await _render_people(request, {"name": problem}, name, status=422)
     try:
-        change = UserChange(kind=UserChangeKind.ADD, user=name, grants=tuple(await read_grants(request)))
+        change = UserChange(
+            kind=UserChangeKind.ADD, user=name, grants=tuple(await read_grants(request))
+        )
         changed = await site.store.user_changes.submit(change, visitor.actor)
     except RefusedError as error:
         key = "name" if error.code in {"user_exists", "user_name_unusable"} else "role"
@@ -158,7 +184,7 @@ DONE_CODES = {
 
 
 def show_change(request: Request, changed: ChangedUser) -> Response:
-    """Go to the person's page, with the one-time link if there is one; or to where a request waits."""
+    """Go to the person's page, with a one-time link if there is one, or to a waiting request."""
     change = changed.change
     if changed.request is not None:
         facts = {"change": get_visitor(request).formatter.user_request(changed.request)}
@@ -172,10 +198,12 @@ def show_change(request: Request, changed: ChangedUser) -> Response:
 
 
 async def confirm_request(request: Request) -> Response:
-    """Make what another administrator has requested, and show the one-time link once if there is one."""
+    """Carry out another administrator's request, and show its one-time link once, if any."""
     require_administrator(request)
     store, visitor = get_site(request).store, get_visitor(request)
-    return show_change(request, await store.user_changes.confirm(read_request_number(request), visitor.actor))
+    return show_change(
+        request, await store.user_changes.confirm(read_request_number(request), visitor.actor)
+    )
 
 
 async def decline_request(request: Request) -> Response:
@@ -188,13 +216,16 @@ async def decline_request(request: Request) -> Response:
 
 
 def read_request_number(request: Request) -> int:
-    """Return the number of the request in the path; -1 where there is none, which no request has."""
+    """Return the number of the request in the path; -1 if there is none.
+
+    No request has the number -1.
+    """
     text = str(request.path_params["number"])
     return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else -1
 
 
 def make_link(request: Request, link: str) -> str:
-    """Return the address of a one-time link, as the person has to open it: no proxy sees what stands behind `#`."""
+    """Return the address of a one-time link for its person. No proxy sees the part behind `#`."""
     base = get_site(request).settings.dashboard.url or str(request.base_url)
     return f"{base.rstrip('/')}/setup#{link}"
 
@@ -203,7 +234,9 @@ async def change_roles(request: Request) -> Response:
     require_administrator(request)
     store, visitor, name = get_site(request).store, get_visitor(request), read_person(request)
     try:
-        change = UserChange(kind=UserChangeKind.CHANGE, user=name, grants=tuple(await read_grants(request)))
+        change = UserChange(
+            kind=UserChangeKind.CHANGE, user=name, grants=tuple(await read_grants(request))
+        )
         changed = await store.user_changes.submit(change, visitor.actor)
     except RefusedError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
@@ -216,7 +249,9 @@ async def disable_person(request: Request) -> Response:
     store, name = get_site(request).store, read_person(request)
     await store.users.disable(name, get_visitor(request).actor)
     get_site(request).streams.end_user(name)
-    notice = Notice(code="web_done_disabled", facts={"name": name}, undo=f"{person_path(name)}/enable")
+    notice = Notice(
+        code="web_done_disabled", facts={"name": name}, undo=f"{person_path(name)}/enable"
+    )
     return redirect(request, person_path(name), notice)
 
 
@@ -224,7 +259,9 @@ async def enable_person(request: Request) -> Response:
     require_administrator(request)
     store, name = get_site(request).store, read_person(request)
     await store.users.enable(name, get_visitor(request).actor)
-    return redirect(request, person_path(name), Notice(code="web_done_enabled", facts={"name": name}))
+    return redirect(
+        request, person_path(name), Notice(code="web_done_enabled", facts={"name": name})
+    )
 
 
 async def reset_person(request: Request) -> Response:
@@ -234,12 +271,17 @@ async def reset_person(request: Request) -> Response:
     is_second = "second_factor" in form
     factor = SignInFactor.SECOND_FACTOR if is_second else SignInFactor.PASSWORD
     change = UserChange(kind=UserChangeKind.RESET, user=name, factors=frozenset({factor}))
-    return show_change(request, await get_site(request).store.user_changes.submit(change, get_visitor(request).actor))
+    return show_change(
+        request,
+        await get_site(request).store.user_changes.submit(change, get_visitor(request).actor),
+    )
 
 
 def read_phone(form: FormData) -> str:
     """Return a telephone that was typed, on one line."""
-    return remove_forbidden_characters(" ".join(str(form.get("phone", "")).split()))[:MAX_PHONE_CHARACTERS]
+    return remove_forbidden_characters(" ".join(str(form.get("phone", "")).split()))[
+        :MAX_PHONE_CHARACTERS
+    ]
 
 
 async def change_duty(request: Request) -> Response:
@@ -261,16 +303,24 @@ async def change_duty(request: Request) -> Response:
 
 
 async def show_leave(request: Request) -> Response:
-    """Show what ends when somebody leaves, and what must be replaced."""
+    """Show the things that end when somebody leaves, and the things to replace."""
     site, name = get_site(request), read_person(request)
-    get_visitor(request).require_everywhere(Permission.ADMINISTER)  # it names all that a person may have touched
+    get_visitor(request).require_everywhere(
+        Permission.ADMINISTER
+    )  # it names all that a person may have touched
     user = await site.store.users.get(name)
     touched = await read_touched(site.store, site.settings, name, has_secrets=False)
     sessions, tokens = await site.store.sign_ins.count_valid(name)
     tasks = await site.store.approvals.tasks() if site.store.approval_rules.is_active else ()
     approved = [task for task in tasks if any(one.person == name for one in task.status.counted)]
     return await render_page(
-        request, "leave", user=user, touched=touched, sessions=sessions, tokens=tokens, approved=approved
+        request,
+        "leave",
+        user=user,
+        touched=touched,
+        sessions=sessions,
+        tokens=tokens,
+        approved=approved,
     )
 
 

@@ -1,4 +1,4 @@
-"""One post: how far each account is, who has approved it, its texts and its reach."""
+"""One post: the progress of each account, its approvals, its texts and its reach."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -19,7 +19,13 @@ from publisher.store.queries.queries import MetricsPoint
 from publisher.web.live_parts import NO_PARTS, Parts, stream_path
 from publisher.web.page import load_macro, redirect, render_page
 from publisher.web.pages.alerts import is_about, read_alerts
-from publisher.web.pages.deliveries import delivery_path, explain, list_forms, place_of, view_delivery
+from publisher.web.pages.deliveries import (
+    delivery_path,
+    explain,
+    list_forms,
+    place_of,
+    view_delivery,
+)
 from publisher.web.pages.post_actions import list_buttons
 from publisher.web.pages.posts import PostView, load_post_view, read_post_view
 from publisher.web.renditions import compare_texts
@@ -46,7 +52,9 @@ async def show_post(request: Request) -> Response:
     if opened is None and tab == "action" and "open" not in query:
         opened = next(iter(lines), None)
     rendered_posts = await site.store.occurrences.renditions(view.key)
-    rendered_posts = [item for item in rendered_posts if item.account in {one.account for one in view.deliveries}]
+    rendered_posts = [
+        item for item in rendered_posts if item.account in {one.account for one in view.deliveries}
+    ]
     checked = list_checked(visitor, view)
     buttons = [button for button in await list_buttons(visitor, view) if button.is_offered]
     figures = sum_reach(await site.store.queries.metrics_series(view.key.post), view)
@@ -74,7 +82,9 @@ async def show_post(request: Request) -> Response:
         lines=lines,
         opened=opened,
         explanation=await explain(visitor, opened.delivery) if opened else None,
-        opened_forms=list_forms(visitor, await view_delivery(visitor, view.details.post, opened.delivery))
+        opened_forms=list_forms(
+            visitor, await view_delivery(visitor, view.details.post, opened.delivery)
+        )
         if opened
         else (),
         place_of=place_of,
@@ -88,21 +98,34 @@ async def show_post(request: Request) -> Response:
         draw=draw_steps,
         checks=await read_checks(visitor, view, checked) if checked else None,
         number_checked=len(checked),
-        alerts=[alert for alert in (await read_alerts(visitor))[0] if is_about(alert, view.key.post)],
-        related=await site.store.occurrences.related(view.details.post, visitor.reach(Permission.VIEW)),
+        alerts=[
+            alert for alert in (await read_alerts(visitor))[0] if is_about(alert, view.key.post)
+        ],
+        related=await site.store.occurrences.related(
+            view.details.post, visitor.reach(Permission.VIEW)
+        ),
     )
 
 
 def list_checked(visitor: Visitor, view: PostView) -> Sequence[AccountId]:
-    """Return the accounts for which a post is checked; none if it is not in the schedule."""
+    """Return the accounts to check a post for; none if it is not in the schedule."""
     if not view.details.is_in_force:
         return ()
     known = visitor.site.settings.accounts
-    return [key for key in view.details.post.accounts if key in known and visitor.may(Permission.VIEW, [key])]
+    return [
+        key
+        for key in view.details.post.accounts
+        if key in known and visitor.may(Permission.VIEW, [key])
+    ]
 
 
-async def read_checks(visitor: Visitor, view: PostView, accounts: Sequence[AccountId]) -> Sequence[Problem]:
-    """Return what `check` says of a post, at most CHECKS_KEPT_SECONDS ago: templates, pictures and settings change."""
+async def read_checks(
+    visitor: Visitor, view: PostView, accounts: Sequence[AccountId]
+) -> Sequence[Problem]:
+    """Return the findings of `check` for a post, at most CHECKS_KEPT_SECONDS old.
+
+    Templates, pictures and settings change.
+    """
     site, post = visitor.site, view.details.post
 
     async def make() -> Sequence[Problem]:
@@ -114,22 +137,30 @@ async def read_checks(visitor: Visitor, view: PostView, accounts: Sequence[Accou
 
 
 def find_seat(view: PostView, platform: str, seat: str) -> Delivery | None:
-    """Return the delivery of a seat on the map of a platform, the worst if a place has several accounts."""
+    """Return the delivery of a seat on a platform's map.
+
+    It is the worst one if a place has several accounts.
+    """
     found = (
         line.delivery
         for line in view.lines
-        if line.delivery.platform == platform and str(view.names.order(line.delivery.account)[0]) == seat
+        if line.delivery.platform == platform
+        and str(view.names.order(line.delivery.account)[0]) == seat
     )
     return next(found, None)
 
 
 def find_platform(view: PostView, name: str) -> str:
     """Return the platform of this name if the post is on it, else the empty text."""
-    return next((line.delivery.platform for line in view.lines if line.delivery.platform == name), "")
+    return next(
+        (line.delivery.platform for line in view.lines if line.delivery.platform == name), ""
+    )
 
 
-async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
-    """Return how far each account is, facts, counts and approvals, and the words about the account that is opened."""
+async def read_live(
+    visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None
+) -> Parts:
+    """Return each account's progress, facts, counts, approvals, and the opened account's words."""
     post, tab, opened = PostId(page.get("post", "")), page.get("tab", "all"), page.get("open", "")
     if posts is not None and post not in posts:
         return NO_PARTS
@@ -153,14 +184,17 @@ async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection
     return Parts(
         fixed=fixed,
         items={
-            line.element: make_row(line, view, tab, platform, line.delivery.account == opened) for line in view.lines
+            line.element: make_row(line, view, tab, platform, line.delivery.account == opened)
+            for line in view.lines
         },
         wanted=[line.element for line in view.lines_of(tab, platform)],
     )
 
 
-def choose_previews(rendered_posts: Sequence[RenderedPost], view: PostView, account: str) -> Sequence[RenderedPost]:
-    """Return one text of each platform: that of the chosen account's region, else of the first region."""
+def choose_previews(
+    rendered_posts: Sequence[RenderedPost], view: PostView, account: str
+) -> Sequence[RenderedPost]:
+    """Return one text of each platform: of the chosen account's region, else of the first."""
     seat = view.names.order(AccountId(account))[0] if account in view.names.seats else None
     chosen: dict[Platform, RenderedPost] = {}
     for rendered in sorted(rendered_posts, key=lambda item: view.names.order(item.account)):
@@ -169,8 +203,13 @@ def choose_previews(rendered_posts: Sequence[RenderedPost], view: PostView, acco
     return [chosen[platform] for platform in sorted(chosen, key=view.names.platform_order)]
 
 
-def sum_reach(series: Sequence[MetricsPoint], view: PostView) -> Mapping[str, Sequence[tuple[datetime, int]]]:
-    """Return each figure of an occurrence over time, summed up over its accounts; none that no platform gives."""
+def sum_reach(
+    series: Sequence[MetricsPoint], view: PostView
+) -> Mapping[str, Sequence[tuple[datetime, int]]]:
+    """Return each figure of an occurrence over time as a sum over its accounts.
+
+    A figure that no platform gives is left out.
+    """
     accounts, latest = {item.id for item in view.deliveries}, dict[str, dict[int, int]]()
     figures: dict[str, list[tuple[datetime, int]]] = {}
     for point in sorted(series, key=lambda item: item.at):
@@ -185,23 +224,30 @@ def sum_reach(series: Sequence[MetricsPoint], view: PostView) -> Mapping[str, Se
 
 
 def draw_steps(points: Sequence[tuple[datetime, int]]) -> str:
-    """Return the path of a figure over time: a step at each reading, nothing guessed between two."""
+    """Return the path of a figure over time: a step at each reading, no guess between two."""
     start, end = points[0][0], points[-1][0]
     span, top = (end - start).total_seconds() or 1.0, max(value for _at, value in points) or 1
     places = [
-        (round(CHART_WIDTH * (at - start).total_seconds() / span), round(CHART_HEIGHT * (1 - value / top)))
+        (
+            round(CHART_WIDTH * (at - start).total_seconds() / span),
+            round(CHART_HEIGHT * (1 - value / top)),
+        )
         for at, value in points
     ]
     return f"M{places[0][0]} {places[0][1]}" + "".join(f"H{x}V{y}" for x, y in places[1:])
 
 
 async def show_texts(request: Request) -> Response:
-    """Show each distinct text of an occurrence once, with the accounts that share it; two of them side by side."""
+    """Show each distinct text of an occurrence once, with its accounts, and two side by side."""
     site, query = get_site(request), request.query_params
     view = await load_post_view(request)
-    rendered_posts = {item.account: item for item in await site.store.occurrences.renditions(view.key)}
+    rendered_posts = {
+        item.account: item for item in await site.store.occurrences.renditions(view.key)
+    }
     shown = [item.account for item in view.deliveries if item.account in rendered_posts]
-    pair = [rendered_posts[AccountId(query[name])] for name in ("a", "b") if query.get(name) in shown]
+    pair = [
+        rendered_posts[AccountId(query[name])] for name in ("a", "b") if query.get(name) in shown
+    ]
     return await render_page(
         request,
         "texts",
@@ -216,8 +262,13 @@ async def show_texts(request: Request) -> Response:
 
 
 def compare_lines(first: RenderedPost, second: RenderedPost) -> Iterator[tuple[str, str]]:
-    """Yield the lines of two texts, each with `-` for the first alone, `+` for the second alone, or a space."""
-    before, after = ([item.title, *"\n".join(item.all_parts).splitlines()] for item in (first, second))
+    """Yield the lines of two texts, each with a prefix.
+
+    The prefix is `-` for the first alone, `+` for the second alone, or a space.
+    """
+    before, after = (
+        [item.title, *"\n".join(item.all_parts).splitlines()] for item in (first, second)
+    )
     for span in compare_sequences(before, after):
         if span.is_same:
             yield from ((" ", line) for line in before[span.before])

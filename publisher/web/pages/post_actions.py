@@ -1,4 +1,4 @@
-"""What people do to a post: stop it, take it down, pause and resume it, correct it."""
+"""Actions of people on a post: stop it, take it down, pause and resume it, correct it."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -23,15 +23,21 @@ from publisher.web.forms import ActionForm, read_number, read_paused_at, read_re
 from publisher.web.frame import read_frame_facts
 from publisher.web.live_parts import NO_PARTS, Parts, item_id, stream_path
 from publisher.web.page import load_macro, redirect, render_page
-from publisher.web.pages.posts import DeliveryLine, PostView, describe_delivery, load_post_view, read_post_view
+from publisher.web.pages.posts import (
+    DeliveryLine,
+    PostView,
+    describe_delivery,
+    load_post_view,
+    read_post_view,
+)
 from publisher.web.site import Notice, Visitor, get_site, get_visitor
 
 MAX_LISTED = 600
-"""How many accounts the page of a retraction lists, those that need a person first."""
+"""How many accounts the page of a retraction lists, the ones that need a person first."""
 
 
 def post_path(view: PostView) -> str:
-    """Return the path of what a visitor sees of a post."""
+    """Return the path of the visitor's view of a post."""
     post = view.key.post
     return f"/posts/{post}" if len(view.occurrences) < 2 else f"/posts/{post}/{view.key.occurrence}"
 
@@ -56,7 +62,10 @@ def cancel_form(visitor: Visitor, view: PostView) -> ActionForm:
 
 
 def retract_form(visitor: Visitor, view: PostView) -> ActionForm:
-    """Ask whether a post is to be taken down, with the numbers of what is, may be and is not published."""
+    """Ask whether to take a post down.
+
+    The form gives the numbers of accounts where it is, may be and is not published.
+    """
     t, post = visitor.messages.translate, view.key.post
     number, unsent = view.stops.maybe_published, view.stops.unsent
     return ActionForm(
@@ -81,7 +90,7 @@ def retract_form(visitor: Visitor, view: PostView) -> ActionForm:
 
 
 def refresh_form(visitor: Visitor, view: PostView) -> ActionForm:
-    """Ask whether the filed texts are to be those that templates and settings give now."""
+    """Ask whether to replace the filed texts by the present output of templates and settings."""
     t, post = visitor.messages.translate, view.key.post
     return ActionForm(
         verb="refresh",
@@ -129,7 +138,10 @@ def resume_form(visitor: Visitor, view: PostView) -> ActionForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostButton:
-    """What may be done to a post, as a link or as a form; `is_offered` if this visitor may do it now."""
+    """A possible action on a post, as a link or as a form.
+
+    `is_offered` is True if this visitor may do it now.
+    """
 
     verb: str
     path: str
@@ -155,20 +167,32 @@ async def list_buttons(visitor: Visitor, view: PostView) -> Sequence[PostButton]
 
     def link(verb: str, path: str, icon: str, style: str = "", *, is_offered: bool) -> PostButton:
         label = visitor.messages.translate(f"pages_link_{verb}")
-        return PostButton(verb=verb, path=path, label=label, icon=icon, style=style, is_offered=is_offered)
+        return PostButton(
+            verb=verb, path=path, label=label, icon=icon, style=style, is_offered=is_offered
+        )
 
     def ask(form: ActionForm, style: str = "", *, is_offered: bool) -> PostButton:
         path, label = form.path, form.label
         return PostButton(
-            verb=form.verb, path=path, label=label, icon=form.icon, style=style, form=form, is_offered=is_offered
+            verb=form.verb,
+            path=path,
+            label=label,
+            icon=form.icon,
+            style=style,
+            form=form,
+            is_offered=is_offered,
         )
 
     writes = "/write" in site.pages and may(Permission.WRITE)
     is_in_force = view.details.is_in_force
-    lacks_approval = any(task.status.missing for task in view.tasks) and "/approve/{post}" in site.pages
+    lacks_approval = (
+        any(task.status.missing for task in view.tasks) and "/approve/{post}" in site.pages
+    )
     is_paused, is_unsent = view.pause is not None, bool(stops.unsent)
     is_published = bool(stops.maybe_published)
-    is_outdated = any(alert.code == TEXT_OUTDATED for alert in await site.store.queries.alerts_about(post.id))
+    is_outdated = any(
+        alert.code == TEXT_OUTDATED for alert in await site.store.queries.alerts_about(post.id)
+    )
     return [
         link(
             "approve",
@@ -187,17 +211,27 @@ async def list_buttons(visitor: Visitor, view: PostView) -> Sequence[PostButton]
         link("copy", f"/write?like={post.id}", "copy", is_offered=writes),
         link("correct", f"/posts/{post.id}/correct", "pencil", is_offered=writes and is_published),
         ask(resume_form(visitor, view), is_offered=is_paused and may(Permission.OPERATE)),
-        ask(pause_form(visitor, view), is_offered=is_unsent and not is_paused and may(Permission.STOP)),
+        ask(
+            pause_form(visitor, view),
+            is_offered=is_unsent and not is_paused and may(Permission.STOP),
+        ),
         ask(
             cancel_form(visitor, view),
             is_offered=is_unsent and not view.details.is_cancelled and may(Permission.STOP),
         ),
-        ask(retract_form(visitor, view), "stop", is_offered=is_published and may(Permission.RETRACT)),
+        ask(
+            retract_form(visitor, view), "stop", is_offered=is_published and may(Permission.RETRACT)
+        ),
     ]
 
 
-async def read_live_buttons(visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
-    """Return the buttons in the head of a post, and their dialogs. One that is not offered any more keeps its place."""
+async def read_live_buttons(
+    visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None
+) -> Parts:
+    """Return the buttons in the head of a post, and their dialogs.
+
+    A button that is not offered any more keeps its place.
+    """
     post, named = PostId(page.get("post", "")), page.get("occurrence", "")
     site = visitor.site
     number = (await read_frame_facts(site)).audit_number
@@ -207,7 +241,9 @@ async def read_live_buttons(visitor: Visitor, page: Mapping[str, str], _posts: C
     except NoSuchItemError:
         return NO_PARTS
     buttons = await list_buttons(visitor, view)
-    make_button, make_dialog = (load_macro(visitor, "action", name) for name in ("post_button", "action_dialog"))
+    make_button, make_dialog = (
+        load_macro(visitor, "action", name) for name in ("post_button", "action_dialog")
+    )
     forms = [button.form for button in buttons if button.form is not None and button.is_offered]
     return Parts(
         items={button.element: make_button(button) for button in buttons}
@@ -227,7 +263,10 @@ PERMISSIONS: Mapping[str, Permission] = {
 
 
 async def open_view(request: Request, action: str) -> PostView:
-    """Return the post of an action, if the visitor may take it for all of the post's accounts. Raises SignInError."""
+    """Return the post of an action, if the visitor may take it for all of the post's accounts.
+
+    Raises SignInError.
+    """
     view = await load_post_view(request)
     accounts = await get_site(request).store.occurrences.accounts_of(view.key.post)
     get_visitor(request).require(PERMISSIONS[action], accounts | set(view.details.post.accounts))
@@ -235,31 +274,51 @@ async def open_view(request: Request, action: str) -> PostView:
 
 
 async def show_form(  # noqa: PLR0913 # what was typed, and what is wrong with it
-    request: Request, form: ActionForm, status: int = 200, *, problem: str = "", url_problem: str = "", url: str = ""
+    request: Request,
+    form: ActionForm,
+    status: int = 200,
+    *,
+    problem: str = "",
+    url_problem: str = "",
+    url: str = "",
 ) -> Response:
     """Show the form of an action as a page of its own."""
     return await render_page(
-        request, "action", status=status, form=form, problem=problem, url_problem=url_problem, url=url
+        request,
+        "action",
+        status=status,
+        form=form,
+        problem=problem,
+        url_problem=url_problem,
+        url=url,
     )
 
 
 async def show_cancel(request: Request) -> Response:
-    return await show_form(request, cancel_form(get_visitor(request), await open_view(request, "cancel")))
+    return await show_form(
+        request, cancel_form(get_visitor(request), await open_view(request, "cancel"))
+    )
 
 
 async def cancel(request: Request) -> Response:
-    view, visitor, form = await open_view(request, "cancel"), get_visitor(request), await request.form()
+    view, visitor, form = (
+        await open_view(request, "cancel"),
+        get_visitor(request),
+        await request.form(),
+    )
     reason, newest = read_reason(form), read_number(form, "newest")
     if not reason:
         problem = visitor.messages.translate("pages_reason_needed")
         return await show_form(request, cancel_form(visitor, view), 422, problem=problem)
     actions, post = get_site(request).store.actions, view.key.post
     number = await actions.cancel_post(post, visitor.actor, reason, DeliveryId(newest))
-    return redirect(request, post_path(view), Notice(code="pages_cancelled", facts={"number": number}))
+    return redirect(
+        request, post_path(view), Notice(code="pages_cancelled", facts={"number": number})
+    )
 
 
 async def show_retract(request: Request) -> Response:
-    """Ask for a reason; where a retraction was ordered, show how far it is on each account, with the proof."""
+    """Ask for a reason. If a retraction was ordered, show its progress and proof by account."""
     view, visitor = await open_view(request, "retract"), get_visitor(request)
     retraction = await read_retraction(visitor, view.key.post)
     if not retraction.lines or "again" in request.query_params:
@@ -268,7 +327,9 @@ async def show_retract(request: Request) -> Response:
     return await render_page(
         request,
         "retraction",
-        stream=stream_path("retraction", [line.element_of_time for line in retraction.lines], post=view.key.post),
+        stream=stream_path(
+            "retraction", [line.element_of_time for line in retraction.lines], post=view.key.post
+        ),
         view=view,
         post=view.details.post,
         retraction=retraction,
@@ -278,7 +339,10 @@ async def show_retract(request: Request) -> Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retraction:
-    """How far taking a post down is on each account, what needs a person first; `proofs` are by delivery."""
+    """The progress of a retraction on each account. The ones that need a person come first.
+
+    `proofs` are by delivery.
+    """
 
     groups: Mapping[str, Sequence[Delivery]]
     lines: Sequence[DeliveryLine]
@@ -289,7 +353,9 @@ class Retraction:
 async def read_retraction(visitor: Visitor, post: PostId) -> Retraction:
     """Return how far taking a post down is; without a line if nobody has ordered it."""
     store = visitor.site.store
-    ordered = [delivery for delivery in await store.queries.deliveries(post) if is_retracted(delivery)]
+    ordered = [
+        delivery for delivery in await store.queries.deliveries(post) if is_retracted(delivery)
+    ]
     readbacks, groups = await store.occurrences.newest_readbacks(post), group_retracted(ordered)
     shown = [delivery for found in groups.values() for delivery in found][:MAX_LISTED]
     return Retraction(
@@ -300,8 +366,10 @@ async def read_retraction(visitor: Visitor, post: PostId) -> Retraction:
     )
 
 
-async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
-    """Return how far taking a post down is, to who may take it down on all its accounts."""
+async def read_live(
+    visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None
+) -> Parts:
+    """Return the progress of a retraction, for a visitor who may retract on all its accounts."""
     post = PostId(page.get("post", ""))
     if posts is not None and post not in posts:
         return NO_PARTS
@@ -315,14 +383,18 @@ async def read_live(visitor: Visitor, page: Mapping[str, str], posts: Collection
     retraction = await read_retraction(visitor, post)
     make_row = load_macro(visitor, "retraction", "retraction_row")
     rows = {
-        line.element_of_time: make_row(line, retraction.proofs[line.delivery.id], view) for line in retraction.lines
+        line.element_of_time: make_row(line, retraction.proofs[line.delivery.id], view)
+        for line in retraction.lines
     }
     chips = load_macro(visitor, "retraction", "retraction_chips")(retraction)
     return Parts(fixed={"verdict": chips}, items=rows, wanted=rows)
 
 
 def group_retracted(deliveries: Sequence[Delivery]) -> Mapping[str, Sequence[Delivery]]:
-    """Return what is to be taken down by how far that is: what needs a person first."""
+    """Return the deliveries to take down, grouped by progress.
+
+    The ones that need a person come first.
+    """
     states = {
         "action": {State.HELD},
         "checking": {State.RETRACTING},
@@ -330,31 +402,39 @@ def group_retracted(deliveries: Sequence[Delivery]) -> Mapping[str, Sequence[Del
         "unsent": {State.CANCELLED},
     }
     known = {state for found in states.values() for state in found}
-    groups = {name: [item for item in deliveries if item.state in found] for name, found in states.items()}
+    groups = {
+        name: [item for item in deliveries if item.state in found] for name, found in states.items()
+    }
     groups["checking"] += [item for item in deliveries if item.state not in known]
     return groups
 
 
 def list_proofs(delivery: Delivery, newest: Readback | None, visitor: Visitor) -> Sequence[str]:
-    """Return the words about what proves that a post is gone, or what is missing."""
+    """Return the words about the proof that a post is gone, or about the missing proof."""
     readbacks = [newest] if newest else []
     history = DeliveryHistory(delivery=delivery, attempts=[], readbacks=readbacks, audit_lines=[])
     return [text.strip() for text in format_retraction(history, visitor.formatter)]
 
 
 def is_retracted(delivery: Delivery) -> bool:
-    """True if people have ordered that a delivery is taken down, whatever has come of it."""
+    """True if people have ordered that a delivery is taken down, with any result."""
     return delivery.is_retraction_requested or delivery.state in {State.RETRACTING, State.RETRACTED}
 
 
 def needs_retraction(delivery: Delivery) -> bool:
     """True if a delivery is or may be published, and nobody has ordered that it is taken down."""
-    return (delivery.state is State.PUBLISHED or delivery.state in OPEN_STATES) and not is_retracted(delivery)
+    return (
+        delivery.state is State.PUBLISHED or delivery.state in OPEN_STATES
+    ) and not is_retracted(delivery)
 
 
 async def retract(request: Request) -> Response:
     """Order that a post is taken down everywhere."""
-    view, visitor, form = await open_view(request, "retract"), get_visitor(request), await request.form()
+    view, visitor, form = (
+        await open_view(request, "retract"),
+        get_visitor(request),
+        await request.form(),
+    )
     reason, newest = read_reason(form), read_number(form, "newest")
     if not reason:
         problem = visitor.messages.translate("pages_reason_needed")
@@ -366,11 +446,16 @@ async def retract(request: Request) -> Response:
 
 
 async def show_refresh(request: Request) -> Response:
-    return await show_form(request, refresh_form(get_visitor(request), await open_view(request, "refresh")))
+    return await show_form(
+        request, refresh_form(get_visitor(request), await open_view(request, "refresh"))
+    )
 
 
 async def refresh(request: Request) -> Response:
-    """Take over what templates and settings give now. Raises RefusedError if this process has read older ones."""
+    """Take over the present output of templates and settings.
+
+    Raises RefusedError if this process has read older ones.
+    """
     view, site = await open_view(request, "refresh"), get_site(request)
     if await asyncio.to_thread(find_newer_files, site.settings.workspace, site.loaded_files):
         raise RefusedError("refresh_files_changed")
@@ -383,7 +468,9 @@ async def refresh(request: Request) -> Response:
 
 
 async def show_pause(request: Request) -> Response:
-    return await show_form(request, pause_form(get_visitor(request), await open_view(request, "pause")))
+    return await show_form(
+        request, pause_form(get_visitor(request), await open_view(request, "pause"))
+    )
 
 
 async def pause(request: Request) -> Response:
@@ -397,11 +484,13 @@ async def pause(request: Request) -> Response:
 
 
 async def show_resume(request: Request) -> Response:
-    return await show_form(request, resume_form(get_visitor(request), await open_view(request, "resume")))
+    return await show_form(
+        request, resume_form(get_visitor(request), await open_view(request, "resume"))
+    )
 
 
 async def resume(request: Request) -> Response:
-    """Lift the pause of a post. Raises RefusedError if it is another pause than the one that was shown."""
+    """Lift the pause of a post. Raises RefusedError if the pause is not the shown one."""
     view, site, form = await open_view(request, "resume"), get_site(request), await request.form()
     paused_at = read_paused_at(form)
     await check_command_access(site.store, site.settings)
@@ -413,25 +502,42 @@ async def show_correct(request: Request) -> Response:
     """Show the corrections of a post that are in the schedule, and the way to write one."""
     view, reach = await open_view(request, "correct"), get_visitor(request).reach(Permission.VIEW)
     related = await get_site(request).store.occurrences.related(view.details.post, reach)
-    corrections = [item for item in related if item.kind == PostKind.CORRECTION and not item.is_original]
+    corrections = [
+        item for item in related if item.kind == PostKind.CORRECTION and not item.is_original
+    ]
     post = view.details.post
     repeats = not isinstance(post.trigger, OneTimeTrigger)
-    return await render_page(request, "correct", view=view, post=post, corrections=corrections, repeats=repeats)
+    return await render_page(
+        request, "correct", view=view, post=post, corrections=corrections, repeats=repeats
+    )
 
 
 async def correct(request: Request) -> Response:
-    """Send a correction from the schedule wherever the post is published or may be. Raises NoSuchItemError."""
+    """Send a correction from the schedule wherever the post is or may be published.
+
+    Raises NoSuchItemError.
+    """
     site, view, form = get_site(request), await open_view(request, "correct"), await request.form()
     visitor, name = get_visitor(request), PostId(str(form.get("correction", "")))
     await visitor.require_visible(name)
     correction = await site.store.posts.get_post(name)
-    if correction is None or correction.follows != view.key.post or correction.kind is not PostKind.CORRECTION:
+    if (
+        correction is None
+        or correction.follows != view.key.post
+        or correction.kind is not PostKind.CORRECTION
+    ):
         raise NoSuchItemError("post", name)
     visitor.require(Permission.SEND, correction.accounts)
     await check_command_access(site.store, site.settings)
     plan = await send_correction(site.application.planner, correction, visitor.actor, is_new=False)
     await site.store.maintenance.promote_requested([name])
-    facts = {"number": len(plan.send_now), "waiting": len(plan.waiting), "stopped": len(plan.stopped)}
+    facts = {
+        "number": len(plan.send_now),
+        "waiting": len(plan.waiting),
+        "stopped": len(plan.stopped),
+    }
     return redirect(
-        request, f"/posts/{name if plan.targets else view.key.post}", Notice(code="pages_correction_sent", facts=facts)
+        request,
+        f"/posts/{name if plan.targets else view.key.post}",
+        Notice(code="pages_correction_sent", facts=facts),
     )

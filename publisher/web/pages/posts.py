@@ -1,4 +1,4 @@
-"""Posts: the list, and what pages about one post are made from."""
+"""Posts: the list, and the building blocks of pages about one post."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,10 @@ async def show_posts(request: Request) -> Response:
 
 
 def parse_instant(text: str) -> datetime | None:
-    """Return an instant of a query, with its offset; None for anything else, or too far away to convert."""
+    """Return an instant of a query, with its offset.
+
+    None for anything else, or if it is too far away to convert.
+    """
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
@@ -72,7 +75,7 @@ def parse_instant(text: str) -> datetime | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryLine:
-    """A delivery in a table: its sign, its state in words, and what has happened in one sentence."""
+    """A delivery in a table: its sign, its state in words, and its history in one sentence."""
 
     delivery: Delivery
     glyph: Glyph
@@ -93,9 +96,9 @@ class DeliveryLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostView:
-    """All that is shown of one occurrence of a post to one visitor. `newest` is the id that actions are drawn from.
+    """One visitor's view of one occurrence of a post. Actions are drawn from the id `newest`.
 
-    `named` is the occurrence as the address names it; empty for the one that matters now.
+    `named` is the occurrence as the address names it. It is empty for the one that matters now.
     """
 
     details: StoredPostDetails
@@ -106,19 +109,21 @@ class PostView:
     occurrences: Sequence[OccurrenceSummary]
     lines: Sequence[DeliveryLine]
     accounts: Sequence[AccountId]
-    """Those of the lines; before there are any those that the post is for."""
+    """The accounts of the lines; before there are any, the accounts of the post."""
     maps: Sequence[SeatMap]
     tasks: Sequence[ApprovalTask]
     approvals: Sequence[GivenApproval]
     pause: Pause | None
     newest: int
     stops: StopCounts
-    """What stopping the post concerns, in all its occurrences."""
+    """The counts for stopping the post, in all its occurrences."""
 
     @property
     def path(self) -> str:
         """The address of the page."""
-        return "/posts/" + "/".join(quote(name, safe="") for name in (self.key.post, self.named) if name)
+        return "/posts/" + "/".join(
+            quote(name, safe="") for name in (self.key.post, self.named) if name
+        )
 
     @property
     def deliveries(self) -> Sequence[Delivery]:
@@ -132,18 +137,23 @@ class PostView:
 
     @property
     def next_check_at(self) -> datetime | None:
-        """When an account is read next to find out what came of a call."""
+        """The time of the next read of an account to find out the outcome of a call."""
         times = (item.next_action_at for item in self.deliveries if item.state in CHECKED_STATES)
         return min(filter(None, times), default=None)
 
     @property
     def is_before_its_time(self) -> bool:
         """True while nothing was sent: the texts matter most then."""
-        return all(delivery.state in {State.PENDING, State.CANCELLED} for delivery in self.deliveries)
+        return all(
+            delivery.state in {State.PENDING, State.CANCELLED} for delivery in self.deliveries
+        )
 
     def lines_of(self, tab: str, platform: str = "") -> Sequence[DeliveryLine]:
         """Return the lines under a tab, of one platform if it is named, the worst first."""
-        wanted = {"action": {Glyph.ACTION, Glyph.FAILED}, "checking": {Glyph.CHECKING, Glyph.SENDING}}.get(tab)
+        wanted = {
+            "action": {Glyph.ACTION, Glyph.FAILED},
+            "checking": {Glyph.CHECKING, Glyph.SENDING},
+        }.get(tab)
         return [
             line
             for line in self.lines
@@ -152,13 +162,21 @@ class PostView:
 
 
 async def load_post_view(request: Request) -> PostView:
-    """Return the post of the path: with an occurrence, else the one that matters now. Raises NoSuchItemError."""
+    """Return the post of the path, with its named occurrence or else the current one.
+
+    The current one is the one that matters now. Raises NoSuchItemError.
+    """
     params = request.path_params
-    return await read_post_view(get_visitor(request), PostId(params["post"]), params.get("occurrence", ""))
+    return await read_post_view(
+        get_visitor(request), PostId(params["post"]), params.get("occurrence", "")
+    )
 
 
 async def read_post_view(visitor: Visitor, post: PostId, named: str) -> PostView:
-    """Return a post with the occurrence that is named, else with the one that matters now. Raises NoSuchItemError."""
+    """Return a post with the named occurrence, else with the one that matters now.
+
+    Raises NoSuchItemError.
+    """
     site, reach = visitor.site, visitor.reach(Permission.VIEW)
     queries = site.store.occurrences
     details = await queries.post(post)
@@ -182,7 +200,9 @@ async def read_post_view(visitor: Visitor, post: PostId, named: str) -> PostView
     tasks = [task for task in tasks if task.key == key]
     pauses = await site.store.queries.pauses()
     is_unapproved = any(not task.status.is_approved for task in tasks)
-    lines = [describe_delivery(visitor, item, pauses, is_unapproved=is_unapproved) for item in deliveries]
+    lines = [
+        describe_delivery(visitor, item, pauses, is_unapproved=is_unapproved) for item in deliveries
+    ]
     return PostView(
         details=details,
         named=named,
@@ -201,10 +221,12 @@ async def read_post_view(visitor: Visitor, post: PostId, named: str) -> PostView
     )
 
 
-def choose_occurrence(occurrences: Sequence[OccurrenceSummary], named: str, now: datetime) -> OccurrenceSummary | None:
-    """Return the occurrence of this name; without a name the newest planned one that is due, else the next.
+def choose_occurrence(
+    occurrences: Sequence[OccurrenceSummary], named: str, now: datetime
+) -> OccurrenceSummary | None:
+    """Return the occurrence of this name; without a name the newest due planned one, else the next.
 
-    One that a person ordered has a fraction of a second in its name.
+    An occurrence that a person ordered has a fraction of a second in its name.
     """
     if named:
         return next((item for item in occurrences if item.key.occurrence == named), None)
@@ -214,7 +236,10 @@ def choose_occurrence(occurrences: Sequence[OccurrenceSummary], named: str, now:
 
 
 def keep_newest(deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-    """Return the newest delivery of each account: a post that was sent again there has an earlier one, too."""
+    """Return the newest delivery of each account.
+
+    A post that was sent again to an account has an earlier one, too.
+    """
     newest: dict[AccountId, Delivery] = {}
     for delivery in sorted(deliveries, key=lambda item: item.id):
         newest[delivery.account] = delivery
@@ -226,7 +251,10 @@ def map_platforms(lines: Sequence[DeliveryLine], names: AccountNames) -> Sequenc
     glyphs: dict[Platform, dict[AccountId, Glyph]] = {}
     for line in lines:
         glyphs.setdefault(line.delivery.platform, {})[line.delivery.account] = line.glyph
-    return [map_seats(platform, glyphs[platform], names) for platform in sorted(glyphs, key=names.platform_order)]
+    return [
+        map_seats(platform, glyphs[platform], names)
+        for platform in sorted(glyphs, key=names.platform_order)
+    ]
 
 
 def describe_delivery(
@@ -234,13 +262,17 @@ def describe_delivery(
 ) -> DeliveryLine:
     """Return a delivery as one line of a table."""
     formatter, covering = visitor.formatter, pauses_covering(pauses, delivery)
-    glyph = choose_glyph(delivery, visitor.site.runtime.now(), is_paused=bool(covering), is_unapproved=is_unapproved)
+    glyph = choose_glyph(
+        delivery, visitor.site.runtime.now(), is_paused=bool(covering), is_unapproved=is_unapproved
+    )
     if glyph is Glyph.ACTION and covering and delivery.state in WAITING_STATES:
         text = formatter.pause("pages_paused", covering[0])
     elif delivery.reason:
         text = formatter.reason(delivery.reason)
     elif glyph is Glyph.ACTION and delivery.manual_task is not None:
-        text = visitor.messages.translate("pages_task_open", at=formatter.time(delivery.manual_task.assigned_at))
+        text = visitor.messages.translate(
+            "pages_task_open", at=formatter.time(delivery.manual_task.assigned_at)
+        )
     elif delivery.state is State.PUBLISHED and delivery.receipt is not None:
         text = (
             visitor.messages.translate(

@@ -10,7 +10,12 @@ from publisher.domain.post import PostId
 from publisher.engine.post_change import InvalidEdit, PostChange, SavedEdit
 from publisher.engine.schedule_editor import wait_until_accepted
 from publisher.web.page import redirect, render_page
-from publisher.web.pages.write import ACCEPTED_WITHIN_SECONDS, describe_failure, read_visible_entry, save_change
+from publisher.web.pages.write import (
+    ACCEPTED_WITHIN_SECONDS,
+    describe_failure,
+    read_visible_entry,
+    save_change,
+)
 from publisher.web.post_form import dump_entry, load_entry
 from publisher.web.site import Notice, get_site, get_visitor
 
@@ -27,7 +32,9 @@ async def remove_post(request: Request) -> Response:
     base = load_entry(str(form.get("base", "")))
     if not base:
         return await render_removal(request, {}, status=422)
-    change = PostChange(post=post, entry=None, base=base, base_sha256=str(form.get("base_sha256", "")))
+    change = PostChange(
+        post=post, entry=None, base=base, base_sha256=str(form.get("base_sha256", ""))
+    )
     try:
         result = await save_change(request, change)
     except OSError as error:
@@ -35,7 +42,9 @@ async def remove_post(request: Request) -> Response:
     if isinstance(result, SavedEdit):
         is_accepted = await wait_until_accepted(site.store, result, ACCEPTED_WITHIN_SECONDS)
         code = "web_write_done_removed" if is_accepted else "web_write_done_removed_waiting"
-        return redirect(request, "/today", Notice(code=code, facts={"title": base.get("title", "")}))
+        return redirect(
+            request, "/today", Notice(code=code, facts={"title": base.get("title", "")})
+        )
     problems = [*result.own, *result.elsewhere] if isinstance(result, InvalidEdit) else []
     return await render_removal(request, problems, status=409, is_changed=not problems)
 

@@ -1,4 +1,4 @@
-"""Parts of previews that are responses of their own: articles, shut off from everything, and pictures."""
+"""Parts of previews with responses of their own: pictures, and articles shut off from all else."""
 
 import base64
 
@@ -23,7 +23,10 @@ ARTICLE_PAGE = (
 
 
 async def load_rendition(request: Request) -> RenderedPost:
-    """Return the text of the path. Raises NoSuchItemError, also for one outside the visitor's accounts."""
+    """Return the text of the path.
+
+    Raises NoSuchItemError, also for one outside the visitor's accounts.
+    """
     fingerprint = request.path_params["fingerprint"]
     rendered = await get_site(request).store.occurrences.rendition(fingerprint)
     if rendered is None or not get_visitor(request).may(Permission.VIEW, [rendered.account]):
@@ -32,14 +35,18 @@ async def load_rendition(request: Request) -> RenderedPost:
 
 
 async def show_article(request: Request) -> Response:
-    """Show the HTML of an article as it is sent, with its pictures inside. Raises NoSuchItemError."""
+    """Show the HTML of an article as it is sent, with its pictures inside.
+
+    Raises NoSuchItemError.
+    """
     site, rendered = get_site(request), await load_rendition(request)
     pictures = {}
     for image in rendered.images:
         if found := await site.store.occurrences.media(image.sha256):
             pictures[image.sha256] = f"data:{found[0]};base64,{base64.b64encode(found[1]).decode()}"
     return article_response(
-        rendered.title, MEDIA_REFERENCE.sub(lambda reference: pictures.get(reference[1], ""), rendered.text)
+        rendered.title,
+        MEDIA_REFERENCE.sub(lambda reference: pictures.get(reference[1], ""), rendered.text),
     )
 
 

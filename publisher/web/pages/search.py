@@ -20,7 +20,7 @@ MAX_POSTS, MAX_ACCOUNTS = 20, 30
 
 
 async def show_search(request: Request) -> Response:
-    """Show what matches, posts first; a bulletin number leads straight to its delivery."""
+    """Show the matches, posts first. A bulletin number leads straight to its delivery."""
     site, visitor = get_site(request), get_visitor(request)
     text = request.query_params.get("q", "").strip()[:MAX_QUERY_CHARACTERS]
     reach = visitor.reach(Permission.VIEW)
@@ -31,11 +31,19 @@ async def show_search(request: Request) -> Response:
     names = name_accounts(site.settings, visitor.messages)
     wanted = OccurrenceFilter(text=text, accounts=reach)
     posts = await site.store.occurrences.find(wanted, MAX_POSTS) if text else ()
-    await asyncio.to_thread(import_module, "pypinyin")  # its dictionary takes 0.2 s to load, the first time
+    await asyncio.to_thread(
+        import_module, "pypinyin"
+    )  # its dictionary takes 0.2 s to load, the first time
     exact = sorted(posts, key=lambda post: post.key.post != text)
     accounts = [key for key in find_accounts(request, text, names) if reach is None or key in reach]
     return await render_page(
-        request, "search", text=text, posts=exact, accounts=accounts[:MAX_ACCOUNTS], number=len(accounts), names=names
+        request,
+        "search",
+        text=text,
+        posts=exact,
+        accounts=accounts[:MAX_ACCOUNTS],
+        number=len(accounts),
+        names=names,
     )
 
 
@@ -49,13 +57,17 @@ def spell(name: str) -> tuple[str, str]:
 
 
 def is_spelt(name: str, typed: str) -> bool:
-    """Return True if letters that were typed begin a name in pinyin, or are the first letters of its syllables."""
+    """Return True if the typed letters begin a name in pinyin, or are its syllables' initials."""
     letters = "".join(typed.split()).replace("'", "").casefold()
-    return len(letters) > 1 and letters.isascii() and any(text.startswith(letters) for text in spell(name))
+    return (
+        len(letters) > 1
+        and letters.isascii()
+        and any(text.startswith(letters) for text in spell(name))
+    )
 
 
 def find_accounts(request: Request, text: str, names: AccountNames) -> Sequence[AccountId]:
-    """Return the accounts whose id, name, identity or region contains a text, in the order of the settings.
+    """Return the accounts with a text in their id, name, identity or region, in settings order.
 
     A name is also found by its pinyin.
     """

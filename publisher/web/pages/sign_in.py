@@ -50,7 +50,10 @@ from publisher.web.turns import TURN, RequestTurn
 PENDING_COOKIE, SETUP_COOKIE = "publisher_sign_in", "publisher_setup"
 UNUSED_PASSWORD_BYTES = 32
 MAX_TYPED_CHARACTERS = 200
-"""Of a name; what is longer is nobody's, and would be kept among the counts of attempts."""
+"""Limit of a name.
+
+A longer name belongs to nobody, and would be kept among the counts of attempts.
+"""
 
 
 async def show_login(request: Request) -> Response:
@@ -59,13 +62,18 @@ async def show_login(request: Request) -> Response:
     if not await get_site(request).require_users():
         return await render_page(request, "first_run")
     following = safe_path(request.query_params.get("next", ""))
-    return await render_page(request, "login", name="", problem="", next=following, resume="", is_expired=False)
+    return await render_page(
+        request, "login", name="", problem="", next=following, resume="", is_expired=False
+    )
 
 
 async def log_in(request: Request) -> Response:
     """Check name and password; a user with a second factor goes on to that."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    name, password = str(form.get("name", "")).strip()[:MAX_TYPED_CHARACTERS], str(form.get("password", ""))
+    name, password = (
+        str(form.get("name", "")).strip()[:MAX_TYPED_CHARACTERS],
+        str(form.get("password", "")),
+    )
     following = safe_path(str(form.get("next", "")))
     resumed = str(form.get("resume", ""))[:MAX_RESUMED_CHARACTERS]
     try:
@@ -74,24 +82,33 @@ async def log_in(request: Request) -> Response:
         problem = visitor.messages.translate(error.code, **error.facts)
         status = 429 if error.code == "sign_in_delayed" else 422
         values = {"next": following, "resume": resumed, "is_expired": bool(resumed)}
-        return await render_page(request, "login", status=status, name=name, problem=problem, **values)
+        return await render_page(
+            request, "login", status=status, name=name, problem=problem, **values
+        )
     if not user.has_second_factor:
         return await _start_session(request, user, "password", following, resumed)
     key = secrets.token_urlsafe()
     until = site.runtime.now() + PENDING_LIFETIME
     _drop_oldest_of_user(site.pending_sign_ins, user.name)
     _drop_oldest(site.pending_sign_ins)
-    site.pending_sign_ins[hash_secret(key)] = PendingSignIn(user=user, until=until, next=following, resumed=resumed)
+    site.pending_sign_ins[hash_secret(key)] = PendingSignIn(
+        user=user, until=until, next=following, resumed=resumed
+    )
     response = redirect(request, "/login/code")
     seconds = int(PENDING_LIFETIME / timedelta(seconds=1))
     response.set_cookie(
-        cookie_name(site, PENDING_COOKIE), key, max_age=seconds, secure=site.is_secure, httponly=True, samesite="lax"
+        cookie_name(site, PENDING_COOKIE),
+        key,
+        max_age=seconds,
+        secure=site.is_secure,
+        httponly=True,
+        samesite="lax",
     )
     return response
 
 
 async def check_limited_password(request: Request, name: str, password: str) -> User:
-    """Check a password in its turn, as long as there were not too many attempts; raises SignInError."""
+    """Check a password in its turn, unless there were too many attempts. Raises SignInError."""
     site, source = get_site(request), get_visitor(request).source
     counted_as = find_browser(request, name) or source
     site.limits.require_attempt(counted_as, name)
@@ -119,7 +136,9 @@ async def enter_code(request: Request) -> Response:
         name = pending.user.name
         site.limits.require_attempt(find_browser(request, name) or visitor.source, f"{name} code")
         code = str(form.get("code", ""))
-        principal = await check_code(site.store.users, pending.user, code, visitor.source, site.load_user_key)
+        principal = await check_code(
+            site.store.users, pending.user, code, visitor.source, site.load_user_key
+        )
     except SignInError as error:
         problem = visitor.messages.translate(error.code, **error.facts)
         if error.code == "sign_in_ended":
@@ -127,24 +146,38 @@ async def enter_code(request: Request) -> Response:
         status = 429 if error.code == "sign_in_delayed" else 422
         return await render_page(request, "login_code", status=status, problem=problem)
     site.pending_sign_ins.pop(hash_secret(request.cookies[cookie_name(site, PENDING_COOKIE)]), None)
-    response = await _start_session(request, pending.user, principal.method, pending.next, pending.resumed)
-    response.delete_cookie(cookie_name(site, PENDING_COOKIE), secure=site.is_secure, httponly=True, samesite="lax")
+    response = await _start_session(
+        request, pending.user, principal.method, pending.next, pending.resumed
+    )
+    response.delete_cookie(
+        cookie_name(site, PENDING_COOKIE), secure=site.is_secure, httponly=True, samesite="lax"
+    )
     return response
 
 
 async def _begin_again(request: Request, pending: PendingSignIn, problem: str) -> Response:
-    """Ask for name and password again: those that were right before are not any more."""
+    """Ask for name and password again. The ones that were right before no longer are."""
     site = get_site(request)
     site.pending_sign_ins.pop(hash_secret(request.cookies[cookie_name(site, PENDING_COOKIE)]), None)
-    values = {"next": pending.next, "resume": pending.resumed, "is_expired": False, "name": "", "problem": problem}
+    values = {
+        "next": pending.next,
+        "resume": pending.resumed,
+        "is_expired": False,
+        "name": "",
+        "problem": problem,
+    }
     response = await render_page(request, "login", status=401, **values)
-    response.delete_cookie(cookie_name(site, PENDING_COOKIE), secure=site.is_secure, httponly=True, samesite="lax")
+    response.delete_cookie(
+        cookie_name(site, PENDING_COOKIE), secure=site.is_secure, httponly=True, samesite="lax"
+    )
     return response
 
 
 def _find_pending(request: Request) -> PendingSignIn | None:
     site = get_site(request)
-    pending = site.pending_sign_ins.get(hash_secret(request.cookies.get(cookie_name(site, PENDING_COOKIE), "")))
+    pending = site.pending_sign_ins.get(
+        hash_secret(request.cookies.get(cookie_name(site, PENDING_COOKIE), ""))
+    )
     return pending if pending is not None and pending.until > site.runtime.now() else None
 
 
@@ -155,17 +188,24 @@ def _drop_oldest(pending: dict[str, PendingSignIn] | dict[str, PendingSetup]) ->
 
 
 def _drop_oldest_of_user(pending: dict[str, PendingSignIn], user: str) -> None:
-    """Make room among a user's own: who knows one password must not push out the sign-ins of others."""
+    """Make room among a user's own sign-ins.
+
+    Anybody with one known password must not push out other users' sign-ins.
+    """
     own = [key for key, each in pending.items() if each.user.name == user]
     for key in own[: max(0, len(own) - MAX_PENDING_OF_USER + 1)]:
         del pending[key]
 
 
-async def _start_session(request: Request, user: User, method: str, following: str, resumed: str = "") -> Response:
+async def _start_session(
+    request: Request, user: User, method: str, following: str, resumed: str = ""
+) -> Response:
     """Sign a user in and go on to where he wanted to; a form that was kept is shown to be sent."""
     site, visitor = get_site(request), get_visitor(request)
     by = Actor(role=Role.PERSON, name=user.name, sign_in=method)
-    session_id = await site.store.sign_ins.start_session(user.name, visitor.source, by, signed_in=user)
+    session_id = await site.store.sign_ins.start_session(
+        user.name, visitor.source, by, signed_in=user
+    )
     session = await site.store.sign_ins.find_session(session_id)
     was_reset = bool(await site.store.user_changes.recent_resets(user.name))
     if was_reset and not resumed:
@@ -196,14 +236,18 @@ async def log_out(request: Request) -> Response:
 
 
 async def show_link_form(request: Request) -> Response:
-    """Show where a one-time link is pasted. A browser with script sends what stands behind `#` from here."""
+    """Show where to paste a one-time link.
+
+    A browser with script sends the part behind `#` from here.
+    """
     return await render_page(request, "setup_link")
 
 
 async def open_link(request: Request) -> Response:
-    """Show whose one-time link was opened, and the one button. Nothing is shown or bound before that is pressed.
+    """Show the user of a one-time link, and the one button. Nothing more happens before its press.
 
-    Scanners of mail and previews of messengers open links too.
+    Nothing is shown or bound before that. Scanners of mail and previews of messengers open links
+    too.
     """
     link = await _read_link(request)
     opened = await _open_link(request, link, begins=False)
@@ -235,7 +279,7 @@ async def _read_link(request: Request) -> str:
 
 
 async def _open_link(request: Request, link: str, *, begins: bool) -> OpenedLink | Response:
-    """Return the link that was opened, or the page that says why this browser may not go on with it."""
+    """Return the opened link, or a page that explains why this browser may not go on."""
     site, source = get_site(request), get_visitor(request).source
     opened = await site.store.sign_ins.open_link(link, _browser_key(request), source, begins=begins)
     if opened is None:
@@ -250,7 +294,7 @@ def _browser_key(request: Request) -> str:
 
 
 async def show_setup(request: Request) -> Response:
-    """Show what the holder of a one-time link sets up, in the browser where that has begun."""
+    """Show the setup form to the holder of a one-time link, in the browser that began it."""
     return await _render_setup(request)
 
 
@@ -268,7 +312,11 @@ async def set_up(request: Request) -> Response:
     if pending is None and not is_skipped and not is_left:
         problem = visitor.messages.translate("web_setup_again")
         return await _render_setup(request, "code", problem, status=409)
-    password = secrets.token_urlsafe(UNUSED_PASSWORD_BYTES) if is_skipped else str(form.get("password", ""))
+    password = (
+        secrets.token_urlsafe(UNUSED_PASSWORD_BYTES)
+        if is_skipped
+        else str(form.get("password", ""))
+    )
     try:
         site.limits.require_attempt(visitor.source, "setup")
         if not (is_skipped or known.has_password) and password != form.get("password_again"):
@@ -278,7 +326,9 @@ async def set_up(request: Request) -> Response:
             browser,
             password,
             by=lambda name: Actor(role=Role.PERSON, name=name, sign_in=LINK_METHOD),
-            second_factor=pending.factor if pending is not None and not is_skipped and not is_left else None,
+            second_factor=pending.factor
+            if pending is not None and not is_skipped and not is_left
+            else None,
             code=str(form.get("code", "")),
             load_user_key=site.load_user_key,
             source=visitor.source,
@@ -293,24 +343,33 @@ async def set_up(request: Request) -> Response:
     site.pending_setups.pop(hash_secret(browser), None)
     site.limits.note_success(visitor.source, "setup")
     response = await _start_session(request, user, LINK_METHOD, "/today")
-    response.delete_cookie(cookie_name(site, SETUP_COOKIE), secure=site.is_secure, httponly=True, samesite="strict")
+    response.delete_cookie(
+        cookie_name(site, SETUP_COOKIE), secure=site.is_secure, httponly=True, samesite="strict"
+    )
     return response
 
 
-async def _render_setup(request: Request, key: str = "", problem: str = "", *, status: int = 200) -> Response:
+async def _render_setup(
+    request: Request, key: str = "", problem: str = "", *, status: int = 200
+) -> Response:
     """Show the form of a one-time link; `problem` stands at the field `key`."""
     site, browser = get_site(request), _browser_key(request)
     user = await site.store.users.find_link(browser)
     if user is None:
         return await render_page(request, "link_invalid", status=404)
     factor = keep_setup(site, browser, user, site.runtime.now())
-    qr = segno.make(factor.uri, error="m").svg_data_uri(scale=5, border=2, dark="#18212f", light="#ffffff")
+    qr = segno.make(factor.uri, error="m").svg_data_uri(
+        scale=5, border=2, dark="#18212f", light="#ffffff"
+    )
     values = {"user": user, "factor": factor, "qr": qr, "may_skip": may_skip_setup(site, user)}
     return await render_page(request, "setup", status=status, problems={key: problem}, **values)
 
 
 def keep_setup(site: Site, browser: str, user: User, now: datetime) -> SecondFactor:
-    """Return the second factor of a setup that has begun; the same one when its page is opened again."""
+    """Return the second factor of a setup that has begun.
+
+    It is the same one when its page is opened again.
+    """
     key = hash_secret(browser)
     pending = site.pending_setups.get(key)
     if pending is None or pending.until <= now:
@@ -321,8 +380,13 @@ def keep_setup(site: Site, browser: str, user: User, now: datetime) -> SecondFac
 
 
 def may_skip_setup(site: Site, user: User) -> bool:
-    """Return True in a drill that only this machine can reach, for a new user: there nothing is at stake."""
+    """Return True for a new user in a drill that only this machine can reach.
+
+    Nothing is at stake there.
+    """
     if user.has_password or user.has_second_factor or user.awaits_second_factor:
         return False
     host, _port = split_host_port(site.settings.dashboard.listen)
-    return site.settings.environment is Environment.DRILL and is_loopback(host) and not site.is_secure
+    return (
+        site.settings.environment is Environment.DRILL and is_loopback(host) and not site.is_secure
+    )

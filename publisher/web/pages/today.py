@@ -1,4 +1,4 @@
-"""Today: is all well, must I act, what comes next, and how far each post is."""
+"""Today: the state of the system, the needed actions, the next posts, and each post's progress."""
 
 from collections.abc import Collection, Mapping
 from datetime import timedelta
@@ -55,7 +55,9 @@ def read_tab(query: Mapping[str, str]) -> str:
     return next((tab for tab in TABS if tab == query.get("tab")), "all")
 
 
-async def read_live_rows(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
+async def read_live_rows(
+    visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None
+) -> Parts:
     """Return the rows of the day."""
     day = parse_day(page.get("day", ""))
     if day is None:
@@ -68,8 +70,10 @@ async def read_live_rows(visitor: Visitor, page: Mapping[str, str], posts: Colle
     )
 
 
-async def read_live_coming(visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None) -> Parts:
-    """Return what comes next, as far as it stands on the page; what is new of its first day has a row there."""
+async def read_live_coming(
+    visitor: Visitor, page: Mapping[str, str], posts: Collection[PostId] | None
+) -> Parts:
+    """Return the coming posts of the page. New ones of its first day have a row there."""
     site, day = visitor.site, parse_day(page.get("day", ""))
     if day is None or "is_today" not in page:
         return NO_PARTS
@@ -84,15 +88,22 @@ async def read_live_coming(visitor: Visitor, page: Mapping[str, str], posts: Col
     )
 
 
-async def read_live_todo_parts(visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None) -> Parts:
-    """Return the first sentence, and what waits for people; after midnight there is a new day to be shown."""
+async def read_live_todo_parts(
+    visitor: Visitor, page: Mapping[str, str], _posts: Collection[PostId] | None
+) -> Parts:
+    """Return the first sentence, and the waiting items. After midnight a new day is to be shown."""
     site, day = visitor.site, parse_day(page.get("day", ""))
     if day is None:
         return NO_PARTS
     items, facts = await read_live_todo(visitor), await read_frame_facts(site)
     mine = [item for item in items if item.is_mine]
     others = [item for item in items if not item.is_mine]
-    key = (visitor.reach(Permission.VIEW), visitor.lang, facts.audit_number, site.beat // BEATS_PER_REFRESH)
+    key = (
+        visitor.reach(Permission.VIEW),
+        visitor.lang,
+        facts.audit_number,
+        site.beat // BEATS_PER_REFRESH,
+    )
     rows = await site.shared.get(("board", day, *key), partial(read_board, visitor, day, {}))
     coming = await site.shared.get(("coming", *key), partial(read_coming, visitor))
     is_today = day == site.runtime.now().astimezone(site.settings.timezone).date()
@@ -103,8 +114,13 @@ async def read_live_todo_parts(visitor: Visitor, page: Mapping[str, str], _posts
     return Parts(
         fixed={
             "verdict": load_macro(visitor, "today", "verdict")(verdict),
-            "board-tabs": load_macro(visitor, "today", "board_tabs")(count_tabs(rows), day, read_tab(page)),
+            "board-tabs": load_macro(visitor, "today", "board_tabs")(
+                count_tabs(rows), day, read_tab(page)
+            ),
         },
-        items={item.element: make_item(item, is_first=item is mine[0] if mine else False) for item in items},
+        items={
+            item.element: make_item(item, is_first=item is mine[0] if mine else False)
+            for item in items
+        },
         wanted=[*next_day, *(item.element for item in mine[:MAX_LISTED])],
     )

@@ -1,4 +1,7 @@
-"""The emergency lane: a warning in a title and a sentence, its previews, and the release by two officers on duty."""
+"""The emergency lane: a warning as a title and a sentence, its previews, and its release.
+
+Two officers on duty release it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -36,31 +39,41 @@ from publisher.web.pages.write import make_form as make_post_form
 from publisher.web.site import Notice, get_site, get_visitor
 from publisher.web.todo import make_visitor_approver
 
-URGENT_FIELDS: Mapping[str, list[str]] = {"kind": [PostKind.WARNING], "when": ["asap"], "urgent": ["1"]}
-"""What makes a post of this lane: a warning that is due with its release, and goes first."""
+URGENT_FIELDS: Mapping[str, list[str]] = {
+    "kind": [PostKind.WARNING],
+    "when": ["asap"],
+    "urgent": ["1"],
+}
+"""The form fields of a post of this lane: a warning that is due with its release and goes first."""
 
 
 async def show_urgent(request: Request) -> Response:
     """Show the short form."""
     fields = {**suggest_fields(request), **URGENT_FIELDS}
-    return await show_form(request, await make_post_form(request, fields), lane=await read_lane(request))
+    return await show_form(
+        request, await make_post_form(request, fields), lane=await read_lane(request)
+    )
 
 
 async def send_urgent(request: Request) -> Response:
-    """Show what each platform will show, and then save the post for its release."""
+    """Show each platform's preview, and then save the post for its release."""
     form = await read_sent_form(request)
     form = await make_post_form(request, {**form.fields, **URGENT_FIELDS, "tried": ["1"]})
     step = form.fields.get("do", ["preview"])[0]
     lane = await read_lane(request)
     if step == "edit":
-        return await show_form(request, replace(form, fields={**form.fields, "tried": []}), lane=lane)
+        return await show_form(
+            request, replace(form, fields={**form.fields, "tried": []}), lane=lane
+        )
     if step != "save":
         return await show_form(request, form, lane={**lane, "is_preview": True})
     site = get_site(request)
     try:
         result = await save_change(request, make_change(form))
     except SignInError:
-        return await show_form(request, form, status=422, refused=InvalidEdit(own=[NOT_YOURS]), lane=lane)
+        return await show_form(
+            request, form, status=422, refused=InvalidEdit(own=[NOT_YOURS]), lane=lane
+        )
     except (RefusedError, OSError) as error:
         invalid = InvalidEdit(own=[describe_failure(error)])
         return await show_form(request, form, status=409, refused=invalid, lane=lane)
@@ -73,23 +86,28 @@ async def send_urgent(request: Request) -> Response:
 
 
 async def read_lane(request: Request) -> dict[str, Any]:
-    """Return who has to release what the visitor writes here."""
+    """Return the officers to release the visitor's post of this lane."""
     site, visitor = get_site(request), get_visitor(request)
     on_duty = await site.store.duty.officers()
     officers = visitor.limit_officers(on_duty)
     return {
         "is_preview": False,
         "is_on_duty": any(is_same_name(officer.name, visitor.user.name) for officer in on_duty),
-        "others": [officer.label for officer in officers if not is_same_name(officer.name, visitor.user.name)],
+        "others": [
+            officer.label
+            for officer in officers
+            if not is_same_name(officer.name, visitor.user.name)
+        ],
         "officers": officers,
         "chain": site.store.approval_rules.chain_for(PostKind.WARNING),
     }
 
 
 async def _release_own(request: Request, post: PostId) -> None:
-    """Give the author's own release at once, if he is on duty and has proved who he is.
+    """Give the author's own release at once, if they are on duty and have proved their identity.
 
-    A post of another is saved by this form too, after a conflict: its release takes the page that shows it.
+    A post of another author is saved by this form too, after a conflict. Its release takes the page
+    that shows it.
     """
     visitor = get_visitor(request)
     if not visitor.is_stepped_up or not (await read_lane(request))["is_on_duty"]:
@@ -97,7 +115,9 @@ async def _release_own(request: Request, post: PostId) -> None:
     for task in await get_site(request).store.approvals.tasks(post):
         if not is_same_name(task.status.author, visitor.user.name):
             continue
-        await _release(request, task, task.status.fingerprint, visitor.messages.translate("web_urgent_title"))
+        await _release(
+            request, task, task.status.fingerprint, visitor.messages.translate("web_urgent_title")
+        )
 
 
 async def _release(request: Request, task: ApprovalTask, fingerprint: str, reason: str) -> None:
@@ -107,7 +127,7 @@ async def _release(request: Request, task: ApprovalTask, fingerprint: str, reaso
 
 
 async def show_release(request: Request) -> Response:
-    """Show how far a post of this lane is, and to an officer on duty what to release."""
+    """Show how far a post of this lane is, and to an officer on duty the content to release."""
     return await render_release(request)
 
 
@@ -120,8 +140,12 @@ async def render_release(request: Request, problem: str = "", *, status: int = 2
     tasks = await site.store.approvals.tasks(post)
     task = tasks[0] if tasks else None
     released = [item for item in task.status.in_time if item.is_emergency] if task else []
-    contents = await site.store.approvals.contents(task.key, task.status.fingerprint) if task else ()
-    contents = [rendered for rendered in contents if visitor.may(Permission.VIEW, [rendered.account])]
+    contents = (
+        await site.store.approvals.contents(task.key, task.status.fingerprint) if task else ()
+    )
+    contents = [
+        rendered for rendered in contents if visitor.may(Permission.VIEW, [rendered.account])
+    ]
     shown = {rendered.platform: rendered for rendered in reversed(contents)}
     lane = await read_lane(request)
     is_author = task is not None and is_same_name(task.status.author, visitor.user.name)
@@ -137,7 +161,11 @@ async def render_release(request: Request, problem: str = "", *, status: int = 2
         post=stored,
         task=task,
         released=released,
-        awaited=[one.label for one in lane["officers"] if not any(is_same_name(one.name, name) for name in done)],
+        awaited=[
+            one.label
+            for one in lane["officers"]
+            if not any(is_same_name(one.name, name) for name in done)
+        ],
         opened=site.lane_openings.get(post, {}),
         lane=lane,
         asks_release=task is not None
@@ -154,7 +182,10 @@ async def render_release(request: Request, problem: str = "", *, status: int = 2
 
 
 async def release(request: Request) -> Response:
-    """Record the release by an officer on duty: the author's own, or that of another, with which it is sent."""
+    """Record the release by an officer on duty.
+
+    It is the author's own, or that of another officer, and the latter sends the post.
+    """
     visitor, form = get_visitor(request), await request.form()
     post = PostId(str(request.path_params["post"]))
     await visitor.require_visible(post)
@@ -163,17 +194,24 @@ async def release(request: Request) -> Response:
         raise ApprovalError("approval_nothing_waits", post=post)
     task = tasks[0]
     is_author = is_same_name(task.status.author, visitor.user.name)
-    permission, fingerprint = Permission.WRITE if is_author else Permission.APPROVE, str(form.get("fingerprint", ""))
+    permission, fingerprint = (
+        Permission.WRITE if is_author else Permission.APPROVE,
+        str(form.get("fingerprint", "")),
+    )
     visitor.require(permission, task.accounts)
     require_text(visitor, permission, tasks, fingerprint)
     if not visitor.is_stepped_up:
         try:
             await step_up(request, str(form.get("code", "")))
         except SignInError as error:
-            return await render_release(request, visitor.messages.translate(error.code, **error.facts), status=422)
+            return await render_release(
+                request, visitor.messages.translate(error.code, **error.facts), status=422
+            )
     try:
         words = read_reason(form) or visitor.messages.translate("web_urgent_title")
         await _release(request, task, fingerprint, words)
     except ApprovalError as error:
-        return await render_release(request, visitor.messages.translate(error.code, **error.facts), status=409)
+        return await render_release(
+            request, visitor.messages.translate(error.code, **error.facts), status=409
+        )
     return redirect(request, f"/urgent/{post}", Notice(code="web_urgent_done_released"))

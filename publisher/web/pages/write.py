@@ -32,9 +32,22 @@ from publisher.engine.post_change import (
     find_accounts,
 )
 from publisher.engine.post_check import PostCheck, check_entry
-from publisher.engine.schedule_editor import number_id, read_entry, read_schedule_text, save_post, wait_until_accepted
+from publisher.engine.schedule_editor import (
+    number_id,
+    read_entry,
+    read_schedule_text,
+    save_post,
+    wait_until_accepted,
+)
 from publisher.schedule.cron import is_working_day
-from publisher.schedule.edit import Entry, edit_block, find_block, find_post_spans, list_fields, make_entry
+from publisher.schedule.edit import (
+    Entry,
+    edit_block,
+    find_block,
+    find_post_spans,
+    list_fields,
+    make_entry,
+)
 from publisher.store.queries.occurrences import OccurrenceFilter
 from publisher.web.page import redirect, render, render_page
 from publisher.web.pages.renditions import article_response
@@ -61,17 +74,22 @@ MAX_ORIGINALS = 100
 ACCEPTED_WITHIN_SECONDS = 8.0
 """How long a save waits until the daemon has put it in force, so that the next page can show it."""
 TIME_KEYS = frozenset({"at", "cron", "days", "from", "until"})
-ID_CODES = frozenset({"id_taken", "duplicate_id", "reserved_id", "placeholder_id", "bad_name", "blank"})
+ID_CODES = frozenset(
+    {"id_taken", "duplicate_id", "reserved_id", "placeholder_id", "bad_name", "blank"}
+)
 """Problems of the id itself; any other that is located there is one of the whole post."""
-INCOMPLETE_CODES = frozenset({"blank", "missing_key", "no_time", "template_data_missing", "follows_missing"})
-"""What is only not filled in yet is no problem until somebody tries to save."""
+INCOMPLETE_CODES = frozenset(
+    {"blank", "missing_key", "no_time", "template_data_missing", "follows_missing"}
+)
+"""An unfilled field is no problem until somebody tries to save."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """What a request has sent, and the post that it makes of `base`. Without a base the post is new.
+    """The content of a request, and the post that it makes of `base`. Without a base it is new.
 
-    `suggested_id` is made from the title where nobody has chosen an id: the entry's has a number if it is taken.
+    `suggested_id` is made from the title if nobody has chosen an id. The entry's id has a number if
+    it is taken.
     """
 
     fields: Fields
@@ -94,12 +112,16 @@ class Form:
     @property
     def content(self) -> str:
         """The form as a draft keeps it."""
-        kept = {name: values for name, values in self.fields.items() if name not in {"draft", "tried"} and any(values)}
+        kept = {
+            name: values
+            for name, values in self.fields.items()
+            if name not in {"draft", "tried"} and any(values)
+        }
         return json.dumps(kept, ensure_ascii=False)
 
 
 async def read_sent_form(request: Request) -> Form:
-    """Return the form that a request has sent; pictures that came with it are kept, and named in it."""
+    """Return the form of a request. Pictures sent with it are kept, and named in it."""
     fields: dict[str, list[str]] = {}
     async with request.form() as sent:
         for name, value in sent.multi_items():
@@ -110,7 +132,9 @@ async def read_sent_form(request: Request) -> Form:
     return await make_form(request, fields)
 
 
-async def keep_upload(request: Request, upload: UploadFile, fields: dict[str, list[str]], alt: str) -> None:
+async def keep_upload(
+    request: Request, upload: UploadFile, fields: dict[str, list[str]], alt: str
+) -> None:
     site, user = get_site(request), get_visitor(request).user.name
     try:
         async with site.render_turns.take(user):
@@ -118,7 +142,9 @@ async def keep_upload(request: Request, upload: UploadFile, fields: dict[str, li
     except (RefusedError, OSError) as error:
         kept = describe_failure(error)
     if isinstance(kept, Problem):
-        request.state.picture_problem = replace(kept, facts={**kept.facts, "file": upload.filename or ""})
+        request.state.picture_problem = replace(
+            kept, facts={**kept.facts, "file": upload.filename or ""}
+        )
     else:
         fields.setdefault("image_file", []).append(kept)
         fields.setdefault("image_alt", []).append(alt)
@@ -148,7 +174,9 @@ async def make_form(request: Request, fields: Fields) -> Form:
 def settle(entry: Mapping[str, Any], base: Entry, fields: Fields) -> dict[str, Any]:
     """Take over from the post as it is now the fields that were chosen so after a conflict."""
     chosen = {
-        name.removeprefix("pick.") for name in fields if name.startswith("pick.") and first(fields, name) == "theirs"
+        name.removeprefix("pick.")
+        for name in fields
+        if name.startswith("pick.") and first(fields, name) == "theirs"
     }
     theirs, settled = list_fields(base), list_fields(entry)
     for key in chosen:
@@ -159,9 +187,11 @@ def settle(entry: Mapping[str, Any], base: Entry, fields: Fields) -> dict[str, A
 
 
 async def show_write(request: Request) -> Response:
-    """Show the empty form, or one with what its user has written."""
+    """Show the empty form, or one with its user's input."""
     site, visitor = get_site(request), get_visitor(request)
-    await asyncio.to_thread(import_module, "pypinyin")  # its dictionary takes 0.2 s to load, the first time
+    await asyncio.to_thread(
+        import_module, "pypinyin"
+    )  # its dictionary takes 0.2 s to load, the first time
     draft_id = str(request.path_params.get("draft", ""))
     if draft_id:
         draft = await site.store.drafts.get(draft_id, visitor.user.name)
@@ -174,7 +204,7 @@ async def show_write(request: Request) -> Response:
 
 
 def suggest_fields(request: Request) -> Fields:
-    """Return what a new form begins with: a warning for all accounts that the visitor may write for."""
+    """Return the start of a new form: a warning for all accounts that the visitor may write for."""
     site, visitor, query = get_site(request), get_visitor(request), request.query_params
     kind = query.get("kind", "")
     kind = kind if kind in set(PostKind) else PostKind.WARNING
@@ -194,7 +224,9 @@ async def copy_fields(request: Request, post: PostId) -> Fields:
     """Return the fields of an earlier post, for a new one like it. Raises NoSuchItemError."""
     schedule, entry = await read_visible_entry(request, post)
     stored = await get_site(request).store.posts.get_post(post) if schedule.is_valid else None
-    kept = {key: value for key, value in entry.items() if key not in {"id", "at", "expires", "author"}}
+    kept = {
+        key: value for key, value in entry.items() if key not in {"id", "at", "expires", "author"}
+    }
     return {
         **fill_form(kept, get_site(request).settings.timezone),
         "like": [post],
@@ -203,7 +235,10 @@ async def copy_fields(request: Request, post: PostId) -> Fields:
 
 
 async def read_visible_entry(request: Request, post: PostId) -> tuple[ScheduleText, Entry]:
-    """Return the schedule and one post of it. Raises NoSuchItemError, also for one outside the visitor's accounts."""
+    """Return the schedule and one post of it.
+
+    Raises NoSuchItemError, also for one outside the visitor's accounts.
+    """
     planner = get_site(request).application.planner
     schedule = await read_schedule_text(planner, get_site(request).settings.schedule_file)
     visitor = get_visitor(request)
@@ -238,7 +273,7 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
     saved_at: datetime | None = None,
     lane: Mapping[str, Any] | None = None,
 ) -> Response:
-    """Return the page of a form. `refused` has the problems of a save; without one the form is checked.
+    """Return the page of a form. `refused` has a save's problems; without one the form is checked.
 
     With a `lane` it is the short form of an emergency.
     """
@@ -258,40 +293,60 @@ async def show_form(  # noqa: PLR0913 # what the page shows besides the form
         "shows_level": "level" in form.entry or "\nlevel = " in active,
         "data_fields": list_data_fields(site, visitor),
         "templates": [
-            name for name in site.application.planner.post_renderer.templates.names if name not in set(PostKind)
+            name
+            for name in site.application.planner.post_renderer.templates.names
+            if name not in set(PostKind)
         ],
         "repeats": REPEATS,
-        "originals": {item.key.post: item.title for item in originals if item.key.post != form.base.get("id")},
+        "originals": {
+            item.key.post: item.title for item in originals if item.key.post != form.base.get("id")
+        },
         "recipients": list_own_recipients(site, visitor),
         "platforms": sorted({account.platform for account in site.settings.accounts.values()}),
         "drafts": drafts,
-        "elsewhere": [visitor.messages.format_problem(item) for item in (invalid.elsewhere if invalid else ())],
+        "elsewhere": [
+            visitor.messages.format_problem(item) for item in (invalid.elsewhere if invalid else ())
+        ],
         "zone_name": site.settings.timezone.key,
-        "was_sent": not form.is_new and await was_sent(visitor, PostId(str(form.base.get("id", "")))),
+        "was_sent": not form.is_new
+        and await was_sent(visitor, PostId(str(form.base.get("id", "")))),
         "lane": lane,
     }
-    return await render_page(request, "write" if lane is None else "urgent", status=status, **values)
+    return await render_page(
+        request, "write" if lane is None else "urgent", status=status, **values
+    )
 
 
 async def was_sent(visitor: Visitor, post: PostId) -> bool:
-    """Return True if a one-off post is published somewhere, or may be: an edit does not change it there."""
-    deliveries = await visitor.site.store.queries.deliveries(post) if await visitor.find_visible([post]) else ()
-    return any(item.state in MAYBE_PUBLISHED_STATES and item.key.occurrence == ONCE_OCCURRENCE for item in deliveries)
+    """Return True if a one-off post is or may be published: an edit does not change it there."""
+    deliveries = (
+        await visitor.site.store.queries.deliveries(post)
+        if await visitor.find_visible([post])
+        else ()
+    )
+    return any(
+        item.state in MAYBE_PUBLISHED_STATES and item.key.occurrence == ONCE_OCCURRENCE
+        for item in deliveries
+    )
 
 
 def list_data_fields(site: Site, visitor: Visitor) -> Sequence[Mapping[str, Any]]:
-    """Return the fields of all templates: for each key the templates that use it, how, and the shape of its value."""
+    """Return the fields of all templates: each key with its templates, use, and shape of value."""
     samples = site.application.planner.post_renderer.templates.samples
     found: dict[str, dict[str, Any]] = {}
     for name in sorted(samples, key=lambda name: (name != PostKind.WARNING, name)):
         sample = samples[name]
         for key in (*sample.needs, *sample.offers):
             value = sample.data.get(key, "")
-            field = found.setdefault(key, {"key": key, "is_list": isinstance(value, list), "uses": {}, "needed": []})
+            field = found.setdefault(
+                key, {"key": key, "is_list": isinstance(value, list), "uses": {}, "needed": []}
+            )
             field["uses"][name] = sample.explain(key, visitor.lang)
             if key in sample.needs:
                 field["needed"].append(name)
-            field["is_table"] = isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+            field["is_table"] = (
+                isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+            )
             field["is_more"] = not field["needed"] and not field["is_list"]
     return sorted(found.values(), key=lambda field: not field["needed"])
 
@@ -303,9 +358,11 @@ async def read_live_values(
     refused: InvalidEdit | None = None,
     saved_at: datetime | None = None,
 ) -> dict[str, Any]:
-    """Return what changes while somebody writes: problems by field, room on each platform, previews, the draft."""
+    """Return the live values of a form: problems by field, room by platform, previews, draft."""
     site, visitor = get_site(request), get_visitor(request)
-    check = await check_entry(site.application.planner, form.entry, visitor.reach(Permission.VIEW), is_new=form.is_new)
+    check = await check_entry(
+        site.application.planner, form.entry, visitor.reach(Permission.VIEW), is_new=form.is_new
+    )
     if check.post is not None and not visitor.may(Permission.WRITE, check.post.accounts):
         check = replace(check, problems=[*check.problems, NOT_YOURS])
     found = list(check.problems)
@@ -329,7 +386,11 @@ async def read_live_values(
         "values": lambda name: form.fields.get(name, ()),
         "notes": notes,
         "errors": sum(note["is_error"] for field in notes.values() for note in field),
-        "warnings": sum(not note["is_error"] and note["key"] not in seen for field in notes.values() for note in field),
+        "warnings": sum(
+            not note["is_error"] and note["key"] not in seen
+            for field in notes.values()
+            for note in field
+        ),
         "check": check,
         "recipient_counts": await count_recipients(visitor, form.entry.get("to")),
         "shown": texts,
@@ -340,18 +401,22 @@ async def read_live_values(
         "diff": await asyncio.to_thread(read_diff, form),
         "saved_at": saved_at,
         "account_name": partial(name_account, site),
-        "next_days": [(at, mark_day(at.astimezone(site.settings.timezone))) for at in check.next_times],
+        "next_days": [
+            (at, mark_day(at.astimezone(site.settings.timezone))) for at in check.next_times
+        ],
         "note_keys": list_note_keys(site),
     }
 
 
 async def find_clashes(visitor: Visitor, check: PostCheck) -> Sequence[Mapping[str, Any]]:
-    """Return the advice that other posts are due on the same accounts in the same minute, if any are."""
+    """Return the advice about other posts due on the same accounts in the same minute, if any."""
     if check.post is None or check.due_at is None:
         return ()
     minute = check.due_at.replace(second=0, microsecond=0)
     accounts = [key for key in check.post.accounts if visitor.may(Permission.VIEW, [key])]
-    same = await visitor.site.store.occurrences.between(minute, minute + timedelta(minutes=1), accounts)
+    same = await visitor.site.store.occurrences.between(
+        minute, minute + timedelta(minutes=1), accounts
+    )
     others = [item for item in same if item.key.post != check.post.id]
     if not others:
         return ()
@@ -364,22 +429,38 @@ async def find_clashes(visitor: Visitor, check: PostCheck) -> Sequence[Mapping[s
 
 
 def mark_day(at: datetime) -> str:
-    """Return `off` for a weekday on which offices rest, `on` for a weekend on which they work, else nothing."""
+    """Return `off` for a weekday of rest, `on` for a working weekend, else the empty text."""
     is_weekday, works = at.weekday() < 5, is_working_day(at.date())
     return "" if is_weekday == works else "on" if works else "off"
 
 
 def list_note_keys(site: Site) -> Sequence[str]:
-    """Return the fields at which problems are shown, empty for the whole post."""
+    """Return the fields with a place for problems, empty for the whole post."""
     samples = site.application.planner.post_renderer.templates.samples.values()
-    data = dict.fromkeys(f"data.{key}" for sample in samples for key in (*sample.needs, *sample.offers))
-    platforms = dict.fromkeys(f"text.{account.platform}" for account in site.settings.accounts.values())
-    names = ("kind", "follows", "level", "title", "body", "when", "to", "images", "expires", "max_delay", "urgent")
+    data = dict.fromkeys(
+        f"data.{key}" for sample in samples for key in (*sample.needs, *sample.offers)
+    )
+    platforms = dict.fromkeys(
+        f"text.{account.platform}" for account in site.settings.accounts.values()
+    )
+    names = (
+        "kind",
+        "follows",
+        "level",
+        "title",
+        "body",
+        "when",
+        "to",
+        "images",
+        "expires",
+        "max_delay",
+        "urgent",
+    )
     return ["", *names, "template", "id", *data, *platforms]
 
 
 def find_field(problem: Problem) -> str:
-    """Return the field at which a problem is shown, empty for one of the whole post."""
+    """Return the field of a problem, empty for one of the whole post."""
     path = problem.location.path if problem.location is not None else problem.facts.get("field", "")
     key = path.partition("[")[0]
     if key in TIME_KEYS:
@@ -390,8 +471,14 @@ def find_field(problem: Problem) -> str:
 
 
 def describe_problem(visitor: Visitor, problem: Problem) -> Mapping[str, Any]:
-    """Return a problem as the form shows it. Its `key` is another one for another field, or other facts."""
-    messages, place = visitor.messages, problem.location.path if problem.location is not None else ""
+    """Return a problem as the form shows it.
+
+    Its `key` differs for another field, or for other facts.
+    """
+    messages, place = (
+        visitor.messages,
+        problem.location.path if problem.location is not None else "",
+    )
     identity = json.dumps([problem.code, place, problem.facts], sort_keys=True, default=str)
     return {
         "key": hashlib.sha256(identity.encode()).hexdigest()[:16],
@@ -412,16 +499,17 @@ def read_diff(form: Form) -> Sequence[str]:
 
 
 def name_account(site: Site, account: str) -> str:
-    """Return what a preview calls an account: the agency of its region."""
+    """Return the name of an account in a preview: the agency of its region."""
     found = next((item for key, item in site.settings.accounts.items() if key == account), None)
     facts = site.settings.regions.get(found.region or "", {}) if found is not None else {}
     return str(facts.get("police") or account)
 
 
 async def check_form(request: Request) -> Response:
-    """Check what has been typed so far, keep it as a draft, and return the parts of the page that change by it.
+    """Check the typed content so far, keep it as a draft, and return the changed parts of the page.
 
-    Nothing is returned if the user has typed on, in this form or another, before the renderer was free.
+    Nothing is returned if the user has typed on, in this form or another, before the renderer was
+    free.
     """
     form = await read_sent_form(request)
     saved_at, draft_id, refusal = None, form.draft, ""
@@ -434,12 +522,17 @@ async def check_form(request: Request) -> Response:
         if not has_turn:
             return Response(status_code=204)
         values = await read_live_values(request, form, saved_at=saved_at)
-    page = render(get_visitor(request), "write_live.html", draft_id=draft_id, draft_refusal=refusal, **values)
+    page = render(
+        get_visitor(request), "write_live.html", draft_id=draft_id, draft_refusal=refusal, **values
+    )
     return HTMLResponse(page)
 
 
 async def keep_draft(request: Request, form: Form) -> tuple[datetime | None, str]:
-    """Keep what has been typed; return when, None if that is to be tried again soon, and the draft's id."""
+    """Keep the typed content; return the time of saving, and the id of the draft.
+
+    The time is None if the saving is to be tried again soon.
+    """
     drafts, user = get_site(request).store.drafts, get_visitor(request).user.name
     if form.draft:
         with contextlib.suppress(NoSuchItemError):  # it was saved or deleted in another window
@@ -449,7 +542,7 @@ async def keep_draft(request: Request, form: Form) -> tuple[datetime | None, str
 
 
 async def save_form(request: Request) -> Response:
-    """Save the post into schedule.toml, or show what stands against it with all that was typed."""
+    """Save the post into schedule.toml, or show the obstacles with all typed content."""
     form = await read_sent_form(request)
     form = replace(form, fields={**form.fields, "tried": ["1"]})
     action = first(form.fields, "do")
@@ -461,12 +554,16 @@ async def save_form(request: Request) -> Response:
         return await show_form(request, form, status=422)
     try:
         original = await find_original(request, form)
-        change = replace(make_change(form), copied_from=original, copied_hash=first(form.fields, "like_hash"))
+        change = replace(
+            make_change(form), copied_from=original, copied_hash=first(form.fields, "like_hash")
+        )
         result = await save_change(request, change)
     except SignInError:  # for the accounts that the post has, or had before
         return await show_form(request, form, status=422, refused=InvalidEdit(own=[NOT_YOURS]))
     except (RefusedError, OSError) as error:
-        return await show_form(request, form, status=409, refused=InvalidEdit(own=[describe_failure(error)]))
+        return await show_form(
+            request, form, status=409, refused=InvalidEdit(own=[describe_failure(error)])
+        )
     return await show_result(request, form, result)
 
 
@@ -474,7 +571,9 @@ def describe_failure(error: RefusedError | OSError) -> Problem:
     """Return why nothing could be written, as a problem of the whole post: the form has to stay."""
     if isinstance(error, RefusedError):
         return Problem(code=error.code, facts=error.facts)
-    return Problem(code="web_write_failed", facts={"reason": error.strerror or type(error).__name__})
+    return Problem(
+        code="web_write_failed", facts={"reason": error.strerror or type(error).__name__}
+    )
 
 
 async def leave_draft(request: Request, form: Form) -> Response:
@@ -496,7 +595,7 @@ def make_change(form: Form) -> PostChange:
 
 
 async def find_original(request: Request, form: Form) -> PostId | None:
-    """Return the post that a new one began as a copy of; None also for one outside the visitor's accounts."""
+    """Return the post that a new one copies; None also for one outside the visitor's accounts."""
     like = PostId(first(form.fields, "like"))
     if not (form.is_new and like):
         return None
@@ -505,20 +604,29 @@ async def find_original(request: Request, form: Form) -> PostId | None:
 
 
 async def save_change(request: Request, change: PostChange) -> EditResult:
-    """Save one post for the visitor, once the renderer is theirs. Raises what `save_post` raises."""
+    """Save one post for the visitor, once the renderer is theirs.
+
+    Raises the errors of `save_post`.
+    """
     site, visitor = get_site(request), get_visitor(request)
     writer = Writer(
         actor=visitor.actor,
         may_write=lambda accounts: visitor.may(Permission.WRITE, accounts),
-        may_target=lambda names: visitor.principal.may_target(Permission.WRITE, names, site.members),
+        may_target=lambda names: visitor.principal.may_target(
+            Permission.WRITE, names, site.members
+        ),
         reach=visitor.reach(Permission.VIEW),
     )
     async with site.render_turns.take(visitor.user.name, is_save=True):
-        return await save_post(site.application.planner, site.settings.schedule_file, change, writer)
+        return await save_post(
+            site.application.planner, site.settings.schedule_file, change, writer
+        )
 
 
-async def show_result(request: Request, form: Form, result: SavedEdit | EditConflict | InvalidEdit) -> Response:
-    """Show what became of a save."""
+async def show_result(
+    request: Request, form: Form, result: SavedEdit | EditConflict | InvalidEdit
+) -> Response:
+    """Show the result of a save."""
     site, visitor = get_site(request), get_visitor(request)
     match result:
         case InvalidEdit():
@@ -543,14 +651,21 @@ def describe_save(site: Site, form: Form, *, is_accepted: bool) -> Notice:
     chain = site.store.approval_rules.chain_for(str(form.entry.get("kind", "")))
     if not chain:
         return Notice(code="web_write_done_planned", facts=facts)
-    return Notice(code="web_write_done_sent", facts={**facts, "stages": "、".join(stage.name for stage in chain)})
+    return Notice(
+        code="web_write_done_sent",
+        facts={**facts, "stages": "、".join(stage.name for stage in chain)},
+    )
 
 
 async def show_conflict(request: Request, form: Form, conflict: EditConflict) -> Response:
-    """Show what two people want differently, field by field; what is not shown is the same."""
+    """Show the conflicting wishes of two people, field by field. Equal fields are not shown."""
     site = get_site(request)
     saver = await site.store.saves.last_saver(PostId(str(form.entry.get("id", ""))))
-    kept = {name: values for name, values in form.fields.items() if name not in {"base", "base_sha256", "do"}}
+    kept = {
+        name: values
+        for name, values in form.fields.items()
+        if name not in {"base", "base_sha256", "do"}
+    }
     kept = {name: values for name, values in kept.items() if not name.startswith("pick.")}
     if conflict.theirs is None:
         kept["id"] = [str(form.base.get("id", ""))]  # it comes back as the same post
@@ -571,7 +686,9 @@ async def show_conflict(request: Request, form: Form, conflict: EditConflict) ->
 async def delete_draft(request: Request) -> Response:
     draft = str(request.path_params["draft"])
     await get_site(request).store.drafts.delete(draft, get_visitor(request).user.name)
-    return redirect(request, "/write", Notice(code="web_write_draft_deleted", undo=f"/write/{draft}/restore"))
+    return redirect(
+        request, "/write", Notice(code="web_write_draft_deleted", undo=f"/write/{draft}/restore")
+    )
 
 
 async def restore_draft(request: Request) -> Response:
@@ -583,4 +700,6 @@ async def restore_draft(request: Request) -> Response:
 async def show_article(request: Request) -> Response:
     """Show an article that the visitor has just previewed, in a frame."""
     user = get_visitor(request).user.name
-    return article_response(*get_site(request).articles.get(user, str(request.path_params["fingerprint"])))
+    return article_response(
+        *get_site(request).articles.get(user, str(request.path_params["fingerprint"]))
+    )

@@ -18,7 +18,7 @@ huey = SqliteHuey(filename=DATABASE.removeprefix("sqlite:///"), fsync=True, time
 
 @huey.task()
 def post(login: str, text: str) -> str:
-    """Post, and return the number of the post, which Huey stores."""
+    """Post, and return the number of the post for Huey to store."""
     target, headers, form = request_of(BASE_URL, login, text)
     with httpx.Client(verify=TLS) as client:  # a fresh connection for each post
         response = client.post(target, headers=headers, data=form)

@@ -1,4 +1,7 @@
-"""The job of every peer: one post to Weibo's share call, of the same size as publisher's. Standard library only."""
+"""The job of every peer: one post to Weibo's share call, of publisher's size.
+
+It uses the standard library only.
+"""
 
 IN_FLIGHT = 64
 ACCOUNTS = 150

@@ -1,4 +1,4 @@
-"""What is written first: APScheduler looks for unsent rows every second, httpx posts them, SQLModel marks them.
+"""A first version: APScheduler polls unsent rows each second, httpx posts, SQLModel marks them.
 
 `python -m tests.bench.peers.naive enqueue|work DATABASE_URL BASE_URL [COUNT]`
 """
@@ -45,7 +45,11 @@ def enqueue(url: str, count: int) -> None:
 
 
 async def work(url: str, base_url: str) -> None:
-    engine, tls, places = open_database(url), ssl.create_default_context(), asyncio.Semaphore(IN_FLIGHT)
+    engine, tls, places = (
+        open_database(url),
+        ssl.create_default_context(),
+        asyncio.Semaphore(IN_FLIGHT),
+    )
 
     async def send(job: Job) -> None:
         async with places:

@@ -1,4 +1,4 @@
-"""Procrastinate on PostgreSQL, with the recipe of its documentation that retries the jobs of stalled workers.
+"""Procrastinate on PostgreSQL, with its documented recipe to retry jobs of stalled workers.
 
 `python -m tests.bench.peers.procrastinate_tasks enqueue|work DATABASE_URL BASE_URL [COUNT]`
 """

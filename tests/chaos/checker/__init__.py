@@ -1,5 +1,5 @@
-"""An independent judge of a run: it reads what a run left behind and checks every invariant of the failure model.
+"""An independent judge of a run: it checks every invariant of the failure model.
 
-It imports nothing of the product. What it must know of the rules is written down here a second time, on purpose: a
-mistake that both sides shared would be invisible.
+It reads artefacts and imports nothing of the product. The rules that it needs are written here a
+second time on purpose. A mistake that both sides shared would be invisible.
 """

@@ -1,4 +1,4 @@
-"""Run as `python -m tests.chaos.checker FOLDER [--json]`: exit 0 nothing is violated, 1 something is, 2 wrong usage."""
+"""`python -m tests.chaos.checker FOLDER [--json]`: exit 0 no violation, 1 violation, 2 usage."""
 
 import argparse
 import json
@@ -12,7 +12,9 @@ MOST_SHOWN = 20
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="verdict", description="Judge a run by the artefacts that it left.")
+    parser = argparse.ArgumentParser(
+        prog="verdict", description="Judge a run by the artefacts that it left."
+    )
     parser.add_argument("folder", type=Path, help="the run's artefacts; see docs/checker.md")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     options = parser.parse_args()
@@ -38,13 +40,16 @@ def _print(verdict: Verdict) -> None:
         why = f": {finding.why_not}" if finding.why_not else ""
         lines.append(f"{finding.invariant.id:4} {finding.invariant.name:34} {finding.word}{why}")
         lines += [
-            f"     {one.subject}: {one.what} [{', '.join(one.evidence)}]" for one in finding.violations[:MOST_SHOWN]
+            f"     {one.subject}: {one.what} [{', '.join(one.evidence)}]"
+            for one in finding.violations[:MOST_SHOWN]
         ]
         if len(finding.violations) > MOST_SHOWN:
             lines.append(f"     and {len(finding.violations) - MOST_SHOWN} more")
     kept = sum(finding.word == "kept" for finding in verdict.findings)
     violated = sum(finding.word == "violated" for finding in verdict.findings)
-    lines.append(f"\n{kept} kept, {violated} violated, {len(verdict.findings) - verdict.judged} not judged")
+    lines.append(
+        f"\n{kept} kept, {violated} violated, {len(verdict.findings) - verdict.judged} not judged"
+    )
     sys.stdout.write("\n".join(lines) + "\n")
 
 

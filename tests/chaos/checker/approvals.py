@@ -1,4 +1,7 @@
-"""Who said yes to what, read from the audit alone: I5. The order of its entries is the order of the transactions."""
+"""Approvals by person and text, read from the audit alone: I5.
+
+The order of its entries is the order of the transactions.
+"""
 
 import hashlib
 import json
@@ -12,18 +15,26 @@ from .history import Act, Approvable, Attempt, Delivery, History, NotJudgedError
 from .trace import recovered_calls
 
 GIVEN, INTENDED, RESOLVED = "approval_given", "attempt_started", "resolved"
-SAVED, SAVE_FAILED, ACCEPTED, REFRESHED = "post_saved", "post_save_failed", "schedule_accepted", "texts_refreshed"
+SAVED, SAVE_FAILED, ACCEPTED, REFRESHED = (
+    "post_saved",
+    "post_save_failed",
+    "schedule_accepted",
+    "texts_refreshed",
+)
 TAKEN_BACK = frozenset({"unapproved", "returned", "approval_ended"})
-"""Entries after which nothing of their post counts as approved by everybody any more."""
+"""Entries that end the full approval of their post. No content counts as approved by everybody."""
 ENDS_ALL_OF_A_POST = frozenset({"unapproved", "changed_outside", "changed_by_person"})
-"""Entries after which no earlier yes to their post, or to their occurrence of it, counts."""
+"""Entries that end every earlier approval of their post, or of their occurrence of it."""
 ENDS_ONE = "approval_ended"
 ENDS_EVERYTHING = frozenset({"approvals_voided", "restored", "database_moved"})
-"""Entries after which no earlier yes counts at all: an older database may have brought back one that was ended."""
+"""Entries that end every earlier approval.
+
+An older database may have brought back an approval that was ended.
+"""
 SENT_AHEAD = frozenset({"send_requested", "correction_requested"})
-"""Entries of a named person who sends a post before its time."""
+"""Entries of a named person that sends a post before its time."""
 MOST_ADVANCE = 3600.0
-"""The seconds by which an occurrence may come before the time that its approvals were given for."""
+"""Most seconds of an occurrence before the time for which it was approved."""
 OFFICERS_NEEDED = 2
 PEOPLE_WHO_CONFIRM = 2
 
@@ -42,7 +53,7 @@ class Yes:
 
 @dataclass(slots=True)
 class Given:
-    """The yeses that still count while the audit is read from its beginning, by the name of their occurrence."""
+    """The approvals that count at the present audit entry, by the name of their occurrence."""
 
     history: History
     by_name: dict[str, list[Yes]] = field(default_factory=lambda: defaultdict(list))
@@ -54,20 +65,34 @@ class Given:
         if act.event == GIVEN:
             detail = act.detail
             is_emergency = bool(detail.get("is_emergency"))
-            scheduled = datetime.fromisoformat(detail["scheduled_at"]).timestamp() if "scheduled_at" in detail else None
-            yes = Yes(act.name, detail["stage"], detail["fingerprint"], is_emergency, act.row, scheduled)
+            scheduled = (
+                datetime.fromisoformat(detail["scheduled_at"]).timestamp()
+                if "scheduled_at" in detail
+                else None
+            )
+            yes = Yes(
+                act.name, detail["stage"], detail["fingerprint"], is_emergency, act.row, scheduled
+            )
             self.by_name[act.subject].append(yes)
         elif act.event in ENDS_EVERYTHING:
             self.by_name.clear()
         elif act.event in ENDS_ALL_OF_A_POST:
-            for name in [name for name in self.by_name if name.partition("#")[0] == act.subject or name == act.subject]:
+            for name in [
+                name
+                for name in self.by_name
+                if name.partition("#")[0] == act.subject or name == act.subject
+            ]:
                 del self.by_name[name]
         elif act.event == ENDS_ONE:
-            left = [yes for yes in self.by_name[act.subject] if _same(yes.person) != _same(act.detail["of"])]
+            left = [
+                yes
+                for yes in self.by_name[act.subject]
+                if _same(yes.person) != _same(act.detail["of"])
+            ]
             self.by_name[act.subject] = left
 
     def counted(self, delivery: Delivery, at: float) -> Sequence[Yes]:
-        """Give the yeses to the occurrence of a delivery that were not given for a time long after this one."""
+        """Return the approvals of a delivery's occurrence, without ones for a much later time."""
         yeses, settings = self.by_name[_name_of(delivery)], self.history.settings
         if delivery.post in self.sent_ahead:
             return yeses
@@ -77,9 +102,9 @@ class Given:
 
 @dataclass(slots=True)
 class Writers:
-    """Who has saved what each post says, from its beginning, or from its last text that had every approval.
+    """The people that saved the words of each post, from its beginning or its last full approval.
 
-    A save counts once the schedule that it made, or one that was made on top of it, is in force.
+    A save counts once its schedule, or one made on top of it, is in force.
     """
 
     given: Given
@@ -94,7 +119,9 @@ class Writers:
         elif act.event == SAVED:
             self.waiting.append(act)
         elif act.event == SAVE_FAILED:
-            self.waiting = [one for one in self.waiting if (one.subject, one.name) != (act.subject, act.name)]
+            self.waiting = [
+                one for one in self.waiting if (one.subject, one.name) != (act.subject, act.name)
+            ]
         elif act.event == ACCEPTED:
             self._accept(act.detail["sha256"])
         elif act.event == REFRESHED:
@@ -106,8 +133,12 @@ class Writers:
                 self.present[name] |= people
 
     def _accept(self, schedule: str) -> None:
-        """Count the saves up to that which made this schedule; what other hands made of them is not known."""
-        made = [number for number, one in enumerate(self.waiting, 1) if one.detail["schedule"] == schedule]
+        """Count the saves up to the one that made this schedule. Changes by others are unknown."""
+        made = [
+            number
+            for number, one in enumerate(self.waiting, 1)
+            if one.detail["schedule"] == schedule
+        ]
         number = max(made, default=0)
         accepted, self.waiting = self.waiting[:number], self.waiting[number:]
         for post in {one.subject for one in accepted}:
@@ -120,24 +151,31 @@ class Writers:
         self.present[post] |= {one for one in people if one}
 
     def _clear(self, post: str) -> None:
-        """Forget who wrote a text that has every approval: others have read it."""
+        """Forget the writers of a text that has every approval: others have read it."""
         history = self.given.history
         if not self.present[post]:
             return
         for delivery in (one for one in history.deliveries.values() if one.post == post):
             yeses = self.given.by_name[_name_of(delivery)]
-            for shown in (one for one in history.approvables if (one.post, one.label) == (post, delivery.label)):
+            for shown in (
+                one
+                for one in history.approvables
+                if (one.post, one.label) == (post, delivery.label)
+            ):
                 of_it = [yes for yes in yeses if yes.fingerprint == shown.fingerprint]
-                if of_it and not [*_stages_missing(history, delivery, shown, of_it, self.present[post])]:
+                if of_it and not [
+                    *_stages_missing(history, delivery, shown, of_it, self.present[post])
+                ]:
                     self.present[post].clear()
 
 
 def approved_by_people(history: History) -> Iterator[Violation]:
-    """I5: before each intent all its approvals were given, over exactly what its whole occurrence was to be.
+    """I5: before each intent all its approvals were given, over exactly its whole occurrence.
 
-    Each by somebody who may, none by its author or by anyone who saved it since it began or was last approved by all,
-    none twice, none ended before, and none for a time that the call comes more than an hour before, unless a person
-    sent it ahead. What counts as published by people's word alone is the word of two of them.
+    Each is by a permitted person. None is by its author, or by anyone that saved it since it began
+    or was last approved by all. None is given twice, and none has ended before. None is for a time
+    more than an hour after the call, unless a person sent the post ahead. A publication known by
+    people's word alone needs the word of two of them.
     """
     if not any(history.settings.stages.values()):
         raise NotJudgedError("settings.json asks for no approvals")
@@ -155,7 +193,9 @@ def approved_by_people(history: History) -> Iterator[Violation]:
             yield from _confirmed_by_two(history, delivery, act)
         elif (attempt := attempts.get((delivery.id, act.detail.get("attempt", 0)))) is not None:
             counted = given.counted(delivery, attempt.intended)
-            yield from _approved(history, delivery, attempt, act, counted, writers.present[delivery.post])
+            yield from _approved(
+                history, delivery, attempt, act, counted, writers.present[delivery.post]
+            )
     yield from _approved_again(history)
 
 
@@ -164,15 +204,24 @@ def _name_of(delivery: Delivery) -> str:
 
 
 def _approved(  # noqa: PLR0917 # an intent, and what is known of its approvals
-    history: History, delivery: Delivery, attempt: Attempt, act: Act, yeses: Sequence[Yes], writers: Collection[str]
+    history: History,
+    delivery: Delivery,
+    attempt: Attempt,
+    act: Act,
+    yeses: Sequence[Yes],
+    writers: Collection[str],
 ) -> Iterator[Violation]:
-    """Yield what an intent lacks, if no content that was approved is the one that it sends."""
+    """Yield the missing approvals of an intent, if the content it sends was not approved."""
     if not history.settings.stages_of(delivery.kind):
         return
     lacks = {"nobody had approved what it sends"}
     for fingerprint in dict.fromkeys(yes.fingerprint for yes in yeses):
         of_it = [yes for yes in yeses if yes.fingerprint == fingerprint]
-        texts = [one for one in history.approvables if (one.post, one.label) == (delivery.post, delivery.label)]
+        texts = [
+            one
+            for one in history.approvables
+            if (one.post, one.label) == (delivery.post, delivery.label)
+        ]
         shown = next((one for one in texts if one.fingerprint == fingerprint), None)
         if shown is None or shown.renditions.get(delivery.account) != attempt.rendition:
             lacks |= {"what was approved is not what it sends"}
@@ -185,9 +234,13 @@ def _approved(  # noqa: PLR0917 # an intent, and what is known of its approvals
 
 
 def _missing(
-    history: History, delivery: Delivery, shown: Approvable, yeses: Sequence[Yes], writers: Collection[str]
+    history: History,
+    delivery: Delivery,
+    shown: Approvable,
+    yeses: Sequence[Yes],
+    writers: Collection[str],
 ) -> Iterator[str]:
-    """Yield what is missing for a content to be sent."""
+    """Yield the missing approvals of a content."""
     if shown.fingerprint not in _fingerprints(history, shown):
         yield "the fingerprint that was approved is not that of all its texts"
     if not _is_released(history, delivery, shown, yeses):
@@ -195,9 +248,13 @@ def _missing(
 
 
 def _stages_missing(
-    history: History, delivery: Delivery, shown: Approvable, yeses: Sequence[Yes], writers: Collection[str]
+    history: History,
+    delivery: Delivery,
+    shown: Approvable,
+    yeses: Sequence[Yes],
+    writers: Collection[str],
 ) -> Iterator[str]:
-    """Yield the stages that a content has not passed by people who have not written it."""
+    """Yield the stages that a content has not passed by people other than its writers."""
     counted = {_same(name) for name in (*shown.barred, *writers, *_authors(history, delivery))}
     given: dict[str, int] = defaultdict(int)
     for yes in yeses:
@@ -209,13 +266,17 @@ def _stages_missing(
             yield f"{stage.name} had {given[stage.name]} of {stage.people} approvals"
 
 
-def _is_released(history: History, delivery: Delivery, shown: Approvable, yeses: Sequence[Yes]) -> bool:
+def _is_released(
+    history: History, delivery: Delivery, shown: Approvable, yeses: Sequence[Yes]
+) -> bool:
     """Whether the author and another officer on duty have released it in an emergency."""
     officers = history.settings.officers
     people = {
         _same(yes.person)
         for yes in yeses
-        if yes.is_emergency and (officers is None or yes.person in officers) and yes.fingerprint == shown.fingerprint
+        if yes.is_emergency
+        and (officers is None or yes.person in officers)
+        and yes.fingerprint == shown.fingerprint
     }
     has_author = any(_same(name) in people for name in _authors(history, delivery))
     return has_author and len(people) >= OFFICERS_NEEDED
@@ -234,26 +295,33 @@ def _may(history: History, yes: Yes) -> bool:
 
 
 def _same(name: str) -> str:
-    """Give what is the same for two spellings of one name."""
+    """Return one spelling for all spellings of a name."""
     return "".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _fingerprints(history: History, shown: Approvable) -> set[str]:
     """Give the fingerprint of all that an occurrence sends, for each kind that its post has had."""
-    kinds = {one.kind for one in history.deliveries.values() if one.post == shown.post} | set(history.settings.stages)
+    kinds = {one.kind for one in history.deliveries.values() if one.post == shown.post} | set(
+        history.settings.stages
+    )
     return {_fingerprint(shown.renditions, kind) for kind in kinds}
 
 
 def _fingerprint(renditions: Mapping[str, str], kind: str) -> str:
-    """A hash over account, kind and text of every account; each text is named by the hash of its own words."""
+    """Return a hash over account, kind and text of all accounts.
+
+    Each text is named by the hash of its own words.
+    """
     lines = sorted([account, kind, rendition] for account, rendition in renditions.items())
-    return hashlib.sha256(json.dumps(lines, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(lines, ensure_ascii=False, separators=(",", ":")).encode()
+    ).hexdigest()
 
 
 def _approved_again(history: History) -> Iterator[Violation]:
-    """After `unapprove` was answered, each call needs people who were asked again since.
+    """After `unapprove` was answered, each call needs people that were asked again since.
 
-    This is known from the orders alone, so it holds whatever an older database says that was put in place.
+    Only the orders show this. The rule therefore holds even if an older database was put in place.
     """
     recovered = recovered_calls(history)
     approvals = [one for one in history.orders if one.kind == "approve"]
@@ -271,19 +339,32 @@ def _approved_again(history: History) -> Iterator[Violation]:
 
 
 def _is_between(approval: Order, end: Order, attempt: Attempt) -> bool:
-    return approval.post == end.post and approval.at >= end.asked and approval.asked <= attempt.intended
+    return (
+        approval.post == end.post
+        and approval.at >= end.asked
+        and approval.asked <= attempt.intended
+    )
 
 
 def _confirmed_by_two(history: History, delivery: Delivery, act: Act) -> Iterator[Violation]:
-    """What people say is published, and nobody has seen, counts by the word of two of them."""
+    """A post that only people report as published, and nobody has seen, needs the word of two."""
     if act.after != "published" or not delivery.is_manually_confirmed:
         return
     people = {_same(act.name), *(_same(name) for name in _requested_by(history, delivery, act))}
     if len(people) < PEOPLE_WHO_CONFIRM:
-        yield Violation(delivery.subject, "published by the word of one person", (delivery.row, act.row))
+        yield Violation(
+            delivery.subject, "published by the word of one person", (delivery.row, act.row)
+        )
 
 
 def _requested_by(history: History, delivery: Delivery, act: Act) -> Sequence[str]:
-    """Give who had asked for the decision that another one confirmed: the entry before it on the same delivery."""
-    asked = [one for one in history.acts_on.get(delivery.subject, ()) if one.event == "confirmation_requested"]
+    """Return the people that requested a decision of another person: the entry before it.
+
+    Only entries on the same delivery count.
+    """
+    asked = [
+        one
+        for one in history.acts_on.get(delivery.subject, ())
+        if one.event == "confirmation_requested"
+    ]
     return [one.name for one in asked if one.id < act.id][-1:]

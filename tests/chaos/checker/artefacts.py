@@ -1,4 +1,4 @@
-"""A folder of artefacts -> what stands in it, still as it was written. docs/checker.md names the files."""
+"""Reads a folder of artefacts without interpretation. docs/checker.md names the files."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ TABLES = {
 DATABASE_FILE, DATABASE_URL = "publisher.db", "database.url"
 JOURNALS, ANCHORS = "intents*.jsonl", "audit-anchors*.log"
 LISTS = ("log", "orders", "timings", "metrics", "connections", "interruptions", "messages")
-"""Artefacts that are one JSON object a line; the log may also be one JSON array, as the simulator gives it."""
+"""Artefacts with one JSON object a line. The simulator gives the log as one JSON array."""
 DOCUMENTS = ("posts", "plan", "settings", "status", "instants", "earlier")
 CANARIES = "canaries.txt"
 REPLAY = "replay"
@@ -40,7 +40,7 @@ SHOWN = 4
 
 @dataclass(slots=True, kw_only=True)
 class Artefacts:
-    """What a folder holds: None for what is not there."""
+    """The artefacts of a folder, with None for a missing one."""
 
     lists: dict[str, Sequence[Table]] = field(default_factory=dict)
     documents: dict[str, Any] = field(default_factory=dict)
@@ -52,8 +52,10 @@ class Artefacts:
 
 
 def read_folder(folder: Path) -> Artefacts:
-    """Read what a run left. Raises ValueError naming the file that cannot be understood."""
-    found = Artefacts(rows=_rows(folder), journals=_torn_files(folder, JOURNALS), leaks=_leaks(folder))
+    """Read the artefacts of a run. Raises ValueError naming a file that cannot be understood."""
+    found = Artefacts(
+        rows=_rows(folder), journals=_torn_files(folder, JOURNALS), leaks=_leaks(folder)
+    )
     for name in LISTS:
         if (file := folder / f"{name}.jsonl").exists():
             found.lists[name] = _lines_or_array(file)
@@ -80,9 +82,14 @@ def rows_of_file(file: Path) -> Rows:
     with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
         try:
-            known = {row["name"] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            known = {
+                row["name"]
+                for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
             return {
-                table: [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY {key}")]  # noqa: S608
+                table: [
+                    dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY {key}")
+                ]
                 for table, key in TABLES.items()
                 if table in known
             }
@@ -98,7 +105,9 @@ def rows_of_server(url: str) -> Rows:
     try:
         with psycopg.connect(url, row_factory=dict_row) as connection:
             connection.read_only = True
-            found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            found = connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            ).fetchall()
             known = {row["tablename"] for row in found}
             return {
                 table: connection.execute(f"SELECT * FROM {table} ORDER BY {key}").fetchall()  # noqa: S608
@@ -143,15 +152,25 @@ def _leaks(folder: Path) -> Sequence[tuple[str, str]] | None:
     """Search for planted secrets; None when the list does not name any, or any place."""
     file = folder / CANARIES
     lines = file.read_text("utf-8").splitlines() if file.exists() else []
-    canaries = [line.removeprefix("canary:").strip() for line in lines if line.startswith("canary:")]
-    places = [folder / line.removeprefix("path:").strip() for line in lines if line.startswith("path:")]
+    canaries = [
+        line.removeprefix("canary:").strip() for line in lines if line.startswith("canary:")
+    ]
+    places = [
+        folder / line.removeprefix("path:").strip() for line in lines if line.startswith("path:")
+    ]
     if not canaries or not places:
         return None
     for place in places:
         if not place.exists():
             raise ValueError(f"{file}: no such path: {place}")
     spellings = [(canary, spelling) for canary in canaries for spelling in _spellings(canary)]
-    return sorted({(canary[:SHOWN] + "…", str(path)) for path in _files(places) for canary in _in(path, spellings)})
+    return sorted(
+        {
+            (canary[:SHOWN] + "…", str(path))
+            for path in _files(places)
+            for canary in _in(path, spellings)
+        }
+    )
 
 
 def _files(places: Sequence[Path]) -> Iterator[Path]:
@@ -165,7 +184,7 @@ def _in(path: Path, spellings: Sequence[tuple[str, bytes]]) -> Iterator[str]:
 
 
 def _spellings(canary: str) -> set[bytes]:
-    """A secret as itself and as what programs commonly turn it into."""
+    """Return a secret as itself and in the common encodings of programs."""
     raw = canary.encode()
     coded = {base64.b64encode(b"\0" * shift + raw)[4 * bool(shift) : -4] for shift in range(3)}
     return {

@@ -1,4 +1,4 @@
-"""What was made on the platforms: I1, I3, I4, I8, I11, I13, I21."""
+"""The creations on the platforms: I1, I3, I4, I8, I11, I13, I21."""
 
 import hashlib
 import json
@@ -24,31 +24,40 @@ from .history import (
     Violation,
     Words,
 )
-from .trace import KEYED, Call, Creation, live_copies, received_words, recovered_calls, sent_words, trace_of
+from .trace import (
+    KEYED,
+    Call,
+    Creation,
+    live_copies,
+    received_words,
+    recovered_calls,
+    sent_words,
+    trace_of,
+)
 
 JOURNAL_RETENTION = 90 * 86400.0
-"""Seconds for which each line of a journal is kept, whatever the journal says."""
+"""Seconds that each line of a journal is kept, even if the journal says otherwise."""
 EXTERNAL_POSTS = frozenset({"unauthorized_post", "external_post"})
-"""Codes of the alerts that explain a post which nobody here made."""
+"""Codes of the alerts that explain a post nobody here made."""
 EDIT_GRACE = 1.0
-"""Seconds within which an accepted edit must be felt."""
+"""Seconds until an accepted edit must take effect."""
 Posts = Mapping[str, Mapping[str, Any]]
 FOREIGN = "wrong_account"
 """The fault of an answer that names another account."""
 NOT_MADE = frozenset({"not_published", "not_published_twice", "captcha", "poison"})
-"""Holds of what was never made."""
+"""Holds of deliveries that were never made."""
 LEFT_OUT = "posts_left_out"
-"""The code of the alert that names the posts which stay as they are filed, whatever the schedule says."""
+"""The code of the alert that names the posts that stay as filed, even if the schedule differs."""
 OPEN = frozenset({"sending", "unknown", "submitted", "retracting"})
-"""States in which a post on the account may be the one that a call has made, whatever words a list shows of it."""
+"""States with a post on the account that may come from a call, with any words on a list."""
 LATE = 60.0
-"""Seconds by which the monitor may read an account later than its interval asks for."""
+"""Most seconds of delay, beyond its interval, in the monitor's reads of an account."""
 
 
 def at_most_one(history: History) -> Iterator[Violation]:
-    """I1: for each delivery at most one creation, unless the earlier copy was gone and a person ordered another.
+    """I1: each delivery has at most one creation, unless it was gone and a person ordered another.
 
-    What a review has refused was never a post.
+    A post that a review has refused was never a post.
     """
     made: dict[int, list[Creation]] = defaultdict(list)
     for creation in trace_of(history).creations:
@@ -76,12 +85,16 @@ def _subjects(history: History, keys: set[int]) -> str:
 
 
 def _by_call(creation: Creation) -> set[int]:
-    """What carries neither our marker nor our text still came from an attempt's call."""
+    """Return the delivery of an attempt's call, for a post without our marker and text."""
     return {creation.call.attempt.delivery} if creation.call and creation.call.attempt else set()
 
 
 def _may_follow(history: History, delivery: Delivery, earlier: Creation, later: Creation) -> bool:
-    gone = [e for e in history.log if e.kind == "removed" and e.post_id == earlier.act.post_id and e.at <= later.act.at]
+    gone = [
+        e
+        for e in history.log
+        if e.kind == "removed" and e.post_id == earlier.act.post_id and e.at <= later.act.at
+    ]
     acts = history.acts_on.get(delivery.subject, ())
     return any(
         act.role == "person" and act.event == "resolved" and entry.at <= act.at <= later.act.at
@@ -108,13 +121,16 @@ def _doubled_parts(history: History) -> Iterator[Violation]:
 
 def _require_parts(history: History) -> None:
     if any(creation.is_part and creation.copy is None for creation in trace_of(history).creations):
-        raise NotJudgedError("posts.json lacks parts that were made: it takes GET /_sim/posts?floors=1")
+        raise NotJudgedError(
+            "posts.json lacks parts that were made: it takes GET /_sim/posts?floors=1"
+        )
 
 
 def intent_before_call(history: History) -> Iterator[Violation]:
-    """I3: each creating call has an attempt committed before it, announced in the journal, for the same delivery.
+    """I3: each creating call has an earlier intent and a journal line, for the same delivery.
 
-    A line may be missing where each journal has been compacted since then: nobody knows which of them had it.
+    The intent is committed before the call. A line may be missing where each journal has been
+    compacted since then: nobody knows the journal that had it.
     """
     journal = {(line.rendition, line.stamp) for line in history.journal}
     latest = max((act.at for act in history.audit), default=0.0)
@@ -133,13 +149,18 @@ def intent_before_call(history: History) -> Iterator[Violation]:
     for creation in trace.creations:
         attempt = creation.call.attempt if creation.call else None
         if attempt and creation.owner and attempt.delivery != creation.owner.id:
-            yield Violation(creation.owner.subject, "made by another's attempt", (creation.where, attempt.row))
+            yield Violation(
+                creation.owner.subject, "made by another's attempt", (creation.where, attempt.row)
+            )
     yield from _forgotten(history)
 
 
 def _forgotten(history: History) -> Iterator[Violation]:
-    """What the journal and the attempts report that the database does not know, or knows otherwise."""
-    known = {(one.delivery, one.number, one.fencing_token, one.rendition, one.part) for one in history.attempts}
+    """Yield facts of the journal and the attempts that the database lacks or knows otherwise."""
+    known = {
+        (one.delivery, one.number, one.fencing_token, one.rendition, one.part)
+        for one in history.attempts
+    }
     recovered = recovered_calls(history)
     for line in history.journal:
         delivery, evidence = (
@@ -148,15 +169,25 @@ def _forgotten(history: History) -> Iterator[Violation]:
         )
         if (line.rendition, line.stamp) in recovered:
             continue
-        if (line.delivery, line.attempt, line.fencing_token, line.rendition, line.part) not in known:
+        if (
+            line.delivery,
+            line.attempt,
+            line.fencing_token,
+            line.rendition,
+            line.part,
+        ) not in known:
             what = f"the journal announces attempt {line.attempt}, the database does not know it"
             yield Violation(f"delivery {line.delivery}", what, evidence)
-        elif line.key and delivery and line.key != (delivery.post, delivery.label, delivery.account):
+        elif (
+            line.key and delivery and line.key != (delivery.post, delivery.label, delivery.account)
+        ):
             yield Violation(delivery.subject, "another's name in the journal", evidence)
     for attempt in history.attempts:
         if attempt.delivery not in history.deliveries:
             yield Violation(
-                f"delivery {attempt.delivery}", "an attempt for what is not in the database", (attempt.row,)
+                f"delivery {attempt.delivery}",
+                "an attempt for what is not in the database",
+                (attempt.row,),
             )
 
 
@@ -165,9 +196,9 @@ def _account(call: Call) -> str:
 
 
 def sent_as_frozen(history: History) -> Iterator[Violation]:
-    """I4: what arrived is what was frozen for that attempt, text and pictures, and what was frozen has not changed.
+    """I4: the posted words and pictures are the attempt's frozen ones, and these never change.
 
-    And once an edit was accepted, no call says the old words by itself.
+    Once an edit was accepted, no call uses the old words without a person's decision.
     """
     yield from _edits_are_kept(history)
     for frozen in history.words.values():
@@ -192,14 +223,21 @@ def sent_as_frozen(history: History) -> Iterator[Violation]:
 def _differences(creation: Creation, copy: Copy, words: Words, part: int) -> Iterator[str]:
     if not copy.is_rewritten and received_words(copy) != sent_words(words, part):
         yield "the text that arrived is not the frozen one"
-    is_by_address = "upload_url_text" in (creation.act.endpoint or "")  # such a picture never reaches us as bytes
+    is_by_address = "upload_url_text" in (
+        creation.act.endpoint or ""
+    )  # such a picture never reaches us as bytes
     if not is_by_address and set(copy.images) != set(() if part else words.pictures):
         yield "the pictures that arrived are not the frozen ones"
 
 
-def _unasked(history: History, delivery: Delivery, words: Words, creation: Creation, copy: Copy) -> Iterator[Violation]:
-    """What the makers of the run know of the words that they asked for."""
-    duty, evidence = history.duty_of(delivery), (creation.where, f"rendered_post:{words.fingerprint}")
+def _unasked(
+    history: History, delivery: Delivery, words: Words, creation: Creation, copy: Copy
+) -> Iterator[Violation]:
+    """Yield differences from the words and pictures that the makers of the run asked for."""
+    duty, evidence = (
+        history.duty_of(delivery),
+        (creation.where, f"rendered_post:{words.fingerprint}"),
+    )
     if duty and duty.text_sha256 not in {None, hashlib.sha256(words.text.encode()).hexdigest()}:
         yield Violation(delivery.subject, "not the text that was asked for", evidence)
     if duty and duty.images is not None and set(duty.images) != set(words.pictures):
@@ -211,25 +249,32 @@ def _unasked(history: History, delivery: Delivery, words: Words, creation: Creat
 
 
 def _fingerprint(body: Mapping[str, Any]) -> str:
-    """Return the hash of what was frozen: its JSON with sorted keys and without spaces."""
+    """Return the hash of the frozen words: their JSON with sorted keys and without spaces."""
     text = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _edits_are_kept(history: History) -> Iterator[Violation]:
-    """No call says what the schedule does not say any more, unless a person was asked and wants the old words.
+    """No call uses words that have left the schedule, unless a person was asked and wants them.
 
-    What was ordered again has words of its own instant. Of a repeating post only those instants are judged that came
-    after the version.
+    A post ordered again has words of its own instant. Of a repeating post only instants after the
+    version are judged.
     """
-    versions = [(version, posts) for version in history.versions if (posts := _posts_of(version)) is not None]
+    versions = [
+        (version, posts)
+        for version in history.versions
+        if (posts := _posts_of(version)) is not None
+    ]
     since = [version.at for version, _posts in versions]
     for call in trace_of(history).calls:
         delivery = history.deliveries.get(call.attempt.delivery) if call.attempt else None
         if delivery is None or "." in delivery.label:
             continue
         slack, began = history.settings.tolerance, call.recv.began
-        felt, accepted = bisect_left(since, began - EDIT_GRACE - slack), bisect_left(since, began + slack)
+        felt, accepted = (
+            bisect_left(since, began - EDIT_GRACE - slack),
+            bisect_left(since, began + slack),
+        )
         if not any(delivery.post in posts for _version, posts in versions[:felt]):
             continue
         if delivery.label != "once" and since[felt - 1] > delivery.due:
@@ -245,11 +290,13 @@ def _edits_are_kept(history: History) -> Iterator[Violation]:
 
 
 def _stays_as_filed(history: History, delivery: Delivery, at: float) -> bool:
-    """Whether people were alerted that the schedule asks of this post what cannot be done any more."""
+    """True if people were alerted that the schedule asks for an impossible change of this post."""
     return any(
         delivery.post in alert.facts["posts"].split("、")
         for alert in history.alerts
-        if alert.code == LEFT_OUT and alert.at <= at and (alert.cleared is None or alert.cleared >= at)
+        if alert.code == LEFT_OUT
+        and alert.at <= at
+        and (alert.cleared is None or alert.cleared >= at)
     )
 
 
@@ -258,16 +305,23 @@ def _differs_from(
 ) -> Iterator[Violation]:
     """Hold one call against the newest of these versions."""
     version, posts = known[-1]
-    post, words = posts.get(delivery.post), history.words.get(call.attempt.rendition if call.attempt else "")
+    post, words = (
+        posts.get(delivery.post),
+        history.words.get(call.attempt.rendition if call.attempt else ""),
+    )
     evidence = (call.where, f"schedule:{version.id}")
     if post is None:
         yield Violation(delivery.subject, "a call for what was taken out of the schedule", evidence)
     elif _is_left_out(history, delivery, post):
-        yield Violation(delivery.subject, "a call where the schedule names the account no more", evidence)
+        yield Violation(
+            delivery.subject, "a call where the schedule names the account no more", evidence
+        )
     elif words and post.get("title") != words.title:
         edited = _edited_at(delivery.post, words.title, known)
         if not _was_wanted(history, delivery, edited, call.recv.began):
-            yield Violation(delivery.subject, f"a call says “{words.title}”, which was edited", evidence)
+            yield Violation(
+                delivery.subject, f"a call says “{words.title}”, which was edited", evidence
+            )
 
 
 def _posts_of(version: Version) -> Posts | None:
@@ -281,12 +335,17 @@ def _posts_of(version: Version) -> Posts | None:
 def _is_left_out(history: History, delivery: Delivery, post: Mapping[str, Any]) -> bool:
     """Whether a post that names all its accounts one by one does not name this one."""
     named = set(post.get("to", ()))
-    return bool(named) and named <= history.settings.accounts.keys() and delivery.account not in named
+    return (
+        bool(named) and named <= history.settings.accounts.keys() and delivery.account not in named
+    )
 
 
 def _edited_at(post: str, title: str, known: Sequence[tuple[Version, Posts]]) -> float:
     """Give since when the schedule has another title than this."""
-    last = max((place for place, (_version, posts) in enumerate(known) if _title(posts, post) == title), default=-1)
+    last = max(
+        (place for place, (_version, posts) in enumerate(known) if _title(posts, post) == title),
+        default=-1,
+    )
     return next(version.at for version, posts in known[last + 1 :] if _title(posts, post) != title)
 
 
@@ -295,10 +354,14 @@ def _title(posts: Posts, post: str) -> object:
 
 
 def _was_wanted(history: History, delivery: Delivery, since: float, until: float) -> bool:
-    """Whether a person who was asked about the edit has let the old words go."""
+    """True if a person, asked about the edit, has released the old words."""
     asked, slack = None, history.settings.tolerance
     for act in history.acts_on.get(delivery.subject, ()):
-        if act.event == "resolved" and asked == "edited" and since - slack <= act.at <= until + slack:
+        if (
+            act.event == "resolved"
+            and asked == "edited"
+            and since - slack <= act.at <= until + slack
+        ):
             return True
         if act.after is not None:
             asked = act.detail.get("reason") if act.after == "held" else None
@@ -306,7 +369,7 @@ def _was_wanted(history: History, delivery: Delivery, since: float, until: float
 
 
 def published_is_true(history: History) -> Iterator[Violation]:
-    """I8: a published row names a post of its account, with its marker, that is no other's; nothing else is live."""
+    """I8: a published row names its own post, on its account, with its marker. Only it is live."""
     marked = {
         creation.copy.id: creation.owner
         for creation in trace_of(history).creations
@@ -322,7 +385,9 @@ def published_is_true(history: History) -> Iterator[Violation]:
         elif marked.get(copy.id, delivery).id != delivery.id:
             what = f"published as {copy.id}, which is {marked[copy.id].subject}"
             yield Violation(delivery.subject, what, (delivery.row, f"posts:{copy.id}"))
-        elif deleted := next((one for one in history.log if one.post_id == copy.id and _is_our_deletion(one)), None):
+        elif deleted := next(
+            (one for one in history.log if one.post_id == copy.id and _is_our_deletion(one)), None
+        ):
             what = f"published as {copy.id}, which a call of ours has deleted"
             yield Violation(delivery.subject, what, (delivery.row, f"log:{deleted.seq}"))
     yield from _shared_ids(history)
@@ -339,12 +404,14 @@ def _is_our_deletion(entry: Entry) -> bool:
 
 
 def _denied(history: History) -> Iterator[Violation]:
-    """What ended otherwise than published, or is held as never made, and is live all the same.
+    """Yield deliveries that ended unpublished, or are held as never made, but have a live post.
 
-    What is held with an id is held for a further part that was never made.
+    A delivery held with an id is held for a further part that was never made.
     """
     for delivery in history.deliveries.values():
-        is_absent = delivery.state == "held" and delivery.reason in NOT_MADE and delivery.remote_id is None
+        is_absent = (
+            delivery.state == "held" and delivery.reason in NOT_MADE and delivery.remote_id is None
+        )
         is_ended = delivery.state in ENDED or is_absent
         acts = history.acts_on.get(delivery.subject, ())
         if not is_ended or any(act.event == "resolved" and act.role == "person" for act in acts):
@@ -355,7 +422,11 @@ def _denied(history: History) -> Iterator[Violation]:
 
 
 def _shared_ids(history: History) -> Iterator[Violation]:
-    owned = [(history.identity_of(one), one.remote_id, one) for one in history.deliveries.values() if one.remote_id]
+    owned = [
+        (history.identity_of(one), one.remote_id, one)
+        for one in history.deliveries.values()
+        if one.remote_id
+    ]
     counts = Counter((identity, remote_id) for identity, remote_id, _one in owned)
     for identity, remote_id, delivery in owned:
         if counts[identity, remote_id] > 1:
@@ -364,7 +435,7 @@ def _shared_ids(history: History) -> Iterator[Violation]:
 
 
 def live_is_explained(history: History) -> Iterator[Violation]:
-    """I11: each live post belongs to a delivery that says so or is still being asked after, or was alerted to."""
+    """I11: each live post belongs to a published or open delivery, or people were alerted to it."""
     began, ended = history.plan.began, history.plan.ended
     if began is None or ended is None:
         raise NotJudgedError("plan.json does not say when the run began and ended")
@@ -377,16 +448,24 @@ def live_is_explained(history: History) -> Iterator[Violation]:
     owned = {(history.identity_of(one), one.remote_id) for one in live}
     for copy in history.copies.values():
         ours = accounts.get((copy.platform, copy.account), [])
-        is_removed = copy.is_removed or history.copies.get(copy.thread or "", copy).is_removed  # a part goes with it
+        is_removed = (
+            copy.is_removed or history.copies.get(copy.thread or "", copy).is_removed
+        )  # a part goes with it
         if not ours or is_removed or not copy.is_visible or copy.created < began:
             continue
-        is_ours = ((copy.platform, copy.account), copy.thread or copy.id) in owned or _is_open(owners.get(copy.id))
+        is_ours = ((copy.platform, copy.account), copy.thread or copy.id) in owned or _is_open(
+            owners.get(copy.id)
+        )
         if not is_ours and not _is_explained(history, copy, ended):
-            yield Violation(f"{copy.platform} {copy.account}", "a live post is not explained", (f"posts:{copy.id}",))
+            yield Violation(
+                f"{copy.platform} {copy.account}",
+                "a live post is not explained",
+                (f"posts:{copy.id}",),
+            )
 
 
 def _is_open(owner: Delivery | None) -> bool:
-    """Whether what carries a delivery's words may be what its open outcome left there, or a person vouches for it."""
+    """True if a post may come from the delivery's open outcome, or a person vouches for it."""
     if owner is None:
         return False
     is_vouched = owner.state == "published" and owner.is_manually_confirmed
@@ -394,46 +473,68 @@ def _is_open(owner: Delivery | None) -> bool:
 
 
 def _is_explained(history: History, copy: Copy, ended: float) -> bool:
-    """Seen in time and alerted to, or known as history; or not ours, and not due to be seen or pushed off the list."""
-    names = [name for name, terms in history.settings.accounts.items() if terms.identity == copy.account]
+    """True if a post was seen in time and alerted to, or is known as history.
+
+    It is also true for a foreign post that is not due to be seen, or is pushed off the list.
+    """
+    names = [
+        name for name, terms in history.settings.accounts.items() if terms.identity == copy.account
+    ]
     seen = [one for one in history.sightings if one.account in names and one.remote_id == copy.id]
     watched = _watched_within(history, copy) + LATE
     latest = _open_until(history, names, copy.created) + watched
     latest += sum(one.ends - one.begins for one in history.plan.outages if one.ends > copy.created)
     reported = any(one.seen <= latest and _is_alerted(history, one) for one in seen)
-    is_made_here = any(entry.post_id == copy.id and entry.kind == "act" and entry.endpoint for entry in history.log)
+    is_made_here = any(
+        entry.post_id == copy.id and entry.kind == "act" and entry.endpoint for entry in history.log
+    )
     is_unseen = not is_made_here and (ended < latest or _is_pushed_off(history, copy, latest))
     return any(one.predates_monitoring for one in seen) or reported or is_unseen
 
 
 def _open_until(history: History, names: Sequence[str], made: float) -> float:
-    """Until when it was open whether a call of these accounts, before an instant, has made what was made then."""
+    """Return the end of the doubt whether a call of these accounts made a post.
+
+    The call began before the instant `made`, and the post was made then.
+    """
     ends = [made]
     for delivery in (one for one in history.deliveries.values() if one.account in names):
         moves = [act for act in history.acts_on.get(delivery.subject, ()) if act.after is not None]
         before = [act for act in moves if act.at <= made + history.settings.tolerance]
         if before and before[-1].after in OPEN:
-            ends.append(next((act.at for act in moves[len(before) :] if act.after not in OPEN), inf))
+            ends.append(
+                next((act.at for act in moves[len(before) :] if act.after not in OPEN), inf)
+            )
     return max(ends)
 
 
 def _is_pushed_off(history: History, copy: Copy, latest: float) -> bool:
-    """Whether by then as many later posts stood on its account as a look shows, so that none has shown this one."""
-    size = max(one.listed or inf for one in history.settings.accounts.values() if one.identity == copy.account)
-    same = [one for one in history.copies.values() if (one.platform, one.account) == (copy.platform, copy.account)]
+    """True if by then a full list of later posts stood on the account. No look shows this one."""
+    size = max(
+        one.listed or inf
+        for one in history.settings.accounts.values()
+        if one.identity == copy.account
+    )
+    same = [
+        one
+        for one in history.copies.values()
+        if (one.platform, one.account) == (copy.platform, copy.account)
+    ]
     threads = sorted((one for one in same if one.thread is None), key=lambda one: one.created)
     later = threads[threads.index(copy) + 1 :] if copy in threads else ()
-    return sum(one.created <= latest and (one.is_visible or one.is_removed) for one in later) >= size
+    return (
+        sum(one.created <= latest and (one.is_visible or one.is_removed) for one in later) >= size
+    )
 
 
 def _watched_within(history: History, copy: Copy) -> float:
-    """Return the longest time, in seconds, between two reads by the monitor of the account on which a copy is."""
+    """Return the longest time, in seconds, between two reads of a copy's account by the monitor."""
     own = [one for one in history.settings.accounts.values() if one.identity == copy.account]
     return max((one.watch_every or 0 for one in own), default=0.0)
 
 
 def _is_alerted(history: History, sighting: Sighting) -> bool:
-    """Whether what was seen was reported at once: one alert stands for all that one read has found."""
+    """True if a sighting was reported at once. One alert covers all sightings of one read."""
     return any(
         alert.code in EXTERNAL_POSTS
         and alert.subject.split("/")[0] == f"account:{sighting.account}"
@@ -443,15 +544,20 @@ def _is_alerted(history: History, sighting: Sighting) -> bool:
 
 
 def one_sender(history: History) -> Iterator[Violation]:
-    """I13: attempts are numbered 1, 2, 3 under growing epochs, and calls for one delivery never overlap."""
+    """I13: attempts are numbered 1, 2, 3 under growing epochs. A delivery's calls never overlap."""
     for key, delivery in history.deliveries.items():
         attempts, subject = history.attempts_of.get(key, ()), delivery.subject
         if [one.number for one in attempts] != list(range(1, delivery.attempts + 1)):
             evidence = (delivery.row, *(one.row for one in attempts))
             yield Violation(subject, "attempts are not numbered 1, 2, 3", evidence)
         for first, second in pairwise(attempts):
-            if second.fencing_token <= first.fencing_token or (first.ended or second.intended) > second.intended:
-                yield Violation(subject, "two attempts at once, or under one epoch", (first.row, second.row))
+            if (
+                second.fencing_token <= first.fencing_token
+                or (first.ended or second.intended) > second.intended
+            ):
+                yield Violation(
+                    subject, "two attempts at once, or under one epoch", (first.row, second.row)
+                )
     yield from _overlapping(history)
 
 
@@ -463,11 +569,15 @@ def _overlapping(history: History) -> Iterator[Violation]:
     for key, made in calls.items():
         for first, second in pairwise(made):
             if first.reply and second.recv.seq < first.reply.seq:
-                yield Violation(history.deliveries[key].subject, "two calls at once", (first.where, second.where))
+                yield Violation(
+                    history.deliveries[key].subject,
+                    "two calls at once",
+                    (first.where, second.where),
+                )
 
 
 def one_text(history: History) -> Iterator[Violation]:
-    """I21: live copies of one occurrence come from one revision, unless a person ruled otherwise."""
+    """I21: live copies of an occurrence are of one revision, unless a person ruled otherwise."""
     live: dict[tuple[str, str], list[Delivery]] = defaultdict(list)
     for delivery in history.deliveries.values():
         acts = history.acts_on.get(delivery.subject, ())
@@ -481,9 +591,10 @@ def one_text(history: History) -> Iterator[Violation]:
 
 
 def _revisions(history: History, delivery: Delivery) -> set[str]:
-    """Give the revision that a delivery was last compared with, and the one under which its words were frozen first.
+    """Return the last revision that a delivery was compared with, and that of its frozen words.
 
-    An edit of one account's words makes a new revision for all, though the others' words stay what they were.
+    An edit of one account's words makes a new revision for all, though the others' words stay the
+    same.
     """
     attempts = history.attempts_of.get(delivery.id, ())
     words = history.words.get(attempts[-1].rendition if attempts else delivery.rendition)

@@ -1,4 +1,4 @@
-"""What was read -> a History."""
+"""Converts artefacts to a History."""
 
 import hashlib
 import json
@@ -44,16 +44,31 @@ T = TypeVar("T")
 
 
 def history_of(found: Artefacts) -> History:
-    """Give the run behind the artefacts. Raises ValueError when one has not the shape that it should have."""
+    """Return the run behind the artefacts. Raises ValueError for a wrong shape."""
     try:
-        return History(given=_given(found), **_platforms(found), **_database(found), **_words(found))
+        return History(
+            given=_given(found), **_platforms(found), **_database(found), **_words(found)
+        )
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"an artefact has not the shape that docs/checker.md names: {error!r}") from error
+        raise ValueError(
+            f"an artefact has not the shape that docs/checker.md names: {error!r}"
+        ) from error
 
 
 def _given(found: Artefacts) -> frozenset[str]:
-    more = {"database": found.rows, "journal": found.journals, "canaries": found.leaks, "replay": found.replay}
-    return frozenset({*found.lists, *found.documents, *(name for name, value in more.items() if value is not None)})
+    more = {
+        "database": found.rows,
+        "journal": found.journals,
+        "canaries": found.leaks,
+        "replay": found.replay,
+    }
+    return frozenset(
+        {
+            *found.lists,
+            *found.documents,
+            *(name for name, value in more.items() if value is not None),
+        }
+    )
 
 
 def _platforms(found: Artefacts) -> dict[str, Any]:
@@ -65,16 +80,30 @@ def _platforms(found: Artefacts) -> dict[str, Any]:
 
 def _database(found: Artefacts) -> dict[str, Any]:
     rows = found.rows or {}
-    true = Stamps(_plan(found.documents.get("plan", {})).clocks, found.documents.get("instants", {}))
+    true = Stamps(
+        _plan(found.documents.get("plan", {})).clocks, found.documents.get("instants", {})
+    )
     earlier = _earlier(found.documents.get("earlier", ()), rows)
     past = {one.id for one in earlier}
-    of_past = [row for row in (*rows.get("delivery", ()), *rows.get("attempt", ())) if _delivery_id(row) in past]
+    of_past = [
+        row
+        for row in (*rows.get("delivery", ()), *rows.get("attempt", ()))
+        if _delivery_id(row) in past
+    ]
     past_words = {row["rendered_hash"] for row in of_past}
     return {
         "earlier": earlier,
-        "deliveries": {row["id"]: _delivery(row, true) for row in rows.get("delivery", ()) if row["id"] not in past},
-        "attempts": [_attempt(row, true) for row in rows.get("attempt", ()) if row["delivery"] not in past],
-        "readbacks": [_readback(row, true) for row in rows.get("readback", ()) if row["delivery"] not in past],
+        "deliveries": {
+            row["id"]: _delivery(row, true)
+            for row in rows.get("delivery", ())
+            if row["id"] not in past
+        },
+        "attempts": [
+            _attempt(row, true) for row in rows.get("attempt", ()) if row["delivery"] not in past
+        ],
+        "readbacks": [
+            _readback(row, true) for row in rows.get("readback", ()) if row["delivery"] not in past
+        ],
         "audit": [_act(row, true) for row in rows.get("audit", ())],
         "alerts": [_alert(row, true) for row in rows.get("alert", ())],
         "notices": [_notice(row, true) for row in rows.get("notice", ())],
@@ -84,12 +113,15 @@ def _database(found: Artefacts) -> dict[str, Any]:
             if row["fingerprint"] not in past_words
         },
         "versions": [_version(row, true) for row in rows.get("schedule", ())],
-        "media": {row["sha256"]: hashlib.sha256(row["data"]).hexdigest() for row in rows.get("media", ())},
+        "media": {
+            row["sha256"]: hashlib.sha256(row["data"]).hexdigest() for row in rows.get("media", ())
+        },
         "sightings": [_sighting(row, true) for row in rows.get("observed_post", ())],
         "approvables": [_approvable(row) for row in rows.get("approvable_text", ())],
         "database_info": {row["key"]: row["value"] for row in rows.get("database_info", ())},
         "journals_kept_since": [
-            max((_kept_since(value) for _line, value in journal), default=0) for journal in found.journals or ()
+            max((_kept_since(value) for _line, value in journal), default=0)
+            for journal in found.journals or ()
         ],
         "journal": [
             _intent(line, value)
@@ -104,7 +136,9 @@ def _database(found: Artefacts) -> dict[str, Any]:
 def _earlier(known: Sequence[Table], rows: Mapping[str, Sequence[Table]]) -> Sequence[Earlier]:
     now = {row["id"]: row for row in rows.get("delivery", ())} if known else {}
     return [
-        Earlier(id=one["id"], before=one, after={name: now.get(one["id"], {}).get(name) for name in one})
+        Earlier(
+            id=one["id"], before=one, after={name: now.get(one["id"], {}).get(name) for name in one}
+        )
         for one in known
     ]
 
@@ -116,7 +150,7 @@ def _delivery_id(row: Table) -> int:
 
 
 def _words(found: Artefacts) -> dict[str, Any]:
-    """What the makers of the run say about it."""
+    """Return the fields of a History that come from the makers of the run."""
     lists, documents = found.lists, found.documents
     return {
         "plan": _plan(documents.get("plan", {})),
@@ -124,7 +158,9 @@ def _words(found: Artefacts) -> dict[str, Any]:
         "status": _status(documents.get("status", ())),
         "orders": [_order(line, value) for line, value in enumerate(lists.get("orders", ()), 1)],
         "interruptions": [_interruption(value) for value in lists.get("interruptions", ())],
-        "messages": [_message(line, value) for line, value in enumerate(lists.get("messages", ()), 1)],
+        "messages": [
+            _message(line, value) for line, value in enumerate(lists.get("messages", ()), 1)
+        ],
         **{name: lists.get(name, ()) for name in ("timings", "metrics", "connections", "anchors")},
         "leaks": found.leaks or (),
         "replay": history_of(found.replay) if found.replay else None,
@@ -142,12 +178,12 @@ def seconds(value: str | float | None) -> float | None:
 
 
 def post_id(remote_id: str | None) -> str | None:
-    """Give the platform's own name of a post: what was mass-sent has the job's number beside the page's."""
+    """Return the platform's own name of a post. A mass send adds the job's number to the page's."""
     return remote_id.split("-")[1] if remote_id and remote_id.startswith("mass-") else remote_id
 
 
 def instant_of(label: str) -> str:
-    """The same instant has one spelling; what is no instant stays what it is."""
+    """Return the one spelling of an instant, or the label itself if it is no instant."""
     try:
         return datetime.fromisoformat(label).astimezone(UTC).isoformat()
     except ValueError:
@@ -171,13 +207,17 @@ def _json(text: str | None) -> dict[str, Any]:
 
 
 def _fill(kind: type[T], row: Table, **more: Any) -> T:
-    """Make one of a kind from the columns that are called like its fields, and from what is not taken as it is."""
+    """Make an object from columns with the names of its fields, and converted values in `more`."""
     names = {field.name for field in fields(kind)} & row.keys()  # type: ignore[arg-type] # all kinds are dataclasses
     return kind(**{name: row[name] for name in names} | more)
 
 
 def _entry(line: Table) -> Entry:
-    began, platform, account = line.get("began") or line["t"], line["platform"] or "", line["account"] or ""
+    began, platform, account = (
+        line.get("began") or line["t"],
+        line["platform"] or "",
+        line["account"] or "",
+    )
     return _fill(Entry, line, at=line["t"], began=began, platform=platform, account=account)
 
 
@@ -213,11 +253,18 @@ def _delivery(row: Table, true: Stamps) -> Delivery:
 
 
 def _attempt(row: Table, true: Stamps) -> Attempt:
-    intended, ended = true.of("attempt", row, "intended_at"), true.of_any("attempt", row, "ended_at")
+    intended, ended = (
+        true.of("attempt", row, "intended_at"),
+        true.of_any("attempt", row, "ended_at"),
+    )
     detail = _json(row["detail"])
     until = seconds(detail.get("until")) if row["outcome"] == "rate_limited" else None
     if until is not None:  # it was written by the clock that ended the attempt
-        until = true(until) if ended is None or not true.instants else ended + until - _instant(row["ended_at"])
+        until = (
+            true(until)
+            if ended is None or not true.instants
+            else ended + until - _instant(row["ended_at"])
+        )
     return _fill(
         Attempt,
         row,
@@ -233,11 +280,19 @@ def _attempt(row: Table, true: Stamps) -> Attempt:
 
 
 def _readback(row: Table, true: Stamps) -> Readback:
-    return _fill(Readback, row, finding=row["result"], at=true.of("readback", row, "at"), detail=_json(row["detail"]))
+    return _fill(
+        Readback,
+        row,
+        finding=row["result"],
+        at=true.of("readback", row, "at"),
+        detail=_json(row["detail"]),
+    )
 
 
 def _act(row: Table, true: Stamps) -> Act:
-    return _fill(Act, row, at=true.of("audit", row, "at"), detail=_json(row["detail"]), columns=dict(row))
+    return _fill(
+        Act, row, at=true.of("audit", row, "at"), detail=_json(row["detail"]), columns=dict(row)
+    )
 
 
 def _alert(row: Table, true: Stamps) -> Alert:
@@ -247,7 +302,14 @@ def _alert(row: Table, true: Stamps) -> Alert:
 
 def _notice(row: Table, true: Stamps) -> Notice:
     at, ended = true.of("notice", row, "at"), true.of_any("notice", row, "ended_at")
-    return _fill(Notice, row, at=at, next=true.micros(row["next_action_at"]), ended=ended, is_sent=bool(row["is_sent"]))
+    return _fill(
+        Notice,
+        row,
+        at=at,
+        next=true.micros(row["next_action_at"]),
+        ended=ended,
+        is_sent=bool(row["is_sent"]),
+    )
 
 
 def _message(line: int, value: Table) -> Message:
@@ -256,8 +318,16 @@ def _message(line: int, value: Table) -> Message:
 
 def _frozen(row: Table) -> Words:
     body = _json(row["body"])
-    pictures, parts = tuple(one["sha256"] for one in body["images"]), tuple(body.get("extra_parts", ()))
-    known = {"marker": body["marker"]["code"], "title": body["title"], "text": body["text"], "body": body}
+    pictures, parts = (
+        tuple(one["sha256"] for one in body["images"]),
+        tuple(body.get("extra_parts", ())),
+    )
+    known = {
+        "marker": body["marker"]["code"],
+        "title": body["title"],
+        "text": body["text"],
+        "body": body,
+    }
     return _fill(Words, row, revision=row["revision_hash"], pictures=pictures, parts=parts, **known)
 
 
@@ -353,7 +423,10 @@ def _settings(value: Table) -> Settings:
         value,
         accounts=accounts,
         hosts=frozenset(value.get("hosts", ())),
-        stages={kind: [_fill(Stage, one) for one in stages] for kind, stages in value.get("stages", {}).items()},
+        stages={
+            kind: [_fill(Stage, one) for one in stages]
+            for kind, stages in value.get("stages", {}).items()
+        },
         approvers=approvers and {name: frozenset(stages) for name, stages in approvers.items()},
         officers=None if officers is None else frozenset(officers),
     )

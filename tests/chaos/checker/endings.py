@@ -1,4 +1,4 @@
-"""How things end, and who is alerted: I2, I9, I10."""
+"""The ends of deliveries and their alerts: I2, I9, I10."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -11,7 +11,7 @@ from .transitions import STATES
 from .windows import NOW_OR_NEVER, covers, missed_occurrences, pauses
 
 ALERT_SECONDS = 60.0
-"""Seconds within which trouble must be reported."""
+"""Seconds until trouble must be reported."""
 TROUBLE = frozenset({"held", "failed", "expired"})
 MISSED = "occurrences_missed"
 """The alert that reports all missed instants of a repeating post."""
@@ -42,8 +42,11 @@ DEMANDED = frozenset(
 )
 """The holds that a rule of the failure model demands."""
 HIDDEN = "review_possible"
-"""The hold of what a review may hide: of urgent posts, of those that expire before its end, and of those that later
-ones have pushed off a short list."""
+"""The hold of a post that a review may hide.
+
+It applies to urgent posts, to posts that expire before the review's end, and to posts that later
+ones have pushed off a short list.
+"""
 PUSHED_OFF = 4
 """So many later calls on its account push a post off the shortest list, with the one before it."""
 NOTHING_TRIED = frozenset({"never_started", "journal_write_failed"})
@@ -51,22 +54,28 @@ NOTHING_TRIED = frozenset({"never_started", "journal_write_failed"})
 CRASHES_NEEDED = 2
 """So many crashes of a worker hold a delivery as their cause."""
 NO_SECOND = frozenset({"duplicate", "review"})
-"""Faults after which a proven absence may not be answered by another call, on any platform."""
+"""Faults that forbid another call after a proven absence, on any platform."""
 STOPS = frozenset({"cancel", "retract"})
-"""What a person may do to keep a delivery from being published."""
+"""Orders of a person that keep a delivery from being published."""
 
 
 def nothing_ends_silently(history: History) -> Iterator[Violation]:
-    """I2: what was planned stands in the database, ends with a reason, or waits for a person who is alerted."""
-    for duty in (duty for duty in history.plan.duties if not duty.every and duty.key not in history.past):
+    """I2: each plan is in the database, ends with a reason, or waits for an alerted person."""
+    for duty in (
+        duty for duty in history.plan.duties if not duty.every and duty.key not in history.past
+    ):
         if duty.key not in history.by_key and not _was_stopped(history, duty, None):
-            yield Violation(f"{duty.post}@{duty.account}", "planned, and not in the database", ("plan",))
+            yield Violation(
+                f"{duty.post}@{duty.account}", "planned, and not in the database", ("plan",)
+            )
     for delivery in history.deliveries.values():
         if delivery.state not in STATES:
             yield _about(delivery, f"a state that nobody knows: {delivery.state}")
         elif delivery.state in ENDED - {"retracted"} and not delivery.reason:
             yield _about(delivery, f"{delivery.state} without a reason")
-        elif delivery.state == "held" and not (delivery.reason and _is_shown_red(history, delivery)):
+        elif delivery.state == "held" and not (
+            delivery.reason and _is_shown_red(history, delivery)
+        ):
             yield _about(delivery, "held without a reason or an open alert")
         elif delivery.state not in {*ENDED, "published", "held"} and _is_stuck(history, delivery):
             yield _about(delivery, f"still {delivery.state} after the faults have stopped")
@@ -78,10 +87,16 @@ def _about(delivery: Delivery, what: str) -> Violation:
 
 
 def _is_shown_red(history: History, delivery: Delivery) -> bool:
-    """What a person has put on hold needs no alert to that person."""
-    acts = [act for act in history.acts_on.get(delivery.subject, ()) if act.after == "held" != act.before]
+    """True if people are alerted. A hold by a person needs no alert to that person."""
+    acts = [
+        act
+        for act in history.acts_on.get(delivery.subject, ())
+        if act.after == "held" != act.before
+    ]
     alerts = history.alerts_on.get(delivery.subject, ())
-    return any(alert.cleared is None for alert in alerts) or bool(acts and acts[-1].role == "person")
+    return any(alert.cleared is None for alert in alerts) or bool(
+        acts and acts[-1].role == "person"
+    )
 
 
 def _is_stuck(history: History, delivery: Delivery) -> bool:
@@ -90,13 +105,22 @@ def _is_stuck(history: History, delivery: Delivery) -> bool:
         raise NotJudgedError("plan.json names no end, or settings.json no rest_within")
     since = max(plan.faults_ended or 0.0, delivery.due, _entered(history, delivery))
     waits_rightly = delivery.state in {"pending", "due", "claimed", "retrying"} and (
-        _is_paused(history, delivery) or _awaits_original(history, delivery) or _rests(delivery, plan.ended)
+        _is_paused(history, delivery)
+        or _awaits_original(history, delivery)
+        or _rests(delivery, plan.ended)
     )
-    return plan.ended - since > within and not waits_rightly and not _may_still_appear(history, delivery)
+    return (
+        plan.ended - since > within
+        and not waits_rightly
+        and not _may_still_appear(history, delivery)
+    )
 
 
 def _may_still_appear(history: History, delivery: Delivery) -> bool:
-    """Whether it is to be deleted and shown in red, but its review has ended without a word: no list proves its end."""
+    """True if a post to delete is shown red, and its review ended silently.
+
+    No list proves its end.
+    """
     is_asked = delivery.state == "retracting" and delivery.has_ticket and "posts" in history.given
     return is_asked and _is_shown_red(history, delivery) and not any(live_copies(history, delivery))
 
@@ -104,7 +128,9 @@ def _may_still_appear(history: History, delivery: Delivery) -> bool:
 def _entered(history: History, delivery: Delivery) -> float:
     """Since when it stands in its state: looking at it again and again is no progress."""
     acts = reversed(history.acts_on.get(delivery.subject, ()))
-    return next((act.at for act in acts if act.after == delivery.state != act.before), delivery.updated)
+    return next(
+        (act.at for act in acts if act.after == delivery.state != act.before), delivery.updated
+    )
 
 
 def _is_paused(history: History, delivery: Delivery) -> bool:
@@ -118,7 +144,9 @@ def _is_paused(history: History, delivery: Delivery) -> bool:
 def _awaits_original(history: History, delivery: Delivery) -> bool:
     """A post that follows another goes out only where that one is live."""
     originals = [
-        one for one in history.deliveries.values() if (one.post, one.account) == (delivery.follows, delivery.account)
+        one
+        for one in history.deliveries.values()
+        if (one.post, one.account) == (delivery.follows, delivery.account)
     ]
     return delivery.follows is not None and not any(one.state == "published" for one in originals)
 
@@ -128,7 +156,10 @@ def _rests(delivery: Delivery, ended: float) -> bool:
 
 
 def _misshown(history: History) -> Iterator[Violation]:
-    by_instant = {(post, instant_of(label), account): one for (post, label, account), one in history.by_key.items()}
+    by_instant = {
+        (post, instant_of(label), account): one
+        for (post, label, account), one in history.by_key.items()
+    }
     for row in history.status:
         delivery = by_instant.get((row["post"], instant_of(row["occurrence"]), row["account"]))
         if delivery is None or delivery.state != row["state"]:
@@ -138,14 +169,19 @@ def _misshown(history: History) -> Iterator[Violation]:
 
 
 def nothing_is_lost(history: History) -> Iterator[Violation]:
-    """I9: what could go out in its time was published, and what was to end otherwise did; no end has a false reason."""
+    """I9: each post was published if its time allowed, or had its planned end. Reasons are true."""
     recover, ended = history.settings.recover_within, history.plan.ended
     if recover is None or ended is None:
         raise NotJudgedError("settings.json names no recover_within, or plan.json no end")
     for delivery in history.deliveries.values():
         yield from _falsely_ended(history, delivery)
         duty = history.duty_of(delivery)
-        if duty is None or not duty.ends or delivery.state in duty.ends or _is_excused(history, delivery, duty):
+        if (
+            duty is None
+            or not duty.ends
+            or delivery.state in duty.ends
+            or _is_excused(history, delivery, duty)
+        ):
             continue
         if "published" not in duty.ends or _worked(history, delivery, duty, ended) >= recover:
             what = f"{delivery.state} ({delivery.reason}), not {' or '.join(sorted(duty.ends))}"
@@ -154,21 +190,42 @@ def nothing_is_lost(history: History) -> Iterator[Violation]:
 
 
 def _falsely_ended(history: History, delivery: Delivery) -> Iterator[Violation]:
-    """What ended by a rule met what it is for: a refusal, two crashes, a later instant, a time without tries."""
+    """Yield ends by a rule without its cause.
+
+    The causes are a refusal, two crashes, a later instant, and a time without tries.
+    """
     acts = [
-        act for act in history.acts_on.get(delivery.subject, ()) if act.after != act.before and act.role != "person"
+        act
+        for act in history.acts_on.get(delivery.subject, ())
+        if act.after != act.before and act.role != "person"
     ]
     for act in acts:
         reason = act.detail.get("reason")
         if act.after == "failed" and not _was_refused(history, delivery):
             what = f"failed ({reason}), though no platform refused it"
-        elif act.after == "held" and reason == "poison" and _crashes(history, act.at) < CRASHES_NEEDED:
+        elif (
+            act.after == "held"
+            and reason == "poison"
+            and _crashes(history, act.at) < CRASHES_NEEDED
+        ):
             what = "held for crashes that never were"
-        elif act.after == "expired" and reason == "superseded" and not _was_overtaken(history, delivery, act.at):
+        elif (
+            act.after == "expired"
+            and reason == "superseded"
+            and not _was_overtaken(history, delivery, act.at)
+        ):
             what = "ended for a later instant that had not come"
-        elif act.after == "expired" and reason == "too_late" and _was_tried_in_time(history, delivery, act.at):
+        elif (
+            act.after == "expired"
+            and reason == "too_late"
+            and _was_tried_in_time(history, delivery, act.at)
+        ):
             what = "tried in time, and expired as too late"
-        elif act.after == "expired" and act.before == "unknown" and _was_left_to_expire(history, delivery, act.at):
+        elif (
+            act.after == "expired"
+            and act.before == "unknown"
+            and _was_left_to_expire(history, delivery, act.at)
+        ):
             what = "absent or under review, and expired with nobody asked in time"
         else:
             continue
@@ -176,8 +233,12 @@ def _falsely_ended(history: History, delivery: Delivery) -> Iterator[Violation]:
 
 
 def _was_refused(history: History, delivery: Delivery) -> bool:
-    refused = any(attempt.outcome == "rejected" for attempt in history.attempts_of.get(delivery.id, ()))
-    return refused or any(readback.finding == "rejected" for readback in history.readbacks_of.get(delivery.id, ()))
+    refused = any(
+        attempt.outcome == "rejected" for attempt in history.attempts_of.get(delivery.id, ())
+    )
+    return refused or any(
+        readback.finding == "rejected" for readback in history.readbacks_of.get(delivery.id, ())
+    )
 
 
 def _crashes(history: History, until: float) -> float:
@@ -189,28 +250,36 @@ def _crashes(history: History, until: float) -> float:
 
 def _was_overtaken(history: History, delivery: Delivery, at: float) -> bool:
     until = at + history.settings.tolerance + history.settings.clock_error
-    same = (one for one in history.deliveries.values() if (one.post, one.account) == (delivery.post, delivery.account))
+    same = (
+        one
+        for one in history.deliveries.values()
+        if (one.post, one.account) == (delivery.post, delivery.account)
+    )
     return any(delivery.due < one.due <= until for one in same if one.label != "once")
 
 
 def _was_tried_in_time(history: History, delivery: Delivery, at: float) -> bool:
-    """Whether it had found no way before, and nothing but outages kept the daemon from trying again since.
+    """True if no way was found before, and only outages kept the daemon from more tries since.
 
-    While a machine cannot write its journal nothing is tried: that is as if no daemon ran.
+    While a machine cannot write its journal nothing is tried. That is as if no daemon ran.
     """
     tries = [one for one in history.attempts_of.get(delivery.id, ()) if one.outcome == "not_sent"]
     tries = [one for one in tries if one.detail.get("reason") not in NOTHING_TRIED]
     if not tries or delivery.max_delay < NOW_OR_NEVER or "interruptions" not in history.given:
         return False
     stops = [(one.at, one.until) for one in history.interruptions]
-    stops += [(begins, ends) for scope, begins, ends, _evidence in pauses(history) if covers(scope, delivery)]
+    stops += [
+        (begins, ends)
+        for scope, begins, ends, _evidence in pauses(history)
+        if covers(scope, delivery)
+    ]
     return not any(begins < at and tries[0].intended < ends for begins, ends in stops)
 
 
 def _was_left_to_expire(history: History, delivery: Delivery, at: float) -> bool:
-    """Whether only a review could have hidden it any more, until after its end, and a read in time was not enough.
+    """True if only a review could hide it until after its end, and a timely read was not enough.
 
-    What people have changed since that read may have given it another end.
+    Changes by people since that read may have given it another end.
     """
     acts = [act for act in history.acts_on.get(delivery.subject, ()) if act.at < at]
     own = [one for one in history.attempts_of.get(delivery.id, ()) if one.intended < at]
@@ -218,17 +287,23 @@ def _was_left_to_expire(history: History, delivery: Delivery, at: float) -> bool
         return False
     last, slack = own[-1].ended, history.settings.tolerance + history.settings.clock_error
     since = max([last, *(act.at for act in acts if act.role in {"person", "planner"})])
-    reads = [act.at for act in acts if (act.event, act.after) == (HIDDEN, "unknown") and act.at > since]
+    reads = [
+        act.at for act in acts if (act.event, act.after) == (HIDDEN, "unknown") and act.at > since
+    ]
     is_over_before = delivery.expires + slack <= last + history.terms_of(delivery).review
     return is_over_before and any(one < delivery.expires - slack for one in reads)
 
 
 def _not_made_up_for(history: History, recover: float) -> Iterator[Violation]:
-    """Of the instants that an outage has covered the newest goes out if it may, unless the next one is there."""
+    """Yield the newest missed instants of outages, unless they or the next ones went out."""
     for outage, missed in missed_occurrences(history):
         newest = missed[-1]
         until = outage.ends + recover
-        same = (one for one in history.deliveries.values() if (one.post, one.account) == (newest.post, newest.account))
+        same = (
+            one
+            for one in history.deliveries.values()
+            if (one.post, one.account) == (newest.post, newest.account)
+        )
         later = [one.state for one in same if newest.due <= one.due <= until]
         if until < newest.due + newest.max_delay and not {"published", "held"} & {*later}:
             what = f"missed in an outage, and {newest.state} ({newest.reason}) after it"
@@ -240,22 +315,32 @@ def _worked(history: History, delivery: Delivery, duty: Duty, ended: float) -> f
     begins = delivery.due if duty.due is None else duty.due
     ends = min(delivery.expires if duty.expires is None else duty.expires, ended)
     marks = {begins, ends}
-    outages = [(one.begins, one.ends) for one in history.plan.outages if covers(one.scope, delivery)]
-    outages += [(since, to) for scope, since, to, _evidence in pauses(history) if covers(scope, delivery)]
+    outages = [
+        (one.begins, one.ends) for one in history.plan.outages if covers(one.scope, delivery)
+    ]
+    outages += [
+        (since, to) for scope, since, to, _evidence in pauses(history) if covers(scope, delivery)
+    ]
     marks |= {mark for outage in outages for mark in outage if begins < mark < ends}
     spans = pairwise(sorted(marks)) if begins < ends else ()
-    return sum(to - since for since, to in spans if not any(first <= since and to <= last for first, last in outages))
+    return sum(
+        to - since
+        for since, to in spans
+        if not any(first <= since and to <= last for first, last in outages)
+    )
 
 
 def _is_excused(history: History, delivery: Delivery, duty: Duty) -> bool:
-    """The content was refused, a rule demands a hold, a person stopped it, or it was live and others took it down."""
+    """True for a refusal, a demanded hold, a stop by a person, or a live post removed by others."""
     if delivery.state == "held" and delivery.reason == HIDDEN:
         return _may_be_hidden(history, delivery)
     if delivery.state == "held":
         return delivery.reason in DEMANDED and (
             delivery.reason != "not_published" or _allows_no_second(history, delivery)
         )
-    if delivery.follows and (delivery.state in {"due", "pending"} or delivery.reason == "original_not_published"):
+    if delivery.follows and (
+        delivery.state in {"due", "pending"} or delivery.reason == "original_not_published"
+    ):
         return _awaits_original(history, delivery)
     if delivery.state == "expired" and delivery.reason == "superseded":
         return delivery.label != "once"
@@ -267,41 +352,57 @@ def _is_excused(history: History, delivery: Delivery, duty: Duty) -> bool:
 
 
 def _may_be_hidden(history: History, delivery: Delivery) -> bool:
-    """Whether the platform hides what it reviews, and nobody could wait until the list would prove its absence."""
+    """True if the platform hides reviewed posts, and no wait for proof of absence was possible."""
     terms, own = history.terms_of(delivery), history.attempts_of.get(delivery.id, ())
     if delivery.is_urgent or not own or not terms.hides_reviews:
         return delivery.is_urgent and terms.hides_reviews
     last = max(own, key=lambda one: one.intended)
-    later = [one for one in history.attempts if one.login == delivery.login and one.intended > last.intended]
-    is_over_at = float("inf") if last.ended is None else last.ended + terms.review + history.settings.tolerance
+    later = [
+        one
+        for one in history.attempts
+        if one.login == delivery.login and one.intended > last.intended
+    ]
+    is_over_at = (
+        float("inf")
+        if last.ended is None
+        else last.ended + terms.review + history.settings.tolerance
+    )
     return len(later) >= PUSHED_OFF or delivery.expires <= is_over_at
 
 
 def _was_left_out(history: History, delivery: Delivery) -> bool:
-    """Whether an accepted version left it out, as a half-saved file does, and that it came back was refused aloud."""
+    """True if an accepted version left it out, and its return was refused with an alert.
+
+    A half-saved file leaves posts out in this way.
+    """
     accepted = {version.sha256 for version in history.versions}
     key = (delivery.post, delivery.label, delivery.account)
-    is_left_out = any(one.sha256 in accepted and key not in one.duties for one in history.plan.issues)
+    is_left_out = any(
+        one.sha256 in accepted and key not in one.duties for one in history.plan.issues
+    )
     return is_left_out and any(alert.code == "reload_refused" for alert in history.alerts)
 
 
 def _allows_no_second(history: History, delivery: Delivery) -> bool:
-    """Whether the platform allows no other call at all, or its answer to one of this delivery's has forbidden it."""
+    """True if the platform allows no second call, or its answer to this delivery forbade it."""
     calls = (call for call in trace_of(history).calls if call.recv.fault and call.attempt)
-    own = (call.recv.fault for call in calls if call.attempt and call.attempt.delivery == delivery.id)
+    own = (
+        call.recv.fault for call in calls if call.attempt and call.attempt.delivery == delivery.id
+    )
     return not history.terms_of(delivery).allows_second(delivery) or any(
         NO_SECOND & set((fault or "").split("+")) for fault in own
     )
 
 
 def _was_stopped(history: History, duty: Duty, delivery: Delivery | None) -> bool:
-    """Whether a person has ordered that it shall not be live, or has corrected it, or has decided on its end."""
+    """True if a person ordered it not to be live, corrected it, or decided on its end."""
     acts: Sequence[Act] = [
         *history.acts_on.get(duty.post, ()),
         *history.acts_on.get(delivery.subject if delivery else "", ()),
     ]
     by_audit = any(
-        act.event == "correction_requested"  # by a person, or by the schedule once a correction's time has come
+        act.event
+        == "correction_requested"  # by a person, or by the schedule once a correction's time has come
         or (act.role == "person" and act.event in {"cancelled", "retraction_requested"})
         or (act.role == "person" and act.event == "resolved" and act.after in ENDED)
         for act in acts
@@ -314,7 +415,7 @@ def _concerns(order: Order, post: str, account: str) -> bool:
 
 
 def trouble_raises_alert(history: History) -> Iterator[Violation]:
-    """I10: what becomes held, failed or expired without a person's doing has an alert within a minute.
+    """I10: each hold, failure or expiry without a person's action has an alert within a minute.
 
     Where there are channels, people are notified of each alert.
     """
@@ -322,12 +423,19 @@ def trouble_raises_alert(history: History) -> Iterator[Violation]:
     for act in (act for acts in history.acts_on.values() for act in acts):
         if act.after not in TROUBLE or act.after == act.before or act.role == "person":
             continue
-        alerts = [one for one in history.alerts_on.get(act.subject, ()) if one.code.split(".")[0] == act.after]
-        if act.after == "expired" and "#" in act.subject:  # one alert stands for all missed instants of a post
+        alerts = [
+            one
+            for one in history.alerts_on.get(act.subject, ())
+            if one.code.split(".")[0] == act.after
+        ]
+        if (
+            act.after == "expired" and "#" in act.subject
+        ):  # one alert stands for all missed instants of a post
             same = history.alerts_on.get(act.subject.partition("#")[0], ())
             alerts += [one for one in same if one.code == MISSED]
         reported = any(
-            act.at <= alert.at + history.settings.tolerance and alert.at <= act.at + ALERT_SECONDS for alert in alerts
+            act.at <= alert.at + history.settings.tolerance and alert.at <= act.at + ALERT_SECONDS
+            for alert in alerts
         )
         if not reported:
             yield Violation(act.subject, f"{act.after}, and no alert was raised", (act.row,))

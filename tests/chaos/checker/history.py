@@ -1,4 +1,4 @@
-"""What a run left behind, in plain words. Instants are seconds since 1970, of UTC."""
+"""The artefacts of a run as plain objects. Instants are seconds since 1970, of UTC."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -11,7 +11,7 @@ ENDED = frozenset({"retracted", "removed", "failed", "expired", "cancelled"})
 """States that nothing leads out of."""
 MICRO = 1_000_000
 EDGE = 120.0
-"""Seconds before and after a time with a wrong clock in which a stamp may lie that was made in it."""
+"""Seconds around a time with a wrong clock that may hold a stamp made in it."""
 BEFORE_CALL = frozenset({"pending", "due", "claimed", "retrying"})
 ANY_TIME = "*"
 """The occurrence of a duty that stands for every instant of a repeating post."""
@@ -27,7 +27,7 @@ MASS_SEND = "mass"
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing that must not be: about whom, and where to see it (`log:SEQ`, `table:ID`, `file:LINE`)."""
+    """One violation: its subject, and the evidence (`log:SEQ`, `table:ID`, `file:LINE`)."""
 
     subject: str
     what: str
@@ -59,7 +59,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """A post as it stands on a platform. `thread` is set for a part; `text` is what was received."""
+    """A post on a platform. `thread` is set for a part; `text` is the received text."""
 
     id: str
     platform: str
@@ -77,7 +77,7 @@ class Copy:
 
 
 def subject_of(post: str, label: str, account: str) -> str:
-    """Give the name by which the audit and the alerts know a delivery."""
+    """Return the name of a delivery in the audit and the alerts."""
     return f"{post}@{account}" if label == "once" else f"{post}#{label}@{account}"
 
 
@@ -118,11 +118,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """An intent. `part` is which further part of its thread it was for, 0 being the post itself.
+    """An intent. `part` is the number of its part of the thread. 0 is the post itself.
 
-    `stamp` and `baseline` are `intended` and `since` in microseconds as the host wrote them, `until` is the end of the
-    wait that a platform asked for. `identity` is the account on its platform at the intent, `method` the word for the
-    call; both are None where a run does not name them.
+    `stamp` and `baseline` are `intended` and `since` in microseconds as the host wrote them.
+    `until` is the end of the wait that a platform asked for. `identity` is the account on its
+    platform at the intent. `method` is the word for the call. Both are None where a run does not
+    name them.
     """
 
     id: int
@@ -194,7 +195,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A notice of an alert to one channel, as the database knows it; `next` is when it is due, or tried again."""
+    """A notice of an alert to one channel, in the database. `next` is its due time or next try."""
 
     id: int
     key: str
@@ -234,7 +235,7 @@ class Words:
 
     @property
     def has_title_apart(self) -> bool:
-        """Whether the title goes beside the text; a plain Weibo post has it inside its text, if anywhere."""
+        """True if the title goes beside the text. A plain Weibo post has it in its text only."""
         return self.body["platform"] != "weibo" or self.text.lstrip().startswith("<")
 
 
@@ -275,10 +276,10 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duty:
-    """One thing that was asked for, by anyone who made the run. What is None, 0 or empty was not said.
+    """One demand of the makers of the run. A value of None, 0 or empty was not given.
 
-    `ends` are the states in which it may end, `says` words that must stand in its copy. With the occurrence `*` it
-    stands for every instant of a repeating post, one each `every` seconds.
+    `ends` are the permitted end states. `says` are words that must stand in its copy. With the
+    occurrence `*` it stands for every instant of a repeating post, one each `every` seconds.
     """
 
     post: str
@@ -301,7 +302,7 @@ class Duty:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """A time in which a scope did not work: `all`, `platform:P`, `account:A` or `post:P`."""
+    """A failure time of a scope: `all`, `platform:P`, `account:A` or `post:P`."""
 
     scope: str
     begins: float
@@ -310,7 +311,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrongClock:
-    """A time, by the right clock, in which the clock of the hosts was `ahead` by so many seconds."""
+    """A time, by the right clock, with the hosts' clock `ahead` by so many seconds."""
 
     begins: float
     ends: float
@@ -319,17 +320,21 @@ class WrongClock:
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """Gives the true instants of what hosts wrote down by their own clocks.
+    """Returns the true instants of stamps that hosts wrote by their own clocks.
 
-    `instants` names the true instant of a column, by table and row. Where it is not known, a clock was wrong by more
-    than a run lasts, so that each stamp reports which clock it is from.
+    `instants` names the true instant of a column, by table and row. Where it is not known, a clock
+    was wrong by more than a run lasts. Each stamp then reports its clock.
     """
 
     clocks: tuple[WrongClock, ...] = ()
     instants: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
     def __call__(self, stamp: float) -> float:
-        found = (one.ahead for one in self.clocks if one.begins - EDGE <= stamp - one.ahead <= one.ends + EDGE)
+        found = (
+            one.ahead
+            for one in self.clocks
+            if one.begins - EDGE <= stamp - one.ahead <= one.ends + EDGE
+        )
         return stamp - next(found, 0.0)
 
     def micros(self, stamp: int) -> float:
@@ -347,7 +352,7 @@ class Stamps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """A version of the schedule that was handed out, and what it must have filed once accepted, or may file `later`."""
+    """A version of the schedule, its duties once accepted, and duties that it may file `later`."""
 
     sha256: str
     duties: frozenset[tuple[str, str, str]]
@@ -367,7 +372,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What a person did: `asked` is when the command began, `at` when it returned."""
+    """An order of a person: `asked` is the start of the command, `at` its return."""
 
     line: int
     kind: str
@@ -381,7 +386,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interruption:
-    """What kept a daemon from working, and when: it was killed, frozen, stopped, or its clock was set."""
+    """A time without work of a daemon: it was killed, frozen or stopped, or its clock was set."""
 
     at: float
     until: float
@@ -390,7 +395,7 @@ class Interruption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
-    """A delivery that had ended before the run began, by its columns: as it stood then, and as it stands."""
+    """A delivery that had ended before the run began, by its columns then and now."""
 
     id: int
     before: Mapping[str, Any]
@@ -411,7 +416,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approvable:
-    """A content that was shown for approval: what each account gets, and who wrote or saved it."""
+    """A content that was shown for approval: the text of each account, and its writers."""
 
     post: str
     label: str
@@ -422,10 +427,10 @@ class Approvable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What the settings say of one account. A limit of None is not known.
+    """The settings of one account. A limit of None is not known.
 
-    `listed` is how many of its newest posts a look at it shows, None where that is all.
-    `may_resend` is `"urgent"` where only what is urgent may be sent again after a proven absence.
+    `listed` is the number of its newest posts that a look shows, or None for all. `may_resend` is
+    `"urgent"` where only an urgent post may be sent again after a proven absence.
     """
 
     account: str
@@ -447,19 +452,24 @@ class Terms:
         return self.review > 0
 
     def allows_second(self, delivery: Delivery, first: Attempt | None = None) -> bool:
-        """Whether a proven absence may be answered by another call, by how the first one was made."""
+        """True if a proven absence permits another call, given the method of the first one."""
         if self.may_resend != "urgent":
             return bool(self.may_resend)
-        return delivery.is_urgent if first is None or first.method is None else first.method == MASS_SEND
+        return (
+            delivery.is_urgent
+            if first is None or first.method is None
+            else first.method == MASS_SEND
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the settings say beside the accounts, and how exactly a run can be judged.
+    """The settings apart from the accounts, and the precision of the judgement of a run.
 
-    `tolerance` is how far two clocks, and the edges of two processes, may differ, `clock_error` by how much a host's
-    clock may be wrong although it counts as right; `retry_after`, for how long each 429 of the platforms asks to wait;
-    `together`, how much that is new comes into force in one transaction with its version.
+    `tolerance` is the largest difference between two clocks, and between the edges of two
+    processes. `clock_error` is the largest error of a clock that counts as right. `retry_after` is
+    the wait that each 429 of the platforms asks for. `together` is the number of new deliveries
+    that come into force in one transaction with their version.
     """
 
     accounts: Mapping[str, Terms] = field(default_factory=dict)
@@ -473,11 +483,11 @@ class Settings:
     recover_within: float | None = None
     bounds: Mapping[str, float] = field(default_factory=dict)
     stages: Mapping[str, Sequence[Stage]] = field(default_factory=dict)
-    """What each kind of post must pass, in order; `default` is that of a kind which is not named."""
+    """The stages for each kind of post, in order. `default` applies to kinds without an entry."""
     approvers: Mapping[str, AbstractSet[str]] | None = None
-    """Who may approve, and the stages to which that is limited; nothing is known of that where it is None."""
+    """The permitted approvers, and the stages of each if they are limited. None means unknown."""
     officers: AbstractSet[str] | None = None
-    """Who may release a post in an emergency."""
+    """The people that may release a post in an emergency."""
 
     def stages_of(self, kind: str) -> Sequence[Stage]:
         return self.stages.get(kind, self.stages.get("default", ()))
@@ -504,14 +514,17 @@ class History:
     database_info: Mapping[str, str] = field(default_factory=dict)
     journal: Sequence[Intent] = ()
     journals_kept_since: Sequence[int] = ()
-    """Microseconds, as each host wrote them: older lines may have been removed from its journal; 0 for none."""
+    """Instants in microseconds, as each host wrote them; 0 for none.
+
+    A journal may have lost its older lines by compaction.
+    """
     plan: Plan = field(default_factory=Plan)
     true: Stamps = field(default_factory=Stamps)
     orders: Sequence[Order] = ()
     approvables: Sequence[Approvable] = ()
     interruptions: Sequence[Interruption] = ()
     earlier: Sequence[Earlier] = ()
-    """What had ended before: it is judged only by whether it stayed so, and stands nowhere else in here."""
+    """Deliveries that ended before the run. They must stay ended, and appear nowhere else here."""
     status: Sequence[Mapping[str, Any]] = ()
     settings: Settings = field(default_factory=Settings)
     timings: Sequence[Mapping[str, Any]] = ()
@@ -528,12 +541,12 @@ class History:
 
     @cached_property
     def past(self) -> AbstractSet[tuple[str, str, str]]:
-        """What had ended before the run, of which nothing is demanded in it."""
+        """Deliveries that had ended before the run. Nothing is demanded of them."""
         return {one.key for one in self.earlier}
 
     @cached_property
     def attempts_of(self) -> Mapping[int, Sequence[Attempt]]:
-        """Attempts by delivery, in the order of their numbers; those of deliveries that nobody knows left out."""
+        """Attempts by delivery, in the order of their numbers, without unknown deliveries."""
         known = [one for one in self.attempts if one.delivery in self.deliveries]
         return _grouped(sorted(known, key=lambda one: one.number), "delivery")
 
@@ -543,7 +556,7 @@ class History:
 
     @cached_property
     def acts_on(self) -> Mapping[str, Sequence[Act]]:
-        """The audit by subject, in its order; what had ended before is left out."""
+        """The audit by subject, in its order, without deliveries that ended before."""
         past = {subject_of(*key) for key in self.past}
         return _grouped([act for act in self.audit if act.subject not in past], "subject")
 
@@ -556,9 +569,11 @@ class History:
         return {duty.key: duty for duty in self.plan.duties}
 
     def duty_of(self, delivery: Delivery) -> Duty | None:
-        """Give what was asked for, its own duty or that of all instants of its post."""
+        """Return the delivery's own duty, or that of all instants of its post."""
         repeated = self.duties.get((delivery.post, ANY_TIME, delivery.account))
-        is_its_instant = repeated and repeated.every and _seconds_of(delivery.label) % repeated.every == 0
+        is_its_instant = (
+            repeated and repeated.every and _seconds_of(delivery.label) % repeated.every == 0
+        )
         own = self.duties.get((delivery.post, delivery.label, delivery.account))
         return own or (repeated if is_its_instant else None)
 
@@ -568,7 +583,7 @@ class History:
         return "instants" in self.given
 
     def terms_of(self, delivery: Delivery) -> Terms:
-        """Return what the settings say of its account. Raises NotJudgedError where they do not name it."""
+        """Return the settings of its account. Raises NotJudgedError if they do not name it."""
         if terms := self.settings.accounts.get(delivery.account):
             return terms
         raise NotJudgedError(f"settings.json does not name the account {delivery.account}")

@@ -1,4 +1,4 @@
-"""What the database must show by itself: I7, I12, I17, I18, I22."""
+"""The rules for the database alone: I7, I12, I17, I18, I22."""
 
 import hashlib
 import json
@@ -7,23 +7,35 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from .decoder import instant_of, seconds
-from .history import ENDED, MICRO, Act, Attempt, Delivery, Entry, History, NotJudgedError, Order, Readback, Violation
+from .history import (
+    ENDED,
+    MICRO,
+    Act,
+    Attempt,
+    Delivery,
+    Entry,
+    History,
+    NotJudgedError,
+    Order,
+    Readback,
+    Violation,
+)
 from .trace import Identity, recovered_calls, trace_of
 from .transitions import STEPS
 
 CLEAR = frozenset({"not_sent", "rate_limited", "busy", "credential_expired"})
-"""Outcomes after which another call may follow without a readback: nothing was made."""
+"""Outcomes that permit another call without a readback: nothing was made."""
 READBACKS_NEEDED = 2
 WEIBO_LISTS = ("/2/statuses/user_timeline.json", "/2/statuses/user_timeline/biz.json")
-"""Where a readback reads nothing else: what such a list did not hold, the readback cannot know."""
+"""The only lists that a Weibo readback reads. It cannot know a post missing from them."""
 SAYS_GONE = frozenset({"deleted", "not_found"})
 EMPTIED = "empty_list"
 ENDS_A_DOUBT = frozenset({"published", "submitted", "rejected"})
-"""What resolves an unknown outcome only once a readback has found it."""
+"""Events that resolve an unknown outcome only once a readback has found the post."""
 ADDED_LATE = "accounts_added_late"
 """The alert that a post does not go to accounts that were added once it had begun."""
 PREFIX = b"publisher audit 1\n"
-"""What a hash of the chain begins with."""
+"""The first bytes of a hash of the chain."""
 FIELDS = ("at", "role", "name", "event", "subject", "before", "after", "detail")
 WRITTEN = {
     "approve": ("approval_given",),
@@ -37,27 +49,36 @@ WRITTEN = {
     "send": ("send_requested",),
     "correct": ("correction_requested",),
 }
-"""The audit's events by which an order of each kind must be found."""
+"""The audit's events for an order of each kind."""
 ADDED_LATE = "accounts_added_late"
 """The alert that accounts were added to a post too late to get it."""
 
 
 def not_again_blindly(history: History) -> Iterator[Violation]:
-    """I7: after an attempt whose outcome is open, the next comes only once absence is shown, or by a person's word.
+    """I7: after an open outcome the next attempt needs proof of absence or a person's decision.
 
-    Each part of a thread is reckoned by itself, and begins only once the one before it is known to be live. Of a call
-    that was recovered from a journal nobody knows any more what the database had known before it.
+    Each part of a thread is judged by itself, and begins only once the part before it is known to
+    be live. For a call that was recovered from a journal, the earlier knowledge of the database is
+    lost.
     """
     parts: dict[tuple[int, int], list[Attempt]] = defaultdict(list)
     lists, endless, recovered = _lists(history), float("inf"), recovered_calls(history)
-    heard = {call.attempt.id: call.recv.at for call in reversed(trace_of(history).calls) if call.attempt}
+    heard = {
+        call.attempt.id: call.recv.at for call in reversed(trace_of(history).calls) if call.attempt
+    }
     for attempt in (one for attempts in history.attempts_of.values() for one in attempts):
         parts[attempt.delivery, attempt.part].append(attempt)
     for (key, part), attempts in parts.items():
         delivery, alone = history.deliveries[key], 0
         readbacks = [f"readback:{readback.id}" for readback in history.readbacks_of.get(key, ())]
-        for what in _begun_wrongly(history, delivery, parts.get((key, part - 1), []), attempts[0]) if part else ():
-            yield Violation(delivery.subject, f"part {part} was {what}", (attempts[0].row, *readbacks))
+        for what in (
+            _begun_wrongly(history, delivery, parts.get((key, part - 1), []), attempts[0])
+            if part
+            else ()
+        ):
+            yield Violation(
+                delivery.subject, f"part {part} was {what}", (attempts[0].row, *readbacks)
+            )
         for first, second in pairwise(attempts):
             is_recovered = (second.rendition, second.stamp) in recovered
             if first.outcome in CLEAR or is_recovered or _decided(history, delivery, first, second):
@@ -74,22 +95,35 @@ def not_again_blindly(history: History) -> Iterator[Violation]:
     for call in trace_of(history).calls:
         if call.attempt and call.attempt.outcome == "not_sent":
             what = "written down as not sent, yet the platform received it"
-            yield Violation(history.deliveries[call.attempt.delivery].subject, what, (call.attempt.row, call.where))
+            yield Violation(
+                history.deliveries[call.attempt.delivery].subject,
+                what,
+                (call.attempt.row, call.where),
+            )
 
 
-def _begun_wrongly(history: History, delivery: Delivery, before: Sequence[Attempt], first: Attempt) -> Iterator[str]:
-    """What a further part lacks: the part before it must be known to be live, and both go out as one account."""
+def _begun_wrongly(
+    history: History, delivery: Delivery, before: Sequence[Attempt], first: Attempt
+) -> Iterator[str]:
+    """Yield faults at the start of a further part.
+
+    The part before it must be known to be live, and both go out as one account.
+    """
     if not _may_begin(history, delivery, before, first):
         yield "begun before the part before it was known to be published"
     if before and before[-1].identity != first.identity:
         yield "sent as another account of the platform than the part before it"
 
 
-def _may_begin(history: History, delivery: Delivery, before: Sequence[Attempt], first: Attempt) -> bool:
-    """Whether the part before was seen, by its call or by a readback of it, or a person has said so since."""
+def _may_begin(
+    history: History, delivery: Delivery, before: Sequence[Attempt], first: Attempt
+) -> bool:
+    """True if the part before was seen, by its call or a readback, or a person has confirmed it."""
     numbers = {one.number for one in before}
     is_seen = any(
-        readback.finding == "published" and readback.attempt in numbers and readback.at <= first.intended
+        readback.finding == "published"
+        and readback.attempt in numbers
+        and readback.at <= first.intended
         for readback in history.readbacks_of.get(delivery.id, ())
     )
     is_known = any(one.outcome == "published" and one.intended <= first.intended for one in before)
@@ -98,7 +132,10 @@ def _may_begin(history: History, delivery: Delivery, before: Sequence[Attempt], 
 
 def _decided(history: History, delivery: Delivery, first: Attempt | None, second: Attempt) -> bool:
     acts, since = history.acts_on.get(delivery.subject, ()), first.intended if first else 0.0
-    return any(act.role == "person" and act.event == "resolved" and since <= act.at <= second.intended for act in acts)
+    return any(
+        act.role == "person" and act.event == "resolved" and since <= act.at <= second.intended
+        for act in acts
+    )
 
 
 def _lists(history: History) -> Mapping[Identity, Sequence[Entry]]:
@@ -118,13 +155,17 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
     alone: int,
     lists: Mapping[Identity, Sequence[Entry]],
 ) -> Iterator[str]:
-    """What the rule of absence lacks between two attempts."""
+    """Yield the missing proofs of absence between two attempts."""
     readbacks = [
         one
         for one in history.readbacks_of.get(delivery.id, ())
         if one.attempt == first.number and one.at <= second.intended
     ]
-    complete = [one for one in readbacks if one.finding == "not_found" and _reaches_back(history, one, first)]
+    complete = [
+        one
+        for one in readbacks
+        if one.finding == "not_found" and _reaches_back(history, one, first)
+    ]
     if not history.terms_of(delivery).allows_second(delivery, first):
         yield "sent again where the platform allows none"
     if first.identity != second.identity:
@@ -135,7 +176,9 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
         yield "sent again a second time"
     if len(complete) < READBACKS_NEEDED:
         yield f"sent again after {len(complete)} complete readbacks"
-    elif first.ended is None or max(one.at for one in complete) <= first.ended + _settle(history, delivery):
+    elif first.ended is None or max(one.at for one in complete) <= first.ended + _settle(
+        history, delivery
+    ):
         yield "sent again before the settle time was over"
     read = lists.get(history.identity_of(delivery), ())
     ends = [*(one.at for one in readbacks), second.intended][1:]
@@ -149,7 +192,7 @@ def _not_shown(  # noqa: PLR0917 # one pair of attempts, and what is known besid
 
 
 def _settle(history: History, delivery: Delivery) -> float:
-    """Return the seconds that must lie between two calls of which the first has an unknown outcome.
+    """Return the seconds that must lie between two calls, the first with an unknown outcome.
 
     Where lists show nothing that is under review, the longest review must be over as well.
     """
@@ -160,40 +203,56 @@ def _settle(history: History, delivery: Delivery) -> float:
 
 
 def _had_posts(history: History, delivery: Delivery, until: float) -> bool:
-    """Whether the account had ever shown a post by then: an emptied list of one that had none is right."""
+    """True if the account had ever shown a post by then. Else an emptied list of it is right."""
     identity = history.identity_of(delivery)
     return any(
-        entry.kind == "visible" and entry.at <= until and (entry.platform, entry.account) == identity
+        entry.kind == "visible"
+        and entry.at <= until
+        and (entry.platform, entry.account) == identity
         for entry in history.log
     )
 
 
 def _reaches_back(history: History, readback: Readback, attempt: Attempt) -> bool:
-    """Whether what a readback has read begins before the call; a list that was read whole names the baseline itself."""
+    """True if a readback reaches back before the call.
+
+    A list that was read whole names the baseline itself.
+    """
     found = seconds(readback.detail.get("covered_since"))
-    return found is not None and (round(found * MICRO) == attempt.baseline or history.true(found) <= attempt.since)
+    return found is not None and (
+        round(found * MICRO) == attempt.baseline or history.true(found) <= attempt.since
+    )
 
 
 def legal_steps(history: History) -> Iterator[Violation]:
-    """I12: each step stands in the table and was brought by whom it says; versions grow by one; ends stay ends.
+    """I12: each step stands in the table, with its role. Versions grow by one; ends stay ends.
 
-    What resolves an unknown outcome was stored as a readback first; a removed post needs two of them.
+    The resolution of an unknown outcome was stored as a readback first. A removed post needs two
+    readbacks.
     """
     for acts in history.acts_on.values():
         for act in acts:
             if act.before is None:
                 continue
             to, who = STEPS.get((act.before, act.event), (frozenset(), frozenset()))
-            if act.before in ENDED and not (act.event == "reinstated" and _was_untouched(history, act)):
+            if act.before in ENDED and not (
+                act.event == "reinstated" and _was_untouched(history, act)
+            ):
                 yield _step(act, f"{act.before} was left by {act.event}")
             elif act.after not in to:
                 yield _step(act, f"no such step: {act.before} + {act.event} -> {act.after}")
             elif act.role not in who:
                 yield _step(act, f"{act.event} from {act.before} was brought by {act.role}")
         yield from _comes_back(acts)
-    restored = {subject for subject, acts in history.acts_on.items() if any(act.event == "reinstated" for act in acts)}
+    restored = {
+        subject
+        for subject, acts in history.acts_on.items()
+        if any(act.event == "reinstated" for act in acts)
+    }
     back = {delivery.id for delivery in history.deliveries.values() if delivery.subject in restored}
-    for past in (past for past in history.earlier if past.before != past.after and past.id not in back):
+    for past in (
+        past for past in history.earlier if past.before != past.after and past.id not in back
+    ):
         what = f"ended before the run as {past.before}, and is {past.after}"
         yield Violation(f"delivery {past.id}", what, (f"delivery:{past.id}",))
     for delivery in history.deliveries.values():
@@ -202,7 +261,7 @@ def legal_steps(history: History) -> Iterator[Violation]:
 
 
 def _comes_back(acts: Sequence[Act]) -> Iterator[Violation]:
-    """What comes back was ended by no person."""
+    """A delivery that comes back was ended by no person."""
     for number, act in enumerate(acts):
         if act.event != "reinstated":
             continue
@@ -221,23 +280,45 @@ def _unseen(history: History, delivery: Delivery) -> Iterator[Violation]:
                 (readback.finding, readback.attempt) == (act.event, number) and readback.at <= until
                 for readback in readbacks
             ):
-                yield _step(act, f"{act.event} resolved an unknown outcome, and no readback has seen it")
+                yield _step(
+                    act, f"{act.event} resolved an unknown outcome, and no readback has seen it"
+                )
         if act.event == "deleted" and act.after == "removed":
             until = act.at + history.settings.tolerance
             if (
-                len([readback for readback in readbacks if readback.finding in SAYS_GONE and readback.at <= until])
+                len(
+                    [
+                        readback
+                        for readback in readbacks
+                        if readback.finding in SAYS_GONE and readback.at <= until
+                    ]
+                )
                 < READBACKS_NEEDED
             ):
                 yield _step(act, "removed by a single word that it is gone")
 
 
 def _was_untouched(history: History, restored: Act) -> bool:
-    """Whether what came back had been ended by the schedule or by time and no person, and no call can have begun."""
+    """True if the schedule or time, but no person, ended the restored delivery.
+
+    No call can have begun for it.
+    """
     before = [act for act in history.acts_on.get(restored.subject, ()) if act.id < restored.id]
     ends = [act for act in before if act.after == restored.before]
-    started = max(sum(act.event == "attempt_started" for act in before), restored.detail.get("attempt") or 0)
-    ids = [delivery.id for delivery in history.deliveries.values() if started and delivery.subject == restored.subject]
-    tries = [one for number in ids for one in history.attempts_of.get(number, ()) if one.intended <= restored.at]
+    started = max(
+        sum(act.event == "attempt_started" for act in before), restored.detail.get("attempt") or 0
+    )
+    ids = [
+        delivery.id
+        for delivery in history.deliveries.values()
+        if started and delivery.subject == restored.subject
+    ]
+    tries = [
+        one
+        for number in ids
+        for one in history.attempts_of.get(number, ())
+        if one.intended <= restored.at
+    ]
     unsent = sum(one.outcome == "not_sent" for one in tries)
     return bool(ends) and ends[-1].role != "person" and started <= unsent == len(tries)
 
@@ -247,16 +328,29 @@ def _step(act: Act, what: str) -> Violation:
 
 
 def _versions(history: History, delivery: Delivery) -> Iterator[Violation]:
-    """An order to send, or to correct, moves all waiting deliveries of a post on, and is one entry for the post."""
+    """An order to send or to correct moves all waiting deliveries of a post, and is one entry."""
     acts = [act for act in history.acts_on.get(delivery.subject, ()) if "version" in act.detail]
-    sent = [act.id for act in history.acts_on.get(delivery.post, ()) if act.event == "send_requested"]
-    sent += [act.id for act in history.audit if act.event == "correction_requested" and _is_by(act, delivery.post)]
-    known = [(0, 1), *((act.id, act.detail["version"]) for act in acts), (float("inf"), delivery.version)]
+    sent = [
+        act.id for act in history.acts_on.get(delivery.post, ()) if act.event == "send_requested"
+    ]
+    sent += [
+        act.id
+        for act in history.audit
+        if act.event == "correction_requested" and _is_by(act, delivery.post)
+    ]
+    known = [
+        (0, 1),
+        *((act.id, act.detail["version"]) for act in acts),
+        (float("inf"), delivery.version),
+    ]
     for (before, first), (after, second) in pairwise(known):
         least = 0 if after == float("inf") else 1
         most = least + sum(before < number < after for number in sent)
         if not least <= second - first <= most:
-            evidence = (delivery.row, *(f"audit:{number}" for number in (before, after) if 0 < number < float("inf")))
+            evidence = (
+                delivery.row,
+                *(f"audit:{number}" for number in (before, after) if 0 < number < float("inf")),
+            )
             yield Violation(delivery.subject, f"version {first}, then {second}", evidence)
 
 
@@ -282,23 +376,29 @@ def once_each(history: History) -> Iterator[Violation]:
 
 def _ordered_again(history: History, delivery: Delivery) -> bool:
     by_order = any(
-        order.kind in {"resend", "send"} and order.post == delivery.post and order.account in {None, delivery.account}
+        order.kind in {"resend", "send"}
+        and order.post == delivery.post
+        and order.account in {None, delivery.account}
         for order in history.orders
     )
     events = {"resend_requested", "send_requested"}
     return by_order or any(
-        act.event in events and _is_about(act, delivery.post, delivery.account) for act in history.audit
+        act.event in events and _is_about(act, delivery.post, delivery.account)
+        for act in history.audit
     )
 
 
 def _is_about(act: Act, post: str | None, account: str | None) -> bool:
-    """Whether an entry is about a post, as `POST`, `POST@ACCOUNT` or `POST#INSTANT@ACCOUNT`; None means any account."""
+    """True if an entry is about a post and an account. None means any account.
+
+    Its subject is `POST`, `POST@ACCOUNT` or `POST#INSTANT@ACCOUNT`.
+    """
     name, _, place = act.subject.partition("@")
     return name.split("#")[0] == post and (account is None or place in {"", account})
 
 
 def audit_is_whole(history: History) -> Iterator[Violation]:
-    """I18: each change of state and each order of a person is written once, without a gap; the chain holds."""
+    """I18: each change of state and each order is written once, without a gap; the chain holds."""
     for delivery in history.deliveries.values():
         yield from _gaps(delivery, history.acts_on.get(delivery.subject, ()))
     yield from _unwritten(history)
@@ -320,28 +420,39 @@ def _gaps(delivery: Delivery, acts: Sequence[Act]) -> Iterator[Violation]:
 def _unwritten(history: History) -> Iterator[Violation]:
     used: set[int] = set()
     for order in history.orders:
-        act = next((act for act in history.audit if act.id not in used and _records(history, act, order)), None)
+        act = next(
+            (act for act in history.audit if act.id not in used and _records(history, act, order)),
+            None,
+        )
         if act is None:
             evidence = (f"orders:{order.line}",)
-            yield Violation(_target(order), f"{order.kind} by {order.by} is not in the audit", evidence)
+            yield Violation(
+                _target(order), f"{order.kind} by {order.by} is not in the audit", evidence
+            )
         else:
             used.add(act.id)
 
 
 def _target(order: Order) -> str:
-    return order.scope or f"{order.post}@{order.account}" if order.account or order.scope else str(order.post)
+    return (
+        order.scope or f"{order.post}@{order.account}"
+        if order.account or order.scope
+        else str(order.post)
+    )
 
 
 def _records(history: History, act: Act, order: Order) -> bool:
     slack = history.settings.tolerance
     is_then = order.asked - slack <= act.at <= order.at + slack
     is_it = act.subject == order.scope if order.scope else _is_about(act, order.post, order.account)
-    is_so = act.event in WRITTEN.get(order.kind, ()) and act.name == order.by and act.role == "person"
+    is_so = (
+        act.event in WRITTEN.get(order.kind, ()) and act.name == order.by and act.role == "person"
+    )
     return is_so and is_then and is_it
 
 
 def _chain(history: History) -> Iterator[Violation]:
-    """Where entries are bound together, each must fit its number and its forerunner, up to the last anchor."""
+    """Each entry of a chain must fit its number and its predecessor, up to the last anchor."""
     if not history.audit or "hash" not in history.audit[0].columns:
         return
     if history.is_exact and not any(one.kind == "clock" for one in history.interruptions):
@@ -351,9 +462,15 @@ def _chain(history: History) -> Iterator[Violation]:
     hashes = {0: history.database_info.get("audit_genesis")}
     for number, act in enumerate(history.audit, 1):
         text = [number, *(act.columns[name] for name in FIELDS), act.columns["previous"]]
-        found = hashlib.sha256(PREFIX + json.dumps(text, separators=(",", ":")).encode()).hexdigest()
+        found = hashlib.sha256(
+            PREFIX + json.dumps(text, separators=(",", ":")).encode()
+        ).hexdigest()
         expected = hashes[number - 1]
-        if act.id != number or found != act.columns["hash"] or expected not in {None, act.columns["previous"]}:
+        if (
+            act.id != number
+            or found != act.columns["hash"]
+            or expected not in {None, act.columns["previous"]}
+        ):
             yield Violation(act.subject, f"the chain breaks at entry {number}", (act.row,))
             return
         hashes[number] = found
@@ -365,20 +482,26 @@ def _chain(history: History) -> Iterator[Violation]:
 
 
 def all_or_nothing(history: History) -> Iterator[Violation]:
-    """I22: what is filed after each reload is what its version asks for, and nothing that none has asked for.
+    """I22: after each reload exactly the duties of its version are filed, and no unasked delivery.
 
-    Of a version that asks for very much, the rest may follow, unless it is dropped before. An account that is added to
-    a post once it has begun gets nothing, if people are alerted to that.
+    The rest of a very large version may follow, unless it is dropped before. An account that is
+    added to a post after its start gets nothing, if people are alerted to that.
     """
     if not history.plan.issues:
-        raise NotJudgedError("plan.json does not say which duties belong to which version of the schedule")
+        raise NotJudgedError(
+            "plan.json does not say which duties belong to which version of the schedule"
+        )
     issues = {one.sha256: one.duties for one in history.plan.issues}
     filed = _filed(history)
-    latest = issues.get(history.versions[-1].sha256, frozenset()) if history.versions else frozenset()
+    latest = (
+        issues.get(history.versions[-1].sha256, frozenset()) if history.versions else frozenset()
+    )
     asked: set[tuple[str, str, str]] = set()
     for version in history.versions:
         evidence = (f"schedule:{version.id}",)
-        is_whole = not version.text or hashlib.sha256(version.text.encode()).hexdigest() == version.sha256
+        is_whole = (
+            not version.text or hashlib.sha256(version.text.encode()).hexdigest() == version.sha256
+        )
         if not is_whole or version.sha256 not in issues:
             yield Violation("schedule", "in force is what nobody handed out", evidence)
             return
@@ -386,7 +509,11 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
         is_large = len(issues[version.sha256] - filed_before) > history.settings.together
         duties = issues[version.sha256] - history.past
         asked |= duties
-        then = {*filed, *(duties - latest)} if is_large else {key for key, at in filed.items() if at <= version.at}
+        then = (
+            {*filed, *(duties - latest)}
+            if is_large
+            else {key for key, at in filed.items() if at <= version.at}
+        )
         missing = (key for key in duties - then if not _was_stopped(history, key, version.at))
         for key in sorted(key for key in missing if not _was_added_late(history, key, version.at)):
             yield Violation("@".join((key[0], key[2])), "left out of its version", evidence)
@@ -394,28 +521,39 @@ def all_or_nothing(history: History) -> Iterator[Violation]:
     for key in sorted(filed.keys() - asked):
         duty = history.duty_of(history.by_key[key])
         if not (duty and duty.every) and not _ordered_again(history, history.by_key[key]):
-            yield Violation(history.by_key[key].subject, "filed without any version", (history.by_key[key].row,))
+            yield Violation(
+                history.by_key[key].subject, "filed without any version", (history.by_key[key].row,)
+            )
 
 
 def _was_stopped(history: History, key: tuple[str, str, str], at: float) -> bool:
-    """Whether a person had cancelled the whole post by then, or a correction of it had been ordered."""
+    """True if by then a person had cancelled the whole post, or a correction had been ordered."""
     return any(
-        act.at <= at and (act.event == "correction_requested" or (act.event == "cancelled" and act.role == "person"))
+        act.at <= at
+        and (
+            act.event == "correction_requested"
+            or (act.event == "cancelled" and act.role == "person")
+        )
         for act in history.acts_on.get(key[0], ())
     )
 
 
 def _was_added_late(history: History, key: tuple[str, str, str], at: float) -> bool:
-    """Whether the post was due, called or over on another account by then, and an alert says that this was too late.
+    """True if another account of the post was due, called or over by then, and an alert says so.
 
-    The alert is asked for by its post alone: accounts that are added later still replace those that it names.
+    The alert is looked up by its post alone. Accounts that are added later still replace the ones
+    that it names.
     """
     latest = at + history.settings.tolerance
     is_said = any(
         alert.code == ADDED_LATE and (alert.reopenings or alert.at <= latest)
         for alert in history.alerts_on.get(key[0], ())
     )
-    others = (one for one in history.by_key.values() if (one.post, one.label) == key[:2] and one.account != key[2])
+    others = (
+        one
+        for one in history.by_key.values()
+        if (one.post, one.label) == key[:2] and one.account != key[2]
+    )
     return is_said and any(_has_begun(history, one, latest) for one in others)
 
 
@@ -423,7 +561,9 @@ def _has_begun(history: History, delivery: Delivery, at: float) -> bool:
     return (
         delivery.due <= at
         or any(attempt.intended <= at for attempt in history.attempts_of.get(delivery.id, ()))
-        or any(act.after in ENDED and act.at <= at for act in history.acts_on.get(delivery.subject, ()))
+        or any(
+            act.after in ENDED and act.at <= at for act in history.acts_on.get(delivery.subject, ())
+        )
     )
 
 

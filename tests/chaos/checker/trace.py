@@ -1,7 +1,7 @@
-"""What reached the platforms, and which delivery and attempt it belongs to.
+"""The calls that reached the platforms, each with its delivery and its attempt.
 
-A post is known twice over: by the marker that its frozen words name, and by its exact text. The marker is taken from
-the rendition as it was stored; how it is derived is not known here.
+A post is known in two ways: by the marker that its frozen words name, and by its exact text. The
+marker is taken from the rendition as it was stored. Its derivation is not known here.
 """
 
 import re
@@ -30,11 +30,11 @@ CREATING = PARTS | frozenset(
         "/c/c/thread/add_pc",
     }
 )
-"""Calls that may create a post. A part of a thread is no post of its own, but its call is one like any other."""
+"""Calls that may create a post. A part of a thread is not a post, but its call counts."""
 KEYED = frozenset({"/cgi-bin/message/mass/sendall", "/cgi-bin/message/mass/send"})
 """Calls with a key of the platform's own: the same attempt may make them again."""
 HELD_UP = 2.0
-"""Seconds by which a busy platform may begin to hear a call after its caller has given up waiting."""
+"""Most seconds after the caller's timeout until a busy platform begins to hear a call."""
 SOURCE = re.compile(r'\bsrc="[^"]*"')
 PICTURE = re.compile(r"\s*#\(pic,[^)]*\)\s*")
 Identity = tuple[str, str]
@@ -47,7 +47,7 @@ Texts = Mapping[tuple[Identity, Said], Delivery]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call that may create, and the attempt that it was made for. `is_resend`: the attempt had made one before."""
+    """A call that may create, and its attempt. `is_resend`: the attempt had made one before."""
 
     recv: Entry
     reply: Entry | None
@@ -61,7 +61,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creation:
-    """A post that one of our calls made, and whose it is by each of the two keys."""
+    """A post that one of our calls made, and its owner by each of the two keys."""
 
     act: Entry
     copy: Copy | None
@@ -77,7 +77,9 @@ class Creation:
 
     @property
     def is_part(self) -> bool:
-        return self.act.endpoint in PARTS or (self.copy is not None and self.copy.thread is not None)
+        return self.act.endpoint in PARTS or (
+            self.copy is not None and self.copy.thread is not None
+        )
 
     @property
     def where(self) -> str:
@@ -104,14 +106,21 @@ def trace_of(history: History) -> Trace:
 
 
 def recovered_calls(history: History) -> set[tuple[str, int]]:
-    """Return the calls, by text and instant, that an older database took back from a journal or could not place."""
-    reported = [act.detail for act in history.audit if act.event in {"attempts_recovered", "attempt_orphaned"}]
+    """Return the calls, by text and instant, that an older database got from a journal.
+
+    Calls that it could not place are included.
+    """
+    reported = [
+        act.detail
+        for act in history.audit
+        if act.event in {"attempts_recovered", "attempt_orphaned"}
+    ]
     calls = [call for detail in reported for call in detail.get("calls", [detail])]
     return {(call["rendered_hash"], round((seconds(call["at"]) or 0.0) * MICRO)) for call in calls}
 
 
 def live_copies(history: History, delivery: Delivery) -> Iterator[Creation]:
-    """Give what was made for a delivery and is still shown."""
+    """Yield the posts that were made for a delivery and are still shown."""
     for creation in trace_of(history).creations:
         is_its = (creation.owner or creation.by_call) is delivery and not creation.is_part
         if is_its and creation.copy and creation.copy.is_visible and not creation.copy.is_removed:
@@ -119,12 +128,14 @@ def live_copies(history: History, delivery: Delivery) -> Iterator[Creation]:
 
 
 def folded(text: str) -> str:
-    """A text without what platforms change: case, width, spaces, brackets."""
-    return "".join(letter for letter in unicodedata.normalize("NFKC", text).casefold() if letter.isalnum())
+    """Return a text without the parts that platforms change: case, width, spaces, brackets."""
+    return "".join(
+        letter for letter in unicodedata.normalize("NFKC", text).casefold() if letter.isalnum()
+    )
 
 
 def sent_words(words: Words, part: int = 0) -> Said:
-    """Title and text as a platform should have received them, whatever the addresses of its pictures."""
+    """Return the title and text that a platform should have received, without picture addresses."""
     if part:
         return "", "".join(map(_plain, words.parts[part - 1 : part]))
     return (words.title if words.has_title_apart else "", _plain(words.text))
@@ -139,12 +150,18 @@ def _plain(text: str) -> str:
 
 
 def _calls(history: History, markers: Markers) -> list[Call]:
-    acts = {entry.call: entry for entry in history.log if entry.kind == "act" and entry.post_id and entry.call}
+    acts = {
+        entry.call: entry
+        for entry in history.log
+        if entry.kind == "act" and entry.post_id and entry.call
+    }
     replies = {entry.call: entry for entry in history.log if entry.kind == "reply" and entry.call}
     attempts = _attempts_of(history)
     used: set[int] = set()
     calls = []
-    for recv in sorted((entry for entry in history.log if _may_create(entry)), key=lambda entry: entry.seq):
+    for recv in sorted(
+        (entry for entry in history.log if _may_create(entry)), key=lambda entry: entry.seq
+    ):
         act, reply = acts.get(recv.seq), replies.get(recv.seq)
         owner = _marked(history.copies.get(act.post_id or "") if act else None, markers)
         like_it = attempts[recv.platform, recv.account, recv.endpoint in PARTS]
@@ -163,7 +180,7 @@ def _may_create(entry: Entry) -> bool:
 
 
 def _attempts_of(history: History) -> Mapping[tuple[str, str, bool], list[Attempt]]:
-    """Attempts by the account's own name on the platform, those for further parts apart, oldest first."""
+    """Return the attempts by account on the platform, oldest first, with further parts apart."""
     found: dict[tuple[str, str, bool], list[Attempt]] = defaultdict(list)
     for attempt in sorted(history.attempts, key=lambda one: (one.intended, one.id)):
         if delivery := history.deliveries.get(attempt.delivery):
@@ -172,33 +189,47 @@ def _attempts_of(history: History) -> Mapping[tuple[str, str, bool], list[Attemp
 
 
 def _under_way(recv: Entry, attempts: Sequence[Attempt], tolerance: float) -> Sequence[Attempt]:
-    """Give the attempts during which the call came; if there are none, those whose edges are near enough."""
+    """Return the attempts under way when the call came.
+
+    If there are none, return the ones with near enough edges.
+    """
     for slack in (0.0, tolerance):
         found = [
             attempt
             for attempt in attempts
-            if attempt.intended - slack <= recv.at and (attempt.ended is None or recv.began <= attempt.ended + slack)
+            if attempt.intended - slack <= recv.at
+            and (attempt.ended is None or recv.began <= attempt.ended + slack)
         ]
         if found:
             return found
     return []
 
 
-def _held_up(recv: Entry, attempts: Sequence[Attempt], used: set[int], owner: Delivery) -> Sequence[Attempt]:
-    """Give the attempts for the delivery that was made whose call came a little after they had ended, in doubt."""
-    own = [attempt for attempt in attempts if attempt.delivery == owner.id and attempt.id not in used]
+def _held_up(
+    recv: Entry, attempts: Sequence[Attempt], used: set[int], owner: Delivery
+) -> Sequence[Attempt]:
+    """Return the attempts of the delivery that had just ended in doubt when the call came."""
+    own = [
+        attempt for attempt in attempts if attempt.delivery == owner.id and attempt.id not in used
+    ]
     doubts = [one for one in own if one.ended is not None and one.outcome in {None, "unknown"}]
-    return [one for one in doubts if one.intended <= recv.at and recv.began <= (one.ended or 0.0) + HELD_UP]
+    return [
+        one
+        for one in doubts
+        if one.intended <= recv.at and recv.began <= (one.ended or 0.0) + HELD_UP
+    ]
 
 
 def _best(attempts: Sequence[Attempt], used: set[int], owner: Delivery | None) -> Attempt | None:
-    """Prefer the attempt for the very delivery that was made, then one that has made no call yet, then the newest."""
+    """Return the best attempt: for the delivery itself, then without a call, then the newest."""
     own = [attempt for attempt in attempts if owner and attempt.delivery == owner.id] or attempts
     chosen = [attempt for attempt in own if attempt.id not in used] or own
     return chosen[-1] if chosen else None
 
 
-def _creations(history: History, calls: Mapping[int, Call], markers: Markers, texts: Texts) -> list[Creation]:
+def _creations(
+    history: History, calls: Mapping[int, Call], markers: Markers, texts: Texts
+) -> list[Creation]:
     found = []
     for act in history.log:
         if act.kind != "act" or not act.post_id or act.endpoint is None:
@@ -213,14 +244,16 @@ def _creations(history: History, calls: Mapping[int, Call], markers: Markers, te
                 call=call,
                 by_marker=_marked(known_by, markers),
                 by_text=_worded(known_by, texts),
-                by_call=history.deliveries.get(call.attempt.delivery) if call and call.attempt else None,
+                by_call=history.deliveries.get(call.attempt.delivery)
+                if call and call.attempt
+                else None,
             )
         )
     return found
 
 
 def _keys(history: History) -> tuple[Markers, Texts]:
-    """Markers and exact texts of all deliveries, by account: of the words that stand, and of those that were tried."""
+    """Return markers and exact texts of all deliveries, by account, for present and tried words."""
     markers: dict[Identity, list[tuple[str, Delivery]]] = defaultdict(list)
     texts: dict[tuple[Identity, Said], Delivery] = {}
     for delivery in history.deliveries.values():
@@ -236,7 +269,10 @@ def _marked(copy: Copy | None, markers: Markers) -> Delivery | None:
     if copy is None:
         return None
     text = folded(f"{copy.title} {copy.text} {copy.html}")
-    return next((owner for code, owner in markers.get((copy.platform, copy.account), ()) if code in text), None)
+    return next(
+        (owner for code, owner in markers.get((copy.platform, copy.account), ()) if code in text),
+        None,
+    )
 
 
 def _worded(copy: Copy | None, texts: Texts) -> Delivery | None:

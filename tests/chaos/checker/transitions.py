@@ -1,4 +1,4 @@
-"""The legal steps of a delivery, written down a second time: from, event, to, and who may bring it."""
+"""The legal steps of a delivery, a second time: from, event, to, and permitted roles."""
 
 TABLE = """
 pending    | approval_missing     | pending                             | maintenance
@@ -99,9 +99,14 @@ Step = tuple[str, str]
 
 def _steps() -> dict[Step, tuple[frozenset[str], frozenset[str]]]:
     cells = [[cell.strip() for cell in line.split("|")] for line in TABLE.strip().splitlines()]
-    return {(before, event): (frozenset(to.split()), frozenset(who.split())) for before, event, to, who in cells}
+    return {
+        (before, event): (frozenset(to.split()), frozenset(who.split()))
+        for before, event, to, who in cells
+    }
 
 
 STEPS = _steps()
-"""For each state and event: where it may lead, and who may bring it."""
-STATES = frozenset(state for (before, _event), (to, _who) in STEPS.items() for state in (before, *to))
+"""For each state and event: the next states, and the roles that may bring it."""
+STATES = frozenset(
+    state for (before, _event), (to, _who) in STEPS.items() for state in (before, *to)
+)

@@ -1,4 +1,4 @@
-"""Every invariant, what it needs to be judged, and the verdict over a run."""
+"""Every invariant, its required artefacts, and the verdict over a run."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ Check = Callable[[History], Iterator[Violation]]
 PLATFORMS = ("log", "posts")
 STORE = ("database",)
 CALLS = (*PLATFORMS, *STORE, "settings")
-"""What shows which attempt a call was made for."""
+"""The artefacts that show the attempt of a call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """One promise, and the artefacts without which nobody can say whether it was kept."""
+    """One promise, and the artefacts that are needed to judge it."""
 
     id: str
     name: str
@@ -58,7 +58,7 @@ INVARIANTS: Sequence[Invariant] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was found of one invariant. `why_not` says why it was not judged, as a whole or to the end."""
+    """The findings on one invariant. `why_not` is the reason why it was not fully judged."""
 
     invariant: Invariant
     violations: Sequence[Violation]
@@ -99,13 +99,14 @@ def _as_json(finding: Finding) -> dict[str, Any]:
         "verdict": finding.word.replace(" ", "_"),
         "why_not": finding.why_not,
         "violations": [
-            {"subject": one.subject, "what": one.what, "evidence": list(one.evidence)} for one in finding.violations
+            {"subject": one.subject, "what": one.what, "evidence": list(one.evidence)}
+            for one in finding.violations
         ],
     }
 
 
 def judge(folder: Path) -> Verdict:
-    """Judge the run whose artefacts stand in a folder. Raises ValueError when they cannot be understood."""
+    """Judge the run in a folder of artefacts. Raises ValueError if they cannot be understood."""
     return judge_history(history_of(read_folder(folder)))
 
 

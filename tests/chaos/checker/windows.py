@@ -1,4 +1,4 @@
-"""What must not happen at some time: I6, I14, I15, I16, I20."""
+"""The rules for events at forbidden times: I6, I14, I15, I16, I20."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -9,27 +9,28 @@ from .trace import Call, live_copies, trace_of
 
 HOUR, DAY = 3600.0, 86400.0
 GRACE = 1.0
-"""Seconds within which an order to stop must be felt."""
+"""Seconds until an order to stop must take effect."""
 ORDERED = 0.001
-"""Seconds by which two transactions differ at least."""
+"""Smallest difference of two transactions, in seconds."""
 STOPPED = frozenset({"retraction_requested", "cancelled"})
 FREE = frozenset({"not_sent", "published", "submitted"})
 """Outcomes of a call that keep no other back for longer than its gap."""
 NOW_OR_NEVER = 60.0
 """Seconds: a shorter `max_delay` is excused by nothing but limits and doubts."""
 TOO_MANY, ASKED_TO_WAIT, HEARD_WITHIN = 429, frozenset({"rate_limited", "busy"}), 2.0
-"""A status, the outcomes that it may have, and the seconds within which an answer is written down as heard."""
+"""A status, its possible outcomes, and the seconds until an answer is recorded as heard."""
 LONGEST_RETRY = 750.0
 """Seconds between two tries to reach a platform at most."""
 MOST_DELAY = 5.0
-"""Seconds by which a fault elsewhere may delay the slowest hundredth."""
+"""Most seconds of delay in the slowest hundredth by a fault elsewhere."""
 
 
 def only_in_its_window(history: History) -> Iterator[Violation]:
-    """I6: no call before its time or after its expiry; the first no later than staff allowed, unless released.
+    """I6: no call is before its time or after its expiry. The first is not late, unless released.
 
-    By the platforms' clock, and by a request's first byte: its body may come much later, if its sender sleeps. Of a
-    post that repeats, what an outage has covered is made up for once.
+    A first call is late after the delay that staff allowed. The platforms' clock and a request's
+    first byte count: its body may come much later, if its sender sleeps. Of a repeating post, the
+    instants that an outage has covered are made up for once.
     """
     slack, begun = history.settings.tolerance + history.settings.clock_error, set[int]()
     for call, delivery in _calls_with_owner(history):
@@ -42,27 +43,39 @@ def only_in_its_window(history: History) -> Iterator[Violation]:
         if began > expires + slack:
             yield Violation(delivery.subject, "a call after its expiry", evidence)
         is_late = is_first and began > due + max_delay + slack
-        if is_late and not (_released(history, delivery, began) or _kept_back(history, delivery, call)):
+        if is_late and not (
+            _released(history, delivery, began) or _kept_back(history, delivery, call)
+        ):
             yield Violation(delivery.subject, "called too late", evidence)
     yield from _made_up_for(history)
 
 
 def _kept_back(history: History, delivery: Delivery, call: Call) -> bool:
-    """Whether the platform's limits, a doubt, or the way there kept its login from calling: that is not late.
+    """True if limits, a doubt or the way there kept the login from calling: that is not late.
 
-    What may be late by less than a minute goes now or never: no way that was not there excuses it.
+    A post that may be late by less than a minute goes now or never. A missing way does not excuse
+    it.
     """
-    others = (one for one in history.attempts if one.login == delivery.login and one is not call.attempt)
+    others = (
+        one for one in history.attempts if one.login == delivery.login and one is not call.attempt
+    )
     before = [one for one in others if one.intended < call.recv.began]
     due, _expires, max_delay = _window(history, delivery)
     longest = max_delay + LONGEST_RETRY
     tries = [
         one
         for one in before
-        if due - history.settings.tolerance <= one.intended and call.recv.began - one.intended <= longest
+        if due - history.settings.tolerance <= one.intended
+        and call.recv.began - one.intended <= longest
     ]
-    no_way = [one for one in tries if one.outcome == "not_sent" and one.detail.get("reason") != "never_started"]
-    is_limited = any(one.outcome not in FREE for one in before) or _was_full(history, delivery, [*before])
+    no_way = [
+        one
+        for one in tries
+        if one.outcome == "not_sent" and one.detail.get("reason") != "never_started"
+    ]
+    is_limited = any(one.outcome not in FREE for one in before) or _was_full(
+        history, delivery, [*before]
+    )
     return is_limited or (max_delay >= NOW_OR_NEVER and bool(no_way))
 
 
@@ -72,15 +85,19 @@ def _was_full(history: History, delivery: Delivery, before: Sequence[Attempt]) -
     most = terms.per_hour if terms else None
     calls = sorted(one.intended for one in before if one.outcome != "not_sent" and not one.part)
     pairs = zip(calls, calls[(most or 1) - 1 :], strict=False)
-    return most is not None and any(last - first < HOUR and last + HOUR > delivery.due for first, last in pairs)
+    return most is not None and any(
+        last - first < HOUR and last + HOUR > delivery.due for first, last in pairs
+    )
 
 
 def _made_up_for(history: History) -> Iterator[Violation]:
-    """Report each instant that an outage has covered and that went out though it had covered a later one as well."""
+    """Yield instants that an outage covered and that went out though it covered a later one too."""
     first: dict[int, Call] = {}
     for call, delivery in _calls_with_owner(history):
         first.setdefault(delivery.id, call)
-    for older, newer in (pair for _outage, missed in missed_occurrences(history) for pair in pairwise(missed)):
+    for older, newer in (
+        pair for _outage, missed in missed_occurrences(history) for pair in pairwise(missed)
+    ):
         call = first.get(older.id)
         latest = newer.due + history.settings.clock_error
         if call and call.recv.began > latest and not _released(history, older, call.recv.began):
@@ -89,8 +106,12 @@ def _made_up_for(history: History) -> Iterator[Violation]:
 
 
 def missed_occurrences(history: History) -> Iterator[tuple[Outage, Sequence[Delivery]]]:
-    """Give what each outage has covered of each repeating post on each account, oldest first."""
-    repeating = [one for one in history.deliveries.values() if one.label != "once" and not _is_ordered(history, one)]
+    """Yield the instants of repeating posts that each outage covered, by account, oldest first."""
+    repeating = [
+        one
+        for one in history.deliveries.values()
+        if one.label != "once" and not _is_ordered(history, one)
+    ]
     for outage in history.plan.outages:
         missed: dict[tuple[str, str], list[Delivery]] = defaultdict(list)
         for one in sorted(repeating, key=lambda one: one.due):
@@ -112,37 +133,59 @@ def _calls_with_owner(history: History) -> Iterator[tuple[Call, Delivery]]:
 
 
 def _window(history: History, delivery: Delivery) -> tuple[float, float, float]:
-    """What was asked for, where that is known; else what the database say, as after a person has sent it sooner."""
-    is_hastened = any(act.event == "send_requested" for act in history.acts_on.get(delivery.post, ()))
+    """Return the demanded window, or that of the database where the demand is not known.
+
+    The database also counts after a person has sent the post sooner.
+    """
+    is_hastened = any(
+        act.event == "send_requested" for act in history.acts_on.get(delivery.post, ())
+    )
     duty = None if is_hastened else history.duty_of(delivery)
     own = (delivery.due, delivery.expires, delivery.max_delay)
     said = (duty.due, duty.expires, duty.max_delay) if duty else (None, None, None)
-    due, expires, max_delay = (mine if theirs is None else theirs for mine, theirs in zip(own, said, strict=True))
+    due, expires, max_delay = (
+        mine if theirs is None else theirs for mine, theirs in zip(own, said, strict=True)
+    )
     return due, expires, max_delay
 
 
 def _released(history: History, delivery: Delivery, until: float) -> bool:
     """Whether a person has let it go, or sent it sooner, by then."""
     acts = [*history.acts_on.get(delivery.subject, ()), *history.acts_on.get(delivery.post, ())]
-    return any(act.role == "person" and act.event in {"resolved", "send_requested"} and act.at <= until for act in acts)
+    return any(
+        act.role == "person" and act.event in {"resolved", "send_requested"} and act.at <= until
+        for act in acts
+    )
 
 
 def pause_holds(history: History) -> Iterator[Violation]:
-    """I14: no first byte of a call comes later than a second after its scope was paused, and no intent comes after."""
+    """I14: within a second of a pause, calls of its scope end. No intent comes after the pause.
+
+    A call counts at its first byte.
+    """
     standing = pauses(history)
     for call, delivery in _calls_with_owner(history):
         for scope, begins, ends, evidence in standing:
             late = begins + GRACE + history.settings.tolerance < call.recv.began < ends
             if late and covers(scope, delivery):
-                yield Violation(delivery.subject, f"a call while {scope} was paused", (call.where, evidence))
+                yield Violation(
+                    delivery.subject, f"a call while {scope} was paused", (call.where, evidence)
+                )
     for scope, begins, ends, evidence in _audited_pauses(history.audit):
         for delivery, attempt in _announced_after(history, begins, ends):
             if covers(scope, delivery):
-                yield Violation(delivery.subject, f"an intent while {scope} was paused", (attempt.row, evidence))
+                yield Violation(
+                    delivery.subject, f"an intent while {scope} was paused", (attempt.row, evidence)
+                )
 
 
-def _announced_after(history: History, begins: float, ends: float) -> Iterator[tuple[Delivery, Attempt]]:
-    """Yield the attempts of a time; none where instants are too inexact to separate an order from its neighbours."""
+def _announced_after(
+    history: History, begins: float, ends: float
+) -> Iterator[tuple[Delivery, Attempt]]:
+    """Yield the attempts of a time.
+
+    Yield none where instants are too inexact to separate an order from its neighbours.
+    """
     for attempt in history.attempts if history.is_exact else ():
         if begins + ORDERED < attempt.intended < ends and attempt.delivery in history.deliveries:
             yield history.deliveries[attempt.delivery], attempt
@@ -150,7 +193,12 @@ def _announced_after(history: History, begins: float, ends: float) -> Iterator[t
 
 def covers(scope: str, delivery: Delivery) -> bool:
     """Whether a scope, `all`, `platform:P`, `account:A` or `post:P`, holds a delivery."""
-    own = {"all", f"platform:{delivery.platform}", f"account:{delivery.account}", f"post:{delivery.post}"}
+    own = {
+        "all",
+        f"platform:{delivery.platform}",
+        f"account:{delivery.account}",
+        f"post:{delivery.post}",
+    }
     return scope in own
 
 
@@ -159,7 +207,7 @@ Pause = tuple[str, float, float, str]
 
 
 def pauses(history: History) -> Sequence[Pause]:
-    """Give every pause, by the audit and by those who ordered it."""
+    """Return every pause, by the audit and by the people that ordered it."""
     by_people = [order for order in history.orders if order.kind in {"pause", "resume"}]
     return [*_audited_pauses(history.audit), *_ordered_pauses(by_people)]
 
@@ -167,21 +215,30 @@ def pauses(history: History) -> Sequence[Pause]:
 def _audited_pauses(audit: Sequence[Act]) -> Iterator[Pause]:
     for place, act in enumerate(audit):
         if act.event == "paused":
-            later = (one.at for one in audit[place:] if one.event == "resumed" and one.subject == act.subject)
+            later = (
+                one.at
+                for one in audit[place:]
+                if one.event == "resumed" and one.subject == act.subject
+            )
             yield act.subject, act.at, next(later, float("inf")), act.row
 
 
 def _ordered_pauses(orders: Sequence[Order]) -> Iterator[Pause]:
     for place, order in enumerate(orders):
         if order.kind == "pause" and order.scope:
-            later = (one.asked for one in orders[place:] if one.kind == "resume" and one.scope == order.scope)
+            later = (
+                one.asked
+                for one in orders[place:]
+                if one.kind == "resume" and one.scope == order.scope
+            )
             yield order.scope, order.at, next(later, float("inf")), f"orders:{order.line}"
 
 
 def limits_are_kept(history: History) -> Iterator[Violation]:
-    """I15: no window of an hour or a day holds more calls than a login may make; gaps and rests are kept.
+    """I15: no hour or day has more calls than a login may make, and gaps and rests are kept.
 
-    A further part belongs to its post and counts in no window and no gap; only a rest holds for it too.
+    A further part belongs to its post and counts in no window and no gap. Only a rest holds for it
+    too.
     """
     terms = {one.login: one for one in history.settings.accounts.values()}
     called: dict[str, list[Call]] = defaultdict(list)
@@ -193,7 +250,9 @@ def limits_are_kept(history: History) -> Iterator[Violation]:
         if known is None:
             continue
         for name, window, most in (("hour", HOUR, known.per_hour), ("day", DAY, known.per_day)):
-            yield from _crowded(login, name, window, most, calls, max(GRACE, history.settings.clock_error))
+            yield from _crowded(
+                login, name, window, most, calls, max(GRACE, history.settings.clock_error)
+            )
         yield from _hurried(history, login, known.gap, calls)
     yield from _restless(history)
     yield from _hasty(history)
@@ -202,27 +261,43 @@ def limits_are_kept(history: History) -> Iterator[Violation]:
 def _crowded(  # noqa: PLR0917 # one login, one window
     login: str, name: str, window: float, most: int | None, calls: Sequence[Call], slack: float
 ) -> Iterator[Violation]:
-    """The window is taken a little short: two clocks and a network lie between the database and the platform."""
+    """Yield windows with too many calls.
+
+    The window is taken a little short: two clocks and a network lie between the database and the
+    platform.
+    """
     for place, first in enumerate(calls):
         last = place + (most or 0)
         if most and last < len(calls) and calls[last].recv.at - first.recv.at < window - slack:
-            yield Violation(login, f"more than {most} calls within one {name}", (first.where, calls[last].where))
+            yield Violation(
+                login, f"more than {most} calls within one {name}", (first.where, calls[last].where)
+            )
 
 
-def _hurried(history: History, login: str, gap: float | None, calls: Sequence[Call]) -> Iterator[Violation]:
+def _hurried(
+    history: History, login: str, gap: float | None, calls: Sequence[Call]
+) -> Iterator[Violation]:
     attempts = sorted(
-        {call.attempt.id: call.attempt for call in calls if call.attempt}.values(), key=lambda a: a.intended
+        {call.attempt.id: call.attempt for call in calls if call.attempt}.values(),
+        key=lambda a: a.intended,
     )
     for first, second in pairwise(attempts):
-        if gap and second.intended - first.intended < gap - min(history.settings.tolerance, gap / 10):
+        if gap and second.intended - first.intended < gap - min(
+            history.settings.tolerance, gap / 10
+        ):
             what = f"two calls within {second.intended - first.intended:.3f} s"
             yield Violation(login, what, (first.row, second.row))
 
 
 def _restless(history: History) -> Iterator[Violation]:
-    """What the platform asked for, a day at most, from when it was heard: an answer may come after its lease."""
+    """Yield calls in a rest that the platform asked for, a day at most, counted from its answer.
+
+    An answer may come after its lease.
+    """
     late = {
-        (act.subject, act.detail.get("until")): act.at for act in history.audit if act.event == "late_outcome_recorded"
+        (act.subject, act.detail.get("until")): act.at
+        for act in history.audit
+        if act.event == "late_outcome_recorded"
     }
     for attempt in history.attempts:
         asked = attempt.detail.get("until")
@@ -237,27 +312,43 @@ def _restless(history: History) -> Iterator[Violation]:
                 and heard < later.intended < rest - _slack(history)
                 and _called(history, later)
             ):
-                yield Violation(attempt.login, "a call before the platform's rest was over", (attempt.row, later.row))
+                yield Violation(
+                    attempt.login,
+                    "a call before the platform's rest was over",
+                    (attempt.row, later.row),
+                )
 
 
 def _slack(history: History) -> float:
-    """Give what two clocks may differ by where the same instant was computed from each."""
+    """Return the possible difference of two clocks for one instant that was computed from each."""
     return history.settings.tolerance if history.is_exact else 0.0
 
 
 def _hasty(history: History) -> Iterator[Violation]:
-    """A 429 asks for a wait of known length, by the platforms' clock, where its answer was heard."""
+    """Yield calls too soon after a 429 that was heard. It asks for a known wait.
+
+    The platforms' clock counts.
+    """
     wait = history.settings.retry_after
     asked: dict[tuple[str, str], list[Call]] = defaultdict(list)
     for call in trace_of(history).calls if wait else ():
         before = asked[call.recv.platform, call.recv.account]
         for earlier in before:
-            at, ended = (earlier.reply.at, earlier.attempt.ended) if earlier.reply and earlier.attempt else (0.0, None)
+            at, ended = (
+                (earlier.reply.at, earlier.attempt.ended)
+                if earlier.reply and earlier.attempt
+                else (0.0, None)
+            )
             is_heard = ended is not None and ended <= min(call.recv.began, at + HEARD_WITHIN)
             if is_heard and call.recv.began < at + (wait or 0.0) - history.settings.tolerance:
                 what = f"called {call.recv.began - at:.1f} s after a 429, not {wait}"
                 yield Violation(call.recv.account, what, (earlier.where, call.where))
-        if call.reply and call.reply.status == TOO_MANY and call.attempt and call.attempt.outcome in ASKED_TO_WAIT:
+        if (
+            call.reply
+            and call.reply.status == TOO_MANY
+            and call.attempt
+            and call.attempt.outcome in ASKED_TO_WAIT
+        ):
             before.append(call)
 
 
@@ -266,7 +357,7 @@ def _called(history: History, attempt: Attempt) -> bool:
 
 
 def retract_wins(history: History) -> Iterator[Violation]:
-    """I16: after an order to retract or to cancel no call starts; what is live is taken down, or shown in red."""
+    """I16: after an order to retract or cancel no call starts; live posts go, or are shown red."""
     ordered = _retractions(history)
     for call, delivery in _calls_with_owner(history):
         began = call.recv.began - GRACE - history.settings.tolerance
@@ -274,23 +365,33 @@ def retract_wins(history: History) -> Iterator[Violation]:
             evidence = (call.where, ordered[delivery.id][1])
             yield Violation(delivery.subject, "a call after its retraction was ordered", evidence)
         for act in history.acts_on.get(delivery.subject, ()):
-            if act.event == "cancelled" and began > act.at and not _came_back(history, act, call.recv.began):
-                yield Violation(delivery.subject, "a call after it was withdrawn", (call.where, act.row))
+            if (
+                act.event == "cancelled"
+                and began > act.at
+                and not _came_back(history, act, call.recv.began)
+            ):
+                yield Violation(
+                    delivery.subject, "a call after it was withdrawn", (call.where, act.row)
+                )
     for act in (act for acts in history.acts_on.values() for act in acts if act.event in STOPPED):
         for delivery, attempt in _announced_after(history, act.at, float("inf")):
             if delivery.subject == act.subject and not _came_back(history, act, attempt.intended):
-                yield Violation(act.subject, f"an intent after it was {act.event}", (attempt.row, act.row))
+                yield Violation(
+                    act.subject, f"an intent after it was {act.event}", (attempt.row, act.row)
+                )
     for delivery in (history.deliveries[key] for key in ordered):
         is_red = delivery.state in {"retracting", "held"} and any(
             alert.cleared is None for alert in history.alerts_on.get(delivery.subject, ())
         )
-        for creation in () if is_red or delivery.is_manually_confirmed else live_copies(history, delivery):
+        for creation in (
+            () if is_red or delivery.is_manually_confirmed else live_copies(history, delivery)
+        ):
             where = (creation.where, delivery.row, ordered[delivery.id][1])
             yield Violation(delivery.subject, "live though retracted, and not in red", where)
 
 
 def _came_back(history: History, stop: Act, at: float) -> bool:
-    """Whether the schedule, which had cancelled it, has named it again before that instant."""
+    """True if the schedule had cancelled it, and has named it again before that instant."""
     acts = history.acts_on.get(stop.subject, ())
     slack = history.settings.tolerance
     return stop.event == "cancelled" and any(
@@ -317,11 +418,13 @@ def _retractions(history: History) -> dict[int, tuple[float, str]]:
 
 
 def faults_stay_local(history: History) -> Iterator[Violation]:
-    """I20: while something else is at fault, the slowest hundredth comes at most five seconds later than in calm."""
+    """I20: during a fault elsewhere, the slowest hundredth is at most five seconds later."""
     calm = sorted(one["delay"] for one in history.timings if not one["during_fault"])
     during = sorted(one["delay"] for one in history.timings if one["during_fault"])
     if not calm or not during:
-        raise NotJudgedError("timings.jsonl has no delays of both kinds, in calm and during a fault")
+        raise NotJudgedError(
+            "timings.jsonl has no delays of both kinds, in calm and during a fault"
+        )
     later = _p99(during) - _p99(calm)
     if later > MOST_DELAY:
         yield Violation("healthy accounts", f"delayed by {later:.1f} s (p99)", ("timings",))

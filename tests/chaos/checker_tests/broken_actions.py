@@ -1,4 +1,4 @@
-"""Mutations of what people want and what the clock says: edits, pauses, retractions, expiry, missed instants."""
+"""Mutations of orders and times: edits, pauses, retractions, expiry, missed instants."""
 
 from tests.chaos.checker_tests.mutation import HOUR, MICRO, Row, SampleRun, breaks
 
@@ -14,7 +14,7 @@ def edited_and_forgotten(run: SampleRun) -> None:
 
 @breaks("I4")
 def asked_about_something_else(run: SampleRun) -> None:
-    """A person let it go who was asked about a possible match, not about the edit."""
+    """The person that released it was asked about a possible match, not about the edit."""
     [proven] = run.audit("edited-unknown", "absence_proven")
     proven["detail"] = proven["detail"].replace('"edited"', '"not_published"')
 
@@ -35,7 +35,7 @@ def called_when_removed(run: SampleRun) -> None:
 
 @breaks("I4")
 def repeating_edit_forgotten(run: SampleRun) -> None:
-    """A repeating post was edited before an instant of it, which went out with the old title."""
+    """A repeating post was edited before an instant of it, and went out with the old title."""
     text = '[[post]]\nid = "missed"\ntitle = "another"\nto = ["weibo-a"]\n'
     due = run.row("missed", 1)["due_at"] / MICRO
     run.accept(text, due - 1, due + 300)
@@ -89,19 +89,31 @@ def began_after_its_expiry(run: SampleRun) -> None:
 def missed_and_made_up_for(run: SampleRun) -> None:
     """The outage covered another instant after the one that went out."""
     newer = run.row("missed", 1)
-    run.add_row("delivery", newer, due_at=newer["due_at"] + MICRO, occurrence="2026-11-25T09:00:00Z", attempts=0)
+    run.add_row(
+        "delivery",
+        newer,
+        due_at=newer["due_at"] + MICRO,
+        occurrence="2026-11-25T09:00:00Z",
+        attempts=0,
+    )
 
 
 @breaks("I10")
 def no_alert_about_the_missed(run: SampleRun) -> None:
     """The alert that stands for the missed instants is about another post."""
-    next(one for one in run.rows["alert"] if one["code"] == "occurrences_missed")["subject"] = "plain"
+    next(one for one in run.rows["alert"] if one["code"] == "occurrences_missed")["subject"] = (
+        "plain"
+    )
 
 
 @breaks("I16")
 def called_after_the_retraction(run: SampleRun) -> None:
     """The order was given before the call, by its own record."""
-    [order] = (one for one in run.lists["orders"] if (one["kind"], one.get("post")) == ("retract", "retracted"))
+    [order] = (
+        one
+        for one in run.lists["orders"]
+        if (one["kind"], one.get("post")) == ("retract", "retracted")
+    )
     order.update(asked_at=run.call("retracted")["t"] - 5, at=run.call("retracted")["t"] - 5)
     run.audit("retracted", "planned")[0]["at"] -= round(HOUR * MICRO)
 
@@ -110,7 +122,14 @@ def called_after_the_retraction(run: SampleRun) -> None:
 def called_after_the_cancellation(run: SampleRun) -> None:
     """The cancellation was written before the call, while the intent stood already."""
     like = run.audit("busy", "claimed")[0]
-    run.add_row("audit", like, event="cancelled", before="sending", after="sending", at=like["at"] - 2 * MICRO)
+    run.add_row(
+        "audit",
+        like,
+        event="cancelled",
+        before="sending",
+        after="sending",
+        at=like["at"] - 2 * MICRO,
+    )
 
 
 @breaks("I16")
@@ -118,7 +137,9 @@ def part_after_the_retraction(run: SampleRun) -> None:
     """The thread is deleted as ordered, only one part came too late."""
     run.copy("parts").update(removed=True, visible=False)
     call = run.entry(run.parts()[-1], "act")
-    run.lists["orders"].append({"kind": "retract", "at": call["t"] - 2, "by": "wang", "post": "parts"})
+    run.lists["orders"].append(
+        {"kind": "retract", "at": call["t"] - 2, "by": "wang", "post": "parts"}
+    )
 
 
 # --- what shows only where the true instant of each row is known ---
@@ -131,7 +152,9 @@ def true_at(run: SampleRun, act: Row) -> float:
 def intend_after(run: SampleRun, name: str, act: Row) -> None:
     """Let the first intent of a delivery have been written just after an entry of the audit."""
     attempt = run.attempts(name)[0]
-    run.documents["instants"]["attempt"][str(attempt["id"])]["intended_at"] = true_at(run, act) + 0.1
+    run.documents["instants"]["attempt"][str(attempt["id"])]["intended_at"] = (
+        true_at(run, act) + 0.1
+    )
 
 
 def intended_under_a_pause(run: SampleRun) -> None:
@@ -146,7 +169,9 @@ def intended_after_the_retraction(run: SampleRun) -> None:
 
 def an_older_entry(run: SampleRun) -> None:
     """Nobody has set the clock back, and an entry is older than the one before it."""
-    run.lists["interruptions"] = [one for one in run.lists["interruptions"] if one["kind"] != "clock"]
+    run.lists["interruptions"] = [
+        one for one in run.lists["interruptions"] if one["kind"] != "clock"
+    ]
 
 
 EXACT = {

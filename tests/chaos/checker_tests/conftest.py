@@ -11,7 +11,7 @@ from tests.chaos.checker_tests.sample_run import simulate
 
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory):
-    """Return the sample run; the first of the processes that run tests simulates it, and the others wait for that."""
+    """Return the sample run. The first test process simulates it, and the others wait."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent

@@ -1,4 +1,4 @@
-"""A run that tests may change, with what stands where in it, and the changes that must be found."""
+"""A run that tests may change, with its rows by name, and the mutations that must be found."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -13,7 +13,10 @@ REMOVED: Row = {"removed": True, "visible": False, "state": "removed"}
 
 
 class SampleRun(Artefacts):
-    """A run of one post for each scenario, which has its name; of several deliveries the first is meant."""
+    """A run of one post for each scenario, with its name.
+
+    The first of several deliveries counts.
+    """
 
     def row(self, name: str, number: int = 0) -> Row:
         """Return the delivery of a scenario, or another one of its deliveries."""
@@ -26,24 +29,28 @@ class SampleRun(Artefacts):
         return [row for row in self.rows["readback"] if row["delivery"] == self.row(name)["id"]]
 
     def audit(self, name: str, event: str) -> list[Row]:
-        """Return the entries about the deliveries of a scenario, or about a scope like `post:NAME`."""
+        """Return the entries about a scenario's deliveries, or a scope like `post:NAME`."""
         named = (f"{name}@", f"{name}#")
         entries = [row for row in self.rows["audit"] if row["event"] == event]
-        return [row for row in entries if row["subject"] == name or row["subject"].startswith(named)]
+        return [
+            row for row in entries if row["subject"] == name or row["subject"].startswith(named)
+        ]
 
     def alert(self, name: str) -> Row:
         return next(row for row in self.rows["alert"] if row["subject"].startswith(f"{name}@"))
 
     def words(self, row: Row) -> Row:
         """Return the rendered post of a delivery."""
-        return next(one for one in self.rows["rendered_post"] if one["fingerprint"] == row["rendered_hash"])
+        return next(
+            one for one in self.rows["rendered_post"] if one["fingerprint"] == row["rendered_hash"]
+        )
 
     def copy(self, name: str) -> Row:
         wanted = self.row(name)["remote_id"]
         return next(post for post in self.documents["posts"] if post["id"] == wanted)
 
     def parts(self) -> list[Row]:
-        """Return the further parts of the thread that has several, as they stand on the platform."""
+        """Return the further parts of the thread with several parts, as on the platform."""
         thread = self.copy("parts")["id"]
         return [post for post in self.documents["posts"] if post["extra"].get("thread") == thread]
 
@@ -54,15 +61,21 @@ class SampleRun(Artefacts):
         return next(one for one in self.documents["status"] if one["post"] == name)
 
     def entry(self, post: Row, kind: str) -> Row:
-        return next(one for one in self.lists["log"] if one["post_id"] == post["id"] and one["kind"] == kind)
+        return next(
+            one for one in self.lists["log"] if one["post_id"] == post["id"] and one["kind"] == kind
+        )
 
     def call(self, name: str) -> Row:
-        """Return the call that made what is published."""
+        """Return the call that made the published post."""
         seq = self.entry(self.copy(name), "act")["call"]
         return next(one for one in self.lists["log"] if one["seq"] == seq)
 
     def reply(self, call: Row) -> Row:
-        return next(one for one in self.lists["log"] if one["kind"] == "reply" and one["call"] == call["seq"])
+        return next(
+            one
+            for one in self.lists["log"]
+            if one["kind"] == "reply" and one["call"] == call["seq"]
+        )
 
     def add_entry(self, like: Row, **changes: Any) -> None:
         self.lists["log"].append({**like, "seq": self.lists["log"][-1]["seq"] + 1, **changes})
@@ -73,32 +86,44 @@ class SampleRun(Artefacts):
         self.add_entry(self.entry(copy, "act"), post_id="twice")
 
     def add_unknown_post(self, *, later: int = 0) -> None:
-        """Let somebody post on Weibo what no look has seen, and then so many posts that are removed in the end."""
+        """Add an unseen Weibo post by somebody, then `later` posts that are removed in the end."""
         [known] = (one for one in self.documents["posts"] if one["id"] == self.by_hand["remote_id"])
         made = {**known, "id": "unknown", "text": "不明内容", "created": known["created"] + 60}
-        self.documents["posts"] += [made, *({**made, "id": f"removed-{n}", **REMOVED} for n in range(later))]
+        self.documents["posts"] += [
+            made,
+            *({**made, "id": f"removed-{n}", **REMOVED} for n in range(later)),
+        ]
 
     @property
     def by_hand(self) -> Row:
-        """What the monitor has seen of a post that a person made on Weibo."""
+        """Return the monitor's sighting of a post that a person made on Weibo."""
         seen = (one for one in self.rows["observed_post"] if not one["predates_monitoring"])
         return next(one for one in seen if one["account"].startswith("weibo"))
 
     def see_late(self, seconds: float) -> None:
-        """Let a call be open while a person posts, and that post be seen so long after the outcome is known."""
+        """Leave a call open while a person posts, and let that post be seen late.
+
+        It is seen so many seconds after the outcome is known.
+        """
         seen, [sent] = self.by_hand, self.audit("edited-unknown", "published")
         found = {"at": seen["seen_at"], "before": "submitted", "after": "published"}
         self.add_row("audit", sent, **found)
         sent["after"] = "submitted"
         seen["seen_at"] += round(seconds * MICRO)
-        alert = next(one for one in self.rows["alert"] if one["subject"] == f"account:{seen['account']}/by-hand")
+        alert = next(
+            one
+            for one in self.rows["alert"]
+            if one["subject"] == f"account:{seen['account']}/by-hand"
+        )
         alert["at"] = seen["seen_at"]
 
     def add_row(self, table: str, like: Row, **changes: Any) -> None:
-        self.rows[table].append({**like, "id": max(row["id"] for row in self.rows[table]) + 1, **changes})
+        self.rows[table].append(
+            {**like, "id": max(row["id"] for row in self.rows[table]) + 1, **changes}
+        )
 
     def accept(self, text: str, begins: float, ends: float) -> None:
-        """Let a version of the schedule be in force between two instants, in place of any that came between them."""
+        """Let a version of the schedule be in force between two instants, and drop others there."""
         versions = self.rows["schedule"]
         kept = [one for one in versions if not begins <= one["accepted_at"] / MICRO <= ends]
         kept.append({**versions[-1], "text": text, "accepted_at": round(begins * MICRO)})

@@ -1,4 +1,7 @@
-"""The sample run: one simulation with a post for each scenario that the checker must judge, named like it."""
+"""The sample run: a simulation with a post for each scenario that the checker must judge.
+
+Each post is named like its scenario.
+"""
 
 import json
 from collections import defaultdict, deque
@@ -23,12 +26,12 @@ from tests.simulation.workspace import Entry, Waits, identity_of, instant, platf
 ACCOUNTS = ("tieba-a", "wechat-a", "weibo-a", "weibo-b")
 WAITS = Waits(deadline=3, lease=5, visibility=20, review=24)
 PACE, FAST = 4.0, 240.0
-"""How much slower than a real daemon's the jobs follow each other, while posts are sent and while nothing happens."""
+"""Slowness of jobs, as a multiple of a real daemon's, for times with posts and without."""
 HOUR = 3600.0
 LONGEST = 600.0
-"""Seconds within which a delivery must come into the next state."""
+"""Seconds until a delivery must come into the next state."""
 RETRY_AFTER = 7
-"""Seconds for which each 429 of the run asks."""
+"""Wait, in seconds, that each 429 of the run asks for."""
 CLOCK_AHEAD = 8 * HOUR
 LONG_TEXT = "凡自称客服要求转账退款的都是诈骗，请挂断电话。" * 200
 """More than one post of Tieba and one reply to it can hold."""
@@ -41,16 +44,17 @@ EXCERPT: Fault = {"kind": "rewrite", "how": "excerpt", "characters": 9}
 Faults = Sequence[tuple[Fault, ...]]
 """The faults of an account's calls, one call after the other."""
 Action = Callable[[Simulation, str, str], object]
-"""What happens to a post on an account."""
+"""An action on a post of an account."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What becomes of a post on an account.
+    """The course of a post on an account.
 
-    `creations`, `reads` and `deletions` are the faults of such calls; each of `actions` follows once the delivery is in
-    a state, until it is in one of `ends`. `others` are accounts that the post goes to as well, `entry` further fields
-    in the schedule. It is due after `due` seconds; an instant in `entry` is given as so many seconds after that.
+    `creations`, `reads` and `deletions` are the faults of such calls. Each of `actions` follows
+    once the delivery is in a state, until it is in one of `ends`. `others` are further accounts of
+    the post, and `entry` has further fields in the schedule. The post is due after `due` seconds.
+    An instant in `entry` is given as so many seconds after that.
     """
 
     account: str = "weibo-a"
@@ -68,7 +72,9 @@ class Scenario:
 class ScriptedFaults:
     """The faults of a scenario, in place of the simulator's rules."""
 
-    waiting: dict[tuple[str, str], deque[tuple[Fault, ...]]] = field(default_factory=lambda: defaultdict(deque))
+    waiting: dict[tuple[str, str], deque[tuple[Fault, ...]]] = field(
+        default_factory=lambda: defaultdict(deque)
+    )
 
     def load(self, scenario: Scenario) -> None:
         for sort in ("creations", "reads", "deletions"):
@@ -83,7 +89,9 @@ class ScriptedFaults:
 
 def _command(name: str) -> Action:
     """Have a person give a command about the post."""
-    return lambda simulation, post, _account: simulation.run_command(getattr(simulation, name)(post))
+    return lambda simulation, post, _account: simulation.run_command(
+        getattr(simulation, name)(post)
+    )
 
 
 def _event(name: str, *facts: object) -> Action:
@@ -126,7 +134,9 @@ def _resend(simulation: Simulation, post: str, account: str) -> None:
 
 
 def _edit(simulation: Simulation, post: str, _account: str, **changes: Any) -> None:
-    simulation.edit(post, **changes or {"title": f"{simulation.workspace.entries[post].title}（改）"})
+    simulation.edit(
+        post, **changes or {"title": f"{simulation.workspace.entries[post].title}（改）"}
+    )
     simulation.pass_time(4)  # a file that was saved in two steps is whole by then
     simulation.run_command(simulation.reload())
     simulation.approve_all()
@@ -140,13 +150,15 @@ def _leave_out(simulation: Simulation, post: str, account: str) -> None:
 def _post_alike(simulation: Simulation, post: str, account: str) -> None:
     """Somebody posts the same text without its marker."""
     frozen = "SELECT body FROM rendered_post WHERE fingerprint = ?"
-    body = json.loads(simulation.rows(frozen, _delivery(simulation, post, account)["rendered_hash"])[0]["body"])
+    body = json.loads(
+        simulation.rows(frozen, _delivery(simulation, post, account)["rendered_hash"])[0]["body"]
+    )
     text = body["text"].replace(body["marker"]["code"], "")
     simulation.platforms.post_by_hand(platform_of(account), identity_of(account), "", text)
 
 
 def _remove(simulation: Simulation, post: str, account: str) -> None:
-    """The platform removes what was made of the delivery."""
+    """Let the platform remove the post of a delivery."""
     for copy in simulation.copies(_delivery(simulation, post, account)):
         simulation.platforms.state.remove_post(copy, "platform")
 
@@ -167,7 +179,7 @@ def _boot_ahead(simulation: Simulation, *_whose: str) -> None:
 
 
 EARLIER = "earlier"
-"""What ended before the run."""
+"""The post that ended before the run."""
 SHARED: Mapping[str, Scenario] = {
     EARLIER: Scenario(actions=[("pending", _command("cancel"))], due=60.0),
     "plain": Scenario(others=("tieba-a", "wechat-a", "weibo-b")),
@@ -175,13 +187,22 @@ SHARED: Mapping[str, Scenario] = {
     "found-after-death": Scenario(actions=[("pending", _kill_at("outcome.before_commit"))]),
     "not-sent": Scenario(actions=[("pending", _event("disconnect", "refused", 6.0))]),
     "edited": Scenario(creations=[(TOO_MANY,)], others=("weibo-b",), actions=[("retrying", _edit)]),
-    "expired": Scenario(actions=[("pending", _event("stop_for", 60.0))], entry={"expires": 20.0}, due=10.0),
-    "missed": Scenario(actions=[("pending", _event("stop_for", 150.0))], entry={"cron": "*/1 * * * *", "until": 150.0}),
-    "clock-ahead": Scenario(account="weibo-b", creations=[(MADE, LATE)], actions=[("unknown", _boot_ahead)]),
+    "expired": Scenario(
+        actions=[("pending", _event("stop_for", 60.0))], entry={"expires": 20.0}, due=10.0
+    ),
+    "missed": Scenario(
+        actions=[("pending", _event("stop_for", 150.0))],
+        entry={"cron": "*/1 * * * *", "until": 150.0},
+    ),
+    "clock-ahead": Scenario(
+        account="weibo-b", creations=[(MADE, LATE)], actions=[("unknown", _boot_ahead)]
+    ),
 }
 """Scenarios that concern all accounts, played one after the other."""
 SEPARATE: Mapping[str, Scenario] = {
-    "busy": Scenario(account="weibo-b", creations=[({"kind": "api_error", "code": BUSY["weibo"]},)]),
+    "busy": Scenario(
+        account="weibo-b", creations=[({"kind": "api_error", "code": BUSY["weibo"]},)]
+    ),
     "rewritten": Scenario(creations=[({"kind": "rewrite", "how": "punctuation"},)]),
     "rate-limited": Scenario(account="weibo-b", creations=[(TOO_MANY,)]),
     "credential-expired": Scenario(creations=[(EXPIRED,)]),
@@ -192,21 +213,32 @@ SEPARATE: Mapping[str, Scenario] = {
     "refused-by-review": Scenario(
         account="wechat-a", creations=[({"kind": "review", "seconds": 6, "verdict": "refuse"},)]
     ),
-    "blocked": Scenario(creations=[({"kind": "captcha"},)], actions=[("held", _resolve(Resolution.RESEND))]),
-    "signed-out": Scenario(account="weibo-b", creations=[(EXPIRED,), (EXPIRED,)], actions=[("held", _resume)]),
+    "blocked": Scenario(
+        creations=[({"kind": "captcha"},)], actions=[("held", _resolve(Resolution.RESEND))]
+    ),
+    "signed-out": Scenario(
+        account="weibo-b", creations=[(EXPIRED,), (EXPIRED,)], actions=[("held", _resume)]
+    ),
     **{
         f"alike-{resolution}": Scenario(
-            account="weibo-b", creations=[(LOST,)], actions=[("unknown", _post_alike), ("held", _resolve(resolution))]
+            account="weibo-b",
+            creations=[(LOST,)],
+            actions=[("unknown", _post_alike), ("held", _resolve(resolution))],
         )
         for resolution in (Resolution.RESEND, Resolution.NOT_PUBLISHED, Resolution.CANCEL)
     },
     "cancelled": Scenario(actions=[("pending", _command("cancel"))], due=60.0),
     "retracted": Scenario(
-        deletions=[({"kind": "api_error", "code": 20112},)], actions=[("published", _command("retract"))]
+        deletions=[({"kind": "api_error", "code": 20112},)],
+        actions=[("published", _command("retract"))],
     ),
-    "retracted-unknown": Scenario(account="weibo-b", creations=[(MADE,)], actions=[("unknown", _command("retract"))]),
+    "retracted-unknown": Scenario(
+        account="weibo-b", creations=[(MADE,)], actions=[("unknown", _command("retract"))]
+    ),
     "removed-unknown": Scenario(
-        creations=[(MADE,)], reads=[(EXCERPT,)], actions=[("held", _remove), ("held", _resolve(Resolution.RESEND))]
+        creations=[(MADE,)],
+        reads=[(EXCERPT,)],
+        actions=[("held", _remove), ("held", _resolve(Resolution.RESEND))],
     ),
     "mass-sent": Scenario(account="wechat-a", creations=[(EXPIRED,)], entry={"urgent": True}),
     "paused": Scenario(actions=[("pending", _pause)]),
@@ -224,7 +256,7 @@ SEPARATE: Mapping[str, Scenario] = {
     "left-out": Scenario(account="weibo-b", creations=[(LOST,)], actions=[("unknown", _leave_out)]),
     "later": Scenario(account="tieba-a", due=20 * HOUR, ends=frozenset({"pending"})),
 }
-"""Scenarios that concern one account, played beside those of other accounts."""
+"""Scenarios that concern one account, played beside the ones of other accounts."""
 WATCHED: Mapping[str, Scenario] = {
     "removed": Scenario(actions=[("published", _remove_watched), ("removed", _resend)]),
 }
@@ -232,7 +264,7 @@ WATCHED: Mapping[str, Scenario] = {
 
 
 def simulate() -> SampleRun:
-    """Play all scenarios, and return what the run leaves."""
+    """Play all scenarios, and return the artefacts of the run."""
     shape = Shape(accounts=ACCOUNTS, storm=0.0, pace=PACE, waits=WAITS, needs_approval=True)
     with Patch() as patch, opened("sample", shape, []) as simulation:
         patch.put(patched_runtime, "JOB_TIMES", {**JOB_TIMES, "monitor": (30.0, 0.5)})
@@ -242,30 +274,42 @@ def simulate() -> SampleRun:
         _play_all(simulation, faults, SHARED)
         simulation.past = range(1, 2)
         simulation.remember_past()
-        of_accounts = ({name: one for name, one in SEPARATE.items() if one.account == name_} for name_ in ACCOUNTS)
+        of_accounts = (
+            {name: one for name, one in SEPARATE.items() if one.account == name_}
+            for name_ in ACCOUNTS
+        )
         _play_all(simulation, faults, *of_accounts)
         for account in ACCOUNTS:
-            simulation.platforms.post_by_hand(platform_of(account), identity_of(account), "门卫值班表", "门卫值班表")
+            simulation.platforms.post_by_hand(
+                platform_of(account), identity_of(account), "门卫值班表", "门卫值班表"
+            )
         _play_all(simulation, faults, WATCHED)
         simulation.calm_since = simulation.now
         simulation.pass_time(60)
         return _complete(artefacts_of(simulation), simulation)
 
 
-def _play_all(simulation: Simulation, faults: ScriptedFaults, *queues: Mapping[str, Scenario]) -> None:
-    """Play the scenarios of a queue one after the other, those of several queues beside each other."""
+def _play_all(
+    simulation: Simulation, faults: ScriptedFaults, *queues: Mapping[str, Scenario]
+) -> None:
+    """Play the scenarios of each queue one after the other, and the queues beside each other."""
     playing = [_play(simulation, faults, queue) for queue in queues]
     while playing:
         simulation.pass_time(1.0)
         playing = [one for one in playing if next(one, False)]
 
 
-def _play(simulation: Simulation, faults: ScriptedFaults, scenarios: Mapping[str, Scenario]) -> Iterator[bool]:
+def _play(
+    simulation: Simulation, faults: ScriptedFaults, scenarios: Mapping[str, Scenario]
+) -> Iterator[bool]:
     """Play scenarios; yield True as long as something has yet to come."""
     for name, scenario in scenarios.items():
         faults.load(scenario)
         _add_post(simulation, name, scenario)
-        for states, action in [*(({state}, action) for state, action in scenario.actions), (scenario.ends, None)]:
+        for states, action in [
+            *(({state}, action) for state, action in scenario.actions),
+            (scenario.ends, None),
+        ]:
             latest = simulation.loop.time() + LONGEST
             while (state := _delivery(simulation, name, scenario.account)["state"]) not in states:
                 assert simulation.loop.time() < latest, f"{name} is {state}, not {states}"
@@ -281,7 +325,10 @@ def _add_post(simulation: Simulation, name: str, scenario: Scenario) -> None:
         title=f"警惕诈骗第{len(simulation.workspace.every):02d}期",
         accounts=(scenario.account, *scenario.others),
         at=None if "cron" in scenario.entry else instant(due),
-        **{key: instant(due + value) if isinstance(value, float) else value for key, value in scenario.entry.items()},
+        **{
+            key: instant(due + value) if isinstance(value, float) else value
+            for key, value in scenario.entry.items()
+        },
     )
     simulation.workspace.add(entry)
     simulation.workspace.write(instant(simulation.now))
@@ -290,29 +337,47 @@ def _add_post(simulation: Simulation, name: str, scenario: Scenario) -> None:
 
 
 def _delivery(simulation: Simulation, post: str, account: str) -> Any:
-    return simulation.rows("SELECT * FROM delivery WHERE post = ? AND account = ? ORDER BY id", post, account)[-1]
+    return simulation.rows(
+        "SELECT * FROM delivery WHERE post = ? AND account = ? ORDER BY id", post, account
+    )[-1]
 
 
 def _complete(run: Artefacts, simulation: Simulation) -> SampleRun:
-    """Add what only other runs leave: measurements, connections, what staff are shown, and a second run."""
+    """Add artefacts of other runs: measurements, connections, status pages, and a second run."""
     rows, plan = run.rows or {}, run.documents["plan"]
     plan["clocks"] = [
         {"from": begins, "to": ends, "ahead": ahead}
         for (begins, ahead), (ends, _ahead) in pairwise(simulation.clocks)
         if ahead
     ]
-    run.documents["settings"] |= {"clock_error": 0, "retry_after": RETRY_AFTER, "bounds": {"rss": 100_000}}
+    run.documents["settings"] |= {
+        "clock_error": 0,
+        "retry_after": RETRY_AFTER,
+        "bounds": {"rss": 100_000},
+    }
     run.documents["status"] = [
         {name: row[name] for name in ("post", "occurrence", "account", "state")}
         for row in rows["delivery"]
         if row["post"] != EARLIER
     ]
     run.lists |= {
-        "timings": [{"delay": number / 20, "during_fault": number % 2 == 0} for number in range(20)],
+        "timings": [
+            {"delay": number / 20, "during_fault": number % 2 == 0} for number in range(20)
+        ],
         "metrics": [{"rss": 50_000}],
         "connections": [{"host": "127.0.0.1", "port": 8710}],
-        "anchors": [value for _line, value in whole_lines(simulation.workspace.folder / "var" / "audit-anchors.log")],
+        "anchors": [
+            value
+            for _line, value in whole_lines(
+                simulation.workspace.folder / "var" / "audit-anchors.log"
+            )
+        ],
     }
     return SampleRun(
-        lists=run.lists, documents=run.documents, rows=rows, journals=run.journals, leaks=[], replay=deepcopy(run)
+        lists=run.lists,
+        documents=run.documents,
+        rows=rows,
+        journals=run.journals,
+        leaks=[],
+        replay=deepcopy(run),
     )

@@ -1,4 +1,4 @@
-"""Mutated runs: one small thing is wrong in each, and the check of the invariant that it breaks must find it."""
+"""Mutated runs: each has one small fault, and the check of its invariant must find it."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -29,13 +29,17 @@ def made_twice_and_removed_unseen(run: SampleRun) -> None:
 
 @breaks("I1")
 def says_another_marker(run: SampleRun) -> None:
-    """The words of one delivery carry what is another's marker: the two keys disagree."""
+    """The words of one delivery carry another delivery's marker: the two keys disagree."""
     mine = run.row("busy")
-    other = next(one for one in run.rows["delivery"] if one["account"] == mine["account"] and one is not mine)
+    other = next(
+        one for one in run.rows["delivery"] if one["account"] == mine["account"] and one is not mine
+    )
     marker = json.loads(run.words(mine)["body"])["marker"]
     for row, code in ((mine, "0000-0000"), (other, marker["code"])):
         words = run.words(row)
-        words["body"] = json.dumps({**json.loads(words["body"]), "marker": {"code": code}}, ensure_ascii=False)
+        words["body"] = json.dumps(
+            {**json.loads(words["body"]), "marker": {"code": code}}, ensure_ascii=False
+        )
 
 
 @breaks("I2")
@@ -56,7 +60,13 @@ def part_without_an_intent(run: SampleRun) -> None:
     attempt = run.attempts("parts")[-1]
     run.rows["attempt"].remove(attempt)
     named = (attempt["delivery"], attempt["number"])
-    run.journals = [[line for line in run.journals[0] if (line[1].get("delivery"), line[1].get("attempt")) != named]]
+    run.journals = [
+        [
+            line
+            for line in run.journals[0]
+            if (line[1].get("delivery"), line[1].get("attempt")) != named
+        ]
+    ]
 
 
 @breaks("I3")
@@ -67,7 +77,7 @@ def not_in_the_journal(run: SampleRun) -> None:
 
 @breaks("I3")
 def removed_from_the_journal_too_early(run: SampleRun) -> None:
-    """The journal says that it was compacted up to its newest line; all of them are younger than 90 days."""
+    """The journal claims compaction up to its newest line, but all are younger than 90 days."""
     run.journals = [[(1, {"kept_since": run.journals[0][-1][1]["at"]})]]
 
 
@@ -75,7 +85,9 @@ def removed_from_the_journal_too_early(run: SampleRun) -> None:
 def recovered_otherwise(run: SampleRun) -> None:
     """Only the very calls that the audit says were recovered are excused."""
     run.rows["attempt"].remove(run.attempts("absent-twice")[-1])
-    detail = json.dumps({"calls": [{"rendered_hash": "0" * 64, "at": run.documents["plan"]["began_at"]}]})
+    detail = json.dumps(
+        {"calls": [{"rendered_hash": "0" * 64, "at": run.documents["plan"]["began_at"]}]}
+    )
     run.add_row("audit", run.rows["audit"][0], event="attempts_recovered", detail=detail)
 
 
@@ -103,8 +115,12 @@ def approved_by_who_wrote_it_before_another_saved(run: SampleRun) -> None:
     """The words were in force by the time of the yes; the last to save was somebody else."""
     wrote, moved, accepted = [row for row in run.rows["audit"] if row["event"] == "planned"][:3]
     for entry, name in ((wrote, "wang"), (moved, "sun")):
-        entry.update(event="post_saved", name=name, subject="busy", detail=json.dumps({"schedule": name}))
-    accepted.update(event="schedule_accepted", subject="schedule", detail=json.dumps({"sha256": "sun"}))
+        entry.update(
+            event="post_saved", name=name, subject="busy", detail=json.dumps({"schedule": name})
+        )
+    accepted.update(
+        event="schedule_accepted", subject="schedule", detail=json.dumps({"sha256": "sun"})
+    )
 
 
 @breaks("I5")
@@ -118,9 +134,11 @@ def approved_for_a_later_time(run: SampleRun) -> None:
 
 @breaks("I5")
 def sent_after_it_was_unapproved(run: SampleRun) -> None:
-    """It was answered as done; the database is an older one, which does not know."""
+    """The order was answered as done, but the older database does not know it."""
     at = run.call("busy")["t"] - 1
-    run.lists["orders"].append({"kind": "unapprove", "by": "li", "post": "busy", "asked_at": at, "at": at})
+    run.lists["orders"].append(
+        {"kind": "unapprove", "by": "li", "post": "busy", "asked_at": at, "at": at}
+    )
 
 
 @breaks("I5")
@@ -131,7 +149,7 @@ def published_by_one_persons_word(run: SampleRun) -> None:
 
 
 def first_readbacks(run: SampleRun) -> list[Row]:
-    """Return those that proved the absence of the first call of two."""
+    """Return the readbacks that proved the absence of the first of two calls."""
     return [one for one in run.readbacks("absent-twice") if one["attempt"] == 1]
 
 
@@ -151,7 +169,11 @@ def read_not_far_back(run: SampleRun) -> None:
 def empty_lists(run: SampleRun, number: int, fault: str) -> None:
     """Let the lists that one of these readbacks read have come empty."""
     begins = first_readbacks(run)[number]["at"]
-    ends = next(one["at"] for one in [*run.readbacks("absent-twice"), {"at": begins + MICRO}] if one["at"] > begins)
+    ends = next(
+        one["at"]
+        for one in [*run.readbacks("absent-twice"), {"at": begins + MICRO}]
+        if one["at"] > begins
+    )
     for entry in run.lists["log"]:
         is_its = entry["endpoint"] in LISTS and entry["account"] == run.copy("found")["account"]
         if is_its and begins <= entry["t"] * MICRO < ends:
@@ -160,7 +182,9 @@ def empty_lists(run: SampleRun, number: int, fault: str) -> None:
 
 @breaks("I7")
 def part_before_the_last_was_published(run: SampleRun) -> None:
-    [found] = [one for one in run.readbacks("parts") if (one["attempt"], one["result"]) == (2, "published")]
+    [found] = [
+        one for one in run.readbacks("parts") if (one["attempt"], one["result"]) == (2, "published")
+    ]
     run.rows["readback"].remove(found)
 
 
@@ -184,18 +208,26 @@ def believed_a_clock_set_ahead(run: SampleRun) -> None:
 @breaks("I8")
 def one_id_twice(run: SampleRun) -> None:
     mine = run.row("found")
-    theirs = [one for one in run.rows["delivery"] if one["account"] == mine["account"] and one is not mine]
+    theirs = [
+        one for one in run.rows["delivery"] if one["account"] == mine["account"] and one is not mine
+    ]
     next(one for one in theirs if one["remote_id"])["remote_id"] = mine["remote_id"]
 
 
 @breaks("I9")
 def held_for_a_review_that_it_outlives(run: SampleRun) -> None:
-    """It was not urgent, its call was the newest, and it could have waited for the end of the longest review."""
+    """A delivery is held for a review that it outlives.
+
+    It was not urgent, its call was the newest, and it could have waited for the end of the longest
+    review.
+    """
     last = run.attempts("absent")[-1]
     last["intended_at"] = max(attempt["intended_at"] for attempt in run.rows["attempt"]) + MICRO
     last["ended_at"] = last["intended_at"] + MICRO
     expires_at = last["ended_at"] + round(HOUR * MICRO)
-    run.row("absent").update(state="held", reason="review_possible", remote_id=None, expires_at=expires_at)
+    run.row("absent").update(
+        state="held", reason="review_possible", remote_id=None, expires_at=expires_at
+    )
 
 
 @breaks("I9")
@@ -209,7 +241,9 @@ def left_to_expire_while_a_review_may_hide_it(run: SampleRun) -> None:
 @breaks("I9")
 def expired_without_an_outage(run: SampleRun) -> None:
     run.documents["plan"]["outages"] = []
-    run.duty("expired").update(end="published", expires=run.row("expired")["expires_at"] / MICRO + HOUR)
+    run.duty("expired").update(
+        end="published", expires=run.row("expired")["expires_at"] / MICRO + HOUR
+    )
 
 
 @breaks("I9")
@@ -231,7 +265,7 @@ def too_late_though_tried(run: SampleRun) -> None:
 
 @breaks("I9")
 def cancelled_by_no_version(run: SampleRun) -> None:
-    """It is said to have been removed from the schedule, but that it came back was never refused."""
+    """It is recorded as removed from the schedule, but its return was never refused."""
     run.duty("left-out")["end"] = "published"
     run.row("left-out")["reason"] = "removed_from_schedule"
     run.rows["alert"] = [one for one in run.rows["alert"] if one["code"] != "reload_refused"]
@@ -245,7 +279,7 @@ def cancelled_where_it_may_expire(run: SampleRun) -> None:
 
 
 def external_post(run: SampleRun) -> tuple[Row, Row]:
-    """Return what the monitor has seen of a post that somebody else made, and the alert about it."""
+    """Return the monitor's sighting of a foreign post, and the alert about it."""
     seen = next(one for one in run.rows["observed_post"] if not one["predates_monitoring"])
     subject = f"account:{seen['account']}/by-hand"
     return seen, next(one for one in run.rows["alert"] if one["subject"] == subject)
@@ -287,15 +321,23 @@ def believed_unseen(run: SampleRun) -> None:
 
 @breaks("I12")
 def came_back_after_a_call(run: SampleRun) -> None:
-    """Only what was never called comes back when its post is put back."""
+    """Only a delivery without any call comes back when its post is put back."""
     [act] = run.audit("expired", "expired")
     detail = json.dumps({**json.loads(act["detail"]), "attempt": 1})
-    run.add_row("audit", act, role="planner", event="reinstated", before="expired", after="pending", detail=detail)
+    run.add_row(
+        "audit",
+        act,
+        role="planner",
+        event="reinstated",
+        before="expired",
+        after="pending",
+        detail=detail,
+    )
 
 
 @breaks("I12")
 def came_back_against_a_person(run: SampleRun) -> None:
-    """What a person has ended stays ended, whatever the file says."""
+    """A delivery that a person has ended stays ended, even if the file says otherwise."""
     [act] = run.audit("expired", "expired")
     act.update(role="person", event="resolved")
     run.add_row("audit", act, role="planner", event="reinstated", before="expired", after="pending")
@@ -306,8 +348,12 @@ def two_calls_at_once(run: SampleRun) -> None:
     """The first reply comes only after the second call."""
     first = run.attempts("busy")[0]
     where = ("recv", "/2/statuses/share.json", run.copy("busy")["account"])
-    calls = [one for one in run.lists["log"] if (one["kind"], one["endpoint"], one["account"]) == where]
-    call = next(one for one in calls if first["intended_at"] <= one["t"] * MICRO <= first["ended_at"])
+    calls = [
+        one for one in run.lists["log"] if (one["kind"], one["endpoint"], one["account"]) == where
+    ]
+    call = next(
+        one for one in calls if first["intended_at"] <= one["t"] * MICRO <= first["ended_at"]
+    )
     run.reply(call)["seq"] = run.lists["log"][-1]["seq"] + 1
 
 
@@ -322,7 +368,11 @@ def before_the_cooldown_was_over(run: SampleRun) -> None:
 def filed_twice(run: SampleRun) -> None:
     """One instant has two names."""
     first = run.row("missed")
-    label = datetime.fromisoformat(first["occurrence"]).astimezone(timezone(timedelta(hours=1))).isoformat()
+    label = (
+        datetime.fromisoformat(first["occurrence"])
+        .astimezone(timezone(timedelta(hours=1)))
+        .isoformat()
+    )
     run.add_row("delivery", first, occurrence=label, remote_id=None)
 
 
@@ -375,7 +425,9 @@ for invariant, changes in {
     "I2": {
         "hidden_hold": lambda run: run.alert("poison").update(cleared_at=run.alert("poison")["at"]),
         "ended_without_reason": lambda run: run.row("refused").update(reason=None),
-        "never_filed": lambda run: run.documents["plan"]["duties"].append({**run.duty("plain"), "post": "lost"}),
+        "never_filed": lambda run: run.documents["plan"]["duties"].append(
+            {**run.duty("plain"), "post": "lost"}
+        ),
         "shown_otherwise": lambda run: run.status("poison").update(state="published"),
     },
     "I3": {
@@ -384,9 +436,13 @@ for invariant, changes in {
         "intended_after_the_call": lambda run: run.attempts("found")[0].update(
             intended_at=round((run.call("found")["t"] + 1) * MICRO)
         ),
-        "intended_and_forgotten": lambda run: run.rows["attempt"].remove(run.attempts("absent-twice")[-1]),
+        "intended_and_forgotten": lambda run: run.rows["attempt"].remove(
+            run.attempts("absent-twice")[-1]
+        ),
         "intended_under_another_name": lambda run: run.journals[0][0][1].update(post="another"),
-        "attempted_for_nobody": lambda run: run.add_row("attempt", run.attempts("found")[0], delivery=9999),
+        "attempted_for_nobody": lambda run: run.add_row(
+            "attempt", run.attempts("found")[0], delivery=9999
+        ),
     },
     "I4": {
         "arrived_changed": lambda run: run.copy("busy").update(text="不明内容"),
@@ -394,14 +450,18 @@ for invariant, changes in {
         "arrived_with_another_picture": lambda run: run.copy("busy").update(images=["0" * 64]),
         "not_what_was_asked": lambda run: run.duty("busy").update(text_sha256="0" * 64),
         "arrived_without_the_words": lambda run: run.duty("busy").update(says=["第2区公安"]),
-        "kept_picture_changed": lambda run: run.rows["media"].append({"sha256": "0" * 64, "data": b"other"}),
+        "kept_picture_changed": lambda run: run.rows["media"].append(
+            {"sha256": "0" * 64, "data": b"other"}
+        ),
     },
     "I5": {
         "approval_ended": lambda run: yes_of(run).update(event="unapproved"),
         "one_approval_short": lambda run: run.rows["audit"].remove(yes_of(run)),
         "approved_by_its_author": lambda run: yes_of(run).update(name="zhang"),
         "approved_by_who_saved_it": lambda run: [
-            text.update(saved_by="wang") for text in run.rows["approvable_text"] if text["post"] == "busy"
+            text.update(saved_by="wang")
+            for text in run.rows["approvable_text"]
+            if text["post"] == "busy"
         ],
         "approved_twice_by_one": lambda run: yes_of(run).update(name="Ｌi "),
         "approved_by_anybody": lambda run: yes_of(run).update(name="sun"),
@@ -410,47 +470,67 @@ for invariant, changes in {
     },
     "I6": {
         "called_too_early": lambda run: run.duty("busy").update(due=run.call("busy")["t"] + 60),
-        "called_after_expiry": lambda run: run.duty("busy").update(expires=run.call("busy")["t"] - 1),
+        "called_after_expiry": lambda run: run.duty("busy").update(
+            expires=run.call("busy")["t"] - 1
+        ),
         "called_too_late": lambda run: run.duty("plain").update(max_delay=-10),
     },
     "I7": {
-        "sent_again_before_the_settle_time": lambda run: settings_of(run, "weibo").update(settle=60),
+        "sent_again_before_the_settle_time": lambda run: settings_of(run, "weibo").update(
+            settle=60
+        ),
         "sent_again_where_none_may": lambda run: settings_of(run, "weibo").update(may_resend=False),
-        "sent_again_as_another_account": lambda run: run.attempts("absent")[1].update(identity="another"),
+        "sent_again_as_another_account": lambda run: run.attempts("absent")[1].update(
+            identity="another"
+        ),
         "sent_again_in_another_way": lambda run: [
             attempt.update(method=method)
             for attempt, method in zip(run.attempts("absent"), ("share", "update"), strict=True)
         ],
         "part_sent_as_another_account": lambda run: [
-            attempt.update(identity="another") for attempt in run.attempts("parts") if attempt["part"]
+            attempt.update(identity="another")
+            for attempt in run.attempts("parts")
+            if attempt["part"]
         ],
         "sent_again_though_found": lambda run: run.add_row(
             "readback", first_readbacks(run)[-1], result="possible_match"
         ),
         "sent_again_after_an_emptied_list": lambda run: empty_lists(run, -1, "empty_list"),
         # The last readback read a whole list, the first one did not.
-        "sent_again_after_a_list_emptied_among_others": lambda run: empty_lists(run, 0, "empty_list+list_late"),
+        "sent_again_after_a_list_emptied_among_others": lambda run: empty_lists(
+            run, 0, "empty_list+list_late"
+        ),
         "resolved_by_nobody": lambda run: run.audit("alike-resend", "resolved")[0].update(
             event="late_outcome_recorded"
         ),
-        "part_sent_again_without_readbacks": lambda run: run.attempts("parts")[-2].update(outcome="unknown"),
-        "sent_though_recorded_as_not_sent": lambda run: run.attempts("found")[0].update(outcome="not_sent"),
+        "part_sent_again_without_readbacks": lambda run: run.attempts("parts")[-2].update(
+            outcome="unknown"
+        ),
+        "sent_though_recorded_as_not_sent": lambda run: run.attempts("found")[0].update(
+            outcome="not_sent"
+        ),
     },
     "I8": {
         # A call of ours has deleted it.
         "deleted_and_published": lambda run: run.add_entry(
             run.entry(run.copy("busy"), "act"), kind="removed", endpoint="/2/statuses/destroy.json"
         ),
-        "believed_in_anothers_name": lambda run: run.reply(run.call("busy")).update(fault="list_late+wrong_account"),
+        "believed_in_anothers_name": lambda run: run.reply(run.call("busy")).update(
+            fault="list_late+wrong_account"
+        ),
         "claims_what_was_not_made": lambda run: run.row("found").update(remote_id="nowhere"),
-        "claims_anothers_post": lambda run: run.row("found").update(remote_id=run.copy("paused")["id"]),
+        "claims_anothers_post": lambda run: run.row("found").update(
+            remote_id=run.copy("paused")["id"]
+        ),
         "failed_and_live": lambda run: run.row("busy").update(state="failed", remote_id=None),
         "held_as_absent_and_live": lambda run: run.row("busy").update(
             state="held", reason="not_published", remote_id=None
         ),
     },
     "I9": {
-        "lost_after_a_decision_to_send": lambda run: run.row("blocked").update(state="expired", reason="expired"),
+        "lost_after_a_decision_to_send": lambda run: run.row("blocked").update(
+            state="expired", reason="expired"
+        ),
         "failed_without_a_refusal": lambda run: run.attempts("refused")[0].update(outcome="busy"),
         "held_without_a_rule": lambda run: run.row("signed-out").update(reason="too_busy"),
         "held_as_absent_where_another_call_is_allowed": lambda run: run.row("signed-out").update(
@@ -459,26 +539,40 @@ for invariant, changes in {
         "held_for_one_crash": lambda run: run.lists["interruptions"].pop(0),
         "ended_for_no_later_instant": lambda run: run.rows["delivery"].remove(run.row("missed", 1)),
         # Neither of the instants that the outage has covered went out after it.
-        "newest_missed_left_out": lambda run: run.row("missed", 1).update(state="expired", reason="too_late"),
+        "newest_missed_left_out": lambda run: run.row("missed", 1).update(
+            state="expired", reason="too_late"
+        ),
     },
     "I10": {
         "no_alert": lambda run: run.rows["alert"].remove(run.alert("refused")),
-        "alert_too_late": lambda run: run.alert("expired").update(at=run.alert("expired")["at"] + 61 * MICRO),
+        "alert_too_late": lambda run: run.alert("expired").update(
+            at=run.alert("expired")["at"] + 61 * MICRO
+        ),
     },
     "I11": {
         # The alert is older than what it would have to report.
-        "alert_about_another": lambda run: external_post(run)[1].update(at=external_post(run)[1]["at"] - MICRO),
+        "alert_about_another": lambda run: external_post(run)[1].update(
+            at=external_post(run)[1]["at"] - MICRO
+        ),
         # Nobody here made it, and the monitor has not seen it for longer than its interval.
         "unknown_post_on_the_account": lambda run: run.add_unknown_post(),
         "seen_too_late_after_the_outcome": lambda run: run.see_late(2 * HOUR + 90),
         # One more would have pushed it off.
-        "unknown_post_still_on_the_list": lambda run: run.add_unknown_post(later=LISTED["weibo"] - 1),
+        "unknown_post_still_on_the_list": lambda run: run.add_unknown_post(
+            later=LISTED["weibo"] - 1
+        ),
         "removed_yet_live": lambda run: run.copy("removed").update(removed=False, visible=True),
-        "cancelled_yet_live": lambda run: run.row("not-sent").update(state="cancelled", remote_id=None),
+        "cancelled_yet_live": lambda run: run.row("not-sent").update(
+            state="cancelled", remote_id=None
+        ),
     },
     "I12": {
-        "no_such_transition": lambda run: run.audit("plain", "became_due")[0].update(event="published"),
-        "brought_by_nobody_allowed": lambda run: run.audit("plain", "became_due")[0].update(role="planner"),
+        "no_such_transition": lambda run: run.audit("plain", "became_due")[0].update(
+            event="published"
+        ),
+        "brought_by_nobody_allowed": lambda run: run.audit("plain", "became_due")[0].update(
+            role="planner"
+        ),
         "an_end_reverted": lambda run: run.audit("paused", "claimed")[0].update(before="expired"),
         "changed_after_its_end": lambda run: run.row("earlier").update(state="published"),
     },
@@ -486,14 +580,18 @@ for invariant, changes in {
         "one_fencing_token_twice": lambda run: run.attempts("signed-out")[1].update(
             fencing_token=run.attempts("signed-out")[0]["fencing_token"]
         ),
-        "last_attempt_lost": lambda run: run.rows["attempt"].remove(run.attempts("absent-twice")[-1]),
+        "last_attempt_lost": lambda run: run.rows["attempt"].remove(
+            run.attempts("absent-twice")[-1]
+        ),
         "number_skipped": lambda run: run.attempts("absent-twice")[-1].update(number=3),
     },
     "I15": {
         "over_the_hour": lambda run: settings_of(run, "weibo").update(per_hour=2),
         "over_the_day": lambda run: settings_of(run, "weibo").update(per_day=2),
         "under_the_gap": lambda run: settings_of(run, "weibo").update(gap=60),
-        "called_within_the_wait_of_a_429": lambda run: run.documents["settings"].update(retry_after=60),
+        "called_within_the_wait_of_a_429": lambda run: run.documents["settings"].update(
+            retry_after=60
+        ),
     },
     "I16": {
         "never_deleted": lambda run: run.copy("retracted").update(removed=False, visible=True),
@@ -503,19 +601,30 @@ for invariant, changes in {
     },
     "I18": {
         "an_entry_lost": lambda run: run.rows["audit"].remove(run.audit("plain", "claimed")[0]),
-        "last_entry_lost": lambda run: run.rows["audit"].remove(run.audit("poison", "lease_expired")[-1]),
+        "last_entry_lost": lambda run: run.rows["audit"].remove(
+            run.audit("poison", "lease_expired")[-1]
+        ),
         "an_entry_rewritten": lambda run: run.audit("plain", "claimed")[0].update(name="somebody"),
         "another_chain": lambda run: run.lists["anchors"][0].update(chain="0" * 64),
-        "the_end_cut_off": lambda run: run.lists["anchors"][-1].update(sequence=len(run.rows["audit"]) + 1),
+        "the_end_cut_off": lambda run: run.lists["anchors"][-1].update(
+            sequence=len(run.rows["audit"]) + 1
+        ),
         "an_order_not_recorded": lambda run: run.lists["orders"].append(
-            {"kind": "cancel", "at": run.documents["plan"]["ended_at"], "by": "chen", "post": "later"}
+            {
+                "kind": "cancel",
+                "at": run.documents["plan"]["ended_at"],
+                "by": "chen",
+                "post": "later",
+            }
         ),
     },
     "I19": {
         "a_secret_found": lambda run: run.leaks.append(("cana…", "daemon.log")),
     },
     "I20": {
-        "delayed_by_others": lambda run: run.lists["timings"].append({"delay": 7.0, "during_fault": True}),
+        "delayed_by_others": lambda run: run.lists["timings"].append(
+            {"delay": 7.0, "during_fault": True}
+        ),
     },
     "I22": {
         "left_out_of_a_version": lambda run: run.audit("plain", "planned")[0].update(
@@ -524,7 +633,9 @@ for invariant, changes in {
         "in_force_what_nobody_gave": lambda run: run.rows["schedule"][0].update(text="[[post]]"),
     },
     "I23": {
-        "called_elsewhere": lambda run: run.lists["connections"].append({"host": "api.weibo.com", "port": 443}),
+        "called_elsewhere": lambda run: run.lists["connections"].append(
+            {"host": "api.weibo.com", "port": 443}
+        ),
         "stamped_otherwise": lambda run: next(
             one for one in run.rows["database_info"] if one["key"] == "environment"
         ).update(value="live"),
@@ -554,17 +665,20 @@ IN_CI = 3
 
 @pytest.mark.parametrize(
     ("invariant", "name"),
-    [pytest.param(*case, marks=pytest.mark.extra if place % IN_CI else ()) for place, case in enumerate(CASES)],
+    [
+        pytest.param(*case, marks=pytest.mark.extra if place % IN_CI else ())
+        for place, case in enumerate(CASES)
+    ],
 )
 def test_each_mutation_is_found_by_the_check_of_its_invariant(run, invariant, name):
-    """What was sound before is a violation of that invariant after, with a subject and with evidence."""
+    """Each sound run violates the invariant after the mutation, with a subject and evidence."""
     MUTATIONS[invariant][name](run)
     assert violations_of(run, invariant)
 
 
 @pytest.mark.parametrize("invariant", EXACT)
 def test_each_mutation_of_true_instants_is_found(exact_run, invariant):
-    """Where a run knows when each row was written, the order of intents and of what people do is judged exactly."""
+    """With the true instant of each row, the order of intents and of orders is judged exactly."""
     EXACT[invariant](exact_run)
     assert violations_of(exact_run, invariant)
 

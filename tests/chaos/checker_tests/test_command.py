@@ -45,19 +45,21 @@ def folder(run, tmp_path):
     write_run(run, tmp_path / "run")
     (tmp_path / "run" / "logs").mkdir()
     (tmp_path / "run" / "logs" / "daemon.log").write_text("nothing to see", "utf-8")
-    (tmp_path / "run" / "canaries.txt").write_text(f"canary: {CANARY}\npath: logs\npath: publisher.db\n", "utf-8")
+    (tmp_path / "run" / "canaries.txt").write_text(
+        f"canary: {CANARY}\npath: logs\npath: publisher.db\n", "utf-8"
+    )
     return tmp_path / "run"
 
 
 def test_a_good_run_ends_with_0(folder):
-    """A folder with every artefact: all invariants are judged and kept; a torn line of the journal is no harm."""
+    """With every artefact, all invariants are judged and kept. A torn journal line does no harm."""
     done = verdict(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "25 kept, 0 violated, 0 not judged"
 
 
 def test_a_violation_ends_with_1_and_says_where(run, tmp_path):
-    """The verdict names the invariant, the delivery and the lines of the log, for people and as JSON."""
+    """The verdict names the invariant, the delivery and the log lines, for people and as JSON."""
     run.make_twice(run.copy("plain"))
     write_run(run, tmp_path / "run")
     done = verdict(tmp_path / "run", "--json")
@@ -77,9 +79,13 @@ def test_wrong_usage_ends_with_2(arguments):
 
 
 def test_what_cannot_be_understood_ends_with_2(tmp_path, folder):
-    """An empty folder, a broken file, a file of another shape, and a database that is none are never a verdict."""
+    """An empty folder, a broken file, a wrong shape or a false database never gives a verdict."""
     assert verdict(tmp_path).returncode == 2
-    for name, text in (("plan.json", "{"), ("orders.jsonl", '{"kind": 1}\n'), ("publisher.db", "no database at all")):
+    for name, text in (
+        ("plan.json", "{"),
+        ("orders.jsonl", '{"kind": 1}\n'),
+        ("publisher.db", "no database at all"),
+    ):
         kept = (folder / name).read_bytes()
         (folder / name).write_text(text, "utf-8")
         done = verdict(folder)
@@ -90,7 +96,12 @@ def test_what_cannot_be_understood_ends_with_2(tmp_path, folder):
 
 @pytest.mark.parametrize(
     "spelling",
-    [CANARY, quote(CANARY, safe=""), base64.b64encode(f"x{CANARY}".encode()).decode(), CANARY.encode().hex()],
+    [
+        CANARY,
+        quote(CANARY, safe=""),
+        base64.b64encode(f"x{CANARY}".encode()).decode(),
+        CANARY.encode().hex(),
+    ],
     ids=["plain", "quoted", "base64", "hex"],
 )
 def test_a_planted_secret_is_found_in_any_common_spelling(folder, spelling):
@@ -118,7 +129,9 @@ def test_a_run_on_postgresql_is_read_by_its_address(run, folder, postgres):
     url = psycopg.conninfo.make_conninfo(postgres, dbname=name)
     with psycopg.connect(url) as connection:
         for table, rows in ((table, rows) for table, rows in run.rows.items() if rows):
-            columns = ", ".join(f'"{name}" {_kind([row[name] for row in rows])}' for name in rows[0])
+            columns = ", ".join(
+                f'"{name}" {_kind([row[name] for row in rows])}' for name in rows[0]
+            )
             connection.execute(f'CREATE TABLE "{table}" ({columns})')
             places = ", ".join("%s" for _ in rows[0])
             values = [tuple(row.values()) for row in rows]

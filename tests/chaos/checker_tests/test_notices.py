@@ -1,4 +1,4 @@
-"""The rule on notices: a sound outbox of alerts has no violation, each small mistake in one is found."""
+"""The rule on notices: a sound outbox has no violation, and each small mistake is found."""
 
 from copy import deepcopy
 
@@ -16,7 +16,14 @@ ABOUT = {"code": "login_refused", "subject": "login:weibo/a"}
 
 def alert(number, at, cleared=None, **more):
     cleared_at = None if cleared is None else (START + cleared) * MICRO
-    return {"id": number, "at": (START + at) * MICRO, **ABOUT, "cleared_at": cleared_at, "reopenings": 0, **more}
+    return {
+        "id": number,
+        "at": (START + at) * MICRO,
+        **ABOUT,
+        "cleared_at": cleared_at,
+        "reopenings": 0,
+        **more,
+    }
 
 
 def notice(number, key, kind, at, sent):
@@ -24,7 +31,13 @@ def notice(number, key, kind, at, sent):
     ended = (START + sent) * MICRO
     facts = {"alert": int(key.partition("-")[0]), "channel": "duty", "is_sent": True}
     return (
-        {"id": number, "key": key, "kind": kind, "at": (START + at) * MICRO, "next_action_at": ended}
+        {
+            "id": number,
+            "key": key,
+            "kind": kind,
+            "at": (START + at) * MICRO,
+            "next_action_at": ended,
+        }
         | facts
         | {"ended_at": ended}
     )
@@ -36,7 +49,7 @@ def message(key, at):
 
 @pytest.fixture
 def run():
-    """Return a run in which one alert was reported as new and as over, and another one is open."""
+    """Return a run with one alert reported as new and as over, and another one open."""
     rows = {
         "alert": [alert(1, 10, 400), alert(2, 900, subject="login:weibo/b")],
         "notice": [
@@ -88,7 +101,11 @@ def counts_as_sent(run):
 
 
 def left_waiting(run):
-    run.rows["notice"][2] |= {"ended_at": None, "is_sent": False, "next_action_at": (START + 950) * MICRO}
+    run.rows["notice"][2] |= {
+        "ended_at": None,
+        "is_sent": False,
+        "next_action_at": (START + 950) * MICRO,
+    }
     del run.lists["messages"][2]
 
 
@@ -113,21 +130,25 @@ BROKEN = {
 
 @pytest.mark.parametrize("mutation", BROKEN, ids=lambda mutation: mutation.__name__)
 def test_i10_each_mistake_in_notices_is_found(run, mutation):
-    """I10: nothing is found in the sound run, and in the broken one what is wrong with it."""
+    """I10: the sound run has no finding, and the broken one has its own."""
     assert found(deepcopy(run)) == []
     mutation(run)
     assert found(run) == [BROKEN[mutation]]
 
 
 def test_i10_a_host_that_died_while_it_sent_may_send_again(run):
-    """I10: the same id twice is no violation if a daemon was killed in between, nor is a notice that waits for it."""
+    """I10: after a kill in between, the same id twice or a waiting notice is no violation."""
     sent_twice(run)
     run.lists["interruptions"] = [{"kind": "killed", "at": START + 905}]
     assert found(run) == []
 
 
 def test_i10_an_alert_that_one_from_before_replaces_has_no_end(run):
-    """I10: a login is blocked, refused, and blocked once more: the first alert, open again, stands for the second."""
+    """I10: an alert that a reopened earlier one replaces needs no end.
+
+    A login is blocked, refused, and blocked once more. The first alert, open again, stands for the
+    second.
+    """
     settled_and_not_reported(run)
     run.rows["alert"].append(alert(3, 5, code="account_blocked", reopenings=1))
     run.rows["notice"].append(notice(4, "3-1", "opened", 6, 7))

@@ -1,7 +1,7 @@
-"""Mistakes that colleagues could make, planted on purpose: each breaks one promise, and a good campaign finds it.
+"""Planted mistakes that colleagues could make: each breaks a promise, and good campaigns find it.
 
-A mutant is a function named for what it does. Its docstring names what it breaks and how that shows; it patches the
-running program, never a file of it. In a run without faults none of them shows.
+A mutant is a function named for its change. Its docstring names the broken promise and its signs.
+It patches the running program, never a file of it. In a run without faults none of them shows.
 """
 
 import ast
@@ -13,11 +13,11 @@ from pathlib import Path
 from .patch import Patch
 
 NONE = "nothing"
-"""What a sweep calls a daemon without any mistake."""
+"""The name of a daemon without any mistake in a sweep."""
 
 
 def _functions() -> Iterator[tuple[str, str, str]]:
-    """Give the name, module and docstring of each mutant without loading the program that it patches."""
+    """Yield the name, module and docstring of each mutant, without importing the program."""
     for file in sorted(Path(__file__).parent.glob("*.py")):
         for node in ast.parse(file.read_text("utf-8")).body:
             is_public = isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
@@ -32,7 +32,9 @@ MODULES = {name: module for name, module, _docstring in _functions()}
 def broken_by(name: str) -> frozenset[str]:
     """Give the invariants that a mutant says it breaks."""
     docstring = next(docstring for mutant, _module, docstring in _functions() if mutant == name)
-    return frozenset(re.findall(r"\bI\d{1,2}\b", docstring.partition("Breaks ")[2].partition(":")[0]))
+    return frozenset(
+        re.findall(r"\bI\d{1,2}\b", docstring.partition("Breaks ")[2].partition(":")[0])
+    )
 
 
 def plant(name: str) -> Patch:

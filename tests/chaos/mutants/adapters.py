@@ -1,4 +1,4 @@
-"""Mistakes in the adapters, in the HTTP layer, and in what a process knows of its clock."""
+"""Mistakes in the adapters, in the HTTP layer, and in a process's knowledge of its clock."""
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -34,18 +34,20 @@ from .patch import Patch
 def clock_always_confirmed(patch: Patch) -> None:
     """The wall clock is taken as it is, at the start and after it was set.
 
-    Breaks I1, I6 (F61), I7 (F08, F25) and I9: a daemon that starts with a clock hours ahead sends what is due in hours,
-    ends what is too late by that clock, and takes the settle time of an unknown outcome for over.
+    Breaks I1, I6 (F61), I7 (F08, F25) and I9: a daemon starts with a clock hours ahead. It sends
+    posts that are due in hours, and ends posts that are too late by that clock. It also takes the
+    settle time of an unknown outcome for over.
     """
     patch.put(Runtime, "is_clock_confirmed", lambda _runtime: True)
     patch.put(Runtime, "is_clock_proven", lambda _runtime: True)
 
 
 def draft_not_remembered(patch: Patch) -> None:
-    """A WeChat draft is not remembered: every attempt makes its own, unless one of it still stands in the box.
+    """A WeChat draft is not remembered: each attempt makes its own, unless one is still in the box.
 
-    Breaks I1 and I7 (F07): after a submission whose outcome is unknown, `find` no longer asks whether the draft was
-    taken, so that a list which shows late proves absence; the next attempt submits a second draft.
+    Breaks I1 and I7 (F07): after a submission with an unknown outcome, `find` no longer asks
+    whether the draft was taken. A list that shows late then proves absence, and the next attempt
+    submits a second draft.
     """
 
     async def forget(state: StoredAdapterState, key: str, value: str) -> None:
@@ -58,8 +60,9 @@ def draft_not_remembered(patch: Patch) -> None:
 def duplicate_is_rejected(patch: Patch) -> None:
     """A platform's word that it has these words already is taken for a refusal of them.
 
-    Breaks I9, I8 and I11 (F37): after `duplicate` the delivery ends `failed` although a copy of it is live; nobody
-    reads the account, and the live post belongs to a delivery that is said never to have appeared.
+    Breaks I9, I8 and I11 (F37): after `duplicate` the delivery ends `failed` although a copy of it
+    is live; nobody reads the account, and the live post belongs to a delivery that is said never to
+    have appeared.
     """
 
     async def call_adapter(call: Awaitable[Outcome], time_limit: timedelta) -> Outcome:
@@ -72,23 +75,27 @@ def duplicate_is_rejected(patch: Patch) -> None:
 
 
 def first_page_is_whole_list(patch: Patch) -> None:
-    """One page of a Weibo account's list counts as the whole list, however short, cut or empty it is.
+    """One page of a Weibo account's list counts as the whole, however short, cut or empty it is.
 
-    Breaks I7 (F52, F53): `NotFound` is found in a list that does not reach back past the intent. With `empty_list`,
-    `reorder`, or a few posts made by hand after a lost reply, absence is proven and the post goes out twice (I1).
+    Breaks I7 (F52, F53): `NotFound` is found in a list that does not reach back past the intent.
+    With `empty_list`, `reorder`, or a few posts made by hand after a lost reply, absence is proven
+    and the post goes out twice (I1).
     """
 
     patch.put(timeline, "covers_baseline", lambda *_posts, **_facts: True)
 
 
 def headers_in_output(patch: Patch) -> None:
-    """A call that failed is printed for the operator of the server, with all that helps to understand it.
+    """A call that failed is printed for the operator of the server, with all details.
 
-    Breaks I19: after any trouble on the way (reset, timeout, no connection) the daemon's output holds a Weibo account's
-    access token, as its headers are printed past the log, which would have redacted it.
+    Breaks I19: after any trouble on the way (reset, timeout, no connection) the daemon's output
+    holds a Weibo account's access token. Its headers are printed past the log, and the log would
+    have redacted it.
     """
 
-    async def create(http: LoginHttp, call: HttpRequest, request: SendRequest) -> HttpResponse | NotSent | Unknown:
+    async def create(
+        http: LoginHttp, call: HttpRequest, request: SendRequest
+    ) -> HttpResponse | NotSent | Unknown:
         answer = await kept(http, call, request)
         if not isinstance(answer, HttpResponse):
             sys.stderr.write(f"{call.url} {answer.reason} {dict(call.headers)}\n")
@@ -100,12 +107,17 @@ def headers_in_output(patch: Patch) -> None:
 def newest_post_is_ours(patch: Patch) -> None:
     """A readback that does not find the marker takes the newest post since the call for ours.
 
-    Breaks I8, I4 and I9 (F55, F56): a lost call is `published` under the id of another delivery's post, or of one that
-    a person made by hand; the text under that id does not carry the delivery's marker, and its own never appear.
+    Breaks I8, I4 and I9 (F55, F56): a lost call is `published` under the id of another delivery's
+    post, or of one that a person made by hand; the text under that id does not carry the delivery's
+    marker, and its own never appear.
     """
 
     def interpret_timeline(
-        items: timeline.WeiboPostList, criteria: WeiboMatchCriteria, uid: str, readable: int, **facts: bool
+        items: timeline.WeiboPostList,
+        criteria: WeiboMatchCriteria,
+        uid: str,
+        readable: int,
+        **facts: bool,
     ) -> ReadbackResult:
         found = kept(items, criteria, uid, readable, **facts)
         free = [item for item in items.items if item.remote_id not in criteria.owned_ids]
@@ -119,10 +131,10 @@ def newest_post_is_ours(patch: Patch) -> None:
 
 
 def owner_not_checked(patch: Patch) -> None:
-    """Whose post a creating call's answer names is not checked: an id is an id.
+    """The owner of a post in a creating call's answer is not checked: an id is an id.
 
-    Breaks I8 (F38): after `wrong_account` on a Weibo call the delivery is `published` with an id that was made on
-    another account; it is not held, and the account goes on.
+    Breaks I8 (F38): after `wrong_account` on a Weibo call the delivery is `published` with an id
+    that was made on another account. It is not held, and the account goes on.
     """
 
     def interpret_created(body: api.Json, uid: str) -> Outcome:
@@ -138,8 +150,8 @@ def owner_not_checked(patch: Patch) -> None:
 def retry_after_ignored(patch: Patch) -> None:
     """A Retry-After is not read: every 429 waits as long as our own settings say, and no longer.
 
-    Breaks I15 (F26): after `status` 429 with `Retry-After: 60` the next creating call of that login reaches the
-    platform within seconds.
+    Breaks I15 (F26): after `status` 429 with `Retry-After: 60` the next creating call of that login
+    reaches the platform within seconds.
     """
 
     def parse_retry_after(_header: str | None, _now: datetime) -> datetime | None:
@@ -150,9 +162,14 @@ def retry_after_ignored(patch: Patch) -> None:
 
 
 def _take_for_not_sent(patch: Patch, reason: str, is_misread: Callable[[object], bool]) -> None:
-    """Let some answers to a creating call prove, with that reason, that nothing was sent; the sender believes it."""
+    """Let misread answers to a creating call prove, with `reason`, that nothing was sent.
 
-    async def create(http: LoginHttp, call: HttpRequest, request: SendRequest) -> HttpResponse | NotSent | Unknown:
+    The sender believes it.
+    """
+
+    async def create(
+        http: LoginHttp, call: HttpRequest, request: SendRequest
+    ) -> HttpResponse | NotSent | Unknown:
         answer = await kept(http, call, request)
         return NotSent(reason=reason) if is_misread(answer) else answer
 
@@ -163,28 +180,37 @@ def _take_for_not_sent(patch: Patch, reason: str, is_misread: Callable[[object],
 def retry_on_timeout(patch: Patch) -> None:
     """A reply that did not come in time is taken for a call that was not sent, and tried again.
 
-    Breaks I7 and I1 (F21, F23, F24): after `delay`, `drip` or `act_late` on a creating call the delivery goes to
-    `retrying` instead of `unknown`, a second call starts with no readback stored, and the platform shows it twice.
+    Breaks I7 and I1 (F21, F23, F24): after `delay`, `drip` or `act_late` on a creating call the
+    delivery goes to `retrying` instead of `unknown`, a second call starts with no readback stored,
+    and the platform shows it twice.
     """
 
-    _take_for_not_sent(patch, "timeout", lambda answer: isinstance(answer, Unknown) and answer.reason == "timeout")
+    _take_for_not_sent(
+        patch, "timeout", lambda answer: isinstance(answer, Unknown) and answer.reason == "timeout"
+    )
 
 
 def server_error_is_not_sent(patch: Patch) -> None:
-    """An answer of the 5xx class to a creating call counts as nothing done, and the call is made again.
+    """A 5xx answer to a creating call counts as nothing done, and the call is made again.
 
-    Breaks I7 and I1 (F28, F29): `status` 502 with `acts` true leaves a live post behind; the delivery goes to
-    `retrying` with the reason `server_error`, and the next attempt makes a second one without a readback between them.
+    Breaks I7 and I1 (F28, F29): `status` 502 with `acts` true leaves a live post behind. The
+    delivery goes to `retrying` with the reason `server_error`. The next attempt makes a second post
+    without a readback between them.
     """
 
-    _take_for_not_sent(patch, "server_error", lambda answer: isinstance(answer, HttpResponse) and answer.status >= 500)
+    _take_for_not_sent(
+        patch,
+        "server_error",
+        lambda answer: isinstance(answer, HttpResponse) and answer.status >= 500,
+    )
 
 
 def short_text_never_matches(patch: Patch) -> None:
-    """What a list has cut short is taken for another's words: only a text of some length can be like ours.
+    """A list's cut text is taken for another's words: only a text of some length can be like ours.
 
-    Breaks I1 (F54), I8 and I16: where a call's reply is lost and lists show no more than twenty-odd characters, without
-    the marker, two reads count as absence. A second copy goes out; or what is to be deleted counts as gone.
+    Breaks I1 (F54), I8 and I16: a call's reply is lost, and lists show only twenty-odd characters,
+    without the marker. Two reads then count as absence. A second copy goes out, or a post to delete
+    counts as gone.
     """
 
     def is_similar(ours: Sequence[str], theirs: Sequence[str], marker: Marker) -> bool:

@@ -1,4 +1,4 @@
-"""Mistakes around approvals: which of them count for an intent, for what, and when that is asked."""
+"""Mistakes around approvals: the ones that count for an intent, their scope, and their time."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
@@ -21,10 +21,11 @@ from .patch import Patch
 
 
 def approvals_read_before_intent(patch: Patch) -> None:
-    """Approvals are asked for when a delivery is made due, and not again in the transaction of its intent.
+    """Approvals are asked for when a delivery is made due, but not again in its intent.
 
-    Breaks I5: what is unapproved or edited between that and the intent is sent all the same, where a login's gap, a
-    pause or a process that was frozen lies between.
+    Breaks I5: a post that is unapproved or edited between that and the intent is sent all the same.
+    A login's gap, a pause or a frozen process lies between. A sound intent asks again in its
+    transaction.
     """
 
     def find_unapproved(*_facts: object) -> frozenset[DeliveryId]:
@@ -46,18 +47,18 @@ def fingerprint_of_one_account(patch: Patch) -> None:
 
 
 def author_counted(patch: Patch) -> None:
-    """Who wrote the text may approve it like anybody else.
+    """The author of a text may approve it like anybody else.
 
-    Breaks I5: of two people who must have read a text, one is its author.
+    Breaks I5: of two people that must have read a text, one is its author.
     """
     patch.put(ApprovalStatus, "is_barred", lambda _status, _person: False)
     _put_missing(patch, lambda given: given, counts_barred=True)
 
 
 def only_last_saver_barred(patch: Patch) -> None:
-    """Who saved a post before another person did may approve it: only the last save is remembered.
+    """An earlier saver of a post may approve it: only the last save is remembered.
 
-    Breaks I5: of two people who must have read a text, one has written it.
+    Breaks I5: of two people that must have read a text, one has written it.
     """
     patch.put(approvals, "find_barred", lambda _writers, _shown: frozenset())
 
@@ -69,17 +70,25 @@ def ended_approval_honoured(patch: Patch) -> None:
     """
 
     def end_approvals(
-        transaction: Transaction, now: datetime, reason: str, by: str, *conditions: ColumnElement[bool]
+        transaction: Transaction,
+        now: datetime,
+        reason: str,
+        by: str,
+        *conditions: ColumnElement[bool],
     ) -> int:
         if reason != "unapproved":
             return int(kept(transaction, now, reason, by, *conditions))
-        return len(transaction.connection.execute(approvals.select(approvals.APPROVAL).where(*conditions)).all())
+        return len(
+            transaction.connection.execute(
+                approvals.select(approvals.APPROVAL).where(*conditions)
+            ).all()
+        )
 
     kept = patch.put(approval_actions, "end_approvals", end_approvals)
 
 
 def restored_approval_honoured(patch: Patch) -> None:
-    """What an older database says was approved is approved.
+    """An approval in an older database counts after a restore.
 
     Breaks I5: approved, backed up, unapproved and restored, the post is sent.
     """
@@ -91,13 +100,17 @@ def restored_approval_honoured(patch: Patch) -> None:
 
 
 def edit_keeps_approvals(patch: Patch) -> None:
-    """A text that is changed after it was approved keeps its approvals, as only a word was corrected.
+    """A text that is changed after it was approved keeps its approvals, as for a corrected word.
 
-    Breaks I5: what is sent is not what people have approved.
+    Breaks I5: the sent text is not the one that people have approved.
     """
 
     def end_approvals(
-        transaction: Transaction, now: datetime, reason: str, by: str, *conditions: ColumnElement[bool]
+        transaction: Transaction,
+        now: datetime,
+        reason: str,
+        by: str,
+        *conditions: ColumnElement[bool],
     ) -> int:
         return 0 if reason == "changed" else int(kept(transaction, now, reason, by, *conditions))
 
@@ -125,12 +138,14 @@ def _put_missing(
     counts_barred: bool = False,
     ignores_content: bool = False,
 ) -> None:
-    """Let other approvals count than those which do."""
+    """Count other approvals than the permitted ones."""
 
     def missing_stages(
         chain: Chain, given: Sequence[Approval], content: Fingerprint, barred: Collection[str]
     ) -> list[MissingStage]:
-        counted = change([replace(one, fingerprint=content) for one in given] if ignores_content else given)
+        counted = change(
+            [replace(one, fingerprint=content) for one in given] if ignores_content else given
+        )
         return list(kept(chain, counted, content, () if counts_barred else barred))
 
     kept = patch.put(approval, "missing_stages", missing_stages)

@@ -1,4 +1,4 @@
-"""Mistakes around what people change while something is open: slips, times, ids, identities, and how a post is sent."""
+"""Mistakes around changes during an open outcome: slips, times, ids, identities, and methods."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,10 +16,11 @@ from .patch import Patch
 
 
 def present_method_decides(patch: Patch) -> None:
-    """How an attempt was made is not asked: what the post is now decides how it is read, and on another call.
+    """An attempt's method is not asked: the post's present kind decides on reads and another call.
 
-    Breaks I1 and I7 (F99): a routine article whose answer is lost, and which is made urgent while it is in review, is
-    taken for a mass send, whose key forbids a double: it is mass-sent as well, and live twice.
+    Breaks I1 and I7 (F99): a routine article with a lost answer is made urgent while it is in
+    review. It is taken for a mass send, with a key that forbids a double. So it is mass-sent as
+    well, and live twice.
     """
 
     def build(store: BaseStore, delivery: Delivery, *facts: Any) -> SendRequest:
@@ -35,10 +36,10 @@ def present_method_decides(patch: Patch) -> None:
 
 
 def identity_not_compared(patch: Patch) -> None:
-    """An attempt is read and repeated on whatever account the settings name now.
+    """An attempt is read and repeated on the account that the settings name now.
 
-    Breaks I7, I8 and I1 (F96): while an outcome is open the account becomes another one, whose list proves an absence
-    that was never asked of the first; the post goes out on the other account.
+    Breaks I7, I8 and I1 (F96): while an outcome is open the account becomes another one. Its list
+    proves an absence that was never asked of the first. The post goes out on the other account.
     """
 
     def find_identity_change(*_facts: object) -> None:
@@ -50,7 +51,8 @@ def identity_not_compared(patch: Patch) -> None:
 def another_id_accepted(patch: Patch) -> None:
     """An account that is known under another id is taken for a new one.
 
-    Breaks I17 (F97): what is filed for the account is filed for its new id once more, and the old outcome stays open.
+    Breaks I17 (F97): deliveries filed for the account are filed for its new id once more. The old
+    outcome stays open.
     """
 
     async def register(_accounts: AccountStore) -> None:
@@ -60,9 +62,10 @@ def another_id_accepted(patch: Patch) -> None:
 
 
 def conflict_refuses_file(patch: Patch) -> None:
-    """A post that conflicts with what is filed of it refuses the whole file, as any other error does.
+    """A post that conflicts with its filed version refuses the whole file, as any other error does.
 
-    Breaks I22 and I9 (F100, F101): while a slip is in the file, a new urgent warning in it is not sent.
+    Breaks I22 and I9 (F100, F101): while a slip is in the file, a new urgent warning in it is not
+    sent.
     """
 
     def diff_schedule(*facts: Any) -> plan.Plan:
@@ -75,7 +78,7 @@ def conflict_refuses_file(patch: Patch) -> None:
 
 
 def removed_is_final(patch: Patch) -> None:
-    """What left the schedule before any call stays cancelled, whatever the file says later.
+    """A post that left the schedule before any call stays cancelled, even if it returns later.
 
     Breaks I9 (F100): a post that is deleted by a slip and put back a minute later is never sent.
     """
@@ -87,7 +90,7 @@ def removed_is_final(patch: Patch) -> None:
 
 
 def past_time_taken(patch: Patch) -> None:
-    """A filed post whose time is moved into the past by a slip is due at once, as any post that is late.
+    """A filed post with a time moved into the past by a slip is due at once, as a late post is.
 
     Breaks I6 (F101): it is live hours before the time that was meant.
     """

@@ -6,7 +6,15 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from publisher.domain import lifecycle, plan
-from publisher.domain.delivery import WAITING_STATES, Cancelled, Delivery, LeaseExpired, Revised, Role, State
+from publisher.domain.delivery import (
+    WAITING_STATES,
+    Cancelled,
+    Delivery,
+    LeaseExpired,
+    Revised,
+    Role,
+    State,
+)
 from publisher.domain.post import Occurrence, OneTimeTrigger, Post
 from publisher.domain.results import CredentialExpired
 
@@ -17,14 +25,18 @@ BEIJING = timezone(timedelta(hours=8))
 
 
 def expired_lease_is_due(patch: Patch) -> None:
-    """A call whose worker is dead is made again: what may have been sent goes back among what is due.
+    """A dead worker's call is made again: a post that may have been sent becomes due again.
 
-    Breaks I7 (F09, F10, F13) and I12: a second attempt follows the first without any readback, so a post that came to
-    be stands there twice (I1).
+    Breaks I7 (F09, F10, F13) and I12: a second attempt follows the first without any readback, so a
+    post that was made appears twice (I1).
     """
 
-    def due_again(delivery: Delivery, event: LeaseExpired, context: lifecycle.StepContext) -> Delivery:
-        return lifecycle.on_lease_expired_before_call(delivery, replace(event, has_worker_crashed=False), context)
+    def due_again(
+        delivery: Delivery, event: LeaseExpired, context: lifecycle.StepContext
+    ) -> Delivery:
+        return lifecycle.on_lease_expired_before_call(
+            delivery, replace(event, has_worker_crashed=False), context
+        )
 
     patch.put_step(TRANSITIONS, (State.SENDING, LeaseExpired), due_again)
 
@@ -32,8 +44,9 @@ def expired_lease_is_due(patch: Patch) -> None:
 def expired_token_is_final(patch: Patch) -> None:
     """A refused login ends the delivery like a refusal of its words.
 
-    Breaks I9 and I12 (F40, F41, F42): one `expire_token` on a creating call, and the delivery is `failed` with the
-    code of the token. It should be tried again at once; instead the account keeps working and the post is never there.
+    Breaks I9 and I12 (F40, F41, F42): one `expire_token` on a creating call, and the delivery is
+    `failed` with the code of the token. It should be tried again at once; instead the account keeps
+    working and the post is never there.
     """
 
     def fail(delivery: Delivery, event: CredentialExpired, _context: object) -> Delivery:
@@ -43,16 +56,19 @@ def expired_token_is_final(patch: Patch) -> None:
 
 
 def edit_of_unknown_ignored(patch: Patch) -> None:
-    """An edit concerns what waits only: what is unknown, on its way or held is left as it is, and later sent as it was.
+    """An edit reaches waiting deliveries only. Unknown, sending and held ones keep the old words.
 
-    Breaks I4 (F70): a title is corrected, or an account removed from the post, while the outcome of a call is unknown;
-    once its absence is proven the old words go out by themselves, or to the account that was removed.
+    Breaks I4 (F70): a title is corrected, or an account removed from the post, while the outcome of
+    a call is unknown. Once its absence is proven, the old words go out by themselves, or to the
+    account that was removed.
     """
 
     def ignore(delivery: Delivery, _event: object, _context: object) -> Delivery:
         return delivery
 
-    def ignore_the_schedule(delivery: Delivery, event: Cancelled, context: lifecycle.StepContext) -> Delivery:
+    def ignore_the_schedule(
+        delivery: Delivery, event: Cancelled, context: lifecycle.StepContext
+    ) -> Delivery:
         is_planned = context.by.role is Role.PLANNER
         return delivery if is_planned else lifecycle.record_cancellation(delivery, event, context)
 
@@ -62,13 +78,16 @@ def edit_of_unknown_ignored(patch: Patch) -> None:
 
 
 def edit_reaches_started(patch: Patch) -> None:
-    """An edit reaches every delivery that waits, also when its occurrence has been sent elsewhere or was tried before.
+    """An edit reaches every waiting delivery, even if its occurrence was sent elsewhere or tried.
 
-    Breaks I21 (F70): where one account has the old words and another is `due` or in `retrying`, the edited file makes
-    the second publish the new words instead of being `held` (edited). Two wordings of one occurrence are live.
+    Breaks I21 (F70): one account has the old words and another is `due` or in `retrying`. The
+    edited file makes the second publish the new words instead of being `held` (edited). Two
+    wordings of one occurrence are live.
     """
 
-    def take_new_words(delivery: Delivery, event: Revised, context: lifecycle.StepContext) -> Delivery:
+    def take_new_words(
+        delivery: Delivery, event: Revised, context: lifecycle.StepContext
+    ) -> Delivery:
         untried = replace(delivery, attempts=0)
         after = lifecycle.on_revised(untried, replace(event, has_started=False), context)
         if delivery.state is State.RETRYING:
@@ -80,10 +99,11 @@ def edit_reaches_started(patch: Patch) -> None:
 
 
 def retry_extends_expiry(patch: Patch) -> None:
-    """A post that had to wait for reasons not its own gets as much longer to hold true.
+    """A post that waited for reasons not its own expires later by the same time.
 
-    Breaks I6 (F26, F44, F73): every retry moves `expires_at` behind the next try. Calls reach the platform after the
-    `expires` that staff wrote, and what should end `expired` is published late; the row itself looks consistent.
+    Breaks I6 (F26, F44, F73): every retry moves `expires_at` behind the next try. Calls reach the
+    platform after the `expires` that staff wrote, and posts that should end `expired` are published
+    late. The row itself looks consistent.
     """
 
     def with_more_time(step: Any) -> Any:
@@ -91,7 +111,9 @@ def retry_extends_expiry(patch: Patch) -> None:
             after: Delivery = step(delivery, event, context)
             if after.state is not State.RETRYING or after.next_action_at is None:
                 return after
-            return replace(after, expires_at=max(after.expires_at, after.next_action_at + after.max_delay))
+            return replace(
+                after, expires_at=max(after.expires_at, after.next_action_at + after.max_delay)
+            )
 
         return longer
 
@@ -101,19 +123,29 @@ def retry_extends_expiry(patch: Patch) -> None:
 
 
 def edited_cron_filed_twice(patch: Patch) -> None:
-    """The instants of an edited repeating post are named in Beijing's time, those of an untouched one in UTC.
+    """Instants of an edited repeating post are named in Beijing time, and others in UTC.
 
-    Breaks I17 (F62, F69): after an edit of a repeating post whose next instants are filed, each of them is filed a
-    second time under another name (`…+08:00` beside `…+00:00`).
+    Breaks I17 (F62, F69): a repeating post is edited after its next instants are filed. Each of
+    them is filed a second time under another name (`…+08:00` beside `…+00:00`).
     """
 
     def list_occurrences(
-        post: Post, store: plan.StoredPost | None, window: plan.PlanWindow, moments: Sequence[datetime]
+        post: Post,
+        store: plan.StoredPost | None,
+        window: plan.PlanWindow,
+        moments: Sequence[datetime],
     ) -> list[Occurrence]:
         found = kept(post, store, window, moments)
-        if store is None or store.content_hash == post.content_hash or isinstance(post.trigger, OneTimeTrigger):
+        if (
+            store is None
+            or store.content_hash == post.content_hash
+            or isinstance(post.trigger, OneTimeTrigger)
+        ):
             return found
         labels = [one.due_at.astimezone(BEIJING).isoformat() for one in found]
-        return [replace(one, key=replace(one.key, occurrence=label)) for one, label in zip(found, labels, strict=True)]
+        return [
+            replace(one, key=replace(one.key, occurrence=label))
+            for one, label in zip(found, labels, strict=True)
+        ]
 
     kept = patch.put(plan, "list_occurrences", list_occurrences)

@@ -7,26 +7,31 @@ from typing import Any, Self
 
 
 class Patch:
-    """Puts other things into places of the program, and what stood there back again.
+    """Replaces parts of the program, and restores the originals.
 
-    A place that is gone raises AttributeError or KeyError: a mutant that no longer applies must not look harmless.
+    A missing place raises AttributeError or KeyError: a mutant that no longer applies must not look
+    harmless.
     """
 
     def __init__(self) -> None:
         self.replaced: list[tuple[Any, Any, object, object]] = []
-        """Owner, name, what stood there, and what stands there now."""
+        """Owner, name, original value, and present value."""
 
     def put(self, owner: Any, name: Any, value: object) -> Any:
-        """Replace an attribute of a module or class, or an entry of a table; return what stood there."""
+        """Replace an attribute of a module or class, or an entry of a table; return the old one."""
         kept = owner[name] if isinstance(owner, dict) else inspect.getattr_static(owner, name)
         self.replaced.append((owner, name, kept, value))
         _set(owner, name, value)
         return kept
 
-    def put_step(self, table: dict[Any, Any], key: object, step: Callable[..., Any], *targets: object) -> None:
-        """Replace the step of a transition, which may lead to these states too."""
+    def put_step(
+        self, table: dict[Any, Any], key: object, step: Callable[..., Any], *targets: object
+    ) -> None:
+        """Replace the step of a transition, with these states as further targets."""
         rule = table[key]
-        self.put(table, key, type(rule)(step=step, roles=rule.roles, targets=rule.targets | {*targets}))
+        self.put(
+            table, key, type(rule)(step=step, roles=rule.roles, targets=rule.targets | {*targets})
+        )
 
     def undo(self) -> None:
         for owner, name, kept, _value in reversed(self.replaced):
@@ -35,7 +40,9 @@ class Patch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None
+    ) -> None:
         self.undo()
 
 

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from publisher.app.adapters import build_policies, find_adapter_problems, find_api_blocker, find_unsafe_timings
+from publisher.app.adapters import (
+    build_policies,
+    find_adapter_problems,
+    find_api_blocker,
+    find_unsafe_timings,
+)
 from publisher.config import (
     Environment,
     LimitEntry,
@@ -102,12 +107,14 @@ def read(text: str) -> Settings:
 
 
 def refusal(text: str) -> SettingsError:
-    """Return what is wrong with a file, else with its accounts by their platforms' rules."""
+    """Return the error of a settings file, else of its accounts by their platforms' rules."""
     try:
         settings = read(text)
     except SettingsError as error:
         return error
-    return SettingsError([problem for problem in find_adapter_problems(settings) if problem.is_error])
+    return SettingsError(
+        [problem for problem in find_adapter_problems(settings) if problem.is_error]
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,7 +127,7 @@ def refusal(text: str) -> SettingsError:
     ids=["direct and by a proxy", "two proxies", "two names of this machine"],
 )
 def test_f97_one_identity_is_one_account_however_it_is_reached(spellings: tuple[str, str]) -> None:
-    """A platform has one place for all: `base_url` only says by which way it is called."""
+    """An identity has one place on a platform; `base_url` only sets the way to call it."""
     first, second = spellings
     again = WEIBO.replace('id = "w"', 'id = "v"')
     text = f"{WEIBO}{first}\n{again}{second}\n"
@@ -146,9 +153,13 @@ options = {{ url = "{url}" }}
     ],
     ids=["another server", "another path", "another spelling", "another scheme"],
 )
-def test_f97_an_identity_on_a_server_of_ones_own_counts_for_each_server(url: str, codes: list[str]) -> None:
+def test_f97_an_identity_on_a_server_of_ones_own_counts_for_each_server(
+    url: str, codes: list[str]
+) -> None:
     """Receivers name their accounts as they like; two spellings of one address are one receiver."""
-    text = WEBHOOK.format(id="a", url="https://one.example.gov.cn/posts") + WEBHOOK.format(id="b", url=url)
+    text = WEBHOOK.format(id="a", url="https://one.example.gov.cn/posts") + WEBHOOK.format(
+        id="b", url=url
+    )
     found = [problem.code for problem in refusal(text).problems]
     assert [code for code in found if code == "same_identity"] == codes
 
@@ -156,7 +167,11 @@ def test_f97_an_identity_on_a_server_of_ones_own_counts_for_each_server(url: str
 def test_every_key_is_parsed() -> None:
     """Settings that use every key are parsed completely."""
     found = read(FULL)
-    assert (found.environment, found.timezone.key, found.plan_days) == (Environment.LIVE, "Asia/Urumqi", 5)
+    assert (found.environment, found.timezone.key, found.plan_days) == (
+        Environment.LIVE,
+        "Asia/Urumqi",
+        5,
+    )
     assert found.database == "postgresql://user@host/db"
     assert found.secrets_dir == WORKSPACE / "secrets"
     assert found.callbacks.listen == "127.0.0.1:8701"
@@ -192,7 +207,11 @@ def test_defaults_apply_when_nothing_is_set() -> None:
     """Defaults: live, Shanghai, SQLite in the workspace, two days, the local dashboard."""
     found = read("# nothing yet\n")
     assert found.database == "sqlite:////srv/police/var/publisher.db"
-    assert (found.environment, found.timezone.key, found.plan_days) == (Environment.LIVE, "Asia/Shanghai", 2)
+    assert (found.environment, found.timezone.key, found.plan_days) == (
+        Environment.LIVE,
+        "Asia/Shanghai",
+        2,
+    )
     assert found.secrets_dir is None
     assert found.callbacks.listen is None
     assert (found.audit.checkpoint_file, found.audit.syslog) == ("var/audit-anchors.log", False)
@@ -213,21 +232,32 @@ def test_an_absolute_database_path_stays() -> None:
     ],
 )
 def test_what_staff_write_is_in_one_folder(text: str, folder: str) -> None:
-    """The schedule is in the staff's folder, which is the workspace unless it is named."""
+    """The schedule is in the staff's folder, by default the workspace."""
     wanted = Path(os.path.normpath(f"/srv/police{folder}"))
     assert (read(text).staff_folder, read(text).schedule_file) == (wanted, wanted / "schedule.toml")
 
 
-@pytest.mark.parametrize("folder", ["var", "var/staff", "templates", "..", "/srv", "/", "secrets/of/staff"])
+@pytest.mark.parametrize(
+    "folder", ["var", "var/staff", "templates", "..", "/srv", "/", "secrets/of/staff"]
+)
 def test_the_staffs_folder_has_nothing_else_in_it(folder: str) -> None:
-    """A folder that holds, or lies in, the settings, templates, secrets or the database is refused, with its place."""
+    """A folder with settings, templates, secrets or the database is refused with its place.
+
+    A folder that lies in one of them is refused as well.
+    """
     [problem] = refusal(f'staff_dir = "{folder}"\nsecrets_dir = "secrets"').problems
-    assert (problem.code, problem.location.line, problem.facts) == ("bad_staff_dir", 1, {"value": folder})
+    assert (problem.code, problem.location.line, problem.facts) == (
+        "bad_staff_dir",
+        1,
+        {"value": folder},
+    )
 
 
 def test_the_database_is_not_in_the_staffs_folder() -> None:
     """Staff could else replace the database."""
-    [problem] = refusal('staff_dir = "staff"\ndatabase = "sqlite:///staff/db/publisher.db"').problems
+    [problem] = refusal(
+        'staff_dir = "staff"\ndatabase = "sqlite:///staff/db/publisher.db"'
+    ).problems
     assert problem.code == "bad_staff_dir"
 
 
@@ -246,7 +276,7 @@ def test_no_file_of_the_operator_is_in_the_staffs_folder(more: str) -> None:
 
 
 def test_a_link_does_not_hide_what_is_in_the_staffs_folder(tmp_path: Path) -> None:
-    """What counts is where the folders are."""
+    """Only the real places of the folders count."""
     (tmp_path / "staff").mkdir()
     for name in ("var", "keys"):
         (tmp_path / name).symlink_to("staff")
@@ -255,8 +285,13 @@ def test_a_link_does_not_hide_what_is_in_the_staffs_folder(tmp_path: Path) -> No
         (tmp_path / name).unlink()
 
 
-def test_a_link_to_the_database_is_followed_unless_another_user_may_have_put_it_there(tmp_path: Path) -> None:
-    """One file has one name; a planted link stays in the name, and what opens the database refuses it."""
+def test_a_link_to_the_database_is_followed_unless_another_user_may_have_put_it_there(
+    tmp_path: Path,
+) -> None:
+    """One file has one name; a planted link stays in the name, and opening it is refused.
+
+    The code that opens the database refuses such a link.
+    """
     (tmp_path / "var" / "db").mkdir(parents=True)
     (tmp_path / "var" / "db" / "publisher.db").symlink_to("../vault.json")
     (tmp_path / "link.db").symlink_to("var/db/publisher.db")
@@ -301,10 +336,19 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
         ('[dashboard]\nlisten = "h:99999"', (2, 10, "dashboard.listen", "bad_listen")),
         ('[callbacks]\nlisten = "8701"', (2, 10, "callbacks.listen", "bad_listen")),
         ('[limits.weebo]\nmin_interval = "1s"', (1, 1, "limits.weebo", "unknown_platform")),
-        ('[limits.weibo]\nmin_intervall = "1s"', (2, 1, "limits.weibo.min_intervall", "unknown_key")),
-        ('[limits.weibo]\nmin_interval = "1 hour"', (2, 16, "limits.weibo.min_interval", "bad_duration")),
+        (
+            '[limits.weibo]\nmin_intervall = "1s"',
+            (2, 1, "limits.weibo.min_intervall", "unknown_key"),
+        ),
+        (
+            '[limits.weibo]\nmin_interval = "1 hour"',
+            (2, 16, "limits.weibo.min_interval", "bad_duration"),
+        ),
         ("[limits.weibo]\nper_hour = 0", (2, 12, "limits.weibo.per_hour", "too_small")),
-        ("[limits.weibo]\nvisibility_window = 0", (2, 21, "limits.weibo.visibility_window", "not_zero")),
+        (
+            "[limits.weibo]\nvisibility_window = 0",
+            (2, 21, "limits.weibo.visibility_window", "not_zero"),
+        ),
         (
             '[limits.weibo]\nrequest_timeout = "1m"\nlease_timeout = "1m"',
             (3, 17, "limits.weibo.lease_timeout", "wrong_order"),
@@ -313,7 +357,10 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
             '[limits.weibo]\nrequest_timeout = "2m"\nvisibility_window = "1m"',
             (3, 21, "limits.weibo.visibility_window", "wrong_order"),
         ),
-        ("[limits.weibo]\nper_hour = 9\nper_day = 8", (2, 12, "limits.weibo.per_hour", "hour_over_day")),
+        (
+            "[limits.weibo]\nper_hour = 9\nper_day = 8",
+            (2, 12, "limits.weibo.per_hour", "hour_over_day"),
+        ),
         ("[region.110000]\nhotline = 110", (2, 11, "region.110000.hotline", "wrong_type")),
         ('[groups]\nnorth = ["w",\n "v"]\n' + WEIBO, (3, 2, "groups.north[1]", "unknown_member")),
         ('[groups]\nnorth = ["w", "w"]\n' + WEIBO, (2, 15, "groups.north[1]", "duplicate_member")),
@@ -326,20 +373,38 @@ def test_a_password_in_the_database_address_is_not_shown() -> None:
         (TIEBA + 'mode = "assisted"', (1, 1, "account[0].forum", "tieba_no_forum_set")),
         (WEIBO.replace("{marker}", "x"), (6, 17, "account[0].link_template", "bad_link_template")),
         (WEIBO.replace("https", "ftp"), (6, 17, "account[0].link_template", "bad_link_template")),
-        (WEIBO.replace("link_template", "#"), (1, 1, "account[0].link_template", "weibo_link_template_missing")),
+        (
+            WEIBO.replace("link_template", "#"),
+            (1, 1, "account[0].link_template", "weibo_link_template_missing"),
+        ),
         (WEIBO + 'profile = "sahre"', (7, 11, "account[0].profile", "weibo_profile_unknown")),
         (WEIBO + 'forum = "a"', (7, 9, "account[0].forum", "key_not_used")),
         (WEIBO + 'base_url = "127.0.0.1:8710"', (7, 12, "account[0].base_url", "bad_base_url")),
         (WEIBO + 'base_url = "http://u@h/"', (7, 12, "account[0].base_url", "bad_base_url")),
-        (WEIBO + 'base_url = "http://gateway.example.com"', (7, 12, "account[0].base_url", "base_url_not_https")),
-        (WECHAT + 'base_url = "http://10.0.0.5:8710"', (6, 12, "account[0].base_url", "base_url_not_https")),
+        (
+            WEIBO + 'base_url = "http://gateway.example.com"',
+            (7, 12, "account[0].base_url", "base_url_not_https"),
+        ),
+        (
+            WECHAT + 'base_url = "http://10.0.0.5:8710"',
+            (6, 12, "account[0].base_url", "base_url_not_https"),
+        ),
         (WEIBO + 'public_ip = "10.0.0.5"', (7, 13, "account[0].public_ip", "weibo_ip_not_public")),
-        (WEIBO + 'public_ip = "2001:4860:4860::8888"', (7, 13, "account[0].public_ip", "weibo_ip_not_public")),
+        (
+            WEIBO + 'public_ip = "2001:4860:4860::8888"',
+            (7, 13, "account[0].public_ip", "weibo_ip_not_public"),
+        ),
         ('public_ip = "::1"\n' + WEIBO, (1, 13, "public_ip", "weibo_ip_not_public")),
         (WEIBO + WEIBO.replace('"1"', '"2"'), (8, 6, "account[1].id", "duplicate_account")),
-        (WEIBO + WEIBO.replace('id = "w"', 'id = "v"'), (10, 12, "account[1].identity", "same_identity")),
         (
-            WEIBO + GATEWAY + WEIBO.replace('id = "w"', 'id = "v"') + GATEWAY.replace("8710", "8710/"),
+            WEIBO + WEIBO.replace('id = "w"', 'id = "v"'),
+            (10, 12, "account[1].identity", "same_identity"),
+        ),
+        (
+            WEIBO
+            + GATEWAY
+            + WEIBO.replace('id = "w"', 'id = "v"')
+            + GATEWAY.replace("8710", "8710/"),
             (11, 12, "account[1].identity", "same_identity"),
         ),
         (TIEBA + "accept_risk = true", (1, 1, "account[0].forum", "tieba_no_forum_set")),
@@ -383,7 +448,10 @@ def test_one_identity_may_be_at_two_servers() -> None:
 
 
 def test_accepted_addresses() -> None:
-    """Loopback needs no https; other platforms, drills and manual posting need no public address."""
+    """Loopback needs no https.
+
+    Other platforms, drills and manual posting need no public address.
+    """
     addresses = ('base_url = "http://127.0.0.1:8710"', 'base_url = "https://gateway.example.com"')
     assert all(read(WEIBO + address).accounts for address in addresses)
     private = 'public_ip = "10.0.0.5"\n'
@@ -403,7 +471,10 @@ def test_accepted_addresses() -> None:
     ],
 )
 def test_a_weibo_account_without_a_public_address_is_reported(text: str, named: list[str]) -> None:
-    """Weibo would reject every post without an address, so the check warns, and names the account."""
+    """The check warns of a Weibo account without a public address and names it.
+
+    Weibo would reject every post without an address.
+    """
     settings = read(text)
     found = find_adapter_problems(settings)
     assert [(problem.code, problem.is_error, problem.facts["account"]) for problem in found] == [
@@ -419,7 +490,9 @@ def test_several_mistakes_are_reported_at_once() -> None:
         "unknown_member",
         "bad_link_template",
     ]
-    assert [code for *_, code in reported(refusal(TIEBA + WEIBO.replace("link_template", "#")))] == [
+    assert [
+        code for *_, code in reported(refusal(TIEBA + WEIBO.replace("link_template", "#")))
+    ] == [
         "tieba_no_forum_set",
         "tieba_risk_not_accepted",
         "weibo_link_template_missing",
@@ -427,17 +500,24 @@ def test_several_mistakes_are_reported_at_once() -> None:
 
 
 def test_an_account_that_is_off_needs_no_permission() -> None:
-    """A Tieba account without forum and a Weibo account without link are accepted while they are off."""
+    """A disabled Tieba account needs no forum, and a disabled Weibo account needs no link."""
     found = read(TIEBA + 'mode = "off"\n' + WEIBO.replace("link_template", "#") + 'mode = "off"\n')
     assert {account.mode for account in found.accounts.values()} == {Mode.OFF}
 
 
 def test_an_account_with_manual_posting_needs_no_permission() -> None:
     """Tieba's accepted risk and Weibo's link are needed only for automatic posting."""
-    text = TIEBA + 'forum = "a"\nmode = "assisted"\n' + WEIBO.replace("link_template", "#") + 'mode = "assisted"\n'
+    text = (
+        TIEBA
+        + 'forum = "a"\nmode = "assisted"\n'
+        + WEIBO.replace("link_template", "#")
+        + 'mode = "assisted"\n'
+    )
     found = read(text)
     assert {account.mode for account in found.accounts.values()} == {Mode.ASSISTED}
-    assert [getattr(find_api_blocker(account), "code", None) for account in found.accounts.values()] == [
+    assert [
+        getattr(find_api_blocker(account), "code", None) for account in found.accounts.values()
+    ] == [
         "tieba_risk_not_accepted",
         "weibo_link_template_missing",
     ]
@@ -445,8 +525,16 @@ def test_an_account_with_manual_posting_needs_no_permission() -> None:
 
 @pytest.mark.parametrize("profile", ["update", "biz"])
 def test_a_granted_weibo_account_needs_no_link(profile: str) -> None:
-    """Only the call of an ordinary Weibo app needs a link; other platforms' profiles are checked by their adapters."""
-    found = read(WEIBO.replace("link_template", "#") + f'profile = "{profile}"\n' + WECHAT + 'profile = "any"\n')
+    """Only the call of an ordinary Weibo app needs a link.
+
+    The profiles of other platforms are checked by their adapters.
+    """
+    found = read(
+        WEIBO.replace("link_template", "#")
+        + f'profile = "{profile}"\n'
+        + WECHAT
+        + 'profile = "any"\n'
+    )
     assert [account.profile for account in found.accounts.values()] == [profile, "any"]
 
 
@@ -463,7 +551,9 @@ def test_a_granted_weibo_account_needs_no_link(profile: str) -> None:
 )
 def test_f95_a_drill_reaches_this_machine_only(address: str, code: str) -> None:
     """In a drill every account needs an address, and only loopback is accepted."""
-    assert [problem.code for problem in refusal('environment = "drill"\n' + WEIBO + address).problems] == [code]
+    assert [
+        problem.code for problem in refusal('environment = "drill"\n' + WEIBO + address).problems
+    ] == [code]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8710", "localhost:8710", "[::1]:8710", "127.8.9.1"])
@@ -507,28 +597,35 @@ SECONDS = st.none() | st.integers(1, 4000).map(lambda seconds: timedelta(seconds
 
 
 def test_without_limits_the_defaults_stay() -> None:
-    """An operator who sets nothing changes nothing."""
+    """Without limits from the operator the defaults stay."""
     assert apply_overrides(QUOTA, Timing(), LimitEntry()) == (QUOTA, Timing())
 
 
 def test_limits_replace_defaults_one_by_one() -> None:
-    """Only what the operator sets replaces a default."""
-    quota, timing = apply_overrides(QUOTA, Timing(), LimitEntry(per_hour=5, first_check_after=timedelta(seconds=1)))
+    """Only a limit set by the operator replaces its default."""
+    quota, timing = apply_overrides(
+        QUOTA, Timing(), LimitEntry(per_hour=5, first_check_after=timedelta(seconds=1))
+    )
     assert quota == RateLimit(min_interval=timedelta(seconds=30), per_hour=5, per_day=100)
     assert timing == Timing(first_check_after=timedelta(seconds=1))
 
 
 @given(SECONDS, SECONDS)
 def test_a_lease_is_derived_in_order(deadline: timedelta | None, settle: timedelta | None) -> None:
-    """For every deadline and visibility window a lease fits between them when they leave room for one."""
-    _, timing = apply_overrides(QUOTA, Timing(), LimitEntry(request_timeout=deadline, visibility_window=settle))
+    """A lease fits between every deadline and visibility window that leave room for one."""
+    _, timing = apply_overrides(
+        QUOTA, Timing(), LimitEntry(request_timeout=deadline, visibility_window=settle)
+    )
     assert timing.has_valid_order is (timing.request_timeout < timing.visibility_window)
 
 
 def test_the_schema_explains_every_key() -> None:
-    """Editors show in Chinese what each setting means."""
+    """Editors show the meaning of each setting in Chinese."""
     schema = settings_schema()
-    tables = [schema, *(schema["$defs"][name] for name in ("AccountEntry", "LimitEntry", "DashboardEntry"))]
+    tables = [
+        schema,
+        *(schema["$defs"][name] for name in ("AccountEntry", "LimitEntry", "DashboardEntry")),
+    ]
     described = [key for table in tables for key in table["properties"].values()]
     assert all(any(letter > "一" for letter in key["description"]) for key in described)
 
@@ -536,17 +633,31 @@ def test_the_schema_explains_every_key() -> None:
 @pytest.mark.parametrize(
     ("limits", "environment", "codes"),
     [
-        ('request_timeout = "5s"\nvisibility_window = "30s"', Environment.LIVE, ["visibility_window_too_short"]),
+        (
+            'request_timeout = "5s"\nvisibility_window = "30s"',
+            Environment.LIVE,
+            ["visibility_window_too_short"],
+        ),
         ('request_timeout = "5s"\nvisibility_window = "30s"', Environment.DRILL, []),
         ('visibility_window = "420s"', Environment.LIVE, []),
         ('visibility_window = "419s"', Environment.LIVE, ["visibility_window_too_short"]),
-        ('platform_clock_tolerance = "11s"', Environment.LIVE, ["platform_clock_tolerance_too_short"]),
+        (
+            'platform_clock_tolerance = "11s"',
+            Environment.LIVE,
+            ["platform_clock_tolerance_too_short"],
+        ),
         ('platform_clock_tolerance = "12s"', Environment.LIVE, []),
         ('platform_clock_tolerance = "1s"', Environment.DRILL, []),
     ],
 )
-def test_f25_waits_that_would_take_a_post_for_an_absent_one_are_reported(limits, environment, codes) -> None:
-    """F25, F60, F61: the window covers the platform's delays, the tolerance the error of a right clock."""
+def test_f25_waits_that_would_take_a_post_for_an_absent_one_are_reported(
+    limits, environment, codes
+) -> None:
+    """F25, F60, F61: waits that would take a post for an absent one are reported.
+
+    The window must cover the platform's delays, and the tolerance must cover the error of a right
+    clock.
+    """
     terms = build_policies(read(f"[limits.weibo]\n{limits}\n{WEIBO}"))
     assert [problem.code for problem in find_unsafe_timings(terms.values(), environment)] == codes
 

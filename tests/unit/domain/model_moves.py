@@ -1,4 +1,7 @@
-"""All that may happen next in a snapshot: time, maintenance, planner, people, workers, platform, reads."""
+"""All possible next steps of a snapshot.
+
+They come from time, maintenance, planner, people, workers, platform and reads.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -106,7 +109,12 @@ NOTHING_DONE: tuple[Outcome, ...] = (
     Blocked(code="captcha", reason="", hold_reason=HoldReason.CAPTCHA),
 )
 AWAITS_APPROVAL = ApprovalMissing(until=LATER)
-KEEPER_EVENTS: tuple[Event, ...] = (BecameDue(), Expired(), Held(reason=HoldReason.UNCHECKABLE), AWAITS_APPROVAL)
+KEEPER_EVENTS: tuple[Event, ...] = (
+    BecameDue(),
+    Expired(),
+    Held(reason=HoldReason.UNCHECKABLE),
+    AWAITS_APPROVAL,
+)
 REVISIONS = tuple(
     Revised(
         rendered_hash=Fingerprint("r2"),
@@ -129,12 +137,20 @@ class Moves:
         self.rules = rules
         self._advanced: dict[tuple[StoreReader, Event, Role, bool], StoreReader | None] = {}
         self._absent: dict[tuple[bool, tuple[str, ...], str, bool], bool] = {}
-        self._counts_unapproved = any(map(rules.is_approved, NOT_APPROVED.values())) or rules.reads_ended_approvals
+        self._counts_unapproved = (
+            any(map(rules.is_approved, NOT_APPROVED.values())) or rules.reads_ended_approvals
+        )
         self._counts_approved = rules.is_approved(APPROVED)
-        self._may_do_harm = rules.may_start(-1) or rules.settles(is_current=False, state=State.SENDING)
+        self._may_do_harm = rules.may_start(-1) or rules.settles(
+            is_current=False, state=State.SENDING
+        )
 
     def of(self, snapshot: Snapshot) -> Iterator[Step]:
-        moves = self._restore(snapshot) if snapshot.recorded.state in FINAL_STATES else self._all(snapshot)
+        moves = (
+            self._restore(snapshot)
+            if snapshot.recorded.state in FINAL_STATES
+            else self._all(snapshot)
+        )
         for label, after in moves:
             yield label, self._plain(after)
 
@@ -151,20 +167,26 @@ class Moves:
         yield from self._retract(snapshot)
 
     def _plain(self, snapshot: Snapshot) -> Snapshot:
-        """Drop what cannot matter any more, so that snapshots with one future are one snapshot.
+        """Drop all data that cannot matter any more, so that snapshots with one future are equal.
 
-        Most snapshots have nothing to drop: a copy of each would take a third of the walk's time.
+        Most snapshots have nothing to drop. A copy of each would take a third of the walk's time.
         """
-        if snapshot.fuses and snapshot.beneath == "removed":  # no open call can create a post any more
+        if (
+            snapshot.fuses and snapshot.beneath == "removed"
+        ):  # no open call can create a post any more
             snapshot = snapshot._replace(fuses=())
         if snapshot.sleeper and not self._may_do_harm:
             snapshot = _forgotten(snapshot)
         state = snapshot.recorded.state
         if snapshot.is_unbegun and state is not State.SENDING:
             snapshot = snapshot._replace(is_unbegun=False)
-        if snapshot.is_approved and state not in WAITING_STATES:  # what people say then, they may as well say later
+        if (
+            snapshot.is_approved and state not in WAITING_STATES
+        ):  # what people say then, they may as well say later
             snapshot = snapshot._replace(is_approved=False)
-        if snapshot.is_edited and (state is State.PUBLISHED or snapshot.recorded.desired in DESIRED_NO_SEND):
+        if snapshot.is_edited and (
+            state is State.PUBLISHED or snapshot.recorded.desired in DESIRED_NO_SEND
+        ):
             snapshot = snapshot._replace(is_edited=False)
         if state in WAITING_STATES or state is State.PUBLISHED:
             readbacks = (GONE,) if state is State.PUBLISHED and GONE in snapshot.readbacks else ()
@@ -173,7 +195,9 @@ class Moves:
                 return snapshot._replace(readbacks=readbacks, ended=ended)
         return snapshot
 
-    def _apply(self, snapshot: Snapshot, event: Event, role: Role, *, is_expired: bool = False) -> Snapshot | None:
+    def _apply(
+        self, snapshot: Snapshot, event: Event, role: Role, *, is_expired: bool = False
+    ) -> Snapshot | None:
         """Apply an event to the delivery; None where the table does not allow it."""
         key = (snapshot.recorded, event, role, is_expired)
         if key not in self._advanced:
@@ -183,10 +207,14 @@ class Moves:
         recorded = self._advanced[key]
         if recorded is None:
             return None
-        has_published_parts = snapshot.recorded.parts_done == 0 < recorded.parts_done <= self.rules.parts
+        has_published_parts = (
+            snapshot.recorded.parts_done == 0 < recorded.parts_done <= self.rules.parts
+        )
         return (_begun(snapshot) if has_published_parts else snapshot)._replace(recorded=recorded)
 
-    def _advance(self, recorded: StoreReader, event: Event, role: Role, expires_at: datetime) -> StoreReader | None:
+    def _advance(
+        self, recorded: StoreReader, event: Event, role: Role, expires_at: datetime
+    ) -> StoreReader | None:
         before = _delivery(recorded, expires_at, self.rules.parts)
         actor = Actor(role=role, name=role.value)
         try:
@@ -213,7 +241,9 @@ class Moves:
             if after := self._apply(snapshot, event, Role.PLANNER):
                 after = _without_void_claim(after)
                 keeps_words = event.has_started or snapshot.recorded.state in CALLED_STATES
-                after = after._replace(is_edited=keeps_words, is_approved=after.is_approved and keeps_words)
+                after = after._replace(
+                    is_edited=keeps_words, is_approved=after.is_approved and keeps_words
+                )
                 yield f"planner: Revised, started {event.has_started}", after
         for order in ORDERS:
             if after := self._apply(snapshot, order, Role.PERSON):
@@ -222,13 +252,19 @@ class Moves:
             yield "planner: Cancelled", _without_void_claim(after)
 
     def _restore(self, snapshot: Snapshot) -> Iterator[Step]:
-        """The schedule wants again what it had removed, or what has expired."""
+        """Let the schedule restore a delivery that it had removed, or an expired one."""
         for content in REVISIONS:
             if after := self._apply(snapshot, Restored(content=content), Role.PLANNER):
-                yield f"planner: Restored, started {content.has_started}", after._replace(is_edited=content.has_started)
+                yield (
+                    f"planner: Restored, started {content.has_started}",
+                    after._replace(is_edited=content.has_started),
+                )
 
     def _approve(self, snapshot: Snapshot) -> Iterator[Step]:
-        """Let the last one say yes, or somebody end a yes, at any instant; a restore or a failover ends all of them."""
+        """Let the last approver approve, or somebody end an approval, at any instant.
+
+        A restore or a failover ends all approvals.
+        """
         if snapshot.recorded.state not in WAITING_STATES:
             return
         if snapshot.is_approved:
@@ -242,15 +278,21 @@ class Moves:
         if snapshot.recorded.state not in {State.HELD, *CHECKED_STATES}:
             return
         acts, live = can_still_act(snapshot, self.rules), is_live(snapshot)
-        if snapshot.recorded.desired is DesiredState.RETRACTED:  # a person decides on the whole text, not on a part
+        if (
+            snapshot.recorded.desired is DesiredState.RETRACTED
+        ):  # a person decides on the whole text, not on a part
             live = is_any_live(snapshot)
-        wishes = [State.UNKNOWN, State.RETRACTING] + [State.SUBMITTED] * snapshot.recorded.has_ticket
+        wishes = [State.UNKNOWN, State.RETRACTING] + [
+            State.SUBMITTED
+        ] * snapshot.recorded.has_ticket
         if live:
             wishes.append(State.PUBLISHED)
         if not live and not acts:
             wishes += [State.FAILED, State.CANCELLED, State.DUE]
         for to in wishes:
-            ruling = Resolved(to=to, reason="seen", receipt=_receipt(snapshot) if to is State.PUBLISHED else None)
+            ruling = Resolved(
+                to=to, reason="seen", receipt=_receipt(snapshot) if to is State.PUBLISHED else None
+            )
             if after := self._apply(snapshot, ruling, Role.PERSON):
                 is_chosen = to is State.DUE and snapshot.recorded.asks_about_edit
                 after = after._replace(is_edited=snapshot.is_edited and not is_chosen)
@@ -259,13 +301,21 @@ class Moves:
             after := self._apply(snapshot, Resolved(to=State.DUE, reason="removed"), Role.PERSON)
         ):
             is_edited = snapshot.is_edited and not snapshot.recorded.asks_about_edit
-            yield "person: removes by hand, rules due", _resent_by_person(after)._replace(is_edited=is_edited)
+            yield (
+                "person: removes by hand, rules due",
+                _resent_by_person(after)._replace(is_edited=is_edited),
+            )
 
     def _work(self, snapshot: Snapshot) -> Iterator[Step]:
         recorded, worker = snapshot.recorded, snapshot.worker
-        if recorded.attempts < MOST_ATTEMPTS and (after := self._apply(snapshot, Claimed(), Role.SENDER)):
+        if recorded.attempts < MOST_ATTEMPTS and (
+            after := self._apply(snapshot, Claimed(), Role.SENDER)
+        ):
             was_approved = self.rules.reads_approvals_at_claim and snapshot.is_approved
-            yield "claim", after._replace(worker=Worker("claimed", was_approved=was_approved), lease=LEASE)
+            yield (
+                "claim",
+                after._replace(worker=Worker("claimed", was_approved=was_approved), lease=LEASE),
+            )
         if worker is None:
             return
         yield "worker dies", _without(snapshot, "worker")
@@ -293,7 +343,10 @@ class Moves:
             yield "intent", announced._replace(is_sent_unapproved=not snapshot.is_approved)
 
     def _finds_approved(self, snapshot: Snapshot) -> bool:
-        """Apply the rule to what the store may find: what lacks a yes may lack it in any way."""
+        """Return True if the rule accepts the approvals that the store may find.
+
+        An approval may be lacking in any way.
+        """
         return self._counts_approved if snapshot.is_approved else self._counts_unapproved
 
     def _call(self, snapshot: Snapshot, worker: Worker) -> Iterator[Step]:
@@ -305,7 +358,10 @@ class Moves:
             return
         for made in _acts(snapshot, worker.fuse, self.rules.review):
             copies = (*snapshot.copies, made)
-            yield f"platform acts, {made.status}", snapshot._replace(worker=Worker("answered"), copies=copies)
+            yield (
+                f"platform acts, {made.status}",
+                snapshot._replace(worker=Worker("answered"), copies=copies),
+            )
         dead = snapshot._replace(worker=worker._replace(fuse=0))
         for outcome in (*NOTHING_DONE, LOST):
             yield from self._record_outcome(dead, outcome)
@@ -322,7 +378,7 @@ class Moves:
             yield f"settles {type(outcome).__name__}", heard._replace(lease=0, ended=0)
 
     def _wake(self, snapshot: Snapshot) -> Iterator[Step]:
-        """A worker that was overtaken wakes: it may not start a call, and its outcome is only evidence."""
+        """Wake an overtaken worker: it may not start a call, its outcome is only evidence."""
         sleeper = snapshot.sleeper
         if sleeper is None:
             return
@@ -332,8 +388,13 @@ class Moves:
         if sleeper.step == "calling":
             for made in _acts(snapshot, sleeper.fuse, self.rules.review):
                 copies = (*snapshot.copies, made)
-                yield "platform acts for the sleeper", snapshot._replace(sleeper=Worker("answered"), copies=copies)
-        if sleeper.step != "intended" and self.rules.settles(is_current=False, state=snapshot.recorded.state):
+                yield (
+                    "platform acts for the sleeper",
+                    snapshot._replace(sleeper=Worker("answered"), copies=copies),
+                )
+        if sleeper.step != "intended" and self.rules.settles(
+            is_current=False, state=snapshot.recorded.state
+        ):
             for outcome in (LIMITED, LOST):
                 if after := self._apply(_without(snapshot, "sleeper"), outcome, Role.SENDER):
                     yield f"late {type(outcome).__name__} believed", _overtake(after, ended=0)
@@ -364,12 +425,16 @@ class Moves:
             return
         for finding in (*self._list(snapshot), *_follow_up(snapshot)):
             yield from self._found(snapshot, finding, Role.RETRACTOR)
-        lost = Held(reason=HoldReason.UNDELETABLE)  # a delivery with a ticket is not handed over to a person
-        if not snapshot.recorded.has_ticket and (after := self._apply(snapshot, lost, Role.RETRACTOR)):
+        lost = Held(
+            reason=HoldReason.UNDELETABLE
+        )  # a delivery with a ticket is not handed over to a person
+        if not snapshot.recorded.has_ticket and (
+            after := self._apply(snapshot, lost, Role.RETRACTOR)
+        ):
             yield "out of sight", after
 
     def _list(self, snapshot: Snapshot) -> Iterator[ReadbackResult]:
-        """Return whatever one read of the account may show."""
+        """Yield all results that one read of the account may give."""
         yield UNREADABLE
         yield LIMITED
         yield self.rules.incomplete_readback()
@@ -378,13 +443,20 @@ class Moves:
             yield Deleted()
         yield from _misread(snapshot)
         yield from (
-            _shown(snapshot.copies[0], _receipt(snapshot)) if snapshot.copies else (NotFound(covered_since=LONG_AGO),)
+            _shown(snapshot.copies[0], _receipt(snapshot))
+            if snapshot.copies
+            else (NotFound(covered_since=LONG_AGO),)
         )
 
     def _found(self, snapshot: Snapshot, finding: ReadbackResult, role: Role) -> Iterator[Step]:
-        """Store the readback, then record it; absence is recorded in its place once the readbacks show it."""
+        """Store the readback, then record it.
+
+        Once the readbacks prove absence, the absence is recorded in its place.
+        """
         looked = snapshot._replace(readbacks=_stored(snapshot, finding))
-        if isinstance(finding, NotFound) and self._shows_absence(snapshot, finding, self.rules.settle):
+        if isinstance(finding, NotFound) and self._shows_absence(
+            snapshot, finding, self.rules.settle
+        ):
             for may_resend, is_expired in product((True, False), repeat=2):
                 shown = AbsenceProven(can_resend=may_resend)
                 if after := self._apply(looked, shown, role, is_expired=is_expired):
@@ -395,38 +467,67 @@ class Moves:
                 yield "absence shown, but for a review", after
         elif isinstance(finding, Deleted) and not self._is_gone(snapshot):
             yield "gone, once", self._apply(looked, GONE_ONCE, role) or looked
-        elif after := self._apply(_alerted(looked) if isinstance(finding, Submitted) else looked, finding, role):
+        elif after := self._apply(
+            _alerted(looked) if isinstance(finding, Submitted) else looked, finding, role
+        ):
             yield f"{role} finds {type(finding).__name__}", after
 
     def _is_gone(self, snapshot: Snapshot) -> bool:
-        """Apply the rule for posts reported as deleted, unless that is the answer to our own deletion."""
+        """Return True if the rule takes the post as deleted.
+
+        An answer to our own deletion counts without the rule.
+        """
         if snapshot.recorded.state is State.RETRACTING and snapshot.recorded.receipt:
             return True
         said = [NOW - LAG, NOW] if GONE in snapshot.readbacks else [NOW]
         readbacks = [Readback(attempt=1, at=at, result=Deleted()) for at in said]
-        return self.rules.is_confirmed(readbacks, lambda readback: isinstance(readback.result, Deleted), LAG / 2)
+        return self.rules.is_confirmed(
+            readbacks, lambda readback: isinstance(readback.result, Deleted), LAG / 2
+        )
 
     def _may_be_hidden(self, snapshot: Snapshot, finding: NotFound) -> bool:
-        """Return True if only a review can hide the post any more; what has a ticket is known to be under review."""
+        """Return True if only a review can still hide the post.
+
+        A delivery with a ticket is already known to be under review.
+        """
         is_searched = snapshot.recorded.state in {State.UNKNOWN, State.RETRACTING}
-        return bool(self.rules.review) and is_searched and self._shows_absence(snapshot, finding, SETTLE)
+        return (
+            bool(self.rules.review)
+            and is_searched
+            and self._shows_absence(snapshot, finding, SETTLE)
+        )
 
     def _shows_absence(self, snapshot: Snapshot, finding: NotFound, settle: int) -> bool:
-        """Apply the rule to the readbacks so far and the newest one, settled by the time since the call's end."""
-        newest, is_settled = _kind_of(finding), snapshot.ended is not None and snapshot.ended > settle
+        """Return True if the rule sees absence in the readbacks so far and the newest one.
+
+        They are settled by the time since the call's end.
+        """
+        newest, is_settled = (
+            _kind_of(finding),
+            snapshot.ended is not None and snapshot.ended > settle,
+        )
         key = (snapshot.ended is None, snapshot.readbacks, newest, is_settled)
         if key not in self._absent:
             ended_at = None if snapshot.ended is None else NOW
             attempt = Attempt(
-                number=1, fencing_token=1, intended_at=BEFORE_CALL, ended_at=ended_at, baseline_at=BEFORE_CALL
+                number=1,
+                fencing_token=1,
+                intended_at=BEFORE_CALL,
+                ended_at=ended_at,
+                baseline_at=BEFORE_CALL,
             )
             readbacks = [_readback(kind) for kind in (*snapshot.readbacks, newest)]
-            self._absent[key] = self.rules.shows_absence(readbacks, attempt, is_window_over=is_settled)
+            self._absent[key] = self.rules.shows_absence(
+                readbacks, attempt, is_window_over=is_settled
+            )
         return self._absent[key]
 
 
 def _begun(snapshot: Snapshot) -> Snapshot:
-    """The post counts as published, and its parts begin; copies that exist twice, or may yet, are kept."""
+    """Count the post as published and begin its parts.
+
+    Copies that exist twice, or may yet, are kept.
+    """
     status = "removed" if _is_removed(snapshot) else "live"
     more = snapshot.copies[1:]
     return snapshot._replace(copies=more, readbacks=(), resends=0, beneath=status)
@@ -500,7 +601,11 @@ def _calling() -> Worker:
 
 def _left_alone(worker: Worker | None) -> tuple[int, ...]:
     """A call that nobody waits for any more may still act for the platform's delay."""
-    return (min(worker.fuse, SERVER_DELAY + 1),) if worker and worker.step == "calling" and worker.fuse else ()
+    return (
+        (min(worker.fuse, SERVER_DELAY + 1),)
+        if worker and worker.step == "calling" and worker.fuse
+        else ()
+    )
 
 
 def _without(snapshot: Snapshot, name: Literal["worker", "sleeper"]) -> Snapshot:
@@ -510,57 +615,86 @@ def _without(snapshot: Snapshot, name: Literal["worker", "sleeper"]) -> Snapshot
 
 
 def _forgotten(snapshot: Snapshot) -> Snapshot:
-    """The frozen worker is not followed any further, its call is: the platform may still complete it."""
+    """Stop following the frozen worker, but keep its call.
+
+    The platform may still complete the call.
+    """
     heard = (snapshot.sleeper.fuse,) if snapshot.sleeper and snapshot.sleeper.fuse else ()
     return snapshot._replace(sleeper=None, fuses=tuple(sorted((*snapshot.fuses, *heard))))
 
 
 def _overtake(snapshot: Snapshot, ended: int | None) -> Snapshot:
-    """The worker may live, but its lease is over; of two frozen workers the later one is followed."""
+    """End the lease of a worker that may still live.
+
+    Of two frozen workers the later one is followed.
+    """
     if snapshot.worker and snapshot.worker.step != "claimed":
         snapshot = _forgotten(snapshot)._replace(sleeper=snapshot.worker)
     return snapshot._replace(worker=None, lease=0, ended=ended)
 
 
 def _without_void_claim(snapshot: Snapshot) -> Snapshot:
-    """A worker whose claim is void finds so when it tries to write its intent: nothing more happens."""
-    if snapshot.worker and snapshot.worker.step == "claimed" and snapshot.recorded.state is not State.CLAIMED:
+    """Drop a worker with a void claim.
+
+    It finds its claim void when it tries to write its intent, and nothing more happens.
+    """
+    if (
+        snapshot.worker
+        and snapshot.worker.step == "claimed"
+        and snapshot.recorded.state is not State.CLAIMED
+    ):
         return snapshot._replace(worker=None, lease=0)
     return snapshot
 
 
 def _resent_by_person(snapshot: Snapshot) -> Snapshot:
-    """The person has seen that nothing is published: deleted or rejected copies do not count any more."""
+    """Drop the copies: a person has seen that nothing is published.
+
+    Deleted or rejected copies do not count any more.
+    """
     return snapshot._replace(copies=(), resends=0)
 
 
 def _acts(snapshot: Snapshot, fuse: int, review: int) -> tuple[Copy, ...]:
-    """Return what a call may create while the platform still receives it; under a deleted post, nothing.
+    """Return the copies that a call may create while the platform still receives it.
 
-    A review hides its post for `review` ticks at most.
+    Under a deleted post there are none. A review hides its post for `review` ticks at most.
     """
     is_heard = fuse and snapshot.beneath != "removed"
-    return (Copy("live", LISTING_LAG + 1), Copy("review", LISTING_LAG + 1 + review)) if is_heard else ()
+    return (
+        (Copy("live", LISTING_LAG + 1), Copy("review", LISTING_LAG + 1 + review))
+        if is_heard
+        else ()
+    )
 
 
 def _alerted(snapshot: Snapshot) -> Snapshot:
     return snapshot._replace(
-        copies=tuple(copy._replace(is_announced=copy.status == "review") for copy in snapshot.copies)
+        copies=tuple(
+            copy._replace(is_announced=copy.status == "review") for copy in snapshot.copies
+        )
     )
 
 
 def _platform(snapshot: Snapshot, review: int) -> Iterator[Step]:
-    """Return what the platform may do by itself."""
+    """Yield the steps that the platform may take by itself."""
     for index, fuse in enumerate(snapshot.fuses):
         left = snapshot.fuses[:index] + snapshot.fuses[index + 1 :]
         for made in _acts(snapshot, fuse, review):
-            yield f"platform acts late, {made.status}", snapshot._replace(fuses=left, copies=(*snapshot.copies, made))
+            yield (
+                f"platform acts late, {made.status}",
+                snapshot._replace(fuses=left, copies=(*snapshot.copies, made)),
+            )
     for copy in snapshot.copies[:1]:
         if copy.status == "review":
             lag = LISTING_LAG + 1 if copy.is_announced else min(copy.lag, LISTING_LAG + 1)
             yield "review passes", snapshot._replace(copies=(Copy("live", lag),))
             yield "review refuses", snapshot._replace(copies=(Copy("refused"),))
-        if copy.status == "live" and snapshot.recorded.receipt == OURS.remote_id and not snapshot.beneath:
+        if (
+            copy.status == "live"
+            and snapshot.recorded.receipt == OURS.remote_id
+            and not snapshot.beneath
+        ):
             yield "platform removes", snapshot._replace(copies=(Copy("removed"),))
     if snapshot.beneath == "live":
         yield "platform removes", _all_gone(snapshot)
@@ -571,7 +705,7 @@ def _receipt(snapshot: Snapshot) -> Receipt:
 
 
 def _seen(copy: Copy, receipt: Receipt) -> ReadbackResult:
-    """Return what a read that finds a copy shows of it."""
+    """Return the result of a read that finds a copy."""
     match copy.status:
         case "live":
             return Published(receipt=receipt)
@@ -584,19 +718,31 @@ def _seen(copy: Copy, receipt: Receipt) -> ReadbackResult:
 
 
 def _shown(copy: Copy, receipt: Receipt) -> tuple[ReadbackResult, ...]:
-    """Return what a complete list may show of a copy."""
-    must_show = copy.lag == 0 and (copy.status == "live" or (copy.status == "review" and not copy.is_announced))
-    return (_seen(copy, receipt),) if must_show else (_seen(copy, receipt), NotFound(covered_since=LONG_AGO))
+    """Return the results that a complete list may give for a copy."""
+    must_show = copy.lag == 0 and (
+        copy.status == "live" or (copy.status == "review" and not copy.is_announced)
+    )
+    return (
+        (_seen(copy, receipt),)
+        if must_show
+        else (_seen(copy, receipt), NotFound(covered_since=LONG_AGO))
+    )
 
 
 def _misread(snapshot: Snapshot) -> tuple[ReadbackResult, ...]:
     """Return a read that wrongly reports a deletion, unless the last one did."""
-    is_there = snapshot.beneath == "live" or any(copy.status in {"live", "review"} for copy in snapshot.copies)
-    return (Deleted(),) if is_there and snapshot.beneath != "removed" and GONE not in snapshot.readbacks else ()
+    is_there = snapshot.beneath == "live" or any(
+        copy.status in {"live", "review"} for copy in snapshot.copies
+    )
+    return (
+        (Deleted(),)
+        if is_there and snapshot.beneath != "removed" and GONE not in snapshot.readbacks
+        else ()
+    )
 
 
 def _follow_up(snapshot: Snapshot) -> tuple[ReadbackResult, ...]:
-    """Return what a read by the ticket may show."""
+    """Return the results that a read by the ticket may give."""
     is_known = snapshot.recorded.has_ticket and snapshot.copies
     return (_seen(snapshot.copies[0], _receipt(snapshot)), UNREADABLE) if is_known else ()
 
@@ -606,7 +752,10 @@ def _kind_of(finding: NotFound) -> str:
 
 
 def _stored(snapshot: Snapshot, finding: ReadbackResult) -> tuple[str, ...]:
-    """Keep of all readbacks what can matter: one or two complete ones, a partial one, or one with a finding."""
+    """Keep only the readbacks that can matter.
+
+    They are one or two complete ones, a partial one, or one with a finding.
+    """
     telling = {readback for readback in snapshot.readbacks if readback in {ALIKE, OTHER}}
     if isinstance(finding, Deleted):
         return tuple(sorted({*telling, OTHER, GONE}))

@@ -1,4 +1,7 @@
-"""One instant of the walk: the state of database, workers and platform, and the rules that change it."""
+"""One instant of the walk: the state of database, workers and platform.
+
+The rules that change it are here as well.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -29,7 +32,9 @@ TICK = timedelta(minutes=1)
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 BEFORE_CALL = NOW - 400 * TICK
 LONG_AGO, JUST_NOW, LATER = NOW - 500 * TICK, NOW, NOW + 100 * TICK
-PATIENCE = Timing(request_timeout=DEADLINE * TICK, lease_timeout=LEASE * TICK, visibility_window=SETTLE * TICK)
+PATIENCE = Timing(
+    request_timeout=DEADLINE * TICK, lease_timeout=LEASE * TICK, visibility_window=SETTLE * TICK
+)
 
 OURS = Receipt(remote_id="ours", url="https://example.gov.cn/ours", published_at=NOW)
 ANOTHERS = Receipt(remote_id="another's", url="https://example.gov.cn/another", published_at=NOW)
@@ -55,18 +60,30 @@ BORN = Delivery(
 CHAIN = PRESET_CHAINS[ApprovalPreset.TWO_PERSONS]
 AUTHOR = "zhang"
 RENDITIONS = [
-    Rendition(account=AccountId(name), kind="warning", rendered_hash=Fingerprint("r")) for name in ("account", "other")
+    Rendition(account=AccountId(name), kind="warning", rendered_hash=Fingerprint("r"))
+    for name in ("account", "other")
 ]
 CONTENT = hash_renditions(RENDITIONS)
-CHANGED_ELSEWHERE = hash_renditions([RENDITIONS[0], replace(RENDITIONS[1], rendered_hash=Fingerprint("r2"))])
+CHANGED_ELSEWHERE = hash_renditions(
+    [RENDITIONS[0], replace(RENDITIONS[1], rendered_hash=Fingerprint("r2"))]
+)
 """The same text on our account, another one on the other account of the occurrence."""
 
 
-def _approved_by(*people: str, content: Fingerprint = CONTENT, at: datetime = NOW) -> ApprovalStatus:
-    """Return an occurrence to which these people have said yes, over some content of it, for some time."""
+def _approved_by(
+    *people: str, content: Fingerprint = CONTENT, at: datetime = NOW
+) -> ApprovalStatus:
+    """Return an occurrence that these people have approved, for some content and some time."""
     chain = hash_chain(CHAIN)
     approvals = [
-        Approval(person=person, stage=CHAIN[0].name, chain=chain, fingerprint=content, at=BEFORE_CALL, scheduled_at=at)
+        Approval(
+            person=person,
+            stage=CHAIN[0].name,
+            chain=chain,
+            fingerprint=content,
+            at=BEFORE_CALL,
+            scheduled_at=at,
+        )
         for person in people
     ]
     return ApprovalStatus(
@@ -85,11 +102,16 @@ NOT_APPROVED = {
     "one person": _approved_by("li"),
     "one person twice": _approved_by("li", "li"),
     "the author": _approved_by("li", AUTHOR),
-    "other text on our account": _approved_by("li", "wang", content=hash_renditions(RENDITIONS[1:])),
+    "other text on our account": _approved_by(
+        "li", "wang", content=hash_renditions(RENDITIONS[1:])
+    ),
     "other text on the other account": _approved_by("li", "wang", content=CHANGED_ELSEWHERE),
     "another time, long after": _approved_by("li", "wang", at=NOW + MAX_ADVANCE + TICK),
 }
-"""What a store may find of an occurrence that lacks a valid yes; yeses that were ended are not among those it reads."""
+"""The statuses of an occurrence that lacks a valid approval, as a store may find them.
+
+The store does not read approvals that were ended.
+"""
 
 
 class StoreReader(NamedTuple):
@@ -110,8 +132,8 @@ class StoreReader(NamedTuple):
 class Worker(NamedTuple):
     """A process that has leased the delivery; one that does nothing while time passes is frozen.
 
-    `step` is claimed, intended, calling (the platform may still act, for `fuse` ticks) or answered (it has acted).
-    `was_approved` is remembered from the claim under a broken rule only.
+    `step` is claimed, intended, calling (the platform may still act, for `fuse` ticks) or answered
+    (it has acted). `was_approved` is remembered from the claim under a broken rule only.
     """
 
     step: str
@@ -120,7 +142,10 @@ class Worker(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """A post of one of our attempts: live, review, refused or removed; lists must show it after `lag` ticks."""
+    """A post of one of our attempts: live, review, refused or removed.
+
+    Lists must show it after `lag` ticks.
+    """
 
     status: str
     lag: int = 0
@@ -128,13 +153,16 @@ class Copy(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Everything at one instant. `sleeper` is a worker that was overtaken, `fuses` are calls that nobody waits for.
+    """The whole state at one instant.
 
-    `copies` are of the part that is being sent. `beneath` is the state of the post whose part that is: live or
-    removed; without it the part is the post itself. `is_unbegun`: the call of the last intent has not started.
-    `is_edited`: the schedule has another text by now, and no person has chosen the old one. `is_approved`: all who must
-    say yes to the content have done so, and no yes was ended; this is followed only while the delivery waits for its
-    call. `is_sent_unapproved`: an intent was written without that.
+    `sleeper` is a worker that was overtaken, `fuses` are calls that nobody waits for.
+
+    `copies` are of the part that is being sent. `beneath` is the state of the post with that part:
+    live or removed; without it the part is the post itself. `is_unbegun`: the call of the last
+    intent has not started. `is_edited`: the schedule has another text by now, and no person has
+    chosen the old one. `is_approved`: all required approvers have approved the content, and no
+    approval was ended. This is followed only while the delivery waits for its call.
+    `is_sent_unapproved`: an intent was written without that.
     """
 
     recorded: StoreReader = StoreReader()
@@ -158,14 +186,18 @@ Advance = Callable[..., Delivery]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The product's rules as the walk applies them; a mutant replaces one. `parts` is how many more a text takes.
+    """The product's rules as the walk applies them; a mutant replaces one.
 
-    `review` is for how many ticks a review hides its post from the list; `settle` then includes them.
+    `parts` is the number of further parts of a text.
 
-    `may_start`: a call is over before its lease, of which so much is left. `settles`: an outcome is accepted only under
-    the current fencing token while sending. `incomplete_readback` did not reach back past the attempt, `possible_match`
-    found the same text without our marker. `is_approved` is asked in the transaction of the intent, unless approvals
-    are read at the claim; the store reads no yes that was ended.
+    `review` is the time in ticks that a review keeps its post out of the list; `settle` then
+    includes it.
+
+    `may_start`: a call is over before its lease; the argument is the time left of the lease.
+    `settles`: an outcome is accepted only under the current fencing token while sending.
+    `incomplete_readback` did not reach back past the attempt. `possible_match` found the same text
+    without our marker. `is_approved` is asked in the transaction of the intent, unless approvals
+    are read at the claim. The store does not read approvals that were ended.
     """
 
     parts: int = 0
@@ -175,7 +207,9 @@ class Rules:
     is_confirmed: Callable[..., bool] = is_confirmed
     settle: int = SETTLE
     may_start: Callable[[int], bool] = lambda lease: lease >= DEADLINE
-    settles: Callable[..., bool] = lambda *, is_current, state: is_current and state is State.SENDING
+    settles: Callable[..., bool] = lambda *, is_current, state: (
+        is_current and state is State.SENDING
+    )
     incomplete_readback: Callable[[], NotFound] = lambda: NotFound(covered_since=JUST_NOW)
     possible_match: Callable[[], PossibleMatch | Published] = lambda: ANOTHERS_MATCH
     is_approved: Callable[[ApprovalStatus], bool] = lambda status: status.is_approved
@@ -189,7 +223,10 @@ class Rules:
 
 
 def can_still_act(snapshot: Snapshot, rules: Rules) -> bool:
-    """Return True if a call may yet create a post, or a reviewed one may yet be published; not under a deleted post."""
+    """Return True if a call may yet create a post, or a review may yet publish one.
+
+    Under a deleted post neither is possible.
+    """
     if snapshot.beneath == "removed":
         return False
     leases = ((snapshot.worker, snapshot.lease), (snapshot.sleeper, -1))

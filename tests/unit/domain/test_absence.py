@@ -25,7 +25,9 @@ from publisher.domain.verification import proves_absent
 SECOND = timedelta(seconds=1)
 STARTED = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 ENDED = STARTED + 20 * SECOND
-ATTEMPT = Attempt(number=2, fencing_token=3, intended_at=STARTED, ended_at=ENDED, baseline_at=STARTED - 5 * SECOND)
+ATTEMPT = Attempt(
+    number=2, fencing_token=3, intended_at=STARTED, ended_at=ENDED, baseline_at=STARTED - 5 * SECOND
+)
 LOOK = Readback(attempt=2, at=ENDED, result=NotFound(covered_since=ATTEMPT.baseline_at))
 SHORT = replace(LOOK, result=NotFound(covered_since=ATTEMPT.baseline_at + SECOND))
 UNREADABLE = replace(LOOK, result=Unknown(reason="unreadable"))
@@ -58,7 +60,7 @@ def test_one_readback_is_not_enough(readbacks):
 
 @pytest.mark.parametrize("failed", [UNREADABLE, LIMITED])
 def test_a_failed_read_prevents_no_absence(failed):
-    """A failed or limited read beside two complete ones neither counts for them nor against them."""
+    """A failed or limited read beside two complete ones counts neither for nor against absence."""
     assert proves_absent([LOOK, failed, LOOK], ATTEMPT, is_window_over=True)
 
 
@@ -74,7 +76,10 @@ def test_a_readback_that_does_not_reach_back_does_not_count():
 
 
 def test_the_newest_readback_must_be_settled():
-    """F25: a readback before the end of the visibility window is too early; a partial list after it does not help."""
+    """F25: a readback before the end of the visibility window is too early to prove absence.
+
+    A partial list after the window does not help.
+    """
     assert not proves_absent([LOOK, LOOK], ATTEMPT, is_window_over=False)
     assert not proves_absent([LOOK, LOOK, SHORT], ATTEMPT, is_window_over=True)
     assert not proves_absent([LOOK, LOOK, UNREADABLE], ATTEMPT, is_window_over=True)
@@ -82,7 +87,7 @@ def test_the_newest_readback_must_be_settled():
 
 @pytest.mark.parametrize("finding", TELLING, ids=lambda finding: type(finding).__name__)
 def test_any_other_finding_prevents_it(finding):
-    """One readback with a finding outweighs all those without."""
+    """One readback with a finding outweighs all the others."""
     seen = replace(LOOK, result=finding)
     assert not proves_absent([LOOK, seen, LOOK], ATTEMPT, is_window_over=True)
     assert proves_absent([LOOK, replace(seen, attempt=1), LOOK], ATTEMPT, is_window_over=True)
@@ -101,7 +106,10 @@ readbacks = st.lists(
 
 @given(readbacks, st.booleans())
 def test_the_wall_clock_changes_nothing(some, is_settled):
-    """Wall-clock times are evidence for people, not for the rule; readbacks of other attempts do not count."""
+    """Wall-clock times and the readbacks of other attempts do not change the rule.
+
+    Wall-clock times are evidence for people.
+    """
     own = [replace(readback, at=ENDED) for readback in some if readback.attempt == 2]
     assert proves_absent(some, ATTEMPT, is_window_over=is_settled) == proves_absent(
         own, ATTEMPT, is_window_over=is_settled
@@ -119,5 +127,5 @@ def test_failed_readbacks_before_the_newest_change_nothing(some):
 
 @given(readbacks)
 def test_more_time_never_refutes_an_absence(some):
-    """What is absent before the visibility window ends is absent after it."""
+    """A post that is absent before the visibility window ends is absent after it."""
     assert not proves_absent(some, ATTEMPT, is_window_over=False)

@@ -23,7 +23,12 @@ from publisher.domain.audit_chain import (
     hash_entry,
     parse_header,
 )
-from publisher.domain.audit_verifier import MAX_LISTED_BREAKS, ChainDefect, ChainVerifier, verify_export
+from publisher.domain.audit_verifier import (
+    MAX_LISTED_BREAKS,
+    ChainDefect,
+    ChainVerifier,
+    verify_export,
+)
 from publisher.domain.delivery import EVENT_CODES
 
 GENESIS = "00" * 32
@@ -32,9 +37,19 @@ RESTORED_AT = int(datetime(2026, 11, 25, 2, tzinfo=UTC).timestamp()) * 1_000_000
 
 def forged(number, previous, **changes):
     """Return an entry with a correct hash."""
-    named = {"at": 1_700_000_000_000_000 + number, "role": "person", "name": "王", "event": "paused", "subject": "all"}
-    fields = tuple({**named, "before": None, "after": None, "detail": f'{{"n": {number}}}', **changes}.values())
-    return ChainEntry(sequence=number, fields=fields, previous=previous, hash=hash_entry(number, fields, previous))
+    named = {
+        "at": 1_700_000_000_000_000 + number,
+        "role": "person",
+        "name": "王",
+        "event": "paused",
+        "subject": "all",
+    }
+    fields = tuple(
+        {**named, "before": None, "after": None, "detail": f'{{"n": {number}}}', **changes}.values()
+    )
+    return ChainEntry(
+        sequence=number, fields=fields, previous=previous, hash=hash_entry(number, fields, previous)
+    )
 
 
 def chain_of(count, genesis=GENESIS):
@@ -47,7 +62,13 @@ def chain_of(count, genesis=GENESIS):
 
 
 def anchor(link, chain=GENESIS):
-    return Checkpoint(database="d", chain=chain, sequence=link.sequence, hash=link.hash, at="2026-11-25T01:00:00+00:00")
+    return Checkpoint(
+        database="d",
+        chain=chain,
+        sequence=link.sequence,
+        hash=link.hash,
+        at="2026-11-25T01:00:00+00:00",
+    )
 
 
 def verify(links, anchors=(), **more):
@@ -56,7 +77,10 @@ def verify(links, anchors=(), **more):
 
 def found(links, anchors=()):
     """Return the findings as (damage, from, to, other)."""
-    return [(item.defect, item.sequence, item.until, item.other) for item in verify(links, anchors).breaks]
+    return [
+        (item.defect, item.sequence, item.until, item.other)
+        for item in verify(links, anchors).breaks
+    ]
 
 
 def renumbered(links):
@@ -75,7 +99,11 @@ def test_an_unchanged_chain_is_valid():
     links = chain_of(30)
     verification = verify(links, [anchor(links[9]), anchor(links[29])])
     assert verification.is_sound
-    assert (verification.entry_count, verification.last_confirmed, verification.head) == (30, 30, (30, links[29].hash))
+    assert (verification.entry_count, verification.last_confirmed, verification.head) == (
+        30,
+        30,
+        (30, links[29].hash),
+    )
     assert verify([]).is_sound
 
 
@@ -114,7 +142,10 @@ def test_a_deletion_is_named(first, last, closes):
 @pytest.mark.parametrize(("one", "other"), [(1, 2), (7, 8), (29, 30), (7, 20), (1, 30)])
 @pytest.mark.parametrize("whole", [True, False], ids=["rows", "fields"])
 def test_a_swap_is_named(one, other, whole):
-    """Two entries that changed places are named as a pair, whole rows as well as their contents alone."""
+    """Two entries that changed places are named as a pair.
+
+    This holds for whole rows and for their contents alone.
+    """
     links = chain_of(30)
     a, b = links[one - 1], links[other - 1]
     if whole:
@@ -122,14 +153,17 @@ def test_a_swap_is_named(one, other, whole):
     else:
         links[one - 1], links[other - 1] = replace(a, fields=b.fields), replace(b, fields=a.fields)
     places = {number for item in verify(links).breaks for number in (item.sequence, item.other)}
-    assert {item.defect for item in verify(links).breaks} <= {ChainDefect.SWAPPED, ChainDefect.MOVED}
+    assert {item.defect for item in verify(links).breaks} <= {
+        ChainDefect.SWAPPED,
+        ChainDefect.MOVED,
+    }
     assert len(verify(links).breaks) == 1
     assert places == {one, other}
 
 
 @pytest.mark.parametrize("place", [1, 7, 30])
 def test_an_insertion_is_named(place):
-    """A foreign row is named at its place, and those after it are not blamed."""
+    """A foreign row is named at its place, and the rows after it are not blamed."""
     links = chain_of(30)
     external_post = replace(links[place - 1], fields=("x",) * 8, hash="11" * 32)
     assert found(renumbered([*links[: place - 1], external_post, *links[place - 1 :]])) == [
@@ -141,7 +175,9 @@ def test_an_insertion_with_a_hash_of_its_own_is_named():
     """A forged entry that is chained to the one before it replaces the true one."""
     links = chain_of(30)
     external_post = forged(7, links[5].hash, name="李")
-    places = [item.sequence for item in verify(renumbered([*links[:6], external_post, *links[6:]])).breaks]
+    places = [
+        item.sequence for item in verify(renumbered([*links[:6], external_post, *links[6:]])).breaks
+    ]
     assert places
     assert set(places) <= {7, 8}
 
@@ -157,7 +193,9 @@ def test_a_cut_end_is_detected_by_a_checkpoint():
     """Without a checkpoint the rest is consistent; a checkpoint proves that there was more."""
     links = chain_of(30)
     assert found(links[:20]) == []
-    assert found(links[:20], [anchor(links[9]), anchor(links[27])]) == [(ChainDefect.CUT, 21, 28, None)]
+    assert found(links[:20], [anchor(links[9]), anchor(links[27])]) == [
+        (ChainDefect.CUT, 21, 28, None)
+    ]
     assert found([], [anchor(links[27])]) == [(ChainDefect.CUT, 1, 28, None)]
 
 
@@ -176,25 +214,44 @@ def test_a_recomputed_chain_is_detected_by_checkpoints():
 def test_a_chain_with_another_start_is_detected_by_a_checkpoint():
     """A database that was replaced as a whole contradicts the checkpoint."""
     links = chain_of(30)
-    assert found(links, [anchor(chain_of(5, "11" * 32)[4], "11" * 32)]) == [(ChainDefect.OTHER_CHAIN, 5, 5, None)]
+    assert found(links, [anchor(chain_of(5, "11" * 32)[4], "11" * 32)]) == [
+        (ChainDefect.OTHER_CHAIN, 5, 5, None)
+    ]
 
 
 def test_no_step_of_a_delivery_is_called_like_the_restore_of_a_database():
-    """What comes back into the schedule is no restored database: it excuses no checkpoint, and ends no approval."""
-    assert not {RESTORED_EVENT, OLDER_DATABASE_EVENT, LOSS_ACCEPTED_EVENT} & set(EVENT_CODES.values())
+    """A delivery's return into the schedule is not logged as the restore of a database.
+
+    It excuses no checkpoint and ends no approval.
+    """
+    assert not {RESTORED_EVENT, OLDER_DATABASE_EVENT, LOSS_ACCEPTED_EVENT} & set(
+        EVENT_CODES.values()
+    )
 
 
 def restored(links, lost):
     """Add the entry of a restore in place of a database with the lost entries."""
     number, cut = len(links) + 1, [{"sequence": link.sequence, "hash": link.hash} for link in lost]
-    changes = {"at": RESTORED_AT, "event": RESTORED_EVENT, "subject": "database", "detail": json.dumps({"cut": cut})}
+    changes = {
+        "at": RESTORED_AT,
+        "event": RESTORED_EVENT,
+        "subject": "database",
+        "detail": json.dumps({"cut": cut}),
+    }
     return forged(number, links[-1].hash, **changes)
 
 
 def accepted(links, losses, signature="ours"):
     acceptance = AcceptedDataLoss(name="陈", reason="演练", losses=losses, signature=signature)
     detail = json.dumps(acceptance.detail)
-    return forged(len(links) + 1, links[-1].hash, event=LOSS_ACCEPTED_EVENT, subject="audit", name="陈", detail=detail)
+    return forged(
+        len(links) + 1,
+        links[-1].hash,
+        event=LOSS_ACCEPTED_EVENT,
+        subject="audit",
+        name="陈",
+        detail=detail,
+    )
 
 
 def is_ours(_text, signature):
@@ -202,14 +259,21 @@ def is_ours(_text, signature):
 
 
 def test_a_recorded_restore_is_a_loss_until_it_is_accepted():
-    """With and without the checkpoints: from which entry to which; a foreign signature accepts nothing."""
+    """A recorded restore is a loss until it is accepted, with and without checkpoints.
+
+    The first and the last lost entry are named. A foreign signature accepts nothing.
+    """
     links = chain_of(30)
     anchors = [anchor(links[number - 1]) for number in (10, 20, 30)]
     again = [*links[:12], restored(links[:12], links[29:])]
     for known in (anchors, []):
         assert found(again, known) == [(ChainDefect.REPLACED, 13, 30, None)]
     [lost] = verify(again, anchors).breaks
-    assert (lost.loss.sequence, lost.loss.until, lost.facts["since"]) == (13, 30, links[11].facts["at"])
+    assert (lost.loss.sequence, lost.loss.until, lost.facts["since"]) == (
+        13,
+        30,
+        links[11].facts["at"],
+    )
     for signature, breaks in (("ours", 0), ("another", 1), ("", 1)):
         ended = [*again, accepted(again, [lost.loss], signature)]
         verification = verify(ended, anchors, is_own_signature=is_ours)
@@ -217,9 +281,14 @@ def test_a_recorded_restore_is_a_loss_until_it_is_accepted():
         assert not verify(ended, anchors).is_sound
 
 
-@pytest.mark.parametrize("detail", ["[" * 100_000, '{"cut": [{"sequence": Infinity, "hash": "x"}]}', "{", "{}"])
+@pytest.mark.parametrize(
+    "detail", ["[" * 100_000, '{"cut": [{"sequence": Infinity, "hash": "x"}]}', "{", "{}"]
+)
 def test_an_entry_of_a_restore_that_cannot_be_read_ends_nothing(detail):
-    """An attacker who can write the database can write any detail; the audit is verified all the same."""
+    """An unreadable entry of a restore ends no verification of the audit.
+
+    An attacker with write access to the database can write any detail.
+    """
     links = chain_of(3)
     links.append(forged(4, links[-1].hash, event=RESTORED_EVENT, detail=detail))
     assert found(links) == []
@@ -227,7 +296,10 @@ def test_an_entry_of_a_restore_that_cannot_be_read_ends_nothing(detail):
 
 
 def test_an_acceptance_covers_what_was_known_then_and_nothing_later():
-    """An accepted silent cut stays accepted as the chain grows; a checkpoint written later is another loss."""
+    """An accepted silent cut stays accepted as the chain grows.
+
+    A checkpoint written later is another loss.
+    """
     links = chain_of(30)
     anchors = [anchor(links[number - 1]) for number in (10, 20, 30)]
     [lost] = verify(links[:12], anchors).breaks
@@ -271,22 +343,39 @@ def test_any_changed_field_is_found(place, column, value):
 
 
 def excerpt(links):
-    title = ExportHeader(format=EXPORT_FORMAT, database="库", chain=GENESIS, first=1, last=len(links), previous=GENESIS)
-    return "".join(line + "\n" for line in [format_header(title), *map(format_entry, links)]).encode()
+    title = ExportHeader(
+        format=EXPORT_FORMAT,
+        database="库",
+        chain=GENESIS,
+        first=1,
+        last=len(links),
+        previous=GENESIS,
+    )
+    return "".join(
+        line + "\n" for line in [format_header(title), *map(format_entry, links)]
+    ).encode()
 
 
 def is_sound(data):
-    verification = verify_export(TextIOWrapper(BytesIO(data), "utf-8", "surrogateescape", newline="\n"))
+    verification = verify_export(
+        TextIOWrapper(BytesIO(data), "utf-8", "surrogateescape", newline="\n")
+    )
     return verification is not None and verification.is_sound
 
 
 EXPORTED = excerpt(chain_of(6))
-NAME = len(b'{"format":"publisher audit 1","database":"'), len(b'{"format":"publisher audit 1","database":"') + 3
+NAME = (
+    len(b'{"format":"publisher audit 1","database":"'),
+    len(b'{"format":"publisher audit 1","database":"') + 3,
+)
 
 
 @given(st.integers(0, 8 * len(EXPORTED) - 1))
 def test_any_changed_bit_of_an_export_is_found(bit):
-    """Any changed bit of an export is detected, except in the database's name, which is for people."""
+    """Any changed bit of an export is detected, except in the database's name.
+
+    The name is for people.
+    """
     data = bytearray(EXPORTED)
     data[bit // 8] ^= 1 << bit % 8
     assert NAME[0] <= bit // 8 < NAME[1] or not is_sound(bytes(data))

@@ -14,11 +14,15 @@ PATIENCE = Timing()
 counts = st.integers(0, 1000)
 jitters = st.floats(0, 1, exclude_max=True)
 seconds = st.integers(0, 3600).map(lambda number: number * SECOND)
-patiences = st.builds(Timing, visibility_window=st.integers(1, 7200).map(lambda number: number * SECOND))
+patiences = st.builds(
+    Timing, visibility_window=st.integers(1, 7200).map(lambda number: number * SECOND)
+)
 
 
 @given(counts, jitters)
-def test_a_retry_waits_at_least_the_first_pause_and_never_much_more_than_the_longest(failures, jitter):
+def test_a_retry_waits_at_least_the_first_pause_and_never_much_more_than_the_longest(
+    failures, jitter
+):
     """F27: the wait is between the first pause and the longest one plus a quarter."""
     wait = next_retry_at(PATIENCE, failures, NOW, jitter) - NOW
     assert PATIENCE.retry_first <= wait <= PATIENCE.max_retry_delay * 1.25
@@ -27,7 +31,9 @@ def test_a_retry_waits_at_least_the_first_pause_and_never_much_more_than_the_lon
 @given(counts, jitters)
 def test_retries_grow_further_apart(failures, jitter):
     """One more failure never shortens the wait."""
-    assert next_retry_at(PATIENCE, failures, NOW, jitter) <= next_retry_at(PATIENCE, failures + 1, NOW, jitter)
+    assert next_retry_at(PATIENCE, failures, NOW, jitter) <= next_retry_at(
+        PATIENCE, failures + 1, NOW, jitter
+    )
 
 
 @given(st.integers(), counts)
@@ -39,7 +45,10 @@ def test_jitter_is_steady_and_below_one(seed, count):
 
 @given(patiences, counts, seconds)
 def test_a_read_never_skips_the_end_of_the_visibility_window(timing, readbacks, age):
-    """Before the visibility window ends, the next read comes at the latest right after it; always later than now."""
+    """The next read comes at the latest right after the end of the visibility window.
+
+    This holds for reads before the window ends. The next read is always later than now.
+    """
     since, settled_at = NOW - age, NOW - age + timing.visibility_window
     look_at = next_check_at(timing, readbacks, since, NOW)
     assert look_at > NOW
@@ -58,7 +67,7 @@ def test_later_reads_come_later(timing, readbacks, age, more):
 
 @given(patiences)
 def test_a_few_reads_lead_past_the_visibility_window(timing):
-    """From the call on, two reads are made and one of them after the visibility window, within a dozen reads."""
+    """From the call on, two reads, one of them after the window, come within a dozen reads."""
     at, taken = next_check_at(timing, 0, NOW, NOW), []
     while len(taken) < 2 or taken[-1] <= NOW + timing.visibility_window:
         taken.append(at)
@@ -67,8 +76,10 @@ def test_a_few_reads_lead_past_the_visibility_window(timing):
 
 
 @given(patiences, counts, seconds)
-def test_after_the_visibility_window_a_readable_list_is_read_again_within_a_minute(timing, readbacks, age):
-    """Reads that failed for long do not delay the second read once the platform can be read again."""
+def test_after_the_visibility_window_a_readable_list_is_read_again_within_a_minute(
+    timing, readbacks, age
+):
+    """Reads that failed for long do not delay the second read of a readable platform."""
     since = NOW - timing.visibility_window - SECOND - age
     assert next_check_at(timing, readbacks, since, NOW, was_read=True) <= NOW + timedelta(minutes=1)
     assert next_check_at(timing, 16, since, NOW) == NOW + timing.max_check_delay

@@ -59,7 +59,7 @@ def test_ordinary_text_is_accepted(text):
 
 @pytest.mark.parametrize("text", MISPLACED, ids=ascii)
 def test_joiners_and_selectors_stand_by_emoji_only(text):
-    """Anywhere else they hide what the text says."""
+    """Joiners and selectors away from emoji are found, as they hide the text's meaning."""
     assert list(find_forbidden_characters(text))
 
 
@@ -70,7 +70,9 @@ def test_a_character_is_named_without_showing_it():
     assert describe_character("\x01") == "U+0001 <control>"
     assert describe_character("\U000e0041") == "U+E0041 TAG LATIN CAPITAL LETTER A"
     assert describe_character("\ue000") == "U+E000 <private use>"
-    assert all(describe_character(odd).isascii() and describe_character(odd).isprintable() for odd in ODD)
+    assert all(
+        describe_character(odd).isascii() and describe_character(odd).isprintable() for odd in ODD
+    )
 
 
 def test_odd_characters_of_a_table_are_found_in_keys_and_values():
@@ -82,7 +84,9 @@ def test_odd_characters_of_a_table_are_found_in_keys_and_values():
     ]
 
 
-@given(st.text(alphabet=st.one_of(st.characters(), st.sampled_from(ODD), st.sampled_from("👨1\n\t"))))
+@given(
+    st.text(alphabet=st.one_of(st.characters(), st.sampled_from(ODD), st.sampled_from("👨1\n\t")))
+)
 def test_no_text_is_shown_with_a_control_character(text):
     """Every such character is escaped, and nothing else of the text changes."""
     shown = escape_forbidden(text)

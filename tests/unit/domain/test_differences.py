@@ -1,4 +1,4 @@
-"""Differences are found in bounded time, whatever is compared."""
+"""Differences are found in bounded time, for any input."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ LETTERS = st.lists(st.sampled_from("abc"), max_size=40)
 
 @given(LETTERS, LETTERS)
 def test_the_parts_are_both_sequences(before, after):
-    """In order and without a gap; what is the same is the same."""
+    """The parts give both sequences in order and without a gap; equal parts are equal."""
     spans = list(compare_sequences(before, after))
     assert [item for span in spans for item in before[span.before]] == before
     assert [item for span in spans for item in after[span.after]] == after
@@ -20,6 +20,13 @@ def test_the_parts_are_both_sequences(before, after):
 
 @pytest.mark.parametrize("number", [MAX_COMPARISONS, 20 * MAX_COMPARISONS])
 def test_f90_a_long_difference_is_one_part(number):
-    """Comparing every two of its items would take hours; what stands around it is found all the same."""
-    spans = list(compare_sequences(["x", "y", *["a", "a", "b"] * number, "z"], ["x", *["a", "b"] * number, "c", "z"]))
+    """A long difference is one part, and the equal items around it are still found.
+
+    Comparing every two of its items would take hours.
+    """
+    spans = list(
+        compare_sequences(
+            ["x", "y", *["a", "a", "b"] * number, "z"], ["x", *["a", "b"] * number, "c", "z"]
+        )
+    )
     assert [span.is_same for span in spans] == [True, False, True]

@@ -1,4 +1,7 @@
-"""Which post of the drawer an account gets, and what a schedule leaves alone."""
+"""The choice of a post from the drawer for an account, and the limits of a schedule.
+
+A schedule leaves some deliveries alone.
+"""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -27,9 +30,14 @@ DAY = timedelta(days=1)
 
 
 def evergreen(name, *uses, accounts=("a", "b"), expires_at=None):
-    """Return a post of the drawer, used so many days ago on an account, and what became of it."""
-    post = replace(make_post(name, accounts, START_TIME, expires_at=expires_at), trigger=EvergreenTrigger())
-    deliveries = [EvergreenUse(account=on, due_at=START_TIME - days * DAY, state=state) for on, days, state in uses]
+    """Return a post of the drawer, used so many days ago on an account, with its outcome."""
+    post = replace(
+        make_post(name, accounts, START_TIME, expires_at=expires_at), trigger=EvergreenTrigger()
+    )
+    deliveries = [
+        EvergreenUse(account=on, due_at=START_TIME - days * DAY, state=state)
+        for on, days, state in uses
+    ]
     return EvergreenPost(post=post, deliveries=deliveries)
 
 
@@ -38,9 +46,13 @@ def evergreen(name, *uses, accounts=("a", "b"), expires_at=None):
     [
         pytest.param([evergreen("x"), evergreen("y")], "x", id="first"),
         pytest.param([evergreen("x", (A, 9, State.PUBLISHED)), evergreen("y")], "y", id="not had"),
-        pytest.param([evergreen("x", (B, 3, State.PUBLISHED)), evergreen("y")], "y", id="never used"),
         pytest.param(
-            [evergreen("x", (B, 3, State.PUBLISHED)), evergreen("y", (B, 9, State.REMOVED))], "y", id="least recently"
+            [evergreen("x", (B, 3, State.PUBLISHED)), evergreen("y")], "y", id="never used"
+        ),
+        pytest.param(
+            [evergreen("x", (B, 3, State.PUBLISHED)), evergreen("y", (B, 9, State.REMOVED))],
+            "y",
+            id="least recently",
         ),
         pytest.param([evergreen("x", (A, 3, State.FAILED))], "x", id="failed there"),
         pytest.param([evergreen("x", (A, 3, State.REMOVED))], None, id="removed there"),
@@ -50,13 +62,19 @@ def evergreen(name, *uses, accounts=("a", "b"), expires_at=None):
     ],
 )
 def test_an_account_gets_what_it_has_not_had_and_what_was_used_least_recently(drawer, chosen):
-    """What failed there counts as not had, what was removed as had."""
+    """An account gets a post that it has not had, else the least recently used one.
+
+    A failed use there counts as not had, a removed one as had.
+    """
     found = choose_evergreen(drawer, A, START_TIME)
     assert (found and found.id) == chosen
 
 
 def test_the_schedule_files_nothing_of_the_drawer_and_cancels_nothing_that_people_have_scheduled():
-    """An occurrence of tomorrow stays when the schedule is read again, and is not given to other accounts."""
+    """An occurrence of tomorrow stays at the next read of the schedule.
+
+    It is not given to other accounts.
+    """
     post = evergreen("x").post
     tomorrow = StoredOccurrence(
         due_at=START_TIME + DAY,
@@ -67,7 +85,9 @@ def test_the_schedule_files_nothing_of_the_drawer_and_cancels_nothing_that_peopl
     )
     window = PlanWindow(now=START_TIME, until=START_TIME + 2 * DAY)
     occurrences = {name_ordered_occurrence(START_TIME): tomorrow}
-    stored = StoredPost(content_hash=post.content_hash, active_since=START_TIME, occurrences=occurrences)
+    stored = StoredPost(
+        content_hash=post.content_hash, active_since=START_TIME, occurrences=occurrences
+    )
     schedule = Schedule(posts=(post,))
     assert plan(schedule, {}, window, {}).planned == ()
     changes = plan(schedule, {PostId("x"): stored}, window, {})
@@ -76,10 +96,15 @@ def test_the_schedule_files_nothing_of_the_drawer_and_cancels_nothing_that_peopl
 
 @pytest.mark.parametrize(
     "trigger",
-    [EvergreenTrigger(), OneTimeTrigger(at=None), OneTimeTrigger(at=START_TIME), CronTrigger(text="0 9 * * *")],
+    [
+        EvergreenTrigger(),
+        OneTimeTrigger(at=None),
+        OneTimeTrigger(at=START_TIME),
+        CronTrigger(text="0 9 * * *"),
+    ],
 )
 def test_each_trigger_is_stored_as_what_it_is(trigger):
-    """No trigger is read back as another, whatever its fields."""
+    """No trigger is read back as another, for any values of its fields."""
     adapter = TypeAdapter(Post)
     post = replace(make_post("p", ["a"], START_TIME), trigger=trigger)
     assert adapter.validate_json(adapter.dump_json(post)).trigger == trigger

@@ -1,4 +1,4 @@
-"""The seven signs: each state has one, and what needs a person stands out."""
+"""The seven signs: each state has one, and a state that needs a person stands out."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -73,19 +73,21 @@ def test_a_missing_approval_needs_a_person_two_hours_before():
     """Long before its time an unapproved post is only waiting."""
     pending = delivery(State.PENDING)
     awaiting = delivery(State.PENDING, reason=AWAITING_APPROVAL)
-    assert choose_glyph(pending, START - REMINDER_LEAD - MINUTE, is_unapproved=True) is Glyph.WAITING
+    assert (
+        choose_glyph(pending, START - REMINDER_LEAD - MINUTE, is_unapproved=True) is Glyph.WAITING
+    )
     assert choose_glyph(pending, START - REMINDER_LEAD, is_unapproved=True) is Glyph.ACTION
     assert choose_glyph(awaiting, START) is Glyph.ACTION
 
 
 def test_a_pause_needs_a_person_once_something_is_due():
-    """What is not due yet is not held back by a pause, and what is sent already is not either."""
+    """A pause holds back only due deliveries, neither later ones nor sent ones."""
     assert choose_glyph(delivery(State.PENDING), START - MINUTE, is_paused=True) is Glyph.WAITING
     assert choose_glyph(delivery(State.DUE), START, is_paused=True) is Glyph.ACTION
     assert choose_glyph(delivery(State.UNKNOWN), START, is_paused=True) is Glyph.CHECKING
 
 
 def test_a_post_has_the_sign_of_its_worst_part():
-    """One failure among many that are published is what is seen first."""
+    """One failure among many published deliveries gives a post its sign."""
     assert worst_glyph([Glyph.PUBLISHED, Glyph.CHECKING, Glyph.FAILED]) is Glyph.FAILED
     assert worst_glyph([]) is Glyph.WAITING

@@ -1,4 +1,7 @@
-"""The table of states: its content, that nothing else is possible, and what its steps store."""
+"""The table of states: its content, its limits, and the data that its steps store.
+
+No other step is possible.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -138,7 +141,9 @@ def after(delivery: Delivery, *events: Any) -> Delivery:
     for event in events:
         rule = TRANSITIONS[delivery.state, type(event)]
         role = min(rule.roles)
-        delivery = advance(delivery, event, by=Actor(role=role, name=role), now=NOW, timing=PATIENCE)
+        delivery = advance(
+            delivery, event, by=Actor(role=role, name=role), now=NOW, timing=PATIENCE
+        )
     return delivery
 
 
@@ -184,15 +189,21 @@ def test_every_kind_of_event_is_tested_here():
     assert {type(event) for event in EVENTS} == set(get_args(Event))
 
 
-@pytest.mark.parametrize(("state", "event"), [pair for pair in PAIRS if not rule_of(*pair)], ids=name_of)
+@pytest.mark.parametrize(
+    ("state", "event"), [pair for pair in PAIRS if not rule_of(*pair)], ids=name_of
+)
 def test_unlisted_events_are_refused(state, event):
     """An event without a line raises, for every role; so ended states never change."""
     for role in Role:
         with pytest.raises(IllegalTransitionError):
-            advance(in_state(state), event, by=Actor(role=role, name=role), now=NOW, timing=PATIENCE)
+            advance(
+                in_state(state), event, by=Actor(role=role, name=role), now=NOW, timing=PATIENCE
+            )
 
 
-@pytest.mark.parametrize(("state", "event"), [pair for pair in PAIRS if rule_of(*pair)], ids=name_of)
+@pytest.mark.parametrize(
+    ("state", "event"), [pair for pair in PAIRS if rule_of(*pair)], ids=name_of
+)
 def test_listed_events_lead_to_their_state_and_need_their_role(state, event):
     """A listed event leads to a listed state, one version on; a wrong role raises."""
     rule = rule_of(state, event)
@@ -208,15 +219,28 @@ def test_listed_events_lead_to_their_state_and_need_their_role(state, event):
 
 
 def test_an_end_is_left_for_what_was_never_called_alone():
-    """I12: nothing leads out of an end but the schedule, which wants a delivery again that it had lost."""
-    ways_out = {(state, event): rule.roles for (state, event), rule in TRANSITIONS.items() if state in FINAL_STATES}
+    """I12: only the schedule leads out of an end, for a lost delivery that was never called."""
+    ways_out = {
+        (state, event): rule.roles
+        for (state, event), rule in TRANSITIONS.items()
+        if state in FINAL_STATES
+    }
     assert ways_out == {(state, Restored): {Role.PLANNER} for state in RESTORABLE_STATES}
 
 
 def test_f100_what_was_never_called_comes_back_as_it_was():
-    """F100: a removed or expired delivery waits again: its time and its deadline, which a rate limit had extended."""
+    """F100: a removed or expired delivery waits again with its time and its deadline.
+
+    A rate limit had extended the deadline.
+    """
     lost = in_state(State.PENDING, attempts=0, first_attempt_deadline=NOW + 45 * MINUTE)
-    same = replace(REVISED, due_at=lost.due_at, max_delay=lost.max_delay, expires_at=lost.expires_at, is_urgent=False)
+    same = replace(
+        REVISED,
+        due_at=lost.due_at,
+        max_delay=lost.max_delay,
+        expires_at=lost.expires_at,
+        is_urgent=False,
+    )
     content = replace(same, rendered_hash=lost.rendered_hash)
     for end in (Cancelled(reason="removed"), Expired()):
         role = Role.PLANNER if isinstance(end, Cancelled) else Role.MAINTENANCE
@@ -228,7 +252,10 @@ def test_f100_what_was_never_called_comes_back_as_it_was():
 
 
 def test_f100_what_comes_back_with_another_text_than_was_sent_is_held():
-    """I21: where another account has the old text already, a person decides which one this account gets."""
+    """I21: a delivery that comes back with another text than was sent is held.
+
+    Another account has the old text already. A person decides on the text for this account.
+    """
     back = after(in_state(State.CANCELLED), Restored(content=EDITED))
     assert (back.state, back.reason, back.rendered_hash) == (State.HELD, HoldReason.EDITED, "old")
 
@@ -245,14 +272,20 @@ def test_f100_what_comes_back_with_another_text_than_was_sent_is_held():
     ids=", ".join,
 )
 def test_f100_what_was_called_or_ended_by_a_person_does_not_come_back(changes):
-    """I1: a call that may have published it, or a person's word, is not undone by an edit of a file."""
+    """I1: an edit of a file undoes neither a possible publication nor a person's word.
+
+    The publication is possible after a call.
+    """
     for state in RESTORABLE_STATES:
         with pytest.raises(IllegalTransitionError):
             after(in_state(state, **changes), Restored(content=REVISED))
 
 
 def test_f100_a_persons_end_of_a_held_delivery_is_remembered():
-    """A person who ends what was never called decides for good; a follow-up without its original may come back."""
+    """A person's end of a held delivery is final.
+
+    A follow-up that ended for want of its original may come back.
+    """
     held = in_state(State.HELD, attempts=0)
     for to in RESTORABLE_STATES:
         assert after(held, Resolved(to=to, reason="no")).desired is DesiredState.CANCELLED
@@ -283,7 +316,10 @@ def test_a_post_that_crashes_its_worker_is_held():
 
 
 def test_f89_a_delivery_that_crashed_with_other_suspects_is_not_held():
-    """With several suspects nobody knows which one crashes; they come back further apart, until one is alone."""
+    """Several suspects of a crash come back further apart, until one is alone.
+
+    With several suspects the cause of the crash is unknown.
+    """
     claimed = in_state(State.CLAIMED, worker_crashes=1)
     again = after(claimed, LeaseExpired(is_only_suspect=False))
     assert (again.state, again.worker_crashes) == (State.DUE, 2)
@@ -291,7 +327,10 @@ def test_f89_a_delivery_that_crashed_with_other_suspects_is_not_held():
 
 
 def test_f89_deliveries_of_one_crash_are_tried_again_at_different_times():
-    """After a crash the deliveries of a worker come back one by one, so that the one at fault crashes alone."""
+    """The deliveries of a crashed worker come back one by one.
+
+    The one at fault then crashes alone.
+    """
     waits = {
         after(in_state(State.CLAIMED, fencing_token=fencing_token), LeaseExpired()).next_action_at
         for fencing_token in range(1, 9)
@@ -301,18 +340,35 @@ def test_f89_deliveries_of_one_crash_are_tried_again_at_different_times():
 
 
 def test_f89_an_answered_call_resets_the_crashes():
-    """Only crashes since the last answer count: a worker that got an answer was not crashed by that call."""
-    for outcome in (NotSent(reason="dns"), Busy(code="busy", reason=""), Published(receipt=RECEIPT)):
+    """Only crashes since the last answer count.
+
+    A worker with an answer was not crashed by that call.
+    """
+    for outcome in (
+        NotSent(reason="dns"),
+        Busy(code="busy", reason=""),
+        Published(receipt=RECEIPT),
+    ):
         assert after(in_state(State.SENDING, worker_crashes=1), outcome).worker_crashes == 0
 
 
 def test_a_resend_order_is_stored_with_the_attempt_before_it():
-    """What an adapter had prepared for that attempt may be used up; no step of publisher's own changes it."""
+    """A resend order is stored with its previous attempt, and no own step changes it.
+
+    The data that an adapter had prepared for that attempt may be used up.
+    """
     held = in_state(State.HELD, attempts=3, unknown_since=NOW)
     ordered = after(held, Resolved(to=State.DUE, reason="looked, not there"))
     assert ordered.resend_after_attempt == 3
-    assert after(ordered, Claimed(), AttemptStarted(), NotSent(reason="dns")).resend_after_attempt == 3
-    assert after(in_state(State.UNKNOWN, attempts=3), AbsenceProven(can_resend=True)).resend_after_attempt == 0
+    assert (
+        after(ordered, Claimed(), AttemptStarted(), NotSent(reason="dns")).resend_after_attempt == 3
+    )
+    assert (
+        after(
+            in_state(State.UNKNOWN, attempts=3), AbsenceProven(can_resend=True)
+        ).resend_after_attempt
+        == 0
+    )
 
 
 @pytest.mark.parametrize("state", [State.CLAIMED, State.SENDING])
@@ -322,7 +378,11 @@ def test_f82_failed_writes_of_a_running_worker_are_no_crash(state):
         in_state(state, worker_crashes=MAX_WORKER_CRASHES - 1),
         LeaseExpired(may_have_started=False, has_worker_crashed=False),
     )
-    assert (again.state, again.worker_crashes, again.next_action_at) == (State.DUE, MAX_WORKER_CRASHES - 1, None)
+    assert (again.state, again.worker_crashes, again.next_action_at) == (
+        State.DUE,
+        MAX_WORKER_CRASHES - 1,
+        None,
+    )
 
 
 def test_f02_a_call_that_provably_never_began_is_not_unknown():
@@ -350,7 +410,10 @@ def test_a_login_refused_twice_in_a_row_is_held():
 
 
 def test_a_rate_limit_is_waited_out():
-    """F26: the platform's instant counts where it is later than ours, and ours where it is in the past."""
+    """F26: a rate limit is waited out until the later of the platform's instant and ours.
+
+    Our instant counts where the platform's is in the past.
+    """
     limited = after(in_state(State.SENDING), RateLimited(code="often", until=NOW + 30 * MINUTE))
     assert limited.next_action_at == NOW + 30 * MINUTE
     past = after(in_state(State.SENDING), RateLimited(code="often", until=NOW - MINUTE))
@@ -360,16 +423,22 @@ def test_a_rate_limit_is_waited_out():
 def test_a_busy_platform_says_when_to_come_back():
     """The platform's instant counts where it is later than ours, for a day at most."""
     sending = in_state(State.SENDING)
-    assert after(sending, Busy(code="busy", reason="", until=NOW + 30 * MINUTE)).next_action_at == NOW + 30 * MINUTE
     assert (
-        after(sending, Busy(code="busy", reason="", until=NOW + 60000 * MINUTE)).next_action_at == NOW + 1440 * MINUTE
+        after(sending, Busy(code="busy", reason="", until=NOW + 30 * MINUTE)).next_action_at
+        == NOW + 30 * MINUTE
+    )
+    assert (
+        after(sending, Busy(code="busy", reason="", until=NOW + 60000 * MINUTE)).next_action_at
+        == NOW + 1440 * MINUTE
     )
     soonest = after(sending, Busy(code="busy", reason="")).next_action_at
-    assert after(sending, Busy(code="busy", reason="", until=NOW - MINUTE)).next_action_at == soonest
+    assert (
+        after(sending, Busy(code="busy", reason="", until=NOW - MINUTE)).next_action_at == soonest
+    )
 
 
 def test_what_the_platform_still_prepares_is_no_failure():
-    """The next attempt comes when the platform says, however often; the post does not become late by it."""
+    """The next attempt comes at the platform's instant, however often; it makes no post late."""
     delivery = in_state(State.SENDING, failures=3, first_attempt_deadline=NOW + MINUTE)
     for minutes in (1, 5, 9):
         waiting = after(delivery, NotSent(reason="video_in_work", until=NOW + minutes * MINUTE))
@@ -377,16 +446,26 @@ def test_what_the_platform_still_prepares_is_no_failure():
         assert (waiting.reason, waiting.failures) == ("video_in_work", 3)
         assert waiting.first_attempt_deadline == NOW + minutes * MINUTE + delivery.max_delay
     assert after(delivery, NotSent(reason="x", until=NOW - MINUTE)).next_action_at > NOW
-    assert after(delivery, NotSent(reason="x", until=NOW + 60000 * MINUTE)).next_action_at == NOW + 1440 * MINUTE
+    assert (
+        after(delivery, NotSent(reason="x", until=NOW + 60000 * MINUTE)).next_action_at
+        == NOW + 1440 * MINUTE
+    )
 
 
 @pytest.mark.parametrize("state", [State.UNKNOWN, State.SUBMITTED, State.RETRACTING])
 @pytest.mark.parametrize("receipt", [None, RECEIPT])
 def test_a_rate_limited_read_is_taken_again_no_sooner_than_allowed_f26(state, receipt):
-    """F26: it shows nothing and changes nothing; the next read waits for the limit, or longer by our own backoff."""
+    """F26: a rate-limited read shows nothing, changes nothing and waits for the limit.
+
+    Our own backoff may make the wait longer.
+    """
     asked = in_state(state, unknown_since=NOW, receipt=receipt)
     limited = after(asked, RateLimited(code="often", until=NOW + 30 * MINUTE))
-    assert (limited.state, limited.reason, limited.next_action_at) == (state, "rate_limited", NOW + 30 * MINUTE)
+    assert (limited.state, limited.reason, limited.next_action_at) == (
+        state,
+        "rate_limited",
+        NOW + 30 * MINUTE,
+    )
     for until in (None, NOW - MINUTE):
         assert (
             after(asked, RateLimited(code="often", until=until)).next_action_at
@@ -399,15 +478,22 @@ def test_absence_allows_one_second_call_only():
     unknown = in_state(State.UNKNOWN, unknown_since=NOW - 20 * MINUTE)
     due = after(unknown, AbsenceProven(can_resend=True))
     assert (due.state, due.was_resent) == (State.DUE, True)
-    again = after(due, Claimed(), AttemptStarted(), Unknown(reason="timeout"), AbsenceProven(can_resend=True))
+    again = after(
+        due, Claimed(), AttemptStarted(), Unknown(reason="timeout"), AbsenceProven(can_resend=True)
+    )
     assert (again.state, again.reason) == (State.HELD, HoldReason.NOT_PUBLISHED_TWICE)
     assert after(unknown, AbsenceProven(can_resend=False)).reason == HoldReason.NOT_PUBLISHED
-    assert after(replace(unknown, expires_at=NOW), AbsenceProven(can_resend=True)).state is State.EXPIRED
+    assert (
+        after(replace(unknown, expires_at=NOW), AbsenceProven(can_resend=True)).state
+        is State.EXPIRED
+    )
 
 
 def test_a_resend_out_of_an_unknown_outcome_is_the_second_call():
-    """After a person resolved an unknown outcome by resending, no absence sends a third time automatically."""
-    resent = after(in_state(State.HELD, unknown_since=NOW), Resolved(to=State.DUE, reason="not live"))
+    """After a person's resend of an unknown outcome, no absence causes a third call."""
+    resent = after(
+        in_state(State.HELD, unknown_since=NOW), Resolved(to=State.DUE, reason="not live")
+    )
     assert resent.was_resent
     unknown = after(resent, Claimed(), AttemptStarted(), Unknown(reason="timeout"))
     assert after(unknown, AbsenceProven(can_resend=True)).reason == HoldReason.NOT_PUBLISHED_TWICE
@@ -416,7 +502,10 @@ def test_a_resend_out_of_an_unknown_outcome_is_the_second_call():
 
 
 def test_a_ticket_takes_precedence_over_absence():
-    """A post under review may be published after any list: it is neither sent again nor called deleted."""
+    """A delivery under review is neither sent again nor called deleted after any list.
+
+    The post may still be published.
+    """
     looked_for = in_state(State.UNKNOWN, ticket=TICKET)
     assert after(looked_for, AbsenceProven(can_resend=True)).state is State.HELD
     retracting = in_state(State.RETRACTING, ticket=TICKET)
@@ -426,7 +515,11 @@ def test_a_ticket_takes_precedence_over_absence():
 
 
 def test_a_rejecting_review_ends_a_retraction():
-    """With nothing published and no receipt, a rejection is the post's; with one the deletion's, and stays red."""
+    """Without a receipt a rejection is the post's, and ends its retraction.
+
+    Nothing is published then. With a receipt the rejection is the deletion's, and the delivery
+    stays red.
+    """
     waiting = in_state(State.RETRACTING, ticket=TICKET)
     assert after(waiting, Rejected(code="review", reason="")).state is State.RETRACTED
     live = in_state(State.RETRACTING, receipt=RECEIPT)
@@ -436,9 +529,15 @@ def test_a_rejecting_review_ends_a_retraction():
 
 
 def test_a_cancellation_is_stored_while_a_call_is_unknown():
-    """F72: no way back to waiting; what is published stays published."""
-    for outcome in (NotSent(reason="dns"), Busy(code="busy", reason=""), RateLimited(code="often", until=None)):
-        assert after(in_state(State.SENDING), Cancelled(reason="no"), outcome).state is State.CANCELLED
+    """F72: a cancellation leads back to no wait, and a published post stays published."""
+    for outcome in (
+        NotSent(reason="dns"),
+        Busy(code="busy", reason=""),
+        RateLimited(code="often", until=None),
+    ):
+        assert (
+            after(in_state(State.SENDING), Cancelled(reason="no"), outcome).state is State.CANCELLED
+        )
     unknown = after(in_state(State.UNKNOWN), Cancelled(reason="no"))
     assert after(unknown, AbsenceProven(can_resend=True)).state is State.CANCELLED
     assert after(unknown, REVISED, AbsenceProven(can_resend=True)).state is State.CANCELLED
@@ -459,9 +558,10 @@ def test_a_cancellation_is_stored_while_a_call_is_unknown():
     ids=name_of,
 )
 def test_f104_a_corrected_delivery_goes_where_a_cancelled_one_does(state, event):
-    """F104: after a correction was ordered nothing leads to a call that a cancellation would not lead to."""
+    """F104: a corrected delivery reaches no call that a cancelled one would not reach."""
     cancelled, corrected = (
-        after(in_state(state, desired=desired), event) for desired in (DesiredState.CANCELLED, DesiredState.CORRECTED)
+        after(in_state(state, desired=desired), event)
+        for desired in (DesiredState.CANCELLED, DesiredState.CORRECTED)
     )
     assert replace(corrected, desired=cancelled.desired, reason=cancelled.reason) == cancelled
     assert corrected.reason == cancelled.reason or (corrected.reason, cancelled.reason) == (
@@ -472,7 +572,10 @@ def test_f104_a_corrected_delivery_goes_where_a_cancelled_one_does(state, event)
 
 @pytest.mark.parametrize("state", sorted(REVISABLE_STATES))
 def test_f104_a_correction_ends_the_wish_to_publish_its_original(state):
-    """F104: it ends what waits, is stored where a call is out, and a later cancellation or retraction replaces it."""
+    """F104: a correction ends a waiting original, and is stored while a call is out.
+
+    A later cancellation or retraction replaces it.
+    """
     corrected = after(in_state(state), Cancelled(reason="corrected", is_corrected=True))
     assert corrected.desired is DesiredState.CORRECTED
     assert corrected.state is (State.CANCELLED if state in WAITING_STATES else state)
@@ -482,16 +585,24 @@ def test_f104_a_correction_ends_the_wish_to_publish_its_original(state):
 
 
 def test_a_retraction_is_stored_while_a_call_is_unknown():
-    """F77: whatever the outcome, it leads to retracting or to an end, never to another call."""
+    """F77: a retraction leads to retracting or to an end after any outcome, never to a call."""
     ordered = after(in_state(State.SENDING), RetractionRequested(reason="wrong"))
-    for outcome in (Published(receipt=RECEIPT), SUBMITTED, Unknown(reason="timeout"), LeaseExpired()):
+    for outcome in (
+        Published(receipt=RECEIPT),
+        SUBMITTED,
+        Unknown(reason="timeout"),
+        LeaseExpired(),
+    ):
         assert after(ordered, outcome).state is State.RETRACTING
     assert after(ordered, NotSent(reason="dns")).state is State.CANCELLED
     assert after(ordered, Rejected(code="content", reason="")).state is State.FAILED
     held = after(ordered, Blocked(code="captcha", reason=""))
     for to in (State.UNKNOWN, State.SUBMITTED, State.RETRACTING):
         assert after(held, Resolved(to=to, reason="readback")).state is State.RETRACTING
-    assert after(held, Resolved(to=State.PUBLISHED, reason="seen", receipt=RECEIPT)).state is State.RETRACTING
+    assert (
+        after(held, Resolved(to=State.PUBLISHED, reason="seen", receipt=RECEIPT)).state
+        is State.RETRACTING
+    )
     assert after(held, Resolved(to=State.DUE, reason="resend")).state is State.CANCELLED
 
 
@@ -504,7 +615,7 @@ def test_a_retraction_is_stored_while_a_call_is_unknown():
     ],
 )
 def test_a_retraction_from_a_review_keeps_the_persons_reason(findings):
-    """Whatever the reads show on the way, the final reason says why it was deleted."""
+    """The final reason is the person's reason for the deletion, for any reads on the way."""
     delivery = after(in_state(State.SUBMITTED), RetractionRequested(reason="写错了电话"))
     for finding in findings:
         delivery = after(delivery, finding)
@@ -512,7 +623,7 @@ def test_a_retraction_from_a_review_keeps_the_persons_reason(findings):
 
 
 def test_a_retraction_during_a_call_keeps_the_persons_reason():
-    """The order is stored with its reason, whatever the call's answer is."""
+    """The order is stored with its reason, for any answer of the call."""
     ordered = after(in_state(State.SENDING), RetractionRequested(reason="写错了电话"))
     for answer in (SUBMITTED, Published(receipt=RECEIPT)):
         assert after(after(ordered, answer), Deleted()).reason == "写错了电话"
@@ -534,7 +645,7 @@ def test_a_resolution_to_retract_lasts():
 
 
 def test_retracting_a_delivery_that_was_never_sent_just_ends():
-    """Without an attempt and without a reported address there is nothing to delete, and nothing to search."""
+    """A delivery without attempt and reported address ends without deletion and search."""
     held = in_state(State.HELD, attempts=0)
     assert after(held, RetractionRequested(reason="wrong")).state is State.CANCELLED
     assert after(held, Resolved(to=State.RETRACTING, reason="wrong")).state is State.CANCELLED
@@ -546,7 +657,9 @@ def test_published_by_a_person_needs_a_receipt():
     """A resolution `published` without an address or id is refused."""
     with pytest.raises(IllegalTransitionError):
         after(in_state(State.HELD), Resolved(to=State.PUBLISHED, reason="seen"))
-    ruled = after(in_state(State.HELD), Resolved(to=State.PUBLISHED, reason="seen", receipt=RECEIPT))
+    ruled = after(
+        in_state(State.HELD), Resolved(to=State.PUBLISHED, reason="seen", receipt=RECEIPT)
+    )
     assert (ruled.state, ruled.receipt, ruled.reason) == (State.PUBLISHED, RECEIPT, "seen")
 
 
@@ -577,9 +690,16 @@ def test_an_edit_before_any_call_replaces_the_text_and_after_one_holds():
 
 @pytest.mark.parametrize("state", [State.SENDING, State.SUBMITTED, State.UNKNOWN, State.HELD])
 def test_f70_an_edit_during_an_unknown_outcome_is_stored(state):
-    """The old text is never sent again automatically: what leads back to waiting leads to a person."""
+    """The old text is never sent again automatically.
+
+    An outcome that leads back to waiting leads to a person instead.
+    """
     edited = after(in_state(state, reason="auth"), EDITED)
-    assert (edited.state, edited.rendered_hash, edited.desired) == (state, Fingerprint("old"), DesiredState.EDITED)
+    assert (edited.state, edited.rendered_hash, edited.desired) == (
+        state,
+        Fingerprint("old"),
+        DesiredState.EDITED,
+    )
     ways_back = {
         State.SENDING: (
             NotSent(reason="dns"),
@@ -594,14 +714,22 @@ def test_f70_an_edit_during_an_unknown_outcome_is_stored(state):
         assert (held.state, held.reason) == (State.HELD, HoldReason.EDITED)
         chosen = after(held, Resolved(to=State.DUE, reason="the old words will do"))
         assert (chosen.state, chosen.desired) == (State.DUE, DesiredState.AS_PLANNED)
-    assert after(edited, EDITED, replace(EDITED, rendered_hash=Fingerprint("old"))).desired is DesiredState.AS_PLANNED
+    assert (
+        after(edited, EDITED, replace(EDITED, rendered_hash=Fingerprint("old"))).desired
+        is DesiredState.AS_PLANNED
+    )
 
 
 def test_f70_an_account_may_be_removed_and_added_during_an_unknown_outcome():
-    """Removed from `to` while unknown: cancelled once absence is shown, unless the schedule names it again before."""
+    """An account removed during an unknown outcome is cancelled once absence is proven.
+
+    It is not cancelled if the schedule names it in `to` again before.
+    """
     planner = Actor(role=Role.PLANNER, name="planner")
     unknown = in_state(State.UNKNOWN)
-    gone = advance(unknown, Cancelled(reason="target_removed"), by=planner, now=NOW, timing=PATIENCE)
+    gone = advance(
+        unknown, Cancelled(reason="target_removed"), by=planner, now=NOW, timing=PATIENCE
+    )
     assert (gone.state, gone.desired) == (State.UNKNOWN, DesiredState.NOT_TARGETED)
     ended = after(gone, AbsenceProven(can_resend=True))
     assert (ended.state, ended.reason) == (State.CANCELLED, "target_removed")
@@ -612,7 +740,11 @@ def test_f70_an_account_may_be_removed_and_added_during_an_unknown_outcome():
 def test_an_edit_of_a_delivery_held_before_any_call_replaces_the_text():
     """A delivery that waits for a picture, say, gets the new text, and stays held."""
     held = after(in_state(State.HELD, reason="image_missing", attempts=0), REVISED)
-    assert (held.state, held.reason, held.rendered_hash) == (State.HELD, "image_missing", Fingerprint("new"))
+    assert (held.state, held.reason, held.rendered_hash) == (
+        State.HELD,
+        "image_missing",
+        Fingerprint("new"),
+    )
     assert after(held, Resolved(to=State.DUE, reason="picture is there")).state is State.DUE
 
 
@@ -631,11 +763,17 @@ def test_f52_a_person_may_resolve_what_no_read_can(state):
 def test_f77_a_person_may_end_a_retraction_of_a_post_that_never_appears():
     """A retraction of a post in review that never appears ends by a named person's resolution."""
     waiting = in_state(State.RETRACTING, ticket=TICKET)
-    assert after(waiting, Resolved(to=State.FAILED, reason="refused by the platform")).state is State.RETRACTED
+    assert (
+        after(waiting, Resolved(to=State.FAILED, reason="refused by the platform")).state
+        is State.RETRACTED
+    )
 
 
 def test_the_visibility_window_neither_restarts_nor_shortens():
-    """F08: readbacks, a review and a retraction keep the start of the visibility window; a new call resets it."""
+    """F08: readbacks, a review and a retraction keep the start of the visibility window.
+
+    A new call resets it.
+    """
     since = NOW - 5 * MINUTE
     unknown = in_state(State.UNKNOWN, unknown_since=since)
     for event in (
@@ -650,7 +788,10 @@ def test_the_visibility_window_neither_restarts_nor_shortens():
 
 
 def test_a_new_attempt_starts_with_new_clocks():
-    """The number grows by one; readbacks, ticket and the review's clock of the last attempt are dropped."""
+    """A new attempt raises the number by one and drops the last attempt's data.
+
+    The data are readbacks, ticket and the review's clock.
+    """
     worked = in_state(State.CLAIMED, readbacks=5, ticket=TICKET, submitted_at=NOW - 90 * MINUTE)
     sending = after(worked, AttemptStarted())
     assert (sending.attempts, sending.readbacks, sending.ticket, sending.submitted_at) == (
@@ -665,7 +806,12 @@ def test_only_a_reading_of_the_text_verifies():
     """A reply to our own call is no reading; a found post is."""
     assert after(in_state(State.SENDING), Published(receipt=RECEIPT)).verified_at is None
     assert after(in_state(State.UNKNOWN), Published(receipt=RECEIPT)).verified_at is None
-    assert after(in_state(State.UNKNOWN), Published(receipt=RECEIPT, is_text_confirmed=True)).verified_at == NOW
+    assert (
+        after(
+            in_state(State.UNKNOWN), Published(receipt=RECEIPT, is_text_confirmed=True)
+        ).verified_at
+        == NOW
+    )
 
 
 def test_a_possible_match_is_never_adopted():
@@ -676,13 +822,18 @@ def test_a_possible_match_is_never_adopted():
 
 
 def test_a_released_claim_waits_until_its_instant():
-    """Released until an instant, the next claim waits for it; released without one, it is due at once."""
-    assert after(in_state(State.CLAIMED), Released(until=NOW + MINUTE)).next_action_at == NOW + MINUTE
+    """The next claim waits for the instant of the release; without one it is due at once."""
+    assert (
+        after(in_state(State.CLAIMED), Released(until=NOW + MINUTE)).next_action_at == NOW + MINUTE
+    )
     assert after(in_state(State.CLAIMED), Released()).next_action_at is None
 
 
 def test_f63_only_a_first_call_can_be_too_late():
-    """The instant until which it may begin is dropped by a call, not by a claim or a call that was not sent."""
+    """Only a call drops the latest instant for a first call.
+
+    A claim and a call that was not sent keep it.
+    """
     latest = NOW + MINUTE
     claimed = after(in_state(State.DUE, first_attempt_deadline=latest), Claimed())
     assert claimed.first_attempt_deadline == latest
@@ -704,12 +855,16 @@ def test_f63_only_a_first_call_can_be_too_late():
 
 
 def test_f18_a_post_tried_in_time_is_not_late_because_of_failed_calls():
-    """After a call that was not sent the time for the first call starts again, with the next try."""
-    tried = after(in_state(State.SENDING, first_attempt_deadline=NOW, max_delay=MINUTE), NotSent(reason="dns"))
+    """After a call that was not sent, the time for the first call restarts at the next try."""
+    tried = after(
+        in_state(State.SENDING, first_attempt_deadline=NOW, max_delay=MINUTE), NotSent(reason="dns")
+    )
     assert tried.next_action_at is not None
     assert tried.first_attempt_deadline == tried.next_action_at + MINUTE
     assert (
-        after(in_state(State.SENDING, first_attempt_deadline=None), NotSent(reason="dns")).first_attempt_deadline
+        after(
+            in_state(State.SENDING, first_attempt_deadline=None), NotSent(reason="dns")
+        ).first_attempt_deadline
         is None
     )
     now_or_never = in_state(State.SENDING, first_attempt_deadline=NOW, max_delay=MINUTE / 2)
@@ -717,7 +872,10 @@ def test_f18_a_post_tried_in_time_is_not_late_because_of_failed_calls():
 
 
 def test_f44_a_post_delayed_by_a_quota_or_an_unknown_one_is_not_late():
-    """Released until an instant for which it is not to blame, it has its whole time from then on."""
+    """A release that extends the deadline gives the whole time from its instant on.
+
+    The delivery is not to blame for such a wait.
+    """
     claimed = in_state(State.CLAIMED, first_attempt_deadline=NOW)
     kept = after(claimed, Released(until=NOW + 60 * MINUTE, extends_deadline=True))
     assert kept.first_attempt_deadline == NOW + 90 * MINUTE
@@ -730,15 +888,21 @@ def test_a_revision_resets_the_time_for_the_first_call():
     assert after(late, REVISED).first_attempt_deadline == REVISED.due_at + REVISED.max_delay
 
 
-@pytest.mark.parametrize("answer", [Rejected(code="weibo_10014", reason="no permission"), Unknown(reason="timeout")])
+@pytest.mark.parametrize(
+    "answer", [Rejected(code="weibo_10014", reason="no permission"), Unknown(reason="timeout")]
+)
 def test_a_failing_deletion_uses_few_calls_a_day(answer):
-    """A platform that does not delete a post is asked some ten times on the first day, then four times a day."""
+    """A failing deletion is tried about ten times on the first day, then four times a day."""
     receipt = Receipt(remote_id="1", url="", published_at=NOW)
-    delivery = in_state(State.RETRACTING, receipt=receipt, desired=DesiredState.RETRACTED, attempts=1)
+    delivery = in_state(
+        State.RETRACTING, receipt=receipt, desired=DesiredState.RETRACTED, attempts=1
+    )
     asked: list[datetime] = []
     now = NOW
     while now < NOW + 3 * DAY:
-        delivery = advance(delivery, answer, by=Actor(role=Role.RETRACTOR, name="r"), now=now, timing=PATIENCE)
+        delivery = advance(
+            delivery, answer, by=Actor(role=Role.RETRACTOR, name="r"), now=now, timing=PATIENCE
+        )
         assert delivery.next_action_at is not None
         asked.append(now)
         now = delivery.next_action_at

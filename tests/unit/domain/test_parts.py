@@ -1,4 +1,7 @@
-"""A text of several parts: one delivery, a checkpoint after each call, and no incomplete text is forgotten."""
+"""A text of several parts: one delivery with a checkpoint after each call.
+
+No incomplete text is forgotten.
+"""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -35,32 +38,64 @@ from publisher.domain.results import (
 from tests.unit.domain.test_lifecycle import NOW, RECEIPT, SUBMITTED, after, in_state
 
 PART_RECEIPT = Receipt(remote_id="43", url="https://example.gov.cn/42#43", published_at=NOW)
-LIVE, PART_PUBLISHED = Published(receipt=RECEIPT, is_text_confirmed=True), Published(receipt=PART_RECEIPT)
+LIVE, PART_PUBLISHED = (
+    Published(receipt=RECEIPT, is_text_confirmed=True),
+    Published(receipt=PART_RECEIPT),
+)
 SENT = (Claimed(), AttemptStarted())
 WAITED = (State.DUE, State.CLAIMED, State.RETRYING)
 
 
 def incomplete(state, **changes):
-    """Return a delivery of three parts whose first is published."""
+    """Return a delivery of three parts with the first one published."""
     return in_state(state, extra_parts=2, parts_done=1, receipt=RECEIPT, **changes)
 
 
 def test_parts_follow_each_other_as_attempts_of_one_delivery():
-    """Each published part makes the next one due; the last publishes the whole, under the post's receipt."""
-    delivery = in_state(State.SENDING, extra_parts=2, unknown_since=NOW, readbacks=3, was_resent=True, failures=2)
+    """Each published part makes the next one due; the last one publishes the whole.
+
+    The whole has the post's receipt.
+    """
+    delivery = in_state(
+        State.SENDING, extra_parts=2, unknown_since=NOW, readbacks=3, was_resent=True, failures=2
+    )
     first = after(delivery, LIVE)
-    assert (first.state, first.parts_done, first.receipt, first.next_action_at) == (State.DUE, 1, RECEIPT, None)
-    assert (first.unknown_since, first.readbacks, first.was_resent, first.failures) == (None, 0, False, 0)
+    assert (first.state, first.parts_done, first.receipt, first.next_action_at) == (
+        State.DUE,
+        1,
+        RECEIPT,
+        None,
+    )
+    assert (first.unknown_since, first.readbacks, first.was_resent, first.failures) == (
+        None,
+        0,
+        False,
+        0,
+    )
     second = after(first, *SENT, SUBMITTED, PART_PUBLISHED)
-    assert (second.state, second.parts_done, second.attempts, second.ticket) == (State.DUE, 2, 2, None)
+    assert (second.state, second.parts_done, second.attempts, second.ticket) == (
+        State.DUE,
+        2,
+        2,
+        None,
+    )
     last = after(second, *SENT, Unknown(reason="lost"), PART_PUBLISHED)
-    assert (last.state, last.parts_done, last.attempts, last.receipt) == (State.PUBLISHED, 3, 3, RECEIPT)
+    assert (last.state, last.parts_done, last.attempts, last.receipt) == (
+        State.PUBLISHED,
+        3,
+        3,
+        RECEIPT,
+    )
 
 
 def test_a_text_without_further_parts_is_published_at_once():
     """A delivery without parts, as nearly all are, is never incomplete."""
     published = after(in_state(State.SENDING), LIVE)
-    assert (published.state, published.parts_done, published.is_incomplete) == (State.PUBLISHED, 1, False)
+    assert (published.state, published.parts_done, published.is_incomplete) == (
+        State.PUBLISHED,
+        1,
+        False,
+    )
 
 
 def test_a_part_that_was_not_sent_is_tried_again_automatically():
@@ -80,15 +115,21 @@ def test_an_incomplete_text_never_ends_by_itself(state, event):
 
 
 def test_a_rejected_part_leaves_an_incomplete_text():
-    """F45: a part's text may be rejected for good; what is published already is not called failed."""
+    """F45: a part's text may be rejected for good, but published parts are not called failed."""
     for state in (State.SENDING, State.SUBMITTED, State.UNKNOWN):
         held = after(incomplete(state), Rejected(code="content", reason=""))
         assert (held.state, held.reason) == (State.HELD, HoldReason.INCOMPLETE)
-    assert after(incomplete(State.DUE), Held(reason=HoldReason.IMAGE_MISSING)).reason == HoldReason.IMAGE_MISSING
+    assert (
+        after(incomplete(State.DUE), Held(reason=HoldReason.IMAGE_MISSING)).reason
+        == HoldReason.IMAGE_MISSING
+    )
 
 
 def test_a_cancellation_stops_before_the_next_part():
-    """F72: cancelled while a part is unknown: published parts stay, nothing more is sent, and a person is asked."""
+    """F72: a cancellation while a part is unknown sends nothing more and asks a person.
+
+    Published parts stay.
+    """
     unknown = after(incomplete(State.SENDING), Cancelled(reason="no"), Unknown(reason="lost"))
     assert after(unknown, PART_PUBLISHED).reason == HoldReason.INCOMPLETE
     assert after(unknown, AbsenceProven(can_resend=True)).reason == HoldReason.INCOMPLETE
@@ -100,7 +141,11 @@ def test_a_cancellation_stops_before_the_next_part():
 def test_an_incomplete_text_can_be_retracted(state):
     """F77: from wherever it waits, an order deletes the post, and its parts with it."""
     ordered = after(incomplete(state), RetractionRequested(reason="wrong"))
-    assert (ordered.state, ordered.next_action_at, ordered.receipt) == (State.RETRACTING, NOW, RECEIPT)
+    assert (ordered.state, ordered.next_action_at, ordered.receipt) == (
+        State.RETRACTING,
+        NOW,
+        RECEIPT,
+    )
     assert after(ordered, Deleted()).state is State.RETRACTED
 
 
@@ -117,7 +162,7 @@ def test_an_incomplete_text_can_be_retracted(state):
     ],
 )
 def test_a_retraction_outlasts_any_outcome_of_a_part(outcome):
-    """F77: ordered while a part is being sent, the post is deleted whatever the part's outcome."""
+    """F77: a retraction while a part is being sent deletes the post after any outcome."""
     ordered = after(incomplete(State.SENDING), RetractionRequested(reason="wrong"), outcome)
     assert (ordered.state, ordered.receipt) == (State.RETRACTING, RECEIPT)
 
@@ -125,7 +170,8 @@ def test_a_retraction_outlasts_any_outcome_of_a_part(outcome):
 def test_a_login_refused_twice_does_not_prevent_a_retraction():
     """F43, F77: the order is older than the question."""
     refused = after(
-        incomplete(State.SENDING, auth_failures=1, desired=DesiredState.RETRACTED), CredentialExpired(reason="token")
+        incomplete(State.SENDING, auth_failures=1, desired=DesiredState.RETRACTED),
+        CredentialExpired(reason="token"),
     )
     assert refused.state is State.RETRACTING
 
@@ -139,7 +185,10 @@ def test_a_retraction_of_a_waiting_delivery_cancels_it():
 
 
 def test_a_part_is_never_sent_again_where_the_platform_forbids_it():
-    """Proven absence asks a person; where the platform allows it the part, not the post, is sent again."""
+    """Proven absence asks a person where the platform forbids a resend of a part.
+
+    Where the platform allows it, the part is sent again, not the post.
+    """
     unknown = incomplete(State.UNKNOWN, unknown_since=NOW - timedelta(minutes=20))
     assert after(unknown, AbsenceProven(can_resend=False)).reason == HoldReason.NOT_PUBLISHED
     again = after(unknown, AbsenceProven(can_resend=True))
@@ -149,13 +198,25 @@ def test_a_part_is_never_sent_again_where_the_platform_forbids_it():
 
 
 def test_resolutions_apply_to_the_part():
-    """`resend` sends the part, `published` counts it, `not-published` keeps the question, `cancel` drops the rest."""
+    """The four resolutions apply to the part, not to the whole text.
+
+    `resend` sends the part, `published` counts it, `not-published` keeps the question, `cancel`
+    drops the rest.
+    """
     held = incomplete(State.HELD, unknown_since=NOW, reason=HoldReason.NOT_PUBLISHED.value)
     resent = after(held, Resolved(to=State.DUE, reason="not there"))
     assert (resent.state, resent.parts_done) == (State.DUE, 1)
     seen = after(held, Resolved(to=State.PUBLISHED, reason="seen", receipt=PART_RECEIPT))
-    assert (seen.state, seen.parts_done, seen.receipt, seen.reason) == (State.DUE, 2, RECEIPT, "seen")
-    last = after(replace(held, parts_done=2), Resolved(to=State.PUBLISHED, reason="seen", receipt=PART_RECEIPT))
+    assert (seen.state, seen.parts_done, seen.receipt, seen.reason) == (
+        State.DUE,
+        2,
+        RECEIPT,
+        "seen",
+    )
+    last = after(
+        replace(held, parts_done=2),
+        Resolved(to=State.PUBLISHED, reason="seen", receipt=PART_RECEIPT),
+    )
     assert (last.state, last.parts_done, last.receipt) == (State.PUBLISHED, 3, RECEIPT)
     asked = after(held, Resolved(to=State.FAILED, reason="not there"))
     assert (asked.state, asked.reason) == (State.HELD, HoldReason.INCOMPLETE)
@@ -178,7 +239,7 @@ def test_an_expired_claim_of_an_incomplete_text_goes_back_to_its_part():
 
 
 def test_a_part_is_known_by_its_prefix():
-    """The prefix holds the part's number and the post's own marker, and no other part's marker is found in it."""
+    """The prefix holds the part's number and the post's own marker, and no other part's marker."""
     marker = Marker(code="K7QM-4R2T")
     sign = format_part_prefix(marker, 2, 3)
     assert sign == "（接上层，2/3）〔K7QM-4R2T〕"

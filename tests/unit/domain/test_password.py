@@ -1,9 +1,14 @@
-"""Which passwords are easily guessed."""
+"""The easily guessed passwords."""
 
 import pytest
 
 from publisher.domain import password as domain_password
-from publisher.domain.password import MAX_PASSWORD_CHARACTERS, MIN_GUESSES, count_guesses, is_guessable
+from publisher.domain.password import (
+    MAX_PASSWORD_CHARACTERS,
+    MIN_GUESSES,
+    count_guesses,
+    is_guessable,
+)
 
 AGENCY = ("李海", "Li Hai", "平安北京", "beijing-weibo", "posts.example.gov.cn", "weibo")
 
@@ -19,7 +24,11 @@ AGENCY = ("李海", "Li Hai", "平安北京", "beijing-weibo", "posts.example.go
     ],
 )  # fmt: skip
 def test_what_a_guesser_tries_first_is_refused(password):
-    """Rows of keys, repetitions, dates, common words, the user's name and the agency's are no password."""
+    """A password of easily guessed parts is refused.
+
+    Such parts are rows of keys, repetitions, dates, common words, the user's name and the agency's
+    name.
+    """
     assert is_guessable(password, AGENCY)
 
 
@@ -31,7 +40,10 @@ def test_what_a_guesser_tries_first_is_refused(password):
     ],
 )  # fmt: skip
 def test_what_must_be_guessed_part_by_part_is_accepted(password):
-    """Unrelated words and random characters are, though some of their letters are neighbours or doubled."""
+    """Unrelated words and random characters are accepted as a password.
+
+    Some of their letters may be neighbours or doubled.
+    """
     assert not is_guessable(password, AGENCY)
 
 
@@ -42,10 +54,15 @@ def test_a_known_part_counts_once():
 
 
 def test_the_longest_password_is_judged_within_a_moment(monkeypatch):
-    """A few places of it are compared with the names of an agency: all took a second, and others waited."""
+    """Only a few places of the longest password are compared with an agency's names.
+
+    A comparison of all places took a second, and others waited.
+    """
     worst, places = "".join(chr(0x4E00 + place) for place in range(MAX_PASSWORD_CHARACTERS)), []
     find_run = domain_password._run_length
-    monkeypatch.setattr(domain_password, "_run_length", lambda *where: places.append(where) or find_run(*where))
+    monkeypatch.setattr(
+        domain_password, "_run_length", lambda *where: places.append(where) or find_run(*where)
+    )
     assert not is_guessable(worst, AGENCY)
     assert len(places) <= 3 * MIN_GUESSES
     assert count_guesses(worst) == MAX_PASSWORD_CHARACTERS

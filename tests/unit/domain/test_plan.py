@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from publisher.domain.account import AccountId
 from publisher.domain.approval import ApprovalRules, Stage
-from publisher.domain.plan import Plan, PlannedDeliveries, PlanWindow, StoredOccurrence, StoredPost, plan
+from publisher.domain.plan import (
+    Plan,
+    PlannedDeliveries,
+    PlanWindow,
+    StoredOccurrence,
+    StoredPost,
+    plan,
+)
 from publisher.domain.post import (
     DEFAULT_LIFETIME,
     ONCE_OCCURRENCE,
@@ -49,11 +56,15 @@ def repeating(**changes: Any) -> Post:
     return make_post(trigger=CronTrigger(text="0 9 * * *"), **changes)
 
 
-def reported(post: Post, known: Mapping[PostId, StoredPost], *moments: datetime, window: PlanWindow = WINDOW) -> Plan:
+def reported(
+    post: Post, known: Mapping[PostId, StoredPost], *moments: datetime, window: PlanWindow = WINDOW
+) -> Plan:
     return plan(Schedule(posts=(post,)), known, window, {post.id: moments})
 
 
-def done(known: Mapping[PostId, StoredPost], schedule: Schedule, what: Plan) -> dict[PostId, StoredPost]:
+def done(
+    known: Mapping[PostId, StoredPost], schedule: Schedule, what: Plan
+) -> dict[PostId, StoredPost]:
     """Return the stored posts once a plan was written."""
     recorded = dict(known)
     for post in schedule.posts:
@@ -64,7 +75,9 @@ def done(known: Mapping[PostId, StoredPost], schedule: Schedule, what: Plan) -> 
     for lost in what.removed_targets:
         held = recorded[lost.key.post].occurrences[lost.key.occurrence]
         rest = replace(held, open_accounts=held.open_accounts - set(lost.accounts))
-        recorded[lost.key.post] = with_occurrence(recorded[lost.key.post], lost.key.occurrence, rest)
+        recorded[lost.key.post] = with_occurrence(
+            recorded[lost.key.post], lost.key.occurrence, rest
+        )
     for dropped in what.removed_posts:
         recorded[dropped] = replace(recorded[dropped], is_scheduled=False)
     return recorded
@@ -77,7 +90,8 @@ def filed(recorded: StoredPost, filing: PlannedDeliveries) -> StoredPost:
         content_hash=filing.post.content_hash,
         accounts=frozenset(filing.accounts) | (before.accounts if before else frozenset()),
         has_started=before.has_started if before else False,
-        open_accounts=frozenset(filing.accounts) | (before.open_accounts if before else frozenset()),
+        open_accounts=frozenset(filing.accounts)
+        | (before.open_accounts if before else frozenset()),
     )
     return with_occurrence(recorded, filing.occurrence.key.occurrence, after)
 
@@ -132,11 +146,17 @@ def test_a_one_off_has_one_occurrence_whatever_its_instant():
     post = make_post(when=NOW + 2 * HOUR)
     (filing,) = reported(post, stored(post)).planned
     assert not filing.is_new
-    assert (filing.occurrence.key.occurrence, filing.occurrence.due_at) == (ONCE_OCCURRENCE, NOW + 2 * HOUR)
+    assert (filing.occurrence.key.occurrence, filing.occurrence.due_at) == (
+        ONCE_OCCURRENCE,
+        NOW + 2 * HOUR,
+    )
 
 
 def test_moving_after_the_first_intent_is_refused():
-    """Once a delivery has had an attempt, or none is left to move, a new `at` is a problem and changes nothing."""
+    """A new `at` is a problem and changes nothing once a delivery has had an attempt.
+
+    The same holds if no delivery is left to move.
+    """
     post = make_post(when=NOW + 2 * HOUR)
     for changes in ({"has_started": True}, {"has_started": True, "open_accounts": frozenset()}):
         what = reported(post, stored(post, **changes))
@@ -145,7 +165,7 @@ def test_moving_after_the_first_intent_is_refused():
 
 
 def test_an_edit_revises_only_open_deliveries():
-    """A new text goes to open deliveries, not to those that were sent."""
+    """A new text goes to open deliveries, not to sent ones."""
     post = make_post(content_hash="2")
     known = stored(make_post(), open_accounts=frozenset({B}))
     (filing,) = reported(post, known).planned
@@ -155,21 +175,32 @@ def test_an_edit_revises_only_open_deliveries():
 def test_an_added_account_is_filed_and_the_others_revised():
     """A wider `to` files the new account and gives the others the new content hash."""
     what = reported(make_post(accounts=(A, B, C), content_hash="2"), stored(make_post()))
-    assert [(filing.accounts, filing.is_new) for filing in what.planned] == [((C,), True), ((A, B), False)]
+    assert [(filing.accounts, filing.is_new) for filing in what.planned] == [
+        ((C,), True),
+        ((A, B), False),
+    ]
 
 
 def test_a_removed_account_is_not_sent_to():
-    """An account removed from `to` is named as untargeted, while its delivery can still be stopped."""
-    (lost,) = reported(make_post(accounts=(A,), content_hash="2"), stored(make_post())).removed_targets
+    """An account removed from `to` is named as untargeted, if its delivery can be stopped."""
+    (lost,) = reported(
+        make_post(accounts=(A,), content_hash="2"), stored(make_post())
+    ).removed_targets
     assert (lost.key.occurrence, lost.accounts) == (ONCE_OCCURRENCE, (B,))
 
 
 def put_back(due: datetime, **changes: Any) -> tuple[Post, dict[PostId, StoredPost]]:
-    """Return a post that has left the schedule and is back, with what is stored of it: all was cancelled."""
+    """Return a post that has left the schedule and is back, with its stored, cancelled state."""
     post = make_post(when=due)
-    known = stored(post, due_at=due, open_accounts=frozenset(), restorable_accounts=frozenset({A, B}))
+    known = stored(
+        post, due_at=due, open_accounts=frozenset(), restorable_accounts=frozenset({A, B})
+    )
     occurrence = replace(known[post.id].occurrences[ONCE_OCCURRENCE], **changes)
-    return post, {post.id: with_occurrence(replace(known[post.id], is_scheduled=False), ONCE_OCCURRENCE, occurrence)}
+    return post, {
+        post.id: with_occurrence(
+            replace(known[post.id], is_scheduled=False), ONCE_OCCURRENCE, occurrence
+        )
+    }
 
 
 @pytest.mark.parametrize(
@@ -178,47 +209,73 @@ def put_back(due: datetime, **changes: Any) -> tuple[Post, dict[PostId, StoredPo
     ids=["ahead", "in time", "too late"],
 )
 def test_f100_a_post_that_comes_back_is_restored_while_it_could_still_be_sent(ago, restored, codes):
-    """A post that left the schedule, as in a half-saved file, comes back; too late, it is left out and named."""
+    """A post that left the schedule comes back if it is still in time.
+
+    A half-saved file can remove a post. Too late, it is left out and named.
+    """
     post, known = put_back(NOW - timedelta(minutes=ago))
     what = reported(post, known)
-    assert [(filing.accounts, filing.is_new) for filing in what.planned] == [(one, False) for one in restored]
+    assert [(filing.accounts, filing.is_new) for filing in what.planned] == [
+        (one, False) for one in restored
+    ]
     assert [problem.code for problem in what.left_out] == codes
     assert what.left_out_posts == ({post.id} if codes else set())
 
 
 def test_f100_what_was_called_stays_cancelled_and_keeps_no_other_back():
-    """One account was called before the post left the schedule: it is named, and the other one comes back."""
+    """An account that was called before the post left the schedule is named.
+
+    The other account comes back.
+    """
     post, known = put_back(
-        NOW + HOUR, restorable_accounts=frozenset({B}), cancelled_accounts=frozenset({A}), has_started=True
+        NOW + HOUR,
+        restorable_accounts=frozenset({B}),
+        cancelled_accounts=frozenset({A}),
+        has_started=True,
     )
     what = reported(post, known)
     assert [filing.accounts for filing in what.planned] == [(B,)]
-    assert [(problem.code, problem.facts["subject"]) for problem in what.left_out] == [("restored_after_call", "p@a")]
+    assert [(problem.code, problem.facts["subject"]) for problem in what.left_out] == [
+        ("restored_after_call", "p@a")
+    ]
     assert not what.left_out_posts
 
 
-@pytest.mark.parametrize(("content", "restored"), [("1", []), ("0", [(A, B)])], ids=["not edited", "edited"])
+@pytest.mark.parametrize(
+    ("content", "restored"), [("1", []), ("0", [(A, B)])], ids=["not edited", "edited"]
+)
 def test_f100_what_has_expired_comes_back_by_an_edit_alone(content, restored):
-    """A wrong `expires` that is put right brings a delivery back; time alone, or a clock that was wrong, does not."""
+    """A corrected `expires` brings a delivery back; time alone, or a wrong clock, does not."""
     expired = {A: content, B: content}
-    known = stored(make_post(), open_accounts=frozenset(), content_hash="", expired_accounts=expired)
+    known = stored(
+        make_post(), open_accounts=frozenset(), content_hash="", expired_accounts=expired
+    )
     what = reported(make_post(), known)
     assert [filing.accounts for filing in what.planned] == restored
 
 
 def test_f100_a_follow_up_comes_back_with_its_original():
-    """What was cancelled for want of its original is restored where that is wanted again, and nowhere else."""
+    """A follow-up that was cancelled for want of its original comes back with it.
+
+    It is restored only on accounts that get the original again.
+    """
     original, known = put_back(NOW + HOUR, restorable_accounts=frozenset({A}))
     update = make_post(id=PostId("u"), follows=original.id)
     known |= stored(update, open_accounts=frozenset(), orphaned_accounts=frozenset({A, B}))
     what = plan(Schedule(posts=(update, original)), known, WINDOW, {})
-    assert [(filing.post.id, filing.accounts) for filing in what.planned] == [("p", (A,)), ("u", (A,))]
+    assert [(filing.post.id, filing.accounts) for filing in what.planned] == [
+        ("p", (A,)),
+        ("u", (A,)),
+    ]
     assert not plan(Schedule(posts=(update,)), known, WINDOW, {}).planned
 
 
 @pytest.mark.parametrize("due_in", [1, -30], ids=["in time", "too late"])
 def test_f100_an_edited_follow_up_comes_back_as_it_was_taken_over(due_in):
-    """It is over only if it is too late for it; and what is left out as over is not sent with its new text."""
+    """An edited follow-up is over only if it is too late for it.
+
+    A follow-up left out as over is not sent with its new text.
+    """
     original, known = put_back(NOW + HOUR, restorable_accounts=frozenset({A}))
     due = NOW + due_in * HOUR
     update = make_post(id=PostId("u"), follows=original.id, when=due)
@@ -227,23 +284,37 @@ def test_f100_an_edited_follow_up_comes_back_as_it_was_taken_over(due_in):
     edited = replace(update, content_hash="2", target_hash="new")
     what = plan(Schedule(posts=(edited, original)), known, WINDOW, {})
     follow_ups = [filing.accounts for filing in what.planned if filing.post.id == update.id]
-    assert (follow_ups, what.left_out_posts) == (([(A,)], set()) if due_in > 0 else ([], {update.id}))
+    assert (follow_ups, what.left_out_posts) == (
+        ([(A,)], set()) if due_in > 0 else ([], {update.id})
+    )
 
 
 def test_f100_nothing_comes_back_of_a_follow_up_that_is_left_out():
-    """A follow-up that is moved into the past keeps its text and its place, also when its original comes back."""
+    """A follow-up moved into the past keeps its text and place.
+
+    This holds also when its original comes back.
+    """
     original, known = put_back(NOW + HOUR, restorable_accounts=frozenset({A}))
     update = make_post(id=PostId("u"), follows=original.id)
     known |= stored(update, open_accounts=frozenset(), orphaned_accounts=frozenset({A}))
     known[update.id] = replace(known[update.id], accepted=update)
     moved = replace(update, trigger=OneTimeTrigger(at=NOW - 5 * HOUR), content_hash="2")
     what = plan(Schedule(posts=(moved, original)), known, WINDOW, {})
-    assert ([filing.post.id for filing in what.planned], what.left_out_posts) == (["p"], {update.id})
+    assert ([filing.post.id for filing in what.planned], what.left_out_posts) == (
+        ["p"],
+        {update.id},
+    )
 
 
 def test_f100_of_a_repeating_post_an_older_order_stays_ended():
-    """A newer order is in its place; an older one that is published, as of an evergreen post, is not."""
-    post, (older, newer) = repeating(), ("2026-11-25T00:00:00.000001+00:00", "2026-11-25T00:30:00.000001+00:00")
+    """An older order of a repeating post stays ended, as a newer order is in its place.
+
+    An older published order, as of an evergreen post, is not in its place.
+    """
+    post, (older, newer) = (
+        repeating(),
+        ("2026-11-25T00:00:00.000001+00:00", "2026-11-25T00:30:00.000001+00:00"),
+    )
     for name, other, is_back in ((older, newer, False), (newer, older, True)):
         lost = {"open_accounts": frozenset(), "restorable_accounts": frozenset({A})}
         known = stored(post, due_at=NOW, label=name, **lost)
@@ -258,7 +329,10 @@ def test_a_cancelled_post_is_never_filed_again():
 
 
 def test_a_removed_post_is_dropped_once():
-    """A post removed from the file is dropped; cancelled and already dropped ones are not dropped again."""
+    """A post removed from the file is dropped once.
+
+    Cancelled and already dropped posts are not dropped again.
+    """
     known = stored(make_post())
     empty = Schedule(posts=())
     what = plan(empty, known, WINDOW, {})
@@ -271,7 +345,9 @@ def test_a_removed_post_is_dropped_once():
 def test_a_repeating_post_is_filed_for_each_instant_of_the_window():
     """Every instant from now to the end of the window is an occurrence under its own name."""
     moments = [NOW, NOW + HOUR, WINDOW.until, WINDOW.until + HOUR]
-    assert labels(reported(repeating(), {}, *moments)) == [moment.isoformat() for moment in moments[:3]]
+    assert labels(reported(repeating(), {}, *moments)) == [
+        moment.isoformat() for moment in moments[:3]
+    ]
 
 
 def test_of_missed_instants_only_the_newest_is_filed_ever():
@@ -292,13 +368,15 @@ def test_a_cron_edit_does_not_fire_for_the_past():
 def test_an_account_that_joins_a_repeating_post_is_not_sent_the_past():
     """A new account is filed for instants to come only."""
     moments = [NOW - HOUR, NOW + HOUR]
-    known = stored(repeating(), due_at=moments[0], label=moments[0].isoformat(), open_accounts=frozenset())
+    known = stored(
+        repeating(), due_at=moments[0], label=moments[0].isoformat(), open_accounts=frozenset()
+    )
     (filing,) = reported(repeating(accounts=(A, B, C), content_hash="2"), known, *moments).planned
     assert filing.occurrence.due_at == moments[1]
 
 
 def test_instants_of_an_earlier_timing_are_untargeted():
-    """Future instants that the new timing does not have are untargeted; past ones stay as they are."""
+    """Future instants that the new timing lacks are untargeted; past ones stay as they are."""
     for post, label in (
         (repeating(content_hash="2"), (NOW + HOUR).isoformat()),
         (make_post(content_hash="2", when=NOW + 3 * HOUR), (NOW + HOUR).isoformat()),
@@ -306,12 +384,17 @@ def test_instants_of_an_earlier_timing_are_untargeted():
     ):
         (lost,) = reported(post, stored(post, label=label), NOW + 2 * HOUR).removed_targets
         assert (lost.key.occurrence, lost.accounts) == (label, (A, B))
-        assert not reported(post, stored(post, label=label, due_at=NOW - HOUR), NOW + 2 * HOUR).removed_targets
+        assert not reported(
+            post, stored(post, label=label, due_at=NOW - HOUR), NOW + 2 * HOUR
+        ).removed_targets
 
 
 @pytest.mark.parametrize(("delay", "codes"), [(29, []), (31, ["moved_into_past"])])
 def test_f101_a_filed_post_is_not_moved_to_a_time_that_is_too_late(delay, codes):
-    """Within `max_delay` it means now; beyond it the post stays as it is filed, also where nothing is filed yet."""
+    """A new time within `max_delay` means now; beyond it the post stays as it is filed.
+
+    The same holds where nothing is filed yet.
+    """
     past = make_post(when=NOW - timedelta(minutes=delay), target_hash="new")
     what = reported(past, stored(make_post()))
     assert ([problem.code for problem in what.left_out], bool(what.planned)) == (codes, not codes)
@@ -321,7 +404,10 @@ def test_f101_a_filed_post_is_not_moved_to_a_time_that_is_too_late(delay, codes)
 
 
 def test_a_time_that_passed_during_an_outage_is_no_slip():
-    """A stored post that was beyond the window and came due while nothing ran is planned, to expire with an alert."""
+    """A post that came due during an outage is planned, to expire with an alert.
+
+    It was stored, and beyond the window before the outage.
+    """
     past = make_post(when=NOW - 5 * HOUR)
     known = {past.id: StoredPost(content_hash="1", active_since=NOW - 24 * HOUR)}
     assert len(reported(past, known).planned) == 1
@@ -342,8 +428,13 @@ NEEDS_APPROVAL = replace(WINDOW, approval_rules=ApprovalRules(default=(Stage(nam
     ],
 )
 def test_f101_asap_on_a_planned_post_means_now(due_in, window, changes, is_moved):
-    """A post that had a time, and waits for it or for its approvals, is due now; one that was filed so, as it was."""
-    what = reported(make_post(when=None), stored(make_post(), due_at=NOW + due_in, **changes), window=window)
+    """With `asap`, a post that waits for its time or its approvals is due now.
+
+    A post that was filed that way keeps its time.
+    """
+    what = reported(
+        make_post(when=None), stored(make_post(), due_at=NOW + due_in, **changes), window=window
+    )
     assert [filing.occurrence.due_at for filing in what.planned] == ([NOW] if is_moved else [])
     assert not what.left_out
 
@@ -360,7 +451,11 @@ def test_f101_asap_on_a_planned_post_means_now(due_in, window, changes, is_moved
     ],
 )
 def test_an_added_account_gets_only_what_is_to_come(due_in, changes, is_added):
-    """Not what is due, however short ago, nor what another account may have been called for: a person must ask."""
+    """An added account gets no due post and no post with a possible call.
+
+    The post may have come due just now, and the call may be for another account. A person must ask
+    for it.
+    """
     known = stored(make_post(), due_at=NOW + due_in, **changes)
     what = reported(make_post(when=NOW + due_in, accounts=(A, B, C)), known)
     assert [filing.accounts for filing in what.planned] == ([(C,)] if is_added else [])
@@ -368,7 +463,10 @@ def test_an_added_account_gets_only_what_is_to_come(due_in, changes, is_added):
 
 
 def test_years_of_posts_say_nothing_of_a_new_account():
-    """Of posts that are over only an edit of `to` is answered: a new account of the settings concerns none of them."""
+    """Of finished posts, only an edit of `to` is answered.
+
+    A new account in the settings concerns none of them.
+    """
     over = stored(make_post(), due_at=NOW - 48 * HOUR, open_accounts=frozenset(), is_finished=True)
     joined = make_post(when=NOW - 48 * HOUR, accounts=(A, B, C), target_hash="new")
     assert reported(joined, over) == Plan()
@@ -388,21 +486,32 @@ ENDED = CronTrigger(text="0 9 * * *", until=NOW - HOUR)
         ({"trigger": OneTimeTrigger(at=None)}, {}, True),
         ({"accounts": (A,)}, {}, False),
         ({"content_hash": "2", "trigger": ENDED}, {"trigger": ENDED}, True),
-        ({"content_hash": "2", "trigger": ENDED}, {"trigger": CronTrigger(text="0 9 * * *")}, False),
+        (
+            {"content_hash": "2", "trigger": ENDED},
+            {"trigger": CronTrigger(text="0 9 * * *")},
+            False,
+        ),
     ],
 )
 def test_an_edit_of_a_post_that_is_over_is_no_silence(now, before, is_problem):
-    """Another text, another time, its id used again; that a repeating post ends, or loses an account, is none."""
+    """A new text, a new time or a reused id of a finished post is a problem.
+
+    The end of a repeating post, or the loss of an account, is none.
+    """
     due = NOW - 5 * HOUR
     filed = replace(make_post(when=due), **before)
     label = due.isoformat() if before else ONCE_OCCURRENCE
     known = stored(filed, due_at=due, label=label, open_accounts=frozenset(), has_started=True)
     known = {filed.id: replace(known[filed.id], accepted=filed)}
     what = reported(replace(filed, target_hash="new", **now), known)
-    assert [problem.code for problem in what.left_out] == (["edited_after_end"] if is_problem else [])
+    assert [problem.code for problem in what.left_out] == (
+        ["edited_after_end"] if is_problem else []
+    )
     cancelled = {filed.id: replace(known[filed.id], is_cancelled=True)}
     what = reported(replace(filed, target_hash="new", **now), cancelled)
-    assert [problem.code for problem in what.left_out] == (["edited_after_end"] if is_problem else [])
+    assert [problem.code for problem in what.left_out] == (
+        ["edited_after_end"] if is_problem else []
+    )
 
 
 @pytest.mark.parametrize(
@@ -439,7 +548,9 @@ posts = st.builds(
     accounts,
     st.sampled_from(["1", "2"]),
 )
-schedules = st.lists(posts, max_size=2, unique_by=lambda post: post.id).map(lambda some: Schedule(posts=tuple(some)))
+schedules = st.lists(posts, max_size=2, unique_by=lambda post: post.id).map(
+    lambda some: Schedule(posts=tuple(some))
+)
 instants = st.lists(offsets, max_size=4, unique=True).map(sorted)
 
 
@@ -452,7 +563,9 @@ def started(draw, known):
             label: replace(
                 occurrence,
                 has_started=draw(st.booleans()),
-                open_accounts=frozenset(account for account in occurrence.open_accounts if draw(st.booleans())),
+                open_accounts=frozenset(
+                    account for account in occurrence.open_accounts if draw(st.booleans())
+                ),
             )
             for label, occurrence in held.occurrences.items()
         }
@@ -462,8 +575,11 @@ def started(draw, known):
 
 @given(schedules, schedules, instants, instants, st.data())
 def test_a_plan_that_was_carried_out_leaves_nothing_to_do(first, second, before, after, data):
-    """Whatever is stored, planning again after the plan was carried out gives nothing more to write."""
-    moments = [{post.id: some for post in schedule.posts} for schedule, some in ((first, before), (second, after))]
+    """A second plan after a carried-out plan writes nothing more, for any stored state."""
+    moments = [
+        {post.id: some for post in schedule.posts}
+        for schedule, some in ((first, before), (second, after))
+    ]
     known = done({}, first, plan(first, {}, WINDOW, moments[0]))
     known = data.draw(started(known))
     recorded = done(known, second, plan(second, known, WINDOW, moments[1]))

@@ -1,4 +1,7 @@
-"""What a list of the account's posts proves about ours: itself, a look-alike, its absence, or nothing."""
+"""The proof that a list of the account's posts gives about our post.
+
+It shows our post, a look-alike, its absence, or nothing.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from publisher.domain.post import Baseline, Marker
-from publisher.domain.post_list import ListedPost, MatchCriteria, covers_baseline, is_newest_first, match_list
+from publisher.domain.post_list import (
+    ListedPost,
+    MatchCriteria,
+    covers_baseline,
+    is_newest_first,
+    match_list,
+)
 from publisher.domain.results import Deleted, NotFound, PossibleMatch, Published
 
 CALL = datetime(2026, 11, 24, 4, tzinfo=UTC)
@@ -21,7 +30,9 @@ CRITERIA = MatchCriteria(marker=MARKER, baseline=BASELINE, title="警惕退款�
 
 
 def post(number: int, at: datetime = CALL + MINUTE, **facts) -> ListedPost:
-    return ListedPost(remote_id=str(number), url=f"https://x.example/{number}", created_at=at, **facts)
+    return ListedPost(
+        remote_id=str(number), url=f"https://x.example/{number}", created_at=at, **facts
+    )
 
 
 OLD = post(100, CALL - MINUTE, text="昨天的消息")
@@ -41,20 +52,34 @@ def test_our_marker_is_found_wherever_the_platform_keeps_it():
         ours = found(post(101, **facts), OLD, is_covered=False)
         assert isinstance(ours, Published)
         assert (ours.receipt.remote_id, ours.is_text_confirmed) == ("101", is_text_confirmed)
-        assert (ours.receipt.url, ours.receipt.published_at) == ("https://x.example/101", CALL + MINUTE)
+        assert (ours.receipt.url, ours.receipt.published_at) == (
+            "https://x.example/101",
+            CALL + MINUTE,
+        )
 
 
 def test_the_oldest_of_several_is_ours():
-    """By id where ids ascend, else by time; of equal times the one listed last, as lists are newest first."""
+    """The oldest post by id is ours where ids ascend, else the oldest by time.
+
+    Of equal times it is the one listed last, as lists are newest first.
+    """
     pair = (post(103, text=MARKED), post(102, text=MARKED))
     assert found(*pair).receipt.remote_id == "102"
     assert found(post(101, CALL + 2 * MINUTE, text=MARKED), *pair).receipt.remote_id == "102"
     ascending = replace(CRITERIA, are_ids_ascending=True)
-    assert found(post(101, CALL + 2 * MINUTE, text=MARKED), *pair, criteria=ascending).receipt.remote_id == "101"
+    assert (
+        found(
+            post(101, CALL + 2 * MINUTE, text=MARKED), *pair, criteria=ascending
+        ).receipt.remote_id
+        == "101"
+    )
 
 
 def test_what_was_there_before_the_call_is_not_ours():
-    """By the baseline's id, by time with a second's tolerance, and by a lower id; a person decides about it."""
+    """A post from before the call is not ours by the baseline's id, by time or by a lower id.
+
+    The time has a second's tolerance. A person decides about such a post.
+    """
     cases = [post(100, text=MARKED), post(99, CALL - 2 * SECOND, text=MARKED)]
     for known in cases:
         assert found(known) == PossibleMatch(remote_id=known.remote_id, url=known.url)
@@ -67,12 +92,17 @@ def test_a_post_of_another_delivery_is_never_taken():
     """Neither as ours nor as similar: it is as if it were not listed."""
     owned = replace(CRITERIA, owned_ids=frozenset({"101"}))
     assert found(post(101, text=MARKED), OLD, criteria=owned) == NotFound(covered_since=CALL)
-    assert found(post(101, title=CRITERIA.title), OLD, criteria=owned) == NotFound(covered_since=CALL)
+    assert found(post(101, title=CRITERIA.title), OLD, criteria=owned) == NotFound(
+        covered_since=CALL
+    )
 
 
 @pytest.mark.parametrize("spoilt", ["\ud83d", "\0"], ids=ascii)
 def test_f31_f52_a_list_with_a_damaged_id_is_no_absence(spoilt):
-    """F31, F52: the reply is damaged, so what it lacks may be there; half an emoji in a text is no damage."""
+    """F31, F52: a damaged reply proves no absence, as it may lack a post.
+
+    Half an emoji in a text is no damage.
+    """
     assert found(replace(post(101, text="别的"), remote_id=f"101{spoilt}"), OLD) is None
     assert found(post(101, text=f"别的{spoilt}"), OLD) == NotFound(covered_since=CALL)
 
@@ -81,7 +111,10 @@ def test_f31_f52_a_list_with_a_damaged_id_is_no_absence(spoilt):
     "facts", [{"text": BODY}, {"text": f"{BODY[:12]}…"}, {"title": "警惕退款诈骗", "text": "别的"}]
 )
 def test_a_lookalike_goes_to_a_person(facts):
-    """Our words without our marker, whole or cut, or our title, are never ours and never absence."""
+    """Our words without our marker, or our title, are never ours and never absence.
+
+    The words may be whole or cut.
+    """
     alike = post(101, **facts)
     assert found(alike, OLD) == PossibleMatch(remote_id="101", url=alike.url)
     assert found(replace(alike, created_at=CALL - MINUTE), OLD) == NotFound(covered_since=CALL)
@@ -91,24 +124,34 @@ def test_a_lookalike_goes_to_a_person(facts):
 
 def test_our_text_under_another_title_is_not_absence():
     """Somebody may have changed the title, and taken out the marker."""
-    assert found(post(101, title="别的", text=BODY), OLD) == PossibleMatch(remote_id="101", url="https://x.example/101")
+    assert found(post(101, title="别的", text=BODY), OLD) == PossibleMatch(
+        remote_id="101", url="https://x.example/101"
+    )
 
 
 def test_posts_without_titles_are_not_alike_for_that():
-    """Where the platform has no titles, an empty one is no likeness; other words are none either."""
+    """Where the platform has no titles, neither an empty title nor other words are alike."""
     criteria = replace(CRITERIA, title=None)
-    assert found(post(101, text="完全不同的内容"), OLD, criteria=criteria) == NotFound(covered_since=CALL)
+    assert found(post(101, text="完全不同的内容"), OLD, criteria=criteria) == NotFound(
+        covered_since=CALL
+    )
 
 
 def test_a_known_post_that_was_changed_since_may_have_become_ours():
-    """Where the list has only the time of the last change, the baseline's newest post is compared again."""
+    """The baseline's newest post is compared again if the list has only times of change.
+
+    Such a time is the time of the last change.
+    """
     assert isinstance(found(post(100, text=BODY)), PossibleMatch)
     ascending = replace(CRITERIA, are_ids_ascending=True)
     assert found(post(100, text=BODY), criteria=ascending) == NotFound(covered_since=CALL)
 
 
 def test_a_deleted_post_of_ours_takes_a_complete_list():
-    """One that anybody can see counts before it; a list that may leave such a post out proves nothing."""
+    """A visible post counts before a deleted one; a deleted one counts by a complete list.
+
+    A list that may leave such a post out proves nothing.
+    """
     gone = post(101, text=MARKED, is_deleted=True)
     assert found(gone, OLD) == Deleted()
     assert found(gone, OLD, is_covered=False) is None
@@ -127,7 +170,10 @@ def covered(*posts: ListedPost, **facts) -> bool:
 
 
 def test_a_list_covers_what_is_newer_than_its_end():
-    """Newest first down to a post from before the call, or complete by the platform's own statement."""
+    """A list covers all posts back to one from before the call, newest first.
+
+    A complete list by the platform's own statement covers all as well.
+    """
     new = post(101)
     assert covered(new, OLD)
     assert not covered(new)
@@ -137,12 +183,17 @@ def test_a_list_covers_what_is_newer_than_its_end():
 
 
 def test_a_list_out_of_order_covers_nothing():
-    """A rising time, a rising id where ids fall, or a post that is there twice: others may be missing."""
+    """A list out of order covers nothing, as other posts may be missing.
+
+    It has a rising time, a rising id where ids fall, or a post twice.
+    """
     later = post(102, CALL + 2 * MINUTE)
     for is_complete in (False, True):
         assert not covered(post(101), later, OLD, is_complete=is_complete)
         assert not covered(later, later, OLD, is_complete=is_complete)
-        assert not covered(post(101), post(103), OLD, is_complete=is_complete, are_ids_ascending=True)
+        assert not covered(
+            post(101), post(103), OLD, is_complete=is_complete, are_ids_ascending=True
+        )
         assert covered(post(101), post(103), OLD, is_complete=is_complete)
 
 
@@ -169,16 +220,27 @@ POSTS = st.lists(
 )
 
 
-@given(POSTS, st.frozensets(st.integers(95, 110).map(str), max_size=3), st.booleans(), st.booleans())
+@given(
+    POSTS, st.frozensets(st.integers(95, 110).map(str), max_size=3), st.booleans(), st.booleans()
+)
 def test_nothing_is_adopted_or_missed_in_any_list(posts, owned_ids, are_ids_ascending, is_complete):
-    """In every list: ours is new, free and marked; absence means that no free new post has our marker or words."""
+    """In every list our post is new, free and marked.
+
+    Absence means that no free new post has our marker or words.
+    """
     criteria = replace(CRITERIA, owned_ids=owned_ids, are_ids_ascending=are_ids_ascending)
-    is_covered = covers_baseline(posts, BASELINE, is_complete=is_complete, are_ids_ascending=are_ids_ascending)
+    is_covered = covers_baseline(
+        posts, BASELINE, is_complete=is_complete, are_ids_ascending=are_ids_ascending
+    )
     result = match_list(posts, criteria, is_covered=is_covered)
-    candidates = [item for item in posts if item.remote_id not in owned_ids and not criteria.is_before(item)]
+    candidates = [
+        item for item in posts if item.remote_id not in owned_ids and not criteria.is_before(item)
+    ]
     marked = [item for item in candidates if MARKER.is_in(item.text)]
     if isinstance(result, Published):
-        assert result.receipt.remote_id in {item.remote_id for item in marked if not item.is_deleted}
+        assert result.receipt.remote_id in {
+            item.remote_id for item in marked if not item.is_deleted
+        }
     elif isinstance(result, NotFound):
         assert is_covered
         assert is_newest_first(posts, are_ids_ascending=are_ids_ascending)

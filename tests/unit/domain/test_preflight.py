@@ -1,4 +1,4 @@
-"""When a login is checked before its posts, and which of them its limits leave no room for."""
+"""The time of a login check before its posts, and the posts that its limits leave out."""
 
 from datetime import timedelta
 
@@ -6,7 +6,13 @@ import pytest
 
 from publisher.domain.account import RateLimit
 from publisher.domain.post import DeliveryId
-from publisher.domain.preflight import ExpectedCall, LoginProof, find_late_calls, is_check_due, needs_check
+from publisher.domain.preflight import (
+    ExpectedCall,
+    LoginProof,
+    find_late_calls,
+    is_check_due,
+    needs_check,
+)
 from publisher.testing.fakes import START_TIME
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -14,7 +20,10 @@ DUE = START_TIME + 24 * HOUR
 
 
 def checks_before_a_post(proof_at):
-    """Return how long before the post a login is checked that works, if a minute passes between two looks."""
+    """Return the lead times of the checks of a working login before a post.
+
+    A minute passes between two looks.
+    """
     proof, found = LoginProof(checked_at=proof_at, is_working=True), []
     for minute in range(24 * 60):
         now = START_TIME + minute * MINUTE
@@ -42,10 +51,15 @@ def test_a_login_that_has_just_published_needs_no_check():
 
 
 @pytest.mark.parametrize(
-    ("before", "interval"), [(3 * HOUR, 30 * MINUTE), (50 * MINUTE, 5 * MINUTE)], ids=["a day", "an hour"]
+    ("before", "interval"),
+    [(3 * HOUR, 30 * MINUTE), (50 * MINUTE, 5 * MINUTE)],
+    ids=["a day", "an hour"],
 )
 def test_a_login_that_does_not_work_is_checked_again_and_again(before, interval):
-    """Every half hour, in the last hour every five minutes, so that the alert ends soon after the cause."""
+    """A failing login is checked every half hour, in the last hour every five minutes.
+
+    The alert therefore ends soon after its cause.
+    """
     now = DUE - before
     assert needs_check([DUE], LoginProof(checked_at=now - interval), now)
     assert not needs_check([DUE], LoginProof(checked_at=now - interval + MINUTE), now)
@@ -70,7 +84,9 @@ def test_what_a_post_needs_is_read_again_at_each_time_before_it():
 def call(number, minute, *, max_delay=30):
     due_at = START_TIME + minute * MINUTE
     latest_at = due_at + max_delay * MINUTE
-    return ExpectedCall(delivery=DeliveryId(number), due_at=due_at, latest_at=latest_at, is_urgent=True)
+    return ExpectedCall(
+        delivery=DeliveryId(number), due_at=due_at, latest_at=latest_at, is_urgent=True
+    )
 
 
 def test_calls_that_a_limit_delays_too_much_are_found():
@@ -78,7 +94,10 @@ def test_calls_that_a_limit_delays_too_much_are_found():
     limit = RateLimit(min_interval=timedelta(0), per_hour=3, per_day=100)
     calls = [*(call(number, 0) for number in range(4)), call(9, 60)]
     assert [late.delivery for late in find_late_calls(calls, [], limit)] == [3]
-    assert [late.delivery for late in find_late_calls(calls, [START_TIME - MINUTE], limit)] == [2, 3]
+    assert [late.delivery for late in find_late_calls(calls, [START_TIME - MINUTE], limit)] == [
+        2,
+        3,
+    ]
 
 
 def test_calls_that_only_wait_for_the_gap_are_in_time():

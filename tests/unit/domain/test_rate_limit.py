@@ -50,7 +50,7 @@ def test_two_calls_keep_their_interval(quota, wishes):
 
 @given(quotas, wishes)
 def test_the_reserve_is_left_to_urgent_posts(quota, wishes):
-    """F44: a window that ends with a routine call is not filled beyond the share of routine posts."""
+    """F44: a window that ends with a routine call has at most the share of routine posts."""
     sent = send_by_quota(quota, wishes)
     for window, most in ((HOUR, quota.per_hour), (DAY, quota.per_day)):
         for number, (last, is_urgent) in enumerate(sent, 1):
@@ -69,7 +69,7 @@ def test_a_call_is_never_allowed_in_the_past_and_urgent_ones_never_later(quota, 
 
 
 def test_an_urgent_post_overtakes_a_full_ordinary_share():
-    """With the routine share of the hour used up, an urgent post is sent now and a routine one waits."""
+    """With the hour's routine share used up, an urgent post is sent and a routine one waits."""
     quota = RateLimit(min_interval=MINUTE, per_hour=5, per_day=100)
     sent = [NOW - minutes * MINUTE for minutes in (10, 20, 30, 40)]
     assert quota.next_allowed_at(sent, NOW, is_urgent=True) == NOW
@@ -79,4 +79,9 @@ def test_an_urgent_post_overtakes_a_full_ordinary_share():
 def test_one_call_is_always_left_for_ordinary_posts():
     """Even a quota of one, or a reserve of everything, leaves routine posts a call."""
     assert RateLimit(min_interval=MINUTE, per_hour=1, per_day=1).reserved_for_urgent(1) == 0
-    assert RateLimit(min_interval=MINUTE, per_hour=3, per_day=3, urgent_share=1.0).reserved_for_urgent(3) == 2
+    assert (
+        RateLimit(min_interval=MINUTE, per_hour=3, per_day=3, urgent_share=1.0).reserved_for_urgent(
+            3
+        )
+        == 2
+    )

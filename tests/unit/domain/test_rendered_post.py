@@ -1,4 +1,7 @@
-"""Our own post is recognised, another's is not taken for ours, and a fingerprint names one text only."""
+"""Our own post is recognised, and another's is not taken for ours.
+
+A fingerprint names one text only.
+"""
 
 from dataclasses import replace
 
@@ -27,11 +30,14 @@ RENDITION = RenderedPost(
     marker=MARKER,
     title="警惕诈骗",
     text=f"【{MARKER.code}】{WORDS}",
-    images=(RenderedImage(sha256="0" * 64, media_type="image/png", size=1, width=1, height=1, alt="…"),),
+    images=(
+        RenderedImage(sha256="0" * 64, media_type="image/png", size=1, width=1, height=1, alt="…"),
+    ),
 )
 
 codes = st.builds(
-    lambda post: derive_marker(OccurrenceKey(post=PostId(post), occurrence="once"), AccountId("a")), st.text()
+    lambda post: derive_marker(OccurrenceKey(post=PostId(post), occurrence="once"), AccountId("a")),
+    st.text(),
 )
 prose = st.text(st.characters(categories=("Lo", "P", "Zs", "S")), max_size=40)
 """Text without Latin letters or digits, so that it cannot spell a marker by chance."""
@@ -69,9 +75,14 @@ def test_a_marker_is_not_found_where_it_is_not(text):
 
 
 def test_markers_are_steady_and_differ_between_deliveries():
-    """The same delivery always has the same marker; a hundred thousand others of an account have others."""
+    """A delivery always has the same marker.
+
+    A hundred thousand other deliveries of an account have other markers.
+    """
     assert derive_marker(KEY, AccountId("beijing-weibo")) == MARKER
-    keys = [OccurrenceKey(post=PostId(f"post-{number}"), occurrence="once") for number in range(100_000)]
+    keys = [
+        OccurrenceKey(post=PostId(f"post-{number}"), occurrence="once") for number in range(100_000)
+    ]
     assert len({derive_marker(key, AccountId("a")).code for key in keys}) >= 99_999
     assert len(MARKER.code) == 9
     assert not set(MARKER.code) & set("01OI")
@@ -85,7 +96,9 @@ def test_label_and_account_are_part_of_the_marker():
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=("Cs",))),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -100,12 +113,16 @@ def test_a_fingerprint_does_not_depend_on_the_order_of_keys(value):
 def test_fingerprints_do_not_change_between_versions():
     """A text approved under an earlier version of the program is still known under this one."""
     spelled = {"b": [1, "警"], "a": None}
-    assert fingerprint(spelled) == "1441e8715af9e84d471453f6d592b72de5ec6af99aac27f27475c667a36058ad"
+    assert (
+        fingerprint(spelled) == "1441e8715af9e84d471453f6d592b72de5ec6af99aac27f27475c667a36058ad"
+    )
 
 
 def test_the_fingerprint_of_a_rendered_post_does_not_change_between_versions():
-    """A rendered post that a database names by its fingerprint is still found by a later version."""
-    assert RENDITION.fingerprint == "6a6886ecbd87559b5498d068ecb1d5a59ea6b0c9e8bc634671db7b4b3b8876cb"
+    """A later version still finds a rendered post by its fingerprint in a database."""
+    assert (
+        RENDITION.fingerprint == "6a6886ecbd87559b5498d068ecb1d5a59ea6b0c9e8bc634671db7b4b3b8876cb"
+    )
 
 
 def test_every_field_of_a_rendered_post_is_in_its_fingerprint():

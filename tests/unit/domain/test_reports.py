@@ -10,11 +10,18 @@ from publisher.domain.results import Reach, Receipt
 from tests.unit.domain.model_state import BORN, NOW
 
 
-def case(state, late=None, *, kind=PostKind.WARNING, reach=None, is_manually_confirmed=False, **changes):
+def case(
+    state, late=None, *, kind=PostKind.WARNING, reach=None, is_manually_confirmed=False, **changes
+):
     receipt = None
     if late is not None:
         live_at = NOW + timedelta(seconds=late)
-        receipt = Receipt(remote_id="1", url="x", published_at=live_at, is_manually_confirmed=is_manually_confirmed)
+        receipt = Receipt(
+            remote_id="1",
+            url="x",
+            published_at=live_at,
+            is_manually_confirmed=is_manually_confirmed,
+        )
     tip_line = changes.pop("tip_line", None)
     delivery = replace(BORN, state=state, receipt=receipt, **changes)
     return ReportRow(delivery=delivery, kind=kind, reach=reach, has_tip_line=tip_line)
@@ -27,24 +34,44 @@ def test_no_delivery_gives_no_figures():
 
 
 def test_every_delivery_is_counted_once():
-    """Whatever its state, a planned delivery is in exactly one column."""
+    """A planned delivery in any state is in exactly one column."""
     found = summarize([case(state) for state in State])
-    columns = ("published", "waiting", "held", "failed", "expired", "cancelled", "retracted", "retracting", "removed")
+    columns = (
+        "published",
+        "waiting",
+        "held",
+        "failed",
+        "expired",
+        "cancelled",
+        "retracted",
+        "retracting",
+        "removed",
+    )
     assert sum(getattr(found, name) for name in columns) == found.planned == len(State)
 
 
 def test_lateness_is_from_due_to_published():
-    """Median and longest; a platform's rounded clock is never early, and a person's confirmation has no instant."""
+    """Lateness is given as median and longest.
+
+    A platform's rounded clock is never early, and a person's confirmation has no instant.
+    """
     found = summarize(
-        [case(State.PUBLISHED, late) for late in (-0.4, 2, 9)] + [case(State.PUBLISHED, 99, is_manually_confirmed=True)]
+        [case(State.PUBLISHED, late) for late in (-0.4, 2, 9)]
+        + [case(State.PUBLISHED, 99, is_manually_confirmed=True)]
     )
-    assert (found.median_lateness, found.longest_lateness) == (timedelta(seconds=2), timedelta(seconds=9))
+    assert (found.median_lateness, found.longest_lateness) == (
+        timedelta(seconds=2),
+        timedelta(seconds=9),
+    )
 
 
 def test_metrics_add_up_what_is_reported():
     """Missing metrics of one platform do not make the others' vanish."""
     found = summarize(
-        [case(State.PUBLISHED, 0, reach=Reach(reads=5, likes=1)), case(State.REMOVED, 0, reach=Reach(likes=2))]
+        [
+            case(State.PUBLISHED, 0, reach=Reach(reads=5, likes=1)),
+            case(State.REMOVED, 0, reach=Reach(likes=2)),
+        ]
     )
     assert found.reach == Reach(reads=5, likes=3)
 

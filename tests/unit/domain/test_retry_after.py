@@ -35,6 +35,6 @@ def test_retry_after_f26_f27(header, after):
 
 @given(st.text())
 def test_no_header_makes_it_raise(header):
-    """Whatever a server writes there, the result is an instant within the coming year, or none."""
+    """Any header of a server gives an instant within the coming year, or none."""
     until = parse_retry_after(header, NOW)
     assert until is None or NOW < until <= NOW + MAX_RETRY_AFTER

@@ -37,7 +37,14 @@ def test_look_alikes_are_one_name(one, other):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("zhang", "zhao"), ("张三", "张二"), ("王", "玉"), ("李", "季"), ("approver1", "approver2"), ("li", "lu")],
+    [
+        ("zhang", "zhao"),
+        ("张三", "张二"),
+        ("王", "玉"),
+        ("李", "季"),
+        ("approver1", "approver2"),
+        ("li", "lu"),
+    ],
 )
 def test_two_people_stay_two(one, other):
     """Names that look different are different people's."""
@@ -53,7 +60,19 @@ def test_a_skeleton_is_its_own_skeleton():
 
 @pytest.mark.parametrize(
     "letter",
-    ["\u200b", "\u202e", "\u3164", "\u115f", "\ufe0f", "\u034f", "\x1b", "\x9b", "\u2028", "\U000e0041", "\u2800"],
+    [
+        "\u200b",
+        "\u202e",
+        "\u3164",
+        "\u115f",
+        "\ufe0f",
+        "\u034f",
+        "\x1b",
+        "\x9b",
+        "\u2028",
+        "\U000e0041",
+        "\u2800",
+    ],
 )
 def test_invisible_characters_are_found_with_their_position(letter):
     """Control characters and invisible ones are not allowed in a name."""

@@ -46,13 +46,21 @@ def full_width(text: str) -> str:
     ],
 )
 def test_the_same_text_matches_whatever_the_platform_changed_f54(theirs):
-    """F54: links shortened, the marker lost, width and spaces changed, a tail: still a reason to ask a person."""
+    """F54: the same text with a platform's changes is still a reason to ask a person.
+
+    Changes are shortened links, a lost marker, changed width and spaces, and a tail.
+    """
     assert is_similar([TEXT], [theirs], MARKER)
 
 
-@pytest.mark.parametrize("spelled", [TEXT, TEXT.replace(MARKER.code, ""), TEXT.replace(LINK, "http://t.cn/A6xyz")])
+@pytest.mark.parametrize(
+    "spelled", [TEXT, TEXT.replace(MARKER.code, ""), TEXT.replace(LINK, "http://t.cn/A6xyz")]
+)
 def test_every_beginning_of_sufficient_length_matches_f54(spelled):
-    """F54: wherever a list cuts, in the marker and in the link as well, a beginning of our text may be ours."""
+    """F54: any sufficient beginning of our text may be ours, wherever a list cuts.
+
+    The cut may be in the marker and in the link as well.
+    """
     for end in range(len(spelled) + 1):
         if len(normalize(spelled[:end])) >= MIN_PREFIX_CHARS:
             assert is_similar([TEXT], [spelled[:end]], MARKER), spelled[:end]
@@ -108,7 +116,10 @@ def test_title_and_text_may_be_cut_separately_f54(theirs):
     ],
 )
 def test_a_different_or_too_short_text_does_not_match_f55(theirs):
-    """F55: a common beginning is no match where the visible text differs afterwards, nor is a word or two."""
+    """F55: a common beginning is no match if the visible text differs afterwards.
+
+    A word or two is no match either.
+    """
     assert not is_similar([TEXT], [theirs], MARKER)
 
 
@@ -125,7 +136,10 @@ def test_a_different_or_too_short_text_does_not_match_f55(theirs):
     ],
 )
 def test_no_part_may_differ_f55(theirs):
-    """F55: another post of a series, or one that shares only the beginning of its title, is no match."""
+    """F55: another post of a series is no match.
+
+    A post that shares only the beginning of its title is none either.
+    """
     assert not is_similar((TITLE, WORDS), theirs, MARKER)
 
 
@@ -136,7 +150,7 @@ def test_a_post_without_text_matches_none():
 
 @given(st.text(), st.text())
 def test_matching_of_complete_texts_is_symmetric(one, other):
-    """It does not matter which of two texts is ours."""
+    """The match is the same in both directions."""
     assert is_similar([one], [other], MARKER) == is_similar([other], [one], MARKER)
 
 

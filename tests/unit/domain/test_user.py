@@ -1,4 +1,4 @@
-"""What a user may do, on which accounts, at which stage."""
+"""The permissions of a user, by account and by stage."""
 
 import pytest
 
@@ -20,20 +20,34 @@ from publisher.domain.user import (
 
 ACCOUNTS = [
     Account(
-        id=AccountId("bj-weibo"), platform=Platform("weibo"), identity="1", secret="a", region=RegionCode("110000")
+        id=AccountId("bj-weibo"),
+        platform=Platform("weibo"),
+        identity="1",
+        secret="a",
+        region=RegionCode("110000"),
     ),
     Account(
-        id=AccountId("bj-tieba"), platform=Platform("tieba"), identity="2", secret="b", region=RegionCode("110000")
+        id=AccountId("bj-tieba"),
+        platform=Platform("tieba"),
+        identity="2",
+        secret="b",
+        region=RegionCode("110000"),
     ),
     Account(
-        id=AccountId("tj-weibo"), platform=Platform("weibo"), identity="3", secret="c", region=RegionCode("120000")
+        id=AccountId("tj-weibo"),
+        platform=Platform("weibo"),
+        identity="3",
+        secret="c",
+        region=RegionCode("120000"),
     ),
 ]
 MEMBERS = list_members(ACCOUNTS, {"pair": ["bj-tieba", "tj-weibo"]})
 
 
 def make_user(*grants, state=UserState.ENABLED):
-    return User(name="zhang", grants=tuple(map(parse_grant, grants)), state=state, has_password=True)
+    return User(
+        name="zhang", grants=tuple(map(parse_grant, grants)), state=state, has_password=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,25 +82,42 @@ def test_a_name_that_grows_by_itself_takes_a_grant_of_it(grant, names):
     ],
 )
 def test_a_grant_covers_the_accounts_that_its_targets_name(target, covered):
-    """Accounts, groups, regions and platforms are named as in a post; only `all` covers an account that has left."""
+    """Accounts, groups, regions and platforms are named as in a post.
+
+    Only `all` covers an account that has left.
+    """
     user = make_user(f"operator@{target}")
     names = ["bj-weibo", "bj-tieba", "tj-weibo", "gone"]
-    assert {name for name in names if may(user, Permission.OPERATE, [AccountId(name)], MEMBERS)} == covered
+    assert {
+        name for name in names if may(user, Permission.OPERATE, [AccountId(name)], MEMBERS)
+    } == covered
 
 
 def test_every_account_concerned_must_be_covered():
-    """A post on two accounts needs both, by one grant or by two; the whole workspace needs a grant for all."""
+    """A post on two accounts needs both, by one grant or by two.
+
+    The whole workspace needs a grant for all.
+    """
     both = [AccountId("bj-weibo"), AccountId("tj-weibo")]
     assert not may(make_user("operator@bj-weibo"), Permission.OPERATE, both, MEMBERS)
-    assert may(make_user("operator@bj-weibo", "operator@tj-weibo"), Permission.OPERATE, both, MEMBERS)
-    assert not may(make_user("operator@bj-weibo", "author@tj-weibo"), Permission.OPERATE, both, MEMBERS)
-    assert not may(make_user("operator@bj-weibo,bj-tieba,tj-weibo"), Permission.OPERATE, None, MEMBERS)
+    assert may(
+        make_user("operator@bj-weibo", "operator@tj-weibo"), Permission.OPERATE, both, MEMBERS
+    )
+    assert not may(
+        make_user("operator@bj-weibo", "author@tj-weibo"), Permission.OPERATE, both, MEMBERS
+    )
+    assert not may(
+        make_user("operator@bj-weibo,bj-tieba,tj-weibo"), Permission.OPERATE, None, MEMBERS
+    )
     assert not may(make_user("operator@bj-weibo"), Permission.OPERATE, [], MEMBERS)
     assert may(make_user("operator"), Permission.OPERATE)
 
 
 def test_an_approver_approves_at_the_stages_that_are_granted():
-    """A grant with stages is for those only, one without for every stage; the accounts limit it all the same."""
+    """A grant with stages is for these stages only, one without for every stage.
+
+    The accounts limit both.
+    """
     first, any_stage = make_user("approver:初审,复审@pair"), make_user("approver")
     account = [AccountId("tj-weibo")]
     assert may(first, Permission.APPROVE, account, MEMBERS, "初审")
@@ -98,29 +129,40 @@ def test_an_approver_approves_at_the_stages_that_are_granted():
 
 @pytest.mark.parametrize("state", [UserState.DISABLED, UserState.SUSPENDED, UserState.LEFT])
 def test_who_is_not_enabled_may_do_nothing(state):
-    """Neither a disabled nor a suspended user may do anything, nor one who has left."""
+    """A disabled, suspended or departed user may do nothing."""
     user = make_user(*(role.value for role in UserRole), state=state)
     assert [permission for permission in Permission if may(user, permission)] == []
     assert not user.is_active_admin
 
 
 def test_the_scope_of_a_sign_in_limits_the_user():
-    """A token allows what both its scope and the user's grants allow."""
+    """A token allows only actions that both its scope and the user's grants allow."""
     scope = frozenset({Permission.SEND, Permission.ADMINISTER})
     principal = Principal(user=make_user("operator"), method="token 1", scope=scope)
-    assert [permission for permission in Permission if principal.may(permission)] == [Permission.SEND]
+    assert [permission for permission in Permission if principal.may(permission)] == [
+        Permission.SEND
+    ]
 
 
 def test_no_role_both_administers_users_and_handles_posts():
-    """Who grants roles can neither write, send nor approve; who writes cannot approve."""
+    """A role that grants roles neither writes, sends nor approves.
+
+    A role that writes cannot approve.
+    """
     for role in UserRole:
         granted = ROLE_PERMISSIONS[role]
-        assert not (Permission.ADMINISTER in granted and granted & {Permission.WRITE, Permission.SEND})
-        assert not (Permission.APPROVE in granted and granted & {Permission.WRITE, Permission.ADMINISTER})
+        assert not (
+            Permission.ADMINISTER in granted and granted & {Permission.WRITE, Permission.SEND}
+        )
+        assert not (
+            Permission.APPROVE in granted and granted & {Permission.WRITE, Permission.ADMINISTER}
+        )
         assert Permission.VIEW in granted
 
 
-@pytest.mark.parametrize("text", ["viewer", "author@bj-weibo,region:110000", "approver:初审@north", "approver:a,b"])
+@pytest.mark.parametrize(
+    "text", ["viewer", "author@bj-weibo,region:110000", "approver:初审@north", "approver:a,b"]
+)
 def test_a_grant_is_written_as_it_is_typed(text):
     """Reading and writing a grant are inverse."""
     assert str(parse_grant(text)) == text
@@ -138,14 +180,17 @@ def test_a_grant_is_written_as_it_is_typed(text):
     ],
 )
 def test_what_is_no_grant_is_refused(text, code):
-    """An unknown role, an empty part, and a stage for another role than approver each have their code."""
+    """Unknown roles, empty parts and stages of a role other than approver have own codes."""
     with pytest.raises(GrantSyntaxError) as caught:
         parse_grant(text)
     assert caught.value.code == code
 
 
 def test_only_an_unlimited_enabled_admin_with_a_password_counts_as_administrator():
-    """Limited to accounts, or before the first sign-in, an administrator cannot administer the workspace."""
+    """An administrator with limited accounts, or before the first sign-in, does not count.
+
+    Such a user cannot administer the workspace.
+    """
     assert make_user("admin").is_active_admin
     assert not make_user("admin@bj-weibo").is_active_admin
     assert not User(name="li", grants=(Grant(role=UserRole.ADMIN),)).is_active_admin

@@ -1,4 +1,7 @@
-"""The exhaustive walk: under the product's rules no promise breaks; with one rule changed, one does."""
+"""The exhaustive walk: under the product's rules no promise breaks.
+
+With one rule changed, a promise breaks.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,7 +34,10 @@ from tests.unit.domain.walk import Promise, walk
 
 @pytest.mark.long(seconds=30)
 def test_a_delivery_makes_one_post_at_most_and_its_record_is_true():
-    """F25: no order of crashes, late replies or posts, wrong reads or orders breaks a promise; all states occur."""
+    """F25: no order of crashes, late replies or posts, wrong reads or orders breaks a promise.
+
+    All states occur.
+    """
     walked = walk(Rules())
     assert walked.breach is None, "\n".join(walked.way)
     assert walked.states == frozenset(State)
@@ -41,7 +47,10 @@ def test_a_delivery_makes_one_post_at_most_and_its_record_is_true():
 @pytest.mark.extra
 @pytest.mark.long(seconds=90)
 def test_a_text_of_two_parts_is_published_completely_or_a_person_knows():
-    """With a further part nothing is doubled, nothing published is lost, and no incomplete text counts as complete."""
+    """With a further part nothing is doubled and nothing published is lost.
+
+    No incomplete text counts as complete.
+    """
     walked = walk(Rules(parts=1))
     assert walked.breach is None, "\n".join(walked.way)
     assert walked.states == frozenset(State)
@@ -49,20 +58,25 @@ def test_a_text_of_two_parts_is_published_completely_or_a_person_knows():
 
 
 REVIEW = 1
-"""Ticks for which a review hides its post."""
+"""The time in ticks that a review hides its post."""
 
 
 @pytest.mark.extra
 @pytest.mark.long(seconds=50)
 def test_a_review_that_hides_its_post_makes_no_second_one():
-    """F47: where no list shows what is under review, no promise breaks: absence counts once the longest one is over."""
+    """F47: no promise breaks where no list shows a post under review.
+
+    Absence counts once the longest review is over.
+    """
     walked = walk(Rules(review=REVIEW, settle=SETTLE + REVIEW))
     assert walked.breach is None, "\n".join(walked.way)
     assert walked.states == frozenset(State)
 
 
-def changed_rules(then: Callable[[Delivery, Delivery, Any], Delivery | None], parts: int = 0) -> Rules:
-    """Return rules whose `advance` returns what `then` makes of its result, where that is not None."""
+def changed_rules(
+    then: Callable[[Delivery, Delivery, Any], Delivery | None], parts: int = 0
+) -> Rules:
+    """Return rules that apply `then` to the results of `advance`, unless it returns None."""
 
     def step(delivery: Delivery, event: Any, **rest: Any) -> Delivery:
         after = advance(delivery, event, **rest)
@@ -86,7 +100,7 @@ def resends_again_and_again(_before: Delivery, after: Delivery, event: object) -
 
 
 def called_comes_back(delivery: Delivery, event: Any, **rest: Any) -> Delivery:
-    """Restore whatever has ended, as if it had never been called."""
+    """Restore any ended delivery, as if it had never been called."""
     if not isinstance(event, Restored):
         return advance(delivery, event, **rest)
     untouched = replace(delivery, attempts=0, receipt=None, desired=DesiredState.AS_PLANNED)
@@ -99,22 +113,36 @@ def stop_is_forgotten(before: Delivery, after: Delivery, _event: object) -> Deli
 
 
 def review_is_believed_absent(before: Delivery, after: Delivery, event: object) -> Delivery | None:
-    is_review = before.state is State.UNKNOWN and before.ticket is not None and isinstance(event, AbsenceProven)
-    return replace(after, state=State.DUE, was_resent=True) if is_review and event.can_resend else None
+    is_review = (
+        before.state is State.UNKNOWN
+        and before.ticket is not None
+        and isinstance(event, AbsenceProven)
+    )
+    return (
+        replace(after, state=State.DUE, was_resent=True) if is_review and event.can_resend else None
+    )
 
 
-def retracting_review_is_believed_absent(before: Delivery, after: Delivery, event: object) -> Delivery | None:
+def retracting_review_is_believed_absent(
+    before: Delivery, after: Delivery, event: object
+) -> Delivery | None:
     is_review = before.state is State.RETRACTING and isinstance(event, AbsenceProven)
     return replace(after, state=State.RETRACTED) if is_review else None
 
 
 def review_never_closes(before: Delivery, after: Delivery, _event: object) -> Delivery | None:
-    is_closed = before.state is State.RETRACTING and after.state is State.RETRACTED and before.ticket is not None
+    is_closed = (
+        before.state is State.RETRACTING
+        and after.state is State.RETRACTED
+        and before.ticket is not None
+    )
     return replace(after, state=State.RETRACTING, ticket=before.ticket) if is_closed else None
 
 
 def confirmation_is_no_proof(before: Delivery, after: Delivery, event: object) -> Delivery | None:
-    is_word = before.state is State.HELD and isinstance(event, Resolved) and event.to is State.PUBLISHED
+    is_word = (
+        before.state is State.HELD and isinstance(event, Resolved) and event.to is State.PUBLISHED
+    )
     return replace(after, receipt=None) if is_word else None
 
 
@@ -135,9 +163,15 @@ def checkpoint_is_lost(before: Delivery, after: Delivery, event: object) -> Deli
 
 def edit_is_forgotten(before: Delivery, after: Delivery, event: object) -> Delivery | None:
     is_remembered = (
-        before.state is not State.HELD and after.desired is DesiredState.EDITED and isinstance(event, Revised)
+        before.state is not State.HELD
+        and after.desired is DesiredState.EDITED
+        and isinstance(event, Revised)
     )
-    return replace(after, desired=DesiredState.AS_PLANNED) if is_remembered and after.state is before.state else None
+    return (
+        replace(after, desired=DesiredState.AS_PLANNED)
+        if is_remembered and after.state is before.state
+        else None
+    )
 
 
 def refusal_forgets_the_edit(before: Delivery, after: Delivery, event: object) -> Delivery | None:
@@ -146,14 +180,28 @@ def refusal_forgets_the_edit(before: Delivery, after: Delivery, event: object) -
 
 
 def begun_counts_as_unbegun(before: Delivery, after: Delivery, event: object) -> Delivery | None:
-    is_call = before.state is State.SENDING and isinstance(event, LeaseExpired) and after.state is State.UNKNOWN
+    is_call = (
+        before.state is State.SENDING
+        and isinstance(event, LeaseExpired)
+        and after.state is State.UNKNOWN
+    )
     return replace(after, state=State.DUE) if is_call else None
 
 
-def incomplete_ends(event_type: type, state: State) -> Callable[[Delivery, Delivery, Any], Delivery | None]:
+def incomplete_ends(
+    event_type: type, state: State
+) -> Callable[[Delivery, Delivery, Any], Delivery | None]:
     def then(before: Delivery, after: Delivery, event: object) -> Delivery | None:
-        is_incomplete = before.is_incomplete and isinstance(event, event_type) and before.state is not State.HELD
-        return replace(after, state=state) if is_incomplete and after.state in {State.HELD, State.RETRACTING} else None
+        is_incomplete = (
+            before.is_incomplete
+            and isinstance(event, event_type)
+            and before.state is not State.HELD
+        )
+        return (
+            replace(after, state=state)
+            if is_incomplete and after.state in {State.HELD, State.RETRACTING}
+            else None
+        )
 
     return then
 
@@ -162,18 +210,28 @@ def one_readback(readbacks: Sequence[Readback], attempt: Attempt, *, is_window_o
     return proves_absent([*readbacks, *readbacks], attempt, is_window_over=True)
 
 
-def early_readbacks(readbacks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool) -> bool:
+def early_readbacks(
+    readbacks: Sequence[Readback], attempt: Attempt, *, is_window_over: bool
+) -> bool:
     return proves_absent(readbacks, attempt, is_window_over=True)
 
 
-def one_report(readbacks: Sequence[Readback], predicate: Callable[[Readback], bool], _min_span: object) -> bool:
+def one_report(
+    readbacks: Sequence[Readback], predicate: Callable[[Readback], bool], _min_span: object
+) -> bool:
     return predicate(readbacks[-1])
 
 
 def fingerprint_of_one_account(status: ApprovalStatus) -> bool:
-    """A change on another account keeps the approvals, as if the fingerprint were that of our own text."""
+    """Keep the approvals after a change on another account.
+
+    The fingerprint is treated as if it were that of our own text.
+    """
     elsewhere = NOT_APPROVED["other text on the other account"].approvals
-    given = [replace(each, fingerprint=status.fingerprint) if each in elsewhere else each for each in status.approvals]
+    given = [
+        replace(each, fingerprint=status.fingerprint) if each in elsewhere else each
+        for each in status.approvals
+    ]
     return replace(status, approvals=given).is_approved
 
 
@@ -191,7 +249,10 @@ def author_counts(status: ApprovalStatus) -> bool:
 
 
 def person_counts_twice(status: ApprovalStatus) -> bool:
-    given = [replace(each, person=f"{each.person} {number}") for number, each in enumerate(status.approvals)]
+    given = [
+        replace(each, person=f"{each.person} {number}")
+        for number, each in enumerate(status.approvals)
+    ]
     return replace(status, approvals=given, barred=frozenset({f"{status.author} 1"})).is_approved
 
 
@@ -200,11 +261,17 @@ def one_person_is_enough(status: ApprovalStatus) -> bool:
 
 
 MUTANTS = {
-    "lapsed lease in sending is due again": (changed_rules(lapsed_call_is_due_again), Promise.AT_MOST_ONE),
+    "lapsed lease in sending is due again": (
+        changed_rules(lapsed_call_is_due_again),
+        Promise.AT_MOST_ONE,
+    ),
     "unknown outcome is retried": (changed_rules(unknown_is_retried), Promise.AT_MOST_ONE),
     "one readback is believed": (Rules(shows_absence=one_readback), Promise.AT_MOST_ONE),
     "one reported deletion is believed": (Rules(is_confirmed=one_report), Promise.AN_END_IS_TRUE),
-    "readbacks before the window ends are believed": (Rules(shows_absence=early_readbacks), Promise.AT_MOST_ONE),
+    "readbacks before the window ends are believed": (
+        Rules(shows_absence=early_readbacks),
+        Promise.AT_MOST_ONE,
+    ),
     "visibility window too short": (Rules(settle=SETTLE - 1), Promise.AT_MOST_ONE),
     "hidden review is not waited for": (Rules(review=REVIEW), Promise.AT_MOST_ONE),
     "page one counts as all": (
@@ -212,13 +279,19 @@ MUTANTS = {
         Promise.AT_MOST_ONE,
     ),
     "frozen worker starts its call": (Rules(may_start=lambda _left: True), Promise.AT_MOST_ONE),
-    "call starts at the end of its lease": (Rules(may_start=lambda left: left >= 0), Promise.AT_MOST_ONE),
+    "call starts at the end of its lease": (
+        Rules(may_start=lambda left: left >= 0),
+        Promise.AT_MOST_ONE,
+    ),
     "outcome of an old fencing token is believed": (
         Rules(settles=lambda *, is_current, state: is_current or state is State.SENDING),
         Promise.AT_MOST_ONE,
     ),
     "review is believed absent": (changed_rules(review_is_believed_absent), Promise.AT_MOST_ONE),
-    "newest item is adopted": (Rules(possible_match=lambda: Published(receipt=ANOTHERS)), Promise.PUBLISHED_IS_TRUE),
+    "newest item is adopted": (
+        Rules(possible_match=lambda: Published(receipt=ANOTHERS)),
+        Promise.PUBLISHED_IS_TRUE,
+    ),
     "second resend after absence": (changed_rules(resends_again_and_again), Promise.ONE_RESEND),
     "cancellation is forgotten": (changed_rules(stop_is_forgotten), Promise.CANCELLATION_HOLDS),
     "what was called comes back": (Rules(advance=called_comes_back), Promise.AN_END_STAYS),
@@ -226,28 +299,58 @@ MUTANTS = {
     "edit while unknown is forgotten": (changed_rules(edit_is_forgotten), Promise.EDIT_HOLDS),
     "a refusal forgets an edit": (changed_rules(refusal_forgets_the_edit), Promise.EDIT_HOLDS),
     "begun call counts as not begun": (changed_rules(begun_counts_as_unbegun), Promise.AT_MOST_ONE),
-    "retracted while under review": (changed_rules(retracting_review_is_believed_absent), Promise.AN_END_IS_TRUE),
-    "refused while retracting stays open": (changed_rules(review_never_closes), Promise.AN_END_COMES),
-    "published by a person without a receipt": (changed_rules(confirmation_is_no_proof), Promise.PUBLISHED_IS_TRUE),
+    "retracted while under review": (
+        changed_rules(retracting_review_is_believed_absent),
+        Promise.AN_END_IS_TRUE,
+    ),
+    "refused while retracting stays open": (
+        changed_rules(review_never_closes),
+        Promise.AN_END_COMES,
+    ),
+    "published by a person without a receipt": (
+        changed_rules(confirmation_is_no_proof),
+        Promise.PUBLISHED_IS_TRUE,
+    ),
     "unknown part is sent again": (changed_rules(unknown_is_retried, parts=1), Promise.AT_MOST_ONE),
     "checkpoint is lost": (changed_rules(checkpoint_is_lost, parts=1), Promise.AT_MOST_ONE),
-    "incomplete counts as complete": (changed_rules(incomplete_is_enough, parts=1), Promise.PUBLISHED_IS_WHOLE),
-    "part's receipt is kept": (changed_rules(parts_receipt_is_kept, parts=1), Promise.PUBLISHED_IS_TRUE),
-    "incomplete expires": (changed_rules(incomplete_ends(Expired, State.EXPIRED), parts=1), Promise.AN_END_IS_TRUE),
+    "incomplete counts as complete": (
+        changed_rules(incomplete_is_enough, parts=1),
+        Promise.PUBLISHED_IS_WHOLE,
+    ),
+    "part's receipt is kept": (
+        changed_rules(parts_receipt_is_kept, parts=1),
+        Promise.PUBLISHED_IS_TRUE,
+    ),
+    "incomplete expires": (
+        changed_rules(incomplete_ends(Expired, State.EXPIRED), parts=1),
+        Promise.AN_END_IS_TRUE,
+    ),
     "incomplete is cancelled": (
         changed_rules(incomplete_ends(Cancelled, State.CANCELLED), parts=1),
         Promise.AN_END_IS_TRUE,
     ),
-    "refused part fails it": (changed_rules(incomplete_ends(Rejected, State.FAILED), parts=1), Promise.AN_END_IS_TRUE),
+    "refused part fails it": (
+        changed_rules(incomplete_ends(Rejected, State.FAILED), parts=1),
+        Promise.AN_END_IS_TRUE,
+    ),
     "incomplete is retracted by a person": (
         changed_rules(incomplete_ends(RetractionRequested, State.CANCELLED), parts=1),
         Promise.AN_END_IS_TRUE,
     ),
     "approvals are read at the claim": (Rules(reads_approvals_at_claim=True), Promise.APPROVED),
     "ended approvals are honoured": (Rules(reads_ended_approvals=True), Promise.APPROVED),
-    "fingerprint of one account only": (Rules(is_approved=fingerprint_of_one_account), Promise.APPROVED),
-    "changed text keeps its approvals": (Rules(is_approved=changed_text_keeps_approvals), Promise.APPROVED),
-    "brought forward it keeps its approvals": (Rules(is_approved=moved_forward_keeps_approvals), Promise.APPROVED),
+    "fingerprint of one account only": (
+        Rules(is_approved=fingerprint_of_one_account),
+        Promise.APPROVED,
+    ),
+    "changed text keeps its approvals": (
+        Rules(is_approved=changed_text_keeps_approvals),
+        Promise.APPROVED,
+    ),
+    "brought forward it keeps its approvals": (
+        Rules(is_approved=moved_forward_keeps_approvals),
+        Promise.APPROVED,
+    ),
     "author's approval counts": (Rules(is_approved=author_counts), Promise.APPROVED),
     "one person approves twice": (Rules(is_approved=person_counts_twice), Promise.APPROVED),
     "one person is enough": (Rules(is_approved=one_person_is_enough), Promise.APPROVED),
@@ -260,7 +363,11 @@ IN_CI = 8
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.extra if place % IN_CI else ()) for place, name in enumerate(MUTANTS)]
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.extra if place % IN_CI else ())
+        for place, name in enumerate(MUTANTS)
+    ],
 )
 def test_a_changed_rule_breaks_a_promise(name):
     """The walk shows the purpose of each rule: without it, a promise is broken."""

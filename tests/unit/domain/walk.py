@@ -1,22 +1,27 @@
-"""Every way in which a delivery, a platform, crashing workers and people can interact, walked to the end.
+"""Every interaction of a delivery, a platform, crashing workers and people, walked to the end.
 
-The database is changed by the product's own `advance` and `shows_absence`; the platform, the workers and the lease are
-a model with a discrete clock. Ages are capped where nothing depends on them any more, so the set of states is finite
-and the walk is exhaustive for any length of time, within three attempts.
+The database is changed by the product's own `advance` and `shows_absence`; the platform, the
+workers and the lease are a model with a discrete clock. Ages are capped where nothing depends on
+them any more, so the set of states is finite. The walk is exhaustive for any length of time, within
+three attempts.
 
 Assumptions about the platform, and no others:
 
-- A call acts within `DEADLINE + SERVER_DELAY` of its start, within `SERVER_DELAY` of the end of its connection.
-- A list that is read completely shows a published post at the latest `LISTING_LAG` after it was made, and may before.
-- A post under review whose ticket we were never given is in that list too; otherwise nobody could know of it.
+- A call acts within `DEADLINE + SERVER_DELAY` of its start, within `SERVER_DELAY` of the end of
+  its connection.
+- A completely read list shows a published post at the latest `LISTING_LAG` after it was made, and
+  may before.
+- A post under review without a ticket in our hands is in that list too; otherwise nobody could
+  know of it.
 - A published post that is recorded as such may be removed by the platform at any time.
-- A read may report a post as deleted that is published or in review, but not twice in a row: between two wrong reads
-there is a right one.
+- A read may report a post as deleted that is published or in review, but not twice in a row:
+  between two wrong reads there is a right one.
 - A part is removed with its post, and none can be made under a removed post.
 
-With `Rules.parts` the text continues in that many further parts, each a call of its own under the published post.
+With `Rules.parts` the text continues in that many further parts, each a call of its own under the
+published post.
 
-Reads and expiry happen at any instant: whatever `next_look` and the clock say is among them.
+Reads and expiry happen at any instant, so all values of `next_look` and the clock are covered.
 """
 
 from collections import deque
@@ -30,7 +35,7 @@ from tests.unit.domain.model_state import OURS, Rules, Snapshot, can_still_act, 
 
 
 class Promise(StrEnum):
-    """What no step may break."""
+    """A rule that no step may break."""
 
     AT_MOST_ONE = "at most one post"
     ONE_RESEND = "at most one resend of a part without a person"
@@ -46,7 +51,12 @@ class Promise(StrEnum):
 
 
 UNWANTED = frozenset(
-    {DesiredState.NOT_TARGETED, DesiredState.CORRECTED, DesiredState.CANCELLED, DesiredState.RETRACTED}
+    {
+        DesiredState.NOT_TARGETED,
+        DesiredState.CORRECTED,
+        DesiredState.CANCELLED,
+        DesiredState.RETRACTED,
+    }
 )
 """After any of these orders no call may begin."""
 Trail = dict[Snapshot, tuple[str, Snapshot] | None]
@@ -55,7 +65,10 @@ Trail = dict[Snapshot, tuple[str, Snapshot] | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walked:
-    """The number of snapshots reached, the states of a delivery in them, and the shortest way to a broken promise."""
+    """The number of snapshots reached, and the states of a delivery in them.
+
+    It also holds the shortest way to a broken promise.
+    """
 
     snapshots: int
     states: frozenset[State]
@@ -64,7 +77,10 @@ class Walked:
 
 
 def walk(rules: Rules, promises: Collection[Promise] = frozenset(Promise)) -> Walked:
-    """Visit every snapshot once, nearest first; stop at the first that breaks one of the promises."""
+    """Visit every snapshot once, nearest first; stop at the first that breaks a promise.
+
+    Only the given promises are checked.
+    """
     moves = Moves(rules)
     start = Snapshot()
     trail: Trail = {start: None}
@@ -81,17 +97,25 @@ def walk(rules: Rules, promises: Collection[Promise] = frozenset(Promise)) -> Wa
             if not is_known:
                 trail[after] = (label, snapshot)
                 queue.append(after)
-            broken = {*_broken_promises(after, rules), *_broken_steps(snapshot, after, label, rules)}.intersection(
-                promises
-            )
+            broken = {
+                *_broken_promises(after, rules),
+                *_broken_steps(snapshot, after, label, rules),
+            }.intersection(promises)
             if broken:
                 return _walked(trail, broken.pop(), after)
     stuck = next(iter(trail.keys() - _can_rest(trail, leads_on)), None)
-    return _walked(trail, Promise.AN_END_COMES if stuck and Promise.AN_END_COMES in promises else None, stuck or start)
+    return _walked(
+        trail,
+        Promise.AN_END_COMES if stuck and Promise.AN_END_COMES in promises else None,
+        stuck or start,
+    )
 
 
 def _broken_promises(snapshot: Snapshot, rules: Rules) -> Iterator[Promise]:
-    """Yield what a snapshot breaks. Copies that a person saw deleted before a resend are not in it any more."""
+    """Yield the promises that a snapshot breaks.
+
+    A copy that a person saw deleted before a resend is not in it any more.
+    """
     recorded = snapshot.recorded
     if len([copy for copy in snapshot.copies if copy.status != "refused"]) > 1:
         yield Promise.AT_MOST_ONE
@@ -106,7 +130,10 @@ def _broken_promises(snapshot: Snapshot, rules: Rules) -> Iterator[Promise]:
 
 
 def _broken_steps(before: Snapshot, after: Snapshot, label: str, rules: Rules) -> Iterator[Promise]:
-    """Yield what a step breaks. No call for a part may be open when it counts as published: it could double it."""
+    """Yield the promises that a step breaks.
+
+    No call for a part may be open when the part counts as published: it could double it.
+    """
     is_back = before.recorded.state in FINAL_STATES and after.recorded.state not in FINAL_STATES
     if is_back and (before.recorded.attempts or before.recorded.desired in DESIRED_BY_PERSON):
         yield Promise.AN_END_STAYS
@@ -115,10 +142,20 @@ def _broken_steps(before: Snapshot, after: Snapshot, label: str, rules: Rules) -
         yield Promise.AT_MOST_ONE
     if label == "intent" and before.beneath == "live" and not before.recorded.parts_done:
         yield Promise.AT_MOST_ONE
-    is_published = after.recorded.state is State.PUBLISHED and before.recorded.state is not State.PUBLISHED
-    if is_published and after.recorded.parts_done <= rules.parts and label != f"person: rules {State.CANCELLED}":
+    is_published = (
+        after.recorded.state is State.PUBLISHED and before.recorded.state is not State.PUBLISHED
+    )
+    if (
+        is_published
+        and after.recorded.parts_done <= rules.parts
+        and label != f"person: rules {State.CANCELLED}"
+    ):
         yield Promise.PUBLISHED_IS_WHOLE
-    if is_counted and not any(copy.status in {"live", "removed"} for copy in before.copies) and not before.beneath:
+    if (
+        is_counted
+        and not any(copy.status in {"live", "removed"} for copy in before.copies)
+        and not before.beneath
+    ):
         yield Promise.PUBLISHED_IS_TRUE
     is_refused = after.recorded.state is State.FAILED and not label.startswith("person")
     if before.is_edited and (label == "intent" or is_refused):
@@ -137,7 +174,10 @@ def _is_proven(snapshot: Snapshot) -> bool:
 
 
 def _can_rest(trail: Trail, leads_on: dict[Snapshot, list[Snapshot]]) -> set[Snapshot]:
-    """Return the snapshots from which the product, without luck, leads to an end, a published post or a hold."""
+    """Return the snapshots with a sure way to an end, a published post or a hold.
+
+    The product takes this way without luck.
+    """
     can = {snapshot for snapshot in trail if _rests(snapshot)}
     queue = deque(can)
     while queue:
@@ -149,7 +189,10 @@ def _can_rest(trail: Trail, leads_on: dict[Snapshot, list[Snapshot]]) -> set[Sna
 
 
 def _rests(snapshot: Snapshot) -> bool:
-    """Return True if it has ended, is published, or is shown red: also a retraction with a possible match."""
+    """Return True if the delivery has ended, is published, or is shown red.
+
+    A retraction with a possible match is also shown red.
+    """
     state = snapshot.recorded.state
     is_red = state is State.HELD or (state is State.RETRACTING and ALIKE in snapshot.readbacks)
     return is_red or state in FINAL_STATES | {State.PUBLISHED}
@@ -157,7 +200,9 @@ def _rests(snapshot: Snapshot) -> bool:
 
 def _walked(trail: Trail, broken: Promise | None, last: Snapshot) -> Walked:
     states = frozenset(snapshot.recorded.state for snapshot in trail)
-    return Walked(snapshots=len(trail), states=states, breach=broken, way=_way(trail, last) if broken else ())
+    return Walked(
+        snapshots=len(trail), states=states, breach=broken, way=_way(trail, last) if broken else ()
+    )
 
 
 def _way(trail: Trail, snapshot: Snapshot) -> tuple[str, ...]:

@@ -62,7 +62,9 @@ def account_of(platform: str, **changes: object) -> Account:
 def post_of(template: str = "warning", **changes: object) -> Post:
     post = make_post("refund", (), DUE, title="警惕“退款客服”诈骗")
     data = {"summary": "正规退款原路退回"}
-    return replace(post, **{"template": template, "level": WarningLevel.ORANGE, "data": data, **changes})
+    return replace(
+        post, **{"template": template, "level": WarningLevel.ORANGE, "data": data, **changes}
+    )
 
 
 def render_for(
@@ -108,6 +110,17 @@ def sample_post(templates: Templates, name: str) -> tuple[Post, OriginalPost | N
     """Return the post of a template's sample.toml, and the one it follows."""
     sample = templates.samples[name]
     level = WarningLevel(sample.level) if sample.level else None
-    post = post_of(name, kind=PostKind(name), title=sample.title, level=level, body=sample.body, data=sample.data)
-    original = OriginalPost(title=sample.original, marker=Marker(code="AAAA-2222")) if sample.original else None
+    post = post_of(
+        name,
+        kind=PostKind(name),
+        title=sample.title,
+        level=level,
+        body=sample.body,
+        data=sample.data,
+    )
+    original = (
+        OriginalPost(title=sample.original, marker=Marker(code="AAAA-2222"))
+        if sample.original
+        else None
+    )
     return post, original

@@ -1,4 +1,4 @@
-"""Templates that try to escape the sandbox: the published ways, and those that this sandbox invites."""
+"""Templates that try to escape the sandbox, by published ways and by its own openings."""
 
 ESCAPES = (
     # Python's internals, from a text, a list, a table, a number

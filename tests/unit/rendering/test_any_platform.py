@@ -32,7 +32,10 @@ def article_for(post, templates, original=None):
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_every_template_has_plain_text_for_it(shipped, name):
-    """Each shipped template renders for an unknown platform as plain text, link included, with plain line ends."""
+    """Each shipped template renders as plain text for an unknown platform.
+
+    The text has its link and plain line ends.
+    """
     post, original = sample_post(shipped, name)
     rendered = render_for("site", post, shipped, original=original)
     assert rendered.marker.is_in(rendered.text[:60])
@@ -44,7 +47,10 @@ def test_every_template_has_plain_text_for_it(shipped, name):
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_every_template_has_an_article_for_it(shipped, name):
-    """Where the platform wants articles, the same text comes as paragraphs, with summary, cover and marked link."""
+    """For a platform with articles the same text comes as paragraphs.
+
+    It has a summary, a cover and a marked link.
+    """
     post, original = sample_post(shipped, name)
     plain = render_for("site", post, shipped, original=original)
     article = article_for(post, shipped, original)
@@ -57,7 +63,7 @@ def test_every_template_has_an_article_for_it(shipped, name):
 
 
 def test_lines_end_as_the_platform_writes_them(shipped):
-    """What the adapter's capabilities say decides, whatever the platform is called."""
+    """The adapter's capabilities decide on line ends, under any name of the platform."""
     post = sample_post(shipped, "warning")[0]
     order = RenderTarget(
         account=account_of("site"),

@@ -19,7 +19,10 @@ TOO_MUCH = Problem(code="rendering_too_expensive")
 
 
 class DyingRenderer(RenderWorker):
-    """Fails at one body, as after it has cost the process, and records what it was asked for."""
+    """A renderer that fails at one body and records its jobs.
+
+    The failure is as if the body had cost the process.
+    """
 
     def __init__(self, files):
         super().__init__()
@@ -28,22 +31,32 @@ class DyingRenderer(RenderWorker):
 
     def run(self, jobs):
         self.jobs += jobs
-        return [TOO_MUCH if getattr(job, "body", "") == "fatal" else self.run_job(job) for job in jobs]
+        return [
+            TOO_MUCH if getattr(job, "body", "") == "fatal" else self.run_job(job) for job in jobs
+        ]
 
 
 def request_of(number, **changes):
     post = replace(post_of(**changes), id=PostId(f"post-{number}"))
-    return RenderRequest(post=post, occurrence=make_occurrence(post, ONCE_OCCURRENCE, DUE), targets=TARGETS)
+    return RenderRequest(
+        post=post, occurrence=make_occurrence(post, ONCE_OCCURRENCE, DUE), targets=TARGETS
+    )
 
 
 def plainly(composed):
-    """Return texts, with the problems in place of errors, as errors are equal to none but themselves."""
+    """Return texts with the problems in place of errors.
+
+    Two errors with the same problems are not equal.
+    """
     body_text, found = composed
     return body_text, [item.problems if isinstance(item, TemplateError) else item for item in found]
 
 
 def test_each_post_of_a_batch_gets_its_own_texts(shipped):
-    """Bodies, empty ones, a missing value and an unknown template between them: no result is another post's."""
+    """No result of a batch is another post's.
+
+    The batch mixes bodies, empty ones, a missing value and an unknown template.
+    """
     requests = [
         request_of(1, body="**第一**"),
         request_of(2, data={}),
@@ -52,7 +65,9 @@ def test_each_post_of_a_batch_gets_its_own_texts(shipped):
         request_of(5, body="第五"),
     ]
     together = [plainly(composed) for composed in compose(requests, shipped, ZONE)]
-    alone = [plainly(composed) for request in requests for composed in compose([request], shipped, ZONE)]
+    alone = [
+        plainly(composed) for request in requests for composed in compose([request], shipped, ZONE)
+    ]
     assert together == alone
     assert [body_text for body_text, _found in together] == ["第一", "", "", "", "第五"]
     assert ["第一" in found[1].text for _body, found in together[::4]] == [True, False]
@@ -63,7 +78,9 @@ def test_f74_a_body_that_costs_the_process_costs_it_once(shipped):
     renderer = DyingRenderer(shipped.renderer._files)
     requests = [request_of(1, body="fatal"), request_of(2, body="好")]
     fatal, good = compose(requests, replace(shipped, renderer=renderer), ZONE)
-    assert [problem.code for item in fatal[1] for problem in item.problems] == [TOO_MUCH.code] * len(TARGETS)
+    assert [problem.code for item in fatal[1] for problem in item.problems] == [
+        TOO_MUCH.code
+    ] * len(TARGETS)
     assert plainly(good) == plainly(compose(requests[1:], shipped, ZONE)[0])
     assert [(type(job), job.body) for job in renderer.jobs] == [
         (ReadBody, "fatal"),

@@ -1,4 +1,4 @@
-"""Texts that exhaust what reads them: each is read in linear time, or refused."""
+"""Texts that exhaust their reader: each is read in linear time, or refused."""
 
 import time
 
@@ -44,13 +44,15 @@ def test_long_runs_of_one_character_are_read_once(work):
     ],
 )
 def test_depth_of_elements_is_counted(html, answer):
-    """F74: elements that are not closed count as open to the end; void ones and plain text do not count."""
+    """F74: unclosed elements count as open to the end; void ones and plain text do not count."""
     assert is_too_deep(html) is answer
 
 
 def test_deep_article_is_refused_with_its_page(written):
     """F74: 14,000 open elements crash the inliner by a segmentation fault; they never reach it."""
-    templates = written({"own/wechat.html": "{{ marker }} {{ region.tip_line }}\n" + "<b>" * 14_000})
+    templates = written(
+        {"own/wechat.html": "{{ marker }} {{ region.tip_line }}\n" + "<b>" * 14_000}
+    )
     with pytest.raises(TemplateError) as caught:
         render_for("wechat", post_of("own"), templates)
     (problem,) = caught.value.problems
@@ -67,5 +69,7 @@ def test_long_body_is_refused_at_its_key(shipped):
 
 
 def test_costly_constants_cost_nothing_when_they_are_compiled(written):
-    """F74: a constant that takes minutes to compute is left for the rendering, which has limits."""
-    assert not written({"own/weibo.txt": "{% if false %}{{ 1|round(-100000000) }}{% endif %}"}).problems
+    """F74: a constant that takes minutes to compute is left for the limited rendering."""
+    assert not written(
+        {"own/weibo.txt": "{% if false %}{{ 1|round(-100000000) }}{% endif %}"}
+    ).problems

@@ -1,4 +1,7 @@
-"""A colour profile is sent with the numbers that colours need, and without any text about its author or tools."""
+"""A colour profile is sent with only the numbers that colours need.
+
+No text about its author or tools is sent.
+"""
 
 import struct
 import zlib
@@ -37,7 +40,14 @@ def parametric(kind, *values):
 def table_of_8_bits(across, out, points=2):
     clut = RANDOM.randbytes(points**across * out)
     line = bytes(range(256))
-    return b"mft1\0\0\0\0" + bytes((across, out, points, 65)) + IDENTITY + line * across + clut + line * out
+    return (
+        b"mft1\0\0\0\0"
+        + bytes((across, out, points, 65))
+        + IDENTITY
+        + line * across
+        + clut
+        + line * out
+    )
 
 
 def table_of_16_bits(across, out, points=3):
@@ -48,7 +58,10 @@ def table_of_16_bits(across, out, points=3):
 
 
 def table_of_version_4(kind, across, out, precision):
-    """Return curves, matrix, curves, table and curves, in an order of their own and with text between them."""
+    """Return curves, matrix, curves, table and curves, in an order of their own.
+
+    There is text between them.
+    """
     inner, outer = (out, across) if kind == b"mAB " else (across, out)
     clut = bytes([2] * across + [65] * (16 - across) + [precision, 65, 65, 65])
     clut += RANDOM.randbytes(2**across * out * precision)
@@ -65,7 +78,14 @@ def table_of_version_4(kind, across, out, precision):
         body += AUTHOR + bytes(-len(AUTHOR) % 4)
         places[number] = 32 + len(body)
         body += parts[number] + bytes(-len(parts[number]) % 4)
-    return kind + b"\0\0\0\0" + bytes((across, out)) + b"AA" + struct.pack(">5I", *map(places.get, range(5))) + body
+    return (
+        kind
+        + b"\0\0\0\0"
+        + bytes((across, out))
+        + b"AA"
+        + struct.pack(">5I", *map(places.get, range(5)))
+        + body
+    )
 
 
 IDENTITY = fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
@@ -76,7 +96,9 @@ PRIMARIES = {
     b"gXYZ": xyz(0.3851, 0.7169, 0.0971),
     b"bXYZ": xyz(0.1431, 0.0606, 0.7141),
 }
-CURVES = dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve(*(round((n / 255) ** 1.9 * 65535) for n in range(256))))
+CURVES = dict.fromkeys(
+    (b"rTRC", b"gTRC", b"bTRC"), curve(*(round((n / 255) ** 1.9 * 65535) for n in range(256)))
+)
 WORDS = {
     b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(AUTHOR) + 1) + AUTHOR + bytes(79),
     b"cprt": b"text\0\0\0\0" + AUTHOR + b"\0",
@@ -96,9 +118,21 @@ def profile(tags, *, version=2, kind=b"mntr", space=b"RGB ", connection=b"XYZ ")
         table += struct.pack(">4sII", name, start + len(body), len(data))
         body += data + bytes(-len(data) % 4)
     head = (
-        b"Wang" + bytes((version, 0x20, 0, 0)) + kind + space + connection + struct.pack(">6H", 2026, 11, 24, 9, 30, 1)
+        b"Wang"
+        + bytes((version, 0x20, 0, 0))
+        + kind
+        + space
+        + connection
+        + struct.pack(">6H", 2026, 11, 24, 9, 30, 1)
     )
-    head += b"acspWang\0\0\0\0WangC02X" + bytes(8) + struct.pack(">I", 0) + fixed(*D50) + b"Wang" + AUTHOR[:44]
+    head += (
+        b"acspWang\0\0\0\0WangC02X"
+        + bytes(8)
+        + struct.pack(">I", 0)
+        + fixed(*D50)
+        + b"Wang"
+        + AUTHOR[:44]
+    )
     assert len(head) == 124
     return struct.pack(">I", start + len(body)) + head + struct.pack(">I", len(tags)) + table + body
 
@@ -109,8 +143,11 @@ PROFILES = {
     "screen of version 4": profile(
         {
             **PRIMARIES,
-            **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), parametric(3, 2.4, 0.9479, 0.0521, 0.0774, 0.0405)),
-            b"chad": b"sf32\0\0\0\0" + fixed(1.05, 0.02, -0.05, 0.03, 0.99, -0.02, -0.01, 0.02, 0.75),
+            **dict.fromkeys(
+                (b"rTRC", b"gTRC", b"bTRC"), parametric(3, 2.4, 0.9479, 0.0521, 0.0774, 0.0405)
+            ),
+            b"chad": b"sf32\0\0\0\0"
+            + fixed(1.05, 0.02, -0.05, 0.03, 0.99, -0.02, -0.01, 0.02, 0.75),
             b"cicp": b"cicp\0\0\0\0\x0c\x0d\0\1",
         },
         version=4,
@@ -124,7 +161,10 @@ PROFILES = {
         connection=b"Lab ",
     ),
     "print of 16 bits": profile(
-        {b"wtpt": xyz(*D50), b"A2B0": table_of_16_bits(4, 3)}, kind=b"prtr", space=b"CMYK", connection=b"Lab "
+        {b"wtpt": xyz(*D50), b"A2B0": table_of_16_bits(4, 3)},
+        kind=b"prtr",
+        space=b"CMYK",
+        connection=b"Lab ",
     ),
     "print of version 4": profile(
         {
@@ -142,11 +182,15 @@ PROFILES = {
 
 
 def shown(data, intent):
-    """Return what random pixels look like with a profile."""
+    """Return the appearance of random pixels with a profile."""
     mode = MODES[data[16:20]]
-    pixels = Image.frombytes(mode, (40, 40), Random(1).randbytes(1600 * len(Image.new(mode, (1, 1)).getbands())))  # noqa: S311
+    pixels = Image.frombytes(
+        mode, (40, 40), Random(1).randbytes(1600 * len(Image.new(mode, (1, 1)).getbands()))
+    )
     opened = ImageCms.ImageCmsProfile(BytesIO(data))
-    return ImageCms.profileToProfile(pixels, opened, SRGB, renderingIntent=intent, outputMode="RGB").tobytes()
+    return ImageCms.profileToProfile(
+        pixels, opened, SRGB, renderingIntent=intent, outputMode="RGB"
+    ).tobytes()
 
 
 def encoded(kind, data):
@@ -157,7 +201,10 @@ def encoded(kind, data):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_f75_no_text_of_a_profile_is_sent(kind):
-    """Descriptions, rights, a screen's serial number, unknown tags, the header's makers: none is in the picture."""
+    """No text of a profile is in the picture.
+
+    Texts are descriptions, rights, a screen's serial number, unknown tags and the header's makers.
+    """
     picture = encoded(kind, MATRIX)
     cleaned = clean_picture(picture)
     with Image.open(BytesIO(cleaned.data)) as image:
@@ -172,9 +219,14 @@ def test_f75_no_text_of_a_profile_is_sent(kind):
 
 @pytest.mark.parametrize("data", PROFILES.values(), ids=PROFILES)
 def test_a_rebuilt_profile_shows_the_same_colours(data):
-    """Every pixel looks the same by each rendering intent, and no text of the author is left, between tables either."""
+    """Every pixel looks the same by each rendering intent, without any text of the author.
+
+    Text between tables is gone as well.
+    """
     rebuilt = rebuild_profile(data)
-    assert [shown(rebuilt, intent) for intent in range(4)] == [shown(data, intent) for intent in range(4)]
+    assert [shown(rebuilt, intent) for intent in range(4)] == [
+        shown(data, intent) for intent in range(4)
+    ]
     assert rebuild_profile(rebuilt) == rebuilt
     for mark in (b"Wang", b"GPS", b"C02X", AUTHOR[-8:], b"AA", b"lcms"):
         assert mark not in rebuilt
@@ -198,9 +250,15 @@ UNSOUND = {
     "colours of no picture": profile({}, space=b"Lab "),
     "version 5": profile({**PRIMARIES, **CURVES}, version=5),
     "a curve of text": profile({**PRIMARIES, **CURVES, b"gTRC": b"text\0\0\0\0" + AUTHOR}),
-    "a curve that goes on beyond the end": MATRIX[: LAST_CURVE + 8] + b"\xff" * 4 + MATRIX[LAST_CURVE + 12 :],
-    "a kind of curve that nobody knows": profile({**PRIMARIES, **CURVES, b"gTRC": parametric(9, 1)}),
-    "a table for nine inks": profile({b"A2B0": b"mft2\0\0\0\0" + bytes((9, 3, 255, 0)) + bytes(99)}),
+    "a curve that goes on beyond the end": MATRIX[: LAST_CURVE + 8]
+    + b"\xff" * 4
+    + MATRIX[LAST_CURVE + 12 :],
+    "a kind of curve that nobody knows": profile(
+        {**PRIMARIES, **CURVES, b"gTRC": parametric(9, 1)}
+    ),
+    "a table for nine inks": profile(
+        {b"A2B0": b"mft2\0\0\0\0" + bytes((9, 3, 255, 0)) + bytes(99)}
+    ),
     "more tags than bytes": MATRIX[:128] + b"\xff" * 4 + MATRIX[132:],
 }
 
@@ -216,7 +274,10 @@ def test_an_invalid_profile_is_dropped(data):
 def test_tags_with_one_shared_curve_make_no_long_profile():
     """However often a long curve is named, it is written once; different ones, up to the limit."""
     line = curve(*[7] * 500_000)
-    assert len(rebuild_profile(profile({**PRIMARIES, **dict.fromkeys(CURVES, line)}))) < len(line) + 1000
+    assert (
+        len(rebuild_profile(profile({**PRIMARIES, **dict.fromkeys(CURVES, line)})))
+        < len(line) + 1000
+    )
     several = {name: curve(*[number] * 900_000) for number, name in enumerate(CURVES)}
     assert sum(map(len, several.values())) > MAX_REBUILT_BYTES
     assert rebuild_profile(profile({**PRIMARIES, **several})) == b""
@@ -224,7 +285,12 @@ def test_tags_with_one_shared_curve_make_no_long_profile():
 
 def png_with(data):
     body = b"x\0\0" + zlib.compress(data)
-    chunk = struct.pack(">I", len(body)) + b"iCCP" + body + struct.pack(">I", zlib.crc32(b"iCCP" + body))
+    chunk = (
+        struct.pack(">I", len(body))
+        + b"iCCP"
+        + body
+        + struct.pack(">I", zlib.crc32(b"iCCP" + body))
+    )
     return PLAIN_PNG[:33] + chunk + PLAIN_PNG[33:]
 
 
@@ -235,9 +301,14 @@ GREY = rebuild_profile(profile({b"kTRC": curve()}, space=b"GRAY"))
 @pytest.mark.parametrize("spare", [-4, 0, 4, 300, 700])
 @pytest.mark.parametrize("is_noise", [True, False])
 def test_a_profile_near_the_limit_of_a_png_is_kept_or_dropped(spare, *, is_noise):
-    """A profile that no reader would inflate is dropped; a clean picture stays, even if packing makes it longer."""
+    """A profile that no reader would inflate is dropped, and a clean picture stays.
+
+    It stays even if packing makes it longer.
+    """
     count = (MAX_PROFILE_BYTES - len(GREY) - spare) // 2
-    samples = struct.unpack(f">{count}H", Random(3).randbytes(2 * count)) if is_noise else [0] * count  # noqa: S311
+    samples = (
+        struct.unpack(f">{count}H", Random(3).randbytes(2 * count)) if is_noise else [0] * count
+    )
     data = rebuild_profile(profile({b"kTRC": curve(*samples)}, space=b"GRAY"))
     assert len(data) == MAX_PROFILE_BYTES - spare
     cleaned = clean_picture(png_with(data))
@@ -253,7 +324,11 @@ def test_f75_a_damaged_profile_is_dropped_or_rebuilt(name):
     for _ in range(400):
         data = bytearray(PROFILES[name])
         for _ in range(random.randint(1, 3)):
-            at = random.randrange(len(data)) if random.random() < 0.5 else random.randrange(min(400, len(data)))
+            at = (
+                random.randrange(len(data))
+                if random.random() < 0.5
+                else random.randrange(min(400, len(data)))
+            )
             data[at] = random.choice((0, 1, 2, 4, 0x7F, 0xFF, random.randrange(256)))
         if random.random() < 0.2:
             del data[random.randrange(len(data)) :]

@@ -73,21 +73,31 @@ def tagged_png(orientation=1):
     said.add_text("Comment", AUTHOR.decode(), zip=True)
     png = encoded("PNG", pnginfo=said, exif=exif(orientation))
     profile = AUTHOR + b"\0\0" + zlib.compress(PROFILE)
-    return after_head(png, chunk(b"iCCP", profile), chunk(b"prVt", AUTHOR), chunk(b"tIME", bytes(7))) + AUTHOR
+    return (
+        after_head(png, chunk(b"iCCP", profile), chunk(b"prVt", AUTHOR), chunk(b"tIME", bytes(7)))
+        + AUTHOR
+    )
 
 
 def tagged_jpeg(orientation=1):
     jpeg = encoded("JPEG", exif=exif(orientation), comment=AUTHOR, icc_profile=PROFILE, quality=90)
     head, rest = segment(0xE0, jpeg[6:18] + b"\1\x0c" + AUTHOR), jpeg[20:]  # a thumbnail of 1 by 12
     thumbnail = segment(0xE0, b"JFXX\0\x10" + AUTHOR)
-    others = segment(0xED, b"Photoshop 3.0\0" + AUTHOR) + segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + AUTHOR)
+    others = segment(0xED, b"Photoshop 3.0\0" + AUTHOR) + segment(
+        0xE1, b"http://ns.adobe.com/xap/1.0/\0" + AUTHOR
+    )
     table = segment(0xDB, b"\0" + (AUTHOR * 2)[:64])  # meaningless after the last scan
-    return jpeg[:2] + head + thumbnail + others + AUTHOR + rest[:-2] + table + jpeg[-2:] + AUTHOR + ZIP
+    return (
+        jpeg[:2] + head + thumbnail + others + AUTHOR + rest[:-2] + table + jpeg[-2:] + AUTHOR + ZIP
+    )
 
 
 def tagged_gif():
     return (
-        before_frame(encoded("GIF"), gif_comment(AUTHOR) + b"\x21\xff\x0bXMP DataXMP" + gif_comment(AUTHOR)[2:])
+        before_frame(
+            encoded("GIF"),
+            gif_comment(AUTHOR) + b"\x21\xff\x0bXMP DataXMP" + gif_comment(AUTHOR)[2:],
+        )
         + AUTHOR
     )
 
@@ -110,10 +120,25 @@ def code_of(data, refuse=clean_picture):
 
 @pytest.mark.parametrize("data", TAGGED.values(), ids=TAGGED)
 def test_f75_nothing_is_sent_but_the_picture(data):
-    """Author, place, comments, previews and bytes after the end are gone; every pixel is as it was."""
+    """Author, place, comments, previews and bytes after the end are gone.
+
+    Every pixel is as it was.
+    """
     assert AUTHOR in data
     cleaned = clean_picture(data).data
-    for mark in (AUTHOR, b"Exif", b"eXIf", b"GPS", b"xap", b"XMP", b"Photoshop", b"JFXX", b"tIME", b"zTXt", b"PK"):
+    for mark in (
+        AUTHOR,
+        b"Exif",
+        b"eXIf",
+        b"GPS",
+        b"xap",
+        b"XMP",
+        b"Photoshop",
+        b"JFXX",
+        b"tIME",
+        b"zTXt",
+        b"PK",
+    ):
         assert mark not in cleaned
     assert pixels(cleaned) == pixels(data)
 
@@ -129,14 +154,18 @@ def test_a_colour_profile_in_several_segments_is_kept_whole_or_not_at_all():
     """Its segments are sent in order; with one missing the profile is useless, and dropped."""
     half = len(PROFILE) // 2
     first, second = (
-        b"ICC_PROFILE\0" + head + part for head, part in ((b"\1\2", PROFILE[:half]), (b"\2\2", PROFILE[half:]))
+        b"ICC_PROFILE\0" + head + part
+        for head, part in ((b"\1\2", PROFILE[:half]), (b"\2\2", PROFILE[half:]))
     )
     jpeg = encoded("JPEG")
     whole = jpeg[:2] + segment(0xE2, second) + segment(0xE2, first) + jpeg[2:]
     with Image.open(BytesIO(clean_picture(whole).data)) as image:
         assert image.info["icc_profile"] == PROFILE
     assert clean_picture(jpeg[:2] + segment(0xE2, first) + jpeg[2:]).data == jpeg
-    assert clean_picture(jpeg[:-2] + segment(0xE2, first) + segment(0xE2, second) + jpeg[-2:]).data == jpeg
+    assert (
+        clean_picture(jpeg[:-2] + segment(0xE2, first) + segment(0xE2, second) + jpeg[-2:]).data
+        == jpeg
+    )
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -153,7 +182,9 @@ def test_a_picture_is_sent_upright(tagged, orientation):
         assert image.size == wanted.size
         assert image.info["icc_profile"] == PROFILE
         near = zip(
-            image.convert("L").resize((8, 8)).tobytes(), wanted.convert("L").resize((8, 8)).tobytes(), strict=True
+            image.convert("L").resize((8, 8)).tobytes(),
+            wanted.convert("L").resize((8, 8)).tobytes(),
+            strict=True,
         )
         assert max(abs(one - other) for one, other in near) < 8
     assert clean_picture(cleaned.data).data == cleaned.data
@@ -170,7 +201,8 @@ def test_a_png_of_any_mode_is_turned(mode):
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 @pytest.mark.parametrize(
-    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 5}, {"restart_marker_rows": 1}]
+    "options",
+    [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 5}, {"restart_marker_rows": 1}],
 )
 def test_a_jpeg_of_any_mode_is_turned(mode, options):
     """It keeps its mode and quality, and about its length."""
@@ -196,7 +228,10 @@ PLAIN = {
 
 @pytest.mark.parametrize("data", PLAIN.values(), ids=PLAIN)
 def test_a_picture_without_metadata_is_sent_unchanged(data):
-    """Nothing is encoded again without need, and the hash of the file is the hash of what is sent."""
+    """Nothing is encoded again without need.
+
+    The hash of the file is the hash of the sent bytes.
+    """
     assert clean_picture(data).data == data
 
 
@@ -243,7 +278,12 @@ def test_bytes_hidden_behind_the_pixels_of_a_png_are_dropped():
         assert AUTHOR not in cleaned
         assert pixels(cleaned) == pixels(png)
         assert clean_picture(cleaned).data == cleaned
-    assert AUTHOR not in clean_picture(png[: at - 4] + chunk(b"IDAT", packed) + chunk(b"IDAT", AUTHOR) + rest).data
+    assert (
+        AUTHOR
+        not in clean_picture(
+            png[: at - 4] + chunk(b"IDAT", packed) + chunk(b"IDAT", AUTHOR) + rest
+        ).data
+    )
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "gif"])
@@ -253,14 +293,16 @@ def test_bytes_hidden_in_a_scan_far_longer_than_the_picture_are_dropped(kind):
     if kind == "jpeg":
         padded = data[:-2] + AUTHOR * 9_000 + data[-2:]
     else:
-        padded = data[:-2] + b"".join(bytes([len(AUTHOR)]) + AUTHOR for _ in range(9_000)) + data[-2:]
+        padded = (
+            data[:-2] + b"".join(bytes([len(AUTHOR)]) + AUTHOR for _ in range(9_000)) + data[-2:]
+        )
     cleaned = clean_picture(padded).data
     assert AUTHOR not in cleaned
     assert clean_picture(cleaned).data == cleaned
 
 
 def scanned(scans):
-    """Return a progressive JPEG whose last scan is repeated up to this number."""
+    """Return a progressive JPEG with its last scan repeated up to this number."""
     jpeg = encoded("JPEG", scene((16, 16)), progressive=True)
     last = jpeg.rindex(b"\xff\xda")
     return jpeg[:-2] + jpeg[last:-2] * (scans - jpeg.count(b"\xff\xda")) + jpeg[-2:]
@@ -271,7 +313,7 @@ def animated_png(frames):
 
 
 def claimed_gif(width, height):
-    """Return a GIF whose one frame is far outside its screen."""
+    """Return a GIF with its one frame far outside its screen."""
     return (
         b"GIF89a"
         + struct.pack("<HHBBB", 1, 1, 0, 0, 0)
@@ -282,7 +324,11 @@ def claimed_gif(width, height):
 
 
 def claimed_jpeg(width, height):
-    return b"\xff\xd8" + segment(0xC0, b"\x08" + struct.pack(">HH", height, width) + b"\1\1\x11\0") + b"\xff\xd9"
+    return (
+        b"\xff\xd8"
+        + segment(0xC0, b"\x08" + struct.pack(">HH", height, width) + b"\1\1\x11\0")
+        + b"\xff\xd9"
+    )
 
 
 def claimed_png(width, height):
@@ -304,14 +350,29 @@ REFUSED = {
     "a png that says it is animated": (animated_png(2), "image_animated"),
     "an animated webp": (encoded("WEBP", **FRAMES), "image_unknown_type"),
     "a zip in a scan": (PLAIN["jpeg"][:-2] + ZIP + PLAIN["jpeg"][-2:], "image_holds_file"),
-    "a web page in a scan": (PLAIN["jpeg"][:-2] + b"<SCRIPT>x()</SCRIPT>" + PLAIN["jpeg"][-2:], "image_holds_file"),
-    "a pdf in a palette": (after_head(PLAIN["png"], chunk(b"PLTE", b"%PDF-1.7 obj")), "image_holds_file"),
-    "a zip in a gif": (PLAIN["gif"][:-2] + bytes([len(ZIP)]) + ZIP + PLAIN["gif"][-2:], "image_holds_file"),
+    "a web page in a scan": (
+        PLAIN["jpeg"][:-2] + b"<SCRIPT>x()</SCRIPT>" + PLAIN["jpeg"][-2:],
+        "image_holds_file",
+    ),
+    "a pdf in a palette": (
+        after_head(PLAIN["png"], chunk(b"PLTE", b"%PDF-1.7 obj")),
+        "image_holds_file",
+    ),
+    "a zip in a gif": (
+        PLAIN["gif"][:-2] + bytes([len(ZIP)]) + ZIP + PLAIN["gif"][-2:],
+        "image_holds_file",
+    ),
     "no end": (PLAIN["jpeg"][:-2], "image_broken"),
     "no trailer": (PLAIN["gif"][:-1], "image_broken"),
     "too few pixels": (claimed_png(20, 20), "image_broken"),
-    "too many segments": (b"\xff\xd8" + segment(0xFE, b"") * (MAX_SEGMENTS + 1) + PLAIN["jpeg"][2:], "image_broken"),
-    "too many chunks": (after_head(PLAIN["png"], chunk(b"teXt", b"") * (MAX_SEGMENTS + 1)), "image_broken"),
+    "too many segments": (
+        b"\xff\xd8" + segment(0xFE, b"") * (MAX_SEGMENTS + 1) + PLAIN["jpeg"][2:],
+        "image_broken",
+    ),
+    "too many chunks": (
+        after_head(PLAIN["png"], chunk(b"teXt", b"") * (MAX_SEGMENTS + 1)),
+        "image_broken",
+    ),
     "two pictures in one": (PLAIN["jpeg"][:-2] + PLAIN["jpeg"], "image_broken"),
     "a wrong checksum": (PLAIN["png"][:-13] + b"\0" + PLAIN["png"][-12:], "image_broken"),
 }
@@ -319,7 +380,10 @@ REFUSED = {
 
 @pytest.mark.parametrize(("data", "code"), REFUSED.values(), ids=REFUSED)
 def test_f75_a_file_that_is_no_plain_picture_is_refused(data, code):
-    """Each with its reason, and without decoding any pixel, except where the file may be of another type as well."""
+    """Each file that is no plain picture is refused with its reason.
+
+    No pixel is decoded, except where the file may be of another type as well.
+    """
     assert code_of(data) == code
     if code != "image_holds_file":
         assert code_of(data, strip_metadata) == code
@@ -331,7 +395,7 @@ def test_the_greatest_number_of_scans_is_accepted():
 
 
 def test_a_phones_picture_of_two_views_is_sent_as_the_first():
-    """What phones append to the picture, another view of it or its depth, is dropped."""
+    """A phone's additions to a picture, another view of it or its depth, are dropped."""
     phone = encoded("MPO", save_all=True, append_images=[scene((20, 10))])
     assert b"MPF" in phone
     assert clean_picture(phone).data == PLAIN["jpeg"]
@@ -343,13 +407,16 @@ def test_a_png_of_one_frame_is_no_animation():
 
 
 def test_a_refused_picture_is_named(tmp_path):
-    """The problem says which file, and by what limit it was refused."""
+    """The problem names the refused file and the limit."""
     path = tmp_path / "a.jpg"
     path.write_bytes(scanned(MAX_JPEG_SCANS + 1))
     with pytest.raises(InputError) as caught:
         read_picture(path, "图")
     (problem,) = caught.value.problems
-    assert (problem.location.file, dict(problem.facts)) == (str(path), {"file": "a.jpg", "limit": f"{MAX_JPEG_SCANS}"})
+    assert (problem.location.file, dict(problem.facts)) == (
+        str(path),
+        {"file": "a.jpg", "limit": f"{MAX_JPEG_SCANS}"},
+    )
 
 
 def repaired(data):
@@ -383,7 +450,9 @@ def test_f75_a_damaged_picture_is_refused_or_cleaned(name):
                 case 3:
                     data[at:at] = random.randbytes(length)
                 case _:
-                    data[at : at + 2] = random.choice((b"\xff\xda", b"\xff\xd9", b"\xff\xfe", b"\0\0", b"\xff\xff"))
+                    data[at : at + 2] = random.choice(
+                        (b"\xff\xda", b"\xff\xd9", b"\xff\xfe", b"\0\0", b"\xff\xff")
+                    )
         try:
             cleaned = clean_picture(repaired(bytes(data)))
         except InputError:

@@ -22,23 +22,31 @@ def drawn(kind: str, size: tuple[int, int] = (60, 40)) -> bytes:
 
 
 def claimed(width: int, height: int) -> bytes:
-    """Return a PNG whose head promises a size that its body does not hold."""
+    """Return a PNG with a head that promises a size missing from its body."""
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = b"IDAT" + zlib.compress(b"")
     chunks = [
-        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (head, body, b"IEND")
+        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part))
+        for part in (head, body, b"IEND")
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-@pytest.mark.parametrize(("kind", "media_type"), [("PNG", "image/png"), ("JPEG", "image/jpeg"), ("GIF", "image/gif")])
+@pytest.mark.parametrize(
+    ("kind", "media_type"), [("PNG", "image/png"), ("JPEG", "image/jpeg"), ("GIF", "image/gif")]
+)
 def test_type_is_known_by_content(tmp_path, kind, media_type):
-    """A picture's type, size and hash come from its bytes, whatever its name says."""
+    """A picture's type, size and hash come from its bytes, not from its name."""
     path = tmp_path / "picture.txt"
     path.write_bytes(drawn(kind))
     picture, data = read_picture(path, "图")
     assert data == path.read_bytes()
-    assert (picture.media_type, picture.width, picture.height, picture.alt) == (media_type, 60, 40, "图")
+    assert (picture.media_type, picture.width, picture.height, picture.alt) == (
+        media_type,
+        60,
+        40,
+        "图",
+    )
     assert (picture.sha256, picture.size) == (hashlib.sha256(data).hexdigest(), len(data))
 
 
@@ -57,7 +65,10 @@ def test_type_is_known_by_content(tmp_path, kind, media_type):
     ],
 )
 def test_bad_pictures_are_refused(tmp_path, content, code):
-    """F75: a picture that is cut, of another type, or too big in bytes or pixels is refused, with the file's name."""
+    """F75: a cut, foreign or too big picture is refused with the file's name.
+
+    It may be too big in bytes or pixels.
+    """
     path = tmp_path / "a.png"
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
@@ -76,7 +87,10 @@ def test_missing_picture_is_refused(tmp_path):
 
 
 def test_a_picture_in_which_nothing_is_cleaned_is_decoded_once(tmp_path):
-    """Each preview of a post reads its pictures: what was found clean, by its bytes, costs nothing a second time."""
+    """A picture that was found clean, by its bytes, is not decoded a second time.
+
+    Each preview of a post reads its pictures.
+    """
 
     class CountingWorker(RenderWorker):
         runs = 0
@@ -90,7 +104,11 @@ def test_a_picture_in_which_nothing_is_cleaned_is_decoded_once(tmp_path):
     exif[0x010E] = "place"
     dirty = BytesIO()
     Image.new("RGB", (9, 9)).save(dirty, "JPEG", exif=exif)
-    for name, data in (("clean.png", drawn("PNG")), ("dirty.jpg", dirty.getvalue()), ("broken.png", b"x")):
+    for name, data in (
+        ("clean.png", drawn("PNG")),
+        ("dirty.jpg", dirty.getvalue()),
+        ("broken.png", b"x"),
+    ):
         (tmp_path / name).write_bytes(data)
         file = PictureFile(path=tmp_path / name, alt="图", trusted_root=tmp_path)
         before = worker.runs

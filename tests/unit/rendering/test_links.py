@@ -1,4 +1,4 @@
-"""Files outside the workspace are not published, whatever leads to them, and no secret is."""
+"""Files outside the workspace are not published by any link, and no secret is published."""
 
 import os
 from dataclasses import replace
@@ -18,10 +18,20 @@ SECRET = "canary/of/the/workspace=41c9"
 
 
 @pytest.mark.parametrize(
-    "name", ["own/weibo.txt", "own/sample.toml", "own/cover.png", "_shared/article.css", "_shared/part.txt"]
+    "name",
+    [
+        "own/weibo.txt",
+        "own/sample.toml",
+        "own/cover.png",
+        "_shared/article.css",
+        "_shared/part.txt",
+    ],
 )
 def test_i19_a_link_among_the_templates_is_refused_by_name(written, tmp_path, name):
-    """I19: a page, part, sample, cover or stylesheet that is a link is a problem, and nothing of its target is read."""
+    """I19: a link among the templates is a problem, and its target is not read.
+
+    The link may stand for a page, part, sample, cover or stylesheet.
+    """
     outside = tmp_path / "outside"
     outside.write_text(SECRET, "utf-8")
     templates = tmp_path / "templates"
@@ -34,7 +44,7 @@ def test_i19_a_link_among_the_templates_is_refused_by_name(written, tmp_path, na
 
 
 def test_i19_a_linked_folder_of_templates_is_refused(tmp_path):
-    """I19: a template whose whole folder is a link is no template, and its target is not read."""
+    """I19: a template in a linked folder is no template, and its target is not read."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "weibo.txt").write_text(GOOD, "utf-8")
     (tmp_path / "templates").mkdir()
@@ -49,7 +59,9 @@ def test_i19_a_link_that_leads_nowhere_is_named_too(tmp_path):
     """I19: a link is refused as a link, whether or not its target can be read at the moment."""
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "weibo.txt").symlink_to(tmp_path / "nothing")
-    assert [problem.code for problem in load_templates([tmp_path], RenderWorker()).problems] == ["file_is_link"]
+    assert [problem.code for problem in load_templates([tmp_path], RenderWorker()).problems] == [
+        "file_is_link"
+    ]
 
 
 @pytest.mark.parametrize("linked", ["media/refund.png", "media/autumn"])
@@ -64,22 +76,29 @@ def test_i19_a_linked_picture_is_refused(tmp_path, linked):
     path = link if link.suffix else link / "refund.png"
     with pytest.raises(InputError) as caught:
         read_picture(path, "图", below=tmp_path / "media")
-    assert [(each.code, each.facts["file"]) for each in caught.value.problems] == [("file_is_link", "refund.png")]
+    assert [(each.code, each.facts["file"]) for each in caught.value.problems] == [
+        ("file_is_link", "refund.png")
+    ]
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
 def test_f75_a_folder_or_pipe_is_refused_at_once_and_left_closed(tmp_path, make):
-    """F75: a folder or a pipe named like a picture is no picture; nothing waits for it, and it is not left open."""
+    """F75: a folder or a pipe named like a picture is refused at once and left closed.
+
+    Nothing waits for a pipe.
+    """
     make(tmp_path / "a.png")
     for _ in range(3):
         with pytest.raises(InputError) as caught:
             read_picture(tmp_path / "a.png", "图", below=tmp_path)
         assert [each.code for each in caught.value.problems] == ["image_file_missing"]
-    assert (tmp_path / "a.png").resolve() not in {each.resolve() for each in Path("/proc/self/fd").iterdir()}
+    assert (tmp_path / "a.png").resolve() not in {
+        each.resolve() for each in Path("/proc/self/fd").iterdir()
+    }
 
 
 def test_a_workspace_that_is_reached_by_a_link_works(written, tmp_path):
-    """Only the content of the folders is checked: where the folders themselves are is the operator's choice."""
+    """Only the content of the folders is checked; their own places are the operator's choice."""
     written({"real/templates/own/weibo.txt": GOOD, "real/media/a.png": drawn("PNG")})
     (tmp_path / "srv").symlink_to(tmp_path / "real")
     loaded = load_templates([tmp_path / "srv" / "templates"], RenderWorker())
@@ -97,7 +116,7 @@ def test_a_workspace_that_is_reached_by_a_link_works(written, tmp_path):
     ],
 )
 def test_i19_a_text_that_redaction_would_change_is_refused(written, key, change):
-    """I19: a text with a secret is refused at the key that contains it, and the secret is not repeated."""
+    """I19: a text with a secret is refused at its key, and the secret is not repeated."""
     register_secrets([SECRET])
     templates = written({"own/weibo.txt": GOOD + " {{ words or '' }}"})
     with pytest.raises(TemplateError) as caught:

@@ -23,27 +23,36 @@ def test_f74_a_template_file_with_invisible_characters_is_refused_at_its_place(w
         "own/sample.toml": f'about = "1{odd}"',
         "_shared/article.css": f"p {{ color: red }}\n{odd}",
     })  # fmt: skip
-    assert {(each.code, each.location.line, each.location.column) for each in templates.problems} == {
+    assert {
+        (each.code, each.location.line, each.location.column) for each in templates.problems
+    } == {
         ("invisible_character", 2, 2),
         ("invisible_character", 1, 11),
         ("invisible_character", 2, 1),
     }
-    assert {each.facts["character"].split()[0] for each in templates.problems} == {f"U+{ord(odd):04X}"}
+    assert {each.facts["character"].split()[0] for each in templates.problems} == {
+        f"U+{ord(odd):04X}"
+    }
     assert refusal("weibo", post_of("own"), templates)[0].code == "template_invalid"
 
 
 def test_f74_names_of_template_files_are_checked_as_well(written):
-    """F74: a folder whose name only looks like another's is refused."""
+    """F74: a folder with a name that only looks like another's is refused."""
     templates = written({"warning\u200b/default.txt": PAGE})
     (problem,) = templates.problems
     assert problem.code == "template_name_invisible_character"
-    assert problem.facts == {"file": "warning\\u200b/default.txt", "character": "U+200B ZERO WIDTH SPACE"}
+    assert problem.facts == {
+        "file": "warning\\u200b/default.txt",
+        "character": "U+200B ZERO WIDTH SPACE",
+    }
 
 
 def test_f74_an_invisible_character_by_escape_in_a_sample_is_refused(written):
     """F74: the alternative text of a cover is read from there."""
     templates = written({"own/default.txt": PAGE, "own/sample.toml": 'cover = "a\\u202e"'})
-    assert [(each.code, each.location.path) for each in templates.problems] == [("invisible_character", "cover")]
+    assert [(each.code, each.location.path) for each in templates.problems] == [
+        ("invisible_character", "cover")
+    ]
 
 
 @pytest.mark.parametrize("platform", ["tieba", "wechat"])
@@ -65,7 +74,7 @@ def test_f74_an_escape_in_a_template_is_refused_in_the_final_text(written):
 
 
 def test_f74_every_field_of_a_rendered_post_is_checked(shipped):
-    """F74: title, summary, link, and the alternative texts of pictures, whatever way they came."""
+    """F74: title, summary, link and alternative texts of pictures are checked from any source."""
     picture, _data = read_picture(shipped_templates() / "warning" / "cover.png", "截图\u202e")
     post = post_of(title="警惕\u200b诈骗", data={"summary": "摘\u061c要"})
     region = {**REGION, "tip_link": "https://example.gov.cn/\u2066"}

@@ -17,7 +17,9 @@ from tests.unit.rendering.rendering_fixtures import account_of, post_of, read_pi
 
 ROOT = Path(__file__).parents[3]
 POSTS = tomllib.loads((ROOT / "schedule.toml").read_text("utf-8"))["post"]
-REGIONS = tomllib.loads((ROOT / "publisher/cli/workspace_files/regions.toml").read_text("utf-8"))["region"]
+REGIONS = tomllib.loads((ROOT / "publisher/cli/workspace_files/regions.toml").read_text("utf-8"))[
+    "region"
+]
 TITLES = {post["id"]: post["title"] for post in POSTS}
 LINK = re.compile(r"https?://\S+")
 
@@ -50,7 +52,9 @@ def rendered(entry, platform, shipped, region):
         shipped,
         region=region,
         pictures=pictures,
-        original=OriginalPost(title=TITLES[original], marker=Marker(code="AAAA-2222")) if original else None,
+        original=OriginalPost(title=TITLES[original], marker=Marker(code="AAAA-2222"))
+        if original
+        else None,
         link_template="https://example.gov.cn/n/{marker}" if platform == "weibo" else None,
     )
 
@@ -58,7 +62,10 @@ def rendered(entry, platform, shipped, region):
 @pytest.mark.parametrize("region", [REGIONS[0], REGIONS[-1]], ids=lambda region: region["slug"])
 @pytest.mark.parametrize("entry", POSTS, ids=lambda entry: entry["id"])
 def test_every_post_fits_every_platform(shipped, entry, region):
-    """Each post of the real schedule renders everywhere, within the platform's limits, with its pictures."""
+    """Each post of the real schedule renders everywhere, with its pictures.
+
+    It is within the platform's limits.
+    """
     region = {**region, "police": region["agency"]}
     weibo = rendered(entry, "weibo", shipped, region)
     assert weibo_length(weibo.text) <= 125
@@ -70,8 +77,14 @@ def test_every_post_fits_every_platform(shipped, entry, region):
     assert len(wechat.title) <= 32
     assert 0 < len(wechat.summary) <= 120
     assert len(wechat.images) == max(1, len(entry.get("images", [])))
-    assert [*weibo_problems(account_of("weibo"), weibo), *wechat_problems(account_of("wechat"), wechat)] == []
-    assert tieba_problems(account_of("tieba", forum=region["forum"], has_accepted_risk=True), tieba) == ()
+    assert [
+        *weibo_problems(account_of("weibo"), weibo),
+        *wechat_problems(account_of("wechat"), wechat),
+    ] == []
+    assert (
+        tieba_problems(account_of("tieba", forum=region["forum"], has_accepted_risk=True), tieba)
+        == ()
+    )
 
 
 def test_schedule_is_accepted(shipped):
@@ -92,39 +105,59 @@ def test_schedule_is_accepted(shipped):
 
 
 def test_schedule_shows_every_kind_and_way(shipped):
-    """The example has every kind, one repeating, one urgent, pictures, own texts, and all ways to name accounts."""
-    assert {post["kind"] for post in POSTS} == {kind.value for kind in PostKind} == set(shipped.names)
+    """The example has every kind of post and every way to name accounts.
+
+    One post repeats, one is urgent, and some have pictures or own texts.
+    """
+    assert (
+        {post["kind"] for post in POSTS} == {kind.value for kind in PostKind} == set(shipped.names)
+    )
     assert any("cron" in post for post in POSTS)
     assert any(post.get("urgent") for post in POSTS)
     assert any("images" in post for post in POSTS)
     assert any("weibo" in post.get("text", {}) for post in POSTS)
-    assert {to for post in POSTS for to in post["to"]} >= {"all", "platform:weibo", "region:110000", "north"}
+    assert {to for post in POSTS for to in post["to"]} >= {
+        "all",
+        "platform:weibo",
+        "region:110000",
+        "north",
+    }
     assert all(("follows" in post) == PostKind(post["kind"]).needs_original for post in POSTS)
     assert all(post["follows"] in TITLES for post in POSTS if "follows" in post)
 
 
 def test_national_figures_name_source_period_and_area():
-    """Figures of the whole country are no region's own: the texts name who published them, and for which period."""
+    """Figures of the whole country are no region's own.
+
+    The texts name their publisher and their period.
+    """
     bulletins = [post for post in POSTS if "figures" in post.get("data", {})]
     assert bulletins
     for post in bulletins:
-        assert all(word in post["data"]["summary"] for word in ("据公安部通报", "12月31日", "全国公安机关"))
+        assert all(
+            word in post["data"]["summary"] for word in ("据公安部通报", "12月31日", "全国公安机关")
+        )
         assert all("全国" in figure["name"] for figure in post["data"]["figures"])
 
 
 def test_a_repeated_tip_is_no_report_of_work_and_says_the_same_throughout():
-    """A weekly tip has a heading of its own, and the sentences of its summary are those of its body."""
+    """A weekly tip has its own heading, and its summary has the sentences of its body."""
     repeated = [post for post in POSTS if "cron" in post]
     assert repeated
     for post in repeated:
         assert post["data"]["heading"] == "防范提示"
         sentences = post["data"]["summary"].partition("。")[0].split("，")
         assert len(sentences) == 3
-        assert all(f"{number}. {each}：" in post["body"] for number, each in enumerate(sentences, start=1))
+        assert all(
+            f"{number}. {each}：" in post["body"] for number, each in enumerate(sentences, start=1)
+        )
 
 
 def test_only_what_has_a_legal_ground_has_a_level():
-    """A level belongs to traffic, weather and emergencies, and names its basis; a fraud is never called off."""
+    """A level belongs to traffic, weather and emergencies, and names its basis.
+
+    A fraud is never called off.
+    """
     for post in POSTS:
         if "level" in post:
             assert post["data"]["topic"] == "emergency"
@@ -136,7 +169,9 @@ def test_only_what_has_a_legal_ground_has_a_level():
 
 def test_schedule_begins_with_its_schema():
     """Editors find the schema in the first line."""
-    assert (ROOT / "schedule.toml").read_text("utf-8").startswith("#:schema ./schedule.schema.json\n")
+    assert (
+        (ROOT / "schedule.toml").read_text("utf-8").startswith("#:schema ./schedule.schema.json\n")
+    )
 
 
 def test_regions_are_fifty_and_distinct():

@@ -52,13 +52,15 @@ BOMBS = {
 
 @pytest.fixture
 def renderer():
-    """Return a renderer whose jobs may use one second of processor time."""
+    """Return a renderer with one second of processor time for its jobs."""
     return RenderProcess(max_cpu_seconds=1)
 
 
 def load(renderer, **pages):
     texts = {f"own/{name}.txt": text for name, text in pages.items()}
-    renderer.load(TemplateFiles(texts=texts, paths={name: f"/srv/发布/templates/{name}" for name in texts}))
+    renderer.load(
+        TemplateFiles(texts=texts, paths={name: f"/srv/发布/templates/{name}" for name in texts})
+    )
 
 
 def page(name="good", body="12377"):
@@ -71,7 +73,10 @@ def is_exhausting(result):
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
 def test_f74_an_endless_rendering_is_one_jobs_problem_with_its_line(renderer, bomb):
-    """F74: Jinja's budget does not cover what Python computes in one step; the limit on processor time does."""
+    """F74: the limit on processor time covers a single endless step of Python.
+
+    Jinja's budget does not cover it.
+    """
     load(renderer, good=GOOD, bomb=f"{GOOD}\n\n{bomb}")
     first, problem, last = renderer.run([page(), page("bomb"), page()])
     assert first == last == RenderedText(text="12377")
@@ -81,13 +86,18 @@ def test_f74_an_endless_rendering_is_one_jobs_problem_with_its_line(renderer, bo
 
 @pytest.mark.long
 def test_f74_a_job_that_ended_a_process_is_not_tried_again(renderer):
-    """F74: neither fifty accounts of a bad post, nor a thousand posts of a bad page, take the limit as many times."""
+    """F74: neither a bad post nor a bad page takes the limit more than a few times.
+
+    A bad post may have fifty accounts, and a bad page a thousand posts.
+    """
     load(renderer, good=GOOD, bomb=BOMBS["a huge number"])
     started = []
     start = RenderProcess._start
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RenderProcess, "_start", lambda self: (started.append(1), start(self))[1])
-        first = renderer.run([page(), *(page("bomb", f"post {number}") for number in range(20)), page()])
+        first = renderer.run(
+            [page(), *(page("bomb", f"post {number}") for number in range(20)), page()]
+        )
         again = renderer.run([page("bomb", "post 0"), page("bomb", "another post"), page()])
     assert first[0] == first[-1] == again[-1] == RenderedText(text="12377")
     assert all(map(is_exhausting, [first[1], first[2], again[0]]))
@@ -97,7 +107,10 @@ def test_f74_a_job_that_ended_a_process_is_not_tried_again(renderer):
 
 @pytest.mark.long
 def test_a_page_that_ended_a_process_is_tried_again_later(renderer, monkeypatch):
-    """A post whose data made a page endless blocks that page for others for a minute, and itself for ten."""
+    """A post that made a page endless blocks that page for others for a minute.
+
+    It blocks itself for ten minutes.
+    """
     load(renderer, page="{% if body == 'bad' %}" + BOMBS["a huge number"] + "{% endif %}12377")
     renderer.run([page("page", "bad"), page("page", "bad ")])
     monkeypatch.setattr(process, "MAX_PAGE_LOSSES", 1)
@@ -131,15 +144,26 @@ def test_a_stop_ends_a_rendering(renderer):
 
 
 def test_f74_memory_does_not_grow_from_post_to_post():
-    """F74: the limit on memory is the process's, so nothing of a post stays in it but the last body."""
+    """F74: nothing of a post stays in the process but the last body.
+
+    The limit on memory is the process's.
+    """
     worker = RenderWorker()
     worker.load(TemplateFiles(texts={"a/b.html": "{{ body_html }}"}, paths={"a/b.html": "b"}))
-    worker.run([RenderPage(page="a/b.html", variables={}, body=str(number), is_article=True) for number in range(9)])
+    worker.run(
+        [
+            RenderPage(page="a/b.html", variables={}, body=str(number), is_article=True)
+            for number in range(9)
+        ]
+    )
     assert body_html.cache_info().currsize == 1
 
 
 def test_a_process_killed_from_outside_costs_nothing(renderer):
-    """Between two batches, and in the middle of one, a job whose process was killed from outside is repeated."""
+    """A job with a process killed from outside is repeated.
+
+    This holds between two batches and in the middle of one.
+    """
     load(renderer, good=GOOD)
     assert renderer.run([page()]) == [RenderedText(text="12377")]
     os.kill(renderer._child.process.pid, signal.SIGKILL)
@@ -152,7 +176,9 @@ def test_f74_a_crash_is_its_jobs_problem(renderer, number):
     renderer.max_cpu_seconds = 600
     load(renderer, good=GOOD, bomb=BOMBS["a huge number"])
     renderer.run([ReadBody(body="")])
-    crash = threading.Timer(0.3, lambda child: os.kill(child.process.pid, number), [renderer._child])
+    crash = threading.Timer(
+        0.3, lambda child: os.kill(child.process.pid, number), [renderer._child]
+    )
     crash.start()
     assert is_exhausting(renderer.run([page("bomb")])[0])
     assert is_exhausting(renderer.run([page("bomb")])[0])
@@ -161,7 +187,7 @@ def test_f74_a_crash_is_its_jobs_problem(renderer, number):
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGSEGV])
 def test_f74_a_process_that_ends_between_two_batches_fails_no_job(renderer, number):
-    """F74: whatever ended it, the next job did not cause it."""
+    """F74: the next job does not fail, as it did not cause the end of the process."""
     renderer.run([ReadBody(body="")])
     os.kill(renderer._child.process.pid, number)
     renderer._child.process.wait()
@@ -169,7 +195,10 @@ def test_f74_a_process_that_ends_between_two_batches_fails_no_job(renderer, numb
 
 
 def test_f74_the_process_returns_the_results_of_the_worker():
-    """F74: late imports of libraries are loaded before, for links with Chinese hosts as for colour profiles."""
+    """F74: late imports of libraries are loaded before.
+
+    This holds for links with Chinese hosts and for colour profiles.
+    """
     links = [
         "[公安](https://公安.中国/x)",
         "<https://xn--55q79v.xn--fiqs8s/x>",
@@ -184,14 +213,24 @@ def test_f74_the_process_returns_the_results_of_the_worker():
         "![图](a.png)",
     ]
     pictures = [*PLAIN.values(), *TAGGED.values()]
-    profiles = (PROFILE, *(path.read_bytes() for path in Path("/usr/share/color/icc").rglob("*.icc")))
+    profiles = (
+        PROFILE,
+        *(path.read_bytes() for path in Path("/usr/share/color/icc").rglob("*.icc")),
+    )
     modes = product(("RGB", "L"), profiles, ("PNG", "JPEG"))
-    pictures += [encoded(kind, image(mode=mode), icc_profile=profile) for mode, profile, kind in modes]
-    texts = {"own/page.html": "{{ body_html }}{{ body|upper }}{{ when|moment }}{{ [3, 1]|sort|join('、') }}"}
+    pictures += [
+        encoded(kind, image(mode=mode), icc_profile=profile) for mode, profile, kind in modes
+    ]
+    texts = {
+        "own/page.html": "{{ body_html }}{{ body|upper }}{{ when|moment }}{{ [3, 1]|sort|join('、') }}"
+    }
     files = TemplateFiles(texts=texts, paths={name: name for name in texts})
     variables = {"when": datetime(2027, 1, 5, 9, tzinfo=UTC)}
     jobs = [ReadBody(body=body) for body in bodies]
-    jobs += [RenderPage(page="own/page.html", variables=variables, body=body, is_article=True) for body in bodies]
+    jobs += [
+        RenderPage(page="own/page.html", variables=variables, body=body, is_article=True)
+        for body in bodies
+    ]
     jobs += [CleanPicture(data=data) for data in pictures]
     worker, renderer = RenderWorker(), RenderProcess()
     worker.load(files)
@@ -230,7 +269,7 @@ def framed(data):
     ],
 )
 def test_f74_an_answer_that_is_no_result_is_refused(monkeypatch, answer):
-    """F74: a compromised process may answer anything; its parent accepts a job's result, and nothing else."""
+    """F74: the parent of a compromised process accepts nothing but a job's result."""
     code = f"import sys; sys.stdout.buffer.write(bytes(4) + {answer!r}); sys.stdout.flush(); sys.stdin.read(1)"
     monkeypatch.setattr(process, "CHILD_COMMAND", (sys.executable, "-c", code))
     assert RenderProcess().run([ReadBody(body="a")]) != [RenderedText(text="a")]
@@ -238,7 +277,10 @@ def test_f74_an_answer_that_is_no_result_is_refused(monkeypatch, answer):
 
 
 def test_every_job_reports_that_no_process_starts(monkeypatch):
-    """Filed posts are not affected; a caller that needs a rendering gets the reason why there is none."""
+    """A caller that needs a rendering gets the reason for its lack.
+
+    Filed posts are not affected.
+    """
     for command in (("/no/such/program",), (sys.executable, "-c", "raise SystemExit('no room')")):
         monkeypatch.setattr(process, "CHILD_COMMAND", command)
         results = RenderProcess().run([ReadBody(body="a"), ReadBody(body="b")])
@@ -247,7 +289,7 @@ def test_every_job_reports_that_no_process_starts(monkeypatch):
 
 
 def test_a_renderer_that_did_not_start_at_first_leaves_no_template_faulty(monkeypatch):
-    """A problem of the machine is reported for each post, until it is over; no restart is needed."""
+    """A problem of the machine is reported for each post until it is over, without a restart."""
     with monkeypatch.context() as patch:
         patch.setattr(process, "CHILD_COMMAND", ("/no/such/program",))
         templates = load_templates([shipped_templates()], RenderProcess())
@@ -256,7 +298,10 @@ def test_a_renderer_that_did_not_start_at_first_leaves_no_template_faulty(monkey
 
 
 def test_i19_the_process_has_no_secret_and_ends_with_its_parent():
-    """I19: it gets only the environment that Python needs to start, and no open file; nothing keeps it running."""
+    """I19: the process gets only the environment that Python needs, and no open file.
+
+    Nothing keeps it running after its parent.
+    """
     code = (
         "import os, sys; from publisher.rendering import jobs, process; renderer = process.RenderProcess();"
         "renderer.run([jobs.ReadBody(body='')]); print(renderer._child.process.pid, flush=True);"
@@ -336,7 +381,8 @@ def test_jobs_and_results_are_transferred_unchanged():
 
 
 @pytest.mark.parametrize(
-    "data", [b"[]", b"1", b'{"kind": "Problem", "code": 1, "place": null, "facts": {}}', b"[" * 99_999]
+    "data",
+    [b"[]", b"1", b'{"kind": "Problem", "code": 1, "place": null, "facts": {}}', b"[" * 99_999],
 )
 def test_no_result_is_read_from_anything_else(data):
     """A code that is no text, or a list without end, is no result either."""
@@ -365,12 +411,18 @@ def test_f74_no_input_stops_the_process():
     """F74: random templates, Markdown and pictures are rendered or refused, job by job."""
     dice, renderer = Random(74), RenderProcess()  # noqa: S311 # the same for all
     for _ in range(8):
-        pages = {str(number): "".join(dice.choices(PIECES, k=dice.randint(1, 12))) for number in range(12)}
+        pages = {
+            str(number): "".join(dice.choices(PIECES, k=dice.randint(1, 12)))
+            for number in range(12)
+        }
         load(renderer, good=GOOD, **pages)
         bodies = ["".join(dice.choices(PIECES, k=dice.randint(1, 200))) for _ in range(12)]
         jobs = [CompilePage(page=f"own/{name}.txt") for name in pages]
         jobs += [page(name, body) for name, body in zip(pages, bodies, strict=True)]
-        jobs += [RenderPage(page=f"own/{name}.txt", variables={}, body="x", is_article=True) for name in pages]
+        jobs += [
+            RenderPage(page=f"own/{name}.txt", variables={}, body="x", is_article=True)
+            for name in pages
+        ]
         jobs += [ReadBody(body=body) for body in bodies]
         jobs += [CleanPicture(data=damaged(dice)) for _ in range(20)]
         results = renderer.run([*jobs, page()])

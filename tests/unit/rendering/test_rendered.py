@@ -1,4 +1,4 @@
-"""Rules for every rendered post, whatever the template."""
+"""Rules for every rendered post of any template."""
 
 import re
 from dataclasses import replace
@@ -21,7 +21,14 @@ from tests.unit.rendering.rendering_fixtures import (
 )
 
 PICTURES = tuple(
-    RenderedImage(sha256=f"{number:064x}", media_type="image/png", size=1, width=900, height=600, alt=f"图{number}")
+    RenderedImage(
+        sha256=f"{number:064x}",
+        media_type="image/png",
+        size=1,
+        width=900,
+        height=600,
+        alt=f"图{number}",
+    )
     for number in range(12)
 )
 
@@ -39,7 +46,7 @@ def test_same_arguments_give_same_bytes(shipped):
 
 
 def test_weibo_ends_with_its_link(shipped):
-    """A Weibo text ends with a space and the link that carries the marker, as `rendered.link` says."""
+    """A Weibo text ends with a space and the link with the marker, given as `rendered.link`."""
     post, _ = sample_post(shipped, "warning")
     rendered = render_for("weibo", post, shipped, link_template="https://example.gov.cn/n/{marker}")
     assert rendered.link == f"https://example.gov.cn/n/{rendered.marker.code}"
@@ -78,7 +85,10 @@ def test_tieba_lines_end_as_its_editor_ends_them(shipped):
 
 @pytest.mark.parametrize("template", ["warning", "bulletin", "update", "all-clear", "correction"])
 def test_a_platform_without_titles_shows_the_title_in_the_text(shipped, template):
-    """The default page prints it in the second line, below the marker; where there is a title it stays out."""
+    """The default page prints a title in the second line, below the marker, if needed.
+
+    It stays out where the platform has a title.
+    """
     original = OriginalPost(title="旧的", marker=Marker(code="AAAA-2222"))
     data = {"summary": "正规退款原路退回", "right": "对的", "wrong": "错的"}
     kind = PostKind.CORRECTION if template == "correction" else PostKind.WARNING
@@ -104,12 +114,21 @@ def test_times_are_in_the_workspace_zone(shipped):
 
 
 def test_pictures_follow_the_platform(shipped):
-    """Weibo takes the first picture, Tieba nine; an article shows all of them and has the first one as its cover."""
-    chosen = {name: render_for(name, post_of(), shipped, pictures=PICTURES) for name in ("weibo", "tieba", "wechat")}
+    """Weibo takes the first picture, Tieba nine, an article all of them.
+
+    The article has the first picture as its cover.
+    """
+    chosen = {
+        name: render_for(name, post_of(), shipped, pictures=PICTURES)
+        for name in ("weibo", "tieba", "wechat")
+    }
     assert chosen["weibo"].images == PICTURES[:1]
     assert chosen["tieba"].images == PICTURES[:9]
     assert chosen["wechat"].images == PICTURES
-    assert all(f'src="media:{picture.sha256}" alt="{picture.alt}"' in chosen["wechat"].text for picture in PICTURES)
+    assert all(
+        f'src="media:{picture.sha256}" alt="{picture.alt}"' in chosen["wechat"].text
+        for picture in PICTURES
+    )
 
 
 def test_article_has_a_digest(shipped):
@@ -125,7 +144,9 @@ def test_level_sets_the_colour_of_the_band(shipped, level):
         render_for("wechat", post_of(level=each), shipped).text.split("background-color:")[1][:7]
         for each in WarningLevel
     }
-    band = render_for("wechat", post_of(level=level), shipped).text.split("background-color:")[1][:7]
+    band = render_for("wechat", post_of(level=level), shipped).text.split("background-color:")[1][
+        :7
+    ]
     assert len(bands) == len(WarningLevel)
     assert band in bands
 
@@ -167,13 +188,25 @@ p { color: url(javascript:evil()); margin: calc(1px + var(--evil)); text-indent:
 
 
 def test_a_hostile_stylesheet_does_no_harm(written):
-    """It makes no element, attribute or text, loads nothing, and covers nothing of the page: plain properties stay."""
+    """A hostile stylesheet keeps only plain properties.
+
+    It makes no element, attribute or text, loads nothing, and covers nothing of the page.
+    """
     files = {"own/wechat.html": "<p>{{ marker }} 12377</p>", "_shared/article.css": HOSTILE}
     rendered = render_for("wechat", post_of("own"), written(files))
     found = re.fullmatch(r'<p style="([^"<>]*)">([^<>]*)</p>', rendered.text)
     assert found
     assert found[2] == f"{rendered.marker.code} 12377"
-    for mark in ("url(", "://", "javascript:", "position", "z-index", "behavior", "binding", "content"):
+    for mark in (
+        "url(",
+        "://",
+        "javascript:",
+        "position",
+        "z-index",
+        "behavior",
+        "binding",
+        "content",
+    ):
         assert mark not in found[1].lower()
     assert "border:1px solid" in found[1]
 
@@ -205,18 +238,26 @@ def test_markdown_is_rendered_twice(markdown, html, text):
 
 def test_body_is_rendered_once():
     """Fifty accounts share one rendering of the same body."""
-    assert body_html("同一段**正文**", "p {color: red}") is body_html("同一段**正文**", "p {color: red}")
+    assert body_html("同一段**正文**", "p {color: red}") is body_html(
+        "同一段**正文**", "p {color: red}"
+    )
 
 
 def test_text_without_marker_is_refused(written):
-    """A text whose number comes after sixty characters, or that has none, is refused."""
-    templates = written({"late/weibo.txt": "{{ '长' }}" * 61 + "{{ marker }} 12377", "none/weibo.txt": "12377"})
+    """A text without its number in the first sixty characters is refused."""
+    templates = written(
+        {"late/weibo.txt": "{{ '长' }}" * 61 + "{{ marker }} 12377", "none/weibo.txt": "12377"}
+    )
     for name, code in (("late", "rendered_marker_too_late"), ("none", "rendered_without_marker")):
         with pytest.raises(TemplateError) as caught:
             render_for("weibo", post_of(name), templates)
         assert codes(caught) == [code]
         (problem,) = caught.value.problems
-        assert problem.facts["key"] == "title" if name == "late" else problem.location.file.endswith("none/weibo.txt")
+        assert (
+            problem.facts["key"] == "title"
+            if name == "late"
+            else problem.location.file.endswith("none/weibo.txt")
+        )
         assert (problem.facts["post"], problem.facts["account"]) == ("refund", "beijing-weibo")
 
 
@@ -225,13 +266,19 @@ def test_article_needs_the_marker_to_be_seen_and_linked(written):
     templates = written({"own/wechat.html": '<img src="media:1" alt="{{ marker }}"><p>12377</p>'})
     with pytest.raises(TemplateError) as caught:
         render_for(
-            "wechat", post_of("own"), templates, region={"name": "北京", "police": "北京市公安局", "tip_line": "12377"}
+            "wechat",
+            post_of("own"),
+            templates,
+            region={"name": "北京", "police": "北京市公安局", "tip_line": "12377"},
         )
     assert codes(caught) == ["rendered_without_marker", "rendered_without_marked_link"]
 
 
 def test_text_without_tip_line_is_refused(written, shipped):
-    """A text that does not name the region's tip line is refused, and so is a region without one, or without police."""
+    """A text without the region's tip line is refused.
+
+    A region without a tip line, or without police, is refused as well.
+    """
     with pytest.raises(TemplateError) as caught:
         render_for("weibo", post_of("own"), written({"own/weibo.txt": "{{ marker }} 报警110"}))
     assert codes(caught) == ["rendered_without_tip_line"]
@@ -241,7 +288,7 @@ def test_text_without_tip_line_is_refused(written, shipped):
 
 
 def test_a_correction_needs_no_tip_line(shipped):
-    """A correction says what is right, and carries no list of numbers to call."""
+    """A correction states the right facts, and carries no list of numbers to call."""
     post, original = sample_post(shipped, "correction")
     for platform in ("weibo", "wechat", "tieba"):
         text = render_for(platform, post, shipped, original=original, region=AGENCY).text
@@ -250,9 +297,17 @@ def test_a_correction_needs_no_tip_line(shipped):
 
 
 def test_text_with_the_originals_marker_is_refused(written):
-    """A follow-up that carries the number of the earlier post could be mistaken for it, and is refused."""
+    """A follow-up with the number of the earlier post is refused.
+
+    It could be mistaken for that post.
+    """
     templates = written({"own/weibo.txt": "{{ marker }} 12377 {{ words }}"})
     original = OriginalPost(title="原通报", marker=Marker(code="AAAA-2222"))
     with pytest.raises(TemplateError) as caught:
-        render_for("weibo", post_of("own", text_by_platform={"weibo": "接aaaa2222号"}), templates, original=original)
+        render_for(
+            "weibo",
+            post_of("own", text_by_platform={"weibo": "接aaaa2222号"}),
+            templates,
+            original=original,
+        )
     assert codes(caught) == ["rendered_with_foreign_marker"]

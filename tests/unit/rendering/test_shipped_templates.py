@@ -10,11 +10,31 @@ from PIL import Image
 from publisher.domain.post import Marker, PostKind, WarningLevel
 from publisher.rendering.renderer import OriginalPost
 from publisher.rendering.templates import shipped_templates
-from tests.unit.rendering.rendering_fixtures import AGENCY, REGION, post_of, render_for, sample_post, traits_of
+from tests.unit.rendering.rendering_fixtures import (
+    AGENCY,
+    REGION,
+    post_of,
+    render_for,
+    sample_post,
+    traits_of,
+)
 
 KINDS = sorted(kind.value for kind in PostKind)
 PLATFORMS = ["weibo", "wechat", "tieba", "elsewhere"]
-ALLOWED = {"section", "p", "span", "strong", "br", "img", "table", "thead", "tbody", "tr", "th", "td"}
+ALLOWED = {
+    "section",
+    "p",
+    "span",
+    "strong",
+    "br",
+    "img",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+}
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -30,7 +50,10 @@ def test_sample_renders_as_recorded(shipped, snapshot, name, platform):
 def numbers_in(text: str) -> set[str]:
     """Return the telephone numbers and sites that a text names for reports."""
     return set(
-        re.findall(r"(?<![\d-])(?:110|96110|12377|12379|12381|010-55550110|cyberpolice\.mps\.gov\.cn)(?!\d)", text)
+        re.findall(
+            r"(?<![\d-])(?:110|96110|12377|12379|12381|010-55550110|cyberpolice\.mps\.gov\.cn)(?!\d)",
+            text,
+        )
     )
 
 
@@ -45,12 +68,18 @@ def numbers_in(text: str) -> set[str]:
 )
 @pytest.mark.parametrize("name", ["warning", "update", "bulletin"])
 def test_each_topic_names_the_numbers_that_serve_it(shipped, name, topic, level, numbers):
-    """12381 and 96110 are for fraud, 12379 for an emergency with a level, the police's site for crimes online."""
+    """Each topic names its own numbers.
+
+    12381 and 96110 are for fraud, 12379 for an emergency with a level, and the police's site for
+    crimes online.
+    """
     post = post_of(name, kind=PostKind(name), level=level, data={"summary": "请注意", **topic})
     original = OriginalPost(title="此前的通报", marker=Marker(code="AAAA-2222"))
     for platform in PLATFORMS:
         rendered = render_for(platform, post, shipped, region=AGENCY, original=original)
-        assert numbers_in(rendered.text) == (numbers & {"110", "96110"} if platform == "weibo" else numbers)
+        assert numbers_in(rendered.text) == (
+            numbers & {"110", "96110"} if platform == "weibo" else numbers
+        )
         assert rendered.marker.code in rendered.text
         assert platform == "weibo" or "北京市公安局" in rendered.text
 
@@ -61,14 +90,19 @@ def test_a_regions_own_tip_line_is_named(shipped, name, tip_line):
     """A region's own tip line is named in every text."""
     post, original = sample_post(shipped, name)
     for platform in PLATFORMS:
-        rendered = render_for(platform, post, shipped, original=original, region={**REGION, "tip_line": tip_line})
+        rendered = render_for(
+            platform, post, shipped, original=original, region={**REGION, "tip_line": tip_line}
+        )
         assert tip_line in numbers_in(rendered.text)
 
 
 def test_a_level_is_shown_with_its_basis(shipped):
-    """What a level is based on stands beside it, where staff gave it."""
+    """The basis of a level stands beside it, where staff gave it."""
     basis = "市气象台发布的道路结冰黄色预警信号"
-    post = post_of(level=WarningLevel.YELLOW, data={"summary": "请注意", "topic": "emergency", "level_basis": basis})
+    post = post_of(
+        level=WarningLevel.YELLOW,
+        data={"summary": "请注意", "topic": "emergency", "level_basis": basis},
+    )
     for platform in ("wechat", "tieba"):
         text = render_for(platform, post, shipped, region=AGENCY).text
         assert text.index("黄色预警") < text.index(f"级别依据：{basis}")
@@ -76,17 +110,22 @@ def test_a_level_is_shown_with_its_basis(shipped):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_articles_hold_only_what_wechat_keeps(shipped, name):
-    """An article has a few harmless tags, inline styles, no link, no class, no font and no fixed width."""
+    """An article has a few harmless tags and inline styles only.
+
+    It has no link, no class, no font and no fixed width.
+    """
     post, original = sample_post(shipped, name)
     html = render_for("wechat", post, shipped, original=original).text
     assert set(re.findall(r"<(\w+)", html)) <= ALLOWED
-    assert not re.search(r"class=|href|font-family|url\(|!important|gradient|position|[;\"]width:\d+px", html)
+    assert not re.search(
+        r"class=|href|font-family|url\(|!important|gradient|position|[;\"]width:\d+px", html
+    )
     assert len(html) < 20_000
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_article_without_picture_has_the_cover(shipped, name):
-    """An article whose post has no picture takes the template's cover, whose bytes are available."""
+    """An article without a picture takes the template's cover, with its bytes available."""
     post, original = sample_post(shipped, name)
     (cover,) = render_for("wechat", post, shipped, original=original).images
     assert (cover.width, cover.height, cover.media_type) == (900, 383, "image/png")
@@ -106,13 +145,18 @@ def test_a_cover_keeps_its_title_in_the_middle_square(name):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_samples_explain_every_key(shipped, name):
-    """A sample has all the data its template needs, uses no key it does not explain, and states its purpose."""
+    """A sample has all data of its template, explains every key and states its purpose."""
     sample = shipped.samples[name]
     assert set(sample.needs) <= set(sample.data) <= set(sample.needs) | set(sample.offers)
     assert sample.about
     assert all([*sample.needs.values(), *sample.offers.values()])
     assert set(sample.en) == {"about", *sample.needs, *sample.offers}
-    assert sample.explain("about", "en") == sample.en["about"] != sample.explain("about", "zh_CN") == sample.about
+    assert (
+        sample.explain("about", "en")
+        == sample.en["about"]
+        != sample.explain("about", "zh_CN")
+        == sample.about
+    )
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)

@@ -42,13 +42,13 @@ def test_i19_every_encoding_is_redacted(spelled):
 
 
 def test_i19_the_rest_of_a_text_is_kept():
-    """Text around and between two secrets is kept, and so is what only begins like one."""
+    """The text around and between two secrets is kept, and so is a similar beginning."""
     assert redact_text(f"a {SECRET} b {SECRET} c") == "a … b … c"
     assert redact_text("canary~of an island") == "canary~of an island"
 
 
 async def test_i19_a_platforms_message_passes_the_guard_without_secrets():
-    """What a platform repeats reaches neither the database nor an alert."""
+    """A platform's repetition of a secret reaches neither the database nor an alert."""
 
     async def answer():
         return Busy(code="x", reason=f"you sent {SECRET}")
@@ -58,13 +58,18 @@ async def test_i19_a_platforms_message_passes_the_guard_without_secrets():
 
 def test_i19_a_log_entry_is_searched_to_its_depth():
     """Lists and mappings within an entry are searched too."""
-    reported = redact_event(None, "", {"event": "e", "headers": [{"cookie": f"BDUSS={SECRET}"}], "count": 1})
+    reported = redact_event(
+        None, "", {"event": "e", "headers": [{"cookie": f"BDUSS={SECRET}"}], "count": 1}
+    )
     assert reported == {"event": "e", "headers": [{"cookie": "BDUSS=…"}], "count": 1}
 
 
 @pytest.mark.usefixtures("_forgets")
 def test_i19_no_secret_in_use_is_dropped():
-    """I19: at 5,000 logins each present value is redacted, however many others were registered since."""
+    """I19: at 5,000 logins each present value is redacted.
+
+    The number of values registered since does not matter.
+    """
     secrets = [f"2.00{login:05}-of-a-login-{login:05}" for login in range(5000)]
     for login, secret in enumerate(secrets):
         register_secrets([secret, SECRET], holder=f"login {login}")
@@ -74,7 +79,10 @@ def test_i19_no_secret_in_use_is_dropped():
 
 @pytest.mark.usefixtures("_forgets")
 def test_replaced_secrets_are_dropped(monkeypatch):
-    """Memory stays bounded: values of no holder are dropped, the least recently registered one first."""
+    """Values of no holder are dropped, the least recently registered one first.
+
+    Memory stays bounded.
+    """
     monkeypatch.setattr(redaction, "MAX_PAST_VALUES", 2)
     for number in range(10):
         register_secrets([SECRET, f"another-secret-of-{number:04}"], holder="login")
@@ -230,7 +238,8 @@ def test_i19_a_secret_is_redacted_in_any_two_encodings(outer):
 
 SECRETS = st.text(
     st.one_of(
-        st.sampled_from("abcXYZ019-._~+/=%&\\\"'<>;:#?{}|! 密"), st.characters(min_codepoint=33, max_codepoint=126)
+        st.sampled_from("abcXYZ019-._~+/=%&\\\"'<>;:#?{}|! 密"),
+        st.characters(min_codepoint=33, max_codepoint=126),
     ),
     min_size=16,
     max_size=60,
@@ -245,7 +254,7 @@ SECRETS = st.text(
     st.sampled_from(["", "a", "n=", '{"a":"', "密 "]),
 )
 def test_i19_no_decoding_of_the_rest_yields_the_secret(secret, inner, outer, before):
-    """I19: whatever the secret consists of, no decoding in one or two steps leads back to it."""
+    """I19: no decoding in one or two steps leads back to a secret of any content."""
     _forget_all_but([secret])
     struck = redact_text(f'{before}{ENCODERS[outer](ENCODERS[inner](secret))}" z')
     assert not _is_readable(secret, struck)
@@ -258,8 +267,16 @@ def _is_readable(secret, text):
 
 @given(st.text(), st.binary())
 def test_i19_any_text_is_accepted(text, raw):
-    """I19: lone surrogates, broken escapes and raw bytes are text like any other; nothing is raised or changed."""
-    for each in (text, raw.decode("latin-1"), raw.decode("utf-8", "surrogateescape"), f"%u{text}\\u{text}&#x{text}"):
+    """I19: lone surrogates, broken escapes and raw bytes are accepted like any text.
+
+    Nothing is raised or changed.
+    """
+    for each in (
+        text,
+        raw.decode("latin-1"),
+        raw.decode("utf-8", "surrogateescape"),
+        f"%u{text}\\u{text}&#x{text}",
+    ):
         assert redact_text(each) == each or "…" in redact_text(each)
 
 
@@ -291,8 +308,11 @@ def test_i19_many_secrets_that_begin_alike_cost_no_more_than_a_few(calls_of):
 
 
 def test_i19_what_looks_like_a_secret_is_found_in_decoded_text():
-    """I19: an unknown token is recognised by its name, also in JSON within JSON, or in an address."""
-    assert redact_text(r'{"said": "{\"access_token\":\"unknown-1\"}"}') == r'{"said": "{\"access_token\":\"…\"}"}'
+    """I19: an unknown token is recognised by its name, in JSON within JSON or in an address."""
+    assert (
+        redact_text(r'{"said": "{\"access_token\":\"unknown-1\"}"}')
+        == r'{"said": "{\"access_token\":\"…\"}"}'
+    )
     assert (
         redact_text("to=http%3A%2F%2Fx%3Faccess_token%3Dunknown-2%26a=1")
         == "to=http%3A%2F%2Fx%3Faccess_token%3D…%26a=1"
@@ -301,7 +321,8 @@ def test_i19_what_looks_like_a_secret_is_found_in_decoded_text():
 
 
 @pytest.mark.parametrize(
-    "spell", [ENCODERS["percent"], ENCODERS["base64"], ENCODERS["JSON, all"], ENCODERS["hex, colons"]]
+    "spell",
+    [ENCODERS["percent"], ENCODERS["base64"], ENCODERS["JSON, all"], ENCODERS["hex, colons"]],
 )
 def test_i19_a_cut_secret_is_redacted_in_its_encoding(spell):
     """I19: of a reply that was cut in the middle of an encoded secret, its half is redacted."""
@@ -332,7 +353,7 @@ def test_i19_a_cut_secret_is_redacted_in_its_encoding(spell):
     ],
 )
 def test_i19_reading_is_linear_in_the_length_of_a_text(piece, calls_of):
-    """I19: a text of twice the length takes at most twice the work, whatever it consists of."""
+    """I19: a text of twice the length takes at most twice the work, for any content."""
     short, long = (calls_of(partial(redact_text, piece * number)) for number in (2000, 4000))
     assert long <= 2.2 * short + 100
 

@@ -1,4 +1,4 @@
-"""What is made in a folder of two system users is for their group, and nowhere else."""
+"""Files made in a folder of two system users are for their group only."""
 
 import os
 import stat
@@ -25,7 +25,10 @@ def mode_of(path):
     ],
 )
 def test_a_file_gets_the_groups_rights_of_a_shared_folder(tmp_path, folder, before, after):
-    """The setgid bit shares a folder; others than the group get nothing, and no right is taken away."""
+    """The setgid bit shares a folder with its group.
+
+    Others get nothing, and no right is taken away.
+    """
     file = tmp_path / "file"
     file.touch(before)
     file.chmod(before)
@@ -35,14 +38,19 @@ def test_a_file_gets_the_groups_rights_of_a_shared_folder(tmp_path, folder, befo
 
 
 def test_a_folder_made_in_a_shared_folder_is_entered_by_the_group(tmp_path):
-    """It keeps the setgid bit that it has by its own folder, so what is made in it is shared too."""
+    """A folder made in a shared folder keeps its setgid bit.
+
+    Its content is therefore shared too.
+    """
     tmp_path.chmod(0o2770)
     (tmp_path / "media").mkdir(0o700)
     share(tmp_path / "media")
     assert mode_of(tmp_path / "media") == 0o2770
 
 
-@pytest.mark.parametrize("plant", [lambda link, to: link.symlink_to(to), lambda link, to: link.hardlink_to(to)])
+@pytest.mark.parametrize(
+    "plant", [lambda link, to: link.symlink_to(to), lambda link, to: link.hardlink_to(to)]
+)
 def test_what_a_link_leads_to_is_not_shared(tmp_path, plant):
     """The other user of a shared folder may have put it there, to a file that it may not read."""
     secret, shared = tmp_path / "vault-key", tmp_path / "db"
@@ -67,12 +75,20 @@ def test_a_link_to_a_folder_is_not_shared(tmp_path):
 
 @pytest.mark.parametrize("kind", ["symbolic", "hard", "pipe"])
 def test_only_a_plain_file_is_opened(tmp_path, kind):
-    """What a link leads to keeps its text, also where it would be truncated; a pipe is not waited for."""
+    """The target of a link keeps its text, also where it would be truncated.
+
+    A pipe is not waited for.
+    """
     secret, file = tmp_path / "vault.json", tmp_path / "file"
     secret.write_text("kept", "ascii")
-    {"symbolic": file.symlink_to, "hard": file.hardlink_to, "pipe": lambda _to: os.mkfifo(file)}[kind](secret)
+    {"symbolic": file.symlink_to, "hard": file.hardlink_to, "pipe": lambda _to: os.mkfifo(file)}[
+        kind
+    ](secret)
     for mode in ("w", "a", "r"):
-        with pytest.raises(OSError, match=r"file"), open(file, mode, encoding="ascii", opener=open_plain):
+        with (
+            pytest.raises(OSError, match=r"file"),
+            open(file, mode, encoding="ascii", opener=open_plain),
+        ):
             pass
     assert secret.read_text("ascii") == "kept"
 

@@ -7,7 +7,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from publisher.domain.post import CronTrigger, Post
-from publisher.schedule.cron import find_next_occurrence, find_years_without_holidays, is_working_day, list_cron_times
+from publisher.schedule.cron import (
+    find_next_occurrence,
+    find_years_without_holidays,
+    is_working_day,
+    list_cron_times,
+)
 from publisher.schedule.load import parse_schedule
 from tests.unit.schedule.contexts import CONTEXT, ZONE, post
 
@@ -20,7 +25,9 @@ def repeating(cron: str, more: str = "") -> Post:
 
 
 def days(cron: str, more: str = "", *, start: datetime = MONDAY, length: int = 7) -> list[str]:
-    moments = list_cron_times(repeating(cron, more), start, start + timedelta(days=length, seconds=-1), ZONE)
+    moments = list_cron_times(
+        repeating(cron, more), start, start + timedelta(days=length, seconds=-1), ZONE
+    )
     assert all(moment.tzinfo is UTC for moment in moments)
     return [f"{moment.astimezone(ZONE):%a %d %H:%M}" for moment in moments]
 
@@ -29,7 +36,8 @@ def days(cron: str, more: str = "", *, start: datetime = MONDAY, length: int = 7
 def test_one_to_five_is_monday_to_friday(weekdays: str) -> None:
     """In a week that is known to begin on a Monday, 1-5 means Monday to Friday."""
     assert days(f"0 9 * * {weekdays}") == [
-        f"{name} {23 + number} 09:00" for number, name in enumerate(("Mon", "Tue", "Wed", "Thu", "Fri"))
+        f"{name} {23 + number} 09:00"
+        for number, name in enumerate(("Mon", "Tue", "Wed", "Thu", "Fri"))
     ]
 
 
@@ -40,7 +48,7 @@ def test_sunday_has_two_numbers(sunday: str) -> None:
 
 
 def test_the_zone_is_the_workspace_s() -> None:
-    """Nine o'clock is one o'clock in UTC, in whatever zone the bounds are given."""
+    """Nine o'clock is one o'clock in UTC, for bounds in any zone."""
     start = MONDAY.astimezone(ZoneInfo("America/New_York"))
     assert list_cron_times(repeating("0 9 * * *"), start, start + timedelta(hours=12), ZONE) == [
         datetime(2026, 11, 23, 1, tzinfo=UTC)
@@ -62,7 +70,10 @@ def test_from_and_until_bound_the_instants() -> None:
 
 
 def test_working_days_follow_the_yearly_arrangement() -> None:
-    """Around the Spring Festival of 2026 holidays are left out and the make-up Saturdays are kept."""
+    """Around the Spring Festival of 2026 holidays are left out.
+
+    The make-up Saturdays are kept.
+    """
     start = datetime(2026, 2, 13, tzinfo=ZONE)
     assert days("0 9 * * *", 'days = "working"', start=start, length=17) == [
         "Fri 13 09:00",
@@ -76,7 +87,7 @@ def test_working_days_follow_the_yearly_arrangement() -> None:
 
 
 def test_a_year_without_an_arrangement_has_plain_weekdays() -> None:
-    """Where the holidays are not known, Monday to Friday are working days, and the year is reported."""
+    """Without known holidays, Monday to Friday are working days, and the year is reported."""
     start = datetime(2098, 10, 1, tzinfo=ZONE)
     cron = repeating("0 9 * * *", 'days = "working"')
     assert is_working_day(date(2098, 10, 1)) is True
@@ -92,7 +103,10 @@ def test_a_one_off_has_no_instants_of_its_own() -> None:
 
 
 def test_a_post_that_begins_later_is_previewed_at_its_first_time() -> None:
-    """The next occurrence is the one that will be sent, however far ahead it begins; now when there is none."""
+    """The next occurrence is the one to be sent, however far ahead it begins.
+
+    Without one the preview is for now.
+    """
     later = repeating("0 9 * * mon", "from = 2027-06-01T00:00:00")
     assert find_next_occurrence(later, MONDAY, ZONE).due_at == datetime(2027, 6, 7, 1, tzinfo=UTC)
     assert find_next_occurrence(later, MONDAY, ZONE).key.occurrence == "2027-06-07T01:00:00+00:00"

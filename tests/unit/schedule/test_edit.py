@@ -105,7 +105,7 @@ def test_one_item_of_a_list_goes_with_its_comment_and_the_others_stay():
 
 @pytest.mark.parametrize("post", IDS)
 def test_a_removed_post_leaves_all_else(post):
-    """What goes is the post itself; the comments around it and the other posts stay."""
+    """Only the post itself is removed; the comments around it and the other posts stay."""
     before, after = others(FILE, post)
     text = edit_post(FILE, post, None).text
     assert locate(text, post) is None
@@ -115,7 +115,13 @@ def test_a_removed_post_leaves_all_else(post):
 
 def test_a_new_post_stands_at_the_end_after_an_empty_line():
     """Nothing before it changes; a last line without an end gets one."""
-    entry = {"id": "new", "kind": "warning", "title": "新", "to": ["all"], "data": {"summary": "一\n二"}}
+    entry = {
+        "id": "new",
+        "kind": "warning",
+        "title": "新",
+        "to": ["all"],
+        "data": {"summary": "一\n二"},
+    }
     edit = add_post(FILE.rstrip("\n"), entry)
     assert edit.text.startswith(FILE + "\n[[post]]\n")
     assert tomllib.loads(edit.text)["post"][3] == entry
@@ -131,7 +137,8 @@ def test_only_a_post_under_its_own_header_is_found():
 
 
 TEXTS = st.text(
-    st.characters(blacklist_categories=("Cs", "Cc"), max_codepoint=0x9FFF) | st.sampled_from("\"\\\n\t'#=[]{}“"),
+    st.characters(blacklist_categories=("Cs", "Cc"), max_codepoint=0x9FFF)
+    | st.sampled_from("\"\\\n\t'#=[]{}“"),
     max_size=30,
 )
 VALUES = (
@@ -140,13 +147,21 @@ VALUES = (
     | st.integers(-5, 5)
     | st.lists(TEXTS, max_size=4)
     | st.lists(st.fixed_dictionaries({"name": TEXTS}), max_size=2)
-    | st.datetimes(dt.datetime(2020, 1, 1), dt.datetime(2030, 1, 1)).map(lambda at: at.replace(microsecond=0))  # noqa: DTZ001
+    | st.datetimes(dt.datetime(2020, 1, 1), dt.datetime(2030, 1, 1)).map(
+        lambda at: at.replace(microsecond=0)
+    )
 )
 KEYS = st.sampled_from(["title", "body", "to", "at", "urgent", "images", "level"])
 ENTRIES = st.builds(
-    lambda keys, data, text: {**keys, **({"data": data} if data else {}), **({"text": text} if text else {})},
+    lambda keys, data, text: {
+        **keys,
+        **({"data": data} if data else {}),
+        **({"text": text} if text else {}),
+    },
     st.dictionaries(KEYS, VALUES, max_size=5),
-    st.dictionaries(st.sampled_from(["summary", "signs", "figures", "新", "a.b"]), VALUES, max_size=4),
+    st.dictionaries(
+        st.sampled_from(["summary", "signs", "figures", "新", "a.b"]), VALUES, max_size=4
+    ),
     st.dictionaries(st.sampled_from(["weibo", "tieba"]), TEXTS, max_size=2),
 )
 
@@ -154,7 +169,7 @@ ENTRIES = st.builds(
 @settings(max_examples=120, deadline=None)
 @given(ENTRIES, st.sampled_from(IDS), st.booleans(), st.booleans())
 def test_after_any_edit_the_others_are_the_same_bytes(entry, post, is_windows, has_mark):
-    """The edited post reads as wanted, every other one is byte for byte what it was."""
+    """The edited post reads as wanted, and every other one keeps its bytes."""
     text = ("\ufeff" if has_mark else "") + (FILE.replace("\n", "\r\n") if is_windows else FILE)
     wanted = {"id": post, **entry}
     edited = edit_post(text, post, wanted).text
@@ -167,7 +182,7 @@ def test_after_any_edit_the_others_are_the_same_bytes(entry, post, is_windows, h
 @settings(max_examples=60, deadline=None)
 @given(ENTRIES, st.booleans())
 def test_any_new_post_reads_as_it_was_written(entry, is_windows):
-    """A new post reads as wanted, and what was there is a prefix of the new text."""
+    """A new post reads as wanted, and the old text is a prefix of the new text."""
     text = FILE.replace("\n", "\r\n") if is_windows else FILE
     added = add_post(text, {"id": "new", **entry}).text
     assert added.startswith(text)
@@ -175,12 +190,18 @@ def test_any_new_post_reads_as_it_was_written(entry, is_windows):
 
 
 def test_differences_name_the_fields_that_two_people_want_differently():
-    """A field that both changed alike is none; one that only the other changed is marked as such."""
+    """A field that two people changed alike is no difference.
+
+    A field that only the other person changed is marked as such.
+    """
     base = {"title": "旧", "data": {"summary": "一", "wrong": "x"}, "at": 1}
     theirs = {"title": "他的", "data": {"summary": "同", "wrong": "x"}, "at": 2}
     mine = {"title": "我的", "data": {"summary": "同", "wrong": "x"}, "at": 1}
     found = list(find_differences(base, theirs, mine))
-    assert [(item.key, item.theirs, item.mine) for item in found] == [("title", "他的", "我的"), ("at", 2, 1)]
+    assert [(item.key, item.theirs, item.mine) for item in found] == [
+        ("title", "他的", "我的"),
+        ("at", 2, 1),
+    ]
     assert [item.is_mine_unchanged for item in found] == [False, True]
 
 

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from publisher.domain.errors import InputError, Problem, ScheduleError, Severity
 from publisher.domain.post import CronTrigger, OneTimeTrigger, PostKind, Schedule, WarningLevel
 from publisher.i18n import Messages
-from publisher.schedule.load import SCHEDULE_READ_LIMITS, locate_problems, parse_leniently, parse_schedule
+from publisher.schedule.load import (
+    SCHEDULE_READ_LIMITS,
+    locate_problems,
+    parse_leniently,
+    parse_schedule,
+)
 from publisher.schedule.model import schedule_schema
 from publisher.schedule.warnings import find_overdue_posts, find_warnings
 from publisher.tomlfile.read import ReadLimits, parse_toml
@@ -151,17 +156,23 @@ def test_f62_the_host_zone_has_no_effect() -> None:
         ('["region:110000"]', ("beijing-weibo", "beijing-wechat")),
         ('["region:120000"]', ("tianjin-weibo",)),
         ('["north"]', ("tianjin-weibo", "beijing-weibo")),
-        ('["beijing-wechat", "north", "beijing-wechat"]', ("beijing-wechat", "tianjin-weibo", "beijing-weibo")),
+        (
+            '["beijing-wechat", "north", "beijing-wechat"]',
+            ("beijing-wechat", "tianjin-weibo", "beijing-weibo"),
+        ),
         ('["tianjin-tieba"]', ()),
     ],
 )
 def test_recipients_are_resolved(to: str, accounts: tuple[str, ...]) -> None:
-    """Names, groups, platforms, regions and all become accounts, each once, without those that are off."""
+    """Names, groups, platforms, regions and all become accounts, each once.
+
+    Disabled accounts are left out.
+    """
     assert read(post(to=f"to = {to}")).posts[0].accounts == accounts
 
 
 def test_f66_five_mistakes_are_all_named_at_once() -> None:
-    """A file with several mistakes reports each, at its own line and column, in the file's order."""
+    """A file with several mistakes reports each at its line and column, in file order."""
     assert reported(refusal(FIVE)) == [
         (1, 1, "post[0].title", "missing_key"),
         (3, 8, "post[0].kind", "not_one_of"),
@@ -188,7 +199,10 @@ def test_places_survive_a_mark_and_windows_line_ends() -> None:
 def test_f66_a_double_id_names_both_lines() -> None:
     """The second of two posts with one id is the mistake; the fact names both lines."""
     problem = only_problem(post() + post())
-    assert (problem.code, problem.facts) == ("duplicate_id", {"post": "scam-1", "first": "2", "second": "10"})
+    assert (problem.code, problem.facts) == (
+        "duplicate_id",
+        {"post": "scam-1", "first": "2", "second": "10"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -223,7 +237,10 @@ def test_f66_a_double_id_names_both_lines() -> None:
         ({"at": 'cron = "0 9 31 2 *"'}, (7, 8, "post[0].cron", "cron_no_such_day")),
         ({"at": 'cron = "* 9 * * *"'}, (7, 8, "post[0].cron", "cron_too_often")),
         (
-            {"at": 'cron = "* * * * *"', "x": "from = 2026-11-25T09:00:00\nuntil = 2026-11-25T09:24:00"},
+            {
+                "at": 'cron = "* * * * *"',
+                "x": "from = 2026-11-25T09:00:00\nuntil = 2026-11-25T09:24:00",
+            },
             (7, 8, "post[0].cron", "cron_too_often"),
         ),
         ({"at": 'cron = "0 9 31 2 99"'}, (7, 8, "post[0].cron", "bad_cron")),
@@ -231,7 +248,10 @@ def test_f66_a_double_id_names_both_lines() -> None:
         ({"x": 'days = "working"'}, (9, 1, "post[0].days", "only_with_cron")),
         ({"x": "from = 2026-11-25T09:00:00"}, (9, 1, "post[0].from", "only_with_cron")),
         (
-            {"at": 'cron = "0 9 * * 1"', "x": "from = 2026-11-25T09:00:00\nuntil = 2026-11-25T09:00:00"},
+            {
+                "at": 'cron = "0 9 * * 1"',
+                "x": "from = 2026-11-25T09:00:00\nuntil = 2026-11-25T09:00:00",
+            },
             (10, 9, "post[0].until", "until_before_from"),
         ),
         ({"x": "expires = 2026-11-25T09:00:00"}, (9, 11, "post[0].expires", "expires_too_early")),
@@ -247,19 +267,29 @@ def test_f66_a_double_id_names_both_lines() -> None:
         ({"to": "to = []"}, (8, 6, "post[0].to", "blank")),
         ({"to": 'to = ["region:999999"]'}, (8, 7, "post[0].to[0]", "unknown_region")),
         ({"to": 'to = ["platform:web"]'}, (8, 7, "post[0].to[0]", "unknown_platform")),
-        ({"x": 'images = [{ file = "media/a.png" }]'}, (9, 11, "post[0].images[0].alt", "missing_key")),
         (
-            {"x": 'images = [  # ]\n { file = "media/a]{", alt = "=," },\n { alt = "x", file = "media/b", no = 1 }]'},
+            {"x": 'images = [{ file = "media/a.png" }]'},
+            (9, 11, "post[0].images[0].alt", "missing_key"),
+        ),
+        (
+            {
+                "x": 'images = [  # ]\n { file = "media/a]{", alt = "=," },\n { alt = "x", file = "media/b", no = 1 }]'
+            },
             (11, 33, "post[0].images[1].no", "unknown_key"),
         ),
-        ({"x": 'images = [\n{ alt = "x", file = 7 }]'}, (10, 21, "post[0].images[0].file", "wrong_type")),
+        (
+            {"x": 'images = [\n{ alt = "x", file = 7 }]'},
+            (10, 21, "post[0].images[0].file", "wrong_type"),
+        ),
         ({"to": 'to = ["all",\n "all",\n 7]'}, (10, 2, "post[0].to[2]", "wrong_type")),
         ({"x": "[post.text]\nweibo = ''"}, (10, 9, "post[0].text.weibo", "blank")),
         ({"x": 'follows = "scam-1"'}, (9, 11, "post[0].follows", "follows_itself")),
         ({"x": 'follows = "older-pst"'}, (9, 11, "post[0].follows", "follows_unknown")),
     ],
 )
-def test_f66_each_mistake_has_its_code_and_place(changes: dict[str, str], where: tuple[int, int, str, str]) -> None:
+def test_f66_each_mistake_has_its_code_and_place(
+    changes: dict[str, str], where: tuple[int, int, str, str]
+) -> None:
     """One mistake gives one problem, with the line and column to change."""
     assert reported(refusal(post(**changes))) == [where]
 
@@ -288,28 +318,73 @@ def test_a_picture_stays_inside_media(file: str) -> None:
 DATA = '[post.data]\nsummary = "x"'
 IMAGE = 'file = "media/a.png"'
 SLIPS: list[tuple[str, tuple[int, int, str], str, str]] = [
-    (post(x='summary = "x"'), (9, 1, "key_of_data"), "移到这一条最后的 [post.data]", "move it below [post.data]"),
-    (post(to="", x=f'{DATA}\nto = ["all"]'), (10, 1, "key_of_post"), "移到 [post.data]", "above [post.data]"),
+    (
+        post(x='summary = "x"'),
+        (9, 1, "key_of_data"),
+        "移到这一条最后的 [post.data]",
+        "move it below [post.data]",
+    ),
+    (
+        post(to="", x=f'{DATA}\nto = ["all"]'),
+        (10, 1, "key_of_post"),
+        "移到 [post.data]",
+        "above [post.data]",
+    ),
     (
         post(x="[post.text]\nexpires = 2026-12-01T00:00:00"),
         (10, 1, "key_of_post"),
         "[post.text] 的上面",
         "above [post.data]",
     ),
-    (post(x='[post.text]\nbody = "正文"'), (10, 1, "key_of_post"), "[post.text] 的上面", "above [post.data]"),
+    (
+        post(x='[post.text]\nbody = "正文"'),
+        (10, 1, "key_of_post"),
+        "[post.text] 的上面",
+        "above [post.data]",
+    ),
     (post(x='levle = "red"'), (9, 1, "unknown_key"), "可能是：level", "meant: level"),
     (post(x="[post.date]\na = 1"), (9, 1, "unknown_key"), "可能是：data", "meant: data"),
-    (post(x="[[post.data]]\na = 1"), (9, 1, "double_brackets"), "单括号 [post.data]", "single brackets"),
+    (
+        post(x="[[post.data]]\na = 1"),
+        (9, 1, "double_brackets"),
+        "单括号 [post.data]",
+        "single brackets",
+    ),
     (post(x="[data]\na = 1"), (9, 1, "header_without_post"), "[post.data]", "[post.data]"),
     (post(x='text = "x"'), (9, 8, "wrong_type"), "[post.text]", "[post.text]"),
-    ('id = "x"\n' + post(), (1, 1, "key_before_post"), "移到那一条的 [[post]] 下面", "below the [[post]]"),
+    (
+        'id = "x"\n' + post(),
+        (1, 1, "key_before_post"),
+        "移到那一条的 [[post]] 下面",
+        "below the [[post]]",
+    ),
     (post().replace("[[post]]", "[[posts]]"), (1, 1, "unknown_key"), "可能是：post", "meant: post"),
     (post().replace("[[post]]", "[post]"), (1, 1, "single_brackets"), "[[post]]", "[[post]]"),
-    (post() + post().replace("[[post]]", "[post]"), (9, 1, "single_brackets"), "[[post]]", "[[post]]"),
+    (
+        post() + post().replace("[[post]]", "[post]"),
+        (9, 1, "single_brackets"),
+        "[[post]]",
+        "[[post]]",
+    ),
     (post(x="[post data]\na = 1"), (9, 1, "bad_header"), "独占一行", "on a line of its own"),
-    (post(x='images = ["a.png"]'), (9, 11, "bad_images"), '{ file = "media/a.png", alt', '{ file = "media/a.png", alt'),
-    (post(x='images = "media/a.png"'), (9, 10, "bad_images"), '[{ file = "media/a.png"', '[{ file = "media/a.png"'),
-    (post(x=f"images = {{ {IMAGE} }}"), (9, 10, "bad_images"), "images = [{ file", "images = [{ file"),
+    (
+        post(x='images = ["a.png"]'),
+        (9, 11, "bad_images"),
+        '{ file = "media/a.png", alt',
+        '{ file = "media/a.png", alt',
+    ),
+    (
+        post(x='images = "media/a.png"'),
+        (9, 10, "bad_images"),
+        '[{ file = "media/a.png"',
+        '[{ file = "media/a.png"',
+    ),
+    (
+        post(x=f"images = {{ {IMAGE} }}"),
+        (9, 10, "bad_images"),
+        "images = [{ file",
+        "images = [{ file",
+    ),
     (post(x=f"images = [{{ {IMAGE} }}]"), (9, 11, "missing_key"), 'alt = "…"', 'alt = "…"'),
     (
         post(x=r"images = [{ file = 'media\x.png', alt = 'a' }]"),
@@ -329,27 +404,72 @@ SLIPS: list[tuple[str, tuple[int, int, str], str, str]] = [
         "media/t.png",
         "media/t.png",
     ),
-    (post(x=f'images = [{{ {IMAGE} alt = "a" }}]'), (9, 34, "unclosed_list"), "英文逗号", "put a comma between"),
-    (post(x=f'images = [{{ {IMAGE},\n alt = "a" }}]'), (9, 11, "table_over_lines"), "接成一行", "join the lines"),
+    (
+        post(x=f'images = [{{ {IMAGE} alt = "a" }}]'),
+        (9, 34, "unclosed_list"),
+        "英文逗号",
+        "put a comma between",
+    ),
+    (
+        post(x=f'images = [{{ {IMAGE},\n alt = "a" }}]'),
+        (9, 11, "table_over_lines"),
+        "接成一行",
+        "join the lines",
+    ),
     (
         post(x=f'images = [{{ {IMAGE}, alt = "a", }}]'),
         (9, 44, "comma_before_brace"),
         "删掉这个逗号",
         "delete this comma",
     ),
-    (post(to='to = ["all"\nexpires = 2026-12-01T00:00:00'), (8, 6, "bracket_not_closed"), "补上 ]", "close it with ]"),
+    (
+        post(to='to = ["all"\nexpires = 2026-12-01T00:00:00'),
+        (8, 6, "bracket_not_closed"),
+        "补上 ]",
+        "close it with ]",
+    ),
     (post(to='to = ["all", "north"'), (8, 6, "bracket_not_closed"), "补上 ]", "close it with ]"),
-    (post(id='id = "a", author = "b"'), (2, 9, "comma_after_value"), "一行写一项", "one key a line"),
+    (
+        post(id='id = "a", author = "b"'),
+        (2, 9, "comma_after_value"),
+        "一行写一项",
+        "one key a line",
+    ),
     (post(title='title: "警惕"'), (6, 6, "colon_for_equals"), "项 = 值", "key = value"),
     (post(title='title "警惕"'), (6, 7, "no_equals"), "项 = 值", "key = value"),
     (post(x="// 备注"), (9, 1, "slash_comment"), "# ", "write #"),
     (post(id='id =\u00a0"a"'), (2, 5, "fullwidth_space"), "删掉它", "delete it"),
     (post(to='to = ["all"，"north"]'), (8, 12, "fullwidth_mark"), "英文输入法", "English keyboard"),
-    (post(at='at = "2026-11-5 9:00"'), (7, 6, "bad_time"), "2026-11-05T09:00:00", "2026-11-05T09:00:00"),
-    (post(at='at = "2026-11-05 9:00"'), (7, 6, "quoted_time"), "2026-11-05T09:00:00", "2026-11-05T09:00:00"),
-    (post(at="at = 2026/11/5 9:00"), (7, 6, "bad_time"), "2026-11-05T09:00:00", "2026-11-05T09:00:00"),
-    (post(at="at = 2026年11月5日9点"), (7, 6, "bad_time"), "2026-11-05T09:00:00", "2026-11-05T09:00:00"),
-    (post(at="at = 2026-11-05T08:30"), (7, 6, "time_without_seconds"), "2026-11-05T08:30:00", "2026-11-05T08:30:00"),
+    (
+        post(at='at = "2026-11-5 9:00"'),
+        (7, 6, "bad_time"),
+        "2026-11-05T09:00:00",
+        "2026-11-05T09:00:00",
+    ),
+    (
+        post(at='at = "2026-11-05 9:00"'),
+        (7, 6, "quoted_time"),
+        "2026-11-05T09:00:00",
+        "2026-11-05T09:00:00",
+    ),
+    (
+        post(at="at = 2026/11/5 9:00"),
+        (7, 6, "bad_time"),
+        "2026-11-05T09:00:00",
+        "2026-11-05T09:00:00",
+    ),
+    (
+        post(at="at = 2026年11月5日9点"),
+        (7, 6, "bad_time"),
+        "2026-11-05T09:00:00",
+        "2026-11-05T09:00:00",
+    ),
+    (
+        post(at="at = 2026-11-05T08:30"),
+        (7, 6, "time_without_seconds"),
+        "2026-11-05T08:30:00",
+        "2026-11-05T08:30:00",
+    ),
     (post(at="at = 2026-11-05T25:00:00"), (7, 17, "no_such_clock_time"), "00 到 23", "00 to 23"),
     (post(at="at = 2026-11-05T09:00:00+8"), (7, 25, "bad_offset"), "+08:00", "+08:00"),
     (post(at="at = 2026-11-05T09:00:00 CST"), (7, 26, "bad_offset"), "+08:00", "+08:00"),
@@ -362,24 +482,61 @@ SLIPS: list[tuple[str, tuple[int, int, str], str, str]] = [
     (post(x='level = "oragne"'), (9, 9, "not_one_of"), "在前）：orange", "first: orange"),
     (post(x='level = "黄色"'), (9, 9, "not_one_of"), "在前）：yellow", "first: yellow"),
     (post(kind='kind = "通报"'), (3, 8, "not_one_of"), "在前）：bulletin", "first: bulletin"),
-    (post(template='template = "waring"'), (4, 12, "unknown_template"), "可能是：warning", "meant: warning"),
+    (
+        post(template='template = "waring"'),
+        (4, 12, "unknown_template"),
+        "可能是：warning",
+        "meant: warning",
+    ),
     (post(to='to = "all"'), (8, 6, "wrong_type"), '["all"]', '["all"]'),
     (post(to='to = ["ALL"]'), (8, 7, "unknown_recipient"), "可能是：all", "meant: all"),
-    (post(to='to = ["weibo"]'), (8, 7, "unknown_recipient"), "可能是：platform:weibo", "meant: platform:weibo"),
-    (post(to='to = ["110000"]'), (8, 7, "unknown_recipient"), "可能是：region:110000", "meant: region:110000"),
+    (
+        post(to='to = ["weibo"]'),
+        (8, 7, "unknown_recipient"),
+        "可能是：platform:weibo",
+        "meant: platform:weibo",
+    ),
+    (
+        post(to='to = ["110000"]'),
+        (8, 7, "unknown_recipient"),
+        "可能是：region:110000",
+        "meant: region:110000",
+    ),
     (post(to='to = ["nroth"]'), (8, 7, "unknown_recipient"), "可能是：north", "meant: north"),
-    (post(to='to = ["all、north"]'), (8, 7, "names_in_one_text"), '["all", "north"]', '["all", "north"]'),
+    (
+        post(to='to = ["all、north"]'),
+        (8, 7, "names_in_one_text"),
+        '["all", "north"]',
+        '["all", "north"]',
+    ),
     (post(title='title = ""'), (6, 9, "blank"), "不能为空", "must not be blank"),
     (post(title=""), (1, 1, "missing_key"), 'title = "…"', 'title = "…"'),
-    (post(x='follows = "older-pst"'), (9, 11, "follows_unknown"), "可能是：older-post", "meant: older-post"),
-    (post(at='cron = "0 9 31 4 *"'), (7, 8, "cron_no_such_day"), "第 4 个月没有 31 日", "month 4 has no day 31"),
-    (post(at='cron = "* 9 * * 1-5"'), (7, 8, "cron_too_often"), "一次写 0 9 * * *", "at nine is 0 9 * * *"),
+    (
+        post(x='follows = "older-pst"'),
+        (9, 11, "follows_unknown"),
+        "可能是：older-post",
+        "meant: older-post",
+    ),
+    (
+        post(at='cron = "0 9 31 4 *"'),
+        (7, 8, "cron_no_such_day"),
+        "第 4 个月没有 31 日",
+        "month 4 has no day 31",
+    ),
+    (
+        post(at='cron = "* 9 * * 1-5"'),
+        (7, 8, "cron_too_often"),
+        "一次写 0 9 * * *",
+        "at nine is 0 9 * * *",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("text", "where", "chinese", "english"), SLIPS)
-def test_each_slip_says_how_to_correct_it(text: str, where: tuple[int, int, str], chinese: str, english: str) -> None:
-    """A slip of staff has one problem, at its line and column, with the remedy in both languages."""
+def test_each_slip_says_how_to_correct_it(
+    text: str, where: tuple[int, int, str], chinese: str, english: str
+) -> None:
+    """A slip of staff has one problem with line, column and the remedy in both languages."""
     problem = only_problem(text)
     assert problem.location is not None
     assert (problem.location.line, problem.location.column, problem.code) == where
@@ -390,7 +547,10 @@ def test_each_slip_says_how_to_correct_it(text: str, where: tuple[int, int, str]
 def test_problems_beside_the_posts_are_reported_too() -> None:
     """A wrong top-level key and a mistake inside a post are reported together."""
     text = "zone = 1\n" + post(author="")
-    assert reported(refusal(text)) == [(1, 1, "zone", "unknown_key"), (2, 1, "post[0].author", "missing_key")]
+    assert reported(refusal(text)) == [
+        (1, 1, "zone", "unknown_key"),
+        (2, 1, "post[0].author", "missing_key"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -408,7 +568,7 @@ def test_a_file_of_the_wrong_structure_is_reported(text: str, code: str) -> None
 
 
 def test_follow_ups_may_not_form_a_circle() -> None:
-    """Posts that follow each other in a circle are each reported; one that merely leads into the circle is not."""
+    """Each post of a circle is reported; one that merely leads into the circle is not."""
 
     def follower(name: str, original: str) -> str:
         return post(id=f'id = "{name}"', kind='kind = "update"', x=f'follows = "{original}"')
@@ -427,7 +587,7 @@ def test_a_broken_original_is_not_called_missing() -> None:
 
 
 def test_comments_alone_are_an_empty_schedule() -> None:
-    """A file from which all posts were removed on purpose is valid."""
+    """A file without any post is valid, as all may have been removed on purpose."""
     assert read("# nothing for now\n").posts == ()
 
 
@@ -449,7 +609,9 @@ def test_comments_alone_are_an_empty_schedule() -> None:
         ({"at": 'cron = "0 9 * * 1"'}, True),
     ],
 )
-def test_the_definition_distinguishes_edits_from_moves(changes: dict[str, str], *, is_edit: bool) -> None:
+def test_the_definition_distinguishes_edits_from_moves(
+    changes: dict[str, str], *, is_edit: bool
+) -> None:
     """A new text is an edit; another time, other recipients or another spelling are not."""
     before, after = (read(text).posts[0].content_hash for text in (post(), post(**changes)))
     assert (before != after) is is_edit
@@ -458,12 +620,17 @@ def test_the_definition_distinguishes_edits_from_moves(changes: dict[str, str], 
 def test_the_definition_does_not_depend_on_spelling() -> None:
     """The same instant with and without offset is the same definition."""
     with_offset = read(post(x="expires = 2026-11-26T01:00:00+09:00")).posts[0]
-    assert with_offset.content_hash == read(post(x="expires = 2026-11-26T00:00:00")).posts[0].content_hash
+    assert (
+        with_offset.content_hash
+        == read(post(x="expires = 2026-11-26T00:00:00")).posts[0].content_hash
+    )
 
 
 def test_repeating_posts_keep_their_limits() -> None:
     """Cron text, from, until and working days reach the post."""
-    text = post(at='cron = "0 9 * * mon"\nfrom = 2026-11-01T00:00:00\nuntil = 2026-12-01T00:00:00\ndays = "working"')
+    text = post(
+        at='cron = "0 9 * * mon"\nfrom = 2026-11-01T00:00:00\nuntil = 2026-12-01T00:00:00\ndays = "working"'
+    )
     assert read(text).posts[0].trigger == CronTrigger(
         text="0 9 * * mon",
         since=datetime(2026, 10, 31, 16, tzinfo=UTC),
@@ -473,7 +640,10 @@ def test_repeating_posts_keep_their_limits() -> None:
 
 
 def test_past_posts_are_recognised() -> None:
-    """Only one-off posts beyond their lateness are past; the fact names the post, and a place can be found."""
+    """Only one-off posts beyond their lateness are past.
+
+    The fact names the post, and a place can be found.
+    """
     text = (
         post(id='id = "on-time"')
         + post(id='id = "late"', at="at = 2026-11-25T08:29:59")
@@ -492,7 +662,9 @@ def test_past_posts_are_recognised() -> None:
 
 def test_posts_without_effect_are_warned_of() -> None:
     """A post without recipients, and working days of a year without a calendar, are warnings."""
-    text = post(to='to = ["tianjin-tieba"]') + post(id='id = "b"', at='cron = "0 9 * * *"\ndays = "working"')
+    text = post(to='to = ["tianjin-tieba"]') + post(
+        id='id = "b"', at='cron = "0 9 * * *"\ndays = "working"'
+    )
     start = datetime(2098, 12, 31, tzinfo=ZONE)
     problems = find_warnings(read(text), start, start + timedelta(days=2), ZONE)
     assert [(problem.code, problem.severity) for problem in problems] == [
@@ -503,9 +675,16 @@ def test_posts_without_effect_are_warned_of() -> None:
 
 
 def test_a_level_without_basis_is_warned_of() -> None:
-    """No law gives a fraud a colour: a level names what it is based on, or belongs to an emergency."""
-    data = ["", 'data.level_basis = "本单位规定"', 'data.topic = "emergency"', 'data.topic = "other"']
-    text = "".join(post(id=f'id = "p{number}"\nlevel = "red"\n{line}') for number, line in enumerate(data))
+    """A level names its basis, or belongs to an emergency, as no law gives a fraud a colour."""
+    data = [
+        "",
+        'data.level_basis = "本单位规定"',
+        'data.topic = "emergency"',
+        'data.topic = "other"',
+    ]
+    text = "".join(
+        post(id=f'id = "p{number}"\nlevel = "red"\n{line}') for number, line in enumerate(data)
+    )
     text += post(id='id = "over"\nlevel = "red"\nfollows = "older-post"', kind='kind = "all-clear"')
     start = datetime(2026, 11, 25, tzinfo=ZONE)
     problems = find_warnings(read(text), start, start + timedelta(days=2), ZONE)
@@ -516,7 +695,10 @@ def test_a_level_without_basis_is_warned_of() -> None:
 
 
 def test_posts_without_mistakes_are_still_checked() -> None:
-    """Posts that no mistake touches are still checked in a broken file; every mistake is reported."""
+    """Posts without mistakes are still checked in a broken file.
+
+    Every mistake is reported.
+    """
     text = (
         post(id='id = "sound"')
         + post(id='id = "late"', at='at = "2026-11-25"', x="urgnt = true")
@@ -536,7 +718,11 @@ def test_a_key_inside_a_table_has_its_place() -> None:
     keys = ("data.summary", "images.0.alt", "images.1.alt")
     problems = [Problem(code="x", facts={"post": "scam-1", "key": key}) for key in keys]
     places = [problem.location for problem in locate_problems(problems, text=text)]
-    assert [place and (place.line, place.column) for place in places] == [(11, 11), (9, 41), (9, 10)]
+    assert [place and (place.line, place.column) for place in places] == [
+        (11, 11),
+        (9, 41),
+        (9, 10),
+    ]
     assert places[1] is not None
     assert places[1].path == "post[0].images[0].alt"
 
@@ -553,16 +739,27 @@ def test_f67_many_mistakes_are_refused_quickly() -> None:
 
 
 def test_f67_many_unknown_originals_are_refused_quickly() -> None:
-    """A similar id is searched for a few of them only: each search compares with every id of the file."""
-    text = "".join(post(id=f'id = "p-{n}"', kind='kind = "update"', x=f'follows = "q-{n}"') for n in range(3000))
+    """A similar id is searched for only a few unknown originals.
+
+    Each search compares with every id of the file.
+    """
+    text = "".join(
+        post(id=f'id = "p-{n}"', kind='kind = "update"', x=f'follows = "q-{n}"')
+        for n in range(3000)
+    )
     began = time.process_time()
     problems = refusal(text).problems
-    assert [problem.facts["choices"] != "…" for problem in problems[:30]] == [True] * 20 + [False] * 10
+    assert [problem.facts["choices"] != "…" for problem in problems[:30]] == [True] * 20 + [
+        False
+    ] * 10
     assert time.process_time() - began < 5
 
 
 def test_a_thousand_posts_take_no_time() -> None:
-    """A large schedule is read within half a second of processor time, and a mistake at its end is found as fast."""
+    """A large schedule is read within half a second of processor time.
+
+    A mistake at its end is found as fast.
+    """
     text = "".join(post(id=f'id = "p-{number}"') for number in range(1000))
     began = time.process_time()
     assert len(read(text).posts) == 1000
@@ -578,11 +775,14 @@ def test_a_thousand_posts_take_no_time() -> None:
 def test_any_mix_of_lines_is_read_or_refused(lines: list[str]) -> None:
     """However lines are mixed, the result is a schedule or problems inside the file."""
     text = "\n".join(lines)
-    assert all(problem.location and 1 <= problem.location.line <= max(1, len(lines)) for problem in problems_of(text))
+    assert all(
+        problem.location and 1 <= problem.location.line <= max(1, len(lines))
+        for problem in problems_of(text)
+    )
 
 
 def test_the_schema_explains_every_key() -> None:
-    """Editors show in Chinese what each key of a post means."""
+    """Editors show the meaning of each key of a post in Chinese."""
     schema = schedule_schema()
     keys = schema["$defs"]["PostEntry"]["properties"]
     assert {"from", "until", "days", "max_delay", "urgent", "images", "text", "data"} <= set(keys)
@@ -594,11 +794,16 @@ def test_limits_can_be_widened() -> None:
     """A file beyond the usual size is refused, and read where a greater size is allowed."""
     text = post() + "#" * SCHEDULE_READ_LIMITS.max_bytes
     assert only_problem(text).code == "file_too_big"
-    assert parse_schedule(text, context=CONTEXT, limits=ReadLimits(max_bytes=2 * SCHEDULE_READ_LIMITS.max_bytes)).posts
+    assert parse_schedule(
+        text, context=CONTEXT, limits=ReadLimits(max_bytes=2 * SCHEDULE_READ_LIMITS.max_bytes)
+    ).posts
 
 
 def test_a_follow_up_before_its_original_is_reported() -> None:
-    """A follow-up that would be cancelled because its original is later is refused, in either order."""
+    """A follow-up before its original is refused, in either order in the file.
+
+    It would be cancelled because its original is later.
+    """
     original = post(id='id = "second"', at="at = 2026-11-25T10:00:00")
     early = post(id='id = "first"', at="at = 2026-11-25T09:59:59", x='follows = "second"')
     assert [problem.code for problem in refusal(early + original).problems] == ["follows_too_early"]

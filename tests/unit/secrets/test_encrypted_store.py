@@ -33,7 +33,9 @@ def test_a_stored_secret_is_read_back_and_not_there_in_clear(tmp_path):
 def test_the_environment_and_files_come_before_the_store(tmp_path):
     """A secret in the environment takes precedence over the stored one of the same name."""
     vault(tmp_path).write("a", FIELDS)
-    given = read_secret("a", vault=vault(tmp_path), environment={"PUBLISHER_SECRET_A": '{"x": "1"}'})
+    given = read_secret(
+        "a", vault=vault(tmp_path), environment={"PUBLISHER_SECRET_A": '{"x": "1"}'}
+    )
     assert given == {"x": "1"}
 
 
@@ -45,7 +47,10 @@ def test_a_secret_that_is_created_when_needed_is_created_once(tmp_path):
 
 
 def test_rotation_keeps_every_secret_and_invalidates_the_old_key(tmp_path):
-    """After a rotation all secrets open with the new key, and a copy under the old key opens nothing."""
+    """After a rotation all secrets open with the new key.
+
+    A copy under the old key opens nothing.
+    """
     vault(tmp_path).write("a", FIELDS)
     vault(tmp_path).write("b", {"x": "1"})
     old_key = (tmp_path / KEY_NAME).read_text()
@@ -98,7 +103,10 @@ def test_a_damaged_store_is_refused_and_left_alone(tmp_path, content):
 
 
 def test_a_damaged_entry_costs_no_other_secret(tmp_path):
-    """An entry with characters that no encryption writes is refused by name; the others are read."""
+    """An entry with characters that no encryption writes is refused by name.
+
+    The other entries are read.
+    """
     store = vault(tmp_path)
     store.write("a", FIELDS)
     store.write("b", FIELDS)
@@ -111,7 +119,10 @@ def test_a_damaged_entry_costs_no_other_secret(tmp_path):
 
 @pytest.mark.parametrize("damage", ["é{}", "\ufeff{}", "\udcff{}", "short"])
 def test_a_malformed_key_is_named_and_used_for_nothing(tmp_path, damage):
-    """A key with foreign characters, of bytes that are no text, or of the wrong length, is no key."""
+    """A malformed key is named and not used.
+
+    It has foreign characters, bytes that are no text, or the wrong length.
+    """
     store = vault(tmp_path, **{KEY_VARIABLE: damage.format(Fernet.generate_key().decode())})
     for act in (lambda: store.write("a", FIELDS), store.rotate):
         with pytest.raises(SecretError) as caught:
@@ -121,7 +132,10 @@ def test_a_malformed_key_is_named_and_used_for_nothing(tmp_path, damage):
 
 @pytest.mark.parametrize("has_read", [False, True])
 def test_a_store_that_cannot_be_opened_for_a_moment_is_read_the_next_time(tmp_path, has_read):
-    """Where no file can be opened any more, that is reported and not cached: afterwards all is as before."""
+    """A lack of open files is reported and not cached.
+
+    The store is read as before once a file can be opened again.
+    """
     store = vault(tmp_path)
     store.write("a", FIELDS)
     if has_read:
@@ -158,7 +172,7 @@ def test_a_removed_secret_is_gone(tmp_path):
 
 
 def test_an_older_copy_of_a_secret_is_refused_after_a_rotation(tmp_path):
-    """With write access to the file nobody can bring back a value that was sealed before the last rotation."""
+    """Write access to the file brings back no value from before the last rotation."""
     vault(tmp_path).write("a", {"x": "withdrawn"})
     old = json.loads((tmp_path / "vault.json").read_text())
     vault(tmp_path).write("a", FIELDS)
@@ -175,12 +189,17 @@ def test_files_left_by_a_kill_expose_nothing(tmp_path):
         (tmp_path / name).touch(0o644)
     vault(tmp_path).write("a", FIELDS)
     vault(tmp_path).rotate()
-    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("vault.json", KEY_NAME)} == {0o600}
+    assert {
+        stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("vault.json", KEY_NAME)
+    } == {0o600}
     assert not list(tmp_path.glob("*.new"))
 
 
 def test_a_reader_between_the_two_files_of_a_rotation_begins_again(tmp_path, monkeypatch):
-    """The store is read, then everything is sealed again, then the key is read: the reader still gets the value."""
+    """A reader between the two files of a rotation still gets the value.
+
+    The store is read, then everything is sealed again, then the key is read.
+    """
     vault(tmp_path).write("a", FIELDS)
     reads, rotations = Vault._keys, iter([vault(tmp_path).rotate])  # the instant in between
 
@@ -193,7 +212,10 @@ def test_a_reader_between_the_two_files_of_a_rotation_begins_again(tmp_path, mon
 
 
 def test_a_change_within_one_tick_of_the_clock_is_seen(tmp_path):
-    """Values of one length that follow each other at once are distinguished: no reader keeps an older one."""
+    """Values of one length that follow each other at once are distinguished.
+
+    No reader keeps an older one.
+    """
     seen = []
     for number in range(200):
         vault(tmp_path).write("a", {"x": f"{number:03}"})
@@ -214,7 +236,10 @@ for number in range(25):
 
 
 def test_three_processes_write_and_rotate_at_once_and_nothing_is_lost(tmp_path):
-    """Changes of the store exclude each other: all secrets of all writers are there, under one key."""
+    """Changes of the store exclude each other.
+
+    All secrets of all writers are there, under one key.
+    """
     commands = [[sys.executable, "-c", WRITER, str(tmp_path), name] for name in "abc"]
     writers = [subprocess.Popen(command) for command in commands]
     assert [writer.wait(60) for writer in writers] == [0, 0, 0]
@@ -244,9 +269,14 @@ store.Vault(folder=Path(sys.argv[1]), environment={}).rotate()
 
 @pytest.mark.parametrize("files", [0, 1, 2])
 def test_a_kill_before_any_file_of_a_rotation_leaves_all_readable(tmp_path, files):
-    """A kill before the keys, the store or the last key are in place costs nothing; the next rotation cleans up."""
+    """A kill before any file of a rotation costs nothing; the next rotation cleans up.
+
+    The files are the keys, the store and the last key.
+    """
     vault(tmp_path).write("a", FIELDS)
-    died = subprocess.run([sys.executable, "-c", DOOMED, str(tmp_path), str(files)], check=False, timeout=60)
+    died = subprocess.run(
+        [sys.executable, "-c", DOOMED, str(tmp_path), str(files)], check=False, timeout=60
+    )
     assert died.returncode == -9
     assert vault(tmp_path).read("a") == FIELDS
     vault(tmp_path).rotate()

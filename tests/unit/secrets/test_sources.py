@@ -31,14 +31,16 @@ def test_the_variable_is_named_after_the_secret() -> None:
 
 
 def test_the_first_place_that_has_it_wins(tmp_path: Path) -> None:
-    """The environment comes before systemd's credentials, those before the folder of secrets."""
+    """The environment comes before systemd's credentials, then the folder of secrets."""
     folder, credentials = tmp_path / "secrets", tmp_path / "credentials"
     for place in (folder, credentials):
         place.mkdir()
         (place / "w").write_text(f'{{"from": "{place.name}"}}\n')
     environment = {"CREDENTIALS_DIRECTORY": str(credentials)}
     variable = {"PUBLISHER_SECRET_W": '{"from": "environment"}'}
-    assert read_secret("w", secrets_dir=folder, environment=environment | variable) == {"from": "environment"}
+    assert read_secret("w", secrets_dir=folder, environment=environment | variable) == {
+        "from": "environment"
+    }
     assert read_secret("w", secrets_dir=folder, environment=environment) == {"from": "credentials"}
     assert read_secret("w", secrets_dir=folder, environment={}) == {"from": "secrets"}
 
@@ -46,14 +48,25 @@ def test_the_first_place_that_has_it_wins(tmp_path: Path) -> None:
 def test_a_missing_secret_names_the_places(tmp_path: Path) -> None:
     """The error names every place that was searched."""
     with pytest.raises(SecretError) as caught:
-        read_secret("w", secrets_dir=tmp_path, environment={"CREDENTIALS_DIRECTORY": "/run/credentials"})
+        read_secret(
+            "w", secrets_dir=tmp_path, environment={"CREDENTIALS_DIRECTORY": "/run/credentials"}
+        )
     assert caught.value.code == "secret_missing"
     assert caught.value.places == ("PUBLISHER_SECRET_W", "/run/credentials/w", str(tmp_path / "w"))
 
 
 @pytest.mark.parametrize(
     "value",
-    ["hunter2", '"hunter2"', '["hunter2"]', '{"a": "hunter2", "b": ""}', '{"a": {"hunter2": 1}}', "{}", "", VALUE[:-1]],
+    [
+        "hunter2",
+        '"hunter2"',
+        '["hunter2"]',
+        '{"a": "hunter2", "b": ""}',
+        '{"a": {"hunter2": 1}}',
+        "{}",
+        "",
+        VALUE[:-1],
+    ],
 )
 def test_i19_the_content_never_shows(value: str) -> None:
     """A secret of the wrong format is refused without a trace of it in the error or its causes."""
@@ -61,17 +74,23 @@ def test_i19_the_content_never_shows(value: str) -> None:
         read_secret("w", environment={"PUBLISHER_SECRET_W": value})
     assert caught.value.code == "secret_not_json"
     assert caught.value.__context__ is None
-    assert "hunter2" not in "".join(traceback.format_exception(caught.value)) + str(caught.value.facts)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value)) + str(
+        caught.value.facts
+    )
 
 
 def test_numbers_are_taken_as_texts() -> None:
     """An app key typed as a number is the same key."""
-    assert read_secret("w", environment={"PUBLISHER_SECRET_W": '{"app_key": 123}'}) == {"app_key": "123"}
+    assert read_secret("w", environment={"PUBLISHER_SECRET_W": '{"app_key": 123}'}) == {
+        "app_key": "123"
+    }
 
 
 def test_a_secret_that_stays_missing_is_logged_once(tmp_path: Path) -> None:
     """One line when it begins to fail, and one when it fails again after it was there."""
-    secret = LoginSecret(name="w", account="a", secrets_dir=tmp_path, vault=Vault(folder=tmp_path / "var"))
+    secret = LoginSecret(
+        name="w", account="a", secrets_dir=tmp_path, vault=Vault(folder=tmp_path / "var")
+    )
     logged = []
     for content in (None, None, VALUE, None, None):
         (tmp_path / "w").unlink(missing_ok=True)
@@ -84,9 +103,14 @@ def test_a_secret_that_stays_missing_is_logged_once(tmp_path: Path) -> None:
 
 
 async def test_f98_a_task_that_holds_a_secret_reads_no_other(tmp_path: Path) -> None:
-    """F98: what is put in place meanwhile is for other tasks, and for the next one; other secrets are not concerned."""
+    """F98: a task that holds a secret keeps it; a new value is for other tasks and later.
+
+    Other secrets are not concerned.
+    """
     first, second = (
-        LoginSecret(name=name, account="a", secrets_dir=tmp_path, vault=Vault(folder=tmp_path / "var"))
+        LoginSecret(
+            name=name, account="a", secrets_dir=tmp_path, vault=Vault(folder=tmp_path / "var")
+        )
         for name in ("first", "second")
     )
     for name in ("first", "second"):
@@ -107,8 +131,13 @@ async def test_f98_a_task_that_holds_a_secret_reads_no_other(tmp_path: Path) -> 
 
 
 def test_f98_a_secret_is_let_go_where_its_task_was_dropped(tmp_path: Path) -> None:
-    """F98: the end may come in another context, from the garbage collector: no error, and nothing else is let go."""
-    secret = LoginSecret(name="first", account="a", secrets_dir=tmp_path, vault=Vault(folder=tmp_path / "var"))
+    """F98: the garbage collector may end a hold in another context without an error.
+
+    No other secret is let go.
+    """
+    secret = LoginSecret(
+        name="first", account="a", secrets_dir=tmp_path, vault=Vault(folder=tmp_path / "var")
+    )
     (tmp_path / "first").write_text('{"token": "old"}')
     dropped = secret.held()
     contextvars.copy_context().run(dropped.__enter__)
@@ -137,7 +166,10 @@ def test_a_name_leads_nowhere_else(tmp_path: Path, name: str) -> None:
 
 
 def test_the_dashboards_environment_leads_to_no_secret(tmp_path: Path) -> None:
-    """It has the key of second factors alone, also where the operator keeps the store's key elsewhere."""
+    """The dashboard's environment has the key of second factors alone.
+
+    This holds also where the operator keeps the store's key elsewhere.
+    """
     environment = {
         KEY_VARIABLE: Fernet.generate_key().decode(),
         "PUBLISHER_SECRET_WEIBO": '{"app_secret": "of-a-platform"}',
@@ -154,4 +186,6 @@ def test_the_dashboards_environment_leads_to_no_secret(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_read_does_not_stop_the_dashboard(tmp_path: Path) -> None:
     """It starts without the key, and says itself that nobody can give a code."""
     (tmp_path / "vault.json").write_text("damaged", "ascii")
-    assert make_dashboard_environment({"LANG": "C"}, secrets_dir=None, vault=Vault(folder=tmp_path)) == {"LANG": "C"}
+    assert make_dashboard_environment(
+        {"LANG": "C"}, secrets_dir=None, vault=Vault(folder=tmp_path)
+    ) == {"LANG": "C"}

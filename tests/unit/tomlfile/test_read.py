@@ -1,4 +1,4 @@
-"""Reading a TOML file: what is refused, why, and at which line and column."""
+"""Reading a TOML file: the refusals, their reasons, and their lines and columns."""
 
 import os
 import time
@@ -173,14 +173,14 @@ def test_f67_a_bomb_costs_no_time(text: str, code: str) -> None:
 
 
 def test_the_limit_of_a_text_is_that_of_its_file() -> None:
-    """A Chinese character has three bytes: what is accepted as a text can be read as a file."""
+    """An accepted text can be read as a file, although a Chinese character has three bytes."""
     limits = ReadLimits(max_bytes=1000)
     assert refusal(f'a = "{"警" * 400}"', limits).code == "file_too_big"
     assert parse_toml(f'a = "{"警" * 300}"', "a.toml", limits).data
 
 
 def test_f67_the_excess_is_located() -> None:
-    """What is beyond the limits is shown with line and column, after texts that look alike."""
+    """The excess is shown with line and column, after texts that look alike."""
     text = 'a = "[[[[[[[[[[[[[[[[[[[[" # [[[[[[[[[[[[[[[[[[[[\nb = ' + "[" * 20
     assert spot(refusal(text)) == (2, 21, "too_deep")
     dotted = 'a = "x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x"\n  b' + ".b" * 30 + " = 1"
@@ -198,7 +198,12 @@ def test_plain_text_is_no_bomb() -> None:
 def test_guards_never_refuse_what_is_small(text: str) -> None:
     """No short text is taken for a bomb, and quotes are read the way the parser reads them."""
     if "." * 16 not in "".join(char for char in text if char == "."):
-        assert find_excess(text, ReadLimits(max_bytes=100, max_depth=60, max_key_parts=60, max_word_chars=100)) is None
+        assert (
+            find_excess(
+                text, ReadLimits(max_bytes=100, max_depth=60, max_key_parts=60, max_word_chars=100)
+            )
+            is None
+        )
     try:
         data = tomllib.loads(text)
     except ValueError:
@@ -255,9 +260,13 @@ def test_a_key_can_be_pointed_at() -> None:
     """A problem of a key is located at the key, not at its value."""
     text = "[a]\n  bad = 1\n  dotted.bad = 1\n"
     toml = TomlDocument(file="a", text=text, data=tomllib.loads(text))
-    (problem,) = toml.locate_problems([UnlocatedProblem(path=("a", "bad"), code="x", is_at_key=True)])
+    (problem,) = toml.locate_problems(
+        [UnlocatedProblem(path=("a", "bad"), code="x", is_at_key=True)]
+    )
     assert spot(problem) == (2, 3, "x")
-    (problem,) = toml.locate_problems([UnlocatedProblem(path=("a", "dotted", "bad"), code="x", is_at_key=True)])
+    (problem,) = toml.locate_problems(
+        [UnlocatedProblem(path=("a", "dotted", "bad"), code="x", is_at_key=True)]
+    )
     assert spot(problem) == (3, 10, "x")
 
 
@@ -270,7 +279,9 @@ def test_only_so_many_problems_are_listed() -> None:
     assert problems[-1].facts == {"number": "50"}
 
 
-@pytest.mark.parametrize("odd", ["\u202e", "\u200b", "\x1b", "\x9b", "\U000e0041", "\u3164"], ids=ascii)
+@pytest.mark.parametrize(
+    "odd", ["\u202e", "\u200b", "\x1b", "\x9b", "\U000e0041", "\u3164"], ids=ascii
+)
 def test_f66_invisible_characters_are_refused_at_their_place(odd: str) -> None:
     """F66: in values, keys and comments, each with its line and column, named and not shown."""
     with pytest.raises(InputError) as caught:
@@ -280,11 +291,16 @@ def test_f66_invisible_characters_are_refused_at_their_place(odd: str) -> None:
         (2, 3, "invisible_character"),
         (3, 3, "invisible_character"),
     ]
-    assert {problem.facts["character"].split()[0] for problem in caught.value.problems} == {f"U+{ord(odd):04X}"}
+    assert {problem.facts["character"].split()[0] for problem in caught.value.problems} == {
+        f"U+{ord(odd):04X}"
+    }
 
 
 def test_f66_an_invisible_character_by_escape_is_refused_at_its_value() -> None:
-    """F66: in TOML an escape becomes the character; the problem names the value that contains it."""
+    """F66: an invisible character by escape is refused, and the problem names its value.
+
+    In TOML an escape becomes the character.
+    """
     with pytest.raises(InputError) as caught:
         parse_toml(
             r"""
@@ -296,7 +312,9 @@ tips = ["a", "1\u200b10", "\u001b[2J"]
             "a.toml",
             LIMITS,
         )
-    assert [(spot(each), each.location and each.location.path) for each in caught.value.problems] == [
+    assert [
+        (spot(each), each.location and each.location.path) for each in caught.value.problems
+    ] == [
         ((3, 9, "invisible_character"), "post[0].title"),
         ((5, 14, "invisible_character"), "post[0].data.tips[1]"),
         ((5, 27, "invisible_character"), "post[0].data.tips[2]"),

@@ -63,7 +63,11 @@ class MastodonDouble:
             ("GET", "/api/v1/statuses/{id}", self.show),
             ("DELETE", "/api/v1/statuses/{id}", self.delete),
         )
-        return Starlette(routes=[Route(path, with_token(each), methods=[method]) for method, path, each in handlers])
+        return Starlette(
+            routes=[
+                Route(path, with_token(each), methods=[method]) for method, path, each in handlers
+            ]
+        )
 
     async def show_account(self, _request: Request) -> Response:
         return JSONResponse({**describe_owner(), "source": {"privacy": "public"}})
@@ -98,15 +102,21 @@ class MastodonDouble:
         if key in self.status_by_key:
             return JSONResponse(self.describe(self.status_by_key[key]))
         text, media_ids = content.get("status", ""), content.get("media_ids", [])
-        words = ["x" * LINK_CHARACTERS if word.startswith("http") else word for word in text.split(" ")]
+        words = [
+            "x" * LINK_CHARACTERS if word.startswith("http") else word for word in text.split(" ")
+        ]
         if len(" ".join(words)) > MAX_CHARACTERS:
-            return refuse(422, f"Validation failed: Text character limit of {MAX_CHARACTERS} exceeded")
+            return refuse(
+                422, f"Validation failed: Text character limit of {MAX_CHARACTERS} exceeded"
+            )
         if not text.strip() and not media_ids:
             return refuse(422, "Validation failed: Text can't be blank")
         used = {media_id for status in self.statuses for media_id in status.media_ids}
         if len(media_ids) > MAX_PICTURES or not set(media_ids) <= self.media.keys() - used:
             return refuse(422, "Validation failed: Cannot attach these files")
-        status = self.store(text, visibility=content.get("visibility", "public"), media_ids=media_ids)
+        status = self.store(
+            text, visibility=content.get("visibility", "public"), media_ids=media_ids
+        )
         if key:
             self.status_by_key[key] = status
         return JSONResponse(self.describe(status))
@@ -123,13 +133,23 @@ class MastodonDouble:
         return JSONResponse({**self.describe(found), "text": found.text})
 
     def find(self, status_id: str) -> StoredStatus | None:
-        return next((each for each in self.statuses if each.id == status_id and not each.is_deleted), None)
+        return next(
+            (each for each in self.statuses if each.id == status_id and not each.is_deleted), None
+        )
 
-    def store(self, text: str, *, visibility: str = "public", media_ids: list[str] | None = None) -> StoredStatus:
+    def store(
+        self, text: str, *, visibility: str = "public", media_ids: list[str] | None = None
+    ) -> StoredStatus:
         """Store a status. Ids grow with time, as Mastodon's do: milliseconds, then a number."""
         now = datetime.now(UTC) + self.shift
         status_id = str((int(now.timestamp() * 1000) << 16) + len(self.statuses))
-        status = StoredStatus(id=status_id, created_at=now, text=text, visibility=visibility, media_ids=media_ids or [])
+        status = StoredStatus(
+            id=status_id,
+            created_at=now,
+            text=text,
+            visibility=visibility,
+            media_ids=media_ids or [],
+        )
         self.statuses.append(status)
         return status
 
@@ -137,7 +157,9 @@ class MastodonDouble:
         paragraphs = html.escape(status.text).split("\n\n")
         return {
             "id": status.id,
-            "created_at": status.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "created_at": status.created_at.isoformat(timespec="milliseconds").replace(
+                "+00:00", "Z"
+            ),
             "visibility": status.visibility,
             "url": f"https://{HOST}/@{USERNAME}/{status.id}",
             "content": "".join(f"<p>{part.replace(chr(10), '<br />')}</p>" for part in paragraphs),
@@ -187,7 +209,12 @@ def with_token(handler: Handler) -> Handler:
 
 
 def describe_owner() -> dict[str, Any]:
-    return {"id": ACCOUNT_ID, "username": USERNAME, "acct": USERNAME, "url": f"https://{HOST}/@{USERNAME}"}
+    return {
+        "id": ACCOUNT_ID,
+        "username": USERNAME,
+        "acct": USERNAME,
+        "url": f"https://{HOST}/@{USERNAME}",
+    }
 
 
 def refuse(status: int, message: str) -> Response:
@@ -208,7 +235,9 @@ async def open_double() -> AsyncIterator[tuple[MastodonDouble, dict[str, str]]]:
     double = MastodonDouble()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         double.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server = QuietServer(uvicorn.Config(double.build_app(), log_level="warning", lifespan="off"))
+        server = QuietServer(
+            uvicorn.Config(double.build_app(), log_level="warning", lifespan="off")
+        )
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield double, {"access_token": TOKEN}

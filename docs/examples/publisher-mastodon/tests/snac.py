@@ -77,7 +77,10 @@ class Snac:
                 text=status["text"],
             )
         gone = {"is_published": False, "is_public": False}
-        return [post if post.remote_id in shown else replace(post, **gone) for post in self.seen.values()]
+        return [
+            post if post.remote_id in shown else replace(post, **gone)
+            for post in self.seen.values()
+        ]
 
     async def remove(self, remote_id: str) -> None:
         """Delete a post by the form of snac's own page: there is no call for it."""
@@ -126,7 +129,11 @@ def _make_instance(program: str, folder: Path) -> Snac:
     answers = f"127.0.0.1\n{port}\nlocalhost:{port}\n\n\n"  # address, port, host, prefix, e-mail
     _run([program, "init", str(folder)], answers)
     settings = json.loads((folder / "server.json").read_text())
-    settings |= {"protocol": "http", "disable_inbox_collection": True, "disable_email_notifications": True}
+    settings |= {
+        "protocol": "http",
+        "disable_inbox_collection": True,
+        "disable_email_notifications": True,
+    }
     (folder / "server.json").write_text(json.dumps(settings))
     said = _run([program, "adduser", str(folder), USERNAME], f"{USERNAME}\n")
     return Snac(port=port, password=said.partition("password is ")[2].split()[0])
@@ -149,15 +156,29 @@ def _sign_in(server: Snac) -> str:
     """Return a token of the account, by the three steps that every client of Mastodon makes."""
     form = {"client_name": "publisher", "redirect_uris": REDIRECT, "scopes": "read write"}
     app = json.loads(server.call("POST", "/api/v1/apps", form)[1])
-    form = {"login": USERNAME, "passwd": server.password, "redir": REDIRECT, "cid": app["client_id"], "state": ""}
+    form = {
+        "login": USERNAME,
+        "passwd": server.password,
+        "redir": REDIRECT,
+        "cid": app["client_id"],
+        "state": "",
+    }
     code = server.call("POST", "/oauth/x-snac-login", form)[1].strip()
-    client = {"client_id": app["client_id"], "client_secret": app["client_secret"], "redirect_uri": REDIRECT}
-    status, body = server.call("POST", "/oauth/token", {**client, "grant_type": "authorization_code", "code": code})
+    client = {
+        "client_id": app["client_id"],
+        "client_secret": app["client_secret"],
+        "redirect_uri": REDIRECT,
+    }
+    status, body = server.call(
+        "POST", "/oauth/token", {**client, "grant_type": "authorization_code", "code": code}
+    )
     assert status == 200, body
     token: str = json.loads(body)["access_token"]
     return token
 
 
 def _run(command: list[str], answers: str) -> str:
-    done = subprocess.run(command, input=answers, capture_output=True, text=True, check=True, timeout=DEADLINE_SECONDS)
+    done = subprocess.run(
+        command, input=answers, capture_output=True, text=True, check=True, timeout=DEADLINE_SECONDS
+    )
     return done.stdout + done.stderr

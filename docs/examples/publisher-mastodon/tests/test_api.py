@@ -10,7 +10,9 @@ from publisher_mastodon.capabilities import count_text
 from publisher.contract import HttpResponse
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
-LOGIN = MastodonLogin(base_url="https://social.example", identity="police@social.example", token="t")
+LOGIN = MastodonLogin(
+    base_url="https://social.example", identity="police@social.example", token="t"
+)
 
 
 def response(status, body=b"{}", **headers):
@@ -22,7 +24,9 @@ def test_a_limit_ends_when_mastodon_says():
     """Mastodon has no Retry-After: the end is in X-RateLimit-Reset; a past one is no end."""
     limit = api.decode_limit(response(429, x_ratelimit_reset="2026-11-29T12:05:00.000000Z"), NOW)
     assert limit.until == NOW + timedelta(minutes=5)
-    assert api.decode_limit(response(429, x_ratelimit_reset="2026-11-29T11:00:00Z"), NOW).until is None
+    assert (
+        api.decode_limit(response(429, x_ratelimit_reset="2026-11-29T11:00:00Z"), NOW).until is None
+    )
     assert api.decode_limit(response(200), NOW) is None
 
 

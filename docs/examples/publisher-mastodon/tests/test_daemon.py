@@ -10,7 +10,9 @@ from workspace import publisher, write_workspace
 
 from publisher.testing.fault_front import open_fault_front
 
-pytestmark = pytest.mark.skipif(shutil.which("snac") is None, reason="NO SNAC: apt-get install snac2")
+pytestmark = pytest.mark.skipif(
+    shutil.which("snac") is None, reason="NO SNAC: apt-get install snac2"
+)
 
 SCHEDULE = """
 [[post]]
@@ -49,7 +51,11 @@ async def published_once(folder, snac):
     [delivery] = json.loads(output)["deliveries"]
     [status, _older] = snac.list_statuses()
     assert "警惕“退款客服”诈骗" in status["content"]
-    return (delivery["state"], delivery["remote_id"], delivery["url"]) == ("published", status["id"], status["url"])
+    return (delivery["state"], delivery["remote_id"], delivery["url"]) == (
+        "published",
+        status["id"],
+        status["url"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +67,9 @@ async def test_a_killed_daemon_leaves_one_post(tmp_path, snac, failpoint):
     folder = tmp_path / "workspace"
     async with open_fault_front(snac.base_url) as front:
         await make_workspace(folder, snac, front)
-        status, _, errors = await publisher(folder, "run", "--once", failpoints=f"{failpoint}:kill@1")
+        status, _, errors = await publisher(
+            folder, "run", "--once", failpoints=f"{failpoint}:kill@1"
+        )
         assert status == -signal.SIGKILL, errors
         status, _, errors = await publisher(folder, "run", "--once")
         assert status == 0, errors

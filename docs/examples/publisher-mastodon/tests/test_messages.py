@@ -10,7 +10,9 @@ from publisher_mastodon import MASTODON
 def test_each_code_has_its_words():
     """No code in the source is without words, and no words are without a code."""
     folder = files(publisher_mastodon)
-    source = "".join(file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".py"))
+    source = "".join(
+        file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".py")
+    )
     codes = set(re.findall(r'"(mastodon_\w+)"', source))
     named = {code for code in MASTODON.messages if code.startswith("mastodon_")}
     made_of_statuses = {f"mastodon_{status}" for status in (403, 404, 422)}

@@ -9,7 +9,9 @@ import pytest
 from snac import USERNAME, serve_snac
 from test_conformance import TestMastodon as OverDouble
 
-pytestmark = pytest.mark.skipif(shutil.which("snac") is None, reason="NO SNAC: apt-get install snac2")
+pytestmark = pytest.mark.skipif(
+    shutil.which("snac") is None, reason="NO SNAC: apt-get install snac2"
+)
 
 
 class TestSnac(OverDouble):
@@ -26,7 +28,9 @@ class TestSnac(OverDouble):
         """Serve snac for all checks: markers differ in each run."""
         with serve_snac(tmp_path_factory.mktemp("snac") / "data") as server:
             cls.snac = server
-            cls.account = replace(OverDouble.account, identity=server.identity, options={"can_delete": "no"})
+            cls.account = replace(
+                OverDouble.account, identity=server.identity, options={"can_delete": "no"}
+            )
             yield
 
     @asynccontextmanager

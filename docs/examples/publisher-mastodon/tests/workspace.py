@@ -39,7 +39,9 @@ def write_workspace(folder: Path, schedule: str, *, identity: str, base_url: str
     (folder / "schedule.toml").write_text(schedule)
 
 
-async def publisher(folder: Path, *arguments: str, failpoints: str = "") -> tuple[int | None, str, str]:
+async def publisher(
+    folder: Path, *arguments: str, failpoints: str = ""
+) -> tuple[int | None, str, str]:
     """Run a command; return its exit status and what it wrote to standard output and to standard error."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "publisher", "-C", str(folder), *arguments,

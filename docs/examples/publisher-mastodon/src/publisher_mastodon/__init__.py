@@ -4,7 +4,13 @@ from publisher.contract import Adapter, AdapterContext, OptionalHooks, read_mess
 from publisher.domain.account import Account
 
 from .adapter import MastodonAdapter
-from .capabilities import DEFAULTS, find_account_problems, find_problems, get_base_url, get_capabilities
+from .capabilities import (
+    DEFAULTS,
+    find_account_problems,
+    find_problems,
+    get_base_url,
+    get_capabilities,
+)
 
 
 class MastodonFactory(OptionalHooks):

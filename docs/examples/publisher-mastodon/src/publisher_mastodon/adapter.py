@@ -56,7 +56,9 @@ def interpret_created(response: Response, login: MastodonLogin, picture_count: i
     if isinstance(status, Unknown):
         return status
     if not status.is_public:
-        return Blocked(code="mastodon_not_public", reason=status.listed.url, hold_reason=HoldReason.HIDDEN)
+        return Blocked(
+            code="mastodon_not_public", reason=status.listed.url, hold_reason=HoldReason.HIDDEN
+        )
     if status.picture_count < picture_count:
         return Unknown(reason="mastodon_pictures_missing")
     return Published(receipt=make_receipt(status))
@@ -80,10 +82,15 @@ def interpret_list(statuses: Sequence[Status], request: SendRequest) -> Readback
     """Return what the account's list, newest first, proves about our post."""
     posts = [status.listed for status in statuses]
     criteria = MatchCriteria(
-        marker=request.marker, baseline=request.baseline, owned_ids=request.owned_ids, text=request.text
+        marker=request.marker,
+        baseline=request.baseline,
+        owned_ids=request.owned_ids,
+        text=request.text,
     )
     is_covered = covers_baseline(posts, request.baseline, is_complete=False)
-    result = match_list(posts, criteria, is_covered=is_covered) or Unknown(reason="mastodon_list_too_short")
+    result = match_list(posts, criteria, is_covered=is_covered) or Unknown(
+        reason="mastodon_list_too_short"
+    )
     public_ids = {status.listed.remote_id for status in statuses if status.is_public}
     if isinstance(result, Published) and result.receipt.remote_id not in public_ids:
         return Unknown(reason="mastodon_not_public")
@@ -116,13 +123,19 @@ class MastodonAdapter:
         if not isinstance(media_ids, list):
             return media_ids
         language = self.account.options.get("language", DEFAULT_LANGUAGE)
-        response = await self.context.http.create(api.encode_status(login, request, media_ids, language), request)
-        return api.decode_limit(response, self.context.now()) or interpret_created(response, login, len(media_ids))
+        response = await self.context.http.create(
+            api.encode_status(login, request, media_ids, language), request
+        )
+        return api.decode_limit(response, self.context.now()) or interpret_created(
+            response, login, len(media_ids)
+        )
 
     async def find_post(self, request: SendRequest) -> ReadbackResult:
         """Read the account's list back to before the baseline, and look for our post in it."""
         baseline = request.baseline
-        read = await self._read_list(lambda post: baseline.includes(post.remote_id, post.created_at))
+        read = await self._read_list(
+            lambda post: baseline.includes(post.remote_id, post.created_at)
+        )
         return read if isinstance(read, ReadFailure) else interpret_list(read[0], request)
 
     async def check_ticket(self, ticket: Ticket) -> ReadbackResult:
@@ -147,7 +160,9 @@ class MastodonAdapter:
         if isinstance(shown, ReadFailure):
             return shown
         if isinstance(deletion, Refusal) and deletion.status != 401:
-            return Rejected(code="mastodon_cannot_delete", reason=deletion.message or f"HTTP {deletion.status}")
+            return Rejected(
+                code="mastodon_cannot_delete", reason=deletion.message or f"HTTP {deletion.status}"
+            )
         return Unknown(reason="mastodon_still_shown")
 
     async def check_health(self) -> HealthCheckResult:
@@ -172,7 +187,10 @@ class MastodonAdapter:
             if isinstance(status, ReadFailure):
                 return status
             metrics[receipt.remote_id] = Reach(
-                reposts=status.reblogs, comments=status.replies, likes=status.favourites, url=status.listed.url
+                reposts=status.reblogs,
+                comments=status.replies,
+                likes=status.favourites,
+                url=status.listed.url,
             )
         return metrics
 
@@ -182,7 +200,9 @@ class MastodonAdapter:
             return read
         public = [status.listed for status in read[0] if status.is_public]
         return [
-            ObservedPost(remote_id=post.remote_id, url=post.url, published_at=post.created_at, text=post.text)
+            ObservedPost(
+                remote_id=post.remote_id, url=post.url, published_at=post.created_at, text=post.text
+            )
             for post in sorted(public, key=lambda post: post.created_at, reverse=True)
         ]
 
@@ -197,7 +217,9 @@ class MastodonAdapter:
         failure = _interpret_account_failure(account)
         return NotSent(reason=failure.reason) if isinstance(failure, Unknown) else failure
 
-    async def _upload_pictures(self, login: MastodonLogin, request: SendRequest) -> list[str] | Outcome:
+    async def _upload_pictures(
+        self, login: MastodonLogin, request: SendRequest
+    ) -> list[str] | Outcome:
         """Return the ids of the post's pictures, or why it cannot be posted yet."""
         media_ids: list[str] = []
         for picture, data in zip(request.rendered.images, request.images, strict=True):
@@ -230,7 +252,11 @@ class MastodonAdapter:
         await self.context.failpoint("media.after_upload")
         noted |= {"id": media.id or noted["id"], "is_processed": media.is_processed}
         await self.context.state.set(key, json.dumps(noted))
-        return noted["id"] if media.is_processed else NotSent(reason=NOT_PROCESSED, until=now + PROCESSING_TIME)
+        return (
+            noted["id"]
+            if media.is_processed
+            else NotSent(reason=NOT_PROCESSED, until=now + PROCESSING_TIME)
+        )
 
     async def _read_status(self, status_id: str) -> Published | Deleted | ReadFailure:
         """Read one post. It is gone where its id is refused and the account's list, which is readable, lacks it."""
@@ -249,7 +275,11 @@ class MastodonAdapter:
             return status
         if status.listed.remote_id != status_id:
             return Unknown(reason="mastodon_other_status")
-        return Published(receipt=make_receipt(status)) if status.is_public else Unknown(reason="mastodon_not_public")
+        return (
+            Published(receipt=make_receipt(status))
+            if status.is_public
+            else Unknown(reason="mastodon_not_public")
+        )
 
     async def _read_list(
         self, is_far_enough: Callable[[ListedPost], bool]
@@ -284,27 +314,41 @@ class MastodonAdapter:
             return Unknown(reason="mastodon_no_token")
         response = await self.context.http.fetch(request)
         limit = api.decode_limit(response, self.context.now())
-        return limit or (Unknown(reason=response.reason) if isinstance(response, NotSent) else response)
+        return limit or (
+            Unknown(reason=response.reason) if isinstance(response, NotSent) else response
+        )
 
     def _get_login(self) -> MastodonLogin:
         """Return the login; its token is empty where the secret has none."""
         token = self.context.secret().get("access_token", "")
-        return MastodonLogin(base_url=get_base_url(self.account), identity=self.account.identity, token=token)
+        return MastodonLogin(
+            base_url=get_base_url(self.account), identity=self.account.identity, token=token
+        )
 
 
 def to_status(body: object, login: MastodonLogin) -> Status | ReadFailure:
     """Return the status of a read of one post, or why there is none."""
-    return api.to_failure(body) if isinstance(body, Refusal | ReadFailure) else api.decode_status(body, login)
+    return (
+        api.to_failure(body)
+        if isinstance(body, Refusal | ReadFailure)
+        else api.decode_status(body, login)
+    )
 
 
-def _interpret_account_failure(account: Refusal | ReadFailure) -> Blocked | CredentialExpired | ReadFailure:
+def _interpret_account_failure(
+    account: Refusal | ReadFailure,
+) -> Blocked | CredentialExpired | ReadFailure:
     """Return what a failed read of the own account means. snac refuses an invalid token with 422, Mastodon with 401."""
     if isinstance(account, Refusal):
         if account.status in {401, 422}:
             return CredentialExpired(reason="mastodon_401")
         if account.status == 403:
-            return Blocked(code="mastodon_403", reason=account.message, hold_reason=HoldReason.PERMISSION)
+            return Blocked(
+                code="mastodon_403", reason=account.message, hold_reason=HoldReason.PERMISSION
+            )
         return api.to_failure(account)
     if isinstance(account, Unknown) and account.reason == "mastodon_wrong_account":
-        return Blocked(code="mastodon_wrong_account", reason="", hold_reason=HoldReason.WRONG_ACCOUNT)
+        return Blocked(
+            code="mastodon_wrong_account", reason="", hold_reason=HoldReason.WRONG_ACCOUNT
+        )
     return account

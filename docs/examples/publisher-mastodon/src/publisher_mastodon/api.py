@@ -48,7 +48,9 @@ class MastodonLogin:
         acct = str(account.get("acct", "")).casefold()
         return acct in {self.username.casefold(), self.identity.casefold()}
 
-    def build(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> HttpRequest:
+    def build(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None
+    ) -> HttpRequest:
         signed = {"authorization": f"Bearer {self.token}"} | dict(headers or {})
         return HttpRequest(method=method, url=f"{self.base_url}{path}", headers=signed)
 
@@ -88,8 +90,14 @@ def encode_account(login: MastodonLogin) -> HttpRequest:
 
 def encode_list(login: MastodonLogin, account_id: str, before: str | None = None) -> HttpRequest:
     """Read a page of the account's own posts, newest first; `before` is the last id of the page above."""
-    query = (("limit", str(PAGE_SIZE)), ("exclude_reblogs", "true"), *((("max_id", before),) if before else ()))
-    return replace(login.build("GET", f"/api/v1/accounts/{quote(account_id, safe='')}/statuses"), query=query)
+    query = (
+        ("limit", str(PAGE_SIZE)),
+        ("exclude_reblogs", "true"),
+        *((("max_id", before),) if before else ()),
+    )
+    return replace(
+        login.build("GET", f"/api/v1/accounts/{quote(account_id, safe='')}/statuses"), query=query
+    )
 
 
 def encode_read(login: MastodonLogin, status_id: str) -> HttpRequest:
@@ -105,7 +113,9 @@ def encode_picture(login: MastodonLogin, picture: RenderedImage, data: bytes) ->
     name = f"{picture.sha256[:16]}.{picture.file_suffix}"
     upload = Upload(name="file", filename=name, media_type=picture.media_type, data=data)
     form = (("description", picture.alt),)
-    return replace(login.build("POST", "/api/v2/media"), form=form, uploads=(upload,), is_idempotent=False)
+    return replace(
+        login.build("POST", "/api/v2/media"), form=form, uploads=(upload,), is_idempotent=False
+    )
 
 
 def encode_picture_state(login: MastodonLogin, media_id: str) -> HttpRequest:
@@ -113,20 +123,29 @@ def encode_picture_state(login: MastodonLogin, media_id: str) -> HttpRequest:
     return login.build("GET", f"/api/v1/media/{quote(media_id, safe='')}")
 
 
-def encode_status(login: MastodonLogin, request: SendRequest, media_ids: Sequence[str], language: str) -> HttpRequest:
+def encode_status(
+    login: MastodonLogin, request: SendRequest, media_ids: Sequence[str], language: str
+) -> HttpRequest:
     """Make the post.
 
     A server that knows `Idempotency-Key` returns the first post for an hour when the call comes again. The key is that
     of the delivery, so it also covers a call that took effect after its absence was proven. Nothing relies on it:
     snac ignores it.
     """
-    content = {"status": request.text, "visibility": "public", "language": language, "media_ids": list(media_ids)}
+    content = {
+        "status": request.text,
+        "visibility": "public",
+        "language": language,
+        "media_ids": list(media_ids),
+    }
     headers = {
         "content-type": "application/json",
         "idempotency-key": f"{request.marker.code}-{request.resend_after_attempt}",
     }
     body = json.dumps(content, ensure_ascii=False).encode()
-    return replace(login.build("POST", "/api/v1/statuses", headers), content=body, is_idempotent=False)
+    return replace(
+        login.build("POST", "/api/v1/statuses", headers), content=body, is_idempotent=False
+    )
 
 
 def decode_limit(response: Response, now: datetime) -> RateLimited | None:
@@ -179,7 +198,9 @@ def decode_media(response: Response | RateLimited) -> Media | Refusal | ReadFail
     media_id = body.get("id") if isinstance(body, dict) else None
     if not isinstance(media_id, str) or not media_id:
         return Unknown(reason="bad_response")
-    return Media(id=media_id, is_processed=isinstance(response, HttpResponse) and response.status == 200)
+    return Media(
+        id=media_id, is_processed=isinstance(response, HttpResponse) and response.status == 200
+    )
 
 
 def decode_list(response: Response, login: MastodonLogin) -> Sequence[Status] | Refusal | Unknown:
@@ -203,8 +224,17 @@ def decode_list(response: Response, login: MastodonLogin) -> Sequence[Status] | 
 def decode_status(entry: object, login: MastodonLogin) -> Status | Unknown:
     if not isinstance(entry, dict):
         return Unknown(reason="bad_response")
-    status_id, created_at, content = entry.get("id"), parse_time(entry.get("created_at")), entry.get("content")
-    if not isinstance(status_id, str) or not status_id or created_at is None or not isinstance(content, str):
+    status_id, created_at, content = (
+        entry.get("id"),
+        parse_time(entry.get("created_at")),
+        entry.get("content"),
+    )
+    if (
+        not isinstance(status_id, str)
+        or not status_id
+        or created_at is None
+        or not isinstance(content, str)
+    ):
         return Unknown(reason="mastodon_no_id")
     if not login.is_owner(entry.get("account")):
         return Unknown(reason="mastodon_wrong_account")

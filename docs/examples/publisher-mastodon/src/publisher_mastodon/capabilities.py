@@ -50,7 +50,9 @@ def get_capabilities(account: Account) -> Capabilities:
         text_limit=int(option) if option.isdecimal() else DEFAULT_MAX_CHARACTERS,
         title_limits=(0, 10_000),  # there is no title; the template prints it into the text
         picture_limit=MAX_PICTURES,
-        server_delay=timedelta(minutes=1),  # a web server ends a call after a minute, usual for nginx and puma
+        server_delay=timedelta(
+            minutes=1
+        ),  # a web server ends a call after a minute, usual for nginx and puma
         listing_lag=timedelta(seconds=30),  # not documented; where a server reads from replicas
         list_size=None,
         can_resend=True,
@@ -60,7 +62,11 @@ def get_capabilities(account: Account) -> Capabilities:
 
 def get_base_url(account: Account) -> str:
     """Return the server's address: the host of the identity, unless the option `server` names another."""
-    address = account.base_url or account.options.get("server") or f"https://{account.identity.partition('@')[2]}"
+    address = (
+        account.base_url
+        or account.options.get("server")
+        or f"https://{account.identity.partition('@')[2]}"
+    )
     return address.rstrip("/")
 
 
@@ -81,7 +87,9 @@ def find_problems(account: Account, rendered: RenderedPost) -> Sequence[Problem]
         if picture.size > MAX_PICTURE_BYTES:
             report("mastodon_image_size", megabytes=f"{picture.size / 1024 / 1024:.1f}")
         if len(picture.alt) > MAX_ALT_CHARACTERS:
-            report("mastodon_alt_too_long", length=str(len(picture.alt)), limit=str(MAX_ALT_CHARACTERS))
+            report(
+                "mastodon_alt_too_long", length=str(len(picture.alt)), limit=str(MAX_ALT_CHARACTERS)
+            )
     return problems
 
 
@@ -89,4 +97,6 @@ def find_account_problems(account: Account) -> Sequence[Problem]:
     """Return what is wrong with an account's settings, whether or not a post goes there."""
     if _IDENTITY.fullmatch(account.identity):
         return ()
-    return (Problem(code="mastodon_identity", facts={"key": "identity", "identity": account.identity}),)
+    return (
+        Problem(code="mastodon_identity", facts={"key": "identity", "identity": account.identity}),
+    )

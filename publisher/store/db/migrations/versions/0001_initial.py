@@ -22,7 +22,7 @@ CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXE
 
 
 def _only(condition: str) -> dict[str, Any]:
-    """Let an index hold only the rows for which a condition holds, on either database."""
+    """Limit an index to the rows that meet a condition, on either database."""
     return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
 
 
@@ -200,7 +200,9 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_audit_subject", "audit", ["subject"])
-    op.create_index("entries_of_people", "audit", ["id", "name", "event"], **_only("role = 'person'"))
+    op.create_index(
+        "entries_of_people", "audit", ["id", "name", "event"], **_only("role = 'person'")
+    )
     op.create_table(
         "data_loss",
         sa.Column("since", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -269,15 +271,29 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
     op.create_index("deliveries_by_marker", "delivery", ["marker"])
     op.create_index("deliveries_by_due_time", "delivery", ["is_pruned", "due_at"])
     op.create_index(
-        "started_by_login", "delivery", ["login", "due_at", "id"], **_only("state = 'due' AND parts_done > 0")
+        "started_by_login",
+        "delivery",
+        ["login", "due_at", "id"],
+        **_only("state = 'due' AND parts_done > 0"),
     )
     op.create_index(
-        "unresolved_by_account", "delivery", ["account"], **_only("state IN ('sending', 'unknown', 'retracting')")
+        "unresolved_by_account",
+        "delivery",
+        ["account"],
+        **_only("state IN ('sending', 'unknown', 'retracting')"),
     )
     op.create_index(
-        "due_by_login", "delivery", ["login", sa.text("is_urgent DESC"), "due_at", "id"], **_only("state = 'due'")
+        "due_by_login",
+        "delivery",
+        ["login", sa.text("is_urgent DESC"), "due_at", "id"],
+        **_only("state = 'due'"),
     )
-    op.create_index("expiry_of_waiting", "delivery", ["expires_at"], **_only("state IN ('pending', 'due', 'retrying')"))
+    op.create_index(
+        "expiry_of_waiting",
+        "delivery",
+        ["expires_at"],
+        **_only("state IN ('pending', 'due', 'retrying')"),
+    )
     op.create_index(
         "published_by_account",
         "delivery",
@@ -285,13 +301,24 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sqlite_where=sa.text("published_at IS NOT NULL"),
     )
     op.create_index(
-        "next_action_by_state", "delivery", ["state", "next_action_at"], **_only("next_action_at IS NOT NULL")
+        "next_action_by_state",
+        "delivery",
+        ["state", "next_action_at"],
+        **_only("next_action_at IS NOT NULL"),
     )
     op.create_index(
-        "one_in_flight_per_login", "delivery", ["login"], unique=True, **_only("state IN ('claimed', 'sending')")
+        "one_in_flight_per_login",
+        "delivery",
+        ["login"],
+        unique=True,
+        **_only("state IN ('claimed', 'sending')"),
     )
     op.create_index(
-        "one_owner_per_remote_id", "delivery", ["account", "remote_id"], unique=True, **_only("remote_id IS NOT NULL")
+        "one_owner_per_remote_id",
+        "delivery",
+        ["account", "remote_id"],
+        unique=True,
+        **_only("remote_id IS NOT NULL"),
     )
     op.create_index(
         "open_by_state",
@@ -300,7 +327,12 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
         sqlite_where=sa.text("state NOT IN ('published', 'cancelled', 'expired')"),
     )
     op.create_index("scheduled_by_occurrence", "delivery", ["post", "occurrence", "scheduled_at"])
-    op.create_index("recurring_by_account", "delivery", ["post", "account", "due_at"], **_only("occurrence != 'once'"))
+    op.create_index(
+        "recurring_by_account",
+        "delivery",
+        ["post", "account", "due_at"],
+        **_only("occurrence != 'once'"),
+    )
     op.create_table(
         "presence",
         sa.Column("platform", sa.String(), nullable=False),
@@ -518,7 +550,9 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
     )
     _create_user_tables()
     connection = op.get_bind()
-    if connection.dialect.name == "postgresql":  # a shared database says where it lives, so that a copy is known as one
+    if (
+        connection.dialect.name == "postgresql"
+    ):  # a shared database says where it lives, so that a copy is known as one
         op.execute(
             "INSERT INTO database_info (key, value) SELECT 'database_identity',"
             " (SELECT system_identifier FROM pg_control_system())"
@@ -528,7 +562,11 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
     info = sa.table("database_info", sa.column("key", sa.String), sa.column("value", sa.String))
     for key in ("audit_genesis", "credential_key"):
         connection.execute(info.insert().values(key=key, value=secrets.token_hex(32)))
-    statements = AUDIT_TRIGGERS if connection.dialect.name == "sqlite" else AUDIT_POSTGRESQL.strip().split(";;")
+    statements = (
+        AUDIT_TRIGGERS
+        if connection.dialect.name == "sqlite"
+        else AUDIT_POSTGRESQL.strip().split(";;")
+    )
     for statement in statements:
         connection.exec_driver_sql(statement)
 
