@@ -91,7 +91,8 @@ class _Lookup:
     addresses: Future[Sequence[str]] = field(default_factory=Future)
 
     def start(self) -> None:
-        self.addresses.set_running_or_notify_cancel()  # a caller that gives up must not cancel it for the others
+        # a caller that gives up must not cancel it for the others
+        self.addresses.set_running_or_notify_cancel()
         Thread(target=self._run, name=f"resolver {self.host}", daemon=True).start()
 
     def _run(self) -> None:

@@ -196,7 +196,9 @@ class DashboardEntry(StrictModel):
 class CallbacksEntry(StrictModel):
     listen: SingleLine | None = Field(
         default=None,
-        description="监听地址，写成 地址:端口，如 127.0.0.1:8701；不写就不接收。须由反向代理从公网转来",
+        description=(
+            "监听地址，写成 地址:端口，如 127.0.0.1:8701；不写就不接收。须由反向代理从公网转来"
+        ),
     )
 
 
@@ -275,7 +277,9 @@ class SettingsFile(StrictModel):
     )
     staff_dir: SingleLine | None = Field(
         default=None,
-        description="撰稿人的文件夹：schedule.toml 和 media/ 在其中；不写就是工作区，路径从工作区算起",
+        description=(
+            "撰稿人的文件夹：schedule.toml 和 media/ 在其中；不写就是工作区，路径从工作区算起"
+        ),
     )
     secrets_dir: SingleLine | None = Field(
         default=None, description="存放密钥文件的文件夹，一个密钥一个文件"

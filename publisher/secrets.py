@@ -48,8 +48,8 @@ TEMPORARY_ERRORS = frozenset({"secret_unreadable", "vault_unreadable"})
 
 SecretErrorCode = Literal[
     "secret_missing", "secret_unreadable", "secret_not_json", "bad_secret_name", "audit_key_bad",
-    "user_key_bad", "vault_key_missing", "vault_key_bad", "vault_locked", "vault_damaged", "vault_unreadable",
-    "secret_without_url",
+    "user_key_bad", "vault_key_missing", "vault_key_bad", "vault_locked", "vault_damaged",
+    "vault_unreadable", "secret_without_url",
 ]  # fmt: skip
 
 

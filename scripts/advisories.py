@@ -1,7 +1,8 @@
-"""Ask a public database which pinned packages have known vulnerabilities. Part of a release, not of the tests.
+"""Ask a public database for known vulnerabilities of the pinned packages.
 
-Usage: `python scripts/advisories.py [URL]`; without an address it asks https://api.osv.dev, in one request. Exit codes:
-0 none is known; 1 some are, each on a line of its own; 3 it did not run, as the database gave no answer.
+Part of a release, not of the tests. Usage: `python scripts/advisories.py [URL]`; without an address
+it asks https://api.osv.dev, in one request. Exit codes: 0 none is known; 1 some are, each on a line
+of its own; 3 it did not run, as the database gave no answer.
 """  # noqa: INP001 # a script, no package
 
 import json

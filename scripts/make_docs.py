@@ -40,18 +40,24 @@ GENERATED = "<!-- Drawn from the code by scripts/make_docs.py; edits here are ov
 PART = re.compile(r"<!-- drawn: (\w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
 
 STATES_HEAD = """\
-A delivery is the duty to put one occurrence of a post on one account. This page lists every step it can take; whatever
-is not listed is refused. Steps that stay in a state are left out of the diagram. The words under each state are those
+A delivery is the duty to put one occurrence of a post on one account. \
+This page lists every step it can take; whatever
+is not listed is refused. Steps that stay in a state are left out of the diagram. \
+The words under each state are those
 of `publisher why`. What to do about a delivery that is held stands in [operating.md](operating.md).
 
 一个“任务”就是把某条内容的某一次发到某一个账号。本页列出它的全部走法，没有列出的一律不允许。每个状态下面的文字
 就是 `publisher why` 的说法。等待人工处理的任务该怎么办，见 [operating.md](operating.md)。"""
 CLI_HEAD = """\
-Every command takes `-C DIR` and `--lang zh_CN|en` (or `PUBLISHER_LANG`). A target is written POST, POST@ACCOUNT or
-POST#INSTANT@ACCOUNT. Answers go to standard output, diagnostics to standard error; `--json` prints one JSON document.
-The keys of `status --json`: [operating.md](operating.md#the-columns-and-keys-of-status--状态表的列和-json-的项).
+Every command takes `-C DIR` and `--lang zh_CN|en` (or `PUBLISHER_LANG`). \
+A target is written POST, POST@ACCOUNT or
+POST#INSTANT@ACCOUNT. Answers go to standard output, diagnostics to standard error; \
+`--json` prints one JSON document.
+The keys of `status --json`: \
+[operating.md](operating.md#the-columns-and-keys-of-status--状态表的列和-json-的项).
 
-每个命令都可以加 `-C 文件夹` 和 `--lang zh_CN|en`。目标写成 编号、编号@账号，或 编号#时间@账号。答复写到标准输出，
+每个命令都可以加 `-C 文件夹` 和 `--lang zh_CN|en`。目标写成 编号、编号@账号，或 编号#时间@账号。\
+答复写到标准输出，
 说明和进度写到标准错误。
 
 | exit code | means | 含义 |
@@ -60,32 +66,41 @@ The keys of `status --json`: [operating.md](operating.md#the-columns-and-keys-of
 | 1 | problems were found, or something failed | 发现问题，或没有做成 |
 | 2 | wrong usage | 用法有误 |
 | 3 | refused for safety | 为安全起见拒绝 |
-| 4 | no such post, account, delivery, alert, secret or template | 没有这条内容、账号、任务、提醒、密钥或模板 |
+| 4 | no such post, account, delivery, alert, secret or template | \
+没有这条内容、账号、任务、提醒、密钥或模板 |
 | 130 | interrupted by Ctrl-C | 按 Ctrl-C 中断 |"""
 CODES_HEAD = """\
-What each adapter takes a platform's code for when it answers the call that may have created a post. The date of the
-source's last reading stands on each line of the adapter's `codes.py`. **A code that is not listed proves nothing**:
-the delivery becomes `unknown`, and the account is read back. So does a listed one in a response from status 500 on. The
-words are those that staff see; while a limit runs, they see that the account is rate-limited, and until when."""
+What each adapter takes a platform's code for \
+when it answers the call that may have created a post. The date of the
+source's last reading stands on each line of the adapter's `codes.py`. \
+**A code that is not listed proves nothing**:
+the delivery becomes `unknown`, and the account is read back. \
+So does a listed one in a response from status 500 on. The
+words are those that staff see; \
+while a limit runs, they see that the account is rate-limited, and until when."""
 FAULTS_HEAD = """\
-What must follow from each fault stands in [failure-model.md](failure-model.md). This page lists the tests that name it,
-as files and functions under `tests/`. They run with all others: in `scripts/test`, `scripts/test-long` and, before a
+What must follow from each fault stands in [failure-model.md](failure-model.md). \
+This page lists the tests that name it,
+as files and functions under `tests/`. \
+They run with all others: in `scripts/test`, `scripts/test-long` and, before a
 release, `scripts/test-extra`.
 
-A test names its faults in the ids of its cases (`id="F30-html"`), and where no case does, in its own name
+A test names its faults in the ids of its cases (`id="F30-html"`), \
+and where no case does, in its own name
 (`test_f07_…`) and in the first line of its docstring (`F07: …`, `F28 to F37`)."""
 INDEXES = ("Contents · 目录", "Find a code · 按代码查找")
 """The sections of operating.md that lead to the others."""
 BLANKS: Mapping[Lang, Mapping[str, str]] = {
     "zh_CN": {
-        "account": "账号", "due": "〈预定时间〉", "expires": "〈失效时间〉", "late": "", "marker": "〈通报编号〉",
-        "next": "〈下次时间〉", "place": "平台的网站", "post": "编号", "secret": "〈密钥名称〉", "subject": "编号@账号",
-        "name": "编号", "url": "〈网址〉", "renewal": "publisher login 账号，或 publisher secret set 〈密钥名称〉",
+        "account": "账号", "due": "〈预定时间〉", "expires": "〈失效时间〉", "late": "",
+        "marker": "〈通报编号〉", "next": "〈下次时间〉", "place": "平台的网站", "post": "编号",
+        "secret": "〈密钥名称〉", "subject": "编号@账号", "name": "编号", "url": "〈网址〉",
+        "renewal": "publisher login 账号，或 publisher secret set 〈密钥名称〉",
     },
     "en": {
-        "account": "ACCOUNT", "due": "its time", "expires": "its expiry", "late": "", "marker": "NUMBER",
-        "next": "the next look", "place": "the platform's site", "post": "POST", "secret": "NAME",
-        "subject": "POST@ACCOUNT", "name": "POST", "url": "URL",
+        "account": "ACCOUNT", "due": "its time", "expires": "its expiry", "late": "",
+        "marker": "NUMBER", "next": "the next look", "place": "the platform's site", "post": "POST",
+        "secret": "NAME", "subject": "POST@ACCOUNT", "name": "POST", "url": "URL",
         "renewal": "publisher login ACCOUNT, or publisher secret set NAME",
     },
 }  # fmt: skip

@@ -45,8 +45,9 @@ COUNTED = ("Collecting ", "Ignoring ", "Requirement already satisfied: ")
 """Beginnings of pip's lines that report one pinned package each."""
 
 NO_NETWORK = re.compile(
-    r"NewConnectionError|ConnectTimeout|ReadTimeout|timed out|name resolution|Connection (?:refused|reset|broken)"
-    r"|Network is unreachable|ProxyError|dns error|error sending request|Failed to fetch|from versions: none"
+    r"NewConnectionError|ConnectTimeout|ReadTimeout|timed out|name resolution"
+    r"|Connection (?:refused|reset|broken)|Network is unreachable|ProxyError|dns error"
+    r"|error sending request|Failed to fetch|from versions: none"
 )
 NO_ROOM = re.compile("No space left|Disk quota")
 OTHER_HASH = re.compile("DO NOT MATCH THE HASHES|[Hh]ash mismatch")
@@ -76,7 +77,8 @@ def make(pinned: str, lock: IO[str]) -> None:
     if ENVIRONMENT.is_symlink():
         raise SetUpError(
             ".venv 是一个链接，里面的环境属于别的文件夹，没有改动它。请删掉这个链接，再运行一次。",
-            ".venv links to another folder's environment, which was not touched. Remove the link, then run this again.",
+            ".venv links to another folder's environment, which was not touched. "
+            "Remove the link, then run this again.",
         )
     uv = shutil.which("uv")
     progress = Progress(lock)
@@ -152,8 +154,10 @@ def _making(uv: str | None) -> Sequence[str]:
     except ImportError as error:
         package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
         raise SetUpError(
-            f"这个 Python 没有 venv 或 ensurepip 模块。Debian、Ubuntu：apt install {package}；或安装 uv。",
-            f"This Python lacks the venv or ensurepip module. Debian, Ubuntu: apt install {package}; or install uv.",
+            f"这个 Python 没有 venv 或 ensurepip 模块。"
+            f"Debian、Ubuntu：apt install {package}；或安装 uv。",
+            f"This Python lacks the venv or ensurepip module. "
+            f"Debian, Ubuntu: apt install {package}; or install uv.",
         ) from error
     return [sys.executable, "-m", "venv", str(ENVIRONMENT)]
 
@@ -280,7 +284,8 @@ def _lock() -> Iterator[IO[str]]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say(
-                "另一个安装正在进行，等它结束 … / Another set-up is running; waiting for it to end …"
+                "另一个安装正在进行，等它结束 … / "
+                "Another set-up is running; waiting for it to end …"
             )
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock
@@ -291,14 +296,20 @@ def _advice(output: str) -> Sequence[str]:
     if NO_NETWORK.search(output):
         return (
             "软件包索引连不上，或者里面缺少一个包。请检查网络和代理，或者换一个镜像（PIP_INDEX_URL）。",
-            "The index cannot be reached or lacks a package. Check network and proxy, or try a mirror (PIP_INDEX_URL).",
+            (
+                "The index cannot be reached or lacks a package. "
+                "Check network and proxy, or try a mirror (PIP_INDEX_URL)."
+            ),
         )
     if NO_ROOM.search(output):
         return "磁盘已满。请腾出约 1 GB 空间。", "The disk is full. Free about 1 GB."
     if OTHER_HASH.search(output):
         return (
             "下载的文件与锁定的校验值不符。请换一个镜像，或者清空 pip 的缓存。",
-            "A downloaded file does not have its pinned hash. Use another mirror, or clear pip's cache.",
+            (
+                "A downloaded file does not have its pinned hash. "
+                "Use another mirror, or clear pip's cache."
+            ),
         )
     return "原因见上面的输出。", "The output above says why."
 

@@ -1,7 +1,8 @@
-"""Write THIRD_PARTY_NOTICES.md: the licences of all packages that publisher runs with, and of its vendored files.
+"""Write THIRD_PARTY_NOTICES.md: the licences of all packages at run time, and of vendored files.
 
-Usage: `python scripts/notices.py`, in an environment with the pinned packages; run it after `scripts/lock` or
-`scripts/vendor.py`. `tests/repo/test_pinned.py` compares the file with the installed packages.
+Usage: `python scripts/notices.py`, in an environment with the pinned packages; run it after
+`scripts/lock` or `scripts/vendor.py`. `tests/repo/test_pinned.py` compares the file with the
+installed packages.
 """  # noqa: INP001 # a script, no package
 
 import re
@@ -25,8 +26,10 @@ INTRODUCTION = """# Third-party notices · 第三方许可
 publisher 运行时使用的软件包和随附的网页文件，及其许可。由 `scripts/notices.py` 生成，请勿手工修改。
 二进制的软件包里还有别的库（例如 OpenSSL、libpq、libjpeg），其许可写在各个软件包里。
 
-The packages that publisher runs with, the files of others in its dashboard, and their licences. Written by
-`scripts/notices.py`; do not edit. Binary packages contain further libraries, such as OpenSSL, libpq or libjpeg,
+The packages that publisher runs with, the files of others in its dashboard, and their licences. \
+Written by
+`scripts/notices.py`; do not edit. \
+Binary packages contain further libraries, such as OpenSSL, libpq or libjpeg,
 under the licences that those packages name.
 
 | package | version | licence |
@@ -81,7 +84,8 @@ def list_packages() -> Iterator[Component]:
         found = distribution(name)
         if found.version != version:
             raise NoticesError(
-                f"{name} {version} is pinned, but {found.version} is installed: run scripts/test once"
+                f"{name} {version} is pinned, but {found.version} is installed: "
+                f"run scripts/test once"
             )
         licence, texts = find_licence(found), read_texts(found)
         if not licence or not texts:

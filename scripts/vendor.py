@@ -1,7 +1,8 @@
-"""For maintainers: copies files of npm packages, unchanged, into the dashboard, and builds the sprite of its icons.
+"""Copy files of npm packages, unchanged, into the dashboard, and build the sprite of its icons.
 
-Usage: `python scripts/vendor.py`. Packages and versions are those in `publisher/web/static/vendor.toml`, where it
-writes the hashes. It needs npm. `tests/web/test_vendor.py` compares the hashes.
+For maintainers. Usage: `python scripts/vendor.py`. `publisher/web/static/vendor.toml` has the
+packages and versions; the script writes the hashes there. It needs npm.
+`tests/web/test_vendor.py` compares the hashes.
 """  # noqa: INP001 # a script, no package
 
 import hashlib

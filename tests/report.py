@@ -110,7 +110,8 @@ class Bars:
             parts.append(_text(8, y + 11, name, "start"))
             color = COLORS[0] if name.startswith("publisher") else COLORS[-1]
             parts.append(
-                f'<rect x="8" y="{y + 15:.1f}" width="{width:.1f}" height="{room - 24:.1f}" fill="{color}"/>'
+                f'<rect x="8" y="{y + 15:.1f}"'
+                f' width="{width:.1f}" height="{room - 24:.1f}" fill="{color}"/>'
             )
             parts.append(_text(14 + width, y + 15 + room / 2 - 8, f"{value:,.4g}", "start"))
         return "\n".join(parts)
@@ -121,11 +122,15 @@ def write_plots(file: Path, plots: Sequence[Plot | Bars], columns: int = 2) -> N
     rows = math.ceil(len(plots) / columns)
     size = f"{WIDTH * min(columns, len(plots))} {HEIGHT * rows}"
     body = "\n".join(
-        f'<g transform="translate({number % columns * WIDTH} {number // columns * HEIGHT})">\n{plot.draw()}\n</g>'
+        f'<g transform="translate({number % columns * WIDTH} {number // columns * HEIGHT})">\n'
+        f"{plot.draw()}\n</g>"
         for number, plot in enumerate(plots)
     )
     file.parent.mkdir(parents=True, exist_ok=True)
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" font-family="sans-serif" font-size="11">'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}"'
+        ' font-family="sans-serif" font-size="11">'
+    )
     file.write_text(
         f'{head}\n<rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n', "utf-8"
     )

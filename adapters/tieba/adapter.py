@@ -50,8 +50,8 @@ THREAD_ONLY_REASONS = frozenset(
 """Reasons that concern one thread and say nothing about the next."""
 MAX_PAGES = 10
 _FINAL_ERROR_CLASSES = frozenset({
-    TiebaErrorClass.REJECTED, TiebaErrorClass.CREDENTIAL, TiebaErrorClass.ACCOUNT, TiebaErrorClass.PERMISSION,
-    TiebaErrorClass.CAPTCHA,
+    TiebaErrorClass.REJECTED, TiebaErrorClass.CREDENTIAL, TiebaErrorClass.ACCOUNT,
+    TiebaErrorClass.PERMISSION, TiebaErrorClass.CAPTCHA,
 })  # fmt: skip
 _DELETION_UNCONFIRMED = Unknown(reason="tieba_deletion_unconfirmed")
 """Tieba reports that a thread is deleted, or does not exist, and no read has shown it yet."""

@@ -22,10 +22,11 @@ def get_configured_forum_id(account: Account) -> int | None:
 
 CAPABILITIES = Capabilities(
     count_text=measure,
-    # The limits of the 2026 PC editor (ming1231231212-lang/jm-workbench, read 2026-11-24). Another client cuts titles
-    # at 80 only; the shorter limit counts.
+    # The limits of the 2026 PC editor (ming1231231212-lang/jm-workbench, read 2026-11-24).
+    # Another client cuts titles at 80 only; the shorter limit counts.
     text_limit=2000,
-    max_extra_parts=4,  # our own choice: hurried replies in one thread cost accounts, and nobody reads a fifth part
+    # our own choice: hurried replies in one thread cost accounts, and nobody reads a fifth part
+    max_extra_parts=4,
     title_limits=(5, 31),
     picture_limit=9,  # code 230809
     picture_length=4,  # its markup counts as two, and so does the line break before it
@@ -33,12 +34,14 @@ CAPABILITIES = Capabilities(
     listing_lag=timedelta(minutes=10),
     list_size=None,
     line_ending="\r\n",
-    can_resend=False,  # a review may hide a thread for longer than we check, and duplicates cost the account
+    # a review may hide a thread for longer than we check, and duplicates cost the account
+    can_resend=False,
 )
 
 DEFAULTS = PlatformDefaults(
-    # No limits are published. Accounts were banned for hurried writes, so one thread in ten minutes and five a day;
-    # tools that reply wait one to three minutes between replies (MoeNetwork/wmzz_post, read 2026-11-24).
+    # No limits are published. Accounts were banned for hurried writes, so one thread in ten minutes
+    # and five a day; tools that reply wait one to three minutes between replies
+    # (MoeNetwork/wmzz_post, read 2026-11-24).
     rate_limit=RateLimit(
         min_interval=timedelta(minutes=10),
         per_hour=2,

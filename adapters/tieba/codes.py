@@ -47,21 +47,25 @@ CODES: Mapping[int, TiebaErrorCode] = {
     for meaning, codes in (
         (TiebaErrorCode(TiebaErrorClass.REJECTED, _APP, "2026-11-24"), (220015,)),
         (TiebaErrorCode(TiebaErrorClass.REJECTED, _2026, "2026-11-24"), (
-            2000, 2007, 220011, 230020, 230046, 230808, 230809, 230810, 230811, 230812, 230813, 230814,
-            230815, 230902, 230961, 230962, 230963, 232000, 232001, 232007, 2230201, 2230211, 3300001,
-            3300003,
+            2000, 2007, 220011, 230020, 230046, 230808, 230809, 230810, 230811, 230812, 230813,
+            230814, 230815, 230902, 230961, 230962, 230963, 232000, 232001, 232007, 2230201,
+            2230211, 3300001, 3300003,
         )),
         (TiebaErrorCode(TiebaErrorClass.RATE_LIMITED, _2026, "2026-11-24"), (220034, 230871)),
         (TiebaErrorCode(TiebaErrorClass.RATE_LIMITED, _OLD, "2026-11-24"), (34,)),
         (TiebaErrorCode(TiebaErrorClass.RATE_LIMITED, _READS, "2026-11-24"), (239103,)),
         (TiebaErrorCode(TiebaErrorClass.FORUM_CLOSED, _2026, "2026-11-24"), (230705,)),
         (TiebaErrorCode(TiebaErrorClass.BUSY, _2026, "2026-11-24"), (2230204,)),
-        (TiebaErrorCode(TiebaErrorClass.CREDENTIAL, _2026, "2026-11-24"), (2101, 100023, 230004, 230265, 260005)),
+        (TiebaErrorCode(TiebaErrorClass.CREDENTIAL, _2026, "2026-11-24"), (
+            2101, 100023, 230004, 230265, 260005,
+        )),
         (TiebaErrorCode(TiebaErrorClass.CREDENTIAL, _OLD, "2026-11-24"), (1, 4, 265)),
         (TiebaErrorCode(TiebaErrorClass.ACCOUNT, _APP, "2026-11-24"), (
             227001, 238010, 340016, 3250001, 3250002, 3250003, 3250004, 3250013,
         )),
-        (TiebaErrorCode(TiebaErrorClass.ACCOUNT, _2026, "2026-11-24"), (7001, 224010, 230013, 230889)),
+        (TiebaErrorCode(TiebaErrorClass.ACCOUNT, _2026, "2026-11-24"), (
+            7001, 224010, 230013, 230889,
+        )),
         (TiebaErrorCode(TiebaErrorClass.ACCOUNT, _OLD, "2026-11-24"), (8, 9, 12, 13, 4010)),
         (TiebaErrorCode(TiebaErrorClass.ACCOUNT, _HASTE, "2026-11-24"), (3250026,)),
         (TiebaErrorCode(TiebaErrorClass.ACCOUNT, _SILENT, "2026-11-24"), (220012,)),
@@ -69,10 +73,14 @@ CODES: Mapping[int, TiebaErrorCode] = {
         (TiebaErrorCode(TiebaErrorClass.PERMISSION, _2026, "2026-11-24"), (
             230273, 230274, 230277, 230278, 230308, 230901, 340001, 340006, 340012, 400013,
         )),
-        (TiebaErrorCode(TiebaErrorClass.PERMISSION, _OLD, "2026-11-24"), (269, 271, 273, 274, 308, 706)),
+        (TiebaErrorCode(TiebaErrorClass.PERMISSION, _OLD, "2026-11-24"), (
+            269, 271, 273, 274, 308, 706,
+        )),
         (TiebaErrorCode(TiebaErrorClass.CAPTCHA, _APP, "2026-11-24"), (3250012, 3250021, 3250023)),
         (TiebaErrorCode(TiebaErrorClass.CAPTCHA, _2026, "2026-11-24"), (224011,)),
-        (TiebaErrorCode(TiebaErrorClass.CAPTCHA, _OLD, "2026-11-24"), (5, 6, 38, 39, 40, 257, 4011)),
+        (TiebaErrorCode(TiebaErrorClass.CAPTCHA, _OLD, "2026-11-24"), (
+            5, 6, 38, 39, 40, 257, 4011,
+        )),
         (TiebaErrorCode(TiebaErrorClass.IN_REVIEW, _2026, "2026-11-24"), (230008,)),
         (TiebaErrorCode(TiebaErrorClass.UNKNOWN, _2026, "2026-11-24"), (
             101, 110000, 110004, 300000, 1130032, 1990043, 2260001,

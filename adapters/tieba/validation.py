@@ -40,7 +40,8 @@ def find_problems(_account: Account, rendered: RenderedPost) -> Sequence[Problem
 
     shortest, longest = CAPABILITIES.title_limits
     title = rendered.title.strip()
-    # whether the server counts characters or code units is unknown: take the less favourable count at either limit
+    # whether the server counts characters or code units is unknown:
+    # take the less favourable count at either limit
     length = len(title) if len(title) < shortest else CAPABILITIES.count_text(title)
     if not shortest <= length <= longest:
         report(

@@ -1,10 +1,13 @@
 """The calls to a receiver and its responses as data. Pure.
 
-    POST   /posts         a post, with an `Idempotency-Key` header: 201 with the post, 409 with the one that has the key
-    GET    /posts/NAME    200 with the post, 404 with `{"error": "no_such_post", "name": NAME}`; NAME is key or id
+    POST   /posts         a post, with an `Idempotency-Key` header: 201 with the post,
+                          409 with the one that has the key
+    GET    /posts/NAME    200 with the post, 404 with `{"error": "no_such_post", "name": NAME}`;
+                          NAME is key or id
     DELETE /posts/NAME    200 with the post, now removed; 404 as above
     GET    /posts         200 with `{"account", "posts"}`, newest first; optional
-    GET    /reach?ids=…   200 with `{"account", "reach": {ID: {"reads", "reposts", "comments", "likes"}}}`; optional
+    GET    /reach?ids=…   200 with `{"account", "reach": {ID: {"reads", "reposts", "comments",
+                          "likes"}}}`; optional
     GET    /health        200 with `{"account"}`, and `until` where the key expires
 
 A post is `{"id", "key", "account", "state", "at"}` with `url` and `text` where there are any; its

@@ -34,12 +34,18 @@ _PAGE = "docs/adapters.md, webhook"
 CODES: Mapping[str, WebhookErrorCode] = {
     code: meaning
     for meaning, codes in (
-        (WebhookErrorCode(WebhookErrorClass.REJECTED, _PAGE, "2026-11-25"), ("refused", "too_large")),
+        (WebhookErrorCode(WebhookErrorClass.REJECTED, _PAGE, "2026-11-25"), (
+            "refused", "too_large",
+        )),
         (WebhookErrorCode(WebhookErrorClass.RATE_LIMITED, _PAGE, "2026-11-25"), ("rate_limited",)),
         (WebhookErrorCode(WebhookErrorClass.BUSY, _PAGE, "2026-11-25"), ("busy",)),
-        (WebhookErrorCode(WebhookErrorClass.CREDENTIAL, _PAGE, "2026-11-25"), ("bad_signature", "stale")),
+        (WebhookErrorCode(WebhookErrorClass.CREDENTIAL, _PAGE, "2026-11-25"), (
+            "bad_signature", "stale",
+        )),
         (WebhookErrorCode(WebhookErrorClass.ACCOUNT, _PAGE, "2026-11-25"), ("account_closed",)),
-        (WebhookErrorCode(WebhookErrorClass.PERMISSION, _PAGE, "2026-11-25"), ("forbidden", "unknown_account")),
+        (WebhookErrorCode(WebhookErrorClass.PERMISSION, _PAGE, "2026-11-25"), (
+            "forbidden", "unknown_account",
+        )),
         (WebhookErrorCode(WebhookErrorClass.CAPTCHA, _PAGE, "2026-11-25"), ("person_needed",)),
     )
     for code in codes

@@ -29,8 +29,8 @@ PICTURE_URL_LENGTH = 160
 COVER_MEDIA_TYPES = frozenset({"image/bmp", "image/png", "image/jpeg", "image/gif"})
 PICTURE_MEDIA_TYPES = frozenset({"image/png", "image/jpeg"})
 FORBIDDEN_TAGS = frozenset({
-    "script", "style", "link", "meta", "base", "iframe", "frame", "object", "embed", "form", "input", "textarea",
-    "select", "button", "video", "audio",
+    "script", "style", "link", "meta", "base", "iframe", "frame", "object", "embed",
+    "form", "input", "textarea", "select", "button", "video", "audio",
 })  # fmt: skip
 """Tags that WeChat removes or refuses.
 

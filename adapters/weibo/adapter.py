@@ -57,7 +57,7 @@ _NO_TOKEN_CODE = "weibo_no_token"  # noqa: S105 - the name of a message
 
 @dataclass(slots=True, kw_only=True)
 class AccountMemory:
-    """This process's knowledge of an account's note: its existence, and its deliveries.
+    """The knowledge of an account's note in this process: its existence, and its deliveries.
 
     The process tried to make the note for these deliveries.
     """

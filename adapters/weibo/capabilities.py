@@ -76,14 +76,17 @@ SHARE = WeiboProfile(
     picture_limit=1,
     max_readable_posts=5,
     list_sizes=(20,),
-    # wiki Rate-limiting, rev. 16512, read 2026-11-24: an ordinary app has 100 calls of any kind a day for each user.
-    # The core may publish 50 times, so 25 optional reads leave as many for resolving unknown outcomes.
+    # wiki Rate-limiting, rev. 16512, read 2026-11-24: an ordinary app has 100 calls of any kind
+    # a day for each user. The core may publish 50 times, so 25 optional reads leave as many for
+    # resolving unknown outcomes.
     max_optional_reads=25,
 )
 UPDATE = replace(SHARE, name="update", is_strict=False)
 """wiki 2/statuses/update and 2/statuses/upload, read 2026-11-25: by permission only since 2017."""
 BIZ = WeiboProfile(
-    name="biz",  # wiki C/2/statuses/upload_url_text/biz, rev. 15836, read 2026-11-25: up to nine uploaded pictures
+    # wiki C/2/statuses/upload_url_text/biz, rev. 15836, read 2026-11-25:
+    # up to nine uploaded pictures
+    name="biz",
     base_url=BUSINESS_API_URL,
     path_suffix="/biz.json",
     is_strict=False,
@@ -120,8 +123,8 @@ Code 20053 promises minutes, but no page states the longest time. Nothing that w
 account's own list shows such a post. Six hours are our own choice.
 """
 DEFAULTS = PlatformDefaults(
-    # wiki Rate-limiting, rev. 16512: 30 publishing calls an hour, 100 calls of any kind a day per user and app;
-    # half of the day's calls are left for readback.
+    # wiki Rate-limiting, rev. 16512: 30 publishing calls an hour, 100 calls of any kind a day
+    # per user and app; half of the day's calls are left for readback.
     rate_limit=RateLimit(min_interval=timedelta(seconds=30), per_hour=30, per_day=50),
     timing=Timing(
         request_timeout=timedelta(seconds=20),

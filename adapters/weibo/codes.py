@@ -58,22 +58,28 @@ CODES: Mapping[int, WeiboErrorCode] = {
         )),
         (WeiboErrorCode(WeiboErrorClass.CREDENTIAL, _CLIENTS, "2026-11-24"), (20033, 21332)),
         (WeiboErrorCode(WeiboErrorClass.CREDENTIAL, _OAUTH, "2026-11-24"), (21325, 21327, 21330)),
-        (WeiboErrorCode(WeiboErrorClass.ACCOUNT, _WIKI, "2026-11-24"), (10004, 10013, 20003, 20015, 20102)),
+        (WeiboErrorCode(WeiboErrorClass.ACCOUNT, _WIKI, "2026-11-24"), (
+            10004, 10013, 20003, 20015, 20102,
+        )),
         (WeiboErrorCode(WeiboErrorClass.ACCOUNT, _CLIENTS, "2026-11-24"), (20023,)),
         (WeiboErrorCode(WeiboErrorClass.PERMISSION, _WIKI, "2026-11-24"), (
-            10005, 10007, 10008, 10012, 10014, 10016, 10020, 10021, 20001, 20002, 20007, 20009, 20104,
-            20109, 20121, 21320, 21321,
+            10005, 10007, 10008, 10012, 10014, 10016, 10020, 10021, 20001, 20002, 20007, 20009,
+            20104, 20109, 20121, 21320, 21321,
         )),
         (WeiboErrorCode(WeiboErrorClass.PERMISSION, _WIKI, "2026-11-25"), (
             21305, 21306, 21307, 21308, 21309, 21310, 21311, 21312, 21313, 21501, 21504,
         )),
         (WeiboErrorCode(WeiboErrorClass.PERMISSION, _CLIENTS, "2026-11-24"), (20112, 21337)),
-        (WeiboErrorCode(WeiboErrorClass.PERMISSION, _OAUTH, "2026-11-24"), (21322, 21323, 21324, 21326, 21328, 21329)),
+        (WeiboErrorCode(WeiboErrorClass.PERMISSION, _OAUTH, "2026-11-24"), (
+            21322, 21323, 21324, 21326, 21328, 21329,
+        )),
         (WeiboErrorCode(WeiboErrorClass.CAPTCHA, _WIKI, "2026-11-24"), (20031,)),
         (WeiboErrorCode(WeiboErrorClass.ACCEPTED, _WIKI, "2026-11-24"), (20032,)),
         (WeiboErrorCode(WeiboErrorClass.ACCEPTED, _CLIENTS, "2026-12-01"), (20053,)),
         (WeiboErrorCode(WeiboErrorClass.DUPLICATE, _WIKI, "2026-11-24"), (20017, 20019, 20111)),
-        (WeiboErrorCode(WeiboErrorClass.UNKNOWN, _WIKI, "2026-11-24"), (10001, 10002, 10003, 10009, 10010, 10011)),
+        (WeiboErrorCode(WeiboErrorClass.UNKNOWN, _WIKI, "2026-11-24"), (
+            10001, 10002, 10003, 10009, 10010, 10011,
+        )),
         (WeiboErrorCode(WeiboErrorClass.UNKNOWN, _WIKI, "2026-11-25"), (20101,)),
         (WeiboErrorCode(WeiboErrorClass.UNKNOWN, _CLIENTS, "2026-11-24"), (10025, 21405, 23201)),
         (WeiboErrorCode(WeiboErrorClass.UNKNOWN, _OAUTH, "2026-11-24"), (21331,)),

@@ -48,8 +48,8 @@ MAX_COUNTED_POSTS = 100
 _MAX_LIFETIME_SECONDS = 10**9
 """A longer lifetime, over thirty years, is not believed."""
 _FINAL_ERROR_CLASSES = frozenset({
-    WeiboErrorClass.REJECTED, WeiboErrorClass.CREDENTIAL, WeiboErrorClass.ACCOUNT, WeiboErrorClass.PERMISSION,
-    WeiboErrorClass.CAPTCHA,
+    WeiboErrorClass.REJECTED, WeiboErrorClass.CREDENTIAL, WeiboErrorClass.ACCOUNT,
+    WeiboErrorClass.PERMISSION, WeiboErrorClass.CAPTCHA,
 })  # fmt: skip
 LIST_TOO_SHORT = Unknown(reason="weibo_list_too_short")
 """The result for a post that is missing from a list that does not reach back to the baseline."""

@@ -122,7 +122,9 @@ def format_events(
     history: DeliveryHistory, actions: Sequence[AuditLine], formatter: Formatter
 ) -> Iterator[HistoryEvent]:
     entries, manual = list(history.audit_lines), _manual_attempts(history)
-    if entries:  # actions on the whole post since this delivery was filed, unless they have an entry here too
+    if entries:
+        # actions on the whole post since this delivery was filed,
+        # unless they have an entry here too
         own = {(entry.event, entry.name, entry.detail.get("reason")) for entry in entries}
         entries += [
             entry

@@ -101,7 +101,8 @@ def harden_process() -> None:
     if sys.platform == "linux":
         import ctypes  # noqa: PLC0415 # only needed here
 
-        # a core file piped to a program ignores the limit; and no other process of this user may read our memory
+        # a core file piped to a program ignores the limit; and no other process of this user may
+        # read our memory
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
@@ -182,7 +183,8 @@ class Program(LocalizedHelp, click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        gc.disable()  # loaded modules stay; collecting garbage among them costs each command a tenth of its time
+        # loaded modules stay; collecting garbage among them costs each command a tenth of its time
+        gc.disable()
         try:
             command: click.Command = getattr(import_module(f"publisher.cli.commands.{name}"), name)
         finally:

@@ -243,8 +243,8 @@ async def _find_token_holder(  # noqa: PLR0913, PLR0917 # as `identify`
         if may_break_glass:
             await require_permission(store, person, settings, command, accounts)
     except SignInError:
-        # a token that has expired overnight must not keep the owner from stopping everything; the roles of one that
-        # has not are obeyed until the owner leaves it out
+        # a token that has expired overnight must not keep the owner from stopping everything; the
+        # roles of one that has not are obeyed until the owner leaves it out
         if principal is None and may_break_glass:
             return None
         if may_break_glass:

@@ -29,8 +29,8 @@ EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_NOT_FOUND = 1, 2, 3, 4
 RETRYABLE_REFUSALS = frozenset({
     "large_removal", "settings_removal", "no_removal_waits",
     "no_open_manual_task", "nothing_to_resolve", "clock_skew", "worker_name_taken",
-    "sign_in_delayed", "code_wrong", "password_too_short", "password_too_long", "password_guessable",
-    "user_name_unusable",
+    "sign_in_delayed", "code_wrong",
+    "password_too_short", "password_too_long", "password_guessable", "user_name_unusable",
 })  # fmt: skip
 """Refusals that may not recur with the same command.
 
@@ -75,7 +75,8 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
         case IllegalTransitionError():
             code = "illegal_transition"
         case OSError():
-            known = f"errno_{errno.errorcode.get(error.errno or 0, '')}"  # common errors have a text of ours
+            # common errors have a text of ours
+            known = f"errno_{errno.errorcode.get(error.errno or 0, '')}"
             known = "host_unknown" if isinstance(error, socket.gaierror) else known
             reason = messages.translate(
                 messages.first_known(known, error.strerror or type(error).__name__)
@@ -175,9 +176,8 @@ def format_problems(
             lines.append(f"    {hint}")
         if excess := count_excess(problem):
             is_whole_text = "_text_" in problem.code or "_content_" in problem.code
-            lines.append(
-                f"    {messages.translate('text_over' if is_whole_text else 'over_limit', number=excess)}"
-            )
+            excess_code = "text_over" if is_whole_text else "over_limit"
+            lines.append(f"    {messages.translate(excess_code, number=excess)}")
         if similar := problem.facts.get("similar"):
             lines.append(f"    {messages.translate('similar_problems', number=similar)}")
     return "\n".join(lines)

@@ -302,7 +302,8 @@ def _has_declared_types(row: ChainLoss | Checkpoint | ExportHeader) -> bool:
 
 
 def _to_json(value: object) -> str:
-    # The default wraps what no valid entry holds, such as bytes, so that it does not pass for a valid value.
+    # The default wraps what no valid entry holds, such as bytes, so that it does not pass for a
+    # valid value.
     return json.dumps(
         value, ensure_ascii=False, separators=(",", ":"), default=lambda odd: {"odd": repr(odd)}
     )

@@ -423,7 +423,8 @@ def on_not_sent(delivery: Delivery, event: NotSent, context: StepContext) -> Del
     """
     if event.until is None:
         waiting = _retry(delivery, event.reason, None, context)
-    else:  # the platform still prepares, which is no failure: longer waits would only delay the post
+    else:
+        # the platform still prepares, which is no failure: longer waits would only delay the post
         until = min(
             max(event.until, context.now + context.timing.retry_first), context.now + MAX_COOLDOWN
         )

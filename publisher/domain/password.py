@@ -15,28 +15,32 @@ MIN_GUESSES = 8
 """Minimum number of parts of a password, each to be guessed by itself."""
 MIN_RUN, MIN_WORD, MIN_CHINESE_WORD = 3, 3, 2
 COMMON_WORDS = frozenset({
-    "123", "521", "520", "1314", "147258369", "159753", "5201314", "7758258", "7758521", "888", "666", "aini",
-    "access", "account", "admin", "administrator", "alibaba", "anquan", "apple", "asd", "asdf",
-    "baobao", "baobei", "batman", "beijing", "changeme", "china", "chongqing", "computer", "daily",
-    "default", "demo", "denglu", "diannao", "dongfang", "dragon", "dubai", "email", "fabu", "fabuhui", "fangke",
-    "football", "friday", "gonganju", "gongan", "guangdong", "guest", "guanli", "guanliyuan", "hello", "huawei",
-    "iloveyou", "internet", "jiangsu", "jiayou", "jingcha", "jingwu", "keyboard", "letmein", "linux", "login",
-    "love", "mama", "master", "michael", "mima", "minjing", "mobile", "monday", "monkey", "mypassword", "nihao",
-    "office", "oracle", "pass", "passwd", "password", "paichusuo", "phone", "pingan", "police", "postgres",
-    "princess", "public", "publisher", "qaz", "qazwsx", "qwe", "qwer", "qwerty", "root", "sanya", "secret",
-    "security", "server", "service", "shadow", "shanghai", "shenzhen", "shouji", "simple", "spring", "summer",
-    "sunshine", "super", "superman", "support", "sys", "sysadmin", "system", "taobao", "temp", "tencent",
-    "test", "tester", "tianjin", "toor", "trustno", "user", "webmaster",
-    "welcome", "windows", "winter", "woaini", "woaiwojia", "wodemima", "wojia", "woshishui", "wsx", "xiaomi",
-    "xitong", "yidong", "yonghu", "zaoshang", "zhangsan", "zhanghao", "zhejiang", "zhongguo", "zxc", "zxcv",
-    "密码", "口令", "公安", "公安局", "警察", "民警", "派出所", "平安", "中国", "北京", "上海", "管理员",
-    "发布", "你好", "我爱你",
+    "123", "521", "520", "1314", "147258369", "159753",
+    "5201314", "7758258", "7758521", "888", "666",
+    "access", "account", "admin", "administrator", "aini", "alibaba", "anquan", "apple", "asd",
+    "asdf", "baobao", "baobei", "batman", "beijing", "changeme", "china", "chongqing", "computer",
+    "daily", "default", "demo", "denglu", "diannao", "dongfang", "dragon", "dubai", "email", "fabu",
+    "fabuhui", "fangke", "football", "friday", "gonganju", "gongan", "guangdong", "guest", "guanli",
+    "guanliyuan", "hello", "huawei", "iloveyou", "internet", "jiangsu", "jiayou", "jingcha",
+    "jingwu", "keyboard", "letmein", "linux", "login", "love", "mama", "master", "michael", "mima",
+    "minjing", "mobile", "monday", "monkey", "mypassword", "nihao", "office", "oracle", "pass",
+    "passwd", "password", "paichusuo", "phone", "pingan", "police", "postgres", "princess",
+    "public", "publisher", "qaz", "qazwsx", "qwe", "qwer", "qwerty", "root", "sanya", "secret",
+    "security", "server", "service", "shadow", "shanghai", "shenzhen", "shouji", "simple", "spring",
+    "summer", "sunshine", "super", "superman", "support", "sys", "sysadmin", "system", "taobao",
+    "temp", "tencent", "test", "tester", "tianjin", "toor", "trustno", "user", "webmaster",
+    "welcome", "windows", "winter", "woaini", "woaiwojia", "wodemima", "wojia", "woshishui", "wsx",
+    "xiaomi", "xitong", "yidong", "yonghu", "zaoshang", "zhangsan", "zhanghao", "zhejiang",
+    "zhongguo", "zxc", "zxcv",
+    "密码", "口令", "公安", "公安局", "警察", "民警", "派出所", "平安", "中国", "北京", "上海",
+    "管理员", "发布", "你好", "我爱你",
 })  # fmt: skip
 """The commonest words of passwords, in English, Pinyin and Chinese, and words of the trade."""
 KEY_ROWS = (
-    "`1234567890-=", "qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,./", "abcdefghijklmnopqrstuvwxyz", "01234567890",
-    "!@#$%^&*()_+", "1qaz", "2wsx", "3edc", "4rfv", "5tgb", "6yhn", "7ujm", "8ik,", "9ol.", "0p;/",
-    "147", "258", "369", "159", "357", "zaq1", "xsw2", "cde3", "一二三四五六七八九十",
+    "`1234567890-=", "qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,./", "abcdefghijklmnopqrstuvwxyz",
+    "01234567890", "!@#$%^&*()_+", "1qaz", "2wsx", "3edc", "4rfv", "5tgb", "6yhn", "7ujm", "8ik,",
+    "9ol.", "0p;/", "147", "258", "369", "159", "357", "zaq1", "xsw2", "cde3",
+    "一二三四五六七八九十",
 )  # fmt: skip
 """Keys and characters in their order, forwards and backwards."""
 LOOK_ALIKES = str.maketrans("013457@$!", "oleastasi")

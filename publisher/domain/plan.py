@@ -350,7 +350,9 @@ def find_late_accounts(
     is_running = existing.open_accounts or _latest_call_at(post, occurrence) >= window.now
     if is_running and not existing.is_finished:
         known = set(existing.accounts)
-    else:  # years of posts are over: a new account of the settings concerns none of them, an edit of `to` asks for one
+    else:
+        # years of posts are over: a new account of the settings concerns none of them, an edit of
+        # `to` asks for one
         known = set(stored.accepted.accounts if stored.accepted else post.accounts)
     return tuple(account for account in post.accounts if account not in known)
 

@@ -43,16 +43,20 @@ class Permission(StrEnum):
 ROLE_PERMISSIONS: Mapping[UserRole, frozenset[Permission]] = {
     UserRole.VIEWER: frozenset({Permission.VIEW}),
     UserRole.AUTHOR: frozenset({
-        Permission.VIEW, Permission.WRITE, Permission.SEND, Permission.STOP, Permission.RETRACT, Permission.ASSIST,
+        Permission.VIEW, Permission.WRITE, Permission.SEND, Permission.STOP, Permission.RETRACT,
+        Permission.ASSIST,
     }),
-    UserRole.APPROVER: frozenset({Permission.VIEW, Permission.APPROVE, Permission.STOP, Permission.RETRACT}),
+    UserRole.APPROVER: frozenset({
+        Permission.VIEW, Permission.APPROVE, Permission.STOP, Permission.RETRACT,
+    }),
     UserRole.OPERATOR: frozenset({
-        Permission.VIEW, Permission.SEND, Permission.STOP, Permission.RETRACT, Permission.ASSIST, Permission.OPERATE,
-        Permission.CREDENTIALS, Permission.RECOVER,
+        Permission.VIEW, Permission.SEND, Permission.STOP, Permission.RETRACT, Permission.ASSIST,
+        Permission.OPERATE, Permission.CREDENTIALS, Permission.RECOVER,
     }),
     UserRole.AUDITOR: frozenset({Permission.VIEW, Permission.AUDIT, Permission.EXPORT}),
     UserRole.ADMIN: frozenset({
-        Permission.VIEW, Permission.STOP, Permission.EXPORT, Permission.RECOVER, Permission.ADMINISTER,
+        Permission.VIEW, Permission.STOP, Permission.EXPORT, Permission.RECOVER,
+        Permission.ADMINISTER,
     }),
 }  # fmt: skip
 """The permissions of each role.
@@ -282,10 +286,10 @@ def may_target(
     names: Collection[str],
     members: Mapping[str, Collection[AccountId]],
 ) -> bool:
-    """Return True if a user may do something for these names of recipients, whatever accounts these come to stand for.
+    """Return True if a user may do something for these names of recipients.
 
-    `all`, a platform and a region grow by themselves, so that a grant must name them; of a group
-    all members count.
+    It holds for all accounts that the names may come to stand for. `all`, a platform and a region
+    grow by themselves, so that a grant must name them; of a group all members count.
     """
     if not user.is_enabled:
         return False
@@ -361,7 +365,10 @@ class Principal:
         names: Collection[str],
         members: Mapping[str, Collection[AccountId]],
     ) -> bool:
-        """Return True if both the user's grants and the scope of the sign-in allow it; see `may_target`."""
+        """Return True if both the user's grants and the sign-in's scope allow it.
+
+        See `may_target`.
+        """
         return permission in self.scope and may_target(self.user, permission, names, members)
 
     def may_somewhere(self, permission: Permission) -> bool:

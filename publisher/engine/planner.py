@@ -665,7 +665,9 @@ async def send_correction(
             is_resend=True,
             corrects=order,
         )
-        order = None  # it is stopped by now: where a call began before that, the correction is filed by the next round
+        # it is stopped by now: where a call began before that, the correction is filed by the next
+        # round
+        order = None
         handled.update(targets)
     if prioritized := [item.id for item in filed if item.account in correction_plan.targets]:
         await planner.store.actions.prioritize(prioritized, correction)

@@ -143,7 +143,10 @@ def find_accounts(entry: Entry, context: ScheduleContext) -> Collection[AccountI
 
 
 def find_named_accounts(entry: Entry, context: ScheduleContext) -> Collection[AccountId]:
-    """Return the accounts that a post of the file names: once one that is off is switched on, the post is for it."""
+    """Return the accounts that a post of the file names.
+
+    Once one that is off is switched on, the post is for it.
+    """
     return RecipientResolver(context).resolve_with_off(list_recipients(entry))
 
 

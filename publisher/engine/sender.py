@@ -86,7 +86,8 @@ async def _send_delivery(
 
     There is no call if the secret is refused.
     """
-    # The clock may have been set back since the claim: never wait longer than claims are made ahead.
+    # The clock may have been set back since the claim: never wait longer than claims are made
+    # ahead.
     await store.runtime.sleep_until(min(lease.due_at, store.runtime.now() + PREPARE_AHEAD))
     if stop_requested.is_set():
         await store.outbox.release(lease)

@@ -54,7 +54,8 @@ _POST_PATH = re.compile(r"post\[(\d+)\](?:\.|$)")
 _BLANK = r"(?:\{\w+\}|[A-Z]+\b|更正(?:稿)?编号|更正|编号|账号|网址)"
 _BUTTON_COMMAND = re.compile(
     rf"{PROGRAM} ([a-z]+(?:-[a-z]+)*)"
-    r"""((?: (?:--(?:all|now|open|today|cancel)\b|--[a-z]+(?:-[a-z]+)* (?:"[^"]*"|[^\s，。；：;,.()（）]+)"""
+    r"((?: (?:--(?:all|now|open|today|cancel)\b"
+    r"""|--[a-z]+(?:-[a-z]+)* (?:"[^"]*"|[^\s，。；：;,.()（）]+)"""
     rf"|(?:platform:)?{_BLANK}(?:@{_BLANK})?"
     r"|(?:published|not-published|resend|cancel|confirm|done|settings|off)\b))*)"
 )

@@ -72,8 +72,8 @@ from publisher.rendering.sandbox import (
 MAX_MEMORY_BYTES: Final = 1024**3
 """Address space; the biggest picture takes a third of it."""
 _PRELOADED_CODECS: Final = (
-    "ascii", "cp437", "idna", "latin_1", "punycode", "raw_unicode_escape", "unicode_escape", "utf_16", "utf_16_be",
-    "utf_16_le", "utf_32", "utf_8_sig",
+    "ascii", "cp437", "idna", "latin_1", "punycode", "raw_unicode_escape", "unicode_escape",
+    "utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_8_sig",
 )  # fmt: skip
 """Python imports a codec when it is first used; links with Chinese hosts need some of these."""
 MAX_STACK_BYTES: Final = 8 * 1024**2
@@ -128,7 +128,9 @@ def main(seconds: int) -> None:
                     resource.RLIMIT_CPU, (cpu_limit, resource.getrlimit(resource.RLIMIT_CPU)[1])
                 )
             result = worker.run_job(job)
-            if missed:  # a library that fails to import its own part may go on without it, with another result
+            if missed:
+                # a library that fails to import its own part may go on without it, with another
+                # result
                 result = Problem(
                     code="rendering_failed", facts={"reason": f"not imported: {missed[0]}"}
                 )

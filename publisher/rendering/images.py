@@ -122,7 +122,8 @@ def open_without_symlinks(path: Path, trusted_root: Path) -> BinaryIO:
     """
     descriptor = os.open(trusted_root, os.O_RDONLY)
     for step in path.relative_to(trusted_root).parts:
-        # Each step is opened inside the one before, so that a folder renamed meanwhile leads nowhere else.
+        # Each step is opened inside the one before, so that a folder renamed meanwhile leads
+        # nowhere else.
         try:
             deeper = os.open(step, _OPEN_FLAGS, dir_fd=descriptor)
         finally:

@@ -24,22 +24,23 @@ _TAGS: Final = {
 }  # fmt: skip
 _ATTRIBUTES: Final = {"*": {"style"}, "img": {"style", "src", "alt", "data-w"}}
 _STYLES: Final = {
-    "background-color", "border", "border-bottom", "border-collapse", "border-color", "border-left", "border-radius",
-    "border-right", "border-top", "box-sizing", "color", "display", "font-size", "font-weight", "letter-spacing",
-    "line-height", "margin", "margin-bottom", "margin-left", "margin-right", "margin-top", "max-width", "padding",
-    "padding-bottom", "padding-left", "padding-right", "padding-top", "text-align", "vertical-align", "width",
-    "word-break",
+    "background-color", "border", "border-bottom", "border-collapse", "border-color", "border-left",
+    "border-radius", "border-right", "border-top", "box-sizing", "color", "display", "font-size",
+    "font-weight", "letter-spacing", "line-height", "margin", "margin-bottom", "margin-left",
+    "margin-right", "margin-top", "max-width", "padding", "padding-bottom", "padding-left",
+    "padding-right", "padding-top", "text-align", "vertical-align", "width", "word-break",
 }  # fmt: skip
 _HTML_TAGS: Final = {
-    "ul": ("section", "list"), "ol": ("section", "list"), "li": ("section", "item"), "em": ("span", "stress"),
-    "blockquote": ("section", "quote"), "p": ("p", "text"), "table": ("table", "table"), "th": ("th", "head"),
-    "td": ("td", "cell"),
+    "ul": ("section", "list"), "ol": ("section", "list"), "li": ("section", "item"),
+    "em": ("span", "stress"), "blockquote": ("section", "quote"), "p": ("p", "text"),
+    "table": ("table", "table"), "th": ("th", "head"), "td": ("td", "cell"),
 } | {f"h{depth}": ("p", "heading") for depth in range(1, 7)}  # fmt: skip
 _BULLET: Final = "• "
 _PLAIN_TEXT_MARKS: Final = {
-    "softbreak": "\n", "hardbreak": "\n", "heading_open": "【", "heading_close": "】\n", "hr": "————\n\n",
-    "bullet_list_close": "\n", "ordered_list_close": "\n", "list_item_close": "\n", "table_close": "\n",
-    "tr_close": "\n", "th_close": "　", "td_close": "　",
+    "softbreak": "\n", "hardbreak": "\n", "heading_open": "【", "heading_close": "】\n",
+    "hr": "————\n\n", "bullet_list_close": "\n", "ordered_list_close": "\n",
+    "list_item_close": "\n", "table_close": "\n", "tr_close": "\n", "th_close": "　",
+    "td_close": "　",
 }  # fmt: skip
 """The plain text for Markdown tokens without content of their own."""
 _LINE_END: Final = re.compile(r"(?<![^\S\n])[^\S\n]++\n")

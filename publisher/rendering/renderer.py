@@ -42,8 +42,8 @@ from publisher.runtime.redaction import redact_text
 
 NO_REGION: Mapping[str, str] = {}
 _KEYS_BY_PART: Mapping[str, str] = {
-    "title": "title", "picture": "images", "too_many_images": "images", "cover": "images", "summary": "", "text": "",
-    "content": "",
+    "title": "title", "picture": "images", "too_many_images": "images", "cover": "images",
+    "summary": "", "text": "", "content": "",
 }  # fmt: skip
 """Parts that adapters' problem codes name, with the post's key for each.
 
@@ -696,7 +696,8 @@ def split_text(
     """
     max_length = capabilities.text_limit * (capabilities.max_extra_parts + 1)
     first_limit = capabilities.text_limit_beside(picture_count)
-    # Twice the length may still fit: half of it may be empty lines, which are dropped between parts.
+    # Twice the length may still fit: half of it may be empty lines, which are dropped between
+    # parts.
     if first_limit < capabilities.count_text(text) <= 2 * max_length:
         for total in range(2, capabilities.max_extra_parts + 2):
             if parts := _split_into(text, marker, total, capabilities, first_limit):

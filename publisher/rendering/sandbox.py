@@ -29,9 +29,9 @@ BUDGET_VARIABLE: Final = "the budget"
 """The variable that holds a rendering's budget; no template can name it, because of the space."""
 
 _ALLOWED_FILTERS = [
-    "abs", "count", "d", "default", "dictsort", "e", "escape", "first", "float", "groupby", "int", "items", "last",
-    "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "round", "safe", "select",
-    "selectattr", "sort", "string", "trim", "unique", "upper",
+    "abs", "count", "d", "default", "dictsort", "e", "escape", "first", "float", "groupby", "int",
+    "items", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr",
+    "reverse", "round", "safe", "select", "selectattr", "sort", "string", "trim", "unique", "upper",
 ]  # fmt: skip
 _TEXT_FILTERS = ["e", "escape", "lower", "safe", "string", "trim", "upper"]
 """Filters that would turn any value into text."""
@@ -95,14 +95,16 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
     def __init__(self, load: Callable[[str], tuple[str, str, Callable[[], bool]] | None]) -> None:
         super().__init__(
             loader=FunctionLoader(load),
-            optimized=False,  # constants are computed under a rendering's limits, not at compile time
+            # constants are computed under a rendering's limits, not at compile time
+            optimized=False,
             undefined=_MissingVariable,
             autoescape=lambda name: name is not None and name.endswith(".html"),
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
             cache_size=-1,
-            # with a context, so that constants are checked when they are printed, not at compile time
+            # with a context, so that constants are checked when they are printed, not at compile
+            # time
             finalize=pass_context(lambda _context, value: _require_printable(value)),
         )
         self.globals = {"range": _limited_range}

@@ -36,7 +36,8 @@ FAILPOINT_NAMES = frozenset({
     "outcome.before_commit", "outcome.after_commit", "submitted.after_poll",
     "reconcile.before_read", "reconcile.after_read", "reconcile.before_commit",
     "retract.before_call", "retract.after_call", "audit.before_append",
-    "migrate.mid", "backup.before_rename", "restore.before_commit", "restore.after_commit", "restore.mid",
+    "migrate.mid", "backup.before_rename",
+    "restore.before_commit", "restore.after_commit", "restore.mid",
 })  # fmt: skip
 """Every failpoint, the place for a test to kill, freeze or fail the process."""
 

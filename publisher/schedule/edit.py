@@ -191,7 +191,8 @@ def _to_item(value: Any) -> Item:  # noqa: ANN401 # any value of TOML
         if "\n" not in value:
             return tomlkit.string(value)
         quoted = tomlkit.string(value, multiline=True).as_string()
-        # the first line below the quotes, where people look for it; a text that begins with an empty line has that
+        # the first line below the quotes, where people look for it; a text that begins with an
+        # empty line has that
         item: Item = tomlkit.value(quoted if value.startswith("\n") else f'"""\n{quoted[3:]}')
         return item
     if isinstance(value, Mapping):

@@ -152,7 +152,8 @@ class RecipientResolver:
 
 
 RESERVED_IDS = frozenset({
-    "all", "approvals", "audit", "audit_broken", "audit_checkpoint_failed", "database", "machine", "schedule", "users",
+    "all", "approvals", "audit", "audit_broken", "audit_checkpoint_failed", "database", "machine",
+    "schedule", "users",
 })  # fmt: skip
 """Ids with another meaning, in commands or as the subject of an alert.
 
@@ -518,7 +519,8 @@ def explain_problem(  # noqa: C901 # one flat match
                 ),
                 "",
             )
-            example = f'images = [{{ file = "media/{file.removeprefix("media/")[:60] or "….png"}", alt = "…" }}]'
+            name = file.removeprefix("media/")[:60] or "….png"
+            example = f'images = [{{ file = "media/{name}", alt = "…" }}]'
             return replace(problem, code="bad_images", facts={**facts, "example": example})
         case "wrong_type" if not inner and key in {"data", "text"} and isinstance(value, list):
             return replace(problem, code="double_brackets")
@@ -718,7 +720,9 @@ def _make_post(entry: PostEntry, accounts: tuple[AccountId, ...], tz: ZoneInfo) 
         until = to_utc(entry.until, tz) if entry.until else None
         trigger = CronTrigger(text=entry.cron, since=since, until=until, days=entry.days or "all")
         repeat = [trigger.text, trigger.since, trigger.until, trigger.days]
-    content = [  # without `to`, as a new account changes no content, and without `at`, as moving a post is no edit
+    # without `to`, as a new account changes no content, and without `at`, as moving a post is no
+    # edit
+    content = [
         entry.id,
         entry.kind,
         entry.template,

@@ -70,7 +70,9 @@ class PostEntry(StrictModel):
     )
     kind: PostKind = Field(
         strict=False,
-        description="类型：warning 预警、update 后续、all-clear 解除、bulletin 通报、correction 更正",
+        description=(
+            "类型：warning 预警、update 后续、all-clear 解除、bulletin 通报、correction 更正"
+        ),
     )
     template: SingleLine = Field(description="模板名称，即 templates/ 下的文件夹名")
     author: SingleLine = Field(description="撰稿人")

@@ -35,7 +35,10 @@ PLATFORM_BY_PREFIX = {
     "f": tieba.PLATFORM,
 }
 NESTED_KEYS = ("data", "item", "list", "statuses", "thread_info")
-ERROR_PAGE = b"<!DOCTYPE html><html><head><title>Error</title></head><body><h1>The page cannot be shown</h1></body></html>"
+ERROR_PAGE = (
+    b"<!DOCTYPE html><html><head><title>Error</title></head>"
+    b"<body><h1>The page cannot be shown</h1></body></html>"
+)
 
 
 class Simulator(Starlette):
@@ -174,7 +177,8 @@ def _serve_with_faults(
         if fault["kind"] == "bad_json":
             response = replace(response, body=response.body[:-1] + b',"')
         elif fault["kind"] == "no_id" and response.body[:1] in (b"{", b"["):
-            # anything else is a page, or a message from which the platform has removed the ids itself
+            # anything else is a page, or a message from which the platform has removed
+            # the ids itself
             body = _remove_keys(json.loads(response.body), platform.id_keys)
             response = ApiResponse(to_json(body), response.status, response.content_type)
         elif fault["kind"] == "wrong_account" and own:

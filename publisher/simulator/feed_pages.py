@@ -34,7 +34,8 @@ REFRESH_SECONDS = 5
 """Lists reload themselves at this interval, so that a demo needs no operator."""
 HEADERS = SECURITY_HEADERS | {
     "Content-Security-Policy": (
-        "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+        "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'"
     )
 }
 MEDIA_TYPES = {

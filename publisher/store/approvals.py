@@ -278,8 +278,8 @@ def _read_contents(
 ) -> Mapping[tuple[str, str], OccurrenceContent]:
     """Return the contents of occurrences. An account that has left the schedule gets nothing."""
     names = (
-        "post", "occurrence", "account", "platform", "kind", "rendered_hash", "revision_hash", "content_hash",
-        "state", "scheduled_at", "due_at",
+        "post", "occurrence", "account", "platform", "kind", "rendered_hash", "revision_hash",
+        "content_hash", "state", "scheduled_at", "due_at",
     )  # fmt: skip
     query = select(*(DELIVERY.c[name] for name in names))
     contents: dict[tuple[str, str], OccurrenceContent] = defaultdict(OccurrenceContent)

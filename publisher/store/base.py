@@ -359,7 +359,9 @@ class BaseStore:
         for change, after in pairs:
             _write_alerts(transaction, change, after, by)
         published = [after for _change, after in pairs if after.state is State.PUBLISHED]
-        if published:  # of a repeating post the other instants keep their alerts; what a resend replaces is a one-off
+        if published:
+            # of a repeating post the other instants keep their alerts; what a resend replaces is a
+            # one-off
             replaced = {
                 format_delivery_name(after.key.post, ONCE_OCCURRENCE, after.account)
                 for after in published

@@ -331,10 +331,12 @@ class FaultFront:
         headers = [(name, value) for name, value in request.headers if name not in _HOP_HEADERS]
         response = await self._upstream.handle_async_request(
             httpx.Request(
-                request.method, self._platform_url + request.target, headers=[*headers, ("connection", "close")],
+                request.method,
+                self._platform_url + request.target,
+                headers=[*headers, ("connection", "close")],
                 content=request.body,
             )
-        )  # fmt: skip
+        )
         try:
             body = b"".join([chunk async for chunk in response.aiter_raw()])
         finally:

@@ -84,7 +84,8 @@ def seen_state(delivery: Delivery) -> str:
 
     Readings that change nothing leave it as it is.
     """
-    return f"{delivery.state} {delivery.attempts} {delivery.parts_done} {delivery.reason or ''}".strip()
+    reason = delivery.reason or ""
+    return f"{delivery.state} {delivery.attempts} {delivery.parts_done} {reason}".strip()
 
 
 def require_seen(delivery: Delivery, form: FormData) -> None:

@@ -15,8 +15,9 @@ from publisher.domain.addresses import is_loopback, split_host_port
 from publisher.web.server import peer_key
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; frame-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; frame-src 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
 )
 HEADERS: Mapping[str, str] = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
@@ -47,7 +48,9 @@ a session take no place of users.
 """
 SMALL_BODY_BYTES = 2**14
 MAX_UNFINISHED, MAX_UNFINISHED_EACH = 32, 8
-"""Bodies of more than SMALL_BODY_BYTES whose rest is awaited, which memory holds: of all without a session, of each.
+"""How many bodies of more than SMALL_BODY_BYTES may be awaited to their end, in memory.
+
+The limits are for all visitors without a session, and for each visitor.
 """
 BODY_TIMEOUT_SECONDS = 60.0
 """The whole body of a request must arrive within this time."""
@@ -139,7 +142,10 @@ class ThroughProxy:
         if is_through or scope["path"] in PROBES:
             await self.app(scope, receive, send)
         else:
-            reason = f"Open {self.url}. The proxy has to send X-Forwarded-For, and X-Forwarded-Proto: https."
+            reason = (
+                f"Open {self.url}. "
+                "The proxy has to send X-Forwarded-For, and X-Forwarded-Proto: https."
+            )
             await PlainTextResponse(reason, status_code=403)(scope, receive, send)
 
 
@@ -216,7 +222,10 @@ class BoundedBodies:
         )
 
     async def start_wait(self, scope: Scope) -> Callable[[], None]:
-        """Count a body whose rest is awaited, and return the end of it. Raises BodyRefusedError as above."""
+        """Count a body with a rest that is awaited, and return the end of it.
+
+        Raises BodyRefusedError as above.
+        """
         if user := await self.find_user(scope):
             return count_body(self.unfinished_of_users, user, each=MAX_UNFINISHED_EACH, most=None)
         peer, each = find_peer(scope), MAX_UNFINISHED_EACH

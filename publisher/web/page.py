@@ -39,8 +39,12 @@ def load_templates() -> Environment:
 
 
 async def render_page(
-    request: Request, template: str, *, status: int = 200, **values: Any
-) -> Response:  # whatever the template shows
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    **values: Any,  # noqa: ANN401 # whatever the template shows
+) -> Response:
     """Return a page from `html/TEMPLATE.html` in the frame. `values` are the template's names.
 
     Among them, `stream` is the address of the live parts of the page, besides its frame.

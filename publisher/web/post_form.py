@@ -37,9 +37,9 @@ def first(fields: Fields, name: str) -> str:
 
 
 def clean_text(text: str) -> str:
-    """Return a text without the traces of word processors:
+    """Return a text without the traces of word processors.
 
-    their own line ends, and invisible characters.
+    They are line ends of their own, and invisible characters.
     """
     return remove_forbidden_characters(
         text.replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")

@@ -99,8 +99,12 @@ class Handshake(asyncio.Protocol):
     """
 
     def __init__(
-        self, *, context: ssl.SSLContext, peers: dict[str, dict["Handshake", None]], **rest: Any
-    ) -> None:  # as uvicorn passes it
+        self,
+        *,
+        context: ssl.SSLContext,
+        peers: dict[str, dict["Handshake", None]],
+        **rest: Any,  # noqa: ANN401 # as uvicorn passes it
+    ) -> None:
         self.context = context
         self.peers = peers
         self.make = partial(BoundedConnection, **rest)

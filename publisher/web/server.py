@@ -121,8 +121,10 @@ REASON_PHRASES = {
     500: "Internal Server Error",
 }
 SECURITY_HEADERS = (
-    "x-content-type-options: nosniff\r\ncontent-security-policy: default-src 'none'; frame-ancestors 'none'\r\n"
-    "referrer-policy: no-referrer\r\ncache-control: no-store\r\n"
+    "x-content-type-options: nosniff\r\n"
+    "content-security-policy: default-src 'none'; frame-ancestors 'none'\r\n"
+    "referrer-policy: no-referrer\r\n"
+    "cache-control: no-store\r\n"
 )
 """An answer is for a platform; a browser that somebody leads here makes nothing of it."""
 MAX_KNOWN_PEERS = 4_096
@@ -264,8 +266,11 @@ class _Connection:
         status, text = response
         content = text.encode()
         head = (
-            f"HTTP/1.1 {status} {REASON_PHRASES[status]}\r\ncontent-type: text/plain; charset=utf-8\r\n"
-            f"{SECURITY_HEADERS}content-length: {len(content)}\r\nconnection: close\r\n\r\n"
+            f"HTTP/1.1 {status} {REASON_PHRASES[status]}\r\n"
+            "content-type: text/plain; charset=utf-8\r\n"
+            f"{SECURITY_HEADERS}"
+            f"content-length: {len(content)}\r\n"
+            "connection: close\r\n\r\n"
         )
         async with _time_limit(self.limits.response_timeout_seconds):
             await asyncio.get_running_loop().sock_sendall(self.stream, head.encode() + content)

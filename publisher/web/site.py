@@ -67,9 +67,10 @@ Some contents change with time alone.
 SESSION_METHOD = "session"
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 GENERAL_ALERTS = frozenset({
-    "approvals_voided", "audit_broken", "audit_checkpoint_failed", "circuit_breaker_open", "clock_jumped_ahead",
-    "clock_jumped_back", "clock_skew", "clock_unconfirmed", "clock_wrong", "database_busy",
-    "disk_full", "journal_unwritable", "log_lines_dropped", "settings_outdated", "waiting_for_journal",
+    "approvals_voided", "audit_broken", "audit_checkpoint_failed", "circuit_breaker_open",
+    "clock_jumped_ahead", "clock_jumped_back", "clock_skew", "clock_unconfirmed", "clock_wrong",
+    "database_busy", "disk_full", "journal_unwritable", "log_lines_dropped", "settings_outdated",
+    "waiting_for_journal",
 })  # fmt: skip
 """Alerts about publisher itself that name no post, account or person."""
 T = TypeVar("T")

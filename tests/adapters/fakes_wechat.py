@@ -46,7 +46,10 @@ def article(**changes: object) -> RenderedPost:
         "platform": Platform("wechat"),
         "marker": MARKER,
         "title": "警惕“退款客服”诈骗",
-        "text": f'<section>客服&nbsp;<img alt="示意 a>b" src="media:{inside.sha256}" width="10"></section>',
+        "text": (
+            "<section>客服&nbsp;"
+            f'<img alt="示意 a>b" src="media:{inside.sha256}" width="10"></section>'
+        ),
         "summary": "冒充客服退款的骗局近期多发",
         "link": LINK,
         "images": (picture(COVER), inside),

@@ -35,8 +35,8 @@ class TestWeibo(AdapterConformance):
 
     factory = WEIBO
     account = Account(
-        id=AccountId("beijing-weibo"), platform=Platform("weibo"), identity="1404376560", secret="w",
-        public_ip="203.0.113.7",
+        id=AccountId("beijing-weibo"), platform=Platform("weibo"), identity="1404376560",
+        secret="w", public_ip="203.0.113.7",
     )  # fmt: skip
     images = (PNG,)
     public_fields = frozenset({"app_key"})
@@ -46,8 +46,8 @@ class TestWeibo(AdapterConformance):
         link = f"https://police.example/t?n={marker.code}"
         text = f"【{TITLE}】〔{marker.code}〕{WORDS} {link}"
         return RenderedPost(
-            account=AccountId("beijing-weibo"), platform=Platform("weibo"), marker=marker, title=TITLE, text=text,
-            link=link, images=(PICTURE,),
+            account=AccountId("beijing-weibo"), platform=Platform("weibo"), marker=marker,
+            title=TITLE, text=text, link=link, images=(PICTURE,),
         )  # fmt: skip
 
     def open_platform(self):
@@ -91,13 +91,15 @@ class TestWeChat(AdapterConformance):
     @staticmethod
     def render_sample(marker):
         return RenderedPost(
-            account=AccountId("beijing-wechat"), platform=Platform("wechat"), marker=marker, title=TITLE,
-            text=f"<p>{WORDS}〔{marker.code}〕</p>", summary=f"{WORDS[:40]}",
+            account=AccountId("beijing-wechat"), platform=Platform("wechat"), marker=marker,
+            title=TITLE, text=f"<p>{WORDS}〔{marker.code}〕</p>", summary=f"{WORDS[:40]}",
             link=f"https://police.example/t?n={marker.code}", images=(PICTURE,),
         )  # fmt: skip
 
     not_shown: ClassVar = {
-        f"wrong_account on {target}": "WeChat's responses name no account; the AppID is in the request"
+        f"wrong_account on {target}": (
+            "WeChat's responses name no account; the AppID is in the request"
+        )
         for target in ("create", "list", "recent", "ticket", "probe")
     }
 
@@ -111,21 +113,23 @@ class TestTieba(AdapterConformance):
 
     factory = TIEBA
     account = Account(
-        id=AccountId("beijing-tieba"), platform=Platform("tieba"), identity="tb.1.beijing", secret="t", forum="天气",
-        has_accepted_risk=True,
+        id=AccountId("beijing-tieba"), platform=Platform("tieba"), identity="tb.1.beijing",
+        secret="t", forum="天气", has_accepted_risk=True,
     )  # fmt: skip
     images = (PNG,)
 
     @staticmethod
     def render_sample(marker):
         return RenderedPost(
-            account=AccountId("beijing-tieba"), platform=Platform("tieba"), marker=marker, title=TITLE,
-            text=f"预警提示｜通报编号 {marker.code}\r\n{WORDS}", images=(PICTURE,),
+            account=AccountId("beijing-tieba"), platform=Platform("tieba"), marker=marker,
+            title=TITLE, text=f"预警提示｜通报编号 {marker.code}\r\n{WORDS}", images=(PICTURE,),
         )  # fmt: skip
 
     not_shown: ClassVar = {
         "duplicate on create": "Tieba has no code with that meaning",
-        "wrong_account on create": "the response to a thread names no account; its page is read afterwards",
+        "wrong_account on create": (
+            "the response to a thread names no account; its page is read afterwards"
+        ),
         "media_stored_once": "how long a picture stays that no thread shows is not documented",
     }
 
@@ -146,7 +150,8 @@ class TestWebhook(AdapterConformance):
     def render_sample(marker):
         return RenderedPost(
             account=AccountId("site"), platform=Platform("webhook"), marker=marker, title=TITLE,
-            text=f"预警提示｜通报编号 {marker.code}\n{WORDS} https://police.example/tips", images=(PICTURE,),
+            text=f"预警提示｜通报编号 {marker.code}\n{WORDS} https://police.example/tips",
+            images=(PICTURE,),
         )  # fmt: skip
 
     has_idempotency_key = True

@@ -42,7 +42,8 @@ class Factory:
     defaults = PlatformDefaults(rate_limit=TEST_RATE_LIMIT, timing=TEST_TIMING)
     display_name = {"zh_CN": "市民网", "en": "City site"}
     messages = {
-        "city_too_loud": {"zh_CN": "{word} 太响", "en": "{word} is too loud", "hint": {"zh_CN": "轻点", "en": "hush"}},
+        "city_too_loud": {"zh_CN": "{word} 太响", "en": "{word} is too loud", \
+"hint": {"zh_CN": "轻点", "en": "hush"}},
         "city_no_quarter": {"zh_CN": "{account} 没有分区", "en": "{account} has no quarter"},
         "place_city": {"zh_CN": "市民网后台", "en": "the city's console"},
     }
@@ -262,23 +263,56 @@ BROKEN = {
     "later contract": (FACTORY.replace("contract = 1", "contract = 2"), "adapter_wrong_contract"),
     "no validate": (FACTORY.replace("def validate", "def validated"), "adapter_incomplete"),
     "no defaults": (FACTORY.replace("    defaults =", "    default ="), "adapter_incomplete"),
-    "no method": (FACTORY.replace("return FakeAdapter(now=context.now)", "return object()"), "adapter_incomplete"),
+    "no method": (
+        FACTORY.replace("return FakeAdapter(now=context.now)", "return object()"),
+        "adapter_incomplete",
+    ),
     "half a text": (FACTORY.replace('"zh_CN": "{word} 太响", ', ""), "adapter_hook_wrong"),
-    "open brace": (FACTORY.replace('"{word} is too loud"', '"{word is too loud"'), "adapter_hook_wrong"),
-    "JSON in a hint": (FACTORY.replace('"hush"', """'store {"token": "…"}'"""), "adapter_hook_wrong"),
+    "open brace": (
+        FACTORY.replace('"{word} is too loud"', '"{word is too loud"'),
+        "adapter_hook_wrong",
+    ),
+    "JSON in a hint": (
+        FACTORY.replace('"hush"', """'store {"token": "…"}'"""),
+        "adapter_hook_wrong",
+    ),
     "text of another": (FACTORY.replace('"city_too_loud"', '"hold_auth"'), "adapter_text_foreign"),
-    "hosts as text": (FACTORY.replace('return ("city.example",)', 'return ("city.example")'), "adapter_hook_wrong"),
-    "templates as text": (FACTORY.replace("contract =", "templates = 'pages'\n    contract ="), "adapter_hook_wrong"),
-    "sign_in as text": (FACTORY.replace("contract =", "sign_in = 'page'\n    contract ="), "adapter_hook_wrong"),
-    "empty callbacks": (FACTORY.replace("contract =", "callbacks = object()\n    contract ="), "adapter_hook_wrong"),
-    "capabilities": (FACTORY.replace("return TEST_CAPABILITIES", "return None"), "adapter_hook_wrong"),
-    "capabilities fail": (FACTORY.replace("return TEST_CAPABILITIES", "raise KeyError(1)"), "adapter_failed"),
-    "create fails": (FACTORY.replace("return FakeAdapter(now=context.now)", "context.secret()"), "adapter_failed"),
+    "hosts as text": (
+        FACTORY.replace('return ("city.example",)', 'return ("city.example")'),
+        "adapter_hook_wrong",
+    ),
+    "templates as text": (
+        FACTORY.replace("contract =", "templates = 'pages'\n    contract ="),
+        "adapter_hook_wrong",
+    ),
+    "sign_in as text": (
+        FACTORY.replace("contract =", "sign_in = 'page'\n    contract ="),
+        "adapter_hook_wrong",
+    ),
+    "empty callbacks": (
+        FACTORY.replace("contract =", "callbacks = object()\n    contract ="),
+        "adapter_hook_wrong",
+    ),
+    "capabilities": (
+        FACTORY.replace("return TEST_CAPABILITIES", "return None"),
+        "adapter_hook_wrong",
+    ),
+    "capabilities fail": (
+        FACTORY.replace("return TEST_CAPABILITIES", "raise KeyError(1)"),
+        "adapter_failed",
+    ),
+    "create fails": (
+        FACTORY.replace("return FakeAdapter(now=context.now)", "context.secret()"),
+        "adapter_failed",
+    ),
     "check fails": (FACTORY.replace('if "quarter"', 'if 1 / 0 and "quarter"'), "adapter_failed"),
     "call_method as text": (_with_hook("call_method = 'loud'"), "adapter_hook_wrong"),
     "hosts fail": (FACTORY.replace('return ("city.example",)', "return 1 / 0"), "adapter_failed"),
-    "no problem": (FACTORY.replace('if "quarter"', 'yield 1\n        if "quarter"'), "adapter_hook_wrong"),
-}  # fmt: skip
+    "no problem": (
+        FACTORY.replace('if "quarter"', 'yield 1\n        if "quarter"'),
+        "adapter_hook_wrong",
+    ),
+}
 
 
 @pytest.mark.parametrize(
@@ -319,7 +353,10 @@ def test_f96_an_account_on_a_server_of_its_own_is_another_one(install, hosts, id
     [
         ("", ""),
         (
-            "def call_method(self, account, rendered, *, is_urgent): return 'loud' if is_urgent else 'quiet'",
+            (
+                "def call_method(self, account, rendered, *, is_urgent): "
+                "return 'loud' if is_urgent else 'quiet'"
+            ),
             "loud",
         ),
     ],

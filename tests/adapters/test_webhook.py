@@ -45,15 +45,15 @@ URL = "https://site.example/hooks"
 KEY = "planted-key-1234567890"
 TEXT = f"预警提示｜通报编号 {MARKER}\n退款诈骗高发"
 POST = {
-    "id": "1001", "key": MARKER, "account": "police-site", "state": "live", "at": "2026-11-24T12:00:31+08:00",
-    "url": "https://site.example/1001", "text": TEXT,
+    "id": "1001", "key": MARKER, "account": "police-site", "state": "live",
+    "at": "2026-11-24T12:00:31+08:00", "url": "https://site.example/1001", "text": TEXT,
 }  # fmt: skip
 
 
 def account(**changes) -> Account:
     made = Account(
-        id=AccountId("beijing-webhook"), platform=Platform("webhook"), identity="police-site", secret="h",
-        options={"url": URL},
+        id=AccountId("beijing-webhook"), platform=Platform("webhook"), identity="police-site",
+        secret="h", options={"url": URL},
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -393,8 +393,8 @@ def test_check_names_what_is_too_much(webhook, send_request, picture):
     rendered = replace(send_request.rendered, title=" ", text="公" * 20_001, images=(bad,) * 10)
     codes = {problem.code for problem in WEBHOOK.validate(adapter.account, rendered)}
     assert codes == {
-        "webhook_title_length", "webhook_text_too_long", "webhook_too_many_images", "webhook_image_type",
-        "webhook_image_size",
+        "webhook_title_length", "webhook_text_too_long", "webhook_too_many_images",
+        "webhook_image_type", "webhook_image_size",
     }  # fmt: skip
     assert codes <= set(load_catalogue())
 

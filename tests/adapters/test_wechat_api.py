@@ -17,7 +17,8 @@ from publisher.contract import HttpResponse
 from tests.adapters.fakes_wechat import BASE, COVER, INSIDE, article, picture
 
 FIELDS = (
-    "errcode", "msg_id", "msg_data_id", "msg_status", "list", "msgid", "detail_list", "stat_date", "read_user"
+    "errcode", "msg_id", "msg_data_id", "msg_status", "list", "msgid", "detail_list",
+    "stat_date", "read_user",
 )  # fmt: skip
 VALUES = st.recursive(
     st.none()
@@ -192,7 +193,10 @@ def test_only_the_addresses_change():
     """
     sha256 = "a" * 64
     other = f"media:{sha256}"
-    before = f'<p title="{other}">{other}\u00a0&nbsp;</p>\r\n<img  alt="a > b" src="media:{sha256}" data-w="9"/><IMG>'
+    before = (
+        f'<p title="{other}">{other}\u00a0&nbsp;</p>\r\n'
+        f'<img  alt="a > b" src="media:{sha256}" data-w="9"/><IMG>'
+    )
     after = api.insert_picture_urls(before, {sha256: 'http://m/x?a=1&b="'})
     assert after == before.replace(f'src="media:{sha256}"', 'src="http://m/x?a=1&amp;b=&quot;"')
     assert api.find_pictures(before) == (sha256,)

@@ -28,16 +28,21 @@ ACCOUNT = Account(
 PLAIN = {"app_id": APP_ID, "app_secret": "s", "callback_token": TOKEN}
 SEALED = PLAIN | {"encoding_aes_key": AES_KEY}
 VECTOR = (
-    "Q3stYC6hdFzMh9T8HCvyDH8rV9sxtGipw/VmHAPJHrzg/hCz0Kt7vDt+1Jwg/ZcaGWb42QdpjCNltexM0vfpLRDUmaZ/tVIOmwaRiUZphYmoj6s9"
-    "PTu6Yh4B1ur6mfuc"
+    "Q3stYC6hdFzMh9T8HCvyDH8rV9sxtGipw/VmHAPJHrzg/hCz0Kt7vDt+1Jwg/ZcaGWb42QdpjCNltexM0vfp"
+    "LRDUmaZ/tVIOmwaRiUZphYmoj6s9PTu6Yh4B1ur6mfuc"
 )
 FINISHED = (
-    "<xml><ToUserName><![CDATA[gh_x]]></ToUserName><FromUserName><![CDATA[mphelper]]></FromUserName>"
-    "<CreateTime>1764000000</CreateTime><MsgType><![CDATA[event]]></MsgType><Event><![CDATA[PUBLISHJOBFINISH]]></Event>"
-    "<PublishEventInfo><publish_id>2247500001</publish_id><publish_status>2</publish_status><fail_idx>1</fail_idx>"
-    "<fail_idx>2</fail_idx></PublishEventInfo></xml>"
+    "<xml><ToUserName><![CDATA[gh_x]]></ToUserName>"
+    "<FromUserName><![CDATA[mphelper]]></FromUserName>"
+    "<CreateTime>1764000000</CreateTime><MsgType><![CDATA[event]]></MsgType>"
+    "<Event><![CDATA[PUBLISHJOBFINISH]]></Event>"
+    "<PublishEventInfo><publish_id>2247500001</publish_id><publish_status>2</publish_status>"
+    "<fail_idx>1</fail_idx><fail_idx>2</fail_idx></PublishEventInfo></xml>"
 )
-SENT = "<xml><Event><![CDATA[MASSSENDJOBFINISH]]></Event><MsgID>3147400001</MsgID><Status>send success</Status></xml>"
+SENT = (
+    "<xml><Event><![CDATA[MASSSENDJOBFINISH]]></Event>"
+    "<MsgID>3147400001</MsgID><Status>send success</Status></xml>"
+)
 callbacks = WeChatCallbacks()
 
 

@@ -308,8 +308,13 @@ async def test_without_a_draft_nothing_was_submitted(scene):
         ([error(48001)], "wechat_48001"),
         ([page(other("B1"), total=3), page(total=3)], "wechat_list_incomplete"),
         ([page(other("B1"), other("B1"), total=2)], "wechat_list_incomplete"),
-        ([page(*(other(f"B{n}") for n in range(20)), total=21), page(other("B20"), other("B21"), total=22)],
-         "wechat_list_incomplete"),
+        (
+            [
+                page(*(other(f"B{n}") for n in range(20)), total=21),
+                page(other("B20"), other("B21"), total=22),
+            ],
+            "wechat_list_incomplete",
+        ),
         ([{"item": []}], "wechat_incomplete"),
     ],
 )  # fmt: skip

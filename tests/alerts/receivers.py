@@ -198,8 +198,8 @@ def make_certificate(
     now = dt.datetime.now(dt.UTC)
     usage = x509.KeyUsage(
         digital_signature=True, key_cert_sign=issuer is None, crl_sign=issuer is None,
-        content_commitment=False, key_encipherment=False, data_encipherment=False, key_agreement=False,
-        encipher_only=False, decipher_only=False,
+        content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, encipher_only=False, decipher_only=False,
     )  # fmt: skip
     builder = (
         x509.CertificateBuilder()

@@ -308,7 +308,10 @@ def test_apprise_is_imported_late():
 
     Every command that reads settings imports it.
     """
-    code = "import sys, publisher.app.alert_channels; print({'apprise', 'requests'} & set(sys.modules))"
+    code = (
+        "import sys, publisher.app.alert_channels; "
+        "print({'apprise', 'requests'} & set(sys.modules))"
+    )
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=MUCH_TIME, check=True
     )

@@ -212,8 +212,11 @@ def main(arguments: Sequence[str]) -> int:
         f"alerts {result.alerts}, calls of bad channels {result.calls}, lost {list(result.lost)}"
     )
     if given.record:
-        what = f"{given.minutes:g} minutes; {result.alerts} alerts, {result.calls} calls of bad channels, "
-        text = f"{table}\n\nLater beside bad channels: {delays}. {what}{len(result.lost)} alerts lost.\n\n"
+        counts = (
+            f"{given.minutes:g} minutes; {result.alerts} alerts,"
+            f" {result.calls} calls of bad channels, {len(result.lost)} alerts lost."
+        )
+        text = f"{table}\n\nLater beside bad channels: {delays}. {counts}\n\n"
         write_recorded(PAGE, "bad-channels", text + describe_machine())
     is_late = any(delay >= MAX_DELAY_SECONDS for delay in result.delays.values())
     return int(is_late or bool(result.lost) or not result.alerts)

@@ -122,7 +122,10 @@ PEERS = (
     Peer(
         name="Procrastinate + PostgreSQL",
         module="procrastinate_tasks",
-        stored="SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded' AND task_name = 'post'",
+        stored=(
+            "SELECT count(*) FROM procrastinate_jobs"
+            " WHERE status = 'succeeded' AND task_name = 'post'"
+        ),
         pins="procrastinate.txt",
         needs_postgres=True,
     ),

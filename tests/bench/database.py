@@ -25,20 +25,27 @@ from tests.postgres_server import start_postgres
 PAST_DELIVERIES = """
 WITH RECURSIVE past(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM past WHERE n < :rows)
 INSERT INTO delivery (
-    post, occurrence, account, platform, login, state, version, revision_hash, content_hash, rendered_hash,
-    scheduled_at, due_at, expires_at, max_delay, updated_at, is_urgent, attempts, fencing_token, readbacks,
-    auth_failures, failures, worker_crashes, remote_id, url, published_at, is_manually_confirmed, was_resent, desired,
-    kind, marker)
-SELECT 'past-' || (n / :accounts), 'once', 'a' || (n % :accounts), 'weibo', 'weibo/a' || (n % :accounts), 'published',
-    5, 'r', 'd', 'f', :then + n, :then + n, :then + n, 0, :then + n, 0, 1, 1, 0, 0, 0, 0, '1' || n, 'https://example.cn',
-    :then + n, 0, 0, 'as_planned', 'warning', 'P' || n FROM past
+    post, occurrence, account, platform, login,
+    state, version, revision_hash, content_hash, rendered_hash,
+    scheduled_at, due_at, expires_at, max_delay, updated_at,
+    is_urgent, attempts, fencing_token, readbacks, auth_failures, failures, worker_crashes,
+    remote_id, url, published_at,
+    is_manually_confirmed, was_resent, desired, kind, marker)
+SELECT 'past-' || (n / :accounts), 'once',
+    'a' || (n % :accounts), 'weibo', 'weibo/a' || (n % :accounts),
+    'published', 5, 'r', 'd', 'f',
+    :then + n, :then + n, :then + n, 0, :then + n,
+    0, 1, 1, 0, 0, 0, 0,
+    '1' || n, 'https://example.cn', :then + n,
+    0, 0, 'as_planned', 'warning', 'P' || n FROM past
 """
 PAST_ATTEMPTS = """
 INSERT INTO attempt (
-    delivery, number, fencing_token, login, account, worker, rendered_hash, baseline_at, intended_at, ended_at, outcome,
-    detail, identity, method)
-SELECT id, 1, 1, login, account, 'w', 'f', due_at, due_at, due_at, 'published', '{}', '', '' FROM delivery
-WHERE state = 'published'
+    delivery, number, fencing_token, login, account, worker, rendered_hash,
+    baseline_at, intended_at, ended_at, outcome, detail, identity, method)
+SELECT id, 1, 1, login, account, 'w', 'f',
+    due_at, due_at, due_at, 'published', '{}', '', ''
+FROM delivery WHERE state = 'published'
 """
 PAST_POSTS = """
 INSERT INTO post (id, content_hash, body, in_force_since, is_scheduled, is_cancelled)

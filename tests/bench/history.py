@@ -31,7 +31,8 @@ START, CHECK = "start", "reading the whole file"
 """A start reads the whole file to find damage. Its cost grows with the file, so it has no goal."""
 DUE = "UPDATE delivery SET due_at = ?, next_action_at = ? WHERE state = 'pending'"
 PUBLISHED = """
-UPDATE delivery SET state = 'published', version = version + 1, remote_id = '9' || id, published_at = due_at
+UPDATE delivery
+SET state = 'published', version = version + 1, remote_id = '9' || id, published_at = due_at
 WHERE state = 'sending'
 """
 ROUNDS = 7

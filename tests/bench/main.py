@@ -78,7 +78,8 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"no such figure here: {', '.join(unknown)}; there are {', '.join(FIGURES)}")
     if is_in_memory(Path(tempfile.gettempdir())) and not asked.brief:
         click.echo(
-            f"{tempfile.gettempdir()} is in memory, where a sync costs nothing: set TMPDIR to a folder on a disk."
+            f"{tempfile.gettempdir()} is in memory, where a sync costs nothing:"
+            " set TMPDIR to a folder on a disk."
         )
         if asked.record:
             return 1

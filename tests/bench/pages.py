@@ -65,7 +65,10 @@ TYPE = """(field, word) => new Promise((done) => {
 })"""
 """Types into a field; returns how many milliseconds later its check is on the screen."""
 VIEWER = Actor(role=Role.PERSON, name="值班")
-PUBLISHED = "UPDATE delivery SET state = 'published', remote_id = '9' || id, due_at = ?, published_at = ? WHERE post = ?"
+PUBLISHED = (
+    "UPDATE delivery SET state = 'published', remote_id = '9' || id, due_at = ?, published_at = ?"
+    " WHERE post = ?"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

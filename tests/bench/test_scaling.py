@@ -26,13 +26,17 @@ def test_a_recorded_table_replaces_the_one_before_and_nothing_else(tmp_path, mon
     """The text around the marks stays."""
     monkeypatch.setattr(report, "PAGE", tmp_path / "page.md")
     report.PAGE.write_text(
-        "before\n<!-- recorded by scripts/a --record: begin -->\nold\n<!-- recorded: end -->\nafter\n",
+        "before\n"
+        "<!-- recorded by scripts/a --record: begin -->\nold\n<!-- recorded: end -->\n"
+        "after\n",
         "utf-8",
     )
     report.write_table("a", [{"x": "1", "y": "2"}])
     page = report.PAGE.read_text("utf-8")
     assert page.startswith(
-        "before\n<!-- recorded by scripts/a --record: begin -->\n| x | y |\n| --- | --- |\n| 1 | 2 |\n\n"
+        "before\n"
+        "<!-- recorded by scripts/a --record: begin -->\n"
+        "| x | y |\n| --- | --- |\n| 1 | 2 |\n\n"
     )
     assert page.endswith("\n<!-- recorded: end -->\nafter\n")
 

@@ -62,7 +62,10 @@ to = {to}
 {more}[post.data]
 summary = "凡自称客服要求转账退款的都是诈骗，请挂断"
 """
-BODY = 'body = "正规退款原路退回，不需要转账。自称客服要求转账退款的都是诈骗，请挂断并拨打报警电话。"\n'
+BODY = (
+    'body = "正规退款原路退回，不需要转账。'
+    '自称客服要求转账退款的都是诈骗，请挂断并拨打报警电话。"\n'
+)
 NO_BODY = ""
 """For schedules of many thousand posts: a file may have 4 MB."""
 

@@ -58,7 +58,8 @@ SHIFT_OF_A_CLOCK = 0.0001
 A line that moves is a hundred times as much.
 """
 LOADED = """() => performance.getEntriesByType("resource")
-  .filter((each) => each.transferSize > 0 && !each.name.includes("/events")).map((each) => each.name)"""
+  .filter((each) => each.transferSize > 0 && !each.name.includes("/events"))\
+.map((each) => each.name)"""
 """The loads of a page besides itself and the stream.
 
 Files kept by its browser do not count.

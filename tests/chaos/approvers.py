@@ -22,7 +22,8 @@ LINK = re.compile(r"^[\w-]{43}$", re.MULTILINE)
 WAITING = """SELECT t.post, t.occurrence, t.fingerprint FROM approvable_text t
 WHERE EXISTS (SELECT 1 FROM delivery d WHERE d.post = t.post AND d.occurrence = t.occurrence
     AND d.state IN ('pending', 'due', 'claimed', 'retrying'))
-ORDER BY (SELECT min(d.due_at) FROM delivery d WHERE d.post = t.post AND d.occurrence = t.occurrence), t.at DESC"""
+ORDER BY (SELECT min(d.due_at) FROM delivery d
+    WHERE d.post = t.post AND d.occurrence = t.occurrence), t.at DESC"""
 """All texts of waiting deliveries.
 
 The database does not show the present text, as an edit may be taken back. An approval of another
@@ -31,7 +32,8 @@ text is refused.
 GIVEN = "SELECT post, occurrence, fingerprint, person FROM approval WHERE ended_at IS NULL"
 UNAPPROVABLE = """SELECT DISTINCT a.post FROM approval a
 JOIN delivery d ON d.post = a.post AND d.occurrence = a.occurrence
-WHERE a.ended_at IS NULL AND d.state IN ('pending', 'due', 'claimed', 'retrying') AND a.post LIKE 'post-%'"""
+WHERE a.ended_at IS NULL AND d.state IN ('pending', 'due', 'claimed', 'retrying')
+AND a.post LIKE 'post-%'"""
 """Posts with an approval that can still be ended. Some of their deliveries may be on their way."""
 
 

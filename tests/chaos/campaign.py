@@ -171,7 +171,7 @@ class Campaign:
     dealing: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.people = People(self, Random(self.dice.getrandbits(32)))  # noqa: S311 # repeatable on purpose
+        self.people = People(self, Random(self.dice.getrandbits(32)))  # noqa: S311 # repeatable
         self.changes = Changes(self, Random(f"changes of {self.options.seed}"))  # noqa: S311 # same
         self.approvers = Approvers(self.publisher)
         self.moods = Random(f"moods of {self.options.seed}")  # noqa: S311 # same
@@ -485,7 +485,8 @@ class Campaign:
         if len(left) >= MOST_LEFT and not called:
             what = AT_A_START.get(kill.deed, "after a wrong clock")
             raise DaemonError(
-                f"{what}: nothing was sent for {QUIET:.0f} s, though {len(left)} accounts had something due"
+                f"{what}: nothing was sent for {QUIET:.0f} s, "
+                f"though {len(left)} accounts had something due"
             )
 
     @property
@@ -513,7 +514,10 @@ class Campaign:
             self.calls_cut += bool(left)
         fate = "reached" if is_reached else "-"
         where = kill.switch or f"{kill.deed} {kill.after:.2f}s"
-        reported = f"{self.spent:4} {self.seconds:6.0f}s {victim.folder.name:12} {where:32} {fate:8} {left} sending"
+        reported = (
+            f"{self.spent:4} {self.seconds:6.0f}s {victim.folder.name:12} "
+            f"{where:32} {fate:8} {left} sending"
+        )
         click.echo(reported, err=True)
         return is_reached
 
@@ -725,7 +729,8 @@ def _run(options: Options, folder: Path, database: str | None, receiver: Webhook
         network = platforms.close()
     findings += check(artefacts, needs_approval=options.approvals)
     if options.approvals:
-        from tests.chaos.restored import restore_unapproved  # noqa: PLC0415 # it is a campaign of its own
+        # it is a campaign of its own
+        from tests.chaos.restored import restore_unapproved  # noqa: PLC0415
 
         findings += restore_unapproved(folder / "restored", options.bug)
     figures = figures_of(options, campaign, expectations, findings, lasted=lasted, network=network)

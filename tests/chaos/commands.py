@@ -53,7 +53,8 @@ def give_command(
         )
         process.start()
         process.join()
-        # not the process's own exit code: of two threads that ask, as `start` does as well, one may get another
+        # not the process's own exit code: of two threads that ask, as `start` does as well, one may
+        # get another
         ended = folder / "code"
         code = int(ended.read_text("ascii")) if ended.exists() else -1
         output, errors = ((folder / number).read_text("utf-8") for number in "12")
@@ -69,7 +70,7 @@ def _run(
         os.dup2(opened, number)
         os.close(opened)
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 # they are the process's own
+        open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 # the process's own
         for number, mode in enumerate("rww")
     )
     os.environ.clear()
@@ -77,7 +78,8 @@ def _run(
     sys.argv = ["publisher", *arguments]
     if mutant is not None:
         mutants.plant(mutant)
-    from publisher.cli import main  # noqa: PLC0415 # the campaign itself loads nothing of the program
+    # the campaign itself loads nothing of the program
+    from publisher.cli import main  # noqa: PLC0415
 
     try:
         main()

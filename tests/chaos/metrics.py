@@ -64,7 +64,9 @@ def figures_of(
         "refused": f"{expectations.refused} by the platforms, each explained by a fault",
         "wrong clocks, outages": f"{from_campaign['(clock wrong)']}, {len(campaign.outages)}",
         "at a start": ", ".join(f"{what} {from_campaign[what]}" for what in AT_A_START.values()),
-        "waiting for a person": f"{expectations.held.total()}, {expectations.held[UNDER_REVIEW]} possibly under review",
+        "waiting for a person": (
+            f"{expectations.held.total()}, {expectations.held[UNDER_REVIEW]} possibly under review"
+        ),
         "held, share": f"{100 * expectations.held.total() / max(1, len(campaign.wanted)):.1f} %",
         "held, by rule": ", ".join(
             f"{reason} {number}" for reason, number in sorted(expectations.held.items())

@@ -194,7 +194,8 @@ class Publisher:
             raise DaemonError("a daemon works though an account has another id") from error
         if done.returncode <= 0 or "Traceback" in done.stderr or renamed not in done.stderr:
             raise DaemonError(
-                f"with another id for an account it ended with {done.returncode}: {done.stderr[-2000:]}"
+                f"with another id for an account it ended with {done.returncode}: "
+                f"{done.stderr[-2000:]}"
             )
 
     def _start_copy(self) -> None:

@@ -371,18 +371,28 @@ def _too_late(rows: Rows, racers: Racers) -> Iterator[str]:
                 call for call in after if intents[names[call.delivery], call.attempt] < entry
             ]
             if len(under_way) > answer.sent_before:
-                yield f"{answer.post}: {len(under_way)} calls after an unapprove that counted {answer.sent_before}"
+                yield (
+                    f"{answer.post}: {len(under_way)} calls after an unapprove "
+                    f"that counted {answer.sent_before}"
+                )
         if answer.kind == "cancel" and len(after) > answer.sent_before:
-            yield f"{answer.post}: {len(after)} calls after a cancellation that left {answer.sent_before}"
+            yield (
+                f"{answer.post}: {len(after)} calls after a cancellation "
+                f"that left {answer.sent_before}"
+            )
         if answer.kind in STOPS:
             scope = answer.post if answer.kind == "cancel" else f"post:{answer.post}"
             entry = entries[STOPS[answer.kind], scope]
             for call in after:
+                name = names[call.delivery]
                 late = call.asked_at - answer.at
-                if intents[names[call.delivery], call.attempt] > entry:
-                    yield f"{names[call.delivery]}: an intent was written after the {answer.kind} was answered"
+                if intents[name, call.attempt] > entry:
+                    yield f"{name}: an intent was written after the {answer.kind} was answered"
                 elif late > INTENT_RECHECK_AFTER.total_seconds():
-                    yield f"{names[call.delivery]}: a call that asked {late:.2f} s after the {answer.kind} was allowed"
+                    yield (
+                        f"{name}: a call that asked {late:.2f} s after the {answer.kind} "
+                        "was allowed"
+                    )
 
 
 def _intents(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[tuple[str, int], int]:

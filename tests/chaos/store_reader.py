@@ -9,7 +9,8 @@ from typing import Any
 
 IN_SENDING = "SELECT count(*) FROM delivery WHERE state = 'sending' AND worker = '{worker}'"
 STATES = "SELECT state, count(*) FROM delivery WHERE post LIKE 'post-%' GROUP BY state"
-OPEN = """SELECT post, account, state, follows FROM delivery WHERE post NOT LIKE 'daily-%' AND state NOT IN
+OPEN = """SELECT post, account, state, follows FROM delivery
+WHERE post NOT LIKE 'daily-%' AND state NOT IN
 ('published', 'retracted', 'cancelled', 'failed', 'expired', 'removed', 'held')"""
 NEXT = """SELECT coalesce(max(next_action_at), 0) FROM delivery
 WHERE state IN ('unknown', 'submitted', 'retrying', 'retracting')"""
@@ -23,9 +24,11 @@ HAVING sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END) > 0
 AND sum(CASE WHEN state IN ('claimed', 'retrying', 'due', 'pending') THEN 1 ELSE 0 END) > 0"""
 LATE = "SELECT count(*) FROM delivery WHERE state = 'due' AND due_at < {now}"
 ON_THE_WAY = "SELECT DISTINCT post FROM delivery WHERE state IN ('claimed', 'retrying')"
-IN_DOUBT = """SELECT post, account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retrying')
+IN_DOUBT = """SELECT post, account FROM delivery
+WHERE state IN ('sending', 'unknown', 'submitted', 'retrying')
 AND post LIKE 'post-%'"""
-OPEN_OUTCOME = """SELECT post, account FROM delivery WHERE state IN ('unknown', 'submitted', 'sending')
+OPEN_OUTCOME = """SELECT post, account FROM delivery
+WHERE state IN ('unknown', 'submitted', 'sending')
 AND post LIKE 'post-%'"""
 HELD_EDITED = "SELECT post, account FROM delivery WHERE state = 'held' AND reason = 'edited'"
 IN_HAND = """SELECT post, account, state FROM delivery
@@ -34,7 +37,8 @@ LIVE = "SELECT post, account FROM delivery WHERE state = 'published' AND post LI
 LEFT = """SELECT DISTINCT account FROM delivery WHERE state IN ('pending', 'due') AND attempts = 0
 AND post LIKE 'post-%' AND due_at < {until} AND account NOT LIKE '{besides}%' AND follows IS NULL
 AND coalesce(reason, '') <> 'awaiting_approval'
-AND account NOT IN (SELECT account FROM delivery WHERE state IN ('sending', 'unknown', 'submitted', 'retrying'))"""
+AND account NOT IN (SELECT account FROM delivery
+    WHERE state IN ('sending', 'unknown', 'submitted', 'retrying'))"""
 """Accounts of all platforms but one that had a post to send at an instant, and none in doubt."""
 CALLED_SINCE = (
     "SELECT count(*) FROM attempt WHERE intended_at >= {since} AND account NOT LIKE '{besides}%'"
@@ -46,7 +50,8 @@ PAUSED = "SELECT scope FROM pause"
 ACCEPTED = "SELECT text FROM schedule WHERE text IS NOT NULL"
 STATES_OF = "SELECT state, count(*) FROM delivery WHERE post = '{post}' GROUP BY state"
 TRIED_OF = "SELECT count(*) FROM delivery WHERE post = '{post}' AND attempts > 0"
-CALLED_FIRST = """SELECT d.post, min(a.intended_at) FROM attempt a JOIN delivery d ON d.id = a.delivery
+CALLED_FIRST = """SELECT d.post, min(a.intended_at) FROM attempt a
+JOIN delivery d ON d.id = a.delivery
 GROUP BY d.post"""
 SITUATIONS = """SELECT DISTINCT state FROM delivery WHERE state IN ('unknown', 'submitted')
 UNION SELECT 'wechat_due' FROM delivery WHERE account LIKE 'wechat%' AND follows IS NULL

@@ -428,15 +428,18 @@ class Workspace:
     def _minutely(self) -> str:
         """A post that repeats each minute, for as long as an outage lasts."""
         first, last = self.minutes or (EPOCH, EPOCH)
-        times = f'cron = "* * * * *"\nfrom = {_instant(first)}\nuntil = {_instant(last + timedelta(seconds=30))}\n'
+        until = _instant(last + timedelta(seconds=30))
+        times = f'cron = "* * * * *"\nfrom = {_instant(first)}\nuntil = {until}\n'
         return self._repeating_table(
             MINUTELY, MINUTELY_TITLE, MINUTELY_TITLE, f'{times}max_delay = "{MINUTELY_LATE}s"\n'
         )
 
     def _repeating_table(self, name: str, title: str, body: str, times: str) -> str:
         return (
-            f'[[post]]\nid = "{name}"\nkind = "warning"\ntemplate = "warning"\nauthor = "{AUTHOR}"\nlevel = "blue"\n'
-            f'title = "{title}"\nbody = "{body}"\n{times}to = {json.dumps(self.repeating_accounts)}\n'
+            f'[[post]]\nid = "{name}"\nkind = "warning"\ntemplate = "warning"\n'
+            f'author = "{AUTHOR}"\nlevel = "blue"\n'
+            f'title = "{title}"\nbody = "{body}"\n'
+            f"{times}to = {json.dumps(self.repeating_accounts)}\n"
             f'[post.data]\nsummary = "{body}"\n'
         )
 

@@ -129,7 +129,8 @@ def format_live_settings() -> str:
     parts = [f'environment = "live"\nsecrets_dir = "secrets"\n{PUBLIC_IP}\n']
     parts += [REGION.format(code=code, slug=slug, city=city) for code, slug, city in CITIES]
     parts.append(
-        '\n[groups]\nnorth = ["beijing-weibo", "beijing-wechat", "tianjin-weibo", "tianjin-wechat"]\n'
+        "\n[groups]\n"
+        'north = ["beijing-weibo", "beijing-wechat", "tianjin-weibo", "tianjin-wechat"]\n'
     )
     for number, (code, slug, city) in enumerate(CITIES, 1):
         accounts = {

@@ -307,7 +307,8 @@ def begun(assigned):
     body = json.dumps({**json.loads(body), "extra_parts": [SECOND]})
     database.execute("UPDATE rendered_post SET body = ? WHERE fingerprint = ?", (body, name))
     database.execute(
-        "UPDATE delivery SET extra_parts = 1, parts_done = 1, remote_id = '10990000001', url = ?, published_at = 1"
+        "UPDATE delivery SET extra_parts = 1, parts_done = 1,"
+        " remote_id = '10990000001', url = ?, published_at = 1"
         " WHERE platform = 'tieba'",
         (THREAD,),
     )

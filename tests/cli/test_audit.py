@@ -205,9 +205,8 @@ def test_every_action_of_a_person_has_its_entry(run, drill_with_orders, monkeypa
     text = "".join(map(str, database.execute("SELECT * FROM audit").fetchall()))
     database.close()
     assert [event for event, _name in found] == [
-        "send_requested", "paused", "resumed", "paused", "resumed", "secret_stored", "secrets_rotated",
-        "secret_removed",
-        "cancelled",
+        "send_requested", "paused", "resumed", "paused", "resumed",
+        "secret_stored", "secrets_rotated", "secret_removed", "cancelled",
     ]  # fmt: skip
     assert found[5] == ("secret_stored", "赵")
     assert "app_secret" not in text

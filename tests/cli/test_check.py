@@ -24,7 +24,10 @@ LINE = re.compile(r"^\S+:\d+:\d+: (\S+: )?\S.*$")
 def loaded(*arguments, of=HEAVY):
     """Return the heavy libraries loaded by a command, or libraries with other names."""
     command = list(map(str, arguments))
-    code = f"import sys; from publisher.cli import run_command; run_command({command!r}); print(*sys.modules)"
+    code = (
+        "import sys; from publisher.cli import run_command; "
+        f"run_command({command!r}); print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {name for name in of if name in done.stdout.split()}
 
@@ -91,8 +94,8 @@ def test_check_names_example_hosts_and_missing_secrets(run, workspace):
     assert "weibo-tianjin" in text.splitlines()[found["secret_missing"]["line"] - 1]
     shown = run("-C", workspace, "--lang", "en", "check").out
     assert (
-        "account[0].link_template: warning: www.example.gov.cn in link_template is an address for examples"
-        in shown
+        "account[0].link_template: warning:"
+        " www.example.gov.cn in link_template is an address for examples" in shown
     )
     assert (
         "post 1 (one), data.summary: warning: 192.0.2.7 in summary is an address for examples"
@@ -543,7 +546,8 @@ def test_a_message_of_every_command_needs_only_the_first_areas():
     code = (
         "import sys, tomllib; parse, parsed = tomllib.loads, []; "
         "tomllib.loads = lambda text: parsed.append(text) or parse(text); "
-        "from publisher.i18n import Messages; print(Messages('en').translate('daemon_stopped'), len(parsed)); "
+        "from publisher.i18n import Messages; "
+        "print(Messages('en').translate('daemon_stopped'), len(parsed)); "
         "print(Messages('en').translate('no such code'), len(parsed) > 10)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -208,7 +208,8 @@ def test_messages_of_libraries_are_log_lines_without_secrets():
     """An error known only to a library, such as of an unawaited task, shows no secret."""
     _out, reported = result(
         "import logging; from publisher.runtime.logs import configure_logging; configure_logging();"
-        f"logging.getLogger('httpx').error('refused: access_token={SECRET}', exc_info=ValueError('x'))"
+        "logging.getLogger('httpx').error("
+        f"'refused: access_token={SECRET}', exc_info=ValueError('x'))"
     )
     line = json.loads(reported)
     assert (line["event"], line["logger"], line["level"]) == ("library", "httpx", "error")
@@ -220,7 +221,8 @@ def test_messages_of_libraries_are_log_lines_without_secrets():
 def test_a_malformed_log_call_does_not_stop_a_library():
     """A message that cannot be formatted costs one line, and is counted; the library goes on."""
     out, _reported = result(
-        "import logging; from publisher.runtime.logs import dropped_line_count, configure_logging; configure_logging();"
+        "import logging; from publisher.runtime.logs import dropped_line_count, configure_logging;"
+        " configure_logging();"
         "logging.getLogger('x').error('%d', 'no number'); print(dropped_line_count())"
     )
     assert out == "1\n"
@@ -231,7 +233,8 @@ def test_i19_a_failure_in_a_command_is_reported_beside_its_answer_without_secret
     out, reported = result(
         "from publisher.runtime.logs import log\n"
         f"token = 'access_token={SECRET}'\n"
-        "try:\n    raise ValueError(token)\nexcept ValueError:\n    log.exception('adapter_failed', said=token)\n"
+        "try:\n    raise ValueError(token)\n"
+        "except ValueError:\n    log.exception('adapter_failed', said=token)\n"
     )
     assert out == ""
     assert "adapter_failed" in reported

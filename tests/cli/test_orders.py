@@ -448,7 +448,10 @@ def test_a_post_sent_before_its_time_carries_the_minute_of_the_order(run, drill,
     assert run("-C", drill, "reload").code == 0
     assert run("-C", drill, "send", "refund", "--by", "王").code == 0
     with sqlite3.connect(drill / "var" / "publisher.db") as connection:
-        query = "SELECT body FROM rendered_post JOIN delivery ON rendered_post.fingerprint = delivery.rendered_hash"
+        query = (
+            "SELECT body FROM rendered_post"
+            " JOIN delivery ON rendered_post.fingerprint = delivery.rendered_hash"
+        )
         words = " ".join(body for (body,) in connection.execute(query))
     connection.close()
     assert f"{now.year}年{now.month}月{now.day}日" in words

@@ -156,7 +156,8 @@ def test_the_report_has_the_figures_of_inspections(run, silent, tmp_path):
     assert days["beijing-wechat"] == {"longest": 30, "red_days": 17, "days_now": 30}
     weibo, everything = (shown["inspection"][index] for index in (2, -1))
     assert weibo == {
-        "platform": "weibo", "accounts": 1, "posts": 1, "silent_accounts": 1, "silent_now": 1, "removed": 0
+        "platform": "weibo", "accounts": 1, "posts": 1,
+        "silent_accounts": 1, "silent_now": 1, "removed": 0,
     }  # fmt: skip
     assert (everything["platform"], everything["accounts"], everything["silent_now"]) == ("", 3, 3)
     file = tmp_path / "report.csv"

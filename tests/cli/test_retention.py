@@ -21,8 +21,10 @@ AGO = timedelta(days=900)
 BY = ("--by", "王")
 AGED = """
 UPDATE delivery SET state = 'removed', due_at = due_at - :ago, scheduled_at = scheduled_at - :ago,
-    expires_at = expires_at - :ago, updated_at = updated_at - :ago, published_at = published_at - :ago;
-UPDATE attempt SET baseline_at = baseline_at - :ago, intended_at = intended_at - :ago, ended_at = ended_at - :ago;
+    expires_at = expires_at - :ago, updated_at = updated_at - :ago,
+    published_at = published_at - :ago;
+UPDATE attempt SET baseline_at = baseline_at - :ago, intended_at = intended_at - :ago,
+    ended_at = ended_at - :ago;
 """
 
 

@@ -315,7 +315,8 @@ def test_what_is_refused_is_in_the_audit(ask, enrol, issue_token, drill):
     ask("resume", "--by", "wang", token=f"{token}x")
     entries = [entry for entry in audit_of(ask, drill) if entry["event"].endswith("_refused")]
     assert [(entry["subject"], entry["event"]) for entry in entries] == [
-        ("user:wang", "password_refused"), ("user:wang", "token_refused"), ("user:wang", "action_refused"),
+        ("user:wang", "password_refused"), ("user:wang", "token_refused"),
+        ("user:wang", "action_refused"),
         ("user:?", "password_refused"), ("user:?", "token_refused"),
     ]  # fmt: skip
     assert "nobody" not in json.dumps(entries)

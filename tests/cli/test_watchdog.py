@@ -29,7 +29,10 @@ def hooks(drill):
         served = {name: stack.enter_context(serving(Webhook())) for name in ("duty", "chief")}
         for name, hook in served.items():
             (drill / "secrets" / name).write_text(json.dumps({"url": hook.url}), "utf-8")
-        rules = '[alerts]\nfirst = ["duty"]\nsecond = ["chief"]\n[alerts.channels]\nduty = "duty"\nchief = "chief"\n'
+        rules = (
+            '[alerts]\nfirst = ["duty"]\nsecond = ["chief"]\n'
+            '[alerts.channels]\nduty = "duty"\nchief = "chief"\n'
+        )
         settings = drill / "publisher.toml"
         settings.write_text(settings.read_text("utf-8") + rules, "utf-8")
         write_schedule(drill)

@@ -37,8 +37,8 @@ RECORDED = {
     "removals_confirmed",
 }
 UNSHOWN = {
-    "app_id", "changed", "failover", "moved", "older", "probed", "returned", "user_changed", "user_disabled",
-    "user_left", "user_reset",
+    "app_id", "changed", "failover", "moved", "older", "probed", "returned",
+    "user_changed", "user_disabled", "user_left", "user_reset",
 }  # fmt: skip
 """Recorded as a reason in the audit log or beside a code, and part of no text that people read."""
 REASONS = {
@@ -67,8 +67,8 @@ ALERTS = {
     *re.findall(r'(?:raise_alert|replace_alerts)\(\s*transaction, [^"{]+"(\w+)"', CORE_TEXT),
 }
 ABOUT_THE_WHOLE = {
-    "reload_refused", "database_restored", "waiting_for_journal", "circuit_breaker_open", "templates_invalid",
-    "clock_skew", "approvals_voided", "users_suspended", *OF_THE_CLOCK,
+    "reload_refused", "database_restored", "waiting_for_journal", "circuit_breaker_open",
+    "templates_invalid", "clock_skew", "approvals_voided", "users_suspended", *OF_THE_CLOCK,
 }  # fmt: skip
 """Alerts that concern no single post or account."""
 INSTANT = datetime(2027, 1, 5, 1, 0, tzinfo=UTC)

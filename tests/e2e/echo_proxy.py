@@ -79,7 +79,8 @@ class Handler(BaseHTTPRequestHandler):
             for name, value in self.headers.items()
             if name in {"authorization", "cookie"}
         }
-        return f"{self.path[-150:]} {reported} {body.decode('utf-8', 'replace')[-300:]} {self.headers} {self.path}"
+        end_of_body = body.decode("utf-8", "replace")[-300:]
+        return f"{self.path[-150:]} {reported} {end_of_body} {self.headers} {self.path}"
 
     def _forward(self, body: bytes) -> None:
         reply = self.server.simulator.request(

@@ -172,7 +172,8 @@ def test_the_checker_judges_the_calls_of_all_parts(workspace, simulator, tmp_pat
 @pytest.mark.parametrize(
     "point",
     [
-        "reconcile.before_commit:kill@1",  # the thread was found by reading, and is not yet recorded
+        # the thread was found by reading, and is not yet recorded
+        "reconcile.before_commit:kill@1",
         # the thread is recorded, its first part only claimed
         pytest.param("claim.after_commit:kill@2", marks=pytest.mark.extra),
         pytest.param("http.mid_body:kill@2", marks=pytest.mark.extra),

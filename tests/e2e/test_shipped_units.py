@@ -75,7 +75,8 @@ calls = [92, 93, 94, 140, 141, 260]
 code = [(0x20, 0, 0, 0), *((0x15, len(calls) - place, 0, call) for place, call in enumerate(calls))]
 code += [(0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x00050001)]
 program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in code))
-installed = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code), ctypes.addressof(program)))
+installed = ctypes.create_string_buffer(\
+struct.pack("HxxxxxxP", len(code), ctypes.addressof(program)))
 if ctypes.CDLL(None).prctl(22, 2, installed, 0, 0):
     sys.exit("no filter of system calls")
 os.execv(sys.argv[1], sys.argv[1:])

@@ -108,7 +108,8 @@ async def test_a_save_changes_the_one_post_and_keeps_the_file_as_it_was(planner,
 
 
 async def test_a_save_back_to_an_earlier_text_is_in_force_only_once_the_daemon_has_read_it(
-    planner, file
+    planner,  # noqa: F811 # the fixture
+    file,
 ):
     """An undo writes a text that was in force before; the page after it has to show it."""
     await accept(planner, file)
@@ -256,7 +257,9 @@ async def test_a_removed_post_is_gone_and_one_that_was_sent_stays(planner, file)
 
 
 async def test_a_full_file_takes_only_what_is_urgent_or_makes_it_smaller(
-    planner, file, monkeypatch
+    planner,  # noqa: F811 # the fixture
+    file,
+    monkeypatch,
 ):
     """Nobody's posts make the file larger than is read.
 
@@ -379,7 +382,9 @@ async def test_a_death_before_the_rename_leaves_the_old_file(planner, file, monk
 
 
 async def test_a_file_saved_by_an_editor_in_the_last_moment_is_not_overwritten(
-    planner, file, monkeypatch
+    planner,  # noqa: F811 # the fixture
+    file,
+    monkeypatch,
 ):
     """Writes by others are compared once more before the rename.
 
@@ -399,7 +404,9 @@ async def test_a_file_saved_by_an_editor_in_the_last_moment_is_not_overwritten(
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_a_save_against_an_older_file_than_the_accepted_one_is_no_revert(
-    planner, file, tmp_path
+    planner,  # noqa: F811 # the fixture
+    file,
+    tmp_path,
 ):
     """On a host that lags behind a save is a conflict first.
 
@@ -460,7 +467,9 @@ async def test_saves_made_before_the_first_is_in_force_follow_one_another(planne
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_a_save_that_was_in_force_and_is_undone_elsewhere_stays_undone(
-    planner, file, tmp_path
+    planner,  # noqa: F811 # the fixture
+    file,
+    tmp_path,
 ):
     """A host that still has an undone text brings nothing back.
 
@@ -521,7 +530,8 @@ async def test_old_saves_and_drafts_are_forgotten(planner, file):  # noqa: F811
 @pytest.mark.long
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_save_in_a_file_of_ten_thousand_posts_costs_little_more_than_loading_it(
-    planner, file
+    planner,  # noqa: F811 # the fixture
+    file,
 ):
     """A save takes at most eight times as long as the parser alone.
 
@@ -625,7 +635,10 @@ def test_a_file_of_another_user_is_replaced_if_that_one_keeps_its_rights(
 
 
 async def test_a_post_is_for_all_accounts_that_it_names_whatever_these_are(planner, file):  # noqa: F811
-    """An account that is off now, or comes later under a wide name, is the writer's too, or nothing is saved."""
+    """An account that is off, or comes later under a wide name, has to be the writer's too.
+
+    Otherwise nothing is saved.
+    """
     context = planner.schedule_context
     off = replace(context.accounts["b"], mode=Mode.OFF)
     planner = replace(
@@ -644,7 +657,10 @@ async def test_a_post_is_for_all_accounts_that_it_names_whatever_these_are(plann
 
 @pytest.mark.parametrize(("reach", "is_saved"), [(None, True), ({"a", "b"}, True), ({"b"}, False)])
 async def test_a_post_that_its_writer_may_not_see_is_unknown_as_an_original(
-    planner, file, reach, is_saved
+    planner,  # noqa: F811 # the fixture
+    file,
+    reach,
+    is_saved,
 ):
     """A hidden original is unknown, like any id that does not exist.
 

@@ -111,7 +111,8 @@ async def test_f101_asap_on_a_planned_post_means_after_its_approvals(approving, 
 
 
 async def test_an_account_that_is_added_to_what_is_due_gets_nothing_unless_a_person_asks(
-    planner, world
+    planner,  # noqa: F811 # the fixture
+    world,
 ):
     """An account added to a due post is reported once, and `resend` sends it.
 

@@ -88,7 +88,9 @@ async def reload(planner, text):  # noqa: F811 # the fixture's value
 
 @pytest.mark.parametrize("slip", SLIPS)
 async def test_f100_a_slip_that_is_put_right_leaves_what_was_never_called_as_it_was(
-    planner, world, slip
+    planner,  # noqa: F811 # the fixture
+    world,
+    slip,
 ):
     """After a slip and its correction the urgent post is filed, the rest is as before.
 
@@ -197,7 +199,9 @@ async def test_f100_i1_what_was_sent_again_by_order_does_not_come_back(planner, 
 
 
 async def test_f100_i1_an_order_while_the_plan_is_made_keeps_the_delivery_away(
-    planner, world, monkeypatch
+    planner,  # noqa: F811 # the fixture
+    world,
+    monkeypatch,
 ):
     """An order during planning is found by the transaction, so no delivery comes back.
 
@@ -276,7 +280,9 @@ async def test_f100_i1_an_older_order_does_not_come_back_beside_a_newer_one(plan
     "outcome", [NotSent(reason="connect_failed"), Busy(code="1", reason="busy")]
 )
 async def test_f100_what_no_call_can_have_begun_for_comes_back_and_goes_out_once(
-    planner, world, outcome
+    planner,  # noqa: F811 # the fixture
+    world,
+    outcome,
 ):
     """An account that left `to` before any call can have begun comes back and is sent once.
 

@@ -158,7 +158,8 @@ class Flood:
 
     async def _stream_again_and_again(self, address: str) -> None:
         name = session_cookie_name(is_proxied=self.is_proxied)
-        headers = f"{format_headers(address, is_proxied=self.is_proxied)}Cookie: {name}={self.session}\r\n"
+        cookie = f"Cookie: {name}={self.session}\r\n"
+        headers = f"{format_headers(address, is_proxied=self.is_proxied)}{cookie}"
         while True:
             with contextlib.suppress(OSError):
                 async with self._connect(address) as (reader, writer):

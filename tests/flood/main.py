@@ -390,7 +390,8 @@ class Office:
         began = time.time()
         due = await self.move_post(post, seconds / 2)
         self.report(
-            f"at work; a post to {self.size.accounts} accounts falls due in {due - time.time():.0f} s"
+            f"at work; a post to {self.size.accounts} accounts"
+            f" falls due in {due - time.time():.0f} s"
         )
         await self.work_until(due - STILL_SECONDS)
         self.noticed.late = await self.wait_for_calls(due)
@@ -569,7 +570,8 @@ def main() -> int:
     for name, number in sorted(outcome.counts.items()):
         click.echo(f"     {name:<58} {number:>10}")
     click.echo(
-        f"     load of the machine, of {os.cpu_count()} processors{'':21} {os.getloadavg()[0]:10.1f}"
+        f"     load of the machine, of {os.cpu_count()} processors"
+        f"{'':21} {os.getloadavg()[0]:10.1f}"
     )
     for failed in (*outcome.quiet.failed, *outcome.flooded.failed):
         click.echo(f"FAILED {failed}")

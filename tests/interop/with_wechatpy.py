@@ -38,9 +38,8 @@ def client_of(asked: dict) -> Redirected:
 
 
 def control(asked: dict, path: str, body: dict) -> dict:
-    with urlopen(
-        Request(f"{asked['base']}/_sim/{path}", json.dumps(body).encode()), timeout=PATIENCE
-    ) as answer:
+    request = Request(f"{asked['base']}/_sim/{path}", json.dumps(body).encode())  # noqa: S310
+    with urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
         return json.load(answer)
 
 
@@ -201,9 +200,8 @@ def receive(asked: dict) -> dict:
             "url": f"http://127.0.0.1:{server.server_port}/wx",
             "mode": asked["mode"],
         }
-        request = Request(
-            f"{asked['base']}/_sim/callbacks", json.dumps(wanted | _secrets(asked)).encode()
-        )
+        body = json.dumps(wanted | _secrets(asked)).encode()
+        request = Request(f"{asked['base']}/_sim/callbacks", body)  # noqa: S310
         taken = _register_while_serving(server, request)
         job = client.freepublish.submit(draft(client, asked, "甲"))["publish_id"]
         server.handle_request()

@@ -90,7 +90,8 @@ They are allowed in quotes and as others' attributes: Tieba calls its replies `f
 NOUNLESS_CLAUSE = re.compile(r"\b(?:what|who|whose|those|which)\b", re.IGNORECASE)
 """Begins a clause where a noun could stand."""
 LAYOUT = frozenset({
-    tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
+    tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE,
+    tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
 })  # fmt: skip
 """Tokens that are no code."""
 _BANNED = re.compile(rf"(?<![\w./\"'`?-])(?:{'|'.join(BANNED_WORDS)})(?![\w-])", re.IGNORECASE)

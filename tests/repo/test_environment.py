@@ -37,8 +37,10 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
     with zipfile.ZipFile(os.path.join(folder, "publisher-1.0-py3-none-any.whl"), "w") as wheel:
         info = "publisher-1.0.dist-info"
         wheel.writestr("publisher.pth", os.getcwd())
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: publisher\\nVersion: 1.0\\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{info}/METADATA", \
+"Metadata-Version: 2.1\\nName: publisher\\nVersion: 1.0\\n")
+        wheel.writestr(f"{info}/WHEEL", \
+"Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
         wheel.writestr(f"{info}/RECORD", "")
     return "publisher-1.0-py3-none-any.whl"
 """
@@ -54,7 +56,10 @@ exec .venv/bin/python -c 'import lamp, socket_of_lamp; print(lamp.VERSION)'
 def wheel_of(folder: Path, name: str, version: str, requires: str = "") -> str:
     """Write a package into a folder; return the line that pins it."""
     record, info = [], f"{name}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nProvides-Extra: bright\n{requires}"
+    metadata = (
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        f"Provides-Extra: bright\n{requires}"
+    )
     contents = {
         f"{info}/METADATA": metadata,
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",

@@ -45,7 +45,8 @@ MOUNT = """
 root=$1
 mount --make-rprivate /
 for name in usr {python}; do
-    mkdir -p "$root/$name" && mount --rbind "/$name" "$root/$name" && mount -o remount,bind,ro "$root/$name"
+    mkdir -p "$root/$name" && mount --rbind "/$name" "$root/$name" && \
+mount -o remount,bind,ro "$root/$name"
 done
 for name in bin sbin lib lib64; do
     if [ -L "/$name" ]; then ln -s "$(readlink "/$name")" "$root/$name"
@@ -67,7 +68,8 @@ until sh -eu /steps/health.sh; do kill -0 "$daemon" || { cat /run/log >&2; exit 
 setpriv --reuid publisher-web --regid publisher --init-groups \\
     /opt/publisher/.venv/bin/publisher --lang en -C /srv/publisher web 2>/run/web.log &
 web=$!
-until grep -q '^Dashboard' /run/web.log; do kill -0 "$web" || { cat /run/web.log >&2; exit 1; }; sleep 0.2; done
+until grep -q '^Dashboard' /run/web.log; do \
+kill -0 "$web" || { cat /run/web.log >&2; exit 1; }; sleep 0.2; done
 if grep right_missing /run/web.log >&2; then exit 1; fi
 """
 STOP = 'kill "$web" "$daemon" && wait "$web" && wait "$daemon"'
@@ -264,7 +266,8 @@ def test_the_manuals_commands_work_in_an_empty_root(tmp_path):
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_FIND_LINKS": "/wheels",
             "PIP_NO_CACHE_DIR": "1",
-            "PIP_NO_COMPILE": "1",  # compiling sixty packages, three times, takes longer than all else
+            # compiling sixty packages, three times, takes longer than all else
+            "PIP_NO_COMPILE": "1",
             "PIP_NO_INDEX": "1",
         },
         capture_output=True,

@@ -26,7 +26,8 @@ SHIPPED = sorted(
     if path.suffix in {".md", ".toml", ".txt", ".html", ".py"}
 )
 WRONG_STATEMENTS = {
-    # 12379 publishes warnings of emergencies (突发事件预警信息); warnings of fraud are sent from 12381
+    # 12379 publishes warnings of emergencies (突发事件预警信息);
+    # warnings of fraud are sent from 12381
     r"预警信息统一发布号码",
     r"12379[^\n。；]*(?:诈骗|反诈|骗局)|(?:诈骗|反诈|骗局)[^\n。；]*12379",
     # 12381 sends messages; nobody is to call it
@@ -34,7 +35,8 @@ WRONG_STATEMENTS = {
     # 96110 is 反诈劝阻咨询专线: it dissuades and advises; crimes are reported to 110
     r"反诈专线|反诈咨询电话",
     r"96110[^\n，；。]{0,8}(?:举报|报警)",
-    # 12377 takes reports of harmful content; crimes online go to the police's site, other tips to the police
+    # 12377 takes reports of harmful content;
+    # crimes online go to the police's site, other tips to the police
     r"举报\s*12377|12377[^\n，；。]{0,6}(?:报警|犯罪)",
     r'tip_line = "12377"',
     # buying drugs to use them is no trafficking: 贩卖就是贩毒
@@ -126,7 +128,8 @@ def test_no_old_word_is_shown():
 
 COUNTED = re.compile(
     r"\{(?:number|total|posts|accounts|rendered_posts|warnings|errors|entries|rows|filed|days|attempts|times|minutes)\}"
-    r" (?:\w+ )?(?:posts|deliveries|accounts|entries|rows|days|times|minutes|problems|places|lines|parts|answers)\b"
+    r" (?:\w+ )?(?:posts|deliveries|accounts|entries|rows|days|times|minutes|problems|places|lines"
+    r"|parts|answers)\b"
 )
 NEVER_ONE = {
     "circuit_breaker_open",

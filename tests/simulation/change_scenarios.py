@@ -552,7 +552,8 @@ def _judge_urgent_posts(changes: Changes) -> None:
         if called_at > urgent.saved_at + URGENT_SECONDS + excused:
             changes.find(
                 "I22",
-                f"{urgent.id} was kept back: saved at {urgent.saved_at:.0f}, called at {called_at:.0f}",
+                f"{urgent.id} was kept back:"
+                f" saved at {urgent.saved_at:.0f}, called at {called_at:.0f}",
             )
 
 
@@ -586,10 +587,8 @@ def _judge_rest(changes: Changes) -> None:
                 row["state"] in ("cancelled", "expired") and not row["attempts"]
             )
             if is_lost and (post, account) not in decided:
-                changes.find(
-                    "I9",
-                    f"{post}@{account} was put right and is lost: {row['state'] if row else 'not filed'}",
-                )
+                state = row["state"] if row else "not filed"
+                changes.find("I9", f"{post}@{account} was put right and is lost: {state}")
 
 
 CHANGE_STORMS: Mapping[str, Storm] = {"changes": Storm(set_up=_set_up_changes, play=_play_changes)}

@@ -256,8 +256,13 @@ def _writing_takes(simulation: Simulation, seconds: float) -> Iterator[None]:
     """
 
     def spend(
-        _connection: Any, _cursor: Any, statement: str, rows: Any, _context: Any, is_many: bool
-    ) -> None:  # its face
+        _connection: Any,
+        _cursor: Any,
+        statement: str,
+        rows: Any,
+        _context: Any,
+        is_many: bool,  # noqa: FBT001 # the face of a listener
+    ) -> None:
         if statement.startswith("INSERT INTO delivery "):
             simulation.loop.extra_io_seconds += seconds * (len(rows) if is_many else 1)
 

@@ -110,7 +110,8 @@ class TrueTime:
         connection.create_function("note_true_time", 3, self._note)
         for table, key, column, (statement, where) in TRIGGERS:
             connection.execute(
-                f"CREATE TEMP TRIGGER true_{table}_{column} {statement} ON main.{table} WHEN {where} "
+                f"CREATE TEMP TRIGGER true_{table}_{column} {statement} ON main.{table}"
+                f" WHEN {where} "
                 f"BEGIN SELECT note_true_time('{table}', NEW.{key}, '{column}'); END"
             )
 

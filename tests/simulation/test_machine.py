@@ -115,7 +115,10 @@ class Newsroom(RuleBasedStateMachine):
 
     @rule()
     def resend(self):
-        ended = "SELECT id FROM delivery WHERE state IN ('failed', 'expired', 'removed') ORDER BY id LIMIT 1"
+        ended = (
+            "SELECT id FROM delivery WHERE state IN ('failed', 'expired', 'removed')"
+            " ORDER BY id LIMIT 1"
+        )
         for row in self.simulation.rows(ended):
             self.simulation.run_command(self.simulation.resend(row["id"]))
 

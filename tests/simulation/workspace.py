@@ -261,7 +261,10 @@ class Workspace:
 
     def tear_journal(self, share: float) -> None:
         """Append the beginning of a line to the journal, like a crash in the middle of writing."""
-        line = '{"delivery":1,"attempt":1,"fencing_token":1,"rendered_hash":"00","at":"2026-11-25T01:00:00+00:00"}'
+        line = (
+            '{"delivery":1,"attempt":1,"fencing_token":1,"rendered_hash":"00",'
+            '"at":"2026-11-25T01:00:00+00:00"}'
+        )
         with self.journal.open("a", encoding="utf-8") as file:
             file.write(line[: max(1, int(share * len(line)))])
 

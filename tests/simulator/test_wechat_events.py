@@ -174,8 +174,8 @@ async def test_a_refusal_lists_its_articles(sim, receiver, token, status):
     await shift(sim, 2)
     _, _, body = await receiver.event()
     assert (
-        f"<publish_status>{status or 4}</publish_status><fail_idx>1</fail_idx><fail_idx>2</fail_idx>"
-        in body
+        f"<publish_status>{status or 4}</publish_status>"
+        "<fail_idx>1</fail_idx><fail_idx>2</fail_idx>" in body
     )
 
 
@@ -187,8 +187,8 @@ async def test_a_mass_send_is_reported_with_its_counts(sim, receiver, token):
     _, _, body = await receiver.event()
     url = (await posts(sim))[0]["url"]
     assert (
-        f"<MsgID>{sent['msg_id']}</MsgID><Status><![CDATA[send success]]></Status><TotalCount>1000</TotalCount>"
-        in body
+        f"<MsgID>{sent['msg_id']}</MsgID><Status><![CDATA[send success]]></Status>"
+        "<TotalCount>1000</TotalCount>" in body
     )
     assert (
         "<FilterCount>1000</FilterCount><SentCount>1000</SentCount><ErrorCount>0</ErrorCount>"

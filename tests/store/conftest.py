@@ -6,9 +6,10 @@ import pytest
 
 HERE = Path(__file__).parent
 ALIKE = frozenset({
-    "test_accounts.py", "test_approvals.py", "test_changed_accounts.py", "test_deleted.py", "test_edits.py",
-    "test_expiring.py", "test_follow_ups.py", "test_late_responses.py", "test_parts.py", "test_retention.py",
-    "test_reviews.py", "test_stored_posts.py", "test_unknown_outcomes.py", "test_users.py", "test_writers.py",
+    "test_accounts.py", "test_approvals.py", "test_changed_accounts.py", "test_deleted.py",
+    "test_edits.py", "test_expiring.py", "test_follow_ups.py", "test_late_responses.py",
+    "test_parts.py", "test_retention.py", "test_reviews.py", "test_stored_posts.py",
+    "test_unknown_outcomes.py", "test_users.py", "test_writers.py",
 })  # fmt: skip
 """Test files about rules that read and write the same on both databases.
 

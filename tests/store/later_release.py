@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from alembic import op
 revision, down_revision = "{number}", "{before}"
 def upgrade():
-    op.add_column("delivery", sa.Column("new_{number}", sa.String(), nullable=False, server_default="new"))
+    op.add_column("delivery", \
+sa.Column("new_{number}", sa.String(), nullable=False, server_default="new"))
 """
 NUMBERS = ("0002", "0003")
 """The migrations of a later release."""

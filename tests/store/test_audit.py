@@ -193,7 +193,8 @@ async def main(url, name):
     sys.stdin.readline()
     for number in range(30):
         orders, by = store.actions, named_person(name)
-        await asyncio.gather(*(orders.record_action("Said", f"{name}/{number}", by, {}) for _ in range(3)))
+        await asyncio.gather(*(\
+orders.record_action("Said", f"{name}/{number}", by, {}) for _ in range(3)))
     await store.database.close()
 
 asyncio.run(main(*sys.argv[1:]))
@@ -318,7 +319,8 @@ SWAP = """
 PUT_IN = """
     UPDATE audit SET id = -1 - id WHERE id >= 7;
     UPDATE audit SET id = -id WHERE id < 0;
-    INSERT INTO audit SELECT 7, at, role, name, event, 'elsewhere', before, after, detail, previous, hash
+    INSERT INTO audit
+        SELECT 7, at, role, name, event, 'elsewhere', before, after, detail, previous, hash
         FROM audit WHERE id = 8;
 """
 

@@ -249,7 +249,8 @@ async def test_f96_posts_of_the_former_account_are_not_taken_for_removed(account
         (("name", ["number", "other", "number"]), ("number", []), False),
     ],
     ids=[
-        "as reported", "as reported twice", "by a name", "by two names", "nothing reported", "not reported yet",
+        "as reported", "as reported twice", "by a name", "by two names",
+        "nothing reported", "not reported yet",
         "another's name", "a name that was another's", "a name that was another's between",
     ],
 )  # fmt: skip

@@ -404,7 +404,8 @@ def outage(database_url):
             if is_away:
                 server.execute(
                     text(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE datname = :name"
                     ),
                     {"name": name},
                 )

@@ -42,17 +42,19 @@ asyncio.run(setup.prepare_database(sys.argv[1], "drill", Path(sys.argv[2]), worl
 """
 AT = 1_795_568_400_000_000
 DELIVERY = {
-    "post": "p", "occurrence": "once", "account": "a", "platform": "fake", "login": "a", "state": "published",
-    "version": 5, "revision_hash": "r", "content_hash": "d", "rendered_hash": "f", "scheduled_at": AT, "due_at": AT,
-    "expires_at": AT, "max_delay": 1, "updated_at": AT, "is_urgent": 0, "attempts": 1, "fencing_token": 1,
-    "readbacks": 0, "auth_failures": 0, "failures": 0, "worker_crashes": 0, "is_manually_confirmed": 0,
-    "was_resent": 0, "kind": "warning", "marker": "K7QM-4R2T", "remote_id": "77",
-    "url": "https://fake.example/77", "published_at": AT,
+    "post": "p", "occurrence": "once", "account": "a", "platform": "fake", "login": "a",
+    "state": "published", "version": 5,
+    "revision_hash": "r", "content_hash": "d", "rendered_hash": "f",
+    "scheduled_at": AT, "due_at": AT, "expires_at": AT, "max_delay": 1, "updated_at": AT,
+    "is_urgent": 0, "attempts": 1, "fencing_token": 1, "readbacks": 0,
+    "auth_failures": 0, "failures": 0, "worker_crashes": 0,
+    "is_manually_confirmed": 0, "was_resent": 0, "kind": "warning", "marker": "K7QM-4R2T",
+    "remote_id": "77", "url": "https://fake.example/77", "published_at": AT,
 }  # fmt: skip
 ATTEMPT = {
     "delivery": 1, "number": 1, "fencing_token": 1, "login": "a", "account": "a", "worker": "w",
-    "rendered_hash": "f", "baseline_at": AT, "intended_at": AT, "ended_at": AT, "outcome": "published",
-    "identity": "a", "method": "",
+    "rendered_hash": "f", "baseline_at": AT, "intended_at": AT, "ended_at": AT,
+    "outcome": "published", "identity": "a", "method": "",
 }  # fmt: skip
 
 

@@ -481,7 +481,8 @@ async def test_each_change_of_users_is_in_the_audit(open_store):
     await store.users.reset("wang", LI)
     history = await store.queries.audit_history("user:wang")
     assert [entry.event for entry in history] == [
-        "user_added", "user_activated", "user_changed", "user_disabled", "user_enabled", "break_glass", "user_reset",
+        "user_added", "user_activated", "user_changed", "user_disabled",
+        "user_enabled", "break_glass", "user_reset",
     ]  # fmt: skip
     assert sorted(alert.code for alert in await store.queries.alerts()) == [
         "break_glass",

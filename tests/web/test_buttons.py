@@ -32,7 +32,8 @@ HOST_COMMANDS = {
 No page has a button that does the same.
 """
 COMMAND_LINE_ONLY = re.compile(
-    r"(?:cmd|opt)_\w+|\w+_(?:usage|needs_by|how)|demo_where|drill_made|workspace_made|bad_target|account_needed"
+    r"(?:cmd|opt)_\w+|\w+_(?:usage|needs_by|how)|demo_where|drill_made|workspace_made"
+    r"|bad_target|account_needed"
     r"|preview_needs_account_and_by|ended_line|emergency_needs_reason|grant_incomplete"
     r"|sign_in_needed|token_of_another|token_not_enough|no_users"
 )
@@ -87,8 +88,9 @@ def test_no_text_has_a_command_of_a_button_or_a_piece_of_one(lang):
 
 
 SIGN_IN_CODES = (
-    "sign_in_failed", "sign_in_delayed", "sign_in_ended", "second_factor_awaited", "second_factor_key_missing",
-    "code_wrong", "password_too_short", "password_too_long", "password_guessable", "passwords_differ",
+    "sign_in_failed", "sign_in_delayed", "sign_in_ended", "second_factor_awaited",
+    "second_factor_key_missing", "code_wrong", "password_too_short", "password_too_long",
+    "password_guessable", "passwords_differ",
 )  # fmt: skip
 """The statements on the pages of a sign-in, to people without a terminal."""
 
@@ -116,7 +118,10 @@ def test_what_stops_a_sign_in_names_no_command(lang):
         ("refresh_after_call", "不想让其余账号发出：按“撤回”；已发出的有误：按“发更正”。"),
         (
             "account_left_settings",
-            "没有发的一并取消：请管理员办理移交；结果不明的，加回来由守护进程核实，或到平台上看过之后：按“没有，先不发”。",
+            (
+                "没有发的一并取消：请管理员办理移交；结果不明的，加回来由守护进程核实，"
+                "或到平台上看过之后：按“没有，先不发”。"
+            ),
         ),
         (
             "original_in_doubt",

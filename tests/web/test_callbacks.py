@@ -95,7 +95,10 @@ class CallbackFixture:
     async def begin(self, message, path=PATH):
         """Send the head of a message alone, and return the whole answer."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        head = f"POST {path}?{urlencode(message.query)} HTTP/1.1\r\nHost: ear.example\r\nContent-Length: 9\r\n\r\n"
+        head = (
+            f"POST {path}?{urlencode(message.query)} HTTP/1.1\r\n"
+            "Host: ear.example\r\nContent-Length: 9\r\n\r\n"
+        )
         writer.write(head.encode())
         answer = await reader.read()
         writer.close()

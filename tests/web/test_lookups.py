@@ -232,9 +232,11 @@ def test_a_region_is_found_by_its_pinyin(typed, is_found):
 
 @pytest.mark.parametrize("lang", ["zh_CN", "en"])
 @pytest.mark.parametrize(
-    "path", ["/accounts", "/accounts?view=list", "/accounts/beijing-weibo", "/assist", "/calendar", "/calendar/week",
-             "/calendar/list",
-             "/audit?jobs=1", "/search?q=refund", "/help"],
+    "path",
+    [
+        "/accounts", "/accounts?view=list", "/accounts/beijing-weibo", "/assist", "/calendar",
+        "/calendar/week", "/calendar/list", "/audit?jobs=1", "/search?q=refund", "/help",
+    ],
 )  # fmt: skip
 async def test_no_text_is_missing(site, lang, path):
     """Neither a code nor an unfilled fact is shown."""

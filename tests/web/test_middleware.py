@@ -285,7 +285,10 @@ async def test_only_forms_with_pictures_take_large_bodies(site):
 
 
 async def test_f90_bodies_that_are_never_finished_take_little_memory(site, monkeypatch):
-    """Beyond a few of an address, and a few more of all without a session, they are refused; small forms are not."""
+    """Beyond a few of an address, and a few more of all without a session, they are refused.
+
+    Small forms are not.
+    """
     monkeypatch.setattr(middleware, "MAX_UNFINISHED_EACH", 1)
     monkeypatch.setattr(middleware, "MAX_UNFINISHED", 2)
     go, begun, statuses, tasks = asyncio.Event(), [], {}, []

@@ -303,7 +303,8 @@ async def serve():
         return free
     limits = HttpLimits(head_timeout_seconds=3600.0)
     server = HttpServer(
-        listening_socket=place, handler=None, limits=limits, count_free_descriptors=count_free_descriptors
+        listening_socket=place, handler=None, limits=limits, \
+count_free_descriptors=count_free_descriptors
     )
     async with server.serving():
         print(place.getsockname()[1], flush=True)
@@ -316,7 +317,8 @@ async def serve():
             pass
         for one in opened:
             os.close(one)
-        print(json.dumps({"left": len(opened), "limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}), flush=True)
+        print(json.dumps({"left": len(opened), \
+"limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128))

@@ -92,7 +92,10 @@ async def test_by_its_own_certificate_nothing_goes_in_clear(workspace):
     no answer.
     """
     trusted, port = write_certificates(workspace), free_port()
-    entry = f'listen = "127.0.0.1:{port}"\ncertificate = "tls.pem"\nkey = "tls.key"\nurl = "https://{NAME}:{port}"'
+    entry = (
+        f'listen = "127.0.0.1:{port}"\ncertificate = "tls.pem"\nkey = "tls.key"\n'
+        f'url = "https://{NAME}:{port}"'
+    )
     async with (
         serving(workspace, entry),
         httpx.AsyncClient(
@@ -131,7 +134,10 @@ async def test_f90_handshakes_that_do_not_end_are_bounded(workspace, monkeypatch
     """
     monkeypatch.setattr(process, "MAX_HANDSHAKES", 5)
     trusted, port = write_certificates(workspace), free_port()
-    entry = f'listen = "127.0.0.1:{port}"\ncertificate = "tls.pem"\nkey = "tls.key"\nurl = "https://{NAME}:{port}"'
+    entry = (
+        f'listen = "127.0.0.1:{port}"\ncertificate = "tls.pem"\nkey = "tls.key"\n'
+        f'url = "https://{NAME}:{port}"'
+    )
     async with (
         serving(workspace, entry),
         httpx.AsyncClient(

@@ -42,7 +42,10 @@ SUFFIXES = {
     "image/bmp": "bmp",
     "image/webp": "webp",
 }
-PAGE_TEMPLATE = '<!doctype html>\n<html lang="zh-CN">\n<meta charset="utf-8">\n<title>{title}</title>\n{body}\n</html>\n'
+PAGE_TEMPLATE = (
+    '<!doctype html>\n<html lang="zh-CN">\n<meta charset="utf-8">\n'
+    "<title>{title}</title>\n{body}\n</html>\n"
+)
 SEPARATOR_LINE = "-" * 72
 
 

@@ -111,15 +111,11 @@ async def _list_drawer(
     if not drawer:
         terminal.print_message("evergreen_empty")
         return
-    rows = [
-        (
-            item.post.id,
-            item.post.title,
-            f"{len({use.account for use in item.uses} & set(item.post.accounts))}/{len(item.post.accounts)}",
-            formatter.time(item.last_used_at),
-        )
-        for item in drawer
-    ]
+    rows = []
+    for item in drawer:
+        used = {use.account for use in item.uses} & set(item.post.accounts)
+        share = f"{len(used)}/{len(item.post.accounts)}"
+        rows.append((item.post.id, item.post.title, share, formatter.time(item.last_used_at)))
     terminal.print_table(("post", "title", "used_on", "last_used"), rows)
 
 

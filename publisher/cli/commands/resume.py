@@ -22,7 +22,8 @@ from publisher.store.db.filters import SCOPE_ALL
 async def resume(terminal: Terminal, scope: str, by: str) -> None:
     settings = await load_workspace_settings(terminal)
     formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
-    # refused where the database does not know all that was sent: the pause may be all that prevents a second post
+    # refused where the database does not know all that was sent: the pause may be all that prevents
+    # a second post
     async with open_command_store(settings, AccessMode.COMMAND) as store:
         resolved = await resolve_scope(scope, settings, store)
         accounts = await accounts_in_scope(resolved, settings, store)

@@ -157,7 +157,11 @@ async def _send_http(method: str, url: str, body: bytes) -> tuple[int, bytes]:
     )
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        head = f"{method} {target} HTTP/1.0\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nContent-Type: text/xml\r\n"
+        head = (
+            f"{method} {target} HTTP/1.0\r\n"
+            f"Host: {parts.netloc.rpartition('@')[2]}\r\n"
+            f"Content-Type: text/xml\r\n"
+        )
         writer.write(
             f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
         )

@@ -39,7 +39,9 @@ ACCESS_DENIED_PARAMETERS = {
 }
 KEPT_PARAMETERS = ("client_id", "redirect_uri", "state", "response_type", "language")
 HEADERS = SECURITY_HEADERS | {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
+    )
 }
 """Without form-action: submitting the form redirects to the app's page."""
 

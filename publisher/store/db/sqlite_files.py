@@ -25,20 +25,27 @@ AUDIT_TRIGGERS = (
     """CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
     BEGIN SELECT RAISE(ABORT, 'the audit is only ever added to'); END""",
     # INSERT OR REPLACE deletes without waking the second one
-    """CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
-    BEGIN SELECT RAISE(ABORT, 'the audit is only ever added to'); END""",
+    (
+        "CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit"
+        " WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)\n"
+        "    BEGIN SELECT RAISE(ABORT, 'the audit is only ever added to'); END"
+    ),
 )
 """All code in a database of ours."""
 SCHEMA_HASHES: Mapping[str, str] = {
     "0001": "2af80885b32fd74d2912bedeaae95ae000b4ae1c45f5a4ae53b3936a1614e693"
 }
-"""What a migration leaves, by its number: the hash of all tables and indexes, as `hash_schema` returns it.
+"""The result of each migration, by its number.
+
+It is the hash of all tables and indexes, as `hash_schema` returns it.
 """
 SCHEMA = """SELECT type, name, COALESCE(sql, '') FROM sqlite_master
     WHERE NOT (type = 'table' AND name IN ('sqlite_stat1', 'sqlite_stat4')) ORDER BY type, name"""
 """All but the statistics that SQLite keeps by itself."""
 CODE = frozenset({"trigger", "view"})
-"""Types of rows of SCHEMA. A trigger of ours that is missing is for the audit's checkpoints to find.
+"""Types of rows of SCHEMA.
+
+A trigger of ours that is missing is for the audit's checkpoints to find.
 """
 MIGRATION = "SELECT version_num FROM alembic_version"
 NO_LAYOUT = str.maketrans("", "", ' \t\r\n"')
@@ -99,7 +106,10 @@ def require_own_schema(query: Callable[[str], Iterable[Sequence[str]]], file: Pa
 
 
 def hash_schema(items: Iterable[tuple[str, str, str]]) -> str:
-    """Return the hash of the rows of SCHEMA without triggers, whatever the layout of their statements is."""
+    """Return the hash of the rows of SCHEMA, without triggers.
+
+    It does not depend on the layout of the statements.
+    """
     plain = [
         (kind, name, sql.translate(NO_LAYOUT)) for kind, name, sql in items if kind not in CODE
     ]

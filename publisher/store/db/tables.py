@@ -521,10 +521,11 @@ ORPHANED_ATTEMPT = table_of(OrphanedAttemptRow)
 WORKER = table_of(WorkerRow)
 
 _PLAIN_COLUMNS = (
-    "version", "due_at", "expires_at", "max_delay", "updated_at", "is_urgent", "reason", "next_action_at", "attempts",
-    "fencing_token", "readbacks", "auth_failures", "failures", "worker_crashes", "unknown_since", "submitted_at",
-    "verified_at", "reported_url", "was_resent", "first_attempt_deadline", "extra_parts", "parts_done",
-    "resend_after_attempt", "is_pruned", "kind", "is_due_when_approved", "marker",
+    "version", "due_at", "expires_at", "max_delay", "updated_at", "is_urgent", "reason",
+    "next_action_at", "attempts", "fencing_token", "readbacks", "auth_failures", "failures",
+    "worker_crashes", "unknown_since", "submitted_at", "verified_at", "reported_url", "was_resent",
+    "first_attempt_deadline", "extra_parts", "parts_done", "resend_after_attempt", "is_pruned",
+    "kind", "is_due_when_approved", "marker",
 )  # fmt: skip
 """Columns with the name and the value of a field of Delivery."""
 _RECEIPT_COLUMNS = ("remote_id", "url", "published_at", "is_manually_confirmed")

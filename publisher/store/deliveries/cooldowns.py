@@ -59,7 +59,8 @@ After that, a successful health check ends it, if no person has.
 """
 RESPONSES_UNREADABLE = "responses_unreadable"
 _NO_RESPONSE_REASONS = frozenset({
-    TransportReason.TIMEOUT, TransportReason.RESET, TransportReason.RESPONSE_TRUNCATED, TransportReason.SERVER_ERROR,
+    TransportReason.TIMEOUT, TransportReason.RESET, TransportReason.RESPONSE_TRUNCATED,
+    TransportReason.SERVER_ERROR,
 })  # fmt: skip
 """Reasons of unknown outcomes that show no response format.
 

@@ -382,7 +382,8 @@ class Maintenance(StorePart):
                 .mappings()
                 .all()
             )
-            # after a worker crash what is due was spread out: by a clock that was ahead it would wait for hours
+            # after a worker crash what is due was spread out: by a clock that was ahead it would
+            # wait for hours
             was_spread = and_(
                 DELIVERY.c.updated_at > latest_possible,
                 DELIVERY.c.next_action_at > DELIVERY.c.due_at,

@@ -267,7 +267,8 @@ class Outbox(StorePart):
         """
         try:
             with self._mark_if_write_fails([lease]):
-                # before the outcomes of calls that are over: it is the start of a call that can be late
+                # before the outcomes of calls that are over: it is the start of a call that can be
+                # late
                 answer = await self.database.write_batched(
                     self._record_intents, lease, goes_first=True
                 )

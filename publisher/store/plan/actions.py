@@ -376,7 +376,8 @@ class OperatorActions(StorePart):
             detail={"reason": reason},
         )
         conditions = [DELIVERY.c[column] == value for column, value in target.items()]
-        # locked first: nothing may become published between the two queries below and be cancelled instead
+        # locked first: nothing may become published between the two queries below and be cancelled
+        # instead
         connection.execute(
             select(DELIVERY.c.id).where(*conditions).order_by(DELIVERY.c.id).with_for_update()
         )

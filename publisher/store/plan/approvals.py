@@ -513,7 +513,8 @@ class ApprovalStore(StorePart):
             )
         names = connection.scalars(select(APPROVAL.c.occurrence).where(*given).distinct()).all()
         forget_approved(transaction, POST.c.id == post)
-        # ended first: an intent that relies on one has committed by then, and its delivery counts as sent
+        # ended first: an intent that relies on one has committed by then, and its delivery counts
+        # as sent
         number = end_approvals(transaction, now, "unapproved", by.name, *given)
         keys = [OccurrenceKey(post=post, occurrence=name) for name in names]
         is_concerned = (DELIVERY.c.post == post, DELIVERY.c.occurrence.in_(names), IS_TARGETED)

@@ -124,7 +124,8 @@ def _list_changes(plan: Plan, rendered: Sequence[RenderedOccurrence]) -> Iterato
             change.due_at = target.due_at or _LONG_AGO
     ordered = sorted(changes.values(), key=lambda change: change.turn)
     first_turns = {change.key.post: change.turn for change in reversed(ordered)}
-    # An occurrence that has moved is taken out before it is filed again: both must never be able to be sent.
+    # An occurrence that has moved is taken out before it is filed again: both must never be able to
+    # be sent.
     ordered.sort(
         key=lambda change: (
             change.turn if change.rendered else (*first_turns[change.key.post][:2], False)

@@ -60,8 +60,9 @@ _POSTS = select(
 _COLUMNS = [
     DELIVERY.c[name]
     for name in (
-        "post", "occurrence", "account", "state", "scheduled_at", "content_hash", "attempts", "reason", "desired",
-        "first_attempt_deadline", "is_due_when_approved", "reported_url", "remote_id", "ticket",
+        "post", "occurrence", "account", "state", "scheduled_at", "content_hash", "attempts",
+        "reason", "desired", "first_attempt_deadline", "is_due_when_approved", "reported_url",
+        "remote_id", "ticket",
     )
 ]  # fmt: skip
 _OCCURRENCE_KEYS = select(DELIVERY.c.post, DELIVERY.c.occurrence)

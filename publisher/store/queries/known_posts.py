@@ -126,7 +126,10 @@ _QUERY = f"""
         is_scheduled AND NOT is_cancelled AND corrected_by IS NULL,
         NOT EXISTS ({_DELIVERY} occurrence = '{ONCE_OCCURRENCE}')
             OR EXISTS ({_DELIVERY} occurrence <> '{ONCE_OCCURRENCE}'),
-        EXISTS ({_DELIVERY} state IN ({_quote(REVISABLE_STATES)}) AND desired NOT IN ({_quote(DESIRED_NO_SEND)}))
+        EXISTS (
+            {_DELIVERY} state IN ({_quote(REVISABLE_STATES)})
+                AND desired NOT IN ({_quote(DESIRED_NO_SEND)})
+        )
     FROM post
 """  # noqa: S608 # of our own constants only
 """One row for each post: scheduled, repeating or waiting to be filed, or open to a call.
@@ -134,12 +137,16 @@ _QUERY = f"""
 The columns are: is it in the schedule, does it repeat or wait to be filed, may it still lead to a
 call.
 """
-_IS_WAITING = f"state IN ({_quote({*WAITING_STATES, State.HELD})}) AND desired = '{DesiredState.AS_PLANNED}'"  # of our own
+_UNSENT_STATES = _quote({*WAITING_STATES, State.HELD})
+_IS_WAITING = f"state IN ({_UNSENT_STATES}) AND desired = '{DesiredState.AS_PLANNED}'"  # of our own
 FILED_TEXTS_QUERY = f"""
     SELECT
         post, occurrence, account, rendered_hash, due_at, scheduled_at, expires_at, content_hash,
         CASE WHEN {_IS_WAITING} THEN 1 ELSE 0 END,
-        CASE WHEN state = '{State.SENDING}' OR (attempts > 0 AND first_attempt_deadline IS NULL) THEN 1 ELSE 0 END
+        CASE
+            WHEN state = '{State.SENDING}' OR (attempts > 0 AND first_attempt_deadline IS NULL)
+            THEN 1 ELSE 0
+        END
     FROM delivery
     WHERE (post, occurrence) IN (SELECT post, occurrence FROM delivery WHERE {_IS_WAITING})
     ORDER BY post, occurrence, account

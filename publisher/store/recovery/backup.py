@@ -85,7 +85,8 @@ def make_backup(source: Path, target: Path, journal: Path, runtime: Runtime) -> 
         raise FileExistsError(17, os.strerror(17), str(target))
     part = target.with_name(target.name + PART_SUFFIX)
     part.unlink(missing_ok=True)
-    # record and time are read before the copy: it holds every attempt until then, and may lack what is sent meanwhile
+    # record and time are read before the copy: it holds every attempt until then, and may lack what
+    # is sent meanwhile
     newest = next(reversed(read_records(journal)), None)
     try:
         with _reject_damage(source, written=target):
@@ -249,7 +250,10 @@ def _checksum_of(connection: sqlite3.Connection, info: BackupInfo) -> str:
     """
     connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
     digest = sha256(repr(replace(info, checksum="")).encode())
-    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    tables = (
+        "SELECT name FROM sqlite_master"
+        " WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    )
     for (table,) in connection.execute(tables).fetchall():
         digest.update(table.encode())
         for row in connection.execute(f"SELECT * FROM {quote_identifier(table)} ORDER BY rowid"):  # noqa: S608 # quoted

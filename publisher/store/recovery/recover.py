@@ -542,7 +542,8 @@ def _mark_delivery_unresolved(
     steps = _lost_steps(delivery.state, by)
     is_further = any(record.part != delivery.parts_done for record in records)
     if is_further and not delivery.is_retraction_requested:
-        # the readback would look for another part, and a later one may be published already: a person has to decide
+        # the readback would look for another part, and a later one may be published already: a
+        # person has to decide
         steps.append((Held(reason=HoldReason.INCOMPLETE), RECOVERY_MAINTENANCE))
     after = store.transition_through(transaction, delivery, start, steps)
     subject, detail = subject_of(after), {"calls": [asdict(record) for record in records]}

@@ -101,9 +101,9 @@ def migrate(
     if checks_integrity:
         check_integrity(url)
     with file_lock(file), _connect(url) as connection:
-        if (
-            file is None
-        ):  # hosts that start together migrate one after the other; the lock ends with the connection
+        if file is None:
+            # hosts that start together migrate one after the other; the lock ends with the
+            # connection
             connection.execute(select(func.pg_advisory_lock(func.hashtext("publisher/migration"))))
             if connection.exec_driver_sql("SHOW fsync").scalar_one() == "off":
                 raise RefusedError("database_unsafe")
@@ -214,7 +214,8 @@ def _run_migrations(connection: Connection, runtime: Runtime) -> None:
     config.attributes["after_step"] = lambda **_step: runtime.hit_failpoint_now("migrate.mid")
     driver = connection.connection.driver_connection
     if connection.dialect.name == "sqlite" and driver is not None:
-        # all steps are one transaction here too; by itself the driver begins none before a change of tables
+        # all steps are one transaction here too; by itself the driver begins none before a change
+        # of tables
         driver.isolation_level = None
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     command.upgrade(config, "head")

@@ -526,7 +526,8 @@ class Harness:
         if is_on_the_way or not (injector and await injector.inject_fault(target, kind, **facts)):
             ConformanceRule.FAULT_BITES.require(
                 self.front.can(kind),
-                f"nothing makes the fault {name}: add it to the test platform, or its response to `response_format`, "
+                f"nothing makes the fault {name}: add it to the test platform, "
+                f"or its response to `response_format`, "
                 f"or declare in `not_shown` why it cannot be shown",
             )
             injected = self._inject_on_the_way(target, kind, facts)

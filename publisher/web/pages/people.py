@@ -70,9 +70,9 @@ async def _render_people(
 
 
 def list_targets(visitor: Visitor) -> Sequence[str]:
-    """Return the possible limits of a role that the visitor may see:
+    """Return the possible limits of a role that the visitor may see.
 
-    groups, regions, platforms, accounts.
+    They are groups, regions, platforms and accounts.
     """
     reach, members = visitor.reach(Permission.VIEW), visitor.site.members
     names = [*sorted(members), *visitor.site.settings.accounts]

@@ -11,14 +11,16 @@ from publisher.domain.user import Permission
 from publisher.web.site import get_site, get_visitor
 
 ARTICLE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'self'; sandbox"
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'self'; sandbox"
 )
 """An article brings its own styles, and may do nothing else."""
 ARTICLE_PAGE = (
-    '<!doctype html><html lang="zh-CN"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    "<title>{title}</title><style>body{{margin:16px;font:17px/1.7 sans-serif;background:#fff;color:#222}}"
-    "img{{max-width:100%;height:auto}}h1{{font-size:19px;line-height:1.4}}</style><h1>{title}</h1>{body}</html>"
+    '<!doctype html><html lang="zh-CN"><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width"><title>{title}</title>'
+    "<style>body{{margin:16px;font:17px/1.7 sans-serif;background:#fff;color:#222}}"
+    "img{{max-width:100%;height:auto}}h1{{font-size:19px;line-height:1.4}}</style>"
+    "<h1>{title}</h1>{body}</html>"
 )
 
 

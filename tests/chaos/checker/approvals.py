@@ -334,7 +334,10 @@ def _approved_again(history: History) -> Iterator[Violation]:
                     continue
                 people = {one.by for one in approvals if _is_between(one, order, attempt)}
                 if len(people) < sum(stage.people for stage in stages):
-                    what = f"sent after its approvals were ended, and {len(people)} had approved it again"
+                    what = (
+                        "sent after its approvals were ended, "
+                        f"and {len(people)} had approved it again"
+                    )
                     yield Violation(delivery.subject, what, (attempt.row, f"orders:{order.line}"))
 
 

@@ -208,7 +208,8 @@ def _json(text: str | None) -> dict[str, Any]:
 
 def _fill(kind: type[T], row: Table, **more: Any) -> T:
     """Make an object from columns with the names of its fields, and converted values in `more`."""
-    names = {field.name for field in fields(kind)} & row.keys()  # type: ignore[arg-type] # all kinds are dataclasses
+    # all kinds are dataclasses
+    names = {field.name for field in fields(kind)} & row.keys()  # type: ignore[arg-type]
     return kind(**{name: row[name] for name in names} | more)
 
 

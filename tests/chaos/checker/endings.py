@@ -164,7 +164,8 @@ def _misshown(history: History) -> Iterator[Violation]:
         delivery = by_instant.get((row["post"], instant_of(row["occurrence"]), row["account"]))
         if delivery is None or delivery.state != row["state"]:
             subject = f"{row['post']}@{row['account']}"
-            what = f"staff are shown {row['state']}, the database says {delivery.state if delivery else 'nothing'}"
+            stored = delivery.state if delivery else "nothing"
+            what = f"staff are shown {row['state']}, the database says {stored}"
             yield Violation(subject, what, ("status", delivery.row if delivery else "delivery"))
 
 
@@ -401,8 +402,8 @@ def _was_stopped(history: History, duty: Duty, delivery: Delivery | None) -> boo
         *history.acts_on.get(delivery.subject if delivery else "", ()),
     ]
     by_audit = any(
-        act.event
-        == "correction_requested"  # by a person, or by the schedule once a correction's time has come
+        # by a person, or by the schedule once a correction's time has come
+        act.event == "correction_requested"
         or (act.role == "person" and act.event in {"cancelled", "retraction_requested"})
         or (act.role == "person" and act.event == "resolved" and act.after in ENDED)
         for act in acts

@@ -121,7 +121,8 @@ def judge_invariant(invariant: Invariant, history: History) -> Finding:
     violations: list[Violation] = []
     try:
         for violation in invariant.check(history):
-            violations.append(violation)  # noqa: PERF402 # what was found before a check gives up still counts
+            # what was found before a check gives up still counts
+            violations.append(violation)  # noqa: PERF402
     except NotJudgedError as error:
         return Finding(invariant=invariant, violations=violations, why_not=str(error))
     return Finding(invariant=invariant, violations=violations, why_not=None)

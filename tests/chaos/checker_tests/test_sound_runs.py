@@ -18,8 +18,8 @@ from tests.chaos.checker_tests.mutation import HOUR
 pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[3]
 OUTCOMES = {
-    "published", "submitted", "rejected", "rate_limited", "busy", "credential_expired", "blocked", "not_sent",
-    "unknown", None,
+    "published", "submitted", "rejected", "rate_limited", "busy", "credential_expired", "blocked",
+    "not_sent", "unknown", None,
 }  # fmt: skip
 FINDINGS = {
     "published",

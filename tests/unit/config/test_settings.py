@@ -428,7 +428,10 @@ def test_each_mistake_has_its_code_and_place(text: str, where: tuple[int, int, s
 
 def test_a_kind_without_stages_of_its_own_has_those_of_the_preset() -> None:
     """An empty list exempts a kind; without any setting nothing needs an approval, and no user."""
-    text = 'approval_preset = "三审三校"\napprovals.bulletin = []\n[[approvals.update]]\nstage = "值班"\npeople = 2\n'
+    text = (
+        'approval_preset = "三审三校"\napprovals.bulletin = []\n'
+        '[[approvals.update]]\nstage = "值班"\npeople = 2\n'
+    )
     settings = read(text)
     rules, problem = settings.approval_rules, settings.users_needed
     assert [stage.name for stage in rules.chain_for("warning")] == ["初审", "复审", "终审"]
@@ -560,7 +563,8 @@ def test_f95_a_drill_reaches_this_machine_only(address: str, code: str) -> None:
 def test_f95_loopback_has_several_names(host: str) -> None:
     """Every loopback address is accepted in a drill."""
     found = read('environment = "drill"\n' + WECHAT + f'base_url = "http://{host}"')
-    assert found.accounts["x"].base_url == f"http://{host}"  # type: ignore[index]  # ids are plain texts at run time
+    # ids are plain texts at run time
+    assert found.accounts["x"].base_url == f"http://{host}"  # type: ignore[index]
 
 
 @pytest.mark.parametrize("secret", ['"2.00canary"', '"{\\"app_key\\":\\"canary\\"}"', '["canary"]'])

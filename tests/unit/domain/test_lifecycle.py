@@ -154,7 +154,8 @@ def rule_of(state: State, event: Any) -> Any:
 def test_the_table_matches_its_snapshot(snapshot):
     """Every line of the table, as text: a change of it appears in review."""
     lines = [
-        f"{state:<10}  {event.__name__:<17} -> {_targets(state)[event]:<40}  {', '.join(sorted(rule.roles))}"
+        f"{state:<10}  {event.__name__:<17} -> {_targets(state)[event]:<40}  "
+        f"{', '.join(sorted(rule.roles))}"
         for (state, event), rule in sorted(
             TRANSITIONS.items(), key=lambda line: (order(line[0][0]), line[0][1].__name__)
         )

@@ -16,10 +16,11 @@ AGENCY = ("李海", "Li Hai", "平安北京", "beijing-weibo", "posts.example.go
 @pytest.mark.parametrize(
     "password",
     [
-        "123456789012", "112233445566", "147258369147", "qwertyuiop12", "1qaz2wsx3edc", "zaq12wsxcde3", "qweasdzxc123",
-        "aaaaaaaaaaaa", "abcabcabcabc", "111111222222", "13800138000a", "woaini1314520", "gonganju20261",
-        "Password2026!", "P@ssw0rd2026", "publisher2026", "administrator1", "ｐａｓｓｗｏｒｄ１２３４",
-        "一二三四五六七八九十一二", "LiHai20260101", "Li.Hai-Li.Hai", "李海李海李海李海李海李海", "平安北京20260101",
+        "123456789012", "112233445566", "147258369147", "qwertyuiop12", "1qaz2wsx3edc",
+        "zaq12wsxcde3", "qweasdzxc123", "aaaaaaaaaaaa", "abcabcabcabc", "111111222222",
+        "13800138000a", "woaini1314520", "gonganju20261", "Password2026!", "P@ssw0rd2026",
+        "publisher2026", "administrator1", "ｐａｓｓｗｏｒｄ１２３４", "一二三四五六七八九十一二",
+        "LiHai20260101", "Li.Hai-Li.Hai", "李海李海李海李海李海李海", "平安北京20260101",
         "Beijing-Weibo-1", "example.gov.cn",
     ],
 )  # fmt: skip
@@ -35,8 +36,8 @@ def test_what_a_guesser_tries_first_is_refused(password):
 @pytest.mark.parametrize(
     "password",
     [
-        "correct horse battery", "马路边上有一棵很老的槐树", "eleven-officers-read-it-twice", "kV9#xq2LmZ7p",
-        "9f3a7c1e5b2d", "483920175664", "hello banana office tree",
+        "correct horse battery", "马路边上有一棵很老的槐树", "eleven-officers-read-it-twice",
+        "kV9#xq2LmZ7p", "9f3a7c1e5b2d", "483920175664", "hello banana office tree",
     ],
 )  # fmt: skip
 def test_what_must_be_guessed_part_by_part_is_accepted(password):

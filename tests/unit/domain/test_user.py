@@ -62,7 +62,7 @@ def make_user(*grants, state=UserState.ENABLED):
     ],
 )
 def test_a_name_that_grows_by_itself_takes_a_grant_of_it(grant, names):
-    """An account that comes later under `all`, a platform or a region is not that of an author of some accounts."""
+    """An author of some accounts gets none that comes later under `all`, a platform or a region."""
     asked = ("all", "platform:weibo", "region:110000", "pair", "bj-weibo", "tj-weibo")
     user = make_user(grant)
     assert {name for name in asked if may_target(user, Permission.WRITE, [name], MEMBERS)} == names

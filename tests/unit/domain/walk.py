@@ -44,7 +44,10 @@ class Promise(StrEnum):
     AN_END_IS_TRUE = "an end is true"
     CANCELLATION_HOLDS = "no call after a withdrawal"
     RETRACTION_HOLDS = "no call after a retraction"
-    EDIT_HOLDS = "no call with the old words after an edit, nor an end by their refusal, unless a person decides so"
+    EDIT_HOLDS = (
+        "no call with the old words after an edit, nor an end by their refusal, "
+        "unless a person decides so"
+    )
     AN_END_STAYS = "what was called, or ended by a person, does not come back"
     APPROVED = "no intent without all valid approvals"
     AN_END_COMES = "an end comes, or a person is asked"

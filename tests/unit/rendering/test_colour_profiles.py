@@ -184,9 +184,8 @@ PROFILES = {
 def shown(data, intent):
     """Return the appearance of random pixels with a profile."""
     mode = MODES[data[16:20]]
-    pixels = Image.frombytes(
-        mode, (40, 40), Random(1).randbytes(1600 * len(Image.new(mode, (1, 1)).getbands()))
-    )
+    size = 1600 * len(Image.new(mode, (1, 1)).getbands())
+    pixels = Image.frombytes(mode, (40, 40), Random(1).randbytes(size))  # noqa: S311
     opened = ImageCms.ImageCmsProfile(BytesIO(data))
     return ImageCms.profileToProfile(
         pixels, opened, SRGB, renderingIntent=intent, outputMode="RGB"
@@ -306,9 +305,8 @@ def test_a_profile_near_the_limit_of_a_png_is_kept_or_dropped(spare, *, is_noise
     It stays even if packing makes it longer.
     """
     count = (MAX_PROFILE_BYTES - len(GREY) - spare) // 2
-    samples = (
-        struct.unpack(f">{count}H", Random(3).randbytes(2 * count)) if is_noise else [0] * count
-    )
+    noise = Random(3).randbytes(2 * count)  # noqa: S311
+    samples = struct.unpack(f">{count}H", noise) if is_noise else [0] * count
     data = rebuild_profile(profile({b"kTRC": curve(*samples)}, space=b"GRAY"))
     assert len(data) == MAX_PROFILE_BYTES - spare
     cleaned = clean_picture(png_with(data))

@@ -221,9 +221,8 @@ def test_f74_the_process_returns_the_results_of_the_worker():
     pictures += [
         encoded(kind, image(mode=mode), icc_profile=profile) for mode, profile, kind in modes
     ]
-    texts = {
-        "own/page.html": "{{ body_html }}{{ body|upper }}{{ when|moment }}{{ [3, 1]|sort|join('、') }}"
-    }
+    template = "{{ body_html }}{{ body|upper }}{{ when|moment }}{{ [3, 1]|sort|join('、') }}"
+    texts = {"own/page.html": template}
     files = TemplateFiles(texts=texts, paths={name: name for name in texts})
     variables = {"when": datetime(2027, 1, 5, 9, tzinfo=UTC)}
     jobs = [ReadBody(body=body) for body in bodies]
@@ -270,7 +269,10 @@ def framed(data):
 )
 def test_f74_an_answer_that_is_no_result_is_refused(monkeypatch, answer):
     """F74: the parent of a compromised process accepts nothing but a job's result."""
-    code = f"import sys; sys.stdout.buffer.write(bytes(4) + {answer!r}); sys.stdout.flush(); sys.stdin.read(1)"
+    code = (
+        f"import sys; sys.stdout.buffer.write(bytes(4) + {answer!r}); "
+        "sys.stdout.flush(); sys.stdin.read(1)"
+    )
     monkeypatch.setattr(process, "CHILD_COMMAND", (sys.executable, "-c", code))
     assert RenderProcess().run([ReadBody(body="a")]) != [RenderedText(text="a")]
     assert is_exhausting(RenderProcess().run([ReadBody(body="a")])[0])
@@ -303,7 +305,8 @@ def test_i19_the_process_has_no_secret_and_ends_with_its_parent():
     Nothing keeps it running after its parent.
     """
     code = (
-        "import os, sys; from publisher.rendering import jobs, process; renderer = process.RenderProcess();"
+        "import os, sys; from publisher.rendering import jobs, process; "
+        "renderer = process.RenderProcess();"
         "renderer.run([jobs.ReadBody(body='')]); print(renderer._child.process.pid, flush=True);"
         "sys.stdin.read(); os._exit(0)"
     )
@@ -398,11 +401,12 @@ def test_no_picture_of_another_format_is_accepted():
 
 
 PIECES = [
-    "{{ body }}", "{{ data }}", "{{ [[]] * 3 }}", "{% for a in range(900) %}", "{% endfor %}", "{{ loop.index }}",
-    "{% if", "{{ 'a'|upper|e }}", "{{ 9**9**9 }}", "{{ 1|round(-9) }}", "{% set a = [1, 'x'] %}", "{{ a + a }}",
-    "{{ a|sort }}", "{% macro m(x) %}", "{% endmacro %}", "{{ m(m) }}", "{% include 'own/good.txt' %}", "{{ self }}",
-    "{{ ''.x }}", "\0", "{% raw %}", "{{ '\\ud800' }}", "{% import 'own/good.txt' as b %}", "{{ b }}",
-    "{% set a = [a, a] %}", "{{ a == a }}", "{{ '%s' % 1 }}", "<b>", "</p>", "&#0;", "&lt;", "**", "](", "![", "\n> ",
+    "{{ body }}", "{{ data }}", "{{ [[]] * 3 }}", "{% for a in range(900) %}", "{% endfor %}",
+    "{{ loop.index }}", "{% if", "{{ 'a'|upper|e }}", "{{ 9**9**9 }}", "{{ 1|round(-9) }}",
+    "{% set a = [1, 'x'] %}", "{{ a + a }}", "{{ a|sort }}", "{% macro m(x) %}", "{% endmacro %}",
+    "{{ m(m) }}", "{% include 'own/good.txt' %}", "{{ self }}", "{{ ''.x }}", "\0", "{% raw %}",
+    "{{ '\\ud800' }}", "{% import 'own/good.txt' as b %}", "{{ b }}", "{% set a = [a, a] %}",
+    "{{ a == a }}", "{{ '%s' % 1 }}", "<b>", "</p>", "&#0;", "&lt;", "**", "](", "![", "\n> ",
     "\n- ", "\n    ", "`" * 3, "\n|a|b|\n|-|-|\n",
 ]  # fmt: skip
 

@@ -166,8 +166,10 @@ def test_text_of_staff_is_never_markup(shipped):
 def test_templates_markup_is_cleaned(written):
     """A workspace's own article keeps no script, link, form, outside picture or floating layer."""
     page = (
-        '<p style="position:fixed;color:red;background:url(https://evil.example)" onclick="x">{{ marker }} 12377</p>'
-        '<script>x</script><a href="https://evil.example">去</a><img src="https://evil.example/a.png"><form><input></form>'
+        '<p style="position:fixed;color:red;background:url(https://evil.example)" onclick="x">'
+        "{{ marker }} 12377</p>"
+        '<script>x</script><a href="https://evil.example">去</a>'
+        '<img src="https://evil.example/a.png"><form><input></form>'
     )
     html = render_for("wechat", post_of("own"), written({"own/wechat.html": page})).text
     marker = render_for("wechat", post_of("own"), written({"own/wechat.html": page})).marker.code
@@ -178,11 +180,14 @@ HOSTILE = """
 @import url("https://evil.example/a.css");
 @font-face { font-family: x; src: url(https://evil.example/x.woff) }
 @media screen { p { background-image: url(https://evil.example/b.png) } }
-p { position: fixed; top: 0; z-index: 9; behavior: url(#x); -moz-binding: url(https://evil.example/x.xml#y) }
-p { background: url(https://evil.example/c.png); border: 1px solid; list-style: url(https://evil.example/d.png) }
+p { position: fixed; top: 0; z-index: 9; behavior: url(#x); \
+-moz-binding: url(https://evil.example/x.xml#y) }
+p { background: url(https://evil.example/c.png); border: 1px solid; \
+list-style: url(https://evil.example/d.png) }
 p { color: red; text-align: center" onclick="evil(); width: expression(evil()) }
 p::after { content: "evil"; } p { font-family: "</p><script>evil()</script>" }
-p { color: url(javascript:evil()); margin: calc(1px + var(--evil)); text-indent: url("https://evil.example/e") }
+p { color: url(javascript:evil()); margin: calc(1px + var(--evil)); \
+text-indent: url("https://evil.example/e") }
 </style><script>evil()</script>
 """
 

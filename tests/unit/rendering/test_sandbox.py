@@ -62,7 +62,10 @@ def test_unknown_filters_and_bad_syntax_are_reported_at_loading(written, text):
         "{% for a in range(1000) %}{% for b in range(1000) %}{% endfor %}{% endfor %}",
         "{% for a in range(10000000) %}{% endfor %}",
         "{% macro f(n) %}{{ f(n - 1) }}{{ f(n - 1) }}{% endmacro %}{{ f(500) }}",
-        "{% for a in range(900) recursive %}{% if loop.depth < 5 %}{{ loop(range(900)) }}{% endif %}{% endfor %}",
+        (
+            "{% for a in range(900) recursive %}"
+            "{% if loop.depth < 5 %}{{ loop(range(900)) }}{% endif %}{% endfor %}"
+        ),
         "{% include 'own/weibo.txt' %}",
         "{% for a in range(900) %}{% for b in 'x' * 1 %}{% endfor %}{% endfor %}",
     ],
@@ -78,7 +81,10 @@ def test_endless_rendering_is_stopped(written, text):
 
 def test_imported_macros_share_the_budget(written):
     """A macro of another file has the same budget as its caller."""
-    endless = "{% macro f() %}{% for a in range(999) %}{% for b in range(999) %}{% endfor %}{% endfor %}{% endmacro %}"
+    endless = (
+        "{% macro f() %}{% for a in range(999) %}{% for b in range(999) %}"
+        "{% endfor %}{% endfor %}{% endmacro %}"
+    )
     page = "{% from '_shared/m.txt' import f %}" + GOOD + "{{ f() }}"
     templates = written({"_shared/m.txt": endless, "own/weibo.txt": page})
     with pytest.raises(TemplateError) as caught:
@@ -224,8 +230,8 @@ def test_a_list_that_contains_much_is_refused_soon(written):
 def test_numbers_texts_and_defaults_are_printed(written):
     """A number prints as it is, and a default replaces a missing value, in a list as well."""
     page = (
-        GOOD
-        + " {{ 7 }}/{{ 1.5 }}/{{ none_such|default('甲') }}/{{ [none_such|d('乙'), 2]|join('、') }}/{{ 3|string }}"
+        GOOD + " {{ 7 }}/{{ 1.5 }}/{{ none_such|default('甲') }}/"
+        "{{ [none_such|d('乙'), 2]|join('、') }}/{{ 3|string }}"
     )
     text = render_for("weibo", post_of("own"), written({"own/weibo.txt": page})).text
     assert text.endswith("7/1.5/甲/乙、2/3")
@@ -266,8 +272,10 @@ def test_ordinary_templates_still_work(written):
     """Macros, loops with their counters, joins, ranges and inheritance are allowed."""
     page = (
         "{% macro bold(x) %}*{{ x }}*{% endmacro %}{{ marker }} 12377 "
-        "{% for x in data.list %}{{ loop.index }}/{{ loop.length }}{{ bold(x) }}{{ loop.cycle('a', 'b') }}{% endfor %}"
-        "{{ data.list|join('、') }}{{ 1 + 2 }}{{ 'a' ~ 'b' }}{{ range(3)|list|length }}{{ due_at|day }}"
+        "{% for x in data.list %}{{ loop.index }}/{{ loop.length }}{{ bold(x) }}"
+        "{{ loop.cycle('a', 'b') }}{% endfor %}"
+        "{{ data.list|join('、') }}{{ 1 + 2 }}{{ 'a' ~ 'b' }}"
+        "{{ range(3)|list|length }}{{ due_at|day }}"
     )
     text = render_for(
         "weibo", post_of("own", data={"list": ["甲", "乙"]}), written({"own/weibo.txt": page})

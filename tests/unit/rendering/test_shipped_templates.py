@@ -51,7 +51,8 @@ def numbers_in(text: str) -> set[str]:
     """Return the telephone numbers and sites that a text names for reports."""
     return set(
         re.findall(
-            r"(?<![\d-])(?:110|96110|12377|12379|12381|010-55550110|cyberpolice\.mps\.gov\.cn)(?!\d)",
+            r"(?<![\d-])"
+            r"(?:110|96110|12377|12379|12381|010-55550110|cyberpolice\.mps\.gov\.cn)(?!\d)",
             text,
         )
     )

@@ -117,11 +117,14 @@ ENCODERS = {
     "address": lambda text: quote(text, safe=""),
     "path": quote,
     "form": quote_plus,
-    "lower percent": lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")),
+    "lower percent": lambda text: re.sub(
+        "%..", lambda found: found[0].lower(), quote(text, safe="")
+    ),
     "percent": _percent,
     "percent, lower": lambda text: _percent(text).lower(),
     "percent, every other": lambda text: "".join(
-        _percent(letter) if number % 2 else quote(letter, safe="") for number, letter in enumerate(text)
+        _percent(letter) if number % 2 else quote(letter, safe="")
+        for number, letter in enumerate(text)
     ),
     "JSON": lambda text: json.dumps(text)[1:-1],
     "JSON, slashes": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
@@ -135,13 +138,15 @@ ENCODERS = {
     "HTML, named": _named,
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "base64, second": lambda text: base64.b64encode(b"x" + text.encode() + b"yz").decode(),
-    "base64, third": lambda text: base64.b64encode(b"xy" + text.encode() + b"z").decode().rstrip("="),
+    "base64, third": lambda text: (
+        base64.b64encode(b"xy" + text.encode() + b"z").decode().rstrip("=")
+    ),
     "base64, URL-safe": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
     "hex": lambda text: text.encode().hex(),
     "hex, upper": lambda text: text.encode().hex().upper(),
     "hex, colons": lambda text: text.encode().hex(":"),
     "hex, spaces": lambda text: text.encode().hex(" ").upper(),
-}  # fmt: skip
+}
 
 
 def _runs(decode, pattern, steps):
@@ -178,8 +183,12 @@ DECODERS = [
     lambda text: bytes.fromhex("".join(re.findall(r"\\x(..)", text))).decode("utf-8", "replace"),
     _runs(_base64, "[A-Za-z0-9+/_-]+", 4),
     _runs(lambda run: bytes.fromhex(run[: len(run) // 2 * 2]), "[0-9A-Fa-f]+", 2),
-    _runs(lambda run: bytes.fromhex(re.sub("[: ]", "", run)), "(?:[0-9A-Fa-f]{2}[: ])+[0-9A-Fa-f]{2}", 1),
-]  # fmt: skip
+    _runs(
+        lambda run: bytes.fromhex(re.sub("[: ]", "", run)),
+        "(?:[0-9A-Fa-f]{2}[: ])+[0-9A-Fa-f]{2}",
+        1,
+    ),
+]
 """Decoders of a text, none of them publisher's own."""
 
 

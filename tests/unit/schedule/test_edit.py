@@ -147,9 +147,10 @@ VALUES = (
     | st.integers(-5, 5)
     | st.lists(TEXTS, max_size=4)
     | st.lists(st.fixed_dictionaries({"name": TEXTS}), max_size=2)
-    | st.datetimes(dt.datetime(2020, 1, 1), dt.datetime(2030, 1, 1)).map(
-        lambda at: at.replace(microsecond=0)
-    )
+    | st.datetimes(
+        dt.datetime(2020, 1, 1),  # noqa: DTZ001
+        dt.datetime(2030, 1, 1),  # noqa: DTZ001
+    ).map(lambda at: at.replace(microsecond=0))
 )
 KEYS = st.sampled_from(["title", "body", "to", "at", "urgent", "images", "level"])
 ENTRIES = st.builds(

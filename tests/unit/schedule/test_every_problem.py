@@ -57,7 +57,10 @@ def refusal(read, text, **rest) -> InputError:
 
 def test_reading_files_stays_light() -> None:
     """Importing the parser loads neither the database, nor the network, nor the holidays."""
-    code = "import sys, publisher.schedule.load, publisher.schedule.warnings, publisher.secrets; print(*sys.modules)"
+    code = (
+        "import sys, publisher.schedule.load, publisher.schedule.warnings, publisher.secrets; "
+        "print(*sys.modules)"
+    )
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

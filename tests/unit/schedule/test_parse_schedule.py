@@ -273,7 +273,10 @@ def test_f66_a_double_id_names_both_lines() -> None:
         ),
         (
             {
-                "x": 'images = [  # ]\n { file = "media/a]{", alt = "=," },\n { alt = "x", file = "media/b", no = 1 }]'
+                "x": (
+                    'images = [  # ]\n { file = "media/a]{", alt = "=," },\n'
+                    ' { alt = "x", file = "media/b", no = 1 }]'
+                )
             },
             (11, 33, "post[0].images[1].no", "unknown_key"),
         ),
@@ -629,7 +632,8 @@ def test_the_definition_does_not_depend_on_spelling() -> None:
 def test_repeating_posts_keep_their_limits() -> None:
     """Cron text, from, until and working days reach the post."""
     text = post(
-        at='cron = "0 9 * * mon"\nfrom = 2026-11-01T00:00:00\nuntil = 2026-12-01T00:00:00\ndays = "working"'
+        at='cron = "0 9 * * mon"\nfrom = 2026-11-01T00:00:00\n'
+        'until = 2026-12-01T00:00:00\ndays = "working"'
     )
     assert read(text).posts[0].trigger == CronTrigger(
         text="0 9 * * mon",

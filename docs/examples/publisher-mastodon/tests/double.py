@@ -1,6 +1,7 @@
 """A double of a Mastodon server with one account on it, as the documents of the API describe it.
 
-It shares no code with the adapter: a mistake that both had would stay hidden. Faults are the kit's own.
+It shares no code with the adapter: a mistake that both had would stay hidden.
+Faults are the kit's own.
 """
 
 import asyncio
@@ -42,7 +43,7 @@ class StoredStatus:
 
 
 class MastodonDouble:
-    """The state of the server, its handlers, and what the kit asks of a platform whose clock can be moved."""
+    """The state of the server, its handlers, and the kit's hooks; the kit can move its clock."""
 
     def __init__(self) -> None:
         self.base_url = ""

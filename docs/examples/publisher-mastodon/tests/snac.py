@@ -1,4 +1,7 @@
-"""A real server that speaks Mastodon's API: snac (package snac2 of Debian), on a port of this machine, without TLS."""
+"""A real server that speaks Mastodon's API: snac (package snac2 of Debian).
+
+It listens on a port of this machine, without TLS.
+"""
 
 import http.client
 import json
@@ -24,7 +27,10 @@ REDIRECT = "urn:ietf:wg:oauth:2.0:oob"
 
 @dataclass(kw_only=True)
 class Snac:
-    """A running server with one account, as the conformance kit sees it. Its clock cannot be moved."""
+    """A running server with one account, as the conformance kit sees it.
+
+    Its clock cannot be moved.
+    """
 
     port: int
     password: str = field(repr=False)
@@ -100,9 +106,10 @@ class Snac:
 
 @contextmanager
 def serve_snac(folder: Path) -> Iterator[Snac]:
-    """Make an instance in this new folder, with one account, and serve it. Its log is `snac.log` in there.
+    """Make an instance in this new folder, with one account, and serve it.
 
-    Another program may take the port before snac does: then there is another instance, on another port.
+    Its log is `snac.log` in there. Another program may take the port before snac does: then there
+    is another instance, on another port.
     """
     program = shutil.which("snac")
     assert program is not None

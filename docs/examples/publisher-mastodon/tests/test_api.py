@@ -46,7 +46,7 @@ def test_each_link_counts_as_23(text, length):
 
 
 def test_html_becomes_what_people_read():
-    """Paragraphs and breaks are lines, entities are characters, and a link that is split into spans is whole again."""
+    """Paragraphs and breaks become lines, entities characters, a link split into spans one link."""
     content = (
         '<p>甲&amp;乙<br />二</p><p><a href="https://a.example/x"><span class="invisible">https://</span>'
         '<span class="ellipsis">a.example</span><span class="invisible">/x</span></a></p>'

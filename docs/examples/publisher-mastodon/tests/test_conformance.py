@@ -42,7 +42,9 @@ class TestMastodon(AdapterConformance):
             "duplicate on create": "a repeated call is answered with the first post, never refused",
             "review on create": "no post is reviewed before it is shown",
             "list_late on create": "the documents name no delay",
-            "rewrite on list": "lists have whole posts, in HTML, which the fault would cut within a tag",
+            "rewrite on list": (
+                "lists have whole posts, in HTML, which the fault would cut within a tag"
+            ),
         }
     )
 
@@ -57,7 +59,7 @@ class TestMastodon(AdapterConformance):
         return open_double()
 
     async def test_a_post_behind_many_is_not_gone_for_a_proxys_404(self, harness):
-        """A 404 to the read of one post, and a first page without it, do not show that an older post is gone."""
+        """An older post is not gone for a 404 to its read and its absence from the first page."""
         request = harness.make_request()
         outcome = await harness.build_adapter().publish(request)
         assert isinstance(outcome, Published)
@@ -71,7 +73,7 @@ class TestMastodon(AdapterConformance):
         assert isinstance(await harness.build_adapter().check_ticket(ticket), Unknown)
 
     async def test_a_post_behind_short_pages_is_not_gone(self, harness, monkeypatch):
-        """Pages that hold fewer posts than asked for do not show that the list was read to its end."""
+        """Pages with fewer posts than requested do not show that the list was read to its end."""
         request = harness.make_request()
         outcome = await harness.build_adapter().publish(request)
         assert isinstance(outcome, Published)
@@ -87,7 +89,7 @@ class TestMastodon(AdapterConformance):
         assert isinstance(await harness.build_adapter().check_ticket(ticket), Unknown)
 
     async def test_a_post_waits_for_its_picture(self, harness):
-        """While the server processes a picture nothing is posted; later attempts use the same upload."""
+        """Nothing is posted while a picture is processed; later attempts use the same upload."""
         if not isinstance(harness.platform, MastodonDouble):
             pytest.skip("NOT SHOWN: this server processes a picture at once")
         adapter, request = harness.build_adapter(), harness.make_request()

@@ -1,4 +1,4 @@
-"""publisher's own daemon posts to snac, is killed in the middle of a call, and settles by reading the account."""
+"""publisher's daemon posts to snac, is killed during a call, and settles by reading the account."""
 
 import json
 import shutil
@@ -36,7 +36,10 @@ def snac(tmp_path):
 
 
 async def make_workspace(folder, snac, front):
-    """Write a workspace with one post for the account on snac, which has an older one: an empty list proves nothing."""
+    """Write a workspace with one post for the account on snac.
+
+    The account has an older post: an empty list proves nothing.
+    """
     await snac.post_manually("一小时前的旧消息", "这是由人工发布的旧消息。")
     status, _, errors = await publisher(folder, "init", str(folder))
     assert status == 0, errors
@@ -63,7 +66,7 @@ async def published_once(folder, snac):
     ["http.mid_body", "http.after_body", "http.after_reply"],
 )
 async def test_a_killed_daemon_leaves_one_post(tmp_path, snac, failpoint):
-    """Killed while it sends, before and after the response, the next start publishes the post, and only once."""
+    """After a kill in the call, before or after the response, a restart publishes once in all."""
     folder = tmp_path / "workspace"
     async with open_fault_front(snac.base_url) as front:
         await make_workspace(folder, snac, front)

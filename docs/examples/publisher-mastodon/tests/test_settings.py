@@ -1,4 +1,4 @@
-"""`publisher check` loads the package, and shows in words what is wrong with an account, at its line."""
+"""`publisher check` loads the package, and explains each mistake in an account at its line."""
 
 from workspace import SETTINGS, publisher, write_workspace
 

@@ -42,7 +42,7 @@ def write_workspace(folder: Path, schedule: str, *, identity: str, base_url: str
 async def publisher(
     folder: Path, *arguments: str, failpoints: str = ""
 ) -> tuple[int | None, str, str]:
-    """Run a command; return its exit status and what it wrote to standard output and to standard error."""
+    """Run a command; return its exit status, standard output and standard error."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "publisher", "-C", str(folder), *arguments,
         env={**os.environ, "PUBLISHER_FAILPOINTS": failpoints}, stdout=PIPE, stderr=PIPE,

@@ -1,4 +1,4 @@
-"""Mastodon, and servers that speak its API: posts with pictures, found again by reading the account."""
+"""Mastodon, and servers that speak its API: posts with pictures, found by reading the account."""
 
 from publisher.contract import Adapter, AdapterContext, OptionalHooks, read_messages
 from publisher.domain.account import Account

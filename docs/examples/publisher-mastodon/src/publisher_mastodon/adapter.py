@@ -1,4 +1,4 @@
-"""The adapter of one Mastodon account: which calls it makes, in which order, and what their responses prove."""
+"""The adapter of one Mastodon account: its calls, their order, and the proof in their responses."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +46,10 @@ DEFAULT_LANGUAGE = "zh"
 
 
 def interpret_created(response: Response, login: MastodonLogin, picture_count: int) -> Outcome:
-    """Return what the response to the creating call proves; anything that is not documented is Unknown."""
+    """Return the outcome that the response to the creating call proves.
+
+    An undocumented response proves nothing: Unknown.
+    """
     if isinstance(response, NotSent):
         return response
     body = api.decode_json(response)
@@ -65,7 +68,7 @@ def interpret_created(response: Response, login: MastodonLogin, picture_count: i
 
 
 def interpret_refusal(refusal: Refusal) -> Outcome:
-    """Return the outcome of a call that was refused with a 4xx status; one that is not listed makes it unknown."""
+    """Return the outcome of a call refused with a 4xx status; an unlisted status is Unknown."""
     code = f"mastodon_{refusal.status}"
     match refusal.status:
         case 401:
@@ -145,8 +148,8 @@ class MastodonAdapter:
     async def retract(self, receipt: Receipt) -> DeletionResult:
         """Delete a post; a read decides whether it is gone.
 
-        A 404 does not: snac 2.75 answers every deletion with it, and the post stays. An id that a person entered may
-        be wrong, so its absence proves nothing.
+        A 404 does not: snac 2.75 answers every deletion with it, and the post stays. An id that a
+        person entered may be wrong, so its absence proves nothing.
         """
         login = self._get_login()
         answer = await self._fetch(api.encode_delete(login, receipt.remote_id))
@@ -176,7 +179,10 @@ class MastodonAdapter:
         return _interpret_account_failure(account)
 
     async def read_metrics(self, receipts: Sequence[Receipt]) -> Mapping[str, Reach] | ReadFailure:
-        """Read each post by itself: the call for many is missing before Mastodon 4.3. What is gone is left out."""
+        """Read each post by itself: the call for many is missing before Mastodon 4.3.
+
+        Posts that are gone are left out.
+        """
         login, metrics = self._get_login(), dict[str, Reach]()
         for receipt in receipts:
             answer = await self._fetch(api.encode_read(login, receipt.remote_id))
@@ -223,7 +229,8 @@ class MastodonAdapter:
         """Return the ids of the post's pictures, or why it cannot be posted yet."""
         media_ids: list[str] = []
         for picture, data in zip(request.rendered.images, request.images, strict=True):
-            # a post uses its pictures up: for an attempt that a person orders they are uploaded again
+            # a post uses its pictures up:
+            # for an attempt that a person orders they are uploaded again
             key = f"media:{request.delivery}:{request.resend_after_attempt}:{picture.sha256}"
             media_id = await self._upload_picture(login, key, picture, data)
             if not isinstance(media_id, str):
@@ -234,7 +241,10 @@ class MastodonAdapter:
     async def _upload_picture(
         self, login: MastodonLogin, key: str, picture: RenderedImage, data: bytes
     ) -> str | Outcome:
-        """Return the id of a picture that the server has processed. It is uploaded once, and noted under `key`."""
+        """Return the id of a picture that the server has processed.
+
+        It is uploaded once, and noted under `key`.
+        """
         now = self.context.now()
         noted = json.loads(await self.context.state.get(key) or "{}")
         if noted and now - datetime.fromisoformat(noted["at"]) < MEDIA_LIFETIME:
@@ -259,7 +269,10 @@ class MastodonAdapter:
         )
 
     async def _read_status(self, status_id: str) -> Published | Deleted | ReadFailure:
-        """Read one post. It is gone where its id is refused and the account's list, which is readable, lacks it."""
+        """Read one post.
+
+        It is gone where its id is refused and the account's list can be read and lacks it.
+        """
         login = self._get_login()
         answer = await self._fetch(api.encode_read(login, status_id))
         body = answer if isinstance(answer, ReadFailure) else api.decode_json(answer)
@@ -284,9 +297,10 @@ class MastodonAdapter:
     async def _read_list(
         self, is_far_enough: Callable[[ListedPost], bool]
     ) -> tuple[Sequence[Status], bool] | ReadFailure:
-        """Read the list, newest first, until the last post is far enough back. Return it, and whether it is, or all.
+        """Read the list, newest first, until the last post is far enough back.
 
-        A page without a new post is the end. snac does not page: it repeats the whole list, at most 256 posts.
+        Return the posts read, and True if they reach so far or are all. A page without a new post
+        is the end. snac does not page: it repeats the whole list, at most 256 posts.
         """
         login = self._get_login()
         answer = await self._fetch(api.encode_account(login))
@@ -338,7 +352,10 @@ def to_status(body: object, login: MastodonLogin) -> Status | ReadFailure:
 def _interpret_account_failure(
     account: Refusal | ReadFailure,
 ) -> Blocked | CredentialExpired | ReadFailure:
-    """Return what a failed read of the own account means. snac refuses an invalid token with 422, Mastodon with 401."""
+    """Return the meaning of a failed read of the own account.
+
+    snac refuses an invalid token with 422, Mastodon with 401.
+    """
     if isinstance(account, Refusal):
         if account.status in {401, 422}:
             return CredentialExpired(reason="mastodon_401")

@@ -1,7 +1,9 @@
-"""Mastodon's calls as data: `encode_…` makes a request, `decode_…` reads a response and never raises. Pure.
+"""Mastodon's calls as data. Pure.
 
-Source, unless a line says otherwise: docs.joinmastodon.org, methods/statuses, methods/accounts, methods/media and
-api/rate-limits, read on 2026-11-29; and what snac 2.75 answered on that day.
+`encode_…` makes a request, `decode_…` reads a response and never raises.
+
+Source, unless a line says otherwise: docs.joinmastodon.org, methods/statuses, methods/accounts,
+methods/media and api/rate-limits, read on 2026-11-29; and the answers of snac 2.75 on that day.
 """
 
 import json
@@ -41,7 +43,8 @@ class MastodonLogin:
     def is_owner(self, account: object) -> bool:
         """True if an Account of the API is ours.
 
-        Mastodon writes `acct` without the host for an account of its own; snac writes it with the host in statuses.
+        Mastodon writes `acct` without the host for an account of its own; snac writes it with the
+        host in statuses.
         """
         if not isinstance(account, Mapping):
             return False
@@ -65,7 +68,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """One post of our account, as the API shows it. The text in `listed` is `content` without its HTML."""
+    """One post of our account, as the API shows it.
+
+    The text in `listed` is `content` without its HTML.
+    """
 
     listed: ListedPost
     is_public: bool
@@ -89,7 +95,10 @@ def encode_account(login: MastodonLogin) -> HttpRequest:
 
 
 def encode_list(login: MastodonLogin, account_id: str, before: str | None = None) -> HttpRequest:
-    """Read a page of the account's own posts, newest first; `before` is the last id of the page above."""
+    """Read a page of the account's own posts, newest first.
+
+    `before` is the last id of the page above.
+    """
     query = (
         ("limit", str(PAGE_SIZE)),
         ("exclude_reblogs", "true"),
@@ -119,7 +128,7 @@ def encode_picture(login: MastodonLogin, picture: RenderedImage, data: bytes) ->
 
 
 def encode_picture_state(login: MastodonLogin, media_id: str) -> HttpRequest:
-    """Ask whether an uploaded picture can be attached: 200 where it can, 206 while it is processed."""
+    """Ask whether an uploaded picture can be attached: 200 if so, 206 while it is processed."""
     return login.build("GET", f"/api/v1/media/{quote(media_id, safe='')}")
 
 
@@ -128,9 +137,9 @@ def encode_status(
 ) -> HttpRequest:
     """Make the post.
 
-    A server that knows `Idempotency-Key` returns the first post for an hour when the call comes again. The key is that
-    of the delivery, so it also covers a call that took effect after its absence was proven. Nothing relies on it:
-    snac ignores it.
+    A server that knows `Idempotency-Key` returns the first post for an hour when the call comes
+    again. The key is that of the delivery, so it also covers a call that took effect after its
+    absence was proven. Nothing relies on it: snac ignores it.
     """
     content = {
         "status": request.text,
@@ -149,7 +158,10 @@ def encode_status(
 
 
 def decode_limit(response: Response, now: datetime) -> RateLimited | None:
-    """Return the rate limit of a 429. Mastodon gives its end in `X-RateLimit-Reset`, other servers in `Retry-After`."""
+    """Return the rate limit of a 429.
+
+    Mastodon gives its end in `X-RateLimit-Reset`, other servers in `Retry-After`.
+    """
     if not isinstance(response, HttpResponse):
         return None
     limit = response.to_rate_limited("mastodon_429", now)
@@ -178,7 +190,7 @@ def decode_json(response: Response) -> Any | Refusal | Unknown:  # noqa: ANN401 
 
 
 def decode_account(response: Response, login: MastodonLogin) -> str | Refusal | Unknown:
-    """Return the id of our account; Unknown `mastodon_wrong_account` where the token is another's."""
+    """Return the id of our account; Unknown `mastodon_wrong_account` if the token is another's."""
     body = decode_json(response)
     if isinstance(body, Refusal | Unknown):
         return body
@@ -189,7 +201,10 @@ def decode_account(response: Response, login: MastodonLogin) -> str | Refusal | 
 
 
 def decode_media(response: Response | RateLimited) -> Media | Refusal | ReadFailure:
-    """Return an uploaded picture: processed at 200, in process at 202 and 206; the body of a 206 may be empty."""
+    """Return an uploaded picture: processed at 200, in process at 202 and 206.
+
+    The body of a 206 may be empty.
+    """
     if isinstance(response, HttpResponse) and response.status == 206:
         return Media(id="", is_processed=False)
     body = response if isinstance(response, RateLimited) else decode_json(response)
@@ -204,7 +219,10 @@ def decode_media(response: Response | RateLimited) -> Media | Refusal | ReadFail
 
 
 def decode_list(response: Response, login: MastodonLogin) -> Sequence[Status] | Refusal | Unknown:
-    """Return a page of our posts. An entry that is not ours makes the page worthless; a boost is not a post."""
+    """Return a page of our posts; a boost is not a post.
+
+    An entry that is not ours makes the page worthless.
+    """
     body = decode_json(response)
     if isinstance(body, Refusal | Unknown):
         return body
@@ -264,7 +282,10 @@ def parse_time(text: object) -> datetime | None:
 
 
 def to_plain_text(content: str) -> str:
-    """Return the text of a status: `content` is HTML, in which Mastodon also splits long links into spans."""
+    """Return the text of a status.
+
+    `content` is HTML, and Mastodon also splits long links in it into spans.
+    """
     parser = _TextParser()
     parser.feed(content)
     parser.close()

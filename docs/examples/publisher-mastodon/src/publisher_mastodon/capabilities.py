@@ -1,4 +1,4 @@
-"""What Mastodon allows, and how long it takes, each with its source; and what it would refuse. Pure."""
+"""Mastodon's limits and delays, each with its source, and the posts that it would refuse. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,10 @@ from publisher.domain.errors import Problem
 from publisher.domain.post import RenderedPost
 
 DEFAULT_MAX_CHARACTERS = 500
-"""`configuration.statuses.max_characters` of GET /api/v2/instance; a server may set another (option max_characters)."""
+"""`configuration.statuses.max_characters` of GET /api/v2/instance.
+
+A server may set another (option max_characters).
+"""
 LINK_CHARACTERS = 23
 """`characters_reserved_per_url`: every link counts as so many, whatever its length."""
 MAX_PICTURES = 4
@@ -22,7 +25,8 @@ _LINK = re.compile(r"https?://[\w.~:/?#@!$&*+,;=%-]*[\w/#=&%-]", re.ASCII)
 _IDENTITY = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+(:[0-9]+)?", re.ASCII)
 
 DEFAULTS = PlatformDefaults(
-    # 300 calls in 5 minutes and 30 uploads in 30 minutes: api/rate-limits; 300 posts in 3 hours: the server's source
+    # 300 calls in 5 minutes and 30 uploads in 30 minutes: api/rate-limits;
+    # 300 posts in 3 hours: the server's source
     rate_limit=RateLimit(min_interval=timedelta(seconds=5), per_hour=60, per_day=500),
     timing=Timing(
         request_timeout=timedelta(seconds=20),
@@ -36,8 +40,8 @@ DEFAULTS = PlatformDefaults(
 def count_text(text: str) -> int:
     """Count as Mastodon does: links as 23 characters.
 
-    Mastodon counts an emoji of several code points as one character. Each is counted here, so a text may be called too
-    long that Mastodon would accept, never the reverse.
+    Mastodon counts an emoji of several code points as one character. Each is counted here, so a
+    text may be called too long that Mastodon would accept, never the reverse.
     """
     links = _LINK.findall(text)
     return len(text) + sum(LINK_CHARACTERS - len(link) for link in links)
@@ -50,9 +54,8 @@ def get_capabilities(account: Account) -> Capabilities:
         text_limit=int(option) if option.isdecimal() else DEFAULT_MAX_CHARACTERS,
         title_limits=(0, 10_000),  # there is no title; the template prints it into the text
         picture_limit=MAX_PICTURES,
-        server_delay=timedelta(
-            minutes=1
-        ),  # a web server ends a call after a minute, usual for nginx and puma
+        # a web server ends a call after a minute, usual for nginx and puma
+        server_delay=timedelta(minutes=1),
         listing_lag=timedelta(seconds=30),  # not documented; where a server reads from replicas
         list_size=None,
         can_resend=True,
@@ -61,7 +64,7 @@ def get_capabilities(account: Account) -> Capabilities:
 
 
 def get_base_url(account: Account) -> str:
-    """Return the server's address: the host of the identity, unless the option `server` names another."""
+    """Return the server's address: the identity's host, or the option `server` if set."""
     address = (
         account.base_url
         or account.options.get("server")
