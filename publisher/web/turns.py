@@ -49,9 +49,10 @@ class Places:
 
 @dataclass(slots=True, kw_only=True)
 class RequestTurn:
-    """A request's place: it has none while its body is awaited, nor after the first part of its response.
+    """A request's place: it has none while its body is awaited, nor from the beginning of its response on.
 
-    So slow clients hold up nobody, and a live page has a place until it has shown all it had to.
+    So slow clients hold up nobody: a response waits for one that does not read those before it. A live page takes a
+    place again, until it has shown all it had to.
     """
 
     places: Places
@@ -96,9 +97,15 @@ class RequestTurn:
         return message
 
     async def send(self, send: Send, message: Message) -> None:
+        self.end()
         await send(message)
-        if message["type"] == "http.response.body":
-            self.end()
+        if message["type"] == "http.response.start" and is_stream(message):
+            await self.begin()
+
+
+def is_stream(start: Message) -> bool:
+    """Return True if a response is a stream of events."""
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in start["headers"])
 
 
 class FairTurns:
