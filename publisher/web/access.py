@@ -24,6 +24,8 @@ MAX_RESUMED_CHARACTERS = 400_000
 """A form that was posted after its session had ended is kept up to this size, until its sender has signed in again."""
 PASSWORD_FIELDS = frozenset({"password", "password_again", "old", "token_password"})
 """A form with one of them is not kept when its session has ended: it would have to be filled in again anyway."""
+PERSONAL_PATHS = ("/approve/", "/urgent/")
+"""What is sent there is the decision of one person: after a sign-in it is taken on its page again."""
 SECRET_FIELDS = PASSWORD_FIELDS | {"code"}
 MAX_SOURCE_CHARACTERS = 64
 PREFERENCE_SECONDS = 365 * 86_400
@@ -189,7 +191,7 @@ async def ask_to_sign_in(request: Request) -> Response:
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"/login?{urlencode({'next': request.url.path + query})}", status_code=303)
     async with request.form() as form:
-        is_kept = PASSWORD_FIELDS.isdisjoint(form)
+        is_kept = PASSWORD_FIELDS.isdisjoint(form) and not request.url.path.startswith(PERSONAL_PATHS)
         following, resumed = (request.url.path, keep_form(form)) if is_kept else (find_own_page(request), "")
     values = {"next": following, "resume": resumed, "name": "", "problem": "", "is_expired": True}
     return await render_page(request, "login", status=401, **values)
@@ -247,7 +249,11 @@ def keep_session(request: Request, response: Response) -> None:
 async def go_on(request: Request, session_id: str, following: str, resumed: str) -> Response:
     """Go on under a new session to where the visitor wanted to; a form that was kept is shown to be sent."""
     if resumed:
-        fields = parse_qsl(resumed, keep_blank_values=True)
+        # another person may have filled in the form: a post is shown for review before this one saves it
+        fields = [
+            (name, "refresh" if (name, value) == ("do", "save") else value)
+            for name, value in parse_qsl(resumed, keep_blank_values=True)
+        ]
         response: Response = await render_page(request, "resume", next=following, fields=fields)
     else:
         response = redirect(request, following)
