@@ -27,6 +27,9 @@ Such a form was posted after its session had ended.
 """
 PASSWORD_FIELDS = frozenset({"password", "password_again", "old", "token_password"})
 """A form with one of them is not kept after its session has ended. It needs new entry anyway."""
+PERSONAL_PATHS = ("/approve/", "/urgent/")
+"""What is sent there is the decision of one person: after a sign-in it is taken on its page again.
+"""
 SECRET_FIELDS = PASSWORD_FIELDS | {"code"}
 MAX_SOURCE_CHARACTERS = 64
 PREFERENCE_SECONDS = 365 * 86_400
@@ -221,7 +224,9 @@ async def ask_to_sign_in(request: Request) -> Response:
             f"/login?{urlencode({'next': request.url.path + query})}", status_code=303
         )
     async with request.form() as form:
-        is_kept = PASSWORD_FIELDS.isdisjoint(form)
+        is_kept = PASSWORD_FIELDS.isdisjoint(form) and not request.url.path.startswith(
+            PERSONAL_PATHS
+        )
         following, resumed = (
             (request.url.path, keep_form(form)) if is_kept else (find_own_page(request), "")
         )
@@ -283,7 +288,11 @@ def keep_session(request: Request, response: Response) -> None:
 async def go_on(request: Request, session_id: str, following: str, resumed: str) -> Response:
     """Go on to the visitor's page under a new session. A kept form is shown, ready to be sent."""
     if resumed:
-        fields = parse_qsl(resumed, keep_blank_values=True)
+        # another person may have filled in the form: a post is reviewed before this one saves it
+        fields = [
+            (name, "refresh" if (name, value) == ("do", "save") else value)
+            for name, value in parse_qsl(resumed, keep_blank_values=True)
+        ]
         response: Response = await render_page(request, "resume", next=following, fields=fields)
     else:
         response = redirect(request, following)

@@ -33,6 +33,8 @@ from publisher.web.turns import TURN, RequestTurn
 HEAD_TIMEOUT_SECONDS = 10.0
 """Within this time the whole head of a request must have arrived."""
 KEEP_ALIVE_SECONDS = 20
+STALL_SECONDS = 60.0
+"""How long a response waits for a client that does not read: memory holds the response."""
 MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER = 4096, 512
 """A whole office may come from one address.
 
@@ -168,6 +170,7 @@ class BoundedConnection(H11Protocol):
         self.peer = peer_key(self.client[0]) if self.client else ""
         self.made_at = self.loop.time()
         self.head_timer: asyncio.TimerHandle | None = None
+        self.stall_timer: asyncio.TimerHandle | None = None
         self.wait_for_head()
         self.held = HELD.setdefault(self.server_state, {})
         own = self.held.setdefault(self.peer, {})
@@ -276,6 +279,20 @@ class BoundedConnection(H11Protocol):
         if not self.is_answering:
             self.transport.abort()
 
+    def pause_writing(self) -> None:
+        """Wait for the peer to read: what it has asked for is held here until then."""
+        super().pause_writing()
+        self.stall_timer = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self.stop_stalling()
+        super().resume_writing()
+
+    def stop_stalling(self) -> None:
+        if self.stall_timer is not None:
+            self.stall_timer.cancel()
+            self.stall_timer = None
+
     def send_400_response(self, msg: str) -> None:
         """Refuse data that is no HTTP before the application, with all other responses' headers."""
         headers = {
@@ -294,6 +311,7 @@ class BoundedConnection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.stop_waiting()
+        self.stop_stalling()
         self.forget()
         super().connection_lost(exc)
         if (turn := self.find_turn()) is not None and turn.is_queued:

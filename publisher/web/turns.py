@@ -55,9 +55,10 @@ class Places:
 
 @dataclass(slots=True, kw_only=True)
 class RequestTurn:
-    """A request's place. It has none while its body is awaited, nor after its first response part.
+    """A request's place, which it lacks while its body is awaited and once its response begins.
 
-    So slow clients hold up nobody, and a live page has a place until it has shown all its contents.
+    So slow clients hold up nobody: a response waits for a client that does not read. A live page
+    takes a place again, until its first parts are shown.
     """
 
     places: Places
@@ -105,9 +106,18 @@ class RequestTurn:
         return message
 
     async def send(self, send: Send, message: Message) -> None:
+        self.end()
         await send(message)
-        if message["type"] == "http.response.body":
-            self.end()
+        if message["type"] == "http.response.start" and is_stream(message):
+            await self.begin()
+
+
+def is_stream(start: Message) -> bool:
+    """Return True if a response is a stream of events."""
+    return any(
+        name == b"content-type" and value.startswith(b"text/event-stream")
+        for name, value in start["headers"]
+    )
 
 
 class FairTurns:

@@ -76,9 +76,8 @@ class Task:
     mass-sent duties. For accounts it has the ones on platforms without a second call, and the ones
     with hidden reviews.
 
-    `cut_beside_others` are the calls that deaths have cut open while other workers ran. These
-    workers cannot read in the dead worker's record that a call had not begun. So each may be an
-    absence where no second call is allowed.
+    `cut_beside_others` are the calls that deaths have cut open while other workers ran. The record
+    of a worker that died is closed to these, so each may be an absence without a second call.
     """
 
     wanted: Mapping[Duty, str]

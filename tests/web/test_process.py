@@ -178,6 +178,32 @@ async def test_f90_a_connection_has_one_request_at_a_time():
     assert (closed, answers, begun) == (b"", [b"200"] * 2, ["/flood", "/", "/"])
 
 
+async def test_f90_a_client_that_reads_nothing_is_closed(monkeypatch):
+    """F90: responses are not held for it without end; one that reads slowly gets all of its own."""
+    monkeypatch.setattr(process, "STALL_SECONDS", 0.5)
+    size, ended = 2**24, []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * size, "more_body": True})
+        await send(
+            {"type": "http.response.body", "body": b"x", "more_body": False}
+        )  # once it has read
+        ended.append(scope["path"])
+
+    async with serving(app) as port, asyncio.timeout(PATIENCE):
+        reader, writer = await connect(port, "127.0.0.1", REQUEST)
+        received = 0
+        while part := await reader.read(2**18):
+            received += len(part)
+        silent = socket.create_connection(("127.0.0.1", port))
+        silent.sendall(REQUEST.replace(b"GET /", b"GET /silent"))
+        await eventually(lambda: "/silent" in ended, PATIENCE, "the end of the silent client")
+        writer.close()
+        silent.close()
+    assert received > size
+
+
 async def test_f90_connections_are_accepted_a_few_at_a_time(monkeypatch):
     """F90: of simultaneous connections a few are accepted in a turn of the event loop.
 

@@ -4,6 +4,7 @@ The tests also cover its limits, and the forms that an expired session keeps.
 """
 
 import asyncio
+import html
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -512,6 +513,27 @@ async def test_what_was_sent_after_the_session_had_ended_is_kept(site):
     assert 'action="/pause"' in shown.text
     assert 'name="reason" value="账号被盗 &amp; 急"' in shown.text
     assert await site.store.queries.pauses() == []
+
+
+HIDDEN = re.compile(r'type="hidden" name="(\w+)" value="([^"]*)"')
+
+
+async def test_the_next_person_at_a_screen_sends_no_words_of_another_unseen(site):
+    """A post is shown in its form before it is saved; an approval is given on its page again."""
+    await add_activated(site)
+    client, pages = site.client(), []
+    for path, form in (
+        ("/write", {"title": "别人写的", "do": "save"}),
+        ("/approve/p", {"fingerprint": "0" * 64}),
+    ):
+        refused = await client.post(path, data=form)
+        kept = {name: html.unescape(value) for name, value in HIDDEN.findall(refused.text)}
+        pages.append(
+            await site.client().post("/login", data={**kept, "name": "作者", "password": PASSWORD})
+        )
+    assert 'name="do" value="refresh"' in pages[0].text
+    assert "以 作者 的名义" in pages[0].text
+    assert (pages[1].status_code, "0" * 64 in pages[1].text) == (303, False)
 
 
 async def test_who_was_reset_hears_of_it_beside_a_form_that_was_kept(site):

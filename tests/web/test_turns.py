@@ -36,7 +36,9 @@ class Site:
         )
         self.sent = []
 
-    async def send(self, path, *, user="", peer="127.0.0.2", method="GET", receive=None, found=""):
+    async def send(
+        self, path, *, user="", peer="127.0.0.2", method="GET", receive=None, found="", reads=None
+    ):
         """Send a request, let everything go as far as it can, and return the request's scope."""
         scope = {"type": "http", "path": path, "method": method, "user": user, "client": (peer, 1)}
         scope["looked up"] = found
@@ -45,7 +47,8 @@ class Site:
             return {"type": "http.request", "more_body": False}
 
         async def ignore(_message):
-            pass
+            if reads is not None:
+                await reads.wait()
 
         self.sent.append(asyncio.create_task(self.turns(scope, receive or receive_all, ignore)))
         await settle()
@@ -81,6 +84,16 @@ async def test_a_flood_of_one_user_takes_no_place_of_another(site):
         "pause",
         "login",
     ]
+
+
+async def test_clients_that_do_not_read_hold_no_place(site):
+    """A response waits for its client; nobody else does."""
+    site.pages.go_on.set()
+    for number in range(2 * PLACES):
+        await site.send(f"unread-{number}", reads=asyncio.Event())
+    site.pages.go_on.clear()
+    await site.send("login")
+    assert site.pages.working == ["login"]
 
 
 async def test_a_session_that_is_new_takes_no_place_of_others_once_it_is_looked_up(site):
