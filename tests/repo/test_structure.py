@@ -12,6 +12,10 @@ MAX_GLOSSARY_ROWS = 20
 MAX_WORDS_NOT_FOUND = 0
 MAX_FUNCTION_STATEMENTS = 30
 MAX_FILE_STATEMENTS = 300
+MAX_NINTH_DECILE_STATEMENTS = 18
+MAX_TOKENS_PER_LINE = 8.5
+MAX_NOUNLESS_CLAUSES = 8
+"""In 1,000 words of docstrings."""
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +57,13 @@ def test_sizes_do_not_grow(structure):
         structure.largest_functions
     )
     assert max(structure.largest_files.values()) <= MAX_FILE_STATEMENTS, structure.largest_files
+
+
+def test_a_line_has_one_thought(structure):
+    """Nine functions in ten are short, lines of code are not filled, and docstrings name a noun."""
+    assert structure.ninth_decile_function <= MAX_NINTH_DECILE_STATEMENTS
+    assert structure.tokens_per_line <= MAX_TOKENS_PER_LINE
+    assert structure.nounless_clauses <= MAX_NOUNLESS_CLAUSES
 
 
 def test_one_delivery_runs_through_few_files():
