@@ -150,7 +150,10 @@ def find_source(request: Request) -> str:
 
 
 def protect(route: PageRoute) -> Handler:
-    """Return the handler of a route. It runs only for a visitor with permission to open it."""
+    """Return the handler of a route. It runs only for a visitor with permission to open it.
+
+    A page shows one moment.
+    """
 
     async def handle(request: Request) -> Response:
         request.state.visitor = visitor = await identify(request)
@@ -170,7 +173,11 @@ def protect(route: PageRoute) -> Handler:
         keep_preferences(request, response)
         return response
 
-    return handle
+    async def show(request: Request) -> Response:
+        async with get_site(request).store.database.snapshot():
+            return await handle(request)
+
+    return show if route.method == "GET" else handle
 
 
 async def has_storable_texts(request: Request) -> bool:
