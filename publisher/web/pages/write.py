@@ -58,6 +58,7 @@ from publisher.web.post_form import (
     fill_form,
     first,
     load_entry,
+    require_length_of_post,
     show_value,
     suggest_id,
     suggest_time,
@@ -129,6 +130,7 @@ async def read_sent_form(request: Request) -> Form:
                 fields.setdefault(name, []).append(value)
             elif name == "picture" and value.filename:
                 await keep_upload(request, value, fields, str(sent.get("picture_alt", "")))
+    require_length_of_post(fields)
     return await make_form(request, fields)
 
 
