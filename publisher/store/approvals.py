@@ -18,6 +18,7 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
+    not_,
     or_,
     select,
     tuple_,
@@ -124,6 +125,8 @@ def read_approval_statuses(
         for found in connection.execute(given.with_for_update(read=True) if locks else given):
             approvals[found.post, found.occurrence].append(to_approval(found))
         for key in batch:
+            if key.post not in posts:  # a database from elsewhere may have any row
+                continue
             content, post = contents[key.post, key.occurrence], posts[key.post]
             text = texts.get((key, content.fingerprint))
             status = ApprovalStatus(
@@ -414,6 +417,10 @@ def is_given(key: OccurrenceKey) -> ColumnElement[bool]:
     return and_(APPROVAL.c.post == key.post, APPROVAL.c.occurrence == key.occurrence)
 
 
+IS_PLANNED = exists().where(
+    DELIVERY.c.post == APPROVAL.c.post, DELIVERY.c.occurrence == APPROVAL.c.occurrence
+)
+"""The approvals of occurrences with deliveries."""
 IS_UNSENT = exists().where(
     DELIVERY.c.post == APPROVAL.c.post,
     DELIVERY.c.occurrence == APPROVAL.c.occurrence,
@@ -453,10 +460,11 @@ def end_approvals(
 def void_approvals(transaction: Transaction, now: datetime, by: Actor, reason: str) -> int:
     """End every approval of unsent content, and return the number of ended approvals.
 
-    The database may have lost the end of an approval.
+    The database may have lost the end of an approval. Content that is still to be planned counts as
+    unsent.
     """
     forget_approved(transaction)
-    number = end_approvals(transaction, now, reason, by.name, IS_UNSENT)
+    number = end_approvals(transaction, now, reason, by.name, or_(IS_UNSENT, not_(IS_PLANNED)))
     if number:
         detail = {"reason": reason, "approvals_ended": number}
         write_audit(
