@@ -15,7 +15,7 @@ from tomlkit import TOMLDocument
 from tomlkit.items import AoT
 
 from publisher.cli.errors import CommandFailedError
-from publisher.domain.post import PostKind
+from publisher.domain.kinds import PostKind
 from publisher.schedule.model import schedule_schema
 
 SAMPLES_FOLDER = files("publisher.cli") / "workspace_files"

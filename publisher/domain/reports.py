@@ -11,7 +11,7 @@ from datetime import timedelta
 from statistics import median
 
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Delivery, State
-from publisher.domain.post import PostKind
+from publisher.domain.kinds import PostKind
 from publisher.domain.results import Reach
 
 METRIC_NAMES = ("reads", "reposts", "comments", "likes")

@@ -7,7 +7,7 @@ from itertools import chain
 
 from publisher.domain.account import AccountId
 from publisher.domain.errors import Location, Problem
-from publisher.domain.post import PostKind
+from publisher.domain.kinds import PostKind
 from publisher.engine.planner import Planner
 from publisher.engine.post_change import (
     PostChange,

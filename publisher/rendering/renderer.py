@@ -14,6 +14,7 @@ from publisher.contract import AdapterFactory
 from publisher.domain.account import Account, AccountId, Capabilities, Platform
 from publisher.domain.characters import describe_character, find_forbidden_characters
 from publisher.domain.errors import Location, Problem, Severity, TemplateError
+from publisher.domain.kinds import PostKind
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
     Marker,
@@ -22,7 +23,6 @@ from publisher.domain.post import (
     Post,
     PostId,
     PostImage,
-    PostKind,
     RenderedImage,
     RenderedPost,
     derive_marker,

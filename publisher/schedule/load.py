@@ -201,7 +201,7 @@ def find_rule_problems(
         problems.append(
             UnlocatedProblem(path=(*path, "template"), code="unknown_template", facts=facts)
         )
-    if entry.follows is None and entry.kind.needs_original:
+    if entry.follows is None and entry.kind.traits.needs_original:
         problems.append(
             UnlocatedProblem(
                 path=(*path, "follows"), code="follows_missing", facts={"kind": entry.kind}

@@ -7,7 +7,8 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from publisher.config import MEDIA_FOLDER
-from publisher.domain.post import PostKind, WarningLevel
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import WarningLevel
 from publisher.tomlfile.validate import (
     DATETIME_SCHEMA,
     DateTimeValue,

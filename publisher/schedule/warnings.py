@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 
 from publisher.domain.account import AccountId, AccountPolicy, LoginId, Mode
 from publisher.domain.errors import Problem, Severity
+from publisher.domain.kinds import PostKind
 from publisher.domain.post import (
     CronTrigger,
     EvergreenTrigger,
     OneTimeTrigger,
     Post,
     PostId,
-    PostKind,
     Schedule,
     Trigger,
 )

@@ -22,7 +22,8 @@ from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal
 from publisher.domain.account import AccountId
 from publisher.domain.correction import CorrectionPlan, SkipReason
-from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import OneTimeTrigger, Post, PostId
 from publisher.engine.planner import send_correction
 
 

@@ -20,7 +20,8 @@ from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.terminal import Terminal
 from publisher.domain.delivery import OPEN_STATES, Actor, State
-from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import OneTimeTrigger, Post, PostId
 from publisher.engine.planner import resend_post, send_now, send_scheduled_now
 from publisher.store.plan.posts import AuditAction
 

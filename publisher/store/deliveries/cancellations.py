@@ -16,8 +16,9 @@ from publisher.domain.delivery import (
     DesiredState,
     State,
 )
+from publisher.domain.kinds import PostKind
 from publisher.domain.plan import PlannedDeliveries
-from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
+from publisher.domain.post import OneTimeTrigger, Post, PostId
 from publisher.store.base import BaseStore
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from publisher.domain.approval import AWAITING_APPROVAL
 from publisher.domain.delivery import FINAL_STATES, State
-from publisher.domain.post import PostKind
+from publisher.domain.kinds import PostKind
 from publisher.store.db.filters import (
     in_open_state,
     in_state,

@@ -23,7 +23,8 @@ from sqlalchemy import (
 from publisher.domain.account import AccountId, LoadedFiles, LoginId, Mode
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
 from publisher.domain.evergreen import EvergreenPost, EvergreenUse
-from publisher.domain.post import EvergreenTrigger, PostId, PostKind
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import EvergreenTrigger, PostId
 from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import HoldReason, Reach
 from publisher.store.approvals import APPROVAL_NEEDED

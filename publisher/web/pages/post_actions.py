@@ -13,7 +13,8 @@ from publisher.app.offline import find_newer_files
 from publisher.app.open_store import check_command_access
 from publisher.domain.delivery import OPEN_STATES, Delivery, Readback, State
 from publisher.domain.errors import NoSuchItemError, RefusedError
-from publisher.domain.post import DeliveryId, OneTimeTrigger, PostId, PostKind
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import DeliveryId, OneTimeTrigger, PostId
 from publisher.domain.user import Permission
 from publisher.engine.filed_texts import refresh_texts
 from publisher.engine.planner import send_correction

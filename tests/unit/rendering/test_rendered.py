@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from publisher.domain.errors import TemplateError
-from publisher.domain.post import Marker, PostKind, RenderedImage, WarningLevel
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import Marker, RenderedImage, WarningLevel
 from publisher.rendering.markdown import body_html, body_text
 from publisher.rendering.renderer import OriginalPost, RenderTarget
 from publisher.testing.fakes import TEST_CAPABILITIES

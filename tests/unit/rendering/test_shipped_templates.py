@@ -7,7 +7,8 @@ from html import unescape
 import pytest
 from PIL import Image
 
-from publisher.domain.post import Marker, PostKind, WarningLevel
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import Marker, WarningLevel
 from publisher.rendering.renderer import OriginalPost
 from publisher.rendering.templates import shipped_templates
 from tests.unit.rendering.rendering_fixtures import (
