@@ -15,7 +15,7 @@ from tomlkit import TOMLDocument
 from tomlkit.items import AoT
 
 from publisher.cli.errors import CommandFailedError
-from publisher.domain.kinds import PostKind
+from publisher.domain.kinds import CORRECTING_KINDS, PostKind
 from publisher.schedule.model import schedule_schema
 
 SAMPLES_FOLDER = files("publisher.cli") / "workspace_files"
@@ -287,7 +287,7 @@ def shift_schedule(
         )
         kept = next(warnings)
         del posts[kept + 1 :], posts[:kept]
-    others = [post for post in posts if post["kind"] != PostKind.CORRECTION]
+    others = [post for post in posts if post["kind"] not in CORRECTING_KINDS]
     step = spread / max(len(others) - 1, 1)
     times = {post["id"]: start + step * position for position, post in enumerate(others)}
     for post in posts:

@@ -108,7 +108,7 @@ def summarize(rows: Sequence[ReportRow]) -> ReportTotals:
         failed=states[State.FAILED],
         expired=states[State.EXPIRED],
         cancelled=states[State.CANCELLED],
-        corrections=sum(row.kind is PostKind.CORRECTION for row in published),
+        corrections=sum(row.kind.traits.stops_original for row in published),
         retracted=states[State.RETRACTED],
         retracting=states[State.RETRACTING],
         removed=states[State.REMOVED],
