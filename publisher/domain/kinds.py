@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
-Texts = Mapping[Literal["zh_CN", "en"], str]
+Texts = Mapping[str, str]
+"""A text in each language, `zh_CN` and `en`."""
 
 
 class PostKind(StrEnum):
