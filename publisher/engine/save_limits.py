@@ -9,7 +9,7 @@ from itertools import chain
 from publisher.domain.account import AccountId
 from publisher.domain.characters import is_same_name
 from publisher.domain.errors import Location, Problem
-from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
+from publisher.domain.post import OneTimeTrigger, Post, PostId
 from publisher.engine.planner import Planner
 from publisher.engine.post_change import (
     PostChange,
@@ -95,7 +95,7 @@ async def is_widened_before_its_correction(planner: Planner, prepared: PreparedE
     """
     post = prepared.post
     if post is None or not any(
-        other.kind is PostKind.CORRECTION and other.follows == post.id
+        other.kind.traits.stops_original and other.follows == post.id
         for other in prepared.posts.values()
     ):
         return False
@@ -113,7 +113,7 @@ async def find_corrected_accounts(
     A correction does so wherever the other one is not out.
     """
     post = prepared.post
-    if post is None or post.kind is not PostKind.CORRECTION or post.follows is None:
+    if post is None or not post.kind.traits.stops_original or post.follows is None:
         return prepared.accounts
     known = filter(
         None, [prepared.posts.get(post.follows), await planner.store.posts.get_post(post.follows)]

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from starlette.exceptions import HTTPException
 
 from publisher.domain.characters import remove_forbidden_characters
-from publisher.domain.post import PostKind
+from publisher.domain.kinds import PostKind
 from publisher.rendering.templates import TemplateSample
 from publisher.schedule.edit import Entry, add_post
 from publisher.schedule.model import ASAP
@@ -254,7 +254,7 @@ def list_groups() -> Iterable[FieldGroup]:
 
 def read_follows(fields: Fields) -> Mapping[str, Any]:
     kind, follows = first(fields, "kind"), first(fields, "follows").strip()
-    needs = kind in set(PostKind) and PostKind(kind).needs_original
+    needs = kind in set(PostKind) and PostKind(kind).traits.needs_original
     return {"follows": follows} if follows and needs else {}
 
 

@@ -13,8 +13,9 @@ from publisher.domain.account import AccountId
 from publisher.domain.approval import ApprovalRules, Stage
 from publisher.domain.delivery import Actor, Role, State
 from publisher.domain.errors import ApprovalError, RefusedError
+from publisher.domain.kinds import PostKind
 from publisher.domain.plan import Plan, RemovedTargets
-from publisher.domain.post import OneTimeTrigger, PostId, PostKind, SendRequest
+from publisher.domain.post import OneTimeTrigger, PostId, SendRequest
 from publisher.domain.results import NotSent
 from publisher.domain.user import UserState, parse_grant
 from publisher.engine.checkpoints import (

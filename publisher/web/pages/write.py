@@ -18,7 +18,8 @@ from starlette.responses import HTMLResponse, Response
 
 from publisher.domain.delivery import MAYBE_PUBLISHED_STATES
 from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, Severity, SignInError
-from publisher.domain.post import ONCE_OCCURRENCE, PostId, PostKind, WarningLevel
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import ONCE_OCCURRENCE, PostId, WarningLevel
 from publisher.domain.user import Permission
 from publisher.engine.pictures import keep_picture
 from publisher.engine.post_change import (
