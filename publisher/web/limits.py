@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from bisect import insort
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +11,7 @@ from itertools import count
 from pyrate_limiter import Duration, InMemoryBucket, MonotonicClock, Rate, RateItem
 
 from publisher.domain.errors import SignInError
+from publisher.runtime.bounded_dict import BoundedDict
 
 MAX_KEYS = 10_000
 """How many names and addresses are counted at once. The one that was quiet longest is forgotten."""
@@ -54,8 +54,10 @@ class Limits:
     _waiting: list[Turn] = field(default_factory=list)
     _current: Turn | None = None
     _numbers: Iterator[int] = field(default_factory=partial(count, step=-1))
-    _buckets: OrderedDict[str, InMemoryBucket] = field(default_factory=OrderedDict)
-    _known: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _buckets: BoundedDict[str, InMemoryBucket] = field(
+        default_factory=lambda: BoundedDict(MAX_KEYS)
+    )
+    _known: BoundedDict[str, None] = field(default_factory=lambda: BoundedDict(MAX_KEYS))
     """Addresses with an earlier successful sign-in."""
     _clock: MonotonicClock = field(default_factory=MonotonicClock)
 
@@ -111,17 +113,10 @@ class Limits:
         """
         self._buckets.pop(f"name {name}\0{address}", None)
         self._known[address] = None
-        self._known.move_to_end(address)
-        while len(self._known) > MAX_KEYS:
-            self._known.popitem(last=False)
 
     def _count(self, key: str, rates: tuple[Rate, ...]) -> int:
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = self._buckets[key] = InMemoryBucket(list(rates))
-            while len(self._buckets) > MAX_KEYS:
-                self._buckets.popitem(last=False)
-        self._buckets.move_to_end(key)
+        bucket = self._buckets.get(key) or InMemoryBucket(list(rates))
+        self._buckets[key] = bucket
         item = RateItem("attempt", self._clock.now())
         bucket.leak(item.timestamp)
         if bucket.put(item):
