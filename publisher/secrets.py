@@ -4,7 +4,6 @@ They come from environment, systemd, a folder or the encrypted store.
 """
 
 import base64
-import fcntl
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from publisher.domain.errors import PublisherError
+from publisher.runtime.file_locks import hold_lock
 from publisher.runtime.files import replace_contents
 from publisher.runtime.logs import log
 from publisher.runtime.redaction import register_secrets
@@ -228,8 +228,7 @@ class Vault:
     def _locked(self) -> Iterator[None]:
         """Lock the store: one process at a time may change it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "vault.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with hold_lock(self.folder / "vault.lock"):
             yield
 
 

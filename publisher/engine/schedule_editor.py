@@ -6,7 +6,6 @@ file changes lets it know the author of the words.
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -56,6 +55,7 @@ from publisher.engine.save_limits import (
     find_refusal,
     is_file_full,
 )
+from publisher.runtime.file_locks import is_still_at, lock_now
 from publisher.runtime.files import put_in_place, write_beside
 from publisher.schedule.edit import (
     Entry,
@@ -460,8 +460,8 @@ def lock_present_file(file: Path) -> int:
         read_unchanged(file, SCHEDULE_READ_LIMITS, ScheduleError)  # says what is wrong with it
         raise
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_replaced = not os.path.samestat(os.fstat(descriptor), file.stat())
+        lock_now(descriptor)
+        is_replaced = not is_still_at(descriptor, file)
     except BaseException:
         os.close(descriptor)
         raise
