@@ -18,7 +18,7 @@ from sqlalchemy.exc import DatabaseError
 from publisher.domain.delivery import WorkerId
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
-from publisher.runtime.files import put_in_place
+from publisher.runtime.files import put_in_place, replace_contents
 from publisher.runtime.shared_files import share
 from publisher.store.db.database import MOVED_TO_KEY, is_corrupt, sqlite_file
 from publisher.store.db.intent_journal import (
@@ -368,5 +368,6 @@ def repair_journal(journal: Path, instant: str) -> None:
         return
     journal.parent.mkdir(parents=True, exist_ok=True)
     if journal.exists():
-        journal.with_name(f"{journal.name}{KEPT_INFIX}{instant}").write_bytes(journal.read_bytes())
+        kept = journal.with_name(f"{journal.name}{KEPT_INFIX}{instant}")
+        replace_contents(kept, journal.read_bytes())
     write_journal(journal, contents.records, contents.complete_since)
