@@ -30,7 +30,7 @@ def write_beside(
             opened.flush()
             os.fsync(opened.fileno())
         except BaseException:
-            new.unlink()
+            new.unlink(missing_ok=True)
             raise
     return new
 
