@@ -4,7 +4,6 @@ They come from environment, systemd, a folder or the encrypted store.
 """
 
 import base64
-import fcntl
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from publisher.domain.errors import PublisherError
+from publisher.runtime.file_locks import hold_lock
+from publisher.runtime.files import replace_contents
 from publisher.runtime.logs import log
 from publisher.runtime.redaction import register_secrets
 
@@ -28,7 +29,6 @@ VARIABLE_PREFIX = "PUBLISHER_SECRET_"
 """Begins the names of environment variables that hold secrets."""
 KEY_NAME = "vault-key"
 """The name of the key file in `$CREDENTIALS_DIRECTORY`; by default it lies beside the store."""
-PRIVATE_FILE_MODE = 0o600
 _public_fields: dict[str, frozenset[str]] = {}
 """Fields that are not secret, and that identify the account to people."""
 MAX_SECRET_BYTES = 64 * 1024
@@ -142,10 +142,10 @@ class Vault:
                 for name, token in self._load_tokens().items()
             }
             if is_own_key:
-                _write_private_file(self._own_key_file, b"\n".join(keys))
+                replace_contents(self._own_key_file, b"\n".join(keys))
             self._save(tokens)
             if is_own_key:
-                _write_private_file(self._own_key_file, keys[0])
+                replace_contents(self._own_key_file, keys[0])
             return len(tokens)
 
     @property
@@ -218,18 +218,17 @@ class Vault:
             and self.key_source == str(self._own_key_file)
             and not self._own_key_file.is_file()
         ):
-            _write_private_file(self._own_key_file, Fernet.generate_key())
+            replace_contents(self._own_key_file, Fernet.generate_key())
         self._save({**tokens, name: _encrypt(name, fields, self._make_cipher(self._keys()))})
 
     def _save(self, tokens: Mapping[str, str]) -> None:
-        _write_private_file(self.file, json.dumps(tokens, indent=1).encode("ascii"))
+        replace_contents(self.file, json.dumps(tokens, indent=1).encode("ascii"))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Lock the store: one process at a time may change it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "vault.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with hold_lock(self.folder / "vault.lock"):
             yield
 
 
@@ -261,24 +260,6 @@ def _encrypt(name: str, fields: Mapping[str, str], cipher: "MultiFernet") -> str
     return cipher.encrypt(
         json.dumps({"name": name, "fields": dict(fields)}, ensure_ascii=False).encode()
     ).decode()
-
-
-def _write_private_file(file: Path, content: bytes) -> None:
-    """Replace a private file atomically, and sync it to disk before returning."""
-    new = file.with_name(file.name + ".new")
-    new.unlink(missing_ok=True)  # left by a crash; it may be readable by others, or a link
-    with open(
-        new, "xb", opener=lambda path, flags: os.open(path, flags, PRIVATE_FILE_MODE)
-    ) as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def read_secret(

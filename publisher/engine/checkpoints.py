@@ -16,10 +16,10 @@ from publisher.domain.audit_chain import (
     format_checkpoint,
     parse_checkpoint,
 )
+from publisher.runtime.files import put_in_place, sync, write_beside
 from publisher.runtime.logs import log
-from publisher.runtime.shared_files import open_plain, share
+from publisher.runtime.shared_files import share
 from publisher.secrets import AuditKey, SecretError, Vault, is_signed_by, load_audit_key
-from publisher.store.db.intent_journal import sync_directory
 from publisher.store.db.rows import AUDIT_BROKEN
 from publisher.store.queries.audit_log import AuditLog
 
@@ -175,14 +175,10 @@ def _save_newest(targets: CheckpointTargets, checkpoints: Sequence[Checkpoint]) 
     if path is None or _identities(_newest_file_checkpoints(targets)) == _identities(checkpoints):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f"{path.name}.new")
-    with open(staged, "w", encoding="utf-8", opener=open_plain) as file:
-        file.writelines(f"{format_checkpoint(item)}\n" for item in checkpoints)
-        file.flush()
-        os.fsync(file.fileno())
-    share(staged)
-    staged.replace(path)
-    sync_directory(path.parent)
+    lines = "".join(f"{format_checkpoint(item)}\n" for item in checkpoints)
+    new = write_beside(path, lines.encode())
+    share(new)
+    put_in_place(new, path)
 
 
 def _identities(checkpoints: Sequence[Checkpoint]) -> list[tuple[str, int, str]]:
@@ -215,7 +211,7 @@ def append_checkpoint(targets: CheckpointTargets, head: Checkpoint, key: AuditKe
             file.flush()
             os.fsync(file.fileno())
         share(targets.file)
-        sync_directory(targets.file.parent)
+        sync(targets.file.parent)
     if targets.syslog_socket is not None and _has_new_head(targets.last_logged, head):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.settimeout(1)

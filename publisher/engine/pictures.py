@@ -14,7 +14,8 @@ from publisher.domain.errors import Problem, ScheduleError
 from publisher.engine.planner import Planner
 from publisher.rendering.image_formats import MAX_PICTURE_BYTES
 from publisher.rendering.jobs import MEDIA_TYPES, CleanedPicture, CleanPicture
-from publisher.runtime.shared_files import is_plain, open_plain, share
+from publisher.runtime.files import put_in_place, write_beside
+from publisher.runtime.shared_files import is_plain, share
 from publisher.schedule.load import SCHEDULE_READ_LIMITS
 from publisher.store.people.drafts import PICTURE_PATH, UPLOAD_GRACE
 from publisher.tomlfile.read import read_unchanged
@@ -64,13 +65,9 @@ def write_new(file: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):  # it is another user's
             os.utime(file)
         return
-    temporary = file.with_name(f".{file.name}.new")
-    with open(temporary, "wb", opener=open_plain) as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    share(temporary)
-    temporary.replace(file)
+    new = write_beside(file, data)
+    share(new)
+    put_in_place(new, file)
 
 
 async def remove_unused_pictures(planner: Planner, schedule_file: Path) -> int:

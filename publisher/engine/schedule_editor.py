@@ -6,7 +6,6 @@ file changes lets it know the author of the words.
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -15,6 +14,7 @@ import stat
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -55,6 +55,8 @@ from publisher.engine.save_limits import (
     find_refusal,
     is_file_full,
 )
+from publisher.runtime.file_locks import is_still_at, lock_now
+from publisher.runtime.files import put_in_place, write_beside
 from publisher.schedule.edit import (
     Entry,
     PostBlock,
@@ -383,19 +385,14 @@ def write_temporary(file: Path, text: str) -> Path:
     Where the owner cannot stay, the group must, with the right to read and write. Raises
     RefusedError otherwise.
     """
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.unlink(missing_ok=True)  # a crash may have left one; the lock keeps other saves out
     status = file.stat()
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        if not keep_owner(descriptor, status):
-            temporary.unlink()
+
+    def prepare(opened: BinaryIO) -> None:
+        if not keep_owner(opened.fileno(), status):
             raise RefusedError("schedule_owner_not_kept", file=file.name, uid=str(status.st_uid))
-        shutil.copystat(file, temporary)
-        stream.write(text.encode())
-        stream.flush()
-        os.fsync(descriptor)
-    return temporary
+        shutil.copystat(file, opened.name)
+
+    return write_beside(file, text.encode(), prepare)
 
 
 def keep_owner(descriptor: int, status: os.stat_result) -> bool:
@@ -424,12 +421,7 @@ def replace_file(temporary: Path, file: Path, expected: str) -> None:
     if read_unchanged(file, SCHEDULE_READ_LIMITS, ScheduleError) != expected:
         temporary.unlink()
         raise RefusedError("schedule_changed_meanwhile", file=file.name)
-    temporary.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    put_in_place(temporary, file)
 
 
 @contextlib.asynccontextmanager
@@ -468,8 +460,8 @@ def lock_present_file(file: Path) -> int:
         read_unchanged(file, SCHEDULE_READ_LIMITS, ScheduleError)  # says what is wrong with it
         raise
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_replaced = not os.path.samestat(os.fstat(descriptor), file.stat())
+        lock_now(descriptor)
+        is_replaced = not is_still_at(descriptor, file)
     except BaseException:
         os.close(descriptor)
         raise

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import os
 import stat
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -13,6 +12,7 @@ from publisher.domain.errors import Location, Problem
 from publisher.domain.post import RenderedImage
 from publisher.rendering.image_formats import MAX_PICTURE_BYTES
 from publisher.rendering.jobs import MEDIA_TYPES, CleanedPicture, CleanPicture, JobResult, Renderer
+from publisher.runtime.bounded_dict import BoundedDict
 
 MAX_KNOWN_PICTURES: Final = 1_000
 FileState = tuple[int, int, int, int]
@@ -36,9 +36,11 @@ class CleanPictures:
     Each preview of a post would decode them again, for seconds.
     """
 
-    _known: OrderedDict[bytes, CleanedPicture] = field(default_factory=OrderedDict)
-    _described: OrderedDict[tuple[Path, FileState], RenderedImage] = field(
-        default_factory=OrderedDict
+    _known: BoundedDict[bytes, CleanedPicture] = field(
+        default_factory=lambda: BoundedDict(MAX_KNOWN_PICTURES)
+    )
+    _described: BoundedDict[tuple[Path, FileState], RenderedImage] = field(
+        default_factory=lambda: BoundedDict(MAX_KNOWN_PICTURES)
     )
 
     def describe(self, file: PictureFile, renderer: Renderer) -> RenderedImage | Problem:
@@ -55,8 +57,6 @@ class CleanPictures:
         picture, _data = found
         if key is not None:
             self._described[key] = picture
-            if len(self._described) > MAX_KNOWN_PICTURES:
-                self._described.popitem(last=False)
         return picture
 
     def clean(self, data: bytes, renderer: Renderer) -> JobResult:
@@ -67,8 +67,6 @@ class CleanPictures:
         [result] = renderer.run([CleanPicture(data=data)])
         if isinstance(result, CleanedPicture) and result.data == data:
             self._known[digest] = replace(result, data=b"")
-            if len(self._known) > MAX_KNOWN_PICTURES:
-                self._known.popitem(last=False)
         return result
 
 

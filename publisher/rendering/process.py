@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from publisher.rendering.jobs import (
     read_frame,
     write_frame,
 )
+from publisher.runtime.bounded_dict import BoundedDict
 
 CHILD_COMMAND: Final = (sys.executable, "-P", "-m", "publisher.rendering.child")
 MAX_CPU_SECONDS: Final = 10
@@ -124,7 +125,9 @@ class RenderProcess:
     _child: _ChildProcess | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _is_closed: bool = False
-    _lost_jobs: OrderedDict[bytes, tuple[float, Problem]] = field(default_factory=OrderedDict)
+    _lost_jobs: BoundedDict[bytes, tuple[float, Problem]] = field(
+        default_factory=lambda: BoundedDict(MAX_REMEMBERED_JOBS)
+    )
     _lost_pages: deque[tuple[float, str]] = field(default_factory=deque)
 
     def load(self, files: TemplateFiles) -> None:
@@ -284,8 +287,6 @@ class RenderProcess:
             self._lost_pages.append((time.monotonic(), job.page))
         if loss.is_crash:  # a job that only took long may be quick another time
             self._lost_jobs[_job_digest(job)] = time.monotonic(), problem
-            if len(self._lost_jobs) > MAX_REMEMBERED_JOBS:
-                self._lost_jobs.popitem(last=False)
         return problem
 
 

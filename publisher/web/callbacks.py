@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from publisher.domain.account import Account, AccountId, Mode
 from publisher.domain.addresses import split_host_port
 from publisher.domain.characters import is_storable, replace_unstorable
 from publisher.domain.errors import Problem
+from publisher.runtime.bounded_dict import BoundedDict
 from publisher.runtime.logs import log
 from publisher.secrets import SecretError, read_secret
 from publisher.store.deliveries.outbox import Outbox
@@ -109,16 +109,15 @@ async def check_now(outbox: Outbox, endpoint: CallbackEndpoint, event: CallbackE
 class SeenNonces:
     """When each nonce of an account was seen; the newest MAX_NONCES."""
 
-    _instants: OrderedDict[tuple[str, str], datetime] = field(default_factory=OrderedDict)
+    _instants: BoundedDict[tuple[str, str], datetime] = field(
+        default_factory=lambda: BoundedDict(MAX_NONCES)
+    )
 
     def seen_at(self, account: str, name: str) -> datetime | None:
         return self._instants.get((account, name))
 
     def add(self, account: str, name: str, at: datetime) -> None:
         self._instants[account, name] = at
-        self._instants.move_to_end((account, name))
-        while len(self._instants) > MAX_NONCES:
-            self._instants.popitem(last=False)
 
     def discard(self, account: str, name: str) -> None:
         self._instants.pop((account, name), None)

@@ -5,13 +5,14 @@ import contextlib
 import math
 import time
 from bisect import insort
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 
 from publisher.domain.errors import SignInError
+from publisher.runtime.bounded_dict import BoundedDict
 
 MAX_KEYS = 10_000
 """How many names and addresses are counted at once. The one that was quiet longest is forgotten."""
@@ -56,9 +57,9 @@ class Limits:
     _waiting: list[Turn] = field(default_factory=list)
     _current: Turn | None = None
     _numbers: Iterator[int] = field(default_factory=partial(count, step=-1))
-    _attempts: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
+    _attempts: BoundedDict[str, deque[float]] = field(default_factory=lambda: BoundedDict(MAX_KEYS))
     """The instants of the admitted attempts by key, the oldest first."""
-    _known: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _known: BoundedDict[str, None] = field(default_factory=lambda: BoundedDict(MAX_KEYS))
     """Addresses with an earlier successful sign-in."""
     _monotonic: Callable[[], float] = time.monotonic
 
@@ -113,17 +114,11 @@ class Limits:
         """
         self._attempts.pop(f"name {name}\0{address}", None)
         self._known[address] = None
-        self._known.move_to_end(address)
-        while len(self._known) > MAX_KEYS:
-            self._known.popitem(last=False)
 
     def _count(self, key: str, most: int) -> int:
         """Count an attempt and return 0, or return the seconds until another one is admitted."""
         now = self._monotonic()
-        attempts = self._attempts.setdefault(key, deque())
-        self._attempts.move_to_end(key)
-        while len(self._attempts) > MAX_KEYS:
-            self._attempts.popitem(last=False)
+        attempts = self._attempts[key] = self._attempts.get(key, deque())
         while attempts and attempts[0] + WINDOW_SECONDS <= now:
             attempts.popleft()
         if len(attempts) >= most:

@@ -1,7 +1,7 @@
 """Context of page handlers: the site of the whole process, and the visitor of one request."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -30,6 +30,7 @@ from publisher.domain.user import (
 )
 from publisher.engine.authentication import LoadUserKey, SecondFactor
 from publisher.i18n import LANGUAGES, Lang, Messages
+from publisher.runtime.bounded_dict import BoundedDict
 from publisher.runtime.clock import Runtime
 from publisher.secrets import Vault, load_user_key
 from publisher.store.people.duty import DutyOfficer
@@ -111,8 +112,8 @@ class Notice:
 class Shared:
     """Recently made values, by their inputs. Users of the same inputs share the value."""
 
-    _kept: OrderedDict[tuple[object, ...], asyncio.Task[object]] = field(
-        default_factory=OrderedDict
+    _kept: BoundedDict[tuple[object, ...], asyncio.Task[object]] = field(
+        default_factory=lambda: BoundedDict(MAX_SHARED)
     )
 
     async def get(self, key: tuple[object, ...], make: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -120,8 +121,6 @@ class Shared:
         task = self._kept.get(key)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             task = self._kept[key] = asyncio.create_task(make())
-            while len(self._kept) > MAX_SHARED:
-                self._kept.popitem(last=False)
         return cast("T", await asyncio.shield(task))
 
 
@@ -212,18 +211,15 @@ class Streams:
 class KnownSessions:
     """The users of sessions that were valid at the last look-up, by hash of the session id."""
 
-    _users: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    _users: BoundedDict[str, str] = field(default_factory=lambda: BoundedDict(MAX_KNOWN_SESSIONS))
 
     def note(self, session_id: str, user: str) -> None:
         """Note the user of a session; empty for one that is not valid, or no longer."""
         key = hash_secret(session_id)
-        if not user:
+        if user:
+            self._users[key] = user
+        else:
             self._users.pop(key, None)
-            return
-        self._users[key] = user
-        self._users.move_to_end(key)
-        while len(self._users) > MAX_KNOWN_SESSIONS:
-            self._users.popitem(last=False)
 
     def find_user(self, session_id: str) -> str | None:
         return self._users.get(hash_secret(session_id))
@@ -238,8 +234,12 @@ class Site:
 
     application: Application
     limits: Limits = field(default_factory=Limits)
-    pending_sign_ins: dict[str, PendingSignIn] = field(default_factory=dict)
-    pending_setups: dict[str, PendingSetup] = field(default_factory=dict)
+    pending_sign_ins: BoundedDict[str, PendingSignIn] = field(
+        default_factory=lambda: BoundedDict(MAX_PENDING)
+    )
+    pending_setups: BoundedDict[str, PendingSetup] = field(
+        default_factory=lambda: BoundedDict(MAX_PENDING)
+    )
     notices: dict[str, Notice] = field(default_factory=dict)
     articles: Articles = field(default_factory=Articles)
     render_turns: RenderTurns = field(default_factory=RenderTurns)
@@ -262,10 +262,12 @@ class Site:
     """The findings of the checks of posts, for some minutes."""
     todo: Shared = field(default_factory=Shared)
     """The waiting items of people, by user."""
-    lane_openings: dict[PostId, dict[str, datetime]] = field(default_factory=dict)
+    lane_openings: BoundedDict[PostId, dict[str, datetime]] = field(
+        default_factory=lambda: BoundedDict(MAX_SHARED)
+    )
     """When each officer on duty has first opened an urgent post that waits for a release."""
-    reaches: OrderedDict[tuple[Principal, Permission], frozenset[AccountId]] = field(
-        default_factory=OrderedDict
+    reaches: BoundedDict[tuple[Principal, Permission], frozenset[AccountId]] = field(
+        default_factory=lambda: BoundedDict(MAX_SHARED)
     )
     """The accounts on which users may do something.
 
@@ -317,8 +319,6 @@ class Site:
         The oldest posts are forgotten.
         """
         self.lane_openings.setdefault(post, {}).setdefault(name, self.runtime.now())
-        while len(self.lane_openings) > MAX_SHARED:
-            self.lane_openings.pop(next(iter(self.lane_openings)))
 
     async def require_users(self) -> bool:
         """Return True once there is a user."""
@@ -502,8 +502,6 @@ def find_reach(
         known[key] = frozenset(
             name for name in accounts if principal.may(permission, [name], site.members)
         )
-        while len(known) > MAX_SHARED:
-            known.popitem(last=False)
     return known[key]
 
 

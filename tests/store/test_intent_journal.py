@@ -8,12 +8,12 @@ from dataclasses import asdict, fields
 
 import pytest
 
+from publisher.runtime.files import sync
 from publisher.store.db.intent_journal import (
     IntentJournal,
     JournalRecord,
     read_journal,
     read_records,
-    sync_directory,
 )
 from publisher.testing.fakes import START_TIME
 
@@ -175,12 +175,12 @@ def test_a_shortened_journal_that_is_not_synced_accepts_no_line_until_it_is(jour
     journal.append([line(2)])
     refusals = [OSError("too many open files"), OSError("too many open files")]
 
-    def sync(folder):
+    def sync_later(folder):
         if refusals:
             raise refusals.pop()
-        sync_directory(folder)
+        sync(folder)
 
-    monkeypatch.setattr("publisher.store.db.intent_journal.sync_directory", sync)
+    monkeypatch.setattr("publisher.store.db.intent_journal.sync", sync_later)
     with pytest.raises(OSError, match="too many"):
         journal.compact([line(1)])
     with pytest.raises(OSError, match="too many"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from publisher.store.db.intent_journal import IntentJournal, JournalRecord, read
 from publisher.store.db.sqlite_files import SCHEMA, SCHEMA_HASHES, hash_schema
 from publisher.store.db.tables import ADAPTER_STATE
 from publisher.store.recovery.folder import lock_process
-from publisher.store.recovery.setup import NEWEST_MIGRATION, prepare_database
+from publisher.store.recovery.setup import NEWEST_MIGRATION, prepare_database, repair_journal
 from publisher.testing.fakes import FakeRuntime
 
 INTENT = JournalRecord(
@@ -309,3 +310,26 @@ async def test_f82_no_call_starts_when_the_journal_cannot_be_written(tmp_path):
     assert isinstance(results[0], IntentNotJournaledError)
     assert results[1] == "a"
     await database.close()
+
+
+def test_f16_a_damaged_journal_is_kept_through_a_power_cut(tmp_path, monkeypatch):
+    """F16: the copy and its name are synced before the repaired journal takes the old one's place.
+
+    No other record of the damaged lines is left then.
+    """
+    journal, steps, fsync = tmp_path / "intents.jsonl", [], os.fsync
+    journal.write_bytes(b"damaged\n")
+
+    def record_sync(descriptor):
+        steps.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, journal.read_bytes()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record_sync)
+    repair_journal(journal, "20261125")
+    kept = tmp_path / "intents.jsonl.kept-20261125"
+    assert (kept.read_bytes(), journal.read_bytes()) == (b"damaged\n", b"")
+    assert [name for name, content in steps if content] == [
+        f".{kept.name}.new",
+        tmp_path.name,
+        ".intents.jsonl.new",
+    ]

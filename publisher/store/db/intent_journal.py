@@ -32,7 +32,8 @@ from typing import Any, Self
 from zlib import crc32
 
 from publisher.domain.post import DeliveryId
-from publisher.runtime.shared_files import open_plain, share
+from publisher.runtime.files import put_in_place, sync, write_beside
+from publisher.runtime.shared_files import share
 
 TAIL_BYTES = 256 * 1024
 """The size of the end compared at startup.
@@ -161,7 +162,7 @@ class IntentJournal:
             tail = file.read()
             if tail and not tail.endswith(b"\n"):
                 file.truncate(start + tail.rfind(b"\n") + 1)
-        sync_directory(self.path.parent)
+        sync(self.path.parent)
         self._is_repaired = True
 
     def compact(self, obsolete: Collection[JournalRecord]) -> int:
@@ -183,7 +184,7 @@ class IntentJournal:
             return 0
         newest = max(datetime.fromisoformat(record.at) for record in removed)
         kept = [record for record in contents.records if record not in removed]
-        fresh = _write_temporary(self.path, kept, max(newest, contents.complete_since or newest))
+        fresh = _write_beside(self.path, kept, max(newest, contents.complete_since or newest))
         with self._lock, ExitStack() as failed:
             new = failed.enter_context(_open(fresh))
             with self.path.open("rb") as old:
@@ -240,23 +241,18 @@ def write_journal(
     path: Path, records: Sequence[JournalRecord], complete_since: datetime | None
 ) -> None:
     """Replace the journal by just these lines, atomically and synced."""
-    _write_temporary(path, records, complete_since).replace(path)
-    sync_directory(path.parent)
+    put_in_place(_write_beside(path, records, complete_since), path)
 
 
-def _write_temporary(
+def _write_beside(
     path: Path, records: Sequence[JournalRecord], complete_since: datetime | None
 ) -> Path:
     """Write a journal of just these lines next to the journal, synced; return its path."""
-    fresh = path.with_name(path.name + ".new")
     lines: list[dict[str, Any]] = (
         [{"kept_since": complete_since.isoformat()}] if complete_since else []
     )
     lines += [record.to_row() for record in records]
-    with open(fresh, "wb", opener=open_plain) as file:
-        file.write(b"".join(map(_format_line, lines)))
-        file.flush()
-        os.fsync(file.fileno())
+    fresh = write_beside(path, b"".join(map(_format_line, lines)))
     share(fresh)
     return fresh
 
@@ -270,15 +266,6 @@ def _write_all(file: FileIO, data: bytes) -> None:
     left = memoryview(data)
     while left:
         left = left[file.write(left) :]
-
-
-def sync_directory(directory: Path) -> None:
-    """Sync a directory, so that files created, renamed or removed in it survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 _encode_row = json.JSONEncoder(separators=(",", ":")).encode

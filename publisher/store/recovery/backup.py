@@ -22,6 +22,7 @@ from publisher.domain.audit_chain import RESTORED_EVENT, Checkpoint, parse_cut_c
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
+from publisher.runtime.files import sync
 from publisher.store.base import BaseStore
 from publisher.store.db.database import (
     BUSY_TIMEOUT_SECONDS,
@@ -34,7 +35,6 @@ from publisher.store.db.intent_journal import (
     JournalRecord,
     read_journal,
     read_records,
-    sync_directory,
 )
 from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
 from publisher.store.db.sqlite_files import connect_sqlite, require_own_schema
@@ -96,7 +96,7 @@ def make_backup(source: Path, target: Path, journal: Path, runtime: Runtime) -> 
             with closing(connect_sqlite(part)) as copy:
                 if not _passes_integrity_check(copy):
                     raise RefusedError("database_corrupt", file=str(source))
-        _sync(part)
+        sync(part)
         runtime.hit_failpoint_now("backup.before_rename")
         try:
             os.link(part, target)  # unlike a rename, it never replaces a file created meanwhile
@@ -107,7 +107,7 @@ def make_backup(source: Path, target: Path, journal: Path, runtime: Runtime) -> 
             part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    sync_directory(target.absolute().parent)
+    sync(target.absolute().parent)
     return info
 
 
@@ -203,7 +203,7 @@ def merge_wal(file: Path) -> None:
     """Merge the write-ahead log into a database that nobody has open, and sync the file."""
     with closing(connect_sqlite(file)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
-    _sync(file)
+    sync(file)
 
 
 def _write_info(part: Path, source: Path, newest: JournalRecord | None, at: datetime) -> BackupInfo:
@@ -293,11 +293,6 @@ def _reject_damage(
 def _open(file: Path) -> sqlite3.Connection:
     """Open a database that may be in use; a missing one is not created."""
     return connect_sqlite(file, "rw", BUSY_TIMEOUT_SECONDS)
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb") as opened:
-        os.fsync(opened.fileno())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,8 @@ from sqlalchemy import Connection, func, select
 
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
-from publisher.runtime.shared_files import is_writable_to_others, open_plain, share
+from publisher.runtime.file_locks import hold_lock, is_still_at, lock_now
+from publisher.runtime.shared_files import is_writable_to_others, open_plain
 from publisher.store.db.database import Transaction, sqlite_file
 from publisher.store.db.rows import write_audit, write_row
 from publisher.store.db.tables import DATABASE_INFO, WORKER
@@ -184,15 +185,10 @@ def file_lock(file: Path | None) -> Iterator[None]:
         return
     require_no_link(file)
     lock_file = file.with_name(f"{file.name}.setup")
-    while True:
-        with _open_beside(lock_file, "a") as lock:
-            share(lock_file)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if _is_still_at(
-                lock, lock_file
-            ):  # else it was deleted during the wait, and others lock its successor
-                yield
-                return
+    with contextlib.ExitStack() as stack:
+        with _reject_link(lock_file):
+            stack.enter_context(hold_lock(lock_file))
+        yield
 
 
 @dataclass(slots=True)
@@ -213,7 +209,7 @@ class ProcessLock:
         lock_file = _lock_file_of(locked)
         folder = os.open(locked.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_now(folder)
         except BlockingIOError as error:
             os.close(folder)
             raise _second_daemon(locked) from error
@@ -231,7 +227,7 @@ class ProcessLock:
         Raises RefusedError if another process has created and locked it meanwhile.
         """
         lock_file = _lock_file_of(self.locked)
-        if _is_still_at(self.file, lock_file):
+        if is_still_at(self.file.fileno(), lock_file):
             return False
         replacement = _lock_by_name(self.locked, lock_file)
         self.file.close()
@@ -267,13 +263,11 @@ def require_no_link(file: Path) -> None:
         raise RefusedError("database_linked", file=str(file))
 
 
-def _open_beside(file: Path, mode: str) -> IO[str]:
-    """Open a file beside a database.
-
-    Raises RefusedError for a link or a pipe in its place, OSError.
-    """
+@contextlib.contextmanager
+def _reject_link(file: Path) -> Iterator[None]:
+    """Raise RefusedError where a link or a pipe stands in the place of a file."""
     try:
-        return open(file, mode, encoding="utf-8", opener=open_plain)
+        yield
     except OSError as error:
         if error.errno not in {errno.ELOOP, errno.ENXIO}:
             raise
@@ -286,9 +280,10 @@ def _lock_file_of(locked: Path) -> Path:
 
 def _lock_by_name(locked: Path, lock_file: Path) -> IO[str]:
     """Lock a file and write this process's name into it. Raises RefusedError naming the holder."""
-    file = _open_beside(lock_file, "a+")
+    with _reject_link(lock_file):
+        file = open(lock_file, "a+", encoding="utf-8", opener=open_plain)  # noqa: SIM115 # it is locked while open
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_now(file)
     except BlockingIOError as error:
         file.close()
         raise _second_daemon(locked) from error
@@ -309,18 +304,10 @@ def _second_daemon(locked: Path) -> RefusedError:
         _lock_file_of(locked),
     ):  # it may use another database in the folder
         with (
-            contextlib.suppress(OSError, ValueError, RefusedError),
-            _open_beside(lock_file, "r") as file,
+            contextlib.suppress(OSError, ValueError),
+            open(lock_file, encoding="utf-8", opener=open_plain) as file,
         ):
             named = json.load(file)
             holder = named if named and isinstance(named, dict) else holder
     facts = {name: str(holder.get(name, "?")) for name in ("host", "pid")}
     return RefusedError("second_daemon", file=str(locked), **facts)
-
-
-def _is_still_at(file: IO[str], path: Path) -> bool:
-    """Return True if a path still leads to an open file."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
-    except FileNotFoundError:
-        return False

@@ -18,12 +18,12 @@ from sqlalchemy.exc import DatabaseError
 from publisher.domain.delivery import WorkerId
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
+from publisher.runtime.files import put_in_place, replace_contents
 from publisher.runtime.shared_files import share
 from publisher.store.db.database import MOVED_TO_KEY, is_corrupt, sqlite_file
 from publisher.store.db.intent_journal import (
     TAIL_BYTES,
     read_journal,
-    sync_directory,
     write_journal,
 )
 from publisher.store.db.postgres import CONNECT_ARGS
@@ -330,8 +330,7 @@ def commit_swap(incoming: Path, file: Path, at: datetime) -> Path:
     Return the place where the present file will be kept.
     """
     instant = f"{at:%Y%m%dT%H%M%S%f}"
-    incoming.rename(file.with_name(f"{file.name}{READY_INFIX}{instant}"))
-    sync_directory(file.parent)
+    put_in_place(incoming, file.with_name(f"{file.name}{READY_INFIX}{instant}"))
     return file.with_name(f"{file.name}{KEPT_INFIX}{instant}")
 
 
@@ -356,8 +355,7 @@ def finish_swaps(file: Path, journal: Path, runtime: Runtime) -> None:
         file.with_name(file.name + "-shm").unlink(missing_ok=True)
         runtime.hit_failpoint_now("restore.mid")
         repair_journal(journal, instant)
-        ready.rename(file)
-        sync_directory(file.parent)
+        put_in_place(ready, file)
 
 
 def repair_journal(journal: Path, instant: str) -> None:
@@ -370,5 +368,6 @@ def repair_journal(journal: Path, instant: str) -> None:
         return
     journal.parent.mkdir(parents=True, exist_ok=True)
     if journal.exists():
-        journal.with_name(f"{journal.name}{KEPT_INFIX}{instant}").write_bytes(journal.read_bytes())
+        kept = journal.with_name(f"{journal.name}{KEPT_INFIX}{instant}")
+        replace_contents(kept, journal.read_bytes())
     write_journal(journal, contents.records, contents.complete_since)

@@ -1,6 +1,7 @@
 """Sign-in by password and second factor, the first sign-in by a one-time link, and sign-out."""
 
 import secrets
+from collections.abc import MutableMapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
@@ -34,7 +35,6 @@ from publisher.web.access import (
 from publisher.web.known_browsers import find_browser, keep_browser
 from publisher.web.page import redirect, render_page, safe_path
 from publisher.web.site import (
-    MAX_PENDING,
     MAX_PENDING_OF_USER,
     PENDING_LIFETIME,
     SETUP_LIFETIME,
@@ -90,7 +90,6 @@ async def log_in(request: Request) -> Response:
     key = secrets.token_urlsafe()
     until = site.runtime.now() + PENDING_LIFETIME
     _drop_oldest_of_user(site.pending_sign_ins, user.name)
-    _drop_oldest(site.pending_sign_ins)
     site.pending_sign_ins[hash_secret(key)] = PendingSignIn(
         user=user, until=until, next=following, resumed=resumed
     )
@@ -181,13 +180,7 @@ def _find_pending(request: Request) -> PendingSignIn | None:
     return pending if pending is not None and pending.until > site.runtime.now() else None
 
 
-def _drop_oldest(pending: dict[str, PendingSignIn] | dict[str, PendingSetup]) -> None:
-    """Make room for one more."""
-    while len(pending) >= MAX_PENDING:
-        pending.pop(next(iter(pending)))
-
-
-def _drop_oldest_of_user(pending: dict[str, PendingSignIn], user: str) -> None:
+def _drop_oldest_of_user(pending: MutableMapping[str, PendingSignIn], user: str) -> None:
     """Make room among a user's own sign-ins.
 
     Anybody with one known password must not push out other users' sign-ins.
@@ -373,7 +366,6 @@ def keep_setup(site: Site, browser: str, user: User, now: datetime) -> SecondFac
     key = hash_secret(browser)
     pending = site.pending_setups.get(key)
     if pending is None or pending.until <= now:
-        _drop_oldest(site.pending_setups)
         pending = PendingSetup(factor=make_second_factor(user.name), until=now + SETUP_LIFETIME)
         site.pending_setups[key] = pending
     return pending.factor

@@ -185,7 +185,7 @@ def test_an_older_copy_of_a_secret_is_refused_after_a_rotation(tmp_path):
 
 def test_files_left_by_a_kill_expose_nothing(tmp_path):
     """I19: a half-written file of another mode is not written into; store and key stay private."""
-    for name in ("vault.json.new", f"{KEY_NAME}.new"):
+    for name in (".vault.json.new", f".{KEY_NAME}.new"):
         (tmp_path / name).touch(0o644)
     vault(tmp_path).write("a", FIELDS)
     vault(tmp_path).rotate()
