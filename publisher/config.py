@@ -44,6 +44,7 @@ from publisher.domain.approval import (
     Stage,
 )
 from publisher.domain.errors import Problem, SettingsError
+from publisher.domain.kinds import PostKind
 from publisher.runtime.shared_files import resolve_own_links
 from publisher.tomlfile.read import ReadLimits, TomlDocument, parse_toml, read_toml
 from publisher.tomlfile.validate import (
@@ -246,7 +247,11 @@ class AlertsEntry(StrictModel):
     )
 
 
-PostKindName = Literal["warning", "update", "all-clear", "bulletin", "correction"]
+PostKindName = Annotated[
+    PostKind,
+    Field(strict=False),
+    WithJsonSchema({"type": "string", "enum": [kind.value for kind in PostKind]}),
+]
 
 
 class StageEntry(StrictModel):
@@ -748,7 +753,9 @@ def make_approval_rules(file: SettingsFile) -> ApprovalRules:
 
     return ApprovalRules(
         default=PRESET_CHAINS[ApprovalPreset(file.approval_preset)],
-        by_kind={kind: tuple(map(make_stage, stages)) for kind, stages in file.approvals.items()},
+        by_kind={
+            kind.value: tuple(map(make_stage, stages)) for kind, stages in file.approvals.items()
+        },
     )
 
 

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
-from watchfiles import awatch
 
 from publisher.app.alert_channels import AlertChannels
 from publisher.app.application import Application, find_missing_secrets, open_application
@@ -37,6 +36,7 @@ from publisher.engine.checkpoints import (
     write_checkpoint,
 )
 from publisher.engine.clock_check import ClockCheck
+from publisher.engine.file_watch import FileWatch, watch_files
 from publisher.engine.filed_texts import FiledTextCheck
 from publisher.engine.job_scheduler import Job, correct_job_times, schedule_jobs
 from publisher.engine.monitor import check_logins_due, monitor_due
@@ -105,9 +105,7 @@ FILE_QUIET_PERIOD = timedelta(seconds=1)
 A half-written file may be valid by accident.
 """
 FILE_WATCH_TIMEOUT_SECONDS = 60.0
-"""After so long without a change the watch of the file counts as working, and is restarted."""
-FILE_WATCH_STEP_MILLISECONDS = 200
-"""How often the watch of the file looks at the system's reports."""
+"""After so long the watch of the file counts as working, and is restarted."""
 FILE_WATCH_RETRY_SECONDS = 20.0
 """Least time from one start of the file watch to the next.
 
@@ -168,11 +166,15 @@ class Daemon:
     """The files read at its start."""
     jobs: Mapping[str, Job] = field(init=False)
     clock_check: ClockCheck = field(init=False)
+    file_watch: FileWatch = field(init=False)
 
     def __post_init__(self) -> None:
         self.loaded_files = describe_loaded_files(self.application.settings)
         self.clock_check = ClockCheck(
             store=self.application.store, adapters=self.application.adapters
+        )
+        self.file_watch = FileWatch(
+            schedule_file=self.schedule_file, media_folder=self.schedule_file.parent / MEDIA_FOLDER
         )
         self.jobs = {job.name: job for job in build_jobs(self)}
 
@@ -378,33 +380,23 @@ class Daemon:
     async def watch_schedule_file(self) -> None:
         """Read the schedule when its file changes.
 
-        The watch ends after FILE_WATCH_TIMEOUT_SECONDS without a change. A refused file is read
-        again when a picture comes, too. If the watch fails, the job `read_schedule` still reads the
-        file.
+        A refused file is read again when a picture comes, too. The watch ends after
+        FILE_WATCH_TIMEOUT_SECONDS, once nothing changes. If it fails, the job `read_schedule` still
+        reads the file.
         """
-        folder = self.schedule_file.parent
-        watching = awatch(
-            *filter(Path.is_dir, (folder, folder / MEDIA_FOLDER)),
-            recursive=False,
-            stop_event=self.stop_requested,
-            debounce=600,
-            rust_timeout=int(FILE_WATCH_TIMEOUT_SECONDS * 1000),
-            yield_on_timeout=True,
-            step=FILE_WATCH_STEP_MILLISECONDS,
-        )
-        async with contextlib.aclosing(watching) as batches:
-            async for changes in batches:
-                if not changes:
-                    return
-                paths = [Path(path) for _change, path in changes]
-                has_pictures = not self.has_read_file and any(
-                    path.parent.name == MEDIA_FOLDER for path in paths
-                )
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + FILE_WATCH_TIMEOUT_SECONDS
+        looks = watch_files(self.file_watch, self.stop_requested, lambda: not self.has_read_file)
+        async with contextlib.aclosing(looks):
+            async for changes in looks:
+                has_pictures = changes.has_new_pictures and not self.has_read_file
                 if has_pictures:
                     self.read_refused_file_at = 0.0
-                if has_pictures or any(path.name == self.schedule_file.name for path in paths):
+                if has_pictures or changes.has_new_schedule:
                     await self.run_logged("read_schedule", self.read_schedule)
                     await self.run_logged("plan", self.plan)
+                elif loop.time() >= ends_at:
+                    return
 
     async def report_template_problems(self) -> None:
         """Alert people to templates with an error.

@@ -25,6 +25,7 @@ from publisher.cli.framework import shared_options
 from publisher.cli.terminal import Terminal
 from publisher.config import settings_schema
 from publisher.domain.delivery import EVENT_CODES, FINAL_STATES, State
+from publisher.domain.kinds import KINDS
 from publisher.domain.lifecycle import TRANSITIONS, Transition
 from publisher.domain.results import HoldReason
 from publisher.i18n import LANGUAGES, Lang, Messages, use_platform_texts
@@ -404,6 +405,22 @@ def _toml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def kinds() -> str:
+    """Return the table of the kinds of posts."""
+    return _table(
+        ["值", "中文", "meaning", "follows"],
+        (
+            [
+                f"`{kind}`",
+                f"{row.name['zh_CN']}：{row.hint['zh_CN']}",
+                f"{row.name['en']}: {row.hint['en']}",
+                "要原稿 needed" if row.needs_original else "",
+            ]
+            for kind, row in KINDS.items()
+        ),
+    )
+
+
 def templates() -> str:
     """Return a heading for each shipped template, with the data that it takes."""
     samples = load_templates([shipped_templates()], RenderWorker()).samples
@@ -508,6 +525,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
         contents,
         code_index,
         settings,
+        kinds,
         templates,
         filters,
         layers,

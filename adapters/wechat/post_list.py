@@ -16,7 +16,8 @@ from publisher.domain.results import NotFound, ObservedPost, Published, Readback
 from .api import ArticlePage, WeChatArticle
 from .auth import FailedCall
 
-_HTML_TAG = re.compile(r"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")
+_HTML_TAG = re.compile(r"""<(?:[^<>"']|"[^"]*"|'[^']*')*>""")
+"""A tag in which no other begins: a text of many `<` is searched in linear time."""
 MIN_PAGES = 3
 """Pages that are always read, where there are as many: the list's order is documented nowhere."""
 MAX_PAGES = 25

@@ -4,26 +4,23 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
 import webbrowser
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
-
 from publisher.app.format import Formatter, format_counts
 from publisher.cli.errors import CommandFailedError
-from publisher.cli.terminal import STATE_STYLES, echo
+from publisher.cli.live_display import LiveDisplay, can_draw, live_display, wrap_parts
+from publisher.cli.terminal import STATE_STYLES, echo, pad_cells, set_style, shorten, text_width
 from publisher.cli.workspace import CALLBACK_SIGNING_KEY, DemoAccount, DemoWorkspace
 from publisher.domain.characters import escape_forbidden
 from publisher.domain.delivery import OPEN_STATES, Delivery, State
@@ -197,7 +194,7 @@ class Scenario:
     daemon_failures: int = 0
     has_registered_callbacks: bool = False
     daemon: asyncio.subprocess.Process | None = None
-    live: Live | None = None
+    live: LiveDisplay | None = None
     shown_states: dict[DeliveryId, State] = field(default_factory=dict)
     approved: set[OccurrenceKey] = field(default_factory=set)
 
@@ -209,8 +206,8 @@ class Scenario:
         exit_code: int | None = None
         until = asyncio.get_running_loop().time() + START_TIMEOUT_SECONDS
         with contextlib.ExitStack() as stack:
-            if sys.stdout.isatty():
-                self.live = stack.enter_context(Live(console=Console(), auto_refresh=False))
+            if can_draw():
+                self.live = stack.enter_context(live_display())
             try:
                 while not self.stopping.is_set() and not (exits and exit_code is not None):
                     deliveries = await self.store.queries.deliveries()
@@ -330,7 +327,8 @@ class Scenario:
 
     def show(self, deliveries: Sequence[Delivery]) -> None:
         if self.live is not None:
-            self.live.update(self.make_table(deliveries), refresh=True)
+            columns = shutil.get_terminal_size().columns
+            self.live.show(list(self.format_table(deliveries, columns)))
             return
         for delivery in deliveries:
             if (
@@ -348,37 +346,43 @@ class Scenario:
                 )
                 echo(f"{at:%H:%M:%S}  {subject}  {state}  {details}".rstrip())
 
-    def make_table(self, deliveries: Sequence[Delivery]) -> Table:
-        """Return a table of one row a post, as there may be many hundred deliveries."""
-        table = Table(
-            *(
-                self.formatter.messages.translate(f"column_{name}")
-                for name in ("post", "due", "state")
-            )
+    def format_table(self, deliveries: Sequence[Delivery], width: int) -> Iterator[str]:
+        """Yield a table of one row a post, as there may be many hundred deliveries.
+
+        The states of a post go on below it if they are wider than the terminal.
+        """
+        post, due, state = (
+            self.formatter.messages.translate(f"column_{name}") for name in ("post", "due", "state")
         )
         by_post: dict[str, list[Delivery]] = {}
         for delivery in deliveries:
             by_post.setdefault(delivery.key.post, []).append(delivery)
-        for post, group in by_post.items():
-            due, states = group[0].due_at.astimezone(self.formatter.timezone), Text()
-            counts = Counter(delivery.state for delivery in group)
-            for state in State:
-                if counts[state]:
-                    states.append(
-                        f"{self.formatter.state(state)} {counts[state]}  ",
-                        style=STATE_STYLES.get(state, ""),
-                    )
-            table.add_row(post, f"{due:%H:%M:%S}", states)
-        return table
+        cells = [
+            (
+                shorten(escape_forbidden(name), width // 2),
+                f"{group[0].due_at.astimezone(self.formatter.timezone):%H:%M:%S}",
+            )
+            for name, group in by_post.items()
+        ]
+        heading, *starts = map("".join, pad_cells([(post, due), *cells]))
+        yield set_style(heading + state, "bold")
+        indent = " " * text_width(heading)
+        for start, group in zip(starts, by_post.values(), strict=True):
+            lines = wrap_parts(self.count_states(group), width - len(indent))
+            yield start + next(lines)
+            yield from (indent + line for line in lines)
+
+    def count_states(self, deliveries: Sequence[Delivery]) -> Sequence[tuple[str, str]]:
+        """Return the states with their numbers, in words, and the style of each."""
+        counts = Counter(delivery.state for delivery in deliveries)
+        return [
+            (f"{self.formatter.state(state)} {counts[state]}", STATE_STYLES.get(state, ""))
+            for state in State
+            if counts[state]
+        ]
 
     def print_message(self, code: str, **facts: object) -> None:
-        text = self.formatter.messages.translate(code, **facts)
-        if self.live is not None:
-            self.live.console.print(
-                escape_forbidden(text), highlight=False, markup=False, soft_wrap=True
-            )  # a command stays one
-        else:
-            echo(text)
+        echo(self.formatter.messages.translate(code, **facts))
 
 
 def answers(link: str) -> bool:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -40,6 +40,11 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     So a terminal obeys nothing in it.
     """
     click.echo(escape_forbidden(text), err=err, nl=nl)
+
+
+def write_sequences(text: str, terminal: TextIO) -> None:
+    """Write text with escape sequences of ours. Text of others in it is escaped before."""
+    click.echo(text, file=terminal, nl=False, color=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

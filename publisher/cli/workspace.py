@@ -15,7 +15,7 @@ from tomlkit import TOMLDocument
 from tomlkit.items import AoT
 
 from publisher.cli.errors import CommandFailedError
-from publisher.domain.post import PostKind
+from publisher.domain.kinds import CORRECTING_KINDS, PostKind, list_kinds
 from publisher.schedule.model import schedule_schema
 
 SAMPLES_FOLDER = files("publisher.cli") / "workspace_files"
@@ -47,9 +47,10 @@ REPLACED_TIME_KEYS = ("cron", "from", "until", "days", "expires")
 def new_workspace_files() -> dict[str, bytes]:
     """Return a new workspace's files by their path inside it. It has no account and no post yet."""
     schema = json.dumps(schedule_schema(), ensure_ascii=False, indent=2) + "\n"
+    schedule = (SAMPLES_FOLDER / "schedule.toml").read_text("utf-8")
     return {
         "publisher.toml": (SAMPLES_FOLDER / "publisher.toml").read_bytes(),
-        "schedule.toml": (SAMPLES_FOLDER / "schedule.toml").read_bytes(),
+        "schedule.toml": schedule.replace("{kinds}", list_kinds()).encode(),
         "schedule.schema.json": schema.encode(),
         "templates/README.md": (SAMPLES_FOLDER / "templates-README.md").read_bytes(),
         ".gitignore": (SAMPLES_FOLDER / "gitignore").read_bytes(),
@@ -287,7 +288,7 @@ def shift_schedule(
         )
         kept = next(warnings)
         del posts[kept + 1 :], posts[:kept]
-    others = [post for post in posts if post["kind"] != PostKind.CORRECTION]
+    others = [post for post in posts if post["kind"] not in CORRECTING_KINDS]
     step = spread / max(len(others) - 1, 1)
     times = {post["id"]: start + step * position for position, post in enumerate(others)}
     for post in posts:

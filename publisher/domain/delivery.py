@@ -10,7 +10,8 @@ from enum import StrEnum
 from typing import Final, NewType
 
 from publisher.domain.account import AccountId, LoginId, Platform, Timing
-from publisher.domain.post import DeliveryId, Fingerprint, OccurrenceKey, PostId, PostKind
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import DeliveryId, Fingerprint, OccurrenceKey, PostId
 from publisher.domain.results import (
     MANUAL_CHECK_INTERVAL,
     RESULT_CODES,

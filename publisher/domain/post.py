@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Literal, NewType
 
 from publisher.domain.account import AccountId, Platform
+from publisher.domain.kinds import PostKind
 from publisher.domain.results import Receipt
 
 PostId = NewType("PostId", str)
@@ -34,22 +35,6 @@ def format_delivery_name(post: str, occurrence: str, account: str) -> str:
     """
     instant = "" if occurrence == ONCE_OCCURRENCE else f"#{occurrence}"
     return f"{post}{instant}@{account}"
-
-
-class PostKind(StrEnum):
-    WARNING = "warning"
-    UPDATE = "update"
-    ALL_CLEAR = "all-clear"
-    BULLETIN = "bulletin"
-    CORRECTION = "correction"
-
-    @property
-    def needs_original(self) -> bool:
-        """True if a post of this kind follows an earlier one.
-
-        It is sent only where the earlier one is published.
-        """
-        return self in {PostKind.UPDATE, PostKind.ALL_CLEAR, PostKind.CORRECTION}
 
 
 class WarningLevel(StrEnum):

@@ -11,7 +11,7 @@ from datetime import timedelta
 from statistics import median
 
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Delivery, State
-from publisher.domain.post import PostKind
+from publisher.domain.kinds import PostKind
 from publisher.domain.results import Reach
 
 METRIC_NAMES = ("reads", "reposts", "comments", "likes")
@@ -108,7 +108,7 @@ def summarize(rows: Sequence[ReportRow]) -> ReportTotals:
         failed=states[State.FAILED],
         expired=states[State.EXPIRED],
         cancelled=states[State.CANCELLED],
-        corrections=sum(row.kind is PostKind.CORRECTION for row in published),
+        corrections=sum(row.kind.traits.stops_original for row in published),
         retracted=states[State.RETRACTED],
         retracting=states[State.RETRACTING],
         removed=states[State.REMOVED],

@@ -1,13 +1,15 @@
 """The bounds of one person's saves: accounts and amount."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from itertools import chain
 
 from publisher.domain.account import AccountId
+from publisher.domain.characters import is_same_name
 from publisher.domain.errors import Location, Problem
-from publisher.domain.post import PostKind
+from publisher.domain.post import OneTimeTrigger, Post, PostId
 from publisher.engine.planner import Planner
 from publisher.engine.post_change import (
     PostChange,
@@ -35,9 +37,9 @@ MAX_SAVES_A_DAY, EMERGENCIES_A_DAY = 500, 100
 Every saved text is kept for long.
 """
 MAX_AHEAD_PER_ACCOUNT, EMERGENCIES_PER_ACCOUNT = 500, 100
-"""How many times posts may be planned for an account on the dashboard.
+"""How often posts of one author may be planned for an account on the dashboard.
 
-The second number is the additional count in emergencies. All are rendered and wait for approvals.
+The second number is that of emergencies. All are rendered and wait for approvals.
 """
 TIMING_FIELDS = frozenset({"at", "cron", "from", "until", "days", "to"})
 
@@ -93,7 +95,7 @@ async def is_widened_before_its_correction(planner: Planner, prepared: PreparedE
     """
     post = prepared.post
     if post is None or not any(
-        other.kind is PostKind.CORRECTION and other.follows == post.id
+        other.kind.traits.stops_original and other.follows == post.id
         for other in prepared.posts.values()
     ):
         return False
@@ -111,7 +113,7 @@ async def find_corrected_accounts(
     A correction does so wherever the other one is not out.
     """
     post = prepared.post
-    if post is None or post.kind is not PostKind.CORRECTION or post.follows is None:
+    if post is None or not post.kind.traits.stops_original or post.follows is None:
         return prepared.accounts
     known = filter(
         None, [prepared.posts.get(post.follows), await planner.store.posts.get_post(post.follows)]
@@ -159,20 +161,55 @@ def is_file_full(schedule: ScheduleText, text: str, change: PostChange) -> bool:
     return size > most and size >= count_bytes(schedule.text)
 
 
-def find_full_accounts(planner: Planner, prepared: PreparedEdit) -> Sequence[Problem]:
-    """Return a problem if too many posts would be planned for an account of the edited post."""
-    post = prepared.post
+async def find_full_account(planner: Planner, prepared: PreparedEdit) -> Sequence[Problem]:
+    """Return a problem if too many posts of the author would be planned for an account of a post.
+
+    Posts of other authors do not count, nor does anything that is over. Emergencies count apart.
+    """
+    post, is_emergency = prepared.post, prepared.change.is_emergency
     if post is None or TIMING_FIELDS.isdisjoint(prepared.fields):
         return ()
+    own = [
+        each
+        for each in prepared.posts.values()
+        if is_same_name(each.author, post.author) and is_due_at_once(each) is is_emergency
+    ]
+    over = await find_posts_over(planner, own)
+    most = EMERGENCIES_PER_ACCOUNT if is_emergency else MAX_AHEAD_PER_ACCOUNT
+    ahead = [each for each in own if each.id not in over]
+    account, number = await asyncio.to_thread(find_fullest, planner, post, ahead)
+    if number <= most:
+        return ()
+    facts = {"post": post.id, "key": "to", "account": account, "most": str(most)}
+    return [Problem(code="account_full", facts=facts)]
+
+
+def is_due_at_once(post: Post) -> bool:
+    """Return True for an emergency: an urgent post without a time of its own."""
+    return post.is_urgent and isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
+
+
+async def find_posts_over(planner: Planner, posts: Sequence[Post]) -> Collection[PostId]:
+    """Return the posts without a time of their own of which nothing more is sent."""
+    at_once = [
+        post
+        for post in posts
+        if isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
+    ]
+    stored = await planner.store.posts.stored_posts(at_once) if at_once else {}
+    return {
+        name
+        for name, found in stored.items()
+        if found.occurrences and not any(each.open_accounts for each in found.occurrences.values())
+    }
+
+
+def find_fullest(planner: Planner, post: Post, posts: Sequence[Post]) -> tuple[str, int]:
+    """Return the account of a post that these posts come to most often, and how often."""
     now, zone = planner.now, planner.schedule_context.timezone
-    until, numbers = now + timedelta(days=planner.plan_days), Counter[AccountId]()
-    for each in prepared.posts.values():
+    until = now + timedelta(days=planner.plan_days)
+    numbers: Counter[str] = Counter()
+    for each in posts:
         if accounts := set(post.accounts).intersection(each.accounts):
             numbers.update(dict.fromkeys(accounts, count_times(each, now, until, zone)))
-    account, number = max(numbers.items(), key=lambda item: item[1], default=("", 0))
-    if number <= MAX_AHEAD_PER_ACCOUNT + (
-        EMERGENCIES_PER_ACCOUNT if prepared.change.is_emergency else 0
-    ):
-        return ()
-    facts = {"post": post.id, "key": "to", "account": account, "most": str(MAX_AHEAD_PER_ACCOUNT)}
-    return [Problem(code="account_full", facts=facts)]
+    return max(numbers.items(), key=lambda item: item[1], default=("", 0))

@@ -51,7 +51,7 @@ from publisher.engine.post_change import (
 )
 from publisher.engine.save_limits import (
     MAX_SAVED_BYTES,
-    find_full_accounts,
+    find_full_account,
     find_refusal,
     is_file_full,
 )
@@ -348,7 +348,7 @@ async def find_post_problems(planner: Planner, prepared: PreparedEdit, file: Pat
     alone = replace(planner)  # what a planner remembers of the last schedule is of all its posts
     problems = await asyncio.to_thread(find_problems, alone, schedule, posts, known_one)
     problems += (await asyncio.to_thread(diff_schedule, alone, schedule, known_one)).left_out
-    problems += await asyncio.to_thread(find_full_accounts, planner, prepared)
+    problems += await find_full_account(planner, prepared)
     located = locate_problems(
         [item for item in problems if item.is_error], text=prepared.text, file=file.name
     )

@@ -9,6 +9,8 @@ in both languages, perhaps with a hint:
     hint.zh_CN = "…"
     hint.en = "…"
 
+The texts of the kinds of posts come from their table, `domain/kinds.py`.
+
 A hint says how to act. It is shown with problems, alerts and pauses; for a delivery the hint of its
 state is shown.
 
@@ -26,6 +28,7 @@ from itertools import chain
 from typing import Any, Literal, Protocol
 
 from publisher.domain.errors import Problem
+from publisher.domain.kinds import KINDS
 
 Lang = Literal["zh_CN", "en"]
 LANGUAGES: tuple[Lang, ...] = ("zh_CN", "en")
@@ -289,6 +292,8 @@ class _Catalogue(Mapping[str, Mapping[str, Any]]):
 
     def find(self, code: str) -> Mapping[str, Any]:
         """Return an entry. Raises KeyError."""
+        if entry := _load_kinds().get(code):
+            return entry
         for area in self.areas:
             if code in (entries := _load_area(area)):
                 return entries[code]
@@ -298,6 +303,7 @@ class _Catalogue(Mapping[str, Mapping[str, Any]]):
         raise KeyError(code)
 
     def __iter__(self) -> Iterator[str]:
+        yield from _load_kinds()
         yield from chain.from_iterable(map(_load_area, self.areas))
         for find in _platform_texts:
             yield from chain.from_iterable(map(find().load, find().names()))
@@ -309,6 +315,17 @@ class _Catalogue(Mapping[str, Mapping[str, Any]]):
 @cache
 def _load_area(file_name: str) -> Mapping[str, Mapping[str, Any]]:
     return tomllib.loads(files(__package__).joinpath(file_name).read_text("utf-8"))
+
+
+@cache
+def _load_kinds() -> Mapping[str, Mapping[str, Any]]:
+    """Return the entries of the table of post kinds: name, sign and hint of each."""
+    entries: dict[str, Mapping[str, Any]] = {}
+    for kind, traits in KINDS.items():
+        entries[f"kind_{kind}"] = traits.name
+        entries[f"kind_{kind}_sign"] = traits.sign
+        entries[f"kind_{kind}_hint"] = traits.hint
+    return entries
 
 
 @cache

@@ -22,7 +22,6 @@ from publisher.domain.post import (
     Post,
     PostId,
     PostImage,
-    PostKind,
     RenderedImage,
     RenderedPost,
     derive_marker,
@@ -561,6 +560,8 @@ def make_render_job(
         "post": {
             "id": post.id,
             "kind": post.kind.value,
+            "topic": post.kind.traits.topic,
+            "tone": post.kind.traits.tone,
             "level": post.level.value if post.level else None,
             "title": post.title,
             "author": post.author,
@@ -614,7 +615,7 @@ def _content_problems(
         )
     if is_article and not _contains_marker(rendered.link or "", marker):
         problems.append(context.problem("rendered_without_marked_link"))
-    if tip_line not in visible and context.post.kind is not PostKind.CORRECTION:
+    if tip_line not in visible and context.post.kind.traits.names_tip_line:
         problems.append(context.problem("rendered_without_tip_line", tip_line=tip_line))
     if target.original and _contains_marker(visible, target.original.marker):
         problems.append(

@@ -35,7 +35,7 @@ class _LazyLog:
 
     @property
     def _logger(self) -> "structlog.stdlib.BoundLogger":
-        import structlog  # noqa: PLC0415 # it imports rich: a tenth of the time of a command that logs nothing
+        import structlog  # noqa: PLC0415 # a tenth of the time of a command that logs nothing
 
         if not structlog.is_configured():
             configure_command_logging()

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from publisher.config import SCHEDULE_FILE, Settings
 from publisher.domain.account import Account, AccountId, Mode, Platform
 from publisher.domain.errors import Problem, ScheduleError
+from publisher.domain.kinds import KINDS
 from publisher.domain.post import (
     CronTrigger,
     EvergreenTrigger,
@@ -201,7 +202,7 @@ def find_rule_problems(
         problems.append(
             UnlocatedProblem(path=(*path, "template"), code="unknown_template", facts=facts)
         )
-    if entry.follows is None and entry.kind.needs_original:
+    if entry.follows is None and entry.kind.traits.needs_original:
         problems.append(
             UnlocatedProblem(
                 path=(*path, "follows"), code="follows_missing", facts={"kind": entry.kind}
@@ -467,11 +468,7 @@ _CHINESE_VALUES: Mapping[str, str] = {
     "橙": "orange",
     "黄": "yellow",
     "蓝": "blue",
-    "预警": "warning",
-    "后续": "update",
-    "解除": "all-clear",
-    "通报": "bulletin",
-    "更正": "correction",
+    **{traits.name["zh_CN"]: kind.value for kind, traits in KINDS.items()},
 }
 _APPROVAL_KEYS = frozenset({"approved", "approved_by", "approval"})
 """Approving is not a matter of editing a file, so these keys have a message of their own."""

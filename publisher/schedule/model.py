@@ -7,7 +7,8 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from publisher.config import MEDIA_FOLDER
-from publisher.domain.post import PostKind, WarningLevel
+from publisher.domain.kinds import KINDS, PostKind, list_kinds
+from publisher.domain.post import WarningLevel
 from publisher.tomlfile.validate import (
     DATETIME_SCHEMA,
     DateTimeValue,
@@ -64,20 +65,21 @@ class ImageEntry(StrictModel):
     alt: SingleLine = Field(description="图片说明，供看不到图片的人阅读")
 
 
+_FOLLOW_UPS = "、".join(row.name["zh_CN"] for row in KINDS.values() if row.needs_original)
+
+
 class PostEntry(StrictModel):
     id: Identifier = Field(
         description="编号，全文件唯一且不再改动；字母、数字、- 和 _，最多 80 个字符"
     )
     kind: PostKind = Field(
         strict=False,
-        description=(
-            "类型：warning 预警、update 后续、all-clear 解除、bulletin 通报、correction 更正"
-        ),
+        description=f"类型：{list_kinds()}",
     )
     template: SingleLine = Field(description="模板名称，即 templates/ 下的文件夹名")
     author: SingleLine = Field(description="撰稿人")
     follows: Identifier | None = Field(
-        default=None, description="所跟进的原稿编号；后续、解除、更正必填"
+        default=None, description=f"所跟进的原稿编号；{_FOLLOW_UPS}必填"
     )
     level: Annotated[WarningLevel, Field(strict=False)] | None = Field(
         default=None, description="预警级别：red 红、orange 橙、yellow 黄、blue 蓝"

@@ -18,7 +18,6 @@ from publisher.domain.post import (
     OneTimeTrigger,
     Post,
     PostId,
-    PostKind,
     Schedule,
     Trigger,
 )
@@ -63,8 +62,8 @@ def find_warnings(
         *(
             _make_warning("level_without_basis", post=post.id, key="level")
             for post in schedule.posts
-            if post.level and post.kind is not PostKind.ALL_CLEAR
-            if post.data.get("topic") != "emergency" and not post.data.get("level_basis")
+            if post.level and not post.data.get("level_basis")
+            if (post.kind.traits.topic or post.data.get("topic")) != "emergency"
         ),
         *(
             _make_warning("no_recipients", post=post.id, key="to")

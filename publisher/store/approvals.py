@@ -18,6 +18,7 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
+    not_,
     or_,
     select,
     tuple_,
@@ -113,7 +114,9 @@ def read_approval_statuses(
     for batch in batches(sorted(keys), KEYS_PER_QUERY):
         pairs = [(key.post, key.occurrence) for key in batch]
         contents = _read_contents(connection, pairs)
-        posts = _read_posts(connection, batch)
+        posts = _read_posts(connection, {key.post for key in batch})
+        follows = {key: json.loads(post.body).get("follows") for key, post in posts.items()}
+        originals = _read_posts(connection, set(filter(None, follows.values())))
         texts = read_texts(connection, batch)
         is_given = tuple_(APPROVAL.c.post, APPROVAL.c.occurrence).in_(pairs)
         given = select(APPROVAL).where(is_given, APPROVAL.c.ended_at.is_(None))
@@ -122,6 +125,8 @@ def read_approval_statuses(
         for found in connection.execute(given.with_for_update(read=True) if locks else given):
             approvals[found.post, found.occurrence].append(to_approval(found))
         for key in batch:
+            if key.post not in posts:  # a database from elsewhere may have any row
+                continue
             content, post = contents[key.post, key.occurrence], posts[key.post]
             text = texts.get((key, content.fingerprint))
             status = ApprovalStatus(
@@ -129,7 +134,8 @@ def read_approval_statuses(
                 chain=(),
                 approvals=approvals[key.post, key.occurrence],
                 author=text.author if text is not None else load_author(post.body),
-                barred=_find_barred(store, post, text, content),
+                barred=_find_barred(store, post, text, content)
+                | _find_barred_of_original(store, originals.get(follows[key.post]), content),
                 scheduled_at=content.scheduled_at,
             )
             is_present = text is not None and text.content_hash == post.content_hash
@@ -154,6 +160,20 @@ def _find_barred(
     if text is not None:
         last |= {text.author, text.saved_by, text.file_owner}
     return writers | frozenset(filter(None, last))
+
+
+def _find_barred_of_original(
+    store: BaseStore, original: Row[Any] | None, content: "OccurrenceContent"
+) -> frozenset[str]:
+    """Return the people that have put unapproved words into the original, whose title is quoted."""
+    if original is None:
+        return frozenset()
+    body = json.loads(original.body)
+    kind, chain = body["kind"], store.approval_rules.chain_for(body["kind"])
+    shown = {
+        name_presentation(chain, kind, body["template"], row.platform) for row in content.deliveries
+    }
+    return find_barred(json.loads(original.writers), shown)
 
 
 def _find_presentations(
@@ -219,8 +239,10 @@ def read_texts(
     return texts
 
 
-def _read_posts(connection: Connection, keys: Iterable[OccurrenceKey]) -> Mapping[str, Row[Any]]:
-    query = select(POST).where(POST.c.id.in_(sorted({key.post for key in keys})))
+def _read_posts(connection: Connection, posts: Collection[str]) -> Mapping[str, Row[Any]]:
+    if not posts:
+        return {}
+    query = select(POST).where(POST.c.id.in_(sorted(posts)))
     return {row.id: row for row in connection.execute(query)}
 
 
@@ -339,7 +361,7 @@ def record_contents(
     now, connection = store.runtime.now(), transaction.connection
     for batch in batches(sorted(keys), KEYS_PER_QUERY):
         read = _read_contents(connection, [(key.post, key.occurrence) for key in batch])
-        posts = _read_posts(connection, batch)
+        posts = _read_posts(connection, {key.post for key in batch})
         for key in batch:
             contents, content = (
                 read[key.post, key.occurrence].renditions,
@@ -395,6 +417,10 @@ def is_given(key: OccurrenceKey) -> ColumnElement[bool]:
     return and_(APPROVAL.c.post == key.post, APPROVAL.c.occurrence == key.occurrence)
 
 
+IS_PLANNED = exists().where(
+    DELIVERY.c.post == APPROVAL.c.post, DELIVERY.c.occurrence == APPROVAL.c.occurrence
+)
+"""The approvals of occurrences with deliveries."""
 IS_UNSENT = exists().where(
     DELIVERY.c.post == APPROVAL.c.post,
     DELIVERY.c.occurrence == APPROVAL.c.occurrence,
@@ -434,10 +460,11 @@ def end_approvals(
 def void_approvals(transaction: Transaction, now: datetime, by: Actor, reason: str) -> int:
     """End every approval of unsent content, and return the number of ended approvals.
 
-    The database may have lost the end of an approval.
+    The database may have lost the end of an approval. Content that is still to be planned counts as
+    unsent.
     """
     forget_approved(transaction)
-    number = end_approvals(transaction, now, reason, by.name, IS_UNSENT)
+    number = end_approvals(transaction, now, reason, by.name, or_(IS_UNSENT, not_(IS_PLANNED)))
     if number:
         detail = {"reason": reason, "approvals_ended": number}
         write_audit(

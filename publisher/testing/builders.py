@@ -13,13 +13,13 @@ from publisher.domain.account import (
     RateLimit,
     Timing,
 )
+from publisher.domain.kinds import PostKind
 from publisher.domain.plan import Plan, PlannedDeliveries
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
     OneTimeTrigger,
     Post,
     PostId,
-    PostKind,
     RenderedPost,
     RenderedRevision,
     derive_marker,

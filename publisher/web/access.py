@@ -27,6 +27,8 @@ Such a form was posted after its session had ended.
 """
 PASSWORD_FIELDS = frozenset({"password", "password_again", "old", "token_password"})
 """A form with one of them is not kept after its session has ended. It needs new entry anyway."""
+MAX_PARTS, MAX_PART_BYTES = 500, 2**18
+"""Fields of a form that may carry files, and the bytes of each but the files."""
 PERSONAL_PATHS = ("/approve/", "/urgent/")
 """What is sent there is the decision of one person: after a sign-in it is taken on its page again.
 """
@@ -150,10 +152,15 @@ def find_source(request: Request) -> str:
 
 
 def protect(route: PageRoute) -> Handler:
-    """Return the handler of a route. It runs only for a visitor with permission to open it."""
+    """Return the handler of a route. It runs only for a visitor with permission to open it.
+
+    A page shows one moment.
+    """
 
     async def handle(request: Request) -> Response:
         request.state.visitor = visitor = await identify(request)
+        if route.method == "POST":
+            await request.form(max_fields=MAX_PARTS, max_part_size=MAX_PART_BYTES)
         if route.permission is not None and visitor.session is None:
             if not await get_site(request).require_users():
                 return await render_page(request, "first_run")
@@ -170,7 +177,11 @@ def protect(route: PageRoute) -> Handler:
         keep_preferences(request, response)
         return response
 
-    return handle
+    async def show(request: Request) -> Response:
+        async with get_site(request).store.database.snapshot():
+            return await handle(request)
+
+    return show if route.method == "GET" else handle
 
 
 async def has_storable_texts(request: Request) -> bool:
@@ -244,12 +255,16 @@ def keep_form(form: FormData) -> str:
 
     The typist's secrets are left out: the next person at this screen could read them.
     """
-    fields = [
-        (name, value)
-        for name, value in form.multi_items()
-        if not isinstance(value, UploadFile) and name not in SECRET_FIELDS
-    ]
-    return urlencode(fields)[:MAX_RESUMED_CHARACTERS]
+    kept, length = [], 0
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile) or name in SECRET_FIELDS:
+            continue
+        field = urlencode([(name, value)])
+        length += len(field) + 1
+        if length > MAX_RESUMED_CHARACTERS:
+            break
+        kept.append(field)
+    return "&".join(kept)
 
 
 async def render_problem(request: Request, status: int, code: str, **facts: object) -> Response:

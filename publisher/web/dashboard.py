@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
-from modern_csrf.asgi import BlockCrossOriginRequests
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -43,6 +42,7 @@ from publisher.web.access import (
 from publisher.web.middleware import (
     BoundedBodies,
     KnownHosts,
+    SameOrigin,
     SecurityHeaders,
     ThroughProxy,
     find_hosts,
@@ -105,7 +105,7 @@ def create_dashboard(application: Application) -> Dashboard:
         middleware=[
             *through_proxy,
             Middleware(KnownHosts, hosts=hosts, is_on_loopback=is_on_loopback),
-            Middleware(BlockCrossOriginRequests, trusted_origins=origins),
+            Middleware(SameOrigin, trusted_origins=origins),
             Middleware(
                 FairTurns,
                 find_known_user=partial(find_known_user, site),

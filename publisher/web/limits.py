@@ -2,22 +2,25 @@
 
 import asyncio
 import contextlib
+import math
+import time
 from bisect import insort
-from collections.abc import AsyncIterator, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-
-from pyrate_limiter import Duration, InMemoryBucket, MonotonicClock, Rate, RateItem
 
 from publisher.domain.errors import SignInError
 from publisher.runtime.bounded_dict import BoundedDict
 
 MAX_KEYS = 10_000
 """How many names and addresses are counted at once. The one that was quiet longest is forgotten."""
-RATES_OF_ADDRESS = (Rate(30, Duration.MINUTE),)
+WINDOW_SECONDS = 60.0
+"""How long an attempt counts."""
+MAX_ATTEMPTS_OF_ADDRESS = 30
 """A whole office may share an address."""
-RATES_OF_NAME = (Rate(5, Duration.MINUTE),)
+MAX_ATTEMPTS_OF_NAME = 5
 """Of one name from one address: nobody elsewhere can use it up."""
 MAX_WAITING = 100
 """How many sign-ins may wait for their turn, about five seconds.
@@ -54,17 +57,16 @@ class Limits:
     _waiting: list[Turn] = field(default_factory=list)
     _current: Turn | None = None
     _numbers: Iterator[int] = field(default_factory=partial(count, step=-1))
-    _buckets: BoundedDict[str, InMemoryBucket] = field(
-        default_factory=lambda: BoundedDict(MAX_KEYS)
-    )
+    _attempts: BoundedDict[str, deque[float]] = field(default_factory=lambda: BoundedDict(MAX_KEYS))
+    """The instants of the admitted attempts by key, the oldest first."""
     _known: BoundedDict[str, None] = field(default_factory=lambda: BoundedDict(MAX_KEYS))
     """Addresses with an earlier successful sign-in."""
-    _clock: MonotonicClock = field(default_factory=MonotonicClock)
+    _monotonic: Callable[[], float] = time.monotonic
 
     def require_attempt(self, address: str, name: str) -> None:
         """Count an attempt. Raises SignInError, with the seconds to wait, if it is one too many."""
-        wait = self._count(f"address {address}", RATES_OF_ADDRESS)
-        if wait := wait or self._count(f"name {name}\0{address}", RATES_OF_NAME):
+        wait = self._count(f"address {address}", MAX_ATTEMPTS_OF_ADDRESS)
+        if wait := wait or self._count(f"name {name}\0{address}", MAX_ATTEMPTS_OF_NAME):
             raise SignInError("sign_in_delayed", seconds=str(wait))
 
     @contextlib.asynccontextmanager
@@ -76,8 +78,7 @@ class Limits:
         earlier sign-in. Their preference lasts for at most MAX_KNOWN_ATTEMPTS attempts a minute.
         Raises SignInError if too many come before this one.
         """
-        bucket = self._buckets.get(f"address {address}")
-        attempts = bucket.count() if bucket is not None else 0
+        attempts = len(self._attempts.get(f"address {address}", ()))
         is_last = address not in self._known or attempts > MAX_KNOWN_ATTEMPTS
         mine = Turn(
             is_last, attempts, next(self._numbers), asyncio.get_running_loop().create_future()
@@ -111,15 +112,17 @@ class Limits:
 
         From now on the address is preferred, unless it floods.
         """
-        self._buckets.pop(f"name {name}\0{address}", None)
+        self._attempts.pop(f"name {name}\0{address}", None)
         self._known[address] = None
 
-    def _count(self, key: str, rates: tuple[Rate, ...]) -> int:
-        bucket = self._buckets.get(key) or InMemoryBucket(list(rates))
-        self._buckets[key] = bucket
-        item = RateItem("attempt", self._clock.now())
-        bucket.leak(item.timestamp)
-        if bucket.put(item):
-            return 0
-        milliseconds = bucket.waiting(item)
-        return max(1, -(-milliseconds // 1000)) if isinstance(milliseconds, int) else BUSY_SECONDS
+    def _count(self, key: str, most: int) -> int:
+        """Count an attempt and return 0, or return the seconds until another one is admitted."""
+        now = self._monotonic()
+        attempts = self._attempts.get(key, deque[float]())
+        self._attempts[key] = attempts
+        while attempts and attempts[0] + WINDOW_SECONDS <= now:
+            attempts.popleft()
+        if len(attempts) >= most:
+            return max(1, math.ceil(attempts[0] + WINDOW_SECONDS - now))
+        attempts.append(now)
+        return 0

@@ -55,11 +55,8 @@ The limits are for all visitors without a session, and for each visitor.
 BODY_TIMEOUT_SECONDS = 60.0
 """The whole body of a request must arrive within this time."""
 PROBES = frozenset({"/healthz", "/metrics"})
-COMPARED_HEADERS = ("host", "origin", "sec-fetch-site")
-"""Headers that say where a request was made.
-
-They are compared here and by `modern_csrf`, and the latter reads ASCII only.
-"""
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods of requests that change nothing."""
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -109,8 +106,6 @@ class KnownHosts:
 
     def find_refusal(self, headers: Headers) -> str:
         """Return why a request is refused, or the empty text."""
-        if not all(headers.get(name, "").isascii() for name in COMPARED_HEADERS):
-            return "The request is malformed."
         host = headers.get("host", "")
         if self.hosts and host_name(host) not in self.hosts:
             return "This is not the address of the dashboard."
@@ -118,9 +113,36 @@ class KnownHosts:
             return ""
         is_from_other_port = headers.get("sec-fetch-site") == "same-site"
         origin = headers.get("origin")
-        if is_from_other_port or (origin is not None and origin.partition("://")[2] != host):
+        if is_from_other_port or (origin is not None and not is_origin_of(origin, host)):
             return "Another server on this host may not use the dashboard."
         return ""
+
+
+class SameOrigin:
+    """Refuses requests that would change something for a page of another origin.
+
+    A browser adds `Sec-Fetch-Site`, or where it does not trust the address, `Origin` alone. Other
+    clients add neither, and no page can make them send a session's cookie.
+    """
+
+    def __init__(self, app: ASGIApp, *, trusted_origins: Collection[str]) -> None:
+        self.app = app
+        self.trusted_origins = trusted_origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self.is_allowed(scope["method"], Headers(scope=scope)):
+            await self.app(scope, receive, send)
+        else:
+            reason = "Another site may change nothing here."
+            await PlainTextResponse(reason, status_code=403)(scope, receive, send)
+
+    def is_allowed(self, method: str, headers: Headers) -> bool:
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if method in SAFE_METHODS or origin in self.trusted_origins:
+            return True
+        if site is not None:
+            return site in {"same-origin", "none"}
+        return origin is None or is_origin_of(origin, headers.get("host", ""))
 
 
 class ThroughProxy:
@@ -154,6 +176,11 @@ def host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def is_origin_of(origin: str, host: str) -> bool:
+    """True if an origin, such as `https://host:port`, is of this host and port."""
+    return bool(host) and origin.partition("://")[2] == host
 
 
 def find_hosts(settings: Settings) -> tuple[Collection[str], bool]:

@@ -7,8 +7,10 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from starlette.exceptions import HTTPException
+
 from publisher.domain.characters import remove_forbidden_characters
-from publisher.domain.post import PostKind
+from publisher.domain.kinds import PostKind
 from publisher.rendering.templates import TemplateSample
 from publisher.schedule.edit import Entry, add_post
 from publisher.schedule.model import ASAP
@@ -18,7 +20,11 @@ Fields = Mapping[str, Sequence[str]]
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 REPEATS: Final = ("daily", "working", *WEEKDAYS, "cron")
 """How often a post may repeat: in words, or by a cron expression of one's own."""
+MAX_FORM_FIELDS, MAX_FORM_CHARACTERS, MAX_FIELD_CHARACTERS = 300, 300_000, 60_000
+"""More than the longest post has. The form of an edit also carries the post before it."""
 MAX_ID_SYLLABLES: Final = 6
+MAX_ID_CHARACTERS: Final = 40
+"""So much of a title is read for an id."""
 _CRON_KEYS: Final = ("cron", "days", "from", "until")
 
 
@@ -34,6 +40,21 @@ class FieldGroup:
 def first(fields: Fields, name: str) -> str:
     """Return the value of a field, empty if it was not sent."""
     return next(iter(fields.get(name, ())), "")
+
+
+def require_length_of_post(fields: Fields) -> None:
+    """Refuse a form that is longer than any post, before anything works on it.
+
+    Raises HTTPException.
+    """
+    written = [value for name, values in fields.items() if name != "base" for value in values]
+    length = sum(map(len, written)) + len(first(fields, "base"))
+    if (
+        len(fields) > MAX_FORM_FIELDS
+        or length > MAX_FORM_CHARACTERS
+        or max(map(len, written), default=0) > MAX_FIELD_CHARACTERS
+    ):
+        raise HTTPException(413)
 
 
 def clean_text(text: str) -> str:
@@ -233,7 +254,7 @@ def list_groups() -> Iterable[FieldGroup]:
 
 def read_follows(fields: Fields) -> Mapping[str, Any]:
     kind, follows = first(fields, "kind"), first(fields, "follows").strip()
-    needs = kind in set(PostKind) and PostKind(kind).needs_original
+    needs = kind in set(PostKind) and PostKind(kind).traits.needs_original
     return {"follows": follows} if follows and needs else {}
 
 
@@ -322,11 +343,13 @@ def suggest_id(title: str, now: datetime) -> str:
 
     It is stable, and readable for a person that knows the post.
     """
-    from pypinyin import lazy_pinyin  # noqa: PLC0415 # few processes need it, and its dictionary takes 0.2 s
+    # few processes need it, and its dictionary takes 0.2 s
+    from pypinyin import lazy_pinyin  # noqa: PLC0415
 
+    beginning = title[:MAX_ID_CHARACTERS]  # the time of a long one grows with its square
     syllables = [
         part.lower()
-        for part in lazy_pinyin(title, errors="ignore")
+        for part in lazy_pinyin(beginning, errors="ignore")
         if part.isascii() and part.isalnum()
     ]
     return "-".join([*syllables[:MAX_ID_SYLLABLES], f"{now:%Y-%m}"])[:60]

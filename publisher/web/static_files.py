@@ -11,6 +11,8 @@ from importlib.resources.abc import Traversable
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from publisher.domain.kinds import PostKind
+
 STATIC_FOLDER = files("publisher.web") / "static"
 CONTENT_TYPES: Mapping[str, str] = {
     ".css": "text/css; charset=utf-8",
@@ -18,6 +20,7 @@ CONTENT_TYPES: Mapping[str, str] = {
     ".svg": "image/svg+xml",
 }
 """The kinds of files that are served; others in the folder, such as licences, are not."""
+STYLE_FILE = "style.css"
 HASH_LENGTH = 12
 ONE_YEAR = "public, max-age=31536000, immutable"
 
@@ -46,6 +49,8 @@ def find_files(folder: Traversable, prefix: str) -> list[tuple[str, StaticFile]]
             found += find_files(entry, f"{name}/")
         elif content_type := CONTENT_TYPES.get(f".{entry.name.rpartition('.')[2]}"):
             body = entry.read_bytes()
+            if name == STYLE_FILE:
+                body += write_kind_rules().encode()
             path = f"/static/{sha256(body).hexdigest()[:HASH_LENGTH]}/{name}"
             compressed = gzip.compress(body, mtime=0)
             found.append(
@@ -57,6 +62,19 @@ def find_files(folder: Traversable, prefix: str) -> list[tuple[str, StaticFile]]
                 )
             )
     return found
+
+
+def write_kind_rules() -> str:
+    """Return the style rules that hide the fields of other kinds in the form of a post.
+
+    A field names its kinds by classes such as `for-update`.
+    """
+    rules = (
+        f'.compose:has([name="kind"][value="{kind}"]:checked) [class*="for-"]:not(.for-{kind})'
+        " { display: none; }"
+        for kind in PostKind
+    )
+    return "\n".join(["@layer pages {", *rules, "}", ""])
 
 
 def static_path(name: str) -> str:

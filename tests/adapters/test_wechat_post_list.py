@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
+from adapters.wechat.api import WeChatArticle
+from adapters.wechat.post_list import has_same_text
 from publisher.domain.post import Baseline
 from publisher.domain.results import (
     Blocked,
@@ -517,3 +519,12 @@ async def test_publication_times_are_the_platforms(scene):
     finding = await scene.adapter.find_post(send_request())
     assert isinstance(finding, Published)
     assert finding.receipt.published_at == at
+
+
+@pytest.mark.parametrize("piece", ["<", '<"', "<'a\"", "<a "])
+def test_a_hostile_draft_is_compared_in_linear_time(piece):
+    """A draft of a megabyte of half tags stops no daemon."""
+    hostile = WeChatArticle(
+        id="m", title=piece * 300_000, digest="", link="", url="", is_deleted=False, updated_at=NOW
+    )
+    assert not has_same_text(hostile, send_request().rendered)

@@ -9,12 +9,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from adapters.tieba.capabilities import CAPABILITIES
 from publisher.domain.account import Account, AccountId, Platform
+from publisher.domain.kinds import PostKind
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
     OneTimeTrigger,
     Post,
     PostId,
-    PostKind,
     RenderedPost,
     WarningLevel,
     make_occurrence,

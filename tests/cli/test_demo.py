@@ -1,5 +1,6 @@
 """The demonstration, as a whole and in parts."""
 
+import contextlib
 import io
 import json
 import os
@@ -13,12 +14,12 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from rich.console import Console
-from rich.live import Live
 
 from publisher.app.format import Formatter
 from publisher.cli.commands.demo import CORRECTION_DELAY
 from publisher.cli.drill import Scenario, SimulatedPlatforms
+from publisher.cli.live_display import LiveDisplay
+from publisher.cli.terminal import text_width
 from publisher.cli.workspace import (
     DemoWorkspace,
     find_shipped_schedule,
@@ -69,19 +70,60 @@ def test_a_killed_daemon_is_started_again_and_nothing_is_doubled():
     assert not any(is_alive(pid) for pid in pids)
 
 
-def test_a_command_to_type_is_not_broken_over_two_lines():
-    """A command to type has no line break in it, as a narrow terminal wraps by itself."""
-    shown = io.StringIO()
+def make_scenario(**known):
+    """Return a run of the demo that has only the named parts."""
     unused = dict.fromkeys(
         ("workspace", "store", "demo_workspace", "platforms", "simulator", "stopping", "where")
     )
     formatter = Formatter(messages=Messages("zh_CN"), timezone=ZoneInfo("UTC"))
-    scenario = Scenario(formatter=formatter, sample_posts=(), **unused)
-    scenario.live = Live(
-        console=Console(file=shown, width=20, force_terminal=True), auto_refresh=False
-    )
-    scenario.print_message("demo_daemon", pid=12345)
+    return Scenario(formatter=formatter, sample_posts=(), **unused | known)
+
+
+def test_a_command_to_type_is_not_broken_over_two_lines(monkeypatch):
+    """A command to type has no line break in it, as a narrow terminal wraps by itself."""
+    monkeypatch.setenv("COLUMNS", "20")
+    shown = io.StringIO()
+    scenario = make_scenario()
+    with contextlib.redirect_stdout(LiveDisplay(shown)):
+        scenario.print_message("demo_daemon", pid=12345)
     assert "kill -9 12345：" in shown.getvalue()
+
+
+def deliveries_of(**numbers):
+    """Return deliveries of two posts, so many in each state."""
+    states = [State[name.upper()] for name, number in numbers.items() for _ in range(number)]
+    return [
+        replace(delivery(state), key=OccurrenceKey(post=PostId(post), occurrence="once"))
+        for post in ("诈骗预警", "short")
+        for state in states
+    ]
+
+
+def test_the_table_has_a_row_for_each_post(monkeypatch):
+    """Each row has the number of deliveries in each state. Columns stand below one another."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    deliveries = deliveries_of(due=2, published=3)
+    scenario = make_scenario()
+    heading, *rows = scenario.format_table(deliveries, 80)
+    states = f"{scenario.formatter.state(State.DUE)} 2  已发布 3"
+    starts = {text_width(row.removesuffix(states)) for row in rows}
+    assert [row.split()[0] for row in rows] == ["诈骗预警", "short"]
+    assert all(row.endswith(states) for row in rows)
+    assert starts == {text_width(heading.removesuffix("状态"))}
+
+
+@pytest.mark.parametrize("width", [40, 50, 80])
+def test_the_states_of_a_post_go_on_below_it(monkeypatch, width):
+    """No line is wider than the terminal, and no state is left out or broken."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    deliveries = deliveries_of(due=200, published=300, held=4, unknown=5, failed=6)
+    lines = list(make_scenario().format_table(deliveries, width))
+    words = [State.DUE, State.PUBLISHED, State.HELD, State.UNKNOWN, State.FAILED]
+    formatter = make_scenario().formatter
+    assert max(map(text_width, lines)) <= width
+    for state in words:
+        number = sum(one.state is state for one in deliveries) // 2
+        assert sum(f"{formatter.state(state)} {number}" in line for line in lines) == 2
 
 
 @pytest.mark.parametrize("is_removed", [True, False])
@@ -108,15 +150,7 @@ async def test_what_people_take_back_is_not_a_mistake(simulator, capsys, is_remo
         deliveries.append(
             replace(ended, id=len(deliveries), key=key, account=accounts[0].id, platform="weibo")
         )
-    formatter = Formatter(messages=Messages("zh_CN"), timezone=ZoneInfo("UTC"))
-    unused = dict.fromkeys(("workspace", "store", "simulator", "stopping", "where"))
-    scenario = Scenario(
-        formatter=formatter,
-        sample_posts=(),
-        demo_workspace=demo_workspace,
-        platforms=platforms,
-        **unused,
-    )
+    scenario = make_scenario(demo_workspace=demo_workspace, platforms=platforms)
     assert await scenario.verify(deliveries) == int(not is_removed)
     assert ("taken-back@" in capsys.readouterr().out) is not is_removed
 

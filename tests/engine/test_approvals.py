@@ -12,7 +12,8 @@ import pytest
 from publisher.domain.account import AccountId, Mode
 from publisher.domain.approval import ApprovalRules, Stage
 from publisher.domain.delivery import MAINTENANCE, Held, State
-from publisher.domain.post import PostId, PostKind
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import PostId
 from publisher.domain.results import HoldReason, NotSent, Published, Receipt
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.planner import (

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
-from watchfiles import awatch
 
 import publisher.daemon
+import publisher.engine.file_watch
 import publisher.engine.reconciler
 import publisher.engine.sender
 from publisher.app.application import open_application
@@ -24,6 +24,7 @@ from publisher.domain.account import AccountId, LoginId, Mode
 from publisher.domain.delivery import State
 from publisher.domain.results import Healthy
 from publisher.engine.decisions import named_person
+from publisher.engine.file_watch import watch_files
 from publisher.engine.job_scheduler import Job
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.planner import apply_schedule
@@ -466,16 +467,17 @@ async def test_i10_file_watching_is_restarted_and_its_alert_ends(tmp_path, world
     reported = []
     async with daemon_of(tmp_path, world) as daemon:
 
-        async def watch(*paths, **options):
+        async def watch(*facts):
             reported.append(await alerts(daemon.application.store.queries))
             if len(reported) <= FAILURES_BEFORE_ALERT:
                 raise FileNotFoundError
             if len(reported) == FAILURES_BEFORE_ALERT + 2:
                 daemon.stop_requested.set()
-            async for changes in awatch(*paths, **options):
+            async for changes in watch_files(*facts):
                 yield changes
 
-        monkeypatch.setattr(publisher.daemon, "awatch", watch)
+        monkeypatch.setattr(publisher.daemon, "watch_files", watch)
+        monkeypatch.setattr(publisher.engine.file_watch, "LOOK_INTERVAL_SECONDS", 0.01)
         monkeypatch.setattr(publisher.daemon, "FILE_WATCH_RETRY_SECONDS", 0.01)
         monkeypatch.setattr(publisher.daemon, "FILE_WATCH_TIMEOUT_SECONDS", 0.1)
         async with asyncio.timeout(20):

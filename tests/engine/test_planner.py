@@ -17,14 +17,9 @@ from publisher.config import parse_settings
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError, ScheduleError
+from publisher.domain.kinds import PostKind
 from publisher.domain.plan import Plan
-from publisher.domain.post import (
-    ONCE_OCCURRENCE,
-    PostId,
-    PostKind,
-    RenderedRevision,
-    make_occurrence,
-)
+from publisher.domain.post import ONCE_OCCURRENCE, PostId, RenderedRevision, make_occurrence
 from publisher.domain.results import Published, Receipt
 from publisher.engine.decisions import Resolution, named_person, resolve_delivery
 from publisher.engine.planner import (

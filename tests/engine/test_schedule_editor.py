@@ -297,6 +297,21 @@ async def test_an_account_has_room_for_a_bounded_number_of_posts_ahead(planner, 
     )
 
 
+async def test_posts_of_others_and_posts_that_are_over_take_no_room(planner, file, monkeypatch):  # noqa: F811
+    """Nobody's posts keep a colleague's emergency back, nor do those that were sent long ago."""
+    monkeypatch.setattr(save_limits, "EMERGENCIES_PER_ACCOUNT", 1)
+
+    async def add(name, author):
+        emergency = addition(id=name, author=author, title=name, urgent=True, at="asap", to=["a"])
+        return isinstance(await save_post(planner, file, emergency, writer), SavedEdit)
+
+    saved = [await add("first", "王"), await add("second", "王"), await add("third", "李")]
+    await accept(planner, file)
+    await planner.store.actions.cancel_post(PostId("first"), WANG, "over")
+    saved.append(await add("fourth", "王"))
+    assert saved == [True, False, True, True]
+
+
 async def test_nobody_fills_the_disk_by_saving_again_and_again(planner, file, monkeypatch):  # noqa: F811
     """A person has a number of saves a day, and a few more in emergencies.
 

@@ -252,12 +252,12 @@ async def test_a_file_saved_before_it_is_watched_is_read_within_seconds(daemon, 
     It does not wait for the slow job.
     """
 
-    async def watch(*_paths, **_options):
+    async def watch(*_facts):
         await daemon.stop_requested.wait()
         for nothing in ():
             yield nothing
 
-    monkeypatch.setattr(publisher.daemon, "awatch", watch)
+    monkeypatch.setattr(publisher.daemon, "watch_files", watch)
     await daemon.load_initial_schedule()
     daemon.schedule_file.write_text(WHOLE, "utf-8")
     asyncio.get_running_loop().call_later(FILE_READ_SECONDS, daemon.stop_requested.set)

@@ -329,6 +329,23 @@ async def test_a_copy_is_its_writers_too(approving, reads):
     assert await barred(approving, PostId("four")) == ["zhang", "李", "王", "赵"]
 
 
+async def test_i5_words_in_a_quoted_title_are_their_writers(approving):
+    """I5: a follow-up prints the title of its original, whose last writer does not approve it."""
+    follow_up = {"id": "over", "kind": "all-clear", "template": "all-clear", "follows": "two"}
+    await copy(approving, "李", "one", author="李", at=NEXT_DAY, **follow_up)
+    await accept(approving)
+    assert await barred(approving, PostId("over")) == ["zhang", "李"]
+    await save(approving, "王", title="王写的标题")
+    await accept(approving)
+    assert await barred(approving, PostId("over")) == ["zhang", "李", "王"]
+    for person in ("赵", "孙"):
+        await approve(approving.store, "two", by=person)
+    await accept(approving)
+    await save(approving, "钱", at=NEXT_DAY)
+    await accept(approving)
+    assert "王" not in await barred(approving, PostId("over"))
+
+
 async def test_i5_approvals_after_a_copy_was_begun_free_nobody_in_it(approving):
     """I5: they are of the source's new text; the copy has the words that it began with."""
     await save(approving, "王", title="改过的标题")

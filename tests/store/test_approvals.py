@@ -7,14 +7,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, literal, select, update
 
 from publisher.domain.account import AccountId
 from publisher.domain.approval import ApprovalRules, Stage
 from publisher.domain.delivery import Actor, Role, State
 from publisher.domain.errors import ApprovalError, RefusedError
+from publisher.domain.kinds import PostKind
 from publisher.domain.plan import Plan, RemovedTargets
-from publisher.domain.post import OneTimeTrigger, PostId, PostKind, SendRequest
+from publisher.domain.post import OneTimeTrigger, PostId, SendRequest
 from publisher.domain.results import NotSent
 from publisher.domain.user import UserState, parse_grant
 from publisher.engine.checkpoints import (
@@ -23,6 +24,7 @@ from publisher.engine.checkpoints import (
     void_authority_if_older,
     write_checkpoint,
 )
+from publisher.store.db.approval_tables import APPROVAL
 from publisher.store.db.tables import SERVER_TIMELINE
 from publisher.store.deliveries.intents import Declined
 from publisher.store.people.users import NewSignIn
@@ -463,6 +465,27 @@ async def test_f85_a_restored_database_counts_no_yes_and_no_sign_in(open_store):
     assert [user.state for user in await store.users.list()] == [UserState.SUSPENDED]
     codes = {alert.code for alert in await store.queries.alerts()}
     assert {"approvals_voided", "users_suspended"} <= codes
+
+
+async def test_f85_a_restore_ends_approvals_of_posts_that_are_still_to_be_planned(open_store):
+    """An approval that somebody put into a backup covers nothing, whatever it is for."""
+    store = await file_post(open_store)
+    await approve_all(store)
+
+    def plant(transaction):
+        columns = [column for column in APPROVAL.c if column.name not in {"id", "post"}]
+        planted = select(literal("later"), *columns).where(APPROVAL.c.post == P).limit(1)
+        names = ["post", *(column.name for column in columns)]
+        transaction.connection.execute(insert(APPROVAL).from_select(names, planted))
+
+    await store.database.write(plant)
+    assert await store.approvals.tasks(PostId("later")) == []
+    none_lost = RecoveredIntents(records=())
+    await store.database.write(
+        lambda unit: finish_restore(store, unit, none_lost, None, [], person("root"))
+    )
+    in_force = select(APPROVAL.c.post).where(APPROVAL.c.ended_at.is_(None))
+    assert await store.database.read(lambda one: one.scalars(in_force).all()) == []
 
 
 async def test_f85_a_database_that_lacks_what_a_checkpoint_knows_counts_no_yes_and_no_sign_in(

@@ -16,8 +16,9 @@ from publisher.domain.delivery import (
     Role,
     State,
 )
+from publisher.domain.kinds import PostKind
 from publisher.domain.plan import Plan
-from publisher.domain.post import PostId, PostKind
+from publisher.domain.post import PostId
 from publisher.domain.results import NotFound, Published, Receipt, Rejected, Unknown
 from publisher.store.deliveries.intents import Declined, PendingReadback
 from publisher.store.plan.posts import PlanCommit

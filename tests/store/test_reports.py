@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from publisher.domain.account import AccountId
-from publisher.domain.post import PostKind
+from publisher.domain.kinds import PostKind
 from publisher.domain.results import Published, Reach, Receipt
 from publisher.testing.builders import enqueue_posts, make_post
 from publisher.testing.fakes import START_TIME

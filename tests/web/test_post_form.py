@@ -91,7 +91,9 @@ def test_a_reason_has_no_invisible_character():
 def test_an_id_is_made_of_the_title():
     """It is pinyin and the month."""
     now = datetime(2027, 1, 5, tzinfo=UTC)
-    assert suggest_id("警惕“刷单返利”！", now) == "jing-ti-shua-dan-fan-li-2027-01"
+    assert (
+        suggest_id("警惕“刷单返利”！" + "重" * 9_999_999, now) == "jing-ti-shua-dan-fan-li-2027-01"
+    )
 
 
 def test_a_base_that_was_tampered_with_is_no_post():

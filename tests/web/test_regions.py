@@ -6,9 +6,11 @@ Nothing names another region's objects.
 import asyncio
 import re
 import shutil
+from collections import Counter
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from publisher.app.application import open_application
 from publisher.app.open_store import open_store
@@ -205,6 +207,8 @@ async def ask_routes(client, names):
     return statuses, leaks
 
 
+MAX_TRANSACTIONS = 2
+"""Of one page: its reads, and the session that is looked up before its turn."""
 EXPECTED = {
     "healthz": (200, 200), "metrics": (200, 200), "root": (303, 303), "today": (200, 200),
     "login": (303, 303), "log_in": (422, 422), "login_code": (303, 303), "enter_code": (303, 303),
@@ -303,6 +307,21 @@ async def test_each_role_on_one_region_gets_only_what_is_its_own(regions_site, r
         assert {
             key: (value, expected[key]) for key, value in statuses.items() if value != expected[key]
         } == {}
+
+
+async def test_a_page_shows_one_moment(regions_site):
+    """Every page reads in one transaction, apart from the turn of a new session."""
+    client, own, _other = await arrange(regions_site, *EVERY_ROLE)
+    begun, many = Counter(), {}
+    engine = regions_site.store.database.engine
+    event.listen(engine, "begin", lambda _connection: begun.update(["transactions"]))
+    for route in ROUTES:
+        if route.method == "GET" and route.name != "events":
+            begun.clear()
+            await client.get(fill_path(route, own))
+            if begun["transactions"] > MAX_TRANSACTIONS:
+                many[route.name] = begun["transactions"]
+    assert many == {}
 
 
 def list_questions(other):

@@ -9,7 +9,6 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pyotp
 import pytest
@@ -96,9 +95,8 @@ async def test_a_wrong_name_and_a_wrong_password_look_alike(site):
 async def test_waits_do_not_show_who_is_a_user(site):
     """The page for an unknown name equals the page for a user, attempt by attempt."""
     await add_activated(site)
-    site.app.state.site.limits._clock = SimpleNamespace(
-        now=lambda: 0
-    )  # the time that the attempts take is no matter
+    # the time that the attempts take is no matter
+    site.app.state.site.limits._monotonic = lambda: 0.0
     found = {}
     for name, address in (("作者", "10.0.0.1"), ("无此人", "10.0.0.2")):
         client = site.client(address=address)
@@ -308,6 +306,68 @@ async def test_a_flood_from_many_addresses_locks_nobody_out(site):
     )
     assert answer.status_code == 303
     assert {each.status_code for each in await asyncio.gather(*wrong)} == {422}
+
+
+def wait_for_attempt(counted, address, name):
+    """Return the seconds that a refused attempt has to wait; 0 if it is admitted."""
+    try:
+        counted.require_attempt(address, name)
+    except SignInError as error:
+        return int(error.facts["seconds"])
+    return 0
+
+
+def test_each_attempt_counts_for_a_minute():
+    """The sixth of a name within a minute waits until the first is a minute old.
+
+    What was refused does not count. Another name, or the same from elsewhere, counts apart.
+    """
+    now = 100.0
+    counted = Limits(_monotonic=lambda: now)
+    for instant in (100.0, 110.0, 110.0, 120.0, 130.5):
+        now = instant
+        assert wait_for_attempt(counted, "office", "somebody") == 0
+    assert [wait_for_attempt(counted, "office", "somebody") for _ in range(3)] == [30] * 3
+    assert wait_for_attempt(counted, "office", "another") == 0
+    assert wait_for_attempt(counted, "elsewhere", "somebody") == 0
+    now = 159.9
+    assert wait_for_attempt(counted, "office", "somebody") == 1
+    now = 160.0
+    assert [wait_for_attempt(counted, "office", "somebody") for _ in range(2)] == [0, 10]
+
+
+def test_an_address_has_thirty_attempts_a_minute_for_all_names():
+    """Other addresses are admitted meanwhile, and this one after a minute."""
+    now = 0.0
+    counted = Limits(_monotonic=lambda: now)
+    waits = [wait_for_attempt(counted, "office", f"name-{number}") for number in range(31)]
+    assert waits == [0] * 30 + [60]
+    assert wait_for_attempt(counted, "elsewhere", "name-0") == 0
+    now = 60.0
+    assert wait_for_attempt(counted, "office", "name-30") == 0
+
+
+def test_a_success_forgets_the_attempts_of_its_name_there():
+    """Somebody who signed in at last has all attempts again, and others none more."""
+    counted = Limits(_monotonic=lambda: 0.0)
+    for name in ("somebody", "another"):
+        for _ in range(5):
+            assert wait_for_attempt(counted, "office", name) == 0
+    counted.note_success("office", "somebody")
+    waits = [wait_for_attempt(counted, "office", name) for name in ("somebody", "another")]
+    assert waits == [0, 60]
+
+
+def test_only_so_many_names_and_addresses_are_counted(monkeypatch):
+    """Beyond these the one that was quiet longest is forgotten, not one that goes on."""
+    monkeypatch.setattr(limits, "MAX_KEYS", 5)
+    monkeypatch.setattr(limits, "MAX_ATTEMPTS_OF_ADDRESS", 1)
+    counted = Limits(_monotonic=lambda: 0.0)
+    waits = [
+        wait_for_attempt(counted, address, "somebody")
+        for address in ("first", "second", "first", "third", "fourth", "first", "second")
+    ]
+    assert waits == [0, 0, 60, 0, 0, 60, 0]
 
 
 async def test_a_flood_waits_for_who_has_tried_less():

@@ -12,7 +12,6 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from pyrate_limiter import Duration, Rate
 
 from publisher.app.application import open_application
 from publisher.config import load_settings
@@ -229,7 +228,7 @@ async def test_behind_a_proxy_each_client_counts_for_itself(workspace, monkeypat
     The proxy's word on the client's address is believed, a client's own is not, and nobody gets
     past the proxy.
     """
-    monkeypatch.setattr(limits, "RATES_OF_NAME", (Rate(1, Duration.MINUTE),))
+    monkeypatch.setattr(limits, "MAX_ATTEMPTS_OF_NAME", 1)
     port, url = free_port(), "https://fabu.example.gov.cn"
     own = {"host": "fabu.example.gov.cn", "origin": url}
 

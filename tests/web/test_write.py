@@ -430,7 +430,7 @@ async def test_a_picture_is_cleaned_and_named_in_the_post(site, file):
 async def test_a_save_after_the_session_has_ended_loses_nothing(site, file):
     """A save after the session has ended loses nothing.
 
-    The sign-in carries the form, and the form is saved after it.
+    The sign-in carries the form. It is shown again, and saved from there.
     """
     await add_activated(site, "王")
     client = site.client()
@@ -442,9 +442,30 @@ async def test_a_save_after_the_session_has_ended_loses_nothing(site, file):
     assert file.read_text("utf-8") == FILE
     form = {"name": "王", "password": PASSWORD, "next": "/write", "resume": resumed}
     shown = await client.post("/login", data=form)
-    saved = await client.post("/write", data=fields_of(shown.text))
+    reviewed = await client.post("/write", data=fields_of(shown.text))
+    saved = await client.post("/write", data=fields_of(reviewed.text) | {"do": "save"})
     assert saved.status_code == 303
     assert posts(file)[1]["data"]["summary"] == NEW["data.summary"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"title": "重庆" * 31_000},
+        {f"text.p{number}": "x" for number in range(400)},
+        {"body": "x" * 59_000, "base": "x" * 250_000},
+        {"body": "x" * 300_000},
+        {f"data.{number}": "x" for number in range(600)},
+    ],
+)
+@pytest.mark.parametrize("path", ["/write", "/write/check", "/urgent"])
+async def test_f90_a_form_longer_than_any_post_is_refused(site, file, path, fields):
+    """Nothing works on it before its length is known."""
+    author = await site.signed_in("author")
+    form = {"picture": ("", b"", "application/octet-stream")}
+    answer = await author.post(path, data={**NEW, **fields}, files=form)
+    assert answer.status_code in {400, 413}
+    assert file.read_text("utf-8") == FILE
 
 
 async def test_a_post_is_taken_out_of_the_schedule(site, file, monkeypatch):

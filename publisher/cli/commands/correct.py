@@ -22,7 +22,7 @@ from publisher.cli.target import require_post
 from publisher.cli.terminal import Terminal
 from publisher.domain.account import AccountId
 from publisher.domain.correction import CorrectionPlan, SkipReason
-from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
+from publisher.domain.post import OneTimeTrigger, Post, PostId
 from publisher.engine.planner import send_correction
 
 
@@ -61,7 +61,7 @@ async def correct(terminal: Terminal, post: PostId, correction: str, by: str) ->
 
 def require_correction(correction: Post, original: PostId, terminal: Terminal) -> None:
     """Raise CommandFailedError unless the post is a one-time correction of the original."""
-    if correction.kind is not PostKind.CORRECTION:
+    if not correction.kind.traits.stops_original:
         kind = terminal.translate(f"kind_{correction.kind}")
         raise CommandFailedError(
             "correct_no_correction", post=correction.id, original=original, kind=kind

@@ -20,7 +20,7 @@ from publisher.cli.errors import CommandFailedError
 from publisher.cli.framework import by_option, command, one_line
 from publisher.cli.terminal import Terminal
 from publisher.domain.delivery import OPEN_STATES, Actor, State
-from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
+from publisher.domain.post import OneTimeTrigger, Post, PostId
 from publisher.engine.planner import resend_post, send_now, send_scheduled_now
 from publisher.store.plan.posts import AuditAction
 
@@ -91,9 +91,8 @@ async def _authenticate(
 ) -> Actor:
     accounts = {account for post in posts for account in post.accounts}
     for post in posts:
-        if (
-            post.kind is PostKind.CORRECTION and post.follows is not None
-        ):  # it stops its original on all of them
+        if post.kind.traits.stops_original and post.follows is not None:
+            # it stops its original on all of them
             accounts.update(await accounts_of_post(application.store, post.follows))
     return await authenticate(
         terminal, application.settings, application.store, command="send", by=by, accounts=accounts

@@ -12,7 +12,7 @@ from publisher.cli.errors import format_problems
 from publisher.cli.framework import command, json_option, one_line
 from publisher.cli.terminal import Terminal, align_columns, display_path, echo
 from publisher.domain.errors import NoSuchItemError
-from publisher.domain.post import PostKind
+from publisher.domain.kinds import PostKind
 from publisher.rendering.process import RenderProcess
 from publisher.rendering.templates import (
     Templates,
@@ -133,7 +133,7 @@ def sample_entry(terminal: Terminal, name: str, sample: TemplateSample) -> str:
         "kind": kind.value,
         "template": name,
         "author": PLACEHOLDER,
-        "follows": "id-of-the-original" if kind.needs_original else None,
+        "follows": "id-of-the-original" if kind.traits.needs_original else None,
         "level": sample.level,
         "title": sample.title or name,
         "body": sample.body or None,

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache, partial, wraps
 from itertools import count
@@ -148,6 +149,8 @@ They have threads of their own. Other work that hangs in a thread blocks no read
 """
 POOL_SIZE = READER_THREADS + 1
 """A connection for each reader and one for the writer; they stay open."""
+MAX_SNAPSHOTS = READER_THREADS
+"""Each keeps a connection; the pool has ten more than POOL_SIZE."""
 MAX_CONFLICT_RETRIES = 3
 """How often a single operation is run again because another transaction changed its row first."""
 MAX_BATCH_SIZE = 80
@@ -298,6 +301,56 @@ def sqlite_file(url: str) -> Path | None:
     )
 
 
+class Snapshot:
+    """One transaction for several reads, which begins with the first of them."""
+
+    def __init__(self, engine: Engine, threads: ThreadPoolExecutor) -> None:
+        self.engine = engine
+        self.is_over = False
+        self._threads = threads
+        self._connection: Connection | None = None
+        self._running: Future[Any] | None = None
+
+    def start(self, query: Callable[[Connection], T]) -> Future[T]:
+        """Run a query in a thread, after the one before it."""
+
+        def run(before: Future[Any] | None) -> T:
+            if before is not None:
+                wait([before])
+            try:
+                return query(self._open())
+            except BaseException:  # PostgreSQL answers nothing more in a transaction that failed
+                if self._connection is not None:
+                    self._connection.rollback()
+                raise
+
+        running = self._threads.submit(run, self._running)
+        self._running = running
+        return running
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            options: dict[str, Any] = {"reads_only": True}
+            if self.engine.dialect.name != "sqlite":
+                options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            self._connection = self.engine.connect().execution_options(**options)
+        return self._connection
+
+    def end(self) -> Future[None]:
+        self.is_over = True
+
+        def close() -> None:
+            if self._running is not None:
+                wait([self._running])
+            if self._connection is not None:
+                self._connection.close()
+
+        return self._threads.submit(close)
+
+
+_SNAPSHOT: ContextVar[Snapshot | None] = ContextVar("snapshot", default=None)
+
+
 class Database:
     """Run reads concurrently, and all writes in one thread that commits waiting writes together.
 
@@ -326,15 +379,39 @@ class Database:
             max_workers=READER_THREADS, thread_name_prefix="reader"
         )
         self._writer_task: asyncio.Task[None] | None = None
+        self._snapshots = 0
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query that changes nothing."""
+        snapshot = _SNAPSHOT.get()
+        if snapshot is not None and snapshot.engine is self.engine and not snapshot.is_over:
+            return await asyncio.wrap_future(snapshot.start(query))
 
         def run() -> T:
             with self.engine.connect() as connection:
                 return query(connection.execution_options(reads_only=True))
 
         return await asyncio.get_running_loop().run_in_executor(self._reader_threads, run)
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[None]:
+        """Let all reads in this context see one moment, in one transaction.
+
+        Writes are not seen in it. If many snapshots are open, each read sees its own moment: a slow
+        one must not keep others from the connections.
+        """
+        if self._snapshots >= MAX_SNAPSHOTS:
+            yield
+            return
+        self._snapshots += 1
+        snapshot = Snapshot(self.engine, self._reader_threads)
+        token = _SNAPSHOT.set(snapshot)
+        try:
+            yield
+        finally:
+            _SNAPSHOT.reset(token)
+            self._snapshots -= 1
+            await asyncio.shield(asyncio.wrap_future(snapshot.end()))
 
     async def write(self, operation: Callable[[Transaction], T]) -> T:
         """Run an operation. Return its result once it is committed and its intents journaled."""

@@ -17,7 +17,7 @@ from publisher.domain.delivery import (
     State,
 )
 from publisher.domain.plan import PlannedDeliveries
-from publisher.domain.post import OneTimeTrigger, Post, PostId, PostKind
+from publisher.domain.post import OneTimeTrigger, Post, PostId
 from publisher.store.base import BaseStore
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction
@@ -91,7 +91,7 @@ def find_due_corrections(planned: Sequence[PlannedDeliveries], now: datetime) ->
     def is_asap(post: Post) -> bool:
         return isinstance(post.trigger, OneTimeTrigger) and post.trigger.at is None
 
-    corrections = [item for item in planned if item.post.kind is PostKind.CORRECTION]
+    corrections = [item for item in planned if item.post.kind.traits.stops_original]
     return [
         item.post.id for item in corrections if is_asap(item.post) or item.occurrence.due_at <= now
     ]
@@ -110,7 +110,7 @@ def stop_corrected(
     lock_planning(transaction)
     bodies = connection.scalars(select(POST.c.body).where(POST.c.id.in_(list(corrections)))).all()
     corrected = {
-        post.follows: post.id for post in map(load_post, bodies) if post.kind is PostKind.CORRECTION
+        post.follows: post.id for post in map(load_post, bodies) if post.kind.traits.stops_original
     }
     uncorrected = select(POST.c.id).where(
         POST.c.id.in_(list(filter(None, corrected))), POST.c.corrected_by.is_(None)

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from publisher.domain.approval import AWAITING_APPROVAL
 from publisher.domain.delivery import FINAL_STATES, State
-from publisher.domain.post import PostKind
+from publisher.domain.kinds import CORRECTING_KINDS
 from publisher.store.db.filters import (
     in_open_state,
     in_state,
@@ -97,7 +97,10 @@ _CORRECTED = POST.alias("corrected")
 IS_CORRECTION = (
     select(DELIVERY.c.post)
     .join(_CORRECTED, _CORRECTED.c.id == DELIVERY.c.follows)
-    .where(DELIVERY.c.kind == PostKind.CORRECTION.value, _CORRECTED.c.corrected_by.is_(None))
+    .where(
+        DELIVERY.c.kind.in_(sorted(kind.value for kind in CORRECTING_KINDS)),
+        _CORRECTED.c.corrected_by.is_(None),
+    )
     .distinct()
 )
 """The corrections among deliveries of an original that no correction has stopped yet."""

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from publisher.domain.account import AccountId, LoadedFiles, LoginId, Mode
 from publisher.domain.delivery import FINAL_STATES, OPEN_STATES, Attempt, Delivery, Readback, State
 from publisher.domain.evergreen import EvergreenPost, EvergreenUse
-from publisher.domain.post import EvergreenTrigger, PostId, PostKind
+from publisher.domain.post import EvergreenTrigger, PostId
 from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import HoldReason, Reach
 from publisher.store.approvals import APPROVAL_NEEDED
@@ -399,7 +399,7 @@ class Queries(StorePart):
             for row in connection.execute(_REPORT_ROWS.where(*is_due)).mappings():
                 delivery = to_delivery(row)
                 kind = kinds[delivery.key.post]
-                is_asked = row["body"] is not None and kind is not PostKind.CORRECTION
+                is_asked = row["body"] is not None and kind.traits.names_tip_line
                 tip_line = tip_lines.get(delivery.account) if is_asked else None
                 metrics = {name: row[f"its_{name}"] for name in METRIC_NAMES}
                 report.append(

@@ -13,7 +13,8 @@ from publisher.app.offline import find_newer_files
 from publisher.app.open_store import check_command_access
 from publisher.domain.delivery import OPEN_STATES, Delivery, Readback, State
 from publisher.domain.errors import NoSuchItemError, RefusedError
-from publisher.domain.post import DeliveryId, OneTimeTrigger, PostId, PostKind
+from publisher.domain.kinds import CORRECTING_KINDS
+from publisher.domain.post import DeliveryId, OneTimeTrigger, PostId
 from publisher.domain.user import Permission
 from publisher.engine.filed_texts import refresh_texts
 from publisher.engine.planner import send_correction
@@ -503,7 +504,7 @@ async def show_correct(request: Request) -> Response:
     view, reach = await open_view(request, "correct"), get_visitor(request).reach(Permission.VIEW)
     related = await get_site(request).store.occurrences.related(view.details.post, reach)
     corrections = [
-        item for item in related if item.kind == PostKind.CORRECTION and not item.is_original
+        item for item in related if item.kind in CORRECTING_KINDS and not item.is_original
     ]
     post = view.details.post
     repeats = not isinstance(post.trigger, OneTimeTrigger)
@@ -524,7 +525,7 @@ async def correct(request: Request) -> Response:
     if (
         correction is None
         or correction.follows != view.key.post
-        or correction.kind is not PostKind.CORRECTION
+        or not correction.kind.traits.stops_original
     ):
         raise NoSuchItemError("post", name)
     visitor.require(Permission.SEND, correction.accounts)

@@ -14,7 +14,8 @@ from publisher.domain.account import AccountId, Platform
 from publisher.domain.delivery import CHECKED_STATES, OPEN_STATES, WAITING_STATES, Delivery, State
 from publisher.domain.errors import NoSuchItemError
 from publisher.domain.glyph import Glyph, choose_glyph
-from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId, PostKind, WarningLevel
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId, WarningLevel
 from publisher.domain.user import Permission
 from publisher.store.plan.approvals import ApprovalTask
 from publisher.store.queries.occurrences import (

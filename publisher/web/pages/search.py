@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.account import AccountId
+from publisher.domain.kinds import PostKind
 from publisher.domain.user import Permission
 from publisher.store.queries.occurrences import OccurrenceFilter
 from publisher.web.page import redirect, render_page
@@ -92,4 +93,4 @@ def find_accounts(request: Request, text: str, names: AccountNames) -> Sequence[
 
 
 async def show_help(request: Request) -> Response:
-    return await render_page(request, "help")
+    return await render_page(request, "help", kinds=list(PostKind))

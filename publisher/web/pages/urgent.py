@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from publisher.domain.characters import is_same_name
 from publisher.domain.errors import ApprovalError, NoSuchItemError, RefusedError, SignInError
-from publisher.domain.post import PostId, PostKind
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import PostId
 from publisher.domain.user import Permission
 from publisher.engine.approvals import release_in_emergency
 from publisher.engine.post_change import InvalidEdit, SavedEdit

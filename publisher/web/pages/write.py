@@ -18,7 +18,8 @@ from starlette.responses import HTMLResponse, Response
 
 from publisher.domain.delivery import MAYBE_PUBLISHED_STATES
 from publisher.domain.errors import NoSuchItemError, Problem, RefusedError, Severity, SignInError
-from publisher.domain.post import ONCE_OCCURRENCE, PostId, PostKind, WarningLevel
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import ONCE_OCCURRENCE, PostId, WarningLevel
 from publisher.domain.user import Permission
 from publisher.engine.pictures import keep_picture
 from publisher.engine.post_change import (
@@ -58,6 +59,7 @@ from publisher.web.post_form import (
     fill_form,
     first,
     load_entry,
+    require_length_of_post,
     show_value,
     suggest_id,
     suggest_time,
@@ -129,6 +131,7 @@ async def read_sent_form(request: Request) -> Form:
                 fields.setdefault(name, []).append(value)
             elif name == "picture" and value.filename:
                 await keep_upload(request, value, fields, str(sent.get("picture_alt", "")))
+    require_length_of_post(fields)
     return await make_form(request, fields)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from publisher.domain.account import AccountId
 from publisher.domain.approval import ApprovalRules, Stage
+from publisher.domain.kinds import PostKind
 from publisher.domain.plan import (
     Plan,
     PlannedDeliveries,
@@ -26,7 +27,6 @@ from publisher.domain.post import (
     OneTimeTrigger,
     Post,
     PostId,
-    PostKind,
     Schedule,
 )
 

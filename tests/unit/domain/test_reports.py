@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from publisher.domain.delivery import State
-from publisher.domain.post import PostKind
+from publisher.domain.kinds import PostKind
 from publisher.domain.reports import ReportRow, summarize
 from publisher.domain.results import Reach, Receipt
 from tests.unit.domain.model_state import BORN, NOW

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 from publisher.domain.account import Account, AccountId, Capabilities, Platform, RegionCode
 from publisher.domain.errors import InputError, Problem, TemplateError
+from publisher.domain.kinds import PostKind
 from publisher.domain.post import (
     ONCE_OCCURRENCE,
     Marker,
     Post,
-    PostKind,
     RenderedImage,
     RenderedPost,
     WarningLevel,

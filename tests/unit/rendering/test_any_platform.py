@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from publisher.domain.kinds import PostKind
 from publisher.rendering.markdown import visible_text
 from publisher.rendering.renderer import RenderTarget
 from tests.unit.rendering.rendering_fixtures import (
@@ -16,7 +17,7 @@ from tests.unit.rendering.rendering_fixtures import (
     traits_of,
 )
 
-TEMPLATES = ["warning", "update", "all-clear", "bulletin", "correction"]
+TEMPLATES = [kind.value for kind in PostKind]
 
 
 def article_for(post, templates, original=None):

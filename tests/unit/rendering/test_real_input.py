@@ -10,7 +10,8 @@ import pytest
 from adapters.tieba.validation import find_problems as tieba_problems
 from adapters.wechat.validation import find_problems as wechat_problems
 from adapters.weibo.validation import find_problems as weibo_problems
-from publisher.domain.post import Marker, PostKind, WarningLevel
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import Marker, WarningLevel
 from publisher.rendering.renderer import OriginalPost
 from publisher.schedule.load import ScheduleContext, parse_schedule
 from tests.unit.rendering.rendering_fixtures import account_of, post_of, read_picture, render_for
@@ -122,7 +123,9 @@ def test_schedule_shows_every_kind_and_way(shipped):
         "region:110000",
         "north",
     }
-    assert all(("follows" in post) == PostKind(post["kind"]).needs_original for post in POSTS)
+    assert all(
+        ("follows" in post) == PostKind(post["kind"]).traits.needs_original for post in POSTS
+    )
     assert all(post["follows"] in TITLES for post in POSTS if "follows" in post)
 
 

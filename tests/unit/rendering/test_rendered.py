@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from publisher.domain.errors import TemplateError
-from publisher.domain.post import Marker, PostKind, RenderedImage, WarningLevel
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import Marker, RenderedImage, WarningLevel
 from publisher.rendering.markdown import body_html, body_text
 from publisher.rendering.renderer import OriginalPost, RenderTarget
 from publisher.testing.fakes import TEST_CAPABILITIES
@@ -83,7 +84,7 @@ def test_tieba_lines_end_as_its_editor_ends_them(shipped):
     assert "\r" not in render_for("weibo", post_of(), shipped).text
 
 
-@pytest.mark.parametrize("template", ["warning", "bulletin", "update", "all-clear", "correction"])
+@pytest.mark.parametrize("template", list(PostKind))
 def test_a_platform_without_titles_shows_the_title_in_the_text(shipped, template):
     """The default page prints a title in the second line, below the marker, if needed.
 
@@ -91,8 +92,7 @@ def test_a_platform_without_titles_shows_the_title_in_the_text(shipped, template
     """
     original = OriginalPost(title="旧的", marker=Marker(code="AAAA-2222"))
     data = {"summary": "正规退款原路退回", "right": "对的", "wrong": "错的"}
-    kind = PostKind.CORRECTION if template == "correction" else PostKind.WARNING
-    post = post_of(template, title="警惕退款客服", data=data, kind=kind)
+    post = post_of(template, title="警惕退款客服", data=data, kind=template)
     texts = []
     for title_limits in ((0, 0), (1, 64)):
         order = RenderTarget(

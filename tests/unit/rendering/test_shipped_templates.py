@@ -7,7 +7,8 @@ from html import unescape
 import pytest
 from PIL import Image
 
-from publisher.domain.post import Marker, PostKind, WarningLevel
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import Marker, WarningLevel
 from publisher.rendering.renderer import OriginalPost
 from publisher.rendering.templates import shipped_templates
 from tests.unit.rendering.rendering_fixtures import (
@@ -20,6 +21,8 @@ from tests.unit.rendering.rendering_fixtures import (
 )
 
 KINDS = sorted(kind.value for kind in PostKind)
+WITH_TIP_LINE = [kind.value for kind in PostKind if kind.traits.names_tip_line]
+OF_ANY_TOPIC = [name for name in WITH_TIP_LINE if PostKind(name).traits.topic is None]
 PLATFORMS = ["weibo", "wechat", "tieba", "elsewhere"]
 ALLOWED = {
     "section",
@@ -67,7 +70,7 @@ def numbers_in(text: str) -> set[str]:
         ({"topic": "emergency"}, WarningLevel.YELLOW, {"110", "12379"}),
     ],
 )
-@pytest.mark.parametrize("name", ["warning", "update", "bulletin"])
+@pytest.mark.parametrize("name", OF_ANY_TOPIC)
 def test_each_topic_names_the_numbers_that_serve_it(shipped, name, topic, level, numbers):
     """Each topic names its own numbers.
 
@@ -86,7 +89,7 @@ def test_each_topic_names_the_numbers_that_serve_it(shipped, name, topic, level,
 
 
 @pytest.mark.parametrize("tip_line", ["010-55550110", "12377"])
-@pytest.mark.parametrize("name", sorted(set(KINDS) - {"correction"}))
+@pytest.mark.parametrize("name", WITH_TIP_LINE)
 def test_a_regions_own_tip_line_is_named(shipped, name, tip_line):
     """A region's own tip line is named in every text."""
     post, original = sample_post(shipped, name)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from publisher.domain.errors import InputError, Problem, ScheduleError, Severity
-from publisher.domain.post import CronTrigger, OneTimeTrigger, PostKind, Schedule, WarningLevel
+from publisher.domain.kinds import PostKind
+from publisher.domain.post import CronTrigger, OneTimeTrigger, Schedule, WarningLevel
 from publisher.i18n import Messages
 from publisher.schedule.load import (
     SCHEDULE_READ_LIMITS,
