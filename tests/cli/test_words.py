@@ -223,7 +223,7 @@ def test_every_alert_has_a_text(narrator, code):
 
 def test_every_job_has_a_text(narrator):
     """An alert about any job of the daemon, or a job of one account, names the failing job."""
-    beats = re.findall(r"Job\(\"(\w+)\", ", (ROOT / "publisher" / "daemon.py").read_text("utf-8"))
+    beats = re.findall(r"Job\(\s*\"(\w+)\",", (ROOT / "publisher" / "daemon.py").read_text("utf-8"))
     assert len(beats) == 22
     for job in [*beats, "monitor_account", "check_login"]:
         facts = {
