@@ -489,10 +489,8 @@ class LoginHttp:
 
     def _is_retryable(self, result: HttpResponse | TransportFailure) -> bool:
         if isinstance(result, HttpResponse):
-            retry_at, latest = (
-                result.retry_at(self.now()),
-                self.now() + timedelta(seconds=MAX_PAUSE_SECONDS),
-            )
+            retry_at = result.retry_at(self.now())
+            latest = self.now() + timedelta(seconds=MAX_PAUSE_SECONDS)
             return result.status >= 500 and (retry_at is None or retry_at <= latest)
         return result.reason not in _NOT_RETRYABLE_REASONS
 

@@ -203,11 +203,9 @@ class Daemon:
         While none does, nothing more is asked than once in IDLE_INTERVAL_SECONDS. The first one
         that does is not kept waiting for the maintenance job.
         """
-        app, was_idle, now = (
-            self.application,
-            not self.has_work,
-            self.application.runtime.monotonic(),
-        )
+        app = self.application
+        was_idle = not self.has_work
+        now = self.application.runtime.monotonic()
         self.has_work = await app.store.maintenance.has_work(WORK_AHEAD)
         if not self.has_work and now < self.last_sending + IDLE_INTERVAL_SECONDS:
             return 0
@@ -278,11 +276,8 @@ class Daemon:
         """
         if not await self._can_plan():
             return
-        planner, post_store, runtime = (
-            self.application.planner,
-            self.application.store.posts,
-            self.application.runtime,
-        )
+        planner, runtime = self.application.planner, self.application.runtime
+        post_store = self.application.store.posts
         basis = await post_store.plan_basis(), runtime.clock_trust
         if basis == self.planned_basis and runtime.monotonic() < self.next_planning_at:
             return

@@ -219,7 +219,7 @@ def cheap_workspaces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def world() -> FakeRuntime:
+def runtime() -> FakeRuntime:
     return FakeRuntime()
 
 
@@ -228,20 +228,20 @@ OpenStore = Callable[..., "Store"]
 
 @pytest.fixture
 async def open_bare_store(
-    database_url: str, tmp_path: Path, world: FakeRuntime
+    database_url: str, tmp_path: Path, runtime: FakeRuntime
 ) -> AsyncIterator[OpenStore]:
     """Return a function that opens the same database as one more worker.
 
     The worker has the given policies.
     """
     journal = tmp_path / "intents.jsonl"
-    await prepare_database(database_url, "drill", journal, world)
+    await prepare_database(database_url, "drill", journal, runtime)
     async with AsyncExitStack() as stack:
 
         def opening(
             *policies: object, worker: str = "worker-1", calls: CallRecord | None = None
         ) -> Store:
-            database = Database(open_engine(database_url), world, IntentJournal(journal))
+            database = Database(open_engine(database_url), runtime, IntentJournal(journal))
             stack.push_async_callback(database.close)
             known = {item.account.id: item for item in policies or (make_policy("a"),)}
             record = calls or CallRecord()

@@ -298,10 +298,8 @@ def decode_created(
     body = decode_body(response)
     if isinstance(body, CredentialExpired | ReadFailure):
         return to_unread(body)
-    code, number = (
-        get_error_code(body),
-        to_int(body.get(key)) or to_int(get_object(body, "data").get(key)),
-    )
+    code = get_error_code(body)
+    number = to_int(body.get(key)) or to_int(get_object(body, "data").get(key))
     if number and (is_captcha_required(body) or not (code is None or is_accepted(code))):
         return Unknown(reason="tieba_refused_with_id")
     if is_captcha_required(body):

@@ -255,10 +255,8 @@ def _decode_listed_thread(
     info = entry.get("thread_info") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(info, dict):
         return Unknown(reason="bad_response")
-    tid, fid = (
-        api.to_int(info.get("tid")) or api.to_int(info.get("id")),
-        api.to_int(info.get("fid")),
-    )
+    tid = api.to_int(info.get("tid")) or api.to_int(info.get("id"))
+    fid = api.to_int(info.get("fid"))
     at, title = api.parse_unix_time(info.get("create_time")), str(info.get("title", ""))
     if not tid or fid is None or at is None:
         return Unknown(reason="tieba_no_id")

@@ -47,10 +47,8 @@ def find_problems(_account: Account, rendered: RenderedPost) -> Sequence[Problem
         report(
             "tieba_title_length", length=str(length), shortest=str(shortest), longest=str(longest)
         )
-    first_limit, more = (
-        CAPABILITIES.text_limit_beside(len(rendered.images)),
-        CAPABILITIES.max_extra_parts,
-    )
+    first_limit = CAPABILITIES.text_limit_beside(len(rendered.images))
+    more = CAPABILITIES.max_extra_parts
     limits = (first_limit, *(CAPABILITIES.text_limit for _ in rendered.extra_parts))
     lengths = [CAPABILITIES.count_text(part) for part in rendered.all_parts]
     length, limit = max(zip(lengths, limits, strict=True), key=lambda pair: pair[0] - pair[1])

@@ -181,10 +181,8 @@ class WeChatAdapter:
             )
             decode: Callable[[HttpResponse], str | api.ErrorResponse] = decode_mass_send
         else:
-            http_request, decode = (
-                api.encode_submit(self._base_url, token, draft),
-                api.decode_submit,
-            )
+            http_request = api.encode_submit(self._base_url, token, draft)
+            decode = api.decode_submit
         response = await self._context.http.create(http_request, request)
         if isinstance(response, NotSent | Unknown):
             return response

@@ -84,11 +84,9 @@ class WeChatCallbacks:
         fields = parse_xml(request.body)
         if fields is not None and secret.get("encoding_aes_key"):
             query, encrypted = request.query, fields.get("xml/Encrypt", "")
-            token, timestamp, nonce = (
-                secret["callback_token"],
-                query.get("timestamp", ""),
-                query.get("nonce", ""),
-            )
+            token = secret["callback_token"]
+            timestamp = query.get("timestamp", "")
+            nonce = query.get("nonce", "")
             signature = compute_signature(token, timestamp, nonce, encrypted)
             if not hmac.compare_digest(query.get("msg_signature", "").encode(), signature.encode()):
                 return _make_problem("callback_unsigned", account)
@@ -194,10 +192,8 @@ def _to_event(fields: Mapping[str, str]) -> CallbackEvent | None:
         case "PUBLISHJOBFINISH":
             job_id = fields.get("xml/PublishEventInfo/publish_id", "")
         case "MASSSENDJOBFINISH":
-            msg_id, reason = (
-                fields.get("xml/MsgID", ""),
-                parse_failure_code(fields.get("xml/Status", "")) or "",
-            )
+            msg_id = fields.get("xml/MsgID", "")
+            reason = parse_failure_code(fields.get("xml/Status", "")) or ""
             job_id = MassSendId(msg_id=msg_id).remote_id if msg_id else ""
         case _:
             return None

@@ -85,11 +85,9 @@ def find_link_problems(account: Account, rendered: RenderedPost) -> Iterator[Pro
 
     By hand, people may post with any link, or without one.
     """
-    link, is_strict, is_by_api = (
-        rendered.link or "",
-        get_profile(account).is_strict,
-        account.mode is not Mode.ASSISTED,
-    )
+    link = rendered.link or ""
+    is_strict = get_profile(account).is_strict
+    is_by_api = account.mode is not Mode.ASSISTED
     if not link or link not in rendered.text:
         if is_strict and is_by_api:
             yield make_problem("weibo_no_link_template", link=link)

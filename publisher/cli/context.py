@@ -161,10 +161,8 @@ async def record_action(
                 for account in accounts:
                     await store.login_health.request_probe(account)
                 pauses = await store.queries.pauses() if accounts else ()
-            formatter, scopes = (
-                Formatter(messages=terminal.messages, timezone=settings.timezone),
-                {f"account:{one.id}" for one in accounts},
-            )
+            formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
+            scopes = {f"account:{one.id}" for one in accounts}
             for pause in pauses:
                 if pause.scope in scopes:
                     echo(formatter.pause("still_paused", pause), err=True)

@@ -313,10 +313,8 @@ class Scenario:
             "demo_not_all_published", counts=format_counts(deliveries, self.formatter)
         )
         for delivery in wrong:
-            state, reason = (
-                self.formatter.state(delivery.state),
-                self.formatter.reason(delivery.reason),
-            )
+            state = self.formatter.state(delivery.state)
+            reason = self.formatter.reason(delivery.reason)
             subject, number = self.formatter.subject(delivery), counts[delivery.id]
             self.print_message(
                 "demo_mismatch", subject=subject, state=state, reason=reason, number=number
@@ -340,10 +338,8 @@ class Scenario:
                 if delivery.receipt:
                     details = delivery.receipt.url
                 at = delivery.updated_at.astimezone(self.formatter.timezone)
-                subject, state = (
-                    self.formatter.subject(delivery),
-                    self.formatter.state(delivery.state),
-                )
+                subject = self.formatter.subject(delivery)
+                state = self.formatter.state(delivery.state)
                 echo(f"{at:%H:%M:%S}  {subject}  {state}  {details}".rstrip())
 
     def format_table(self, deliveries: Sequence[Delivery], width: int) -> Iterator[str]:

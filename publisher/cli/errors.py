@@ -59,11 +59,9 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
             return EXIT_FAILED
         case NoSuchItemError():
             close = ", ".join(get_close_matches(error.name, error.known))
-            code, facts, exit_code = (
-                f"no_such_{error.what}",
-                {"name": error.name, "choices": close},
-                EXIT_NOT_FOUND,
-            )
+            code = f"no_such_{error.what}"
+            facts = {"name": error.name, "choices": close}
+            exit_code = EXIT_NOT_FOUND
             hint_code = "did_you_mean" if close else ""
         case RefusedError():
             code, facts = error.code, error.facts
@@ -82,10 +80,8 @@ def report_error(error: PublisherError | OSError, terminal: Terminal) -> int:
                 messages.first_known(known, error.strerror or type(error).__name__)
             )
             file = display_path(str(error.filename)) if error.filename else ""
-            code, facts = (
-                "system_error_at" if file else "system_error",
-                {"reason": reason, "file": file},
-            )
+            code = "system_error_at" if file else "system_error"
+            facts = {"reason": reason, "file": file}
             hint_code = known
         case _:
             code, facts = "concurrent_update", {"error": type(error).__name__}
@@ -194,10 +190,8 @@ def count_excess(problem: Problem) -> int:
         or "more" in problem.facts
     ):
         return 0
-    length, limit = (
-        problem.facts.get("length", ""),
-        problem.facts.get("limit") or problem.facts.get("longest", ""),
-    )
+    length = problem.facts.get("length", "")
+    limit = problem.facts.get("limit") or problem.facts.get("longest", "")
     return max(int(length) - int(limit), 0) if length.isdecimal() and limit.isdecimal() else 0
 
 

@@ -144,11 +144,9 @@ def _is_suspect(character: str) -> bool:
 
 def _is_allowed_in_context(text: str, position: int) -> bool:
     """True if a suspect character is part of a Windows line end or of an emoji."""
-    character, before, after = (
-        text[position],
-        text[max(position - 1, 0) : position],
-        text[position + 1 : position + 2],
-    )
+    character = text[position]
+    before = text[max(position - 1, 0) : position]
+    after = text[position + 1 : position + 2]
     if character == "\r":
         return after == "\n"
     if character in _SELECTORS:

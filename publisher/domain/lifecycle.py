@@ -466,10 +466,8 @@ def check_again(
     if delivery.state is State.RETRACTING and delivery.receipt is not None:
         wait_until = _next_deletion_at(delivery, context)
     elif delivery.is_review_possible:  # one more failed read changes nothing
-        reason, wait_until = (
-            delivery.reason,
-            next_review_check_at(context.timing, since, context.now),
-        )
+        reason = delivery.reason
+        wait_until = next_review_check_at(context.timing, since, context.now)
     else:
         was_read = not isinstance(event, ReadFailure)
         wait_until = next_check_at(

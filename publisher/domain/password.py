@@ -68,10 +68,8 @@ def count_guesses(
     Every character outside of known parts is one part. Beyond `enough` parts no others are looked
     for, as each place is compared with thousands of names.
     """
-    text, known = (
-        normalize(password),
-        COMMON_WORDS | {part for word in words for part in split_words(word)},
-    )
+    text = normalize(password)
+    known = COMMON_WORDS | {part for word in words for part in split_words(word)}
     shortened = (text, _REPETITION.sub(_take_unit, text), _REPETITION.sub(r"\1", text))
     return min(len(split_parts(each, known, enough)) for each in shortened)
 

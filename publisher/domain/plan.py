@@ -402,10 +402,8 @@ def find_sent_elsewhere(
     Another delivery of the post is in its place. For a post that is due once, any other delivery
     counts. For an ordered occurrence of another post, a newer order counts.
     """
-    is_one_time, is_ordered = (
-        isinstance(post.trigger, OneTimeTrigger),
-        is_ordered_occurrence(occurrence),
-    )
+    is_one_time = isinstance(post.trigger, OneTimeTrigger)
+    is_ordered = is_ordered_occurrence(occurrence)
     return frozenset(
         account
         for other, account in live_deliveries

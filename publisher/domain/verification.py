@@ -137,10 +137,8 @@ def _find_similarity(
     """
     pairs = []
     for has_links in (True, False):
-        our, their = (
-            _to_compared_text(ours, has_links=has_links),
-            _to_compared_text(theirs, has_links=has_links),
-        )
+        our = _to_compared_text(ours, has_links=has_links)
+        their = _to_compared_text(theirs, has_links=has_links)
         pairs += [(our, their), (our.without(marker.normalized), their.without(marker.normalized))]
     return max(
         _compare_prefixes(our, their, is_longer_allowed=is_longer_allowed) for our, their in pairs

@@ -168,10 +168,8 @@ def _recent_own_checkpoints(targets: CheckpointTargets) -> Sequence[Checkpoint]:
 
 def _save_newest(targets: CheckpointTargets, checkpoints: Sequence[Checkpoint]) -> None:
     """Replace the checkpoints in `newest_file` if they differ. Raises OSError."""
-    path, checkpoints = (
-        targets.newest_file,
-        list({item.hash: item for item in checkpoints}.values()),
-    )
+    path = targets.newest_file
+    checkpoints = list({item.hash: item for item in checkpoints}.values())
     if path is None or _identities(_newest_file_checkpoints(targets)) == _identities(checkpoints):
         return
     path.parent.mkdir(parents=True, exist_ok=True)

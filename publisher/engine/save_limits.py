@@ -154,10 +154,8 @@ async def sees_followed(
 
 def is_file_full(schedule: ScheduleText, text: str, change: PostChange) -> bool:
     """Return True if a text is too large to be saved. A change that makes it smaller is allowed."""
-    size, most = (
-        count_bytes(text),
-        MAX_SAVED_BYTES + (EMERGENCY_BYTES if change.is_emergency else 0),
-    )
+    size = count_bytes(text)
+    most = MAX_SAVED_BYTES + (EMERGENCY_BYTES if change.is_emergency else 0)
     return size > most and size >= count_bytes(schedule.text)
 
 

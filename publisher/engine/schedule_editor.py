@@ -105,10 +105,8 @@ async def read_schedule_text(planner: Planner, file: Path) -> ScheduleText:
         await posts.is_old_schedule(text) or await planner.store.saves.is_superseded(text)
     ):
         return ScheduleText(text=written, file_text=written, version=version)
-    newline, mark = (
-        "\r\n" if "\r\n" in written else "\n",
-        "\ufeff" if written.startswith("\ufeff") else "",
-    )
+    newline = "\r\n" if "\r\n" in written else "\n"
+    mark = "\ufeff" if written.startswith("\ufeff") else ""
     text = mark + active.replace("\n", newline)
     return ScheduleText(
         text=text, file_text=written, is_file_outdated=True, is_valid=True, version=version

@@ -55,12 +55,10 @@ def rebuild_profile(profile: bytes) -> bytes:
     MAX_REBUILT_BYTES.
     """
     try:
-        version, kind, space, connection = (
-            profile[8:10],
-            profile[12:16],
-            profile[16:20],
-            profile[20:24],
-        )
+        version = profile[8:10]
+        kind = profile[12:16]
+        space = profile[16:20]
+        connection = profile[20:24]
         (size, intent) = struct.unpack_from(">I60xI", profile)
         is_whole = profile[36:40] == b"acsp" and 0 <= len(profile) - size < 4
         is_known = (

@@ -28,10 +28,8 @@ def share(path: Path) -> None:
         is_folder = stat.S_ISDIR(own.st_mode)
         if own.st_uid != os.geteuid() or not (is_folder or is_plain(own)):
             return
-        before, rights = (
-            stat.S_IMODE(own.st_mode),
-            stat.S_IRWXG if is_folder else stat.S_IRGRP | stat.S_IWGRP,
-        )
+        before = stat.S_IMODE(own.st_mode)
+        rights = stat.S_IRWXG if is_folder else stat.S_IRGRP | stat.S_IWGRP
         if before != (shared := before | around.st_mode & rights):
             os.fchmod(descriptor, shared)
     finally:

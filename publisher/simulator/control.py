@@ -68,10 +68,8 @@ class ControlApi:
 
     async def list_posts(self, request: Request) -> object:
         self.state.run_due()
-        account, platform = (
-            request.query_params.get("account"),
-            request.query_params.get("platform"),
-        )
+        account = request.query_params.get("account")
+        platform = request.query_params.get("platform")
         with_replies = request.query_params.get("floors") == "1"
         return [
             self._describe_post(post)

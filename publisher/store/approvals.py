@@ -363,10 +363,8 @@ def record_contents(
         read = _read_contents(connection, [(key.post, key.occurrence) for key in batch])
         posts = _read_posts(connection, {key.post for key in batch})
         for key in batch:
-            contents, content = (
-                read[key.post, key.occurrence].renditions,
-                read[key.post, key.occurrence].fingerprint,
-            )
+            contents = read[key.post, key.occurrence].renditions
+            content = read[key.post, key.occurrence].fingerprint
             if key.post not in posts:  # it has never been sent anywhere
                 continue
             post = posts[key.post]

@@ -167,11 +167,9 @@ class InjectedFault:
 
     def make_response(self) -> FrontResponse:
         """Return the page, or the bare status, that stands in for the platform's response."""
-        is_page, body, headers = (
-            self.kind == "html",
-            self.facts.get("body"),
-            self.facts.get("headers"),
-        )
+        is_page = self.kind == "html"
+        body = self.facts.get("body")
+        headers = self.facts.get("headers")
         return FrontResponse(
             status=int(str(self.facts.get("code", 200 if is_page else 503))),
             headers=(

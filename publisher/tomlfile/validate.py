@@ -117,10 +117,8 @@ def validate_table(
             key = str(path[-1]) if path else ""
             is_at_key = details["type"] == "extra_forbidden"
             if is_at_key:
-                code, facts = (
-                    "unknown_key",
-                    {"choices": suggest_closest(key, _list_keys(model, path))},
-                )
+                code = "unknown_key"
+                facts = {"choices": suggest_closest(key, _list_keys(model, path))}
             else:
                 code, facts = _translate_error(details)
             facts = {"key": key, "example": f"{key} = …", **facts}

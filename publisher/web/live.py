@@ -128,11 +128,9 @@ class Viewer:
     async def next_frame(self) -> str:
         """Return the parts of the page that changed since the last frame; empty if none has."""
         facts, beat = await read_frame_facts(self.site), self.site.beat
-        number, banner, is_first = (
-            facts.audit_number,
-            choose_banner(self.visitor, facts),
-            self.beat < 0,
-        )
+        number = facts.audit_number
+        banner = choose_banner(self.visitor, facts)
+        is_first = self.beat < 0
         is_refresh = is_first or beat // BEATS_PER_REFRESH != self.beat // BEATS_PER_REFRESH
         if is_refresh:
             shared = [

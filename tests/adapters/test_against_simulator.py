@@ -25,7 +25,7 @@ HOST = "http://127.0.0.1:8710"
 
 
 @pytest.fixture
-def world():
+def simulated():
     transport = httpx.ASGITransport(app=create_app())
     return (
         lambda secret: context_over(transport, lambda: secret),
@@ -34,8 +34,8 @@ def world():
 
 
 @pytest.fixture
-async def weibo(world):
-    context, control = world
+async def weibo(simulated):
+    context, control = simulated
     given = await control.post(
         "/_sim/accounts", json={"platform": "weibo", "account": "1404376560", "name": "x"}
     )
@@ -52,8 +52,8 @@ async def weibo(world):
 
 
 @pytest.fixture
-async def tieba(world):
-    context, control = world
+async def tieba(simulated):
+    context, control = simulated
     wanted = {
         "platform": "tieba",
         "account": "tb.1.beijing",

@@ -202,10 +202,8 @@ async def test_a_fault_without_effect_does_not_count():
 async def test_a_platform_over_tls_must_be_trusted(tmp_path):
     """A platform with its own certificate is reached only with a context that trusts it."""
     certificate, key = make_certificate(tmp_path, "localhost")
-    served, trusting = (
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
-        ssl.create_default_context(cafile=certificate),
-    )
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trusting = ssl.create_default_context(cafile=certificate)
     served.load_cert_chain(certificate, key)
     server = await asyncio.start_server(Origin().serve, "127.0.0.1", 0, ssl=served)
     url = f"https://localhost:{server.sockets[0].getsockname()[1]}"

@@ -55,16 +55,16 @@ async def test_its_reply_is_dated_by_the_platforms_own_clock(make_server, platfo
 
     The platform does not count the call. The right time confirms the clock.
     """
-    transport, world = httpx.ASGITransport(app=create_app()), Runtime()
+    transport, runtime = httpx.ASGITransport(app=create_app()), Runtime()
     adapter = adapter_over(
         transport,
         make_server,
         platform,
-        lambda date, _started_at: world.check_server_date(date, world.monotonic()),
+        lambda date, _started_at: runtime.check_server_date(date, runtime.monotonic()),
     )
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
         await control.post("/_sim/clock", json={"shift": shift})
         await adapter.fetch_time()
         assert (await control.get("/_sim/log")).json() == []
-    assert world.is_clock_confirmed() is (shift == 0)
-    assert (world.server_clock_offset is None) is (shift == 0)
+    assert runtime.is_clock_confirmed() is (shift == 0)
+    assert (runtime.server_clock_offset is None) is (shift == 0)

@@ -113,8 +113,8 @@ async def test_a_post_is_sent_through_an_adapter_of_another_package(tmp_path, mo
         )
         (workspace / "publisher.toml").write_text(SETTINGS + "".join(accounts))
         settings = await load_settings(workspace)
-        world = FakeRuntime(clock=datetime.now(UTC))
-        async with open_application(settings, world, can_send=True) as application:
+        runtime = FakeRuntime(clock=datetime.now(UTC))
+        async with open_application(settings, runtime, can_send=True) as application:
             assert (await apply_schedule(application.planner, SCHEDULE, "schedule.toml")).filed == 3
             await application.store.maintenance.promote_due()
             assert await send_due(application.store, application.adapters, 8, asyncio.Event()) == 3

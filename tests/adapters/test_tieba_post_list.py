@@ -159,10 +159,8 @@ async def test_a_thread_without_our_text_is_published_but_not_verified_f54(tieba
 async def test_lost_reply_is_found_f24(tieba, send_request):
     """F24: the thread of a lost reply is found by its marker, only in its intended forum."""
     adapter, server = tieba
-    ours, elsewhere = (
-        entry(TID, TITLE, "[ k7qm4r2t ] 不转账"),
-        entry("10990000002", TITLE, TEXT, fid=99),
-    )
+    ours = entry(TID, TITLE, "[ k7qm4r2t ] 不转账")
+    elsewhere = entry("10990000002", TITLE, TEXT, fid=99)
     server.router.get(LIST).mock(return_value=threads(elsewhere, ours, OLD))
     finding = await adapter.find_post(send_request)
     assert isinstance(finding, Submitted)

@@ -23,14 +23,12 @@ from publisher.i18n import load_catalogue
 
 SHARE = "https://api.weibo.com/2/statuses/share.json"
 NEXT_HOUR = datetime(2026, 11, 24, 5, tzinfo=UTC)
-DOUBT, DUPLICATE, REFUSED, BUSY, SIGN_IN, SHOWN_LATER = (
-    "unknown",
-    "duplicate",
-    "rejected",
-    "busy",
-    "credential",
-    "shown_later",
-)
+DOUBT = "unknown"
+DUPLICATE = "duplicate"
+REFUSED = "rejected"
+BUSY = "busy"
+SIGN_IN = "credential"
+SHOWN_LATER = "shown_later"
 ACCOUNT, PERMISSION, CAPTCHA = HoldReason.ACCOUNT, HoldReason.PERMISSION, HoldReason.CAPTCHA
 
 EXPECTED = {

@@ -30,11 +30,9 @@ UID = "1404376560"
 POST_ID = "5316149214569024"
 LINK = "https://example.gov.cn/n/K7QM-4R2T"
 TEXT = f"【警惕“退款客服”诈骗】不转账、不透露验证码。编号K7QM-4R2T {LINK}"
-API, UPLOAD, BUSINESS = (
-    "https://api.weibo.com/2",
-    "https://upload.api.weibo.com/2",
-    "https://c.api.weibo.com/2",
-)
+API = "https://api.weibo.com/2"
+UPLOAD = "https://upload.api.weibo.com/2"
+BUSINESS = "https://c.api.weibo.com/2"
 ARTICLE = "https://api.weibo.com/proxy/article/publish.json"
 COVER = "https://example.gov.cn/cover.png"
 MADE = datetime(2026, 11, 24, 4, 0, 31, tzinfo=UTC)
@@ -335,10 +333,8 @@ async def test_article_golden(make_adapter, make_request, golden):
     assert quote("<p>详情 &lt;如下&gt;。", safe="") in form["content"]
     timeline = server.router.get(f"{API}/statuses/user_timeline.json")
     timeline.respond(200, json={"statuses": [post(form["text"]), OLD]})
-    followed, found = (
-        await adapter.check_ticket(outcome.ticket),
-        await adapter.find_post(send_request),
-    )
+    followed = await adapter.check_ticket(outcome.ticket)
+    found = await adapter.find_post(send_request)
     assert isinstance(followed, Published)
     assert followed == found
 

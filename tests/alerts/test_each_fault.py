@@ -45,12 +45,10 @@ from tests.chaos.checker.artefacts import Artefacts, rows_of_file, rows_of_serve
 from tests.chaos.checker.decoder import history_of
 from tests.chaos.checker.notices import people_are_notified
 
-SECOND, MINUTE, HOUR, DAY = (
-    timedelta(seconds=1),
-    timedelta(minutes=1),
-    timedelta(hours=1),
-    timedelta(days=1),
-)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 STEP = 10 * SECOND
 WANG = named_person("王")
 
@@ -128,106 +126,106 @@ class World:
         return found
 
 
-async def hold(world):
-    world.platform.script.append(
+async def hold(runtime):
+    runtime.platform.script.append(
         Blocked(code="fake_1", reason="", hold_reason=HoldReason.PERMISSION)
     )
-    await world.add_post()
+    await runtime.add_post()
 
 
-async def fail(world):
-    world.platform.script.append(Rejected(code="fake_2", reason="too long"))
-    await world.add_post()
+async def fail(runtime):
+    runtime.platform.script.append(Rejected(code="fake_2", reason="too long"))
+    await runtime.add_post()
 
 
-async def expire(world):
-    world.platform.script += [NotSent(reason="connect")] * 100
-    await world.add_post(expires_at=world.store.runtime.now() + 25 * SECOND)
+async def expire(runtime):
+    runtime.platform.script += [NotSent(reason="connect")] * 100
+    await runtime.add_post(expires_at=runtime.store.runtime.now() + 25 * SECOND)
 
 
-async def remove(world):
-    await world.publish()
-    world.platform.posts.clear()
+async def remove(runtime):
+    await runtime.publish()
+    runtime.platform.posts.clear()
     for _ in range(40):
-        if (await world.delivery()).state is State.REMOVED:
+        if (await runtime.delivery()).state is State.REMOVED:
             return
-        await world.step(30 * MINUTE)
+        await runtime.step(30 * MINUTE)
 
 
-async def cancel(world):
-    await world.store.actions.cancel_post(PostId("fog"), WANG, "改期")
+async def cancel(runtime):
+    await runtime.store.actions.cancel_post(PostId("fog"), WANG, "改期")
 
 
-async def resolve(world):
+async def resolve(runtime):
     await resolve_delivery(
-        world.store, await world.delivery(), Resolution.CANCEL, by=WANG, reason="改期"
+        runtime.store, await runtime.delivery(), Resolution.CANCEL, by=WANG, reason="改期"
     )
 
 
-async def post_by_others(world):
-    await world.step(3 * HOUR)  # monitoring begins
-    now = world.store.runtime.now()
+async def post_by_others(runtime):
+    await runtime.step(3 * HOUR)  # monitoring begins
+    now = runtime.store.runtime.now()
     post = ObservedPost(
         remote_id="s1", url="https://fake.example/s1", published_at=now, text="转发微博"
     )
-    world.platform.external_posts.append(post)
-    await world.step(3 * HOUR)
+    runtime.platform.external_posts.append(post)
+    await runtime.step(3 * HOUR)
 
 
-async def acknowledge(world):
-    [alert] = await world.store.queries.alerts()
-    await world.store.actions.dismiss_alert(alert.id, WANG)
+async def acknowledge(runtime):
+    [alert] = await runtime.store.queries.alerts()
+    await runtime.store.actions.dismiss_alert(alert.id, WANG)
 
 
 def set_health(health, *, waits=False) -> Callable[[World], Awaitable[None]]:
-    async def change(world):
-        result = health(world) if callable(health) else health
-        world.platform.health = result
+    async def change(runtime):
+        result = health(runtime) if callable(health) else health
+        runtime.platform.health = result
         if waits:
-            await world.step(PROBE_INTERVAL)
+            await runtime.step(PROBE_INTERVAL)
 
     return change
 
 
 def end_credentials_in(days):
-    return lambda world: Healthy(credentials_expire_at=world.store.runtime.now() + days * DAY)
+    return lambda runtime: Healthy(credentials_expire_at=runtime.store.runtime.now() + days * DAY)
 
 
-async def pile_up(world):
+async def pile_up(runtime):
     for number in range(3):
-        await world.add_post(f"fog-{number}", expires_at=world.store.runtime.now() + DAY)
+        await runtime.add_post(f"fog-{number}", expires_at=runtime.store.runtime.now() + DAY)
     for _ in range(11):
-        await world.step(MINUTE)
+        await runtime.step(MINUTE)
 
 
-async def wait_for_quota(world):
+async def wait_for_quota(runtime):
     for _ in range(5):
-        await world.step(31 * MINUTE)
+        await runtime.step(31 * MINUTE)
 
 
-async def fall_silent(world):
-    await world.publish()
-    await world.step(10 * DAY)
+async def fall_silent(runtime):
+    await runtime.publish()
+    await runtime.step(10 * DAY)
 
 
-async def publish_again(world):
-    await world.add_post("news")
-    await world.step()
+async def publish_again(runtime):
+    await runtime.add_post("news")
+    await runtime.step()
     for _ in range(4):
-        await world.step(3 * HOUR)
+        await runtime.step(3 * HOUR)
 
 
-async def lose_clock(world):
-    world.store.runtime.jump_clock(HOUR)
+async def lose_clock(runtime):
+    runtime.store.runtime.jump_clock(HOUR)
 
 
-async def confirm_clock(world):
-    world.store.runtime.confirm_clock(world.store.runtime.read_clocks())
+async def confirm_clock(runtime):
+    runtime.store.runtime.confirm_clock(runtime.store.runtime.read_clocks())
 
 
 def set_job(*, is_broken):
-    async def change(world):
-        world.broken_job = is_broken
+    async def change(runtime):
+        runtime.broken_job = is_broken
 
     return change
 
@@ -279,22 +277,22 @@ async def test_a_fault_is_one_alert_within_a_minute_and_ends_with_its_cause(open
     store = await open_store(replace(policy, account=replace(policy.account, is_exclusive=True)))
     receiver = Receiver()
     rules = RULES.model_copy(update={"digest_hour": 4, "second": []})
-    world = World(
+    runtime = World(
         store, Platform(now=store.runtime.now), make_notifier(store, receiver, rules), receiver
     )
-    await fault.provoke(world)
+    await fault.provoke(runtime)
     for _ in range(7):
-        await world.step()
-    alerts = await world.alerts(fault.code)
+        await runtime.step()
+    alerts = await runtime.alerts(fault.code)
     assert len(alerts) == 1, [row["code"] for row in await store.queries._rows(select(ALERT))]
     [alert] = alerts
     first = f"{alert['id']}-1"
     assert receiver.numbers().count(first) == 1
-    assert world.noticed[first] - alert["at"] <= MINUTE
-    await fault.cure(world)
+    assert runtime.noticed[first] - alert["at"] <= MINUTE
+    await fault.cure(runtime)
     for _ in range(7):
-        await world.step(30 * SECOND)
-    [alert] = await world.alerts(fault.code)
+        await runtime.step(30 * SECOND)
+    [alert] = await runtime.alerts(fault.code)
     assert (alert["cleared_at"] is not None) == (fault.last == "已解除")
     notices = [key for key in receiver.numbers() if key.startswith(f"{alert['id']}-")]
     assert notices == [first, f"{alert['id']}-2"]
@@ -306,13 +304,15 @@ async def test_an_unreadable_account_is_held_with_one_alert(open_store):
     timing = replace(TEST_TIMING, unreadable_hold_after=MINUTE)
     store = await open_store(make_policy("a", timing=timing))
     receiver = Receiver()
-    world = World(store, Platform(now=store.runtime.now), make_notifier(store, receiver), receiver)
-    world.platform.script.append(Unknown(reason="timeout"))
-    world.platform.findings += [Unknown(reason="timeout")] * 1000
-    await world.add_post(expires_at=store.runtime.now() + DAY)
+    runtime = World(
+        store, Platform(now=store.runtime.now), make_notifier(store, receiver), receiver
+    )
+    runtime.platform.script.append(Unknown(reason="timeout"))
+    runtime.platform.findings += [Unknown(reason="timeout")] * 1000
+    await runtime.add_post(expires_at=store.runtime.now() + DAY)
     for _ in range(7):
-        await world.step(20 * SECOND)
-    [alert] = await world.alerts("held.uncheckable")
+        await runtime.step(20 * SECOND)
+    [alert] = await runtime.alerts("held.uncheckable")
     assert receiver.numbers().count(f"{alert['id']}-1") == 1
 
 
@@ -324,12 +324,14 @@ async def test_a_week_of_failing_and_working_sign_ins_is_one_alert(open_store, d
     """
     store = await open_store(make_policy("a"))
     receiver = Receiver()
-    world = World(store, Platform(now=store.runtime.now), make_notifier(store, receiver), receiver)
+    runtime = World(
+        store, Platform(now=store.runtime.now), make_notifier(store, receiver), receiver
+    )
     for hour in range(7 * 24):
         refuses = hour // 12 % 2 == 0
-        world.platform.health = CredentialExpired(reason="fake_3") if refuses else Healthy()
-        await world.step(HOUR)
-    [alert] = await world.alerts("login_refused")
+        runtime.platform.health = CredentialExpired(reason="fake_3") if refuses else Healthy()
+        await runtime.step(HOUR)
+    [alert] = await runtime.alerts("login_refused")
     numbers = {key.partition("-")[0] for key in receiver.ids()}
     assert numbers == {str(alert["id"])}
     assert [kind for channel, kind in receiver.kinds() if channel == "duty"].count("新") == 1
@@ -341,7 +343,7 @@ async def test_a_week_of_failing_and_working_sign_ins_is_one_alert(open_store, d
     )
     run = Artefacts(
         rows=rows or rows_of_server(database_url),
-        lists={"messages": world.messages},
+        lists={"messages": runtime.messages},
         documents={
             "plan": {"ended_at": store.runtime.now().timestamp()},
             "settings": {"tolerance": HOUR.total_seconds()},

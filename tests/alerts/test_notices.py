@@ -279,7 +279,7 @@ async def test_every_other_channel_reports_the_one_that_fails(notifier, receiver
 
 
 async def test_what_a_dead_host_has_claimed_is_sent_by_another_with_the_same_id(
-    open_store, receiver, world
+    open_store, receiver, runtime
 ):
     """A host that dies after sending may cause a second message, under the same id.
 
@@ -294,7 +294,7 @@ async def test_what_a_dead_host_has_claimed_is_sent_by_another_with_the_same_id(
     await receiver.send("duty", ids=[claimed.key], title="t", body="b")  # and here the host dies
     await second.run()
     assert receiver.ids() == [claimed.key]
-    world.advance_time(NOTICE_LEASE)
+    runtime.advance_time(NOTICE_LEASE)
     await second.run()
     assert receiver.ids() == [claimed.key] * 2
 
@@ -318,21 +318,21 @@ async def test_f85_no_id_is_used_again_after_an_older_database_is_restored(tmp_p
     await workspace.close()
     await workspace.restore_backup(workspace.backup)
     await workspace.open()
-    workspace.world.advance_time(MINUTE)
+    workspace.runtime.advance_time(MINUTE)
     later = await plan_notices()
     await workspace.close()
     assert {key.partition("@")[0] for key in lost} <= {key.partition("@")[0] for key in later}
     assert set(lost).isdisjoint(later)
 
 
-async def test_two_hosts_send_each_notice_once(open_store, receiver, world):
+async def test_two_hosts_send_each_notice_once(open_store, receiver, runtime):
     """While both hosts work, neither sends a notice that the other has claimed."""
     hosts = [make_notifier(await open_store(worker=f"w:{number}"), receiver) for number in (1, 2)]
     for number in range(30):
         await open_alert(hosts[0].store, subject=f"login:fake/{number}")
     for _ in range(20):
         await asyncio.gather(*(host.run() for host in hosts))
-        world.advance_time(timedelta(seconds=2))
+        runtime.advance_time(timedelta(seconds=2))
     assert sorted(Counter(receiver.ids()).values()) == [1] * 30
 
 
@@ -516,7 +516,7 @@ async def test_one_digest_and_one_checkpoint_a_day(open_store, receiver):
 
 
 async def test_without_channels_nothing_is_written_and_old_alerts_stay_unsaid(
-    open_store, receiver, world
+    open_store, receiver, runtime
 ):
     """Channels that are added later report open alerts.
 
@@ -534,13 +534,13 @@ async def test_without_channels_nothing_is_written_and_old_alerts_stay_unsaid(
     assert len(receiver.ids("duty")) == 1
 
 
-async def test_a_clock_set_back_keeps_no_notice_waiting(notifier, receiver, world):
+async def test_a_clock_set_back_keeps_no_notice_waiting(notifier, receiver, runtime):
     """A notice that a wrong clock has put off until tomorrow is sent now."""
     receiver.broken = {"duty"}
-    world.jump_clock(DAY)
+    runtime.jump_clock(DAY)
     await open_alert(notifier.store)
     await notifier.run()
-    world.jump_clock(-DAY)
+    runtime.jump_clock(-DAY)
     receiver.broken = set()
     await notifier.run()
     assert len(receiver.ids("duty")) == 1
@@ -631,7 +631,7 @@ async def test_a_channel_that_another_stands_beside_is_removed_in_silence(open_s
     assert receiver.kinds() == [("chief", "新")]
 
 
-async def test_what_a_host_with_older_settings_has_left_is_sent(notifier, receiver, world):
+async def test_what_a_host_with_older_settings_has_left_is_sent(notifier, receiver, runtime):
     """A notice for a channel that only a host knew that is gone reaches people within a minute."""
     store = notifier.store
     renamed = make_notifier(

@@ -26,12 +26,10 @@ BEIJING = timezone(timedelta(hours=8))
 DAY_SECONDS = 86400
 FIRST_ID = 5_250_000_000_000_000
 CREATE_PATH = "/2/statuses/share.json"
-_CREATE, _TIMELINE, _TOKEN_INFO, _CALLS = (
-    b"/2/statuses/share",
-    b"/user_timeline",
-    b"get_token_info",
-    b"GET /calls",
-)
+_CREATE = b"/2/statuses/share"
+_TIMELINE = b"/user_timeline"
+_TOKEN_INFO = b"get_token_info"
+_CALLS = b"GET /calls"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,11 +49,9 @@ async def test_open_pages_change_in_place(site):  # the fixture
     async with serving(site.app) as address, browsers(site, address) as enter:
         post = await enter("张", "operator", DESK)
         inbox, accounts = await post.context.new_page(), await post.context.new_page()
-        row, task, card = (
-            "delivery-refund-beijing-tieba",
-            "todo-account-shanghai-weibo",
-            "account-shanghai-weibo",
-        )
+        row = "delivery-refund-beijing-tieba"
+        task = "todo-account-shanghai-weibo"
+        card = "account-shanghai-weibo"
         places = [
             await open_live(post, f"{address}/posts/refund?tab=all", row),
             await open_live(inbox, f"{address}/inbox", task),
@@ -125,10 +123,8 @@ async def test_a_stream_that_falls_silent_is_opened_again(site, monkeypatch):  #
     async with serving(site.app) as address, browsers(site, address) as enter:
         page = await enter("张", "operator", DESK)
         await page.clock.install()
-        row, cut_off = (
-            page.get_by_test_id("delivery-refund-beijing-tieba"),
-            page.get_by_test_id("banner-cut-off"),
-        )
+        row = page.get_by_test_id("delivery-refund-beijing-tieba")
+        cut_off = page.get_by_test_id("banner-cut-off")
         await open_live(page, f"{address}/posts/refund?tab=all", "delivery-refund-beijing-tieba")
         await eventually(lambda: sent[-1] == "beat", PATIENCE_SECONDS, "the first beat")
         is_cut.set()

@@ -92,10 +92,8 @@ async def test_two_people_publish_a_warning_and_take_it_down():
     hands = Hands()
     async with demo() as (author_link, approver_link, feeds), async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=BROWSER, args=SILENT)
-        zhang, li = (
-            await enter(browser, author_link, DESK),
-            await enter(browser, approver_link, PHONE),
-        )
+        zhang = await enter(browser, author_link, DESK)
+        li = await enter(browser, approver_link, PHONE)
 
         await hands.press(zhang.get_by_test_id("menu-write"))
         await hands.type(zhang.get_by_test_id("field-title"), TITLE)

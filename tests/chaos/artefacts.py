@@ -256,10 +256,8 @@ def _minutely_duty(campaign: "Campaign", instant: str, account: str) -> dict[str
 
 
 def _duty(campaign: "Campaign", entry: Any, account: str) -> dict[str, Any]:
-    due, wanted = (
-        entry.due.astimezone(UTC).replace(microsecond=0),
-        campaign.wanted[entry.id, account],
-    )
+    due = entry.due.astimezone(UTC).replace(microsecond=0)
+    wanted = campaign.wanted[entry.id, account]
     return {
         "post": entry.id,
         "occurrence": "once",

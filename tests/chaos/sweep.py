@@ -45,10 +45,8 @@ That takes two minutes. It is used with the second seed and every third.
 TOO_HARD = frozenset({"HELD", "POINT"})
 """Findings that show a too hard or too short campaign, and nothing about a daemon."""
 COLUMNS = ("planted mistake", "caught by `--seed`", "broken promises (who saw them)")
-BEGIN, END = (
-    "<!-- recorded by scripts/chaos --sweep --record: begin -->",
-    "<!-- end of the sweep -->",
-)
+BEGIN = "<!-- recorded by scripts/chaos --sweep --record: begin -->"
+END = "<!-- end of the sweep -->"
 LONGEST = 900.0
 
 

@@ -171,7 +171,7 @@ def test_a_line_that_the_stream_cannot_encode_is_lost_alone():
     assert dropped_line_count() == before + 1
 
 
-async def test_f91_dropped_lines_are_alerted(open_store, world):
+async def test_f91_dropped_lines_are_alerted(open_store, runtime):
     """F91: people are alerted how many lines are missing, once."""
     store = await open_store()
     system_alerts = SystemAlerts(store)

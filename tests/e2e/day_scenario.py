@@ -223,23 +223,23 @@ def create_day_workspace(folder: Path, drill: DemoWorkspace, troubles: Troubles)
 
 async def run_day(folder: Path, seed: int) -> DayResult:
     """Run the day in a workspace, and collect the state at its end."""
-    dice, world = Random(seed), FastRuntime()  # noqa: S311 # repeatable on purpose
+    dice, runtime = Random(seed), FastRuntime()  # noqa: S311 # repeatable on purpose
     with run_simulator() as simulator:
         drill = DemoWorkspace(regions=read_regions()[:REGIONS], simulator_url=simulator.url)
         troubles = deal(drill.accounts, dice)
         create_day_workspace(folder, drill, troubles)
         give_history(simulator, drill.accounts)
         midnight = datetime.combine(
-            world.now().astimezone(ZONE).date() + timedelta(days=1), time(), ZONE
+            runtime.now().astimezone(ZONE).date() + timedelta(days=1), time(), ZONE
         )
-        world.shift = midnight + timedelta(hours=MORNING) - world.now()
-        simulator.post("/_sim/clock", {"shift": world.shift.total_seconds()})
-        world.confirm_clock(world.read_clocks())
+        runtime.shift = midnight + timedelta(hours=MORNING) - runtime.now()
+        simulator.post("/_sim/clock", {"shift": runtime.shift.total_seconds()})
+        runtime.confirm_clock(runtime.read_clocks())
         arrange(simulator, troubles)
         settings = await load_settings(folder)
-        async with open_application(settings, world, can_send=True) as app:
-            daemon = Daemon(app, folder / "schedule.toml", Messages(settings.lang), world.now())
-            day = Day(Days(daemon, world, simulator), folder, midnight, troubles, dice)
+        async with open_application(settings, runtime, can_send=True) as app:
+            daemon = Daemon(app, folder / "schedule.toml", Messages(settings.lang), runtime.now())
+            day = Day(Days(daemon, runtime, simulator), folder, midnight, troubles, dice)
             with capture_logs() as entries:
                 removed = await day.run()
             return DayResult(

@@ -44,15 +44,15 @@ class Days:
     """
 
     daemon: Daemon
-    world: FastRuntime
+    runtime: FastRuntime
     simulator: SimulatorProcess
 
     async def live_until(self, instant: datetime) -> None:
         """Run the daemon's jobs wherever something is due, up to an instant."""
-        while (now := self.world.now()) < instant:
+        while (now := self.runtime.now()) < instant:
             await self.run_jobs()
             wanted = max(await self._next_due_at(), now + LEAST)
-            await self._advance(min(wanted, now + MOST, instant) - self.world.now())
+            await self._advance(min(wanted, now + MOST, instant) - self.runtime.now())
         await self.run_jobs()
 
     async def run_jobs(self) -> None:
@@ -71,11 +71,11 @@ class Days:
         needs = [item.next_action_at for item in found if item.next_action_at is not None]
         needs += [item.expires_at for item in found if item.state in WAITING_STATES]
         needs += filter(None, [await app.store.outbox.next_due_at()])
-        return min(needs, default=self.world.now() + MOST)
+        return min(needs, default=self.runtime.now() + MOST)
 
     async def _advance(self, by: timedelta) -> None:
         if by > timedelta(0):
-            self.world.shift += by
+            self.runtime.shift += by
             await asyncio.to_thread(
                 self.simulator.post, "/_sim/clock", {"shift": by.total_seconds()}
             )

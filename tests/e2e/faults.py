@@ -7,13 +7,11 @@ from random import Random
 from publisher.cli.workspace import PLATFORMS, DemoAccount
 from tests.simulator_process import SimulatorProcess
 
-SHARE, SUBMIT, MASS, OPEN_THREAD, DRAFT = (
-    "/2/statuses/share.json",
-    "/cgi-bin/freepublish/submit",
-    "/cgi-bin/message/mass/sendall",
-    "/c/c/thread/add_pc",
-    "/cgi-bin/draft/add",
-)
+SHARE = "/2/statuses/share.json"
+SUBMIT = "/cgi-bin/freepublish/submit"
+MASS = "/cgi-bin/message/mass/sendall"
+OPEN_THREAD = "/c/c/thread/add_pc"
+DRAFT = "/cgi-bin/draft/add"
 TRUE_LIMITS = {
     "weibo_per_hour": 30,
     "weibo_per_day": 100,

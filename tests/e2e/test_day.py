@@ -118,10 +118,8 @@ def test_whatever_did_not_stay_published_has_an_alert_and_advice(day, language):
     stopped = [row for row in day.rows if row.state in REPORTED]
     assert {row.state for row in stopped} == REPORTED
     for row in stopped:
-        about, pause = (
-            (narrator.subject(row), f"{row.state}.{row.reason}"),
-            (f"account:{row.account}", ACCOUNT_PAUSED),
-        )
+        about = (narrator.subject(row), f"{row.state}.{row.reason}")
+        pause = (f"account:{row.account}", ACCOUNT_PAUSED)
         is_counted = (
             row.state is State.HELD and pause in alerts
         )  # what pauses an account is one alert of it

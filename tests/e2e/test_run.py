@@ -143,10 +143,8 @@ def test_f14_a_stop_finishes_the_call_in_flight(workspace, simulator, wait_until
     """On SIGTERM the call in flight is finished, nothing new begins, and the exit code is 0."""
     endpoint = "/2/statuses/share.json"
     settings = workspace.folder / "publisher.toml"
-    text, hasty = (
-        settings.read_text("utf-8"),
-        'request_timeout = "1.5s"\nlease_timeout = "2s"\nvisibility_window = "3s"',
-    )
+    text = settings.read_text("utf-8")
+    hasty = 'request_timeout = "1.5s"\nlease_timeout = "2s"\nvisibility_window = "3s"'
     settings.write_text(
         text.replace(
             hasty, 'request_timeout = "9s"\nlease_timeout = "11s"\nvisibility_window = "13s"'

@@ -23,9 +23,9 @@ ELSEWHERE = "wechat_token_renewed_elsewhere"
 
 
 @pytest.fixture
-def workers(database_url, simulator, tmp_path, world):
+def workers(database_url, simulator, tmp_path, runtime):
     """Return three processes, and a function that makes some of them read the account at once."""
-    asyncio.run(prepare_database(database_url, "drill", tmp_path / "intents.jsonl", world))
+    asyncio.run(prepare_database(database_url, "drill", tmp_path / "intents.jsonl", runtime))
     command = [sys.executable, "-m", "tests.e2e.two_workers", database_url, simulator.url, APP_ID]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     members = [subprocess.Popen(command, **pipes) for _ in range(3)]

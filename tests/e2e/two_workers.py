@@ -20,7 +20,7 @@ TIMEOUT = timedelta(seconds=10)
 
 
 def adapter_of(database: Database, address: str, app_id: str) -> Adapter:
-    world = database.runtime
+    runtime = database.runtime
     account = Account(
         id=AccountId(app_id),
         platform=Platform("wechat"),
@@ -30,13 +30,13 @@ def adapter_of(database: Database, address: str, app_id: str) -> Adapter:
     )
     kit = AdapterContext(
         http=http_for_login(
-            timeout=TIMEOUT, monotonic=world.monotonic, is_host_allowed=bool, can_create=False
+            timeout=TIMEOUT, monotonic=runtime.monotonic, is_host_allowed=bool, can_create=False
         ),
         secret=lambda: {"app_id": app_id, "app_secret": "2"},
-        tokens=MemoryTokenStore(login=f"wechat/{app_id}", now=world.now),
+        tokens=MemoryTokenStore(login=f"wechat/{app_id}", now=runtime.now),
         state=StoredAdapterState(database=database, login=LoginId(f"wechat/{app_id}")),
-        now=world.now,
-        failpoint=world.hit_failpoint,
+        now=runtime.now,
+        failpoint=runtime.hit_failpoint,
     )
     return WECHAT.create(account, kit)
 

@@ -63,7 +63,7 @@ class Week(Days):
     ran_at: dict[str, datetime] = field(default_factory=dict)
 
     async def run_jobs(self) -> None:
-        now = self.world.now()
+        now = self.runtime.now()
         for job in self.daemon.jobs.values():
             if now - self.ran_at.get(job.name, now - timedelta(days=1)) >= timedelta(
                 seconds=job.interval_seconds
@@ -130,7 +130,7 @@ async def run_week(folder: Path, hours: int, regions: int) -> tuple[list[Sample]
 
     Return a sample of each, and the number of deliveries that ended in each state.
     """
-    world, samples, deliveries = FastRuntime(), [], 0
+    runtime, samples, deliveries = FastRuntime(), [], 0
     with run_simulator() as simulator:
         drill = DemoWorkspace(regions=read_regions()[:regions], simulator_url=simulator.url)
         names = [account.id for account in drill.accounts]
@@ -139,19 +139,19 @@ async def run_week(folder: Path, hours: int, regions: int) -> tuple[list[Sample]
         give_history(simulator, drill.accounts)
         arrange(simulator, troubles)
         simulator.post("/_sim/faults", TOKENS_FAIL)
-        today = world.now().astimezone(ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
+        today = runtime.now().astimezone(ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
         start = (today.replace(day=28) + timedelta(days=4)).replace(
             day=1
         )  # a new month, with all of its quota
-        world.shift = start - world.now()
-        simulator.post("/_sim/clock", {"shift": world.shift.total_seconds()})
-        world.confirm_clock(world.read_clocks())
+        runtime.shift = start - runtime.now()
+        simulator.post("/_sim/clock", {"shift": runtime.shift.total_seconds()})
+        runtime.confirm_clock(runtime.read_clocks())
         settings = await load_settings(folder)
-        async with open_application(settings, world, can_send=True) as app:
-            daemon = Daemon(app, folder / "schedule.toml", Messages(settings.lang), world.now())
+        async with open_application(settings, runtime, can_send=True) as app:
+            daemon = Daemon(app, folder / "schedule.toml", Messages(settings.lang), runtime.now())
             await app.store.maintenance.expire_own_leases()
             await app.store.actions.register_worker()
-            week = Week(daemon, world, simulator)
+            week = Week(daemon, runtime, simulator)
             freeze_gc()
             for hour in range(1, hours + 1):
                 deliveries += write_schedule(folder, start, hour, names)

@@ -87,10 +87,8 @@ async def test_f100_what_is_approved_of_a_post_that_comes_back_stays_approved(ap
 
     It needs one if the approver is gone by then.
     """
-    post, other = (
-        entry("p", at=(START_TIME + DAY).isoformat()),
-        entry("other", at=(START_TIME + DAY).isoformat()),
-    )
+    post = entry("p", at=(START_TIME + DAY).isoformat())
+    other = entry("other", at=(START_TIME + DAY).isoformat())
     await apply_schedule(approving, post + other, "schedule.toml")
     await approve(approving.store, "p")
     await apply_schedule(approving, other, "schedule.toml")

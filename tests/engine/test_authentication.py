@@ -164,7 +164,7 @@ async def test_a_disabled_user_cannot_sign_in(users):
         await check_password(users, "wang", PASSWORD, "here")
 
 
-async def test_a_code_counts_once_and_only_near_its_time(users, second_factor, world):
+async def test_a_code_counts_once_and_only_near_its_time(users, second_factor, runtime):
     """The code of this step or the one before is accepted, once.
 
     A code of a step to come, or a used one, is not.
@@ -180,8 +180,8 @@ async def test_a_code_counts_once_and_only_near_its_time(users, second_factor, w
         (2, -1),
         (2, -2),
     ):  # the first was used to set it up
-        world.advance_time(passed * timedelta(seconds=TOTP_SECONDS))
-        code = totp.at(int(world.now().timestamp()) + steps * TOTP_SECONDS)
+        runtime.advance_time(passed * timedelta(seconds=TOTP_SECONDS))
+        code = totp.at(int(runtime.now().timestamp()) + steps * TOTP_SECONDS)
         try:
             outcomes.append((await check_code(users, user, code, "here", load_key)).method)
         except SignInError as error:
@@ -198,7 +198,7 @@ async def try_code(users, user, code, source, session=""):
         return error.code
 
 
-async def test_who_knows_the_password_cannot_guess_codes_freely(users, second_factor, world):
+async def test_who_knows_the_password_cannot_guess_codes_freely(users, second_factor, runtime):
     """Codes are counted for the user, so more sign-ins or more addresses do not help.
 
     The addresses may be of one /48 or of many.
@@ -228,16 +228,16 @@ async def test_a_recovery_code_lets_its_owner_in_while_somebody_guesses_codes(us
 
 
 async def test_who_has_stolen_a_session_does_not_delay_its_users_sign_in(
-    users, second_factor, world
+    users, second_factor, runtime
 ):
     """Codes in a session are counted for that session: its thief does not know the password."""
-    world.advance_time(timedelta(seconds=TOTP_SECONDS))
+    runtime.advance_time(timedelta(seconds=TOTP_SECONDS))
     user = await users.get("wang")
     stolen = [
         await try_code(users, user, f"{guess:06}", "there", "stolen")
         for guess in range(FREE_CODES + 1)
     ]
-    code = pyotp.TOTP(second_factor.secret).at(world.now())
+    code = pyotp.TOTP(second_factor.secret).at(runtime.now())
     assert stolen == ["sign_in_failed"] * FREE_CODES + ["sign_in_delayed"]
     assert (
         await try_code(users, await check_password(users, "wang", PASSWORD, "here"), code, "here")
@@ -245,16 +245,16 @@ async def test_who_has_stolen_a_session_does_not_delay_its_users_sign_in(
     )
 
 
-async def test_a_flood_of_wrong_passwords_delays_no_code(users, second_factor, world):
+async def test_a_flood_of_wrong_passwords_delays_no_code(users, second_factor, runtime):
     """Without the password nobody can make its owner wait for a code.
 
     This holds for any number of attempts from any address.
     """
-    world.advance_time(timedelta(seconds=TOTP_SECONDS))
+    runtime.advance_time(timedelta(seconds=TOTP_SECONDS))
     for number in range(FREE_CODES + 1):
         with pytest.raises(SignInError):
             await check_password(users, "wang", "wrong password", f"address 10.0.0.{number}")
-    code = pyotp.TOTP(second_factor.secret).at(world.now())
+    code = pyotp.TOTP(second_factor.secret).at(runtime.now())
     assert (
         await try_code(users, await check_password(users, "wang", PASSWORD, "here"), code, "here")
         == "password, code"
@@ -263,7 +263,7 @@ async def test_a_flood_of_wrong_passwords_delays_no_code(users, second_factor, w
 
 @pytest.mark.parametrize("end", ["password", "reset", "disable", "disable and enable"])
 async def test_a_password_that_waits_for_its_code_does_not_survive(
-    users, second_factor, world, end
+    users, second_factor, runtime, end
 ):
     """A password that waits for its code opens nothing once it is replaced.
 
@@ -279,18 +279,18 @@ async def test_a_password_that_waits_for_its_code_does_not_survive(
             await users.disable("wang", LI)
     if end == "disable and enable":
         await users.enable("wang", LI)
-    world.advance_time(timedelta(seconds=TOTP_SECONDS))
-    code = pyotp.TOTP(second_factor.secret).at(world.now())
+    runtime.advance_time(timedelta(seconds=TOTP_SECONDS))
+    code = pyotp.TOTP(second_factor.secret).at(runtime.now())
     assert await try_code(users, user, code, "there") == "sign_in_ended"
     with pytest.raises(SignInError, match="sign_in_ended"):
         await change_password(users, user, "a third horse battery", LI)
 
 
-async def test_without_the_key_a_recovery_code_signs_in(users, second_factor, world):
+async def test_without_the_key_a_recovery_code_signs_in(users, second_factor, runtime):
     """A missing key, or another one, is named; recovery codes need none."""
     user = await check_password(users, "wang", PASSWORD, "here")
-    world.advance_time(timedelta(seconds=TOTP_SECONDS))
-    code = pyotp.TOTP(second_factor.secret).at(world.now())
+    runtime.advance_time(timedelta(seconds=TOTP_SECONDS))
+    code = pyotp.TOTP(second_factor.secret).at(runtime.now())
     other = MultiFernet([Fernet(Fernet.generate_key())])
     for load_user_key in (no_key, lambda: other):
         with pytest.raises(SignInError, match="second_factor_key_missing"):
@@ -299,11 +299,11 @@ async def test_without_the_key_a_recovery_code_signs_in(users, second_factor, wo
     assert (await check_code(users, user, spoken, "here", no_key)).method == "recovery code"
 
 
-async def test_codes_that_cannot_be_checked_are_no_wrong_ones(users, second_factor, world):
+async def test_codes_that_cannot_be_checked_are_no_wrong_ones(users, second_factor, runtime):
     """Once the key is back nobody waits for having tried meanwhile."""
     user = await check_password(users, "wang", PASSWORD, "here")
-    world.advance_time(timedelta(seconds=TOTP_SECONDS))
-    code = pyotp.TOTP(second_factor.secret).at(world.now())
+    runtime.advance_time(timedelta(seconds=TOTP_SECONDS))
+    code = pyotp.TOTP(second_factor.secret).at(runtime.now())
     for _ in range(FREE_CODES + 1):
         with pytest.raises(SignInError, match="second_factor_key_missing"):
             await check_code(users, user, code, "here", no_key)
@@ -335,7 +335,7 @@ async def test_recovery_codes_are_random_enough_for_a_plain_hash(second_factor):
     )
 
 
-async def test_a_reset_password_still_takes_the_second_factor(users, second_factor, world):
+async def test_a_reset_password_still_takes_the_second_factor(users, second_factor, runtime):
     """A reset link sets no password without the phone.
 
     With the phone its user sets one, and the phone stays.
@@ -349,10 +349,10 @@ async def test_a_reset_password_still_takes_the_second_factor(users, second_fact
         with pytest.raises(SignInError, match="sign_in_failed"):
             await activate(second_factor=chosen, code=code, source=f"with {chosen is None}")
     assert not (await users.get("wang")).has_password
-    world.advance_time(timedelta(seconds=TOTP_SECONDS))
+    runtime.advance_time(timedelta(seconds=TOTP_SECONDS))
     await activate(code=pyotp.TOTP(second_factor.secret).at(users.runtime.now()))
     user = await check_password(users, "wang", f"{PASSWORD} new", "here")
-    world.advance_time(timedelta(seconds=TOTP_SECONDS))
+    runtime.advance_time(timedelta(seconds=TOTP_SECONDS))
     code = pyotp.TOTP(second_factor.secret).at(users.runtime.now())
     assert (await check_code(users, user, code, "here", load_key)).user == user
 

@@ -77,25 +77,25 @@ class Probed(FakeAdapter):
         return self.health
 
 
-async def test_f58_a_good_probe_ends_the_stop_and_not_before_its_time(open_store, world):
+async def test_f58_a_good_probe_ends_the_stop_and_not_before_its_time(open_store, runtime):
     """F58: a probe is made after the cooldown; only a good one closes the breaker.
 
     A bad probe is repeated.
     """
     store, _fake, adapters = await unknown_responses(open_store)
-    checkups, probed = store.login_health, Probed(now=world.now)
+    checkups, probed = store.login_health, Probed(now=runtime.now)
     probes = dict.fromkeys(adapters, probed)
     assert await check_logins_due(checkups.store, probes, 10) == 0
     probed.health = Unknown(reason="bad_response")
     for expected in ([SCOPE], []):
-        world.advance_time(OPEN_DURATION)
+        runtime.advance_time(OPEN_DURATION)
         assert await check_logins_due(checkups.store, probes, 10) == FAILURE_THRESHOLD
         assert await scopes(store) == expected
         probed.health = Healthy()
     assert "circuit_breaker_open" not in await reported(store)
 
 
-async def test_f58_the_next_unknown_response_stops_it_again(open_store, world):
+async def test_f58_the_next_unknown_response_stops_it_again(open_store, runtime):
     """F58: after a good probe, one further response of that shape opens the breaker again."""
     store, fake, adapters = await unknown_responses(open_store)
     await store.actions.resume(SCOPE, named_person("li"))
@@ -107,11 +107,11 @@ async def test_f58_the_next_unknown_response_stops_it_again(open_store, world):
     assert await scopes(store) == [SCOPE]
 
 
-async def test_f58_no_probe_resumes_a_pause_by_a_person(open_store, world):
+async def test_f58_no_probe_resumes_a_pause_by_a_person(open_store, runtime):
     """F58: a probe ends only the pause that the breaker made itself."""
     store, _fake, adapters = await unknown_responses(open_store, "a")
     await store.actions.pause(SCOPE, named_person("li"), "a drill")
-    world.advance_time(2 * OPEN_DURATION)
+    runtime.advance_time(2 * OPEN_DURATION)
     await check_logins_due(store, adapters, 10)
     assert await scopes(store) == [SCOPE]
 
@@ -125,7 +125,7 @@ async def test_f58_no_probe_resumes_a_pause_by_a_person(open_store, world):
     ],
 )
 async def test_a_response_that_is_not_read_is_alerted_until_the_outcome_is_known(
-    open_store, world, reason, alert
+    open_store, runtime, reason, alert
 ):
     """A redirect or an endless response has its own alert until the account was read."""
     store, fake, adapters = await stage(open_store, "a")
@@ -134,6 +134,6 @@ async def test_a_response_that_is_not_read_is_alerted_until_the_outcome_is_known
     await run_jobs(store, adapters)
     assert await reported(store) == [alert]
     for _ in range(10):
-        world.advance_time(timedelta(seconds=30))
+        runtime.advance_time(timedelta(seconds=30))
         await run_jobs(store, adapters)
     assert (await reported(store), len(fake.calls)) == ([], 1)

@@ -40,8 +40,8 @@ async def reported(store):
     return [(alert.code, *alert.facts.values()) for alert in await store.queries.alerts()]
 
 
-def confirm(world):
-    world.confirm_clock(world.read_clocks())
+def confirm(runtime):
+    runtime.confirm_clock(runtime.read_clocks())
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def confirm(world):
     [(-HOUR, "clock_jumped_back"), (HOUR, "clock_jumped_ahead")],
     ids=["F60", "F61"],
 )
-async def test_a_clock_jump_is_reported(open_store, world, jump, code):
+async def test_a_clock_jump_is_reported(open_store, runtime, jump, code):
     """F60, F61: more than two seconds are reported, once; smaller corrections are normal."""
     store = await open_store()
     system_alerts = SystemAlerts(store)
@@ -57,27 +57,27 @@ async def test_a_clock_jump_is_reported(open_store, world, jump, code):
         (timedelta(seconds=1), []),
         (jump, [(code, "worker-1", f"{3600 + jump // HOUR}")]),
     ):
-        world.jump_clock(by)
+        runtime.jump_clock(by)
         await system_alerts.update()
         await system_alerts.update()
         assert await reported(store) == expected
 
 
-async def test_people_are_alerted_while_the_clock_stays_unconfirmed(open_store, world):
+async def test_people_are_alerted_while_the_clock_stays_unconfirmed(open_store, runtime):
     """F60, F61: people are alerted after ten seconds, until the clock is confirmed.
 
     The alert has the platforms' time where it is known.
     """
     store = await open_store()
     system_alerts = SystemAlerts(store)
-    world.jump_clock(HOUR)
+    runtime.jump_clock(HOUR)
     await system_alerts.update()
     jumped = ("clock_jumped_ahead", "worker-1", "3600")
     for seconds, expected in ((9, [jumped]), (2, [jumped, ("clock_unconfirmed", "worker-1")])):
-        world.advance_time(timedelta(seconds=seconds))
+        runtime.advance_time(timedelta(seconds=seconds))
         await system_alerts.update()
         assert sorted(await reported(store)) == sorted(expected)
-    world.check_server_date("Wed, 25 Nov 2026 01:00:11 GMT", world.monotonic())
+    runtime.check_server_date("Wed, 25 Nov 2026 01:00:11 GMT", runtime.monotonic())
     await system_alerts.update()
     await system_alerts.update()
     assert sorted(await reported(store)) == [jumped, ("clock_wrong", "worker-1", "+3600")]
@@ -85,40 +85,40 @@ async def test_people_are_alerted_while_the_clock_stays_unconfirmed(open_store, 
         ("01:00:06", 3600),
         ("00:30:11", 5400),
     ):  # a platform some seconds behind; a clock set forward
-        world.check_server_date(f"Wed, 25 Nov 2026 {date} GMT", world.monotonic())
+        runtime.check_server_date(f"Wed, 25 Nov 2026 {date} GMT", runtime.monotonic())
         await system_alerts.update()
         assert sorted(await reported(store)) == [jumped, ("clock_wrong", "worker-1", f"+{apart}")]
-    confirm(world)
+    confirm(runtime)
     await system_alerts.update()
     assert await reported(store) == [jumped]
 
 
-async def test_an_alert_of_the_process_before_ends_when_the_clock_is_confirmed(open_store, world):
+async def test_an_alert_of_the_process_before_ends_when_the_clock_is_confirmed(open_store, runtime):
     """The next process closes an alert that its predecessor left open."""
     store = await open_store()
-    world.mark_clock_unconfirmed()
-    world.advance_time(CLOCK_ALERT_DELAY)
+    runtime.mark_clock_unconfirmed()
+    runtime.advance_time(CLOCK_ALERT_DELAY)
     await SystemAlerts(store).update()
     assert [code for code, *_ in await reported(store)] == ["clock_unconfirmed"]
-    confirm(world)
+    confirm(runtime)
     await SystemAlerts(store).update()
     assert await reported(store) == []
 
 
-async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_store, world):
+async def test_f60_nothing_is_sent_twice_when_the_clock_goes_back(open_store, runtime):
     """F60: a sent post is not sent again when its instant comes a second time."""
     store, fake, adapters = await stage(open_store, "a")
     post = make_post("p", ["a"], START_TIME)
     await enqueue_posts(store.posts, post)
     await run_jobs(store, adapters)
-    world.jump_clock(-2 * HOUR)
-    confirm(world)
+    runtime.jump_clock(-2 * HOUR)
+    confirm(runtime)
     await enqueue_posts(store.posts, post)
-    await run_on(store, adapters, world, minutes=180, step=timedelta(minutes=10))
+    await run_on(store, adapters, runtime, minutes=180, step=timedelta(minutes=10))
     assert len(fake.calls) == 1
 
 
-async def test_f60_a_claimed_delivery_releases_its_login_until_it_is_due_again(open_store, world):
+async def test_f60_a_claimed_delivery_releases_its_login_until_it_is_due_again(open_store, runtime):
     """F60: after the clock went back a claimed delivery releases its login.
 
     A delivery that is urgent now is sent.
@@ -127,20 +127,20 @@ async def test_f60_a_claimed_delivery_releases_its_login_until_it_is_due_again(o
     await enqueue_posts(store.posts, make_post("routine", ["a"], START_TIME))
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(1)
-    world.jump_clock(-HOUR)
-    confirm(world)
+    runtime.jump_clock(-HOUR)
+    confirm(runtime)
     delivering = asyncio.create_task(send_delivery(lease, store, adapters, asyncio.Event()))
     await asyncio.sleep(0)  # it begins, and waits
-    world.advance_time(PREPARE_AHEAD)
+    runtime.advance_time(PREPARE_AHEAD)
     async with asyncio.timeout(20):
         await delivering
-    await enqueue_posts(store.posts, make_post("urgent", ["a"], world.now(), is_urgent=True))
+    await enqueue_posts(store.posts, make_post("urgent", ["a"], runtime.now(), is_urgent=True))
     await run_jobs(store, adapters)
     assert (await state_of(store, "urgent")).state is State.PUBLISHED
 
 
 async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_gone_back(
-    open_store, world
+    open_store, runtime
 ):
     """F60: a clock that went back cannot make an old intent look fresh.
 
@@ -153,7 +153,7 @@ async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_go
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(1)
     request = await store.outbox.record_intent(lease)
-    world.jump_clock(-HOUR)
+    runtime.jump_clock(-HOUR)
     assert await may_start_call(store.outbox, request)
     await store.actions.pause("all", named_person("li"), "drill")
     assert not await may_start_call(store.outbox, request)
@@ -162,7 +162,7 @@ async def test_f60_a_pause_is_seen_before_the_first_byte_though_the_clock_has_go
 @pytest.mark.parametrize(
     "jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(HOUR, id="F61-ahead")]
 )
-async def test_a_lease_of_our_own_runs_by_the_monotonic_clock(open_store, world, jump):
+async def test_a_lease_of_our_own_runs_by_the_monotonic_clock(open_store, runtime, jump):
     """A jump of the clock neither ends nor extends a call's lease.
 
     Its result is accepted in time, and a lost one is unknown.
@@ -172,38 +172,38 @@ async def test_a_lease_of_our_own_runs_by_the_monotonic_clock(open_store, world,
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(1)
     request = await store.outbox.record_intent(lease)
-    world.jump_clock(jump)
+    runtime.jump_clock(jump)
     assert await store.maintenance.expire_leases() == 0
     after = await store.outbox.record_outcome(lease, Published(receipt=fake.add_post(request)))
     assert after.state is State.PUBLISHED
-    confirm(world)
-    await enqueue_posts(store.posts, make_post("q", ["b"], world.now()))
+    confirm(runtime)
+    await enqueue_posts(store.posts, make_post("q", ["b"], runtime.now()))
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(1)
     await store.outbox.record_intent(lease)
-    world.jump_clock(jump)
-    world.advance_time(store.timing("b").lease_timeout)
+    runtime.jump_clock(jump)
+    runtime.advance_time(store.timing("b").lease_timeout)
     assert await store.maintenance.expire_leases() == 1
 
 
-async def claim_and_expire(open_store, world):
+async def claim_and_expire(open_store, runtime):
     """Claim the one due delivery, and let its lease expire."""
     store, fake, _adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(1)
-    world.advance_time(lease.until - world.now())
+    runtime.advance_time(lease.until - runtime.now())
     return store, fake, lease
 
 
 async def test_f15_a_maintenance_run_in_progress_does_not_end_the_lease_of_a_call_that_just_began(
-    open_store, world
+    open_store, runtime
 ):
     """F15: a worker that slept after its claim records its intent.
 
     Maintenance that began before leaves the intent alone.
     """
-    store, fake, lease = await claim_and_expire(open_store, world)
+    store, fake, lease = await claim_and_expire(open_store, runtime)
     request, ended = await asyncio.gather(
         store.outbox.record_intent(lease), store.maintenance.expire_leases()
     )
@@ -212,38 +212,40 @@ async def test_f15_a_maintenance_run_in_progress_does_not_end_the_lease_of_a_cal
     assert after.state is State.PUBLISHED
 
 
-async def test_f60_a_late_result_does_not_end_the_next_lease(open_store, world):
+async def test_f60_a_late_result_does_not_end_the_next_lease(open_store, runtime):
     """F60: a result under a lost lease does not end the present lease.
 
     The present lease runs by the monotonic clock.
     """
-    store, _fake, lost = await claim_and_expire(open_store, world)
+    store, _fake, lost = await claim_and_expire(open_store, runtime)
     await store.maintenance.expire_leases()
-    world.advance_time(CRASH_RETRY_SPREAD)
+    runtime.advance_time(CRASH_RETRY_SPREAD)
     [lease] = await store.outbox.claim(1)
     await store.outbox.record_intent(lease)
     assert isinstance(await store.outbox.record_intent(lost), Declined)
-    world.jump_clock(HOUR)
+    runtime.jump_clock(HOUR)
     assert await store.maintenance.expire_leases() == 0
 
 
-async def test_f60_a_lease_of_another_worker_runs_by_the_wall_clock(open_store, world):
+async def test_f60_a_lease_of_another_worker_runs_by_the_wall_clock(open_store, runtime):
     """F60: the lease of another worker is judged by the wall clock."""
     mine, other = await open_store(worker="mine"), await open_store(worker="other")
     await enqueue_posts(mine.posts, make_post("p", ["a"], START_TIME))
     await mine.maintenance.promote_due()
     [lease] = await other.outbox.claim(1)
     assert await mine.maintenance.expire_leases() == 0
-    world.advance_time(lease.until - world.now())
+    runtime.advance_time(lease.until - runtime.now())
     assert await mine.maintenance.expire_leases() == 1
 
 
 @pytest.fixture
-async def daemon(tmp_path, world):
+async def daemon(tmp_path, runtime):
     """Yield a daemon with its jobs run by hand, in a workspace of two Weibo accounts."""
     settings = parse_settings(SETTINGS, workspace=tmp_path)
-    async with open_application(settings, world, can_send=False) as application:
-        yield Daemon(application, tmp_path / "schedule.toml", Messages(settings.lang), world.now())
+    async with open_application(settings, runtime, can_send=False) as application:
+        yield Daemon(
+            application, tmp_path / "schedule.toml", Messages(settings.lang), runtime.now()
+        )
 
 
 async def posts_of(daemon):
@@ -254,17 +256,17 @@ def write(daemon, *entries):
     daemon.schedule_file.write_text("".join(entries), "utf-8")
 
 
-async def settled(daemon, world):
+async def settled(daemon, runtime):
     """Make a daemon read its file although the fake clock does not move."""
-    await _while_time_passes(daemon.read_schedule(), world)
+    await _while_time_passes(daemon.read_schedule(), runtime)
 
 
-async def _while_time_passes(work, world):
+async def _while_time_passes(work, runtime):
     """Wait for work that needs the fake clock to move on."""
     task = asyncio.create_task(work)
 
     def is_done():
-        world.advance_time(timedelta(seconds=1))
+        runtime.advance_time(timedelta(seconds=1))
         return task.done()
 
     await eventually(is_done, 60)
@@ -274,22 +276,22 @@ async def _while_time_passes(work, world):
 @pytest.mark.parametrize(
     "jump", [pytest.param(-HOUR, id="F60-back"), pytest.param(6 * HOUR, id="F61-ahead")]
 )
-async def test_planning_waits_until_the_clock_is_confirmed(daemon, world, jump):
+async def test_planning_waits_until_the_clock_is_confirmed(daemon, runtime, jump):
     """F60, F61: nothing is planned and no file is applied until the clock is confirmed.
 
     Then both happen at once.
     """
-    world.jump_clock(jump)
+    runtime.jump_clock(jump)
     write(daemon, entry("p"))
-    await settled(daemon, world)
+    await settled(daemon, runtime)
     await daemon.plan()
     assert await posts_of(daemon) == set()
-    confirm(world)
-    await _while_time_passes(daemon.confirm_clock(), world)
+    confirm(runtime)
+    await _while_time_passes(daemon.confirm_clock(), runtime)
     assert await posts_of(daemon) == {PostId("p")}
 
 
-async def with_unknown_outcome(open_store, world):
+async def with_unknown_outcome(open_store, runtime):
     """Let a call end with an unknown outcome."""
     store, fake, adapters = await stage(open_store, "a")
     fake.script.append(Unknown(reason="timeout"))
@@ -300,37 +302,37 @@ async def with_unknown_outcome(open_store, world):
 
 @pytest.mark.parametrize("jump", [timedelta(minutes=3), HOUR])
 async def test_f25_a_clock_set_ahead_does_not_shorten_the_visibility_window(
-    open_store, world, jump
+    open_store, runtime, jump
 ):
     """F25, F61: no second call before the visibility window is over by the monotonic clock."""
-    store, fake, adapters = await with_unknown_outcome(open_store, world)
-    world.advance_time(MINUTE)
-    world.jump_clock(jump)
+    store, fake, adapters = await with_unknown_outcome(open_store, runtime)
+    runtime.advance_time(MINUTE)
+    runtime.jump_clock(jump)
     await run_jobs(store, adapters)
-    confirm(world)
-    await run_on(store, adapters, world, minutes=8)
+    confirm(runtime)
+    await run_on(store, adapters, runtime, minutes=8)
     assert len(fake.calls) == 1
-    await run_on(store, adapters, world, minutes=4)
+    await run_on(store, adapters, runtime, minutes=4)
     assert len(fake.calls) == 2
 
 
-async def test_f61_a_list_read_by_an_unconfirmed_clock_proves_no_absence(open_store, world):
+async def test_f61_a_list_read_by_an_unconfirmed_clock_proves_no_absence(open_store, runtime):
     """F61: a post in such a list counts, a missing post does not.
 
     Afterwards two readbacks are needed as usual.
     """
-    store, _fake, adapters = await with_unknown_outcome(open_store, world)
-    world.jump_clock(HOUR)
-    await run_on(store, adapters, world, minutes=12)
+    store, _fake, adapters = await with_unknown_outcome(open_store, runtime)
+    runtime.jump_clock(HOUR)
+    await run_on(store, adapters, runtime, minutes=12)
     assert ((await state_of(store)).state, (await state_of(store)).reason) == (
         State.UNKNOWN,
         "clock_unconfirmed_at_read",
     )
-    world.jump_clock(-HOUR)
-    confirm(world)
+    runtime.jump_clock(-HOUR)
+    confirm(runtime)
     await run_jobs(store, adapters)
     assert (await state_of(store)).state is State.UNKNOWN
-    world.advance_time(MINUTE)
+    runtime.advance_time(MINUTE)
     await run_jobs(store, adapters)
     assert (await state_of(store)).reason == "absence_proven"
 
@@ -342,7 +344,7 @@ class Lagging(FakeAdapter):
         return Deleted()
 
 
-async def test_f61_reads_by_an_unconfirmed_clock_do_not_prove_a_removal(open_store, world):
+async def test_f61_reads_by_an_unconfirmed_clock_do_not_prove_a_removal(open_store, runtime):
     """F48, F61: the reads must be apart, and the distance of these reads is unknown.
 
     A later read finds the post.
@@ -351,76 +353,76 @@ async def test_f61_reads_by_an_unconfirmed_clock_do_not_prove_a_removal(open_sto
     fake.script.append(fake.lose_reply)
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await run_jobs(store, adapters)
-    adapters = {"a": Lagging(now=world.now)}
-    world.jump_clock(HOUR)
+    adapters = {"a": Lagging(now=runtime.now)}
+    runtime.jump_clock(HOUR)
     for _ in range(3):
-        world.advance_time(MINUTE)
+        runtime.advance_time(MINUTE)
         await run_jobs(store, adapters)
-        world.jump_clock(HOUR)
+        runtime.jump_clock(HOUR)
     assert (await state_of(store)).state is State.UNKNOWN
 
 
 async def test_f61_an_unknown_outcome_cancelled_after_a_clock_was_ahead_is_read_soon(
-    open_store, world
+    open_store, runtime
 ):
     """F61: an order before maintenance does not hide a readback dated hours ahead."""
-    store, _fake, adapters = await with_unknown_outcome(open_store, world)
-    world.jump_clock(8 * HOUR)
-    await run_on(store, adapters, world, minutes=12)
-    world.jump_clock(-8 * HOUR)
-    confirm(world)
+    store, _fake, adapters = await with_unknown_outcome(open_store, runtime)
+    runtime.jump_clock(8 * HOUR)
+    await run_on(store, adapters, runtime, minutes=12)
+    runtime.jump_clock(-8 * HOUR)
+    confirm(runtime)
     await store.actions.cancel_post("p", named_person("li"), "test")
-    await run_on(store, adapters, world, minutes=3)
+    await run_on(store, adapters, runtime, minutes=3)
     assert (await state_of(store)).state is State.CANCELLED
 
 
 async def test_f61_an_absence_shown_while_the_clock_is_unconfirmed_lets_nothing_expire(
-    open_store, world
+    open_store, runtime
 ):
     """F61: the effects of absence wait for a confirmed clock, as they may depend on the time."""
-    store, fake, adapters = await with_unknown_outcome(open_store, world)
-    world.jump_clock(30 * HOUR)
-    await run_on(store, adapters, world, minutes=12)
+    store, fake, adapters = await with_unknown_outcome(open_store, runtime)
+    runtime.jump_clock(30 * HOUR)
+    await run_on(store, adapters, runtime, minutes=12)
     assert ((await state_of(store)).state, len(fake.calls)) == (State.UNKNOWN, 1)
-    world.jump_clock(-30 * HOUR)
-    confirm(world)
-    await run_on(store, adapters, world, minutes=2)
+    runtime.jump_clock(-30 * HOUR)
+    confirm(runtime)
+    await run_on(store, adapters, runtime, minutes=2)
     assert len(fake.calls) == 2
 
 
-async def restarted(open_store, world, jump):
+async def restarted(open_store, runtime, jump):
     """Set the clock unnoticed within the second before a kill.
 
     Then start again with an unconfirmed clock.
     """
-    world.jump_clock(jump)
-    world.mark_clock_unconfirmed()
-    world.clock_jumps.clear()
+    runtime.jump_clock(jump)
+    runtime.mark_clock_unconfirmed()
+    runtime.clock_jumps.clear()
     store = await open_store()
     await store.maintenance.expire_own_leases()
     return store
 
 
-async def test_f61_a_clock_that_is_ahead_at_start_ends_no_unknown_outcome(open_store, world):
+async def test_f61_a_clock_that_is_ahead_at_start_ends_no_unknown_outcome(open_store, runtime):
     """F25, F61: no second call is made before the visibility window is over.
 
     This holds even once the clock is set right.
     """
-    _store, fake, adapters = await with_unknown_outcome(open_store, world)
-    store = await restarted(open_store, world, 15 * MINUTE)
-    await run_on(store, adapters, world, minutes=5)
+    _store, fake, adapters = await with_unknown_outcome(open_store, runtime)
+    store = await restarted(open_store, runtime, 15 * MINUTE)
+    await run_on(store, adapters, runtime, minutes=5)
     assert ((await state_of(store)).state, len(fake.calls)) == (State.UNKNOWN, 1)
-    world.jump_clock(-15 * MINUTE)
-    confirm(world)
-    await run_on(store, adapters, world, minutes=4)
+    runtime.jump_clock(-15 * MINUTE)
+    confirm(runtime)
+    await run_on(store, adapters, runtime, minutes=4)
     assert len(fake.calls) == 1
-    await run_on(store, adapters, world, minutes=4)
+    await run_on(store, adapters, runtime, minutes=4)
     assert len(fake.calls) == 2
 
 
 @pytest.mark.parametrize("moment", ["at-the-end-of-the-call", "at-the-readback"])
 async def test_f08_a_window_across_a_restart_does_not_rest_on_a_persons_word(
-    open_store, world, moment
+    open_store, runtime, moment
 ):
     """F08, F60, F61: a person's word for a wrong clock shortens no window.
 
@@ -428,23 +430,23 @@ async def test_f08_a_window_across_a_restart_does_not_rest_on_a_persons_word(
     """
 
     def vouch():
-        world.mark_clock_unconfirmed()
-        world.accept_confirmation(world.read_clocks())
+        runtime.mark_clock_unconfirmed()
+        runtime.accept_confirmation(runtime.read_clocks())
 
     if moment == "at-the-end-of-the-call":
         vouch()
-    _store, fake, adapters = await with_unknown_outcome(open_store, world)
-    store = await restarted(open_store, world, 15 * MINUTE)
-    confirm(world) if moment == "at-the-end-of-the-call" else vouch()
-    assert world.is_clock_confirmed()
-    await run_on(store, adapters, world, minutes=8)
+    _store, fake, adapters = await with_unknown_outcome(open_store, runtime)
+    store = await restarted(open_store, runtime, 15 * MINUTE)
+    confirm(runtime) if moment == "at-the-end-of-the-call" else vouch()
+    assert runtime.is_clock_confirmed()
+    await run_on(store, adapters, runtime, minutes=8)
     assert len(fake.calls) == 1
-    await run_on(store, adapters, world, minutes=4)
+    await run_on(store, adapters, runtime, minutes=4)
     assert len(fake.calls) == 2
 
 
 async def test_f08_a_call_end_dated_by_an_unconfirmed_clock_counts_from_the_start_of_the_process(
-    open_store, world
+    open_store, runtime
 ):
     """F08: after a call's end under an unconfirmed clock the visibility window restarts once."""
     store, fake, _adapters = await stage(open_store, "a")
@@ -452,13 +454,13 @@ async def test_f08_a_call_end_dated_by_an_unconfirmed_clock_counts_from_the_star
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(1)
     await store.outbox.record_intent(lease)
-    store = await restarted(open_store, world, -HOUR)
-    world.advance_time(5 * MINUTE)
-    world.jump_clock(HOUR)
-    confirm(world)
-    await run_on(store, {"a": fake}, world, minutes=4)
+    store = await restarted(open_store, runtime, -HOUR)
+    runtime.advance_time(5 * MINUTE)
+    runtime.jump_clock(HOUR)
+    confirm(runtime)
+    await run_on(store, {"a": fake}, runtime, minutes=4)
     assert fake.calls == []
-    await run_on(store, {"a": fake}, world, minutes=2)
+    await run_on(store, {"a": fake}, runtime, minutes=2)
     assert len(fake.calls) == 1
 
 
@@ -466,7 +468,7 @@ async def test_f08_a_call_end_dated_by_an_unconfirmed_clock_counts_from_the_star
     "jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(8 * HOUR, id="F61-ahead")]
 )
 async def test_an_unknown_outcome_dated_by_a_wrong_clock_ends_as_soon_as_any_other(
-    open_store, world, jump
+    open_store, runtime, jump
 ):
     """F60, F61: once the clock is right, the outcome is neither read late nor held at once.
 
@@ -478,17 +480,17 @@ async def test_an_unknown_outcome_dated_by_a_wrong_clock_ends_as_soon_as_any_oth
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(1)
     await store.outbox.record_intent(lease)
-    store = await restarted(open_store, world, jump)
-    await run_on(store, {"a": fake}, world, minutes=2)
-    world.jump_clock(-jump)
-    confirm(world)
-    await run_on(store, {"a": fake}, world, minutes=20)
+    store = await restarted(open_store, runtime, jump)
+    await run_on(store, {"a": fake}, runtime, minutes=2)
+    runtime.jump_clock(-jump)
+    confirm(runtime)
+    await run_on(store, {"a": fake}, runtime, minutes=20)
     assert (await state_of(store)).state is State.PUBLISHED
 
 
 @pytest.mark.parametrize("is_announced", [False, True])
 async def test_f61_a_delivery_left_due_by_a_kill_under_a_clock_ahead_is_sent_once_it_is_set_right(
-    open_store, world, is_announced
+    open_store, runtime, is_announced
 ):
     """F61: once the clock is right, a delivery does not wait for the hours of its lead.
 
@@ -500,12 +502,12 @@ async def test_f61_a_delivery_left_due_by_a_kill_under_a_clock_ahead_is_sent_onc
     [lease] = await store.outbox.claim(1)
     if is_announced:
         await store.outbox.record_intent(lease)
-    store = await restarted(open_store, world, 8 * HOUR)
-    await run_on(store, {"a": fake}, world, minutes=2)
+    store = await restarted(open_store, runtime, 8 * HOUR)
+    await run_on(store, {"a": fake}, runtime, minutes=2)
     assert fake.calls == []
-    world.jump_clock(-8 * HOUR)
-    confirm(world)
-    await run_on(store, {"a": fake}, world, minutes=20)
+    runtime.jump_clock(-8 * HOUR)
+    confirm(runtime)
+    await run_on(store, {"a": fake}, runtime, minutes=20)
     assert ((await state_of(store)).state, len(fake.calls)) == (State.PUBLISHED, 1)
 
 
@@ -514,7 +516,7 @@ async def test_f61_a_delivery_left_due_by_a_kill_under_a_clock_ahead_is_sent_onc
 )
 @pytest.mark.parametrize("is_noticed", [True, False])
 async def test_nothing_is_sent_or_expires_by_an_unconfirmed_clock(
-    open_store, world, jump, is_noticed
+    open_store, runtime, jump, is_noticed
 ):
     """F60, F61: nothing is sent or expires while the clock is wrong at start or set later.
 
@@ -523,52 +525,52 @@ async def test_nothing_is_sent_or_expires_by_an_unconfirmed_clock(
     store, fake, adapters = await stage(open_store, "a")
     soon = make_post("soon", ["a"], START_TIME + 5 * MINUTE)
     await enqueue_posts(store.posts, soon, make_post("later", ["a"], START_TIME + 8 * HOUR))
-    world.jump_clock(jump)
+    runtime.jump_clock(jump)
     if not is_noticed:
-        world.mark_clock_unconfirmed()
-    await run_on(store, adapters, world, minutes=2)
+        runtime.mark_clock_unconfirmed()
+    await run_on(store, adapters, runtime, minutes=2)
     states = {delivery.state for delivery in await store.queries.deliveries()}
     assert (fake.calls, states) == ([], {State.PENDING})
-    world.jump_clock(-jump)
-    confirm(world)
-    await run_on(store, adapters, world, minutes=4)
+    runtime.jump_clock(-jump)
+    confirm(runtime)
+    await run_on(store, adapters, runtime, minutes=4)
     assert [request.intended_at - START_TIME for request in fake.calls] == [5 * MINUTE]
 
 
-async def test_f61_a_claimed_delivery_gets_no_intent_once_the_clock_is_set(open_store, world):
+async def test_f61_a_claimed_delivery_gets_no_intent_once_the_clock_is_set(open_store, runtime):
     """F61: the claim is released, and made again when the clock is confirmed."""
     store, _fake, _adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(1)
-    world.jump_clock(MINUTE)
+    runtime.jump_clock(MINUTE)
     assert await store.outbox.record_intent(lease) == Declined(guard="clock_unconfirmed")
     assert await store.outbox.claim(1) == []
-    confirm(world)
+    confirm(runtime)
     assert len(await store.outbox.claim(1)) == 1
 
 
-async def test_f61_an_unconfirmed_clock_does_not_end_leases_of_other_hosts(open_store, world):
+async def test_f61_an_unconfirmed_clock_does_not_end_leases_of_other_hosts(open_store, runtime):
     """F61: a host with its clock ahead does not take over leases of other hosts."""
     mine, other = await open_store(worker="mine"), await open_store(worker="other")
     await enqueue_posts(mine.posts, make_post("p", ["a"], START_TIME))
     await mine.maintenance.promote_due()
     assert len(await other.outbox.claim(1)) == 1
-    world.jump_clock(HOUR)
+    runtime.jump_clock(HOUR)
     assert await mine.maintenance.expire_leases() == 0
-    confirm(world)
+    confirm(runtime)
     assert await mine.maintenance.expire_leases() == 1
 
 
-async def test_f61_a_delivery_late_by_a_confirmed_clock_expires(open_store, world):
+async def test_f61_a_delivery_late_by_a_confirmed_clock_expires(open_store, runtime):
     """F61: the rule for late posts applies to posts filed before.
 
     A post that is too late is not sent, and is reported.
     """
     store, fake, adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + HOUR))
-    world.jump_clock(6 * HOUR)
-    confirm(world)
+    runtime.jump_clock(6 * HOUR)
+    confirm(runtime)
     await store.maintenance.run()
     await send_due(store, adapters, 10, asyncio.Event())
     await store.maintenance.run()
@@ -582,7 +584,9 @@ YEAR_AHEAD = timedelta(days=400)
 @pytest.mark.parametrize(
     "jump", [pytest.param(-8 * HOUR, id="F60-back"), pytest.param(YEAR_AHEAD, id="F61-ahead")]
 )
-async def test_a_limit_by_an_unconfirmed_clock_ends_when_its_time_is_over(open_store, world, jump):
+async def test_a_limit_by_an_unconfirmed_clock_ends_when_its_time_is_over(
+    open_store, runtime, jump
+):
     """F26, F60, F61, I15: a limit is kept by the monotonic clock.
 
     It is dated once the wall clock is confirmed.
@@ -592,41 +596,41 @@ async def test_a_limit_by_an_unconfirmed_clock_ends_when_its_time_is_over(open_s
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(1)
     await store.outbox.record_intent(lease)
-    store = await restarted(open_store, world, jump)
-    world.advance_time(MINUTE)
-    fake.findings.append(RateLimited(code="often", until=world.now() + 30 * MINUTE))
+    store = await restarted(open_store, runtime, jump)
+    runtime.advance_time(MINUTE)
+    fake.findings.append(RateLimited(code="often", until=runtime.now() + 30 * MINUTE))
     await run_jobs(store, adapters)
     assert not fake.findings
-    world.jump_clock(-jump)
-    confirm(world)
-    await enqueue_posts(store.posts, make_post("urgent", ["a"], world.now(), is_urgent=True))
-    await run_on(store, adapters, world, minutes=29)
+    runtime.jump_clock(-jump)
+    confirm(runtime)
+    await enqueue_posts(store.posts, make_post("urgent", ["a"], runtime.now(), is_urgent=True))
+    await run_on(store, adapters, runtime, minutes=29)
     assert fake.calls == []
-    await run_on(store, adapters, world, minutes=2)
+    await run_on(store, adapters, runtime, minutes=2)
     assert (await state_of(store, "urgent")).state is State.PUBLISHED
 
 
 async def test_f26_i15_a_limit_by_an_unconfirmed_clock_stops_the_other_reads_of_its_login(
-    open_store, world
+    open_store, runtime
 ):
     """F26, I15: no other delivery of the login is read, although the limit cannot be dated yet."""
-    store, fake, adapters = await with_unknown_outcome(open_store, world)
-    world.jump_clock(HOUR)
+    store, fake, adapters = await with_unknown_outcome(open_store, runtime)
+    runtime.jump_clock(HOUR)
     store.record_undated_limit("fake/a", 30 * MINUTE, is_for_reads=True)
     fake.findings.append(Unknown(reason="unreadable"))
-    await run_on(store, adapters, world, minutes=29)
+    await run_on(store, adapters, runtime, minutes=29)
     assert fake.findings
-    await run_on(store, adapters, world, minutes=2)
+    await run_on(store, adapters, runtime, minutes=2)
     assert not fake.findings
 
 
-async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_store, world):
+async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_store, runtime):
     """F61: no platform limit and no quota lasts longer than a day after a wrong clock.
 
     No probe and no monitoring is postponed further.
     """
     store, _fake, _adapters = await stage(open_store, "a")
-    far = world.now() + YEAR_AHEAD
+    far = runtime.now() + YEAR_AHEAD
     waits = dict.fromkeys(
         (
             "cooldown_until",
@@ -649,8 +653,8 @@ async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_sto
         )
 
     await store.database.write(write)
-    world.mark_clock_unconfirmed()
-    confirm(world)
+    runtime.mark_clock_unconfirmed()
+    confirm(runtime)
     await store.maintenance.correct_timestamps()
 
     def read(connection):
@@ -667,14 +671,14 @@ async def test_f61_waiting_times_written_by_a_wrong_clock_are_shortened(open_sto
             ),
         ]
 
-    now = world.now()
+    now = runtime.now()
     assert await store.database.read(read) == [now + 24 * HOUR] * 5 + [now] * 3
 
 
-async def test_f61_an_alert_dated_in_the_future_suppresses_no_later_one(open_store, world):
+async def test_f61_an_alert_dated_in_the_future_suppresses_no_later_one(open_store, runtime):
     """F61: a later alert of the same kind is sent although an earlier one was dated ahead."""
     store = await open_store()
-    for at in (world.now() + YEAR_AHEAD, world.now(), world.now()):
+    for at in (runtime.now() + YEAR_AHEAD, runtime.now(), runtime.now()):
         await store.database.write(
             lambda unit, at=at: raise_alert_hourly(unit, at, "log_lines_dropped", {"number": "1"})
         )

@@ -29,10 +29,10 @@ def date(instant):
 
 
 @pytest.fixture
-def unconfirmed_world(world):
+def unconfirmed_world(runtime):
     """Return a runtime with an unconfirmed clock."""
-    world.mark_clock_unconfirmed()
-    return world
+    runtime.mark_clock_unconfirmed()
+    return runtime
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_an_invalid_date_says_nothing(unconfirmed_world, reported):
 
 
 @pytest.mark.parametrize("sign", [pytest.param(-1, id="F60"), pytest.param(1, id="F61")])
-def test_a_set_clock_is_unconfirmed_at_once(world, sign):
+def test_a_set_clock_is_unconfirmed_at_once(runtime, sign):
     """F60, F61: no job need run in between; the usual drift is no reason for doubt."""
-    world.jump_clock(sign * CLOCK_JUMP_THRESHOLD)
-    assert world.is_clock_confirmed()
-    world.jump_clock(sign * SECOND)
-    assert (world.is_clock_confirmed(), world.clock_jumps) == (
+    runtime.jump_clock(sign * CLOCK_JUMP_THRESHOLD)
+    assert runtime.is_clock_confirmed()
+    runtime.jump_clock(sign * SECOND)
+    assert (runtime.is_clock_confirmed(), runtime.clock_jumps) == (
         False,
         [sign * (CLOCK_JUMP_THRESHOLD + SECOND)],
     )
@@ -95,11 +95,11 @@ def test_a_reading_from_before_the_clock_was_set_confirms_nothing(unconfirmed_wo
 
 def test_the_real_runtime_begins_unconfirmed_and_asks_its_kernel(monkeypatch):
     """The kernel's statement counts where it gives one, and nothing fails where it does not."""
-    world = Runtime()
-    assert not world.is_clock_confirmed()
-    answer = world.is_kernel_clock_synchronized()
-    world.confirm_from_kernel()
-    assert world.is_clock_confirmed() is answer
+    runtime = Runtime()
+    assert not runtime.is_clock_confirmed()
+    answer = runtime.is_kernel_clock_synchronized()
+    runtime.confirm_from_kernel()
+    assert runtime.is_clock_confirmed() is answer
     monkeypatch.setattr("ctypes.CDLL", lambda *_args, **_options: object())
     assert Runtime().is_kernel_clock_synchronized() is False
 
@@ -137,15 +137,15 @@ class TimeAdapter(FakeAdapter):
     An answer without a date has no effect.
     """
 
-    def __init__(self, world, reports=None):
-        super().__init__(now=world.now)
-        self.world, self.reports, self.probes = world, reports, 0
+    def __init__(self, runtime, reports=None):
+        super().__init__(now=runtime.now)
+        self.runtime, self.reports, self.probes = runtime, reports, 0
 
     async def check_health(self):
         self.probes += 1
         if self.reports is not None:
-            self.world.check_server_date(
-                date(self.world.now() + self.reports), self.world.monotonic()
+            self.runtime.check_server_date(
+                date(self.runtime.now() + self.reports), self.runtime.monotonic()
             )
         return Healthy()
 
@@ -158,13 +158,13 @@ class Silent(TimeAdapter):
         await asyncio.Event().wait()
 
 
-async def check_of(open_store, world, *names, **adapters):
+async def check_of(open_store, runtime, *names, **adapters):
     """Return a clock check over these accounts.
 
     Accounts without an adapter of their own report no date.
     """
     store = await open_store(*(make_policy(name) for name in names))
-    every = {AccountId(name): adapters.get(name) or TimeAdapter(world) for name in names}
+    every = {AccountId(name): adapters.get(name) or TimeAdapter(runtime) for name in names}
     return ClockCheck(store=store, adapters=every), store
 
 
@@ -312,18 +312,18 @@ async def test_every_site_is_asked_before_a_person_confirms(open_store, unconfir
     assert unconfirmed_world.server_clock_offset == 60 * SECOND
 
 
-async def test_a_confirmation_from_before_the_jump_does_not_count(open_store, world):
+async def test_a_confirmation_from_before_the_jump_does_not_count(open_store, runtime):
     """It was given for the clock as it was then; one of an earlier boot does not count either."""
-    check, store = await check_of(open_store, world, "a")
-    world.advance_time(60 * SECOND)
+    check, store = await check_of(open_store, runtime, "a")
+    runtime.advance_time(60 * SECOND)
     await store.actions.confirm_clock(named_person("li"))
-    world.advance_time(SECOND)
-    world.mark_clock_unconfirmed()
+    runtime.advance_time(SECOND)
+    runtime.mark_clock_unconfirmed()
     assert not await check.confirm()
-    world.clock += 60 * SECOND
+    runtime.clock += 60 * SECOND
     await store.actions.confirm_clock(named_person("li"))
-    world.clock -= 120 * SECOND  # as after a reboot: the monotonic clock starts again
-    world.mark_clock_unconfirmed()
+    runtime.clock -= 120 * SECOND  # as after a reboot: the monotonic clock starts again
+    runtime.mark_clock_unconfirmed()
     assert not await check.confirm()
 
 
@@ -381,7 +381,7 @@ class Dated(TimeAdapter):
 
     async def fetch_time(self):
         self.asked += 1
-        self.world.check_server_date(date(self.world.now()), self.world.monotonic())
+        self.runtime.check_server_date(date(self.runtime.now()), self.runtime.monotonic())
 
 
 @pytest.mark.parametrize(("kind", "is_asked"), [(TimeAdapter, False), (Dated, True)])
@@ -401,7 +401,7 @@ class Limited(TimeAdapter):
 
     async def check_health(self):
         self.probes += 1
-        return RateLimited(code="often", until=self.world.now() + 60 * SECOND)
+        return RateLimited(code="often", until=self.runtime.now() + 60 * SECOND)
 
 
 async def test_i15_a_login_that_wants_no_calls_is_left_out_of_the_check(

@@ -125,7 +125,7 @@ async def day(open_store):
 
 @pytest.mark.parametrize("kind", ["find", "recent", "measure_reach", "probe", "retract"])
 async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a_read_met(
-    day, world, kind
+    day, runtime, kind
 ):
     """F26, I15: a limit that a read met stops both reads and posts of its login.
 
@@ -149,12 +149,12 @@ async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a
     one.asked.clear()
     await day.file("next", "a", "b", "c")
     for _ in range(29):
-        world.advance_time(MINUTE)
+        runtime.advance_time(MINUTE)
         await day.work()
     assert one.asked == []
     assert "publish" in two.asked
     for _ in range(20):
-        world.advance_time(MINUTE)
+        runtime.advance_time(MINUTE)
         await day.work()
     assert {"find", "publish"} <= set(one.asked)
     assert (await day.state("doubted", "a")).state is State.PUBLISHED
@@ -164,7 +164,7 @@ async def test_f26_i15_no_call_of_a_login_comes_before_the_end_of_a_limit_that_a
     )
 
 
-async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(day, world):
+async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(day, runtime):
     """F26, I7: a limited readback is stored, and the outcome stays unknown.
 
     It is read again at the end of the limit.
@@ -175,7 +175,7 @@ async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(day, 
     assert (doubted.state, doubted.reason, doubted.next_action_at) == (
         State.UNKNOWN,
         "rate_limited",
-        world.now() + REST,
+        runtime.now() + REST,
     )
     story = await day.store.queries.delivery_history(doubted)
     assert [type(look.result) for look in story.readbacks] == [RateLimited]
@@ -186,31 +186,31 @@ async def test_f26_a_limited_readback_is_no_absence_and_its_delivery_waits(day, 
     [(timedelta(days=365), timedelta(days=1)), (None, timedelta(seconds=30)), (REST, REST)],
 )
 async def test_f26_f27_a_cooldown_lasts_as_long_as_a_limit_says_a_day_at_most(
-    day, world, until, rest
+    day, runtime, until, rest
 ):
     """F26, F27: without an end the cooldown lasts for the first pause between reads."""
-    now = world.now()
+    now = runtime.now()
     [unknown] = await day.store.outbox.due_readbacks([State.UNKNOWN], 5)
     limit = RateLimited(code="often", until=now + until if until else None)
-    after = await day.store.outbox.record_readback(unknown, limit, RECONCILER, world.monotonic())
+    after = await day.store.outbox.record_readback(unknown, limit, RECONCILER, runtime.monotonic())
     assert after.next_action_at >= now + rest
     assert await cooldowns_of(day, "one") == (now + rest,) * 4
 
 
-async def test_f26_a_limit_holds_although_the_delivery_has_moved_on(day, world):
+async def test_f26_a_limit_holds_although_the_delivery_has_moved_on(day, runtime):
     """F26, F15: the answer changes nothing about its delivery, yet the login is in cooldown."""
     [unknown] = await day.store.outbox.due_readbacks([State.UNKNOWN], 5)
     stale = PendingReadback(delivery=unknown.delivery, request=unknown.request)
     await day.store.outbox.record_readback(
-        unknown, Unknown(reason="timeout"), RECONCILER, world.monotonic()
+        unknown, Unknown(reason="timeout"), RECONCILER, runtime.monotonic()
     )
-    limit = RateLimited(code="often", until=world.now() + REST)
-    after = await day.store.outbox.record_readback(stale, limit, RECONCILER, world.monotonic())
+    limit = RateLimited(code="often", until=runtime.now() + REST)
+    after = await day.store.outbox.record_readback(stale, limit, RECONCILER, runtime.monotonic())
     assert (after.state, after.reason) == (State.UNKNOWN, "timeout")
-    assert await cooldowns_of(day, "one") == (world.now() + REST,) * 4
+    assert await cooldowns_of(day, "one") == (runtime.now() + REST,) * 4
 
 
-async def test_a_limit_on_a_creating_call_stops_posts_and_no_reads(day, world):
+async def test_a_limit_on_a_creating_call_stops_posts_and_no_reads(day, runtime):
     """F26: a limit on a creating call does not stop reads.
 
     Reads end the unknown outcomes of the login.
@@ -223,13 +223,13 @@ async def test_a_limit_on_a_creating_call_stops_posts_and_no_reads(day, world):
     assert (await day.state("next", "b")).state is State.RETRYING
     assert (await day.state("doubted", "a")).state is State.PUBLISHED
     rests, *_others, reads = await cooldowns_of(day, "one")
-    assert rests == world.now() + REST
-    assert reads < world.now()
+    assert rests == runtime.now() + REST
+    assert reads < runtime.now()
 
 
-async def test_a_cooldown_is_never_shortened(day, world):
+async def test_a_cooldown_is_never_shortened(day, runtime):
     """I15: the later instant of each kind of cooldown stays after any later write."""
-    now, login = world.now(), "fake/one"
+    now, login = runtime.now(), "fake/one"
 
     def write(unit):
         start_rate_limit(day.store, unit, login, now + HOUR, now, is_for_reads=False)

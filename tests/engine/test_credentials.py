@@ -243,7 +243,7 @@ async def test_f98_the_secret_that_was_asked_for_is_the_one_that_is_used(stage):
 
 
 async def test_f98_a_secret_that_is_replaced_right_before_the_instant_is_not_used(
-    stage, world, monkeypatch
+    stage, runtime, monkeypatch
 ):
     """A post is prepared with its secret up to two seconds ahead.
 
@@ -252,7 +252,7 @@ async def test_f98_a_secret_that_is_replaced_right_before_the_instant_is_not_use
 
     async def replace_secret(_runtime, instant):
         stage.put_secret("a", token="b")
-        world.advance_time(instant - world.clock)
+        runtime.advance_time(instant - runtime.clock)
 
     monkeypatch.setattr(FakeRuntime, "sleep_until", replace_secret)
     await enqueue_posts(

@@ -42,10 +42,10 @@ HOUR = timedelta(hours=1)
 
 
 @asynccontextmanager
-async def daemon_of(folder, world):
+async def daemon_of(folder, runtime):
     settings = parse_settings(SETTINGS, workspace=folder)
-    async with open_application(settings, world, can_send=False) as application:
-        yield Daemon(application, folder / "schedule.toml", Messages(settings.lang), world.now())
+    async with open_application(settings, runtime, can_send=False) as application:
+        yield Daemon(application, folder / "schedule.toml", Messages(settings.lang), runtime.now())
 
 
 async def alerts(board):
@@ -70,30 +70,30 @@ def failing_job(times):
     return plan
 
 
-async def test_i10_a_job_that_fails_every_time_is_an_alert_until_it_works(tmp_path, world):
+async def test_i10_a_job_that_fails_every_time_is_an_alert_until_it_works(tmp_path, runtime):
     """I10: after three failures in a row, there is one alert for any number of failures.
 
     It states the time of the first failure, and ends by itself.
     """
-    async with daemon_of(tmp_path, world) as daemon:
+    async with daemon_of(tmp_path, runtime) as daemon:
         board, plan, reported = daemon.application.store.queries, failing_job(5), []
-        since = world.now().isoformat()
+        since = runtime.now().isoformat()
         for _ in range(6):
             await daemon.run_job(plan_job(plan))
-            world.advance_time(timedelta(minutes=1))
+            runtime.advance_time(timedelta(minutes=1))
             reported.append(await alerts(board))
             if reported[-1]:
                 assert (await board.alerts())[0].facts["since"] == since
     assert reported == [[], [], *[[("job_failing", "plan", "3")]] * 3, []]
 
 
-async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, world, monkeypatch):
+async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, runtime, monkeypatch):
     """I10: the daemon goes on after any error of planning, and people are alerted."""
 
     async def stumble(*_args):
         raise KeyError("p")
 
-    async with daemon_of(tmp_path, world) as daemon:
+    async with daemon_of(tmp_path, runtime) as daemon:
         monkeypatch.setattr(publisher.daemon, "active_schedule", stumble)
         for _ in range(FAILURES_BEFORE_ALERT):
             await daemon.run_job(daemon.jobs["plan"])
@@ -104,7 +104,7 @@ async def test_i10_a_planning_that_fails_every_time_is_an_alert(tmp_path, world,
 
 
 @pytest.mark.long
-async def test_i9_a_bug_in_planning_keeps_no_daemon_from_starting(tmp_path, world, monkeypatch):
+async def test_i9_a_bug_in_planning_keeps_no_daemon_from_starting(tmp_path, runtime, monkeypatch):
     """I9: posts filed before can be sent; the planning job tries again."""
     started = []
 
@@ -117,28 +117,30 @@ async def test_i9_a_bug_in_planning_keeps_no_daemon_from_starting(tmp_path, worl
 
     monkeypatch.setattr(publisher.daemon.Daemon, "read_schedule", stumble)
     assert (
-        await publisher.daemon.run(parse_settings(SETTINGS, workspace=tmp_path), world, report=stop)
+        await publisher.daemon.run(
+            parse_settings(SETTINGS, workspace=tmp_path), runtime, report=stop
+        )
         == 0
     )
     assert started == [True]
 
 
 async def test_a_file_that_could_not_be_read_at_the_start_is_read_later(
-    tmp_path, world, monkeypatch
+    tmp_path, runtime, monkeypatch
 ):
     """A file left unread at the start by a bug is read later, although it did not change."""
-    save(tmp_path, world)
+    save(tmp_path, runtime)
     monkeypatch.setattr(publisher.daemon, "apply_schedule", failing_once(KeyError("p")))
-    async with daemon_of(tmp_path, world) as daemon:
+    async with daemon_of(tmp_path, runtime) as daemon:
         await daemon.try_initial_load()
         assert await daemon.application.store.posts.active_schedule_text() is None
         await daemon.run_job(daemon.jobs["read_schedule"])
         assert await daemon.application.store.posts.active_schedule_text() == entry("p")
 
 
-def save(folder, world):
+def save(folder, runtime):
     """Write a schedule with its last change an hour ago."""
-    file, instant = folder / "schedule.toml", (world.now() - HOUR).timestamp()
+    file, instant = folder / "schedule.toml", (runtime.now() - HOUR).timestamp()
     file.write_text(entry("p"), "utf-8")
     os.utime(file, (instant, instant))
 
@@ -166,26 +168,26 @@ def failing_once(error):
     "error", [busy(), KeyError("p"), ConcurrentUpdateError()], ids=["busy", "mistake", "overtaken"]
 )
 async def test_f81_a_file_that_could_not_be_filed_is_tried_again_by_the_next_run(
-    tmp_path, world, monkeypatch, error
+    tmp_path, runtime, monkeypatch, error
 ):
     """F81: a file that was not applied for any reason is tried again without another save."""
-    save(tmp_path, world)
+    save(tmp_path, runtime)
     monkeypatch.setattr(publisher.daemon, "apply_schedule", failing_once(error))
-    async with daemon_of(tmp_path, world) as daemon:
+    async with daemon_of(tmp_path, runtime) as daemon:
         for _ in range(2):
             await daemon.run_job(daemon.jobs["read_schedule"])
         assert await daemon.application.store.posts.active_schedule_text() == entry("p")
 
 
-async def test_i10_a_file_that_can_never_be_filed_is_an_alert(tmp_path, world, monkeypatch):
+async def test_i10_a_file_that_can_never_be_filed_is_an_alert(tmp_path, runtime, monkeypatch):
     """I10: a bug in a reload fails at every run, so that people are alerted."""
 
     async def stumble(*_args):
         raise KeyError("p")
 
-    save(tmp_path, world)
+    save(tmp_path, runtime)
     monkeypatch.setattr(publisher.daemon, "apply_schedule", stumble)
-    async with daemon_of(tmp_path, world) as daemon:
+    async with daemon_of(tmp_path, runtime) as daemon:
         for _ in range(FAILURES_BEFORE_ALERT):
             await daemon.run_job(daemon.jobs["read_schedule"])
         assert await alerts(daemon.application.store.queries) == [
@@ -193,18 +195,18 @@ async def test_i10_a_file_that_can_never_be_filed_is_an_alert(tmp_path, world, m
         ]
 
 
-async def test_single_failures_of_a_job_are_no_alert(tmp_path, world):
+async def test_single_failures_of_a_job_are_no_alert(tmp_path, runtime):
     """Failures with successes in between are not in a row, however long that goes on."""
-    async with daemon_of(tmp_path, world) as daemon:
+    async with daemon_of(tmp_path, runtime) as daemon:
         for _ in range(5):
             plan = failing_job(2)
             for _ in range(3):
                 await daemon.run_job(plan_job(plan))
-            world.advance_time(HOUR)
+            runtime.advance_time(HOUR)
         assert await alerts(daemon.application.store.queries) == []
 
 
-async def test_f86_an_outage_of_the_database_is_no_failure_of_the_jobs(tmp_path, world):
+async def test_f86_an_outage_of_the_database_is_no_failure_of_the_jobs(tmp_path, runtime):
     """F86: a run without the database has not failed.
 
     It does not reset the count of failures either.
@@ -218,7 +220,7 @@ async def test_f86_an_outage_of_the_database_is_no_failure_of_the_jobs(tmp_path,
     async def away():
         raise OperationalError("SELECT 1", {}, psycopg_error())
 
-    async with daemon_of(tmp_path, world) as daemon:
+    async with daemon_of(tmp_path, runtime) as daemon:
         failing = failing_job(3)
         for _ in range(10):
             await daemon.run_job(plan_job(away))
@@ -227,7 +229,7 @@ async def test_f86_an_outage_of_the_database_is_no_failure_of_the_jobs(tmp_path,
         assert await alerts(daemon.application.store.queries) == [("job_failing", "plan", "3")]
 
 
-async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_store, world):
+async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_store, runtime):
     """A daemon that was restarted with the bug fixed closes the alert that its predecessor left."""
     store = await open_store(make_policy("a"))
     first, second, queries = JobRunner(store), JobRunner(store), store.queries
@@ -239,7 +241,7 @@ async def test_the_alert_of_an_earlier_process_ends_when_the_job_works(open_stor
     assert await alerts(queries) == []
 
 
-async def test_an_alert_that_cannot_be_written_is_written_later(open_store, world):
+async def test_an_alert_that_cannot_be_written_is_written_later(open_store, runtime):
     """Writing it may fail as well: the daemon goes on, and the next failure tries again."""
     store = await open_store(make_policy("a"))
     jobs, board, plan = JobRunner(store), store.queries, failing_job(4)
@@ -276,19 +278,19 @@ class Odd(FakeAdapter):
     [("monitor_account", "monitor_failed"), ("check_login", "login_check_failed")],
 )
 async def test_i10_monitoring_or_probing_that_fails_every_time_names_its_account(
-    open_store, world, job, failure
+    open_store, runtime, job, failure
 ):
     """I10, I20: an account has an alert if its monitoring or probing always fails.
 
     The job of the other account goes on.
     """
     store = await open_store(make_policy("a"), make_policy("b"))
-    odd, fake, queries = Odd(now=world.now), FakeAdapter(now=world.now), store.queries
+    odd, fake, queries = Odd(now=runtime.now), FakeAdapter(now=runtime.now), store.queries
     adapters, monitoring, checkups = {"a": odd, "b": fake}, store.monitoring, store.login_health
 
     async def take_turns(times):
         for _ in range(times):
-            world.advance_time(PROBE_INTERVAL)
+            runtime.advance_time(PROBE_INTERVAL)
             if job == "monitor_account":
                 assert await monitor_due(monitoring.store, adapters, 10) == 2
             else:
@@ -305,7 +307,7 @@ async def test_i10_monitoring_or_probing_that_fails_every_time_names_its_account
     assert await queries.alerts() == []
 
 
-async def test_the_alerts_of_an_account_end_when_it_is_offboarded(open_store, world):
+async def test_the_alerts_of_an_account_end_when_it_is_offboarded(open_store, runtime):
     """Nobody monitors an account that has left: its alerts end."""
     store = await open_store(make_policy("a"))
     jobs, board, plan = JobRunner(store), store.queries, failing_job(6)
@@ -324,7 +326,7 @@ async def test_the_alerts_of_an_account_end_when_it_is_offboarded(open_store, wo
     [("send", "send_delivery"), ("reconcile", "reconcile"), ("retract", "retract_delivery")],
 )
 async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_job(
-    tmp_path, world, monkeypatch, verb, inner
+    tmp_path, runtime, monkeypatch, verb, inner
 ):
     """I10: a bug that fails each delivery is reported like a failing job.
 
@@ -351,7 +353,7 @@ async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_
     async def has_work(_within):
         return True
 
-    async with daemon_of(tmp_path, world) as daemon:
+    async with daemon_of(tmp_path, runtime) as daemon:
         monkeypatch.setattr(daemon.application.store.maintenance, "has_work", has_work)
         board, outbox = daemon.application.store.queries, daemon.application.store.outbox
         daemon.application.adapters["a"] = object()
@@ -370,7 +372,7 @@ async def test_i10_single_deliveries_that_fail_every_time_are_an_alert_of_their_
         assert await alerts(board) == []
 
 
-async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, world, monkeypatch):
+async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, runtime, monkeypatch):
     """I9: an error in one delivery does not end `run --once`.
 
     The other due deliveries are sent in the same run.
@@ -386,7 +388,7 @@ async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, wo
 
     monkeypatch.setattr(publisher.daemon, "reconcile_due", look)
     monkeypatch.setattr(publisher.daemon, "send_due", deliver)
-    async with daemon_of(tmp_path, world) as daemon:
+    async with daemon_of(tmp_path, runtime) as daemon:
         async with asyncio.timeout(20):
             await run_once(daemon)
         assert delivered == [True]
@@ -394,23 +396,23 @@ async def test_i9_a_single_run_goes_on_where_single_deliveries_fail(tmp_path, wo
 
 @pytest.mark.parametrize(("due_in_hours", "exit_code"), [(20, 0), (-1, 1)])
 async def test_a_single_run_asks_for_approvals_only_once_a_post_is_due(
-    tmp_path, world, due_in_hours, exit_code
+    tmp_path, runtime, due_in_hours, exit_code
 ):
     """An alert about a post of tomorrow is no failure of today's run.
 
     An alert about a waiting post is one.
     """
-    async with daemon_of(tmp_path, world) as daemon:
-        due_at = world.now() + timedelta(hours=due_in_hours)
+    async with daemon_of(tmp_path, runtime) as daemon:
+        due_at = runtime.now() + timedelta(hours=due_in_hours)
         facts = {"post": "p", "due": due_at.isoformat(), "stages": "审核"}
         store = daemon.application.store
         await store.database.write(
-            lambda unit: raise_alert(unit, world.now(), APPROVAL_NEEDED, "p", facts)
+            lambda unit: raise_alert(unit, runtime.now(), APPROVAL_NEEDED, "p", facts)
         )
         assert await run_once(daemon) == exit_code
 
 
-async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_store, world):
+async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_store, runtime):
     """I10: the alert of a job without work ends after an hour.
 
     A lack of work proves nothing, but the alert does not stay for ever.
@@ -425,23 +427,23 @@ async def test_i10_the_alert_of_a_job_without_work_ends_after_an_hour(open_store
         await jobs.run("retract", plan, event="job_failed")
     await jobs.run("retract", idle, event="job_failed")
     assert await alerts(board) == [("job_failing", "retract", "3")]
-    world.advance_time(HOUR)
+    runtime.advance_time(HOUR)
     await jobs.run("retract", idle, event="job_failed")
     assert await alerts(board) == []
 
 
 @pytest.mark.parametrize("job", ["monitor_account", "check_login"])
-async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_store, world, job):
+async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_store, runtime, job):
     """I10: nobody monitors or probes an account that is off, so its alert ends.
 
     An alert about another account stays.
     """
     store = await open_store(make_policy("a"), make_policy("b"))
     board, monitoring, checkups = store.queries, store.monitoring, store.login_health
-    odd = Odd(now=world.now)
+    odd = Odd(now=runtime.now)
 
     async def take_turn():
-        world.advance_time(PROBE_INTERVAL)
+        runtime.advance_time(PROBE_INTERVAL)
         if job == "monitor_account":
             await monitor_due(monitoring.store, {"a": odd, "b": odd}, 10)
         else:
@@ -459,13 +461,13 @@ async def test_i10_the_alert_of_an_account_ends_when_it_is_switched_off(open_sto
     assert {alert.facts["account"] for alert in await board.alerts()} == {"a", "b"}
 
 
-async def test_i10_file_watching_is_restarted_and_its_alert_ends(tmp_path, world, monkeypatch):
+async def test_i10_file_watching_is_restarted_and_its_alert_ends(tmp_path, runtime, monkeypatch):
     """I10: file watching that fails again and again is an alert.
 
     It ends once changes are noticed again.
     """
     reported = []
-    async with daemon_of(tmp_path, world) as daemon:
+    async with daemon_of(tmp_path, runtime) as daemon:
 
         async def watch(*facts):
             reported.append(await alerts(daemon.application.store.queries))
@@ -485,7 +487,7 @@ async def test_i10_file_watching_is_restarted_and_its_alert_ends(tmp_path, world
     assert reported == [[], [], [], [("job_failing", "watch_schedule_file", "3")], []]
 
 
-async def test_f86_an_outage_is_one_line_of_the_log(open_store, world):
+async def test_f86_an_outage_is_one_line_of_the_log(open_store, runtime):
     """F86: the log has one line when the database goes away and one when it is back.
 
     The number of failing jobs does not matter.

@@ -73,7 +73,7 @@ def name_server(monkeypatch):
 
 
 async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(
-    open_store, world, name_server
+    open_store, runtime, name_server
 ):
     """F18, I20: an urgent post elsewhere is sent and read back during a hanging name lookup.
 
@@ -81,8 +81,10 @@ async def test_f18_a_hanging_name_server_delays_no_other_platform_and_no_read(
     """
     assert len(HANGING) > min(32, (os.cpu_count() or 1) + 4)
     store = await open_store(*(make_policy(name) for name in [*HANGING, "a"]))
-    good = Noticing(now=world.now)
-    adapters = {AccountId(name): Named(now=world.now) for name in HANGING} | {AccountId("a"): good}
+    good = Noticing(now=runtime.now)
+    adapters = {AccountId(name): Named(now=runtime.now) for name in HANGING} | {
+        AccountId("a"): good
+    }
     await enqueue_posts(store.posts, make_post("brief", HANGING, START_TIME))
     await store.maintenance.promote_due()
     queries, stopping = store.queries, asyncio.Event()

@@ -28,9 +28,9 @@ WORK_JOBS = ("run_maintenance", "reconcile", "retract")
 
 
 @pytest.fixture
-async def daemon(tmp_path, world):
-    async with daemon_of(tmp_path, world) as daemon:
-        daemon.application.adapters["a"] = FakeAdapter(now=world.now)
+async def daemon(tmp_path, runtime):
+    async with daemon_of(tmp_path, runtime) as daemon:
+        daemon.application.adapters["a"] = FakeAdapter(now=runtime.now)
         yield daemon
 
 
@@ -105,7 +105,7 @@ async def test_there_is_work_when_a_waiting_delivery_expires(open_store):
     assert await store.maintenance.has_work(WORK_AHEAD)
 
 
-async def test_an_idle_daemon_asks_one_question(idle_daemon, world):
+async def test_an_idle_daemon_asks_one_question(idle_daemon, runtime):
     """While nothing is due, sending asks a single statement.
 
     The other jobs on deliveries hardly run.
@@ -113,7 +113,7 @@ async def test_an_idle_daemon_asks_one_question(idle_daemon, world):
     jobs = idle_daemon.jobs
     assert len(await statements_of(idle_daemon, idle_daemon.send())) == 1
     assert {idle_daemon.interval_of(jobs[name]) for name in WORK_JOBS} == {IDLE_INTERVAL_SECONDS}
-    world.advance_time(timedelta(seconds=IDLE_INTERVAL_SECONDS))
+    runtime.advance_time(timedelta(seconds=IDLE_INTERVAL_SECONDS))
     assert len(await statements_of(idle_daemon, idle_daemon.send())) > 1
 
 
@@ -127,13 +127,13 @@ async def test_an_idle_daemon_sends_at_once_what_a_person_orders(idle_daemon):
     assert {idle_daemon.interval_of(idle_daemon.jobs[name]) for name in WORK_JOBS} == {1.0}
 
 
-async def test_an_idle_daemon_wakes_before_a_post_is_due(idle_daemon, world):
+async def test_an_idle_daemon_wakes_before_a_post_is_due(idle_daemon, runtime):
     """The jobs run at their own intervals before the instant that makes a post due."""
-    world.advance_time(timedelta(days=1) - WORK_AHEAD - timedelta(seconds=1))
-    idle_daemon.last_sending = world.monotonic()
+    runtime.advance_time(timedelta(days=1) - WORK_AHEAD - timedelta(seconds=1))
+    idle_daemon.last_sending = runtime.monotonic()
     await idle_daemon.send()
     assert not idle_daemon.has_work
-    world.advance_time(timedelta(seconds=1))
+    runtime.advance_time(timedelta(seconds=1))
     await idle_daemon.send()
     assert idle_daemon.has_work
 
@@ -145,30 +145,30 @@ async def plan_of(daemon, text):
     await daemon.plan()
 
 
-async def test_what_is_planned_is_not_compared_again_while_nothing_changes(daemon, world):
+async def test_what_is_planned_is_not_compared_again_while_nothing_changes(daemon, runtime):
     """With the same schedule and database, planning asks one question.
 
     This ends when the next occurrence comes within reach.
     """
     await plan_of(daemon, cron("p", "0 9 * * *"))
     first = len(await deliveries_of(daemon, "p"))
-    world.advance_time(timedelta(minutes=1))
+    runtime.advance_time(timedelta(minutes=1))
     assert len(await statements_of(daemon, daemon.plan())) == 1
     assert len(await deliveries_of(daemon, "p")) == first
 
 
 @pytest.mark.parametrize("text", [cron("p", "30 9 * * *"), entry("p", at="2026-11-27T09:30:00")])
-async def test_an_occurrence_is_planned_once_it_comes_within_the_window(daemon, world, text):
+async def test_an_occurrence_is_planned_once_it_comes_within_the_window(daemon, runtime, text):
     """An occurrence that comes within reach in half an hour is filed then.
 
     Nothing else has changed.
     """
     await plan_of(daemon, text)
     before = len(await deliveries_of(daemon, "p"))
-    world.advance_time(timedelta(minutes=29))
+    runtime.advance_time(timedelta(minutes=29))
     await daemon.plan()
     assert len(await deliveries_of(daemon, "p")) == before
-    world.advance_time(timedelta(minutes=1))
+    runtime.advance_time(timedelta(minutes=1))
     await daemon.plan()
     assert len(await deliveries_of(daemon, "p")) == before + 2
 
@@ -192,7 +192,7 @@ async def test_a_plan_that_is_overtaken_again_and_again_is_left_to_the_next_run(
     assert daemon.planned_basis is not None
 
 
-async def test_what_has_changed_in_the_database_is_compared(daemon, world):
+async def test_what_has_changed_in_the_database_is_compared(daemon, runtime):
     """A delivery lost from the database is filed again once the audit has a new entry."""
     await plan_of(daemon, entry("p", at="2026-11-26T09:30:00"))
     store = daemon.application.store
@@ -200,16 +200,16 @@ async def test_what_has_changed_in_the_database_is_compared(daemon, world):
         lambda transaction: transaction.connection.execute(DELIVERY.delete())
     )
     await store.actions.pause("post:q", named_person("zhang"), "")
-    world.advance_time(timedelta(minutes=1))
+    runtime.advance_time(timedelta(minutes=1))
     await daemon.plan()
     assert len(await deliveries_of(daemon, "p")) == 2
 
 
-async def test_planning_that_failed_is_tried_again_soon(daemon, world, monkeypatch):
+async def test_planning_that_failed_is_tried_again_soon(daemon, runtime, monkeypatch):
     """A plan counts only once it is complete: the next run makes it, not one an hour later."""
     await apply_schedule(daemon.application.planner, cron("every", "0 9 * * *"), "schedule.toml")
     await daemon.plan()
-    world.advance_time(timedelta(days=1))
+    runtime.advance_time(timedelta(days=1))
 
     async def fail(*_arguments):
         raise OSError("busy")
@@ -223,7 +223,7 @@ async def test_planning_that_failed_is_tried_again_soon(daemon, world, monkeypat
     assert len(await deliveries_of(daemon, "every")) > filed
 
 
-async def test_checks_before_posts_ask_one_question_while_nothing_has_changed(idle_daemon, world):
+async def test_checks_before_posts_ask_one_question_while_nothing_has_changed(idle_daemon, runtime):
     """Ten thousand posts to come are read only after a change or after five minutes.
 
     They are also read when one of them has come near.
@@ -234,10 +234,10 @@ async def test_checks_before_posts_ask_one_question_while_nothing_has_changed(id
     await enqueue_posts(store.posts, make_post("q", ["a"], TOMORROW))
     assert len(await statements_of(idle_daemon, store.preflight.run())) > 1
     assert len(await statements_of(idle_daemon, store.preflight.run())) == 1
-    world.advance_time(MAX_LOOK_AGE)
+    runtime.advance_time(MAX_LOOK_AGE)
     assert len(await statements_of(idle_daemon, store.preflight.run())) > 1
-    world.advance_time(TOMORROW - LAST_LEAD - timedelta(seconds=30) - world.now())
+    runtime.advance_time(TOMORROW - LAST_LEAD - timedelta(seconds=30) - runtime.now())
     await store.preflight.run()
     assert len(await statements_of(idle_daemon, store.preflight.run())) == 1
-    world.advance_time(timedelta(seconds=30))
+    runtime.advance_time(timedelta(seconds=30))
     assert len(await statements_of(idle_daemon, store.preflight.run())) > 1

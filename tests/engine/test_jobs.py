@@ -47,11 +47,11 @@ class Counting(Daemon):
 
 
 @pytest.fixture
-async def daemon(tmp_path, world):
+async def daemon(tmp_path, runtime):
     settings = parse_settings(SETTINGS, workspace=tmp_path)
-    async with open_application(settings, world, can_send=False) as application:
+    async with open_application(settings, runtime, can_send=False) as application:
         yield Counting(
-            application, tmp_path / "schedule.toml", Messages(settings.lang), world.now()
+            application, tmp_path / "schedule.toml", Messages(settings.lang), runtime.now()
         )
 
 

@@ -36,17 +36,17 @@ async def reported(queries):
     return [(alert.code, alert.facts.get("days")) for alert in await queries.alerts()]
 
 
-async def test_each_login_is_probed_once_however_many_accounts_share_it(open_store, world):
+async def test_each_login_is_probed_once_however_many_accounts_share_it(open_store, runtime):
     """One probe for two accounts of one login, and the next after six hours."""
     checkups, adapters, _queries = await health_checks(open_store, Healthy(), accounts=("a", "b"))
     assert [await check_logins_due(checkups.store, adapters, 10) for _ in range(2)] == [1, 0]
-    world.advance_time(PROBE_INTERVAL)
+    runtime.advance_time(PROBE_INTERVAL)
     assert await check_logins_due(checkups.store, adapters, 10) == 1
     assert {type(item.health) for item in await checkups.list_accounts()} == {Healthy}
 
 
 async def test_f43_a_refused_login_is_alerted_at_once_and_cleared_when_it_works_again(
-    open_store, world
+    open_store, runtime
 ):
     """F43: one alert for any number of refusals; a probe without a result changes nothing."""
     checkups, adapters, queries = await health_checks(
@@ -59,7 +59,7 @@ async def test_f43_a_refused_login_is_alerted_at_once_and_cleared_when_it_works_
     for expected in (1, 1, 1, 0):
         await check_logins_due(checkups.store, adapters, 10)
         assert len(await queries.alerts()) == expected
-        world.advance_time(PROBE_INTERVAL)
+        runtime.advance_time(PROBE_INTERVAL)
 
 
 async def test_a_paused_account_is_alerted_once(open_store):
@@ -117,7 +117,7 @@ async def test_the_alert_of_a_blocked_account_quotes_the_platform(open_store):
     assert (alert.code, alert.facts["said"]) == ("account_blocked", "1.2.3.4 not in whitelist")
 
 
-async def test_expiring_credentials_are_alerted_at_14_7_3_and_1_days(open_store, world):
+async def test_expiring_credentials_are_alerted_at_14_7_3_and_1_days(open_store, runtime):
     """Each warning replaces the one before; none comes while there is plenty of time."""
     checkups, adapters, queries = await health_checks(
         open_store, Healthy(credentials_expire_at=START_TIME + timedelta(days=20))
@@ -129,7 +129,7 @@ async def test_expiring_credentials_are_alerted_at_14_7_3_and_1_days(open_store,
         assert len(alerts) <= 1
         if alerts and alerts != seen[-1:]:
             seen += alerts
-        world.advance_time(PROBE_INTERVAL)
+        runtime.advance_time(PROBE_INTERVAL)
     assert seen == [("credentials_expiring", days) for days in ("14", "7", "3", "1")]
 
 

@@ -34,9 +34,9 @@ def settled_as(mode):
 class Scene:
     """One account, the database, and a platform for a person's posts."""
 
-    def __init__(self, store, world):
-        self.store, self.world = store, world
-        self.fake = FakeAdapter(now=world.now)
+    def __init__(self, store, runtime):
+        self.store, self.runtime = store, runtime
+        self.fake = FakeAdapter(now=runtime.now)
         self.adapters = {A: self.fake}
         self.queries, self.tasks = store.queries, store.manual_tasks
         self.orders = store.actions
@@ -50,7 +50,7 @@ class Scene:
 
     async def run_on(self, minutes, step=timedelta(minutes=1)):
         for _ in range(timedelta(minutes=minutes) // step):
-            self.world.advance_time(step)
+            self.runtime.advance_time(step)
             await self.run_jobs()
 
     async def switch(self, mode):
@@ -85,9 +85,9 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(open_store, world):
+async def scene(open_store, runtime):
     """Return an account with manual posting and one due post."""
-    made = Scene(await open_store(settled_as(Mode.ASSISTED)), world)
+    made = Scene(await open_store(settled_as(Mode.ASSISTED)), runtime)
     await enqueue_posts(made.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await made.run_jobs()
     return made
@@ -181,7 +181,7 @@ async def test_a_post_whose_text_cannot_be_read_stays_an_open_task(scene, listed
     """
     await scene.post_by_hand()
     await scene.report()
-    unlisted = Unlisted(now=scene.world.now, posts=scene.fake.posts)
+    unlisted = Unlisted(now=scene.runtime.now, posts=scene.fake.posts)
     unlisted.listed = listed
     scene.adapters = {A: unlisted}
     await scene.run_on(minutes=15)
@@ -205,7 +205,7 @@ async def test_an_unreadable_post_waits_for_two_people(scene):
 
     Two of them may confirm that it is published.
     """
-    blind = Blind(now=scene.world.now)
+    blind = Blind(now=scene.runtime.now)
     scene.adapters = {A: blind}
     await scene.report()
     await scene.run_on(minutes=150, step=timedelta(minutes=5))
@@ -235,7 +235,7 @@ async def test_f26_a_limited_readback_leaves_a_task_open(scene):
     It is read when the limit is over.
     """
     scene.fake.findings.append(
-        RateLimited(code="often", until=scene.world.now() + timedelta(minutes=30))
+        RateLimited(code="often", until=scene.runtime.now() + timedelta(minutes=30))
     )
     await scene.post_by_hand()
     await scene.report()
@@ -254,7 +254,7 @@ async def test_open_tasks_are_alerted_twice_and_then_held(scene):
     for _ in range(24 * 6):
         await scene.run_on(minutes=10, step=timedelta(minutes=10))
         for code in await scene.alerts():
-            reported.setdefault(code, scene.world.now() - START_TIME)
+            reported.setdefault(code, scene.runtime.now() - START_TIME)
     minutes = {code: round(when / timedelta(minutes=1)) for code, when in reported.items()}
     assert minutes == {
         "manual_task_waiting": 10,
@@ -367,10 +367,10 @@ async def test_a_task_is_never_sent_by_the_interface_as_well(scene):
 )
 @pytest.mark.parametrize("order", list(permutations(Mode)), ids="-".join)
 async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(
-    open_store, world, order, first
+    open_store, runtime, order, first
 ):
     """A due post is neither lost nor doubled by any switch of modes at any time."""
-    scene = Scene(await open_store(settled_as(Mode.API)), world)
+    scene = Scene(await open_store(settled_as(Mode.API)), runtime)
     await enqueue_posts(
         scene.store.posts, make_post("p", ["a"], START_TIME + timedelta(seconds=6), expires_at=DAY)
     )
@@ -386,9 +386,9 @@ async def test_any_order_of_modes_around_the_instant_gives_one_post_or_one_task(
     assert (delivery.attempts, delivery.state) == (1, State.SUBMITTED if tasks else State.PUBLISHED)
 
 
-async def test_an_account_that_is_off_keeps_what_is_due_until_it_is_back(open_store, world):
+async def test_an_account_that_is_off_keeps_what_is_due_until_it_is_back(open_store, runtime):
     """Nothing is claimed while it is off; back in time, the post is sent."""
-    scene = Scene(await open_store(settled_as(Mode.API)), world)
+    scene = Scene(await open_store(settled_as(Mode.API)), runtime)
     await scene.switch(Mode.OFF)
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_on(minutes=20)
@@ -398,9 +398,9 @@ async def test_an_account_that_is_off_keeps_what_is_due_until_it_is_back(open_st
     assert ((await scene.now()).state, len(scene.fake.calls)) == (State.PUBLISHED, 1)
 
 
-async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(open_store, world):
+async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(open_store, runtime):
     """People are alerted to expired posts."""
-    scene = Scene(await open_store(settled_as(Mode.API)), world)
+    scene = Scene(await open_store(settled_as(Mode.API)), runtime)
     await scene.switch(Mode.OFF)
     await enqueue_posts(
         scene.store.posts,
@@ -411,9 +411,9 @@ async def test_an_account_that_stays_off_lets_posts_expire_with_an_alert(open_st
 
 
 @pytest.mark.parametrize("mode", [Mode.OFF, Mode.ASSISTED])
-async def test_an_unknown_outcome_is_resolved_by_reading_in_any_mode(open_store, world, mode):
+async def test_an_unknown_outcome_is_resolved_by_reading_in_any_mode(open_store, runtime, mode):
     """A post with a lost reply is found although the account has been switched meanwhile."""
-    scene = Scene(await open_store(settled_as(Mode.API)), world)
+    scene = Scene(await open_store(settled_as(Mode.API)), runtime)
     scene.fake.script.append(scene.fake.lose_reply)
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_jobs()
@@ -426,9 +426,9 @@ async def test_an_unknown_outcome_is_resolved_by_reading_in_any_mode(open_store,
     )
 
 
-async def test_an_absent_call_becomes_a_task_where_people_post_now(open_store, world):
+async def test_an_absent_call_becomes_a_task_where_people_post_now(open_store, runtime):
     """A call that is proved to have left nothing is repeated in the mode that holds then."""
-    scene = Scene(await open_store(settled_as(Mode.API)), world)
+    scene = Scene(await open_store(settled_as(Mode.API)), runtime)
     scene.fake.script.append(Unknown(reason="timeout"))
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_jobs()
@@ -441,11 +441,11 @@ async def test_an_absent_call_becomes_a_task_where_people_post_now(open_store, w
     ) == (1, 1, 2)
 
 
-async def test_f44_manual_posts_use_no_quota(open_store, world):
+async def test_f44_manual_posts_use_no_quota(open_store, runtime):
     """F44: manual posts leave the day's quota to publisher, once it posts there again."""
     quota = RateLimit(min_interval=timedelta(minutes=1), per_hour=1, per_day=1)
     terms = replace(settled_as(Mode.ASSISTED), rate_limit=quota)
-    scene = Scene(await open_store(terms), world)
+    scene = Scene(await open_store(terms), runtime)
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_jobs()
     await scene.post_by_hand()
@@ -458,9 +458,9 @@ async def test_f44_manual_posts_use_no_quota(open_store, world):
     assert (len(scene.fake.calls), checkup.quota_left) == (1, 0)
 
 
-async def test_no_call_starts_after_the_switch(open_store, world):
+async def test_no_call_starts_after_the_switch(open_store, runtime):
     """The last check before a call fails once the account is not automatic any more."""
-    scene = Scene(await open_store(settled_as(Mode.API)), world)
+    scene = Scene(await open_store(settled_as(Mode.API)), runtime)
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.store.maintenance.promote_due()
     [lease] = await scene.store.outbox.claim(1)
@@ -470,9 +470,9 @@ async def test_no_call_starts_after_the_switch(open_store, world):
     assert not await scene.store.outbox.may_still_send(request)
 
 
-async def test_a_claim_made_before_the_switch_obeys_it(open_store, world):
+async def test_a_claim_made_before_the_switch_obeys_it(open_store, runtime):
     """The mode may change between claim and intent: the intent checks again."""
-    scene = Scene(await open_store(settled_as(Mode.API)), world)
+    scene = Scene(await open_store(settled_as(Mode.API)), runtime)
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.store.maintenance.promote_due()
     [lease] = await scene.store.outbox.claim(1)
@@ -483,9 +483,9 @@ async def test_a_claim_made_before_the_switch_obeys_it(open_store, world):
     assert (scene.fake.calls, len(await scene.tasks.list_open())) == ([], 1)
 
 
-async def test_tasks_cause_no_cooldown_of_a_login(open_store, world):
+async def test_tasks_cause_no_cooldown_of_a_login(open_store, runtime):
     """A manual task is no call: several tasks of one login wait at once."""
-    scene = Scene(await open_store(settled_as(Mode.ASSISTED)), world)
+    scene = Scene(await open_store(settled_as(Mode.ASSISTED)), runtime)
     await enqueue_posts(
         scene.store.posts,
         *(make_post(name, ["a"], START_TIME, expires_at=DAY) for name in ("p", "q", "r")),
@@ -494,12 +494,12 @@ async def test_tasks_cause_no_cooldown_of_a_login(open_store, world):
     assert len(await scene.tasks.list_open()) == 3
 
 
-async def test_a_platforms_own_ticket_is_followed_up_by_the_platform(open_store, world):
+async def test_a_platforms_own_ticket_is_followed_up_by_the_platform(open_store, runtime):
     """A submission from before the switch is followed up by its ticket.
 
     This is within the time of a review.
     """
-    scene = Scene(await open_store(settled_as(Mode.API)), world)
+    scene = Scene(await open_store(settled_as(Mode.API)), runtime)
     scene.fake.script.append(Submitted(ticket=Ticket(payload="none"), check_again_at=START_TIME))
     await enqueue_posts(scene.store.posts, make_post("p", ["a"], START_TIME, expires_at=DAY))
     await scene.run_jobs()
@@ -527,7 +527,7 @@ class Reviewing(FakeAdapter):
 
 async def test_a_post_that_only_the_account_sees_stays_a_task(scene):
     """A thread in review is no proof yet; once anybody sees it, it is published."""
-    reviewing = Reviewing(now=scene.world.now)
+    reviewing = Reviewing(now=scene.runtime.now)
     scene.adapters = {A: reviewing}
     await scene.report()
     await scene.run_on(minutes=5)

@@ -83,14 +83,14 @@ async def state(store, post="p"):
 
 
 @pytest.mark.long
-async def test_reach_is_read_again_at_the_pace_of_a_posts_age(open_store, world):
+async def test_reach_is_read_again_at_the_pace_of_a_posts_age(open_store, runtime):
     """Reach is read after the platform's delay, then every three hours on the first day.
 
     It is never read after a month.
     """
     _store, fake, adapters, monitoring = await publish_one(open_store)
     for hour in range(24 * 40):
-        world.advance_time(HOUR)
+        runtime.advance_time(HOUR)
         fake.reads = hour
         await monitor_due(monitoring.store, adapters, 10)
     series = await monitoring.store.queries.metrics_series(PostId("p"))
@@ -110,22 +110,22 @@ async def test_an_account_is_monitored_by_one_host_at_a_time(open_store):
     assert sorted(map(len, taken)) == [0, 1]
 
 
-async def test_f48_a_post_deleted_by_others_is_reported_after_two_readbacks(open_store, world):
+async def test_f48_a_post_deleted_by_others_is_reported_after_two_readbacks(open_store, runtime):
     """F48: two complete lists without the post, an interval apart, prove its removal.
 
     One list is not believed. Nothing is resent.
     """
     store, fake, adapters, monitoring = await publish_one(open_store)
-    world.advance_time(HOUR)
+    runtime.advance_time(HOUR)
     await publish(store, adapters, "later")
-    world.advance_time(HOUR)
+    runtime.advance_time(HOUR)
     await monitor_due(monitoring.store, adapters, 10)
     del fake.posts["1"]
     fake.external_posts.append(external_post(0, START_TIME - HOUR))
-    world.advance_time(HOUR)
+    runtime.advance_time(HOUR)
     await monitor_due(monitoring.store, adapters, 10)
     assert await state(store) is State.PUBLISHED
-    world.advance_time(HOUR)
+    runtime.advance_time(HOUR)
     await monitor_due(monitoring.store, adapters, 10)
     assert await state(store) is State.REMOVED
     assert await state(store, "later") is State.PUBLISHED
@@ -133,7 +133,7 @@ async def test_f48_a_post_deleted_by_others_is_reported_after_two_readbacks(open
     assert any(code.startswith("removed.") for code in await codes(store))
 
 
-async def test_f48_the_only_post_of_an_account_is_missed_too(open_store, world):
+async def test_f48_the_only_post_of_an_account_is_missed_too(open_store, runtime):
     """F48: an empty list hides no removal, as a list that short is complete.
 
     Two complete readbacks prove it.
@@ -141,7 +141,7 @@ async def test_f48_the_only_post_of_an_account_is_missed_too(open_store, world):
     store, fake, adapters, monitoring = await publish_one(open_store)
     del fake.posts["1"]
     for expected in (State.PUBLISHED, State.REMOVED):
-        world.advance_time(HOUR)
+        runtime.advance_time(HOUR)
         await monitor_due(monitoring.store, adapters, 10)
         assert await state(store) is expected
 
@@ -149,18 +149,18 @@ async def test_f48_the_only_post_of_an_account_is_missed_too(open_store, world):
 GONE = Deleted()
 
 
-async def monitor_hourly(world, monitoring, adapters, *findings):
+async def monitor_hourly(runtime, monitoring, adapters, *findings):
     """Monitor once an hour, with a list that lacks the post each time.
 
     A read of the post returns the next finding.
     """
     for finding in findings:
-        world.advance_time(HOUR)
+        runtime.advance_time(HOUR)
         adapters["a"].findings.append(finding)
         await monitor_due(monitoring.store, adapters, 10)
 
 
-async def test_f48_one_read_that_says_deleted_changes_nothing(open_store, world):
+async def test_f48_one_read_that_says_deleted_changes_nothing(open_store, runtime):
     """F48: a single answer of a deletion is asked about again.
 
     A post found by a later read is left alone, and nobody is alerted.
@@ -169,14 +169,14 @@ async def test_f48_one_read_that_says_deleted_changes_nothing(open_store, world)
     held = fake.posts.pop("1")
     for _ in range(3):
         await monitor_hourly(
-            world, monitoring, adapters, GONE, Unknown(reason="timeout"), still_live()
+            runtime, monitoring, adapters, GONE, Unknown(reason="timeout"), still_live()
         )
-    await monitor_hourly(world, monitoring, adapters, GONE)
+    await monitor_hourly(runtime, monitoring, adapters, GONE)
     fake.posts["1"] = held  # the list itself shows it
-    world.advance_time(HOUR)
+    runtime.advance_time(HOUR)
     await monitor_due(monitoring.store, adapters, 10)
     del fake.posts["1"]
-    await monitor_hourly(world, monitoring, adapters, GONE)
+    await monitor_hourly(runtime, monitoring, adapters, GONE)
     assert (await state(store), await codes(store)) == (State.PUBLISHED, [])
 
 
@@ -187,20 +187,20 @@ def still_live():
 
 
 @pytest.mark.parametrize("between", [[], [Unknown(reason="timeout")]])
-async def test_f48_two_reads_that_say_deleted_are_believed(open_store, world, between):
+async def test_f48_two_reads_that_say_deleted_are_believed(open_store, runtime, between):
     """F48: the second answer of the platform ends it, and a failed read in between does no harm."""
     store, fake, adapters, monitoring = await publish_one(open_store)
     del fake.posts["1"]
-    await monitor_hourly(world, monitoring, adapters, GONE, *between)
+    await monitor_hourly(runtime, monitoring, adapters, GONE, *between)
     assert await state(store) is State.PUBLISHED
-    await monitor_hourly(world, monitoring, adapters, GONE)
+    await monitor_hourly(runtime, monitoring, adapters, GONE)
     assert await state(store) is State.REMOVED
     assert any(code.startswith("removed.") for code in await codes(store))
 
 
 @pytest.mark.parametrize("reports", [True, False])
 async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_missing(
-    open_store, world, reports
+    open_store, runtime, reports
 ):
     """F48: a post beyond the list is noticed only where metrics leave out deleted posts."""
     terms = make_policy("a")
@@ -216,45 +216,45 @@ async def test_f48_a_post_beyond_the_list_is_asked_for_when_its_figures_are_miss
         for number in range(5, 0, -1)
     ]
     for _ in range(3):
-        world.advance_time(HOUR)
+        runtime.advance_time(HOUR)
         await monitor_due(monitoring.store, adapters, 10)
     assert await state(store) is (State.REMOVED if reports else State.PUBLISHED)
     assert await state(store, "q") is State.PUBLISHED
 
 
-async def test_a_published_post_read_with_its_marker_counts_as_verified(open_store, world):
+async def test_a_published_post_read_with_its_marker_counts_as_verified(open_store, runtime):
     """The time since verification restarts when a read shows our own text.
 
     The platform's report of success does not restart it.
     """
     store, _fake, adapters, monitoring = await publish_one(open_store)
     assert [item.verified_at for item in await store.queries.deliveries()] == [None]
-    world.advance_time(HOUR)
+    runtime.advance_time(HOUR)
     await monitor_due(monitoring.store, adapters, 10)
     assert [item.verified_at for item in await store.queries.deliveries()] == [START_TIME + HOUR]
 
 
-async def test_a_post_that_a_readback_still_finds_stays_published(open_store, world):
+async def test_a_post_that_a_readback_still_finds_stays_published(open_store, runtime):
     """A list that leaves a post out proves nothing while the post itself is found."""
     store, fake, adapters, monitoring = await publish_one(open_store)
     fake.external_posts.append(external_post(0, START_TIME - HOUR))
     held = fake.posts.pop("1")
     for _ in range(3):
-        world.advance_time(HOUR)
+        runtime.advance_time(HOUR)
         fake.findings.append(Unknown(reason="timeout"))
         await monitor_due(monitoring.store, adapters, 10)
     fake.posts["1"] = held
     assert await state(store) is State.PUBLISHED
 
 
-async def test_older_posts_are_not_reported(open_store, world):
+async def test_older_posts_are_not_reported(open_store, runtime):
     """The first read of an account reports no old posts."""
     store, fake, adapters, monitoring = await publish_one(open_store, is_exclusive=True)
     fake.external_posts += [
         external_post(number, START_TIME - number * HOUR) for number in range(20)
     ]
     for _ in range(3):
-        world.advance_time(HOUR)
+        runtime.advance_time(HOUR)
         await monitor_due(monitoring.store, adapters, 10)
     assert await codes(store) == []
 
@@ -262,7 +262,7 @@ async def test_older_posts_are_not_reported(open_store, world):
 @pytest.mark.parametrize(
     ("is_exclusive", "code"), [(True, "unauthorized_post"), (False, "external_post")]
 )
-async def test_f57_an_external_post_is_reported_once(open_store, world, is_exclusive, code):
+async def test_f57_an_external_post_is_reported_once(open_store, runtime, is_exclusive, code):
     """F57, I11: there is one alert for all external posts of a read.
 
     It is red on an exclusive account. Nothing is deleted.
@@ -274,7 +274,7 @@ async def test_f57_an_external_post_is_reported_once(open_store, world, is_exclu
         external_post(2, START_TIME + HOUR / 3),
     ]
     for _ in range(3):
-        world.advance_time(HOUR)
+        runtime.advance_time(HOUR)
         await monitor_due(monitoring.store, adapters, 10)
     [alert] = await store.queries.alerts()
     assert (alert.code, alert.facts["number"], alert.facts["url"]) == (
@@ -285,7 +285,7 @@ async def test_f57_an_external_post_is_reported_once(open_store, world, is_exclu
     assert len(fake.external_posts) == 2
 
 
-async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(open_store, world):
+async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(open_store, runtime):
     """F53, F57: a repeated entry of a list counts as one post, and the read does not fail.
 
     It is one external post, one older post or one post of ours.
@@ -294,14 +294,14 @@ async def test_f53_f57_a_list_that_shows_posts_twice_is_read_as_if_once(open_sto
     fake.external_posts += [external_post(0, START_TIME - HOUR)] * 2
     await monitor_due(monitoring.store, adapters, 10)
     fake.external_posts += [external_post(1, START_TIME + HOUR / 2)] * 2
-    world.advance_time(HOUR)
+    runtime.advance_time(HOUR)
     assert await monitor_due(monitoring.store, adapters, 10) == 1
     [alert] = await store.queries.alerts()
     assert (alert.code, alert.facts["number"]) == ("unauthorized_post", "1")
     assert await state(store) is State.PUBLISHED
 
 
-async def test_an_old_post_that_appears_later_is_not_reported(open_store, world):
+async def test_an_old_post_that_appears_later_is_not_reported(open_store, runtime):
     """A post from before us is no intrusion when it appears later.
 
     It appears when a newer post is deleted, or an old one pinned.
@@ -309,13 +309,13 @@ async def test_an_old_post_that_appears_later_is_not_reported(open_store, world)
     store, fake, adapters, monitoring = await publish_one(open_store, is_exclusive=True)
     await monitor_due(monitoring.store, adapters, 10)
     fake.external_posts.append(external_post(1, START_TIME - 60 * 24 * HOUR))
-    world.advance_time(HOUR)
+    runtime.advance_time(HOUR)
     await monitor_due(monitoring.store, adapters, 10)
     assert await codes(store) == []
 
 
 async def test_a_pinned_post_does_not_set_off_a_search_for_all_that_is_older_than_the_list(
-    open_store, world
+    open_store, runtime
 ):
     """The oldest entry of a list proves nothing.
 
@@ -323,7 +323,7 @@ async def test_a_pinned_post_does_not_set_off_a_search_for_all_that_is_older_tha
     """
     store, fake, adapters, monitoring = await publish_one(open_store)
     for number in range(12):
-        world.advance_time(HOUR)
+        runtime.advance_time(HOUR)
         await publish(store, adapters, f"p{number}")
     pinned = external_post(0, START_TIME - 60 * 24 * HOUR)
     newest = {key: fake.posts[key] for key in list(fake.posts)[-4:]}
@@ -331,21 +331,21 @@ async def test_a_pinned_post_does_not_set_off_a_search_for_all_that_is_older_tha
         now=fake.now, posts=newest, published_at=fake.published_at, external_posts=[pinned]
     )
     watched.asked = []
-    world.advance_time(HOUR)
+    runtime.advance_time(HOUR)
     await monitor_due(monitoring.store, {"a": watched}, 10)
     assert watched.asked == []
     watched.posts = {}
     for _ in range(3):
-        world.advance_time(HOUR)
+        runtime.advance_time(HOUR)
         await monitor_due(monitoring.store, {"a": watched}, 10)
     assert len(watched.asked) == len(set(watched.asked)) == 9
 
 
-async def test_a_post_with_an_unknown_outcome_is_not_called_external(open_store, world):
+async def test_a_post_with_an_unknown_outcome_is_not_called_external(open_store, runtime):
     """A post that may be our own, with a lost reply, is judged only once its outcome is known."""
     store, fake, adapters, monitoring = await publish_one(open_store, is_exclusive=True)
     await monitor_due(monitoring.store, adapters, 10)
-    world.advance_time(HOUR)
+    runtime.advance_time(HOUR)
     fake.script.append(fake.lose_reply)
     await publish(store, adapters, "doubtful")
     assert await state(store, "doubtful") is State.UNKNOWN

@@ -47,13 +47,13 @@ class Down(FakeAdapter):
 
 
 @pytest.mark.long(seconds=50)
-async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(open_store, world):
+async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(open_store, runtime):
     """F59: the other platforms' posts are sent at their time.
 
     The backlog drains within the limits, and expired posts are not sent.
     """
     store = await open_store(make_policy("a"), make_policy("b", rate_limit=SLOW))
-    up, down = FakeAdapter(now=world.now), Down(now=world.now)
+    up, down = FakeAdapter(now=runtime.now), Down(now=runtime.now)
     adapters = {"a": up, "b": down}
     brief = make_post("brief", ["a", "b"], START_TIME, expires_at=START_TIME + HOUR)
     dues = [START_TIME + number * timedelta(minutes=20) for number in range(6)]
@@ -63,7 +63,7 @@ async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(ope
     ]
     await enqueue_posts(store.posts, brief, *posts)
     await run_jobs(store, adapters)
-    await run_on(store, adapters, world, minutes=180, step=timedelta(minutes=1))
+    await run_on(store, adapters, runtime, minutes=180, step=timedelta(minutes=1))
     queries = store.queries
     assert {item.state for item in await queries.deliveries(account="a")} == {State.PUBLISHED}
     assert [request.intended_at - START_TIME for request in up.calls[1:]] == [
@@ -71,7 +71,7 @@ async def test_f59_one_platform_is_down_for_hours_and_the_others_are_on_time(ope
     ]
     assert State.PUBLISHED not in {item.state for item in await queries.deliveries(account="b")}
     down.is_up, tried = True, len(down.calls)
-    await run_on(store, adapters, world, minutes=60, step=timedelta(seconds=15))
+    await run_on(store, adapters, runtime, minutes=60, step=timedelta(seconds=15))
     states = {item.key.post: item.state for item in await queries.deliveries(account="b")}
     assert states == {
         "brief": State.EXPIRED,
@@ -103,7 +103,7 @@ async def pile_up(store, count):
 
 
 @pytest.mark.long
-async def test_f88_a_backlog_costs_no_memory_and_urgent_posts_go_first(open_store, world):
+async def test_f88_a_backlog_costs_no_memory_and_urgent_posts_go_first(open_store, runtime):
     """F88: a claim takes as many as fit at once, however much waits.
 
     An urgent post overtakes the whole backlog.
@@ -129,7 +129,7 @@ async def test_f88_a_backlog_costs_no_memory_and_urgent_posts_go_first(open_stor
     assert fake.calls == []
 
 
-async def test_f88_a_backlog_drains_to_its_end(open_store, world):
+async def test_f88_a_backlog_drains_to_its_end(open_store, runtime):
     """F88: in the end each account has each post of the backlog once."""
     store, fake, adapters = await stage(open_store, "a", "b", "c")
     await enqueue_posts(
@@ -168,7 +168,7 @@ async def fill_threads(database):
 
 
 @pytest.mark.long
-async def test_f92_job_runs_leak_nothing(open_store, world):
+async def test_f92_job_runs_leak_nothing(open_store, runtime):
     """F92: many runs with posts leave as many handles and threads as before.
 
     There is hardly more memory in use.
@@ -179,10 +179,10 @@ async def test_f92_job_runs_leak_nothing(open_store, world):
         for number in range(beats):
             if number % 20 == 0:
                 await enqueue_posts(
-                    store.posts, make_post(f"p{world.now():%H%M%S}", ["a", "b"], world.now())
+                    store.posts, make_post(f"p{runtime.now():%H%M%S}", ["a", "b"], runtime.now())
                 )
             await run_jobs(store, adapters)
-            world.advance_time(timedelta(seconds=30))
+            runtime.advance_time(timedelta(seconds=30))
 
     await live_on(60)
     await fill_threads(store.database)
@@ -206,11 +206,11 @@ class Exhausted(FakeAdapter):
         raise MemoryError
 
 
-async def test_f17_a_call_that_runs_out_of_memory_is_unknown(open_store, world):
+async def test_f17_a_call_that_runs_out_of_memory_is_unknown(open_store, runtime):
     """F17: the post is found by reading; nothing is posted twice, and the worker goes on."""
     store, _fake, _adapters = await stage(open_store, "a")
-    exhausted = Exhausted(now=world.now)
+    exhausted = Exhausted(now=runtime.now)
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
-    await run_on(store, {"a": exhausted}, world, minutes=5)
+    await run_on(store, {"a": exhausted}, runtime, minutes=5)
     [delivery] = await store.queries.deliveries(PostId("p"))
     assert (delivery.state, len(exhausted.posts)) == (State.PUBLISHED, 1)

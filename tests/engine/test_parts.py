@@ -61,11 +61,11 @@ def wanted(total=3):
     ]
 
 
-async def test_parts_are_sent_one_after_the_other(open_store, world):
+async def test_parts_are_sent_one_after_the_other(open_store, runtime):
     """The whole text is published as one delivery, each part once and in its order."""
     store, fake, adapters = await stage(open_store)
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
-    await run_on(store, adapters, world, minutes=5)
+    await run_on(store, adapters, runtime, minutes=5)
     delivery = await state_of(store)
     assert (delivery.state, delivery.receipt.remote_id, texts(fake)) == (
         State.PUBLISHED,
@@ -79,12 +79,12 @@ async def test_parts_are_sent_one_after_the_other(open_store, world):
     ]
 
 
-async def test_f24_a_part_with_a_lost_reply_is_found(open_store, world):
+async def test_f24_a_part_with_a_lost_reply_is_found(open_store, runtime):
     """Neither the post nor the part is sent a second time."""
     store, fake, adapters = await stage(open_store)
     fake.script.extend([fake.lose_reply, fake.lose_reply, Busy(code="busy", reason="")])
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
-    await run_on(store, adapters, world, minutes=6)
+    await run_on(store, adapters, runtime, minutes=6)
     assert ((await state_of(store)).state, texts(fake), len(fake.calls)) == (
         State.PUBLISHED,
         wanted(),
@@ -92,12 +92,12 @@ async def test_f24_a_part_with_a_lost_reply_is_found(open_store, world):
     )
 
 
-async def test_f21_an_absent_part_is_sent_again_where_that_is_allowed(open_store, world):
+async def test_f21_an_absent_part_is_sent_again_where_that_is_allowed(open_store, runtime):
     """After proven absence, once, and each part for itself."""
     store, fake, adapters = await stage(open_store)
     fake.script.extend([Unknown(reason="lost"), fake_post(fake), Unknown(reason="lost")])
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=1)
-    await run_on(store, adapters, world, minutes=30)
+    await run_on(store, adapters, runtime, minutes=30)
     assert ((await state_of(store)).state, texts(fake), len(fake.calls)) == (
         State.PUBLISHED,
         wanted(2),
@@ -109,7 +109,7 @@ def fake_post(fake):
     return lambda request: Published(receipt=fake.add_post(request))
 
 
-async def held_part(open_store, world):
+async def held_part(open_store, runtime):
     """Return a delivery with its second part of three missing.
 
     The platform forbids a second call.
@@ -117,28 +117,28 @@ async def held_part(open_store, world):
     store, fake, adapters = await stage(open_store, can_resend=False)
     fake.script.extend([fake_post(fake), Unknown(reason="lost")])
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
-    await run_on(store, adapters, world, minutes=14)
+    await run_on(store, adapters, runtime, minutes=14)
     held = await state_of(store)
     assert (held.state, held.reason, held.parts_done) == (State.HELD, HoldReason.NOT_PUBLISHED, 1)
     return store, fake, adapters, held
 
 
-async def test_a_person_resends_the_part(open_store, world):
+async def test_a_person_resends_the_part(open_store, runtime):
     """`resend` applies to the part: the post is not sent again, and the next parts follow."""
-    store, fake, adapters, held = await held_part(open_store, world)
+    store, fake, adapters, held = await held_part(open_store, runtime)
     await resolve_delivery(
         store, held, Resolution.RESEND, by=named_person("li"), reason="not there"
     )
-    await run_on(store, adapters, world, minutes=3)
+    await run_on(store, adapters, runtime, minutes=3)
     assert ((await state_of(store)).state, texts(fake)) == (State.PUBLISHED, wanted())
 
 
-async def test_a_person_confirms_that_the_part_is_published(open_store, world):
+async def test_a_person_confirms_that_the_part_is_published(open_store, runtime):
     """`published` reads first; a found part counts, and the next part is sent.
 
     A second person's word counts alone.
     """
-    store, fake, adapters, held = await held_part(open_store, world)
+    store, fake, adapters, held = await held_part(open_store, runtime)
     after = await resolve_delivery(
         store,
         held,
@@ -149,16 +149,16 @@ async def test_a_person_confirms_that_the_part_is_published(open_store, world):
         url="https://x.cn",
     )
     assert (after.state, after.parts_done, after.receipt.remote_id) == (State.DUE, 2, "1")
-    await run_on(store, adapters, world, minutes=3)
+    await run_on(store, adapters, runtime, minutes=3)
     assert ((await state_of(store)).state, texts(fake)) == (
         State.PUBLISHED,
         [wanted()[0], wanted()[2]],
     )
 
 
-async def test_a_person_leaves_the_incomplete_text_or_retracts_it(open_store, world):
+async def test_a_person_leaves_the_incomplete_text_or_retracts_it(open_store, runtime):
     """F77: `not-published` keeps the hold, `cancel` the published parts, a retraction nothing."""
-    store, fake, adapters, held = await held_part(open_store, world)
+    store, fake, adapters, held = await held_part(open_store, runtime)
     asked = await resolve_delivery(
         store, held, Resolution.NOT_PUBLISHED, by=named_person("li"), reason="not there"
     )
@@ -167,31 +167,31 @@ async def test_a_person_leaves_the_incomplete_text_or_retracts_it(open_store, wo
         store, asked, Resolution.CANCEL, by=named_person("li"), reason="enough"
     )
     assert (left.state, left.is_incomplete) == (State.PUBLISHED, True)
-    await run_on(store, adapters, world, minutes=3)
+    await run_on(store, adapters, runtime, minutes=3)
     assert (len(fake.calls), len(fake.posts)) == (2, 1)
     await store.actions.retract("p", None, named_person("li"), "wrong")
-    await run_on(store, adapters, world, minutes=1)
+    await run_on(store, adapters, runtime, minutes=1)
     assert ((await state_of(store)).state, fake.posts) == (State.RETRACTED, {})
 
 
-async def test_f45_a_rejected_part_is_alerted(open_store, world):
+async def test_f45_a_rejected_part_is_alerted(open_store, runtime):
     """Its text is rejected for good: the post stays, and a person decides, with an alert."""
     store, fake, adapters = await stage(open_store)
     fake.script.extend([fake_post(fake), Rejected(code="20021", reason="illegal")])
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=2)
-    await run_on(store, adapters, world, minutes=3)
+    await run_on(store, adapters, runtime, minutes=3)
     assert ((await state_of(store)).reason, len(fake.calls)) == (HoldReason.INCOMPLETE, 2)
     assert [alert.code for alert in await store.queries.alerts()] == ["held.incomplete"]
 
 
-async def test_parts_by_hand_are_a_task_each(open_store, world):
+async def test_parts_by_hand_are_a_task_each(open_store, runtime):
     """A person gets one part at a time, with the post to reply to, and each is verified."""
     store, fake, _adapters = await stage(open_store, mode=Mode.ASSISTED)
     adapters = {A: fake}
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME), parts=1)
     tasks = store.manual_tasks
     for number, text in enumerate(wanted(2)):
-        await run_on(store, adapters, world, minutes=1)
+        await run_on(store, adapters, runtime, minutes=1)
         [task] = await tasks.list_open()
         assert (task.part, task.text) == (number, text)
         doubts = await store.outbox.due_readbacks([State.SUBMITTED], 10)
@@ -211,12 +211,12 @@ async def parcel_of(store):
 
 
 @pytest.fixture
-async def simulated(open_store, world) -> AsyncIterator:
+async def simulated(open_store, runtime) -> AsyncIterator:
     """Yield the worker and adapter of a Tieba account on a simulator.
 
     A function for its control endpoints comes with them.
     """
-    world.clock = datetime.now(UTC)
+    runtime.clock = datetime.now(UTC)
     transport = httpx.ASGITransport(app=create_app())
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as control:
         account = Account(
@@ -231,7 +231,7 @@ async def simulated(open_store, world) -> AsyncIterator:
         made = await control.post(
             "/_sim/accounts", json={"platform": "tieba", "account": ME, "forums": ["天气"]}
         )
-        context = context_over(transport, made.json, monotonic=world.monotonic, now=world.now)
+        context = context_over(transport, made.json, monotonic=runtime.monotonic, now=runtime.now)
         store = await open_store(
             AccountPolicy(
                 account=account,
@@ -248,17 +248,17 @@ async def acts(control):
     return [(entry["post_id"], entry.get("thread")) for entry in log if entry["kind"] == "act"]
 
 
-async def test_f24_every_lost_reply_on_tieba_is_found_by_reading(simulated, world):
+async def test_f24_every_lost_reply_on_tieba_is_found_by_reading(simulated, runtime):
     """Thread and parts are adopted from their public view, and none is created twice."""
     store, adapters, control = simulated
     fault = {"platform": "tieba", "fault": {"kind": "status", "code": 504, "acts": True}}
     for endpoint in ("/c/c/thread/add_pc", "/c/c/post/add_pc"):
         await control.post("/_sim/faults", json={**fault, "endpoint": endpoint, "times": 2})
     await enqueue_posts(
-        store.posts, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=2
+        store.posts, make_post("p", ["a"], runtime.now(), title="警惕诈骗电话"), parts=2
     )
     await run_jobs(store, adapters)
-    await run_on(store, adapters, world, minutes=10)
+    await run_on(store, adapters, runtime, minutes=10)
     delivery = await state_of(store)
     [thread] = (await control.get("/_sim/posts")).json()
     assert (delivery.state, delivery.attempts, delivery.receipt.remote_id) == (
@@ -269,7 +269,7 @@ async def test_f24_every_lost_reply_on_tieba_is_found_by_reading(simulated, worl
     assert [under for _, under in await acts(control)] == [None, thread["id"], thread["id"]]
 
 
-async def test_f46_a_part_in_review_delays_the_next_one(simulated, world):
+async def test_f46_a_part_in_review_delays_the_next_one(simulated, runtime):
     """Seen by its author only, it is not published; when it passes, the rest follows."""
     store, adapters, control = simulated
     hold = {"kind": "review", "verdict": "hold", "seconds": 9999}
@@ -277,17 +277,17 @@ async def test_f46_a_part_in_review_delays_the_next_one(simulated, world):
         "/_sim/faults", json={"endpoint": "/c/c/post/add_pc", "times": 1, "fault": hold}
     )
     await enqueue_posts(
-        store.posts, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=2
+        store.posts, make_post("p", ["a"], runtime.now(), title="警惕诈骗电话"), parts=2
     )
-    await run_on(store, adapters, world, minutes=10)
+    await run_on(store, adapters, runtime, minutes=10)
     waiting = await state_of(store)
     assert (waiting.state, waiting.parts_done, len(await acts(control))) == (State.SUBMITTED, 1, 2)
     await control.post("/_sim/review", json={"account": ME, "verdict": "pass"})
-    await run_on(store, adapters, world, minutes=40, step=timedelta(minutes=1))
+    await run_on(store, adapters, runtime, minutes=40, step=timedelta(minutes=1))
     assert (await state_of(store)).state is State.PUBLISHED
 
 
-async def test_a_deleted_thread_accepts_no_part(simulated, world):
+async def test_a_deleted_thread_accepts_no_part(simulated, runtime):
     """F48: after a deletion between two parts the next part is refused.
 
     The account goes on, and a person decides.
@@ -295,18 +295,18 @@ async def test_a_deleted_thread_accepts_no_part(simulated, world):
     store, adapters, control = simulated
     await control.post("/_sim/settings", json={"tieba_gap": 0})
     await enqueue_posts(
-        store.posts, make_post("p", ["a"], world.now(), title="警惕诈骗电话"), parts=1
+        store.posts, make_post("p", ["a"], runtime.now(), title="警惕诈骗电话"), parts=1
     )
     await run_jobs(store, adapters)
-    world.advance_time(timedelta(seconds=10))
+    runtime.advance_time(timedelta(seconds=10))
     await reconcile_due(store, adapters, 10)
     assert (await state_of(store)).state is State.DUE
     [thread] = (await control.get("/_sim/posts")).json()
     await control.delete(f"/_sim/posts/{thread['id']}")
-    await run_on(store, adapters, world, minutes=2)
+    await run_on(store, adapters, runtime, minutes=2)
     held = await state_of(store)
     assert (held.state, held.reason) == (State.HELD, HoldReason.INCOMPLETE)
     assert await store.queries.pauses() == []
     await store.actions.retract("p", None, named_person("li"), "gone anyway")
-    await run_on(store, adapters, world, minutes=1)
+    await run_on(store, adapters, runtime, minutes=1)
     assert (await state_of(store)).state is State.RETRACTED

@@ -45,15 +45,11 @@ async def test_only_old_uploads_that_nothing_names_are_removed(planner, media, s
     A file stays if a draft or the schedule names it, or if it is younger, put there by hand,
     changed, or a link.
     """
-    unused, young = (
-        put(planner, media, b"unused"),
-        put(planner, media, b"young", age=UPLOAD_GRACE - timedelta(hours=1)),
-    )
+    unused = put(planner, media, b"unused")
+    young = put(planner, media, b"young", age=UPLOAD_GRACE - timedelta(hours=1))
     drafted, planned = put(planner, media, b"drafted"), put(planner, media, b"planned")
-    by_hand, changed = (
-        put(planner, media, b"hand", name="police.png"),
-        put(planner, media, b"first"),
-    )
+    by_hand = put(planner, media, b"hand", name="police.png")
+    changed = put(planner, media, b"first")
     changed.write_bytes(b"second")
     os.utime(changed, (0, 0))
     outside = put(planner, media.parent, b"outside")

@@ -138,12 +138,12 @@ async def test_an_accepted_schedule_is_filed_with_its_final_words(planner):
     assert await planner.store.posts.active_schedule_text() == text
 
 
-async def test_i22_a_version_and_what_it_files_are_written_at_one_instant(planner, world):
+async def test_i22_a_version_and_what_it_files_are_written_at_one_instant(planner, runtime):
     """Nothing of a version is filed later than the version came into force.
 
     The transaction may take long.
     """
-    world.tick = timedelta(milliseconds=5)
+    runtime.tick = timedelta(milliseconds=5)
     await apply_schedule(planner, entry("p"), "schedule.toml")
     read_events = select(AUDIT.c.event, AUDIT.c.at)
     rows = await planner.store.database.read(
@@ -267,11 +267,11 @@ async def test_a_moved_time_moves_the_one_occurrence_until_a_call_was_made(plann
     assert not [one for one in await planner.store.queries.alerts() if one.code == "posts_left_out"]
 
 
-async def test_a_past_time_is_an_error_only_for_a_post_that_is_not_filed(planner, world):
+async def test_a_past_time_is_an_error_only_for_a_post_that_is_not_filed(planner, runtime):
     """A new post in the past is refused; one that is already filed may stay in the file."""
     text = entry("p", at="2026-11-25T09:30:00")
     await apply_schedule(planner, text, "schedule.toml")
-    world.advance_time(timedelta(days=1))
+    runtime.advance_time(timedelta(days=1))
     await apply_schedule(planner, text + entry("q"), "schedule.toml")
     with pytest.raises(ScheduleError) as refused:
         await apply_schedule(planner, text + entry("r", at="2026-11-25T09:30:00"), "schedule.toml")
@@ -290,11 +290,11 @@ async def test_a_cron_edit_applies_to_the_instants_after_it(planner):
     )
 
 
-async def test_f63_of_missed_repeating_posts_only_the_newest_is_made_up_for(planner, world):
+async def test_f63_of_missed_repeating_posts_only_the_newest_is_made_up_for(planner, runtime):
     """After three days of downtime one bulletin is due, not three."""
     text = cron("daily", "0 9 * * *")
     await apply_schedule(planner, text, "schedule.toml")
-    world.advance_time(timedelta(days=4, minutes=10))
+    runtime.advance_time(timedelta(days=4, minutes=10))
     schedule = await active_schedule(planner, "schedule.toml")
     await plan_window(planner, schedule, await planner.store.posts.schedule_version())
     labels = sorted({item.key.occurrence[:10] for item in await deliveries(planner)})
@@ -312,10 +312,10 @@ async def test_a_post_from_outside_the_schedule_is_due_at_once_and_stays(planner
     assert {item.state for item in await deliveries(planner, post=PostId("red"))} == {State.PENDING}
 
 
-async def test_a_resend_is_a_new_occurrence_with_a_marker_of_its_own(planner, world):
+async def test_a_resend_is_a_new_occurrence_with_a_marker_of_its_own(planner, runtime):
     """The ended delivery stays as it is beside the new one."""
     await apply_schedule(planner, entry("p"), "schedule.toml")
-    world.advance_time(timedelta(hours=1))
+    runtime.advance_time(timedelta(hours=1))
     maintenance, _outbox = stores(planner)
     await maintenance.promote_due()
     await maintenance.expire()
@@ -384,10 +384,8 @@ async def test_a_plan_of_an_older_version_is_not_written(planner):
 async def test_planning_ahead_never_removes_what_a_newer_file_names(planner):
     """Only a reload removes posts; a planning run with an older schedule cancels nothing."""
     await apply_schedule(planner, entry("p", at="2026-11-26T09:00:00"), "schedule.toml")
-    older, version = (
-        await active_schedule(planner, "schedule.toml"),
-        await planner.store.posts.schedule_version(),
-    )
+    older = await active_schedule(planner, "schedule.toml")
+    version = await planner.store.posts.schedule_version()
     both = entry("p", at="2026-11-26T09:00:00") + entry("q", at="2026-11-26T09:00:00")
     await apply_schedule(planner, both, "schedule.toml")
     with pytest.raises(ConcurrentUpdateError):
@@ -396,16 +394,14 @@ async def test_planning_ahead_never_removes_what_a_newer_file_names(planner):
 
 
 async def test_planning_ahead_files_nothing_of_a_post_that_a_newer_file_has_left_out(
-    planner, world
+    planner, runtime
 ):
     """Between reading a version and filing from it another host may have applied a newer one."""
     await apply_schedule(planner, cron("daily", "0 12 * * *") + entry("p"), "schedule.toml")
-    older, version = (
-        await active_schedule(planner, "schedule.toml"),
-        await planner.store.posts.schedule_version(),
-    )
+    older = await active_schedule(planner, "schedule.toml")
+    version = await planner.store.posts.schedule_version()
     await apply_schedule(planner, entry("p"), "schedule.toml")
-    world.advance_time(timedelta(days=1))
+    runtime.advance_time(timedelta(days=1))
     with pytest.raises(ConcurrentUpdateError):
         await plan_window(planner, older, version)
     assert {item.state for item in await deliveries(planner, post=PostId("daily"))} == {
@@ -585,10 +581,10 @@ async def test_f85_a_correction_ordered_again_is_refused_or_takes_its_lost_call_
     ].state is State.UNKNOWN
 
 
-async def test_i1_a_second_resend_is_refused(planner, world):
+async def test_i1_a_second_resend_is_refused(planner, runtime):
     """While one new occurrence is open, or once it is published, another would double the post."""
     await apply_schedule(planner, entry("p"), "schedule.toml")
-    world.advance_time(timedelta(hours=1))
+    runtime.advance_time(timedelta(hours=1))
     maintenance, _outbox = stores(planner)
     await maintenance.promote_due()
     await maintenance.expire()
@@ -610,7 +606,7 @@ async def test_a_repeating_post_may_be_sent_now_beside_its_later_instants(planne
         await resend_post(planner, post, post.accounts)
 
 
-async def test_i1_of_two_simultaneous_orders_for_a_new_occurrence_one_is_refused(planner, world):
+async def test_i1_of_two_simultaneous_orders_for_a_new_occurrence_one_is_refused(planner, runtime):
     """Of two simultaneous orders for a repeating post, one is refused.
 
     Two people order at the same moment, and the post is sent once.
@@ -619,7 +615,7 @@ async def test_i1_of_two_simultaneous_orders_for_a_new_occurrence_one_is_refused
     post = await planner.store.posts.get_post(PostId("weekly"))
 
     async def order():
-        world.advance_time(timedelta(microseconds=1))
+        runtime.advance_time(timedelta(microseconds=1))
         return await resend_post(planner, post, post.accounts)
 
     one, other = await asyncio.gather(order(), order(), return_exceptions=True)
@@ -647,13 +643,13 @@ async def lose_call(planner, post, label):
 
 
 async def test_f85_posts_whose_calls_were_lost_with_their_deliveries_come_back_as_unknown(
-    planner, world
+    planner, runtime
 ):
     """Lost calls come back as unknown and are read, however late it is.
 
     The other accounts count as late, and other instants stay removed.
     """
-    world.advance_time(timedelta(days=1, hours=3))
+    runtime.advance_time(timedelta(days=1, hours=3))
     names = (("p", "once"), ("c", START_TIME.isoformat()))
     calls = [
         JournalRecord(

@@ -68,18 +68,18 @@ async def test_f101_a_post_moved_to_a_time_that_is_just_past_is_due_now(planner)
     assert (await deliveries(planner, account=AccountId("a")))[0].state is State.PUBLISHED
 
 
-async def test_f101_asap_on_a_planned_post_sends_it(planner, world):  # noqa: F811 # the fixture
+async def test_f101_asap_on_a_planned_post_sends_it(planner, runtime):  # noqa: F811 # the fixture
     """Without approvals an `asap` post is due at once, and stays due.
 
     Put back before any call, it waits for its time again.
     """
     await apply_schedule(planner, entry("p", at=TOMORROW.isoformat()), FILE)
-    world.advance_time(HOUR)
+    runtime.advance_time(HOUR)
     for _ in range(2):
         await apply_schedule(planner, entry("p"), FILE)
         await replan(planner)
         assert await due_times(planner) == {START_TIME + HOUR}
-        world.advance_time(MINUTE)
+        runtime.advance_time(MINUTE)
     await apply_schedule(planner, entry("p", at=TOMORROW.isoformat()), FILE)
     assert await due_times(planner) == {TOMORROW}
     await apply_schedule(planner, entry("p"), FILE)
@@ -87,7 +87,7 @@ async def test_f101_asap_on_a_planned_post_sends_it(planner, world):  # noqa: F8
     assert (await deliveries(planner, account=AccountId("a")))[0].state is State.PUBLISHED
 
 
-async def test_f101_asap_on_a_planned_post_means_after_its_approvals(approving, world):  # noqa: F811 # the fixture
+async def test_f101_asap_on_a_planned_post_means_after_its_approvals(approving, runtime):  # noqa: F811 # the fixture
     """I5: the approvals for tomorrow do not count; the new ones make the post due.
 
     They come hours later. Put back to a time, the post waits for that time.
@@ -97,7 +97,7 @@ async def test_f101_asap_on_a_planned_post_means_after_its_approvals(approving, 
     await approve(approving.store, "p")
     await apply_schedule(approving, entry("p"), FILE)
     maintenance, outbox = stores(approving)
-    world.advance_time(5 * HOUR)
+    runtime.advance_time(5 * HOUR)
     await maintenance.run()
     assert await outbox.claim(10) == []
     await apply_schedule(approving, planned, FILE)
@@ -112,7 +112,7 @@ async def test_f101_asap_on_a_planned_post_means_after_its_approvals(approving, 
 
 async def test_an_account_that_is_added_to_what_is_due_gets_nothing_unless_a_person_asks(
     planner,  # noqa: F811 # the fixture
-    world,
+    runtime,
 ):
     """An account added to a due post is reported once, and `resend` sends it.
 
@@ -120,7 +120,7 @@ async def test_an_account_that_is_added_to_what_is_due_gets_nothing_unless_a_per
     """
     at = (START_TIME + HOUR).isoformat()
     await apply_schedule(planner, entry("p", at=at, to='["a"]'), FILE)
-    world.advance_time(HOUR + 22 * MINUTE)
+    runtime.advance_time(HOUR + 22 * MINUTE)
     applied = await apply_schedule(planner, entry("p", at=at), FILE)
     assert [(late.post, late.accounts) for late in applied.late_accounts] == [("p", ("b",))]
     await publish(planner, AccountId("a"))
@@ -136,10 +136,10 @@ async def test_an_account_that_is_added_to_what_is_due_gets_nothing_unless_a_per
     assert len(await deliveries(planner)) == 2
 
 
-async def test_an_account_of_the_settings_joins_what_is_to_come(planner, world):  # noqa: F811 # the fixture
+async def test_an_account_of_the_settings_joins_what_is_to_come(planner, runtime):  # noqa: F811 # the fixture
     """After a restart with a larger group, the post of tomorrow is filed for the newcomer."""
     await apply_schedule(planner, entry("p", at=TOMORROW.isoformat(), to='["a"]'), FILE)
-    world.advance_time(HOUR)
+    runtime.advance_time(HOUR)
     assert (await apply_schedule(planner, entry("p", at=TOMORROW.isoformat()), FILE)).filed == 1
 
 
@@ -189,14 +189,14 @@ async def test_i1_an_account_does_not_join_what_a_person_sends_to_it(approving):
 
 
 @pytest.mark.parametrize("changed", [{"title": "新的标题"}, {"at": TOMORROW.isoformat()}])
-async def test_an_id_that_is_used_again_is_reported(planner, world, changed):  # noqa: F811 # the fixture
+async def test_an_id_that_is_used_again_is_reported(planner, runtime, changed):  # noqa: F811 # the fixture
     """F70: an edit of a finished post changes nothing and has the line of its entry.
 
     It keeps no other post back.
     """
     await apply_schedule(planner, entry("p", to='["a"]'), FILE)
     await publish(planner, AccountId("a"))
-    world.advance_time(2 * HOUR)
+    runtime.advance_time(2 * HOUR)
     assert (await apply_schedule(planner, entry("p", to='["a"]') + entry("q"), FILE)).left_out == []
     applied = await apply_schedule(
         planner, entry("p", to='["a"]', **changed) + entry("q") + entry("r"), FILE

@@ -43,20 +43,20 @@ class EditingRuntime(FakeRuntime):
 
 
 @pytest.fixture
-def world():
+def runtime():
     return EditingRuntime()
 
 
 @asynccontextmanager
-async def daemon_of(settings, folder, world):
+async def daemon_of(settings, folder, runtime):
     settings = parse_settings(settings, workspace=folder)
-    async with open_application(settings, world, can_send=False) as application:
-        yield Daemon(application, folder / "schedule.toml", Messages(settings.lang), world.now())
+    async with open_application(settings, runtime, can_send=False) as application:
+        yield Daemon(application, folder / "schedule.toml", Messages(settings.lang), runtime.now())
 
 
 @pytest.fixture
-async def daemon(tmp_path, world):
-    async with daemon_of(SETTINGS, tmp_path, world) as daemon:
+async def daemon(tmp_path, runtime):
+    async with daemon_of(SETTINGS, tmp_path, runtime) as daemon:
         yield daemon
 
 
@@ -84,7 +84,7 @@ def made_a_folder(file):
     file.mkdir()
 
 
-async def test_recipients_are_updated_before_the_first_call(tmp_path, world):
+async def test_recipients_are_updated_before_the_first_call(tmp_path, runtime):
     """An account removed from a group while the daemon was down gets nothing.
 
     The file is the same.
@@ -92,7 +92,7 @@ async def test_recipients_are_updated_before_the_first_call(tmp_path, world):
     (tmp_path / "schedule.toml").write_text(entry("p", to='["g"]'), "utf-8")
     states = []
     for members in ('["a", "b"]', '["a"]'):
-        async with daemon_of(f"{SETTINGS}\n[groups]\ng = {members}\n", tmp_path, world) as daemon:
+        async with daemon_of(f"{SETTINGS}\n[groups]\ng = {members}\n", tmp_path, runtime) as daemon:
             await daemon.load_initial_schedule()
             states.append(
                 {
@@ -124,21 +124,21 @@ async def test_i5_the_owner_of_the_file_is_noted_wherever_the_daemon_runs(
     assert owners == {daemon.schedule_file.owner()}
 
 
-async def test_instants_that_come_within_range_are_filed_after_the_first_calls(daemon, world):
+async def test_instants_that_come_within_range_are_filed_after_the_first_calls(daemon, runtime):
     """A start with the same file and settings files nothing; the next planning run does."""
     daemon.schedule_file.write_text(cron("daily", "0 12 * * *"), "utf-8")
     filed = []
     for step in (daemon.load_initial_schedule, daemon.load_initial_schedule, daemon.plan):
         await step()
         filed.append(len(await daemon.application.store.queries.deliveries()))
-        world.advance_time(timedelta(hours=12))
+        runtime.advance_time(timedelta(hours=12))
     assert filed[0] == filed[1] < filed[2]
 
 
-async def test_f64_a_file_that_is_still_being_written_is_not_read(daemon, world):
+async def test_f64_a_file_that_is_still_being_written_is_not_read(daemon, runtime):
     """F64: half of it, valid by accident, is never applied; the whole file is, in the next run."""
     daemon.schedule_file.write_text(HALF, "utf-8")
-    world.saves = [(daemon.schedule_file, WHOLE)]
+    runtime.saves = [(daemon.schedule_file, WHOLE)]
     await daemon.read_schedule()
     assert await posts_of(daemon) == set()
     await daemon.read_schedule()
@@ -206,7 +206,9 @@ async def test_the_alert_calls_a_post_by_its_number_and_id(daemon):
     ]
 
 
-async def test_a_refused_file_is_read_again_after_longer_and_longer_pauses(daemon, world, readings):
+async def test_a_refused_file_is_read_again_after_longer_and_longer_pauses(
+    daemon, runtime, readings
+):
     """A refused file is read again after longer and longer pauses.
 
     The job, every 20 s, does not parse it each time. Five minutes are the longest pause, and a
@@ -218,14 +220,14 @@ async def test_a_refused_file_is_read_again_after_longer_and_longer_pauses(daemo
         before = len(readings)
         await daemon.read_schedule()
         read_at += [second] * (len(readings) - before)
-        world.advance_time(timedelta(seconds=20))
+        runtime.advance_time(timedelta(seconds=20))
     assert read_at == [0, 20, 60, 140, 300, 600, 900, 1200]
     daemon.schedule_file.write_text(WHOLE, "utf-8")
     await daemon.read_schedule()
     assert await posts_of(daemon) == {PostId("p"), PostId("q")}
 
 
-async def test_a_picture_that_a_refused_file_lacks_is_noticed_when_it_comes(daemon, world):
+async def test_a_picture_that_a_refused_file_lacks_is_noticed_when_it_comes(daemon, runtime):
     """F75: the file is read again at once, although it has not changed."""
     media = daemon.schedule_file.parent / "media"
     media.mkdir()
@@ -267,7 +269,7 @@ async def test_a_file_saved_before_it_is_watched_is_read_within_seconds(daemon, 
 
 @pytest.mark.long
 @pytest.mark.parametrize("how", ["fault", "gone"])
-async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, world, how):
+async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, runtime, how):
     """F74: filed instants are sent although the template is unusable.
 
     An alert says that no more can be planned.
@@ -277,21 +279,21 @@ async def test_f74_a_repeating_post_goes_on_as_far_as_it_is_filed(tmp_path, worl
         "fine", "0 15 * * *"
     )
     (tmp_path / "schedule.toml").write_text(text, "utf-8")
-    async with daemon_of(SETTINGS, tmp_path, world) as daemon:
+    async with daemon_of(SETTINGS, tmp_path, runtime) as daemon:
         await daemon.load_initial_schedule()
     if how == "fault":
         (own / "weibo.txt").write_text("{% if %}", "utf-8")
     else:
         shutil.rmtree(own)
-    async with daemon_of(SETTINGS, tmp_path, world) as daemon:
-        application, fake = daemon.application, FakeAdapter(now=world.now)
+    async with daemon_of(SETTINGS, tmp_path, runtime) as daemon:
+        application, fake = daemon.application, FakeAdapter(now=runtime.now)
         await daemon.report_template_problems()
         await daemon.load_initial_schedule()
         for _ in range(4 * 24):
             await daemon.plan()
             await application.store.maintenance.run()
             await send_due(application.store, dict.fromkeys("ab", fake), 50, daemon.stop_requested)
-            world.advance_time(timedelta(hours=1))
+            runtime.advance_time(timedelta(hours=1))
         states = Counter(
             (item.key.post, item.state) for item in await application.store.queries.deliveries()
         )

@@ -88,10 +88,8 @@ async def test_f100_much_that_settings_take_waits_for_a_person(planner):  # noqa
     )
     assert (applied.filed, list(applied.withheld)) == (2, ["p00", "p01", "p02", "p03"])
     assert await open_accounts(planner) == ["a", "b"]
-    schedule, version = (
-        await active_schedule(one, "schedule.toml"),
-        await planner.store.posts.schedule_version(),
-    )
+    schedule = await active_schedule(one, "schedule.toml")
+    version = await planner.store.posts.schedule_version()
     with pytest.raises(RefusedError, match="settings_removal"):
         await confirm_settings(one, schedule, version, 3, ())
     with pytest.raises(RefusedError, match="settings_removal"):
@@ -139,10 +137,8 @@ async def test_f100_a_number_that_answers_no_question_changes_nothing(planner): 
     """
     both, one = with_group(planner, "a", "b"), with_group(planner, "a")
     await apply_schedule(both, posts(2), "schedule.toml")
-    schedule, version = (
-        await active_schedule(one, "schedule.toml"),
-        await planner.store.posts.schedule_version(),
-    )
+    schedule = await active_schedule(one, "schedule.toml")
+    version = await planner.store.posts.schedule_version()
     for number in (2, 5):
         with pytest.raises(RefusedError, match="no_removal_waits"):
             await confirm_settings(one, schedule, version, number, ())

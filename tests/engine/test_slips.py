@@ -89,7 +89,7 @@ async def reload(planner, text):  # noqa: F811 # the fixture's value
 @pytest.mark.parametrize("slip", SLIPS)
 async def test_f100_a_slip_that_is_put_right_leaves_what_was_never_called_as_it_was(
     planner,  # noqa: F811 # the fixture
-    world,
+    runtime,
     slip,
 ):
     """After a slip and its correction the urgent post is filed, the rest is as before.
@@ -100,10 +100,10 @@ async def test_f100_a_slip_that_is_put_right_leaves_what_was_never_called_as_it_
     await reload(planner, post + OTHER)
     await planner.store.maintenance.promote_due()
     before = shape(await deliveries(planner, post="p"))
-    world.advance_time(SLIP_LASTS)
+    runtime.advance_time(SLIP_LASTS)
     first = await reload(planner, edit(post) + OTHER + entry("urgent-1", extra="urgent = true"))
     assert shape(await deliveries(planner, post="p")) != before
-    world.advance_time(SLIP_LASTS)
+    runtime.advance_time(SLIP_LASTS)
     await planner.store.maintenance.run()
     second = await reload(planner, post + OTHER + entry("urgent-2", extra="urgent = true"))
     await planner.store.maintenance.promote_due()
@@ -114,7 +114,7 @@ async def test_f100_a_slip_that_is_put_right_leaves_what_was_never_called_as_it_
     assert not [one for one in await planner.store.queries.alerts() if one.subject.startswith("p")]
 
 
-async def test_f100_of_what_comes_back_only_what_was_called_stays_cancelled(planner, world):  # noqa: F811
+async def test_f100_of_what_comes_back_only_what_was_called_stays_cancelled(planner, runtime):  # noqa: F811
     """Of two accounts of a post that is deleted and put back, the uncalled one comes back.
 
     The other account has been called and may be tried again.
@@ -122,7 +122,7 @@ async def test_f100_of_what_comes_back_only_what_was_called_stays_cancelled(plan
     await reload(planner, entry("p"))
     await publish(planner, "a")
     await reload(planner, entry("urgent-1"))
-    world.advance_time(SLIP_LASTS)
+    runtime.advance_time(SLIP_LASTS)
     applied = await reload(planner, entry("p") + entry("urgent-2"))
     assert {item.account: item.state for item in await deliveries(planner, post="p")} == {
         "a": State.PUBLISHED,
@@ -131,7 +131,7 @@ async def test_f100_of_what_comes_back_only_what_was_called_stays_cancelled(plan
     assert not applied.left_out
 
 
-async def test_f100_what_comes_back_too_late_is_left_out_alone(planner, world):  # noqa: F811
+async def test_f100_what_comes_back_too_late_is_left_out_alone(planner, runtime):  # noqa: F811
     """A post that is put back after its time stays cancelled, with one alert.
 
     A new post beside it is filed.
@@ -139,7 +139,7 @@ async def test_f100_what_comes_back_too_late_is_left_out_alone(planner, world): 
     text = entry("p", at=AT)
     await reload(planner, text + OTHER)
     await reload(planner, OTHER)
-    world.advance_time(timedelta(hours=4))
+    runtime.advance_time(timedelta(hours=4))
     for version in range(2):
         applied = await reload(planner, text + OTHER + entry(f"urgent-{version}"))
         assert [(one.code, one.facts["post"]) for one in applied.left_out] == [
@@ -180,13 +180,13 @@ async def order_again(planner):  # noqa: F811 # the fixture's value
     await resend_post(planner, await planner.store.posts.get_post(PostId("p")), [A])
 
 
-async def test_f100_i1_what_was_sent_again_by_order_does_not_come_back(planner, world):  # noqa: F811
+async def test_f100_i1_what_was_sent_again_by_order_does_not_come_back(planner, runtime):  # noqa: F811
     """A post that was sent again to one account comes back for the other account alone.
 
     Both accounts expire, a person sends the post to one, and it is moved.
     """
     await reload(planner, entry("p", at=AT))
-    world.advance_time(timedelta(hours=30))
+    runtime.advance_time(timedelta(hours=30))
     await planner.store.maintenance.run()
     await order_again(planner)
     await publish(planner, A)
@@ -200,7 +200,7 @@ async def test_f100_i1_what_was_sent_again_by_order_does_not_come_back(planner, 
 
 async def test_f100_i1_an_order_while_the_plan_is_made_keeps_the_delivery_away(
     planner,  # noqa: F811 # the fixture
-    world,
+    runtime,
     monkeypatch,
 ):
     """An order during planning is found by the transaction, so no delivery comes back.
@@ -208,7 +208,7 @@ async def test_f100_i1_an_order_while_the_plan_is_made_keeps_the_delivery_away(
     A person sends the post again after the plan has read the stored state.
     """
     await reload(planner, entry("p", at=AT, to='["a"]'))
-    world.advance_time(timedelta(hours=30))
+    runtime.advance_time(timedelta(hours=30))
     await planner.store.maintenance.run()
     read = planner.store.posts.stored_posts
 
@@ -246,10 +246,10 @@ async def test_f100_i1_a_correction_that_was_ordered_is_not_sent_twice(planner):
     assert await live(planner, "c") == ["a", "b"]
 
 
-async def test_f100_i1_of_an_order_and_the_schedule_one_comes_back(planner, world):  # noqa: F811
+async def test_f100_i1_of_an_order_and_the_schedule_one_comes_back(planner, runtime):  # noqa: F811
     """An order that left with its post stays so beside the post at a new time."""
     await reload(planner, entry("p", at=AT, to='["a"]') + OTHER)
-    world.advance_time(timedelta(hours=30))
+    runtime.advance_time(timedelta(hours=30))
     await planner.store.maintenance.run()
     await order_again(planner)
     await reload(planner, OTHER)
@@ -259,17 +259,17 @@ async def test_f100_i1_of_an_order_and_the_schedule_one_comes_back(planner, worl
     assert back.key.occurrence == "once"
 
 
-async def test_f100_i1_an_older_order_does_not_come_back_beside_a_newer_one(planner, world):  # noqa: F811
+async def test_f100_i1_an_older_order_does_not_come_back_beside_a_newer_one(planner, runtime):  # noqa: F811
     """A first order stays cancelled beside a newer order that is published.
 
     The first order leaves with its post, and the post is ordered once more.
     """
     await reload(planner, entry("p", at=AT, to='["a"]') + OTHER)
-    world.advance_time(timedelta(hours=30))
+    runtime.advance_time(timedelta(hours=30))
     await planner.store.maintenance.run()
     await order_again(planner)
     await reload(planner, OTHER)
-    world.advance_time(SLIP_LASTS)
+    runtime.advance_time(SLIP_LASTS)
     await order_again(planner)
     await publish(planner, "a")
     await reload(planner, entry("p", at=AT, to='["a"]') + OTHER)
@@ -281,7 +281,7 @@ async def test_f100_i1_an_older_order_does_not_come_back_beside_a_newer_one(plan
 )
 async def test_f100_what_no_call_can_have_begun_for_comes_back_and_goes_out_once(
     planner,  # noqa: F811 # the fixture
-    world,
+    runtime,
     outcome,
 ):
     """An account that left `to` before any call can have begun comes back and is sent once.
@@ -297,7 +297,7 @@ async def test_f100_what_no_call_can_have_begun_for_comes_back_and_goes_out_once
     await reload(planner, text.replace('["all"]', '["b"]'))
     [lost] = await deliveries(planner, post="p", account=A)
     assert lost.state is State.CANCELLED
-    world.advance_time(timedelta(minutes=2))
+    runtime.advance_time(timedelta(minutes=2))
     applied = await reload(planner, text)
     await publish(planner, A)
     [back] = await deliveries(planner, post="p", account=A)

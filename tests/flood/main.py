@@ -214,10 +214,8 @@ class Outcome:
         )
         failed = len(self.quiet.failed) + len(self.flooded.failed)
         yield Figure(id="", name="requests of people that failed", value=failed, goal=0)
-        sent, wanted = (
-            self.counts.get("sign-ins sent", 0),
-            size.min_share * size.addresses * size.seconds / ATTEMPT_SECONDS,
-        )
+        sent = self.counts.get("sign-ins sent", 0)
+        wanted = size.min_share * size.addresses * size.seconds / ATTEMPT_SECONDS
         yield Figure(
             id="", name="sign-ins of the flood", value=sent, goal=round(wanted), is_minimum=True
         )

@@ -66,11 +66,9 @@ LONGEST_PERIOD = {"notify": 20.0, "monitor": 30.0}
 People are notified within a minute, and an account is read within a minute after it is due (I11).
 """
 
-INSERTED, ENDED, CLEARED = (
-    ("AFTER INSERT", "TRUE"),
-    ("AFTER UPDATE OF ended_at", "OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL"),
-    ("AFTER UPDATE OF cleared_at", "OLD.cleared_at IS NULL AND NEW.cleared_at IS NOT NULL"),
-)
+INSERTED = ("AFTER INSERT", "TRUE")
+ENDED = ("AFTER UPDATE OF ended_at", "OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL")
+CLEARED = ("AFTER UPDATE OF cleared_at", "OLD.cleared_at IS NULL AND NEW.cleared_at IS NOT NULL")
 TRIGGERS = (
     ("attempt", "id", "intended_at", INSERTED),
     ("attempt", "id", "ended_at", ENDED),

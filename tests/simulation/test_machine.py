@@ -1,4 +1,4 @@
-"""The same world, driven step by step by Hypothesis.
+"""The same simulation, driven step by step by Hypothesis.
 
 It looks for the shortest story that breaks a promise.
 """

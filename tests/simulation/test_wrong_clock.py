@@ -26,11 +26,9 @@ def run_seed(seed):
     shape.command_times = shape.freezes = []
     with opened(seed, shape, entries_of(seed, shape)) as simulation:
         for _ in range(SETS):
-            at, by, seconds = (
-                rng.uniform(1, shape.storm * 0.7),
-                rng.choice(AMOUNTS),
-                rng.uniform(2, 90),
-            )
+            at = rng.uniform(1, shape.storm * 0.7)
+            by = rng.choice(AMOUNTS)
+            seconds = rng.uniform(2, 90)
             simulation.loop.call_later(at, simulation.set_clock, by)
             simulation.loop.call_later(at + seconds, simulation.set_clock, 0.0)
             if rng.random() < 0.6:

@@ -10,13 +10,13 @@ from publisher.store.monitor.adapter_state import MemoryTokenStore, StoredAdapte
 from publisher.store.recovery.setup import prepare_database
 
 
-async def test_no_change_of_adapter_state_is_lost(database_url, tmp_path, world):
+async def test_no_change_of_adapter_state_is_lost(database_url, tmp_path, runtime):
     """F42: three workers that count in one value count right.
 
     Each worker gets the value from before its own write.
     """
-    await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", world)
-    workers = [Database(open_engine(database_url), world) for _ in range(3)]
+    await prepare_database(database_url, "drill", tmp_path / "intents.jsonl", runtime)
+    workers = [Database(open_engine(database_url), runtime) for _ in range(3)]
     notes = [StoredAdapterState(database=worker, login=LoginId("wechat/a")) for worker in workers]
     reported = await asyncio.gather(
         *(
@@ -33,16 +33,16 @@ async def test_no_change_of_adapter_state_is_lost(database_url, tmp_path, world)
         await worker.close()
 
 
-async def test_f98_a_token_is_good_with_its_own_secret_only(world):
+async def test_f98_a_token_is_good_with_its_own_secret_only(runtime):
     """F98: a former secret's token, or one fetched during the replacement, is never used.
 
     It must not answer for the new secret.
     """
     secret, fetched = {"app_secret": "1"}, iter("abc")
-    tokens = MemoryTokenStore(login="l", now=world.now, secret=lambda: secret)
+    tokens = MemoryTokenStore(login="l", now=runtime.now, secret=lambda: secret)
 
     async def fetch():
-        return Token(value=next(fetched), expires_at=world.now() + timedelta(hours=2))
+        return Token(value=next(fetched), expires_at=runtime.now() + timedelta(hours=2))
 
     async def fetch_while_replaced():
         nonlocal secret

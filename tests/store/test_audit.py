@@ -99,12 +99,12 @@ async def test_the_database_itself_refuses_changes(open_store, statement):
     assert (await store.audit.verify(())).is_sound
 
 
-async def test_a_change_and_its_entry_come_together_or_not_at_all(open_store, world):
+async def test_a_change_and_its_entry_come_together_or_not_at_all(open_store, runtime):
     """A kill right before the entry leaves neither the change nor a gap in the chain."""
     store = await open_with_entries(open_store)
     head = await store.audit.read_checkpoint()
-    world.failpoints = {"audit.before_append": ("raise", 1)}
-    world._hit_counts.clear()  # the failpoint counts from here
+    runtime.failpoints = {"audit.before_append": ("raise", 1)}
+    runtime._hit_counts.clear()  # the failpoint counts from here
     with pytest.raises(FailpointRaisedError):
         await store.actions.resume("all", named_person("王"))
     assert [pause.scope for pause in await store.queries.pauses()] == ["all"]
@@ -118,10 +118,10 @@ async def test_f83_a_full_disk_at_the_outcome_leaves_it_unknown_and_stops_claimi
 
     Nothing more is claimed meanwhile.
     """
-    world, disk = FakeRuntime(), SmallDisk()
+    runtime, disk = FakeRuntime(), SmallDisk()
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
-    await prepare_database(url, "drill", tmp_path / "intents.jsonl", world)
-    database = Database(open_engine(url), world)
+    await prepare_database(url, "drill", tmp_path / "intents.jsonl", runtime)
+    database = Database(open_engine(url), runtime)
     event.listen(database.engine, "begin", disk.limit)
     terms = {item.account.id: item for item in map(make_policy, ACCOUNTS)}
     store = Store(database=database, policies=terms, worker=WorkerId("worker-1"))
@@ -144,7 +144,7 @@ async def test_f83_a_full_disk_at_the_outcome_leaves_it_unknown_and_stops_claimi
         State.SENDING: 2,
     }
     disk.pages = disk.PLENTY
-    world.advance_time(timedelta(hours=1))
+    runtime.advance_time(timedelta(hours=1))
     assert await store.maintenance.expire_leases() == 2
     assert Counter(item.state for item in await queries.deliveries()) == {
         State.DUE: 4,
@@ -241,13 +241,13 @@ async def copy(tmp_path):
 
     The copy has no triggers.
     """
-    world = FakeRuntime()
+    runtime = FakeRuntime()
     url = f"sqlite:///{tmp_path / 'true.db'}"
     journal = tmp_path / "intents.jsonl"
-    await prepare_database(url, "drill", journal, world)
+    await prepare_database(url, "drill", journal, runtime)
     terms = {item.account.id: item for item in map(make_policy, ACCOUNTS)}
     store = Store(
-        database=Database(open_engine(url), world, IntentJournal(journal)),
+        database=Database(open_engine(url), runtime, IntentJournal(journal)),
         policies=terms,
         worker=WorkerId("w"),
     )
@@ -265,7 +265,7 @@ async def copy(tmp_path):
         for name in ("update", "delete", "replace"):
             connection.execute(f"DROP TRIGGER audit_no_{name}")
     store = Store(
-        database=Database(open_engine(f"sqlite:///{tmp_path / 'publisher.db'}"), world),
+        database=Database(open_engine(f"sqlite:///{tmp_path / 'publisher.db'}"), runtime),
         policies={},
         worker="w",
     )

@@ -74,8 +74,8 @@ class BackupWorkspace:
             folder / "backup.db",
             CheckpointTargets(file=folder / "anchors.log"),
         )
-        self.world = FakeRuntime()
-        self.fake = FakeAdapter(now=self.world.now)
+        self.runtime = FakeRuntime()
+        self.fake = FakeAdapter(now=self.runtime.now)
         self.store = None
 
     @property
@@ -83,8 +83,8 @@ class BackupWorkspace:
         return f"sqlite:///{self.file}"
 
     async def open(self):
-        await prepare_database(self.url, "drill", self.journal, self.world)
-        self.use(Database(open_engine(self.url), self.world, IntentJournal(self.journal)))
+        await prepare_database(self.url, "drill", self.journal, self.runtime)
+        self.use(Database(open_engine(self.url), self.runtime, IntentJournal(self.journal)))
         await self.post_store.register_logins()
         return self
 
@@ -109,7 +109,7 @@ class BackupWorkspace:
         """Read the platform until no outcome is unknown any more."""
         await self.store.maintenance.expire_own_leases()
         for _ in range(6):
-            self.world.advance_time(SETTLE)
+            self.runtime.advance_time(SETTLE)
             await reconcile_due(self.store, {A: self.fake}, 9)
 
     async def states(self):
@@ -119,7 +119,7 @@ class BackupWorkspace:
         await self.store.database.close()
 
     def copy(self):
-        return make_backup(self.file, self.backup, self.journal, self.world)
+        return make_backup(self.file, self.backup, self.journal, self.runtime)
 
     async def restore_backup(self, source, *, is_incomplete_fine=False):
         """Restore as the command does."""
@@ -127,15 +127,15 @@ class BackupWorkspace:
         incoming, label = stage_copy(source, self.file, "drill", cut.chain if cut else None)
         anchors = checkpoints_to_compare([cut] if cut else [], self.file)
         url = f"sqlite:///{incoming}"
-        migrate(url, "drill", None, self.world)
-        self.use(Database(open_engine(url), self.world))
+        migrate(url, "drill", None, self.runtime)
+        self.use(Database(open_engine(url), self.runtime))
         memory = read_intents(self.journal, label, START_TIME, allows_incomplete=is_incomplete_fine)
         settled = await self.store.database.write(
             lambda unit: finish_restore(self.store, unit, memory, label, anchors, LI)
         )
         await self.close()
-        self.kept = commit_swap(incoming, self.file, self.world.now())
-        finish_swaps(self.file, self.journal, self.world)
+        self.kept = commit_swap(incoming, self.file, self.runtime.now())
+        finish_swaps(self.file, self.journal, self.runtime)
         return settled
 
     def posts_on_platform(self):
@@ -174,10 +174,10 @@ async def test_a_backup_is_dated_to_the_beginning_of_its_creation(workspace, mon
 
     def copy_slowly(source, target):
         copy_database(source, target)
-        workspace.world.advance_time(timedelta(minutes=10))
+        workspace.runtime.advance_time(timedelta(minutes=10))
 
     monkeypatch.setattr("publisher.store.recovery.backup.copy_database", copy_slowly)
-    began_at = workspace.world.now()
+    began_at = workspace.runtime.now()
     assert workspace.copy().at == began_at.isoformat()
     await workspace.close()
 
@@ -248,7 +248,7 @@ async def test_a_database_with_code_of_others_is_neither_restored_nor_opened(wor
     with pytest.raises(RefusedError, match=r"database_(foreign_code|schema_differs)"):
         read_backup_info(workspace.backup)
     with pytest.raises(RefusedError, match=r"database_(foreign_code|schema_differs)"):
-        await prepare_database(workspace.url, "drill", workspace.journal, workspace.world)
+        await prepare_database(workspace.url, "drill", workspace.journal, workspace.runtime)
 
 
 def test_a_table_with_a_name_that_is_half_a_statement_is_read_as_a_table(tmp_path):
@@ -291,9 +291,9 @@ async def test_f85_posts_sent_after_the_backup_are_read_and_not_sent_again(works
     await workspace.send()
     await workspace.enqueue_posts("waiting", at=START_TIME + timedelta(minutes=1))
     workspace.copy()
-    workspace.world.advance_time(timedelta(minutes=1))
+    workspace.runtime.advance_time(timedelta(minutes=1))
     await workspace.send()
-    await workspace.enqueue_posts("since", at=workspace.world.now())
+    await workspace.enqueue_posts("since", at=workspace.runtime.now())
     workspace.fake.script.append(workspace.fake.lose_reply)
     await workspace.send()
     await workspace.close()
@@ -306,13 +306,13 @@ async def test_f85_posts_sent_after_the_backup_are_read_and_not_sent_again(works
     assert sorted(item.code for item in await workspace.queries.alerts()) == [
         "attempt_orphaned", "attempt_recovered", "database_restored",
     ]  # fmt: skip
-    await workspace.enqueue_posts("since", "new", at=workspace.world.now())
+    await workspace.enqueue_posts("since", "new", at=workspace.runtime.now())
     assert (await workspace.states())["since"] == "unknown"
     await workspace.send()
     assert len(workspace.posts_on_platform()) == 3
     await workspace.read()
     await workspace.store.actions.resume("all", LI)
-    await workspace.enqueue_posts("newer", at=workspace.world.now())
+    await workspace.enqueue_posts("newer", at=workspace.runtime.now())
     await workspace.send()
     states = await workspace.states()
     assert {states[name] for name in ("before", "waiting", "since", "newer")} == {"published"}
@@ -356,8 +356,8 @@ async def test_f85_without_a_journal_whatever_may_be_published_is_read_first(wor
     await workspace.open()
     await workspace.enqueue_posts("p", "later", at=START_TIME + timedelta(minutes=1))
     workspace.copy()
-    workspace.world.advance_time(timedelta(minutes=1))
-    await workspace.enqueue_posts("since", at=workspace.world.now())
+    workspace.runtime.advance_time(timedelta(minutes=1))
+    await workspace.enqueue_posts("since", at=workspace.runtime.now())
     await workspace.send()
     await workspace.close()
     workspace.journal.unlink()
@@ -365,7 +365,7 @@ async def test_f85_without_a_journal_whatever_may_be_published_is_read_first(wor
         await workspace.restore_backup(workspace.backup)
     assert refused.value.code == "journal_missing"
     await workspace.close()
-    workspace.world.advance_time(timedelta(minutes=5))
+    workspace.runtime.advance_time(timedelta(minutes=5))
     settled = await workspace.restore_backup(workspace.backup, is_incomplete_fine=True)
     assert settled.unresolved == 2
     workspace.journal.touch()
@@ -375,7 +375,7 @@ async def test_f85_without_a_journal_whatever_may_be_published_is_read_first(wor
     await workspace.read()
     assert set((await workspace.states()).values()) == {"published"}
     assert set(workspace.posts_on_platform().values()) == {1}
-    await workspace.enqueue_posts("fresh", at=workspace.world.now() + timedelta(minutes=1))
+    await workspace.enqueue_posts("fresh", at=workspace.runtime.now() + timedelta(minutes=1))
     assert (await workspace.states())["fresh"] == "pending"
     await workspace.close()
 
@@ -404,7 +404,7 @@ async def test_f85_without_a_journal_held_deliveries_may_have_been_resolved_sinc
     assert await workspace.states() == {"ruled": "published", "left": "held"}
     await workspace.close()
     workspace.journal.unlink()
-    workspace.world.advance_time(timedelta(minutes=5))
+    workspace.runtime.advance_time(timedelta(minutes=5))
     settled = await workspace.restore_backup(workspace.backup, is_incomplete_fine=True)
     assert settled.unresolved == 2
     workspace.journal.touch()
@@ -431,7 +431,7 @@ async def test_f85_without_a_journal_a_known_unknown_outcome_keeps_its_own_basel
     await workspace.enqueue_posts("p")
     workspace.fake.script.append(workspace.fake.lose_reply)
     await workspace.send()
-    workspace.world.advance_time(SETTLE)
+    workspace.runtime.advance_time(SETTLE)
     workspace.copy()
     await workspace.close()
     workspace.journal.unlink()
@@ -447,7 +447,7 @@ async def test_f85_without_a_journal_a_known_unknown_outcome_keeps_its_own_basel
         lambda connection: connection.execute(query).all()
     )
     assert known.newest_id == "1"
-    assert known.baseline_at < workspace.world.now() - SETTLE
+    assert known.baseline_at < workspace.runtime.now() - SETTLE
     assert doubted == known
     await workspace.close()
 
@@ -515,7 +515,7 @@ async def test_a_killed_restore_is_finished_by_the_next_start(workspace, passing
     incoming, _label = stage_copy(workspace.backup, workspace.file, "drill", None)
     await workspace.close()
     workspace.file.with_name("publisher.db-wal").write_bytes(wal)
-    kept = commit_swap(incoming, workspace.file, workspace.world.now())
+    kept = commit_swap(incoming, workspace.file, workspace.runtime.now())
     if passing == 2:
         with pytest.raises(FailpointRaisedError):
             finish_swaps(
@@ -563,7 +563,7 @@ async def test_a_recorded_restore_is_distinguished_from_a_silent_cut(workspace):
     ]
     await workspace.close()
     silent = Database(
-        open_engine(f"sqlite:///{workspace.file.with_name('silent.db')}"), workspace.world
+        open_engine(f"sqlite:///{workspace.file.with_name('silent.db')}"), workspace.runtime
     )
     workspace.use(silent)
     found = await workspace.store.audit.verify(anchors)
@@ -612,7 +612,7 @@ async def test_f84_a_damaged_database_keeps_the_log_that_a_kill_left_beside_it(w
     url = f"sqlite:///{dead / workspace.file.name}"
     with pytest.raises(RefusedError) as refused:
         await prepare_database(
-            url, "drill", workspace.journal, workspace.world, checks_integrity=True
+            url, "drill", workspace.journal, workspace.runtime, checks_integrity=True
         )
     assert refused.value.code == "database_corrupt"
     assert {name: (dead / name).read_bytes() for name in before} == before
@@ -662,13 +662,13 @@ async def test_old_lines_leave_the_journal_once_their_calls_are_over(workspace):
             ATTEMPT.update().where(ATTEMPT.c.delivery == 2).values(ended_at=None)
         )
     )
-    workspace.world.advance_time(JOURNAL_RETENTION + timedelta(days=1))
+    workspace.runtime.advance_time(JOURNAL_RETENTION + timedelta(days=1))
     await workspace.read()
-    await workspace.enqueue_posts("young", at=workspace.world.now())
+    await workspace.enqueue_posts("young", at=workspace.runtime.now())
     await workspace.send()
     assert await compact_journal(workspace.store) == 1
     assert await compact_journal(workspace.store) == 0
-    await workspace.enqueue_posts("next", at=workspace.world.now())
+    await workspace.enqueue_posts("next", at=workspace.runtime.now())
     await workspace.send()
     posts = [line.post for line in read_records(workspace.journal)]
     assert posts == ["doubt", "young", "next"]

@@ -90,12 +90,10 @@ async def test_i20_a_claim_is_made_between_the_batches_of_an_acceptance(store, m
     """An urgent post is claimed and its intent written while most accepted posts are unfiled."""
     await enqueue_posts(store.posts, URGENT)
     await store.maintenance.promote_due()
-    loop, has_begun, is_asked, filed = (
-        asyncio.get_running_loop(),
-        asyncio.Event(),
-        threading.Event(),
-        [],
-    )
+    loop = asyncio.get_running_loop()
+    has_begun = asyncio.Event()
+    is_asked = threading.Event()
+    filed = []
     record_intents = store.outbox._record_intents
 
     def wait_for_the_claim(_runtime, name):

@@ -90,7 +90,7 @@ def test_i24_the_record_stays_small(path):
 
 
 async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_unknown_outcome(
-    open_store, path, world
+    open_store, path, runtime
 ):
     """The next start finds that the call never began, and the delivery is due again.
 
@@ -109,12 +109,12 @@ async def test_f02_a_daemon_killed_before_the_first_byte_leaves_no_unknown_outco
     assert found[requests[1].delivery].state is State.DUE
     ended = select(ATTEMPT.c.outcome).where(ATTEMPT.c.delivery == requests[1].delivery)
     assert await again.database.read(lambda connection: connection.scalar(ended)) == "not_sent"
-    world.advance_time(timedelta(minutes=1))
+    runtime.advance_time(timedelta(minutes=1))
     [lease] = await again.outbox.claim(10)
     assert (await again.outbox.record_intent(lease)).attempt == 2
 
 
-async def expire_before_call(open_store, path, world):
+async def expire_before_call(open_store, path, runtime):
     """Write the intent of a call that never begins, and let its lease expire in this process."""
     store = await open_store(calls=record_of(path))
     await store.maintenance.expire_own_leases()
@@ -122,29 +122,29 @@ async def expire_before_call(open_store, path, world):
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(10)
     await store.outbox.record_intent(lease)
-    world.advance_time(timedelta(minutes=2))
+    runtime.advance_time(timedelta(minutes=2))
     assert await store.maintenance.expire_leases() == 1
     return store, lease
 
 
 async def test_f82_a_lease_that_ends_without_a_call_leaves_no_unknown_outcome_in_the_same_process(
-    open_store, path, world
+    open_store, path, runtime
 ):
     """A call that was not written to the journal did not begin, and is tried after its lease.
 
     It could not be written.
     """
-    store, _lease = await expire_before_call(open_store, path, world)
+    store, _lease = await expire_before_call(open_store, path, runtime)
     [delivery] = await store.queries.deliveries()
     assert delivery.state is State.DUE
 
 
-async def test_f15_a_late_unknown_does_not_overrule_the_proof(open_store, path, world):
+async def test_f15_a_late_unknown_does_not_overrule_the_proof(open_store, path, runtime):
     """A late Unknown does not overrule the record: the call never began.
 
     It has less information than the record, so nothing is unknown.
     """
-    store, lease = await expire_before_call(open_store, path, world)
+    store, lease = await expire_before_call(open_store, path, runtime)
     assert (await store.outbox.record_outcome(lease, Unknown(reason="timeout"))).state is State.DUE
     ended = select(ATTEMPT.c.outcome, ATTEMPT.c.detail)
     [(outcome, detail)] = await store.database.read(
@@ -173,7 +173,7 @@ def test_a_call_does_not_begin_once_its_record_is_closed(path):
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-async def test_f15_a_record_proves_nothing_about_another_hosts_call(open_store, path, world):
+async def test_f15_a_record_proves_nothing_about_another_hosts_call(open_store, path, runtime):
     """A call that failed here and was made elsewhere is unknown when the other host dies.
 
     The call has an intent.
@@ -186,7 +186,7 @@ async def test_f15_a_record_proves_nothing_about_another_hosts_call(open_store, 
     [lease] = await other.outbox.claim(10)
     request = await other.outbox.record_intent(lease)
     one.call_record.record_pending([(request.delivery, request.fencing_token)])
-    world.advance_time(timedelta(minutes=2))
+    runtime.advance_time(timedelta(minutes=2))
     assert await one.maintenance.expire_leases() == 1
     [delivery] = await one.queries.deliveries()
     assert delivery.state is State.UNKNOWN

@@ -45,7 +45,7 @@ class Accounts:
     """One account in a store, first as one identity and then as another."""
 
     open_store: object
-    world: object
+    runtime: object
 
     async def open(self, identity, *, parts=0, method="call", reported=()):
         """Open the store with settings that give the account this identity and this way of sending.
@@ -64,8 +64,8 @@ class Accounts:
 
 
 @pytest.fixture
-def accounts(open_store, world):
-    return Accounts(open_store, world)
+def accounts(open_store, runtime):
+    return Accounts(open_store, runtime)
 
 
 async def make_open(store, outcome, *, parts=0):
@@ -75,11 +75,11 @@ async def make_open(store, outcome, *, parts=0):
     return await store.outbox.record_outcome(lease, outcome)
 
 
-async def run_jobs(store, world, adapter):
+async def run_jobs(store, runtime, adapter):
     """Let hours pass, with every job that may call a platform."""
     adapters = {AccountId("a"): adapter}
     for _ in range(8):
-        world.advance_time(HOUR)
+        runtime.advance_time(HOUR)
         await store.maintenance.run()
         await send_due(store, adapters, 10, asyncio.Event())
         await reconcile_due(store, adapters, 10)
@@ -109,53 +109,53 @@ async def verify_held(store):
     ],
     ids=["unknown", "submitted"],
 )
-async def test_f96_an_open_outcome_is_not_looked_for_on_another_account(accounts, world, outcome):
+async def test_f96_an_open_outcome_is_not_looked_for_on_another_account(accounts, runtime, outcome):
     """F96: the present account gets neither a read nor a second call; a person decides."""
     await make_open(await accounts.open("former"), outcome)
     store = await accounts.open("present")
-    await run_jobs(store, world, ForbiddenAdapter(now=world.now))
+    await run_jobs(store, runtime, ForbiddenAdapter(now=runtime.now))
     held = await verify_held(store)
     assert held.attempts == 1
 
 
-async def test_f96_a_restored_identity_is_looked_for_again(accounts, world):
+async def test_f96_a_restored_identity_is_looked_for_again(accounts, runtime):
     """F96: once the settings are put back, the delivery is found on the account that sent it."""
-    fake = FakeAdapter(now=world.now)
+    fake = FakeAdapter(now=runtime.now)
     former = await accounts.open("former")
     await enqueue_posts(former.posts, make_post("p", ["a"], START_TIME))
     fake.script.append(fake.lose_reply)
     await former.maintenance.run()
     await send_due(former, {AccountId("a"): fake}, 10, asyncio.Event())
     present = await accounts.open("present")
-    await run_jobs(present, world, ForbiddenAdapter(now=world.now))
+    await run_jobs(present, runtime, ForbiddenAdapter(now=runtime.now))
     held = await verify_held(present)
     await resolve_delivery(former, held, Resolution.PUBLISHED, by=WANG, reason="put back")
     await reconcile_due(former, {AccountId("a"): fake}, 10)
     assert ((await only(former)).state, len(fake.calls)) == (State.PUBLISHED, 1)
 
 
-async def test_f96_a_person_may_send_it_on_the_present_account(accounts, world):
+async def test_f96_a_person_may_send_it_on_the_present_account(accounts, runtime):
     """F96: on a person's order the post is sent as the present account, and stays its own."""
     await make_open(await accounts.open("former"), Unknown(reason="reset"))
-    store, fake = await accounts.open("present"), FakeAdapter(now=world.now)
-    await reconcile_due_after(store, world)
+    store, fake = await accounts.open("present"), FakeAdapter(now=runtime.now)
+    await reconcile_due_after(store, runtime)
     await resolve_delivery(store, await only(store), Resolution.RESEND, by=WANG, reason="checked")
     fake.script.append(fake.lose_reply)
     await send_due(store, {AccountId("a"): fake}, 10, asyncio.Event())
-    await run_jobs(store, world, fake)
+    await run_jobs(store, runtime, fake)
     assert ((await only(store)).state, len(fake.calls)) == (State.PUBLISHED, 1)
     assert fake.calls[0].identity == "present"
 
 
-async def reconcile_due_after(store, world):
-    world.advance_time(HOUR)
-    await reconcile_due(store, {AccountId("a"): ForbiddenAdapter(now=world.now)}, 10)
+async def reconcile_due_after(store, runtime):
+    runtime.advance_time(HOUR)
+    await reconcile_due(store, {AccountId("a"): ForbiddenAdapter(now=runtime.now)}, 10)
 
 
 @pytest.mark.parametrize(
     "outcome", [Published(receipt=receipt()), Unknown(reason="reset")], ids=["published", "unknown"]
 )
-async def test_f96_nothing_is_deleted_on_another_account(accounts, world, outcome):
+async def test_f96_nothing_is_deleted_on_another_account(accounts, runtime, outcome):
     """F96: a retraction of the former account's post calls nothing on the present one.
 
     A person deletes the post.
@@ -163,13 +163,13 @@ async def test_f96_nothing_is_deleted_on_another_account(accounts, world, outcom
     await make_open(await accounts.open("former"), outcome)
     store = await accounts.open("present")
     await store.actions.retract(PostId("p"), None, WANG, "wrong")
-    await run_jobs(store, world, ForbiddenAdapter(now=world.now))
+    await run_jobs(store, runtime, ForbiddenAdapter(now=runtime.now))
     held = await verify_held(store)
     await resolve_delivery(store, held, Resolution.NOT_PUBLISHED, by=WANG, reason="deleted there")
     assert (await only(store)).state is State.RETRACTED
 
 
-async def test_f96_a_further_part_does_not_follow_on_another_account(accounts, world):
+async def test_f96_a_further_part_does_not_follow_on_another_account(accounts, runtime):
     """F96: the present account sends no part of a text begun by the former one.
 
     Not even a person's order changes that.
@@ -177,26 +177,26 @@ async def test_f96_a_further_part_does_not_follow_on_another_account(accounts, w
     await make_open(await accounts.open("former", parts=1), Published(receipt=receipt()), parts=1)
     store = await accounts.open("present", parts=1)
     for _ in range(2):
-        await run_jobs(store, world, ForbiddenAdapter(now=world.now))
+        await run_jobs(store, runtime, ForbiddenAdapter(now=runtime.now))
         held = await verify_held(store)
         await resolve_delivery(store, held, Resolution.RESEND, by=WANG, reason="go on")
 
 
-async def test_f96_no_second_call_follows_on_another_account(accounts, world):
+async def test_f96_no_second_call_follows_on_another_account(accounts, runtime):
     """F96: absence that was proven on the former account leads to no call on the present one."""
     store = await accounts.open("former")
     await make_open(store, Unknown(reason="reset"))
-    assert (await prove_absent(store, world)).state is State.DUE
+    assert (await prove_absent(store, runtime)).state is State.DUE
     store = await accounts.open("present")
-    await run_jobs(store, world, ForbiddenAdapter(now=world.now))
+    await run_jobs(store, runtime, ForbiddenAdapter(now=runtime.now))
     await verify_held(store)
 
 
-async def test_f96_what_was_never_called_goes_out_on_the_present_account(accounts, world):
+async def test_f96_what_was_never_called_goes_out_on_the_present_account(accounts, runtime):
     """F96: where no call may have had an effect, a changed identity holds nothing back."""
     await make_open(await accounts.open("former"), NotSent(reason="dns_failed"))
-    store, fake = await accounts.open("present"), FakeAdapter(now=world.now)
-    world.advance_time(MINUTE)
+    store, fake = await accounts.open("present"), FakeAdapter(now=runtime.now)
+    runtime.advance_time(MINUTE)
     await store.maintenance.run()
     await send_due(store, {AccountId("a"): fake}, 10, asyncio.Event())
     assert ((await only(store)).state, [call.identity for call in fake.calls]) == (
@@ -205,13 +205,13 @@ async def test_f96_what_was_never_called_goes_out_on_the_present_account(account
     )
 
 
-async def test_f96_posts_of_the_former_account_are_not_taken_for_removed(accounts, world):
+async def test_f96_posts_of_the_former_account_are_not_taken_for_removed(accounts, runtime):
     """F96: the present account's list proves nothing about the former one; one alert says so.
 
     The same holds for its figures and its older posts.
     """
     former = await accounts.open("former")
-    fake = FakeAdapter(now=world.now)
+    fake = FakeAdapter(now=runtime.now)
     await enqueue_posts(former.posts, make_post("p", ["a"], START_TIME))
     await former.maintenance.run()
     await send_due(former, {AccountId("a"): fake}, 10, asyncio.Event())
@@ -219,20 +219,18 @@ async def test_f96_posts_of_the_former_account_are_not_taken_for_removed(account
     own = ObservedPost(
         remote_id="s", url="https://fake.example/s", published_at=START_TIME + MINUTE, text="别的"
     )
-    store, present = (
-        await accounts.open("present"),
-        ForbiddenAdapter(now=world.now, external_posts=[own]),
-    )
+    store = await accounts.open("present")
+    present = ForbiddenAdapter(now=runtime.now, external_posts=[own])
     for _ in range(5):
-        world.advance_time(2 * HOUR)
+        runtime.advance_time(2 * HOUR)
         assert await monitor_due(store, {AccountId("a"): present}, 10) == 1
     assert (await only(store)).state is State.PUBLISHED
     [alert] = await store.queries.alerts()
     assert alert.code == "account_identity_changed"
     assert {**BOTH, "account": "a", "number": "1"}.items() <= alert.facts.items()
-    world.advance_time(2 * HOUR)
+    runtime.advance_time(2 * HOUR)
     await monitor_due(former, {AccountId("a"): fake}, 10)
-    assert (await store.queries.alerts(), (await only(store)).verified_at) == ([], world.now())
+    assert (await store.queries.alerts(), (await only(store)).verified_at) == ([], runtime.now())
 
 
 @pytest.mark.parametrize(
@@ -255,7 +253,7 @@ async def test_f96_posts_of_the_former_account_are_not_taken_for_removed(account
     ],
 )  # fmt: skip
 async def test_f96_two_spellings_of_one_account_are_no_change(
-    accounts, world, first, second, is_same
+    accounts, runtime, first, second, is_same
 ):
     """F96, F97: only the platform's own word makes two spellings one.
 
@@ -264,13 +262,13 @@ async def test_f96_two_spellings_of_one_account_are_no_change(
     former = await accounts.open(first[0], reported=first[1])
     await make_open(former, Unknown(reason="reset"))
     store = await accounts.open(second[0], reported=second[1])
-    world.advance_time(MINUTE)
+    runtime.advance_time(MINUTE)
     pending = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     assert [one.request.identity for one in pending] == ([first[0]] if is_same else [])
     assert (await only(store)).reason == ("reset" if is_same else "identity_changed")
 
 
-async def test_f96_the_same_name_in_another_forum_is_another_account(open_store, world):
+async def test_f96_the_same_name_in_another_forum_is_another_account(open_store, runtime):
     """F96: one platform name in two forums is two accounts, since their posts appear elsewhere."""
     policy = make_policy("a", identity="name")
     for forum in ("x", "y"):
@@ -280,38 +278,38 @@ async def test_f96_the_same_name_in_another_forum_is_another_account(open_store,
         await store.login_health.record_verified(placed.account, "f", "number")
         if forum == "x":
             await make_open(store, Unknown(reason="reset"))
-    world.advance_time(MINUTE)
+    runtime.advance_time(MINUTE)
     assert await store.outbox.due_readbacks([State.UNKNOWN], 10) == []
     [alert] = await store.queries.alerts()
     assert {"sent_as": "name / x", "identity": "name / y"}.items() <= alert.facts.items()
 
 
-async def test_f96_a_second_call_may_follow_under_another_spelling(accounts, world):
+async def test_f96_a_second_call_may_follow_under_another_spelling(accounts, runtime):
     """F96: absence that was proven on the account is proven however it is spelled."""
     store = await accounts.open("name", reported=["number"])
     await make_open(store, Unknown(reason="reset"))
-    assert (await prove_absent(store, world)).state is State.DUE
+    assert (await prove_absent(store, runtime)).state is State.DUE
     _lease, request = await claim_and_intend(await accounts.open("number"))
     assert request.identity == "number"
 
 
-async def test_f96_posts_under_another_spelling_are_watched_on(accounts, world):
+async def test_f96_posts_under_another_spelling_are_watched_on(accounts, runtime):
     """F96: they are confirmed by the list, their figures are read, and nothing is announced."""
-    fake = FakeAdapter(now=world.now)
+    fake = FakeAdapter(now=runtime.now)
     former = await accounts.open("name", reported=["number"])
     await enqueue_posts(former.posts, make_post("p", ["a"], START_TIME))
     await former.maintenance.run()
     await send_due(former, {AccountId("a"): fake}, 10, asyncio.Event())
     await monitor_due(former, {AccountId("a"): fake}, 10)
     store = await accounts.open("number")
-    world.advance_time(2 * HOUR)
+    runtime.advance_time(2 * HOUR)
     assert len(await store.monitoring.deliveries_to_measure(AccountId("a"))) == 1
     await monitor_due(store, {AccountId("a"): fake}, 10)
-    assert (await store.queries.alerts(), (await only(store)).verified_at) == ([], world.now())
+    assert (await store.queries.alerts(), (await only(store)).verified_at) == ([], runtime.now())
 
 
 async def test_f96_an_attempt_from_the_journal_keeps_its_identity_and_method(
-    accounts, world, tmp_path
+    accounts, runtime, tmp_path
 ):
     """F85, F96, F99: a lost or orphaned attempt is judged by its journal line."""
     former = await accounts.open("former", method="quiet")
@@ -335,11 +333,11 @@ async def test_f96_an_attempt_from_the_journal_keeps_its_identity_and_method(
         lambda connection: connection.execute(select(ATTEMPT)).one()
     )
     assert (attempt.identity, attempt.method) == ("former", "quiet")
-    await run_jobs(store, world, ForbiddenAdapter(now=world.now))
+    await run_jobs(store, runtime, ForbiddenAdapter(now=runtime.now))
     await verify_held(store)
 
 
-async def test_f99_a_readback_is_told_how_the_call_was_made(accounts, world):
+async def test_f99_a_readback_is_told_how_the_call_was_made(accounts, runtime):
     """F99: a readback request has the method of its attempt, even after the settings change.
 
     The post may have changed by then, too.
@@ -349,7 +347,7 @@ async def test_f99_a_readback_is_told_how_the_call_was_made(accounts, world):
     await store.database.write(
         lambda transaction: transaction.connection.execute(update(DELIVERY).values(is_urgent=True))
     )
-    world.advance_time(MINUTE)
+    runtime.advance_time(MINUTE)
     [pending] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     assert (pending.request.method, pending.request.is_urgent) == ("quiet", True)
 
@@ -365,7 +363,7 @@ async def test_f99_a_readback_is_told_how_the_call_was_made(accounts, world):
     ],
 )
 async def test_f99_a_second_call_is_made_by_the_method_of_the_first_or_not_at_all(
-    accounts, world, first, second, is_made
+    accounts, runtime, first, second, is_made
 ):
     """F99: a second call has the method of the first, since only that method was judged.
 
@@ -373,7 +371,7 @@ async def test_f99_a_second_call_is_made_by_the_method_of_the_first_or_not_at_al
     """
     store = await accounts.open("a", method=first)
     await make_open(store, Unknown(reason="reset"))
-    assert (await prove_absent(store, world)).state is State.DUE
+    assert (await prove_absent(store, runtime)).state is State.DUE
     store = await accounts.open("a", method=second)
     _lease, answer = await claim_and_intend(store)
     if is_made:
@@ -392,7 +390,7 @@ async def test_f99_a_second_call_is_made_by_the_method_of_the_first_or_not_at_al
 
 
 async def test_f99_after_a_call_without_effect_the_next_may_be_made_by_another_method(
-    accounts, world
+    accounts, runtime
 ):
     """F99: after a call that was not sent, the next call uses the post's present method.
 
@@ -400,7 +398,7 @@ async def test_f99_after_a_call_without_effect_the_next_may_be_made_by_another_m
     """
     await make_open(await accounts.open("a", method="quiet"), NotSent(reason="dns_failed"))
     store = await accounts.open("a", method="loud")
-    world.advance_time(MINUTE)
+    runtime.advance_time(MINUTE)
     _lease, request = await claim_and_intend(store)
     assert request.method == "loud"
 

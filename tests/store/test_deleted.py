@@ -27,7 +27,7 @@ IN_REVIEW = Submitted(ticket=Ticket(payload="7"), check_again_at=START_TIME)
 
 
 @pytest.fixture
-async def asked(open_store, world):
+async def asked(open_store, runtime):
     """Return a function that files a post and answers its call, and one that reads it later."""
     store = await open_store()
 
@@ -44,13 +44,13 @@ async def asked(open_store, world):
 
     async def read(*findings, pause=LAG * 1.1):
         for finding in findings:
-            world.advance_time(pause)
+            runtime.advance_time(pause)
             [delivery] = await store.queries.deliveries()
             [unknown] = await store.outbox.due_readbacks([delivery.state], 10)
             by = RETRACTOR if delivery.state is State.RETRACTING else RECONCILER
-            after = await store.outbox.record_readback(unknown, finding, by, world.monotonic())
-            world.advance_time(
-                max(after.next_action_at - world.now(), timedelta())
+            after = await store.outbox.record_readback(unknown, finding, by, runtime.monotonic())
+            runtime.advance_time(
+                max(after.next_action_at - runtime.now(), timedelta())
                 if after.next_action_at
                 else timedelta()
             )

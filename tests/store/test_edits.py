@@ -113,7 +113,7 @@ async def test_f70_an_account_added_again_during_an_unknown_outcome_is_wanted_ag
 
 
 async def test_f70_after_an_edit_during_a_call_that_was_not_sent_no_old_text_is_sent(
-    open_store, world
+    open_store, runtime
 ):
     """A call that was not sent before an edit is not sent again automatically.
 
@@ -130,7 +130,7 @@ async def test_f70_after_an_edit_during_a_call_that_was_not_sent_no_old_text_is_
     assert (after.state, after.reason) == (State.HELD, "edited")
 
 
-async def test_an_edit_after_calls_that_were_all_not_sent_replaces_the_text(open_store, world):
+async def test_an_edit_after_calls_that_were_all_not_sent_replaces_the_text(open_store, runtime):
     """F18, F69: where no byte was sent, nothing is started and the new text is sent.
 
     No byte was sent for any account.
@@ -139,7 +139,7 @@ async def test_an_edit_after_calls_that_were_all_not_sent_replaces_the_text(open
     await edit(store)
     found = await standing(store)
     assert {item.state for item in found.values()} == {State.PENDING}
-    world.advance_time(MINUTE)
+    runtime.advance_time(MINUTE)
     await store.maintenance.promote_due()
     requests = [await store.outbox.record_intent(lease) for lease in await store.outbox.claim(10)]
     assert [NEW.title in request.rendered.text for request in requests] == [True, True]
@@ -177,10 +177,8 @@ async def test_i21_an_edit_waits_for_another_hosts_intent(open_store, monkeypatc
     The other host's transaction is open, with the intent written, while the edit checks whether
     anything has started.
     """
-    one, other = (
-        await open_store(make_policy("a"), make_policy("b")),
-        await open_store(make_policy("a"), make_policy("b"), worker="w2"),
-    )
+    one = await open_store(make_policy("a"), make_policy("b"))
+    other = await open_store(make_policy("a"), make_policy("b"), worker="w2")
     await enqueue_posts(one.posts, OLD)
     await one.maintenance.promote_due()
     [lease] = [lease for lease in await other.outbox.claim(10) if lease.account == "a"]

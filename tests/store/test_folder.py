@@ -33,10 +33,10 @@ def url_of(folder):
 async def run_daemon_in(folder, *, stops):
     """Create a database that a daemon has used, and has left in an orderly way if it `stops`."""
     folder.mkdir()
-    world = FakeRuntime()
-    await prepare_database(url_of(folder), "drill", folder / "intents.jsonl", world)
+    runtime = FakeRuntime()
+    await prepare_database(url_of(folder), "drill", folder / "intents.jsonl", runtime)
     claim_folder(url_of(folder))
-    database = Database(open_engine(url_of(folder)), world)
+    database = Database(open_engine(url_of(folder)), runtime)
     actions = OperatorActions(Store(database=database, policies={}, worker="host:first"))
     await actions.register_worker()
     if stops:

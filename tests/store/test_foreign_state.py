@@ -16,13 +16,13 @@ from publisher.testing.fakes import START_TIME
 from tests.engine.test_sender import run_on, stage
 
 
-async def test_f93_an_unknown_state_is_held_until_a_person_resolves_it(open_store, world):
+async def test_f93_an_unknown_state_is_held_until_a_person_resolves_it(open_store, runtime):
     """F93: no job changes it, staff see it held and why, and a person's resolution leads on."""
     store, fake, adapters = await stage(open_store, "a")
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     strange = update(DELIVERY).values(state="translating", next_action_at=START_TIME)
     await store.database.write(lambda unit: unit.connection.execute(strange))
-    await run_on(store, adapters, world, minutes=5)
+    await run_on(store, adapters, runtime, minutes=5)
     [delivery] = await store.queries.deliveries()
     assert (delivery.state, delivery.reason, fake.calls) == (
         State.HELD,
@@ -35,7 +35,7 @@ async def test_f93_an_unknown_state_is_held_until_a_person_resolves_it(open_stor
     assert after.state is State.CANCELLED
 
 
-async def test_f93_work_in_progress_is_continued_by_the_next_version(open_store, world):
+async def test_f93_work_in_progress_is_continued_by_the_next_version(open_store, runtime):
     """F93: claimed, unknown or waiting deliveries of an older version are read and end as usual."""
     store, fake, adapters = await stage(open_store, "a", "b", "c")
     await enqueue_posts(store.posts, make_post("p", ["a", "b", "c"], START_TIME))
@@ -48,7 +48,7 @@ async def test_f93_work_in_progress_is_continued_by_the_next_version(open_store,
         await later.maintenance.run()
         await send_due(later, adapters, 10, asyncio.Event())
         await reconcile_due(later, adapters, 10)
-    await run_on(later, adapters, world, minutes=15)
+    await run_on(later, adapters, runtime, minutes=15)
     assert set(Counter(item.state for item in await later.queries.deliveries())) == {
         State.PUBLISHED
     }

@@ -92,7 +92,7 @@ async def test_f85_on_a_restored_dump_nobody_starts_and_nobody_calls(
 
 @pytest.mark.parametrize("order", ["register_worker", "heartbeat", "deregister_worker"])
 async def test_f85_a_process_from_before_the_restore_leaves_the_heartbeats_as_they_were(
-    open_bare_store, world, order
+    open_bare_store, runtime, order
 ):
     """A process from before the restore leaves the heartbeats as they were.
 
@@ -102,7 +102,7 @@ async def test_f85_a_process_from_before_the_restore_leaves_the_heartbeats_as_th
     orders = store.actions
     await orders.register_worker()
     restore_dump(store)
-    world.advance_time(timedelta(hours=1))
+    runtime.advance_time(timedelta(hours=1))
     await getattr(orders, order)()
     assert [worker.heartbeat_at for worker in await store.queries.workers()] == [START_TIME]
 
@@ -118,16 +118,14 @@ async def test_f85_a_database_without_identity_is_refused(open_bare_store):
     assert not await has_own_identity(store)
 
 
-async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_bare_store, world):
+async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_bare_store, runtime):
     """A dump is not accepted while another host works with the data from before.
 
     The accepting host, and stopped or silent hosts, do not prevent it.
     """
-    mine, other, stopped = (
-        open_bare_store(),
-        open_bare_store(worker="other"),
-        open_bare_store(worker="stopped"),
-    )
+    mine = open_bare_store()
+    other = open_bare_store(worker="other")
+    stopped = open_bare_store(worker="stopped")
     await send_heartbeats(stopped)
     for store in (mine, other):
         await store.actions.register_worker()
@@ -136,13 +134,13 @@ async def test_f85_a_dump_is_not_accepted_while_another_host_works(open_bare_sto
         await accept(mine)
     assert (refused.value.code, refused.value.facts["workers"]) == ("workers_running", "other")
     assert not await has_own_identity(mine)
-    world.advance_time(timedelta(minutes=2))
+    runtime.advance_time(timedelta(minutes=2))
     await accept(mine)
     assert await has_own_identity(mine)
 
 
 async def test_f85_sending_waits_until_every_host_has_compared_its_journal(
-    database_url, open_store, world
+    database_url, open_store, runtime
 ):
     """Sending waits for every host's journal, but for no host silent beyond a journal's reach.
 
@@ -150,7 +148,7 @@ async def test_f85_sending_waits_until_every_host_has_compared_its_journal(
     """
     mine, other = await open_store(), await open_store(worker="other")
     await send_heartbeats(await open_store(worker="retired"))
-    world.advance_time(timedelta(days=91))
+    runtime.advance_time(timedelta(days=91))
     await send_heartbeats(mine, other)
     await accept(mine)
     assert await alerts(mine) == [("waiting_for_journal", "other")]
@@ -168,13 +166,13 @@ async def test_f85_sending_waits_until_every_host_has_compared_its_journal(
     assert await alerts(mine) == []
 
 
-async def test_f85_accepted_again_a_dump_knows_no_more_than_it_did(open_store, world):
+async def test_f85_accepted_again_a_dump_knows_no_more_than_it_did(open_store, runtime):
     """Paused work in between does not make it younger; once a person has resumed it, it is."""
     mine, other = await open_store(), await open_store(worker="other")
     await send_heartbeats(mine, other)
-    world.advance_time(timedelta(hours=1))
+    runtime.advance_time(timedelta(hours=1))
     await accept(mine)
-    world.advance_time(timedelta(hours=1))
+    runtime.advance_time(timedelta(hours=1))
     await send_heartbeats(mine)
     await other.outbox.claim(1)
     assert await mine.database.read(last_known_at) == START_TIME
@@ -195,14 +193,14 @@ async def test_f85_a_process_from_before_the_restore_never_works_on_it(open_bare
     assert not await has_own_identity(outlived)
 
 
-async def test_f85_no_delivery_ends_while_a_host_may_bring_its_calls(open_store, world):
+async def test_f85_no_delivery_ends_while_a_host_may_bring_its_calls(open_store, runtime):
     """An expired post may be published: its host reports, and then the post is read."""
     mine, other = await open_store(), await open_store(worker="other")
     await send_heartbeats(mine, other)
     await enqueue_posts(mine.posts, make_post("p", ["a"], START_TIME))
     await mine.maintenance.promote_due()
     await accept(mine)
-    world.advance_time(timedelta(days=30))
+    runtime.advance_time(timedelta(days=30))
     await mine.maintenance.run()
     [delivery] = await mine.queries.deliveries()
     assert (delivery.state, await mine.outbox.claim(1)) == (State.DUE, [])

@@ -46,7 +46,7 @@ async def file_repeating(store, minutes, accounts=("a",)):
         )
 
 
-async def test_f63_a_claim_without_a_call_does_not_excuse_being_late(open_store, world):
+async def test_f63_a_claim_without_a_call_does_not_excuse_being_late(open_store, runtime):
     """A claim a second before the instant, by a process that dies, is no excuse for being late.
 
     Twenty hours later the post is too late.
@@ -54,14 +54,14 @@ async def test_f63_a_claim_without_a_call_does_not_excuse_being_late(open_store,
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + timedelta(seconds=1)))
     assert len(await claim(store)) == 1
-    world.advance_time(20 * HOUR)
+    runtime.advance_time(20 * HOUR)
     assert await claim(store) == []
-    world.advance_time(MINUTE)
+    runtime.advance_time(MINUTE)
     assert await claim(store) == []
     assert await states(store) == {"p": (State.EXPIRED, "too_late")}
 
 
-async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_store, world):
+async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_store, runtime):
     """The post that got the answer and the one behind it are both sent when the hour is over."""
     store = await open_store()
     await enqueue_posts(
@@ -70,7 +70,7 @@ async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_store, world
     [lease] = await claim(store)
     await store.outbox.record_intent(lease)
     await store.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + HOUR))
-    world.advance_time(HOUR + MINUTE)
+    runtime.advance_time(HOUR + MINUTE)
     for number in range(2):
         [lease] = await claim(store)
         assert isinstance(await store.outbox.record_intent(lease), SendRequest)
@@ -81,7 +81,7 @@ async def test_f26_a_rate_limit_of_the_login_makes_nobody_late(open_store, world
 
 
 @pytest.mark.long
-async def test_f18_an_hour_without_network_makes_nobody_late(open_store, world):
+async def test_f18_an_hour_without_network_makes_nobody_late(open_store, runtime):
     """A post tried in time is sent when the network is back; one never tried is late as usual."""
     store = await open_store()
     late = timedelta(minutes=30)
@@ -93,7 +93,7 @@ async def test_f18_an_hour_without_network_makes_nobody_late(open_store, world):
         for lease in await claim(store):
             assert isinstance(await store.outbox.record_intent(lease), SendRequest)
             await store.outbox.record_outcome(lease, NotSent(reason="dns_failed"))
-        world.advance_time(MINUTE)
+        runtime.advance_time(MINUTE)
     assert {state for state, _reason in (await states(store)).values()} <= {
         State.RETRYING,
         State.DUE,
@@ -103,12 +103,12 @@ async def test_f18_an_hour_without_network_makes_nobody_late(open_store, world):
             assert isinstance(await store.outbox.record_intent(lease), SendRequest)
             receipt = replace(LIVE.receipt, remote_id=str(lease.delivery))
             await store.outbox.record_outcome(lease, Published(receipt=receipt))
-        world.advance_time(MINUTE)
+        runtime.advance_time(MINUTE)
     assert await states(store) == {"p": (State.PUBLISHED, None), "q": (State.PUBLISHED, None)}
 
 
 @pytest.mark.long
-async def test_f18_posts_behind_one_that_cannot_be_sent_are_not_late(open_store, world):
+async def test_f18_posts_behind_one_that_cannot_be_sent_are_not_late(open_store, runtime):
     """After an hour, thirty due posts on one login are all sent, at half a minute a try."""
     store = await open_store(
         make_policy(
@@ -118,22 +118,24 @@ async def test_f18_posts_behind_one_that_cannot_be_sent_are_not_late(open_store,
     await enqueue_posts(
         store.posts, *(make_post(f"p{number}", ["a"], START_TIME) for number in range(30))
     )
-    ends_at = world.now() + HOUR
-    while world.now() < ends_at + HOUR:
+    ends_at = runtime.now() + HOUR
+    while runtime.now() < ends_at + HOUR:
         for lease in await claim(store):
             assert isinstance(await store.outbox.record_intent(lease), SendRequest)
-            is_away = world.now() < ends_at
-            world.advance_time(timedelta(seconds=30))
+            is_away = runtime.now() < ends_at
+            runtime.advance_time(timedelta(seconds=30))
             live = Published(receipt=replace(LIVE.receipt, remote_id=str(lease.delivery)))
             await store.outbox.record_outcome(
                 lease, NotSent(reason="connect_timeout") if is_away else live
             )
-        world.advance_time(timedelta(seconds=30))
+        runtime.advance_time(timedelta(seconds=30))
     assert set((await states(store)).values()) == {(State.PUBLISHED, None)}
 
 
 @pytest.mark.long
-async def test_f18_people_are_alerted_once_to_posts_that_cannot_be_sent_in_time(open_store, world):
+async def test_f18_people_are_alerted_once_to_posts_that_cannot_be_sent_in_time(
+    open_store, runtime
+):
     """A post that cannot be sent in time raises one alert until it expires.
 
     The post is still tried, so nothing else would report it before that.
@@ -149,12 +151,12 @@ async def test_f18_people_are_alerted_once_to_posts_that_cannot_be_sent_in_time(
             )
         codes = [alert.code for alert in await store.queries.alerts()]
         seen += [codes] if codes != (seen[-1] if seen else []) else []
-        world.advance_time(MINUTE)
+        runtime.advance_time(MINUTE)
     assert seen == [["cannot_send"], []]
     assert await states(store) == {"p": (State.PUBLISHED, None)}
 
 
-async def test_f44_a_queue_behind_a_quota_is_not_late(open_store, world):
+async def test_f44_a_queue_behind_a_quota_is_not_late(open_store, runtime):
     """A queue behind a quota is not late.
 
     With twenty minutes between two calls the fourth post is sent an hour late, though 30 minutes
@@ -172,12 +174,12 @@ async def test_f44_a_queue_behind_a_quota_is_not_late(open_store, world):
         await store.outbox.record_outcome(
             lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number)))
         )
-        world.advance_time(20 * MINUTE)
+        runtime.advance_time(20 * MINUTE)
     assert {state for state, _reason in (await states(store)).values()} == {State.PUBLISHED}
 
 
 async def test_f63_after_the_quota_would_have_let_it_go_a_dead_daemon_makes_it_late(
-    open_store, world
+    open_store, runtime
 ):
     """A cooldown that ended long ago excuses nothing."""
     store = await open_store(
@@ -189,24 +191,24 @@ async def test_f63_after_the_quota_would_have_let_it_go_a_dead_daemon_makes_it_l
     [lease] = await claim(store)
     await store.outbox.record_intent(lease)
     await store.outbox.record_outcome(lease, LIVE)
-    world.advance_time(51 * MINUTE)
+    runtime.advance_time(51 * MINUTE)
     assert await claim(store) == []
     assert (await states(store))["second"] == (State.EXPIRED, "too_late")
 
 
-async def test_f18_without_a_network_the_time_runs(open_store, world):
+async def test_f18_without_a_network_the_time_runs(open_store, runtime):
     """A try that sent no byte is no first call: beyond the allowed time nothing is sent."""
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     [lease] = await claim(store)
     await store.outbox.record_intent(lease)
     await store.outbox.record_outcome(lease, NotSent(reason="dns_failed"))
-    world.advance_time(31 * MINUTE)
+    runtime.advance_time(31 * MINUTE)
     assert await claim(store) == []
     assert await states(store) == {"p": (State.EXPIRED, "too_late")}
 
 
-async def test_f53_a_post_delayed_by_an_unknown_outcome_is_not_late(open_store, world):
+async def test_f53_a_post_delayed_by_an_unknown_outcome_is_not_late(open_store, runtime):
     """Posts that would hide an unknown outcome have their whole allowed time from its end on."""
     traits = replace(make_policy("a").capabilities, list_size=3)
     store = await open_store(make_policy("a", capabilities=traits))
@@ -220,10 +222,10 @@ async def test_f53_a_post_delayed_by_an_unknown_outcome_is_not_late(open_store, 
     for _ in range(45):
         for lease in await claim(store):
             assert await store.outbox.record_intent(lease) == Declined(guard="blocked_by_unknown")
-        world.advance_time(MINUTE)
+        runtime.advance_time(MINUTE)
     [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     seen = replace(LIVE, receipt=replace(LIVE.receipt, remote_id="2"))
-    await store.outbox.record_readback(unknown, seen, RECONCILER, world.monotonic())
+    await store.outbox.record_readback(unknown, seen, RECONCILER, runtime.monotonic())
     for number in (3, 4):
         [lease] = await claim(store)
         assert isinstance(await store.outbox.record_intent(lease), SendRequest)
@@ -233,12 +235,12 @@ async def test_f53_a_post_delayed_by_an_unknown_outcome_is_not_late(open_store, 
 
 
 async def test_f63_of_the_missed_instants_only_the_newest_goes_and_one_alert_names_the_rest(
-    open_store, world
+    open_store, runtime
 ):
     """Filed ahead, then three minutes down: one post for each account, the others expire."""
     store = await open_store(make_policy("a"), make_policy("b"))
     await file_repeating(store, range(1, 4), ["a", "b"])
-    world.advance_time(3 * MINUTE)
+    runtime.advance_time(3 * MINUTE)
     leases = await claim(store)
     newest = (START_TIME + 3 * MINUTE).isoformat()
     found = {item.id: item for item in await store.queries.deliveries()}
@@ -258,27 +260,27 @@ async def test_f63_of_the_missed_instants_only_the_newest_goes_and_one_alert_nam
     )
 
 
-async def test_f63_the_newest_missed_instant_must_be_in_time_as_well(open_store, world):
+async def test_f63_the_newest_missed_instant_must_be_in_time_as_well(open_store, runtime):
     """Down for longer than the allowed time, nothing is sent."""
     store = await open_store()
     await file_repeating(store, (1, 2))
-    world.advance_time(40 * MINUTE)
+    runtime.advance_time(40 * MINUTE)
     assert await claim(store) == []
     assert await claim(store) == []
     assert {item.state for item in await store.queries.deliveries()} == {State.EXPIRED}
 
 
-async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(open_store, world):
+async def test_f63_an_instant_is_not_claimed_once_a_later_one_is_due(open_store, runtime):
     """The condition for a call says the same even before maintenance has ended it."""
     store = await open_store()
     await file_repeating(store, (0,))
     await store.maintenance.promote_due()
     await file_repeating(store, (1,))
-    world.advance_time(MINUTE)
+    runtime.advance_time(MINUTE)
     assert await store.outbox.claim(10) == []
 
 
-async def test_f18_a_call_that_was_not_sent_costs_no_quota_and_no_interval(open_store, world):
+async def test_f18_a_call_that_was_not_sent_costs_no_quota_and_no_interval(open_store, runtime):
     """Without a network the login's quota stays whole; a retry waits only for its own pause."""
     store = await open_store(
         make_policy(
@@ -291,12 +293,12 @@ async def test_f18_a_call_that_was_not_sent_costs_no_quota_and_no_interval(open_
         [lease] = await claim(store)
         await store.outbox.record_intent(lease)
         await store.outbox.record_outcome(lease, NotSent(reason="dns_failed"))
-        world.advance_time(MINUTE)
+        runtime.advance_time(MINUTE)
     [lease] = await claim(store)
     assert isinstance(await store.outbox.record_intent(lease), SendRequest)
 
 
-async def test_what_the_platform_still_prepares_costs_no_quota(open_store, world):
+async def test_what_the_platform_still_prepares_costs_no_quota(open_store, runtime):
     """A video that takes an hour leaves the login's one call of the hour for the post itself."""
     store = await open_store(
         make_policy("a", rate_limit=RateLimit(min_interval=0 * MINUTE, per_hour=1, per_day=2))
@@ -308,15 +310,15 @@ async def test_what_the_platform_still_prepares_costs_no_quota(open_store, world
         [lease] = await claim(store)
         await store.outbox.record_intent(lease)
         after = await store.outbox.record_outcome(
-            lease, NotSent(reason="video", until=world.now() + 5 * MINUTE)
+            lease, NotSent(reason="video", until=runtime.now() + 5 * MINUTE)
         )
-        assert after.next_action_at == world.now() + 5 * MINUTE
-        world.advance_time(5 * MINUTE)
+        assert after.next_action_at == runtime.now() + 5 * MINUTE
+        runtime.advance_time(5 * MINUTE)
     [lease] = await claim(store)
     assert isinstance(await store.outbox.record_intent(lease), SendRequest)
 
 
-async def test_f63_instants_delayed_by_a_quota_were_not_missed(open_store, world):
+async def test_f63_instants_delayed_by_a_quota_were_not_missed(open_store, runtime):
     """A repeating post behind another post of its login loses no instant and keeps the order.
 
     That another login was free meanwhile makes no difference.
@@ -334,7 +336,7 @@ async def test_f63_instants_delayed_by_a_quota_were_not_missed(open_store, world
             lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number)))
         )
         went.append(after.key.occurrence)
-        world.advance_time(5 * MINUTE)
+        runtime.advance_time(5 * MINUTE)
     assert went == [
         "once",
         (START_TIME + MINUTE).isoformat(),
@@ -343,7 +345,7 @@ async def test_f63_instants_delayed_by_a_quota_were_not_missed(open_store, world
 
 
 async def test_f63_an_instant_at_which_the_login_was_busy_is_still_overtaken_after_an_outage(
-    open_store, world
+    open_store, runtime
 ):
     """A moment's interval at the old instant does not bring it back hours later."""
     store = await open_store(
@@ -354,13 +356,13 @@ async def test_f63_an_instant_at_which_the_login_was_busy_is_still_overtaken_aft
     [lease] = await claim(store)
     await store.outbox.record_intent(lease)
     await store.outbox.record_outcome(lease, LIVE)
-    world.advance_time(121 * MINUTE)
+    runtime.advance_time(121 * MINUTE)
     [lease] = await claim(store)
     found = {item.id: item.key.occurrence for item in await store.queries.deliveries()}
     assert found[lease.delivery] == (START_TIME + 121 * MINUTE).isoformat()
 
 
-async def test_f71_a_cancelled_later_instant_overtakes_nothing(open_store, world):
+async def test_f71_a_cancelled_later_instant_overtakes_nothing(open_store, runtime):
     """Removed from the schedule, it does not stop the one before it."""
     store = await open_store()
     await file_repeating(store, (1, 2))
@@ -368,11 +370,11 @@ async def test_f71_a_cancelled_later_instant_overtakes_nothing(open_store, world
     await store.database.write(
         lambda unit: cancel_matching(store, unit, later, PLANNER, reason="target_removed")
     )
-    world.advance_time(2 * MINUTE)
+    runtime.advance_time(2 * MINUTE)
     assert len(await claim(store)) == 1
 
 
-async def test_f63_a_resend_is_not_overtaken(open_store, world):
+async def test_f63_a_resend_is_not_overtaken(open_store, runtime):
     """A resend of a repeating post is sent although the next instant comes before it."""
     store = await open_store()
     await file_repeating(store, (1,))
@@ -380,13 +382,13 @@ async def test_f63_a_resend_is_not_overtaken(open_store, world):
     post = replace(make_post("daily", ["a"], START_TIME), trigger=CronTrigger(text="* * * * *"))
     draft = make_rendered_delivery(post, order, occurrence_id=order.isoformat())
     await store.posts.commit_plan(PlanCommit(plan=Plan(planned=(draft.planned,)), rendered=[draft]))
-    world.advance_time(MINUTE)
+    runtime.advance_time(MINUTE)
     [lease] = await claim(store)
     assert lease.due_at == order
 
 
 @pytest.mark.long
-async def test_f94_a_long_pause_makes_posts_late_however_busy_the_login(open_store, world):
+async def test_f94_a_long_pause_makes_posts_late_however_busy_the_login(open_store, runtime):
     """A post delayed only by a pause, for longer than allowed, expires when the pause is lifted.
 
     The other posts are sent.
@@ -397,19 +399,19 @@ async def test_f94_a_long_pause_makes_posts_late_however_busy_the_login(open_sto
     await enqueue_posts(store.posts, make_post("kept", ["a"], START_TIME))
     await store.actions.pause("post:kept", named_person("li"), "drill")
     for number in range(40):
-        await enqueue_posts(store.posts, make_post(f"p{number}", ["a"], world.now()))
+        await enqueue_posts(store.posts, make_post(f"p{number}", ["a"], runtime.now()))
         [lease] = await claim(store)
         await store.outbox.record_intent(lease)
         await store.outbox.record_outcome(
             lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number)))
         )
-        world.advance_time(MINUTE)
+        runtime.advance_time(MINUTE)
     await store.actions.resume("post:kept", named_person("li"))
     assert (await states(store))["kept"] == (State.EXPIRED, "too_late")
 
 
 async def test_f26_the_time_after_a_limit_is_whole_although_the_login_was_idle_for_a_moment(
-    open_store, world
+    open_store, runtime
 ):
     """A restart at the end of the limit costs the posts behind the first one nothing."""
     store = await open_store()
@@ -419,12 +421,12 @@ async def test_f26_the_time_after_a_limit_is_whole_although_the_login_was_idle_f
     [lease] = await claim(store)
     await store.outbox.record_intent(lease)
     await store.outbox.record_outcome(lease, RateLimited(code="often", until=START_TIME + HOUR))
-    world.advance_time(HOUR + 3 * MINUTE)
+    runtime.advance_time(HOUR + 3 * MINUTE)
     for number in range(3):
         [lease] = await claim(store)
         await store.outbox.record_intent(lease)
         await store.outbox.record_outcome(
             lease, replace(LIVE, receipt=replace(LIVE.receipt, remote_id=str(number)))
         )
-        world.advance_time(MINUTE)
+        runtime.advance_time(MINUTE)
     assert {state for state, _reason in (await states(store)).values()} == {State.PUBLISHED}

@@ -34,11 +34,11 @@ class Moving:
     def __init__(self, folder, target):
         self.source, self.target = f"sqlite:///{folder / 'publisher.db'}", target
         self.journal = folder / "intents.jsonl"
-        self.world = FakeRuntime()
+        self.runtime = FakeRuntime()
 
     async def open(self, url):
-        await prepare_database(url, "drill", self.journal, self.world)
-        database = Database(open_engine(url), self.world, IntentJournal(self.journal))
+        await prepare_database(url, "drill", self.journal, self.runtime)
+        database = Database(open_engine(url), self.runtime, IntentJournal(self.journal))
         return Store(
             database=database,
             policies={"a": make_policy("a"), "b": make_policy("b")},
@@ -67,8 +67,8 @@ class Moving:
 
     async def go(self):
         for url in (self.source, self.target):
-            await prepare_database(url, "drill", self.journal, self.world)
-        return await copy_to_postgres(self.source, self.target, self.world, LI)
+            await prepare_database(url, "drill", self.journal, self.runtime)
+        return await copy_to_postgres(self.source, self.target, self.runtime, LI)
 
     async def deliveries(self, url):
         store = await self.open(url)
@@ -150,12 +150,12 @@ async def test_a_move_killed_before_the_old_database_is_closed_is_repeated(movin
 
     It finds its own copy, and closes the old database.
     """
-    moving.world.failpoints = {"migrate.mid": ("raise", 1)}
+    moving.runtime.failpoints = {"migrate.mid": ("raise", 1)}
     for url in (moving.source, moving.target):
         await prepare_database(url, "drill", moving.journal, FakeRuntime())
     with pytest.raises(FailpointRaisedError):
-        await copy_to_postgres(moving.source, moving.target, moving.world, LI)
-    moving.world.failpoints = {}
+        await copy_to_postgres(moving.source, moving.target, moving.runtime, LI)
+    moving.runtime.failpoints = {}
     assert len(await moving.deliveries(moving.source)) == 2
     assert (await moving.go())["delivery"] == 2
     with pytest.raises(RefusedError):

@@ -39,12 +39,12 @@ LIVE = Published(
 
 
 @pytest.fixture
-async def store(tmp_path, world, monkeypatch):
+async def store(tmp_path, runtime, monkeypatch):
     """Return a worker on SQLite with a short lock timeout, with one post due."""
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0.2)
     url = f"sqlite:///{tmp_path / 'publisher.db'}"
-    await prepare_database(url, "drill", tmp_path / "intents.jsonl", world)
-    database = Database(open_engine(url), world, IntentJournal(tmp_path / "intents.jsonl"))
+    await prepare_database(url, "drill", tmp_path / "intents.jsonl", runtime)
+    database = Database(open_engine(url), runtime, IntentJournal(tmp_path / "intents.jsonl"))
     opened = Store(database=database, policies={"a": make_policy("a")}, worker=WorkerId("w"))
     await opened.posts.register_logins()
     await enqueue_posts(opened.posts, make_post("p", ["a"], START_TIME))
@@ -76,12 +76,14 @@ async def state_of(store):
     return delivery.state
 
 
-async def test_f81_while_another_program_holds_the_database_nothing_is_called(store, holder, world):
+async def test_f81_while_another_program_holds_the_database_nothing_is_called(
+    store, holder, runtime
+):
     """F81: after a bounded wait no intent or call is made; the post is sent later with an alert.
 
     The alert gives the reason for the delay.
     """
-    fake = FakeAdapter(now=world.now)
+    fake = FakeAdapter(now=runtime.now)
     with pytest.raises(OperationalError, match="locked"):
         await send_due(store, {"a": fake}, 10, asyncio.Event())
     assert (await attempts(store), fake.calls) == (0, [])
@@ -107,7 +109,7 @@ async def lose_reply(store, call, *, commits):
 
 
 @pytest.mark.parametrize("is_released", [False, True])
-async def test_f86_a_claim_whose_reply_is_lost_is_no_crash_of_its_post(store, world, is_released):
+async def test_f86_a_claim_whose_reply_is_lost_is_no_crash_of_its_post(store, runtime, is_released):
     """F86, F89: a lease that expires because the database is silent is no crash of its post."""
     for _ in range(MAX_WORKER_CRASHES):
         if is_released:
@@ -115,9 +117,9 @@ async def test_f86_a_claim_whose_reply_is_lost_is_no_crash_of_its_post(store, wo
             await lose_reply(store, store.outbox.release(lease), commits=False)
         else:
             await lose_reply(store, store.outbox.claim(1), commits=True)
-        world.advance_time(timedelta(minutes=2))
+        runtime.advance_time(timedelta(minutes=2))
         assert await store.maintenance.expire_leases() == 1
-        world.advance_time(CRASH_RETRY_SPREAD)
+        runtime.advance_time(CRASH_RETRY_SPREAD)
     [delivery] = await store.queries.deliveries()
     assert (delivery.state, delivery.worker_crashes) == (State.DUE, 0)
 
@@ -147,14 +149,14 @@ async def test_f81_an_outcome_waits_until_it_can_be_written(tmp_path, store):
     assert (await settling).state is State.PUBLISHED
 
 
-async def test_f81_a_recurring_lock_is_alerted_once_an_hour(store, world):
+async def test_f81_a_recurring_lock_is_alerted_once_an_hour(store, runtime):
     """F81: a program that locks the database again and again causes one alert, not hundreds."""
     system_alerts = SystemAlerts(store)
     for expected in (1, 1, 2):
         store.database.unreported_errors.add(DATABASE_BUSY)
         await system_alerts.update()
         assert await reported(store) == [DATABASE_BUSY] * expected
-        world.advance_time(ALERT_REPEAT_INTERVAL / 2 + timedelta(seconds=1))
+        runtime.advance_time(ALERT_REPEAT_INTERVAL / 2 + timedelta(seconds=1))
 
 
 @pytest.fixture
@@ -165,19 +167,19 @@ def disk(store):
     return small
 
 
-async def test_f82_without_room_for_the_intent_there_is_no_call(store, disk, world):
+async def test_f82_without_room_for_the_intent_there_is_no_call(store, disk, runtime):
     """F82: a claim that could still be written leads to no call when the intent cannot."""
-    fake = FakeAdapter(now=world.now)
+    fake = FakeAdapter(now=runtime.now)
     [lease] = await store.outbox.claim(1)
     await disk.fill(store)
     with pytest.raises(DatabaseError, match="full"):
         await store.outbox.record_intent(lease)
     assert (await attempts(store), fake.calls) == (0, [])
     disk.pages = disk.PLENTY
-    world.advance_time(store.timing("a").lease_timeout)
+    runtime.advance_time(store.timing("a").lease_timeout)
     await store.maintenance.run()
     await SystemAlerts(store).update()
-    world.advance_time(CRASH_RETRY_SPREAD)
+    runtime.advance_time(CRASH_RETRY_SPREAD)
     await send_due(store, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(store), len(fake.calls), await reported(store)) == (
         State.PUBLISHED,
@@ -192,14 +194,14 @@ def write_to(journal, path):
     journal._file = path.open("ab", buffering=0)
 
 
-async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(store, world):
+async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(store, runtime):
     """F82: all due posts are sent once after half an hour without the journal.
 
     Meanwhile no more is claimed than at the first try.
     """
     posts = [make_post(f"p{number}", ["a"], START_TIME) for number in range(5)]
     await enqueue_posts(store.posts, *posts)
-    fake, journal = FakeAdapter(now=world.now), store.database.journal
+    fake, journal = FakeAdapter(now=runtime.now), store.database.journal
     write_to(journal, Path("/dev/full"))
     system_alerts = SystemAlerts(store)
 
@@ -207,7 +209,7 @@ async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(sto
         await store.maintenance.run()
         await send_due(store, {"a": fake}, 10, asyncio.Event())
         await system_alerts.update()
-        world.advance_time(timedelta(minutes=1))
+        runtime.advance_time(timedelta(minutes=1))
 
     for _ in range(30):
         await run_jobs()
@@ -223,38 +225,38 @@ async def test_f82_while_the_journal_refuses_lines_nothing_is_called_or_held(sto
     assert (states, len(fake.calls), await attempts(store)) == ([State.PUBLISHED] * 6, 6, 7)
 
 
-async def test_f81_failed_writes_of_a_running_process_are_no_crash(store, disk, world):
+async def test_f81_failed_writes_of_a_running_process_are_no_crash(store, disk, runtime):
     """F81, F82: claims of a repeatedly refused intent are not held as a crash of the daemon."""
-    fake = FakeAdapter(now=world.now)
+    fake = FakeAdapter(now=runtime.now)
     for _ in range(3):
         [lease] = await store.outbox.claim(1)
         await disk.fill(store)
         with pytest.raises(DatabaseError, match="full"):
             await store.outbox.record_intent(lease)
         disk.pages = disk.PLENTY
-        world.advance_time(store.timing("a").lease_timeout)
+        runtime.advance_time(store.timing("a").lease_timeout)
         await store.maintenance.run()
     await send_due(store, {"a": fake}, 10, asyncio.Event())
     assert (await state_of(store), len(fake.calls)) == (State.PUBLISHED, 1)
 
 
-async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobody(store, world):
+async def test_f89_a_delivery_whose_intent_always_fails_is_held_and_starves_nobody(store, runtime):
     """F89: a delivery's own bug, in a process that goes on, ends like one that kills it."""
     await enqueue_posts(store.posts, make_post("good", ["a"], START_TIME + timedelta(seconds=5)))
     bad = update(RENDERED_POST).where(RENDERED_POST.c.post == "p").values(body="{}")
     await store.database.write(lambda unit: unit.connection.execute(bad))
-    fake = FakeAdapter(now=world.now)
+    fake = FakeAdapter(now=runtime.now)
     for _ in range(6):
         await store.maintenance.run()
         with suppress(ExceptionGroup):
             await send_due(store, {"a": fake}, 10, asyncio.Event())
-        world.advance_time(timedelta(minutes=1))
+        runtime.advance_time(timedelta(minutes=1))
     found = {delivery.key.post: delivery for delivery in await store.queries.deliveries()}
     assert (found["p"].state, found["p"].reason) == (State.HELD, "poison")
     assert found["good"].state is State.PUBLISHED
 
 
-async def test_f83_a_full_disk_is_alerted_once_there_is_room(store, disk, world):
+async def test_f83_a_full_disk_is_alerted_once_there_is_room(store, disk, runtime):
     """F83: an outcome that could not be written becomes unknown, and people are alerted why."""
     [lease] = await store.outbox.claim(1)
     await store.outbox.record_intent(lease)
@@ -262,7 +264,7 @@ async def test_f83_a_full_disk_is_alerted_once_there_is_room(store, disk, world)
     with pytest.raises(DatabaseError, match="full"):
         await store.outbox.record_outcome(lease, LIVE)
     disk.pages = disk.PLENTY
-    world.advance_time(store.timing("a").lease_timeout)
+    runtime.advance_time(store.timing("a").lease_timeout)
     await SystemAlerts(store).update()
     await store.maintenance.run()
     assert (await state_of(store), await reported(store)) == (State.UNKNOWN, [DISK_FULL])

@@ -51,7 +51,7 @@ async def count_statements(store, call):
     return result, [text for text in statements if text.lstrip().upper().startswith("SELECT")]
 
 
-async def test_deliveries_are_counted_as_their_signs_show_them(open_store, world):
+async def test_deliveries_are_counted_as_their_signs_show_them(open_store, runtime):
     """The database and the pages agree on the sign of every state, also with a person's part."""
     store = await open_store(make_policy("a"), make_policy("b"))
     manual = Ticket(manual_task=ManualTask(assigned_at=START_TIME))
@@ -86,7 +86,7 @@ async def test_deliveries_are_counted_as_their_signs_show_them(open_store, world
         name = delivery.key.post
         expected = choose_glyph(
             delivery,
-            world.now(),
+            runtime.now(),
             is_paused=delivery.account == "b",
             is_unapproved=name == "unapproved",
         )
@@ -188,7 +188,7 @@ async def test_posts_of_the_schedule_are_listed_before_they_are_filed(open_store
     assert sorted(post.id for post in found) == ["soon", "weekly"]
 
 
-async def test_accounts_show_what_they_have_to_do(open_store, world):
+async def test_accounts_show_what_they_have_to_do(open_store, runtime):
     """By account: work for a person, open deliveries, the next due one, and posts of others."""
     store = await open_store(make_policy("a"), make_policy("b"))
     await enqueue_posts(
@@ -210,7 +210,7 @@ async def test_accounts_show_what_they_have_to_do(open_store, world):
         1,
         START_TIME,
     )
-    seen = {"account": "b", "seen_at": world.now(), "published_at": world.now()}
+    seen = {"account": "b", "seen_at": runtime.now(), "published_at": runtime.now()}
     rows = [
         {**seen, "remote_id": "1", "url": "https://fake.example/1", "predates_monitoring": False},
         {**seen, "remote_id": "2", "url": "https://fake.example/2", "predates_monitoring": True},
@@ -234,12 +234,12 @@ async def test_posts_at_one_instant_on_one_login_clash(open_store):
     }
 
 
-async def test_audit_entries_are_found_by_person_action_subject_and_day(open_store, world):
+async def test_audit_entries_are_found_by_person_action_subject_and_day(open_store, runtime):
     """The newest entries come first; entries of jobs are listed only on request."""
     store = await open_store(make_policy("a"))
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + DAY))
     await store.actions.pause("account:a", WANG, "看一看")
-    world.advance_time(DAY)
+    runtime.advance_time(DAY)
     await store.actions.resume("account:a", named_person("李"))
     await store.actions.cancel_post("p", WANG, "不需要了")
 
@@ -268,10 +268,8 @@ async def test_no_page_asks_once_for_each_account_or_post(open_store):
     store = await open_store(*map(make_policy, names))
     posts = [make_post(f"p{number}", names, START_TIME + number * HOUR) for number in range(10)]
     await enqueue_posts(store.posts, *posts)
-    end, needing_yes = (
-        START_TIME + 30 * DAY,
-        ApprovalRules(by_kind={"warning": (Stage(name="first"),)}),
-    )
+    end = START_TIME + 30 * DAY
+    needing_yes = ApprovalRules(by_kind={"warning": (Stage(name="first"),)})
     calls = {
         "list": (lambda: store.occurrences.find(OccurrenceFilter(text="p")), 2),
         "month": (lambda: store.occurrences.between(START_TIME, end), 2),

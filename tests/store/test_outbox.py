@@ -161,22 +161,22 @@ async def test_a_request_says_whether_it_is_urgent(open_store, is_urgent):
     assert unknown.request.is_urgent is is_urgent
 
 
-async def test_no_intent_is_written_before_its_instant(open_store, world):
+async def test_no_intent_is_written_before_its_instant(open_store, runtime):
     """A delivery promoted early is released when its worker does not wait for the instant."""
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME + SECOND))
     _lease, declined = await claim_and_intend(store)
     assert declined == Declined(guard="not_due")
-    world.advance_time(SECOND)
+    runtime.advance_time(SECOND)
     _lease, request = await claim_and_intend(store)
     assert isinstance(request, SendRequest)
 
 
-async def test_f63_a_post_too_late_for_its_first_call_expires_with_an_alert(open_store, world):
+async def test_f63_a_post_too_late_for_its_first_call_expires_with_an_alert(open_store, runtime):
     """Beyond `max_delay` a post is not sent, and people are alerted."""
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
-    world.advance_time(timedelta(minutes=31))
+    runtime.advance_time(timedelta(minutes=31))
     await store.maintenance.promote_due()
     assert await store.outbox.claim(10) == []
     assert await store.maintenance.expire() == 1
@@ -185,7 +185,7 @@ async def test_f63_a_post_too_late_for_its_first_call_expires_with_an_alert(open
     assert [alert.code for alert in await store.queries.alerts()] == ["expired.too_late"]
 
 
-async def test_i6_a_post_about_to_expire_starts_no_call_after_that(open_store, world):
+async def test_i6_a_post_about_to_expire_starts_no_call_after_that(open_store, runtime):
     """The time to send a first byte ends with the post's own time, however new its intent is."""
     store = await open_store()
     left = timedelta(milliseconds=100)
@@ -193,16 +193,16 @@ async def test_i6_a_post_about_to_expire_starts_no_call_after_that(open_store, w
         store.posts, make_post("p", ["a"], START_TIME, expires_at=START_TIME + left)
     )
     _lease, request = await claim_and_intend(store)
-    assert request.start_by == pytest.approx(world.monotonic() + left.total_seconds())
+    assert request.start_by == pytest.approx(runtime.monotonic() + left.total_seconds())
 
 
-async def test_f73_a_post_that_waits_past_its_expiry_expires(open_store, world):
+async def test_f73_a_post_that_waits_past_its_expiry_expires(open_store, runtime):
     """An expired delivery ends with an alert and is never sent."""
     store = await open_store()
     await enqueue_posts(
         store.posts, make_post("p", ["a"], START_TIME, expires_at=START_TIME + timedelta(minutes=5))
     )
-    world.advance_time(timedelta(minutes=6))
+    runtime.advance_time(timedelta(minutes=6))
     assert await store.maintenance.expire() == 1
     assert (await only(store)).state is State.EXPIRED
 
@@ -238,7 +238,7 @@ async def test_f72_a_cancellation_takes_precedence_over_a_claim(open_store):
     assert (await only(store)).state is State.CANCELLED
 
 
-async def test_a_quota_sets_the_cooldown_in_the_intents_transaction(open_store, world):
+async def test_a_quota_sets_the_cooldown_in_the_intents_transaction(open_store, runtime):
     """After one post the login waits for its minimum interval."""
     quota = RateLimit(min_interval=timedelta(seconds=30), per_hour=10, per_day=10)
     store = await open_store(make_policy("a", rate_limit=quota))
@@ -248,11 +248,11 @@ async def test_a_quota_sets_the_cooldown_in_the_intents_transaction(open_store, 
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert await store.outbox.claim(10) == []
-    world.advance_time(timedelta(seconds=30))
+    runtime.advance_time(timedelta(seconds=30))
     assert len(await store.outbox.claim(10)) == 1
 
 
-async def test_f26_a_rate_limit_sets_the_cooldown_until_it_ends(open_store, world):
+async def test_f26_a_rate_limit_sets_the_cooldown_until_it_ends(open_store, runtime):
     """No call of the login starts before the instant that the platform named."""
     store = await open_store(make_policy("a", login="shared"), make_policy("b", login="shared"))
     await enqueue_posts(
@@ -263,10 +263,10 @@ async def test_f26_a_rate_limit_sets_the_cooldown_until_it_ends(open_store, worl
         lease, RateLimited(code="429", until=START_TIME + timedelta(minutes=10))
     )
     assert after.state is State.RETRYING
-    world.advance_time(timedelta(minutes=9))
+    runtime.advance_time(timedelta(minutes=9))
     await store.maintenance.promote_due()
     assert await store.outbox.claim(10) == []
-    world.advance_time(timedelta(minutes=2))
+    runtime.advance_time(timedelta(minutes=2))
     await store.maintenance.promote_due()
     assert len(await store.outbox.claim(10)) == 1
 
@@ -336,7 +336,7 @@ async def test_f43_a_second_sign_in_refusal_pauses_every_account_of_the_login(op
     ]
 
 
-async def test_f20_three_tls_failures_in_a_row_pause_the_account(open_store, world):
+async def test_f20_three_tls_failures_in_a_row_pause_the_account(open_store, runtime):
     """Three TLS failures in a row pause the account until a person has checked.
 
     It may be an attack. Other failures in between break the row.
@@ -349,7 +349,7 @@ async def test_f20_three_tls_failures_in_a_row_pause_the_account(open_store, wor
         lease, _request = await claim_and_intend(store)
         await store.outbox.record_outcome(lease, outcome)
         paused.append([pause.scope for pause in await store.queries.pauses()])
-        world.advance_time(timedelta(minutes=5))
+        runtime.advance_time(timedelta(minutes=5))
     assert paused == [[], [], [], [], [], ["account:a"]]
 
 
@@ -401,7 +401,7 @@ async def test_only_a_person_orders_a_retraction(open_store, role):
         )
 
 
-async def test_a_recorded_cancellation_keeps_the_lease_of_the_call(open_store, world):
+async def test_a_recorded_cancellation_keeps_the_lease_of_the_call(open_store, runtime):
     """After a recorded cancellation and a dead worker, the outcome is unknown.
 
     The login is not blocked for ever.
@@ -410,12 +410,12 @@ async def test_a_recorded_cancellation_keeps_the_lease_of_the_call(open_store, w
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await claim_and_intend(store)
     await store.actions.cancel_post(PostId("p"), named_person("li"), "mistake")
-    world.advance_time(timedelta(minutes=2))
+    runtime.advance_time(timedelta(minutes=2))
     assert await store.maintenance.expire_leases() == 1
     assert (await only(store)).state is State.UNKNOWN
 
 
-async def test_a_rate_limit_never_shortens_a_cooldown(open_store, world):
+async def test_a_rate_limit_never_shortens_a_cooldown(open_store, runtime):
     """A cooldown for the quota goes on when the platform names a sooner time, or none."""
     quota = RateLimit(min_interval=timedelta(hours=1), per_hour=10, per_day=10)
     store = await open_store(make_policy("a", rate_limit=quota))
@@ -424,12 +424,12 @@ async def test_a_rate_limit_never_shortens_a_cooldown(open_store, world):
     )
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(lease, RateLimited(code="429", until=None))
-    world.advance_time(timedelta(minutes=30))
+    runtime.advance_time(timedelta(minutes=30))
     await store.maintenance.promote_due()
     assert await store.outbox.claim(10) == []
 
 
-async def test_i14_a_stop_between_intent_and_call_is_seen(open_store, world):
+async def test_i14_a_stop_between_intent_and_call_is_seen(open_store, runtime):
     """A pause, a retraction or an expiry that comes while a call is prepared forbids it."""
     store = await open_store(make_policy("a"), make_policy("b"), make_policy("c"))
     for account in ("a", "b", "c"):
@@ -447,7 +447,7 @@ async def test_i14_a_stop_between_intent_and_call_is_seen(open_store, world):
     orders = store.actions
     await orders.pause("account:a", named_person("li"), "drill")
     await orders.retract(PostId("pb"), None, named_person("li"), "wrong")
-    world.advance_time(timedelta(seconds=21))
+    runtime.advance_time(timedelta(seconds=21))
     assert [await store.outbox.may_still_send(request) for request in requests] == [
         False,
         False,
@@ -514,17 +514,17 @@ async def test_only_the_named_submission_is_read_sooner(open_store):
     assert unknown.delivery.account == "a"
 
 
-async def test_a_read_begun_before_does_not_delay_the_next_one(open_store, world):
+async def test_a_read_begun_before_does_not_delay_the_next_one(open_store, runtime):
     """The result of a slow read is kept, but the next read stays as early as it was set."""
     store = await open_store(make_policy("a"))
     await submitted(store, "a")
-    world.advance_time(60 * SECOND)
+    runtime.advance_time(60 * SECOND)
     [unknown] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
-    world.advance_time(SECOND)
+    runtime.advance_time(SECOND)
     await store.outbox.check_now(AccountId("a"), lambda _ticket: True)
-    still = Submitted(ticket=Ticket(payload="a"), check_again_at=world.now() + 60 * SECOND)
-    after = await store.outbox.record_readback(unknown, still, RECONCILER, world.monotonic())
-    assert (after.state, after.next_action_at) == (State.SUBMITTED, world.now())
+    still = Submitted(ticket=Ticket(payload="a"), check_again_at=runtime.now() + 60 * SECOND)
+    after = await store.outbox.record_readback(unknown, still, RECONCILER, runtime.monotonic())
+    assert (after.state, after.next_action_at) == (State.SUBMITTED, runtime.now())
 
 
 async def test_an_ended_delivery_is_not_read_sooner(open_store):

@@ -86,16 +86,16 @@ async def test_each_part_is_an_attempt_with_a_request_that_says_where_it_goes(op
     assert [tuple(row) for row in rows] == [(1, 0), (2, 1), (3, 2)]
 
 
-async def test_an_unknown_outcome_is_about_its_part(open_store, world):
+async def test_an_unknown_outcome_is_about_its_part(open_store, runtime):
     """F02: an unanswered call for a part is searched as that part.
 
     The search uses the visibility window of the part's own attempt.
     """
     store = await half_published(open_store)
-    world.advance_time(MINUTE)
+    runtime.advance_time(MINUTE)
     lease, _request = await claim_next_part(store)
     await store.outbox.record_outcome(lease, Unknown(reason="reset"))
-    world.advance_time(MINUTE)
+    runtime.advance_time(MINUTE)
     [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     assert (unknown.request.part, unknown.request.attempt, unknown.request.parent) == (
         1,
@@ -104,31 +104,31 @@ async def test_an_unknown_outcome_is_about_its_part(open_store, world):
     )
     assert unknown.request.baseline.taken_at > START_TIME
     found = Published(receipt=receipt("f1"), is_text_confirmed=True)
-    after = await store.outbox.record_readback(unknown, found, RECONCILER, world.monotonic())
+    after = await store.outbox.record_readback(unknown, found, RECONCILER, runtime.monotonic())
     assert (after.state, after.parts_done, after.receipt) == (State.DUE, 2, receipt())
 
 
-async def test_f15_a_late_answer_for_a_part_that_was_found_stops_nothing(open_store, world):
+async def test_f15_a_late_answer_for_a_part_that_was_found_stops_nothing(open_store, runtime):
     """F15: a late answer for a found part only confirms the read, and the next part is sent."""
     store = await half_published(open_store)
-    world.advance_time(MINUTE)
+    runtime.advance_time(MINUTE)
     lease, _request = await claim_next_part(store)
-    world.advance_time(2 * MINUTE)
+    runtime.advance_time(2 * MINUTE)
     await store.maintenance.expire_leases()
-    world.advance_time(MINUTE)
+    runtime.advance_time(MINUTE)
     [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
     await store.outbox.record_readback(
         unknown,
         Published(receipt=receipt("f1"), is_text_confirmed=True),
         RECONCILER,
-        world.monotonic(),
+        runtime.monotonic(),
     )
     await store.outbox.record_outcome(lease, Published(receipt=receipt("f1")))
     after = await only(store)
     assert (after.state, after.parts_done) == (State.DUE, 2)
 
 
-async def test_a_part_has_its_own_interval_and_uses_no_quota(open_store, world):
+async def test_a_part_has_its_own_interval_and_uses_no_quota(open_store, runtime):
     """I15: a part follows after its own interval, before other posts, and uses no quota.
 
     Posts keep the quota.
@@ -138,15 +138,15 @@ async def test_a_part_has_its_own_interval_and_uses_no_quota(open_store, world):
     await store.maintenance.promote_due()
     assert await store.outbox.claim(10) == []
     assert await store.outbox.next_due_at() == START_TIME + 2 * MINUTE
-    world.advance_time(2 * MINUTE)
+    runtime.advance_time(2 * MINUTE)
     lease, _request = await claim_next_part(store)
     await store.outbox.record_outcome(lease, Published(receipt=receipt("f1")))
     assert await store.outbox.claim(10) == []
-    world.advance_time(8 * MINUTE)
+    runtime.advance_time(8 * MINUTE)
     assert len(await store.outbox.claim(10)) == 1
 
 
-async def test_f26_a_rate_limit_delays_parts_as_well(open_store, world):
+async def test_f26_a_rate_limit_delays_parts_as_well(open_store, runtime):
     """After any refusal by the platform no part of another post is sent in the cooldown."""
     store = await half_published(
         open_store, with_parts(login="shared"), with_parts("b", login="shared")
@@ -158,22 +158,22 @@ async def test_f26_a_rate_limit_delays_parts_as_well(open_store, world):
         lease, RateLimited(code="often", until=START_TIME + 30 * MINUTE)
     )
     assert await store.outbox.claim(10) == []
-    world.advance_time(31 * MINUTE)
+    runtime.advance_time(31 * MINUTE)
     [again] = await store.outbox.claim(10)
     assert again.account == "a"
 
 
-async def test_f73_an_incomplete_text_that_expires_is_alerted_and_held(open_store, world):
+async def test_f73_an_incomplete_text_that_expires_is_alerted_and_held(open_store, runtime):
     """An incomplete text past its expiry goes to a person, with an alert (I2, I10)."""
     store = await half_published(open_store)
-    world.advance_time(timedelta(hours=25))
+    runtime.advance_time(timedelta(hours=25))
     assert await store.maintenance.expire() == 1
     held = await only(store)
     assert (held.state, held.reason) == (State.HELD, "incomplete")
     assert [alert.code for alert in await store.queries.alerts()] == ["held.incomplete"]
 
 
-async def test_f72_f77_an_incomplete_text_is_cancelled_or_retracted(open_store, world):
+async def test_f72_f77_an_incomplete_text_is_cancelled_or_retracted(open_store, runtime):
     """A cancellation holds the post and refuses a claimed worker; an order retracts the post.
 
     The order retracts the post from its waiting state.
@@ -190,11 +190,11 @@ async def test_f72_f77_an_incomplete_text_is_cancelled_or_retracted(open_store, 
         State.RETRACTING,
         receipt("2"),
     )
-    world.advance_time(SECOND)
+    runtime.advance_time(SECOND)
     [unknown] = await store.outbox.due_readbacks([State.RETRACTING], 10)
     assert (unknown.request.part, unknown.delivery.receipt) == (0, receipt("2"))
     assert (
-        await store.outbox.record_readback(unknown, Deleted(), RETRACTOR, world.monotonic())
+        await store.outbox.record_readback(unknown, Deleted(), RETRACTOR, runtime.monotonic())
     ).state is State.RETRACTED
 
 
@@ -224,21 +224,21 @@ async def test_a_parts_id_is_no_posts_id(open_store):
     assert (after.state, after.parts_done, after.receipt) == (State.DUE, 2, receipt())
 
 
-async def test_a_published_post_is_monitored_as_a_post(open_store, world):
+async def test_a_published_post_is_monitored_as_a_post(open_store, runtime):
     """F48: once all parts are published, the account's list is compared with the post.
 
     It is compared with the publication time, too.
     """
     store = await half_published(open_store, parts=1)
-    world.advance_time(MINUTE)
+    runtime.advance_time(MINUTE)
     lease, _request = await claim_next_part(store)
     await store.outbox.record_outcome(
-        lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now())
+        lease, Submitted(ticket=Ticket(payload="7"), check_again_at=runtime.now())
     )
-    world.advance_time(SECOND)
+    runtime.advance_time(SECOND)
     [unknown] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
     published = await store.outbox.record_readback(
-        unknown, Published(receipt=receipt("f1")), RECONCILER, world.monotonic()
+        unknown, Published(receipt=receipt("f1")), RECONCILER, runtime.monotonic()
     )
     assert published.state is State.PUBLISHED
     monitoring = store.monitoring
@@ -246,9 +246,9 @@ async def test_a_published_post_is_monitored_as_a_post(open_store, world):
     assert (missed.request.part, missed.request.attempt) == (0, 1)
     assert missed.request.baseline.taken_at < START_TIME
     for _ in range(2):
-        world.advance_time(5 * MINUTE)
+        runtime.advance_time(5 * MINUTE)
         after = await monitoring.record_missing(
-            missed, NotFound(covered_since=missed.request.baseline.taken_at), world.now()
+            missed, NotFound(covered_since=missed.request.baseline.taken_at), runtime.now()
         )
     assert after.state is State.REMOVED
 

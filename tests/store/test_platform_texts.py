@@ -63,14 +63,14 @@ async def read_rows(store, table):
 
 
 @SPOILT
-async def test_f31_f45_a_refusal_with_half_an_emoji_is_final(open_store, world, spoilt):
+async def test_f31_f45_a_refusal_with_half_an_emoji_is_final(open_store, runtime, spoilt):
     """F31, F45: the post fails at once, with its alert, and is never sent a second time."""
     store, fake = await stage(open_store)
     fake.script.append(Rejected(code="weibo_20018", reason=f"包含非法内容 {spoilt}"))
     assert ((await send(store, fake)).state, len(fake.calls)) == (State.FAILED, 1)
     assert [alert.code for alert in await store.queries.alerts()] == ["failed.weibo_20018"]
     for _hour in range(12):
-        world.advance_time(timedelta(hours=1))
+        runtime.advance_time(timedelta(hours=1))
         await store.maintenance.run()
         await send(store, fake)
         await reconcile_due(store, {"a": fake}, 10)
@@ -80,7 +80,7 @@ async def test_f31_f45_a_refusal_with_half_an_emoji_is_final(open_store, world, 
 @SPOILT
 @pytest.mark.parametrize("is_ticket", [False, True], ids=["id", "ticket"])
 async def test_f31_a_post_with_a_damaged_id_is_found_by_reading(
-    open_store, world, spoilt, is_ticket
+    open_store, runtime, spoilt, is_ticket
 ):
     """F31, F33: a damaged id or ticket counts as none, so the outcome is unknown until a read."""
     store, fake = await stage(open_store)
@@ -97,7 +97,7 @@ async def test_f31_a_post_with_a_damaged_id_is_found_by_reading(
 
     fake.script.append(reply)
     assert (await send(store, fake)).state is State.UNKNOWN
-    world.advance_time(timedelta(minutes=2))
+    runtime.advance_time(timedelta(minutes=2))
     await reconcile_due(store, {"a": fake}, 10)
     delivery = await get_delivery(store)
     assert (delivery.state, delivery.receipt.remote_id, len(fake.calls)) == (
@@ -108,7 +108,7 @@ async def test_f31_a_post_with_a_damaged_id_is_found_by_reading(
 
 
 @SPOILT
-async def test_f31_f52_a_damaged_read_is_stored_and_proves_nothing(open_store, world, spoilt):
+async def test_f31_f52_a_damaged_read_is_stored_and_proves_nothing(open_store, runtime, spoilt):
     """F31, F52: such a reply fails no job, is no absence, and a refusal of a review stays one."""
     store, fake = await stage(open_store)
     fake.script.append(Unknown(reason="timeout"))
@@ -124,10 +124,10 @@ async def test_f31_f52_a_damaged_read_is_stored_and_proves_nothing(open_store, w
         Rejected(code="refused", reason=f"no{spoilt}"),
     ]
     for _read in range(3):
-        world.advance_time(timedelta(hours=1))
+        runtime.advance_time(timedelta(hours=1))
         await reconcile_due(store, {"a": fake}, 10)
         assert (await get_delivery(store)).state is State.UNKNOWN
-    world.advance_time(timedelta(hours=1))
+    runtime.advance_time(timedelta(hours=1))
     await reconcile_due(store, {"a": fake}, 10)
     readbacks = await read_rows(store, READBACK)
     assert [row["result"] for row in readbacks] == ["unknown", "unknown", "unknown", "rejected"]
@@ -148,13 +148,13 @@ class DamagedLists(FakeAdapter):
 
 
 @SPOILT
-async def test_f31_f57_an_observed_post_is_stored_with_what_can_be(open_store, world, spoilt):
+async def test_f31_f57_an_observed_post_is_stored_with_what_can_be(open_store, runtime, spoilt):
     """F31, F57: a list with a spoilt text is used, one with a spoilt id is not.
 
     Posts that it lacks are not missing.
     """
     store, _fake = await stage(open_store)
-    platform = DamagedLists(now=world.now)
+    platform = DamagedLists(now=runtime.now)
     await send(store, platform)
     platform.reach = {"1": Reach(reads=2**40)}
     own, other = (
@@ -164,14 +164,14 @@ async def test_f31_f57_an_observed_post_is_stored_with_what_can_be(open_store, w
     damaged = ObservedPost(remote_id=f"s{spoilt}", url="u", published_at=START_TIME, text="")
     for listed in ([damaged], [own, other]):
         platform.listed = listed
-        world.advance_time(timedelta(hours=1))
+        runtime.advance_time(timedelta(hours=1))
         assert await monitor_due(store, {"a": platform}, 10) == 1
         assert (await get_delivery(store)).state is State.PUBLISHED
     assert [row["remote_id"] for row in await read_rows(store, OBSERVED_POST)] == ["s"]
 
 
 @SPOILT
-async def test_f31_f78_a_refused_deletion_is_stored(open_store, world, spoilt, monkeypatch):
+async def test_f31_f78_a_refused_deletion_is_stored(open_store, runtime, spoilt, monkeypatch):
     """F31, F78: a deletion refused by the platform with half an emoji is shown with its reason."""
     store, fake = await stage(open_store)
     await send(store, fake)

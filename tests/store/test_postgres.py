@@ -47,9 +47,9 @@ LEASE = timedelta(seconds=41)
 class Host:
     """One host: its own connections, its own journal."""
 
-    def __init__(self, url, folder, world, terms, name):
+    def __init__(self, url, folder, runtime, terms, name):
         self.journal = folder / name / "intents.jsonl"
-        self.database = Database(open_engine(url), world, IntentJournal(self.journal))
+        self.database = Database(open_engine(url), runtime, IntentJournal(self.journal))
         self.store = Store(
             database=self.database,
             policies={item.account.id: item for item in terms},
@@ -64,13 +64,13 @@ class Host:
 
 
 @pytest.fixture
-async def open_host(database_url, tmp_path, world):
+async def open_host(database_url, tmp_path, runtime):
     """Return a function that starts one more host."""
-    await prepare_database(database_url, "drill", tmp_path / "none.jsonl", world)
+    await prepare_database(database_url, "drill", tmp_path / "none.jsonl", runtime)
     async with AsyncExitStack() as stack:
 
         async def opening(name, *terms):
-            host = Host(database_url, tmp_path, world, terms or (make_policy("a"),), name)
+            host = Host(database_url, tmp_path, runtime, terms or (make_policy("a"),), name)
             stack.push_async_callback(host.database.close)
             await host.post_store.register_logins()
             await host.orders.register_worker()
@@ -79,19 +79,19 @@ async def open_host(database_url, tmp_path, world):
         yield opening
 
 
-async def test_f80_a_machine_whose_name_is_taken_does_not_start(open_host, world, monkeypatch):
+async def test_f80_a_machine_whose_name_is_taken_does_not_start(open_host, runtime, monkeypatch):
     """F80: cloned machines with one name do not start.
 
     Each would take the other's leases and journal for its own.
     """
     boots = iter(["one boot", "one boot", "another boot", "another boot", "one boot"])
-    monkeypatch.setattr(type(world), "boot_id", lambda _runtime: next(boots))
+    monkeypatch.setattr(type(runtime), "boot_id", lambda _runtime: next(boots))
     first = await open_host("host")
     assert await first.orders.register_worker(), "a restart on the same machine"
     with pytest.raises(RefusedError) as refused:
         await open_host("host")
     assert refused.value.code == "worker_name_taken"
-    world.advance_time(HEARTBEAT_TIMEOUT)
+    runtime.advance_time(HEARTBEAT_TIMEOUT)
     await open_host("host")
     with pytest.raises(RefusedError):
         await first.orders.heartbeat()
@@ -99,31 +99,31 @@ async def test_f80_a_machine_whose_name_is_taken_does_not_start(open_host, world
 
 @pytest.mark.parametrize("seconds", [-60, 60])
 async def test_f60_f61_a_host_whose_clock_is_not_the_servers_does_not_start(
-    database_url, tmp_path, world, seconds
+    database_url, tmp_path, runtime, seconds
 ):
     """F60, F61: a clock wrong from the start is found by the server's, before any change.
 
     It does not jump.
     """
     settings = parse_settings(f'database = "{database_url}"\n{SETTINGS}', workspace=tmp_path)
-    world.clock = datetime.now(UTC) + timedelta(seconds=seconds)
+    runtime.clock = datetime.now(UTC) + timedelta(seconds=seconds)
     with pytest.raises(RefusedError) as refused:
-        await run(settings, world)
+        await run(settings, runtime)
     assert refused.value.code == "clock_skew"
     assert abs(int(refused.value.facts["seconds"]) - seconds) < 30
 
 
 async def test_f60_f61_a_host_starts_by_itself_once_its_clock_is_the_servers(
-    database_url, tmp_path, world
+    database_url, tmp_path, runtime
 ):
     """F60, F61: each start tries again; one alert stands until the clock is right."""
     settings = parse_settings(f'database = "{database_url}"\n{SETTINGS}', workspace=tmp_path)
     (tmp_path / "schedule.toml").write_text("# none\n", "utf-8")
-    world.clock = datetime.now(UTC) - timedelta(days=300)
+    runtime.clock = datetime.now(UTC) - timedelta(days=300)
     for _ in range(3):
         with pytest.raises(RefusedError):
-            await run(settings, world)
-    database = Database(open_engine(database_url), world)
+            await run(settings, runtime)
+    database = Database(open_engine(database_url), runtime)
     queries = Store(database=database, policies={}, worker=WorkerId("one")).queries
     [alert] = await queries.alerts()
     await run(settings, make_confirmed_runtime(), once=True)
@@ -150,7 +150,7 @@ def published():
     )
 
 
-async def test_maintenance_leaves_what_another_host_is_changing(open_host, world):
+async def test_maintenance_leaves_what_another_host_is_changing(open_host, runtime):
     """An outcome that is being committed neither delays nor fails maintenance.
 
     The next run sees the outcome.
@@ -158,17 +158,17 @@ async def test_maintenance_leaves_what_another_host_is_changing(open_host, world
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
     await claim_and_intend(first)
-    world.advance_time(LEASE)
+    runtime.advance_time(LEASE)
     with first.database.engine.connect() as another:
         another.execute(update(DELIVERY).values(version=DELIVERY.c.version + 1))
         assert await asyncio.wait_for(second.maintenance.expire_leases(), 60) == 0
     assert await second.maintenance.expire_leases() == 1
 
 
-async def test_hosts_that_start_together_make_one_database(database_url, tmp_path, world):
+async def test_hosts_that_start_together_make_one_database(database_url, tmp_path, runtime):
     """Each waits for the migrations of the first, and finds them done."""
     starts = (
-        prepare_database(database_url, "drill", tmp_path / f"{number}.jsonl", world)
+        prepare_database(database_url, "drill", tmp_path / f"{number}.jsonl", runtime)
         for number in range(4)
     )
     await asyncio.gather(*starts)
@@ -211,7 +211,7 @@ async def test_a_host_that_starts_expires_its_own_leases_and_no_others(open_host
 
 
 async def test_f15_leases_of_a_dead_or_frozen_host_are_taken_over_after_they_expire(
-    open_host, world
+    open_host, runtime
 ):
     """Another host ends expired leases; a later result of the frozen host is only evidence.
 
@@ -224,16 +224,16 @@ async def test_f15_leases_of_a_dead_or_frozen_host_are_taken_over_after_they_exp
     called, claimed = await sleeper.outbox.claim(2)
     await sleeper.outbox.record_intent(called)
     assert await other.maintenance.expire_leases() == 0
-    world.advance_time(LEASE)
+    runtime.advance_time(LEASE)
     assert await other.maintenance.expire_leases() == 2
-    world.advance_time(CRASH_RETRY_SPREAD)
+    runtime.advance_time(CRASH_RETRY_SPREAD)
     assert [lease.delivery for lease in await other.outbox.claim(2)] == [claimed.delivery]
     after = await sleeper.outbox.record_outcome(called, published())
     assert after.state is State.UNKNOWN
     assert not isinstance(await sleeper.outbox.record_intent(claimed), SendRequest)
 
 
-async def test_f26_a_cooldown_is_not_shortened_by_another_hosts_intent(open_host, world):
+async def test_f26_a_cooldown_is_not_shortened_by_another_hosts_intent(open_host, runtime):
     """F26, I15: a 429's Retry-After stays if the other host writes an intent by older data.
 
     The 429 arrives during that write.
@@ -244,10 +244,10 @@ async def test_f26_a_cooldown_is_not_shortened_by_another_hosts_intent(open_host
         first.post_store, make_post("p", ["a"], START_TIME), make_post("q", ["b"], START_TIME)
     )
     slow, _request = await claim_and_intend(first)
-    world.advance_time(LEASE)
+    runtime.advance_time(LEASE)
     assert await second.maintenance.expire_leases() == 1
     [lease] = await second.outbox.claim(1)
-    until = world.now() + timedelta(hours=1)
+    until = runtime.now() + timedelta(hours=1)
     loop, hearing = asyncio.get_running_loop(), []
 
     def hear(_connection, _cursor, statement, *_rest):
@@ -267,13 +267,13 @@ async def test_f26_a_cooldown_is_not_shortened_by_another_hosts_intent(open_host
     )
 
 
-async def test_an_unknown_outcome_is_read_by_one_host_at_a_time(open_host, world):
+async def test_an_unknown_outcome_is_read_by_one_host_at_a_time(open_host, runtime):
     """A delivery that one host reads is given to no other until that read has had its time."""
     hosts = [await open_host("first"), await open_host("second")]
     await enqueue_posts(hosts[0].post_store, make_post("p", ["a"], START_TIME))
     lease, _request = await claim_and_intend(hosts[0])
     await hosts[0].outbox.record_outcome(lease, Unknown(reason="reset"))
-    world.advance_time(LEASE)
+    runtime.advance_time(LEASE)
     taken = await asyncio.gather(*(host.outbox.due_readbacks([State.UNKNOWN], 5) for host in hosts))
     assert sorted(map(len, taken)) == [0, 1]
     [unknown] = [item for found in taken for item in found]
@@ -281,10 +281,10 @@ async def test_an_unknown_outcome_is_read_by_one_host_at_a_time(open_host, world
         unknown,
         NotFound(covered_since=unknown.request.baseline.taken_at),
         RECONCILER,
-        world.monotonic(),
+        runtime.monotonic(),
     )
     assert (after.state, after.readbacks) == (State.UNKNOWN, 1)
-    world.advance_time(timedelta(hours=1))
+    runtime.advance_time(timedelta(hours=1))
     assert len(await hosts[1].outbox.due_readbacks([State.UNKNOWN], 5)) == 1
 
 
@@ -501,10 +501,10 @@ async def test_i16_a_call_of_another_host_during_a_retraction_is_not_left_publis
     )
 
 
-async def test_f87_a_call_that_the_database_has_lost_is_recovered_as_unknown(open_host, world):
+async def test_f87_a_call_that_the_database_has_lost_is_recovered_as_unknown(open_host, runtime):
     """The host with the call in its journal makes no second claim, and a read gives one receipt."""
     host = await open_host("first")
-    fake = FakeAdapter(now=world.now)
+    fake = FakeAdapter(now=runtime.now)
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))
     before = await row_of(host)
     _lease, request = await claim_and_intend(host)
@@ -516,7 +516,7 @@ async def test_f87_a_call_that_the_database_has_lost_is_recovered_as_unknown(ope
     delivery = await only(host)
     assert (delivery.state, delivery.attempts, delivery.reason) == (State.UNKNOWN, 1, "worker_lost")
     assert "attempt_recovered" in [alert.code for alert in await host.queries.alerts()]
-    world.advance_time(LEASE)
+    runtime.advance_time(LEASE)
     await reconcile_due(host.store, {AccountId("a"): fake}, 5)
     assert (await only(host)).state is State.PUBLISHED
     assert await host.queries.alerts() == []
@@ -531,7 +531,9 @@ async def test_f87_a_call_that_the_database_has_lost_is_recovered_as_unknown(ope
     ]
 
 
-async def test_f87_an_outcome_of_a_lost_call_recovers_it_and_is_kept_as_evidence(open_host, world):
+async def test_f87_an_outcome_of_a_lost_call_recovers_it_and_is_kept_as_evidence(
+    open_host, runtime
+):
     """An outcome before the loss is noticed recovers the call; nothing is sent again.
 
     The outcome is evidence. Absence cannot be shown any more.
@@ -549,7 +551,7 @@ async def test_f87_an_outcome_of_a_lost_call_recovers_it_and_is_kept_as_evidence
 
 
 async def test_f87_nothing_is_claimed_before_every_living_host_has_compared_its_journal(
-    open_host, world
+    open_host, runtime
 ):
     """After a takeover, a host waits for the others' journals, for a minute at most."""
     first, second = await open_host("first"), await open_host("second")
@@ -574,7 +576,7 @@ async def take_over(host):
         connection.execute(delete(SERVER_TIMELINE))
 
 
-async def test_f87_a_host_that_is_dead_is_not_waited_for_for_ever(open_host, world):
+async def test_f87_a_host_that_is_dead_is_not_waited_for_for_ever(open_host, runtime):
     """A minute after the first has come to the new server the others go on."""
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
@@ -582,11 +584,11 @@ async def test_f87_a_host_that_is_dead_is_not_waited_for_for_ever(open_host, wor
     await second.outbox.claim(0)
     await take_over(first)
     assert await first.outbox.claim(1) == []
-    world.advance_time(timedelta(seconds=61))
+    runtime.advance_time(timedelta(seconds=61))
     assert len(await first.outbox.claim(1)) == 1
 
 
-async def test_f87_a_host_that_stops_in_order_leaves_nothing_unreported(open_host, world):
+async def test_f87_a_host_that_stops_in_order_leaves_nothing_unreported(open_host, runtime):
     """Nobody waits for it any more, so it compares its journal before it stops."""
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
@@ -600,7 +602,7 @@ async def test_f87_a_host_that_stops_in_order_leaves_nothing_unreported(open_hos
     assert (await only(first)).state is State.UNKNOWN
 
 
-async def test_f87_hosts_that_could_not_send_a_heartbeat_are_waited_for(open_host, world):
+async def test_f87_hosts_that_could_not_send_a_heartbeat_are_waited_for(open_host, runtime):
     """The first host to come back waits for the others' journals, after any time without server."""
     first, second = await open_host("first"), await open_host("second")
     await enqueue_posts(first.post_store, make_post("p", ["a"], START_TIME))
@@ -608,7 +610,7 @@ async def test_f87_hosts_that_could_not_send_a_heartbeat_are_waited_for(open_hos
     await claim_and_intend(second)
     await lose_commits(second, since=before)
     await take_over(first)
-    world.advance_time(timedelta(minutes=10))
+    runtime.advance_time(timedelta(minutes=10))
     await first.maintenance.promote_due()
     assert await first.outbox.claim(1) == []
     assert await second.outbox.claim(1) == []
@@ -638,7 +640,7 @@ async def test_f85_a_pause_before_the_first_start_keeps_a_host_from_what_another
     assert (await only(first)).state is State.UNKNOWN
 
 
-async def test_f87_a_call_without_a_delivery_is_alerted_once_and_stops_nothing(open_host, world):
+async def test_f87_a_call_without_a_delivery_is_alerted_once_and_stops_nothing(open_host, runtime):
     """Where the delivery itself was lost, a person decides; other posts are sent."""
     host = await open_host("first")
     await enqueue_posts(host.post_store, make_post("p", ["a"], START_TIME))

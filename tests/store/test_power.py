@@ -34,10 +34,10 @@ from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeRuntime
 
 async def main(folder, point):
-    world = FakeRuntime(failpoints={point: ("freeze", 1)} if point else {})
+    runtime = FakeRuntime(failpoints={point: ("freeze", 1)} if point else {})
     url, journal = f"sqlite:///{folder / 'publisher.db'}", folder / "intents.jsonl"
-    await prepare_database(url, "drill", journal, world)
-    database = Database(open_engine(url), world, IntentJournal(journal))
+    await prepare_database(url, "drill", journal, runtime)
+    database = Database(open_engine(url), runtime, IntentJournal(journal))
     store = Store(database=database, policies={"a": make_policy("a")}, worker=WorkerId("w"))
     outbox = store.outbox
     await store.posts.register_logins()
@@ -72,10 +72,10 @@ async def store_after_power_cut(tmp_path: Path, point: str) -> Store:
     """Open the database that a power cut at a failpoint leaves."""
     folder = tmp_path / "after"
     cut_power(tmp_path / "before", folder, point)
-    url, world = f"sqlite:///{folder / 'publisher.db'}", FakeRuntime()
-    await prepare_database(url, "drill", folder / "intents.jsonl", world)
+    url, runtime = f"sqlite:///{folder / 'publisher.db'}", FakeRuntime()
+    await prepare_database(url, "drill", folder / "intents.jsonl", runtime)
     return Store(
-        database=Database(open_engine(url), world),
+        database=Database(open_engine(url), runtime),
         policies={"a": make_policy("a")},
         worker=WorkerId("w"),
     )

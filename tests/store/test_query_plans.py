@@ -50,13 +50,13 @@ PARTIAL_INDEXES_OF_THE_PAST = (
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
-async def test_no_job_reads_the_whole_past(open_store, world, job):
+async def test_no_job_reads_the_whole_past(open_store, runtime, job):
     """SQLite plans no job's statement as a scan of all deliveries, or of all of some past kind."""
     store = await open_store(make_policy("a"))
     await enqueue_posts(
         store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME)
     )
-    world.advance_time(timedelta(seconds=1))
+    runtime.advance_time(timedelta(seconds=1))
     engine, scans = store.database.engine, []
 
     def explain(connection, _cursor, statement, parameters, _context, is_many):

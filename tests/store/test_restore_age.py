@@ -12,27 +12,27 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 LI = named_person("li")
 
 
-async def test_f85_a_pause_in_an_older_database_does_not_make_it_younger(open_bare_store, world):
+async def test_f85_a_pause_in_an_older_database_does_not_make_it_younger(open_bare_store, runtime):
     """The data-loss window begins at the last heartbeat of the daemon, not at the pause."""
     store = open_bare_store()
     orders = store.actions
     await orders.register_worker()
     await orders.pause("all", LI, "an hour before the copy")
-    world.advance_time(timedelta(hours=1))
+    runtime.advance_time(timedelta(hours=1))
     await orders.heartbeat()
     await orders.resume("all", LI)
-    world.advance_time(timedelta(hours=1))
+    runtime.advance_time(timedelta(hours=1))
     await orders.pause("all", LI, "it does not fit")
     assert await store.database.read(last_known_at) == START_TIME + timedelta(hours=1)
 
 
 async def test_f85_a_database_that_knows_no_daemon_knows_nothing_of_what_was_sent(
-    open_bare_store, world
+    open_bare_store, runtime
 ):
     """It was copied before the first start: every post since its beginning may be published."""
     store = open_bare_store()
     assert await store.database.read(last_known_at) is None
     await store.actions.pause("all", LI, "first")
-    world.advance_time(timedelta(hours=1))
+    runtime.advance_time(timedelta(hours=1))
     await store.actions.pause("all", LI, "last")
     assert await store.database.read(last_known_at) == START_TIME

@@ -37,13 +37,13 @@ def listing_five():
 
 
 async def test_f15_a_result_with_an_old_fencing_token_is_kept_but_changes_nothing(
-    open_store, world
+    open_store, runtime
 ):
     """A result after the lease was lost is kept as evidence; the delivery stays unknown."""
     store = await open_store()
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     lease, _request = await claim_and_intend(store)
-    world.advance_time(timedelta(minutes=2))
+    runtime.advance_time(timedelta(minutes=2))
     assert await store.maintenance.expire_leases() == 1
     after = await store.outbox.record_outcome(lease, Published(receipt=receipt()))
     assert after.state is State.UNKNOWN
@@ -59,44 +59,44 @@ async def test_f15_a_result_with_an_old_fencing_token_is_kept_but_changes_nothin
         Blocked(code="21332", reason="blocked"),
     ],
 )
-async def test_f15_a_late_result_still_applies_to_the_login(open_store, world, outcome):
+async def test_f15_a_late_result_still_applies_to_the_login(open_store, runtime, outcome):
     """F15: a rate limit or a blocked account in a late answer still applies to the login."""
     store = await open_store(make_policy("a"))
     await enqueue_posts(
         store.posts, make_post("p", ["a"], START_TIME), make_post("q", ["a"], START_TIME + SECOND)
     )
     lease, _request = await claim_and_intend(store)
-    world.advance_time(timedelta(minutes=2))
+    runtime.advance_time(timedelta(minutes=2))
     await store.maintenance.expire_leases()
     assert (await store.outbox.record_outcome(lease, outcome)).state is State.UNKNOWN
     await store.maintenance.promote_due()
     assert await store.outbox.claim(10) == []
 
 
-async def intend_and_expire(store, world):
+async def intend_and_expire(store, runtime):
     """Write an intent, and let the lease expire before there is an outcome."""
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     lease, _request = await claim_and_intend(store)
-    world.advance_time(timedelta(minutes=2))
+    runtime.advance_time(timedelta(minutes=2))
     await store.maintenance.expire_leases()
     return lease
 
 
-async def prove_absent(store, world):
+async def prove_absent(store, runtime):
     """Read twice without finding it, the second time after the visibility window."""
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
-        world.advance_time(wait)
+        runtime.advance_time(wait)
         after = await learn_missing(store)
     return after
 
 
 async def test_f15_after_a_late_published_a_delivery_shown_absent_is_not_sent_again(
-    open_store, world
+    open_store, runtime
 ):
     """F15: the answer contradicts the lists; a person decides before there could be two."""
     store = await open_store()
-    lease = await intend_and_expire(store, world)
-    assert (await prove_absent(store, world)).state is State.DUE
+    lease = await intend_and_expire(store, runtime)
+    assert (await prove_absent(store, runtime)).state is State.DUE
     await store.outbox.record_outcome(lease, Published(receipt=receipt()))
     held = await only(store)
     assert (held.state, held.reason) == (State.HELD, "late_response")
@@ -104,28 +104,28 @@ async def test_f15_after_a_late_published_a_delivery_shown_absent_is_not_sent_ag
     assert alert.code == "held.late_response"
 
 
-async def test_f02_an_expired_call_is_unknown_and_an_expired_claim_is_due(open_store, world):
+async def test_f02_an_expired_call_is_unknown_and_an_expired_claim_is_due(open_store, runtime):
     """An expired lease leads from `sending` to `unknown`, from `claimed` back to `due`."""
     store = await open_store(make_policy("a"), make_policy("b"))
     await enqueue_posts(store.posts, make_post("p", ["a", "b"], START_TIME))
     await store.maintenance.promote_due()
     first, second = await store.outbox.claim(10)
     await store.outbox.record_intent(first)
-    world.advance_time(timedelta(minutes=2))
+    runtime.advance_time(timedelta(minutes=2))
     await store.maintenance.expire_leases()
     states = {item.id: item.state for item in await store.queries.deliveries()}
     assert states == {first.delivery: State.UNKNOWN, second.delivery: State.DUE}
 
 
-async def die(store, world):
+async def die(store, runtime):
     """Let another process, without any lease, end the leases of this one."""
     store.leases.clear()
-    world.advance_time(timedelta(minutes=2))
+    runtime.advance_time(timedelta(minutes=2))
     await store.maintenance.expire_leases()
 
 
 async def test_f89_of_deliveries_that_crashed_together_only_the_one_at_fault_is_held(
-    open_store, world
+    open_store, runtime
 ):
     """After one crash, deliveries return one by one; only the one at fault crashes and is held.
 
@@ -135,12 +135,12 @@ async def test_f89_of_deliveries_that_crashed_together_only_the_one_at_fault_is_
     await enqueue_posts(store.posts, make_post("p", ["a", "b", "c", "d"], START_TIME))
     await store.maintenance.promote_due()
     killer = (await store.outbox.claim(10))[-1].delivery
-    await die(store, world)
+    await die(store, runtime)
     for _ in range(50):
-        world.advance_time(CRASH_RETRY_SPREAD / 50)
+        runtime.advance_time(CRASH_RETRY_SPREAD / 50)
         for lease in await store.outbox.claim(10):
             if lease.delivery == killer:
-                await die(store, world)
+                await die(store, runtime)
             else:
                 await store.outbox.record_intent(lease)
                 await store.outbox.record_outcome(
@@ -152,7 +152,7 @@ async def test_f89_of_deliveries_that_crashed_together_only_the_one_at_fault_is_
 
 
 async def test_f89_a_delivery_delayed_by_a_crash_delays_no_other_post_of_its_login(
-    open_store, world
+    open_store, runtime
 ):
     """While a delivery waits after a crash, its account's next one is sent."""
     store = await open_store(make_policy("a"))
@@ -163,7 +163,7 @@ async def test_f89_a_delivery_delayed_by_a_crash_delays_no_other_post_of_its_log
     )
     await store.maintenance.promote_due()
     [lease] = await store.outbox.claim(10)
-    await die(store, world)
+    await die(store, runtime)
     [other] = await store.outbox.claim(10)
     assert other.delivery != lease.delivery
 
@@ -184,39 +184,39 @@ async def learn_missing(store, *, can_resend=True):
     )
 
 
-async def test_absence_takes_two_reads_the_last_after_the_visibility_window(open_store, world):
+async def test_absence_takes_two_reads_the_last_after_the_visibility_window(open_store, runtime):
     """Only then a second call may come, and it is the same delivery's attempt number two."""
     store = await open_store()
     await leave_unknown(store)
-    world.advance_time(timedelta(seconds=31))
+    runtime.advance_time(timedelta(seconds=31))
     assert (await learn_missing(store)).state is State.UNKNOWN
-    world.advance_time(timedelta(minutes=10))
+    runtime.advance_time(timedelta(minutes=10))
     assert (await learn_missing(store)).state is State.DUE
     _lease, request = await claim_and_intend(store)
     assert request.attempt == 2
 
 
-async def test_f24_absence_without_a_safe_resend_goes_to_a_person(open_store, world):
+async def test_f24_absence_without_a_safe_resend_goes_to_a_person(open_store, runtime):
     """F24: if a repeated call might publish twice, a list that proves absence leads to a person."""
     store = await open_store()
     await leave_unknown(store)
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
-        world.advance_time(wait)
+        runtime.advance_time(wait)
         after = await learn_missing(store, can_resend=False)
     assert (after.state, after.reason) == (State.HELD, "not_published")
 
 
-async def test_f15_a_late_answer_is_alerted_where_a_person_might_resend(open_store, world):
+async def test_f15_a_late_answer_is_alerted_where_a_person_might_resend(open_store, runtime):
     """F15: a late answer is alerted if the delivery is held as absent.
 
     The first call has published it, and nobody should resolve it without that knowledge.
     """
     store = await open_store()
-    first = await intend_and_expire(store, world)
-    assert (await prove_absent(store, world)).state is State.DUE
+    first = await intend_and_expire(store, runtime)
+    assert (await prove_absent(store, runtime)).state is State.DUE
     second, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(second, Unknown(reason="reset"))
-    after = await prove_absent(store, world)
+    after = await prove_absent(store, runtime)
     assert (after.state, after.reason) == (State.HELD, "not_published_twice")
     assert (
         await store.outbox.record_outcome(first, Published(receipt=receipt()))
@@ -225,26 +225,30 @@ async def test_f15_a_late_answer_is_alerted_where_a_person_might_resend(open_sto
     assert reported["response_late"]["url"] == receipt().url
 
 
-async def test_f53_a_post_that_a_person_saw_and_no_list_shows_takes_two_people(open_store, world):
+async def test_f53_a_post_that_a_person_saw_and_no_list_shows_takes_two_people(open_store, runtime):
     """F53: an address given by one person that no list can check needs a second person.
 
     The hold asks for the second person.
     """
     store = await open_store()
     await leave_unknown(store)
-    world.advance_time(timedelta(minutes=11))
+    runtime.advance_time(timedelta(minutes=11))
     out_of_sight = Unknown(reason="list_too_short", is_beyond_list=True)
     [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
-    held = await store.outbox.record_readback(unknown, out_of_sight, RECONCILER, world.monotonic())
+    held = await store.outbox.record_readback(
+        unknown, out_of_sight, RECONCILER, runtime.monotonic()
+    )
     seen = Resolved(to=State.UNKNOWN, reason="seen", url="https://fake.example/1")
     await store.actions.apply_event(held.id, seen, named_person("li"))
     [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 10)
-    again = await store.outbox.record_readback(unknown, out_of_sight, RECONCILER, world.monotonic())
+    again = await store.outbox.record_readback(
+        unknown, out_of_sight, RECONCILER, runtime.monotonic()
+    )
     assert (again.state, again.reason) == (State.HELD, "report_not_confirmed")
 
 
 async def test_i24_of_what_is_under_check_only_the_overdue_is_read_each_second(
-    open_store, world, monkeypatch
+    open_store, runtime, monkeypatch
 ):
     """I24: after an outage thousands of outcomes are unknown, and hardly one of them is overdue."""
     read = []
@@ -257,29 +261,29 @@ async def test_i24_of_what_is_under_check_only_the_overdue_is_read_each_second(
     store = await open_store()
     await leave_unknown(store)
     monkeypatch.setattr(maintenance, "read_deliveries", record_reads)
-    world.advance_time(make_policy("a").timing.unreadable_hold_after - timedelta(minutes=1))
+    runtime.advance_time(make_policy("a").timing.unreadable_hold_after - timedelta(minutes=1))
     assert (await store.maintenance.hold_overdue(), read) == (0, [])
-    world.advance_time(timedelta(minutes=2))
+    runtime.advance_time(timedelta(minutes=2))
     assert await store.maintenance.hold_overdue() == 1
 
 
-async def read_without_finding(store, world, state, by):
+async def read_without_finding(store, runtime, state, by):
     """Read before and after the visibility window without a finding; return states and delivery.
 
     The state after each read is returned.
     """
     states = []
     for wait in (timedelta(seconds=31), timedelta(minutes=10)):
-        world.advance_time(wait)
+        runtime.advance_time(wait)
         [unknown] = await store.outbox.due_readbacks([state], 10)
         finding = Unknown(reason="list_too_short", is_beyond_list=True)
-        after = await store.outbox.record_readback(unknown, finding, by, world.monotonic())
+        after = await store.outbox.record_readback(unknown, finding, by, runtime.monotonic())
         states.append(after.state)
     return states, after
 
 
 async def test_f53_an_unlistable_post_goes_to_a_person_once_it_cannot_appear_any_more(
-    open_store, world
+    open_store, runtime
 ):
     """F53: a post beyond any list goes to a person once it cannot appear any more.
 
@@ -287,12 +291,12 @@ async def test_f53_an_unlistable_post_goes_to_a_person_once_it_cannot_appear_any
     """
     store = await open_store()
     await leave_unknown(store)
-    states, after = await read_without_finding(store, world, State.UNKNOWN, RECONCILER)
+    states, after = await read_without_finding(store, runtime, State.UNKNOWN, RECONCILER)
     assert states == [State.UNKNOWN, State.HELD]
     assert after.reason == "uncheckable"
 
 
-async def test_f77_an_unlistable_post_to_be_retracted_goes_to_a_person(open_store, world):
+async def test_f77_an_unlistable_post_to_be_retracted_goes_to_a_person(open_store, runtime):
     """F77: if no read can show the post to delete, a person must do it once its call is over.
 
     The call is over once it can have no more effect.
@@ -303,7 +307,7 @@ async def test_f77_an_unlistable_post_to_be_retracted_goes_to_a_person(open_stor
     await store.actions.apply_event(
         delivery.id, RetractionRequested(reason="wrong"), named_person("li")
     )
-    states, after = await read_without_finding(store, world, State.RETRACTING, RETRACTOR)
+    states, after = await read_without_finding(store, runtime, State.RETRACTING, RETRACTOR)
     assert states == [State.RETRACTING, State.HELD]
     assert after.reason == "undeletable"
     [alert] = await store.queries.alerts()
@@ -315,7 +319,7 @@ async def test_f77_an_unlistable_post_to_be_retracted_goes_to_a_person(open_stor
 
 
 async def test_f77_a_post_to_be_retracted_from_a_review_is_read_until_the_review_ends(
-    open_store, world
+    open_store, runtime
 ):
     """F77: a post in review is read until the review ends, as it may still be published.
 
@@ -325,40 +329,40 @@ async def test_f77_a_post_to_be_retracted_from_a_review_is_read_until_the_review
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     lease, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(
-        lease, Submitted(ticket=Ticket(payload="7"), check_again_at=world.now())
+        lease, Submitted(ticket=Ticket(payload="7"), check_again_at=runtime.now())
     )
     await store.actions.apply_event(
         lease.delivery, RetractionRequested(reason="wrong"), named_person("li")
     )
-    world.advance_time(timedelta(hours=1))
+    runtime.advance_time(timedelta(hours=1))
     [unknown] = await store.outbox.due_readbacks([State.RETRACTING], 10)
     after = await store.outbox.record_readback(
-        unknown, Unknown(reason="short", is_beyond_list=True), RETRACTOR, world.monotonic()
+        unknown, Unknown(reason="short", is_beyond_list=True), RETRACTOR, runtime.monotonic()
     )
     assert after.state is State.RETRACTING
 
 
-async def test_f08_the_visibility_window_outlives_restarts(open_store, world):
+async def test_f08_the_visibility_window_outlives_restarts(open_store, runtime):
     """Another process neither restarts nor shortens the window of an unknown outcome."""
     store = await open_store()
     await leave_unknown(store)
-    world.advance_time(timedelta(seconds=31))
+    runtime.advance_time(timedelta(seconds=31))
     before = await learn_missing(store)
     other = await open_store(worker="worker-2")
-    world.advance_time(timedelta(minutes=10))
+    runtime.advance_time(timedelta(minutes=10))
     after = await learn_missing(other)
     assert after.state is State.DUE
     assert before.unknown_since == after.unknown_since
 
 
-async def test_a_second_absence_is_held(open_store, world):
+async def test_a_second_absence_is_held(open_store, runtime):
     """Nothing is sent a third time without a person."""
     store = await open_store()
     await leave_unknown(store)
     for _ in range(2):
-        world.advance_time(timedelta(seconds=31))
+        runtime.advance_time(timedelta(seconds=31))
         await learn_missing(store)
-        world.advance_time(timedelta(minutes=10))
+        runtime.advance_time(timedelta(minutes=10))
         after = await learn_missing(store)
         if after.state is State.DUE:
             lease, _request = await claim_and_intend(store)
@@ -386,7 +390,7 @@ async def test_an_unknown_post_is_not_pushed_off_the_list(open_store):
     ]
 
 
-async def test_f53_calls_that_created_nothing_push_nothing_off_the_list(open_store, world):
+async def test_f53_calls_that_created_nothing_push_nothing_off_the_list(open_store, runtime):
     """F53: unsent retries of one post block no post, since they push nothing off the list.
 
     A blocked list would never show that the first post is absent.
@@ -401,7 +405,7 @@ async def test_f53_calls_that_created_nothing_push_nothing_off_the_list(open_sto
         lease, answer = await claim_and_intend(store)
         assert isinstance(answer, SendRequest)
         retrying = await store.outbox.record_outcome(lease, NotSent(reason="connect_failed"))
-        world.advance_time(retrying.next_action_at - world.now())
+        runtime.advance_time(retrying.next_action_at - runtime.now())
 
 
 async def delay_by_unknown(store, order=None):
@@ -423,25 +427,25 @@ async def delay_by_unknown(store, order=None):
 
 
 async def test_posts_delayed_by_an_unknown_one_are_tried_once_and_sent_when_it_ends(
-    open_store, world
+    open_store, runtime
 ):
     """The other due posts are not even tried until the unknown outcome ends, and then are sent."""
     store = await open_store(listing_five())
     unknown = await delay_by_unknown(store)
-    assert await store.outbox.next_due_at() == world.now() + BLOCKED_RETRY_DELAY
+    assert await store.outbox.next_due_at() == runtime.now() + BLOCKED_RETRY_DELAY
     await store.outbox.record_readback(
-        unknown, Published(receipt=receipt("0")), RECONCILER, world.monotonic()
+        unknown, Published(receipt=receipt("0")), RECONCILER, runtime.monotonic()
     )
     _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
 
 
-async def test_a_post_to_be_retracted_delays_others_until_it_is_found(open_store, world):
+async def test_a_post_to_be_retracted_delays_others_until_it_is_found(open_store, runtime):
     """Once it has its id no list is needed to delete it, so the others are sent at once."""
     store = await open_store(listing_five())
     unknown = await delay_by_unknown(store, RetractionRequested(reason="wrong"))
     found = await store.outbox.record_readback(
-        unknown, Published(receipt=receipt("0")), RETRACTOR, world.monotonic()
+        unknown, Published(receipt=receipt("0")), RETRACTOR, runtime.monotonic()
     )
     assert (found.state, found.receipt) == (State.RETRACTING, receipt("0"))
     _lease, answer = await claim_and_intend(store)
@@ -459,19 +463,19 @@ async def test_i20_an_urgent_post_is_not_delayed_by_an_unknown_one(open_store):
 
 
 async def test_f77_a_retraction_of_a_post_that_never_appeared_delays_others_for_the_visibility_window_only(  # noqa: E501 # docs/faults.md has this name
-    open_store, world
+    open_store, runtime
 ):
     """A retracted post in review that never appears does not block its account for ever."""
     store = await open_store(listing_five())
     await delay_by_unknown(store, RetractionRequested(reason="wrong"))
-    world.advance_time(store.timing(AccountId("a")).visibility_window + SECOND)
+    runtime.advance_time(store.timing(AccountId("a")).visibility_window + SECOND)
     _lease, answer = await claim_and_intend(store)
     assert isinstance(answer, SendRequest)
 
 
 @pytest.mark.parametrize("ruling", [Resolution.NOT_PUBLISHED, Resolution.RESEND, Resolution.CANCEL])
 async def test_f52_a_person_resolves_an_unknown_outcome_that_no_read_ends(
-    open_store, world, ruling
+    open_store, runtime, ruling
 ):
     """If the list cannot be read, a named person decides at once, and waiting posts are sent."""
     store = await open_store(listing_five())
@@ -486,7 +490,7 @@ async def test_f52_a_person_resolves_an_unknown_outcome_that_no_read_ends(
                 reason="looked at the account",
             )
     unread = await store.outbox.record_readback(
-        unknown, Unknown(reason="unreadable"), RECONCILER, world.monotonic()
+        unknown, Unknown(reason="unreadable"), RECONCILER, runtime.monotonic()
     )
     after = await resolve_delivery(
         store, unread, ruling, by=named_person("li"), reason="looked at the account"
@@ -498,7 +502,7 @@ async def test_f52_a_person_resolves_an_unknown_outcome_that_no_read_ends(
 
 @pytest.mark.parametrize("finding", [IN_REVIEW, Unknown(reason="connect_failed")])
 async def test_i1_a_post_in_review_is_sent_again_only_once_a_read_was_tried(
-    open_store, world, finding
+    open_store, runtime, finding
 ):
     """A post in review is resent only after a read was tried, with any result.
 
@@ -511,13 +515,13 @@ async def test_i1_a_post_in_review_is_sent_again_only_once_a_read_was_tried(
     order = {"by": named_person("li"), "reason": "looked at the account"}
     with pytest.raises(RefusedError, match="not_read_yet"):
         await resolve_delivery(store, submitted, Resolution.RESEND, **order)
-    world.advance_time(timedelta(minutes=2))
+    runtime.advance_time(timedelta(minutes=2))
     [pending] = await store.outbox.due_readbacks([State.SUBMITTED], 10)
-    read = await store.outbox.record_readback(pending, finding, RECONCILER, world.monotonic())
+    read = await store.outbox.record_readback(pending, finding, RECONCILER, runtime.monotonic())
     assert (await resolve_delivery(store, read, Resolution.RESEND, **order)).state is State.DUE
 
 
-async def test_an_unlistable_post_to_be_retracted_delays_no_other_post(open_store, world):
+async def test_an_unlistable_post_to_be_retracted_delays_no_other_post(open_store, runtime):
     """An unlistable post that a person must judge delays no other post.
 
     Posts were sent after that. A read cannot bring it back into the list.
@@ -528,13 +532,13 @@ async def test_an_unlistable_post_to_be_retracted_delays_no_other_post(open_stor
     )
     first, _request = await claim_and_intend(store)
     await store.outbox.record_outcome(first, Unknown(reason="reset"))
-    world.advance_time(store.timing(AccountId("a")).first_check_after)
+    runtime.advance_time(store.timing(AccountId("a")).first_check_after)
     [unknown] = await store.outbox.due_readbacks([State.UNKNOWN], 1)
     await store.outbox.record_readback(
         unknown,
         PossibleMatch(remote_id="0", url="https://fake.example/0"),
         RECONCILER,
-        world.monotonic(),
+        runtime.monotonic(),
     )
     for number in range(1, 7):
         lease, _request = await claim_and_intend(store)

@@ -37,8 +37,8 @@ from publisher.runtime.clock import Runtime
 from publisher.runtime.clock import parse_failpoints
 if len(sys.argv) > 4:
     setup.MIGRATIONS_FOLDER, setup.NEWEST_MIGRATION = Path(sys.argv[4]), sys.argv[5]
-world = Runtime(failpoints=parse_failpoints(sys.argv[3]))
-asyncio.run(setup.prepare_database(sys.argv[1], "drill", Path(sys.argv[2]), world))
+runtime = Runtime(failpoints=parse_failpoints(sys.argv[3]))
+asyncio.run(setup.prepare_database(sys.argv[1], "drill", Path(sys.argv[2]), runtime))
 """
 AT = 1_795_568_400_000_000
 DELIVERY = {

@@ -71,7 +71,7 @@ async def test_no_two_users_look_alike(open_store, other):
         await store.users.add(other, AUTHOR, LI)
 
 
-async def test_a_link_is_used_once_within_a_day(open_store, world):
+async def test_a_link_is_used_once_within_a_day(open_store, runtime):
     """The link stores a password once; used, expired, replaced or unknown it is refused."""
     store = await open_store()
     first = await store.users.add("zhang", ADMIN, LI)
@@ -83,7 +83,7 @@ async def test_a_link_is_used_once_within_a_day(open_store, world):
         await store.users.activate(second, SIGN_IN, named_person)
     third = await store.users.reset("zhang", LI)
     assert (await store.users.find_link(third)).name == "zhang"
-    world.advance_time(LINK_LIFETIME)
+    runtime.advance_time(LINK_LIFETIME)
     assert await store.users.find_link(third) is None
     with pytest.raises(RefusedError, match="link_invalid"):
         await store.users.activate(third, SIGN_IN, named_person)
@@ -192,22 +192,22 @@ async def test_a_suspended_user_signs_in_again_once_enabled(open_store):
     assert (back.is_enabled, back.has_password, back.has_second_factor) == (True, False, False)
 
 
-async def test_a_session_ends_unused_and_at_its_end(open_store, world):
+async def test_a_session_ends_unused_and_at_its_end(open_store, runtime):
     """Use prolongs a session, but not beyond its absolute lifetime."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     idle = await store.sign_ins.start_session("zhang", "here", LI)
-    world.advance_time(SESSION_IDLE_LIFETIME)
+    runtime.advance_time(SESSION_IDLE_LIFETIME)
     assert await store.sign_ins.find_session(idle) is None
     used = await store.sign_ins.start_session("zhang", "here", LI)
     for _ in range(SESSION_LIFETIME // (SESSION_IDLE_LIFETIME - SECOND)):
-        world.advance_time(SESSION_IDLE_LIFETIME - SECOND)
+        runtime.advance_time(SESSION_IDLE_LIFETIME - SECOND)
         assert await store.sign_ins.find_session(used) is not None
-    world.advance_time(SESSION_IDLE_LIFETIME - SECOND)
+    runtime.advance_time(SESSION_IDLE_LIFETIME - SECOND)
     assert await store.sign_ins.find_session(used) is None
 
 
-async def test_step_up_gives_a_new_id_for_ten_minutes(open_store, world):
+async def test_step_up_gives_a_new_id_for_ten_minutes(open_store, runtime):
     """After a step-up the old id is void, and the new one counts as stepped up for a while."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
@@ -216,11 +216,11 @@ async def test_step_up_gives_a_new_id_for_ten_minutes(open_store, world):
     after = await store.sign_ins.step_up(before, LI)
     assert await store.sign_ins.find_session(before) is None
     assert (await store.sign_ins.find_session(after)).is_stepped_up
-    world.advance_time(STEP_UP_LIFETIME)
+    runtime.advance_time(STEP_UP_LIFETIME)
     assert not (await store.sign_ins.find_session(after)).is_stepped_up
     with pytest.raises(NoSuchItemError):
         await store.sign_ins.step_up(before, LI)
-    world.advance_time(SESSION_IDLE_LIFETIME)
+    runtime.advance_time(SESSION_IDLE_LIFETIME)
     with pytest.raises(
         NoSuchItemError
     ):  # it was not used for too long, and a step-up does not bring it back
@@ -229,7 +229,7 @@ async def test_step_up_gives_a_new_id_for_ten_minutes(open_store, world):
     assert not await store.sign_ins.end_session(after, LI)
 
 
-async def test_a_token_has_its_scope_and_two_lifetimes(open_store, world):
+async def test_a_token_has_its_scope_and_two_lifetimes(open_store, runtime):
     """A token ends 90 days after issue or 30 days without use, and is limited to its scope."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
@@ -237,12 +237,12 @@ async def test_a_token_has_its_scope_and_two_lifetimes(open_store, world):
     principal = await store.sign_ins.find_token(token)
     assert (principal.user.name, principal.scope) == ("zhang", {Permission.STOP})
     for _ in range(TOKEN_LIFETIME // TOKEN_IDLE_LIFETIME):
-        world.advance_time(TOKEN_IDLE_LIFETIME - SECOND)
+        runtime.advance_time(TOKEN_IDLE_LIFETIME - SECOND)
         assert await store.sign_ins.find_token(token) is not None
-    world.advance_time(timedelta(minutes=1))
+    runtime.advance_time(timedelta(minutes=1))
     assert await store.sign_ins.find_token(token) is None
     unused = await store.sign_ins.issue_token("zhang", [Permission.STOP], LI)
-    world.advance_time(TOKEN_IDLE_LIFETIME)
+    runtime.advance_time(TOKEN_IDLE_LIFETIME)
     assert await store.sign_ins.find_token(unused) is None
     assert await store.sign_ins.find_token("publisher-unknown") is None
 
@@ -267,16 +267,16 @@ async def test_recovery_codes_and_steps_are_used_once(open_store):
     ]
 
 
-async def test_guessing_is_slowed_for_its_source_alone(open_store, world):
+async def test_guessing_is_slowed_for_its_source_alone(open_store, runtime):
     """Failures make their source wait ever longer, up to a bound; other sources are free."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     waits = []
     for _ in range(14):
         until = await store.users.attempts.start("zhang", "guesser")
-        wait = timedelta(0) if until is None else until - world.now()
+        wait = timedelta(0) if until is None else until - runtime.now()
         waits.append(wait)
-        world.advance_time(wait)
+        runtime.advance_time(wait)
         if until is not None:
             assert await store.users.attempts.start("zhang", "guesser") is None
     assert waits[:3] == [timedelta(0)] * 3
@@ -284,11 +284,11 @@ async def test_guessing_is_slowed_for_its_source_alone(open_store, world):
     assert waits[-1] == timedelta(minutes=5)
     assert await store.users.attempts.start("zhang", "elsewhere") is None
     await store.users.attempts.end("zhang", "elsewhere")
-    world.advance_time(timedelta(days=1, seconds=1))
+    runtime.advance_time(timedelta(days=1, seconds=1))
     assert await store.users.attempts.start("zhang", "guesser") is None
 
 
-async def test_guessing_names_is_slowed_too(open_store, world):
+async def test_guessing_names_is_slowed_too(open_store, runtime):
     """From one source so many names may be tried freely, then it waits a minute at most."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
@@ -297,11 +297,11 @@ async def test_guessing_names_is_slowed_too(open_store, world):
         free += 1
     assert free == 20
     assert await store.users.attempts.start("zhang", "guesser") is not None
-    world.advance_time(timedelta(minutes=1))
+    runtime.advance_time(timedelta(minutes=1))
     assert await store.users.attempts.start("zhang", "guesser") is None
 
 
-async def test_attempts_do_not_show_who_is_a_user(open_store, world):
+async def test_attempts_do_not_show_who_is_a_user(open_store, runtime):
     """A name without a user has the waits and the stored rows of a user."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
@@ -310,8 +310,8 @@ async def test_attempts_do_not_show_who_is_a_user(open_store, world):
         waits[name] = []
         for _ in range(10):
             until = await store.users.attempts.start(name, f"address of {name}")
-            waits[name].append(until and until - world.now())
-            world.advance_time(SECOND)
+            waits[name].append(until and until - runtime.now())
+            runtime.advance_time(SECOND)
         is_theirs = SIGN_IN_ATTEMPT.c.source == f"address of {name}"
         rows = await store.database.read(
             lambda connection, which=is_theirs: connection.execute(
@@ -324,7 +324,7 @@ async def test_attempts_do_not_show_who_is_a_user(open_store, world):
     assert stored["zhang"] == stored["nobody"]
 
 
-async def test_names_that_nobody_has_do_not_fill_the_database(open_store, world, monkeypatch):
+async def test_names_that_nobody_has_do_not_fill_the_database(open_store, runtime, monkeypatch):
     """The counts that were quiet longest are forgotten, but none of codes."""
     monkeypatch.setattr(attempts, "MAX_ATTEMPT_ROWS", 20)
     store = await open_store()
@@ -333,7 +333,7 @@ async def test_names_that_nobody_has_do_not_fill_the_database(open_store, world,
         await store.users.attempts.start_code("zhang")
         await store.users.attempts.start_code("zhang", "stolen")
     for number in range(60):
-        world.advance_time(SECOND)
+        runtime.advance_time(SECOND)
         await store.users.attempts.start(f"name-{number}", f"address {number}")
     count = select(func.count()).select_from(SIGN_IN_ATTEMPT)
     assert await store.database.read(lambda connection: connection.scalar(count)) <= 23
@@ -351,7 +351,7 @@ async def refuse(
     return [await store.users.attempts.record_refusal(kind, name, source) for _ in range(number)]
 
 
-async def test_what_is_refused_is_in_the_audit_and_a_flood_does_not_fill_it(open_store, world):
+async def test_what_is_refused_is_in_the_audit_and_a_flood_does_not_fill_it(open_store, runtime):
     """The audit names the first of an hour, each new source and each tenth power.
 
     The rest is counted at the end.
@@ -361,7 +361,7 @@ async def test_what_is_refused_is_in_the_audit_and_a_flood_does_not_fill_it(open
     for source in range(12):
         await refuse(store, 20, source=f"address 10.0.0.{source}")
     await refuse(store, 120, name="nobody at all")
-    world.advance_time(REFUSAL_WINDOW)
+    runtime.advance_time(REFUSAL_WINDOW)
     await store.users.attempts.close_windows()
     entries = [
         entry
@@ -379,7 +379,7 @@ async def test_what_is_refused_is_in_the_audit_and_a_flood_does_not_fill_it(open
     assert (await store.dashboard.figures()).refusals == {"password": 360}
 
 
-async def test_a_flood_of_wrong_tokens_is_written_once_a_second(open_store, world):
+async def test_a_flood_of_wrong_tokens_is_written_once_a_second(open_store, runtime):
     """A free flood of wrong tokens does not keep the database busy, and is fully counted."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
@@ -387,7 +387,7 @@ async def test_a_flood_of_wrong_tokens_is_written_once_a_second(open_store, worl
     for _ in range(500):
         await store.users.attempts.note_refusal(RefusalKind.TOKEN, "", "address 10.0.0.1")
     during = (await store.dashboard.figures()).refusals
-    world.advance_time(SECOND)
+    runtime.advance_time(SECOND)
     await store.users.attempts.note_refusal(RefusalKind.TOKEN, "", "address 10.0.0.1")
     assert during == {"token": 1}
     assert (await store.dashboard.figures()).refusals == {"token": 501}
@@ -395,7 +395,7 @@ async def test_a_flood_of_wrong_tokens_is_written_once_a_second(open_store, worl
     assert [alert.facts["number"] for alert in await store.queries.alerts()] == ["501"]
 
 
-async def test_a_burst_within_a_second_is_counted_though_none_follows(open_store, world):
+async def test_a_burst_within_a_second_is_counted_though_none_follows(open_store, runtime):
     """A burst that ends is in figures, alert and audit a moment later, without another refusal."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
@@ -404,7 +404,7 @@ async def test_a_burst_within_a_second_is_counted_though_none_follows(open_store
         await attempts.note_refusal(RefusalKind.PERMISSION, "zhang", "address 10.0.0.1")
     await attempts.write_waiting()
     at_once = (await store.dashboard.figures()).refusals
-    world.advance_time(SECOND)
+    runtime.advance_time(SECOND)
     await attempts.write_waiting()
     await attempts.write_waiting()
     assert at_once == {"permission": 1}
@@ -413,7 +413,7 @@ async def test_a_burst_within_a_second_is_counted_though_none_follows(open_store
 
 
 @pytest.mark.parametrize("kind", RefusalKind)
-async def test_a_burst_of_refusals_is_an_alert_that_ends_by_itself(open_store, world, kind):
+async def test_a_burst_of_refusals_is_an_alert_that_ends_by_itself(open_store, runtime, kind):
     """Too many within an hour are one alert, for as long as they go on and an hour more."""
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
@@ -421,12 +421,12 @@ async def test_a_burst_of_refusals_is_an_alert_that_ends_by_itself(open_store, w
     before = await store.queries.alerts()
     await refuse(store, 100, kind=kind)
     [during] = await store.queries.alerts()
-    world.advance_time(REFUSAL_WINDOW - SECOND)
+    runtime.advance_time(REFUSAL_WINDOW - SECOND)
     await refuse(store, 1, kind=kind)
-    world.advance_time(REFUSAL_WINDOW - SECOND)
+    runtime.advance_time(REFUSAL_WINDOW - SECOND)
     await store.users.attempts.close_windows()
     going_on = await store.queries.alerts()
-    world.advance_time(SECOND)
+    runtime.advance_time(SECOND)
     await store.users.attempts.close_windows()
     assert before == []
     assert (during.code, during.subject) == (ALERT_OF_KIND[kind], "user:zhang")
@@ -435,7 +435,7 @@ async def test_a_burst_of_refusals_is_an_alert_that_ends_by_itself(open_store, w
     assert await store.users.attempts.close_windows() == 0
 
 
-async def test_a_user_hears_once_of_failed_sign_ins(open_store, world):
+async def test_a_user_hears_once_of_failed_sign_ins(open_store, runtime):
     """Failed passwords and codes since the last sign-in are counted together.
 
     Refused actions are not counted.
@@ -443,11 +443,11 @@ async def test_a_user_hears_once_of_failed_sign_ins(open_store, world):
     store = await open_store()
     await add_active(store, "zhang", ADMIN)
     await refuse(store, 3)
-    world.advance_time(SECOND)
+    runtime.advance_time(SECOND)
     await refuse(store, 2, kind=RefusalKind.CODE, source="address 10.0.0.2")
     await refuse(store, 4, kind=RefusalKind.PERMISSION)
     failed = await store.users.attempts.take_failures("zhang")
-    assert (failed.number, failed.last_at, failed.source) == (5, world.now(), "address 10.0.0.2")
+    assert (failed.number, failed.last_at, failed.source) == (5, runtime.now(), "address 10.0.0.2")
     assert await store.users.attempts.take_failures("zhang") is None
 
 
@@ -589,14 +589,14 @@ async def test_one_administrator_alone_becomes_nobody(open_store, change):
 
 
 @pytest.mark.parametrize("change", TAKEOVERS)
-async def test_who_removes_the_second_administrator_is_not_free(open_store, world, change):
+async def test_who_removes_the_second_administrator_is_not_free(open_store, runtime, change):
     """A recent administrator still counts, so disabling the second one first gains nothing."""
     store = await add_admins(open_store)
     await add_active(store, "former")
     await store.users.leave("former", [], LI)
     await store.users.disable("two", named_person("one"))
     assert (await store.user_changes.submit(change, named_person("one"))).request is not None
-    world.advance_time(ADMIN_COUNTED_FOR + SECOND)
+    runtime.advance_time(ADMIN_COUNTED_FOR + SECOND)
     assert (await store.user_changes.submit(change, named_person("one"))).request is None
 
 
@@ -764,14 +764,14 @@ async def test_a_confirmed_reset_names_both(open_store):
 @pytest.mark.parametrize(
     "end", ["expired", "declined", "requester-disabled", "replaced", "restored"]
 )
-async def test_a_request_that_is_over_cannot_be_confirmed(open_store, world, end):
+async def test_a_request_that_is_over_cannot_be_confirmed(open_store, runtime, end):
     """A request ends after a day, with its requester, with a newer request, and with a restore."""
     store = await add_admins(open_store, 3)
     change = change_of(RESET, "wang", factors=RESETS[0])
     number = (await store.user_changes.submit(change, named_person("one"))).request.id
     match end:
         case "expired":
-            world.advance_time(REQUEST_LIFETIME)
+            runtime.advance_time(REQUEST_LIFETIME)
         case "declined":
             await store.user_changes.decline(number, named_person("two"))
         case "requester-disabled":

@@ -121,10 +121,8 @@ async def test_a_picture_is_sent_to_who_may_see_a_text_that_has_it(site):
     path, elsewhere = (
         f"/media/{text.fingerprint}/{beijing.images[0].sha256}" for text in (beijing, weibo)
     )
-    own, other = (
-        await site.signed_in("viewer@region:110000"),
-        await site.signed_in("viewer@shanghai-weibo", name="远"),
-    )
+    own = await site.signed_in("viewer@region:110000")
+    other = await site.signed_in("viewer@shanghai-weibo", name="远")
     answers = [await own.get(path), await own.get(elsewhere), await other.get(path)]
     assert [answer.status_code for answer in answers] == [200, 404, 404]
     assert answers[0].headers["content-type"].startswith("image/")

@@ -72,10 +72,8 @@ async def test_an_alert_is_acknowledged_once(site):
 async def test_an_acknowledgement_is_taken_back_by_who_gave_it(site):
     """The notice offers it; the alert is open again as before."""
     disk, credentials = await raise_two(site)
-    wang, li = (
-        await site.signed_in("operator", name="王"),
-        await site.signed_in("operator", name="李"),
-    )
+    wang = await site.signed_in("operator", name="王")
+    li = await site.signed_in("operator", name="李")
     done = await wang.post(f"/alerts/{disk}/acknowledge", follow_redirects=True)
     undo = f"/alerts/{disk}/unacknowledge"
     assert f'action="{undo}"' in done.text

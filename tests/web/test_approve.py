@@ -140,10 +140,8 @@ async def test_two_people_approve_what_the_page_shows(approving):
     The inbox leads to the page, and the page shows the final texts. After the last approval nothing
     waits any more.
     """
-    li, wang = (
-        await approving.signed_in("approver", name="李"),
-        await approving.signed_in("approver", name="王"),
-    )
+    li = await approving.signed_in("approver", name="李")
+    wang = await approving.signed_in("approver", name="王")
     inbox = await li.get("/inbox")
     assert 'data-testid="todo-approve-refund"' in inbox.text
     page = await li.get("/approve/refund?platform=weibo")
@@ -247,10 +245,8 @@ async def test_a_change_is_shown_against_ones_own_last_yes(approving):
 
     Only the differences are shown, marked. A person without an approval is led to the whole text.
     """
-    li, wang = (
-        await approving.signed_in("approver", name="李"),
-        await approving.signed_in("approver", name="王"),
-    )
+    li = await approving.signed_in("approver", name="李")
+    wang = await approving.signed_in("approver", name="王")
     await approve(li)
     await write(approving, words={"先挂断": "请先挂断"})
     assert 'data-testid="changed"' in (await li.get("/approve/refund")).text
@@ -274,10 +270,8 @@ async def test_a_change_shows_nothing_of_accounts_outside_ones_reach(approving):
     jing = await approving.signed_in("approver@region:110000", name="京")
     await approve(jing)
     await write(approving, words={TO_ALL: '["all"]', "先挂断": "请先挂断"})
-    changes, whole = (
-        (await jing.get("/approve/refund/changes")).text,
-        (await jing.get("/approve/refund")).text,
-    )
+    changes = (await jing.get("/approve/refund/changes")).text
+    whole = (await jing.get("/approve/refund")).text
     assert "<ins>请</ins>先挂断" in changes
     assert "您能看到的账号里，没有别的改动" in changes
     assert "上海" not in changes
@@ -295,10 +289,8 @@ async def test_a_move_in_the_calendar_says_that_approvals_end(approving, monkeyp
         return True
 
     monkeypatch.setattr(move, "wait_until_accepted", accept)
-    li, zhang = (
-        await approving.signed_in("approver", name="李"),
-        await approving.signed_in("author", name="zhang"),
-    )
+    li = await approving.signed_in("approver", name="李")
+    zhang = await approving.signed_in("author", name="zhang")
     await approve(li)
     [task] = await approving.store.approvals.tasks("refund")
     was = task.due_at.astimezone(approving.application.settings.timezone)
@@ -339,14 +331,10 @@ async def test_a_text_is_returned_with_a_reason(approving):
 
 async def test_a_return_is_taken_back_by_who_gave_it(approving):
     """The text waits again as before; where a yes was ended by it there is no way back."""
-    li, wang = (
-        await approving.signed_in("approver", name="李"),
-        await approving.signed_in("approver", name="王"),
-    )
-    form, undo = (
-        {"fingerprint": await fingerprint_on(li), "reason": "电话不对"},
-        "/approve/refund/return/undo",
-    )
+    li = await approving.signed_in("approver", name="李")
+    wang = await approving.signed_in("approver", name="王")
+    form = {"fingerprint": await fingerprint_on(li), "reason": "电话不对"}
+    undo = "/approve/refund/return/undo"
     shown = await li.post("/approve/refund/return", data=form, follow_redirects=True)
     assert f'action="{undo}"' in shown.text
     assert (await wang.post(undo, data=form)).status_code == 409
@@ -364,10 +352,8 @@ async def test_undoing_ones_own_yes_leaves_that_of_others(approving):
     The notice after an approval, and the inbox, end the visitor's own. The approval page can end
     all.
     """
-    li, wang = (
-        await approving.signed_in("approver", name="李"),
-        await approving.signed_in("approver", name="王"),
-    )
+    li = await approving.signed_in("approver", name="李")
+    wang = await approving.signed_in("approver", name="王")
     await approve(li)
     await approve(wang)
     ended = await wang.post("/approve/refund/end", data={"own": "1"})
@@ -470,10 +456,8 @@ async def test_the_inbox_has_all_that_one_has_decided(site):
     site.runtime.advance_time(timedelta(minutes=1))
     await site.store.actions.retract("refund", None, wang, "写错了")
     await site.store.actions.cancel_post("second", wang, "不发了")
-    operator, li = (
-        await site.signed_in("operator", name="王"),
-        await site.signed_in("operator", name="李"),
-    )
+    operator = await site.signed_in("operator", name="王")
+    li = await site.signed_in("operator", name="李")
     pages = [(await operator.get(f"/inbox{query}")).text for query in ("", "?kind=account")]
     done, accounts = (
         re.sub(r"<[^>]*>|\s+", "", page).partition("已办（最近七天）")[2] for page in pages
@@ -495,10 +479,8 @@ async def test_who_is_on_duty_finds_the_emergency_lane(approving):
 
     A released post stays with the approvers, as their approvals must follow.
     """
-    zhang, wang = (
-        await approving.signed_in("author", name="zhang"),
-        await approving.signed_in("approver", name="王"),
-    )
+    zhang = await approving.signed_in("author", name="zhang")
+    wang = await approving.signed_in("approver", name="王")
     await approving.signed_in("approver", name="李")
     assert 'data-testid="emergency"' not in (await zhang.get("/approve/refund")).text
     for name in ("zhang", "李"):

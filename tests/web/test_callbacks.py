@@ -64,7 +64,7 @@ class CallbackFixture:
     The delivery waits for the job that FINISHED reports.
     """
 
-    def __init__(self, store, world, secret):
+    def __init__(self, store, runtime, secret):
         self.store = store
         self.checked = []
         account = Account(
@@ -82,7 +82,7 @@ class CallbackFixture:
 
         self.place = bind_socket("127.0.0.1:0")
         self.port = self.place.getsockname()[1]
-        self.listener = CallbackHandler(find_endpoint=find, check_now=read_sooner, now=world.now)
+        self.listener = CallbackHandler(find_endpoint=find, check_now=read_sooner, now=runtime.now)
         self.server = HttpServer(listening_socket=self.place, handler=self.listener.handle)
         self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}")
 
@@ -116,12 +116,12 @@ class CallbackFixture:
 
 
 @pytest.fixture
-async def open_callbacks(open_store, world):
+async def open_callbacks(open_store, runtime):
     async with AsyncExitStack() as stack:
-        yield partial(make_callbacks, open_store, world, stack)
+        yield partial(make_callbacks, open_store, runtime, stack)
 
 
-async def make_callbacks(open_store, world, stack, secret, name=JOB):
+async def make_callbacks(open_store, runtime, stack, secret, name=JOB):
     store = await open_store(make_policy("a"))
     await enqueue_posts(store.posts, make_post("p", ["a"], START_TIME))
     await store.maintenance.promote_due()
@@ -129,7 +129,7 @@ async def make_callbacks(open_store, world, stack, secret, name=JOB):
     await store.outbox.record_intent(lease)
     ticket = encode_ticket(PendingJob(name=name, delivery=DeliveryId(1), polls=0))
     await store.outbox.record_outcome(lease, Submitted(ticket=ticket, check_again_at=LATER))
-    callbacks = CallbackFixture(store, world, secret)
+    callbacks = CallbackFixture(store, runtime, secret)
     await stack.enter_async_context(callbacks.server.serving())
     stack.callback(callbacks.listener.rejection_log.close)
     await stack.enter_async_context(callbacks.client)
@@ -241,13 +241,13 @@ async def test_f90_a_repeated_message_has_one_read_at_most(open_callbacks):
     assert callbacks.checked == [(JOB, 1)]
 
 
-async def test_f90_one_job_is_read_sooner_once_in_ten_seconds(open_callbacks, world):
+async def test_f90_one_job_is_read_sooner_once_in_ten_seconds(open_callbacks, runtime):
     """F90: even correctly signed messages, each with its own nonce, do not trigger more reads."""
     callbacks = await open_callbacks(PLAIN)
     for nonce in "abc":
         assert (await callbacks.push(plain(FINISHED, nonce=nonce))).status_code == 200
     assert callbacks.checked == [(JOB, 1)]
-    world.advance_time(CHECK_NOW_INTERVAL)
+    runtime.advance_time(CHECK_NOW_INTERVAL)
     assert (await callbacks.push(plain(FINISHED, nonce="d"))).status_code == 200
     assert callbacks.checked == [(JOB, 1), (JOB, 1)]
 

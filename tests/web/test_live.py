@@ -671,10 +671,8 @@ async def test_much_that_changes_at_once_comes_in_small_frames(site):
 
 def list_displaced(*opened):
     """Open streams of (user, session), and return the ones that had to make room."""
-    streams, each = (
-        Streams(),
-        [OpenStream(user=user, session_id=session) for user, session in opened],
-    )
+    streams = Streams()
+    each = [OpenStream(user=user, session_id=session) for user, session in opened]
     for stream in each:
         streams.add(stream, 0.0)
     return [number for number, stream in enumerate(each) if stream.is_displaced]

@@ -284,10 +284,8 @@ async def test_a_reason_typed_while_the_second_factor_lapses_is_kept(site):
 
 async def test_only_who_keeps_the_secrets_of_an_account_takes_it_out(site):
     """An author is refused, and an operator of another region does not find it."""
-    author, other = (
-        await site.signed_in("author"),
-        await site.signed_in("operator@shanghai-weibo", name="李"),
-    )
+    author = await site.signed_in("author")
+    other = await site.signed_in("operator@shanghai-weibo", name="李")
     answers = [await client.post(PATH, data={"reason": "x"}) for client in (author, other)]
     assert [answer.status_code for answer in answers] == [403, 404]
     assert await site.store.queries.mode_overrides() == []

@@ -280,11 +280,9 @@ async def test_who_adds_a_viewer_alone_holds_no_sign_in_of_an_author(site, admin
     The requester's own set-up of the sign-in ends with the promotion. The confirmer sees the new
     link.
     """
-    other, thief, form = (
-        await site.signed_in("admin", name="副"),
-        site.client(),
-        {"targets": [""], "stages": [""]},
-    )
+    other = await site.signed_in("admin", name="副")
+    thief = site.client()
+    form = {"targets": [""], "stages": [""]}
     await admin.post("/people", data={"name": "李", "role": ["viewer"], **form})
     page = (await admin.get("/people/李")).text
     await set_up(site, thief, page.partition("/setup#")[2].partition("<")[0], PASSWORD)

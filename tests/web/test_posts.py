@@ -238,10 +238,8 @@ async def test_two_people_decide_that_a_post_is_there(site):
     await plan(site, POST)
     await set_state(site, State.HELD, "beijing-tieba", reason="uncheckable", attempts=1)
     path = "/deliveries/refund/once/beijing-tieba"
-    first, second = (
-        await site.signed_in("operator", name="王"),
-        await site.signed_in("operator", name="李"),
-    )
+    first = await site.signed_in("operator", name="王")
+    second = await site.signed_in("operator", name="李")
     fields = hidden_fields((await first.get(path)).text, f"{path}/resolve?ruling=published")
     assert (
         await first.post(f"{path}/resolve", data={**fields, "reason": "看到了"})

@@ -170,11 +170,9 @@ async def test_one_author_with_many_previews_lets_others_through(site, monkeypat
     While one preview of the author runs, the newest of the rest waits. Another person's is next,
     and a save is first of all.
     """
-    renderer, begun, go = (
-        site.application.planner.post_renderer.templates.renderer,
-        [],
-        threading.Semaphore(0),
-    )
+    renderer = site.application.planner.post_renderer.templates.renderer
+    begun = []
+    go = threading.Semaphore(0)
     run = type(renderer).run
 
     def wait(self, jobs):

@@ -51,10 +51,8 @@ async def test_a_held_delivery_is_mine_if_i_may_decide_about_it(site):
 
 async def test_what_is_due_tomorrow_is_said_to_be(site):
     """The verdict and the next post name the day, as the list does."""
-    account, at = (
-        AccountId(next(iter(site.store.policies))),
-        site.runtime.now() + timedelta(hours=23),
-    )
+    account = AccountId(next(iter(site.store.policies)))
+    at = site.runtime.now() + timedelta(hours=23)
     await enqueue_posts(site.store.posts, make_post("p", [account], at, title="反诈提示"))
     held = update(DELIVERY).values(state="held", reason="uncheckable", expires_at=at)
     page = await open_today(site, "viewer")

@@ -55,10 +55,8 @@ async def test_two_officers_release_it_at_once(lane):
     The author's own release comes with the save, and the other officer's release sends it. The
     review stays due.
     """
-    author, other = (
-        await lane.signed_in("author", name="王"),
-        await lane.signed_in("approver", name="李"),
-    )
+    author = await lane.signed_in("author", name="王")
+    other = await lane.signed_in("approver", name="李")
     for name in ("王", "李"):
         await lane.store.duty.add(name, ADMIN, "内线 8112")
     shown, sent = await send(author)
@@ -110,10 +108,8 @@ async def test_what_is_not_in_force_yet_is_not_asked_to_be_released(lane, monkey
 
 async def test_a_text_that_has_changed_meanwhile_is_not_released(lane):
     """A text that has changed meanwhile is not released: the displayed fingerprint counts."""
-    author, other = (
-        await lane.signed_in("author", name="王"),
-        await lane.signed_in("approver", name="李"),
-    )
+    author = await lane.signed_in("author", name="王")
+    other = await lane.signed_in("approver", name="李")
     for name in ("王", "李"):
         await lane.store.duty.add(name, ADMIN)
     await send(author)
@@ -134,10 +130,8 @@ async def test_who_is_not_on_duty_takes_the_regular_approvals(lane):
 
 async def test_an_author_does_not_release_the_post_of_another_by_saving_it(lane):
     """Neither by the form of the lane nor by a call of the store."""
-    author, other = (
-        await lane.signed_in("author", name="王"),
-        await lane.signed_in("author", name="李"),
-    )
+    author = await lane.signed_in("author", name="王")
+    other = await lane.signed_in("author", name="李")
     for name in ("王", "李"):
         await lane.store.duty.add(name, ADMIN)
     shown, _sent = await send(author)

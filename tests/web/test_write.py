@@ -112,10 +112,8 @@ async def test_i5_a_copy_names_the_post_that_it_began_with(site, file):
     text = FILE.replace('"all"', '"region:110000"')
     await asyncio.to_thread(file.write_text, text, "utf-8")
     await apply_schedule(site.application.planner, text, file.name)
-    author, other = (
-        await site.signed_in("author", name="王"),
-        await site.signed_in("author@region:310000"),
-    )
+    author = await site.signed_in("author", name="王")
+    other = await site.signed_in("author@region:310000")
     fields = fields_of((await author.get("/write?like=weekly")).text)
     assert fields["like"] == ["weekly"]
     draft = await author.post("/write", data={**fields, "title": "转账之前先核实", "do": "draft"})
@@ -221,10 +219,8 @@ async def test_an_advice_that_was_seen_is_said_no_more(site, file):
 
 async def test_an_article_is_shown_to_its_author_only_and_may_run_nothing(site, file):
     """The frame has the article itself, in a sandbox; for anybody else there is no such preview."""
-    author, other = (
-        await site.signed_in("author", name="王"),
-        await site.signed_in("author", name="李"),
-    )
+    author = await site.signed_in("author", name="王")
+    other = await site.signed_in("author", name="李")
     page = await author.post("/write/check", data=NEW)
     path = re.search(r'src="(/write/article/[0-9a-f]+)"', page.text)[1]
     shown, hidden = await author.get(path), await other.get(path)
@@ -235,10 +231,8 @@ async def test_an_article_is_shown_to_its_author_only_and_may_run_nothing(site, 
 
 async def test_a_draft_is_its_authors_and_comes_back_as_it_was(site, file):
     """Another author has no such draft; a save deletes it."""
-    author, other = (
-        await site.signed_in("author", name="王"),
-        await site.signed_in("author", name="李"),
-    )
+    author = await site.signed_in("author", name="王")
+    other = await site.signed_in("author", name="李")
     checked = await author.post("/write/check", data={**NEW, "body": "写到一半 & “没完”"})
     draft = re.search(r'name="draft" value="([^"]+)"', checked.text)[1]
     shown, hidden = await author.get(f"/write/{draft}"), await other.get(f"/write/{draft}")
@@ -300,10 +294,8 @@ async def test_two_edits_of_one_post_are_settled_field_by_field(site, file):
     The second person to save sees only the differences, and this person's choice is saved.
     """
     wang, li = await site.signed_in("author", name="王"), await site.signed_in("author", name="李")
-    mine, theirs = (
-        fields_of((await wang.get("/posts/weekly/edit")).text),
-        fields_of((await li.get("/posts/weekly/edit")).text),
-    )
+    mine = fields_of((await wang.get("/posts/weekly/edit")).text)
+    theirs = fields_of((await li.get("/posts/weekly/edit")).text)
     await li.post(
         "/write", data=theirs | {"title": "李写的标题", "repeat_time": "10:00", "do": "save"}
     )

@@ -196,12 +196,10 @@ def write_task_files(
 
 
 def _print_task(terminal: Terminal, item: ListedTask, formatter: Formatter, now: datetime) -> None:
-    task, delivery, rendered, report = (
-        item.task,
-        item.task.delivery,
-        item.task.rendered,
-        item.task.task,
-    )
+    task = item.task
+    delivery = item.task.delivery
+    rendered = item.task.rendered
+    report = item.task.task
     facts = {
         "subject": formatter.subject(delivery),
         "account": delivery.account,

@@ -201,10 +201,8 @@ def _print_diagnoses(
     for one in diagnoses:
         is_healthy = isinstance(one.health, Healthy)
         health = terminal.translate("doctor_ready") if is_healthy else formatter.health(one.health)
-        platform, quota = (
-            formatter.messages.platform_name(one.account.platform),
-            str(one.login_health.quota_left),
-        )
+        platform = formatter.messages.platform_name(one.account.platform)
+        quota = str(one.login_health.quota_left)
         rows.append((one.account.id, platform, health, formatter.days_left(one.health, now), quota))
     if rows:
         terminal.print_table(("account", "platform", "health", "days_left", "quota_left"), rows)

@@ -58,11 +58,9 @@ def format_log_event(event: Mapping[str, Any], formatter: Formatter) -> str | No
 
 def describe_log_event(event: Mapping[str, Any], formatter: Formatter) -> str | None:
     """Return a log event in words for people; None for one that only developers need."""
-    name, messages, reason = (
-        event["event"],
-        formatter.messages,
-        event.get("reason") or event.get("code"),
-    )
+    name = event["event"]
+    messages = formatter.messages
+    reason = event.get("reason") or event.get("code")
     if (name, event.get("state")) in WAITING:
         return None
     facts = {**event, "reason": formatter.reason(reason)}

@@ -266,11 +266,9 @@ def _print_deliveries(
 
 
 def format_details(delivery: Delivery, snapshot: StatusSnapshot, formatter: Formatter) -> str:
-    translate, receipt, parts = (
-        formatter.messages.translate,
-        delivery.receipt,
-        formatter.parts_progress(delivery),
-    )
+    translate = formatter.messages.translate
+    receipt = delivery.receipt
+    parts = formatter.parts_progress(delivery)
     if delivery.state is State.PUBLISHED and receipt:
         code = (
             "manually_confirmed"

@@ -239,10 +239,8 @@ _read_number = int_range(1, 2**63 - 1)
 
 def _print_change(terminal: Terminal, settings: Settings, changed: ChangedUser) -> None:
     """Print the result of a change, with the one-time link if there is one."""
-    change, formatter = (
-        changed.change,
-        Formatter(messages=terminal.messages, timezone=settings.timezone),
-    )
+    change = changed.change
+    formatter = Formatter(messages=terminal.messages, timezone=settings.timezone)
     facts = {"name": change.user, "link": changed.link, "address": settings.dashboard.address}
     if changed.request is not None:
         until = formatter.time(changed.request.expires_at)

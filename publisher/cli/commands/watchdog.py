@@ -98,10 +98,8 @@ async def send_report(terminal: Terminal, settings: Settings, report: Report) ->
 
 def describe_report(report: Report, formatter: Formatter) -> str:
     """Return the text for people: the fault or its end, the remedy, its start and number."""
-    translate, described = (
-        formatter.messages.translate,
-        describe_fault(report.fault, report.record.facts, formatter),
-    )
+    translate = formatter.messages.translate
+    described = describe_fault(report.fault, report.record.facts, formatter)
     if report.is_over:
         described = translate("watchdog_over", fault=described)
     since = translate("watchdog_since", at=formatter.time(report.record.since), id=report.id)

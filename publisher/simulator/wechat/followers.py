@@ -127,11 +127,9 @@ def create_tag(state: SimulatorState, request: ApiRequest) -> ApiResponse:
 
 def tag_members(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     fields = request.parse_json() or {}
-    number, names, tags = (
-        str(fields.get("tagid")),
-        fields.get("openid_list"),
-        _get_tags(state, request.account),
-    )
+    number = str(fields.get("tagid"))
+    names = fields.get("openid_list")
+    tags = _get_tags(state, request.account)
     if number not in tags:
         return refuse(request, 45159)
     if not isinstance(names, list) or not all(

@@ -59,10 +59,8 @@ def show_old_summary(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     entries = []
     for post, index, article in _iter_articles(state, request.account):
         for day in _iter_days(state, post, days):
-            total, before = (
-                _compute_metrics_until(post, day),
-                _compute_metrics_until(post, day - timedelta(days=1)),
-            )
+            total = _compute_metrics_until(post, day)
+            before = _compute_metrics_until(post, day - timedelta(days=1))
             reads, reposts = total.reads - before.reads, total.reposts - before.reposts
             entries.append(
                 {

@@ -16,13 +16,11 @@ from .responses import BEIJING, refuse
 SCHEME = "oauth2 "
 TOKEN_LIFETIME_SECONDS = {"own": 157_679_999, "reviewed": 2_592_000}
 """Five years if the user is the app's own developer, else thirty days."""
-NO_TOKEN, UNKNOWN_TOKEN, TOKEN_EXPIRED, TOKEN_REVOKED, NOT_GRANTED = (
-    10006,
-    21332,
-    21327,
-    21321,
-    10014,
-)
+NO_TOKEN = 10006
+UNKNOWN_TOKEN = 21332
+TOKEN_EXPIRED = 21327
+TOKEN_REVOKED = 21321
+NOT_GRANTED = 10014
 CODES_TABLE, TOKENS_TABLE = "weibo_codes", "weibo_access"
 OPEN_APP_KEY = "1000000000"
 """The app of all accounts that are not registered."""
@@ -200,10 +198,8 @@ def show_rate_limit(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     settings, usage = state.behaviour, state.quota_usage
     now = datetime.fromtimestamp(state.now(), BEIJING)
     reset = (now + timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)
-    ip, hourly = (
-        settings.weibo_per_ip or MAX_IP_CALLS_PER_HOUR,
-        settings.weibo_per_hour or MAX_USER_POSTS_PER_HOUR,
-    )
+    ip = settings.weibo_per_ip or MAX_IP_CALLS_PER_HOUR
+    hourly = settings.weibo_per_hour or MAX_USER_POSTS_PER_HOUR
     daily = settings.weibo_per_day or MAX_USER_CALLS_PER_DAY
     share = {
         "api": "/statuses/share",

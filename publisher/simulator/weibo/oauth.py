@@ -53,10 +53,8 @@ def authorize(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     """
     if request.method not in ("GET", "POST"):
         return refuse(request, 10021)
-    app_key, page = (
-        request.get_parameter("client_id") or "",
-        request.get_parameter("redirect_uri") or "",
-    )
+    app_key = request.get_parameter("client_id") or ""
+    page = request.get_parameter("redirect_uri") or ""
     if not app_key:
         return refuse(request, INVALID_REQUEST, message="miss client id")
     if not state.behaviour.open and not _find_developer(state, app_key):
@@ -102,10 +100,8 @@ def exchange_code(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     """Exchange a code for a token, once, for the app and the page that the code was issued to."""
     if request.method != "POST":
         return refuse(request, 10021)
-    app_key, app_secret = (
-        request.get_parameter("client_id") or "",
-        request.get_parameter("client_secret") or "",
-    )
+    app_key = request.get_parameter("client_id") or ""
+    app_secret = request.get_parameter("client_secret") or ""
     if not app_key or not app_secret:
         return refuse(request, INVALID_REQUEST, message="miss client id or secret")
     owner = _find_developer(state, app_key)  # in open mode an unregistered app accepts any secret

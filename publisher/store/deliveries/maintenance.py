@@ -160,10 +160,8 @@ def compare_approval_alerts(
         connection, select(DELIVERY).where(in_state(DELIVERY, State.PENDING), is_near)
     )
     found = [item for item in near if store.approval_rules.chain_for(item.kind)]
-    waiting, chained = (
-        {(item.key, item.kind) for item in found},
-        {item.key: item for item in reversed(found)},
-    )
+    waiting = {(item.key, item.kind) for item in found}
+    chained = {item.key: item for item in reversed(found)}
     texts = read_texts(connection, chained)
     wanted = {}
     for (key, kind), status in read_approval_statuses(store, connection, chained).items():

@@ -111,10 +111,8 @@ class Monitoring(StorePart):
         self, transaction: Transaction, account: AccountId, limit: RateLimited
     ) -> None:
         """Start the cooldown of an account's login after a read was rate-limited."""
-        login, usual = (
-            self.store.policies[account].account.login,
-            self.store.timing(account).first_check_after,
-        )
+        login = self.store.policies[account].account.login
+        usual = self.store.timing(account).first_check_after
         start_login_cooldown(self.store, transaction, login, limit, usual)
 
     async def deliveries_to_measure(self, account: AccountId) -> Sequence[Delivery]:
@@ -237,11 +235,9 @@ class Monitoring(StorePart):
 
         The alert counts the posts published as another identity. They cannot be watched any more.
         """
-        now, connection, identity = (
-            self.runtime.now(),
-            transaction.connection,
-            self.store.policies[account].identity,
-        )
+        now = self.runtime.now()
+        connection = transaction.connection
+        identity = self.store.policies[account].identity
         is_account = MONITOR_SCHEDULE.c.account == account
         former = connection.scalar(select(MONITOR_SCHEDULE.c.identity).where(is_account))
         if former == identity:

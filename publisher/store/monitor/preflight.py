@@ -46,11 +46,9 @@ from publisher.store.db.tables import (
 )
 from publisher.store.plan.actions import active_modes
 
-PLATFORM_UNREACHABLE, QUOTA_SHORT, PICTURE_UNREADABLE = (
-    "platform_unreachable",
-    "quota_short",
-    "picture_unreadable",
-)
+PLATFORM_UNREACHABLE = "platform_unreachable"
+QUOTA_SHORT = "quota_short"
+PICTURE_UNREADABLE = "picture_unreadable"
 ACCOUNT_LEFT = "account_left_settings"
 PREFLIGHT_LOCK = "preflight"
 MAX_CHECK_AGE = timedelta(hours=1)

@@ -297,10 +297,8 @@ class SignIns(StorePart):
         if row is None:
             return None
         user, holder = to_user(row), row["link_browser_hash"]
-        by, subject = (
-            Actor(role=Role.PERSON, name=user.name, sign_in=LINK_METHOD),
-            f"user:{user.name}",
-        )
+        by = Actor(role=Role.PERSON, name=user.name, sign_in=LINK_METHOD)
+        subject = f"user:{user.name}"
         if holder is not None and holder != hash_secret(browser):
             if (
                 _count_entries(connection, LINK_REFUSED, subject, now - LINK_LIFETIME)

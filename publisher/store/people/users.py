@@ -179,10 +179,8 @@ class Users(StorePart):
         The permission for it is up to the caller.
         """
         if breaks_glass:
-            subject, action = (
-                f"user:{change.user}",
-                f"user {'confirm' if requested_by else change.kind}",
-            )
+            subject = f"user:{change.user}"
+            action = f"user {'confirm' if requested_by else change.kind}"
             record_break_glass(transaction, self.runtime.now(), by, subject, action)
         facts = {"requested_by": requested_by} if requested_by else {}
         match change.kind:

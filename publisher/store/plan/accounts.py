@@ -245,10 +245,8 @@ def lock_filing(
     lost a renaming.
     """
     lock_planning(transaction)
-    connection, accounts = (
-        transaction.connection,
-        {one for item in planned if item.is_new for one in item.accounts},
-    )
+    connection = transaction.connection
+    accounts = {one for item in planned if item.is_new for one in item.accounts}
     if not accounts:
         return
     owners = {

@@ -234,10 +234,8 @@ class OperatorActions(StorePart):
         """
         if needs_review(self.store, transaction.connection, alert):
             return False
-        now, is_shown = (
-            self.runtime.now(),
-            (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None)),
-        )
+        now = self.runtime.now()
+        is_shown = (ALERT.c.cleared_at.is_(None), ALERT.c.dismissed_at.is_(None))
         query = (
             update(ALERT)
             .where(ALERT.c.id == alert, *is_shown)
@@ -303,10 +301,8 @@ class OperatorActions(StorePart):
                 DELIVERY.c.first_attempt_deadline.is_not(None),
                 delayed_since + DELIVERY.c.max_delay < literal(now, DELIVERY.c.due_at.type),
             )
-            expired, found = (
-                Expired(reason="too_late"),
-                read_deliveries(connection, late.with_for_update()),
-            )
+            expired = Expired(reason="too_late")
+            found = read_deliveries(connection, late.with_for_update())
             changes = [StateChange(before=delivery, event=expired) for delivery in found]
             self.store.transition_all(transaction, changes, MAINTENANCE)
         result = connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
@@ -358,10 +354,8 @@ class OperatorActions(StorePart):
         Return the deliveries to be deleted. Raises RefusedError `changed_meanwhile_more` if there
         are deliveries after the `newest` a person has seen.
         """
-        connection, target = (
-            transaction.connection,
-            {"post": post} | ({"account": account} if account else {}),
-        )
+        connection = transaction.connection
+        target = {"post": post} | ({"account": account} if account else {})
         lock_planning(transaction)
         require_no_newer(transaction, post, newest)
         if account is None:

@@ -33,11 +33,9 @@ SETTINGS_DIFFER = "settings_differ"
 
 So neither takes anything from the other.
 """
-LEFT_OUT_SUBJECT, REMOVED_SUBJECT, SETTINGS_SUBJECT = (
-    "schedule:left_out",
-    "schedule:removed",
-    "schedule:settings",
-)
+LEFT_OUT_SUBJECT = "schedule:left_out"
+REMOVED_SUBJECT = "schedule:removed"
+SETTINGS_SUBJECT = "schedule:settings"
 MAX_NAMED_POSTS = 20
 
 PlanAlerts = Mapping[str, AlertContent | None]

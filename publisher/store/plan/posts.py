@@ -658,11 +658,9 @@ class PostStore(StorePart):
         meanwhile. Every delivery records the content it was compared with. A delivery that is being
         sent, or is held for the edit, keeps its own text and revision.
         """
-        planned, occurrence, connection = (
-            item.planned,
-            item.planned.occurrence,
-            transaction.connection,
-        )
+        planned = item.planned
+        occurrence = item.planned.occurrence
+        connection = transaction.connection
         rows, has_started = _lock_occurrence(connection, occurrence.key)
         revision, is_edited, has_restored = item.revision.id, False, False
         has_no_time = self._is_due_when_approved(planned)

@@ -172,10 +172,8 @@ def accept_restored(
     Each of them compares its journal. Raises RefusedError while another worker is alive. It still
     acts on the previous contents.
     """
-    connection, others = (
-        transaction.connection,
-        select(WORKER.c.id).where(WORKER.c.id != worker).order_by(WORKER.c.id),
-    )
+    connection = transaction.connection
+    others = select(WORKER.c.id).where(WORKER.c.id != worker).order_by(WORKER.c.id)
     alive = others.where(
         WORKER.c.stopped_at.is_(None), WORKER.c.heartbeat_at > now - COMPARE_TIMEOUT
     )

@@ -65,10 +65,8 @@ class GeneralChecks:
         return replace(rendered, text="公" * by + rendered.text)
 
     def _lengthen_to_limit(self, harness: Harness, sample: RenderedPost) -> RenderedPost:
-        limit, count_text = (
-            harness.capabilities.text_limit_beside(len(sample.images)),
-            harness.capabilities.count_text,
-        )
+        limit = harness.capabilities.text_limit_beside(len(sample.images))
+        count_text = harness.capabilities.count_text
         spare = bisect_right(
             range(limit + 1), limit, key=lambda by: count_text(self.lengthen(sample, by).text)
         )

@@ -519,10 +519,8 @@ class Harness:
         injector = self.platform if isinstance(self.platform, FaultInjector) else None
         injected: InjectedFault | None = None
         is_on_the_way = injector is None or kind in TRANSPORT_KINDS | PLAIN_KINDS
-        seen, made = (
-            len(self.front.exchanges),
-            {post.remote_id for post in await self.created_posts()},
-        )
+        seen = len(self.front.exchanges)
+        made = {post.remote_id for post in await self.created_posts()}
         if is_on_the_way or not (injector and await injector.inject_fault(target, kind, **facts)):
             ConformanceRule.FAULT_BITES.require(
                 self.front.can(kind),

@@ -79,10 +79,8 @@ class PublishChecks:
                 "NOT APPLICABLE: one picture at most, or an article, whose text names its pictures"
             )
         first, data = request.rendered.images[0], request.images[0]
-        second, other = (
-            replace(first, sha256="1" * len(first.sha256), size=first.size + 1),
-            data + b"\0",
-        )
+        second = replace(first, sha256="1" * len(first.sha256), size=first.size + 1)
+        other = data + b"\0"
         rendered = replace(request.rendered, images=(first, second))
         request = replace(request, rendered=rendered, images=(data, other))
         await publish_well(harness, harness.build_adapter(), request)

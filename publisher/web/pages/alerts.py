@@ -82,11 +82,9 @@ async def acknowledge(request: Request) -> Response:
 
     Raises NoSuchItemError if it is not open.
     """
-    store, visitor, number = (
-        get_site(request).store,
-        get_visitor(request),
-        request.path_params["number"],
-    )
+    store = get_site(request).store
+    visitor = get_visitor(request)
+    number = request.path_params["number"]
     alert = require_operable(visitor, (await read_alerts(visitor))[0], number)
     if not await store.actions.dismiss_alert(alert.id, visitor.actor):
         raise NoSuchItemError("alert", number)
@@ -103,11 +101,9 @@ async def unacknowledge(request: Request) -> Response:
 
     Raises NoSuchItemError if there is none, or if the alert is over.
     """
-    store, visitor, number = (
-        get_site(request).store,
-        get_visitor(request),
-        request.path_params["number"],
-    )
+    store = get_site(request).store
+    visitor = get_visitor(request)
+    number = request.path_params["number"]
     alert = require_operable(visitor, (await read_alerts(visitor))[1], number)
     if not await store.actions.restore_alert(alert.id, visitor.actor):
         raise NoSuchItemError("alert", number)

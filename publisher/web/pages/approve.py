@@ -281,10 +281,8 @@ async def give_approval(request: Request) -> Response:
             return await render_task(request, task, problem, status=422, asks_code=True)
     visitor = get_visitor(request)
     try:
-        approver, seen_at = (
-            make_visitor_approver(visitor),
-            read_instant(str(form.get("scheduled_at", ""))),
-        )
+        approver = make_visitor_approver(visitor)
+        seen_at = read_instant(str(form.get("scheduled_at", "")))
         done = await approve_content(
             site.store, task.key.post, fingerprint, approver, visitor.actor, seen_at
         )

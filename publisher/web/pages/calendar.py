@@ -94,11 +94,9 @@ class SilentAccount:
 
 def read_reach(request: Request) -> Collection[AccountId] | None:
     """Return the accounts of the calendar: the chosen ones among the visitor's accounts."""
-    site, reach, chosen = (
-        get_site(request),
-        get_visitor(request).reach(Permission.VIEW),
-        read_chosen(request),
-    )
+    site = get_site(request)
+    reach = get_visitor(request).reach(Permission.VIEW)
+    chosen = read_chosen(request)
     if not chosen:
         return reach
     members = site.members.get(chosen, frozenset({AccountId(chosen)}))

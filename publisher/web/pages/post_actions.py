@@ -302,11 +302,9 @@ async def show_cancel(request: Request) -> Response:
 
 
 async def cancel(request: Request) -> Response:
-    view, visitor, form = (
-        await open_view(request, "cancel"),
-        get_visitor(request),
-        await request.form(),
-    )
+    view = await open_view(request, "cancel")
+    visitor = get_visitor(request)
+    form = await request.form()
     reason, newest = read_reason(form), read_number(form, "newest")
     if not reason:
         problem = visitor.messages.translate("pages_reason_needed")
@@ -431,11 +429,9 @@ def needs_retraction(delivery: Delivery) -> bool:
 
 async def retract(request: Request) -> Response:
     """Order that a post is taken down everywhere."""
-    view, visitor, form = (
-        await open_view(request, "retract"),
-        get_visitor(request),
-        await request.form(),
-    )
+    view = await open_view(request, "retract")
+    visitor = get_visitor(request)
+    form = await request.form()
     reason, newest = read_reason(form), read_number(form, "newest")
     if not reason:
         problem = visitor.messages.translate("pages_reason_needed")

@@ -70,10 +70,8 @@ async def show_login(request: Request) -> Response:
 async def log_in(request: Request) -> Response:
     """Check name and password; a user with a second factor goes on to that."""
     site, visitor, form = get_site(request), get_visitor(request), await request.form()
-    name, password = (
-        str(form.get("name", "")).strip()[:MAX_TYPED_CHARACTERS],
-        str(form.get("password", "")),
-    )
+    name = str(form.get("name", "")).strip()[:MAX_TYPED_CHARACTERS]
+    password = str(form.get("password", ""))
     following = safe_path(str(form.get("next", "")))
     resumed = str(form.get("resume", ""))[:MAX_RESUMED_CHARACTERS]
     try:

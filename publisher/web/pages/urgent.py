@@ -195,10 +195,8 @@ async def release(request: Request) -> Response:
         raise ApprovalError("approval_nothing_waits", post=post)
     task = tasks[0]
     is_author = is_same_name(task.status.author, visitor.user.name)
-    permission, fingerprint = (
-        Permission.WRITE if is_author else Permission.APPROVE,
-        str(form.get("fingerprint", "")),
-    )
+    permission = Permission.WRITE if is_author else Permission.APPROVE
+    fingerprint = str(form.get("fingerprint", ""))
     visitor.require(permission, task.accounts)
     require_text(visitor, permission, tasks, fingerprint)
     if not visitor.is_stepped_up:

@@ -478,10 +478,8 @@ def describe_problem(visitor: Visitor, problem: Problem) -> Mapping[str, Any]:
 
     Its `key` differs for another field, or for other facts.
     """
-    messages, place = (
-        visitor.messages,
-        problem.location.path if problem.location is not None else "",
-    )
+    messages = visitor.messages
+    place = problem.location.path if problem.location is not None else ""
     identity = json.dumps([problem.code, place, problem.facts], sort_keys=True, default=str)
     return {
         "key": hashlib.sha256(identity.encode()).hexdigest()[:16],

@@ -45,11 +45,9 @@ def enqueue(url: str, count: int) -> None:
 
 
 async def work(url: str, base_url: str) -> None:
-    engine, tls, places = (
-        open_database(url),
-        ssl.create_default_context(),
-        asyncio.Semaphore(IN_FLIGHT),
-    )
+    engine = open_database(url)
+    tls = ssl.create_default_context()
+    places = asyncio.Semaphore(IN_FLIGHT)
 
     async def send(job: Job) -> None:
         async with places:

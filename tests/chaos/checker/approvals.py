@@ -15,12 +15,10 @@ from .history import Act, Approvable, Attempt, Delivery, History, NotJudgedError
 from .trace import recovered_calls
 
 GIVEN, INTENDED, RESOLVED = "approval_given", "attempt_started", "resolved"
-SAVED, SAVE_FAILED, ACCEPTED, REFRESHED = (
-    "post_saved",
-    "post_save_failed",
-    "schedule_accepted",
-    "texts_refreshed",
-)
+SAVED = "post_saved"
+SAVE_FAILED = "post_save_failed"
+ACCEPTED = "schedule_accepted"
+REFRESHED = "texts_refreshed"
 TAKEN_BACK = frozenset({"unapproved", "returned", "approval_ended"})
 """Entries that end the full approval of their post. No content counts as approved by everybody."""
 ENDS_ALL_OF_A_POST = frozenset({"unapproved", "changed_outside", "changed_by_person"})

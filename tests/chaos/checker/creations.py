@@ -163,10 +163,8 @@ def _forgotten(history: History) -> Iterator[Violation]:
     }
     recovered = recovered_calls(history)
     for line in history.journal:
-        delivery, evidence = (
-            history.deliveries.get(line.delivery),
-            (f"journal:{line.line}", f"delivery:{line.delivery}"),
-        )
+        delivery = history.deliveries.get(line.delivery)
+        evidence = (f"journal:{line.line}", f"delivery:{line.delivery}")
         if (line.rendition, line.stamp) in recovered:
             continue
         if (
@@ -234,10 +232,8 @@ def _unasked(
     history: History, delivery: Delivery, words: Words, creation: Creation, copy: Copy
 ) -> Iterator[Violation]:
     """Yield differences from the words and pictures that the makers of the run asked for."""
-    duty, evidence = (
-        history.duty_of(delivery),
-        (creation.where, f"rendered_post:{words.fingerprint}"),
-    )
+    duty = history.duty_of(delivery)
+    evidence = (creation.where, f"rendered_post:{words.fingerprint}")
     if duty and duty.text_sha256 not in {None, hashlib.sha256(words.text.encode()).hexdigest()}:
         yield Violation(delivery.subject, "not the text that was asked for", evidence)
     if duty and duty.images is not None and set(duty.images) != set(words.pictures):
@@ -271,10 +267,8 @@ def _edits_are_kept(history: History) -> Iterator[Violation]:
         if delivery is None or "." in delivery.label:
             continue
         slack, began = history.settings.tolerance, call.recv.began
-        felt, accepted = (
-            bisect_left(since, began - EDIT_GRACE - slack),
-            bisect_left(since, began + slack),
-        )
+        felt = bisect_left(since, began - EDIT_GRACE - slack)
+        accepted = bisect_left(since, began + slack)
         if not any(delivery.post in posts for _version, posts in versions[:felt]):
             continue
         if delivery.label != "once" and since[felt - 1] > delivery.due:
@@ -305,10 +299,8 @@ def _differs_from(
 ) -> Iterator[Violation]:
     """Hold one call against the newest of these versions."""
     version, posts = known[-1]
-    post, words = (
-        posts.get(delivery.post),
-        history.words.get(call.attempt.rendition if call.attempt else ""),
-    )
+    post = posts.get(delivery.post)
+    words = history.words.get(call.attempt.rendition if call.attempt else "")
     evidence = (call.where, f"schedule:{version.id}")
     if post is None:
         yield Violation(delivery.subject, "a call for what was taken out of the schedule", evidence)

@@ -214,11 +214,9 @@ def _fill(kind: type[T], row: Table, **more: Any) -> T:
 
 
 def _entry(line: Table) -> Entry:
-    began, platform, account = (
-        line.get("began") or line["t"],
-        line["platform"] or "",
-        line["account"] or "",
-    )
+    began = line.get("began") or line["t"]
+    platform = line["platform"] or ""
+    account = line["account"] or ""
     return _fill(Entry, line, at=line["t"], began=began, platform=platform, account=account)
 
 
@@ -254,10 +252,8 @@ def _delivery(row: Table, true: Stamps) -> Delivery:
 
 
 def _attempt(row: Table, true: Stamps) -> Attempt:
-    intended, ended = (
-        true.of("attempt", row, "intended_at"),
-        true.of_any("attempt", row, "ended_at"),
-    )
+    intended = true.of("attempt", row, "intended_at")
+    ended = true.of_any("attempt", row, "ended_at")
     detail = _json(row["detail"])
     until = seconds(detail.get("until")) if row["outcome"] == "rate_limited" else None
     if until is not None:  # it was written by the clock that ended the attempt
@@ -319,10 +315,8 @@ def _message(line: int, value: Table) -> Message:
 
 def _frozen(row: Table) -> Words:
     body = _json(row["body"])
-    pictures, parts = (
-        tuple(one["sha256"] for one in body["images"]),
-        tuple(body.get("extra_parts", ())),
-    )
+    pictures = tuple(one["sha256"] for one in body["images"])
+    parts = tuple(body.get("extra_parts", ()))
     known = {
         "marker": body["marker"]["code"],
         "title": body["title"],

@@ -502,10 +502,8 @@ class Moves:
 
         They are settled by the time since the call's end.
         """
-        newest, is_settled = (
-            _kind_of(finding),
-            snapshot.ended is not None and snapshot.ended > settle,
-        )
+        newest = _kind_of(finding)
+        is_settled = snapshot.ended is not None and snapshot.ended > settle
         key = (snapshot.ended is None, snapshot.readbacks, newest, is_settled)
         if key not in self._absent:
             ended_at = None if snapshot.ended is None else NOW

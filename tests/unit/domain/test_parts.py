@@ -38,10 +38,8 @@ from publisher.domain.results import (
 from tests.unit.domain.test_lifecycle import NOW, RECEIPT, SUBMITTED, after, in_state
 
 PART_RECEIPT = Receipt(remote_id="43", url="https://example.gov.cn/42#43", published_at=NOW)
-LIVE, PART_PUBLISHED = (
-    Published(receipt=RECEIPT, is_text_confirmed=True),
-    Published(receipt=PART_RECEIPT),
-)
+LIVE = Published(receipt=RECEIPT, is_text_confirmed=True)
+PART_PUBLISHED = Published(receipt=PART_RECEIPT)
 SENT = (Claimed(), AttemptStarted())
 WAITED = (State.DUE, State.CLAIMED, State.RETRYING)
 

@@ -101,10 +101,8 @@ def test_routine_posts_may_not_use_the_reserve_for_urgent_ones():
 
 def test_days_are_those_of_the_zone():
     """Posts on both sides of midnight in Beijing are not one day, although they are one in UTC."""
-    before, after = (
-        datetime(2026, 11, 25, 15, 59, tzinfo=UTC),
-        datetime(2026, 11, 25, 16, 0, tzinfo=UTC),
-    )
+    before = datetime(2026, 11, 25, 15, 59, tzinfo=UTC)
+    after = datetime(2026, 11, 25, 16, 0, tzinfo=UTC)
     assert (
         find_excess(
             [planned_post("p", at=before), planned_post("q", at=after)], terms_of("a", per_day=1)
@@ -166,10 +164,8 @@ def test_notices_go_by_the_platforms_own_calendar():
 
     Two mass sends on two days of a workspace in another zone may be on one day of the platform.
     """
-    before, after = (
-        datetime(2026, 11, 24, 17, 0, tzinfo=UTC),
-        datetime(2026, 11, 24, 19, 0, tzinfo=UTC),
-    )
+    before = datetime(2026, 11, 24, 17, 0, tzinfo=UTC)
+    after = datetime(2026, 11, 24, 19, 0, tzinfo=UTC)
     wishes = [
         planned_post("p", at=before, is_urgent=True),
         planned_post("q", at=after, is_urgent=True),
