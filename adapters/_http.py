@@ -262,9 +262,8 @@ class FreshConnections(httpx.AsyncBaseTransport):
     def __init__(self, network: httpcore.AsyncNetworkBackend | None = None) -> None:
         self._network = network or _NetworkBackend()
         for name in ("httpx", "httpcore"):
-            logging.getLogger(name).setLevel(
-                logging.WARNING
-            )  # below that they log full URLs and headers
+            # below that they log full URLs and headers
+            logging.getLogger(name).setLevel(logging.WARNING)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = httpcore.URL(
@@ -562,9 +561,8 @@ class LoginHttp:
                 body += chunk
                 if len(body) > max_body_bytes:
                     raise _BodyTooLargeError
-        if (
-            "date" in response.headers and "age" not in response.headers
-        ):  # a cache's response has an older date
+        # a cache's response has an older date
+        if "date" in response.headers and "age" not in response.headers:
             self.on_date_header(response.headers["date"], started_at)
         if response.headers.get("content-encoding", "identity") != "identity":
             return Unknown(reason=TransportReason.RESPONSE_ENCODED)

@@ -262,9 +262,8 @@ class Daemon:
         within the window.
         """
         for _ in range(MAX_PLAN_ATTEMPTS):
-            with contextlib.suppress(
-                ConcurrentUpdateError
-            ):  # another host has activated a newer version
+            # another host has activated a newer version
+            with contextlib.suppress(ConcurrentUpdateError):
                 return await self.plan_active_version()
         log.warning("plan_overtaken")  # the next run plans from what is active then
         return None
@@ -284,9 +283,8 @@ class Daemon:
         (version, _newest_entry, _settings), _trust = basis
         try:
             if version != self.schedule_version:
-                self.schedule = (
-                    None  # an old version must never be planned from once there is a newer one
-                )
+                # an old version must never be planned from once there is a newer one
+                self.schedule = None
                 self.schedule = await active_schedule(planner, self.schedule_file.name)
                 self.schedule_version = version
             if self.schedule is not None:
@@ -295,13 +293,13 @@ class Daemon:
                 )
                 await plan_window(planner, self.schedule, version)
                 await post_store.set_config_hash(planner.config_hash)
+                # only a complete one counts
                 self.planned_basis, self.next_planning_at = (
                     basis,
                     complete_until,
-                )  # only a complete one counts
-        except (
-            ScheduleError
-        ) as error:  # the settings or templates have changed under the accepted schedule
+                )
+        # the settings or templates have changed under the accepted schedule
+        except ScheduleError as error:
             await self._record_rejection(error)
 
     async def _can_plan(self) -> bool:
@@ -347,9 +345,8 @@ class Daemon:
                 self.application.planner, text, self.schedule_file.name, file_owner=owner
             )
         except BaseException as error:  # also one that was cancelled is read again
-            self.has_read_file = (
-                False  # the cause, such as a missing picture, may go without the file changing
-            )
+            # the cause, such as a missing picture, may go without the file changing
+            self.has_read_file = False
             if not isinstance(error, (InputError, RefusedError)):
                 raise
             self.postpone_refused_file(is_same=is_same)
@@ -448,9 +445,8 @@ class Daemon:
         task = asyncio.create_task(self.run_logged(job.name, job.run))
         self.running_jobs.add(task)
         task.add_done_callback(self.running_jobs.discard)
-        with contextlib.suppress(
-            asyncio.CancelledError
-        ):  # when the loop is closed, if it outlasts the shutdown
+        # when the loop is closed, if it outlasts the shutdown
+        with contextlib.suppress(asyncio.CancelledError):
             await task
 
 
@@ -460,13 +456,14 @@ def build_jobs(daemon: Daemon) -> Sequence[Job]:
     The first times let newly due deliveries be sent right after.
     """
     app, store, stop = daemon.application, daemon.application.store, daemon.stop_requested
+    # imported now, not at a post
     _ = (
         store.outbox,
         store.audit,
         store.monitoring,
         store.login_health,
         store.silence,
-    )  # imported now, not at a post
+    )
     checkpoint_targets = build_checkpoint_targets(app.settings)
     notifier = build_notifier(daemon, checkpoint_targets)
 
@@ -642,9 +639,8 @@ async def run_once(daemon: Daemon) -> int:
     await daemon.plan()
     while not daemon.stop_requested.is_set():
         for name in ONCE_JOBS:
-            with contextlib.suppress(
-                ExceptionGroup
-            ):  # single deliveries failed, which is logged; time resolves them
+            # single deliveries failed, which is logged; time resolves them
+            with contextlib.suppress(ExceptionGroup):
                 await daemon.jobs[name].run()
         if await daemon.application.is_idle(ONCE_MAX_WAIT):
             break

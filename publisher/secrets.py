@@ -181,9 +181,8 @@ class Vault:
         from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 # as above
 
         try:
-            return MultiFernet(
-                [Fernet(key.decode("ascii")) for key in keys]
-            )  # of bytes it would skip foreign ones
+            # of bytes it would skip foreign ones
+            return MultiFernet([Fernet(key.decode("ascii")) for key in keys])
         except ValueError:
             raise SecretError("vault_key_bad", "*", (self.key_source,)) from None
 
@@ -423,9 +422,8 @@ def list_secret_values(
 
 def _read_secret_file(path: Path, name: str) -> str:
     with suppress(OSError):
-        descriptor = os.open(
-            path, os.O_RDONLY | os.O_CLOEXEC
-        )  # each call of a burst reads its own secret
+        # each call of a burst reads its own secret
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             raw = os.read(descriptor, MAX_SECRET_BYTES + 1)
         finally:

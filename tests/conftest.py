@@ -35,9 +35,8 @@ use_platform_texts(AdapterTexts)
 share_statements()
 hash_cheaply()
 os.umask(0o022)  # files of tests have the modes that most systems give
-settings.load_profile(
-    "ci"
-)  # the same examples in each run, whatever time one takes: no run fails by chance
+# the same examples in each run, whatever time one takes: no run fails by chance
+settings.load_profile("ci")
 settings.register_profile(
     "search", settings.get_profile("ci"), derandomize=False, max_examples=1000
 )
@@ -56,9 +55,8 @@ Each process that runs tests receives them.
 def pytest_configure(config: pytest.Config) -> None:
     asks_for_all = config.args == config.getini("testpaths") and not config.option.keyword
     if asks_for_all and not config.option.markexpr:
-        config.option.markexpr = (
-            "not long and not extra"  # scripts/test-long and scripts/test-extra run those
-        )
+        # scripts/test-long and scripts/test-extra run those
+        config.option.markexpr = "not long and not extra"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

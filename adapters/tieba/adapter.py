@@ -305,9 +305,8 @@ class TiebaAdapter:
         page = await self._list_own_threads(1)
         if isinstance(page, ReadFailure):
             return page
-        return (
-            post_list.NO_AUTHOR if page.has_unnamed else to_observed_posts(page, fid)
-        )  # one left out is not gone
+        # one left out is not gone
+        return post_list.NO_AUTHOR if page.has_unnamed else to_observed_posts(page, fid)
 
     async def _find_reply(self, criteria: replies.ReplyMatchCriteria) -> ReadbackResult:
         """Read the thread author's own replies, page by page, as anybody sees them."""
@@ -327,9 +326,8 @@ class TiebaAdapter:
         self, criteria: post_list.ThreadMatchCriteria, tid: str
     ) -> ReadbackResult:
         page = await self._read_thread(tid, criteria.marker)
-        if isinstance(
-            page, Deleted
-        ):  # nobody sees it; whether in review, hidden or deleted is not known
+        # nobody sees it; whether in review, hidden or deleted is not known
+        if isinstance(page, Deleted):
             return NotFound(covered_since=criteria.baseline.taken_at)
         return page
 

@@ -193,15 +193,13 @@ class WeChatAdapter:
             )
         outcome = interpret_create_error(result, self._context.now())
         if isinstance(outcome, Rejected) and request.attempt > 1:
-            return Unknown(
-                reason=outcome.code
-            )  # an earlier call with the same draft may be what it refuses
+            # an earlier call with the same draft may be what it refuses
+            return Unknown(reason=outcome.code)
         if not isinstance(outcome, CredentialExpired):
             return outcome
         renewed = await self._auth.renew(token)
-        if isinstance(renewed, FailedCall) and isinstance(
-            renewed.outcome, Blocked | Busy
-        ):  # more precise
+        # more precise
+        if isinstance(renewed, FailedCall) and isinstance(renewed.outcome, Blocked | Busy):
             return renewed.outcome
         return outcome
 
@@ -244,9 +242,8 @@ class WeChatAdapter:
         matched = match_post(request, article_list)
         if not isinstance(matched, NotFound):
             return matched
-        was_mass_sent = (
-            request.method == MASS_SEND
-        )  # whatever the post, or the account's profile, is by now
+        # whatever the post, or the account's profile, is by now
+        was_mass_sent = request.method == MASS_SEND
         draft = await self._drafts.get_recorded(request)
         content = await self._drafts.read(draft) if draft is not None else None
         if content == DRAFT_CONSUMED:

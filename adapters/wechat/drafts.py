@@ -135,9 +135,8 @@ class DraftBox:
         draft = await self._add_draft(
             rendered, content, await self._upload_cover(*cover, is_fresh=False), author
         )
-        if (
-            isinstance(draft, FailedCall) and draft.code == NO_SUCH_MEDIA
-        ):  # the cover was deleted on WeChat's side
+        # the cover was deleted on WeChat's side
+        if isinstance(draft, FailedCall) and draft.code == NO_SUCH_MEDIA:
             return await self._add_draft(
                 rendered, content, await self._upload_cover(*cover, is_fresh=True), author
             )

@@ -243,9 +243,8 @@ class WeiboAdapter:
         """Note that the account has a post: from now on no empty list proves anything."""
         self.memory.tried_for.clear()
         self.memory.is_noted = True
-        with suppress(
-            Exception
-        ):  # an outage of the database, which is logged, must not cost the call's outcome
+        # an outage of the database, which is logged, must not cost the call's outcome
+        with suppress(Exception):
             note = AccountNote.decode(await self.context.state.get(self._note_key))
             if not note.has_posts:
                 await self.context.state.set(self._note_key, replace(note, has_posts=True).encode())
@@ -275,9 +274,8 @@ class WeiboAdapter:
                 endpoint.profile.max_readable_posts,
                 was_empty=was_empty,
             )
-            if isinstance(
-                result, PossibleMatch
-            ):  # a longer list may show our own post below it, but cannot refute it
+            # a longer list may show our own post below it, but cannot refute it
+            if isinstance(result, PossibleMatch):
                 possible_match = possible_match or result
             elif result != LIST_TOO_SHORT:
                 break

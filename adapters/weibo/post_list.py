@@ -270,9 +270,8 @@ def decode_token_facts(response: api.ReadResponse) -> WeiboTokenInfo | ReadFailu
     if isinstance(body, ReadFailure):
         return body
     owner = api.to_text(body.get("uid"))
-    seconds = (
-        api.to_text(body.get("expire_in", body.get("expires_in"))) or ""
-    )  # an older revision's name comes second
+    # an older revision's name comes second
+    seconds = api.to_text(body.get("expire_in", body.get("expires_in"))) or ""
     if owner is None or not api.is_number(seconds.removeprefix("-")):
         return Unknown(reason="bad_response")
     return WeiboTokenInfo(

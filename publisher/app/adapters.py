@@ -350,9 +350,8 @@ def describe_adapter_error(
     is_used = any(
         each.mode is not Mode.OFF for each in settings.accounts.values() if each.id in concerned
     )
-    severity = (
-        Severity.ERROR if is_used else Severity.WARNING
-    )  # the others go on without accounts that are off
+    # the others go on without accounts that are off
+    severity = Severity.ERROR if is_used else Severity.WARNING
     return severity, UnlocatedProblem(path=("account", number, "platform"), code=code, facts=facts)
 
 
@@ -502,9 +501,8 @@ class AdapterTexts:
     def load(self, platform: str) -> Mapping[str, Mapping[str, Any]]:
         """Return a platform's texts; none of a package that cannot be used."""
         if platform in BUILT_IN_ADAPTERS and len(find_sources()[platform]) == 1:
-            return read_messages(
-                f"adapters.{platform}"
-            )  # importing it takes longer than a command may
+            # importing it takes longer than a command may
+            return read_messages(f"adapters.{platform}")
         try:
             factory = load_factory(platform)
         except AdapterError:

@@ -116,9 +116,8 @@ class AlertChannels:
         Takes SEND_TIMEOUT_SECONDS at most. `ids` are the same when it is sent again; a receiver of
         JSON gets them.
         """
-        if (
-            channel in self._busy
-        ):  # its thread hangs where nothing can cut it, as in the resolver: another one would too
+        # its thread hangs where nothing can cut it, as in the resolver: another one would too
+        if channel in self._busy:
             return Problem(code="channel_timeout", facts={"seconds": f"{SEND_TIMEOUT_SECONDS:.0f}"})
         try:
             url = await asyncio.to_thread(read_channel_url, self.settings, channel)
@@ -134,9 +133,8 @@ class AlertChannels:
         def work() -> None:
             send_message(url, ids, {"title": title, "body": body}, call, is_problem=is_problem)
             self._busy.discard(channel)
-            with contextlib.suppress(
-                RuntimeError
-            ):  # the process ends without waiting for this thread
+            # the process ends without waiting for this thread
+            with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(ended.cancel)
 
         self._busy.add(channel)
@@ -164,10 +162,11 @@ def send_message(
         plugin_class, common = _load_plugin(urlsplit(url).scheme)
         parsed = plugin_class.parse_url(url)
         parsed |= {"redirect": False, "verify": True, "format": "text"}
+        # the connection is cut before
         parsed |= {
             "cto": CONNECT_TIMEOUT_SECONDS,
             "rto": 2 * SEND_TIMEOUT_SECONDS,
-        }  # the connection is cut before
+        }
         plugin = plugin_class(**parsed)
         if hasattr(plugin, "payload_extras"):  # JSON for a receiver of one's own
             plugin.payload_extras["ids"] = list(ids)

@@ -125,11 +125,12 @@ class Formatter:
                 if "held" in alert.facts
                 else ""
             )
+            # the message ends the last
             sentences = [
                 reason_text + said,
                 held,
                 self.alert_remedy(alert).rstrip("。."),
-            ]  # the message ends the last
+            ]
             reason_text = self.messages.translate("sentence_break").join(filter(None, sentences))
         if problems := alert.facts.get("problems"):
             reason_text = "\n".join(map(self._stored_problem, json.loads(problems)))

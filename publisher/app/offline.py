@@ -99,9 +99,8 @@ def build_offline_app(settings: Settings, *, reads_secrets: bool = True) -> Offl
     problems = find_adapter_problems(settings)
     if any(problem.is_error for problem in problems):
         raise SettingsError(problems)
-    factories, _unusable = load_usable_factories(
-        settings.accounts.values()
-    )  # the rest belongs to accounts that are off
+    # the rest belongs to accounts that are off
+    factories, _unusable = load_usable_factories(settings.accounts.values())
     if reads_secrets:
         _register_secrets(settings, factories)
     policies = build_policies(settings, factories)

@@ -40,9 +40,8 @@ def find_missing_database_rights(settings: Settings, *, can_send: bool) -> Itera
         *([file.parent, file] if file is not None else []),
     ]
     for path in places:
-        present = next(
-            one for one in (path, *path.parents) if not is_missing(one)
-        )  # what is missing is made there
+        # what is missing is made there
+        present = next(one for one in (path, *path.parents) if not is_missing(one))
         if not os.access(present, os.R_OK | os.W_OK):
             code = (
                 "right_missing_var"

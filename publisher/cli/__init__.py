@@ -81,9 +81,8 @@ def main() -> None:
     """Run one command and exit with its code."""
     harden_process()
     exit_code = run_command(sys.argv[1:], program_as_called())
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # the process ends now; another ^C would show a traceback
+    # the process ends now; another ^C would show a traceback
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(exit_code)
 
 
@@ -93,9 +92,8 @@ def harden_process() -> None:
     A core file would hold every secret.
     """
     os.umask(0o077)
-    os.environ["PYTHONSAFEPATH"] = (
-        "1"  # no child imports from the working directory, which staff may write to
-    )
+    # no child imports from the working directory, which staff may write to
+    os.environ["PYTHONSAFEPATH"] = "1"
     os.environ.pop("SSLKEYLOGFILE", None)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
@@ -123,9 +121,8 @@ def run_command(arguments: Sequence[str], program: str = PROGRAM) -> int:
     """
     workspace = find_option(arguments, "-C")
     option = f"-C {shlex.quote(workspace)}" if workspace else ""
-    use_platform_texts(
-        lambda: import_module("publisher.app.adapters").AdapterTexts()
-    )  # few commands need them
+    # few commands need them
+    use_platform_texts(lambda: import_module("publisher.app.adapters").AdapterTexts())
     messages = Messages(detect_language(arguments), program, option)
     terminal = Terminal(messages=messages, workspace=Path())
     describe_command_log(partial(describe_event, messages=messages))

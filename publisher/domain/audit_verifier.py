@@ -201,17 +201,15 @@ class ChainVerifier:
         number = self._find_number(entry, following)
         if number is None:
             self._unmatched.append((self._number + 1 + len(self._unmatched), entry))
-            if (
-                len(self._unmatched) > MAX_LISTED_BREAKS
-            ):  # the run is too long to wait for its end: all count as edited
+            # the run is too long to wait for its end: all count as edited
+            if len(self._unmatched) > MAX_LISTED_BREAKS:
                 self._classify_unmatched(None)
                 self._head = entry.hash
             return
         is_next = number == self._number + 1 and not self._unmatched
         self._classify_unmatched(number)
-        if (
-            is_next and entry.previous != self._head
-        ):  # the entry before was rehashed; this one holds its old hash
+        # the entry before was rehashed; this one holds its old hash
+        if is_next and entry.previous != self._head:
             defect = ChainDefect.EDITED if self._newest_entry else ChainDefect.GENESIS
             self._report(defect, self._number, about=self._newest_entry)
         shift = entry.sequence - number

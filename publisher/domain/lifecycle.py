@@ -644,9 +644,8 @@ def on_resolved(delivery: Delivery, event: Resolved, context: StepContext) -> De
                 else replace(published, reason=event.reason)
             )
         case State.FAILED if resolved.is_retraction_requested:
-            return replace(
-                resolved, state=State.RETRACTED, ticket=None
-            )  # nothing is published, nothing to delete
+            # nothing is published, nothing to delete
+            return replace(resolved, state=State.RETRACTED, ticket=None)
         case State.CANCELLED if resolved.is_incomplete and not resolved.is_retraction_requested:
             return replace(resolved, state=State.PUBLISHED, ticket=None)  # the published parts stay
         case State.FAILED | State.EXPIRED if (
@@ -655,9 +654,8 @@ def on_resolved(delivery: Delivery, event: Resolved, context: StepContext) -> De
             return _hold(resolved, HoldReason.INCOMPLETE)
         case _:
             is_final_word = event.to in RESTORABLE_STATES and not resolved.is_retraction_requested
-            desired = (
-                DesiredState.CANCELLED if is_final_word else resolved.desired
-            )  # no edit brings it back
+            # no edit brings it back
+            desired = DesiredState.CANCELLED if is_final_word else resolved.desired
             return replace(resolved, state=event.to, desired=desired)
 
 

@@ -65,9 +65,8 @@ class SilenceClock:
 def read_silence_clock(activity: AccountActivity, now: datetime, timezone: tzinfo) -> SilenceClock:
     """Return an account's clock. Its days begin at midnight in this zone."""
     since = (activity.last_post_at or activity.known_since).astimezone(timezone).date()
-    days = max(
-        0, (now.astimezone(timezone).date() - since).days
-    )  # a clock that was wrong may have dated it ahead
+    # a clock that was wrong may have dated it ahead
+    days = max(0, (now.astimezone(timezone).date() - since).days)
     return SilenceClock(since=since, days=days, last_post_at=activity.last_post_at)
 
 

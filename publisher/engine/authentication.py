@@ -123,9 +123,8 @@ async def check_code(  # noqa: PLR0913 # what a code is checked with
         _require_turn(users, await users.attempts.start(user.name, f"{source} recovery"))
         is_right, method = await users.use_recovery_code(user.name, typed), "recovery code"
     else:
-        secret = _open_totp_secret(
-            proofs, load_user_key
-        )  # first: where codes cannot be checked, none is wrong
+        # first: where codes cannot be checked, none is wrong
+        secret = _open_totp_secret(proofs, load_user_key)
         _require_turn(users, await users.attempts.start_code(user.name, session))
         is_right, method = await _use_totp_code(users, user.name, secret, typed), "password, code"
     if not is_right:

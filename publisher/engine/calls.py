@@ -71,9 +71,8 @@ async def call_adapter(call: Awaitable[A], time_limit: timedelta) -> A | Unknown
     except SecretError as error:
         return Unknown(reason=error.code)
     except Exception as error:  # noqa: BLE001 # an adapter's bug must not cost the truth about its call
-        if not is_outage(
-            error
-        ):  # what an adapter keeps is in the database, whose outage is logged once
+        # what an adapter keeps is in the database, whose outage is logged once
+        if not is_outage(error):
             log.exception("adapter_failed", error=type(error).__name__)
         return Unknown(reason=ADAPTER_FAILED)
 
@@ -107,10 +106,11 @@ def _clean(value: object, *, is_prose: bool = False) -> object:
         case int() if abs(value) > _MAX_INTEGER:
             raise _DamagedReplyError
         case Mapping():
+            # ids and figures: there is no prose to replace
             for item in (
                 *value.keys(),
                 *value.values(),
-            ):  # ids and figures: there is no prose to replace
+            ):
                 _clean(item)
         case Sequence():
             cleaned = [_clean(item) for item in value]

@@ -201,10 +201,11 @@ def append_checkpoint(targets: CheckpointTargets, head: Checkpoint, key: AuditKe
         targets.file.parent.mkdir(parents=True, exist_ok=True)
         with targets.file.open("a+b") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            # a crash has torn the last line: end it first
             is_torn = file.read() not in {
                 b"",
                 b"\n",
-            }  # a crash has torn the last line: end it first
+            }
             file.write(b"\n" * is_torn + line.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())

@@ -60,9 +60,8 @@ class ClockCheck:
         if runtime.is_clock_confirmed():
             return True
         reading = await self.store.actions.confirmed_clock_reading()
-        since = (
-            runtime.clock_trust.changed_at_seconds
-        )  # a person's confirmation from before the jump does not count
+        # a person's confirmation from before the jump does not count
+        since = runtime.clock_trust.changed_at_seconds
         if reading is not None and since <= reading.monotonic_seconds <= runtime.monotonic():
             runtime.accept_confirmation(reading)
         confirmed = asyncio.create_task(runtime.clock_confirmed.wait())

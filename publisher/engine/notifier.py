@@ -165,9 +165,8 @@ class Notifier:
         await self.store.notices.plan(self.rules)
         await self.plan_daily()
         due = await self.store.notices.due_channels()
-        unclaimed = (
-            self.store.runtime.now() - NOTICE_LEASE
-        )  # a host that has other settings would have claimed it
+        # a host that has other settings would have claimed it
+        unclaimed = self.store.runtime.now() - NOTICE_LEASE
         self._has_forgotten = all(
             since > unclaimed for name, since in due.items() if name not in self.rules.channels
         )

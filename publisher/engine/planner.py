@@ -126,9 +126,8 @@ async def apply_schedule(  # noqa: PLR0913 # the text, where it comes from, and 
     no waiting removal is refused too.
     """
     for _ in range(MAX_APPLY_ATTEMPTS):
-        with contextlib.suppress(
-            ConcurrentUpdateError
-        ):  # another version was activated while this one was checked
+        # another version was activated while this one was checked
+        with contextlib.suppress(ConcurrentUpdateError):
             async with planner.lock:
                 return await _apply_schedule(
                     planner, text, file, confirmed_removals, actions, file_owner

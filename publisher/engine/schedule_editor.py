@@ -236,9 +236,8 @@ def prepare_edit(
 
     Raises ScheduleError for errors elsewhere.
     """
-    if (
-        not schedule.is_valid and strip_editor_marks(schedule.text).strip()
-    ):  # nothing is wrong with an empty file yet
+    # nothing is wrong with an empty file yet
+    if not schedule.is_valid and strip_editor_marks(schedule.text).strip():
         parse_toml(schedule.text, file.name, SCHEDULE_READ_LIMITS, ScheduleError)
     spans = find_post_spans(schedule.text)
     if change.is_id_suggested:
@@ -286,9 +285,8 @@ def find_conflict(
 ) -> EditConflict | None:
     """Return the conflict if the post is not the writer's base, or the text changed by far."""
     theirs = block.entry if block is not None else None
-    if (
-        change.base is None
-    ):  # it stands beside all others; an id that is taken is a problem of its own
+    # it stands beside all others; an id that is taken is a problem of its own
+    if change.base is None:
         return None
     is_unseen = schedule.is_file_outdated and change.base_sha256 != schedule.sha256
     is_same = (

@@ -145,9 +145,8 @@ def plan_reports(
                 )
             continue
         lasts = escalate_after is not None and now - record.since >= escalate_after
-        is_due = (
-            record.reported_at is None or abs(now - record.reported_at) >= repeat_every
-        )  # also by a clock set back
+        # also by a clock set back
+        is_due = record.reported_at is None or abs(now - record.reported_at) >= repeat_every
         if is_due or (lasts and not record.is_escalated):
             reports.append(Report(fault=fault, record=record, is_escalated=lasts))
     return records, reports

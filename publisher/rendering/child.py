@@ -95,10 +95,11 @@ _TEMPLATE_ERRORS: Final = (
 
 def main(seconds: int) -> None:
     """Run jobs until standard input ends."""
+    # sent to all processes of a service; the parent ends this one
     for number in (
         signal.SIGINT,
         signal.SIGTERM,
-    ):  # sent to all processes of a service; the parent ends this one
+    ):
         signal.signal(number, signal.SIG_IGN)
     _preload_lazy_imports()
     results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
@@ -120,9 +121,8 @@ def main(seconds: int) -> None:
             worker.load(files)
         for job in jobs:
             used = resource.getrusage(resource.RUSAGE_SELF)
-            cpu_limit = (
-                math.ceil(used.ru_utime + used.ru_stime) + seconds
-            )  # beyond it the system ends this process
+            # beyond it the system ends this process
+            cpu_limit = math.ceil(used.ru_utime + used.ru_stime) + seconds
             with contextlib.suppress(ValueError, OSError):
                 resource.setrlimit(
                     resource.RLIMIT_CPU, (cpu_limit, resource.getrlimit(resource.RLIMIT_CPU)[1])
@@ -243,12 +243,13 @@ class RenderWorker:
             self._sandbox.get_template(name)
         except TemplateSyntaxError as error:
             line, reason = error.lineno, error.message or ""
+        # of Python's compiler: too deep
         except (
             SyntaxError,
             RecursionError,
             ValueError,
             OverflowError,
-        ) as error:  # of Python's compiler: too deep
+        ) as error:
             reason = f"{type(error).__name__}: {error}"
         else:
             return PageCompiled()
@@ -278,9 +279,8 @@ class RenderWorker:
                 (Location(file=file, line=line) for file, line in reversed(lines) if file in files),
                 None,
             )
-            return Problem(
-                code=code, location=place, facts=facts
-            )  # at the innermost line of a template
+            # at the innermost line of a template
+            return Problem(code=code, location=place, facts=facts)
         if not job.is_article:
             text = tidy(source)
             return RenderedText(text=text.replace("\n", job.line_ending))

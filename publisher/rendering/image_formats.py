@@ -355,10 +355,11 @@ def _strip_gif(data: bytes) -> StrippedPicture:
             )
         if data[at] == 0x21:
             end = _after_blocks(data, at + 2)
+            # a plain text extension consumes the graphic control before it
             if data[at + 1] in {
                 0xF9,
                 0x01,
-            }:  # a plain text extension consumes the graphic control before it
+            }:
                 control = data[at:end] if data[at + 1] == 0xF9 and end - at == 8 else b""
         elif data[at] == 0x2C:
             if frame:

@@ -182,9 +182,8 @@ class RenderProcess:
             self._lost_jobs and now - next(iter(self._lost_jobs.values()))[0] >= JOB_PAUSE_SECONDS
         ):
             self._lost_jobs.popitem(last=False)
-        if self._lost_jobs and (
-            found := self._lost_jobs.get(_job_digest(job))
-        ):  # digesting every job would take long
+        # digesting every job would take long
+        if self._lost_jobs and (found := self._lost_jobs.get(_job_digest(job))):
             return found[1]
         while self._lost_pages and now - self._lost_pages[0][0] >= PAGE_PAUSE_SECONDS:
             self._lost_pages.popleft()
@@ -197,9 +196,8 @@ class RenderProcess:
         """Return the results so far, and how the process was lost, if it was."""
         if self._is_closed:
             raise RendererClosedError
-        if (
-            self._child and self._child.process.poll() is not None
-        ):  # it has ended between batches: no job did that
+        # it has ended between batches: no job did that
+        if self._child and self._child.process.poll() is not None:
             self._child.end()
             self._child = None
         child = self._child or self._start()
@@ -303,9 +301,8 @@ def _kill_after(child: _ChildProcess, seconds: float) -> Iterator[Callable[[], N
 
     def renew() -> None:
         nonlocal timer, renewed_at
-        if (
-            time.monotonic() - renewed_at > seconds / 10
-        ):  # a thread for each result would cost more than the results
+        # a thread for each result would cost more than the results
+        if time.monotonic() - renewed_at > seconds / 10:
             timer.cancel()
             timer = threading.Timer(seconds, child.kill_after_timeout)
             timer.start()

@@ -624,9 +624,8 @@ def _content_problems(
     if _contains_secret(
         rendered.title, *rendered.all_parts, rendered.summary, rendered.link or "", *alts
     ):
-        post = (
-            context.post
-        )  # name the post's key that has the secret, else the template; never quote it
+        # name the post's key that has the secret, else the template; never quote it
+        post = context.post
         written = {"title": post.title, "body": post.body}
         written[f"text.{rendered.platform}"] = post.text_by_platform.get(rendered.platform, "")
         written |= {

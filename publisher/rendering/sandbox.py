@@ -127,10 +127,11 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
             elif isinstance(node, (nodes.Include, nodes.Import, nodes.FromImport)):
                 node.template = _filtered(node.template, _COUNTED_INCLUDE_FILTER)
                 node.with_context = True  # so that the budget is available
+        # replace `a ~ b` by a join, which has a limit
         for parent in [
             tree,
             *tree.find_all(nodes.Node),
-        ]:  # replace `a ~ b` by a join, which has a limit
+        ]:
             for field, value in parent.iter_fields():
                 if isinstance(value, list):
                     value[:] = [_as_join(item) for item in value]
@@ -237,9 +238,8 @@ def join_values(items: Iterable[object], between: object = "") -> str:
     parts = [_require_printable(item) for item in items]
     is_markup = any(hasattr(part, "__html__") for part in parts)
     texts = [str(Markup.escape(part) if is_markup else part) for part in parts]
-    separator = str(
-        Markup.escape(between) if is_markup else between
-    )  # of a Markup, join would escape all parts
+    # of a Markup, join would escape all parts
+    separator = str(Markup.escape(between) if is_markup else between)
     if sum(map(len, texts)) + len(separator) * (len(texts) - 1) > MAX_CHARACTERS:
         raise OutputTooLargeError("huge")
     joined = separator.join(texts)

@@ -250,9 +250,8 @@ def load_templates(
     broken: ProblemsByFile = {}
     for name in written:
         [found] = renderer.run([CompilePage(page=name)])
-        if (
-            isinstance(found, Problem) and found.code == "template_syntax"
-        ):  # each post reports errors that may pass
+        # each post reports errors that may pass
+        if isinstance(found, Problem) and found.code == "template_syntax":
             broken[name] = [found]
     if broken:
         faults |= broken

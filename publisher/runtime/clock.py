@@ -209,12 +209,13 @@ class Runtime:
         try:
             parsed = parsedate_to_datetime(date)
             server_date = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        # a malformed date must not lose the response
         except (
             ValueError,
             TypeError,
             IndexError,
             OverflowError,
-        ):  # a malformed date must not lose the response
+        ):
             return
         if reading.at - SERVER_DATE_TOLERANCE <= server_date <= started_at + SERVER_DATE_TOLERANCE:
             self.confirm_clock(reading)
@@ -288,9 +289,8 @@ class Runtime:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "freeze":
-                signal.raise_signal(
-                    signal.SIGSTOP
-                )  # to this very thread, which must not get any further
+                # to this very thread, which must not get any further
+                signal.raise_signal(signal.SIGSTOP)
             case _:
                 raise FailpointRaisedError(name)
 

@@ -205,8 +205,7 @@ def _working_calendar(year: int) -> tuple[frozenset[date], frozenset[date]] | No
     The yearly arrangement always moves some days. A year without make-up days is therefore not
     announced yet.
     """
-    calendar = import_module("holidays").country_holidays(
-        "CN", years=year
-    )  # slow import: half a second
+    # slow import: half a second
+    calendar = import_module("holidays").country_holidays("CN", years=year)
     make_up_days = frozenset(day for day in calendar.weekend_workdays if day.year == year)
     return (frozenset(calendar), make_up_days) if make_up_days else None

@@ -135,9 +135,8 @@ def _edit_lines(written: str, entry: Entry) -> str:
     lines = written.replace("\r\n", "\n")
     document = tomlkit.parse(lines)
     _update(document["post"][0], _parse_block(lines), entry)
-    edited = tomlkit.dumps(document).rstrip(
-        "\n"
-    )  # a table that went may leave the empty line above it
+    # a table that went may leave the empty line above it
+    edited = tomlkit.dumps(document).rstrip("\n")
     return _require_entry(edited + lines[len(lines.rstrip("\n")) :], entry).replace("\n", newline)
 
 
@@ -216,9 +215,8 @@ def _is_same(one: object, other: object) -> bool:
         return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_is_same, one, other))
-    return type(one) is type(other) and (
-        one == other or repr(one) == repr(other)
-    )  # the second for "not a number"
+    # the second for "not a number"
+    return type(one) is type(other) and (one == other or repr(one) == repr(other))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,9 +75,8 @@ class AppendOnlyFiles:
     def _write(self, batch: dict[str, list[bytes]]) -> None:
         if self.directory is None:
             return
-        for name in sorted(
-            batch, reverse=True
-        ):  # state before log, so that no `act` names an unknown post
+        # state before log, so that no `act` names an unknown post
+        for name in sorted(batch, reverse=True):
             file = self._open(self.directory / name)
             file.write(b"".join(line + b"\n" for line in batch[name]))
             file.flush()

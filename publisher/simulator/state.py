@@ -482,9 +482,8 @@ class SimulatorState:
                 self.tables[table][key] = value
         recorded_ids = self.event_log.get_created_post_ids()
         for post in sorted(self.posts.values(), key=lambda each: each.created):
-            if (
-                post.id not in recorded_ids
-            ):  # killed between the two writes: log the creation of a post that exists
+            # killed between the two writes: log the creation of a post that exists
+            if post.id not in recorded_ids:
                 self.record_event("act", post)
             self.posts_by_account[post.platform, post.account].append(post)
             self._schedule_review_end(post)

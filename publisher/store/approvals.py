@@ -325,9 +325,8 @@ def find_unapproved(
     checked = [delivery for delivery in deliveries if rules.chain_for(delivery.kind)]
     if not checked:
         return frozenset()
-    if (
-        store.database.is_shared
-    ):  # the rows of deliveries before those of approvals, as an edit locks them
+    # the rows of deliveries before those of approvals, as an edit locks them
+    if store.database.is_shared:
         ids = sorted(delivery.id for delivery in checked)
         locked = (
             select(DELIVERY.c.id)

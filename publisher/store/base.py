@@ -339,20 +339,17 @@ class BaseStore:
         ]
         pairs = list(zip(changes, afters, strict=True))
         rows_by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
-        for change, after in sorted(
-            pairs, key=lambda pair: pair[1].id
-        ):  # all workers lock rows in this order
+        # all workers lock rows in this order
+        for change, after in sorted(pairs, key=lambda pair: pair[1].id):
             columns = changed_columns(change.before, after)
-            if (
-                after.state is not change.before.state
-            ):  # what is only remembered leaves the lease as it is
+            # what is only remembered leaves the lease as it is
+            if after.state is not change.before.state:
                 columns["lease_until"] = change.lease_until
                 columns["worker"] = self.worker if change.lease_until is not None else None
             row = {"its_id": after.id, "its_version": change.before.version, **columns}
             rows_by_columns[tuple(columns)].append(row)
-        for rows in (
-            rows_by_columns.values()
-        ):  # one statement for all rows in which the same columns change
+        # one statement for all rows in which the same columns change
+        for rows in rows_by_columns.values():
             if execute_rows(transaction.connection, UPDATE_DELIVERY, rows) != len(rows):
                 raise ConcurrentUpdateError(sorted(row["its_id"] for row in rows))
         write_entries(transaction, [_audit_entry(change, after, by) for change, after in pairs])
@@ -373,9 +370,8 @@ class BaseStore:
             for change, after in pairs
             if _is_unresolved(change.before) and not _is_unresolved(after)
         }
-        for login, account in sorted(
-            resolved
-        ):  # what the unknown outcome has blocked may be tried again
+        # what the unknown outcome has blocked may be tried again
+        for login, account in sorted(resolved):
             on_account = {"its_login": login, "its_account": account}
             if transaction.connection.execute(_BLOCKED_DELIVERIES, on_account).first() is not None:
                 extend_blocked_deadlines(transaction, login, account, now)
@@ -421,9 +417,8 @@ class StorePart:
 
 
 def _audit_entry(change: StateChange, after: Delivery, by: Actor) -> dict[str, object]:
-    event = (
-        change.event
-    )  # a person's order has its own reason, not the one that blocked the delivery before
+    # a person's order has its own reason, not the one that blocked the delivery before
+    event = change.event
     reason = event.reason if isinstance(event, Cancelled | RetractionRequested) else after.reason
     facts = event.facts if isinstance(event, Held) else {}
     detail = {

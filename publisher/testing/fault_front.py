@@ -363,9 +363,8 @@ async def open_fault_front(
     `ssl_context` is for a platform over TLS with a certificate that the system does not trust.
     """
     if ssl_context is None:
-        is_secure = platform_url.startswith(
-            "https:"
-        )  # loading the system's certificates takes a while
+        # loading the system's certificates takes a while
+        is_secure = platform_url.startswith("https:")
         ssl_context = (
             ssl.create_default_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         )

@@ -84,9 +84,8 @@ async def identify(request: Request) -> Visitor:
     """Return the visitor of a request."""
     site = get_site(request)
     session_id = request.cookies.get(cookie_name(site, SESSION_COOKIE), "")
-    is_use = (
-        "hx-request" not in request.headers and request.url.path != "/events"
-    )  # a page that asks by itself is none
+    # a page that asks by itself is none
+    is_use = "hx-request" not in request.headers and request.url.path != "/events"
     session, number = None, 0
     if session_id:
         found = site.store.sign_ins.find_session(session_id, is_use=is_use)

@@ -154,9 +154,8 @@ class CallbackHandler:
             echo = endpoint.verify_endpoint(CallbackRequest(query=request.query), self.now())
             return self._refuse(endpoint, echo) if isinstance(echo, Problem) else (200, echo)
         accepted = 200, endpoint.callbacks.acknowledgement
-        if self._is_repeated(
-            endpoint, nonce
-        ):  # a refusal would count as a failure, and it would be sent again
+        # a refusal would count as a failure, and it would be sent again
+        if self._is_repeated(endpoint, nonce):
             return accepted
         body = await request.body()
         if self._is_repeated(endpoint, nonce):  # it arrived on two connections at once
@@ -192,9 +191,8 @@ class CallbackHandler:
         self.recent_checks.add(account, event.job_id, now)
         try:
             checked = await self.check_now(endpoint, event)
-        except (
-            BaseException
-        ):  # a cancellation too: the message counts as unseen, and the platform sends it again
+        # a cancellation too: the message counts as unseen, and the platform sends it again
+        except BaseException:
             self.nonces.discard(account, nonce)
             self.recent_checks.discard(account, event.job_id)
             raise

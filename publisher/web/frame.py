@@ -161,9 +161,8 @@ def choose_banner(visitor: Visitor, facts: FrameFacts) -> Banner | None:
         alert = facts.alerts[0]
         tone = "danger" if alert.code == "audit_broken" else "warn"
         title = translate(f"web_banner_{alert.code}")
-        text = (
-            formatter.alert(alert) if visitor.sees_alert(alert, ()) else ""
-        )  # the title says enough
+        # the title says enough
+        text = formatter.alert(alert) if visitor.sees_alert(alert, ()) else ""
         return Banner(kind=alert.code, tone=tone, icon="triangle-alert", title=title, text=text)
     return None
 

@@ -102,9 +102,8 @@ class Limits:
     def _begin_next(self) -> None:
         if self._current is None and self._waiting:
             self._current = self._waiting.pop(0)
-            if (
-                not self._current.begins.done()
-            ):  # else it was cancelled, and is about to end its turn
+            # else it was cancelled, and is about to end its turn
+            if not self._current.begins.done():
                 self._current.begins.set_result(None)
 
     def note_success(self, address: str, name: str) -> None:

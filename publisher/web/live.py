@@ -185,9 +185,8 @@ class Viewer:
         `up_to` is the audit entry of the last full reading of the part. It is None after a partial
         reading.
         """
-        wanted = (
-            () if "cut" in self.page else found.wanted
-        )  # nobody knows which of them the page has
+        # nobody knows which of them the page has
+        wanted = () if "cut" in self.page else found.wanted
         lacking = {item for item in wanted if self.known.isdisjoint((item, unlisted_id(item)))}
         self.lacking[part] = lacking.union(self.lacking.get(part, ()) if up_to is None else ())
         shown = dict(found.fixed) | {

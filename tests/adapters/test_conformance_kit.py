@@ -154,8 +154,9 @@ def test_the_kit_uses_every_fault_of_the_simulator():
             *FAILED_READ_FAULTS,
         )
     }
+    # an adapter only passes it on: a post counts as removed after two reads
     tried |= {
         "rewrite",
         "gone",
-    }  # an adapter only passes it on: a post counts as removed after two reads
+    }
     assert tried >= set(FAULT_KINDS)

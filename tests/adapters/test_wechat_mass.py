@@ -396,9 +396,8 @@ async def test_a_lost_answer_of_a_mass_send_f24(scene):
     """
     scene.answers(SEND, httpx.ReadTimeout("late"))
     await scene.adapter.publish(_urgent())
-    assert await scene.adapter.find_post(_urgent()) == NotFound(
-        covered_since=SINCE
-    )  # the draft still exists
+    # the draft still exists
+    assert await scene.adapter.find_post(_urgent()) == NotFound(covered_since=SINCE)
     scene.answers("draft/get", error(40007))
     assert await scene.adapter.find_post(_urgent()) == Unknown(
         reason="wechat_draft_consumed", is_beyond_list=True

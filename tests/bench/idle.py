@@ -60,9 +60,8 @@ def _resident(options: Options, posts: int) -> tuple[float, float]:
             raise AssertionError(filed)
         with daemon(folder, options.publisher) as process:
             wait_for_event(folder, STARTED)
-            time.sleep(
-                options.choose(SETTLE_SECONDS, 1)
-            )  # what it holds after some time is measured
+            # what it holds after some time is measured
+            time.sleep(options.choose(SETTLE_SECONDS, 1))
             return resident_mebibytes(process.pid), sum(
                 map(resident_mebibytes, child_pids(process.pid))
             )

@@ -230,9 +230,8 @@ async def _watch(options: Options, site: Site, viewers: int, pid: int) -> LiveCo
             async with asyncio.timeout(options.choose(START_SECONDS + WATCH_SECONDS, 30)):
                 await asyncio.gather(*map(read, streams))
         seconds, spent = time.monotonic() - began, processor_seconds(pid) - before
-    if (
-        rows < viewers and not options.is_brief
-    ):  # on a slow machine a brief run may open the pages after the send
+    # on a slow machine a brief run may open the pages after the send
+    if rows < viewers and not options.is_brief:
         raise AssertionError(f"{rows} rows were sent to {viewers} pages")
     return LiveCost(spent / seconds, received / viewers / seconds * 60)
 

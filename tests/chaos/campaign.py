@@ -251,9 +251,8 @@ class Campaign:
             self._order(wave)
         if wave < len(AT_ONCE) and self.is_rough and self.kills >= ENOUGH:
             AT_ONCE[wave](self)
-        if (
-            wave == 0 and self.has_changes
-        ):  # not before: with a broken template no warning can be rendered
+        # not before: with a broken template no warning can be rendered
+        if wave == 0 and self.has_changes:
             stack.enter_context(self.changes.acting())
         with ThreadPoolExecutor(len(self.publishers)) as pool:
             deaths = [pool.submit(self._die_on, wave, publisher) for publisher in self.publishers]
@@ -390,9 +389,8 @@ class Campaign:
         for _ in range(TRIES):
             if not self._put_off() or self.publisher.file(patience, self.dice.random()):
                 return
-            self.workspace.ahead *= (
-                2  # on this host, instants are over before a daemon has read of them
-            )
+            # on this host, instants are over before a daemon has read of them
+            self.workspace.ahead *= 2
         raise DaemonError("the schedule was refused each time")
 
     def _put_off(self) -> bool:
@@ -536,9 +534,8 @@ class Campaign:
         if not self.publisher.file(ACCEPT_SECONDS + self.options.deliveries / PER_SECOND, 0.0):
             raise DaemonError("the schedule with what repeats each minute was refused")
         began = time.time()
-        time.sleep(
-            max(0.0, last.timestamp() + MISSED_BY - began)
-        )  # posts fall due with nobody to send them
+        # posts fall due with nobody to send them
+        time.sleep(max(0.0, last.timestamp() + MISSED_BY - began))
         ended = time.time()
         self.outages.append((began, ended))
         self.publisher.interruptions.append({"at": began, "until": ended, "kind": "down"})
@@ -591,9 +588,8 @@ class Campaign:
             ):
                 return
             until_next = store.count(NEXT) / MICRO - time.time()
-            if (
-                now != before or 0 < until_next < LONGEST_REST
-            ):  # what waits for hours waits by a wrong clock
+            # what waits for hours waits by a wrong clock
+            if now != before or 0 < until_next < LONGEST_REST:
                 until_next = until_next if 0 < until_next < LONGEST_REST else 0.0
                 before, moved_at = now, max(time.monotonic() + until_next, last_due)
                 latest = max(latest, moved_at)

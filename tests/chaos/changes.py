@@ -103,9 +103,8 @@ class Changes:
             turns.sort(key=lambda turn: turn[0])
             at, name, change = turns.pop(0)
             if not self.is_over:
-                time.sleep(
-                    max(0.0, min(at - time.monotonic(), GLANCE_SECONDS))
-                )  # others' databases are looked at
+                # others' databases are looked at
+                time.sleep(max(0.0, min(at - time.monotonic(), GLANCE_SECONDS)))
             if at > time.monotonic() and not self.is_over:
                 turns.append((at, name, change))
                 continue
@@ -335,9 +334,8 @@ def _swap_identity(changes: Changes) -> Iterator[float]:
     """The spare account becomes a foreign one while an outcome on it is open, and is corrected."""
     yield from changes.until_spare_is_free()
     for _ in range(MAX_TRIES):
-        changes.campaign.platforms.lose_next(
-            changes.spare, "drop_before"
-        )  # what was never made stays open for longest
+        # what was never made stays open for longest
+        changes.campaign.platforms.lose_next(changes.spare, "drop_before")
         entry = changes.write_post([SPARE], SOON)
         yield from changes.until_open(entry.id)
         if {"unknown", "submitted"} & changes.states(entry.id).keys():

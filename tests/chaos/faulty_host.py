@@ -23,9 +23,8 @@ def set_ahead(ahead: timedelta) -> None:
         return right(runtime) + ahead
 
     Runtime.now = now
-    Runtime.is_kernel_clock_synchronized = lambda _runtime: (
-        False
-    )  # a clock that is kept right is right
+    # a clock that is kept right is right
+    Runtime.is_kernel_clock_synchronized = lambda _runtime: False
 
 
 def hang(name: str) -> None:

@@ -207,9 +207,8 @@ class People:
         for by in (REWRITER, OPERATOR):
             entry.edits += 1
             campaign.workspace.save_for(partial(self._record, entry.id, by))
-            time.sleep(
-                SAVE_SECONDS
-            )  # the daemon that lives reads the file between two saves, if it can
+            # the daemon that lives reads the file between two saves, if it can
+            time.sleep(SAVE_SECONDS)
         campaign.approvers.rewritten.add(entry.id)
         return True
 

@@ -77,9 +77,10 @@ class Network:
         dice = Random(f"{self.seed}/door")  # noqa: S311 # repeatable on purpose
         while True:
             server = await asyncio.start_server(self.carry, "127.0.0.1", port, reuse_address=True)
+            # open
             await asyncio.sleep(
                 dice.uniform(0.5, 1.5) * self.shut_every if self.shut_every else 1e9
-            )  # open
+            )
             server.close()
             self.counts["shut"] += 1
             await asyncio.sleep(SHUT)  # the fault: nobody answers

@@ -80,9 +80,8 @@ class StoreReader:
             ) as connection:
                 return connection.execute(query).fetchall()
         except sqlite3.OperationalError as error:
-            if (
-                "no such table" in str(error) or not self.file.exists()
-            ):  # killed before the first migration was through
+            # killed before the first migration was through
+            if "no such table" in str(error) or not self.file.exists():
                 return []
             raise
 

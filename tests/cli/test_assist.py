@@ -45,9 +45,8 @@ def assigned_once(tmp_path_factory):
     assert run_command(["-C", str(folder), "send", "refund", "--by", "王"]) == 0
     command = publisher_command("-C", folder, "run", "--once")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
-        while (
-            running.poll() is None
-        ):  # no platform is asked for the time: a person confirms the clock
+        # no platform is asked for the time: a person confirms the clock
+        while running.poll() is None:
             run_command(["-C", str(folder), "doctor", "--confirm-clock", "--by", "王"])
         assert running.stderr
         assert running.returncode == 0, running.stderr.read()

@@ -50,9 +50,8 @@ def read_until(terminal: int, pattern: str) -> str:
     shown = ""
     while not re.search(pattern, shown):
         assert select.select([terminal], [], [], PATIENCE)[0], shown
-        shown += os.read(terminal, 4096).decode(
-            errors="replace"
-        )  # raises OSError once the command has ended
+        # raises OSError once the command has ended
+        shown += os.read(terminal, 4096).decode(errors="replace")
     return shown
 
 

@@ -192,9 +192,8 @@ def installed():
         'staff_dir = "staff"\nsecrets_dir = "secrets"\ndatabase = "sqlite:///var/db/publisher.db"\n'
     )
     settings = parse_settings(text, workspace=folder)
-    assert (
-        find_missing_rights(settings) == []
-    )  # all is loaded now that another user might not be able to load
+    # all is loaded now that another user might not be able to load
+    assert find_missing_rights(settings) == []
     yield settings
     shutil.rmtree(folder)
 

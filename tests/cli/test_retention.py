@@ -134,6 +134,5 @@ def test_i1_after_pruning_a_restart_or_a_restore_files_calls_and_reports_nothing
         assert run("-C", aged, "resume", *BY).code == 0
         asyncio.run(run_for_a_day(aged, prunes=True))
         assert state_of(aged) == before
-        assert set(alerts(run, aged)) <= {
-            "audit_broken"
-        }  # of the entries that a restore loses, and of nothing else
+        # of the entries that a restore loses, and of nothing else
+        assert set(alerts(run, aged)) <= {"audit_broken"}

@@ -283,9 +283,8 @@ def test_nobody_acts_without_a_sign_in(run_as, name, monkeypatch):
     monkeypatch.delenv("PUBLISHER_TOKEN", raising=False)
     result = run_as(name, None)
     if name in BREAK_GLASS_COMMANDS:
-        is_over = (
-            "Request 999 was settled" in result.err
-        )  # what there is to confirm is tried in test_user.py
+        # what there is to confirm is tried in test_user.py
+        is_over = "Request 999 was settled" in result.err
         assert result.code == 0 or (name == "user confirm" and is_over), result.err
     else:
         assert (result.code, "must know who acts" in result.err) == (3, True), result.err

@@ -223,9 +223,8 @@ def with_second_factor(ask, drill, monkeypatch):
     monkeypatch.undo()
     assert activated.code == 0, activated.err
     with contextlib.closing(sqlite3.connect(drill / "var" / "publisher.db")) as database:
-        database.execute(
-            "UPDATE auth_user SET totp_step = 0"
-        )  # as if the code of the activation were long ago
+        # as if the code of the activation were long ago
+        database.execute("UPDATE auth_user SET totp_step = 0")
         database.commit()
     return made[0].secret, re.findall(r"^  ([A-Z2-7-]{29})$", activated.out, re.MULTILINE)
 

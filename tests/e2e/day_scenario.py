@@ -148,9 +148,8 @@ class Day:
         await self.until(9.75)
         await self.resolve_holds("signs_in_again", "已重新授权")
         await self.resolve_holds("captcha_solved", "已完成验证")
-        await self.resolve_holds(
-            "server_fails", "已登录查看，没有发出"
-        )  # it expires before the longest review ends
+        # it expires before the longest review ends
+        await self.resolve_holds("server_fails", "已登录查看，没有发出")
         await self.until(10.5)
         removed = await self.delete_some()
         await self.until(12)

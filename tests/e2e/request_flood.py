@@ -56,9 +56,8 @@ class Flood:
 
 async def _is_closed(stream: socket.socket, seconds: float) -> bool:
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(
-            seconds
-        ):  # wait_for would now and then swallow the end of the flood
+        # wait_for would now and then swallow the end of the flood
+        async with asyncio.timeout(seconds):
             return not await asyncio.get_running_loop().sock_recv(stream, 1)
     return False
 

@@ -23,10 +23,11 @@ def test_f50_the_address_to_add_is_named_everywhere(workspace, simulator):
     simulator.post("/_sim/settings", {"wechat_addresses": ["203.0.113.5"]})
     workspace.write_schedule(POST.format(extra=""))
     assert workspace.start("--once").wait(PATIENCE_SECONDS) == 1, workspace.log()
+    # the check of the login pauses first, or the attempt
     assert set(workspace.states().values()) <= {
         "due",
         "held",
-    }  # the check of the login pauses first, or the attempt
+    }
     status = workspace.status()
     assert {pause["scope"] for pause in status["paused"]} == {
         f"account:{city}-wechat" for city in ("beijing", "shanghai")

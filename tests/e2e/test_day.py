@@ -120,9 +120,8 @@ def test_whatever_did_not_stay_published_has_an_alert_and_advice(day, language):
     for row in stopped:
         about = (narrator.subject(row), f"{row.state}.{row.reason}")
         pause = (f"account:{row.account}", ACCOUNT_PAUSED)
-        is_counted = (
-            row.state is State.HELD and pause in alerts
-        )  # what pauses an account is one alert of it
+        # what pauses an account is one alert of it
+        is_counted = row.state is State.HELD and pause in alerts
         alert = alerts[pause if is_counted else about]
         assert not is_counted or int(alert.facts["held"]) > 0
         code = f"hold_{row.reason}" if row.state is State.HELD else f"state_{row.state}"

@@ -164,9 +164,8 @@ def test_f86_a_daemon_outlives_a_database_that_goes_away(hosts, shared, simulato
     """
     host, _other, write = hosts
     daemon = host.start()
-    wait_until(
-        lambda: f"进程号 {daemon.pid}" in host.log()
-    )  # until then, an outage ends the daemon
+    # until then, an outage ends the daemon
+    wait_until(lambda: f"进程号 {daemon.pid}" in host.log())
     with unavailable(shared):
         write(FEW)
         wait_until(lambda: "database_unavailable" in host.log())

@@ -192,9 +192,8 @@ def test_a_kill_between_two_parts_doubles_none_and_loses_none(workspace, simulat
     shown = previewed(workspace)
     assert workspace.start("--once").wait(PATIENCE_SECONDS) in {0, 1}, workspace.log()
     delivery = delivery_of(workspace)
-    if point.startswith(
-        "http.mid_body"
-    ):  # the part was never created, and Tieba allows no second call
+    # the part was never created, and Tieba allows no second call
+    if point.startswith("http.mid_body"):
         assert (delivery["state"], delivery["reason"]) == ("held", "not_published"), (
             workspace.publisher("why", "long")
         )

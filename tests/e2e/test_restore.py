@@ -116,9 +116,8 @@ def test_f85_an_old_copy_restored_by_hand_is_accepted_by_name_and_reconciled(
     shutil.copy(broken_workspace.folder / "kept.db", file)
     for suffix in ("-wal", "-shm"):
         file.with_name(file.name + suffix).unlink(missing_ok=True)
-    with sqlite3.connect(
-        file
-    ) as connection:  # as a snapshot of the machine, which has no backup metadata
+    # as a snapshot of the machine, which has no backup metadata
+    with sqlite3.connect(file) as connection:
         connection.execute("DELETE FROM database_info WHERE key = 'backup'")
     connection.close()
     assert broken_workspace.start().wait(PATIENCE_SECONDS) == 3

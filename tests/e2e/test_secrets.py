@@ -106,9 +106,8 @@ def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until
         posts = [f"p{number}" for number in range(6)]
         workspace.write_schedule(schedule_of(*posts, to='["platform:weibo", "platform:wechat"]'))
         workspace.start()
-        wait_until(
-            lambda: len(workspace.states()) == 24
-        )  # the database is there, so that the rotation is recorded
+        # the database is there, so that the rotation is recorded
+        wait_until(lambda: len(workspace.states()) == 24)
         workspace.publisher("secret", "rotate")
         wait_until(lambda: list(workspace.states().values()) == ["published"] * 24)
         assert [reader.wait(PATIENCE_SECONDS) for reader in readers] == [0, 0]
@@ -121,11 +120,12 @@ def test_secrets_and_keys_are_changed_while_posts_are_sent(workspace, wait_until
         "published",
         "submitted",
     } <= outcomes  # both platforms; a call that could not start is repeated ...
+    # ... while a bad secret is refused or leaves a doubt
     assert outcomes <= {
         "published",
         "submitted",
         "not_sent",
-    }  # ... while a bad secret is refused or leaves a doubt
+    }
     assert "secret_unreadable" not in workspace.log()
     assert "vault_" not in workspace.log()
     workspace.publisher("secret", "rotate")

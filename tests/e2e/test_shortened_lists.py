@@ -45,9 +45,8 @@ def test_a_copy_of_which_a_list_shows_the_beginning_is_never_doubled(
 
     This holds on each platform, and there is one copy.
     """
-    simulator.post(
-        "/_sim/settings", {"weibo_duplicates": "off"}
-    )  # the platform's duplicate check must not be needed
+    # the platform's duplicate check must not be needed
+    simulator.post("/_sim/settings", {"weibo_duplicates": "off"})
     before = set()
     for platform, path in LISTS.items():
         old = {

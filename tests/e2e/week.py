@@ -140,9 +140,8 @@ async def run_week(folder: Path, hours: int, regions: int) -> tuple[list[Sample]
         arrange(simulator, troubles)
         simulator.post("/_sim/faults", TOKENS_FAIL)
         today = runtime.now().astimezone(ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
-        start = (today.replace(day=28) + timedelta(days=4)).replace(
-            day=1
-        )  # a new month, with all of its quota
+        # a new month, with all of its quota
+        start = (today.replace(day=28) + timedelta(days=4)).replace(day=1)
         runtime.shift = start - runtime.now()
         simulator.post("/_sim/clock", {"shift": runtime.shift.total_seconds()})
         runtime.confirm_clock(runtime.read_clocks())

@@ -172,6 +172,7 @@ async def test_a_code_counts_once_and_only_near_its_time(users, second_factor, r
     totp = pyotp.TOTP(second_factor.secret)
     user = await check_password(users, "wang", PASSWORD, "here")
     outcomes = []
+    # the first was used to set it up
     for passed, steps in (
         (0, 0),
         (0, 1),
@@ -179,7 +180,7 @@ async def test_a_code_counts_once_and_only_near_its_time(users, second_factor, r
         (0, 0),
         (2, -1),
         (2, -2),
-    ):  # the first was used to set it up
+    ):
         runtime.advance_time(passed * timedelta(seconds=TOTP_SECONDS))
         code = totp.at(int(runtime.now().timestamp()) + steps * TOTP_SECONDS)
         try:

@@ -81,10 +81,11 @@ async def test_people_are_alerted_while_the_clock_stays_unconfirmed(open_store, 
     await system_alerts.update()
     await system_alerts.update()
     assert sorted(await reported(store)) == [jumped, ("clock_wrong", "worker-1", "+3600")]
+    # a platform some seconds behind; a clock set forward
     for date, apart in (
         ("01:00:06", 3600),
         ("00:30:11", 5400),
-    ):  # a platform some seconds behind; a clock set forward
+    ):
         runtime.check_server_date(f"Wed, 25 Nov 2026 {date} GMT", runtime.monotonic())
         await system_alerts.update()
         assert sorted(await reported(store)) == [jumped, ("clock_wrong", "worker-1", f"+{apart}")]

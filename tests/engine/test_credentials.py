@@ -237,9 +237,8 @@ async def test_f98_the_secret_that_was_asked_for_is_the_one_that_is_used(stage):
     await stage.post("p")
     assert stage.adapters["a"].published == [("a", "p")]
     await stage.post("q")
-    assert stage.adapters["a"].published == [
-        ("a", "p")
-    ]  # the new one was asked for, and is not used
+    # the new one was asked for, and is not used
+    assert stage.adapters["a"].published == [("a", "p")]
 
 
 async def test_f98_a_secret_that_is_replaced_right_before_the_instant_is_not_used(

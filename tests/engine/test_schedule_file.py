@@ -239,9 +239,8 @@ async def test_a_picture_that_a_refused_file_lacks_is_noticed_when_it_comes(daem
     async with asyncio.timeout(30):
         while not await posts_of(daemon):
             Image.new("RGB", (200, 200), "navy").save(media / "late.png")
-            await asyncio.sleep(
-                0.3
-            )  # the watch may not have begun, and a save of each moment would never be settled
+            # the watch may not have begun, and a save of each moment would never be settled
+            await asyncio.sleep(0.3)
     daemon.stop_requested.set()
     await watching
     assert await posts_of(daemon) == {PostId("p")}

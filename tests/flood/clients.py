@@ -196,14 +196,12 @@ def give_way() -> None:
     It does so as far as the system permits.
     """
     os.nice(NICENESS)
-    with contextlib.suppress(
-        OSError
-    ):  # what an interactive shell has started leads a group already
+    # what an interactive shell has started leads a group already
+    with contextlib.suppress(OSError):
         os.setsid()
     if os.getsid(0) == os.getpid():  # else it would be the shell whose session gives way
-        with contextlib.suppress(
-            OSError
-        ):  # not on every system, and not when it was written a moment ago
+        # not on every system, and not when it was written a moment ago
+        with contextlib.suppress(OSError):
             SESSION_NICENESS.write_text(str(NICENESS))
 
 

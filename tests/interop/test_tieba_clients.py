@@ -127,9 +127,8 @@ async def test_aiotieba_reads_and_deletes(simulated, secret, thread, environment
     It deletes a reply and the thread.
     """
     python = environment("aiotieba-4.8.2", ["aiotieba==4.8.2"])
-    await simulated.control(
-        "/_sim/settings", {"tieba_authors": "inline"}
-    )  # the one shape that it reads in lists
+    # the one shape that it reads in lists
+    await simulated.control("/_sim/settings", {"tieba_authors": "inline"})
     agency = Tieba(simulated.http, secret["BDUSS"])
     mark = f"#(pic,{(await agency.upload(PNG))['picId']},40,30)"
     pids = [int((await agency.reply(str(thread), f"二楼\r\n{mark}"))["pid"])]

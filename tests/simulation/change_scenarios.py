@@ -289,10 +289,11 @@ def _make_urgent(changes: Changes) -> Iterator[float]:
     behaviour = changes.simulation.platforms.state.behaviour
     usual = behaviour.wechat_review_seconds, behaviour.wechat_consume, behaviour.wechat_repeats
     behaviour.wechat_review_seconds = 2 * LONG_REVIEW
+    # its draft stands, and can be sent again
     behaviour.wechat_consume, behaviour.wechat_repeats = (
         "finish",
         "accept",
-    )  # its draft stands, and can be sent again
+    )
     post = yield from changes.open_outcome("made-urgent", "wechat-a", {"kind": "drop_after"})
     changes.edit(post, urgent=True)
     yield changes.rng.uniform(190, 240)

@@ -242,9 +242,8 @@ def _play_clock(simulation: Simulation) -> None:
         else:
             simulation.set_clock(right)
         if (unknown := standing(simulation, "unknown")) and rng.random() < 0.4:
-            post, _account = rng.choice(
-                unknown
-            )  # as soon as the clock is right, before the daemon has seen that
+            # as soon as the clock is right, before the daemon has seen that
+            post, _account = rng.choice(unknown)
             simulation.run_command(simulation.cancel(post))
         simulation.pass_time(rng.uniform(30, 60))
         late = "SELECT post, account FROM delivery WHERE state = 'unknown' AND next_action_at > ?"

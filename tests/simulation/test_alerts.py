@@ -431,9 +431,8 @@ def test_a_daemon_that_stops_is_reported_by_the_watchdog_within_a_minute_once_an
         simulation.pass_until(lambda: beat() != last, MINUTE)
         stopped_at = simulation.now
         stop(simulation, 4 * MINUTE)
-        simulation.pass_time(
-            DAEMON_SILENT_AFTER.total_seconds() - 1
-        )  # the next look comes a second too early
+        # the next look comes a second too early
+        simulation.pass_time(DAEMON_SILENT_AFTER.total_seconds() - 1)
         watch(9 * MINUTE)
     [(fault, is_over, reported_at), (_, was_over, ended_at)] = reports
     assert (fault, is_over, was_over) == (Fault.DAEMON_SILENT, False, True)

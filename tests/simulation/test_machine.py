@@ -52,9 +52,8 @@ class Newsroom(RuleBasedStateMachine):
             f"machine-{seed}", Shape(accounts=self.accounts, storm=0.0, pace=4.0, create=0.0), []
         )
         self.simulation = self.begun.__enter__()
-        self.simulation.shape.command_times = [
-            0.0
-        ]  # people take part: not everything need end as published
+        # people take part: not everything need end as published
+        self.simulation.shape.command_times = [0.0]
         self.add(after=5, urgent=False)
 
     @precondition(lambda self: len(self.simulation.workspace.every) < MOST_POSTS)

@@ -221,9 +221,8 @@ async def test_step_up_gives_a_new_id_for_ten_minutes(open_store, runtime):
     with pytest.raises(NoSuchItemError):
         await store.sign_ins.step_up(before, LI)
     runtime.advance_time(SESSION_IDLE_LIFETIME)
-    with pytest.raises(
-        NoSuchItemError
-    ):  # it was not used for too long, and a step-up does not bring it back
+    # it was not used for too long, and a step-up does not bring it back
+    with pytest.raises(NoSuchItemError):
         await store.sign_ins.step_up(after, LI)
     assert await store.sign_ins.end_session(after, LI)
     assert not await store.sign_ins.end_session(after, LI)

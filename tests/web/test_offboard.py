@@ -61,9 +61,8 @@ async def test_an_account_is_taken_out_of_service_step_by_step(site):
     assert not any(steps(page).values())
     assert (await client.post(PATH, data={"cancel": "1"})).status_code == 422
     [seen] = re.findall(r'name="cancel" value="(\d+)"', page)
-    await plan(
-        site, POST, POST.replace('"refund"', '"third"')
-    )  # one waits as before, but another one
+    # one waits as before, but another one
+    await plan(site, POST, POST.replace('"refund"', '"third"'))
     stale = await client.post(PATH, data={"cancel": seen, "reason": "移交宣传科"})
     assert (stale.status_code, fields_of(stale.text)["reason"]) == (409, ["移交宣传科"])
     [newest] = re.findall(r'name="cancel" value="(\d+)"', stale.text)

@@ -43,10 +43,11 @@ def read_login(port):
     """Return the page of the sign-in; None while nobody serves it."""
     address = f"http://127.0.0.1:{port}/login"
     gone = (OSError, http.client.HTTPException)  # it may end while it answers
+    # loopback
     with (
         contextlib.suppress(*gone),
         urllib.request.urlopen(address, timeout=PATIENCE) as page,
-    ):  # loopback
+    ):
         return page.read().decode()
     return None
 
@@ -76,9 +77,8 @@ def test_the_daemon_brings_the_pages_and_takes_them_with_it(tmp_path):
 async def test_a_dashboard_that_cannot_start_is_reported(tmp_path, monkeypatch, capfd):
     """Where another program has the port, an alert is raised after the attempts to start."""
     monkeypatch.setattr(supervisor, "ALERT_AFTER_FAILURES", 1)
-    monkeypatch.setattr(
-        supervisor, "STABLE_SECONDS", PATIENCE
-    )  # a slow start does not count as running
+    # a slow start does not count as running
+    monkeypatch.setattr(supervisor, "STABLE_SECONDS", PATIENCE)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         await asyncio.to_thread(serve_at, tmp_path / "drill", taken.getsockname()[1])
         reported = asyncio.Queue()
@@ -186,9 +186,8 @@ async def test_f90_a_client_that_reads_nothing_is_closed(monkeypatch):
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"x" * size, "more_body": True})
-        await send(
-            {"type": "http.response.body", "body": b"x", "more_body": False}
-        )  # once it has read
+        # once it has read
+        await send({"type": "http.response.body", "body": b"x", "more_body": False})
         ended.append(scope["path"])
 
     async with serving(app) as port, asyncio.timeout(PATIENCE):

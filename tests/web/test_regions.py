@@ -142,9 +142,8 @@ async def describe(site, client, stem, writer, title):
     [article] = [text for text in texts if text.account == f"{city}-wechat"]
     form = {**FORM, "title": title, "to": f"{city}-wechat"}
     await client.post("/write/check", data=form)
-    draft = next(
-        (draft.id for draft in await site.store.drafts.list(writer)), "none"
-    )  # not every role may write
+    # not every role may write
+    draft = next((draft.id for draft in await site.store.drafts.list(writer)), "none")
     preview = next(iter(site.app.state.site.articles._kept.get(writer, ())), "none")
     return {
         "post": post, "occurrence": "once", "account": f"{city}-weibo", "number": str(alert.id),
@@ -270,9 +269,8 @@ def expect(role, place):
     refused = {
         route.name for route in ROUTES if route.permission and not reaches(role, route.permission)
     }
-    if place == 0 and not reaches(
-        role, Permission.APPROVE
-    ):  # who is on duty releases, or who wrote it
+    # who is on duty releases, or who wrote it
+    if place == 0 and not reaches(role, Permission.APPROVE):
         refused.add("release")
     return {name: 403 if name in refused else found[place] for name, found in EXPECTED.items()}
 
@@ -297,9 +295,8 @@ async def test_each_role_on_one_region_gets_only_what_is_its_own(regions_site, r
     """
     client, *regions = await arrange(regions_site, f"{role}@region:{OWN}")
     for place, names in enumerate(regions):
-        await (
-            regions_site.store.actions.heartbeat()
-        )  # a busy machine may have taken longer than a daemon is silent
+        # a busy machine may have taken longer than a daemon is silent
+        await regions_site.store.actions.heartbeat()
         regions_site.app.state.site.frame_facts = None  # and pages have kept that
         statuses, leaks = await ask_routes(client, names)
         assert leaks == {}

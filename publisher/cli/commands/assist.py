@@ -123,9 +123,8 @@ async def assist(  # noqa: PLR0913 # one argument an option
             queries, target, settings.timezone, lambda item: item.manual_task is not None
         )
         subject, receipt = formatter.subject(delivery), delivery.receipt
-        if (
-            delivery.state is State.PUBLISHED and receipt is not None
-        ):  # it was found before a person reported it
+        # it was found before a person reported it
+        if delivery.state is State.PUBLISHED and receipt is not None:
             terminal.print_message("assist_done_already", subject=subject, url=receipt.url)
             return
         accounts = [delivery.account]

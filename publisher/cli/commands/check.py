@@ -207,9 +207,8 @@ def _check_posts(
     schedule, problems = parse_leniently(toml, context)
     report.posts = len(schedule.posts)
     report.problems += problems
-    placeholders = [
-        found for found in find_placeholders(toml.data) if found.path[-1] != "id"
-    ]  # that is an error above
+    # that is an error above
+    placeholders = [found for found in find_placeholders(toml.data) if found.path[-1] != "id"]
     report.problems += [
         replace(found, severity=Severity.WARNING) for found in toml.locate_problems(placeholders)
     ]
@@ -306,9 +305,8 @@ def find_plan_problems(
         yield from find_large_removal(toml, known)
         return
     found, stored = compared
-    named = {
-        entry_id(table) for table in post_tables(toml)
-    }  # a post that is broken has not left the schedule
+    # a post that is broken has not left the schedule
+    named = {entry_id(table) for table in post_tables(toml)}
     gone = tuple(post for post in found.removed_posts if post not in named)
     kept = tuple(
         item

@@ -30,9 +30,8 @@ async def mode(terminal: Terminal, account: AccountId, mode: str, *, by: str, re
         is_overridden = account in {
             override.account for override in await store.queries.mode_overrides()
         }
-        if known is None and (
-            wanted is not None or not is_overridden
-        ):  # an override outlives its account's settings
+        # an override outlives its account's settings
+        if known is None and (wanted is not None or not is_overridden):
             raise NoSuchItemError("account", account, settings.accounts)
         if known is not None and known.mode is Mode.OFF and wanted is not None:
             raise CommandFailedError("mode_off_in_settings", account=account)

@@ -41,9 +41,8 @@ async def secret(terminal: Terminal, action: str, name: str | None, by: str | No
         raise LocalizedUsageError("missing_parameter", name="NAME")
     settings = None
     fields: Mapping[str, str] = {}
-    with suppress(
-        InputError, CommandFailedError
-    ):  # a leaked secret can be replaced whatever is wrong in publisher.toml
+    # a leaked secret can be replaced whatever is wrong in publisher.toml
+    with suppress(InputError, CommandFailedError):
         settings = await load_workspace_settings(terminal)
     users = (
         [account for account in settings.accounts.values() if account.secret == name]

@@ -35,9 +35,8 @@ async def send(terminal: Terminal, what: str, by: str) -> None:
             sent = await _send_file(terminal, application, named, by)
         else:
             sent = {named: await _send_post(terminal, application, named, by)}
-        await application.store.maintenance.promote_requested(
-            list(sent)
-        )  # no need to wait for the daemon's next check
+        # no need to wait for the daemon's next check
+        await application.store.maintenance.promote_requested(list(sent))
         for post, number in sent.items():
             terminal.print_message("send_done", post=post, number=number)
             await _print_left_out(terminal, application, post)

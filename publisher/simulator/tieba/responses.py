@@ -95,9 +95,8 @@ def refuse(
     """
     text = ERROR_TEXTS.get(code, "未知错误") if message is None else message
     client_type = get_client_type(request)
-    if (
-        client_type is ClientType.FORMER_SITE
-    ):  # a short and a long code as clients have seen, no text with a captcha
+    # a short and a long code as clients have seen, no text with a captcha
+    if client_type is ClientType.FORMER_SITE:
         long = int(FORMER_CAPTCHA_CODE if code == CAPTCHA_CODE else code)
         short = long % 10_000 if 200_000 <= long < 300_000 else long
         former: dict[str, object] = {"error": text, "data": None}

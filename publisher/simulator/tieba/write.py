@@ -161,9 +161,8 @@ def upload_picture(state: SimulatorState, request: ApiRequest) -> ApiResponse:
     refusal = check_signed_post(request, chunk=FILE_PLACEHOLDER) or check_tbs(state, request)
     if refusal:
         return refusal
-    file = request.files.get(
-        "chunk"
-    )  # the editor sends one chunk; an incomplete file counts as empty
+    # the editor sends one chunk; an incomplete file counts as empty
+    file = request.files.get("chunk")
     is_complete = (request.form.get("chunkNo"), request.form.get("isFinish")) == ("1", "1")
     data = file.data if file and is_complete else b""
     kind = next((kind for start, kind in FILE_SIGNATURES.items() if data.startswith(start)), None)

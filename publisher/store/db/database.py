@@ -241,9 +241,8 @@ def open_engine(url: str) -> Engine:
             cursor = connection.cursor()
             cursor.execute("PRAGMA synchronous=FULL")
             cursor.execute("PRAGMA foreign_keys=ON")
-            if cursor.execute("PRAGMA journal_mode").fetchone() != (
-                "wal",
-            ):  # the file keeps it; setting needs a lock
+            # the file keeps it; setting needs a lock
+            if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):
                 cursor.execute("PRAGMA journal_mode=WAL")
             cursor.close()
 
@@ -551,9 +550,8 @@ class Database:
                     records += transaction.journal_records
                     entries += transaction.audit_entries
                     alerts += transaction.raised_alerts
-                for _ in (
-                    entries
-                ):  # counted by entry: how many share a commit depends on the load, a kill must not
+                # counted by entry: how many share a commit depends on the load, a kill must not
+                for _ in entries:
                     self.runtime.hit_failpoint_now("audit.before_append")
                 head = append_entries(connection, entries) if entries else None
                 if records:

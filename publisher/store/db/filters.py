@@ -119,9 +119,8 @@ def _login_was_free(
     was_free = exists().where(
         login.c.id == row.c.login, or_(login.c.busy_since > at, is_match(free_since))
     )
-    return was_free.correlate_except(
-        login
-    )  # by itself it would correlate with the innermost query only
+    # by itself it would correlate with the innermost query only
+    return was_free.correlate_except(login)
 
 
 def is_superseded(row: FromClause, now: SqlInstant) -> ColumnElement[bool]:

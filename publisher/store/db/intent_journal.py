@@ -140,9 +140,8 @@ class IntentJournal:
                     os.fdatasync(self._file.fileno())
                     self._file.truncate(end)
                 except OSError:
-                    self._is_repaired = (
-                        False  # the trial bytes have no line end, and are cut off like a torn line
-                    )
+                    # the trial bytes have no line end, and are cut off like a torn line
+                    self._is_repaired = False
                     return False
                 self._has_failed = False
         return True
@@ -224,9 +223,8 @@ def read_journal(
     records: list[JournalRecord] = []
     damaged: list[int] = []
     complete_since: datetime | None = None
-    for number, line in enumerate(
-        lines[bool(start) : -1], 1
-    ):  # the first line of a tail may be cut, the last one torn
+    # the first line of a tail may be cut, the last one torn
+    for number, line in enumerate(lines[bool(start) : -1], 1):
         match _parse_line(line):
             case JournalRecord() as record:
                 records.append(record)

@@ -639,9 +639,8 @@ def _first_failing_guard(
             return "superseded", Released(until=now + PAUSED_RETRY_DELAY)
         if row["is_late"]:
             return "too_late", Expired(reason="too_late")
-        return "paused", Released(
-            until=now + PAUSED_RETRY_DELAY
-        )  # or switched off, or its original is not published
+        # or switched off, or its original is not published
+        return "paused", Released(until=now + PAUSED_RETRY_DELAY)
     list_size = store.policies[delivery.account].capabilities.list_size
     # one more post could push the unresolved one beyond the list
     would_hide = list_size is not None and since_unresolved >= list_size - 2

@@ -331,9 +331,8 @@ class Maintenance(StorePart):
             waits_for_lock=True,
         )
         if not self.store.call_record.reset():
-            log.warning(
-                "call_record_unwritable"
-            )  # a crash then leaves unknown outcomes, as a power cut does
+            # a crash then leaves unknown outcomes, as a power cut does
+            log.warning("call_record_unwritable")
         return number
 
     def _own_expiry_event(self, delivery: Delivery) -> LeaseExpired:
@@ -573,9 +572,8 @@ class Maintenance(StorePart):
                 else None
             )
         since = (delivery.unknown_since or now) + timing.unreadable_hold_after
-        if (
-            delivery.is_review_possible
-        ):  # it was readable; only the last read, after the longest review, is missing
+        # it was readable; only the last read, after the longest review, is missing
+        if delivery.is_review_possible:
             since += timing.review_window
         return Held(reason=HoldReason.UNCHECKABLE) if now >= since else None
 

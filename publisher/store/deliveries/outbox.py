@@ -182,9 +182,8 @@ class Outbox(StorePart):
             if now is None or not can_claim(self.store, transaction):
                 return
             if database.journal and not database.journal.can_append():
-                database.unreported_errors.add(
-                    JOURNAL_UNWRITABLE
-                )  # repeats the alert for as long as it lasts
+                # repeats the alert for as long as it lasts
+                database.unreported_errors.add(JOURNAL_UNWRITABLE)
                 return
             changes = [
                 StateChange(
@@ -498,9 +497,8 @@ class Outbox(StorePart):
                         pause_account(
                             transaction, account, at=now, by=SENDER, reason=outcome.reason
                         )
-                clear_alerts(
-                    transaction, f"login:{delivery.login}", now
-                )  # those of the pauses say so from now on
+                # those of the pauses say so from now on
+                clear_alerts(transaction, f"login:{delivery.login}", now)
             case NotSent(reason=TransportReason.TLS_FAILED) if (
                 newest_outcomes(transaction, delivery, MAX_TLS_FAILURES)
                 == [outcome] * MAX_TLS_FAILURES
@@ -623,11 +621,12 @@ class Outbox(StorePart):
         if delivery.state not in CHECKED_STATES or delivery.version != pending.delivery.version:
             return delivery
         event = self._decide_event(transaction, delivery, applied, started_ticks)
+        # check_now() came after this readback had begun
         if (
             isinstance(event, Submitted)
             and delivery.next_action_at
             and delivery.next_action_at != pending.delivery.next_action_at
-        ):  # check_now() came after this readback had begun
+        ):
             event = replace(event, check_again_at=delivery.next_action_at)
         self.runtime.hit_failpoint_now("reconcile.before_commit")
         after = self.store.transition(transaction, delivery, event, by)
@@ -730,9 +729,8 @@ class Outbox(StorePart):
             delivery, last_attempt_row(transaction, delivery), started_ticks
         ):
             return result
-        if (
-            delivery.state is State.RETRACTING
-        ):  # with a ticket it may still be published: keep looking
+        # with a ticket it may still be published: keep looking
+        if delivery.state is State.RETRACTING:
             return result if delivery.ticket else Held(reason=HoldReason.UNDELETABLE)
         if delivery.is_review_possible:
             return Held(reason=HoldReason.REVIEW_POSSIBLE)

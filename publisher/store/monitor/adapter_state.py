@@ -87,9 +87,8 @@ class MemoryTokenStore:
             current = await self.current()
             if current is not None and current != stale:
                 return current
-            secret = (
-                self.secret()
-            )  # before the fetch: one that is replaced meanwhile is fetched with again
+            # before the fetch: one that is replaced meanwhile is fetched with again
+            secret = self.secret()
             self._token = await fetch()
             self._fetched_with = secret
             if self._token is None:

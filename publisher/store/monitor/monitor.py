@@ -187,9 +187,8 @@ class Monitoring(StorePart):
         external = [item for item in posts.values() if not may_be_ours(item)]
         self._record_external_posts(transaction, account, external)
         since = now - MAX_METRICS_AGE
-        if (
-            len(posts) >= MIN_LIST_LENGTH
-        ):  # the oldest entry may be a pinned one, and proves nothing
+        # the oldest entry may be a pinned one, and proves nothing
+        if len(posts) >= MIN_LIST_LENGTH:
             since = sorted(item.published_at for item in posts.values())[1]
         listed = select(DELIVERY).where(
             *_published_on(account, since), self._is_sent_as_now(connection, account)
@@ -199,9 +198,8 @@ class Monitoring(StorePart):
         for row in rows:
             delivery, post = to_delivery(row), posts.get(row["remote_id"])
             if post is None:
-                if (
-                    row["published_at"] > since and not delivery.is_pruned
-                ):  # without its text it cannot be checked
+                # without its text it cannot be checked
+                if row["published_at"] > since and not delivery.is_pruned:
                     missing.append(delivery)
             elif delivery.receipt and Marker(code=delivery.marker).is_in(post.text):
                 verified.append(delivery.id)
@@ -280,9 +278,8 @@ class Monitoring(StorePart):
         seen = select(OBSERVED_POST.c.remote_id).where(OBSERVED_POST.c.account == account)
         known = set(connection.scalars(ours.union(seen)))
         external = [item for item in posts if item.remote_id not in known]
-        since = (
-            monitored_since or now
-        )  # an older post was beyond the list before, or has been pinned
+        # an older post was beyond the list before, or has been pinned
+        since = monitored_since or now
         rows = [
             {
                 "account": account,

@@ -434,10 +434,11 @@ def _lock_row(
     )
     if (row := connection.execute(locked).mappings().one_or_none()) is not None:
         return row
+    # another worker may insert it meanwhile
     with (
         contextlib.suppress(IntegrityError),
         connection.begin_nested(),
-    ):  # another worker may insert it meanwhile
+    ):
         connection.execute(insert(table).values({**key, **new}))
     return connection.execute(locked).mappings().one()
 

@@ -298,9 +298,8 @@ class Users(StorePart):
                 of_posts = select(DELIVERY.c.account).where(DELIVERY.c.post.in_(names)).distinct()
                 accounts.update(connection.scalars(of_posts))
                 for body in connection.scalars(select(POST.c.body).where(POST.c.id.in_(names))):
-                    accounts.update(
-                        load_post(body).accounts
-                    )  # what is not planned yet has no delivery
+                    # what is not planned yet has no delivery
+                    accounts.update(load_post(body).accounts)
             return PersonTraces(
                 accounts=frozenset(map(AccountId, accounts)),
                 secrets=frozenset(secrets_seen),

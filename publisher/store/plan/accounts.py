@@ -147,9 +147,8 @@ class AccountStore(StorePart):
         for table in _OWN_ROWS:
             if connection.execute(select(table).where(table.c.account == old)).first() is not None:
                 connection.execute(delete(table).where(table.c.account == new))
-        connection.execute(
-            delete(CREDENTIAL).where(CREDENTIAL.c.account == old)
-        )  # it is asked for again
+        # it is asked for again
+        connection.execute(delete(CREDENTIAL).where(CREDENTIAL.c.account == old))
         connection.execute(delete(OBSERVED_POST).where(OBSERVED_POST.c.account == new))
         for table in (*_OWN_ROWS, *_SHARED_ROWS):
             connection.execute(update(table).where(table.c.account == old).values(account=new))

@@ -346,14 +346,12 @@ class PostStore(StorePart):
         ):
             raise ConcurrentUpdateError(commit.base_version)
         first, *remaining = [join_batches(batches)] if covers_new_posts(transaction) else batches
-        if (
-            commit.is_resend
-        ):  # asked again inside the transaction: two people may order the same in the same second
+        # asked again inside the transaction: two people may order the same in the same second
+        if commit.is_resend:
             new = [item.planned for item in first.rendered if item.planned.is_new]
             _require_resendable(connection, new, now)
-            for subject in {
-                planned.post.id for planned in new
-            }:  # a person has decided about accounts added late
+            # a person has decided about accounts added late
+            for subject in {planned.post.id for planned in new}:
                 clear_alerts(transaction, subject, now, ACCOUNTS_ADDED_LATE)
         for action in commit.actions:
             write_audit(

@@ -76,9 +76,8 @@ def _read(url: str, query: str) -> Sequence[tuple[Any, ...]] | None:
                 return connection.execute(query).fetchall()
         except (sqlite3.Error, RefusedError):
             return None
-    psycopg = import_module(
-        "psycopg"
-    )  # loaded only where it is needed: half of all workspaces use SQLite
+    # loaded only where it is needed: half of all workspaces use SQLite
+    psycopg = import_module("psycopg")
     try:
         server = "postgresql://" + url.partition("://")[2]
         with psycopg.connect(server, connect_timeout=QUERY_TIMEOUT_SECONDS) as connection:

@@ -299,10 +299,11 @@ def _second_daemon(locked: Path) -> RefusedError:
     The holder is not named if its lock file is gone, or is just being written.
     """
     holder: dict[str, object] = {}
+    # it may use another database in the folder
     for lock_file in (
         *locked.parent.glob("*.lock"),
         _lock_file_of(locked),
-    ):  # it may use another database in the folder
+    ):
         with (
             contextlib.suppress(OSError, ValueError),
             open(lock_file, encoding="utf-8", opener=open_plain) as file,

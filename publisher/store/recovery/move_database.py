@@ -38,9 +38,8 @@ async def copy_to_postgres(
 
     def move() -> Mapping[str, int]:
         old, new = open_engine(source), open_engine(target)
-        shown = (
-            make_url(target).set(query={}).render_as_string(hide_password=True)
-        )  # a query may hold one as well
+        # a query may hold one as well
+        shown = make_url(target).set(query={}).render_as_string(hide_password=True)
         try:
             with old.begin() as from_source:  # on SQLite this keeps every other writer out
                 with new.begin() as to_target:
@@ -86,9 +85,8 @@ def _copy(source: Connection, target: Connection) -> Mapping[str, int]:
     if _digests(target) != (digests, counts):
         raise RefusedError("copy_differs")
     target.execute(insert(DATABASE_INFO).values(key=COPIED_FROM_KEY, value=digest))
-    target.execute(
-        delete(DATABASE_INFO).where(DATABASE_INFO.c.key == FOLDER_KEY)
-    )  # a server has none
+    # a server has none
+    target.execute(delete(DATABASE_INFO).where(DATABASE_INFO.c.key == FOLDER_KEY))
     store_identity(target)
     return counts
 

@@ -526,9 +526,8 @@ def _mark_delivery_unresolved(
         attempts=first + len(records) - 2,
         first_attempt_deadline=None,
     )
-    if (
-        delivery.state not in WAITING_STATES
-    ):  # its known result led to another call, whose outcome is unknown now
+    # its known result led to another call, whose outcome is unknown now
+    if delivery.state not in WAITING_STATES:
         start = replace(
             start,
             attempts=start.attempts + 1,
@@ -634,9 +633,8 @@ def mark_waiting_unresolved(
         insert(DATA_LOSS).values(since=since, until=now, covers_new_posts=True)
     )
     waiting = in_state(DELIVERY, State.PENDING, State.DUE, State.CLAIMED, State.RETRYING)
-    unresolved = in_state(
-        DELIVERY, State.SENDING, State.UNKNOWN, State.HELD
-    )  # a person may have released a hold since
+    # a person may have released a hold since
+    unresolved = in_state(DELIVERY, State.SENDING, State.UNKNOWN, State.HELD)
     may_be_sent = or_(waiting & (DELIVERY.c.due_at <= now), unresolved)
     rows = transaction.connection.execute(select(DELIVERY).where(may_be_sent)).mappings().all()
     records = [_assumed_attempt(store, row, since) for row in rows if row["id"] not in exclude]

@@ -335,9 +335,8 @@ class ObservedAdapter:
             request for request in self.front.requests if not request.tag.startswith(self.tag)
         ]
         calls = [f"{request.method} {request.target.partition('?')[0]}" for request in untagged]
-        past = [
-            call for call in calls if not call.endswith("/robots.txt")
-        ]  # `fetch_date`, which cannot be tagged
+        # `fetch_date`, which cannot be tagged
+        past = [call for call in calls if not call.endswith("/robots.txt")]
         ConformanceRule.CLIENT_GIVEN.require(
             not past, f"{method} called {past} without the given client"
         )

@@ -349,9 +349,8 @@ async def read_live(
     make_cell, make_row = (
         load_macro(visitor, "accounts", name) for name in ("account_cell", "account_row")
     )
-    shown = {
-        row.key: row for row in board.rows
-    }  # a region in which no account is of the chosen status any more stays
+    # a region in which no account is of the chosen status any more stays
+    shown = {row.key: row for row in board.rows}
     cells = {
         row.cell(platform): make_cell(
             shown.get(row.key, row), platform, board.names, MAX_DAYS_SHOWN

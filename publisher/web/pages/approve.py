@@ -357,9 +357,8 @@ async def return_text(request: Request) -> Response:
     except ApprovalError as error:
         return await _render_stale(request, task, error)
     facts = {"title": task.post.title, "author": task.status.author}
-    undo = (
-        "" if task.status.counted else approval_path(task.key, "/return/undo")
-    )  # no one gives others' yeses back
+    # no one gives others' yeses back
+    undo = "" if task.status.counted else approval_path(task.key, "/return/undo")
     undo_fields = {"fingerprint": task.status.fingerprint}
     done = Notice(code="web_done_returned", facts=facts, undo=undo, undo_fields=undo_fields)
     return redirect(request, await _find_next_path(request), done)

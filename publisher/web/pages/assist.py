@@ -115,9 +115,8 @@ async def report_done(request: Request) -> Response:
     if task is None:
         key = OccurrenceKey(post=PostId(params["post"]), occurrence=params["occurrence"])
         delivery = await site.store.occurrences.delivery(key, account)
-        if (
-            delivery is not None and delivery.state is State.PUBLISHED
-        ):  # it was found before a person reported it
+        # it was found before a person reported it
+        if delivery is not None and delivery.state is State.PUBLISHED:
             return redirect(request, delivery_path(delivery), Notice(code="pages_assist_found"))
         raise RefusedError("changed_meanwhile", subject=f"{key.post}@{account}")
     if str(form.get("seen", "")) != seen_state(task.delivery):

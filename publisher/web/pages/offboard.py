@@ -126,9 +126,8 @@ async def offboard(request: Request) -> Response:
         has_secrets=False,
     )
     code = "pages_offboard_done" if step.after.is_done else "pages_offboard_begun"
-    if (
-        "remove" in form and step.after.may_remove_secret
-    ):  # it cannot be undone: only where the button says so
+    # it cannot be undone: only where the button says so
+    if "remove" in form and step.after.may_remove_secret:
         order = SecretRemoval(
             account=account, name=visitor.actor.name, sign_in=visitor.actor.sign_in
         )

@@ -305,9 +305,8 @@ async def change_duty(request: Request) -> Response:
 async def show_leave(request: Request) -> Response:
     """Show the things that end when somebody leaves, and the things to replace."""
     site, name = get_site(request), read_person(request)
-    get_visitor(request).require_everywhere(
-        Permission.ADMINISTER
-    )  # it names all that a person may have touched
+    # it names all that a person may have touched
+    get_visitor(request).require_everywhere(Permission.ADMINISTER)
     user = await site.store.users.get(name)
     touched = await read_touched(site.store, site.settings, name, has_secrets=False)
     sessions, tokens = await site.store.sign_ins.count_valid(name)

@@ -32,9 +32,8 @@ async def show_search(request: Request) -> Response:
     names = name_accounts(site.settings, visitor.messages)
     wanted = OccurrenceFilter(text=text, accounts=reach)
     posts = await site.store.occurrences.find(wanted, MAX_POSTS) if text else ()
-    await asyncio.to_thread(
-        import_module, "pypinyin"
-    )  # its dictionary takes 0.2 s to load, the first time
+    # its dictionary takes 0.2 s to load, the first time
+    await asyncio.to_thread(import_module, "pypinyin")
     exact = sorted(posts, key=lambda post: post.key.post != text)
     accounts = [key for key in find_accounts(request, text, names) if reach is None or key in reach]
     return await render_page(

@@ -192,9 +192,8 @@ def settle(entry: Mapping[str, Any], base: Entry, fields: Fields) -> dict[str, A
 async def show_write(request: Request) -> Response:
     """Show the empty form, or one with its user's input."""
     site, visitor = get_site(request), get_visitor(request)
-    await asyncio.to_thread(
-        import_module, "pypinyin"
-    )  # its dictionary takes 0.2 s to load, the first time
+    # its dictionary takes 0.2 s to load, the first time
+    await asyncio.to_thread(import_module, "pypinyin")
     draft_id = str(request.path_params.get("draft", ""))
     if draft_id:
         draft = await site.store.drafts.get(draft_id, visitor.user.name)

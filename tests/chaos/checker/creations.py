@@ -221,9 +221,8 @@ def sent_as_frozen(history: History) -> Iterator[Violation]:
 def _differences(creation: Creation, copy: Copy, words: Words, part: int) -> Iterator[str]:
     if not copy.is_rewritten and received_words(copy) != sent_words(words, part):
         yield "the text that arrived is not the frozen one"
-    is_by_address = "upload_url_text" in (
-        creation.act.endpoint or ""
-    )  # such a picture never reaches us as bytes
+    # such a picture never reaches us as bytes
+    is_by_address = "upload_url_text" in (creation.act.endpoint or "")
     if not is_by_address and set(copy.images) != set(() if part else words.pictures):
         yield "the pictures that arrived are not the frozen ones"
 
@@ -440,9 +439,8 @@ def live_is_explained(history: History) -> Iterator[Violation]:
     owned = {(history.identity_of(one), one.remote_id) for one in live}
     for copy in history.copies.values():
         ours = accounts.get((copy.platform, copy.account), [])
-        is_removed = (
-            copy.is_removed or history.copies.get(copy.thread or "", copy).is_removed
-        )  # a part goes with it
+        # a part goes with it
+        is_removed = copy.is_removed or history.copies.get(copy.thread or "", copy).is_removed
         if not ours or is_removed or not copy.is_visible or copy.created < began:
             continue
         is_ours = ((copy.platform, copy.account), copy.thread or copy.id) in owned or _is_open(

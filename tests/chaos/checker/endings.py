@@ -429,9 +429,8 @@ def trouble_raises_alert(history: History) -> Iterator[Violation]:
             for one in history.alerts_on.get(act.subject, ())
             if one.code.split(".")[0] == act.after
         ]
-        if (
-            act.after == "expired" and "#" in act.subject
-        ):  # one alert stands for all missed instants of a post
+        # one alert stands for all missed instants of a post
+        if act.after == "expired" and "#" in act.subject:
             same = history.alerts_on.get(act.subject.partition("#")[0], ())
             alerts += [one for one in same if one.code == MISSED]
         reported = any(

@@ -171,18 +171,16 @@ class Moves:
 
         Most snapshots have nothing to drop. A copy of each would take a third of the walk's time.
         """
-        if (
-            snapshot.fuses and snapshot.beneath == "removed"
-        ):  # no open call can create a post any more
+        # no open call can create a post any more
+        if snapshot.fuses and snapshot.beneath == "removed":
             snapshot = snapshot._replace(fuses=())
         if snapshot.sleeper and not self._may_do_harm:
             snapshot = _forgotten(snapshot)
         state = snapshot.recorded.state
         if snapshot.is_unbegun and state is not State.SENDING:
             snapshot = snapshot._replace(is_unbegun=False)
-        if (
-            snapshot.is_approved and state not in WAITING_STATES
-        ):  # what people say then, they may as well say later
+        # what people say then, they may as well say later
+        if snapshot.is_approved and state not in WAITING_STATES:
             snapshot = snapshot._replace(is_approved=False)
         if snapshot.is_edited and (
             state is State.PUBLISHED or snapshot.recorded.desired in DESIRED_NO_SEND
@@ -278,9 +276,8 @@ class Moves:
         if snapshot.recorded.state not in {State.HELD, *CHECKED_STATES}:
             return
         acts, live = can_still_act(snapshot, self.rules), is_live(snapshot)
-        if (
-            snapshot.recorded.desired is DesiredState.RETRACTED
-        ):  # a person decides on the whole text, not on a part
+        # a person decides on the whole text, not on a part
+        if snapshot.recorded.desired is DesiredState.RETRACTED:
             live = is_any_live(snapshot)
         wishes = [State.UNKNOWN, State.RETRACTING] + [
             State.SUBMITTED
@@ -425,9 +422,8 @@ class Moves:
             return
         for finding in (*self._list(snapshot), *_follow_up(snapshot)):
             yield from self._found(snapshot, finding, Role.RETRACTOR)
-        lost = Held(
-            reason=HoldReason.UNDELETABLE
-        )  # a delivery with a ticket is not handed over to a person
+        # a delivery with a ticket is not handed over to a person
+        lost = Held(reason=HoldReason.UNDELETABLE)
         if not snapshot.recorded.has_ticket and (
             after := self._apply(snapshot, lost, Role.RETRACTOR)
         ):

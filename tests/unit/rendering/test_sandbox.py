@@ -512,8 +512,9 @@ def test_a_join_escapes_plain_texts_alone():
     assert join_values(["<a>", bold], Markup("<br>")) == "&lt;a&gt;<br><b>x</b>"
     assert join_values(["<a>", bold], "<") == "&lt;a&gt;&lt;<b>x</b>"
     plain = join_values(["<a>", "y"], Markup("<br>"))
+    # escaped as a whole when it is printed
     assert (plain, isinstance(plain, Markup)) == (
         "<a><br>y",
         False,
-    )  # escaped as a whole when it is printed
+    )
     assert join_values(["a", "b"], 3) == "a3b"

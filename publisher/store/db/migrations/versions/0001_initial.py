@@ -552,9 +552,8 @@ def upgrade() -> None:  # noqa: PLR0915 # one table after the other
     )
     _create_user_tables()
     connection = op.get_bind()
-    if (
-        connection.dialect.name == "postgresql"
-    ):  # a shared database says where it lives, so that a copy is known as one
+    # a shared database says where it lives, so that a copy is known as one
+    if connection.dialect.name == "postgresql":
         op.execute(
             "INSERT INTO database_info (key, value) SELECT 'database_identity',"
             " (SELECT system_identifier FROM pg_control_system())"
