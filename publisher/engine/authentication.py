@@ -34,6 +34,8 @@ HASH_OF_NOTHING = (
 )
 """Checked for an unknown user, so that the answer takes as long as for a known one."""
 TOTP_SECONDS, MAX_TOTP_DIGITS = 30, 6
+MAX_CODE_CHARACTERS = 64
+"""More than a recovery code has, however it is typed."""
 TOTP_STEPS_BEHIND = 1
 """A code of the step before is accepted, as RFC 6238 (5.2) recommends: typing takes time.
 
@@ -200,9 +202,10 @@ def read_link(text: str) -> str:
 def _normalize_code(code: str) -> str:
     """Return a code for comparison: in capitals, without spaces and dashes.
 
-    Full-width characters become ordinary ones.
+    Full-width characters become ordinary ones. Nothing beyond the longest code is looked at.
     """
-    return "".join(unicodedata.normalize("NFKC", code).split()).replace("-", "").upper()
+    folded = unicodedata.normalize("NFKC", code[:MAX_CODE_CHARACTERS])
+    return "".join(folded.split()).replace("-", "").upper()
 
 
 async def activate_user(  # noqa: PLR0913 # what a sign-in is made of
@@ -281,11 +284,11 @@ def require_good_password(password: str, words: Collection[str]) -> None:
 
     `words` are the words that a guesser knows of its user: the name, and the names of the agency.
     """
+    if len(password) > MAX_PASSWORD_CHARACTERS:
+        raise RefusedError("password_too_long", most=str(MAX_PASSWORD_CHARACTERS))
     normalized = unicodedata.normalize("NFKC", password)
     if len(normalized) < MIN_PASSWORD_CHARACTERS:
         raise RefusedError("password_too_short", least=str(MIN_PASSWORD_CHARACTERS))
-    if len(normalized) > MAX_PASSWORD_CHARACTERS:
-        raise RefusedError("password_too_long", most=str(MAX_PASSWORD_CHARACTERS))
     if is_guessable(normalized, words):
         raise RefusedError("password_guessable")
 

@@ -48,7 +48,8 @@ class ActionForm:
 
 def read_reason(form: FormData) -> str:
     """Return the typed reason on one line. A reason that looks like a code is quoted."""
-    words = remove_forbidden_characters(" ".join(str(form.get("reason", "")).split()))
+    typed = str(form.get("reason", ""))[: 2 * MAX_REASON_CHARACTERS]
+    words = remove_forbidden_characters(" ".join(typed.split()))
     return quote_typed_reason(words[:MAX_REASON_CHARACTERS])
 
 
