@@ -56,7 +56,7 @@ class LiveDisplay(io.TextIOBase):
         self._draw(is_last=True)
 
     def _draw(self, above: str = "", *, is_last: bool = False) -> None:
-        lines, room = self._lines, shutil.get_terminal_size().lines - 1
+        lines, room = self._lines, max(1, shutil.get_terminal_size().lines - 1)
         if len(lines) > room and not is_last:
             lines = [*lines[: room - 1], "…"]
         up = f"\x1b[{self._shown_number}A" if self._shown_number else ""

@@ -163,8 +163,10 @@ class ApprovalStatus:
 
     An approval in force has not been ended. `scheduled_at` is its time in the schedule, None once
     none of it is open. An approval by one of the `barred` does not count. Barred are the author and
-    everyone with a save since the post began, or since a text of it had every approval.
-    `presentations` are the ones that show the present text of the post.
+    everyone with a save since the post began, or since a text of it had every approval. `quoted`
+    are the writers of unapproved words in the original, whose title the content quotes: they give
+    no approval, but an earlier one counts. `presentations` are the ones that show the present text
+    of the post.
     """
 
     fingerprint: Fingerprint
@@ -172,6 +174,7 @@ class ApprovalStatus:
     approvals: Sequence[Approval] = ()
     author: str = ""
     barred: frozenset[str] = frozenset()
+    quoted: frozenset[str] = frozenset()
     scheduled_at: datetime | None = None
     presentations: frozenset[str] = frozenset()
 
@@ -192,12 +195,13 @@ class ApprovalStatus:
         A valid approval comes from a person with the right to give it.
         """
         chain = hash_chain(self.chain)
+        barred = set(map(name_skeleton, self.barred))
         return [
             approval
             for approval in sorted(self.in_time, key=lambda one: one.at)
             if (approval.fingerprint, approval.chain, approval.is_emergency)
             == (self.fingerprint, chain, False)
-            and not self.is_barred(approval.person)
+            and name_skeleton(approval.person) not in barred
         ]
 
     @property
@@ -228,8 +232,8 @@ class ApprovalStatus:
         )
 
     def is_barred(self, person: str) -> bool:
-        """True if a person wrote the post, or saved it since its text had every approval."""
-        return name_skeleton(person) in set(map(name_skeleton, self.barred))
+        """True if a person has written words of the content that have not had every approval."""
+        return name_skeleton(person) in set(map(name_skeleton, self.barred | self.quoted))
 
 
 def is_covered(approved_at: datetime | None, scheduled_at: datetime | None) -> bool:

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,8 @@ from publisher.tomlfile.read import read_unchanged
 
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif"}
 DIGEST_DIGITS = 12
+_WRITING = threading.Lock()
+"""Two people may send the same picture at once."""
 MIN_FREE_BYTES = 512 * 2**20
 """So much of the disk stays free of pictures: database, journal and schedule need it."""
 
@@ -65,9 +68,10 @@ def write_new(file: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):  # it is another user's
             os.utime(file)
         return
-    new = write_beside(file, data)
-    share(new)
-    put_in_place(new, file)
+    with _WRITING:
+        new = write_beside(file, data)
+        share(new)
+        put_in_place(new, file)
 
 
 async def remove_unused_pictures(planner: Planner, schedule_file: Path) -> int:

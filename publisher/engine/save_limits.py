@@ -41,7 +41,7 @@ MAX_AHEAD_PER_ACCOUNT, EMERGENCIES_PER_ACCOUNT = 500, 100
 
 The second number is that of emergencies. All are rendered and wait for approvals.
 """
-TIMING_FIELDS = frozenset({"at", "cron", "from", "until", "days", "to"})
+TIMING_FIELDS = frozenset({"at", "cron", "from", "until", "days", "to", "urgent"})
 
 
 async def find_refusal(
@@ -64,6 +64,8 @@ async def find_refusal(
         return Problem(code="correction_stops_others", location=Location(file=file, path="follows"))
     if await is_widened_before_its_correction(planner, prepared):
         return Problem(code="correction_ahead", location=Location(file=file, path="to"))
+    if prepared.edit.text == prepared.schedule.file_text:
+        return None
     if await has_used_room(planner, prepared, writer):
         facts = {"most": str(MAX_GROWTH // 1024), "days": str(GROWTH_PERIOD.days)}
         return Problem(code="room_used", location=Location(file=file), facts=facts)

@@ -162,8 +162,8 @@ async def _save_locked(
     else:
         accounts = prepared.accounts
     recipients = list_recipients(change.entry or {})
-    is_widened = set(recipients) - set(list_recipients(change.base or {}))
-    if not writer.may_write(accounts) or not writer.may_target(is_widened):
+    added = set(recipients) - set(list_recipients(change.base or {}))
+    if not writer.may_write(accounts) or not writer.may_target(added):
         facts = {
             "name": writer.actor.name,
             "command": "write",

@@ -134,8 +134,8 @@ def read_approval_statuses(
                 chain=(),
                 approvals=approvals[key.post, key.occurrence],
                 author=text.author if text is not None else load_author(post.body),
-                barred=_find_barred(store, post, text, content)
-                | _find_barred_of_original(store, originals.get(follows[key.post]), content),
+                barred=_find_barred(store, post, text, content),
+                quoted=_find_quoted(store, originals.get(follows[key.post]), content),
                 scheduled_at=content.scheduled_at,
             )
             is_present = text is not None and text.content_hash == post.content_hash
@@ -162,7 +162,7 @@ def _find_barred(
     return writers | frozenset(filter(None, last))
 
 
-def _find_barred_of_original(
+def _find_quoted(
     store: BaseStore, original: Row[Any] | None, content: "OccurrenceContent"
 ) -> frozenset[str]:
     """Return the people that have put unapproved words into the original, whose title is quoted."""

@@ -27,7 +27,7 @@ Such a form was posted after its session had ended.
 """
 PASSWORD_FIELDS = frozenset({"password", "password_again", "old", "token_password"})
 """A form with one of them is not kept after its session has ended. It needs new entry anyway."""
-MAX_PARTS, MAX_PART_BYTES = 500, 2**18
+MAX_PARTS, MAX_PART_BYTES = 2_000, 2**18
 """Fields of a form that may carry files, and the bytes of each but the files."""
 PERSONAL_PATHS = ("/approve/", "/urgent/")
 """What is sent there is the decision of one person: after a sign-in it is taken on its page again.
@@ -303,10 +303,9 @@ async def go_on(request: Request, session_id: str, following: str, resumed: str)
     """Go on to the visitor's page under a new session. A kept form is shown, ready to be sent."""
     if resumed:
         # another person may have filled in the form: a post is reviewed before this one saves it
-        fields = [
-            (name, "refresh" if (name, value) == ("do", "save") else value)
-            for name, value in parse_qsl(resumed, keep_blank_values=True)
-        ]
+        kept = parse_qsl(resumed, keep_blank_values=True)
+        fields = [(name, value) for name, value in kept if name != "do"]
+        fields.append(("do", "refresh"))
         response: Response = await render_page(request, "resume", next=following, fields=fields)
     else:
         response = redirect(request, following)

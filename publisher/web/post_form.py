@@ -20,7 +20,7 @@ Fields = Mapping[str, Sequence[str]]
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 REPEATS: Final = ("daily", "working", *WEEKDAYS, "cron")
 """How often a post may repeat: in words, or by a cron expression of one's own."""
-MAX_FORM_FIELDS, MAX_FORM_CHARACTERS, MAX_FIELD_CHARACTERS = 300, 300_000, 60_000
+MAX_POST_FIELDS, MAX_FORM_CHARACTERS, MAX_FIELD_CHARACTERS = 300, 300_000, 60_000
 """More than the longest post has. The form of an edit also carries the post before it."""
 MAX_ID_SYLLABLES: Final = 6
 MAX_ID_CHARACTERS: Final = 40
@@ -50,7 +50,7 @@ def require_length_of_post(fields: Fields) -> None:
     written = [value for name, values in fields.items() if name != "base" for value in values]
     length = sum(map(len, written)) + len(first(fields, "base"))
     if (
-        len(fields) > MAX_FORM_FIELDS
+        len(fields) > MAX_POST_FIELDS
         or length > MAX_FORM_CHARACTERS
         or max(map(len, written), default=0) > MAX_FIELD_CHARACTERS
     ):

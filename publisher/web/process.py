@@ -282,7 +282,18 @@ class BoundedConnection(H11Protocol):
     def pause_writing(self) -> None:
         """Wait for the peer to read: what it has asked for is held here until then."""
         super().pause_writing()
-        self.stall_timer = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+        self.wait_for_reading(self.transport.get_write_buffer_size())
+
+    def wait_for_reading(self, unread: int) -> None:
+        self.stall_timer = self.loop.call_later(STALL_SECONDS, self.close_if_stalled, unread)
+
+    def close_if_stalled(self, unread: int) -> None:
+        """Close the connection of a peer that has read nothing meanwhile; a slow one goes on."""
+        now_unread = self.transport.get_write_buffer_size()
+        if now_unread < unread:
+            self.wait_for_reading(now_unread)
+        else:
+            self.transport.abort()
 
     def resume_writing(self) -> None:
         self.stop_stalling()

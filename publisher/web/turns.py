@@ -167,5 +167,5 @@ class FairTurns:
                 await self.app(scope, partial(turn.receive, receive), partial(turn.send, send))
         finally:
             turn.end()
-            if user and not turn.places.taken:
-                self.of_users.pop(user, None)
+            if user and not turn.places.taken and self.of_users.get(user) is turn.places:
+                del self.of_users[user]

@@ -99,7 +99,8 @@ def format_task(task: ApprovalTask, formatter: Formatter) -> str:
         ),
     ]
     if status.missing:
-        lines.append(translate("approvals_barred", barred=comma.join(sorted(status.barred))))
+        barred = sorted(status.barred | status.quoted)
+        lines.append(translate("approvals_barred", barred=comma.join(barred)))
     if task.is_edit:
         code = "approvals_changed_by" if task.saved_by else "approvals_changed_outside"
         lines.append(translate(code, person=task.saved_by, owner=task.file_owner or "?"))
@@ -133,7 +134,7 @@ def task_as_json(task: ApprovalTask) -> dict[str, Any]:
             }
             for stage in status.chain
         ],
-        "may_not_approve": sorted(status.barred),
+        "may_not_approve": sorted(status.barred | status.quoted),
         "is_edited": task.is_edit,
         "saved_by": task.saved_by,
         "file_owner": task.file_owner,

@@ -546,7 +546,7 @@ def find_refusal(task: ApprovalTask, approver: Approver) -> ApprovalError | None
         named = {
             "name": task.name,
             "post": task.key.post,
-            "writers": "、".join(sorted(status.barred)),
+            "writers": "、".join(sorted(status.barred | status.quoted)),
         }
         return ApprovalError("approval_barred", by=approver.name, **named)
     if status.has_approved(approver.name):

@@ -129,9 +129,10 @@ async def read_sent_form(request: Request) -> Form:
         for name, value in sent.multi_items():
             if isinstance(value, str):
                 fields.setdefault(name, []).append(value)
-            elif name == "picture" and value.filename:
+        require_length_of_post(fields)
+        for name, value in sent.multi_items():
+            if name == "picture" and not isinstance(value, str) and value.filename:
                 await keep_upload(request, value, fields, str(sent.get("picture_alt", "")))
-    require_length_of_post(fields)
     return await make_form(request, fields)
 
 
