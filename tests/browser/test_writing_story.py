@@ -100,7 +100,7 @@ async def test_two_people_change_one_post_and_settle_it(site, file):  # noqa: F8
 async def test_a_sign_in_that_ends_while_somebody_writes_loses_no_word(site, file):  # noqa: F811 # the fixtures
     """The page says that the sign-in has ended, and keeps the form.
 
-    A form sent then comes back after the sign-in, and is saved.
+    A form sent then comes back after the sign-in, is read again, and is saved.
     """
     await add_activated(site, "王")
     async with serving(site.app) as address, browsers(site, address) as enter:
@@ -119,6 +119,8 @@ async def test_a_sign_in_that_ends_while_somebody_writes_loses_no_word(site, fil
         await page.get_by_test_id("field-password").fill(PASSWORD)
         await page.get_by_test_id("act-login").click()
         await page.get_by_test_id("act-resume-form").click()
+        await expect(page.get_by_test_id("field-title")).to_have_value("警惕刷单返利")
+        await page.get_by_test_id("act-save").click()
         await expect(page.get_by_test_id("notice")).to_be_visible(timeout=PATIENCE_MS)
     [_weekly, post] = await read_posts(file)
     assert (post["title"], post["data"]["summary"]) == ("警惕刷单返利", "先垫钱的兼职都是诈骗")
