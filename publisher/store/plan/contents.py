@@ -1,15 +1,53 @@
 """The texts and pictures of planned occurrences: stored once, named by hash, and never changed."""
 
+import json
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, delete, exists, insert, or_, select, tuple_, update
 
 from publisher.domain.post import PostId
+from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL
 from publisher.store.db.database import Transaction
-from publisher.store.db.tables import MEDIA, RENDERED_POST, dump_rendered_post
+from publisher.store.db.rows import batches
+from publisher.store.db.tables import (
+    ATTEMPT,
+    DELIVERY,
+    MEDIA,
+    ORPHANED_ATTEMPT,
+    RENDERED_POST,
+    dump_rendered_post,
+)
 from publisher.store.plan.batches import RenderedOccurrence
+
+KEYS_PER_QUERY = 200
+_IS_REVIEWED = or_(
+    APPROVABLE_TEXT.c.returned_at.is_not(None),
+    exists().where(
+        APPROVAL.c.post == APPROVABLE_TEXT.c.post,
+        APPROVAL.c.occurrence == APPROVABLE_TEXT.c.occurrence,
+        APPROVAL.c.fingerprint == APPROVABLE_TEXT.c.fingerprint,
+    ),
+)
+"""True for a text that somebody has approved or returned. Later ones are compared with it."""
+_REPLACED_TEXTS = (
+    select(RENDERED_POST.c.fingerprint)
+    .join(
+        DELIVERY,
+        and_(
+            DELIVERY.c.post == RENDERED_POST.c.post,
+            DELIVERY.c.occurrence == RENDERED_POST.c.occurrence,
+            DELIVERY.c.account == RENDERED_POST.c.account,
+        ),
+    )
+    .where(
+        DELIVERY.c.rendered_hash != RENDERED_POST.c.fingerprint,
+        ~exists().where(ATTEMPT.c.delivery == DELIVERY.c.id),
+        ~exists().where(ORPHANED_ATTEMPT.c.rendered_hash == RENDERED_POST.c.fingerprint),
+    )
+)
+"""The texts that deliveries had before an edit. No call has been made for these deliveries."""
 
 
 def write_contents(
@@ -69,3 +107,25 @@ def write_contents(
         ]
         if rows:
             connection.execute(insert(RENDERED_POST), rows)
+
+
+def delete_replaced_texts(transaction: Transaction, rendered: Sequence[RenderedOccurrence]) -> None:
+    """Delete the texts that these occurrences had before an edit, unless somebody needs them.
+
+    A text is needed if it may have been sent, or if a reviewer has seen it.
+    """
+    connection = transaction.connection
+    revised = {item.planned.occurrence.key for item in rendered if not item.planned.is_new}
+    for batch in batches(sorted(revised), KEYS_PER_QUERY):
+        keys = [(key.post, key.occurrence) for key in batch]
+        is_of_keys = tuple_(RENDERED_POST.c.post, RENDERED_POST.c.occurrence).in_(keys)
+        replaced = set(connection.scalars(_REPLACED_TEXTS.where(is_of_keys)))
+        if not replaced:
+            continue
+        is_text = tuple_(APPROVABLE_TEXT.c.post, APPROVABLE_TEXT.c.occurrence).in_(keys)
+        reviewed = select(APPROVABLE_TEXT.c.rendered_hashes).where(is_text, _IS_REVIEWED)
+        for hashes in connection.scalars(reviewed):
+            replaced.difference_update(json.loads(hashes).values())
+        for unused in batches(sorted(replaced), KEYS_PER_QUERY):
+            is_unused = RENDERED_POST.c.fingerprint.in_(unused)
+            connection.execute(delete(RENDERED_POST).where(is_unused))

@@ -84,7 +84,7 @@ from publisher.store.plan.batches import (
     join_batches,
     split_into_batches,
 )
-from publisher.store.plan.contents import write_contents
+from publisher.store.plan.contents import delete_replaced_texts, write_contents
 from publisher.store.plan.plan_alerts import (
     ACCOUNTS_ADDED_LATE,
     PlanAlerts,
@@ -437,6 +437,7 @@ class PostStore(StorePart):
             }
             changed |= {item.planned.occurrence.key for item in wanted}
             record_contents(self.store, transaction, changed, written.edited, by)
+        delete_replaced_texts(transaction, batch.rendered)
         if batch.is_last and commit.base_version is not None:
             is_behind = POST.c.planned_hash != POST.c.target_hash
             connection.execute(
