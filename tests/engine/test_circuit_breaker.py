@@ -1,16 +1,19 @@
 """The circuit breaker: responses of an unknown shape, and responses that are not read."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from publisher.domain.delivery import State
+from publisher.domain.post import PostId
 from publisher.domain.results import Healthy, Unknown
 from publisher.engine.decisions import named_person
 from publisher.engine.monitor import check_logins_due
 from publisher.engine.sender import send_delivery
 from publisher.store.deliveries.cooldowns import FAILURE_THRESHOLD, OPEN_DURATION
-from publisher.testing.builders import enqueue_posts, make_post
+from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter
 from tests.engine.test_sender import run_jobs, stage
 
@@ -66,6 +69,29 @@ async def test_f58_one_known_response_resets_the_count(open_store):
     await enqueue_posts(store.posts, make_post("r", [NAMES[2]], START_TIME))
     await run_jobs(store, adapters)
     assert await scopes(store) == []
+
+
+async def test_f58_a_private_server_holds_up_its_own_accounts_alone(open_store, runtime):
+    """F58: unreadable answers of one account's own server pause the accounts of that server."""
+    servers = {"a": "one.example.cn", "b": "one.example.cn", "c": "two.example.cn"}
+    policies = [replace(make_policy(name), server=server) for name, server in servers.items()]
+    store = await open_store(*policies)
+    fake = FakeAdapter(now=runtime.now)
+    adapters = dict.fromkeys(servers, fake)
+    for number in range(FAILURE_THRESHOLD):
+        fake.script.append(Unknown(reason="bad_response"))
+        await enqueue_posts(store.posts, make_post(f"p{number}", ["ab"[number % 2]], START_TIME))
+        await run_jobs(store, adapters)
+        runtime.advance_time(timedelta(minutes=1))
+    assert sorted(await scopes(store)) == ["account:a", "account:b"]
+    assert await reported(store) == ["account_circuit_breaker_open"] * 2
+    await enqueue_posts(store.posts, make_post("q", ["a", "c"], runtime.now()))
+    await run_jobs(store, adapters)
+    found = {item.account: item.state for item in await store.queries.deliveries(post=PostId("q"))}
+    assert found == {"a": State.DUE, "c": State.PUBLISHED}
+    runtime.advance_time(OPEN_DURATION)
+    await check_logins_due(store, dict.fromkeys(servers, Probed(now=runtime.now)), 10)
+    assert (await scopes(store), await reported(store)) == ([], [])
 
 
 class Probed(FakeAdapter):

@@ -1,11 +1,11 @@
-"""Cooldowns: the earliest next calls of a login. Circuit breaker: a stop of sends to a platform.
+"""Cooldowns: the earliest next calls of a login. Circuit breaker: a stop of sends to a server.
 
 Every cooldown is written here. None is ever shortened, with two exceptions. One is the share of a
 call that never left this machine. The other is a cooldown that only a wrong clock can have written.
-A platform with unreadable responses gets no sends until a health check succeeds.
+A server with unreadable responses gets no sends until a health check succeeds.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from publisher.domain.account import DAY, MAX_COOLDOWN, Account, LoginId, Platform
+from publisher.domain.account import DAY, MAX_COOLDOWN, Account, AccountId, LoginId
 from publisher.domain.delivery import Actor, Delivery, State
 from publisher.domain.lifecycle import MIN_EXTENDABLE_DELAY
 from publisher.domain.results import (
@@ -51,13 +51,15 @@ from publisher.store.db.tables import (
 )
 
 FAILURE_THRESHOLD = 5
-"""How many unreadable responses to sends, in a row, pause a platform."""
+"""How many unreadable responses to sends, in a row, pause a platform or private server."""
 OPEN_DURATION = timedelta(minutes=15)
 """The minimum length of the pause.
 
 After that, a successful health check ends it, if no person has.
 """
 RESPONSES_UNREADABLE = "responses_unreadable"
+PLATFORM_BREAKER_OPEN = "circuit_breaker_open"
+ACCOUNT_BREAKER_OPEN = "account_circuit_breaker_open"
 _NO_RESPONSE_REASONS = frozenset({
     TransportReason.TIMEOUT, TransportReason.RESET, TransportReason.RESPONSE_TRUNCATED,
     TransportReason.SERVER_ERROR,
@@ -409,77 +411,99 @@ def is_unreadable(result: CallResult) -> bool:
 
 
 def trip_circuit_breakers(
-    store: BaseStore, transaction: Transaction, platforms: Iterable[Platform], by: Actor
+    store: BaseStore, transaction: Transaction, accounts: Iterable[AccountId], by: Actor
 ) -> None:
-    """Pause each platform with only unreadable newest responses, alert staff, and schedule checks.
+    """Pause each account's platform, or private server, with only unreadable newest responses.
 
-    The checks are health checks. Only answers of the platform itself count: no timeouts, no calls
-    that never left, no manual posts.
+    Staff are alerted, and health checks are scheduled. Only answers of the server itself count: no
+    timeouts, no calls that never left, no manual posts. A private server holds up its own accounts
+    alone.
     """
-    now = store.runtime.now()
-    for platform in platforms:
-        policies = {
-            key: policy
-            for key, policy in store.policies.items()
-            if policy.account.platform == platform
-        }
-        responses: list[CallResult] = []
-        for row in transaction.connection.execute(
-            _LAST_RESULTS, {"accounts": list(policies)}
-        ).mappings():
-            result = load_result(row["outcome"], row["detail"])
-            has_no_response = isinstance(result, NotSent) or (
-                isinstance(result, Unknown) and result.reason in _NO_RESPONSE_REASONS
-            )
-            is_manual = isinstance(result, Submitted) and result.ticket.manual_task is not None
-            if not (has_no_response or is_manual):
-                responses.append(result)
-        newest, scope = responses[:FAILURE_THRESHOLD], f"platform:{platform}"
-        if len(newest) < FAILURE_THRESHOLD or not all(map(is_unreadable, newest)):
+    known = [store.policies[account] for account in accounts if account in store.policies]
+    for platform, server in sorted({(one.account.platform, one.server) for one in known}):
+        group = [
+            policy.account
+            for policy in store.policies.values()
+            if (policy.account.platform, policy.server) == (platform, server)
+        ]
+        if not _are_newest_unreadable(transaction, group):
             continue
-        if (
-            transaction.connection.execute(
-                select(PAUSE.c.scope).where(PAUSE.c.scope == scope)
-            ).first()
-            is not None
-        ):
-            continue
-        pause = {"scope": scope, "at": now, "by": by.name, "reason": RESPONSES_UNREADABLE}
-        transaction.connection.execute(insert(PAUSE).values(pause))
-        write_audit(
-            transaction,
-            now,
-            by,
-            event="paused",
-            subject=scope,
-            detail={"reason": RESPONSES_UNREADABLE},
-        )
-        facts = {"platform": platform, "number": str(FAILURE_THRESHOLD)}
-        keep_alert(transaction, now, "circuit_breaker_open", scope, facts)
-        next_check = {"next_action_at": now + OPEN_DURATION}
-        for login in {policy.account.login for policy in policies.values()}:
+        if server:
+            for account in group:
+                facts = {"account": account.id}
+                _open_breaker(store, transaction, f"account:{account.id}", facts, by)
+        else:
+            _open_breaker(store, transaction, f"platform:{platform}", {"platform": platform}, by)
+        next_check = {"next_action_at": store.runtime.now() + OPEN_DURATION}
+        for login in {account.login for account in group}:
             write_row(transaction.connection, LOGIN_HEALTH, {"login": login}, next_check)
 
 
-def update_circuit_breaker(
-    transaction: Transaction, account: Account, health: HealthCheckResult, at: datetime, by: Actor
-) -> None:
-    """Resume a platform after a successful check and OPEN_DURATION; else schedule another check.
-
-    The check is a health check. A pause that a person ordered stays.
-    """
-    scope = f"platform:{account.platform}"
-    pause = transaction.connection.execute(
-        select(PAUSE.c.at).where(PAUSE.c.scope == scope, PAUSE.c.reason == RESPONSES_UNREADABLE)
-    ).first()
-    if pause is None:
-        return
-    if isinstance(health, Healthy) and pause.at <= at - OPEN_DURATION:
-        transaction.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
-        clear_alerts(transaction, scope, at)
-        write_audit(
-            transaction, at, by, event="resumed", subject=scope, detail={"reason": "probed"}
+def _are_newest_unreadable(transaction: Transaction, accounts: Sequence[Account]) -> bool:
+    """Return True if the newest answers to calls of these accounts are all unreadable."""
+    ids = [account.id for account in accounts]
+    responses: list[CallResult] = []
+    for row in transaction.connection.execute(_LAST_RESULTS, {"accounts": ids}).mappings():
+        result = load_result(row["outcome"], row["detail"])
+        has_no_response = isinstance(result, NotSent) or (
+            isinstance(result, Unknown) and result.reason in _NO_RESPONSE_REASONS
         )
-    else:
+        is_manual = isinstance(result, Submitted) and result.ticket.manual_task is not None
+        if not (has_no_response or is_manual):
+            responses.append(result)
+    newest = responses[:FAILURE_THRESHOLD]
+    return len(newest) == FAILURE_THRESHOLD and all(map(is_unreadable, newest))
+
+
+def _open_breaker(
+    store: BaseStore, transaction: Transaction, scope: str, subject: Mapping[str, str], by: Actor
+) -> None:
+    """Pause a scope, with an alert about its platform or account, unless it is paused."""
+    query = select(PAUSE.c.scope).where(PAUSE.c.scope == scope)
+    if transaction.connection.execute(query).first() is not None:
+        return
+    now = store.runtime.now()
+    pause = {"scope": scope, "at": now, "by": by.name, "reason": RESPONSES_UNREADABLE}
+    transaction.connection.execute(insert(PAUSE).values(pause))
+    write_audit(
+        transaction, now, by, event="paused", subject=scope, detail={"reason": RESPONSES_UNREADABLE}
+    )
+    code = ACCOUNT_BREAKER_OPEN if "account" in subject else PLATFORM_BREAKER_OPEN
+    keep_alert(transaction, now, code, scope, {**subject, "number": str(FAILURE_THRESHOLD)})
+
+
+def update_circuit_breaker(
+    store: BaseStore,
+    transaction: Transaction,
+    account: Account,
+    health: HealthCheckResult,
+    by: Actor,
+) -> None:
+    """End, after a successful check and OPEN_DURATION, what this login's answers have paused.
+
+    Otherwise another check is scheduled. The check is a health check of this account's login. A
+    pause that a person ordered stays.
+    """
+    now = store.runtime.now()
+    same_login = [
+        policy.account.id
+        for policy in store.policies.values()
+        if policy.account.login == account.login
+    ]
+    scopes = [f"platform:{account.platform}", *(f"account:{one}" for one in same_login)]
+    is_open = (PAUSE.c.scope.in_(scopes), PAUSE.c.reason == RESPONSES_UNREADABLE)
+    pauses = transaction.connection.execute(select(PAUSE.c.scope, PAUSE.c.at).where(*is_open)).all()
+    if not pauses:
+        return
+    may_end = isinstance(health, Healthy)
+    ended = [pause.scope for pause in pauses if may_end and pause.at <= now - OPEN_DURATION]
+    for scope in ended:
+        transaction.connection.execute(delete(PAUSE).where(PAUSE.c.scope == scope))
+        for code in (ACCOUNT_BREAKER_OPEN, PLATFORM_BREAKER_OPEN):
+            clear_alerts(transaction, scope, now, code)
+        write_audit(
+            transaction, now, by, event="resumed", subject=scope, detail={"reason": "probed"}
+        )
+    if len(ended) < len(pauses):
         schedule = update(LOGIN_HEALTH).where(LOGIN_HEALTH.c.login == account.login)
-        transaction.connection.execute(schedule.values(next_action_at=at + OPEN_DURATION))
+        transaction.connection.execute(schedule.values(next_action_at=now + OPEN_DURATION))

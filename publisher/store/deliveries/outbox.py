@@ -411,7 +411,7 @@ class Outbox(StorePart):
             if delivery.next_action_at is not None:
                 extend_queue_deadlines(transaction, delivery.login, delivery.next_action_at, now)
         if unreadable := {
-            before[lease.delivery].platform for lease, outcome in outcomes if is_unreadable(outcome)
+            before[lease.delivery].account for lease, outcome in outcomes if is_unreadable(outcome)
         }:
             trip_circuit_breakers(self.store, transaction, sorted(unreadable), SENDER)
         return [afters[lease.delivery] for lease, _outcome in outcomes]

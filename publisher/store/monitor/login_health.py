@@ -178,7 +178,7 @@ class LoginHealthStore(StorePart):
                 reason, until = result.code, result.until
         values = {"at": now, "kind": result_code(result), "reason": reason, "until": until}
         _write_health(connection, account.login, now, values)
-        update_circuit_breaker(transaction, account, result, now, PROBER)
+        update_circuit_breaker(self.store, transaction, account, result, PROBER)
         if isinstance(result, ReadFailure):
             return  # nothing was learned, so an open alert stays
         subject, alert = f"login:{account.login}", _alert_for(result, now)
