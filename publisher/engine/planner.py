@@ -42,7 +42,7 @@ from publisher.domain.removals import (
 from publisher.rendering.renderer import PostRenderer
 from publisher.schedule.cron import find_next_occurrence, list_cron_times
 from publisher.schedule.load import ScheduleContext, locate_problems, parse_schedule
-from publisher.schedule.warnings import find_overdue_posts
+from publisher.schedule.warnings import find_early_follow_ups, find_overdue_posts
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.deliveries.cancellations import OrderedCorrection
 from publisher.store.plan.batches import RenderedOccurrence
@@ -420,6 +420,7 @@ def find_problems(
         if problem.facts["post"] not in known
     ]
     by_id = {post.id: post for post in posts}
+    problems += find_early_follow_ups(schedule.posts, by_id)
     sound: dict[PostId, tuple[object, ...]] = {}
     unchecked = []
     for post in schedule.posts:

@@ -19,6 +19,7 @@ from publisher.schedule.load import (
     parse_leniently,
 )
 from publisher.schedule.warnings import (
+    find_early_follow_ups,
     find_misplaced_data,
     find_overdue_posts,
     find_timing_warnings,
@@ -122,6 +123,7 @@ def _check(
     next_times = list_next_times(post, now, zone)
     found = [
         *([] if is_known else find_overdue_posts(schedule, now.astimezone(zone))),
+        *find_early_follow_ups(schedule.posts, originals),
         *list_warnings(planner, schedule, next_times, now),
         *result.problems,
     ]
@@ -152,7 +154,11 @@ async def check_stored(
         result = planner.post_renderer.render(
             post, find_next_occurrence(post, now, zone), accounts, originals
         )
-        return [*list_warnings(planner, Schedule(posts=(post,)), next_times, now), *result.problems]
+        return [
+            *find_early_follow_ups([post], originals),
+            *list_warnings(planner, Schedule(posts=(post,)), next_times, now),
+            *result.problems,
+        ]
 
     return await asyncio.to_thread(check)
 

@@ -164,12 +164,11 @@ The end of such an alert would also end an alert of the post.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowLink:
-    """A post that follows another: its index in the file, both ids, and its time if it has one."""
+    """A post that follows another: its index in the file, and both ids."""
 
     index: int
     post: str
     follows: str
-    at: datetime | None = None
 
 
 def to_utc(value: datetime, tz: ZoneInfo) -> datetime:
@@ -256,13 +255,11 @@ Each search compares with every id of the file.
 
 
 def find_link_problems(
-    links: Sequence[FollowLink],
-    times: Mapping[str, datetime | None],
-    known_posts: Collection[PostId],
+    links: Sequence[FollowLink], ids: Collection[str], known_posts: Collection[PostId]
 ) -> Iterator[UnlocatedProblem]:
     """Yield the problems of `follows`.
 
-    `times` has all ids of the file, so that a broken post is not called missing.
+    `ids` are all ids of the file, so that a broken post is not called missing.
     """
     searches = 0
     cyclic = _find_cycles({link.post: link.follows for link in links})
@@ -273,18 +270,14 @@ def find_link_problems(
             yield UnlocatedProblem(path=path, code="follows_itself", facts=facts)
         elif link.post in cyclic:
             yield UnlocatedProblem(path=path, code="follows_cycle", facts=facts)
-        elif link.follows not in times and PostId(link.follows) not in known_posts:
+        elif link.follows not in ids and PostId(link.follows) not in known_posts:
             choices = "…"
             if (searches := searches + 1) <= MAX_ORIGINAL_SEARCHES:
                 known = [post for post in known_posts if post[:4] == link.follows[:4]]
-                names = [*known, *(name for name in times if name != link.post)]
+                names = [*known, *(name for name in ids if name != link.post)]
                 choices = suggest_closest(link.follows, names) or choices
             yield UnlocatedProblem(
                 path=path, code="follows_unknown", facts={**facts, "choices": choices}
-            )
-        elif (original := times.get(link.follows)) and link.at and link.at < original:
-            yield UnlocatedProblem(
-                path=("post", link.index, "at"), code="follows_too_early", facts=facts
             )
 
 
@@ -635,20 +628,15 @@ def _parse_posts(
     first_index = _index_first_by_id(tables)
     posts: list[Post] = []
     links: list[FollowLink] = []
-    times: dict[str, datetime | None] = dict.fromkeys(first_index)
     for index, table in enumerate(tables):
         entry, own_problems = parse_entry(table, index, context, resolver)
         problems += own_problems
         if len(problems) > _MAX_PROBLEMS_COLLECTED:
             break
-        at = to_utc(entry.at, context.timezone) if isinstance(entry.at, datetime) else None
         if entry.follows is not None:
-            links.append(
-                FollowLink(index=index, post=entry_id(table) or "", follows=entry.follows, at=at)
-            )
+            links.append(FollowLink(index=index, post=entry_id(table) or "", follows=entry.follows))
         if first_index.get(entry.id) != index:
             continue
-        times[entry.id] = at
         is_content_intact = not own_problems or (
             all(
                 problem.code in _SKIPPABLE_CODES
@@ -665,7 +653,7 @@ def _parse_posts(
             posts.append(_make_post(entry, accounts, context.timezone))
     if len(first_index) < len(tables):
         problems += find_duplicate_ids(first_index, tables)
-    problems += find_link_problems(links, times, context.known_posts)
+    problems += find_link_problems(links, first_index, context.known_posts)
     return tuple(posts), problems
 
 

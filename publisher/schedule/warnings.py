@@ -51,6 +51,30 @@ def find_overdue_posts(schedule: Schedule, now: datetime) -> list[Problem]:
     ]
 
 
+def find_early_follow_ups(
+    posts: Sequence[Post], originals: Mapping[PostId, Post]
+) -> Sequence[Problem]:
+    """Return the posts that are due before the one that they follow. They would expire before it.
+
+    It is an error of a new or changed post. A post that has not changed does not hold up the
+    original that is moved behind it.
+    """
+    found = []
+    for post in posts:
+        original = originals.get(post.follows) if post.follows is not None else None
+        at, original_at = _time_of(post), _time_of(original)
+        if at is not None and original_at is not None and at < original_at:
+            facts = {"post": post.id, "value": str(post.follows), "key": "at"}
+            found.append(Problem(code="follows_too_early", facts=facts))
+    return found
+
+
+def _time_of(post: Post | None) -> datetime | None:
+    if post is None or not isinstance(post.trigger, OneTimeTrigger):
+        return None
+    return post.trigger.at
+
+
 def find_warnings(
     schedule: Schedule, start: datetime, end: datetime, tz: ZoneInfo
 ) -> list[Problem]:

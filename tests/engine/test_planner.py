@@ -329,6 +329,26 @@ async def test_a_resend_is_a_new_occurrence_with_a_marker_of_its_own(planner, ru
     )
 
 
+async def test_a_follow_up_does_not_keep_its_original_from_being_moved(planner, runtime):
+    """A new follow-up before its original is refused. One of a moved original expires."""
+    original = entry("one", at="2026-11-25T10:00:00", to='["a", "b"]')
+    follower = entry("two", at="2026-11-25T10:30:00", to='["a"]', extra='follows = "one"')
+    with pytest.raises(ScheduleError) as caught:
+        await apply_schedule(planner, original + follower.replace("10:30", "09:30"), "f")
+    assert [problem.code for problem in caught.value.problems] == ["follows_too_early"]
+    await apply_schedule(planner, original + follower, "f")
+    await apply_schedule(planner, original.replace("10:00", "14:00") + follower, "f")
+    assert {item.due_at.hour for item in await deliveries(planner, post=PostId("one"))} == {6}
+    for _ in range(6):
+        runtime.advance_time(timedelta(hours=1))
+        await publish(planner, "a")
+        await planner.store.maintenance.run()
+    [two] = await deliveries(planner, post=PostId("two"))
+    assert two.state is State.EXPIRED
+    alerts = [(alert.code, alert.facts["post"]) for alert in await planner.store.queries.alerts()]
+    assert ("expired.too_late", "two") in alerts
+
+
 async def test_a_cancelled_post_is_not_filed_again(planner):
     """A second reading of the same file does not bring back a post that a person cancelled."""
 

@@ -50,6 +50,7 @@ from publisher.schedule.load import (
 from publisher.schedule.warnings import (
     MAX_NAMES,
     find_capacity_warnings,
+    find_early_follow_ups,
     find_follow_up_warnings,
     find_misplaced_data,
     find_overdue_posts,
@@ -220,6 +221,7 @@ def _check_posts(
     ]
     if known is None:
         found = [replace(problem, severity=Severity.WARNING) for problem in found]
+    found += find_early_follow_ups(schedule.posts, {post.id: post for post in schedule.posts})
     zone = settings.timezone
     next_times = {post.id: list_next_times(post, now, zone) for post in schedule.posts}
     ended = {

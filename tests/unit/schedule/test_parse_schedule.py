@@ -20,7 +20,7 @@ from publisher.schedule.load import (
     parse_schedule,
 )
 from publisher.schedule.model import schedule_schema
-from publisher.schedule.warnings import find_overdue_posts, find_warnings
+from publisher.schedule.warnings import find_early_follow_ups, find_overdue_posts, find_warnings
 from publisher.tomlfile.read import ReadLimits, parse_toml
 from tests.unit.schedule.contexts import CONTEXT, ZONE, post, reported
 
@@ -804,13 +804,18 @@ def test_limits_can_be_widened() -> None:
     ).posts
 
 
-def test_a_follow_up_before_its_original_is_reported() -> None:
-    """A follow-up before its original is refused, in either order in the file.
-
-    It would be cancelled because its original is later.
-    """
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_follow_up_before_its_original_is_reported(order) -> None:
+    """A follow-up before its original is an error, in either order in the file."""
     original = post(id='id = "second"', at="at = 2026-11-25T10:00:00")
     early = post(id='id = "first"', at="at = 2026-11-25T09:59:59", x='follows = "second"')
-    assert [problem.code for problem in refusal(early + original).problems] == ["follows_too_early"]
-    assert [problem.code for problem in refusal(original + early).problems] == ["follows_too_early"]
-    assert read(original + early.replace("09:59:59", "10:00:00")).posts
+
+    def find(*texts):
+        posts = read("".join(texts[::order])).posts
+        return [
+            (problem.code, problem.facts["post"], problem.is_error)
+            for problem in find_early_follow_ups(posts, {post.id: post for post in posts})
+        ]
+
+    assert find(original, early) == [("follows_too_early", "first", True)]
+    assert find(original, early.replace("09:59:59", "10:00:00")) == []
