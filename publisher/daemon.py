@@ -54,13 +54,13 @@ from publisher.i18n import Messages
 from publisher.runtime.clock import ClockTrust, Runtime, handle_stop_signals
 from publisher.runtime.logs import log
 from publisher.schedule.load import SCHEDULE_READ_LIMITS, list_ids_in_text
+from publisher.store.database_identity import can_plan
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.deliveries.intents import PREPARE_AHEAD
-from publisher.store.deliveries.retention import compact_journal, prune
 from publisher.store.queries.queries import needs_person_now
 from publisher.store.recovery.folder import ProcessLock, lock_process
-from publisher.store.recovery.recover import can_plan
 from publisher.store.recovery.setup import claim_folder
+from publisher.store.retention import compact_journal, prune
 from publisher.tomlfile.read import FileVersion, read_text
 from publisher.web.callbacks import serve_callbacks
 from publisher.web.server import descriptor_limit

@@ -19,10 +19,10 @@ from xdist.scheduler import LoadScopeScheduling
 from publisher.app.adapters import AdapterTexts
 from publisher.domain.delivery import WorkerId
 from publisher.i18n import use_platform_texts
+from publisher.store.database_identity import IDENTITY_KEY, store_identity
 from publisher.store.db.database import Database, open_engine
 from publisher.store.db.intent_journal import CallRecord, IntentJournal
 from publisher.store.db.tables import DATABASE_INFO
-from publisher.store.recovery.recover import IDENTITY_KEY, store_identity
 from publisher.store.recovery.setup import migrate, prepare_database
 from publisher.store.store import Store
 from publisher.testing.builders import make_policy

@@ -12,9 +12,10 @@ from publisher.domain.account import AccountId, AccountPolicy
 from publisher.domain.delivery import WorkerId
 from publisher.domain.errors import RefusedError, SettingsError
 from publisher.runtime.clock import Runtime
+from publisher.store.comparison import is_timeline_new
+from publisher.store.database_identity import current_identity
 from publisher.store.db.database import Database, open_engine, sqlite_file
 from publisher.store.db.intent_journal import CallRecord, IntentJournal
-from publisher.store.recovery.recover import current_identity, is_timeline_new
 from publisher.store.recovery.setup import (
     check_awaited_journal,
     check_journals_compared,

@@ -30,7 +30,7 @@ from publisher.engine.decisions import named_person, read_system_user
 from publisher.runtime.clock import Runtime
 from publisher.runtime.redaction import register_secrets
 from publisher.secrets import Vault, load_user_key
-from publisher.store.recovery.recover import is_timeline_new
+from publisher.store.comparison import is_timeline_new
 from publisher.store.store import Store
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from publisher.domain.errors import ApprovalError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission, Principal, RefusalKind, User, holds_role
 from publisher.rendering.markdown import article_lines
-from publisher.store.plan.approvals import ApprovalTask, Approver, find_refusal
+from publisher.store.approvals.decisions import ApprovalTask, Approver, find_refusal
 from publisher.store.store import Store
 
 SENTENCE = re.compile(r"[^。！？；.!?;\n]*[。！？；.!?;\n]|[^。！？；.!?;\n]+")

@@ -8,8 +8,11 @@ from publisher.store.queries.queries import Queries
 from publisher.store.system_alerts import SystemAlerts
 
 if TYPE_CHECKING:
+    from publisher.store.approvals.decisions import ApprovalStore
+    from publisher.store.approvals.duty import DutyRoster
     from publisher.store.deliveries.maintenance import Maintenance
     from publisher.store.deliveries.outbox import Outbox
+    from publisher.store.manual_tasks import ManualTasks
     from publisher.store.monitor.backlog import Backlog
     from publisher.store.monitor.kept_secrets import KeptSecrets
     from publisher.store.monitor.login_health import LoginHealthStore
@@ -18,14 +21,12 @@ if TYPE_CHECKING:
     from publisher.store.monitor.silence import SilenceStore
     from publisher.store.notices import NoticeStore
     from publisher.store.people.drafts import Drafts, Uploads
-    from publisher.store.people.duty import DutyRoster
     from publisher.store.people.saves import PostSaves
     from publisher.store.people.sign_ins import SignIns
     from publisher.store.people.user_changes import UserChanges
     from publisher.store.people.users import Users
     from publisher.store.plan.accounts import AccountStore
-    from publisher.store.plan.actions import ManualTasks, OperatorActions
-    from publisher.store.plan.approvals import ApprovalStore
+    from publisher.store.plan.actions import OperatorActions
     from publisher.store.plan.posts import PostStore
     from publisher.store.queries.audit_log import AuditLog
     from publisher.store.queries.dashboard import DashboardQueries
@@ -59,19 +60,19 @@ class Store(BaseStore):
 
     @cached_property
     def manual_tasks(self) -> "ManualTasks":
-        from publisher.store.plan.actions import ManualTasks  # noqa: PLC0415 # see the class
+        from publisher.store.manual_tasks import ManualTasks  # noqa: PLC0415 # see the class
 
         return ManualTasks(self)
 
     @cached_property
     def approvals(self) -> "ApprovalStore":
-        from publisher.store.plan.approvals import ApprovalStore  # noqa: PLC0415 # see the class
+        from publisher.store.approvals.decisions import ApprovalStore  # noqa: PLC0415 # see the class
 
         return ApprovalStore(self)
 
     @cached_property
     def duty(self) -> "DutyRoster":
-        from publisher.store.people.duty import DutyRoster  # noqa: PLC0415 # see the class
+        from publisher.store.approvals.duty import DutyRoster  # noqa: PLC0415 # see the class
 
         return DutyRoster(self)
 

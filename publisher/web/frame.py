@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from publisher.store.people.duty import DutyOfficer
+from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.queries.dashboard import FrameFacts
 from publisher.web.site import Site, Visitor
 from publisher.web.todo import TodoItem, count_mine, read_todo

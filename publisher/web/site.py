@@ -33,7 +33,7 @@ from publisher.i18n import LANGUAGES, Lang, Messages
 from publisher.runtime.bounded_dict import BoundedDict
 from publisher.runtime.clock import Runtime
 from publisher.secrets import Vault, load_user_key
-from publisher.store.people.duty import DutyOfficer
+from publisher.store.approvals.duty import DutyOfficer
 from publisher.store.people.sign_ins import Session
 from publisher.store.people.users import hash_secret
 from publisher.store.queries.dashboard import FrameFacts

@@ -11,7 +11,7 @@ from publisher.domain.account import Platform
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.domain.user import Permission
-from publisher.store.approvals import name_occurrence
+from publisher.store.approvals.guard import name_occurrence
 from publisher.store.queries.dashboard import BoardRow, FrameFacts
 from publisher.store.queries.occurrences import OccurrenceSummary
 from publisher.web.frame import read_frame_facts

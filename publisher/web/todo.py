@@ -16,9 +16,9 @@ from publisher.domain.delivery import Delivery, State
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey
 from publisher.domain.user import Permission
 from publisher.engine.approvals import make_approver, waits_for
-from publisher.store.approvals import name_occurrence
+from publisher.store.approvals.decisions import ApprovalTask, Approver
+from publisher.store.approvals.guard import name_occurrence
 from publisher.store.db.rows import subject_of
-from publisher.store.plan.approvals import ApprovalTask, Approver
 from publisher.web.live_parts import item_id
 from publisher.web.seats import name_accounts
 from publisher.web.site import Visitor

@@ -20,8 +20,8 @@ from publisher.i18n import Messages
 from publisher.runtime.redaction import register_secrets
 from publisher.store.db.alert_tables import ALERT, NOTICE
 from publisher.store.db.rows import clear_alerts, keep_alert, raise_alert, replace_alerts
-from publisher.store.deliveries.retention import prune
 from publisher.store.notices import CLOSE_DELAY, NOTICE_LEASE, NoticeKind
+from publisher.store.retention import prune
 from tests.store.test_backup import BackupWorkspace
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

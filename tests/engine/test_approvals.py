@@ -26,7 +26,7 @@ from publisher.engine.planner import (
 )
 from publisher.engine.sender import send_due
 from publisher.schedule.load import parse_schedule
-from publisher.store.approvals import end_approvals_of
+from publisher.store.approvals.guard import end_approvals_of
 from publisher.store.plan.posts import AuditAction
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, unlimited_approver
 from publisher.testing.fakes import START_TIME, FakeAdapter

@@ -29,7 +29,7 @@ from publisher.engine.job_scheduler import Job
 from publisher.engine.monitor import check_logins_due, monitor_due
 from publisher.engine.planner import apply_schedule
 from publisher.i18n import Messages
-from publisher.store.approvals import APPROVAL_NEEDED
+from publisher.store.approvals.guard import APPROVAL_NEEDED
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.db.rows import raise_alert
 from publisher.store.monitor.login_health import PROBE_INTERVAL

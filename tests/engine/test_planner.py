@@ -38,9 +38,9 @@ from publisher.schedule.load import make_schedule_context, parse_schedule
 from publisher.store.db.database import ConcurrentUpdateError
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.tables import AUDIT
+from publisher.store.lost_attempts import RECOVERY_MAINTENANCE, orphaned_attempts, recover
 from publisher.store.plan.batches import RenderedOccurrence
 from publisher.store.plan.posts import PlanCommit
-from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, orphaned_attempts, recover
 from publisher.testing.fakes import START_TIME
 
 SETTINGS = """

@@ -36,8 +36,8 @@ from publisher.engine.schedule_editor import (
 )
 from publisher.runtime.redaction import register_secrets
 from publisher.store.db.tables import SCHEDULE
-from publisher.store.deliveries.retention import prune
 from publisher.store.plan import versions
+from publisher.store.retention import prune
 from publisher.testing.fakes import START_TIME
 from publisher.tomlfile.read import strip_editor_marks
 from tests.engine.test_approvals import RULES, approve

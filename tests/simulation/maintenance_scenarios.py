@@ -10,7 +10,7 @@ from sqlalchemy import Engine, event
 
 import publisher.daemon
 import publisher.engine.reconciler
-from publisher.store.deliveries import retention
+from publisher.store import retention
 from publisher.store.plan import batches
 from tests.chaos.mutants.patch import Patch
 from tests.simulation import patched_runtime

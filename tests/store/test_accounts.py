@@ -14,8 +14,8 @@ from publisher.domain.results import ObservedPost, Published, Receipt, Unknown
 from publisher.domain.user import Grant, UserRole
 from publisher.engine.decisions import named_person
 from publisher.store.db.intent_journal import read_records
+from publisher.store.lost_attempts import recover
 from publisher.store.people.users import NewSignIn
-from publisher.store.recovery.recover import recover
 from publisher.store.store import Store
 from publisher.testing.builders import (
     TEST_RATE_LIMIT,

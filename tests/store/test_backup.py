@@ -37,7 +37,6 @@ from publisher.store.db.intent_journal import (
     write_journal,
 )
 from publisher.store.db.tables import ATTEMPT
-from publisher.store.deliveries.retention import compact_journal
 from publisher.store.recovery.backup import (
     BackupInfo,
     _checksum_of,
@@ -56,6 +55,7 @@ from publisher.store.recovery.setup import (
     migrate,
     prepare_database,
 )
+from publisher.store.retention import compact_journal
 from publisher.store.store import Store
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, FakeAdapter, FakeRuntime

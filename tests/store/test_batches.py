@@ -14,6 +14,7 @@ from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, OneTimeTrigger
 from publisher.runtime.clock import FailpointRaisedError
 from publisher.store.db.database import MAX_BATCH_SIZE
 from publisher.store.db.tables import DELIVERY
+from publisher.store.lost_attempts import RECOVERY_MAINTENANCE, mark_waiting_unresolved
 from publisher.store.plan.batches import (
     FIRST_BATCH_SIZE,
     NEXT_BATCH_SIZE,
@@ -21,7 +22,6 @@ from publisher.store.plan.batches import (
     split_into_batches,
 )
 from publisher.store.plan.posts import PlanCommit
-from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, mark_waiting_unresolved
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME
 

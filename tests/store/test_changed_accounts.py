@@ -20,7 +20,7 @@ from publisher.i18n import Messages
 from publisher.store.db.intent_journal import read_records
 from publisher.store.db.tables import ATTEMPT, DELIVERY, ORPHANED_ATTEMPT
 from publisher.store.deliveries.intents import Declined
-from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, recover
+from publisher.store.lost_attempts import RECOVERY_MAINTENANCE, recover
 from publisher.testing.builders import enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, TEST_CAPABILITIES, FakeAdapter
 from tests.store.test_outbox import SECOND, claim_and_intend, only, receipt

@@ -9,17 +9,17 @@ from sqlalchemy import delete, text, update
 from publisher.domain.delivery import State
 from publisher.domain.errors import RefusedError
 from publisher.engine.decisions import named_person
-from publisher.store.db.tables import DATABASE_INFO, WORKER_STATE
-from publisher.store.deliveries.intents import Declined
-from publisher.store.recovery.backup import last_known_at
-from publisher.store.recovery.recover import (
+from publisher.store.comparison import accept_restored
+from publisher.store.database_identity import (
     IDENTITY_KEY,
-    accept_restored,
     accepted_until,
     current_identity,
     is_original_database,
     workers_to_compare,
 )
+from publisher.store.db.tables import DATABASE_INFO, WORKER_STATE
+from publisher.store.deliveries.intents import Declined
+from publisher.store.recovery.backup import last_known_at
 from publisher.store.recovery.setup import (
     check_against_journal,
     check_awaited_journal,

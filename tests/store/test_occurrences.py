@@ -12,7 +12,7 @@ from publisher.domain.glyph import Glyph, choose_glyph
 from publisher.domain.post import CronTrigger, OccurrenceKey, WarningLevel, derive_marker
 from publisher.domain.results import ManualTask, Ticket
 from publisher.engine.decisions import named_person
-from publisher.store.approvals import APPROVAL_NEEDED
+from publisher.store.approvals.guard import APPROVAL_NEEDED
 from publisher.store.db.monitor_tables import OBSERVED_POST
 from publisher.store.db.rows import raise_alert
 from publisher.store.db.tables import DELIVERY, changed_columns

@@ -22,7 +22,7 @@ from publisher.engine.decisions import named_person
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.tables import ATTEMPT
 from publisher.store.deliveries.intents import Declined
-from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, recover
+from publisher.store.lost_attempts import RECOVERY_MAINTENANCE, recover
 from publisher.testing.builders import TEST_RATE_LIMIT, enqueue_posts, make_policy, make_post
 from publisher.testing.fakes import START_TIME, TEST_CAPABILITIES
 from tests.store.test_outbox import SECOND, claim_and_intend, only, receipt

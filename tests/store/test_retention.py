@@ -26,13 +26,8 @@ from publisher.store.db.tables import (
     SCHEDULE,
 )
 from publisher.store.deliveries.intents import MAX_OWNED_IDS
-from publisher.store.deliveries.retention import (
-    PRUNE_BATCH_SIZE,
-    PruneCounts,
-    compact_journal,
-    prune,
-)
 from publisher.store.plan.posts import PlanCommit
+from publisher.store.retention import PRUNE_BATCH_SIZE, PruneCounts, compact_journal, prune
 from publisher.testing.builders import enqueue_posts, make_policy, make_post, make_rendered_delivery
 from publisher.testing.fakes import START_TIME, FakeAdapter
 

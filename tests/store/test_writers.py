@@ -11,7 +11,7 @@ from publisher.domain.errors import ApprovalError
 from publisher.domain.plan import Plan
 from publisher.domain.post import PostId
 from publisher.i18n import Messages
-from publisher.store.approvals import end_approvals_of, void_approvals
+from publisher.store.approvals.guard import end_approvals_of, void_approvals
 from publisher.store.plan.posts import PlanCommit
 from publisher.testing.builders import (
     make_policy,

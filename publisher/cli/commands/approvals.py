@@ -15,7 +15,7 @@ from publisher.domain.errors import NoSuchItemError
 from publisher.domain.post import PostId
 from publisher.domain.user import Principal, list_members
 from publisher.engine.approvals import list_approvers, make_approver, waits_for
-from publisher.store.plan.approvals import ApprovalTask
+from publisher.store.approvals.decisions import ApprovalTask
 
 
 @command("approvals")

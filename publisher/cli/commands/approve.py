@@ -30,7 +30,7 @@ from publisher.domain.characters import is_same_name
 from publisher.domain.post import PostId
 from publisher.domain.user import Permission, list_members
 from publisher.engine.approvals import approve_content, make_approver, release_in_emergency
-from publisher.store.plan.approvals import ApprovalTask
+from publisher.store.approvals.decisions import ApprovalTask
 from publisher.store.store import Store
 
 

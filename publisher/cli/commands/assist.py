@@ -32,7 +32,7 @@ from publisher.config import Settings
 from publisher.domain.account import Account
 from publisher.domain.delivery import State
 from publisher.domain.post import format_delivery_name
-from publisher.store.plan.actions import OpenManualTask
+from publisher.store.manual_tasks import OpenManualTask
 from publisher.store.queries.queries import Pause
 
 SUFFIXES = {

@@ -50,7 +50,7 @@ from publisher.schedule.load import (
 from publisher.tomlfile.read import read_toml
 
 if TYPE_CHECKING:
-    from publisher.store.plan.approvals import ApprovalTask
+    from publisher.store.approvals.decisions import ApprovalTask
     from publisher.store.store import Store
 
 SEPARATOR_LINE = "─" * 60

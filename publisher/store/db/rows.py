@@ -7,11 +7,12 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Row,
     RowMapping,
     Table,
     bindparam,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 from publisher.domain.account import AccountId
 from publisher.domain.audit_chain import SIGN_IN_KEY, SYSTEM_USER_KEY
 from publisher.domain.delivery import FINAL_STATES, Actor, Delivery, Readback
-from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, format_delivery_name
+from publisher.domain.post import ONCE_OCCURRENCE, DeliveryId, PostId, format_delivery_name
 from publisher.domain.results import Outcome, Published, ReadbackResult, Unknown
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction
@@ -34,6 +35,7 @@ from publisher.store.db.tables import (
     DATABASE_INFO,
     DELIVERY,
     PAUSE,
+    POST,
     READBACK,
     CallResult,
     dump_result,
@@ -82,6 +84,12 @@ def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     So no statement gets too many parameters, and no transaction lasts too long.
     """
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def post_rows(connection: Connection, posts: Sequence[PostId]) -> Iterator[Row[Any]]:
+    """Yield the rows of the stored ones among these posts."""
+    for ids in batches(sorted(set(posts)), QUERY_BATCH_SIZE):
+        yield from connection.execute(select(POST).where(POST.c.id.in_(ids)))
 
 
 def write_row(

@@ -50,13 +50,15 @@ from publisher.domain.results import (
     Rejected,
 )
 from publisher.runtime.logs import log
-from publisher.store.approvals import APPROVAL_RECHECK_INTERVAL, find_unapproved
+from publisher.store.approvals.guard import APPROVAL_RECHECK_INTERVAL, find_unapproved
 from publisher.store.base import (
     BLOCKED_BY_UNKNOWN,
     BaseStore,
     StateChange,
     extend_blocked_deadlines,
 )
+from publisher.store.comparison import is_timeline_new
+from publisher.store.database_identity import is_original_database
 from publisher.store.db.database import Transaction, execute_rows, wait_for_lock
 from publisher.store.db.filters import in_state, is_late, is_superseded, may_call, mode_override
 from publisher.store.db.intent_journal import JournalRecord
@@ -74,11 +76,7 @@ from publisher.store.db.tables import (
     to_delivery,
 )
 from publisher.store.deliveries.cooldowns import start_quota_cooldowns
-from publisher.store.recovery.recover import (
-    is_original_database,
-    is_timeline_new,
-    recover_lost_attempts,
-)
+from publisher.store.lost_attempts import recover_lost_attempts
 
 PREPARE_AHEAD = timedelta(seconds=2)
 """The time before its instant at which a delivery is prepared.

@@ -52,7 +52,7 @@ from publisher.domain.post import PostId
 from publisher.domain.results import HoldReason, NotSent
 from publisher.runtime.clock import MAX_TIMESTAMP_SKEW, ClockTrust
 from publisher.runtime.logs import log
-from publisher.store.approvals import (
+from publisher.store.approvals.guard import (
     AFTER_REVIEW_DUE,
     AFTER_REVIEW_OVERDUE,
     APPROVAL_NEEDED,
@@ -64,6 +64,7 @@ from publisher.store.approvals import (
     read_texts,
 )
 from publisher.store.base import SUPERSEDED, BaseStore, StateChange, StorePart
+from publisher.store.database_identity import can_plan
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, try_lock
 from publisher.store.db.filters import (
@@ -101,7 +102,6 @@ from publisher.store.deliveries.sweeps import (
     SUPERSEDED_INSTANTS,
     Sweep,
 )
-from publisher.store.recovery.recover import can_plan
 
 MAINTENANCE_BATCH_SIZE = 200
 MAX_PROMOTED = 1000

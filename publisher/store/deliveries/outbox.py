@@ -72,6 +72,7 @@ from publisher.store.base import (
     StateChange,
     StorePart,
 )
+from publisher.store.comparison import can_claim
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import IntentNotJournaledError, Transaction, in_transaction
 from publisher.store.db.filters import in_open_state, in_state, may_call, mode_override
@@ -126,7 +127,7 @@ from publisher.store.deliveries.intents import (
     pending_readbacks,
     record_intents,
 )
-from publisher.store.recovery.recover import can_claim, recover_lost_attempts
+from publisher.store.lost_attempts import recover_lost_attempts
 
 MAX_TLS_FAILURES = 3
 _NOW = bindparam("now", type_=DELIVERY.c.due_at.type)

@@ -37,9 +37,9 @@ from publisher.store.deliveries.cooldowns import (
     start_login_cooldown,
     update_circuit_breaker,
 )
+from publisher.store.monitor.modes import active_modes
 from publisher.store.monitor.silence import read_activities
-from publisher.store.plan.accounts import claim_presence, record_reported
-from publisher.store.plan.actions import active_modes
+from publisher.store.presences import claim_presence, record_reported
 from publisher.store.system_alerts import JobRunner
 
 CREDENTIAL_KEY = "credential_key"

@@ -52,7 +52,7 @@ from publisher.store.db.tables import (
 )
 from publisher.store.deliveries.cooldowns import logins_in_cooldown, start_login_cooldown
 from publisher.store.deliveries.intents import PendingReadback, find_spellings, pending_readbacks
-from publisher.store.plan.actions import active_modes
+from publisher.store.monitor.modes import active_modes
 from publisher.store.system_alerts import JobRunner
 
 MONITOR = Actor(role=Role.RECONCILER, name="monitor")

@@ -28,7 +28,7 @@ from publisher.domain.preflight import (
     needs_check,
 )
 from publisher.domain.results import RESULT_CODES, Healthy, Published, Unknown
-from publisher.store.approvals import alert_facts
+from publisher.store.approvals.guard import alert_facts
 from publisher.store.base import HEARTBEAT_TIMEOUT, BaseStore, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, try_lock
@@ -44,7 +44,7 @@ from publisher.store.db.tables import (
     WORKER,
     load_rendered_post,
 )
-from publisher.store.plan.actions import active_modes
+from publisher.store.monitor.modes import active_modes
 
 PLATFORM_UNREACHABLE = "platform_unreachable"
 QUOTA_SHORT = "quota_short"

@@ -23,7 +23,7 @@ from publisher.store.db.filters import in_state
 from publisher.store.db.monitor_tables import KNOWN_ACCOUNT
 from publisher.store.db.rows import AlertContent, apply_alert_changes, find_alert_changes
 from publisher.store.db.tables import DELIVERY
-from publisher.store.plan.actions import active_modes
+from publisher.store.monitor.modes import active_modes
 
 ALERT_OF_LEVEL: Mapping[SilenceLevel, str] = {
     SilenceLevel.NOTICE: "silence_notice",

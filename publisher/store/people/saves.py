@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, delete, exists, func, insert, select, up
 from publisher.domain.approval import LEFT_OUT
 from publisher.domain.delivery import Actor
 from publisher.domain.post import Fingerprint, Post, PostId, fingerprint
-from publisher.store.approvals import read_approved_presentations
+from publisher.store.approvals.guard import read_approved_presentations
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.approval_tables import POST_SAVE
 from publisher.store.db.database import Transaction, in_transaction

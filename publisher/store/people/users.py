@@ -35,7 +35,8 @@ from publisher.domain.user import (
     is_trusted,
     is_usable_name,
 )
-from publisher.store.approvals import end_approvals_of
+from publisher.store.approvals.duty import end_duty
+from publisher.store.approvals.guard import end_approvals_of
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.database import Transaction, in_transaction
 from publisher.store.db.rows import batches, clear_alerts, raise_alert, replace_alerts, write_audit
@@ -51,7 +52,6 @@ from publisher.store.db.user_tables import (
     to_user,
 )
 from publisher.store.people.attempts import Attempts, forget_codes
-from publisher.store.people.duty import end_duty
 
 LINK_LIFETIME = timedelta(hours=24)
 LINK_BYTES = 32

@@ -10,24 +10,21 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Row,
-    case,
     delete,
     func,
     insert,
     select,
-    true,
     update,
 )
 
-from publisher.domain.account import AccountId, Presence
+from publisher.domain.account import AccountId
 from publisher.domain.delivery import OPEN_STATES, Actor
 from publisher.domain.errors import RefusedError
 from publisher.domain.plan import PlannedDeliveries
 from publisher.domain.post import ONCE_OCCURRENCE, Marker, OccurrenceKey, PostId
-from publisher.store.approvals import record_contents
+from publisher.store.approvals.guard import record_contents
 from publisher.store.base import BaseStore, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import Transaction, in_transaction
@@ -41,7 +38,7 @@ from publisher.store.db.monitor_tables import (
     PRESENCE,
     to_presence,
 )
-from publisher.store.db.rows import lock_planning, write_audit, write_row
+from publisher.store.db.rows import lock_planning, write_audit
 from publisher.store.db.tables import (
     ATTEMPT,
     DELIVERY,
@@ -55,11 +52,16 @@ from publisher.store.db.tables import (
     load_post,
 )
 from publisher.store.db.user_tables import AUTH_USER, dump_grants, to_user
+from publisher.store.presences import claim_presence, has_posts, is_presence
 
 STOPPED_FOR = timedelta(minutes=1)
 """How long a daemon that was killed must have been silent before accounts are renamed under it."""
+
+
 _OWN_ROWS = (CREDENTIAL, KNOWN_ACCOUNT, MODE_OVERRIDE, MONITOR_SCHEDULE)
 """Tables with at most one row for each account."""
+
+
 _SHARED_ROWS = (ATTEMPT, DELIVERY, OBSERVED_POST, ORPHANED_ATTEMPT, PRESENCE, RENDERED_POST)
 
 
@@ -93,7 +95,7 @@ class AccountStore(StorePart):
             rows = connection.execute(select(PRESENCE)).all()
             for row in _outdated(self.store, rows):
                 connection.execute(
-                    update(PRESENCE).where(_is_presence(to_presence(row))).values(until=now)
+                    update(PRESENCE).where(is_presence(to_presence(row))).values(until=now)
                 )
             for account, policy in self.store.policies.items():
                 presence = policy.presence
@@ -193,47 +195,6 @@ class AccountStore(StorePart):
             raise RefusedError("rename_has_posts", old=old, new=new)
 
 
-def claim_presence(  # noqa: PLR0913, PLR0917 # who is what, where, and since when
-    store: BaseStore,
-    connection: Connection,
-    account: AccountId,
-    presence: Presence,
-    now: datetime,
-    spelled_as: str | None = None,
-) -> AccountId | None:
-    """Record an account's presence on its platform. Return the other account that has it.
-
-    The other account has this presence, or may have sent as it. An account that has left the
-    settings, and has nothing stored, gives way.
-    """
-    row = connection.execute(select(PRESENCE).where(_is_presence(presence))).one_or_none()
-    if row is not None and row.account != account and _is_taken(store, connection, row):
-        return AccountId(row.account)
-    own = row if row is not None and row.account == account else None
-    values = {
-        "account": account,
-        "spelled_as": spelled_as or presence.identity,
-        "reported": own.reported if own else None,
-        "since": own.since if own else now,
-        "until": None,
-    }
-    write_row(connection, PRESENCE, _to_columns(presence), values)
-    return None
-
-
-def record_reported(
-    connection: Connection, account: AccountId, presence: Presence, reported: str
-) -> None:
-    """Record the platform's name for an account that the settings spell otherwise.
-
-    Two names for one account prove nothing.
-    """
-    is_row = _is_presence(presence) & (PRESENCE.c.account == account)
-    earlier = func.coalesce(PRESENCE.c.reported, reported)
-    name = case((earlier == reported, reported), else_="")
-    connection.execute(update(PRESENCE).where(is_row).values(reported=name))
-
-
 def lock_filing(
     store: BaseStore, transaction: Transaction, planned: Collection[PlannedDeliveries]
 ) -> None:
@@ -260,32 +221,7 @@ def lock_filing(
             )
 
 
-def has_posts(connection: Connection, account: str) -> bool:
-    """Return True if anything was filed for an account, or sent to it."""
-    sources = (DELIVERY, ORPHANED_ATTEMPT)
-    return any(
-        connection.execute(select(true()).where(table.c.account == account).limit(1)).first()
-        is not None
-        for table in sources
-    )
-
-
 _IS_PRESENT = PRESENCE.c.until.is_(None)
-
-
-def _is_taken(store: BaseStore, connection: Connection, row: Row[tuple[object, ...]]) -> bool:
-    """Return True if an account is still the one in a row, or may have been sent to as it."""
-    if row.until is not None:
-        sent = (
-            ATTEMPT.c.account == row.account,
-            ATTEMPT.c.intended_at.between(row.since, row.until),
-        )
-        return connection.execute(select(ATTEMPT.c.id).where(*sent).limit(1)).first() is not None
-    if row.account in store.policies or has_posts(connection, row.account):
-        return True
-    pause = select(PAUSE.c.scope).where(PAUSE.c.scope == f"account:{row.account}")
-    mode = select(MODE_OVERRIDE.c.mode).where(MODE_OVERRIDE.c.account == row.account)
-    return connection.scalar(pause) is not None or connection.scalar(mode) is not None
 
 
 def _outdated(
@@ -309,20 +245,6 @@ def _reused_ids(store: BaseStore, connection: Connection) -> Mapping[AccountId, 
     """
     rows = connection.execute(select(FORMER_ID).where(FORMER_ID.c.id.in_(list(store.policies))))
     return {AccountId(row.id): AccountId(row.account) for row in rows}
-
-
-def _to_columns(presence: Presence) -> dict[str, str]:
-    return {name: getattr(presence, name) for name in ("platform", "server", "forum", "identity")}
-
-
-def _is_presence(presence: Presence) -> ColumnElement[bool]:
-    column = PRESENCE.c
-    return (
-        (column.platform == presence.platform)
-        & (column.server == presence.server)
-        & (column.forum == presence.forum)
-        & (column.identity == presence.identity)
-    )
 
 
 def _open_occurrences(connection: Connection, account: AccountId) -> list[OccurrenceKey]:

@@ -4,11 +4,10 @@ import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import (
-    Connection,
     Update,
     and_,
     case,
@@ -27,15 +26,12 @@ from publisher.domain.approval import hash_rules
 from publisher.domain.delivery import (
     MAINTENANCE,
     MAYBE_PUBLISHED_STATES,
-    RECONCILER,
-    RETRACTOR,
     WAITING_STATES,
     Actor,
     Delivery,
     DesiredState,
     Event,
     Expired,
-    Held,
     Resolved,
     RetractionRequested,
     State,
@@ -46,14 +42,17 @@ from publisher.domain.post import (
     DeliveryId,
     Post,
     PostId,
-    RenderedPost,
     make_occurrence,
 )
 from publisher.domain.reports import is_not_started
-from publisher.domain.results import HoldReason, ManualTask, Rejected, Submitted, Ticket
 from publisher.runtime.clock import ClockReading
-from publisher.store.approvals import needs_review
-from publisher.store.base import HEARTBEAT_TIMEOUT, BaseStore, StateChange, StorePart
+from publisher.store.approvals.guard import needs_review
+from publisher.store.base import HEARTBEAT_TIMEOUT, StateChange, StorePart
+from publisher.store.database_identity import (
+    clear_acceptance,
+    is_original_database,
+    set_worker_state,
+)
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import DECISION_REQUEST
 from publisher.store.db.database import Transaction, in_transaction, wait_for_lock
@@ -74,26 +73,17 @@ from publisher.store.db.tables import (
     AUDIT,
     DATABASE_INFO,
     DELIVERY,
-    MEDIA,
     MODE_OVERRIDE,
     PAUSE,
     POST,
-    RENDERED_POST,
     WORKER,
     WORKER_STATE,
     load_post,
-    load_rendered_post,
     read_deliveries,
-    to_delivery,
 )
 from publisher.store.deliveries.cancellations import cancel_matching
 from publisher.store.deliveries.intents import PAUSE_LOCK
-from publisher.store.recovery.recover import (
-    clear_acceptance,
-    is_original_database,
-    recover_lost_attempts,
-    set_worker_state,
-)
+from publisher.store.lost_attempts import recover_lost_attempts
 from publisher.store.system_alerts import (
     ACCOUNT_JOBS,
     CLOCK_SUBJECT_PREFIX,
@@ -103,9 +93,13 @@ from publisher.store.system_alerts import (
 
 SECRET_STORED = "secret_stored"  # noqa: S105 # the name of an event
 """The audit event of a new value of a secret."""
+
+
 APPROVAL_RULES_KEY = "approval_rules"
 """The key of the hash of the approval rules of a database's daemons."""
-_WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
+
+
+WANTED_VALUES = [DesiredState.AS_PLANNED.value, DesiredState.EDITED.value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -730,122 +724,3 @@ def require_no_newer(transaction: Transaction, post: PostId, seen: DeliveryId | 
     newer = select(func.count()).where(DELIVERY.c.post == post, DELIVERY.c.id > seen)
     if number := transaction.connection.scalar(newer):
         raise RefusedError("changed_meanwhile_more", post=post, number=str(number))
-
-
-def active_modes(store: BaseStore, connection: Connection) -> Mapping[AccountId, Mode]:
-    """Return each account's mode: the override if there is one, else the mode of the settings."""
-    rows = connection.execute(select(MODE_OVERRIDE.c.account, MODE_OVERRIDE.c.mode))
-    overrides = {row.account: Mode(row.mode) for row in rows}
-    return {
-        account: overrides.get(account, policy.account.mode)
-        for account, policy in store.policies.items()
-    }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenManualTask:
-    """A delivery that a person is to post, with its exact content."""
-
-    delivery: Delivery
-    task: ManualTask
-    rendered: RenderedPost
-
-    @property
-    def text(self) -> str:
-        """The text to post now: the post itself, or its next part."""
-        return self.rendered.all_parts[self.part]
-
-    @property
-    def part(self) -> int:
-        return self.delivery.parts_done if self.delivery.is_incomplete else 0
-
-
-class ManualTasks(StorePart):
-    """The stored manual tasks. Every method is one transaction."""
-
-    async def list_open(self) -> Sequence[OpenManualTask]:
-        """Return the tasks that wait for a person, or for a check of their report.
-
-        The earliest deadline is first.
-        """
-        query = (
-            select(DELIVERY, RENDERED_POST.c.body)
-            .join(RENDERED_POST, RENDERED_POST.c.fingerprint == DELIVERY.c.rendered_hash)
-            .where(in_state(DELIVERY, State.SUBMITTED), DELIVERY.c.desired.in_(_WANTED_VALUES))
-            .order_by(DELIVERY.c.expires_at, DELIVERY.c.id)
-        )
-
-        def read(connection: Connection) -> list[OpenManualTask]:
-            rows = [(to_delivery(row), row["body"]) for row in connection.execute(query).mappings()]
-            return [
-                OpenManualTask(delivery=delivery, task=task, rendered=load_rendered_post(body))
-                for delivery, body in rows
-                if (task := delivery.manual_task)
-            ]
-
-        return await self.database.read(read)
-
-    async def read_pictures(self, rendered: RenderedPost) -> Mapping[str, bytes]:
-        """Return the bytes of a rendered post's images, by hash."""
-        hashes = [image.sha256 for image in rendered.images]
-        query = select(MEDIA.c.sha256, MEDIA.c.data).where(MEDIA.c.sha256.in_(hashes))
-        rows = await self.database.read(lambda connection: connection.execute(query).all())
-        return {row.sha256: row.data for row in rows}
-
-    @in_transaction
-    def record_report(
-        self, transaction: Transaction, delivery: DeliveryId, url: str, by: Actor
-    ) -> Delivery:
-        """Record that a person reports the task as done, and schedule a check of it now.
-
-        Raises RefusedError `no_open_manual_task` if the delivery is not an open manual task.
-        """
-        now, before = self.runtime.now(), get_delivery(transaction, delivery)
-        task, subject = before.manual_task, subject_of(before)
-        if task is None or before.state is not State.SUBMITTED:
-            raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
-        clear_alerts(transaction, subject, now)
-        write_audit(
-            transaction, now, by, event="manual_task_done", subject=subject, detail={"reason": url}
-        )
-        ticket = Ticket(manual_task=replace(task, url=url, reported_by=by.name, done_at=now))
-        event = Submitted(ticket=ticket, check_again_at=now)
-        return self.store.transition(transaction, before, event, RECONCILER)
-
-    @in_transaction
-    def cancel_task(
-        self,
-        transaction: Transaction,
-        delivery: DeliveryId,
-        resolution: Resolved,
-        by: Actor,
-        version: int | None = None,
-    ) -> Delivery:
-        """Take a task back from the person by a resolution, so that it is never assigned twice.
-
-        A deletion task can only be resolved as not posted. Raises RefusedError
-        `no_open_manual_task` otherwise, and if the delivery is not an open manual task;
-        `changed_meanwhile` if it is not the `version` a person has seen.
-        """
-        before = get_delivery(transaction, delivery)
-        require_version(before, version)
-        is_deletion, subject = before.state is State.RETRACTING, subject_of(before)
-        is_open = before.manual_task is not None and (
-            is_deletion or before.state is State.SUBMITTED
-        )
-        is_posted = before.receipt is not None or resolution.to not in {
-            State.FAILED,
-            State.CANCELLED,
-        }
-        if not is_open or (is_deletion and is_posted):
-            raise RefusedError("no_open_manual_task", subject=subject, state=before.state.value)
-        if is_deletion:
-            now, detail = self.runtime.now(), {"reason": resolution.reason}
-            write_audit(
-                transaction, now, by, event="manual_task_cancelled", subject=subject, detail=detail
-            )
-            not_posted = Rejected(code="manual_task_not_posted", reason=by.name)
-            return self.store.transition(transaction, before, not_posted, RETRACTOR)
-        hold = Held(reason=HoldReason.MANUAL_TASK_CANCELLED)
-        held = self.store.transition(transaction, before, hold, MAINTENANCE)
-        return self.store.transition(transaction, held, resolution, by)

@@ -42,8 +42,9 @@ from publisher.domain.post import (
     format_delivery_name,
 )
 from publisher.domain.results import RESULT_CODES, NotSent
-from publisher.store.approvals import record_contents
+from publisher.store.approvals.guard import record_contents
 from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
+from publisher.store.database_identity import set_worker_state
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.database import ConcurrentUpdateError, Transaction, in_transaction
 from publisher.store.db.filters import in_state
@@ -51,6 +52,7 @@ from publisher.store.db.rows import (
     audit_entry,
     clear_alerts,
     lock_planning,
+    post_rows,
     replace_alerts,
     write_audit,
     write_entries,
@@ -76,6 +78,13 @@ from publisher.store.deliveries.cancellations import (
     stop_corrected,
     stop_original,
 )
+from publisher.store.lost_attempts import (
+    attach_orphans,
+    covers_new_posts,
+    mark_new_unresolved,
+    orphaned_attempts,
+    trust_schedule,
+)
 from publisher.store.people.saves import add_writers, find_authorship, note_left_out
 from publisher.store.plan.accounts import lock_filing
 from publisher.store.plan.batches import (
@@ -96,19 +105,10 @@ from publisher.store.plan.plan_alerts import (
 )
 from publisher.store.plan.stored_posts import (
     REMOVAL_REASONS,
-    post_rows,
     read_live_deliveries,
     read_stored_posts,
 )
 from publisher.store.plan.versions import NEWEST_VERSION, write_version
-from publisher.store.recovery.recover import (
-    attach_orphans,
-    covers_new_posts,
-    mark_new_unresolved,
-    orphaned_attempts,
-    set_worker_state,
-    trust_schedule,
-)
 from publisher.store.system_alerts import OUTDATED_PREFIX
 
 HASH_SEPARATOR = " "

@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, or_, select
 
 from publisher.domain.account import AccountId
 from publisher.domain.delivery import (
@@ -26,9 +26,9 @@ from publisher.domain.plan import StoredOccurrence, StoredPost, StoredPosts
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, Post, PostId
 from publisher.store.db.filters import in_open_state, in_state
 from publisher.store.db.intent_journal import JournalRecord
-from publisher.store.db.rows import QUERY_BATCH_SIZE, batches
+from publisher.store.db.rows import QUERY_BATCH_SIZE, batches, post_rows
 from publisher.store.db.tables import DELIVERY, POST, load_post
-from publisher.store.recovery.recover import orphaned_attempts
+from publisher.store.lost_attempts import orphaned_attempts
 
 CRON_LOOKBACK = timedelta(days=40)
 """How far back the occurrences of recurring posts are compared with the schedule."""
@@ -209,12 +209,6 @@ def _read_deliveries(
             row
         )
     return deliveries
-
-
-def post_rows(connection: Connection, posts: Sequence[PostId]) -> Iterator[Row[Any]]:
-    """Yield the rows of the stored ones among these posts."""
-    for ids in batches(sorted(set(posts)), QUERY_BATCH_SIZE):
-        yield from connection.execute(select(POST).where(POST.c.id.in_(ids)))
 
 
 def _is_recurring_since(since: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -39,12 +39,13 @@ from publisher.domain.audit_chain import (
 from publisher.domain.audit_verifier import ChainVerifier
 from publisher.domain.delivery import Actor, Role
 from publisher.store.base import StorePart
+from publisher.store.comparison import void_authority
 from publisher.store.db.database import GENESIS_KEY, Transaction, in_transaction
 from publisher.store.db.intent_journal import JournalRecord
 from publisher.store.db.monitor_tables import FORMER_ID
 from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, keep_alert, open_alerts, write_audit
 from publisher.store.db.tables import AUDIT, DATABASE_INFO
-from publisher.store.recovery.recover import RECOVERY_MAINTENANCE, subject_of_record, void_authority
+from publisher.store.lost_attempts import RECOVERY_MAINTENANCE, subject_of_record
 
 AUDIT_PAGE_SIZE = 2000
 AUDIT_SUBJECT = "audit"

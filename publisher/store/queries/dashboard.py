@@ -14,13 +14,13 @@ from publisher.domain.approval import AWAITING_APPROVAL
 from publisher.domain.delivery import OPEN_STATES, WAITING_STATES, Delivery, Role, State
 from publisher.domain.glyph import Glyph
 from publisher.domain.post import OccurrenceKey, PostId
+from publisher.store.approvals.duty import DutyOfficer, read_officers
 from publisher.store.base import HEARTBEAT_TIMEOUT, StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import APPROVABLE_TEXT, APPROVAL
 from publisher.store.db.filters import SCOPE_ALL, in_open_state
 from publisher.store.db.tables import AUDIT, DELIVERY, PAUSE, POST, WORKER, read_deliveries
 from publisher.store.db.user_tables import REFUSAL
-from publisher.store.people.duty import DutyOfficer, read_officers
 from publisher.store.queries.occurrences import (
     OccurrenceSummary,
     count_by_state,

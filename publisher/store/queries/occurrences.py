@@ -48,7 +48,7 @@ from publisher.domain.post import (
     RenderedPost,
     normalize,
 )
-from publisher.store.approvals import APPROVAL_NEEDED
+from publisher.store.approvals.guard import APPROVAL_NEEDED
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.approval_tables import APPROVAL

@@ -26,7 +26,7 @@ from publisher.domain.evergreen import EvergreenPost, EvergreenUse
 from publisher.domain.post import EvergreenTrigger, PostId
 from publisher.domain.reports import METRIC_NAMES, ReportRow
 from publisher.domain.results import HoldReason, Reach
-from publisher.store.approvals import APPROVAL_NEEDED
+from publisher.store.approvals.guard import APPROVAL_NEEDED
 from publisher.store.base import StorePart
 from publisher.store.db.alert_tables import ALERT
 from publisher.store.db.filters import in_open_state, is_in_force

@@ -24,6 +24,8 @@ from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
 from publisher.runtime.files import sync
 from publisher.store.base import BaseStore
+from publisher.store.comparison import accept_restored, void_authority
+from publisher.store.database_identity import accepted_until, workers_to_compare
 from publisher.store.db.database import (
     BUSY_TIMEOUT_SECONDS,
     GENESIS_KEY,
@@ -39,17 +41,13 @@ from publisher.store.db.intent_journal import (
 from publisher.store.db.rows import AUDIT_BROKEN, clear_alerts, raise_alert, write_audit
 from publisher.store.db.sqlite_files import connect_sqlite, require_own_schema
 from publisher.store.db.tables import AUDIT, DATABASE_INFO, PAUSE, WORKER
-from publisher.store.recovery.folder import take_over_folder
-from publisher.store.recovery.recover import (
-    accept_restored,
-    accepted_until,
+from publisher.store.lost_attempts import (
     mark_waiting_unresolved,
     missing_from,
     orphaned_attempts,
     recover,
-    void_authority,
-    workers_to_compare,
 )
+from publisher.store.recovery.folder import take_over_folder
 from publisher.store.recovery.setup import BACKUP_KEY
 
 PART_SUFFIX = ".part"

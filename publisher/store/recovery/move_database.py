@@ -14,11 +14,12 @@ from sqlmodel import SQLModel
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
+from publisher.store.comparison import void_authority
+from publisher.store.database_identity import store_identity
 from publisher.store.db.database import MOVED_TO_KEY, Transaction, append_entries, open_engine
 from publisher.store.db.rows import audit_entry
 from publisher.store.db.tables import DATABASE_INFO, MEDIA
 from publisher.store.recovery.folder import FOLDER_KEY
-from publisher.store.recovery.recover import store_identity, void_authority
 
 ROWS_PER_PAGE, IMAGES_PER_PAGE = 500, 5
 """How many rows are in memory at once; an image has several megabytes."""

@@ -20,6 +20,8 @@ from publisher.domain.errors import RefusedError
 from publisher.runtime.clock import Runtime
 from publisher.runtime.files import put_in_place, replace_contents
 from publisher.runtime.shared_files import share
+from publisher.store.comparison import is_comparison_expected
+from publisher.store.database_identity import current_identity, stored_identity, workers_to_compare
 from publisher.store.db.database import MOVED_TO_KEY, is_corrupt, sqlite_file
 from publisher.store.db.intent_journal import (
     TAIL_BYTES,
@@ -29,20 +31,13 @@ from publisher.store.db.intent_journal import (
 from publisher.store.db.postgres import CONNECT_ARGS
 from publisher.store.db.sqlite_files import require_own_schema, require_safe_companions
 from publisher.store.db.tables import ATTEMPT, DATABASE_INFO
+from publisher.store.lost_attempts import journal_problem, missing_from
 from publisher.store.recovery.folder import (
     CopiedFolder,
     file_lock,
     find_copied_folder,
     require_no_link,
     store_folder,
-)
-from publisher.store.recovery.recover import (
-    current_identity,
-    is_comparison_expected,
-    journal_problem,
-    missing_from,
-    stored_identity,
-    workers_to_compare,
 )
 
 NEWEST_MIGRATION = "0001"

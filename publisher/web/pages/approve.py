@@ -15,7 +15,7 @@ from publisher.domain.errors import ApprovalError, SignInError
 from publisher.domain.post import PostId, RenderedPost
 from publisher.domain.user import Permission
 from publisher.engine.approvals import approve_content, compare_contents, list_approvers, waits_for
-from publisher.store.plan.approvals import ApprovalTask, find_refusal
+from publisher.store.approvals.decisions import ApprovalTask, find_refusal
 from publisher.web.access import step_up
 from publisher.web.forms import read_reason
 from publisher.web.live_parts import Parts, stream_path

@@ -11,7 +11,7 @@ from publisher.domain.errors import NoSuchItemError, RefusedError
 from publisher.domain.post import OccurrenceKey, PostId
 from publisher.domain.user import Permission
 from publisher.store.db.rows import subject_of
-from publisher.store.plan.actions import OpenManualTask
+from publisher.store.manual_tasks import OpenManualTask
 from publisher.web.forms import read_url, seen_state
 from publisher.web.live_parts import Parts, item_id, stream_path
 from publisher.web.page import load_macro, redirect, render_page

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from publisher.domain.post import PostId
-from publisher.store.plan.approvals import OwnApproval
+from publisher.store.approvals.decisions import OwnApproval
 from publisher.store.queries.audit_log import AuditFilter, AuditRecord
 from publisher.web.frame import read_live_todo
 from publisher.web.live_parts import Parts, stream_path

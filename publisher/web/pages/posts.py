@@ -17,7 +17,7 @@ from publisher.domain.glyph import Glyph, choose_glyph
 from publisher.domain.kinds import PostKind
 from publisher.domain.post import ONCE_OCCURRENCE, OccurrenceKey, PostId, WarningLevel
 from publisher.domain.user import Permission
-from publisher.store.plan.approvals import ApprovalTask
+from publisher.store.approvals.decisions import ApprovalTask
 from publisher.store.queries.occurrences import (
     PAGE_SIZE,
     GivenApproval,

@@ -19,7 +19,7 @@ from publisher.domain.user import Permission
 from publisher.engine.approvals import release_in_emergency
 from publisher.engine.post_change import InvalidEdit, SavedEdit
 from publisher.engine.schedule_editor import wait_until_accepted
-from publisher.store.plan.approvals import ApprovalTask
+from publisher.store.approvals.decisions import ApprovalTask
 from publisher.web.access import step_up
 from publisher.web.forms import read_reason
 from publisher.web.page import redirect, render_page

@@ -11,10 +11,10 @@ from publisher.domain import approval
 from publisher.domain.approval import Approval, ApprovalStatus, Chain, MissingStage, Rendition
 from publisher.domain.delivery import Actor
 from publisher.domain.post import DeliveryId, Fingerprint
-from publisher.store import approvals
+from publisher.store.approvals import decisions as approval_actions
+from publisher.store.approvals import guard as approvals
 from publisher.store.db.database import Transaction
 from publisher.store.deliveries import intents
-from publisher.store.plan import approvals as approval_actions
 from publisher.store.recovery import recover
 
 from .patch import Patch

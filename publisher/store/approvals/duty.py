@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from publisher.domain.delivery import Actor
 from publisher.domain.errors import ApprovalError
 from publisher.domain.user import Grant, UserState
-from publisher.store.approvals import IS_UNSENT, end_approvals
+from publisher.store.approvals.guard import IS_UNSENT, end_approvals
 from publisher.store.base import StorePart
 from publisher.store.db.approval_tables import APPROVAL, DUTY_OFFICER
 from publisher.store.db.database import Transaction, in_transaction

@@ -31,10 +31,10 @@ from publisher.store.db.tables import (
     load_rendered_post,
 )
 from publisher.store.deliveries.intents import MAX_OWNED_IDS
+from publisher.store.lost_attempts import ended_records
 from publisher.store.notices import prune_alerts, prune_notices
 from publisher.store.people.drafts import delete_old_drafts, delete_old_uploads
 from publisher.store.people.saves import SAVES_KEPT, delete_old_saves
-from publisher.store.recovery.recover import ended_records
 
 PRUNE_BATCH_SIZE = 100
 """Deliveries examined in one transaction."""

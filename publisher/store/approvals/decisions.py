@@ -34,7 +34,7 @@ from publisher.domain.post import (
     make_occurrence,
 )
 from publisher.domain.user import Permission
-from publisher.store.approvals import (
+from publisher.store.approvals.guard import (
     AFTER_REVIEW_DUE,
     AFTER_REVIEW_OVERDUE,
     APPROVAL_NEEDED,
@@ -59,6 +59,7 @@ from publisher.store.db.rows import (
     clear_alerts,
     lock_planning,
     open_alerts,
+    post_rows,
     raise_alert,
     write_audit,
 )
@@ -70,7 +71,6 @@ from publisher.store.db.tables import (
     load_rendered_post,
     read_deliveries,
 )
-from publisher.store.plan.stored_posts import post_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

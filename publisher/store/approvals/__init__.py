@@ -1,0 +1,1 @@
+"""Approvals: may a post be sent, the decisions of people, and who is on duty."""
